@@ -1,0 +1,47 @@
+"""A chat server over TCP, a thread per connection, to use and to read.
+
+Begin with ``server.Conversation``: it is one client's conversation, from the greeting to the goodbye. The way
+of a message, with the thread that each stretch runs in::
+
+    socket -> reader -> History's queue -> history -> Publisher -> sessions' queues -> writers -> sockets
+
+Threads
+=======
+
+==================  ===========  =============================================================================
+name                how many     owns, and what it does
+==================  ===========  =============================================================================
+main                1            the signals; builds everything, waits, stops everything
+acceptor            1            the listening socket: accepts, starts readers, joins them
+reader-N            1 a client   the client's socket and dialect: reads, obeys, says goodbye, closes
+history             1            the only writing SQLite connection: numbers, commits, publishes, sweeps
+writer-1, -2, ...   --writers    send what sessions' queues hold; never wait for a socket
+writer-of-N         1 for each   sends to one client whose socket was full, and may wait for it
+                    that is
+                    behind
+log                 1            the log file or stderr
+==================  ===========  =============================================================================
+
+Locks
+=====
+
+Under a lock: memory only. No socket, no SQL, no log line, no wait, no join. Take out, release, act. A lock may
+be taken while holding one that stands above it, never the other way round.
+
+==========================  ========================================  ===========================================
+lock                        guards                                    taken while it is held
+==========================  ========================================  ===========================================
+``Publisher._lock``         rooms, members, who is where              a mailbox's or the history queue's ``mutex``
+``SessionStore._lock``      sessions and their names                  none
+``Writers._state``          how many sessions are being written to,   none
+                            the writer threads
+``History._lock``           the counts that /stats shows              none
+``BatchQueue.mutex``        one queue's items                         none
+``Parcel._lock``            one parcel's bytes                        none
+==========================  ========================================  ===========================================
+
+What crosses threads is a frozen dataclass, bytes, or an attribute that one thread sets and others read as a
+whole (``Session.profile``, ``Session.views``, ``Session.heard``).
+"""
+
+__version__ = "1.0.0"

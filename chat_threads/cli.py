@@ -1,0 +1,403 @@
+"""The command line: options, putting the parts together, signals, stopping. The only place that builds the whole."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from . import __version__
+from .errors import StartError
+from .history import History
+from .logs import LogThread
+from .publisher import LOBBY, ChatRoom, Publisher
+from .rules import WORDS_LENGTH, clean, fold
+from .server import ChatServer, Limits
+from .service import Service
+from .session import SessionStore
+from .storage import MEMORY, Storage
+from .writers import Crew, OnePerSession, Writers
+
+log = logging.getLogger(__name__)
+
+STOP_WITHIN = 4.0  # seconds for everything to end; the writers stop waiting for sockets after half of it
+POLL = 0.25  # seconds after which the acceptor sees that it is to stop
+MOTD_LINES = 50
+STACK = 512 * 1024  # bytes of address space for a thread's stack; the default of 8 MiB adds up
+SPARE_FILES = 64  # descriptors for what is not a client
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that can be set. Defaults as on the command line."""
+
+    host: str = "0.0.0.0"
+    port: int = 8080
+    db: str = "chat_threads.db"
+    sync: str = "normal"
+    retain_days: float | None = None
+    writers: int | None = 2  # None: one per session
+    motd: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+
+class Chat:
+    """The whole server. Raises StartError; ``start`` and ``stop`` are for the thread that made it."""
+
+    def __init__(self, options: Options) -> None:
+        limits = options.limits
+        self.storage = Storage(options.db, options.sync)
+        self.writers: Writers | None = None
+        try:
+            self.history = History(self.storage, options.retain_days)
+            self.sessions = SessionStore()
+            writers: Writers = (
+                OnePerSession(limits.send_timeout)
+                if options.writers is None
+                else Crew(options.writers, limits.send_timeout)
+            )
+            self.writers = writers
+            self.publisher = Publisher(
+                schedule=writers.schedule,  # type: ignore[arg-type]
+                catch_up=writers.catch_up,
+                newest=lambda room, count: self.storage.page(room, limit=count),
+                enqueue=self.history.enqueue,
+            )
+            self._restore_rooms()
+            self.service = Service(self.publisher, self.sessions, self.history, options.motd)
+            self.server = _listen(options, self.service, self.sessions, writers)
+        except BaseException:
+            if self.writers:
+                self.writers.stop(1.0)
+            self.storage.close()
+            raise
+        self._acceptor = threading.Thread(target=self.server.serve_forever, args=(POLL,), name="acceptor", daemon=True)
+
+    def _restore_rooms(self) -> None:
+        stored = self.storage.rooms()
+        self.publisher.restore(
+            [ChatRoom(room.id, room.name, room.key, room.creator, room.topic, room.last) for room in stored],
+            self.storage.highest_room() + 1,
+        )
+        if fold(LOBBY) not in {room.key for room in stored}:
+            self.publisher.create_chat_room(LOBBY, "chat_threads")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.server.server_address[:2]  # type: ignore[return-value]
+
+    def start(self) -> None:
+        self.history.start(self.publisher.dispatch_messages, self.service.refuse)
+        self._acceptor.start()
+
+    def stop(self) -> list[str]:
+        """Promise 4: tell everybody, send what is owed within a deadline, join every thread, close the file.
+
+        Returns the names of threads that did not end within STOP_WITHIN seconds; they are daemons, so the
+        process can end all the same.
+        """
+        assert self.writers is not None
+        deadline = time.monotonic() + STOP_WITHIN
+
+        def left() -> float:
+            return max(0.1, deadline - time.monotonic())
+
+        if self._acceptor.is_alive():
+            self.server.shutdown()
+            self._acceptor.join(left())
+        self.server.server_close()
+        self.publisher.be_quiet()
+        self.writers.hurry(left() / 2)
+        remain = self.server.stop(left())
+        ended = self.history.stop(left())
+        if not ended:
+            remain.append("history")
+        remain += self.writers.stop(left())
+        if ended and not any(name.startswith("reader") for name in remain):
+            self.storage.close()  # otherwise somebody may still be using it; the file is safe as it is
+        for name in remain:
+            log.error("thread %s did not end", name)
+        return remain
+
+
+def _listen(options: Options, service: Service, sessions: SessionStore, writers: Writers) -> ChatServer:
+    try:
+        return ChatServer((options.host, options.port), service, sessions, writers, options.limits)
+    except socket.gaierror as error:
+        raise StartError(f"There is no address {options.host}: {error.strerror}.") from error
+    except PermissionError as error:
+        raise StartError(f"Port {options.port} may not be used; take one above 1023, such as --port 8080.") from error
+    except OSError as error:
+        if error.errno is not None and "in use" in str(error.strerror).lower():
+            raise StartError(f"Port {options.port} is in use by another program; --port takes another one.") from error
+        raise StartError(f"Cannot listen on {options.host} port {options.port}: {error.strerror}.") from error
+
+
+# --- the command line -----------------------------------------------------------------------------------
+
+GROUPS = {
+    "Where it listens": ("host", "port", "max_clients"),
+    "What is kept": ("db", "sync", "retain", "replay", "motd"),
+    "How it runs": ("writers", "rate", "burst", "handshake_timeout", "send_timeout", "queue_limit"),
+    "What it tells": ("log_level", "log_file", "version", "help"),
+}
+
+
+class _GroupedCommand(click.Command):
+    """--help with the options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([record for name in names if (record := records[name])])
+
+
+class _WritersType(click.ParamType):  # type: ignore[type-arg]
+    name = "N|per-session"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "per-session" or isinstance(value, int):
+            return value
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor 'per-session'.", param, ctx)
+        if not 1 <= number <= 64:
+            self.fail(f"{number} is not between 1 and 64.", param, ctx)
+        return number
+
+
+@click.command(cls=_GroupedCommand, context_settings={"auto_envvar_prefix": "CHAT_THREADS", "max_content_width": 100})
+@click.option(
+    "--host", default="0.0.0.0", show_default=True, help="Address to listen on; 127.0.0.1 keeps it to this machine."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="TCP port; 0 takes any free one."
+)
+@click.option(
+    "--max-clients", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Connections at a time."
+)
+@click.option(
+    "--db", default="chat_threads.db", show_default=True, help="SQLite file of the history; ':memory:' keeps none."
+)
+@click.option(
+    "--sync",
+    type=click.Choice(["normal", "full"]),
+    default="normal",
+    show_default=True,
+    help="What is safe once seen: normal survives a killed server, full a power cut too.",
+)
+@click.option(
+    "--retain",
+    type=click.FloatRange(0, min_open=True),
+    metavar="DAYS",
+    help="Delete messages after so many days.  [default: never]",
+)
+@click.option(
+    "--replay", type=click.IntRange(0, 200), default=20, show_default=True, help="Messages shown on entering a room."
+)
+@click.option("--motd", type=click.Path(dir_okay=False), help="Text file shown to everybody who comes in.")
+@click.option(
+    "--writers",
+    type=_WritersType(),
+    default=2,
+    show_default=True,
+    help="Writer threads: a crew of N for all, or one for each session.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0),
+    default=20.0,
+    show_default=True,
+    help="Lines a second that one client may send in the long run; 0: any number.",
+)
+@click.option("--burst", type=click.IntRange(1), default=50, show_default=True, help="Lines that it may send at once.")
+@click.option(
+    "--handshake-timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds to give a name in.",
+)
+@click.option(
+    "--send-timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Seconds after which a client that does not read is cut off.",
+)
+@click.option(
+    "--queue-limit",
+    type=click.IntRange(10),
+    default=1000,
+    show_default=True,
+    help="Lines that may wait for one client.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What is logged; never what people say.",
+)
+@click.option("--log-file", type=click.Path(dir_okay=False), help="Where the log goes.  [default: stderr]")
+@click.version_option(__version__, "--version", prog_name="chat_threads", message="%(prog)s %(version)s")
+def main(
+    host: str,
+    port: int,
+    max_clients: int,
+    db: str,
+    sync: str,
+    retain: float | None,
+    replay: int,
+    motd: str | None,
+    writers: int | str,
+    rate: float,
+    burst: int,
+    handshake_timeout: float,
+    send_timeout: float,
+    queue_limit: int,
+    log_level: str,
+    log_file: str | None,
+) -> None:
+    """A chat server over TCP. People connect with telnet, nc or PuTTY.
+
+    Every option may also be set in the environment: CHAT_THREADS_PORT=8080 is --port 8080.
+    """
+    limits = Limits(
+        rate=rate,
+        burst=burst,
+        max_clients=max_clients,
+        handshake_timeout=handshake_timeout,
+        queue_limit=queue_limit,
+        send_timeout=send_timeout,
+        replay=replay,
+    )
+    try:
+        options = Options(
+            host=host,
+            port=port,
+            db=db,
+            sync=sync,
+            retain_days=retain,
+            writers=None if writers == "per-session" else int(writers),
+            motd=read_motd(motd) if motd else (),
+            limits=limits,
+        )
+        run(options, log_level, log_file)
+    except StartError as error:
+        click.echo(f"chat_threads: {error.text}", err=True)
+        sys.exit(2)
+
+
+def read_motd(path: str) -> tuple[str, ...]:
+    """The lines to show on coming in, made harmless; raise StartError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [clean(line.rstrip("\n")) for line in file.read(MOTD_LINES * 4 * WORDS_LENGTH).split("\n")]
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise StartError(f"The file of --motd, {path}, cannot be read: {why}.") from error
+    while lines and not lines[-1]:
+        lines.pop()
+    if len(lines) > MOTD_LINES or any(len(line) > WORDS_LENGTH for line in lines):
+        raise StartError(
+            f"The file of --motd, {path}, is too long: at most {MOTD_LINES} lines of {WORDS_LENGTH} characters."
+        )
+    return tuple(lines)
+
+
+def run(options: Options, log_level: str, log_file: str | None) -> None:
+    """Serve until a signal says to stop, then stop in order. In the main thread; raises StartError."""
+    asked: queue.SimpleQueue[int] = queue.SimpleQueue()  # its put is safe in a signal handler
+
+    def on_signal(number: int, frame: object) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)  # a second one ends it at once
+        asked.put(number)
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, on_signal)
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
+    threading.stack_size(STACK)
+    _raise_file_limit(options.limits.max_clients)
+    try:
+        logs = LogThread(log_level, log_file)
+    except OSError as error:
+        raise StartError(f"The file of --log-file, {log_file}, cannot be written: {error.strerror}.") from error
+    logs.start()
+    try:
+        chat = Chat(options)
+        chat.start()
+        _announce(chat, options)
+        while True:
+            try:
+                number = asked.get(timeout=1.0)  # a bounded wait, for on Windows Ctrl-C does not end one
+                break
+            except queue.Empty:
+                continue
+        click.echo(f"Stopping: {signal.Signals(number).name}. Once more ends it at once.")
+        chat.stop()
+    finally:
+        logs.stop()
+
+
+def _raise_file_limit(max_clients: int) -> None:
+    """Each client is a descriptor: take as many as the system gives, and say so if that is too few."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max_clients + SPARE_FILES
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        click.echo(
+            f"Only {hard} open files are allowed here (ulimit -Hn), too few for --max-clients {max_clients}:"
+            f" about {max(0, hard - SPARE_FILES)} can be connected.",
+            err=True,
+        )
+        wanted = hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _announce(chat: Chat, options: Options) -> None:
+    host, port = chat.address
+    if host in ("0.0.0.0", "::"):
+        others = lan_address()
+        click.echo(
+            f"On this machine: telnet localhost {port}" + (f"   From others: telnet {others} {port}" if others else "")
+        )
+        click.echo("Everybody who can reach this machine can come in; --host 127.0.0.1 keeps it to this machine.")
+    else:
+        click.echo(f"Listening: telnet {host} {port}")
+    rooms = len(chat.publisher.list_chat_rooms())
+    kept = "in memory, lost at the end" if options.db == MEMORY else os.path.abspath(options.db)
+    click.echo(f"History: {kept}: {chat.history.stored} messages, {rooms} room{'' if rooms == 1 else 's'}.")
+    sys.stdout.flush()
+
+
+def lan_address() -> str | None:
+    """This machine's address as others on the network see it, or None without a network.
+
+    Connecting a UDP socket sends nothing: the system only looks up which of its addresses it would use. The
+    address asked for is one reserved for documentation (RFC 5737).
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return None

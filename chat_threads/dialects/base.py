@@ -1,0 +1,44 @@
+"""What a dialect is: bytes in, commands out; events in, bytes out. No socket, no thread, no SQL in here."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..errors import ChatError
+from ..messages import Command, View, WireBytes
+
+Input = Command | ChatError | WireBytes
+"""What a client's bytes mean: a command, a mistake to be told, or bytes of the wire's own to be answered."""
+
+
+class Dialect(Protocol):
+    """One client's way of speaking. Belongs to its reader thread, but for the views, which are immutable."""
+
+    views: tuple[View, View]
+    """How this client is shown the events of other rooms, and of its current one."""
+
+    replay: int
+    """How many messages it wants to see on entering a room."""
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the wire; whatever they are, no more than a line of them is kept unread."""
+
+    def next_input(self) -> Input | None:
+        """The next thing that the bytes so far mean; None: feed more. Raises nothing."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether a line has begun and not ended."""
+
+    def admitted(self, name: str) -> None:
+        """The handshake is over, and this is the client's name; what comes now are commands."""
+
+    def renamed(self, name: str) -> None:
+        """The client has another name now. The views may have changed."""
+
+    def ignoring(self, folded: frozenset[str]) -> None:
+        """The client wants to see nothing from these names. The views may have changed."""
+
+    def set_option(self, name: str | None, value: str | None) -> str:
+        """Change what is shown, or with no name only say what is; the answer in words; raise Usage.
+        The views may have changed."""

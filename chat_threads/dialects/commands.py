@@ -1,0 +1,229 @@
+"""What people type: the table of slash commands, which /help shows and which reads their arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from ..errors import UnknownCommand, Usage
+from ..messages import (
+    Away,
+    Back,
+    Command,
+    Create,
+    Delete,
+    Help,
+    Ignore,
+    Invite,
+    Join,
+    Leave,
+    ListRooms,
+    Nick,
+    Ping,
+    Private,
+    Quit,
+    ReadHistory,
+    Reply,
+    Say,
+    Search,
+    SetOption,
+    Stats,
+    Topic,
+    Unignore,
+    Who,
+    Whois,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TextCommand:
+    """A row of the table: how a command is typed, what it does in a line, and how its arguments are read.
+
+    ``parse`` gets what follows the command's name, stripped, and returns a Command; None: it does not take
+    that. ``more`` is what /help COMMAND adds.
+    """
+
+    name: str
+    usage: str
+    does: str
+    parse: Callable[[str], Command | None]
+    aliases: tuple[str, ...] = ()
+    more: str = ""
+
+
+def _alone(command: Command) -> Callable[[str], Command | None]:
+    return lambda rest: None if rest else command
+
+
+def _one_word(make: Callable[[str], Command]) -> Callable[[str], Command | None]:
+    return lambda rest: make(rest) if rest and " " not in rest else None
+
+
+def _maybe_word(make: Callable[[str | None], Command]) -> Callable[[str], Command | None]:
+    return lambda rest: make(rest or None) if " " not in rest else None
+
+
+def _words(make: Callable[[str], Command]) -> Callable[[str], Command | None]:
+    return lambda rest: make(rest) if rest else None
+
+
+def _word_and_words(make: Callable[[str, str], Command], optional: bool = False) -> Callable[[str], Command | None]:
+    def parse(rest: str) -> Command | None:
+        word, _, words = rest.partition(" ")
+        words = words.strip()
+        return make(word, words) if word and (words or optional) else None
+
+    return parse
+
+
+def _parse_topic(rest: str) -> Command | None:
+    first, _, words = rest.partition(" ")
+    if first.startswith("#"):
+        return Topic(first, words.strip() or None)
+    return Topic(None, rest or None)
+
+
+def _parse_invite(rest: str) -> Command | None:
+    words = rest.split()
+    return Invite(words[0], words[1] if len(words) == 2 else None) if 1 <= len(words) <= 2 else None
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
+_WHILE = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+
+
+def _parse_history(rest: str) -> Command | None:
+    words = rest.split()
+    room = words.pop(0) if words and words[0].startswith("#") else None
+    if not words:
+        return ReadHistory(room)
+    if len(words) == 1 and NUMBER.fullmatch(words[0]):
+        return ReadHistory(room, count=int(words[0]))
+    if len(words) == 1 and (match := _WHILE.fullmatch(words[0])):
+        return ReadHistory(room, seconds=int(match[1]) * _UNITS[match[2]])
+    if len(words) == 2 and words[0] in ("before", "after") and NUMBER.fullmatch(words[1]):
+        number = int(words[1])
+        return ReadHistory(room, before=number) if words[0] == "before" else ReadHistory(room, after=number)
+    return None
+
+
+def _parse_search(rest: str) -> Command | None:
+    words: list[str] = []
+    room = sender = None
+    for word in rest.split():
+        if word.startswith("in:") and len(word) > 3:
+            room = word[3:]
+        elif word.startswith("from:") and len(word) > 5:
+            sender = word[5:]
+        else:
+            words.append(word)
+    return Search(" ".join(words), room, sender) if words else None
+
+
+def _parse_set(rest: str) -> Command | None:
+    words = rest.split()
+    if not words:
+        return SetOption()
+    return SetOption(words[0], words[1]) if len(words) == 2 else None
+
+
+COMMANDS: tuple[TextCommand, ...] = (
+    TextCommand("/join", "/join #room", "go to a room, made if there is none", _one_word(Join), ("/j",)),
+    TextCommand("/leave", "/leave [#room]", "leave it, or the current room", _maybe_word(Leave), ("/part",)),
+    TextCommand(
+        "/create",
+        "/create #room [topic]",
+        "make a new room and go there",
+        _word_and_words(Create, optional=True),
+        more="It is an error if the room exists. Who made a room is the one who can /delete it.",
+    ),
+    TextCommand(
+        "/delete",
+        "/delete #room",
+        "delete a room of yours and its history",
+        _one_word(Delete),
+        more="Only who made the room can do that. Its members are told and land in #lobby.",
+    ),
+    TextCommand("/rooms", "/rooms", "list the rooms", _alone(ListRooms()), ("/list",)),
+    TextCommand("/who", "/who [#room]", "list who is here, or in a room", _maybe_word(Who), ("/names",)),
+    TextCommand("/topic", "/topic [#room] [text]", "show or set what a room is about", _parse_topic),
+    TextCommand("/invite", "/invite NAME [#room]", "ask somebody in", _parse_invite),
+    TextCommand(
+        "/msg",
+        "/msg NAME text",
+        "say it to one person, privately",
+        _word_and_words(Private),
+        more="A private line is shown to the two of you and never stored. Somebody who is not there never gets it.",
+    ),
+    TextCommand("/reply", "/reply text", "answer the last private line", _words(Reply), ("/r",)),
+    TextCommand("/me", "/me action", "do something: * ann waves", _words(lambda text: Say(text, "action"))),
+    TextCommand("/nick", "/nick NAME", "take another name", _one_word(Nick)),
+    TextCommand("/whois", "/whois NAME", "show what is known of somebody", _one_word(Whois)),
+    TextCommand(
+        "/away",
+        "/away [reason]",
+        "say that you are away",
+        Away,
+        more="Who sends you a private line is told the reason. /back ends it.",
+    ),
+    TextCommand("/back", "/back", "say that you are back", _alone(Back())),
+    TextCommand(
+        "/ignore",
+        "/ignore NAME",
+        "hide what somebody says",
+        _one_word(Ignore),
+        more="It is hidden while you are connected, in every room and in private. /history shows it all the same.",
+    ),
+    TextCommand("/unignore", "/unignore NAME", "show it again", _one_word(Unignore)),
+    TextCommand(
+        "/history",
+        "/history [#room] [N | 2h | before N | after N]",
+        "page through what was said",
+        _parse_history,
+        more="N is how many messages, at most 200; 2h is a while: s, m, h or d. before and after take the number"
+        " of a message, as the pages show it.",
+    ),
+    TextCommand(
+        "/search",
+        "/search words [in:#room] [from:NAME]",
+        "find messages with all the words",
+        _parse_search,
+        more="The newest 50 are shown.",
+    ),
+    TextCommand(
+        "/set",
+        "/set [OPTION VALUE]",
+        "show or change what you see",
+        _parse_set,
+        more="/set timestamps on|off|seconds, /set numbers on|off, /set colour on|off (names and notices),"
+        " /set bell on|off (when your name is said, and on private lines), /set joins on|off,"
+        " /set replay N (messages on entering a room, 0 to 200).",
+    ),
+    TextCommand("/stats", "/stats", "show how the server is doing", _alone(Stats())),
+    TextCommand("/ping", "/ping", "time the round trip", _alone(Ping())),
+    TextCommand("/help", "/help [COMMAND]", "list the commands, or explain one", _maybe_word(Help), ("/?",)),
+    TextCommand("/quit", "/quit [words]", "leave, with a last word", Quit, ("/exit", "/bye")),
+)
+BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}
+
+
+def parse_line(line: str) -> Command | None:
+    """A line that is typed in a conversation; None if it is blank; raise UnknownCommand or Usage."""
+    if not line.strip():
+        return None
+    if line.startswith("//"):
+        return Say(line[1:])
+    if not line.startswith("/"):
+        return Say(line)
+    word, _, rest = line.partition(" ")
+    command = BY_NAME.get(word.lower())
+    if command is None:
+        nearest = get_close_matches(word.lower(), BY_NAME, 1)
+        raise UnknownCommand(word[:40], nearest[0] if nearest else None)
+    parsed = command.parse(rest.strip())
+    if parsed is None:
+        raise Usage(command.usage)
+    return parsed

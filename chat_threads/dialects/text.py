@@ -1,0 +1,539 @@
+"""What people see, and how their bytes become commands: lines of text over telnet, nc, or anything like them.
+
+``commands`` has the table of what can be typed; ``_SHOW`` here is the table of what is seen. Lines that begin
+with ``*`` are the server's, ``!`` are errors. Sent lines end with CR LF.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from tabulate import tabulate
+
+from ..errors import ChatError, NotChat, NotUtf8, TooLong, Usage
+from ..messages import (
+    AreYouThere,
+    Bye,
+    Command,
+    Current,
+    Departed,
+    Entered,
+    Event,
+    Greeting,
+    Hello,
+    HelpShown,
+    HistoryPage,
+    Invited,
+    Message,
+    Notice,
+    PeopleList,
+    PersonShown,
+    Pong,
+    Presence,
+    PrivateLine,
+    Problem,
+    Quit,
+    Renamed,
+    Replay,
+    RoomDeleted,
+    RoomList,
+    SearchPage,
+    StatsShown,
+    TopicChanged,
+    TopicShown,
+    View,
+    Welcome,
+    WireBytes,
+)
+from ..rules import fold
+from .base import Input
+from .commands import BY_NAME, COMMANDS, NUMBER, parse_line
+from .telnet import LineEditor, Signal, Telnet
+
+LINE = 8192  # bytes in a line, without its end
+REPLAY = 20  # messages shown on entering a room, unless told otherwise
+REPLAY_MOST = 200
+
+_HTTP = re.compile(rb"[A-Z]{3,10} \S+ HTTP/\d")
+_HTTP_TEXT = "This is a chat server, not a web server. Connect with: telnet HOST PORT"
+_HTTP_ANSWER = (
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    f"Content-Length: {len(_HTTP_TEXT) + 2}\r\nConnection: close\r\n\r\n{_HTTP_TEXT}\r\n"
+).encode()
+
+
+class TextDialect:
+    """A person's end of the conversation. See base.Dialect."""
+
+    def __init__(self, replay: int = REPLAY) -> None:
+        self.replay = replay
+        self._style = _Style()
+        self.views: tuple[View, View] = _views(self._style)
+        self._name = ""
+        self._bell = False
+        self._telnet = Telnet()
+        self._editor = LineEditor(LINE)
+        self._found: deque[bytes | Signal | WireBytes | None] = deque()
+
+    def feed(self, data: bytes) -> None:
+        for item in self._telnet.receive(data):
+            if isinstance(item, bytes):
+                self._found.extend(self._editor.feed(item))
+            else:
+                self._found.append(item)
+
+    @property
+    def pending(self) -> bool:
+        return self._editor.pending or self._telnet.pending
+
+    def next_input(self) -> Input | None:
+        while self._found:
+            item = self._found.popleft()
+            if isinstance(item, WireBytes):
+                return item
+            if isinstance(item, Signal):
+                return AreYouThere() if item is Signal.ARE_YOU_THERE else Quit()
+            try:
+                command = self._parse(item)
+            except ChatError as error:
+                return error
+            if command is not None:
+                return command
+        return None
+
+    def _parse(self, line: bytes | None) -> Command | None:
+        if line is None:
+            raise TooLong(f"A line is at most {LINE} bytes. Nothing of that one was sent.")
+        if not self._name and _HTTP.match(line):
+            raise NotChat(_HTTP_TEXT, _HTTP_ANSWER)
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            raise NotUtf8() from None
+        if self._name:
+            return parse_line(text)
+        words = text.split()
+        if words and words[0].lower() == "/quit":
+            return Quit()
+        if len(words) == 2 and words[1].startswith("#"):
+            return Hello(words[0], words[1])
+        return Hello(text.strip()) if words else None
+
+    def admitted(self, name: str) -> None:
+        self.renamed(name)
+
+    def renamed(self, name: str) -> None:
+        self._name = name
+        self._restyle(bell=name if self._bell else "")
+
+    def ignoring(self, folded: frozenset[str]) -> None:
+        self._restyle(ignored=folded)
+
+    def _restyle(self, **changes: Any) -> None:
+        self._style = replace(self._style, **changes)
+        self.views = _views(self._style)
+
+    def set_option(self, name: str | None, value: str | None) -> str:
+        style = self._style
+        if name is None:
+            settings = {
+                "timestamps": style.timestamps,
+                "numbers": _on_off(style.numbers),
+                "colour": _on_off(style.colour),
+                "bell": _on_off(self._bell),
+                "joins": _on_off(style.joins),
+                "replay": str(self.replay),
+            }
+            return "Set: " + ", ".join(f"{key} {value}" for key, value in settings.items()) + "."
+        option, value = name.lower(), (value or "").lower()
+        if option == "color":
+            option = "colour"
+        if option == "timestamps" and value in ("on", "off", "seconds"):
+            self._restyle(timestamps=value)
+        elif option == "bell" and value in _SWITCH:
+            self._bell = _SWITCH[value]
+            self._restyle(bell=self._name if self._bell else "")
+        elif option in ("numbers", "colour", "joins") and value in _SWITCH:
+            self._restyle(**{option: _SWITCH[value]})
+        elif option == "replay" and NUMBER.fullmatch(value) and int(value) <= REPLAY_MOST:
+            self.replay = int(value)
+        else:
+            raise Usage(BY_NAME["/set"].more.rstrip("."))
+        return f"{option} is {value} now."
+
+
+_SWITCH = {"on": True, "off": False}
+
+
+def _on_off(value: bool) -> str:
+    return "on" if value else "off"
+
+
+# --- what is seen -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    timestamps: str = "on"
+    numbers: bool = False
+    colour: bool = False
+    bell: str = ""  # the name at which to ring
+    joins: bool = True
+    ignored: frozenset[str] = frozenset()
+    here: bool = True
+
+
+@lru_cache(maxsize=1024)
+def _view(style: _Style) -> TextView:
+    return TextView(style)
+
+
+def _views(style: _Style) -> tuple[View, View]:
+    """The same style is the same object, so that sessions that see the same share its bytes."""
+    return _view(replace(style, here=False)), _view(style)
+
+
+class TextView:
+    """How events look to a person, with this person's settings. Immutable; see messages.View."""
+
+    __slots__ = ("style",)
+
+    def __init__(self, style: _Style) -> None:
+        self.style = style
+
+    def encode(self, events: Sequence[Event]) -> bytes:
+        parts: list[bytes] = []
+        for event in events:
+            if isinstance(event, WireBytes):
+                parts.append(event.data)
+            else:
+                parts.append(_SHOW[type(event)](self.style, event).encode("utf-8", "replace"))
+        return b"".join(parts)
+
+
+def _line(style: _Style, text: str) -> str:
+    return f"\x1b[2m* {text}\x1b[0m\r\n" if style.colour else f"* {text}\r\n"
+
+
+def _lines(style: _Style, *texts: str) -> str:
+    return "".join(_line(style, text) for text in texts)
+
+
+def _table(style: _Style, headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    align = ["right" if column in right else "left" for column in range(len(headers))]
+    table = tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=align if rows else None)
+    return _lines(style, *(line.rstrip() for line in table.splitlines()))
+
+
+def _name(style: _Style, name: str) -> str:
+    if not style.colour:
+        return name
+    return f"\x1b[{31 + zlib.crc32(fold(name).encode('utf-8')) % 6}m{name}\x1b[0m"
+
+
+@lru_cache(maxsize=256)
+def _clock(minute: int) -> str:
+    return time.strftime("[%H:%M] ", time.localtime(minute * 60))
+
+
+@lru_cache(maxsize=256)
+def _clock_seconds(second: int) -> str:
+    return time.strftime("[%H:%M:%S] ", time.localtime(second))
+
+
+def _stamp(style: _Style, at: int) -> str:
+    """The time of something that happens now."""
+    if style.timestamps == "on":
+        return _clock(at // 60_000)
+    return _clock_seconds(at // 1000) if style.timestamps == "seconds" else ""
+
+
+def _old_stamp(style: _Style, at: int) -> str:
+    """The time of something that happened once: with its day, unless that is today."""
+    stamp = _stamp(style, at)
+    day = time.strftime("%Y-%m-%d", time.localtime(at / 1000))
+    return stamp.replace("[", f"[{day} ") if stamp and day != time.strftime("%Y-%m-%d") else stamp
+
+
+def _said(style: _Style, event: Message) -> str:
+    if event.kind == "action":
+        return f"* {_name(style, event.sender)} {event.text}"
+    return f"{_name(style, event.sender)}: {event.text}"
+
+
+def _message(style: _Style, event: Message) -> str:
+    if style.ignored and fold(event.sender) in style.ignored:
+        return ""
+    number = f"{event.number} " if style.numbers else ""
+    room = "" if style.here else event.room + " "
+    return f"{number}{_stamp(style, event.at)}{room}{_said(style, event)}{_ring(style, event)}\r\n"
+
+
+def _ring(style: _Style, event: Message) -> str:
+    if style.bell and event.sender != style.bell and _mentions(style.bell).search(event.text):
+        return "\a"
+    return ""
+
+
+@lru_cache(maxsize=1024)
+def _mentions(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
+
+
+def _greeting(style: _Style, event: Greeting) -> str:
+    return _line(style, f"Welcome to chat_threads {event.version}. What is your name?")
+
+
+def _welcome(style: _Style, event: Welcome) -> str:
+    hello = f"Hello, {event.name}. What is said in a room is kept: /history shows it."
+    return _lines(style, hello, *event.motd)
+
+
+def _entered(style: _Style, event: Entered) -> str:
+    if not event.count:
+        text = f"You are in {event.room}, and nobody else is."
+    else:
+        more = event.count - len(event.others)
+        names = ", ".join(event.others) + (f" and {more} more" if more > 0 else "")
+        text = f"You are in {event.room} with {_count(event.count, 'other')}: {names}."
+    if event.first_time:
+        text += " /help lists the commands."
+    topic = [f"The topic of {event.room} is: {event.topic}"] if event.topic else []
+    return _lines(style, text, *topic)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _replay(style: _Style, event: Replay) -> str:
+    first = event.messages[0].number
+    if first > 1:
+        head = (
+            f"The last {_count(len(event.messages), 'message')} of {event.last}"
+            if len(event.messages) == 1
+            else f"The last {len(event.messages)} of {event.last} messages"
+        )
+        head += f"; /history before {first} shows older ones."
+    else:
+        head = f"What was said so far, {_count(len(event.messages), 'message')}:"
+    lines = [
+        (f"{message.number} " if style.numbers else "") + _old_stamp(style, message.at) + _said(style, message)
+        for message in event.messages
+        if fold(message.sender) not in style.ignored
+    ]
+    return _line(style, head) + "".join(line + "\r\n" for line in lines)
+
+
+def _departed(style: _Style, event: Departed) -> str:
+    if event.current:
+        return _line(style, f"You left {event.room}. What you type goes to {event.current} now.")
+    return _line(style, f"You left {event.room} and are in no room. /join #lobby goes to one.")
+
+
+def _current(style: _Style, event: Current) -> str:
+    return _line(style, f"You are in {event.room}. What you type goes there now.")
+
+
+def _names(names: Sequence[str]) -> str:
+    """ann / ann and bob / ann, bob and cy / ann, bob and 35 others."""
+    if len(names) <= 3:
+        return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+    return f"{names[0]}, {names[1]} and {len(names) - 2} others"
+
+
+def _presence(style: _Style, event: Presence) -> str:
+    if not style.joins:
+        return ""
+    room = "" if style.here else " " + event.room
+    words = f" ({event.words})" if event.words else ""
+    return _line(style, f"{_names(event.names)} {event.kind}{room}{words}")
+
+
+def _renamed(style: _Style, event: Renamed) -> str:
+    return _line(style, f"{event.old} is {event.new} now") if style.joins else ""
+
+
+def _topic_changed(style: _Style, event: TopicChanged) -> str:
+    if not event.topic:
+        return _line(style, f"{event.by} took away the topic of {event.room}")
+    return _line(style, f"{event.by} set the topic of {event.room}: {event.topic}")
+
+
+def _topic_shown(style: _Style, event: TopicShown) -> str:
+    topic = f"The topic of {event.room} is: {event.topic}" if event.topic else f"{event.room} has no topic."
+    return _line(style, topic)
+
+
+def _room_deleted(style: _Style, event: RoomDeleted) -> str:
+    return _line(style, f"{event.by} deleted {event.room} and its history. What you type goes to {event.now_in} now.")
+
+
+def _private_line(style: _Style, event: PrivateLine) -> str:
+    stamp = _stamp(style, event.at)
+    if event.sent:
+        return f"{stamp}you -> {_name(style, event.to)}: {event.text}\r\n"
+    ring = "\a" if style.bell else ""
+    return f"{stamp}{_name(style, event.sender)} -> you: {event.text}{ring}\r\n"
+
+
+def _invited(style: _Style, event: Invited) -> str:
+    return _line(style, f"{event.by} invites you to {event.room}: /join {event.room}")
+
+
+def _page_lines(style: _Style, messages: Sequence[Message], with_room: bool) -> str:
+    width = len(str(messages[-1].number)) if messages and not with_room else 0
+    return "".join(
+        (f"{message.room} " if with_room else "")
+        + f"{message.number:>{width}} {_old_stamp(style, message.at)}{_said(style, message)}\r\n"
+        for message in messages
+    )
+
+
+def _history_page(style: _Style, event: HistoryPage) -> str:
+    if not event.messages:
+        what = "Nothing was said there." if event.last else f"Nothing was said in {event.room} yet."
+        return _line(style, what)
+    first, last = event.messages[0].number, event.messages[-1].number
+    head = f"{event.room}, messages {first} to {last} of {event.last}:"
+    ways = []
+    if event.before:
+        ways.append(f"/history {event.room} before {event.before} shows older ones")
+    if event.after:
+        ways.append(f"/history {event.room} after {event.after} newer ones")
+    tail = _line(style, ", ".join(ways) + ".") if ways else ""
+    return _line(style, head) + _page_lines(style, event.messages, False) + tail
+
+
+def _search_page(style: _Style, event: SearchPage) -> str:
+    if not event.messages:
+        return _line(style, f"Nothing was found for: {event.words}")
+    what = f"The newest {len(event.messages)} of more" if event.more else _count(len(event.messages), "message")
+    head = _line(style, f"{what} found for: {event.words}")
+    return head + _page_lines(style, event.messages, True)
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _room_list(style: _Style, event: RoomList) -> str:
+    rows = [[row.room, str(row.people), str(row.messages), _short(row.topic, 30)] for row in event.rooms]
+    table = _table(style, ("room", "people", "messages", "topic"), rows, right=(1, 2))
+    return table + (_line(style, f"and {_count(event.more, 'more room')}.") if event.more else "")
+
+
+def _while(seconds: float) -> str:
+    """A time span, short: 42s, 5m, 3h, 2d."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds)}s"
+
+
+def _away(reason: str | None) -> str:
+    return "" if reason is None else reason or "away"
+
+
+def _people_list(style: _Style, event: PeopleList) -> str:
+    rows = [
+        [person.name, _short(" ".join(person.rooms), 30), _while(person.idle), _short(_away(person.away), 20)]
+        for person in event.people
+    ]
+    table = _table(style, ("name", "rooms", "idle", "away"), rows, right=(2,))
+    return table + (_line(style, f"and {event.more} more.") if event.more else "")
+
+
+def _person_shown(style: _Style, event: PersonShown) -> str:
+    person = event.person
+    rooms = "in " + ", ".join(person.rooms) if person.rooms else "in no room"
+    lines = [
+        f"{person.name} is {rooms}.",
+        f"Connected for {_while(event.connected)}, last typed {_while(person.idle)} ago.",
+    ]
+    if person.away is not None:
+        lines.append(f"Away: {person.away}" if person.away else "Away.")
+    return _lines(style, *lines)
+
+
+def _stats_shown(style: _Style, event: StatsShown) -> str:
+    rows = [
+        ["version", event.version],
+        ["uptime", _while(event.uptime)],
+        ["sessions", str(event.sessions)],
+        ["rooms", str(event.rooms)],
+        ["messages stored", str(event.stored)],
+        ["messages/s", f"{event.per_second:.1f}"],
+        ["threads", str(event.threads)],
+    ]
+    return _table(style, ("what", "value"), rows, right=(1,))
+
+
+def _pong(style: _Style, event: Pong) -> str:
+    text = f"Pong: {event.through * 1000:.1f} ms through the server's queue and back"
+    if event.network is not None:
+        text += f", {event.network * 1000:.1f} ms over the network and back (TCP's estimate)"
+    return _line(style, text + ".")
+
+
+def _help_shown(style: _Style, event: HelpShown) -> str:
+    if event.about:
+        word = event.about if event.about.startswith("/") else "/" + event.about
+        command = BY_NAME.get(word.lower())
+        if command is None:
+            return _line(style, f"There is no command {word[:40]}. /help lists them.")
+        lines = [f"{command.usage} - {command.does}.", *([command.more] if command.more else [])]
+        if command.aliases:
+            lines.append("Also: " + ", ".join(command.aliases))
+        return _lines(style, *lines)
+    rows = [["text", "say it in the current room"], ["//text", "say a text that begins with /"]]
+    rows += [[command.usage, command.does] for command in COMMANDS]
+    return _table(style, ("command", "does"), rows)
+
+
+def _notice(style: _Style, event: Notice) -> str:
+    return _line(style, event.text)
+
+
+def _problem(style: _Style, event: Problem) -> str:
+    return f"\x1b[31m! {event.text}\x1b[0m\r\n" if style.colour else f"! {event.text}\r\n"
+
+
+def _bye(style: _Style, event: Bye) -> str:
+    return _line(style, "Goodbye.")
+
+
+_SHOW: dict[type[Event], Callable[[_Style, Any], str]] = {
+    Message: _message,
+    Greeting: _greeting,
+    Welcome: _welcome,
+    Entered: _entered,
+    Replay: _replay,
+    Departed: _departed,
+    Current: _current,
+    Presence: _presence,
+    Renamed: _renamed,
+    TopicChanged: _topic_changed,
+    TopicShown: _topic_shown,
+    RoomDeleted: _room_deleted,
+    PrivateLine: _private_line,
+    Invited: _invited,
+    HistoryPage: _history_page,
+    SearchPage: _search_page,
+    RoomList: _room_list,
+    PeopleList: _people_list,
+    PersonShown: _person_shown,
+    StatsShown: _stats_shown,
+    Pong: _pong,
+    HelpShown: _help_shown,
+    Notice: _notice,
+    Problem: _problem,
+    Bye: _bye,
+}

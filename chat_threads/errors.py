@@ -1,0 +1,234 @@
+"""What can go wrong, as a tree.
+
+A ``ChatError`` is an answer to a client: ``code`` is for programs and never changes once released, ``text``
+is for people and says what was wrong and what to do. Its two branches say what happens next: after a
+``Told`` the conversation goes on, after a ``CutOff`` it is over. A ``StartError`` is for the operator: the
+program prints it and exits with 2. Anything else that is raised is a bug.
+
+Instances are values: they are raised, but also queued and compared, and nothing changes them.
+"""
+
+from __future__ import annotations
+
+
+class ChatThreadsError(Exception):
+    """The root: everything that this package raises on purpose."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class StartError(ChatThreadsError):
+    """The server cannot start: a port in use, a history that is not ours. Exit code 2, one line."""
+
+
+class ChatError(ChatThreadsError):
+    """Something a client has to be told."""
+
+    code = "error"
+
+
+class Told(ChatError):
+    """The client is told, and the conversation goes on."""
+
+
+class CutOff(ChatError):
+    """The client is told, and the connection is closed."""
+
+
+# --- told, and goes on --------------------------------------------------------------------------------
+
+
+class UnknownCommand(Told):
+    code = "unknown_command"
+
+    def __init__(self, command: str, nearest: str | None = None) -> None:
+        hint = f"Did you mean {nearest}?" if nearest else "/help lists the commands."
+        super().__init__(f"There is no command {command}. {hint}")
+
+
+class Usage(Told):
+    """A known command with arguments that it does not take."""
+
+    code = "usage"
+
+    def __init__(self, usage: str, why: str = "") -> None:
+        super().__init__(f"{why + ' ' if why else ''}Usage: {usage}")
+
+
+class BadName(Told):
+    code = "bad_name"
+
+    def __init__(self, near: str | None = None) -> None:
+        hint = f" {near} would do." if near else ""
+        super().__init__("A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter." + hint)
+
+
+class NameTaken(Told):
+    code = "name_taken"
+
+    def __init__(self, name: str, free: str) -> None:
+        super().__init__(f"The name {name} is taken. {free} is free.")
+        self.free = free
+
+
+class BadRoom(Told):
+    code = "bad_room"
+
+    def __init__(self) -> None:
+        super().__init__("A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2.")
+
+
+class UnknownRoom(Told):
+    code = "unknown_room"
+
+    def __init__(self, room: str, nearest: str | None = None) -> None:
+        hint = f"Did you mean {nearest}? " if nearest else ""
+        super().__init__(f"There is no room {room}. {hint}/rooms lists them, /join makes one.")
+
+
+class RoomGone(Told):
+    """The room was deleted between the typing and the storing."""
+
+    code = "unknown_room"
+
+    def __init__(self) -> None:
+        super().__init__("That room has just been deleted, so nothing was done.")
+
+
+class RoomExists(Told):
+    code = "room_exists"
+
+    def __init__(self, room: str) -> None:
+        super().__init__(f"The room {room} exists already. /join {room} goes there.")
+
+
+class TooManyRooms(Told):
+    code = "too_many_rooms"
+
+
+class NotInRoom(Told):
+    code = "not_in_room"
+
+    def __init__(self, room: str | None = None) -> None:
+        super().__init__(
+            f"You are not in {room}. /join {room} goes there."
+            if room
+            else "You are in no room. /join #lobby goes to one."
+        )
+
+
+class NotAllowed(Told):
+    code = "not_allowed"
+
+
+class NobodyWrote(Told):
+    """/reply, and there is nothing to reply to."""
+
+    code = "unknown_person"
+
+    def __init__(self) -> None:
+        super().__init__("Nobody has sent you a private line yet. /msg NAME text sends one.")
+
+
+class UnknownPerson(Told):
+    code = "unknown_person"
+
+    def __init__(self, name: str, nearest: str | None = None) -> None:
+        hint = f"Did you mean {nearest}?" if nearest else "/who lists who is here."
+        super().__init__(f"Nobody here is called {name}. {hint}")
+
+
+class TooLong(Told):
+    code = "too_long"
+
+
+class NotUtf8(Told):
+    code = "not_utf8"
+
+    def __init__(self) -> None:
+        super().__init__("That line is not UTF-8, so it was not sent. Set your terminal to UTF-8.")
+
+
+class NothingToSay(Told):
+    """After taking out what must not reach a terminal, nothing was left."""
+
+    code = "nothing_to_say"
+
+    def __init__(self, text: str = "That line has no visible characters, so it was not sent.") -> None:
+        super().__init__(text)
+
+
+class NotStored(Told):
+    """The history could not keep it, so nobody saw it (promise 1)."""
+
+    code = "not_stored"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"Not stored, so not sent: {why}")
+
+
+class Unreadable(Told):
+    """The history could not be read just now."""
+
+    code = "unreadable"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The history cannot be read now: {why}. Try again.")
+
+
+class Broken(Told):
+    """A bug in the server: the client is told, the log has the traceback."""
+
+    code = "internal"
+
+    def __init__(self) -> None:
+        super().__init__("That did not work, and the fault is the server's. It is in its log.")
+
+
+# --- told, and cut off --------------------------------------------------------------------------------
+
+
+class NoHandshake(CutOff):
+    code = "no_handshake"
+
+
+class UnfinishedLine(CutOff):
+    code = "unfinished_line"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"A line was begun and not ended within {seconds:g} seconds. Goodbye.")
+
+
+class TooSlow(CutOff):
+    """The reader did not keep up (promise 3)."""
+
+    code = "too_slow"
+
+    def __init__(self, why: str = "the queue of what you had not read was full") -> None:
+        super().__init__(f"You read too slowly: {why}. Come back, and /history shows what you missed.")
+
+
+class ServerFull(CutOff):
+    code = "server_full"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The server is full: {why}. Try again later.")
+
+
+class ShuttingDown(CutOff):
+    code = "shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down. Goodbye.")
+
+
+class NotChat(CutOff):
+    """The peer speaks another protocol. ``answer`` is what it is sent instead of a text, maybe nothing."""
+
+    code = "not_chat"
+
+    def __init__(self, text: str, answer: bytes = b"") -> None:
+        super().__init__(text)
+        self.answer = answer

@@ -1,0 +1,219 @@
+"""The history thread: number what is said, commit it, and only then hand it on.
+
+Promise 1 is kept here: nothing is published that is not committed. Promise 2 begins here: there is one
+history thread, so there is one order. Everything that must be seen in that order (joining, leaving, a new
+name, a topic) goes through the same queue, though only messages get a number.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import ChainMap, deque
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from .errors import ChatError, NotStored, RoomGone
+from .messages import Draft, Message, Ordered, Published, RoomEnds, RoomMade, TopicSet
+from .queues import BatchQueue
+from .storage import Batch, Storage, StorageError
+
+log = logging.getLogger(__name__)
+
+BATCH = 512  # the most that one transaction holds
+QUEUE = 2048  # values waiting; a full queue makes the sender wait
+PATIENCE = 30.0  # seconds a sender waits for a place in the queue
+SWEEP_PAUSE = 0.02  # seconds between two slices that are deleted
+SWEEP_EVERY = 600.0  # seconds between looks for messages that are too old
+DAY = 86_400_000  # milliseconds
+
+Publish = Callable[[Sequence[Published]], None]
+Refuse = Callable[[Ordered, ChatError], None]
+
+
+class _Marker(Ordered):
+    """Takes a place in the queue and reports when everything before it has been published."""
+
+    __slots__ = ("passed",)
+
+    def __init__(self) -> None:
+        self.passed = threading.Event()
+
+
+class History:
+    """A queue and the one thread that empties it into the storage.
+
+    ``submit``, ``enqueue`` and ``settle`` are for any thread. The history thread calls what ``start`` is given:
+    ``publish`` with what was committed, in order; ``refuse`` with what was not, and why.
+    """
+
+    def __init__(
+        self, storage: Storage, retain_days: float | None = None, now: Callable[[], float] = time.time
+    ) -> None:
+        self.storage = storage
+        self._publish: Publish
+        self._refuse: Refuse
+        self._retain = None if retain_days is None else int(retain_days * DAY)
+        self._now = now
+        self._queue: BatchQueue[Ordered | None] = BatchQueue(QUEUE)
+        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+        # Owned by the history thread.
+        self._last: dict[int, int | None] = {room.id: room.last for room in storage.rooms()}
+        self._unsaved: dict[int, RoomMade] = {}  # rooms whose row is not committed yet
+        self._sweep_at: float | None = 0.0  # when to look for something to delete; None: nothing is
+        # Shared: the lock guards these two; nothing is called while it is held.
+        self._lock = threading.Lock()
+        self._stored = storage.count()
+        self._seconds: deque[tuple[int, int]] = deque(maxlen=11)  # (second, messages in it), the newest last
+
+    # --- any thread ---------------------------------------------------------------------------------------
+
+    def start(self, publish: Publish, refuse: Refuse) -> None:
+        self._publish, self._refuse = publish, refuse
+        self._thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Let the thread finish what is queued, then end and join it; False if it did not end in time."""
+        if self._thread.is_alive():
+            try:
+                self._queue.put(None, timeout=timeout)
+            except queue.Full:
+                return False
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def submit(self, item: Ordered) -> None:
+        """Queue a value; wait while the queue is full, at most PATIENCE seconds; raise NotStored then."""
+        try:
+            self._queue.put(item, timeout=PATIENCE)
+        except queue.Full:
+            raise NotStored("the history does not keep up") from None
+
+    def enqueue(self, item: Ordered) -> None:
+        """Queue a value without waiting; raise NotStored if the queue is full."""
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            raise NotStored("the history does not keep up") from None
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until all that was submitted before has been published or refused; False when time is up."""
+        marker = _Marker()
+        try:
+            self._queue.put(marker, timeout=timeout)
+        except queue.Full:
+            return False
+        return marker.passed.wait(timeout)
+
+    @property
+    def stored(self) -> int:
+        """How many messages the history holds."""
+        with self._lock:
+            return self._stored
+
+    def per_second(self) -> float:
+        """Messages committed a second, the mean of the last ten whole seconds."""
+        this = int(time.monotonic())
+        with self._lock:
+            return sum(count for second, count in self._seconds if this - 10 <= second < this) / 10
+
+    # --- the history thread -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            wait = None if self._sweep_at is None else max(0.0, self._sweep_at - time.monotonic())
+            batch = self._queue.take(BATCH, wait)
+            try:
+                self._handle([item for item in batch if item is not None])
+                if self._sweep_at is not None and time.monotonic() >= self._sweep_at:
+                    self._sweep()
+            except Exception:
+                log.exception("a batch of %d was not handled", len(batch))
+            for item in batch:
+                if isinstance(item, _Marker):
+                    item.passed.set()
+            if None in batch:
+                return
+
+    def _handle(self, items: list[Ordered]) -> None:
+        batch, numbers, published, refused = self._number(items)
+        if batch:
+            try:
+                self.storage.commit(batch)
+            except StorageError as failed:
+                log.error("not stored: %s (%d messages)", failed, len(batch.messages))
+                why = NotStored(str(failed))
+                refused = [(item, why) for item in items if isinstance(item, (Draft, RoomEnds, TopicSet))]
+                published = [item for item in published if not isinstance(item, (Message, RoomEnds, TopicSet))]
+            else:
+                self._last.update(numbers)
+                self._committed(batch)
+        if published:
+            self._publish(published)
+        for item, error in refused:
+            self._refuse(item, error)
+
+    def _number(
+        self, items: list[Ordered]
+    ) -> tuple[Batch, dict[int, int | None], list[Published], list[tuple[Ordered, ChatError]]]:
+        """Sort out a batch, changing nothing but _unsaved: what to commit, the last numbers after that, what
+        may be shown then, in order, and what is refused because its room is gone."""
+        at = int(self._now() * 1000)
+        numbers: dict[int, int | None] = {}
+        last = ChainMap(numbers, self._last)  # what this batch changes lies above what is committed
+        published: list[Published] = []
+        refused: list[tuple[Ordered, ChatError]] = []
+        batch = Batch()
+        self._unsaved.update((item.room_id, item) for item in items if isinstance(item, RoomMade))
+        for made in self._unsaved.values():
+            batch.rooms_made.append(made)
+            numbers[made.room_id] = 0
+        for item in items:
+            if isinstance(item, (RoomMade, _Marker)):
+                continue
+            if isinstance(item, (Draft, RoomEnds, TopicSet)) and last.get(item.room_id) is None:
+                refused.append((item, RoomGone()))
+            elif isinstance(item, Draft):
+                number = (last[item.room_id] or 0) + 1
+                numbers[item.room_id] = number
+                message = Message(item.room_id, item.room, number, at, item.sender, item.kind, item.text)
+                batch.messages.append(message)
+                published.append(message)
+            else:
+                if isinstance(item, RoomEnds):
+                    batch.rooms_ended.append(item.room_id)
+                    numbers[item.room_id] = None
+                elif isinstance(item, TopicSet):
+                    batch.topics[item.room_id] = item.topic
+                published.append(cast(Published, item))
+        return batch, numbers, published, refused
+
+    def _committed(self, batch: Batch) -> None:
+        self._unsaved.clear()
+        for room_id in batch.rooms_ended:
+            del self._last[room_id]
+            self._sweep_at = time.monotonic()
+        if batch.messages:
+            second = int(time.monotonic())
+            with self._lock:
+                self._stored += len(batch.messages)
+                if not self._seconds or self._seconds[-1][0] != second:
+                    self._seconds.append((second, 0))
+                self._seconds[-1] = (second, self._seconds[-1][1] + len(batch.messages))
+
+    def _sweep(self) -> None:
+        """Delete a slice of what is to go, so that those who say something now wait for one slice at most."""
+        older_than = None if self._retain is None else int(self._now() * 1000) - self._retain
+        try:
+            gone, more = self.storage.sweep(older_than)
+        except StorageError as error:
+            log.warning("not swept: %s", error)
+            gone = 0
+            pause: float | None = SWEEP_EVERY
+        else:
+            pause = SWEEP_PAUSE if more else None if self._retain is None else SWEEP_EVERY
+        self._sweep_at = None if pause is None else time.monotonic() + pause
+        with self._lock:
+            self._stored -= gone

@@ -1,0 +1,575 @@
+"""The values that cross threads: commands that come in, events that go out, and the parcel of events.
+
+All are frozen: whoever holds one may read it in any thread without a lock. A *command* is what one client
+asked for, whatever its dialect; ``service`` has the table of what each does. An *event* is what a client is
+shown; each dialect has a table of how. *Ordered* values travel through the history's queue, so that they
+take effect, and are seen, between the same two messages by everybody.
+
+Times are UTC in milliseconds since 1970; rooms are written with their ``#``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Kind = Literal["say", "action"]
+SayWhen = Literal["off", "on", "seconds"]
+
+
+# --- commands: what a client asks for ----------------------------------------------------------------
+
+
+class Command:
+    """Asked for by one client, obeyed by its reader thread."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Command):
+    """The handshake: a name, and the room to begin in."""
+
+    name: str
+    room: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Say(Command):
+    """Say ``text`` in ``room``, or in the current room."""
+
+    text: str
+    kind: Kind = "say"
+    room: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Private(Command):
+    to: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Command):
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Join(Command):
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave(Command):
+    room: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Create(Command):
+    room: str
+    topic: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(Command):
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListRooms(Command):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Who(Command):
+    room: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Topic(Command):
+    """Show the topic (``text`` is None) or set it."""
+
+    room: str | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invite(Command):
+    name: str
+    room: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nick(Command):
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Whois(Command):
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Away(Command):
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Back(Command):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore(Command):
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unignore(Command):
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHistory(Command):
+    """A page of a room's history: the newest ``count``, or those next to a number, or since a while ago."""
+
+    room: str | None = None
+    count: int | None = None
+    before: int | None = None
+    after: int | None = None
+    seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Search(Command):
+    words: str
+    room: str | None = None
+    sender: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetOption(Command):
+    """Change what this session is shown; without a name, show the settings."""
+
+    name: str | None = None
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats(Command):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Command):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class AreYouThere(Command):
+    """Telnet's AYT (RFC 854)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quit(Command):
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Help(Command):
+    """Help on one command, or the list; the dialect knows its own."""
+
+    about: str | None = None
+
+
+# --- events: what a client is shown ------------------------------------------------------------------
+
+
+class Event:
+    """Shown to a client. ``lines`` is what it counts for against a queue's limit."""
+
+    __slots__ = ()
+
+    @property
+    def lines(self) -> int:
+        return 1
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Event):
+    """What was said, as the history has it: committed before anybody sees it (promise 1).
+
+    ``number`` counts a room's messages from 1 without a gap (promise 2).
+    """
+
+    room_id: int
+    room: str
+    number: int
+    at: int
+    sender: str
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting(Event):
+    """The first line to a client, before its name is known."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome(Event):
+    name: str
+    motd: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entered(Event):
+    """The receiver is in a room now. ``others`` names some, ``count`` counts all of the others."""
+
+    room: str
+    topic: str
+    others: tuple[str, ...]
+    count: int
+    last: int
+    first_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replay(Event):
+    """The newest messages of a room on entering it: ``messages`` out of numbers 1 to ``last``."""
+
+    room: str
+    messages: tuple[Message, ...]
+    last: int
+
+    @property
+    def lines(self) -> int:
+        return 1 + len(self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Departed(Event):
+    """The receiver has left a room; ``current`` is where its texts go now."""
+
+    room: str
+    current: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Current(Event):
+    """The receiver was a member already; its texts go to this room now."""
+
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
+class Presence(Event):
+    """Others joined or left a room. ``words`` are what one who left had to say."""
+
+    room: str
+    kind: Literal["joined", "left"]
+    names: tuple[str, ...]
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed(Event):
+    """Somebody in a room with the receiver has another name now; shown once, however many rooms they share."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopicChanged(Event):
+    room: str
+    by: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopicShown(Event):
+    room: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoomDeleted(Event):
+    """A room is gone with its history; the receiver is in ``now_in``."""
+
+    room: str
+    by: str
+    now_in: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateLine(Event):
+    """A private line: live only, never stored. ``sent`` is true in the sender's own copy."""
+
+    at: int
+    sender: str
+    to: str
+    text: str
+    sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Invited(Event):
+    by: str
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage(Event):
+    """Messages of one room in order, at most 200. The numbers before and after, if there are any, go on."""
+
+    room: str
+    messages: tuple[Message, ...]
+    last: int
+    before: int | None
+    after: int | None
+
+    @property
+    def lines(self) -> int:
+        return 2 + len(self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage(Event):
+    """What a search found, oldest first; ``more`` when older hits were left out."""
+
+    words: str
+    messages: tuple[Message, ...]
+    more: bool
+
+    @property
+    def lines(self) -> int:
+        return 2 + len(self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRow:
+    room: str
+    people: int
+    messages: int
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoomList(Event):
+    """The rooms, the fullest first; ``more`` counts those left out."""
+
+    rooms: tuple[RoomRow, ...]
+    more: int
+
+    @property
+    def lines(self) -> int:
+        return 3 + len(self.rooms)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRow:
+    name: str
+    rooms: tuple[str, ...]
+    idle: float  # seconds since the last line
+    away: str | None  # None: here; otherwise the reason, maybe empty
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleList(Event):
+    room: str | None
+    people: tuple[PersonRow, ...]
+    more: int
+
+    @property
+    def lines(self) -> int:
+        return 3 + len(self.people)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonShown(Event):
+    person: PersonRow
+    connected: float  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class StatsShown(Event):
+    version: str
+    uptime: float  # seconds
+    sessions: int
+    rooms: int
+    stored: int
+    threads: int
+    per_second: float  # messages, mean of the last ten seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Pong(Event):
+    """The answer to a ping. ``through``: seconds through the server's queue and back; ``network``: TCP's own
+    estimate of the round trip in seconds, where the system tells it."""
+
+    through: float
+    network: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class HelpShown(Event):
+    about: str | None
+
+    @property
+    def lines(self) -> int:
+        return 40
+
+
+@dataclass(frozen=True, slots=True)
+class Notice(Event):
+    """A short answer in words."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem(Event):
+    """An error of the client's, or one that it has to know of: the code and text of a ChatError."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bye(Event):
+    """The last event of a session that ends well."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireBytes(Event):
+    """Bytes that go out as they are: a telnet layer's answers, an HTTP answer."""
+
+    data: bytes
+
+
+# --- ordered: what goes through the history's queue ---------------------------------------------------
+
+
+class Ordered:
+    """Takes its turn in the history's queue. ``origin`` is the session that asked, opaque to the history."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft(Ordered):
+    """Something said, not yet numbered. Becomes a Message, or its origin is told why not."""
+
+    room_id: int
+    room: str
+    sender: str
+    kind: Kind
+    text: str
+    origin: Any
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMade(Ordered):
+    """A room was made in memory; its row is stored before any message of it."""
+
+    room_id: int
+    room: str
+    key: str
+    topic: str
+    creator: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomEnds(Ordered):
+    """Delete a room with its history; shown once that is committed."""
+
+    room_id: int
+    by: str
+    origin: Any
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSet(Ordered):
+    """Set a room's topic; shown once that is committed."""
+
+    room_id: int
+    by: str
+    topic: str
+    origin: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(Ordered):
+    """A session became a member, as the ``change``-th change of the room's list of members."""
+
+    room_id: int
+    name: str
+    change: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves(Ordered):
+    """A session leaves a room: after what it said before, so that it still sees that."""
+
+    room_id: int
+    session: Any
+
+
+@dataclass(frozen=True, slots=True)
+class LeavesAll(Ordered):
+    """A session's conversation is over."""
+
+    session: Any
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Renames(Ordered):
+    session: Any
+    old: str
+    new: str
+
+
+# What the history hands on once a batch is committed: messages, and the ordered values but for drafts.
+Published = Message | RoomEnds | TopicSet | Joined | Leaves | LeavesAll | Renames
+
+
+# --- the parcel: what a session's queue holds ---------------------------------------------------------
+
+
+class View(Protocol):
+    """A way of showing events: a dialect with its options. Immutable; compared by identity, so one way of
+    showing is one object, and a thousand sessions that are shown the same share it."""
+
+    def encode(self, events: Sequence[Event]) -> bytes:
+        """The bytes of these events. Pure: any thread, no waiting, the same bytes every time."""
+
+
+class Parcel:
+    """Events for all sessions that share a view, turned into bytes once, by whoever needs them first.
+
+    One parcel is put into many queues; writer threads ask it for ``data``.
+    """
+
+    __slots__ = ("lines", "_lock", "_view", "_events", "_data")
+
+    def __init__(self, view: View, events: Sequence[Event]) -> None:
+        self.lines = sum(event.lines for event in events)
+        self._lock = threading.Lock()  # guards _events and _data; only View.encode is called under it
+        self._view = view
+        self._events: Sequence[Event] | None = events
+        self._data = b""
+
+    @property
+    def data(self) -> bytes:
+        with self._lock:
+            if self._events is not None:
+                self._data = self._view.encode(self._events)
+                self._events = None
+            return self._data

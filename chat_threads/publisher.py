@@ -1,0 +1,554 @@
+"""Rooms, who is in them, and handing what was committed to their queues.
+
+One lock guards it all. Under it: memory only. Whatever has to wait (waking writers, cutting somebody off) is
+noted down under the lock and done after it. The only locks taken while holding it are those inside queues: a
+mailbox's in ``push``, the history's in ``enqueue``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from itertools import islice
+from typing import Protocol
+
+from .errors import CutOff, NotAllowed, NotInRoom, RoomExists, TooManyRooms, TooSlow, UnknownRoom
+from .messages import (
+    Current,
+    Departed,
+    Entered,
+    Event,
+    Joined,
+    Leaves,
+    LeavesAll,
+    Message,
+    Ordered,
+    Parcel,
+    PersonRow,
+    Presence,
+    Published,
+    Renamed,
+    Renames,
+    Replay,
+    RoomDeleted,
+    RoomEnds,
+    RoomMade,
+    RoomRow,
+    TopicChanged,
+    TopicSet,
+    View,
+)
+from .rules import fold
+
+LOBBY = "#lobby"
+RECENT = 200  # messages of a room kept in memory for those who enter
+ROOMS_EACH = 20  # rooms one session may be in
+ROOMS = 10_000  # rooms in all
+NAMED = 10  # people named on entering a room; the rest is counted
+CROWD = 100  # above so many members, joining and leaving is not shown
+
+
+_Waiting = dict[int, list[Event | Joined]]  # by room: what is to be delivered, in order
+
+
+class Mailbox(Protocol):
+    def push(self, parcel: Parcel) -> bool | None:
+        """Put a parcel without waiting. True: the queue was idle, so tell a writer; None: it is full."""
+
+
+class Subscriber(Protocol):
+    """What the Publisher needs of a session."""
+
+    views: tuple[View, View]
+    """How it is shown the events of other rooms, and of its current one. Set under the Publisher's lock."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def mailbox(self) -> Mailbox: ...
+    def person(self, rooms: tuple[str, ...]) -> PersonRow: ...
+    def cut_off(self, error: CutOff) -> None: ...
+
+
+class ChatRoom:
+    """A room. Everything but id, name, key and creator is guarded by the Publisher's lock."""
+
+    __slots__ = ("id", "name", "key", "creator", "topic", "last", "recent", "loaded", "members", "groups", "changes")
+
+    def __init__(self, id: int, name: str, key: str, creator: str, topic: str = "", last: int = 0) -> None:
+        self.id = id
+        self.name = name
+        self.key = key
+        self.creator = creator
+        self.topic = topic
+        self.last = last  # the number of the newest message that was published
+        self.recent: deque[Message] = deque(maxlen=RECENT)  # ends with number ``last``
+        self.loaded = last == 0  # whether ``recent`` reaches back as far as it could
+        self.members: dict[Subscriber, int] = {}  # the change by which each became one, in that order
+        self.groups: dict[View, dict[Subscriber, None]] = {}  # the same members by how they are shown it
+        self.changes = 0  # of the list of members, so far
+
+    def add(self, session: Subscriber, view: View) -> int:
+        self.changes += 1
+        self.members[session] = self.changes
+        self.groups.setdefault(view, {})[session] = None
+        return self.changes
+
+    def remove(self, session: Subscriber, view: View) -> None:
+        del self.members[session]
+        self.changes += 1
+        self._ungroup(session, view)
+        if not self.members:
+            self.recent.clear()
+            self.loaded = self.last == 0
+
+    def regroup(self, session: Subscriber, old: View, new: View) -> None:
+        self._ungroup(session, old)
+        self.groups.setdefault(new, {})[session] = None
+
+    def _ungroup(self, session: Subscriber, view: View) -> None:
+        group = self.groups[view]
+        del group[session]
+        if not group:
+            del self.groups[view]
+
+    def fill(self, stored: Sequence[Message], as_of: int) -> bool:
+        """Take over the newest that the history held when ``last`` was ``as_of``, below what was published
+        since; False if some of that is not in ``recent`` any more, so that there would be a hole."""
+        first = self.recent[0].number if self.recent else self.last + 1
+        if first > as_of + 1:
+            return False
+        newer = list(self.recent)
+        self.recent.clear()
+        self.recent.extend([message for message in stored if message.number < first] + newer)
+        self.loaded = True
+        return True
+
+
+class _Place:
+    """Where one session is. Guarded by the Publisher's lock."""
+
+    __slots__ = ("rooms", "current")
+
+    def __init__(self) -> None:
+        self.rooms: dict[int, ChatRoom] = {}
+        self.current: ChatRoom | None = None
+
+
+class _Outbox:
+    """What was put into queues under the lock, and what that asks for once the lock is released."""
+
+    __slots__ = ("ready", "full")
+
+    def __init__(self) -> None:
+        self.ready: list[Subscriber] = []  # their queues were empty: a writer has to be told
+        self.full: list[Subscriber] = []  # their queues were full: to be cut off
+
+    def put(self, session: Subscriber, parcel: Parcel) -> None:
+        first = session.mailbox.push(parcel)
+        if first:
+            self.ready.append(session)
+        elif first is None:
+            self.full.append(session)
+
+
+class Publisher:
+    """The rooms and their subscribers. Every method may be called by any thread, except that
+    ``dispatch_messages`` is the history thread's.
+
+    ``schedule(sessions)`` tells the writers that these sessions' queues are no longer empty; ``catch_up()``
+    waits until the writers have done what they can; ``newest(room_id, count)`` reads from the history and may
+    raise. None of them is called under the lock. ``enqueue(item)`` is: it puts into the history's queue
+    without waiting, or raises NotStored.
+    """
+
+    def __init__(
+        self,
+        schedule: Callable[[list[Subscriber]], None],
+        catch_up: Callable[[], None],
+        newest: Callable[[int, int], Sequence[Message]],
+        enqueue: Callable[[Ordered], None],
+    ) -> None:
+        self._schedule = schedule
+        self._catch_up = catch_up
+        self._newest = newest
+        self._enqueue = enqueue
+        self._lock = threading.Lock()  # guards all below, and what the ChatRooms and _Places hold
+        self._rooms: dict[int, ChatRoom] = {}
+        self._by_key: dict[str, ChatRoom] = {}
+        self._places: dict[Subscriber, _Place] = {}
+        self._next_id = 1
+        self._quiet = False
+
+    # --- rooms ----------------------------------------------------------------------------------------------
+
+    def restore(self, rooms: Iterable[ChatRoom], next_id: int) -> None:
+        """Take over the rooms that the history has. Once, before anybody is here."""
+        with self._lock:
+            for room in rooms:
+                self._rooms[room.id] = self._by_key[room.key] = room
+            self._next_id = next_id
+
+    def create_chat_room(self, name: str, creator: str, topic: str = "") -> ChatRoom:
+        """Make a room. Raise RoomExists, TooManyRooms, or NotStored if the history's queue is full.
+
+        It is queued to be stored before anybody can find it, and so before anything that is said in it.
+        """
+        key = fold(name)
+        with self._lock:
+            if key in self._by_key:
+                raise RoomExists(self._by_key[key].name)
+            if len(self._rooms) >= ROOMS:
+                raise TooManyRooms(f"There are {ROOMS} rooms already. /rooms lists them.")
+            room = ChatRoom(self._next_id, name, key, creator, topic)
+            self._enqueue(RoomMade(room.id, name, key, topic, creator, int(time.time() * 1000)))
+            self._next_id += 1
+            self._rooms[room.id] = self._by_key[key] = room
+            return room
+
+    def delete_chat_room(self, session: Subscriber, room: ChatRoom) -> RoomEnds:
+        """What to submit to the history so that the room ends; raise NotAllowed.
+
+        The members are told and moved when that is committed.
+        """
+        if room.name == LOBBY:
+            raise NotAllowed(f"{LOBBY} cannot be deleted.")
+        if fold(room.creator) != fold(session.name):
+            raise NotAllowed(f"{room.name} was made by {room.creator}, who alone can delete it.")
+        return RoomEnds(room.id, session.name, session)
+
+    def list_chat_rooms(self) -> list[RoomRow]:
+        """All rooms, the fullest first."""
+        with self._lock:
+            rows = [RoomRow(r.name, len(r.members), r.last, r.topic) for r in self._rooms.values()]
+        rows.sort(key=lambda row: (-row.people, -row.messages, fold(row.room)))
+        return rows
+
+    def find(self, name: str) -> ChatRoom:
+        """The room of that name, whatever its case; raise UnknownRoom."""
+        with self._lock:
+            room = self._by_key.get(fold(name))
+            names = [] if room else [each.name for each in islice(self._rooms.values(), 1000)]
+        if room is None:
+            raise UnknownRoom(name, next(iter(get_close_matches(name, names, 1)), None))
+        return room
+
+    def topic(self, room: ChatRoom) -> str:
+        with self._lock:
+            return room.topic
+
+    def last(self, room: ChatRoom) -> int:
+        """The number of the newest message that was published in the room, or 0."""
+        with self._lock:
+            return room.last
+
+    # --- who is where ---------------------------------------------------------------------------------------
+
+    def subscribe(self, session: Subscriber, room: ChatRoom, replay: int, first_time: bool = False) -> Joined | None:
+        """Make the session a member of the room and the room its current one.
+
+        Atomic: the newest ``replay`` messages are queued to the session, and it gets every later one.
+        Returns what to submit, so that the others see it; None if it was a member already. Raises TooManyRooms
+        and UnknownRoom (deleted meanwhile), and what ``newest`` raises.
+        """
+        stored: Sequence[Message] | None = None
+        as_of = 0
+        while True:
+            outbox = _Outbox()
+            with self._lock:
+                if self._rooms.get(room.id) is not room:
+                    raise UnknownRoom(room.name)
+                place = self._places.setdefault(session, _Place())
+                if room.id in place.rooms:
+                    self._make_current(session, place, room)
+                    outbox.put(session, Parcel(session.views[True], (Current(room.name),)))
+                    joined = None
+                    break
+                if len(place.rooms) >= ROOMS_EACH:
+                    raise TooManyRooms(f"You are in {ROOMS_EACH} rooms, and more are not allowed. /leave one of them.")
+                if room.loaded or (stored is not None and room.fill(stored, as_of)):
+                    joined = self._enter(session, place, room, replay, first_time, outbox)
+                    break
+                as_of = room.last
+            stored = self._newest(room.id, RECENT)  # outside the lock, and again if it was overtaken
+        self._act(outbox)
+        return joined
+
+    def _enter(
+        self, session: Subscriber, place: _Place, room: ChatRoom, replay: int, first_time: bool, outbox: _Outbox
+    ) -> Joined:
+        assert self._lock.locked()
+        others = tuple(other.name for other in islice(room.members, NAMED))
+        events: list[Event] = [Entered(room.name, room.topic, others, len(room.members), room.last, first_time)]
+        newest = tuple(islice(room.recent, max(0, len(room.recent) - replay), None)) if replay else ()
+        if newest:
+            events.append(Replay(room.name, newest, room.last))
+        place.rooms[room.id] = room
+        change = room.add(session, session.views[False])
+        self._make_current(session, place, room)
+        outbox.put(session, Parcel(session.views[True], events))
+        return Joined(room.id, session.name, change)
+
+    def _make_current(self, session: Subscriber, place: _Place, room: ChatRoom | None) -> None:
+        assert self._lock.locked()
+        if place.current is not room:
+            here, there = session.views[True], session.views[False]
+            if place.current is not None:
+                place.current.regroup(session, here, there)
+            if room is not None:
+                room.regroup(session, there, here)
+            place.current = room
+
+    def unsubscribe(self, session: Subscriber, room: ChatRoom | None = None) -> None:
+        """Take the session out of a room, or out of all and forget it; nobody is told.
+
+        Leaves and LeavesAll are the way that tells; this is for when they cannot be submitted.
+        """
+        with self._lock:
+            place = self._places.get(session)
+            if place is None:
+                return
+            for each in [room] if room else list(place.rooms.values()):
+                if each.id in place.rooms:
+                    self._remove(session, place, each)
+            if room is None:
+                del self._places[session]
+
+    def _remove(self, session: Subscriber, place: _Place, room: ChatRoom) -> None:
+        assert self._lock.locked()
+        del place.rooms[room.id]
+        room.remove(session, session.views[place.current is room])
+        if place.current is room:
+            place.current = None
+            self._make_current(session, place, next(reversed(place.rooms.values()), None))
+
+    def current(self, session: Subscriber) -> ChatRoom:
+        """The room that the session's texts go to; raise NotInRoom."""
+        with self._lock:
+            place = self._places.get(session)
+            if place is None or place.current is None:
+                raise NotInRoom()
+            return place.current
+
+    def member_of(self, session: Subscriber, name: str) -> ChatRoom:
+        """The room of that name, if the session is in it; raise UnknownRoom or NotInRoom."""
+        room = self.find(name)
+        with self._lock:
+            place = self._places.get(session)
+            if place is None or room.id not in place.rooms:
+                raise NotInRoom(room.name)
+        return room
+
+    def rooms_of(self, session: Subscriber) -> tuple[str, ...]:
+        with self._lock:
+            place = self._places.get(session)
+            return tuple(room.name for room in place.rooms.values()) if place else ()
+
+    def members(self, room: ChatRoom) -> list[Subscriber]:
+        with self._lock:
+            return list(room.members)
+
+    def restyle(self, session: Subscriber, views: tuple[View, View]) -> None:
+        """From now on show the session its rooms by these views."""
+        with self._lock:
+            place = self._places.get(session)
+            if place:
+                for room in place.rooms.values():
+                    here = room is place.current
+                    room.regroup(session, session.views[here], views[here])
+            session.views = views
+
+    def be_quiet(self) -> None:
+        """From now on tell nobody who joins and leaves: everybody is about to."""
+        with self._lock:
+            self._quiet = True
+
+    # --- the history thread ---------------------------------------------------------------------------------
+
+    def dispatch_messages(self, batch: Sequence[Published]) -> None:
+        """Show a committed batch to those whom it concerns, in order: one parcel and one put for each session,
+        room and batch, whatever the number of messages.
+
+        Waits first until the writers have handed the batch before to the system, so that queues grow only
+        where a reader is slow, and the batches grow instead.
+        """
+        self._catch_up()
+        outbox = _Outbox()
+        with self._lock:
+            waiting: _Waiting = {}
+            for item in batch:
+                if isinstance(item, Message):
+                    self._publish_message(item, waiting)
+                elif isinstance(item, Joined):
+                    waiting.setdefault(item.room_id, []).append(item)
+                else:
+                    self._change(item, waiting, outbox)
+            for room_id in list(waiting):
+                self._deliver(room_id, waiting, outbox)
+        self._act(outbox)
+
+    def _publish_message(self, message: Message, waiting: _Waiting) -> None:
+        room = self._rooms.get(message.room_id)
+        if room is not None:
+            room.last = message.number
+            room.recent.append(message)
+            waiting.setdefault(room.id, []).append(message)
+
+    def _change(
+        self,
+        item: RoomEnds | TopicSet | Leaves | LeavesAll | Renames,
+        waiting: _Waiting,
+        outbox: _Outbox,
+    ) -> None:
+        """Carry out what changes rooms or members, after delivering what came before it to those it touches."""
+        if isinstance(item, TopicSet):
+            room = self._rooms.get(item.room_id)
+            if room:
+                room.topic = item.topic
+                waiting.setdefault(room.id, []).append(TopicChanged(room.name, item.by, item.topic))
+        elif isinstance(item, RoomEnds):
+            self._end_room(item, waiting, outbox)
+        else:
+            place = self._places.get(item.session)
+            if place is None:
+                return
+            if isinstance(item, Renames):
+                self._rename(item, place, waiting, outbox)
+            elif isinstance(item, Leaves):
+                room = place.rooms.get(item.room_id)
+                if room:
+                    self._leave(item.session, place, room, "", waiting, outbox)
+                    event = Departed(room.name, place.current.name if place.current else None)
+                    outbox.put(item.session, Parcel(item.session.views[True], (event,)))
+            else:
+                for room in list(place.rooms.values()):
+                    self._leave(item.session, place, room, item.words, waiting, outbox)
+                del self._places[item.session]
+
+    def _rename(self, item: Renames, place: _Place, waiting: _Waiting, outbox: _Outbox) -> None:
+        told = {item.session}
+        for room in place.rooms.values():
+            self._deliver(room.id, waiting, outbox)
+            if len(room.members) > CROWD:
+                continue
+            for view, sessions in room.groups.items():
+                parcel = Parcel(view, (Renamed(item.old, item.new),))
+                for session in sessions:
+                    if session not in told:
+                        told.add(session)
+                        outbox.put(session, parcel)
+
+    def _leave(
+        self,
+        session: Subscriber,
+        place: _Place,
+        room: ChatRoom,
+        words: str,
+        waiting: _Waiting,
+        outbox: _Outbox,
+    ) -> None:
+        events = waiting.get(room.id)
+        if events and any(not isinstance(event, Presence) for event in events):
+            self._deliver(room.id, waiting, outbox)  # it still sees what came before
+        self._remove(session, place, room)
+        if not self._quiet:
+            waiting.setdefault(room.id, []).append(Presence(room.name, "left", (session.name,), words))
+
+    def _end_room(self, item: RoomEnds, waiting: _Waiting, outbox: _Outbox) -> None:
+        room = self._rooms.get(item.room_id)
+        if room is None:
+            return
+        self._deliver(room.id, waiting, outbox)
+        lobby = self._by_key[LOBBY]
+        for session in list(room.members):
+            place = self._places[session]
+            was_current = place.current is room
+            if was_current and lobby.id not in place.rooms:
+                others = tuple(other.name for other in islice(lobby.members, NAMED))
+                entered: tuple[Event, ...] = (Entered(lobby.name, lobby.topic, others, len(lobby.members), lobby.last),)
+                change = lobby.add(session, session.views[False])
+                place.rooms[lobby.id] = lobby
+                waiting.setdefault(lobby.id, []).append(Joined(lobby.id, session.name, change))
+            else:
+                entered = ()
+            if was_current:
+                self._make_current(session, place, lobby)
+            self._remove(session, place, room)
+            assert place.current is not None
+            told = RoomDeleted(room.name, item.by, place.current.name)
+            outbox.put(session, Parcel(session.views[True], (told, *entered)))
+        del self._rooms[room.id]
+        del self._by_key[room.key]
+
+    def _deliver(self, room_id: int, waiting: _Waiting, outbox: _Outbox) -> None:
+        """Queue what is waiting for a room to its members: the hot path."""
+        room = self._rooms.get(room_id)
+        items = waiting.pop(room_id, None)
+        if room is None or not items or not room.members:
+            return
+        joined = [item.change for item in items if isinstance(item, Joined)]
+        crowded = len(room.members) > CROWD or self._quiet
+        everything = list(_merged(room.name, items, crowded, 0))
+        late: dict[Subscriber, None] = {}
+        if joined and not crowded:
+            # Who became a member at or after the first of these changes has been told of some of them on
+            # entering. Members stand in the order of their changes, so these are the last ones.
+            for session in reversed(room.members):
+                since = room.members[session]
+                if since < joined[0]:
+                    break
+                late[session] = None
+                events = list(_merged(room.name, items, crowded, since))
+                if events:
+                    view = session.views[self._places[session].current is room]
+                    outbox.put(session, Parcel(view, events))
+        if everything:
+            for view, sessions in room.groups.items():
+                parcel = Parcel(view, everything)
+                for session in [each for each in sessions if each not in late] if late else sessions:
+                    first = session.mailbox.push(parcel)
+                    if first:
+                        outbox.ready.append(session)
+                    elif first is None:
+                        outbox.full.append(session)
+
+    # --- after the lock -------------------------------------------------------------------------------------
+
+    def _act(self, outbox: _Outbox) -> None:
+        if outbox.ready:
+            self._schedule(outbox.ready)
+        for session in outbox.full:
+            session.cut_off(TooSlow())
+
+
+def _merged(room: str, items: Iterable[Event | Joined], crowded: bool, since: int) -> Iterator[Event]:
+    """The events to show, neighbours who joined or left together in one; Joined ones only after ``since``."""
+    kind: str = ""
+    names: list[str] = []
+
+    def flush() -> Iterator[Event]:
+        if names:
+            yield Presence(room, "joined" if kind == "joined" else "left", tuple(names))
+            names.clear()
+
+    for item in items:
+        if isinstance(item, (Joined, Presence)):
+            if crowded or (isinstance(item, Joined) and item.change <= since):
+                continue
+            this = "joined" if isinstance(item, Joined) else item.kind
+            if this != kind or (isinstance(item, Presence) and item.words):
+                yield from flush()
+            kind = this
+            if isinstance(item, Presence) and item.words:
+                yield item
+            elif isinstance(item, Presence):
+                names += item.names
+            else:
+                names.append(item.name)
+        else:
+            yield from flush()
+            yield item
+    yield from flush()

@@ -1,0 +1,109 @@
+"""What people may type: names, room names, and texts that cannot harm a terminal.
+
+Everything a person types passes through here before it is kept, queued or logged. The limits are the
+protocol's, in characters; pure functions, any thread.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+from .errors import BadName, BadRoom, NothingToSay, TooLong
+
+NAME_LENGTH = 20
+ROOM_LENGTH = 32
+TEXT_LENGTH = 2000  # what is said in one line
+WORDS_LENGTH = 200  # a topic, a reason to be away, words on leaving
+
+# Unicode calls these letters, but they are drawn as nothing.
+_INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
+
+# What must never reach another person's terminal: control characters C0, DEL and C1 (ECMA-48), the line
+# and paragraph separators, direction marks, embeddings, overrides and isolates (UAX #9), zero-width space
+# and no-break space, word joiner, interlinear annotation, lone surrogates. The joiners U+200C and U+200D
+# stay: Persian and many emoji need them.
+_HARMFUL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
+def _is_letter(char: str) -> bool:
+    return unicodedata.category(char) in ("Lu", "Ll", "Lt", "Lo") and char not in _INVISIBLE_LETTERS
+
+
+def _is_digit(char: str) -> bool:
+    return "0" <= char <= "9"
+
+
+def fold(name: str) -> str:
+    """The form under which two spellings of a name or a room are the same."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def check_name(typed: str) -> str:
+    """Return the name as it is kept (composed, NFC); raise BadName, with a name near it that is allowed."""
+    name = unicodedata.normalize("NFC", typed)
+    if (
+        1 <= len(name) <= NAME_LENGTH
+        and _is_letter(name[0])
+        and all(_is_letter(c) or _is_digit(c) or c in "-_." for c in name)
+    ):
+        return name
+    raise BadName(_nearest_name(name))
+
+
+def _nearest_name(typed: str) -> str | None:
+    kept = "".join(c for c in typed if _is_letter(c) or _is_digit(c) or c in "-_.")
+    kept = kept.lstrip("0123456789-_.")[:NAME_LENGTH]
+    return kept or None
+
+
+def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
+    """A name near ``wanted`` for which ``taken(name)`` is false: ann2, ann3, …"""
+    number = 2
+    while True:
+        suffix = str(number)
+        candidate = wanted[: NAME_LENGTH - len(suffix)] + suffix
+        if not taken(candidate):
+            return candidate
+        number += 1
+
+
+def check_room(typed: str) -> str:
+    """Return the room's name as it is kept; raise BadRoom."""
+    room = unicodedata.normalize("NFC", typed)
+    body = room[1:]
+    if (
+        room.startswith("#")
+        and 1 <= len(body) <= ROOM_LENGTH
+        and all(_is_letter(c) or _is_digit(c) or c in "-_" for c in body)
+    ):
+        return room
+    raise BadRoom()
+
+
+def clean(text: str) -> str:
+    """The text without what could harm a terminal; a tab becomes a space, blanks at the end go."""
+    if text.isascii() and text.isprintable():
+        return text.rstrip(" ")
+    return _HARMFUL.sub("", text.replace("\t", " ")).rstrip(" ")
+
+
+def check_text(typed: str, limit: int = TEXT_LENGTH) -> str:
+    """A text to be said: cleaned, not empty, at most ``limit`` characters; raise NothingToSay or TooLong."""
+    text = clean(typed)
+    if len(text) > limit:
+        raise TooLong(f"That is {len(text)} characters, and at most {limit} go in one line. Nothing was sent.")
+    if not text.strip():
+        raise NothingToSay()
+    return text
+
+
+def check_words(typed: str) -> str:
+    """A topic, a reason or a farewell: cleaned, may be empty, at most WORDS_LENGTH; raise TooLong."""
+    text = clean(typed).strip()
+    if len(text) > WORDS_LENGTH:
+        raise TooLong(f"That is {len(text)} characters, and at most {WORDS_LENGTH} are kept here. Nothing was changed.")
+    return text

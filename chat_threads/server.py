@@ -1,0 +1,370 @@
+"""The accepting socket, a reader thread for each connection, and a conversation from greeting to goodbye.
+
+``ChatServer`` is the standard library's ThreadingTCPServer; its ``acceptor`` thread only accepts and starts
+threads. ``Conversation`` is its handler: it runs in the connection's own reader thread, does the handshake,
+and turns what is read into commands, with bounds on how fast, how long and for how long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import queue
+import socket
+import socketserver
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import __version__
+from .dialects.base import Input
+from .dialects.text import TextDialect
+from .errors import (
+    Broken,
+    ChatError,
+    CutOff,
+    NoHandshake,
+    NotChat,
+    ServerFull,
+    ShuttingDown,
+    UnfinishedLine,
+)
+from .messages import Bye, Event, Greeting, Hello, Parcel, Quit, WireBytes
+from .service import Service
+from .session import Session, SessionStore, problem
+from .wire import LINGER, Wire
+from .writers import Writers
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024  # connections that wait to be accepted
+TRIES = 3  # at a name
+GREETING_PAUSE = 0.1  # seconds in which a web browser or a TLS client would speak first; people do not
+ACCEPT_PAUSE = 0.2  # seconds after an accept that failed for want of descriptors or memory
+LAST_WORDS = 1.0  # seconds that a refused connection is kept, so that it can read why
+REFUSED_MOST = 200  # refused connections kept at a time
+PATIENCE = 15.0  # seconds to wait for what was said before leaving; SQLite may wait 5 for another's lock
+STOP_PATIENCE = 1.0  # the same when the server is stopping
+STOP_LINGER = 0.2  # seconds a reader lingers when the server is stopping
+_TLS_HELLO = b"\x16\x03"
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may do. Times in seconds."""
+
+    rate: float = 20.0  # lines a second, in the long run; 0: any number
+    burst: int = 50  # lines at once
+    max_clients: int = 1000
+    handshake_timeout: float = 60.0
+    line_timeout: float = 300.0  # from a line's first byte to its end
+    queue_limit: int = 1000  # lines waiting to be sent
+    send_timeout: float = 30.0
+    replay: int = 20  # messages shown on entering a room
+
+
+class Pace:
+    """A token bucket: a client may send ``burst`` lines at once and ``rate`` a second in the long run."""
+
+    def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._tokens = float(burst)
+        self._at = clock()
+
+    def delay(self) -> float:
+        """Take a token; return how many seconds to wait before acting on it."""
+        if not self._rate:
+            return 0.0
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - 1
+        self._at = now
+        return max(0.0, -self._tokens / self._rate)
+
+
+class ChatServer(socketserver.ThreadingTCPServer):
+    """Accepts connections and starts a thread ``reader-N`` for each.
+
+    ``serve_forever`` runs in the acceptor thread, which alone touches what is below "the acceptor's".
+    """
+
+    allow_reuse_address = os.name == "posix"  # on Windows that would let two servers share a port
+    request_queue_size = BACKLOG
+    daemon_threads = True
+    block_on_close = False  # readers are joined here, with a deadline
+
+    def __init__(
+        self, address: tuple[str, int], service: Service, sessions: SessionStore, writers: Writers, limits: Limits
+    ) -> None:
+        self.service = service
+        self.sessions = sessions
+        self.writers = writers
+        self.limits = limits
+        self.stopping = threading.Event()  # set by whoever stops the server; read by the readers
+        self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()  # numbers of readers that are done
+        # The acceptor's; the stopping thread's once the acceptor has ended.
+        self._readers: dict[int, threading.Thread] = {}
+        self._number = 0
+        self._refused: deque[tuple[float, socket.socket]] = deque()
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, Conversation)  # type: ignore[arg-type]
+
+    # --- the acceptor ---------------------------------------------------------------------------------------
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in _EXHAUSTED:  # without a pause, the waiting connection would keep us spinning
+                log.warning("cannot accept: %s", error.strerror)
+                time.sleep(ACCEPT_PAUSE)
+            raise
+
+    def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
+        self._join_ended()
+        if len(self._readers) >= self.limits.max_clients:
+            self._refuse(request, ServerFull(f"{self.limits.max_clients} are connected"))
+            return
+        self._number += 1
+        number = self._number
+        thread = threading.Thread(
+            target=self._read, args=(request, client_address, number), name=f"reader-{number}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no more threads
+            self._refuse(request, ServerFull("no thread could be started for you"))
+            return
+        self._readers[number] = thread
+
+    def _refuse(self, request: socket.socket, error: ServerFull) -> None:
+        """Say why, without a thread and without waiting; the connection is closed a little later."""
+        log.info("refused a connection: %s", error.text)
+        view = TextDialect().views[True]
+        with contextlib.suppress(OSError):
+            request.setblocking(False)
+            request.send(Parcel(view, (problem(error),)).data)
+            request.shutdown(socket.SHUT_WR)
+        self._refused.append((time.monotonic() + LAST_WORDS, request))
+
+    def service_actions(self) -> None:
+        """Called by serve_forever between two connections, and twice a second."""
+        self._join_ended()
+        now = time.monotonic()
+        while self._refused and (self._refused[0][0] <= now or len(self._refused) > REFUSED_MOST):
+            request = self._refused.popleft()[1]
+            with contextlib.suppress(OSError):
+                while request.recv(65536):  # closing with unread input would reset the connection
+                    pass
+            request.close()
+
+    def _join_ended(self) -> None:
+        while not self._ended.empty():
+            self._readers.pop(self._ended.get()).join()
+
+    # --- the readers ----------------------------------------------------------------------------------------
+
+    def _read(self, request: socket.socket, client_address: tuple[str, int], number: int) -> None:
+        try:
+            Conversation(request, client_address, self, number)
+        except Exception:
+            log.exception("the conversation with %s broke", client_address[0])
+        finally:
+            self.shutdown_request(request)
+            self._ended.put(number)
+
+    # --- whoever stops the server ---------------------------------------------------------------------------
+
+    def stop(self, timeout: float) -> list[str]:
+        """End every conversation and join the readers; ``serve_forever`` has returned before. Returns the
+        names of those that did not end in time."""
+        deadline = time.monotonic() + timeout
+        self.stopping.set()
+        for _, request in self._refused:
+            request.close()
+        for session in self.sessions.all():
+            session.end()
+        for thread in self._readers.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return [thread.name for thread in self._readers.values() if thread.is_alive()]
+
+
+class Conversation(socketserver.BaseRequestHandler):
+    """One connection, from its greeting to its goodbye, in its reader thread."""
+
+    request: socket.socket
+    server: ChatServer
+
+    def __init__(
+        self, request: socket.socket, client_address: tuple[str, int], server: ChatServer, number: int
+    ) -> None:
+        self._number = number
+        super().__init__(request, client_address, server)
+
+    def setup(self) -> None:
+        limits = self.server.limits
+        self._wire = Wire(self.request)
+        self._dialect = TextDialect(limits.replay)
+        self._session = Session(
+            self._number, self._wire, self._dialect, self.server.writers.schedule, limits.queue_limit
+        )
+        self._pace = Pace(limits.rate, limits.burst)
+        self._ahead: Input | None = None  # read before the greeting
+        self._half_since: float | None = None  # when the line that has begun did so
+        self._last: tuple[Event, ...] = ()  # what to say before closing
+        self._words = ""  # what the client said on leaving
+
+    def handle(self) -> None:
+        session = self._session
+        try:
+            self.server.writers.attend(session)
+        except RuntimeError:
+            log.error("no writer thread could be started for %s", session)
+            session.reason = ServerFull("no thread could be started for you")
+            session.abandon()
+            session.written.set()
+            with contextlib.suppress(OSError):
+                self._wire.send(Parcel(session.views[True], (problem(session.reason),)).data)
+            return
+        self.server.sessions.add(session)
+        if self.server.stopping.is_set():
+            session.end()
+        log.info("%s begins from %s", session, self.client_address[0])
+        try:
+            if self._handshake():
+                log.info("%s is admitted", session)
+                self._converse()
+        except NotChat as error:
+            self._last = (WireBytes(error.answer),) if error.answer else ()
+            session.reason = error
+        except CutOff as error:
+            self._last = (problem(error),)
+            session.reason = error
+
+    # --- reading --------------------------------------------------------------------------------------------
+
+    def _next(self, deadline: float | None = None) -> Input | None:
+        """The next input, answering the telnet layer's own on the way; None at the end of it.
+
+        Raises NoHandshake after ``deadline`` and UnfinishedLine when a line takes too long, both for the whole
+        of it: a byte now and then does not put them off.
+        """
+        while True:
+            found = self._ahead or self._dialect.next_input()
+            self._ahead = None
+            if isinstance(found, WireBytes):
+                self._session.send(found)
+            elif found is not None:
+                self._half_since = None
+                return found
+            elif not self._read_more(deadline):
+                return None
+
+    def _read_more(self, deadline: float | None) -> bool:
+        """Wait for bytes and feed them to the dialect; False at the end."""
+        now = time.monotonic()
+        if not self._dialect.pending:
+            self._half_since = None
+        elif self._half_since is None:
+            self._half_since = now
+        line_end = None if self._half_since is None else self._half_since + self.server.limits.line_timeout
+        until = min((each for each in (deadline, line_end) if each is not None), default=None)
+        data = self._wire.read(None if until is None else max(0.0, until - now))
+        if data:
+            self._dialect.feed(data)
+            return True
+        if data is None and not self._session.ended.is_set():
+            if until == deadline:
+                seconds = self.server.limits.handshake_timeout
+                raise NoHandshake(f"No name was given within {seconds:g} seconds. Goodbye.")
+            raise UnfinishedLine(self.server.limits.line_timeout)
+        return False
+
+    # --- the handshake --------------------------------------------------------------------------------------
+
+    def _handshake(self) -> bool:
+        """Greet, and let the client in by a name; False if it went away instead."""
+        deadline = time.monotonic() + self.server.limits.handshake_timeout
+        self._look_ahead()
+        self._session.send(Greeting(__version__))
+        for attempt in range(1, TRIES + 1):
+            hello = self._next(deadline)
+            self._session.heard = time.monotonic()
+            if hello is None or isinstance(hello, Quit):
+                return False
+            try:
+                if isinstance(hello, ChatError):
+                    raise hello
+                if isinstance(hello, Hello):
+                    self.server.service.admit(self._session, hello)
+                    return True
+            except CutOff:
+                raise
+            except ChatError as error:
+                if attempt == TRIES:
+                    raise NoHandshake(f"{error.text} That was the third try. Goodbye.") from None
+                self._session.tell(error)
+        return False
+
+    def _look_ahead(self) -> None:
+        """Before the greeting, see whether the client is no chat client; raise NotChat."""
+        data = self._wire.read(GREETING_PAUSE)
+        if not data:
+            return
+        if data.startswith(_TLS_HELLO):
+            raise NotChat("a TLS client")
+        self._dialect.feed(data)
+        self._ahead = self._dialect.next_input()
+        if isinstance(self._ahead, NotChat):
+            raise self._ahead
+
+    # --- the conversation -----------------------------------------------------------------------------------
+
+    def _converse(self) -> None:
+        session = self._session
+        while (command := self._next()) is not None:
+            session.heard = time.monotonic()
+            session.mailbox.wait_until_easy()
+            delay = self._pace.delay()
+            if delay:
+                session.ended.wait(delay)
+            if session.ended.is_set():
+                return
+            if isinstance(command, Quit):
+                self._words = command.words
+                self._last = (Bye(),)
+                return
+            try:
+                if isinstance(command, ChatError):
+                    raise command
+                if not isinstance(command, WireBytes):
+                    self.server.service.handle(session, command)
+            except CutOff:
+                raise
+            except ChatError as error:
+                session.tell(error)
+            except Exception:  # a bug: this client is told, once in the log, and nobody else notices
+                log.exception("%s of %s failed", type(command).__name__, session)
+                session.tell(Broken())
+
+    # --- the goodbye ----------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Leave in order, see that everything owed is sent, and only then let go of the socket."""
+        session, stopping = self._session, self.server.stopping
+        self.server.service.dismiss(session, self._words, STOP_PATIENCE if stopping.is_set() else PATIENCE)
+        if stopping.is_set() and session.reason is None:
+            self._last = (problem(ShuttingDown()),)
+        session.close(*self._last)
+        session.written.wait(self.server.limits.send_timeout + 2 * LINGER)
+        if not session.mailbox.cut or session.reason:
+            self._wire.linger(STOP_LINGER if stopping.is_set() else LINGER)
+        self.server.sessions.remove(session)
+        log.info("%s ends: %s", session, session.reason.code if session.reason else "it left")

@@ -1,0 +1,367 @@
+"""What each command does, whatever the dialect: a table from command to method.
+
+Everything here runs in the reader thread of the session that asked, except ``refuse``, which the history
+thread calls. What has to be seen in the same order by everybody is submitted to the history; the rest is
+answered at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from . import __version__
+from .errors import ChatError, NobodyWrote, NothingToSay, Told, TooLong, UnknownRoom
+from .history import History
+from .messages import (
+    AreYouThere,
+    Away,
+    Back,
+    Command,
+    Create,
+    Delete,
+    Draft,
+    Hello,
+    Help,
+    HelpShown,
+    HistoryPage,
+    Ignore,
+    Invite,
+    Invited,
+    Join,
+    Leave,
+    Leaves,
+    LeavesAll,
+    ListRooms,
+    Nick,
+    Notice,
+    Ordered,
+    PeopleList,
+    PersonShown,
+    Ping,
+    Pong,
+    Private,
+    PrivateLine,
+    ReadHistory,
+    Renames,
+    Reply,
+    RoomList,
+    Say,
+    Search,
+    SearchPage,
+    SetOption,
+    Stats,
+    StatsShown,
+    Topic,
+    TopicSet,
+    TopicShown,
+    Unignore,
+    Welcome,
+    Who,
+    Whois,
+)
+from .publisher import LOBBY, ChatRoom, Publisher, Subscriber
+from .rules import check_name, check_room, check_text, check_words, fold
+from .session import Session, SessionStore
+
+PAGE = 20  # messages in a page of history, unless told otherwise
+PAGE_MOST = 200
+FOUND_MOST = 50  # hits that a search shows
+ROWS_MOST = 100  # rows in a table of rooms or people
+SETTLE = 15.0  # seconds to wait for what was said before; more than SQLite waits for another's lock
+IGNORED_MOST = 100
+
+
+class Service:
+    """The commands, and the beginning and end of a conversation. Keeps nothing of its own that changes."""
+
+    def __init__(
+        self, publisher: Publisher, sessions: SessionStore, history: History, motd: tuple[str, ...] = ()
+    ) -> None:
+        self._publisher = publisher
+        self._sessions = sessions
+        self._history = history
+        self._motd = motd
+        self._began = time.monotonic()
+        self._table: dict[type[Command], Callable[[Session, Any], None]] = {
+            Say: self._say,
+            Private: self._private,
+            Reply: self._reply,
+            Join: self._join,
+            Leave: self._leave,
+            Create: self._create,
+            Delete: self._delete,
+            ListRooms: self._list_rooms,
+            Who: self._who,
+            Topic: self._topic,
+            Invite: self._invite,
+            Nick: self._nick,
+            Whois: self._whois,
+            Away: self._away,
+            Back: self._back,
+            Ignore: self._ignore,
+            Unignore: self._unignore,
+            ReadHistory: self._read_history,
+            Search: self._search,
+            SetOption: self._set,
+            Stats: self._stats,
+            Ping: self._ping,
+            AreYouThere: self._are_you_there,
+            Help: self._help,
+        }
+
+    # --- beginning and end ----------------------------------------------------------------------------------
+
+    def admit(self, session: Session, hello: Hello) -> None:
+        """The handshake: give the session its name and bring it into its first room.
+
+        Raises BadName, BadRoom or NameTaken; nothing has changed then, and it may try again.
+        """
+        name = check_name(hello.name)
+        room = check_room(hello.room) if hello.room else LOBBY
+        self._sessions.claim(session, name)
+        session.dialect.admitted(name)
+        self._restyle(session)
+        session.send(Welcome(name, self._motd))
+        try:
+            self._enter(session, self._find_or_make(session, room), first_time=True)
+        except Told as error:
+            session.tell(error)
+            if fold(room) != LOBBY:
+                self._enter(session, self._publisher.find(LOBBY), first_time=True)
+
+    def dismiss(self, session: Session, words: str, patience: float) -> None:
+        """The conversation is over: the session sees what it said before, the others that it left, and its
+        name is free again."""
+        if not session.name:
+            return
+        try:
+            self._history.submit(LeavesAll(session, self._words_or_none(words)))
+            self._history.settle(patience)
+        except Told:
+            pass  # the history is stuck; what follows does without it
+        self._publisher.unsubscribe(session)
+        self._sessions.release(session)
+
+    @staticmethod
+    def _words_or_none(words: str) -> str:
+        try:
+            return check_words(words)
+        except TooLong:
+            return ""
+
+    def handle(self, session: Session, command: Command) -> None:
+        """Do what is asked; raise ChatError if that is not possible."""
+        self._table[type(command)](session, command)
+
+    def refuse(self, item: Ordered, error: ChatError) -> None:
+        """The history thread's: what was submitted was not stored, so whoever asked is told."""
+        origin: Session | None = getattr(item, "origin", None)
+        if origin is not None:
+            origin.tell(error)
+
+    # --- saying ---------------------------------------------------------------------------------------------
+
+    def _say(self, session: Session, command: Say) -> None:
+        text = check_text(command.text)
+        room = self._room(session, command.room, member=True)
+        self._history.submit(Draft(room.id, room.name, session.name, command.kind, text, session))
+
+    def _private(self, session: Session, command: Private) -> None:
+        text = check_text(command.text)
+        other = self._sessions.named(command.to)
+        at = int(time.time() * 1000)
+        if fold(session.name) not in other.profile.ignored:
+            other.reply_to = session.name
+            other.send(PrivateLine(at, session.name, other.name, text))
+        session.send(PrivateLine(at, session.name, other.name, text, sent=True))
+        away = other.profile.away
+        if away is not None:
+            session.send(Notice(f"{other.name} is away" + (f": {away}" if away else ".")))
+
+    def _reply(self, session: Session, command: Reply) -> None:
+        if not session.reply_to:
+            raise NobodyWrote()
+        self._private(session, Private(session.reply_to, command.text))
+
+    # --- rooms ----------------------------------------------------------------------------------------------
+
+    def _room(self, session: Session, name: str | None, member: bool = False) -> ChatRoom:
+        """The room meant: the current one, or the one named; with ``member``, only if it is in there."""
+        if name is None:
+            return self._publisher.current(session)
+        check_room(name)
+        return self._publisher.member_of(session, name) if member else self._publisher.find(name)
+
+    def _find_or_make(self, session: Session, name: str) -> ChatRoom:
+        try:
+            return self._publisher.find(name)
+        except UnknownRoom:
+            return self._publisher.create_chat_room(name, session.name)
+
+    def _enter(self, session: Session, room: ChatRoom, first_time: bool = False) -> None:
+        joined = self._publisher.subscribe(session, room, session.dialect.replay, first_time)
+        if joined:
+            self._history.submit(joined)
+
+    def _join(self, session: Session, command: Join) -> None:
+        self._enter(session, self._find_or_make(session, check_room(command.room)))
+
+    def _create(self, session: Session, command: Create) -> None:
+        room = check_room(command.room)
+        topic = check_words(command.topic)
+        self._enter(session, self._publisher.create_chat_room(room, session.name, topic))
+
+    def _leave(self, session: Session, command: Leave) -> None:
+        room = self._room(session, command.room, member=True)
+        self._history.submit(Leaves(room.id, session))
+        self._history.settle(SETTLE)  # what is typed next goes to another room
+
+    def _delete(self, session: Session, command: Delete) -> None:
+        room = self._room(session, command.room)
+        self._history.submit(self._publisher.delete_chat_room(session, room))
+        self._history.settle(SETTLE)
+
+    def _list_rooms(self, session: Session, command: ListRooms) -> None:
+        rows = self._publisher.list_chat_rooms()
+        session.send(RoomList(tuple(rows[:ROWS_MOST]), max(0, len(rows) - ROWS_MOST)))
+
+    def _who(self, session: Session, command: Who) -> None:
+        people: Sequence[Subscriber]
+        if command.room is None:
+            room, people = None, self._sessions.people()
+        else:
+            found = self._room(session, command.room)
+            room, people = found.name, self._publisher.members(found)
+        shown = sorted(people, key=lambda each: fold(each.name))[:ROWS_MOST]
+        rows = tuple(each.person(self._publisher.rooms_of(each)) for each in shown)
+        session.send(PeopleList(room, rows, max(0, len(people) - ROWS_MOST)))
+
+    def _topic(self, session: Session, command: Topic) -> None:
+        if command.text is None:
+            room = self._room(session, command.room)
+            session.send(TopicShown(room.name, self._publisher.topic(room)))
+        else:
+            room = self._room(session, command.room, member=True)
+            self._history.submit(TopicSet(room.id, session.name, check_words(command.text), session))
+
+    def _invite(self, session: Session, command: Invite) -> None:
+        room = self._room(session, command.room, member=True)
+        other = self._sessions.named(command.name)
+        if fold(session.name) not in other.profile.ignored:
+            other.send(Invited(session.name, room.name))
+        session.send(Notice(f"{other.name} is invited to {room.name}."))
+
+    # --- people ---------------------------------------------------------------------------------------------
+
+    def _nick(self, session: Session, command: Nick) -> None:
+        name, old = check_name(command.name), session.name
+        if name == old:
+            session.send(Notice(f"You are called {name} already."))
+            return
+        self._sessions.claim(session, name)
+        session.dialect.renamed(name)
+        self._restyle(session)
+        session.send(Notice(f"You are {name} now."))
+        self._history.submit(Renames(session, old, name))
+
+    def _whois(self, session: Session, command: Whois) -> None:
+        other = self._sessions.named(command.name)
+        person = other.person(self._publisher.rooms_of(other))
+        session.send(PersonShown(person, time.monotonic() - other.began))
+
+    def _away(self, session: Session, command: Away) -> None:
+        session.profile = replace(session.profile, away=check_words(command.reason))
+        session.send(Notice("You are away. /back ends it."))
+
+    def _back(self, session: Session, command: Back) -> None:
+        was_away = session.profile.away is not None
+        session.profile = replace(session.profile, away=None)
+        session.send(Notice("You are back." if was_away else "You were not away."))
+
+    def _ignore(self, session: Session, command: Ignore) -> None:
+        name = check_name(command.name)
+        ignored = session.profile.ignored | {fold(name)}
+        if len(ignored) > IGNORED_MOST:
+            raise TooLong(f"You ignore {IGNORED_MOST} people already.")
+        self._set_ignored(session, ignored)
+        session.send(Notice(f"What {name} says is hidden now. /unignore {name} shows it again."))
+
+    def _unignore(self, session: Session, command: Unignore) -> None:
+        name = check_name(command.name)
+        if fold(name) not in session.profile.ignored:
+            session.send(Notice(f"{name} was not ignored."))
+            return
+        self._set_ignored(session, session.profile.ignored - {fold(name)})
+        session.send(Notice(f"What {name} says is shown again."))
+
+    def _set_ignored(self, session: Session, ignored: frozenset[str]) -> None:
+        session.profile = replace(session.profile, ignored=ignored)
+        session.dialect.ignoring(ignored)
+        self._restyle(session)
+
+    def _restyle(self, session: Session) -> None:
+        self._publisher.restyle(session, session.dialect.views)
+
+    # --- history --------------------------------------------------------------------------------------------
+
+    def _read_history(self, session: Session, command: ReadHistory) -> None:
+        room = self._room(session, command.room)
+        storage = self._history.storage
+        before, after, limit = command.before, command.after, PAGE
+        if command.count is not None:
+            limit = max(1, min(command.count, PAGE_MOST))
+        elif command.seconds is not None:
+            after = storage.number_before(room.id, int((time.time() - command.seconds) * 1000))
+            limit = PAGE_MOST
+        messages = tuple(storage.page(room.id, before, after, limit))
+        last = self._publisher.last(room)
+        if messages:
+            last = max(last, messages[-1].number)
+            older = messages[0].number if messages[0].number > 1 else None
+            newer = messages[-1].number if messages[-1].number < last else None
+        else:
+            older = newer = None
+        session.send(HistoryPage(room.name, messages, last, older, newer))
+
+    def _search(self, session: Session, command: Search) -> None:
+        words = check_words(command.words)
+        if not any(char.isalnum() for char in words):
+            raise NothingToSay("A search needs a word with a letter or digit in it.")
+        room = self._publisher.find(check_room(command.room)).id if command.room else None
+        found = self._history.storage.search(words, room, command.sender, FOUND_MOST + 1)
+        session.send(SearchPage(words, tuple(found[-FOUND_MOST:]), len(found) > FOUND_MOST))
+
+    # --- the session and the server -------------------------------------------------------------------------
+
+    def _set(self, session: Session, command: SetOption) -> None:
+        said = session.dialect.set_option(command.name, command.value)
+        self._restyle(session)
+        session.send(Notice(said))
+
+    def _stats(self, session: Session, command: Stats) -> None:
+        session.send(
+            StatsShown(
+                __version__,
+                time.monotonic() - self._began,
+                len(self._sessions),
+                len(self._publisher.list_chat_rooms()),
+                self._history.stored,
+                threading.active_count(),
+                self._history.per_second(),
+            )
+        )
+
+    def _ping(self, session: Session, command: Ping) -> None:
+        began = time.monotonic()
+        self._history.settle(SETTLE)
+        session.send(Pong(time.monotonic() - began, session.wire.rtt()))
+
+    def _are_you_there(self, session: Session, command: AreYouThere) -> None:
+        session.send(Notice("Yes, I am here."))
+
+    def _help(self, session: Session, command: Help) -> None:
+        session.send(HelpShown(command.about))

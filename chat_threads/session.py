@@ -1,0 +1,267 @@
+"""A session is one client's: its queue, its name, and how it comes to its end.
+
+``Session`` is made by the reader thread (the server's handler) and lives as long as that. Other threads put
+parcels into its mailbox, and may cut it off; they never touch its socket. ``SessionStore`` knows all sessions
+and sees to it that a name is had by one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+from .dialects.base import Dialect
+from .errors import CutOff, NameTaken, TooSlow, UnknownPerson
+from .messages import Event, Parcel, PersonRow, Problem, View
+from .queues import BatchQueue
+from .rules import fold, free_name
+from .wire import Wire
+
+EASY = 0.5  # of the queue's limit: above it the session's own reader waits before the next command
+
+
+class Mailbox(BatchQueue[Parcel]):
+    """A session's queue: a queue.Queue of parcels, bounded by the lines in them, with one owner.
+
+    ``mutex`` guards it all. Whoever puts into an idle mailbox is told so and must schedule it with the
+    writers; it is not idle again until the thread that then writes finds it empty. So at any time one thread
+    at most is the writer of this session's socket.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(0)  # what bounds it is _lines
+        self.limit = limit
+        self._lines = 0
+        self._idle = True
+        self.closed = False  # nothing more goes in
+        self.cut = False  # closed, and what was in it thrown away but for the last word
+        self.finished = False  # closed, and all of it was collected
+
+    def push(self, parcel: Parcel) -> bool | None:
+        """Put without waiting: True if the caller must schedule it, None if it was full and nothing was put.
+
+        A closed mailbox takes nothing and says False. One parcel may overshoot the limit.
+        """
+        with self.mutex:
+            if self.closed:
+                return False
+            if self._lines >= self.limit:
+                return None
+            return self._add(parcel)
+
+    def _add(self, parcel: Parcel) -> bool:
+        self.queue.append(parcel)
+        self._lines += parcel.lines
+        was_idle, self._idle = self._idle, False
+        return was_idle
+
+    def collect(self) -> list[Parcel] | None:
+        """The writer's: take all, or, if there is nothing, let go of the mailbox (None).
+
+        It is idle then, or ``finished`` if it was closed: nobody will have to write for it any more.
+        """
+        with self.mutex:
+            if not self.queue:
+                if self.closed:
+                    self.finished = True
+                else:
+                    self._idle = True
+                return None
+            parcels = list(self.queue)
+            self.queue.clear()
+            self._lines = 0
+            self.not_full.notify_all()
+            return parcels
+
+    def close(self, last: Parcel | None = None) -> bool:
+        """Put a last parcel, whatever the limit, and close; True if the caller must schedule it."""
+        with self.mutex:
+            if self.closed:
+                return False
+            self.closed = True
+            self.not_full.notify_all()
+            return self._add(last) if last else self._wake()
+
+    def cut_off(self, last: Parcel | None = None) -> bool:
+        """Throw away what is waiting, put a last parcel, and close; True if the caller must schedule it."""
+        with self.mutex:
+            if self.cut:
+                return False
+            self.closed = self.cut = True
+            self.queue.clear()
+            self._lines = 0
+            self.not_full.notify_all()
+            return self._add(last) if last else self._wake()
+
+    def _wake(self) -> bool:
+        was_idle, self._idle = self._idle, False
+        return was_idle
+
+    def wait_until_easy(self) -> None:
+        """The reader's: wait until less than half of the limit is queued, or the mailbox is closed."""
+        with self.mutex:
+            while self._lines > self.limit * EASY and not self.closed:
+                self.not_full.wait()
+
+    @property
+    def lines(self) -> int:
+        """How many lines are waiting."""
+        with self.mutex:
+            return self._lines
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What others may know of a session. Frozen, and replaced as a whole: a reader sees the old or the new."""
+
+    name: str = ""
+    away: str | None = None  # None: here; otherwise the reason, maybe empty
+    ignored: frozenset[str] = frozenset()  # folded names
+
+
+class Session:
+    """One client. Its reader thread alone calls what is not marked "any thread"."""
+
+    def __init__(
+        self,
+        number: int,
+        wire: Wire,
+        dialect: Dialect,
+        schedule: Callable[[list[Session]], None],
+        queue_limit: int,
+    ) -> None:
+        self.number = number
+        self.wire = wire
+        self.dialect = dialect  # the reader thread's
+        self.views: tuple[View, View] = dialect.views  # set under the Publisher's lock (restyle), read anywhere
+        self.mailbox = Mailbox(queue_limit)
+        self.written = threading.Event()  # set by a writer: all is sent, or it has given up
+        self.ended = threading.Event()  # set by whoever wants the conversation to end
+        self.profile = Profile()  # set by the reader thread and the SessionStore, read anywhere
+        self.began = time.monotonic()
+        self.heard = self.began  # when the last line came; set by the reader thread, read anywhere
+        self.reply_to = ""  # who sent the last private line; any thread
+        self.reason: CutOff | None = None  # why it was cut off
+        self._schedule = schedule
+
+    @property
+    def name(self) -> str:
+        return self.profile.name
+
+    def __str__(self) -> str:
+        return f"session {self.number}" + (f" ({self.name})" if self.name else "")
+
+    # --- any thread -----------------------------------------------------------------------------------------
+
+    def send(self, *events: Event) -> None:
+        """Queue events to be shown; never waits. A session whose queue is full is cut off instead."""
+        first = self.mailbox.push(Parcel(self.views[True], events))
+        if first:
+            self._schedule([self])
+        elif first is None:
+            self.cut_off(TooSlow())
+
+    def tell(self, error: Exception) -> None:
+        """Queue an error to be shown."""
+        self.send(problem(error))
+
+    def cut_off(self, error: CutOff) -> None:
+        """End the session now: what is queued is dropped, but for the line under way and the reason."""
+        if self.reason is None:
+            self.reason = error
+        if self.mailbox.cut_off(Parcel(self.views[True], (problem(error),))):
+            self._schedule([self])
+        self.end()
+
+    def end(self) -> None:
+        """Let the reader thread see the end of input; it then says goodbye in order."""
+        self.ended.set()
+        self.wire.stop_reading()
+
+    def abandon(self) -> None:
+        """The wire is broken: nothing more can be sent. Called by the thread that writes."""
+        self.mailbox.cut_off()
+        self.end()
+
+    # --- the reader thread ----------------------------------------------------------------------------------
+
+    def close(self, *last: Event) -> None:
+        """Queue the last events and take no more."""
+        if self.mailbox.close(Parcel(self.views[True], last) if last else None):
+            self._schedule([self])
+
+    def person(self, rooms: tuple[str, ...]) -> PersonRow:
+        """Any thread: the session as others see it."""
+        profile = self.profile
+        return PersonRow(profile.name, rooms, time.monotonic() - self.heard, profile.away)
+
+
+def problem(error: Exception) -> Problem:
+    """An error as an event."""
+    return Problem(getattr(error, "code", "internal"), getattr(error, "text", str(error)))
+
+
+class SessionStore:
+    """All sessions, and the names that they have. Every method may be called by any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards both; nothing else is taken or called while it is held
+        self._sessions: dict[int, Session] = {}
+        self._named: dict[str, Session] = {}
+
+    def add(self, session: Session) -> None:
+        with self._lock:
+            self._sessions[session.number] = session
+
+    def release(self, session: Session) -> None:
+        """The session's name is free again."""
+        key = fold(session.name)
+        with self._lock:
+            if self._named.get(key) is session:
+                del self._named[key]
+
+    def remove(self, session: Session) -> None:
+        """Forget the session; its name is free again."""
+        self.release(session)
+        with self._lock:
+            self._sessions.pop(session.number, None)
+
+    def claim(self, session: Session, name: str) -> None:
+        """Give the session a name, checking and taking in one step; raise NameTaken with one that is free.
+
+        A session that has a name gives it back; it may claim its own in another case.
+        """
+        key = fold(name)
+        with self._lock:
+            if self._named.get(key, session) is not session:
+                raise NameTaken(name, free_name(name, lambda near: fold(near) in self._named))
+            old = fold(session.name)
+            if self._named.get(old) is session:
+                del self._named[old]
+            self._named[key] = session
+            session.profile = replace(session.profile, name=name)
+
+    def named(self, name: str) -> Session:
+        """The session of that name, whatever its case; raise UnknownPerson."""
+        with self._lock:
+            session = self._named.get(fold(name))
+            names = [] if session else [each.name for each in self._named.values()][:1000]
+        if session is None:
+            raise UnknownPerson(name, next(iter(get_close_matches(name, names, 1)), None))
+        return session
+
+    def all(self) -> list[Session]:
+        with self._lock:
+            return list(self._sessions.values())
+
+    def people(self) -> list[Session]:
+        """All that have a name."""
+        with self._lock:
+            return list(self._named.values())
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._sessions)

@@ -1,0 +1,105 @@
+"""A connected socket as its threads see it: one reads and may wait, one writes and may not.
+
+The reader's and the writer's calls may run at the same time, on one socket object. It stays in blocking mode,
+so that a reader that waits costs one system call, and writers send with MSG_DONTWAIT. Where there is no
+MSG_DONTWAIT (Windows), the socket does not block, and the reader waits until there is something to read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+import time
+
+NOWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
+READ_SIZE = 4096  # bytes; a waiting reader holds a buffer of this size
+LINGER = 2.0  # seconds to go on reading after the last word, so that it arrives
+_TCP_INFO_RTT = 68  # offset of tcpi_rtt, microseconds, in Linux's struct tcp_info
+
+
+class Wire:
+    """Owns one connected socket. ``read``, ``linger`` and ``close`` are the reader's; ``send`` and
+    ``wait_writable`` belong to whichever thread writes at the time; ``stop_reading`` and ``rtt`` are anybody's
+    until ``close``, which the reader calls last, once no writer has the wire."""
+
+    def __init__(self, sock: socket.socket, nowait: int = NOWAIT) -> None:
+        self._sock = sock
+        self._nowait = nowait
+        with contextlib.suppress(OSError):  # the peer may be gone already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, seconds in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+                if hasattr(socket, option):
+                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
+            # Telnet marks the end of an interrupt with urgent data, which has to stay in line (RFC 854).
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        sock.setblocking(bool(nowait))
+
+    def read(self, timeout: float | None = None) -> bytes | None:
+        """What has come, at least a byte; wait for it at most ``timeout`` seconds, then None.
+
+        b"" is the end: the peer's, a broken connection's, or ``stop_reading``'s.
+        """
+        if (timeout is not None or not self._nowait) and not _ready(self._sock, "read", timeout):
+            return None
+        try:
+            return self._sock.recv(READ_SIZE)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Send without waiting; return how many bytes the system took, maybe 0. OSError: the peer is gone."""
+        try:
+            return self._sock.send(data, self._nowait)
+        except BlockingIOError:
+            return 0
+
+    def wait_writable(self, timeout: float) -> bool:
+        """Wait until ``send`` can do something; False when the time is up."""
+        return _ready(self._sock, "write", timeout)
+
+    def stop_reading(self) -> None:
+        """Make the reader, waiting or not, see the end."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RD)
+
+    def linger(self, seconds: float = LINGER) -> None:
+        """Say that nothing more will be sent, and read away what still comes, for a while at most.
+
+        Closing with unread input would reset the connection, and the peer could lose our last words.
+        """
+        deadline = time.monotonic() + seconds
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+            while _ready(self._sock, "read", max(0.0, deadline - time.monotonic())):
+                if not self._sock.recv(READ_SIZE) or time.monotonic() > deadline:
+                    return
+        except OSError:
+            return
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def rtt(self) -> float | None:
+        """TCP's own estimate of the round trip, in seconds; None where the system does not tell."""
+        if not hasattr(socket, "TCP_INFO"):
+            return None
+        try:
+            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT + 4)
+        except OSError:
+            return None
+        return struct.unpack_from("=I", info, _TCP_INFO_RTT)[0] / 1e6 if len(info) >= _TCP_INFO_RTT + 4 else None
+
+
+def _ready(sock: socket.socket, what: str, timeout: float | None) -> bool:
+    """Wait until the socket can be read or written, or is broken. poll, for select ends at descriptor 1023."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN if what == "read" else select.POLLOUT)
+        return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
+    lists: tuple[list[socket.socket], list[socket.socket]] = ([sock], []) if what == "read" else ([], [sock])
+    return any(select.select(*lists, [], timeout))

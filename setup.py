@@ -1,0 +1,37 @@
+"""Packaging. Settings of the tools are in tox.ini."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+here = pathlib.Path(__file__).parent
+version = re.search(r'^__version__ = "(.+)"$', (here / "chat_threads" / "__init__.py").read_text("utf-8"), re.M)
+assert version
+
+setup(
+    name="chat_threads",
+    version=version[1],
+    description="A chat server over TCP, a thread per connection, to use and to read",
+    long_description=(here / "README.rst").read_text("utf-8"),
+    long_description_content_type="text/x-rst",
+    license="MIT",
+    packages=find_packages(include=["chat_threads", "chat_threads.*"]),
+    python_requires=">=3.10",
+    install_requires=["click>=8.0", "tabulate>=0.9"],
+    extras_require={"test": ["pytest>=7", "pytest-timeout>=2"]},
+    entry_points={"console_scripts": ["chat-threads = chat_threads.cli:main"]},
+    classifiers=[
+        "Development Status :: 5 - Production/Stable",
+        "Environment :: Console",
+        "Intended Audience :: Education",
+        "Operating System :: POSIX",
+        "Operating System :: Microsoft :: Windows",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Communications :: Chat",
+    ],
+)

@@ -1,0 +1,271 @@
+"""What the tests share: a server in this process or in one of its own, and a client on a plain socket."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from chat_threads.cli import Chat, Options
+from chat_threads.server import Limits
+
+WAIT = 20.0  # seconds; how long a test waits for what should come soon, on a busy machine
+
+
+class Client:
+    """A chat client on a plain socket. Everything waits for what should come, and fails with what came."""
+
+    def __init__(self, port: int, name: str | None = None, host: str = "127.0.0.1", receive_buffer: int = 0) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
+        if receive_buffer:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.sock.settimeout(WAIT)
+        self.sock.connect((host, port))
+        self.buffer = b""
+        self.seen: list[str] = []  # every line read so far
+        if name is not None:
+            self.send(name)
+            self.expect("You are in #")
+
+    def send(self, *lines: str) -> None:
+        self.send_bytes("".join(line + "\r\n" for line in lines).encode())
+
+    def send_bytes(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def line(self, wait: float = WAIT) -> str | None:
+        """The next line without its end; None at the end of the connection."""
+        deadline = time.monotonic() + wait
+        while b"\r\n" not in self.buffer:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"no line within {wait} s; seen: {self.seen[-20:]}, {self.buffer!r}")
+            self.sock.settimeout(left)
+            try:
+                data = self.sock.recv(65536)
+            except TimeoutError:
+                continue
+            except OSError:
+                return None
+            if not data:
+                return None
+            self.buffer += data
+        line, _, self.buffer = self.buffer.partition(b"\r\n")
+        self.seen.append(line.decode())
+        return self.seen[-1]
+
+    def expect(self, text: str, wait: float = WAIT) -> str:
+        """Read on to a line that has the text, and return it."""
+        deadline = time.monotonic() + wait
+        while True:
+            line = self.line(max(0.0, deadline - time.monotonic()))
+            if line is None:
+                raise AssertionError(f"the connection ended before {text!r}; seen: {self.seen[-20:]}")
+            if text in line:
+                return line
+
+    def upto(self, text: str, wait: float = WAIT) -> list[str]:
+        """All lines up to one that has the text, that one left out."""
+        at = len(self.seen)
+        self.expect(text, wait)
+        return self.seen[at:-1]
+
+    def ask(self, line: str) -> list[str]:
+        """Send a line and return all that comes up to the answer of a ping after it.
+
+        What others say at that moment may be among it.
+        """
+        self.send(line, "/ping")
+        return self.upto("* Pong:")
+
+    def rest(self, wait: float = WAIT) -> list[str]:
+        """All lines up to the end of the connection."""
+        at = len(self.seen)
+        deadline = time.monotonic() + wait
+        while self.line(max(0.0, deadline - time.monotonic())) is not None:
+            pass
+        return self.seen[at:]
+
+    def nothing_comes(self, wait: float = 0.2) -> bool:
+        """Whether nothing can be read for a while."""
+        return not self.buffer and not select.select([self.sock], [], [], wait)[0]
+
+    def reset(self) -> None:
+        """Break the connection: RST instead of FIN."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        self.sock.close()
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+
+def wait_for(condition: Callable[[], object], what: str = "", wait: float = WAIT) -> None:
+    """Wait until the condition holds, looking again and again; for what has no event of its own."""
+    deadline = time.monotonic() + wait
+    tick = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {wait} s: {what or condition}"
+        tick.wait(0.01)
+
+
+def our_threads() -> list[threading.Thread]:
+    """The server's threads that are alive in this process."""
+    ours = re.compile(r"(reader-|writer-|acceptor|history|log$)")
+    return [thread for thread in threading.enumerate() if ours.match(thread.name)]
+
+
+@dataclasses.dataclass
+class Running:
+    """A server in this process, and clients that are closed at the end of the test."""
+
+    chat: Chat
+    clients: list[Client]
+
+    @property
+    def port(self) -> int:
+        return self.chat.address[1]
+
+    def client(self, name: str | None = None, receive_buffer: int = 0) -> Client:
+        client = Client(self.port, name, receive_buffer=receive_buffer)
+        self.clients.append(client)
+        return client
+
+    def clients_named(self, *names: str) -> list[Client]:
+        """Clients that are all in, and have seen one another join."""
+        clients = [self.client(name) for name in names]
+        for client in clients:
+            client.ask("/ping")
+        return clients
+
+
+@pytest.fixture
+def serve(tmp_path: pathlib.Path) -> Iterator[Callable[..., Running]]:
+    """Start servers in this process: serve(rate=…, queue_limit=…, writers=…, db=…), any Options or Limits."""
+    started: list[Running] = []
+
+    def start(**settings: object) -> Running:
+        limits = {field.name for field in dataclasses.fields(Limits)}
+        chosen = {"rate": 0.0, **{key: value for key, value in settings.items() if key in limits}}
+        others = {key: value for key, value in settings.items() if key not in limits}
+        options = {"host": "127.0.0.1", "port": 0, "db": str(tmp_path / "chat.db"), **others}
+        chat = Chat(Options(limits=Limits(**chosen), **options))  # type: ignore[arg-type]
+        chat.start()
+        started.append(Running(chat, []))
+        return started[-1]
+
+    yield start
+    for running in started:
+        for client in running.clients:
+            client.close()
+        assert running.chat.stop() == []
+    assert our_threads() == []
+
+
+@pytest.fixture
+def server(serve: Callable[..., Running]) -> Running:
+    """A server in this process with a fresh history and no limit on the rate."""
+    return serve()
+
+
+class Process:
+    """A server in a process of its own, started as a user starts it."""
+
+    def __init__(self, db: pathlib.Path, *options: str, port: int = 0, env: dict[str, str] | None = None) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "chat_threads", "--host", "127.0.0.1", "--port", str(port), "--db", str(db), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(env or {})},
+        )
+        assert self.popen.stdout is not None
+        self.output = ""
+        self.errors = ""
+        self._drain = threading.Thread(target=self._read_errors, daemon=True)
+        self._drain.start()
+        while "History:" not in self.output:
+            line = self.popen.stdout.readline()
+            if not line:
+                self._drain.join(WAIT)
+                raise AssertionError(f"the server did not start: {self.output}{self.errors}")
+            self.output += line
+        found = re.search(r"telnet \S+ (\d+)", self.output)
+        assert found
+        self.port = int(found[1])
+
+    def _read_errors(self) -> None:
+        assert self.popen.stderr is not None
+        for line in self.popen.stderr:
+            self.errors += line
+
+    def client(self, name: str | None = None) -> Client:
+        return Client(self.port, name)
+
+    def kill(self) -> None:
+        """kill -9"""
+        self.popen.kill()
+        self._end()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to stop; return its exit code."""
+        self.popen.send_signal(number)
+        return self._end()
+
+    def _end(self) -> int:
+        assert self.popen.stdout is not None
+        code = self.popen.wait(WAIT)
+        self._drain.join(WAIT)
+        self.output += self.popen.stdout.read()
+        self.popen.stdout.close()
+        assert self.popen.stderr is not None
+        self.popen.stderr.close()
+        return code
+
+
+@pytest.fixture
+def start_process(tmp_path: pathlib.Path) -> Iterator[Callable[..., Process]]:
+    """Start servers in processes of their own: start_process("--rate", "0", db=…). Killed at the end."""
+    started: list[Process] = []
+
+    def start(*options: str, db: pathlib.Path | None = None, **more: object) -> Process:
+        started.append(Process(db or tmp_path / "chat.db", *options, **more))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.popen.poll() is None:
+            process.kill()
+        with contextlib.suppress(OSError, AttributeError):
+            process.popen.stdout.close()  # type: ignore[union-attr]
+
+
+def needs(program: str) -> str:
+    """The path of a program that a test drives; skip without it, and fail in CI, where it has to be."""
+    import shutil
+
+    path = shutil.which(program)
+    if path is None:
+        message = f"{program} is not installed, so this was not tested with it"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
