@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import math
 import os
 import queue
 import signal
@@ -35,6 +36,7 @@ POLL = 0.25  # seconds after which the acceptor sees that it is to stop
 MOTD_LINES = 50
 STACK = 512 * 1024  # bytes of address space for a thread's stack; the default of 8 MiB adds up
 SPARE_FILES = 64  # descriptors for what is not a client
+DAY = 86_400  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +148,10 @@ def _listen(options: Options, service: Service, sessions: SessionStore, writers:
 # --- the command line -----------------------------------------------------------------------------------
 
 GROUPS = {
-    "Where it listens": ("host", "port", "max_clients"),
-    "What is kept": ("db", "sync", "retain", "replay", "motd"),
-    "How it runs": ("writers", "rate", "burst", "handshake_timeout", "send_timeout", "queue_limit"),
-    "What it tells": ("log_level", "log_file", "version", "help"),
+    "Where it listens": ("--host", "--port", "--max-clients"),
+    "What is kept": ("--db", "--sync", "--retain", "--replay", "--motd"),
+    "How it runs": ("--writers", "--rate", "--burst", "--handshake-timeout", "--send-timeout", "--queue-limit"),
+    "What it tells": ("--log-level", "--log-file", "--version", "--help"),
 }
 
 
@@ -157,10 +159,27 @@ class _GroupedCommand(click.Command):
     """--help with the options in groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        records = {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
-        for title, names in GROUPS.items():
+        records = {param.opts[0]: param.get_help_record(ctx) for param in self.get_params(ctx)}
+        for title, options in GROUPS.items():
             with formatter.section(title):
-                formatter.write_dl([record for name in names if (record := records[name])])
+                formatter.write_dl([record for option in options if (record := records[option])])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:  # in one line, as every other reason not to start
+            click.echo(f"chat_threads: {error.format_message()} --help shows the options.", err=True)
+            ctx.exit(2)
+
+
+class _Number(click.FloatRange):
+    """A number in a range; click lets "nan" through any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 class _WritersType(click.ParamType):  # type: ignore[type-arg]
@@ -178,81 +197,70 @@ class _WritersType(click.ParamType):  # type: ignore[type-arg]
         return number
 
 
-@click.command(cls=_GroupedCommand, context_settings={"auto_envvar_prefix": "CHAT_THREADS", "max_content_width": 100})
+@click.command(cls=_GroupedCommand, context_settings={"auto_envvar_prefix": "CHAT_THREADS", "show_default": True})
+@click.option("--host", default="0.0.0.0", metavar="ADDRESS", help="Listen on it; 127.0.0.1 keeps it to this machine.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, metavar="N", help="TCP port; 0 takes a free one.")
 @click.option(
-    "--host", default="0.0.0.0", show_default=True, help="Address to listen on; 127.0.0.1 keeps it to this machine."
+    "--max-clients", type=click.IntRange(1, 100_000), default=1000, metavar="N", help="Connections at a time."
 )
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="TCP port; 0 takes any free one."
-)
-@click.option(
-    "--max-clients", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Connections at a time."
-)
-@click.option(
-    "--db", default="chat_threads.db", show_default=True, help="SQLite file of the history; ':memory:' keeps none."
-)
+@click.option("--db", default="chat_threads.db", metavar="FILE", help="SQLite file; ':memory:' keeps nothing.")
 @click.option(
     "--sync",
     type=click.Choice(["normal", "full"]),
     default="normal",
-    show_default=True,
-    help="What is safe once seen: normal survives a killed server, full a power cut too.",
+    help="Survive a killed server, or a power cut too.",
 )
 @click.option(
     "--retain",
-    type=click.FloatRange(0, min_open=True),
+    type=_Number(0, 36_500, min_open=True),
     metavar="DAYS",
-    help="Delete messages after so many days.  [default: never]",
+    show_default="for ever",
+    help="Delete messages after so many days.",
 )
 @click.option(
-    "--replay", type=click.IntRange(0, 200), default=20, show_default=True, help="Messages shown on entering a room."
+    "--replay", type=click.IntRange(0, 200), default=20, metavar="N", help="Messages shown on entering a room."
 )
-@click.option("--motd", type=click.Path(dir_okay=False), help="Text file shown to everybody who comes in.")
+@click.option("--motd", type=click.Path(), metavar="FILE", help="Text shown to everybody who comes in.")
 @click.option(
     "--writers",
     type=_WritersType(),
     default=2,
-    show_default=True,
-    help="Writer threads: a crew of N for all, or one for each session.",
+    metavar="N|per-session",
+    help="Writer threads: N for all, or one for each session.",
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0),
+    type=_Number(0, 1_000_000),
     default=20.0,
-    show_default=True,
-    help="Lines a second that one client may send in the long run; 0: any number.",
+    metavar="N",
+    help="Lines a second that a client may send in the long run; 0: any.",
 )
-@click.option("--burst", type=click.IntRange(1), default=50, show_default=True, help="Lines that it may send at once.")
+@click.option("--burst", type=click.IntRange(1), default=50, metavar="N", help="Lines that it may send at once.")
 @click.option(
     "--handshake-timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=_Number(0, DAY, min_open=True),
     default=60.0,
-    show_default=True,
-    help="Seconds to give a name in.",
+    metavar="SECONDS",
+    help="Time to give a name in.",
 )
 @click.option(
     "--send-timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=_Number(0, DAY, min_open=True),
     default=30.0,
-    show_default=True,
-    help="Seconds after which a client that does not read is cut off.",
+    metavar="SECONDS",
+    help="Cut off who does not read for so long.",
 )
 @click.option(
-    "--queue-limit",
-    type=click.IntRange(10),
-    default=1000,
-    show_default=True,
-    help="Lines that may wait for one client.",
+    "--queue-limit", type=click.IntRange(10), default=1000, metavar="N", help="Lines that wait for one client."
 )
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
-    show_default=True,
     help="What is logged; never what people say.",
 )
-@click.option("--log-file", type=click.Path(dir_okay=False), help="Where the log goes.  [default: stderr]")
-@click.version_option(__version__, "--version", prog_name="chat_threads", message="%(prog)s %(version)s")
+@click.option("--log-file", type=click.Path(), metavar="FILE", show_default="stderr", help="Where the log goes.")
+@click.version_option(__version__, "--version", message="chat_threads %(version)s")
 def main(
     host: str,
     port: int,
@@ -348,7 +356,7 @@ def run(options: Options, log_level: str, log_file: str | None) -> None:
                 break
             except queue.Empty:
                 continue
-        click.echo(f"Stopping: {signal.Signals(number).name}. Once more ends it at once.")
+        _say(f"Stopping: {signal.Signals(number).name}. Once more ends it at once.")
         chat.stop()
     finally:
         logs.stop()
@@ -373,20 +381,29 @@ def _raise_file_limit(max_clients: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def _say(line: str) -> None:
+    """Print a line; if nobody reads it any more, as when Ctrl-C ended ``tee`` too, the server goes on all the same."""
+    try:
+        click.echo(line)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)  # otherwise what is in the buffer fails again at the end
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 def _announce(chat: Chat, options: Options) -> None:
     host, port = chat.address
     if host in ("0.0.0.0", "::"):
         others = lan_address()
-        click.echo(
+        _say(
             f"On this machine: telnet localhost {port}" + (f"   From others: telnet {others} {port}" if others else "")
         )
-        click.echo("Everybody who can reach this machine can come in; --host 127.0.0.1 keeps it to this machine.")
+        _say("Everybody who can reach this machine can come in; --host 127.0.0.1 keeps it to this machine.")
     else:
-        click.echo(f"Listening: telnet {host} {port}")
-    rooms = len(chat.publisher.list_chat_rooms())
+        _say(f"Listening: telnet {host} {port}")
+    stored, rooms = chat.history.stored, len(chat.publisher.list_chat_rooms())
     kept = "in memory, lost at the end" if options.db == MEMORY else os.path.abspath(options.db)
-    click.echo(f"History: {kept}: {chat.history.stored} messages, {rooms} room{'' if rooms == 1 else 's'}.")
-    sys.stdout.flush()
+    _say(f"History: {kept}: {stored} message{'' if stored == 1 else 's'}, {rooms} room{'' if rooms == 1 else 's'}.")
 
 
 def lan_address() -> str | None:

@@ -19,6 +19,7 @@ class _Hand(logging.Handler):
         self.dropped = 0  # guarded by the handler's own lock, which logging holds around emit
 
     def emit(self, record: logging.LogRecord) -> None:
+        record.msg, record.args = record.getMessage(), None  # now, for what it speaks of goes on changing
         try:
             self._records.put_nowait(record)
         except queue.Full:

@@ -22,10 +22,10 @@ _INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
 
 # What must never reach another person's terminal: control characters C0, DEL and C1 (ECMA-48), the line
 # and paragraph separators, direction marks, embeddings, overrides and isolates (UAX #9), zero-width space
-# and no-break space, word joiner, interlinear annotation, lone surrogates. The joiners U+200C and U+200D
-# stay: Persian and many emoji need them.
+# and no-break space, word joiner, deprecated format controls, interlinear annotation, lone surrogates. The
+# joiners U+200C and U+200D stay: Persian and many emoji need them.
 _HARMFUL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
 

@@ -33,7 +33,7 @@ from .errors import (
     ShuttingDown,
     UnfinishedLine,
 )
-from .messages import Bye, Event, Greeting, Hello, Parcel, Quit, WireBytes
+from .messages import AreYouThere, Bye, Event, Greeting, Hello, Parcel, Quit, WireBytes
 from .service import Service
 from .session import Session, SessionStore, problem
 from .wire import LINGER, Wire
@@ -169,6 +169,9 @@ class ChatServer(socketserver.ThreadingTCPServer):
         while not self._ended.empty():
             self._readers.pop(self._ended.get()).join()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        log.exception("a connection from %s was not taken", client_address)
+
     # --- the readers ----------------------------------------------------------------------------------------
 
     def _read(self, request: socket.socket, client_address: tuple[str, int], number: int) -> None:
@@ -296,6 +299,9 @@ class Conversation(socketserver.BaseRequestHandler):
         self._session.send(Greeting(__version__))
         for attempt in range(1, TRIES + 1):
             hello = self._next(deadline)
+            while isinstance(hello, AreYouThere):  # answered, and no try at a name
+                self.server.service.handle(self._session, hello)
+                hello = self._next(deadline)
             self._session.heard = time.monotonic()
             if hello is None or isinstance(hello, Quit):
                 return False
@@ -361,9 +367,12 @@ class Conversation(socketserver.BaseRequestHandler):
         session, stopping = self._session, self.server.stopping
         self.server.service.dismiss(session, self._words, STOP_PATIENCE if stopping.is_set() else PATIENCE)
         if stopping.is_set() and session.reason is None:
-            self._last = (problem(ShuttingDown()),)
+            session.reason = ShuttingDown()
+            self._last = (problem(session.reason),)
         session.close(*self._last)
-        session.written.wait(self.server.limits.send_timeout + 2 * LINGER)
+        # The writer has deadlines of its own, one for what it is sending and one for what is queued.
+        if not session.written.wait(2 * self.server.limits.send_timeout + 10):
+            log.error("%s was not written to the end", session)
         if not session.mailbox.cut or session.reason:
             self._wire.linger(STOP_LINGER if stopping.is_set() else LINGER)
         self.server.sessions.remove(session)

@@ -126,12 +126,12 @@ class Service:
         session.dialect.admitted(name)
         self._restyle(session)
         session.send(Welcome(name, self._motd))
-        try:
-            self._enter(session, self._find_or_make(session, room), first_time=True)
-        except Told as error:
-            session.tell(error)
-            if fold(room) != LOBBY:
-                self._enter(session, self._publisher.find(LOBBY), first_time=True)
+        for each in (room, LOBBY):
+            try:
+                self._enter(session, self._find_or_make(session, each), first_time=True)
+                return
+            except Told as error:
+                session.tell(error)
 
     def dismiss(self, session: Session, words: str, patience: float) -> None:
         """The conversation is over: the session sees what it said before, the others that it left, and its

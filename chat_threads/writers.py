@@ -35,7 +35,9 @@ class Writers:
     def __init__(self, send_timeout: float) -> None:
         self.send_timeout = send_timeout
         self._state = threading.Condition()  # its lock guards what follows; no other is taken under it
-        self._busy = 0  # sessions scheduled and not yet written or found to be full
+        self._scheduled = 0  # how often a session was scheduled, so far
+        self._written = 0  # how often one was written to since, or its socket found to be full
+        self._wanted = 0  # what catch_up waits for _written to reach
         self._threads: set[threading.Thread] = set()
         self._give_up = float("inf")  # monotonic time after which no writer waits for a socket
 
@@ -47,9 +49,10 @@ class Writers:
         """A session begins: called once, before anything is scheduled for it. RuntimeError: no thread."""
 
     def catch_up(self) -> None:
-        """Wait until everything scheduled has been handed to the system, or its socket was full."""
+        """Wait until all that was scheduled so far was handed to the system, or its socket was full."""
         with self._state:
-            self._state.wait_for(lambda: self._busy <= 0, CATCH_UP)
+            self._wanted = self._scheduled
+            self._state.wait_for(lambda: self._written >= self._wanted, CATCH_UP)
 
     def hurry(self, seconds: float) -> None:
         """From now on wait no longer than so many seconds for any socket: the server is stopping."""
@@ -85,8 +88,9 @@ class Writers:
 
     def _done(self, count: int) -> None:
         with self._state:
-            self._busy -= count
-            if self._busy <= 0:
+            before = self._written < self._wanted
+            self._written += count
+            if before and self._written >= self._wanted:
                 self._state.notify_all()
 
     # --- by whoever is the session's writer now -----------------------------------------------------------
@@ -162,7 +166,7 @@ class Crew(Writers):
 
     def schedule(self, sessions: Sequence[Session]) -> None:
         with self._state:
-            self._busy += len(sessions)
+            self._scheduled += len(sessions)
         for at in range(0, len(sessions), SHARE):
             self._ready.put(sessions[at : at + SHARE])
 
@@ -208,7 +212,7 @@ class OnePerSession(Writers):
 
     def schedule(self, sessions: Sequence[Session]) -> None:
         with self._state:
-            self._busy += len(sessions)
+            self._scheduled += len(sessions)
             wakes = [self._wake[session] for session in sessions]
         for wake in wakes:
             wake.put(True)
@@ -217,7 +221,7 @@ class OnePerSession(Writers):
         while not session.written.is_set():
             wake.get()
             rest = self._write(session)
-            self._done(1)  # not busy while it waits for its reader
+            self._done(1)  # nobody waits for it while it waits for its reader
             self._write_waiting(session, rest)
         with self._state:
             del self._wake[session]

@@ -143,7 +143,7 @@ COMMANDS: tuple[TextCommand, ...] = (
     TextCommand(
         "/delete",
         "/delete #room",
-        "delete a room of yours and its history",
+        "delete your room and its history",
         _one_word(Delete),
         more="Only who made the room can do that. Its members are told and land in #lobby.",
     ),
@@ -180,7 +180,7 @@ COMMANDS: tuple[TextCommand, ...] = (
     TextCommand("/unignore", "/unignore NAME", "show it again", _one_word(Unignore)),
     TextCommand(
         "/history",
-        "/history [#room] [N | 2h | before N | after N]",
+        "/history [#room] [N|2h|before N|after N]",
         "page through what was said",
         _parse_history,
         more="N is how many messages, at most 200; 2h is a while: s, m, h or d. before and after take the number"
@@ -212,6 +212,7 @@ BY_NAME = {name: command for command in COMMANDS for name in (command.name, *com
 
 def parse_line(line: str) -> Command | None:
     """A line that is typed in a conversation; None if it is blank; raise UnknownCommand or Usage."""
+    line = line.replace("\t", " ")  # a tab, too, parts a command from its arguments
     if not line.strip():
         return None
     if line.startswith("//"):

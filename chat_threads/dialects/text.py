@@ -7,6 +7,7 @@ with ``*`` are the server's, ``!`` are errors. Sent lines end with CR LF.
 from __future__ import annotations
 
 import re
+import textwrap
 import time
 import zlib
 from collections import deque
@@ -60,6 +61,7 @@ from .telnet import LineEditor, Signal, Telnet
 LINE = 8192  # bytes in a line, without its end
 REPLAY = 20  # messages shown on entering a room, unless told otherwise
 REPLAY_MOST = 200
+WIDTH = 76  # characters in a line of help, for a terminal of 80
 
 _HTTP = re.compile(rb"[A-Z]{3,10} \S+ HTTP/\d")
 _HTTP_TEXT = "This is a chat server, not a web server. Connect with: telnet HOST PORT"
@@ -165,7 +167,7 @@ class TextDialect:
         elif option == "replay" and NUMBER.fullmatch(value) and int(value) <= REPLAY_MOST:
             self.replay = int(value)
         else:
-            raise Usage(BY_NAME["/set"].more.rstrip("."))
+            raise Usage("/set OPTION VALUE. /help set lists them.")
         return f"{option} is {value} now."
 
 
@@ -405,10 +407,10 @@ def _history_page(style: _Style, event: HistoryPage) -> str:
     head = f"{event.room}, messages {first} to {last} of {event.last}:"
     ways = []
     if event.before:
-        ways.append(f"/history {event.room} before {event.before} shows older ones")
+        ways.append(f"Older: /history {event.room} before {event.before}")
     if event.after:
-        ways.append(f"/history {event.room} after {event.after} newer ones")
-    tail = _line(style, ", ".join(ways) + ".") if ways else ""
+        ways.append(f"Newer: /history {event.room} after {event.after}")
+    tail = _line(style, "   ".join(ways)) if ways else ""
     return _line(style, head) + _page_lines(style, event.messages, False) + tail
 
 
@@ -477,9 +479,9 @@ def _stats_shown(style: _Style, event: StatsShown) -> str:
 
 
 def _pong(style: _Style, event: Pong) -> str:
-    text = f"Pong: {event.through * 1000:.1f} ms through the server's queue and back"
+    text = f"Pong: {event.through * 1000:.2f} ms through the server's queue and back"
     if event.network is not None:
-        text += f", {event.network * 1000:.1f} ms over the network and back (TCP's estimate)"
+        text += f", {event.network * 1000:.2f} ms over the network and back"
     return _line(style, text + ".")
 
 
@@ -489,7 +491,7 @@ def _help_shown(style: _Style, event: HelpShown) -> str:
         command = BY_NAME.get(word.lower())
         if command is None:
             return _line(style, f"There is no command {word[:40]}. /help lists them.")
-        lines = [f"{command.usage} - {command.does}.", *([command.more] if command.more else [])]
+        lines = [f"{command.usage}: {command.does}.", *textwrap.wrap(command.more, WIDTH)]
         if command.aliases:
             lines.append("Also: " + ", ".join(command.aliases))
         return _lines(style, *lines)

@@ -1,0 +1,82 @@
+"""The README says what the program does: its tables are held against the program's own."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import click
+
+from chat_threads.cli import GROUPS, main
+from chat_threads.dialects.commands import COMMANDS
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.rst").read_text(encoding="utf-8")
+
+
+def table_after(mark: str) -> list[list[str]]:
+    """The rows of the first simple table after a comment, without its head."""
+    lines = README.split(f".. {mark}\n", 1)[1].lstrip("\n").splitlines()
+    starts = [match.start() for match in re.finditer("=+", lines[0])]
+    rows = []
+    for line in lines[3:]:
+        if line.startswith("==="):
+            return rows
+        rows.append(
+            [line[start:end].strip().replace("``", "") for start, end in zip(starts, [*starts[1:], None], strict=True)]
+        )
+    raise AssertionError(f"no table after {mark}")
+
+
+def test_the_commands_table_is_the_programs():
+    told = table_after("commands")
+    assert told[:2] == [["text", "say it in the current room"], ["//text", "say a text that begins with /"]]
+    assert told[2:] == [[command.usage, command.does] for command in COMMANDS]
+
+
+def test_every_alias_is_named():
+    for command in COMMANDS:
+        for alias in command.aliases:
+            assert f"``{alias}``" in README
+
+
+def test_the_options_table_has_every_option_with_its_default():
+    told = {row[0]: row[1] for row in table_after("options")}
+    options = [param for param in main.params if isinstance(param, click.Option) and param.name != "version"]
+    assert list(told) == [option for group in GROUPS.values() for option in group if option in told]
+    assert set(told) == {option.opts[0] for option in options}
+    for option in options:
+        if option.default is not None and isinstance(option.default, (str, int, float)):
+            default = f"{option.default:g}" if isinstance(option.default, float) else str(option.default)
+            assert told[option.opts[0]] == default
+
+
+def test_help_groups_every_option():
+    assert {option for group in GROUPS.values() for option in group} == {
+        *(param.opts[0] for param in main.params),
+        "--help",
+    }
+
+
+def test_the_two_commands_are_one_line_each_and_ci_runs_the_second():
+    for which, end in (("start", "python -m chat_threads --port 8080"), ("tests", "python -m pytest")):
+        command = subprocess.run(
+            [sys.executable, ROOT / ".ci" / "readme-command", which], capture_output=True, text=True, check=True
+        ).stdout
+        assert command.endswith(end + "\n")
+        assert command.count("\n") == 1
+    assert 'eval "$(.ci/readme-command tests)"' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_every_file_and_name_that_the_readme_points_to_is_there():
+    pointed = re.findall(r"^[^`]+``(chat_threads/[\w/]+\.py)``(.*)$", README, re.MULTILINE)
+    assert len(pointed) > 10
+    for path, rest in pointed:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        for name in re.findall(r"``([\w.]+)``", rest):
+            if name.endswith(".py"):
+                assert (ROOT / "chat_threads" / name).exists()
+            else:
+                assert re.search(rf"(class|def) {name.rpartition('.')[2]}\b", source), (path, name)
