@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import faulthandler
 import logging
 import math
@@ -19,7 +21,7 @@ import click
 
 from . import __version__
 from .errors import StartError
-from .history import History
+from .history import BATCH, History
 from .logs import LogThread
 from .publisher import LOBBY, ChatRoom, Publisher
 from .rules import WORDS_LENGTH, clean, fold
@@ -74,6 +76,7 @@ class Chat:
                 catch_up=writers.catch_up,
                 newest=lambda room, count: self.storage.page(room, limit=count),
                 enqueue=self.history.enqueue,
+                retain=None if options.retain_days is None else options.retain_days * DAY,
             )
             self._restore_rooms()
             self.service = Service(self.publisher, self.sessions, self.history, options.motd)
@@ -140,7 +143,7 @@ def _listen(options: Options, service: Service, sessions: SessionStore, writers:
     except PermissionError as error:
         raise StartError(f"Port {options.port} may not be used; take one above 1023, such as --port 8080.") from error
     except OSError as error:
-        if error.errno is not None and "in use" in str(error.strerror).lower():
+        if error.errno == errno.EADDRINUSE:
             raise StartError(f"Port {options.port} is in use by another program; --port takes another one.") from error
         raise StartError(f"Cannot listen on {options.host} port {options.port}: {error.strerror}.") from error
 
@@ -248,10 +251,10 @@ class _WritersType(click.ParamType):  # type: ignore[type-arg]
     type=_Number(0, DAY, min_open=True),
     default=30.0,
     metavar="SECONDS",
-    help="Cut off who does not read for so long.",
+    help="Cut off who does not take what waits in so long.",
 )
 @click.option(
-    "--queue-limit", type=click.IntRange(10), default=1000, metavar="N", help="Lines that wait for one client."
+    "--queue-limit", type=click.IntRange(BATCH + 1), default=1000, metavar="N", help="Lines that wait for one client."
 )
 @click.option(
     "--log-level",
@@ -356,7 +359,7 @@ def run(options: Options, log_level: str, log_file: str | None) -> None:
                 break
             except queue.Empty:
                 continue
-        _say(f"Stopping: {signal.Signals(number).name}. Once more ends it at once.")
+        log.info("stopping: %s; once more ends it at once", signal.Signals(number).name)
         chat.stop()
     finally:
         logs.stop()
@@ -378,7 +381,8 @@ def _raise_file_limit(max_clients: int) -> None:
         )
         wanted = hard
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _say(line: str) -> None:
@@ -402,7 +406,7 @@ def _announce(chat: Chat, options: Options) -> None:
     else:
         _say(f"Listening: telnet {host} {port}")
     stored, rooms = chat.history.stored, len(chat.publisher.list_chat_rooms())
-    kept = "in memory, lost at the end" if options.db == MEMORY else os.path.abspath(options.db)
+    kept = "in memory, lost at the end" if options.db == MEMORY else click.format_filename(os.path.abspath(options.db))
     _say(f"History: {kept}: {stored} message{'' if stored == 1 else 's'}, {rooms} room{'' if rooms == 1 else 's'}.")
 
 

@@ -63,6 +63,7 @@ class BadName(Told):
     def __init__(self, near: str | None = None) -> None:
         hint = f" {near} would do." if near else ""
         super().__init__("A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter." + hint)
+        self.near = near
 
 
 class NameTaken(Told):
@@ -165,8 +166,26 @@ class NotStored(Told):
 
     code = "not_stored"
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f"Not stored, so not sent: {why}")
+    def __init__(self, why: str, what: str = "sent") -> None:
+        super().__init__(f"Not stored, so not {what}: {why}")
+
+
+class RoomNotStored(Told):
+    """A room was made, but the history could not keep it yet. It tries again with whatever comes next."""
+
+    code = "not_stored"
+
+    def __init__(self, room: str, why: str) -> None:
+        super().__init__(f"{room} is there, but not stored yet: {why}. That is tried again with the next message.")
+
+
+class Busy(Told):
+    """What was asked is under way, but takes long."""
+
+    code = "busy"
+
+    def __init__(self) -> None:
+        super().__init__("That takes long: the history is busy. It will be done, but wait before you go on.")
 
 
 class Unreadable(Told):
@@ -206,7 +225,7 @@ class TooSlow(CutOff):
 
     code = "too_slow"
 
-    def __init__(self, why: str = "the queue of what you had not read was full") -> None:
+    def __init__(self, why: str = "too much was waiting for you") -> None:
         super().__init__(f"You read too slowly: {why}. Come back, and /history shows what you missed.")
 
 

@@ -15,7 +15,7 @@ from collections import ChainMap, deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from .errors import ChatError, NotStored, RoomGone
+from .errors import ChatError, NotStored, RoomGone, RoomNotStored
 from .messages import Draft, Message, Ordered, Published, RoomEnds, RoomMade, TopicSet
 from .queues import BatchQueue
 from .storage import Batch, Storage, StorageError
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 BATCH = 512  # the most that one transaction holds
 QUEUE = 2048  # values waiting; a full queue makes the sender wait
 PATIENCE = 30.0  # seconds a sender waits for a place in the queue
+LOOK = 0.25  # seconds after which one who waits for the queue looks whether it has to
 SWEEP_PAUSE = 0.02  # seconds between two slices that are deleted
 SWEEP_EVERY = 600.0  # seconds between looks for messages that are too old
 DAY = 86_400_000  # milliseconds
@@ -40,6 +41,15 @@ class _Marker(Ordered):
 
     def __init__(self) -> None:
         self.passed = threading.Event()
+
+
+def _why_not(item: Ordered, why: str) -> ChatError | None:
+    """What to tell whoever submitted something that was not stored; None for what needs no storing."""
+    if isinstance(item, Draft):
+        return NotStored(why)
+    if isinstance(item, (RoomEnds, TopicSet)):
+        return NotStored(why, "done")
+    return RoomNotStored(item.room, why) if isinstance(item, RoomMade) else None
 
 
 class History:
@@ -76,12 +86,13 @@ class History:
 
     def stop(self, timeout: float) -> bool:
         """Let the thread finish what is queued, then end and join it; False if it did not end in time."""
+        deadline = time.monotonic() + timeout
         if self._thread.is_alive():
             try:
                 self._queue.put(None, timeout=timeout)
             except queue.Full:
                 return False
-            self._thread.join(timeout)
+            self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive()
 
     def submit(self, item: Ordered) -> None:
@@ -98,14 +109,21 @@ class History:
         except queue.Full:
             raise NotStored("the history does not keep up") from None
 
-    def settle(self, timeout: float) -> bool:
-        """Wait until all that was submitted before has been published or refused; False when time is up."""
+    def settle(self, timeout: float, unless: threading.Event | None = None) -> bool:
+        """Wait until all that was submitted before has been published or refused: a barrier in the queue.
+
+        False when ``timeout`` seconds have passed, or, within a moment, when ``unless`` is set.
+        """
+        deadline = time.monotonic() + timeout
         marker = _Marker()
         try:
             self._queue.put(marker, timeout=timeout)
         except queue.Full:
             return False
-        return marker.passed.wait(timeout)
+        while not marker.passed.wait(min(LOOK, max(0.0, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline or (unless and unless.is_set()):
+                return False
+        return True
 
     @property
     def stored(self) -> int:
@@ -144,8 +162,7 @@ class History:
                 self.storage.commit(batch)
             except StorageError as failed:
                 log.error("not stored: %s (%d messages)", failed, len(batch.messages))
-                why = NotStored(str(failed))
-                refused = [(item, why) for item in items if isinstance(item, (Draft, RoomEnds, TopicSet))]
+                refused = [(item, error) for item in items if (error := _why_not(item, str(failed)))]
                 published = [item for item in published if not isinstance(item, (Message, RoomEnds, TopicSet))]
             else:
                 self._last.update(numbers)

@@ -2,67 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import queue
 import threading
 
 QUEUED = 2000  # lines that wait to be written; more are dropped and counted
 FORMAT = "%(asctime)s %(levelname)s %(threadName)s: %(message)s"
+STDERR = 2
 
 
 class _Hand(logging.Handler):
-    """Puts records into the queue, and drops them when it is full."""
+    """Puts lines into the queue, and drops them when it is full."""
 
-    def __init__(self, records: queue.Queue[logging.LogRecord | None]) -> None:
+    def __init__(self, lines: queue.Queue[str | None]) -> None:
         super().__init__()
-        self._records = records
+        self._lines = lines
         self.dropped = 0  # guarded by the handler's own lock, which logging holds around emit
+        self.setFormatter(logging.Formatter(FORMAT))
 
     def emit(self, record: logging.LogRecord) -> None:
-        record.msg, record.args = record.getMessage(), None  # now, for what it speaks of goes on changing
+        line = self.format(record)  # now, for what it speaks of goes on changing
         try:
-            self._records.put_nowait(record)
+            self._lines.put_nowait(line)
         except queue.Full:
             self.dropped += 1
 
 
 class LogThread:
-    """Takes over the package's logging from ``start`` to ``stop``; the ``log`` thread owns the handler."""
+    """Takes over the package's logging from ``start`` to ``stop``.
+
+    The ``log`` thread owns the file. It is written to without any lock or buffer: if nobody reads the pipe at
+    its other end, this thread alone is stuck, and the process can end all the same.
+    """
 
     def __init__(self, level: str, file: str | None = None) -> None:
-        self._handler: logging.Handler = (
-            logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler()
-        )
-        self._handler.setFormatter(logging.Formatter(FORMAT))
-        self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(QUEUED)
-        self._hand = _Hand(self._records)
+        """Log what is at least of that level to a file, or to stderr. OSError: the file cannot be written."""
+        self._file = io.FileIO(file, "ab") if file else io.FileIO(STDERR, "wb", closefd=False)
+        self._lines: queue.Queue[str | None] = queue.Queue(QUEUED)
+        self._hand = _Hand(self._lines)
         self._logger = logging.getLogger(__package__)
         self._logger.setLevel(level.upper())
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
 
     def start(self) -> None:
+        """Begin to take what is logged."""
         self._logger.addHandler(self._hand)
         self._thread.start()
 
     def stop(self, timeout: float = 1.0) -> None:
         """Write what is queued, as far as that goes in ``timeout`` seconds, and end."""
         self._logger.removeHandler(self._hand)
-        if self._hand.dropped:
-            self._put(
-                self._logger.makeRecord(
-                    self._logger.name, logging.WARNING, "", 0, "%d log lines were dropped", (self._hand.dropped,), None
-                )
-            )
-        self._put(None)
-        self._thread.join(timeout)
-
-    def _put(self, record: logging.LogRecord | None) -> None:
-        try:
-            self._records.put(record, timeout=0.2)
-        except queue.Full:
-            pass
+        with contextlib.suppress(queue.Full):
+            if self._hand.dropped:
+                self._lines.put(f"{self._hand.dropped} log lines were dropped", timeout=timeout / 4)
+            self._lines.put(None, timeout=timeout / 4)
+        self._thread.join(timeout / 2)
 
     def _run(self) -> None:
-        while (record := self._records.get()) is not None:
-            self._handler.handle(record)
-        self._handler.close()
+        while (line := self._lines.get()) is not None:
+            with contextlib.suppress(OSError):  # a full disk, a closed pipe: the chat goes on
+                self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        self._file.close()

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Kind = Literal["say", "action"]
-SayWhen = Literal["off", "on", "seconds"]
 
 
 # --- commands: what a client asks for ----------------------------------------------------------------
@@ -483,6 +482,7 @@ class RoomMade(Ordered):
     topic: str
     creator: str
     at: int
+    origin: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,7 +509,8 @@ class Joined(Ordered):
     """A session became a member, as the ``change``-th change of the room's list of members."""
 
     room_id: int
-    name: str
+    session: Any
+    name: str  # when it joined
     change: int
 
 

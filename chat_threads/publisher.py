@@ -47,6 +47,7 @@ LOBBY = "#lobby"
 RECENT = 200  # messages of a room kept in memory for those who enter
 ROOMS_EACH = 20  # rooms one session may be in
 ROOMS = 10_000  # rooms in all
+HINTS = 100  # names that a mistyped one is compared with
 NAMED = 10  # people named on entering a room; the rest is counted
 CROWD = 100  # above so many members, joining and leaving is not shown
 
@@ -105,6 +106,11 @@ class ChatRoom:
             self.recent.clear()
             self.loaded = self.last == 0
 
+    def entered(self, first_time: bool = False) -> Entered:
+        """What one who is about to become a member is shown."""
+        others = tuple(other.name for other in islice(self.members, NAMED))
+        return Entered(self.name, self.topic, others, len(self.members), self.last, first_time)
+
     def regroup(self, session: Subscriber, old: View, new: View) -> None:
         self._ungroup(session, old)
         self.groups.setdefault(new, {})[session] = None
@@ -162,7 +168,7 @@ class Publisher:
     ``schedule(sessions)`` tells the writers that these sessions' queues are no longer empty; ``catch_up()``
     waits until the writers have done what they can; ``newest(room_id, count)`` reads from the history and may
     raise. None of them is called under the lock. ``enqueue(item)`` is: it puts into the history's queue
-    without waiting, or raises NotStored.
+    without waiting, or raises NotStored. Messages older than ``retain`` seconds are not replayed.
     """
 
     def __init__(
@@ -171,11 +177,13 @@ class Publisher:
         catch_up: Callable[[], None],
         newest: Callable[[int, int], Sequence[Message]],
         enqueue: Callable[[Ordered], None],
+        retain: float | None = None,
     ) -> None:
         self._schedule = schedule
         self._catch_up = catch_up
         self._newest = newest
         self._enqueue = enqueue
+        self._retain = retain
         self._lock = threading.Lock()  # guards all below, and what the ChatRooms and _Places hold
         self._rooms: dict[int, ChatRoom] = {}
         self._by_key: dict[str, ChatRoom] = {}
@@ -192,10 +200,11 @@ class Publisher:
                 self._rooms[room.id] = self._by_key[room.key] = room
             self._next_id = next_id
 
-    def create_chat_room(self, name: str, creator: str, topic: str = "") -> ChatRoom:
+    def create_chat_room(self, name: str, creator: str, topic: str = "", origin: Subscriber | None = None) -> ChatRoom:
         """Make a room. Raise RoomExists, TooManyRooms, or NotStored if the history's queue is full.
 
-        It is queued to be stored before anybody can find it, and so before anything that is said in it.
+        It is queued to be stored before anybody can find it, and so before anything that is said in it;
+        ``origin`` is told if that fails.
         """
         key = fold(name)
         with self._lock:
@@ -204,7 +213,7 @@ class Publisher:
             if len(self._rooms) >= ROOMS:
                 raise TooManyRooms(f"There are {ROOMS} rooms already. /rooms lists them.")
             room = ChatRoom(self._next_id, name, key, creator, topic)
-            self._enqueue(RoomMade(room.id, name, key, topic, creator, int(time.time() * 1000)))
+            self._enqueue(RoomMade(room.id, name, key, topic, creator, int(time.time() * 1000), origin))
             self._next_id += 1
             self._rooms[room.id] = self._by_key[key] = room
             return room
@@ -227,14 +236,24 @@ class Publisher:
         rows.sort(key=lambda row: (-row.people, -row.messages, fold(row.room)))
         return rows
 
+    def get(self, name: str) -> ChatRoom | None:
+        """The room of that name, whatever its case, or None."""
+        with self._lock:
+            return self._by_key.get(fold(name))
+
     def find(self, name: str) -> ChatRoom:
         """The room of that name, whatever its case; raise UnknownRoom."""
         with self._lock:
             room = self._by_key.get(fold(name))
-            names = [] if room else [each.name for each in islice(self._rooms.values(), 1000)]
+            names = [] if room else [each.name for each in islice(self._rooms.values(), HINTS)]
         if room is None:
             raise UnknownRoom(name, next(iter(get_close_matches(name, names, 1)), None))
         return room
+
+    def __len__(self) -> int:
+        """How many rooms there are."""
+        with self._lock:
+            return len(self._rooms)
 
     def topic(self, room: ChatRoom) -> str:
         with self._lock:
@@ -267,8 +286,7 @@ class Publisher:
                     outbox.put(session, Parcel(session.views[True], (Current(room.name),)))
                     joined = None
                     break
-                if len(place.rooms) >= ROOMS_EACH:
-                    raise TooManyRooms(f"You are in {ROOMS_EACH} rooms, and more are not allowed. /leave one of them.")
+                self._check_place(place)
                 if room.loaded or (stored is not None and room.fill(stored, as_of)):
                     joined = self._enter(session, place, room, replay, first_time, outbox)
                     break
@@ -277,20 +295,34 @@ class Publisher:
         self._act(outbox)
         return joined
 
+    def check_place(self, session: Subscriber) -> None:
+        """Raise TooManyRooms if the session may not enter one more."""
+        with self._lock:
+            place = self._places.get(session)
+            if place:
+                self._check_place(place)
+
+    def _check_place(self, place: _Place) -> None:
+        assert self._lock.locked()
+        if len(place.rooms) >= ROOMS_EACH:
+            raise TooManyRooms(f"You are in {ROOMS_EACH} rooms, and more are not allowed. /leave one of them.")
+
     def _enter(
         self, session: Subscriber, place: _Place, room: ChatRoom, replay: int, first_time: bool, outbox: _Outbox
     ) -> Joined:
         assert self._lock.locked()
-        others = tuple(other.name for other in islice(room.members, NAMED))
-        events: list[Event] = [Entered(room.name, room.topic, others, len(room.members), room.last, first_time)]
-        newest = tuple(islice(room.recent, max(0, len(room.recent) - replay), None)) if replay else ()
+        events: list[Event] = [room.entered(first_time)]
+        oldest = 0 if self._retain is None else int((time.time() - self._retain) * 1000)
+        newest = tuple(
+            each for each in islice(room.recent, max(0, len(room.recent) - replay), None) if each.at >= oldest
+        )
         if newest:
             events.append(Replay(room.name, newest, room.last))
         place.rooms[room.id] = room
         change = room.add(session, session.views[False])
         self._make_current(session, place, room)
         outbox.put(session, Parcel(session.views[True], events))
-        return Joined(room.id, session.name, change)
+        return Joined(room.id, session, session.name, change)
 
     def _make_current(self, session: Subscriber, place: _Place, room: ChatRoom | None) -> None:
         assert self._lock.locked()
@@ -377,18 +409,20 @@ class Publisher:
         """
         self._catch_up()
         outbox = _Outbox()
-        with self._lock:
-            waiting: _Waiting = {}
-            for item in batch:
-                if isinstance(item, Message):
-                    self._publish_message(item, waiting)
-                elif isinstance(item, Joined):
-                    waiting.setdefault(item.room_id, []).append(item)
-                else:
-                    self._change(item, waiting, outbox)
-            for room_id in list(waiting):
-                self._deliver(room_id, waiting, outbox)
-        self._act(outbox)
+        try:
+            with self._lock:
+                waiting: _Waiting = {}
+                for item in batch:
+                    if isinstance(item, Message):
+                        self._publish_message(item, waiting)
+                    elif isinstance(item, Joined):
+                        waiting.setdefault(item.room_id, []).append(item)
+                    else:
+                        self._change(item, waiting, outbox)
+                for room_id in list(waiting):
+                    self._deliver(room_id, waiting, outbox)
+        finally:  # whatever was queued has to be scheduled, or its sessions would never be written to again
+            self._act(outbox)
 
     def _publish_message(self, message: Message, waiting: _Waiting) -> None:
         room = self._rooms.get(message.room_id)
@@ -429,9 +463,10 @@ class Publisher:
                 del self._places[item.session]
 
     def _rename(self, item: Renames, place: _Place, waiting: _Waiting, outbox: _Outbox) -> None:
-        told = {item.session}
         for room in place.rooms.values():
             self._deliver(room.id, waiting, outbox)
+        told = {item.session}
+        for room in place.rooms.values():
             if len(room.members) > CROWD:
                 continue
             for view, sessions in room.groups.items():
@@ -463,15 +498,15 @@ class Publisher:
             return
         self._deliver(room.id, waiting, outbox)
         lobby = self._by_key[LOBBY]
+        self._deliver(lobby.id, waiting, outbox)  # before those come who were not there yet
         for session in list(room.members):
             place = self._places[session]
             was_current = place.current is room
             if was_current and lobby.id not in place.rooms:
-                others = tuple(other.name for other in islice(lobby.members, NAMED))
-                entered: tuple[Event, ...] = (Entered(lobby.name, lobby.topic, others, len(lobby.members), lobby.last),)
+                entered: tuple[Event, ...] = (lobby.entered(),)
                 change = lobby.add(session, session.views[False])
                 place.rooms[lobby.id] = lobby
-                waiting.setdefault(lobby.id, []).append(Joined(lobby.id, session.name, change))
+                waiting.setdefault(lobby.id, []).append(Joined(lobby.id, session, session.name, change))
             else:
                 entered = ()
             if was_current:
@@ -486,8 +521,12 @@ class Publisher:
     def _deliver(self, room_id: int, waiting: _Waiting, outbox: _Outbox) -> None:
         """Queue what is waiting for a room to its members: the hot path."""
         room = self._rooms.get(room_id)
-        items = waiting.pop(room_id, None)
-        if room is None or not items or not room.members:
+        items = [
+            item
+            for item in waiting.pop(room_id, ())
+            if not isinstance(item, Joined) or (room and room.members.get(item.session) == item.change)
+        ]
+        if room is None or not items:
             return
         joined = [item.change for item in items if isinstance(item, Joined)]
         crowded = len(room.members) > CROWD or self._quiet
@@ -498,7 +537,7 @@ class Publisher:
             # entering. Members stand in the order of their changes, so these are the last ones.
             for session in reversed(room.members):
                 since = room.members[session]
-                if since < joined[0]:
+                if since < min(joined):
                     break
                 late[session] = None
                 events = list(_merged(room.name, items, crowded, since))
@@ -508,6 +547,7 @@ class Publisher:
         if everything:
             for view, sessions in room.groups.items():
                 parcel = Parcel(view, everything)
+                # What outbox.put does, without a call for each member.
                 for session in [each for each in sessions if each not in late] if late else sessions:
                     first = session.mailbox.push(parcel)
                     if first:

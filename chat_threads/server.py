@@ -36,7 +36,7 @@ from .errors import (
 from .messages import AreYouThere, Bye, Event, Greeting, Hello, Parcel, Quit, WireBytes
 from .service import Service
 from .session import Session, SessionStore, problem
-from .wire import LINGER, Wire
+from .wire import Wire
 from .writers import Writers
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,7 @@ LAST_WORDS = 1.0  # seconds that a refused connection is kept, so that it can re
 REFUSED_MOST = 200  # refused connections kept at a time
 PATIENCE = 15.0  # seconds to wait for what was said before leaving; SQLite may wait 5 for another's lock
 STOP_PATIENCE = 1.0  # the same when the server is stopping
-STOP_LINGER = 0.2  # seconds a reader lingers when the server is stopping
-_TLS_HELLO = b"\x16\x03"
+_TLS_HANDSHAKE = b"\x16"  # the first byte of a TLS connection (RFC 8446, section 5.1); nobody types it
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -220,6 +219,8 @@ class Conversation(socketserver.BaseRequestHandler):
         )
         self._pace = Pace(limits.rate, limits.burst)
         self._ahead: Input | None = None  # read before the greeting
+        self._heard_any = False
+        self._idle_reads = 0  # reads since the last input
         self._half_since: float | None = None  # when the line that has begun did so
         self._last: tuple[Event, ...] = ()  # what to say before closing
         self._words = ""  # what the client said on leaving
@@ -250,6 +251,9 @@ class Conversation(socketserver.BaseRequestHandler):
         except CutOff as error:
             self._last = (problem(error),)
             session.reason = error
+        except Exception:  # a bug: this client is told, once in the log, and nobody else notices
+            log.exception("the conversation of %s broke", session)
+            self._last = (problem(Broken()),)
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -266,9 +270,12 @@ class Conversation(socketserver.BaseRequestHandler):
                 self._session.send(found)
             elif found is not None:
                 self._half_since = None
+                self._idle_reads = 0
                 return found
             elif not self._read_more(deadline):
                 return None
+            elif self._idle_reads > 1:  # a flood of blank lines, or of bytes without a line, is paid for too
+                self._wait(self._pace.delay())
 
     def _read_more(self, deadline: float | None) -> bool:
         """Wait for bytes and feed them to the dialect; False at the end."""
@@ -279,16 +286,31 @@ class Conversation(socketserver.BaseRequestHandler):
             self._half_since = now
         line_end = None if self._half_since is None else self._half_since + self.server.limits.line_timeout
         until = min((each for each in (deadline, line_end) if each is not None), default=None)
-        data = self._wire.read(None if until is None else max(0.0, until - now))
-        if data:
-            self._dialect.feed(data)
-            return True
-        if data is None and not self._session.ended.is_set():
+        if self._session.ended.is_set():
+            return False
+        if until is not None and until <= now:  # looked at before reading: a flood does not put it off either
             if until == deadline:
                 seconds = self.server.limits.handshake_timeout
                 raise NoHandshake(f"No name was given within {seconds:g} seconds. Goodbye.")
             raise UnfinishedLine(self.server.limits.line_timeout)
-        return False
+        data = self._wire.read(None if until is None else until - now)
+        if data:
+            self._feed(data)
+        return data != b""  # None: nothing yet
+
+    def _feed(self, data: bytes) -> None:
+        if not self._heard_any and data.startswith(_TLS_HANDSHAKE):
+            raise NotChat("a TLS client")
+        self._heard_any = True
+        self._idle_reads += 1
+        if b"\n" in data:
+            self._half_since = None
+        self._dialect.feed(data)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait, but not for longer than the session lasts."""
+        if seconds:
+            self._session.ended.wait(seconds)
 
     # --- the handshake --------------------------------------------------------------------------------------
 
@@ -303,7 +325,10 @@ class Conversation(socketserver.BaseRequestHandler):
                 self.server.service.handle(self._session, hello)
                 hello = self._next(deadline)
             self._session.heard = time.monotonic()
-            if hello is None or isinstance(hello, Quit):
+            if hello is None:
+                return False
+            if isinstance(hello, Quit):
+                self._last = (Bye(),)
                 return False
             try:
                 if isinstance(hello, ChatError):
@@ -324,9 +349,7 @@ class Conversation(socketserver.BaseRequestHandler):
         data = self._wire.read(GREETING_PAUSE)
         if not data:
             return
-        if data.startswith(_TLS_HELLO):
-            raise NotChat("a TLS client")
-        self._dialect.feed(data)
+        self._feed(data)
         self._ahead = self._dialect.next_input()
         if isinstance(self._ahead, NotChat):
             raise self._ahead
@@ -338,9 +361,7 @@ class Conversation(socketserver.BaseRequestHandler):
         while (command := self._next()) is not None:
             session.heard = time.monotonic()
             session.mailbox.wait_until_easy()
-            delay = self._pace.delay()
-            if delay:
-                session.ended.wait(delay)
+            self._wait(self._pace.delay())
             if session.ended.is_set():
                 return
             if isinstance(command, Quit):
@@ -369,11 +390,13 @@ class Conversation(socketserver.BaseRequestHandler):
         if stopping.is_set() and session.reason is None:
             session.reason = ShuttingDown()
             self._last = (problem(session.reason),)
+        while isinstance(answer := self._dialect.next_input(), WireBytes):
+            session.send(answer)  # after Ctrl-C telnet shows nothing more until its timing mark is answered
         session.close(*self._last)
         # The writer has deadlines of its own, one for what it is sending and one for what is queued.
         if not session.written.wait(2 * self.server.limits.send_timeout + 10):
             log.error("%s was not written to the end", session)
         if not session.mailbox.cut or session.reason:
-            self._wire.linger(STOP_LINGER if stopping.is_set() else LINGER)
+            self._wire.linger()
         self.server.sessions.remove(session)
         log.info("%s ends: %s", session, session.reason.code if session.reason else "it left")

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import __version__
-from .errors import ChatError, NobodyWrote, NothingToSay, Told, TooLong, UnknownRoom
+from .errors import BadName, Busy, ChatError, NobodyWrote, NotAllowed, NothingToSay, Told, TooLong, UnknownPerson
 from .history import History
 from .messages import (
     AreYouThere,
@@ -73,6 +73,7 @@ FOUND_MOST = 50  # hits that a search shows
 ROWS_MOST = 100  # rows in a table of rooms or people
 SETTLE = 15.0  # seconds to wait for what was said before; more than SQLite waits for another's lock
 IGNORED_MOST = 100
+NO_TOPIC = "-"  # the topic that takes a topic away
 
 
 class Service:
@@ -120,13 +121,13 @@ class Service:
 
         Raises BadName, BadRoom or NameTaken; nothing has changed then, and it may try again.
         """
-        name = check_name(hello.name)
+        name = self._checked_name(hello.name)
         room = check_room(hello.room) if hello.room else LOBBY
         self._sessions.claim(session, name)
         session.dialect.admitted(name)
         self._restyle(session)
         session.send(Welcome(name, self._motd))
-        for each in (room, LOBBY):
+        for each in [room] if fold(room) == LOBBY else [room, LOBBY]:
             try:
                 self._enter(session, self._find_or_make(session, each), first_time=True)
                 return
@@ -175,7 +176,7 @@ class Service:
         other = self._sessions.named(command.to)
         at = int(time.time() * 1000)
         if fold(session.name) not in other.profile.ignored:
-            other.reply_to = session.name
+            other.reply_to = session
             other.send(PrivateLine(at, session.name, other.name, text))
         session.send(PrivateLine(at, session.name, other.name, text, sent=True))
         away = other.profile.away
@@ -183,9 +184,12 @@ class Service:
             session.send(Notice(f"{other.name} is away" + (f": {away}" if away else ".")))
 
     def _reply(self, session: Session, command: Reply) -> None:
-        if not session.reply_to:
+        other = session.reply_to
+        if other is None:
             raise NobodyWrote()
-        self._private(session, Private(session.reply_to, command.text))
+        if not self._sessions.has(other):  # the name may be somebody else's by now
+            raise UnknownPerson(other.name)
+        self._private(session, Private(other.name, command.text))
 
     # --- rooms ----------------------------------------------------------------------------------------------
 
@@ -197,10 +201,11 @@ class Service:
         return self._publisher.member_of(session, name) if member else self._publisher.find(name)
 
     def _find_or_make(self, session: Session, name: str) -> ChatRoom:
-        try:
-            return self._publisher.find(name)
-        except UnknownRoom:
-            return self._publisher.create_chat_room(name, session.name)
+        return self._publisher.get(name) or self._make(session, name)
+
+    def _make(self, session: Session, name: str, topic: str = "") -> ChatRoom:
+        self._publisher.check_place(session)  # no room is made that its maker cannot enter
+        return self._publisher.create_chat_room(name, session.name, topic, session)
 
     def _enter(self, session: Session, room: ChatRoom, first_time: bool = False) -> None:
         joined = self._publisher.subscribe(session, room, session.dialect.replay, first_time)
@@ -213,17 +218,22 @@ class Service:
     def _create(self, session: Session, command: Create) -> None:
         room = check_room(command.room)
         topic = check_words(command.topic)
-        self._enter(session, self._publisher.create_chat_room(room, session.name, topic))
+        self._enter(session, self._make(session, room, topic))
 
     def _leave(self, session: Session, command: Leave) -> None:
         room = self._room(session, command.room, member=True)
         self._history.submit(Leaves(room.id, session))
-        self._history.settle(SETTLE)  # what is typed next goes to another room
+        self._wait(session)  # what is typed next goes to another room
 
     def _delete(self, session: Session, command: Delete) -> None:
         room = self._room(session, command.room)
         self._history.submit(self._publisher.delete_chat_room(session, room))
-        self._history.settle(SETTLE)
+        self._wait(session)
+
+    def _wait(self, session: Session) -> None:
+        """Wait until what the session asked for has been done; raise Busy if that takes too long."""
+        if not self._history.settle(SETTLE, session.ended) and not session.ended.is_set():
+            raise Busy()
 
     def _list_rooms(self, session: Session, command: ListRooms) -> None:
         rows = self._publisher.list_chat_rooms()
@@ -246,7 +256,8 @@ class Service:
             session.send(TopicShown(room.name, self._publisher.topic(room)))
         else:
             room = self._room(session, command.room, member=True)
-            self._history.submit(TopicSet(room.id, session.name, check_words(command.text), session))
+            text = "" if command.text == NO_TOPIC else check_words(command.text)
+            self._history.submit(TopicSet(room.id, session.name, text, session))
 
     def _invite(self, session: Session, command: Invite) -> None:
         room = self._room(session, command.room, member=True)
@@ -257,8 +268,15 @@ class Service:
 
     # --- people ---------------------------------------------------------------------------------------------
 
+    def _checked_name(self, typed: str) -> str:
+        """The name as it is kept; raise BadName, with a name near it that is free."""
+        try:
+            return check_name(typed)
+        except BadName as error:
+            raise BadName(error.near and self._sessions.free(error.near)) from None
+
     def _nick(self, session: Session, command: Nick) -> None:
-        name, old = check_name(command.name), session.name
+        name, old = self._checked_name(command.name), session.name
         if name == old:
             session.send(Notice(f"You are called {name} already."))
             return
@@ -284,6 +302,8 @@ class Service:
 
     def _ignore(self, session: Session, command: Ignore) -> None:
         name = check_name(command.name)
+        if fold(name) == fold(session.name):
+            raise NotAllowed("What you say yourself cannot be hidden: seeing it tells you that it is stored.")
         ignored = session.profile.ignored | {fold(name)}
         if len(ignored) > IGNORED_MOST:
             raise TooLong(f"You ignore {IGNORED_MOST} people already.")
@@ -348,7 +368,7 @@ class Service:
                 __version__,
                 time.monotonic() - self._began,
                 len(self._sessions),
-                len(self._publisher.list_chat_rooms()),
+                len(self._publisher),
                 self._history.stored,
                 threading.active_count(),
                 self._history.per_second(),
@@ -357,7 +377,7 @@ class Service:
 
     def _ping(self, session: Session, command: Ping) -> None:
         began = time.monotonic()
-        self._history.settle(SETTLE)
+        self._wait(session)
         session.send(Pong(time.monotonic() - began, session.wire.rtt()))
 
     def _are_you_there(self, session: Session, command: AreYouThere) -> None:

@@ -36,6 +36,7 @@ class Mailbox(BatchQueue[Parcel]):
         self.limit = limit
         self._lines = 0
         self._idle = True
+        self._refused = False  # it was full once, so the next parcel would come after a hole
         self.closed = False  # nothing more goes in
         self.cut = False  # closed, and what was in it thrown away but for the last word
         self.finished = False  # closed, and all of it was collected
@@ -43,12 +44,14 @@ class Mailbox(BatchQueue[Parcel]):
     def push(self, parcel: Parcel) -> bool | None:
         """Put without waiting: True if the caller must schedule it, None if it was full and nothing was put.
 
-        A closed mailbox takes nothing and says False. One parcel may overshoot the limit.
+        A closed mailbox takes nothing and says False. One parcel may overshoot the limit. One that was full
+        stays so, even when it is emptied before the caller has cut the session off: nobody sees a hole.
         """
         with self.mutex:
             if self.closed:
                 return False
-            if self._lines >= self.limit:
+            if self._refused or self._lines >= self.limit:
+                self._refused = True
                 return None
             return self._add(parcel)
 
@@ -86,9 +89,12 @@ class Mailbox(BatchQueue[Parcel]):
             return self._add(last) if last else self._wake()
 
     def cut_off(self, last: Parcel | None = None) -> bool:
-        """Throw away what is waiting, put a last parcel, and close; True if the caller must schedule it."""
+        """Throw away what is waiting, put a last parcel, and close; True if the caller must schedule it.
+
+        The first last parcel stays; without one, that is thrown away too.
+        """
         with self.mutex:
-            if self.cut:
+            if self.cut and last:
                 return False
             self.closed = self.cut = True
             self.queue.clear()
@@ -143,7 +149,7 @@ class Session:
         self.profile = Profile()  # set by the reader thread and the SessionStore, read anywhere
         self.began = time.monotonic()
         self.heard = self.began  # when the last line came; set by the reader thread, read anywhere
-        self.reply_to = ""  # who sent the last private line; any thread
+        self.reply_to: Session | None = None  # who sent the last private line; set and read by any thread
         self.reason: CutOff | None = None  # why it was cut off
         self._schedule = schedule
 
@@ -243,6 +249,16 @@ class SessionStore:
                 del self._named[old]
             self._named[key] = session
             session.profile = replace(session.profile, name=name)
+
+    def free(self, name: str) -> str:
+        """That name, or one near it, that nobody has at this moment."""
+        with self._lock:
+            return free_name(name, lambda near: fold(near) in self._named) if fold(name) in self._named else name
+
+    def has(self, session: Session) -> bool:
+        """Whether the session is still here under its name."""
+        with self._lock:
+            return self._named.get(fold(session.name)) is session
 
     def named(self, name: str) -> Session:
         """The session of that name, whatever its case; raise UnknownPerson."""

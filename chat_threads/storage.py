@@ -3,9 +3,10 @@
 This is the seam behind which another store would fit: ``commit`` a batch, all or nothing; read ``page`` and
 ``search``; ``sweep`` away what is no longer wanted. It knows no sessions, queues or threads of its own.
 
-Who calls what: ``commit``, ``sweep`` and ``close`` belong to the history thread, the only one that writes and
-checkpoints. ``page``, ``first_number_since`` and ``search`` may be called by any thread: they borrow one of
-a few read-only connections, and whoever has borrowed one is its only user until it is given back.
+Who calls what: ``commit`` and ``sweep`` belong to the history thread, the only one that writes and checkpoints.
+``page``, ``number_before`` and ``search`` may be called by any thread: they borrow one of a few read-only
+connections, and whoever has borrowed one is its only user until it is given back. ``close`` is for the end, when
+nobody calls anything any more.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import IO, Any
 
 from .errors import StartError, Unreadable
 from .messages import Message, RoomMade
+from .rules import fold
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,6 @@ BORROW_TIMEOUT = 5.0  # seconds a reader waits for one of them
 BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
 READ_TIMEOUT = 3.0  # seconds one page or search may take
 SWEEP_ROWS = 1000  # messages deleted in one transaction
-_COLUMNS = 7
 _ROWS_AT_ONCE = 128  # rows in one INSERT: 128 * 7 stays below SQLite's old limit of 999 variables
 
 # Each entry brings a file from the version before to its own; a new file goes through all of them.
@@ -102,9 +103,10 @@ class Storage:
     """An open history. Raises StartError, and leaves the file untouched, if it must not be opened."""
 
     def __init__(self, path: str, sync: str = "normal", busy_timeout: float = BUSY_TIMEOUT) -> None:
-        self.path = path
+        # Without links, for the lock and SQLite's log lie beside the file itself.
+        self.path = path if path == MEMORY else os.path.realpath(path)
         self._busy_timeout = busy_timeout
-        self._guard = _FileGuard(path) if path != MEMORY else None
+        self._guard = _FileGuard(self.path) if path != MEMORY else None
         try:
             self._writer = self._open(sync)
         except BaseException:
@@ -125,15 +127,17 @@ class Storage:
         if self.path == MEMORY:
             target = MEMORY
         else:
-            target = "file:" + urllib.parse.quote(os.path.abspath(self.path)) + f"?mode={mode}"
+            target = "file:" + urllib.parse.quote(os.fsencode(self.path)) + f"?mode={mode}"
             target += "&immutable=1" if immutable else ""
-        return sqlite3.connect(
+        connection = sqlite3.connect(
             target,
             uri=self.path != MEMORY,
             timeout=self._busy_timeout,
             isolation_level=None,  # transactions are begun by hand
             check_same_thread=False,  # connections change hands, but never have two users
         )
+        connection.create_function("fold", 1, fold, deterministic=True)  # SQLite knows the case of ASCII only
+        return connection
 
     def _open(self, sync: str) -> sqlite3.Connection:
         try:
@@ -362,8 +366,8 @@ class Storage:
 
     def _read(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """All rows of a query that takes at most READ_TIMEOUT; raise Unreadable."""
-        deadline = time.monotonic() + READ_TIMEOUT
         with self._borrow() as connection:
+            deadline = time.monotonic() + READ_TIMEOUT
             connection.set_progress_handler(lambda: int(time.monotonic() > deadline), 20_000)
             try:
                 return connection.execute(sql, values).fetchall()
@@ -377,7 +381,7 @@ class Storage:
         return [StoredRoom(*row) for row in rows]
 
     def highest_room(self) -> int:
-        """The highest id that a room ever had in this file, for ids are not used twice."""
+        """The highest id of a room, or of one whose messages are still to be swept away."""
         return int(
             self._read(
                 "SELECT max(coalesce((SELECT max(id) FROM rooms), 0), coalesce((SELECT max(room) FROM doomed), 0))", ()
@@ -440,8 +444,8 @@ class Storage:
             sql += " AND m.room = ?"
             values.append(room)
         if sender is not None:
-            sql += " AND m.sender = ? COLLATE NOCASE"
-            values.append(sender)
+            sql += " AND fold(m.sender) = ?"
+            values.append(fold(sender))
         rows = self._read(sql + order, [*values, limit])
         return [Message(*row) for row in reversed(rows)]
 

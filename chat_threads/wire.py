@@ -1,8 +1,9 @@
 """A connected socket as its threads see it: one reads and may wait, one writes and may not.
 
 The reader's and the writer's calls may run at the same time, on one socket object. It stays in blocking mode,
-so that a reader that waits costs one system call, and writers send with MSG_DONTWAIT. Where there is no
-MSG_DONTWAIT (Windows), the socket does not block, and the reader waits until there is something to read.
+so that a reader that waits costs one system call, and writers send with MSG_DONTWAIT. That is Linux's: Windows
+has no such flag, and macOS ignores it when sending. There the socket does not block, and the reader first waits
+until there is something to read.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import contextlib
 import select
 import socket
 import struct
+import sys
 import time
 
-NOWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
+NOWAIT: int = socket.MSG_DONTWAIT if sys.platform.startswith("linux") else 0
+LOOK = 1.0  # seconds after which a reader on a socket that does not block looks whether it is to stop
 READ_SIZE = 4096  # bytes; a waiting reader holds a buffer of this size
 LINGER = 2.0  # seconds to go on reading after the last word, so that it arrives
 _TCP_INFO_RTT = 68  # offset of tcpi_rtt, microseconds, in Linux's struct tcp_info
@@ -27,23 +30,29 @@ class Wire:
     def __init__(self, sock: socket.socket, nowait: int = NOWAIT) -> None:
         self._sock = sock
         self._nowait = nowait
-        with contextlib.suppress(OSError):  # the peer may be gone already
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, seconds in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-                if hasattr(socket, option):
-                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
-            # Telnet marks the end of an interrupt with urgent data, which has to stay in line (RFC 854).
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        self._stopped = False  # set by stop_reading, read by the reader
+        for level, option, value in (
+            (socket.SOL_SOCKET, "SO_OOBINLINE", 1),  # telnet marks an interrupt with urgent data (RFC 854)
+            (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+            (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+            (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
+            (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 15),
+            (socket.IPPROTO_TCP, "TCP_KEEPCNT", 4),
+        ):
+            if hasattr(socket, option):
+                with contextlib.suppress(OSError):  # the peer may be gone already
+                    sock.setsockopt(level, getattr(socket, option), value)
         sock.setblocking(bool(nowait))
 
     def read(self, timeout: float | None = None) -> bytes | None:
-        """What has come, at least a byte; wait for it at most ``timeout`` seconds, then None.
+        """What has come, at least a byte. None: nothing within ``timeout`` seconds, or sooner; read again.
 
         b"" is the end: the peer's, a broken connection's, or ``stop_reading``'s.
         """
-        if (timeout is not None or not self._nowait) and not _ready(self._sock, "read", timeout):
-            return None
+        if not self._nowait:
+            timeout = LOOK if timeout is None else min(timeout, LOOK)
+        if timeout is not None and not _ready(self._sock, "read", timeout):
+            return b"" if self._stopped else None
         try:
             return self._sock.recv(READ_SIZE)
         except BlockingIOError:
@@ -63,14 +72,16 @@ class Wire:
         return _ready(self._sock, "write", timeout)
 
     def stop_reading(self) -> None:
-        """Make the reader, waiting or not, see the end."""
+        """Make the reader, waiting or not, see the end, once it has read what had come."""
+        self._stopped = True
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RD)
 
     def linger(self, seconds: float = LINGER) -> None:
         """Say that nothing more will be sent, and read away what still comes, for a while at most.
 
-        Closing with unread input would reset the connection, and the peer could lose our last words.
+        Closing with unread input would reset the connection, and the peer could lose our last words. After
+        ``stop_reading`` this reads what has come already, and does not wait.
         """
         deadline = time.monotonic() + seconds
         try:

@@ -39,6 +39,7 @@ class Writers:
         self._written = 0  # how often one was written to since, or its socket found to be full
         self._wanted = 0  # what catch_up waits for _written to reach
         self._threads: set[threading.Thread] = set()
+        self._ended: list[threading.Thread] = []  # threads that are done, or are about to be: to be joined
         self._give_up = float("inf")  # monotonic time after which no writer waits for a socket
 
     def schedule(self, sessions: Sequence[Session]) -> None:
@@ -49,7 +50,7 @@ class Writers:
         """A session begins: called once, before anything is scheduled for it. RuntimeError: no thread."""
 
     def catch_up(self) -> None:
-        """Wait until all that was scheduled so far was handed to the system, or its socket was full."""
+        """A flush: wait until all that was scheduled so far was handed to the system, or its socket was full."""
         with self._state:
             self._wanted = self._scheduled
             self._state.wait_for(lambda: self._written >= self._wanted, CATCH_UP)
@@ -63,7 +64,7 @@ class Writers:
         """End and join all threads, once there is no session left; return the names of those that remain."""
         deadline = time.monotonic() + timeout
         with self._state:
-            threads = list(self._threads)
+            threads = [*self._threads, *self._ended]
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return [thread.name for thread in threads if thread.is_alive()]
@@ -75,10 +76,14 @@ class Writers:
             finally:
                 with self._state:
                     self._threads.discard(thread)
+                    self._ended.append(thread)
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         with self._state:
             self._threads.add(thread)
+            ended, self._ended = self._ended, []
+        for each in ended:
+            each.join()
         try:
             thread.start()
         except RuntimeError:
@@ -109,7 +114,7 @@ class Writers:
                     data = parcels[0].data
                 else:
                     data = b"".join([parcel.data for parcel in parcels])
-                sent = session.wire.send(data)
+                sent = session.wire.send(data) if data else 0
             except OSError:  # the peer is gone
                 session.abandon()
             except Exception:
@@ -145,7 +150,7 @@ class Writers:
             left = min(deadline, give_up) - time.monotonic()
             if left <= 0:
                 if session.reason is None and deadline <= give_up:
-                    session.reason = TooSlow(f"nothing was read for {self.send_timeout:g} seconds")
+                    session.reason = TooSlow(f"what was waiting was not read within {self.send_timeout:g} seconds")
                 return False
             if session.wire.wait_writable(min(left, SLICE)):
                 try:
@@ -177,11 +182,13 @@ class Crew(Writers):
 
     def _work(self) -> None:
         while (sessions := self._ready.get()) is not None:
-            for session in sessions:
-                rest = self._write(session)
-                if rest is not None:
-                    self._hire(session, rest)
-            self._done(len(sessions))
+            try:
+                for session in sessions:
+                    rest = self._write(session)
+                    if rest is not None:
+                        self._hire(session, rest)
+            finally:  # otherwise the history would wait for these sessions before every batch
+                self._done(len(sessions))
 
     def _hire(self, session: Session, rest: memoryview) -> None:
         try:
@@ -197,7 +204,7 @@ class OnePerSession(Writers):
 
     def __init__(self, send_timeout: float) -> None:
         super().__init__(send_timeout)
-        self._wake: dict[Session, queue.SimpleQueue[bool]] = {}  # guarded by _lock
+        self._wake: dict[Session, queue.SimpleQueue[bool]] = {}  # guarded by _state
 
     def attend(self, session: Session) -> None:
         wake: queue.SimpleQueue[bool] = queue.SimpleQueue()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from chat_threads import cli
 from chat_threads.cli import Chat, Options
 from chat_threads.server import Limits
 
@@ -91,6 +92,10 @@ class Client:
         self.send(line, "/ping")
         return self.upto("* Pong:")
 
+    def news(self) -> list[str]:
+        """All that has come by now and was not read."""
+        return self.ask("")
+
     def rest(self, wait: float = WAIT) -> list[str]:
         """All lines up to the end of the connection."""
         at = len(self.seen)
@@ -152,8 +157,9 @@ class Running:
     def clients_named(self, *names: str) -> list[Client]:
         """Clients that are all in, and have seen one another join."""
         clients = [self.client(name) for name in names]
-        for client in clients:
-            client.ask("/ping")
+        for _ in range(2):  # after the first round all have joined, after the second all have seen it
+            for client in clients:
+                client.news()
         return clients
 
 
@@ -167,7 +173,9 @@ def serve(tmp_path: pathlib.Path) -> Iterator[Callable[..., Running]]:
         chosen = {"rate": 0.0, **{key: value for key, value in settings.items() if key in limits}}
         others = {key: value for key, value in settings.items() if key not in limits}
         options = {"host": "127.0.0.1", "port": 0, "db": str(tmp_path / "chat.db"), **others}
-        chat = Chat(Options(limits=Limits(**chosen), **options))  # type: ignore[arg-type]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cli, "POLL", 0.02)  # so that many servers stop soon
+            chat = Chat(Options(limits=Limits(**chosen), **options))  # type: ignore[arg-type]
         chat.start()
         started.append(Running(chat, []))
         return started[-1]
@@ -187,11 +195,14 @@ def server(serve: Callable[..., Running]) -> Running:
 
 
 class Process:
-    """A server in a process of its own, started as a user starts it."""
+    """A server in a process of its own, started as a user starts it; after a shell command, if there is one."""
 
-    def __init__(self, db: pathlib.Path, *options: str, port: int = 0, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, db: pathlib.Path, *options: str, port: int = 0, env: dict[str, str] | None = None, shell: str = ""
+    ) -> None:
+        command = [sys.executable, "-m", "chat_threads", "--host", "127.0.0.1", "--port", str(port), "--db", str(db)]
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "chat_threads", "--host", "127.0.0.1", "--port", str(port), "--db", str(db), *options],
+            [*(["sh", "-c", f'{shell} && exec "$@"', "sh"] if shell else []), *command, *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -205,7 +216,7 @@ class Process:
         while "History:" not in self.output:
             line = self.popen.stdout.readline()
             if not line:
-                self._drain.join(WAIT)
+                self.kill()
                 raise AssertionError(f"the server did not start: {self.output}{self.errors}")
             self.output += line
         found = re.search(r"telnet \S+ (\d+)", self.output)

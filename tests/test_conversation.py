@@ -1,4 +1,67 @@
-"""A first look: two people talk."""
+"""A conversation from the greeting to the goodbye, and everything that can go wrong with the connection."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from conftest import WAIT, Client, Running, our_threads, wait_for
+
+from chat_threads import publisher
+from chat_threads.dialects import text
+from chat_threads.errors import NotStored, Unreadable
+from chat_threads.messages import Stats, StatsShown
+from chat_threads.storage import StorageError
+
+IAC, SE, IP, AYT, SB, WILL, WONT, DO, DONT, EOF, DM = 255, 240, 244, 246, 250, 251, 252, 253, 254, 236, 242
+GREETING = "* Welcome to chat_threads 1.0.0. What is your name?"
+BAD_NAME = "! A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter."
+TLS_HELLO = bytes.fromhex("16030100a5010000a10303") + bytes(150)
+
+
+def timeless(lines: list[str]) -> list[str]:
+    """The lines with one time of the day for any."""
+    return [re.sub(r"\[\d\d:\d\d\]", "[14:03]", line) for line in lines]
+
+
+def greeted(server: Running) -> Client:
+    """A client that has read the greeting and not answered yet."""
+    client = server.client()
+    assert client.line() == GREETING
+    return client
+
+
+def half_close(client: Client) -> None:
+    """Say that nothing more will be sent (FIN), and go on reading."""
+    client.sock.shutdown(socket.SHUT_WR)
+
+
+def everything(client: Client) -> bytes:
+    """All bytes up to the end of the connection; a reset is an error, for it may cost bytes."""
+    client.sock.settimeout(WAIT)
+    data = client.buffer
+    while more := client.sock.recv(65536):
+        data += more
+    return data
+
+
+def bytes_upto(client: Client, wanted: bytes) -> bytes:
+    """All bytes up to these and with them; what was read beyond stays."""
+    client.sock.settimeout(WAIT)
+    while wanted not in client.buffer:
+        more = client.sock.recv(65536)
+        assert more, f"the connection ended before {wanted!r}: {client.buffer!r}"
+        client.buffer += more
+    before, _, client.buffer = client.buffer.partition(wanted)
+    return before + wanted
 
 
 def test_two_people_talk(server):
@@ -6,3 +69,644 @@ def test_two_people_talk(server):
     ann.send("hello, bob")
     assert bob.expect("hello").endswith("ann: hello, bob")
     assert ann.expect("hello").endswith("ann: hello, bob")
+
+
+# --- the handshake ------------------------------------------------------------------------------------------
+
+
+def test_the_server_greets_and_lets_in_by_a_name(server):
+    ann = greeted(server)
+    ann.send("ann")
+    assert ann.line() == "* Hello, ann. What is said in a room is kept: /history shows it."
+    assert ann.line() == "* You are in #lobby, and nobody else is. /help lists the commands."
+
+
+def test_a_name_and_a_room_begin_in_that_room(server):
+    ann = greeted(server)
+    ann.send("ann #lab2")
+    assert ann.expect("You are in") == "* You are in #lab2, and nobody else is. /help lists the commands."
+    assert ann.ask("/whois ann")[0] == "* ann is in #lab2."
+
+
+def test_a_client_may_speak_before_it_is_greeted(server):
+    ann = server.client()
+    ann.send("ann", "hi")
+    assert timeless(ann.upto("ann: hi"))[0] == GREETING
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("ann lee", "annlee"),
+        ("1ann", "ann"),
+        ("ann!", "ann"),
+        ("x" * 21, "x" * 20),
+        ("/help", "help"),
+        ("an\u202en", "ann"),
+        ("12345", None),
+        ("#lab2", "lab2"),
+        ("bob?", "bob2"),
+    ],
+)
+def test_a_bad_name_is_explained_with_a_free_one_near_it(server, typed, near):
+    server.client("bob")
+    ann = greeted(server)
+    ann.send(typed)
+    assert ann.line() == BAD_NAME + (f" {near} would do." if near else "")
+    ann.send(near or "ann")
+    assert ann.line().startswith(f"* Hello, {near or 'ann'}.")
+
+
+def test_a_taken_name_is_told_with_a_free_one(server):
+    server.clients_named("ann", "ann2")
+    other = greeted(server)
+    other.send("ANN")
+    assert other.line() == "! The name ANN is taken. ANN3 is free."
+    other.send("ANN3")
+    assert other.line().startswith("* Hello, ANN3.")
+
+
+def test_a_bad_room_is_explained_and_the_name_is_free_still(server):
+    ann = greeted(server)
+    ann.send("ann #lab.2")
+    assert ann.line() == "! A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2."
+    server.client("ann")
+
+
+def test_after_three_tries_the_connection_ends(server):
+    server.client("ann")
+    other = greeted(server)
+    other.send("1", "x" * 9000, "ann", "bob")
+    assert other.rest() == [
+        BAD_NAME,
+        "! A line is at most 8192 bytes. Nothing of that one was sent.",
+        "! The name ann is taken. ann2 is free. That was the third try. Goodbye.",
+    ]
+
+
+def test_blank_lines_are_no_tries(server):
+    ann = greeted(server)
+    ann.send("", "   ", "\t", "", "ann")
+    assert ann.line().startswith("* Hello, ann.")
+
+
+@pytest.mark.parametrize("typed", [b"/quit\r\n", b"/QUIT now\r\n", bytes((IAC, IP)), bytes((IAC, EOF))])
+def test_who_leaves_without_a_name_is_told_goodbye(server, typed):
+    ann = greeted(server)
+    ann.send_bytes(typed)
+    assert ann.rest() == ["* Goodbye."]
+
+
+def test_without_a_name_in_time_the_connection_ends(serve):
+    ann = greeted(serve(handshake_timeout=0.3))
+    assert ann.rest() == ["! No name was given within 0.3 seconds. Goodbye."]
+
+
+def test_a_byte_now_and_then_does_not_put_off_the_handshakes_end(serve):
+    ann = greeted(serve(handshake_timeout=0.4))
+    began = time.monotonic()
+    while ann.nothing_comes(0.05):
+        ann.send_bytes(b"a")
+    assert ann.rest() == ["! No name was given within 0.4 seconds. Goodbye."]
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("limits", "name", "told"),
+    [
+        ({"handshake_timeout": 0.3}, None, "! No name was given within 0.3 seconds. Goodbye."),
+        ({"line_timeout": 0.3}, "ann", "! A line was begun and not ended within 0.3 seconds. Goodbye."),
+    ],
+)
+def test_a_flood_without_a_lines_end_is_cut_off_too(serve, limits, name, told):
+    server = serve(**limits)
+    client = greeted(server)
+    if name:
+        client.send(name)
+        client.news()
+    began = time.monotonic()
+    client.sock.setblocking(False)
+    while client.nothing_comes(0):
+        with contextlib.suppress(BlockingIOError):
+            client.sock.send(b"x" * 4096)
+    assert client.rest() == [told]
+    assert time.monotonic() - began < 5
+
+
+def test_a_room_that_cannot_be_made_leaves_one_in_the_lobby(server, monkeypatch):
+    monkeypatch.setattr(publisher, "ROOMS", 1)
+    ann = greeted(server)
+    ann.send("ann #lab2")
+    assert ann.upto("You are in #lobby")[1].startswith("! There are 1 rooms already.")
+    assert timeless(ann.ask("hi")) == ["[14:03] ann: hi"]
+
+
+def test_who_comes_while_the_history_cannot_be_read_gets_in_and_may_join_later(serve, monkeypatch):
+    before = serve()
+    before.client("bob").ask("hi")
+    before.chat.stop()
+    server = serve()
+
+    def unreadable(room: int, count: int) -> None:
+        raise Unreadable("the disk is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.chat.publisher, "_newest", unreadable)
+        ann = greeted(server)
+        ann.send("ann", "hello?")
+        told = ann.upto("You are in no room")
+        assert told[1] == "! The history cannot be read now: the disk is gone. Try again."
+    assert timeless(ann.ask("/join #lobby"))[-1] == "[14:03] bob: hi"
+
+
+# --- what is not a chat client ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1", b"POST /x?y HTTP/1.0", b"OPTIONS * HTTP/1.1"])
+def test_a_web_browser_is_answered_as_one_and_not_greeted(server, request_line):
+    browser = server.client()
+    browser.send_bytes(request_line + b"\r\nHost: localhost\r\nAccept: */*\r\n\r\n")
+    head, _, body = everything(browser).partition(b"\r\n\r\n")
+    status, *fields = head.split(b"\r\n")
+    assert status == b"HTTP/1.1 400 Bad Request"
+    assert b"Connection: close" in fields
+    assert f"Content-Length: {len(body)}".encode() in fields
+    assert body == b"This is a chat server, not a web server. Connect with: telnet HOST PORT\r\n"
+
+
+def test_a_slow_web_browser_is_answered_after_the_greeting(server):
+    browser = greeted(server)
+    browser.send_bytes(b"GET / HTTP/1.1\r\n\r\n")
+    assert everything(browser).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+def test_a_tls_client_is_sent_nothing(server):
+    client = server.client()
+    client.send_bytes(TLS_HELLO)
+    assert everything(client) == b""
+
+
+def test_a_slow_tls_client_is_sent_nothing_but_the_greeting(server):
+    client = greeted(server)
+    client.send_bytes(TLS_HELLO)
+    assert everything(client) == b""
+
+
+def test_http_in_a_conversation_is_a_text_like_any(server):
+    (ann,) = server.clients_named("ann")
+    assert timeless(ann.ask("GET / HTTP/1.1")) == ["[14:03] ann: GET / HTTP/1.1"]
+
+
+# --- lines --------------------------------------------------------------------------------------------------
+
+
+def test_a_line_too_long_is_told_and_the_connection_stays(server):
+    ann, bob = server.clients_named("ann", "bob")
+    told = "! A line is at most 8192 bytes. Nothing of that one was sent."
+    assert timeless(ann.ask("/me " + "x" * 8189)) == [told]
+    assert timeless(ann.ask("y" * 1_000_000)) == [told]
+    assert timeless(ann.ask("//" + "y" * 8190)) == [
+        "! That is 8191 characters, and at most 2000 go in one line. Nothing was sent."
+    ]
+    assert timeless(ann.ask("hi")) == timeless(bob.news()) == ["[14:03] ann: hi"]
+
+
+def test_a_line_that_is_not_utf8_is_told_and_the_connection_stays(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.send_bytes(b"gr\xfc\xdfe\r\n")
+    assert ann.news() == ["! That line is not UTF-8, so it was not sent. Set your terminal to UTF-8."]
+    assert timeless(ann.ask("grüße")) == timeless(bob.news()) == ["[14:03] ann: grüße"]
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r\x00", b"\r"])
+def test_any_end_of_a_line_will_do(server, end):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.send_bytes(end.join([b"one", b"two", b"", b"three", b""]))
+    ann.expect("three")
+    assert timeless(bob.upto("three")) == ["[14:03] ann: one", "[14:03] ann: two"]
+
+
+def test_half_a_line_that_never_ends_is_cut_off(serve):
+    server = serve(line_timeout=0.4)
+    ann, bob = server.clients_named("ann", "bob")
+    ann.send_bytes(b"never ")
+    while ann.nothing_comes(0.05):
+        ann.send_bytes(b"said ")
+    assert ann.rest() == ["! A line was begun and not ended within 0.4 seconds. Goodbye."]
+    assert bob.line() == "* ann left"
+    assert bob.nothing_comes(0.5)  # who has begun no line may be silent for longer
+    assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]
+
+
+def test_half_a_line_before_the_end_is_not_carried_out(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.send_bytes(b"said\r\nnever said")
+    half_close(ann)
+    assert timeless(ann.rest()) == ["[14:03] ann: said"]
+    assert timeless(bob.upto("ann left")) == ["[14:03] ann: said"]
+    assert bob.news() == []
+
+
+def test_all_replies_to_lines_before_the_end_are_delivered(server):
+    ann = server.client()
+    ann.send("ann", *(f"line {number}" for number in range(500)), "/whois ann", "/jion")
+    half_close(ann)
+    lines = timeless(ann.rest())
+    assert [line for line in lines if "ann: line" in line] == [f"[14:03] ann: line {number}" for number in range(500)]
+    assert "* ann is in #lobby." in lines
+    assert "! There is no command /jion. Did you mean /join?" in lines
+
+
+def test_input_that_is_not_read_any_more_does_not_lose_the_last_words(server):
+    client = greeted(server)
+    client.send("1", "2", "3", *["more that nobody reads"] * 5000)
+    assert everything(client).decode().endswith(f"{BAD_NAME} That was the third try. Goodbye.\r\n")
+    for _ in range(100):
+        client.send("x" * 50_000)  # a connection that was closed at once would be reset by this
+    ann = server.client("ann")
+    ann.news()
+    ann.send("/quit", *["more that nobody reads"] * 5000)
+    assert everything(ann) == b"* Goodbye.\r\n"
+
+
+def test_who_types_too_fast_waits_but_loses_nothing(serve):
+    server = serve(rate=50.0, burst=5)
+    ann, bob = server.client("ann"), server.client("bob")
+    bob.news()
+    began = time.monotonic()
+    ann.send(*(f"line {number}" for number in range(20)))
+    shown = [ann.expect("line") for _ in range(20)]
+    assert time.monotonic() - began >= 0.25  # 15 lines more than at once, at 50 a second
+    assert timeless(shown) == [f"[14:03] ann: line {number}" for number in range(20)]
+    assert [bob.expect("line") for _ in range(20)] == shown
+
+
+def test_who_waits_for_the_rate_can_be_stopped(serve):
+    server = serve(rate=0.1, burst=3)
+    ann = server.client("ann")
+    ann.send(*(f"line {number}" for number in range(10)))
+    ann.expect("line 2")
+    assert server.chat.stop() == []
+    assert ann.rest() == ["! The server is shutting down. Goodbye."]
+
+
+def test_who_sends_much_and_reads_later_only_slows_itself(serve):
+    server = serve(queue_limit=100)
+    (bob,) = server.clients_named("bob")
+    ann = server.client("ann", receive_buffer=4096)
+    asking = threading.Thread(target=ann.send, args=["/help ping"] * 10_000 + ["/quit"])
+    asking.start()
+    session = server.chat.sessions.named("ann")
+    wait_for(lambda: session.mailbox.lines > 50, "the queue to fill up")
+    assert timeless(bob.ask("hi"))[-1] == "[14:03] bob: hi"
+    assert session.mailbox.lines <= 100
+    seen = ann.rest()
+    asking.join(WAIT)
+    assert seen.count("* /ping: time the round trip.") == 10_000
+    assert seen[-1] == "* Goodbye."
+
+
+# --- telnet -------------------------------------------------------------------------------------------------
+
+
+def test_every_telnet_option_is_refused_once_and_no_text_is_lost(server):
+    ann = greeted(server)
+    ann.send_bytes(bytes((IAC, DO, 1, IAC, WILL, 31, IAC, SB, 31, 0, 80, 0, 24, IAC, SE)))
+    assert bytes_upto(ann, bytes((IAC, DONT, 31))) == bytes((IAC, WONT, 1, IAC, DONT, 31))
+    ann.send_bytes(bytes((IAC, DO, 1, IAC, WILL, 31)) + b"an" + bytes((IAC, 241)) + b"n\r\n")
+    assert ann.line().startswith("* Hello, ann.")
+    ann.send_bytes(bytes((IAC, DONT, 1, IAC, DO, 1)))
+    assert bytes_upto(ann, bytes((IAC, WONT, 1))).endswith(b"commands.\r\n" + bytes((IAC, WONT, 1)))
+
+
+@pytest.mark.parametrize("signal", [IP, EOF], ids=["Ctrl-C", "Ctrl-D"])
+def test_telnets_interrupt_and_end_of_file_close_politely(server, signal):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.send_bytes(b"one more thing\r\n" + bytes((IAC, signal)))
+    assert timeless(ann.rest()) == ["[14:03] ann: one more thing", "* Goodbye."]
+    assert timeless(bob.upto("ann left")) == ["[14:03] ann: one more thing"]
+
+
+def test_are_you_there_is_answered_at_any_time(server):
+    ann = greeted(server)
+    for _ in range(5):
+        ann.send_bytes(bytes((IAC, AYT)))
+        assert ann.line() == "* Yes, I am here."
+    ann.send("ann")
+    ann.expect("You are in")
+    ann.send_bytes(b"hal" + bytes((IAC, AYT)))
+    assert ann.line() == "* Yes, I am here."
+    assert timeless(ann.ask("f a line")) == ["[14:03] ann: half a line"]
+
+
+def test_urgent_data_leaves_the_stream_intact(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.send_bytes(b"hel")
+    ann.sock.send(bytes((IAC, DM)), socket.MSG_OOB)
+    ann.send_bytes(b"lo\r\n")
+    assert timeless(ann.news()) == timeless(bob.news()) == ["[14:03] ann: hello"]
+
+
+# --- when something breaks ----------------------------------------------------------------------------------
+
+
+def boom(*args: object) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+def test_a_bug_in_a_command_is_told_and_logged_once_and_nobody_else_notices(server, monkeypatch, caplog):
+    ann, bob = server.clients_named("ann", "bob")
+    monkeypatch.setitem(server.chat.service._table, Stats, boom)
+    assert ann.ask("/stats") == ["! That did not work, and the fault is the server's. It is in its log."]
+    assert timeless(ann.ask("hi")) == timeless(bob.news()) == ["[14:03] ann: hi"]
+    (logged,) = [record for record in caplog.records if record.name.startswith("chat_threads")]
+    assert logged.getMessage() == "Stats of session 1 (ann) failed"
+    assert logged.exc_info[0] is ZeroDivisionError
+    assert logged.threadName == "reader-1"
+
+
+def test_a_bug_in_the_handshake_ends_that_client_only(server, monkeypatch, caplog):
+    bob = server.client("bob")
+    with monkeypatch.context() as patch:
+        patch.setattr(server.chat.service, "admit", boom)
+        ann = greeted(server)
+        ann.send("ann")
+        assert ann.rest() == ["! That did not work, and the fault is the server's. It is in its log."]
+        ann.close()
+    assert caplog.messages == ["the conversation of session 2 broke"]
+    assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]
+    server.client("ann")
+
+
+def test_a_bug_in_showing_something_ends_that_client_only(server, monkeypatch, caplog):
+    ann, bob = server.clients_named("ann", "bob")
+    monkeypatch.setitem(text._SHOW, StatsShown, boom)
+    ann.send("/stats")
+    assert ann.rest() == []
+    assert bob.line() == "* ann left"
+    assert "session 1 (ann) could not be shown something" in caplog.messages
+
+
+def test_what_cannot_be_stored_is_told_and_the_conversation_goes_on(server, monkeypatch):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("/create #lab2")
+
+    def full(batch: object) -> None:
+        raise StorageError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.chat.storage, "commit", full)
+        for typed, what in (("/topic x", "done"), ("hi", "sent"), ("/delete #lab2", "done")):
+            assert ann.ask(typed) == [f"! Not stored, so not {what}: disk full"]
+    assert bob.news() == []
+    assert timeless(ann.ask("hi")) == ["[14:03] ann: hi"]
+    assert ann.ask("/topic") == ["* #lab2 has no topic."]
+
+
+def test_who_leaves_while_nothing_can_be_stored_is_gone_all_the_same(server, monkeypatch):
+    ann, bob = server.clients_named("ann", "bob")
+
+    def stuck(item: object) -> None:
+        raise NotStored("the history does not keep up")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.chat.history, "submit", stuck)
+        assert ann.ask("hi") == ["! Not stored, so not sent: the history does not keep up"]
+        ann.send("/quit")
+        assert ann.rest() == ["* Goodbye."]
+    assert [line.split()[1] for line in bob.ask("/who #lobby")[2:]] == ["bob"]
+    server.client("ann")
+
+
+def refuse_threads(patch: pytest.MonkeyPatch, prefix: str, error: type[Exception] = RuntimeError) -> None:
+    """From now on no thread of such a name can be started."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith(prefix):
+            raise error("can't start new thread")
+        start(thread)
+
+    patch.setattr(threading.Thread, "start", refuse)
+
+
+@pytest.mark.parametrize(("writers", "prefix"), [(2, "reader-"), (None, "writer-of-")])
+def test_a_thread_that_cannot_be_started_closes_that_client_with_a_word(serve, monkeypatch, writers, prefix):
+    server = serve(writers=writers)
+    (bob,) = server.clients_named("bob")
+    with monkeypatch.context() as patch:
+        refuse_threads(patch, prefix)
+        ann = server.client()
+        assert ann.rest() == ["! The server is full: no thread could be started for you. Try again later."]
+        assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]
+    server.client("ann")
+    assert bob.news() == ["* ann joined"]
+
+
+def test_a_full_server_says_why_until_somebody_leaves(serve):
+    server = serve(max_clients=2)
+    ann, bob = server.clients_named("ann", "bob")
+    for early in ("", "cy"):
+        other = server.client()
+        other.send(*filter(None, [early]))
+        assert other.rest() == ["! The server is full: 2 are connected. Try again later."]
+    bob.send("/quit")
+    bob.rest()
+    bob.close()
+    wait_for(lambda: len([each for each in our_threads() if each.name.startswith("reader-")]) == 1)
+    server.client("cy")
+    assert ann.upto("cy joined") == ["* bob left"]
+
+
+def test_many_refused_connections_do_not_pile_up(serve, monkeypatch):
+    monkeypatch.setattr("chat_threads.server.REFUSED_MOST", 5)
+    server = serve(max_clients=1)
+    server.client("ann")
+    for _ in range(20):
+        client = server.client()
+        client.send("ann")
+        assert "full" in client.rest()[0]
+    wait_for(lambda: len(server.chat.server._refused) <= 5)
+
+
+def test_without_descriptors_the_server_pauses_and_goes_on(server, monkeypatch, caplog):
+    accept, failed = socketserver.TCPServer.get_request, []
+
+    def get_request(self: socketserver.TCPServer) -> tuple[socket.socket, object]:
+        if len(failed) < 2:
+            failed.append(time.monotonic())
+            raise OSError(errno.EMFILE, "Too many open files")
+        return accept(self)
+
+    monkeypatch.setattr(socketserver.TCPServer, "get_request", get_request)
+    ann = server.client("ann")
+    assert time.monotonic() - failed[0] >= 0.3  # two pauses
+    assert caplog.messages.count("cannot accept: Too many open files") == 2
+    assert timeless(ann.ask("hi")) == ["[14:03] ann: hi"]
+
+
+def test_a_connection_that_is_gone_before_it_is_accepted_is_no_matter(server, monkeypatch, caplog):
+    accept, failed = socketserver.TCPServer.get_request, []
+
+    def get_request(self: socketserver.TCPServer) -> tuple[socket.socket, object]:
+        if not failed:
+            failed.append(True)
+            raise ConnectionAbortedError
+        return accept(self)
+
+    monkeypatch.setattr(socketserver.TCPServer, "get_request", get_request)
+    server.client("ann")
+    assert caplog.messages == []
+
+
+def test_a_connection_that_cannot_be_taken_is_logged_and_the_next_one_is(server, monkeypatch, caplog):
+    with monkeypatch.context() as patch:
+        refuse_threads(patch, "reader-", MemoryError)
+        assert server.client().rest() == []
+        wait_for(lambda: any("was not taken" in message for message in caplog.messages))
+    server.client("ann")
+
+
+def test_a_peer_that_resets_is_seen_to_leave(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.reset()
+    assert bob.line() == "* ann left"
+    stranger = greeted(server)
+    stranger.reset()
+    cy = server.client("cy", receive_buffer=4096)
+    cy.send(*["/help"] * 100)
+    cy.reset()
+    assert bob.upto("cy left") == ["* cy joined"]
+    assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]
+
+
+# --- ways of running ----------------------------------------------------------------------------------------
+
+
+def test_the_message_of_the_day_is_shown_to_who_comes_in(serve):
+    server = serve(motd=("Be kind.", "Lab 2 is due on Friday."))
+    ann = server.client("ann")
+    assert ann.seen[1:] == [
+        "* Hello, ann. What is said in a room is kept: /history shows it.",
+        "* Be kind.",
+        "* Lab 2 is due on Friday.",
+        "* You are in #lobby, and nobody else is. /help lists the commands.",
+    ]
+    assert ann.ask("/join #lab2") == ["* You are in #lab2, and nobody else is."]
+
+
+def test_each_session_may_have_a_writer_of_its_own(serve):
+    server = serve(writers=None)
+    ann, bob = server.clients_named("ann", "bob")
+    assert {each.name for each in our_threads()} >= {"writer-of-1", "writer-of-2", "reader-1", "reader-2"}
+    assert timeless(ann.ask("hi")) == timeless(bob.news()) == ["[14:03] ann: hi"]
+    bob.send("/quit")
+    assert bob.rest() == ["* Goodbye."]
+    bob.close()
+    wait_for(lambda: "writer-of-2" not in {each.name for each in our_threads()})
+    assert server.chat.stop() == []
+    assert ann.rest() == ["* bob left", "! The server is shutting down. Goodbye."]
+    assert our_threads() == []
+
+
+def test_people_may_come_by_ipv6(serve):
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6, so this was not tested with it")
+    server = serve(host="::1")
+    with Client(server.port, "ann", host="::1") as ann:
+        assert timeless(ann.ask("hi")) == ["[14:03] ann: hi"]
+
+
+def test_a_client_may_come_again_under_its_name(server):
+    for number in range(20):
+        ann = server.client("ann")
+        assert timeless(ann.ask(f"visit {number}"))[-1] == f"[14:03] ann: visit {number}"
+        ann.send("/quit")
+        ann.rest()
+    assert server.chat.history.stored == 20
+
+
+# --- stopping -----------------------------------------------------------------------------------------------
+
+
+def test_everybody_is_told_that_the_server_stops(server):
+    ann, bob = server.clients_named("ann", "bob")
+    stranger = greeted(server)
+    assert server.chat.stop() == []
+    for client in (ann, bob, stranger):
+        assert client.rest() == ["! The server is shutting down. Goodbye."]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port))
+
+
+def test_what_was_accepted_before_the_stop_is_shown_to_its_sender(server):
+    (ann,) = server.clients_named("ann")
+    history = server.chat.history
+    publish, inside, gate = history._publish, threading.Event(), threading.Event()
+    history._publish = lambda batch: (inside.set(), gate.wait(WAIT), publish(batch))[0]
+    ann.send("line 0")
+    assert inside.wait(WAIT)
+    ann.send(*(f"line {number}" for number in range(1, 100)))
+    wait_for(lambda: history._queue.qsize() == 99, "all lines to be accepted")
+    stopping = threading.Thread(target=server.chat.stop)
+    stopping.start()
+    assert server.chat.server.stopping.wait(WAIT)
+    gate.set()
+    *lines, last = timeless(ann.rest())
+    stopping.join(WAIT)
+    assert lines == [f"[14:03] ann: line {number}" for number in range(100)]
+    assert last == "! The server is shutting down. Goodbye."
+
+
+def test_who_comes_while_the_server_stops_is_told(server):
+    server.chat.server.stopping.set()
+    assert server.client().rest()[-1] == "! The server is shutting down. Goodbye."
+
+
+FLOOD = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as flood:
+    flood.sendall(b"ann\\n")
+    try:
+        while True:
+            flood.sendall(b"x" * 1_000_000)
+    except OSError:
+        pass
+"""
+
+
+def test_who_floods_the_server_does_not_keep_it_from_stopping(server):
+    with subprocess.Popen([sys.executable, "-c", FLOOD, str(server.port)]) as flooding:  # to be faster than the reader
+        try:
+            wait_for(lambda: server.chat.sessions.people(), "the flood to begin")
+            dialect = server.chat.sessions.named("ann").dialect
+            wait_for(lambda: dialect.pending)
+            assert server.chat.stop() == []
+        finally:
+            flooding.kill()
+
+
+def test_a_reply_goes_to_who_wrote_not_to_who_has_the_name_now(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.send("/msg bob psst")
+    bob.expect("psst")
+    ann.send("/nick anna")
+    bob.expect("ann is anna now")
+    bob.send("/reply yes?")
+    assert ann.expect("yes?").endswith("bob -> you: yes?")
+    ann.send("/quit")
+    bob.expect("anna left")
+    server.client("anna")
+    assert bob.ask("/reply still there?")[-1].startswith("! Nobody here is called anna.")
+
+
+def test_a_flood_of_blank_lines_is_slowed_down_too(serve):
+    server = serve(rate=20.0, burst=2)
+    ann = server.client("ann")
+    ann.send_bytes(b"\n" * 60_000 + b"/ping\n")
+    ann.expect("* Pong:")
+    paid = server.chat.sessions.named("ann")
+    assert time.monotonic() - paid.began > 0.3  # sixty thousand bytes are at least fifteen reads

@@ -35,6 +35,7 @@ from ..messages import (
     Who,
     Whois,
 )
+from ..rules import clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,15 @@ def _parse_set(rest: str) -> Command | None:
     return SetOption(words[0], words[1]) if len(words) == 2 else None
 
 
+def _parse_help(rest: str) -> Command | None:
+    if not rest or " " in rest:
+        return None if rest else Help()
+    word = rest if rest.startswith("/") else "/" + rest
+    if word.lower() not in BY_NAME:
+        raise _unknown(word)
+    return Help(word)
+
+
 COMMANDS: tuple[TextCommand, ...] = (
     TextCommand("/join", "/join #room", "go to a room, made if there is none", _one_word(Join), ("/j",)),
     TextCommand("/leave", "/leave [#room]", "leave it, or the current room", _maybe_word(Leave), ("/part",)),
@@ -145,11 +155,17 @@ COMMANDS: tuple[TextCommand, ...] = (
         "/delete #room",
         "delete your room and its history",
         _one_word(Delete),
-        more="Only who made the room can do that. Its members are told and land in #lobby.",
+        more="Only who made the room, or now has that name, can do that. Its members are told and land in #lobby.",
     ),
     TextCommand("/rooms", "/rooms", "list the rooms", _alone(ListRooms()), ("/list",)),
     TextCommand("/who", "/who [#room]", "list who is here, or in a room", _maybe_word(Who), ("/names",)),
-    TextCommand("/topic", "/topic [#room] [text]", "show or set what a room is about", _parse_topic),
+    TextCommand(
+        "/topic",
+        "/topic [#room] [text]",
+        "show or set what a room is about",
+        _parse_topic,
+        more="/topic - takes the topic away.",
+    ),
     TextCommand("/invite", "/invite NAME [#room]", "ask somebody in", _parse_invite),
     TextCommand(
         "/msg",
@@ -204,7 +220,7 @@ COMMANDS: tuple[TextCommand, ...] = (
     ),
     TextCommand("/stats", "/stats", "show how the server is doing", _alone(Stats())),
     TextCommand("/ping", "/ping", "time the round trip", _alone(Ping())),
-    TextCommand("/help", "/help [COMMAND]", "list the commands, or explain one", _maybe_word(Help), ("/?",)),
+    TextCommand("/help", "/help [COMMAND]", "list the commands, or explain one", _parse_help, ("/?",)),
     TextCommand("/quit", "/quit [words]", "leave, with a last word", Quit, ("/exit", "/bye")),
 )
 BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}
@@ -212,19 +228,22 @@ BY_NAME = {name: command for command in COMMANDS for name in (command.name, *com
 
 def parse_line(line: str) -> Command | None:
     """A line that is typed in a conversation; None if it is blank; raise UnknownCommand or Usage."""
-    line = line.replace("\t", " ")  # a tab, too, parts a command from its arguments
     if not line.strip():
         return None
     if line.startswith("//"):
         return Say(line[1:])
     if not line.startswith("/"):
         return Say(line)
-    word, _, rest = line.partition(" ")
+    word, _, rest = clean(line).partition(" ")
     command = BY_NAME.get(word.lower())
     if command is None:
-        nearest = get_close_matches(word.lower(), BY_NAME, 1)
-        raise UnknownCommand(word[:40], nearest[0] if nearest else None)
+        raise _unknown(word)
     parsed = command.parse(rest.strip())
     if parsed is None:
         raise Usage(command.usage)
     return parsed
+
+
+def _unknown(word: str) -> UnknownCommand:
+    nearest = get_close_matches(word[1:].lower(), [name[1:] for name in BY_NAME], 1)
+    return UnknownCommand(word[:40], "/" + nearest[0] if nearest else None)

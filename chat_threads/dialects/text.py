@@ -221,7 +221,8 @@ class TextView:
 
 
 def _line(style: _Style, text: str) -> str:
-    return f"\x1b[2m* {text}\x1b[0m\r\n" if style.colour else f"* {text}\r\n"
+    line = f"* {text}".rstrip()
+    return f"\x1b[2m{line}\x1b[0m\r\n" if style.colour else f"{line}\r\n"
 
 
 def _lines(style: _Style, *texts: str) -> str:
@@ -445,6 +446,8 @@ def _away(reason: str | None) -> str:
 
 
 def _people_list(style: _Style, event: PeopleList) -> str:
+    if not event.people:
+        return _line(style, f"Nobody is in {event.room}.")
     rows = [
         [person.name, _short(" ".join(person.rooms), 30), _while(person.idle), _short(_away(person.away), 20)]
         for person in event.people
@@ -487,10 +490,7 @@ def _pong(style: _Style, event: Pong) -> str:
 
 def _help_shown(style: _Style, event: HelpShown) -> str:
     if event.about:
-        word = event.about if event.about.startswith("/") else "/" + event.about
-        command = BY_NAME.get(word.lower())
-        if command is None:
-            return _line(style, f"There is no command {word[:40]}. /help lists them.")
+        command = BY_NAME[event.about.lower()]
         lines = [f"{command.usage}: {command.does}.", *textwrap.wrap(command.more, WIDTH)]
         if command.aliases:
             lines.append("Also: " + ", ".join(command.aliases))

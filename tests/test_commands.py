@@ -1,0 +1,940 @@
+"""What each command does, as people see it: typed into a socket, and read back from it line by line."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+import pytest
+from conftest import WAIT, Client, Running, wait_for
+
+from chat_threads import __version__, publisher
+from chat_threads.dialects.commands import BY_NAME, COMMANDS
+from chat_threads.messages import Leaves
+
+DAY = 86_400
+
+
+def timeless(lines: Iterable[str]) -> list[str]:
+    """The lines with one time of the day for any."""
+    return [re.sub(r"\[\d\d:\d\d\]", "[14:03]", line) for line in lines]
+
+
+def asked(client: Client, line: str) -> list[str]:
+    """What a client sees of a line that it types."""
+    return timeless(client.ask(line))
+
+
+def news(client: Client) -> list[str]:
+    """What a client saw since it was last asked."""
+    return timeless(client.news())
+
+
+def say_many(client: Client, count: int) -> None:
+    """Say "line 1" to "line <count>" in the current room."""
+    client.send(*(f"line {number}" for number in range(1, count + 1)))
+    client.expect(f"line {count}")
+
+
+def tell_wrong_time(server: Running, ago: float) -> None:
+    """From now on messages are stored as if they were said so many seconds ago."""
+    server.chat.history._now = lambda: time.time() - ago
+
+
+@contextlib.contextmanager
+def history_held_up(server: Running) -> Iterator[None]:
+    """The history thread waits, and what is submitted meanwhile becomes one batch."""
+    history = server.chat.history
+    publish, inside, gate = history._publish, threading.Event(), threading.Event()
+
+    def wait_and_publish(batch):
+        inside.set()
+        gate.wait(WAIT)
+        publish(batch)
+
+    history._publish = wait_and_publish
+    history.submit(Leaves(0, None))
+    assert inside.wait(WAIT)
+    try:
+        yield
+    finally:
+        history._publish = publish
+        gate.set()
+
+
+def waiting(server: Running, count: int) -> None:
+    """Wait until so many values are in the history's queue."""
+    wait_for(lambda: server.chat.history._queue.qsize() == count, f"{count} values in the history's queue")
+
+
+# --- saying -------------------------------------------------------------------------------------------------
+
+
+def test_a_newcomer_sees_what_was_said_and_who_is_there(serve):
+    server = serve(replay=2)
+    bob, cy = server.clients_named("bob", "cy")
+    say_many(bob, 429)
+    bob.ask("did anyone get lab 2 to hang?")
+    cy.ask("mine hangs every time")
+    ann = server.client()
+    ann.expect("Welcome")
+    ann.send("ann")
+    ann.expect("mine hangs")
+    assert timeless(ann.seen) == [
+        f"* Welcome to chat_threads {__version__}. What is your name?",
+        "* Hello, ann. What is said in a room is kept: /history shows it.",
+        "* You are in #lobby with 2 others: bob, cy. /help lists the commands.",
+        "* The last 2 of 431 messages; /history before 430 shows older ones.",
+        "[14:03] bob: did anyone get lab 2 to hang?",
+        "[14:03] cy: mine hangs every time",
+    ]
+    assert asked(ann, "hi all") == ["[14:03] ann: hi all"]
+    assert asked(ann, "/jion #lab2") == ["! There is no command /jion. Did you mean /join?"]
+    assert news(cy)[-2:] == ["* ann joined", "[14:03] ann: hi all"]
+
+
+def test_what_is_said_is_shown_to_all_and_to_the_sender_alike(server):
+    ann, bob = server.clients_named("ann", "bob")
+    assert asked(ann, "hi all") == news(bob) == ["[14:03] ann: hi all"]
+
+
+def test_two_slashes_say_a_text_that_begins_with_one(server):
+    ann, bob = server.clients_named("ann", "bob")
+    assert asked(ann, "//etc/passwd") == news(bob) == ["[14:03] ann: /etc/passwd"]
+
+
+def test_an_action_is_told_of_its_actor(server):
+    ann, bob = server.clients_named("ann", "bob")
+    assert asked(ann, "/me waves") == news(bob) == ["[14:03] * ann waves"]
+
+
+def test_lines_of_another_room_say_which(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("/join #lab2")
+    assert asked(ann, "/join #lobby") == ["* You are in #lobby. What you type goes there now."]
+    for line in ("/join #lab2", "hi", "/me waves", "/leave"):
+        bob.ask(line)
+    assert news(ann) == [
+        "* bob joined #lab2",
+        "[14:03] #lab2 bob: hi",
+        "[14:03] #lab2 * bob waves",
+        "* bob left #lab2",
+    ]
+
+
+def test_a_text_has_up_to_2000_characters(server):
+    ann, bob = server.clients_named("ann", "bob")
+    assert asked(ann, "ü" * 2000) == ["[14:03] ann: " + "ü" * 2000]
+    assert asked(ann, "ü" * 2001) == ["! That is 2001 characters, and at most 2000 go in one line. Nothing was sent."]
+    assert news(bob) == ["[14:03] ann: " + "ü" * 2000]
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        (b"red \x1b[31mtext\x1b[0m", "red [31mtext[0m"),
+        (b"bell\x07 and form\x0c feed", "bell and form feed"),
+        ("one\u0085two\u009bthree".encode(), "onetwothree"),
+        ("one\u2028two\u2029three".encode(), "onetwothree"),
+        ("left\u202eright\u202c \u2066iso\u2069 \u200fmark\u200e \u061c.".encode(), "leftright iso mark ."),
+        ("no\u200bwidth\ufeff".encode(), "nowidth"),
+        (b"a\ttab", "a tab"),
+        (b"nul\x00nul", "nulnul"),
+        (b"typ0\x08o and wird\x7f\x7f\x7ford", "typo and word"),
+        ("gr\u00fc\u00dfe \U0001f469\u200d\U0001f4bb \u65e5\u672c".encode(), "grüße 👩\u200d💻 日本"),
+    ],
+    ids=["escapes", "C0", "C1", "separators", "directions", "invisible", "tab", "nul", "erased", "kept"],
+)
+def test_what_could_harm_a_terminal_is_taken_out_of_everything_people_write(server, typed, shown):
+    ann, bob = server.clients_named("ann", "bob")
+    for command in (b"", b"/me ", b"/topic ", b"/away ", b"/msg bob "):
+        ann.send_bytes(command + typed + b"\r\n")
+        ann.news()
+    assert news(bob) == [
+        f"[14:03] ann: {shown}",
+        f"[14:03] * ann {shown}",
+        f"* ann set the topic of #lobby: {shown}",
+        f"[14:03] ann -> you: {shown}",
+    ]
+    assert asked(bob, "/msg ann are you there?")[-1] == f"* ann is away: {shown}"
+    assert asked(bob, "/topic") == [f"* The topic of #lobby is: {shown}"]
+    ann.send_bytes(b"/quit " + typed + b"\r\n")
+    ann.rest()
+    assert news(bob) == [f"* ann left ({shown})"]
+
+
+def test_a_line_of_control_characters_only_is_told_and_not_sent(server):
+    ann, bob = server.clients_named("ann", "bob")
+    assert asked(ann, "\x1b\x07\u202e") == ["! That line has no visible characters, so it was not sent."]
+    assert news(bob) == []
+
+
+def test_an_error_does_not_give_back_control_characters(server):
+    (ann,) = server.clients_named("ann")
+    assert asked(ann, "/msg \x1b[31mbob hi") == ["! Nobody here is called [31mbob. /who lists who is here."]
+    assert asked(ann, "/fl\x1b[5m\u202eash") == ["! There is no command /fl[5mash. /help lists the commands."]
+
+
+def test_a_tab_separates_a_command_from_what_follows(server):
+    (ann,) = server.clients_named("ann")
+    assert asked(ann, "/join\t#lab2") == ["* You are in #lab2, and nobody else is."]
+
+
+def test_blank_lines_say_nothing(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.send("", "   ", "\t")
+    assert news(ann) == news(bob) == []
+
+
+# --- the table of commands ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("/jion #lab2", "There is no command /jion. Did you mean /join?"),
+        ("/qwertz", "There is no command /qwertz. /help lists the commands."),
+        ("/" + "x" * 100, "There is no command /" + "x" * 39 + ". /help lists the commands."),
+        ("/help jion", "There is no command /jion. Did you mean /join?"),
+    ],
+)
+def test_an_unknown_command_is_told_with_the_one_that_was_meant(server, typed, told):
+    (ann,) = server.clients_named("ann")
+    assert asked(ann, typed) == [f"! {told}"]
+
+
+def test_a_command_is_known_whatever_its_case(server):
+    (ann,) = server.clients_named("ann")
+    assert asked(ann, "/TOPIC") == ["* #lobby has no topic."]
+
+
+def test_wrong_arguments_are_told_with_the_usage(server):
+    (ann,) = server.clients_named("ann")
+    wrong = """/join; /join #a #b; /leave #a #b; /create; /delete; /delete #a #b; /rooms now; /who #a #b; /invite;
+        /invite a #b c; /msg; /msg bob; /reply; /me; /nick; /nick a b; /whois; /whois a b; /back now; /ignore;
+        /ignore a b; /unignore; /history x; /history before; /history before x; /history 2y; /history -1;
+        /history #a 1 2; /search; /search in:#lobby from:ann; /set bell; /set a b c; /stats now; /ping now; /help a b"""
+    for typed in wrong.split(";"):
+        word = typed.split()[0]
+        assert asked(ann, typed.strip()) == [f"! Usage: {BY_NAME[word].usage}"], typed
+
+
+def test_help_lists_every_command(server):
+    (ann,) = server.clients_named("ann")
+    head, rule, *rows = ann.ask("/help")
+    assert head.split() == ["*", "command", "does"]
+    assert set(rule) == set("* -")
+    listed = [tuple(re.split(r"  +", row.removeprefix("* "))) for row in rows]
+    assert listed[:2] == [("text", "say it in the current room"), ("//text", "say a text that begins with /")]
+    assert listed[2:] == [(command.usage, command.does) for command in COMMANDS]
+    assert all(len(row) <= 80 for row in rows)
+
+
+def test_the_table_has_every_command_that_was_promised(server):
+    promised = """/join /leave /j /part /create /delete /rooms /who /list /names /topic /invite /msg /reply /me /nick
+        /whois /away /back /ignore /unignore /history /search /set /stats /ping /quit /help"""
+    assert set(promised.split()) <= set(BY_NAME)
+
+
+def test_help_explains_each_command_by_any_of_its_names(server):
+    (ann,) = server.clients_named("ann")
+    for name, command in BY_NAME.items():
+        lines = ann.ask(f"/help {name}")
+        assert lines[0] == f"* {command.usage}: {command.does}."
+        assert all(line.startswith("* ") and len(line) <= 80 for line in lines)
+        explained = " ".join(line.removeprefix("* ") for line in lines[1:])
+        assert command.more in explained
+        assert all(alias in explained for alias in command.aliases)
+        assert ann.ask(f"/help {name[1:]}") == lines
+
+
+def test_help_on_msg_says_that_private_lines_are_never_stored(server):
+    (ann,) = server.clients_named("ann")
+    assert "never stored" in " ".join(ann.ask("/help msg"))
+
+
+@pytest.mark.parametrize(
+    ("alias", "command"),
+    [
+        ("/j #lab2", "/join #lab2"),
+        ("/part #lobby", "/leave #lobby"),
+        ("/list", "/rooms"),
+        ("/names", "/who"),
+        ("/r hi", "/reply hi"),
+        ("/?", "/help"),
+    ],
+)
+def test_an_alias_does_the_same(serve, alias, command):
+    seen = [asked(serve(db=":memory:").client("ann"), typed) for typed in (alias, command)]
+    assert seen[0] == seen[1]
+
+
+# --- joining and leaving ------------------------------------------------------------------------------------
+
+
+def test_joining_makes_a_room_and_tells_its_members(server):
+    ann, bob = server.clients_named("ann", "bob")
+    assert asked(ann, "/join #lab2") == ["* You are in #lab2, and nobody else is."]
+    assert asked(bob, "/join #LAB2") == ["* You are in #lab2 with 1 other: ann."]
+    assert news(ann) == ["* bob joined"]
+    assert asked(bob, "hi") == news(ann) == ["[14:03] bob: hi"]
+
+
+def test_who_joins_sees_the_topic_and_what_was_said(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("/create #lab2 Deadlocks, and how to get them")
+    ann.ask("first")
+    assert asked(bob, "/join #lab2") == [
+        "* You are in #lab2 with 1 other: ann.",
+        "* The topic of #lab2 is: Deadlocks, and how to get them",
+        "* What was said so far, 1 message:",
+        "[14:03] ann: first",
+    ]
+
+
+@pytest.mark.parametrize("room", ["lab2", "#", "#a.b", "#a/b", "#" + "x" * 33, "#a\u202eb!"])
+def test_a_bad_room_name_is_explained(server, room):
+    (ann,) = server.clients_named("ann")
+    told = ["! A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2."]
+    for command in ("/join", "/create", "/leave", "/delete", "/who", "/invite ann", "/search hi in:" + room + " x"):
+        assert asked(ann, f"{command} {room}" if "in:" not in command else command) == told, command
+
+
+def test_a_large_room_names_ten_people_and_counts_the_rest(server):
+    names = [f"p{number}" for number in range(12)]
+    server.clients_named(*names)
+    ann = server.client("ann")
+    told = f"* You are in #lobby with 12 others: {', '.join(names[:10])} and 2 more. /help lists the commands."
+    assert told in ann.seen
+
+
+def test_leaving_goes_back_to_the_room_joined_before(server):
+    ann, bob = server.clients_named("ann", "bob")
+    for room in ("#one", "#two"):
+        ann.ask(f"/join {room}")
+    assert asked(ann, "/leave") == ["* You left #two. What you type goes to #one now."]
+    assert asked(ann, "/leave #LOBBY") == ["* You left #lobby. What you type goes to #one now."]
+    assert news(bob) == ["* ann left"]
+    assert asked(ann, "/leave #lobby") == ["! You are not in #lobby. /join #lobby goes there."]
+    assert asked(ann, "/leave #three") == ["! There is no room #three. /rooms lists them, /join makes one."]
+
+
+def test_who_left_the_last_room_is_told_how_to_go_on(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.send("goodbye all", "/leave", "is anybody there?")
+    assert news(ann) == [
+        "[14:03] ann: goodbye all",
+        "* You left #lobby and are in no room. /join #lobby goes to one.",
+        "! You are in no room. /join #lobby goes to one.",
+    ]
+    assert news(bob) == ["[14:03] ann: goodbye all", "* ann left"]
+    for command in ("/leave", "/topic", "/history", "/me waves", "/invite bob"):
+        assert asked(ann, command) == ["! You are in no room. /join #lobby goes to one."]
+    assert asked(ann, "/join #lobby")[0] == "* You are in #lobby with 1 other: bob."
+
+
+def test_twenty_rooms_are_the_most_and_no_other_is_made(server):
+    ann, bob = server.clients_named("ann", "bob")
+    for number in range(19):
+        ann.ask(f"/join #r{number}")
+    bob.ask("/join #bobs")
+    told = ["! You are in 20 rooms, and more are not allowed. /leave one of them."]
+    for command in ("/join #bobs", "/join #new", "/create #new"):
+        assert asked(ann, command) == told
+    assert "#new" not in " ".join(ann.ask("/rooms"))
+    assert asked(ann, "/join #r3") == ["* You are in #r3. What you type goes there now."]
+    ann.ask("/leave #r4")
+    assert asked(ann, "/join #new") == ["* You are in #new, and nobody else is."]
+
+
+def test_people_who_come_together_are_told_in_one_line(server):
+    ann, bob = server.clients_named("ann", "bob")
+    with history_held_up(server):
+        for number in range(37):
+            server.client(f"p{number}")
+        waiting(server, 37)
+    assert news(ann) == news(bob) == ["* p0, p1 and 35 others joined"]
+
+
+def test_two_or_three_people_are_all_named(server):
+    (ann,) = server.clients_named("ann")
+    with history_held_up(server):
+        others = [server.client(name) for name in ("bob", "cy", "di")]
+        waiting(server, 3)
+    assert news(ann) == ["* bob, cy and di joined"]
+    assert [news(other)[-1] for other in others[:2]] == ["* cy and di joined", "* di joined"]
+    with history_held_up(server):
+        for number, other in enumerate(others[:2], 1):
+            other.close()
+            waiting(server, 2 * number)  # each leaves and waits until that is through
+    assert news(ann) == ["* bob and cy left"]
+
+
+def test_what_comes_between_is_told_in_order(server):
+    (ann,) = server.clients_named("ann")
+    with history_held_up(server):
+        bob = server.client("bob")
+        bob.send("hi")
+        waiting(server, 2)
+        server.client("cy")
+        waiting(server, 3)
+        bob.send("/quit good night")
+        waiting(server, 5)
+    assert news(ann) == ["* bob joined", "[14:03] bob: hi", "* cy joined", "* bob left (good night)"]
+
+
+def test_coming_going_and_renaming_are_not_shown_in_a_room_of_over_100(server):
+    ann, bob = server.clients_named("ann", "bob")
+    crowd = server.clients_named(*(f"p{number}" for number in range(97)))
+    news(ann)
+    news(bob)
+    server.client("hundredth").news()
+    assert news(ann) == news(bob) == ["* hundredth joined"]  # they are not too many yet
+    for name in ("last", "very-last"):
+        server.client(name).news()
+    bob.ask("/nick bobby")
+    crowd[0].send("/quit")
+    crowd[0].rest()
+    crowd[1].ask("I am still here")
+    assert news(ann) == ["[14:03] p1: I am still here"]
+
+
+# --- rooms --------------------------------------------------------------------------------------------------
+
+
+def test_creating_a_room_that_exists_is_an_error(server):
+    ann, bob = server.clients_named("ann", "bob")
+    assert asked(ann, "/create #lab2") == ["* You are in #lab2, and nobody else is."]
+    assert asked(bob, "/create #Lab2 mine") == ["! The room #lab2 exists already. /join #lab2 goes there."]
+    assert asked(bob, "/create #lobby") == ["! The room #lobby exists already. /join #lobby goes there."]
+
+
+def test_deleting_a_room_sends_its_members_to_the_lobby(server):
+    ann, bob, cy = server.clients_named("ann", "bob", "cy")
+    ann.send("/create #lab2", "/leave #lobby", "soon forgotten")
+    ann.news()
+    bob.send("/join #lab2", "/leave #lobby")
+    bob.news()
+    cy.send("/join #lab2", "/join #lobby")
+    cy.news()
+    bob.news()
+    ann.news()
+    gone = "* ann deleted #lab2 and its history. What you type goes to #lobby now."
+    assert asked(ann, "/delete #LAB2") == [gone, "* You are in #lobby with 1 other: cy.", "* bob joined"]
+    assert news(bob) == [gone, "* You are in #lobby with 2 others: cy, ann."]
+    assert news(cy) == [gone, "* ann and bob joined"]
+    assert asked(bob, "hi") == news(ann) == news(cy) == ["[14:03] bob: hi"]
+    assert asked(bob, "/history #lab2") == ["! There is no room #lab2. /rooms lists them, /join makes one."]
+    assert asked(bob, "/search forgotten") == ["* Nothing was found for: forgotten"]
+    assert asked(bob, "/join #lab2") == ["* You are in #lab2, and nobody else is."]
+    assert asked(bob, "/history") == ["* Nothing was said in #lab2 yet."]
+
+
+def test_only_who_made_a_room_can_delete_it(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("/create #lab2")
+    assert asked(bob, "/delete #lab2") == ["! #lab2 was made by ann, who alone can delete it."]
+    assert asked(ann, "/delete #Lobby") == ["! #lobby cannot be deleted."]
+    assert asked(ann, "/delete #lab3") == [
+        "! There is no room #lab3. Did you mean #lab2? /rooms lists them, /join makes one."
+    ]
+    assert asked(ann, "/join #lab2") == ["* You are in #lab2. What you type goes there now."]
+
+
+def test_rooms_are_listed_in_a_table(server):
+    ann, _ = server.clients_named("ann", "bob")
+    ann.send("/create #lab2 A topic that is too long for the table, which cuts it")
+    say_many(ann, 12)
+    assert ann.ask("/rooms") == [
+        "* room      people    messages  topic",
+        "* ------  --------  ----------  ------------------------------",
+        "* #lobby         2           0",
+        "* #lab2          1          12  A topic that is too long for …",
+    ]
+
+
+def test_people_are_listed_in_a_table(server):
+    ann, bob = server.clients_named("ann", "Bob")
+    bob.send("/join #lab2", "/away out for lunch")
+    bob.news()
+    listed = ann.ask("/who")
+    assert [re.sub(r"\d+s", "0s", line) for line in listed] == [
+        "* name    rooms           idle  away",
+        "* ------  ------------  ------  -------------",
+        "* ann     #lobby            0s",
+        "* Bob     #lobby #lab2      0s  out for lunch",
+    ]
+    assert [line.split()[1] for line in ann.ask("/who #LAB2")[2:]] == ["Bob"]
+    assert asked(ann, "/who #lap2") == [
+        "! There is no room #lap2. Did you mean #lab2? /rooms lists them, /join makes one."
+    ]
+
+
+def test_a_room_without_people_says_so(server):
+    (ann,) = server.clients_named("ann")
+    ann.send("/join #lab2", "/leave")
+    ann.news()
+    assert asked(ann, "/who #lab2") == ["* Nobody is in #lab2."]
+
+
+def test_tables_show_a_hundred_rows_and_count_the_rest(server):
+    (ann,) = server.clients_named("ann")
+    for number in range(103):
+        ann.send(f"/join #r{number}", "/leave")
+    ann.news()
+    assert ann.ask("/rooms")[-1] == "* and 4 more rooms."
+    for number in range(102):
+        server.client(f"p{number}")
+    assert ann.ask("/who")[-1] == "* and 3 more."
+
+
+def test_a_topic_is_shown_and_set(server):
+    ann, bob, cy = server.clients_named("ann", "bob", "cy")
+    assert asked(ann, "/topic") == ["* #lobby has no topic."]
+    assert asked(ann, "/topic Lab 2 is due") == news(bob) == ["* ann set the topic of #lobby: Lab 2 is due"]
+    assert asked(bob, "/topic") == asked(bob, "/topic #LOBBY") == ["* The topic of #lobby is: Lab 2 is due"]
+    cy.ask("/join #lab2")
+    assert asked(cy, "/topic #lobby #lab2 is open") == ["* cy set the topic of #lobby: #lab2 is open"]
+    assert news(ann) == ["* cy set the topic of #lobby: #lab2 is open"]
+    assert asked(ann, "/topic #lab2 mine") == ["! You are not in #lab2. /join #lab2 goes there."]
+    assert asked(ann, "/topic #lab2") == ["* #lab2 has no topic."]
+    assert asked(ann, "/topic " + "x" * 201) == [
+        "! That is 201 characters, and at most 200 are kept here. Nothing was changed."
+    ]
+
+
+def test_an_invitation_says_how_to_follow_it(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("/create #lab2")
+    assert asked(ann, "/invite BOB") == ["* bob is invited to #lab2."]
+    assert news(bob) == ["* ann invites you to #lab2: /join #lab2"]
+    assert asked(bob, "/join #lab2") == ["* You are in #lab2 with 1 other: ann."]
+    assert news(ann) == ["* bob joined"]
+    assert asked(ann, "/invite bib #lobby") == ["! Nobody here is called bib. Did you mean bob?"]
+    ann.ask("/leave #lobby")
+    assert asked(ann, "/invite bob #lobby") == ["! You are not in #lobby. /join #lobby goes there."]
+
+
+# --- people -------------------------------------------------------------------------------------------------
+
+
+def test_a_private_line_is_shown_to_two_and_kept_nowhere(server):
+    ann, bob, cy = server.clients_named("ann", "bob", "cy")
+    assert asked(ann, "/msg BOB the secret word") == ["[14:03] you -> bob: the secret word"]
+    assert news(bob) == ["[14:03] ann -> you: the secret word"]
+    assert news(cy) == []
+    assert asked(cy, "/search secret") == ["* Nothing was found for: secret"]
+    assert server.chat.storage.count() == 0
+    assert asked(ann, "/msg bo hi") == ["! Nobody here is called bo. Did you mean bob?"]
+    assert asked(ann, "/msg zoe hi") == ["! Nobody here is called zoe. /who lists who is here."]
+    assert asked(ann, "/msg bob " + "x" * 2001)[0].startswith("! That is 2001 characters")
+
+
+def test_a_reply_goes_to_who_wrote_last(server):
+    ann, bob, cy = server.clients_named("ann", "bob", "cy")
+    assert asked(ann, "/reply hi") == ["! Nobody has sent you a private line yet. /msg NAME text sends one."]
+    bob.ask("/msg ann one")
+    cy.ask("/msg ann two")
+    assert asked(ann, "/reply got it") == [
+        "[14:03] bob -> you: one",
+        "[14:03] cy -> you: two",
+        "[14:03] you -> cy: got it",
+    ]
+    assert news(cy) == ["[14:03] ann -> you: got it"]
+    cy.send("/quit")
+    cy.rest()
+    assert asked(ann, "/reply still there?")[-1] == "! Nobody here is called cy. /who lists who is here."
+
+
+def test_a_new_name_is_told_once_to_those_who_share_a_room(server):
+    ann, bob, cy = server.clients_named("ann", "bob", "cy")
+    for client in (ann, bob):
+        client.send("/join #one", "/join #two")
+        client.news()
+    cy.ask("/leave")
+    ann.news()
+    bob.news()
+    assert asked(ann, "/nick anna") == ["* You are anna now."]
+    assert news(bob) == ["* ann is anna now"]
+    assert news(cy) == []
+    assert asked(ann, "hi") == news(bob) == ["[14:03] anna: hi"]
+    assert asked(cy, "/nick ann") == ["* You are ann now."]
+
+
+def test_a_name_in_use_or_not_allowed_is_not_taken(server):
+    ann, bob = server.clients_named("ann", "bob")
+    assert asked(ann, "/nick BOB") == ["! The name BOB is taken. BOB2 is free."]
+    assert asked(ann, "/nick bob!") == [
+        "! A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter. bob2 would do."
+    ]
+    assert asked(ann, "/nick 123") == [
+        "! A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter."
+    ]
+    assert asked(ann, "hi") == ["[14:03] ann: hi"]
+    assert news(bob) == ["[14:03] ann: hi"]
+
+
+def test_a_name_may_change_its_case(server):
+    ann, bob = server.clients_named("ann", "bob")
+    assert asked(ann, "/nick ann") == ["* You are called ann already."]
+    assert asked(ann, "/nick Ann") == ["* You are Ann now."]
+    assert news(bob) == ["* ann is Ann now"]
+    assert asked(bob, "/nick ANN") == ["! The name ANN is taken. ANN2 is free."]
+
+
+def test_whois_tells_where_somebody_is_and_since_when(server):
+    ann, bob = server.clients_named("ann", "bob")
+    bob.send("/join #lab2", "/away at lunch")
+    bob.news()
+    about = [re.sub(r"\d+s", "0s", line) for line in ann.ask("/whois BOB")]
+    assert about == [
+        "* bob is in #lobby, #lab2.",
+        "* Connected for 0s, last typed 0s ago.",
+        "* Away: at lunch",
+    ]
+    bob.send("/away", "/leave", "/leave")
+    bob.news()
+    assert news(ann) == ["* bob left"]
+    about = ann.ask("/whois bob")
+    assert (about[0], about[2]) == ("* bob is in no room.", "* Away.")
+    assert asked(ann, "/whois bobo") == ["! Nobody here is called bobo. Did you mean bob?"]
+
+
+def test_a_private_line_to_somebody_away_answers_with_the_reason(server):
+    ann, bob = server.clients_named("ann", "bob")
+    assert asked(bob, "/away feeding the cat") == ["* You are away. /back ends it."]
+    assert asked(ann, "/msg bob hi") == ["[14:03] you -> bob: hi", "* bob is away: feeding the cat"]
+    bob.ask("/away")
+    assert asked(ann, "/msg bob hi") == ["[14:03] you -> bob: hi", "* bob is away."]
+    assert asked(bob, "/back")[-1] == "* You are back."
+    assert asked(bob, "/back") == ["* You were not away."]
+    assert asked(ann, "/msg bob hi") == ["[14:03] you -> bob: hi"]
+    assert asked(bob, "/away " + "x" * 201)[-1] == (
+        "! That is 201 characters, and at most 200 are kept here. Nothing was changed."
+    )
+
+
+def test_who_is_ignored_is_not_seen_until_unignored(server):
+    ann, bob, cy = server.clients_named("ann", "bob", "cy")
+    assert asked(ann, "/ignore BOB") == ["* What BOB says is hidden now. /unignore BOB shows it again."]
+    assert asked(bob, "noise") == ["[14:03] bob: noise"]
+    assert asked(bob, "/me makes noise") == ["[14:03] * bob makes noise"]
+    assert asked(bob, "/msg ann noise") == ["[14:03] you -> ann: noise"]
+    assert asked(bob, "/invite ann") == ["* ann is invited to #lobby."]
+    assert asked(cy, "sense") == ["[14:03] bob: noise", "[14:03] * bob makes noise", "[14:03] cy: sense"]
+    assert news(ann) == ["[14:03] cy: sense"]
+    assert "1 [14:03] bob: noise" in asked(ann, "/history")
+    assert "bob" not in " ".join(asked(ann, "/join #lab2"))
+    assert asked(ann, "/unignore bob") == ["* What bob says is shown again."]
+    bob.ask("hello")
+    assert news(ann) == ["[14:03] #lobby bob: hello"]
+    assert asked(ann, "/unignore bob") == ["* bob was not ignored."]
+    assert asked(ann, "/ignore b!")[0].startswith("! A name is 1 to 20")
+
+
+def test_a_replay_leaves_out_who_is_ignored(server):
+    ann, bob = server.clients_named("ann", "bob")
+    bob.send("/join #lab2", "noise")
+    bob.news()
+    ann.ask("/ignore bob")
+    assert asked(ann, "/join #lab2") == [
+        "* You are in #lab2 with 1 other: bob.",
+        "* What was said so far, 1 message:",
+    ]
+
+
+def test_a_hundred_people_can_be_ignored(server):
+    (ann,) = server.clients_named("ann")
+    ann.send(*(f"/ignore p{number}" for number in range(100)))
+    ann.news()
+    assert asked(ann, "/ignore p100") == ["! You ignore 100 people already."]
+    ann.ask("/unignore p1")
+    assert asked(ann, "/ignore p100") == ["* What p100 says is hidden now. /unignore p100 shows it again."]
+
+
+# --- history ------------------------------------------------------------------------------------------------
+
+
+def test_history_shows_the_newest_and_how_to_go_on(server):
+    (ann,) = server.clients_named("ann")
+    assert asked(ann, "/history") == ["* Nothing was said in #lobby yet."]
+    say_many(ann, 45)
+    page = asked(ann, "/history")
+    assert page[0] == "* #lobby, messages 26 to 45 of 45:"
+    assert page[1:-1] == [f"{number} [14:03] ann: line {number}" for number in range(26, 46)]
+    assert page[-1] == "* Older: /history #lobby before 26"
+
+
+def test_history_can_be_paged_through_by_what_it_says(server):
+    (ann,) = server.clients_named("ann")
+    say_many(ann, 90)
+    numbers: list[int] = []
+    typed = "/history"
+    while typed:
+        page = ann.ask(typed)
+        numbers = [int(line.split()[0]) for line in page if "ann: line" in line] + numbers
+        older = re.search(r"Older: (/history #lobby before \d+)", page[-1])
+        typed = older[1] if older else ""
+    assert numbers == list(range(1, 91))
+    assert page[-1] == "* Newer: /history #lobby after 10"
+    numbers, typed = [], "/history after 0"
+    while typed:
+        page = ann.ask(typed)
+        numbers += [int(line.split()[0]) for line in page if "ann: line" in line]
+        newer = re.search(r"Newer: (/history #lobby after \d+)", page[-1])
+        typed = newer[1] if newer else ""
+    assert numbers == list(range(1, 91))
+
+
+@pytest.mark.parametrize(
+    ("typed", "first", "last", "ways"),
+    [
+        ("/history 3", 248, 250, "* Older: /history #lobby before 248"),
+        ("/history 0", 250, 250, "* Older: /history #lobby before 250"),
+        ("/history 250", 51, 250, "* Older: /history #lobby before 51"),
+        ("/history before 11", 1, 10, "* Newer: /history #lobby after 10"),
+        ("/history after 245", 246, 250, "* Older: /history #lobby before 246"),
+        ("/history #LOBBY before 100", 80, 99, "* Older: /history #lobby before 80   Newer: /history #lobby after 99"),
+        ("/history #lobby 2", 249, 250, "* Older: /history #lobby before 249"),
+        ("/history 2h", 1, 200, "* Newer: /history #lobby after 200"),
+    ],
+)
+def test_history_takes_a_number_a_place_or_a_while(server, typed, first, last, ways):
+    (ann,) = server.clients_named("ann")
+    say_many(ann, 250)
+    if "#" in typed:
+        ann.ask("/join #elsewhere")
+    head, *lines, tail = ann.ask(typed)
+    assert head == f"* #lobby, messages {first} to {last} of 250:"
+    assert [line.split()[0] for line in lines] == [str(number) for number in range(first, last + 1)]
+    assert tail == ways
+
+
+def test_history_beyond_either_end_is_empty(server):
+    (ann,) = server.clients_named("ann")
+    say_many(ann, 2)
+    for typed in ("/history before 1", "/history before 0", "/history after 2", f"/history after {10**15 - 1}"):
+        assert asked(ann, typed) == ["* Nothing was said there."]
+
+
+def test_history_of_a_while_ago_shows_the_day(server):
+    (ann,) = server.clients_named("ann")
+    tell_wrong_time(server, 3 * DAY)
+    ann.ask("three days ago")
+    tell_wrong_time(server, 3 * 3600)
+    ann.ask("three hours ago")
+    tell_wrong_time(server, 0)
+    ann.ask("now")
+    assert [line.split(": ")[-1] for line in ann.ask("/history 2h") if "ann" in line] == ["now"]
+    assert [line.split(": ")[-1] for line in ann.ask("/history 4h") if "ann" in line] == ["three hours ago", "now"]
+    assert [line.split(": ")[-1] for line in ann.ask("/history 300m") if "ann" in line] == ["three hours ago", "now"]
+    assert asked(ann, "/history 30s")[1:-1] == ["3 [14:03] ann: now"]
+    oldest = ann.ask("/history 4d")[1]
+    day = time.strftime("%Y-%m-%d", time.localtime(time.time() - 3 * DAY))
+    assert re.fullmatch(rf"1 \[{day} \d\d:\d\d\] ann: three days ago", oldest)
+    replayed = server.client("bob").upto("ann: now")
+    assert re.fullmatch(rf"\[{day} \d\d:\d\d\] ann: three days ago", replayed[-2])
+
+
+def test_a_rooms_history_can_be_read_by_who_is_not_in_it(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.send("/join #lab2", "/me was here")
+    ann.news()
+    assert asked(bob, "/history #lab2") == ["* #lab2, messages 1 to 1 of 1:", "1 [14:03] * ann was here"]
+    assert asked(bob, "/history #lap") == [
+        "! There is no room #lap. Did you mean #lab2? /rooms lists them, /join makes one."
+    ]
+
+
+def test_search_finds_messages_that_have_all_the_words(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("my lab hangs")
+    bob.ask("so does my Lab")
+    bob.ask("labour is something else")
+    ann.ask("/join #lab2")
+    ann.ask("the LAB, again")
+    found = [
+        "#lobby 1 [14:03] ann: my lab hangs",
+        "#lobby 2 [14:03] bob: so does my Lab",
+        "#lab2 1 [14:03] ann: the LAB, again",
+    ]
+    assert asked(bob, "/search lab") == ["* 3 messages found for: lab", *found]
+    assert asked(bob, "/search my lab") == ["* 2 messages found for: my lab", *found[:2]]
+    assert asked(bob, "/search lab in:#lab2") == ["* 1 message found for: lab", found[2]]
+    assert asked(bob, "/search in:#LOBBY from:ANN lab") == ["* 1 message found for: lab", found[0]]
+    assert asked(bob, "/search lab from:nobody") == ["* Nothing was found for: lab"]
+    assert asked(bob, '/search "lab* OR') == ['* Nothing was found for: "lab* OR']
+    assert asked(bob, "/search lab in:#lap2")[0].startswith("! There is no room #lap2. Did you mean #lab2?")
+    assert asked(bob, "/search ?!") == ["! A search needs a word with a letter or digit in it."]
+
+
+def test_search_shows_the_newest_fifty(server):
+    (ann,) = server.clients_named("ann")
+    say_many(ann, 60)
+    head, *lines = asked(ann, "/search line")
+    assert head == "* The newest 50 of more found for: line"
+    assert lines == [f"#lobby {number} [14:03] ann: line {number}" for number in range(11, 61)]
+
+
+# --- what a session is shown --------------------------------------------------------------------------------
+
+
+def test_the_settings_are_plain_at_first_and_shown(server):
+    (ann,) = server.clients_named("ann")
+    assert asked(ann, "/set") == ["* Set: timestamps on, numbers off, colour off, bell off, joins on, replay 20."]
+    assert asked(ann, "/SET Bell ON") == ["* bell is on now."]
+    assert asked(ann, "/set") == ["* Set: timestamps on, numbers off, colour off, bell on, joins on, replay 20."]
+
+
+@pytest.mark.parametrize(
+    "typed", ["bogus on", "bell maybe", "numbers seconds", "replay 201", "replay -1", "replay ten"]
+)
+def test_a_setting_that_does_not_exist_is_told(server, typed):
+    (ann,) = server.clients_named("ann")
+    assert asked(ann, f"/set {typed}") == ["! Usage: /set OPTION VALUE. /help set lists them."]
+
+
+def test_timestamps_may_have_seconds_or_be_left_out(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("/set timestamps seconds")
+    bob.ask("/set timestamps off")
+    assert re.fullmatch(r"\[\d\d:\d\d:\d\d\] ann: hi", ann.ask("hi")[0])
+    assert bob.news() == ["ann: hi"]
+    assert bob.ask("/msg ann psst") == ["you -> ann: psst"]
+    assert re.fullmatch(r"\[\d\d:\d\d:\d\d\] bob -> you: psst", ann.news()[0])
+    assert bob.ask("/history")[1] == "1 ann: hi"
+    ann.ask("/set timestamps on")
+    assert asked(ann, "hi") == ["[14:03] ann: hi"]
+
+
+def test_numbers_are_the_histories(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("one")
+    ann.ask("/set numbers on")
+    assert asked(ann, "two") == ["2 [14:03] ann: two"]
+    assert news(bob) == ["[14:03] ann: one", "[14:03] ann: two"]
+    bob.send("/join #lab2", "three")
+    bob.news()
+    assert asked(ann, "/join #lab2")[-1] == "1 [14:03] bob: three"
+    ann.ask("/join #lobby")
+    bob.ask("four")
+    assert news(ann) == ["2 [14:03] #lab2 bob: four"]
+
+
+def test_colour_is_for_names_notices_and_errors_only(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("/set color on")
+    bob.ask("hi")
+    said = news(ann)[0]
+    assert re.fullmatch(r"\[14:03\] \x1b\[3[1-6]md?bob\x1b\[0m: hi", said)
+    assert asked(ann, "/topic") == ["\x1b[2m* #lobby has no topic.\x1b[0m"]
+    assert asked(ann, "/back now") == ["\x1b[31m! Usage: /back\x1b[0m"]
+    assert "\x1b" not in "".join(bob.seen)
+    assert asked(ann, "/set colour off") == ["* colour is off now."]
+
+
+def test_the_bell_rings_at_ones_name_and_on_private_lines(server):
+    ann, bob = server.clients_named("ann", "bob")
+    bob.ask("/set bell on")
+    for text in ("hello Bob", "bobby, hello", "/me pokes bob!", "/msg bob psst"):
+        ann.ask(text)
+    assert news(bob) == [
+        "[14:03] ann: hello Bob\a",
+        "[14:03] ann: bobby, hello",
+        "[14:03] * ann pokes bob!\a",
+        "[14:03] ann -> you: psst\a",
+    ]
+    assert asked(bob, "I am bob") == ["[14:03] bob: I am bob"]
+    bob.ask("/nick rob")
+    ann.ask("bob or rob?")
+    ann.ask("bob?")
+    assert news(bob) == ["[14:03] ann: bob or rob?\a", "[14:03] ann: bob?"]
+    bob.ask("/set bell off")
+    ann.ask("rob?")
+    assert news(bob) == ["[14:03] ann: rob?"]
+    assert "\a" not in "".join(ann.seen)
+
+
+def test_joins_off_hides_who_comes_goes_and_is_renamed(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("/set joins off")
+    cy = server.client("cy")
+    cy.send("/nick cyd", "/quit")
+    cy.rest()
+    assert news(bob) == ["* cy joined", "* cy is cyd now", "* cyd left"]
+    assert news(ann) == []
+    ann.ask("/set joins on")
+    server.client("di").news()
+    assert news(ann) == ["* di joined"]
+
+
+def test_replay_is_how_many_messages_one_sees_on_entering(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("/join #lab2")
+    say_many(ann, 25)
+    for replay, shown in (
+        ("0", []),
+        ("1", ["* The last 1 message of 25; /history before 25 shows older ones.", "[14:03] ann: line 25"]),
+        (
+            "3",
+            ["* The last 3 of 25 messages; /history before 23 shows older ones."]
+            + [f"[14:03] ann: line {number}" for number in (23, 24, 25)],
+        ),
+        ("200", ["* What was said so far, 25 messages:"] + [f"[14:03] ann: line {number}" for number in range(1, 26)]),
+    ):
+        assert asked(bob, f"/set replay {replay}") == [f"* replay is {replay} now."]
+        assert asked(bob, "/join #lab2")[1:] == shown
+        bob.ask("/leave")
+
+
+# --- the server ---------------------------------------------------------------------------------------------
+
+
+def test_stats_are_a_table(server):
+    ann, _ = server.clients_named("ann", "bob")
+    ann.ask("/join #lab2")
+    say_many(ann, 3)
+    rows = dict(re.split(r"  +", line.removeprefix("* ")) for line in ann.ask("/stats"))
+    assert list(rows) == [
+        "what", "---------------", "version", "uptime", "sessions", "rooms", "messages stored", "messages/s", "threads",
+    ]  # fmt: skip
+    assert (rows["version"], rows["sessions"], rows["rooms"], rows["messages stored"]) == (__version__, "2", "2", "3")
+    assert re.fullmatch(r"\d+s", rows["uptime"])
+    assert re.fullmatch(r"\d+\.\d", rows["messages/s"])
+    assert int(rows["threads"]) >= 6  # main, acceptor, history, a writer, two readers
+
+
+def test_ping_tells_the_round_trip(server):
+    (ann,) = server.clients_named("ann")
+    ann.send("/ping")
+    pong = ann.expect("Pong")
+    assert re.fullmatch(
+        r"\* Pong: \d+\.\d\d ms through the server's queue and back(, \d+\.\d\d ms over the network and back)?\.", pong
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "left"),
+    [
+        ("/quit", "* ann left"),
+        ("/quit see you at lab 2", "* ann left (see you at lab 2)"),
+        ("/bye now", "* ann left (now)"),
+        ("/exit", "* ann left"),
+        ("/quit " + "x" * 201, "* ann left"),
+    ],
+)
+def test_who_quits_is_told_goodbye_and_the_others_hear_the_last_words(server, typed, left):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.send("one more thing", typed, "never said")
+    assert timeless(ann.rest()) == ["[14:03] ann: one more thing", "* Goodbye."]
+    assert news(bob) == ["[14:03] ann: one more thing", left]
+    assert "ann" not in " ".join(bob.ask("/who"))
+
+
+def test_too_many_rooms_in_all_are_told(server, monkeypatch):
+    (ann,) = server.clients_named("ann")
+    monkeypatch.setattr(publisher, "ROOMS", 1)
+    assert asked(ann, "/join #lab2") == ["! There are 1 rooms already. /rooms lists them."]

@@ -1,0 +1,559 @@
+"""The history thread: one order, numbers without a gap, nothing shown that is not stored, and who is told why."""
+
+from __future__ import annotations
+
+import pathlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import WAIT
+
+from chat_threads import history as module
+from chat_threads.errors import ChatError, NotStored, RoomGone, RoomNotStored
+from chat_threads.history import BATCH, DAY, History
+from chat_threads.messages import (
+    Draft,
+    Joined,
+    Leaves,
+    Message,
+    Ordered,
+    Published,
+    Renames,
+    RoomEnds,
+    RoomMade,
+    TopicSet,
+)
+from chat_threads.storage import MEMORY, Batch, Storage, StorageError
+
+LAB, HALL = 1, 2  # rooms
+
+
+def made(room: int) -> RoomMade:
+    return RoomMade(room, f"#room{room}", f"#room{room}", "", "ann", 0)
+
+
+def draft(text: str, room: int = LAB, origin: object = "ann's session") -> Draft:
+    return Draft(room, f"#room{room}", "ann", "say", text, origin)
+
+
+class Store(Storage):
+    """A history whose commits can be made to wait or to fail, and that notes what is done to it."""
+
+    def __init__(self, path: str = MEMORY) -> None:
+        super().__init__(path)
+        self.gate = threading.Event()  # commits wait for it
+        self.gate.set()
+        self.waiting = threading.Event()  # a commit has come to the gate
+        self.failing = ""
+        self.log: list[str] = []
+        self.batches: list[Batch] = []
+        self.swept = threading.Event()  # a sweep has left nothing to do
+        self.at_sweep: Callable[[], None] = lambda: None
+
+    def commit(self, batch: Batch) -> None:
+        self.waiting.set()
+        assert self.gate.wait(WAIT)
+        self.log.append("commit")
+        if self.failing:
+            raise StorageError(self.failing)
+        super().commit(batch)
+        self.batches.append(batch)
+
+    def sweep(self, older_than: int | None) -> tuple[int, bool]:
+        self.log.append("sweep")
+        self.at_sweep()
+        if self.failing:
+            raise StorageError(self.failing)
+        gone, more = super().sweep(older_than)
+        if not more:
+            self.swept.set()
+        return gone, more
+
+
+class House:
+    """A history with its thread, and what it hands on."""
+
+    def __init__(self, store: Store, **more: Any) -> None:
+        self.store = store
+        self.history = History(store, **more)
+        self.published: list[Published] = []
+        self.refused: list[tuple[Ordered, ChatError]] = []
+        self.at_publish: Callable[[Sequence[Published]], None] = lambda batch: None
+
+    def start(self, *rooms: int) -> House:
+        for room in rooms:
+            self.history.enqueue(made(room))
+        self.history.start(self._publish, lambda item, error: self.refused.append((item, error)))
+        return self
+
+    def _publish(self, batch: Sequence[Published]) -> None:
+        assert threading.current_thread().name == "history"
+        self.at_publish(batch)
+        self.published += batch
+
+    def submit(self, *items: Ordered) -> None:
+        for item in items:
+            self.history.submit(item)
+
+    def settle(self) -> None:
+        assert self.history.settle(WAIT)
+
+    def say(self, *texts: str, room: int = LAB) -> None:
+        """Say it and wait until it was published or refused."""
+        self.submit(*(draft(text, room) for text in texts))
+        self.settle()
+
+    def hold(self) -> None:
+        """Let the history thread wait in a commit of one message, so that what comes now is one batch."""
+        self.settle()
+        self.store.waiting.clear()
+        self.store.gate.clear()
+        self.submit(draft("held"))
+        assert self.store.waiting.wait(WAIT)
+
+    def go_on(self) -> None:
+        self.store.gate.set()
+        self.settle()
+
+    def messages(self, room: int = LAB) -> list[Message]:
+        return [item for item in self.published if isinstance(item, Message) and item.room_id == room]
+
+    def numbers(self, room: int = LAB) -> list[int]:
+        return [message.number for message in self.messages(room)]
+
+    def texts(self, room: int = LAB) -> list[str]:
+        return [message.text for message in self.messages(room)]
+
+    def close(self) -> None:
+        self.store.gate.set()
+        assert self.history.stop(WAIT)
+        self.store.close()
+
+
+@pytest.fixture
+def open_house() -> Iterator[Callable[..., House]]:
+    """Histories that are stopped and closed at the end of the test."""
+    houses: list[House] = []
+
+    def open_one(store: Store | None = None, **more: Any) -> House:
+        houses.append(House(store or Store(), **more))
+        return houses[-1]
+
+    yield open_one
+    for house in houses:
+        house.close()
+
+
+@pytest.fixture
+def house(open_house: Callable[..., House]) -> House:
+    """A running history with the rooms 1 and 2."""
+    return open_house().start(LAB, HALL)
+
+
+# --- numbers and order ----------------------------------------------------------------------------------
+
+
+def test_each_room_counts_its_messages_from_one_without_a_gap(house: House) -> None:
+    for n in range(30):
+        house.submit(draft(f"in the lab {n}"), draft(f"in the hall {n}", HALL))
+    house.settle()
+    for room, where in ((LAB, "lab"), (HALL, "hall")):
+        assert house.numbers(room) == list(range(1, 31))
+        assert house.texts(room) == [f"in the {where} {n}" for n in range(30)]
+        assert house.store.page(room, limit=100) == house.messages(room)
+
+
+def test_the_numbers_go_on_after_a_restart(open_house: Callable[..., House], tmp_path: pathlib.Path) -> None:
+    first = House(Store(str(tmp_path / "chat.db"))).start(LAB)
+    first.say("one", "two")
+    first.close()
+    second = open_house(Store(str(tmp_path / "chat.db"))).start()
+    assert second.history.stored == 2
+    second.say("three")
+    assert second.numbers() == [3]
+    assert [message.text for message in second.store.page(LAB)] == ["one", "two", "three"]
+
+
+def test_presence_and_names_keep_their_place_among_the_messages(house: House) -> None:
+    house.hold()
+    between = [
+        Joined(LAB, "bob's session", "bob", 1),
+        Renames("bob's session", "bob", "rob"),
+        Leaves(LAB, "bob's session"),
+    ]
+    house.submit(draft("a"), between[0], draft("b"), between[1], between[2], draft("c"))
+    house.go_on()
+    seen = [item.text if isinstance(item, Message) else item for item in house.published]
+    assert seen == ["held", "a", between[0], "b", between[1], between[2], "c"]
+
+
+def test_many_senders_make_one_order_in_which_each_keeps_its_own(house: House) -> None:
+    def speak(name: str) -> None:
+        for n in range(100):
+            house.history.submit(draft(f"{name} {n}"))
+
+    speakers = [threading.Thread(target=speak, args=(f"speaker{n}",)) for n in range(8)]
+    for speaker in speakers:
+        speaker.start()
+    for speaker in speakers:
+        speaker.join(WAIT)
+    house.settle()
+    assert house.numbers() == list(range(1, 801))
+    for n in range(8):
+        own = [text for text in house.texts() if text.startswith(f"speaker{n} ")]
+        assert own == [f"speaker{n} {each}" for each in range(100)]
+    assert [message.text for message in house.store.page(LAB, limit=1000)] == house.texts()
+
+
+def test_nothing_is_published_before_it_is_stored(open_house: Callable[..., House], tmp_path: pathlib.Path) -> None:
+    house = open_house(Store(str(tmp_path / "chat.db")))
+    looked: list[bool] = []
+
+    def look(batch: Sequence[Published]) -> None:
+        """Through a reading connection, which sees what is committed and nothing else."""
+        said = [item for item in batch if isinstance(item, Message)]
+        looked.append(house.store.page(LAB, limit=1000)[-len(said) :] == said)
+
+    house.at_publish = look
+    house.start(LAB)
+    for n in range(50):
+        house.submit(draft(f"message {n}"))
+    house.settle()
+    assert house.numbers() == list(range(1, 51))
+    assert looked
+    assert all(looked)
+
+
+def test_what_waits_is_one_batch_up_to_a_bound(house: House) -> None:
+    house.hold()
+    house.submit(*(draft(f"message {n}") for n in range(BATCH + 88)))
+    house.go_on()
+    assert [len(batch.messages) for batch in house.store.batches][-3:] == [1, BATCH, 88]
+    assert house.numbers() == list(range(1, BATCH + 90))
+
+
+def test_a_message_has_the_time_at_which_it_was_stored(open_house: Callable[..., House]) -> None:
+    house = open_house(now=lambda: 1234.5678).start(LAB)
+    house.say("now")
+    assert house.messages()[0] == Message(LAB, "#room1", 1, 1_234_567, "ann", "say", "now")
+
+
+def test_a_bug_in_publishing_is_logged_and_ends_nothing(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(batch: Sequence[Published]) -> None:
+        raise ZeroDivisionError
+
+    house.at_publish = broken
+    house.say("stored, but shown to nobody")
+    house.at_publish = lambda batch: None
+    house.say("next")
+    assert house.numbers() == [2]
+    assert "a batch of" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+# --- a commit that fails --------------------------------------------------------------------------------
+
+
+def test_a_failed_commit_is_told_to_each_sender_and_shown_to_nobody(house: House) -> None:
+    house.store.failing = "disk full"
+    drafts = [draft("a", origin="ann's session"), draft("b", origin="bob's session")]
+    house.submit(*drafts)
+    house.settle()
+    assert house.published == []
+    assert [item for item, _ in house.refused] == drafts
+    assert {(type(error), error.text) for _, error in house.refused} == {
+        (NotStored, "Not stored, so not sent: disk full")
+    }
+    assert house.history.stored == 0
+
+
+def test_a_failed_commit_leaves_no_gap_in_the_numbers(house: House) -> None:
+    house.say("one")
+    house.store.failing = "disk full"
+    house.say("lost")
+    house.store.failing = ""
+    house.say("two", "three")
+    assert house.numbers() == [1, 2, 3]
+    assert house.texts() == ["one", "two", "three"]
+    assert [message.number for message in house.store.page(LAB)] == [1, 2, 3]
+    assert house.history.stored == 3
+
+
+def test_a_failed_commit_keeps_nobody_from_coming_and_going(house: House) -> None:
+    house.hold()
+    presence = [Joined(LAB, "bob's session", "bob", 1), Leaves(LAB, "bob's session"), Renames("s", "bob", "rob")]
+    topic, end = TopicSet(LAB, "ann", "graphs", "ann's session"), RoomEnds(HALL, "ann", "ann's session")
+    house.submit(presence[0], topic, presence[1], end, presence[2])
+    house.store.failing = "disk full"
+    house.go_on()
+    assert house.published == presence
+    assert [item for item, _ in house.refused][1:] == [topic, end]
+    assert isinstance(house.refused[-1][1], NotStored)
+    house.store.failing = ""
+    house.say("still there", room=HALL)
+    assert house.numbers(HALL) == [1]
+
+
+def test_a_room_that_could_not_be_stored_is_stored_with_the_next_message(open_house: Callable[..., House]) -> None:
+    house = open_house()
+    house.store.failing = "disk full"
+    house.start(LAB, HALL)
+    house.say("lost")
+    assert house.store.rooms() == []
+    told = [(item, type(error)) for item, error in house.refused if isinstance(item, RoomMade)]
+    assert told == [(made(LAB), RoomNotStored), (made(HALL), RoomNotStored)]
+    house.store.failing = ""
+    house.say("kept")
+    assert [room.id for room in house.store.rooms()] == [LAB, HALL]
+    assert house.numbers() == [1]
+    assert [(batch.rooms_made, len(batch.messages)) for batch in house.store.batches] == [([made(LAB), made(HALL)], 1)]
+    house.say("and only once")
+    assert house.numbers() == [1, 2]
+    assert house.store.batches[-1].rooms_made == []
+
+
+# --- rooms that are gone --------------------------------------------------------------------------------
+
+
+def test_what_is_said_in_a_deleted_room_is_refused(house: House) -> None:
+    """In the batch that deletes it, and later, and in a room that never was."""
+    house.say("first")
+    house.hold()
+    end = RoomEnds(LAB, "ann", "ann's session")
+    house.submit(draft("before"), end, draft("same batch"), TopicSet(LAB, "ann", "late", "ann's session"))
+    house.go_on()
+    house.say("later")
+    house.say("never", room=99)
+    house.submit(RoomEnds(LAB, "ann", "ann's session"))
+    house.settle()
+    assert house.texts() == ["first", "held", "before"]
+    assert house.published[-1] == end
+    assert [type(error) for _, error in house.refused] == [RoomGone] * 5
+    assert [item.text for item, _ in house.refused if isinstance(item, Draft)] == ["same batch", "later", "never"]
+    assert house.store.page(LAB) == []
+    assert [room.id for room in house.store.rooms()] == [HALL]
+
+
+def test_a_room_can_be_made_used_and_deleted_in_one_batch(house: House) -> None:
+    house.hold()
+    house.submit(made(3), draft("hello", 3), TopicSet(3, "ann", "short", "s"), RoomEnds(3, "ann", "s"), draft("oh", 3))
+    house.go_on()
+    assert house.texts(3) == ["hello"]
+    assert [item.text for item, _ in house.refused if isinstance(item, Draft)] == ["oh"]
+    assert [room.id for room in house.store.rooms()] == [LAB, HALL]
+
+
+def test_a_topic_is_stored_before_it_is_shown(house: House) -> None:
+    topics: list[str] = []
+    house.at_publish = lambda batch: topics.append(house.store.rooms()[0].topic)
+    house.submit(TopicSet(LAB, "ann", "graphs", "ann's session"))
+    house.settle()
+    assert topics == ["graphs"]
+    assert house.published == [TopicSet(LAB, "ann", "graphs", "ann's session")]
+
+
+# --- waiting --------------------------------------------------------------------------------------------
+
+
+def test_settle_waits_until_what_came_before_is_published(house: House) -> None:
+    house.hold()
+    assert not house.history.settle(0.01)
+    house.go_on()
+    assert house.texts() == ["held"]
+
+
+def test_settle_ends_early_for_one_that_has_no_reason_to_wait_any_more(house: House) -> None:
+    house.hold()
+    gone = threading.Event()
+    gone.set()
+    began = time.monotonic()
+    assert not house.history.settle(WAIT, unless=gone)
+    assert time.monotonic() - began < WAIT / 2
+    house.store.gate.set()
+    assert house.history.settle(WAIT, unless=threading.Event())
+
+
+def test_settle_waits_until_what_came_before_is_refused(house: House) -> None:
+    house.settle()
+    house.store.failing = "disk full"
+    house.say("lost")
+    assert len(house.refused) == 1
+
+
+def test_a_full_queue_makes_a_sender_wait_until_there_is_room(
+    open_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUEUE", 4)
+    house = open_house().start(LAB)
+    house.hold()
+    house.submit(*(draft(f"queued {n}") for n in range(4)))
+    waiter = threading.Thread(target=house.submit, args=(draft("waited"),))
+    waiter.start()
+    house.go_on()
+    waiter.join(WAIT)
+    house.settle()
+    assert house.texts() == ["held", "queued 0", "queued 1", "queued 2", "queued 3", "waited"]
+
+
+def test_a_sender_waits_for_a_full_queue_only_so_long(
+    open_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUEUE", 4)
+    monkeypatch.setattr(module, "PATIENCE", 0.02)
+    house = open_house().start(LAB)
+    house.hold()
+    house.submit(*(draft(f"queued {n}") for n in range(4)))
+    with pytest.raises(NotStored, match="does not keep up"):
+        house.history.submit(draft("too much"))
+    with pytest.raises(NotStored, match="does not keep up"):
+        house.history.enqueue(draft("too much"))
+    assert not house.history.settle(0.01)
+    assert not house.history.stop(0.01)
+    house.go_on()
+    assert house.texts() == ["held", "queued 0", "queued 1", "queued 2", "queued 3"]
+
+
+def test_a_queue_that_is_not_full_takes_without_waiting(house: House) -> None:
+    house.history.enqueue(draft("quick"))
+    house.settle()
+    assert house.texts() == ["quick"]
+
+
+# --- stopping -------------------------------------------------------------------------------------------
+
+
+def test_stopping_finishes_what_is_queued(house: House) -> None:
+    house.submit(*(draft(f"message {n}") for n in range(1500)))
+    assert house.history.stop(WAIT)
+    assert house.numbers() == list(range(1, 1501))
+    assert house.store.count() == 1500
+
+
+def test_stopping_does_not_wait_for_ever(house: House) -> None:
+    house.hold()
+    assert not house.history.stop(0.01)
+    house.store.gate.set()
+    assert house.history.stop(WAIT)
+    assert house.texts() == ["held"]
+
+
+def test_a_history_that_was_never_started_is_stopped(open_house: Callable[..., House]) -> None:
+    assert open_house().history.stop(0.01)
+
+
+# --- counting -------------------------------------------------------------------------------------------
+
+
+def test_the_rate_is_the_mean_of_the_last_ten_whole_seconds(
+    open_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.5]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    house = open_house().start(LAB)
+    rates = []
+    house.say(*(f"message {n}" for n in range(30)))
+    rates.append(house.history.per_second())  # this second is not over
+    clock[0] = 101.0
+    house.say(*(f"message {n}" for n in range(20)))
+    rates.append(house.history.per_second())
+    for clock[0] in (110.9, 111.0, 111.9, 112.0):
+        rates.append(house.history.per_second())
+    assert rates == [0.0, 3.0, 5.0, 2.0, 2.0, 0.0]
+    for second in range(200, 230):
+        clock[0] = float(second)
+        house.say("one a second")
+    clock[0] = 230.0
+    assert house.history.per_second() == 1.0
+    assert house.history.stored == 80
+
+
+# --- sweeping -------------------------------------------------------------------------------------------
+
+
+def old_and_new(path: pathlib.Path) -> Store:
+    """A history with messages of the days 1 to 5, two a day."""
+    store = Store(str(path))
+    days = [Message(LAB, "#room1", n, (n + 1) // 2 * DAY, "ann", "say", f"day {(n + 1) // 2}") for n in range(1, 11)]
+    store.commit(Batch([made(LAB), made(HALL)], days))
+    store.log.clear()
+    return store
+
+
+def test_what_is_older_than_may_be_is_swept_away_at_the_start(
+    open_house: Callable[..., House], tmp_path: pathlib.Path
+) -> None:
+    house = open_house(old_and_new(tmp_path / "chat.db"), retain_days=2.5, now=lambda: 5 * DAY / 1000)
+    assert house.history.stored == 10
+    house.start()
+    assert house.store.swept.wait(WAIT)
+    house.say("today")
+    left = [message.text for message in house.store.page(LAB)]
+    assert left == ["day 3", "day 3", "day 4", "day 4", "day 5", "day 5", "today"]
+    assert house.numbers() == [11]
+    assert house.history.stored == 7
+
+
+def test_what_grows_too_old_is_swept_away_later(
+    open_house: Callable[..., House], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SWEEP_EVERY", 0.0)
+    today = [5]
+    house = open_house(old_and_new(tmp_path / "chat.db"), retain_days=10, now=lambda: today[0] * DAY / 1000)
+    swept_all = threading.Event()
+    house.store.at_sweep = lambda: swept_all.set() if house.history.stored == 0 else None
+    house.start()
+    assert house.store.swept.wait(WAIT)
+    assert house.history.stored == 10
+    today[0] = 30
+    assert swept_all.wait(WAIT)
+    assert house.store.count() == 0
+
+
+def test_without_a_limit_nothing_is_swept(open_house: Callable[..., House], tmp_path: pathlib.Path) -> None:
+    house = open_house(old_and_new(tmp_path / "chat.db")).start()
+    assert house.store.swept.wait(WAIT)
+    house.say("today")
+    house.settle()
+    assert house.history.stored == 11
+    assert house.store.log == ["sweep", "commit"]
+
+
+def test_a_deleted_room_is_swept_away_in_slices_between_which_others_are_heard(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat_threads.storage.SWEEP_ROWS", 100)
+    monkeypatch.setattr(module, "SWEEP_PAUSE", 0.0)
+    house.say(*(f"message {n}" for n in range(250)))
+    house.store.swept.clear()
+    house.store.log.clear()
+
+    def speak() -> None:
+        """Somebody says something while a slice is being deleted."""
+        if house.store.log.count("sweep") <= 2:
+            house.history.enqueue(draft("meanwhile", HALL))
+
+    house.store.at_sweep = speak
+    house.submit(RoomEnds(LAB, "ann", "ann's session"))
+    assert house.store.swept.wait(WAIT)
+    house.settle()
+    assert house.store.log == ["commit", "sweep", "commit", "sweep", "commit", "sweep", "sweep"]
+    assert house.numbers(HALL) == [1, 2]
+    assert (house.store.count(), house.history.stored) == (2, 2)
+
+
+def test_a_sweep_that_fails_is_logged_and_what_is_said_goes_on(
+    open_house: Callable[..., House], caplog: pytest.LogCaptureFixture
+) -> None:
+    house = open_house()
+    house.store.failing = "disk full"
+    house.start(LAB)
+    house.settle()
+    house.store.failing = ""
+    house.say("hello")
+    assert house.numbers() == [1]
+    assert "not swept: disk full" in caplog.text
+    assert house.store.log.count("sweep") == 1

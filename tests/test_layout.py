@@ -1,0 +1,219 @@
+"""The shape of the package: who imports whom, who may touch sockets, threads and SQL, and what is explained."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+import chat_threads
+
+PACKAGE = pathlib.Path(chat_threads.__file__).parent
+
+# Each module imports only what stands in a line above its own. The package itself holds the version only.
+LAYERS = """
+    __init__
+    errors
+    messages        rules           queues
+    wire            storage         dialects.__init__
+    dialects.base   history         publisher
+    dialects.telnet dialects.commands
+    dialects.text   session
+    service         writers
+    server          logs
+    cli
+    __main__
+"""
+LEVEL = {module: level for level, line in enumerate(LAYERS.split("\n")) for module in line.split()}
+
+# What of the standard library and of others only some may import.
+RESERVED = {
+    "socket": {"wire", "server", "cli"},
+    "socketserver": {"server"},
+    "select": {"wire"},
+    "sqlite3": {"storage"},
+    "signal": {"cli"},
+    "click": {"cli"},
+    "tabulate": {"dialects.text"},
+}
+# A dialect is pure: of ours it imports only these, and of the standard library none of those.
+DIALECTS_MAY = {"errors", "messages", "rules"}
+DIALECTS_MUST_NOT = {"socket", "threading", "queue", "sqlite3", "logging", "os", "select", "asyncio", "subprocess"}
+
+
+def name_of(path: pathlib.Path) -> str:
+    """The module's name below the package: "errors", "dialects.text"."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+SOURCES = {name_of(path): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(module: str, source: str) -> Iterator[str]:
+    """What a module imports: of ours with a dot before it (".errors", ".dialects.text"), else by its first name."""
+    package = module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first, _, rest = alias.name.partition(".")
+                yield f".{rest or '__init__'}" if first == "chat_threads" else first
+        elif isinstance(node, ast.ImportFrom):
+            path = node.module.split(".") if node.module else []
+            if node.level:
+                path = package[: len(package) + 1 - node.level] + path
+            elif path[0] == "chat_threads":
+                path = path[1:]
+            else:
+                yield path[0]
+                continue
+            for alias in node.names:  # "from .errors import Told", "from . import errors", "from . import __version__"
+                found = [name for name in (".".join([*path, alias.name]), ".".join(path)) if name in LEVEL]
+                yield f".{found[0] if found else '__init__'}"
+
+
+def wrong_imports(module: str, source: str) -> list[str]:
+    """What a module imports and must not, in words."""
+    dialect = module.startswith("dialects.")
+    wrong = []
+    for imported in imports(module, source):
+        ours = imported.removeprefix(".") if imported.startswith(".") else None
+        if ours == "__init__":
+            continue
+        if ours and LEVEL[ours] >= LEVEL[module]:
+            wrong.append(f"{module} imports {ours}, which does not stand above it")
+        elif ours and dialect and ours not in DIALECTS_MAY and not ours.startswith("dialects."):
+            wrong.append(f"{module} imports {ours}, and a dialect knows nothing of it")
+        elif not ours and dialect and imported in DIALECTS_MUST_NOT:
+            wrong.append(f"{module} imports {imported}, and a dialect is pure")
+        elif not ours and module not in RESERVED.get(imported, {module}):
+            wrong.append(f"{module} imports {imported}, which is for {', '.join(sorted(RESERVED[imported]))}")
+    return wrong
+
+
+def is_row(node: ast.ClassDef) -> bool:
+    """Whether the class says all in its name and fields: a small dataclass, or an error of a kind that is explained."""
+    if any("dataclass" in ast.unparse(each) for each in node.decorator_list):
+        return not any(isinstance(each, ast.FunctionDef) and not each.decorator_list for each in node.body)
+    return any(ast.unparse(base) in ("Told", "CutOff", "Protocol") for base in node.bases)
+
+
+def unexplained(module: str, source: str) -> list[str]:
+    """The module, its public classes and functions that have no docstring."""
+    tree = ast.parse(source)
+    missing = [] if ast.get_docstring(tree) else [module]
+    for node in tree.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_"):
+            if not ast.get_docstring(node) and not (isinstance(node, ast.ClassDef) and is_row(node)):
+                missing.append(f"{module}.{node.name}")
+    return missing
+
+
+def calls(source: str, names: set[str]) -> Iterator[tuple[ast.Call, str]]:
+    """The calls of functions written so, each with the name of the function that it stands in."""
+
+    def look(node: ast.AST, inside: str) -> Iterator[tuple[ast.Call, str]]:
+        if isinstance(node, ast.FunctionDef):
+            inside = node.name
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in names:
+            yield node, inside
+        for child in ast.iter_child_nodes(node):
+            yield from look(child, inside)
+
+    return look(ast.parse(source), "")
+
+
+def nameless_threads(source: str) -> list[int]:
+    """The lines in which a thread is made without a name."""
+    made = calls(source, {"threading.Thread", "Thread", "threading.Timer", "Timer"})
+    return [call.lineno for call, _ in made if not any(keyword.arg == "name" for keyword in call.keywords)]
+
+
+def sleepers(source: str) -> list[str]:
+    """The functions that sleep."""
+    return [inside for _, inside in calls(source, {"time.sleep", "sleep"})]
+
+
+def test_every_module_has_its_layer():
+    assert set(SOURCES) == set(LEVEL)
+
+
+@pytest.mark.parametrize("module", ["errors", "messages"])
+def test_errors_and_messages_import_nothing_of_ours(module):
+    assert not [imported for imported in imports(module, SOURCES[module]) if imported.startswith(".")]
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_go_one_way(module):
+    assert wrong_imports(module, SOURCES[module]) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("errors", "from .messages import Event"),
+        ("rules", "from . import messages"),
+        ("messages", "from chat_threads.rules import fold"),
+        ("queues", "def late():\n    from .history import History"),
+        ("history", "import chat_threads.publisher"),
+        ("publisher", "from .session import Session"),
+        ("session", "if True:\n    from .server import ChatServer"),
+        ("session", "import socket"),
+        ("service", "from .writers import Crew"),
+        ("writers", "from socket import socket"),
+        ("server", "from .cli import Chat"),
+        ("server", "import sqlite3"),
+        ("history", "from sqlite3 import Error"),
+        ("dialects.text", "import threading"),
+        ("dialects.telnet", "import socket"),
+        ("dialects.commands", "from ..service import Service"),
+        ("dialects.commands", "from .text import TextDialect"),
+        ("dialects.text", "from ..queues import BatchQueue"),
+        ("dialects.text", "from ..storage import Storage"),
+        ("dialects.base", "from .. import session"),
+    ],
+)
+def test_an_import_the_wrong_way_is_found(module, source):
+    assert len(wrong_imports(module, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("server", "from . import __version__\nimport socket\nfrom .dialects.text import TextDialect"),
+        ("dialects.text", "from ..rules import fold\nfrom .telnet import Telnet\nimport re"),
+        ("storage", "import sqlite3"),
+    ],
+)
+def test_an_import_the_right_way_is_allowed(module, source):
+    assert wrong_imports(module, source) == []
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_modules_public_classes_and_functions_are_explained(module):
+    assert unexplained(module, SOURCES[module]) == []
+
+
+def test_what_is_not_explained_is_found():
+    source = "class A: ...\nclass _B: ...\ndef f(): ...\ndef _g(): ...\n@dataclass\nclass Row:\n    x: int\n"
+    assert unexplained("m", source) == ["m", "m.A", "m.f"]
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_every_thread_has_a_name(module):
+    assert nameless_threads(SOURCES[module]) == []
+
+
+def test_a_thread_without_a_name_is_found():
+    assert nameless_threads("import threading\nthreading.Thread(target=f, name='x')\nthreading.Thread(target=f)") == [3]
+
+
+def test_nothing_sleeps_but_the_acceptor_when_it_cannot_accept():
+    assert {module: found for module, source in SOURCES.items() if (found := sleepers(source))} == {
+        "server": ["get_request"]
+    }
+
+
+def test_a_sleep_is_found():
+    assert sleepers("def f():\n    time.sleep(1)\ndef g():\n    return [sleep(1) for x in y]") == ["f", "g"]
