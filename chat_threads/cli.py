@@ -263,7 +263,7 @@ class _WritersType(click.ParamType):  # type: ignore[type-arg]
     help="What is logged; never what people say.",
 )
 @click.option("--log-file", type=click.Path(), metavar="FILE", show_default="stderr", help="Where the log goes.")
-@click.version_option(__version__, "--version", message="chat_threads %(version)s")
+@click.version_option(__version__, "--version", message="chat_threads %(version)s", allow_from_autoenv=False)
 def main(
     host: str,
     port: int,

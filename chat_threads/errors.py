@@ -141,6 +141,31 @@ class UnknownPerson(Told):
         super().__init__(f"Nobody here is called {name}. {hint}")
 
 
+class BadJson(Told):
+    """A line that is not the JSON it should be."""
+
+    code = "bad_json"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"That line was not understood: {why}.")
+
+
+class BadRequest(Told):
+    """JSON, but not a request: a field is missing, or holds what it should not."""
+
+    code = "bad_request"
+
+
+class UnknownType(Told):
+    """A request of a type that there is not."""
+
+    code = "unknown_type"
+
+    def __init__(self, kind: str | None) -> None:
+        what = f"There is no request of type {kind[:40]!a}" if kind is not None else "A request has a type, a string"
+        super().__init__(f"{what}. The type help lists them.")
+
+
 class TooLong(Told):
     code = "too_long"
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from .errors import ChatError, NotStored, RoomGone, RoomNotStored
-from .messages import Draft, Message, Ordered, Published, RoomEnds, RoomMade, TopicSet
+from .messages import Acked, Draft, Message, Ordered, Published, RoomEnds, RoomMade, TopicSet
 from .queues import BatchQueue
 from .storage import Batch, Storage, StorageError
 
@@ -163,7 +163,7 @@ class History:
             except StorageError as failed:
                 log.error("not stored: %s (%d messages)", failed, len(batch.messages))
                 refused = [(item, error) for item in items if (error := _why_not(item, str(failed)))]
-                published = [item for item in published if not isinstance(item, (Message, RoomEnds, TopicSet))]
+                published = [item for item in published if not isinstance(item, (Message, Acked, RoomEnds, TopicSet))]
             else:
                 self._last.update(numbers)
                 self._committed(batch)
@@ -198,6 +198,8 @@ class History:
                 message = Message(item.room_id, item.room, number, at, item.sender, item.kind, item.text)
                 batch.messages.append(message)
                 published.append(message)
+                if item.ref:
+                    published.append(Acked(item.origin, item.ref, item.room, number))
             else:
                 if isinstance(item, RoomEnds):
                     batch.rooms_ended.append(item.room_id)
@@ -205,6 +207,8 @@ class History:
                 elif isinstance(item, TopicSet):
                     batch.topics[item.room_id] = item.topic
                 published.append(cast(Published, item))
+                if isinstance(item, (RoomEnds, TopicSet)) and item.ref:
+                    published.append(Acked(item.origin, item.ref))
         return batch, numbers, published, refused
 
     def _committed(self, batch: Batch) -> None:
@@ -223,6 +227,7 @@ class History:
     def _sweep(self) -> None:
         """Delete a slice of what is to go, so that those who say something now wait for one slice at most."""
         older_than = None if self._retain is None else int(self._now() * 1000) - self._retain
+        self._sweep_at = time.monotonic() + SWEEP_EVERY  # whatever happens now
         try:
             gone, more = self.storage.sweep(older_than)
         except StorageError as error:

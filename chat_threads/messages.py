@@ -223,6 +223,11 @@ class Greeting(Event):
 class Welcome(Event):
     name: str
     motd: tuple[str, ...] = ()
+    version: str = ""
+
+    @property
+    def lines(self) -> int:
+        return 1 + len(self.motd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,7 +446,29 @@ class Problem(Event):
 
 @dataclass(frozen=True, slots=True)
 class Bye(Event):
-    """The last event of a session that ends well."""
+    """The last event of a session: "quit", or the code of the problem that ended it."""
+
+    reason: str = "quit"
+
+
+@dataclass(frozen=True, slots=True)
+class Ack(Event):
+    """What was asked is done, and committed. For a message, its room and number."""
+
+    room: str | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Event):
+    """An event that answers a request which the client gave a name to."""
+
+    event: Event
+    ref: str
+
+    @property
+    def lines(self) -> int:
+        return self.event.lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,6 +476,11 @@ class WireBytes(Event):
     """Bytes that go out as they are: a telnet layer's answers, an HTTP answer."""
 
     data: bytes
+
+
+def answers(ref: str, *events: Event) -> tuple[Event, ...]:
+    """The events as answers to the request of that name; "": it has none, and they are sent as they are."""
+    return tuple(Answer(event, ref) for event in events) if ref else events
 
 
 # --- ordered: what goes through the history's queue ---------------------------------------------------
@@ -470,6 +502,7 @@ class Draft(Ordered):
     kind: Kind
     text: str
     origin: Any
+    ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,6 +516,7 @@ class RoomMade(Ordered):
     creator: str
     at: int
     origin: Any = None
+    ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,6 +526,7 @@ class RoomEnds(Ordered):
     room_id: int
     by: str
     origin: Any
+    ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,6 +537,7 @@ class TopicSet(Ordered):
     by: str
     topic: str
     origin: Any
+    ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,6 +556,17 @@ class Leaves(Ordered):
 
     room_id: int
     session: Any
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Acked(Ordered):
+    """Something that ``origin`` gave a name to is committed: shown after what came before it."""
+
+    origin: Any
+    ref: str
+    room: str | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -538,7 +585,7 @@ class Renames(Ordered):
 
 
 # What the history hands on once a batch is committed: messages, and the ordered values but for drafts.
-Published = Message | RoomEnds | TopicSet | Joined | Leaves | LeavesAll | Renames
+Published = Message | Acked | RoomEnds | TopicSet | Joined | Leaves | LeavesAll | Renames
 
 
 # --- the parcel: what a session's queue holds ---------------------------------------------------------

@@ -17,6 +17,9 @@ from typing import Protocol
 
 from .errors import CutOff, NotAllowed, NotInRoom, RoomExists, TooManyRooms, TooSlow, UnknownRoom
 from .messages import (
+    Ack,
+    Acked,
+    Answer,
     Current,
     Departed,
     Entered,
@@ -40,6 +43,7 @@ from .messages import (
     TopicChanged,
     TopicSet,
     View,
+    answers,
 )
 from .rules import fold
 
@@ -218,7 +222,7 @@ class Publisher:
             self._rooms[room.id] = self._by_key[key] = room
             return room
 
-    def delete_chat_room(self, session: Subscriber, room: ChatRoom) -> RoomEnds:
+    def delete_chat_room(self, session: Subscriber, room: ChatRoom, ref: str = "") -> RoomEnds:
         """What to submit to the history so that the room ends; raise NotAllowed.
 
         The members are told and moved when that is committed.
@@ -227,7 +231,7 @@ class Publisher:
             raise NotAllowed(f"{LOBBY} cannot be deleted.")
         if fold(room.creator) != fold(session.name):
             raise NotAllowed(f"{room.name} was made by {room.creator}, who alone can delete it.")
-        return RoomEnds(room.id, session.name, session)
+        return RoomEnds(room.id, session.name, session, ref)
 
     def list_chat_rooms(self) -> list[RoomRow]:
         """All rooms, the fullest first."""
@@ -266,12 +270,14 @@ class Publisher:
 
     # --- who is where ---------------------------------------------------------------------------------------
 
-    def subscribe(self, session: Subscriber, room: ChatRoom, replay: int, first_time: bool = False) -> Joined | None:
+    def subscribe(
+        self, session: Subscriber, room: ChatRoom, replay: int, first_time: bool = False, ref: str = ""
+    ) -> Joined | None:
         """Make the session a member of the room and the room its current one.
 
         Atomic: the newest ``replay`` messages are queued to the session, and it gets every later one.
-        Returns what to submit, so that the others see it; None if it was a member already. Raises TooManyRooms
-        and UnknownRoom (deleted meanwhile), and what ``newest`` raises.
+        ``ref`` goes back with the answer. Returns what to submit, so that the others see it; None if it was a
+        member already. Raises TooManyRooms and UnknownRoom (deleted meanwhile), and what ``newest`` raises.
         """
         stored: Sequence[Message] | None = None
         as_of = 0
@@ -283,12 +289,12 @@ class Publisher:
                 place = self._places.setdefault(session, _Place())
                 if room.id in place.rooms:
                     self._make_current(session, place, room)
-                    outbox.put(session, Parcel(session.views[True], (Current(room.name),)))
+                    outbox.put(session, Parcel(session.views[True], answers(ref, Current(room.name))))
                     joined = None
                     break
                 self._check_place(place)
                 if room.loaded or (stored is not None and room.fill(stored, as_of)):
-                    joined = self._enter(session, place, room, replay, first_time, outbox)
+                    joined = self._enter(session, place, room, replay, answers(ref, room.entered(first_time)), outbox)
                     break
                 as_of = room.last
             stored = self._newest(room.id, RECENT)  # outside the lock, and again if it was overtaken
@@ -308,10 +314,16 @@ class Publisher:
             raise TooManyRooms(f"You are in {ROOMS_EACH} rooms, and more are not allowed. /leave one of them.")
 
     def _enter(
-        self, session: Subscriber, place: _Place, room: ChatRoom, replay: int, first_time: bool, outbox: _Outbox
+        self,
+        session: Subscriber,
+        place: _Place,
+        room: ChatRoom,
+        replay: int,
+        entered: tuple[Event, ...],
+        outbox: _Outbox,
     ) -> Joined:
         assert self._lock.locked()
-        events: list[Event] = [room.entered(first_time)]
+        events = list(entered)
         oldest = 0 if self._retain is None else int((time.time() - self._retain) * 1000)
         newest = tuple(
             each for each in islice(room.recent, max(0, len(room.recent) - replay), None) if each.at >= oldest
@@ -412,15 +424,20 @@ class Publisher:
         try:
             with self._lock:
                 waiting: _Waiting = {}
+                acks: dict[Subscriber, list[Event]] = {}
                 for item in batch:
                     if isinstance(item, Message):
                         self._publish_message(item, waiting)
+                    elif isinstance(item, Acked):
+                        acks.setdefault(item.origin, []).append(Answer(Ack(item.room, item.number), item.ref))
                     elif isinstance(item, Joined):
                         waiting.setdefault(item.room_id, []).append(item)
                     else:
                         self._change(item, waiting, outbox)
                 for room_id in list(waiting):
                     self._deliver(room_id, waiting, outbox)
+                for session, events in acks.items():
+                    outbox.put(session, Parcel(session.views[True], events))
         finally:  # whatever was queued has to be scheduled, or its sessions would never be written to again
             self._act(outbox)
 
@@ -456,7 +473,7 @@ class Publisher:
                 if room:
                     self._leave(item.session, place, room, "", waiting, outbox)
                     event = Departed(room.name, place.current.name if place.current else None)
-                    outbox.put(item.session, Parcel(item.session.views[True], (event,)))
+                    outbox.put(item.session, Parcel(item.session.views[True], answers(item.ref, event)))
             else:
                 for room in list(place.rooms.values()):
                     self._leave(item.session, place, room, item.words, waiting, outbox)

@@ -17,6 +17,10 @@ ROOM_LENGTH = 32
 TEXT_LENGTH = 2000  # what is said in one line
 WORDS_LENGTH = 200  # a topic, a reason to be away, words on leaving
 
+# Characters of a name or a room that are looked at: normalizing takes the square of a long row of combining
+# marks, and everybody waits meanwhile. Four become one at most, so whatever is cut here is too long all the same.
+_LOOKED_AT = 1000
+
 # Unicode calls these letters, but they are drawn as nothing.
 _INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
 
@@ -39,12 +43,12 @@ def _is_digit(char: str) -> bool:
 
 def fold(name: str) -> str:
     """The form under which two spellings of a name or a room are the same."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name[:_LOOKED_AT]).casefold())
 
 
 def check_name(typed: str) -> str:
     """Return the name as it is kept (composed, NFC); raise BadName, with a name near it that is allowed."""
-    name = unicodedata.normalize("NFC", typed)
+    name = unicodedata.normalize("NFC", typed[:_LOOKED_AT])
     if (
         1 <= len(name) <= NAME_LENGTH
         and _is_letter(name[0])
@@ -73,7 +77,7 @@ def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
 
 def check_room(typed: str) -> str:
     """Return the room's name as it is kept; raise BadRoom."""
-    room = unicodedata.normalize("NFC", typed)
+    room = unicodedata.normalize("NFC", typed[:_LOOKED_AT])
     body = room[1:]
     if (
         room.startswith("#")

@@ -21,7 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import __version__
-from .dialects.base import Input
+from .dialects.base import Dialect, Input
+from .dialects.jsonlines import JsonDialect
 from .dialects.text import TextDialect
 from .errors import (
     Broken,
@@ -33,7 +34,7 @@ from .errors import (
     ShuttingDown,
     UnfinishedLine,
 )
-from .messages import AreYouThere, Bye, Event, Greeting, Hello, Parcel, Quit, WireBytes
+from .messages import AreYouThere, Bye, Event, Greeting, Hello, Parcel, Quit, WireBytes, answers
 from .service import Service
 from .session import Session, SessionStore, problem
 from .wire import Wire
@@ -41,9 +42,13 @@ from .writers import Writers
 
 log = logging.getLogger(__name__)
 
+DIALECTS: dict[bytes, Callable[[int], Dialect]] = {b"{": JsonDialect}
+"""What a client's first byte says of how it speaks. Any other byte is a person's."""
+
 BACKLOG = 1024  # connections that wait to be accepted
 TRIES = 3  # at a name
 GREETING_PAUSE = 0.1  # seconds in which a web browser or a TLS client would speak first; people do not
+LONGEST_WAIT = 3600.0  # seconds for a token, however small the rate
 ACCEPT_PAUSE = 0.2  # seconds after an accept that failed for want of descriptors or memory
 LAST_WORDS = 1.0  # seconds that a refused connection is kept, so that it can read why
 REFUSED_MOST = 200  # refused connections kept at a time
@@ -213,7 +218,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def setup(self) -> None:
         limits = self.server.limits
         self._wire = Wire(self.request)
-        self._dialect = TextDialect(limits.replay)
+        self._dialect: Dialect = TextDialect(limits.replay)  # until its first byte says otherwise
         self._session = Session(
             self._number, self._wire, self._dialect, self.server.writers.schedule, limits.queue_limit
         )
@@ -249,11 +254,11 @@ class Conversation(socketserver.BaseRequestHandler):
             self._last = (WireBytes(error.answer),) if error.answer else ()
             session.reason = error
         except CutOff as error:
-            self._last = (problem(error),)
+            self._last = (problem(error), Bye(error.code))
             session.reason = error
         except Exception:  # a bug: this client is told, once in the log, and nobody else notices
             log.exception("the conversation of %s broke", session)
-            self._last = (problem(Broken()),)
+            self._last = (problem(Broken()), Bye(Broken.code))
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -299,9 +304,12 @@ class Conversation(socketserver.BaseRequestHandler):
         return data != b""  # None: nothing yet
 
     def _feed(self, data: bytes) -> None:
-        if not self._heard_any and data.startswith(_TLS_HANDSHAKE):
-            raise NotChat("a TLS client")
-        self._heard_any = True
+        if not self._heard_any:
+            if data.startswith(_TLS_HANDSHAKE):
+                raise NotChat("a TLS client")
+            self._heard_any = True
+            self._dialect = self._session.dialect = DIALECTS.get(data[:1], TextDialect)(self.server.limits.replay)
+            self._session.views = self._dialect.views  # it is in no room yet
         self._idle_reads += 1
         if b"\n" in data:
             self._half_since = None
@@ -310,7 +318,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def _wait(self, seconds: float) -> None:
         """Wait, but not for longer than the session lasts."""
         if seconds:
-            self._session.ended.wait(seconds)
+            self._session.ended.wait(min(seconds, LONGEST_WAIT))
 
     # --- the handshake --------------------------------------------------------------------------------------
 
@@ -328,7 +336,7 @@ class Conversation(socketserver.BaseRequestHandler):
             if hello is None:
                 return False
             if isinstance(hello, Quit):
-                self._last = (Bye(),)
+                self._last = answers(self._dialect.ref, Bye())
                 return False
             try:
                 if isinstance(hello, ChatError):
@@ -341,7 +349,7 @@ class Conversation(socketserver.BaseRequestHandler):
             except ChatError as error:
                 if attempt == TRIES:
                     raise NoHandshake(f"{error.text} That was the third try. Goodbye.") from None
-                self._session.tell(error)
+                self._session.answer(problem(error))
         return False
 
     def _look_ahead(self) -> None:
@@ -366,7 +374,7 @@ class Conversation(socketserver.BaseRequestHandler):
                 return
             if isinstance(command, Quit):
                 self._words = command.words
-                self._last = (Bye(),)
+                self._last = answers(self._dialect.ref, Bye())
                 return
             try:
                 if isinstance(command, ChatError):
@@ -376,10 +384,10 @@ class Conversation(socketserver.BaseRequestHandler):
             except CutOff:
                 raise
             except ChatError as error:
-                session.tell(error)
+                session.answer(problem(error))
             except Exception:  # a bug: this client is told, once in the log, and nobody else notices
                 log.exception("%s of %s failed", type(command).__name__, session)
-                session.tell(Broken())
+                session.answer(problem(Broken()))
 
     # --- the goodbye ----------------------------------------------------------------------------------------
 
@@ -389,7 +397,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self.server.service.dismiss(session, self._words, STOP_PATIENCE if stopping.is_set() else PATIENCE)
         if stopping.is_set() and session.reason is None:
             session.reason = ShuttingDown()
-            self._last = (problem(session.reason),)
+            self._last = (problem(session.reason), Bye(session.reason.code))
         while isinstance(answer := self._dialect.next_input(), WireBytes):
             session.send(answer)  # after Ctrl-C telnet shows nothing more until its timing mark is answered
         session.close(*self._last)

@@ -126,13 +126,13 @@ class Service:
         self._sessions.claim(session, name)
         session.dialect.admitted(name)
         self._restyle(session)
-        session.send(Welcome(name, self._motd))
+        session.answer(Welcome(name, self._motd, __version__))
         for each in [room] if fold(room) == LOBBY else [room, LOBBY]:
             try:
                 self._enter(session, self._find_or_make(session, each), first_time=True)
                 return
             except Told as error:
-                session.tell(error)
+                session.tell(error, session.dialect.ref)
 
     def dismiss(self, session: Session, words: str, patience: float) -> None:
         """The conversation is over: the session sees what it said before, the others that it left, and its
@@ -162,14 +162,14 @@ class Service:
         """The history thread's: what was submitted was not stored, so whoever asked is told."""
         origin: Session | None = getattr(item, "origin", None)
         if origin is not None:
-            origin.tell(error)
+            origin.tell(error, getattr(item, "ref", ""))
 
     # --- saying ---------------------------------------------------------------------------------------------
 
     def _say(self, session: Session, command: Say) -> None:
         text = check_text(command.text)
         room = self._room(session, command.room, member=True)
-        self._history.submit(Draft(room.id, room.name, session.name, command.kind, text, session))
+        self._history.submit(Draft(room.id, room.name, session.name, command.kind, text, session, session.dialect.ref))
 
     def _private(self, session: Session, command: Private) -> None:
         text = check_text(command.text)
@@ -178,10 +178,10 @@ class Service:
         if fold(session.name) not in other.profile.ignored:
             other.reply_to = session
             other.send(PrivateLine(at, session.name, other.name, text))
-        session.send(PrivateLine(at, session.name, other.name, text, sent=True))
+        session.answer(PrivateLine(at, session.name, other.name, text, sent=True))
         away = other.profile.away
         if away is not None:
-            session.send(Notice(f"{other.name} is away" + (f": {away}" if away else ".")))
+            session.answer(Notice(f"{other.name} is away" + (f": {away}" if away else ".")))
 
     def _reply(self, session: Session, command: Reply) -> None:
         other = session.reply_to
@@ -208,7 +208,7 @@ class Service:
         return self._publisher.create_chat_room(name, session.name, topic, session)
 
     def _enter(self, session: Session, room: ChatRoom, first_time: bool = False) -> None:
-        joined = self._publisher.subscribe(session, room, session.dialect.replay, first_time)
+        joined = self._publisher.subscribe(session, room, session.dialect.replay, first_time, session.dialect.ref)
         if joined:
             self._history.submit(joined)
 
@@ -222,12 +222,12 @@ class Service:
 
     def _leave(self, session: Session, command: Leave) -> None:
         room = self._room(session, command.room, member=True)
-        self._history.submit(Leaves(room.id, session))
+        self._history.submit(Leaves(room.id, session, session.dialect.ref))
         self._wait(session)  # what is typed next goes to another room
 
     def _delete(self, session: Session, command: Delete) -> None:
         room = self._room(session, command.room)
-        self._history.submit(self._publisher.delete_chat_room(session, room))
+        self._history.submit(self._publisher.delete_chat_room(session, room, session.dialect.ref))
         self._wait(session)
 
     def _wait(self, session: Session) -> None:
@@ -237,7 +237,7 @@ class Service:
 
     def _list_rooms(self, session: Session, command: ListRooms) -> None:
         rows = self._publisher.list_chat_rooms()
-        session.send(RoomList(tuple(rows[:ROWS_MOST]), max(0, len(rows) - ROWS_MOST)))
+        session.answer(RoomList(tuple(rows[:ROWS_MOST]), max(0, len(rows) - ROWS_MOST)))
 
     def _who(self, session: Session, command: Who) -> None:
         people: Sequence[Subscriber]
@@ -248,23 +248,23 @@ class Service:
             room, people = found.name, self._publisher.members(found)
         shown = sorted(people, key=lambda each: fold(each.name))[:ROWS_MOST]
         rows = tuple(each.person(self._publisher.rooms_of(each)) for each in shown)
-        session.send(PeopleList(room, rows, max(0, len(people) - ROWS_MOST)))
+        session.answer(PeopleList(room, rows, max(0, len(people) - ROWS_MOST)))
 
     def _topic(self, session: Session, command: Topic) -> None:
         if command.text is None:
             room = self._room(session, command.room)
-            session.send(TopicShown(room.name, self._publisher.topic(room)))
+            session.answer(TopicShown(room.name, self._publisher.topic(room)))
         else:
             room = self._room(session, command.room, member=True)
             text = "" if command.text == NO_TOPIC else check_words(command.text)
-            self._history.submit(TopicSet(room.id, session.name, text, session))
+            self._history.submit(TopicSet(room.id, session.name, text, session, session.dialect.ref))
 
     def _invite(self, session: Session, command: Invite) -> None:
         room = self._room(session, command.room, member=True)
         other = self._sessions.named(command.name)
         if fold(session.name) not in other.profile.ignored:
             other.send(Invited(session.name, room.name))
-        session.send(Notice(f"{other.name} is invited to {room.name}."))
+        session.answer(Notice(f"{other.name} is invited to {room.name}."))
 
     # --- people ---------------------------------------------------------------------------------------------
 
@@ -278,27 +278,27 @@ class Service:
     def _nick(self, session: Session, command: Nick) -> None:
         name, old = self._checked_name(command.name), session.name
         if name == old:
-            session.send(Notice(f"You are called {name} already."))
+            session.answer(Notice(f"You are called {name} already."))
             return
         self._sessions.claim(session, name)
         session.dialect.renamed(name)
         self._restyle(session)
-        session.send(Notice(f"You are {name} now."))
+        session.answer(Notice(f"You are {name} now."))
         self._history.submit(Renames(session, old, name))
 
     def _whois(self, session: Session, command: Whois) -> None:
         other = self._sessions.named(command.name)
         person = other.person(self._publisher.rooms_of(other))
-        session.send(PersonShown(person, time.monotonic() - other.began))
+        session.answer(PersonShown(person, time.monotonic() - other.began))
 
     def _away(self, session: Session, command: Away) -> None:
         session.profile = replace(session.profile, away=check_words(command.reason))
-        session.send(Notice("You are away. /back ends it."))
+        session.answer(Notice("You are away. /back ends it."))
 
     def _back(self, session: Session, command: Back) -> None:
         was_away = session.profile.away is not None
         session.profile = replace(session.profile, away=None)
-        session.send(Notice("You are back." if was_away else "You were not away."))
+        session.answer(Notice("You are back." if was_away else "You were not away."))
 
     def _ignore(self, session: Session, command: Ignore) -> None:
         name = check_name(command.name)
@@ -308,15 +308,15 @@ class Service:
         if len(ignored) > IGNORED_MOST:
             raise TooLong(f"You ignore {IGNORED_MOST} people already.")
         self._set_ignored(session, ignored)
-        session.send(Notice(f"What {name} says is hidden now. /unignore {name} shows it again."))
+        session.answer(Notice(f"What {name} says is hidden now. /unignore {name} shows it again."))
 
     def _unignore(self, session: Session, command: Unignore) -> None:
         name = check_name(command.name)
         if fold(name) not in session.profile.ignored:
-            session.send(Notice(f"{name} was not ignored."))
+            session.answer(Notice(f"{name} was not ignored."))
             return
         self._set_ignored(session, session.profile.ignored - {fold(name)})
-        session.send(Notice(f"What {name} says is shown again."))
+        session.answer(Notice(f"What {name} says is shown again."))
 
     def _set_ignored(self, session: Session, ignored: frozenset[str]) -> None:
         session.profile = replace(session.profile, ignored=ignored)
@@ -345,7 +345,7 @@ class Service:
             newer = messages[-1].number if messages[-1].number < last else None
         else:
             older = newer = None
-        session.send(HistoryPage(room.name, messages, last, older, newer))
+        session.answer(HistoryPage(room.name, messages, last, older, newer))
 
     def _search(self, session: Session, command: Search) -> None:
         words = check_words(command.words)
@@ -353,17 +353,17 @@ class Service:
             raise NothingToSay("A search needs a word with a letter or digit in it.")
         room = self._publisher.find(check_room(command.room)).id if command.room else None
         found = self._history.storage.search(words, room, command.sender, FOUND_MOST + 1)
-        session.send(SearchPage(words, tuple(found[-FOUND_MOST:]), len(found) > FOUND_MOST))
+        session.answer(SearchPage(words, tuple(found[-FOUND_MOST:]), len(found) > FOUND_MOST))
 
     # --- the session and the server -------------------------------------------------------------------------
 
     def _set(self, session: Session, command: SetOption) -> None:
         said = session.dialect.set_option(command.name, command.value)
         self._restyle(session)
-        session.send(Notice(said))
+        session.answer(Notice(said))
 
     def _stats(self, session: Session, command: Stats) -> None:
-        session.send(
+        session.answer(
             StatsShown(
                 __version__,
                 time.monotonic() - self._began,
@@ -378,10 +378,10 @@ class Service:
     def _ping(self, session: Session, command: Ping) -> None:
         began = time.monotonic()
         self._wait(session)
-        session.send(Pong(time.monotonic() - began, session.wire.rtt()))
+        session.answer(Pong(time.monotonic() - began, session.wire.rtt()))
 
     def _are_you_there(self, session: Session, command: AreYouThere) -> None:
-        session.send(Notice("Yes, I am here."))
+        session.answer(Notice("Yes, I am here."))
 
     def _help(self, session: Session, command: Help) -> None:
-        session.send(HelpShown(command.about))
+        session.answer(HelpShown(command.about))

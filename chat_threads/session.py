@@ -15,7 +15,7 @@ from difflib import get_close_matches
 
 from .dialects.base import Dialect
 from .errors import CutOff, NameTaken, TooSlow, UnknownPerson
-from .messages import Event, Parcel, PersonRow, Problem, View
+from .messages import Bye, Event, Parcel, PersonRow, Problem, View, answers
 from .queues import BatchQueue
 from .rules import fold, free_name
 from .wire import Wire
@@ -170,15 +170,15 @@ class Session:
         elif first is None:
             self.cut_off(TooSlow())
 
-    def tell(self, error: Exception) -> None:
-        """Queue an error to be shown."""
-        self.send(problem(error))
+    def tell(self, error: Exception, ref: str = "") -> None:
+        """Queue an error to be shown, as the answer to the request ``ref`` if it has one."""
+        self.send(*answers(ref, problem(error)))
 
     def cut_off(self, error: CutOff) -> None:
         """End the session now: what is queued is dropped, but for the line under way and the reason."""
         if self.reason is None:
             self.reason = error
-        if self.mailbox.cut_off(Parcel(self.views[True], (problem(error),))):
+        if self.mailbox.cut_off(Parcel(self.views[True], (problem(error), Bye(error.code)))):
             self._schedule([self])
         self.end()
 
@@ -193,6 +193,10 @@ class Session:
         self.end()
 
     # --- the reader thread ----------------------------------------------------------------------------------
+
+    def answer(self, *events: Event) -> None:
+        """Queue the answer to the request that is being obeyed."""
+        self.send(*answers(self.dialect.ref, *events))
 
     def close(self, *last: Event) -> None:
         """Queue the last events and take no more."""

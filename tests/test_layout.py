@@ -20,7 +20,7 @@ LAYERS = """
     wire            storage         dialects.__init__
     dialects.base   history         publisher
     dialects.telnet dialects.commands
-    dialects.text   session
+    dialects.text   dialects.jsonlines  session
     service         writers
     server          logs
     cli

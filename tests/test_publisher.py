@@ -405,7 +405,8 @@ def nimble() -> Iterator[None]:
 
 @pytest.mark.usefixtures("nimble")
 def test_whoever_comes_while_messages_are_published_misses_none_and_sees_none_twice() -> None:
-    """Joiners against the history thread. At first they all leave again, so the room is read again and again."""
+    """Joiners against the history thread. At first they all leave again, so the room is read again and again; then
+    each leaves when three more have come, so there is somebody all the time; the last ones stay."""
     house = House()
     room = house.old_room(500)
     coming: list[threading.Thread] = []
@@ -420,12 +421,13 @@ def test_whoever_comes_while_messages_are_published_misses_none_and_sees_none_tw
 
     def come(mine: list[Person], seed: int) -> None:
         chance = random.Random(seed)
-        for n in range(60):
+        for n in range(90):
             mine.append(Person(house, f"p{seed}-{n}"))
             house.publisher.subscribe(mine[-1], room, chance.choice((1, 20, RECENT)))
-            if n < 55:
-                house.publisher.unsubscribe(mine[-1], room)
-                left.append((mine[-1], len(mine[-1].mailbox.parcels)))
+            if n < 30 or 33 <= n < 85:
+                gone = mine[n] if n < 30 else mine[n - 3]
+                house.publisher.unsubscribe(gone, room)
+                left.append((gone, len(gone.mailbox.parcels)))
 
     coming += [threading.Thread(target=come, args=(mine, seed)) for seed, mine in enumerate(people)]
     publisher = threading.Thread(target=publish)
@@ -442,8 +444,8 @@ def test_whoever_comes_while_messages_are_published_misses_none_and_sees_none_tw
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
             assert numbers[0] <= entered.last + 1 <= numbers[-1] + 1
     for mine in people:
-        assert [person.numbers()[-1] for person in mine[55:]] == [room.last] * 5
-    assert len(left) == 6 * 55
+        assert [person.numbers()[-1] for person in mine[82:]] == [room.last] * 8
+    assert len(left) == 6 * 82
     for person, count in left:
         assert len(person.mailbox.parcels) == count  # nothing came once it had left
 

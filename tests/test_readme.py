@@ -1,4 +1,4 @@
-"""The README says what the program does: its tables are held against the program's own."""
+"""The README and docs/ say what the program does: their tables are held against the program's own."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import pathlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 
 from chat_threads.cli import GROUPS, main
 from chat_threads.dialects.commands import COMMANDS
+from chat_threads.dialects.jsonlines import REQUESTS
+from chat_threads.errors import ChatError
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
+PROTOCOL = (ROOT / "docs" / "protocol.rst").read_text(encoding="utf-8")
 
 
-def table_after(mark: str) -> list[list[str]]:
+def table_after(mark: str, text: str = README) -> list[list[str]]:
     """The rows of the first simple table after a comment, without its head."""
-    lines = README.split(f".. {mark}\n", 1)[1].lstrip("\n").splitlines()
+    lines = text.split(f".. {mark}\n", 1)[1].lstrip("\n").splitlines()
     starts = [match.start() for match in re.finditer("=+", lines[0])]
     rows = []
     for line in lines[3:]:
@@ -80,3 +84,25 @@ def test_every_file_and_name_that_the_readme_points_to_is_there():
                 assert (ROOT / "chat_threads" / name).exists()
             else:
                 assert re.search(rf"(class|def) {name.rpartition('.')[2]}\b", source), (path, name)
+
+
+def test_the_protocol_lists_every_request_with_its_fields():
+    told = {row[0]: row[1] for row in table_after("requests", PROTOCOL)}
+    fields = {
+        kind: ", ".join(field.name if field.required else f"[{field.name}]" for field in fields)
+        for kind, (_, fields) in REQUESTS.items()
+    }
+    fields["hello"] += ", [replay]"
+    for kind, listed in fields.items():
+        assert sorted(told.pop(kind).split(", ")) == sorted(listed.split(", ")), kind
+    assert told == {}
+
+
+def test_the_protocol_lists_every_error_code():
+    def leaves(error: type[ChatError]) -> Iterator[type[ChatError]]:
+        for each in error.__subclasses__():
+            yield from leaves(each) if each.__subclasses__() else [each]
+
+    codes = {error.code for error in leaves(ChatError)}
+    people_only = {"unknown_command", "usage", "not_chat"}
+    assert set(re.findall(r"^``(\w+)``  ", PROTOCOL.split("\nErrors\n")[1], re.MULTILINE)) == codes - people_only

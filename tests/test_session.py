@@ -9,17 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from conftest import WAIT, wait_for
 
+from chat_threads import session as module
 from chat_threads.errors import NameTaken, NothingToSay, ShuttingDown, TooSlow, UnknownPerson
-from chat_threads.messages import Bye, Event, Notice, Parcel, PersonRow, Problem
+from chat_threads.messages import Event, Notice, Parcel, PersonRow, Problem
 from chat_threads.queues import BatchQueue
+from chat_threads.rules import fold
 from chat_threads.session import Mailbox, Session, SessionStore, problem
 
 
 class Words:
-    """A view that shows notices and problems as their text."""
+    """A view that shows notices and problems as their text, and nothing else."""
 
     def encode(self, events: Sequence[Event]) -> bytes:
-        return b"|".join(getattr(event, "text", type(event).__name__).encode() for event in events)
+        return b"|".join(event.text.encode() for event in events if isinstance(event, (Notice, Problem)))
 
 
 WORDS = Words()
@@ -251,6 +253,30 @@ def test_a_reader_does_not_wait_while_little_is_queued() -> None:
     box.wait_until_easy()
 
 
+def test_what_many_threads_put_is_counted_line_by_line_and_scheduled_by_one_of_them() -> None:
+    class SlowParcel(Parcel):
+        """Lets others run while it is put."""
+
+        @property
+        def lines(self) -> int:  # type: ignore[override]
+            threading.Event().wait(1e-6)
+            return 1
+
+        @lines.setter
+        def lines(self, count: int) -> None:
+            assert count == 1
+
+    box = Mailbox(10**9)
+    answers: list[bool | None] = []
+    threads = [
+        in_thread(lambda: answers.extend(box.push(SlowParcel(WORDS, [Notice("hello")])) for _ in range(50)))
+        for _ in range(4)
+    ]
+    assert all(joined(thread) for thread in threads)
+    assert box.lines == 200
+    assert sorted(map(str, answers)) == ["False"] * 199 + ["True"]
+
+
 @pytest.mark.usefixtures("nimble")
 def test_at_any_time_a_mailbox_has_one_writer_at_most_and_nothing_is_left_in_it() -> None:
     """Four threads push, and whoever is told to writes at once itself: no two at a time, all of it, in order."""
@@ -260,7 +286,7 @@ def test_at_any_time_a_mailbox_has_one_writer_at_most_and_nothing_is_left_in_it(
     clashes: list[str] = []
 
     def push(name: str) -> None:
-        for n in range(300):
+        for n in range(1000):
             if box.push(parcel(f"{name} {n}")):
                 while (parcels := box.collect()) is not None:
                     if not writing.acquire(blocking=False):
@@ -272,9 +298,10 @@ def test_at_any_time_a_mailbox_has_one_writer_at_most_and_nothing_is_left_in_it(
     threads = [in_thread(lambda name=name: push(name)) for name in "abcd"]  # type: ignore[misc]
     assert all(joined(thread) for thread in threads)
     assert clashes == []
-    assert len(written) == 1200
+    assert box.lines == 0
+    assert len(written) == 4000
     for name in "abcd":
-        assert [each for each in written if each.startswith(name)] == [f"{name} {n}" for n in range(300)]
+        assert [each for each in written if each.startswith(name)] == [f"{name} {n}" for n in range(1000)]
 
 
 # --- a session ------------------------------------------------------------------------------------------
@@ -332,9 +359,9 @@ def test_the_first_reason_to_cut_off_is_the_one_that_is_told(desk: Desk) -> None
 
 def test_closing_sends_the_last_events_and_takes_no_more(desk: Desk) -> None:
     desk.session.send(Notice("a"))
-    desk.session.close(Notice("so long"), Bye())
+    desk.session.close(Notice("so long"), Notice("goodbye"))
     desk.session.send(Notice("late"))
-    assert desk.collected() == ["a", "so long|Bye"]
+    assert desk.collected() == ["a", "so long|goodbye"]
     assert desk.session.mailbox.closed
 
 
@@ -390,7 +417,15 @@ def named(store: SessionStore, *names: str) -> list[Session]:
 
 
 @pytest.mark.usefixtures("nimble")
-def test_a_name_that_fifty_claim_at_once_goes_to_exactly_one_a_hundred_times(store: SessionStore) -> None:
+def test_a_name_that_fifty_claim_at_once_goes_to_exactly_one_a_hundred_times(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow_fold(name: str) -> str:
+        """Let others run, so that they could come between looking whether a name is free and taking it."""
+        threading.Event().wait(1e-6)
+        return fold(name)
+
+    monkeypatch.setattr(module, "fold", slow_fold)
     count, rounds = 50, 100
     start, end = threading.Barrier(count), threading.Barrier(count)
     winners: list[list[Session]] = [[] for _ in range(rounds)]

@@ -25,6 +25,8 @@ from chat_threads.errors import (
     Usage,
 )
 from chat_threads.messages import (
+    Ack,
+    Answer,
     AreYouThere,
     Away,
     Back,
@@ -702,6 +704,9 @@ SEEN = (
     (Notice("You are away. /back ends it."), ["* You are away. /back ends it."]),
     (Problem("usage", "Usage: /join #room"), ["! Usage: /join #room"]),
     (Bye(), ["* Goodbye."]),
+    (Bye("too_slow"), []),
+    (Ack("#lobby", 12), []),
+    (Answer(Notice("yes"), "1"), ["* yes"]),
 )
 EVENTS = [event for event, _ in SEEN] + [HelpShown(None), HelpShown("/set"), HelpShown("/J")]
 EVENT_TYPES = {

@@ -20,8 +20,11 @@ class Dialect(Protocol):
     replay: int
     """How many messages it wants to see on entering a room."""
 
+    ref: str
+    """What the client calls the request that next_input returned last; its answers bring it back. "": nothing."""
+
     def feed(self, data: bytes) -> None:
-        """Take bytes from the wire; whatever they are, no more than a line of them is kept unread."""
+        """Take bytes from the wire. What is kept is bounded by this data and one line before it."""
 
     def next_input(self) -> Input | None:
         """The next thing that the bytes so far mean; None: feed more. Raises nothing."""

@@ -20,6 +20,8 @@ from tabulate import tabulate
 
 from ..errors import ChatError, NotChat, NotUtf8, TooLong, Usage
 from ..messages import (
+    Ack,
+    Answer,
     AreYouThere,
     Bye,
     Command,
@@ -73,6 +75,8 @@ _HTTP_ANSWER = (
 
 class TextDialect:
     """A person's end of the conversation. See base.Dialect."""
+
+    ref = ""  # what a person types has none
 
     def __init__(self, replay: int = REPLAY) -> None:
         self.replay = replay
@@ -509,7 +513,15 @@ def _problem(style: _Style, event: Problem) -> str:
 
 
 def _bye(style: _Style, event: Bye) -> str:
-    return _line(style, "Goodbye.")
+    return _line(style, "Goodbye.") if event.reason == "quit" else ""  # otherwise a problem said why
+
+
+def _ack(style: _Style, event: Ack) -> str:
+    return ""  # a person's acknowledgement is the echo
+
+
+def _answer(style: _Style, event: Answer) -> str:
+    return _SHOW[type(event.event)](style, event.event)
 
 
 _SHOW: dict[type[Event], Callable[[_Style, Any], str]] = {
@@ -538,4 +550,6 @@ _SHOW: dict[type[Event], Callable[[_Style, Any], str]] = {
     Notice: _notice,
     Problem: _problem,
     Bye: _bye,
+    Ack: _ack,
+    Answer: _answer,
 }

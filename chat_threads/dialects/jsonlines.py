@@ -1,0 +1,480 @@
+"""What programs send and get: one JSON object a line. docs/protocol.rst is its description for people.
+
+Two tables: ``REQUESTS`` turns objects into commands, ``_SHOW`` turns events into objects. Lines are UTF-8, at
+most 64 KiB, and end with LF (a CR before it is taken off). What is not understood is answered with an error,
+and the connection stays.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Any, NoReturn
+
+from ..errors import BadJson, BadRequest, ChatError, NotUtf8, TooLong, UnknownType
+from ..messages import (
+    Ack,
+    Answer,
+    Away,
+    Back,
+    Bye,
+    Command,
+    Create,
+    Current,
+    Delete,
+    Departed,
+    Entered,
+    Event,
+    Greeting,
+    Hello,
+    Help,
+    HelpShown,
+    HistoryPage,
+    Ignore,
+    Invite,
+    Invited,
+    Join,
+    Leave,
+    ListRooms,
+    Message,
+    Nick,
+    Notice,
+    PeopleList,
+    PersonRow,
+    PersonShown,
+    Ping,
+    Pong,
+    Presence,
+    Private,
+    PrivateLine,
+    Problem,
+    Quit,
+    ReadHistory,
+    Renamed,
+    Replay,
+    Reply,
+    RoomDeleted,
+    RoomList,
+    Say,
+    Search,
+    SearchPage,
+    SetOption,
+    Stats,
+    StatsShown,
+    Topic,
+    TopicChanged,
+    TopicShown,
+    Unignore,
+    View,
+    Welcome,
+    Who,
+    Whois,
+    WireBytes,
+)
+from ..rules import TEXT_LENGTH, WORDS_LENGTH, fold
+from .base import Input
+
+LINE = 65536  # bytes in a line, without its end
+DEPTH = 8  # objects and arrays inside one another; no request needs more than two
+REF_LENGTH = 64  # characters
+REPLAY = 20  # messages shown on entering a room, unless told otherwise
+REPLAY_MOST = 200
+_BIGGEST = 2**53 - 1  # the largest integer that every JSON reader keeps exactly (RFC 8259, section 6)
+
+
+# --- what is sent to us -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a request: its name, what it holds, and under which name the command takes it."""
+
+    name: str
+    kind: type = str
+    required: bool = False
+    argument: str = ""
+
+
+def _text(name: str, argument: str = "") -> Field:
+    return Field(name, str, True, argument)
+
+
+def _maybe(name: str, kind: type = str, argument: str = "") -> Field:
+    return Field(name, kind, False, argument)
+
+
+_ROOM = _maybe("room")
+
+REQUESTS: dict[str, tuple[Callable[..., Command], tuple[Field, ...]]] = {
+    "hello": (Hello, (_text("name"), _ROOM)),
+    "say": (Say, (_text("text"), _ROOM)),
+    "action": (lambda **fields: Say(kind="action", **fields), (_text("text"), _ROOM)),
+    "private": (Private, (_text("to"), _text("text"))),
+    "reply": (Reply, (_text("text"),)),
+    "join": (Join, (_text("room"),)),
+    "leave": (Leave, (_ROOM,)),
+    "create": (Create, (_text("room"), _maybe("topic"))),
+    "delete": (Delete, (_text("room"),)),
+    "rooms": (ListRooms, ()),
+    "who": (Who, (_ROOM,)),
+    "topic": (Topic, (_ROOM, _maybe("text"))),
+    "invite": (Invite, (_text("name"), _ROOM)),
+    "nick": (Nick, (_text("name"),)),
+    "whois": (Whois, (_text("name"),)),
+    "away": (Away, (_maybe("reason"),)),
+    "back": (Back, ()),
+    "ignore": (Ignore, (_text("name"),)),
+    "unignore": (Unignore, (_text("name"),)),
+    "history": (
+        ReadHistory,
+        (_ROOM, _maybe("count", int), _maybe("before", int), _maybe("after", int), _maybe("seconds", int)),
+    ),
+    "search": (Search, (_text("words"), _ROOM, _maybe("from", argument="sender"))),
+    "set": (SetOption, (_maybe("option", argument="name"), _maybe("value"))),
+    "stats": (Stats, ()),
+    "ping": (Ping, ()),
+    "help": (Help, ()),
+    "quit": (Quit, (_maybe("words"),)),
+}
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadJson("an object has the same key twice")
+    return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 17 or abs(int(digits)) > _BIGGEST:
+        raise BadJson(f"a number is larger than {_BIGGEST}")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise BadJson("a number is out of range")
+    return number
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise BadJson(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_no_constant
+)
+_UP_TO_3_DIGITS = re.compile("[0-9]{1,3}")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?')
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def parse(line: bytes) -> dict[str, Any]:
+    """One line as an object; raise BadJson or NotUtf8."""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotUtf8() from None
+    if text.count("[") + text.count("{") > DEPTH:  # counted before it is parsed: the parser recurses
+        depth = 0
+        for char in _STRING.sub("", text):
+            depth += (char in "[{") - (char in "]}")
+            if depth > DEPTH:
+                raise BadJson(f"it is more than {DEPTH} deep")
+    try:
+        found = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise BadJson(f"{error.msg} at character {error.pos + 1}") from None
+    if not isinstance(found, dict):
+        raise BadJson("a line is one object")
+    return found
+
+
+class JsonDialect:
+    """A program's end of the conversation. See base.Dialect."""
+
+    def __init__(self, replay: int = REPLAY) -> None:
+        self.replay = replay
+        self.ref = ""  # of the input that next_input returned last
+        self._style = _Style()
+        self.views: tuple[View, View] = (_view(self._style), _view(self._style))
+        self._named = False
+        self._line = bytearray()
+        self._overlong = False
+        self._found: deque[bytes | None] = deque()
+
+    def feed(self, data: bytes) -> None:
+        *ended, rest = data.split(b"\n")
+        for part in ended:
+            self._keep(part)
+            line = bytes(self._line).removesuffix(b"\r")
+            self._found.append(None if self._overlong or len(line) > LINE else line)
+            self._line.clear()
+            self._overlong = False
+        self._keep(rest)
+
+    def _keep(self, part: bytes) -> None:
+        if self._overlong or len(self._line) + len(part) > LINE + 1:  # a CR is not counted
+            self._overlong = True
+            self._line.clear()
+        else:
+            self._line += part
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._line) or self._overlong
+
+    def next_input(self) -> Input | None:
+        while self._found:
+            line = self._found.popleft()
+            self.ref = ""
+            try:
+                if line is None:
+                    raise TooLong(f"A line is at most {LINE} bytes. Nothing of that one was done.")
+                if line.strip():
+                    return self._command(parse(line))
+            except ChatError as error:
+                return error
+        return None
+
+    def _command(self, request: dict[str, Any]) -> Command:
+        ref = request.get("ref", "")
+        if not isinstance(ref, str) or len(ref) > REF_LENGTH or _SURROGATE.search(ref):
+            raise BadRequest(f"ref is a string of up to {REF_LENGTH} characters.")
+        self.ref = ref
+        kind = request.get("type")
+        if not isinstance(kind, str) or kind not in REQUESTS:
+            raise UnknownType(kind if isinstance(kind, str) else None)
+        if (kind == "hello") is self._named and kind != "quit":  # that one may come before it too
+            raise BadRequest("hello is the first request, and comes once.")
+        make, fields = REQUESTS[kind]
+        arguments = {}
+        for field in fields:
+            value = request.get(field.name)
+            if value is None:
+                if field.required:
+                    raise BadRequest(f"{kind} needs {field.name}.")
+            elif not isinstance(value, field.kind) or isinstance(value, bool):
+                raise BadRequest(f"{field.name} of {kind} is a {'number' if field.kind is int else 'string'}.")
+            elif isinstance(value, int) and value < 0:
+                raise BadRequest(f"{field.name} of {kind} is not below 0.")
+            elif isinstance(value, str) and _SURROGATE.search(value):
+                raise BadJson("a string has half of a surrogate pair")
+            else:
+                arguments[field.argument or field.name] = value
+        if kind == "hello":
+            self._set_replay(request.get("replay", self.replay))
+        return make(**arguments)
+
+    def _set_replay(self, replay: object) -> None:
+        if not isinstance(replay, int) or isinstance(replay, bool) or not 0 <= replay <= REPLAY_MOST:
+            raise BadRequest(f"replay is a number from 0 to {REPLAY_MOST}.")
+        self.replay = replay
+
+    def admitted(self, name: str) -> None:
+        self._named = True
+
+    def renamed(self, name: str) -> None:
+        """Nothing that is shown depends on the name."""
+
+    def ignoring(self, folded: frozenset[str]) -> None:
+        self._restyle(replace(self._style, ignored=folded))
+
+    def _restyle(self, style: _Style) -> None:
+        self._style = style
+        self.views = (_view(style), _view(style))
+
+    def set_option(self, name: str | None, value: str | None) -> str:
+        if name is None:
+            return f"Set: joins {'on' if self._style.joins else 'off'}, replay {self.replay}."
+        if name == "joins" and value in ("on", "off"):
+            self._restyle(replace(self._style, joins=value == "on"))
+        elif name == "replay" and value and _UP_TO_3_DIGITS.fullmatch(value) and int(value) <= REPLAY_MOST:
+            self.replay = int(value)
+        else:
+            raise BadRequest(f"set takes joins on or off, and replay 0 to {REPLAY_MOST}.")
+        return f"{name} is {value} now."
+
+
+# --- what we send -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    joins: bool = True
+    ignored: frozenset[str] = frozenset()
+
+
+@lru_cache(maxsize=1024)
+def _view(style: _Style) -> JsonView:
+    return JsonView(style)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class JsonView:
+    """How events look to a program. Immutable; see messages.View."""
+
+    __slots__ = ("_style",)
+
+    def __init__(self, style: _Style) -> None:
+        self._style = style
+
+    def encode(self, events: Sequence[Event]) -> bytes:
+        lines = []
+        for event in events:
+            if isinstance(event, WireBytes):
+                return event.data  # alone in its parcel
+            told, ref = (event.event, event.ref) if isinstance(event, Answer) else (event, "")
+            if isinstance(told, Message):
+                if fold(told.sender) not in self._style.ignored:
+                    lines.append(_message_line(told))
+            elif isinstance(told, Replay):
+                lines += [_message_line(each) for each in told.messages if fold(each.sender) not in self._style.ignored]
+            elif isinstance(told, Greeting):
+                lines.append(f"* Welcome to chat_threads {told.version}. This line is to be skipped.")
+            elif self._style.joins or not isinstance(told, (Presence, Renamed)):
+                shown = _SHOW[type(told)](told)
+                lines.append(_encode({**shown, "ref": ref} if ref else shown))
+        return "".join(line + "\n" for line in lines).encode("utf-8", "replace")
+
+
+@lru_cache(maxsize=256)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _at(milliseconds: int) -> str:
+    """RFC 3339, in UTC, with milliseconds."""
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+def _message_line(event: Message) -> str:
+    return (
+        f'{{"type":"message","room":{_encode(event.room)},"number":{event.number},"at":"{_at(event.at)}",'
+        f'"from":{_encode(event.sender)},"kind":"{event.kind}","text":{_encode(event.text)}}}'
+    )
+
+
+def _people(event: PeopleList) -> dict[str, Any]:
+    people = [_person(row) for row in event.people]
+    return {"type": "who", "room": event.room, "people": people, "more": event.more}
+
+
+def _person(row: PersonRow) -> dict[str, Any]:
+    return {"name": row.name, "rooms": list(row.rooms), "idle": round(row.idle, 3), "away": row.away}
+
+
+def _page(event: HistoryPage) -> dict[str, Any]:
+    return {
+        "type": "history",
+        "room": event.room,
+        "messages": [_message(each) for each in event.messages],
+        "last": event.last,
+        "before": event.before,
+        "after": event.after,
+    }
+
+
+def _message(event: Message) -> dict[str, Any]:
+    return {
+        "type": "message",
+        "room": event.room,
+        "number": event.number,
+        "at": _at(event.at),
+        "from": event.sender,
+        "kind": event.kind,
+        "text": event.text,
+    }
+
+
+def _joined(event: Entered) -> dict[str, Any]:
+    return {
+        "type": "joined",
+        "room": event.room,
+        "topic": event.topic,
+        "people": list(event.others),
+        "count": event.count,
+        "last": event.last,
+    }
+
+
+def _private(event: PrivateLine) -> dict[str, Any]:
+    return {"type": "private", "at": _at(event.at), "from": event.sender, "to": event.to, "text": event.text}
+
+
+def _presence(event: Presence) -> dict[str, Any]:
+    shown = {"type": "presence", "room": event.room, "kind": event.kind, "names": list(event.names)}
+    return {**shown, "words": event.words} if event.words else shown
+
+
+def _stats(event: StatsShown) -> dict[str, Any]:
+    return {
+        "type": "stats",
+        "version": event.version,
+        "uptime": round(event.uptime, 3),
+        "sessions": event.sessions,
+        "rooms": event.rooms,
+        "stored": event.stored,
+        "threads": event.threads,
+        "per_second": event.per_second,
+    }
+
+
+def _ack(event: Ack) -> dict[str, Any]:
+    return {"type": "ack"} if event.room is None else {"type": "ack", "room": event.room, "number": event.number}
+
+
+_LIMITS = {"line": LINE, "text": TEXT_LENGTH, "words": WORDS_LENGTH, "ref": REF_LENGTH, "replay": REPLAY_MOST}
+
+_SHOW: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
+    Message: _message,
+    Welcome: lambda e: {
+        "type": "welcome",
+        "name": e.name,
+        "version": e.version,
+        "motd": list(e.motd),
+        "limits": _LIMITS,
+    },
+    Entered: _joined,
+    Current: lambda e: {"type": "current", "room": e.room},
+    Departed: lambda e: {"type": "left", "room": e.room, "current": e.current},
+    Presence: _presence,
+    Renamed: lambda e: {"type": "presence", "kind": "renamed", "old": e.old, "new": e.new},
+    TopicChanged: lambda e: {"type": "topic", "room": e.room, "topic": e.topic, "by": e.by},
+    TopicShown: lambda e: {"type": "topic", "room": e.room, "topic": e.topic},
+    RoomDeleted: lambda e: {"type": "deleted", "room": e.room, "by": e.by, "current": e.now_in},
+    PrivateLine: _private,
+    Invited: lambda e: {"type": "invited", "room": e.room, "by": e.by},
+    HistoryPage: _page,
+    SearchPage: lambda e: {
+        "type": "search",
+        "words": e.words,
+        "messages": [_message(each) for each in e.messages],
+        "more": e.more,
+    },
+    RoomList: lambda e: {
+        "type": "rooms",
+        "rooms": [
+            {"room": row.room, "people": row.people, "messages": row.messages, "topic": row.topic} for row in e.rooms
+        ],
+        "more": e.more,
+    },
+    PeopleList: _people,
+    PersonShown: lambda e: {"type": "whois", **_person(e.person), "connected": round(e.connected, 3)},
+    StatsShown: _stats,
+    Pong: lambda e: {"type": "pong", "through": e.through, "network": e.network},
+    HelpShown: lambda e: {"type": "help", "requests": sorted(REQUESTS)},
+    Ack: _ack,
+    Notice: lambda e: {"type": "notice", "text": e.text},
+    Problem: lambda e: {"type": "error", "code": e.code, "text": e.text},
+    Bye: lambda e: {"type": "bye", "reason": e.reason},
+}
