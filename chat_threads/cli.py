@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import faulthandler
 import logging
 import math
 import os
@@ -14,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -340,8 +340,8 @@ def run(options: Options, log_level: str, log_file: str | None) -> None:
 
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, on_signal)
-    if hasattr(faulthandler, "register"):
-        faulthandler.register(signal.SIGUSR1, all_threads=True)
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, lambda number, frame: asked.put(number))
     threading.stack_size(STACK)
     _raise_file_limit(options.limits.max_clients)
     try:
@@ -356,13 +356,28 @@ def run(options: Options, log_level: str, log_file: str | None) -> None:
         while True:
             try:
                 number = asked.get(timeout=1.0)  # a bounded wait, for on Windows Ctrl-C does not end one
-                break
             except queue.Empty:
                 continue
+            if number in (signal.SIGINT, signal.SIGTERM):
+                break
+            logs.write(stacks())
         log.info("stopping: %s; once more ends it at once", signal.Signals(number).name)
         chat.stop()
     finally:
         logs.stop()
+
+
+def stacks() -> str:
+    """What every thread is doing, by its name.
+
+    In Python, with the GIL held: faulthandler's own signal handler walks the stacks of running threads, which
+    ended the process about once in 150 times when it was tried with Python 3.11 and 3.13.
+    """
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return "\n".join(
+        f"Thread {names.get(ident, ident)}:\n{''.join(traceback.format_stack(frame))}"
+        for ident, frame in sys._current_frames().items()
+    )
 
 
 def _raise_file_limit(max_clients: int) -> None:

@@ -51,6 +51,11 @@ class LogThread:
         self._logger.addHandler(self._hand)
         self._thread.start()
 
+    def write(self, text: str) -> None:
+        """Write a text as it is, whatever the level; dropped if too much is waiting to be written."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(text)
+
     def stop(self, timeout: float = 1.0) -> None:
         """Write what is queued, as far as that goes in ``timeout`` seconds, and end."""
         self._logger.removeHandler(self._hand)

@@ -204,11 +204,13 @@ class Publisher:
                 self._rooms[room.id] = self._by_key[room.key] = room
             self._next_id = next_id
 
-    def create_chat_room(self, name: str, creator: str, topic: str = "", origin: Subscriber | None = None) -> ChatRoom:
+    def create_chat_room(
+        self, name: str, creator: str, topic: str = "", origin: Subscriber | None = None, ref: str = ""
+    ) -> ChatRoom:
         """Make a room. Raise RoomExists, TooManyRooms, or NotStored if the history's queue is full.
 
         It is queued to be stored before anybody can find it, and so before anything that is said in it;
-        ``origin`` is told if that fails.
+        ``origin`` is told if that fails, as the answer to its request ``ref``.
         """
         key = fold(name)
         with self._lock:
@@ -217,7 +219,7 @@ class Publisher:
             if len(self._rooms) >= ROOMS:
                 raise TooManyRooms(f"There are {ROOMS} rooms already. /rooms lists them.")
             room = ChatRoom(self._next_id, name, key, creator, topic)
-            self._enqueue(RoomMade(room.id, name, key, topic, creator, int(time.time() * 1000), origin))
+            self._enqueue(RoomMade(room.id, name, key, topic, creator, int(time.time() * 1000), origin, ref))
             self._next_id += 1
             self._rooms[room.id] = self._by_key[key] = room
             return room

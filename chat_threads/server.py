@@ -347,9 +347,9 @@ class Conversation(socketserver.BaseRequestHandler):
             except CutOff:
                 raise
             except ChatError as error:
-                if attempt == TRIES:
-                    raise NoHandshake(f"{error.text} That was the third try. Goodbye.") from None
                 self._session.answer(problem(error))
+                if attempt == TRIES:
+                    raise NoHandshake("That was the third try. Goodbye.") from None
         return False
 
     def _look_ahead(self) -> None:

@@ -205,7 +205,7 @@ class Service:
 
     def _make(self, session: Session, name: str, topic: str = "") -> ChatRoom:
         self._publisher.check_place(session)  # no room is made that its maker cannot enter
-        return self._publisher.create_chat_room(name, session.name, topic, session)
+        return self._publisher.create_chat_room(name, session.name, topic, session, session.dialect.ref)
 
     def _enter(self, session: Session, room: ChatRoom, first_time: bool = False) -> None:
         joined = self._publisher.subscribe(session, room, session.dialect.replay, first_time, session.dialect.ref)

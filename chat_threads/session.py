@@ -17,7 +17,7 @@ from .dialects.base import Dialect
 from .errors import CutOff, NameTaken, TooSlow, UnknownPerson
 from .messages import Bye, Event, Parcel, PersonRow, Problem, View, answers
 from .queues import BatchQueue
-from .rules import fold, free_name
+from .rules import clean, fold, free_name
 from .wire import Wire
 
 EASY = 0.5  # of the queue's limit: above it the session's own reader waits before the next command
@@ -270,7 +270,7 @@ class SessionStore:
             session = self._named.get(fold(name))
             names = [] if session else [each.name for each in self._named.values()][:1000]
         if session is None:
-            raise UnknownPerson(name, next(iter(get_close_matches(name, names, 1)), None))
+            raise UnknownPerson(clean(name)[:40], next(iter(get_close_matches(name, names, 1)), None))
         return session
 
     def all(self) -> list[Session]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import faulthandler
 import ipaddress
 import logging
 import os
@@ -36,7 +35,8 @@ posix = pytest.mark.skipif(os.name != "posix", reason="these are POSIX signals")
 @pytest.fixture
 def in_this_process(capfd) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """Run the program here, as main does: call it with arguments for (exit code, output, errors)."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in handled}
 
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as end:
@@ -47,8 +47,6 @@ def in_this_process(capfd) -> Iterator[Callable[..., tuple[int, str, str]]]:
     yield run
     for number, handler in before.items():
         signal.signal(number, handler)
-    if hasattr(faulthandler, "unregister"):
-        faulthandler.unregister(signal.SIGUSR1)
     threading.stack_size(0)
     logging.getLogger("chat_threads").setLevel(logging.NOTSET)
     assert our_threads() == []
@@ -391,10 +389,18 @@ def test_a_second_signal_ends_it_at_once(start_process):
 def test_sigusr1_dumps_what_every_thread_is_doing_and_the_server_goes_on(start_process):
     process = start_process()
     with process.client("ann") as ann:
+        ann.news()
         process.popen.send_signal(signal.SIGUSR1)
-        wait_for(lambda: "in _run_module_as_main" in process.errors, "the main thread, which is the last one")
-        for file in ("server.py", "history.py", "writers.py", "logs.py", "cli.py"):
-            assert file in process.errors
+        places = {
+            "main": "run",
+            "acceptor": "serve_forever",
+            "history": "take",
+            "writer-1": "_work",
+            "reader-1": "read",
+        }
+        for name, place in places.items():
+            dumped = re.compile(rf"^Thread {name}:\n(  .*\n)*?.* in {place}\n".replace("main", "MainThread"), re.M)
+            wait_for(lambda dumped=dumped: dumped.search(process.errors), dumped.pattern)
         assert any("still here" in line for line in ann.ask("still here"))
     assert process.stop() == 0
 

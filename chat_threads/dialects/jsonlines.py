@@ -245,7 +245,7 @@ class JsonDialect:
         return None
 
     def _command(self, request: dict[str, Any]) -> Command:
-        ref = request.get("ref", "")
+        ref = "" if request.get("ref") is None else request["ref"]
         if not isinstance(ref, str) or len(ref) > REF_LENGTH or _SURROGATE.search(ref):
             raise BadRequest(f"ref is a string of up to {REF_LENGTH} characters.")
         self.ref = ref
@@ -270,7 +270,7 @@ class JsonDialect:
             else:
                 arguments[field.argument or field.name] = value
         if kind == "hello":
-            self._set_replay(request.get("replay", self.replay))
+            self._set_replay(self.replay if request.get("replay") is None else request["replay"])
         return make(**arguments)
 
     def _set_replay(self, replay: object) -> None:
