@@ -75,6 +75,7 @@ class Chat:
                 schedule=writers.schedule,  # type: ignore[arg-type]
                 catch_up=writers.catch_up,
                 newest=lambda room, count: self.storage.page(room, limit=count),
+                newer=lambda room, number, count: self.storage.page(room, after=number, limit=count),
                 enqueue=self.history.enqueue,
                 retain=None if options.retain_days is None else options.retain_days * DAY,
             )

@@ -124,6 +124,13 @@ class NotAllowed(Told):
     code = "not_allowed"
 
 
+class UnknownToken(Told):
+    code = "unknown_token"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such token, or it was not used for long. Come in by a name.")
+
+
 class NobodyWrote(Told):
     """/reply, and there is nothing to reply to."""
 
@@ -252,6 +259,15 @@ class TooSlow(CutOff):
 
     def __init__(self, why: str = "too much was waiting for you") -> None:
         super().__init__(f"You read too slowly: {why}. Come back, and /history shows what you missed.")
+
+
+class Replaced(CutOff):
+    """The client came back on another connection, which has its name and rooms now."""
+
+    code = "replaced"
+
+    def __init__(self) -> None:
+        super().__init__("You came in again on another connection, with this one's token. Goodbye.")
 
 
 class ServerFull(CutOff):

@@ -11,14 +11,15 @@ import logging
 import queue
 import threading
 import time
-from collections import ChainMap, deque
+from collections import ChainMap, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from .errors import ChatError, NotStored, RoomGone, RoomNotStored
-from .messages import Acked, Draft, Message, Ordered, Published, RoomEnds, RoomMade, TopicSet
+from .errors import ChatError, NotStored, RoomGone, RoomNotStored, Unreadable
+from .messages import Acked, Draft, Message, Ordered, Published, RoomEnds, RoomMade, TokenUsed, TopicSet
 from .queues import BatchQueue
-from .storage import Batch, Storage, StorageError
+from .rules import REFS
+from .storage import Batch, Storage, StorageError, StoredRef
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ PATIENCE = 30.0  # seconds a sender waits for a place in the queue
 LOOK = 0.25  # seconds after which one who waits for the queue looks whether it has to
 SWEEP_PAUSE = 0.02  # seconds between two slices that are deleted
 SWEEP_EVERY = 600.0  # seconds between looks for messages that are too old
+TOKENS_SWEPT = 1000  # tokens handed out between two looks for those that are too many
+REMEMBERED = 2000  # tokens whose last requests are held in memory
 DAY = 86_400_000  # milliseconds
 
 Publish = Callable[[Sequence[Published]], None]
@@ -52,6 +55,20 @@ def _why_not(item: Ordered, why: str) -> ChatError | None:
     return RoomNotStored(item.room, why) if isinstance(item, RoomMade) else None
 
 
+class _Requests:
+    """What became of the last REFS requests under one token. The history thread's."""
+
+    def __init__(self, stored: Sequence[StoredRef]) -> None:
+        self.count = stored[-1].count if stored else 0
+        self.by_ref = {each.ref: each for each in stored}
+
+    def add(self, ref: StoredRef) -> None:
+        self.count = ref.count
+        self.by_ref[ref.ref] = ref
+        if len(self.by_ref) > REFS:
+            del self.by_ref[next(iter(self.by_ref))]
+
+
 class History:
     """A queue and the one thread that empties it into the storage.
 
@@ -73,6 +90,8 @@ class History:
         self._last: dict[int, int | None] = {room.id: room.last for room in storage.rooms()}
         self._unsaved: dict[int, RoomMade] = {}  # rooms whose row is not committed yet
         self._sweep_at: float | None = 0.0  # when to look for something to delete; None: nothing is
+        self._requests: OrderedDict[int, _Requests] = OrderedDict()  # by token, the one used last at the end
+        self._tokens_used = TOKENS_SWEPT  # since the last look for those that are too many
         # Shared: the lock guards these two; nothing is called while it is held.
         self._lock = threading.Lock()
         self._stored = storage.count()
@@ -156,6 +175,7 @@ class History:
                 return
 
     def _handle(self, items: list[Ordered]) -> None:
+        items, unsure = self._recall(items)
         batch, numbers, published, refused = self._number(items)
         if batch:
             try:
@@ -163,14 +183,45 @@ class History:
             except StorageError as failed:
                 log.error("not stored: %s (%d messages)", failed, len(batch.messages))
                 refused = [(item, error) for item in items if (error := _why_not(item, str(failed)))]
-                published = [item for item in published if not isinstance(item, (Message, Acked, RoomEnds, TopicSet))]
+                submitted = {id(item) for item in items}
+                published = [
+                    item for item in published if id(item) in submitted and not isinstance(item, (RoomEnds, TopicSet))
+                ]
             else:
                 self._last.update(numbers)
                 self._committed(batch)
         if published:
             self._publish(published)
-        for item, error in refused:
+        for item, error in refused + unsure:
             self._refuse(item, error)
+
+    def _recall(self, items: list[Ordered]) -> tuple[list[Ordered], list[tuple[Ordered, ChatError]]]:
+        """Put its acknowledgement in the place of whatever was submitted before under the same token and ref, and is
+        committed. What cannot be told, for the history cannot be read, is taken out and refused."""
+        recalled: list[Ordered] = []
+        unsure: list[tuple[Ordered, ChatError]] = []
+        for item in items:
+            if isinstance(item, Draft) and item.token:
+                try:
+                    known = self._requests_of(item.token).by_ref.get(item.ref)
+                except Unreadable:
+                    unsure.append((item, NotStored("the history cannot be read now")))
+                    continue
+                if known:
+                    item = Acked(item.origin, item.ref, known.room, known.number)
+            recalled.append(item)
+        return recalled, unsure
+
+    def _requests_of(self, token: int) -> _Requests:
+        """What is known of a token's requests: from memory, or from the storage once; raise Unreadable."""
+        requests = self._requests.get(token)
+        if requests is None:
+            requests = self._requests[token] = _Requests(self.storage.refs(token))
+            if len(self._requests) > REMEMBERED:
+                self._requests.popitem(last=False)
+        else:
+            self._requests.move_to_end(token)
+        return requests
 
     def _number(
         self, items: list[Ordered]
@@ -183,6 +234,8 @@ class History:
         published: list[Published] = []
         refused: list[tuple[Ordered, ChatError]] = []
         batch = Batch()
+        refs: dict[tuple[int, str], StoredRef] = {}  # what is asked for in this batch
+        counts: dict[int, int] = {}  # by token
         self._unsaved.update((item.room_id, item) for item in items if isinstance(item, RoomMade))
         for made in self._unsaved.values():
             batch.rooms_made.append(made)
@@ -190,9 +243,15 @@ class History:
         for item in items:
             if isinstance(item, (RoomMade, _Marker)):
                 continue
-            if isinstance(item, (Draft, RoomEnds, TopicSet)) and last.get(item.room_id) is None:
+            if isinstance(item, TokenUsed):
+                batch.tokens[item.token] = item
+            elif isinstance(item, (Draft, RoomEnds, TopicSet)) and last.get(item.room_id) is None:
                 refused.append((item, RoomGone()))
             elif isinstance(item, Draft):
+                again = refs.get((item.token, item.ref)) if item.token else None
+                if again:
+                    published.append(Acked(item.origin, item.ref, again.room, again.number))
+                    continue
                 number = (last[item.room_id] or 0) + 1
                 numbers[item.room_id] = number
                 message = Message(item.room_id, item.room, number, at, item.sender, item.kind, item.text)
@@ -200,6 +259,13 @@ class History:
                 published.append(message)
                 if item.ref:
                     published.append(Acked(item.origin, item.ref, item.room, number))
+                if item.token:
+                    count = counts.get(item.token, self._requests_of(item.token).count) + 1
+                    counts[item.token] = count
+                    ref = StoredRef(item.token, count, item.ref, item.room, number)
+                    refs[item.token, item.ref] = ref
+                    batch.refs.append(ref)
+                    batch.tokens[item.token] = TokenUsed(item.token, item.sender, at)
             else:
                 if isinstance(item, RoomEnds):
                     batch.rooms_ended.append(item.room_id)
@@ -213,6 +279,11 @@ class History:
 
     def _committed(self, batch: Batch) -> None:
         self._unsaved.clear()
+        for ref in batch.refs:
+            self._requests_of(ref.token).add(ref)
+        self._tokens_used += len(batch.tokens)
+        if self._tokens_used >= TOKENS_SWEPT:
+            self._sweep_at = time.monotonic()
         for room_id in batch.rooms_ended:
             del self._last[room_id]
             self._sweep_at = time.monotonic()
@@ -229,6 +300,9 @@ class History:
         older_than = None if self._retain is None else int(self._now() * 1000) - self._retain
         self._sweep_at = time.monotonic() + SWEEP_EVERY  # whatever happens now
         try:
+            if self._tokens_used >= TOKENS_SWEPT:
+                self._tokens_used = 0
+                self.storage.sweep_tokens()
             gone, more = self.storage.sweep(older_than)
         except StorageError as error:
             log.warning("not swept: %s", error)

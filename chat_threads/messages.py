@@ -29,10 +29,13 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Hello(Command):
-    """The handshake: a name, and the room to begin in."""
+    """The handshake: a name, and the room to begin in; or a token that was handed out before, and in ``since`` the
+    rooms to come back to, each with the number of the last message that was seen there."""
 
-    name: str
+    name: str = ""
     room: str | None = None
+    token: str = ""
+    since: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,10 @@ class Reply(Command):
 
 @dataclass(frozen=True, slots=True)
 class Join(Command):
+    """Go to a room, and be shown its newest messages, or all that came after number ``since``."""
+
     room: str
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,18 @@ class Invite(Command):
 @dataclass(frozen=True, slots=True)
 class Nick(Command):
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShowToken(Command):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Resume(Command):
+    """Take the place of whoever was given this token."""
+
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +242,7 @@ class Welcome(Event):
     name: str
     motd: tuple[str, ...] = ()
     version: str = ""
+    token: str = ""
 
     @property
     def lines(self) -> int:
@@ -412,6 +431,11 @@ class StatsShown(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenShown(Event):
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pong(Event):
     """The answer to a ping. ``through``: seconds through the server's queue and back; ``network``: TCP's own
     estimate of the round trip in seconds, where the system tells it."""
@@ -494,7 +518,10 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True)
 class Draft(Ordered):
-    """Something said, not yet numbered. Becomes a Message, or its origin is told why not."""
+    """Something said, not yet numbered. Becomes a Message, or its origin is told why not.
+
+    With a ``token`` (tokens.token_id) and a ``ref`` it becomes one once, however often it is submitted.
+    """
 
     room_id: int
     room: str
@@ -503,6 +530,7 @@ class Draft(Ordered):
     text: str
     origin: Any
     ref: str = ""
+    token: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -538,6 +566,15 @@ class TopicSet(Ordered):
     topic: str
     origin: Any
     ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsed(Ordered):
+    """A token (tokens.token_id) was handed out, or shown, under a name: stored before what is said under it."""
+
+    token: int
+    name: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,9 @@ class Mailbox(Protocol):
     def push(self, parcel: Parcel) -> bool | None:
         """Put a parcel without waiting. True: the queue was idle, so tell a writer; None: it is full."""
 
+    def wait_until_easy(self) -> bool:
+        """The reader's: wait until there is room for much; False if nothing will be taken any more."""
+
 
 class Subscriber(Protocol):
     """What the Publisher needs of a session."""
@@ -170,9 +173,10 @@ class Publisher:
     ``dispatch_messages`` is the history thread's.
 
     ``schedule(sessions)`` tells the writers that these sessions' queues are no longer empty; ``catch_up()``
-    waits until the writers have done what they can; ``newest(room_id, count)`` reads from the history and may
-    raise. None of them is called under the lock. ``enqueue(item)`` is: it puts into the history's queue
-    without waiting, or raises NotStored. Messages older than ``retain`` seconds are not replayed.
+    waits until the writers have done what they can; ``newest(room_id, count)`` and ``newer(room_id, number,
+    count)`` read from the history and may raise. None of them is called under the lock. ``enqueue(item)`` is: it
+    puts into the history's queue without waiting, or raises NotStored. Messages older than ``retain`` seconds are
+    not replayed.
     """
 
     def __init__(
@@ -180,12 +184,14 @@ class Publisher:
         schedule: Callable[[list[Subscriber]], None],
         catch_up: Callable[[], None],
         newest: Callable[[int, int], Sequence[Message]],
+        newer: Callable[[int, int, int], Sequence[Message]],
         enqueue: Callable[[Ordered], None],
         retain: float | None = None,
     ) -> None:
         self._schedule = schedule
         self._catch_up = catch_up
         self._newest = newest
+        self._newer = newer
         self._enqueue = enqueue
         self._retain = retain
         self._lock = threading.Lock()  # guards all below, and what the ChatRooms and _Places hold
@@ -273,16 +279,28 @@ class Publisher:
     # --- who is where ---------------------------------------------------------------------------------------
 
     def subscribe(
-        self, session: Subscriber, room: ChatRoom, replay: int, first_time: bool = False, ref: str = ""
+        self,
+        session: Subscriber,
+        room: ChatRoom,
+        replay: int,
+        first_time: bool = False,
+        ref: str = "",
+        since: int | None = None,
     ) -> Joined | None:
-        """Make the session a member of the room and the room its current one.
+        """Make the session a member of the room and the room its current one. Its reader thread calls this.
 
-        Atomic: the newest ``replay`` messages are queued to the session, and it gets every later one.
+        Atomic: the newest ``replay`` messages are queued to the session, and it gets every later one. With
+        ``since``, all messages after that number are: what is no longer in memory is read and queued before,
+        waiting for the session to take it. A number that the room has not reached says nothing of this room,
+        and is left out of account.
         ``ref`` goes back with the answer. Returns what to submit, so that the others see it; None if it was a
-        member already. Raises TooManyRooms and UnknownRoom (deleted meanwhile), and what ``newest`` raises.
+        member already, or is gone. Raises TooManyRooms and UnknownRoom (deleted meanwhile), and what ``newest``
+        and ``newer`` raise.
         """
         stored: Sequence[Message] | None = None
         as_of = 0
+        if since is not None and since > self.last(room):
+            since = None
         while True:
             outbox = _Outbox()
             with self._lock:
@@ -295,11 +313,24 @@ class Publisher:
                     joined = None
                     break
                 self._check_place(place)
-                if room.loaded or (stored is not None and room.fill(stored, as_of)):
-                    joined = self._enter(session, place, room, replay, answers(ref, room.entered(first_time)), outbox)
+                loaded = room.loaded or (stored is not None and room.fill(stored, as_of))
+                oldest = room.recent[0].number if room.recent else room.last + 1
+                if loaded and (since is None or since >= oldest - 1):
+                    missed = replay if since is None else room.last - since
+                    joined = self._enter(session, place, room, missed, answers(ref, room.entered(first_time)), outbox)
                     break
                 as_of = room.last
-            stored = self._newest(room.id, RECENT)  # outside the lock, and again if it was overtaken
+            # Outside the lock, and again if it was overtaken.
+            if not loaded:
+                stored = self._newest(room.id, RECENT)
+            elif since is not None:
+                page = tuple(each for each in self._newer(room.id, since, RECENT) if each.number <= as_of)
+                since = page[-1].number if page else oldest - 1
+                if page:
+                    outbox.put(session, Parcel(session.views[True], (Replay(room.name, page, as_of),)))
+                    self._act(outbox)
+                if not session.mailbox.wait_until_easy():
+                    return None
         self._act(outbox)
         return joined
 

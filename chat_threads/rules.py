@@ -16,6 +16,7 @@ NAME_LENGTH = 20
 ROOM_LENGTH = 32
 TEXT_LENGTH = 2000  # what is said in one line
 WORDS_LENGTH = 200  # a topic, a reason to be away, words on leaving
+REFS = 256  # requests that are remembered for each token, so that one sent again is known
 
 # Characters of a name or a room that are looked at: normalizing takes the square of a long row of combining
 # marks, and everybody waits meanwhile. Four become one at most, so whatever is cut here is too long all the same.

@@ -7,6 +7,8 @@ answered at once.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +16,20 @@ from dataclasses import replace
 from typing import Any
 
 from . import __version__
-from .errors import BadName, Busy, ChatError, NobodyWrote, NotAllowed, NothingToSay, Told, TooLong, UnknownPerson
+from .errors import (
+    BadName,
+    Busy,
+    ChatError,
+    NobodyWrote,
+    NotAllowed,
+    NothingToSay,
+    NotInRoom,
+    Replaced,
+    Told,
+    TooLong,
+    UnknownPerson,
+    UnknownToken,
+)
 from .history import History
 from .messages import (
     AreYouThere,
@@ -48,13 +63,17 @@ from .messages import (
     ReadHistory,
     Renames,
     Reply,
+    Resume,
     RoomList,
     Say,
     Search,
     SearchPage,
     SetOption,
+    ShowToken,
     Stats,
     StatsShown,
+    TokenShown,
+    TokenUsed,
     Topic,
     TopicSet,
     TopicShown,
@@ -66,6 +85,9 @@ from .messages import (
 from .publisher import LOBBY, ChatRoom, Publisher, Subscriber
 from .rules import check_name, check_room, check_text, check_words, fold
 from .session import Session, SessionStore
+from .tokens import new_token, token_id
+
+log = logging.getLogger(__name__)
 
 PAGE = 20  # messages in a page of history, unless told otherwise
 PAGE_MOST = 200
@@ -100,6 +122,8 @@ class Service:
             Topic: self._topic,
             Invite: self._invite,
             Nick: self._nick,
+            ShowToken: self._show_token,
+            Resume: self._resume,
             Whois: self._whois,
             Away: self._away,
             Back: self._back,
@@ -117,35 +141,80 @@ class Service:
     # --- beginning and end ----------------------------------------------------------------------------------
 
     def admit(self, session: Session, hello: Hello) -> None:
-        """The handshake: give the session its name and bring it into its first room.
+        """The handshake: give the session its name and bring it into its first rooms.
 
-        Raises BadName, BadRoom or NameTaken; nothing has changed then, and it may try again.
+        These are those it asks for, or, with a token, those that the connection was in whose place it takes, or
+        the lobby. Raises BadName, BadRoom, NameTaken or UnknownToken; nothing has changed then, and it may try
+        again.
         """
-        name = self._checked_name(hello.name)
-        room = check_room(hello.room) if hello.room else LOBBY
-        self._sessions.claim(session, name)
+        token = hello.token or (new_token() if session.dialect.token_first else "")
+        name = self._name_of(hello.token) if hello.token else hello.name
+        if hello.name or not hello.token:
+            name = self._checked_name(hello.name)
+        rooms: dict[str, int | None] = {check_room(room): number for room, number in hello.since}
+        if hello.room:
+            room = check_room(hello.room)
+            rooms[room] = rooms.pop(room, None)  # the last one is the current one
+        old = self._take(session, name, token)
         session.dialect.admitted(name)
         self._restyle(session)
-        session.answer(Welcome(name, self._motd, __version__))
-        for each in [room] if fold(room) == LOBBY else [room, LOBBY]:
+        session.answer(Welcome(name, self._motd, __version__, token))
+        first_time = True
+        for room, since in (rooms or dict.fromkeys(old)).items():
             try:
-                self._enter(session, self._find_or_make(session, each), first_time=True)
-                return
+                self._enter(session, self._find_or_make(session, room), first_time, since)
+                first_time = False
             except Told as error:
                 session.tell(error, session.dialect.ref)
+        if first_time:
+            try:
+                self._enter(session, self._find_or_make(session, LOBBY), first_time)
+            except Told as error:
+                session.tell(error, session.dialect.ref)
+
+    def _name_of(self, token: str) -> str:
+        """The name under which a token was used last; raise UnknownToken."""
+        holder = self._sessions.holder(token)
+        if holder:
+            return holder.name
+        self._history.settle(SETTLE)  # it may be on its way to the storage
+        name = self._history.storage.token(token_id(token))
+        if name is None:
+            raise UnknownToken()
+        return name
+
+    def _take(self, session: Session, name: str, token: str) -> list[str]:
+        """Give the session a name, and, with a token, the place of whoever had that. Returns the rooms of that
+        place, its current one at the end."""
+        old = self._sessions.claim(session, name, token)
+        rooms: list[str] = []
+        if old:
+            log.info("%s takes the place of %s", session, old)
+            rooms = list(self._publisher.rooms_of(old))
+            with contextlib.suppress(NotInRoom):
+                current = self._publisher.current(old).name
+                rooms.sort(key=lambda room: room == current)
+            old.cut_off(Replaced())
+            self._depart(old, "", SETTLE)
+        if session.token:
+            self._history.submit(TokenUsed(token_id(session.token), name, int(time.time() * 1000)))
+        return rooms
 
     def dismiss(self, session: Session, words: str, patience: float) -> None:
         """The conversation is over: the session sees what it said before, the others that it left, and its
         name is free again."""
-        if not session.name:
-            return
+        if session.name:
+            self._depart(session, self._words_or_none(words), patience)
+            self._sessions.release(session)
+
+    def _depart(self, session: Session, words: str, patience: float) -> None:
+        """Take the session out of its rooms, after what it said, in at most so many seconds."""
         try:
-            self._history.submit(LeavesAll(session, self._words_or_none(words)))
+            self._history.submit(LeavesAll(session, words))
             self._history.settle(patience)
         except Told:
             pass  # the history is stuck; what follows does without it
         self._publisher.unsubscribe(session)
-        self._sessions.release(session)
 
     @staticmethod
     def _words_or_none(words: str) -> str:
@@ -169,7 +238,9 @@ class Service:
     def _say(self, session: Session, command: Say) -> None:
         text = check_text(command.text)
         room = self._room(session, command.room, member=True)
-        self._history.submit(Draft(room.id, room.name, session.name, command.kind, text, session, session.dialect.ref))
+        ref = session.dialect.ref
+        token = token_id(session.token) if ref and session.token else 0
+        self._history.submit(Draft(room.id, room.name, session.name, command.kind, text, session, ref, token))
 
     def _private(self, session: Session, command: Private) -> None:
         text = check_text(command.text)
@@ -187,6 +258,7 @@ class Service:
         other = session.reply_to
         if other is None:
             raise NobodyWrote()
+        other = self._sessions.holder(other.token) or other  # it may have come back on another connection
         if not self._sessions.has(other):  # the name may be somebody else's by now
             raise UnknownPerson(other.name)
         self._private(session, Private(other.name, command.text))
@@ -207,13 +279,14 @@ class Service:
         self._publisher.check_place(session)  # no room is made that its maker cannot enter
         return self._publisher.create_chat_room(name, session.name, topic, session, session.dialect.ref)
 
-    def _enter(self, session: Session, room: ChatRoom, first_time: bool = False) -> None:
-        joined = self._publisher.subscribe(session, room, session.dialect.replay, first_time, session.dialect.ref)
+    def _enter(self, session: Session, room: ChatRoom, first_time: bool = False, since: int | None = None) -> None:
+        dialect = session.dialect
+        joined = self._publisher.subscribe(session, room, dialect.replay, first_time, dialect.ref, since)
         if joined:
             self._history.submit(joined)
 
     def _join(self, session: Session, command: Join) -> None:
-        self._enter(session, self._find_or_make(session, check_room(command.room)))
+        self._enter(session, self._find_or_make(session, check_room(command.room)), since=command.since)
 
     def _create(self, session: Session, command: Create) -> None:
         room = check_room(command.room)
@@ -280,11 +353,31 @@ class Service:
         if name == old:
             session.answer(Notice(f"You are called {name} already."))
             return
-        self._sessions.claim(session, name)
-        session.dialect.renamed(name)
+        self._take(session, name, "")
+        self._rename(session, old)
+
+    def _rename(self, session: Session, old: str) -> None:
+        """Its name is another one now: show that to the session and to the others."""
+        session.dialect.renamed(session.name)
         self._restyle(session)
-        session.answer(Notice(f"You are {name} now."))
-        self._history.submit(Renames(session, old, name))
+        session.answer(Notice(f"You are {session.name} now."))
+        if session.name != old:
+            self._history.submit(Renames(session, old, session.name))
+
+    def _show_token(self, session: Session, command: ShowToken) -> None:
+        if not session.token:
+            self._take(session, session.name, new_token())
+        session.answer(TokenShown(session.token))
+
+    def _resume(self, session: Session, command: Resume) -> None:
+        old = session.name
+        rooms = self._take(session, self._name_of(command.token), command.token)
+        self._rename(session, old)
+        for room in rooms:
+            try:
+                self._enter(session, self._find_or_make(session, room))
+            except Told as error:
+                session.tell(error, session.dialect.ref)
 
     def _whois(self, session: Session, command: Whois) -> None:
         other = self._sessions.named(command.name)

@@ -106,11 +106,12 @@ class Mailbox(BatchQueue[Parcel]):
         was_idle, self._idle = self._idle, False
         return was_idle
 
-    def wait_until_easy(self) -> None:
-        """The reader's: wait until less than half of the limit is queued, or the mailbox is closed."""
+    def wait_until_easy(self) -> bool:
+        """The reader's: wait until less than half of the limit is queued; False if the mailbox is closed."""
         with self.mutex:
             while self._lines > self.limit * EASY and not self.closed:
                 self.not_full.wait()
+            return not self.closed
 
     @property
     def lines(self) -> int:
@@ -150,6 +151,7 @@ class Session:
         self.began = time.monotonic()
         self.heard = self.began  # when the last line came; set by the reader thread, read anywhere
         self.reply_to: Session | None = None  # who sent the last private line; set and read by any thread
+        self.token = ""  # set by the reader thread under the SessionStore's lock (claim)
         self.reason: CutOff | None = None  # why it was cut off
         self._schedule = schedule
 
@@ -218,20 +220,27 @@ class SessionStore:
     """All sessions, and the names that they have. Every method may be called by any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards both; nothing else is taken or called while it is held
+        self._lock = threading.Lock()  # guards all three; nothing else is taken or called while it is held
         self._sessions: dict[int, Session] = {}
         self._named: dict[str, Session] = {}
+        self._tokens: dict[str, Session] = {}
 
     def add(self, session: Session) -> None:
         with self._lock:
             self._sessions[session.number] = session
 
     def release(self, session: Session) -> None:
-        """The session's name is free again."""
+        """The session's name is free again, and its token nobody's."""
         key = fold(session.name)
         with self._lock:
-            if self._named.get(key) is session:
-                del self._named[key]
+            self._forget(session, key)
+
+    def _forget(self, session: Session, key: str) -> None:
+        assert self._lock.locked()
+        if self._named.get(key) is session:
+            del self._named[key]
+        if self._tokens.get(session.token) is session:
+            del self._tokens[session.token]
 
     def remove(self, session: Session) -> None:
         """Forget the session; its name is free again."""
@@ -239,20 +248,34 @@ class SessionStore:
         with self._lock:
             self._sessions.pop(session.number, None)
 
-    def claim(self, session: Session, name: str) -> None:
+    def claim(self, session: Session, name: str, token: str = "") -> Session | None:
         """Give the session a name, checking and taking in one step; raise NameTaken with one that is free.
 
-        A session that has a name gives it back; it may claim its own in another case.
+        A session that has a name gives it back; it may claim its own in another case. With a token it takes the
+        place of the session that had that until now, whose name is free for it. That one is returned, and is to
+        be cut off.
         """
-        key = fold(name)
+        key, own = fold(name), fold(session.name)
         with self._lock:
-            if self._named.get(key, session) is not session:
+            other = self._tokens.get(token) if token else None
+            if self._named.get(key, session) not in (session, other):
                 raise NameTaken(name, free_name(name, lambda near: fold(near) in self._named))
-            old = fold(session.name)
-            if self._named.get(old) is session:
-                del self._named[old]
+            if not token and self._tokens.get(session.token) is session:
+                token = session.token  # it keeps what it has, unless somebody has taken its place meanwhile
+            self._forget(session, own)
+            if other:
+                self._forget(other, fold(other.name))
             self._named[key] = session
             session.profile = replace(session.profile, name=name)
+            if token:
+                session.token = token
+                self._tokens[token] = session
+        return None if other is session else other
+
+    def holder(self, token: str) -> Session | None:
+        """The session that has this token now."""
+        with self._lock:
+            return self._tokens.get(token) if token else None
 
     def free(self, name: str) -> str:
         """That name, or one near it, that nobody has at this moment."""

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from .errors import StartError, Unreadable
-from .messages import Message, RoomMade
-from .rules import fold
+from .messages import Message, RoomMade, TokenUsed
+from .rules import REFS, fold
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +35,12 @@ BORROW_TIMEOUT = 5.0  # seconds a reader waits for one of them
 BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
 READ_TIMEOUT = 3.0  # seconds one page or search may take
 SWEEP_ROWS = 1000  # messages deleted in one transaction
+TOKENS = 20_000  # tokens remembered, those used last
 _ROWS_AT_ONCE = 128  # rows in one INSERT: 128 * 7 stays below SQLite's old limit of 999 variables
 
 # Each entry brings a file from the version before to its own; a new file goes through all of them.
-# ``doomed`` holds deleted rooms whose messages are still to be swept away.
+# ``doomed`` holds deleted rooms whose messages are still to be swept away; ``refs`` what became of the last
+# requests under a token, the ``count``-th of them in slot count % REFS, so that a row makes room for another.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE rooms (
@@ -61,6 +63,22 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE UNIQUE INDEX messages_by_number ON messages (room, number)",
         "CREATE TABLE doomed (room INTEGER PRIMARY KEY)",
+    ),
+    (
+        """CREATE TABLE tokens (
+            id   INTEGER PRIMARY KEY,
+            name TEXT NOT NULL,
+            used INTEGER NOT NULL
+        )""",
+        """CREATE TABLE refs (
+            token  INTEGER NOT NULL,
+            slot   INTEGER NOT NULL,
+            count  INTEGER NOT NULL,
+            ref    TEXT NOT NULL,
+            room   TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            PRIMARY KEY (token, slot)
+        ) WITHOUT ROWID""",
     ),
 )
 VERSION = len(MIGRATIONS)
@@ -86,6 +104,17 @@ class StoredRoom:
     last: int
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRef:
+    """What became of a request: the ``count``-th under its token, from 1."""
+
+    token: int
+    count: int
+    ref: str
+    room: str
+    number: int
+
+
 @dataclass(slots=True)
 class Batch:
     """What one transaction holds."""
@@ -94,9 +123,11 @@ class Batch:
     messages: list[Message] = field(default_factory=list)
     topics: dict[int, str] = field(default_factory=dict)  # by room
     rooms_ended: list[int] = field(default_factory=list)
+    tokens: dict[int, TokenUsed] = field(default_factory=dict)
+    refs: list[StoredRef] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.rooms_made or self.messages or self.topics or self.rooms_ended)
+        return bool(self.messages or self.rooms_made or self.topics or self.rooms_ended or self.tokens or self.refs)
 
 
 class Storage:
@@ -281,6 +312,14 @@ class Storage:
                 for room in batch.rooms_ended:
                     writer.execute("DELETE FROM rooms WHERE id = ?", (room,))
                     writer.execute("INSERT INTO doomed (room) VALUES (?)", (room,))
+                writer.executemany(
+                    "INSERT OR REPLACE INTO tokens (id, name, used) VALUES (?, ?, ?)",
+                    [(each.token, each.name, each.at) for each in batch.tokens.values()],
+                )
+                writer.executemany(
+                    "INSERT OR REPLACE INTO refs (token, slot, count, ref, room, number) VALUES (?, ?, ?, ?, ?, ?)",
+                    [(r.token, r.count % REFS, r.count, r.ref, r.room, r.number) for r in batch.refs],
+                )
         except (sqlite3.Error, Unreadable) as error:
             raise StorageError(_reason(error)) from error
         self._last_id = last_id
@@ -351,6 +390,16 @@ class Storage:
         except (sqlite3.Error, Unreadable) as error:
             raise StorageError(_reason(error)) from error
 
+    def sweep_tokens(self) -> None:
+        """Forget the tokens that were not used for longest, and their requests, but for TOKENS; raise StorageError."""
+        try:
+            with self._writing() as writer, _transaction(writer):
+                old = writer.execute("SELECT id FROM tokens ORDER BY used DESC LIMIT -1 OFFSET ?", (TOKENS,)).fetchall()
+                writer.executemany("DELETE FROM refs WHERE token = ?", old)
+                writer.executemany("DELETE FROM tokens WHERE id = ?", old)
+        except (sqlite3.Error, Unreadable) as error:
+            raise StorageError(_reason(error)) from error
+
     # --- reading: any thread ------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -391,6 +440,16 @@ class Storage:
     def count(self) -> int:
         """How many messages there are."""
         return int(self._read("SELECT count(*) FROM messages", ())[0][0])
+
+    def token(self, token: int) -> str | None:
+        """The name under which a token was used last; None: it is not known."""
+        rows = self._read("SELECT name FROM tokens WHERE id = ?", (token,))
+        return rows[0][0] if rows else None
+
+    def refs(self, token: int) -> list[StoredRef]:
+        """What became of the last REFS requests under a token, in order."""
+        rows = self._read("SELECT token, count, ref, room, number FROM refs WHERE token = ? ORDER BY count", (token,))
+        return [StoredRef(*row) for row in rows]
 
     def page(self, room: int, before: int | None = None, after: int | None = None, limit: int = 20) -> list[Message]:
         """Up to ``limit`` messages in order: the newest, or those next below ``before`` or above ``after``."""

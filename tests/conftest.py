@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
+import json
 import os
 import pathlib
 import re
@@ -15,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -123,6 +126,72 @@ class Client:
         self.close()
 
 
+def line_of(request: object) -> bytes:
+    return json.dumps(request, ensure_ascii=False).encode() + b"\n"
+
+
+class Program:
+    """A client that speaks JSON lines on a plain socket. Everything waits for what should come."""
+
+    def __init__(self, port: int, receive_buffer: int = 0) -> None:
+        self.sock = socket.socket()
+        if receive_buffer:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.sock.settimeout(WAIT)
+        self.sock.connect(("127.0.0.1", port))
+        self.file = self.sock.makefile("rb")
+        self.greeting: bytes | None = None
+        self.seen: list[dict[str, Any]] = []
+        self._pings = itertools.count()
+
+    def send(self, *requests: object, **fields: object) -> None:
+        self.sock.sendall(b"".join(map(line_of, [*requests, *([fields] if fields else [])])))
+
+    def read(self) -> dict[str, Any] | None:
+        """The next object; None at the end of the connection. The greeting before them is skipped."""
+        if self.greeting is None:
+            self.greeting = self.file.readline()
+            assert self.greeting.startswith(b"* Welcome to chat_threads ")
+        line = self.file.readline()
+        if not line:
+            return None
+        assert line.endswith(b"\n")
+        self.seen.append(json.loads(line))
+        return self.seen[-1]
+
+    def expect(self, kind: str, /, **fields: object) -> dict[str, Any]:
+        """Read on to an object of that type with these fields, and return it."""
+        while (found := self.read()) is not None:
+            if found["type"] == kind and fields.items() <= found.items():
+                return found
+        raise AssertionError(f"the connection ended before {kind} {fields}; seen: {self.seen[-20:]}")
+
+    def upto(self, kind: str, /, **fields: object) -> list[dict[str, Any]]:
+        """All objects up to such a one, that one left out."""
+        at = len(self.seen)
+        self.expect(kind, **fields)
+        return self.seen[at:-1]
+
+    def ask(self, *requests: object, **fields: object) -> list[dict[str, Any]]:
+        """Send requests and return all that comes up to the answer of a ping after them."""
+        ref = f"ping {next(self._pings)}"
+        self.send(*requests, *([fields] if fields else []), {"type": "ping", "ref": ref})
+        return self.upto("pong", ref=ref)
+
+    def rest(self) -> list[dict[str, Any]]:
+        at = len(self.seen)
+        while self.read() is not None:
+            pass
+        return self.seen[at:]
+
+    def close(self) -> None:
+        self.file.close()
+        self.sock.close()
+
+
+Start = Callable[..., Program]
+
+
 def wait_for(condition: Callable[[], object], what: str = "", wait: float = WAIT) -> None:
     """Wait until the condition holds, looking again and again; for what has no event of its own."""
     deadline = time.monotonic() + wait
@@ -192,6 +261,28 @@ def serve(tmp_path: pathlib.Path) -> Iterator[Callable[..., Running]]:
 def server(serve: Callable[..., Running]) -> Running:
     """A server in this process with a fresh history and no limit on the rate."""
     return serve()
+
+
+@pytest.fixture
+def program(serve) -> Iterator[Start]:
+    """Programs of a server, by default a server of their own: program("ann", room="#a"), program(server=server)."""
+    with contextlib.ExitStack() as stack:
+        default: list[Running] = []
+
+        def start(
+            name: str | None = None, server: Running | None = None, receive_buffer: int = 0, **hello: object
+        ) -> Program:
+            if server is None:
+                default.extend([] if default else [serve()])
+                server = default[0]
+            client = Program(server.port, receive_buffer)
+            stack.callback(client.close)
+            if name is not None:
+                client.send(type="hello", name=name, **hello)
+                client.expect("joined")
+            return client
+
+        yield start
 
 
 class Process:

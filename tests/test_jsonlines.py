@@ -12,12 +12,12 @@ import socket
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from conftest import WAIT, Running, our_threads, wait_for
+from conftest import WAIT, Program, line_of, our_threads, wait_for
 
 from chat_threads import __version__, messages
 from chat_threads.dialects import jsonlines
@@ -74,6 +74,7 @@ from chat_threads.messages import (
     Renamed,
     Replay,
     Reply,
+    Resume,
     RoomDeleted,
     RoomList,
     RoomRow,
@@ -81,8 +82,10 @@ from chat_threads.messages import (
     Search,
     SearchPage,
     SetOption,
+    ShowToken,
     Stats,
     StatsShown,
+    TokenShown,
     Topic,
     TopicChanged,
     TopicShown,
@@ -106,6 +109,7 @@ SAME = (
     ({"type": "private", "to": "bob", "text": "psst"}, Private("bob", "psst"), "/msg bob psst"),
     ({"type": "reply", "text": "yes?"}, Reply("yes?"), "/reply yes?"),
     ({"type": "join", "room": "#lab2"}, Join("#lab2"), "/join #lab2"),
+    ({"type": "join", "room": "#lab2", "since": 88}, Join("#lab2", 88), None),
     ({"type": "leave"}, Leave(), "/leave"),
     ({"type": "leave", "room": "#lab2"}, Leave("#lab2"), "/leave #lab2"),
     ({"type": "create", "room": "#lab2"}, Create("#lab2"), "/create #lab2"),
@@ -126,6 +130,8 @@ SAME = (
     ({"type": "invite", "name": "bob"}, Invite("bob"), "/invite bob"),
     ({"type": "invite", "name": "bob", "room": "#lab2"}, Invite("bob", "#lab2"), "/invite bob #lab2"),
     ({"type": "nick", "name": "anna"}, Nick("anna"), "/nick anna"),
+    ({"type": "token"}, ShowToken(), "/token"),
+    ({"type": "resume", "token": "t0ken"}, Resume("t0ken"), "/resume t0ken"),
     ({"type": "whois", "name": "bob"}, Whois("bob"), "/whois bob"),
     ({"type": "away"}, Away(), "/away"),
     ({"type": "away", "reason": "at lunch"}, Away("at lunch"), "/away at lunch"),
@@ -154,10 +160,6 @@ SAME = (
     ({"type": "quit"}, Quit(), "/quit"),
     ({"type": "quit", "words": "see you"}, Quit("see you"), "/quit see you"),
 )
-
-
-def line_of(request: object) -> bytes:
-    return json.dumps(request, ensure_ascii=False).encode() + b"\n"
 
 
 def dialect_of(name: str | None = "ann") -> JsonDialect:
@@ -236,9 +238,13 @@ def test_every_request_of_the_table_is_in_the_examples_with_each_of_its_fields()
         ({"name": "ann", "room": "#r0"}, Hello("ann", "#r0"), 20),
         ({"name": "ann", "replay": 0}, Hello("ann"), 0),
         ({"name": "ann", "room": None, "replay": 200}, Hello("ann"), 200),
+        ({"token": "t0ken"}, Hello("", token="t0ken"), 20),
+        ({"name": "ann", "token": "t0ken", "room": "#b"}, Hello("ann", "#b", "t0ken"), 20),
+        ({"token": "t0ken", "since": {"#a": 88, "#b": 0}}, Hello("", None, "t0ken", (("#a", 88), ("#b", 0))), 20),
+        ({"name": "ann", "since": {}}, Hello("ann"), 20),
     ],
 )
-def test_a_hello_is_a_name_maybe_a_room_and_how_much_to_replay(request_, hello, replay):
+def test_a_hello_is_a_name_or_a_token_and_maybe_rooms_and_how_much_to_replay(request_, hello, replay):
     dialect = dialect_of(None)
     dialect.feed(line_of({"type": "hello", **request_}))
     assert dialect.next_input() == hello
@@ -250,6 +256,22 @@ def test_a_replay_that_is_no_number_up_to_200_is_told(replay):
     error = told(line_of({"type": "hello", "name": "ann", "replay": replay}).rstrip(), None)
     assert isinstance(error, BadRequest)
     assert error.text == "replay is a number from 0 to 200."
+
+
+def test_a_hello_without_a_name_and_a_token_is_told():
+    assert told(b'{"type":"hello"}', None).text == "hello needs name, or token."
+
+
+@pytest.mark.parametrize("since", [88, "#a", ["#a"], {"#a": "88"}, {"#a": -1}, {"#a": None}, {"#a": True}, {"#a": 1.5}])
+def test_a_since_that_is_no_object_of_numbers_is_told(since):
+    error = told(line_of({"type": "hello", "name": "ann", "since": since}).rstrip(), None)
+    assert error.text == "since of hello is an object of rooms, each with a number."
+
+
+def test_a_since_with_more_rooms_than_one_may_be_in_is_told():
+    rooms = {f"#r{number}": 0 for number in range(21)}
+    error = told(line_of({"type": "hello", "name": "ann", "since": rooms}).rstrip(), None)
+    assert error.text == "since of hello has at most 20 rooms."
 
 
 def test_only_a_hello_or_a_quit_comes_before_the_hello():
@@ -481,7 +503,7 @@ def test_a_field_that_need_not_be_there_may_be_null():
 
 def test_unknown_fields_are_ignored():
     for request, command, _ in SAME:
-        unknown = {"colour": [1, {"a": None}], "Text": 1, "": "", "token": 5, "since": {"#lobby": 88}}
+        unknown = {"colour": [1, {"a": None}], "Text": 1, "": "", "limits": {"#lobby": 88}}
         assert inputs(line_of({**unknown, **request})) == [command]
     assert inputs(b'{"type":"ping","x":"\\ud800"}\n') == [Ping()]
 
@@ -646,7 +668,7 @@ def shown(*events: Event, dialect: JsonDialect | None = None, here: bool = True)
 SAID = {
     "type": "message", "room": "#lobby", "number": 7, "at": AT_TEXT, "from": "ann", "kind": "say", "text": "hi"
 }  # fmt: skip
-LIMITS = {"line": 65536, "text": 2000, "words": 200, "ref": 64, "replay": 200}
+LIMITS = {"line": 65536, "text": 2000, "words": 200, "ref": 64, "refs": 256, "replay": 200}
 PERSON = PersonRow("ann", ("#lobby", "#lab2"), 0.41234, "at lunch")
 PERSON_SHOWN = {"name": "ann", "rooms": ["#lobby", "#lab2"], "idle": 0.412, "away": "at lunch"}
 
@@ -654,8 +676,13 @@ SEEN: tuple[tuple[Event, list[dict[str, Any]]], ...] = (
     (said(), [SAID]),
     (said("waves", kind="action"), [{**SAID, "kind": "action", "text": "waves"}]),
     (
-        Welcome("ann", ("Be nice.", ""), "1.0.0"),
-        [{"type": "welcome", "name": "ann", "version": "1.0.0", "motd": ["Be nice.", ""], "limits": LIMITS}],
+        Welcome("ann", ("Be nice.", ""), "1.0.0", "t0ken"),
+        [
+            {
+                "type": "welcome", "name": "ann", "token": "t0ken", "version": "1.0.0", "motd": ["Be nice.", ""],
+                "limits": LIMITS,
+            }
+        ],
     ),
     (
         Entered("#lobby", "locks", ("bob", "cy"), 12, 431),
@@ -702,6 +729,7 @@ SEEN: tuple[tuple[Event, list[dict[str, Any]]], ...] = (
             }
         ],
     ),
+    (TokenShown("t0ken"), [{"type": "token", "token": "t0ken"}]),
     (Pong(0.25, None), [{"type": "pong", "through": 0.25, "network": None}]),
     (HelpShown(None), [{"type": "help", "requests": sorted(REQUESTS)}]),
     (Notice("Done."), [{"type": "notice", "text": "Done."}]),
@@ -777,7 +805,7 @@ def test_a_line_has_no_raw_newline_or_control_character_whatever_is_in_it(odd):
         TopicShown(odd, odd), RoomDeleted(odd, odd, odd), PrivateLine(AT, odd, odd, odd), Invited(odd, odd),
         HistoryPage(odd, (said(odd),), 1, 1, 1), SearchPage(odd, (said(odd),), False),
         RoomList((RoomRow(odd, 1, 1, odd),), 0), PeopleList(odd, (row,), 0), PersonShown(row, 1.0),
-        StatsShown(odd, 1.0, 1, 1, 1, 1, 1.0), Pong(0.1, 0.1), HelpShown(odd), Notice(odd),
+        StatsShown(odd, 1.0, 1, 1, 1, 1, 1.0), Pong(0.1, 0.1), TokenShown(odd), HelpShown(odd), Notice(odd),
         Problem(odd, odd), Bye(odd), Ack(odd, 1),
     ]  # fmt: skip
     assert {type(event) for event in events} == set(jsonlines._SHOW)
@@ -863,90 +891,6 @@ def test_replay_may_be_set_from_0_to_200():
 # --- over sockets -------------------------------------------------------------------------------------
 
 
-class Program:
-    """A client that speaks JSON lines on a plain socket. Everything waits for what should come."""
-
-    def __init__(self, port: int, receive_buffer: int = 0) -> None:
-        self.sock = socket.socket()
-        if receive_buffer:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.sock.settimeout(WAIT)
-        self.sock.connect(("127.0.0.1", port))
-        self.file = self.sock.makefile("rb")
-        self.greeting: bytes | None = None
-        self.seen: list[dict[str, Any]] = []
-        self._pings = itertools.count()
-
-    def send(self, *requests: object, **fields: object) -> None:
-        self.sock.sendall(b"".join(map(line_of, [*requests, *([fields] if fields else [])])))
-
-    def read(self) -> dict[str, Any] | None:
-        """The next object; None at the end of the connection. The greeting before them is skipped."""
-        if self.greeting is None:
-            self.greeting = self.file.readline()
-            assert self.greeting.startswith(b"* Welcome to chat_threads ")
-        line = self.file.readline()
-        if not line:
-            return None
-        assert line.endswith(b"\n")
-        self.seen.append(json.loads(line))
-        return self.seen[-1]
-
-    def expect(self, kind: str, /, **fields: object) -> dict[str, Any]:
-        """Read on to an object of that type with these fields, and return it."""
-        while (found := self.read()) is not None:
-            if found["type"] == kind and fields.items() <= found.items():
-                return found
-        raise AssertionError(f"the connection ended before {kind} {fields}; seen: {self.seen[-20:]}")
-
-    def upto(self, kind: str, /, **fields: object) -> list[dict[str, Any]]:
-        """All objects up to such a one, that one left out."""
-        at = len(self.seen)
-        self.expect(kind, **fields)
-        return self.seen[at:-1]
-
-    def ask(self, *requests: object, **fields: object) -> list[dict[str, Any]]:
-        """Send requests and return all that comes up to the answer of a ping after them."""
-        ref = f"ping {next(self._pings)}"
-        self.send(*requests, *([fields] if fields else []), {"type": "ping", "ref": ref})
-        return self.upto("pong", ref=ref)
-
-    def rest(self) -> list[dict[str, Any]]:
-        at = len(self.seen)
-        while self.read() is not None:
-            pass
-        return self.seen[at:]
-
-    def close(self) -> None:
-        self.file.close()
-        self.sock.close()
-
-
-Start = Callable[..., Program]
-
-
-@pytest.fixture
-def program(serve) -> Iterator[Start]:
-    """Programs of a server, by default a server of their own: program("ann", room="#a"), program(server=server)."""
-    with contextlib.ExitStack() as stack:
-        default: list[Running] = []
-
-        def start(
-            name: str | None = None, server: Running | None = None, receive_buffer: int = 0, **hello: object
-        ) -> Program:
-            if server is None:
-                default.extend([] if default else [serve()])
-                server = default[0]
-            client = Program(server.port, receive_buffer)
-            stack.callback(client.close)
-            if name is not None:
-                client.send(type="hello", name=name, **hello)
-                client.expect("joined")
-            return client
-
-        yield start
-
-
 def kinds(objects: list[dict[str, Any]]) -> list[str]:
     return [each["type"] for each in objects]
 
@@ -957,6 +901,7 @@ def test_a_hello_is_answered_by_welcome_and_then_joined_and_then_what_was_said(s
     bob = program(None, server)
     bob.send(type="hello", name="bob", room="#lab2", ref="h")
     welcome, joined, message = bob.read(), bob.read(), bob.read()
+    assert re.fullmatch(r"[\w-]{22}", welcome.pop("token"))
     assert welcome == {
         "type": "welcome", "name": "bob", "version": __version__, "motd": [], "limits": LIMITS, "ref": "h"
     }  # fmt: skip
@@ -1075,6 +1020,7 @@ ASKED = (
     ({"type": "topic", "text": "locks"}, ["topic", "ack*"]),
     ({"type": "invite", "name": "bob"}, ["notice*"]),
     ({"type": "nick", "name": "anna"}, ["notice*"]),
+    ({"type": "token"}, ["token*"]),
     ({"type": "whois", "name": "bob"}, ["whois*"]),
     ({"type": "away", "reason": "at lunch"}, ["notice*"]),
     ({"type": "back"}, ["notice*"]),
@@ -1113,6 +1059,7 @@ ASKED = (
     ({"type": "search", "words": "!"}, ["error* nothing_to_say"]),
     ({"type": "set", "option": "numbers", "value": "on"}, ["error* bad_request"]),
     ({"type": "set", "option": "replay", "value": "0" * 5000}, ["error* bad_request"]),
+    ({"type": "resume", "token": "nobody's"}, ["error* unknown_token"]),
     ({"type": "hello", "name": "ann"}, ["error* bad_request"]),
     ({"type": "nothing"}, ["error* unknown_type"]),
 )

@@ -159,6 +159,7 @@ class House:
             self._schedule,  # type: ignore[arg-type]
             self._catch_up,
             self._newest,
+            self._newer,
             self._enqueue,
             retain,
         )
@@ -179,6 +180,13 @@ class House:
         assert not self.lock.locked()
         self.reads += 1
         found = self.stored.get(room, [])[-count:]
+        self.at_read()
+        return found
+
+    def _newer(self, room: int, number: int, count: int) -> list[Message]:
+        assert not self.lock.locked()
+        self.reads += 1
+        found = [message for message in self.stored.get(room, []) if message.number > number][:count]
         self.at_read()
         return found
 

@@ -92,7 +92,7 @@ def test_the_protocol_lists_every_request_with_its_fields():
         kind: ", ".join(field.name if field.required else f"[{field.name}]" for field in fields)
         for kind, (_, fields) in REQUESTS.items()
     }
-    fields["hello"] += ", [replay]"
+    fields["hello"] += ", [replay], [since]"
     for kind, listed in fields.items():
         assert sorted(told.pop(kind).split(", ")) == sorted(listed.split(", ")), kind
     assert told == {}

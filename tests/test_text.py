@@ -66,6 +66,7 @@ from chat_threads.messages import (
     Renamed,
     Replay,
     Reply,
+    Resume,
     RoomDeleted,
     RoomList,
     RoomRow,
@@ -73,8 +74,10 @@ from chat_threads.messages import (
     Search,
     SearchPage,
     SetOption,
+    ShowToken,
     Stats,
     StatsShown,
+    TokenShown,
     Topic,
     TopicChanged,
     TopicShown,
@@ -117,6 +120,8 @@ TYPED = (
     ("/reply I am", Reply("I am")),
     ("/me waves at bob", Say("waves at bob", "action")),
     ("/nick bob", Nick("bob")),
+    ("/token", ShowToken()),
+    ("/resume t0ken", Resume("t0ken")),
     ("/whois bob", Whois("bob")),
     ("/away", Away()),
     ("/away at lunch", Away("at lunch")),
@@ -165,6 +170,7 @@ def test_every_command_that_a_person_can_ask_for_can_be_typed():
     } - {Command}  # fmt: skip
     assert commands - {type(command) for _, command in TYPED} == {Hello, AreYouThere}
     assert inputs(b"ann\r\n", name=None) == [Hello("ann")]
+    assert inputs(b"/Resume t0ken\r\n", name=None) == [Hello(token="t0ken")]
     assert inputs(b"\xff\xf6") == [AreYouThere()]
 
 
@@ -204,7 +210,8 @@ def test_a_blank_line_is_nothing(line):
     [
         "/join", "/join #a #b", "/leave #a #b", "/create", "/delete", "/delete #a #b", "/rooms #a", "/who #a #b",
         "/invite", "/invite bob #a #b", "/msg", "/msg bob", "/msg bob  ", "/reply", "/me", "/me  ", "/nick",
-        "/nick ann bob", "/whois", "/whois ann bob", "/back now", "/ignore", "/ignore ann bob", "/unignore",
+        "/nick ann bob", "/token x", "/resume", "/resume a b", "/whois", "/whois ann bob", "/back now", "/ignore",
+        "/ignore ann bob", "/unignore",
         "/history x", "/history #a x", "/history 1 2", "/history -1", "/history 1.5", "/history ٣", "/history h",
         "/history 2w", "/history 2 h", "/history before", "/history before x", "/history before 1 2",
         "/history since 1", "/history 1 #a", "/history " + "9" * 16, "/history " + "9" * 10 + "d",
@@ -579,6 +586,14 @@ SEEN = (
             "* What was said so far, 2 messages:",
             f"[{DAY} 14:03] ann: one",
             f"[{DAY} 14:03] * ann waves",
+        ],
+    ),
+    (
+        TokenShown("t0ken"),
+        [
+            "* Your token is t0ken and nobody else should know it.",
+            "* If your connection hangs, connect again and type this in place of a name to be back in its rooms:",
+            "* /resume t0ken",
         ],
     ),
     (Departed("#lab2", "#lobby"), ["* You left #lab2. What you type goes to #lobby now."]),

@@ -20,6 +20,9 @@ class Dialect(Protocol):
     replay: int
     """How many messages it wants to see on entering a room."""
 
+    token_first: bool
+    """Whether a token is handed out with the welcome, or only when it is asked for."""
+
     ref: str
     """What the client calls the request that next_input returned last; its answers bring it back. "": nothing."""
 

@@ -26,9 +26,11 @@ from ..messages import (
     Quit,
     ReadHistory,
     Reply,
+    Resume,
     Say,
     Search,
     SetOption,
+    ShowToken,
     Stats,
     Topic,
     Unignore,
@@ -177,6 +179,22 @@ COMMANDS: tuple[TextCommand, ...] = (
     TextCommand("/reply", "/reply text", "answer the last private line", _words(Reply), ("/r",)),
     TextCommand("/me", "/me action", "do something: * ann waves", _words(lambda text: Say(text, "action"))),
     TextCommand("/nick", "/nick NAME", "take another name", _one_word(Nick)),
+    TextCommand(
+        "/token",
+        "/token",
+        "show what brings you back",
+        _alone(ShowToken()),
+        more="After a lost connection your old one may hang for minutes, and have your name. /resume TOKEN, typed"
+        " on a new connection in place of a name or later, takes its place at once.",
+    ),
+    TextCommand(
+        "/resume",
+        "/resume TOKEN",
+        "take your old place, by its token",
+        _one_word(Resume),
+        more="The older connection with that token is closed; you have its name and are in its rooms. Without one,"
+        " you have the name that it was last used under.",
+    ),
     TextCommand("/whois", "/whois NAME", "show what is known of somebody", _one_word(Whois)),
     TextCommand(
         "/away",

@@ -59,14 +59,17 @@ from ..messages import (
     Renamed,
     Replay,
     Reply,
+    Resume,
     RoomDeleted,
     RoomList,
     Say,
     Search,
     SearchPage,
     SetOption,
+    ShowToken,
     Stats,
     StatsShown,
+    TokenShown,
     Topic,
     TopicChanged,
     TopicShown,
@@ -77,7 +80,7 @@ from ..messages import (
     Whois,
     WireBytes,
 )
-from ..rules import TEXT_LENGTH, WORDS_LENGTH, fold
+from ..rules import REFS, TEXT_LENGTH, WORDS_LENGTH, fold
 from .base import Input
 
 LINE = 65536  # bytes in a line, without its end
@@ -85,6 +88,7 @@ DEPTH = 8  # objects and arrays inside one another; no request needs more than t
 REF_LENGTH = 64  # characters
 REPLAY = 20  # messages shown on entering a room, unless told otherwise
 REPLAY_MOST = 200
+SINCE_MOST = 20  # rooms to come back to in one hello
 _BIGGEST = 2**53 - 1  # the largest integer that every JSON reader keeps exactly (RFC 8259, section 6)
 
 
@@ -112,12 +116,12 @@ def _maybe(name: str, kind: type = str, argument: str = "") -> Field:
 _ROOM = _maybe("room")
 
 REQUESTS: dict[str, tuple[Callable[..., Command], tuple[Field, ...]]] = {
-    "hello": (Hello, (_text("name"), _ROOM)),
+    "hello": (Hello, (_maybe("name"), _ROOM, _maybe("token"))),
     "say": (Say, (_text("text"), _ROOM)),
     "action": (lambda **fields: Say(kind="action", **fields), (_text("text"), _ROOM)),
     "private": (Private, (_text("to"), _text("text"))),
     "reply": (Reply, (_text("text"),)),
-    "join": (Join, (_text("room"),)),
+    "join": (Join, (_text("room"), _maybe("since", int))),
     "leave": (Leave, (_ROOM,)),
     "create": (Create, (_text("room"), _maybe("topic"))),
     "delete": (Delete, (_text("room"),)),
@@ -126,6 +130,8 @@ REQUESTS: dict[str, tuple[Callable[..., Command], tuple[Field, ...]]] = {
     "topic": (Topic, (_ROOM, _maybe("text"))),
     "invite": (Invite, (_text("name"), _ROOM)),
     "nick": (Nick, (_text("name"),)),
+    "token": (ShowToken, ()),
+    "resume": (Resume, (_text("token"),)),
     "whois": (Whois, (_text("name"),)),
     "away": (Away, (_maybe("reason"),)),
     "back": (Back, ()),
@@ -142,6 +148,19 @@ REQUESTS: dict[str, tuple[Callable[..., Command], tuple[Field, ...]]] = {
     "help": (Help, ()),
     "quit": (Quit, (_maybe("words"),)),
 }
+
+
+def _since(rooms: object) -> tuple[tuple[str, int], ...]:
+    """What hello has in ``since``, as pairs; raise BadRequest."""
+    if rooms is None:
+        return ()
+    if not isinstance(rooms, dict) or not all(
+        isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in rooms.values()
+    ):
+        raise BadRequest("since of hello is an object of rooms, each with a number.")
+    if len(rooms) > SINCE_MOST:
+        raise BadRequest(f"since of hello has at most {SINCE_MOST} rooms.")
+    return tuple(rooms.items())
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -199,6 +218,8 @@ def parse(line: bytes) -> dict[str, Any]:
 
 class JsonDialect:
     """A program's end of the conversation. See base.Dialect."""
+
+    token_first = True
 
     def __init__(self, replay: int = REPLAY) -> None:
         self.replay = replay
@@ -270,7 +291,10 @@ class JsonDialect:
             else:
                 arguments[field.argument or field.name] = value
         if kind == "hello":
+            if "name" not in arguments and "token" not in arguments:
+                raise BadRequest("hello needs name, or token.")
             self._set_replay(self.replay if request.get("replay") is None else request["replay"])
+            arguments["since"] = _since(request.get("since"))
         return make(**arguments)
 
     def _set_replay(self, replay: object) -> None:
@@ -433,13 +457,21 @@ def _ack(event: Ack) -> dict[str, Any]:
     return {"type": "ack"} if event.room is None else {"type": "ack", "room": event.room, "number": event.number}
 
 
-_LIMITS = {"line": LINE, "text": TEXT_LENGTH, "words": WORDS_LENGTH, "ref": REF_LENGTH, "replay": REPLAY_MOST}
+_LIMITS = {
+    "line": LINE,
+    "text": TEXT_LENGTH,
+    "words": WORDS_LENGTH,
+    "ref": REF_LENGTH,
+    "refs": REFS,
+    "replay": REPLAY_MOST,
+}
 
 _SHOW: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
     Message: _message,
     Welcome: lambda e: {
         "type": "welcome",
         "name": e.name,
+        "token": e.token,
         "version": e.version,
         "motd": list(e.motd),
         "limits": _LIMITS,
@@ -471,6 +503,7 @@ _SHOW: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
     PeopleList: _people,
     PersonShown: lambda e: {"type": "whois", **_person(e.person), "connected": round(e.connected, 3)},
     StatsShown: _stats,
+    TokenShown: lambda e: {"type": "token", "token": e.token},
     Pong: lambda e: {"type": "pong", "through": e.through, "network": e.network},
     HelpShown: lambda e: {"type": "help", "requests": sorted(REQUESTS)},
     Ack: _ack,

@@ -49,6 +49,7 @@ from ..messages import (
     RoomList,
     SearchPage,
     StatsShown,
+    TokenShown,
     TopicChanged,
     TopicShown,
     View,
@@ -77,6 +78,7 @@ class TextDialect:
     """A person's end of the conversation. See base.Dialect."""
 
     ref = ""  # what a person types has none
+    token_first = False
 
     def __init__(self, replay: int = REPLAY) -> None:
         self.replay = replay
@@ -128,6 +130,8 @@ class TextDialect:
         words = text.split()
         if words and words[0].lower() == "/quit":
             return Quit()
+        if len(words) == 2 and words[0].lower() == "/resume":
+            return Hello(token=words[1])
         if len(words) == 2 and words[1].startswith("#"):
             return Hello(words[0], words[1])
         return Hello(text.strip()) if words else None
@@ -485,6 +489,15 @@ def _stats_shown(style: _Style, event: StatsShown) -> str:
     return _table(style, ("what", "value"), rows, right=(1,))
 
 
+def _token_shown(style: _Style, event: TokenShown) -> str:
+    return _lines(
+        style,
+        f"Your token is {event.token} and nobody else should know it.",
+        "If your connection hangs, connect again and type this in place of a name to be back in its rooms:",
+        f"/resume {event.token}",
+    )
+
+
 def _pong(style: _Style, event: Pong) -> str:
     text = f"Pong: {event.through * 1000:.2f} ms through the server's queue and back"
     if event.network is not None:
@@ -545,6 +558,7 @@ _SHOW: dict[type[Event], Callable[[_Style, Any], str]] = {
     PeopleList: _people_list,
     PersonShown: _person_shown,
     StatsShown: _stats_shown,
+    TokenShown: _token_shown,
     Pong: _pong,
     HelpShown: _help_shown,
     Notice: _notice,

@@ -1,0 +1,402 @@
+"""Tokens: taking one's place again, missing nothing, and saying everything once."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from typing import Any
+
+import pytest
+from conftest import Program, wait_for
+
+from chat_threads import history, publisher, storage
+from chat_threads.rules import REFS
+from chat_threads.storage import StorageError
+from chat_threads.tokens import new_token, token_id
+
+
+def come(server: Any, **hello: object) -> Program:
+    """A program that has said hello; the caller reads on and closes it."""
+    client = Program(server.port)
+    client.send(type="hello", **hello)
+    return client
+
+
+def token_of(client: Program) -> str:
+    [welcome] = [each for each in client.seen if each["type"] == "welcome"]
+    return welcome["token"]
+
+
+def texts(objects: list[dict[str, Any]]) -> list[tuple[int, str]]:
+    return [(each["number"], each["text"]) for each in objects if each["type"] == "message"]
+
+
+def test_tokens_are_secrets_of_128_bits_and_their_numbers_fit_sqlite():
+    tokens = {new_token() for _ in range(1000)}
+    assert len(tokens) == 1000
+    assert {len(token) for token in tokens} == {22}
+    assert len({token_id(token) for token in tokens}) == 1000
+    assert all(0 <= token_id(token) < 2**63 for token in tokens)
+    assert token_id("x" * 10_000) == token_id("x" * 20_000)
+    assert token_id("\ud800") == token_id("\ud800")
+
+
+# --- taking one's place -------------------------------------------------------------------------------
+
+
+def test_who_shows_a_token_has_the_name_and_the_rooms_at_once_and_the_old_connection_is_closed(program):
+    ann = program("ann", room="#lab")
+    bob = program("bob", room="#lab")
+    ann.ask(type="join", room="#other")
+    bob.ask(type="rooms")
+    again = program()
+    again.send(type="hello", token=token_of(ann))
+    welcome = again.expect("welcome")
+    assert (welcome["name"], welcome["token"]) == ("ann", token_of(ann))
+    assert [again.expect("joined")["room"] for _ in range(2)] == ["#lab", "#other"]
+    assert [each["code"] for each in ann.rest() if each["type"] == "error"] == ["replaced"]
+    assert ann.seen[-1] == {"type": "bye", "reason": "replaced"}
+    again.ask(type="say", text="in the current room")
+    assert texts(again.seen) == [(1, "in the current room")]
+    changes = [(each["kind"], each["names"]) for each in bob.ask(type="rooms") if each["type"] == "presence"]
+    assert changes == [("left", ["ann"]), ("joined", ["ann"])]
+    again.ask(type="private", to="ann", text="to myself")
+    assert again.ask(type="who", room="#lab")[0]["people"][0]["name"] == "ann"
+
+
+def test_a_half_open_connection_is_taken_over_too(program):
+    """The old connection does not read, answer or end: as if its machine had lost power."""
+    ann = program("ann", receive_buffer=4096)
+    again = program()
+    again.send(type="hello", token=token_of(ann), room="#lab")
+    assert again.expect("joined")["room"] == "#lab"
+    again.ask(type="say", text="I am back")
+    assert texts(again.seen) == [(1, "I am back")]
+
+
+def test_with_a_token_one_may_have_another_name_but_not_somebody_elses(program):
+    ann, bob = program("ann"), program("bob")
+    again = program()
+    again.send({"type": "hello", "token": token_of(ann), "name": "bob"})
+    assert again.expect("error")["code"] == "name_taken"
+    assert ann.ask(type="rooms"), "nothing has happened to the old one"
+    again.send({"type": "hello", "token": token_of(ann), "name": "anna"})
+    assert again.expect("welcome")["name"] == "anna"
+    assert ann.rest()[-1]["reason"] == "replaced"
+    [who] = [each for each in bob.ask(type="who") if each["type"] == "who"]
+    assert [each["name"] for each in who["people"]] == ["anna", "bob"]
+
+
+@pytest.mark.parametrize("token", ["nobody's", "x" * 60_000, "\u202e", "' OR 1"])
+def test_a_token_that_is_not_known_is_told_and_one_may_come_in_by_a_name(program, token):
+    ann = program()
+    ann.send({"type": "hello", "token": token, "name": "ann"}, {"type": "hello", "name": "ann"})
+    assert ann.read()["code"] == "unknown_token"
+    assert ann.read()["type"] == "welcome"
+
+
+def test_of_many_that_show_a_token_at_the_same_time_one_remains(server):
+    ann = come(server, name="ann")
+    ann.expect("joined")
+    rivals: list[Program] = []
+    together = threading.Barrier(20)
+
+    def run() -> None:
+        together.wait()
+        rival = come(server, token=token_of(ann))
+        rivals.append(rival)
+        rival.file.readline()  # the greeting, or already that another one has taken its place
+
+    threads = [threading.Thread(target=run) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait_for(lambda: len(server.chat.sessions) == 1, "one session is left")
+    [holder] = server.chat.sessions.people()
+    assert holder.name == "ann"
+    assert [len(room.members) for room in server.chat.publisher._rooms.values()] == [1]
+    for each in [ann, *rivals]:
+        each.close()
+
+
+def test_a_new_name_is_kept_with_the_token(start_process):
+    process = start_process()
+    with contextlib.closing(come(process, name="ann")) as ann:
+        ann.expect("joined")
+        ann.ask(type="nick", name="anna")
+        token = token_of(ann)
+    process.kill()
+    process = start_process()
+    with contextlib.closing(come(process, token=token)) as ann:
+        assert ann.expect("welcome")["name"] == "anna"
+
+
+def test_people_take_their_place_again_with_resume(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("/join #lab2")
+    _, _, command = [line for line in ann.ask("/token") if line.startswith("* ")]
+    assert ann.ask("/token")[-1] == command, "it stays the same"
+    again = server.client()
+    again.send(command[2:])
+    again.expect("* Hello, ann.")
+    again.expect("* You are in #lobby")
+    again.expect("* You are in #lab2")
+    assert ann.rest()[-1] == "! You came in again on another connection, with this one's token. Goodbye."
+    assert any(line.endswith("you -> ann: still there?") for line in bob.ask("/msg ann still there?"))
+    again.expect("bob -> you: still there?")
+
+
+def test_people_may_resume_after_they_have_come_in_by_another_name(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("/join #lab2")
+    command = ann.ask("/token")[-1][2:]
+    again = server.client("ann2")
+    told = again.ask(command)
+    assert "* You are ann now." in told
+    assert "* You are in #lab2, and nobody else is." in told
+    assert [line for line in bob.ask("") if "is ann now" in line or "left" in line] == [
+        "* ann left",
+        "* ann2 is ann now",
+    ]
+    assert again.ask("/resume nothing") == ["! There is no such token, or it was not used for long. Come in by a name."]
+
+
+def test_a_reply_goes_to_who_wrote_on_a_new_connection_too(program):
+    ann, bob = program("ann"), program("bob")
+    ann.ask(type="private", to="bob", text="call me back")
+    again = program()
+    again.send(type="hello", token=token_of(ann))
+    again.expect("joined")
+    bob.ask(type="reply", text="here I am")
+    assert again.expect("private")["text"] == "here I am"
+
+
+# --- without a gap ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missed", [0, 1, 199, 200, 201, 1000])
+def test_since_brings_all_that_was_missed_and_then_what_is_live(program, missed):
+    ann = program("ann", room="#lab")
+    ann.ask(*({"type": "say", "text": f"seen {number}"} for number in range(1, 6)))
+    bob = program("bob", room="#lab", replay=0)
+    ann.close()
+    bob.ask(*({"type": "say", "text": f"missed {number}"} for number in range(6, 6 + missed)))
+    again = program()
+    again.send(type="hello", token=token_of(ann), since={"#lab": 5})
+    again.expect("joined", room="#lab")
+    bob.ask(type="say", text="live")
+    again.ask(type="rooms")
+    assert texts(again.seen) == [
+        *((number, f"missed {number}") for number in range(6, 6 + missed)),
+        (6 + missed, "live"),
+    ]
+    assert again.seen[-1]["type"] == "pong"
+
+
+def test_since_may_name_many_rooms_and_the_one_named_last_is_current(program):
+    ann = program("ann", room="#a")
+    ann.ask({"type": "say", "text": "a1"}, {"type": "join", "room": "#b"}, {"type": "say", "text": "b1"})
+    again = program()
+    again.send(type="hello", token=token_of(ann), since={"#b": 0, "#a": 1}, room="#b")
+    again.ask(type="say", text="b2")
+    assert [each["room"] for each in again.seen if each["type"] == "joined"] == ["#a", "#b"]
+    assert texts(again.seen) == [(1, "b1"), (2, "b2")]
+    third = program()
+    third.send(type="hello", token=token_of(ann), since={"#b": 2, "#a": 1})
+    third.ask(type="say", text="a2")
+    assert texts(third.seen) == [(2, "a2")]
+
+
+def test_join_takes_a_since_too(program):
+    ann = program("ann", room="#a")
+    ann.ask(*({"type": "say", "text": f"{number}"} for number in range(1, 301)))
+    bob = program("bob")
+    bob.ask(type="join", room="#a", since=50)
+    assert [number for number, _ in texts(bob.seen)] == list(range(51, 301))
+
+
+def test_a_number_that_the_room_has_not_reached_is_left_out_of_account(program):
+    ann = program("ann", room="#a")
+    ann.ask({"type": "say", "text": "one"}, {"type": "say", "text": "two"})
+    again = program()
+    again.send(type="hello", token=token_of(ann), since={"#a": 3, "#new": 7})
+    assert again.expect("joined", room="#a")["last"] == 2
+    assert again.expect("joined", room="#new")["last"] == 0
+    again.ask(type="rooms")
+    assert texts(again.seen) == [(1, "one"), (2, "two")]
+
+
+def test_a_bad_room_in_since_is_told_and_one_may_try_again(program):
+    ann = program()
+    ann.send({"type": "hello", "name": "ann", "since": {"nowhere": 1}}, {"type": "hello", "name": "ann"})
+    assert ann.read()["code"] == "bad_room"
+    assert ann.read()["type"] == "welcome"
+
+
+def test_what_was_missed_waits_for_a_reader_that_is_slow(program, serve):
+    """More is missed than the queue may hold, and read late: nobody is cut off, and nothing is left out."""
+    server = serve(queue_limit=600)
+    ann = program("ann", server, room="#lab")
+    for start in range(0, 3000, 200):
+        ann.ask(*({"type": "say", "text": f"{number} {'x' * 1900}"} for number in range(start, start + 200)))
+        ann.seen = ann.seen[:1]
+    bob = program(None, server, receive_buffer=4096)
+    bob.send(type="hello", name="bob", since={"#lab": 0})
+    wait_for(lambda: any(each.name == "bob" and each.mailbox.lines for each in server.chat.sessions.people()))
+    bob.expect("joined", room="#lab")
+    bob.ask(type="rooms")
+    assert [number for number, _ in texts(bob.seen)] == list(range(1, 3001))
+
+
+def test_who_comes_back_while_others_talk_sees_no_hole_and_no_repeat(program, serve, monkeypatch):
+    """Only two messages are held in memory, so each way back goes through the history, and is overtaken."""
+    monkeypatch.setattr(publisher, "RECENT", 20)
+    server = serve(queue_limit=5000)
+    talkers = [program(f"talker{number}", server, room="#lab") for number in range(3)]
+    done = threading.Event()
+    said: list[int] = []
+
+    def talk(talker: Program) -> None:
+        while not done.is_set():
+            talker.ask(*({"type": "say", "text": "x"} for _ in range(20)))
+            said.append(max(number for number, _ in texts(talker.seen)))
+            talker.seen.clear()
+
+    threads = [threading.Thread(target=talk, args=(talker,)) for talker in talkers]
+    for thread in threads:
+        thread.start()
+    ann = program("ann", server, room="#lab", replay=0)
+    token, seen = token_of(ann), [ann.seen[-1]["last"]]
+    first = seen[0]
+    try:
+        for _ in range(20):
+            numbers = []
+            while len(numbers) < 50:
+                numbers += [number for number, _ in texts([ann.read()])]
+            assert numbers == list(range(seen[-1] + 1, seen[-1] + 1 + len(numbers)))
+            seen += numbers
+            ann = program(None, server)
+            ann.send(type="hello", token=token, since={"#lab": seen[-1]})
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert seen == list(range(first, first + len(seen)))
+
+
+# --- exactly once -------------------------------------------------------------------------------------
+
+
+def test_what_is_sent_again_under_its_ref_is_stored_once_and_acknowledged_again(program):
+    ann = program("ann", room="#lab")
+    say = {"type": "say", "text": "once", "ref": "r1"}
+    ann.ask(say, {"type": "action", "text": "waves", "ref": "r2"}, say)
+    again = program()
+    again.send({"type": "hello", "token": token_of(ann), "room": "#lab", "replay": 0})
+    again.ask({"type": "action", "text": "waves", "ref": "r2"}, say, {"type": "say", "text": "new", "ref": "r3"}, say)
+    for client, expected in ((ann, ["r1", "r2", "r1"]), (again, ["r2", "r1", "r3", "r1"])):
+        acks = [(each["ref"], each["number"]) for each in client.seen if each["type"] == "ack"]
+        assert acks == [(ref, {"r1": 1, "r2": 2, "r3": 3}[ref]) for ref in expected]
+    assert [each["text"] for each in again.ask(type="history")[0]["messages"]] == ["once", "waves", "new"]
+
+
+def test_the_same_ref_of_another_is_another(program):
+    for name in ("ann", "bob"):
+        client = program(name, room="#lab")
+        client.ask({"type": "say", "text": name, "ref": "1"})
+        assert client.seen[-2]["type"] == "ack"
+    assert [each["text"] for each in client.ask(type="history")[0]["messages"]] == ["ann", "bob"]
+
+
+def test_what_was_sent_before_a_kill_and_again_after_it_is_in_the_history_once(start_process, tmp_path):
+    process = start_process("--rate", "0")
+    says = [{"type": "say", "text": f"text {number}", "ref": str(number)} for number in range(1, 101)]
+    with contextlib.closing(come(process, name="ann")) as ann:
+        ann.expect("joined")
+        ann.send(*says)
+        ann.expect("ack", ref="40")
+        process.kill()
+        token = token_of(ann)
+    process = start_process("--rate", "0", "--replay", "0")
+    with contextlib.closing(come(process, token=token)) as ann:
+        ann.expect("joined")
+        ann.send(*says)
+        ann.expect("ack", ref="100")
+        acks = {int(each["ref"]): each["number"] for each in ann.seen if each["type"] == "ack"}
+        assert acks == {number: number for number in range(1, 101)}
+    process.stop()
+    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as connection:
+        assert connection.execute("SELECT number, text FROM messages ORDER BY id").fetchall() == [
+            (number, f"text {number}") for number in range(1, 101)
+        ]
+
+
+def test_the_last_256_requests_of_a_token_are_remembered_and_no_more(program, serve, tmp_path):
+    server = serve()
+    ann = program("ann", server, replay=0)
+    ann.ask(*({"type": "say", "text": f"{number}", "ref": str(number)} for number in range(REFS + 1)))
+    ann.ask({"type": "say", "text": "again", "ref": "1"}, {"type": "say", "text": "again", "ref": str(REFS)})
+    assert [each["number"] for each in ann.seen if each["type"] == "ack"][-2:] == [2, REFS + 1]
+    ann.ask({"type": "say", "text": "forgotten", "ref": "0"})
+    assert [each["number"] for each in ann.seen if each["type"] == "ack"][-1] == REFS + 2
+    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM refs").fetchone() == (REFS,)
+
+
+def test_requests_are_known_when_they_are_no_longer_in_memory(program, serve, monkeypatch):
+    monkeypatch.setattr(history, "REMEMBERED", 2)
+    server = serve()
+    clients = [program(f"ann{number}", server, replay=0) for number in range(5)]
+    for _ in range(2):
+        for number, client in enumerate(clients):
+            client.ask({"type": "say", "text": "once", "ref": "1"})
+            assert [each["number"] for each in client.seen if each["type"] == "ack"][-1] == number + 1
+
+
+def test_what_was_stored_is_acknowledged_again_even_while_nothing_can_be_stored(program, serve, monkeypatch):
+    """The answer to what was sent again must not be that it is not stored."""
+    server = serve()
+    ann = program("ann", server)
+    say = {"type": "say", "text": "once", "ref": "1"}
+    ann.ask(say)
+
+    def fail(batch: object) -> None:
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(server.chat.storage, "commit", fail)
+    told = ann.ask(say, {"type": "say", "text": "new", "ref": "2"}, {"type": "say", "text": "new", "ref": "2"})
+    assert sorted((each["type"], each["ref"]) for each in told) == [("ack", "1"), ("error", "2"), ("error", "2")]
+    monkeypatch.undo()
+    ann.ask({"type": "say", "text": "new", "ref": "2"})
+    assert ann.seen[-2]["number"] == 2
+
+
+def test_what_was_sent_twice_is_refused_while_it_cannot_be_known_whether_it_is_stored(program, serve, monkeypatch):
+    server = serve()
+    ann = program("ann", server)
+
+    def fail(token: int) -> list[storage.StoredRef]:
+        raise history.Unreadable("damaged")
+
+    monkeypatch.setattr(server.chat.storage, "refs", fail)
+    assert ann.ask({"type": "say", "text": "x", "ref": "1"})[0]["code"] == "not_stored"
+    monkeypatch.undo()
+    assert ann.ask({"type": "say", "text": "x", "ref": "1"})[-1]["type"] == "ack"
+
+
+def test_the_tokens_used_last_are_kept_with_their_requests_and_no_others(program, serve, monkeypatch, tmp_path):
+    monkeypatch.setattr(storage, "TOKENS", 3)
+    monkeypatch.setattr(history, "TOKENS_SWEPT", 2)
+    server = serve()
+    for number in range(8):
+        client = program(f"ann{number}", server)
+        client.ask({"type": "say", "text": "x", "ref": "1"})
+    bob = program("bob", server)
+    bob.ask(type="ping")  # its token is stored now
+    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as connection:
+        wait_for(lambda: connection.execute("SELECT count(*) FROM tokens").fetchone()[0] <= 5, "they are swept")
+        assert connection.execute("SELECT count(*) FROM refs").fetchone()[0] <= 5
+        ids = {row[0] for row in connection.execute("SELECT id FROM tokens")}
+    assert {token_id(token_of(bob)), token_id(token_of(client))} <= ids
