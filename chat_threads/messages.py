@@ -646,15 +646,20 @@ class Parcel:
 
     def __init__(self, view: View, events: Sequence[Event]) -> None:
         self.lines = sum(event.lines for event in events)
-        self._lock = threading.Lock()  # guards _events and _data; only View.encode is called under it
+        self._lock = threading.Lock()  # guards _events; only View.encode is called under it
         self._view = view
         self._events: Sequence[Event] | None = events
-        self._data = b""
+        self._data: bytes | None = None  # set once, under the lock, and read as a whole
 
     @property
     def data(self) -> bytes:
+        data = self._data
+        return self._encode() if data is None else data
+
+    def _encode(self) -> bytes:
         with self._lock:
             if self._events is not None:
                 self._data = self._view.encode(self._events)
                 self._events = None
+            assert self._data is not None
             return self._data

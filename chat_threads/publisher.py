@@ -595,13 +595,14 @@ class Publisher:
                     view = session.views[self._places[session].current is room]
                     outbox.put(session, Parcel(view, events))
         if everything:
+            ready = outbox.ready.append
             for view, sessions in room.groups.items():
                 parcel = Parcel(view, everything)
                 # What outbox.put does, without a call for each member.
                 for session in [each for each in sessions if each not in late] if late else sessions:
                     first = session.mailbox.push(parcel)
                     if first:
-                        outbox.ready.append(session)
+                        ready(session)
                     elif first is None:
                         outbox.full.append(session)
 

@@ -24,11 +24,13 @@ EASY = 0.5  # of the queue's limit: above it the session's own reader waits befo
 
 
 class Mailbox(BatchQueue[Parcel]):
-    """A session's queue: a queue.Queue of parcels, bounded by the lines in them, with one owner.
+    """A session's queue: a queue.Queue of parcels, bounded by the lines in them, with one writer.
 
-    ``mutex`` guards it all. Whoever puts into an idle mailbox is told so and must schedule it with the
-    writers; it is not idle again until the thread that then writes finds it empty. So at any time one thread
-    at most is the writer of this session's socket.
+    ``mutex`` guards it all. Whoever puts into an idle mailbox is told so and must schedule it with the session's
+    writer, a thread of the crew, who collects what is in it and thereby makes it idle again. If the socket takes
+    less than that, the writer has another thread hold the mailbox: nobody schedules it then, and the crew finds
+    nothing in it, until the holder has found it empty and let go. So at any time one thread at most writes to
+    this session's socket.
     """
 
     def __init__(self, limit: int) -> None:
@@ -36,10 +38,11 @@ class Mailbox(BatchQueue[Parcel]):
         self.limit = limit
         self._lines = 0
         self._idle = True
+        self._held = False
         self._refused = False  # it was full once, so the next parcel would come after a hole
         self.closed = False  # nothing more goes in
         self.cut = False  # closed, and what was in it thrown away but for the last word
-        self.finished = False  # closed, and all of it was collected
+        self.finished = False  # closed, and all of it was sent, or given up
 
     def push(self, parcel: Parcel) -> bool | None:
         """Put without waiting: True if the caller must schedule it, None if it was full and nothing was put.
@@ -53,40 +56,51 @@ class Mailbox(BatchQueue[Parcel]):
             if self._refused or self._lines >= self.limit:
                 self._refused = True
                 return None
-            return self._add(parcel)
+            self.queue.append(parcel)
+            self._lines += parcel.lines
+            was_idle, self._idle = self._idle, False
+            return was_idle
 
-    def _add(self, parcel: Parcel) -> bool:
-        self.queue.append(parcel)
-        self._lines += parcel.lines
-        was_idle, self._idle = self._idle, False
-        return was_idle
+    def collect(self) -> list[Parcel]:
+        """The writer's: take all, and be told of what comes next. Nothing while somebody else holds it."""
+        with self.mutex:
+            if self._held:
+                return []
+            self._idle = True
+            return self._take_all()
 
-    def collect(self) -> list[Parcel] | None:
-        """The writer's: take all, or, if there is nothing, let go of the mailbox (None).
+    def hold(self) -> None:
+        """The writer's: from now on, until it is let go, the mailbox is that of whoever calls collect_held."""
+        with self.mutex:
+            self._held, self._idle = True, False
 
-        It is idle then, or ``finished`` if it was closed: nobody will have to write for it any more.
-        """
+    def collect_held(self) -> list[Parcel]:
+        """The holder's: take all, or let go of it if there is nothing."""
         with self.mutex:
             if not self.queue:
-                if self.closed:
-                    self.finished = True
-                else:
-                    self._idle = True
-                return None
-            parcels = list(self.queue)
-            self.queue.clear()
-            self._lines = 0
-            self.not_full.notify_all()
-            return parcels
+                self._held, self._idle = False, True
+                self.finished = self.closed
+            return self._take_all()
+
+    def _take_all(self) -> list[Parcel]:
+        parcels = list(self.queue)
+        self.queue.clear()
+        self._lines = 0
+        self.not_full.notify_all()
+        return parcels
+
+    def finish(self) -> bool:
+        """The writer's, when it has sent what it collected: whether that was the last of a closed mailbox."""
+        with self.mutex:
+            self.finished = self.closed and not self.queue and not self._held
+            return self.finished
 
     def close(self, last: Parcel | None = None) -> bool:
         """Put a last parcel, whatever the limit, and close; True if the caller must schedule it."""
         with self.mutex:
             if self.closed:
                 return False
-            self.closed = True
-            self.not_full.notify_all()
-            return self._add(last) if last else self._wake()
+            return self._end(last)
 
     def cut_off(self, last: Parcel | None = None) -> bool:
         """Throw away what is waiting, put a last parcel, and close; True if the caller must schedule it.
@@ -94,15 +108,18 @@ class Mailbox(BatchQueue[Parcel]):
         The first last parcel stays; without one, that is thrown away too.
         """
         with self.mutex:
-            if self.cut and last:
+            if self.finished or (self.cut and last):
                 return False
-            self.closed = self.cut = True
+            self.cut = True
             self.queue.clear()
-            self._lines = 0
-            self.not_full.notify_all()
-            return self._add(last) if last else self._wake()
+            return self._end(last)
 
-    def _wake(self) -> bool:
+    def _end(self, last: Parcel | None) -> bool:
+        self.closed = True
+        if last:
+            self.queue.append(last)
+        self._lines = sum(parcel.lines for parcel in self.queue)
+        self.not_full.notify_all()
         was_idle, self._idle = self._idle, False
         return was_idle
 

@@ -6,8 +6,7 @@ which may wait, until it has caught up or is cut off.
 
 ``OnePerSession`` gives each session its own thread from the start: the textbook layout, to compare.
 
-Either way a session's mailbox has one writer at a time: whoever was told by ``push`` that it was idle
-schedules it once, and it stays that writer's until ``collect`` finds it empty.
+Either way a session's mailbox has one writer at a time; see session.Mailbox.
 """
 
 from __future__ import annotations
@@ -19,11 +18,12 @@ import time
 from collections.abc import Sequence
 
 from .errors import TooSlow
+from .messages import Parcel
 from .session import Session
 
 log = logging.getLogger(__name__)
 
-SHARE = 64  # sessions handed to a writer at a time, so that the others get some
+TOGETHER = 64  # sessions with neighbouring numbers that have the same writer
 CATCH_UP = 1.0  # seconds to wait for the writers before the next batch is queued all the same
 GRACE = 1.0  # seconds for the last word of a session that was cut off
 SLICE = 0.25  # seconds: how soon a waiting writer sees that its session was cut off
@@ -101,35 +101,43 @@ class Writers:
     # --- by whoever is the session's writer now -----------------------------------------------------------
 
     def _write(self, session: Session) -> memoryview | None:
-        """Send what is queued, without waiting, until the mailbox is idle. What did not fit is returned, and
-        the session is still the caller's; None: it no longer is."""
-        while True:
-            parcels = session.mailbox.collect()
-            if parcels is None:
-                if session.mailbox.finished:
-                    session.written.set()
-                return None
-            try:
-                if len(parcels) == 1:
-                    data = parcels[0].data
-                else:
-                    data = b"".join([parcel.data for parcel in parcels])
-                sent = session.wire.send(data) if data else 0
-            except OSError:  # the peer is gone
-                session.abandon()
-            except Exception:
-                log.exception("%s could not be shown something", session)
-                session.abandon()
-            else:
-                if sent < len(data):
-                    return memoryview(data)[sent:]
+        """Send what is queued, without waiting. What did not fit is returned, and the mailbox is held then."""
+        mailbox = session.mailbox
+        parcels = mailbox.collect()
+        rest = self._send(session, parcels) if parcels else None
+        if rest is not None:
+            mailbox.hold()
+        elif mailbox.closed and mailbox.finish():
+            session.written.set()
+        return rest
 
     def _write_waiting(self, session: Session, rest: memoryview | None) -> None:
-        """Send ``rest`` and what is queued, waiting where need be, until the mailbox is idle."""
-        while rest:
-            if not self._send_all(session, rest):
+        """The holder's: send ``rest`` and what is queued, waiting where need be, until the mailbox is empty."""
+        while True:
+            if rest and not self._send_all(session, rest):
                 session.abandon()
-            rest = self._write(session)
+            parcels = session.mailbox.collect_held()
+            if not parcels:
+                break
+            rest = self._send(session, parcels)
+        if session.mailbox.finished:
+            session.written.set()
+
+    @staticmethod
+    def _send(session: Session, parcels: list[Parcel]) -> memoryview | None:
+        """Send without waiting; what did not fit is returned. A session that cannot be sent to is abandoned."""
+        try:
+            data = parcels[0].data if len(parcels) == 1 else b"".join([parcel.data for parcel in parcels])
+            sent = session.wire.send(data) if data else 0
+        except OSError:  # the peer is gone
+            session.abandon()
+        except Exception:
+            log.exception("%s could not be shown something", session)
+            session.abandon()
+        else:
+            if sent < len(data):
+                return memoryview(data)[sent:]
+        return None
 
     def _send_all(self, session: Session, rest: memoryview) -> bool:
         """Send a whole batch within the deadline, which is for all of it; False if it did not go.
@@ -160,28 +168,34 @@ class Writers:
 
 
 class Crew(Writers):
-    """``size`` threads that never wait for a socket, and one more for each session that is behind."""
+    """``size`` threads that never wait for a socket, and one more for each session that is behind.
+
+    Each session has one of them as its writer, by its number: who shares a small room mostly has the same one,
+    so that one thread is woken for a message; the members of a large room are spread over all.
+    """
 
     def __init__(self, size: int, send_timeout: float) -> None:
         super().__init__(send_timeout)
-        self._ready: queue.SimpleQueue[Sequence[Session] | None] = queue.SimpleQueue()
-        self._size = size
-        for number in range(1, size + 1):
-            self._start(f"writer-{number}", self._work)
+        self._ready: list[queue.SimpleQueue[Sequence[Session] | None]] = [queue.SimpleQueue() for _ in range(size)]
+        for number, ready in enumerate(self._ready, 1):
+            self._start(f"writer-{number}", self._work, ready)
 
     def schedule(self, sessions: Sequence[Session]) -> None:
         with self._state:
             self._scheduled += len(sessions)
-        for at in range(0, len(sessions), SHARE):
-            self._ready.put(sessions[at : at + SHARE])
+        size = len(self._ready)
+        for number, ready in enumerate(self._ready):
+            share = [session for session in sessions if session.number // TOGETHER % size == number]
+            if share:
+                ready.put(share)
 
     def stop(self, timeout: float) -> list[str]:
-        for _ in range(self._size):
-            self._ready.put(None)
+        for ready in self._ready:
+            ready.put(None)
         return super().stop(timeout)
 
-    def _work(self) -> None:
-        while (sessions := self._ready.get()) is not None:
+    def _work(self, ready: queue.SimpleQueue[Sequence[Session] | None]) -> None:
+        while (sessions := ready.get()) is not None:
             try:
                 for session in sessions:
                     rest = self._write(session)
@@ -196,7 +210,7 @@ class Crew(Writers):
         except RuntimeError:
             log.error("%s is behind, and no thread could be started for it: cut off", session)
             session.abandon()
-            self._write(session)  # nothing is left to send: lets go of the mailbox
+            self._write_waiting(session, None)  # nothing is left to send: lets go of the mailbox
 
 
 class OnePerSession(Writers):
@@ -229,6 +243,7 @@ class OnePerSession(Writers):
             wake.get()
             rest = self._write(session)
             self._done(1)  # nobody waits for it while it waits for its reader
-            self._write_waiting(session, rest)
+            if rest is not None:
+                self._write_waiting(session, rest)
         with self._state:
             del self._wake[session]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -127,16 +128,44 @@ def test_who_puts_into_an_idle_mailbox_has_to_schedule_it_and_nobody_else() -> N
     assert [box.push(parcel("a")), box.push(parcel("b")), box.push(parcel("c"))] == [True, False, False]
 
 
-def test_a_mailbox_is_its_writers_until_that_finds_it_empty() -> None:
+def test_who_collects_is_told_of_what_comes_next() -> None:
     box = Mailbox(10)
     box.push(parcel("a"))
     box.push(parcel("b"))
     assert texts(box.collect()) == ["a", "b"]
-    assert box.push(parcel("c")) is False  # the writer will come again
+    assert box.push(parcel("c")) is True
     assert texts(box.collect()) == ["c"]
-    assert box.collect() is None
-    assert not box.finished
+    assert box.collect() == []
+    assert not box.finish()
     assert box.push(parcel("d")) is True
+
+
+def test_a_held_mailbox_is_its_holders_until_that_finds_it_empty() -> None:
+    box = Mailbox(10)
+    box.push(parcel("a"))
+    box.collect()
+    box.push(parcel("b"))
+    box.hold()
+    assert box.push(parcel("c")) is False  # the holder will come again
+    assert box.collect() == []
+    assert not box.finish()
+    assert texts(box.collect_held()) == ["b", "c"]
+    assert box.push(parcel("d")) is False
+    assert texts(box.collect_held()) == ["d"]
+    assert box.collect_held() == []
+    assert not box.finished
+    assert box.push(parcel("e")) is True
+    assert texts(box.collect()) == ["e"]
+
+
+def test_the_holder_of_a_closed_mailbox_finishes_it() -> None:
+    box = Mailbox(10)
+    box.hold()
+    assert box.close(parcel("bye")) is False
+    assert texts(box.collect_held()) == ["bye"]
+    assert not box.finished
+    assert box.collect_held() == []
+    assert box.finished
 
 
 def test_what_bounds_a_mailbox_is_lines_and_one_parcel_may_overshoot() -> None:
@@ -173,17 +202,17 @@ def test_closing_puts_a_last_parcel_whatever_the_limit_and_nothing_after_it() ->
     assert box.close(parcel("bye")) is False  # its writer comes again anyway
     assert box.push(parcel("late")) is False
     assert box.close(parcel("bye again")) is False
+    assert not box.finish()
     assert texts(box.collect()) == ["a", "bye"]
     assert not box.finished
-    assert box.collect() is None
-    assert box.finished
+    assert box.finish()
 
 
 def test_closing_an_idle_mailbox_has_to_be_scheduled_so_that_a_writer_finds_it_finished() -> None:
     box = Mailbox(1)
     assert box.close() is True
-    assert box.collect() is None
-    assert box.finished
+    assert box.collect() == []
+    assert box.finish()
 
 
 def test_closing_an_idle_mailbox_with_a_last_parcel_has_to_be_scheduled_once() -> None:
@@ -202,8 +231,7 @@ def test_cutting_off_throws_away_all_but_the_reason() -> None:
     assert box.close(parcel("bye")) is False
     assert box.push(parcel("late")) is False
     assert texts(box.collect()) == ["first reason"]
-    assert box.collect() is None
-    assert box.finished
+    assert box.finish()
 
 
 def test_cutting_off_an_idle_mailbox_has_to_be_scheduled() -> None:
@@ -217,15 +245,15 @@ def test_cutting_off_without_a_reason_throws_away_the_one_that_waits() -> None:
     box.push(parcel("a"))
     box.cut_off(parcel("reason"))
     assert box.cut_off() is False
-    assert box.collect() is None
-    assert box.finished
+    assert box.collect() == []
+    assert box.finish()
 
 
 def test_a_finished_mailbox_is_never_scheduled_again() -> None:
     box = Mailbox(10)
     box.close()
     box.collect()
-    assert box.finished
+    assert box.finish()
     assert [box.push(parcel()), box.close(parcel()), box.cut_off(parcel()), box.cut_off()] == [False] * 4
 
 
@@ -279,8 +307,9 @@ def test_what_many_threads_put_is_counted_line_by_line_and_scheduled_by_one_of_t
 
 @pytest.mark.usefixtures("nimble")
 def test_at_any_time_a_mailbox_has_one_writer_at_most_and_nothing_is_left_in_it() -> None:
-    """Four threads push, and whoever is told to writes at once itself: no two at a time, all of it, in order."""
+    """Four threads push, one writes what they schedule, and now and then has another one hold the mailbox."""
     box = Mailbox(10**9)
+    scheduled: queue.SimpleQueue[bool] = queue.SimpleQueue()
     writing = threading.Lock()
     written: list[str] = []
     clashes: list[str] = []
@@ -288,15 +317,38 @@ def test_at_any_time_a_mailbox_has_one_writer_at_most_and_nothing_is_left_in_it(
     def push(name: str) -> None:
         for n in range(1000):
             if box.push(parcel(f"{name} {n}")):
-                while (parcels := box.collect()) is not None:
-                    if not writing.acquire(blocking=False):
-                        clashes.append(name)
-                        return
-                    written.extend(texts(parcels))
-                    writing.release()
+                scheduled.put(True)
 
+    def keep(parcels: list[Parcel]) -> None:
+        if not writing.acquire(blocking=False):
+            clashes.append(threading.current_thread().name)
+            return
+        written.extend(texts(parcels))
+        writing.release()
+
+    def hold() -> None:
+        while parcels := box.collect_held():
+            keep(parcels)
+
+    def write() -> None:
+        times = 0
+        while scheduled.get():
+            parcels = box.collect()
+            if parcels:
+                keep(parcels)
+                times += 1
+                if times % 2:
+                    box.hold()
+                    holders.append(in_thread(hold))
+
+    holders: list[threading.Thread] = []
+    writer = in_thread(write)
     threads = [in_thread(lambda name=name: push(name)) for name in "abcd"]  # type: ignore[misc]
     assert all(joined(thread) for thread in threads)
+    scheduled.put(False)
+    assert joined(writer)
+    assert all(joined(holder) for holder in holders)
+    assert holders
     assert clashes == []
     assert box.lines == 0
     assert len(written) == 4000
@@ -381,8 +433,8 @@ def test_ending_wakes_the_reader_and_leaves_what_is_queued(desk: Desk) -> None:
 def test_abandoning_drops_all_and_wakes_the_reader(desk: Desk) -> None:
     desk.session.send(Notice("a"))
     desk.session.abandon()
-    assert desk.session.mailbox.collect() is None
-    assert desk.session.mailbox.finished
+    assert desk.session.mailbox.collect() == []
+    assert desk.session.mailbox.finish()
     assert desk.session.ended.is_set()
     assert desk.wire.stopped == 1
 

@@ -16,7 +16,7 @@ from chat_threads.errors import ShuttingDown, TooSlow
 from chat_threads.messages import Event, Notice, Parcel, Problem
 from chat_threads.session import Session
 from chat_threads.wire import Wire
-from chat_threads.writers import SHARE, Crew, OnePerSession, Writers
+from chat_threads.writers import TOGETHER, Crew, OnePerSession, Writers
 
 SMALL = 4096  # bytes of a socket's buffer, so that it is soon full
 MANY = 400  # lines of LONG bytes, too many for both buffers
@@ -147,8 +147,8 @@ class Office:
         self.connections: list[Connection] = []
         self.sessions: list[Session] = []
 
-    def connect(self, limit: int = 10**6) -> Connection:
-        connection = Connection(len(self.sessions) + 1, self.writers, limit)
+    def connect(self, limit: int = 10**6, number: int = 0) -> Connection:
+        connection = Connection(number or len(self.sessions) + 1, self.writers, limit)
         self.connections.append(connection)
         self.sessions.append(connection.session)
         self.writers.attend(connection.session)
@@ -490,9 +490,9 @@ def test_who_is_behind_gets_a_thread_of_its_own_and_goes_back_to_the_crew(open_o
 
 
 def test_a_crew_shares_the_work(open_office: Callable[..., Office]) -> None:
-    """Two sessions, each of whose writers waits until the other's has begun."""
+    """Two sessions of different neighbourhoods, each of whose writers waits until the other's has begun."""
     office = open_office(lambda send_timeout: Crew(2, send_timeout))
-    one, other = office.connect(), office.connect()
+    one, other = office.connect(number=1), office.connect(number=TOGETHER)
     for connection in (one, other):
         connection.wire.gate.clear()
         connection.send("hello")
@@ -506,7 +506,7 @@ def test_a_crew_shares_the_work(open_office: Callable[..., Office]) -> None:
 
 def test_a_large_room_is_written_to_by_the_whole_crew_and_everybody_gets_it(open_office: Callable[..., Office]) -> None:
     office = open_office(lambda send_timeout: Crew(2, send_timeout))
-    sessions = [office.scripted(ScriptedWire(10**6)) for _ in range(3 * SHARE + 5)]
+    sessions = [office.scripted(ScriptedWire(10**6)) for _ in range(3 * TOGETHER + 5)]
     parcel = Parcel(LINES, [Notice("to all")])
     assert all(session.mailbox.push(parcel) for session in sessions)
     office.writers.schedule(sessions)
