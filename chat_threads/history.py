@@ -139,8 +139,10 @@ class History:
             self._queue.put(marker, timeout=timeout)
         except queue.Full:
             return False
+        if unless is None:  # without looking around: thousands may wait here at once
+            return marker.passed.wait(max(0.0, deadline - time.monotonic()))
         while not marker.passed.wait(min(LOOK, max(0.0, deadline - time.monotonic()))):
-            if time.monotonic() >= deadline or (unless and unless.is_set()):
+            if time.monotonic() >= deadline or unless.is_set():
                 return False
         return True
 

@@ -14,6 +14,7 @@ import os
 import queue
 import socket
 import socketserver
+import sys
 import threading
 import time
 from collections import deque
@@ -50,6 +51,8 @@ TRIES = 3  # at a name
 GREETING_PAUSE = 0.1  # seconds in which a web browser or a TLS client would speak first; people do not
 LONGEST_WAIT = 3600.0  # seconds for a token, however small the rate
 ACCEPT_PAUSE = 0.2  # seconds after an accept that failed for want of descriptors or memory
+USUAL_INTERVAL = sys.getswitchinterval()
+PATIENT = 5e-5  # seconds for each reader after which threads that wait for the interpreter look at it again
 LAST_WORDS = 1.0  # seconds that a refused connection is kept, so that it can read why
 REFUSED_MOST = 200  # refused connections kept at a time
 PATIENCE = 15.0  # seconds to wait for what was said before leaving; SQLite may wait 5 for another's lock
@@ -161,6 +164,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
     def service_actions(self) -> None:
         """Called by serve_forever between two connections, and twice a second."""
         self._join_ended()
+        self._be_patient()
         now = time.monotonic()
         while self._refused and (self._refused[0][0] <= now or len(self._refused) > REFUSED_MOST):
             request = self._refused.popleft()[1]
@@ -172,6 +176,12 @@ class ChatServer(socketserver.ThreadingTCPServer):
     def _join_ended(self) -> None:
         while not self._ended.empty():
             self._readers.pop(self._ended.get()).join()
+
+    def _be_patient(self) -> None:
+        """When thousands of readers wake at once, as when a network fails, each waits for the interpreter's lock and
+        looks at it again after the switch interval. With the usual 5 ms for each that alone would take longer
+        than all that they have to do; so 20,000 looks a second have to do for all."""
+        sys.setswitchinterval(max(USUAL_INTERVAL, PATIENT * len(self._readers)))
 
     def handle_error(self, request: object, client_address: object) -> None:
         log.exception("a connection from %s was not taken", client_address)
@@ -200,6 +210,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
             session.end()
         for thread in self._readers.values():
             thread.join(max(0.0, deadline - time.monotonic()))
+        sys.setswitchinterval(USUAL_INTERVAL)
         return [thread.name for thread in self._readers.values() if thread.is_alive()]
 
 
