@@ -1,0 +1,416 @@
+"""Run threads one line at a time, in every order that matters, until one goes wrong.
+
+Threads take turns as the system likes, so a race shows itself once in a million runs, on somebody else's machine.
+Here the turns are ours: a thread runs only while it has the turn, and before each line the turn may go to another.
+``explore`` tries all orders in which a thread that could go on is stopped ("preempted") at most twice; nearly every
+race and deadlock needs no more. They are tried in the same order each time: what is found once is found again::
+
+    def make():                                   # called anew for every order
+        table, got = task.NameTable(), []
+        return got, {"ann": lambda: got.append(table.claim("sam")), "bob": lambda: got.append(table.claim("sam"))}
+
+    def check(got):                               # when all threads have ended: what is wrong, or None
+        return "Both were given the name." if got == [True, True] else None
+
+    result = explore(make, check, only=[task])    # steps are the lines of the module task
+    if result.fault:
+        print(story(result))
+
+``make()`` returns anything for ``check``, and the threads: for each name a function without arguments. The function
+and ``make`` itself may start more with ``threading.Thread``. It is a fault, too, if a thread dies of an exception, if
+threads wait for each other for ever, or do not end. Daemon threads may be left waiting.
+
+The code that is looked at needs no change. In the standard library ``Condition``, ``Event``, ``Semaphore`` and
+``queue.Queue`` are plain Python built on one thing, ``threading.Lock``. It is replaced while we explore, and so we
+decide who waits and who goes on. Time stands still: after ``time.sleep`` others may have had the turn, or not; a
+timeout is over when nobody else can go on. A real socket would really wait: give the threads something in its place.
+
+A line is one step here, but the interpreter can switch inside a line, too: what passes is tested well, not proved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import linecache
+import os
+import queue
+import sys
+import threading
+import time
+from _thread import allocate_lock, start_new_thread  # the real lock, whatever threading.Lock is at the moment
+from collections import deque
+from dataclasses import dataclass, field
+
+STEPS = 3000  # lines in one run: more are taken for a loop without an end
+ORDERS = 30_000  # tried at most
+WIDTH = 120  # characters in a line of the story
+TIDY_UP = 1.0  # seconds that a thread has to end which is no longer needed
+NEVER = float("inf")
+
+
+@dataclass
+class Result:
+    """What ``explore`` found: ``fault`` says what went wrong, None that nothing did."""
+
+    fault: str | None
+    orders: int = 0  # that were tried, the one with the fault included
+    seconds: float = 0.0  # that it took
+    complete: bool = True  # False: there are more than ORDERS, and the rest was not tried
+    threads: list[str] = field(default_factory=list)  # names
+    steps: list[tuple[int, int, str]] = field(default_factory=list)  # which thread; line, or 0 for a note; text
+
+
+def explore(make, check=lambda state: None, preemptions=2, only=()) -> Result:
+    """Try the orders, those with the fewest preemptions first, up to the first fault. See above.
+
+    ``only``: the modules, or names of files, whose lines are steps. Everything else runs without a stop.
+    """
+    began = time.perf_counter()
+    files = {os.path.abspath(getattr(each, "__file__", each)) for each in only}
+    untried = [deque([()]), *(deque() for _ in range(preemptions))]  # by the number of preemptions
+    orders = 0
+    with _replaced(only):
+        for spent, waiting in enumerate(untried):
+            while waiting and orders < ORDERS:
+                order = waiting.popleft()
+                orders += 1
+                run = _Run(files, order)
+                if fault := run.run(make, check):
+                    names = [thread.name for thread in run.threads]
+                    return Result(fault, orders, time.perf_counter() - began, True, names, run.steps)
+                taken = order + (0,) * (len(run.choices) - len(order))
+                for at in range(len(order), len(taken)):  # the same up to here, and then another has the turn
+                    threads, price = run.choices[at]
+                    if spent + price <= preemptions:
+                        untried[spent + price].extend((*taken[:at], other) for other in range(1, threads))
+    return Result(None, orders, time.perf_counter() - began, not any(untried))
+
+
+def story(result: Result) -> str:
+    """The run that went wrong: a column for each thread, a row for each step with its line's number and text."""
+    cells, number = [], 0
+    for thread, line, text in result.steps:
+        number += line > 0
+        cells.append((f"{number if line else '':>4}", thread, f"{line:>4} {text}" if line else f"     ({text})"))
+    widths = [
+        max([len(name), *(len(cell) for _, at, cell in cells if at == thread)])
+        for thread, name in enumerate(result.threads)
+    ]
+    if sum(widths) > WIDTH:
+        widths = [min(width, WIDTH // len(widths)) for width in widths]
+    rows = [["step", *result.threads]]
+    for number, thread, cell in cells:
+        row = [number] + [""] * len(widths)
+        row[thread + 1] = cell if len(cell) <= widths[thread] else cell[: widths[thread] - 1] + "…"
+        rows.append(row)
+    lines = [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, [4, *widths], strict=True)).rstrip() for row in rows
+    ]
+    return "\n".join(lines) + f"\n\n{result.fault}\n"
+
+
+def load_task(beside: str):
+    """The student's module: task.py beside that file, or the file that the variable LAB_TASK names."""
+    path = os.environ.get("LAB_TASK") or os.path.join(os.path.dirname(os.path.abspath(beside)), "task.py")
+    spec = importlib.util.spec_from_file_location("task", os.path.abspath(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["task"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+# --- one run ------------------------------------------------------------------------------------------------
+
+
+class _Stop(BaseException):
+    """Ends a thread that is no longer needed."""
+
+
+class _Thread:
+    """What we note down of a thread."""
+
+    def __init__(self, thread):
+        self.thread = thread
+        default = thread.name.startswith("Thread-")
+        self.name = getattr(thread._target, "__name__", type(thread).__name__) if default else thread.name
+        self.turn = allocate_lock()  # free for the moment in which the turn is given to it
+        self.turn.acquire()
+        self.fresh = True  # it was given the turn, and has not come to a line since
+        self.line = 0  # where it is
+        self.done = False
+        self.error = None  # what it died of
+        self.until = None  # what it waits for, as a function; None: it does not wait
+        self.why = ""  # the same in words
+        self.deadline = NEVER  # when it will have waited long enough
+        self.asleep = False
+
+    def ready(self, now):
+        """Whether it could go on."""
+        return not self.done and (self.until is None or self.until() or self.deadline <= now)
+
+
+class _Run:
+    """One order. Only who has the turn touches it: a thread, or the caller of ``run`` before and after them."""
+
+    def __init__(self, files, order):
+        self.files = files
+        self.order = order  # for each choice, who has the turn; after these always 0: who goes on anyway
+        self.choices = []  # that there were: among how many, and 1 if it is a preemption not to choose 0
+        self.threads = []
+        self.steps = []
+        self.current = None  # the thread that has the turn; None: the caller has
+        self.turn = allocate_lock()  # the caller's
+        self.turn.acquire()
+        self.now = 0.0  # seconds
+        self.over = None  # why: then a thread that is given the turn ends
+
+    def run(self, make, check):
+        """Run it; return what is wrong, or None."""
+        global _running
+        _running = self
+        try:
+            state, threads = make()
+            for name, work in threads.items():
+                threading.Thread(target=work, name=name).start()
+            self._give(self._next())
+            self.turn.acquire()
+            self.current = None
+            return self._fault() or check(state)
+        except _Stop:
+            return self.over
+        finally:
+            self.over = self.over or "It is over."
+            for thread in self.threads:
+                if not thread.done:
+                    self._give(thread)
+                    self.turn.acquire(timeout=TIDY_UP)
+
+    def _fault(self):
+        for thread in self.threads:
+            if thread.error:
+                return f"{thread.name} died of {type(thread.error).__name__}: {thread.error}"
+        waiting = [each for each in self.threads if not each.done and not each.thread.daemon]
+        if self.over or not waiting:
+            return self.over
+        return "Nobody can go on: " + "; ".join(f"{each.name} {each.why}" for each in waiting) + "."
+
+    def _live(self, thread):
+        thread.turn.acquire()
+        if not self.over:
+            sys.settrace(self._trace)
+            try:
+                thread.thread.run()
+                self.note("ends")
+            except _Stop:
+                pass
+            except BaseException as error:
+                thread.error = error
+                self.note(f"dies of {type(error).__name__}")
+            sys.settrace(None)
+        thread.done = True
+        self._give(None if self.over else self._next())
+
+    def _trace(self, frame, event, arg):
+        """Called by Python before each line of a thread, and for each call."""
+        if event == "call":
+            return self._trace if frame.f_code.co_filename in self.files else None
+        if event == "line":
+            if not self.current.fresh:
+                self.switch()
+            thread = self.current
+            thread.fresh = False
+            thread.line = frame.f_lineno
+            text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+            self.steps.append((self.threads.index(thread), frame.f_lineno, text))
+            if len(self.steps) > STEPS:
+                self.over = f"There was no end after {STEPS} lines: does {thread.name} go round in a loop?"
+                self._give(None)
+                thread.turn.acquire()
+                raise _Stop
+        return self._trace
+
+    def note(self, text):
+        """Note something down below the line at which the thread is."""
+        if self.current and not self.over:
+            self.steps.append((self.threads.index(self.current), 0, text))
+
+    # --- turns ------------------------------------------------------------------------------------------------
+
+    def start(self, thread):
+        self.threads.append(thread)
+        start_new_thread(self._live, (thread,))
+
+    def switch(self):
+        """The thread that has the turn keeps it or lets another have it: a choice."""
+        thread = self.current
+        chosen = self._next()
+        if chosen is not thread:
+            self._give(chosen)
+            thread.turn.acquire()
+        if self.over:
+            sys.settrace(None)
+            raise _Stop
+
+    def _next(self):
+        """Who has the next turn; None if nobody can go on."""
+        ready = [thread for thread in self.threads if thread.ready(self.now)]
+        if not ready:  # only now does time pass
+            self.now = min((each.deadline for each in self.threads if not each.done), default=NEVER)
+            if self.now == NEVER:
+                return None
+            ready = [thread for thread in self.threads if thread.ready(self.now)]
+        here = self.threads.index(self.current) if self.current else 0
+        after = {thread: (self.threads.index(thread) - here) % len(self.threads) for thread in ready}
+        ready.sort(key=lambda thread: (thread.asleep, thread.asleep and not after[thread], after[thread]))
+        if len(ready) == 1:
+            return ready[0]
+        chosen = self.order[len(self.choices)] if len(self.choices) < len(self.order) else 0
+        self.choices.append((len(ready), int(ready[0] is self.current)))
+        return ready[chosen]
+
+    def _give(self, thread):
+        self.current = thread
+        if thread:
+            thread.fresh = True
+            thread.turn.release()
+        else:
+            self.turn.release()
+
+    def wait(self, until, why, timeout=None):
+        """Whoever has the turn waits until that is true; False if it was not before the timeout."""
+        thread = self.current
+        if self.over:
+            raise _Stop
+        if until():
+            return True
+        if timeout is not None and timeout <= 0:
+            return False
+        if thread is None:
+            self.over = "When all had ended, a lock was still held by one of them."
+            raise _Stop
+        thread.until, thread.why = until, why()
+        thread.deadline = NEVER if timeout is None else self.now + timeout
+        self.note(thread.why)
+        self.switch()
+        thread.until, thread.deadline = None, NEVER
+        return until()
+
+    def sleep(self, seconds):
+        """Let others have the turn, maybe; it comes back at any time."""
+        thread, wake = self.current, self.now + seconds
+        if thread:
+            thread.asleep = True
+            self.switch()
+            thread.asleep = False
+        self.now = max(self.now, wake)
+
+
+_running: _Run
+
+
+# --- what stands in for the standard library while we explore -----------------------------------------------
+
+
+class _Lock:
+    """threading.Lock, waiting in our way. One made in the files that are looked at has a name in the story."""
+
+    def __init__(self):
+        frame = sys._getframe(1)
+        while frame.f_code.co_filename == __file__ or frame.f_code is threading.Condition.__init__.__code__:
+            frame = frame.f_back
+        made = linecache.getline(frame.f_code.co_filename, frame.f_lineno).partition("=")[0].strip()
+        self._name = made if frame.f_code.co_filename in _running.files else None
+        self._taken = False
+        self._holder = None
+
+    def acquire(self, blocking=True, timeout=-1):
+        if not _running.wait(self._free, self._why, 0 if not blocking else None if timeout < 0 else timeout):
+            return False
+        self._taken, self._holder = True, _running.current
+        if self._name:
+            _running.note(f"takes {self._name}")
+        return True
+
+    def release(self):
+        if not self._taken:
+            raise RuntimeError("release unlocked lock")
+        self._taken, self._holder = False, None
+        if self._name:
+            _running.note(f"gives {self._name} back")
+
+    def locked(self):
+        return self._taken
+
+    def __enter__(self):
+        return self.acquire()
+
+    def __exit__(self, *error):
+        self.release()
+
+    def _free(self):
+        return not self._taken
+
+    def _why(self):
+        if self._name and self._holder:
+            whose = "it holds itself" if self._holder is _running.current else f"{self._holder.name} holds"
+            return f"waits for {self._name}, which {whose}"
+        frame, inner = sys._getframe(1), ""
+        while frame and frame.f_code.co_filename not in _running.files:
+            frame, inner = frame.f_back, frame.f_code.co_name
+        return f"waits in {inner}(), line {_running.current.line}"
+
+
+class _RLock(threading._PyRLock):
+    def __init__(self):
+        super().__init__()
+        self._block = _Lock()
+
+
+def _start(self):
+    self._stepped = _Thread(self)
+    _running.start(self._stepped)
+
+
+def _join(self, timeout=None):
+    _running.wait(lambda: self._stepped.done, lambda: f"waits for {self._stepped.name} to end", timeout)
+
+
+def _is_alive(self):
+    return not self._stepped.done
+
+
+def _current_thread(real=threading.current_thread):
+    return _running.current.thread if _running.current else real()
+
+
+@contextlib.contextmanager
+def _replaced(only):
+    """Replace what can wait or tells the time, also under the names by which ``only`` has imported it."""
+
+    def now():
+        return _running.now
+
+    def sleep(seconds):
+        _running.sleep(seconds)
+
+    places = [
+        (threading, {"Lock": _Lock, "_allocate_lock": _Lock, "RLock": _RLock, "_time": now}),
+        (threading, {"current_thread": _current_thread}),
+        (threading.Thread, {"start": _start, "join": _join, "is_alive": _is_alive}),
+        (queue, {"SimpleQueue": queue.Queue, "time": now}),
+        (time, {"sleep": sleep, "monotonic": now}),
+    ]
+    new = {id(getattr(place, name)): value for place, names in places for name, value in names.items()}
+    for module in only:
+        names = getattr(module, "__dict__", {})
+        places.append((module, {name: new[id(value)] for name, value in names.items() if id(value) in new}))
+    old = [(place, name, getattr(place, name)) for place, names in places for name in names]
+    try:
+        for place, names in places:
+            for name, value in names.items():
+                setattr(place, name, value)
+        yield
+    finally:
+        for place, name, value in old:
+            setattr(place, name, value)
