@@ -12,7 +12,7 @@ race and deadlock needs no more. They are tried in the same order each time: wha
     def check(got):                               # when all threads have ended: what is wrong, or None
         return "Both were given the name." if got == [True, True] else None
 
-    result = explore(make, check, only=[task])    # steps are the lines of the module task
+    result = explore(make, check, only=[task])    # a step is a line of the module task
     if result.fault:
         print(story(result))
 
@@ -38,14 +38,17 @@ import queue
 import sys
 import threading
 import time
-from _thread import allocate_lock, start_new_thread  # the real lock, whatever threading.Lock is at the moment
+from _thread import allocate_lock, start_new_thread  # the real ones, whatever threading has at the moment
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
 
 STEPS = 3000  # lines in one run: more are taken for a loop without an end
-ORDERS = 30_000  # tried at most
-WIDTH = 120  # characters in a line of the story
+ORDERS = 20_000  # tried at most
+PATIENCE = 10.0  # seconds for one run: more are taken for a wait that we know nothing of
 TIDY_UP = 1.0  # seconds that a thread has to end which is no longer needed
+WIDTH = 120  # characters in a line of the story
 NEVER = float("inf")
 
 
@@ -54,8 +57,8 @@ class Result:
     """What ``explore`` found: ``fault`` says what went wrong, None that nothing did."""
 
     fault: str | None
-    orders: int = 0  # that were tried, the one with the fault included
-    seconds: float = 0.0  # that it took
+    orders: int  # that were tried, the one with the fault included
+    seconds: float  # that it took
     complete: bool = True  # False: there are more than ORDERS, and the rest was not tried
     threads: list[str] = field(default_factory=list)  # names
     steps: list[tuple[int, int, str]] = field(default_factory=list)  # which thread; line, or 0 for a note; text
@@ -64,21 +67,21 @@ class Result:
 def explore(make, check=lambda state: None, preemptions=2, only=()) -> Result:
     """Try the orders, those with the fewest preemptions first, up to the first fault. See above.
 
-    ``only``: the modules, or names of files, whose lines are steps. Everything else runs without a stop.
+    ``only``: the modules whose lines are steps. Everything else runs without a stop.
     """
     began = time.perf_counter()
-    files = {os.path.abspath(getattr(each, "__file__", each)) for each in only}
+    files = {module.__file__ for module in only}
     untried = [deque([()]), *(deque() for _ in range(preemptions))]  # by the number of preemptions
-    orders = 0
-    with _replaced(only):
+    orders, idle = 0, []
+    with _replaced(_Run(files, (), idle), only):
         for spent, waiting in enumerate(untried):
             while waiting and orders < ORDERS:
                 order = waiting.popleft()
                 orders += 1
-                run = _Run(files, order)
+                run = _Run(files, order, idle)
                 if fault := run.run(make, check):
-                    names = [thread.name for thread in run.threads]
-                    return Result(fault, orders, time.perf_counter() - began, True, names, run.steps)
+                    seconds = time.perf_counter() - began
+                    return Result(fault, orders, seconds, True, [each.name for each in run.threads], run.story())
                 taken = order + (0,) * (len(run.choices) - len(order))
                 for at in range(len(order), len(taken)):  # the same up to here, and then another has the turn
                     threads, price = run.choices[at]
@@ -94,7 +97,7 @@ def story(result: Result) -> str:
         number += line > 0
         cells.append((f"{number if line else '':>4}", thread, f"{line:>4} {text}" if line else f"     ({text})"))
     widths = [
-        max([len(name), *(len(cell) for _, at, cell in cells if at == thread)])
+        max(len(name), *(len(cell) for _, at, cell in cells if at == thread), 0)
         for thread, name in enumerate(result.threads)
     ]
     if sum(widths) > WIDTH:
@@ -104,10 +107,8 @@ def story(result: Result) -> str:
         row = [number] + [""] * len(widths)
         row[thread + 1] = cell if len(cell) <= widths[thread] else cell[: widths[thread] - 1] + "…"
         rows.append(row)
-    lines = [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, [4, *widths], strict=True)).rstrip() for row in rows
-    ]
-    return "\n".join(lines) + f"\n\n{result.fault}\n"
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, [4, *widths], strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines) + f"\n\n{result.fault}\n"
 
 
 def load_task(beside: str):
@@ -128,16 +129,16 @@ class _Stop(BaseException):
 
 
 class _Thread:
-    """What we note down of a thread."""
+    """What is noted down of a thread."""
 
-    def __init__(self, thread):
+    def __init__(self, number, thread):
+        self.number = number
         self.thread = thread
-        default = thread.name.startswith("Thread-")
-        self.name = getattr(thread._target, "__name__", type(thread).__name__) if default else thread.name
+        unnamed = thread.name.startswith("Thread-")
+        self.name = getattr(thread._target, "__name__", type(thread).__name__) if unnamed else thread.name
         self.turn = allocate_lock()  # free for the moment in which the turn is given to it
         self.turn.acquire()
         self.fresh = True  # it was given the turn, and has not come to a line since
-        self.line = 0  # where it is
         self.done = False
         self.error = None  # what it died of
         self.until = None  # what it waits for, as a function; None: it does not wait
@@ -150,15 +151,36 @@ class _Thread:
         return not self.done and (self.until is None or self.until() or self.deadline <= now)
 
 
+class _Carrier:
+    """A real thread. It carries one after the other of those that are looked at, since starting one takes long."""
+
+    def __init__(self, idle):
+        self._idle = idle  # where it puts itself when it has nothing to do
+        self._wake = allocate_lock()
+        self._wake.acquire()
+        start_new_thread(self._run, ())
+
+    def carry(self, work):
+        """Do that, or end if it is None."""
+        self._work = work
+        self._wake.release()
+
+    def _run(self):
+        while self._wake.acquire() and self._work:
+            self._work()
+            self._idle.append(self)
+
+
 class _Run:
     """One order. Only who has the turn touches it: a thread, or the caller of ``run`` before and after them."""
 
-    def __init__(self, files, order):
+    def __init__(self, files, order, idle):
         self.files = files
         self.order = order  # for each choice, who has the turn; after these always 0: who goes on anyway
+        self.idle = idle  # carriers
         self.choices = []  # that there were: among how many, and 1 if it is a preemption not to choose 0
         self.threads = []
-        self.steps = []
+        self.steps = []  # as in Result, but for a step the file instead of the text
         self.current = None  # the thread that has the turn; None: the caller has
         self.turn = allocate_lock()  # the caller's
         self.turn.acquire()
@@ -174,7 +196,8 @@ class _Run:
             for name, work in threads.items():
                 threading.Thread(target=work, name=name).start()
             self._give(self._next())
-            self.turn.acquire()
+            if not self.turn.acquire(timeout=PATIENCE):
+                self.over = f"{self.current.name} waits for something that is no lock or queue, or for ever in a line."
             self.current = None
             return self._fault() or check(state)
         except _Stop:
@@ -216,13 +239,11 @@ class _Run:
         if event == "call":
             return self._trace if frame.f_code.co_filename in self.files else None
         if event == "line":
-            if not self.current.fresh:
-                self.switch()
             thread = self.current
+            if not thread.fresh:
+                self.switch()
             thread.fresh = False
-            thread.line = frame.f_lineno
-            text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-            self.steps.append((self.threads.index(thread), frame.f_lineno, text))
+            self.steps.append((thread.number, frame.f_lineno, frame.f_code.co_filename))
             if len(self.steps) > STEPS:
                 self.over = f"There was no end after {STEPS} lines: does {thread.name} go round in a loop?"
                 self._give(None)
@@ -233,13 +254,24 @@ class _Run:
     def note(self, text):
         """Note something down below the line at which the thread is."""
         if self.current and not self.over:
-            self.steps.append((self.threads.index(self.current), 0, text))
+            self.steps.append((self.current.number, 0, text))
+
+    def story(self):
+        """The steps as in Result."""
+
+        def text(where, line):
+            return linecache.getline(where, line).partition("  #")[0].strip() if line else where
+
+        return [(thread, line, text(where, line)) for thread, line, where in self.steps]
 
     # --- turns ------------------------------------------------------------------------------------------------
 
     def start(self, thread):
-        self.threads.append(thread)
-        start_new_thread(self._live, (thread,))
+        """A thread begins, and waits for its turn. Returns what is noted down of it."""
+        self.threads.append(_Thread(len(self.threads), thread))
+        carrier = self.idle.pop() if self.idle else _Carrier(self.idle)
+        carrier.carry(partial(self._live, self.threads[-1]))
+        return self.threads[-1]
 
     def switch(self):
         """The thread that has the turn keeps it or lets another have it: a choice."""
@@ -254,28 +286,27 @@ class _Run:
 
     def _next(self):
         """Who has the next turn; None if nobody can go on."""
-        ready = [thread for thread in self.threads if thread.ready(self.now)]
+        here = self.current.number + self.current.asleep if self.current else 0
+        around = self.threads[here:] + self.threads[:here]
+        ready = [thread for thread in around if thread.ready(self.now)]
         if not ready:  # only now does time pass
-            self.now = min((each.deadline for each in self.threads if not each.done), default=NEVER)
-            if self.now == NEVER:
+            soonest = min((each.deadline for each in around if not each.done), default=NEVER)
+            if soonest == NEVER:
                 return None
-            ready = [thread for thread in self.threads if thread.ready(self.now)]
-        here = self.threads.index(self.current) if self.current else 0
-        after = {thread: (self.threads.index(thread) - here) % len(self.threads) for thread in ready}
-        ready.sort(key=lambda thread: (thread.asleep, thread.asleep and not after[thread], after[thread]))
+            self.now = soonest
+            ready = [thread for thread in around if thread.ready(self.now)]
         if len(ready) == 1:
             return ready[0]
+        ready.sort(key=attrgetter("asleep"))
         chosen = self.order[len(self.choices)] if len(self.choices) < len(self.order) else 0
-        self.choices.append((len(ready), int(ready[0] is self.current)))
-        return ready[chosen]
+        self.choices.append((len(ready), int(self.current is not None and self.current.ready(self.now))))
+        return ready[min(chosen, len(ready) - 1)]  # there are fewer only if the program does not always do the same
 
     def _give(self, thread):
         self.current = thread
         if thread:
             thread.fresh = True
-            thread.turn.release()
-        else:
-            self.turn.release()
+        (thread or self).turn.release()
 
     def wait(self, until, why, timeout=None):
         """Whoever has the turn waits until that is true; False if it was not before the timeout."""
@@ -287,7 +318,7 @@ class _Run:
         if timeout is not None and timeout <= 0:
             return False
         if thread is None:
-            self.over = "When all had ended, a lock was still held by one of them."
+            self.over = "When all had ended, a lock was still held."
             raise _Stop
         thread.until, thread.why = until, why()
         thread.deadline = NEVER if timeout is None else self.now + timeout
@@ -297,7 +328,7 @@ class _Run:
         return until()
 
     def sleep(self, seconds):
-        """Let others have the turn, maybe; it comes back at any time."""
+        """Maybe others have the turn meanwhile; it comes back at any time."""
         thread, wake = self.current, self.now + seconds
         if thread:
             thread.asleep = True
@@ -313,14 +344,16 @@ _running: _Run
 
 
 class _Lock:
-    """threading.Lock, waiting in our way. One made in the files that are looked at has a name in the story."""
+    """threading.Lock. One that is made in a file that is looked at has a name in the story."""
 
     def __init__(self):
         frame = sys._getframe(1)
         while frame.f_code.co_filename == __file__ or frame.f_code is threading.Condition.__init__.__code__:
             frame = frame.f_back
-        made = linecache.getline(frame.f_code.co_filename, frame.f_lineno).partition("=")[0].strip()
-        self._name = made if frame.f_code.co_filename in _running.files else None
+        where = frame.f_code.co_filename
+        self._name = (
+            linecache.getline(where, frame.f_lineno).partition("=")[0].strip() if where in _running.files else ""
+        )
         self._taken = False
         self._holder = None
 
@@ -335,7 +368,7 @@ class _Lock:
     def release(self):
         if not self._taken:
             raise RuntimeError("release unlocked lock")
-        self._taken, self._holder = False, None
+        self._taken = False
         if self._name:
             _running.note(f"gives {self._name} back")
 
@@ -356,9 +389,11 @@ class _Lock:
             whose = "it holds itself" if self._holder is _running.current else f"{self._holder.name} holds"
             return f"waits for {self._name}, which {whose}"
         frame, inner = sys._getframe(1), ""
-        while frame and frame.f_code.co_filename not in _running.files:
+        while frame.f_code.co_filename not in _running.files:
+            if frame.f_code is threading.Thread.run.__code__:
+                return f"waits in {inner}()"
             frame, inner = frame.f_back, frame.f_code.co_name
-        return f"waits in {inner}(), line {_running.current.line}"
+        return f"waits in {inner}(), line {frame.f_lineno}"
 
 
 class _RLock(threading._PyRLock):
@@ -368,49 +403,47 @@ class _RLock(threading._PyRLock):
 
 
 def _start(self):
-    self._stepped = _Thread(self)
-    _running.start(self._stepped)
+    self._noted = _running.start(self)
 
 
 def _join(self, timeout=None):
-    _running.wait(lambda: self._stepped.done, lambda: f"waits for {self._stepped.name} to end", timeout)
+    _running.wait(lambda: self._noted.done, lambda: f"waits for {self._noted.name} to end", timeout)
 
 
 def _is_alive(self):
-    return not self._stepped.done
-
-
-def _current_thread(real=threading.current_thread):
-    return _running.current.thread if _running.current else real()
+    return hasattr(self, "_noted") and not self._noted.done
 
 
 @contextlib.contextmanager
-def _replaced(only):
-    """Replace what can wait or tells the time, also under the names by which ``only`` has imported it."""
-
-    def now():
-        return _running.now
-
-    def sleep(seconds):
-        _running.sleep(seconds)
-
-    places = [
-        (threading, {"Lock": _Lock, "_allocate_lock": _Lock, "RLock": _RLock, "_time": now}),
-        (threading, {"current_thread": _current_thread}),
+def _replaced(run, only):
+    """Replace what can wait and what tells the time, and load those modules anew, so that they use it."""
+    global _running
+    _running = run
+    this_thread = threading.current_thread()
+    new = [
+        (threading, {"Lock": _Lock, "_allocate_lock": _Lock, "RLock": _RLock, "_time": lambda: _running.now}),
+        (threading, {"current_thread": lambda: _running.current.thread if _running.current else this_thread}),
         (threading.Thread, {"start": _start, "join": _join, "is_alive": _is_alive}),
-        (queue, {"SimpleQueue": queue.Queue, "time": now}),
-        (time, {"sleep": sleep, "monotonic": now}),
+        (queue, {"SimpleQueue": queue.Queue, "time": lambda: _running.now}),
+        (time, {"sleep": lambda seconds: _running.sleep(seconds), "monotonic": lambda: _running.now}),
     ]
-    new = {id(getattr(place, name)): value for place, names in places for name, value in names.items()}
-    for module in only:
-        names = getattr(module, "__dict__", {})
-        places.append((module, {name: new[id(value)] for name, value in names.items() if id(value) in new}))
-    old = [(place, name, getattr(place, name)) for place, names in places for name in names]
+    old = [(place, {name: getattr(place, name) for name in names}) for place, names in new]
+    modules = [(module, dict(vars(module))) for module in only if module.__spec__]  # not the program itself
     try:
-        for place, names in places:
-            for name, value in names.items():
-                setattr(place, name, value)
+        _set(new)
+        for module, _ in modules:
+            module.__loader__.exec_module(module)
         yield
     finally:
-        for place, name, value in old:
+        _set(old)
+        for module, names in modules:
+            vars(module).clear()
+            vars(module).update(names)
+        for carrier in run.idle:
+            carrier.carry(None)
+
+
+def _set(places):
+    for place, names in places:
+        for name, value in names.items():
             setattr(place, name, value)
