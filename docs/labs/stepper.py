@@ -72,6 +72,8 @@ def explore(make, check=lambda state: None, preemptions=2, only=()) -> Result:
     began = time.perf_counter()
     files = {module.__file__ for module in only}
     untried = [deque([()]), *(deque() for _ in range(preemptions))]  # by the number of preemptions
+    for file in files:
+        linecache.checkcache(file)
     orders, idle = 0, []
     with _replaced(_Run(files, (), idle), only):
         for spent, waiting in enumerate(untried):
@@ -390,7 +392,7 @@ class _Lock:
             return f"waits for {self._name}, which {whose}"
         frame, inner = sys._getframe(1), ""
         while frame.f_code.co_filename not in _running.files:
-            if frame.f_code is threading.Thread.run.__code__:
+            if frame.f_code in (threading.Thread.run.__code__, _Run._live.__code__):
                 return f"waits in {inner}()"
             frame, inner = frame.f_back, frame.f_code.co_name
         return f"waits in {inner}(), line {frame.f_lineno}"

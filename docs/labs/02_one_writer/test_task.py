@@ -1,0 +1,97 @@
+"""The checks of lab 2. They run Outbox under a stepper: see stepper.py in the folder above."""
+
+import pathlib
+import sys
+import threading
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import stepper
+
+task = stepper.load_task(__file__)
+
+
+def no_order_goes_wrong(scene, make, check, preemptions=2):
+    result = stepper.explore(make, check, preemptions, only=[task])
+    if result.fault:
+        pytest.fail(f"{scene}\nThe threads took turns like this, and it went wrong:\n\n{stepper.story(result)}", False)
+
+
+class Client:
+    """What is at the other end: a socket that takes four bytes at a time, once the client reads."""
+
+    def __init__(self, reads=True):
+        self.got = b""
+        self.got_at_the_end = b""  # when the outbox was closed
+        self.reading = threading.Event()
+        if reads:
+            self.reading.set()
+
+    def send(self, data):
+        self.reading.wait()
+        self.got += data[:4]
+        return len(data[:4])
+
+
+def talk(client, **lines):
+    """A make() for the stepper: each thread says its lines; the last one waits for the others, lets the client
+    read, and closes the outbox."""
+
+    def make():
+        end = client()
+        outbox = task.Outbox(end.send)
+        outbox.start()
+
+        def say(*words):
+            for word in words:
+                outbox.say(word)
+
+        def say_and_close():
+            for thread in others:
+                thread.start()
+            say(*lines[last])
+            for thread in others:
+                thread.join()
+            end.reading.set()
+            outbox.close()
+            end.got_at_the_end = end.got
+
+        *first, last = lines
+        others = [threading.Thread(target=say, args=lines[name], name=name) for name in first]
+        return end, {last: say_and_close}
+
+    return make
+
+
+def test_lines_arrive_whole():
+    def check(client):
+        strange = [line for line in client.got.decode().splitlines() if line not in ("ann 1", "bob 1")]
+        if strange:
+            return f"The client got the line {strange[0]!r}, which nobody said. All that it got: {client.got}"
+        if client.got_at_the_end.count(b"\n") != 2:
+            return f"Two lines were said. When close() came back, the client had got {client.got_at_the_end}"
+        return None
+
+    scene = "ann and bob say a line each to one client. Its socket takes four bytes at a time."
+    no_order_goes_wrong(scene, talk(Client, bob=["bob 1"], ann=["ann 1"]), check)
+
+
+def test_lines_of_one_thread_arrive_in_order_and_before_close_comes_back():
+    def check(client):
+        if client.got_at_the_end != b"1\n2\n3\n":
+            return f"ann said 1, 2, 3. When close() came back, the client had got {client.got_at_the_end}"
+        return None
+
+    scene = "ann says three lines; when she has, the outbox is closed."
+    no_order_goes_wrong(scene, talk(Client, ann=["1", "2", "3"]), check)
+
+
+def test_who_says_a_line_does_not_wait_for_the_client():
+    def check(client):
+        if sorted(client.got_at_the_end.splitlines()) != [b"1", b"2", b"3"]:
+            return f"1, 2 and 3 were said. When close() came back, the client had got {client.got_at_the_end}"
+        return None
+
+    scene = "The client does not read before ann and bob have said all their lines. They must not wait for it."
+    no_order_goes_wrong(scene, talk(lambda: Client(reads=False), bob=["3"], ann=["1", "2"]), check, preemptions=1)

@@ -1,0 +1,94 @@
+"""Lab 3: who has the name. This file is yours; only the names and arguments of what is there now must stay."""
+
+import pathlib
+import sys
+import threading
+from functools import partial
+
+
+class NameTaken(Exception):
+    """Somebody else has the name."""
+
+
+class NameTable:
+    """Who has which name. Upper and lower case are the same name. Any thread may call any method."""
+
+    def __init__(self):
+        self._named = {}  # the session of each name, by the name in lower case
+
+    def claim(self, session, name):
+        """Give the name to the session; NameTaken if another session has it."""
+        key = name.casefold()
+        if self._named.get(key, session) is not session:
+            raise NameTaken(name)
+        self._named[key] = session
+
+    def rename(self, session, old, new):
+        """Give the session the new name, and back the old one. NameTaken: it keeps the old one."""
+        self.claim(session, new)
+        if old.casefold() != new.casefold():
+            self.release(session, old)
+
+    def release(self, session, name):
+        """The name is free again, if that session had it."""
+        key = name.casefold()
+        if self._named.get(key) is session:
+            del self._named[key]
+
+    def who(self, name):
+        """The session of that name, or None."""
+        return self._named.get(name.casefold())
+
+
+def by_chance(rounds=500):
+    """Eight threads want one name at the same moment, so many times; how often did more than one get it?"""
+    sys.setswitchinterval(1e-6)  # the system's turns, as short as they get
+    doubles = 0
+    for _ in range(rounds):
+        table, start, winners = NameTable(), threading.Barrier(8), []
+
+        def want(session, table=table, start=start, winners=winners):
+            start.wait()
+            try:
+                table.claim(session, "sam")
+                winners.append(session)
+            except NameTaken:
+                pass
+
+        threads = [threading.Thread(target=want, args=(f"session {number}",)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        doubles += len(winners) > 1
+    return f"By chance: in {doubles} of {rounds} rounds more than one thread was given the name."
+
+
+def by_stepper():
+    """Two threads want one name, in every order."""
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+    import stepper
+
+    def make():
+        table, winners = NameTable(), []
+
+        def want(session):
+            try:
+                table.claim(session, "sam")
+                winners.append(session)
+            except NameTaken:
+                pass
+
+        return winners, {"ann": partial(want, "ann"), "bob": partial(want, "bob")}
+
+    def check(winners):
+        return "ann and bob were both given the name." if len(winners) > 1 else None
+
+    result = stepper.explore(make, check, only=[sys.modules[__name__]])
+    found = f"By the stepper: after {result.orders} orders, {result.seconds * 1000:.0f} ms:"
+    return f"{found}\n\n{stepper.story(result)}" if result.fault else f"{found} no fault."
+
+
+if __name__ == "__main__":
+    print(by_chance())
+    print(by_stepper())

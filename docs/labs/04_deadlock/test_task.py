@@ -1,0 +1,128 @@
+"""The checks of lab 4. They run Room under a stepper: see stepper.py in the folder above."""
+
+import pathlib
+import sys
+import time
+from functools import partial
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import stepper
+
+task = stepper.load_task(__file__)
+
+
+def no_order_goes_wrong(scene, make, check):
+    def check_also_the_clock(members):
+        waited = time.monotonic()  # the stepper's: it goes on only while nobody else can
+        return f"For {waited:g} seconds all stood still and waited." if waited else check(*members)
+
+    result = stepper.explore(make, check_also_the_clock, only=[task])
+    if result.fault:
+        pytest.fail(f"{scene}\nThe threads took turns like this, and it went wrong:\n\n{stepper.story(result)}", False)
+
+
+def room_of(**limits):
+    """A room and its members, each with a queue for so many texts."""
+    room = task.Room()
+    members = [task.Member(name, limit) for name, limit in limits.items()]
+    for member in members:
+        room.join(member)
+    return room, members
+
+
+def say(room, *texts):
+    for text in texts:
+        room.say(text)
+
+
+def waiting(member):
+    return list(member.queue.queue)
+
+
+def test_a_member_can_leave_while_its_queue_is_full():
+    def make():
+        room, (bob,) = room_of(bob=1)
+        return [bob], {"ann": partial(say, room, "1", "2"), "bob": partial(room.leave, bob)}
+
+    scene = "ann says two texts. bob, for whom one text may wait, reads none of them and leaves."
+    no_order_goes_wrong(scene, make, lambda bob: None)
+
+
+def test_nobody_waits_for_a_member_that_does_not_read():
+    def make():
+        room, members = room_of(slow=2, quick=5)
+        return members, {"ann": partial(say, room, "1", "2", "3")}
+
+    def check(slow, quick):
+        if waiting(quick) != ["1", "2", "3"] or quick.cut:
+            return (
+                f"quick has room for five texts. It has {waiting(quick)} and was {'' if quick.cut else 'not '}cut off."
+            )
+        if waiting(slow) != ["1", "2"] or not slow.cut:
+            return f"slow has room for two texts. It has {waiting(slow)} and was {'' if slow.cut else 'not '}cut off."
+        return None
+
+    scene = "ann says three texts. For quick five may wait, for slow two. Both read nothing; slow has to be cut off."
+    no_order_goes_wrong(scene, make, check)
+
+
+def test_all_members_get_the_texts_in_one_order():
+    def make():
+        room, members = room_of(cy=2, dan=2)
+        return members, {"ann": partial(say, room, "from ann"), "bob": partial(say, room, "from bob")}
+
+    def check(cy, dan):
+        if waiting(cy) != waiting(dan):
+            return f"cy gets {waiting(cy)}, and dan {waiting(dan)}."
+        if sorted(waiting(cy)) != ["from ann", "from bob"]:
+            return f"ann and bob have said something, and cy and dan get {waiting(cy)}."
+        return None
+
+    no_order_goes_wrong("ann and bob say something to cy and dan, who do not read yet.", make, check)
+
+
+def test_who_has_left_gets_nothing():
+    def make():
+        room, (bob,) = room_of(bob=2)
+        had = []
+
+        def leave():
+            room.leave(bob)
+            had.extend(waiting(bob))
+
+        return (bob, had), {"ann": partial(say, room, "1"), "bob": leave}
+
+    def check(bob, had):
+        if waiting(bob) != had:
+            return f"When bob had left, {had} waited for him. At the end {waiting(bob)} did."
+        return None
+
+    no_order_goes_wrong("ann says something while bob leaves.", make, check)
+
+
+def test_who_is_cut_off_sees_no_hole():
+    def make():
+        room, (bob, cy) = room_of(bob=2, cy=4)
+        say(room, "1", "2")
+        got = []
+
+        def read_and_say():
+            got.append(bob.queue.get())
+            room.say("4")
+
+        return (bob, cy, got), {"ann": partial(say, room, "3"), "bob": read_and_say}
+
+    def check(bob, cy, got):
+        got = got + waiting(bob)
+        if got != waiting(cy)[: len(got)]:
+            return f"cy gets {waiting(cy)}, and bob {got}: one is missing in the middle."
+        if len(got) < 4 and not bob.cut:
+            return f"bob gets {got} and was not cut off."
+        return None
+
+    scene = (
+        "1 and 2 wait for bob, and that is all that may. ann says 3; bob reads one, and says 4. cy has room for all."
+    )
+    no_order_goes_wrong(scene, make, check)

@@ -1,0 +1,135 @@
+"""The checks of lab 6. They run Keeper and Names under a stepper: see stepper.py in the folder above."""
+
+import pathlib
+import sys
+import threading
+import time
+from functools import partial
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import stepper
+
+task = stepper.load_task(__file__)
+
+
+def no_order_goes_wrong(scene, make, check, preemptions=2):
+    result = stepper.explore(make, lambda state: check(*state), preemptions, only=[task])
+    if result.fault:
+        pytest.fail(f"{scene}\nThe threads took turns like this, and it went wrong:\n\n{stepper.story(result)}", False)
+
+
+def started(store):
+    keeper = task.Keeper(store)
+    keeper.start()
+    return keeper
+
+
+def test_what_was_accepted_is_stored_when_stop_comes_back():
+    def make():
+        stored, told, stored_then = [], [], []
+
+        def store(text):
+            time.sleep(5)
+            stored.append(text)
+
+        keeper = started(store)
+
+        def submit_and_stop():
+            told.extend([keeper.submit("1"), keeper.submit("2")])
+            keeper.stop()
+            stored_then.extend(stored)
+            told.append(keeper.submit("3"))
+
+        return (told, stored_then), {"ann": submit_and_stop}
+
+    def check(told, stored_then):
+        if told != [True, True, False]:
+            return f"For 1, 2 and 3 ann was told {told}, and 3 came after stop()."
+        if stored_then != ["1", "2"]:
+            return f"1 and 2 were accepted. When stop() came back, what was stored was {stored_then}."
+        return None
+
+    scene = "ann submits 1 and 2, and calls stop(). After that she submits 3. The disk takes five seconds for each."
+    no_order_goes_wrong(scene, make, check)
+
+
+def test_what_is_submitted_while_it_stops_is_stored_or_refused():
+    def make():
+        stored, told, stored_then = [], [], []
+        keeper = started(stored.append)
+
+        def stop():
+            keeper.stop()
+            stored_then.extend(stored)
+
+        def submit():
+            told.append(keeper.submit("1"))
+
+        return (stored, told, stored_then), {"ann": submit, "bob": stop}
+
+    def check(stored, told, stored_then):
+        if told[0] and not stored:
+            return "ann was told that 1 is accepted. It is not stored."
+        if stored and not told[0]:
+            return "ann was told that 1 is not accepted. It is stored."
+        if stored and not stored_then:
+            return "ann was told that 1 is accepted. But bob's stop() came back before it was stored."
+        return None
+
+    no_order_goes_wrong("ann submits 1 while bob calls stop().", make, check)
+
+
+def test_who_submits_does_not_wait_for_the_disk():
+    def make():
+        disk, stored = threading.Event(), []
+
+        def store(text):
+            disk.wait()
+            stored.append(text)
+
+        keeper = started(store)
+
+        def submit():
+            keeper.submit("1")
+            keeper.submit("2")
+            disk.set()
+            keeper.stop()
+
+        return [stored], {"ann": submit}
+
+    def check(stored):
+        return None if stored == ["1", "2"] else f"Accepted were 1 and 2, and stored are {stored}."
+
+    scene = "The disk stores nothing before ann has submitted 1 and 2. She must not wait for it."
+    no_order_goes_wrong(scene, make, check, preemptions=1)
+
+
+def test_an_old_session_does_not_take_the_name_from_a_new_one():
+    def make():
+        names, old, new = task.Names(), task.Session("sam"), task.Session("sam")
+        names.enter(old)
+        return (names, new), {"old": partial(names.leave, old), "new": partial(names.enter, new)}
+
+    def check(names, new):
+        if names.who("sam") is not new:
+            return f"The new session has come in, and is sam. The table says: {names.who('sam')}."
+        return None
+
+    no_order_goes_wrong("A new session comes in as sam, while the old one that is sam ends.", make, check)
+
+
+def test_a_name_is_free_when_its_session_has_left():
+    def make():
+        names, sam, tom = task.Names(), task.Session("sam"), task.Session("tom")
+        names.enter(sam)
+        names.enter(tom)
+        return (names, tom), {"sam": partial(names.leave, sam)}
+
+    def check(names, tom):
+        if names.who("sam") is not None or names.who("tom") is not tom:
+            return f"sam has left, tom has not. The table says: {names.who('sam')}, {names.who('tom')}."
+        return None
+
+    no_order_goes_wrong("sam and tom are here, and sam leaves.", make, check)

@@ -1,0 +1,394 @@
+"""The labs one_writer, name_race, deadlock and goodbye, and the stepper that checks them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pathlib
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+LABS = ROOT / "docs" / "labs"
+WRONG = ROOT / "tests" / "wrong_answers"
+MINE = ("02_one_writer", "03_name_race", "04_deadlock", "06_goodbye")
+RIGHT = ROOT / "tests" / "right_answers"
+WRONG_ANSWERS = [f"{lab}/{path.stem}" for lab in MINE for path in sorted((WRONG / lab).glob("*.py"))]
+RIGHT_ANSWERS = [f"{lab}/{path.stem}" for lab in MINE for path in sorted((RIGHT / lab).glob("*.py"))]
+
+# What the checks of each task say as it is handed out: all of its faults, and nothing else.
+AS_HANDED_OUT = {
+    "02_one_writer": {
+        "test_lines_arrive_whole": "The client got the line 'ann bob 1', which nobody said.",
+        "test_who_says_a_line_does_not_wait_for_the_client": "Nobody can go on: ann waits in send(), line ",
+    },
+    "03_name_race": {
+        "test_a_name_is_given_to_one": "Both claimed the name sam. They were told: {'bob': 'yes', 'ann': 'yes'}.",
+        "test_a_new_name_is_taken_and_the_old_one_given_back_in_one_step": "It had two names.",
+        "test_who_does_not_get_a_new_name_keeps_the_old_one": "Both asked for the name sam.",
+        "test_what_is_given_back_twice_is_not_taken_from_the_next": "ann was given the name sam. But the table says",
+    },
+    "04_deadlock": {
+        "test_a_member_can_leave_while_its_queue_is_full": "bob waits for self._lock, which ann holds.",
+        "test_nobody_waits_for_a_member_that_does_not_read": "Nobody can go on: ann waits in put(), line ",
+        "test_who_is_cut_off_sees_no_hole": "Nobody can go on: bob waits in put(), line ",
+    },
+    "06_goodbye": {
+        "test_what_was_accepted_is_stored_when_stop_comes_back": "what was stored was ['1'].",
+        "test_what_is_submitted_while_it_stops_is_stored_or_refused": "told that 1 is accepted. It is not stored.",
+        "test_who_submits_does_not_wait_for_the_disk": "Accepted were 1 and 2, and stored are ['1'].",
+        "test_an_old_session_does_not_take_the_name_from_a_new_one": "The table says: None.",
+    },
+}
+
+
+@pytest.fixture
+def stepper(monkeypatch):
+    monkeypatch.syspath_prepend(LABS)
+    import stepper
+
+    return stepper
+
+
+@pytest.fixture
+def failures(stepper, monkeypatch):
+    """A function: the checks of a lab, or the one of that name, that a file does not pass, each with what it says."""
+
+    def failures(lab: str, path: pathlib.Path, only: str = "") -> dict[str, str]:
+        monkeypatch.setenv("LAB_TASK", str(path))
+        spec = importlib.util.spec_from_file_location(f"test_{lab}", LABS / lab / "test_task.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        said = {}
+        for name, check in list(vars(module).items()):
+            if name == only or (name.startswith("test_") and not only):
+                try:
+                    check()
+                except pytest.fail.Exception as failed:
+                    said[name] = str(failed)
+        assert module.task.__file__ == str(path)
+        return said
+
+    return failures
+
+
+@pytest.mark.parametrize("lab", MINE)
+def test_a_task_as_handed_out_fails_its_checks_for_the_right_reason(lab, failures):
+    said = failures(lab, LABS / lab / "task.py")
+    assert set(said) == set(AS_HANDED_OUT[lab])
+    for check, words in AS_HANDED_OUT[lab].items():
+        assert words in said[check].splitlines()[-1]
+
+
+@pytest.mark.parametrize("lab", MINE)
+def test_a_solution_passes_twenty_times_in_a_row(lab, failures):
+    assert [failures(lab, LABS / lab / "solution.py") for _ in range(20)] == [{}] * 20
+
+
+@pytest.mark.parametrize("answer", WRONG_ANSWERS)
+def test_a_wrong_answer_is_caught_by_the_check_that_it_names(answer, failures):
+    path = WRONG / f"{answer}.py"
+    check, words = re.search(r"^Caught by: (test_\w+): (.+)$", path.read_text(), re.M).groups()
+    assert words in failures(path.parent.name, path, check)[check].splitlines()[-1]
+
+
+@pytest.mark.parametrize("lab", MINE)
+def test_there_are_ten_wrong_answers_to_a_lab_and_more(lab):
+    assert len(list((WRONG / lab).glob("*.py"))) >= 10
+
+
+@pytest.mark.parametrize("answer", RIGHT_ANSWERS)
+def test_another_right_answer_passes(answer, failures):
+    path = RIGHT / f"{answer}.py"
+    assert failures(path.parent.name, path) == {}
+
+
+@pytest.mark.parametrize("lab", MINE)
+def test_a_lab_copied_out_tells_its_story_with_nothing_but_pytest(lab, tmp_path):
+    shutil.copytree(LABS / lab, tmp_path / lab)
+    shutil.copy(LABS / "stepper.py", tmp_path)
+    done = run("-m", "pytest", "-p", "no:cacheprovider", "test_task.py", cwd=tmp_path / lab)
+    assert done.returncode == 1
+    assert f"{len(AS_HANDED_OUT[lab])} failed" in done.stdout
+    assert "Traceback" not in done.stdout
+    for words in AS_HANDED_OUT[lab].values():
+        assert words in done.stdout
+    for row in ("\nstep  ", "\n   1  ", "(ends)"):
+        assert row in done.stdout
+    shutil.copy(tmp_path / lab / "solution.py", tmp_path / lab / "task.py")
+    done = run("-m", "pytest", "-p", "no:cacheprovider", "test_task.py", cwd=tmp_path / lab)
+    assert (done.returncode, "failed" in done.stdout) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("lab", "shown", "mended"),
+    [
+        (
+            "02_one_writer",
+            r"100 lines were said\. \d+ came, \d\d? of them as they were said\.\n  a line of",
+            "100 came, 100 of",
+        ),
+        ("03_name_race", r"By the stepper: after \d+ orders, \d+ ms:\n\nstep  ann", "no fault"),
+        ("04_deadlock", r"ann has not ended\..+\nbob has not ended\.", "ann has ended.\nbob has ended."),
+        ("06_goodbye", r"100 texts were accepted and \d\d? are stored\.\n.+\n.+nobody", "100 are stored"),
+    ],
+)
+def test_the_fault_is_shown_by_running_the_task_and_gone_from_the_solution(lab, shown, mended):
+    assert re.search(shown, run("task.py", cwd=LABS / lab).stdout)
+    assert mended in run("solution.py", cwd=LABS / lab).stdout
+
+
+def run(*args: str, cwd: pathlib.Path) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if name not in ("LAB_TASK", "PYTEST_ADDOPTS")}
+    return subprocess.run(
+        [sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, timeout=50, check=False
+    )
+
+
+# --- the stepper ------------------------------------------------------------------------------------------
+
+COUNTER = """
+import threading
+
+class Counter:
+    _lock = threading.Lock()
+
+    def __init__(self):
+        self.count = 0
+
+    def race(self):
+        before = self.count
+        self.count = before + 1
+
+    def locked(self):
+        with self._lock:
+            before = self.count
+            self.count = before + 1
+
+    def sleeper(self):
+        time.sleep(1)
+        before = self.count
+        self.count = before + 1
+"""
+
+LOCKS = """
+from threading import Lock
+
+class Locks:
+    def __init__(self):
+        self._left = Lock()
+        self._right = Lock()
+
+    def left_first(self):
+        with self._left:
+            with self._right:
+                pass
+
+    def right_first(self):
+        with self._right:
+            with self._left:
+                pass
+
+    def both_left_first(self):
+        self.left_first()
+
+    def left_twice(self):
+        with self._left:
+            self._left.acquire()
+"""
+
+WAITS = """
+import queue
+import threading
+import time
+
+class Waits:
+    def __init__(self):
+        self.changed = threading.Condition()
+        self.queue = queue.Queue(1)
+        self.event = threading.Event()
+        self.items = []
+        self.got = []
+
+    def put_two(self):
+        for item in (1, 2):
+            with self.changed:
+                self.items.append(item)
+                self.changed.notify()
+
+    def take_if(self):
+        with self.changed:
+            if not self.items:
+                self.changed.wait()
+            self.got.append(self.items.pop(0))
+
+    def take_while(self):
+        with self.changed:
+            while not self.items:
+                self.changed.wait()
+            self.got.append(self.items.pop(0))
+
+    def fill(self):
+        for item in (1, 2, 3):
+            self.queue.put(item)
+
+    def empty(self):
+        for _ in range(3):
+            self.got.append(self.queue.get())
+
+    def two_timeouts(self):
+        threading.Timer(3, self.event.set).start()
+        self.got = [self.event.wait(2), self.event.wait(2), time.monotonic()]
+
+    def poll(self):
+        while not self.got:
+            time.sleep(0.1)
+
+    def spin(self):
+        while not self.got:
+            pass
+
+    def set(self):
+        self.got.append(1)
+
+    def forever(self):
+        while True:
+            self.got.append(self.queue.get())
+
+    def serve(self):
+        threading.Thread(target=self.forever, daemon=True).start()
+        self.queue.put(1)
+"""
+
+
+@pytest.fixture
+def explore(tmp_path, monkeypatch, stepper):
+    """A function: explore threads that call these methods of one object of the class in this text."""
+
+    def explore(text: str, *methods: str, check=lambda thing: None, **more):
+        path = tmp_path / "theirs.py"
+        path.write_text(text)
+        monkeypatch.setenv("LAB_TASK", str(path))
+        theirs = stepper.load_task(__file__)
+        kind = re.search(r"class (\w+)", text)[1]
+
+        def make():
+            thing = getattr(theirs, kind)()
+            names = ("ann", "bob", "cy")[: len(methods)]
+            return thing, {name: getattr(thing, method) for name, method in zip(names, methods, strict=True)}
+
+        return stepper.explore(make, check, only=[theirs], **more)
+
+    return explore
+
+
+def two_counted(counter) -> str | None:
+    return None if counter.count == 2 else f"Two counted, and the count is {counter.count}."
+
+
+def test_the_stepper_finds_a_race_and_shows_the_turns(explore, stepper):
+    result = explore(COUNTER, "race", "race", check=two_counted)
+    assert result.orders == 3
+    assert stepper.story(result) == (
+        "step  ann                           bob\n"
+        "   1    11 before = self.count\n"
+        "   2                                  11 before = self.count\n"
+        "   3                                  12 self.count = before + 1\n"
+        "                                         (ends)\n"
+        "   4    12 self.count = before + 1\n"
+        "           (ends)\n"
+        "\n"
+        "Two counted, and the count is 1.\n"
+    )
+
+
+def test_what_is_locked_passes_after_all_orders_were_tried(explore):
+    result = explore(COUNTER, "locked", "locked", check=two_counted)
+    assert (result.fault, result.orders, result.complete) == (None, 8, True)
+
+
+@pytest.mark.parametrize(("preemptions", "orders"), [(0, 2), (1, 4), (2, 6), (3, 6)])
+def test_two_threads_of_two_lines_have_six_orders(explore, preemptions, orders):
+    """Four steps, of which two are ann's: 4! / (2! 2!) = 6."""
+    assert explore(COUNTER, "race", "race", preemptions=preemptions).orders == orders
+
+
+def test_more_orders_than_are_tried_are_said_to_be_more(explore, stepper, monkeypatch):
+    monkeypatch.setattr(stepper, "ORDERS", 5)
+    assert (explore(COUNTER, "race", "race").complete, explore(COUNTER, "race", "race").orders) == (False, 5)
+
+
+def test_the_stepper_finds_two_locks_taken_in_two_orders(explore):
+    result = explore(LOCKS, "left_first", "right_first")
+    assert result.orders == 3
+    assert result.fault == (
+        "Nobody can go on: ann waits for self._right, which bob holds; bob waits for self._left, which ann holds."
+    )
+
+
+def test_two_locks_taken_in_one_order_pass(explore):
+    assert explore(LOCKS, "left_first", "both_left_first").fault is None
+
+
+def test_one_who_waits_for_itself_is_found(explore):
+    assert explore(LOCKS, "left_twice").fault == "Nobody can go on: ann waits for self._left, which it holds itself."
+
+
+def test_the_same_is_found_in_the_same_way_each_time(explore):
+    results = [explore(LOCKS, "left_first", "right_first") for _ in range(20)]
+    assert len({(result.fault, result.orders, tuple(result.steps)) for result in results}) == 1
+
+
+def test_an_if_before_a_wait_where_a_while_belongs_is_found(explore):
+    assert explore(WAITS, "take_if", "take_if", "put_two").fault.endswith("died of IndexError: pop from empty list")
+    assert explore(WAITS, "take_while", "take_while", "put_two").fault is None
+
+
+def test_a_full_queue_and_an_empty_one_make_threads_wait(explore):
+    result = explore(WAITS, "fill", "empty", check=lambda waits: None if waits.got == [1, 2, 3] else str(waits.got))
+    assert (result.fault, result.complete) == (None, True)
+    assert explore(WAITS, "fill").fault == "Nobody can go on: ann waits in put(), line 34."
+
+
+def test_time_passes_only_while_nobody_can_go_on(explore):
+    assert explore(WAITS, "two_timeouts", check=lambda waits: str(waits.got)).fault == "[False, True, 3.0]"
+
+
+def test_a_sleep_keeps_nobody_from_coming_first(explore):
+    assert explore("import time\n" + COUNTER, "sleeper", "race", check=two_counted).fault
+
+
+def test_one_who_looks_again_and_again_ends_if_it_lets_others_have_the_turn(explore):
+    assert explore(WAITS, "poll", "set").fault is None
+    assert explore(WAITS, "spin", "set").fault == "There was no end after 3000 lines: does ann go round in a loop?"
+
+
+def test_a_daemon_thread_may_be_left_waiting(explore):
+    assert explore(WAITS, "serve").fault is None
+    assert explore(WAITS, "forever").fault == "Nobody can go on: ann waits in get(), line 57."
+
+
+def test_a_wait_that_the_stepper_knows_nothing_of_is_given_up(explore, stepper, monkeypatch):
+    monkeypatch.setattr(stepper, "PATIENCE", 0.2)
+    monkeypatch.setattr(stepper, "TIDY_UP", 0.2)
+    text = "import os\nends = os.pipe()\nclass Pipe:\n    def read(self):\n        os.read(ends[0], 1)\n"
+    assert "waits for something that is no lock or queue" in explore(text, "read").fault
+
+
+def test_afterwards_the_standard_library_is_as_it_was(explore):
+    def real():
+        return (threading.Lock, threading.RLock, threading.Thread.start, queue.SimpleQueue, time.sleep, time.monotonic)
+
+    before = real()
+    threads = threading.active_count()
+    explore(WAITS, "fill", "empty")
+    explore(WAITS, "fill")
+    assert real() == before
+    assert threading.active_count() == threads

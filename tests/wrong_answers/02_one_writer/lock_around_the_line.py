@@ -1,0 +1,24 @@
+"""The lines are whole, and everybody waits for the client, one for the other.
+
+Caught by: test_who_says_a_line_does_not_wait_for_the_client: waits for self._lock
+"""
+
+import threading
+
+
+class Outbox:
+    def __init__(self, send):
+        self._send = send
+        self._lock = threading.Lock()
+
+    def start(self):
+        pass
+
+    def say(self, line):
+        data = line.encode() + b"\n"
+        with self._lock:
+            while data:
+                data = data[self._send(data) :]
+
+    def close(self):
+        pass

@@ -1,0 +1,40 @@
+"""The lock is given back between looking and taking.
+
+Caught by: test_a_name_is_given_to_one: Both claimed the name sam
+"""
+
+import threading
+
+
+class NameTaken(Exception):
+    pass
+
+
+class NameTable:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._named = {}
+
+    def claim(self, session, name):
+        key = name.casefold()
+        with self._lock:
+            holder = self._named.get(key, session)
+        if holder is not session:
+            raise NameTaken(name)
+        with self._lock:
+            self._named[key] = session
+
+    def rename(self, session, old, new):
+        self.claim(session, new)
+        if old.casefold() != new.casefold():
+            self.release(session, old)
+
+    def release(self, session, name):
+        key = name.casefold()
+        with self._lock:
+            if self._named.get(key) is session:
+                del self._named[key]
+
+    def who(self, name):
+        with self._lock:
+            return self._named.get(name.casefold())

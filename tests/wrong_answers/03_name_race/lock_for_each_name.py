@@ -1,0 +1,38 @@
+"""A lock for each name, and they are made by looking and taking, too.
+
+Caught by: test_a_name_is_given_to_one: Both claimed the name sam
+"""
+
+import threading
+
+
+class NameTaken(Exception):
+    pass
+
+
+class NameTable:
+    def __init__(self):
+        self._named = {}
+        self._locks = {}
+
+    def claim(self, session, name):
+        key = name.casefold()
+        if key not in self._locks:
+            self._locks[key] = threading.Lock()
+        with self._locks[key]:
+            if self._named.get(key, session) is not session:
+                raise NameTaken(name)
+            self._named[key] = session
+
+    def rename(self, session, old, new):
+        self.claim(session, new)
+        if old.casefold() != new.casefold():
+            self.release(session, old)
+
+    def release(self, session, name):
+        key = name.casefold()
+        if self._named.get(key) is session:
+            del self._named[key]
+
+    def who(self, name):
+        return self._named.get(name.casefold())

@@ -1,0 +1,38 @@
+"""The old name is free before it is known whether the new one is: who loses has none.
+
+Caught by: test_who_does_not_get_a_new_name_keeps_the_old_one: But the table says
+"""
+
+import threading
+
+
+class NameTaken(Exception):
+    pass
+
+
+class NameTable:
+    def __init__(self):
+        self._lock = threading.RLock()
+        self._named = {}
+
+    def claim(self, session, name):
+        key = name.casefold()
+        with self._lock:
+            if self._named.get(key, session) is not session:
+                raise NameTaken(name)
+            self._named[key] = session
+
+    def rename(self, session, old, new):
+        with self._lock:
+            self.release(session, old)
+            self.claim(session, new)
+
+    def release(self, session, name):
+        key = name.casefold()
+        with self._lock:
+            if self._named.get(key) is session:
+                del self._named[key]
+
+    def who(self, name):
+        with self._lock:
+            return self._named.get(name.casefold())

@@ -1,0 +1,36 @@
+"""A pause, so that they do not come at the same moment.
+
+Caught by: test_a_name_is_given_to_one: Both claimed the name sam
+"""
+
+import random
+import time
+
+
+class NameTaken(Exception):
+    pass
+
+
+class NameTable:
+    def __init__(self):
+        self._named = {}
+
+    def claim(self, session, name):
+        key = name.casefold()
+        time.sleep(random.random() / 10)
+        if self._named.get(key, session) is not session:
+            raise NameTaken(name)
+        self._named[key] = session
+
+    def rename(self, session, old, new):
+        self.claim(session, new)
+        if old.casefold() != new.casefold():
+            self.release(session, old)
+
+    def release(self, session, name):
+        key = name.casefold()
+        if self._named.get(key) is session:
+            del self._named[key]
+
+    def who(self, name):
+        return self._named.get(name.casefold())

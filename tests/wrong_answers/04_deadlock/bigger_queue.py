@@ -1,0 +1,38 @@
+"""A queue ten times as big is full ten times as late.
+
+Caught by: test_nobody_waits_for_a_member_that_does_not_read: slow has room for two texts
+"""
+
+import queue
+import threading
+
+
+class Member:
+    def __init__(self, name, limit):
+        self.name = name
+        self.queue = queue.Queue(10 * limit)
+        self.cut = False
+
+    def cut_off(self, room):
+        self.cut = True
+        room.leave(self)
+
+
+class Room:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._members = []
+
+    def join(self, member):
+        with self._lock:
+            self._members.append(member)
+
+    def leave(self, member):
+        with self._lock:
+            if member in self._members:
+                self._members.remove(member)
+
+    def say(self, text):
+        with self._lock:
+            for member in self._members:
+                member.queue.put(text)

@@ -1,0 +1,61 @@
+"""The old session leaves the table alone, and so does the last one: the name is never free again.
+
+Caught by: test_a_name_is_free_when_its_session_has_left: sam has left
+"""
+
+import queue
+import threading
+from dataclasses import dataclass
+
+
+class Keeper:
+    def __init__(self, store):
+        self._store = store
+        self._lock = threading.Lock()
+        self._queue = queue.Queue()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="keeper")
+
+    def start(self):
+        self._thread.start()
+
+    def submit(self, text):
+        with self._lock:
+            if self._stopping:
+                return False
+            self._queue.put(text)
+            return True
+
+    def stop(self):
+        with self._lock:
+            self._stopping = True
+            self._queue.put(None)
+        self._thread.join()
+
+    def _work(self):
+        while (text := self._queue.get()) is not None:
+            self._store(text)
+
+
+@dataclass
+class Session:
+    name: str
+
+
+class Names:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._named = {}
+
+    def enter(self, session):
+        with self._lock:
+            old = self._named.get(session.name)
+            self._named[session.name] = session
+            return old
+
+    def leave(self, session):
+        pass
+
+    def who(self, name):
+        with self._lock:
+            return self._named.get(name)

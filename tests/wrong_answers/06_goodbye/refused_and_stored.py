@@ -1,0 +1,61 @@
+"""Puts first and looks after that: what it refuses is stored all the same.
+
+Caught by: test_what_is_submitted_while_it_stops_is_stored_or_refused: It is stored
+"""
+
+import queue
+import threading
+from dataclasses import dataclass
+
+
+class Keeper:
+    def __init__(self, store):
+        self._store = store
+        self._lock = threading.Lock()
+        self._queue = queue.Queue()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="keeper")
+
+    def start(self):
+        self._thread.start()
+
+    def submit(self, text):
+        with self._lock:
+            self._queue.put(text)
+            return not self._stopping
+
+    def stop(self):
+        self._stopping = True
+        with self._lock:
+            self._queue.put(None)
+        self._thread.join()
+
+    def _work(self):
+        while (text := self._queue.get()) is not None:
+            self._store(text)
+
+
+@dataclass
+class Session:
+    name: str
+
+
+class Names:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._named = {}
+
+    def enter(self, session):
+        with self._lock:
+            old = self._named.get(session.name)
+            self._named[session.name] = session
+            return old
+
+    def leave(self, session):
+        with self._lock:
+            if self._named.get(session.name) is session:
+                del self._named[session.name]
+
+    def who(self, name):
+        with self._lock:
+            return self._named.get(name)

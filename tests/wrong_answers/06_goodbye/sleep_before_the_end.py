@@ -1,0 +1,66 @@
+"""A pause, in which what is in the queue will be stored, probably.
+
+Caught by: test_what_was_accepted_is_stored_when_stop_comes_back: what was stored was
+"""
+
+import queue
+import threading
+import time
+from dataclasses import dataclass
+
+
+class Keeper:
+    def __init__(self, store):
+        self._store = store
+        self._lock = threading.Lock()
+        self._queue = queue.Queue()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="keeper")
+
+    def start(self):
+        self._thread.start()
+
+    def submit(self, text):
+        with self._lock:
+            if self._stopping:
+                return False
+            self._queue.put(text)
+            return True
+
+    def stop(self):
+        time.sleep(1)
+        self._stopping = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self):
+        while not self._stopping:
+            text = self._queue.get()
+            if text is not None:
+                self._store(text)
+
+
+@dataclass
+class Session:
+    name: str
+
+
+class Names:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._named = {}
+
+    def enter(self, session):
+        with self._lock:
+            old = self._named.get(session.name)
+            self._named[session.name] = session
+            return old
+
+    def leave(self, session):
+        with self._lock:
+            if self._named.get(session.name) is session:
+                del self._named[session.name]
+
+    def who(self, name):
+        with self._lock:
+            return self._named.get(name)
