@@ -135,7 +135,7 @@ def test_a_lab_copied_out_tells_its_story_with_nothing_but_pytest(lab, tmp_path)
             r"100 lines were said\. \d+ came, \d\d? of them as they were said\.\n  a line of",
             "100 came, 100 of",
         ),
-        ("03_name_race", r"By the stepper: after \d+ orders, \d+ ms:\n\nstep  ann", "no fault"),
+        ("03_name_race", r"By the stepper: after \d+ orders, \d+ ms:\n\nHow the threads", "no fault"),
         ("04_deadlock", r"ann has not ended\..+\nbob has not ended\.", "ann has ended.\nbob has ended."),
         ("06_goodbye", r"100 texts were accepted and \d\d? are stored\.\n.+\n.+nobody", "100 are stored"),
     ],
@@ -297,6 +297,8 @@ def test_the_stepper_finds_a_race_and_shows_the_turns(explore, stepper):
     result = explore(COUNTER, "race", "race", check=two_counted)
     assert result.orders == 3
     assert stepper.story(result) == (
+        "How the threads took turns, each row a line of the file:\n"
+        "\n"
         "step  ann                           bob\n"
         "   1    11 before = self.count\n"
         "   2                                  11 before = self.count\n"
@@ -365,9 +367,11 @@ def test_a_sleep_keeps_nobody_from_coming_first(explore):
     assert explore("import time\n" + COUNTER, "sleeper", "race", check=two_counted).fault
 
 
-def test_one_who_looks_again_and_again_ends_if_it_lets_others_have_the_turn(explore):
+def test_one_who_looks_again_and_again_ends_if_it_lets_others_have_the_turn(explore, stepper):
     assert explore(WAITS, "poll", "set").fault is None
-    assert explore(WAITS, "spin", "set").fault == "There was no end after 3000 lines: does ann go round in a loop?"
+    result = explore(WAITS, "spin", "set")
+    assert result.fault == "There was no end after 3000 lines: does ann go round in a loop?"
+    assert len(stepper.story(result).splitlines()) == 100 + len(["title", "", "…", "", "fault"])
 
 
 def test_a_daemon_thread_may_be_left_waiting(explore):

@@ -49,6 +49,7 @@ ORDERS = 20_000  # tried at most
 PATIENCE = 10.0  # seconds for one run: more are taken for a wait that we know nothing of
 TIDY_UP = 1.0  # seconds that a thread has to end which is no longer needed
 WIDTH = 120  # characters in a line of the story
+ROWS = 100  # lines of a story; of a longer one the middle is left out
 NEVER = float("inf")
 
 
@@ -109,8 +110,11 @@ def story(result: Result) -> str:
         row = [number] + [""] * len(widths)
         row[thread + 1] = cell if len(cell) <= widths[thread] else cell[: widths[thread] - 1] + "…"
         rows.append(row)
+    if len(rows) > ROWS:
+        rows[ROWS // 2 : -ROWS // 2] = [["   …"] + [""] * len(widths)]
     lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, [4, *widths], strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines) + f"\n\n{result.fault}\n"
+    lines = ["How the threads took turns, each row a line of the file:", "", *(line.rstrip() for line in lines)]
+    return "\n".join([*lines, "", result.fault, ""])
 
 
 def load_task(beside: str):

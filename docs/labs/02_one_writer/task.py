@@ -37,7 +37,10 @@ def main():
     outbox.start()
     said = [name * 5000 for name in ("ann", "bob") for _ in range(50)]
 
+    start = threading.Barrier(2)
+
     def talk(lines):
+        start.wait()
         for line in lines:
             outbox.say(line)
 

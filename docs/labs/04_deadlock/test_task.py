@@ -20,7 +20,7 @@ def no_order_goes_wrong(scene, make, check):
 
     result = stepper.explore(make, check_also_the_clock, only=[task])
     if result.fault:
-        pytest.fail(f"{scene}\nThe threads took turns like this, and it went wrong:\n\n{stepper.story(result)}", False)
+        pytest.fail(f"{scene}\n\n{stepper.story(result)}", pytrace=False)
 
 
 def room_of(**limits):

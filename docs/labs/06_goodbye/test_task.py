@@ -17,7 +17,7 @@ task = stepper.load_task(__file__)
 def no_order_goes_wrong(scene, make, check, preemptions=2):
     result = stepper.explore(make, lambda state: check(*state), preemptions, only=[task])
     if result.fault:
-        pytest.fail(f"{scene}\nThe threads took turns like this, and it went wrong:\n\n{stepper.story(result)}", False)
+        pytest.fail(f"{scene}\n\n{stepper.story(result)}", pytrace=False)
 
 
 def started(store):
