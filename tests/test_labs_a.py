@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 
@@ -125,6 +126,44 @@ def test_a_lab_copied_out_tells_its_story_with_nothing_but_pytest(lab, tmp_path)
     shutil.copy(tmp_path / lab / "solution.py", tmp_path / lab / "task.py")
     done = run("-m", "pytest", "-p", "no:cacheprovider", "test_task.py", cwd=tmp_path / lab)
     assert (done.returncode, "failed" in done.stdout) == (0, False)
+
+
+@pytest.mark.parametrize("lab", MINE)
+def test_the_story_in_the_readme_is_what_the_check_tells(lab, failures):
+    story = re.search(r"does\nthe same\..*?::\n\n(.*?)\n\n(?=\S)", (LABS / lab / "README.rst").read_text(), re.S)[1]
+    assert textwrap.dedent(story) in [said.rstrip() for said in failures(lab, LABS / lab / "task.py").values()]
+
+
+@pytest.mark.parametrize("lab", MINE)
+def test_a_readme_asks_three_questions_which_are_answered_elsewhere(lab):
+    readme = (LABS / lab / "README.rst").read_text()
+    asked = readme.split("Questions\n---------\n")[1].split("\nIn the server\n")[0]
+    answered = (LABS / "answers" / f"{lab}.rst").read_text()
+    assert numbered(asked) == numbered(answered) == ["1", "2", "3"]
+    assert answered.startswith(f"Lab {int(lab[:2])}: answers\n")
+
+
+@pytest.mark.parametrize("lab", MINE)
+def test_hints_are_numbered_paragraphs(lab):
+    hints = (LABS / lab / "hints.rst").read_text()
+    assert numbered(hints) == [str(number) for number in range(1, hints.count("\n\n") + 2)]
+    assert len(numbered(hints)) >= 3
+
+
+@pytest.mark.parametrize("lab", MINE)
+def test_what_a_readme_names_in_the_server_is_there(lab):
+    section = (LABS / lab / "README.rst").read_text().split("\nIn the server\n")[1]
+    code = re.findall(r"``([^`]+)``", section)
+    files = [ROOT / name for name in code if name.endswith(".py")]
+    sources = "".join(path.read_text() for path in files)
+    assert files
+    for name in code:
+        if not name.endswith(".py"):
+            assert all(re.search(rf"\b(class|def|self\.) ?{part}\b", sources) for part in name.split(".")), name
+
+
+def numbered(text: str) -> list[str]:
+    return re.findall(r"^(\d)\. ", text, re.M)
 
 
 @pytest.mark.parametrize(
