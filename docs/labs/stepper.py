@@ -45,7 +45,7 @@ from functools import partial
 from operator import attrgetter
 
 STEPS = 3000  # lines in one run: more are taken for a loop without an end
-ORDERS = 20_000  # tried at most
+ORDERS = 10_000  # tried at most
 PATIENCE = 10.0  # seconds for one run: more are taken for a wait that we know nothing of
 TIDY_UP = 1.0  # seconds that a thread has to end which is no longer needed
 WIDTH = 120  # characters in a line of the story
@@ -95,26 +95,18 @@ def explore(make, check=lambda state: None, preemptions=2, only=()) -> Result:
 
 def story(result: Result) -> str:
     """The run that went wrong: a column for each thread, a row for each step with its line's number and text."""
-    cells, number = [], 0
-    for thread, line, text in result.steps:
+    cells = [(thread, line, f"{line:>4} {text}" if line else f"     ({text})") for thread, line, text in result.steps]
+    width = max(len(text) for text in (*result.threads, *(cell for _, _, cell in cells), ""))
+    width = min(width, WIDTH // max(1, len(result.threads)))
+    rows = ["step  " + "  ".join(f"{name:<{width}}" for name in result.threads).rstrip()]
+    number = 0
+    for thread, line, cell in cells:
         number += line > 0
-        cells.append((f"{number if line else '':>4}", thread, f"{line:>4} {text}" if line else f"     ({text})"))
-    widths = [
-        max(len(name), *(len(cell) for _, at, cell in cells if at == thread), 0)
-        for thread, name in enumerate(result.threads)
-    ]
-    if sum(widths) > WIDTH:
-        widths = [min(width, WIDTH // len(widths)) for width in widths]
-    rows = [["step", *result.threads]]
-    for number, thread, cell in cells:
-        row = [number] + [""] * len(widths)
-        row[thread + 1] = cell if len(cell) <= widths[thread] else cell[: widths[thread] - 1] + "…"
-        rows.append(row)
+        fitting = cell if len(cell) <= width else cell[: width - 1] + "…"
+        rows.append(f"{number if line else '':>4}  " + " " * ((width + 2) * thread) + fitting)
     if len(rows) > ROWS:
-        rows[ROWS // 2 : -ROWS // 2] = [["   …"] + [""] * len(widths)]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, [4, *widths], strict=True)) for row in rows]
-    lines = ["How the threads took turns, each row a line of the file:", "", *(line.rstrip() for line in lines)]
-    return "\n".join([*lines, "", result.fault, ""])
+        rows[ROWS // 2 : -ROWS // 2] = ["   …"]
+    return "\n".join(["How the threads took turns, each row a line of the file:", "", *rows, "", result.fault, ""])
 
 
 def load_task(beside: str):
