@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import pathlib
+import random
 import re
 import select
 import signal
@@ -23,6 +24,8 @@ import pytest
 
 from chat_threads import cli
 from chat_threads.cli import Chat, Options
+from chat_threads.client import Client as LibraryClient
+from chat_threads.messages import Message
 from chat_threads.server import Limits
 
 WAIT = 20.0  # seconds; how long a test waits for what should come soon, on a busy machine
@@ -285,6 +288,36 @@ def program(serve) -> Iterator[Start]:
         yield start
 
 
+def client_threads() -> list[threading.Thread]:
+    """Those of the client library that are alive in this process."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("client-")]
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., LibraryClient]]:
+    """Make clients with the library: connect(server, "ann", reconnect=True, …), or to a port. Closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def start(to: Any, name: str, **options: Any) -> LibraryClient:
+            port = to if isinstance(to, int) else to.port
+            options = {"timeout": WAIT, "longest_pause": 0.05, **options}
+            return stack.enter_context(LibraryClient("127.0.0.1", port, name=name, **options))
+
+        yield start
+    assert client_threads() == []
+
+
+def whole(reader: LibraryClient, room: str) -> list[Message]:
+    """All that the history has of a room."""
+    found: list[Message] = []
+    after: int | None = 0
+    while after is not None:
+        page = reader.history(room, after=after, count=200)
+        found += page.messages
+        after = page.after
+    return found
+
+
 class Process:
     """A server in a process of its own, started as a user starts it; after a shell command, if there is one."""
 
@@ -358,6 +391,15 @@ def start_process(tmp_path: pathlib.Path) -> Iterator[Callable[..., Process]]:
             process.kill()
         with contextlib.suppress(OSError, AttributeError):
             process.popen.stdout.close()  # type: ignore[union-attr]
+
+
+def free_port() -> int:
+    """One that is not of those that the system gives to connections: it is to be listened on again and again."""
+    chance = random.Random()
+    while True:
+        port = chance.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def needs(program: str) -> str:

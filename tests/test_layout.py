@@ -25,12 +25,16 @@ LAYERS = """
     server          logs
     cli
     __main__
+    client.errors
+    client.connection   client.decoding
+    client.chat
+    client.__init__
 """
 LEVEL = {module: level for level, line in enumerate(LAYERS.split("\n")) for module in line.split()}
 
 # What of the standard library and of others only some may import.
 RESERVED = {
-    "socket": {"wire", "server", "cli"},
+    "socket": {"wire", "server", "cli", "client.connection"},
     "socketserver": {"server"},
     "select": {"wire"},
     "sqlite3": {"storage"},
@@ -38,6 +42,8 @@ RESERVED = {
     "click": {"cli"},
     "tabulate": {"dialects.text"},
 }
+# A client knows what is on the wire, and nothing of how a server runs.
+CLIENTS_MAY = {"errors", "messages", "rules"}
 # A dialect is pure: of ours it imports only these, and of the standard library none of those.
 DIALECTS_MAY = {"errors", "messages", "rules"}
 DIALECTS_MUST_NOT = {"socket", "threading", "queue", "sqlite3", "logging", "os", "select", "asyncio", "subprocess"}
@@ -85,6 +91,10 @@ def wrong_imports(module: str, source: str) -> list[str]:
             wrong.append(f"{module} imports {ours}, which does not stand above it")
         elif ours and dialect and ours not in DIALECTS_MAY and not ours.startswith("dialects."):
             wrong.append(f"{module} imports {ours}, and a dialect knows nothing of it")
+        elif ours and module.startswith("client.") and not ours.startswith("client.") and ours not in CLIENTS_MAY:
+            wrong.append(f"{module} imports {ours}, and a client knows nothing of it")
+        elif ours and ours.startswith("client.") and not module.startswith("client."):
+            wrong.append(f"{module} imports {ours}, and the server needs no client")
         elif not ours and dialect and imported in DIALECTS_MUST_NOT:
             wrong.append(f"{module} imports {imported}, and a dialect is pure")
         elif not ours and module not in RESERVED.get(imported, {module}):
@@ -172,6 +182,10 @@ def test_imports_go_one_way(module):
         ("dialects.text", "from ..queues import BatchQueue"),
         ("dialects.text", "from ..storage import Storage"),
         ("dialects.base", "from .. import session"),
+        ("client.chat", "from ..queues import BatchQueue"),
+        ("client.chat", "from ..dialects.jsonlines import REQUESTS"),
+        ("client.chat", "import socket"),
+        ("__main__", "from .client.chat import Client"),
     ],
 )
 def test_an_import_the_wrong_way_is_found(module, source):
@@ -184,6 +198,7 @@ def test_an_import_the_wrong_way_is_found(module, source):
         ("server", "from . import __version__\nimport socket\nfrom .dialects.text import TextDialect"),
         ("dialects.text", "from ..rules import fold\nfrom .telnet import Telnet\nimport re"),
         ("storage", "import sqlite3"),
+        ("client.chat", "from .decoding import decode\nfrom ..rules import fold\nimport threading"),
     ],
 )
 def test_an_import_the_right_way_is_allowed(module, source):

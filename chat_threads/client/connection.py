@@ -1,0 +1,79 @@
+"""A connected socket as a client's threads see it: one reads, one writes, both may wait."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+
+READ_SIZE = 65536  # bytes
+LINE_MOST = 32 * 1024 * 1024  # bytes in a line; a page of history is the longest that comes, and far below it
+_KEEPALIVE = (  # a peer that is gone without a word is noticed within 40 seconds, where the system can be told so
+    ("SOL_SOCKET", "SO_KEEPALIVE", 1),
+    ("IPPROTO_TCP", "TCP_NODELAY", 1),
+    ("IPPROTO_TCP", "TCP_KEEPIDLE", 20),
+    ("IPPROTO_TCP", "TCP_KEEPINTVL", 5),
+    ("IPPROTO_TCP", "TCP_KEEPCNT", 4),
+    ("IPPROTO_TCP", "TCP_USER_TIMEOUT", 40_000),  # the same for what was sent and not acknowledged, in milliseconds
+)
+
+
+class Connection:
+    """Owns one socket. ``send`` belongs to the thread that writes, ``abort`` is anybody's and makes both threads see
+    the end; all else is the reader's, which closes it once nobody writes any more."""
+
+    def __init__(self, host: str, port: int, timeout: float) -> None:
+        """Connect; raise OSError. Until ``patient`` each wait ends after ``timeout`` seconds, with TimeoutError."""
+        self._sock = socket.create_connection((host, port), timeout)
+        self._rest = b""
+        try:
+            if self._sock.getsockname() == self._sock.getpeername():  # RFC 9293, 3.5: both opened it at once
+                raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens, and TCP found ourselves")
+        except OSError:  # the peer may be gone already
+            self._sock.close()
+            raise
+        for level, option, value in _KEEPALIVE:
+            if hasattr(socket, option):
+                with contextlib.suppress(OSError):
+                    self._sock.setsockopt(getattr(socket, level), getattr(socket, option), value)
+
+    def patient(self) -> None:
+        """From now on wait for as long as it takes."""
+        self._sock.settimeout(None)
+
+    def lines(self) -> list[bytes]:
+        """Wait for at least one line, and return what has come, without their ends; [] at the end of it all."""
+        if b"\n" in self._rest:  # given back
+            *lines, self._rest = self._rest.split(b"\n")
+            return lines
+        parts = [self._rest]
+        length = len(self._rest)
+        while True:
+            try:
+                data = self._sock.recv(READ_SIZE)
+            except TimeoutError:
+                raise
+            except OSError:
+                return []
+            length += len(data)
+            if not data or length > LINE_MOST:
+                return []
+            parts.append(data)
+            if b"\n" in data:
+                *lines, self._rest = b"".join(parts).split(b"\n")
+                return lines
+
+    def give_back(self, lines: list[bytes]) -> None:
+        """These are not read yet: ``lines`` returns them next."""
+        self._rest = b"".join(line + b"\n" for line in lines) + self._rest
+
+    def send(self, data: bytes) -> None:
+        """Send all of it, and wait for as long as that takes; raise OSError."""
+        self._sock.sendall(data)
+
+    def abort(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._sock.close()

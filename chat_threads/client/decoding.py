@@ -1,0 +1,176 @@
+"""What the server sends, as events: the table that turns dialects/jsonlines' one round. Pure functions.
+
+The events are those of ``chat_threads.messages``. Three are the client's own: ``Offline`` and ``Online``, and
+``Other``, an object that has no event. Every string in them has passed through ``rules.clean``, so that none can
+harm a terminal, whatever server it comes from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..messages import (
+    Ack,
+    Bye,
+    Current,
+    Departed,
+    Entered,
+    Event,
+    HistoryPage,
+    Invited,
+    Message,
+    Notice,
+    PeopleList,
+    PersonRow,
+    PersonShown,
+    Pong,
+    Presence,
+    PrivateLine,
+    Problem,
+    Renamed,
+    RoomDeleted,
+    RoomList,
+    RoomRow,
+    SearchPage,
+    StatsShown,
+    TokenShown,
+    TopicChanged,
+    TopicShown,
+    Welcome,
+)
+from ..rules import clean
+
+
+@dataclass(frozen=True, slots=True)
+class Offline(Event):
+    """The connection is lost, and the client tries to come back."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Online(Event):
+    """The client has come back, under this name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Other(Event):
+    """An object of a type that has no event here; ``fields`` is all of it."""
+
+    type: str
+    fields: dict[str, Any]
+
+
+Fields = dict[str, Any]
+
+
+def decode(line: bytes) -> tuple[Event, Fields]:
+    """A line as its event, and all of its fields; raise ValueError if it is not one of the protocol's."""
+    try:
+        fields = json.loads(line)
+        if not isinstance(fields, dict):
+            raise ValueError("it is no object")
+        fields = _harmless(fields)
+        kind = fields["type"]
+        return (_READ[kind](fields) if kind in _READ else Other(str(kind), fields)), fields
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_harmless(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _harmless(each) for key, each in value.items()}
+    return value
+
+
+def _milliseconds(at: str) -> int:
+    return round(datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp() * 1000)
+
+
+def _message(fields: Fields) -> Message:
+    return Message(
+        0,  # the server's own number of the room, which it does not tell
+        fields["room"],
+        int(fields["number"]),
+        _milliseconds(fields["at"]),
+        fields["from"],
+        "action" if fields["kind"] == "action" else "say",
+        fields["text"],
+    )
+
+
+def _messages(fields: Fields) -> tuple[Message, ...]:
+    return tuple(_message(each) for each in fields["messages"])
+
+
+def _presence(fields: Fields) -> Event:
+    if fields["kind"] == "renamed":
+        return Renamed(fields["old"], fields["new"])
+    return Presence(fields["room"], fields["kind"], tuple(fields["names"]), fields.get("words", ""))
+
+
+def _topic(fields: Fields) -> Event:
+    if "by" in fields:
+        return TopicChanged(fields["room"], fields["by"], fields["topic"])
+    return TopicShown(fields["room"], fields["topic"])
+
+
+def _private(fields: Fields) -> PrivateLine:
+    """One's own copy is the answer to a request, and answers bring its ref back."""
+    return PrivateLine(_milliseconds(fields["at"]), fields["from"], fields["to"], fields["text"], "ref" in fields)
+
+
+def _person(fields: Fields) -> PersonRow:
+    return PersonRow(fields["name"], tuple(fields["rooms"]), float(fields["idle"]), fields["away"])
+
+
+def _stats(fields: Fields) -> StatsShown:
+    return StatsShown(
+        fields["version"],
+        float(fields["uptime"]),
+        int(fields["sessions"]),
+        int(fields["rooms"]),
+        int(fields["stored"]),
+        int(fields["threads"]),
+        float(fields["per_second"]),
+    )
+
+
+def _room(fields: Fields) -> RoomRow:
+    return RoomRow(fields["room"], int(fields["people"]), int(fields["messages"]), fields["topic"])
+
+
+_READ: dict[str, Callable[[Fields], Event]] = {
+    "message": _message,
+    "welcome": lambda f: Welcome(f["name"], tuple(f["motd"]), f["version"], f.get("token", "")),
+    "joined": lambda f: Entered(f["room"], f["topic"], tuple(f["people"]), int(f["count"]), int(f["last"])),
+    "current": lambda f: Current(f["room"]),
+    "left": lambda f: Departed(f["room"], f["current"]),
+    "presence": _presence,
+    "topic": _topic,
+    "deleted": lambda f: RoomDeleted(f["room"], f["by"], f["current"]),
+    "private": _private,
+    "invited": lambda f: Invited(f["by"], f["room"]),
+    "history": lambda f: HistoryPage(f["room"], _messages(f), int(f["last"]), f["before"], f["after"]),
+    "search": lambda f: SearchPage(f["words"], _messages(f), bool(f["more"])),
+    "rooms": lambda f: RoomList(tuple(_room(each) for each in f["rooms"]), int(f["more"])),
+    "who": lambda f: PeopleList(f["room"], tuple(_person(each) for each in f["people"]), int(f["more"])),
+    "whois": lambda f: PersonShown(_person(f), float(f["connected"])),
+    "stats": _stats,
+    "token": lambda f: TokenShown(f["token"]),
+    "pong": lambda f: Pong(float(f["through"]), f["network"]),
+    "ack": lambda f: Ack(f.get("room"), f.get("number")),
+    "notice": lambda f: Notice(f["text"]),
+    "error": lambda f: Problem(f["code"], f["text"]),
+    "bye": lambda f: Bye(f["reason"]),
+}

@@ -1,0 +1,37 @@
+"""What can go wrong in a client, as a branch of the package's tree of errors."""
+
+from __future__ import annotations
+
+from ..errors import ChatThreadsError
+
+
+class ClientError(ChatThreadsError):
+    """What a Client raises."""
+
+
+class Refused(ClientError):
+    """The server answered with an error. ``code`` is one of those that docs/protocol.rst lists."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Disconnected(ClientError):
+    """The connection is over. What was asked and not answered may have been done or not.
+
+    ``code`` is the reason in the server's ``bye`` ("shutting_down", "replaced", "quit", …), or "lost" if it
+    could not say one.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class TimedOut(ClientError):
+    """No answer in time. What was asked may have been done or not, and is not sent again."""
+
+
+class Unread(ClientError):
+    """Far too many events wait to be read; see Client.events, or make the Client with listen=False."""

@@ -1,0 +1,852 @@
+"""The client for programs: its calls, its events, and that it comes back without a hole or a repeat."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import doctest
+import json
+import random
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from conftest import WAIT, free_port, wait_for, whole
+
+from chat_threads import client, messages
+from chat_threads.client import (
+    Ack,
+    Client,
+    ClientError,
+    Disconnected,
+    Entered,
+    Message,
+    Offline,
+    Online,
+    Other,
+    Presence,
+    PrivateLine,
+    Refused,
+    TimedOut,
+    TopicChanged,
+    Unread,
+    chat,
+)
+from chat_threads.client.decoding import decode
+from chat_threads.dialects import jsonlines
+from chat_threads.dialects.jsonlines import JsonDialect
+from chat_threads.errors import ChatThreadsError
+
+
+class Relay:
+    """Stands between clients and a server, and can break what goes through it: on its own port, in a thread.
+
+    One client at a time. ``cut`` breaks the connection of this moment, in a manner of its choice, once so many more
+    bytes have gone through it.
+    """
+
+    def __init__(self, port: int, chance: random.Random) -> None:
+        self.cuts = 0
+        self.to = port
+        self._chance = chance
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._after: int | None = None  # so many bytes comes a cut
+        self._stopped = False
+        self._left: list[socket.socket] = []  # ends of cut connections that the other side still believes in
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def cut(self, after: int = 0) -> None:
+        before = self.cuts
+        self._after = after
+        wait_for(lambda: self.cuts > before, "a cut")
+
+    def _run(self) -> None:
+        while not self._stopped:
+            if not select.select([self._listener], [], [], 0.02)[0]:
+                continue
+            near = self._listener.accept()[0]
+            far = socket.create_connection(("127.0.0.1", self.to), WAIT)
+            self._pass_on(near, far)
+
+    def _pass_on(self, near: socket.socket, far: socket.socket) -> None:
+        """Copy both ways until one side ends, or so many bytes after a cut is asked for."""
+        left: int | None = None
+        while not self._stopped:
+            if left is None:
+                left = self._after
+            if left == 0:
+                break
+            for sock in select.select([near, far], [], [], 0.02)[0]:
+                try:
+                    data = sock.recv(65536 if left is None else min(left, 65536))
+                    (far if sock is near else near).sendall(data)
+                except OSError:
+                    data = b""
+                if not data:
+                    near.close()
+                    far.close()
+                    return
+                left = None if left is None else left - len(data)
+        if self._stopped or not self._chance.randrange(3):
+            near.close()
+            far.close()
+        else:  # the client sees the end of it, and the server nothing
+            if self._chance.randrange(2):
+                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+            near.close()
+            self._left.append(far)
+        if left == 0:
+            self._after = None
+            self.cuts += 1
+
+    def close(self) -> None:
+        self._stopped = True
+        self._thread.join(WAIT)
+        self._listener.close()
+        for sock in self._left:
+            sock.close()
+
+
+@pytest.fixture
+def relay() -> Iterator[Callable[..., Relay]]:
+    """Stand between a server's port and clients: relay(server.port)."""
+    started: list[Relay] = []
+
+    def start(port: int, seed: int = 0) -> Relay:
+        started.append(Relay(port, random.Random(seed)))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+class Fake:
+    """A server of one conversation after the other, each as a script says: ``serve`` is called with a file to
+    read lines from and a function to send objects with."""
+
+    def __init__(self, *scripts: Callable[[Any, Callable[..., None]], None]) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._scripts = scripts
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        for script in self._scripts:
+            try:
+                sock = self._listener.accept()[0]
+            except OSError:
+                return
+            with sock, sock.makefile("rb") as lines:
+                sock.settimeout(WAIT)
+
+                def send(*objects: Any, sock: socket.socket = sock) -> None:
+                    for each in objects:
+                        sock.sendall(each if isinstance(each, bytes) else json.dumps(each).encode() + b"\n")
+
+                with contextlib.suppress(OSError):
+                    script(lines, send)
+
+    def close(self) -> None:
+        self._listener.close()
+        self._thread.join(WAIT)
+
+
+@pytest.fixture
+def fake() -> Iterator[Callable[..., Fake]]:
+    """A server that is none: fake(script, …), where script(lines, send) is one conversation."""
+    started: list[Fake] = []
+
+    def start(*scripts: Callable[[Any, Callable[..., None]], None]) -> Fake:
+        started.append(Fake(*scripts))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+WELCOME = {"type": "welcome", "name": "ann", "token": "t", "version": "1", "motd": [], "limits": {"refs": 256}}
+
+
+def joined(room: str, last: int = 0) -> dict[str, Any]:
+    return {"type": "joined", "room": room, "topic": "", "people": [], "count": 0, "last": last}
+
+
+def message(number: int, text: str = "hi", room: str = "#lab") -> dict[str, Any]:
+    at = "2026-11-23T09:32:25.015Z"
+    return {"type": "message", "room": room, "number": number, "at": at, "from": "bob", "kind": "say", "text": text}
+
+
+def requests(lines: Any) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in lines)
+
+
+# --- what comes -----------------------------------------------------------------------------------------
+
+AT = 1_795_426_345_015
+SAID = Message(0, "#lab", 7, AT, "ann", "action", "wäves")
+EVENTS = (
+    SAID,
+    messages.Welcome("ann", ("be kind",), "1.0.0", "secret"),
+    messages.Entered("#lab", "locks", ("bob", "cy"), 12, 7),
+    messages.Current("#lab"),
+    messages.Departed("#lab", None),
+    messages.Departed("#lab", "#lobby"),
+    messages.Presence("#lab", "joined", ("bob", "cy")),
+    messages.Presence("#lab", "left", ("bob",), "good night"),
+    messages.Renamed("bob", "rob"),
+    messages.TopicChanged("#lab", "bob", "locks"),
+    messages.TopicShown("#lab", ""),
+    messages.RoomDeleted("#lab", "bob", "#lobby"),
+    messages.PrivateLine(AT, "ann", "bob", "psst"),
+    messages.Invited("bob", "#lab"),
+    messages.HistoryPage("#lab", (SAID, SAID), 9, 7, None),
+    messages.SearchPage("wäves", (SAID,), True),
+    messages.RoomList((messages.RoomRow("#lab", 2, 7, "locks"),), 3),
+    messages.PeopleList(None, (messages.PersonRow("ann", ("#lab", "#b"), 1.5, None),), 1),
+    messages.PersonShown(messages.PersonRow("ann", (), 0.0, "at lunch"), 12.25),
+    messages.StatsShown("1.0.0", 3.5, 2, 1, 7, 9, 0.7),
+    messages.TokenShown("secret"),
+    messages.Pong(0.001, None),
+    messages.Ack(),
+    messages.Ack("#lab", 7),
+    messages.Notice("done"),
+    messages.Problem("busy", "it takes long"),
+    messages.Bye("too_slow"),
+)
+
+
+def lines_of(event: messages.Event) -> list[bytes]:
+    return JsonDialect().views[True].encode((event,)).splitlines()
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_every_event_comes_back_from_its_line_as_it_was(event):
+    [line] = lines_of(event)
+    assert decode(line)[0] == event
+
+
+def test_every_event_that_the_server_shows_a_program_is_among_those():
+    assert set(jsonlines._SHOW) - {type(event) for event in EVENTS} == {messages.HelpShown}
+
+
+def test_ones_own_copy_of_a_private_line_is_known_by_its_ref():
+    [line] = lines_of(messages.Answer(PrivateLine(AT, "ann", "bob", "psst", sent=True), "1"))
+    assert decode(line)[0] == PrivateLine(AT, "ann", "bob", "psst", sent=True)
+
+
+def test_an_object_of_another_type_is_handed_on_as_it_is():
+    assert decode(b'{"type":"news","of":["today"]}')[0] == Other("news", {"type": "news", "of": ["today"]})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"{", b"[]", b"1", b"{}", b'{"type":[]}', b'{"type":"message"}', b'{"type":"ack"', b"\xff", b"[" * 100_000,
+     b'{"type":"message","room":"#a","number":"x","at":"","from":"","kind":"say","text":""}',
+     b'{"type":"who","room":null,"people":1,"more":0}', b'{"type":"welcome","name":"a","motd":1,"version":"1"}'],
+)  # fmt: skip
+def test_what_is_not_the_protocol_is_a_value_error(line):
+    with pytest.raises(ValueError):  # noqa: PT011
+        decode(line)
+
+
+def test_no_string_that_comes_can_harm_a_terminal():
+    line = json.dumps({**message(1, "\x1b[2Jhi\r\n\u202e\x9b31m"), "from": "b\x07ob"}).encode()
+    event = decode(line)[0]
+    assert (event.text, event.sender) == ("[2Jhi31m", "bob")
+    other = decode(json.dumps({"type": "help", "requests": [["\x1bsay"]]}).encode())[0]
+    assert other.fields["requests"] == [["say"]]
+
+
+# --- what is asked --------------------------------------------------------------------------------------
+
+
+def test_the_examples_in_the_docstrings_are_true(server):
+    """They are written with port 8080, and run here against a server on another one."""
+    finder = doctest.DocTestFinder()
+    parser = doctest.DocTestParser()
+    ann = Client("127.0.0.1", server.port, name="first")
+    ann.close()
+    found = [each for each in finder.find(Client) if each.examples]
+    assert [each.name for each in found[:1]] == ["Client"]
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    names: dict[str, Any] = {}
+    order = ["Client", "Client.events", "Client.submit", "Client.request", "Client.join", "Client.rooms",
+             "Client.history"]  # fmt: skip
+    by_name = {each.name: each for each in found}
+    assert sorted(by_name) == sorted(order)
+    for name in order:
+        source = by_name[name].docstring.replace("8080", str(server.port)).replace(">>> chat.close()", "")
+        test = parser.get_doctest(source, names, name, None, 0)
+        runner.run(test, clear_globs=False)
+        names |= test.globs
+        names |= {"Message": Message}
+    names["chat"].close()
+    assert (runner.failures, runner.tries > 15) == (0, True)
+
+
+def test_a_client_says_reads_pages_and_searches(server, connect):
+    ann, bob = connect(server, "ann", room="#lab"), connect(server, "bob", room="#lab")
+    assert [ann.say("#lab", "hi bob"), ann.action("#lab", "waves")] == [1, 2]
+    assert [(event.number, event.sender, event.kind, event.text) for event in said(bob, 2)] == [
+        (1, "ann", "say", "hi bob"),
+        (2, "ann", "action", "waves"),
+    ]
+    page = bob.history("#lab")
+    assert ([each.text for each in page.messages], page.last) == (["hi bob", "waves"], 2)
+    assert [each.text for each in bob.history("#lab", before=2).messages] == ["hi bob"]
+    assert [each.text for each in bob.search("bob", sender="ann").messages] == ["hi bob"]
+    assert bob.search("bob", sender="bob").messages == ()
+
+
+def said(reader: Client, count: int) -> list[Message]:
+    """The next messages that a client hears."""
+    found: list[Message] = []
+    for event in reader.events(timeout=WAIT):
+        if isinstance(event, Message):
+            found.append(event)
+            if len(found) == count:
+                return found
+    raise AssertionError(f"only {found} came")
+
+
+def heard(reader: Client, kind: type[messages.Event]) -> Any:
+    """The next event of this kind."""
+    for event in reader.events(timeout=WAIT):
+        if isinstance(event, kind):
+            return event
+    raise AssertionError(f"no {kind} came")
+
+
+def test_rooms_are_made_left_and_deleted(server, connect):
+    ann, bob = connect(server, "ann"), connect(server, "bob")
+    assert ann.room == "#lobby"
+    assert ann.create("#lab", "locks").topic == "locks"
+    assert ann.room == "#lab"
+    assert isinstance(ann.join("#lobby"), messages.Current)
+    assert ann.room == "#lobby"
+    assert bob.join("#lab").others == ("ann",)
+    assert bob.topic("#lab") == "locks"
+    bob.set_topic("queues", "#lab")
+    assert heard(ann, TopicChanged) == TopicChanged("#lab", "bob", "queues")
+    assert {row.room: row.people for row in ann.rooms()} == {"#lab": 2, "#lobby": 2}
+    assert [person.name for person in ann.who("#lab")] == ["ann", "bob"]
+    assert ann.leave("#lab") == messages.Departed("#lab", "#lobby")
+    bob.invite("ann", "#lab")
+    assert heard(ann, messages.Invited) == messages.Invited("bob", "#lab")
+    ann.delete("#lab")
+    assert heard(bob, messages.RoomDeleted).now_in == "#lobby"
+    assert bob.room == "#lobby"
+    with pytest.raises(Refused) as refused:
+        ann.history("#lab")
+    assert refused.value.code == "unknown_room"
+
+
+def test_people_are_told_from_one_another(server, connect):
+    ann, bob = connect(server, "ann"), connect(server, "bob")
+    assert ann.private("bob", "psst").sent
+    assert heard(bob, PrivateLine).text == "psst"
+    bob.nick("rob")
+    assert bob.name == "rob"
+    assert heard(ann, messages.Renamed) == messages.Renamed("bob", "rob")
+    bob.away("at lunch")
+    assert ann.whois("rob").person.away == "at lunch"
+    bob.back()
+    assert ann.whois("rob").person.away is None
+    bob.ignore("ann")
+    ann.say("#lobby", "unheard")
+    bob.unignore("ann")
+    ann.say("#lobby", "heard")
+    assert [each.text for each in said(bob, 1)] == ["heard"]
+    assert ann.stats().sessions == 2
+    assert ann.ping().through < WAIT
+
+
+def test_what_is_said_without_a_room_is_said_in_the_current_one(server, connect):
+    ann = connect(server, "ann", room="#lab")
+    assert ann.request("say", text="here") == Ack("#lab", 1)
+    ann.join("#lab2")
+    assert ann.request("action", text="waves") == Ack("#lab2", 1)
+    asked = [ann.submit("join", room="#lab"), ann.submit("say", text="there"), ann.submit("leave")]
+    asked.append(ann.submit("say", text="here again"))
+    assert [asked[1].result(WAIT), asked[3].result(WAIT)] == [Ack("#lab", 2), Ack("#lab2", 2)]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [({"name": "bob"}, "name_taken"), ({"name": "a b"}, "bad_name"), ({"room": "x"}, "bad_room")]
+)
+def test_a_name_or_room_that_the_server_does_not_take_is_refused(server, connect, options, code):
+    connect(server, "bob")
+    with pytest.raises(Refused) as refused:
+        Client("127.0.0.1", server.port, **{"name": "ann", **options})
+    assert refused.value.code == code
+
+
+def test_a_full_server_says_so(serve, connect):
+    server = serve(max_clients=1)
+    connect(server, "ann")
+    with pytest.raises(Disconnected, match=r"The server is full: 1 are connected\. Try again later\."):
+        Client("127.0.0.1", server.port, name="bob")
+
+
+def test_where_nobody_listens_there_is_an_os_error():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    with pytest.raises(ConnectionRefusedError):
+        Client("127.0.0.1", port, name="ann")
+
+
+def test_all_that_a_client_raises_is_of_one_tree():
+    raised = [each for each in vars(client).values() if isinstance(each, type) and issubclass(each, Exception)]
+    assert set(raised) == {ClientError, Disconnected, Refused, TimedOut, Unread}
+    assert all(issubclass(each, ClientError) for each in raised)
+    assert issubclass(ClientError, ChatThreadsError)
+
+
+def test_who_comes_in_is_shown_what_was_said_only_if_that_is_asked_for(server, connect):
+    ann = connect(server, "ann")
+    for number in range(5):
+        ann.say("#lobby", f"message {number}")
+    bob = connect(server, "bob", replay=2)
+    assert [each.number for each in said(bob, 2)] == [4, 5]
+    cy = connect(server, "cy")
+    ann.say("#lobby", "live")
+    assert [each.number for each in said(cy, 1)] == [6]
+
+
+# --- queues ---------------------------------------------------------------------------------------------
+
+
+def test_at_most_256_requests_are_unanswered_at_a_time(fake, connect):
+    most: list[int] = []
+
+    def script(lines, send):
+        next(lines)
+        send(WELCOME, joined("#lab"))
+        got = [next(lines) for _ in range(256)]
+        most.append(len(got))
+        for line in got:
+            send({"type": "ack", "room": "#lab", "number": 1, "ref": json.loads(line)["ref"]})
+        for request in requests(lines):
+            send({"type": "bye" if request["type"] == "quit" else "ack", "reason": "quit", "ref": request["ref"]})
+
+    ann = connect(fake(script), "ann", timeout=WAIT)
+    asked = [ann.submit("say", room="#lab", text=str(number)) for number in range(300)]
+    assert asked[255].result(WAIT) == Ack("#lab", 1)
+    assert asked[299].result(WAIT) == Ack()
+    assert most == [256]
+    assert ann.settle(WAIT)
+
+
+def test_without_an_answer_the_257th_request_times_out_and_so_does_the_first(fake, connect):
+    def script(lines, send):
+        next(lines)
+        send(WELCOME, joined("#lab"))
+        for request in requests(lines):
+            if request["type"] == "quit":
+                send({"type": "bye", "reason": "quit", "ref": request["ref"]})
+
+    ann = connect(fake(script), "ann", timeout=0.1)
+    with pytest.raises(TimedOut, match=r"No answer to ping within 0\.1 seconds\."):
+        ann.ping()
+    assert ann.unanswered == 0
+    for number in range(256):
+        ann.submit("say", room="#lab", text=str(number))
+    with pytest.raises(TimedOut, match=r"256 requests have waited 0\.1 seconds for an answer\."):
+        ann.submit("ping")
+
+
+def test_a_program_that_does_not_read_is_waited_for_and_loses_nothing(server, connect, monkeypatch):
+    monkeypatch.setattr(chat, "EVENTS_MOST", 10)
+    ann, bob = connect(server, "ann"), connect(server, "bob", reconnect=True)
+    texts = [f"{number:<500}." for number in range(1000)]
+    for text in texts:
+        ann.submit("say", text=text)
+    assert ann.settle(WAIT)
+    wait_for(lambda: len(bob._events) >= 10)
+    assert len(bob._events) < 200  # as many as one look at the socket may bring beyond 10
+    assert [each.text for each in said(bob, 1000)] == texts
+
+
+def test_a_program_that_only_asks_and_reads_no_events_is_answered_and_told_in_the_end(server, connect, monkeypatch):
+    monkeypatch.setattr(chat, "EVENTS_MOST", 10)
+    monkeypatch.setattr(chat, "UNREAD_MOST", 100)
+    ann = connect(server, "ann")
+    for number in range(90):
+        assert ann.say("#lobby", str(number)) == number + 1
+    for number in range(10):
+        ann.say("#lobby", str(number))
+    with pytest.raises(Unread, match="101 events wait to be read"):
+        ann.say("#lobby", "one too many")
+    assert len(said(ann, 90)) == 90
+    ann.say("#lobby", "go on")
+
+
+def test_a_program_that_only_speaks_needs_to_read_nothing(server, connect, monkeypatch):
+    monkeypatch.setattr(chat, "EVENTS_MOST", 10)
+    monkeypatch.setattr(chat, "UNREAD_MOST", 10)
+    ann = connect(server, "ann", listen=False)
+    for number in range(100):
+        assert ann.say("#lobby", str(number)) == number + 1
+    assert list(ann.events(timeout=0)) == []
+
+
+def test_events_end_when_nothing_comes_for_a_while_and_when_the_client_is_closed(server, connect):
+    ann = connect(server, "ann")
+    assert [type(event) for event in ann.events(timeout=0.1)] == [Entered]
+    ann.submit("say", text="bye")
+    ann.close()
+    assert [type(event) for event in ann.events()] == [Message]
+    with pytest.raises(Disconnected, match="The client is closed"):
+        ann.ping()
+    ann.close()
+
+
+def test_leaving_takes_along_what_was_asked_before(server, connect):
+    ann, bob = connect(server, "ann"), connect(server, "bob")
+    asked = [ann.submit("say", text=str(number)) for number in range(200)]
+    ann.close("good night")
+    assert [each.result(0).number for each in asked] == list(range(1, 201))
+    assert [each.text for each in said(bob, 200)] == [str(number) for number in range(200)]
+    left = heard(bob, Presence)
+    assert (left.kind, left.words) == ("left", "good night")
+
+
+def test_answers_are_among_the_events_if_that_is_asked_for(server, connect):
+    ann = connect(server, "ann", answers=True)
+    ann.say("#lobby", "hi")
+    with pytest.raises(Refused):
+        ann.whois("nobody")
+    shown = [event.event if isinstance(event, messages.Answer) else event for event in ann.events(timeout=0.1)]
+    assert [type(event).__name__ for event in shown] == ["Entered", "Message", "Ack", "Problem"]
+
+
+def test_many_threads_may_share_a_client(server, connect):
+    ann = connect(server, "ann")
+    numbers: list[int] = []
+
+    def talk(who: int) -> None:
+        for each in range(20):
+            numbers.append(ann.say("#lobby", f"{who} {each}"))
+
+    threads = [threading.Thread(target=talk, args=(who,)) for who in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    assert sorted(numbers) == list(range(1, 161))
+    by_thread = collections.defaultdict(list)
+    for each in said(ann, 160):
+        by_thread[each.text.split()[0]].append(int(each.text.split()[1]))
+    assert list(by_thread.values()) == [list(range(20))] * 8
+
+
+# --- the end of a connection -----------------------------------------------------------------------------
+
+
+def test_without_reconnect_the_end_of_the_connection_is_told_to_all_who_wait(fake, connect):
+    def script(lines, send):
+        next(lines)
+        send(WELCOME, joined("#lab"), message(1))
+        next(lines)
+
+    ann = connect(fake(script), "ann")
+    with pytest.raises(Disconnected) as lost:
+        ann.ping()
+    assert (lost.value.code, lost.value.text) == ("lost", "The connection was lost.")
+    events = ann.events()
+    assert [type(next(events)), type(next(events))] == [Entered, Message]
+    with pytest.raises(Disconnected):
+        next(events)
+    with pytest.raises(Disconnected):
+        ann.say("#lab", "too late")
+
+
+def test_a_server_that_stops_says_why_the_connection_ends(start_process, connect):
+    process = start_process()
+    ann = connect(process, "ann")
+    assert process.stop() == 0
+    with pytest.raises(Disconnected, match=r"The server is shutting down\. Goodbye\.") as lost:
+        list(ann.events())
+    assert lost.value.code == "shutting_down"
+
+
+@pytest.mark.parametrize("garbage", [b"{nonsense\n", b'{"type":"message"}\n', b"{" + b"[" * 50_000 + b"\n"])
+def test_a_server_that_speaks_nonsense_is_left(fake, connect, garbage):
+    def script(lines, send):
+        next(lines)
+        send(WELCOME, joined("#lab"), garbage)
+        lines.read()
+
+    ann = connect(fake(script), "ann")
+    with pytest.raises(Disconnected, match="The server sent what is not its protocol"):
+        list(ann.events())
+
+
+def test_a_server_that_is_none_and_one_that_says_nothing_are_not_waited_for(fake, monkeypatch):
+    monkeypatch.setattr(chat, "CONNECT_WITHIN", 0.2)
+    web = fake(lambda lines, send: send(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    with pytest.raises(Disconnected, match=r"HTTP/1\.1 400 Bad Request"):
+        Client("127.0.0.1", web.port, name="ann")
+    silent = fake(lambda lines, send: lines.read())
+    with pytest.raises(TimeoutError):
+        Client("127.0.0.1", silent.port, name="ann")
+
+
+# --- coming back ----------------------------------------------------------------------------------------
+
+
+class Log:
+    """Takes a client's events in a thread of its own, to the end of the client: ``of(room)`` are its messages."""
+
+    def __init__(self, reader: Client) -> None:
+        self.events: list[messages.Event] = []
+        self._reader = reader
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self.events.extend(event for event in self._reader.events())
+
+    def of(self, room: str) -> list[Message]:
+        return [event for event in self.events if isinstance(event, Message) and event.room == room]
+
+    def count(self, kind: type[messages.Event]) -> int:
+        return sum(isinstance(event, kind) for event in self.events)
+
+    def end(self) -> None:
+        self._reader.close()
+        self._thread.join(WAIT)
+
+
+class Talkers:
+    """Clients that talk in one room, each in a thread of its own, until they are stopped."""
+
+    def __init__(self, clients: list[Client], room: str) -> None:
+        self.said: dict[str, list[str]] = {each.name: [] for each in clients}
+        self._room = room
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._talk, args=(each,), daemon=True) for each in clients]
+        for thread in self._threads:
+            thread.start()
+
+    def _talk(self, talker: Client) -> None:
+        said = self.said[talker.name]
+        while not self._stop.wait(0.01):
+            text = f"{talker.name} {len(said)}"
+            talker.say(self._room, text)
+            said.append(text)
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(WAIT)
+            assert not thread.is_alive()
+
+
+def check_whole(log: Log, history: list[Message], said: dict[str, list[str]]) -> None:
+    """What a client was handed is exactly the history, in which all that anybody said is once and in order."""
+    assert [each.number for each in history] == list(range(1, len(history) + 1))
+    assert log.of("#lab") == history
+    for name, texts in said.items():
+        assert [each.text for each in history if each.sender == name] == texts
+
+
+def test_a_client_cut_off_50_times_while_8_talk_has_the_rooms_history_and_said_everything_once(serve, connect, relay):
+    server = serve()
+    through = relay(server.port, seed=50)
+    chance = random.Random(8)
+    ann = connect(through, "ann", room="#lab", reconnect=True)
+    log = Log(ann)
+    talkers = Talkers([connect(server, f"bob{each}", room="#lab", listen=False) for each in range(8)], "#lab")
+    mine: list[str] = []
+    asked = []
+    for _ in range(50):
+        for _ in range(chance.randrange(1, 9)):
+            mine.append(f"ann {len(mine)}")
+            asked.append(ann.submit("say", room="#lab", text=mine[-1]))
+        if chance.randrange(2):
+            asked[-1].result(WAIT)  # otherwise it is cut off while much is not acknowledged
+            heard = len(log.of("#lab")) + chance.randrange(10)
+            wait_for(lambda heard=heard: len(log.of("#lab")) >= heard)
+        wait_for(lambda: ann.online)
+        lost = log.count(Offline)
+        through.cut(after=chance.choice((0, 0, 1, 10, 100, 1000)))
+        wait_for(lambda lost=lost: log.count(Offline) > lost)
+        if not chance.randrange(4):
+            through.cut(after=chance.choice((0, 10, 200)))  # wherever it is in coming back
+    talkers.stop()
+    assert ann.settle(WAIT)
+    assert [each.result(0).number for each in asked] == sorted(each.result(0).number for each in asked)
+    history = whole(connect(server, "cy"), "#lab")
+    wait_for(lambda: len(log.of("#lab")) >= len(history), "the last messages")
+    log.end()
+    check_whole(log, history, {**talkers.said, "ann": mine})
+    assert log.count(Online) == log.count(Offline) >= 50
+
+
+def test_clients_of_a_server_that_is_killed_10_times_have_the_rooms_history_and_said_everything_once(
+    start_process, connect
+):
+    port = free_port()
+    process = start_process("--rate", "0", port=port)
+    clients = [connect(port, f"bob{each}", room="#lab", reconnect=True) for each in range(8)]
+    ann = connect(port, "ann", room="#lab", reconnect=True)
+    logs = [Log(each) for each in [ann, *clients]]
+    talkers = Talkers(clients, "#lab")
+    mine: list[str] = []
+    for _ in range(10):
+        asked = []
+        for _ in range(20):
+            mine.append(f"ann {len(mine)}")
+            asked.append(ann.submit("say", room="#lab", text=mine[-1]))
+        asked[0].result(WAIT)
+        wait_for(lambda: all(each.online for each in clients))
+        process.kill()
+        process = start_process("--rate", "0", port=port)
+    talkers.stop()
+    assert ann.settle(WAIT)
+    history = whole(connect(port, "cy"), "#lab")
+    for log in logs:
+        wait_for(lambda log=log: len(log.of("#lab")) >= len(history), "the last messages")
+        log.end()
+        check_whole(log, history, {**talkers.said, "ann": mine})
+        assert log.count(Online) == log.count(Offline) == 10
+
+
+def test_a_server_that_has_forgotten_all_is_told_what_was_not_acknowledged(start_process, connect, tmp_path):
+    port = free_port()
+    process = start_process("--rate", "0", port=port)
+    ann = connect(port, "ann", room="#lab", reconnect=True)
+    log = Log(ann)
+    for number in range(3):
+        ann.say("#lab", f"old {number}")
+    process.kill()
+    asked = [ann.submit("say", text=f"new {number}") for number in range(2)]
+    start_process("--rate", "0", port=port, db=tmp_path / "other.db")
+    assert [each.result(WAIT).number for each in asked] == [1, 2]
+    log.end()
+    assert [(each.number, each.text) for each in log.of("#lab")] == [
+        (1, "old 0"), (2, "old 1"), (3, "old 2"), (1, "new 0"), (2, "new 1"),
+    ]  # fmt: skip
+
+
+def test_on_coming_back_a_token_is_shown_what_was_heard_is_told_and_what_was_not_answered_is_sent_again(fake, connect):
+    heard: list[dict[str, Any]] = []
+
+    def first(lines, send):
+        heard.append(json.loads(next(lines)))
+        send(WELCOME, joined("#lab", 4), message(5), message(6), joined("#other"))
+        heard.extend(json.loads(next(lines)) for _ in range(3))
+
+    def second(lines, send):
+        hello = json.loads(next(lines))
+        heard.append(hello)
+        send(WELCOME, joined("#lab", 7), message(6), message(7), joined("#other"))
+        for _ in range(2):
+            request = json.loads(next(lines))
+            heard.append(request)
+            send({"type": "ack", "room": "#lab", "number": 8, "ref": request["ref"]})
+        goodbye = json.loads(next(lines))
+        send({"type": "bye", "reason": "quit", "ref": goodbye["ref"]})
+
+    ann = connect(fake(first, second), "ann", room="#lab", reconnect=True)
+    wait_for(lambda: ann.room == "#other")
+    asked = [ann.submit("say", room="#lab", text="a"), ann.submit("private", to="bob", text="b")]
+    asked.append(ann.submit("action", room="#lab", text="c"))
+    assert [asked[at].result(WAIT) for at in (0, 2)] == [Ack("#lab", 8)] * 2
+    with pytest.raises(Disconnected, match=r"The connection was lost\."):
+        asked[1].result(WAIT)
+    log = Log(ann)
+    log.end()
+    assert heard[0] == {"type": "hello", "replay": 0, "name": "ann", "room": "#lab"}
+    assert heard[4] == {"type": "hello", "replay": 0, "token": "t", "since": {"#lab": 6, "#other": 0}}
+    assert [each["text"] for each in heard[1:4]] == ["a", "b", "c"]
+    assert heard[5:] == [heard[1], heard[3]]
+    assert [each.number for each in log.of("#lab")] == [5, 6, 7]
+
+
+def test_what_was_never_sent_is_sent_on_coming_back_even_if_it_must_not_be_sent_twice(server, connect, relay):
+    through = relay(server.port)
+    ann, bob = connect(through, "ann", reconnect=True, longest_pause=1.0), connect(server, "bob")
+    through.cut()
+    wait_for(lambda: not ann.online)
+    asked = ann.submit("private", to="bob", text="psst")
+    assert asked.result(WAIT).sent
+    assert heard(bob, PrivateLine).text == "psst"
+
+
+def test_who_is_ignored_and_that_one_is_away_outlast_a_connection(server, connect, relay):
+    through = relay(server.port)
+    ann, bob, cy = connect(through, "ann", reconnect=True), connect(server, "bob"), connect(server, "cy")
+    ann.ignore("cy")
+    ann.ignore("bob")
+    ann.unignore("bob")
+    ann.away("at lunch")
+    ann.nick("anna")
+    log = Log(ann)
+    through.cut()
+    wait_for(lambda: log.count(Online) and ann.ping())
+    assert bob.whois("anna").person.away == "at lunch"
+    cy.say("#lobby", "unheard")
+    bob.say("#lobby", "heard")
+    wait_for(lambda: log.of("#lobby"))
+    log.end()
+    assert [each.text for each in log.of("#lobby")] == ["heard"]
+    assert log.count(messages.Notice) == 0
+
+
+def test_whose_name_is_taken_meanwhile_gives_up_after_some_tries(serve, connect, relay, tmp_path):
+    other = serve(db=str(tmp_path / "other.db"))
+    other.client("ann")
+    through = relay(serve().port)
+    ann = connect(through, "ann", reconnect=True)
+    through.to = other.port
+    through.cut()
+    with pytest.raises(Refused) as refused:
+        list(ann.events())
+    assert refused.value.code == "name_taken"
+    with pytest.raises(Refused):
+        ann.ping()
+
+
+def test_whose_token_another_shows_is_replaced_and_does_not_come_back(server, connect):
+    ann = connect(server, "ann", reconnect=True)
+    thief = connect(server, "thief")
+    thief.request("resume", token=ann.request("token").token)
+    assert thief.name == "ann"
+    with pytest.raises(Disconnected) as lost:
+        list(ann.events())
+    assert lost.value.code == "replaced"
+
+
+def test_a_client_may_be_closed_while_it_tries_to_come_back(start_process, connect):
+    process = start_process()
+    ann = connect(process, "ann", reconnect=True, longest_pause=60.0)
+    process.kill()
+    wait_for(lambda: not ann.online)
+    asked = ann.submit("say", text="never")
+    ann.close()
+    with pytest.raises(Disconnected, match="The client is closed"):
+        asked.result(0)
+    assert [type(event) for event in ann.events()] == [Entered, Offline]
+
+
+def test_a_call_that_times_out_while_there_is_no_connection_is_not_sent_later(start_process, connect):
+    port = free_port()
+    process = start_process(port=port)
+    ann = connect(port, "ann", reconnect=True, timeout=0.2)
+    process.kill()
+    wait_for(lambda: not ann.online)
+    with pytest.raises(TimedOut):
+        ann.say("#lobby", "never")
+    start_process(port=port)
+    ann.timeout = WAIT
+    assert ann.say("#lobby", "now") == 1
