@@ -19,8 +19,13 @@ setup(
     packages=find_packages(include=["chat_threads", "chat_threads.*"]),
     python_requires=">=3.10",
     install_requires=["click>=8.0", "tabulate>=0.9"],
-    extras_require={"test": ["pytest>=7", "pytest-timeout>=2"]},
-    entry_points={"console_scripts": ["chat-threads = chat_threads.cli:main"]},
+    extras_require={"client": ["prompt_toolkit>=3.0.50"], "test": ["pytest>=7", "pytest-timeout>=2"]},
+    entry_points={
+        "console_scripts": [
+            "chat-threads = chat_threads.cli:main",
+            "chat-threads-client = chat_threads.client.terminal:main",
+        ]
+    },
     classifiers=[
         "Development Status :: 5 - Production/Stable",
         "Environment :: Console",

@@ -28,7 +28,10 @@ LAYERS = """
     client.errors
     client.connection   client.decoding
     client.chat
-    client.__init__
+    client.__init__     client.talk
+    client.screen
+    client.terminal
+    client.__main__
 """
 LEVEL = {module: level for level, line in enumerate(LAYERS.split("\n")) for module in line.split()}
 
@@ -38,12 +41,14 @@ RESERVED = {
     "socketserver": {"server"},
     "select": {"wire"},
     "sqlite3": {"storage"},
-    "signal": {"cli"},
-    "click": {"cli"},
+    "signal": {"cli", "client.terminal"},
+    "click": {"cli", "client.terminal"},
+    "prompt_toolkit": {"client.screen"},
     "tabulate": {"dialects.text"},
 }
-# A client knows what is on the wire, and nothing of how a server runs.
+# A client knows what is on the wire, and nothing of how a server runs; what is for people knows how they speak.
 CLIENTS_MAY = {"errors", "messages", "rules"}
+PEOPLES_MAY = CLIENTS_MAY | {"dialects.commands", "dialects.text", "dialects.jsonlines"}
 # A dialect is pure: of ours it imports only these, and of the standard library none of those.
 DIALECTS_MAY = {"errors", "messages", "rules"}
 DIALECTS_MUST_NOT = {"socket", "threading", "queue", "sqlite3", "logging", "os", "select", "asyncio", "subprocess"}
@@ -82,6 +87,7 @@ def imports(module: str, source: str) -> Iterator[str]:
 def wrong_imports(module: str, source: str) -> list[str]:
     """What a module imports and must not, in words."""
     dialect = module.startswith("dialects.")
+    clients_may = PEOPLES_MAY if module in ("client.talk", "client.terminal") else CLIENTS_MAY
     wrong = []
     for imported in imports(module, source):
         ours = imported.removeprefix(".") if imported.startswith(".") else None
@@ -91,7 +97,7 @@ def wrong_imports(module: str, source: str) -> list[str]:
             wrong.append(f"{module} imports {ours}, which does not stand above it")
         elif ours and dialect and ours not in DIALECTS_MAY and not ours.startswith("dialects."):
             wrong.append(f"{module} imports {ours}, and a dialect knows nothing of it")
-        elif ours and module.startswith("client.") and not ours.startswith("client.") and ours not in CLIENTS_MAY:
+        elif ours and module.startswith("client.") and not ours.startswith("client.") and ours not in clients_may:
             wrong.append(f"{module} imports {ours}, and a client knows nothing of it")
         elif ours and ours.startswith("client.") and not module.startswith("client."):
             wrong.append(f"{module} imports {ours}, and the server needs no client")
@@ -185,6 +191,10 @@ def test_imports_go_one_way(module):
         ("client.chat", "from ..queues import BatchQueue"),
         ("client.chat", "from ..dialects.jsonlines import REQUESTS"),
         ("client.chat", "import socket"),
+        ("client.chat", "from .screen import Screen"),
+        ("client.terminal", "from ..server import ChatServer"),
+        ("client.terminal", "from prompt_toolkit import PromptSession"),
+        ("__main__", "from .client.terminal import main"),
         ("__main__", "from .client.chat import Client"),
     ],
 )
@@ -198,7 +208,7 @@ def test_an_import_the_wrong_way_is_found(module, source):
         ("server", "from . import __version__\nimport socket\nfrom .dialects.text import TextDialect"),
         ("dialects.text", "from ..rules import fold\nfrom .telnet import Telnet\nimport re"),
         ("storage", "import sqlite3"),
-        ("client.chat", "from .decoding import decode\nfrom ..rules import fold\nimport threading"),
+        ("client.terminal", "from .talk import Talk\nfrom ..dialects.jsonlines import REPLAY\nimport click"),
     ],
 )
 def test_an_import_the_right_way_is_allowed(module, source):

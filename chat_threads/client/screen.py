@@ -1,0 +1,85 @@
+"""The terminal client on a terminal, with prompt_toolkit: the line being typed stays whole while others talk.
+
+What comes is printed above it, into the terminal's own scrollback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.patch_stdout import patch_stdout
+
+from ..rules import fold
+from .chat import Client
+from .talk import Talk, completions
+
+LOOK = 0.5  # seconds after which the bottom line is drawn again
+
+
+class _Completer(Completer):
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
+        before = document.text_before_cursor
+        for each in completions(self._talk, before):
+            yield Completion(each, -len(before.rpartition(" ")[2]))
+
+
+class Screen:
+    """The main thread has the keyboard; ``client-show`` prints."""
+
+    def __init__(self, chat: Client) -> None:
+        self._chat = chat
+
+    def run(self) -> Talk:
+        """Talk, to the end of the conversation; Ctrl-C and Ctrl-D end it, too."""
+        with patch_stdout(raw=True):
+            self._talk = Talk(self._chat, lambda lines, error: print(lines), screen=True)
+            self._session: PromptSession[str] = PromptSession(
+                completer=_Completer(self._talk),
+                complete_while_typing=False,
+                history=InMemoryHistory(),
+                bottom_toolbar=self._bottom,
+                refresh_interval=LOOK,
+                erase_when_done=True,
+            )
+            shower = threading.Thread(target=self._show, name="client-show", daemon=True)
+            shower.start()
+            try:
+                while True:
+                    for line in self._session.prompt("> ", pre_run=self._leave_if_over).splitlines():
+                        self._talk.obey(line)
+            except (EOFError, KeyboardInterrupt):
+                pass
+            finally:
+                self._chat.close()
+                shower.join()
+        return self._talk
+
+    def _show(self) -> None:
+        self._talk.listen()
+        with contextlib.suppress(AttributeError, RuntimeError):  # nothing is being typed just now
+            self._session.app.loop.call_soon_threadsafe(self._leave_if_over)  # type: ignore[union-attr]
+
+    def _leave_if_over(self) -> None:
+        app = self._session.app
+        if self._talk.over and app.is_running and not app.is_done:
+            app.exit(exception=EOFError())
+
+    def _bottom(self) -> str:
+        talk, chat = self._talk, self._chat
+        if talk.room is None:
+            where = "in no room"
+        else:
+            people = talk.people.get(fold(talk.room), 1)
+            where = f"{talk.room}   {people} {'person' if people == 1 else 'people'}"
+        waiting = chat.unanswered
+        state = "connected" if chat.online else "not connected: trying to come back"
+        return f" {chat.name}   {where}   {state}" + (f"   {waiting} unanswered" if waiting else "")

@@ -1,0 +1,247 @@
+"""What a person types becomes requests, and what comes becomes lines; no terminal in here.
+
+What is typed, and how it all looks, is as over telnet: it is the text dialect's.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ..dialects.commands import COMMANDS, parse_line
+from ..dialects.jsonlines import REQUESTS
+from ..dialects.text import TextDialect
+from ..errors import ChatError
+from ..messages import (
+    Answer,
+    Bye,
+    Command,
+    Current,
+    Departed,
+    Entered,
+    Event,
+    Help,
+    HelpShown,
+    Message,
+    Notice,
+    PeopleList,
+    Presence,
+    Problem,
+    Quit,
+    Renamed,
+    RoomDeleted,
+    RoomList,
+    SetOption,
+)
+from ..rules import fold
+from .chat import Asked, Client
+from .decoding import Offline, Online
+from .errors import ClientError, Disconnected
+
+KNOWN_MOST = 1000  # names and rooms that can be completed
+_DAY = "%Y-%m-%d"
+
+
+def request_of(command: Command) -> dict[str, Any]:
+    """The request that means the same as a command: the table of requests, read backwards."""
+    for kind, (make, fields) in REQUESTS.items():
+        if all(hasattr(command, field.argument or field.name) for field in fields):
+            given = {field.name: getattr(command, field.argument or field.name) for field in fields}
+            arguments = {field.argument or field.name: given[field.name] for field in fields}
+            try:
+                same = make(**arguments) == command
+            except TypeError:
+                continue
+            if same:
+                return {"type": kind, **{name: value for name, value in given.items() if value is not None}}
+    raise ValueError(f"no request is {command}")
+
+
+class Talk:
+    """A person's conversation. ``obey`` is for the thread that has what is typed, ``listen`` for the one that has
+    what comes; the rest is set by that one and read anywhere."""
+
+    def __init__(self, chat: Client, write: Callable[[str, bool], None], screen: bool = False) -> None:
+        """``write`` shows lines, from any thread, and is told whether they are an error. ``screen``: it shows
+        colours, and can complete what is typed."""
+        self.chat = chat
+        self.failed = False  # something that was asked was not done
+        self.over: ClientError | None = None  # why there will be no connection any more, unless it was closed
+        self.room: str | None = None
+        self.people: dict[str, int] = {}  # how many are in the rooms that one is in, by folded name
+        self.names: dict[str, None] = {}  # that were seen, the latest last
+        self.rooms: dict[str, None] = {}
+        self._write = write
+        self._screen = screen
+        self._day = time.strftime(_DAY)
+        self._said_last = ""  # the text of the last line, if it was an error
+        self._unseen: set[str] = set()  # refs of what was asked to know names and rooms only
+        self._name = chat.name
+        self._dialect = TextDialect()  # how it all looks
+        self._dialect.admitted(chat.name)
+        if screen:
+            self._dialect.set_option("colour", "on")
+            self._dialect.set_option("bell", "on")
+        self._print(chat.welcome)
+
+    # --- what is typed --------------------------------------------------------------------------------------
+
+    def obey(self, line: str) -> None:
+        """Do what is typed; raise EOFError if that is to leave."""
+        try:
+            command = parse_line(line)
+            if isinstance(command, Help):
+                self._print(HelpShown(command.about))
+            elif isinstance(command, SetOption) and command.name != "replay":
+                self._print(Notice(self._dialect.set_option(command.name, command.value)))
+            elif isinstance(command, Quit):
+                self.chat.close(command.words)
+                raise EOFError
+            elif command:
+                self._ask(**request_of(command))
+        except (ChatError, ClientError) as error:
+            self.failed = True
+            self._print(Problem("", error.text))
+
+    def _ask(self, **request: Any) -> Asked:
+        asked = self.chat.submit(**request)
+        asked.add_done_callback(self._answered)
+        return asked
+
+    def _answered(self, asked: Any) -> None:
+        """An answer comes among the events, even one that refuses; but that there will be none does not."""
+        error = asked.exception()
+        if isinstance(error, Disconnected) and asked.ref not in self._unseen:
+            self.failed = True
+            self._print(Problem("", f"{error.text} What was asked last may have been done or not."))
+
+    # --- what comes -----------------------------------------------------------------------------------------
+
+    def listen(self) -> None:
+        """Show all that comes, to the end of the conversation."""
+        try:
+            for event in self.chat.events():
+                self._show(event)
+        except ClientError as error:
+            self.failed = True
+            self.over = error
+            self._problem(error.text)
+
+    def _show(self, event: Event) -> None:
+        ref = ""
+        if isinstance(event, Answer):
+            ref, event = event.ref, event.event
+        first = self.room is None
+        was_in = isinstance(event, Entered) and fold(event.room) in self.people
+        self._note(event)
+        if isinstance(event, Entered):
+            if self._screen:
+                self._look_around(event.room)
+            if was_in and not ref:  # it came back, and nothing has changed for whoever reads this
+                return
+            event = replace(event, first_time=first)
+        if ref and ref in self._unseen:
+            self._unseen.discard(ref)
+        elif isinstance(event, Offline):
+            self._problem(event.why)
+            self._print(Notice("Trying to come back."))
+        elif isinstance(event, Online):
+            self._print(Notice("Connected again."))
+        elif isinstance(event, Message):
+            self._show_message(event)
+        elif not isinstance(event, Bye):
+            self.failed |= isinstance(event, Problem)
+            self._print(event, getattr(event, "room", None))
+
+    def _problem(self, text: str) -> None:
+        """Say why, if the server has not just said it."""
+        if text != self._said_last:
+            self._print(Problem("", text))
+
+    def _show_message(self, message: Message) -> None:
+        day = time.strftime(_DAY, time.localtime(message.at / 1000))
+        if day != self._day:
+            self._day = day
+            self._print(Notice(day))
+        self._print(message, message.room, self._screen and self._mentioned(message))
+
+    def _mentioned(self, message: Message) -> bool:
+        name = re.escape(self._name)
+        found = re.search(rf"(?<!\w){name}(?!\w)", message.text, re.IGNORECASE)
+        return bool(found) and message.sender != self._name
+
+    def _print(self, event: Event, room: str | None = None, bold: bool = False) -> None:
+        here = room is None or self.room is None or fold(room) == fold(self.room)
+        text = self._dialect.views[here].encode((event,)).decode("utf-8", "replace")
+        lines = text.replace("\r\n", "\n").removesuffix("\n")
+        if bold:
+            lines = "\x1b[1m" + lines.replace("\x1b[0m", "\x1b[0;1m") + "\x1b[0m"
+        self._said_last = event.text if isinstance(event, Problem) else ""
+        if lines:
+            self._write(lines, isinstance(event, Problem))
+
+    # --- what is known --------------------------------------------------------------------------------------
+
+    def _note(self, event: Event) -> None:
+        """Keep what the bottom line shows, and what can be completed."""
+        if (name := self.chat.name) != self._name:
+            self._name = name
+            self._dialect.renamed(name)
+        if isinstance(event, Entered):
+            self.people[fold(event.room)] = event.count + 1
+            self._meet(*event.others)
+        elif isinstance(event, Presence) and fold(event.room) in self.people:
+            self.people[fold(event.room)] += len(event.names) * (1 if event.kind == "joined" else -1)
+            self._meet(*event.names)
+        elif isinstance(event, Renamed):
+            self.names.pop(event.old, None)
+            self._meet(event.new)
+        elif isinstance(event, PeopleList):
+            if event.room and fold(event.room) in self.people:
+                self.people[fold(event.room)] = len(event.people) + event.more
+            self._meet(*(row.name for row in event.people))
+        elif isinstance(event, Message):
+            self._meet(event.sender)
+        elif isinstance(event, (Departed, RoomDeleted)):
+            self.people.pop(fold(event.room), None)
+            self.room = event.current if isinstance(event, Departed) else event.now_in
+        elif isinstance(event, RoomList):
+            _see(self.rooms, *(row.room for row in event.rooms))
+        if isinstance(event, (Entered, Current)):
+            self.room = event.room
+            _see(self.rooms, event.room)
+
+    def _meet(self, *names: str) -> None:
+        _see(self.names, *(name for name in names if name != self._name))
+
+    def _look_around(self, room: str) -> None:
+        """Ask who is in a room that one has entered, and which rooms there are."""
+        for request in ({"type": "who", "room": room}, {"type": "rooms"}):
+            try:
+                self._unseen.add(self.chat.submit(**request).ref)
+            except ClientError:
+                return
+
+
+def _see(known: dict[str, None], *words: str) -> None:
+    for word in words:
+        known.pop(word, None)
+        known[word] = None
+    while len(known) > KNOWN_MOST:
+        del known[next(iter(known))]
+
+
+def completions(talk: Talk, before: str) -> list[str]:
+    """What the last word of a line may become: commands at its beginning, else rooms or names."""
+    word = before.rpartition(" ")[2]
+    known: list[str] = []
+    if word.startswith("/") and word == before:
+        known = [command.name for command in COMMANDS]
+    elif word.startswith("#"):
+        known = sorted(talk.rooms)
+    elif word:
+        known = list(reversed(talk.names))
+    return [each for each in known if fold(each).startswith(fold(word))]

@@ -1,0 +1,151 @@
+"""chat-threads-client: its command line, and plain lines in and out. On a terminal it has ``screen`` if it can."""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import os
+import re
+import signal
+import sys
+import threading
+from typing import Any, NoReturn
+
+import click
+
+from .. import __version__
+from ..dialects.jsonlines import REPLAY, REPLAY_MOST
+from ..errors import ChatError
+from ..rules import check_name
+from .chat import PORT, Client
+from .errors import ClientError
+from .talk import Talk
+
+ANSWERED_WITHIN = 30.0  # seconds after the last line
+PROGRAM = "chat-threads-client"
+
+
+# --- lines in and out -----------------------------------------------------------------------------------------
+
+
+def write_plain(lines: str, error: bool) -> None:
+    """Print lines, errors where those go; nothing, if nobody reads it any more."""
+    try:
+        click.echo(lines, err=error)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)  # otherwise what is in the buffer fails again at the end
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def run_plain(talk: Talk) -> None:
+    """Obey line after line while a thread prints, to the end of the input and of what comes of it."""
+
+    def show() -> None:
+        talk.listen()
+        if talk.over and hasattr(signal, "pthread_kill"):  # wake it up: there is nobody to read for
+            signal.pthread_kill(main_thread, signal.SIGINT)
+
+    main_thread = threading.get_ident()
+    shower = threading.Thread(target=show, name="client-show", daemon=True)
+    shower.start()
+    try:
+        for line in sys.stdin:
+            talk.obey(line.rstrip("\r\n"))
+        if not talk.chat.settle(ANSWERED_WITHIN):
+            talk.failed = True
+            write_plain(f"! No answer within {ANSWERED_WITHIN:g} seconds to what was sent last.", True)
+    except (EOFError, KeyboardInterrupt):
+        pass
+    finally:
+        talk.chat.close()
+        shower.join()
+
+
+# --- the command line -----------------------------------------------------------------------------------------
+
+
+class _Address(click.ParamType):  # type: ignore[type-arg]
+    name = "HOST[:PORT]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        match = re.fullmatch(r"(?:\[([^]]+)]|([^][:]+))(?::([0-9]{1,5}))?", value)
+        if not match:
+            try:
+                return str(ipaddress.IPv6Address(value)), PORT
+            except ValueError:
+                self.fail(f"{value!r} is neither HOST nor HOST:PORT.", param, ctx)
+        port = int(match[3] or PORT)
+        if not 1 <= port <= 65535:
+            self.fail(f"{port} is not between 1 and 65535.", param, ctx)
+        return match[1] or match[2], port
+
+
+def _login() -> str | None:
+    """The name that one has on this machine, if it can be one here."""
+    try:
+        return check_name(getpass.getuser())
+    except (ChatError, KeyError, OSError, ImportError):
+        return None
+
+
+@click.command()
+@click.argument("address", type=_Address(), metavar="HOST[:PORT]")
+@click.option("--name", metavar="NAME", help="Come in under it; the one that you log in with here, if it is left out.")
+@click.option("--room", metavar="#ROOM", help="Begin there; made if there is none.")
+@click.option(
+    "--replay",
+    type=click.IntRange(0, REPLAY_MOST),
+    default=REPLAY,
+    metavar="N",
+    show_default=True,
+    help="Messages shown on entering a room.",
+)
+@click.option("--plain", is_flag=True, help="Lines in and out even on a terminal.")
+@click.version_option(__version__, "--version", message=f"{PROGRAM} %(version)s")
+def main(address: tuple[str, int], name: str | None, room: str | None, replay: int, plain: bool) -> None:
+    """Talk on a chat_threads server. /help lists the commands there.
+
+    When the input is not a terminal it is said line by line: echo hi | chat-threads-client localhost. Exit code 0,
+    or 1 if something of it was not done, and a line on stderr says what.
+    """
+    host, port = address
+    name = name or _login()
+    if name is None:
+        _fail("Who are you? --name NAME says it.")
+    try:
+        chat = Client(host, port, name=name, room=room, replay=replay, reconnect=True, answers=True)
+    except OSError as error:
+        _fail(f"No server answers at {host}, port {port}: {error.strerror or error}.")
+    except ClientError as error:
+        _fail(error.text)
+    typed = sys.stdin.isatty() and sys.stdout.isatty()
+    try:
+        if not typed or plain or os.environ.get("TERM") == "dumb" or not _run_on_screen(chat):
+            for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
+                stream.reconfigure(encoding="utf-8", errors=errors)  # type: ignore[union-attr]
+            talk = Talk(chat, write_plain)
+            run_plain(talk)
+            if talk.over or (talk.failed and not typed):
+                sys.exit(1)
+    finally:
+        chat.close()
+
+
+def _run_on_screen(chat: Client) -> bool:
+    """Whether there was what it needs."""
+    try:
+        from .screen import Screen
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "prompt_toolkit":
+            raise
+        write_plain("* pip install 'chat_threads[client]' keeps what you type apart from what others say.", False)
+        return False
+    if Screen(chat).run().over:
+        sys.exit(1)
+    return True
+
+
+def _fail(text: str) -> NoReturn:
+    click.echo(f"{PROGRAM}: {text}", err=True)
+    sys.exit(1)

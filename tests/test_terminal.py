@@ -1,0 +1,623 @@
+"""The terminal client: under tmux, where a test types into it and reads the screen, and with plain lines in and out."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from conftest import WAIT, free_port, line_of, needs, wait_for, whole
+
+from chat_threads.client.talk import KNOWN_MOST, _see, completions, request_of
+from chat_threads.client.terminal import _Address
+from chat_threads.dialects.commands import COMMANDS, parse_line
+from chat_threads.dialects.jsonlines import JsonDialect
+from chat_threads.messages import AreYouThere, Help, SetOption
+
+WITHOUT_PROMPT_TOOLKIT = "import sys; sys.modules['prompt_toolkit'] = None"
+RUN = "from chat_threads.client.terminal import main; main(prog_name='chat-threads-client')"
+ENV = {**os.environ, "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+
+
+# --- what is typed --------------------------------------------------------------------------------------
+
+TYPED = (
+    "hi", "//hi", "/join #lab", "/leave", "/leave #lab", "/create #lab", "/create #lab all of it", "/delete #lab",
+    "/rooms", "/who", "/who #lab", "/topic", "/topic #lab", "/topic locks", "/topic #lab locks", "/invite bob",
+    "/invite bob #lab", "/msg bob psst", "/reply yes", "/me waves", "/nick anna", "/token", "/resume secret",
+    "/whois bob", "/away", "/away at lunch", "/back", "/ignore bob", "/unignore bob", "/history",
+    "/history #lab before 9", "/history 2h", "/history 0", "/search lost in:#lab from:bob", "/set", "/set joins off",
+    "/stats", "/ping", "/help", "/quit", "/quit good night",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", TYPED)
+def test_what_is_typed_is_the_request_that_means_the_same_to_the_server(line):
+    command = parse_line(line)
+    dialect = JsonDialect()
+    dialect.admitted("ann")
+    dialect.feed(line_of(request_of(command)))
+    assert dialect.next_input() == command
+
+
+def test_every_command_is_among_those():
+    assert {line.split()[0] for line in TYPED if line.startswith("/")} - {"//hi"} == {row.name for row in COMMANDS}
+
+
+def test_a_command_that_programs_cannot_ask_for_has_no_request():
+    with pytest.raises(ValueError, match="no request is AreYouThere"):
+        request_of(AreYouThere())
+    assert request_of(Help()) == {"type": "help"}
+    assert request_of(SetOption()) == {"type": "set"}
+
+
+class Known:
+    """A Talk's part of it."""
+
+    def __init__(self) -> None:
+        self.names = dict.fromkeys(("cy", "Ömer", "bob"))
+        self.rooms = dict.fromkeys(("#lobby", "#lab2", "#lab"))
+
+
+@pytest.mark.parametrize(
+    ("before", "found"),
+    [
+        ("/jo", ["/join"]),
+        ("/t", ["/topic", "/token"]),
+        ("/", [row.name for row in COMMANDS]),
+        ("hi /jo", []),
+        ("/join #la", ["#lab", "#lab2"]),
+        ("#", ["#lab", "#lab2", "#lobby"]),
+        ("b", ["bob"]),
+        ("hi ö", ["Ömer"]),
+        ("/msg C", ["cy"]),
+        ("", []),
+        ("hi ", []),
+    ],
+)
+def test_the_last_word_is_completed(before, found):
+    assert completions(Known(), before) == found  # type: ignore[arg-type]
+
+
+def test_what_can_be_completed_is_bounded_and_the_latest_is_kept():
+    known: dict[str, None] = {}
+    for number in range(KNOWN_MOST + 10):
+        _see(known, str(number), "always")
+    assert len(known) == KNOWN_MOST
+    assert "always" in known
+    assert "0" not in known
+
+
+@pytest.mark.parametrize(
+    ("typed", "address"),
+    [
+        ("localhost", ("localhost", 8080)),
+        ("localhost:99", ("localhost", 99)),
+        ("192.0.2.1:8081", ("192.0.2.1", 8081)),
+        ("[::1]:8081", ("::1", 8081)),
+        ("[::1]", ("::1", 8080)),
+        ("::1", ("::1", 8080)),
+    ],
+)
+def test_an_address_is_a_host_and_maybe_a_port(typed, address):
+    assert _Address().convert(typed, None, None) == address
+
+
+# --- plain lines ----------------------------------------------------------------------------------------
+
+
+def run(
+    port: int, *options: str, typed: str | bytes = "", before: str = "", timeout: float = WAIT
+) -> subprocess.CompletedProcess[str]:
+    """Pipe lines through the client; ``before`` is Python to be run first."""
+    start = ["-c", f"{before}; {RUN}"] if before else ["-m", "chat_threads.client"]
+    done = subprocess.run(
+        [sys.executable, *start, f"127.0.0.1:{port}", *options],
+        input=typed if isinstance(typed, bytes) else typed.encode(),
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+        env=ENV,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def without_times(text: str) -> list[str]:
+    return re.sub(r"^\[\d\d:\d\d\] ", "", text, flags=re.M).splitlines()
+
+
+def test_what_a_script_pipes_in_is_said_and_acknowledged_and_the_room_is_printed(server):
+    done = run(server.port, "--name", "ann", typed="hi\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert without_times(done.stdout) == [
+        "* Hello, ann. What is said in a room is kept: /history shows it.",
+        "* You are in #lobby, and nobody else is. /help lists the commands.",
+        "ann: hi",
+    ]
+    bob = server.client("bob")
+    assert bob.ask("/history")[-1].endswith("ann: hi")
+
+
+def test_commands_may_be_piped_in_too_and_what_is_not_a_command_is_an_error_and_its_exit_code(server):
+    bob = server.client("bob")
+    lines = "/join #lab\n//x\n/me waves\n\n/topic locks\n/msg bob psst\n/help me\n/set joins off\n/nick anna\nbye\n"
+    done = run(server.port, "--name", "ann", "--room", "#begin", typed=lines)
+    assert done.returncode == 0, done.stderr
+    shown = without_times(done.stdout)
+    for line in (
+        "* You are in #begin, and nobody else is. /help lists the commands.",
+        "* You are in #lab, and nobody else is.",
+        "ann: /x",
+        "* ann waves",
+        "you -> bob: psst",
+        "* /me action: do something: * ann waves.",
+        "* joins is off now.",
+        "* You are anna now.",
+    ):
+        assert line in shown
+    assert shown[-1] == "anna: bye"
+    bob.expect("ann -> you: psst")
+
+    done = run(server.port, "--name", "ann", typed="/jion #lab\n/whois nobody\nhi\n")
+    assert done.returncode == 1
+    assert "ann: hi" in without_times(done.stdout)
+    assert done.stderr.splitlines() == [
+        "! There is no command /jion. Did you mean /join?",
+        "! Nobody here is called nobody. /who lists who is here.",
+    ]
+
+
+def test_much_is_piped_in_and_all_of_it_is_said_in_order(server, connect):
+    texts = [f"line {number}" for number in range(1000)]
+    done = run(server.port, "--name", "ann", typed="".join(text + "\n" for text in texts))
+    assert done.returncode == 0
+    assert [line for line in without_times(done.stdout) if line.startswith("ann: ")] == [
+        f"ann: {each}" for each in texts
+    ]
+    assert [each.text for each in whole(connect(server, "bob"), "#lobby")] == texts
+
+
+def test_lines_end_as_they_do_anywhere_and_what_is_not_utf_8_harms_nothing(server, connect):
+    done = run(server.port, "--name", "ann", typed=b"one\r\ntwo\ngr\xc3\xbc\xc3\x9fe \xff\x1b[2J\nno end")
+    assert done.returncode == 0
+    assert [each.text for each in whole(connect(server, "bob"), "#lobby")] == [
+        "one",
+        "two",
+        "grüße \ufffd[2J",
+        "no end",
+    ]
+
+
+def test_quit_with_words_leaves_and_what_comes_after_it_is_not_said(server):
+    bob = server.client("bob")
+    assert run(server.port, "--name", "ann", typed="hi\n/quit good night\nnever\n").returncode == 0
+    assert bob.upto("* ann left (good night)")[-1].endswith("ann: hi")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--name", "bob"), 1, "chat-threads-client: The name bob is taken. bob2 is free."),
+        (("--name", "a b"), 1, "chat-threads-client: A name is 1 to 20 letters, digits, '-', '_' or '.',"),
+        (("--name", "ann", "--room", "lab"), 1, "chat-threads-client: A room's name is '#' and 1 to 32 letters,"),
+        (("--name", "ann", "--replay", "201"), 2, "Error: Invalid value for '--replay'"),
+    ],
+)
+def test_who_cannot_come_in_is_told_why_in_a_line(server, options, code, said):
+    server.client("bob")
+    done = run(server.port, *options, typed="hi\n")
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.splitlines()[-1].startswith(said)
+
+
+def test_where_no_server_answers_that_is_told_in_a_line():
+    port = free_port()
+    done = run(port, "--name", "ann", typed="hi\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"chat-threads-client: No server answers at 127.0.0.1, port {port}: Connection refused.\n"
+
+
+@pytest.mark.parametrize("address", ["localhost:0", "localhost:70000", "a:b:c", ":8080", "[::1", ""])
+def test_what_is_no_address_is_a_mistake_in_the_command_line(address):
+    done = subprocess.run(
+        [sys.executable, "-m", "chat_threads.client", address], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Error: Invalid value for 'HOST[:PORT]'" in done.stderr
+
+
+def test_without_a_name_one_has_the_name_of_ones_login(server):
+    shown = run(server.port, typed="hi\n", before="import getpass; getpass.getuser = lambda: 'grace'")
+    assert "grace: hi" in without_times(shown.stdout)
+    shown = run(server.port, typed="hi\n", before="import getpass; getpass.getuser = lambda: '_www'")
+    assert (shown.returncode, shown.stderr) == (1, "chat-threads-client: Who are you? --name NAME says it.\n")
+
+
+class Piped:
+    """The client with a pipe for its input that stays open."""
+
+    def __init__(self, port: int, *options: str, before: str = "pass") -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, "-c", f"{before}; {RUN}", f"127.0.0.1:{port}", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENV,
+        )
+
+    def expect(self, text: str) -> str:
+        for line in self.popen.stdout:
+            if text in line:
+                return line
+        raise AssertionError(f"it ended before {text!r}: {self.popen.stderr.read()}")
+
+    def say(self, line: str) -> None:
+        self.popen.stdin.write(line + "\n")
+        self.popen.stdin.flush()
+
+    def end(self) -> tuple[int, str, str]:
+        out, errors = self.popen.communicate(timeout=WAIT)
+        return self.popen.returncode, out, errors
+
+
+@pytest.fixture
+def piped() -> Iterator[Callable[..., Piped]]:
+    """Start clients: piped(port, "--name", "ann"); killed at the end."""
+    started: list[Piped] = []
+
+    def start(*arguments: Any, **more: Any) -> Piped:
+        started.append(Piped(*arguments, **more))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.popen.poll() is None:
+            each.popen.kill()
+            each.popen.communicate()
+
+
+def test_a_server_that_is_killed_under_a_script_and_comes_back_has_all_of_its_lines_once(start_process, piped, connect):
+    port = free_port()
+    process = start_process(port=port)
+    ann = piped(port, "--name", "ann")
+    ann.say("one")
+    ann.expect("ann: one")
+    process.kill()
+    ann.say("two")
+    start_process(port=port)
+    ann.expect("ann: two")
+    ann.say("three")
+    code, out, errors = ann.end()
+    assert (code, errors) == (0, "! The connection was lost.\n")
+    assert without_times(out)[-1] == "ann: three"
+    assert [each.text for each in whole(connect(port, "bob"), "#lobby")] == ["one", "two", "three"]
+
+
+def test_a_server_that_does_not_come_back_makes_a_script_fail_in_the_end(start_process, piped):
+    process = start_process()
+    ann = piped(
+        process.port, "--name", "ann", before="from chat_threads.client import terminal as t; t.ANSWERED_WITHIN = 1"
+    )
+    ann.say("one")
+    ann.expect("ann: one")
+    process.kill()
+    ann.say("two")
+    code, _, errors = ann.end()
+    assert code == 1
+    assert errors.splitlines() == [
+        "! The connection was lost.",
+        "! No answer within 1 seconds to what was sent last.",
+        "! The client is closed. What was asked last may have been done or not.",
+    ]
+
+
+def test_a_script_that_is_replaced_ends_at_once_and_says_so(server, piped, connect):
+    ann = piped(server.port, "--name", "ann")
+    ann.say("/token")
+    token = ann.expect("/resume ").split()[-1]
+    connect(server, "bob").request("resume", token=token)
+    code, _, errors = ann.end()
+    assert code == 1
+    assert errors == "! You came in again on another connection, with this one's token. Goodbye.\n"
+
+
+def test_a_script_whose_output_nobody_reads_goes_on(server, connect):
+    command = f"{shlex.quote(sys.executable)} -m chat_threads.client 127.0.0.1:{server.port} --name ann"
+    lines = "".join(f"{number}\n" for number in range(500))
+    done = subprocess.run(
+        ["sh", "-c", f"{command} | head -1"], input=lines, capture_output=True, text=True, check=False, timeout=WAIT
+    )
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
+    assert len(whole(connect(server, "bob"), "#lobby")) == 500
+
+
+def test_what_was_said_on_another_day_is_shown_under_its_date(server, connect):
+    ann = connect(server, "ann")
+    ann.say("#lobby", "old")
+    tomorrow = "import time; real = time.strftime; time.strftime = lambda f, *t: real(f, *t) if t else '2999-01-01'"
+    done = run(server.port, "--name", "bob", typed="", before=tomorrow)
+    shown = without_times(done.stdout)
+    assert re.fullmatch(r"\* \d{4}-\d\d-\d\d", shown[-2])
+    assert shown[-1] == "ann: old"
+
+
+# --- on a terminal --------------------------------------------------------------------------------------
+
+_numbers = itertools.count()
+
+
+class Tmux:
+    """A program in a terminal of tmux's: keys in, the screen out."""
+
+    def __init__(self, tmux: str, record: Any, *command: str) -> None:
+        self._tmux = [tmux, "-f", "/dev/null", "-L", f"chat-{os.getpid()}-{next(_numbers)}"]
+        self._record = record
+        # The shell waits for a key first, so that nothing that the program writes is missed.
+        script = f"trap : INT; read go; {shlex.join(command)}; echo ended with $?; read end"
+        self._call("new-session", "-d", "-x", "100", "-y", "30", "sh", "-c", script)
+        self._call("pipe-pane", f"cat > {shlex.quote(str(record))}")
+        self.keys("Enter")
+
+    def _call(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [*self._tmux, *arguments],
+            capture_output=True,
+            check=True,
+            timeout=WAIT,
+            env={**ENV, "TERM": "xterm-256color"},
+        )
+        return done.stdout.decode()
+
+    def keys(self, *keys: str) -> None:
+        """Keys by their names: "Enter", "Up", "C-c"."""
+        self._call("send-keys", *keys)
+
+    def type(self, text: str) -> None:
+        self._call("send-keys", "-l", text)
+
+    def enter(self, line: str) -> None:
+        self.type(line)
+        self.keys("Enter")
+
+    def lines(self, *options: str) -> list[str]:
+        """The lines of the screen that are not blank."""
+        shown = self._call("capture-pane", "-p", *options)
+        return [line.rstrip() for line in shown.splitlines() if line.strip()]
+
+    def scrollback(self) -> list[str]:
+        """All that has been on the screen, as one would scroll up to it."""
+        return self.lines("-S", "-", "-E", "-")
+
+    def expect(self, *patterns: str) -> None:
+        """Wait until the screen has lines that match these, in this order."""
+
+        def there() -> bool:
+            rest = iter(self.lines())
+            return all(any(re.search(pattern, line) for line in rest) for pattern in patterns)
+
+        try:
+            wait_for(there)
+        except AssertionError:
+            raise AssertionError(f"{patterns} did not come; the screen shows\n" + "\n".join(self.lines())) from None
+
+    def written(self) -> bytes:
+        """Every byte that the program has written."""
+        return self._record.read_bytes()
+
+    def close(self) -> None:
+        subprocess.run([*self._tmux, "kill-server"], capture_output=True, check=False, timeout=WAIT)
+
+
+@pytest.fixture
+def tmux(tmp_path) -> Iterator[Callable[..., Tmux]]:
+    """Start programs in terminals: tmux("python", "-m", …); killed at the end."""
+    started: list[Tmux] = []
+
+    def start(*command: str) -> Tmux:
+        started.append(Tmux(needs("tmux"), tmp_path / f"written{len(started)}", *command))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.fixture
+def screen(tmux) -> Callable[..., Tmux]:
+    """Come in with the terminal client: screen(server, "ann")."""
+    pytest.importorskip("prompt_toolkit")
+
+    def come_in(to: Any, name: str, *options: str) -> Tmux:
+        port = to if isinstance(to, int) else to.port
+        opened = tmux(sys.executable, "-m", "chat_threads.client", f"127.0.0.1:{port}", "--name", name, *options)
+        opened.expect(rf"^\* Hello, {name}\.", r"^\* You are in #", r"^> *$", rf"^ {name}   #")
+        return opened
+
+    return come_in
+
+
+def test_the_line_being_typed_stays_whole_while_others_talk(server, screen):
+    bob = server.client("bob")
+    ann = screen(server, "ann")
+    ann.expect(r"^ ann   #lobby   2 people   connected$")
+    ann.type("half a")
+    ann.expect(r"^> half a$")
+    for number in range(50):
+        bob.send(f"message {number}")
+        if number % 10 == 0:
+            ann.type(str(number // 10))
+    bob.expect("message 49")
+    ann.expect(r"bob: message 48$", r"bob: message 49$", r"^> half a01234$", r"^ ann   #lobby   2 people   connected$")
+    assert len([line for line in ann.lines() if "half a" in line]) == 1
+    ann.enter(" line")
+    bob.expect("ann: half a01234 line")
+    ann.expect(r"^\[\d\d:\d\d\] ann: half a01234 line$", r"^>$")
+
+
+def test_history_scrolls_above_in_the_terminals_own_scrollback(server, screen):
+    bob = server.client("bob")
+    ann = screen(server, "ann")
+    bob.send(*(f"message {number}" for number in range(100)))
+    ann.expect(r"bob: message 99$", r"^>")
+    said = [line.partition("bob: message ")[2] for line in ann.scrollback() if "bob: message " in line]
+    assert said == [str(number) for number in range(100)]
+
+
+def test_up_and_down_bring_back_what_was_typed(server, screen):
+    ann = screen(server, "ann")
+    ann.enter("first")
+    ann.expect(r"ann: first$", r"^>$")
+    ann.enter("/me waves")
+    ann.expect(r"\* ann waves$", r"^>$")
+    ann.keys("Up")
+    ann.expect(r"^> /me waves$")
+    ann.keys("Up")
+    ann.expect(r"^> first$")
+    ann.keys("Down")
+    ann.expect(r"^> /me waves$")
+    ann.keys("Enter")
+    ann.expect(r"\* ann waves$", r"\* ann waves$", r"^>$")
+
+
+def test_tab_completes_commands_rooms_and_names(server, screen):
+    server.client("barnaby #lab2")
+    ann = screen(server, "ann")
+    server.client("cy")
+    ann.expect(r"^\* cy joined$")
+    ann.type("/jo")
+    ann.keys("Tab")
+    ann.expect(r"^> /join$")
+    ann.type(" #la")
+    ann.keys("Tab")
+    ann.expect(r"^> /join #lab2$")
+    ann.keys("Enter")
+    ann.expect(r"^\* You are in #lab2 with 1 other: barnaby\.$", r"^ ann   #lab2   2 people   connected$")
+    ann.type("hello ba")
+    ann.keys("Tab")
+    ann.expect(r"^> hello barnaby$")
+
+
+def test_a_mention_rings_and_is_highlighted_and_other_lines_are_not(server, screen):
+    bob = server.client("bob")
+    ann = screen(server, "ann")
+    bob.send("annual reports")
+    ann.expect("annual reports")
+    assert b"\x07" not in ann.written()
+    bob.send("are you there, Ann?")
+    ann.expect("are you there, Ann")
+    wait_for(lambda: ann.written().count(b"\x07") == 1)
+    lines = ann.lines("-e")
+    [plain] = [line for line in lines if "annual" in line]
+    [bold] = [line for line in lines if "Ann?" in line]
+    assert "\x1b[1m" not in plain
+    assert re.search("\x1b\\[[0;]*1m", bold)
+    bob.send("/msg ann psst")
+    ann.expect("bob -> you: psst")
+    wait_for(lambda: ann.written().count(b"\x07") == 2)
+    ann.enter("/set bell off")
+    ann.expect(r"^\* bell is off now\.$")
+    bob.send("ann, do not ring")
+    ann.expect("do not ring")
+    assert ann.written().count(b"\x07") == 2
+
+
+def test_the_bottom_line_shows_the_room_who_is_there_and_the_connection(start_process, screen):
+    port = free_port()
+    process = start_process(port=port)
+    ann = screen(process, "ann")
+    ann.expect(r"^ ann   #lobby   1 person   connected$")
+    with process.client("bob"):
+        ann.expect(r"^ ann   #lobby   2 people   connected$")
+    ann.expect(r"^ ann   #lobby   1 person   connected$")
+    ann.enter("/leave")
+    ann.expect(r"^\* You left #lobby and are in no room", r"^ ann   in no room   connected$")
+    ann.enter("/join #lab")
+    ann.expect(r"^ ann   #lab   1 person   connected$")
+    ann.enter("/nick anna")
+    ann.expect(r"^ anna   #lab   1 person   connected$")
+
+
+def test_it_comes_back_by_itself_with_what_was_missed_and_says_what_was_typed_meanwhile(start_process, screen):
+    port = free_port()
+    process = start_process(port=port)
+    ann = screen(process, "ann")
+    ann.enter("before")
+    ann.expect("ann: before$")
+    process.kill()
+    ann.expect(r"^! The connection was lost\.$", r"^\* Trying to come back\.$", r"not connected: trying to come back$")
+    ann.enter("typed meanwhile")
+    ann.expect(r"^ ann   #lobby   1 person   not connected: trying to come back   1 unanswered$")
+    process = start_process(port=port)
+    ann.expect(r"^\* Connected again\.$", r"ann: typed meanwhile$", r"^>", r"^ ann   #lobby   1 person   connected$")
+    with process.client("bob") as bob:
+        assert bob.ask("/history")[-1].endswith("ann: typed meanwhile")
+
+
+def test_nothing_that_others_type_or_are_called_can_harm_the_terminal(server, screen):
+    bob = server.client("bob")
+    ann = screen(server, "ann")
+    bob.send("\x1b[2J\x1b]0;owned\x07\x9b31m\x1bcharm\u202eless")
+    ann.expect(r"bob: \[2J\]0;owned31mcharmless$", r"^>$")
+    assert b"owned\x07" not in ann.written()
+    assert b"\x1bc" not in ann.written()
+
+
+@pytest.mark.parametrize("key", ["C-c", "C-d"])
+def test_ctrl_c_and_ctrl_d_leave(server, screen, key):
+    bob = server.client("bob")
+    ann = screen(server, "ann")
+    bob.expect("* ann joined")
+    ann.keys(key)
+    bob.expect("* ann left")
+    ann.expect(r"ended with 0$")
+
+
+def test_quit_leaves_with_a_last_word(server, screen):
+    bob = server.client("bob")
+    ann = screen(server, "ann")
+    ann.enter("/quit good night")
+    bob.expect("* ann left (good night)")
+    ann.expect(r"ended with 0$")
+
+
+def test_who_is_replaced_is_told_and_the_program_ends(server, screen, connect):
+    ann = screen(server, "ann")
+    ann.enter("/token")
+    ann.expect(r"/resume \S+$")
+    token = re.search(r"/resume (\S+)", "\n".join(ann.lines()))
+    connect(server, "bob").request("resume", token=token[1])
+    ann.expect(r"^! You came in again on another connection", r"ended with 1$")
+
+
+def test_without_prompt_toolkit_a_terminal_has_plain_lines_and_is_told_what_would_be_better(server, tmux):
+    bob = server.client("bob")
+    ann = tmux(sys.executable, "-c", f"{WITHOUT_PROMPT_TOOLKIT}; {RUN}", f"127.0.0.1:{server.port}", "--name", "ann")
+    ann.expect(
+        r"^\* pip install 'chat_threads\[client\]' keeps what you type apart from what others say\.$",
+        r"^\* You are in #lobby with 1 other: bob\.",
+    )
+    ann.enter("hi bob")
+    bob.expect("ann: hi bob")
+    bob.send("hi ann")
+    ann.expect(r"^hi bob$", r"ann: hi bob$", r"bob: hi ann$")
+    ann.enter("/whois nobody")
+    ann.expect(r"^! Nobody here is called nobody\.")
+    ann.keys("C-c")
+    bob.expect("* ann left")
+    ann.expect(r"ended with 0$")
+
+
+def test_plain_lines_may_be_asked_for_on_a_terminal(server, tmux):
+    ann = tmux(sys.executable, "-m", "chat_threads.client", f"127.0.0.1:{server.port}", "--name", "ann", "--plain")
+    ann.expect(r"^\* You are in #lobby, and nobody else is\.")
+    ann.enter("hi")
+    ann.expect(r"^hi$", r"ann: hi$")
+    ann.keys("C-d")
+    ann.expect(r"ended with 0$")
