@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pathlib
+import re
+import signal
 import sqlite3
 import subprocess
 import sys
+
+from conftest import WAIT, free_port
 
 SCRIPTS = pathlib.Path(__file__).parent.parent / "scripts"
 
@@ -53,3 +57,45 @@ def test_what_is_no_history_is_not_copied(tmp_path):
     assert done.returncode == 1
     assert "was not copied" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_the_bot_answers_greets_and_stays_when_the_server_is_killed_and_started_again(start_process):
+    port = free_port()
+    process = start_process(port=port)
+    with subprocess.Popen([sys.executable, SCRIPTS / "bot.py", f"127.0.0.1:{port}"], stderr=subprocess.PIPE) as bot:
+        try:
+            with process.client("ann") as ann:
+                if "bot" not in ann.seen[-1]:
+                    ann.expect("* bot joined")
+                with process.client("bob"):
+                    ann.expect("bot: Welcome, bob! I roll dice: !roll 2d6")
+                ann.send("!roll 2d6")
+                rolled = re.search(r"bot: (\d) \+ (\d) = (\d+)$", ann.expect(" = "))
+                assert rolled
+                assert int(rolled[1]) + int(rolled[2]) == int(rolled[3]) <= 12
+                ann.send("!roll 0d6", "!uptime")
+                ann.expect("bot: !roll takes dice like 2d6.")
+                ann.expect("bot: The server is up for 0.0 hours.")
+            process.kill()
+            with start_process(port=port).client("ann") as ann:
+                if "bot" not in ann.seen[-1]:
+                    ann.expect("* bot joined")
+                ann.send("!uptime")
+                ann.expect("bot: The server is up for 0.0 hours.")
+            bot.send_signal(signal.SIGINT)
+            assert bot.wait(WAIT) == 0
+            assert bot.stderr is not None
+            assert bot.stderr.read() == b""
+        finally:
+            bot.kill()
+
+
+def test_the_bot_says_in_a_line_why_it_cannot_come_in(server):
+    server.client("bot")
+    command = [sys.executable, SCRIPTS / "bot.py", f"127.0.0.1:{server.port}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "bot: The name bot is taken. bot2 is free.\n")
+
+
+def test_the_bot_is_short_enough_to_be_read_in_the_readme():
+    assert len((SCRIPTS / "bot.py").read_text(encoding="utf-8").splitlines()) < 60

@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""A small bot: bot.py localhost:8080 --room '#lab'
+
+It answers !uptime and !roll 2d6, and greets those who join. It stays when the server restarts, and what is said
+meanwhile is answered then. Ctrl-C ends it.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import sys
+
+import click
+
+from chat_threads.client import Client, ClientError, Message, Presence
+
+DICE = re.compile(r"!roll ([1-9]|[1-9]\d)d([1-9]\d{0,2})")
+
+
+def answer(chat: Client, text: str) -> str | None:
+    """What to say to that; None: nothing."""
+    if text == "!uptime":
+        return f"The server is up for {chat.stats().uptime / 3600:.1f} hours."
+    if dice := DICE.fullmatch(text):
+        rolled = [random.randint(1, int(dice[2])) for _ in range(int(dice[1]))]
+        return f"{' + '.join(map(str, rolled))} = {sum(rolled)}"
+    return "!roll takes dice like 2d6." if text.startswith("!roll") else None
+
+
+@click.command(help=__doc__.split("\n\n")[1])
+@click.argument("address", metavar="HOST:PORT", default="localhost:8080")
+@click.option("--name", default="bot", show_default=True)
+@click.option("--room", default="#lobby", show_default=True)
+def main(address: str, name: str, room: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        with Client(host, int(port), name=name, room=room, reconnect=True) as chat:
+            for event in chat.events():
+                if isinstance(event, Presence) and event.kind == "joined":
+                    chat.say(event.room, f"Welcome, {', '.join(event.names)}! I roll dice: !roll 2d6")
+                elif isinstance(event, Message) and event.sender != chat.name:
+                    if said := answer(chat, event.text):
+                        chat.say(event.room, said)
+    except KeyboardInterrupt:
+        pass
+    except (ClientError, OSError, ValueError) as error:
+        sys.exit(f"bot: {error}")
+
+
+if __name__ == "__main__":
+    main()
