@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 
 import click
@@ -106,3 +107,20 @@ def test_the_protocol_lists_every_error_code():
     codes = {error.code for error in leaves(ChatError)}
     people_only = {"unknown_command", "usage", "not_chat"}
     assert set(re.findall(r"^``(\w+)``  ", PROTOCOL.split("\nErrors\n")[1], re.MULTILINE)) == codes - people_only
+
+
+def test_the_readmes_program_prints_what_it_says(server):
+    server.client("ci #lab2").ask("the build is green")
+    _, _, rest = README.partition("\n.. program\n\n::\n\n")
+    source, _, rest = rest.partition("\nIt prints::\n\n")
+    printed = rest.partition("\n\n")[0]
+    program = textwrap.dedent(source).replace("8080", str(server.port))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == textwrap.dedent(printed) + "\n"
+
+
+def test_the_readme_shows_the_bots_loop_as_it_is():
+    bot = (ROOT / "scripts" / "bot.py").read_text(encoding="utf-8")
+    _, _, rest = README.partition("and greets those who come::\n\n")
+    shown = rest.partition("\n\n")[0]
+    assert textwrap.indent(textwrap.dedent(shown), " " * 8) in bot
