@@ -783,7 +783,7 @@ def test_what_was_never_sent_is_sent_on_coming_back_even_if_it_must_not_be_sent_
     assert heard(bob, PrivateLine).text == "psst"
 
 
-def test_who_is_ignored_and_that_one_is_away_outlast_a_connection(server, connect, relay):
+def test_who_is_ignored_that_one_is_away_and_what_is_set_outlast_a_connection(server, connect, relay):
     through = relay(server.port)
     ann, bob, cy = connect(through, "ann", reconnect=True), connect(server, "bob"), connect(server, "cy")
     ann.ignore("cy")
@@ -791,6 +791,11 @@ def test_who_is_ignored_and_that_one_is_away_outlast_a_connection(server, connec
     ann.unignore("bob")
     ann.away("at lunch")
     ann.nick("anna")
+    ann.request("set", option="joins", value="off")
+    ann.request("set", option="replay", value="1")
+    cy.join("#lab")
+    for text in ("first", "last"):
+        cy.say("#lab", text)
     log = Log(ann)
     through.cut()
     wait_for(lambda: log.count(Online) and ann.ping())
@@ -798,8 +803,14 @@ def test_who_is_ignored_and_that_one_is_away_outlast_a_connection(server, connec
     cy.say("#lobby", "unheard")
     bob.say("#lobby", "heard")
     wait_for(lambda: log.of("#lobby"))
+    ann.unignore("cy")
+    ann.join("#lab")
+    connect(server, "dan", room="#lab").say("#lab", "live")
+    wait_for(lambda: len(log.of("#lab")) == 2)
     log.end()
     assert [each.text for each in log.of("#lobby")] == ["heard"]
+    assert [each.text for each in log.of("#lab")] == ["last", "live"]
+    assert not any(isinstance(event, Presence) and "dan" in event.names for event in log.events)
     assert log.count(messages.Notice) == 0
 
 

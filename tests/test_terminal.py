@@ -313,7 +313,7 @@ def test_a_server_that_does_not_come_back_makes_a_script_fail_in_the_end(start_p
     assert code == 1
     assert errors.splitlines() == [
         "! The connection was lost.",
-        "! No answer within 1 seconds to what was sent last.",
+        "! Nothing was answered for 1 seconds.",
         "! The client is closed. What was asked last may have been done or not.",
     ]
 
@@ -403,7 +403,7 @@ class Tmux:
             return all(any(re.search(pattern, line) for line in rest) for pattern in patterns)
 
         try:
-            wait_for(there)
+            wait_for(there, wait=2 * WAIT)  # a tmux, an interpreter and a program have to start first
         except AssertionError:
             raise AssertionError(f"{patterns} did not come; the screen shows\n" + "\n".join(self.lines())) from None
 

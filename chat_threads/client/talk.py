@@ -5,6 +5,7 @@ What is typed, and how it all looks, is as over telnet: it is the text dialect's
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -51,11 +52,7 @@ def request_of(command: Command) -> dict[str, Any]:
         if all(hasattr(command, field.argument or field.name) for field in fields):
             given = {field.name: getattr(command, field.argument or field.name) for field in fields}
             arguments = {field.argument or field.name: given[field.name] for field in fields}
-            try:
-                same = make(**arguments) == command
-            except TypeError:
-                continue
-            if same:
+            if make(**arguments) == command:
                 return {"type": kind, **{name: value for name, value in given.items() if value is not None}}
     raise ValueError(f"no request is {command}")
 
@@ -139,7 +136,7 @@ class Talk:
         self._note(event)
         if isinstance(event, Entered):
             if self._screen:
-                self._look_around(event.room)
+                self._look_around(event.room, was_in)
             if was_in and not ref:  # it came back, and nothing has changed for whoever reads this
                 return
             event = replace(event, first_time=first)
@@ -217,13 +214,12 @@ class Talk:
     def _meet(self, *names: str) -> None:
         _see(self.names, *(name for name in names if name != self._name))
 
-    def _look_around(self, room: str) -> None:
+    def _look_around(self, room: str, again: bool) -> None:
         """Ask who is in a room that one has entered, and which rooms there are."""
-        for request in ({"type": "who", "room": room}, {"type": "rooms"}):
-            try:
-                self._unseen.add(self.chat.submit(**request).ref)
-            except ClientError:
-                return
+        with contextlib.suppress(ClientError):
+            self._unseen.add(self.chat.submit("who", room=room).ref)
+            if not again:
+                self._unseen.add(self.chat.submit("rooms").ref)
 
 
 def _see(known: dict[str, None], *words: str) -> None:

@@ -21,7 +21,7 @@ from .chat import PORT, Client
 from .errors import ClientError
 from .talk import Talk
 
-ANSWERED_WITHIN = 30.0  # seconds after the last line
+ANSWERED_WITHIN = 30.0  # seconds, after the last line and between one answer and the next
 PROGRAM = "chat-threads-client"
 
 
@@ -52,14 +52,22 @@ def run_plain(talk: Talk) -> None:
     try:
         for line in sys.stdin:
             talk.obey(line.rstrip("\r\n"))
-        if not talk.chat.settle(ANSWERED_WITHIN):
+        if not _answered(talk.chat):
             talk.failed = True
-            write_plain(f"! No answer within {ANSWERED_WITHIN:g} seconds to what was sent last.", True)
+            write_plain(f"! Nothing was answered for {ANSWERED_WITHIN:g} seconds.", True)
     except (EOFError, KeyboardInterrupt):
         pass
     finally:
         talk.chat.close()
         shower.join()
+
+
+def _answered(chat: Client) -> bool:
+    """Wait for all answers, for as long as there are some now and then."""
+    while waiting := chat.unanswered:
+        if not chat.settle(ANSWERED_WITHIN) and chat.unanswered >= waiting:
+            return False
+    return True
 
 
 # --- the command line -----------------------------------------------------------------------------------------
