@@ -44,12 +44,13 @@ from chat_threads.errors import ChatThreadsError
 class Relay:
     """Stands between clients and a server, and can break what goes through it: on its own port, in a thread.
 
-    One client at a time. ``cut`` breaks the connection of this moment, in a manner of its choice, once so many more
-    bytes have gone through it.
+    One client at a time, and none while ``held`` is set. ``cut`` breaks the connection of this moment, in a manner of
+    its choice, once so many more bytes have gone through it.
     """
 
     def __init__(self, port: int, chance: random.Random) -> None:
         self.cuts = 0
+        self.held = False
         self.to = port
         self._chance = chance
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -67,7 +68,7 @@ class Relay:
 
     def _run(self) -> None:
         while not self._stopped:
-            if not select.select([self._listener], [], [], 0.02)[0]:
+            if not select.select([self._listener], [], [], 0.02)[0] or self.held:
                 continue
             near = self._listener.accept()[0]
             far = socket.create_connection(("127.0.0.1", self.to), WAIT)
@@ -812,6 +813,23 @@ def test_who_is_ignored_that_one_is_away_and_what_is_set_outlast_a_connection(se
     assert [each.text for each in log.of("#lab")] == ["last", "live"]
     assert not any(isinstance(event, Presence) and "dan" in event.names for event in log.events)
     assert log.count(messages.Notice) == 0
+
+
+def test_who_was_away_for_long_gets_all_that_was_said_and_then_what_is_live(server, connect, relay, monkeypatch):
+    monkeypatch.setattr(chat, "EVENTS_MOST", 100)
+    through = relay(server.port)
+    ann, bob = connect(through, "ann", room="#lab", reconnect=True), connect(server, "bob", room="#lab", listen=False)
+    through.held = True
+    through.cut()
+    asked = [bob.submit("say", text=f"missed {number}") for number in range(5000)]
+    assert asked[-1].result(WAIT).number == 5000
+    mine = ann.submit("say", text="said while away")
+    through.held = False
+    found = said(ann, 5001)
+    assert [each.number for each in found] == list(range(1, 5002))
+    assert mine.result(WAIT).number == 5001
+    bob.say("#lab", "live")
+    assert [each.text for each in said(ann, 1)] == ["live"]
 
 
 def test_whose_name_is_taken_meanwhile_gives_up_after_some_tries(serve, connect, relay, tmp_path):
