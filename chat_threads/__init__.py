@@ -5,6 +5,8 @@ of a message, with the thread that each stretch runs in::
 
     socket -> reader -> History's queue -> history -> Publisher -> sessions' queues -> writers -> sockets
 
+The other end of a connection, for programs and for people, is in ``client``, which has threads of its own.
+
 Threads
 =======
 
