@@ -234,9 +234,11 @@ class OnePerSession(Writers):
     def schedule(self, sessions: Sequence[Session]) -> None:
         with self._state:
             self._scheduled += len(sessions)
-            wakes = [self._wake[session] for session in sessions]
+            wakes = [self._wake.get(session) for session in sessions]
+            self._written += wakes.count(None)  # it found its mailbox closed before it was told, and has ended
         for wake in wakes:
-            wake.put(True)
+            if wake:
+                wake.put(True)
 
     def _work(self, session: Session, wake: queue.SimpleQueue[bool]) -> None:
         while not session.written.is_set():
