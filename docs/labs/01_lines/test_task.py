@@ -1,0 +1,183 @@
+"""The check of lab 1: a conversation, cut up in every way that a network may cut it, gives the same lines."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+import traceback
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from itertools import combinations, pairwise
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+import stepper
+
+task = stepper.load_task(__file__)
+
+LIMIT = 64
+SENT = "hi bob\n  is the café open? \r\n\nyes\r\n".encode()
+SHOWN = 6  # steps of a long story
+
+
+def tell(*story: str) -> None:
+    """Fail with a story instead of a traceback."""
+    pytest.fail("\n".join(story), pytrace=False)
+
+
+def ended(data: bytes) -> list[str | None]:
+    """The lines that have ended when all this has come."""
+    lines = data.split(b"\n")[:-1]
+    return [None if len(line) > LIMIT else line.removesuffix(b"\r").decode("utf-8", "replace") for line in lines]
+
+
+def ended_last(data: bytes) -> bytes:
+    """What has come since the last LF."""
+    return data.rpartition(b"\n")[2]
+
+
+def cut(data: bytes, places: Sequence[int]) -> list[bytes]:
+    return [data[start:end] for start, end in pairwise((0, *places, len(data)))]
+
+
+def splits(data: bytes) -> Iterator[list[bytes]]:
+    """In one piece, in two, in three, and byte by byte."""
+    for count in (0, 1, 2):
+        for places in combinations(range(1, len(data)), count):
+            yield cut(data, places)
+    yield cut(data, range(1, len(data)))
+
+
+def short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 48 else text[:30] + " ... " + text[-13:]
+
+
+def died(error: Exception) -> str:
+    line = next(
+        frame for frame in reversed(traceback.extract_tb(error.__traceback__)) if frame.filename == task.__file__
+    )
+    return f"feed() raised {error!r} in line {line.lineno} of {pathlib.Path(task.__file__).name}: {line.line}"
+
+
+def why(got: object, want: list[str | None], before: bytes) -> str:
+    """In a sentence, what is wrong with one step."""
+    if not isinstance(got, list):
+        return f"feed() has to return a list, but returned {got!r}."
+    if len(got) > len(want):
+        if not want:
+            return "No line has ended yet, but feed() returned one: what recv() returns is not a line."
+        return f"That ended {len(want)} of the lines, but feed() returned {len(got)}: some of it is not a line."
+    if len(got) < len(want):
+        return f"That ended {len(want)} of the lines, but feed() returned {len(got)}: something was lost or kept back."
+    for mine, right in zip(got, want, strict=True):
+        if mine == right:
+            continue
+        if right is None:
+            return f"A line of more than {LIMIT} bytes is to come out as None, once, when it ends."
+        if mine is None:
+            return f"{right!r} is not longer than {LIMIT} bytes, but feed() says that it is."
+        if "\ufffd" in str(mine) and "\ufffd" not in right:
+            return f"{mine!r} should be {right!r}: half a character was decoded before its other half had come."
+        if before and right.endswith(str(mine)):
+            return f"{mine!r} should be {right!r}: what had come of the line before was forgotten."
+        return f"{mine!r} should be {right!r}."
+    return "Those are the right lines."
+
+
+def go_through(pieces: Sequence[bytes]) -> None:
+    """Feed the pieces; tell the story of it at the first step that is wrong."""
+    lines = task.Lines(LIMIT)
+    rows = []
+    before = b""
+    for number, piece in enumerate(pieces, 1):
+        want = ended(before + piece)[len(ended(before)) :]
+        try:
+            got = lines.feed(piece)
+        except Exception as error:
+            got = error
+        rows.append((str(number), short(piece), short(got), short(want)))
+        if got != want:
+            says = died(got) if isinstance(got, Exception) else why(got, want, ended_last(before))
+            heads = ("step", "recv() returned", "feed() returned", "lines that this ends")
+            shown = rows[-SHOWN:]
+            widths = [max(len(row[column]) for row in (heads, *shown)) for column in range(4)]
+            tell(
+                f"The client sent {short(b''.join(pieces))}",
+                f"and it came in {len(pieces)} pieces." if len(pieces) > 1 else "and it came in one piece.",
+                *([f"Steps 1 to {number - SHOWN} were right."] if number > SHOWN else []),
+                "",
+                *("  ".join(map(str.ljust, row, widths)).rstrip() for row in (heads, *shown)),
+                "",
+                f"Step {number}: {says}",
+            )
+        before += piece
+
+
+def test_a_line_in_one_piece_is_a_line():
+    go_through([b"hi bob\n"])
+
+
+def test_two_lines_in_one_piece_are_two_lines():
+    go_through([b"hi bob\nare you there?\n"])
+
+
+def test_a_line_in_two_pieces_is_one_line():
+    go_through([b"hi ", b"bob\n"])
+
+
+def test_wherever_it_is_cut_the_lines_are_the_same():
+    for pieces in splits(SENT):
+        go_through(pieces)
+
+
+def test_only_lf_ends_a_line():
+    go_through(["one\u2028line \x0b\x0c\x1c\x85 still\rthe same\n".encode()])
+
+
+def test_what_is_not_utf_8_is_replaced_and_the_next_line_is_fine():
+    for pieces in splits(b"caf\xe9\nhi\n"):
+        go_through(pieces)
+
+
+def test_two_connections_do_not_mix():
+    ann, bob = task.Lines(LIMIT), task.Lines(LIMIT)
+    steps = [("ann", ann, b"hi "), ("bob", bob, b"good "), ("ann", ann, b"there\n"), ("bob", bob, b"morning\n")]
+    got = [(name, data, lines.feed(data)) for name, lines, data in steps]
+    if [lines for _, _, lines in got] != [[], [], ["hi there"], ["good morning"]]:
+        tell(
+            "Ann and bob are connected at the same time; each connection has a Lines of its own.",
+            "",
+            *(f"  from {name}: recv() returned {data!r:14} feed() returned {lines!r}" for name, data, lines in got),
+            "",
+            "Ann said 'hi there', bob said 'good morning': what one connection keeps must not be seen by another.",
+        )
+
+
+def test_a_line_that_is_too_long_is_none_and_the_next_line_is_fine():
+    for size in (1, 7, 1000):
+        data = b"x" * 1000 + b"\nhi\n"
+        go_through(cut(data, range(size, len(data), size)))
+    go_through([b"x" * 1000, b"\n", b"hi\n"])
+
+
+def test_a_line_that_never_ends_fills_no_memory():
+    lines = task.Lines(LIMIT)
+    piece = b"x" * 1000
+    tracemalloc.start()
+    try:
+        for _ in range(1000):
+            lines.feed(piece)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    if held > 50_000:
+        tell(
+            "A client sends 1,000,000 bytes and never a LF.",
+            "",
+            f"  a line may have            {LIMIT} bytes",
+            f"  this connection keeps {held:9,} bytes",
+            "",
+            "1000 such clients fill the memory of the server, and nobody can chat any more.",
+        )

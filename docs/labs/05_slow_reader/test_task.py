@@ -1,0 +1,286 @@
+"""The check of lab 5: one of three does not read; nobody else may notice, and it may see no hole."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+import threading
+import time
+import tracemalloc
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+import stepper
+
+task = stepper.load_task(__file__)
+
+LIMIT = 5
+patience = [3.0]  # seconds to wait for what should happen at once; the last counts, less once it has not
+
+
+def tell(*story: str) -> None:
+    """Fail with a story instead of a traceback."""
+    pytest.fail("\n".join(story), pytrace=False)
+
+
+def numbers(lines: list[str]) -> list[int]:
+    """The numbers of what was said; the server's own lines, which begin with "!", are left out."""
+    return [int(line.split()[0]) for line in lines if not line.startswith("!")]
+
+
+def hole(lines: list[str], first: int = 1) -> str | None:
+    """What somebody must not be given, in words: something that is missing, twice there or after the last word."""
+    end = next((at for at, line in enumerate(lines) if line.startswith("!")), len(lines) - 1)
+    if lines[end + 1 :]:
+        return f"after the last word comes {lines[end + 1]!r}"
+    for number, found in enumerate(numbers(lines), first):
+        if found > number:
+            return f"{number} is missing" if found == number + 1 else f"{number} to {found - 1} are missing"
+        if found < number:
+            return f"{found} comes twice, or too late"
+    return None
+
+
+def last_word(lines: list[str]) -> bool:
+    """Whether somebody was told that this is all."""
+    return any(line.startswith("!") for line in lines)
+
+
+class Story:
+    """Steps that are taken, and what came of them, to be told if it goes wrong."""
+
+    def __init__(self) -> None:
+        self.room = task.Room(LIMIT)
+        self.members = {name: self.room.enter(name) for name in ("ann", "bob", "cy")}
+        self.given: dict[str, list[str]] = {name: [] for name in self.members}
+        self.steps = [f"A room in which {LIMIT} lines may wait for one member. Ann, bob and cy come in.", ""]
+        self.last = 0
+
+    def say(self, count: int, *readers: str) -> None:
+        """So many lines, each of which these people read at once."""
+        for _ in range(count):
+            self.last += 1
+            self._in_time(self.last)
+            for name in readers:
+                self.read(name, quietly=True)
+        said = f"{self.last - count + 1} to {self.last}" if count > 1 else f"{self.last}"
+        self.steps.append(f"  {said} said; {' and '.join(readers) or 'nobody'} read{'s' * (len(readers) < 2)} at once")
+
+    def _in_time(self, number: int) -> None:
+        """The publisher's thread says a line; if it does not come back, tell where it is."""
+        error: list[Exception] = []
+
+        def publish() -> None:
+            try:
+                self.room.say(f"line {number}")
+            except Exception as raised:
+                error.append(raised)
+
+        publisher = threading.Thread(target=publish, name="publisher", daemon=True)
+        publisher.start()
+        publisher.join(patience[-1])
+        if error:
+            self.tell(f"say() raised {error[0]!r} at line {number}: the publisher's thread ends, and the chat with it.")
+        if publisher.is_alive():
+            patience.append(0.2)
+            frame = sys._current_frames()[publisher.ident or 0]
+            while frame.f_back and frame.f_code.co_filename != task.__file__:
+                frame = frame.f_back
+            self.tell(
+                f"say() does not come back at line {number}: it waits in line {frame.f_lineno} of "
+                f"{pathlib.Path(task.__file__).name}.",
+                "Whoever waits for one reader keeps all others waiting.",
+            )
+
+    def read(self, name: str, quietly: bool = False) -> list[str]:
+        lines = self.members[name].collect()
+        self.given[name] += lines
+        if not quietly:
+            self.steps.append(f"  {name} reads: {self._short(lines)}")
+        return lines
+
+    def _short(self, lines: list[str]) -> str:
+        shown = lines if len(lines) <= 8 else [*lines[:3], f"... {len(lines) - 6} more ...", *lines[-3:]]
+        return (
+            ", ".join(
+                repr(line)
+                if line[:1] == "!"
+                else line.replace(" line ", " ").split()[0]
+                if line[:1].isdigit()
+                else line
+                for line in shown
+            )
+            or "nothing"
+        )
+
+    def tell(self, *what: str) -> None:
+        tell(*self.steps, "", *what)
+
+
+def test_everybody_is_given_what_is_said():
+    story = Story()
+    story.say(3)
+    for name in story.members:
+        if story.read(name) != ["1 line 1", "2 line 2", "3 line 3"]:
+            story.tell(f"{name} should have been given '1 line 1', '2 line 2' and '3 line 3'.")
+
+
+def test_to_say_something_takes_no_time():
+    limit = 2
+
+    def make():
+        room = task.Room(limit)
+        room.enter("bob")
+        waited = []
+
+        def publish():
+            for number in range(1, limit + 3):
+                began = time.monotonic()
+                room.say(f"line {number}")
+                waited.append(time.monotonic() - began)
+
+        return waited, {"publisher": publish}
+
+    def check(waited):
+        for number, seconds in enumerate(waited, 1):
+            if seconds:
+                return (
+                    f"say() waited {seconds:g} s at line {number}, for bob, who does not read. Ann waits as long, "
+                    "and with 1000 slow readers a thousand times as long."
+                )
+        return None
+
+    result = stepper.explore(make, check, preemptions=0, only=[task])
+    if result.fault:
+        patience.append(0.2)
+        tell(
+            f"Bob does not read, and {limit} lines may wait for him. Time stands still here, unless somebody waits.",
+            "",
+            stepper.story(result),
+        )
+
+
+def test_nobody_notices_a_slow_reader():
+    story = Story()
+    story.say(LIMIT * 3, "ann", "cy")
+    for name in ("ann", "cy"):
+        if problem := hole(story.given[name]) or len(numbers(story.given[name])) != story.last:
+            what = problem if isinstance(problem, str) else f"{len(story.given[name])} of {story.last} lines came"
+            story.tell(f"Bob does not read, and {name} has to suffer for it: {what}.")
+
+
+def test_two_slow_readers_are_no_worse_than_one():
+    story = Story()
+    story.say(LIMIT * 2, "cy")
+    problem = hole(story.given["cy"]) or (None if len(numbers(story.given["cy"])) == story.last else "some never came")
+    if problem:
+        story.tell(f"Ann and bob do not read, and cy has to suffer for it: {problem}.")
+
+
+def test_what_waits_for_one_is_bounded():
+    story = Story()
+    story.say(LIMIT * 40, "ann", "cy")
+    lines = story.read("bob")
+    if len(numbers(lines)) > LIMIT:
+        story.tell(
+            f"{len(numbers(lines))} lines were kept for bob; {LIMIT} may wait, and one last word.",
+            "Nobody knows how long bob will not read, so no number of lines is large enough.",
+        )
+    room = task.Room(LIMIT)
+    room.enter("bob")
+    tracemalloc.start()
+    try:
+        for number in range(500):
+            room.say(f"{number}" * 2000)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    if held > 200_000:
+        tell(
+            "Bob does not read, and 500 lines of about 5 kB are said.",
+            "",
+            f"{held:,} bytes are held for him, though {LIMIT} lines may wait.",
+        )
+
+
+def test_who_keeps_up_is_not_cut_off():
+    story = Story()
+    for _ in range(4):
+        story.say(LIMIT, "ann", "cy")
+        lines = story.read("bob")
+        if len(numbers(lines)) != LIMIT or last_word(lines):
+            story.tell(f"{LIMIT} lines may wait. Bob read before there were more, and should have been given them.")
+    if "bob" not in story.room.names():
+        story.tell("Bob has kept up, and is no longer in the room.")
+
+
+def test_who_does_not_read_sees_no_hole_and_is_told():
+    for late in (1, LIMIT, LIMIT * 10):
+        story = Story()
+        story.say(2, "ann", "bob", "cy")
+        story.say(LIMIT + late, "ann", "cy")
+        story.read("bob")
+        story.say(3, "ann", "cy")
+        story.read("bob")
+        problem = hole(story.given["bob"])
+        if problem:
+            story.tell(f"What bob is given has a hole or more in it: {problem}. He cannot know that.")
+        if not last_word(story.given["bob"]):
+            story.tell(
+                f"{LIMIT + late} lines waited for bob where {LIMIT} may: he should have been cut off, with a last line",
+                "that begins with '!' and says why. What he is given ends, and nothing tells him.",
+            )
+
+
+def test_who_was_cut_off_is_gone_and_may_come_back():
+    story = Story()
+    story.say(LIMIT + 1, "ann", "cy")
+    if sorted(story.room.names()) != ["ann", "cy"]:
+        story.tell(
+            f"{LIMIT} lines were waiting for bob when one more was said: he should be out of the room by now,",
+            f"but names() says {story.room.names()}.",
+        )
+    story.read("bob")
+    story.members["bob"] = story.room.enter("bob")
+    story.steps.append("  bob comes in again")
+    story.say(2, "ann", "cy")
+    if numbers(story.read("bob")) != [story.last - 1, story.last]:
+        story.tell("Bob came back, and should have been given what was said since.")
+
+
+def test_reading_while_being_cut_off_shows_no_hole():
+    limit = 2
+
+    def make():
+        room = task.Room(limit)
+        bob = room.enter("bob")
+        given = []
+
+        def publish():
+            for word in ("one", "two", "three", "four"):
+                room.say(word)
+
+        def write():
+            given.extend(bob.collect())
+            given.extend(bob.collect())
+
+        return (given, bob), {"publisher": publish, "writer": write}
+
+    def check(state):
+        given, bob = state
+        given.extend(bob.collect())
+        problem = hole(given)
+        if problem:
+            return f"Bob was given {given}: {problem}."
+        if len(numbers(given)) < 4 and not last_word(given):
+            return f"Bob was given {given} and no last word that says that more was said."
+        return None
+
+    result = stepper.explore(make, check, only=[task])
+    if result.fault:
+        tell(
+            f"{limit} lines may wait. Bob's writer collects twice while four lines are said, and once more at the end.",
+            "",
+            stepper.story(result),
+        )

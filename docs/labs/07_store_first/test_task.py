@@ -1,0 +1,340 @@
+"""The check of lab 7: servers are killed while they show a line, and people come in while others speak."""
+
+from __future__ import annotations
+
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+import stepper
+
+task = stepper.load_task(__file__)
+
+WAIT = 3.0  # seconds for what should happen at once
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+
+def tell(*story: str) -> None:
+    """Fail with a story instead of a traceback."""
+    pytest.fail("\n".join(story), pytrace=False)
+
+
+class Disk:
+    """A store in memory: what would be in the file after kill -9, and what was only added to it."""
+
+    def __init__(self) -> None:
+        self.file: dict[int, str] = {}
+        self.added: dict[int, str] = {}
+        self.full = False
+
+    def append(self, number: int, text: str) -> None:
+        if number in self.file or number in self.added:
+            raise KeyError(f"number {number} is given twice")
+        self.added[number] = text
+
+    def commit(self) -> None:
+        if self.full and self.added:
+            raise OSError("the disk is full")
+        self.file |= self.added
+        self.added.clear()
+
+    def rollback(self) -> None:
+        self.added.clear()
+
+    def after(self, number: int) -> list[tuple[int, str]]:
+        return sorted((each, text) for each, text in (self.file | self.added).items() if each > number)
+
+    def last(self) -> int:
+        return max(self.file | self.added, default=0)
+
+
+class Person:
+    """Somebody who is shown lines, and what is wrong with them."""
+
+    def __init__(self, name: str, disk: Disk) -> None:
+        self.name = name
+        self.disk = disk
+        self.lines: list[int] = []
+        self.too_soon: list[int] = []
+        self.acknowledged: list[int] = []  # what say() returned to others before it was committed
+        self.enough = threading.Event()
+        self.wanted = 0
+
+    def show(self, number: int, text: str) -> None:
+        self.lines.append(number)
+        if number not in self.disk.file:
+            self.too_soon.append(number)
+        if len(self.lines) == self.wanted:
+            self.enough.set()
+
+    def wait_for(self, count: int) -> None:
+        """Until so many lines were shown, by whatever thread."""
+        self.wanted = count
+        if len(self.lines) < count:
+            self.enough.wait(WAIT)
+
+    def problem(self, first: int, last: int) -> str | None:
+        """What is wrong, in words, if these numbers were to be shown: a hole, a repeat, another order."""
+        saw = f"{self.name} was shown {', '.join(map(str, self.lines)) or 'nothing'}"
+        twice = [number for number in self.lines if self.lines.count(number) > 1]
+        if twice:
+            return f"{saw}: {twice[0]} twice."
+        missing = [number for number in range(first, last + 1) if number not in self.lines]
+        if missing:
+            return f"{saw}: {missing[0]} is missing."
+        if self.lines != sorted(self.lines):
+            return f"{saw}: not in order."
+        return None
+
+    def shown_too_soon(self) -> str | None:
+        """What was shown before it was in the file, in words."""
+        if self.too_soon:
+            return f"{self.name} was shown {self.too_soon[0]} before it was committed: kill -9 now, and it never was."
+        return None
+
+
+SERVER = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import stepper
+task = stepper.load_task(sys.argv[2])
+KILL, when = int(sys.argv[4]), sys.argv[5]
+
+def show(number, text):
+    os.write(1, f"{number} {text}\\n".encode())
+    if number == 3 and when == "shown":
+        os.kill(os.getpid(), KILL)
+
+room = task.Room(task.Store(sys.argv[3]))
+if when == "shown":
+    room.enter(show)
+for text in ("one", "two", "three"):
+    number = room.say(text)
+    if when == "returned":
+        os.write(1, f"{number} {text}\\n".encode())
+        if number == 3:
+            os.kill(os.getpid(), KILL)
+import time
+time.sleep(10)
+"""
+
+
+def killed(path: pathlib.Path, when: str) -> list[str]:
+    """Run a server on a file until it is killed at its third line; what had been shown, or returned, until then."""
+    here = pathlib.Path(__file__).resolve()
+    arguments = [str(here.parent.parent), str(here), str(path), str(int(KILL)), when]
+    process = subprocess.run(
+        [sys.executable, "-c", SERVER, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    seen = process.stdout.splitlines()
+    if len(seen) < 3:
+        last = process.stderr.strip().splitlines()[-1:] or ["it was silent"]
+        tell(
+            "A server, in a process of its own, should say three lines and be killed at the third.",
+            f"Only this was {when}: {seen}. {last[0]}",
+        )
+    return seen
+
+
+def in_the_file(path: pathlib.Path) -> list[str]:
+    store = task.Store(str(path))
+    found = [f"{number} {text}" for number, text in store.after(0)]
+    store._db.close()
+    return found
+
+
+def side_by_side(head: str, seen: list[str], kept: list[str]) -> list[str]:
+    rows = [(head, "in the file after kill -9"), *((line, line if line in kept else "-") for line in seen)]
+    return [f"  {left:24}{right}" for left, right in rows]
+
+
+@pytest.fixture
+def path(tmp_path: pathlib.Path) -> pathlib.Path:
+    return tmp_path / "history.db"
+
+
+def test_what_is_said_is_numbered_and_shown():
+    disk = Disk()
+    room = task.Room(disk)
+    bob = Person("bob", disk)
+    room.enter(bob.show)
+    numbers = [room.say(text) for text in ("one", "two", "three")]
+    bob.wait_for(3)
+    if numbers != [1, 2, 3] or bob.problem(1, 3):
+        tell(
+            "Bob comes in. 'one', 'two' and 'three' are said.",
+            "",
+            f"  say() returned {numbers}",
+            f"  bob was shown  {bob.lines}",
+            "",
+            bob.problem(1, 3) or "",
+        )
+
+
+def test_what_was_seen_is_there_after_kill_9(path: pathlib.Path):
+    seen = killed(path, "shown")
+    kept = in_the_file(path)
+    lost = [line for line in seen if line not in kept]
+    if lost:
+        tell(
+            "A server is killed with SIGKILL in the moment in which it shows bob the third line.",
+            "",
+            *side_by_side("bob has seen", seen, kept),
+            "",
+            f"Bob has seen {lost[0]!r}, will answer it, and nobody will ever find it: it was shown before it was kept.",
+        )
+
+
+def test_what_was_acknowledged_is_there_after_kill_9(path: pathlib.Path):
+    seen = killed(path, "returned")
+    kept = in_the_file(path)
+    lost = [line for line in seen if line not in kept]
+    if lost:
+        tell(
+            "A server is killed with SIGKILL as soon as say() has returned for the third time.",
+            "",
+            *side_by_side("say() has returned", seen, kept),
+            "",
+            f"Whoever said {lost[0]!r} was told that it is kept. It is not.",
+        )
+
+
+def test_after_kill_9_the_numbers_go_on(path: pathlib.Path):
+    killed(path, "shown")
+    kept = in_the_file(path)
+    store = task.Store(str(path))
+    number = task.Room(store).say("four")
+    store._db.close()
+    if number != len(kept) + 1:
+        tell(
+            f"In the file were {kept} after kill -9.",
+            f"A new server on it gave the next line number {number}, where {len(kept) + 1} comes next.",
+        )
+
+
+def explore(made, problem, *story: str) -> None:
+    """Try every order of the threads' lines; tell the story of one that goes wrong."""
+    result = stepper.explore(made, problem, only=[task])
+    if result.fault:
+        tell(*story, "", stepper.story(result))
+
+
+def bob_enters_and_ann_speaks():
+    disk = Disk()
+    room = task.Room(disk)
+    bob = Person("bob", disk)
+
+    def speak():
+        room.enter(bob.show)
+        number = room.say("one")
+        if number not in disk.file:
+            bob.acknowledged.append(number)
+
+    return bob, {"bob enters, then ann says": speak}
+
+
+def bob_enters_while_ann_speaks():
+    disk = Disk()
+    disk.file[1] = "one"
+    room = task.Room(disk)
+    bob = Person("bob", disk)
+    return bob, {"bob enters": lambda: room.enter(bob.show), "ann says": lambda: room.say("two")}
+
+
+def ann_and_cy_speak():
+    disk = Disk()
+    room = task.Room(disk)
+    bob = Person("bob", disk)
+
+    def speak():
+        room.enter(bob.show)
+        room.say("one")
+
+    return bob, {"bob enters, then ann says": speak, "cy says": lambda: room.say("two")}
+
+
+def test_nothing_is_shown_or_acknowledged_before_it_is_committed():
+    def problem(bob):
+        if bob.acknowledged:
+            return "say() returned 1 before it was committed: kill -9 now, and it never was."
+        return bob.shown_too_soon()
+
+    explore(bob_enters_and_ann_speaks, problem, "Bob comes in, and ann says something.")
+
+
+def test_what_the_disk_does_not_take_is_shown_to_nobody():
+    disk = Disk()
+    room = task.Room(disk)
+    bob = Person("bob", disk)
+    room.enter(bob.show)
+    story = ["Bob is in the room.", "", f"  say('one') returned {room.say('one')}"]
+    disk.full = True
+    try:
+        story.append(f"  the disk is full; say('two') returned {room.say('two')}")
+    except OSError as error:
+        story.append(f"  the disk is full; say('two') raised {error!r}")
+    else:
+        tell(*story, "", "'two' is not in the file. Who said it has to know: the exception of commit() must come out.")
+    disk.full = False
+    try:
+        story.append(f"  the disk has room again; say('three') returned {room.say('three')}")
+    except Exception as error:
+        tell(
+            *story,
+            f"  the disk has room again; say('three') raised {error!r}",
+            "",
+            "What could not be committed is still added: it has to be forgotten before anything else is.",
+        )
+    bob.wait_for(2)
+    story += [f"  bob was shown {bob.lines}", f"  in the file are {disk.file}", ""]
+    if 2 in bob.lines and len(bob.lines) > 2:
+        tell(*story, "'two' was shown, and is not in the file.")
+    if disk.file != {1: "one", 2: "three"}:
+        tell(*story, "'two' was refused: it must not come into the file later, and 'three' has the next number, 2.")
+    if bob.problem(1, 2):
+        tell(*story, bob.problem(1, 2) or "")
+
+
+def test_who_comes_in_while_somebody_speaks_is_shown_each_line_once():
+    explore(
+        bob_enters_while_ann_speaks,
+        lambda bob: bob.problem(1, 2),
+        "'one' was said. Bob comes in while ann says 'two'; he has to see 1 and 2, each once.",
+    )
+
+
+def test_who_comes_in_is_shown_nothing_that_is_not_committed():
+    explore(
+        bob_enters_while_ann_speaks,
+        Person.shown_too_soon,
+        "'one' was said. Bob comes in while ann says 'two'; after() finds also what was added and not committed.",
+    )
+
+
+def test_coming_back_shows_what_is_new():
+    disk = Disk()
+    room = task.Room(disk)
+    for text in ("one", "two", "three", "four"):
+        room.say(text)
+    bob = Person("bob", disk)
+    room.enter(bob.show, after=2)
+    room.say("five")
+    bob.wait_for(3)
+    if bob.lines != [3, 4, 5]:
+        tell(
+            "Four lines were said. Bob has seen 1 and 2 and comes in with after=2; then a fifth is said.",
+            f"He was shown {bob.lines}, and should have been shown [3, 4, 5].",
+        )
+
+
+def test_two_who_speak_at_once_are_shown_in_the_order_of_their_numbers():
+    explore(
+        ann_and_cy_speak,
+        lambda bob: bob.problem(1, 2),
+        "Bob comes in. Ann and cy say something at once; he has to see 1, then 2.",
+    )

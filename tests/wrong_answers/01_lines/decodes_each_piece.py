@@ -1,0 +1,17 @@
+"""Keeps the rest as text: a character in two pieces becomes two that are wrong.
+
+Fails: half a character was decoded before its other half had come
+"""
+
+from __future__ import annotations
+
+
+class Lines:
+    def __init__(self, limit: int = 64) -> None:
+        self.limit = limit
+        self._text = ""
+
+    def feed(self, data: bytes) -> list[str | None]:
+        self._text += data.decode("utf-8", "replace")
+        *lines, self._text = self._text.split("\n")
+        return [line.removesuffix("\r") for line in lines]

@@ -1,0 +1,57 @@
+"""Throws away what waits, one by one, while the writer may be taking it.
+
+Fails: Bob was given
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+LAST_WORD = "! You were cut off: you do not read."
+
+
+class Member:
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.lines: queue.Queue[str] = queue.Queue(limit)
+
+    def collect(self) -> list[str]:
+        lines = []
+        try:
+            while True:
+                lines.append(self.lines.get_nowait())
+        except queue.Empty:
+            return lines
+
+
+class Room:
+    def __init__(self, limit: int = 5) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._members: dict[str, Member] = {}
+        self._last = 0
+
+    def enter(self, name: str) -> Member:
+        with self._lock:
+            member = self._members[name] = Member(self.limit)
+            return member
+
+    def names(self) -> list[str]:
+        with self._lock:
+            return list(self._members)
+
+    def say(self, text: str) -> None:
+        with self._lock:
+            self._last += 1
+            line = f"{self._last} {text}"
+            for name, member in list(self._members.items()):
+                try:
+                    member.lines.put_nowait(line)
+                except queue.Full:
+                    try:
+                        while True:
+                            member.lines.get_nowait()
+                    except queue.Empty:
+                        member.lines.put_nowait(LAST_WORD)
+                        del self._members[name]

@@ -1,0 +1,39 @@
+"""Looks without the lock whether there is something, and then waits for what has come already.
+
+Fails: 'hello' was put, nobody has anything to do, and it was not sent
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Outbox:
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send = send
+        self._state = threading.Condition()
+        self._lines: list[bytes] = []
+        self._closed = False
+
+    def put(self, line: bytes) -> None:
+        with self._state:
+            self._lines.append(line)
+            self._state.notify()
+
+    def close(self) -> None:
+        with self._state:
+            self._closed = True
+            self._state.notify()
+
+    def run(self) -> None:
+        while True:
+            if not self._lines and not self._closed:
+                with self._state:
+                    self._state.wait()
+            with self._state:
+                lines, self._lines = self._lines, []
+            if lines:
+                self._send(b"".join(lines))
+            elif self._closed:
+                return

@@ -1,0 +1,40 @@
+"""Waits a little after the first line, in case that more come.
+
+Fails: after it was put, and there was nothing that it had to wait for
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+
+class Outbox:
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send = send
+        self._state = threading.Condition()
+        self._lines: list[bytes] = []
+        self._closed = False
+
+    def put(self, line: bytes) -> None:
+        with self._state:
+            self._lines.append(line)
+            self._state.notify()
+
+    def close(self) -> None:
+        with self._state:
+            self._closed = True
+            self._state.notify()
+
+    def run(self) -> None:
+        while True:
+            with self._state:
+                while not self._lines and not self._closed:
+                    self._state.wait()
+            time.sleep(0.005)
+            with self._state:
+                lines, self._lines = self._lines, []
+            if not lines:
+                return
+            self._send(b"".join(lines))
