@@ -200,3 +200,9 @@ def test_the_network_is_not_used():
             imported.add(node.module.partition(".")[0])
     assert not imported & {"socket", "urllib", "http", "ftplib", "smtplib", "asyncio", "requests"}
     assert "xml" in imported
+
+
+def test_the_lecturers_page_lists_the_labs_as_the_script_does(tmp_path):
+    page = (LABS / "README.rst").read_text(encoding="utf-8")
+    told = lab("list", at=tmp_path).stdout.splitlines()
+    assert "lab.py list\n" + "".join(f"    {line}\n" for line in told) in page
