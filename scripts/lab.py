@@ -127,15 +127,18 @@ def sentence(case: ElementTree.Element) -> str:
 
 
 def story(problem: ElementTree.Element, task: pathlib.Path) -> str:
-    """What a check that fails has to tell: its message; of an error in the student's file, the way to it, too."""
-    text = re.split(
-        r"(?m)^(?:The above exception was the direct cause|During handling of the above)", problem.text or ""
-    )
-    lines = text[-1].splitlines()
+    """What a check that fails has to tell: its message; of an error in the student's file, the way to it, too.
+
+    The message is taken from the report's text: pytest may shorten the attribute of that name.
+    """
+    chain = r"(?m)^(?:The above exception was the direct cause|During handling of the above)"
+    text = re.split(chain, problem.text or "")[-1]
+    lines = text.splitlines()
     said = "\n".join(line.removeprefix("E").removeprefix("   ") for line in lines if re.match(r"E( |$)", line))
-    message = problem.get("message") or ""
     places = [(found, at) for at, line in enumerate(lines) if (found := re.match(r"(\S.*):(\d+): in (.+)$", line))]
     files = [pathlib.Path(found[1]).name for found, _ in places]
+    if not said:
+        return text
     if task.name in files and files[-1] not in ("test_task.py", "stepper.py"):
         way = [
             f"{task.name}, line {found[2]}, in {found[3]}: {lines[at + 1].strip()}"
@@ -143,9 +146,7 @@ def story(problem: ElementTree.Element, task: pathlib.Path) -> str:
             if pathlib.Path(found[1]).name == task.name
         ]
         return "\n".join([*way, said])
-    if problem.tag == "failure":
-        return re.sub(r"^(?:Failed|AssertionError|(?:stepper|test_task)\.\w+): ", "", message)
-    return said or text[-1].strip() or message
+    return re.sub(r"^(?:Failed|AssertionError|(?:stepper|test_task)\.\w+): ", "", said)
 
 
 def show(report: pathlib.Path, folder: pathlib.Path, task: pathlib.Path, everything: bool) -> bool:
@@ -159,7 +160,8 @@ def show(report: pathlib.Path, folder: pathlib.Path, task: pathlib.Path, everyth
         failed += problem is not None
         if problem is not None and (everything or not told):
             told += 1
-            click.echo("\n" + textwrap.indent(story(problem, task), "         ") + "\n")
+            ending = "" if case is cases[-1] else "\n"
+            click.echo("\n" + textwrap.indent(story(problem, task).rstrip(), "         ") + ending)
     if not failed:
         click.echo(f"\nAll {len(cases)} checks pass. Now write down your answers to the questions in README.rst.")
     else:

@@ -104,6 +104,24 @@ def test_a_check_tells_the_story_of_the_first_that_fails_and_nothing_of_pytest(s
         assert pytests not in done.stdout
 
 
+def test_a_long_story_is_told_to_its_end(tmp_path):
+    lab("start", 7, tmp_path, at=tmp_path)
+    answer = ROOT / "tests" / "wrong_answers" / "07_store_first" / "enters_without_the_lock.py"
+    shutil.copy(answer, tmp_path / "07_store_first" / "task.py")
+    done = lab("check", 7, at=tmp_path)
+    assert "'one' was said. Bob comes in while ann says 'two'; he has to see 1 and 2, each once.\n" in done.stdout
+    assert "bob was shown 1: 2 is missing.\n" in done.stdout
+
+
+def test_an_assertion_in_the_students_file_is_told_with_its_line(started):
+    shutil.copy(LABS / "01_lines" / "solution.py", started / "task.py")
+    with (started / "task.py").open("a") as task:
+        task.write("\n\nraise AssertionError('my own test\\n  fails')\n")
+    done = lab("check", at=started)
+    assert "in <module>: raise AssertionError" in done.stdout
+    assert "my own test\n           fails\n" in done.stdout
+
+
 def test_all_stories_are_told_on_demand(started):
     done = lab("check", "--all", at=started)
     assert done.stdout.count("FAILS") == 6

@@ -124,7 +124,7 @@ def main() -> None:
                 try:
                     each = run(server, window, options.load, options.members, options.seconds, folder)
                 except subprocess.CalledProcessError as failed:
-                    sys.exit(f"measure: load.py failed: {failed.stderr.strip().splitlines()[-1:]}")
+                    sys.exit(f"measure: load.py failed: {(failed.stderr.strip().splitlines() or ['it is silent'])[-1]}")
                 found.append(each)
                 per_call = "" if each.per_call is None else f"{each.per_call:.1f}"
                 print(f"{server:14} {window:9} {each.deliveries:13,.0f} {per_call:>13}", flush=True)
