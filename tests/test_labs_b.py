@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import pathlib
 import re
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 
@@ -153,3 +155,22 @@ def test_a_server_around_an_outbox_counts_its_calls(tmp_path):
         assert counted[1] == "4"
         assert 1 <= int(counted[2]) <= 4
         assert options or counted[2] == "4"
+
+
+def test_what_was_measured_is_drawn():
+    spec = importlib.util.spec_from_file_location("measure", LABS / "08_batching" / "measure.py")
+    measure = importlib.util.module_from_spec(spec)
+    sys.modules["measure"] = measure
+    spec.loader.exec_module(measure)
+    found = [
+        measure.Found("a line a call", 1, 900.0, 1.0),
+        measure.Found("a line a call", 4, 950.0, 1.0),
+        measure.Found("your Outbox", 1, 880.0, 1.0),
+        measure.Found("your Outbox", 4, 3100.0, 3.9),
+    ]
+    drawn = ElementTree.fromstring(measure.draw(found, 20))
+    space = "{http://www.w3.org/2000/svg}"
+    heights = [float(circle.get("cy")) for circle in drawn.iter(f"{space}circle")]
+    assert sorted(range(4), key=lambda at: -heights[at]) == [2, 0, 1, 3]
+    texts = [text.text for text in drawn.iter(f"{space}text")]
+    assert {"a line a call", "your Outbox", "3.9", "messages under way", "3,000"} <= set(texts)
