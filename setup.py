@@ -19,7 +19,11 @@ setup(
     packages=find_packages(include=["chat_threads", "chat_threads.*"]),
     python_requires=">=3.10",
     install_requires=["click>=8.0", "tabulate>=0.9"],
-    extras_require={"client": ["prompt_toolkit>=3.0.50"], "test": ["pytest>=7", "pytest-timeout>=2"]},
+    extras_require={
+        "client": ["prompt_toolkit>=3.0.50"],
+        "plot": ["matplotlib>=3.6"],
+        "test": ["pytest>=7", "pytest-timeout>=2"],
+    },
     entry_points={
         "console_scripts": [
             "chat-threads = chat_threads.cli:main",

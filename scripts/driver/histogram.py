@@ -1,0 +1,82 @@
+"""Latencies in buckets: memory does not grow with the run, and two histograms add up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+BITS = 6  # 64 buckets for each doubling: a value is off by less than 1/64 of itself
+LONGEST = (1 << 40) - 1  # microseconds, twelve days; what is longer counts as that
+
+
+class Histogram:
+    """Counts of whole microseconds, in log-linear buckets: exact up to 127, then 64 for each doubling."""
+
+    __slots__ = ("counts", "longest")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (bucket(LONGEST) + 1)
+        self.longest = 0
+
+    def record(self, value: int) -> None:
+        self.record_since((0,), value)
+
+    def record_since(self, times: Iterable[int], now: int) -> None:
+        """Record how long before ``now`` each of the times was; one that is later counts as 0."""
+        counts = self.counts
+        longest = self.longest
+        for at in times:
+            value = now - at
+            if value > longest:
+                longest = value
+            if value < 128:  # as bucket(), which costs a call here
+                counts[value if value > 0 else 0] += 1
+            else:
+                shift = value.bit_length() - 7
+                counts[(shift << 6) + (value >> shift) if value < LONGEST else -1] += 1
+        self.longest = longest
+
+    def take(self) -> tuple[dict[int, int], int]:
+        """What was recorded since the last time, to be sent and added elsewhere; empties this one."""
+        taken = {index: count for index, count in enumerate(self.counts) if count}, self.longest
+        self.counts = [0] * len(self.counts)
+        self.longest = 0
+        return taken
+
+    def add(self, counts: Mapping[int, int], longest: int) -> None:
+        """Add what ``take`` gave."""
+        for index, count in counts.items():
+            self.counts[index] += count
+        self.longest = max(self.longest, longest)
+
+    def merge(self, other: Histogram) -> None:
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.longest = max(self.longest, other.longest)
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+    def percentile(self, percent: float) -> int | None:
+        """The value that so many percent do not exceed, rounded up to its bucket's end; None: nothing recorded."""
+        total = self.total
+        if not total:
+            return None
+        wanted = total * percent / 100
+        seen = 0
+        for index, count in enumerate(self.counts):
+            seen += count
+            if count and seen >= wanted:
+                return min(highest(index), self.longest)
+        return self.longest
+
+
+def bucket(value: int) -> int:
+    """The bucket of a value from 0 to LONGEST."""
+    shift = max(value.bit_length() - BITS - 1, 0)
+    return (shift << BITS) + (value >> shift)
+
+
+def highest(index: int) -> int:
+    """The largest value in a bucket."""
+    shift = max((index >> BITS) - 1, 0)
+    return ((index - (shift << BITS) + 1) << shift) - 1
