@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Measure chat_threads beside other ways of doing the same: bench.py prints README.rst's table.
+
+One sender in a room of so many members keeps so many messages under way, for a second; a delivery is one message
+read by one member. All servers are there all the time and take turns, so that whatever else the machine does hits
+them alike; a figure is the median of --repeat runs. They are driven by the load driver of load.py, which checks
+every delivery: exit code 1 if one was missing.
+
+The servers: this one (``--rate 0``, its history on disk), this one with ``--writers per-session``, the two of
+scripts/peers/, and Redis pub/sub if redis-server (6 or newer) is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import click
+from driver import machine
+from driver.conductor import Result, conduct, new_run, resolve
+from driver.plan import Plan, clock
+from driver.worker import Failed, raise_file_limit
+from tabulate import tabulate
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent
+OURS = "-m chat_threads --host 127.0.0.1 --port {port} --db {folder}/{port}.db --rate 0 --max-clients 20000"
+STARTING = 15.0  # seconds that a server may take to answer
+STOPPING = 10.0
+MAIN = "chat_threads"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    name: str
+    command: tuple[str, ...]  # {port} and {folder} are filled in
+    dialect: str
+
+
+def contenders(dialect: str) -> list[Contender]:
+    """Who takes part, the one that the others are compared with last."""
+    ours = (sys.executable, *OURS.split())
+    found = [
+        Contender(MAIN, ours, dialect),
+        Contender("per-session", (*ours, "--writers", "per-session"), dialect),
+        Contender("asyncio", (sys.executable, str(SCRIPTS / "peers" / "asyncio_chat.py"), "--port", "{port}"), "text"),
+        Contender("textbook", (sys.executable, str(SCRIPTS / "peers" / "textbook.py"), "--port", "{port}"), "text"),
+    ]
+    if shutil.which("redis-server"):
+        redis = ("redis-server", "--bind", "127.0.0.1", "--port", "{port}", "--save", "", "--dir", "{folder}")
+        found.append(Contender("Redis", (*redis, "--client-output-buffer-limit", "pubsub 0 0 0"), "redis"))
+    return found
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg]
+    name = "N,N,..."
+
+    def convert(self, value: str | list[int], param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        if isinstance(value, list):
+            return value
+        if not all(each.isdigit() and 1 <= int(each) <= 100_000 for each in value.split(",")):
+            self.fail(f"{value!r} is not numbers from 1 to 100000 with commas between them.", param, ctx)
+        return [int(each) for each in value.split(",")]
+
+
+@click.command(help=__doc__.split(": bench.py")[0] + ".", epilog=__doc__.split("\n\n", 1)[1])
+@click.option("--members", type=Numbers(), default="10,100,1000", show_default=True, help="Sizes of the room.")
+@click.option("--windows", type=Numbers(), default="1,64", show_default=True, help="Messages under way.")
+@click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, help="Runs for each figure.")
+@click.option("--seconds", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Length of a run.")
+@click.option(
+    "--dialect", type=click.Choice(["text", "json"]), default="text", show_default=True, help="chat_threads'."
+)
+@click.option("--processes", type=click.IntRange(1, 64), default=max(1, machine.cores() - 1), show_default=True)
+def main(members: list[int], windows: list[int], repeat: int, seconds: float, dialect: str, processes: int) -> None:
+    raise_file_limit()
+    taking_part = contenders(dialect)
+    cells = [(count, window, each) for count in members for window in windows for each in taking_part]
+    results: defaultdict[tuple[int, int, Contender], list[Result]] = defaultdict(list)
+    try:
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            ports = {each: stack.enter_context(running(each, folder)) for each in taking_part}
+            runs = [cell for count in members for _ in range(repeat) for cell in cells if cell[0] == count]
+            for cell in stack.enter_context(click.progressbar(runs, label="Measuring", file=sys.stderr)):
+                count, window, each = cell
+                results[cell].append(measure(ports[each], each.dialect, count, window, seconds, processes))
+    except Failed as failed:
+        sys.exit(f"bench: {failed}.")
+    show(results, members, windows, taking_part, seconds, repeat)
+    if broken := [cell for cell, found in results.items() if not all(result.clean for result in found)]:
+        names = ", ".join(f"{each.name} ({count} members, {window} under way)" for count, window, each in broken)
+        sys.exit(f"bench: not everything was delivered once and in order by {names}.")
+
+
+@contextlib.contextmanager
+def running(contender: Contender, folder: str) -> Iterator[int]:
+    """A server, started, for as long as it is needed; its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [part.format(port=port, folder=folder) for part in contender.command]
+    with open(pathlib.Path(folder) / f"{port}.log", "wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + STARTING
+        while True:
+            try:
+                resolve("127.0.0.1", port)
+                break
+            except Failed as failed:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    said = pathlib.Path(log.name).read_text("utf-8", "replace").strip().splitlines()
+                    raise Failed(f"{contender.name} did not start: {said[-1] if said else failed}") from None
+                time.sleep(0.05)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOPPING)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def measure(port: int, dialect: str, members: int, window: int, seconds: float, processes: int) -> Result:
+    family, address = resolve("127.0.0.1", port)
+    plan = Plan(
+        family=family,
+        address=address,
+        dialect=dialect,
+        clients=members,
+        rooms=1,
+        senders=1,
+        rate=None,
+        window=window,
+        size=64,
+        duration=seconds,
+        ramp=0.0,
+        slow=0,
+        churn=0.0,
+        processes=min(processes, members),
+        patience=10.0,
+        run=new_run(),
+        epoch=clock(),
+    )
+    return conduct(plan)
+
+
+def show(
+    results: dict[tuple[int, int, Contender], list[Result]],
+    members: list[int],
+    windows: list[int],
+    taking_part: list[Contender],
+    seconds: float,
+    repeat: int,
+) -> None:
+    rows = []
+    limited = False
+    other = taking_part[-1]
+    for count in members:
+        for window in windows:
+            rates = {each: rate(results[count, window, each]) for each in taking_part}
+            row = [str(count), str(window)]
+            for each in taking_part:
+                mark = ""
+                if each is not other:
+                    mark = f" ({rates[each] / rates[other]:.2f})" if rates[other] else " (-)"
+                if statistics.median(bool(result.bottleneck) for result in results[count, window, each]):
+                    limited = True
+                    mark += " [d]"
+                row.append(f"{rates[each]:,.0f}{mark}")
+            rows.append(row)
+    headers = ["members", "under way", *(each.name for each in taking_part)]
+    align = ["right"] * len(headers)
+    click.echo(f"{machine.describe()}. Messages delivered a second, the median of {repeat} runs of {seconds:g} s;")
+    click.echo(f"in brackets, how many times {other.name}'s.\n")
+    click.echo(tabulate(rows, headers, tablefmt="rst", disable_numparse=True, colalign=align))
+    if limited:
+        click.echo("\n[d]: the driver was the bottleneck; the server may be faster than that.")
+
+
+def rate(found: list[Result]) -> float:
+    return statistics.median(result.deliveries_per_second for result in found)
+
+
+if __name__ == "__main__":
+    main()
