@@ -688,6 +688,7 @@ def test_anything_wrong_is_no_success(wrong):
     assert result().clean
     assert not result(tally=Tally(1, **{wrong: 1})).clean
     assert not result(reports=[Report(Tally(), cut_off=1)]).clean
+    assert not result(tally=Tally()).clean  # nobody saw anything, so nothing was shown to be right
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no /proc")

@@ -69,7 +69,9 @@ class Result:
 
     @property
     def clean(self) -> bool:
-        return self.tally.clean and not self.count("cut_off") and not self.count("unsent")
+        """Whether something came, and everything that should."""
+        whole = self.tally.clean and not self.count("cut_off") and not self.count("unsent")
+        return whole and self.tally.delivered > 0
 
     @property
     def bottleneck(self) -> list[str]:
