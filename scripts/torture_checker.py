@@ -1,0 +1,364 @@
+"""Was every promise kept? Seven checks over what clients asked and saw, and the history at the end.
+
+``check`` is a pure function: it knows no sockets, threads or files, so that it can be tested on runs that were
+made up. Times are monotonic seconds, all of one clock. Every text is asked to be said once only, so a text says
+which ask it belongs to.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+LIVE_WITHIN = 2.0  # seconds from the acknowledgement to the last live reader
+
+
+class Row(NamedTuple):
+    """A message in the history."""
+
+    room: str
+    number: int
+    sender: str
+    kind: str
+    text: str
+
+
+class Seen(NamedTuple):
+    """A message as a subscriber saw it."""
+
+    number: int
+    sender: str
+    kind: str
+    text: str
+    at: float
+
+
+class Ack(NamedTuple):
+    at: float
+    room: str
+    number: int
+
+
+class Refusal(NamedTuple):
+    at: float
+    code: str
+
+
+@dataclass
+class Ask:
+    """One thing that a writer asked to be said, and all that it heard about it."""
+
+    sender: str
+    room: str
+    kind: str
+    text: str
+    sent: list[float]  # each time that it was sent: more than once if it was not known what became of it
+    acks: list[Ack] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    denied: bool = False  # the server said that it never knew the token that this was sent under
+
+    @property
+    def outcome(self) -> str:
+        """ok, fail or unknown.
+
+        What was sent twice may be refused the second time while the first is still waiting to be stored, so it
+        has failed only if it is the history that refused it: what it refuses, it refuses in order.
+        """
+        if self.denied:
+            return "fail"
+        if self.acks:
+            return "ok"
+        if self.refusals and (len(self.sent) == 1 or self.refusals[-1].code == "not_stored"):
+            return "fail"
+        return "unknown"
+
+    @property
+    def done(self) -> float:
+        """When it was first acknowledged; infinite if it never was."""
+        return self.acks[0].at if self.acks else math.inf
+
+    @property
+    def last_sent(self) -> float:
+        """When it was sent by which it can have been stored: once more after the acknowledgement changes nothing."""
+        return max(at for at in self.sent if at < self.done)
+
+
+@dataclass
+class Stay:
+    """One subscriber in one room, from entering it to leaving it, or to losing the connection."""
+
+    subscriber: str
+    room: str
+    asked: float  # when it asked to come in
+    since: int | None = None  # the number that it came back with; None: it joined, to see what comes after ``last``
+    last: int | None = None  # what it was told on entering; None: it was not told that it is in
+    joined: float = math.inf
+    messages: list[Seen] = field(default_factory=list)
+    left: float | None = None  # when it asked to leave, if it was told that it has left; None: the connection broke
+    ended: float = math.inf
+
+    @property
+    def start(self) -> int:
+        """The number after which it is to see everything."""
+        return self.since if self.since is not None else self.last or 0
+
+    @property
+    def reached(self) -> int:
+        """The last number that it knows of."""
+        return self.messages[-1].number if self.messages else self.start
+
+
+class Fault(NamedTuple):
+    """A fault that was under way, to all or to some only."""
+
+    kind: str
+    began: float
+    ended: float
+    who: frozenset[str] | None = None  # names; None: everybody
+
+
+@dataclass
+class Result:
+    """What one check found. ``judged`` is how much it had to look at: 0 would mean that it has shown nothing."""
+
+    check: str
+    says: str
+    judged: int
+    violations: list[str]
+
+
+class _Run:
+    """A run, and what the checks look up in it."""
+
+    def __init__(
+        self, asks: Sequence[Ask], stays: Sequence[Stay], rows: Sequence[Row], faults: Sequence[Fault]
+    ) -> None:
+        self.asks = asks
+        self.stays = stays
+        self.rows = sorted(rows)
+        self.faults = faults
+        self.by_text = {ask.text: ask for ask in asks}
+        if len(self.by_text) != len(asks):
+            raise ValueError("a text was asked to be said by two asks")
+        self.of_text: dict[str, list[Row]] = defaultdict(list)
+        self.numbered: dict[tuple[str, int], Row] = {}
+        for row in self.rows:
+            self.of_text[row.text].append(row)
+            self.numbered.setdefault((row.room, row.number), row)
+        acks = sorted((ack.at, ack.number, ask.room) for ask in asks for ack in ask.acks[:1])
+        self._acked: dict[str, tuple[list[float], list[int]]] = defaultdict(lambda: ([], []))
+        for at, number, room in acks:
+            times, highest = self._acked[room]
+            times.append(at)
+            highest.append(max(number, highest[-1] if highest else 0))
+
+    def acknowledged(self, room: str, before: float) -> int:
+        """The highest number in the room that somebody was told before that time, or 0."""
+        times, highest = self._acked[room]
+        at = bisect.bisect_left(times, before)
+        return highest[at - 1] if at else 0
+
+    def stored(self) -> Iterator[tuple[Row, Ask]]:
+        """What is in the history and was asked for, in order."""
+        for row in self.rows:
+            ask = self.by_text.get(row.text)
+            if ask and (ask.room, ask.sender) == (row.room, row.sender):
+                yield row, ask
+
+
+Found = tuple[int, list[str]]
+
+
+def _c1(run: _Run) -> Found:
+    judged, wrong = 0, []
+    for ask in run.asks:
+        for ack in ask.acks:
+            judged += 1
+            told = f"{_name(ask)} was acknowledged as {ack.room} {ack.number}"
+            expected = Row(ack.room, ack.number, ask.sender, ask.kind, ask.text)
+            found = run.of_text.get(ask.text, [])
+            if len(found) != 1:
+                wrong.append(f"{told}, and is in the history {len(found)} times")
+            elif found[0] != expected or ack.room != ask.room:
+                wrong.append(f"{told}, and the history has it as {_shown(found[0])}")
+    return judged, wrong
+
+
+def _c2(run: _Run) -> Found:
+    judged, wrong = 0, []
+    for ask in run.asks:
+        outcome = ask.outcome
+        if outcome == "ok":
+            continue
+        judged += 1
+        times = len(run.of_text.get(ask.text, []))
+        if times > (outcome == "unknown"):
+            why = (
+                "its token was unknown" if ask.denied else ", ".join(each.code for each in ask.refusals) or "no answer"
+            )
+            wrong.append(f"{_name(ask)} is {outcome} ({why}), and is in the history {times} times")
+    return judged, wrong
+
+
+def _c3(run: _Run) -> Found:
+    wrong = []
+    expected: dict[str, int] = defaultdict(int)
+    for row in run.rows:
+        ask = run.by_text.get(row.text)
+        if ask is None or Row(ask.room, row.number, ask.sender, ask.kind, ask.text) != row:
+            wrong.append(f"{_shown(row)} was not asked for")
+        expected[row.room] += 1
+        if row.number != expected[row.room]:
+            wrong.append(f"{row.room} {row.number} stands where {expected[row.room]} should be")
+            expected[row.room] = row.number
+    return len(run.rows), wrong
+
+
+def _c4(run: _Run) -> Found:
+    judged, wrong = 0, []
+    for stay in run.stays:
+        judged += len(stay.messages)
+        expected = stay.start
+        for at, seen in enumerate(stay.messages):
+            expected += 1
+            if seen.number != expected:
+                if at > 0 or stay.since is None:  # otherwise it is C6's
+                    wrong.append(f"{_name(stay)} was shown {seen.number} where {expected} should be")
+                expected = seen.number
+            row = Row(stay.room, seen.number, seen.sender, seen.kind, seen.text)
+            there = run.numbered.get((stay.room, seen.number))
+            if row != there:
+                wrong.append(f"{_name(stay)} was shown {_shown(row)}, and the history has {_shown(there)}")
+        if stay.last is not None:
+            known = run.acknowledged(stay.room, stay.asked)
+            if stay.last < known:
+                wrong.append(f"{_name(stay)} was told that {stay.last} is the last, when {known} was acknowledged")
+        if stay.left is not None:
+            known = run.acknowledged(stay.room, stay.left)
+            if stay.reached < known:
+                wrong.append(
+                    f"{_name(stay)} had seen all up to {stay.reached} on leaving, when {known} was acknowledged"
+                )
+    return judged, wrong
+
+
+def _c5(run: _Run) -> Found:
+    judged = 0
+    wrong: list[str] = []
+    of_rooms: dict[object, list[tuple[Row, Ask]]] = defaultdict(list)
+    of_senders: dict[object, list[tuple[Row, Ask]]] = defaultdict(list)
+    for row, ask in run.stored():
+        judged += 1
+        of_rooms[row.room].append((row, ask))
+        of_senders[row.room, row.sender].append((row, ask))
+
+    def look(pairs: Iterable[tuple[Row, Ask]], before: Callable[[Ask], float], why: str) -> None:
+        """Find what has a smaller number than something that was over before it was begun."""
+        latest: tuple[Row, Ask] | None = None
+        for row, ask in pairs:
+            if latest and before(ask) < latest[1].sent[0]:
+                wrong.append(f"{_shown(row)} {why} {_shown(latest[0])} was sent")
+            if latest is None or ask.sent[0] > latest[1].sent[0]:
+                latest = row, ask
+
+    for pairs in of_rooms.values():
+        look(pairs, lambda ask: ask.done, "was acknowledged before")
+    for pairs in of_senders.values():
+        look(pairs, lambda ask: ask.last_sent, "was sent by the same before")
+    return judged, wrong
+
+
+def _c6(run: _Run) -> Found:
+    judged, wrong = 0, []
+    before: dict[tuple[str, str], Stay] = {}
+    for stay in sorted(run.stays, key=lambda each: each.asked):
+        previous = before.get((stay.subscriber, stay.room))
+        before[stay.subscriber, stay.room] = stay
+        if stay.since is None:
+            continue
+        judged += 1
+        if previous and stay.since != previous.reached:
+            wrong.append(f"{_name(stay)} came back since {stay.since}, having seen {previous.reached}")
+        if stay.last is not None and stay.last < stay.since:
+            wrong.append(f"{_name(stay)} came back since {stay.since}, and was told that {stay.last} is the last")
+        if stay.messages and stay.messages[0].number != stay.since + 1:
+            kind = "repeat" if stay.messages[0].number <= stay.since else "gap"
+            wrong.append(f"{_name(stay)} came back since {stay.since}: a {kind}, {stay.messages[0].number} came first")
+    return judged, wrong
+
+
+def _c7(run: _Run) -> Found:
+    judged, wrong = 0, []
+    everybody = _Times(fault for fault in run.faults if fault.who is None)
+    own: Mapping[str, _Times] = {
+        name: _Times(fault for fault in run.faults if fault.who and name in fault.who)
+        for name in {stay.subscriber for stay in run.stays}
+    }
+    calm: dict[str, list[Ask]] = defaultdict(list)
+    for ask in sorted(run.asks, key=lambda each: each.done):
+        if ask.outcome == "ok" and not everybody.touch(ask.sent[0], ask.done + LIVE_WITHIN):
+            calm[ask.room].append(ask)
+    for stay in run.stays:
+        asks = calm[stay.room]
+        seen = {each.number: each.at for each in stay.messages}
+        for ask in asks[bisect.bisect_left(asks, stay.joined, key=lambda each: each.done) :]:
+            until = ask.done + LIVE_WITHIN
+            if until > stay.ended or (stay.left is not None and until > stay.left):
+                break
+            if ask.sent[0] < stay.joined or own[stay.subscriber].touch(ask.sent[0], until):
+                continue
+            judged += 1
+            at = seen.get(ask.acks[0].number, math.inf)
+            if at > until:
+                late = f"{at - ask.done:.1f} s later" if at < math.inf else "never"
+                wrong.append(f"{_name(ask)} was acknowledged, and {_name(stay)} was shown it {late}")
+    return judged, wrong
+
+
+class _Times:
+    """The times of some faults, to be asked whether one of them touches a span of time."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self._began: list[float] = []
+        self._ended: list[float] = []
+        for fault in sorted(faults, key=lambda each: each.began):
+            if self._ended and fault.began <= self._ended[-1]:
+                self._ended[-1] = max(self._ended[-1], fault.ended)
+            else:
+                self._began.append(fault.began)
+                self._ended.append(fault.ended)
+
+    def touch(self, began: float, ended: float) -> bool:
+        at = bisect.bisect_left(self._ended, began)
+        return at < len(self._began) and self._began[at] <= ended
+
+
+def _name(what: Ask | Stay) -> str:
+    return what.text[:40] if isinstance(what, Ask) else f"{what.subscriber} in {what.room}"
+
+
+def _shown(row: Row | None) -> str:
+    return f"{row.room} {row.number} {row.sender}: {row.text[:40]}" if row else "nothing there"
+
+
+CHECKS: tuple[tuple[str, Callable[[_Run], Found]], ...] = (
+    ("what was acknowledged is in the history once, with its number and text", _c1),
+    ("what failed is not in the history, and what is unknown at most once", _c2),
+    ("the history has nothing that nobody sent, and numbers 1 to n", _c3),
+    ("what each saw is the history, from its join to its leave", _c4),
+    ("acknowledged before another was sent is before it; each sender's in order", _c5),
+    ("coming back left no gap and no repeat", _c6),
+    (f"what was acknowledged was seen by live readers within {LIVE_WITHIN:g} s", _c7),
+)
+
+
+def check(
+    asks: Sequence[Ask], stays: Sequence[Stay], rows: Sequence[Row], faults: Sequence[Fault] = ()
+) -> list[Result]:
+    """C1 to C7, in order. C7 leaves out what was asked or seen while a fault was under way."""
+    run = _Run(asks, stays, rows, faults)
+    return [Result(f"C{number}", says, *look(run)) for number, (says, look) in enumerate(CHECKS, 1)]

@@ -1,0 +1,488 @@
+"""The clients of torture.py: each is a thread that comes in, loses its connection, comes back, and logs it all.
+
+They speak JSON lines with a small client of their own, which knows nothing of the server's source.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import random
+import select
+import socket
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torture_checker import Ack, Ask, Fault, Refusal, Seen, Stay
+
+BURST = 20  # the most that a writer asks for at once; far below the refs that the server remembers
+PATIENCE = 20.0  # seconds to wait for an answer that should come in any case
+RECOVERY = 1.0  # seconds after a fault in which what is seen is not timed
+SLOW = (2.0, 6.0)  # seconds that a slow client does not read: from less to more than the server waits for it
+HUNGER = 300  # pages of history that it asks for before
+FILLER = "wer alles sagt, sagt nichts: ÄÖÜ 你好 🧵 "
+# What ends a connection and is no answer; after these the client comes back.
+CUT_OFF = frozenset({"too_slow", "replaced", "shutting_down", "no_handshake", "server_full"})
+
+now = time.monotonic
+
+
+class Gone(Exception):
+    """The connection is over, or was given up."""
+
+
+class Odd(Exception):
+    """The server did something that its protocol does not have."""
+
+
+class Connection:
+    """JSON lines over a plain socket. Raises Gone."""
+
+    def __init__(self, port: int, receive_buffer: int = 0) -> None:
+        self._sock = socket.socket()
+        if receive_buffer:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._sock.settimeout(PATIENCE)
+        self._rest = b""
+        self._lines: list[bytes] = []  # the oldest at the end
+        self._greeted = False
+        try:
+            self._sock.connect(("127.0.0.1", port))
+        except OSError as error:
+            self._sock.close()
+            raise Gone from error
+
+    def send(self, *requests: dict[str, Any]) -> None:
+        data = b"".join(json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in requests)
+        try:
+            self._sock.sendall(data)
+        except OSError as error:
+            raise Gone from error
+
+    def next(self, seconds: float) -> dict[str, Any] | None:
+        """The next object; None if none comes within so many seconds."""
+        deadline = now() + seconds
+        while True:
+            while self._lines:
+                line = self._lines.pop()
+                if self._greeted:
+                    return self._object(line)
+                self._greeted = True
+            if not select.select([self._sock], [], [], max(0.0, deadline - now()))[0]:
+                return None
+            try:
+                data = self._sock.recv(1 << 18)
+            except OSError as error:
+                raise Gone from error
+            if not data:
+                raise Gone
+            *ended, self._rest = (self._rest + data).split(b"\n")
+            self._lines = ended[::-1]
+
+    @staticmethod
+    def _object(line: bytes) -> dict[str, Any]:
+        try:
+            found = json.loads(line)
+        except ValueError:
+            raise Odd(f"this line is no JSON: {line[:200]!r}") from None
+        if not isinstance(found, dict) or not isinstance(found.get("type"), str):
+            raise Odd(f"this line is no event: {line[:200]!r}")
+        return found
+
+    def reset(self) -> None:
+        """Break it: RST instead of FIN."""
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        self._sock.close()
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class World:
+    """What all clients and faults share. Lists grow by append only, which is one step for all threads."""
+
+    def __init__(self, seed: int, rooms: int) -> None:
+        self.seed = seed
+        self.rooms = [f"#room{number}" for number in range(1, rooms + 1)]
+        self.port = 0
+        self.over = threading.Event()  # no more faults
+        self.finishing = threading.Event()  # no more asks: hear what is owed, and leave
+        self.faults: list[Fault] = []
+        self.odd: list[str] = []
+        self._lock = threading.Lock()  # guards the counts
+        self._counts: Counter[str] = Counter()
+
+    def count(self, what: str) -> None:
+        with self._lock:
+            self._counts[what] += 1
+
+    def counted(self, what: str) -> int:
+        with self._lock:
+            return self._counts[what]
+
+    def counts(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._counts)
+
+    def chance(self, who: str) -> random.Random:
+        return random.Random(f"{self.seed} {who}")
+
+    @contextlib.contextmanager
+    def fault(self, kind: str, who: str | None = None) -> Iterator[None]:
+        began = now()
+        try:
+            yield
+        finally:
+            self.faults.append(Fault(kind, began, now() + RECOVERY, None if who is None else frozenset({who})))
+            self.count(kind)
+
+
+class Client(threading.Thread):
+    """One who comes in, loses the connection, and comes back, until all is over. Its thread owns its logs."""
+
+    def __init__(self, name: str, world: World) -> None:
+        super().__init__(name=name, daemon=True)
+        self.world = world
+        self.chance = world.chance(name)
+        self.orders: queue.SimpleQueue[str] = queue.SimpleQueue()  # from the faults: what to do next
+        self.asks: list[Ask] = []
+        self.stays: list[Stay] = []
+        self.finished = False
+        rooms = self.chance.sample(world.rooms, min(2, len(world.rooms)))
+        # By room, the number to come back with. None: to join, and see what comes from then on.
+        self.reached: dict[str, int | None] = {room: 0 if self.chance.random() < 0.3 else None for room in rooms}
+        self.connection: Connection
+        self.token = ""
+        self._staying: dict[str, Stay] = {}
+        self._refs = 0
+        self._answers: dict[str, dict[str, Any]] = {}  # to what is no text, by ref
+        self._old: Connection | None = None  # one that it left without a word, as in a network that broke
+
+    def run(self) -> None:
+        try:
+            while not self.finished:
+                try:
+                    self._come_in()
+                    self._take_part()
+                except Gone:
+                    pass
+                finally:
+                    self._lose()
+                time.sleep(self.chance.uniform(0.02, 0.3))
+        except Odd as odd:
+            self.world.odd.append(f"{self.name}: {odd}")
+        except Exception:
+            self.world.odd.append(f"{self.name} broke: {traceback.format_exc()}")
+
+    def _take_part(self) -> None:
+        """Do what this kind of client does, until the end. Raises Gone."""
+        raise NotImplementedError
+
+    # --- coming and going ---------------------------------------------------------------------------------
+
+    def _come_in(self) -> None:
+        self.connection = Connection(self.world.port, self.chance.choice([0, 0, 16384]))
+        while True:
+            known = {room: number for room, number in self.reached.items() if number is not None}
+            fresh = [room for room in self.reached if room not in known]
+            hello: dict[str, Any] = {"type": "hello", "name": self.name, "replay": 0, "ref": self._ref("hello")}
+            if self.token:
+                hello["token"] = self.token
+            if known:
+                hello["since"] = known
+            else:
+                hello["room"] = fresh.pop(0)
+            entered = [*known, *([] if known else [hello["room"]])]
+            for room in entered:
+                self._enters(room)
+            self.connection.send(hello)
+            answer = self._answer(hello["ref"])
+            if answer["type"] == "welcome":
+                self.token = answer["token"]
+                break
+            self._staying.clear()
+            if answer.get("code") == "unknown_token":
+                self.world.count("unknown tokens")
+                self._denied()
+                self._forget_token()
+            elif answer.get("code") == "name_taken":  # the server has not noticed yet that it went away
+                raise Gone
+            else:
+                raise Odd(f"hello was answered with {answer}")
+        self._wait(lambda: all(self._staying[room].joined < now() for room in entered), PATIENCE)
+        for room in fresh:
+            self._join(room)
+        if self._old:
+            self._old.close()
+            self._old = None
+
+    def _denied(self) -> None:
+        """The token was unknown: so nothing that was sent under it is in the history."""
+
+    def _enters(self, room: str) -> None:
+        self._staying[room] = Stay(self.name, room, now(), self.reached[room])
+
+    def _join(self, room: str) -> None:
+        ref = self._ref("join")
+        self._enters(room)
+        since = {} if self.reached[room] is None else {"since": self.reached[room]}
+        self.connection.send({"type": "join", "room": room, "ref": ref, **since})
+        if self._answer(ref)["type"] != "joined":  # the history could not be read, say
+            raise Gone
+
+    def _leave(self, room: str) -> None:
+        ref, asked = self._ref("leave"), now()
+        self.connection.send({"type": "leave", "room": room, "ref": ref})
+        if self._answer(ref)["type"] != "left":
+            raise Gone
+        self._staying[room].left = asked
+        self._keep(self._staying.pop(room))
+
+    def _keep(self, stay: Stay) -> None:
+        if stay.since is not None or stay.last is not None:
+            stay.ended = now()
+            self.stays.append(stay)
+            self.reached[stay.room] = stay.reached
+
+    def _lose(self) -> None:
+        """Whatever the connection brought is over."""
+        for stay in self._staying.values():
+            self._keep(stay)
+        self._staying.clear()
+        self._answers.clear()
+        if hasattr(self, "connection"):
+            self.connection.close()
+
+    def _break_off(self, how: str) -> None:
+        """Lose the connection, in one of several ways. Raises Gone."""
+        if how == "reset":
+            self.connection.reset()
+        elif how == "vanish":  # the server hears nothing of it until the client is back on another connection
+            if self._old:
+                self._old.close()
+            self._old = self.connection
+            self.connection = Connection(self.world.port)  # closed with the rest, unused
+        raise Gone
+
+    def _start_afresh(self) -> None:
+        """Leave, and come in with the same name, but without the token. Raises Gone."""
+        self.connection.send({"type": "quit"})
+        self._forget_token()
+        raise Gone
+
+    def _forget_token(self) -> None:
+        self.token = ""
+
+    def _finish(self) -> None:
+        """Hear all that is owed, then leave every room in order."""
+        for room in list(self._staying):
+            self._leave(room)
+        self.connection.send({"type": "quit"})
+        self.finished = True
+
+    def _obey(self) -> None:
+        """Do what the faults ask for, if they ask for something."""
+        with contextlib.suppress(queue.Empty):
+            order = self.orders.get_nowait()
+            if order == "be slow":
+                self._be_slow()
+            else:
+                self._break_off(order)
+
+    def _be_slow(self) -> None:
+        """Ask for much, read nothing for some seconds, then go on, or come back if cut off."""
+        with self.world.fault("a client did not read", self.name):
+            room = next(iter(self._staying))
+            request = {"type": "history", "room": room, "count": 200}
+            ref = self._ref("ping")
+            self.connection.send(*[request] * HUNGER)
+            time.sleep(self.chance.uniform(*SLOW))
+            self.connection.send({"type": "ping", "ref": ref})
+            self._answer(ref)
+
+    # --- what comes ---------------------------------------------------------------------------------------
+
+    def _ref(self, what: str) -> str:
+        self._refs += 1
+        return f"{what} {self._refs}"
+
+    def _answer(self, ref: str) -> dict[str, Any]:
+        self._wait(lambda: ref in self._answers, PATIENCE)
+        return self._answers.pop(ref)
+
+    def _wait(self, until: Callable[[], bool], seconds: float) -> None:
+        """Hear what comes until something has happened; raise Gone if it does not in that time."""
+        deadline = now() + seconds
+        while not until():
+            if now() > deadline:
+                self.world.count("answers not waited for")
+                raise Gone
+            self._hear(0.1)
+
+    def _hear(self, seconds: float) -> None:
+        event = self.connection.next(seconds)
+        if event:
+            self._take(event)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        kind, ref = event["type"], event.get("ref")
+        if kind == "message":
+            stay = self._stay(event)
+            stay.messages.append(Seen(event["number"], event["from"], event["kind"], event["text"], now()))
+        elif kind == "joined":
+            stay = self._stay(event)
+            stay.last, stay.joined = event["last"], now()
+        elif kind == "history":
+            numbers = [each["number"] for each in event["messages"]]
+            if numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+                raise Odd(f"a page of history has the numbers {numbers}")
+        elif kind == "error" and ref is None:
+            if event["code"] not in CUT_OFF:
+                raise Odd(f"the server said {event}")
+            self.world.count(f"cut off: {event['code']}")
+        elif kind not in ("welcome", "left", "pong", "ack", "error", "presence", "bye"):
+            raise Odd(f"the server said {event}")
+        if kind == "error" and event["code"] == "internal":
+            raise Odd(f"the server said {event}")
+        if ref is not None and kind in ("welcome", "joined", "left", "pong", "ack", "error"):
+            self._answered(ref, event)
+
+    def _answered(self, ref: str, event: dict[str, Any]) -> None:
+        if event["type"] != "joined" or not ref.startswith("hello"):  # that answer is the welcome
+            self._answers[ref] = event
+            if event["type"] == "error" and ref.startswith("hello") and self.token and self._staying:
+                if any(stay.last is not None or stay.messages for stay in self._staying.values()):
+                    raise Gone  # it was welcome, but could not enter all of its rooms
+
+    def _stay(self, event: dict[str, Any]) -> Stay:
+        stay = self._staying.get(event["room"])
+        if stay is None:
+            raise Odd(f"it is not in that room: {event}")
+        return stay
+
+
+class Reader(Client):
+    """Reads, and now and then leaves a room and comes back to it."""
+
+    def _take_part(self) -> None:
+        move = now() + self.chance.uniform(3, 20)
+        while not self.world.finishing.is_set():
+            self._obey()
+            self._hear(0.1)
+            if now() > move:
+                move = now() + self.chance.uniform(3, 20)
+                if self.chance.random() < 0.3:
+                    self._start_afresh()
+                self._go_and_come_back()
+        self._finish()
+
+    def _go_and_come_back(self) -> None:
+        room = self.chance.choice(list(self._staying))
+        self._leave(room)
+        deadline = now() + self.chance.uniform(0, 2)
+        while now() < deadline:
+            self._hear(0.1)
+        if self.chance.random() < 0.3:
+            self.reached[room] = None  # as one who has not been there
+        self._join(room)
+
+
+class Writer(Client):
+    """Asks for texts to be said, a few at a time, and sends again what it has no answer to."""
+
+    def __init__(self, name: str, world: World) -> None:
+        super().__init__(name, world)
+        self._said = 0
+        self._by_ref: dict[str, Ask] = {}
+        self._waiting: dict[str, Ask] = {}  # by ref: no answer yet
+        self._under_token: list[Ask] = []
+        self._acked: list[str] = []
+
+    def _take_part(self) -> None:
+        self._send_again()
+        while not self.world.finishing.is_set():
+            self._obey()
+            self._say(self.chance.choice([1, 1, 2, 3, 5, BURST]))
+            if self._acked and self.chance.random() < 0.05:
+                self._repeat(self.chance.choice(self._acked[-50:]))
+            self._await_answers(self.chance.uniform(1, PATIENCE))
+            deadline = now() + self.chance.uniform(0, 0.6)
+            while now() < deadline:
+                self._hear(0.05)
+            if self.chance.random() < 0.02:
+                self._start_afresh()
+        self._await_answers(PATIENCE)
+        self._finish()
+
+    def _say(self, count: int) -> None:
+        requests = []
+        for _ in range(count):
+            self._said += 1
+            room = self.chance.choice(list(self.reached))
+            long = self.chance.choices([30, 100, 1900], [20, 10, 1])[0]
+            text = f"{self.name} {self._said} {FILLER * (long // len(FILLER) + 1)}"[:long].rstrip() + "."
+            ask = Ask(self.name, room, self.chance.choice(["say", "say", "action"]), text, [now()])
+            ref = self._ref("say")
+            self.asks.append(ask)
+            self._by_ref[ref] = self._waiting[ref] = ask
+            self._under_token.append(ask)
+            requests.append(self._request(ref, ask))
+        self.connection.send(*requests)
+
+    @staticmethod
+    def _request(ref: str, ask: Ask) -> dict[str, Any]:
+        return {"type": ask.kind, "room": ask.room, "text": ask.text, "ref": ref}
+
+    def _repeat(self, ref: str) -> None:
+        """Send what was acknowledged already: it is to be acknowledged again, and not said again."""
+        ask = self._by_ref[ref]
+        ask.sent.append(now())
+        self._waiting[ref] = ask
+        self.world.count("acknowledged, and sent again")
+        self.connection.send(self._request(ref, ask))
+
+    def _send_again(self) -> None:
+        """What was not answered on the connection before is sent once more, or left as it is."""
+        left = {ref for ref in self._waiting if self.chance.random() < 0.25}
+        self._waiting = {ref: ask for ref, ask in self._waiting.items() if ref not in left}
+        for ask in self._waiting.values():
+            ask.sent.append(now())
+            self.world.count("not answered, and sent again")
+        self.connection.send(*(self._request(ref, ask) for ref, ask in self._waiting.items()))
+        self._await_answers(PATIENCE)
+
+    def _await_answers(self, seconds: float) -> None:
+        try:
+            self._wait(lambda: not self._waiting, seconds)
+        except Gone:
+            self._break_off(self.chance.choice(["reset", "close", "vanish"]))
+
+    def _denied(self) -> None:
+        for ask in self._under_token:
+            ask.denied = True
+
+    def _forget_token(self) -> None:
+        """What is sent again counts as the same only under the same token."""
+        super()._forget_token()
+        self._under_token.clear()
+        self._waiting.clear()
+        self._acked.clear()
+
+    def _answered(self, ref: str, event: dict[str, Any]) -> None:
+        ask = self._by_ref.get(ref)
+        if ask is None:
+            super()._answered(ref, event)
+            return
+        self._waiting.pop(ref, None)
+        if event["type"] == "ack":
+            ask.acks.append(Ack(now(), event["room"], event["number"]))
+            self._acked.append(ref)
+        else:
+            ask.refusals.append(Refusal(now(), event["code"]))
+            self.world.count(f"refused: {event['text']}")
