@@ -199,15 +199,16 @@ class History:
 
     def _recall(self, items: list[Ordered]) -> tuple[list[Ordered], list[tuple[Ordered, ChatError]]]:
         """Put its acknowledgement in the place of whatever was submitted before under the same token and ref, and is
-        committed. What cannot be told, for the history cannot be read, is taken out and refused."""
+        committed. What cannot be told, for the history cannot be read, is taken out and refused: as unreadable, for
+        to say that it is not stored might be wrong."""
         recalled: list[Ordered] = []
         unsure: list[tuple[Ordered, ChatError]] = []
         for item in items:
             if isinstance(item, Draft) and item.token:
                 try:
                     known = self._requests_of(item.token).by_ref.get(item.ref)
-                except Unreadable:
-                    unsure.append((item, NotStored("the history cannot be read now")))
+                except Unreadable as error:
+                    unsure.append((item, error))
                     continue
                 if known:
                     item = Acked(item.origin, item.ref, known.room, known.number)

@@ -381,7 +381,7 @@ def test_what_was_sent_twice_is_refused_while_it_cannot_be_known_whether_it_is_s
         raise history.Unreadable("damaged")
 
     monkeypatch.setattr(server.chat.storage, "refs", fail)
-    assert ann.ask({"type": "say", "text": "x", "ref": "1"})[0]["code"] == "not_stored"
+    assert ann.ask({"type": "say", "text": "x", "ref": "1"})[0]["code"] == "unreadable"
     monkeypatch.undo()
     assert ann.ask({"type": "say", "text": "x", "ref": "1"})[-1]["type"] == "ack"
 
