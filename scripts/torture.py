@@ -134,9 +134,13 @@ class Server:
             self.kill()
 
     def stop(self) -> int:
-        """SIGTERM; return the exit code."""
+        """SIGTERM; return the exit code, that of a kill if it had to be killed in the end."""
         self.process.terminate()
-        return self._wait()
+        try:
+            return self._wait()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self._wait()
 
     def usage(self) -> tuple[int, int]:
         """How many threads and descriptors it has; (0, 0) where the system does not tell."""
@@ -151,7 +155,7 @@ class Server:
 
 
 class Killer(threading.Thread):
-    """Kills the server every few seconds, whatever other fault is under way, and starts it again."""
+    """Kills the server every few seconds, or asks it to stop, whatever other fault is under way; starts it again."""
 
     def __init__(self, world: World, server: Server) -> None:
         super().__init__(name="killer", daemon=True)
@@ -160,22 +164,33 @@ class Killer(threading.Thread):
         self._chance = world.chance("killer")
 
     def run(self) -> None:
-        while not self._world.over.wait(self._chance.uniform(2, 10)):
-            with self._world.fault("kills"):
-                self._server.kill()
-                time.sleep(self._chance.choice([0, 0, 0.2, 1]))
-                self._start()
+        try:
+            while not self._world.over.wait(self._chance.uniform(2, 10)):
+                in_order = self._chance.random() < 0.2
+                with self._world.fault("SIGTERM, and started again" if in_order else "kills"):
+                    if in_order:
+                        self._stop_in_order()
+                    else:
+                        self._server.kill()
+                    time.sleep(self._chance.choice([0, 0, 0.2, 1]))
+                    self._start()
+        except Odd as odd:
+            self._world.odd.append(str(odd))
+        except Exception:
+            self._world.odd.append(f"the kills broke: {traceback.format_exc()}")
+
+    def _stop_in_order(self) -> None:
+        code = self._server.stop()
+        if code != 0:
+            self._world.odd.append(f"on SIGTERM the server exited with {code}")
 
     def _start(self) -> None:
         deadline = now() + 60
-        try:
-            while not self._server.start():
-                self._world.count("starts refused for want of room")
-                if now() > deadline:
-                    raise Odd("the server does not start any more")
-                time.sleep(0.5)
-        except Odd as odd:
-            self._world.odd.append(str(odd))
+        while not self._server.start():
+            self._world.count("starts refused for want of room")
+            if now() > deadline:
+                raise Odd("the server does not start any more")
+            time.sleep(0.5)
 
 
 class Meddler(threading.Thread):
@@ -223,12 +238,12 @@ class Meddler(threading.Thread):
             client.orders.put(how)
 
     def _slow_client(self) -> None:
-        for client in self._chance.sample(self._clients, min(2, len(self._clients))):
+        for client in self._chance.sample(self._clients, min(3, len(self._clients))):
             client.orders.put("be slow")
 
     def _pause(self) -> None:
         process = self._server.process
-        with self._world.fault("stopped and continued"):
+        with self._world.fault("SIGSTOP, then SIGCONT"):
             process.send_signal(signal.SIGSTOP)
             self._hold(0.5, 6)
             process.send_signal(signal.SIGCONT)  # nothing, if it was killed meanwhile
@@ -451,6 +466,7 @@ def main(
         ("messages in the history", f"{len(rows):,}"),
         ("messages seen", f"{sum(len(stay.messages) for stay in stays):,}"),
         ("kills", kills),
+        ("cut off for reading too slowly", sum(line.endswith("ends: too_slow") for line in server.log)),
         *sorted({**counts, **skipped}.items()),
     ]
     report(results, told, wrong)

@@ -187,7 +187,7 @@ class Client(threading.Thread):
     # --- coming and going ---------------------------------------------------------------------------------
 
     def _come_in(self) -> None:
-        self.connection = Connection(self.world.port, self.chance.choice([0, 0, 16384]))
+        self.connection = Connection(self.world.port, self.chance.choice([0, 16384, 65536]))
         while True:
             known = {room: number for room, number in self.reached.items() if number is not None}
             fresh = [room for room in self.reached if room not in known]
@@ -215,7 +215,10 @@ class Client(threading.Thread):
                 raise Gone
             else:
                 raise Odd(f"hello was answered with {answer}")
-        self._wait(lambda: all(self._staying[room].joined < now() for room in entered), PATIENCE)
+        told = self._answers  # a second answer: it is welcome, but could not enter all of its rooms
+        self._wait(lambda: hello["ref"] in told or all(self._staying[room].last is not None for room in entered))
+        if hello["ref"] in told:
+            raise Gone
         for room in fresh:
             self._join(room)
         if self._old:
@@ -301,9 +304,8 @@ class Client(threading.Thread):
             room = next(iter(self._staying))
             request = {"type": "history", "room": room, "count": 200}
             ref = self._ref("ping")
-            self.connection.send(*[request] * HUNGER)
+            self.connection.send(*[request] * HUNGER, {"type": "ping", "ref": ref})
             time.sleep(self.chance.uniform(*SLOW))
-            self.connection.send({"type": "ping", "ref": ref})
             self._answer(ref)
 
     # --- what comes ---------------------------------------------------------------------------------------
@@ -313,10 +315,10 @@ class Client(threading.Thread):
         return f"{what} {self._refs}"
 
     def _answer(self, ref: str) -> dict[str, Any]:
-        self._wait(lambda: ref in self._answers, PATIENCE)
+        self._wait(lambda: ref in self._answers)
         return self._answers.pop(ref)
 
-    def _wait(self, until: Callable[[], bool], seconds: float) -> None:
+    def _wait(self, until: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Hear what comes until something has happened; raise Gone if it does not in that time."""
         deadline = now() + seconds
         while not until():
@@ -356,9 +358,6 @@ class Client(threading.Thread):
     def _answered(self, ref: str, event: dict[str, Any]) -> None:
         if event["type"] != "joined" or not ref.startswith("hello"):  # that answer is the welcome
             self._answers[ref] = event
-            if event["type"] == "error" and ref.startswith("hello") and self.token and self._staying:
-                if any(stay.last is not None or stay.messages for stay in self._staying.values()):
-                    raise Gone  # it was welcome, but could not enter all of its rooms
 
     def _stay(self, event: dict[str, Any]) -> Stay:
         stay = self._staying.get(event["room"])
@@ -391,6 +390,15 @@ class Reader(Client):
         if self.chance.random() < 0.3:
             self.reached[room] = None  # as one who has not been there
         self._join(room)
+
+    def _start_afresh(self) -> None:
+        """Now and then see the whole room once more, from its first message."""
+        try:
+            super()._start_afresh()
+        finally:
+            self._lose()
+            if self.chance.random() < 0.3:
+                self.reached[self.chance.choice(list(self.reached))] = 0
 
 
 class Writer(Client):

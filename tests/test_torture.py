@@ -412,9 +412,9 @@ def value(output: str, what: str) -> int:
 
 
 def test_a_short_run_with_a_kill_keeps_every_promise():
-    done = torture("--minutes", "0.1", "--seed", "4", *SMALL, "--min-acks", "50", "--min-kills", "1")
+    done = torture("--minutes", "0.1", "--seed", "25", *SMALL, "--min-acks", "50", "--min-kills", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert value(done.stdout, "seed") == 4
+    assert value(done.stdout, "seed") == 25
     assert value(done.stdout, "kills") >= 1
     assert value(done.stdout, "acknowledged") >= 50
     assert done.stdout.count("  ok") == 8
