@@ -553,9 +553,10 @@ class _FileGuard:
                 f"The history {path} is in use by {holder}. Stop that server, or give this one another --db."
             ) from None
         self._file.seek(0)
-        self._file.truncate()
-        self._file.write(f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
-        self._file.flush()
+        holder = f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
+        with contextlib.suppress(OSError):  # on a full disk the file is locked all the same, but says not by whom
+            self._file.truncate()
+            os.write(self._file.fileno(), holder.encode())
 
     def release(self) -> None:
         self._file.close()
