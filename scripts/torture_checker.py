@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-LIVE_WITHIN = 2.0  # seconds from the acknowledgement to the last live reader
+LIVE_WITHIN = 2.0  # seconds from sending to the answer, and from the acknowledgement to the last live reader
 
 
 class Row(NamedTuple):
@@ -80,6 +80,11 @@ class Ask:
     def done(self) -> float:
         """When it was first acknowledged; infinite if it never was."""
         return self.acks[0].at if self.acks else math.inf
+
+    @property
+    def answered(self) -> float:
+        """When it was first acknowledged or refused; infinite if neither."""
+        return min(self.done, self.refusals[0].at if self.refusals else math.inf)
 
     @property
     def last_sent(self) -> float:
@@ -298,24 +303,35 @@ def _c7(run: _Run) -> Found:
         name: _Times(fault for fault in run.faults if fault.who and name in fault.who)
         for name in {stay.subscriber for stay in run.stays}
     }
-    calm: dict[str, list[Ask]] = defaultdict(list)
+
+    def timed(stay: Stay, began: float, until: float) -> bool:
+        """Whether it was there all that time, reading, and the server unhurt."""
+        there = stay.joined <= began and until <= min(stay.ended, math.inf if stay.left is None else stay.left)
+        return there and not everybody.touch(began, until) and not own[stay.subscriber].touch(began, until)
+
+    acked: dict[str, list[Ask]] = defaultdict(list)
+    of_sender: dict[tuple[str, str], list[Ask]] = defaultdict(list)
     for ask in sorted(run.asks, key=lambda each: each.done):
-        if ask.outcome == "ok" and not everybody.touch(ask.sent[0], ask.done + LIVE_WITHIN):
-            calm[ask.room].append(ask)
+        of_sender[ask.sender, ask.room].append(ask)
+        if ask.outcome == "ok":
+            acked[ask.room].append(ask)
     for stay in run.stays:
-        asks = calm[stay.room]
+        for ask in of_sender[stay.subscriber, stay.room]:
+            if timed(stay, ask.sent[0], ask.sent[0] + LIVE_WITHIN):
+                judged += 1
+                if ask.answered > ask.sent[0] + LIVE_WITHIN:
+                    wrong.append(f"{_name(ask)} had no answer for {ask.answered - ask.sent[0]:.1f} s")
         seen = {each.number: each.at for each in stay.messages}
+        asks = acked[stay.room]
         for ask in asks[bisect.bisect_left(asks, stay.joined, key=lambda each: each.done) :]:
-            until = ask.done + LIVE_WITHIN
-            if until > stay.ended or (stay.left is not None and until > stay.left):
+            if ask.done > stay.ended:
                 break
-            if ask.sent[0] < stay.joined or own[stay.subscriber].touch(ask.sent[0], until):
-                continue
-            judged += 1
-            at = seen.get(ask.acks[0].number, math.inf)
-            if at > until:
-                late = f"{at - ask.done:.1f} s later" if at < math.inf else "never"
-                wrong.append(f"{_name(ask)} was acknowledged, and {_name(stay)} was shown it {late}")
+            if timed(stay, ask.sent[0], ask.done + LIVE_WITHIN):
+                judged += 1
+                at = seen.get(ask.acks[0].number, math.inf)
+                if at > ask.done + LIVE_WITHIN:
+                    late = f"{at - ask.done:.1f} s later" if at < math.inf else "never"
+                    wrong.append(f"{_name(ask)} was acknowledged, and {_name(stay)} was shown it {late}")
     return judged, wrong
 
 
@@ -352,7 +368,7 @@ CHECKS: tuple[tuple[str, Callable[[_Run], Found]], ...] = (
     ("what each saw is the history, from its join to its leave", _c4),
     ("acknowledged before another was sent is before it; each sender's in order", _c5),
     ("coming back left no gap and no repeat", _c6),
-    (f"what was acknowledged was seen by live readers within {LIVE_WITHIN:g} s", _c7),
+    (f"what was sent was answered, what was acknowledged was seen, within {LIVE_WITHIN:g} s", _c7),
 )
 
 
