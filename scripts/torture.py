@@ -407,6 +407,12 @@ def save(directory: pathlib.Path, db: pathlib.Path, server: Server, clients: lis
         out.writelines(json.dumps([*fault[:3], sorted(fault.who or ())]) + "\n" for fault in world.faults)
 
 
+def end_early(number: int, frame: object) -> None:
+    """On SIGTERM: clean up, and let no second one get in the way of that."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit("torture: ended by a signal")
+
+
 def report(results: list[Result], told: list[tuple[str, object]]) -> None:
     click.echo(tabulate(told, tablefmt="rst", colalign=("left", "right"), disable_numparse=True))
     click.echo()
@@ -444,7 +450,7 @@ def main(
     keep: str | None,
     server_options: tuple[str, ...],
 ) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("torture: ended by a signal"))  # and cleaned up
+    signal.signal(signal.SIGTERM, end_early)
     seed = random.randrange(1_000_000) if seed is None else seed
     world = World(seed, rooms)
     disk = Disk(64 + round(24 * minutes))
