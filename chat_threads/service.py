@@ -29,6 +29,7 @@ from .errors import (
     TooLong,
     UnknownPerson,
     UnknownToken,
+    Unreadable,
 )
 from .history import History
 from .messages import (
@@ -173,14 +174,14 @@ class Service:
                 session.tell(error, session.dialect.ref)
 
     def _name_of(self, token: str) -> str:
-        """The name under which a token was used last; raise UnknownToken."""
+        """The name under which a token was used last; raise UnknownToken, or Unreadable if that cannot be told."""
         holder = self._sessions.holder(token)
         if holder:
             return holder.name
-        self._history.settle(SETTLE)  # it may be on its way to the storage
+        settled = self._history.settle(SETTLE)  # it may be on its way to the storage
         name = self._history.storage.token(token_id(token))
         if name is None:
-            raise UnknownToken()
+            raise UnknownToken() if settled else Unreadable("it is busy")
         return name
 
     def _take(self, session: Session, name: str, token: str) -> list[str]:

@@ -8,9 +8,10 @@ import threading
 from typing import Any
 
 import pytest
-from conftest import Program, wait_for
+from conftest import WAIT, Program, wait_for
 
-from chat_threads import history, publisher, storage
+from chat_threads import history, publisher, service, storage
+from chat_threads import server as server_module
 from chat_threads.rules import REFS
 from chat_threads.storage import StorageError
 from chat_threads.tokens import new_token, token_id
@@ -119,6 +120,31 @@ def test_of_many_that_show_a_token_at_the_same_time_one_remains(server):
     assert [len(room.members) for room in server.chat.publisher._rooms.values()] == [1]
     for each in [ann, *rivals]:
         each.close()
+
+
+def test_a_token_that_is_still_on_its_way_to_the_storage_is_not_said_to_be_unknown(program, serve, monkeypatch):
+    """Who hears that it is unknown says everything anew, and what was under way with it would be there twice."""
+    running = serve()
+    monkeypatch.setattr(service, "SETTLE", 0.1)
+    monkeypatch.setattr(server_module, "PATIENCE", 0.1)
+    gate, commit = threading.Event(), running.chat.storage.commit
+
+    def commit_later(batch: storage.Batch) -> None:
+        assert gate.wait(WAIT)
+        commit(batch)
+
+    monkeypatch.setattr(running.chat.storage, "commit", commit_later)
+    ann = program("ann", running)
+    ann.send(type="say", text="under way", ref="1")
+    ann.close()
+    wait_for(lambda: not running.chat.sessions.people(), "she has gone")
+    again = program(None, running)
+    again.send(type="hello", token=token_of(ann))
+    assert again.read()["code"] == "unreadable"
+    gate.set()
+    monkeypatch.setattr(service, "SETTLE", WAIT)
+    again.send(type="hello", token=token_of(ann), since={"#lobby": 0})
+    assert again.expect("message")["text"] == "under way"
 
 
 def test_a_new_name_is_kept_with_the_token(start_process):
