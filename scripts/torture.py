@@ -102,7 +102,7 @@ class Server:
     def start(self) -> bool:
         """True once it listens; False if it says that it cannot start now (exit code 2). Raises Odd."""
         command = [sys.executable, "-m", "chat_threads", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--db", str(self.db), "--rate", "0", "--send-timeout", str(SEND_TIMEOUT)]
+        command += ["--db", str(self.db), "--send-timeout", str(SEND_TIMEOUT)]
         command += ["--queue-limit", str(QUEUE_LIMIT), *self._options]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, errors="replace"

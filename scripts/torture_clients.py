@@ -24,7 +24,7 @@ BURST = 20  # the most that a writer asks for at once; far below the refs that t
 PATIENCE = 20.0  # seconds to wait for an answer that should come in any case
 RECOVERY = 1.0  # seconds after a fault in which what is seen is not timed
 SLOW = (2.0, 6.0)  # seconds that a slow client does not read: from less to more than the server waits for it
-HUNGER = 300  # pages of history that it asks for before
+HUNGER = 150  # pages of history that it asks for before
 FILLER = "as far as one can hear: ÄÖÜ 你好 🧵 "
 # What ends a connection and is no answer; after these the client comes back.
 CUT_OFF = frozenset({"too_slow", "replaced", "shutting_down", "no_handshake", "server_full"})
