@@ -18,6 +18,8 @@ import pytest
 
 SCRIPTS = pathlib.Path(__file__).parent.parent / "scripts"
 
+pytestmark = pytest.mark.timeout(120)  # so that a run which hangs can still be asked to end, and clean up
+
 
 def load(name: str) -> ModuleType:
     """A module out of scripts/, which is no package."""
@@ -418,7 +420,7 @@ if "chat_threads" in sys.orig_argv:  # the server, not what starts it
 """
 
 
-def torture(*options: str, env: dict[str, str] | None = None, wait: float = 50) -> subprocess.CompletedProcess[str]:
+def torture(*options: str, env: dict[str, str] | None = None, wait: float = 80) -> subprocess.CompletedProcess[str]:
     """Run the script. It is asked to end, and cleans up, if it takes too long."""
     process = subprocess.Popen(
         [sys.executable, SCRIPTS / "torture.py", *options],
@@ -431,7 +433,7 @@ def torture(*options: str, env: dict[str, str] | None = None, wait: float = 50) 
         out, err = process.communicate(timeout=wait)
     except subprocess.TimeoutExpired:
         process.terminate()
-        out, err = process.communicate(timeout=wait)
+        out, err = process.communicate(timeout=30)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
