@@ -319,12 +319,23 @@ def whole(reader: LibraryClient, room: str) -> list[Message]:
 
 
 class Process:
-    """A server in a process of its own, started as a user starts it; after a shell command, if there is one."""
+    """A server in a process of its own, started as a user starts it; after a shell command, if there is one.
+
+    ``plant`` is Python that this process runs first, to plant a fault in what follows.
+    """
 
     def __init__(
-        self, db: pathlib.Path, *options: str, port: int = 0, env: dict[str, str] | None = None, shell: str = ""
+        self,
+        db: pathlib.Path,
+        *options: str,
+        port: int = 0,
+        env: dict[str, str] | None = None,
+        shell: str = "",
+        plant: str = "",
     ) -> None:
-        command = [sys.executable, "-m", "chat_threads", "--host", "127.0.0.1", "--port", str(port), "--db", str(db)]
+        self.db = db
+        program = ["-c", f"{plant}\nfrom chat_threads.cli import main\nmain()"] if plant else ["-m", "chat_threads"]
+        command = [sys.executable, *program, "--host", "127.0.0.1", "--port", str(port), "--db", str(db)]
         self.popen = subprocess.Popen(
             [*(["sh", "-c", f'{shell} && exec "$@"', "sh"] if shell else []), *command, *options],
             stdout=subprocess.PIPE,
