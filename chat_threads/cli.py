@@ -103,7 +103,7 @@ class Chat:
         return self.server.server_address[:2]  # type: ignore[return-value]
 
     def start(self) -> None:
-        self.history.start(self.publisher.dispatch_messages, self.service.refuse)
+        self.history.start(self.publisher.dispatch_messages, self.service.refuse, self.service.announce)
         self._acceptor.start()
 
     def stop(self) -> list[str]:

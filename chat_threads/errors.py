@@ -211,6 +211,17 @@ class RoomNotStored(Told):
         super().__init__(f"{room} is there, but not stored yet: {why}. That is tried again with the next message.")
 
 
+class ReadOnly(Told):
+    """Nothing can be stored until the server is started again. Said to all, and to who comes in later."""
+
+    code = "read_only"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server's disk failed: nothing that is said can be stored or shown until the server is started again."
+        )
+
+
 class Busy(Told):
     """What was asked is under way, but takes long."""
 

@@ -15,11 +15,11 @@ from collections import ChainMap, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from .errors import ChatError, NotStored, RoomGone, RoomNotStored, Unreadable
+from .errors import ChatError, NotStored, ReadOnly, RoomGone, RoomNotStored, Unreadable
 from .messages import Acked, Draft, Message, Ordered, Published, RoomEnds, RoomMade, TokenUsed, TopicSet
 from .queues import BatchQueue
 from .rules import REFS
-from .storage import Batch, Storage, StorageError, StoredRef
+from .storage import Batch, Storage, StorageBroken, StorageError, StoredRef
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ DAY = 86_400_000  # milliseconds
 
 Publish = Callable[[Sequence[Published]], None]
 Refuse = Callable[[Ordered, ChatError], None]
+Announce = Callable[[ChatError], None]
 
 
 class _Marker(Ordered):
@@ -73,7 +74,8 @@ class History:
     """A queue and the one thread that empties it into the storage.
 
     ``submit``, ``enqueue`` and ``settle`` are for any thread. The history thread calls what ``start`` is given:
-    ``publish`` with what was committed, in order; ``refuse`` with what was not, and why.
+    ``publish`` with what was committed, in order; ``refuse`` with what was not, and why; ``announce`` with what
+    everybody has to know.
     """
 
     def __init__(
@@ -82,6 +84,8 @@ class History:
         self.storage = storage
         self._publish: Publish
         self._refuse: Refuse
+        self._announce: Announce
+        self.read_only: ReadOnly | None = None  # set once, by the history thread, and read anywhere
         self._retain = None if retain_days is None else int(retain_days * DAY)
         self._now = now
         self._queue: BatchQueue[Ordered | None] = BatchQueue(QUEUE)
@@ -99,8 +103,8 @@ class History:
 
     # --- any thread ---------------------------------------------------------------------------------------
 
-    def start(self, publish: Publish, refuse: Refuse) -> None:
-        self._publish, self._refuse = publish, refuse
+    def start(self, publish: Publish, refuse: Refuse, announce: Announce = lambda error: None) -> None:
+        self._publish, self._refuse, self._announce = publish, refuse, announce
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:
@@ -168,6 +172,7 @@ class History:
                 self._handle([item for item in batch if item is not None])
                 if self._sweep_at is not None and time.monotonic() >= self._sweep_at:
                     self._sweep()
+                self._checkpoint()
             except Exception:
                 log.exception("a batch of %d was not handled", len(batch))
             for item in batch:
@@ -184,6 +189,7 @@ class History:
                 self.storage.commit(batch)
             except StorageError as failed:
                 log.error("not stored: %s (%d messages)", failed, len(batch.messages))
+                self._give_up_on(failed)
                 refused = [(item, error) for item in items if (error := _why_not(item, str(failed)))]
                 submitted = {id(item) for item in items}
                 published = [
@@ -309,6 +315,7 @@ class History:
             gone, more = self.storage.sweep(older_than)
         except StorageError as error:
             log.warning("not swept: %s", error)
+            self._give_up_on(error)
             gone = 0
             pause: float | None = SWEEP_EVERY
         else:
@@ -316,3 +323,16 @@ class History:
         self._sweep_at = None if pause is None else time.monotonic() + pause
         with self._lock:
             self._stored -= gone
+
+    def _checkpoint(self) -> None:
+        try:
+            self.storage.checkpoint()
+        except StorageError as error:
+            log.error("SQLite's log was not copied into the file: %s", error)
+            self._give_up_on(error)
+
+    def _give_up_on(self, error: StorageError) -> None:
+        """Tell everybody, once, if nothing can be stored any more."""
+        if isinstance(error, StorageBroken) and not self.read_only:
+            self.read_only = ReadOnly()
+            self._announce(self.read_only)

@@ -1,7 +1,7 @@
 """What each command does, whatever the dialect: a table from command to method.
 
-Everything here runs in the reader thread of the session that asked, except ``refuse``, which the history
-thread calls. What has to be seen in the same order by everybody is submitted to the history; the rest is
+Everything here runs in the reader thread of the session that asked, except ``refuse`` and ``announce``, which
+the history thread calls. What has to be seen in the same order by everybody is submitted to the history; the rest is
 answered at once.
 """
 
@@ -160,6 +160,8 @@ class Service:
         session.dialect.admitted(name)
         self._restyle(session)
         session.answer(Welcome(name, self._motd, __version__, token))
+        if self._history.read_only:
+            session.tell(self._history.read_only)
         first_time = True
         for room, since in (rooms or dict.fromkeys(old)).items():
             try:
@@ -233,6 +235,11 @@ class Service:
         origin: Session | None = getattr(item, "origin", None)
         if origin is not None:
             origin.tell(error, getattr(item, "ref", ""))
+
+    def announce(self, error: ChatError) -> None:
+        """The history thread's: everybody is told."""
+        for session in self._sessions.people():
+            session.tell(error)
 
     # --- saying ---------------------------------------------------------------------------------------------
 

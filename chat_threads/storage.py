@@ -3,7 +3,7 @@
 This is the seam behind which another store would fit: ``commit`` a batch, all or nothing; read ``page`` and
 ``search``; ``sweep`` away what is no longer wanted. It knows no sessions, queues or threads of its own.
 
-Who calls what: ``commit`` and ``sweep`` belong to the history thread, the only one that writes and checkpoints.
+Who calls what: ``commit``, ``sweep`` and ``checkpoint`` belong to the history thread, the only one that writes.
 ``page``, ``number_before`` and ``search`` may be called by any thread: they borrow one of a few read-only
 connections, and whoever has borrowed one is its only user until it is given back. ``close`` is for the end, when
 nobody calls anything any more.
@@ -36,6 +36,9 @@ BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
 READ_TIMEOUT = 3.0  # seconds one page or search may take
 SWEEP_ROWS = 1000  # messages deleted in one transaction
 TOKENS = 20_000  # tokens remembered, those used last
+CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
+PAGES = 9  # that a commit of one message puts there, as measured; a larger one some more
+_UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC and _DIR_FSYNC (https://sqlite.org/rescode.html)
 _ROWS_AT_ONCE = 128  # rows in one INSERT: 128 * 7 stays below SQLite's old limit of 999 variables
 
 # Each entry brings a file from the version before to its own; a new file goes through all of them.
@@ -93,6 +96,17 @@ class StorageError(Exception):
     """A batch could not be committed; none of it was. The text is a reason for people."""
 
 
+class StorageBroken(StorageError):
+    """Nor will any other be, until the history is opened again: the disk did not confirm what was written.
+
+    Trying again would not tell whether it is there: the system may have dropped what it could not write, and
+    say that all is well the next time (https://wiki.postgresql.org/wiki/Fsync_Errors).
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the disk failed, so nothing is stored until the server is started again")
+
+
 @dataclass(frozen=True, slots=True)
 class StoredRoom:
     id: int
@@ -137,9 +151,12 @@ class Storage:
         # Without links, for the lock and SQLite's log lie beside the file itself.
         self.path = path if path == MEMORY else os.path.realpath(path)
         self._busy_timeout = busy_timeout
+        self._synchronous = "FULL" if sync == "full" else "NORMAL"
+        self._broken = False  # an fsync failed
+        self._unfolded = 0  # about how many pages are in the log that were not there at the last checkpoint
         self._guard = _FileGuard(self.path) if path != MEMORY else None
         try:
-            self._writer = self._open(sync)
+            self._writer = self._open()
         except BaseException:
             if self._guard:
                 self._guard.release()
@@ -170,7 +187,7 @@ class Storage:
         connection.create_function("fold", 1, fold, deterministic=True)  # SQLite knows the case of ASCII only
         return connection
 
-    def _open(self, sync: str) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
         try:
             if self.path != MEMORY:
                 if os.path.exists(self.path):
@@ -179,7 +196,7 @@ class Storage:
                     self._create()
             writer = self._connect("rw")
             try:
-                self._prepare(writer, sync)
+                self._prepare(writer)
             except BaseException:
                 writer.close()
                 raise
@@ -238,13 +255,14 @@ class Storage:
         finally:
             check.close()
 
-    def _prepare(self, writer: sqlite3.Connection, sync: str) -> None:
+    def _prepare(self, writer: sqlite3.Connection) -> None:
         if self.path != MEMORY:
             mode = writer.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             if mode != "wal":
                 raise StartError(f"The file system of {self.path} does not allow SQLite's write-ahead log.")
             writer.execute("PRAGMA journal_size_limit = 67108864")
-        writer.execute(f"PRAGMA synchronous = {'FULL' if sync == 'full' else 'NORMAL'}")
+            writer.execute("PRAGMA wal_autocheckpoint = 0")  # it would keep a failed fsync to itself; see checkpoint
+        writer.execute(f"PRAGMA synchronous = {self._synchronous}")
         self._migrate(writer)
         self.full_text = self._index(writer)
 
@@ -291,6 +309,8 @@ class Storage:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
+        if self._broken:
+            raise StorageBroken
         if self.path == MEMORY:
             with self._borrow() as connection:
                 yield connection
@@ -321,8 +341,9 @@ class Storage:
                     [(r.token, r.count % REFS, r.count, r.ref, r.room, r.number) for r in batch.refs],
                 )
         except (sqlite3.Error, Unreadable) as error:
-            raise StorageError(_reason(error)) from error
+            raise self._failure(error) from error
         self._last_id = last_id
+        self._unfolded += PAGES + (len(batch.messages) + len(batch.refs)) // 8
 
     def _insert(self, writer: sqlite3.Connection, messages: Sequence[Message]) -> int:
         """Insert in few statements: each one lets go of the GIL and has to get it back."""
@@ -386,9 +407,36 @@ class Storage:
                         "INSERT INTO messages_fts (messages_fts, rowid, text) VALUES ('delete', ?, ?)", rows
                     )
                 writer.executemany("DELETE FROM messages WHERE id = ?", [(id_,) for id_, _ in rows])
+                self._unfolded += PAGES + len(rows)
                 return len(rows), more
         except (sqlite3.Error, Unreadable) as error:
-            raise StorageError(_reason(error)) from error
+            raise self._failure(error) from error
+
+    def checkpoint(self) -> None:
+        """Copy SQLite's log into the file, if it has become long; raise StorageError if that fails.
+
+        SQLite would do so by itself at the end of a commit, but not tell of an fsync that failed.
+        """
+        if self.path == MEMORY or self._broken or self._unfolded < CHECKPOINT:
+            return
+        self._unfolded = 0
+        try:
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> StorageError:
+        """What to raise for an error of SQLite's; after a failed fsync nothing is written any more."""
+        if not _unsynced(error):
+            return StorageError(_reason(error))
+        self._broken = True
+        with contextlib.suppress(sqlite3.Error):
+            # A commit whose fsync failed lies in SQLite's log all the same, and after a kill would be found
+            # there: write another one, of nothing, over it.
+            self._writer.execute("PRAGMA synchronous = OFF")
+            self._writer.execute(f"PRAGMA user_version = {VERSION}")
+        self._writer.execute(f"PRAGMA synchronous = {self._synchronous}")
+        return StorageBroken()
 
     def sweep_tokens(self) -> None:
         """Forget the tokens that were not used for longest, and their requests, but for TOKENS; raise StorageError."""
@@ -398,7 +446,7 @@ class Storage:
                 writer.executemany("DELETE FROM refs WHERE token = ?", old)
                 writer.executemany("DELETE FROM tokens WHERE id = ?", old)
         except (sqlite3.Error, Unreadable) as error:
-            raise StorageError(_reason(error)) from error
+            raise self._failure(error) from error
 
     # --- reading: any thread ------------------------------------------------------------------------------
 
@@ -520,6 +568,13 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
         raise
+
+
+def _unsynced(error: Exception) -> bool:
+    """Whether an fsync failed. Before Python 3.11 SQLite's code is not to be had, and every failure of the disk
+    counts as one."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return "disk I/O error" in str(error) if code is None else code in _UNSYNCED
 
 
 def _reason(error: Exception) -> str:

@@ -18,7 +18,7 @@ from conftest import WAIT
 from chat_threads import storage as module
 from chat_threads.errors import StartError, Unreadable
 from chat_threads.messages import Message, RoomMade
-from chat_threads.storage import MEMORY, MIGRATIONS, VERSION, Batch, Storage, StorageError
+from chat_threads.storage import CHECKPOINT, MEMORY, MIGRATIONS, VERSION, Batch, Storage, StorageError
 
 LAB, HALL = 1, 2  # rooms
 
@@ -245,7 +245,7 @@ def test_a_file_system_without_shared_memory_is_refused() -> None:
     storage.close()
     storage.path = "/network/chat.db"
     with pytest.raises(StartError, match="does not allow SQLite's write-ahead log"):
-        storage._prepare(Rollback(), "normal")  # type: ignore[arg-type]
+        storage._prepare(Rollback())  # type: ignore[arg-type]
 
 
 # --- one server per file --------------------------------------------------------------------------------
@@ -518,6 +518,16 @@ def test_another_programs_lock_is_named_and_waited_for_only_so_long(
         other.execute("ROLLBACK")
     storage.commit(Batch(messages=said([1])))
     assert numbers(storage.page(LAB)) == [1]
+
+
+def test_sqlites_log_is_copied_into_the_file_before_it_is_long(path: pathlib.Path, storage: Storage) -> None:
+    for number in range(1, 401):
+        storage.commit(Batch(messages=said([number])))
+        storage.checkpoint()
+    page = storage._writer.execute("PRAGMA page_size").fetchone()[0]
+    assert pathlib.Path(f"{path}-wal").stat().st_size < 1.3 * CHECKPOINT * page
+    shutil.copy(path, path.with_name("copy.db"))
+    assert sqlite(path.with_name("copy.db"), "SELECT count(*) FROM messages")[0][0] > 300
 
 
 def test_a_history_that_became_read_only_is_named(storage: Storage) -> None:
