@@ -228,7 +228,7 @@ class Conversation(socketserver.BaseRequestHandler):
 
     def setup(self) -> None:
         limits = self.server.limits
-        self._wire = Wire(self.request)
+        self._wire = Wire(self.request, patience=limits.send_timeout)
         self._dialect: Dialect = TextDialect(limits.replay)  # until its first byte says otherwise
         self._session = Session(
             self._number, self._wire, self._dialect, self.server.writers.schedule, limits.queue_limit

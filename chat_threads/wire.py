@@ -19,6 +19,7 @@ NOWAIT: int = socket.MSG_DONTWAIT if sys.platform.startswith("linux") else 0
 LOOK = 1.0  # seconds after which a reader on a socket that does not block looks whether it is to stop
 READ_SIZE = 4096  # bytes; a waiting reader holds a buffer of this size
 LINGER = 2.0  # seconds to go on reading after the last word, so that it arrives
+SLACK = 3.0  # seconds more for the system than for the writers: who just reads slowly is to be told so by them
 _TCP_INFO_RTT = 68  # offset of tcpi_rtt, microseconds, in Linux's struct tcp_info
 
 
@@ -27,7 +28,9 @@ class Wire:
     ``wait_writable`` belong to whichever thread writes at the time; ``stop_reading`` and ``rtt`` are anybody's
     until ``close``, which the reader calls last, once no writer has the wire."""
 
-    def __init__(self, sock: socket.socket, nowait: int = NOWAIT) -> None:
+    def __init__(self, sock: socket.socket, nowait: int = NOWAIT, patience: float = 30.0) -> None:
+        """A peer that confirms nothing for ``patience`` seconds, and SLACK, has vanished. That holds for what was
+        sent to it (TCP_USER_TIMEOUT, Linux's; RFC 5482) and for the probes of a connection that is idle."""
         self._sock = sock
         self._nowait = nowait
         self._stopped = False  # set by stop_reading, read by the reader
@@ -35,8 +38,9 @@ class Wire:
             (socket.SOL_SOCKET, "SO_OOBINLINE", 1),  # telnet marks an interrupt with urgent data (RFC 854)
             (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
             (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
-            (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
-            (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 15),
+            (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", int(1000 * (patience + SLACK))),
+            (socket.IPPROTO_TCP, "TCP_KEEPIDLE", max(1, min(60, int(patience / 3)))),
+            (socket.IPPROTO_TCP, "TCP_KEEPINTVL", max(1, min(15, int(patience / 6)))),
             (socket.IPPROTO_TCP, "TCP_KEEPCNT", 4),
         ):
             if hasattr(socket, option):

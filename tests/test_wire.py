@@ -285,6 +285,17 @@ def test_small_pieces_are_sent_at_once_and_dead_peers_found(pair: Pair) -> None:
     assert pair.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no such option")
+@pytest.mark.parametrize(
+    ("patience", "options"), [(30.0, (33_000, 10, 5, 4)), (0.5, (3500, 1, 1, 4)), (86_400.0, (86_403_000, 60, 15, 4))]
+)
+def test_a_dead_peer_is_found_in_about_the_time_that_a_slow_one_has(patience: float, options: tuple[int, ...]) -> None:
+    names = ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+    with socket.socket() as sock:
+        Wire(sock, patience=patience)
+        assert tuple(sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names) == options
+
+
 @pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="this system does not tell the round trip")
 def test_the_round_trip_is_tcps_own_estimate_in_seconds(pair: Pair) -> None:
     pair.wire.send(b"hello")
