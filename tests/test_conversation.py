@@ -163,15 +163,6 @@ def test_without_a_name_in_time_the_connection_ends(serve):
     assert ann.rest() == ["! No name was given within 0.3 seconds. Goodbye."]
 
 
-def test_a_byte_now_and_then_does_not_put_off_the_handshakes_end(serve):
-    ann = greeted(serve(handshake_timeout=0.4))
-    began = time.monotonic()
-    while ann.nothing_comes(0.05):
-        ann.send_bytes(b"a")
-    assert ann.rest() == ["! No name was given within 0.4 seconds. Goodbye."]
-    assert time.monotonic() - began < 5
-
-
 @pytest.mark.parametrize(
     ("limits", "name", "told"),
     [
@@ -297,25 +288,6 @@ def test_half_a_line_that_never_ends_is_cut_off(serve):
     assert bob.line() == "* ann left"
     assert bob.nothing_comes(0.5)  # who has begun no line may be silent for longer
     assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]
-
-
-def test_half_a_line_before_the_end_is_not_carried_out(server):
-    ann, bob = server.clients_named("ann", "bob")
-    ann.send_bytes(b"said\r\nnever said")
-    half_close(ann)
-    assert timeless(ann.rest()) == ["[14:03] ann: said"]
-    assert timeless(bob.upto("ann left")) == ["[14:03] ann: said"]
-    assert bob.news() == []
-
-
-def test_all_replies_to_lines_before_the_end_are_delivered(server):
-    ann = server.client()
-    ann.send("ann", *(f"line {number}" for number in range(500)), "/whois ann", "/jion")
-    half_close(ann)
-    lines = timeless(ann.rest())
-    assert [line for line in lines if "ann: line" in line] == [f"[14:03] ann: line {number}" for number in range(500)]
-    assert "* ann is in #lobby." in lines
-    assert "! There is no command /jion. Did you mean /join?" in lines
 
 
 def test_input_that_is_not_read_any_more_does_not_lose_the_last_words(server):
@@ -489,19 +461,6 @@ def refuse_threads(patch: pytest.MonkeyPatch, prefix: str, error: type[Exception
         start(thread)
 
     patch.setattr(threading.Thread, "start", refuse)
-
-
-@pytest.mark.parametrize(("writers", "prefix"), [(2, "reader-"), (None, "writer-of-")])
-def test_a_thread_that_cannot_be_started_closes_that_client_with_a_word(serve, monkeypatch, writers, prefix):
-    server = serve(writers=writers)
-    (bob,) = server.clients_named("bob")
-    with monkeypatch.context() as patch:
-        refuse_threads(patch, prefix)
-        ann = server.client()
-        assert ann.rest() == ["! The server is full: no thread could be started for you. Try again later."]
-        assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]
-    server.client("ann")
-    assert bob.news() == ["* ann joined"]
 
 
 def test_a_full_server_says_why_until_somebody_leaves(serve):

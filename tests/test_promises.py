@@ -342,29 +342,6 @@ def test_whatever_the_moment_of_a_kill_all_that_anybody_saw_is_in_the_history_on
 # --- stopping -------------------------------------------------------------------------------------------
 
 
-def test_with_three_hundred_clients_some_of_them_stuck_sigterm_tells_them_and_ends_it_within_five_seconds(
-    start_process,
-):
-    process = start_process("--rate", "0", "--queue-limit", "100000", "--send-timeout", "60")
-    with contextlib.ExitStack() as stack:
-        readers = [stack.enter_context(process.client(f"reader{number}")) for number in range(289)]
-        for number in range(10):
-            stack.enter_context(Client(process.port, f"stuck{number} #flood", receive_buffer=TINY))
-        talker = stack.enter_context(process.client("talker #flood"))
-        while stat(talker, "threads") < 300 + 10 + 5:  # until each of the stuck has a writer thread that waits for it
-            talker.send(*[LONG] * 500)
-        talker.send(*[LONG] * 1000)
-        talker.news()
-        began = time.monotonic()
-        assert process.stop() == 0
-        assert time.monotonic() - began < 5.0
-        for reader in [*readers, talker]:
-            assert reader.rest()[-1] == "! The server is shutting down. Goodbye."
-    assert "Traceback" not in process.errors
-    assert "did not end" not in process.errors
-    assert process.errors.count("ends: shutting_down") == 300
-
-
 @pytest.mark.parametrize("writers", [2, None], ids=["crew", "per-session"])
 def test_every_thread_ends_though_a_client_does_not_read_what_it_is_owed(serve, writers):
     server = serve(writers=writers, queue_limit=100_000)
