@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import lockwatch
 import pytest
 
 from chat_threads import cli
@@ -29,6 +30,30 @@ from chat_threads.messages import Message
 from chat_threads.server import Limits
 
 WAIT = 20.0  # seconds; how long a test waits for what should come soon, on a busy machine
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watched_locks() -> Iterator[lockwatch.Watch]:
+    """All locks of the package, throughout the suite. What is called under them is looked at, too, but from
+    Python 3.12 on only by test_locks.py: there each change of the profile function takes long."""
+    with lockwatch.Watch(looks=sys.version_info < (3, 12)).installed() as watch:
+        yield watch
+    assert watch.circle() is None
+
+
+@pytest.fixture(autouse=True)
+def locks_as_in_their_table(watched_locks: lockwatch.Watch) -> Iterator[None]:
+    """Whatever a test does, no lock is taken in a wrong order, and nothing waits under one."""
+    watched_locks.faults.clear()
+    yield
+    assert watched_locks.faults == []
+
+
+@pytest.fixture
+def waits_under_a_lock_on_purpose(watched_locks: lockwatch.Watch) -> Iterator[None]:
+    """For a test that lets others run in the middle of what the code does under a lock."""
+    yield
+    watched_locks.faults[:] = [fault for fault in watched_locks.faults if not fault.startswith("a wait for")]
 
 
 class Client:

@@ -281,6 +281,7 @@ def test_a_reader_does_not_wait_while_little_is_queued() -> None:
     box.wait_until_easy()
 
 
+@pytest.mark.usefixtures("waits_under_a_lock_on_purpose")
 def test_what_many_threads_put_is_counted_line_by_line_and_scheduled_by_one_of_them() -> None:
     class SlowParcel(Parcel):
         """Lets others run while it is put."""
@@ -468,7 +469,7 @@ def named(store: SessionStore, *names: str) -> list[Session]:
     return sessions
 
 
-@pytest.mark.usefixtures("nimble")
+@pytest.mark.usefixtures("nimble", "waits_under_a_lock_on_purpose")
 def test_a_name_that_fifty_claim_at_once_goes_to_exactly_one_a_hundred_times(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
