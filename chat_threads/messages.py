@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Kind = Literal["say", "action"]
+LINE_SIZE = 128  # about how many bytes a line has without its text
 
 
 # --- commands: what a client asks for ----------------------------------------------------------------
@@ -205,13 +206,18 @@ class Help(Command):
 
 
 class Event:
-    """Shown to a client. ``lines`` is what it counts for against a queue's limit."""
+    """Shown to a client. ``lines`` and ``size`` are what it counts for against a queue's limits."""
 
     __slots__ = ()
 
     @property
     def lines(self) -> int:
         return 1
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it is shown in."""
+        return LINE_SIZE * self.lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +234,10 @@ class Message(Event):
     sender: str
     kind: Kind
     text: str
+
+    @property
+    def size(self) -> int:
+        return LINE_SIZE + _utf8_length(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +282,10 @@ class Replay(Event):
     @property
     def lines(self) -> int:
         return 1 + len(self.messages)
+
+    @property
+    def size(self) -> int:
+        return sum(message.size for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +353,10 @@ class PrivateLine(Event):
     text: str
     sent: bool = False
 
+    @property
+    def size(self) -> int:
+        return LINE_SIZE + _utf8_length(self.text)
+
 
 @dataclass(frozen=True, slots=True)
 class Invited(Event):
@@ -360,6 +378,10 @@ class HistoryPage(Event):
     def lines(self) -> int:
         return 2 + len(self.messages)
 
+    @property
+    def size(self) -> int:
+        return sum(message.size for message in self.messages)
+
 
 @dataclass(frozen=True, slots=True)
 class SearchPage(Event):
@@ -372,6 +394,10 @@ class SearchPage(Event):
     @property
     def lines(self) -> int:
         return 2 + len(self.messages)
+
+    @property
+    def size(self) -> int:
+        return sum(message.size for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,12 +520,20 @@ class Answer(Event):
     def lines(self) -> int:
         return self.event.lines
 
+    @property
+    def size(self) -> int:
+        return self.event.size
+
 
 @dataclass(frozen=True, slots=True)
 class WireBytes(Event):
     """Bytes that go out as they are: a telnet layer's answers, an HTTP answer."""
 
     data: bytes
+
+
+def _utf8_length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def answers(ref: str, *events: Event) -> tuple[Event, ...]:
@@ -642,10 +676,11 @@ class Parcel:
     One parcel is put into many queues; writer threads ask it for ``data``.
     """
 
-    __slots__ = ("lines", "_lock", "_view", "_events", "_data")
+    __slots__ = ("lines", "size", "_lock", "_view", "_events", "_data")
 
     def __init__(self, view: View, events: Sequence[Event]) -> None:
         self.lines = sum(event.lines for event in events)
+        self.size = sum(event.size for event in events)
         self._lock = threading.Lock()  # guards _events; only View.encode is called under it
         self._view = view
         self._events: Sequence[Event] | None = events

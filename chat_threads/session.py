@@ -20,11 +20,13 @@ from .queues import BatchQueue
 from .rules import clean, fold, free_name
 from .wire import Wire
 
-EASY = 0.5  # of the queue's limit: above it the session's own reader waits before the next command
+EASY = 0.5  # of the queue's limits: above it the session's own reader waits before the next command
+LINE_BYTES = 4096  # bytes that may wait for each line that may
+LEAST_BYTES = 1 << 22  # bytes that may wait however few lines may: more than the longest batch
 
 
 class Mailbox(BatchQueue[Parcel]):
-    """A session's queue: a queue.Queue of parcels, bounded by the lines in them, with one writer.
+    """A session's queue: a queue.Queue of parcels, bounded by the lines and the bytes in them, with one writer.
 
     ``mutex`` guards it all. Whoever puts into an idle mailbox is told so and must schedule it with the session's
     writer, a thread of the crew, who collects what is in it and thereby makes it idle again. If the socket takes
@@ -34,9 +36,11 @@ class Mailbox(BatchQueue[Parcel]):
     """
 
     def __init__(self, limit: int) -> None:
-        super().__init__(0)  # what bounds it is _lines
+        super().__init__(0)  # what bounds it is _lines and _bytes
         self.limit = limit
+        self.most_bytes = max(limit * LINE_BYTES, LEAST_BYTES)
         self._lines = 0
+        self._bytes = 0
         self._idle = True
         self._held = False
         self._refused = False  # it was full once, so the next parcel would come after a hole
@@ -47,17 +51,18 @@ class Mailbox(BatchQueue[Parcel]):
     def push(self, parcel: Parcel) -> bool | None:
         """Put without waiting: True if the caller must schedule it, None if it was full and nothing was put.
 
-        A closed mailbox takes nothing and says False. One parcel may overshoot the limit. One that was full
+        A closed mailbox takes nothing and says False. One parcel may overshoot the limits. One that was full
         stays so, even when it is emptied before the caller has cut the session off: nobody sees a hole.
         """
         with self.mutex:
             if self.closed:
                 return False
-            if self._refused or self._lines >= self.limit:
+            if self._refused or self._lines >= self.limit or self._bytes >= self.most_bytes:
                 self._refused = True
                 return None
             self.queue.append(parcel)
             self._lines += parcel.lines
+            self._bytes += parcel.size
             was_idle, self._idle = self._idle, False
             return was_idle
 
@@ -85,7 +90,7 @@ class Mailbox(BatchQueue[Parcel]):
     def _take_all(self) -> list[Parcel]:
         parcels = list(self.queue)
         self.queue.clear()
-        self._lines = 0
+        self._lines = self._bytes = 0
         self.not_full.notify_all()
         return parcels
 
@@ -119,14 +124,15 @@ class Mailbox(BatchQueue[Parcel]):
         if last:
             self.queue.append(last)
         self._lines = sum(parcel.lines for parcel in self.queue)
+        self._bytes = sum(parcel.size for parcel in self.queue)
         self.not_full.notify_all()
         was_idle, self._idle = self._idle, False
         return was_idle
 
     def wait_until_easy(self) -> bool:
-        """The reader's: wait until less than half of the limit is queued; False if the mailbox is closed."""
+        """The reader's: wait until at most half of what may be is queued; False if the mailbox is closed."""
         with self.mutex:
-            while self._lines > self.limit * EASY and not self.closed:
+            while not self.closed and (self._lines > self.limit * EASY or self._bytes > self.most_bytes * EASY):
                 self.not_full.wait()
             return not self.closed
 

@@ -12,10 +12,23 @@ from conftest import WAIT, wait_for
 
 from chat_threads import session as module
 from chat_threads.errors import NameTaken, NothingToSay, ShuttingDown, TooSlow, UnknownPerson
-from chat_threads.messages import Event, Notice, Parcel, PersonRow, Problem
+from chat_threads.history import BATCH
+from chat_threads.messages import (
+    LINE_SIZE,
+    Answer,
+    Event,
+    HistoryPage,
+    Message,
+    Notice,
+    Parcel,
+    PersonRow,
+    PrivateLine,
+    Problem,
+    Replay,
+)
 from chat_threads.queues import BatchQueue
-from chat_threads.rules import fold
-from chat_threads.session import Mailbox, Session, SessionStore, problem
+from chat_threads.rules import TEXT_LENGTH, fold
+from chat_threads.session import LEAST_BYTES, LINE_BYTES, Mailbox, Session, SessionStore, problem
 
 
 class Words:
@@ -176,6 +189,40 @@ def test_what_bounds_a_mailbox_is_lines_and_one_parcel_may_overshoot() -> None:
     assert box.lines == 106
 
 
+@pytest.mark.parametrize("text", ["x" * 6000, "é" * 3000, "🙂" * 1500])
+def test_what_bounds_a_mailbox_is_bytes_too_whatever_the_characters(text: str) -> None:
+    box = Mailbox(1000)
+    message = Message(1, "#lab", 1, 0, "ann", "say", text)
+    for event in (message, Answer(message, "1"), PrivateLine(0, "ann", "bob", text)):
+        assert Parcel(WORDS, [event]).size == 6000 + LINE_SIZE
+    for page in (HistoryPage("#lab", (message,) * 3, 3, None, None), Replay("#lab", (message,) * 3, 3)):
+        assert Parcel(WORDS, [page, Notice("and this")]).size == 3 * (6000 + LINE_SIZE) + LINE_SIZE
+    most = -(-LEAST_BYTES // (5 * (6000 + LINE_SIZE)))
+    assert [box.push(Parcel(WORDS, [message] * 5)) for _ in range(most)] == [True] + [False] * (most - 1)
+    assert box.lines < 1000
+    assert box.push(parcel()) is None
+
+
+def test_the_more_lines_may_wait_the_more_bytes_may() -> None:
+    assert Mailbox(10_000).most_bytes == 10_000 * LINE_BYTES > LEAST_BYTES == Mailbox(1000).most_bytes
+
+
+def test_the_longest_batch_is_never_too_many_bytes_for_an_empty_mailbox() -> None:
+    batch = [Message(1, "#lab", 1, 0, "ann", "say", "🙂" * TEXT_LENGTH)] * BATCH
+    box = Mailbox(BATCH + 1)
+    assert box.push(Parcel(WORDS, batch)) is True
+    assert box.push(parcel()) is False
+
+
+def test_a_mailbox_that_was_emptied_of_many_bytes_takes_as_many_again() -> None:
+    box = Mailbox(1000)
+    most = box.most_bytes // (6000 + LINE_SIZE)
+    for _ in range(3):
+        for _ in range(most):
+            assert box.push(Parcel(WORDS, [Message(1, "#lab", 1, 0, "ann", "say", "x" * 6000)])) is not None
+        box.collect()
+
+
 def test_a_mailbox_that_was_emptied_in_time_takes_as_much_again() -> None:
     box = Mailbox(10)
     for _ in range(3):
@@ -258,9 +305,11 @@ def test_a_finished_mailbox_is_never_scheduled_again() -> None:
 
 
 @pytest.mark.parametrize("ease", [Mailbox.collect, Mailbox.close, Mailbox.cut_off], ids=lambda ease: ease.__name__)
-def test_a_reader_waits_while_much_is_queued(ease: Callable[[Mailbox], object]) -> None:
+@pytest.mark.parametrize("much", ["lines", "bytes"])
+def test_a_reader_waits_while_much_is_queued(ease: Callable[[Mailbox], object], much: str) -> None:
     box = Mailbox(10)
-    box.push(parcel(lines=6))
+    long = [Message(1, "#lab", 1, 0, "ann", "say", "x" * (box.most_bytes // 2))]
+    box.push(parcel(lines=6) if much == "lines" else Parcel(WORDS, long))
     order: list[str] = []
 
     def wait() -> None:
