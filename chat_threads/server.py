@@ -280,10 +280,12 @@ class Conversation(socketserver.BaseRequestHandler):
         of it: a byte now and then does not put them off.
         """
         while True:
+            self._check(deadline)
             found = self._ahead or self._dialect.next_input()
             self._ahead = None
             if isinstance(found, WireBytes):
                 self._session.send(found)
+                self._slow_down(deadline)
             elif found is not None:
                 self._half_since = None
                 self._idle_reads = 0
@@ -291,7 +293,13 @@ class Conversation(socketserver.BaseRequestHandler):
             elif not self._read_more(deadline):
                 return None
             elif self._idle_reads > 1:  # a flood of blank lines, or of bytes without a line, is paid for too
-                self._wait(self._pace.delay())
+                self._wait(self._pace.delay(), deadline)
+
+    def _check(self, deadline: float | None) -> None:
+        """Raise NoHandshake after the deadline."""
+        if deadline is not None and time.monotonic() >= deadline:
+            seconds = self.server.limits.handshake_timeout
+            raise NoHandshake(f"No name was given within {seconds:g} seconds. Goodbye.")
 
     def _read_more(self, deadline: float | None) -> bool:
         """Wait for bytes and feed them to the dialect; False at the end."""
@@ -304,10 +312,7 @@ class Conversation(socketserver.BaseRequestHandler):
         until = min((each for each in (deadline, line_end) if each is not None), default=None)
         if self._session.ended.is_set():
             return False
-        if until is not None and until <= now:  # looked at before reading: a flood does not put it off either
-            if until == deadline:
-                seconds = self.server.limits.handshake_timeout
-                raise NoHandshake(f"No name was given within {seconds:g} seconds. Goodbye.")
+        if line_end is not None and line_end <= now:  # looked at before reading: a flood does not put it off either
             raise UnfinishedLine(self.server.limits.line_timeout)
         data = self._wire.read(None if until is None else until - now)
         if data:
@@ -326,9 +331,16 @@ class Conversation(socketserver.BaseRequestHandler):
             self._half_since = None
         self._dialect.feed(data)
 
-    def _wait(self, seconds: float) -> None:
-        """Wait, but not for longer than the session lasts."""
-        if seconds:
+    def _slow_down(self, deadline: float | None = None) -> None:
+        """Wait until what the client asked for is mostly read, and for its rate."""
+        self._session.mailbox.wait_until_easy()
+        self._wait(self._pace.delay(), deadline)
+
+    def _wait(self, seconds: float, deadline: float | None = None) -> None:
+        """Wait, but not beyond the deadline, and not for longer than the session lasts."""
+        if deadline is not None:
+            seconds = min(seconds, deadline - time.monotonic())
+        if seconds > 0:
             self._session.ended.wait(min(seconds, LONGEST_WAIT))
 
     # --- the handshake --------------------------------------------------------------------------------------
@@ -342,6 +354,7 @@ class Conversation(socketserver.BaseRequestHandler):
             hello = self._next(deadline)
             while isinstance(hello, AreYouThere):  # answered, and no try at a name
                 self.server.service.handle(self._session, hello)
+                self._slow_down(deadline)
                 hello = self._next(deadline)
             self._session.heard = time.monotonic()
             if hello is None:
@@ -379,8 +392,7 @@ class Conversation(socketserver.BaseRequestHandler):
         session = self._session
         while (command := self._next()) is not None:
             session.heard = time.monotonic()
-            session.mailbox.wait_until_easy()
-            self._wait(self._pace.delay())
+            self._slow_down()
             if session.ended.is_set():
                 return
             if isinstance(command, Quit):
