@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import inspect
 import io
 import logging
 import os
@@ -39,6 +40,12 @@ from chat_threads.storage import StorageError
 
 TABLE = read_table(chat_threads.__doc__ or "")
 MAKERS = {"threading.Lock", "threading.RLock", "threading.Condition", "threading.Semaphore", "threading.Barrier"}
+
+
+def a_publisher() -> Publisher:
+    """One whose surroundings do nothing."""
+    parts = [part for part in inspect.signature(Publisher).parameters.values() if part.default is part.empty]
+    return Publisher(*[lambda *_: None for _ in parts])  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -280,7 +287,7 @@ def test_a_lock_that_is_taken_twice_by_its_thread_fails_instead_of_waiting_for_e
 def test_the_packages_own_locks_fail_in_a_wrong_order(watch):
     """As if the store asked the publisher about its rooms, or a session pushed into another one's mailbox."""
     store = SessionStore()
-    publisher = Publisher(lambda _: None, lambda: None, lambda *_: [], lambda _: None)
+    publisher = a_publisher()
     with store._lock, pytest.raises(WrongOrder):
         publisher.list_chat_rooms()
     with publisher._lock, pytest.raises(WrongOrder):
@@ -421,7 +428,7 @@ def test_waiting_for_a_condition_whose_lock_is_held_is_no_fault_but_with_another
     waiting: BatchQueue[int] = BatchQueue(1)
     assert waiting.take(1, 0.01) == []
     assert watch.faults == []
-    publisher = Publisher(lambda _: None, lambda: None, lambda *_: [], lambda _: None)
+    publisher = a_publisher()
     with publisher._lock:
         waiting.take(1, 0.01)
     (fault,) = watch.faults
@@ -431,12 +438,12 @@ def test_waiting_for_a_condition_whose_lock_is_held_is_no_fault_but_with_another
 SUITE = """
 import contextlib, time
 import pytest
-from chat_threads.publisher import Publisher
 from chat_threads.session import SessionStore
+from test_locks import a_publisher
 
 @pytest.fixture
 def publisher():
-    return Publisher(None, None, None, None)
+    return a_publisher()
 
 def test_sleep(publisher):
     with publisher._lock:
