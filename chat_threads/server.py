@@ -421,8 +421,11 @@ class Conversation(socketserver.BaseRequestHandler):
         if stopping.is_set() and session.reason is None:
             session.reason = ShuttingDown()
             self._last = (problem(session.reason), Bye(session.reason.code))
+        owed = []
         while isinstance(answer := self._dialect.next_input(), WireBytes):
-            session.send(answer)  # after Ctrl-C telnet shows nothing more until its timing mark is answered
+            owed.append(answer.data)
+        if owed:  # after Ctrl-C telnet shows nothing more until its timing mark is answered
+            session.send(WireBytes(b"".join(owed)))
         session.close(*self._last)
         # The writer has deadlines of its own, one for what it is sending and one for what is queued.
         if not session.written.wait(2 * self.server.limits.send_timeout + 10):
