@@ -25,9 +25,8 @@ from typing import Any
 
 import lockwatch
 import pytest
-from conftest import WAIT, wait_for
+from conftest import WAIT, Program, wait_for
 from lockwatch import Table, Watch, WrongOrder, read_table
-from test_jsonlines import Program
 from test_promises import in_threads
 
 import chat_threads
