@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import logging
@@ -17,7 +16,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from conftest import WAIT, Program, line_of, our_threads, wait_for
+from conftest import WAIT, Program, line_of
 
 from chat_threads import __version__, messages
 from chat_threads.dialects import jsonlines
@@ -1489,49 +1488,3 @@ def test_each_of_ten_thousand_hostile_lines_is_one_input():
             assert "\n" not in found.text, line[:200]
         assert dialect.next_input() is None, line[:200]
         assert not dialect.pending
-
-
-def test_ten_thousand_hostile_lines_are_answered_each_and_nothing_breaks_or_grows(serve, caplog):
-    server = serve(queue_limit=100_000)
-    caplog.set_level(logging.INFO, logger="chat_threads")
-    watcher = Program(server.port)
-    watcher.send(type="hello", name="watcher", room="#quiet")
-    watcher.expect("joined")
-    lines = (line for line in hostile(random.Random(2)) if line.strip())
-    threads = len(our_threads())
-    counted = 0
-    try:
-        for round_ in range(19):  # after the handshake
-            me = Program(server.port)
-            with contextlib.closing(me):
-                me.send(type="hello", name=f"hostile{round_}", replay=0)
-                me.expect("joined")
-                for _ in range(5):
-                    batch = list(itertools.islice(lines, 100))
-                    ping = b'\n{"type":"ping","ref":"after %d"}\n'
-                    data = b"".join(line + ping % number for number, line in enumerate(batch))
-                    sender = threading.Thread(target=me.sock.sendall, args=(data,))
-                    sender.start()
-                    for number, line in enumerate(batch):
-                        assert me.upto("pong", ref=f"after {number}"), f"no answer to {line[:200]!r}"
-                    sender.join(WAIT)
-                    counted += len(batch)
-                    me.seen.clear()
-        for _ in range(330):  # as the first words
-            first = list(itertools.islice(lines, 3))
-            with socket.create_connection(("127.0.0.1", server.port), WAIT) as sock, sock.makefile("rb") as file:
-                with contextlib.suppress(ConnectionError):
-                    sock.sendall(b"".join(line + b"\n" for line in first))
-                    sock.shutdown(socket.SHUT_WR)
-                with contextlib.suppress(ConnectionError):
-                    answers = file.read().decode().splitlines()
-                    assert answers, first
-            counted += len(first)
-        assert counted > 10_000
-        wait_for(lambda: len(server.chat.sessions.all()) == 1, "all but the watcher to be gone")
-        wait_for(lambda: len(our_threads()) <= threads, "the readers to end")
-        assert kinds(watcher.ask(type="say", text="still here", ref="1")) == ["message", "ack"]
-    finally:
-        watcher.close()
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
-    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
