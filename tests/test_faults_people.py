@@ -6,7 +6,6 @@ import contextlib
 import random
 import select
 import socket
-import threading
 import time
 from typing import Any
 
@@ -58,24 +57,6 @@ def test_who_floods_waits_and_nobody_else_does(start_process, flooders):
                 client.reset()
 
         in_threads(flood, range(flooders))
-
-
-def test_a_flood_without_a_limit_on_the_rate_waits_for_the_history(start_process):
-    """The history's queue is bounded: whoever is faster than the disk waits, and all of it is stored in order."""
-    process = start_process("--rate", "0", "--queue-limit", "100000")
-    with staying_well(process):
-
-        def flood(number: int) -> None:
-            with contextlib.closing(come_in(process, f"flooder{number}", f"#flood{number}")) as program:
-                lines = [{"type": "say", "text": f"line {count}"} for count in range(1500)]
-                sending = threading.Thread(target=program.send, args=lines)
-                sending.start()
-                for count in range(1500):
-                    message = program.expect("message")
-                    assert (message["number"], message["text"]) == (count + 1, f"line {count}")
-                sending.join(WAIT)
-
-        in_threads(flood, range(4))
 
 
 # --- coming and going ------------------------------------------------------------------------------------------
