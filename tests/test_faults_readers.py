@@ -69,8 +69,20 @@ def test_a_tiny_receive_buffer_that_is_never_read_is_cut_off_by_the_time_it_take
             wait_for(lambda: threads(process) == before, "its threads are gone though it is still connected")
 
 
+SMALL = """
+import socket
+from chat_threads import wire
+init = wire.Wire.__init__
+def small(self, sock, *more):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    init(self, sock, *more)
+wire.Wire.__init__ = small
+"""
+
+
 def test_two_kilobytes_every_fifth_of_a_second_never_finish_a_batch_and_do_not_put_off_the_end(start_process):
-    process = start_process("--rate", "0", "--queue-limit", "100000", "--send-timeout", "2")
+    """The system's own buffer is made small, so that the writer gets a little further all the time."""
+    process = start_process("--rate", "0", "--queue-limit", "100000", "--send-timeout", "2", plant=SMALL)
     with (
         staying_well(process),
         talker(process) as talk,
