@@ -11,7 +11,13 @@ import pytest
 from conftest import WAIT, wait_for
 
 from chat_threads import session as module
-from chat_threads.errors import NameTaken, NothingToSay, ShuttingDown, TooSlow, UnknownPerson
+from chat_threads.errors import (
+    NameTaken,
+    NothingToSay,
+    ShuttingDown,
+    TooSlow,
+    UnknownPerson,
+)
 from chat_threads.history import BATCH
 from chat_threads.messages import (
     LINE_SIZE,
@@ -28,7 +34,14 @@ from chat_threads.messages import (
 )
 from chat_threads.queues import BatchQueue
 from chat_threads.rules import TEXT_LENGTH, fold
-from chat_threads.session import LEAST_BYTES, LINE_BYTES, Mailbox, Session, SessionStore, problem
+from chat_threads.session import (
+    LEAST_BYTES,
+    LINE_BYTES,
+    Mailbox,
+    Session,
+    SessionStore,
+    problem,
+)
 
 
 class Words:
