@@ -43,6 +43,7 @@ class Mailbox(BatchQueue[Parcel]):
         self._bytes = 0
         self._idle = True
         self._held = False
+        self._awaited = False  # the reader waits until little is queued
         self._refused = False  # it was full once, so the next parcel would come after a hole
         self.closed = False  # nothing more goes in
         self.cut = False  # closed, and what was in it thrown away but for the last word
@@ -91,7 +92,8 @@ class Mailbox(BatchQueue[Parcel]):
         parcels = list(self.queue)
         self.queue.clear()
         self._lines = self._bytes = 0
-        self.not_full.notify_all()
+        if self._awaited:
+            self.not_full.notify_all()
         return parcels
 
     def finish(self) -> bool:
@@ -133,7 +135,9 @@ class Mailbox(BatchQueue[Parcel]):
         """The reader's: wait until at most half of what may be is queued; False if the mailbox is closed."""
         with self.mutex:
             while not self.closed and (self._lines > self.limit * EASY or self._bytes > self.most_bytes * EASY):
+                self._awaited = True
                 self.not_full.wait()
+            self._awaited = False
             return not self.closed
 
     @property

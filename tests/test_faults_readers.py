@@ -73,9 +73,9 @@ SMALL = """
 import socket
 from chat_threads import wire
 init = wire.Wire.__init__
-def small(self, sock, *more):
+def small(self, sock, *more, **options):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
-    init(self, sock, *more)
+    init(self, sock, *more, **options)
 wire.Wire.__init__ = small
 """
 
