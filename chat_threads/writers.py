@@ -213,39 +213,56 @@ class Crew(Writers):
             self._write_waiting(session, None)  # nothing is left to send: lets go of the mailbox
 
 
+class _Desk:
+    """One session's writer. What is not ``wake`` is guarded by the Writers' lock."""
+
+    def __init__(self) -> None:
+        self.wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self.due = 0  # how often the session was scheduled and not written to since
+        self.waits = False  # for its reader: nobody is to wait for it meanwhile
+
+
 class OnePerSession(Writers):
     """A thread for each session, asleep until its session is scheduled."""
 
     def __init__(self, send_timeout: float) -> None:
         super().__init__(send_timeout)
-        self._wake: dict[Session, queue.SimpleQueue[bool]] = {}  # guarded by _state
+        self._desks: dict[Session, _Desk] = {}  # guarded by _state
 
     def attend(self, session: Session) -> None:
-        wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        desk = _Desk()
         with self._state:
-            self._wake[session] = wake
+            self._desks[session] = desk
         try:
-            self._start(f"writer-of-{session.number}", self._work, session, wake)
+            self._start(f"writer-of-{session.number}", self._work, session, desk)
         except RuntimeError:
             with self._state:
-                del self._wake[session]
+                del self._desks[session]
             raise
 
     def schedule(self, sessions: Sequence[Session]) -> None:
         with self._state:
-            self._scheduled += len(sessions)
-            wakes = [self._wake.get(session) for session in sessions]
-            self._written += wakes.count(None)  # it found its mailbox closed before it was told, and has ended
-        for wake in wakes:
-            if wake:
-                wake.put(True)
+            # One that is not there found its mailbox closed before it was told of that, and has ended.
+            desks = [desk for session in sessions if (desk := self._desks.get(session))]
+            for desk in desks:
+                if not desk.waits:
+                    desk.due += 1
+                    self._scheduled += 1
+        for desk in desks:
+            desk.wake.put(True)
 
-    def _work(self, session: Session, wake: queue.SimpleQueue[bool]) -> None:
+    def _work(self, session: Session, desk: _Desk) -> None:
         while not session.written.is_set():
-            wake.get()
+            desk.wake.get()
             rest = self._write(session)
-            self._done(1)  # nobody waits for it while it waits for its reader
+            with self._state:
+                done = desk.due if rest or session.written.is_set() else min(desk.due, 1)
+                desk.due -= done
+                desk.waits = rest is not None
+            self._done(done)
             if rest is not None:
                 self._write_waiting(session, rest)
+                with self._state:
+                    desk.waits = False
         with self._state:
-            del self._wake[session]
+            del self._desks[session]

@@ -455,6 +455,24 @@ def test_catching_up_waits_for_no_client_that_does_not_read(office: Office, monk
     assert time.monotonic() - began < WAIT / 2
 
 
+def test_catching_up_waits_for_no_client_that_is_told_of_more_while_it_does_not_read(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of what is sent is scheduled while the writer sends what was sent before, and then has to wait."""
+    monkeypatch.setattr(module, "CATCH_UP", WAIT)
+    connection = office.connect()
+    connection.wire.gate.clear()
+    connection.send(*long_lines(0, MANY))
+    assert connection.wire.waiting.wait(WAIT)
+    connection.send("more")
+    connection.wire.gate.set()
+    began = time.monotonic()
+    office.writers.catch_up()
+    connection.send("and more")
+    office.writers.catch_up()
+    assert time.monotonic() - began < WAIT / 2
+
+
 def test_catching_up_with_nothing_takes_no_time(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CATCH_UP", WAIT)
     began = time.monotonic()
@@ -564,5 +582,5 @@ def test_a_session_for_which_no_writer_can_be_started_is_not_begun(
     session = Session(1, ScriptedWire(1), Dialect(), office.writers.schedule, 10)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="can't start new thread"):
         office.writers.attend(session)
-    assert office.writers._wake == {}  # type: ignore[attr-defined]
+    assert office.writers._desks == {}  # type: ignore[attr-defined]
     assert office.writers.stop(WAIT) == []
