@@ -34,7 +34,7 @@ class Wire:
         self._sock = sock
         self._nowait = nowait
         self._stopped = False  # set by stop_reading, read by the reader
-        for level, option, value in (
+        options = (
             (socket.SOL_SOCKET, "SO_OOBINLINE", 1),  # telnet marks an interrupt with urgent data (RFC 854)
             (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
             (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
@@ -42,9 +42,10 @@ class Wire:
             (socket.IPPROTO_TCP, "TCP_KEEPIDLE", max(1, min(60, int(patience / 3)))),
             (socket.IPPROTO_TCP, "TCP_KEEPINTVL", max(1, min(15, int(patience / 6)))),
             (socket.IPPROTO_TCP, "TCP_KEEPCNT", 4),
-        ):
-            if hasattr(socket, option):
-                with contextlib.suppress(OSError):  # the peer may be gone already
+        )
+        with contextlib.suppress(OSError):  # the peer may be gone already
+            for level, option, value in options:
+                if hasattr(socket, option):
                     sock.setsockopt(level, getattr(socket, option), value)
         sock.setblocking(bool(nowait))
 

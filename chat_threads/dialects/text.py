@@ -147,8 +147,9 @@ class TextDialect:
         self._restyle(ignored=folded)
 
     def _restyle(self, **changes: Any) -> None:
-        self._style = replace(self._style, **changes)
-        self.views = _views(self._style)
+        style = replace(self._style, **changes)
+        if style != self._style:
+            self._style, self.views = style, _views(style)
 
     def set_option(self, name: str | None, value: str | None) -> str:
         style = self._style
@@ -205,6 +206,7 @@ def _view(style: _Style) -> TextView:
     return TextView(style)
 
 
+@lru_cache(maxsize=1024)
 def _views(style: _Style) -> tuple[View, View]:
     """The same style is the same object, so that sessions that see the same share its bytes."""
     return _view(replace(style, here=False)), _view(style)
