@@ -43,7 +43,7 @@ lock                        guards                                    taken whil
 ==========================  ========================================  ===========================================
 
 What crosses threads is a frozen dataclass, bytes, or an attribute that one thread sets and others read as a
-whole (``Session.profile``, ``Session.views``, ``Session.heard``).
+whole (``Session.profile``, ``Session.views``, ``Session.heard``, and what ``inside`` shows).
 """
 
 __version__ = "1.0.0"

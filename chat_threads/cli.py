@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from . import __version__
+from . import __version__, inside
 from .errors import StartError
 from .history import BATCH, History
 from .logs import LogThread
@@ -87,7 +87,10 @@ class Chat:
                 self.writers.stop(1.0)
             self.storage.close()
             raise
-        self._acceptor = threading.Thread(target=self.server.serve_forever, args=(POLL,), name="acceptor", daemon=True)
+        self._acceptor = threading.Thread(target=self._accept, args=(POLL,), name="acceptor", daemon=True)
+
+    def _accept(self, poll: float) -> None:
+        inside.run("acceptor", "accepts connections", lambda: self.server.serve_forever(poll))
 
     def _restore_rooms(self) -> None:
         stored = self.storage.rooms()
@@ -354,6 +357,7 @@ def run(options: Options, log_level: str, log_file: str | None) -> None:
         chat = Chat(options)
         chat.start()
         _announce(chat, options)
+        inside.enter("main", "waits for a signal")
         while True:
             try:
                 number = asked.get(timeout=1.0)  # a bounded wait, for on Windows Ctrl-C does not end one
@@ -365,6 +369,7 @@ def run(options: Options, log_level: str, log_file: str | None) -> None:
         log.info("stopping: %s; once more ends it at once", signal.Signals(number).name)
         chat.stop()
     finally:
+        inside.leave()
         logs.stop()
 
 

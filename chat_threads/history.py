@@ -15,6 +15,7 @@ from collections import ChainMap, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from . import inside
 from .errors import ChatError, NotStored, ReadOnly, RoomGone, RoomNotStored, Unreadable
 from .messages import Acked, Draft, Message, Ordered, Published, RoomEnds, RoomMade, TokenUsed, TopicSet
 from .queues import BatchQueue
@@ -165,12 +166,22 @@ class History:
     # --- the history thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        inside.enter("history", "waits for messages", depth=self._queue.depth)
+        try:
+            self._work()
+        finally:
+            inside.leave()
+
+    def _work(self) -> None:
         while True:
+            inside.does("waits for messages")
             wait = None if self._sweep_at is None else max(0.0, self._sweep_at - time.monotonic())
             batch = self._queue.take(BATCH, wait)
+            inside.does("numbers a batch")
             try:
                 self._handle([item for item in batch if item is not None])
                 if self._sweep_at is not None and time.monotonic() >= self._sweep_at:
+                    inside.does("deletes what is old")
                     self._sweep()
                 self._checkpoint()
             except Exception:
@@ -185,6 +196,7 @@ class History:
         items, unsure = self._recall(items)
         batch, numbers, published, refused = self._number(items)
         if batch:
+            inside.does("commits")
             try:
                 self.storage.commit(batch)
             except StorageError as failed:
@@ -199,6 +211,7 @@ class History:
                 self._last.update(numbers)
                 self._committed(batch)
         if published:
+            inside.does("publishes")
             self._publish(published)
         for item, error in refused + unsure:
             self._refuse(item, error)

@@ -8,6 +8,8 @@ import logging
 import queue
 import threading
 
+from . import inside
+
 QUEUED = 2000  # lines that wait to be written; more are dropped and counted
 FORMAT = "%(asctime)s %(levelname)s %(threadName)s: %(message)s"
 STDERR = 2
@@ -44,7 +46,7 @@ class LogThread:
         self._hand = _Hand(self._lines)
         self._logger = logging.getLogger(__package__)
         self._logger.setLevel(level.upper())
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread = threading.Thread(target=self._take_over, name="log", daemon=True)
 
     def start(self) -> None:
         """Begin to take what is logged."""
@@ -64,6 +66,9 @@ class LogThread:
                 self._lines.put(f"{self._hand.dropped} log lines were dropped", timeout=timeout / 4)
             self._lines.put(None, timeout=timeout / 4)
         self._thread.join(timeout / 2)
+
+    def _take_over(self) -> None:
+        inside.run("log", "writes what is logged", self._run)
 
     def _run(self) -> None:
         while (line := self._lines.get()) is not None:

@@ -181,6 +181,11 @@ class Stats(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class ShowThreads(Command):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
 class Ping(Command):
     pass
 
@@ -454,6 +459,32 @@ class StatsShown(Event):
     stored: int
     threads: int
     per_second: float  # messages, mean of the last ten seconds
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRow:
+    thread: str
+    role: str
+    session: str | None  # its name
+    doing: str
+    seconds: float  # for how long it has been doing that
+    where: str  # file, line and function
+    waiting: int | None  # in the queue that it empties, or that is emptied for it: lines, batches or messages
+    most: int | None  # that ever waited there
+    lines: int | None  # that its session's writer took, so far
+    bytes: int | None  # that were sent to its session, so far
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadList(Event):
+    """What every thread is doing; ``more`` counts the readers that were left out."""
+
+    threads: tuple[ThreadRow, ...]
+    more: int
+
+    @property
+    def lines(self) -> int:
+        return 3 + len(self.threads)
 
 
 @dataclass(frozen=True, slots=True)

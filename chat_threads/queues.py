@@ -21,6 +21,13 @@ class BatchQueue(queue.Queue[T]):
     share it; ``put`` waits while ``maxsize`` items are there.
     """
 
+    most = 0  # the most that ever waited: noted when it is taken, for until then a queue only grows
+
+    def depth(self) -> tuple[int, int]:
+        """How much waits now, and the most that ever did. Two numbers read as a whole: no lock is taken."""
+        waiting = len(self.queue)
+        return waiting, max(self.most, waiting)
+
     def take(self, limit: int, timeout: float | None = None) -> list[T]:
         """Wait until there is something (at most ``timeout`` seconds), then take up to ``limit`` items.
 
@@ -33,6 +40,7 @@ class BatchQueue(queue.Queue[T]):
                 if left is not None and left <= 0:
                     return []
                 self.not_empty.wait(left)
+            self.most = max(self.most, len(self.queue))
             if len(self.queue) <= limit:
                 batch = list(self.queue)
                 self.queue.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import logging
 import os
 import queue
@@ -21,7 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import __version__
+from . import __version__, inside
 from .dialects.base import Dialect, Input
 from .dialects.jsonlines import JsonDialect
 from .dialects.text import TextDialect
@@ -58,6 +59,7 @@ REFUSED_MOST = 200  # refused connections kept at a time
 PATIENCE = 15.0  # seconds to wait for what was said before leaving; SQLite may wait 5 for another's lock
 STOP_PATIENCE = 1.0  # the same when the server is stopping
 _TLS_HANDSHAKE = b"\x16"  # the first byte of a TLS connection (RFC 8446, section 5.1); nobody types it
+_WAITS = "waits for input"
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -195,6 +197,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
             log.exception("the conversation with %s broke", client_address[0])
         finally:
             self.shutdown_request(request)
+            inside.leave()
             self._ended.put(number)
 
     # --- whoever stops the server ---------------------------------------------------------------------------
@@ -233,6 +236,8 @@ class Conversation(socketserver.BaseRequestHandler):
         self._session = Session(
             self._number, self._wire, self._dialect, self.server.writers.schedule, limits.queue_limit
         )
+        self._session.local = _is_local(self.client_address[0], self.request.getsockname()[0])
+        self._slot = inside.enter("reader", "begins", self._session, self._session.mailbox.depth)
         self._pace = Pace(limits.rate, limits.burst)
         self._ahead: Input | None = None  # read before the greeting
         self._heard_any = False
@@ -314,6 +319,7 @@ class Conversation(socketserver.BaseRequestHandler):
             return False
         if line_end is not None and line_end <= now:  # looked at before reading: a flood does not put it off either
             raise UnfinishedLine(self.server.limits.line_timeout)
+        self._slot.doing = _WAITS, now
         data = self._wire.read(None if until is None else until - now)
         if data:
             self._feed(data)
@@ -392,6 +398,7 @@ class Conversation(socketserver.BaseRequestHandler):
         session = self._session
         while (command := self._next()) is not None:
             session.heard = time.monotonic()
+            self._slot.doing = f"obeys {type(command).__name__}", session.heard
             self._slow_down()
             if session.ended.is_set():
                 return
@@ -417,6 +424,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def finish(self) -> None:
         """Leave in order, see that everything owed is sent, and only then let go of the socket."""
         session, stopping = self._session, self.server.stopping
+        inside.does("says goodbye")
         self.server.service.dismiss(session, self._words, STOP_PATIENCE if stopping.is_set() else PATIENCE)
         if stopping.is_set() and session.reason is None:
             session.reason = ShuttingDown()
@@ -434,3 +442,15 @@ class Conversation(socketserver.BaseRequestHandler):
             self._wire.linger()
         self.server.sessions.remove(session)
         log.info("%s ends: %s", session, session.reason.code if session.reason else "it left")
+
+
+def _is_local(peer: str, own: str) -> bool:
+    """Whether a connection comes from the server's own machine: from a loopback address, or the server's own."""
+    if peer == own:
+        return True
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)  # an IPv4 client of a server that listens on ::
+    return (mapped or address).is_loopback

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import __version__
+from . import __version__, inside
 from .errors import (
     BadName,
     Busy,
@@ -70,9 +70,12 @@ from .messages import (
     Search,
     SearchPage,
     SetOption,
+    ShowThreads,
     ShowToken,
     Stats,
     StatsShown,
+    ThreadList,
+    ThreadRow,
     TokenShown,
     TokenUsed,
     Topic,
@@ -134,6 +137,7 @@ class Service:
             Search: self._search,
             SetOption: self._set,
             Stats: self._stats,
+            ShowThreads: self._show_threads,
             Ping: self._ping,
             AreYouThere: self._are_you_there,
             Help: self._help,
@@ -476,6 +480,18 @@ class Service:
             )
         )
 
+    def _may_look(self, session: Session) -> None:
+        if not session.local:
+            raise NotAllowed("That is for connections from the server's own machine.")
+
+    def _show_threads(self, session: Session, command: ShowThreads) -> None:
+        """Takes no lock that any other thread could be stuck with."""
+        self._may_look(session)
+        now, places = time.monotonic(), inside.places()
+        rows = [_row(slot, now, places.get(slot.ident, "")) for slot in inside.slots()]
+        rows.sort(key=lambda row: (row.role == "reader", -(row.waiting or 0) if row.role == "reader" else 0))
+        session.answer(ThreadList(tuple(rows[:ROWS_MOST]), max(0, len(rows) - ROWS_MOST)))
+
     def _ping(self, session: Session, command: Ping) -> None:
         began = time.monotonic()
         self._wait(session)
@@ -486,3 +502,22 @@ class Service:
 
     def _help(self, session: Session, command: Help) -> None:
         session.answer(HelpShown(command.about))
+
+
+def _row(slot: inside.Slot, now: float, where: str) -> ThreadRow:
+    """What is shown of a thread, read without any lock."""
+    session: Session | None = slot.session
+    doing, since = slot.doing
+    waiting, most = slot.depth() if slot.depth else (None, None)
+    return ThreadRow(
+        slot.name,
+        slot.role,
+        session.name if session else None,
+        doing,
+        max(0.0, now - since),
+        where,
+        waiting,
+        most,
+        session.mailbox.taken if session else None,
+        session.wire.sent if session else None,
+    )

@@ -48,6 +48,7 @@ class Mailbox(BatchQueue[Parcel]):
         self.closed = False  # nothing more goes in
         self.cut = False  # closed, and what was in it thrown away but for the last word
         self.finished = False  # closed, and all of it was sent, or given up
+        self.taken = 0  # lines that the writer took, so far
 
     def push(self, parcel: Parcel) -> bool | None:
         """Put without waiting: True if the caller must schedule it, None if it was full and nothing was put.
@@ -91,7 +92,11 @@ class Mailbox(BatchQueue[Parcel]):
     def _take_all(self) -> list[Parcel]:
         parcels = list(self.queue)
         self.queue.clear()
+        lines = self._lines
         self._lines = self._bytes = 0
+        self.taken += lines
+        if lines > self.most:
+            self.most = lines
         if self._awaited:
             self.not_full.notify_all()
         return parcels
@@ -140,6 +145,11 @@ class Mailbox(BatchQueue[Parcel]):
             self._awaited = False
             return not self.closed
 
+    def depth(self) -> tuple[int, int]:
+        """How many lines wait now, and the most that ever did. No lock is taken: see inside."""
+        waiting = self._lines
+        return waiting, max(self.most, waiting)
+
     @property
     def lines(self) -> int:
         """How many lines are waiting."""
@@ -180,6 +190,7 @@ class Session:
         self.reply_to: Session | None = None  # who sent the last private line; set and read by any thread
         self.token = ""  # set by the reader thread under the SessionStore's lock (claim)
         self.reason: CutOff | None = None  # why it was cut off
+        self.local = False  # whether it comes from the server's own machine; set by the reader thread at the start
         self._schedule = schedule
 
     @property

@@ -34,6 +34,7 @@ class Wire:
         self._sock = sock
         self._nowait = nowait
         self._stopped = False  # set by stop_reading, read by the reader
+        self.sent = 0  # bytes, so far; set by whoever writes, read anywhere
         options = (
             (socket.SOL_SOCKET, "SO_OOBINLINE", 1),  # telnet marks an interrupt with urgent data (RFC 854)
             (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
@@ -68,9 +69,11 @@ class Wire:
     def send(self, data: bytes | memoryview) -> int:
         """Send without waiting; return how many bytes the system took, maybe 0. OSError: the peer is gone."""
         try:
-            return self._sock.send(data, self._nowait)
+            sent = self._sock.send(data, self._nowait)
         except BlockingIOError:
             return 0
+        self.sent += sent
+        return sent
 
     def wait_writable(self, timeout: float) -> bool:
         """Wait until ``send`` can do something; False when the time is up."""

@@ -15,8 +15,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from . import inside
 from .errors import TooSlow
 from .messages import Parcel
 from .session import Session
@@ -69,11 +70,20 @@ class Writers:
             thread.join(max(0.0, deadline - time.monotonic()))
         return [thread.name for thread in threads if thread.is_alive()]
 
-    def _start(self, name: str, work: object, *args: object) -> None:
+    def _start(
+        self,
+        name: str,
+        work: object,
+        *args: object,
+        session: Session | None = None,
+        depth: Callable[[], inside.Depth] | None = None,
+    ) -> None:
         def run() -> None:
+            inside.enter("writer", "begins", session, depth)
             try:
                 work(*args)  # type: ignore[operator]
             finally:
+                inside.leave()
                 with self._state:
                     self._threads.discard(thread)
                     self._ended.append(thread)
@@ -145,6 +155,7 @@ class Writers:
         If the session is cut off meanwhile, the line under way is finished and the rest left out.
         """
         deadline = time.monotonic() + self.send_timeout
+        inside.does("waits for a full socket")
         shortened = False
         while True:
             if session.mailbox.cut and not shortened:
@@ -178,7 +189,7 @@ class Crew(Writers):
         super().__init__(send_timeout)
         self._ready: list[queue.SimpleQueue[Sequence[Session] | None]] = [queue.SimpleQueue() for _ in range(size)]
         for number, ready in enumerate(self._ready, 1):
-            self._start(f"writer-{number}", self._work, ready)
+            self._start(f"writer-{number}", self._work, ready, depth=lambda ready=ready: (ready.qsize(), None))  # type: ignore[misc]
 
     def schedule(self, sessions: Sequence[Session]) -> None:
         with self._state:
@@ -195,7 +206,12 @@ class Crew(Writers):
         return super().stop(timeout)
 
     def _work(self, ready: queue.SimpleQueue[Sequence[Session] | None]) -> None:
-        while (sessions := ready.get()) is not None:
+        while True:
+            inside.does("waits for sessions")
+            sessions = ready.get()
+            if sessions is None:
+                return
+            inside.does("sends")
             try:
                 for session in sessions:
                     rest = self._write(session)
@@ -206,7 +222,14 @@ class Crew(Writers):
 
     def _hire(self, session: Session, rest: memoryview) -> None:
         try:
-            self._start(f"writer-of-{session.number}", self._write_waiting, session, rest)
+            self._start(
+                f"writer-of-{session.number}",
+                self._write_waiting,
+                session,
+                rest,
+                session=session,
+                depth=session.mailbox.depth,
+            )
         except RuntimeError:
             log.error("%s is behind, and no thread could be started for it: cut off", session)
             session.abandon()
@@ -234,7 +257,14 @@ class OnePerSession(Writers):
         with self._state:
             self._desks[session] = desk
         try:
-            self._start(f"writer-of-{session.number}", self._work, session, desk)
+            self._start(
+                f"writer-of-{session.number}",
+                self._work,
+                session,
+                desk,
+                session=session,
+                depth=session.mailbox.depth,
+            )
         except RuntimeError:
             with self._state:
                 del self._desks[session]
@@ -253,7 +283,9 @@ class OnePerSession(Writers):
 
     def _work(self, session: Session, desk: _Desk) -> None:
         while not session.written.is_set():
+            inside.does("waits for its session")
             desk.wake.get()
+            inside.does("sends")
             rest = self._write(session)
             with self._state:
                 done = desk.due if rest or session.written.is_set() else min(desk.due, 1)

@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 LAYERS = """
     __init__
     errors
-    messages        rules           queues          tokens
+    messages        rules           queues          tokens      inside
     wire            storage         dialects.__init__
     dialects.base   history         publisher
     dialects.telnet dialects.commands

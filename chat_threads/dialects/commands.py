@@ -30,6 +30,7 @@ from ..messages import (
     Say,
     Search,
     SetOption,
+    ShowThreads,
     ShowToken,
     Stats,
     Topic,
@@ -237,6 +238,14 @@ COMMANDS: tuple[TextCommand, ...] = (
         " /set replay N (messages on entering a room, 0 to 200).",
     ),
     TextCommand("/stats", "/stats", "show how the server is doing", _alone(Stats())),
+    TextCommand(
+        "/threads",
+        "/threads",
+        "show what every thread is doing",
+        _alone(ShowThreads()),
+        more="For connections from the server's own machine. It answers even while a thread is stuck: no lock is taken"
+        " to find out. queue is what waits there now, most what ever did.",
+    ),
     TextCommand("/ping", "/ping", "time the round trip", _alone(Ping())),
     TextCommand("/help", "/help [COMMAND]", "list the commands, or explain one", _parse_help, ("/?",)),
     TextCommand("/quit", "/quit [words]", "leave, with a last word", Quit, ("/exit", "/bye")),

@@ -66,9 +66,12 @@ from ..messages import (
     Search,
     SearchPage,
     SetOption,
+    ShowThreads,
     ShowToken,
     Stats,
     StatsShown,
+    ThreadList,
+    ThreadRow,
     TokenShown,
     Topic,
     TopicChanged,
@@ -144,6 +147,7 @@ REQUESTS: dict[str, tuple[Callable[..., Command], tuple[Field, ...]]] = {
     "search": (Search, (_text("words"), _ROOM, _maybe("from", argument="sender"))),
     "set": (SetOption, (_maybe("option", argument="name"), _maybe("value"))),
     "stats": (Stats, ()),
+    "threads": (ShowThreads, ()),
     "ping": (Ping, ()),
     "help": (Help, ()),
     "quit": (Quit, (_maybe("words"),)),
@@ -440,6 +444,21 @@ def _presence(event: Presence) -> dict[str, Any]:
     return {**shown, "words": event.words} if event.words else shown
 
 
+def _thread(row: ThreadRow) -> dict[str, Any]:
+    return {
+        "thread": row.thread,
+        "role": row.role,
+        "session": row.session,
+        "doing": row.doing,
+        "seconds": round(row.seconds, 4),
+        "where": row.where,
+        "queue": row.waiting,
+        "most": row.most,
+        "lines": row.lines,
+        "bytes": row.bytes,
+    }
+
+
 def _stats(event: StatsShown) -> dict[str, Any]:
     return {
         "type": "stats",
@@ -503,6 +522,7 @@ _SHOW: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
     PeopleList: _people,
     PersonShown: lambda e: {"type": "whois", **_person(e.person), "connected": round(e.connected, 3)},
     StatsShown: _stats,
+    ThreadList: lambda e: {"type": "threads", "threads": [_thread(row) for row in e.threads], "more": e.more},
     TokenShown: lambda e: {"type": "token", "token": e.token},
     Pong: lambda e: {"type": "pong", "through": e.through, "network": e.network},
     HelpShown: lambda e: {"type": "help", "requests": sorted(REQUESTS)},

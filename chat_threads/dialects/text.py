@@ -49,6 +49,7 @@ from ..messages import (
     RoomList,
     SearchPage,
     StatsShown,
+    ThreadList,
     TokenShown,
     TopicChanged,
     TopicShown,
@@ -491,6 +492,32 @@ def _stats_shown(style: _Style, event: StatsShown) -> str:
     return _table(style, ("what", "value"), rows, right=(1,))
 
 
+def _number(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _short_while(seconds: float) -> str:
+    return f"{seconds:.3f}s" if seconds < 10 else _while(seconds)
+
+
+def _thread_list(style: _Style, event: ThreadList) -> str:
+    rows = [
+        [
+            row.thread,
+            row.role,
+            row.session or "",
+            row.doing,
+            _short_while(row.seconds),
+            *map(_number, (row.waiting, row.most, row.lines, row.bytes)),
+            row.where,
+        ]
+        for row in event.threads
+    ]
+    headers = ("thread", "role", "session", "doing", "for", "queue", "most", "lines", "bytes", "where")
+    table = _table(style, headers, rows, right=(4, 5, 6, 7, 8))
+    return table + (_line(style, f"and {_count(event.more, 'more reader')}.") if event.more else "")
+
+
 def _token_shown(style: _Style, event: TokenShown) -> str:
     return _lines(
         style,
@@ -560,6 +587,7 @@ _SHOW: dict[type[Event], Callable[[_Style, Any], str]] = {
     PeopleList: _people_list,
     PersonShown: _person_shown,
     StatsShown: _stats_shown,
+    ThreadList: _thread_list,
     TokenShown: _token_shown,
     Pong: _pong,
     HelpShown: _help_shown,
