@@ -22,6 +22,7 @@ writer-of-N         1 for each   sends to one client whose socket was full, and 
                     that is
                     behind
 log                 1            the log file or stderr
+lab-...             1 a fault    with --lab only: makes a fault, waits, and takes it back
 ==================  ===========  =============================================================================
 
 Locks
@@ -38,6 +39,7 @@ lock                        guards                                    taken whil
 ``Writers._state``          how many sessions are being written to,   none
                             the writer threads
 ``History._lock``           the counts that /stats shows              none
+``Faults._lock``            the faults that /lab has under way        none
 ``BatchQueue.mutex``        one queue's items                         none
 ``Parcel._lock``            one parcel's bytes                        none
 ==========================  ========================================  ===========================================

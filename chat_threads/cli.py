@@ -22,13 +22,15 @@ import click
 from . import __version__, inside
 from .errors import StartError
 from .history import BATCH, History
+from .lab import Faults
 from .logs import LogThread
 from .publisher import LOBBY, ChatRoom, Publisher
 from .rules import WORDS_LENGTH, clean, fold
 from .server import ChatServer, Limits
-from .service import Service
+from .service import Insight, Service
 from .session import SessionStore
 from .storage import MEMORY, Storage
+from .watched import WatchedCrew, WatchedHistory, WatchedOnePerSession
 from .writers import Crew, OnePerSession, Writers
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class Options:
     retain_days: float | None = None
     writers: int | None = 2  # None: one per session
     motd: tuple[str, ...] = ()
+    lab: bool = False
     limits: Limits = field(default_factory=Limits)
 
 
@@ -60,16 +63,31 @@ class Chat:
 
     def __init__(self, options: Options) -> None:
         limits = options.limits
+        locks = inside.Locks(counted=options.lab)
+        publisher_lock = locks.make("Publisher")
+        self.faults = Faults(publisher_lock)
         self.storage = Storage(options.db, options.sync)
         self.writers: Writers | None = None
         try:
-            self.history = History(self.storage, options.retain_days)
-            self.sessions = SessionStore()
-            writers: Writers = (
-                OnePerSession(limits.send_timeout)
-                if options.writers is None
-                else Crew(options.writers, limits.send_timeout)
-            )
+            self.sessions = SessionStore(locks.make("SessionStore"))
+            history_lock = locks.make("History")
+            writers_lock = locks.make("Writers") if locks.counted else None
+            self.history: History
+            writers: Writers
+            if options.lab:
+                self.history = WatchedHistory(self.storage, options.retain_days, lock=history_lock, faults=self.faults)
+                writers = (
+                    WatchedOnePerSession(limits.send_timeout, writers_lock, faults=self.faults)
+                    if options.writers is None
+                    else WatchedCrew(options.writers, limits.send_timeout, writers_lock, faults=self.faults)
+                )
+            else:
+                self.history = History(self.storage, options.retain_days, lock=history_lock)
+                writers = (
+                    OnePerSession(limits.send_timeout, writers_lock)
+                    if options.writers is None
+                    else Crew(options.writers, limits.send_timeout, writers_lock)
+                )
             self.writers = writers
             self.publisher = Publisher(
                 schedule=writers.schedule,  # type: ignore[arg-type]
@@ -78,9 +96,11 @@ class Chat:
                 newer=lambda room, number, count: self.storage.page(room, after=number, limit=count),
                 enqueue=self.history.enqueue,
                 retain=None if options.retain_days is None else options.retain_days * DAY,
+                lock=publisher_lock,
             )
             self._restore_rooms()
-            self.service = Service(self.publisher, self.sessions, self.history, options.motd)
+            insight = Insight(locks, self.faults if options.lab else None)
+            self.service = Service(self.publisher, self.sessions, self.history, options.motd, insight)
             self.server = _listen(options, self.service, self.sessions, writers)
         except BaseException:
             if self.writers:
@@ -121,13 +141,14 @@ class Chat:
         def left() -> float:
             return max(0.1, deadline - time.monotonic())
 
+        remain = self.faults.stop(left())
         if self._acceptor.is_alive():
             self.server.shutdown()
             self._acceptor.join(left())
         self.server.server_close()
         self.publisher.be_quiet()
         self.writers.hurry(left() / 2)
-        remain = self.server.stop(left())
+        remain += self.server.stop(left())
         ended = self.history.stop(left())
         if not ended:
             remain.append("history")
@@ -158,6 +179,7 @@ GROUPS = {
     "Where it listens": ("--host", "--port", "--max-clients"),
     "What is kept": ("--db", "--sync", "--retain", "--replay", "--motd"),
     "How it runs": ("--writers", "--rate", "--burst", "--handshake-timeout", "--send-timeout", "--queue-limit"),
+    "To look inside": ("--lab",),
     "What it tells": ("--log-level", "--log-file", "--version", "--help"),
 }
 
@@ -261,6 +283,9 @@ class _WritersType(click.ParamType):  # type: ignore[type-arg]
     "--queue-limit", type=click.IntRange(BATCH + 1), default=1000, metavar="N", help="Lines that wait for one client."
 )
 @click.option(
+    "--lab", is_flag=True, help="Show /threads and the like to all, count the locks, and allow faults with /lab."
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -283,6 +308,7 @@ def main(
     handshake_timeout: float,
     send_timeout: float,
     queue_limit: int,
+    lab: bool,
     log_level: str,
     log_file: str | None,
 ) -> None:
@@ -308,6 +334,7 @@ def main(
             retain_days=retain,
             writers=None if writers == "per-session" else int(writers),
             motd=read_motd(motd) if motd else (),
+            lab=lab,
             limits=limits,
         )
         run(options, log_level, log_file)

@@ -124,6 +124,10 @@ class NotAllowed(Told):
     code = "not_allowed"
 
 
+class BadFault(Told):
+    code = "bad_fault"
+
+
 class UnknownToken(Told):
     code = "unknown_token"
 

@@ -80,7 +80,11 @@ class History:
     """
 
     def __init__(
-        self, storage: Storage, retain_days: float | None = None, now: Callable[[], float] = time.time
+        self,
+        storage: Storage,
+        retain_days: float | None = None,
+        now: Callable[[], float] = time.time,
+        lock: threading.Lock | None = None,
     ) -> None:
         self.storage = storage
         self._publish: Publish
@@ -98,7 +102,7 @@ class History:
         self._requests: OrderedDict[int, _Requests] = OrderedDict()  # by token, the one used last at the end
         self._tokens_used = TOKENS_SWEPT  # since the last look for those that are too many
         # Shared: the lock guards these two; nothing is called while it is held.
-        self._lock = threading.Lock()
+        self._lock = lock or threading.Lock()
         self._stored = storage.count()
         self._seconds: deque[tuple[int, int]] = deque(maxlen=11)  # (second, messages in it), the newest last
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 Depth = tuple[int, int | None]  # what waits in a queue now, and the most that ever did, if that is known
 
@@ -80,3 +80,68 @@ def places() -> dict[int, str]:
                 break
             at = at.f_back  # type: ignore[assignment]
     return found
+
+
+class CountedLock:
+    """A threading.Lock that counts; only used when it is asked for, for counting costs more than the lock does.
+
+    Whoever holds the lock sets the numbers; others read them as they are, without it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.taken = 0
+        self.contended = 0  # how often somebody else had it
+        self.waited = 0.0  # seconds, in all
+        self.longest = 0.0  # seconds that it was held
+        self.holder: tuple[str, float] | None = None  # the thread that has it, and since when
+        self.observe: Callable[[float, float, float], None] | None = None  # (asked, had, released), after that
+        self._lock = threading.Lock()
+        self._asked = 0.0
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        asked = had = time.monotonic()
+        if not self._lock.acquire(False):
+            if not blocking or not self._lock.acquire(True, timeout):
+                return False
+            had = time.monotonic()
+            self.contended += 1
+            self.waited += had - asked
+        self.taken += 1
+        self._asked = asked
+        self.holder = (threading.current_thread().name, had)
+        return True
+
+    def release(self) -> None:
+        assert self.holder is not None
+        asked, had, released = self._asked, self.holder[1], time.monotonic()
+        self.longest = max(self.longest, released - had)
+        self.holder = None
+        self._lock.release()
+        if self.observe:
+            self.observe(asked, had, released)
+
+    def locked(self) -> bool:
+        return self._lock.locked()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *args: object) -> None:
+        self.release()
+
+
+class Locks:
+    """Makes the locks that /locks shows: counted ones, or plain ones, of which nothing is known."""
+
+    def __init__(self, counted: bool = False) -> None:
+        self.counted = counted
+        self.made: list[CountedLock] = []
+
+    def make(self, name: str) -> threading.Lock:
+        """A lock under the name that the table of locks has for it."""
+        if not self.counted:
+            return threading.Lock()
+        lock = CountedLock(name)
+        self.made.append(lock)
+        return cast(threading.Lock, lock)

@@ -186,6 +186,21 @@ class ShowThreads(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class ShowLocks(Command):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class MakeFault(Command):
+    """A fault to look at: "slow" a person's sends by ``amount`` milliseconds, or "pause" the publisher or the
+    history for so many seconds."""
+
+    fault: str
+    target: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ping(Command):
     pass
 
@@ -485,6 +500,29 @@ class ThreadList(Event):
     @property
     def lines(self) -> int:
         return 3 + len(self.threads)
+
+
+@dataclass(frozen=True, slots=True)
+class LockRow:
+    lock: str
+    taken: int
+    contended: int  # how often somebody else had it
+    waited: float  # seconds, in all
+    longest: float  # seconds that it was held
+    holder: str | None  # the thread that has it now
+    held: float | None  # seconds, until now
+
+
+@dataclass(frozen=True, slots=True)
+class LockList(Event):
+    """How the locks were used; ``counted`` is false if nobody counts that."""
+
+    counted: bool
+    locks: tuple[LockRow, ...]
+
+    @property
+    def lines(self) -> int:
+        return 3 + len(self.locks)
 
 
 @dataclass(frozen=True, slots=True)

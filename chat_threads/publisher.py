@@ -187,6 +187,7 @@ class Publisher:
         newer: Callable[[int, int, int], Sequence[Message]],
         enqueue: Callable[[Ordered], None],
         retain: float | None = None,
+        lock: threading.Lock | None = None,
     ) -> None:
         self._schedule = schedule
         self._catch_up = catch_up
@@ -194,7 +195,7 @@ class Publisher:
         self._newer = newer
         self._enqueue = enqueue
         self._retain = retain
-        self._lock = threading.Lock()  # guards all below, and what the ChatRooms and _Places hold
+        self._lock = lock or threading.Lock()  # guards all below, and what the ChatRooms and _Places hold
         self._rooms: dict[int, ChatRoom] = {}
         self._by_key: dict[str, ChatRoom] = {}
         self._places: dict[Subscriber, _Place] = {}
@@ -409,6 +410,11 @@ class Publisher:
             if place is None or place.current is None:
                 raise NotInRoom()
             return place.current
+
+    def glimpse(self, session: Subscriber) -> ChatRoom | None:
+        """The room that the session's texts go to, as it is seen without the lock: for those who look inside."""
+        place = self._places.get(session)
+        return place.current if place else None
 
     def member_of(self, session: Subscriber, name: str) -> ChatRoom:
         """The room of that name, if the session is in it; raise UnknownRoom or NotInRoom."""

@@ -12,11 +12,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import __version__, inside
 from .errors import (
+    BadFault,
     BadName,
     Busy,
     ChatError,
@@ -32,6 +33,7 @@ from .errors import (
     Unreadable,
 )
 from .history import History
+from .lab import Faults
 from .messages import (
     AreYouThere,
     Away,
@@ -52,6 +54,9 @@ from .messages import (
     Leaves,
     LeavesAll,
     ListRooms,
+    LockList,
+    LockRow,
+    MakeFault,
     Nick,
     Notice,
     Ordered,
@@ -70,6 +75,7 @@ from .messages import (
     Search,
     SearchPage,
     SetOption,
+    ShowLocks,
     ShowThreads,
     ShowToken,
     Stats,
@@ -102,16 +108,35 @@ IGNORED_MOST = 100
 NO_TOPIC = "-"  # the topic that takes a topic away
 
 
+@dataclass(frozen=True)
+class Insight:
+    """What may be looked at, and by whom: what --lab and --trace add to the service."""
+
+    locks: inside.Locks = field(default_factory=inside.Locks)
+    faults: Faults | None = None  # those that --lab allows
+
+    @property
+    def for_all(self) -> bool:
+        """Whether everybody may look inside, and not only those at the server's own machine."""
+        return self.faults is not None
+
+
 class Service:
     """The commands, and the beginning and end of a conversation. Keeps nothing of its own that changes."""
 
     def __init__(
-        self, publisher: Publisher, sessions: SessionStore, history: History, motd: tuple[str, ...] = ()
+        self,
+        publisher: Publisher,
+        sessions: SessionStore,
+        history: History,
+        motd: tuple[str, ...] = (),
+        insight: Insight | None = None,
     ) -> None:
         self._publisher = publisher
         self._sessions = sessions
         self._history = history
         self._motd = motd
+        self._insight = insight or Insight()
         self._began = time.monotonic()
         self._table: dict[type[Command], Callable[[Session, Any], None]] = {
             Say: self._say,
@@ -138,6 +163,8 @@ class Service:
             SetOption: self._set,
             Stats: self._stats,
             ShowThreads: self._show_threads,
+            ShowLocks: self._show_locks,
+            MakeFault: self._make_fault,
             Ping: self._ping,
             AreYouThere: self._are_you_there,
             Help: self._help,
@@ -481,8 +508,8 @@ class Service:
         )
 
     def _may_look(self, session: Session) -> None:
-        if not session.local:
-            raise NotAllowed("That is for connections from the server's own machine.")
+        if not session.local and not self._insight.for_all:
+            raise NotAllowed("That is for connections from the server's own machine; --lab shows it to all.")
 
     def _show_threads(self, session: Session, command: ShowThreads) -> None:
         """Takes no lock that any other thread could be stuck with."""
@@ -491,6 +518,46 @@ class Service:
         rows = [_row(slot, now, places.get(slot.ident, "")) for slot in inside.slots()]
         rows.sort(key=lambda row: (row.role == "reader", -(row.waiting or 0) if row.role == "reader" else 0))
         session.answer(ThreadList(tuple(rows[:ROWS_MOST]), max(0, len(rows) - ROWS_MOST)))
+
+    def _show_locks(self, session: Session, command: ShowLocks) -> None:
+        """Takes no lock: the numbers are read as they are."""
+        self._may_look(session)
+        now = time.monotonic()
+        rows = []
+        for lock in self._insight.locks.made:
+            name, since = lock.holder or (None, now)
+            held = None if name is None else max(0.0, now - since)
+            longest = max(lock.longest, held or 0.0)
+            rows.append(LockRow(lock.name, lock.taken, lock.contended, lock.waited, longest, name, held))
+        session.answer(LockList(self._insight.locks.counted, tuple(rows)))
+
+    def _make_fault(self, session: Session, command: MakeFault) -> None:
+        faults = self._insight.faults
+        if faults is None:
+            raise NotAllowed("Faults are made on a server that was started with --lab.")
+        seconds = float(command.amount)
+        if (command.fault, command.target) == ("pause", "publisher"):
+            what = f"holds the Publisher's lock for {command.amount} s"
+            faults.pause_publisher(seconds, self._over("The Publisher is free again."))
+        elif (command.fault, command.target) == ("pause", "history"):
+            what = f"stops the history for {command.amount} s"
+            faults.pause_history(seconds, self._over("The history goes on."))
+        elif command.fault == "slow":
+            other = self._sessions.named(command.target)
+            what = f"makes every send to {other.name} take {command.amount} ms more, for a minute at most"
+            faults.slow(other.number, command.amount, self._over(f"{other.name} is no longer slowed down."))
+        else:
+            raise BadFault("There is slow NAME, pause publisher, and pause history.")
+        log.info("%s %s", session, what)
+        self._tell_all(f"{session.name} {what}. /threads and /locks show it.")
+
+    def _over(self, text: str) -> Callable[[], None]:
+        return lambda: self._tell_all(text)
+
+    def _tell_all(self, text: str) -> None:
+        """Tell everybody, whatever is stuck."""
+        for each in self._sessions.people():
+            each.send(Notice(text))
 
     def _ping(self, session: Session, command: Ping) -> None:
         began = time.monotonic()

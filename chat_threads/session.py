@@ -257,8 +257,8 @@ def problem(error: Exception) -> Problem:
 class SessionStore:
     """All sessions, and the names that they have. Every method may be called by any thread."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards all three; nothing else is taken or called while it is held
+    def __init__(self, lock: threading.Lock | None = None) -> None:
+        self._lock = lock or threading.Lock()  # guards all three; nothing else is taken or called while it is held
         self._sessions: dict[int, Session] = {}
         self._named: dict[str, Session] = {}
         self._tokens: dict[str, Session] = {}

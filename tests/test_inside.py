@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 
@@ -102,7 +103,7 @@ def test_lines_and_bytes_out_are_those_that_the_client_got(server, program):
 def test_a_person_sees_a_table(server):
     ann = server.client("ann")
     lines = ann.ask("/threads")
-    assert lines[0].split() == "* thread role session doing for queue most lines bytes where".split()
+    assert lines[0].split() == "* thread role session doing for queue/most lines/bytes where".split()
     assert any(line.startswith("* history ") and " history " in line for line in lines)
     assert any("obeys ShowThreads" in line and " ann " in line for line in lines)
 
@@ -229,3 +230,205 @@ def test_the_threads_of_a_process_include_main_and_log(start_process):
     with process.client("ann") as ann:
         lines = ann.ask("/threads")
     assert {"main", "log", "acceptor", "history"} <= {line.split()[2] for line in lines if len(line.split()) > 2}
+
+
+# --- locks --------------------------------------------------------------------------------------------------
+
+
+def locks(client) -> dict[str, dict]:
+    """What /locks answers, by the lock's name."""
+    client.send(type="locks", ref="look")
+    return {row["lock"]: row for row in client.expect("locks", ref="look")["locks"]}
+
+
+def test_locks_are_not_counted_unless_that_is_asked_for(server, program):
+    [answer] = program("ann", server=server).ask(type="locks")
+    assert answer == {"type": "locks", "counted": False, "locks": []}
+    assert server.client("bob").ask("/locks")[-1].startswith("* The locks are not counted.")
+    assert type(server.chat.publisher._lock) is type(threading.Lock())
+
+
+def test_a_lock_counts_how_often_it_was_taken_waited_for_and_held():
+    lock = inside.CountedLock("L")
+    seen = []
+    lock.observe = lambda *times: seen.append(times)
+    with lock:
+        assert lock.locked()
+        assert lock.holder is not None
+        assert lock.holder[0] == threading.current_thread().name
+    assert (lock.taken, lock.contended, lock.waited, lock.holder) == (1, 0, 0.0, None)
+    with held(lock):
+        assert not lock.acquire(blocking=False)
+        assert not lock.acquire(timeout=0.01)
+        waiter = threading.Thread(target=lambda: lock.acquire() and lock.release(), name="waiter")
+        waiter.start()
+        wait_for(lambda: any(place for place in [sys._current_frames().get(waiter.ident)]))
+        threading.Event().wait(0.02)
+    waiter.join()
+    assert (lock.taken, lock.contended) == (3, 1)
+    assert 0.01 < lock.waited < WAIT
+    assert lock.longest >= 0.02
+    assert [asked <= had <= released for asked, had, released in seen] == [True] * 3
+
+
+def test_a_counted_lock_serves_a_condition():
+    condition = threading.Condition(inside.CountedLock("C"))
+    ready = []
+
+    def wait():
+        with condition:
+            condition.wait_for(lambda: ready, WAIT)
+
+    thread = threading.Thread(target=wait, name="waits")
+    thread.start()
+    with condition:
+        ready.append(1)
+        condition.notify_all()
+    thread.join(WAIT)
+    assert not thread.is_alive()
+
+
+def test_no_lock_is_lost_count_of_by_many_threads():
+    lock = inside.CountedLock("L")
+
+    def take():
+        for _ in range(1000):
+            with lock:
+                pass
+
+    workers = [threading.Thread(target=take, name=f"t{number}") for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert lock.taken == 4000
+
+
+def test_the_locks_of_a_lab_are_counted(serve, program):
+    server = serve(lab=True)
+    ann, bob = program("ann", server=server), server.client("bob")
+    before = locks(ann)
+    assert list(before) == ["Publisher", "SessionStore", "History", "Writers"]
+    bob.ask("hello")
+    after = locks(ann)
+    assert after["Publisher"]["taken"] > before["Publisher"]["taken"] > 0
+    assert after["Publisher"]["longest"] > 0
+    shown = bob.ask("/locks")
+    assert shown[0].split() == "* lock taken contended waited longest held now by".split()
+    assert len(shown) == 6
+
+
+# --- a lab --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("writers", [2, None])
+def test_threads_answers_within_100_ms_while_a_lab_pauses_the_publisher(serve, program, writers):
+    server = serve(lab=True, writers=writers)
+    ann, bob = program("ann", server=server), server.client("bob")
+    ann.send(type="lab", fault="pause", target="publisher", amount=10)
+    bob.expect("* ann holds the Publisher's lock for 10 s.")
+    wait_for(lambda: locks(ann)["Publisher"]["holder"] == "lab-publisher")
+    bob.send("hello")
+    wait_for(lambda: threads(ann)[reader(server, "bob")]["doing"] == "obeys Say")
+    began = time.monotonic()
+    assert quickest(lambda: threads(ann)) < SOON
+    assert quickest(lambda: locks(ann)) < SOON
+    assert locks(ann)["Publisher"]["held"] < 10
+    assert locks(ann)["Publisher"]["holder"] == "lab-publisher", time.monotonic() - began
+    assert threads(ann)["lab-publisher"]["doing"] == "holds the Publisher for 10 s"
+
+
+def test_a_pause_is_over_when_its_time_is_up_and_everybody_is_told(serve, program):
+    server = serve(lab=True)
+    ann, bob = program("ann", server=server), server.client("bob")
+    ann.send(type="lab", fault="pause", target="publisher", amount=1)
+    bob.expect("* ann holds the Publisher's lock for 1 s.")
+    bob.send("hello")
+    bob.expect("* The Publisher is free again.")
+    bob.expect("bob: hello")
+    assert ann.expect("notice", text="The Publisher is free again.")
+    assert locks(ann)["Publisher"]["longest"] >= 1
+    assert locks(ann)["Publisher"]["waited"] > 0
+
+
+def test_a_paused_history_commits_nothing_and_then_everything(serve, program):
+    server = serve(lab=True)
+    ann, bob = program("ann", server=server), server.client("bob")
+    bob.send("/lab pause history 60")
+    bob.expect("* bob stops the history for 60 s.")
+    bob.send("one")
+    wait_for(lambda: threads(ann)["history"]["doing"] == "is paused by /lab")
+    bob.send("two", "/quit")
+    wait_for(lambda: threads(ann)["history"]["queue"] >= 1)
+    assert server.chat.storage.count() == 0
+    server.chat.faults._stopping.set()  # as if the time were up
+    lines = bob.rest()
+    assert [line.partition("] ")[2] for line in lines if line.startswith("[")] == ["bob: one", "bob: two"]
+    assert any("The history goes on." in line for line in lines)
+
+
+@pytest.mark.parametrize("writers", [2, None])
+def test_who_is_slowed_down_gets_everything_later_and_nobody_else_notices(serve, program, writers):
+    server = serve(lab=True, writers=writers)
+    ann, bob = program("ann", server=server), server.client("bob")
+    ann.send(type="lab", fault="slow", target="bob", amount=1000)
+    bob.expect("* ann makes every send to bob take 1000 ms more")
+    number = server.chat.sessions.named("bob").number
+    ann.send(type="say", text="hello", ref="1")
+    began = time.monotonic()
+    ann.expect("ack", ref="1")
+    wait_for(lambda: threads(ann).get(f"writer-of-{number}", {}).get("doing") == "is slowed down by /lab")
+    bob.expect("hello")
+    assert time.monotonic() - began > 0.5
+    assert server.chat.faults.delay(number) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("/lab pause publisher 61", "up to 60 s"),
+        ("/lab pause history 0", "up to 60 s"),
+        ("/lab slow bob 0", "1 to 10000 ms"),
+        ("/lab slow nobody 5", "Nobody here is called"),
+        ("/lab pause acceptor 5", "Usage: /lab slow NAME MS"),
+        ("/lab pause publisher", "Usage: /lab slow NAME MS"),
+    ],
+)
+def test_a_fault_that_cannot_be_made_is_told(serve, line, why):
+    bob = serve(lab=True).client("bob")
+    [answer] = bob.ask(line)
+    assert answer.startswith("! ")
+    assert why in answer
+
+
+def test_one_fault_of_a_kind_is_made_at_a_time(serve):
+    bob = serve(lab=True).client("bob")
+    bob.send("/lab slow bob 1")
+    bob.expect("1 ms more")
+    assert any("under way already" in line for line in bob.ask("/lab slow bob 2"))
+
+
+def test_without_lab_no_fault_can_be_made(server, program):
+    [answer] = program("ann", server=server).ask(type="lab", fault="pause", target="publisher", amount=1)
+    assert (answer["type"], answer["code"]) == ("error", "not_allowed")
+    assert server.chat.faults.stop(1.0) == []
+
+
+def test_with_lab_everybody_may_look(serve, program):
+    server = serve(lab=True)
+    ann = program("ann", server=server)
+    server.chat.sessions.named("ann").local = False
+    assert [each["type"] for each in ann.ask({"type": "threads"}, {"type": "locks"})] == ["threads", "locks"]
+
+
+@pytest.mark.parametrize("what", ["publisher", "history"])
+def test_a_server_stops_at_once_in_the_middle_of_a_pause(start_process, what):
+    process = start_process("--lab")
+    ann = process.client("ann")
+    ann.send(f"/lab pause {what} 60")
+    ann.expect("for 60 s")
+    began = time.monotonic()
+    assert process.stop() == 0
+    assert time.monotonic() - began < 10
+    assert "did not end" not in process.errors
+    ann.close()

@@ -56,6 +56,9 @@ from chat_threads.messages import (
     Join,
     Leave,
     ListRooms,
+    LockList,
+    LockRow,
+    MakeFault,
     Message,
     Nick,
     Notice,
@@ -81,9 +84,13 @@ from chat_threads.messages import (
     Search,
     SearchPage,
     SetOption,
+    ShowLocks,
+    ShowThreads,
     ShowToken,
     Stats,
     StatsShown,
+    ThreadList,
+    ThreadRow,
     TokenShown,
     Topic,
     TopicChanged,
@@ -154,6 +161,13 @@ SAME = (
     ({"type": "set"}, SetOption(), "/set"),
     ({"type": "set", "option": "joins", "value": "off"}, SetOption("joins", "off"), "/set joins off"),
     ({"type": "stats"}, Stats(), "/stats"),
+    ({"type": "threads"}, ShowThreads(), "/threads"),
+    ({"type": "locks"}, ShowLocks(), "/locks"),
+    (
+        {"type": "lab", "fault": "slow", "target": "bob", "amount": 500},
+        MakeFault("slow", "bob", 500),
+        "/lab slow bob 500",
+    ),
     ({"type": "ping"}, Ping(), "/ping"),
     ({"type": "help"}, Help(), "/help"),
     ({"type": "quit"}, Quit(), "/quit"),
@@ -728,6 +742,24 @@ SEEN: tuple[tuple[Event, list[dict[str, Any]]], ...] = (
             }
         ],
     ),
+    (
+        ThreadList((ThreadRow("reader-1", "reader", "ann", "obeys Say", 0.5, "server.py:7 read", 0, 3, 12, 500),), 2),
+        [{
+            "type": "threads", "more": 2, "threads": [{
+                "thread": "reader-1", "role": "reader", "session": "ann", "doing": "obeys Say", "seconds": 0.5,
+                "where": "server.py:7 read", "queue": 0, "most": 3, "lines": 12, "bytes": 500,
+            }],
+        }],
+    ),
+    (
+        LockList(True, (LockRow("Publisher", 12, 3, 0.5, 0.25, "history", 0.125),)),
+        [{
+            "type": "locks", "counted": True, "locks": [{
+                "lock": "Publisher", "taken": 12, "contended": 3, "waited": 0.5, "longest": 0.25,
+                "holder": "history", "held": 0.125,
+            }],
+        }],
+    ),
     (TokenShown("t0ken"), [{"type": "token", "token": "t0ken"}]),
     (Pong(0.25, None), [{"type": "pong", "through": 0.25, "network": None}]),
     (HelpShown(None), [{"type": "help", "requests": sorted(REQUESTS)}]),
@@ -804,7 +836,9 @@ def test_a_line_has_no_raw_newline_or_control_character_whatever_is_in_it(odd):
         TopicShown(odd, odd), RoomDeleted(odd, odd, odd), PrivateLine(AT, odd, odd, odd), Invited(odd, odd),
         HistoryPage(odd, (said(odd),), 1, 1, 1), SearchPage(odd, (said(odd),), False),
         RoomList((RoomRow(odd, 1, 1, odd),), 0), PeopleList(odd, (row,), 0), PersonShown(row, 1.0),
-        StatsShown(odd, 1.0, 1, 1, 1, 1, 1.0), Pong(0.1, 0.1), TokenShown(odd), HelpShown(odd), Notice(odd),
+        StatsShown(odd, 1.0, 1, 1, 1, 1, 1.0), Pong(0.1, 0.1), TokenShown(odd),
+        ThreadList((ThreadRow(odd, odd, odd, odd, 0.1, odd, 1, 1, 1, 1),), 0),
+        LockList(True, (LockRow(odd, 1, 1, 0.1, 0.1, odd, 0.1),)), HelpShown(odd), Notice(odd),
         Problem(odd, odd), Bye(odd), Ack(odd, 1),
     ]  # fmt: skip
     assert {type(event) for event in events} == set(jsonlines._SHOW)
@@ -1030,6 +1064,9 @@ ASKED = (
     ({"type": "set"}, ["notice*"]),
     ({"type": "set", "option": "joins", "value": "on"}, ["notice*"]),
     ({"type": "stats"}, ["stats*"]),
+    ({"type": "threads"}, ["threads*"]),
+    ({"type": "locks"}, ["locks*"]),
+    ({"type": "lab", "fault": "pause", "target": "history", "amount": 1}, ["error* not_allowed"]),
     ({"type": "ping"}, ["pong*"]),
     ({"type": "help"}, ["help*"]),
     ({"type": "quit", "words": "see you"}, ["bye*"]),

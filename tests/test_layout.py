@@ -15,14 +15,14 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 # Each module imports only what stands in a line above its own. The package itself holds the version only.
 LAYERS = """
     __init__
-    errors
-    messages        rules           queues          tokens      inside
+    errors          inside
+    messages        rules           queues          tokens      lab
     wire            storage         dialects.__init__
     dialects.base   history         publisher
     dialects.telnet dialects.commands
     dialects.text   dialects.jsonlines  session
     service         writers
-    server          logs
+    server          logs            watched
     cli
     __main__
     client.errors

@@ -49,6 +49,9 @@ from chat_threads.messages import (
     Join,
     Leave,
     ListRooms,
+    LockList,
+    LockRow,
+    MakeFault,
     Message,
     Nick,
     Notice,
@@ -74,9 +77,13 @@ from chat_threads.messages import (
     Search,
     SearchPage,
     SetOption,
+    ShowLocks,
+    ShowThreads,
     ShowToken,
     Stats,
     StatsShown,
+    ThreadList,
+    ThreadRow,
     TokenShown,
     Topic,
     TopicChanged,
@@ -144,6 +151,10 @@ TYPED = (
     ("/set", SetOption()),
     ("/set numbers on", SetOption("numbers", "on")),
     ("/stats", Stats()),
+    ("/threads", ShowThreads()),
+    ("/locks", ShowLocks()),
+    ("/lab slow bob 500", MakeFault("slow", "bob", 500)),
+    ("/lab pause publisher 10", MakeFault("pause", "publisher", 10)),
     ("/ping", Ping()),
     ("/help", Help()),
     ("/help /msg", Help("/msg")),
@@ -537,6 +548,20 @@ PEOPLE = PeopleList(
     3,
 )
 STATS = StatsShown("1.0.0", 3 * 3600 + 5, 12, 3, 4000, 17, 12.34)
+THREADS = ThreadList(
+    (
+        ThreadRow("history", "history", None, "commits", 0.012, "storage.py:9 go", 3, 40, None, None),
+        ThreadRow("reader-1", "reader", "ann", "waits for input", 125, "wire.py:70 read", 0, 7, 120, 4500),
+    ),
+    1,
+)
+LOCKS = LockList(
+    True,
+    (
+        LockRow("History", 120, 0, 0.0, 0.0003, None, None),
+        LockRow("Writers", 4000, 12, 0.0105, 2.0, "history", 0.2),
+    ),
+)
 DAY = "2024-01-02"  # shown with what was said on another day
 
 SEEN = (
@@ -695,6 +720,29 @@ SEEN = (
     (
         PersonShown(PersonRow("bob", (), 3, ""), 50),
         ["* bob is in no room.", "* Connected for 50s, last typed 3s ago.", "* Away."],
+    ),
+    (
+        THREADS,
+        [
+            "* thread    role     session    doing               for    queue/most    lines/bytes  where",
+            "* --------  -------  ---------  ---------------  ------  ------------  -------------  ---------------",
+            "* history   history             commits          0.012s          3/40                 storage.py:9 go",
+            "* reader-1  reader   ann        waits for input      2m           0/7       120/4500  wire.py:70 read",
+            "* and 1 more reader.",
+        ],
+    ),
+    (
+        LOCKS,
+        [
+            "* lock       taken    contended    waited    longest  held now by",
+            "* -------  -------  -----------  --------  ---------  -------------------",
+            "* History      120            0     0.0ms      0.3ms",
+            "* Writers     4000           12    10.5ms   2000.0ms  history, for 0.200s",
+        ],
+    ),
+    (
+        LockList(False, ()),
+        ["* The locks are not counted. They are when the server is started with --lab or --trace."],
     ),
     (
         STATS,

@@ -20,6 +20,7 @@ from ..messages import (
     Join,
     Leave,
     ListRooms,
+    MakeFault,
     Nick,
     Ping,
     Private,
@@ -30,6 +31,7 @@ from ..messages import (
     Say,
     Search,
     SetOption,
+    ShowLocks,
     ShowThreads,
     ShowToken,
     Stats,
@@ -132,6 +134,15 @@ def _parse_set(rest: str) -> Command | None:
     if not words:
         return SetOption()
     return SetOption(words[0], words[1]) if len(words) == 2 else None
+
+
+def _parse_lab(rest: str) -> Command | None:
+    words = rest.split()
+    if len(words) != 3 or words[0] not in ("slow", "pause") or not NUMBER.fullmatch(words[2]):
+        return None
+    if words[0] == "pause" and words[1] not in ("publisher", "history"):
+        return None
+    return MakeFault(words[0], words[1], int(words[2]))
 
 
 def _parse_help(rest: str) -> Command | None:
@@ -244,7 +255,24 @@ COMMANDS: tuple[TextCommand, ...] = (
         "show what every thread is doing",
         _alone(ShowThreads()),
         more="For connections from the server's own machine. It answers even while a thread is stuck: no lock is taken"
-        " to find out. queue is what waits there now, most what ever did.",
+        " to find out. queue is what waits there now, most the most that ever did; lines and bytes are those out.",
+    ),
+    TextCommand(
+        "/locks",
+        "/locks",
+        "show how the locks are used",
+        _alone(ShowLocks()),
+        more="Counted only with --lab or --trace. waited is all that threads waited for it, longest the longest time"
+        " that one had it.",
+    ),
+    TextCommand(
+        "/lab",
+        "/lab slow NAME MS | pause WHAT S",
+        "make a fault to look at",
+        _parse_lab,
+        more="With --lab only. /lab slow ann 500 lets every send to ann take half a second more, for a minute."
+        " /lab pause publisher 10 holds the Publisher's lock, /lab pause history 10 stops the history thread, for so"
+        " many seconds, at most 60. Everybody is told. Then look at /threads and /locks.",
     ),
     TextCommand("/ping", "/ping", "time the round trip", _alone(Ping())),
     TextCommand("/help", "/help [COMMAND]", "list the commands, or explain one", _parse_help, ("/?",)),

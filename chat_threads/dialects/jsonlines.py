@@ -42,6 +42,9 @@ from ..messages import (
     Join,
     Leave,
     ListRooms,
+    LockList,
+    LockRow,
+    MakeFault,
     Message,
     Nick,
     Notice,
@@ -66,6 +69,7 @@ from ..messages import (
     Search,
     SearchPage,
     SetOption,
+    ShowLocks,
     ShowThreads,
     ShowToken,
     Stats,
@@ -148,6 +152,8 @@ REQUESTS: dict[str, tuple[Callable[..., Command], tuple[Field, ...]]] = {
     "set": (SetOption, (_maybe("option", argument="name"), _maybe("value"))),
     "stats": (Stats, ()),
     "threads": (ShowThreads, ()),
+    "locks": (ShowLocks, ()),
+    "lab": (MakeFault, (_text("fault"), _text("target"), Field("amount", int, True))),
     "ping": (Ping, ()),
     "help": (Help, ()),
     "quit": (Quit, (_maybe("words"),)),
@@ -459,6 +465,18 @@ def _thread(row: ThreadRow) -> dict[str, Any]:
     }
 
 
+def _lock(row: LockRow) -> dict[str, Any]:
+    return {
+        "lock": row.lock,
+        "taken": row.taken,
+        "contended": row.contended,
+        "waited": round(row.waited, 6),
+        "longest": round(row.longest, 6),
+        "holder": row.holder,
+        "held": None if row.held is None else round(row.held, 6),
+    }
+
+
 def _stats(event: StatsShown) -> dict[str, Any]:
     return {
         "type": "stats",
@@ -523,6 +541,7 @@ _SHOW: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
     PersonShown: lambda e: {"type": "whois", **_person(e.person), "connected": round(e.connected, 3)},
     StatsShown: _stats,
     ThreadList: lambda e: {"type": "threads", "threads": [_thread(row) for row in e.threads], "more": e.more},
+    LockList: lambda e: {"type": "locks", "counted": e.counted, "locks": [_lock(row) for row in e.locks]},
     TokenShown: lambda e: {"type": "token", "token": e.token},
     Pong: lambda e: {"type": "pong", "through": e.through, "network": e.network},
     HelpShown: lambda e: {"type": "help", "requests": sorted(REQUESTS)},

@@ -34,6 +34,7 @@ from ..messages import (
     HelpShown,
     HistoryPage,
     Invited,
+    LockList,
     Message,
     Notice,
     PeopleList,
@@ -492,8 +493,8 @@ def _stats_shown(style: _Style, event: StatsShown) -> str:
     return _table(style, ("what", "value"), rows, right=(1,))
 
 
-def _number(value: int | None) -> str:
-    return "" if value is None else str(value)
+def _pair(first: int | None, second: int | None) -> str:
+    return "/".join(str(each) for each in (first, second) if each is not None)
 
 
 def _short_while(seconds: float) -> str:
@@ -508,14 +509,33 @@ def _thread_list(style: _Style, event: ThreadList) -> str:
             row.session or "",
             row.doing,
             _short_while(row.seconds),
-            *map(_number, (row.waiting, row.most, row.lines, row.bytes)),
+            _pair(row.waiting, row.most),
+            _pair(row.lines, row.bytes),
             row.where,
         ]
         for row in event.threads
     ]
-    headers = ("thread", "role", "session", "doing", "for", "queue", "most", "lines", "bytes", "where")
-    table = _table(style, headers, rows, right=(4, 5, 6, 7, 8))
+    headers = ("thread", "role", "session", "doing", "for", "queue/most", "lines/bytes", "where")
+    table = _table(style, headers, rows, right=(4, 5, 6))
     return table + (_line(style, f"and {_count(event.more, 'more reader')}.") if event.more else "")
+
+
+def _lock_list(style: _Style, event: LockList) -> str:
+    if not event.counted:
+        return _line(style, "The locks are not counted. They are when the server is started with --lab or --trace.")
+    rows = [
+        [
+            row.lock,
+            str(row.taken),
+            str(row.contended),
+            f"{row.waited * 1000:.1f}ms",
+            f"{row.longest * 1000:.1f}ms",
+            "" if row.holder is None else f"{row.holder}, for {_short_while(row.held or 0.0)}",
+        ]
+        for row in event.locks
+    ]
+    headers = ("lock", "taken", "contended", "waited", "longest", "held now by")
+    return _table(style, headers, rows, right=(1, 2, 3, 4))
 
 
 def _token_shown(style: _Style, event: TokenShown) -> str:
@@ -588,6 +608,7 @@ _SHOW: dict[type[Event], Callable[[_Style, Any], str]] = {
     PersonShown: _person_shown,
     StatsShown: _stats_shown,
     ThreadList: _thread_list,
+    LockList: _lock_list,
     TokenShown: _token_shown,
     Pong: _pong,
     HelpShown: _help_shown,
