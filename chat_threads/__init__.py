@@ -22,6 +22,7 @@ writer-of-N         1 for each   sends to one client whose socket was full, and 
                     that is
                     behind
 log                 1            the log file or stderr
+trace               1            the file of --trace
 lab-...             1 a fault    with --lab only: makes a fault, waits, and takes it back
 ==================  ===========  =============================================================================
 

@@ -14,7 +14,9 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import click
@@ -30,7 +32,8 @@ from .server import ChatServer, Limits
 from .service import Insight, Service
 from .session import SessionStore
 from .storage import MEMORY, Storage
-from .watched import WatchedCrew, WatchedHistory, WatchedOnePerSession
+from .trace import Recorder, TraceFile
+from .watched import WatchedCrew, WatchedHistory, WatchedOnePerSession, WatchedPublisher, WatchedStorage
 from .writers import Crew, OnePerSession, Writers
 
 log = logging.getLogger(__name__)
@@ -55,7 +58,30 @@ class Options:
     writers: int | None = 2  # None: one per session
     motd: tuple[str, ...] = ()
     lab: bool = False
+    trace: str | None = None  # a file
+    trace_limit: int = 1_000_000  # events
     limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class _Makers:
+    """What makes the parts that there are two kinds of: plain ones, and ones with a watch on them."""
+
+    storage: Callable[..., Storage] = Storage
+    history: Callable[..., History] = History
+    publisher: Callable[..., Publisher] = Publisher
+    crew: Callable[..., Writers] = Crew
+    one_per_session: Callable[..., Writers] = OnePerSession
+
+
+def _watched(recorder: Recorder, faults: Faults) -> _Makers:
+    return _Makers(
+        partial(WatchedStorage, recorder=recorder),
+        partial(WatchedHistory, recorder=recorder, faults=faults),
+        partial(WatchedPublisher, recorder=recorder),
+        partial(WatchedCrew, recorder=recorder, faults=faults),
+        partial(WatchedOnePerSession, recorder=recorder, faults=faults),
+    )
 
 
 class Chat:
@@ -63,35 +89,32 @@ class Chat:
 
     def __init__(self, options: Options) -> None:
         limits = options.limits
-        locks = inside.Locks(counted=options.lab)
+        self.trace = TraceFile(options.trace, options.trace_limit) if options.trace else None
+        recorder = Recorder(self.trace) if options.lab or self.trace else None
+        locks = inside.Locks(counted=recorder is not None)
         publisher_lock = locks.make("Publisher")
+        if recorder:
+            locks.made[0].observe = recorder.publisher_used
         self.faults = Faults(publisher_lock)
-        self.storage = Storage(options.db, options.sync)
+        make = _Makers() if recorder is None else _watched(recorder, self.faults)
         self.writers: Writers | None = None
         try:
+            self.storage = make.storage(options.db, options.sync)
+        except BaseException:
+            self._end_trace(1.0)
+            raise
+        try:
             self.sessions = SessionStore(locks.make("SessionStore"))
-            history_lock = locks.make("History")
+            self.history = make.history(self.storage, options.retain_days, time.time, locks.make("History"))
             writers_lock = locks.make("Writers") if locks.counted else None
-            self.history: History
-            writers: Writers
-            if options.lab:
-                self.history = WatchedHistory(self.storage, options.retain_days, lock=history_lock, faults=self.faults)
-                writers = (
-                    WatchedOnePerSession(limits.send_timeout, writers_lock, faults=self.faults)
-                    if options.writers is None
-                    else WatchedCrew(options.writers, limits.send_timeout, writers_lock, faults=self.faults)
-                )
-            else:
-                self.history = History(self.storage, options.retain_days, lock=history_lock)
-                writers = (
-                    OnePerSession(limits.send_timeout, writers_lock)
-                    if options.writers is None
-                    else Crew(options.writers, limits.send_timeout, writers_lock)
-                )
-            self.writers = writers
-            self.publisher = Publisher(
-                schedule=writers.schedule,  # type: ignore[arg-type]
-                catch_up=writers.catch_up,
+            self.writers = writers = (
+                make.one_per_session(limits.send_timeout, writers_lock)
+                if options.writers is None
+                else make.crew(options.writers, limits.send_timeout, writers_lock)
+            )
+            self.publisher = make.publisher(
+                schedule=writers.schedule,
+                catch_up=writers.catch_up if recorder is None else recorder.waiting(writers.catch_up),
                 newest=lambda room, count: self.storage.page(room, limit=count),
                 newer=lambda room, number, count: self.storage.page(room, after=number, limit=count),
                 enqueue=self.history.enqueue,
@@ -99,15 +122,19 @@ class Chat:
                 lock=publisher_lock,
             )
             self._restore_rooms()
-            insight = Insight(locks, self.faults if options.lab else None)
+            insight = Insight(locks, self.faults if options.lab else None, recorder)
             self.service = Service(self.publisher, self.sessions, self.history, options.motd, insight)
             self.server = _listen(options, self.service, self.sessions, writers)
         except BaseException:
             if self.writers:
                 self.writers.stop(1.0)
             self.storage.close()
+            self._end_trace(1.0)
             raise
         self._acceptor = threading.Thread(target=self._accept, args=(POLL,), name="acceptor", daemon=True)
+
+    def _end_trace(self, timeout: float) -> bool:
+        return self.trace is None or self.trace.stop(timeout)
 
     def _accept(self, poll: float) -> None:
         inside.run("acceptor", "accepts connections", lambda: self.server.serve_forever(poll))
@@ -155,6 +182,8 @@ class Chat:
         remain += self.writers.stop(left())
         if ended and not any(name.startswith("reader") for name in remain):
             self.storage.close()  # otherwise somebody may still be using it; the file is safe as it is
+        if not self._end_trace(left()):
+            remain.append("trace")
         for name in remain:
             log.error("thread %s did not end", name)
         return remain
@@ -179,7 +208,7 @@ GROUPS = {
     "Where it listens": ("--host", "--port", "--max-clients"),
     "What is kept": ("--db", "--sync", "--retain", "--replay", "--motd"),
     "How it runs": ("--writers", "--rate", "--burst", "--handshake-timeout", "--send-timeout", "--queue-limit"),
-    "To look inside": ("--lab",),
+    "To look inside": ("--lab", "--trace", "--trace-limit"),
     "What it tells": ("--log-level", "--log-file", "--version", "--help"),
 }
 
@@ -285,6 +314,10 @@ class _WritersType(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--lab", is_flag=True, help="Show /threads and the like to all, count the locks, and allow faults with /lab."
 )
+@click.option("--trace", type=click.Path(), metavar="FILE", help="Write what every thread does, for ui.perfetto.dev.")
+@click.option(
+    "--trace-limit", type=click.IntRange(1), default=1_000_000, metavar="N", help="Events in that file; ends it then."
+)
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -309,6 +342,8 @@ def main(
     send_timeout: float,
     queue_limit: int,
     lab: bool,
+    trace: str | None,
+    trace_limit: int,
     log_level: str,
     log_file: str | None,
 ) -> None:
@@ -335,6 +370,8 @@ def main(
             writers=None if writers == "per-session" else int(writers),
             motd=read_motd(motd) if motd else (),
             lab=lab,
+            trace=trace,
+            trace_limit=trace_limit,
             limits=limits,
         )
         run(options, log_level, log_file)

@@ -124,6 +124,12 @@ class NotAllowed(Told):
     code = "not_allowed"
 
 
+class NoTrip(Told):
+    """The trip of a message that is not there, or too long ago, or nobody recorded it."""
+
+    code = "no_trip"
+
+
 class BadFault(Told):
     code = "bad_fault"
 

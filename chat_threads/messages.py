@@ -191,6 +191,13 @@ class ShowLocks(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class ShowTrip(Command):
+    """The trip of a message of the current room, by its number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class MakeFault(Command):
     """A fault to look at: "slow" a person's sends by ``amount`` milliseconds, or "pause" the publisher or the
     history for so many seconds."""
@@ -523,6 +530,29 @@ class LockList(Event):
     @property
     def lines(self) -> int:
         return 3 + len(self.locks)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberTrip:
+    name: str
+    queued: float  # milliseconds since it was received
+    written: float | None  # None: not yet, or never
+
+
+@dataclass(frozen=True, slots=True)
+class TripShown(Event):
+    """A message's way through the threads: each stage in milliseconds since it was received, None if not reached."""
+
+    room: str
+    number: int
+    sender: str
+    stages: tuple[tuple[str, float | None], ...]
+    members: tuple[MemberTrip, ...]
+    more: int
+
+    @property
+    def lines(self) -> int:
+        return 8 + len(self.members)
 
 
 @dataclass(frozen=True, slots=True)

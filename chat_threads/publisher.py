@@ -599,18 +599,28 @@ class Publisher:
                 events = list(_merged(room.name, items, crowded, since))
                 if events:
                     view = session.views[self._places[session].current is room]
-                    outbox.put(session, Parcel(view, events))
+                    parcel, members = self._address(view, events, (session,))
+                    for member in members:
+                        outbox.put(member, parcel)
         if everything:
             ready = outbox.ready.append
             for view, sessions in room.groups.items():
-                parcel = Parcel(view, everything)
+                parcel, members = self._address(
+                    view, everything, [each for each in sessions if each not in late] if late else sessions
+                )
                 # What outbox.put does, without a call for each member.
-                for session in [each for each in sessions if each not in late] if late else sessions:
+                for session in members:
                     first = session.mailbox.push(parcel)
                     if first:
                         ready(session)
                     elif first is None:
                         outbox.full.append(session)
+
+    def _address(
+        self, view: View, events: Sequence[Event], members: Iterable[Subscriber]
+    ) -> tuple[Parcel, Iterable[Subscriber]]:
+        """What to queue, and to whom: once for all who are shown it alike. A watch can be put here."""
+        return Parcel(view, events), members
 
     # --- after the lock -------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from .errors import (
     NotAllowed,
     NothingToSay,
     NotInRoom,
+    NoTrip,
     Replaced,
     Told,
     TooLong,
@@ -78,6 +79,7 @@ from .messages import (
     ShowLocks,
     ShowThreads,
     ShowToken,
+    ShowTrip,
     Stats,
     StatsShown,
     ThreadList,
@@ -96,6 +98,7 @@ from .publisher import LOBBY, ChatRoom, Publisher, Subscriber
 from .rules import check_name, check_room, check_text, check_words, fold
 from .session import Session, SessionStore
 from .tokens import new_token, token_id
+from .trace import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +117,7 @@ class Insight:
 
     locks: inside.Locks = field(default_factory=inside.Locks)
     faults: Faults | None = None  # those that --lab allows
+    recorder: Recorder | None = None  # of messages' trips
 
     @property
     def for_all(self) -> bool:
@@ -164,6 +168,7 @@ class Service:
             Stats: self._stats,
             ShowThreads: self._show_threads,
             ShowLocks: self._show_locks,
+            ShowTrip: self._show_trip,
             MakeFault: self._make_fault,
             Ping: self._ping,
             AreYouThere: self._are_you_there,
@@ -530,6 +535,19 @@ class Service:
             longest = max(lock.longest, held or 0.0)
             rows.append(LockRow(lock.name, lock.taken, lock.contended, lock.waited, longest, name, held))
         session.answer(LockList(self._insight.locks.counted, tuple(rows)))
+
+    def _show_trip(self, session: Session, command: ShowTrip) -> None:
+        """Takes no lock; of a trip that is under way, what there is so far is shown."""
+        self._may_look(session)
+        recorder, room = self._insight.recorder, self._publisher.glimpse(session)
+        if recorder is None:
+            raise NoTrip("Trips are recorded on a server that was started with --lab or --trace.")
+        if room is None:
+            raise NotInRoom()
+        trip = recorder.find(room.name, command.number)
+        if trip is None:
+            raise NoTrip(f"Nothing is known of the trip of message {command.number} of {room.name}.")
+        session.answer(trip.shown())
 
     def _make_fault(self, session: Session, command: MakeFault) -> None:
         faults = self._insight.faults

@@ -1,4 +1,4 @@
-"""The history and the writers, with what --lab adds to them.
+"""The parts that messages go through, with a watch on them: for --lab and --trace.
 
 Subclasses, so that the classes that they are made from do no more work for it, and read no worse.
 """
@@ -7,42 +7,110 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
 
 from . import inside
 from .history import History
 from .lab import Faults
-from .messages import Ordered, Parcel
+from .messages import Draft, Event, Ordered, Parcel, View
+from .publisher import Publisher, Subscriber
 from .session import Session
+from .storage import Batch, Storage
+from .trace import Leg, Recorder, TracedParcel, Trip
 from .writers import SLICE, Crew, OnePerSession, Writers
 
 
-class WatchedHistory(History):
-    """The history thread, which can be paused."""
+class WatchedStorage(Storage):
+    """Tells the recorder what was committed, and when."""
 
-    def __init__(self, *args: Any, faults: Faults, **more: Any) -> None:
+    def __init__(self, *args: Any, recorder: Recorder) -> None:
+        self._recorder = recorder
+        super().__init__(*args)
+
+    def commit(self, batch: Batch) -> None:
+        began = time.monotonic()
+        super().commit(batch)
+        self._recorder.committed(batch.messages, began, time.monotonic())
+
+
+class WatchedHistory(History):
+    """Tells the recorder what comes in and is taken up; can be paused."""
+
+    def __init__(self, *args: Any, recorder: Recorder, faults: Faults, **more: Any) -> None:
         super().__init__(*args, **more)
+        self._recorder = recorder
         self._faults = faults
 
+    def submit(self, item: Ordered) -> None:
+        if not isinstance(item, Draft):
+            super().submit(item)
+            return
+        trip = self._recorder.submitting(item, item.origin.heard)
+        try:
+            super().submit(item)
+        except BaseException:
+            self._recorder.not_submitted(item)
+            raise
+        trip.queued = time.monotonic()
+
     def _handle(self, items: list[Ordered]) -> None:
+        self._recorder.taken(items)
         self._faults.hold_history()
         super()._handle(items)
 
 
-class _Watched(Writers):
-    """Writers to whom a session can be made to look slow: its socket seems full, so that a thread of its own sends
-    to it, and that one waits before each send."""
+class WatchedPublisher(Publisher):
+    """Tells the recorder for whom a message is queued."""
 
-    def __init__(self, *args: Any, faults: Faults, **more: Any) -> None:
+    def __init__(self, *args: Any, recorder: Recorder, **more: Any) -> None:
         super().__init__(*args, **more)
+        self._recorder = recorder
+
+    def _address(
+        self, view: View, events: Sequence[Event], members: Iterable[Subscriber]
+    ) -> tuple[Parcel, Iterable[Subscriber]]:
+        trips = self._recorder.trips_of(events)
+        if not trips:
+            return super()._address(view, events, members)
+        now = time.monotonic()
+        for trip in trips:
+            trip.published = trip.published or now
+        return TracedParcel(view, events, trips), _noted(members, trips)
+
+
+def _noted(members: Iterable[Subscriber], trips: Sequence[Trip]) -> Iterator[Subscriber]:
+    """The members; just before one is handed out, to be queued to, that is noted down."""
+    for member in members:
+        session = cast(Session, member)
+        now = time.monotonic()
+        for trip in trips:
+            trip.to[session.number] = Leg(session.name, now)
+        yield member
+
+
+class _Watched(Writers):
+    """Writers that tell the recorder what they send.
+
+    A session can be made to look slow: its socket seems full, so that a thread of its own sends to it, and that one
+    waits before each send.
+    """
+
+    def __init__(self, *args: Any, recorder: Recorder, faults: Faults) -> None:
+        super().__init__(*args)
+        self._recorder = recorder
         self._faults = faults
         self._never = threading.Event()
 
     def _send(self, session: Session, parcels: list[Parcel]) -> memoryview | None:
+        began = time.monotonic()
+        rest = None
         if self._faults.delay(session.number):
-            data = b"".join([parcel.data for parcel in parcels])
-            return memoryview(data) if data else None
-        return super()._send(session, parcels)
+            rest = memoryview(b"".join([parcel.data for parcel in parcels])) or None
+        else:
+            rest = super()._send(session, parcels)
+        self._recorder.sent(session.number, session.name, parcels, began, rest is None)
+        return rest
 
     def _send_all(self, session: Session, rest: memoryview) -> bool:
         until = time.monotonic() + self._faults.delay(session.number)
@@ -52,7 +120,13 @@ class _Watched(Writers):
             if session.mailbox.cut:
                 break
             self._never.wait(min(left, SLICE))
-        return super()._send_all(session, rest)
+        began = time.monotonic()
+        sent = super()._send_all(session, rest)
+        if sent:
+            self._recorder.rest_sent(session.number, session.name, began)
+        else:
+            self._recorder.given_up(session.number)
+        return sent
 
 
 class WatchedCrew(_Watched, Crew):

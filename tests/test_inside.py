@@ -93,9 +93,10 @@ def test_how_long_a_thread_has_been_doing_something_goes_on_counting(server, pro
 def test_lines_and_bytes_out_are_those_that_the_client_got(server, program):
     ann, bob = program("ann", server=server), server.client("bob")
     bob.ask("hello")
+    sent = sum(len(line.encode()) + 2 for line in bob.seen)
+    wait_for(lambda: threads(ann)[reader(server, "bob")]["bytes"] == sent)
     rows = threads(ann)[reader(server, "bob")]
     assert rows["lines"] == len(bob.seen)
-    assert rows["bytes"] == sum(len(line.encode()) + 2 for line in bob.seen)
     assert rows["queue"] == 0
     assert rows["most"] >= 1
 

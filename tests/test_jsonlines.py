@@ -59,6 +59,7 @@ from chat_threads.messages import (
     LockList,
     LockRow,
     MakeFault,
+    MemberTrip,
     Message,
     Nick,
     Notice,
@@ -87,6 +88,7 @@ from chat_threads.messages import (
     ShowLocks,
     ShowThreads,
     ShowToken,
+    ShowTrip,
     Stats,
     StatsShown,
     ThreadList,
@@ -95,6 +97,7 @@ from chat_threads.messages import (
     Topic,
     TopicChanged,
     TopicShown,
+    TripShown,
     Unignore,
     Welcome,
     Who,
@@ -163,6 +166,7 @@ SAME = (
     ({"type": "stats"}, Stats(), "/stats"),
     ({"type": "threads"}, ShowThreads(), "/threads"),
     ({"type": "locks"}, ShowLocks(), "/locks"),
+    ({"type": "trace", "number": 12}, ShowTrip(12), "/trace 12"),
     (
         {"type": "lab", "fault": "slow", "target": "bob", "amount": 500},
         MakeFault("slow", "bob", 500),
@@ -760,6 +764,15 @@ SEEN: tuple[tuple[Event, list[dict[str, Any]]], ...] = (
             }],
         }],
     ),
+    (
+        TripShown(
+            "#lobby", 12, "ann", (("queued", 0.1), ("published", None)), (MemberTrip("bob", 0.8, 0.91234),), 3
+        ),
+        [{
+            "type": "trace", "room": "#lobby", "number": 12, "from": "ann", "queued": 0.1, "published": None,
+            "members": [{"name": "bob", "queued": 0.8, "written": 0.912}], "more": 3,
+        }],
+    ),
     (TokenShown("t0ken"), [{"type": "token", "token": "t0ken"}]),
     (Pong(0.25, None), [{"type": "pong", "through": 0.25, "network": None}]),
     (HelpShown(None), [{"type": "help", "requests": sorted(REQUESTS)}]),
@@ -838,7 +851,8 @@ def test_a_line_has_no_raw_newline_or_control_character_whatever_is_in_it(odd):
         RoomList((RoomRow(odd, 1, 1, odd),), 0), PeopleList(odd, (row,), 0), PersonShown(row, 1.0),
         StatsShown(odd, 1.0, 1, 1, 1, 1, 1.0), Pong(0.1, 0.1), TokenShown(odd),
         ThreadList((ThreadRow(odd, odd, odd, odd, 0.1, odd, 1, 1, 1, 1),), 0),
-        LockList(True, (LockRow(odd, 1, 1, 0.1, 0.1, odd, 0.1),)), HelpShown(odd), Notice(odd),
+        LockList(True, (LockRow(odd, 1, 1, 0.1, 0.1, odd, 0.1),)),
+        TripShown(odd, 1, odd, (("queued", 0.1),), (MemberTrip(odd, 0.1, 0.1),), 0), HelpShown(odd), Notice(odd),
         Problem(odd, odd), Bye(odd), Ack(odd, 1),
     ]  # fmt: skip
     assert {type(event) for event in events} == set(jsonlines._SHOW)
@@ -1066,6 +1080,7 @@ ASKED = (
     ({"type": "stats"}, ["stats*"]),
     ({"type": "threads"}, ["threads*"]),
     ({"type": "locks"}, ["locks*"]),
+    ({"type": "trace", "number": 1}, ["error* no_trip"]),
     ({"type": "lab", "fault": "pause", "target": "history", "amount": 1}, ["error* not_allowed"]),
     ({"type": "ping"}, ["pong*"]),
     ({"type": "help"}, ["help*"]),

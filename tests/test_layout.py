@@ -17,7 +17,7 @@ LAYERS = """
     __init__
     errors          inside
     messages        rules           queues          tokens      lab
-    wire            storage         dialects.__init__
+    wire            storage         trace           dialects.__init__
     dialects.base   history         publisher
     dialects.telnet dialects.commands
     dialects.text   dialects.jsonlines  session

@@ -77,6 +77,9 @@ OPTIONS = {  # option: a value other than the default, and what comes of it
     "--handshake-timeout": ("2.5", "limits.handshake_timeout", 2.5),
     "--send-timeout": ("3", "limits.send_timeout", 3.0),
     "--queue-limit": ("777", "limits.queue_limit", 777),
+    "--lab": ("", "lab", True),
+    "--trace": ("trace.json", "trace", "trace.json"),
+    "--trace-limit": ("500", "trace_limit", 500),
     "--log-level": ("debug", "log_level", "debug"),
     "--log-file": ("chat.log", "log_file", "chat.log"),
 }
@@ -119,7 +122,8 @@ def test_an_option_may_be_given_on_the_command_line_or_in_the_environment(chosen
     variable = "CHAT_THREADS_" + option.strip("-").replace("-", "_").upper()
     default = chosen([], {})
     assert default[name] != value
-    assert chosen([option, text], {}) == chosen([], {variable: text}) == default | {name: value}
+    typed = [option, text] if text else [option]
+    assert chosen(typed, {}) == chosen([], {variable: text or "1"}) == default | {name: value}
 
 
 def test_writers_may_be_a_number_too(chosen):

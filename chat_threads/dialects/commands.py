@@ -34,6 +34,7 @@ from ..messages import (
     ShowLocks,
     ShowThreads,
     ShowToken,
+    ShowTrip,
     Stats,
     Topic,
     Unignore,
@@ -264,6 +265,15 @@ COMMANDS: tuple[TextCommand, ...] = (
         _alone(ShowLocks()),
         more="Counted only with --lab or --trace. waited is all that threads waited for it, longest the longest time"
         " that one had it.",
+    ),
+    TextCommand(
+        "/trace",
+        "/trace N",
+        "show the trip of message N",
+        lambda rest: ShowTrip(int(rest)) if NUMBER.fullmatch(rest) else None,
+        more="Of the current room, one of the newest; recorded only with --lab or --trace. Times are in milliseconds"
+        " since a reader thread took up its line: when it was in the history's queue, taken from there, committed,"
+        " published, and for each member queued and written to the socket.",
     ),
     TextCommand(
         "/lab",

@@ -72,6 +72,7 @@ from ..messages import (
     ShowLocks,
     ShowThreads,
     ShowToken,
+    ShowTrip,
     Stats,
     StatsShown,
     ThreadList,
@@ -80,6 +81,7 @@ from ..messages import (
     Topic,
     TopicChanged,
     TopicShown,
+    TripShown,
     Unignore,
     View,
     Welcome,
@@ -153,6 +155,7 @@ REQUESTS: dict[str, tuple[Callable[..., Command], tuple[Field, ...]]] = {
     "stats": (Stats, ()),
     "threads": (ShowThreads, ()),
     "locks": (ShowLocks, ()),
+    "trace": (ShowTrip, (Field("number", int, True),)),
     "lab": (MakeFault, (_text("fault"), _text("target"), Field("amount", int, True))),
     "ping": (Ping, ()),
     "help": (Help, ()),
@@ -465,6 +468,23 @@ def _thread(row: ThreadRow) -> dict[str, Any]:
     }
 
 
+def _trip(event: TripShown) -> dict[str, Any]:
+    def rounded(milliseconds: float | None) -> float | None:
+        return None if milliseconds is None else round(milliseconds, 3)
+
+    return {
+        "type": "trace",
+        "room": event.room,
+        "number": event.number,
+        "from": event.sender,
+        **{name: rounded(at) for name, at in event.stages},
+        "members": [
+            {"name": row.name, "queued": rounded(row.queued), "written": rounded(row.written)} for row in event.members
+        ],
+        "more": event.more,
+    }
+
+
 def _lock(row: LockRow) -> dict[str, Any]:
     return {
         "lock": row.lock,
@@ -541,6 +561,7 @@ _SHOW: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
     PersonShown: lambda e: {"type": "whois", **_person(e.person), "connected": round(e.connected, 3)},
     StatsShown: _stats,
     ThreadList: lambda e: {"type": "threads", "threads": [_thread(row) for row in e.threads], "more": e.more},
+    TripShown: _trip,
     LockList: lambda e: {"type": "locks", "counted": e.counted, "locks": [_lock(row) for row in e.locks]},
     TokenShown: lambda e: {"type": "token", "token": e.token},
     Pong: lambda e: {"type": "pong", "through": e.through, "network": e.network},

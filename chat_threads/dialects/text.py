@@ -54,6 +54,7 @@ from ..messages import (
     TokenShown,
     TopicChanged,
     TopicShown,
+    TripShown,
     View,
     Welcome,
     WireBytes,
@@ -538,6 +539,18 @@ def _lock_list(style: _Style, event: LockList) -> str:
     return _table(style, headers, rows, right=(1, 2, 3, 4))
 
 
+def _trip_shown(style: _Style, event: TripShown) -> str:
+    def shown(milliseconds: float | None) -> str:
+        return "" if milliseconds is None else f"{milliseconds:.3f}"
+
+    head = f"The trip of message {event.number} of {event.room}, by {event.sender}, in ms since it was received:"
+    stages = ", ".join(f"{name} {shown(at) or 'not yet'}" for name, at in event.stages)
+    rows = [[row.name, shown(row.queued), shown(row.written)] for row in event.members]
+    table = _table(style, ("member", "queued", "written"), rows, right=(1, 2))
+    more = _line(style, f"and {event.more} more.") if event.more else ""
+    return _lines(style, head, stages) + table + more
+
+
 def _token_shown(style: _Style, event: TokenShown) -> str:
     return _lines(
         style,
@@ -608,6 +621,7 @@ _SHOW: dict[type[Event], Callable[[_Style, Any], str]] = {
     PersonShown: _person_shown,
     StatsShown: _stats_shown,
     ThreadList: _thread_list,
+    TripShown: _trip_shown,
     LockList: _lock_list,
     TokenShown: _token_shown,
     Pong: _pong,

@@ -1,0 +1,314 @@
+"""The trips of messages: from the reader that took one up to each socket that it was written to, with the times.
+
+``Recorder`` keeps the last few hundred, for /trace. ``TraceFile`` writes them all, as they happen, for --trace: Trace
+Event JSON, which Perfetto (https://ui.perfetto.dev) and chrome://tracing draw, a row for each thread. Neither is
+there unless it is asked for; ``watched`` has the classes that report to them. Names, rooms and numbers only are kept,
+never what was said.
+
+Times are of time.monotonic().
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import inside
+from .errors import StartError
+from .messages import Draft, Event, MemberTrip, Message, Ordered, Parcel, TripShown, View
+
+KEPT = 300  # trips
+MEMBERS = 100  # of each trip that are shown
+BACKLOG = 200_000  # items that may wait for the trace thread; the trace ends when there are more
+CHUNK = 2000  # items written in one go
+
+
+class Trip:
+    """One message's. Each time is set once, by the thread that was there; 0.0 is not yet."""
+
+    __slots__ = ("sender", "reader", "room", "number", "received", "queued", "taken", "committed", "published", "to")
+
+    def __init__(self, sender: str, reader: str, received: float) -> None:
+        self.sender = sender
+        self.reader = reader  # the thread
+        self.room = ""
+        self.number = 0
+        self.received = received  # the reader had its line, and took it up
+        self.queued = 0.0  # it was in the history's queue
+        self.taken = 0.0  # the history thread took it from there
+        self.committed = 0.0
+        self.published = 0.0  # the Publisher began to hand it out
+        self.to: dict[int, Leg] = {}  # by the session's number
+
+    def shown(self) -> TripShown:
+        """The times in milliseconds since it was received."""
+
+        def after(at: float) -> float | None:
+            return (at - self.received) * 1000 if at else None
+
+        queued = min(self.queued, self.taken) if self.queued and self.taken else self.queued or self.taken
+        stages = (("queued", queued), ("taken", self.taken), ("committed", self.committed))
+        legs = sorted(self.to.values(), key=lambda leg: leg.queued)
+        return TripShown(
+            self.room,
+            self.number,
+            self.sender,
+            tuple((name, after(at)) for name, at in (*stages, ("published", self.published))),
+            tuple(MemberTrip(leg.name, after(leg.queued) or 0.0, after(leg.written)) for leg in legs[:MEMBERS]),
+            max(0, len(legs) - MEMBERS),
+        )
+
+
+class Leg:
+    """The last stretch of a trip, to one member."""
+
+    __slots__ = ("name", "queued", "written")
+
+    def __init__(self, name: str, queued: float) -> None:
+        self.name = name
+        self.queued = queued  # put into the session's queue
+        self.written = 0.0  # all of it handed to the system
+
+
+class TracedParcel(Parcel):
+    """A parcel that knows whose trips it is part of."""
+
+    __slots__ = ("trips",)
+
+    def __init__(self, view: View, events: Sequence[Event], trips: Sequence[Trip]) -> None:
+        super().__init__(view, events)
+        self.trips = trips
+
+
+class Recorder:
+    """Is told by the threads what they do with messages; keeps the last KEPT trips, and writes all to a file, if
+    there is one. Takes no lock: each value is set by one thread, by a single operation."""
+
+    def __init__(self, file: TraceFile | None = None) -> None:
+        self.file = file
+        self._drafts: dict[int, Trip] = {}  # on their way to the history thread, by the draft's id
+        self._batch: list[tuple[Draft, Trip]] = []  # the history thread's: what it is about to commit
+        self._trips: OrderedDict[tuple[str, int], Trip] = OrderedDict()  # by room and number; the history thread adds
+        self._behind: dict[int, list[Trip]] = {}  # by session: of which a part is written; its writer's
+
+    def find(self, room: str, number: int) -> Trip | None:
+        return self._trips.get((room, number))
+
+    # --- the readers ----------------------------------------------------------------------------------------
+
+    def submitting(self, draft: Draft, received: float) -> Trip:
+        trip = Trip(draft.sender, threading.current_thread().name, received)
+        self._drafts[id(draft)] = trip
+        return trip
+
+    def not_submitted(self, draft: Draft) -> None:
+        self._drafts.pop(id(draft), None)
+
+    # --- the history thread ---------------------------------------------------------------------------------
+
+    def taken(self, items: Sequence[Ordered]) -> None:
+        now = time.monotonic()
+        self._batch = [
+            (item, trip)
+            for item in items
+            if isinstance(item, Draft) and (trip := self._drafts.pop(id(item), None)) is not None
+        ]
+        for _, trip in self._batch:
+            trip.taken = now
+
+    def committed(self, messages: Sequence[Message], began: float, ended: float) -> None:
+        """What was numbered: the drafts in their order, but for those that were refused or are there already."""
+        drafts = iter(self._batch)
+        for message in messages:
+            for draft, trip in drafts:
+                if draft.text is message.text and draft.room_id == message.room_id and draft.sender == message.sender:
+                    trip.room, trip.number, trip.committed = message.room, message.number, ended
+                    self._trips[message.room, message.number] = trip
+                    break
+        while len(self._trips) > KEPT:
+            self._trips.popitem(last=False)
+        if self.file and messages:
+            self.file.slice("commit", "history", began, ended, messages=len(messages))
+            for _, trip in self._batch:
+                if trip.committed:
+                    read_until = min(trip.queued or trip.taken, trip.taken)
+                    self.file.slice("read", trip.reader, trip.received, read_until, room=trip.room, number=trip.number)
+
+    def trips_of(self, events: Sequence[Event]) -> list[Trip]:
+        return [
+            trip
+            for event in events
+            if isinstance(event, Message) and (trip := self._trips.get((event.room, event.number))) is not None
+        ]
+
+    # --- the writers ----------------------------------------------------------------------------------------
+
+    def sent(self, number: int, name: str, parcels: Sequence[Parcel], began: float, whole: bool) -> None:
+        """What of these parcels was sent; not ``whole``: the rest of it will be."""
+        trips = [trip for parcel in parcels if isinstance(parcel, TracedParcel) for trip in parcel.trips]
+        if whole:
+            self._written(number, name, trips, began)
+        else:
+            self._behind[number] = trips
+            if self.file:
+                self.file.slice("send", threading.current_thread().name, began, time.monotonic(), to=name, part=True)
+
+    def rest_sent(self, number: int, name: str, began: float) -> None:
+        """All that was left of it was sent, too."""
+        self._written(number, name, self._behind.pop(number, []), began)
+
+    def given_up(self, number: int) -> None:
+        self._behind.pop(number, None)
+
+    def _written(self, number: int, name: str, trips: Sequence[Trip], began: float) -> None:
+        now = time.monotonic()
+        for trip in trips:
+            leg = trip.to.get(number)
+            if leg:
+                leg.written = now
+        if self.file:
+            thread = threading.current_thread().name
+            self.file.slice("send", thread, began, now, to=name, messages=len(trips))
+            for trip in trips:
+                self.file.arrow(trip.reader, trip.received, thread, began)
+
+    def waiting(self, catch_up: Callable[[], None]) -> Callable[[], None]:
+        """The same, told to the file."""
+
+        def waits() -> None:
+            began = time.monotonic()
+            catch_up()
+            if self.file:
+                self.file.slice("wait for writers", threading.current_thread().name, began, time.monotonic())
+
+        return waits
+
+    # --- any thread -----------------------------------------------------------------------------------------
+
+    def publisher_used(self, asked: float, had: float, released: float) -> None:
+        """The Publisher's lock was had, by the calling thread, which has just let it go."""
+        if self.file is None:
+            return
+        thread = threading.current_thread().name
+        if thread == "history" or had > asked:
+            self.file.slice("wait for lock", thread, asked, had)
+        if thread == "history":
+            self.file.slice("fan-out", thread, had, released)
+
+
+class TraceFile:
+    """A file of trace events, written by the ``trace`` thread. What is called by others only puts into its queue.
+
+    The file is complete at any moment, but for the bracket at its end, which the format does without: what a killed
+    server leaves can be read. After ``limit`` events nothing more is written.
+    """
+
+    def __init__(self, path: str, limit: int) -> None:
+        """Make the file, in the place of what was there; raise StartError."""
+        try:
+            self._file = io.FileIO(path, "wb")
+        except OSError as error:
+            raise StartError(f"The file of --trace, {path}, cannot be written: {error.strerror}.") from error
+        self._limit = limit
+        self.full = False  # nothing more is taken; set by any thread
+        self._began = time.monotonic()
+        self._items: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._arrows = itertools.count(1)
+        # The trace thread's.
+        self._rows: dict[str, int] = {}  # by the thread's name
+        self._written = 0
+        self._file.write(b'[{"ph":"M","pid":1,"tid":0,"name":"process_name","args":{"name":"chat_threads"}}')
+        self._thread = threading.Thread(target=self._run, name="trace", daemon=True)
+        self._thread.start()
+
+    # --- any thread -----------------------------------------------------------------------------------------
+
+    def slice(self, name: str, thread: str, began: float, ended: float, **about: object) -> None:
+        """Something that a thread did."""
+        self._put(("slice", name, thread, began, ended, about))
+
+    def arrow(self, thread: str, at: float, to_thread: str, to_at: float) -> None:
+        """From what one thread did at one time to what another did at another."""
+        self._put(("arrow", next(self._arrows), thread, at, to_thread, to_at))
+
+    def _put(self, item: tuple[Any, ...]) -> None:
+        if not self.full:
+            if self._items.qsize() > BACKLOG:
+                self.full = True
+            self._items.put(item)
+
+    def stop(self, timeout: float) -> bool:
+        """Write what is queued, and the end; False if that takes too long."""
+        self.full = True
+        self._items.put(None)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    # --- the trace thread -----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        inside.run("trace", "writes the trace", self._write_all)
+
+    def _write_all(self) -> None:
+        more = True
+        while more:
+            items = [self._items.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(items) < CHUNK:
+                    items.append(self._items.get_nowait())
+            more = None not in items
+            text = "".join([self._events(item) for item in items if item])
+            with contextlib.suppress(OSError):  # a full disk: the chat goes on
+                self._file.write(text.encode())
+        with contextlib.suppress(OSError):
+            self._file.write(b"]\n")
+        self._file.close()
+
+    def _events(self, item: tuple[Any, ...]) -> str:
+        if self._written >= self._limit:
+            self.full = True
+            return ""
+        if item[0] == "slice":
+            _, name, thread, began, ended, about = item
+            row, head = self._row(thread)
+            self._written += 1
+            length = max(0.0, ended - began) * 1e6
+            return head + _line("X", row, self._time(began), name=name, dur=round(length, 3), args=about)
+        _, number, thread, at, to_thread, to_at = item
+        row, head = self._row(thread)
+        to_row, to_head = self._row(to_thread)
+        self._written += 2
+        same = {"name": "message", "cat": "message", "id": number}
+        return (
+            head
+            + to_head
+            + _line("s", row, self._time(at), **same)
+            + _line("f", to_row, self._time(to_at), bp="e", **same)
+        )
+
+    def _time(self, at: float) -> float:
+        return round((at - self._began) * 1e6, 3)
+
+    def _row(self, thread: str) -> tuple[int, str]:
+        """The number of a thread's row, and, the first time, what names it: readers first, writers last."""
+        row = self._rows.get(thread)
+        if row is not None:
+            return row, ""
+        row = self._rows[thread] = len(self._rows) + 1
+        kind = {"reader": 0, "history": 1_000_000, "writer": 2_000_000}.get(thread.partition("-")[0], 3_000_000)
+        return row, _line("M", row, None, name="thread_name", args={"name": thread}) + _line(
+            "M", row, None, name="thread_sort_index", args={"sort_index": kind + row}
+        )
+
+
+def _line(kind: str, row: int, at: float | None, **more: object) -> str:
+    event = {"ph": kind, "pid": 1, "tid": row, **({} if at is None else {"ts": at}), **more}
+    return ",\n" + json.dumps(event, ensure_ascii=False, separators=(",", ":"))
