@@ -214,6 +214,23 @@ EVENTS = (
     messages.PeopleList(None, (messages.PersonRow("ann", ("#lab", "#b"), 1.5, None),), 1),
     messages.PersonShown(messages.PersonRow("ann", (), 0.0, "at lunch"), 12.25),
     messages.StatsShown("1.0.0", 3.5, 2, 1, 7, 9, 0.7),
+    messages.ThreadList(
+        (
+            messages.ThreadRow("history", "history", None, "commits", 0.5, "storage.py:9 commit", 3, 40, None, None),
+            messages.ThreadRow("reader-1", "reader", "ann", "waits for input", 2.0, "wire.py:70 read", 0, 7, 12, 450),
+        ),
+        1,
+    ),
+    messages.LockList(True, (messages.LockRow("Publisher", 12, 3, 0.5, 0.25, "history", 0.125),)),
+    messages.LockList(False, ()),
+    messages.TripShown(
+        "#lab",
+        12,
+        "ann",
+        (("queued", 0.25), ("taken", 0.5), ("committed", 1.5), ("published", None)),
+        (messages.MemberTrip("bob", 2.0, 2.5), messages.MemberTrip("cy", 2.0, None)),
+        0,
+    ),
     messages.TokenShown("secret"),
     messages.Pong(0.001, None),
     messages.Ack(),

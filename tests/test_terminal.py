@@ -33,7 +33,8 @@ TYPED = (
     "/invite bob #lab", "/msg bob psst", "/reply yes", "/me waves", "/nick anna", "/token", "/resume secret",
     "/whois bob", "/away", "/away at lunch", "/back", "/ignore bob", "/unignore bob", "/history",
     "/history #lab before 9", "/history 2h", "/history 0", "/search lost in:#lab from:bob", "/set", "/set joins off",
-    "/stats", "/ping", "/help", "/quit", "/quit good night",
+    "/stats", "/threads", "/locks", "/trace 12", "/lab slow bob 500", "/lab pause history 5",
+    "/ping", "/help", "/quit", "/quit good night",
 )  # fmt: skip
 
 
@@ -69,7 +70,7 @@ class Known:
     ("before", "found"),
     [
         ("/jo", ["/join"]),
-        ("/t", ["/topic", "/token"]),
+        ("/t", ["/topic", "/token", "/threads", "/trace"]),
         ("/", [row.name for row in COMMANDS]),
         ("hi /jo", []),
         ("/join #la", ["#lab", "#lab2"]),

@@ -22,6 +22,9 @@ from ..messages import (
     Event,
     HistoryPage,
     Invited,
+    LockList,
+    LockRow,
+    MemberTrip,
     Message,
     Notice,
     PeopleList,
@@ -37,9 +40,12 @@ from ..messages import (
     RoomRow,
     SearchPage,
     StatsShown,
+    ThreadList,
+    ThreadRow,
     TokenShown,
     TopicChanged,
     TopicShown,
+    TripShown,
     Welcome,
 )
 from ..rules import clean
@@ -146,6 +152,45 @@ def _stats(fields: Fields) -> StatsShown:
     )
 
 
+def _thread(fields: Fields) -> ThreadRow:
+    numbers = (fields[name] for name in ("queue", "most", "lines", "bytes"))
+    return ThreadRow(
+        fields["thread"],
+        fields["role"],
+        fields["session"],
+        fields["doing"],
+        float(fields["seconds"]),
+        fields["where"],
+        *numbers,
+    )
+
+
+def _lock(fields: Fields) -> LockRow:
+    return LockRow(
+        fields["lock"],
+        int(fields["taken"]),
+        int(fields["contended"]),
+        float(fields["waited"]),
+        float(fields["longest"]),
+        fields["holder"],
+        fields["held"],
+    )
+
+
+_STAGES = ("queued", "taken", "committed", "published")
+
+
+def _trip(fields: Fields) -> TripShown:
+    return TripShown(
+        fields["room"],
+        int(fields["number"]),
+        fields["from"],
+        tuple((stage, fields[stage]) for stage in _STAGES),
+        tuple(MemberTrip(each["name"], float(each["queued"]), each["written"]) for each in fields["members"]),
+        int(fields["more"]),
+    )
+
+
 def _room(fields: Fields) -> RoomRow:
     return RoomRow(fields["room"], int(fields["people"]), int(fields["messages"]), fields["topic"])
 
@@ -167,6 +212,9 @@ _READ: dict[str, Callable[[Fields], Event]] = {
     "who": lambda f: PeopleList(f["room"], tuple(_person(each) for each in f["people"]), int(f["more"])),
     "whois": lambda f: PersonShown(_person(f), float(f["connected"])),
     "stats": _stats,
+    "threads": lambda f: ThreadList(tuple(_thread(each) for each in f["threads"]), int(f["more"])),
+    "locks": lambda f: LockList(bool(f["counted"]), tuple(_lock(each) for each in f["locks"])),
+    "trace": _trip,
     "token": lambda f: TokenShown(f["token"]),
     "pong": lambda f: Pong(float(f["through"]), f["network"]),
     "ack": lambda f: Ack(f.get("room"), f.get("number")),
