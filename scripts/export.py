@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Write down what was said, for a report: export.py chat_threads.db --room '#lab' --since 2h --format csv > lab.csv
+
+The history is only read, also while its server runs. With --pseudonyms people are person-1, person-2, … in the order
+in which they first spoke, in what was said, too; names of those who never said anything stay in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import re
+import sqlite3
+import sys
+import time
+import urllib.parse
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timezone
+from typing import Any, TextIO
+
+import click
+
+from chat_threads.rules import fold
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet takes a cell that begins so for a formula
+
+Row = tuple[str, int, int, str, str, str]  # room, number, milliseconds, sender, kind, text
+
+
+def moment(text: str) -> int:
+    """What --since says, in milliseconds: a while ago, or a date, maybe with a time, of this machine's clock."""
+    if match := re.fullmatch(r"([0-9]{1,9})([smhd])", text):
+        return int((time.time() - int(match[1]) * UNITS[match[2]]) * 1000)
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither like 2h nor like 2026-11-24 or '2026-11-24 14:00'.") from None
+
+
+def rows_of(history: sqlite3.Connection, rooms: Iterable[str], since: int) -> Iterator[Row]:
+    """What was said, in the order of the history."""
+    found = {}
+    for room in rooms:
+        row = history.execute("SELECT id FROM rooms WHERE key = ?", (fold(room),)).fetchone()
+        if row is None:
+            raise ValueError(f"there is no room {room}")
+        found[row[0]] = room
+    where = f" AND messages.room IN ({','.join('?' * len(found))})" if found else ""
+    yield from history.execute(
+        "SELECT rooms.name, number, at, sender, kind, text FROM messages JOIN rooms ON rooms.id = messages.room"
+        f" WHERE at >= ?{where} ORDER BY messages.id",
+        (since, *found),
+    )
+
+
+def people_of(history: sqlite3.Connection) -> dict[str, str]:
+    """A pseudonym for each name, folded, of all who ever said something."""
+    pseudonyms: dict[str, str] = {}
+    for (name,) in history.execute("SELECT sender FROM messages GROUP BY sender ORDER BY min(id)"):
+        pseudonyms.setdefault(fold(name), f"person-{len(pseudonyms) + 1}")
+    return pseudonyms
+
+
+def hidden(rows: Iterable[Row], pseudonyms: dict[str, str]) -> Iterator[Row]:
+    """The same with pseudonyms, for the senders and for whole words of what was said."""
+    names = re.compile(r"[^\W_](?:[\w.-]*\w)?")
+
+    def instead(match: re.Match[str]) -> str:
+        return pseudonyms.get(fold(match[0]), match[0])
+
+    for room, number, at, sender, kind, text in rows:
+        yield room, number, at, pseudonyms[fold(sender)], kind, names.sub(instead, text)
+
+
+def utc(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def write_txt(rows: Iterable[Row], file: TextIO) -> None:
+    for room, number, at, sender, kind, text in rows:
+        stamp = time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1000))
+        said = f"* {sender} {text}" if kind == "action" else f"{sender}: {text}"
+        file.write(f"{room} {number} [{stamp}] {said}\n")
+
+
+def write_csv(rows: Iterable[Row], file: TextIO) -> None:
+    """As spreadsheets read it; what they would take for a formula gets an apostrophe in front."""
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(["room", "number", "time", "from", "kind", "text"])
+    for room, number, at, sender, kind, text in rows:
+        table.writerow([room, number, utc(at), sender, kind, "'" + text if text.startswith(FORMULA) else text])
+
+
+def write_jsonl(rows: Iterable[Row], file: TextIO) -> None:
+    """As the protocol for programs shows messages."""
+    for room, number, at, sender, kind, text in rows:
+        said: dict[str, Any] = {"room": room, "number": number, "at": utc(at), "from": sender}
+        file.write(json.dumps({**said, "kind": kind, "text": text}, ensure_ascii=False) + "\n")
+
+
+FORMATS: dict[str, Callable[[Iterable[Row], TextIO], None]] = {
+    "txt": write_txt,
+    "csv": write_csv,
+    "jsonl": write_jsonl,
+}
+
+
+@click.command(help="\n\n".join(__doc__.split("\n\n")[:2]))
+@click.argument("history", type=click.Path(exists=True, dir_okay=False))
+@click.option("--room", "rooms", multiple=True, help="Only what was said there; may be given more than once.")
+@click.option("--since", metavar="WHEN", help="Like 2h, 3d, 2026-11-24 or '2026-11-24 14:00'.")
+@click.option("--format", "kind", type=click.Choice(sorted(FORMATS)), default="txt", show_default=True)
+@click.option("--pseudonyms", is_flag=True, help="Nobody's name.")
+def main(history: str, rooms: tuple[str, ...], since: str | None, kind: str, pseudonyms: bool) -> None:
+    start = 0 if since is None else moment(since)
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    try:
+        file = sqlite3.connect("file:" + urllib.parse.quote(os.path.abspath(history)) + "?mode=ro", uri=True)
+        try:
+            with contextlib.closing(rows_of(file, rooms, start)) as said:
+                FORMATS[kind](hidden(said, people_of(file)) if pseudonyms else said, sys.stdout)
+            sys.stdout.flush()
+        finally:
+            file.close()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, sqlite3.Error) as error:
+        sys.exit(f"export: {history} was not exported: {error}.")
+
+
+if __name__ == "__main__":
+    main()
