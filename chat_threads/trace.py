@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import json
+import logging
 import queue
 import threading
 import time
@@ -24,6 +24,8 @@ from typing import Any
 from . import inside
 from .errors import StartError
 from .messages import Draft, Event, MemberTrip, Message, Ordered, Parcel, TripShown, View
+
+log = logging.getLogger(__name__)
 
 KEPT = 300  # trips
 MEMBERS = 100  # of each trip that are shown
@@ -175,10 +177,7 @@ class Recorder:
             if leg:
                 leg.written = now
         if self.file:
-            thread = threading.current_thread().name
-            self.file.slice("send", thread, began, now, to=name, messages=len(trips))
-            for trip in trips:
-                self.file.arrow(trip.reader, trip.received, thread, began)
+            self.file.send(threading.current_thread().name, began, now, name, trips)
 
     def waiting(self, catch_up: Callable[[], None]) -> Callable[[], None]:
         """The same, told to the file."""
@@ -221,8 +220,8 @@ class TraceFile:
         self.full = False  # nothing more is taken; set by any thread
         self._began = time.monotonic()
         self._items: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
-        self._arrows = itertools.count(1)
         # The trace thread's.
+        self._arrows = 0
         self._rows: dict[str, int] = {}  # by the thread's name
         self._written = 0
         self._file.write(b'[{"ph":"M","pid":1,"tid":0,"name":"process_name","args":{"name":"chat_threads"}}')
@@ -235,9 +234,9 @@ class TraceFile:
         """Something that a thread did."""
         self._put(("slice", name, thread, began, ended, about))
 
-    def arrow(self, thread: str, at: float, to_thread: str, to_at: float) -> None:
-        """From what one thread did at one time to what another did at another."""
-        self._put(("arrow", next(self._arrows), thread, at, to_thread, to_at))
+    def send(self, thread: str, began: float, ended: float, to: str, trips: Sequence[Trip]) -> None:
+        """The same, and an arrow to it from where each of these trips began."""
+        self._put(("send", "send", thread, began, ended, {"to": to, "messages": len(trips)}, trips))
 
     def _put(self, item: tuple[Any, ...]) -> None:
         if not self.full:
@@ -258,13 +257,16 @@ class TraceFile:
         inside.run("trace", "writes the trace", self._write_all)
 
     def _write_all(self) -> None:
-        more = True
+        more, told = True, False
         while more:
             items = [self._items.get()]
             with contextlib.suppress(queue.Empty):
                 while len(items) < CHUNK:
                     items.append(self._items.get_nowait())
             more = None not in items
+            if self.full and more and not told:
+                log.warning("the trace ends here: it has %d events", self._written)
+                told = True
             text = "".join([self._events(item) for item in items if item])
             with contextlib.suppress(OSError):  # a full disk: the chat goes on
                 self._file.write(text.encode())
@@ -276,23 +278,21 @@ class TraceFile:
         if self._written >= self._limit:
             self.full = True
             return ""
-        if item[0] == "slice":
-            _, name, thread, began, ended, about = item
-            row, head = self._row(thread)
-            self._written += 1
-            length = max(0.0, ended - began) * 1e6
-            return head + _line("X", row, self._time(began), name=name, dur=round(length, 3), args=about)
-        _, number, thread, at, to_thread, to_at = item
-        row, head = self._row(thread)
-        to_row, to_head = self._row(to_thread)
-        self._written += 2
-        same = {"name": "message", "cat": "message", "id": number}
-        return (
-            head
-            + to_head
-            + _line("s", row, self._time(at), **same)
-            + _line("f", to_row, self._time(to_at), bp="e", **same)
-        )
+        _, name, thread, began, ended, about = item[:6]
+        row, text = self._row(thread)
+        start, length = self._time(began), round(max(0.0, ended - began) * 1e6, 3)
+        text += _line("X", row, start, name=name, dur=length, args=about)
+        self._written += 1
+        for trip in item[6] if item[0] == "send" else ():
+            self._arrows += 1
+            from_row, head = self._row(trip.reader)
+            same = f'"name":"message","cat":"message","id":{self._arrows}}}'  # by hand: there are so many
+            text += (
+                f'{head},\n{{"ph":"s","pid":1,"tid":{from_row},"ts":{self._time(trip.received)},{same}'
+                f',\n{{"ph":"f","bp":"e","pid":1,"tid":{row},"ts":{start},{same}'
+            )
+            self._written += 2
+        return text
 
     def _time(self, at: float) -> float:
         return round((at - self._began) * 1e6, 3)

@@ -227,7 +227,7 @@ def test_a_trace_ends_at_its_limit_and_the_chat_goes_on(serve, program, tmp_path
         ann.expect("message", number=number + 1)
     assert server.chat.stop() == []
     events = [event for event in events_of(tmp_path / "trace.json") if event["ph"] != "M"]
-    assert 50 <= len(events) <= 51
+    assert 50 <= len(events) <= 52
     slices_of(events)
 
 
