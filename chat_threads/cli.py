@@ -92,10 +92,7 @@ class Chat:
         self.trace = TraceFile(options.trace, options.trace_limit) if options.trace else None
         recorder = Recorder(self.trace) if options.lab or self.trace else None
         locks = inside.Locks(counted=recorder is not None)
-        publisher_lock = locks.make("Publisher")
-        if recorder:
-            locks.made[0].observe = recorder.publisher_used
-        self.faults = Faults(publisher_lock)
+        self.faults = Faults(lambda: locks.named("Publisher"))
         make = _Makers() if recorder is None else _watched(recorder, self.faults)
         self.writers: Writers | None = None
         try:
@@ -104,13 +101,13 @@ class Chat:
             self._end_trace(1.0)
             raise
         try:
-            self.sessions = SessionStore(locks.make("SessionStore"))
-            self.history = make.history(self.storage, options.retain_days, time.time, locks.make("History"))
-            writers_lock = locks.make("Writers") if locks.counted else None
+            self.sessions = SessionStore(locks.count("SessionStore"))
+            self.history = make.history(self.storage, options.retain_days, time.time, locks.count("History"))
+            count_writers = locks.count("Writers") if locks.counted else None
             self.writers = writers = (
-                make.one_per_session(limits.send_timeout, writers_lock)
+                make.one_per_session(limits.send_timeout, count_writers)
                 if options.writers is None
-                else make.crew(options.writers, limits.send_timeout, writers_lock)
+                else make.crew(options.writers, limits.send_timeout, count_writers)
             )
             self.publisher = make.publisher(
                 schedule=writers.schedule,
@@ -119,8 +116,10 @@ class Chat:
                 newer=lambda room, number, count: self.storage.page(room, after=number, limit=count),
                 enqueue=self.history.enqueue,
                 retain=None if options.retain_days is None else options.retain_days * DAY,
-                lock=publisher_lock,
+                count=locks.count("Publisher"),
             )
+            if recorder:
+                locks.named("Publisher").observe = recorder.publisher_used
             self._restore_rooms()
             insight = Insight(locks, self.faults if options.lab else None, recorder)
             self.service = Service(self.publisher, self.sessions, self.history, options.motd, insight)

@@ -84,7 +84,7 @@ class History:
         storage: Storage,
         retain_days: float | None = None,
         now: Callable[[], float] = time.time,
-        lock: threading.Lock | None = None,
+        count: inside.Count = inside.uncounted,
     ) -> None:
         self.storage = storage
         self._publish: Publish
@@ -102,7 +102,7 @@ class History:
         self._requests: OrderedDict[int, _Requests] = OrderedDict()  # by token, the one used last at the end
         self._tokens_used = TOKENS_SWEPT  # since the last look for those that are too many
         # Shared: the lock guards these two; nothing is called while it is held.
-        self._lock = lock or threading.Lock()
+        self._lock = count(threading.Lock())
         self._stored = storage.count()
         self._seconds: deque[tuple[int, int]] = deque(maxlen=11)  # (second, messages in it), the newest last
 

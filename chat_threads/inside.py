@@ -88,7 +88,7 @@ class CountedLock:
     Whoever holds the lock sets the numbers; others read them as they are, without it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, lock: threading.Lock) -> None:
         self.name = name
         self.taken = 0
         self.contended = 0  # how often somebody else had it
@@ -96,7 +96,7 @@ class CountedLock:
         self.longest = 0.0  # seconds that it was held
         self.holder: tuple[str, float] | None = None  # the thread that has it, and since when
         self.observe: Callable[[float, float, float], None] | None = None  # (asked, had, released), after that
-        self._lock = threading.Lock()
+        self._lock = lock
         self._asked = 0.0
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
@@ -131,17 +131,30 @@ class CountedLock:
         self.release()
 
 
+Count = Callable[[threading.Lock], threading.Lock]  # what is done to a lock before it is used
+
+
+def uncounted(lock: threading.Lock) -> threading.Lock:
+    """The lock as it is."""
+    return lock
+
+
 class Locks:
-    """Makes the locks that /locks shows: counted ones, or plain ones, of which nothing is known."""
+    """The locks that /locks shows, in the order in which they are made."""
 
     def __init__(self, counted: bool = False) -> None:
         self.counted = counted
         self.made: list[CountedLock] = []
 
-    def make(self, name: str) -> threading.Lock:
-        """A lock under the name that the table of locks has for it."""
-        if not self.counted:
-            return threading.Lock()
-        lock = CountedLock(name)
-        self.made.append(lock)
-        return cast(threading.Lock, lock)
+    def count(self, name: str) -> Count:
+        """What makes a lock, of which nothing is known, one that counts, under that name."""
+
+        def counted(lock: threading.Lock) -> threading.Lock:
+            self.made.append(CountedLock(name, lock))
+            return cast(threading.Lock, self.made[-1])
+
+        return counted if self.counted else uncounted
+
+    def named(self, name: str) -> CountedLock:
+        """The counted lock of that name; raise StopIteration."""
+        return next(lock for lock in self.made if lock.name == name)

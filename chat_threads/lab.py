@@ -6,6 +6,8 @@ takes it back.
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -17,64 +19,77 @@ MOST = 60.0  # seconds that a fault lasts
 SLOWEST = 10_000  # milliseconds for one send
 
 
+Over = Callable[[], None]  # called when a fault is over
+_End = queue.SimpleQueue[None]
+
+
+def _wait(end: _End, seconds: float) -> None:
+    with contextlib.suppress(queue.Empty):
+        end.get(timeout=seconds)
+
+
 class Faults:
     """What is wrong on purpose now. Every method may be called by any thread."""
 
-    def __init__(self, publisher_lock: threading.Lock) -> None:
+    def __init__(self, publisher_lock: Callable[[], inside.CountedLock]) -> None:
         self._publisher = publisher_lock
-        self._stopping = threading.Event()
         self._history_runs = threading.Event()
         self._history_runs.set()
         self._delays: dict[int, float] = {}  # seconds, by the session's number; single operations only
-        self._lock = threading.Lock()  # guards _threads; nothing is called while it is held
+        self._lock = threading.Lock()  # guards what follows; nothing is called while it is held
+        self._stopping = False
         self._threads: dict[str, threading.Thread] = {}
+        self._ends: dict[str, _End] = {}  # what makes them end before their time
 
-    def pause_publisher(self, seconds: float, over: Callable[[], None]) -> None:
+    def pause_publisher(self, seconds: float, over: Over) -> None:
         """Hold the Publisher's lock, as no code of ours ever should. ``over`` is called in the end; raise BadFault."""
 
-        def hold() -> None:
-            with self._publisher:
-                self._stopping.wait(seconds)
+        def hold(end: _End) -> None:
+            with self._publisher():
+                _wait(end, seconds)
 
         self._start("lab-publisher", f"holds the Publisher for {seconds:g} s", hold, seconds, over)
 
-    def pause_history(self, seconds: float, over: Callable[[], None]) -> None:
+    def pause_history(self, seconds: float, over: Over) -> None:
         """Stop the history thread before its next batch; raise BadFault."""
 
-        def hold() -> None:
+        def hold(end: _End) -> None:
             self._history_runs.clear()
-            self._stopping.wait(seconds)
+            _wait(end, seconds)
             self._history_runs.set()
 
         self._start("lab-history", f"holds the history for {seconds:g} s", hold, seconds, over)
 
-    def slow(self, number: int, milliseconds: int, over: Callable[[], None]) -> None:
+    def slow(self, number: int, milliseconds: int, over: Over) -> None:
         """Let every send to this session take so much longer, for MOST seconds; raise BadFault."""
         if not 1 <= milliseconds <= SLOWEST:
             raise BadFault(f"A send can be made to take 1 to {SLOWEST} ms.")
 
-        def hold() -> None:
+        def hold(end: _End) -> None:
             self._delays[number] = milliseconds / 1000
-            self._stopping.wait(MOST)
+            _wait(end, MOST)
             del self._delays[number]
 
         self._start(f"lab-slow-{number}", f"makes sends take {milliseconds} ms", hold, MOST, over)
 
-    def _start(self, name: str, doing: str, work: Callable[[], None], seconds: float, over: Callable[[], None]) -> None:
+    def _start(self, name: str, doing: str, work: Callable[[_End], None], seconds: float, over: Over) -> None:
         if not 0 < seconds <= MOST:
             raise BadFault(f"A fault lasts up to {MOST:g} s.")
 
+        end: _End = queue.SimpleQueue()
+
         def work_and_tell() -> None:
-            work()
+            work(end)
             with self._lock:
-                del self._threads[name]
+                del self._threads[name], self._ends[name]
             over()
 
         thread = threading.Thread(target=inside.run, args=("lab", doing, work_and_tell), name=name, daemon=True)
         with self._lock:
-            if name in self._threads or self._stopping.is_set():
+            if name in self._threads or self._stopping:
                 raise BadFault("That fault is under way already.")
             self._threads[name] = thread
+            self._ends[name] = end
         thread.start()
 
     def hold_history(self) -> None:
@@ -89,10 +104,12 @@ class Faults:
 
     def stop(self, timeout: float) -> list[str]:
         """Take all faults back, and end their threads; return the names of those that remain."""
-        self._stopping.set()
         deadline = time.monotonic() + timeout
         with self._lock:
-            threads = list(self._threads.values())
+            self._stopping = True
+            threads, ends = list(self._threads.values()), list(self._ends.values())
+        for end in ends:
+            end.put(None)
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return [thread.name for thread in threads if thread.is_alive()]

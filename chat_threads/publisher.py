@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Protocol
 
+from . import inside
 from .errors import CutOff, NotAllowed, NotInRoom, RoomExists, TooManyRooms, TooSlow, UnknownRoom
 from .messages import (
     Ack,
@@ -187,7 +188,7 @@ class Publisher:
         newer: Callable[[int, int, int], Sequence[Message]],
         enqueue: Callable[[Ordered], None],
         retain: float | None = None,
-        lock: threading.Lock | None = None,
+        count: inside.Count = inside.uncounted,
     ) -> None:
         self._schedule = schedule
         self._catch_up = catch_up
@@ -195,7 +196,7 @@ class Publisher:
         self._newer = newer
         self._enqueue = enqueue
         self._retain = retain
-        self._lock = lock or threading.Lock()  # guards all below, and what the ChatRooms and _Places hold
+        self._lock = count(threading.Lock())  # guards all below, and what the ChatRooms and _Places hold
         self._rooms: dict[int, ChatRoom] = {}
         self._by_key: dict[str, ChatRoom] = {}
         self._places: dict[Subscriber, _Place] = {}

@@ -529,7 +529,7 @@ class Service:
         self._may_look(session)
         now = time.monotonic()
         rows = []
-        for lock in self._insight.locks.made:
+        for lock in sorted(self._insight.locks.made, key=lambda lock: lock.name):
             name, since = lock.holder or (None, now)
             held = None if name is None else max(0.0, now - since)
             longest = max(lock.longest, held or 0.0)

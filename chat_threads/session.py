@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+from . import inside
 from .dialects.base import Dialect
 from .errors import CutOff, NameTaken, TooSlow, UnknownPerson
 from .messages import Bye, Event, Parcel, PersonRow, Problem, View, answers
@@ -257,8 +258,8 @@ def problem(error: Exception) -> Problem:
 class SessionStore:
     """All sessions, and the names that they have. Every method may be called by any thread."""
 
-    def __init__(self, lock: threading.Lock | None = None) -> None:
-        self._lock = lock or threading.Lock()  # guards all three; nothing else is taken or called while it is held
+    def __init__(self, count: inside.Count = inside.uncounted) -> None:
+        self._lock = count(threading.Lock())  # guards all three; nothing else is taken or called while it is held
         self._sessions: dict[int, Session] = {}
         self._named: dict[str, Session] = {}
         self._tokens: dict[str, Session] = {}

@@ -33,9 +33,10 @@ SLICE = 0.25  # seconds: how soon a waiting writer sees that its session was cut
 class Writers:
     """What both layouts have in common. Every method may be called by any thread."""
 
-    def __init__(self, send_timeout: float, lock: threading.Lock | None = None) -> None:
+    def __init__(self, send_timeout: float, count: inside.Count | None = None) -> None:
         self.send_timeout = send_timeout
-        self._state = threading.Condition(lock)  # its lock guards what follows; no other is taken under it
+        # Its lock guards what follows; no other is taken under it.
+        self._state = threading.Condition(count(threading.Lock()) if count else None)
         self._scheduled = 0  # how often a session was scheduled, so far
         self._written = 0  # how often one was written to since, or its socket found to be full
         self._wanted = 0  # what catch_up waits for _written to reach
@@ -184,8 +185,8 @@ class Crew(Writers):
     so that one thread is woken for a message; the members of a large room are spread over all.
     """
 
-    def __init__(self, size: int, send_timeout: float, lock: threading.Lock | None = None) -> None:
-        super().__init__(send_timeout, lock)
+    def __init__(self, size: int, send_timeout: float, count: inside.Count | None = None) -> None:
+        super().__init__(send_timeout, count)
         self._ready: list[queue.SimpleQueue[Sequence[Session] | None]] = [queue.SimpleQueue() for _ in range(size)]
         for number, ready in enumerate(self._ready, 1):
             self._start(f"writer-{number}", self._work, ready, depth=lambda ready=ready: (ready.qsize(), None))  # type: ignore[misc]
@@ -247,8 +248,8 @@ class _Desk:
 class OnePerSession(Writers):
     """A thread for each session, asleep until its session is scheduled."""
 
-    def __init__(self, send_timeout: float, lock: threading.Lock | None = None) -> None:
-        super().__init__(send_timeout, lock)
+    def __init__(self, send_timeout: float, count: inside.Count | None = None) -> None:
+        super().__init__(send_timeout, count)
         self._desks: dict[Session, _Desk] = {}  # guarded by _state
 
     def attend(self, session: Session) -> None:

@@ -140,6 +140,7 @@ def test_top_shows_sessions_rates_and_threads(server):
     assert not [line for line in ann.news() if "top left" in line and "#" in line]
 
 
+@pytest.mark.usefixtures("waits_under_a_lock_on_purpose")
 def test_top_goes_on_while_the_publisher_is_stuck(serve):
     server = serve(lab=True)
     watch = subprocess.Popen(

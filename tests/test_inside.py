@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
 import time
 
 import pytest
-from conftest import WAIT, wait_for
+from conftest import WAIT, held, wait_for
 
 from chat_threads import inside
 from chat_threads.messages import Leaves
 from chat_threads.queues import BatchQueue
 from chat_threads.server import _is_local
 
+pytestmark = pytest.mark.usefixtures("waits_under_a_lock_on_purpose")
+
 SOON = 0.1  # seconds; how fast it must answer whatever is stuck
-
-
-@contextlib.contextmanager
-def held(lock):
-    """Somebody holds the lock."""
-    taken, release = threading.Event(), threading.Event()
-
-    def hold():
-        with lock:
-            taken.set()
-            release.wait(WAIT)
-
-    thread = threading.Thread(target=hold, name="holder")
-    thread.start()
-    assert taken.wait(WAIT)
-    try:
-        yield
-    finally:
-        release.set()
-        thread.join()
 
 
 def threads(client) -> dict[str, dict]:
@@ -246,11 +227,11 @@ def test_locks_are_not_counted_unless_that_is_asked_for(server, program):
     [answer] = program("ann", server=server).ask(type="locks")
     assert answer == {"type": "locks", "counted": False, "locks": []}
     assert server.client("bob").ask("/locks")[-1].startswith("* The locks are not counted.")
-    assert type(server.chat.publisher._lock) is type(threading.Lock())
+    assert not isinstance(server.chat.publisher._lock, inside.CountedLock)
 
 
 def test_a_lock_counts_how_often_it_was_taken_waited_for_and_held():
-    lock = inside.CountedLock("L")
+    lock = inside.CountedLock("L", threading.Lock())
     seen = []
     lock.observe = lambda *times: seen.append(times)
     with lock:
@@ -273,7 +254,7 @@ def test_a_lock_counts_how_often_it_was_taken_waited_for_and_held():
 
 
 def test_a_counted_lock_serves_a_condition():
-    condition = threading.Condition(inside.CountedLock("C"))
+    condition = threading.Condition(inside.CountedLock("C", threading.Lock()))
     ready = []
 
     def wait():
@@ -290,7 +271,7 @@ def test_a_counted_lock_serves_a_condition():
 
 
 def test_no_lock_is_lost_count_of_by_many_threads():
-    lock = inside.CountedLock("L")
+    lock = inside.CountedLock("L", threading.Lock())
 
     def take():
         for _ in range(1000):
@@ -309,7 +290,7 @@ def test_the_locks_of_a_lab_are_counted(serve, program):
     server = serve(lab=True)
     ann, bob = program("ann", server=server), server.client("bob")
     before = locks(ann)
-    assert list(before) == ["Publisher", "SessionStore", "History", "Writers"]
+    assert list(before) == ["History", "Publisher", "SessionStore", "Writers"]
     bob.ask("hello")
     after = locks(ann)
     assert after["Publisher"]["taken"] > before["Publisher"]["taken"] > 0
@@ -362,7 +343,7 @@ def test_a_paused_history_commits_nothing_and_then_everything(serve, program):
     bob.send("two", "/quit")
     wait_for(lambda: threads(ann)["history"]["queue"] >= 1)
     assert server.chat.storage.count() == 0
-    server.chat.faults._stopping.set()  # as if the time were up
+    server.chat.faults.stop(WAIT)  # as if the time were up
     lines = bob.rest()
     assert [line.partition("] ")[2] for line in lines if line.startswith("[")] == ["bob: one", "bob: two"]
     assert any("The history goes on." in line for line in lines)

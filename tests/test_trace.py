@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from conftest import WAIT, wait_for
+from conftest import WAIT, held, wait_for
 
 from chat_threads.errors import StartError
 from chat_threads.trace import KEPT, TraceFile
@@ -129,7 +129,7 @@ def test_a_trip_that_waits_is_shown_as_far_as_it_has_come(serve, program):
     wait_for(lambda: server.chat.faults.delay(number))
     ann.ask(type="say", text="hello")
     wait_for(lambda: written(trip(ann, 1)) == {"ann": True, "bob": False})
-    server.chat.faults._stopping.set()
+    server.chat.faults.stop(WAIT)
     bob.expect("hello")
     wait_for(lambda: all(row["written"] for row in trip(ann, 1)["members"]))
 
@@ -247,13 +247,13 @@ def test_trips_can_be_asked_for_while_a_trace_is_written_and_the_locks_are_count
     assert answer["code"] == "not_allowed"
 
 
+@pytest.mark.usefixtures("waits_under_a_lock_on_purpose")
 def test_who_waits_for_the_publishers_lock_is_in_the_trace(serve, program, tmp_path):
     server = serve(trace=str(tmp_path / "trace.json"))
     ann = program("ann", server=server)
-    lock = server.chat.publisher._lock
-    with lock:
+    with held(server.chat.publisher._lock):
         ann.send({"type": "rooms"})
-        wait_for(lambda: not lock.acquire(blocking=False) and _where(server, "ann").endswith(" list_chat_rooms"))
+        wait_for(lambda: _where(server, "ann").endswith(" list_chat_rooms"))
     ann.expect("rooms")
     assert server.chat.stop() == []
     events = events_of(tmp_path / "trace.json")
