@@ -31,6 +31,7 @@ from types import BuiltinFunctionType, CodeType, FrameType
 from typing import Any
 
 import chat_threads
+from chat_threads.inside import CountedLock
 
 PACKAGE = chat_threads.__name__
 STANDARD = ("threading", "queue")  # modules that make locks on behalf of who calls them
@@ -265,8 +266,10 @@ class Watch:
 
     def _python_may_wait(self, frame: FrameType) -> str | None:
         code = frame.f_code
-        if code is _WAIT and self.held.locks == [frame.f_locals["self"]._lock]:
-            return None  # which lets go of it
+        if code is _WAIT:
+            lock = frame.f_locals["self"]._lock
+            if self.held.locks == [lock._lock if isinstance(lock, CountedLock) else lock]:
+                return None  # which lets go of it
         if code in (_PUT, _GET):
             bounded = code is _GET or frame.f_locals["self"].maxsize > 0
             return _PYTHON[code] if frame.f_locals["block"] and bounded else None

@@ -59,19 +59,23 @@ def watch() -> Iterator[Watch]:
 
 def locks_in(source: str) -> list[str]:
     """The locks that a module makes, "Class.attribute"; those that are bound to no attribute by their line."""
-    found = []
+    found: list[str] = []
+    bound: list[ast.AST] = []
     tree = ast.parse(source)
+
+    def makers(within: ast.AST) -> list[ast.Call]:
+        return [each for each in ast.walk(within) if isinstance(each, ast.Call) and ast.unparse(each.func) in MAKERS]
+
     for owner in [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]:
         for node in ast.walk(owner):
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-                if ast.unparse(node.value.func) in MAKERS and isinstance(node.targets[0], ast.Attribute):
-                    found.append(f"{owner.name}.{node.targets[0].attr}")
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute) and makers(node.value):
+                found.append(f"{owner.name}.{node.targets[0].attr}")
+                bound += makers(node.value)
         if any("queue.Queue" in ast.unparse(base) for base in owner.bases):
             found.append(f"{owner.name}.mutex")
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in MAKERS]
+    unbound = [call for call in makers(tree) if call not in bound]
     imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "threading"]
-    attributes = [name for name in found if not name.endswith(".mutex")]
-    return found + [f"line {node.lineno}" for node in [*calls[len(attributes) :], *imported]]
+    return found + [f"line {node.lineno}" for node in [*unbound, *imported]]
 
 
 def test_every_lock_has_its_row_in_the_table_and_every_row_its_lock():

@@ -11,6 +11,7 @@ import pytest
 from conftest import WAIT, held, wait_for
 
 from chat_threads.errors import StartError
+from chat_threads.messages import Leaves
 from chat_threads.trace import KEPT, TraceFile
 
 CLOSE = 0.0015  # microseconds; times in the file are rounded to a thousandth
@@ -119,6 +120,19 @@ def test_a_person_sees_a_trip_as_a_table(serve):
     assert stages.startswith("* queued 0.")
     assert titles.split() == ["*", "member", "queued", "written"]
     assert row.startswith("* bob ")
+
+
+def test_who_comes_in_with_the_batch_that_has_a_message_is_in_its_trip(serve, program):
+    server = serve(lab=True)
+    ann = program("ann", server=server, room="#other")
+    server.chat.faults.pause_history(60, lambda: None)
+    server.chat.history.submit(Leaves(0, None))
+    wait_for(lambda: server.chat.history._queue.depth()[0] == 0)
+    server.client("bob").send("hello")
+    wait_for(lambda: server.chat.history._queue.depth()[0] == 2)
+    server.chat.faults.stop(WAIT)
+    ann.ask(type="join", room="#lobby")
+    assert [row["name"] for row in trip(ann, 1)["members"]] == ["bob"]
 
 
 def test_a_trip_that_waits_is_shown_as_far_as_it_has_come(serve, program):
