@@ -246,6 +246,10 @@ EACH = {  # how to ask for everything that the service can do
     messages.Search: b"/search hi",
     messages.SetOption: b"/set bell on",
     messages.Stats: b"/stats",
+    messages.ShowThreads: b"/threads",
+    messages.ShowLocks: b"/locks",
+    messages.ShowTrip: b"/trace 1",
+    messages.MakeFault: b"/lab pause history 1",
     messages.Ping: b"/ping",
     messages.AreYouThere: b"\xff\xf6",  # telnet's own (RFC 854)
     messages.Help: b"/help",
