@@ -125,13 +125,15 @@ def test_a_person_sees_a_trip_as_a_table(serve):
 def test_who_comes_in_with_the_batch_that_has_a_message_is_in_its_trip(serve, program):
     server = serve(lab=True)
     ann = program("ann", server=server, room="#other")
+    ann.ask(type="ping")  # nothing of hers is under way
     server.chat.faults.pause_history(60, lambda: None)
+    wait_for(lambda: not server.chat.faults._history_runs.is_set())
     server.chat.history.submit(Leaves(0, None))
     wait_for(lambda: server.chat.history._queue.depth()[0] == 0)
     server.client("bob").send("hello")
     wait_for(lambda: server.chat.history._queue.depth()[0] == 2)
     server.chat.faults.stop(WAIT)
-    ann.ask(type="join", room="#lobby")
+    ann.ask({"type": "ping"}, {"type": "join", "room": "#lobby"})
     assert [row["name"] for row in trip(ann, 1)["members"]] == ["bob"]
 
 
