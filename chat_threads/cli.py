@@ -112,7 +112,7 @@ class Chat:
             self.publisher = make.publisher(
                 schedule=writers.schedule,
                 catch_up=writers.catch_up if recorder is None else recorder.waiting(writers.catch_up),
-                newest=lambda room, count: self.storage.page(room, limit=count),
+                newest=lambda room, number, count: self.storage.page(room, before=number + 1, limit=count),
                 newer=lambda room, number, count: self.storage.page(room, after=number, limit=count),
                 enqueue=self.history.enqueue,
                 retain=None if options.retain_days is None else options.retain_days * DAY,

@@ -30,7 +30,7 @@ PATIENCE = 30.0  # seconds a sender waits for a place in the queue
 LOOK = 0.25  # seconds after which one who waits for the queue looks whether it has to
 SWEEP_PAUSE = 0.02  # seconds between two slices that are deleted
 SWEEP_EVERY = 600.0  # seconds between looks for messages that are too old
-TOKENS_SWEPT = 1000  # tokens handed out between two looks for those that are too many
+TOKENS_SWEPT = 1000  # tokens handed out or shown between two looks for those that are too many
 REMEMBERED = 2000  # tokens whose last requests are held in memory
 DAY = 86_400_000  # milliseconds
 
@@ -271,6 +271,7 @@ class History:
                 continue
             if isinstance(item, TokenUsed):
                 batch.tokens[item.token] = item
+                batch.tokens_used += 1
             elif isinstance(item, (Draft, RoomEnds, TopicSet)) and last.get(item.room_id) is None:
                 refused.append((item, RoomGone()))
             elif isinstance(item, Draft):
@@ -291,7 +292,7 @@ class History:
                     ref = StoredRef(item.token, count, item.ref, item.room, number)
                     refs[item.token, item.ref] = ref
                     batch.refs.append(ref)
-                    batch.tokens[item.token] = TokenUsed(item.token, item.sender, at)
+                    batch.tokens.setdefault(item.token, TokenUsed(item.token, item.sender, at))
             else:
                 if isinstance(item, RoomEnds):
                     batch.rooms_ended.append(item.room_id)
@@ -307,7 +308,7 @@ class History:
         self._unsaved.clear()
         for ref in batch.refs:
             self._requests_of(ref.token).add(ref)
-        self._tokens_used += len(batch.tokens)
+        self._tokens_used += batch.tokens_used
         if self._tokens_used >= TOKENS_SWEPT:
             self._sweep_at = time.monotonic()
         for room_id in batch.rooms_ended:
@@ -326,15 +327,18 @@ class History:
         older_than = None if self._retain is None else int(self._now() * 1000) - self._retain
         self._sweep_at = time.monotonic() + SWEEP_EVERY  # whatever happens now
         try:
-            if self._tokens_used >= TOKENS_SWEPT:
-                self._tokens_used = 0
-                self.storage.sweep_tokens()
             gone, more = self.storage.sweep(older_than)
+            if self._tokens_used >= TOKENS_SWEPT:
+                if self.storage.sweep_tokens():
+                    more = True
+                else:
+                    self._tokens_used = 0
         except StorageError as error:
             log.warning("not swept: %s", error)
             self._give_up_on(error)
             gone = 0
             pause: float | None = SWEEP_EVERY
+            self._tokens_used = 0
         else:
             pause = SWEEP_PAUSE if more else None if self._retain is None else SWEEP_EVERY
         self._sweep_at = None if pause is None else time.monotonic() + pause

@@ -90,7 +90,12 @@ class Faults:
                 raise BadFault("That fault is under way already.")
             self._threads[name] = thread
             self._ends[name] = end
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            with self._lock:
+                del self._threads[name], self._ends[name]
+            raise BadFault("No thread could be started for that.") from None
 
     def hold_history(self) -> None:
         """The history thread's: wait here while it is paused."""
@@ -111,5 +116,6 @@ class Faults:
         for end in ends:
             end.put(None)
         for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.ident:  # otherwise it is about to start, and finds its end
+                thread.join(max(0.0, deadline - time.monotonic()))
         return [thread.name for thread in threads if thread.is_alive()]

@@ -300,7 +300,8 @@ class Entered(Event):
 
 @dataclass(frozen=True, slots=True)
 class Replay(Event):
-    """The newest messages of a room on entering it: ``messages`` out of numbers 1 to ``last``."""
+    """The newest messages of a room on entering it, or some that one who comes back has missed: ``messages`` out of
+    numbers 1 to ``last``."""
 
     room: str
     messages: tuple[Message, ...]

@@ -174,17 +174,17 @@ class Publisher:
     ``dispatch_messages`` is the history thread's.
 
     ``schedule(sessions)`` tells the writers that these sessions' queues are no longer empty; ``catch_up()``
-    waits until the writers have done what they can; ``newest(room_id, count)`` and ``newer(room_id, number,
-    count)`` read from the history and may raise. None of them is called under the lock. ``enqueue(item)`` is: it
-    puts into the history's queue without waiting, or raises NotStored. Messages older than ``retain`` seconds are
-    not replayed.
+    waits until the writers have done what they can; ``newest(room_id, number, count)`` reads the last
+    messages up to a number from the history, ``newer`` those after it; they may raise. None of them is called under
+    the lock. ``enqueue(item)`` is: it puts into the history's queue without waiting, or raises NotStored. Messages
+    older than ``retain`` seconds are not replayed to who enters without a number.
     """
 
     def __init__(
         self,
         schedule: Callable[[list[Subscriber]], None],
         catch_up: Callable[[], None],
-        newest: Callable[[int, int], Sequence[Message]],
+        newest: Callable[[int, int, int], Sequence[Message]],
         newer: Callable[[int, int, int], Sequence[Message]],
         enqueue: Callable[[Ordered], None],
         retain: float | None = None,
@@ -298,7 +298,7 @@ class Publisher:
         member already, or is gone. Raises TooManyRooms and UnknownRoom (deleted meanwhile), and what ``newest``
         and ``newer`` raise.
         """
-        stored: Sequence[Message] | None = None
+        stored: Sequence[Message] | None = None  # the newest when the last number was as_of
         as_of = 0
         if since is not None and since > self.last(room):
             since = None
@@ -323,8 +323,9 @@ class Publisher:
                 as_of = room.last
             # Outside the lock, and again if it was overtaken.
             if not loaded:
-                stored = self._newest(room.id, RECENT)
+                stored = self._newest(room.id, as_of, RECENT)
             elif since is not None:
+                stored = None
                 page = tuple(each for each in self._newer(room.id, since, RECENT) if each.number <= as_of)
                 since = page[-1].number if page else oldest - 1
                 if page:

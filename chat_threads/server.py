@@ -55,6 +55,7 @@ ACCEPT_PAUSE = 0.2  # seconds after an accept that failed for want of descriptor
 USUAL_INTERVAL = sys.getswitchinterval()
 PATIENT = 5e-5  # seconds for each reader after which threads that wait for the interpreter look at it again
 LAST_WORDS = 1.0  # seconds that a refused connection is kept, so that it can read why
+READS_MOST = 16  # reads of what a refused connection has sent
 REFUSED_MOST = 200  # refused connections kept at a time
 PATIENCE = 15.0  # seconds to wait for what was said before leaving; SQLite may wait 5 for another's lock
 STOP_PATIENCE = 1.0  # the same when the server is stopping
@@ -171,8 +172,9 @@ class ChatServer(socketserver.ThreadingTCPServer):
         while self._refused and (self._refused[0][0] <= now or len(self._refused) > REFUSED_MOST):
             request = self._refused.popleft()[1]
             with contextlib.suppress(OSError):
-                while request.recv(65536):  # closing with unread input would reset the connection
-                    pass
+                for _ in range(READS_MOST):  # closing with unread input would reset the connection
+                    if not request.recv(65536):
+                        break
             request.close()
 
     def _join_ended(self) -> None:

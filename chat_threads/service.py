@@ -25,8 +25,10 @@ from .errors import (
     NotAllowed,
     NothingToSay,
     NotInRoom,
+    NotStored,
     NoTrip,
     Replaced,
+    RoomExists,
     Told,
     TooLong,
     UnknownPerson,
@@ -181,8 +183,8 @@ class Service:
         """The handshake: give the session its name and bring it into its first rooms.
 
         These are those it asks for, or, with a token, those that the connection was in whose place it takes, or
-        the lobby. Raises BadName, BadRoom, NameTaken or UnknownToken; nothing has changed then, and it may try
-        again.
+        the lobby. Raises BadName, BadRoom, NameTaken, UnknownToken or Unreadable; nothing has changed then, and it
+        may try again.
         """
         token = hello.token or (new_token() if session.dialect.token_first else "")
         name = self._name_of(hello.token) if hello.token else hello.name
@@ -235,8 +237,9 @@ class Service:
                 rooms.sort(key=lambda room: room == current)
             old.cut_off(Replaced())
             self._depart(old, "", SETTLE)
-        if session.token:
-            self._history.submit(TokenUsed(token_id(session.token), name, int(time.time() * 1000)))
+        if session.token and self._sessions.holder(session.token) is session:
+            with contextlib.suppress(NotStored):  # then the next message under it stores it
+                self._history.submit(TokenUsed(token_id(session.token), name, int(time.time() * 1000)))
         return rooms
 
     def dismiss(self, session: Session, words: str, patience: float) -> None:
@@ -317,7 +320,13 @@ class Service:
         return self._publisher.member_of(session, name) if member else self._publisher.find(name)
 
     def _find_or_make(self, session: Session, name: str) -> ChatRoom:
-        return self._publisher.get(name) or self._make(session, name)
+        found = self._publisher.get(name)
+        if found is None:
+            try:
+                return self._make(session, name)
+            except RoomExists:  # somebody else has just made it
+                found = self._publisher.find(name)
+        return found
 
     def _make(self, session: Session, name: str, topic: str = "") -> ChatRoom:
         self._publisher.check_place(session)  # no room is made that its maker cannot enter

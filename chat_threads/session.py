@@ -1,7 +1,7 @@
 """A session is one client's: its queue, its name, and how it comes to its end.
 
 ``Session`` is made by the reader thread (the server's handler) and lives as long as that. Other threads put
-parcels into its mailbox, and may cut it off; they never touch its socket. ``SessionStore`` knows all sessions
+parcels into its mailbox, and may cut it off; of its socket they do nothing but stop its reading. ``SessionStore`` knows all sessions
 and sees to it that a name is had by one.
 """
 
@@ -30,7 +30,7 @@ class Mailbox(BatchQueue[Parcel]):
     """A session's queue: a queue.Queue of parcels, bounded by the lines and the bytes in them, with one writer.
 
     ``mutex`` guards it all. Whoever puts into an idle mailbox is told so and must schedule it with the session's
-    writer, a thread of the crew, who collects what is in it and thereby makes it idle again. If the socket takes
+    writer, one thread, who collects what is in it and thereby makes it idle again. If the socket takes
     less than that, the writer has another thread hold the mailbox: nobody schedules it then, and the crew finds
     nothing in it, until the holder has found it empty and let go. So at any time one thread at most writes to
     this session's socket.
@@ -49,6 +49,7 @@ class Mailbox(BatchQueue[Parcel]):
         self.closed = False  # nothing more goes in
         self.cut = False  # closed, and what was in it thrown away but for the last word
         self.finished = False  # closed, and all of it was sent, or given up
+        self.last_words = False  # what was collected last was put in when it was cut off; the writer's
         self.taken = 0  # lines that the writer took, so far
 
     def push(self, parcel: Parcel) -> bool | None:
@@ -95,6 +96,7 @@ class Mailbox(BatchQueue[Parcel]):
         self.queue.clear()
         lines = self._lines
         self._lines = self._bytes = 0
+        self.last_words = self.cut
         self.taken += lines
         if lines > self.most:
             self.most = lines

@@ -3,10 +3,10 @@
 This is the seam behind which another store would fit: ``commit`` a batch, all or nothing; read ``page`` and
 ``search``; ``sweep`` away what is no longer wanted. It knows no sessions, queues or threads of its own.
 
-Who calls what: ``commit``, ``sweep`` and ``checkpoint`` belong to the history thread, the only one that writes.
-``page``, ``number_before`` and ``search`` may be called by any thread: they borrow one of a few read-only
-connections, and whoever has borrowed one is its only user until it is given back. ``close`` is for the end, when
-nobody calls anything any more.
+Who calls what: ``commit``, ``refs``, ``sweep``, ``sweep_tokens`` and ``checkpoint`` belong to the history thread, the
+only one that writes. Whatever else reads may be called by any thread: it borrows one of a few read-only connections,
+and whoever has borrowed one is its only user until it is given back. ``close`` is for the end, when nobody calls
+anything any more.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ BORROW_TIMEOUT = 5.0  # seconds a reader waits for one of them
 BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
 READ_TIMEOUT = 3.0  # seconds one page or search may take
 SWEEP_ROWS = 1000  # messages deleted in one transaction
+SWEEP_TOKENS = 4  # tokens forgotten in one transaction, each with up to REFS requests
 TOKENS = 20_000  # tokens remembered, those used last
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
 PAGES = 9  # that a commit of one message puts there, as measured; a larger one some more
@@ -73,6 +74,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             name TEXT NOT NULL,
             used INTEGER NOT NULL
         )""",
+        "CREATE INDEX tokens_by_use ON tokens (used)",
         """CREATE TABLE refs (
             token  INTEGER NOT NULL,
             slot   INTEGER NOT NULL,
@@ -138,6 +140,7 @@ class Batch:
     topics: dict[int, str] = field(default_factory=dict)  # by room
     rooms_ended: list[int] = field(default_factory=list)
     tokens: dict[int, TokenUsed] = field(default_factory=dict)
+    tokens_used: int = 0  # how many of them were handed out or shown, and not only spoken under
     refs: list[StoredRef] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -438,13 +441,27 @@ class Storage:
         self._writer.execute(f"PRAGMA synchronous = {self._synchronous}")
         return StorageBroken()
 
-    def sweep_tokens(self) -> None:
-        """Forget the tokens that were not used for longest, and their requests, but for TOKENS; raise StorageError."""
+    def refs(self, token: int) -> list[StoredRef]:
+        """What became of the last REFS requests under a token, in order. The history thread's, through its own
+        connection, so that it waits for nobody's search; raises Unreadable."""
+        sql = "SELECT token, count, ref, room, number FROM refs WHERE token = ? ORDER BY count"
+        with self._writing() as writer:
+            try:
+                return [StoredRef(*row) for row in writer.execute(sql, (token,)).fetchall()]
+            except sqlite3.Error as error:
+                raise Unreadable(_reason(error)) from error
+
+    def sweep_tokens(self) -> bool:
+        """Forget some of the tokens that were not used for longest, if there are more than TOKENS, with their
+        requests; whether there are more to forget. Raises StorageError."""
         try:
             with self._writing() as writer, _transaction(writer):
-                old = writer.execute("SELECT id FROM tokens ORDER BY used DESC LIMIT -1 OFFSET ?", (TOKENS,)).fetchall()
-                writer.executemany("DELETE FROM refs WHERE token = ?", old)
-                writer.executemany("DELETE FROM tokens WHERE id = ?", old)
+                spare = writer.execute("SELECT count(*) FROM tokens").fetchone()[0] - TOKENS
+                old = writer.execute("SELECT id FROM tokens ORDER BY used LIMIT ?", (min(max(spare, 0), SWEEP_TOKENS),))
+                ids = old.fetchall()
+                writer.executemany("DELETE FROM refs WHERE token = ?", ids)
+                writer.executemany("DELETE FROM tokens WHERE id = ?", ids)
+                return bool(spare > SWEEP_TOKENS)
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error
 
@@ -493,11 +510,6 @@ class Storage:
         """The name under which a token was used last; None: it is not known."""
         rows = self._read("SELECT name FROM tokens WHERE id = ?", (token,))
         return rows[0][0] if rows else None
-
-    def refs(self, token: int) -> list[StoredRef]:
-        """What became of the last REFS requests under a token, in order."""
-        rows = self._read("SELECT token, count, ref, room, number FROM refs WHERE token = ? ORDER BY count", (token,))
-        return [StoredRef(*row) for row in rows]
 
     def page(self, room: int, before: int | None = None, after: int | None = None, limit: int = 20) -> list[Message]:
         """Up to ``limit`` messages in order: the newest, or those next below ``before`` or above ``after``."""

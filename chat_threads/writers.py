@@ -152,7 +152,8 @@ class Writers:
     def _send_all(self, session: Session, rest: memoryview) -> bool:
         """Send a whole batch within the deadline, which is for all of it; False if it did not go.
 
-        If the session is cut off meanwhile, the line under way is finished and the rest left out.
+        If the session is cut off meanwhile, the line under way is finished and the rest left out, unless that is
+        why it is cut off.
         """
         deadline = time.monotonic() + self.send_timeout
         inside.does("waits for a full socket")
@@ -161,7 +162,8 @@ class Writers:
             if session.mailbox.cut and not shortened:
                 shortened = True
                 deadline = min(deadline, time.monotonic() + GRACE)
-                rest = rest[: rest.tobytes().find(b"\n") + 1]
+                if not session.mailbox.last_words:
+                    rest = rest[: rest.tobytes().find(b"\n") + 1]
             if not rest:
                 return True
             with self._state:
@@ -214,11 +216,21 @@ class Crew(Writers):
             inside.does("sends")
             try:
                 for session in sessions:
-                    rest = self._write(session)
-                    if rest is not None:
-                        self._hire(session, rest)
+                    self._serve(session)
             finally:  # otherwise the history would wait for these sessions before every batch
                 self._done(len(sessions))
+
+    def _serve(self, session: Session) -> None:
+        try:
+            rest = self._write(session)
+        except Exception:  # a bug must not end the thread that others share
+            log.exception("%s could not be written to", session)
+            session.abandon()
+            if session.mailbox.finish():
+                session.written.set()
+        else:
+            if rest is not None:
+                self._hire(session, rest)
 
     def _hire(self, session: Session, rest: memoryview) -> None:
         try:
@@ -272,7 +284,7 @@ class OnePerSession(Writers):
 
     def schedule(self, sessions: Sequence[Session]) -> None:
         with self._state:
-            # One that is not there found its mailbox closed before it was told of that, and has ended.
+            # One that is not there found its mailbox closed before it was told of that, and has ended already.
             desks = [desk for session in sessions if (desk := self._desks.get(session))]
             for desk in desks:
                 if not desk.waits:
@@ -282,19 +294,22 @@ class OnePerSession(Writers):
             desk.wake.put(True)
 
     def _work(self, session: Session, desk: _Desk) -> None:
-        while not session.written.is_set():
-            inside.does("waits for its session")
-            desk.wake.get()
-            inside.does("sends")
-            rest = self._write(session)
-            with self._state:
-                done = desk.due if rest or session.written.is_set() else min(desk.due, 1)
-                desk.due -= done
-                desk.waits = rest is not None
-            self._done(done)
-            if rest is not None:
-                self._write_waiting(session, rest)
+        try:
+            while not session.written.is_set():
+                inside.does("waits for its session")
+                desk.wake.get()
+                inside.does("sends")
+                rest = self._write(session)
                 with self._state:
-                    desk.waits = False
-        with self._state:
-            del self._desks[session]
+                    done = min(desk.due, 1) if rest is None else desk.due
+                    desk.due -= done
+                    desk.waits = rest is not None
+                self._done(done)
+                if rest is not None:
+                    self._write_waiting(session, rest)
+                    with self._state:
+                        desk.waits = False
+        finally:
+            with self._state:
+                done = self._desks.pop(session).due
+            self._done(done)  # it may have been scheduled again after its last word: nobody waits for that
