@@ -193,13 +193,22 @@ def test_a_room_that_cannot_be_made_leaves_one_in_the_lobby(server, monkeypatch)
     assert timeless(ann.ask("hi")) == ["[14:03] ann: hi"]
 
 
+def test_a_room_that_two_make_at_once_is_one_room(server, monkeypatch):
+    """Who finds no room and is second in making it comes into the first one's."""
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("/join #lab")
+    get = server.chat.publisher.get
+    monkeypatch.setattr(server.chat.publisher, "get", lambda name: None if name == "#lab" else get(name))
+    assert "* You are in #lab with 1 other: ann." in bob.ask("/join #lab")
+
+
 def test_who_comes_while_the_history_cannot_be_read_gets_in_and_may_join_later(serve, monkeypatch):
     before = serve()
     before.client("bob").ask("hi")
     before.chat.stop()
     server = serve()
 
-    def unreadable(room: int, count: int) -> None:
+    def unreadable(room: int, number: int, count: int) -> None:
         raise Unreadable("the disk is gone")
 
     with monkeypatch.context() as patch:

@@ -96,6 +96,9 @@ class Box:
             self.parcels.append(parcel)
         return self.answer
 
+    def wait_until_easy(self) -> bool:
+        return self.answer is not None
+
 
 class Person:
     """A subscriber that remembers what it was shown."""
@@ -236,6 +239,46 @@ def house() -> House:
 @pytest.fixture
 def lab(house: House) -> ChatRoom:
     return house.publisher.create_chat_room("#lab", "ann", "graphs")
+
+
+# --- coming back ----------------------------------------------------------------------------------------
+
+
+def test_who_comes_back_to_a_room_that_others_come_to_and_leave_meanwhile_sees_no_hole_and_no_repeat(
+    house: House,
+) -> None:
+    """The room is read once when it is empty; what that gave is old when the room is empty again."""
+    room = house.old_room(1000)
+    ann, bob = Person(house, "ann"), Person(house, "bob")
+
+    def meanwhile() -> None:
+        if house.reads == 2:
+            house.enter(bob, room)
+            house.dispatch(*said(room, *range(1001, 1051)))
+        elif house.reads == 3:
+            house.dispatch(Leaves(room.id, bob))
+
+    house.at_read = meanwhile
+    house.publisher.subscribe(ann, room, 20, since=350)
+    assert house.reads > 3
+    house.dispatch(*said(room, 1051))
+    assert ann.numbers() == list(range(351, 1052))
+    assert house.enter(Person(house, "cy"), room, replay=200).numbers() == list(range(852, 1052))
+
+
+def test_what_is_stored_but_not_yet_shown_does_not_take_the_place_of_what_was(house: House) -> None:
+    room = house.old_room(1000)
+    house.stored[room.id] += said(room, *range(1001, 1301))
+    assert house.enter(Person(house, "ann"), room).numbers() == list(range(981, 1001))
+
+
+def test_who_is_cut_off_while_it_reads_what_it_missed_does_not_become_a_member(house: House) -> None:
+    room = house.old_room(1000)
+    ann = Person(house, "ann")
+    ann.mailbox.answer = None
+    assert house.publisher.subscribe(ann, room, 20, since=0) is None
+    assert house.publisher.members(room) == []
+    assert isinstance(ann.error, TooSlow)
 
 
 # --- joining --------------------------------------------------------------------------------------------

@@ -282,6 +282,14 @@ def test_whoever_is_cut_off_while_its_queue_is_full_is_told_so(office: Office, m
     assert lines[:-1] == long_lines(0, len(lines) - 1)
 
 
+def test_all_of_the_last_words_are_sent_though_the_socket_is_full_when_they_come(office: Office) -> None:
+    session = office.scripted(ScriptedWire(0, 5, 10**6))
+    assert session.mailbox.cut_off(Parcel(LINES, [Notice("this is why"), Notice("bye")]))
+    office.writers.schedule([session])
+    assert session.written.wait(WAIT)
+    assert session.wire.sent == b"this is why\r\nbye\r\n"  # type: ignore[attr-defined]
+
+
 def test_last_words_are_sent_before_the_session_counts_as_written(office: Office) -> None:
     connection = office.connect()
     connection.send(*long_lines(0, MANY))
@@ -471,6 +479,53 @@ def test_catching_up_waits_for_no_client_that_is_told_of_more_while_it_does_not_
     connection.send("and more")
     office.writers.catch_up()
     assert time.monotonic() - began < WAIT / 2
+
+
+def test_catching_up_waits_for_no_writer_that_ended_as_it_was_told_of_more(
+    open_office: Callable[..., Office], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session is scheduled once more when its writer has sent the last word and is about to end."""
+    monkeypatch.setattr(module, "CATCH_UP", WAIT)
+    office = open_office(OnePerSession)
+    session = office.scripted(ScriptedWire(10**6))
+    done = office.writers._done
+
+    def told_late(count: int) -> None:
+        done(count)
+        if session.written.is_set() and not late:
+            late.append(True)
+            office.writers.schedule([session])
+
+    late: list[bool] = []
+    monkeypatch.setattr(office.writers, "_done", told_late)
+    session.close(Notice("bye"))
+    assert session.written.wait(WAIT)
+    wait_for(lambda: writer_threads() == [])
+    assert late
+    began = time.monotonic()
+    office.writers.catch_up()
+    assert time.monotonic() - began < WAIT / 2
+
+
+def test_a_bug_in_writing_ends_one_session_and_not_the_thread_that_others_share(
+    open_office: Callable[..., Office], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    office = open_office(crew_of_one)
+    one, other = office.scripted(ScriptedWire(10**6)), office.scripted(ScriptedWire(10**6))
+    write = office.writers._write
+
+    def buggy(session: Session) -> memoryview | None:
+        if session is one:
+            raise ZeroDivisionError
+        return write(session)
+
+    monkeypatch.setattr(office.writers, "_write", buggy)
+    for session in (one, other):
+        session.send(Notice("hello"))
+    assert one.written.wait(WAIT)
+    office.writers.catch_up()
+    assert other.wire.sent == b"hello\r\n"  # type: ignore[attr-defined]
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
 
 
 def test_catching_up_with_nothing_takes_no_time(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
