@@ -134,6 +134,7 @@ def test_who_is_behind_when_a_writer_thread_cannot_be_started_is_cut_off(without
 # --- many -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.stress
 def test_more_than_max_clients_are_told_so_within_a_second(start_process):
     process = start_process("--max-clients", "4")
     with staying_well(process), contextlib.ExitStack() as stack:
@@ -202,6 +203,7 @@ def test_two_thousand_connects_a_second_for_ten_seconds(start_process):
     assert taken > 2000, f"only {taken} were taken"
 
 
+@pytest.mark.stress
 def test_silent_handshakes_are_ended_in_time_and_keep_nobody_out(start_process):
     process = start_process("--handshake-timeout", "1.5")
     with staying_well(process), contextlib.ExitStack() as stack:
@@ -221,6 +223,7 @@ cli.Limits = functools.partial(cli.Limits, line_timeout=1.0)
 """
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("what", ["handshake", "line"])
 def test_a_byte_every_third_of_a_second_puts_off_no_deadline(start_process, what):
     process = start_process("--handshake-timeout", "1", plant=SHORT_LINES)
@@ -343,6 +346,7 @@ def from_afar(port: int, name: str) -> Client:
         return thread.submit(connect).result(WAIT)
 
 
+@pytest.mark.stress
 def test_a_peer_that_vanishes_is_gone_in_time_whether_or_not_something_waits_for_it(start_process, cable):
     """Nothing tells the server: neither FIN nor RST."""
     process = start_process("--send-timeout", "1", "--host", "0.0.0.0")

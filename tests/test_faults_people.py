@@ -27,6 +27,7 @@ def come_in(process: Process, name: str, room: str = "#lobby") -> Program:
 # --- floods ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("flooders", [1, 50])
 def test_who_floods_waits_and_nobody_else_does(start_process, flooders):
     """Each sends as fast as the system takes it, with the limits that the server has unless told otherwise."""

@@ -114,6 +114,7 @@ def test_sigterm_at_any_moment_of_the_start_ends_it_quietly_and_harms_no_history
 # --- the system -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.stress
 def test_a_server_that_stands_still_for_five_seconds_goes_on_where_it_was(start_process):
     process = start_process("--send-timeout", "3", "--handshake-timeout", "60")
     with staying_well(process) as canary, contextlib.ExitStack() as stack:

@@ -80,6 +80,7 @@ wire.Wire.__init__ = small
 """
 
 
+@pytest.mark.stress
 def test_two_kilobytes_every_fifth_of_a_second_never_finish_a_batch_and_do_not_put_off_the_end(start_process):
     """The system's own buffer is made small, so that the writer gets a little further all the time."""
     process = start_process("--rate", "0", "--queue-limit", "100000", "--send-timeout", "2", plant=SMALL)
@@ -146,6 +147,7 @@ def stopped(popen: subprocess.Popen[bytes]) -> bool:
     return pathlib.Path(f"/proc/{popen.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
+@pytest.mark.stress
 def test_a_client_that_is_stopped_by_sigstop_is_cut_off_and_finds_the_end_when_it_goes_on(start_process, tmp_path):
     process = start_process("--rate", "0", "--queue-limit", "600", "--send-timeout", "60")
     seen = tmp_path / "seen"

@@ -185,6 +185,7 @@ def locked(db: pathlib.Path) -> Iterator[None]:
         other.execute("ROLLBACK")
 
 
+@pytest.mark.stress
 def test_a_history_that_is_locked_for_three_seconds_makes_who_speaks_wait(start_process):
     process = start_process()
     with staying_well(process) as canary, process.client("ann") as ann, canary.excused():
@@ -201,6 +202,7 @@ def _ask_while_locked(client: Client, line: str) -> list[str]:
     return client.upto("! There is no command")
 
 
+@pytest.mark.stress
 def test_a_history_that_is_locked_for_long_is_told_to_who_speaks(start_process):
     process = start_process()
     with staying_well(process) as canary, process.client("ann") as ann, canary.excused():

@@ -167,6 +167,7 @@ def test_a_file_that_is_missing_is_said(started):
     assert (done.returncode, done.stderr) == (2, f"lab: {started / 'task.py'} is missing.\n")
 
 
+@pytest.mark.stress
 def test_what_waits_for_ever_is_ended(started, monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("lab_script", SCRIPT)
     script = importlib.util.module_from_spec(spec)

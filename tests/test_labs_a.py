@@ -173,6 +173,7 @@ def numbered(text: str) -> list[str]:
     return re.findall(r"^(\d)\. ", text, re.M)
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize(
     ("lab", "shown", "mended"),
     [

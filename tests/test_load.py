@@ -165,6 +165,7 @@ def test_two_hundred_clients_on_a_default_server_lose_nothing(start_process, dri
     assert "Running" in run.errors
 
 
+@pytest.mark.stress
 def test_the_closed_loop_keeps_its_window_full(server, drive):
     run = drive(server.port, "--clients", "10", "--senders", "2", "--window", "8", "--duration", "1")
     assert run.code == 0, run.output + run.errors
@@ -172,6 +173,7 @@ def test_the_closed_loop_keeps_its_window_full(server, drive):
     assert run.found["delivered"] == 10 * run.found["sent"]
 
 
+@pytest.mark.stress
 def test_who_talks_faster_than_the_server_allows_is_late_and_loses_nothing(serve, drive):
     server = serve(rate=20.0, burst=5)
     run = drive(server.port, "--clients", "4", "--senders", "1", "--rate", "40", "--duration", "1")
@@ -186,6 +188,7 @@ def test_rooms_do_not_hear_one_another(server, drive):
     assert run.found["delivered"] == 10 * run.found["sent"] == 600
 
 
+@pytest.mark.stress
 def test_what_was_said_in_an_earlier_run_is_not_taken_for_this_ones(server, drive):
     for _ in range(2):
         run = drive(server.port, "--clients", "5", "--duration", "0.3")
@@ -193,6 +196,7 @@ def test_what_was_said_in_an_earlier_run_is_not_taken_for_this_ones(server, driv
         assert run.found["delivered"] == 5 * run.found["sent"]
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("dialect", ["text", "json"])
 def test_who_reconnects_is_owed_what_comes_after_and_gets_it(server, drive, dialect):
     options = ("--clients", "20", "--senders", "4", "--churn", "30", "--duration", "1.5", "--dialect", dialect)
@@ -202,6 +206,7 @@ def test_who_reconnects_is_owed_what_comes_after_and_gets_it(server, drive, dial
     assert run.row("lost") == "0"
 
 
+@pytest.mark.stress
 def test_slow_clients_are_cut_off_and_are_no_loss(serve, drive):
     server = serve(queue_limit=300, send_timeout=1.0)
     options = ("--clients", "6", "--senders", "2", "--slow", "2", "--window", "64", "--size", "2000", "--duration", "4")
@@ -211,6 +216,7 @@ def test_slow_clients_are_cut_off_and_are_no_loss(serve, drive):
     assert run.found["delivered"] == 4 * run.found["sent"]
 
 
+@pytest.mark.stress
 def test_a_ramp_spreads_the_connecting(server, drive):
     run = drive(server.port, "--clients", "10", "--ramp", "1", "--duration", "0.2")
     assert run.code == 0, run.output + run.errors
@@ -238,11 +244,13 @@ def test_one_message_in_a_thousand_that_is_dropped_is_found(stub, drive):
     assert [run.row(name) for name in ("duplicated", "out of order")] == ["0", "0"]
 
 
+@pytest.mark.stress
 def test_a_message_that_nobody_gets_is_lost_for_all(stub, drive):
     run = drive(stub(lambda message, member, line: [line] if message != 300 else []).port, *STUB_RUN)
     assert (run.code, run.row("lost")) == (1, "20")
 
 
+@pytest.mark.stress
 def test_a_loss_is_found_in_the_closed_loop_and_does_not_end_it(stub, drive):
     port = stub(lambda message, member, line: [line] if message != 50 else []).port
     options = ("--clients", "5", "--senders", "1", "--window", "1", "--duration", "2", "--patience", "0.5")
@@ -258,6 +266,7 @@ def test_what_is_sent_twice_is_found(stub, drive):
     assert [run.row(name) for name in ("lost", "duplicated", "out of order")] == ["0", "2", "0"]
 
 
+@pytest.mark.stress
 def test_messages_of_one_sender_that_change_places_are_found(stub, drive):
     held: list[bytes] = []
 
@@ -272,6 +281,7 @@ def test_messages_of_one_sender_that_change_places_are_found(stub, drive):
     assert [run.row(name) for name in ("lost", "duplicated", "out of order")] == ["0", "0", "1"]
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("processes", [1, 2])
 def test_members_that_see_two_senders_in_different_orders_are_found(stub, drive, processes):
     """With two processes, the even ones are in one and the odd ones in the other."""
@@ -289,6 +299,7 @@ def test_members_that_see_two_senders_in_different_orders_are_found(stub, drive,
     assert int(run.row("out of order")) > 0
 
 
+@pytest.mark.stress
 def test_what_the_server_complains_of_is_told(stub, drive):
     def fault(message: int, member: int, line: bytes) -> list[bytes]:
         return [line, b"! You are too slow.\r\n"] if (message, member) == (150, 3) else [line]
@@ -397,6 +408,7 @@ def test_csv_and_json_add_up_to_the_table(server, drive, tmp_path):
     assert run.row("max") == f"{run.found['latency_ms']['max']:.2f} ms"
 
 
+@pytest.mark.stress
 def test_a_plot_is_drawn(server, drive, tmp_path):
     if importlib.util.find_spec("matplotlib") is None:
         pytest.skip("matplotlib is not installed, so nothing was drawn")
@@ -730,12 +742,14 @@ def test_a_peer_is_a_chat_server(peer):
         assert ann.nothing_comes()
 
 
+@pytest.mark.stress
 def test_a_peer_loses_nothing(peer, drive):
     run = drive(peer, "--clients", "40", "--duration", "1")
     assert run.code == 0, run.output + run.errors
     assert run.row("delivered") == "4000"
 
 
+@pytest.mark.stress
 def test_the_bench_prints_a_table_of_all_who_take_part():
     command = [sys.executable, SCRIPTS / "bench.py", "--members", "5", "--windows", "4", "--repeat", "1"]
     done = subprocess.run([*command, "--seconds", "0.2"], capture_output=True, text=True, check=False, timeout=LIMIT)

@@ -85,6 +85,7 @@ def test_two_hundred_clients_that_connect_at_once_are_all_greeted_within_two_sec
     assert max(took) < 2.0
 
 
+@pytest.mark.stress
 def test_a_name_raced_for_by_fifty_connections_goes_to_exactly_one_a_hundred_times_over(server):
     """Those who lose stay connected and race for the next names, as long as they have a try left."""
     rivals: list[socket.socket] = []
@@ -387,6 +388,7 @@ def test_what_was_accepted_before_sigterm_is_stored_and_shown_to_who_said_it(sta
         client.close()
 
 
+@pytest.mark.stress
 def test_sigterm_while_another_program_has_locked_the_history_ends_it_within_five_seconds(start_process, tmp_path):
     process = start_process()
     with process.client("ann") as ann, contextlib.closing(_locked(tmp_path / "chat.db")):

@@ -459,6 +459,7 @@ def test_a_run_with_too_few_kills_does_not_count():
     assert "0 kills, and 5 are needed." in done.stdout
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize(
     ("planted", "found"),
     [
@@ -475,6 +476,7 @@ def test_a_server_that_breaks_a_promise_is_found(tmp_path, planted, found):
     assert f"\n{found}: " in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.stress
 def test_all_that_is_needed_to_find_a_cause_can_be_kept(tmp_path):
     done = torture("--minutes", "0.02", *SMALL, "--min-acks", "0", "--min-kills", "0", "--keep", str(tmp_path / "kept"))
     assert done.returncode == 0, done.stdout + done.stderr

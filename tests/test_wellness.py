@@ -25,6 +25,7 @@ def test_a_server_that_is_well_passes(start_process):
         canary.sing()
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("excused", [True, False])
 def test_a_stop_is_found_unless_it_is_excused(start_process, excused):
     process = start_process()
