@@ -1,8 +1,8 @@
 """A session is one client's: its queue, its name, and how it comes to its end.
 
 ``Session`` is made by the reader thread (the server's handler) and lives as long as that. Other threads put
-parcels into its mailbox, and may cut it off; of its socket they do nothing but stop its reading. ``SessionStore`` knows all sessions
-and sees to it that a name is had by one.
+parcels into its mailbox, and may cut it off; of its socket they do nothing but stop its reading. ``SessionStore``
+knows all sessions and sees to it that a name is had by one.
 """
 
 from __future__ import annotations
