@@ -13,6 +13,7 @@ import logging
 import os
 import pathlib
 import queue
+import re
 import select
 import socket
 import sqlite3
