@@ -18,8 +18,8 @@ acceptor            1            the listening socket: accepts, starts readers, 
 reader-N            1 a client   the client's socket and dialect: reads, obeys, says goodbye, closes
 history             1            the only writing SQLite connection: numbers, commits, publishes, sweeps
 writer-1, -2, ...   --writers    send what sessions' queues hold; never wait for a socket
-writer-of-N         1 for each   sends to one client whose socket was full, and may wait for it
-                    that is
+writer-of-N         1 for each   sends to one client whose socket was full, and may wait for it; with
+                    that is      --writers per-session one for every client, and no writer-1, -2
                     behind
 log                 1            the log file or stderr
 trace               1            the file of --trace
