@@ -68,8 +68,9 @@ class Writers:
         with self._state:
             threads = [*self._threads, *self._ended]
         for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return [thread.name for thread in threads if thread.is_alive()]
+            if thread.ident is not None:  # one that is about to start cannot be joined
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return [thread.name for thread in threads if thread.ident is None or thread.is_alive()]
 
     def _start(
         self,
