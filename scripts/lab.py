@@ -198,14 +198,15 @@ def start(number: int, directory: pathlib.Path) -> None:
     except OSError as error:
         fail(f"{target} could not be written: {error.strerror}.")
     script = pathlib.Path(sys.argv[0]).absolute()
+    python = next((name for name in ("python", "python3") if shutil.which(name) == sys.executable), sys.executable)
     click.echo(f"{title(folder)}\nRead README.rst in {target} and edit task.py there.\n")
     for command, does in (
         (f"cd {target.absolute()}", ""),
-        ("python task.py", "shows the fault"),
-        (f"python {script} check", "checks what you did"),
-        (f"python {script} hint", "gives a hint, another one each time"),
+        (f"{python} task.py", "shows the fault"),
+        (f"{python} {script} check", "checks what you did"),
+        (f"{python} {script} hint", "gives a hint, another one each time"),
     ):
-        click.echo(f"  {command:{len(str(script)) + 14}} {does}".rstrip())
+        click.echo(f"  {command:{len(python) + len(str(script)) + 8}} {does}".rstrip())
 
 
 @main.command(help="Check what was done: the lab in the current folder, or lab N there.")

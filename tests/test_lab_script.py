@@ -45,14 +45,18 @@ def test_a_lab_is_copied_out_without_what_gives_it_away(started):
     assert (started / "task.py").read_bytes() == (LABS / "01_lines" / "task.py").read_bytes()
 
 
-def test_start_prints_the_commands_and_they_work(tmp_path):
+@pytest.mark.parametrize(
+    ("path", "python"), [("/nowhere", sys.executable), (str(pathlib.Path(sys.executable).parent), "python")]
+)
+def test_start_prints_commands_for_the_python_that_runs_it(tmp_path, monkeypatch, path, python):
+    monkeypatch.setenv("PATH", path)
     done = lab("start", 7, tmp_path / "new", at=tmp_path)
     commands = [line.split("  ")[1] for line in done.stdout.splitlines() if line.startswith("  ")]
     assert commands == [
         f"cd {tmp_path / 'new' / '07_store_first'}",
-        "python task.py",
-        f"python {SCRIPT} check",
-        f"python {SCRIPT} hint",
+        f"{python} task.py",
+        f"{python} {SCRIPT} check",
+        f"{python} {SCRIPT} hint",
     ]
     assert lab("hint", at=tmp_path / "new" / "07_store_first").stdout.startswith("1. ")
 

@@ -43,13 +43,11 @@ AS_HANDED_OUT = {
     "04_deadlock": {
         "test_a_member_can_leave_while_its_queue_is_full": "bob waits for self._lock, which ann holds.",
         "test_nobody_waits_for_a_member_that_does_not_read": "Nobody can go on: ann waits in put(), line ",
-        "test_who_is_cut_off_sees_no_hole": "Nobody can go on: bob waits in put(), line ",
     },
     "06_goodbye": {
         "test_what_was_accepted_is_stored_when_stop_comes_back": "what was stored was ['1'].",
         "test_what_is_submitted_while_it_stops_is_stored_or_refused": "told that 1 is accepted. It is not stored.",
-        "test_who_submits_does_not_wait_for_the_disk": "Accepted were 1 and 2, and stored are ['1'].",
-        "test_an_old_session_does_not_take_the_name_from_a_new_one": "The table says: None.",
+        "test_an_old_session_does_not_take_the_name_from_a_new_one": "But who('sam') is None: nobody.",
     },
 }
 
@@ -128,7 +126,7 @@ def test_a_lab_copied_out_tells_its_story_with_nothing_but_pytest(lab, tmp_path)
     assert "Traceback" not in done.stdout
     for words in AS_HANDED_OUT[lab].values():
         assert words in done.stdout
-    for row in ("\nstep  ", "\n   1  ", "(ends)"):
+    for row in ("\nstep  ", "\n   1  "):
         assert row in done.stdout
     shutil.copy(tmp_path / lab / "solution.py", tmp_path / lab / "task.py")
     done = run("-m", "pytest", "-p", "no:cacheprovider", "test_task.py", cwd=tmp_path / lab)

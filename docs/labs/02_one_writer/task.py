@@ -21,6 +21,7 @@ class Outbox:
 
     def close(self):
         """Called once, after the last line was said. Comes back when everything is sent."""
+        return  # say() has sent it
 
     def _write(self, data):
         while data:

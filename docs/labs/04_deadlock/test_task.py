@@ -108,11 +108,11 @@ def test_who_is_cut_off_sees_no_hole():
         say(room, "1", "2")
         got = []
 
-        def read_and_say():
-            got.append(bob.queue.get())
-            room.say("4")
+        def read_two():
+            for _ in range(2):
+                got.append(bob.queue.get())
 
-        return (bob, cy, got), {"ann": partial(say, room, "3"), "bob": read_and_say}
+        return (bob, cy, got), {"ann": partial(say, room, "3"), "dan": partial(say, room, "4"), "bob": read_two}
 
     def check(bob, cy, got):
         got = got + waiting(bob)
@@ -122,7 +122,5 @@ def test_who_is_cut_off_sees_no_hole():
             return f"bob gets {got} and was not cut off."
         return None
 
-    scene = (
-        "1 and 2 wait for bob, and that is all that may. ann says 3; bob reads one, and says 4. cy has room for all."
-    )
+    scene = "1 and 2 wait for bob, and that is all that may. ann says 3 and dan 4, while bob reads two. cy has room."
     no_order_goes_wrong(scene, make, check)

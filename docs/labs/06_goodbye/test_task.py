@@ -20,6 +20,11 @@ def no_order_goes_wrong(scene, make, check, preemptions=2):
         pytest.fail(f"{scene}\n\n{stepper.story(result)}", pytrace=False)
 
 
+def told(names, new):
+    who = names.who("sam")
+    return "None: nobody" if who is None else "the new one" if who is new else "the old one"
+
+
 def started(store):
     keeper = task.Keeper(store)
     keeper.start()
@@ -83,24 +88,18 @@ def test_what_is_submitted_while_it_stops_is_stored_or_refused():
 
 def test_who_submits_does_not_wait_for_the_disk():
     def make():
-        disk, stored = threading.Event(), []
-
-        def store(text):
-            disk.wait()
-            stored.append(text)
-
-        keeper = started(store)
+        disk, told = threading.Event(), []
+        keeper = started(lambda text: disk.wait())
 
         def submit():
-            keeper.submit("1")
-            keeper.submit("2")
+            told.extend([keeper.submit("1"), keeper.submit("2")])
             disk.set()
             keeper.stop()
 
-        return [stored], {"ann": submit}
+        return [told], {"ann": submit}
 
-    def check(stored):
-        return None if stored == ["1", "2"] else f"Accepted were 1 and 2, and stored are {stored}."
+    def check(told):
+        return None if told == [True, True] else f"For 1 and 2 ann was told {told}, and nobody had called stop()."
 
     scene = "The disk stores nothing before ann has submitted 1 and 2. She must not wait for it."
     no_order_goes_wrong(scene, make, check, preemptions=1)
@@ -114,7 +113,7 @@ def test_an_old_session_does_not_take_the_name_from_a_new_one():
 
     def check(names, new):
         if names.who("sam") is not new:
-            return f"The new session has come in, and is sam. The table says: {names.who('sam')}."
+            return f"The new session has come in, and is sam. But who('sam') is {told(names, new)}."
         return None
 
     no_order_goes_wrong("A new session comes in as sam, while the old one that is sam ends.", make, check)

@@ -1,6 +1,6 @@
 """Compares with ==, and two sessions of one name are equal.
 
-Caught by: test_an_old_session_does_not_take_the_name_from_a_new_one: The table says: None
+Caught by: test_an_old_session_does_not_take_the_name_from_a_new_one: who('sam') is None
 """
 
 import queue

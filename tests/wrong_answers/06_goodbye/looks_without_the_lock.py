@@ -1,6 +1,6 @@
 """Looks whether the name is its own, and then takes the lock: meanwhile it may be another's.
 
-Caught by: test_an_old_session_does_not_take_the_name_from_a_new_one: The table says: None
+Caught by: test_an_old_session_does_not_take_the_name_from_a_new_one: who('sam') is None
 """
 
 import queue

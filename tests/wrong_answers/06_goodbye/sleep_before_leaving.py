@@ -1,6 +1,6 @@
 """A pause, so that the new one comes later or has come before.
 
-Caught by: test_an_old_session_does_not_take_the_name_from_a_new_one: The table says: None
+Caught by: test_an_old_session_does_not_take_the_name_from_a_new_one: who('sam') is None
 """
 
 import queue
