@@ -107,7 +107,7 @@ def chosen(monkeypatch, tmp_path) -> Callable[..., dict[str, object]]:
     return parse
 
 
-def test_without_options_the_defaults_are_those_of_the_classes_and_the_issue(chosen):
+def test_without_options_the_defaults_are_those_of_the_classes(chosen):
     values = chosen([], {})
     limits = {f"limits.{field.name}": field.default for field in dataclasses.fields(Limits)}
     assert {name: values[name] for name in limits} == limits
