@@ -28,7 +28,7 @@ from .messages import Draft, Event, MemberTrip, Message, Ordered, Parcel, TripSh
 log = logging.getLogger(__name__)
 
 KEPT = 300  # trips
-MEMBERS = 100  # of each trip that are shown
+MEMBERS = 100  # of each trip: those to whom it was queued first
 BACKLOG = 200_000  # items that may wait for the trace thread; the trace ends when there are more
 CHUNK = 2000  # items written in one go
 
@@ -36,7 +36,7 @@ CHUNK = 2000  # items written in one go
 class Trip:
     """One message's. Each time is set once, by the thread that was there; 0.0 is not yet."""
 
-    __slots__ = ("sender", "reader", "room", "number", "received", "queued", "taken", "committed", "published", "to")
+    __slots__ = tuple("sender reader room number received queued taken committed published to more".split())
 
     def __init__(self, sender: str, reader: str, received: float) -> None:
         self.sender = sender
@@ -49,6 +49,14 @@ class Trip:
         self.committed = 0.0
         self.published = 0.0  # the Publisher began to hand it out
         self.to: dict[int, Leg] = {}  # by the session's number
+        self.more = 0  # members of whom nothing is kept
+
+    def goes_to(self, number: int, name: str, now: float) -> None:
+        """It is put into that session's queue."""
+        if len(self.to) < MEMBERS:
+            self.to[number] = Leg(name, now)
+        else:
+            self.more += 1
 
     def shown(self) -> TripShown:
         """The times in milliseconds since it was received."""
@@ -58,14 +66,14 @@ class Trip:
 
         queued = min(self.queued, self.taken) if self.queued and self.taken else self.queued or self.taken
         stages = (("queued", queued), ("taken", self.taken), ("committed", self.committed))
-        legs = sorted(self.to.values(), key=lambda leg: leg.queued)
+        legs = tuple(self.to.values())
         return TripShown(
             self.room,
             self.number,
             self.sender,
             tuple((name, after(at)) for name, at in (*stages, ("published", self.published))),
-            tuple(MemberTrip(leg.name, after(leg.queued) or 0.0, after(leg.written)) for leg in legs[:MEMBERS]),
-            max(0, len(legs) - MEMBERS),
+            tuple(MemberTrip(leg.name, after(leg.queued) or 0.0, after(leg.written)) for leg in legs),
+            self.more,
         )
 
 

@@ -17,7 +17,7 @@ from .messages import Draft, Event, Ordered, Parcel, View
 from .publisher import Publisher, Subscriber
 from .session import Session
 from .storage import Batch, Storage
-from .trace import Leg, Recorder, TracedParcel, Trip
+from .trace import Recorder, TracedParcel, Trip
 from .writers import SLICE, Crew, OnePerSession, Writers
 
 
@@ -85,7 +85,7 @@ def _noted(members: Iterable[Subscriber], trips: Sequence[Trip]) -> Iterator[Sub
         session = cast(Session, member)
         now = time.monotonic()
         for trip in trips:
-            trip.to[session.number] = Leg(session.name, now)
+            trip.goes_to(session.number, session.name, now)
         yield member
 
 

@@ -12,7 +12,7 @@ from conftest import WAIT, held, wait_for
 
 from chat_threads.errors import StartError
 from chat_threads.messages import Leaves
-from chat_threads.trace import KEPT, TraceFile
+from chat_threads.trace import KEPT, MEMBERS, TraceFile, Trip
 
 CLOSE = 0.0015  # microseconds; times in the file are rounded to a thousandth
 
@@ -135,6 +135,15 @@ def test_who_comes_in_with_the_batch_that_has_a_message_is_in_its_trip(serve, pr
     server.chat.faults.stop(WAIT)
     ann.ask({"type": "ping"}, {"type": "join", "room": "#lobby"})
     assert [row["name"] for row in trip(ann, 1)["members"]] == ["bob"]
+
+
+def test_of_a_large_room_the_first_hundred_members_are_kept_and_the_others_counted():
+    trip = Trip("ann", "reader-1", 1.0)
+    for number in range(MEMBERS + 30):
+        trip.goes_to(number, f"guest{number}", 1.002)
+    shown = trip.shown()
+    assert [each.name for each in shown.members] == [f"guest{number}" for number in range(MEMBERS)]
+    assert (len(trip.to), shown.more) == (MEMBERS, 30)
 
 
 def test_a_trip_that_waits_is_shown_as_far_as_it_has_come(serve, program):
