@@ -157,6 +157,7 @@ class Storage:
         self._synchronous = "FULL" if sync == "full" else "NORMAL"
         self._broken = False  # an fsync failed
         self._unfolded = 0  # about how many pages are in the log that were not there at the last checkpoint
+        self._spare: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._guard = _FileGuard(self.path) if path != MEMORY else None
         try:
             self._writer = self._open()
@@ -164,12 +165,6 @@ class Storage:
             if self._guard:
                 self._guard.release()
             raise
-        self._spare: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
-        if path == MEMORY:  # one connection for all: the writer borrows it as everybody does
-            self._spare.put(self._writer)
-        else:
-            for _ in range(READERS):
-                self._spare.put(self._connect("ro"))
         self._last_id: int = self._writer.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
 
     # --- opening ----------------------------------------------------------------------------------------
@@ -200,6 +195,7 @@ class Storage:
             writer = self._connect("rw")
             try:
                 self._prepare(writer)
+                self._have_readers(writer)
             except BaseException:
                 writer.close()
                 raise
@@ -268,6 +264,16 @@ class Storage:
         writer.execute(f"PRAGMA synchronous = {self._synchronous}")
         self._migrate(writer)
         self.full_text = self._index(writer)
+
+    def _have_readers(self, writer: sqlite3.Connection) -> None:
+        """Open what is lent to readers: all their files now, not when there are no descriptors left."""
+        if self.path == MEMORY:  # one connection for all: the writer borrows it as everybody does
+            self._spare.put(writer)
+            return
+        for _ in range(READERS):
+            reader = self._connect("ro")
+            self._spare.put(reader)
+            reader.execute("SELECT count(*) FROM rooms").fetchone()  # before its first read it has no log
 
     @staticmethod
     def _migrate(connection: sqlite3.Connection) -> None:

@@ -29,6 +29,9 @@ from chat_threads.client import Client as LibraryClient
 from chat_threads.messages import Message
 from chat_threads.server import Limits
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background; what we start would ignore it, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 WAIT = 20.0  # seconds; how long a test waits for what should come soon, on a busy machine
 
 

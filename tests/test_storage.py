@@ -18,7 +18,7 @@ from conftest import WAIT
 from chat_threads import storage as module
 from chat_threads.errors import StartError, Unreadable
 from chat_threads.messages import Message, RoomMade
-from chat_threads.storage import CHECKPOINT, MEMORY, MIGRATIONS, VERSION, Batch, Storage, StorageError
+from chat_threads.storage import CHECKPOINT, MEMORY, MIGRATIONS, READERS, VERSION, Batch, Storage, StorageError
 
 LAB, HALL = 1, 2  # rooms
 
@@ -741,6 +741,18 @@ def test_a_sign_among_the_words_does_not_keep_the_index_from_finding_them(storag
 
 
 # --- readers --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="looks into /proc")
+def test_readers_open_their_files_at_the_start(storage: Storage) -> None:
+    def opened() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = opened()
+    with contextlib.ExitStack() as stack:
+        for _ in range(READERS):
+            stack.enter_context(storage._borrow()).execute("SELECT count(*) FROM messages").fetchone()
+        assert opened() == before
 
 
 def test_readers_cannot_write(storage: Storage) -> None:

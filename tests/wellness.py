@@ -162,6 +162,12 @@ def descriptors(process: Process) -> int:
     return len(os.listdir(f"/proc/{process.popen.pid}/fd"))
 
 
+def open_files(process: Process) -> Iterator[str]:
+    for path in pathlib.Path(f"/proc/{process.popen.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            yield os.readlink(path)
+
+
 def memory(process: Process) -> int:
     """What is resident, in MB."""
     status = pathlib.Path(f"/proc/{process.popen.pid}/status").read_text()
@@ -191,8 +197,12 @@ def staying_well(process: Process, tracebacks: int = 0, comes_back: bool = True)
             canary.sing()
         canary.end()
 
-        what = f"(threads, descriptors) are {before} again; see {process.errors[-2000:]}"
-        wait_for(lambda: threads(process) <= before[0] and descriptors(process) <= before[1], what)
+        try:
+            wait_for(lambda: threads(process) <= before[0] and descriptors(process) <= before[1])
+        except AssertionError as error:
+            now = f"{threads(process)} and {descriptors(process)} ({', '.join(open_files(process))})"
+            what = f"there were {before[0]} threads and {before[1]} descriptors, and there are {now}"
+            raise AssertionError(f"{what}; see {process.errors[-2000:]}") from error
         wait_for(lambda: memory(process) <= resident + GROWTH, f"the memory is about {resident} MB again", 5.0)
     finally:
         canary.close()
