@@ -60,7 +60,7 @@ def students(number: int | None) -> pathlib.Path:
         name = lab(number).name
         found = here if here.name == name else next((p for p in (here / name, here.parent / name) if p.is_dir()), here)
         if found.name != name:
-            fail(f"lab {number} is not here. Start it first: lab.py start {number} {here}")
+            fail(f"lab {number} is not here. Start it first: lab.py start {number} DIR")
     if LABS in found.resolve().parents:
         fail(
             f"{found} is where the labs are handed out from. Start it elsewhere: lab.py start {int(found.name[:2])} DIR"
@@ -96,7 +96,7 @@ def run_checks(folder: pathlib.Path, task: pathlib.Path, report: pathlib.Path) -
             try:
                 process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
-                return f"the checks did not end within {PATIENCE:g} seconds: something in {task.name} waits for ever."
+                return f"the checks did not end within {PATIENCE:g} seconds: {task.name} waits for ever, or has no end."
             finally:
                 end(process)
             output.seek(0)
@@ -131,7 +131,7 @@ def story(problem: ElementTree.Element, task: pathlib.Path) -> str:
 
     The message is taken from the report's text: pytest may shorten the attribute of that name.
     """
-    chain = r"(?m)^(?:The above exception was the direct cause|During handling of the above)"
+    chain = r"(?m)^(?:The above exception was the direct cause|During handling of the above).*\n"
     text = re.split(chain, problem.text or "")[-1]
     lines = text.splitlines()
     said = "\n".join(line.removeprefix("E").removeprefix("   ") for line in lines if re.match(r"E( |$)", line))
@@ -172,7 +172,9 @@ def show(report: pathlib.Path, folder: pathlib.Path, task: pathlib.Path, everyth
 
 @click.group(help=__doc__.split("\n\n")[0])
 def main() -> None:
-    pass
+    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C does, they end the checks, too
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
 
 
 @main.command("list", help="List the labs.")
@@ -198,15 +200,20 @@ def start(number: int, directory: pathlib.Path) -> None:
     except OSError as error:
         fail(f"{target} could not be written: {error.strerror}.")
     script = pathlib.Path(sys.argv[0]).absolute()
+    measure = f" measure.py {script.parent / 'load.py'}" if (folder / "measure.py").exists() else ""
     python = next((name for name in ("python", "python3") if shutil.which(name) == sys.executable), sys.executable)
     click.echo(f"{title(folder)}\nRead README.rst in {target} and edit task.py there.\n")
-    for command, does in (
+    commands = [
         (f"cd {target.absolute()}", ""),
         (f"{python} task.py", "shows the fault"),
         (f"{python} {script} check", "checks what you did"),
         (f"{python} {script} hint", "gives a hint, another one each time"),
-    ):
-        click.echo(f"  {command:{len(python) + len(str(script)) + 8}} {does}".rstrip())
+    ]
+    if measure:
+        commands.append((f"{python}{measure}", "measures it"))
+    width = max(len(command) for command, does in commands if does)
+    for command, does in commands:
+        click.echo(f"  {command:{width if does else 0}}  {does}".rstrip())
 
 
 @main.command(help="Check what was done: the lab in the current folder, or lab N there.")

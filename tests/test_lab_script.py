@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+from conftest import wait_for
 
 ROOT = pathlib.Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "lab.py"
@@ -61,6 +64,26 @@ def test_start_prints_commands_for_the_python_that_runs_it(tmp_path, monkeypatch
     assert lab("hint", at=tmp_path / "new" / "07_store_first").stdout.startswith("1. ")
 
 
+def test_start_prints_how_to_measure_where_there_is_something_to_measure(tmp_path):
+    done = lab("start", 8, tmp_path, at=tmp_path)
+    assert f" measure.py {SCRIPT.parent / 'load.py'}  measures it" in " ".join(done.stdout.split(" "))
+    assert "measure.py" not in lab("start", 7, tmp_path, at=tmp_path).stdout
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_whoever_ends_the_check_ends_what_it_has_started(started, name):
+    (started / "task.py").write_text(
+        "import os, pathlib\npathlib.Path(__file__).with_name('pid').write_text(str(os.getpid()))\nwhile True: pass\n"
+    )
+    with subprocess.Popen([sys.executable, SCRIPT, "check"], cwd=started) as process:
+        wait_for(lambda: (started / "pid").exists() and (started / "pid").read_text())
+        process.send_signal(getattr(signal, name))
+        assert process.wait(20) == 128 + getattr(signal, name)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((started / "pid").read_text()), 0)
+
+
 def test_a_lab_that_was_started_is_not_overwritten(started):
     (started / "task.py").write_text("my work")
     done = lab("start", 1, started.parent, at=started)
@@ -103,7 +126,7 @@ def test_a_check_tells_the_story_of_the_first_that_fails_and_nothing_of_pytest(s
     assert "  FAILS  a line in two pieces is one line\n\n         The client sent b'hi bob\\n'\n" in done.stdout
     assert "Step 1: No line has ended yet" in done.stdout
     assert done.stdout.count("The client sent") == 1
-    assert "6 of 9 checks fail. lab.py check --all tells the story of each." in done.stdout
+    assert "8 of 11 checks fail. lab.py check --all tells the story of each." in done.stdout
     for pytests in ("test_task", "pytest", "Failed", "____", ".py:"):
         assert pytests not in done.stdout
 
@@ -128,7 +151,7 @@ def test_an_assertion_in_the_students_file_is_told_with_its_line(started):
 
 def test_all_stories_are_told_on_demand(started):
     done = lab("check", "--all", at=started)
-    assert done.stdout.count("FAILS") == 6
+    assert done.stdout.count("FAILS") == 8
     assert "Ann and bob are connected at the same time" in done.stdout
     assert "--all" not in done.stdout
 
@@ -138,7 +161,7 @@ def test_a_lab_that_is_solved_passes(started):
     for arguments, place in ((["check"], started), (["check", 1], started.parent), (["check", 1], started)):
         done = lab(*arguments, at=place)
         assert done.returncode == 0, done.stdout
-        assert "All 9 checks pass." in done.stdout
+        assert "All 11 checks pass." in done.stdout
         assert "FAILS" not in done.stdout
 
 
@@ -179,14 +202,14 @@ def test_what_waits_for_ever_is_ended(started, monkeypatch, tmp_path):
     monkeypatch.setattr(script, "PATIENCE", 3.0)
     (started / "task.py").write_text("import threading\nthreading.Event().wait()\n")
     why = script.run_checks(LABS / "01_lines", started / "task.py", tmp_path / "report.xml")
-    assert why == "the checks did not end within 3 seconds: something in task.py waits for ever."
+    assert why == "the checks did not end within 3 seconds: task.py waits for ever, or has no end."
 
 
 def test_a_grader_gets_junit_xml(started, tmp_path):
     done = lab("check", 1, "--junitxml", tmp_path / "ann.xml", at=started)
     assert done.returncode == 1
     suite = ElementTree.parse(tmp_path / "ann.xml").find("testsuite")
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("9", "6", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("11", "8", "0")
     done = lab("check", 1, "--junitxml", tmp_path / "nowhere" / "ann.xml", at=started)
     assert done.returncode == 2
     assert done.stderr.startswith(f"lab: {tmp_path / 'nowhere' / 'ann.xml'} could not be written: ")
@@ -196,7 +219,7 @@ def test_hints_come_one_at_a_time_and_are_remembered(started):
     assert lab("hint", "--again", at=started).stdout == "No hint was given yet.\n"
     first, second = lab("hint", at=started).stdout, lab("hint", 1, at=started.parent).stdout
     assert first.startswith("1. What has no LF yet cannot be a line yet.")
-    assert second.startswith("2. Put what was kept and what has come together")
+    assert second.startswith("2. Decode whole lines only.")
     assert lab("hint", "--again", at=started).stdout == f"{first}\n{second}"
     assert (started / ".hints").read_text() == "2\n"
     lab("hint", at=started)

@@ -30,12 +30,14 @@ A line is one step here, but the interpreter can switch inside a line, too: what
 
 from __future__ import annotations
 
+import concurrent.futures.thread
 import contextlib
 import importlib.util
 import linecache
 import os
 import queue
 import sys
+import textwrap
 import threading
 import time
 from _thread import allocate_lock, start_new_thread  # the real ones, whatever threading has at the moment
@@ -49,7 +51,7 @@ ORDERS = 10_000  # tried at most
 PATIENCE = 10.0  # seconds for one run: more are taken for a wait that we know nothing of
 TIDY_UP = 1.0  # seconds that a thread has to end which is no longer needed
 WIDTH = 120  # characters in a line of the story
-ROWS = 100  # lines of a story; of a longer one the middle is left out
+ROWS = 60  # lines of a story; of a longer one the middle is left out
 NEVER = float("inf")
 
 
@@ -102,11 +104,20 @@ def story(result: Result) -> str:
     number = 0
     for thread, line, cell in cells:
         number += line > 0
-        fitting = cell if len(cell) <= width else cell[: width - 1] + "…"
-        rows.append(f"{number if line else '':>4}  " + " " * ((width + 2) * thread) + fitting)
+        if line:
+            fitting = [cell if len(cell) <= width else cell[: width - 1] + "…"]
+        else:  # a note says what the file does not, so it is there in full
+            fitting = textwrap.wrap(cell, width, subsequent_indent=" " * 6)
+        for part in fitting:
+            rows.append(f"{number if line else '':>4}  " + " " * ((width + 2) * thread) + part)
     if len(rows) > ROWS:
         rows[ROWS // 2 : -ROWS // 2] = ["   …"]
-    return "\n".join(["How the threads took turns, each row a line of the file:", "", *rows, "", result.fault, ""])
+    return "\n".join(["How the threads took turns, each row a line of code:", "", *rows, "", result.fault, ""])
+
+
+def note(text: str) -> None:
+    """For the functions that ``make`` returns: have this in the story, in the column of the thread that calls it."""
+    _running.note(text)
 
 
 def load_task(beside: str):
@@ -178,6 +189,7 @@ class _Run:
         self.idle = idle  # carriers
         self.choices = []  # that there were: among how many, and 1 if it is a preemption not to choose 0
         self.threads = []
+        self.named = []  # those of make()'s, not those that they or it started
         self.steps = []  # as in Result, but for a step the file instead of the text
         self.current = None  # the thread that has the turn; None: the caller has
         self.turn = allocate_lock()  # the caller's
@@ -192,7 +204,9 @@ class _Run:
         try:
             state, threads = make()
             for name, work in threads.items():
-                threading.Thread(target=work, name=name).start()
+                thread = threading.Thread(target=work, name=name)
+                thread.start()
+                self.named.append(thread._noted)
             self._give(self._next())
             if not self.turn.acquire(timeout=PATIENCE):
                 self.over = f"{self.current.name} waits for something that is no lock or queue, or for ever in a line."
@@ -210,11 +224,15 @@ class _Run:
     def _fault(self):
         for thread in self.threads:
             if thread.error:
-                return f"{thread.name} died of {type(thread.error).__name__}: {thread.error}"
+                said = f": {thread.error}" if str(thread.error) else "."
+                return f"{thread.name} died of {type(thread.error).__name__}{said}"
         waiting = [each for each in self.threads if not each.done and not each.thread.daemon]
         if self.over or not waiting:
             return self.over
-        return "Nobody can go on: " + "; ".join(f"{each.name} {each.why}" for each in waiting) + "."
+        why = "; ".join(f"{each.name} {each.why}" for each in waiting)
+        if all(each.done for each in self.named):
+            return f"{' and '.join(each.name for each in self.named)} came to the end, but the program does not: {why}."
+        return f"Nobody can go on: {why}."
 
     def _live(self, thread):
         thread.turn.acquire()
@@ -243,7 +261,7 @@ class _Run:
             thread.fresh = False
             self.steps.append((thread.number, frame.f_lineno, frame.f_code.co_filename))
             if len(self.steps) > STEPS:
-                self.over = f"There was no end after {STEPS} lines: does {thread.name} go round in a loop?"
+                self.over = f"There was no end after {STEPS} lines of code: does {thread.name} go round in a loop?"
                 self._give(None)
                 thread.turn.acquire()
                 raise _Stop
@@ -266,7 +284,10 @@ class _Run:
 
     def start(self, thread):
         """A thread begins, and waits for its turn. Returns what is noted down of it."""
-        self.threads.append(_Thread(len(self.threads), thread))
+        noted = _Thread(len(self.threads), thread)
+        if any(each.name == noted.name for each in self.threads):
+            noted.name = f"{noted.name} {noted.number}"
+        self.threads.append(noted)
         carrier = self.idle.pop() if self.idle else _Carrier(self.idle)
         carrier.carry(partial(self._live, self.threads[-1]))
         return self.threads[-1]
@@ -316,14 +337,18 @@ class _Run:
         if timeout is not None and timeout <= 0:
             return False
         if thread is None:
-            self.over = "When all had ended, a lock was still held."
+            self.over = f"When all had ended, a lock was still held: who looks then {why()}."
             raise _Stop
         thread.until, thread.why = until, why()
         thread.deadline = NEVER if timeout is None else self.now + timeout
         self.note(thread.why)
         self.switch()
         thread.until, thread.deadline = None, NEVER
-        return until()
+        if not until():
+            return False
+        if thread.why.startswith("waits in"):  # a lock that has a name says so itself
+            self.note("goes on")
+        return True
 
     def sleep(self, seconds):
         """Maybe others have the turn meanwhile; it comes back at any time."""
@@ -348,10 +373,10 @@ class _Lock:
         frame = sys._getframe(1)
         while frame.f_code.co_filename == __file__ or frame.f_code is threading.Condition.__init__.__code__:
             frame = frame.f_back
-        where = frame.f_code.co_filename
-        self._name = (
-            linecache.getline(where, frame.f_lineno).partition("=")[0].strip() if where in _running.files else ""
-        )
+        self._name = ""
+        if frame.f_code.co_filename in _running.files:
+            name, made, _ = linecache.getline(frame.f_code.co_filename, frame.f_lineno).partition(" = ")
+            self._name = name.strip() if made else f"the lock that is made in line {frame.f_lineno}"
         self._taken = False
         self._holder = None
 
@@ -382,22 +407,34 @@ class _Lock:
     def _free(self):
         return not self._taken
 
+    def _at_fork_reinit(self):
+        self._taken = False
+
     def _why(self):
         if self._name and self._holder:
             whose = "it holds itself" if self._holder is _running.current else f"{self._holder.name} holds"
             return f"waits for {self._name}, which {whose}"
-        frame, inner = sys._getframe(1), ""
+        frame, inner, why = sys._getframe(1), "", ""
         while frame.f_code.co_filename not in _running.files:
             if frame.f_code in (threading.Thread.run.__code__, _Run._live.__code__):
-                return f"waits in {inner}()"
+                return f"waits in {inner}(){why}"
+            if frame.f_code in (queue.Queue.put.__code__, queue.Queue.get.__code__):
+                why = ": it is full" if frame.f_code.co_name == "put" else ": it is empty"
             frame, inner = frame.f_back, frame.f_code.co_name
-        return f"waits in {inner}(), line {frame.f_lineno}"
+        return f"waits in {inner}(), line {frame.f_lineno}{why}"
 
 
 class _RLock(threading._PyRLock):
     def __init__(self):
         super().__init__()
         self._block = _Lock()
+
+    def acquire(self, blocking=True, timeout=-1):
+        if self._is_owned() and self._block._name:
+            _running.note(f"has {self._block._name} already")
+        return super().acquire(blocking, timeout)
+
+    __enter__ = acquire
 
 
 def _start(self):
@@ -439,6 +476,9 @@ def _replaced(run, only):
             vars(module).update(names)
         for carrier in run.idle:
             carrier.carry(None)
+        queues = concurrent.futures.thread._threads_queues  # Python wants to end these threads before it ends itself
+        for thread in [each for each in queues if hasattr(each, "_noted")]:
+            del queues[thread]
 
 
 def _set(places):

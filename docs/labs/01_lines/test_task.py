@@ -26,10 +26,10 @@ def tell(*story: str) -> None:
     pytest.fail("\n".join(story), pytrace=False)
 
 
-def ended(data: bytes) -> list[str | None]:
+def ended(data: bytes, limit: int) -> list[str | None]:
     """The lines that have ended when all this has come."""
     lines = data.split(b"\n")[:-1]
-    return [None if len(line) > LIMIT else line.removesuffix(b"\r").decode("utf-8", "replace") for line in lines]
+    return [None if len(line) > limit else line.removesuffix(b"\r").decode("utf-8", "replace") for line in lines]
 
 
 def ended_last(data: bytes) -> bytes:
@@ -51,7 +51,7 @@ def splits(data: bytes) -> Iterator[list[bytes]]:
 
 def short(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 48 else text[:30] + " ... " + text[-13:]
+    return text if len(text) <= 48 else f"{text[:32]}…{text[-13:]}"
 
 
 def died(error: Exception) -> str:
@@ -61,23 +61,31 @@ def died(error: Exception) -> str:
     return f"feed() raised {error!r} in line {line.lineno} of {pathlib.Path(task.__file__).name}: {line.line}"
 
 
-def why(got: object, want: list[str | None], before: bytes) -> str:
+def count(lines: Sequence[str | None]) -> str:
+    return f"{len(lines)} line{'s' * (len(lines) != 1)}"
+
+
+def why(got: object, want: list[str | None], before: bytes, limit: int) -> str:
     """In a sentence, what is wrong with one step."""
     if not isinstance(got, list):
         return f"feed() has to return a list, but returned {got!r}."
     if len(got) > len(want):
+        if not want and got == [None]:
+            return "The line has not ended yet. One that is too long is None once, when it ends."
         if not want:
             return "No line has ended yet, but feed() returned one: what recv() returns is not a line."
-        return f"That ended {len(want)} of the lines, but feed() returned {len(got)}: some of it is not a line."
+        return f"That ends {count(want)}, but feed() returned {len(got)}: some of it is not a line. Only LF ends one."
     if len(got) < len(want):
-        return f"That ended {len(want)} of the lines, but feed() returned {len(got)}: something was lost or kept back."
+        return f"That ends {count(want)}, but feed() returned {len(got)}: something was lost or kept back."
     for mine, right in zip(got, want, strict=True):
         if mine == right:
             continue
         if right is None:
-            return f"A line of more than {LIMIT} bytes is to come out as None, once, when it ends."
+            return (
+                f"A line of more than {limit} bytes is to come out as None, once, when it ends; not as {short(mine)}."
+            )
         if mine is None:
-            return f"{right!r} is not longer than {LIMIT} bytes, but feed() says that it is."
+            return f"{short(right)} is not longer than {limit} bytes, but feed() says that it is."
         if "\ufffd" in str(mine) and "\ufffd" not in right:
             return f"{mine!r} should be {right!r}: half a character was decoded before its other half had come."
         if before and right.endswith(str(mine)):
@@ -86,21 +94,21 @@ def why(got: object, want: list[str | None], before: bytes) -> str:
     return "Those are the right lines."
 
 
-def go_through(pieces: Sequence[bytes]) -> None:
+def go_through(pieces: Sequence[bytes], limit: int = LIMIT) -> None:
     """Feed the pieces; tell the story of it at the first step that is wrong."""
-    lines = task.Lines(LIMIT)
+    lines = task.Lines(limit)
     rows = []
     before = b""
     for number, piece in enumerate(pieces, 1):
-        want = ended(before + piece)[len(ended(before)) :]
+        want = ended(before + piece, limit)[len(ended(before, limit)) :]
         try:
             got = lines.feed(piece)
         except Exception as error:
             got = error
         rows.append((str(number), short(piece), short(got), short(want)))
         if got != want:
-            says = died(got) if isinstance(got, Exception) else why(got, want, ended_last(before))
-            heads = ("step", "recv() returned", "feed() returned", "lines that this ends")
+            says = died(got) if isinstance(got, Exception) else why(got, want, ended_last(before), limit)
+            heads = ("step", "recv() returned", "feed() returned", "should return")
             shown = rows[-SHOWN:]
             widths = [max(len(row[column]) for row in (heads, *shown)) for column in range(4)]
             tell(
@@ -136,6 +144,11 @@ def test_only_lf_ends_a_line():
     go_through(["one\u2028line \x0b\x0c\x1c\x85 still\rthe same\n".encode()])
 
 
+def test_one_cr_before_lf_is_taken_off():
+    go_through([b"one\r\n"])
+    go_through([b"one\r\r\n"])
+
+
 def test_what_is_not_utf_8_is_replaced_and_the_next_line_is_fine():
     for pieces in splits(b"caf\xe9\nhi\n"):
         go_through(pieces)
@@ -162,13 +175,22 @@ def test_a_line_that_is_too_long_is_none_and_the_next_line_is_fine():
     go_through([b"x" * 1000, b"\n", b"hi\n"])
 
 
+def test_the_limit_is_for_the_bytes_before_lf():
+    for limit in (LIMIT, 10):
+        for line in (b"x" * limit, b"x" * (limit + 1), "é".encode() * (limit // 2), "é".encode() * (limit // 2) + b"x"):
+            go_through([line + b"\n"], limit)
+            go_through([line, b"\n"], limit)
+        go_through([b"x" * (limit - 1) + b"\r\n"], limit)
+        go_through([b"x" * limit + b"\r\n"], limit)  # CR is one of them
+
+
 def test_a_line_that_never_ends_fills_no_memory():
     lines = task.Lines(LIMIT)
-    piece = b"x" * 1000
+    size = 1000
     tracemalloc.start()
     try:
         for _ in range(1000):
-            lines.feed(piece)
+            lines.feed(b"x" * size)  # made anew each time: it counts if it is kept
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -59,8 +59,8 @@ def main():
     garbled = [line for line in got if line not in ("ann" * 5000, "bob" * 5000)]
     print(f"{len(said)} lines were said. {len(got)} came, {len(got) - len(garbled)} of them as they were said.")
     for line in garbled[:3]:
-        at = line.find("bob") if line.startswith("ann") else line.find("ann")
-        print(f"  a line of {len(line)} characters, in the middle: …{line[max(0, at - 12) : at + 12]}…")
+        at = max(line.find("bob") if line.startswith("ann") else line.find("ann"), 12)
+        print(f"  a line of {len(line)} characters, somewhere in it: …{line[at - 12 : at + 12]}…")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ def talk(client, **lines):
             for thread in others:
                 thread.start()
             say(*lines[last])
+            stepper.note("has said all, and will call close()")
             for thread in others:
                 thread.join()
             end.reading.set()
@@ -73,7 +74,7 @@ def test_lines_arrive_whole():
             return f"Two lines were said. When close() came back, the client had got {client.got_at_the_end}"
         return None
 
-    scene = "ann and bob say a line each to one client. Its socket takes four bytes at a time."
+    scene = "ann and bob say a line each to one client. Its socket takes four bytes at a time. ann calls close()."
     no_order_goes_wrong(scene, talk(Client, bob=["bob 1"], ann=["ann 1"]), check)
 
 
@@ -83,7 +84,7 @@ def test_lines_of_one_thread_arrive_in_order_and_before_close_comes_back():
             return f"ann said 1, 2, 3. When close() came back, the client had got {client.got_at_the_end}"
         return None
 
-    scene = "ann says three lines; when she has, the outbox is closed."
+    scene = "ann says three lines, and calls close()."
     no_order_goes_wrong(scene, talk(Client, ann=["1", "2", "3"]), check)
 
 
@@ -93,5 +94,5 @@ def test_who_says_a_line_does_not_wait_for_the_client():
             return f"1, 2 and 3 were said. When close() came back, the client had got {client.got_at_the_end}"
         return None
 
-    scene = "The client does not read before ann and bob have said all their lines. They must not wait for it."
+    scene = "ann says 1 and 2, and bob 3. The client does not read before that: they must not wait for it."
     no_order_goes_wrong(scene, talk(lambda: Client(reads=False), bob=["3"], ann=["1", "2"]), check, preemptions=1)

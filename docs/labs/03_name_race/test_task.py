@@ -40,9 +40,31 @@ class Scene:
             self.told[session] = "no"
         else:
             self.told[session] = "yes"
+        stepper.note(f"is told {self.told[session]}")
 
-    def who(self, *names):
-        return [self.table.who(name) for name in names]
+    def look(self, name):
+        who = self.table.who(name)
+        stepper.note(f"{name} is {session(who)}")
+        return who
+
+    def says(self, *names):
+        """The table, in words."""
+        return "The table says: " + ", ".join(f"{name} is {session(self.table.who(name))}" for name in names) + "."
+
+
+def session(who):
+    return f"{who}'s session" if who else "nobody"
+
+
+def one_was_told_yes(scene, name):
+    """What is wrong, if it was not one of them, and the same as the table says."""
+    told = sorted(scene.told.values())
+    if told == ["yes", "yes"]:
+        return f"Both were told yes, and only one can be {name}. {scene.says(name)}"
+    if told == ["no", "no"]:
+        return f"Both were told no, and {name} was free. {scene.says(name)}"
+    winner = max(scene.told, key=scene.told.get)
+    return None if scene.table.who(name) == winner else f"{winner} was told yes. {scene.says(name)}"
 
 
 def test_a_name_is_given_to_one():
@@ -50,14 +72,8 @@ def test_a_name_is_given_to_one():
         scene = Scene()
         return scene, {"ann": partial(scene.claim, "ann", "sam"), "bob": partial(scene.claim, "bob", "Sam")}
 
-    def check(scene):
-        if sorted(scene.told.values()) != ["no", "yes"]:
-            return f"Both claimed the name sam. They were told: {scene.told}. The table says: {scene.who('sam')[0]}."
-        if scene.told.get(scene.who("sam")[0]) != "yes":
-            return f"They were told: {scene.told}. But the table says that sam is {scene.who('sam')[0]}."
-        return None
-
-    no_order_goes_wrong("The sessions ann and bob claim the same name, sam.", make, check)
+    scene = "ann's session claims the name sam, and bob's the name Sam, which is the same."
+    no_order_goes_wrong(scene, make, lambda scene: one_was_told_yes(scene, "sam"))
 
 
 def test_a_new_name_is_taken_and_the_old_one_given_back_in_one_step():
@@ -66,19 +82,19 @@ def test_a_new_name_is_taken_and_the_old_one_given_back_in_one_step():
         seen = []
 
         def look():
-            seen.append((scene.who("sam", "ann"), scene.who("ann", "sam")))
+            seen.extend(scene.look(name) for name in ("sam", "ann", "ann", "sam"))
 
         return seen, {"ann": partial(scene.rename, "ann", "ann", "sam"), "bob": look}
 
     def check(seen):
-        (sam, ann), (ann_before, sam_after) = seen[0]
+        sam, ann, ann_before, sam_after = seen
         if sam and ann:
-            return "bob looked who is sam: ann's session; and then who is ann: still the same. It had two names."
+            return "bob found that sam is ann's session, and after that, that ann is, too: it had two names."
         if not ann_before and not sam_after:
-            return "bob looked who is ann: nobody; and then who is sam: nobody. The session had no name."
+            return "bob found that ann is nobody, and after that, that sam is nobody: ann's session had no name."
         return None
 
-    scene = "The session of ann takes the name sam instead. bob looks who is sam, who ann; and who is ann, who sam."
+    scene = "ann's session takes the name sam instead of ann. bob looks four times who somebody is."
     no_order_goes_wrong(scene, make, check)
 
 
@@ -91,31 +107,75 @@ def test_who_does_not_get_a_new_name_keeps_the_old_one():
         }
 
     def check(scene):
-        names = dict(zip(("sam", "ann", "bob"), scene.who("sam", "ann", "bob"), strict=True))
-        if sorted(scene.told.values()) != ["no", "yes"]:
-            return f"Both asked for the name sam. They were told: {scene.told}. The table says: {names}."
+        if wrong := one_was_told_yes(scene, "sam"):
+            return wrong
         won, lost = sorted(scene.told, key=scene.told.get, reverse=True)
-        if names != {"sam": won, won: None, lost: lost}:
-            return f"They were told: {scene.told}. But the table says: {names}."
+        if scene.table.who(lost) != lost or scene.table.who(won):
+            return f"{won} was told yes, so {lost} is still {lost}, and {won} is free. {scene.says('ann', 'bob')}"
         return None
 
-    no_order_goes_wrong("ann and bob, who have these names, both ask for the name sam instead.", make, check)
+    no_order_goes_wrong("ann and bob, whose sessions have these names, both want to be sam instead.", make, check)
+
+
+def test_a_name_is_given_to_who_claims_it_or_who_takes_it_instead():
+    def make():
+        scene = Scene(bob="bob")
+        return scene, {"ann": partial(scene.claim, "ann", "sam"), "bob": partial(scene.rename, "bob", "bob", "sam")}
+
+    scene = "ann's session claims the name sam. bob's wants it instead of bob."
+    no_order_goes_wrong(scene, make, lambda scene: one_was_told_yes(scene, "sam"))
+
+
+def test_a_name_in_another_case_is_the_same_and_stays_ones_own():
+    def make():
+        scene = Scene(ann="ann")
+
+        def change():
+            scene.rename("ann", "ann", "Ann")
+            told.append((scene.told["ann"], scene.look("ann")))
+            scene.claim("ann", "ANN")
+            told.append((scene.told["ann"], scene.look("ann")))
+
+        told = []
+        return told, {"ann": change}
+
+    def check(told):
+        yes, who = next((each for each in told if each != ("yes", "ann")), ("yes", "ann"))
+        if (yes, who) != ("yes", "ann"):
+            return f"That is the name that it has. It was told {yes}, and then ann was {session(who)}."
+        return None
+
+    no_order_goes_wrong("ann's session wants to be Ann instead, and then claims ANN.", make, check)
 
 
 def test_what_is_given_back_twice_is_not_taken_from_the_next():
     def make():
         scene = Scene(bob="sam")
-
-        def ann():
-            scene.claim("ann", "sam")
-
         release = partial(scene.table.release, "bob", "sam")
-        return scene, {"bob's reader": release, "bob's writer": release, "ann": ann}
+        return scene, {"bob's reader": release, "bob's writer": release, "ann": partial(scene.claim, "ann", "sam")}
 
     def check(scene):
-        if scene.told["ann"] == "yes" and scene.who("sam")[0] != "ann":
-            return f"ann was given the name sam. But the table says that sam is {scene.who('sam')[0]}."
+        if scene.told["ann"] == "yes" and scene.table.who("sam") != "ann":
+            return f"ann was told yes. {scene.says('sam')}"
         return None
 
     scene = "bob is sam and goes: two threads find that out, and both give his name back. ann claims it meanwhile."
+    no_order_goes_wrong(scene, make, check)
+
+
+def test_what_is_given_back_and_changed_is_not_taken_from_the_next():
+    def make():
+        scene = Scene(bob="sam")
+        return scene, {
+            "bob's reader": partial(scene.rename, "bob", "sam", "kim"),
+            "bob's writer": partial(scene.table.release, "bob", "sam"),
+            "ann": partial(scene.claim, "ann", "sam"),
+        }
+
+    def check(scene):
+        if scene.told["ann"] == "yes" and scene.table.who("sam") != "ann":
+            return f"ann was told yes. {scene.says('sam')}"
+        return None if scene.table.who("kim") == "bob" else f"bob is kim now. {scene.says('kim')}"
+
+    scene = "bob is sam and wants to be kim, while another thread of his gives sam back. ann claims it meanwhile."
     no_order_goes_wrong(scene, make, check)

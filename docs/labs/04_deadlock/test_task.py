@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+import threading
 import time
 from functools import partial
 
@@ -16,17 +17,32 @@ task = stepper.load_task(__file__)
 def no_order_goes_wrong(scene, make, check):
     def check_also_the_clock(members):
         waited = time.monotonic()  # the stepper's: it goes on only while nobody else can
-        return f"For {waited:g} seconds all stood still and waited." if waited else check(*members)
+        return f"For {waited:g} s all stood still and waited." if waited else check(*members)
 
     result = stepper.explore(make, check_also_the_clock, only=[task])
     if result.fault:
         pytest.fail(f"{scene}\n\n{stepper.story(result)}", pytrace=False)
 
 
+class Member(task.Member):
+    """One of whom is known whether cut_off was called."""
+
+    was_cut_off = False
+
+    def cut_off(self, room):
+        self.was_cut_off = True
+        super().cut_off(room)
+
+    def read(self):
+        text = self.queue.get()
+        stepper.note(f"reads {text}")
+        return text
+
+
 def room_of(**limits):
     """A room and its members, each with a queue for so many texts."""
     room = task.Room()
-    members = [task.Member(name, limit) for name, limit in limits.items()]
+    members = [Member(name, limit) for name, limit in limits.items()]
     for member in members:
         room.join(member)
     return room, members
@@ -56,12 +72,12 @@ def test_nobody_waits_for_a_member_that_does_not_read():
         return members, {"ann": partial(say, room, "1", "2", "3")}
 
     def check(slow, quick):
-        if waiting(quick) != ["1", "2", "3"] or quick.cut:
-            return (
-                f"quick has room for five texts. It has {waiting(quick)} and was {'' if quick.cut else 'not '}cut off."
-            )
-        if waiting(slow) != ["1", "2"] or not slow.cut:
-            return f"slow has room for two texts. It has {waiting(slow)} and was {'' if slow.cut else 'not '}cut off."
+        for member, limit, wanted, cut in ((quick, 5, ["1", "2", "3"], False), (slow, 2, ["1", "2"], True)):
+            has = f"{member.name} has room for {limit} texts. It has {waiting(member)}"
+            if waiting(member) != wanted:
+                return f"{has} and should have {wanted}."
+            if member.was_cut_off != cut:
+                return f"{has} and was {'' if member.was_cut_off else 'not '}cut off by cut_off()."
         return None
 
     scene = "ann says three texts. For quick five may wait, for slow two. Both read nothing; slow has to be cut off."
@@ -74,10 +90,10 @@ def test_all_members_get_the_texts_in_one_order():
         return members, {"ann": partial(say, room, "from ann"), "bob": partial(say, room, "from bob")}
 
     def check(cy, dan):
-        if waiting(cy) != waiting(dan):
-            return f"cy gets {waiting(cy)}, and dan {waiting(dan)}."
         if sorted(waiting(cy)) != ["from ann", "from bob"]:
             return f"ann and bob have said something, and cy and dan get {waiting(cy)}."
+        if waiting(cy) != waiting(dan):
+            return f"cy gets {waiting(cy)}, and dan {waiting(dan)}."
         return None
 
     no_order_goes_wrong("ann and bob say something to cy and dan, who do not read yet.", make, check)
@@ -96,7 +112,9 @@ def test_who_has_left_gets_nothing():
 
     def check(bob, had):
         if waiting(bob) != had:
-            return f"When bob had left, {had} waited for him. At the end {waiting(bob)} did."
+            return (
+                f"When leave() came back, bob's queue held {had}; later {waiting(bob)}: a text came after he had left."
+            )
         return None
 
     no_order_goes_wrong("ann says something while bob leaves.", make, check)
@@ -109,18 +127,41 @@ def test_who_is_cut_off_sees_no_hole():
         got = []
 
         def read_two():
-            for _ in range(2):
-                got.append(bob.queue.get())
+            got.extend(bob.read() for _ in range(2))
 
         return (bob, cy, got), {"ann": partial(say, room, "3"), "dan": partial(say, room, "4"), "bob": read_two}
 
     def check(bob, cy, got):
         got = got + waiting(bob)
-        if got != waiting(cy)[: len(got)]:
-            return f"cy gets {waiting(cy)}, and bob {got}: one is missing in the middle."
-        if len(got) < 4 and not bob.cut:
+        for text, wanted in zip(got, waiting(cy), strict=False):
+            if text != wanted:
+                return f"cy gets {waiting(cy)}, and bob {got}: he got {text} and not {wanted}, which came before it."
+        if len(got) < 4 and not bob.was_cut_off:
             return f"bob gets {got} and was not cut off."
         return None
 
-    scene = "1 and 2 wait for bob, and that is all that may. ann says 3 and dan 4, while bob reads two. cy has room."
+    scene = "bob's queue holds 1 and 2 and is full. ann says 3 and dan 4, while bob reads two. cy's queue has room."
     no_order_goes_wrong(scene, make, check)
+
+
+def test_somebody_comes_in_while_somebody_is_cut_off():
+    def make():
+        came = threading.Event()
+
+        class Slow(Member):
+            def cut_off(self, room):
+                came.wait()
+                super().cut_off(room)
+
+        room, bob, cy = task.Room(), Slow("bob", 1), Member("cy", 3)
+        room.join(bob)
+        room.say("1")
+
+        def come_in():
+            room.join(cy)
+            came.set()
+
+        return [], {"ann": partial(say, room, "2"), "bob": bob.read, "cy": come_in}
+
+    scene = "bob's queue holds 1 and is full. ann says 2. Whoever cuts bob off waits until cy has come in."
+    no_order_goes_wrong(scene, make, lambda: None)

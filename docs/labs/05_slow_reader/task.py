@@ -58,48 +58,62 @@ class Room:
 # --- what follows shows the fault, and needs no change ------------------------------------------------------
 
 
-def told(lines: list[str]) -> str:
+class Given:
     """What somebody was given, in short: "1 to 5, a hole, 96 to 100"."""
-    parts: list[str] = []
-    last = 0
-    for line in lines:
-        number = int(line.split()[0]) if line[0].isdigit() else 0
-        if not number:
-            parts.append(repr(line))
-        elif last and number == last + 1:
-            parts[-1] = f"{parts[-1].split()[0]} to {number}"
-        else:
-            parts += ["a hole", f"{number}"] if last else [f"{number}"]
-        last = number
-    return ", ".join(parts) or "nothing"
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.last = 0
+
+    def add(self, lines: list[str]) -> None:
+        for line in lines:
+            number = int(line[:9].split()[0]) if line[0].isdigit() else 0
+            if not number:
+                self.parts.append(repr(line))
+            elif number != self.last + 1:
+                self.parts += ["a hole", f"{number}"]
+            elif self.last:
+                self.parts[-1] = f"{self.parts[-1].split()[0]} to {number}"
+            else:
+                self.parts.append(f"{number}")
+            self.last = number
+
+    def __str__(self) -> str:
+        return ", ".join(self.parts) or "nothing"
 
 
 def demonstrate() -> None:
-    """Ann reads at once what is said, bob does not."""
+    """Ann reads at once what is said; bob reads when 10,000 lines have been said, and once more a little later."""
     room = Room()
-    ann, bob = room.enter("ann"), room.enter("bob")
-    given: list[str] = []
+    members = {name: room.enter(name) for name in ("ann", "bob")}
+    given = {name: Given() for name in members}
     said = 0
 
-    def publish() -> None:
+    def say() -> None:
         nonlocal said
-        for number in range(1, 10_001):
-            room.say("x" * 500)
-            said = number
-            given.extend(line[:9].split()[0] for line in ann.collect())
-            if str(number).strip("0") == "1":
-                print(f"{number:10}  {tracemalloc.get_traced_memory()[0] / 1000:12,.0f} kB")
+        room.say("x" * 500)
+        said += 1
+        given["ann"].add(members["ann"].collect())
+
+    def publish() -> None:
+        while said < 10_000:
+            say()
+            if str(said).strip("0") == "1":
+                print(f"{said:10}  {tracemalloc.get_traced_memory()[0] / 1000:12,.0f} kB")
+        given["bob"].add(members["bob"].collect())
+        say()
+        given["bob"].add(members["bob"].collect())
 
     tracemalloc.start()
     print("lines said  memory in use")
     publisher = threading.Thread(target=publish, name="publisher", daemon=True)
     publisher.start()
-    publisher.join(10)
+    publisher.join(5)
     if publisher.is_alive():
         print(f"After {said} lines, say() does not come back: everybody waits for bob.")
         return
-    print(f"ann was given  {told(given)}")
-    print(f"bob was given  {told(bob.collect())}")
+    for name, lines in given.items():
+        print(f"{name} was given  {lines}")
     print(f"in the room    {', '.join(room.names())}")
 
 

@@ -43,8 +43,8 @@ def hole(lines: list[str], first: int = 1) -> str | None:
 
 
 def last_word(lines: list[str]) -> bool:
-    """Whether somebody was told that this is all."""
-    return any(line.startswith("!") for line in lines)
+    """Whether somebody was told that this is all, and why."""
+    return any(line.startswith("!") and line[1:].strip() for line in lines)
 
 
 class Story:
@@ -59,15 +59,21 @@ class Story:
 
     def say(self, count: int, *readers: str) -> None:
         """So many lines, each of which these people read at once."""
-        for _ in range(count):
-            self.last += 1
-            self._in_time(self.last)
+        first = self.last + 1
+        for number in range(first, first + count):
+            self._in_time(number, first, readers)
+            self.last = number
             for name in readers:
                 self.read(name, quietly=True)
-        said = f"{self.last - count + 1} to {self.last}" if count > 1 else f"{self.last}"
-        self.steps.append(f"  {said} said; {' and '.join(readers) or 'nobody'} read{'s' * (len(readers) < 2)} at once")
+        self._was_said(first, readers)
 
-    def _in_time(self, number: int) -> None:
+    def _was_said(self, first: int, readers: tuple[str, ...]) -> None:
+        if self.last >= first:
+            said = f"{first} to {self.last}" if self.last > first else f"{first}"
+            who = " and ".join(readers) or "nobody"
+            self.steps.append(f"  {said} said; {who} read{'s' * (len(readers) < 2)} at once")
+
+    def _in_time(self, number: int, first: int, readers: tuple[str, ...]) -> None:
         """The publisher's thread says a line; if it does not come back, tell where it is."""
         error: list[Exception] = []
 
@@ -80,16 +86,21 @@ class Story:
         publisher = threading.Thread(target=publish, name="publisher", daemon=True)
         publisher.start()
         publisher.join(patience[-1])
+        if error or publisher.is_alive():
+            self._was_said(first, readers)
         if error:
-            self.tell(f"say() raised {error[0]!r} at line {number}: the publisher's thread ends, and the chat with it.")
+            self.tell(
+                f"When {number} is said, say() raises {error[0]!r}.",
+                "The publisher's thread ends of it, and the chat with it.",
+            )
         if publisher.is_alive():
             patience.append(0.2)
             frame = sys._current_frames()[publisher.ident or 0]
             while frame.f_back and frame.f_code.co_filename != task.__file__:
                 frame = frame.f_back
             self.tell(
-                f"say() does not come back at line {number}: it waits in line {frame.f_lineno} of "
-                f"{pathlib.Path(task.__file__).name}.",
+                f"When {number} is said, say() does not come back. It waits in {pathlib.Path(task.__file__).name}, "
+                f"line {frame.f_lineno}.",
                 "Whoever waits for one reader keeps all others waiting.",
             )
 
@@ -146,8 +157,8 @@ def test_to_say_something_takes_no_time():
         for number, seconds in enumerate(waited, 1):
             if seconds:
                 return (
-                    f"say() waited {seconds:g} s at line {number}, for bob, who does not read. Ann waits as long, "
-                    "and with 1000 slow readers a thousand times as long."
+                    f"When {number} was said, say() waited {seconds:g} s for bob, who does not read.\n"
+                    "Ann waits as long, and with 1000 slow readers a thousand times as long."
                 )
         return None
 
@@ -155,7 +166,7 @@ def test_to_say_something_takes_no_time():
     if result.fault:
         patience.append(0.2)
         tell(
-            f"Bob does not read, and {limit} lines may wait for him. Time stands still here, unless somebody waits.",
+            f"Bob does not read, and {limit} lines may wait for him. Only waiting takes time in this check.",
             "",
             stepper.story(result),
         )
@@ -183,9 +194,12 @@ def test_what_waits_for_one_is_bounded():
     story.say(LIMIT * 40, "ann", "cy")
     lines = story.read("bob")
     if len(numbers(lines)) > LIMIT:
+        kept = len(numbers(lines))
         story.tell(
-            f"{len(numbers(lines))} lines were kept for bob; {LIMIT} may wait, and one last word.",
-            "Nobody knows how long bob will not read, so no number of lines is large enough.",
+            f"{kept} lines were kept for bob; {LIMIT} may wait, and one last word.",
+            f"Who has {LIMIT} waiting is cut off when one more is said."
+            if kept == LIMIT + 1
+            else "Nobody knows how long bob will not read, so no number of lines is large enough.",
         )
     room = task.Room(LIMIT)
     room.enter("bob")
@@ -225,11 +239,13 @@ def test_who_does_not_read_sees_no_hole_and_is_told():
         story.read("bob")
         problem = hole(story.given["bob"])
         if problem:
-            story.tell(f"What bob is given has a hole or more in it: {problem}. He cannot know that.")
+            story.tell(f"What bob is given is not what was said, up to a last word: {problem}. He cannot know that.")
+        if not last_word(story.given["bob"]) and "bob" in story.room.names():
+            story.tell(f"{LIMIT + late} lines waited for bob where {LIMIT} may: he should have been cut off.")
         if not last_word(story.given["bob"]):
             story.tell(
-                f"{LIMIT + late} lines waited for bob where {LIMIT} may: he should have been cut off, with a last line",
-                "that begins with '!' and says why. What he is given ends, and nothing tells him.",
+                "Bob is no longer in the room, and nothing tells him: the last that he is given has to be a line",
+                "that begins with '!' and says why.",
             )
 
 
@@ -281,6 +297,67 @@ def test_reading_while_being_cut_off_shows_no_hole():
     if result.fault:
         tell(
             f"{limit} lines may wait. Bob's writer collects twice while four lines are said, and once more at the end.",
+            "",
+            stepper.story(result),
+        )
+
+
+def test_somebody_may_come_in_while_something_is_said():
+    def make():
+        room = task.Room(LIMIT)
+        members = [room.enter("ann"), room.enter("bob")]
+
+        def publish():
+            room.say("one")
+            room.say("two")
+
+        def enter():
+            members.append(room.enter("cy"))
+
+        return members, {"publisher": publish, "cy": enter}
+
+    def check(members):
+        *others, late = [member.collect() for member in members]
+        if others != [["1 one", "2 two"]] * 2:
+            return f"Ann and bob were in the room, and were given {others}."
+        if late not in ([], ["2 two"], ["1 one", "2 two"]):
+            return f"Cy came in and was given {late}."
+        return None
+
+    result = stepper.explore(make, check, only=[task])
+    if result.fault:
+        tell("Cy comes in while two lines are said.", "", stepper.story(result))
+
+
+def test_who_comes_back_in_the_middle_of_being_cut_off_is_in_the_room():
+    def make():
+        room = task.Room(1)
+        bobs = [room.enter("bob")]
+
+        def publish():
+            for word in ("one", "two", "three"):
+                room.say(word)
+
+        def write():
+            if last_word(bobs[0].collect()):
+                bobs.append(room.enter("bob"))
+                stepper.note("bob comes in again")
+
+        return (room, bobs), {"publisher": publish, "writer": write}
+
+    def check(state):
+        room, bobs = state
+        if len(bobs) < 2 or last_word(bobs[1].collect()):  # or was cut off a second time
+            return None
+        room.say("four")
+        if numbers(bobs[1].collect())[-1:] != [4] or room.names() != ["bob"]:
+            return f"Bob came in again. In the room is {room.names()}, and what is said after that does not reach him."
+        return None
+
+    result = stepper.explore(make, check, only=[task])
+    if result.fault:
+        tell(
+            "1 line may wait for bob, and three are said. His writer finds that he was cut off, and lets him in again.",
             "",
             stepper.story(result),
         )

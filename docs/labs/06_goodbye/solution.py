@@ -86,7 +86,7 @@ def main():
     keeper.start()
     accepted = sum(keeper.submit(f"text {number}") for number in range(1, 101))
     keeper.stop()
-    print(f"{accepted} texts were accepted and {len(stored)} are stored.")
+    print(f"texts accepted: {accepted}, and stored: {len(stored)}")
 
     names, first, second = Names(), Session("sam"), Session("sam")
     names.enter(first)

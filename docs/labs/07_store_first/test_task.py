@@ -31,6 +31,7 @@ class Disk:
         self.file: dict[int, str] = {}
         self.added: dict[int, str] = {}
         self.full = False
+        self.refusals = 0  # commits that are still to be refused
 
     def append(self, number: int, text: str) -> None:
         if number in self.file or number in self.added:
@@ -38,7 +39,8 @@ class Disk:
         self.added[number] = text
 
     def commit(self) -> None:
-        if self.full and self.added:
+        if self.added and (self.full or self.refusals):
+            self.refusals -= not self.full
             raise OSError("the disk is full")
         self.file |= self.added
         self.added.clear()
@@ -60,6 +62,7 @@ class Person:
         self.name = name
         self.disk = disk
         self.lines: list[int] = []
+        self.texts: list[str] = []
         self.too_soon: list[int] = []
         self.acknowledged: list[int] = []  # what say() returned to others before it was committed
         self.enough = threading.Event()
@@ -67,6 +70,7 @@ class Person:
 
     def show(self, number: int, text: str) -> None:
         self.lines.append(number)
+        self.texts.append(text)
         if number not in self.disk.file:
             self.too_soon.append(number)
         if len(self.lines) == self.wanted:
@@ -218,7 +222,7 @@ def test_after_kill_9_the_numbers_go_on(path: pathlib.Path):
 
 
 def explore(made, problem, *story: str) -> None:
-    """Try every order of the threads' lines; tell the story of one that goes wrong."""
+    """Try every order of two threads' lines of code; tell the story of one that goes wrong."""
     result = stepper.explore(made, problem, preemptions=1, only=[task])
     if result.fault:
         tell(*story, "", stepper.story(result))
@@ -250,12 +254,43 @@ def ann_and_cy_speak():
     disk = Disk()
     room = task.Room(disk)
     bob = Person("bob", disk)
+    entered = threading.Event()
 
-    def speak():
+    def enter_and_speak():
         room.enter(bob.show)
+        entered.set()
         room.say("one")
 
-    return bob, {"bob enters, then ann says": speak, "cy says": lambda: room.say("two")}
+    def speak():
+        entered.wait()
+        room.say("two")
+
+    return bob, {"bob enters, then ann says": enter_and_speak, "cy says": speak}
+
+
+def ann_and_cy_speak_and_one_is_refused():
+    disk = Disk()
+    disk.refusals = 1
+    room = task.Room(disk)
+    bob = Person("bob", disk)
+    entered = threading.Event()
+
+    def enter_and_speak():
+        room.enter(bob.show)
+        entered.set()
+        tell_what_comes("one")
+
+    def speak():
+        entered.wait()
+        tell_what_comes("two")
+
+    def tell_what_comes(text):
+        try:
+            stepper.note(f"is told {room.say(text)}")
+        except OSError as error:
+            stepper.note(f"is told: {error}")
+
+    return bob, {"bob enters, then ann says": enter_and_speak, "cy says": speak}
 
 
 def test_nothing_is_shown_or_acknowledged_before_it_is_committed():
@@ -267,33 +302,59 @@ def test_nothing_is_shown_or_acknowledged_before_it_is_committed():
     explore(bob_enters_and_ann_speaks, problem, "Bob comes in, and ann says something.")
 
 
+def say_in_time(room: task.Room, text: str) -> tuple[str, Exception | None]:
+    """What came of saying it, in words, and the exception if there was one."""
+    came: list[int | Exception] = []
+
+    def speak() -> None:
+        try:
+            came.append(room.say(text))
+        except Exception as error:
+            came.append(error)
+
+    speaker = threading.Thread(target=speak, name="speaker", daemon=True)
+    speaker.start()
+    speaker.join(WAIT)
+    if not came:
+        return f"say({text!r}) does not come back", TimeoutError()
+    if isinstance(came[0], Exception):
+        return f"say({text!r}) raised {came[0]!r}", came[0]
+    return f"say({text!r}) returned {came[0]}", None
+
+
 def test_what_the_disk_does_not_take_is_shown_to_nobody():
     disk = Disk()
     room = task.Room(disk)
-    bob = Person("bob", disk)
+    bob, dan = Person("bob", disk), Person("dan", disk)
     room.enter(bob.show)
-    story = ["Bob is in the room.", "", f"  say('one') returned {room.say('one')}"]
+    told, error = say_in_time(room, "one")
+    story = ["Bob is in the room.", "", f"  {told}"]
+    if error:
+        tell(*story)
     disk.full = True
-    try:
-        story.append(f"  the disk is full; say('two') returned {room.say('two')}")
-    except OSError as error:
-        story.append(f"  the disk is full; say('two') raised {error!r}")
-    else:
+    told, error = say_in_time(room, "two")
+    story.append(f"  the disk is full; {told}")
+    if not isinstance(error, OSError):
         tell(*story, "", "'two' is not in the file. Who said it has to know: the exception of commit() must come out.")
     disk.full = False
-    try:
-        story.append(f"  the disk has room again; say('three') returned {room.say('three')}")
-    except Exception as error:
-        tell(
-            *story,
-            f"  the disk has room again; say('three') raised {error!r}",
-            "",
-            "What could not be committed is still added: it has to be forgotten before anything else is.",
-        )
+    if "two" in bob.texts:
+        tell(*story, f"  bob was shown {bob.texts}", "", "'two' was refused, and bob was shown it.")
+    entering = threading.Thread(target=room.enter, args=(dan.show,), name="dan", daemon=True)
+    entering.start()
+    entering.join(WAIT)
+    story.append(f"  the disk has room again; dan comes in and is shown {dan.texts}")
+    if entering.is_alive():
+        tell(*story, "", "enter() does not come back: is a lock still held that say('two') has taken?")
+    if dan.texts != ["one"]:
+        tell(*story, "", "'two' was refused. It is still added: it has to be forgotten at once.")
+    told, error = say_in_time(room, "three")
+    story.append(f"  {told}")
+    if isinstance(error, TimeoutError):
+        tell(*story, "", "Is a lock still held that say('two') has taken?")
+    if error:
+        tell(*story, "", "What could not be committed is still added: it has to be forgotten before anything else is.")
     bob.wait_for(2)
-    story += [f"  bob was shown {bob.lines}", f"  in the file are {disk.file}", ""]
-    if 2 in bob.lines and len(bob.lines) > 2:
-        tell(*story, "'two' was shown, and is not in the file.")
+    story += [f"  bob was shown {bob.texts}", f"  in the file are {disk.file}", ""]
     if disk.file != {1: "one", 2: "three"}:
         tell(*story, "'two' was refused: it must not come into the file later, and 'three' has the next number, 2.")
     if bob.problem(1, 2):
@@ -336,5 +397,18 @@ def test_two_who_speak_at_once_are_shown_in_the_order_of_their_numbers():
     explore(
         ann_and_cy_speak,
         lambda bob: bob.problem(1, 2),
-        "Bob comes in. Ann and cy say something at once; he has to see 1, then 2.",
+        "Bob is in the room. Ann and cy say something at once; he has to see 1, then 2.",
+    )
+
+
+def test_who_speaks_while_something_is_refused_is_not_harmed():
+    def problem(bob):
+        if len(bob.disk.file) != 1 or bob.texts != list(bob.disk.file.values()) or bob.lines != [1]:
+            return f"One of the two was refused. In the file are {bob.disk.file}, and bob was shown {bob.texts}."
+        return None
+
+    explore(
+        ann_and_cy_speak_and_one_is_refused,
+        problem,
+        "Bob is in the room. Ann says 'one' and cy says 'two' at once. The first commit is refused, as of a full disk.",
     )

@@ -11,6 +11,7 @@ import argparse
 import csv
 import importlib.util
 import json
+import math
 import pathlib
 import re
 import subprocess
@@ -40,22 +41,35 @@ class Found:
 
 
 def run(server: str, window: int, load: str, members: int, seconds: float, folder: str) -> Found:
-    """Start a server, put load on it, stop it."""
+    """Start a server, put load on it, stop it; end with a word if that cannot be done."""
     command = SERVERS[server] + (["--db", f"{folder}/chat.{window}.db"] if server == "chat_threads" else [])
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
+    with (
+        open(f"{folder}/errors", "w+", encoding="utf-8") as errors,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+
+        def give_up(why: str) -> None:
+            process.kill()
+            errors.seek(0)
+            said = [line for line in errors if re.match(r"\w", line)]
+            sys.exit(f"measure: {server}: {why}" + (f" The server's last word: {said[-1].strip()}" if said else ""))
+
         try:
-            port = next(found[1] for line in process.stdout if (found := re.search(r"telnet \S+ (\d+)", line)))
+            port = next((found[1] for line in process.stdout if (found := re.search(r"telnet \S+ (\d+)", line))), None)
+            if port is None:
+                give_up("the server did not start.")
             report = f"{folder}/report.json"
             options = {"port": port, "clients": members, "senders": 1, "window": window, "duration": seconds}
-            subprocess.run(
+            done = subprocess.run(
                 [sys.executable, load, *(f"--{name}={value}" for name, value in options.items()), f"--json={report}"],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                capture_output=True,
                 text=True,
-                check=True,
+                check=False,
             )
+            if done.returncode == 1:
+                give_up("lines were lost, doubled or out of order. All checks have to pass before it is measured.")
+            if done.returncode:
+                give_up(f"load.py failed: {(done.stderr.strip().splitlines() or ['it is silent'])[-1]}")
             with open(report, encoding="utf-8") as file:
                 deliveries = json.load(file)["deliveries_per_s"]
             if server == "chat_threads":
@@ -68,18 +82,17 @@ def run(server: str, window: int, load: str, members: int, seconds: float, folde
 
 
 def draw(found: list[Found], members: int) -> str:
-    """The deliveries a second over the messages under way, as SVG; beside each point, the lines of a call."""
+    """The deliveries a second over the messages under way, as SVG, both in steps that multiply; beside each point of
+    the Outbox, the lines of a call."""
     width, height, left, bottom, top = 720, 420, 80, 60, 40
-    most = max(each.deliveries for each in found)
-    step = 10 ** (len(str(int(most))) - 1)
-    step = step if most / step > 3 else step // 2 or 1
-    high = (int(most / step) + 1) * step
+    low = math.log10(min(each.deliveries for each in found)) - 0.1
+    high = math.log10(max(each.deliveries for each in found)) + 0.1
 
     def x(window: int) -> float:
         return left + 40 + WINDOWS.index(window) * (width - left - 120) / (len(WINDOWS) - 1)
 
     def y(value: float) -> float:
-        return height - bottom - value / high * (height - bottom - top)
+        return height - bottom - (math.log10(value) - low) / (high - low) * (height - bottom - top)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
@@ -88,7 +101,8 @@ def draw(found: list[Found], members: int) -> str:
         f'<text x="{left}" y="22" font-size="15">Deliveries a second to {members} members'
         " (blue: lines in a call of your Outbox)</text>",
     ]
-    for value in range(0, high + 1, step):
+    steps = [digit * 10**power for power in range(int(low), int(high) + 1) for digit in (1, 2, 5)]
+    for value in [step for step in steps if low < math.log10(step) < high]:
         parts.append(f'<path d="M{left} {y(value):.1f}H{width - 40}" stroke="#ddd"/>')
         parts.append(f'<text x="{left - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:,}</text>')
     for window in WINDOWS:
@@ -102,7 +116,8 @@ def draw(found: list[Found], members: int) -> str:
         for right, up, per_call in points:
             parts.append(f'<circle cx="{right:.1f}" cy="{up:.1f}" r="4" fill="{colour}"/>')
             if per_call is not None and server == "your Outbox":
-                parts.append(f'<text x="{right - 12:.1f}" y="{up - 10:.1f}" fill="{colour}">{per_call:.1f}</text>')
+                halo = f'fill="{colour}" stroke="white" stroke-width="4" paint-order="stroke"'
+                parts.append(f'<text x="{right - 12:.1f}" y="{up - 10:.1f}" {halo}>{per_call:.1f}</text>')
         parts.append(f'<text x="{left + 12}" y="{top + 18 + 18 * at}" fill="{colour}">{server}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
@@ -121,10 +136,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for server in servers:
             for window in WINDOWS:
-                try:
-                    each = run(server, window, options.load, options.members, options.seconds, folder)
-                except subprocess.CalledProcessError as failed:
-                    sys.exit(f"measure: load.py failed: {(failed.stderr.strip().splitlines() or ['it is silent'])[-1]}")
+                each = run(server, window, options.load, options.members, options.seconds, folder)
                 found.append(each)
                 per_call = "" if each.per_call is None else f"{each.per_call:.1f}"
                 print(f"{server:14} {window:9} {each.deliveries:13,.0f} {per_call:>13}", flush=True)

@@ -64,7 +64,7 @@ def demonstrate(count: int = 20_000) -> None:
     ours.close()
     threads[1].join()
     theirs.close()
-    print(f"{count:,} lines in {calls:,} system calls, {count / calls:,.1f} lines each: {count / seconds:,.0f} lines/s")
+    print(f"lines: {count:,}, system calls for them: {calls:,}, lines a second: {count / seconds:,.0f}")
 
 
 if __name__ == "__main__":

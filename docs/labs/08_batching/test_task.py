@@ -120,7 +120,7 @@ def test_a_line_by_itself_is_sent_at_once():
     explore(
         make,
         check,
-        story="One line is put, and no other. Time stands still here, unless somebody sleeps or waits for it.",
+        story="One line is put, and no other. Only sleeping and waiting take time in this check.",
     )
 
 
@@ -169,7 +169,11 @@ def test_two_may_put_at_once():
 def test_put_never_waits_for_a_send():
     def make():
         read = threading.Event()  # never set: this client does not read
-        outbox = task.Outbox(lambda data: read.wait())
+
+        def send(data):
+            read.wait()
+
+        outbox = task.Outbox(send)
         threading.Thread(target=outbox.run, name="writer", daemon=True).start()
 
         def speak():
@@ -216,5 +220,6 @@ def test_what_gathers_while_a_send_is_under_way_goes_out_together():
             "  lines that came  calls of send() for them",
             *(f"  {count:15}  {calls:24}" for count, calls in rows),
             "",
-            "Each call costs the same, however much it sends: all that has gathered should go out in one.",
+            "Each call costs the same, however much it sends: all that has gathered should go out in one,",
+            f"or in a few, of {MOST} lines each and more.",
         )

@@ -1,6 +1,6 @@
 """A lock for each name, and they are made by looking and taking, too.
 
-Caught by: test_a_name_is_given_to_one: Both claimed the name sam
+Caught by: test_a_name_is_given_to_one: Both were told yes, and only one can be sam
 """
 
 import threading

@@ -1,6 +1,6 @@
 """Takes the name and looks whether it has it: so does the other, a little later.
 
-Caught by: test_a_name_is_given_to_one: Both claimed the name sam
+Caught by: test_a_name_is_given_to_one: Both were told yes, and only one can be sam
 """
 
 

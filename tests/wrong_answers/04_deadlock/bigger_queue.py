@@ -1,6 +1,6 @@
 """A queue ten times as big is full ten times as late.
 
-Caught by: test_nobody_waits_for_a_member_that_does_not_read: slow has room for two texts
+Caught by: test_nobody_waits_for_a_member_that_does_not_read: slow has room for 2 texts
 """
 
 import queue

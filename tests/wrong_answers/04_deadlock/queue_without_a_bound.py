@@ -1,6 +1,6 @@
 """A queue without a bound is never full: it grows until the memory is.
 
-Caught by: test_nobody_waits_for_a_member_that_does_not_read: slow has room for two texts
+Caught by: test_nobody_waits_for_a_member_that_does_not_read: slow has room for 2 texts
 """
 
 import queue

@@ -1,6 +1,6 @@
 """Gives a slow reader a moment, and then cuts it off.
 
-Fails: say() waited 0.01 s at line 3, for bob
+Fails: say() waited 0.01 s for bob
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Waits for a slow reader only for a moment, before cutting it off.
 
-Fails: say() waited 0.05 s at line 3, for bob
+Fails: say() waited 0.05 s for bob
 """
 
 from __future__ import annotations

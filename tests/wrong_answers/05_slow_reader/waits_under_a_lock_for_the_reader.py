@@ -1,6 +1,6 @@
 """A lock that the writer holds while it waits for its client.
 
-Fails: say() does not come back at line 1
+Fails: When 1 is said, say() does not come back
 """
 
 from __future__ import annotations

@@ -1,0 +1,20 @@
+"""One CR is taken off, not all.
+
+Fails: 'one' should be 'one\\r'
+"""
+
+from __future__ import annotations
+
+LIMIT = 64
+
+
+class Lines:
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.limit = limit
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[str | None]:
+        self._rest += data
+        *lines, self._rest = self._rest.split(b"\n")
+        self._rest = self._rest[: self.limit + 1]
+        return [None if len(line) > self.limit else line.rstrip(b"\r").decode("utf-8", "replace") for line in lines]

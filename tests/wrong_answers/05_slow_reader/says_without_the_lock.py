@@ -1,0 +1,53 @@
+"""A lock that is held for a moment is no wait, and without it nobody may come in.
+
+Fails: died of RuntimeError: dictionary
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+LAST_WORD = "! You were cut off: you do not read."
+
+
+class Member:
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.lines: queue.Queue[str] = queue.Queue()
+
+    def collect(self) -> list[str]:
+        lines = []
+        while not self.lines.empty():
+            lines.append(self.lines.get())
+        return lines
+
+
+class Room:
+    def __init__(self, limit: int = 5) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._members: dict[str, Member] = {}
+        self._last = 0
+
+    def enter(self, name: str) -> Member:
+        with self._lock:
+            member = self._members[name] = Member(self.limit)
+            return member
+
+    def names(self) -> list[str]:
+        with self._lock:
+            return list(self._members)
+
+    def say(self, text: str) -> None:
+        self._last += 1
+        line = f"{self._last} {text}"
+        slow = []
+        for name, member in self._members.items():
+            if member.lines.qsize() >= self.limit:
+                member.lines.put(LAST_WORD)
+                slow.append(name)
+            else:
+                member.lines.put(line)
+        for name in slow:
+            del self._members[name]
