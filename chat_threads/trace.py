@@ -306,14 +306,17 @@ class TraceFile:
         return round((at - self._began) * 1e6, 3)
 
     def _row(self, thread: str) -> tuple[int, str]:
-        """The number of a thread's row, and, the first time, what names it: readers first, writers last."""
+        """The number of a thread's row, and, the first time, what names it: readers first, writers last.
+
+        Some viewers go by the numbers themselves, and take the one that is the process's for the main thread.
+        """
         row = self._rows.get(thread)
         if row is not None:
             return row, ""
-        row = self._rows[thread] = len(self._rows) + 1
         kind = {"reader": 0, "history": 1_000_000, "writer": 2_000_000}.get(thread.partition("-")[0], 3_000_000)
+        row = self._rows[thread] = kind + len(self._rows) + 2
         return row, _line("M", row, None, name="thread_name", args={"name": thread}) + _line(
-            "M", row, None, name="thread_sort_index", args={"sort_index": kind + row}
+            "M", row, None, name="thread_sort_index", args={"sort_index": row}
         )
 
 

@@ -40,6 +40,9 @@ def rows_of(events: list[dict[str, Any]]) -> dict[int, str]:
     rows = {event["tid"]: event["args"]["name"] for event in named}
     assert len(rows) == len(named) == len(set(rows.values()))
     assert {event["tid"] for event in events if event["ph"] != "M"} <= set(rows)
+    kinds = [row.partition("-")[0] for _, row in sorted(rows.items())]
+    assert kinds == sorted(kinds, key=["reader", "history", "writer"].index)
+    assert 1 not in rows, "that is the process, and would be its main thread"
     return rows
 
 
