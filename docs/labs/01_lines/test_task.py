@@ -158,14 +158,21 @@ def test_two_connections_do_not_mix():
     ann, bob = task.Lines(LIMIT), task.Lines(LIMIT)
     steps = [("ann", ann, b"hi "), ("bob", bob, b"good "), ("ann", ann, b"there\n"), ("bob", bob, b"morning\n")]
     got = [(name, data, lines.feed(data)) for name, lines, data in steps]
-    if [lines for _, _, lines in got] != [[], [], ["hi there"], ["good morning"]]:
-        tell(
-            "Ann and bob are connected at the same time; each connection has a Lines of its own.",
-            "",
-            *(f"  from {name}: recv() returned {data!r:14} feed() returned {lines!r}" for name, data, lines in got),
-            "",
-            "Ann said 'hi there', bob said 'good morning': what one connection keeps must not be seen by another.",
-        )
+    if [lines for _, _, lines in got] == [[], [], ["hi there"], ["good morning"]]:
+        return
+    mixed = "good" in str(got[2][2]) or "hi" in str(got[3][2])
+    tell(
+        "Ann and bob are connected at the same time; each connection has a Lines of its own.",
+        "",
+        *(f"  from {name}: recv() returned {data!r:14} feed() returned {lines!r}" for name, data, lines in got),
+        "",
+        "Ann said 'hi there', bob said 'good morning': "
+        + (
+            "what one connection keeps must not be seen by another."
+            if mixed
+            else "what has not ended has to be kept until it does."
+        ),
+    )
 
 
 def test_a_line_that_is_too_long_is_none_and_the_next_line_is_fine():
@@ -194,7 +201,7 @@ def test_a_line_that_never_ends_fills_no_memory():
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    if held > 50_000:
+    if held > 5_000:
         tell(
             "A client sends 1,000,000 bytes and never a LF.",
             "",

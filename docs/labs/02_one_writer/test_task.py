@@ -96,3 +96,11 @@ def test_who_says_a_line_does_not_wait_for_the_client():
 
     scene = "ann says 1 and 2, and bob 3. The client does not read before that: they must not wait for it."
     no_order_goes_wrong(scene, talk(lambda: Client(reads=False), bob=["3"], ann=["1", "2"]), check, preemptions=1)
+
+    def check_a_hundred(client):
+        got = client.got_at_the_end.count(b"\n")
+        return None if got == 100 else f"100 lines were said. When close() came back, the client had got {got}."
+
+    scene = "ann says 100 lines. The client does not read before that: she must not wait for it."
+    lines = [str(number) for number in range(1, 101)]
+    no_order_goes_wrong(scene, talk(lambda: Client(reads=False), ann=lines), check_a_hundred, preemptions=0)

@@ -89,9 +89,11 @@ def test_a_new_name_is_taken_and_the_old_one_given_back_in_one_step():
     def check(seen):
         sam, ann, ann_before, sam_after = seen
         if sam and ann:
-            return "bob found that sam is ann's session, and after that, that ann is, too: it had two names."
+            return (
+                "bob found the name sam with ann's session, and after that the name ann with it, too: it had two names."
+            )
         if not ann_before and not sam_after:
-            return "bob found that ann is nobody, and after that, that sam is nobody: ann's session had no name."
+            return "bob found nobody by the name ann, and after that nobody by the name sam: ann's session had no name."
         return None
 
     scene = "ann's session takes the name sam instead of ann. bob looks four times who somebody is."

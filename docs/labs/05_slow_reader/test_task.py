@@ -357,7 +357,7 @@ def test_who_comes_back_in_the_middle_of_being_cut_off_is_in_the_room():
     result = stepper.explore(make, check, only=[task])
     if result.fault:
         tell(
-            "1 line may wait for bob, and three are said. His writer finds that he was cut off, and lets him in again.",
+            "1 line may wait for bob, and three are said. If his writer finds that he was cut off, it lets him in.",
             "",
             stepper.story(result),
         )

@@ -161,6 +161,21 @@ def test_an_empty_text_is_a_text():
     no_order_goes_wrong(scene, make, check, preemptions=1)
 
 
+def test_the_thread_waits_until_it_is_told():
+    def make():
+        keeper = started(lambda text: None)
+        never = threading.Event()
+
+        def do_nothing():
+            never.wait(3600)
+            keeper.stop()
+
+        return [], {"ann": do_nothing}
+
+    scene = "Nobody submits anything for an hour, then ann calls stop(). The keeper has nothing to do meanwhile."
+    no_order_goes_wrong(scene, make, lambda: None, preemptions=0)
+
+
 def test_an_old_session_does_not_take_the_name_from_a_new_one():
     def make():
         names, old, new = task.Names(), task.Session("sam"), task.Session("sam")
@@ -169,7 +184,10 @@ def test_an_old_session_does_not_take_the_name_from_a_new_one():
 
     def check(names, old, new):
         if names.who("sam") is not new:
-            return f"The new session has come in, and is sam. But who('sam') is {shown(names.who('sam'), old=old)}."
+            who = shown(names.who("sam"), old=old)
+            return (
+                f"The new session has come in, and is sam (two sessions of one name are ==). But who('sam') is {who}."
+            )
         return None
 
     no_order_goes_wrong("A new session comes in as sam, while the old one that is sam ends.", make, check)
@@ -189,3 +207,17 @@ def test_a_name_is_free_when_its_session_has_left():
         return None
 
     no_order_goes_wrong("sam and tom are here, and sam leaves.", make, check)
+
+
+def test_whoever_ends_first_the_name_is_free_when_both_sessions_have_left():
+    def make():
+        names, old, new = task.Names(), task.Session("sam"), task.Session("sam")
+        names.enter(old)
+        names.enter(new)
+        return (names, old, new), {"old": partial(names.leave, old), "new": partial(names.leave, new)}
+
+    def check(names, old, new):
+        who = names.who("sam")
+        return None if who is None else f"Both have left. But who('sam') is {shown(who, old=old, new=new)}."
+
+    no_order_goes_wrong("A new session came in as sam. Now the old one and the new one end.", make, check)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -35,13 +36,13 @@ class Disk:
 
     def append(self, number: int, text: str) -> None:
         if number in self.file or number in self.added:
-            raise KeyError(f"number {number} is given twice")
+            raise sqlite3.IntegrityError(f"number {number} is given twice")
         self.added[number] = text
 
     def commit(self) -> None:
         if self.added and (self.full or self.refusals):
             self.refusals -= not self.full
-            raise OSError("the disk is full")
+            raise sqlite3.OperationalError("database or disk is full")
         self.file |= self.added
         self.added.clear()
 
@@ -221,9 +222,9 @@ def test_after_kill_9_the_numbers_go_on(path: pathlib.Path):
         )
 
 
-def explore(made, problem, *story: str) -> None:
+def explore(made, problem, *story: str, preemptions: int = 1) -> None:
     """Try every order of two threads' lines of code; tell the story of one that goes wrong."""
-    result = stepper.explore(made, problem, preemptions=1, only=[task])
+    result = stepper.explore(made, problem, preemptions, only=[task])
     if result.fault:
         tell(*story, "", stepper.story(result))
 
@@ -239,7 +240,7 @@ def bob_enters_and_ann_speaks():
         if number not in disk.file:
             bob.acknowledged.append(number)
 
-    return bob, {"bob enters, then ann says": speak}
+    return bob, {"ann": speak}
 
 
 def bob_enters_while_ann_speaks():
@@ -247,7 +248,7 @@ def bob_enters_while_ann_speaks():
     disk.file[1] = "one"
     room = task.Room(disk)
     bob = Person("bob", disk)
-    return bob, {"bob enters": lambda: room.enter(bob.show), "ann says": lambda: room.say("two")}
+    return bob, {"bob": lambda: room.enter(bob.show), "ann": lambda: room.say("two")}
 
 
 def ann_and_cy_speak():
@@ -258,6 +259,7 @@ def ann_and_cy_speak():
 
     def enter_and_speak():
         room.enter(bob.show)
+        stepper.note("bob is in the room")
         entered.set()
         room.say("one")
 
@@ -265,7 +267,7 @@ def ann_and_cy_speak():
         entered.wait()
         room.say("two")
 
-    return bob, {"bob enters, then ann says": enter_and_speak, "cy says": speak}
+    return bob, {"ann": enter_and_speak, "cy": speak}
 
 
 def ann_and_cy_speak_and_one_is_refused():
@@ -277,6 +279,7 @@ def ann_and_cy_speak_and_one_is_refused():
 
     def enter_and_speak():
         room.enter(bob.show)
+        stepper.note("bob is in the room")
         entered.set()
         tell_what_comes("one")
 
@@ -287,10 +290,10 @@ def ann_and_cy_speak_and_one_is_refused():
     def tell_what_comes(text):
         try:
             stepper.note(f"is told {room.say(text)}")
-        except OSError as error:
+        except sqlite3.OperationalError as error:
             stepper.note(f"is told: {error}")
 
-    return bob, {"bob enters, then ann says": enter_and_speak, "cy says": speak}
+    return bob, {"ann": enter_and_speak, "cy": speak}
 
 
 def test_nothing_is_shown_or_acknowledged_before_it_is_committed():
@@ -299,7 +302,7 @@ def test_nothing_is_shown_or_acknowledged_before_it_is_committed():
             return "say() returned 1 before it was committed: kill -9 now, and it never was."
         return bob.shown_too_soon()
 
-    explore(bob_enters_and_ann_speaks, problem, "Bob comes in, and ann says something.")
+    explore(bob_enters_and_ann_speaks, problem, "Ann lets bob in, and says something.")
 
 
 def say_in_time(room: task.Room, text: str) -> tuple[str, Exception | None]:
@@ -334,7 +337,7 @@ def test_what_the_disk_does_not_take_is_shown_to_nobody():
     disk.full = True
     told, error = say_in_time(room, "two")
     story.append(f"  the disk is full; {told}")
-    if not isinstance(error, OSError):
+    if not isinstance(error, sqlite3.OperationalError):
         tell(*story, "", "'two' is not in the file. Who said it has to know: the exception of commit() must come out.")
     disk.full = False
     if "two" in bob.texts:
@@ -374,6 +377,7 @@ def test_who_comes_in_is_shown_nothing_that_is_not_committed():
         bob_enters_while_ann_speaks,
         Person.shown_too_soon,
         "'one' was said. Bob comes in while ann says 'two'; after() finds also what was added and not committed.",
+        preemptions=2,
     )
 
 
@@ -397,18 +401,21 @@ def test_two_who_speak_at_once_are_shown_in_the_order_of_their_numbers():
     explore(
         ann_and_cy_speak,
         lambda bob: bob.problem(1, 2),
-        "Bob is in the room. Ann and cy say something at once; he has to see 1, then 2.",
+        "Ann lets bob in; then she and cy say something at once. He has to see 1, then 2.",
     )
 
 
 def test_who_speaks_while_something_is_refused_is_not_harmed():
     def problem(bob):
         if len(bob.disk.file) != 1 or bob.texts != list(bob.disk.file.values()) or bob.lines != [1]:
-            return f"One of the two was refused. In the file are {bob.disk.file}, and bob was shown {bob.texts}."
+            return (
+                f"One of the two was refused, and the other one is 1. In the file are {bob.disk.file}, "
+                f"and bob was shown {bob.texts}."
+            )
         return None
 
     explore(
         ann_and_cy_speak_and_one_is_refused,
         problem,
-        "Bob is in the room. Ann says 'one' and cy says 'two' at once. The first commit is refused, as of a full disk.",
+        "Ann lets bob in; then she says 'one' and cy says 'two' at once. The first commit is refused: a full disk.",
     )

@@ -1,6 +1,6 @@
 """Removes from the list that the loop goes through, which skips the next one.
 
-Caught by: test_nobody_waits_for_a_member_that_does_not_read: quick has room for 5
+Caught by: test_nobody_waits_for_a_member_that_does_not_read: asleep has room for 2 texts
 """
 
 import queue

@@ -1,4 +1,7 @@
-"""The thread looks every second whether it is to stop: slow, and right, for it stops with the lock held."""
+"""Looks every second whether it is to stop, though it could be told.
+
+Caught by: test_the_thread_waits_until_it_is_told: does keeper go round in a loop?
+"""
 
 import queue
 import threading
@@ -13,7 +16,7 @@ class Keeper:
         self._ended = threading.Event()
 
     def start(self):
-        threading.Thread(target=self._work).start()
+        threading.Thread(target=self._work, name="keeper").start()
 
     def submit(self, text):
         with self._lock:

@@ -1,0 +1,22 @@
+"""Keeps what would be enough for hundreds of lines.
+
+Fails: A client sends 1,000,000 bytes and never a LF.
+"""
+
+from __future__ import annotations
+
+LIMIT = 64
+
+
+class Lines:
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.limit = limit
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[str | None]:
+        self._rest += data
+        *lines, self._rest = self._rest.split(b"\n")
+        self._rest = self._rest[: self.limit + 20_000]
+        return [
+            None if len(line) > self.limit else line.removesuffix(b"\r").decode("utf-8", "replace") for line in lines
+        ]

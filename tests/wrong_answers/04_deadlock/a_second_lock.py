@@ -1,0 +1,54 @@
+"""Cuts off under another lock, which everybody who says something wants.
+
+Caught by: test_somebody_comes_in_while_somebody_is_cut_off: which ann holds
+"""
+
+import queue
+import threading
+
+
+class Member:
+    """One who is in a room. At most ``limit`` texts wait for it in its queue, which its own thread empties."""
+
+    def __init__(self, name, limit):
+        self.name = name
+        self.queue = queue.Queue(limit)
+        self.cut = False  # it did not keep up: its thread stops when it sees that
+
+    def cut_off(self, room):
+        """End a member that does not keep up."""
+        self.cut = True
+        room.leave(self)
+
+
+class Room:
+    """Its members get the same texts, in the same order. Any thread may call any method."""
+
+    def __init__(self):
+        self._lock = threading.Lock()  # guards _members
+        self._order = threading.Lock()
+        self._members = []
+
+    def join(self, member):
+        """From now on the member gets what is said."""
+        with self._lock:
+            self._members.append(member)
+
+    def leave(self, member):
+        """From when this comes back on, the member gets nothing any more."""
+        with self._lock:
+            if member in self._members:
+                self._members.remove(member)
+
+    def say(self, text):
+        """Put the text into the queue of every member. Never waits for one: whose queue is full is cut off."""
+        with self._order:
+            behind = []
+            with self._lock:
+                for member in self._members:
+                    try:
+                        member.queue.put_nowait(text)
+                    except queue.Full:
+                        behind.append(member)
+            for member in behind:
+                member.cut_off(self)

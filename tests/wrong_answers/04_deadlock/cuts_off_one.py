@@ -1,0 +1,54 @@
+"""Two were full at the same text, and one is cut off.
+
+Caught by: test_nobody_waits_for_a_member_that_does_not_read: was not cut off by cut_off()
+"""
+
+import queue
+import threading
+
+
+class Member:
+    """One who is in a room. At most ``limit`` texts wait for it in its queue, which its own thread empties."""
+
+    def __init__(self, name, limit):
+        self.name = name
+        self.queue = queue.Queue(limit)
+        self.cut = False  # it did not keep up: its thread stops when it sees that
+
+    def cut_off(self, room):
+        """End a member that does not keep up."""
+        self.cut = True
+        room.leave(self)
+
+
+class Room:
+    """Its members get the same texts, in the same order. Any thread may call any method."""
+
+    def __init__(self):
+        self._lock = threading.Lock()  # guards _members
+        self._members = []
+
+    def join(self, member):
+        """From now on the member gets what is said."""
+        with self._lock:
+            self._members.append(member)
+
+    def leave(self, member):
+        """From when this comes back on, the member gets nothing any more."""
+        with self._lock:
+            if member in self._members:
+                self._members.remove(member)
+
+    def say(self, text):
+        """Put the text into the queue of every member. Never waits for one: whose queue is full is cut off."""
+        behind = []
+        with self._lock:
+            for member in self._members:
+                try:
+                    member.queue.put_nowait(text)
+                except queue.Full:
+                    behind.append(member)
+            for member in behind:  # now, so that nobody puts the next text after the one that is missing
+                self._members.remove(member)
+        if behind:
+            behind[0].cut_off(self)
