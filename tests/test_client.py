@@ -795,9 +795,11 @@ def test_on_coming_back_a_token_is_shown_what_was_heard_is_told_and_what_was_not
 def test_what_was_never_sent_is_sent_on_coming_back_even_if_it_must_not_be_sent_twice(server, connect, relay):
     through = relay(server.port)
     ann, bob = connect(through, "ann", reconnect=True, longest_pause=1.0), connect(server, "bob")
+    through.held = True  # otherwise it may be back before we look
     through.cut()
     wait_for(lambda: not ann.online)
     asked = ann.submit("private", to="bob", text="psst")
+    through.held = False
     assert asked.result(WAIT).sent
     assert heard(bob, PrivateLine).text == "psst"
 

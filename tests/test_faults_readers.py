@@ -52,7 +52,7 @@ def test_a_tiny_receive_buffer_that_is_never_read_is_cut_off_by_the_lines_that_w
                 spoken += 200
                 assert spoken < 20_000, "they were never cut off"
             assert spoken > 600
-            wait_for(lambda: threads(process) == before, "their threads are gone though they are still connected")
+            wait_for(lambda: threads(process) <= before, "their threads are gone though they are still connected")
 
 
 def test_a_tiny_receive_buffer_that_is_never_read_is_cut_off_by_the_time_it_takes(start_process):
@@ -66,7 +66,7 @@ def test_a_tiny_receive_buffer_that_is_never_read_is_cut_off_by_the_time_it_take
             began = time.monotonic()
             wait_for(lambda: cut_off(process, "slow"), "it is cut off", 5.0)
             assert time.monotonic() - began < 3.0
-            wait_for(lambda: threads(process) == before, "its threads are gone though it is still connected")
+            wait_for(lambda: threads(process) <= before, "its threads are gone though it is still connected")
 
 
 SMALL = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -111,7 +112,7 @@ def test_it_answers_within_100_ms_while_the_history_is_stuck(server, program):
     commit = server.chat.storage.commit
 
     def commit_under(batch):
-        with stuck:
+        with stuck if batch.messages else contextlib.nullcontext():  # not ann's coming in
             commit(batch)
 
     server.chat.storage.commit = commit_under
