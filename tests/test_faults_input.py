@@ -415,7 +415,7 @@ def test_who_asks_telnets_questions_without_end_waits(attacked, named):
         in_threads(ask, ["AYT", "timing marks", "on and off"])
 
 
-def test_an_open_subnegotiation_is_not_kept_and_ends_with_the_lines_deadline_or_by_itself(attacked):
+def test_an_open_subnegotiation_is_not_kept_and_nothing_in_it_is_carried_out(attacked):
     with attacked() as scene, Client(scene.port, "attacker") as attacker:
         before = memory(scene.process)
         for _ in range(10):
