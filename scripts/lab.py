@@ -200,7 +200,6 @@ def start(number: int, directory: pathlib.Path) -> None:
     except OSError as error:
         fail(f"{target} could not be written: {error.strerror}.")
     script = pathlib.Path(sys.argv[0]).absolute()
-    measure = f" measure.py {script.parent / 'load.py'}" if (folder / "measure.py").exists() else ""
     python = next((name for name in ("python", "python3") if shutil.which(name) == sys.executable), sys.executable)
     click.echo(f"{title(folder)}\nRead README.rst in {target} and edit task.py there.\n")
     commands = [
@@ -209,8 +208,8 @@ def start(number: int, directory: pathlib.Path) -> None:
         (f"{python} {script} check", "checks what you did"),
         (f"{python} {script} hint", "gives a hint, another one each time"),
     ]
-    if measure:
-        commands.append((f"{python}{measure}", "measures it"))
+    if (folder / "measure.py").exists():
+        commands.append((f"{python} measure.py {script.parent / 'load.py'}", "measures it"))
     width = max(len(command) for command, does in commands if does)
     for command, does in commands:
         click.echo(f"  {command:{width if does else 0}}  {does}".rstrip())
