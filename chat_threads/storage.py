@@ -1,4 +1,4 @@
-"""The SQLite file: its schema, what may be opened, one transaction per batch, pages and search.
+"""The open history: one transaction per batch, pages and search. ``schema`` says what is in the file.
 
 This is the seam behind which another store would fit: ``commit`` a batch, all or nothing; read ``page`` and
 ``search``; ``sweep`` away what is no longer wanted. It knows no sessions, queues or threads of its own.
@@ -17,19 +17,19 @@ import os
 import queue
 import sqlite3
 import time
-import urllib.parse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
+from . import schema
 from .errors import StartError, Unreadable
+from .filelock import FileLock
 from .messages import Message, RoomMade, TokenUsed
 from .rules import REFS, fold
+from .schema import MEMORY, transaction
 
 log = logging.getLogger(__name__)
 
-APPLICATION_ID = 0x63687468  # 'chth', at offset 68 of the file (https://sqlite.org/fileformat2.html)
-MEMORY = ":memory:"
 READERS = 4  # read-only connections
 BORROW_TIMEOUT = 5.0  # seconds a reader waits for one of them
 BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
@@ -41,52 +41,6 @@ CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied i
 PAGES = 9  # that a commit of one message puts there, as measured; a larger one some more
 _UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC and _DIR_FSYNC (https://sqlite.org/rescode.html)
 _ROWS_AT_ONCE = 128  # rows in one INSERT: 128 * 7 stays below SQLite's old limit of 999 variables
-
-# Each entry brings a file from the version before to its own; a new file goes through all of them.
-# ``doomed`` holds deleted rooms whose messages are still to be swept away; ``refs`` what became of the last
-# requests under a token, the ``count``-th of them in slot count % REFS, so that a row makes room for another.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE rooms (
-            id      INTEGER PRIMARY KEY,
-            name    TEXT NOT NULL,
-            key     TEXT NOT NULL UNIQUE,
-            topic   TEXT NOT NULL,
-            creator TEXT NOT NULL,
-            created INTEGER NOT NULL,
-            last    INTEGER NOT NULL
-        )""",
-        """CREATE TABLE messages (
-            id     INTEGER PRIMARY KEY,
-            room   INTEGER NOT NULL,
-            number INTEGER NOT NULL,
-            at     INTEGER NOT NULL,
-            sender TEXT NOT NULL,
-            kind   TEXT NOT NULL,
-            text   TEXT NOT NULL
-        )""",
-        "CREATE UNIQUE INDEX messages_by_number ON messages (room, number)",
-        "CREATE TABLE doomed (room INTEGER PRIMARY KEY)",
-    ),
-    (
-        """CREATE TABLE tokens (
-            id   INTEGER PRIMARY KEY,
-            name TEXT NOT NULL,
-            used INTEGER NOT NULL
-        )""",
-        "CREATE INDEX tokens_by_use ON tokens (used)",
-        """CREATE TABLE refs (
-            token  INTEGER NOT NULL,
-            slot   INTEGER NOT NULL,
-            count  INTEGER NOT NULL,
-            ref    TEXT NOT NULL,
-            room   TEXT NOT NULL,
-            number INTEGER NOT NULL,
-            PRIMARY KEY (token, slot)
-        ) WITHOUT ROWID""",
-    ),
-)
-VERSION = len(MIGRATIONS)
 
 _SELECT = (
     "SELECT m.room, r.name, m.number, m.at, m.sender, m.kind, m.text"
@@ -158,41 +112,25 @@ class Storage:
         self._broken = False  # an fsync failed
         self._unfolded = 0  # about how many pages are in the log that were not there at the last checkpoint
         self._spare: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
-        self._guard = _FileGuard(self.path) if path != MEMORY else None
+        self._file_lock = FileLock(self.path) if path != MEMORY else None
         try:
             self._writer = self._open()
         except BaseException:
-            if self._guard:
-                self._guard.release()
+            if self._file_lock:
+                self._file_lock.release()
             raise
         self._last_id: int = self._writer.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
 
     # --- opening ----------------------------------------------------------------------------------------
 
-    def _connect(self, mode: str, immutable: bool = False) -> sqlite3.Connection:
-        if self.path == MEMORY:
-            target = MEMORY
-        else:
-            target = "file:" + urllib.parse.quote(os.fsencode(self.path)) + f"?mode={mode}"
-            target += "&immutable=1" if immutable else ""
-        connection = sqlite3.connect(
-            target,
-            uri=self.path != MEMORY,
-            timeout=self._busy_timeout,
-            isolation_level=None,  # transactions are begun by hand
-            check_same_thread=False,  # connections change hands, but never have two users
-        )
-        connection.create_function("fold", 1, fold, deterministic=True)  # SQLite knows the case of ASCII only
-        return connection
-
     def _open(self) -> sqlite3.Connection:
         try:
             if self.path != MEMORY:
                 if os.path.exists(self.path):
-                    self._examine()
+                    schema.examine(self.path, self._busy_timeout)
                 else:
-                    self._create()
-            writer = self._connect("rw")
+                    schema.create(self.path)
+            writer = schema.connect(self.path, "rw", self._busy_timeout)
             try:
                 self._prepare(writer)
                 self._have_readers(writer)
@@ -203,57 +141,6 @@ class Storage:
             raise StartError(f"The history {self.path} cannot be opened: {error}.") from error
         return writer
 
-    def _create(self) -> None:
-        """Make the file under another name, whole, then give it its own: a kill leaves no half of one."""
-        for rest in ("-wal", "-journal"):
-            if os.path.exists(self.path + rest):
-                raise StartError(
-                    f"There is no history {self.path}, but there is {self.path + rest}, the end of one."
-                    " Bring the history back, or move that file away."
-                )
-        unborn = self.path + ".new"
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(unborn)
-        made = sqlite3.connect(unborn, isolation_level=None)
-        try:
-            made.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._migrate(made)
-        finally:
-            made.close()
-        os.replace(unborn, self.path)
-
-    def _examine(self) -> None:
-        """Refuse what is not a history of ours or is damaged, without writing a byte to it."""
-
-        def refuse(why: str) -> StartError:
-            return StartError(f"{self.path} {why}. It was left as it is; --db names another file.")
-
-        with open(self.path, "rb") as file:  # before SQLite has locks on it, which closing would drop
-            header = file.read(100)
-        if not header:
-            raise refuse("is empty, so it is not a chat_threads history")
-        if header[:16] != b"SQLite format 3\0" or len(header) < 100:
-            raise refuse("is not an SQLite file")
-        if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-            raise refuse("is an SQLite file, but not a chat_threads history")
-        # Without a log there is nothing to recover, and "immutable" keeps SQLite from making files.
-        clean = not os.path.exists(self.path + "-wal")
-        check = self._connect("ro", immutable=clean)
-        try:
-            version = check.execute("PRAGMA user_version").fetchone()[0]
-            if version > VERSION:
-                raise refuse(f"is of version {version}, made by a newer chat_threads; this one knows version {VERSION}")
-            started = time.monotonic()
-            found = check.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if time.monotonic() - started > 1:
-                log.info("checking %s took %.1f s", self.path, time.monotonic() - started)
-            if found != "ok":
-                raise refuse(f"is damaged ({' '.join(found.split())})")
-        except sqlite3.DatabaseError as error:
-            raise refuse(f"is damaged or cannot be read ({error})") from error
-        finally:
-            check.close()
-
     def _prepare(self, writer: sqlite3.Connection) -> None:
         if self.path != MEMORY:
             mode = writer.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -262,8 +149,8 @@ class Storage:
             writer.execute("PRAGMA journal_size_limit = 67108864")
             writer.execute("PRAGMA wal_autocheckpoint = 0")  # it would keep a failed fsync to itself; see checkpoint
         writer.execute(f"PRAGMA synchronous = {self._synchronous}")
-        self._migrate(writer)
-        self.full_text = self._index(writer)
+        schema.migrate(writer)
+        self.full_text = schema.index(writer)
 
     def _have_readers(self, writer: sqlite3.Connection) -> None:
         """Open what is lent to readers: all their files now, not when there are no descriptors left."""
@@ -271,37 +158,9 @@ class Storage:
             self._spare.put(writer)
             return
         for _ in range(READERS):
-            reader = self._connect("ro")
+            reader = schema.connect(self.path, "ro", self._busy_timeout)
             self._spare.put(reader)
             reader.execute("SELECT count(*) FROM rooms").fetchone()  # before its first read it has no log
-
-    @staticmethod
-    def _migrate(connection: sqlite3.Connection) -> None:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        for number, statements in enumerate(MIGRATIONS[version:], version + 1):
-            with _transaction(connection):
-                for statement in statements:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number}")
-
-    @staticmethod
-    def _index(writer: sqlite3.Connection) -> bool:
-        """Make or mend the full-text index; False where this SQLite has no FTS5 (the search is plain then)."""
-        try:
-            writer.execute(
-                "CREATE VIRTUAL TABLE IF NOT EXISTS messages_fts"
-                " USING fts5(text, content='messages', content_rowid='id')"
-            )
-            indexed = writer.execute("SELECT max(id) FROM messages_fts_docsize").fetchone()[0]
-        except sqlite3.OperationalError as error:
-            if "no such module" not in str(error):
-                raise
-            log.warning("this SQLite has no FTS5: searching reads every message")
-            return False
-        if indexed != writer.execute("SELECT max(id) FROM messages").fetchone()[0]:
-            log.info("building the full-text index")  # the file was written by an SQLite without FTS5
-            writer.execute("INSERT INTO messages_fts(messages_fts) VALUES ('rebuild')")
-        return True
 
     def close(self) -> None:
         """Close all connections; SQLite folds its log into the file."""
@@ -311,8 +170,8 @@ class Storage:
             except queue.Empty:
                 break
         self._writer.close()
-        if self._guard:
-            self._guard.release()
+        if self._file_lock:
+            self._file_lock.release()
 
     # --- writing: the history thread only -----------------------------------------------------------------
 
@@ -329,7 +188,7 @@ class Storage:
     def commit(self, batch: Batch) -> None:
         """Store the batch in one transaction, all or nothing; raise StorageError with a reason."""
         try:
-            with self._writing() as writer, _transaction(writer):
+            with self._writing() as writer, transaction(writer):
                 writer.executemany(
                     "INSERT INTO rooms (id, name, key, topic, creator, created, last) VALUES (?, ?, ?, ?, ?, ?, 0)",
                     [(r.room_id, r.room, r.key, r.topic, r.creator, r.at) for r in batch.rooms_made],
@@ -394,7 +253,7 @@ class Storage:
         may be more. Raises StorageError.
         """
         try:
-            with self._writing() as writer, _transaction(writer):
+            with self._writing() as writer, transaction(writer):
                 doomed = writer.execute("SELECT min(room) FROM doomed").fetchone()[0]
                 if doomed is not None:
                     rows = writer.execute(
@@ -443,7 +302,7 @@ class Storage:
             # A commit whose fsync failed lies in SQLite's log all the same, and after a kill would be found
             # there: write another one, of nothing, over it.
             self._writer.execute("PRAGMA synchronous = OFF")
-            self._writer.execute(f"PRAGMA user_version = {VERSION}")
+            self._writer.execute(f"PRAGMA user_version = {schema.VERSION}")
         self._writer.execute(f"PRAGMA synchronous = {self._synchronous}")
         return StorageBroken()
 
@@ -461,7 +320,7 @@ class Storage:
         """Forget some of the tokens that were not used for longest, if there are more than TOKENS, with their
         requests; whether there are more to forget. Raises StorageError."""
         try:
-            with self._writing() as writer, _transaction(writer):
+            with self._writing() as writer, transaction(writer):
                 spare = writer.execute("SELECT count(*) FROM tokens").fetchone()[0] - TOKENS
                 old = writer.execute("SELECT id FROM tokens ORDER BY used LIMIT ?", (min(max(spare, 0), SWEEP_TOKENS),))
                 ids = old.fetchall()
@@ -575,19 +434,6 @@ class Storage:
         return [Message(*row) for row in reversed(rows)]
 
 
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-        raise
-
-
 def _unsynced(error: Exception) -> bool:
     """Whether an fsync failed. Before Python 3.11 SQLite's code is not to be had, and every failure of the disk
     counts as one."""
@@ -605,46 +451,3 @@ def _reason(error: Exception) -> str:
         if sign in text:
             return reason
     return text
-
-
-class _FileGuard:
-    """One server per file: a lock file beside it, locked as long as the process lives, however it ends."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path + ".lock"
-        try:
-            self._file: IO[str] = open(self._path, "a+", encoding="utf-8")
-        except OSError as error:
-            raise StartError(f"The history {path} cannot be opened: {error.strerror}: {self._path}.") from error
-        try:
-            _lock(self._file)
-        except OSError:
-            self._file.seek(0)
-            holder = self._file.read(200).strip() or "another process"
-            self._file.close()
-            raise StartError(
-                f"The history {path} is in use by {holder}. Stop that server, or give this one another --db."
-            ) from None
-        self._file.seek(0)
-        holder = f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
-        with contextlib.suppress(OSError):  # on a full disk the file is locked all the same, but says not by whom
-            self._file.truncate()
-            os.write(self._file.fileno(), holder.encode())
-
-    def release(self) -> None:
-        self._file.close()
-
-
-try:
-    import fcntl
-
-    def _lock(file: IO[str]) -> None:
-        """Lock the file for this process, or raise OSError at once."""
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-except ImportError:  # Windows
-    import msvcrt
-
-    def _lock(file: IO[str]) -> None:
-        """Lock a byte far behind the text, for locked bytes cannot be read there."""
-        file.seek(1 << 20)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ LAYERS = """
     __init__
     errors          inside
     messages        rules           queues          tokens      lab
+    filelock        schema
     wire            storage         trace           dialects.__init__
     dialects.base   history         publisher
     dialects.telnet dialects.commands
@@ -40,7 +41,7 @@ RESERVED = {
     "socket": {"wire", "server", "cli", "client.connection"},
     "socketserver": {"server"},
     "select": {"wire"},
-    "sqlite3": {"storage"},
+    "sqlite3": {"schema", "storage"},
     "signal": {"cli", "client.terminal"},
     "click": {"cli", "client.terminal"},
     "prompt_toolkit": {"client.screen"},

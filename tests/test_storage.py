@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from conftest import WAIT
 
+from chat_threads import schema
 from chat_threads import storage as module
 from chat_threads.errors import StartError, Unreadable
 from chat_threads.messages import Message, RoomMade
-from chat_threads.storage import CHECKPOINT, MEMORY, MIGRATIONS, READERS, VERSION, Batch, Storage, StorageError
+from chat_threads.schema import MEMORY, MIGRATIONS, VERSION
+from chat_threads.storage import CHECKPOINT, READERS, Batch, Storage, StorageError
 
 LAB, HALL = 1, 2  # rooms
 
@@ -351,8 +353,8 @@ def test_sync_sets_how_much_a_commit_waits_for(opened: Callable[..., Storage], s
 
 def added(monkeypatch: pytest.MonkeyPatch, *statements: str) -> None:
     """Act as a later chat_threads, which brings files one step further."""
-    monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, statements))
-    monkeypatch.setattr(module, "VERSION", VERSION + 1)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, statements))
+    monkeypatch.setattr(schema, "VERSION", VERSION + 1)
 
 
 def test_an_older_history_is_brought_forward_once(
@@ -420,13 +422,13 @@ class WithoutFts5:
 
 
 def test_an_sqlite_without_fts5_is_searched_plainly(caplog: pytest.LogCaptureFixture) -> None:
-    assert Storage._index(WithoutFts5("no such module: fts5")) is False  # type: ignore[arg-type]
+    assert schema.index(WithoutFts5("no such module: fts5")) is False  # type: ignore[arg-type]
     assert "no FTS5" in caplog.text
 
 
 def test_another_error_of_the_index_is_not_taken_for_a_missing_fts5() -> None:
     with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
-        Storage._index(WithoutFts5("disk I/O error"))  # type: ignore[arg-type]
+        schema.index(WithoutFts5("disk I/O error"))  # type: ignore[arg-type]
 
 
 # --- committing -----------------------------------------------------------------------------------------

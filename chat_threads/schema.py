@@ -1,0 +1,182 @@
+"""What is in the file: its tables, the steps from one version to the next, and what may be opened at all.
+
+All of it happens before a history is open: ``examine`` refuses a file that is not ours without writing to it,
+``create`` makes a new one, ``migrate`` and ``index`` bring an old one up to date.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+import urllib.parse
+from collections.abc import Iterator
+
+from .errors import StartError
+from .rules import fold
+
+log = logging.getLogger(__name__)
+
+APPLICATION_ID = 0x63687468  # 'chth', at offset 68 of the file (https://sqlite.org/fileformat2.html)
+MEMORY = ":memory:"
+
+# Each entry brings a file from the version before to its own; a new file goes through all of them.
+# ``doomed`` holds deleted rooms whose messages are still to be swept away; ``refs`` what became of the last
+# requests under a token, the ``count``-th of them in slot count % REFS, so that a row makes room for another.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE rooms (
+            id      INTEGER PRIMARY KEY,
+            name    TEXT NOT NULL,
+            key     TEXT NOT NULL UNIQUE,
+            topic   TEXT NOT NULL,
+            creator TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            last    INTEGER NOT NULL
+        )""",
+        """CREATE TABLE messages (
+            id     INTEGER PRIMARY KEY,
+            room   INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            at     INTEGER NOT NULL,
+            sender TEXT NOT NULL,
+            kind   TEXT NOT NULL,
+            text   TEXT NOT NULL
+        )""",
+        "CREATE UNIQUE INDEX messages_by_number ON messages (room, number)",
+        "CREATE TABLE doomed (room INTEGER PRIMARY KEY)",
+    ),
+    (
+        """CREATE TABLE tokens (
+            id   INTEGER PRIMARY KEY,
+            name TEXT NOT NULL,
+            used INTEGER NOT NULL
+        )""",
+        "CREATE INDEX tokens_by_use ON tokens (used)",
+        """CREATE TABLE refs (
+            token  INTEGER NOT NULL,
+            slot   INTEGER NOT NULL,
+            count  INTEGER NOT NULL,
+            ref    TEXT NOT NULL,
+            room   TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            PRIMARY KEY (token, slot)
+        ) WITHOUT ROWID""",
+    ),
+)
+VERSION = len(MIGRATIONS)
+
+
+def connect(path: str, mode: str, timeout: float, immutable: bool = False) -> sqlite3.Connection:
+    """Open a history as ``mode`` says, "ro" or "rw", never making it; MEMORY is one of its own each time."""
+    if path == MEMORY:
+        target = MEMORY
+    else:
+        target = "file:" + urllib.parse.quote(os.fsencode(path)) + f"?mode={mode}"
+        target += "&immutable=1" if immutable else ""
+    connection = sqlite3.connect(
+        target,
+        uri=path != MEMORY,
+        timeout=timeout,
+        isolation_level=None,  # transactions are begun by hand
+        check_same_thread=False,  # connections change hands, but never have two users
+    )
+    connection.create_function("fold", 1, fold, deterministic=True)  # SQLite knows the case of ASCII only
+    return connection
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing: what is executed meanwhile is committed at the end, or rolled back."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        raise
+
+
+def create(path: str) -> None:
+    """Make the file under another name, whole, then give it its own: a kill leaves no half of one."""
+    for rest in ("-wal", "-journal"):
+        if os.path.exists(path + rest):
+            raise StartError(
+                f"There is no history {path}, but there is {path + rest}, the end of one."
+                " Bring the history back, or move that file away."
+            )
+    unborn = path + ".new"
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(unborn)
+    made = sqlite3.connect(unborn, isolation_level=None)
+    try:
+        made.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        migrate(made)
+    finally:
+        made.close()
+    os.replace(unborn, path)
+
+
+def examine(path: str, timeout: float) -> None:
+    """Refuse what is not a history of ours or is damaged, without writing a byte to it."""
+
+    def refuse(why: str) -> StartError:
+        return StartError(f"{path} {why}. It was left as it is; --db names another file.")
+
+    with open(path, "rb") as file:  # before SQLite has locks on it, which closing would drop
+        header = file.read(100)
+    if not header:
+        raise refuse("is empty, so it is not a chat_threads history")
+    if header[:16] != b"SQLite format 3\0" or len(header) < 100:
+        raise refuse("is not an SQLite file")
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise refuse("is an SQLite file, but not a chat_threads history")
+    # Without a log there is nothing to recover, and "immutable" keeps SQLite from making files.
+    clean = not os.path.exists(path + "-wal")
+    check = connect(path, "ro", timeout, immutable=clean)
+    try:
+        version = check.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise refuse(f"is of version {version}, made by a newer chat_threads; this one knows version {VERSION}")
+        started = time.monotonic()
+        found = check.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if time.monotonic() - started > 1:
+            log.info("checking %s took %.1f s", path, time.monotonic() - started)
+        if found != "ok":
+            raise refuse(f"is damaged ({' '.join(found.split())})")
+    except sqlite3.DatabaseError as error:
+        raise refuse(f"is damaged or cannot be read ({error})") from error
+    finally:
+        check.close()
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a history from its version to this one's, each step in a transaction of its own."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    for number, statements in enumerate(MIGRATIONS[version:], version + 1):
+        with transaction(connection):
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+
+
+def index(writer: sqlite3.Connection) -> bool:
+    """Make or mend the full-text index; False where this SQLite has no FTS5 (the search is plain then)."""
+    try:
+        writer.execute(
+            "CREATE VIRTUAL TABLE IF NOT EXISTS messages_fts USING fts5(text, content='messages', content_rowid='id')"
+        )
+        indexed = writer.execute("SELECT max(id) FROM messages_fts_docsize").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if "no such module" not in str(error):
+            raise
+        log.warning("this SQLite has no FTS5: searching reads every message")
+        return False
+    if indexed != writer.execute("SELECT max(id) FROM messages").fetchone()[0]:
+        log.info("building the full-text index")  # the file was written by an SQLite without FTS5
+        writer.execute("INSERT INTO messages_fts(messages_fts) VALUES ('rebuild')")
+    return True
