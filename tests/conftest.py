@@ -23,8 +23,7 @@ from typing import Any
 import lockwatch
 import pytest
 
-from chat_threads import cli
-from chat_threads.cli import Chat, Options
+from chat_threads.chat import Chat, Options
 from chat_threads.client import Client as LibraryClient
 from chat_threads.messages import Message
 from chat_threads.server import Limits
@@ -294,7 +293,7 @@ def serve(tmp_path: pathlib.Path) -> Iterator[Callable[..., Running]]:
         others = {key: value for key, value in settings.items() if key not in limits}
         options = {"host": "127.0.0.1", "port": 0, "db": str(tmp_path / "chat.db"), **others}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cli, "POLL", 0.02)  # so that many servers stop soon
+            patch.setattr("chat_threads.chat.POLL", 0.02)  # so that many servers stop soon
             chat = Chat(Options(limits=Limits(**chosen), **options))  # type: ignore[arg-type]
         chat.start()
         started.append(Running(chat, []))

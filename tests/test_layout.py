@@ -24,6 +24,7 @@ LAYERS = """
     dialects.text   dialects.jsonlines  session
     service         writers
     server          logs            watched
+    chat
     cli
     __main__
     client.errors
@@ -38,7 +39,7 @@ LEVEL = {module: level for level, line in enumerate(LAYERS.split("\n")) for modu
 
 # What of the standard library and of others only some may import.
 RESERVED = {
-    "socket": {"wire", "server", "cli", "client.connection"},
+    "socket": {"wire", "server", "chat", "cli", "client.connection"},
     "socketserver": {"server"},
     "select": {"wire"},
     "sqlite3": {"schema", "storage"},
@@ -179,7 +180,7 @@ def test_imports_go_one_way(module):
         ("session", "import socket"),
         ("service", "from .writers import Crew"),
         ("writers", "from socket import socket"),
-        ("server", "from .cli import Chat"),
+        ("server", "from .chat import Chat"),
         ("server", "import sqlite3"),
         ("history", "from sqlite3 import Error"),
         ("dialects.text", "import threading"),

@@ -26,6 +26,7 @@ from click.testing import CliRunner
 from conftest import WAIT, Client, our_threads, wait_for
 
 from chat_threads import __version__, cli, logs
+from chat_threads.chat import Chat, Options
 from chat_threads.errors import StartError
 from chat_threads.server import Limits
 
@@ -92,7 +93,7 @@ def chosen(monkeypatch, tmp_path) -> Callable[..., dict[str, object]]:
     monkeypatch.chdir(tmp_path)
 
     def parse(arguments: list[str], env: dict[str, str]) -> dict[str, object]:
-        calls: list[tuple[cli.Options, str, str | None]] = []
+        calls: list[tuple[Options, str, str | None]] = []
         monkeypatch.setattr(cli, "run", lambda *call: calls.append(call))
         result = CliRunner(env=env).invoke(cli.main, arguments, catch_exceptions=False)
         assert result.exit_code == 0, result.output
@@ -287,7 +288,7 @@ def test_a_port_that_is_not_allowed_is_said_with_one_that_is(in_this_process, tm
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(cli, "ChatServer", refuse)
+    monkeypatch.setattr("chat_threads.chat.ChatServer", refuse)
     code, _, err = in_this_process("--host", "127.0.0.1", "--port", 80, "--db", tmp_path / "chat.db")
     assert code == 2
     assert err == "chat_threads: Port 80 may not be used; take one above 1023, such as --port 8080.\n"
@@ -321,7 +322,7 @@ def _announced(capsys, host: str, stored: int, rooms: int, db: str = "chat.db") 
         history=types.SimpleNamespace(stored=stored),
         publisher=types.SimpleNamespace(list_chat_rooms=lambda: [None] * rooms),
     )
-    cli._announce(chat, cli.Options(host=host, db=db))
+    cli._announce(chat, Options(host=host, db=db))
     return capsys.readouterr().out.splitlines()
 
 
@@ -466,10 +467,10 @@ def test_it_serves_though_nobody_reads_what_it_prints_on_starting(tmp_path):
 @posix
 def test_run_serves_until_a_signal_and_leaves_no_thread(in_this_process, tmp_path, monkeypatch):
     """In this process and its main thread; a client comes and goes meanwhile."""
-    ready: queue.SimpleQueue[cli.Chat] = queue.SimpleQueue()
+    ready: queue.SimpleQueue[Chat] = queue.SimpleQueue()
     announce = cli._announce
 
-    def announce_and_tell(chat: cli.Chat, options: cli.Options) -> None:
+    def announce_and_tell(chat: Chat, options: Options) -> None:
         announce(chat, options)
         ready.put(chat)
 
@@ -489,7 +490,7 @@ def test_run_serves_until_a_signal_and_leaves_no_thread(in_this_process, tmp_pat
     visitor = threading.Thread(target=visit)
     visitor.start()
     monkeypatch.setattr(sys, "exit", lambda code: None)
-    options = cli.Options(host="127.0.0.1", port=0, db=str(tmp_path / "chat.db"))
+    options = Options(host="127.0.0.1", port=0, db=str(tmp_path / "chat.db"))
     cli.run(options, "info", str(tmp_path / "chat.log"))
     visitor.join(WAIT)
     assert ends == ["! The server is shutting down. Goodbye."]

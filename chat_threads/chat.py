@@ -1,0 +1,187 @@
+"""Chat: builds the whole server out of its parts, starts it, and stops it in order. The only place that does."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from . import inside
+from .errors import StartError
+from .history import History
+from .lab import Faults
+from .publisher import LOBBY, ChatRoom, Publisher
+from .rules import fold
+from .server import ChatServer, Limits
+from .service import Insight, Service
+from .session import SessionStore
+from .storage import Storage
+from .trace import Recorder, TraceFile
+from .watched import WatchedCrew, WatchedHistory, WatchedOnePerSession, WatchedPublisher, WatchedStorage
+from .writers import Crew, OnePerSession, Writers
+
+log = logging.getLogger(__name__)
+
+STOP_WITHIN = 4.0  # seconds for everything to end; the writers stop waiting for sockets after half of it
+POLL = 0.25  # seconds after which the acceptor sees that it is to stop
+DAY = 86_400  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that can be set. Defaults as on the command line."""
+
+    host: str = "0.0.0.0"
+    port: int = 8080
+    db: str = "chat_threads.db"
+    sync: str = "normal"
+    retain_days: float | None = None
+    writers: int | None = 2  # None: one per session
+    motd: tuple[str, ...] = ()
+    lab: bool = False
+    trace: str | None = None  # a file
+    trace_limit: int = 1_000_000  # events
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class _Makers:
+    """What makes the parts that there are two kinds of: plain ones, and ones with a watch on them."""
+
+    storage: Callable[..., Storage] = Storage
+    history: Callable[..., History] = History
+    publisher: Callable[..., Publisher] = Publisher
+    crew: Callable[..., Writers] = Crew
+    one_per_session: Callable[..., Writers] = OnePerSession
+
+
+def _watched(recorder: Recorder, faults: Faults) -> _Makers:
+    return _Makers(
+        partial(WatchedStorage, recorder=recorder),
+        partial(WatchedHistory, recorder=recorder, faults=faults),
+        partial(WatchedPublisher, recorder=recorder),
+        partial(WatchedCrew, recorder=recorder, faults=faults),
+        partial(WatchedOnePerSession, recorder=recorder, faults=faults),
+    )
+
+
+class Chat:
+    """The whole server. Raises StartError; ``start`` and ``stop`` are for the thread that made it."""
+
+    def __init__(self, options: Options) -> None:
+        limits = options.limits
+        self.trace = TraceFile(options.trace, options.trace_limit) if options.trace else None
+        recorder = Recorder(self.trace) if options.lab or self.trace else None
+        locks = inside.Locks(counted=recorder is not None)
+        self.faults = Faults(lambda: locks.named("Publisher"))
+        make = _Makers() if recorder is None else _watched(recorder, self.faults)
+        self.writers: Writers | None = None
+        try:
+            self.storage = make.storage(options.db, options.sync)
+        except BaseException:
+            self._end_trace(1.0)
+            raise
+        try:
+            self.sessions = SessionStore(locks.count("SessionStore"))
+            self.history = make.history(self.storage, options.retain_days, time.time, locks.count("History"))
+            count_writers = locks.count("Writers") if locks.counted else None
+            self.writers = writers = (
+                make.one_per_session(limits.send_timeout, count_writers)
+                if options.writers is None
+                else make.crew(options.writers, limits.send_timeout, count_writers)
+            )
+            self.publisher = make.publisher(
+                schedule=writers.schedule,
+                catch_up=writers.catch_up if recorder is None else recorder.waiting(writers.catch_up),
+                newest=lambda room, number, count: self.storage.page(room, before=number + 1, limit=count),
+                newer=lambda room, number, count: self.storage.page(room, after=number, limit=count),
+                enqueue=self.history.enqueue,
+                retain=None if options.retain_days is None else options.retain_days * DAY,
+                count=locks.count("Publisher"),
+            )
+            if recorder:
+                locks.named("Publisher").observe = recorder.publisher_used
+            self._restore_rooms()
+            insight = Insight(locks, self.faults if options.lab else None, recorder)
+            self.service = Service(self.publisher, self.sessions, self.history, options.motd, insight)
+            self.server = _listen(options, self.service, self.sessions, writers)
+        except BaseException:
+            if self.writers:
+                self.writers.stop(1.0)
+            self.storage.close()
+            self._end_trace(1.0)
+            raise
+        self._acceptor = threading.Thread(target=self._accept, args=(POLL,), name="acceptor", daemon=True)
+
+    def _end_trace(self, timeout: float) -> bool:
+        return self.trace is None or self.trace.stop(timeout)
+
+    def _accept(self, poll: float) -> None:
+        inside.run("acceptor", "accepts connections", lambda: self.server.serve_forever(poll))
+
+    def _restore_rooms(self) -> None:
+        stored = self.storage.rooms()
+        self.publisher.restore(
+            [ChatRoom(room.id, room.name, room.key, room.creator, room.topic, room.last) for room in stored],
+            self.storage.highest_room() + 1,
+        )
+        if fold(LOBBY) not in {room.key for room in stored}:
+            self.publisher.create_chat_room(LOBBY, "chat_threads")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.server.server_address[:2]  # type: ignore[return-value]
+
+    def start(self) -> None:
+        self.history.start(self.publisher.dispatch_messages, self.service.refuse, self.service.announce)
+        self._acceptor.start()
+
+    def stop(self) -> list[str]:
+        """Promise 4: tell everybody, send what is owed within a deadline, join every thread, close the file.
+
+        Returns the names of threads that did not end within STOP_WITHIN seconds; they are daemons, so the
+        process can end all the same.
+        """
+        assert self.writers is not None
+        deadline = time.monotonic() + STOP_WITHIN
+
+        def left() -> float:
+            return max(0.1, deadline - time.monotonic())
+
+        remain = self.faults.stop(left())
+        if self._acceptor.is_alive():
+            self.server.shutdown()
+            self._acceptor.join(left())
+        self.server.server_close()
+        self.publisher.be_quiet()
+        self.writers.hurry(left() / 2)
+        remain += self.server.stop(left())
+        ended = self.history.stop(left())
+        if not ended:
+            remain.append("history")
+        remain += self.writers.stop(left())
+        if ended and not any(name.startswith("reader") for name in remain):
+            self.storage.close()  # otherwise somebody may still be using it; the file is safe as it is
+        if not self._end_trace(left()):
+            remain.append("trace")
+        for name in remain:
+            log.error("thread %s did not end", name)
+        return remain
+
+
+def _listen(options: Options, service: Service, sessions: SessionStore, writers: Writers) -> ChatServer:
+    try:
+        return ChatServer((options.host, options.port), service, sessions, writers, options.limits)
+    except socket.gaierror as error:
+        raise StartError(f"There is no address {options.host}: {error.strerror}.") from error
+    except PermissionError as error:
+        raise StartError(f"Port {options.port} may not be used; take one above 1023, such as --port 8080.") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StartError(f"Port {options.port} is in use by another program; --port takes another one.") from error
+        raise StartError(f"Cannot listen on {options.host} port {options.port}: {error.strerror}.") from error
