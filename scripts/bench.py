@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure chat_threads beside other ways of doing the same: bench.py prints README.rst's table.
+"""Measure chat_threads beside other ways of doing the same: bench.py prints the table of docs/performance.rst.
 
 One sender in a room of so many members keeps so many messages under way, for a second; a delivery is one message
 read by one member. All servers are there all the time and take turns, so that whatever else the machine does hits

@@ -122,7 +122,7 @@ def test_the_picture_in_the_docs_is_of_a_message_to_20_members():
     parts = drawn(ROOT / "docs" / "timeline.svg")
     assert any(" to 20 sockets" in (element.text or "") for element in parts["text"])
     assert (ROOT / "docs" / "timeline.svg").stat().st_size < 60_000
-    assert "docs/timeline.svg" in (ROOT / "README.rst").read_text(encoding="utf-8")
+    assert ".. image:: timeline.svg" in (ROOT / "docs" / "teachers.rst").read_text(encoding="utf-8")
 
 
 # --- top.py -------------------------------------------------------------------------------------------------

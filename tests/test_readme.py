@@ -18,10 +18,13 @@ from chat_threads.errors import ChatError
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
-PROTOCOL = (ROOT / "docs" / "protocol.rst").read_text(encoding="utf-8")
+USERS, OPERATORS, PROGRAMMERS, PROTOCOL, PERFORMANCE, SOURCE = (
+    (ROOT / "docs" / f"{page}.rst").read_text(encoding="utf-8")
+    for page in ("users", "operators", "programmers", "protocol", "performance", "source")
+)
 
 
-def table_after(mark: str, text: str = README) -> list[list[str]]:
+def table_after(mark: str, text: str) -> list[list[str]]:
     """The rows of the first simple table after a comment, without its head."""
     lines = text.split(f".. {mark}\n", 1)[1].lstrip("\n").splitlines()
     starts = [match.start() for match in re.finditer("=+", lines[0])]
@@ -36,7 +39,7 @@ def table_after(mark: str, text: str = README) -> list[list[str]]:
 
 
 def test_the_commands_table_is_the_programs():
-    told = table_after("commands")
+    told = table_after("commands", USERS)
     assert told[:2] == [["text", "say it in the current room"], ["//text", "say a text that begins with /"]]
     assert told[2:] == [[command.usage, command.does] for command in COMMANDS]
 
@@ -44,11 +47,11 @@ def test_the_commands_table_is_the_programs():
 def test_every_alias_is_named():
     for command in COMMANDS:
         for alias in command.aliases:
-            assert f"``{alias}``" in README
+            assert f"``{alias}``" in USERS
 
 
 def test_the_options_table_has_every_option_with_its_default():
-    told = {row[0]: row[1] for row in table_after("options")}
+    told = {row[0]: row[1] for row in table_after("options", OPERATORS)}
     options = [param for param in main.params if isinstance(param, click.Option) and param.name != "version"]
     assert list(told) == [option for group in GROUPS.values() for option in group if option in told]
     assert set(told) == {option.opts[0] for option in options}
@@ -75,8 +78,8 @@ def test_the_two_commands_are_one_line_each_and_ci_runs_the_second():
     assert 'eval "$(.ci/readme-command tests)"' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-def test_every_file_and_name_that_the_readme_points_to_is_there():
-    pointed = re.findall(r"^[^`]+``(chat_threads/[\w/]+\.py)``(.*)$", README, re.MULTILINE)
+def test_every_file_and_name_in_the_table_of_ideas_exists():
+    pointed = re.findall(r"^[^`]+``(chat_threads/[\w/]+\.py)``(.*)$", SOURCE, re.MULTILINE)
     assert len(pointed) > 10
     for path, rest in pointed:
         source = (ROOT / path).read_text(encoding="utf-8")
@@ -109,9 +112,9 @@ def test_the_protocol_lists_every_error_code():
     assert set(re.findall(r"^``(\w+)``  ", PROTOCOL.split("\nErrors\n")[1], re.MULTILINE)) == codes - people_only
 
 
-def test_the_readmes_program_prints_what_it_says(server):
+def test_the_program_in_the_docs_prints_what_they_say(server):
     server.client("ci #lab2").ask("the build is green")
-    _, _, rest = README.partition("\n.. program\n\n::\n\n")
+    _, _, rest = PROGRAMMERS.partition("\n.. program\n\n::\n\n")
     source, _, rest = rest.partition("\nIt prints::\n\n")
     printed = rest.partition("\n\n")[0]
     program = textwrap.dedent(source).replace("8080", str(server.port))
@@ -119,8 +122,16 @@ def test_the_readmes_program_prints_what_it_says(server):
     assert done.stdout == textwrap.dedent(printed) + "\n"
 
 
-def test_the_readme_shows_the_bots_loop_as_it_is():
+def test_the_docs_show_the_bots_loop_as_it_is():
     bot = (ROOT / "scripts" / "bot.py").read_text(encoding="utf-8")
-    _, _, rest = README.partition("and greets those who come::\n\n")
+    _, _, rest = PROGRAMMERS.partition("and greets everyone who joins::\n\n")
     shown = rest.partition("\n\n")[0]
     assert textwrap.indent(textwrap.dedent(shown), " " * 8) in bot
+
+
+def test_the_readme_is_short_and_every_page_that_it_names_exists():
+    assert len(README.splitlines()) <= 150
+    for page in re.findall(r"``((?:docs/)?\w+\.rst)``", README):
+        assert (ROOT / page).exists(), page
+    for picture in re.findall(r"^.. image:: (\S+)$", README, re.MULTILINE):
+        assert (ROOT / picture).exists(), picture
