@@ -290,10 +290,11 @@ class Publisher:
     ) -> Joined | None:
         """Make the session a member of the room and the room its current one. Its reader thread calls this.
 
-        Atomic: the newest ``replay`` messages are queued to the session, and it gets every later one. With
-        ``since``, all messages after that number are: what is no longer in memory is read and queued before,
-        waiting for the session to take it. A number that the room has not reached says nothing of this room,
-        and is left out of account.
+        Waits first until the session has read most of what waits for it. Then atomic: the newest ``replay`` messages
+        are queued to the session, and it gets every later one. With ``since``, all messages after that number are:
+        what is no longer in memory is read and queued before, a page at a time, each when the session has read most
+        of the one before. A number that the room has not reached says nothing of this room, and is left out of
+        account.
         ``ref`` goes back with the answer. Returns what to submit, so that the others see it; None if it was a
         member already, or is gone. Raises TooManyRooms and UnknownRoom (deleted meanwhile), and what ``newest``
         and ``newer`` raise.
@@ -302,7 +303,7 @@ class Publisher:
         as_of = 0
         if since is not None and since > self.last(room):
             since = None
-        while True:
+        while session.mailbox.wait_until_easy():
             outbox = _Outbox()
             with self._lock:
                 if self._rooms.get(room.id) is not room:
@@ -331,8 +332,8 @@ class Publisher:
                 if page:
                     outbox.put(session, Parcel(session.views[True], (Replay(room.name, page, as_of),)))
                     self._act(outbox)
-                if not session.mailbox.wait_until_easy():
-                    return None
+        else:
+            return None  # it is gone
         self._act(outbox)
         return joined
 

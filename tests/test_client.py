@@ -866,6 +866,36 @@ def test_whose_name_is_taken_meanwhile_gives_up_after_some_tries(serve, connect,
         ann.ping()
 
 
+def test_a_client_that_missed_a_thousand_messages_in_six_rooms_is_handed_them_all(serve, connect, relay):
+    """Its way back is narrow, so that all of it never fits into the queue at once; others go on talking."""
+    server = serve(queue_limit=600)
+    through = relay(server.port)
+    ann = connect(through, "ann", reconnect=True, longest_pause=1.0)
+    log = Log(ann)
+    rooms = [f"#room{number}" for number in range(6)]
+    bob = connect(server, "bob", listen=False)
+    for room in rooms:
+        ann.join(room)
+        bob.join(room)
+        bob.say(room, "first")
+    wait_for(lambda: all(len(log.of(room)) == 1 for room in rooms))
+    through.held = True
+    through.cut()
+    wait_for(lambda: not ann.online)
+    long = "x" * 1500
+    for _ in range(200):
+        said = [bob.submit("say", room=room, text=long) for room in rooms]
+    assert said[-1].result(WAIT)
+    through.held = False
+    for _ in range(20):
+        said = [bob.submit("say", room=room, text="live") for room in rooms]
+    assert said[-1].result(WAIT)
+    wait_for(lambda: all(len(log.of(room)) == 221 for room in rooms))
+    log.end()
+    assert all([each.number for each in log.of(room)] == list(range(1, 222)) for room in rooms)
+    assert log.count(Online) == 1
+
+
 def test_whose_token_another_shows_is_replaced_and_does_not_come_back(server, connect):
     ann = connect(server, "ann", reconnect=True)
     thief = connect(server, "thief")

@@ -89,6 +89,7 @@ class Box:
         self.parcels: list[Parcel] = []
         self.answer: bool | None = True
         self.pushed = 0
+        self.closed = False
 
     def push(self, parcel: Parcel) -> bool | None:
         self.pushed += 1
@@ -97,7 +98,7 @@ class Box:
         return self.answer
 
     def wait_until_easy(self) -> bool:
-        return self.answer is not None
+        return not self.closed
 
 
 class Person:
@@ -119,6 +120,7 @@ class Person:
     def cut_off(self, error: CutOff) -> None:
         assert not self._house.lock.locked()
         self.error = error
+        self.mailbox.closed = True
 
     @property
     def shown(self) -> list[tuple[str, Event]]:
@@ -264,6 +266,39 @@ def test_who_comes_back_to_a_room_that_others_come_to_and_leave_meanwhile_sees_n
     house.dispatch(*said(room, 1051))
     assert ann.numbers() == list(range(351, 1052))
     assert house.enter(Person(house, "cy"), room, replay=200).numbers() == list(range(852, 1052))
+
+
+class SmallBox(Box):
+    """A mailbox that holds 300 lines, and is emptied only while somebody waits for that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines = 0
+
+    def push(self, parcel: Parcel) -> bool | None:
+        if self.lines >= 300:
+            self.answer = None
+        self.lines += parcel.lines
+        return super().push(parcel)
+
+    def wait_until_easy(self) -> bool:
+        self.lines = 0
+        return super().wait_until_easy()
+
+
+@pytest.mark.parametrize("since", [0, None], ids=["by number", "as a newcomer"])
+def test_each_further_room_is_entered_when_there_is_room_for_what_it_shows(house: House, since: int | None) -> None:
+    rooms = [house.publisher.create_chat_room(f"#room{number}", "ann") for number in range(20)]
+    house.people("bob", room=rooms[0])
+    for room in rooms:
+        house.dispatch(*said(room, *range(1, 101)))
+    ann = Person(house, "ann")
+    ann.mailbox = SmallBox()
+    for room in rooms:
+        assert house.publisher.subscribe(ann, room, 100, since=since)
+        house.dispatch(*said(rooms[0], *range(rooms[0].last + 1, rooms[0].last + 51)))
+    assert ann.error is None
+    assert len(ann.numbers()) == 20 * 100 + 20 * 50
 
 
 def test_what_is_stored_but_not_yet_shown_does_not_take_the_place_of_what_was(house: House) -> None:

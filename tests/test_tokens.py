@@ -276,6 +276,85 @@ def test_what_was_missed_waits_for_a_reader_that_is_slow(program, serve):
     assert [number for number, _ in texts(bob.seen)] == list(range(1, 3001))
 
 
+def fill_rooms(talker: Program, rooms: int, messages: int) -> dict[str, int]:
+    """Say so much in so many rooms, one after the other; the rooms, each with a since of 0."""
+    long = "x" * 1000
+    names = [f"#room{number}" for number in range(rooms)]
+    for room in names:
+        talker.ask(
+            {"type": "join", "room": room},
+            *({"type": "say", "room": room, "text": f"{number} in {room} {long}"} for number in range(1, messages + 1)),
+            *([{"type": "leave", "room": room}] if rooms > 19 else []),
+        )
+        talker.seen.clear()
+    return dict.fromkeys(names, 0)
+
+
+def by_room(seen: list[dict[str, Any]]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for each in seen:
+        if each["type"] == "message":
+            found.setdefault(each["room"], []).append(each["number"])
+    return found
+
+
+@pytest.mark.parametrize(("rooms", "messages"), [(20, 60), (6, 200), (20, 201)])
+def test_since_brings_what_was_missed_in_many_rooms_whatever_the_queue_holds(program, serve, rooms, messages):
+    """All of it is far more than may wait, and none of it is read before all is asked for."""
+    server = serve(queue_limit=600)
+    since = fill_rooms(program("ann", server), rooms, messages)
+    bob = program(None, server, receive_buffer=4096)
+    bob.send(type="hello", name="bob", since=since)
+    assert bob.ask(type="rooms")[-1]["type"] == "rooms"
+    assert by_room(bob.seen) == {room: list(range(1, messages + 1)) for room in since}
+
+
+def test_rooms_are_entered_again_while_others_talk_in_all_of_them(program, serve):
+    """The reader is slow but steady, and what is live in the rooms that it is in already comes between."""
+    server = serve(queue_limit=600)
+    talker = program("ann", server)
+    since = fill_rooms(talker, 10, 150)
+    done = threading.Event()
+    said: list[int] = []
+
+    def talk() -> None:
+        number = 150
+        while not done.is_set():
+            number += 1
+            talker.ask(*({"type": "say", "room": room, "text": "live"} for room in since))
+            talker.seen.clear()
+            said.append(number)
+
+    thread = threading.Thread(target=talk)
+    bob = program(None, server, receive_buffer=4096)
+    thread.start()
+    try:
+        wait_for(lambda: len(said) > 3)
+        bob.send(type="hello", name="bob", since=since)
+        for room in since:
+            bob.expect("joined", room=room)
+    finally:
+        done.set()
+        thread.join()
+    bob.ask(type="rooms")
+    assert by_room(bob.seen) == {room: list(range(1, 150 + len(said) + 1)) for room in since}
+
+
+def test_a_person_who_resumes_is_shown_the_last_of_twenty_rooms(program, serve):
+    server = serve(queue_limit=600, replay=100)
+    fill_rooms(program("talker", server), 20, 100)
+    ann = server.client("ann")
+    ann.ask("/leave")
+    for number in range(20):
+        ann.ask(f"/join #room{number}")
+    ann.send("/token")
+    token = ann.expect("/resume ").split()[-1]
+    again = server.client(receive_buffer=4096)
+    again.send(f"/resume {token}")
+    shown = again.news()
+    assert sum(" in #room" in line and line.count(":") >= 2 for line in shown) == 20 * 100
+
+
 def test_who_comes_back_while_others_talk_sees_no_hole_and_no_repeat(program, serve, monkeypatch):
     """Only two messages are held in memory, so each way back goes through the history, and is overtaken."""
     monkeypatch.setattr(publisher, "RECENT", 20)
