@@ -1,4 +1,4 @@
-"""Was every promise kept? Seven checks over what clients asked and saw, and the history at the end.
+"""Was every promise kept? Eight checks over what clients asked and saw, and the history at the end.
 
 ``check`` is a pure function: it knows no sockets, threads or files, so that it can be tested on runs that were
 made up. Times are monotonic seconds, all of one clock. Every text is asked to be said once only, so a text says
@@ -126,6 +126,15 @@ class Fault(NamedTuple):
     who: frozenset[str] | None = None  # names; None: everybody
 
 
+class Look(NamedTuple):
+    """A search for a text, by a word in it that no other text has."""
+
+    who: str
+    text: str
+    asked: float
+    found: tuple[str, ...]  # the texts that it found
+
+
 @dataclass
 class Result:
     """What one check found. ``judged`` is how much it had to look at: 0 would mean that it has shown nothing."""
@@ -140,8 +149,14 @@ class _Run:
     """A run, and what the checks look up in it."""
 
     def __init__(
-        self, asks: Sequence[Ask], stays: Sequence[Stay], rows: Sequence[Row], faults: Sequence[Fault]
+        self,
+        asks: Sequence[Ask],
+        stays: Sequence[Stay],
+        rows: Sequence[Row],
+        faults: Sequence[Fault],
+        looks: Sequence[Look],
     ) -> None:
+        self.looks = looks
         self.asks = asks
         self.stays = stays
         self.rows = sorted(rows)
@@ -335,6 +350,18 @@ def _c7(run: _Run) -> Found:
     return judged, wrong
 
 
+def _c8(run: _Run) -> Found:
+    wrong = []
+    for look in run.looks:
+        for text in look.found:
+            if text not in run.of_text:
+                wrong.append(f"{look.who} found what the history has not: {text[:40]}")
+        ask = run.by_text[look.text]
+        if look.text not in look.found and ask.done < look.asked:
+            wrong.append(f"{look.who} did not find {_name(ask)}, acknowledged {look.asked - ask.done:.3f} s before")
+    return len(run.looks), wrong
+
+
 class _Times:
     """The times of some faults, to be asked whether one of them touches a span of time."""
 
@@ -369,12 +396,17 @@ CHECKS: tuple[tuple[str, Callable[[_Run], Found]], ...] = (
     ("acknowledged before another was sent is before it; each sender's in order", _c5),
     ("coming back left no gap and no repeat", _c6),
     (f"what was sent was answered, what was acknowledged was seen, within {LIVE_WITHIN:g} s", _c7),
+    ("a search finds what was acknowledged before it, and nothing that is not there", _c8),
 )
 
 
 def check(
-    asks: Sequence[Ask], stays: Sequence[Stay], rows: Sequence[Row], faults: Sequence[Fault] = ()
+    asks: Sequence[Ask],
+    stays: Sequence[Stay],
+    rows: Sequence[Row],
+    faults: Sequence[Fault] = (),
+    looks: Sequence[Look] = (),
 ) -> list[Result]:
-    """C1 to C7, in order. C7 leaves out what was asked or seen while a fault was under way."""
-    run = _Run(asks, stays, rows, faults)
+    """C1 to C8, in order. C7 leaves out what was asked or seen while a fault was under way."""
+    run = _Run(asks, stays, rows, faults, looks)
     return [Result(f"C{number}", says, *look(run)) for number, (says, look) in enumerate(CHECKS, 1)]

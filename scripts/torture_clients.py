@@ -18,13 +18,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from torture_checker import Ack, Ask, Fault, Refusal, Seen, Stay
+from torture_checker import Ack, Ask, Fault, Look, Refusal, Seen, Stay
 
 BURST = 20  # the most that a writer asks for at once; far below the refs that the server remembers
 PATIENCE = 20.0  # seconds to wait for an answer that should come in any case
 RECOVERY = 1.0  # seconds after a fault in which what is seen is not timed
 SLOW = (2.0, 6.0)  # seconds that a slow client does not read: from less to more than the server waits for it
 HUNGER = 150  # pages of history that it asks for before
+AWAY = (5.0, 40.0)  # seconds that a traveller is away
+MUCH = 1000  # missed messages, in all rooms together, after which coming back is counted
+RECENT = 50  # acknowledged texts that are searched for
 FILLER = "as far as one can hear: ÄÖÜ 你好 🧵 "
 # What ends a connection and is no answer; after these the client comes back.
 CUT_OFF = frozenset({"too_slow", "replaced", "shutting_down", "no_handshake", "server_full"})
@@ -115,6 +118,8 @@ class World:
         self.finishing = threading.Event()  # no more asks: hear what is owed, and leave
         self.faults: list[Fault] = []
         self.odd: list[str] = []
+        self.acked: list[str] = []  # texts in the order of their acknowledgements
+        self.looks: list[Look] = []
         self._lock = threading.Lock()  # guards the counts
         self._counts: Counter[str] = Counter()
 
@@ -162,6 +167,7 @@ class Client(threading.Thread):
         self._staying: dict[str, Stay] = {}
         self._refs = 0
         self._answers: dict[str, dict[str, Any]] = {}  # to what is no text, by ref
+        self._coming = False  # said hello, and is not in all of its rooms yet
         self._old: Connection | None = None  # one that it left without a word, as in a network that broke
 
     def run(self) -> None:
@@ -188,6 +194,7 @@ class Client(threading.Thread):
 
     def _come_in(self) -> None:
         self.connection = Connection(self.world.port, self.chance.choice([0, 16384, 65536]))
+        self._coming = True
         while True:
             known = {room: number for room, number in self.reached.items() if number is not None}
             fresh = [room for room in self.reached if room not in known]
@@ -221,6 +228,10 @@ class Client(threading.Thread):
             raise Gone
         for room in fresh:
             self._join(room)
+        self._coming = False
+        missed = sum((self._staying[room].last or 0) - number for room, number in known.items())
+        if missed > MUCH:
+            self.world.count(f"came back to more than {MUCH:,} messages")
         if self._old:
             self._old.close()
             self._old = None
@@ -347,12 +358,14 @@ class Client(threading.Thread):
         elif kind == "error" and ref is None:
             if event["code"] not in CUT_OFF:
                 raise Odd(f"the server said {event}")
+            if event["code"] == "too_slow" and self._coming:
+                raise Odd("it was cut off for reading too slowly while it came back, though it read all the time")
             self.world.count(f"cut off: {event['code']}")
-        elif kind not in ("welcome", "left", "pong", "ack", "error", "presence", "bye"):
+        elif kind not in ("welcome", "left", "pong", "ack", "error", "presence", "search", "bye"):
             raise Odd(f"the server said {event}")
         if kind == "error" and event["code"] == "internal":
             raise Odd(f"the server said {event}")
-        if ref is not None and kind in ("welcome", "joined", "left", "pong", "ack", "error"):
+        if ref is not None and kind in ("welcome", "joined", "left", "pong", "ack", "search", "error"):
             self._answered(ref, event)
 
     def _answered(self, ref: str, event: dict[str, Any]) -> None:
@@ -401,6 +414,54 @@ class Reader(Client):
                 self.reached[self.chance.choice(list(self.reached))] = 0
 
 
+class Traveller(Reader):
+    """Is in all rooms, stays away for long, and comes back to all that it missed."""
+
+    def __init__(self, name: str, world: World) -> None:
+        super().__init__(name, world)
+        self.reached = dict.fromkeys(world.rooms)
+
+    def _take_part(self) -> None:
+        leaves = now() + self.chance.uniform(1, 6)
+        while not self.world.finishing.is_set():
+            self._obey()
+            self._hear(0.1)
+            if now() > leaves:
+                self._lose()
+                self.world.finishing.wait(self.chance.uniform(*AWAY))
+                raise Gone
+        self._finish()
+
+
+class Searcher(Client):
+    """Searches as fast as it is allowed to: for what was acknowledged, and for what takes long and is not there."""
+
+    def _take_part(self) -> None:
+        while not self.world.finishing.is_set():
+            self._obey()
+            if self.world.acked and self.chance.random() < 0.7:
+                self._look_for(self.chance.choice(self.world.acked[-RECENT:]))
+            else:
+                self._search({"words": self.chance.choice(["hear", "as far", "e"]), "from": "nobody"})
+            self._hear(self.chance.choice([0, 0.1, 0.5]))
+        self._finish()
+
+    def _look_for(self, text: str) -> None:
+        """Search for a text by its first word, which no other text has."""
+        asked = now()
+        answer = self._search({"words": text.split()[0]})
+        if answer["type"] == "search":
+            found = tuple(each["text"] for each in answer["messages"])
+            self.world.looks.append(Look(self.name, text, asked, found))
+
+    def _search(self, request: dict[str, str]) -> dict[str, Any]:
+        ref = self._ref("search")
+        self.connection.send({"type": "search", "ref": ref, **request})
+        answer = self._answer(ref)
+        self.world.count("searches" if answer["type"] == "search" else f"searches refused: {answer['code']}")
+        return answer
+
+
 class Writer(Client):
     """Asks for texts to be said, a few at a time, and sends again what it has no answer to."""
 
@@ -434,7 +495,7 @@ class Writer(Client):
             self._said += 1
             room = self.chance.choice(list(self.reached))
             long = self.chance.choices([30, 100, 1900], [20, 10, 1])[0]
-            text = f"{self.name} {self._said} {FILLER * (long // len(FILLER) + 1)}"[:long].rstrip() + "."
+            text = f"{self.name}n{self._said}z {FILLER * (long // len(FILLER) + 1)}"[:long].rstrip() + "."
             ask = Ask(self.name, room, self.chance.choice(["say", "say", "action"]), text, [now()])
             ref = self._ref("say")
             self.asks.append(ask)
@@ -491,6 +552,7 @@ class Writer(Client):
         if event["type"] == "ack":
             ask.acks.append(Ack(now(), event["room"], event["number"]))
             self._acked.append(ref)
+            self.world.acked.append(ask.text)
         else:
             ask.refusals.append(Refusal(now(), event["code"]))
             self.world.count(f"refused: {event['text']}")

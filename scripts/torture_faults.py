@@ -1,0 +1,359 @@
+"""What torture.py hurts, and how: the server, the disk that its history is on, and the threads that make faults."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+from torture_clients import PATIENCE, Client, Odd, World, now
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SHIM = ROOT / "scripts" / "torture_shim.c"
+SEND_TIMEOUT = 3  # of the server, in seconds
+QUEUE_LIMIT = 600  # of the server
+CALLS = 40  # about how many calls a commit and a checkpoint make on the history's files
+FAULTS = (
+    "kills",
+    "SIGTERM, and started again",
+    "SIGSTOP, then SIGCONT",
+    "disk full",
+    "log grown, then disk full",
+    "files may not grow",
+    "calls on the files failed",
+    "history locked by another",
+    "clients broke off",
+    "a client did not read",
+)
+
+
+# --- the server, and where its history is --------------------------------------------------------------------
+
+
+class Disk:
+    """The directory of the history: a small file system of its own where mounting is allowed."""
+
+    def __init__(self, megabytes: int) -> None:
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="torture-"))
+        self.ballast = self.directory / "ballast"
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "torture", str(self.directory)]
+        try:
+            done = subprocess.run(mount, capture_output=True, text=True, check=False)
+            self.mounted = done.returncode == 0
+        except OSError:
+            self.mounted = False
+
+    def fill(self) -> None:
+        with open(self.ballast, "wb", buffering=0) as file:
+            for size in (1 << 20, 1 << 12, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(b"x" * size)
+
+    def free(self) -> None:
+        self.ballast.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self.mounted:
+            subprocess.run(["umount", "-l", str(self.directory)], check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Calls:
+    """Lets calls of the server on its history's files fail, by the library that SHIM is compiled to. Linux only."""
+
+    def __init__(self, db: pathlib.Path) -> None:
+        self.environment: dict[str, str] = {}
+        self.missing = ""  # why it cannot be done here
+        self._directory = pathlib.Path(tempfile.mkdtemp(prefix="torture-calls-"))
+        self._numbers = self._directory / "numbers"
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if not sys.platform.startswith("linux") or not compiler:
+            self.missing = "skipped: it needs Linux and a C compiler"
+            return
+        library = self._directory / "shim.so"
+        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SHIM, "-ldl"], check=True)
+        self.fail(0, 0)
+        self.environment = {
+            "LD_PRELOAD": str(library),
+            "TORTURE_CALLS": str(self._numbers),
+            "TORTURE_FILES": str(db.resolve()),
+        }
+
+    def fail(self, after: int, more: int) -> None:
+        """Let the call fail that is the ``after``-th from now, and ``more`` calls after it; 0: let none fail."""
+        with open(self._numbers, "r+b" if self._numbers.exists() else "w+b") as file:  # the server has it mapped
+            file.write(struct.pack("ii", after, more))
+
+    @property
+    def failed(self) -> bool:
+        """Whether all the calls that were to fail have failed."""
+        return struct.unpack("ii", self._numbers.read_bytes())[0] == 0
+
+    def close(self) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+class Server:
+    """The server, in a process of its own, started again and again. What it writes to stderr is kept."""
+
+    def __init__(self, db: pathlib.Path, options: tuple[str, ...], environment: dict[str, str]) -> None:
+        self.db = db
+        self.port = 0
+        self.log: list[str] = []
+        self.process: subprocess.Popen[str]
+        self._options = options
+        self._environment = {**os.environ, **environment}
+        self._drain: threading.Thread
+
+    def start(self) -> bool:
+        """True once it listens; False if it says that it cannot start now (exit code 2). Raises Odd."""
+        command = [sys.executable, "-m", "chat_threads", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--db", str(self.db), "--send-timeout", str(SEND_TIMEOUT)]
+        command += ["--queue-limit", str(QUEUE_LIMIT), *self._options]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            errors="replace",
+            env=self._environment,
+        )
+        assert self.process.stdout is not None
+        self._drain = threading.Thread(target=self._read_log, args=(self.process,), daemon=True)
+        self._drain.start()
+        for line in self.process.stdout:
+            if "telnet" in line and not self.port:
+                self.port = int(line.split("telnet")[1].split()[1])
+            if line.startswith("History:"):
+                return True
+        code = self._wait()
+        if code not in (2, -signal.SIGKILL):
+            raise Odd(f"the server did not start, and exited with {code}")
+        return False
+
+    def _read_log(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            self.log.append(line.rstrip("\n"))
+
+    def _wait(self) -> int:
+        code = self.process.wait(PATIENCE)
+        self._drain.join(PATIENCE)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+        return code
+
+    def kill(self) -> None:
+        """kill -9"""
+        self.process.kill()
+        self._wait()
+
+    def end(self) -> None:
+        """Kill it if it is there."""
+        if hasattr(self, "process") and self.process.poll() is None:
+            self.kill()
+
+    def stop(self) -> int:
+        """SIGTERM; return the exit code, that of a kill if it had to be killed in the end."""
+        self.process.terminate()
+        try:
+            return self._wait()
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self._wait()
+
+    def usage(self) -> tuple[int, int]:
+        """How many threads and descriptors it has; (0, 0) where the system does not tell."""
+        proc = pathlib.Path(f"/proc/{self.process.pid}")
+        try:
+            return len(list((proc / "task").iterdir())), len(list((proc / "fd").iterdir()))
+        except OSError:
+            return 0, 0
+
+
+# --- faults --------------------------------------------------------------------------------------------------
+
+
+class Killer(threading.Thread):
+    """Kills the server every few seconds, or asks it to stop, whatever other fault is under way; starts it again."""
+
+    def __init__(self, world: World, server: Server) -> None:
+        super().__init__(name="killer", daemon=True)
+        self._world = world
+        self._server = server
+        self._chance = world.chance("killer")
+
+    def run(self) -> None:
+        try:
+            while not self._world.over.wait(self._chance.uniform(2, 10)):
+                in_order = self._chance.random() < 0.2
+                with self._world.fault("SIGTERM, and started again" if in_order else "kills"):
+                    if in_order:
+                        self._stop_in_order()
+                    else:
+                        self._server.kill()
+                    time.sleep(self._chance.choice([0, 0, 0.2, 1]))
+                    self._start()
+        except Odd as odd:
+            self._world.odd.append(str(odd))
+        except Exception:
+            self._world.odd.append(f"the kills broke: {traceback.format_exc()}")
+
+    def _stop_in_order(self) -> None:
+        code = self._server.stop()
+        if code != 0:
+            self._world.odd.append(f"on SIGTERM the server exited with {code}")
+
+    def _start(self) -> None:
+        deadline = now() + 60
+        while not self._server.start():
+            self._world.count("starts refused for want of room")
+            if now() > deadline:
+                raise Odd("the server does not start any more")
+            time.sleep(0.5)
+
+
+class Meddler(threading.Thread):
+    """All other faults, one after the other, each as often as the others."""
+
+    def __init__(self, world: World, server: Server, disk: Disk, calls: Calls, clients: list[Client]) -> None:
+        super().__init__(name="meddler", daemon=True)
+        self._world = world
+        self._server = server
+        self._disk = disk
+        self._calls = calls
+        self._clients = clients
+        self._chance = world.chance("meddler")
+        self.skipped: dict[str, str] = {}
+        self._faults: list[Callable[[], None]] = [self._break_clients, self._slow_client, self._pause, self._lock]
+        if disk.mounted:
+            self._faults += [self._fill_disk, self._grow_log_and_fill_disk]
+        else:
+            self.skipped |= dict.fromkeys(
+                ["disk full", "log grown, then disk full"], "skipped: mounting is not allowed"
+            )
+        if calls.missing:
+            self.skipped["calls on the files failed"] = calls.missing
+        else:
+            self._faults.append(self._fail_calls)
+        try:
+            import resource
+
+            self._resource = resource
+            resource.prlimit(os.getpid(), resource.RLIMIT_FSIZE)
+            self._faults.append(self._limit_files)
+        except (ImportError, AttributeError, OSError):
+            self.skipped["files may not grow"] = "skipped: there is no prlimit here"
+
+    def run(self) -> None:
+        try:
+            while True:
+                for fault in self._chance.sample(self._faults, len(self._faults)):
+                    if self._world.over.wait(self._chance.uniform(1, 5)):
+                        return
+                    fault()
+        except Exception:
+            self._world.odd.append(f"the faults broke: {traceback.format_exc()}")
+
+    def _hold(self, least: float, most: float) -> None:
+        self._world.over.wait(self._chance.uniform(least, most))
+
+    def _break_clients(self) -> None:
+        for client in self._chance.sample(self._clients, self._chance.randint(1, len(self._clients))):
+            how = self._chance.choice(["reset", "close", "vanish"])
+            self._world.count("clients broke off")
+            client.orders.put(how)
+
+    def _slow_client(self) -> None:
+        for client in self._chance.sample(self._clients, min(3, len(self._clients))):
+            client.orders.put("be slow")
+
+    def _pause(self) -> None:
+        process = self._server.process
+        with self._world.fault("SIGSTOP, then SIGCONT"):
+            process.send_signal(signal.SIGSTOP)
+            self._hold(0.5, 6)
+            process.send_signal(signal.SIGCONT)  # nothing, if it was killed meanwhile
+
+    def _lock(self) -> None:
+        """For 1 to 4 seconds, which the server waits, or for longer than it does."""
+        with contextlib.closing(sqlite3.connect(self._server.db, timeout=PATIENCE, isolation_level=None)) as other:
+            with self._world.fault("history locked by another"):
+                try:
+                    other.execute("BEGIN IMMEDIATE")
+                except sqlite3.Error:
+                    return  # the disk is full, say
+                self._hold(*self._chance.choice([(1, 4), (7, 11)]))
+                other.execute("ROLLBACK")
+
+    def _fill_disk(self) -> None:
+        with self._world.fault("disk full"):
+            self._fill_until_refused()
+
+    def _fill_until_refused(self) -> None:
+        self._disk.fill()
+        try:
+            self._hold_until_refused()
+        finally:
+            self._disk.free()
+
+    def _grow_log_and_fill_disk(self) -> None:
+        """A long read keeps SQLite from starting its log anew. With more than 4,062 pages in it, the index of the log
+        needs another block of ``-shm``, and there may be no room for that."""
+        with contextlib.closing(sqlite3.connect(self._server.db, timeout=PATIENCE, isolation_level=None)) as other:
+            try:
+                other.execute("BEGIN")
+                other.execute("SELECT count(*) FROM rooms").fetchone()
+            except sqlite3.Error:
+                return
+            self._hold(2, 10)
+            with self._world.fault("log grown, then disk full"):
+                self._fill_until_refused()
+        # The connection closes here, and with it the last look at the older pages.
+
+    def _fail_calls(self) -> None:
+        """One call on the history's files fails, or some in a row, somewhere in a commit or a checkpoint."""
+        with self._world.fault("calls on the files failed"):
+            self._calls.fail(self._chance.randint(1, CALLS), self._chance.choice([0, 0, 1, 3, 1000]))
+            deadline = now() + 4
+            while not self._calls.failed and now() < deadline and not self._world.over.wait(0.05):
+                pass
+            self._calls.fail(0, 0)
+            self._hold(0, 1)
+
+    def _limit_files(self) -> None:
+        """As a quota does: no file of the server may grow beyond its first page."""
+        process = self._server.process
+        kind = self._resource.RLIMIT_FSIZE
+        with self._world.fault("files may not grow"), contextlib.suppress(ProcessLookupError):
+            _, hard = self._resource.prlimit(process.pid, kind)
+            self._resource.prlimit(process.pid, kind, (4096, hard))
+            try:
+                self._hold_until_refused()
+            finally:
+                self._resource.prlimit(process.pid, kind, (hard, hard))
+
+    def _hold_until_refused(self) -> None:
+        """Until somebody was told that something was not stored, at most 8 seconds; then a little longer."""
+        refused = self._refused()
+        deadline = now() + 8
+        while self._refused() == refused and now() < deadline and not self._world.over.wait(0.1):
+            pass
+        self._hold(0, 2)
+
+    def _refused(self) -> int:
+        return sum(count for what, count in self._world.counts().items() if what.startswith("refused: Not stored"))
