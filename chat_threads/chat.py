@@ -88,7 +88,9 @@ class Chat:
             raise
         try:
             self.sessions = SessionStore(locks.count("SessionStore"))
-            self.history = make.history(self.storage, options.retain_days, time.time, locks.count("History"))
+            self.history = make.history(
+                self.storage, options.retain_days, time.time, locks.count("History"), self.sessions.identities
+            )
             count_writers = locks.count("Writers") if locks.counted else None
             self.writers = writers = (
                 make.one_per_session(limits.send_timeout, count_writers)

@@ -141,6 +141,15 @@ class UnknownToken(Told):
         super().__init__("There is no such token, or it was not used for long. Come in by a name.")
 
 
+class TooManyTokens(Told):
+    code = "too_many_tokens"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"Too many tokens were handed out to your address. Ask again in {max(1, round(seconds))} seconds."
+        )
+
+
 class NobodyWrote(Told):
     """/reply, and there is nothing to reply to."""
 

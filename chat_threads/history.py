@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import ChainMap, OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import cast
 
 from . import inside
@@ -76,7 +76,7 @@ class History:
 
     ``submit``, ``enqueue`` and ``settle`` are for any thread. The history thread calls what ``start`` is given:
     ``publish`` with what was committed, in order; ``refuse`` with what was not, and why; ``announce`` with what
-    everybody has to know.
+    everybody has to know. It calls ``connected`` for the tokens of those who are here, which are not forgotten.
     """
 
     def __init__(
@@ -85,8 +85,10 @@ class History:
         retain_days: float | None = None,
         now: Callable[[], float] = time.time,
         count: inside.Count = inside.uncounted,
+        connected: Callable[[], Set[int]] = frozenset,
     ) -> None:
         self.storage = storage
+        self._connected = connected
         self._publish: Publish
         self._refuse: Refuse
         self._announce: Announce
@@ -292,7 +294,7 @@ class History:
                     ref = StoredRef(item.token, count, item.ref, item.room, number)
                     refs[item.token, item.ref] = ref
                     batch.refs.append(ref)
-                    batch.tokens.setdefault(item.token, TokenUsed(item.token, item.sender, at))
+                    batch.tokens.setdefault(item.token, TokenUsed(item.token, item.sender))
             else:
                 if isinstance(item, RoomEnds):
                     batch.rooms_ended.append(item.room_id)
@@ -329,7 +331,7 @@ class History:
         try:
             gone, more = self.storage.sweep(older_than)
             if self._tokens_used >= TOKENS_SWEPT:
-                if self.storage.sweep_tokens():
+                if self.storage.sweep_tokens(self._connected()):
                     more = True
                 else:
                     self._tokens_used = 0

@@ -708,7 +708,6 @@ class TokenUsed(Ordered):
 
     token: int
     name: str
-    at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ MEMORY = ":memory:"
 # Each entry brings a file from the version before to its own; a new file goes through all of them.
 # ``doomed`` holds deleted rooms whose messages are still to be swept away; ``refs`` what became of the last
 # requests under a token, the ``count``-th of them in slot count % REFS, so that a row makes room for another.
+# ``used`` counts the uses of all tokens: they are in that order, whatever the clock says. ``kept`` is 1 for a token
+# under which something was said with a ref: it is forgotten after those that have 0.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE rooms (
@@ -64,6 +66,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             number INTEGER NOT NULL,
             PRIMARY KEY (token, slot)
         ) WITHOUT ROWID""",
+    ),
+    (
+        "ALTER TABLE tokens ADD COLUMN kept INTEGER NOT NULL DEFAULT 0",
+        "UPDATE tokens SET kept = 1 WHERE id IN (SELECT token FROM refs)",
+        "DROP INDEX tokens_by_use",
+        "CREATE INDEX tokens_by_worth ON tokens (kept, used)",
     ),
 )
 VERSION = len(MIGRATIONS)

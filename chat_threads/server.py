@@ -238,6 +238,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self._session = Session(
             self._number, self._wire, self._dialect, self.server.writers.schedule, limits.queue_limit
         )
+        self._session.address = self.client_address[0]
         self._session.local = _is_local(self.client_address[0], self.request.getsockname()[0])
         self._slot = inside.enter("reader", "begins", self._session, self._session.mailbox.depth)
         self._pace = Pace(limits.rate, limits.burst)

@@ -31,6 +31,7 @@ from .errors import (
     RoomExists,
     Told,
     TooLong,
+    TooManyTokens,
     UnknownPerson,
     UnknownToken,
     Unreadable,
@@ -186,7 +187,6 @@ class Service:
         the lobby. Raises BadName, BadRoom, NameTaken, UnknownToken or Unreadable; nothing has changed then, and it
         may try again.
         """
-        token = hello.token or (new_token() if session.dialect.token_first else "")
         name = self._name_of(hello.token) if hello.token else hello.name
         if hello.name or not hello.token:
             name = self._checked_name(hello.name)
@@ -194,10 +194,12 @@ class Service:
         if hello.room:
             room = check_room(hello.room)
             rooms[room] = rooms.pop(room, None)  # the last one is the current one
-        old = self._take(session, name, token)
+        old = self._take(session, name, hello.token or new_token())
+        if hello.token or (session.dialect.token_first and not self._sessions.wait_for_token(session.address)):
+            self._keep_token(session)
         session.dialect.admitted(name)
         self._restyle(session)
-        session.answer(Welcome(name, self._motd, __version__, token))
+        session.answer(Welcome(name, self._motd, __version__, session.token if session.known else ""))
         if self._history.read_only:
             session.tell(self._history.read_only)
         first_time = True
@@ -237,10 +239,14 @@ class Service:
                 rooms.sort(key=lambda room: room == current)
             old.cut_off(Replaced())
             self._depart(old, "", SETTLE)
-        if session.token and self._sessions.holder(session.token) is session:
-            with contextlib.suppress(NotStored):  # then the next message under it stores it
-                self._history.submit(TokenUsed(token_id(session.token), name, int(time.time() * 1000)))
         return rooms
+
+    def _keep_token(self, session: Session) -> None:
+        """The client knows its token, or will at once: let the history keep that, with the session's name."""
+        session.known = True
+        if self._sessions.holder(session.token) is session:
+            with contextlib.suppress(NotStored):  # then the next message under it stores it
+                self._history.submit(TokenUsed(session.identity, session.name))
 
     def dismiss(self, session: Session, words: str, patience: float) -> None:
         """The conversation is over: the session sees what it said before, the others that it left, and its
@@ -286,7 +292,7 @@ class Service:
         text = check_text(command.text)
         room = self._room(session, command.room, member=True)
         ref = session.dialect.ref
-        token = token_id(session.token) if ref and session.token else 0
+        token = session.identity if ref and session.known else 0
         self._history.submit(Draft(room.id, room.name, session.name, command.kind, text, session, ref, token))
 
     def _private(self, session: Session, command: Private) -> None:
@@ -407,6 +413,8 @@ class Service:
             session.answer(Notice(f"You are called {name} already."))
             return
         self._take(session, name, "")
+        if session.known:
+            self._keep_token(session)
         self._rename(session, old)
 
     def _rename(self, session: Session, old: str) -> None:
@@ -418,13 +426,17 @@ class Service:
             self._history.submit(Renames(session, old, session.name))
 
     def _show_token(self, session: Session, command: ShowToken) -> None:
-        if not session.token:
-            self._take(session, session.name, new_token())
+        if not session.known:
+            seconds = self._sessions.wait_for_token(session.address)
+            if seconds:
+                raise TooManyTokens(seconds)
+            self._keep_token(session)
         session.answer(TokenShown(session.token))
 
     def _resume(self, session: Session, command: Resume) -> None:
         old = session.name
         rooms = self._take(session, self._name_of(command.token), command.token)
+        self._keep_token(session)
         self._rename(session, old)
         for room in rooms:
             try:

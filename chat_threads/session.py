@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
@@ -19,6 +19,7 @@ from .errors import CutOff, NameTaken, TooSlow, UnknownPerson
 from .messages import Bye, Event, Parcel, PersonRow, Problem, View, answers
 from .queues import BatchQueue
 from .rules import clean, fold, free_name
+from .tokens import Handout, token_id
 from .wire import Wire
 
 EASY = 0.5  # of the queue's limits: above it the session's own reader waits before the next command
@@ -191,7 +192,10 @@ class Session:
         self.began = time.monotonic()
         self.heard = self.began  # when the last line came; set by the reader thread, read anywhere
         self.reply_to: Session | None = None  # who sent the last private line; set and read by any thread
-        self.token = ""  # set by the reader thread under the SessionStore's lock (claim)
+        self.token = ""  # a secret; set by the reader thread under the SessionStore's lock (claim)
+        self.identity = 0  # the number of its token; set with it, read anywhere
+        self.known = False  # whether the client was told its token, so that the history keeps that; the reader thread's
+        self.address = ""  # of the client; set by the reader thread at the start
         self.reason: CutOff | None = None  # why it was cut off
         self.local = False  # whether it comes from the server's own machine; set by the reader thread at the start
         self._schedule = schedule
@@ -261,10 +265,11 @@ class SessionStore:
     """All sessions, and the names that they have. Every method may be called by any thread."""
 
     def __init__(self, count: inside.Count = inside.uncounted) -> None:
-        self._lock = count(threading.Lock())  # guards all three; nothing else is taken or called while it is held
+        self._lock = count(threading.Lock())  # guards all four; nothing else is taken or called while it is held
         self._sessions: dict[int, Session] = {}
         self._named: dict[str, Session] = {}
         self._tokens: dict[str, Session] = {}
+        self._handout = Handout()
 
     def add(self, session: Session) -> None:
         with self._lock:
@@ -297,6 +302,7 @@ class SessionStore:
         be cut off.
         """
         key, own = fold(name), fold(session.name)
+        identity = token_id(token) if token else session.identity
         with self._lock:
             other = self._tokens.get(token) if token else None
             if self._named.get(key, session) not in (session, other):
@@ -309,7 +315,7 @@ class SessionStore:
             self._named[key] = session
             session.profile = replace(session.profile, name=name)
             if token:
-                session.token = token
+                session.token, session.identity = token, identity
                 self._tokens[token] = session
         return None if other is session else other
 
@@ -317,6 +323,16 @@ class SessionStore:
         """The session that has this token now."""
         with self._lock:
             return self._tokens.get(token) if token else None
+
+    def identities(self) -> Set[int]:
+        """The numbers of all tokens that sessions have now."""
+        with self._lock:
+            return {session.identity for session in self._tokens.values()}
+
+    def wait_for_token(self, address: str) -> float:
+        """0: a client from this address may have a token, which is counted; otherwise in how many seconds."""
+        with self._lock:
+            return self._handout.wait(address)
 
     def free(self, name: str) -> str:
         """That name, or one near it, that nobody has at this moment."""

@@ -17,8 +17,9 @@ import os
 import queue
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from . import schema
@@ -36,7 +37,7 @@ BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
 READ_TIMEOUT = 3.0  # seconds one page or search may take
 SWEEP_ROWS = 1000  # messages deleted in one transaction
 SWEEP_TOKENS = 4  # tokens forgotten in one transaction, each with up to REFS requests
-TOKENS = 20_000  # tokens remembered, those used last
+TOKENS = 20_000  # tokens remembered
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
 PAGES = 9  # that a commit of one message puts there, as measured; a larger one some more
 _UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC and _DIR_FSYNC (https://sqlite.org/rescode.html)
@@ -120,6 +121,7 @@ class Storage:
                 self._file_lock.release()
             raise
         self._last_id: int = self._writer.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
+        self._uses: int = self._writer.execute("SELECT coalesce(max(used), 0) FROM tokens").fetchone()[0]
 
     # --- opening ----------------------------------------------------------------------------------------
 
@@ -200,9 +202,14 @@ class Storage:
                 for room in batch.rooms_ended:
                     writer.execute("DELETE FROM rooms WHERE id = ?", (room,))
                     writer.execute("INSERT INTO doomed (room) VALUES (?)", (room,))
+                kept = {each.token for each in batch.refs}
                 writer.executemany(
-                    "INSERT OR REPLACE INTO tokens (id, name, used) VALUES (?, ?, ?)",
-                    [(each.token, each.name, each.at) for each in batch.tokens.values()],
+                    "INSERT INTO tokens (id, name, used, kept) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+                    " SET name = excluded.name, used = excluded.used, kept = max(kept, excluded.kept)",
+                    [
+                        (each.token, each.name, self._uses + count, each.token in kept)
+                        for count, each in enumerate(batch.tokens.values(), 1)
+                    ],
                 )
                 writer.executemany(
                     "INSERT OR REPLACE INTO refs (token, slot, count, ref, room, number) VALUES (?, ?, ?, ?, ?, ?)",
@@ -211,6 +218,7 @@ class Storage:
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error
         self._last_id = last_id
+        self._uses += len(batch.tokens)
         self._unfolded += PAGES + (len(batch.messages) + len(batch.refs)) // 8
 
     def _insert(self, writer: sqlite3.Connection, messages: Sequence[Message]) -> int:
@@ -316,17 +324,21 @@ class Storage:
             except sqlite3.Error as error:
                 raise Unreadable(_reason(error)) from error
 
-    def sweep_tokens(self) -> bool:
-        """Forget some of the tokens that were not used for longest, if there are more than TOKENS, with their
-        requests; whether there are more to forget. Raises StorageError."""
+    def sweep_tokens(self, connected: Set[int] = frozenset()) -> bool:
+        """If there are more than TOKENS tokens, forget some that were not used for longest, with their requests: first
+        those under which nothing was said with a ref, and none that is ``connected``. Returns whether there are more
+        to forget. Raises StorageError."""
         try:
             with self._writing() as writer, transaction(writer):
                 spare = writer.execute("SELECT count(*) FROM tokens").fetchone()[0] - TOKENS
-                old = writer.execute("SELECT id FROM tokens ORDER BY used LIMIT ?", (min(max(spare, 0), SWEEP_TOKENS),))
-                ids = old.fetchall()
+                if spare <= 0:
+                    return False
+                oldest = writer.execute("SELECT id FROM tokens ORDER BY kept, used")
+                ids = list(islice((row for row in oldest if row[0] not in connected), min(spare, SWEEP_TOKENS)))
+                oldest.close()
                 writer.executemany("DELETE FROM refs WHERE token = ?", ids)
                 writer.executemany("DELETE FROM tokens WHERE id = ?", ids)
-                return bool(spare > SWEEP_TOKENS)
+                return bool(spare > SWEEP_TOKENS == len(ids))
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error
 

@@ -1,15 +1,22 @@
 """Tokens: what a client shows to come back as itself, after its connection was lost.
 
 A token is a secret of the client's, 128 random bits. The server keeps a number that is made from it, which does
-not give the token away: who can read the history cannot take anybody's place. Pure functions, any thread.
+not give the token away: who can read the history cannot take anybody's place.
 """
 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 
 TOKEN_LENGTH = 64  # characters that are looked at; those that are handed out have 22
+AT_ONCE = 1000  # tokens that one address may get at once: a lecture hall may be one address
+A_SECOND = 1.0  # tokens that it may get in the long run
+ADDRESSES = 4096  # addresses that are remembered
 
 
 def new_token() -> str:
@@ -21,3 +28,35 @@ def token_id(token: str) -> int:
     """The number under which a token is kept: 63 bits of its SHA-256, as many as SQLite's integers hold."""
     digest = hashlib.sha256(token[:TOKEN_LENGTH].encode("utf-8", "replace")).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+class Handout:
+    """Sees to it that no address gets so many tokens that those of others are forgotten: AT_ONCE, and then A_SECOND.
+
+    It has no lock: whoever has one sees to it that one thread at a time asks.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # how many, and when; asked last at the end
+
+    def wait(self, address: str) -> float:
+        """0: it may have one, which is counted; otherwise the seconds until there will be one for it."""
+        network, now = _network(address), self._clock()
+        left, at = self._left.pop(network, (AT_ONCE, now))
+        left = min(AT_ONCE, left + (now - at) * A_SECOND)
+        self._left[network] = (left - 1 if left >= 1 else left, now)
+        if len(self._left) > ADDRESSES:
+            self._left.popitem(last=False)
+        return 0.0 if left >= 1 else (1 - left) / A_SECOND
+
+
+def _network(address: str) -> str:
+    """The address, or the first half of an IPv6 one: that is what one customer is given at least (RFC 6177)."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address) and not found.ipv4_mapped:
+        return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
+    return str(getattr(found, "ipv4_mapped", None) or found)

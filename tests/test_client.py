@@ -792,6 +792,33 @@ def test_on_coming_back_a_token_is_shown_what_was_heard_is_told_and_what_was_not
     assert [each.number for each in log.of("#lab")] == [5, 6, 7]
 
 
+def test_without_a_token_what_was_said_and_not_answered_is_not_sent_again(fake, connect):
+    """Nobody could tell that it is the same: the history would have it twice."""
+    heard: list[dict[str, Any]] = []
+
+    def first(lines, send):
+        next(lines)
+        send(WELCOME | {"token": ""}, joined("#lab"))
+        heard.extend(json.loads(next(lines)) for _ in range(2))
+
+    def second(lines, send):
+        hello = json.loads(next(lines))
+        send(WELCOME | {"token": ""}, joined("#lab"))
+        heard.extend([hello, json.loads(next(lines))])
+        send({"type": "rooms", "rooms": [], "more": 0, "ref": heard[-1]["ref"]})
+        goodbye = json.loads(next(lines))
+        send({"type": "bye", "reason": "quit", "ref": goodbye["ref"]})
+
+    ann = connect(fake(first, second), "ann", room="#lab", reconnect=True)
+    said, asked = ann.submit("say", room="#lab", text="a"), ann.submit("rooms")
+    with pytest.raises(Disconnected, match=r"The connection was lost\."):
+        said.result(WAIT)
+    asked.result(WAIT)
+    ann.close()
+    assert [each["type"] for each in heard] == ["say", "rooms", "hello", "rooms"]
+    assert heard[2]["name"] == "ann"
+
+
 def test_what_was_never_sent_is_sent_on_coming_back_even_if_it_must_not_be_sent_twice(server, connect, relay):
     through = relay(server.port)
     ann, bob = connect(through, "ann", reconnect=True, longest_pause=1.0), connect(server, "bob")

@@ -18,7 +18,7 @@ from conftest import WAIT
 from chat_threads import schema
 from chat_threads import storage as module
 from chat_threads.errors import StartError, Unreadable
-from chat_threads.messages import Message, RoomMade
+from chat_threads.messages import Message, RoomMade, TokenUsed
 from chat_threads.schema import MEMORY, MIGRATIONS, VERSION
 from chat_threads.storage import CHECKPOINT, READERS, Batch, Storage, StorageError
 
@@ -390,6 +390,53 @@ def test_a_step_that_fails_changes_nothing(
     assert sqlite(path, "PRAGMA user_version") == [(VERSION,)]
     assert sqlite(path, "SELECT name FROM sqlite_master WHERE name = 'pins'") == []
     assert numbers(opened().page(LAB)) == [1, 2, 3]
+
+
+def released(path: pathlib.Path, *statements: str) -> None:
+    """Make a history as 1.0.0 did, and do something to it."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        for statement in (*MIGRATIONS[0], *MIGRATIONS[1], "PRAGMA user_version = 2", *statements):
+            connection.execute(statement)
+
+
+def tokens_of(storage: Storage) -> list[tuple[int, int]]:
+    """All tokens with whether they are kept longer, the one used first at the beginning."""
+    return storage._read("SELECT id, kept FROM tokens ORDER BY used", ())
+
+
+def test_the_tokens_of_an_older_history_are_older_than_any_new_one(
+    path: pathlib.Path, opened: Callable[..., Storage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the clock said when they were used; and those under which something was said are kept longer."""
+    future = 9_000_000_000_000
+    released(
+        path,
+        f"INSERT INTO tokens VALUES (1, 'ann', {future}), (2, 'bob', {future + 1}), (3, 'cy', {future + 2})",
+        "INSERT INTO refs VALUES (1, 0, 1, 'ref', '#lab', 1)",
+    )
+    storage = opened()
+    storage.commit(Batch(tokens={4: TokenUsed(4, "dora")}))
+    assert tokens_of(storage) == [(1, 1), (2, 0), (3, 0), (4, 0)]
+    monkeypatch.setattr(module, "TOKENS", 2)
+    assert not storage.sweep_tokens()
+    assert tokens_of(storage) == [(1, 1), (4, 0)]
+
+
+def test_tokens_are_forgotten_a_few_at_a_time_and_never_those_of_who_is_here(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TOKENS", 4)
+    monkeypatch.setattr(module, "SWEEP_TOKENS", 3)
+    storage.commit(Batch(tokens={number: TokenUsed(number, "ann") for number in range(12)}))
+    assert storage.sweep_tokens({0, 2})
+    assert [token for token, _ in tokens_of(storage)] == [0, 2, 5, 6, 7, 8, 9, 10, 11]
+    assert storage.sweep_tokens({0, 2})
+    assert not storage.sweep_tokens({0, 2})
+    assert [token for token, _ in tokens_of(storage)] == [0, 2, 10, 11]
+    storage.commit(Batch(tokens={12: TokenUsed(12, "ann")}))
+    assert not storage.sweep_tokens(set(range(13)))
+    assert len(tokens_of(storage)) == 5
 
 
 # --- the index ------------------------------------------------------------------------------------------

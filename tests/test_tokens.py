@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from typing import Any
 
 import pytest
 from conftest import WAIT, Program, wait_for
 
-from chat_threads import history, publisher, service, storage
+from chat_threads import history, publisher, service, storage, tokens
 from chat_threads import server as server_module
 from chat_threads.rules import REFS
 from chat_threads.storage import StorageError
@@ -491,17 +492,138 @@ def test_what_was_sent_twice_is_refused_while_it_cannot_be_known_whether_it_is_s
     assert ann.ask({"type": "say", "text": "x", "ref": "1"})[-1]["type"] == "ack"
 
 
-def test_the_tokens_used_last_are_kept_with_their_requests_and_no_others(program, serve, monkeypatch, tmp_path):
+# --- which tokens are kept ----------------------------------------------------------------------------
+
+
+def came_and_went(server: Any, name: str, *requests: dict[str, Any]) -> str:
+    """Somebody is here for a while and says something; returns the token."""
+    with contextlib.closing(come(server, name=name)) as client:
+        client.expect("joined")
+        client.ask(*requests)
+        token = token_of(client)
+    wait_for(lambda: name not in [each.name for each in server.chat.sessions.people()], f"{name} has gone")
+    return token
+
+
+def remembered(server: Any) -> set[int]:
+    """The numbers of the tokens that are in the history when nothing is left to sweep."""
+    history_thread = server.chat.history
+    assert history_thread.settle(WAIT)
+    wait_for(lambda: history_thread._tokens_used < history.TOKENS_SWEPT, "they are swept")
+    with contextlib.closing(sqlite3.connect(server.chat.storage.path)) as connection:
+        return {row[0] for row in connection.execute("SELECT id FROM tokens")}
+
+
+ONCE = {"type": "say", "text": "once", "ref": "1"}
+
+
+@pytest.fixture
+def three_tokens(monkeypatch):
+    """Servers keep three tokens, and look at each whether they are too many."""
     monkeypatch.setattr(storage, "TOKENS", 3)
-    monkeypatch.setattr(history, "TOKENS_SWEPT", 2)
+    monkeypatch.setattr(history, "TOKENS_SWEPT", 1)
+
+
+@pytest.mark.usefixtures("three_tokens")
+def test_of_the_tokens_that_said_something_the_ones_used_last_are_kept_with_their_requests(serve):
     server = serve()
-    for number in range(8):
-        client = program(f"ann{number}", server)
-        client.ask({"type": "say", "text": "x", "ref": "1"})
-    bob = program("bob", server)
-    bob.ask(type="ping")  # its token is stored now
-    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as connection:
-        wait_for(lambda: connection.execute("SELECT count(*) FROM tokens").fetchone()[0] <= 5, "they are swept")
-        assert connection.execute("SELECT count(*) FROM refs").fetchone()[0] <= 5
-        ids = {row[0] for row in connection.execute("SELECT id FROM tokens")}
-    assert {token_id(token_of(bob)), token_id(token_of(client))} <= ids
+    ids = [token_id(came_and_went(server, f"ann{number}", ONCE)) for number in range(8)]
+    assert remembered(server) == set(ids[-3:])
+    with contextlib.closing(sqlite3.connect(server.chat.storage.path)) as connection:
+        assert {row[0] for row in connection.execute("SELECT DISTINCT token FROM refs")} == set(ids[-3:])
+
+
+@pytest.mark.usefixtures("three_tokens")
+def test_newcomers_without_end_do_not_make_the_server_forget_what_somebody_said(serve):
+    server = serve()
+    token = came_and_went(server, "ann", ONCE)
+    for number in range(12):
+        came_and_went(server, f"stranger{number}", {"type": "say", "text": "a text without a ref"})
+    assert token_id(token) in remembered(server)
+    with contextlib.closing(come(server, token=token)) as ann:
+        ann.expect("joined")
+        assert [each["number"] for each in ann.ask(ONCE) if each["type"] == "ack"] == [1]
+
+
+@pytest.mark.usefixtures("three_tokens")
+def test_the_token_of_somebody_who_is_here_is_not_forgotten(serve, program):
+    server = serve()
+    here = [program(f"here{number}", server) for number in range(5)]
+    came_and_went(server, "ann", ONCE)
+    assert {token_id(token_of(client)) for client in here} <= remembered(server)
+
+
+def test_the_order_of_tokens_is_that_of_their_use_and_not_the_clocks(serve, monkeypatch):
+    """The clock was an hour ahead, and was set back: what was used then is not newer than what is used now."""
+    monkeypatch.setattr(storage, "TOKENS", 3)
+    monkeypatch.setattr(history, "TOKENS_SWEPT", 100)
+    clock = [time.time() + 3600]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    server = serve()
+    old = [came_and_went(server, f"old{number}", ONCE) for number in range(3)]
+    clock[0] -= 3600
+    new = [came_and_went(server, f"new{number}", ONCE) for number in range(2)]
+    monkeypatch.setattr(history, "TOKENS_SWEPT", 1)
+    new.append(came_and_went(server, "new2", ONCE))
+    assert remembered(server) == {token_id(token) for token in new}
+    assert not remembered(server) & {token_id(token) for token in old}
+
+
+# --- how many tokens one address gets -----------------------------------------------------------------
+
+
+def test_an_address_gets_so_many_tokens_at_once_and_then_as_many_as_time_brings(monkeypatch):
+    monkeypatch.setattr(tokens, "AT_ONCE", 3)
+    monkeypatch.setattr(tokens, "A_SECOND", 0.5)
+    clock = [100.0]
+    handout = tokens.Handout(lambda: clock[0])
+    assert [handout.wait("10.0.0.1") for _ in range(5)] == [0.0, 0.0, 0.0, 2.0, 2.0]
+    assert handout.wait("10.0.0.2") == 0.0
+    clock[0] += 1.5
+    assert handout.wait("10.0.0.1") == 0.5
+    clock[0] += 0.5
+    assert [handout.wait("10.0.0.1") for _ in range(2)] == [0.0, 2.0]
+    clock[0] += 1000
+    assert [handout.wait("10.0.0.1") for _ in range(4)] == [0.0, 0.0, 0.0, 2.0]
+
+
+def test_an_address_is_that_of_a_customer_however_it_is_written(monkeypatch):
+    monkeypatch.setattr(tokens, "AT_ONCE", 1)
+    handout = tokens.Handout(lambda: 0.0)
+    pairs = [("2001:db8:1:2::3", "2001:db8:1:2:ffff::4"), ("10.0.0.1", "::ffff:10.0.0.1"), ("fe80::1%eth0", "fe80::2")]
+    for first, second in [*pairs, ("odd", "odd")]:
+        assert (handout.wait(first), handout.wait(second)) == (0.0, 1.0)
+    assert handout.wait("2001:db8:1:3::3") == 0.0
+
+
+def test_so_many_addresses_are_remembered_and_no_more(monkeypatch):
+    monkeypatch.setattr(tokens, "ADDRESSES", 10)
+    handout = tokens.Handout(lambda: 0.0)
+    for number in range(1000):
+        handout.wait(f"10.0.{number // 250}.{number % 250}")
+    assert len(handout._left) == 10
+
+
+def test_above_the_pace_newcomers_come_in_without_a_token_and_lose_nothing_else(serve, program, monkeypatch):
+    monkeypatch.setattr(tokens, "AT_ONCE", 2)
+    monkeypatch.setattr(tokens, "A_SECOND", 1e-9)
+    server = serve()
+    clients = [program(f"ann{number}", server, room="#lab") for number in range(4)]
+    assert [bool(token_of(client)) for client in clients] == [True, True, False, False]
+    assert clients[3].ask(ONCE)[-1] == {"type": "ack", "room": "#lab", "number": 1, "ref": "1"}
+    assert clients[3].ask(type="token")[0]["code"] == "too_many_tokens"
+    assert server.client("bob").ask("/token")[0].startswith("! Too many tokens were handed out to your address.")
+    assert len(remembered(server)) == 2
+    again = program(None, server)
+    again.send(type="hello", token=token_of(clients[0]))
+    assert again.expect("welcome")["token"] == token_of(clients[0]), "who comes back needs no new one"
+
+
+def test_people_who_do_not_ask_for_a_token_use_none_up(serve, monkeypatch):
+    monkeypatch.setattr(tokens, "AT_ONCE", 1)
+    monkeypatch.setattr(tokens, "A_SECOND", 1e-9)
+    server = serve()
+    people = server.clients_named("ann", "bob", "cy")
+    for _ in range(2):
+        assert people[2].ask("/token")[0].startswith("* Your token is ")
+    assert len(remembered(server)) == 1

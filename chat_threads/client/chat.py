@@ -60,6 +60,7 @@ REFUSALS_MOST = 5  # times that a client that wants to come back may be refused 
 _SENT_AGAIN = frozenset(
     "say action join rooms who topic whois away back ignore unignore history search set stats ping token".split()
 )
+_SAID = frozenset(("say", "action"))  # that, too, only under a token, by which the server knows them
 _AGAIN = "again"  # the ref of what is asked for on coming back without the program's doing
 _CLOSED = "The client is closed."
 _FINAL = frozenset(("quit", "replaced"))  # reasons to leave it at that
@@ -641,7 +642,8 @@ class Client:
                 going_on = False
             else:
                 going_on = True
-                kept = [each for each in self._requests.values() if not each.sent or each.kind in _SENT_AGAIN]
+                again = _SENT_AGAIN if self._token else _SENT_AGAIN - _SAID  # without a token the history has it twice
+                kept = [each for each in self._requests.values() if not each.sent or each.kind in again]
                 dropped = [each for each in self._requests.values() if each not in kept]
                 self._requests = {each.asked.ref: each for each in kept}
                 self._unsent = deque(kept)
