@@ -179,24 +179,27 @@ class History:
             inside.leave()
 
     def _work(self) -> None:
-        while True:
-            inside.does("waits for messages")
-            wait = None if self._sweep_at is None else max(0.0, self._sweep_at - time.monotonic())
-            batch = self._queue.take(BATCH, wait)
-            inside.does("numbers a batch")
-            try:
-                self._handle([item for item in batch if item is not None])
-                if self._sweep_at is not None and time.monotonic() >= self._sweep_at:
-                    inside.does("deletes what is old")
-                    self._sweep()
-                self._checkpoint()
-            except Exception:
-                log.exception("a batch of %d was not handled", len(batch))
-            for item in batch:
-                if isinstance(item, _Marker):
-                    item.passed.set()
-            if None in batch:
-                return
+        while self._turn():  # a call for each batch: nothing of it, or of its sessions, is held while waiting
+            pass
+
+    def _turn(self) -> bool:
+        """Wait for a batch and see to it; whether there will be another one."""
+        inside.does("waits for messages")
+        wait = None if self._sweep_at is None else max(0.0, self._sweep_at - time.monotonic())
+        batch = self._queue.take(BATCH, wait)
+        inside.does("numbers a batch")
+        try:
+            self._handle([item for item in batch if item is not None])
+            if self._sweep_at is not None and time.monotonic() >= self._sweep_at:
+                inside.does("deletes what is old")
+                self._sweep()
+            self._checkpoint()
+        except Exception:
+            log.exception("a batch of %d was not handled", len(batch))
+        for item in batch:
+            if isinstance(item, _Marker):
+                item.passed.set()
+        return None not in batch
 
     def _handle(self, items: list[Ordered]) -> None:
         items, unsure = self._recall(items)

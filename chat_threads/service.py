@@ -300,7 +300,7 @@ class Service:
         other = self._sessions.named(command.to)
         at = int(time.time() * 1000)
         if fold(session.name) not in other.profile.ignored:
-            other.reply_to = session
+            other.reply_to = session.contact
             other.send(PrivateLine(at, session.name, other.name, text))
         session.answer(PrivateLine(at, session.name, other.name, text, sent=True))
         away = other.profile.away
@@ -308,12 +308,12 @@ class Service:
             session.answer(Notice(f"{other.name} is away" + (f": {away}" if away else ".")))
 
     def _reply(self, session: Session, command: Reply) -> None:
-        other = session.reply_to
-        if other is None:
+        who = session.reply_to
+        if who is None:
             raise NobodyWrote()
-        other = self._sessions.holder(other.token) or other  # it may have come back on another connection
-        if not self._sessions.has(other):  # the name may be somebody else's by now
-            raise UnknownPerson(other.name)
+        other = self._sessions.again(who)  # not by its name, which may be somebody else's by now
+        if other is None:
+            raise UnknownPerson(who.name)
         self._private(session, Private(other.name, command.text))
 
     # --- rooms ----------------------------------------------------------------------------------------------

@@ -170,6 +170,20 @@ class Profile:
     ignored: frozenset[str] = frozenset()  # folded names
 
 
+class Contact:
+    """Who a session is, for whoever has to find it again: that is kept, for a session that has ended must be freed.
+
+    The SessionStore sets the name and the token, under its lock; any thread reads them, each as a whole.
+    """
+
+    __slots__ = ("number", "name", "token")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.name = ""
+        self.token = ""
+
+
 class Session:
     """One client. Its reader thread alone calls what is not marked "any thread"."""
 
@@ -191,8 +205,8 @@ class Session:
         self.profile = Profile()  # set by the reader thread and the SessionStore, read anywhere
         self.began = time.monotonic()
         self.heard = self.began  # when the last line came; set by the reader thread, read anywhere
-        self.reply_to: Session | None = None  # who sent the last private line; set and read by any thread
-        self.token = ""  # a secret; set by the reader thread under the SessionStore's lock (claim)
+        self.contact = Contact(number)
+        self.reply_to: Contact | None = None  # who sent the last private line; set and read by any thread
         self.identity = 0  # the number of its token; set with it, read anywhere
         self.known = False  # whether the client was told its token, so that the history keeps that; the reader thread's
         self.address = ""  # of the client; set by the reader thread at the start
@@ -203,6 +217,11 @@ class Session:
     @property
     def name(self) -> str:
         return self.profile.name
+
+    @property
+    def token(self) -> str:
+        """What brings it back, or ""."""
+        return self.contact.token
 
     def __str__(self) -> str:
         return f"session {self.number}" + (f" ({self.name})" if self.name else "")
@@ -314,8 +333,9 @@ class SessionStore:
                 self._forget(other, fold(other.name))
             self._named[key] = session
             session.profile = replace(session.profile, name=name)
+            session.contact.name = name
             if token:
-                session.token, session.identity = token, identity
+                session.contact.token, session.identity = token, identity
                 self._tokens[token] = session
         return None if other is session else other
 
@@ -334,15 +354,17 @@ class SessionStore:
         with self._lock:
             return self._handout.wait(address)
 
+    def again(self, contact: Contact) -> Session | None:
+        """The session that was this one, if it is still here under its name, or has come back by its token."""
+        with self._lock:
+            session = self._tokens.get(contact.token) or self._sessions.get(contact.number)
+            here = session is not None and self._named.get(fold(session.name)) is session
+        return session if here else None
+
     def free(self, name: str) -> str:
         """That name, or one near it, that nobody has at this moment."""
         with self._lock:
             return free_name(name, lambda near: fold(near) in self._named) if fold(name) in self._named else name
-
-    def has(self, session: Session) -> bool:
-        """Whether the session is still here under its name."""
-        with self._lock:
-            return self._named.get(fold(session.name)) is session
 
     def named(self, name: str) -> Session:
         """The session of that name, whatever its case; raise UnknownPerson."""

@@ -58,6 +58,7 @@ class WatchedHistory(History):
         self._recorder.taken(items)
         self._faults.hold_history()
         super()._handle(items)
+        self._recorder.taken(())  # of those that are done with nothing is held
 
 
 class WatchedPublisher(Publisher):

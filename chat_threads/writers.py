@@ -209,17 +209,22 @@ class Crew(Writers):
         return super().stop(timeout)
 
     def _work(self, ready: queue.SimpleQueue[Sequence[Session] | None]) -> None:
-        while True:
-            inside.does("waits for sessions")
-            sessions = ready.get()
-            if sessions is None:
-                return
-            inside.does("sends")
-            try:
-                for session in sessions:
-                    self._serve(session)
-            finally:  # otherwise the history would wait for these sessions before every batch
-                self._done(len(sessions))
+        while self._turn(ready):  # a call for each share: none of its sessions is held while waiting
+            pass
+
+    def _turn(self, ready: queue.SimpleQueue[Sequence[Session] | None]) -> bool:
+        """Wait for sessions and write to them; whether there will be others."""
+        inside.does("waits for sessions")
+        sessions = ready.get()
+        if sessions is None:
+            return False
+        inside.does("sends")
+        try:
+            for session in sessions:
+                self._serve(session)
+        finally:  # otherwise the history would wait for these sessions before every batch
+            self._done(len(sessions))
+        return True
 
     def _serve(self, session: Session) -> None:
         try:

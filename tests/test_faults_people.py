@@ -105,6 +105,20 @@ def test_join_and_leave_churn_leaves_everybody_where_they_are(start_process):
         assert rooms == {"#canary": 2, "#lobby": 1, **{f"#room{number}": 0 for number in range(5)}}
 
 
+def test_those_who_are_gone_are_forgotten_by_those_they_wrote_to(start_process):
+    """Each gets a private line from the one before, begins a long line, and goes before it has ended."""
+    process = start_process("--rate", "0")
+    with staying_well(process):
+        before = come_in(process, "person0")
+        for number in range(1, 500):
+            this = come_in(process, f"person{number}")
+            before.ask(type="private", to=f"person{number}", text="hello")
+            before.sock.sendall(b"x" * 65_000)
+            before.close()
+            before = this
+        before.close()
+
+
 # --- names ----------------------------------------------------------------------------------------------------
 
 

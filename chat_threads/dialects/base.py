@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Hashable
+from typing import Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from ..errors import ChatError
 from ..messages import Command, View, WireBytes
 
 Input = Command | ChatError | WireBytes
 """What a client's bytes mean: a command, a mistake to be told, or bytes of the wire's own to be answered."""
+
+
+S = TypeVar("S", bound=Hashable)
+V = TypeVar("V", bound=View)
+
+
+class Views(Generic[S, V]):
+    """The views there are, by their style: sessions that are shown the same share one, and so its bytes.
+
+    A view is forgotten with the last session that is shown things by it. For any thread; two that ask at the same
+    moment for a style that is new may get a view each.
+    """
+
+    def __init__(self, make: Callable[[S], V]) -> None:
+        self._make = make
+        self._views: WeakValueDictionary[S, V] = WeakValueDictionary()
+
+    def of(self, style: S) -> V:
+        view = self._views.get(style)
+        if view is None:
+            view = self._views[style] = self._make(style)
+        return view
 
 
 class Dialect(Protocol):

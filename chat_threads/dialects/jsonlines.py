@@ -90,7 +90,7 @@ from ..messages import (
     WireBytes,
 )
 from ..rules import REFS, TEXT_LENGTH, WORDS_LENGTH, fold
-from .base import Input
+from .base import Input, Views
 
 LINE = 65536  # bytes in a line, without its end
 DEPTH = 8  # objects and arrays inside one another; no request needs more than two
@@ -238,7 +238,7 @@ class JsonDialect:
         self.replay = replay
         self.ref = ""  # of the input that next_input returned last
         self._style = _Style()
-        self.views: tuple[View, View] = (_view(self._style), _view(self._style))
+        self.views: tuple[View, View] = (_VIEWS.of(self._style), _VIEWS.of(self._style))
         self._named = False
         self._line = bytearray()
         self._overlong = False
@@ -326,7 +326,7 @@ class JsonDialect:
 
     def _restyle(self, style: _Style) -> None:
         self._style = style
-        self.views = (_view(style), _view(style))
+        self.views = (_VIEWS.of(style), _VIEWS.of(style))
 
     def set_option(self, name: str | None, value: str | None) -> str:
         if name is None:
@@ -349,18 +349,13 @@ class _Style:
     ignored: frozenset[str] = frozenset()
 
 
-@lru_cache(maxsize=1024)
-def _view(style: _Style) -> JsonView:
-    return JsonView(style)
-
-
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class JsonView:
     """How events look to a program. Immutable; see messages.View."""
 
-    __slots__ = ("_style",)
+    __slots__ = ("_style", "__weakref__")
 
     def __init__(self, style: _Style) -> None:
         self._style = style
@@ -382,6 +377,9 @@ class JsonView:
                 shown = _SHOW[type(told)](told)
                 lines.append(_encode({**shown, "ref": ref} if ref else shown))
         return "".join(line + "\n" for line in lines).encode("utf-8", "replace")
+
+
+_VIEWS = Views(JsonView)
 
 
 @lru_cache(maxsize=256)

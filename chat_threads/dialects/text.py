@@ -60,7 +60,7 @@ from ..messages import (
     WireBytes,
 )
 from ..rules import fold
-from .base import Input
+from .base import Input, Views
 from .commands import BY_NAME, COMMANDS, NUMBER, parse_line
 from .telnet import LineEditor, Signal, Telnet
 
@@ -204,21 +204,14 @@ class _Style:
     here: bool = True
 
 
-@lru_cache(maxsize=1024)
-def _view(style: _Style) -> TextView:
-    return TextView(style)
-
-
-@lru_cache(maxsize=1024)
 def _views(style: _Style) -> tuple[View, View]:
-    """The same style is the same object, so that sessions that see the same share its bytes."""
-    return _view(replace(style, here=False)), _view(style)
+    return _VIEWS.of(replace(style, here=False)), _VIEWS.of(style)
 
 
 class TextView:
     """How events look to a person, with this person's settings. Immutable; see messages.View."""
 
-    __slots__ = ("style",)
+    __slots__ = ("style", "__weakref__")
 
     def __init__(self, style: _Style) -> None:
         self.style = style
@@ -231,6 +224,9 @@ class TextView:
             else:
                 parts.append(_SHOW[type(event)](self.style, event).encode("utf-8", "replace"))
         return b"".join(parts)
+
+
+_VIEWS = Views(TextView)
 
 
 def _line(style: _Style, text: str) -> str:

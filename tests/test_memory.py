@@ -1,0 +1,98 @@
+"""What the server keeps in memory: nothing of a session that has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import weakref
+from typing import Any
+
+import pytest
+from conftest import Running, wait_for
+
+from chat_threads.dialects import text
+
+
+def remains(server: Running, *names: str) -> list[weakref.ref[Any]]:
+    """What these sessions are made of, so that one sees whether it is still there."""
+    sessions = [server.chat.sessions.named(name) for name in names]
+    parts = [part for each in sessions for part in (each, each.dialect, each.mailbox, each.wire, each.profile)]
+    return [weakref.ref(part) for part in parts if hasattr(part, "__weakref__")]
+
+
+def freed(references: list[weakref.ref[Any]]) -> bool:
+    """Whether nothing of them is left, though nobody has done anything since they ended."""
+    gc.collect()
+    return not any(reference() for reference in references)
+
+
+def held_by(references: list[weakref.ref[Any]]) -> str:
+    """What holds them, for whoever looks for it."""
+    alive = [found for reference in references if (found := reference()) is not None]
+    return "\n".join(f"{each}: {[str(holder)[:300] for holder in gc.get_referrers(each)]}" for each in alive)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"writers": None}, {"lab": True}, {"lab": True, "writers": None}], ids=lambda o: " ".join(o)
+)
+def test_an_ended_session_is_freed_whatever_it_did(serve, program, options):
+    server = serve(**options)
+    stays, program_stays = server.client("stays"), program("listens", server)
+    ann, bob = server.clients_named("ann", "bob")
+    cy = program("cy", server, room="#lab")
+    references = remains(server, "ann", "bob", "cy")
+    for client in (ann, bob):
+        for line in (
+            "/msg stays hello", "/msg listens hello", "/msg ann hello", "/msg bob hello", "/reply hello", "/join #lab",
+            "hello", "/topic hello", "/invite stays #lab", "/ignore stays", "/set bell on", "/set numbers on", "/who",
+            "/away gone", "/token", "/history", "/search hello", "/threads", "/lab slow cy 1", "/whois cyy", "/leave",
+        ):  # fmt: skip
+            client.ask(line)
+    ann.ask("/nick anna")
+    cy.ask(
+        {"type": "private", "to": "listens", "text": "hello"},
+        {"type": "say", "text": "hello", "ref": "1"},
+        {"type": "history", "ref": "2"},
+        {"type": "ignore", "name": "stays"},
+    )
+    server.chat.faults.stop(1.0)
+    cy.sock.sendall(b'{"type": "say", "text": "' + b"x" * 65_000)
+    ann.send("/quit so long")
+    ann.rest()
+    bob.reset()
+    cy.close()
+    with contextlib.suppress(AssertionError):
+        wait_for(lambda: freed(references), wait=5.0)
+    assert freed(references), held_by(references)
+    assert stays.ask("/reply are you there?")[-1] == "! Nobody here is called bob. /who lists who is here."
+    assert program_stays.ask(type="reply", text="are you there?")[-1]["code"] == "unknown_person"
+
+
+def test_a_chain_of_replies_holds_none_of_those_who_are_gone(serve, program):
+    """Each gets a private line from the one before and leaves in the middle of a line."""
+    server = serve()
+    previous = program("p0", server)
+    references = remains(server, "p0")
+    for number in range(1, 20):
+        this = program(f"p{number}", server)
+        references += remains(server, f"p{number}")
+        previous.ask(type="private", to=f"p{number}", text="hello")
+        previous.sock.sendall(b"x" * 65_000)
+        previous.close()
+        previous = this
+    last = remains(server, "p19")
+    wait_for(lambda: freed([each for each in references if each not in last]))
+    assert not freed(last)
+
+
+def test_the_way_that_nobody_is_shown_things_any_more_is_forgotten():
+    """However many names are ignored or rung at in the course of time."""
+    views = [text.TextDialect() for _ in range(3)]
+    for number, dialect in enumerate(views):
+        dialect.ignoring(frozenset({f"name {number % 2}"}))
+    assert views[0].views[True] is views[2].views[True]
+    assert views[0].views[True] is not views[1].views[True]
+    references = [weakref.ref(view) for dialect in views for view in dialect.views]
+    del views, dialect
+    gc.collect()
+    assert not any(reference() for reference in references)
