@@ -129,7 +129,10 @@ class Chat:
     def _restore_rooms(self) -> None:
         stored = self.storage.rooms()
         self.publisher.restore(
-            [ChatRoom(room.id, room.name, room.key, room.creator, room.topic, room.last) for room in stored],
+            [
+                ChatRoom(room.id, room.name, room.key, room.creator, room.topic, room.last, room.owner)
+                for room in stored
+            ],
             self.storage.highest_room() + 1,
         )
         if fold(LOBBY) not in {room.key for room in stored}:

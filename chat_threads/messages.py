@@ -80,7 +80,10 @@ class Create(Command):
 
 @dataclass(frozen=True, slots=True)
 class Delete(Command):
+    """Delete a room with its history; with ``ask`` only say how much that would be, and how it is done."""
+
     room: str
+    ask: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -679,6 +682,7 @@ class RoomMade(Ordered):
     at: int
     origin: Any = None
     ref: str = ""
+    owner: int = 0  # the number of the token (tokens.token_id) that it belongs to; 0: to nobody's
 
 
 @dataclass(frozen=True, slots=True)

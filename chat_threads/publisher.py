@@ -29,6 +29,7 @@ from .messages import (
     Leaves,
     LeavesAll,
     Message,
+    Notice,
     Ordered,
     Parcel,
     PersonRow,
@@ -73,6 +74,8 @@ class Subscriber(Protocol):
 
     views: tuple[View, View]
     """How it is shown the events of other rooms, and of its current one. Set under the Publisher's lock."""
+    identity: int
+    """The number of its token (tokens.token_id): the rooms that were made under it belong to it."""
 
     @property
     def name(self) -> str: ...
@@ -83,15 +86,21 @@ class Subscriber(Protocol):
 
 
 class ChatRoom:
-    """A room. Everything but id, name, key and creator is guarded by the Publisher's lock."""
+    """A room. Everything but id, name, key, creator and owner is guarded by the Publisher's lock."""
 
-    __slots__ = ("id", "name", "key", "creator", "topic", "last", "recent", "loaded", "members", "groups", "changes")
+    __slots__ = (
+        *("id", "name", "key", "creator", "owner", "topic", "last"),
+        *("recent", "loaded", "members", "groups", "changes"),
+    )
 
-    def __init__(self, id: int, name: str, key: str, creator: str, topic: str = "", last: int = 0) -> None:
+    def __init__(
+        self, id: int, name: str, key: str, creator: str, topic: str = "", last: int = 0, owner: int = 0
+    ) -> None:
         self.id = id
         self.name = name
         self.key = key
-        self.creator = creator
+        self.creator = creator  # the name of then, which somebody else may have now
+        self.owner = owner  # the number of a token; 0: it belongs to nobody
         self.topic = topic
         self.last = last  # the number of the newest message that was published
         self.recent: deque[Message] = deque(maxlen=RECENT)  # ends with number ``last``
@@ -218,16 +227,17 @@ class Publisher:
         """Make a room. Raise RoomExists, TooManyRooms, or NotStored if the history's queue is full.
 
         It is queued to be stored before anybody can find it, and so before anything that is said in it;
-        ``origin`` is told if that fails, as the answer to its request ``ref``.
+        it belongs to ``origin``, which is told if that fails, as the answer to its request ``ref``.
         """
         key = fold(name)
+        owner = origin.identity if origin else 0
         with self._lock:
             if key in self._by_key:
                 raise RoomExists(self._by_key[key].name)
             if len(self._rooms) >= ROOMS:
                 raise TooManyRooms(f"There are {ROOMS} rooms already. /rooms lists them.")
-            room = ChatRoom(self._next_id, name, key, creator, topic)
-            self._enqueue(RoomMade(room.id, name, key, topic, creator, int(time.time() * 1000), origin, ref))
+            room = ChatRoom(self._next_id, name, key, creator, topic, owner=owner)
+            self._enqueue(RoomMade(room.id, name, key, topic, creator, int(time.time() * 1000), origin, ref, owner))
             self._next_id += 1
             self._rooms[room.id] = self._by_key[key] = room
             return room
@@ -239,8 +249,11 @@ class Publisher:
         """
         if room.name == LOBBY:
             raise NotAllowed(f"{LOBBY} cannot be deleted.")
-        if fold(room.creator) != fold(session.name):
-            raise NotAllowed(f"{room.name} was made by {room.creator}, who alone can delete it.")
+        if not room.owner:
+            raise NotAllowed(f"{room.name} belongs to nobody, so it cannot be deleted.")
+        if room.owner != session.identity:
+            again = " If that was you, /resume TOKEN first." if fold(room.creator) == fold(session.name) else ""
+            raise NotAllowed(f"{room.name} was made by {room.creator}, who alone can delete it.{again}")
         return RoomEnds(room.id, session.name, session, ref)
 
     def list_chat_rooms(self) -> list[RoomRow]:
@@ -555,6 +568,9 @@ class Publisher:
         if room is None:
             return
         self._deliver(room.id, waiting, outbox)
+        if item.origin is not None and item.origin not in room.members:
+            told_it: tuple[Event, ...] = (Notice(f"{room.name} and its history are deleted."),)
+            outbox.put(item.origin, Parcel(item.origin.views[True], told_it))
         lobby = self._by_key[LOBBY]
         self._deliver(lobby.id, waiting, outbox)  # before those come who were not there yet
         for session in list(room.members):

@@ -26,7 +26,8 @@ MEMORY = ":memory:"
 # ``doomed`` holds deleted rooms whose messages are still to be swept away; ``refs`` what became of the last
 # requests under a token, the ``count``-th of them in slot count % REFS, so that a row makes room for another.
 # ``used`` counts the uses of all tokens: they are in that order, whatever the clock says. ``kept`` is 1 for a token
-# under which something was said with a ref: it is forgotten after those that have 0.
+# under which something was said with a ref, or that a room belongs to: it is forgotten after those that have 0.
+# ``owner`` is the token that a room belongs to; 0: it is nobody's, for it was made before there were owners.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE rooms (
@@ -68,6 +69,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
     ),
     (
+        "ALTER TABLE rooms ADD COLUMN owner INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX rooms_by_owner ON rooms (owner)",
         "ALTER TABLE tokens ADD COLUMN kept INTEGER NOT NULL DEFAULT 0",
         "UPDATE tokens SET kept = 1 WHERE id IN (SELECT token FROM refs)",
         "DROP INDEX tokens_by_use",

@@ -359,7 +359,13 @@ class Service:
 
     def _delete(self, session: Session, command: Delete) -> None:
         room = self._room(session, command.room)
-        self._history.submit(self._publisher.delete_chat_room(session, room, session.dialect.ref))
+        ends = self._publisher.delete_chat_room(session, room, session.dialect.ref)
+        if command.ask:
+            count = self._history.storage.count_in(room.id)
+            messages = f"{count} message{'' if count == 1 else 's'}" if count else "no messages"
+            session.answer(Notice(f"{room.name} has {messages}. /delete {room.name} yes deletes it for good."))
+            return
+        self._history.submit(ends)
         self._wait(session)
 
     def _wait(self, session: Session) -> None:

@@ -73,6 +73,7 @@ class StoredRoom:
     creator: str
     created: int
     last: int
+    owner: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +193,9 @@ class Storage:
         try:
             with self._writing() as writer, transaction(writer):
                 writer.executemany(
-                    "INSERT INTO rooms (id, name, key, topic, creator, created, last) VALUES (?, ?, ?, ?, ?, ?, 0)",
-                    [(r.room_id, r.room, r.key, r.topic, r.creator, r.at) for r in batch.rooms_made],
+                    "INSERT INTO rooms (id, name, key, topic, creator, created, owner, last)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+                    [(r.room_id, r.room, r.key, r.topic, r.creator, r.at, r.owner) for r in batch.rooms_made],
                 )
                 last_id = self._insert(writer, batch.messages)
                 writer.executemany(
@@ -204,12 +206,17 @@ class Storage:
                     writer.execute("INSERT INTO doomed (room) VALUES (?)", (room,))
                 kept = {each.token for each in batch.refs}
                 writer.executemany(
-                    "INSERT INTO tokens (id, name, used, kept) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+                    "INSERT INTO tokens (id, name, used, kept)"
+                    " VALUES (?1, ?2, ?3, ?4 OR EXISTS (SELECT 1 FROM rooms WHERE owner = ?1))"
+                    " ON CONFLICT (id) DO UPDATE"
                     " SET name = excluded.name, used = excluded.used, kept = max(kept, excluded.kept)",
                     [
                         (each.token, each.name, self._uses + count, each.token in kept)
                         for count, each in enumerate(batch.tokens.values(), 1)
                     ],
+                )
+                writer.executemany(
+                    "UPDATE tokens SET kept = 1 WHERE id = ?", [(r.owner,) for r in batch.rooms_made if r.owner]
                 )
                 writer.executemany(
                     "INSERT OR REPLACE INTO refs (token, slot, count, ref, room, number) VALUES (?, ?, ?, ?, ?, ?)",
@@ -368,7 +375,7 @@ class Storage:
                 connection.set_progress_handler(None, 0)
 
     def rooms(self) -> list[StoredRoom]:
-        rows = self._read("SELECT id, name, key, topic, creator, created, last FROM rooms", ())
+        rows = self._read("SELECT id, name, key, topic, creator, created, last, owner FROM rooms", ())
         return [StoredRoom(*row) for row in rows]
 
     def highest_room(self) -> int:
@@ -382,6 +389,11 @@ class Storage:
     def count(self) -> int:
         """How many messages there are."""
         return int(self._read("SELECT count(*) FROM messages", ())[0][0])
+
+    def count_in(self, room: int) -> int:
+        """How many messages of a room there are: its numbers have no gaps, but the oldest may have been swept away."""
+        sql = "SELECT coalesce(max(number) - min(number) + 1, 0) FROM messages WHERE room = ?"
+        return int(self._read(sql, (room,))[0][0])
 
     def token(self, token: int) -> str | None:
         """The name under which a token was used last; None: it is not known."""

@@ -423,7 +423,8 @@ def test_deleting_a_room_sends_its_members_to_the_lobby(server):
     bob.news()
     ann.news()
     gone = "* ann deleted #lab2 and its history. What you type goes to #lobby now."
-    assert asked(ann, "/delete #LAB2") == [gone, "* You are in #lobby with 1 other: cy.", "* bob joined"]
+    assert asked(ann, "/delete #LAB2") == ["* #lab2 has 1 message. /delete #lab2 yes deletes it for good."]
+    assert asked(ann, "/delete #LAB2 yes") == [gone, "* You are in #lobby with 1 other: cy.", "* bob joined"]
     assert news(bob) == [gone, "* You are in #lobby with 2 others: cy, ann."]
     assert news(cy) == [gone, "* ann and bob joined"]
     assert asked(bob, "hi") == news(ann) == news(cy) == ["[14:03] bob: hi"]
@@ -436,12 +437,42 @@ def test_deleting_a_room_sends_its_members_to_the_lobby(server):
 def test_only_who_made_a_room_can_delete_it(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.ask("/create #lab2")
-    assert asked(bob, "/delete #lab2") == ["! #lab2 was made by ann, who alone can delete it."]
-    assert asked(ann, "/delete #Lobby") == ["! #lobby cannot be deleted."]
-    assert asked(ann, "/delete #lab3") == [
-        "! There is no room #lab3. Did you mean #lab2? /rooms lists them, /join makes one."
-    ]
+    for yes in ("", " yes"):
+        assert asked(bob, "/delete #lab2" + yes) == ["! #lab2 was made by ann, who alone can delete it."]
+        assert asked(ann, "/delete #Lobby" + yes) == ["! #lobby cannot be deleted."]
+        assert asked(ann, "/delete #lab3" + yes) == [
+            "! There is no room #lab3. Did you mean #lab2? /rooms lists them, /join makes one."
+        ]
     assert asked(ann, "/join #lab2") == ["* You are in #lab2. What you type goes there now."]
+
+
+def test_a_room_belongs_to_whoever_made_it_under_any_name_and_to_nobody_who_takes_that_name(server):
+    ann = server.client("ann")
+    ann.ask("/create #lab2 all about threads")
+    ann.ask("/nick anna")
+    thief = server.client("ann")
+    assert asked(thief, "/delete #lab2 yes") == [
+        "! #lab2 was made by ann, who alone can delete it. If that was you, /resume TOKEN first."
+    ]
+    command = ann.ask("/token")[-1][2:]
+    ann.send("/quit")
+    ann.rest()
+    again = server.client("someone")
+    again.ask(command)
+    again.ask("/leave #lab2")
+    assert asked(again, "/delete #lab2") == ["* #lab2 has no messages. /delete #lab2 yes deletes it for good."]
+    assert asked(again, "/delete #lab2 yes") == ["* #lab2 and its history are deleted."]
+    assert asked(again, "/delete #lab2 yes")[0].startswith("! There is no room #lab2.")
+
+
+def test_how_many_messages_a_room_has_leaves_out_those_that_are_too_old_and_gone(serve):
+    server = serve()
+    ann = server.client("ann")
+    ann.ask("/create #lab2")
+    for count in range(1, 4):
+        ann.ask(f"message {count}")
+    server.chat.storage._writer.execute("DELETE FROM messages WHERE number = 1")
+    assert asked(ann, "/delete #lab2")[0].startswith("* #lab2 has 2 messages.")
 
 
 def test_rooms_are_listed_in_a_table(server):

@@ -438,7 +438,7 @@ def test_what_cannot_be_stored_is_told_and_the_conversation_goes_on(server, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(server.chat.storage, "commit", full)
-        for typed, what in (("/topic x", "done"), ("hi", "sent"), ("/delete #lab2", "done")):
+        for typed, what in (("/topic x", "done"), ("hi", "sent"), ("/delete #lab2 yes", "done")):
             assert ann.ask(typed) == [f"! Not stored, so not {what}: disk full"]
     assert bob.news() == []
     assert timeless(ann.ask("hi")) == ["[14:03] ann: hi"]

@@ -127,7 +127,8 @@ SAME = (
         Create("#lab2", "all of it"),
         "/create #lab2 all of it",
     ),
-    ({"type": "delete", "room": "#lab2"}, Delete("#lab2"), "/delete #lab2"),
+    ({"type": "delete", "room": "#lab2"}, Delete("#lab2"), "/delete #lab2 yes"),
+    ({"type": "delete", "room": "#lab2", "ask": True}, Delete("#lab2", ask=True), "/delete #lab2"),
     ({"type": "rooms"}, ListRooms(), "/rooms"),
     ({"type": "who"}, Who(), "/who"),
     ({"type": "who", "room": "#lab2"}, Who("#lab2"), "/who #lab2"),
@@ -498,6 +499,13 @@ def test_what_is_no_string_is_told_in_every_field_that_is_one(value):
             error = told(line_of({"type": kind, **given}).rstrip(), None if kind == "hello" else "ann")
             assert isinstance(error, BadRequest)
             assert error.text == f"{wrong.name} of {kind} is a string."
+
+
+@pytest.mark.parametrize("value", [0, 1, 1.5, "true", "", ["x"], {"x": "y"}, [], {}])
+def test_what_is_neither_true_nor_false_is_told(value):
+    error = told(line_of({"type": "delete", "room": "#lab", "ask": value}).rstrip())
+    assert isinstance(error, BadRequest)
+    assert error.text == "ask of delete is true or false."
 
 
 def test_every_field_that_has_to_be_there_is_asked_for_and_null_is_no_value():
@@ -1060,6 +1068,7 @@ ASKED = (
     ({"type": "leave", "room": "#lobby"}, ["left*"]),
     ({"type": "create", "room": "#new", "topic": "x"}, ["joined*"]),
     ({"type": "delete", "room": "#lab"}, ["deleted", "ack*"]),
+    ({"type": "delete", "room": "#lab", "ask": True}, ["notice*"]),
     ({"type": "rooms"}, ["rooms*"]),
     ({"type": "who"}, ["who*"]),
     ({"type": "who", "room": "#lobby"}, ["who*"]),
@@ -1194,6 +1203,21 @@ def test_a_room_that_is_deleted_is_told_to_its_members(server, program):
     assert bob.read()["room"] == "#lobby"
     seen = kinds([*ann.upto("ack", ref="d"), ann.seen[-1]])
     assert [each for each in seen if each != "presence"] == ["deleted", "joined", "ack"]
+
+
+def test_a_program_may_ask_what_deleting_a_room_would_delete(server, program):
+    ann, bob = program("ann", server, room="#lab"), program("bob", server, room="#lab")
+    ann.ask({"type": "say", "text": "one"}, {"type": "say", "text": "two"})
+    told = ann.ask(type="delete", room="#lab", ask=True, ref="d")
+    assert told[0] == {
+        "type": "notice",
+        "text": "#lab has 2 messages. /delete #lab yes deletes it for good.",
+        "ref": "d",
+    }
+    assert bob.ask(type="delete", room="#lab", ask=True)[-1]["code"] == "not_allowed"
+    ann.ask(type="leave")
+    told = ann.ask(type="delete", room="#lab", ask=False, ref="d")
+    assert kinds(told[:2]) == ["notice", "ack"], "she is not in there any more, and is answered all the same"
 
 
 def test_with_joins_off_a_program_is_not_shown_who_comes_and_goes(server, program):

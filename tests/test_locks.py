@@ -163,7 +163,7 @@ def everything_happens(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     bob.ask("/join #lab")
     bob.send("/join #lab2", "/leave #lab2")
     ann.ask("/nick ann")
-    assert ann.ask("/delete #lab")[-1].startswith("* ann deleted #lab")
+    assert ann.ask("/delete #lab yes")[-1].startswith("* ann deleted #lab")
     bob.expect("ann deleted #lab")
     with contextlib.closing(Program(server.port)) as program:
         program.send(type="hello", name="robot")

@@ -584,11 +584,12 @@ def test_a_restart_keeps_rooms_topics_history_numbers_and_who_made_a_room(start_
         ann.ask("two")
         ann.ask("/create #Lab2 About lab 2")
         ann.ask("in the lab")
+        resume = ann.ask("/token")[-1][2:]
     assert process.stop() == 0
     process = start_process()
     assert "3 messages, 2 rooms." in process.output
     with process.client() as ann:
-        ann.send("ann")
+        ann.send(resume)
         lines = [re.sub(r"\[..:..\]", "[]", line) for line in ann.ask("/set numbers on")]
         assert lines[lines.index("* What was said so far, 2 messages:") :][1:3] == ["[] ann: one", "[] ann: two"]
         ann.send("three")
@@ -597,7 +598,7 @@ def test_a_restart_keeps_rooms_topics_history_numbers_and_who_made_a_room(start_
         assert lines[0] == "* You are in #Lab2, and nobody else is."
         assert lines[1] == "* The topic of #Lab2 is: About lab 2"
         assert lines[3] == "1 [] ann: in the lab"
-        ann.send("/delete #lab2")
+        ann.send("/delete #lab2 yes")
         ann.expect("ann deleted #Lab2 and its history")
     assert process.stop() == 0
     assert "3 messages, 1 room." in start_process().output

@@ -32,6 +32,7 @@ from chat_threads.messages import (
     Leaves,
     LeavesAll,
     Message,
+    Notice,
     Ordered,
     Parcel,
     PersonRow,
@@ -108,6 +109,7 @@ class Person:
         self._house = house
         self.name = name
         self.views = views
+        self.identity = 0
         self.mailbox = Box()
         self.error: CutOff | None = None
 
@@ -996,14 +998,39 @@ def test_unsubscribing_takes_out_of_one_room_or_of_all_and_tells_nobody(house: H
 # --- deleting rooms -------------------------------------------------------------------------------------
 
 
-def test_only_its_creator_may_delete_a_room_and_nobody_the_lobby(house: House, lab: ChatRoom) -> None:
-    ann, bob = Person(house, "ANN"), Person(house, "bob")
-    assert house.publisher.delete_chat_room(ann, lab) == RoomEnds(lab.id, "ANN", ann)
-    with pytest.raises(NotAllowed, match="made by ann"):
+def test_only_whoever_made_a_room_may_delete_it_whatever_the_name_and_nobody_the_lobby(house: House) -> None:
+    ann, bob, other_ann = Person(house, "ann"), Person(house, "bob"), Person(house, "Ann")
+    ann.identity, bob.identity, other_ann.identity = 7, 8, 9
+    lab = house.publisher.create_chat_room("#lab", "ann", origin=ann)
+    assert isinstance(house.enqueued[-1], RoomMade)
+    assert house.enqueued[-1].owner == lab.owner == 7
+    ann.name = "anna"
+    assert house.publisher.delete_chat_room(ann, lab) == RoomEnds(lab.id, "anna", ann)
+    with pytest.raises(NotAllowed, match=r"made by ann, who alone can delete it\.$"):
         house.publisher.delete_chat_room(bob, lab)
+    with pytest.raises(NotAllowed, match=r"If that was you, /resume TOKEN first\.$"):
+        house.publisher.delete_chat_room(other_ann, lab)
+    house.lobby.owner = 7
     with pytest.raises(NotAllowed, match="cannot be deleted"):
-        house.publisher.delete_chat_room(Person(house, "chat_threads"), house.lobby)
+        house.publisher.delete_chat_room(ann, house.lobby)
     assert house.publisher.find("#lab") is lab  # it ends when that is committed
+
+
+def test_a_room_that_was_made_before_there_were_owners_belongs_to_nobody(house: House) -> None:
+    room = house.old_room(3)
+    for ann in (Person(house, "ann"), Person(house, "ann")):
+        with pytest.raises(NotAllowed, match="belongs to nobody"):
+            house.publisher.delete_chat_room(ann, room)
+        ann.identity = 7
+
+
+def test_one_who_deletes_a_room_from_outside_is_told_that_it_is_gone(house: House, lab: ChatRoom) -> None:
+    (ann,) = house.people("ann")
+    (bob,) = house.people("bob", room=lab)
+    house.dispatch(RoomEnds(lab.id, "ann", ann), RoomEnds(lab.id, "ann", ann))
+    assert ann.seen[0] == Notice("#lab and its history are deleted.")
+    assert len([event for event in ann.seen if isinstance(event, Notice)]) == 1
+    assert isinstance(bob.seen[0], RoomDeleted)
 
 
 def test_members_of_a_deleted_room_are_told_and_land_in_the_lobby(house: House, lab: ChatRoom) -> None:

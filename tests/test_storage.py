@@ -439,6 +439,20 @@ def test_tokens_are_forgotten_a_few_at_a_time_and_never_those_of_who_is_here(
     assert len(tokens_of(storage)) == 5
 
 
+def test_a_token_that_a_room_belongs_to_is_kept_longer_whichever_came_first(storage: Storage) -> None:
+    storage.commit(Batch(tokens={number: TokenUsed(number, "ann") for number in (1, 2)}))
+    rooms = [RoomMade(10 + owner, f"#{owner}", f"#{owner}", "", "ann", 0, owner=owner) for owner in (2, 3)]
+    storage.commit(Batch(rooms))
+    storage.commit(Batch(tokens={number: TokenUsed(number, "ann") for number in (3, 4)}))
+    assert tokens_of(storage) == [(1, 0), (2, 1), (3, 1), (4, 0)]
+    assert [room.owner for room in storage.rooms()] == [0, 0, 2, 3]
+
+
+def test_the_rooms_of_an_older_history_belong_to_nobody(path: pathlib.Path, opened: Callable[..., Storage]) -> None:
+    released(path, "INSERT INTO rooms VALUES (1, '#lab', '#lab', '', 'ann', 0, 0)")
+    assert [(room.creator, room.owner) for room in opened().rooms()] == [("ann", 0)]
+
+
 # --- the index ------------------------------------------------------------------------------------------
 
 

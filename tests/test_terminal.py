@@ -29,6 +29,7 @@ ENV = {**os.environ, "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
 
 TYPED = (
     "hi", "//hi", "/join #lab", "/leave", "/leave #lab", "/create #lab", "/create #lab all of it", "/delete #lab",
+    "/delete #lab yes",
     "/rooms", "/who", "/who #lab", "/topic", "/topic #lab", "/topic locks", "/topic #lab locks", "/invite bob",
     "/invite bob #lab", "/msg bob psst", "/reply yes", "/me waves", "/nick anna", "/token", "/resume secret",
     "/whois bob", "/away", "/away at lunch", "/back", "/ignore bob", "/unignore bob", "/history",

@@ -113,7 +113,8 @@ TYPED = (
     ("/leave #lab2", Leave("#lab2")),
     ("/create #lab2", Create("#lab2")),
     ("/create #lab2 all about threads", Create("#lab2", "all about threads")),
-    ("/delete #lab2", Delete("#lab2")),
+    ("/delete #lab2", Delete("#lab2", ask=True)),
+    ("/delete  #lab2  yes", Delete("#lab2")),
     ("/rooms", ListRooms()),
     ("/who", Who()),
     ("/who #lab2", Who("#lab2")),
@@ -223,7 +224,8 @@ def test_a_blank_line_is_nothing(line):
 @pytest.mark.parametrize(
     "line",
     [
-        "/join", "/join #a #b", "/leave #a #b", "/create", "/delete", "/delete #a #b", "/rooms #a", "/who #a #b",
+        "/join", "/join #a #b", "/leave #a #b", "/create", "/delete", "/delete #a #b", "/delete #a yes x",
+        "/delete #a no", "/rooms #a", "/who #a #b",
         "/invite", "/invite bob #a #b", "/msg", "/msg bob", "/msg bob  ", "/reply", "/me", "/me  ", "/nick",
         "/nick ann bob", "/token x", "/resume", "/resume a b", "/whois", "/whois ann bob", "/back now", "/ignore",
         "/ignore ann bob", "/unignore",

@@ -85,6 +85,11 @@ def _word_and_words(make: Callable[[str, str], Command], optional: bool = False)
     return parse
 
 
+def _parse_delete(rest: str) -> Command | None:
+    room, *more = rest.split() or [""]
+    return Delete(room, ask=not more) if room and more in ([], ["yes"]) else None
+
+
 def _parse_topic(rest: str) -> Command | None:
     first, _, words = rest.partition(" ")
     if first.startswith("#"):
@@ -163,14 +168,16 @@ COMMANDS: tuple[TextCommand, ...] = (
         "/create #room [topic]",
         "make a new room and go there",
         _word_and_words(Create, optional=True),
-        more="It is an error if the room exists. Who made a room is the one who can /delete it.",
+        more="It is an error if the room exists. Whoever made a room can /delete it; see /help delete.",
     ),
     TextCommand(
         "/delete",
-        "/delete #room",
+        "/delete #room [yes]",
         "delete your room and its history",
-        _one_word(Delete),
-        more="Only who made the room, or now has that name, can do that. Its members are told and land in #lobby.",
+        _parse_delete,
+        more="Without yes it only says how many messages that would delete. Only whoever made the room can do it: on"
+        " the same connection, or after /resume with the token that /token showed there. Its members are told and land"
+        " in #lobby.",
     ),
     TextCommand("/rooms", "/rooms", "list the rooms", _alone(ListRooms()), ("/list",)),
     TextCommand("/who", "/who [#room]", "list who is here, or in a room", _maybe_word(Who), ("/names",)),

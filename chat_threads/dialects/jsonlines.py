@@ -123,6 +123,7 @@ def _maybe(name: str, kind: type = str, argument: str = "") -> Field:
 
 
 _ROOM = _maybe("room")
+_KINDS = {str: "a string", int: "a number", bool: "true or false"}
 
 REQUESTS: dict[str, tuple[Callable[..., Command], tuple[Field, ...]]] = {
     "hello": (Hello, (_maybe("name"), _ROOM, _maybe("token"))),
@@ -133,7 +134,7 @@ REQUESTS: dict[str, tuple[Callable[..., Command], tuple[Field, ...]]] = {
     "join": (Join, (_text("room"), _maybe("since", int))),
     "leave": (Leave, (_ROOM,)),
     "create": (Create, (_text("room"), _maybe("topic"))),
-    "delete": (Delete, (_text("room"),)),
+    "delete": (Delete, (_text("room"), _maybe("ask", bool))),
     "rooms": (ListRooms, ()),
     "who": (Who, (_ROOM,)),
     "topic": (Topic, (_ROOM, _maybe("text"))),
@@ -295,8 +296,8 @@ class JsonDialect:
             if value is None:
                 if field.required:
                     raise BadRequest(f"{kind} needs {field.name}.")
-            elif not isinstance(value, field.kind) or isinstance(value, bool):
-                raise BadRequest(f"{field.name} of {kind} is a {'number' if field.kind is int else 'string'}.")
+            elif not isinstance(value, field.kind) or (isinstance(value, bool) and field.kind is not bool):
+                raise BadRequest(f"{field.name} of {kind} is {_KINDS[field.kind]}.")
             elif isinstance(value, int) and value < 0:
                 raise BadRequest(f"{field.name} of {kind} is not below 0.")
             elif isinstance(value, str) and _SURROGATE.search(value):
