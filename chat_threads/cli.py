@@ -12,12 +12,14 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from . import __version__, inside
+from . import __version__, inside, streams
 from .chat import DAY, Chat, Options
+from .ends import Ends
 from .errors import StartError
 from .history import BATCH
 from .logs import LogThread
@@ -30,6 +32,8 @@ log = logging.getLogger(__name__)
 MOTD_LINES = 50
 STACK = 512 * 1024  # bytes of address space for a thread's stack; the default of 8 MiB adds up
 SPARE_FILES = 64  # descriptors for what is not a client
+FORCE_AFTER = 15.0  # seconds after which a server that is to stop ends, whatever still waits
+BROKEN = 70  # the exit code after a fault of the server's own: EX_SOFTWARE of sysexits.h
 
 
 GROUPS = {
@@ -43,6 +47,10 @@ GROUPS = {
 
 class _GroupedCommand(click.Command):
     """--help with the options in groups."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        streams.prepare()
+        return super().main(*args, **extra)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         records = {param.opts[0]: param.get_help_record(ctx) for param in self.get_params(ctx)}
@@ -152,7 +160,13 @@ class _WritersType(click.ParamType):  # type: ignore[type-arg]
     default="info",
     help="What is logged; never what people say.",
 )
-@click.option("--log-file", type=click.Path(), metavar="FILE", show_default="stderr", help="Where the log goes.")
+@click.option(
+    "--log-file",
+    type=click.Path(),
+    metavar="FILE",
+    show_default="stderr",
+    help="Where the log goes; SIGHUP opens it again.",
+)
 @click.version_option(__version__, "--version", message="chat_threads %(version)s", allow_from_autoenv=False)
 def main(
     host: str,
@@ -202,10 +216,11 @@ def main(
             trace_limit=trace_limit,
             limits=limits,
         )
-        run(options, log_level, log_file)
+        code = run(options, log_level, log_file)
     except StartError as error:
         click.echo(f"chat_threads: {error.text}", err=True)
-        sys.exit(2)
+        code = 2
+    sys.exit(code)
 
 
 def read_motd(path: str) -> tuple[str, ...]:
@@ -225,44 +240,106 @@ def read_motd(path: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def run(options: Options, log_level: str, log_file: str | None) -> None:
-    """Serve until a signal says to stop, then stop in order. In the main thread; raises StartError."""
-    asked: queue.SimpleQueue[int] = queue.SimpleQueue()  # its put is safe in a signal handler
+def run(options: Options, log_level: str, log_file: str | None) -> int:
+    """Serve until a signal says to stop, then stop in order. In the main thread; raises StartError.
 
-    def on_signal(number: int, frame: object) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)  # a second one ends it at once
-        asked.put(number)
-
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, on_signal)
-    if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, lambda number, frame: asked.put(number))
+    Returns the exit code: 0, or BROKEN if a thread ended that should not have, or something did not stop in time.
+    """
+    asked: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # its put is safe in a signal handler
+    stops = _catch_signals(asked, reopens=log_file is not None)
     threading.stack_size(STACK)
     _raise_file_limit(options.limits.max_clients)
     try:
         logs = LogThread(log_level, log_file)
     except OSError as error:
         raise StartError(f"The file of --log-file, {log_file}, cannot be written: {error.strerror}.") from error
-    logs.start()
-    try:
-        chat = Chat(options)
-        chat.start()
-        _announce(chat, options)
-        inside.enter("main", "waits for a signal")
-        while True:
+    with Ends(wake=lambda: asked.put(None)) as ends:
+        logs.start()
+        try:
+            chat = Chat(options)
+            chat.start()
+            _announce(chat, options)
+            inside.enter("main", "waits for a signal")
             try:
-                number = asked.get(timeout=1.0)  # a bounded wait, for on Windows Ctrl-C does not end one
-            except queue.Empty:
-                continue
-            if number in (signal.SIGINT, signal.SIGTERM):
-                break
+                _wait(asked, stops, logs, ends)
+            except Exception as error:
+                ends.broke("main", error)
+            with _ended_by_force():
+                return _stop(chat, ends)
+        finally:
+            inside.leave()
+            logs.stop()
+
+
+def _catch_signals(asked: queue.SimpleQueue[int | None], reopens: bool) -> set[int]:
+    """Have signals put into the queue; return those that say to stop.
+
+    A signal that is ignored when the program starts stays ignored: SIGHUP under nohup, SIGINT in the background of a
+    shell's script. After the first signal that stops it, SIGINT and SIGTERM end it at once; SIGHUP never does, because
+    a terminal that is closed may send it twice.
+    """
+    numbers = {
+        name: getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
+    }
+    caught = {name: number for name, number in numbers.items() if signal.getsignal(number) is not signal.SIG_IGN}
+    stops = {number for name, number in caught.items() if name != "SIGUSR1" and not (name == "SIGHUP" and reopens)}
+
+    def on_signal(number: int, frame: object) -> None:
+        if number in stops:
+            for name in ("SIGINT", "SIGTERM"):
+                if name in caught:
+                    signal.signal(caught[name], signal.SIG_DFL)
+        asked.put(number)
+
+    for number in caught.values():
+        signal.signal(number, on_signal)
+    return stops
+
+
+def _wait(asked: queue.SimpleQueue[int | None], stops: set[int], logs: LogThread, ends: Ends) -> None:
+    """Until a signal says to stop, or a thread is broken; meanwhile obey the other signals."""
+    while ends.broken is None:
+        try:
+            number = asked.get(timeout=1.0)  # a bounded wait, for on Windows Ctrl-C does not end one
+        except queue.Empty:
+            continue
+        if number in stops:
+            log.info("stopping: %s; once more ends it at once", signal.Signals(number).name)
+            return
+        if number == getattr(signal, "SIGHUP", None):
+            logs.reopen()
+        elif number is not None:
             logs.write(stacks())
-        log.info("stopping: %s; once more ends it at once", signal.Signals(number).name)
-        chat.stop()
+
+
+@contextlib.contextmanager
+def _ended_by_force() -> Iterator[None]:
+    """End the process if what is done meanwhile takes too long. Not on Windows, which has no such alarm."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.signal(signal.SIGALRM, lambda number, frame: os._exit(BROKEN))
+    signal.setitimer(signal.ITIMER_REAL, FORCE_AFTER)
+    try:
+        yield
     finally:
-        inside.leave()
-        logs.stop()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _stop(chat: Chat, ends: Ends) -> int:
+    """Stop in order, as far as that goes; return the exit code."""
+    if ends.broken is None:
+        chat.stop()
+        return 0
+    name, error = ends.broken
+    why = f"the thread {name} ended: {type(error).__name__}"
+    with contextlib.suppress(Exception):  # memory may be short
+        log.critical("%s; the server stops", why, exc_info=error)
+    with contextlib.suppress(Exception):
+        chat.stop()
+    with contextlib.suppress(Exception):
+        click.echo(f"chat_threads: A fault in the server: {why}. The log has more; start it again.", err=True)
+    return BROKEN
 
 
 def stacks() -> str:
@@ -298,29 +375,21 @@ def _raise_file_limit(max_clients: int) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _say(line: str) -> None:
-    """Print a line; if nobody reads it any more, as when Ctrl-C ended ``tee`` too, the server goes on all the same."""
-    try:
-        click.echo(line)
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)  # otherwise what is in the buffer fails again at the end
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-
-
 def _announce(chat: Chat, options: Options) -> None:
     host, port = chat.address
     if host in ("0.0.0.0", "::"):
         others = lan_address()
-        _say(
+        click.echo(
             f"On this machine: telnet localhost {port}" + (f"   From others: telnet {others} {port}" if others else "")
         )
-        _say("Everybody who can reach this machine can come in; --host 127.0.0.1 keeps it to this machine.")
+        click.echo("Everybody who can reach this machine can come in; --host 127.0.0.1 keeps it to this machine.")
     else:
-        _say(f"Listening: telnet {host} {port}")
+        click.echo(f"Listening: telnet {host} {port}")
     stored, rooms = chat.history.stored, len(chat.publisher.list_chat_rooms())
     kept = "in memory, lost at the end" if options.db == MEMORY else click.format_filename(os.path.abspath(options.db))
-    _say(f"History: {kept}: {stored} message{'' if stored == 1 else 's'}, {rooms} room{'' if rooms == 1 else 's'}.")
+    click.echo(
+        f"History: {kept}: {stored} message{'' if stored == 1 else 's'}, {rooms} room{'' if rooms == 1 else 's'}."
+    )
 
 
 def lan_address() -> str | None:

@@ -183,19 +183,20 @@ class History:
             pass
 
     def _turn(self) -> bool:
-        """Wait for a batch and see to it; whether there will be another one."""
+        """Wait for a batch and see to it; whether there will be another one.
+
+        Anything unexpected ends the thread, and with it the server: see ends. Going on would be worse, for nobody
+        could tell what of the batch is committed, and who was told.
+        """
         inside.does("waits for messages")
         wait = None if self._sweep_at is None else max(0.0, self._sweep_at - time.monotonic())
         batch = self._queue.take(BATCH, wait)
         inside.does("numbers a batch")
-        try:
-            self._handle([item for item in batch if item is not None])
-            if self._sweep_at is not None and time.monotonic() >= self._sweep_at:
-                inside.does("deletes what is old")
-                self._sweep()
-            self._checkpoint()
-        except Exception:
-            log.exception("a batch of %d was not handled", len(batch))
+        self._handle([item for item in batch if item is not None])
+        if self._sweep_at is not None and time.monotonic() >= self._sweep_at:
+            inside.does("deletes what is old")
+            self._sweep()
+        self._checkpoint()
         for item in batch:
             if isinstance(item, _Marker):
                 item.passed.set()

@@ -25,10 +25,9 @@ class _Hand(logging.Handler):
         self.setFormatter(logging.Formatter(FORMAT))
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = self.format(record)  # now, for what it speaks of goes on changing
         try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+            self._lines.put_nowait(self.format(record))  # formatted now, for what it speaks of goes on changing
+        except Exception:  # the queue is full, or memory is short: a log line ends no thread
             self.dropped += 1
 
 
@@ -41,7 +40,9 @@ class LogThread:
 
     def __init__(self, level: str, file: str | None = None) -> None:
         """Log what is at least of that level to a file, or to stderr. OSError: the file cannot be written."""
+        self._path = file
         self._file = io.FileIO(file, "ab") if file else io.FileIO(STDERR, "wb", closefd=False)
+        self._reopen = threading.Event()  # set by whoever wants the file opened again, cleared by the log thread
         self._lines: queue.Queue[str | None] = queue.Queue(QUEUED)
         self._hand = _Hand(self._lines)
         self._logger = logging.getLogger(__package__)
@@ -58,6 +59,12 @@ class LogThread:
         with contextlib.suppress(queue.Full):
             self._lines.put_nowait(text)
 
+    def reopen(self) -> None:
+        """Open the file again: it was moved away, as logrotate does, and a new one is to have the same name."""
+        self._reopen.set()
+        with contextlib.suppress(queue.Full):  # with so much waiting, the thread looks soon
+            self._lines.put_nowait("")
+
     def stop(self, timeout: float = 1.0) -> None:
         """Write what is queued, as far as that goes in ``timeout`` seconds, and end."""
         self._logger.removeHandler(self._hand)
@@ -72,6 +79,23 @@ class LogThread:
 
     def _run(self) -> None:
         while (line := self._lines.get()) is not None:
-            with contextlib.suppress(OSError):  # a full disk, a closed pipe: the chat goes on
-                self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+            if self._reopen.is_set():
+                self._reopen.clear()
+                self._open_again()
+            if line:
+                self._put(line)
         self._file.close()
+
+    def _open_again(self) -> None:
+        assert self._path is not None
+        try:
+            file = io.FileIO(self._path, "ab")
+        except OSError as error:
+            self._put(f"The log file {self._path} cannot be opened again, so this one goes on: {error.strerror}")
+        else:
+            self._file.close()
+            self._file = file
+
+    def _put(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # a full disk, a closed pipe: the chat goes on
+            self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")

@@ -147,12 +147,14 @@ class ChatServer(socketserver.ThreadingTCPServer):
         thread = threading.Thread(
             target=self._read, args=(request, client_address, number), name=f"reader-{number}", daemon=True
         )
+        self._readers[number] = thread
         try:
             thread.start()
-        except RuntimeError:  # the system gives no more threads
+        except (RuntimeError, MemoryError):  # the system gives no more threads
             self._refuse(request, ServerFull("no thread could be started for you"))
-            return
-        self._readers[number] = thread
+        finally:
+            if thread.ident is None:
+                del self._readers[number]
 
     def _refuse(self, request: socket.socket, error: ServerFull) -> None:
         """Say why, without a thread and without waiting; the connection is closed a little later."""
@@ -196,6 +198,8 @@ class ChatServer(socketserver.ThreadingTCPServer):
         try:
             Conversation(request, client_address, self, number)
         except Exception:
+            if self.sessions.knows(number):  # it could not say goodbye, and would stay in its rooms for ever
+                raise
             log.exception("the conversation with %s broke", client_address[0])
         finally:
             self.shutdown_request(request)
@@ -251,9 +255,10 @@ class Conversation(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         session = self._session
+        self.server.sessions.add(session)
         try:
             self.server.writers.attend(session)
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             log.error("no writer thread could be started for %s", session)
             session.reason = ServerFull("no thread could be started for you")
             session.abandon()
@@ -261,7 +266,6 @@ class Conversation(socketserver.BaseRequestHandler):
             with contextlib.suppress(OSError):
                 self._wire.send(Parcel(session.views[True], (problem(session.reason),)).data)
             return
-        self.server.sessions.add(session)
         if self.server.stopping.is_set():
             session.end()
         log.info("%s begins from %s", session, self.client_address[0])

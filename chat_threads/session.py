@@ -384,6 +384,11 @@ class SessionStore:
         with self._lock:
             return list(self._named.values())
 
+    def knows(self, number: int) -> bool:
+        """Whether the session of that number is still here."""
+        with self._lock:
+            return number in self._sessions
+
     def __len__(self) -> int:
         with self._lock:
             return len(self._sessions)

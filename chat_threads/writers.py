@@ -98,7 +98,7 @@ class Writers:
             each.join()
         try:
             thread.start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             with self._state:
                 self._threads.discard(thread)
             raise
@@ -248,7 +248,7 @@ class Crew(Writers):
                 session=session,
                 depth=session.mailbox.depth,
             )
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             log.error("%s is behind, and no thread could be started for it: cut off", session)
             session.abandon()
             self._write_waiting(session, None)  # nothing is left to send: lets go of the mailbox
@@ -283,7 +283,7 @@ class OnePerSession(Writers):
                 session=session,
                 depth=session.mailbox.depth,
             )
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             with self._state:
                 del self._desks[session]
             raise

@@ -15,6 +15,8 @@ import urllib.parse
 
 import click
 
+from chat_threads import streams
+
 PAGES = 500  # copied in one step
 PAUSE = 0.01  # seconds between two steps
 
@@ -53,4 +55,5 @@ def main(history: str, copy: str) -> None:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

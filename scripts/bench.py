@@ -33,6 +33,8 @@ from driver.plan import Plan, clock
 from driver.worker import Failed, raise_file_limit
 from tabulate import tabulate
 
+from chat_threads import streams
+
 SCRIPTS = pathlib.Path(__file__).resolve().parent
 OURS = "-m chat_threads --host 127.0.0.1 --port {port} --db {folder}/{port}.db --rate 0 --max-clients 20000"
 STARTING = 15.0  # seconds that a server may take to answer
@@ -195,4 +197,5 @@ def rate(found: list[Result]) -> float:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

@@ -13,6 +13,7 @@ import sys
 
 import click
 
+from chat_threads import streams
 from chat_threads.client import Client, ClientError, Message, Presence
 
 DICE = re.compile(r"!roll ([1-9]|[1-9]\d)d([1-9]\d{0,2})")
@@ -49,4 +50,5 @@ def main(address: str, name: str, room: str) -> None:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from typing import Any, TextIO
 
 import click
 
+from chat_threads import streams
 from chat_threads.rules import fold
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -75,6 +77,11 @@ def hidden(rows: Iterable[Row], pseudonyms: dict[str, str]) -> Iterator[Row]:
         yield room, number, at, pseudonyms[fold(sender)], kind, names.sub(instead, text)
 
 
+def while_taken(rows: Iterable[Row]) -> Iterator[Row]:
+    """The same, for as long as stdout takes them."""
+    return itertools.takewhile(lambda row: not streams.lost(), rows)
+
+
 def utc(at: int) -> str:
     return datetime.fromtimestamp(at / 1000, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -121,15 +128,18 @@ def main(history: str, rooms: tuple[str, ...], since: str | None, kind: str, pse
         file = sqlite3.connect("file:" + urllib.parse.quote(os.path.abspath(history)) + "?mode=ro", uri=True)
         try:
             with contextlib.closing(rows_of(file, rooms, start)) as said:
-                FORMATS[kind](hidden(said, people_of(file)) if pseudonyms else said, sys.stdout)
+                FORMATS[kind](while_taken(hidden(said, people_of(file)) if pseudonyms else said), sys.stdout)
             sys.stdout.flush()
+            if error := streams.lost():
+                raise error
         finally:
             file.close()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, sqlite3.Error) as error:
+        pass
+    except (ValueError, OSError, sqlite3.Error) as error:
         sys.exit(f"export: {history} was not exported: {error}.")
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

@@ -21,6 +21,8 @@ from typing import NoReturn
 
 import click
 
+from chat_threads import streams
+
 LABS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "labs"
 NOT_COPIED = ("solution.py", "hints.rst", "__pycache__")
 GIVEN = ".hints"  # in the student's folder: how many hints were given
@@ -274,4 +276,5 @@ def read_hints(path: pathlib.Path) -> list[str]:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

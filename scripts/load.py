@@ -28,6 +28,8 @@ from driver.conductor import Result, Watching, conduct, new_run, resolve
 from driver.plan import Plan, clock
 from driver.worker import Failed, files_wanted, raise_file_limit
 
+from chat_threads import streams
+
 RATE = 100.0  # messages a second in all, unless told otherwise: ten from each of ten senders
 PLOTS = (".svg", ".png", ".pdf")
 
@@ -221,4 +223,5 @@ def show(result: Result, csv_path: str | None, json_path: str | None, plot_path:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

@@ -18,6 +18,8 @@ from typing import Any
 
 import click
 
+from chat_threads import streams
+
 WIDTH, LEFT, ROW, TOP = 960, 90, 44, 64  # pixels: the picture, the threads' names, a row, and above the first
 COLOURS = {
     "read": "#4c78a8",
@@ -227,4 +229,5 @@ def main(trace: str, output: str, room: str | None, number: int | None) -> None:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

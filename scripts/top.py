@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import click
 from tabulate import tabulate
 
+from chat_threads import streams
 from chat_threads.client import Client, ClientError
 from chat_threads.messages import StatsShown, ThreadList, ThreadRow
 
@@ -81,7 +82,7 @@ def main(address: str, every: float, count: int | None, name: str) -> None:
             left = count
             if in_place:
                 click.echo(HOME + REST, nl=False)
-            while left is None or left > 0:
+            while (left is None or left > 0) and not streams.lost():
                 threads = chat.request("threads")
                 assert isinstance(threads, ThreadList)
                 now = time.monotonic()
@@ -97,11 +98,14 @@ def main(address: str, every: float, count: int | None, name: str) -> None:
                 if left != 0:
                     began += every
                     time.sleep(max(0.0, began - time.monotonic()))
-    except KeyboardInterrupt:
+        if error := streams.lost():
+            raise error
+    except (KeyboardInterrupt, BrokenPipeError):
         pass
     except (ClientError, OSError, ValueError) as error:
         sys.exit(f"top: {error}")
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

@@ -33,6 +33,8 @@ from torture_checker import Result, Row, check
 from torture_clients import PATIENCE, Client, Reader, Searcher, Traveller, World, Writer, now
 from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Server
 
+from chat_threads import streams
+
 FINISH = 90.0  # seconds for all to come back, hear what is owed to them and leave, once no fault is left
 LATE = 4  # descriptors that the server's SQLite opens when it first needs them: one for each reading connection
 SHOWN = 5  # violations of one check that are printed
@@ -242,4 +244,5 @@ def main(
 
 
 if __name__ == "__main__":
+    streams.prepare()
     main()

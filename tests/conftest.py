@@ -67,7 +67,11 @@ class Client:
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(WAIT)
-        self.sock.connect((host, port))
+        try:
+            self.sock.connect((host, port))
+        except OSError:
+            self.sock.close()
+            raise
         self.buffer = b""
         self.seen: list[str] = []  # every line read so far
         if name is not None:
@@ -449,6 +453,20 @@ def start_process(tmp_path: pathlib.Path) -> Iterator[Callable[..., Process]]:
             process.kill()
         with contextlib.suppress(OSError, AttributeError):
             process.popen.stdout.close()  # type: ignore[union-attr]
+
+
+STREAMS = [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>/dev/full", "</dev/null >&0 2>&0"]
+
+
+def started_with(streams: str, *program: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """A Python program, started by a shell with its streams as the shell's words say."""
+    return subprocess.Popen(
+        ["sh", "-c", f'exec "$@" {streams}', "sh", sys.executable, *program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
 
 
 def free_port() -> int:

@@ -242,17 +242,20 @@ def test_a_message_has_the_time_at_which_it_was_stored(open_house: Callable[...,
     assert house.messages()[0] == Message(LAB, "#room1", 1, 1_234_567, "ann", "say", "now")
 
 
-def test_a_bug_in_publishing_is_logged_and_ends_nothing(house: House, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_in_publishing_ends_the_thread_for_nobody_could_tell_who_saw_what(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broke: list[type[BaseException]] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: broke.append(args.exc_type))
+
     def broken(batch: Sequence[Published]) -> None:
         raise ZeroDivisionError
 
     house.at_publish = broken
-    house.say("stored, but shown to nobody")
-    house.at_publish = lambda batch: None
-    house.say("next")
-    assert house.numbers() == [2]
-    assert "a batch of" in caplog.text
-    assert "ZeroDivisionError" in caplog.text
+    house.submit(draft("stored, but shown to nobody"))
+    house.history._thread.join(WAIT)
+    assert broke == [ZeroDivisionError]
+    assert house.store.count() == 1
 
 
 # --- a commit that fails --------------------------------------------------------------------------------

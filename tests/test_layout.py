@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 # Each module imports only what stands in a line above its own. The package itself holds the version only.
 LAYERS = """
     __init__
-    errors          inside
+    errors          inside          streams     ends
     messages        rules           queues          tokens      lab
     filelock        schema
     wire            storage         trace           dialects.__init__

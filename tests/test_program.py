@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from click.testing import CliRunner
-from conftest import WAIT, Client, our_threads, wait_for
+from conftest import STREAMS, WAIT, Client, free_port, our_threads, started_with, wait_for
 
 from chat_threads import __version__, cli, logs
 from chat_threads.chat import Chat, Options
@@ -36,7 +36,9 @@ posix = pytest.mark.skipif(os.name != "posix", reason="these are POSIX signals")
 @pytest.fixture
 def in_this_process(capfd) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """Run the program here, as main does: call it with arguments for (exit code, output, errors)."""
-    handled = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    handled = [
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGALRM") if hasattr(signal, name)
+    ]
     before = {number: signal.getsignal(number) for number in handled}
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -363,9 +365,11 @@ def test_the_address_on_the_network_is_one_of_this_machine_or_none(monkeypatch):
 
 # --- signals --------------------------------------------------------------------------------------------
 
+STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+
 
 @posix
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+@pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
 def test_a_signal_ends_it_with_0_and_clients_are_told(start_process, number):
     process = start_process()
     with process.client("ann") as ann, process.client() as nameless:
@@ -387,6 +391,119 @@ def test_a_second_signal_ends_it_at_once(start_process):
         process.popen.send_signal(signal.SIGTERM)
         wait_for(lambda: "stopping: SIGTERM" in process.errors)
         assert process.stop(signal.SIGINT) == -signal.SIGINT
+
+
+@posix
+def test_a_terminal_that_closes_may_send_sighup_twice_and_it_still_stops_in_order(start_process):
+    process = start_process()
+    with process.client("ann") as ann:
+        for number in (signal.SIGHUP, signal.SIGHUP):
+            process.popen.send_signal(number)
+        assert ann.rest()[-1] == "! The server is shutting down. Goodbye."
+        assert process.stop(signal.SIGHUP) == 0
+
+
+@posix
+def test_sighup_opens_the_log_file_again_as_logrotate_wants_it(start_process, tmp_path):
+    log, moved = tmp_path / "chat.log", tmp_path / "chat.log.1"
+    process = start_process("--log-file", str(log))
+    with process.client("ann"):
+        wait_for(lambda: "(ann) is admitted" in log.read_text(), "the log is written")
+        for _ in range(3):
+            log.rename(moved)
+            process.popen.send_signal(signal.SIGHUP)
+            wait_for(log.exists, "there is a new log")
+            assert log.read_text() == ""
+        with process.client("bob"):
+            wait_for(lambda: "(bob) is admitted" in log.read_text())
+        assert "(bob)" not in moved.read_text()
+        log.rename(moved)
+        log.mkdir()
+        process.popen.send_signal(signal.SIGHUP)
+        wait_for(lambda: "cannot be opened again, so this one goes on: Is a directory" in moved.read_text())
+        with process.client("cy"):
+            wait_for(lambda: "(cy) is admitted" in moved.read_text())
+    assert process.stop() == 0
+
+
+@posix
+@pytest.mark.parametrize("options", [(), ("--log-file", "chat.log")], ids=["", "with a log file"])
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored(start_process, tmp_path, options):
+    """nohup ignores SIGHUP; a shell's script ignores SIGINT for what it starts in the background."""
+    process = start_process(*options, shell=f"cd '{tmp_path}' && trap '' HUP INT USR1")
+    ignored = int(re.search(r"SigIgn:\s*(\w+)", pathlib.Path(f"/proc/{process.popen.pid}/status").read_text())[1], 16)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
+        assert ignored >> (number - 1) & 1
+        process.popen.send_signal(number)
+    with process.client("ann") as ann:
+        assert any("still here" in line for line in ann.ask("still here"))
+    assert process.stop() == 0
+    assert "Thread MainThread" not in process.errors
+
+
+# --- stdin, stdout and stderr ---------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.parametrize("streams", STREAMS)
+def test_it_serves_and_stops_in_order_whatever_its_streams_are(tmp_path, streams):
+    port, db = free_port(), tmp_path / "chat.db"
+    options = ("--host", "127.0.0.1", "--port", str(port), "--db", str(db), "--trace", str(tmp_path / "trace.json"))
+    with started_with(streams, "-m", "chat_threads", *options) as server:
+        try:
+
+            def answers() -> bool:
+                assert server.poll() is None, server.communicate()
+                with socket.socket() as probe:
+                    return probe.connect_ex(("127.0.0.1", port)) == 0
+
+            wait_for(answers)
+            for number in range(3):
+                opened = os.readlink(f"/proc/{server.pid}/fd/{number}")
+                assert opened.startswith(("/dev/", "pipe:")), f"what goes to {number} ends up in {opened}"
+            with Client(port, "ann") as ann:
+                ann.ask("hello")
+                server.send_signal(signal.SIGTERM)
+                assert ann.rest()[-1] == "! The server is shutting down. Goodbye."
+            assert server.wait(WAIT) == 0
+            assert "Traceback" not in server.stderr.read()
+        finally:
+            server.kill()
+    with contextlib.closing(sqlite3.connect(db)) as connection:
+        assert connection.execute("SELECT text FROM messages").fetchall() == [("hello",)]
+
+
+@posix
+@pytest.mark.parametrize("streams", ["2>&-", "2>/dev/full"])
+@pytest.mark.parametrize(
+    "options", [["--port", "many"], ["--db", "/dev/null/chat.db"]], ids=["an option", "the history"]
+)
+def test_why_it_does_not_start_ends_with_2_even_if_nobody_can_be_told(streams, options):
+    with started_with(streams, "-m", "chat_threads", "--port", "0", *options) as server:
+        assert server.wait(WAIT) == 2
+
+
+@posix
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+@pytest.mark.parametrize("where", ["чат", "チャット", "b\udcffd"])
+def test_a_path_that_cannot_be_printed_is_printed_with_escapes(tmp_path, encoding, where):
+    env = {"PYTHONIOENCODING": encoding}
+    db = tmp_path / where / "chat.db"
+    program = ["-m", "chat_threads", "--host", "127.0.0.1", "--port", "0", "--db", str(db)]
+    with started_with("", *program, env=env) as server:
+        assert server.wait(WAIT) == 2  # there is no such folder
+        error = server.stderr.read()
+    assert error.startswith("chat_threads: ")
+    assert len(error.splitlines()) == 1
+    db.parent.mkdir()
+    with started_with("", *program, env=env) as server:
+        assert server.stdout.readline().startswith("Listening: ")
+        assert server.stdout.readline().startswith("History: ")
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(WAIT) == 0
+
+
+# --- SIGUSR1, and the rest ------------------------------------------------------------------------------
 
 
 @posix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import re
 import signal
@@ -9,7 +10,8 @@ import sqlite3
 import subprocess
 import sys
 
-from conftest import WAIT, free_port
+import pytest
+from conftest import STREAMS, WAIT, free_port, started_with
 
 SCRIPTS = pathlib.Path(__file__).parent.parent / "scripts"
 
@@ -99,3 +101,59 @@ def test_the_bot_says_in_a_line_why_it_cannot_come_in(server):
 
 def test_the_bot_is_short_enough_to_be_read_in_the_readme():
     assert len((SCRIPTS / "bot.py").read_text(encoding="utf-8").splitlines()) < 60
+
+
+# --- whatever their streams are ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streams", STREAMS)
+def test_a_backup_is_made_whatever_its_streams_are(server, tmp_path, streams):
+    server.client("ann").ask("hello")
+    with started_with(
+        streams, str(SCRIPTS / "backup.py"), str(tmp_path / "chat.db"), str(tmp_path / "copy.db")
+    ) as done:
+        assert done.wait(WAIT) == 0, done.communicate()
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("SELECT text FROM messages").fetchall() == [("hello",)]
+
+
+@pytest.mark.parametrize("streams", STREAMS)
+def test_a_lab_is_handed_out_whatever_the_streams_are(tmp_path, streams):
+    with started_with(streams, str(SCRIPTS / "lab.py"), "start", "1", str(tmp_path)) as done:
+        assert done.wait(WAIT) == 0, done.communicate()
+    assert [*tmp_path.glob("01_*/task.py")]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("script", ["backup.py", "lab.py", "export.py", "top.py"])
+def test_what_cannot_be_printed_is_printed_with_escapes(server, tmp_path, script, encoding):
+    server.client("Аня").ask("hello")
+    folder = tmp_path / "чат"
+    folder.mkdir()
+    program = {
+        "backup.py": [str(tmp_path / "chat.db"), str(folder / "copy.db")],
+        "lab.py": ["start", "1", str(folder)],
+        "export.py": [str(tmp_path / "chat.db")],
+        "top.py": [f"127.0.0.1:{server.port}", "--count", "1", "--name", "Вася"],
+    }[script]
+    with started_with("", str(SCRIPTS / script), *program, env={"PYTHONIOENCODING": encoding}) as done:
+        out, err = done.communicate(timeout=WAIT)
+    assert (done.returncode, err.replace("Copying\n", "")) == (0, "")
+    assert out
+
+
+@pytest.mark.parametrize("streams", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("script", ["export.py", "top.py"])
+def test_who_asked_for_something_is_told_that_it_is_lost(server, tmp_path, script, streams):
+    server.client("ann").ask("hello")
+    asked = str(tmp_path / "chat.db") if script == "export.py" else f"127.0.0.1:{server.port}"
+    with started_with(streams, str(SCRIPTS / script), asked) as done:
+        _, err = done.communicate(timeout=WAIT)
+    assert done.returncode == 1
+    assert re.fullmatch(r"\w+: .*(No space left on device|Bad file descriptor)\.?\n", err)
+
+
+def test_who_watches_through_a_pipe_that_ends_is_done(server):
+    with started_with("| head -n 1", str(SCRIPTS / "top.py"), f"127.0.0.1:{server.port}", "--every", "0.1") as done:
+        _, err = done.communicate(timeout=WAIT)
+    assert (done.returncode, err) == (0, "")
