@@ -127,7 +127,7 @@ class _WritersType(click.ParamType):  # type: ignore[type-arg]
     type=_Number(0, 1_000_000),
     default=20.0,
     metavar="N",
-    help="Lines a second that a client may send in the long run; 0: any.",
+    help="Lines a second that a client may send in the long run; a dear request counts for several; 0: any.",
 )
 @click.option("--burst", type=click.IntRange(1), default=50, metavar="N", help="Lines that it may send at once.")
 @click.option(

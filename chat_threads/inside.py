@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, cast
 
 Depth = tuple[int, int | None]  # what waits in a queue now, and the most that ever did, if that is known
@@ -68,10 +68,12 @@ def slots() -> list[Slot]:
     return list(_slots.values())
 
 
-def places() -> dict[int, str]:
-    """Where in this package each thread is, by its ident: "publisher.py:291 subscribe". No lock is taken for it."""
+def places(idents: Container[int]) -> dict[int, str]:
+    """Where in this package each of these threads is, by its ident: "publisher.py:291 subscribe". Takes no lock."""
     found = {}
     for ident, frame in sys._current_frames().items():
+        if ident not in idents:
+            continue
         at = frame
         while at is not None:
             package, _, module = at.f_globals.get("__name__", "").partition(".")

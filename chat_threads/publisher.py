@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from difflib import get_close_matches
+from heapq import nsmallest
 from itertools import islice
 from typing import Protocol
 
@@ -47,13 +47,12 @@ from .messages import (
     View,
     answers,
 )
-from .rules import fold
+from .rules import LIKELY, fold, nearest
 
 LOBBY = "#lobby"
 RECENT = 200  # messages of a room kept in memory for those who enter
 ROOMS_EACH = 20  # rooms one session may be in
 ROOMS = 10_000  # rooms in all
-HINTS = 100  # names that a mistyped one is compared with
 NAMED = 10  # people named on entering a room; the rest is counted
 CROWD = 100  # above so many members, joining and leaving is not shown
 
@@ -64,9 +63,6 @@ _Waiting = dict[int, list[Event | Joined]]  # by room: what is to be delivered, 
 class Mailbox(Protocol):
     def push(self, parcel: Parcel) -> bool | None:
         """Put a parcel without waiting. True: the queue was idle, so tell a writer; None: it is full."""
-
-    def wait_until_easy(self) -> bool:
-        """The reader's: wait until there is room for much; False if nothing will be taken any more."""
 
 
 class Subscriber(Protocol):
@@ -83,6 +79,8 @@ class Subscriber(Protocol):
     def mailbox(self) -> Mailbox: ...
     def person(self, rooms: tuple[str, ...]) -> PersonRow: ...
     def cut_off(self, error: CutOff) -> None: ...
+    def next_page(self) -> bool:
+        """The reader's: wait until it may be shown a page of messages; False if nothing will be taken any more."""
 
 
 class ChatRoom:
@@ -256,12 +254,14 @@ class Publisher:
             raise NotAllowed(f"{room.name} was made by {room.creator}, who alone can delete it.{again}")
         return RoomEnds(room.id, session.name, session, ref)
 
-    def list_chat_rooms(self) -> list[RoomRow]:
-        """All rooms, the fullest first."""
+    def list_chat_rooms(self, most: int = ROOMS) -> list[RoomRow]:
+        """The rooms, the fullest first, at most so many."""
         with self._lock:
-            rows = [RoomRow(r.name, len(r.members), r.last, r.topic) for r in self._rooms.values()]
-        rows.sort(key=lambda row: (-row.people, -row.messages, fold(row.room)))
-        return rows
+            rooms = list(self._rooms.values())
+        # Looked at without the lock, each number as it is: among thousands of rooms that takes some milliseconds.
+        rooms = nsmallest(most, rooms, key=lambda room: (-len(room.members), -room.last, room.key))
+        with self._lock:
+            return [RoomRow(room.name, len(room.members), room.last, room.topic) for room in rooms]
 
     def get(self, name: str) -> ChatRoom | None:
         """The room of that name, whatever its case, or None."""
@@ -272,9 +272,9 @@ class Publisher:
         """The room of that name, whatever its case; raise UnknownRoom."""
         with self._lock:
             room = self._by_key.get(fold(name))
-            names = [] if room else [each.name for each in islice(self._rooms.values(), HINTS)]
+            names = [] if room else [each.name for each in islice(self._rooms.values(), LIKELY)]
         if room is None:
-            raise UnknownRoom(name, next(iter(get_close_matches(name, names, 1)), None))
+            raise UnknownRoom(name, nearest(name, names))
         return room
 
     def __len__(self) -> int:
@@ -316,7 +316,7 @@ class Publisher:
         as_of = 0
         if since is not None and since > self.last(room):
             since = None
-        while session.mailbox.wait_until_easy():
+        while session.next_page():
             outbox = _Outbox()
             with self._lock:
                 if self._rooms.get(room.id) is not room:
@@ -444,6 +444,11 @@ class Publisher:
         with self._lock:
             place = self._places.get(session)
             return tuple(room.name for room in place.rooms.values()) if place else ()
+
+    @staticmethod
+    def audience(room: ChatRoom) -> int:
+        """How many are in the room. Without the lock, as one number."""
+        return len(room.members)
 
     def members(self, room: ChatRoom) -> list[Subscriber]:
         with self._lock:

@@ -6,9 +6,12 @@ protocol's, in characters; pure functions, any thread.
 
 from __future__ import annotations
 
+import heapq
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from itertools import islice, pairwise
 
 from .errors import BadName, BadRoom, NothingToSay, TooLong
 
@@ -17,10 +20,12 @@ ROOM_LENGTH = 32
 TEXT_LENGTH = 2000  # what is said in one line
 WORDS_LENGTH = 200  # a topic, a reason to be away, words on leaving
 REFS = 256  # requests that are remembered for each token, so that one sent again is known
+LIKELY = 100  # names that a mistyped one is compared with
+CLOSE_LOOKS = 3  # of these, how many are compared letter by letter
 
 # Characters of a name or a room that are looked at: normalizing takes the square of a long row of combining
 # marks, and everybody waits meanwhile. Four become one at most, so whatever is cut here is too long all the same.
-_LOOKED_AT = 1000
+_LOOKED_AT = 160
 
 # Unicode calls these letters, but they are drawn as nothing.
 _INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
@@ -66,14 +71,16 @@ def _nearest_name(typed: str) -> str | None:
 
 
 def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
-    """A name near ``wanted`` for which ``taken(name)`` is false: ann2, ann3, …"""
-    number = 2
+    """A name near ``wanted`` for which ``taken(name)`` is false: ann2, ann3, … ann10, and then in ever larger steps,
+    because somebody may have taken hundreds."""
+    number, step = 2, 1
     while True:
         suffix = str(number)
         candidate = wanted[: NAME_LENGTH - len(suffix)] + suffix
         if not taken(candidate):
             return candidate
-        number += 1
+        step = 2 * step if number >= 10 else step
+        number += step
 
 
 def check_room(typed: str) -> str:
@@ -112,3 +119,23 @@ def check_words(typed: str) -> str:
     if len(text) > WORDS_LENGTH:
         raise TooLong(f"That is {len(text)} characters, and at most {WORDS_LENGTH} are kept here. Nothing was changed.")
     return text
+
+
+def nearest(typed: str, names: Iterable[str]) -> str | None:
+    """The name that looks most like what was typed, or None if none is near it: what somebody may have meant.
+
+    Looks at the first LIKELY names, and closely only at the few that share most letters with it: a close look at one
+    takes as long as obeying a usual command does.
+    """
+    typed = typed[:ROOM_LENGTH]
+    wanted = _features(typed)
+    likely = heapq.nlargest(
+        CLOSE_LOOKS, islice(names, LIKELY), lambda name: 2 * len(wanted & _features(name)) - len(name)
+    )
+    return next(iter(get_close_matches(typed, likely, 1)), None)
+
+
+def _features(name: str) -> set[str]:
+    """Its characters, and each two that stand side by side."""
+    name = name[:ROOM_LENGTH]
+    return {*name, *map("".join, pairwise(name))}

@@ -37,6 +37,7 @@ from .errors import (
     UnfinishedLine,
 )
 from .messages import AreYouThere, Bye, Event, Greeting, Hello, Parcel, Quit, WireBytes, answers
+from .pace import BLANKS, Pace, cost
 from .service import Service
 from .session import Session, SessionStore, problem
 from .wire import Wire
@@ -50,7 +51,6 @@ DIALECTS: dict[bytes, Callable[[int], Dialect]] = {b"{": JsonDialect}
 BACKLOG = 1024  # connections that wait to be accepted
 TRIES = 3  # at a name
 GREETING_PAUSE = 0.1  # seconds in which a web browser or a TLS client would speak first; people do not
-LONGEST_WAIT = 3600.0  # seconds for a token, however small the rate
 ACCEPT_PAUSE = 0.2  # seconds after an accept that failed for want of descriptors or memory
 USUAL_INTERVAL = sys.getswitchinterval()
 PATIENT = 5e-5  # seconds for each reader after which threads that wait for the interpreter look at it again
@@ -68,34 +68,14 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Limits:
     """What one client may do. Times in seconds."""
 
-    rate: float = 20.0  # lines a second, in the long run; 0: any number
-    burst: int = 50  # lines at once
+    rate: float = 20.0  # tokens a second, in the long run; 0: any number. A line costs 1, or what pace.COSTS says
+    burst: int = 50  # tokens at once
     max_clients: int = 1000
     handshake_timeout: float = 60.0
     line_timeout: float = 300.0  # from a line's first byte to its end
     queue_limit: int = 1000  # lines waiting to be sent
     send_timeout: float = 30.0
     replay: int = 20  # messages shown on entering a room
-
-
-class Pace:
-    """A token bucket: a client may send ``burst`` lines at once and ``rate`` a second in the long run."""
-
-    def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._clock = clock
-        self._tokens = float(burst)
-        self._at = clock()
-
-    def delay(self) -> float:
-        """Take a token; return how many seconds to wait before acting on it."""
-        if not self._rate:
-            return 0.0
-        now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - 1
-        self._at = now
-        return max(0.0, -self._tokens / self._rate)
 
 
 class ChatServer(socketserver.ThreadingTCPServer):
@@ -245,7 +225,8 @@ class Conversation(socketserver.BaseRequestHandler):
         self._session.address = self.client_address[0]
         self._session.local = _is_local(self.client_address[0], self.request.getsockname()[0])
         self._slot = inside.enter("reader", "begins", self._session, self._session.mailbox.depth)
-        self._pace = Pace(limits.rate, limits.burst)
+        self._session.pace = Pace(limits.rate, limits.burst)
+        self._blank = 0  # lines that were read, and are neither inputs nor paid for
         self._ahead: Input | None = None  # read before the greeting
         self._heard_any = False
         self._idle_reads = 0  # reads since the last input
@@ -297,15 +278,24 @@ class Conversation(socketserver.BaseRequestHandler):
             self._ahead = None
             if isinstance(found, WireBytes):
                 self._session.send(found)
-                self._slow_down(deadline)
+                self._slow_down(1, deadline)
             elif found is not None:
                 self._half_since = None
                 self._idle_reads = 0
+                self._blank -= 1
                 return found
-            elif not self._read_more(deadline):
-                return None
-            elif self._idle_reads > 1:  # a flood of blank lines, or of bytes without a line, is paid for too
-                self._wait(self._pace.delay(), deadline)
+            else:
+                self._pay_for_nothing(deadline)
+                if not self._read_more(deadline):
+                    return None
+
+    def _pay_for_nothing(self, deadline: float | None) -> None:
+        """All that was read has been looked at: a flood of blank lines, or of bytes without a line, is paid for too."""
+        tokens, self._blank = divmod(max(0, self._blank), BLANKS)
+        if self._idle_reads > 1:
+            tokens += 1
+        self._session.pace.pay(tokens)
+        self._wait(self._session.pace.delay(), deadline)
 
     def _check(self, deadline: float | None) -> None:
         """Raise NoHandshake after the deadline."""
@@ -340,21 +330,23 @@ class Conversation(socketserver.BaseRequestHandler):
             self._dialect = self._session.dialect = DIALECTS.get(data[:1], TextDialect)(self.server.limits.replay)
             self._session.views = self._dialect.views  # it is in no room yet
         self._idle_reads += 1
-        if b"\n" in data:
+        if lines := data.count(b"\n"):
             self._half_since = None
+            self._blank += lines
         self._dialect.feed(data)
 
-    def _slow_down(self, deadline: float | None = None) -> None:
-        """Wait until what the client asked for is mostly read, and for its rate."""
+    def _slow_down(self, tokens: int, deadline: float | None = None) -> None:
+        """Wait until what the client asked for is mostly read, and for the tokens that its next request costs."""
         self._session.mailbox.wait_until_easy()
-        self._wait(self._pace.delay(), deadline)
+        self._session.pace.pay(tokens)
+        self._wait(self._session.pace.delay(), deadline)
 
     def _wait(self, seconds: float, deadline: float | None = None) -> None:
         """Wait, but not beyond the deadline, and not for longer than the session lasts."""
         if deadline is not None:
             seconds = min(seconds, deadline - time.monotonic())
         if seconds > 0:
-            self._session.ended.wait(min(seconds, LONGEST_WAIT))
+            self._session.ended.wait(seconds)
 
     # --- the handshake --------------------------------------------------------------------------------------
 
@@ -367,7 +359,7 @@ class Conversation(socketserver.BaseRequestHandler):
             hello = self._next(deadline)
             while isinstance(hello, AreYouThere):  # answered, and no try at a name
                 self.server.service.handle(self._session, hello)
-                self._slow_down(deadline)
+                self._slow_down(1, deadline)
                 hello = self._next(deadline)
             self._session.heard = time.monotonic()
             if hello is None:
@@ -406,7 +398,7 @@ class Conversation(socketserver.BaseRequestHandler):
         while (command := self._next()) is not None:
             session.heard = time.monotonic()
             self._slot.doing = f"obeys {type(command).__name__}", session.heard
-            self._slow_down()
+            self._slow_down(cost(command))
             if session.ended.is_set():
                 return
             if isinstance(command, Quit):

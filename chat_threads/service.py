@@ -97,6 +97,7 @@ from .messages import (
     Who,
     Whois,
 )
+from .pace import cost_of_saying
 from .publisher import LOBBY, ChatRoom, Publisher, Subscriber
 from .rules import check_name, check_room, check_text, check_words, fold
 from .session import Session, SessionStore
@@ -291,6 +292,7 @@ class Service:
     def _say(self, session: Session, command: Say) -> None:
         text = check_text(command.text)
         room = self._room(session, command.room, member=True)
+        session.pace.pay(cost_of_saying(text, self._publisher.audience(room)))
         ref = session.dialect.ref
         token = session.identity if ref and session.known else 0
         self._history.submit(Draft(room.id, room.name, session.name, command.kind, text, session, ref, token))
@@ -374,8 +376,8 @@ class Service:
             raise Busy()
 
     def _list_rooms(self, session: Session, command: ListRooms) -> None:
-        rows = self._publisher.list_chat_rooms()
-        session.answer(RoomList(tuple(rows[:ROWS_MOST]), max(0, len(rows) - ROWS_MOST)))
+        rows = self._publisher.list_chat_rooms(ROWS_MOST)
+        session.answer(RoomList(tuple(rows), max(0, len(self._publisher) - ROWS_MOST)))
 
     def _who(self, session: Session, command: Who) -> None:
         people: Sequence[Subscriber]
@@ -546,10 +548,11 @@ class Service:
     def _show_threads(self, session: Session, command: ShowThreads) -> None:
         """Takes no lock that any other thread could be stuck with."""
         self._may_look(session)
-        now, places = time.monotonic(), inside.places()
-        rows = [_row(slot, now, places.get(slot.ident, "")) for slot in inside.slots()]
-        rows.sort(key=lambda row: (row.role == "reader", -(row.waiting or 0) if row.role == "reader" else 0))
-        session.answer(ThreadList(tuple(rows[:ROWS_MOST]), max(0, len(rows) - ROWS_MOST)))
+        now = time.monotonic()
+        slots = sorted(inside.slots(), key=_last_the_readers)
+        places = inside.places({slot.ident for slot in slots[:ROWS_MOST]})
+        rows = tuple(_row(slot, now, places.get(slot.ident, "")) for slot in slots[:ROWS_MOST])
+        session.answer(ThreadList(rows, len(slots) - len(rows)))
 
     def _show_locks(self, session: Session, command: ShowLocks) -> None:
         """Takes no lock: the numbers are read as they are."""
@@ -614,6 +617,13 @@ class Service:
 
     def _help(self, session: Session, command: Help) -> None:
         session.answer(HelpShown(command.about))
+
+
+def _last_the_readers(slot: inside.Slot) -> tuple[bool, int]:
+    """The order in which threads are shown: of the readers first those for which most waits."""
+    if slot.role != "reader":
+        return False, 0
+    return True, -slot.depth()[0] if slot.depth else 0
 
 
 def _row(slot: inside.Slot, now: float, where: str) -> ThreadRow:

@@ -11,14 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from itertools import islice
 
 from . import inside
 from .dialects.base import Dialect
 from .errors import CutOff, NameTaken, TooSlow, UnknownPerson
 from .messages import Bye, Event, Parcel, PersonRow, Problem, View, answers
+from .pace import PAGE, Pace
 from .queues import BatchQueue
-from .rules import clean, fold, free_name
+from .rules import LIKELY, clean, fold, free_name, nearest
 from .tokens import Handout, token_id
 from .wire import Wire
 
@@ -210,6 +211,7 @@ class Session:
         self.identity = 0  # the number of its token; set with it, read anywhere
         self.known = False  # whether the client was told its token, so that the history keeps that; the reader thread's
         self.address = ""  # of the client; set by the reader thread at the start
+        self.pace = Pace(0.0, 0)  # the reader thread's, which sets it at the start
         self.reason: CutOff | None = None  # why it was cut off
         self.local = False  # whether it comes from the server's own machine; set by the reader thread at the start
         self._schedule = schedule
@@ -259,6 +261,12 @@ class Session:
         self.end()
 
     # --- the reader thread ----------------------------------------------------------------------------------
+
+    def next_page(self) -> bool:
+        """Wait until the client has read most of what waits for it, and has the tokens for another page of what was
+        said; False if the session is over."""
+        self.pace.pay(PAGE)
+        return self.mailbox.wait_until_easy() and not self.ended.wait(self.pace.delay())
 
     def answer(self, *events: Event) -> None:
         """Queue the answer to the request that is being obeyed."""
@@ -370,9 +378,9 @@ class SessionStore:
         """The session of that name, whatever its case; raise UnknownPerson."""
         with self._lock:
             session = self._named.get(fold(name))
-            names = [] if session else [each.name for each in self._named.values()][:1000]
+            names = [] if session else [each.name for each in islice(self._named.values(), LIKELY)]
         if session is None:
-            raise UnknownPerson(clean(name)[:40], next(iter(get_close_matches(name, names, 1)), None))
+            raise UnknownPerson(clean(name[:100])[:40], nearest(name, names))
         return session
 
     def all(self) -> list[Session]:

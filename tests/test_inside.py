@@ -201,9 +201,9 @@ def test_a_thread_is_found_at_its_place_in_the_package():
     queue: BatchQueue[int] = BatchQueue(1)
     thread = threading.Thread(target=queue.take, args=(1,), name="taker")
     thread.start()
-    wait_for(lambda: inside.places().get(thread.ident, "").endswith(" take"))
-    assert inside.places()[thread.ident].startswith("queues.py:")
-    assert threading.get_ident() not in inside.places()
+    wait_for(lambda: inside.places({thread.ident}).get(thread.ident, "").endswith(" take"))
+    assert inside.places({thread.ident})[thread.ident].startswith("queues.py:")
+    assert threading.get_ident() not in inside.places({thread.ident})
     queue.put(1)
     thread.join()
 

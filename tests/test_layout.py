@@ -18,7 +18,7 @@ LAYERS = """
     errors          inside          streams     ends
     messages        rules           queues          tokens      lab
     filelock        schema
-    wire            storage         trace           dialects.__init__
+    wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher
     dialects.telnet dialects.commands
     dialects.text   dialects.jsonlines  session

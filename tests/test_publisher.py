@@ -99,6 +99,7 @@ class Box:
         return self.answer
 
     def wait_until_easy(self) -> bool:
+        """As a session waits for it."""
         return not self.closed
 
 
@@ -123,6 +124,9 @@ class Person:
         assert not self._house.lock.locked()
         self.error = error
         self.mailbox.closed = True
+
+    def next_page(self) -> bool:
+        return self.mailbox.wait_until_easy()
 
     @property
     def shown(self) -> list[tuple[str, Event]]:

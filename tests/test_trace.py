@@ -296,4 +296,4 @@ def _where(server, name: str) -> str:
     from chat_threads import inside
 
     thread = f"reader-{server.chat.sessions.named(name).number}"
-    return next(inside.places().get(slot.ident, "") for slot in inside.slots() if slot.name == thread)
+    return next(inside.places({slot.ident}).get(slot.ident, "") for slot in inside.slots() if slot.name == thread)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from ..errors import UnknownCommand, Usage
 from ..messages import (
@@ -41,7 +40,7 @@ from ..messages import (
     Who,
     Whois,
 )
-from ..rules import clean
+from ..rules import clean, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,5 +316,5 @@ def parse_line(line: str) -> Command | None:
 
 
 def _unknown(word: str) -> UnknownCommand:
-    nearest = get_close_matches(word[1:].lower(), [name[1:] for name in BY_NAME], 1)
-    return UnknownCommand(word[:40], "/" + nearest[0] if nearest else None)
+    near = nearest(word[1:].lower(), [name[1:] for name in BY_NAME])
+    return UnknownCommand(word[:40], "/" + near if near else None)

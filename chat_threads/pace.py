@@ -1,0 +1,79 @@
+"""How fast a client may go: what each request costs, and the bucket of tokens that it is paid from.
+
+A token is about half a millisecond of a processor at most. At the usual ``--rate`` of 20 tokens a second a client can
+so keep the server busy for a hundredth of the time, whatever it asks for, and twenty clients for a fifth.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .messages import (
+    Command,
+    Create,
+    Delete,
+    Join,
+    ListRooms,
+    Nick,
+    ReadHistory,
+    Resume,
+    Search,
+    ShowThreads,
+    ShowTrip,
+    Topic,
+    Who,
+)
+
+COSTS: dict[type[Command], int] = {
+    ListRooms: 10,  # all rooms are compared, maybe 10,000
+    ShowThreads: 6,
+    Search: 5,
+    ReadHistory: 4,  # a page, and for "since a while ago" about 20 looks for its beginning
+    Resume: 4,
+    Create: 3,
+    Delete: 3,
+    Nick: 3,  # shown in up to 20 rooms
+    Who: 3,
+    ShowTrip: 3,
+    Join: 2,  # and PAGE for each page that it shows
+    Topic: 2,
+}
+"""What a request costs, in tokens; any other one costs 1."""
+
+PAGE = 2  # tokens for each page of what was said that is shown on entering a room
+BLANKS = 500  # blank lines for a token
+BIG = 1 << 18  # characters to be sent to all members of a room together, for which what is said costs a token more
+LONGEST_WAIT = 3600.0  # seconds for a token, however small the rate
+
+
+def cost(command: object) -> int:
+    """What it costs to obey a command, or to tell a mistake."""
+    return COSTS.get(type(command), 1)  # type: ignore[arg-type]
+
+
+def cost_of_saying(text: str, members: int) -> int:
+    """What it costs to have a text shown to so many, beyond the token for saying it."""
+    return len(text) * members // BIG
+
+
+class Pace:
+    """A token bucket: a client has ``burst`` tokens at once and ``rate`` a second in the long run; 0: any number."""
+
+    def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._tokens = float(burst)
+        self._at = clock()
+
+    def pay(self, tokens: int) -> None:
+        """Take tokens, more than there are if need be."""
+        if self._rate:
+            now = self._clock()
+            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - tokens
+            self._at = now
+
+    def delay(self) -> float:
+        """How many seconds to wait until what was taken is there."""
+        return min(max(0.0, -self._tokens / self._rate), LONGEST_WAIT) if self._rate else 0.0

@@ -1,0 +1,135 @@
+"""What requests cost, and that whoever asks for dear ones waits longer."""
+
+from __future__ import annotations
+
+import pytest
+
+from chat_threads import messages, rules
+from chat_threads.pace import BIG, COSTS, LONGEST_WAIT, PAGE, Pace, cost, cost_of_saying
+from chat_threads.rules import LIKELY, free_name, nearest
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_burst_is_free_and_then_each_token_takes_its_time(clock):
+    pace = Pace(20.0, 50, clock)
+    pace.pay(50)
+    assert pace.delay() == 0
+    pace.pay(1)
+    assert pace.delay() == pytest.approx(0.05)
+    clock.now += 0.05
+    pace.pay(0)
+    assert pace.delay() == 0
+
+
+def test_what_is_dear_takes_as_many_times_as_long(clock):
+    pace = Pace(20.0, 50, clock)
+    pace.pay(50)
+    pace.pay(cost(messages.ListRooms()))
+    assert pace.delay() == pytest.approx(COSTS[messages.ListRooms] / 20)
+
+
+def test_what_costs_more_than_a_burst_is_done_all_the_same_and_waited_for_afterwards(clock):
+    pace = Pace(1.0, 2, clock)
+    pace.pay(10)
+    assert pace.delay() == 8
+    clock.now += 1000
+    pace.pay(2)
+    assert pace.delay() == 0
+
+
+def test_without_a_rate_nothing_is_waited_for(clock):
+    pace = Pace(0.0, 50, clock)
+    pace.pay(10**6)
+    assert pace.delay() == 0
+
+
+def test_however_small_the_rate_the_wait_ends(clock):
+    pace = Pace(1e-9, 1, clock)
+    pace.pay(2)
+    assert pace.delay() == LONGEST_WAIT
+
+
+def test_a_request_costs_what_the_table_says_and_anything_else_one_token():
+    assert cost(messages.Say("hi")) == cost(messages.Notice("a mistake")) == 1
+    assert all(tokens > 1 and issubclass(command, messages.Command) for command, tokens in COSTS.items())
+
+
+def test_what_is_said_costs_more_the_longer_it_is_and_the_more_are_shown_it():
+    assert cost_of_saying("x" * 2000, 100) == 0
+    assert cost_of_saying("x" * 100, 1000) == 0
+    assert cost_of_saying("x" * 2000, 1000) == 2_000_000 // BIG > 1
+
+
+def test_entering_a_room_costs_a_page_and_more_for_those_that_were_missed(serve, program):
+    server = serve(rate=0.001, burst=10_000)
+    ann = program("ann", server)
+    bob = program("bob", server, room="#lab")
+    bob.ask(*({"type": "say", "text": "x"} for _ in range(1000)))
+    bob.seen.clear()
+    pace = server.chat.sessions.named("ann").pace
+    before = pace._tokens
+    ann.ask(type="join", room="#lab")
+    joined = before - pace._tokens - 1  # the ping
+    assert joined == pytest.approx(cost(messages.Join("#lab")) + PAGE, abs=0.1)
+    ann.ask(type="leave", room="#lab")
+    before = pace._tokens
+    ann.ask(type="join", room="#lab", since=0)
+    assert before - pace._tokens - 0.9 >= cost(messages.Join("#lab")) + 5 * PAGE
+
+
+@pytest.mark.parametrize("typed", ["similarnamex001", "similar" * 10_000, "#" + "x" * 31, "", "x"])
+def test_a_mistyped_name_is_compared_with_few_and_closely_with_fewer(typed, monkeypatch):
+    looked_at: list[str] = []
+
+    def names():
+        for number in range(10_000):
+            looked_at.append(f"similarname{number:04}")
+            yield looked_at[-1]
+
+    closely: list[str] = []
+    matches = rules.get_close_matches
+
+    def counted(word: str, possibilities: list[str], most: int) -> list[str]:
+        closely.extend(possibilities)
+        assert len(word) <= 40
+        return matches(word, possibilities, most)
+
+    monkeypatch.setattr(rules, "get_close_matches", counted)
+    nearest(typed, names())
+    assert len(looked_at) == LIKELY
+    assert len(closely) <= 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("hwo", "who"), ("wo", "who"), ("histroy", "history"), ("jion", "join"), ("seach", "search"), ("zzz", None),
+        ("", None), ("statss", "stats"), ("hstory", "history"),
+    ],
+)  # fmt: skip
+def test_the_nearest_name_is_the_one_that_was_meant(typed, near):
+    assert nearest(typed, ["who", "history", "join", "search", "stats", "set", "msg", "leave", "nick"]) == near
+
+
+def test_a_name_that_is_free_is_found_in_few_tries_however_many_are_taken():
+    taken = {f"ann{number}" for number in range(2, 100_000)}
+    tries: list[str] = []
+
+    def look(name: str) -> bool:
+        tries.append(name)
+        return name in taken
+
+    assert free_name("ann", look) not in taken
+    assert tries[:9] == [f"ann{number}" for number in range(2, 11)]
+    assert len(tries) < 40
