@@ -31,6 +31,12 @@ LOOK = 0.25  # seconds after which one who waits for the queue looks whether it 
 SWEEP_PAUSE = 0.02  # seconds between two slices that are deleted
 SWEEP_EVERY = 600.0  # seconds between looks for messages that are too old
 TOKENS_SWEPT = 1000  # tokens handed out or shown between two looks for those that are too many
+QUIET = 1.0  # seconds without a commit, after which the index catches up
+INDEX_AFTER = 500  # messages that are not in the index yet, after which it does so whatever goes on
+INDEX_PAUSE = 0.005  # seconds between two steps of that
+INDEX_AGAIN = 60.0  # seconds after one that failed
+INDEX_LONG = 10_000  # messages to index of which the log is told, every so many seconds
+TOLD_EVERY = 10.0
 REMEMBERED = 2000  # tokens whose last requests are held in memory
 DAY = 86_400_000  # milliseconds
 
@@ -102,6 +108,9 @@ class History:
         self._unsaved: dict[int, RoomMade] = {}  # rooms whose row is not committed yet
         self._sweep_at: float | None = 0.0  # when to look for something to delete; None: nothing is
         self._requests: OrderedDict[int, _Requests] = OrderedDict()  # by token, the one used last at the end
+        self._index_at: float | None = 0.0  # when to take messages into the index; None: they all are
+        self._index_again = 0.0  # not before that, whatever is committed
+        self._index_told: float | None = None  # when the log was told how far it is; None: not at all
         self._tokens_used = TOKENS_SWEPT  # since the last look for those that are too many
         # Shared: the lock guards these two; nothing is called while it is held.
         self._lock = count(threading.Lock())
@@ -189,18 +198,25 @@ class History:
         could tell what of the batch is committed, and who was told.
         """
         inside.does("waits for messages")
-        wait = None if self._sweep_at is None else max(0.0, self._sweep_at - time.monotonic())
-        batch = self._queue.take(BATCH, wait)
+        batch = self._queue.take(BATCH, self._pause())
         inside.does("numbers a batch")
         self._handle([item for item in batch if item is not None])
         if self._sweep_at is not None and time.monotonic() >= self._sweep_at:
             inside.does("deletes what is old")
             self._sweep()
+        if self._index_at is not None and time.monotonic() >= self._index_at:
+            inside.does("indexes")
+            self._index()
         self._checkpoint()
         for item in batch:
             if isinstance(item, _Marker):
                 item.passed.set()
         return None not in batch
+
+    def _pause(self) -> float | None:
+        """Seconds until there is something to do besides what is submitted; None: nothing."""
+        due = [at for at in (self._sweep_at, self._index_at) if at is not None]
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _handle(self, items: list[Ordered]) -> None:
         items, unsure = self._recall(items)
@@ -327,6 +343,8 @@ class History:
                 if not self._seconds or self._seconds[-1][0] != second:
                     self._seconds.append((second, 0))
                 self._seconds[-1] = (second, self._seconds[-1][1] + len(batch.messages))
+            now = time.monotonic()
+            self._index_at = max(self._index_again, now if self.storage.unindexed >= INDEX_AFTER else now + QUIET)
 
     def _sweep(self) -> None:
         """Delete a slice of what is to go, so that those who say something now wait for one slice at most."""
@@ -350,6 +368,28 @@ class History:
         self._sweep_at = None if pause is None else time.monotonic() + pause
         with self._lock:
             self._stored -= gone
+
+    def _index(self) -> None:
+        """Take some messages into the search index, so few that those who say something now do not wait for long."""
+        try:
+            self.storage.index()
+        except StorageError as error:
+            log.warning("the search index could not be written, so searches take longer: %s", error)
+            self._give_up_on(error)
+            self._index_at = None if self.read_only else time.monotonic() + INDEX_AGAIN
+        else:
+            self._index_at = time.monotonic() + INDEX_PAUSE if self.storage.unindexed else None
+            self._tell_how_far()
+        self._index_again = self._index_at or 0.0
+
+    def _tell_how_far(self) -> None:
+        now, left = time.monotonic(), self.storage.unindexed
+        if left > INDEX_LONG and (self._index_told is None or now - self._index_told >= TOLD_EVERY):
+            log.info("making the search index: %d messages to go; until then searches take longer", left)
+            self._index_told = now
+        elif not left and self._index_told is not None:
+            log.info("the search index is made")
+            self._index_told = None
 
     def _checkpoint(self) -> None:
         try:

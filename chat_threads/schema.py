@@ -1,7 +1,7 @@
 """What is in the file: its tables, the steps from one version to the next, and what may be opened at all.
 
 All of it happens before a history is open: ``examine`` refuses a file that is not ours without writing to it,
-``create`` makes a new one, ``migrate`` and ``index`` bring an old one up to date.
+``create`` makes a new one, ``migrate`` brings an old one up to date.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ MEMORY = ":memory:"
 # ``used`` counts the uses of all tokens: they are in that order, whatever the clock says. ``kept`` is 1 for a token
 # under which something was said with a ref, or that a room belongs to: it is forgotten after those that have 0.
 # ``owner`` is the token that a room belongs to; 0: it is nobody's, for it was made before there were owners.
+# ``rooms.last`` is the highest number that was swept away; higher ones are in ``messages``. ``searchable`` says by
+# which rule the search index was made, and up to which message it goes; ``search`` makes the index itself.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE rooms (
@@ -75,6 +77,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "UPDATE tokens SET kept = 1 WHERE id IN (SELECT token FROM refs)",
         "DROP INDEX tokens_by_use",
         "CREATE INDEX tokens_by_worth ON tokens (kept, used)",
+        "CREATE TABLE searchable (rule TEXT NOT NULL, upto INTEGER NOT NULL)",
+        "INSERT INTO searchable (rule, upto) VALUES ('', 0)",
     ),
 )
 VERSION = len(MIGRATIONS)
@@ -173,21 +177,3 @@ def migrate(connection: sqlite3.Connection) -> None:
             for statement in statements:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
-
-
-def index(writer: sqlite3.Connection) -> bool:
-    """Make or mend the full-text index; False where this SQLite has no FTS5 (the search is plain then)."""
-    try:
-        writer.execute(
-            "CREATE VIRTUAL TABLE IF NOT EXISTS messages_fts USING fts5(text, content='messages', content_rowid='id')"
-        )
-        indexed = writer.execute("SELECT max(id) FROM messages_fts_docsize").fetchone()[0]
-    except sqlite3.OperationalError as error:
-        if "no such module" not in str(error):
-            raise
-        log.warning("this SQLite has no FTS5: searching reads every message")
-        return False
-    if indexed != writer.execute("SELECT max(id) FROM messages").fetchone()[0]:
-        log.info("building the full-text index")  # the file was written by an SQLite without FTS5
-        writer.execute("INSERT INTO messages_fts(messages_fts) VALUES ('rebuild')")
-    return True

@@ -100,6 +100,7 @@ from .messages import (
 from .pace import cost_of_saying
 from .publisher import LOBBY, ChatRoom, Publisher, Subscriber
 from .rules import check_name, check_room, check_text, check_words, fold
+from .search import words_of
 from .session import Session, SessionStore
 from .tokens import new_token, token_id
 from .trace import Recorder
@@ -515,10 +516,10 @@ class Service:
 
     def _search(self, session: Session, command: Search) -> None:
         words = check_words(command.words)
-        if not any(char.isalnum() for char in words):
+        if not words_of(words):
             raise NothingToSay("A search needs a word with a letter or digit in it.")
         room = self._publisher.find(check_room(command.room)).id if command.room else None
-        found = self._history.storage.search(words, room, command.sender, FOUND_MOST + 1)
+        found = self._history.storage.search(words, room, command.sender, FOUND_MOST + 1, session.ended)
         session.answer(SearchPage(words, tuple(found[-FOUND_MOST:]), len(found) > FOUND_MOST))
 
     # --- the session and the server -------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import queue
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
@@ -26,12 +26,15 @@ from . import schema
 from .errors import StartError, Unreadable
 from .filelock import FileLock
 from .messages import Message, RoomMade, TokenUsed
+from .readers import Readers
 from .rules import REFS, fold
 from .schema import MEMORY, transaction
+from .search import Index, Query, Rows, words_of
 
 log = logging.getLogger(__name__)
 
-READERS = 4  # read-only connections
+READERS = 3  # read-only connections for pages and whatever else is quick
+SEARCHERS = 2  # and for searches, which take long and so must not hold up the others
 BORROW_TIMEOUT = 5.0  # seconds a reader waits for one of them
 BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
 READ_TIMEOUT = 3.0  # seconds one page or search may take
@@ -40,6 +43,8 @@ SWEEP_TOKENS = 4  # tokens forgotten in one transaction, each with up to REFS re
 TOKENS = 20_000  # tokens remembered
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
 PAGES = 9  # that a commit of one message puts there, as measured; a larger one some more
+INDEX_PAGES = 40  # that indexing a few messages puts there
+STEPS = 20_000  # of SQLite's machine, after which a reader looks whether its time is up
 _UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC and _DIR_FSYNC (https://sqlite.org/rescode.html)
 _ROWS_AT_ONCE = 128  # rows in one INSERT: 128 * 7 stays below SQLite's old limit of 999 variables
 
@@ -113,7 +118,10 @@ class Storage:
         self._synchronous = "FULL" if sync == "full" else "NORMAL"
         self._broken = False  # an fsync failed
         self._unfolded = 0  # about how many pages are in the log that were not there at the last checkpoint
-        self._spare: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
+        self._index = Index()
+        self._readers: Readers[sqlite3.Connection] = Readers()
+        self._searchers: Readers[sqlite3.Connection] = Readers()
+        self._connections: list[sqlite3.Connection] = []  # those that are lent
         self._file_lock = FileLock(self.path) if path != MEMORY else None
         try:
             self._writer = self._open()
@@ -121,7 +129,8 @@ class Storage:
             if self._file_lock:
                 self._file_lock.release()
             raise
-        self._last_id: int = self._writer.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
+        newest: int = self._writer.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
+        self._last_id = max(newest, self._index.upto)  # an id that is in the index is not given again
         self._uses: int = self._writer.execute("SELECT coalesce(max(used), 0) FROM tokens").fetchone()[0]
 
     # --- opening ----------------------------------------------------------------------------------------
@@ -153,26 +162,25 @@ class Storage:
             writer.execute("PRAGMA wal_autocheckpoint = 0")  # it would keep a failed fsync to itself; see checkpoint
         writer.execute(f"PRAGMA synchronous = {self._synchronous}")
         schema.migrate(writer)
-        self.full_text = schema.index(writer)
+        with transaction(writer):
+            self._index.open(writer)
 
     def _have_readers(self, writer: sqlite3.Connection) -> None:
         """Open what is lent to readers: all their files now, not when there are no descriptors left."""
         if self.path == MEMORY:  # one connection for all: the writer borrows it as everybody does
-            self._spare.put(writer)
+            self._searchers = self._readers
+            self._readers.give(writer)
             return
-        for _ in range(READERS):
+        for lender in [self._readers] * READERS + [self._searchers] * SEARCHERS:
             reader = schema.connect(self.path, "ro", self._busy_timeout)
-            self._spare.put(reader)
+            self._connections.append(reader)
             reader.execute("SELECT count(*) FROM rooms").fetchone()  # before its first read it has no log
+            lender.give(reader)
 
     def close(self) -> None:
         """Close all connections; SQLite folds its log into the file."""
-        while True:
-            try:
-                self._spare.get_nowait().close()
-            except queue.Empty:
-                break
-        self._writer.close()
+        for connection in (*self._connections, self._writer):
+            connection.close()
         if self._file_lock:
             self._file_lock.release()
 
@@ -192,36 +200,38 @@ class Storage:
         """Store the batch in one transaction, all or nothing; raise StorageError with a reason."""
         try:
             with self._writing() as writer, transaction(writer):
-                writer.executemany(
-                    "INSERT INTO rooms (id, name, key, topic, creator, created, owner, last)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
-                    [(r.room_id, r.room, r.key, r.topic, r.creator, r.at, r.owner) for r in batch.rooms_made],
-                )
+                for made in batch.rooms_made:
+                    writer.execute(
+                        "INSERT INTO rooms (id, name, key, topic, creator, created, owner, last)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+                        (made.room_id, made.room, made.key, made.topic, made.creator, made.at, made.owner),
+                    )
                 last_id = self._insert(writer, batch.messages)
-                writer.executemany(
-                    "UPDATE rooms SET topic = ? WHERE id = ?", [(topic, room) for room, topic in batch.topics.items()]
-                )
+                for room, topic in batch.topics.items():
+                    writer.execute("UPDATE rooms SET topic = ? WHERE id = ?", (topic, room))
                 for room in batch.rooms_ended:
                     writer.execute("DELETE FROM rooms WHERE id = ?", (room,))
                     writer.execute("INSERT INTO doomed (room) VALUES (?)", (room,))
                 kept = {each.token for each in batch.refs}
-                writer.executemany(
-                    "INSERT INTO tokens (id, name, used, kept)"
-                    " VALUES (?1, ?2, ?3, ?4 OR EXISTS (SELECT 1 FROM rooms WHERE owner = ?1))"
-                    " ON CONFLICT (id) DO UPDATE"
-                    " SET name = excluded.name, used = excluded.used, kept = max(kept, excluded.kept)",
-                    [
-                        (each.token, each.name, self._uses + count, each.token in kept)
-                        for count, each in enumerate(batch.tokens.values(), 1)
-                    ],
-                )
-                writer.executemany(
-                    "UPDATE tokens SET kept = 1 WHERE id = ?", [(r.owner,) for r in batch.rooms_made if r.owner]
-                )
-                writer.executemany(
-                    "INSERT OR REPLACE INTO refs (token, slot, count, ref, room, number) VALUES (?, ?, ?, ?, ?, ?)",
-                    [(r.token, r.count % REFS, r.count, r.ref, r.room, r.number) for r in batch.refs],
-                )
+                if batch.tokens:
+                    writer.executemany(
+                        "INSERT INTO tokens (id, name, used, kept)"
+                        " VALUES (?1, ?2, ?3, ?4 OR EXISTS (SELECT 1 FROM rooms WHERE owner = ?1))"
+                        " ON CONFLICT (id) DO UPDATE"
+                        " SET name = excluded.name, used = excluded.used, kept = max(kept, excluded.kept)",
+                        [
+                            (each.token, each.name, self._uses + count, each.token in kept)
+                            for count, each in enumerate(batch.tokens.values(), 1)
+                        ],
+                    )
+                for made in batch.rooms_made:
+                    if made.owner:
+                        writer.execute("UPDATE tokens SET kept = 1 WHERE id = ?", (made.owner,))
+                if batch.refs:
+                    writer.executemany(
+                        "INSERT OR REPLACE INTO refs (token, slot, count, ref, room, number) VALUES (?, ?, ?, ?, ?, ?)",
+                        [(r.token, r.count % REFS, r.count, r.ref, r.room, r.number) for r in batch.refs],
+                    )
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error
         self._last_id = last_id
@@ -251,14 +261,6 @@ class Storage:
             marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)
             writer.execute(f"INSERT INTO messages (id, room, number, at, sender, kind, text) VALUES {marks}", values)
             at += rows
-        if messages:
-            if self.full_text:
-                writer.execute(
-                    "INSERT INTO messages_fts (rowid, text) SELECT id, text FROM messages WHERE id > ?",
-                    (self._last_id,),
-                )
-            last = {message.room_id: message.number for message in messages}
-            writer.executemany("UPDATE rooms SET last = ? WHERE id = ?", [(n, room) for room, n in last.items()])
         return last_id
 
     def sweep(self, older_than: int | None) -> tuple[int, bool]:
@@ -272,28 +274,43 @@ class Storage:
                 doomed = writer.execute("SELECT min(room) FROM doomed").fetchone()[0]
                 if doomed is not None:
                     rows = writer.execute(
-                        "SELECT id, text FROM messages WHERE room = ? LIMIT ?", (doomed, SWEEP_ROWS)
+                        "SELECT id, room, sender, text FROM messages WHERE room = ? LIMIT ?", (doomed, SWEEP_ROWS)
                     ).fetchall()
                     more = True
                     if len(rows) < SWEEP_ROWS:
                         writer.execute("DELETE FROM doomed WHERE room = ?", (doomed,))
                 elif older_than is not None:
                     oldest = writer.execute(
-                        "SELECT id, text, at FROM messages ORDER BY id LIMIT ?", (SWEEP_ROWS,)
+                        "SELECT id, room, sender, text, number, at FROM messages ORDER BY id LIMIT ?", (SWEEP_ROWS,)
                     ).fetchall()
-                    rows = [(id_, text) for id_, text, at in oldest if at < older_than]
+                    old = [row for row in oldest if row[5] < older_than]
+                    for room, last in {row[1]: row[4] for row in sorted(old, key=lambda row: row[4])}.items():
+                        writer.execute("UPDATE rooms SET last = max(last, ?) WHERE id = ?", (last, room))
+                    rows = [row[:4] for row in old]
                     more = len(rows) == SWEEP_ROWS
                 else:
                     return 0, False
-                if self.full_text:
-                    writer.executemany(
-                        "INSERT INTO messages_fts (messages_fts, rowid, text) VALUES ('delete', ?, ?)", rows
-                    )
-                writer.executemany("DELETE FROM messages WHERE id = ?", [(id_,) for id_, _ in rows])
+                self._index.remove(writer, rows)
+                writer.executemany("DELETE FROM messages WHERE id = ?", [row[:1] for row in rows])
                 self._unfolded += PAGES + len(rows)
                 return len(rows), more
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error
+
+    @property
+    def unindexed(self) -> int:
+        """About how many messages are not in the index yet: a search reads them."""
+        return self._last_id - self._index.upto if self._index.usable else 0
+
+    def index(self) -> None:
+        """Take the next few messages into the index. Raises StorageError."""
+        try:
+            with self._writing() as writer, transaction(writer):
+                upto = self._index.add(writer, self._last_id)
+        except (sqlite3.Error, Unreadable) as error:
+            raise self._failure(error) from error
+        self._index.upto = upto
+        self._unfolded += INDEX_PAGES
 
     def checkpoint(self) -> None:
         """Copy SQLite's log into the file, if it has become long; raise StorageError if that fails.
@@ -352,30 +369,57 @@ class Storage:
     # --- reading: any thread ------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _borrow(self) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = self._spare.get(timeout=BORROW_TIMEOUT)
-        except queue.Empty:
-            raise Unreadable("too many are reading it") from None
+    def _borrow(
+        self, readers: Readers[sqlite3.Connection] | None = None, ended: threading.Event | None = None
+    ) -> Iterator[sqlite3.Connection]:
+        readers = readers or self._readers
+        connection = readers.take(BORROW_TIMEOUT, ended)
+        if connection is None:
+            what = "reading" if readers is self._readers else "searching"
+            raise Unreadable(f"too many are {what} it")
         try:
             yield connection
         finally:
-            self._spare.put(connection)
+            readers.give(connection)
 
-    def _read(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """All rows of a query that takes at most READ_TIMEOUT; raise Unreadable."""
-        with self._borrow() as connection:
+    @contextlib.contextmanager
+    def _reading(
+        self, readers: Readers[sqlite3.Connection] | None = None, ended: threading.Event | None = None
+    ) -> Iterator[Rows]:
+        """What runs queries and returns all their rows, for READ_TIMEOUT seconds in all and until ``ended`` is set; it
+        raises Unreadable then, and when a query fails."""
+        with self._borrow(readers, ended) as connection:
             deadline = time.monotonic() + READ_TIMEOUT
-            connection.set_progress_handler(lambda: int(time.monotonic() > deadline), 20_000)
+
+            def over() -> bool:
+                return time.monotonic() > deadline or (ended is not None and ended.is_set())
+
+            def rows(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+                try:
+                    if not over():
+                        return connection.execute(sql, values).fetchall()
+                except sqlite3.Error as error:
+                    if "interrupted" not in str(error):
+                        raise Unreadable(_reason(error)) from error
+                raise Unreadable("it took too long")
+
+            connection.set_progress_handler(over, STEPS)
             try:
-                return connection.execute(sql, values).fetchall()
-            except sqlite3.Error as error:
-                raise Unreadable("it took too long" if "interrupted" in str(error) else _reason(error)) from error
+                yield rows
             finally:
                 connection.set_progress_handler(None, 0)
 
+    def _read(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """All rows of one query; raise Unreadable."""
+        with self._reading() as rows:
+            return rows(sql, values)
+
     def rooms(self) -> list[StoredRoom]:
-        rows = self._read("SELECT id, name, key, topic, creator, created, last, owner FROM rooms", ())
+        rows = self._read(
+            "SELECT id, name, key, topic, creator, created,"
+            " max(last, coalesce((SELECT max(number) FROM messages WHERE room = rooms.id), 0)), owner FROM rooms",
+            (),
+        )
         return [StoredRoom(*row) for row in rows]
 
     def highest_room(self) -> int:
@@ -430,32 +474,20 @@ class Storage:
                 low = middle
         return low
 
-    def search(self, words: str, room: int | None, sender: str | None, limit: int) -> list[Message]:
-        """The newest ``limit`` messages that have all the words, oldest first."""
-        wanted = words.split()
-        values: list[Any] = []
-        if self.full_text:
-            sql = (
-                "SELECT m.room, r.name, m.number, m.at, m.sender, m.kind, m.text FROM messages_fts AS f"
-                " JOIN messages AS m ON m.id = f.rowid JOIN rooms AS r ON r.id = m.room"
-                " WHERE f.messages_fts MATCH ?"
-            )
-            values.append(" ".join('"' + word.replace('"', '""') + '"' for word in wanted))
-            order = " ORDER BY f.rowid DESC LIMIT ?"
-        else:
-            sql = _SELECT + " WHERE 1"
-            for word in wanted:
-                sql += " AND m.text LIKE ? ESCAPE '!'"
-                values.append("%" + word.replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%")
-            order = " ORDER BY m.id DESC LIMIT ?"
-        if room is not None:
-            sql += " AND m.room = ?"
-            values.append(room)
-        if sender is not None:
-            sql += " AND fold(m.sender) = ?"
-            values.append(fold(sender))
-        rows = self._read(sql + order, [*values, limit])
-        return [Message(*row) for row in reversed(rows)]
+    def search(
+        self, words: str, room: int | None, sender: str | None, limit: int, ended: threading.Event | None = None
+    ) -> list[Message]:
+        """The newest ``limit`` messages that have all the words, oldest first; ``search`` says what is found.
+
+        Finds whatever was committed before. Raises Unreadable, and soon when ``ended`` is set.
+        """
+        query = Query(words_of(words), room, None if sender is None else fold(sender))
+        if not query.words:
+            return []
+        with self._reading(self._searchers, ended) as rows:
+            found = self._index.find(rows, query, limit)
+            sql = f"{_SELECT} WHERE m.id IN ({', '.join('?' * len(found))}) ORDER BY m.id"
+            return [Message(*row) for row in rows(sql, found)]
 
 
 def _unsynced(error: Exception) -> bool:

@@ -792,14 +792,36 @@ def test_search_finds_messages_that_have_all_the_words(server):
         "#lobby 2 [14:03] bob: so does my Lab",
         "#lab2 1 [14:03] ann: the LAB, again",
     ]
-    assert asked(bob, "/search lab") == ["* 3 messages found for: lab", *found]
+    assert asked(bob, "/search lab")[0] == "* 4 messages found for: lab"  # and "labour"
+    assert asked(bob, "/search lab,") == ["* 1 message found for: lab,", found[2]]
     assert asked(bob, "/search my lab") == ["* 2 messages found for: my lab", *found[:2]]
+    assert asked(bob, "/search lab from:ann") == ["* 2 messages found for: lab", found[0], found[2]]
     assert asked(bob, "/search lab in:#lab2") == ["* 1 message found for: lab", found[2]]
     assert asked(bob, "/search in:#LOBBY from:ANN lab") == ["* 1 message found for: lab", found[0]]
     assert asked(bob, "/search lab from:nobody") == ["* Nothing was found for: lab"]
     assert asked(bob, '/search "lab* OR') == ['* Nothing was found for: "lab* OR']
     assert asked(bob, "/search lab in:#lap2")[0].startswith("! There is no room #lap2. Did you mean #lab2?")
     assert asked(bob, "/search ?!") == ["! A search needs a word with a letter or digit in it."]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("今天的作业在哪里", "今天"),
+        ("重跑gen-7…", "gen"),
+        ("오늘 숙제 어디", "\u1109\u116e\u11a8\u110c\u1166"),
+        ("it hangs", "hang"),
+        ("Straße 12", "strasse"),
+        ("ёлка", "елка"),
+        ("การบ้านวันนี้", "วันนี้"),
+        ("مَرْحَبًا", "مرحبا"),
+        ("done 👍", "👍"),
+    ],
+)
+def test_search_finds_words_in_all_writing_systems(server, said, words):
+    (ann,) = server.clients_named("ann")
+    ann.ask(said)
+    assert asked(ann, f"/search {words}") == [f"* 1 message found for: {words}", f"#lobby 1 [14:03] ann: {said}"]
 
 
 def test_search_shows_the_newest_fifty(server):

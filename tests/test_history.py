@@ -27,7 +27,7 @@ from chat_threads.messages import (
     RoomMade,
     TopicSet,
 )
-from chat_threads.storage import MEMORY, Batch, Storage, StorageError
+from chat_threads.storage import MEMORY, Batch, Storage, StorageBroken, StorageError
 
 LAB, HALL = 1, 2  # rooms
 
@@ -53,6 +53,8 @@ class Store(Storage):
         self.batches: list[Batch] = []
         self.swept = threading.Event()  # a sweep has left nothing to do
         self.at_sweep: Callable[[], None] = lambda: None
+        self.index_failing: StorageError | None = None
+        self.indexed = threading.Event()  # all is in the index
 
     def commit(self, batch: Batch) -> None:
         self.waiting.set()
@@ -62,6 +64,14 @@ class Store(Storage):
             raise StorageError(self.failing)
         super().commit(batch)
         self.batches.append(batch)
+
+    def index(self) -> None:
+        self.log.append("index")
+        if self.index_failing:
+            raise self.index_failing
+        super().index()
+        if not self.unindexed:
+            self.indexed.set()
 
     def sweep(self, older_than: int | None) -> tuple[int, bool]:
         self.log.append("sweep")
@@ -474,6 +484,101 @@ def test_the_rate_is_the_mean_of_the_last_ten_whole_seconds(
     assert house.history.stored == 80
 
 
+# --- the search index -------------------------------------------------------------------------------------
+
+
+def test_the_index_catches_up_when_nobody_speaks(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert house.store.indexed.wait(WAIT)
+    monkeypatch.setattr(module, "QUIET", 0.0)
+    house.store.indexed.clear()
+    house.say("one", "two")
+    assert house.store.indexed.wait(WAIT)
+    assert house.store.unindexed == 0
+
+
+def test_while_somebody_speaks_the_index_waits(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET", WAIT)
+    house.settle()
+    house.store.log.clear()
+    for number in range(20):
+        house.say(str(number))
+    assert house.store.log == ["commit"] * 20
+    assert [message.text for message in house.store.search("19", None, None, 10)] == ["19"]
+
+
+def test_however_much_is_said_the_index_does_not_fall_far_behind(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET", WAIT)
+    monkeypatch.setattr(module, "INDEX_AFTER", 10)
+    monkeypatch.setattr(module, "INDEX_PAUSE", 0.0)
+    behind = []
+    house.at_publish = lambda batch: behind.append(house.store.unindexed)
+    for number in range(100):
+        house.say(str(number))
+    assert max(behind) <= 10
+    assert house.store.log.count("index") >= 10
+
+
+def test_an_index_that_cannot_be_written_hurts_nobody_and_is_tried_again(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert house.store.indexed.wait(WAIT)
+    monkeypatch.setattr(module, "QUIET", 0.0)
+    house.store.index_failing = StorageError("disk full")
+    house.store.log.clear()
+    for number in range(5):
+        house.say(f"message {number}")
+    house.settle()
+    assert house.store.log.count("index") == 1  # and not again for a while
+    assert "the search index could not be written, so searches take longer: disk full" in caplog.text
+    assert len(house.store.search("message", None, None, 10)) == len(house.numbers()) == 5
+    house.store.index_failing = None
+    house.store.indexed.clear()
+    house.history._index_again = house.history._index_at = 0.0
+    house.say("message 5")
+    assert house.store.indexed.wait(WAIT)
+
+
+def test_a_disk_that_fails_while_the_index_is_written_makes_the_history_read_only(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUIET", 0.0)
+    told = threading.Event()
+    house.history._announce = lambda error: told.set()
+    house.store.index_failing = StorageBroken()
+    house.say("hello")
+    assert told.wait(WAIT)
+    assert house.history.read_only
+    house.settle()
+    assert house.store.log.count("index") <= 2  # the one at the start, and this one
+    assert [message.text for message in house.store.search("hello", None, None, 10)] == ["hello"]
+
+
+def test_a_long_history_without_an_index_starts_at_once_and_the_log_says_how_far_it_is(
+    open_house: Callable[..., House],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(module, "INDEX_LONG", 100)
+    monkeypatch.setattr(module, "TOLD_EVERY", 0.0)
+    monkeypatch.setattr(module, "INDEX_PAUSE", 0.0)
+    store = Store(str(tmp_path / "chat.db"))
+    store.commit(
+        Batch([made(LAB)], [Message(LAB, "#room1", n, n, "ann", "say", f"message {n}") for n in range(1, 2001)])
+    )
+    store.indexed.clear()
+    house = open_house(store).start()
+    house.say("hello")
+    assert store.indexed.wait(WAIT)
+    house.settle()
+    assert store.log.count("index") >= 4
+    lines = [record.getMessage() for record in caplog.records if "search index" in record.getMessage()]
+    assert lines[0].startswith("making the search index: ")
+    assert len(lines) >= 3
+    assert lines[-1] == "the search index is made"
+
+
 # --- sweeping -------------------------------------------------------------------------------------------
 
 
@@ -522,7 +627,7 @@ def test_without_a_limit_nothing_is_swept(open_house: Callable[..., House], tmp_
     house.say("today")
     house.settle()
     assert house.history.stored == 11
-    assert house.store.log == ["sweep", "commit"]
+    assert [each for each in house.store.log if each != "index"] == ["sweep", "commit"]
 
 
 def test_a_deleted_room_is_swept_away_in_slices_between_which_others_are_heard(
@@ -543,7 +648,8 @@ def test_a_deleted_room_is_swept_away_in_slices_between_which_others_are_heard(
     house.submit(RoomEnds(LAB, "ann", "ann's session"))
     assert house.store.swept.wait(WAIT)
     house.settle()
-    assert house.store.log == ["commit", "sweep", "commit", "sweep", "commit", "sweep", "sweep"]
+    done = [each for each in house.store.log if each != "index"]
+    assert done == ["commit", "sweep", "commit", "sweep", "commit", "sweep", "sweep"]
     assert house.numbers(HALL) == [1, 2]
     assert (house.store.count(), house.history.stored) == (2, 2)
 

@@ -17,7 +17,8 @@ LAYERS = """
     __init__
     errors          inside          streams     ends
     messages        rules           queues          tokens      lab
-    filelock        schema
+    filelock        schema          folding         readers
+    search
     wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher
     dialects.telnet dialects.commands
@@ -42,7 +43,7 @@ RESERVED = {
     "socket": {"wire", "server", "chat", "cli", "client.connection"},
     "socketserver": {"server"},
     "select": {"wire"},
-    "sqlite3": {"schema", "storage"},
+    "sqlite3": {"schema", "search", "storage"},
     "signal": {"cli", "client.terminal"},
     "click": {"cli", "client.terminal"},
     "prompt_toolkit": {"client.screen"},

@@ -337,7 +337,7 @@ def test_whatever_the_moment_of_a_kill_all_that_anybody_saw_is_in_the_history_on
     assert f"{before} messages" in process.output
     assert process.stop() == 0
     with contextlib.closing(sqlite3.connect(db)) as connection:
-        connection.execute("INSERT INTO messages_fts (messages_fts) VALUES ('integrity-check')")
+        connection.execute("INSERT INTO pieces (pieces) VALUES ('integrity-check')")
 
 
 # --- stopping -------------------------------------------------------------------------------------------

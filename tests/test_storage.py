@@ -20,6 +20,7 @@ from chat_threads import storage as module
 from chat_threads.errors import StartError, Unreadable
 from chat_threads.messages import Message, RoomMade, TokenUsed
 from chat_threads.schema import MEMORY, MIGRATIONS, VERSION
+from chat_threads.search import Query
 from chat_threads.storage import CHECKPOINT, READERS, Batch, Storage, StorageError
 
 LAB, HALL = 1, 2  # rooms
@@ -41,9 +42,15 @@ def numbers(messages: Iterable[Message]) -> list[int]:
 
 
 def indexed(storage: Storage, word: str) -> int:
-    """How many messages the full-text index itself has for a word, whether or not they are still there."""
-    rows = storage._read("SELECT count(*) FROM messages_fts WHERE messages_fts MATCH ?", (word,))
+    """How many messages the search index itself has for a word, whether or not they are still there."""
+    rows = storage._read("SELECT count(*) FROM pieces WHERE pieces MATCH ?", (Query((word,)).terms(),))
     return int(rows[0][0])
+
+
+def index_all(storage: Storage) -> None:
+    """What the history thread does when it is quiet."""
+    while storage.unindexed:
+        storage.index()
 
 
 def written(path: pathlib.Path, count: int = 500) -> None:
@@ -92,10 +99,24 @@ def storage(opened: Callable[..., Storage]) -> Storage:
     return storage
 
 
-@pytest.fixture(params=["index", "plain"])
-def searched(request: pytest.FixtureRequest, storage: Storage) -> Storage:
-    """The same, searched by its full-text index, and as where SQLite has none."""
-    storage.full_text = request.param == "index"
+@pytest.fixture(params=["index", "not indexed yet", "half", "no FTS5"])
+def searched(request: pytest.FixtureRequest, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """The same, searched by its index, while that is not made yet or not all of it, and as where SQLite has none."""
+    if request.param == "no FTS5":
+        storage._index.usable = False
+    elif request.param != "not indexed yet":
+        commit = storage.commit
+
+        def commit_and_index(batch: Batch) -> None:
+            half = len(batch.messages) // 2
+            commit(Batch(batch.rooms_made, batch.messages[:half]))
+            if request.param == "half":
+                index_all(storage)
+            commit(Batch(messages=batch.messages[half:]))
+            if request.param == "index":
+                index_all(storage)
+
+        monkeypatch.setattr(storage, "commit", commit_and_index)
     return storage
 
 
@@ -453,45 +474,6 @@ def test_the_rooms_of_an_older_history_belong_to_nobody(path: pathlib.Path, open
     assert [(room.creator, room.owner) for room in opened().rooms()] == [("ann", 0)]
 
 
-# --- the index ------------------------------------------------------------------------------------------
-
-
-def test_the_index_is_built_again_when_it_lacks_messages(path: pathlib.Path, opened: Callable[..., Storage]) -> None:
-    """As after a server whose SQLite has no FTS5."""
-    written(path, 3)
-    sqlite(path, "INSERT INTO messages VALUES (9, 1, 4, 4000, 'bob', 'say', 'unheard of')")
-    storage = opened()
-    assert numbers(storage.search("unheard", None, None, 10)) == [4]
-    assert numbers(storage.search("hello", None, None, 10)) == [1, 2, 3]
-    assert indexed(storage, "hello") == 3
-
-
-def test_the_index_is_made_when_there_is_none(path: pathlib.Path, opened: Callable[..., Storage]) -> None:
-    written(path, 3)
-    sqlite(path, "DROP TABLE messages_fts")
-    assert numbers(opened().search("hello", None, None, 10)) == [1, 2, 3]
-
-
-class WithoutFts5:
-    """A connection of an SQLite in which something is wrong with FTS5."""
-
-    def __init__(self, error: str) -> None:
-        self.error = error
-
-    def execute(self, sql: str) -> None:
-        raise sqlite3.OperationalError(self.error)
-
-
-def test_an_sqlite_without_fts5_is_searched_plainly(caplog: pytest.LogCaptureFixture) -> None:
-    assert schema.index(WithoutFts5("no such module: fts5")) is False  # type: ignore[arg-type]
-    assert "no FTS5" in caplog.text
-
-
-def test_another_error_of_the_index_is_not_taken_for_a_missing_fts5() -> None:
-    with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
-        schema.index(WithoutFts5("disk I/O error"))  # type: ignore[arg-type]
-
-
 # --- committing -----------------------------------------------------------------------------------------
 
 
@@ -509,7 +491,7 @@ def test_a_committed_batch_is_in_the_files_though_nothing_was_closed(
         "#lab": ("graphs", 200),
         "#hall": ("about #hall", 0),
     }
-    assert indexed(after, "hello") == 200
+    assert len(after.search("hello", None, None, 500)) == 200
     after.commit(Batch(messages=said([201])))
     assert numbers(after.page(LAB, limit=1)) == [201]
 
@@ -550,6 +532,7 @@ def test_a_batch_that_fails_in_the_middle_leaves_nothing_of_itself(storage: Stor
     storage.commit(batch)
     assert [(room.name, room.last) for room in storage.rooms()] == [("#hall", 4), ("#new", 0)]
     assert numbers(storage.page(HALL)) == [1, 2, 3, 4]
+    index_all(storage)
     assert indexed(storage, "hello") == 4
 
 
@@ -683,7 +666,8 @@ def test_pages_one_after_the_other_have_everything_once(paged: Storage) -> None:
 
 
 def test_the_index_agrees_with_what_was_stored_in_many_batches(paged: Storage) -> None:
-    paged._writer.execute("INSERT INTO messages_fts (messages_fts, rank) VALUES ('integrity-check', 1)")
+    index_all(paged)
+    paged._writer.execute("INSERT INTO pieces (pieces) VALUES ('integrity-check')")
     assert (indexed(paged, "hello"), indexed(paged, "there")) == (30, 30)
 
 
@@ -797,12 +781,6 @@ def test_whatever_is_searched_for_is_no_error(searched: Storage, words: str) -> 
     assert searched.search(words, None, None, 20) == []
 
 
-def test_a_sign_among_the_words_does_not_keep_the_index_from_finding_them(storage: Storage) -> None:
-    storage.commit(Batch(messages=said([1, 2])))
-    assert storage.full_text
-    assert numbers(storage.search("hello - *", None, None, 10)) == [1, 2]
-
-
 # --- readers --------------------------------------------------------------------------------------------
 
 
@@ -849,7 +827,6 @@ def test_in_memory_a_batch_waits_for_the_reader_only_so_long(
 
 
 def test_a_search_that_takes_too_long_is_stopped_and_told(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    storage.full_text = False
     storage.commit(Batch(messages=said(range(1, 10_001))))
     with monkeypatch.context() as hasty:
         hasty.setattr(module, "READ_TIMEOUT", -1.0)
@@ -864,7 +841,8 @@ def test_in_memory_the_time_for_a_read_does_not_run_on_for_the_next_batch(
 ) -> None:
     storage = opened(MEMORY)
     monkeypatch.setattr(module, "READ_TIMEOUT", -1.0)
-    assert storage.count() == 0  # too little to be stopped
+    with pytest.raises(Unreadable, match="it took too long"):
+        storage.count()
     storage.commit(Batch([made(LAB, "#lab")], said(range(1, 5001))))
     monkeypatch.undo()
     assert storage.count() == 5000
@@ -904,6 +882,7 @@ def test_a_deleted_rooms_messages_go_in_slices_and_from_the_index_too(
 ) -> None:
     monkeypatch.setattr(module, "SWEEP_ROWS", 10)
     storage.commit(Batch(messages=said(range(1, 26)) + said(range(1, 6), HALL)))
+    index_all(storage)
     storage.commit(Batch(rooms_ended=[LAB]))
     assert (storage.count(), indexed(storage, "hello")) == (30, 30)
     assert storage.sweep(None) == (10, True)
@@ -914,7 +893,7 @@ def test_a_deleted_rooms_messages_go_in_slices_and_from_the_index_too(
     assert (storage.count(), indexed(storage, "hello")) == (5, 5)
     assert numbers(storage.page(HALL)) == [1, 2, 3, 4, 5]
     assert numbers(storage.search("hello", None, None, 50)) == [1, 2, 3, 4, 5]
-    storage._writer.execute("INSERT INTO messages_fts (messages_fts, rank) VALUES ('integrity-check', 1)")
+    storage._writer.execute("INSERT INTO pieces (pieces) VALUES ('integrity-check')")
 
 
 def test_a_sweep_goes_on_after_a_restart(opened: Callable[..., Storage], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -934,6 +913,7 @@ def test_a_sweep_goes_on_after_a_restart(opened: Callable[..., Storage], monkeyp
 def test_what_is_too_old_goes_in_slices_and_the_rest_stays(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SWEEP_ROWS", 10)
     storage.commit(Batch(messages=said(range(1, 31))))
+    index_all(storage)
     assert storage.sweep(25_000) == (10, True)
     assert storage.sweep(25_000) == (10, True)
     assert storage.sweep(25_000) == (4, False)

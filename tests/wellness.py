@@ -218,7 +218,8 @@ def check_history(db: pathlib.Path) -> None:
     with contextlib.closing(sqlite3.connect(db)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         for name, last, count, lowest, highest in connection.execute(
-            "SELECT r.name, r.last, count(m.id), coalesce(min(m.number), 1), coalesce(max(m.number), 0)"
+            "SELECT r.name, max(r.last, coalesce(max(m.number), 0)), count(m.id), coalesce(min(m.number), 1),"
+            " coalesce(max(m.number), 0)"
             " FROM rooms AS r LEFT JOIN messages AS m ON m.room = r.id GROUP BY r.id"
         ).fetchall():
             assert (name, count, lowest, highest) == (name, last, 1, last)

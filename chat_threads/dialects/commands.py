@@ -244,7 +244,9 @@ COMMANDS: tuple[TextCommand, ...] = (
         "/search words [in:#room] [from:NAME]",
         "find messages with all the words",
         _parse_search,
-        more="The newest 50 are shown.",
+        more="A word is found inside other words, too, in any case, and with or without its accents: hang finds"
+        " hanging, strasse finds Straße. The newest 50 messages are shown. in: and from: look in one room, or for what"
+        " one person said.",
     ),
     TextCommand(
         "/set",

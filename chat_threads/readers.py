@@ -1,0 +1,57 @@
+"""Things that are lent to one thread at a time, first come first served: the connections that read the history."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+LOOK = 0.25  # seconds after which one who waits looks whether it still has to
+
+
+class _Place(Generic[T]):
+    """A place in the line: what is lent to it, once its turn has come."""
+
+    def __init__(self) -> None:
+        self.thing: T | None = None
+        self.come = threading.Event()
+
+
+class Readers(Generic[T]):
+    """Lends things in the order in which threads ask. Any thread may take one, and gives it back when it is done."""
+
+    def __init__(self, things: Iterable[T] = ()) -> None:
+        self._lock = threading.Lock()  # guards the two below; nothing is called while it is held
+        self._spare = list(things)
+        self._line: deque[_Place[T]] = deque()  # empty while something is spare
+
+    def take(self, timeout: float, unless: threading.Event | None = None) -> T | None:
+        """Wait for one; None when ``timeout`` seconds have passed or, within a moment, when ``unless`` is set."""
+        place: _Place[T] = _Place()
+        with self._lock:
+            if self._spare:
+                return self._spare.pop()
+            self._line.append(place)
+        deadline = time.monotonic() + timeout
+        while not place.come.wait(min(LOOK, max(0.0, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline or (unless is not None and unless.is_set()):
+                with self._lock:
+                    if place.thing is None:
+                        self._line.remove(place)
+                break  # otherwise its turn has come at the last moment
+        return place.thing
+
+    def give(self, thing: T) -> None:
+        """Give back what was lent, or add something: the first in the line has it next."""
+        with self._lock:
+            place = self._line.popleft() if self._line else None
+            if place is None:
+                self._spare.append(thing)
+            else:
+                place.thing = thing
+        if place is not None:
+            place.come.set()

@@ -1,0 +1,199 @@
+"""The search: the newest messages that have all the words, said by one person or by anybody, in one room or in all.
+
+A word is found inside other words, too: ``hang`` in "hanging", ``作业`` in 今天的作业. Both are folded first (see
+``folding``). The index is an FTS5 table that holds no texts. Its terms are pieces of three letters. One begins at every
+letter of a message; at the end of a word they are shorter. So a longer word is looked up by its pieces, and a word of
+one or two letters by the pieces that begin with it. The sender and the room are terms, too.
+
+The index follows the commits and says up to which message it goes. A search reads the messages after that one by one,
+or all of them where SQLite has no FTS5. So it finds whatever was committed before it began, whatever the index has.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from unicodedata import category
+
+from .folding import RULE, fold_text
+from .rules import fold
+
+log = logging.getLogger(__name__)
+
+PIECE = 3  # letters
+EXACT_MOST = 32  # pieces that one query asks the index for
+SHORT_MOST = 3  # words of one or two letters that it asks it for: each costs as much as a common word
+SLICE = 500  # messages that are read, folded and compared at a time
+ADD_MOST = 500  # messages indexed in one transaction, which others wait for
+ADD_LETTERS = 20_000  # and about so many letters
+_ROWS_AT_ONCE = 128  # in one statement
+
+_BY, _IN = "\ufdd0", "\ufdd1"  # begin the terms of senders and rooms; no characters, and so in no text
+_BREAK = "\x1e"  # between texts that are read together
+_SIGNS = """!"#$%&''()*+,-./:;<=>?@[\\]^_`{|}~"""  # with them, only white space ends a term
+_TABLE = f"""CREATE VIRTUAL TABLE pieces USING fts5(
+    terms, content='', detail=none, tokenize="ascii tokenchars '{_SIGNS.replace('"', '""')}'")"""
+
+Rows = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]  # all rows of a query
+Indexed = tuple[int, int, str, str]  # of a message: its id, its room's, its sender and its text
+
+
+def words_of(typed: str) -> tuple[str, ...]:
+    """The words that a search is for, folded: those with a letter, a digit or a symbol such as an emoji in them."""
+    return tuple(
+        dict.fromkeys(
+            word for word in fold_text(typed).split() if any(char.isalnum() or category(char) == "So" for char in word)
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is searched for. The words and the sender are folded."""
+
+    words: tuple[str, ...]
+    room: int | None = None
+    sender: str | None = None
+
+    def terms(self) -> str:
+        """The query for the index, in FTS5's language. It may find too much, but never too little."""
+        long = [word for word in self.words if len(word) >= PIECE]
+        exact = dict.fromkeys(word[at : at + PIECE] for word in long for at in range(len(word) - PIECE + 1))
+        short = [word for word in self.words if len(word) < PIECE and not any(word in other for other in long)]
+        wanted = [_quoted(piece) for piece in list(exact)[:EXACT_MOST]]
+        wanted += [_quoted(word) + "*" for word in short[:SHORT_MOST]]
+        if self.sender is not None:
+            wanted.append(_quoted(_BY + self.sender))
+        if self.room is not None:
+            wanted.append(_quoted(_IN + str(self.room)))
+        return " AND ".join(wanted)
+
+
+def _quoted(term: str) -> str:
+    return '"' + term.replace('"', '""') + '"'
+
+
+def _terms_of(room: int, sender: str, text: str) -> str:
+    """What the index has of a message."""
+    terms = {word[at : at + PIECE] for word in fold_text(text).split() for at in range(len(word))}
+    return " ".join((*terms, _BY + fold(sender), _IN + str(room)))
+
+
+class Index:
+    """The index of one history. The history thread calls ``open``, ``add`` and ``remove``, each in a transaction."""
+
+    def __init__(self) -> None:
+        self.usable = False  # set by ``open``, and read anywhere
+        self.upto = 0  # the history thread's: the last message that is in it
+
+    def open(self, writer: sqlite3.Connection) -> None:
+        """Make the index, empty, if there is none, or none of this rule; leave it alone where there is no FTS5."""
+        rule, self.upto = writer.execute("SELECT rule, upto FROM searchable").fetchone()
+        try:
+            writer.execute("DROP TABLE IF EXISTS messages_fts")  # version 2 of the file had it
+            if rule != RULE:
+                writer.execute("DROP TABLE IF EXISTS pieces")
+                writer.execute(_TABLE)
+            writer.execute("SELECT rowid FROM pieces LIMIT 0")
+            self.usable = True
+        except sqlite3.OperationalError as error:
+            if "no such module" not in str(error):
+                raise
+            log.warning("this SQLite has no FTS5: searching reads every message")
+        kept = RULE if self.usable else ""  # without FTS5 nothing is taken from it either: it has to be made anew
+        if rule != kept:
+            self.upto = 0
+            writer.execute("UPDATE searchable SET rule = ?, upto = 0", (kept,))
+
+    def add(self, writer: sqlite3.Connection, last: int) -> int:
+        """Index the next few messages; ``last`` is the newest one's id. Returns up to which message it goes then."""
+        messages = _together(
+            lambda sql, values: writer.execute(sql, values).fetchall(),
+            "SELECT id, room, sender, text FROM messages WHERE id > ? ORDER BY id LIMIT ?",
+            (self.upto, ADD_MOST),
+        )
+        values: list[Any] = []
+        letters = taken = 0
+        while taken < len(messages) and letters < ADD_LETTERS:
+            id_, room, sender, text = messages[taken]
+            values += (id_, _terms_of(room, sender, text))
+            letters += len(text)
+            taken += 1
+        _write(writer, "rowid, terms", 2, values)
+        upto = last if taken == len(messages) < ADD_MOST else messages[taken - 1][0]
+        writer.execute("UPDATE searchable SET upto = ?", (upto,))
+        return upto
+
+    def remove(self, writer: sqlite3.Connection, messages: Sequence[Indexed]) -> None:
+        """Take out messages that are about to be deleted."""
+        values: list[Any] = []
+        for id_, room, sender, text in messages:
+            if id_ <= self.upto:
+                values += ("delete", id_, _terms_of(room, sender, text))
+        _write(writer, "pieces, rowid, terms", 3, values)
+
+    def find(self, rows: Rows, query: Query, limit: int) -> list[int]:
+        """The ids of the newest ``limit`` messages that the query finds, the newest first. Any thread."""
+        upto = rows("SELECT upto FROM searchable", ())[0][0] if self.usable else 0
+        found = _find(rows, query, limit, "messages AS m", "m.id", "m.id > ?", upto)
+        if upto and len(found) < limit:
+            source = "pieces AS p CROSS JOIN messages AS m ON m.id = p.rowid"
+            where = "p.rowid <= ? AND p.pieces MATCH ?"
+            found += _find(rows, query, limit - len(found), source, "p.rowid", where, upto, query.terms())
+        return found
+
+
+def _write(writer: sqlite3.Connection, columns: str, width: int, values: Sequence[Any]) -> None:
+    """Put rows into the index, in few statements: each one lets go of the GIL and has to get it back."""
+    for at in range(0, len(values), width * _ROWS_AT_ONCE):
+        some = values[at : at + width * _ROWS_AT_ONCE]
+        marks = ", ".join([f"({', '.join('?' * width)})"] * (len(some) // width))
+        writer.execute(f"INSERT INTO pieces ({columns}) VALUES {marks}", some)
+
+
+def _find(rows: Rows, query: Query, limit: int, source: str, key: str, where: str, *values: Any) -> list[int]:
+    """Go through the messages of a source, the newest first, until so many are found."""
+    sql = f"SELECT m.id, m.room, m.sender, m.text FROM {source} JOIN rooms AS r ON r.id = m.room WHERE {where}"
+    if query.room is not None:
+        sql += " AND m.room = ?"
+        values += (query.room,)
+    sql += f" AND {key} < ? ORDER BY {key} DESC LIMIT ?"
+    meant = cache(lambda sender: query.sender in (None, fold(sender)))
+    found: list[int] = []
+    below = 1 << 62
+    while len(found) < limit:
+        messages = _together(rows, sql, (*values, below, SLICE))
+        for id_, _, sender, text in messages:
+            if meant(sender):
+                folded = fold_text(text)
+                if all(word in folded for word in query.words):
+                    found.append(id_)
+        if len(messages) < SLICE:
+            break
+        below = messages[-1][0]
+    return found[:limit]
+
+
+def _together(rows: Rows, sql: str, values: Sequence[Any]) -> list[Indexed]:
+    """Messages, read as one row: for each row that it hands out SQLite lets go of the GIL and has to get it back."""
+    together = rows(
+        "SELECT group_concat(id), group_concat(room), group_concat(sender, char(30)),"
+        f" group_concat(replace(text, char(30), ' '), char(30)) FROM ({sql})",
+        values,
+    )[0]
+    if together[0] is None:
+        return []
+    ids, rooms, senders, texts = together
+    return list(
+        zip(
+            map(int, ids.split(",")),
+            map(int, rooms.split(",")),
+            senders.split(_BREAK),
+            texts.split(_BREAK),
+            strict=True,
+        )
+    )
