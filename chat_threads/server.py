@@ -19,12 +19,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import __version__, inside
 from .dialects.base import Dialect, Input
-from .dialects.jsonlines import JsonDialect
+from .dialects.recognise import recognise, without_blanks
 from .dialects.text import TextDialect
 from .errors import (
     Broken,
@@ -36,7 +35,7 @@ from .errors import (
     ShuttingDown,
     UnfinishedLine,
 )
-from .messages import AreYouThere, Bye, Event, Greeting, Hello, Parcel, Quit, WireBytes, answers
+from .messages import AreYouThere, Bye, Event, Greeting, Hello, Help, Parcel, Quit, WireBytes, answers
 from .pace import BLANKS, Pace, cost
 from .service import Service
 from .session import Session, SessionStore, problem
@@ -44,9 +43,6 @@ from .wire import Wire
 from .writers import Writers
 
 log = logging.getLogger(__name__)
-
-DIALECTS: dict[bytes, Callable[[int], Dialect]] = {b"{": JsonDialect}
-"""What a client's first byte says of how it speaks. Any other byte is a person's."""
 
 BACKLOG = 1024  # connections that wait to be accepted
 TRIES = 3  # at a name
@@ -59,7 +55,6 @@ READS_MOST = 16  # reads of what a refused connection has sent
 REFUSED_MOST = 200  # refused connections kept at a time
 PATIENCE = 15.0  # seconds to wait for what was said before leaving; SQLite may wait 5 for another's lock
 STOP_PATIENCE = 1.0  # the same when the server is stopping
-_TLS_HANDSHAKE = b"\x16"  # the first byte of a TLS connection (RFC 8446, section 5.1); nobody types it
 _WAITS = "waits for input"
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -218,7 +213,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def setup(self) -> None:
         limits = self.server.limits
         self._wire = Wire(self.request, patience=limits.send_timeout)
-        self._dialect: Dialect = TextDialect(limits.replay)  # until its first byte says otherwise
+        self._dialect: Dialect = TextDialect(limits.replay)  # until its first bytes say otherwise
         self._session = Session(
             self._number, self._wire, self._dialect, self.server.writers.schedule, limits.queue_limit
         )
@@ -227,8 +222,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self._slot = inside.enter("reader", "begins", self._session, self._session.mailbox.depth)
         self._session.pace = Pace(limits.rate, limits.burst)
         self._blank = 0  # lines that were read, and are neither inputs nor paid for
-        self._ahead: Input | None = None  # read before the greeting
-        self._heard_any = False
+        self._head: bytes | None = b""  # what has come while that was too little to tell how the client speaks
         self._idle_reads = 0  # reads since the last input
         self._half_since: float | None = None  # when the line that has begun did so
         self._last: tuple[Event, ...] = ()  # what to say before closing
@@ -274,8 +268,7 @@ class Conversation(socketserver.BaseRequestHandler):
         """
         while True:
             self._check(deadline)
-            found = self._ahead or self._dialect.next_input()
-            self._ahead = None
+            found = self._dialect.next_input()
             if isinstance(found, WireBytes):
                 self._session.send(found)
                 self._slow_down(1, deadline)
@@ -306,7 +299,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def _read_more(self, deadline: float | None) -> bool:
         """Wait for bytes and feed them to the dialect; False at the end."""
         now = time.monotonic()
-        if not self._dialect.pending:
+        if not self._head and not self._dialect.pending:
             self._half_since = None
         elif self._half_since is None:
             self._half_since = now
@@ -323,16 +316,19 @@ class Conversation(socketserver.BaseRequestHandler):
         return data != b""  # None: nothing yet
 
     def _feed(self, data: bytes) -> None:
-        if not self._heard_any:
-            if data.startswith(_TLS_HANDSHAKE):
-                raise NotChat("a TLS client")
-            self._heard_any = True
-            self._dialect = self._session.dialect = DIALECTS.get(data[:1], TextDialect)(self.server.limits.replay)
-            self._session.views = self._dialect.views  # it is in no room yet
+        """Give bytes to the dialect, once it is known; raise NotChat if the client speaks another protocol."""
         self._idle_reads += 1
         if lines := data.count(b"\n"):
             self._half_since = None
             self._blank += lines
+        if self._head is not None:
+            self._head = without_blanks(self._head + data)
+            make = recognise(self._head)
+            if make is None:
+                return
+            data, self._head = self._head, None
+            self._dialect = self._session.dialect = make(self.server.limits.replay)
+            self._session.views = self._dialect.views  # it is in no room yet
         self._dialect.feed(data)
 
     def _slow_down(self, tokens: int, deadline: float | None = None) -> None:
@@ -357,7 +353,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self._session.send(Greeting(__version__))
         for attempt in range(1, TRIES + 1):
             hello = self._next(deadline)
-            while isinstance(hello, AreYouThere):  # answered, and no try at a name
+            while isinstance(hello, (AreYouThere, Help)):  # answered, and no try at a name
                 self.server.service.handle(self._session, hello)
                 self._slow_down(1, deadline)
                 hello = self._next(deadline)
@@ -384,12 +380,8 @@ class Conversation(socketserver.BaseRequestHandler):
     def _look_ahead(self) -> None:
         """Before the greeting, see whether the client is no chat client; raise NotChat."""
         data = self._wire.read(GREETING_PAUSE)
-        if not data:
-            return
-        self._feed(data)
-        self._ahead = self._dialect.next_input()
-        if isinstance(self._ahead, NotChat):
-            raise self._ahead
+        if data:
+            self._feed(data)
 
     # --- the conversation -----------------------------------------------------------------------------------
 

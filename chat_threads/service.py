@@ -113,6 +113,10 @@ FOUND_MOST = 50  # hits that a search shows
 ROWS_MOST = 100  # rows in a table of rooms or people
 SETTLE = 15.0  # seconds to wait for what was said before; more than SQLite waits for another's lock
 IGNORED_MOST = 100
+COME_IN = (
+    "First type your name, alone or with a room: ann, or ann #lab2. /resume TOKEN takes your old place, /quit leaves."
+    " Once you are in, /help lists the commands."
+)
 NO_TOPIC = "-"  # the topic that takes a topic away
 
 
@@ -617,7 +621,10 @@ class Service:
         session.answer(Notice("Yes, I am here."))
 
     def _help(self, session: Session, command: Help) -> None:
-        session.answer(HelpShown(command.about))
+        if session.name or command.about:
+            session.answer(HelpShown(command.about))
+        if not session.name:
+            session.answer(Notice(COME_IN))
 
 
 def _last_the_readers(slot: inside.Slot) -> tuple[bool, int]:

@@ -1304,7 +1304,7 @@ def test_a_program_and_a_person_talk(server, program):
     ann.send("hello, bob")
     assert bob.expect("message")["from"] == "ann"
     bob.send(type="say", text="hello, ann \x1b[2J\nno second line")
-    assert ann.expect("hello, ann").endswith("bob: hello, ann [2Jno second line")
+    assert ann.expect("hello, ann").endswith("bob: hello, ann  no second line")
     bob.send(type="private", to="ann", text="psst")
     assert ann.expect("psst").endswith("bob -> you: psst")
 

@@ -23,7 +23,7 @@ LAYERS = """
     dialects.base   history         publisher
     dialects.telnet dialects.commands
     dialects.text   dialects.jsonlines  session
-    service         writers
+    service         writers         dialects.recognise
     server          logs            watched
     chat
     cli

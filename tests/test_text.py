@@ -16,8 +16,6 @@ from chat_threads.errors import (
     BadName,
     BadRoom,
     ChatError,
-    CutOff,
-    NotChat,
     NotUtf8,
     Told,
     TooLong,
@@ -107,7 +105,7 @@ TYPED = (
     ("1/2", Say("1/2")),
     ("//join is a command", Say("/join is a command")),
     ("///", Say("//")),
-    ("// ", Say("/ ")),
+    ("// ", Say("/")),
     ("/join #lab2", Join("#lab2")),
     ("/leave", Leave()),
     ("/leave #lab2", Leave("#lab2")),
@@ -276,7 +274,7 @@ def test_an_unknown_command_that_is_near_to_none_is_told_where_they_are():
 def test_an_unknown_command_is_shown_short_and_without_what_could_harm():
     with pytest.raises(UnknownCommand) as caught:
         parse_line("/\x1b[2J" + "x" * 5000)
-    assert caught.value.text.startswith("There is no command /[2Jxxx")
+    assert caught.value.text.startswith("There is no command /xxx")
     assert len(caught.value.text) < 100
 
 
@@ -341,7 +339,15 @@ def inputs(*chunks, name="ann"):
         (b"ann\t#lab2\n", Hello("ann", "#lab2")),
         (b"anm\x7fn\r\n", Hello("ann")),
         ("Zoë #Übung\n".encode(), Hello("Zoë", "#Übung")),
-        (b"quit\n", Hello("quit")),
+        (b"\xef\xbb\xbfann\n", Hello("ann")),
+        ("\u3000\u00a0\ufeff ann #lab2\u00a0\n".encode(), Hello("ann", "#lab2")),
+        (b"\x1b[A\x1b[Bann\x1bOC\n", Hello("ann")),
+        (b"\x1b[200~ann #lab2\x1b[201~\n", Hello("ann", "#lab2")),
+        (b"ann\x1b[M#\xff\xff\n", Hello("ann")),
+        (b"/nick ann\n", Hello("ann")),
+        (b"/NICK  ann \n", Hello("ann")),
+        (b"\x1b[A/nick ann\n", Hello("ann")),
+        (b"/resume token\n", Hello(token="token")),
     ],
 )
 def test_the_first_line_is_a_name_and_maybe_a_room(typed, hello):
@@ -349,7 +355,23 @@ def test_the_first_line_is_a_name_and_maybe_a_room(typed, hello):
 
 
 @pytest.mark.parametrize(
-    "typed", ["ann bob", "ann lab2", "#lab2", "#lab2 ann", "ann #lab2 #lab3", "ann bob #lab2", "/help"]
+    "typed",
+    [
+        "ann bob",
+        "ann lab2",
+        "#lab2",
+        "#lab2 ann",
+        "ann #lab2 #lab3",
+        "ann bob #lab2",
+        "//ann",
+        "help me",
+        "quit now",
+        "an\x00n",
+        "\x01ann",
+        "ann\x07",
+        "an\x80n",
+        "an\u202en",
+    ],
 )
 def test_a_first_line_that_is_no_name_and_room_is_kept_whole_so_that_it_is_told(typed):
     """Nothing of it is dropped silently, and the rules refuse it."""
@@ -363,9 +385,53 @@ def test_blank_lines_before_the_name_are_nothing():
     assert inputs(b"\r\n  \r\nann\r\n", name=None) == [Hello("ann")]
 
 
-@pytest.mark.parametrize("typed", [b"/quit\n", b"/QUIT now\n"])
+@pytest.mark.parametrize(
+    "typed", [b"/quit\n", b"/exit\n", b"/bye\n", b"quit\n", b"exit\n", b"Bye \r\n", b"\x1b[Aquit\n"]
+)
 def test_one_may_quit_instead_of_giving_a_name(typed):
     assert inputs(typed, name=None) == [Quit()]
+    assert inputs(b"/QUIT good night\n", name=None) == [Quit("good night")]
+
+
+@pytest.mark.parametrize(
+    ("typed", "about"),
+    [
+        (b"help", None),
+        (b"HELP", None),
+        (b"/help", None),
+        (b"?", None),
+        (b"/?", None),
+        (b"/help join", "/join"),
+        (b"/join #lab2", "/join"),
+        (b"/j #lab2", "/join"),
+        (b"/join", "/join"),
+        (b"/who", "/who"),
+        (b"/msg bob hi", "/msg"),
+        (b"stats", "/stats"),
+    ],
+)
+def test_what_needs_a_name_is_explained_in_place_of_one(typed, about):
+    assert inputs(typed + b"\r\n", name=None) == [Help(about)]
+
+
+@pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)
+def test_every_command_in_place_of_a_name_is_a_name_a_quit_or_help(row):
+    for name in (row.name, *row.aliases):
+        for typed in (name, name.upper(), f"{name} #lab2", f"{name} ann", f"{name} ann hi"):
+            (found,) = inputs(typed.encode() + b"\n", name=None)
+            assert isinstance(found, (Hello, Quit, Help)) or (
+                isinstance(found, tuple)
+                and (row.name in ("/nick", "/resume", "/help"))
+                and found[0] in (Usage, UnknownCommand)
+            ), typed
+    for typed in ("/frob", "/jion #lab"):
+        assert inputs(typed.encode() + b"\n", name=None)[0][0] is UnknownCommand
+
+
+@pytest.mark.parametrize("typed", ["helper", "quitter", "who", "join", "nick", "exit2", "Q", "stats2", "me", "list"])
+def test_other_words_are_names(typed):
+    assert inputs(typed.encode() + b"\n", name=None) == [Hello(typed)]
+    assert check_name(typed) == typed
 
 
 def test_once_admitted_lines_are_commands():
@@ -376,26 +442,19 @@ def test_once_admitted_lines_are_commands():
     assert drain(dialect) == [Say("hi")]
 
 
-@pytest.mark.parametrize(
-    "request_line", [b"GET / HTTP/1.1", b"POST /chat?a=b HTTP/1.0", b"OPTIONS * HTTP/1.1", b"PRI * HTTP/2.0"]
-)
-def test_a_web_client_is_answered_in_http(request_line):
-    dialect = dialect_of(None)
-    dialect.feed(request_line + b"\r\nHost: localhost:8080\r\n\r\n")
-    error = dialect.next_input()
-    assert isinstance(error, NotChat)
-    assert isinstance(error, CutOff)
-    head, body = error.answer.split(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert f"\r\nContent-Length: {len(body)}\r\n".encode() in head
-    assert b"\r\nConnection: close" in head
-    assert body.startswith(b"This is a chat server")
-    assert body.count(b"\n") == 1
+def test_cursor_keys_and_colours_around_a_command_are_no_part_of_it():
+    assert inputs(b"\x1b[A/quit\r\n") == [Quit()]
+    assert inputs(b"\x1b[A\x1b[B\r\n") == [Say("")]  # which is told
+    assert inputs(b"\x1b[31mFAILED\x1b[0m test\r\n") == [Say("FAILED test")]
+    assert inputs(b"\x1b[200~pasted\x1b[201~\r\n") == [Say("pasted")]
+    assert inputs(b"/msg \x1b[31mbob hi\r\n") == [Private("bob", "hi")]
 
 
-def test_what_only_looks_like_http_is_a_name_or_is_said():
-    assert inputs(b"GET\n", name=None) == [Hello("GET")]
-    assert inputs(b"GET / HTTP/1.1\n") == [Say("GET / HTTP/1.1")]
+@pytest.mark.parametrize("report", [b" !!", b"#\x80\xff", b"#\xa0\xc3", b"`\xff\xfe"])
+def test_a_mouse_report_beyond_column_95_takes_nothing_from_its_line(report):
+    report = b"\x1b[M" + report.replace(b"\xff", b"\xff\xff")  # as telnet sends it
+    for at in range(len(report)):
+        assert inputs(b"gr\xc3\xbc" + report[:at], report[at:] + b"\xc3\x9fe" + report + b"\r\n") == [Say("grüße")]
 
 
 @pytest.mark.parametrize("name", [None, "ann"])
@@ -440,9 +499,10 @@ def test_a_line_of_ten_megabytes_is_told_once_and_never_kept():
 def test_line_separators_of_unicode_end_no_line():
     """What is told apart by str.splitlines is one line here, and is cleaned as one."""
     text = "one\u2028two\u2029three\u0085four\x0b\x0c\x1c\x1d\x1efive"
-    assert inputs(text.encode() + b"\r\n") == [Say(text)]
-    (command,) = inputs(f"/msg bob {text}\r\n".encode())
-    assert command == Private("bob", "onetwothreefourfive")
+    cleaned = "one two three four  five"
+    assert inputs(text.encode() + b"\r\n") == [Say(cleaned)]
+    assert inputs(f"/msg bob {text}\r\n".encode()) == [Private("bob", cleaned)]
+    assert inputs("\u2028/quit\r\n".encode()) == [Say(" /quit")]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from ..messages import (
     Command,
     Create,
     Delete,
+    Hello,
     Help,
     Ignore,
     Invite,
@@ -40,7 +41,7 @@ from ..messages import (
     Who,
     Whois,
 )
-from ..rules import clean, nearest
+from ..rules import clean, nearest, without_sequences
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +297,8 @@ COMMANDS: tuple[TextCommand, ...] = (
     TextCommand("/help", "/help [COMMAND]", "list the commands, or explain one", _parse_help, ("/?",)),
     TextCommand("/quit", "/quit [words]", "leave, with a last word", Quit, ("/exit", "/bye")),
 )
+_MEANT = frozenset(("quit", "exit", "bye", "help", "?", "stats"))  # in place of a name; the last is memcached's
+_WITHOUT_NAME = frozenset(("/nick", "/resume", "/help", "/quit"))
 BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}
 
 
@@ -303,11 +306,12 @@ def parse_line(line: str) -> Command | None:
     """A line that is typed in a conversation; None if it is blank; raise UnknownCommand or Usage."""
     if not line.strip():
         return None
+    line = clean(line)  # a cursor key pressed before a command is no part of it
     if line.startswith("//"):
         return Say(line[1:])
     if not line.startswith("/"):
         return Say(line)
-    word, _, rest = clean(line).partition(" ")
+    word, _, rest = line.partition(" ")
     command = BY_NAME.get(word.lower())
     if command is None:
         raise _unknown(word)
@@ -315,6 +319,29 @@ def parse_line(line: str) -> Command | None:
     if parsed is None:
         raise Usage(command.usage)
     return parsed
+
+
+def parse_name(line: str) -> Command | None:
+    """A line that is typed in place of a name, maybe with a room; None if it is blank; raise UnknownCommand or Usage.
+
+    What one means by a command is done, or else is Help on it. Control characters stay, and no name has any.
+    """
+    words = without_sequences(line).replace("\ufeff", " ").split()  # a file may begin with a byte order mark
+    if not words:
+        return None
+    if len(words) == 1 and words[0].lower() in _MEANT:
+        words[0] = "/" + words[0]
+    if words[0].startswith("/") and not words[0].startswith("//"):
+        row = BY_NAME.get(words[0].lower())
+        if row and row.name not in _WITHOUT_NAME:
+            return Help(row.name)
+        command = parse_line(" ".join(words))
+        if isinstance(command, Nick):
+            return Hello(command.name)
+        return Hello(token=command.token) if isinstance(command, Resume) else command
+    if len(words) == 2 and words[1].startswith("#"):
+        return Hello(words[0], words[1])
+    return Hello(" ".join(words))
 
 
 def _unknown(word: str) -> UnknownCommand:

@@ -18,7 +18,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..errors import ChatError, NotChat, NotUtf8, TooLong, Usage
+from ..errors import ChatError, NotUtf8, TooLong, Usage
 from ..messages import (
     Ack,
     Answer,
@@ -30,7 +30,6 @@ from ..messages import (
     Entered,
     Event,
     Greeting,
-    Hello,
     HelpShown,
     HistoryPage,
     Invited,
@@ -61,7 +60,7 @@ from ..messages import (
 )
 from ..rules import fold
 from .base import Input, Views
-from .commands import BY_NAME, COMMANDS, NUMBER, parse_line
+from .commands import BY_NAME, COMMANDS, NUMBER, parse_line, parse_name
 from .telnet import LineEditor, Signal, Telnet
 
 LINE = 8192  # bytes in a line, without its end
@@ -69,12 +68,8 @@ REPLAY = 20  # messages shown on entering a room, unless told otherwise
 REPLAY_MOST = 200
 WIDTH = 76  # characters in a line of help, for a terminal of 80
 
-_HTTP = re.compile(rb"[A-Z]{3,10} \S+ HTTP/\d")
-_HTTP_TEXT = "This is a chat server, not a web server. Connect with: telnet HOST PORT"
-_HTTP_ANSWER = (
-    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    f"Content-Length: {len(_HTTP_TEXT) + 2}\r\nConnection: close\r\n\r\n{_HTTP_TEXT}\r\n"
-).encode()
+# A mouse's place as X10 reports it. Beyond column 95 that is no UTF-8, and takes nothing from the line around it.
+_MOUSE = re.compile(rb"\x1b\[M[^\x00-\x1f]{0,3}")
 
 
 class TextDialect:
@@ -122,22 +117,14 @@ class TextDialect:
     def _parse(self, line: bytes | None) -> Command | None:
         if line is None:
             raise TooLong(f"A line is at most {LINE} bytes. Nothing of that one was sent.")
-        if not self._name and _HTTP.match(line):
-            raise NotChat(_HTTP_TEXT, _HTTP_ANSWER)
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError:
-            raise NotUtf8() from None
-        if self._name:
-            return parse_line(text)
-        words = text.split()
-        if words and words[0].lower() == "/quit":
-            return Quit()
-        if len(words) == 2 and words[0].lower() == "/resume":
-            return Hello(token=words[1])
-        if len(words) == 2 and words[1].startswith("#"):
-            return Hello(words[0], words[1])
-        return Hello(text.strip()) if words else None
+            try:
+                text = _MOUSE.sub(b"", line).decode("utf-8")
+            except UnicodeDecodeError:
+                raise NotUtf8() from None
+        return parse_line(text) if self._name else parse_name(text)
 
     def admitted(self, name: str) -> None:
         self.renamed(name)
