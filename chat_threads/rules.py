@@ -65,7 +65,7 @@ _MANY_MARKS = re.compile(rf"[^\w\s!-~]{{{MARKS + 1},}}")  # marks are among thes
 # What else is drawn as nothing: the empty braille pattern, the null notehead, the layout of hieroglyphs, and places
 # that Unicode keeps for more of the kind.
 _INVISIBLE_SYMBOL = re.compile(
-    "[\u2800\ufff0-\ufff8\U0001d159\U00013430-\U0001343f\U00013441\U00013442\U000e0000-\U000e0fff]"
+    "[\u180f\u2800\ufff0-\ufff8\U0001d159\U00013430-\U0001343f\U00013441\U00013442\U000e0000-\U000e0fff]"
 )
 
 

@@ -216,11 +216,11 @@ class Storage:
                 if batch.tokens:
                     writer.executemany(
                         "INSERT INTO tokens (id, name, used, kept)"
-                        " VALUES (?1, ?2, ?3, ?4 OR EXISTS (SELECT 1 FROM rooms WHERE owner = ?1))"
+                        " VALUES (?, ?, ?, ? OR EXISTS (SELECT 1 FROM rooms WHERE owner = ?))"
                         " ON CONFLICT (id) DO UPDATE"
                         " SET name = excluded.name, used = excluded.used, kept = max(kept, excluded.kept)",
                         [
-                            (each.token, each.name, self._uses + count, each.token in kept)
+                            (each.token, each.name, self._uses + count, each.token in kept, each.token)
                             for count, each in enumerate(batch.tokens.values(), 1)
                         ],
                     )
