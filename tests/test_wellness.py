@@ -112,7 +112,7 @@ def test_memory_that_is_kept_and_a_traceback_are_found(start_process, impatient,
     "harm",
     [
         "DELETE FROM messages WHERE number = 2",
-        "DELETE FROM messages WHERE number = 3",
+        "DELETE FROM messages WHERE number = 1",
         "UPDATE messages SET number = 4 WHERE number = 3",
         "UPDATE rooms SET last = 4",
         "UPDATE messages SET room = 77",
