@@ -199,8 +199,8 @@ class TooLong(Told):
 class NotUtf8(Told):
     code = "not_utf8"
 
-    def __init__(self) -> None:
-        super().__init__("That line is not UTF-8, so it was not sent. Set your terminal to UTF-8.")
+    def __init__(self, advice: str = "Set your terminal to UTF-8.") -> None:
+        super().__init__(f"That line is not UTF-8, so it was not sent. {advice}")
 
 
 class NothingToSay(Told):

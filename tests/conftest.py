@@ -31,6 +31,7 @@ from chat_threads.server import Limits
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background; what we start would ignore it, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+ASKS_FOR_BINARY = b"\xff\xfd\x00"  # what the server says to a client that has sent telnet's commands: IAC DO BINARY
 WAIT = 20.0  # seconds; how long a test waits for what should come soon, on a busy machine
 
 
@@ -102,7 +103,7 @@ class Client:
                 return None
             self.buffer += data
         line, _, self.buffer = self.buffer.partition(b"\r\n")
-        self.seen.append(line.decode())
+        self.seen.append(line.replace(ASKS_FOR_BINARY, b"").decode())
         return self.seen[-1]
 
     def expect(self, text: str, wait: float = WAIT) -> str:
@@ -482,7 +483,7 @@ def needs(program: str) -> str:
     """The path of a program that a test drives; skip without it, and fail in CI, where it has to be."""
     import shutil
 
-    path = shutil.which(program)
+    path = shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/games")  # where Debian has tt++
     if path is None:
         message = f"{program} is not installed, so this was not tested with it"
         if os.environ.get("CI"):

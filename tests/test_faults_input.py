@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from conftest import WAIT, Client, Process, Program
+from conftest import ASKS_FOR_BINARY, WAIT, Client, Process, Program
 from test_jsonlines import hostile
 from test_promises import in_threads
 from wellness import Canary, memory, needs_proc, staying_well
@@ -206,7 +206,7 @@ def test_invalid_utf8_overlong_forms_and_surrogates_are_told_and_nobody_sees_the
         for line, bad in itertools.product(LINES, NOT_UTF8.values()):
             attacker.send_bytes(line % bad.replace(b"\xff", b"\xff\xff") + b"\r\n")
         told = attacker.ask("")
-        assert told == ["! That line is not UTF-8, so it was not sent. Set your terminal to UTF-8."] * len(told)
+        assert {line.partition(".")[0] for line in told} == {"! That line is not UTF-8, so it was not sent"}
         assert len(told) == len(LINES) * len(NOT_UTF8)
         for bad in NOT_UTF8.values():
             with Client(scene.port) as nameless:
@@ -443,7 +443,7 @@ def test_ctrl_c_with_urgent_data_ends_the_conversation_and_not_a_byte_is_taken_f
         data = b""
         while more := attacker.sock.recv(65536):
             data += more
-        assert data.replace(bytes((IAC, WONT, TIMING_MARK)), b"") == b"* Goodbye.\r\n"
+        assert data.replace(bytes((IAC, WONT, TIMING_MARK)), b"") == ASKS_FOR_BINARY + b"* Goodbye.\r\n"
         assert scene.witness.upto("attacker left")[-1].endswith("attacker: said")
 
 
@@ -560,7 +560,7 @@ def test_ten_thousand_hostile_lines_are_answered_each_or_end_the_connection_in_o
                     sock.sendall(b"".join(line + b"\n" for line in first))
                     sock.shutdown(socket.SHUT_WR)
                 with contextlib.suppress(ConnectionError):
-                    answers = file.read().decode().splitlines()
+                    answers = file.read().replace(ASKS_FOR_BINARY, b"").decode().splitlines()
                     assert answers or refused_without_a_word(first), first
             counted += len(first)
         assert counted > 10_000

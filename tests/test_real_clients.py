@@ -1,4 +1,4 @@
-"""Real clients, telnet and nc as Debian has them, each in a terminal of its own: what people type and what they see."""
+"""Real clients as Debian has them, each in a terminal of its own: what people type and what they see."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import os
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import WAIT, needs
+from conftest import ASKS_FOR_BINARY, WAIT, Client, needs
 
+fcntl = pytest.importorskip("fcntl")
 pty = pytest.importorskip("pty")
 termios = pytest.importorskip("termios")
 
@@ -37,6 +40,7 @@ class Terminal:
         if raw:  # no line editor: every key goes to the program at once
             mode[3] &= ~(termios.ICANON | termios.ECHO)
         termios.tcsetattr(inside, termios.TCSANOW, mode)
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 250, 0, 0))
         self.popen = subprocess.Popen(
             [sys.executable, "-c", TAKE_THE_TERMINAL, *command],
             stdin=inside,
@@ -72,6 +76,11 @@ class Terminal:
         while self._more(max(0.0, deadline - time.monotonic())):
             assert time.monotonic() < deadline, f"it does not end; the screen shows {self.screen!r}"
         return self.popen.wait(WAIT)
+
+    @property
+    def shown(self) -> bytes:
+        """The bytes that came so far."""
+        return self._bytes
 
     def _more(self, timeout: float) -> bool:
         if not select.select([self._keys], [], [], timeout)[0]:
@@ -218,6 +227,196 @@ def test_what_is_not_ascii_goes_through_telnet_unharmed(telnet, server):
     ann.enter(text)
     ann.expect(rf"^\[\d\d:\d\d\] ann: {text}$")
     bob.expect(rf"^\[\d\d:\d\d\] ann: {text}$")
+
+
+# --- letters --------------------------------------------------------------------------------------------
+
+# Telnet takes six bytes in these for its own keys. For 83, 8F, 9A and 9C (Ctrl-C, O, Z and \) it sends a command: the
+# first line has all four. It drops 85, and 9D is Ctrl-], which opens its prompt: the first line has neither.
+FIRST_LINE = "моя книга у Мити и Кати"
+WORDS = (
+    "привет, у меня хорошо",
+    "Dănuț, Über, Åsa, Ý",
+    "한국 셀 힝",
+    "日本語です パーティー",
+    "she said “yes” ‘…’",
+    "😀🏃🚏🚚💜💝",
+    "Надя",
+    "".join(map(chr, range(0xC0, 0x100))),  # 80 to BF in second position
+    "".join(map(chr, range(0x3080, 0x30C0))),  # and in third: E3 82 80 to E3 82 BF
+)
+
+HOST = "127.0.0.1"
+SPEAKERS = {  # how each is started; PORT is put in
+    "telnet": ("telnet", HOST, "PORT"),
+    "telnet -8": ("telnet", "-8", HOST, "PORT"),
+    "telnet -L": ("telnet", "-L", HOST, "PORT"),
+    "telnet that asks for options": ("telnet", "--", HOST, "-PORT"),
+    "telnet-ssl that asks for options": ("telnet-ssl", "-E", "--", HOST, "-PORT"),
+    "tt++": ("tt++", "-G", "-e", f"#split 0 0;#session chat {HOST} PORT"),
+    "plink -telnet": ("plink", "-telnet", "-P", "PORT", HOST),
+    "plink -raw": ("plink", "-raw", "-P", "PORT", HOST),
+    "nc": ("nc", HOST, "PORT"),
+}
+
+
+def command_of(speaker: str, port: int) -> list[str]:
+    return [word.replace("PORT", str(port)) for word in SPEAKERS[speaker]]
+
+
+def said_by(line: str, name: str) -> str:
+    """The text of a line as others see it."""
+    match = re.fullmatch(rf"\[\d\d:\d\d\] {re.escape(name)}: (.*)", line)
+    assert match, line
+    return match[1]
+
+
+def come_in(terminal, command: list[str], name: str = "ann") -> Terminal:
+    opened = terminal(*command)
+    opened.expect(r"What is your name\?$")
+    opened.enter(name)
+    opened.expect(r"^\* You are in #lobby")
+    return opened
+
+
+@pytest.mark.parametrize("speaker", SPEAKERS)
+def test_letters_of_any_language_arrive_from(speaker, terminal, server):
+    needs(SPEAKERS[speaker][0])
+    bob = server.client("bob")
+    bob.news()
+    ann = come_in(terminal, command_of(speaker, server.port))
+    bob.expect("ann joined")
+    for text in (FIRST_LINE, *WORDS):
+        ann.enter(text)
+        assert said_by(bob.line(), "ann") == text
+        ann.expect(rf"ann: {re.escape(text)}$")
+    if speaker in ("plink -raw", "nc"):
+        assert b"\xff" not in ann.shown
+
+
+def test_telnet_ssl_says_all_letters_but_those_with_its_two_keys(terminal, server):
+    """They are 85 and 9D, and BINARY does not change that. It never sends a command by itself."""
+    bob = server.client("bob")
+    bob.news()
+    ann = come_in(terminal, ["telnet-ssl", HOST, str(server.port)])
+    bob.expect("ann joined")
+    for text in (FIRST_LINE, "한국, 日本語です, Dănuț", "Über"):
+        ann.enter(text)
+        assert said_by(bob.line(), "ann") == text
+
+
+def test_tin_fugue_says_ascii_before_and_after_it_is_asked_for_binary(terminal, server):
+    """It has 7 bits of the keyboard, and no more."""
+    bob = server.client("bob")
+    bob.news()
+    ann = terminal("tf", "-n", HOST, server.port)
+    ann.expect(r"What is your name\?")
+    ann.enter("ann")
+    ann.expect(r"\* You are in #lobby")
+    bob.expect("ann joined")
+    for text in ("hello", "and again"):
+        ann.enter(text)
+        assert said_by(bob.line(), "ann") == text
+        ann.expect(f"ann: {text}")
+
+
+def printable(last: int = 0xFFFF) -> list[str]:
+    """The printable characters, blanks too, that are more than a byte in UTF-8: each as it can stand in a text."""
+    found = []
+    for char in map(chr, range(0xA0, last + 1)):
+        if char.isprintable() or unicodedata.category(char) == "Zs":
+            found.append("o" + char if unicodedata.category(char).startswith("M") else char)  # a mark has its letter
+    return found
+
+
+@pytest.mark.parametrize("speaker", ["telnet", "telnet-ssl that asks for options"])
+def test_every_printable_character_of_the_basic_multilingual_plane_can_be_said_in(speaker, terminal, server):
+    needs(SPEAKERS[speaker][0])
+    bob = server.client("bob")
+    bob.news()
+    ann = come_in(terminal, command_of(speaker, server.port))
+    bob.expect("ann joined")
+    ann.enter(FIRST_LINE)
+    assert said_by(bob.line(), "ann") == FIRST_LINE
+    ann.expect(rf"ann: {FIRST_LINE}$")
+    chars = printable()
+    assert len(chars) > 50_000
+    for at in range(0, len(chars), 1000):
+        text = "".join(["<", *chars[at : at + 1000], ">"])
+        ann.enter(text)
+        assert said_by(bob.line(), "ann") == text
+        ann.expect(">$")  # what telnet shows is read, or else it would stop
+
+
+@pytest.mark.parametrize("name", ["Dănuț", "Über", "한국", "моя"])
+def test_names_rooms_topics_and_private_lines_have_letters_from_telnets_first_line_on(name, telnet, server):
+    bob = server.client("bob")
+    bob.news()
+    ann = telnet(server, f"{name} #Кум")
+    bob.send("/join #Кум")
+    bob.expect(name)
+    ann.expect(r"^\* bob joined$")
+    ann.enter("/topic Наш “хор”")
+    assert bob.expect("topic") == (f"* {name} set the topic of #Кум: Наш “хор”")
+    ann.enter("/msg bob Å 日本語")
+    assert bob.expect("->").endswith(f"{name} -> you: Å 日本語")
+
+
+@pytest.mark.parametrize("name", ["Åsa", "Надя"])
+def test_a_name_of_which_telnet_itself_loses_a_letter_can_be_given_as_the_answer_says(name, terminal, server):
+    """85 is dropped without a word, and 9D opens telnet's prompt: nothing of that reaches the server."""
+    ann = terminal("telnet", HOST, server.port)
+    ann.expect(r"What is your name\?$")
+    ann.enter(name)
+    if name[0] == "Å":
+        ann.expect(r"^! That line is not UTF-8, .* In telnet, press Ctrl-\], type: set outbinary, and type")
+        ann.type(ESCAPE)
+    ann.expect("telnet> ")
+    ann.enter("set outbinary")
+    ann.expect("binary mode on output")
+    ann.enter(name)
+    if name[0] != "Å":
+        ann.expect("^! That line is not UTF-8")  # for the beginning of the letter had come before
+        ann.enter(name)
+    ann.expect(rf"^\* Hello, {name}\.")
+
+
+def test_the_first_name_may_have_any_letter_in_a_telnet_that_asks_for_options(terminal, server):
+    ann = terminal("telnet", "--", HOST, f"-{server.port}")
+    ann.expect(r"What is your name\?$")
+    ann.enter("Надя")
+    ann.expect(r"^\* Hello, Надя\.")
+
+
+@pytest.mark.parametrize("first", ["hello", FIRST_LINE], ids=["7 bits", "8 bits"])
+def test_ctrl_c_leaves_telnet_after_a_line_and_in_one(first, telnet, server):
+    bob = server.client("bob")
+    bob.news()
+    ann = telnet(server, "ann")
+    ann.enter(first)
+    ann.expect(rf"ann: {first}$")
+    ann.type("half a li")
+    ann.expect("half a li")
+    ann.type(CTRL_C)
+    ann.expect(r"\* Goodbye\.$")
+    assert ann.end() == 0
+    assert said_by(bob.expect("ann: "), "ann") == first
+    bob.expect("ann left")
+
+
+def test_a_client_is_asked_for_binary_once_and_only_after_its_first_command(server):
+    raw = Client(server.port)
+    with contextlib.closing(raw):
+        raw.send_bytes("ann\r\nüber “so”\r\n".encode() + b"caf\xe9 \xff\xff\r\n")
+        seen = b""
+        raw.sock.settimeout(WAIT)
+        while b"not UTF-8" not in seen:
+            seen += raw.sock.recv(65536)
+        assert b"\xff" not in seen
+        raw.send_bytes(b"\xff\xf6" * 3)
+        while seen.count(b"I am here") < 3:
+            seen += raw.sock.recv(65536)
+        assert seen.count(b"\xff") == seen.count(ASKS_FOR_BINARY) == 1
 
 
 # --- nc -------------------------------------------------------------------------------------------------

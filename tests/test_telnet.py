@@ -1,4 +1,4 @@
-"""The telnet layer: RFC 854 taken apart, options refused, lines made of what is typed, at any split of the bytes."""
+"""The telnet layer: RFC 854 taken apart, options answered, 8 bits, and lines of what is typed, at any split."""
 
 from __future__ import annotations
 
@@ -15,14 +15,24 @@ IAC, DONT, DO, WONT, WILL, SB, SE = b"\xff", b"\xfe", b"\xfd", b"\xfc", b"\xfb",
 NOP, DM, BRK, IP, AO, AYT, EC, EL, GA, EOF = (
     b"\xf1", b"\xf2", b"\xf3", b"\xf4", b"\xf5", b"\xf6", b"\xf7", b"\xf8", b"\xf9", b"\xec",
 )  # fmt: skip
-TIMING_MARK = b"\x06"
+SUSP, ABORT = b"\xed", b"\xee"
+BINARY, TIMING_MARK, LINEMODE = b"\x00", b"\x06", b"\x22"
+ASK = IAC + DO + BINARY  # sent once, when a client shows that it speaks telnet
+EDIT_LINES = IAC + SB + LINEMODE + b"\x01\x03" + IAC + SE
 LIMIT = 64  # bytes in a line, here
 KIB = 1024
 
 
+def known():
+    """The layer for a client that has been asked for BINARY, and has not answered yet."""
+    telnet = Telnet()
+    assert telnet.receive(IAC + NOP) == [WireBytes(ASK)]
+    return telnet
+
+
 def converse(*chunks, limit=LIMIT):
     """What a client's bytes come to: lines, signals and answers in order, and whether something is unfinished."""
-    telnet, editor = Telnet(), LineEditor(limit)
+    telnet, editor = known(), LineEditor(limit)
     seen = []
     for chunk in chunks:
         for item in telnet.receive(chunk):
@@ -39,7 +49,7 @@ def lines(*chunks, limit=LIMIT):
 
 def received(*chunks):
     """What the telnet layer alone makes of the bytes: all of the text, and the signals and answers in order."""
-    telnet = Telnet()
+    telnet = known()
     items = [item for chunk in chunks for item in telnet.receive(chunk)]
     text = b"".join(item for item in items if isinstance(item, bytes))
     return text, [item for item in items if not isinstance(item, bytes)]
@@ -98,7 +108,7 @@ def test_the_dialogue_comes_to_what_its_pieces_say():
 
 
 def test_each_piece_of_the_dialogue_comes_to_what_it_says():
-    telnet, editor = Telnet(), LineEditor(LIMIT)
+    telnet, editor = known(), LineEditor(LIMIT)
     for piece, expected in DIALOGUE:
         seen = []
         for item in telnet.receive(piece):
@@ -153,9 +163,10 @@ def _text_of(command):
 @pytest.mark.parametrize("seed", range(30))
 def test_the_text_of_random_bytes_is_what_is_no_command(seed):
     rng = random.Random(seed)
+    alphabet = [each for each in ALPHABET if each != BINARY]  # it sends 8 bits, and that stays so
     for _ in range(20):
-        data = b"".join(rng.choices(ALPHABET, k=rng.randrange(150)))
-        assert received(data)[0] == _COMMANDS.sub(_text_of, data), data
+        data = b"".join(rng.choices(alphabet, k=rng.randrange(150)))
+        assert received(IAC + WILL + BINARY + data)[0] == _COMMANDS.sub(_text_of, data), data
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -175,13 +186,17 @@ REFUSALS = [(WILL, WONT, DONT), (DO, DONT, WONT)]  # asked, taken back, and the 
 
 
 def test_it_never_speaks_first():
-    assert Telnet().receive(b"") == []
-    assert answers(b"hello\r\n" * 100) == []
+    telnet = Telnet()
+    assert telnet.receive(b"") == []
+    every = bytes(range(255)) * 10  # but IAC
+    assert telnet.receive(every) == [every]
+    assert telnet.receive(b"\xff\xff\xffA") == [b"\xff"]  # neither is a command
 
 
 @pytest.mark.parametrize(("ask", "back", "refusal"), REFUSALS)
-def test_every_option_is_refused(ask, back, refusal):
-    for option in one_by_one(bytes(range(256))):
+def test_every_option_but_those_that_are_wanted_is_refused(ask, back, refusal):
+    wanted = {BINARY, LINEMODE} if ask == WILL else {BINARY}
+    for option in set(one_by_one(bytes(range(256)))) - wanted:
         assert answers(IAC + ask + option) == [IAC + refusal + option]
 
 
@@ -211,13 +226,163 @@ def test_options_are_refused_apart_from_one_another():
     assert answers(ask, ask) == [IAC + WONT + b"\x01", IAC + WONT + b"\x03"]
 
 
+# --- 8 bits (RFC 856) -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [NOP, DM, BRK, AO, GA, EC, EL, SUSP, ABORT, SB + LINEMODE + IAC + SE])
+def test_the_first_command_is_answered_by_asking_for_binary_and_no_other_is(command):
+    telnet = Telnet()
+    assert WireBytes(ASK) in telnet.receive(IAC + command)
+    for again in (command, NOP, BRK):
+        assert WireBytes(ASK) not in telnet.receive(IAC + again)
+
+
+def test_a_signal_or_a_request_that_comes_first_is_answered_too():
+    assert Telnet().receive(IAC + AYT) == [WireBytes(ASK), Signal.ARE_YOU_THERE]
+    assert Telnet().receive(IAC + IP) == [WireBytes(ASK), Signal.INTERRUPT]
+    assert Telnet().receive(IAC + WILL + b"\x1f") == [WireBytes(ASK), WireBytes(IAC + DONT + b"\x1f")]
+    assert Telnet().receive(IAC + DO + BINARY) == [WireBytes(ASK), WireBytes(IAC + WILL + BINARY)]
+
+
+def test_binary_asked_for_by_either_end_is_agreed_to_once():
+    asked_at_once = Telnet()
+    assert asked_at_once.receive((IAC + WILL + BINARY) * 3) == [WireBytes(ASK)]  # it crosses, and is the answer
+    assert answers((IAC + WILL + BINARY) * 3) == []  # the answer to what was asked
+    assert answers((IAC + DO + BINARY) * 3) == [IAC + WILL + BINARY]
+
+
+def test_a_client_that_refuses_binary_is_not_asked_again_and_may_ask_later():
+    assert answers((IAC + WONT + BINARY) * 3) == []
+    assert answers(IAC + WONT + BINARY + IAC + WILL + BINARY) == [IAC + DO + BINARY]
+
+
+def test_a_client_may_take_binary_back_and_ask_for_it_anew():
+    assert answers(IAC + WILL + BINARY + (IAC + WONT + BINARY) * 2) == [IAC + DONT + BINARY]
+    assert answers((IAC + DO + BINARY + IAC + DONT + BINARY) * 2) == [IAC + WILL + BINARY, IAC + WONT + BINARY] * 2
+    change = IAC + WONT + BINARY + IAC + WILL + BINARY
+    assert answers(IAC + WILL + BINARY + change * 2) == [IAC + DONT + BINARY, IAC + DO + BINARY] * 2
+
+
+def test_line_mode_is_agreed_to_when_a_client_offers_it():
+    """The client edits its lines, and signals are commands: MODE is EDIT and TRAPSIG (RFC 1184)."""
+    assert answers((IAC + WILL + LINEMODE) * 2) == [IAC + DO + LINEMODE + EDIT_LINES]
+    what_it_has = IAC + SB + LINEMODE + b"\x03\x01\x00\x00\x03\x62\x03" + IAC + SE
+    assert answers(IAC + WILL + LINEMODE + what_it_has) == [IAC + DO + LINEMODE + EDIT_LINES]
+
+
+WANTED = ((WILL, BINARY), (DO, BINARY), (WILL, LINEMODE))
+
+
+class _Peer:
+    """The other end, as RFC 1143 has it: it agrees to everything, and answers what is neither an answer nor news."""
+
+    def __init__(self):
+        self.on, self.waits = set(), set()  # options as this end asks for them: (WILL or DO, option)
+
+    def change(self, verb, option):
+        """Ask for an option that is off, or take back one that is on, unless an answer is still to come."""
+        way = (verb, option)
+        if way in self.waits:
+            return b""
+        self.waits.add(way)
+        if way not in self.on:
+            return IAC + verb + option
+        self.on.remove(way)
+        return IAC + (WONT if verb == WILL else DONT) + option
+
+    def receive(self, data):
+        answers = b""
+        for verb, option in re.findall(rb"\xff([\xfb-\xfe])(.)", data, re.DOTALL):
+            agrees = verb in (WILL, DO)
+            way = (WILL if verb in (DO, DONT) else DO), option
+            if way in self.waits:
+                self.waits.remove(way)
+                if agrees:
+                    self.on.add(way)
+            elif agrees != (way in self.on):
+                self.on ^= {way}
+                answers += IAC + (way[0] if agrees else {WILL: WONT, DO: DONT}[way[0]]) + option
+        return answers
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_two_ends_that_answer_each_other_come_to_an_end_and_agree(seed):
+    rng = random.Random(seed)
+    telnet, peer = Telnet(), _Peer()
+    to_server, to_client = [], []
+    for step in range(60):
+        if step < 20:
+            to_server.append(peer.change(*rng.choice(WANTED)))
+        if to_client and rng.random() < 0.5:
+            to_server.append(peer.receive(to_client.pop(0)))
+        elif to_server:
+            to_client += [item.data for item in telnet.receive(to_server.pop(0)) if isinstance(item, WireBytes)]
+    assert not any(to_server)
+    assert not to_client
+    assert not peer.waits
+    for way in WANTED:  # what is on here is not answered when it is asked for
+        assert (telnet.receive(IAC + way[0] + way[1]) == []) == (way in peer.on), way
+
+
+REPLACED = [(IP, 0x83), (AO, 0x8F), (SUSP, 0x9A), (BRK, 0x9C)]
+
+
+def characters():
+    return [chr(code) for code in range(0x80, 0x11000) if not 0xD800 <= code <= 0xDFFF]
+
+
+@pytest.mark.parametrize(("command", "byte"), REPLACED)
+def test_a_command_in_a_character_is_the_byte_that_it_replaced_wherever_it_stands(command, byte):
+    sent = IAC + command + IAC + DO + TIMING_MARK  # Debian's telnet sends both for such a byte
+    plain = bytes((byte,))
+    texts = [char.encode() for char in characters() if plain in char.encode()[1:]]
+    assert {text.index(plain, 1) for text in texts} >= {1, 2}
+    for text in texts:
+        at = text.index(plain, 1)
+        typed = b"a" + text[:at] + sent + text[at + 1 :] + b"z"
+        for chunks in ([typed], one_by_one(typed)):
+            telnet = Telnet()
+            items = [item for chunk in chunks for item in telnet.receive(chunk)]
+            assert b"".join(item for item in items if isinstance(item, bytes)) == b"a" + text + b"z"
+            replies = b"".join(item.data for item in items if isinstance(item, WireBytes))
+            assert replies.startswith(ASK + IAC + WONT + TIMING_MARK)
+
+
+def telnets_way(text):
+    """What Debian's telnet makes of a text when it sends 7 bits."""
+    command = {byte: IAC + command + IAC + DO + TIMING_MARK for command, byte in REPLACED}
+    return b"".join(command.get(byte, bytes((byte,))) for byte in text.encode())
+
+
+@pytest.mark.parametrize(
+    "text", ["привет, у меня", "Dănuț", "моя", "Über", "한국", "日本語です", "КУМЫС", "Ｍ😃😚🜚", "ГЃЏК", "“so"]
+)
+def test_words_that_a_telnet_of_7_bits_breaks_come_out_whole(text):
+    assert lines(*one_by_one(telnets_way(text) + b"\r\n"))[-1] == text.encode()
+    assert text.encode() in lines(telnets_way(text) + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b"ascii", "whole ü".encode(), "a whole line ü\r\n".encode(), b"\x83", b"\xe0", b"\xf4\x80\x80\x80"]
+)
+def test_a_signal_that_is_not_in_a_character_stays_one(before):
+    """E0 83 is no beginning of a character."""
+    assert Signal.INTERRUPT in known().receive(before + IAC + IP)
+
+
+def test_a_signal_stays_one_once_the_client_sends_8_bits():
+    telnet = known()
+    assert telnet.receive(IAC + WILL + BINARY + b"\xd1" + IAC + IP) == [b"\xd1", Signal.INTERRUPT]
+    assert telnet.receive(IAC + WONT + BINARY + b"\xd1" + IAC + IP) == [WireBytes(IAC + DONT + BINARY), b"\xd1\x83"]
+
+
 def test_every_timing_mark_is_answered():
     """A client that waits for it would wait for ever (RFC 860)."""
     assert answers(*[IAC + DO + TIMING_MARK] * 4) == [IAC + WONT + TIMING_MARK] * 4
 
 
 def test_an_answer_comes_between_the_texts_around_it():
-    assert Telnet().receive(b"a" + IAC + DO + b"\x01" + b"b") == [b"a", WireBytes(IAC + WONT + b"\x01"), b"b"]
+    assert known().receive(b"a" + IAC + DO + b"\x01" + b"b") == [b"a", WireBytes(IAC + WONT + b"\x01"), b"b"]
 
 
 # --- commands -----------------------------------------------------------------------------------------
@@ -227,18 +392,18 @@ def test_an_answer_comes_between_the_texts_around_it():
     ("command", "signal"), [(IP, Signal.INTERRUPT), (EOF, Signal.END_OF_FILE), (AYT, Signal.ARE_YOU_THERE)]
 )
 def test_a_signal_comes_between_the_texts_around_it(command, signal):
-    assert Telnet().receive(b"a" + IAC + command + b"b") == [b"a", signal, b"b"]
+    assert known().receive(b"a" + IAC + command + b"b") == [b"a", signal, b"b"]
 
 
 def test_every_other_command_is_taken_out_of_the_text():
     meaning = {IP, EOF, AYT, EC, EL, SB, WILL, WONT, DO, DONT, IAC}
     for command in set(one_by_one(bytes(range(256)))) - meaning:
-        assert Telnet().receive(b"a" + IAC + command + b"b") == [b"ab"], command
+        assert known().receive(b"a" + IAC + command + b"b") == [b"ab"], command
 
 
 def test_a_subnegotiation_says_nothing_whatever_is_in_it():
     inside = b"\x18\x00" + IAC + AYT + IAC + DO + b"\x01" + IAC + SB + IAC + IAC + b"\r\n"
-    assert Telnet().receive(b"a" + IAC + SB + inside + IAC + SE + b"b") == [b"ab"]
+    assert known().receive(b"a" + IAC + SB + inside + IAC + SE + b"b") == [b"ab"]
 
 
 @pytest.mark.parametrize("begun", [IAC, IAC + WILL, IAC + DONT, IAC + SB, IAC + SB + b"\x18xterm", IAC + SB + IAC])

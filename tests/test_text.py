@@ -8,6 +8,7 @@ import time
 import tracemalloc
 
 import pytest
+from conftest import ASKS_FOR_BINARY
 
 from chat_threads import messages
 from chat_threads.dialects.commands import BY_NAME, COMMANDS, parse_line
@@ -185,7 +186,7 @@ def test_every_command_that_a_person_can_ask_for_can_be_typed():
     assert commands - {type(command) for _, command in TYPED} == {Hello, AreYouThere}
     assert inputs(b"ann\r\n", name=None) == [Hello("ann")]
     assert inputs(b"/Resume t0ken\r\n", name=None) == [Hello(token="t0ken")]
-    assert inputs(b"\xff\xf6") == [AreYouThere()]
+    assert inputs(b"\xff\xf6") == [ASK, AreYouThere()]
 
 
 @pytest.mark.parametrize(
@@ -320,6 +321,9 @@ def drain(dialect):
     while (item := dialect.next_input()) is not None:
         found.append((type(item), item.text) if isinstance(item, ChatError) else item)
     return found
+
+
+ASK = WireBytes(ASKS_FOR_BINARY)
 
 
 def inputs(*chunks, name="ann"):
@@ -461,7 +465,8 @@ def test_a_mouse_report_beyond_column_95_takes_nothing_from_its_line(report):
 @pytest.mark.parametrize("line", [b"caf\xe9", b"\xff\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80"])
 def test_a_line_that_is_not_utf_8_is_told_and_the_next_is_a_line(name, line):
     found = inputs(line + b"\r\nbob\r\n", name=name)
-    assert found == [(NotUtf8, NotUtf8().text), Say("bob") if name else Hello("bob")]
+    advice = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
+    assert found == [(NotUtf8, NotUtf8(advice).text), Say("bob") if name else Hello("bob")]
     assert issubclass(NotUtf8, Told)
 
 
@@ -510,12 +515,12 @@ def test_line_separators_of_unicode_end_no_line():
 )
 @pytest.mark.parametrize("name", [None, "ann"])
 def test_are_you_there_ctrl_c_and_end_of_file_are_commands_at_any_time(typed, command, name):
-    assert inputs(b"half a li" + typed, name=name) == [command]
+    assert inputs(b"half a li" + typed, name=name) == [ASK, command]
 
 
 def test_answers_of_the_telnet_layer_come_in_order_with_the_lines():
     typed = b"one\r\n\xff\xfd\x01two\r\n\xff\xfb\x18"
-    assert inputs(typed) == [Say("one"), WireBytes(b"\xff\xfc\x01"), Say("two"), WireBytes(b"\xff\xfe\x18")]
+    assert inputs(typed) == [Say("one"), ASK, WireBytes(b"\xff\xfc\x01"), Say("two"), WireBytes(b"\xff\xfe\x18")]
 
 
 DIALOGUE = (
@@ -528,7 +533,7 @@ DIALOGUE = (
 def test_a_split_of_a_conversation_at_any_byte_changes_nothing():
     whole = inputs(DIALOGUE)
     assert [type(item) for item in whole if not isinstance(item, tuple)] == [
-        WireBytes, WireBytes, Say, Say, Say, Private, AreYouThere, Say, WireBytes, WireBytes, Quit,
+        WireBytes, WireBytes, WireBytes, Say, Say, Say, Private, AreYouThere, Say, WireBytes, WireBytes, Quit,
     ]  # fmt: skip
     assert [item[0] for item in whole if isinstance(item, tuple)] == [UnknownCommand, Usage, NotUtf8, TooLong]
     long = range(DIALOGUE.index(b"xxx") + 50, DIALOGUE.index(b"\n/quit") - 50)

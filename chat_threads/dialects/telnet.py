@@ -1,11 +1,15 @@
 """The telnet layer: what is text, what is telnet's own, and where a line ends. Pure: no socket.
 
-``Telnet`` takes a connection's bytes apart as RFC 854 says and answers option requests: it never asks for an
-option and refuses every one (RFC 1143 keeps that from looping). ``LineEditor`` makes lines of the text, as a
-person types them, with characters erased again. A client that does not speak telnet (nc, PuTTY's "raw")
-passes through both unchanged.
+``Telnet`` takes a connection's bytes apart as RFC 854 says, and answers requests for options. ``LineEditor``
+makes lines of the text, as a person types them, with characters erased again. A client that does not speak
+telnet (nc, PuTTY's "raw") passes through both unchanged, and is never sent a byte of telnet.
 
-Both may be fed any split of the bytes: the outcome is the same.
+Telnet is a path for 7 bits until both ends agree on BINARY (RFC 856). Until then Debian's telnet takes 83, 8F, 9A
+and 9C in a character of UTF-8 for its keys Ctrl-C, Ctrl-O, Ctrl-Z and Ctrl-\\: it sends a command in place of the
+byte. So a client is asked for BINARY as soon as it has sent a command, and a command in the middle of a character
+is read as the byte that it replaced.
+
+Both classes may be fed any split of the bytes: the outcome is the same.
 """
 
 from __future__ import annotations
@@ -18,8 +22,17 @@ from ..messages import WireBytes
 # RFC 854
 SE, NOP, DM, BRK, IP, AO, AYT, EC, EL, GA, SB = 240, 241, 242, 243, 244, 245, 246, 247, 248, 249, 250
 WILL, WONT, DO, DONT, IAC = 251, 252, 253, 254, 255
-EOF = 236  # RFC 1184
-TIMING_MARK = 6  # RFC 860
+EOF, SUSP = 236, 237  # RFC 1184
+BINARY, TIMING_MARK, LINEMODE = 0, 6, 34  # RFC 856, 860, 1184
+
+# What is agreed to when the client asks for it: 8 bits each way, and that it edits its lines itself.
+_AGREED = {(WILL, BINARY), (DO, BINARY), (WILL, LINEMODE)}
+
+# Sent once LINEMODE is agreed: MODE is EDIT and TRAPSIG (RFC 1184, section 2.2). Ctrl-C remains an IP.
+_EDIT_LINES = bytes((IAC, SB, LINEMODE, 1, 3, IAC, SE))
+
+# The byte that each command may stand for: that of telnet's key for it, with the high bit set.
+_REPLACED = {IP: 0x83, AO: 0x8F, SUSP: 0x9A, BRK: 0x9C}
 
 BACKSPACE, DELETE, ERASE_LINE = 0x08, 0x7F, 0x15
 
@@ -41,12 +54,21 @@ class _State(Enum):
 
 
 class Telnet:
-    """RFC 854, as far as a server needs it that wants no options."""
+    """RFC 854, as far as a server needs it that wants 8 bits and whole lines.
+
+    Options change as in RFC 1143, so that two ends never answer each other's answers for ever. This end asks for
+    BINARY only, once, and never takes back what it agreed to. So that RFC's WANTNO and its queues do not occur.
+    """
 
     def __init__(self) -> None:
         self._state = _State.TEXT
         self._verb = 0
-        self._refused: set[tuple[int, int]] = set()  # (WILL or DO, option) answered and not taken back
+        self._spoken = False  # whether the client has sent a command, and so speaks telnet
+        self._tail = b""  # the last three bytes of text: an incomplete character has no more
+        # Options, each as the client would ask for it: (WILL or DO, option).
+        self._asked: set[tuple[int, int]] = set()  # asked for, and not yet answered
+        self._on: set[tuple[int, int]] = set()  # agreed
+        self._refused: set[tuple[int, int]] = set()  # refused, and not taken back
 
     @property
     def pending(self) -> bool:
@@ -57,18 +79,20 @@ class Telnet:
         """Take bytes apart: text (bytes), a Signal, or an answer to send (WireBytes), in order.
 
         Erase Character and Erase Line become the bytes DEL and Ctrl-U in the text. What a subnegotiation
-        holds is dropped as it comes, for all options are refused.
+        holds is dropped as it comes: no option that is agreed to needs it.
         """
         if self._state is _State.TEXT and IAC not in data:
+            self._tail = (self._tail + data[-3:])[-3:]
             return [data] if data else []
         found: list[bytes | Signal | WireBytes] = []
         text = bytearray()
 
-        def add(item: Signal | WireBytes) -> None:
+        def add(*items: Signal | WireBytes) -> None:
             if text:
+                self._tail = (self._tail + text[-3:])[-3:]
                 found.append(bytes(text))
                 text.clear()
-            found.append(item)
+            found.extend(items)
 
         at = 0
         while at < len(data):
@@ -85,41 +109,86 @@ class Telnet:
             at += 1
             if self._state is _State.OPTION:
                 self._state = _State.TEXT
-                answer = self._refuse(self._verb, byte)
+                answer = self._answer(self._verb, byte)
                 if answer:
                     add(WireBytes(answer))
             elif self._state is _State.SUB_COMMAND:  # IAC SE ends it, anything else belongs to it
                 self._state = _State.TEXT if byte == SE else _State.SUB
             else:
                 self._state = _State.TEXT
+                if byte == IAC:
+                    text.append(IAC)
+                    continue
+                if byte >= EOF and not self._spoken:
+                    self._spoken = True
+                    add(WireBytes(self._ask_for_binary()))
                 if byte in (WILL, WONT, DO, DONT):
                     self._verb, self._state = byte, _State.OPTION
                 elif byte == SB:
                     self._state = _State.SUB
-                elif byte == IAC:
-                    text.append(IAC)
                 elif byte == EC:
                     text.append(DELETE)
                 elif byte == EL:
                     text.append(ERASE_LINE)
+                elif self._replaces(byte, self._tail + text[-3:]):
+                    text.append(_REPLACED[byte])
                 elif byte in _SIGNALS:
                     add(_SIGNALS[byte])
-        if text:
-            found.append(bytes(text))
+        add()
         return found
 
-    def _refuse(self, verb: int, option: int) -> bytes:
-        """Refuse what is asked for, once until the peer takes it back; its taking back needs no answer."""
+    def _replaces(self, command: int, before: bytes) -> bool:
+        """Whether telnet sent this command in place of a byte of the character that the text before it ends in."""
+        if command not in _REPLACED or (WILL, BINARY) in self._on:
+            return False
+        return _continues(before, _REPLACED[command])
+
+    def _ask_for_binary(self) -> bytes:
+        """Ask the client to send 8 bits.
+
+        Only to send: it shows our UTF-8 without having agreed to BINARY, and once it has, telnet's own echo of
+        Enter no longer returns to the first column.
+        """
+        self._asked.add((WILL, BINARY))
+        return bytes((IAC, DO, BINARY))
+
+    def _answer(self, verb: int, option: int) -> bytes:
+        """Answer what changes something, and nothing else (RFC 1143)."""
+        way = (verb if verb in (WILL, DO) else verb - 1), option
+        agree = DO if way[0] == WILL else WILL
+        asked = way in self._asked
+        self._asked.discard(way)
         if verb in (WONT, DONT):
-            self._refused.discard((verb - 1, option))
+            self._refused.discard(way)
+            if way not in self._on:
+                return b""
+            self._on.remove(way)
+            return bytes((IAC, agree + 1, option))
+        if way in self._on:
             return b""
-        if (verb, option) in self._refused and option != TIMING_MARK:  # each timing mark is a request of its own
+        if way in _AGREED:
+            self._on.add(way)
+            answer = b"" if asked else bytes((IAC, agree, option))
+            return answer + _EDIT_LINES if option == LINEMODE else answer
+        if way in self._refused and option != TIMING_MARK:  # each timing mark is a request of its own
             return b""
-        self._refused.add((verb, option))
-        return bytes((IAC, DONT if verb == WILL else WONT, option))
+        self._refused.add(way)
+        return bytes((IAC, agree + 1, option))
 
 
 _SIGNALS = {IP: Signal.INTERRUPT, EOF: Signal.END_OF_FILE, AYT: Signal.ARE_YOU_THERE}
+
+
+def _continues(before: bytes, byte: int) -> bool:
+    """Whether the text before ends in an incomplete character of UTF-8, and this byte can be the next of it."""
+    for length in (1, 2, 3):
+        try:
+            (before[-length:] + bytes((byte,))).decode()
+        except UnicodeDecodeError as error:
+            if error.start > 0 or error.reason != "unexpected end of data":
+                continue
+        return True
+    return False
 
 
 class LineEditor:

@@ -71,6 +71,9 @@ WIDTH = 76  # characters in a line of help, for a terminal of 80
 # A mouse's place as X10 reports it. Beyond column 95 that is no UTF-8, and takes nothing from the line around it.
 _MOUSE = re.compile(rb"\x1b\[M[^\x00-\x1f]{0,3}")
 
+# Before BINARY is agreed, some telnets leave out the byte 85. The line cannot be mended: it may be missing anywhere.
+_IN_TELNET = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
+
 
 class TextDialect:
     """A person's end of the conversation. See base.Dialect."""
@@ -123,7 +126,7 @@ class TextDialect:
             try:
                 text = _MOUSE.sub(b"", line).decode("utf-8")
             except UnicodeDecodeError:
-                raise NotUtf8() from None
+                raise NotUtf8(_IN_TELNET) from None
         return parse_line(text) if self._name else parse_name(text)
 
     def admitted(self, name: str) -> None:
