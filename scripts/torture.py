@@ -29,7 +29,7 @@ from typing import Any
 
 import click
 from tabulate import tabulate
-from torture_checker import Result, Row, check
+from torture_checker import Look, Result, Row, check
 from torture_clients import PATIENCE, Client, Reader, Searcher, Traveller, World, Writer, now
 from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Server
 
@@ -84,6 +84,9 @@ def finish(world: World, server: Server, clients: list[Client], unused: tuple[in
     wrong = []
     world.finishing.set()
     deadline = now() + FINISH
+    if server.process.poll() is not None:
+        wrong.append(f"the server ended by itself, and exited with {server.process.returncode}")
+        deadline = now()
     for client in clients:
         client.join(max(0.0, deadline - now()))
         if client.is_alive():
@@ -141,7 +144,9 @@ def save(directory: pathlib.Path, db: pathlib.Path, server: Server, clients: lis
     }
     for name, values in logs.items():
         with open(directory / f"{name}.jsonl", "w", encoding="utf-8") as out:
-            out.writelines(json.dumps(dataclasses.asdict(value), ensure_ascii=False) + "\n" for value in values)
+            for value in values:
+                fields = value._asdict() if isinstance(value, Look) else dataclasses.asdict(value)
+                out.write(json.dumps(fields, ensure_ascii=False) + "\n")
     with open(directory / "faults.jsonl", "w", encoding="utf-8") as out:
         out.writelines(json.dumps([*fault[:3], sorted(fault.who or ())]) + "\n" for fault in world.faults)
 
