@@ -488,7 +488,6 @@ def test_a_run_with_too_few_kills_does_not_count():
     [
         ("Storage.commit = commit_less", "C1"),
         ("Publisher.dispatch_messages = dispatch_less", "C4"),
-        ("Publisher.dispatch_messages = dispatch_wrong", "rest"),
     ],
 )
 def test_a_server_that_breaks_a_promise_is_found(tmp_path, planted, found):
