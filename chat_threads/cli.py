@@ -220,6 +220,8 @@ def main(
     except StartError as error:
         click.echo(f"chat_threads: {error.text}", err=True)
         code = 2
+    if code == BROKEN:
+        os._exit(code)  # the interpreter's own end needs memory, and may wait for threads that have none
     sys.exit(code)
 
 
@@ -319,7 +321,7 @@ def _ended_by_force() -> Iterator[None]:
         yield
         return
     signal.signal(signal.SIGALRM, lambda number, frame: os._exit(BROKEN))
-    signal.setitimer(signal.ITIMER_REAL, FORCE_AFTER)
+    signal.setitimer(signal.ITIMER_REAL, FORCE_AFTER, 1.0)  # again each second: without memory a handler may fail
     try:
         yield
     finally:

@@ -327,7 +327,7 @@ def test_who_types_too_fast_waits_but_loses_nothing(serve):
 
 
 def test_who_waits_for_the_rate_can_be_stopped(serve):
-    server = serve(rate=0.1, burst=3)
+    server = serve(rate=0.1, burst=5)
     ann = server.client("ann")
     ann.send(*(f"line {number}" for number in range(10)))
     ann.expect("line 2")
