@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 MOTD_LINES = 50
 STACK = 512 * 1024  # bytes of address space for a thread's stack; the default of 8 MiB adds up
 SPARE_FILES = 64  # descriptors for what is not a client
+STUCK = 10  # seconds in which the acceptor does not come round, after which it counts as broken
 FORCE_AFTER = 15.0  # seconds after which a server that is to stop ends, whatever still waits
 BROKEN = 70  # the exit code after a fault of the server's own: EX_SOFTWARE of sysexits.h
 
@@ -263,7 +264,7 @@ def run(options: Options, log_level: str, log_file: str | None) -> int:
             _announce(chat, options)
             inside.enter("main", "waits for a signal")
             try:
-                _wait(asked, stops, logs, ends)
+                _wait(asked, stops, logs, ends, chat)
             except Exception as error:
                 ends.broke("main", error)
             with _ended_by_force():
@@ -298,12 +299,21 @@ def _catch_signals(asked: queue.SimpleQueue[int | None], reopens: bool) -> set[i
     return stops
 
 
-def _wait(asked: queue.SimpleQueue[int | None], stops: set[int], logs: LogThread, ends: Ends) -> None:
-    """Until a signal says to stop, or a thread is broken; meanwhile obey the other signals."""
+def _wait(asked: queue.SimpleQueue[int | None], stops: set[int], logs: LogThread, ends: Ends, chat: Chat) -> None:
+    """Until a signal says to stop, or a thread is broken; meanwhile obey the other signals.
+
+    The acceptor can also be stuck: a thread that finds no memory to begin never answers whoever started it. So main
+    counts its own seconds in which the acceptor did not come round. (A process that is stopped counts none.)
+    """
+    beats, still = -1, 0
     while ends.broken is None:
         try:
             number = asked.get(timeout=1.0)  # a bounded wait, for on Windows Ctrl-C does not end one
         except queue.Empty:
+            still = still + 1 if chat.server.beats == beats else 0
+            beats = chat.server.beats
+            if still >= STUCK:
+                ends.broke("acceptor", TimeoutError())
             continue
         if number in stops:
             log.info("stopping: %s; once more ends it at once", signal.Signals(number).name)
@@ -338,9 +348,9 @@ def _stop(chat: Chat, ends: Ends) -> int:
     with contextlib.suppress(Exception):  # memory may be short
         log.critical("%s; the server stops", why, exc_info=error)
     with contextlib.suppress(Exception):
-        chat.stop()
-    with contextlib.suppress(Exception):
         click.echo(f"chat_threads: A fault in the server: {why}. The log has more; start it again.", err=True)
+    with contextlib.suppress(Exception):
+        chat.stop()
     return BROKEN
 
 

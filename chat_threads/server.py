@@ -93,6 +93,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self.limits = limits
         self.stopping = threading.Event()  # set by whoever stops the server; read by the readers
         self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()  # numbers of readers that are done
+        self.beats = 0  # how often the acceptor came round, so far; set by the acceptor, read by main
         # The acceptor's; the stopping thread's once the acceptor has ended.
         self._readers: dict[int, threading.Thread] = {}
         self._number = 0
@@ -142,7 +143,8 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self._refused.append((time.monotonic() + LAST_WORDS, request))
 
     def service_actions(self) -> None:
-        """Called by serve_forever between two connections, and twice a second."""
+        """Called by serve_forever between two connections, and at least four times a second."""
+        self.beats += 1
         self._join_ended()
         self._be_patient()
         now = time.monotonic()

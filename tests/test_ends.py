@@ -146,6 +146,16 @@ def test_a_thread_that_breaks_at_any_step_harms_nobody_or_ends_the_server(start_
     assert outcomes == {"went on", "ended"}
 
 
+def test_an_acceptor_that_is_stuck_ends_the_server(start_process):
+    stuck = "server.ChatServer.process_request = lambda self, *args: threading.Event().wait()"
+    plant = f"import threading\nfrom chat_threads import cli, server\ncli.STUCK, cli.FORCE_AFTER = 2, 1.0\n{stuck}"
+    process = start_process(plant=plant)
+    with process.client():
+        assert process.popen.wait(WAIT) == BROKEN
+    process.stop()
+    assert "chat_threads: A fault in the server: the thread acceptor ended: TimeoutError." in process.errors
+
+
 def test_without_memory_the_server_serves_or_says_why_it_ends(start_process):
     """In 160 MB of address space the interpreter fits, and not many threads."""
     process = start_process(shell="ulimit -v 160000")
