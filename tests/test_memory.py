@@ -17,7 +17,7 @@ def remains(server: Running, *names: str) -> list[weakref.ref[Any]]:
     """What these sessions are made of, so that one sees whether it is still there."""
     sessions = [server.chat.sessions.named(name) for name in names]
     parts = [part for each in sessions for part in (each, each.dialect, each.mailbox, each.wire, each.profile)]
-    return [weakref.ref(part) for part in parts if hasattr(part, "__weakref__")]
+    return [weakref.ref(part) for part in parts if type(part).__weakrefoffset__]
 
 
 def freed(references: list[weakref.ref[Any]]) -> bool:
