@@ -15,9 +15,9 @@ from collections import ChainMap, OrderedDict, deque
 from collections.abc import Callable, Sequence, Set
 from typing import cast
 
-from . import inside
+from . import inside, ordered
 from .errors import ChatError, NotStored, ReadOnly, RoomGone, RoomNotStored, Unreadable
-from .messages import Acked, Draft, Message, Ordered, Published, RoomEnds, RoomMade, TokenUsed, TopicSet
+from .events import Message
 from .queues import BatchQueue
 from .rules import REFS
 from .storage import Batch, Storage, StorageBroken, StorageError, StoredRef
@@ -40,12 +40,12 @@ TOLD_EVERY = 10.0
 REMEMBERED = 2000  # tokens whose last requests are held in memory
 DAY = 86_400_000  # milliseconds
 
-Publish = Callable[[Sequence[Published]], None]
-Refuse = Callable[[Ordered, ChatError], None]
+Publish = Callable[[Sequence[ordered.Published]], None]
+Refuse = Callable[[ordered.Ordered, ChatError], None]
 Announce = Callable[[ChatError], None]
 
 
-class _Marker(Ordered):
+class _Marker(ordered.Ordered):
     """Takes a place in the queue and reports when everything before it has been published."""
 
     __slots__ = ("passed",)
@@ -54,13 +54,13 @@ class _Marker(Ordered):
         self.passed = threading.Event()
 
 
-def _why_not(item: Ordered, why: str) -> ChatError | None:
+def _why_not(item: ordered.Ordered, why: str) -> ChatError | None:
     """What to tell whoever submitted something that was not stored; None for what needs no storing."""
-    if isinstance(item, Draft):
+    if isinstance(item, ordered.Draft):
         return NotStored(why)
-    if isinstance(item, (RoomEnds, TopicSet)):
+    if isinstance(item, (ordered.RoomEnded, ordered.TopicSet)):
         return NotStored(why, "done")
-    return RoomNotStored(item.room, why) if isinstance(item, RoomMade) else None
+    return RoomNotStored(item.room, why) if isinstance(item, ordered.RoomMade) else None
 
 
 class _Requests:
@@ -101,11 +101,11 @@ class History:
         self.read_only: ReadOnly | None = None  # set once, by the history thread, and read anywhere
         self._retain = None if retain_days is None else int(retain_days * DAY)
         self._now = now
-        self._queue: BatchQueue[Ordered | None] = BatchQueue(QUEUE)
+        self._queue: BatchQueue[ordered.Ordered | None] = BatchQueue(QUEUE)
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         # Owned by the history thread.
         self._last: dict[int, int | None] = {room.id: room.last for room in storage.rooms()}
-        self._unsaved: dict[int, RoomMade] = {}  # rooms whose row is not committed yet
+        self._unsaved: dict[int, ordered.RoomMade] = {}  # rooms whose row is not committed yet
         self._sweep_at: float | None = 0.0  # when to look for something to delete; None: nothing is
         self._requests: OrderedDict[int, _Requests] = OrderedDict()  # by token, the one used last at the end
         self._index_at: float | None = 0.0  # when to take messages into the index; None: they all are
@@ -134,14 +134,14 @@ class History:
             self._thread.join(max(0.0, deadline - time.monotonic()))
         return not self._thread.is_alive()
 
-    def submit(self, item: Ordered) -> None:
+    def submit(self, item: ordered.Ordered) -> None:
         """Queue a value; wait while the queue is full, at most PATIENCE seconds; raise NotStored then."""
         try:
             self._queue.put(item, timeout=PATIENCE)
         except queue.Full:
             raise NotStored("the history does not keep up") from None
 
-    def enqueue(self, item: Ordered) -> None:
+    def enqueue(self, item: ordered.Ordered) -> None:
         """Queue a value without waiting; raise NotStored if the queue is full."""
         try:
             self._queue.put_nowait(item)
@@ -218,7 +218,7 @@ class History:
         due = [at for at in (self._sweep_at, self._index_at) if at is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
-    def _handle(self, items: list[Ordered]) -> None:
+    def _handle(self, items: list[ordered.Ordered]) -> None:
         items, unsure = self._recall(items)
         batch, numbers, published, refused = self._number(items)
         if batch:
@@ -231,7 +231,9 @@ class History:
                 refused = [(item, error) for item in items if (error := _why_not(item, str(failed)))]
                 submitted = {id(item) for item in items}
                 published = [
-                    item for item in published if id(item) in submitted and not isinstance(item, (RoomEnds, TopicSet))
+                    item
+                    for item in published
+                    if id(item) in submitted and not isinstance(item, (ordered.RoomEnded, ordered.TopicSet))
                 ]
             else:
                 self._last.update(numbers)
@@ -242,21 +244,23 @@ class History:
         for item, error in refused + unsure:
             self._refuse(item, error)
 
-    def _recall(self, items: list[Ordered]) -> tuple[list[Ordered], list[tuple[Ordered, ChatError]]]:
+    def _recall(
+        self, items: list[ordered.Ordered]
+    ) -> tuple[list[ordered.Ordered], list[tuple[ordered.Ordered, ChatError]]]:
         """Put its acknowledgement in the place of whatever was submitted before under the same token and ref, and is
         committed. What cannot be told, for the history cannot be read, is taken out and refused: as unreadable, for
         to say that it is not stored might be wrong."""
-        recalled: list[Ordered] = []
-        unsure: list[tuple[Ordered, ChatError]] = []
+        recalled: list[ordered.Ordered] = []
+        unsure: list[tuple[ordered.Ordered, ChatError]] = []
         for item in items:
-            if isinstance(item, Draft) and item.token:
+            if isinstance(item, ordered.Draft) and item.token:
                 try:
                     known = self._requests_of(item.token).by_ref.get(item.ref)
                 except Unreadable as error:
                     unsure.append((item, error))
                     continue
                 if known:
-                    item = Acked(item.origin, item.ref, known.room, known.number)
+                    item = ordered.Acked(item.origin, item.ref, known.room, known.number)
             recalled.append(item)
         return recalled, unsure
 
@@ -272,34 +276,37 @@ class History:
         return requests
 
     def _number(
-        self, items: list[Ordered]
-    ) -> tuple[Batch, dict[int, int | None], list[Published], list[tuple[Ordered, ChatError]]]:
+        self, items: list[ordered.Ordered]
+    ) -> tuple[Batch, dict[int, int | None], list[ordered.Published], list[tuple[ordered.Ordered, ChatError]]]:
         """Sort out a batch, changing nothing but _unsaved: what to commit, the last numbers after that, what
         may be shown then, in order, and what is refused because its room is gone."""
         at = int(self._now() * 1000)
         numbers: dict[int, int | None] = {}
         last = ChainMap(numbers, self._last)  # what this batch changes lies above what is committed
-        published: list[Published] = []
-        refused: list[tuple[Ordered, ChatError]] = []
+        published: list[ordered.Published] = []
+        refused: list[tuple[ordered.Ordered, ChatError]] = []
         batch = Batch()
         refs: dict[tuple[int, str], StoredRef] = {}  # what is asked for in this batch
         counts: dict[int, int] = {}  # by token
-        self._unsaved.update((item.room_id, item) for item in items if isinstance(item, RoomMade))
+        self._unsaved.update((item.room_id, item) for item in items if isinstance(item, ordered.RoomMade))
         for made in self._unsaved.values():
             batch.rooms_made.append(made)
             numbers[made.room_id] = 0
         for item in items:
-            if isinstance(item, (RoomMade, _Marker)):
+            if isinstance(item, (ordered.RoomMade, _Marker)):
                 continue
-            if isinstance(item, TokenUsed):
+            if isinstance(item, ordered.TokenUsed):
                 batch.tokens[item.token] = item
                 batch.tokens_used += 1
-            elif isinstance(item, (Draft, RoomEnds, TopicSet)) and last.get(item.room_id) is None:
+            elif (
+                isinstance(item, (ordered.Draft, ordered.RoomEnded, ordered.TopicSet))
+                and last.get(item.room_id) is None
+            ):
                 refused.append((item, RoomGone()))
-            elif isinstance(item, Draft):
+            elif isinstance(item, ordered.Draft):
                 again = refs.get((item.token, item.ref)) if item.token else None
                 if again:
-                    published.append(Acked(item.origin, item.ref, again.room, again.number))
+                    published.append(ordered.Acked(item.origin, item.ref, again.room, again.number))
                     continue
                 number = (last[item.room_id] or 0) + 1
                 numbers[item.room_id] = number
@@ -307,23 +314,23 @@ class History:
                 batch.messages.append(message)
                 published.append(message)
                 if item.ref:
-                    published.append(Acked(item.origin, item.ref, item.room, number))
+                    published.append(ordered.Acked(item.origin, item.ref, item.room, number))
                 if item.token:
                     count = counts.get(item.token, self._requests_of(item.token).count) + 1
                     counts[item.token] = count
                     ref = StoredRef(item.token, count, item.ref, item.room, number)
                     refs[item.token, item.ref] = ref
                     batch.refs.append(ref)
-                    batch.tokens.setdefault(item.token, TokenUsed(item.token, item.sender))
+                    batch.tokens.setdefault(item.token, ordered.TokenUsed(item.token, item.sender))
             else:
-                if isinstance(item, RoomEnds):
+                if isinstance(item, ordered.RoomEnded):
                     batch.rooms_ended.append(item.room_id)
                     numbers[item.room_id] = None
-                elif isinstance(item, TopicSet):
+                elif isinstance(item, ordered.TopicSet):
                     batch.topics[item.room_id] = item.topic
-                published.append(cast(Published, item))
-                if isinstance(item, (RoomEnds, TopicSet)) and item.ref:
-                    published.append(Acked(item.origin, item.ref))
+                published.append(cast(ordered.Published, item))
+                if isinstance(item, (ordered.RoomEnded, ordered.TopicSet)) and item.ref:
+                    published.append(ordered.Acked(item.origin, item.ref))
         return batch, numbers, published, refused
 
     def _committed(self, batch: Batch) -> None:

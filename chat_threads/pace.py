@@ -9,35 +9,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from .messages import (
-    Command,
-    Create,
-    Delete,
-    Join,
-    ListRooms,
-    Nick,
-    ReadHistory,
-    Resume,
-    Search,
-    ShowThreads,
-    ShowTrip,
-    Topic,
-    Who,
-)
+from . import commands
 
-COSTS: dict[type[Command], int] = {
-    ListRooms: 10,  # all rooms are compared, maybe 10,000
-    ShowThreads: 6,
-    Search: 5,
-    ReadHistory: 4,  # a page, and for "since a while ago" about 20 looks for its beginning
-    Resume: 4,
-    Create: 3,
-    Delete: 3,
-    Nick: 3,  # shown in up to 20 rooms
-    Who: 3,
-    ShowTrip: 3,
-    Join: 2,  # and PAGE for each page that it shows
-    Topic: 2,
+COSTS: dict[type[commands.Command], int] = {
+    commands.ListRooms: 10,  # all rooms are compared, maybe 10,000
+    commands.ShowThreads: 6,
+    commands.Search: 5,
+    commands.ReadHistory: 4,  # a page, and for "since a while ago" about 20 looks for its beginning
+    commands.Resume: 4,
+    commands.Create: 3,
+    commands.Delete: 3,
+    commands.Nick: 3,  # shown in up to 20 rooms
+    commands.Who: 3,
+    commands.ShowTrip: 3,
+    commands.Join: 2,  # and PAGE for each page that it shows
+    commands.Topic: 2,
 }
 """What a request costs, in tokens; any other one costs 1."""
 

@@ -15,38 +15,9 @@ from heapq import nsmallest
 from itertools import islice
 from typing import Protocol
 
-from . import inside
+from . import events, inside, ordered
 from .errors import CutOff, NotAllowed, NotInRoom, RoomExists, TooManyRooms, TooSlow, UnknownRoom
-from .messages import (
-    Ack,
-    Acked,
-    Answer,
-    Current,
-    Departed,
-    Entered,
-    Event,
-    Joined,
-    Leaves,
-    LeavesAll,
-    Message,
-    Notice,
-    Ordered,
-    Parcel,
-    PersonRow,
-    Presence,
-    Published,
-    Renamed,
-    Renames,
-    Replay,
-    RoomDeleted,
-    RoomEnds,
-    RoomMade,
-    RoomRow,
-    TopicChanged,
-    TopicSet,
-    View,
-    answers,
-)
+from .parcel import Parcel, View
 from .rules import LIKELY, fold, nearest
 
 LOBBY = "#lobby"
@@ -57,7 +28,7 @@ NAMED = 10  # people named on entering a room; the rest is counted
 CROWD = 100  # above so many members, joining and leaving is not shown
 
 
-_Waiting = dict[int, list[Event | Joined]]  # by room: what is to be delivered, in order
+_Waiting = dict[int, list[events.Event | ordered.Joined]]  # by room: what is to be delivered, in order
 
 
 class Mailbox(Protocol):
@@ -77,7 +48,7 @@ class Subscriber(Protocol):
     def name(self) -> str: ...
     @property
     def mailbox(self) -> Mailbox: ...
-    def person(self, rooms: tuple[str, ...]) -> PersonRow: ...
+    def person(self, rooms: tuple[str, ...]) -> events.PersonRow: ...
     def cut_off(self, error: CutOff) -> None: ...
     def next_page(self) -> bool:
         """The reader's: wait until it may be shown a page of messages; False if nothing will be taken any more."""
@@ -101,7 +72,7 @@ class ChatRoom:
         self.owner = owner  # the number of a token; 0: it belongs to nobody
         self.topic = topic
         self.last = last  # the number of the newest message that was published
-        self.recent: deque[Message] = deque(maxlen=RECENT)  # ends with number ``last``
+        self.recent: deque[events.Message] = deque(maxlen=RECENT)  # ends with number ``last``
         self.loaded = last == 0  # whether ``recent`` reaches back as far as it could
         self.members: dict[Subscriber, int] = {}  # the change by which each became one, in that order
         self.groups: dict[View, dict[Subscriber, None]] = {}  # the same members by how they are shown it
@@ -121,10 +92,10 @@ class ChatRoom:
             self.recent.clear()
             self.loaded = self.last == 0
 
-    def entered(self, first_time: bool = False) -> Entered:
+    def entered(self, first_time: bool = False) -> events.Entered:
         """What one who is about to become a member is shown."""
         others = tuple(other.name for other in islice(self.members, NAMED))
-        return Entered(self.name, self.topic, others, len(self.members), self.last, first_time)
+        return events.Entered(self.name, self.topic, others, len(self.members), self.last, first_time)
 
     def regroup(self, session: Subscriber, old: View, new: View) -> None:
         self._ungroup(session, old)
@@ -136,7 +107,7 @@ class ChatRoom:
         if not group:
             del self.groups[view]
 
-    def fill(self, stored: Sequence[Message], as_of: int) -> bool:
+    def fill(self, stored: Sequence[events.Message], as_of: int) -> bool:
         """Take over the newest that the history held when ``last`` was ``as_of``, below what was published
         since; False if some of that is not in ``recent`` any more, so that there would be a hole."""
         first = self.recent[0].number if self.recent else self.last + 1
@@ -191,9 +162,9 @@ class Publisher:
         self,
         schedule: Callable[[list[Subscriber]], None],
         catch_up: Callable[[], None],
-        newest: Callable[[int, int, int], Sequence[Message]],
-        newer: Callable[[int, int, int], Sequence[Message]],
-        enqueue: Callable[[Ordered], None],
+        newest: Callable[[int, int, int], Sequence[events.Message]],
+        newer: Callable[[int, int, int], Sequence[events.Message]],
+        enqueue: Callable[[ordered.Ordered], None],
         retain: float | None = None,
         count: inside.Count = inside.uncounted,
     ) -> None:
@@ -235,12 +206,14 @@ class Publisher:
             if len(self._rooms) >= ROOMS:
                 raise TooManyRooms(f"There are {ROOMS} rooms already. /rooms lists them.")
             room = ChatRoom(self._next_id, name, key, creator, topic, owner=owner)
-            self._enqueue(RoomMade(room.id, name, key, topic, creator, int(time.time() * 1000), origin, ref, owner))
+            self._enqueue(
+                ordered.RoomMade(room.id, name, key, topic, creator, int(time.time() * 1000), origin, ref, owner)
+            )
             self._next_id += 1
             self._rooms[room.id] = self._by_key[key] = room
             return room
 
-    def delete_chat_room(self, session: Subscriber, room: ChatRoom, ref: str = "") -> RoomEnds:
+    def delete_chat_room(self, session: Subscriber, room: ChatRoom, ref: str = "") -> ordered.RoomEnded:
         """What to submit to the history so that the room ends; raise NotAllowed.
 
         The members are told and moved when that is committed.
@@ -252,16 +225,16 @@ class Publisher:
         if room.owner != session.identity:
             again = " If that was you, /resume TOKEN first." if fold(room.creator) == fold(session.name) else ""
             raise NotAllowed(f"{room.name} was made by {room.creator}, who alone can delete it.{again}")
-        return RoomEnds(room.id, session.name, session, ref)
+        return ordered.RoomEnded(room.id, session.name, session, ref)
 
-    def list_chat_rooms(self, most: int = ROOMS) -> list[RoomRow]:
+    def list_chat_rooms(self, most: int = ROOMS) -> list[events.RoomRow]:
         """The rooms, the fullest first, at most so many."""
         with self._lock:
             rooms = list(self._rooms.values())
         # Looked at without the lock, each number as it is: among thousands of rooms that takes some milliseconds.
         rooms = nsmallest(most, rooms, key=lambda room: (-len(room.members), -room.last, room.key))
         with self._lock:
-            return [RoomRow(room.name, len(room.members), room.last, room.topic) for room in rooms]
+            return [events.RoomRow(room.name, len(room.members), room.last, room.topic) for room in rooms]
 
     def get(self, name: str) -> ChatRoom | None:
         """The room of that name, whatever its case, or None."""
@@ -300,7 +273,7 @@ class Publisher:
         first_time: bool = False,
         ref: str = "",
         since: int | None = None,
-    ) -> Joined | None:
+    ) -> ordered.Joined | None:
         """Make the session a member of the room and the room its current one. Its reader thread calls this.
 
         Waits first until the session has read most of what waits for it. Then atomic: the newest ``replay`` messages
@@ -312,7 +285,7 @@ class Publisher:
         member already, or is gone. Raises TooManyRooms and UnknownRoom (deleted meanwhile), and what ``newest``
         and ``newer`` raise.
         """
-        stored: Sequence[Message] | None = None  # the newest when the last number was as_of
+        stored: Sequence[events.Message] | None = None  # the newest when the last number was as_of
         as_of = 0
         if since is not None and since > self.last(room):
             since = None
@@ -324,7 +297,7 @@ class Publisher:
                 place = self._places.setdefault(session, _Place())
                 if room.id in place.rooms:
                     self._make_current(session, place, room)
-                    outbox.put(session, Parcel(session.views[True], answers(ref, Current(room.name))))
+                    outbox.put(session, Parcel(session.views[True], events.answers(ref, events.Current(room.name))))
                     joined = None
                     break
                 self._check_place(place)
@@ -332,7 +305,9 @@ class Publisher:
                 oldest = room.recent[0].number if room.recent else room.last + 1
                 if loaded and (since is None or since >= oldest - 1):
                     missed = replay if since is None else room.last - since
-                    joined = self._enter(session, place, room, missed, answers(ref, room.entered(first_time)), outbox)
+                    joined = self._enter(
+                        session, place, room, missed, events.answers(ref, room.entered(first_time)), outbox
+                    )
                     break
                 as_of = room.last
             # Outside the lock, and again if it was overtaken.
@@ -343,7 +318,7 @@ class Publisher:
                 page = tuple(each for each in self._newer(room.id, since, RECENT) if each.number <= as_of)
                 since = page[-1].number if page else oldest - 1
                 if page:
-                    outbox.put(session, Parcel(session.views[True], (Replay(room.name, page, as_of),)))
+                    outbox.put(session, Parcel(session.views[True], (events.Replay(room.name, page, as_of),)))
                     self._act(outbox)
         else:
             return None  # it is gone
@@ -368,22 +343,22 @@ class Publisher:
         place: _Place,
         room: ChatRoom,
         replay: int,
-        entered: tuple[Event, ...],
+        entered: tuple[events.Event, ...],
         outbox: _Outbox,
-    ) -> Joined:
+    ) -> ordered.Joined:
         assert self._lock.locked()
-        events = list(entered)
+        shown = list(entered)
         oldest = 0 if self._retain is None else int((time.time() - self._retain) * 1000)
         newest = tuple(
             each for each in islice(room.recent, max(0, len(room.recent) - replay), None) if each.at >= oldest
         )
         if newest:
-            events.append(Replay(room.name, newest, room.last))
+            shown.append(events.Replay(room.name, newest, room.last))
         place.rooms[room.id] = room
         change = room.add(session, session.views[False])
         self._make_current(session, place, room)
-        outbox.put(session, Parcel(session.views[True], events))
-        return Joined(room.id, session, session.name, change)
+        outbox.put(session, Parcel(session.views[True], shown))
+        return ordered.Joined(room.id, session, session.name, change)
 
     def _make_current(self, session: Subscriber, place: _Place, room: ChatRoom | None) -> None:
         assert self._lock.locked()
@@ -398,7 +373,7 @@ class Publisher:
     def unsubscribe(self, session: Subscriber, room: ChatRoom | None = None) -> None:
         """Take the session out of a room, or out of all and forget it; nobody is told.
 
-        Leaves and LeavesAll are the way that tells; this is for when they cannot be submitted.
+        Left and LeftAll are the way that tells; this is for when they cannot be submitted.
         """
         with self._lock:
             place = self._places.get(session)
@@ -471,7 +446,7 @@ class Publisher:
 
     # --- the history thread ---------------------------------------------------------------------------------
 
-    def dispatch_messages(self, batch: Sequence[Published]) -> None:
+    def dispatch_messages(self, batch: Sequence[ordered.Published]) -> None:
         """Show a committed batch to those whom it concerns, in order: one parcel and one put for each session,
         room and batch, whatever the number of messages.
 
@@ -483,24 +458,26 @@ class Publisher:
         try:
             with self._lock:
                 waiting: _Waiting = {}
-                acks: dict[Subscriber, list[Event]] = {}
+                acks: dict[Subscriber, list[events.Event]] = {}
                 for item in batch:
-                    if isinstance(item, Message):
+                    if isinstance(item, events.Message):
                         self._publish_message(item, waiting)
-                    elif isinstance(item, Acked):
-                        acks.setdefault(item.origin, []).append(Answer(Ack(item.room, item.number), item.ref))
-                    elif isinstance(item, Joined):
+                    elif isinstance(item, ordered.Acked):
+                        acks.setdefault(item.origin, []).append(
+                            events.Answer(events.Ack(item.room, item.number), item.ref)
+                        )
+                    elif isinstance(item, ordered.Joined):
                         waiting.setdefault(item.room_id, []).append(item)
                     else:
                         self._change(item, waiting, outbox)
                 for room_id in list(waiting):
                     self._deliver(room_id, waiting, outbox)
-                for session, events in acks.items():
-                    outbox.put(session, Parcel(session.views[True], events))
+                for session, shown in acks.items():
+                    outbox.put(session, Parcel(session.views[True], shown))
         finally:  # whatever was queued has to be scheduled, or its sessions would never be written to again
             self._act(outbox)
 
-    def _publish_message(self, message: Message, waiting: _Waiting) -> None:
+    def _publish_message(self, message: events.Message, waiting: _Waiting) -> None:
         room = self._rooms.get(message.room_id)
         if room is not None:
             room.last = message.number
@@ -509,36 +486,36 @@ class Publisher:
 
     def _change(
         self,
-        item: RoomEnds | TopicSet | Leaves | LeavesAll | Renames,
+        item: ordered.RoomEnded | ordered.TopicSet | ordered.Left | ordered.LeftAll | ordered.NameChanged,
         waiting: _Waiting,
         outbox: _Outbox,
     ) -> None:
         """Carry out what changes rooms or members, after delivering what came before it to those it touches."""
-        if isinstance(item, TopicSet):
+        if isinstance(item, ordered.TopicSet):
             room = self._rooms.get(item.room_id)
             if room:
                 room.topic = item.topic
-                waiting.setdefault(room.id, []).append(TopicChanged(room.name, item.by, item.topic))
-        elif isinstance(item, RoomEnds):
+                waiting.setdefault(room.id, []).append(events.TopicChanged(room.name, item.by, item.topic))
+        elif isinstance(item, ordered.RoomEnded):
             self._end_room(item, waiting, outbox)
         else:
             place = self._places.get(item.session)
             if place is None:
                 return
-            if isinstance(item, Renames):
+            if isinstance(item, ordered.NameChanged):
                 self._rename(item, place, waiting, outbox)
-            elif isinstance(item, Leaves):
+            elif isinstance(item, ordered.Left):
                 room = place.rooms.get(item.room_id)
                 if room:
                     self._leave(item.session, place, room, "", waiting, outbox)
-                    event = Departed(room.name, place.current.name if place.current else None)
-                    outbox.put(item.session, Parcel(item.session.views[True], answers(item.ref, event)))
+                    event = events.Departed(room.name, place.current.name if place.current else None)
+                    outbox.put(item.session, Parcel(item.session.views[True], events.answers(item.ref, event)))
             else:
                 for room in list(place.rooms.values()):
                     self._leave(item.session, place, room, item.words, waiting, outbox)
                 del self._places[item.session]
 
-    def _rename(self, item: Renames, place: _Place, waiting: _Waiting, outbox: _Outbox) -> None:
+    def _rename(self, item: ordered.NameChanged, place: _Place, waiting: _Waiting, outbox: _Outbox) -> None:
         for room in place.rooms.values():
             self._deliver(room.id, waiting, outbox)
         told = {item.session}
@@ -546,7 +523,7 @@ class Publisher:
             if len(room.members) > CROWD:
                 continue
             for view, sessions in room.groups.items():
-                parcel = Parcel(view, (Renamed(item.old, item.new),))
+                parcel = Parcel(view, (events.Renamed(item.old, item.new),))
                 for session in sessions:
                     if session not in told:
                         told.add(session)
@@ -561,20 +538,20 @@ class Publisher:
         waiting: _Waiting,
         outbox: _Outbox,
     ) -> None:
-        events = waiting.get(room.id)
-        if events and any(not isinstance(event, Presence) for event in events):
+        pending = waiting.get(room.id)
+        if pending and any(not isinstance(event, events.Presence) for event in pending):
             self._deliver(room.id, waiting, outbox)  # it still sees what came before
         self._remove(session, place, room)
         if not self._quiet:
-            waiting.setdefault(room.id, []).append(Presence(room.name, "left", (session.name,), words))
+            waiting.setdefault(room.id, []).append(events.Presence(room.name, "left", (session.name,), words))
 
-    def _end_room(self, item: RoomEnds, waiting: _Waiting, outbox: _Outbox) -> None:
+    def _end_room(self, item: ordered.RoomEnded, waiting: _Waiting, outbox: _Outbox) -> None:
         room = self._rooms.get(item.room_id)
         if room is None:
             return
         self._deliver(room.id, waiting, outbox)
         if item.origin is not None and item.origin not in room.members:
-            told_it: tuple[Event, ...] = (Notice(f"{room.name} and its history are deleted."),)
+            told_it: tuple[events.Event, ...] = (events.Notice(f"{room.name} and its history are deleted."),)
             outbox.put(item.origin, Parcel(item.origin.views[True], told_it))
         lobby = self._by_key[LOBBY]
         self._deliver(lobby.id, waiting, outbox)  # before those come who were not there yet
@@ -582,17 +559,17 @@ class Publisher:
             place = self._places[session]
             was_current = place.current is room
             if was_current and lobby.id not in place.rooms:
-                entered: tuple[Event, ...] = (lobby.entered(),)
+                entered: tuple[events.Event, ...] = (lobby.entered(),)
                 change = lobby.add(session, session.views[False])
                 place.rooms[lobby.id] = lobby
-                waiting.setdefault(lobby.id, []).append(Joined(lobby.id, session, session.name, change))
+                waiting.setdefault(lobby.id, []).append(ordered.Joined(lobby.id, session, session.name, change))
             else:
                 entered = ()
             if was_current:
                 self._make_current(session, place, lobby)
             self._remove(session, place, room)
             assert place.current is not None
-            told = RoomDeleted(room.name, item.by, place.current.name)
+            told = events.RoomDeleted(room.name, item.by, place.current.name)
             outbox.put(session, Parcel(session.views[True], (told, *entered)))
         del self._rooms[room.id]
         del self._by_key[room.key]
@@ -603,11 +580,11 @@ class Publisher:
         items = [
             item
             for item in waiting.pop(room_id, ())
-            if not isinstance(item, Joined) or (room and room.members.get(item.session) == item.change)
+            if not isinstance(item, ordered.Joined) or (room and room.members.get(item.session) == item.change)
         ]
         if room is None or not items:
             return
-        joined = [item.change for item in items if isinstance(item, Joined)]
+        joined = [item.change for item in items if isinstance(item, ordered.Joined)]
         crowded = len(room.members) > CROWD or self._quiet
         everything = list(_merged(room.name, items, crowded, 0))
         late: dict[Subscriber, None] = {}
@@ -619,10 +596,10 @@ class Publisher:
                 if since < min(joined):
                     break
                 late[session] = None
-                events = list(_merged(room.name, items, crowded, since))
-                if events:
+                shown = list(_merged(room.name, items, crowded, since))
+                if shown:
                     view = session.views[self._places[session].current is room]
-                    parcel, members = self._address(view, events, (session,))
+                    parcel, members = self._address(view, shown, (session,))
                     for member in members:
                         outbox.put(member, parcel)
         if everything:
@@ -640,10 +617,10 @@ class Publisher:
                         outbox.full.append(session)
 
     def _address(
-        self, view: View, events: Sequence[Event], members: Iterable[Subscriber]
+        self, view: View, shown: Sequence[events.Event], members: Iterable[Subscriber]
     ) -> tuple[Parcel, Iterable[Subscriber]]:
         """What to queue, and to whom: once for all who are shown it alike. A watch can be put here."""
-        return Parcel(view, events), members
+        return Parcel(view, shown), members
 
     # --- after the lock -------------------------------------------------------------------------------------
 
@@ -654,27 +631,29 @@ class Publisher:
             session.cut_off(TooSlow())
 
 
-def _merged(room: str, items: Iterable[Event | Joined], crowded: bool, since: int) -> Iterator[Event]:
+def _merged(
+    room: str, items: Iterable[events.Event | ordered.Joined], crowded: bool, since: int
+) -> Iterator[events.Event]:
     """The events to show, neighbours who joined or left together in one; Joined ones only after ``since``."""
     kind: str = ""
     names: list[str] = []
 
-    def flush() -> Iterator[Event]:
+    def flush() -> Iterator[events.Event]:
         if names:
-            yield Presence(room, "joined" if kind == "joined" else "left", tuple(names))
+            yield events.Presence(room, "joined" if kind == "joined" else "left", tuple(names))
             names.clear()
 
     for item in items:
-        if isinstance(item, (Joined, Presence)):
-            if crowded or (isinstance(item, Joined) and item.change <= since):
+        if isinstance(item, (ordered.Joined, events.Presence)):
+            if crowded or (isinstance(item, ordered.Joined) and item.change <= since):
                 continue
-            this = "joined" if isinstance(item, Joined) else item.kind
-            if this != kind or (isinstance(item, Presence) and item.words):
+            this = "joined" if isinstance(item, ordered.Joined) else item.kind
+            if this != kind or (isinstance(item, events.Presence) and item.words):
                 yield from flush()
             kind = this
-            if isinstance(item, Presence) and item.words:
+            if isinstance(item, events.Presence) and item.words:
                 yield item
-            elif isinstance(item, Presence):
+            elif isinstance(item, events.Presence):
                 names += item.names
             else:
                 names.append(item.name)

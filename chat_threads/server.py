@@ -21,7 +21,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from . import __version__, inside
+from . import __version__, commands, events, inside
 from .dialects.base import Dialect, Input
 from .dialects.recognise import recognise, without_blanks
 from .dialects.text import TextDialect
@@ -35,8 +35,8 @@ from .errors import (
     ShuttingDown,
     UnfinishedLine,
 )
-from .messages import AreYouThere, Bye, Event, Greeting, Hello, Help, Parcel, Quit, WireBytes, answers
 from .pace import BLANKS, Pace, cost
+from .parcel import Parcel
 from .service import Service
 from .session import Session, SessionStore, problem
 from .wire import Wire
@@ -227,7 +227,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self._head: bytes | None = b""  # what has come while that was too little to tell how the client speaks
         self._idle_reads = 0  # reads since the last input
         self._half_since: float | None = None  # when the line that has begun did so
-        self._last: tuple[Event, ...] = ()  # what to say before closing
+        self._last: tuple[events.Event, ...] = ()  # what to say before closing
         self._words = ""  # what the client said on leaving
 
     def handle(self) -> None:
@@ -251,14 +251,14 @@ class Conversation(socketserver.BaseRequestHandler):
                 log.info("%s is admitted", session)
                 self._converse()
         except NotChat as error:
-            self._last = (WireBytes(error.answer),) if error.answer else ()
+            self._last = (events.WireBytes(error.answer),) if error.answer else ()
             session.reason = error
         except CutOff as error:
-            self._last = (problem(error), Bye(error.code))
+            self._last = (problem(error), events.Bye(error.code))
             session.reason = error
         except Exception:  # a bug: this client is told, once in the log, and nobody else notices
             log.exception("the conversation of %s broke", session)
-            self._last = (problem(Broken()), Bye(Broken.code))
+            self._last = (problem(Broken()), events.Bye(Broken.code))
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -271,7 +271,7 @@ class Conversation(socketserver.BaseRequestHandler):
         while True:
             self._check(deadline)
             found = self._dialect.next_input()
-            if isinstance(found, WireBytes):
+            if isinstance(found, events.WireBytes):
                 self._session.send(found)
                 self._slow_down(1, deadline)
             elif found is not None:
@@ -352,23 +352,23 @@ class Conversation(socketserver.BaseRequestHandler):
         """Greet, and let the client in by a name; False if it went away instead."""
         deadline = time.monotonic() + self.server.limits.handshake_timeout
         self._look_ahead()
-        self._session.send(Greeting(__version__))
+        self._session.send(events.Greeting(__version__))
         for attempt in range(1, TRIES + 1):
             hello = self._next(deadline)
-            while isinstance(hello, (AreYouThere, Help)):  # answered, and no try at a name
+            while isinstance(hello, (commands.AreYouThere, commands.Help)):  # answered, and no try at a name
                 self.server.service.handle(self._session, hello)
                 self._slow_down(1, deadline)
                 hello = self._next(deadline)
             self._session.heard = time.monotonic()
             if hello is None:
                 return False
-            if isinstance(hello, Quit):
-                self._last = answers(self._dialect.ref, Bye())
+            if isinstance(hello, commands.Quit):
+                self._last = events.answers(self._dialect.ref, events.Bye())
                 return False
             try:
                 if isinstance(hello, ChatError):
                     raise hello
-                if isinstance(hello, Hello):
+                if isinstance(hello, commands.Hello):
                     self.server.service.admit(self._session, hello)
                     return True
             except CutOff:
@@ -395,14 +395,14 @@ class Conversation(socketserver.BaseRequestHandler):
             self._slow_down(cost(command))
             if session.ended.is_set():
                 return
-            if isinstance(command, Quit):
+            if isinstance(command, commands.Quit):
                 self._words = command.words
-                self._last = answers(self._dialect.ref, Bye())
+                self._last = events.answers(self._dialect.ref, events.Bye())
                 return
             try:
                 if isinstance(command, ChatError):
                     raise command
-                if not isinstance(command, WireBytes):
+                if not isinstance(command, events.WireBytes):
                     self.server.service.handle(session, command)
             except CutOff:
                 raise
@@ -421,12 +421,12 @@ class Conversation(socketserver.BaseRequestHandler):
         self.server.service.dismiss(session, self._words, STOP_PATIENCE if stopping.is_set() else PATIENCE)
         if stopping.is_set() and session.reason is None:
             session.reason = ShuttingDown()
-            self._last = (problem(session.reason), Bye(session.reason.code))
+            self._last = (problem(session.reason), events.Bye(session.reason.code))
         owed = []
-        while isinstance(answer := self._dialect.next_input(), WireBytes):
+        while isinstance(answer := self._dialect.next_input(), events.WireBytes):
             owed.append(answer.data)
         if owed:  # after Ctrl-C telnet shows nothing more until its timing mark is answered
-            session.send(WireBytes(b"".join(owed)))
+            session.send(events.WireBytes(b"".join(owed)))
         session.close(*self._last)
         # The writer has deadlines of its own, one for what it is sending and one for what is queued.
         if not session.written.wait(2 * self.server.limits.send_timeout + 10):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import __version__, inside
+from . import __version__, commands, events, inside, ordered
 from .errors import (
     BadFault,
     BadName,
@@ -38,65 +38,6 @@ from .errors import (
 )
 from .history import History
 from .lab import Faults
-from .messages import (
-    AreYouThere,
-    Away,
-    Back,
-    Command,
-    Create,
-    Delete,
-    Draft,
-    Hello,
-    Help,
-    HelpShown,
-    HistoryPage,
-    Ignore,
-    Invite,
-    Invited,
-    Join,
-    Leave,
-    Leaves,
-    LeavesAll,
-    ListRooms,
-    LockList,
-    LockRow,
-    MakeFault,
-    Nick,
-    Notice,
-    Ordered,
-    PeopleList,
-    PersonShown,
-    Ping,
-    Pong,
-    Private,
-    PrivateLine,
-    ReadHistory,
-    Renames,
-    Reply,
-    Resume,
-    RoomList,
-    Say,
-    Search,
-    SearchPage,
-    SetOption,
-    ShowLocks,
-    ShowThreads,
-    ShowToken,
-    ShowTrip,
-    Stats,
-    StatsShown,
-    ThreadList,
-    ThreadRow,
-    TokenShown,
-    TokenUsed,
-    Topic,
-    TopicSet,
-    TopicShown,
-    Unignore,
-    Welcome,
-    Who,
-    Whois,
-)
 from .pace import cost_of_saying
 from .publisher import LOBBY, ChatRoom, Publisher, Subscriber
 from .rules import check_name, check_room, check_text, check_words, fold
@@ -151,42 +92,42 @@ class Service:
         self._motd = motd
         self._insight = insight or Insight()
         self._began = time.monotonic()
-        self._table: dict[type[Command], Callable[[Session, Any], None]] = {
-            Say: self._say,
-            Private: self._private,
-            Reply: self._reply,
-            Join: self._join,
-            Leave: self._leave,
-            Create: self._create,
-            Delete: self._delete,
-            ListRooms: self._list_rooms,
-            Who: self._who,
-            Topic: self._topic,
-            Invite: self._invite,
-            Nick: self._nick,
-            ShowToken: self._show_token,
-            Resume: self._resume,
-            Whois: self._whois,
-            Away: self._away,
-            Back: self._back,
-            Ignore: self._ignore,
-            Unignore: self._unignore,
-            ReadHistory: self._read_history,
-            Search: self._search,
-            SetOption: self._set,
-            Stats: self._stats,
-            ShowThreads: self._show_threads,
-            ShowLocks: self._show_locks,
-            ShowTrip: self._show_trip,
-            MakeFault: self._make_fault,
-            Ping: self._ping,
-            AreYouThere: self._are_you_there,
-            Help: self._help,
+        self._table: dict[type[commands.Command], Callable[[Session, Any], None]] = {
+            commands.Say: self._say,
+            commands.Private: self._private,
+            commands.Reply: self._reply,
+            commands.Join: self._join,
+            commands.Leave: self._leave,
+            commands.Create: self._create,
+            commands.Delete: self._delete,
+            commands.ListRooms: self._list_rooms,
+            commands.Who: self._who,
+            commands.Topic: self._topic,
+            commands.Invite: self._invite,
+            commands.Nick: self._nick,
+            commands.ShowToken: self._show_token,
+            commands.Resume: self._resume,
+            commands.Whois: self._whois,
+            commands.Away: self._away,
+            commands.Back: self._back,
+            commands.Ignore: self._ignore,
+            commands.Unignore: self._unignore,
+            commands.ReadHistory: self._read_history,
+            commands.Search: self._search,
+            commands.SetOption: self._set,
+            commands.Stats: self._stats,
+            commands.ShowThreads: self._show_threads,
+            commands.ShowLocks: self._show_locks,
+            commands.ShowTrip: self._show_trip,
+            commands.MakeFault: self._make_fault,
+            commands.Ping: self._ping,
+            commands.AreYouThere: self._are_you_there,
+            commands.Help: self._help,
         }
 
     # --- beginning and end ----------------------------------------------------------------------------------
 
-    def admit(self, session: Session, hello: Hello) -> None:
+    def admit(self, session: Session, hello: commands.Hello) -> None:
         """The handshake: give the session its name and bring it into its first rooms.
 
         These are those it asks for, or, with a token, those that the connection was in whose place it takes, or
@@ -205,7 +146,7 @@ class Service:
             self._keep_token(session)
         session.dialect.admitted(name)
         self._restyle(session)
-        session.answer(Welcome(name, self._motd, __version__, session.token if session.known else ""))
+        session.answer(events.Welcome(name, self._motd, __version__, session.token if session.known else ""))
         if self._history.read_only:
             session.tell(self._history.read_only)
         first_time = True
@@ -252,7 +193,7 @@ class Service:
         session.known = True
         if self._sessions.holder(session.token) is session:
             with contextlib.suppress(NotStored):  # then the next message under it stores it
-                self._history.submit(TokenUsed(session.identity, session.name))
+                self._history.submit(ordered.TokenUsed(session.identity, session.name))
 
     def dismiss(self, session: Session, words: str, patience: float) -> None:
         """The conversation is over: the session sees what it said before, the others that it left, and its
@@ -264,7 +205,7 @@ class Service:
     def _depart(self, session: Session, words: str, patience: float) -> None:
         """Take the session out of its rooms, after what it said, in at most so many seconds."""
         try:
-            self._history.submit(LeavesAll(session, words))
+            self._history.submit(ordered.LeftAll(session, words))
             self._history.settle(patience)
         except Told:
             pass  # the history is stuck; what follows does without it
@@ -277,11 +218,11 @@ class Service:
         except TooLong:
             return ""
 
-    def handle(self, session: Session, command: Command) -> None:
+    def handle(self, session: Session, command: commands.Command) -> None:
         """Do what is asked; raise ChatError if that is not possible."""
         self._table[type(command)](session, command)
 
-    def refuse(self, item: Ordered, error: ChatError) -> None:
+    def refuse(self, item: ordered.Ordered, error: ChatError) -> None:
         """The history thread's: what was submitted was not stored, so whoever asked is told."""
         origin: Session | None = getattr(item, "origin", None)
         if origin is not None:
@@ -294,34 +235,34 @@ class Service:
 
     # --- saying ---------------------------------------------------------------------------------------------
 
-    def _say(self, session: Session, command: Say) -> None:
+    def _say(self, session: Session, command: commands.Say) -> None:
         text = check_text(command.text)
         room = self._room(session, command.room, member=True)
         session.pace.pay(cost_of_saying(text, self._publisher.audience(room)))
         ref = session.dialect.ref
         token = session.identity if ref and session.known else 0
-        self._history.submit(Draft(room.id, room.name, session.name, command.kind, text, session, ref, token))
+        self._history.submit(ordered.Draft(room.id, room.name, session.name, command.kind, text, session, ref, token))
 
-    def _private(self, session: Session, command: Private) -> None:
+    def _private(self, session: Session, command: commands.Private) -> None:
         text = check_text(command.text)
         other = self._sessions.named(command.to)
         at = int(time.time() * 1000)
         if fold(session.name) not in other.profile.ignored:
             other.reply_to = session.contact
-            other.send(PrivateLine(at, session.name, other.name, text))
-        session.answer(PrivateLine(at, session.name, other.name, text, sent=True))
+            other.send(events.PrivateLine(at, session.name, other.name, text))
+        session.answer(events.PrivateLine(at, session.name, other.name, text, sent=True))
         away = other.profile.away
         if away is not None:
-            session.answer(Notice(f"{other.name} is away" + (f": {away}" if away else ".")))
+            session.answer(events.Notice(f"{other.name} is away" + (f": {away}" if away else ".")))
 
-    def _reply(self, session: Session, command: Reply) -> None:
+    def _reply(self, session: Session, command: commands.Reply) -> None:
         who = session.reply_to
         if who is None:
             raise NobodyWrote()
         other = self._sessions.again(who)  # not by its name, which may be somebody else's by now
         if other is None:
             raise UnknownPerson(who.name)
-        self._private(session, Private(other.name, command.text))
+        self._private(session, commands.Private(other.name, command.text))
 
     # --- rooms ----------------------------------------------------------------------------------------------
 
@@ -351,26 +292,26 @@ class Service:
         if joined:
             self._history.submit(joined)
 
-    def _join(self, session: Session, command: Join) -> None:
+    def _join(self, session: Session, command: commands.Join) -> None:
         self._enter(session, self._find_or_make(session, check_room(command.room)), since=command.since)
 
-    def _create(self, session: Session, command: Create) -> None:
+    def _create(self, session: Session, command: commands.Create) -> None:
         room = check_room(command.room)
         topic = check_words(command.topic)
         self._enter(session, self._make(session, room, topic))
 
-    def _leave(self, session: Session, command: Leave) -> None:
+    def _leave(self, session: Session, command: commands.Leave) -> None:
         room = self._room(session, command.room, member=True)
-        self._history.submit(Leaves(room.id, session, session.dialect.ref))
+        self._history.submit(ordered.Left(room.id, session, session.dialect.ref))
         self._wait(session)  # what is typed next goes to another room
 
-    def _delete(self, session: Session, command: Delete) -> None:
+    def _delete(self, session: Session, command: commands.Delete) -> None:
         room = self._room(session, command.room)
         ends = self._publisher.delete_chat_room(session, room, session.dialect.ref)
         if command.ask:
             count = self._history.storage.count_in(room.id)
             messages = f"{count} message{'' if count == 1 else 's'}" if count else "no messages"
-            session.answer(Notice(f"{room.name} has {messages}. /delete {room.name} yes deletes it for good."))
+            session.answer(events.Notice(f"{room.name} has {messages}. /delete {room.name} yes deletes it for good."))
             return
         self._history.submit(ends)
         self._wait(session)
@@ -380,11 +321,11 @@ class Service:
         if not self._history.settle(SETTLE, session.ended) and not session.ended.is_set():
             raise Busy()
 
-    def _list_rooms(self, session: Session, command: ListRooms) -> None:
+    def _list_rooms(self, session: Session, command: commands.ListRooms) -> None:
         rows = self._publisher.list_chat_rooms(ROWS_MOST)
-        session.answer(RoomList(tuple(rows), max(0, len(self._publisher) - ROWS_MOST)))
+        session.answer(events.RoomList(tuple(rows), max(0, len(self._publisher) - ROWS_MOST)))
 
-    def _who(self, session: Session, command: Who) -> None:
+    def _who(self, session: Session, command: commands.Who) -> None:
         people: Sequence[Subscriber]
         if command.room is None:
             room, people = None, self._sessions.people()
@@ -393,23 +334,23 @@ class Service:
             room, people = found.name, self._publisher.members(found)
         shown = sorted(people, key=lambda each: fold(each.name))[:ROWS_MOST]
         rows = tuple(each.person(self._publisher.rooms_of(each)) for each in shown)
-        session.answer(PeopleList(room, rows, max(0, len(people) - ROWS_MOST)))
+        session.answer(events.PeopleList(room, rows, max(0, len(people) - ROWS_MOST)))
 
-    def _topic(self, session: Session, command: Topic) -> None:
+    def _topic(self, session: Session, command: commands.Topic) -> None:
         if command.text is None:
             room = self._room(session, command.room)
-            session.answer(TopicShown(room.name, self._publisher.topic(room)))
+            session.answer(events.TopicShown(room.name, self._publisher.topic(room)))
         else:
             room = self._room(session, command.room, member=True)
             text = "" if command.text == NO_TOPIC else check_words(command.text)
-            self._history.submit(TopicSet(room.id, session.name, text, session, session.dialect.ref))
+            self._history.submit(ordered.TopicSet(room.id, session.name, text, session, session.dialect.ref))
 
-    def _invite(self, session: Session, command: Invite) -> None:
+    def _invite(self, session: Session, command: commands.Invite) -> None:
         room = self._room(session, command.room, member=True)
         other = self._sessions.named(command.name)
         if fold(session.name) not in other.profile.ignored:
-            other.send(Invited(session.name, room.name))
-        session.answer(Notice(f"{other.name} is invited to {room.name}."))
+            other.send(events.Invited(session.name, room.name))
+        session.answer(events.Notice(f"{other.name} is invited to {room.name}."))
 
     # --- people ---------------------------------------------------------------------------------------------
 
@@ -420,10 +361,10 @@ class Service:
         except BadName as error:
             raise BadName(error.near and self._sessions.free(error.near)) from None
 
-    def _nick(self, session: Session, command: Nick) -> None:
+    def _nick(self, session: Session, command: commands.Nick) -> None:
         name, old = self._checked_name(command.name), session.name
         if name == old:
-            session.answer(Notice(f"You are called {name} already."))
+            session.answer(events.Notice(f"You are called {name} already."))
             return
         self._take(session, name, "")
         if session.known:
@@ -434,19 +375,19 @@ class Service:
         """Its name is another one now: show that to the session and to the others."""
         session.dialect.renamed(session.name)
         self._restyle(session)
-        session.answer(Notice(f"You are {session.name} now."))
+        session.answer(events.Notice(f"You are {session.name} now."))
         if session.name != old:
-            self._history.submit(Renames(session, old, session.name))
+            self._history.submit(ordered.NameChanged(session, old, session.name))
 
-    def _show_token(self, session: Session, command: ShowToken) -> None:
+    def _show_token(self, session: Session, command: commands.ShowToken) -> None:
         if not session.known:
             seconds = self._sessions.wait_for_token(session.address)
             if seconds:
                 raise TooManyTokens(seconds)
             self._keep_token(session)
-        session.answer(TokenShown(session.token))
+        session.answer(events.TokenShown(session.token))
 
-    def _resume(self, session: Session, command: Resume) -> None:
+    def _resume(self, session: Session, command: commands.Resume) -> None:
         old = session.name
         rooms = self._take(session, self._name_of(command.token), command.token)
         self._keep_token(session)
@@ -457,21 +398,21 @@ class Service:
             except Told as error:
                 session.tell(error, session.dialect.ref)
 
-    def _whois(self, session: Session, command: Whois) -> None:
+    def _whois(self, session: Session, command: commands.Whois) -> None:
         other = self._sessions.named(command.name)
         person = other.person(self._publisher.rooms_of(other))
-        session.answer(PersonShown(person, time.monotonic() - other.began))
+        session.answer(events.PersonShown(person, time.monotonic() - other.began))
 
-    def _away(self, session: Session, command: Away) -> None:
+    def _away(self, session: Session, command: commands.Away) -> None:
         session.profile = replace(session.profile, away=check_words(command.reason))
-        session.answer(Notice("You are away. /back ends it."))
+        session.answer(events.Notice("You are away. /back ends it."))
 
-    def _back(self, session: Session, command: Back) -> None:
+    def _back(self, session: Session, command: commands.Back) -> None:
         was_away = session.profile.away is not None
         session.profile = replace(session.profile, away=None)
-        session.answer(Notice("You are back." if was_away else "You were not away."))
+        session.answer(events.Notice("You are back." if was_away else "You were not away."))
 
-    def _ignore(self, session: Session, command: Ignore) -> None:
+    def _ignore(self, session: Session, command: commands.Ignore) -> None:
         name = check_name(command.name)
         if fold(name) == fold(session.name):
             raise NotAllowed("What you say yourself cannot be hidden: seeing it tells you that it is stored.")
@@ -479,15 +420,15 @@ class Service:
         if len(ignored) > IGNORED_MOST:
             raise TooLong(f"You ignore {IGNORED_MOST} people already.")
         self._set_ignored(session, ignored)
-        session.answer(Notice(f"What {name} says is hidden now. /unignore {name} shows it again."))
+        session.answer(events.Notice(f"What {name} says is hidden now. /unignore {name} shows it again."))
 
-    def _unignore(self, session: Session, command: Unignore) -> None:
+    def _unignore(self, session: Session, command: commands.Unignore) -> None:
         name = check_name(command.name)
         if fold(name) not in session.profile.ignored:
-            session.answer(Notice(f"{name} was not ignored."))
+            session.answer(events.Notice(f"{name} was not ignored."))
             return
         self._set_ignored(session, session.profile.ignored - {fold(name)})
-        session.answer(Notice(f"What {name} says is shown again."))
+        session.answer(events.Notice(f"What {name} says is shown again."))
 
     def _set_ignored(self, session: Session, ignored: frozenset[str]) -> None:
         session.profile = replace(session.profile, ignored=ignored)
@@ -499,7 +440,7 @@ class Service:
 
     # --- history --------------------------------------------------------------------------------------------
 
-    def _read_history(self, session: Session, command: ReadHistory) -> None:
+    def _read_history(self, session: Session, command: commands.ReadHistory) -> None:
         room = self._room(session, command.room)
         storage = self._history.storage
         before, after, limit = command.before, command.after, PAGE
@@ -516,26 +457,26 @@ class Service:
             newer = messages[-1].number if messages[-1].number < last else None
         else:
             older = newer = None
-        session.answer(HistoryPage(room.name, messages, last, older, newer))
+        session.answer(events.HistoryPage(room.name, messages, last, older, newer))
 
-    def _search(self, session: Session, command: Search) -> None:
+    def _search(self, session: Session, command: commands.Search) -> None:
         words = check_words(command.words)
         if not words_of(words):
             raise NothingToSay("A search needs a word with a letter or digit in it.")
         room = self._publisher.find(check_room(command.room)).id if command.room else None
         found = self._history.storage.search(words, room, command.sender, FOUND_MOST + 1, session.ended)
-        session.answer(SearchPage(words, tuple(found[-FOUND_MOST:]), len(found) > FOUND_MOST))
+        session.answer(events.SearchPage(words, tuple(found[-FOUND_MOST:]), len(found) > FOUND_MOST))
 
     # --- the session and the server -------------------------------------------------------------------------
 
-    def _set(self, session: Session, command: SetOption) -> None:
+    def _set(self, session: Session, command: commands.SetOption) -> None:
         said = session.dialect.set_option(command.name, command.value)
         self._restyle(session)
-        session.answer(Notice(said))
+        session.answer(events.Notice(said))
 
-    def _stats(self, session: Session, command: Stats) -> None:
+    def _stats(self, session: Session, command: commands.Stats) -> None:
         session.answer(
-            StatsShown(
+            events.StatsShown(
                 __version__,
                 time.monotonic() - self._began,
                 len(self._sessions),
@@ -550,16 +491,16 @@ class Service:
         if not session.local and not self._insight.for_all:
             raise NotAllowed("That is for connections from the server's own machine; --lab shows it to all.")
 
-    def _show_threads(self, session: Session, command: ShowThreads) -> None:
+    def _show_threads(self, session: Session, command: commands.ShowThreads) -> None:
         """Takes no lock that any other thread could be stuck with."""
         self._may_look(session)
         now = time.monotonic()
         slots = sorted(inside.slots(), key=_last_the_readers)
         places = inside.places({slot.ident for slot in slots[:ROWS_MOST]})
         rows = tuple(_row(slot, now, places.get(slot.ident, "")) for slot in slots[:ROWS_MOST])
-        session.answer(ThreadList(rows, len(slots) - len(rows)))
+        session.answer(events.ThreadList(rows, len(slots) - len(rows)))
 
-    def _show_locks(self, session: Session, command: ShowLocks) -> None:
+    def _show_locks(self, session: Session, command: commands.ShowLocks) -> None:
         """Takes no lock: the numbers are read as they are."""
         self._may_look(session)
         now = time.monotonic()
@@ -568,10 +509,10 @@ class Service:
             name, since = lock.holder or (None, now)
             held = None if name is None else max(0.0, now - since)
             longest = max(lock.longest, held or 0.0)
-            rows.append(LockRow(lock.name, lock.taken, lock.contended, lock.waited, longest, name, held))
-        session.answer(LockList(self._insight.locks.counted, tuple(rows)))
+            rows.append(events.LockRow(lock.name, lock.taken, lock.contended, lock.waited, longest, name, held))
+        session.answer(events.LockList(self._insight.locks.counted, tuple(rows)))
 
-    def _show_trip(self, session: Session, command: ShowTrip) -> None:
+    def _show_trip(self, session: Session, command: commands.ShowTrip) -> None:
         """Takes no lock; of a trip that is under way, what there is so far is shown."""
         self._may_look(session)
         recorder, room = self._insight.recorder, self._publisher.glimpse(session)
@@ -584,7 +525,7 @@ class Service:
             raise NoTrip(f"Nothing is known of the trip of message {command.number} of {room.name}.")
         session.answer(trip.shown())
 
-    def _make_fault(self, session: Session, command: MakeFault) -> None:
+    def _make_fault(self, session: Session, command: commands.MakeFault) -> None:
         faults = self._insight.faults
         if faults is None:
             raise NotAllowed("Faults are made on a server that was started with --lab.")
@@ -610,21 +551,21 @@ class Service:
     def _tell_all(self, text: str) -> None:
         """Tell everybody, whatever is stuck."""
         for each in self._sessions.people():
-            each.send(Notice(text))
+            each.send(events.Notice(text))
 
-    def _ping(self, session: Session, command: Ping) -> None:
+    def _ping(self, session: Session, command: commands.Ping) -> None:
         began = time.monotonic()
         self._wait(session)
-        session.answer(Pong(time.monotonic() - began, session.wire.rtt()))
+        session.answer(events.Pong(time.monotonic() - began, session.wire.rtt()))
 
-    def _are_you_there(self, session: Session, command: AreYouThere) -> None:
-        session.answer(Notice("Yes, I am here."))
+    def _are_you_there(self, session: Session, command: commands.AreYouThere) -> None:
+        session.answer(events.Notice("Yes, I am here."))
 
-    def _help(self, session: Session, command: Help) -> None:
+    def _help(self, session: Session, command: commands.Help) -> None:
         if session.name or command.about:
-            session.answer(HelpShown(command.about))
+            session.answer(events.HelpShown(command.about))
         if not session.name:
-            session.answer(Notice(COME_IN))
+            session.answer(events.Notice(COME_IN))
 
 
 def _last_the_readers(slot: inside.Slot) -> tuple[bool, int]:
@@ -634,12 +575,12 @@ def _last_the_readers(slot: inside.Slot) -> tuple[bool, int]:
     return True, -slot.depth()[0] if slot.depth else 0
 
 
-def _row(slot: inside.Slot, now: float, where: str) -> ThreadRow:
+def _row(slot: inside.Slot, now: float, where: str) -> events.ThreadRow:
     """What is shown of a thread, read without any lock."""
     session: Session | None = slot.session
     doing, since = slot.doing
     waiting, most = slot.depth() if slot.depth else (None, None)
-    return ThreadRow(
+    return events.ThreadRow(
         slot.name,
         slot.role,
         session.name if session else None,

@@ -16,8 +16,9 @@ from itertools import islice
 from . import inside
 from .dialects.base import Dialect
 from .errors import CutOff, NameTaken, TooSlow, UnknownPerson
-from .messages import Bye, Event, Parcel, PersonRow, Problem, View, answers
+from .events import Bye, Event, PersonRow, Problem, answers
 from .pace import PAGE, Pace
+from .parcel import Parcel, View
 from .queues import BatchQueue
 from .rules import LIKELY, clean, fold, free_name, nearest
 from .tokens import Handout, token_id

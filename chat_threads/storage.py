@@ -24,8 +24,9 @@ from typing import Any
 
 from . import schema
 from .errors import StartError, Unreadable
+from .events import Message
 from .filelock import FileLock
-from .messages import Message, RoomMade, TokenUsed
+from .ordered import RoomMade, TokenUsed
 from .readers import Readers
 from .rules import REFS, fold
 from .schema import MEMORY, transaction

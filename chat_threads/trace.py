@@ -23,7 +23,9 @@ from typing import Any
 
 from . import inside
 from .errors import StartError
-from .messages import Draft, Event, MemberTrip, Message, Ordered, Parcel, TripShown, View
+from .events import Event, MemberTrip, Message, TripShown
+from .ordered import Draft, Ordered
+from .parcel import Parcel, View
 
 log = logging.getLogger(__name__)
 

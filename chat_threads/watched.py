@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from . import inside
+from .events import Event
 from .history import History
 from .lab import Faults
-from .messages import Draft, Event, Ordered, Parcel, View
+from .ordered import Draft, Ordered
+from .parcel import Parcel, View
 from .publisher import Publisher, Subscriber
 from .session import Session
 from .storage import Batch, Storage

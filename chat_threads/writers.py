@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 from . import inside
 from .errors import TooSlow
-from .messages import Parcel
+from .parcel import Parcel
 from .session import Session
 
 log = logging.getLogger(__name__)

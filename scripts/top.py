@@ -17,7 +17,7 @@ from tabulate import tabulate
 
 from chat_threads import streams
 from chat_threads.client import Client, ClientError
-from chat_threads.messages import StatsShown, ThreadList, ThreadRow
+from chat_threads.events import StatsShown, ThreadList, ThreadRow
 
 HOME, LINE_END, REST = "\x1b[H", "\x1b[K\n", "\x1b[J"  # to the top; clear to the end of the line, of the screen
 HEAD = 5  # lines above the threads

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from conftest import WAIT, free_port, wait_for, whole
 
-from chat_threads import client, messages
+from chat_threads import client, events
 from chat_threads.client import (
     Ack,
     Client,
@@ -196,53 +196,53 @@ AT = 1_795_426_345_015
 SAID = Message(0, "#lab", 7, AT, "ann", "action", "wäves")
 EVENTS = (
     SAID,
-    messages.Welcome("ann", ("be kind",), "1.0.0", "secret"),
-    messages.Entered("#lab", "locks", ("bob", "cy"), 12, 7),
-    messages.Current("#lab"),
-    messages.Departed("#lab", None),
-    messages.Departed("#lab", "#lobby"),
-    messages.Presence("#lab", "joined", ("bob", "cy")),
-    messages.Presence("#lab", "left", ("bob",), "good night"),
-    messages.Renamed("bob", "rob"),
-    messages.TopicChanged("#lab", "bob", "locks"),
-    messages.TopicShown("#lab", ""),
-    messages.RoomDeleted("#lab", "bob", "#lobby"),
-    messages.PrivateLine(AT, "ann", "bob", "psst"),
-    messages.Invited("bob", "#lab"),
-    messages.HistoryPage("#lab", (SAID, SAID), 9, 7, None),
-    messages.SearchPage("wäves", (SAID,), True),
-    messages.RoomList((messages.RoomRow("#lab", 2, 7, "locks"),), 3),
-    messages.PeopleList(None, (messages.PersonRow("ann", ("#lab", "#b"), 1.5, None),), 1),
-    messages.PersonShown(messages.PersonRow("ann", (), 0.0, "at lunch"), 12.25),
-    messages.StatsShown("1.0.0", 3.5, 2, 1, 7, 9, 0.7),
-    messages.ThreadList(
+    events.Welcome("ann", ("be kind",), "1.0.0", "secret"),
+    events.Entered("#lab", "locks", ("bob", "cy"), 12, 7),
+    events.Current("#lab"),
+    events.Departed("#lab", None),
+    events.Departed("#lab", "#lobby"),
+    events.Presence("#lab", "joined", ("bob", "cy")),
+    events.Presence("#lab", "left", ("bob",), "good night"),
+    events.Renamed("bob", "rob"),
+    events.TopicChanged("#lab", "bob", "locks"),
+    events.TopicShown("#lab", ""),
+    events.RoomDeleted("#lab", "bob", "#lobby"),
+    events.PrivateLine(AT, "ann", "bob", "psst"),
+    events.Invited("bob", "#lab"),
+    events.HistoryPage("#lab", (SAID, SAID), 9, 7, None),
+    events.SearchPage("wäves", (SAID,), True),
+    events.RoomList((events.RoomRow("#lab", 2, 7, "locks"),), 3),
+    events.PeopleList(None, (events.PersonRow("ann", ("#lab", "#b"), 1.5, None),), 1),
+    events.PersonShown(events.PersonRow("ann", (), 0.0, "at lunch"), 12.25),
+    events.StatsShown("1.0.0", 3.5, 2, 1, 7, 9, 0.7),
+    events.ThreadList(
         (
-            messages.ThreadRow("history", "history", None, "commits", 0.5, "storage.py:9 commit", 3, 40, None, None),
-            messages.ThreadRow("reader-1", "reader", "ann", "waits for input", 2.0, "wire.py:70 read", 0, 7, 12, 450),
+            events.ThreadRow("history", "history", None, "commits", 0.5, "storage.py:9 commit", 3, 40, None, None),
+            events.ThreadRow("reader-1", "reader", "ann", "waits for input", 2.0, "wire.py:70 read", 0, 7, 12, 450),
         ),
         1,
     ),
-    messages.LockList(True, (messages.LockRow("Publisher", 12, 3, 0.5, 0.25, "history", 0.125),)),
-    messages.LockList(False, ()),
-    messages.TripShown(
+    events.LockList(True, (events.LockRow("Publisher", 12, 3, 0.5, 0.25, "history", 0.125),)),
+    events.LockList(False, ()),
+    events.TripShown(
         "#lab",
         12,
         "ann",
         (("queued", 0.25), ("taken", 0.5), ("committed", 1.5), ("published", None)),
-        (messages.MemberTrip("bob", 2.0, 2.5), messages.MemberTrip("cy", 2.0, None)),
+        (events.MemberTrip("bob", 2.0, 2.5), events.MemberTrip("cy", 2.0, None)),
         0,
     ),
-    messages.TokenShown("secret"),
-    messages.Pong(0.001, None),
-    messages.Ack(),
-    messages.Ack("#lab", 7),
-    messages.Notice("done"),
-    messages.Problem("busy", "it takes long"),
-    messages.Bye("too_slow"),
+    events.TokenShown("secret"),
+    events.Pong(0.001, None),
+    events.Ack(),
+    events.Ack("#lab", 7),
+    events.Notice("done"),
+    events.Problem("busy", "it takes long"),
+    events.Bye("too_slow"),
 )
 
 
-def lines_of(event: messages.Event) -> list[bytes]:
+def lines_of(event: events.Event) -> list[bytes]:
     return JsonDialect().views[True].encode((event,)).splitlines()
 
 
@@ -253,11 +253,11 @@ def test_every_event_comes_back_from_its_line_as_it_was(event):
 
 
 def test_every_event_that_the_server_shows_a_program_is_among_those():
-    assert set(jsonlines._SHOW) - {type(event) for event in EVENTS} == {messages.HelpShown}
+    assert set(jsonlines._SHOW) - {type(event) for event in EVENTS} == {events.HelpShown}
 
 
 def test_ones_own_copy_of_a_private_line_is_known_by_its_ref():
-    [line] = lines_of(messages.Answer(PrivateLine(AT, "ann", "bob", "psst", sent=True), "1"))
+    [line] = lines_of(events.Answer(PrivateLine(AT, "ann", "bob", "psst", sent=True), "1"))
     assert decode(line)[0] == PrivateLine(AT, "ann", "bob", "psst", sent=True)
 
 
@@ -336,7 +336,7 @@ def said(reader: Client, count: int) -> list[Message]:
     raise AssertionError(f"only {found} came")
 
 
-def heard(reader: Client, kind: type[messages.Event]) -> Any:
+def heard(reader: Client, kind: type[events.Event]) -> Any:
     """The next event of this kind."""
     for event in reader.events(timeout=WAIT):
         if isinstance(event, kind):
@@ -349,7 +349,7 @@ def test_rooms_are_made_left_and_deleted(server, connect):
     assert ann.room == "#lobby"
     assert ann.create("#lab", "locks").topic == "locks"
     assert ann.room == "#lab"
-    assert isinstance(ann.join("#lobby"), messages.Current)
+    assert isinstance(ann.join("#lobby"), events.Current)
     assert ann.room == "#lobby"
     assert bob.join("#lab").others == ("ann",)
     assert bob.topic("#lab") == "locks"
@@ -357,11 +357,11 @@ def test_rooms_are_made_left_and_deleted(server, connect):
     assert heard(ann, TopicChanged) == TopicChanged("#lab", "bob", "queues")
     assert {row.room: row.people for row in ann.rooms()} == {"#lab": 2, "#lobby": 2}
     assert [person.name for person in ann.who("#lab")] == ["ann", "bob"]
-    assert ann.leave("#lab") == messages.Departed("#lab", "#lobby")
+    assert ann.leave("#lab") == events.Departed("#lab", "#lobby")
     bob.invite("ann", "#lab")
-    assert heard(ann, messages.Invited) == messages.Invited("bob", "#lab")
+    assert heard(ann, events.Invited) == events.Invited("bob", "#lab")
     ann.delete("#lab")
-    assert heard(bob, messages.RoomDeleted).now_in == "#lobby"
+    assert heard(bob, events.RoomDeleted).now_in == "#lobby"
     assert bob.room == "#lobby"
     with pytest.raises(Refused) as refused:
         ann.history("#lab")
@@ -374,7 +374,7 @@ def test_people_are_told_from_one_another(server, connect):
     assert heard(bob, PrivateLine).text == "psst"
     bob.nick("rob")
     assert bob.name == "rob"
-    assert heard(ann, messages.Renamed) == messages.Renamed("bob", "rob")
+    assert heard(ann, events.Renamed) == events.Renamed("bob", "rob")
     bob.away("at lunch")
     assert ann.whois("rob").person.away == "at lunch"
     bob.back()
@@ -543,7 +543,7 @@ def test_answers_are_among_the_events_if_that_is_asked_for(server, connect):
     ann.say("#lobby", "hi")
     with pytest.raises(Refused):
         ann.whois("nobody")
-    shown = [event.event if isinstance(event, messages.Answer) else event for event in ann.events(timeout=0.1)]
+    shown = [event.event if isinstance(event, events.Answer) else event for event in ann.events(timeout=0.1)]
     assert [type(event).__name__ for event in shown] == ["Entered", "Message", "Ack", "Problem"]
 
 
@@ -626,7 +626,7 @@ class Log:
     """Takes a client's events in a thread of its own, to the end of the client: ``of(room)`` are its messages."""
 
     def __init__(self, reader: Client) -> None:
-        self.events: list[messages.Event] = []
+        self.events: list[events.Event] = []
         self._reader = reader
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -637,7 +637,7 @@ class Log:
     def of(self, room: str) -> list[Message]:
         return [event for event in self.events if isinstance(event, Message) and event.room == room]
 
-    def count(self, kind: type[messages.Event]) -> int:
+    def count(self, kind: type[events.Event]) -> int:
         return sum(isinstance(event, kind) for event in self.events)
 
     def end(self) -> None:
@@ -859,7 +859,7 @@ def test_who_is_ignored_that_one_is_away_and_what_is_set_outlast_a_connection(se
     assert [each.text for each in log.of("#lobby")] == ["heard"]
     assert [each.text for each in log.of("#lab")] == ["last", "live"]
     assert not any(isinstance(event, Presence) and "dan" in event.names for event in log.events)
-    assert log.count(messages.Notice) == 0
+    assert log.count(events.Notice) == 0
 
 
 def test_who_was_away_for_long_gets_all_that_was_said_and_then_what_is_live(server, connect, relay, monkeypatch):

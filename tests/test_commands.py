@@ -13,7 +13,7 @@ from conftest import WAIT, Client, Running, wait_for
 
 from chat_threads import __version__, publisher
 from chat_threads.dialects.commands import BY_NAME, COMMANDS
-from chat_threads.messages import Leaves
+from chat_threads.ordered import Left
 
 DAY = 86_400
 
@@ -56,7 +56,7 @@ def history_held_up(server: Running) -> Iterator[None]:
         publish(batch)
 
     history._publish = wait_and_publish
-    history.submit(Leaves(0, None))
+    history.submit(Left(0, None))
     assert inside.wait(WAIT)
     try:
         yield

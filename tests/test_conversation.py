@@ -16,9 +16,10 @@ import pytest
 from conftest import ASKS_FOR_BINARY, WAIT, Client, Running, our_threads, wait_for
 
 from chat_threads import publisher
+from chat_threads.commands import Stats
 from chat_threads.dialects import text
 from chat_threads.errors import NotStored, Unreadable
-from chat_threads.messages import Message, Stats, StatsShown
+from chat_threads.events import Message, StatsShown
 from chat_threads.storage import StorageError
 
 IAC, SE, IP, AYT, SB, WILL, WONT, DO, DONT, EOF, DM = 255, 240, 244, 246, 250, 251, 252, 253, 254, 236, 242

@@ -22,7 +22,7 @@ from conftest import WAIT, Client, Process, wait_for
 from test_promises import SAID
 from wellness import check_history, needs_proc, staying_well, threads
 
-from chat_threads import messages
+from chat_threads import commands
 from chat_threads.service import Service
 from chat_threads.storage import Storage
 
@@ -228,36 +228,36 @@ def test_a_log_that_goes_to_a_full_pipe_keeps_nobody_waiting(start_process, tmp_
 # --- bugs -----------------------------------------------------------------------------------------------
 
 EACH = {  # how to ask for everything that the service can do
-    messages.Say: b"hi",
-    messages.Private: b"/msg bob hi",
-    messages.Reply: b"/reply hi",
-    messages.Join: b"/join #lab",
-    messages.Leave: b"/leave",
-    messages.Create: b"/create #lab",
-    messages.Delete: b"/delete #lab",
-    messages.ListRooms: b"/rooms",
-    messages.Who: b"/who",
-    messages.Topic: b"/topic",
-    messages.Invite: b"/invite bob",
-    messages.Nick: b"/nick anna",
-    messages.ShowToken: b"/token",
-    messages.Resume: b"/resume something",
-    messages.Whois: b"/whois bob",
-    messages.Away: b"/away",
-    messages.Back: b"/back",
-    messages.Ignore: b"/ignore bob",
-    messages.Unignore: b"/unignore bob",
-    messages.ReadHistory: b"/history",
-    messages.Search: b"/search hi",
-    messages.SetOption: b"/set bell on",
-    messages.Stats: b"/stats",
-    messages.ShowThreads: b"/threads",
-    messages.ShowLocks: b"/locks",
-    messages.ShowTrip: b"/trace 1",
-    messages.MakeFault: b"/lab pause history 1",
-    messages.Ping: b"/ping",
-    messages.AreYouThere: b"\xff\xf6",  # telnet's own (RFC 854)
-    messages.Help: b"/help",
+    commands.Say: b"hi",
+    commands.Private: b"/msg bob hi",
+    commands.Reply: b"/reply hi",
+    commands.Join: b"/join #lab",
+    commands.Leave: b"/leave",
+    commands.Create: b"/create #lab",
+    commands.Delete: b"/delete #lab",
+    commands.ListRooms: b"/rooms",
+    commands.Who: b"/who",
+    commands.Topic: b"/topic",
+    commands.Invite: b"/invite bob",
+    commands.Nick: b"/nick anna",
+    commands.ShowToken: b"/token",
+    commands.Resume: b"/resume something",
+    commands.Whois: b"/whois bob",
+    commands.Away: b"/away",
+    commands.Back: b"/back",
+    commands.Ignore: b"/ignore bob",
+    commands.Unignore: b"/unignore bob",
+    commands.ReadHistory: b"/history",
+    commands.Search: b"/search hi",
+    commands.SetOption: b"/set bell on",
+    commands.Stats: b"/stats",
+    commands.ShowThreads: b"/threads",
+    commands.ShowLocks: b"/locks",
+    commands.ShowTrip: b"/trace 1",
+    commands.MakeFault: b"/lab pause history 1",
+    commands.Ping: b"/ping",
+    commands.AreYouThere: b"\xff\xf6",  # telnet's own (RFC 854)
+    commands.Help: b"/help",
 }
 
 BUGS = """

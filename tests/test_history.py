@@ -13,31 +13,21 @@ import pytest
 from conftest import WAIT
 
 from chat_threads import history as module
+from chat_threads import ordered
 from chat_threads.errors import ChatError, NotStored, RoomGone, RoomNotStored
+from chat_threads.events import Message
 from chat_threads.history import BATCH, DAY, History
-from chat_threads.messages import (
-    Draft,
-    Joined,
-    Leaves,
-    Message,
-    Ordered,
-    Published,
-    Renames,
-    RoomEnds,
-    RoomMade,
-    TopicSet,
-)
 from chat_threads.storage import MEMORY, Batch, Storage, StorageBroken, StorageError
 
 LAB, HALL = 1, 2  # rooms
 
 
-def made(room: int) -> RoomMade:
-    return RoomMade(room, f"#room{room}", f"#room{room}", "", "ann", 0)
+def made(room: int) -> ordered.RoomMade:
+    return ordered.RoomMade(room, f"#room{room}", f"#room{room}", "", "ann", 0)
 
 
-def draft(text: str, room: int = LAB, origin: object = "ann's session") -> Draft:
-    return Draft(room, f"#room{room}", "ann", "say", text, origin)
+def draft(text: str, room: int = LAB, origin: object = "ann's session") -> ordered.Draft:
+    return ordered.Draft(room, f"#room{room}", "ann", "say", text, origin)
 
 
 class Store(Storage):
@@ -90,9 +80,9 @@ class House:
     def __init__(self, store: Store, **more: Any) -> None:
         self.store = store
         self.history = History(store, **more)
-        self.published: list[Published] = []
-        self.refused: list[tuple[Ordered, ChatError]] = []
-        self.at_publish: Callable[[Sequence[Published]], None] = lambda batch: None
+        self.published: list[ordered.Published] = []
+        self.refused: list[tuple[ordered.Ordered, ChatError]] = []
+        self.at_publish: Callable[[Sequence[ordered.Published]], None] = lambda batch: None
 
     def start(self, *rooms: int) -> House:
         for room in rooms:
@@ -100,12 +90,12 @@ class House:
         self.history.start(self._publish, lambda item, error: self.refused.append((item, error)))
         return self
 
-    def _publish(self, batch: Sequence[Published]) -> None:
+    def _publish(self, batch: Sequence[ordered.Published]) -> None:
         assert threading.current_thread().name == "history"
         self.at_publish(batch)
         self.published += batch
 
-    def submit(self, *items: Ordered) -> None:
+    def submit(self, *items: ordered.Ordered) -> None:
         for item in items:
             self.history.submit(item)
 
@@ -191,9 +181,9 @@ def test_the_numbers_go_on_after_a_restart(open_house: Callable[..., House], tmp
 def test_presence_and_names_keep_their_place_among_the_messages(house: House) -> None:
     house.hold()
     between = [
-        Joined(LAB, "bob's session", "bob", 1),
-        Renames("bob's session", "bob", "rob"),
-        Leaves(LAB, "bob's session"),
+        ordered.Joined(LAB, "bob's session", "bob", 1),
+        ordered.NameChanged("bob's session", "bob", "rob"),
+        ordered.Left(LAB, "bob's session"),
     ]
     house.submit(draft("a"), between[0], draft("b"), between[1], between[2], draft("c"))
     house.go_on()
@@ -223,7 +213,7 @@ def test_nothing_is_published_before_it_is_stored(open_house: Callable[..., Hous
     house = open_house(Store(str(tmp_path / "chat.db")))
     looked: list[bool] = []
 
-    def look(batch: Sequence[Published]) -> None:
+    def look(batch: Sequence[ordered.Published]) -> None:
         """Through a reading connection, which sees what is committed and nothing else."""
         said = [item for item in batch if isinstance(item, Message)]
         looked.append(house.store.page(LAB, limit=1000)[-len(said) :] == said)
@@ -258,7 +248,7 @@ def test_a_bug_in_publishing_ends_the_thread_for_nobody_could_tell_who_saw_what(
     broke: list[type[BaseException]] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: broke.append(args.exc_type))
 
-    def broken(batch: Sequence[Published]) -> None:
+    def broken(batch: Sequence[ordered.Published]) -> None:
         raise ZeroDivisionError
 
     house.at_publish = broken
@@ -298,8 +288,15 @@ def test_a_failed_commit_leaves_no_gap_in_the_numbers(house: House) -> None:
 
 def test_a_failed_commit_keeps_nobody_from_coming_and_going(house: House) -> None:
     house.hold()
-    presence = [Joined(LAB, "bob's session", "bob", 1), Leaves(LAB, "bob's session"), Renames("s", "bob", "rob")]
-    topic, end = TopicSet(LAB, "ann", "graphs", "ann's session"), RoomEnds(HALL, "ann", "ann's session")
+    presence = [
+        ordered.Joined(LAB, "bob's session", "bob", 1),
+        ordered.Left(LAB, "bob's session"),
+        ordered.NameChanged("s", "bob", "rob"),
+    ]
+    topic, end = (
+        ordered.TopicSet(LAB, "ann", "graphs", "ann's session"),
+        ordered.RoomEnded(HALL, "ann", "ann's session"),
+    )
     house.submit(presence[0], topic, presence[1], end, presence[2])
     house.store.failing = "disk full"
     house.go_on()
@@ -317,7 +314,7 @@ def test_a_room_that_could_not_be_stored_is_stored_with_the_next_message(open_ho
     house.start(LAB, HALL)
     house.say("lost")
     assert house.store.rooms() == []
-    told = [(item, type(error)) for item, error in house.refused if isinstance(item, RoomMade)]
+    told = [(item, type(error)) for item, error in house.refused if isinstance(item, ordered.RoomMade)]
     assert told == [(made(LAB), RoomNotStored), (made(HALL), RoomNotStored)]
     house.store.failing = ""
     house.say("kept")
@@ -336,37 +333,47 @@ def test_what_is_said_in_a_deleted_room_is_refused(house: House) -> None:
     """In the batch that deletes it, and later, and in a room that never was."""
     house.say("first")
     house.hold()
-    end = RoomEnds(LAB, "ann", "ann's session")
-    house.submit(draft("before"), end, draft("same batch"), TopicSet(LAB, "ann", "late", "ann's session"))
+    end = ordered.RoomEnded(LAB, "ann", "ann's session")
+    house.submit(draft("before"), end, draft("same batch"), ordered.TopicSet(LAB, "ann", "late", "ann's session"))
     house.go_on()
     house.say("later")
     house.say("never", room=99)
-    house.submit(RoomEnds(LAB, "ann", "ann's session"))
+    house.submit(ordered.RoomEnded(LAB, "ann", "ann's session"))
     house.settle()
     assert house.texts() == ["first", "held", "before"]
     assert house.published[-1] == end
     assert [type(error) for _, error in house.refused] == [RoomGone] * 5
-    assert [item.text for item, _ in house.refused if isinstance(item, Draft)] == ["same batch", "later", "never"]
+    assert [item.text for item, _ in house.refused if isinstance(item, ordered.Draft)] == [
+        "same batch",
+        "later",
+        "never",
+    ]
     assert house.store.page(LAB) == []
     assert [room.id for room in house.store.rooms()] == [HALL]
 
 
 def test_a_room_can_be_made_used_and_deleted_in_one_batch(house: House) -> None:
     house.hold()
-    house.submit(made(3), draft("hello", 3), TopicSet(3, "ann", "short", "s"), RoomEnds(3, "ann", "s"), draft("oh", 3))
+    house.submit(
+        made(3),
+        draft("hello", 3),
+        ordered.TopicSet(3, "ann", "short", "s"),
+        ordered.RoomEnded(3, "ann", "s"),
+        draft("oh", 3),
+    )
     house.go_on()
     assert house.texts(3) == ["hello"]
-    assert [item.text for item, _ in house.refused if isinstance(item, Draft)] == ["oh"]
+    assert [item.text for item, _ in house.refused if isinstance(item, ordered.Draft)] == ["oh"]
     assert [room.id for room in house.store.rooms()] == [LAB, HALL]
 
 
 def test_a_topic_is_stored_before_it_is_shown(house: House) -> None:
     topics: list[str] = []
     house.at_publish = lambda batch: topics.append(house.store.rooms()[0].topic)
-    house.submit(TopicSet(LAB, "ann", "graphs", "ann's session"))
+    house.submit(ordered.TopicSet(LAB, "ann", "graphs", "ann's session"))
     house.settle()
     assert topics == ["graphs"]
-    assert house.published == [TopicSet(LAB, "ann", "graphs", "ann's session")]
+    assert house.published == [ordered.TopicSet(LAB, "ann", "graphs", "ann's session")]
 
 
 # --- waiting --------------------------------------------------------------------------------------------
@@ -645,7 +652,7 @@ def test_a_deleted_room_is_swept_away_in_slices_between_which_others_are_heard(
             house.history.enqueue(draft("meanwhile", HALL))
 
     house.store.at_sweep = speak
-    house.submit(RoomEnds(LAB, "ann", "ann's session"))
+    house.submit(ordered.RoomEnded(LAB, "ann", "ann's session"))
     assert house.store.swept.wait(WAIT)
     house.settle()
     done = [each for each in house.store.log if each != "index"]

@@ -11,7 +11,7 @@ import pytest
 from conftest import WAIT, held, wait_for
 
 from chat_threads import inside
-from chat_threads.messages import Leaves
+from chat_threads.ordered import Left
 from chat_threads.queues import BatchQueue
 from chat_threads.server import _is_local
 
@@ -96,7 +96,7 @@ def test_it_answers_within_100_ms_while_the_publishers_lock_is_held(serve, progr
     server = serve(writers=writers)
     ann, bob = program("ann", server=server), server.client("bob")
     with held(server.chat.publisher._lock):
-        server.chat.history.submit(Leaves(0, None))
+        server.chat.history.submit(Left(0, None))
         wait_for(lambda: threads(ann)["history"]["where"].endswith(" dispatch_messages"))
         assert threads(ann)["history"]["doing"] == "publishes"
         bob.send("hello")

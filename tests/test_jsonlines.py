@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from conftest import WAIT, Program, line_of
 
-from chat_threads import __version__, messages
+from chat_threads import __version__, commands, events
 from chat_threads.dialects import jsonlines
 from chat_threads.dialects.commands import COMMANDS, parse_line
 from chat_threads.dialects.jsonlines import DEPTH, LINE, REF_LENGTH, REQUESTS, JsonDialect
@@ -31,152 +31,83 @@ from chat_threads.errors import (
     TooLong,
     UnknownType,
 )
-from chat_threads.messages import (
-    Ack,
-    Answer,
-    AreYouThere,
-    Away,
-    Back,
-    Bye,
-    Command,
-    Create,
-    Current,
-    Delete,
-    Departed,
-    Entered,
-    Event,
-    Greeting,
-    Hello,
-    Help,
-    HelpShown,
-    HistoryPage,
-    Ignore,
-    Invite,
-    Invited,
-    Join,
-    Leave,
-    ListRooms,
-    LockList,
-    LockRow,
-    MakeFault,
-    MemberTrip,
-    Message,
-    Nick,
-    Notice,
-    PeopleList,
-    PersonRow,
-    PersonShown,
-    Ping,
-    Pong,
-    Presence,
-    Private,
-    PrivateLine,
-    Problem,
-    Quit,
-    ReadHistory,
-    Renamed,
-    Replay,
-    Reply,
-    Resume,
-    RoomDeleted,
-    RoomList,
-    RoomRow,
-    Say,
-    Search,
-    SearchPage,
-    SetOption,
-    ShowLocks,
-    ShowThreads,
-    ShowToken,
-    ShowTrip,
-    Stats,
-    StatsShown,
-    ThreadList,
-    ThreadRow,
-    TokenShown,
-    Topic,
-    TopicChanged,
-    TopicShown,
-    TripShown,
-    Unignore,
-    Welcome,
-    Who,
-    Whois,
-    WireBytes,
-)
 from chat_threads.storage import Batch, StorageError
 
 # --- what is sent to us -------------------------------------------------------------------------------
 
 # A request, the command that it is, and what is typed for the same.
 SAME = (
-    ({"type": "say", "text": "hi"}, Say("hi"), "hi"),
-    ({"type": "say", "text": "/join is a command"}, Say("/join is a command"), "//join is a command"),
-    ({"type": "say", "text": "hi", "room": "#lab2"}, Say("hi", room="#lab2"), None),
-    ({"type": "action", "text": "waves"}, Say("waves", "action"), "/me waves"),
-    ({"type": "action", "text": "waves", "room": "#lab2"}, Say("waves", "action", "#lab2"), None),
-    ({"type": "private", "to": "bob", "text": "psst"}, Private("bob", "psst"), "/msg bob psst"),
-    ({"type": "reply", "text": "yes?"}, Reply("yes?"), "/reply yes?"),
-    ({"type": "join", "room": "#lab2"}, Join("#lab2"), "/join #lab2"),
-    ({"type": "join", "room": "#lab2", "since": 88}, Join("#lab2", 88), None),
-    ({"type": "leave"}, Leave(), "/leave"),
-    ({"type": "leave", "room": "#lab2"}, Leave("#lab2"), "/leave #lab2"),
-    ({"type": "create", "room": "#lab2"}, Create("#lab2"), "/create #lab2"),
+    ({"type": "say", "text": "hi"}, commands.Say("hi"), "hi"),
+    ({"type": "say", "text": "/join is a command"}, commands.Say("/join is a command"), "//join is a command"),
+    ({"type": "say", "text": "hi", "room": "#lab2"}, commands.Say("hi", room="#lab2"), None),
+    ({"type": "action", "text": "waves"}, commands.Say("waves", "action"), "/me waves"),
+    ({"type": "action", "text": "waves", "room": "#lab2"}, commands.Say("waves", "action", "#lab2"), None),
+    ({"type": "private", "to": "bob", "text": "psst"}, commands.Private("bob", "psst"), "/msg bob psst"),
+    ({"type": "reply", "text": "yes?"}, commands.Reply("yes?"), "/reply yes?"),
+    ({"type": "join", "room": "#lab2"}, commands.Join("#lab2"), "/join #lab2"),
+    ({"type": "join", "room": "#lab2", "since": 88}, commands.Join("#lab2", 88), None),
+    ({"type": "leave"}, commands.Leave(), "/leave"),
+    ({"type": "leave", "room": "#lab2"}, commands.Leave("#lab2"), "/leave #lab2"),
+    ({"type": "create", "room": "#lab2"}, commands.Create("#lab2"), "/create #lab2"),
     (
         {"type": "create", "room": "#lab2", "topic": "all of it"},
-        Create("#lab2", "all of it"),
+        commands.Create("#lab2", "all of it"),
         "/create #lab2 all of it",
     ),
-    ({"type": "delete", "room": "#lab2"}, Delete("#lab2"), "/delete #lab2 yes"),
-    ({"type": "delete", "room": "#lab2", "ask": True}, Delete("#lab2", ask=True), "/delete #lab2"),
-    ({"type": "rooms"}, ListRooms(), "/rooms"),
-    ({"type": "who"}, Who(), "/who"),
-    ({"type": "who", "room": "#lab2"}, Who("#lab2"), "/who #lab2"),
-    ({"type": "topic"}, Topic(), "/topic"),
-    ({"type": "topic", "room": "#lab2"}, Topic("#lab2"), "/topic #lab2"),
-    ({"type": "topic", "text": "locks"}, Topic(None, "locks"), "/topic locks"),
-    ({"type": "topic", "room": "#lab2", "text": "locks"}, Topic("#lab2", "locks"), "/topic #lab2 locks"),
-    ({"type": "topic", "text": ""}, Topic(None, ""), None),
-    ({"type": "invite", "name": "bob"}, Invite("bob"), "/invite bob"),
-    ({"type": "invite", "name": "bob", "room": "#lab2"}, Invite("bob", "#lab2"), "/invite bob #lab2"),
-    ({"type": "nick", "name": "anna"}, Nick("anna"), "/nick anna"),
-    ({"type": "token"}, ShowToken(), "/token"),
-    ({"type": "resume", "token": "t0ken"}, Resume("t0ken"), "/resume t0ken"),
-    ({"type": "whois", "name": "bob"}, Whois("bob"), "/whois bob"),
-    ({"type": "away"}, Away(), "/away"),
-    ({"type": "away", "reason": "at lunch"}, Away("at lunch"), "/away at lunch"),
-    ({"type": "back"}, Back(), "/back"),
-    ({"type": "ignore", "name": "bob"}, Ignore("bob"), "/ignore bob"),
-    ({"type": "unignore", "name": "bob"}, Unignore("bob"), "/unignore bob"),
-    ({"type": "history"}, ReadHistory(), "/history"),
-    ({"type": "history", "room": "#lab2"}, ReadHistory("#lab2"), "/history #lab2"),
-    ({"type": "history", "count": 50}, ReadHistory(count=50), "/history 50"),
-    ({"type": "history", "count": 0}, ReadHistory(count=0), "/history 0"),
-    ({"type": "history", "seconds": 7200}, ReadHistory(seconds=7200), "/history 2h"),
-    ({"type": "history", "before": 430}, ReadHistory(before=430), "/history before 430"),
-    ({"type": "history", "room": "#lab2", "after": 12}, ReadHistory("#lab2", after=12), "/history #lab2 after 12"),
-    ({"type": "history", "after": 12, "count": 200}, ReadHistory(after=12, count=200), None),
-    ({"type": "search", "words": "lost wakeup"}, Search("lost wakeup"), "/search lost wakeup"),
+    ({"type": "delete", "room": "#lab2"}, commands.Delete("#lab2"), "/delete #lab2 yes"),
+    ({"type": "delete", "room": "#lab2", "ask": True}, commands.Delete("#lab2", ask=True), "/delete #lab2"),
+    ({"type": "rooms"}, commands.ListRooms(), "/rooms"),
+    ({"type": "who"}, commands.Who(), "/who"),
+    ({"type": "who", "room": "#lab2"}, commands.Who("#lab2"), "/who #lab2"),
+    ({"type": "topic"}, commands.Topic(), "/topic"),
+    ({"type": "topic", "room": "#lab2"}, commands.Topic("#lab2"), "/topic #lab2"),
+    ({"type": "topic", "text": "locks"}, commands.Topic(None, "locks"), "/topic locks"),
+    ({"type": "topic", "room": "#lab2", "text": "locks"}, commands.Topic("#lab2", "locks"), "/topic #lab2 locks"),
+    ({"type": "topic", "text": ""}, commands.Topic(None, ""), None),
+    ({"type": "invite", "name": "bob"}, commands.Invite("bob"), "/invite bob"),
+    ({"type": "invite", "name": "bob", "room": "#lab2"}, commands.Invite("bob", "#lab2"), "/invite bob #lab2"),
+    ({"type": "nick", "name": "anna"}, commands.Nick("anna"), "/nick anna"),
+    ({"type": "token"}, commands.ShowToken(), "/token"),
+    ({"type": "resume", "token": "t0ken"}, commands.Resume("t0ken"), "/resume t0ken"),
+    ({"type": "whois", "name": "bob"}, commands.Whois("bob"), "/whois bob"),
+    ({"type": "away"}, commands.Away(), "/away"),
+    ({"type": "away", "reason": "at lunch"}, commands.Away("at lunch"), "/away at lunch"),
+    ({"type": "back"}, commands.Back(), "/back"),
+    ({"type": "ignore", "name": "bob"}, commands.Ignore("bob"), "/ignore bob"),
+    ({"type": "unignore", "name": "bob"}, commands.Unignore("bob"), "/unignore bob"),
+    ({"type": "history"}, commands.ReadHistory(), "/history"),
+    ({"type": "history", "room": "#lab2"}, commands.ReadHistory("#lab2"), "/history #lab2"),
+    ({"type": "history", "count": 50}, commands.ReadHistory(count=50), "/history 50"),
+    ({"type": "history", "count": 0}, commands.ReadHistory(count=0), "/history 0"),
+    ({"type": "history", "seconds": 7200}, commands.ReadHistory(seconds=7200), "/history 2h"),
+    ({"type": "history", "before": 430}, commands.ReadHistory(before=430), "/history before 430"),
+    (
+        {"type": "history", "room": "#lab2", "after": 12},
+        commands.ReadHistory("#lab2", after=12),
+        "/history #lab2 after 12",
+    ),
+    ({"type": "history", "after": 12, "count": 200}, commands.ReadHistory(after=12, count=200), None),
+    ({"type": "search", "words": "lost wakeup"}, commands.Search("lost wakeup"), "/search lost wakeup"),
     (
         {"type": "search", "words": "lost", "room": "#lab2", "from": "bob"},
-        Search("lost", "#lab2", "bob"),
+        commands.Search("lost", "#lab2", "bob"),
         "/search lost in:#lab2 from:bob",
     ),
-    ({"type": "set"}, SetOption(), "/set"),
-    ({"type": "set", "option": "joins", "value": "off"}, SetOption("joins", "off"), "/set joins off"),
-    ({"type": "stats"}, Stats(), "/stats"),
-    ({"type": "threads"}, ShowThreads(), "/threads"),
-    ({"type": "locks"}, ShowLocks(), "/locks"),
-    ({"type": "trace", "number": 12}, ShowTrip(12), "/trace 12"),
+    ({"type": "set"}, commands.SetOption(), "/set"),
+    ({"type": "set", "option": "joins", "value": "off"}, commands.SetOption("joins", "off"), "/set joins off"),
+    ({"type": "stats"}, commands.Stats(), "/stats"),
+    ({"type": "threads"}, commands.ShowThreads(), "/threads"),
+    ({"type": "locks"}, commands.ShowLocks(), "/locks"),
+    ({"type": "trace", "number": 12}, commands.ShowTrip(12), "/trace 12"),
     (
         {"type": "lab", "fault": "slow", "target": "bob", "amount": 500},
-        MakeFault("slow", "bob", 500),
+        commands.MakeFault("slow", "bob", 500),
         "/lab slow bob 500",
     ),
-    ({"type": "ping"}, Ping(), "/ping"),
-    ({"type": "help"}, Help(), "/help"),
-    ({"type": "quit"}, Quit(), "/quit"),
-    ({"type": "quit", "words": "see you"}, Quit("see you"), "/quit see you"),
+    ({"type": "ping"}, commands.Ping(), "/ping"),
+    ({"type": "help"}, commands.Help(), "/help"),
+    ({"type": "quit"}, commands.Quit(), "/quit"),
+    ({"type": "quit", "words": "see you"}, commands.Quit("see you"), "/quit see you"),
 )
 
 
@@ -192,7 +123,7 @@ def drain(dialect: JsonDialect) -> list[Any]:
     """All inputs that are there; a hello is admitted, and errors, which are no values, are their types."""
     found: list[Any] = []
     while (item := dialect.next_input()) is not None:
-        if isinstance(item, Hello):
+        if isinstance(item, commands.Hello):
             dialect.admitted(item.name)
         found.append(type(item) if isinstance(item, ChatError) else item)
     return found
@@ -213,11 +144,11 @@ def told(line: bytes, name: str | None = "ann") -> ChatError:
     error = dialect.next_input()
     assert isinstance(error, Told), error
     if name is None:
-        assert dialect.next_input() == Hello("bob")
+        assert dialect.next_input() == commands.Hello("bob")
         dialect.admitted("bob")
     else:
         assert isinstance(dialect.next_input(), BadRequest)
-    assert dialect.next_input() == Ping()
+    assert dialect.next_input() == commands.Ping()
     assert dialect.ref == "after"
     return error
 
@@ -238,8 +169,11 @@ def test_every_command_that_a_person_types_has_its_json_form():
 
 def test_every_command_there_is_has_its_json_form():
     """All but telnet's Are You There, which a program asks with a ping."""
-    commands = {each for each in vars(messages).values() if isinstance(each, type) and issubclass(each, Command)}
-    assert commands - {Command} - {type(command) for _, command, _ in SAME} == {Hello, AreYouThere}
+    every = {each for each in vars(commands).values() if isinstance(each, type) and issubclass(each, commands.Command)}
+    assert every - {commands.Command} - {type(command) for _, command, _ in SAME} == {
+        commands.Hello,
+        commands.AreYouThere,
+    }
 
 
 def test_every_request_of_the_table_is_in_the_examples_with_each_of_its_fields():
@@ -252,14 +186,18 @@ def test_every_request_of_the_table_is_in_the_examples_with_each_of_its_fields()
 @pytest.mark.parametrize(
     ("request_", "hello", "replay"),
     [
-        ({"name": "ann"}, Hello("ann"), 20),
-        ({"name": "ann", "room": "#r0"}, Hello("ann", "#r0"), 20),
-        ({"name": "ann", "replay": 0}, Hello("ann"), 0),
-        ({"name": "ann", "room": None, "replay": 200}, Hello("ann"), 200),
-        ({"token": "t0ken"}, Hello("", token="t0ken"), 20),
-        ({"name": "ann", "token": "t0ken", "room": "#b"}, Hello("ann", "#b", "t0ken"), 20),
-        ({"token": "t0ken", "since": {"#a": 88, "#b": 0}}, Hello("", None, "t0ken", (("#a", 88), ("#b", 0))), 20),
-        ({"name": "ann", "since": {}}, Hello("ann"), 20),
+        ({"name": "ann"}, commands.Hello("ann"), 20),
+        ({"name": "ann", "room": "#r0"}, commands.Hello("ann", "#r0"), 20),
+        ({"name": "ann", "replay": 0}, commands.Hello("ann"), 0),
+        ({"name": "ann", "room": None, "replay": 200}, commands.Hello("ann"), 200),
+        ({"token": "t0ken"}, commands.Hello("", token="t0ken"), 20),
+        ({"name": "ann", "token": "t0ken", "room": "#b"}, commands.Hello("ann", "#b", "t0ken"), 20),
+        (
+            {"token": "t0ken", "since": {"#a": 88, "#b": 0}},
+            commands.Hello("", None, "t0ken", (("#a", 88), ("#b", 0))),
+            20,
+        ),
+        ({"name": "ann", "since": {}}, commands.Hello("ann"), 20),
     ],
 )
 def test_a_hello_is_a_name_or_a_token_and_maybe_rooms_and_how_much_to_replay(request_, hello, replay):
@@ -294,7 +232,7 @@ def test_a_since_with_more_rooms_than_one_may_be_in_is_told():
 
 def test_only_a_hello_or_a_quit_comes_before_the_hello():
     for request, _, _ in SAME:
-        expected = [Quit(request.get("words", ""))] if request["type"] == "quit" else [BadRequest]
+        expected = [commands.Quit(request.get("words", ""))] if request["type"] == "quit" else [BadRequest]
         assert inputs(line_of(request), name=None) == expected
 
 
@@ -311,8 +249,8 @@ def test_a_second_hello_is_told():
 def test_a_ref_is_kept_for_the_answer_of_its_request_alone(ref):
     dialect = dialect_of()
     dialect.feed(line_of({"type": "ping", "ref": ref}) + b'{"type":"ping"}\n')
-    assert (dialect.next_input(), dialect.ref) == (Ping(), ref)
-    assert (dialect.next_input(), dialect.ref) == (Ping(), "")
+    assert (dialect.next_input(), dialect.ref) == (commands.Ping(), ref)
+    assert (dialect.next_input(), dialect.ref) == (commands.Ping(), "")
 
 
 @pytest.mark.parametrize("ref", [1, 1.5, True, ["1"], {"a": "1"}, "x" * (REF_LENGTH + 1), "🙂" * (REF_LENGTH + 1)])
@@ -343,7 +281,7 @@ def test_a_mistake_in_a_request_brings_its_ref_back_too(line):
 def test_a_line_that_is_not_understood_does_not_bring_back_the_ref_before_it():
     dialect = dialect_of()
     dialect.feed(b'{"type":"ping","ref":"1"}\n{"ref":"2"\n')
-    assert dialect.next_input() == Ping()
+    assert dialect.next_input() == commands.Ping()
     assert isinstance(dialect.next_input(), BadJson)
     assert dialect.ref == ""
 
@@ -421,8 +359,8 @@ def test_a_number_out_of_range_is_told_wherever_it_is(line, number):
 
 
 def test_the_largest_number_in_range_is_a_number():
-    assert inputs(b'{"type":"history","count":9007199254740991}\n') == [ReadHistory(count=2**53 - 1)]
-    assert inputs(b'{"type":"ping","x":[-9007199254740991,1e308,-0,0.1,1E-400]}\n') == [Ping()]
+    assert inputs(b'{"type":"history","count":9007199254740991}\n') == [commands.ReadHistory(count=2**53 - 1)]
+    assert inputs(b'{"type":"ping","x":[-9007199254740991,1e308,-0,0.1,1E-400]}\n') == [commands.Ping()]
 
 
 @pytest.mark.parametrize("number", ["-1", "1.5", "1.0", "1e2", "-0.5", '"5"', "true", "false", "[5]", '{"a":5}'])
@@ -447,7 +385,7 @@ def test_what_is_too_deep_is_told(deep):
 
 
 def test_what_is_a_hundred_thousand_deep_is_told():
-    assert inputs(b"[" * 100_000 + b"\n", b'{"type":"ping"}\n') == [TooLong, Ping()]
+    assert inputs(b"[" * 100_000 + b"\n", b'{"type":"ping"}\n') == [TooLong, commands.Ping()]
     with pytest.raises(BadJson, match="deep"):
         jsonlines.parse(b"[" * 100_000 + b"]" * 100_000)
     with pytest.raises(BadJson, match="deep"):
@@ -466,7 +404,7 @@ def test_what_is_a_hundred_thousand_deep_is_told():
     ],
 )
 def test_what_is_deep_enough_or_has_its_brackets_beside_one_another_or_in_strings_is_a_request(value):
-    assert inputs(f'{{"type":"ping","x":{value}}}\n'.encode()) == [Ping()]
+    assert inputs(f'{{"type":"ping","x":{value}}}\n'.encode()) == [commands.Ping()]
 
 
 @pytest.mark.parametrize(
@@ -488,7 +426,7 @@ def test_half_of_a_surrogate_pair_is_told_in_a_ref_and_in_a_type():
 
 
 def test_a_whole_surrogate_pair_is_the_character_that_it_is():
-    assert inputs(b'{"type":"say","text":"\\ud83d\\ude00"}\n') == [Say("😀")]
+    assert inputs(b'{"type":"say","text":"\\ud83d\\ude00"}\n') == [commands.Say("😀")]
 
 
 @pytest.mark.parametrize("value", [1, 1.5, True, False, ["x"], {"x": "y"}, [], {}])
@@ -530,7 +468,7 @@ def test_unknown_fields_are_ignored():
     for request, command, _ in SAME:
         unknown = {"colour": [1, {"a": None}], "Text": 1, "": "", "limits": {"#lobby": 88}}
         assert inputs(line_of({**unknown, **request})) == [command]
-    assert inputs(b'{"type":"ping","x":"\\ud800"}\n') == [Ping()]
+    assert inputs(b'{"type":"ping","x":"\\ud800"}\n') == [commands.Ping()]
 
 
 @pytest.mark.parametrize(
@@ -570,7 +508,7 @@ def say_of(length: int) -> bytes:
 def test_a_line_of_64_kib_is_a_line_whatever_its_end(end):
     assert LINE == 65536
     assert len(say_of(LINE)) == LINE
-    assert inputs(say_of(LINE) + end) == [Say("x" * (LINE - 24))]
+    assert inputs(say_of(LINE) + end) == [commands.Say("x" * (LINE - 24))]
 
 
 @pytest.mark.parametrize("name", [None, "ann"])
@@ -583,7 +521,7 @@ def test_a_longer_line_is_told_once_and_the_next_is_a_line(name, end, length):
     assert isinstance(error, TooLong)
     assert error.text == "A line is at most 65536 bytes. Nothing of that one was done."
     assert dialect.ref == ""
-    assert drain(dialect) == ([BadRequest] if name else [Hello("bob")])
+    assert drain(dialect) == ([BadRequest] if name else [commands.Hello("bob")])
 
 
 def test_a_line_of_ten_megabytes_is_never_kept():
@@ -599,26 +537,26 @@ def test_a_line_of_ten_megabytes_is_never_kept():
         tracemalloc.stop()
     assert most < 4 * LINE
     dialect.feed(b'\n{"type":"ping"}\n')
-    assert drain(dialect) == [TooLong, Ping()]
+    assert drain(dialect) == [TooLong, commands.Ping()]
     assert not dialect.pending
 
 
 def test_a_line_ends_with_lf_or_with_cr_lf_and_blanks_around_the_object_do_not_matter():
-    assert inputs(b'{"type":"ping"}\r\n{"type":"ping"}\n \t{ "type" : "ping" } \r\n') == [Ping()] * 3
+    assert inputs(b'{"type":"ping"}\r\n{"type":"ping"}\n \t{ "type" : "ping" } \r\n') == [commands.Ping()] * 3
 
 
 def test_a_carriage_return_alone_ends_no_line():
     assert inputs(b'{"type":"ping"}\r{"type":"ping"}\r\n') == [BadJson]
-    assert inputs(b'{"type":\r"ping"}\n') == [Ping()]
+    assert inputs(b'{"type":\r"ping"}\n') == [commands.Ping()]
 
 
 def test_blank_lines_are_nothing():
-    assert inputs(b'\n\r\n  \r\n\t\n{"type":"ping"}\n\n\n', b"\r", b"\n") == [Ping()]
+    assert inputs(b'\n\r\n  \r\n\t\n{"type":"ping"}\n\n\n', b"\r", b"\n") == [commands.Ping()]
 
 
 def test_line_separators_of_unicode_end_no_line():
     text = "one\u2028two\u2029three\u0085four"
-    assert inputs(line_of({"type": "say", "text": text})) == [Say(text)]
+    assert inputs(line_of({"type": "say", "text": text})) == [commands.Say(text)]
 
 
 @pytest.mark.parametrize(
@@ -644,7 +582,7 @@ def refs_and_inputs(*chunks: bytes) -> list[Any]:
     for chunk in chunks:
         dialect.feed(chunk)
         while (item := dialect.next_input()) is not None:
-            if isinstance(item, Hello):
+            if isinstance(item, commands.Hello):
                 dialect.admitted(item.name)
             found.append((dialect.ref, (type(item), item.text) if isinstance(item, ChatError) else item))
     return [*found, dialect.pending, dialect.replay]
@@ -654,8 +592,9 @@ def test_a_split_of_a_conversation_at_any_byte_changes_nothing(monkeypatch):
     monkeypatch.setattr(jsonlines, "LINE", 300)  # so that there are few bytes
     whole = refs_and_inputs(DIALOGUE)
     assert [(ref, item[0] if isinstance(item, tuple) else item) for ref, item in whole[:-2]] == [
-        ("h", Hello("Zoë", "#übung")), ("1", Say('café 🙂 "[{')), ("", NotUtf8), ("", TooLong), ("", Topic()),
-        ("", BadJson), ("", BadJson), ("2", UnknownType), ("", BadRequest), ("", BadJson), ("", Quit()),
+        ("h", commands.Hello("Zoë", "#übung")), ("1", commands.Say('café 🙂 "[{')), ("", NotUtf8), ("", TooLong),
+                ("", commands.Topic()),
+        ("", BadJson), ("", BadJson), ("2", UnknownType), ("", BadRequest), ("", BadJson), ("", commands.Quit()),
     ]  # fmt: skip
     assert whole[-2:] == [True, 3]
     for at in range(len(DIALOGUE) + 1):
@@ -679,11 +618,13 @@ AT = 1_704_204_185_007  # 2024-01-02 14:03:05.007 UTC
 AT_TEXT = "2024-01-02T14:03:05.007Z"
 
 
-def said(text: str = "hi", sender: str = "ann", room: str = "#lobby", number: int = 7, kind: Any = "say") -> Message:
-    return Message(1, room, number, AT, sender, kind, text)
+def said(
+    text: str = "hi", sender: str = "ann", room: str = "#lobby", number: int = 7, kind: Any = "say"
+) -> events.Message:
+    return events.Message(1, room, number, AT, sender, kind, text)
 
 
-def shown(*events: Event, dialect: JsonDialect | None = None, here: bool = True) -> list[dict[str, Any]]:
+def shown(*events: events.Event, dialect: JsonDialect | None = None, here: bool = True) -> list[dict[str, Any]]:
     """The objects that a program gets for events."""
     data = (dialect or dialect_of()).views[here].encode(events)
     assert not data or data.endswith(b"\n")
@@ -694,14 +635,14 @@ SAID = {
     "type": "message", "room": "#lobby", "number": 7, "at": AT_TEXT, "from": "ann", "kind": "say", "text": "hi"
 }  # fmt: skip
 LIMITS = {"line": 65536, "text": 2000, "words": 200, "ref": 64, "refs": 256, "replay": 200}
-PERSON = PersonRow("ann", ("#lobby", "#lab2"), 0.41234, "at lunch")
+PERSON = events.PersonRow("ann", ("#lobby", "#lab2"), 0.41234, "at lunch")
 PERSON_SHOWN = {"name": "ann", "rooms": ["#lobby", "#lab2"], "idle": 0.412, "away": "at lunch"}
 
-SEEN: tuple[tuple[Event, list[dict[str, Any]]], ...] = (
+SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
     (said(), [SAID]),
     (said("waves", kind="action"), [{**SAID, "kind": "action", "text": "waves"}]),
     (
-        Welcome("ann", ("Be nice.", ""), "1.0.0", "t0ken"),
+        events.Welcome("ann", ("Be nice.", ""), "1.0.0", "t0ken"),
         [
             {
                 "type": "welcome", "name": "ann", "token": "t0ken", "version": "1.0.0", "motd": ["Be nice.", ""],
@@ -710,43 +651,45 @@ SEEN: tuple[tuple[Event, list[dict[str, Any]]], ...] = (
         ],
     ),
     (
-        Entered("#lobby", "locks", ("bob", "cy"), 12, 431),
+        events.Entered("#lobby", "locks", ("bob", "cy"), 12, 431),
         [{"type": "joined", "room": "#lobby", "topic": "locks", "people": ["bob", "cy"], "count": 12, "last": 431}],
     ),
-    (Replay("#lobby", (said(number=6), said()), 7), [{**SAID, "number": 6}, SAID]),
-    (Departed("#lab2", "#lobby"), [{"type": "left", "room": "#lab2", "current": "#lobby"}]),
-    (Departed("#lab2", None), [{"type": "left", "room": "#lab2", "current": None}]),
-    (Current("#lab2"), [{"type": "current", "room": "#lab2"}]),
+    (events.Replay("#lobby", (said(number=6), said()), 7), [{**SAID, "number": 6}, SAID]),
+    (events.Departed("#lab2", "#lobby"), [{"type": "left", "room": "#lab2", "current": "#lobby"}]),
+    (events.Departed("#lab2", None), [{"type": "left", "room": "#lab2", "current": None}]),
+    (events.Current("#lab2"), [{"type": "current", "room": "#lab2"}]),
     (
-        Presence("#lobby", "joined", ("bob", "cy")),
+        events.Presence("#lobby", "joined", ("bob", "cy")),
         [{"type": "presence", "room": "#lobby", "kind": "joined", "names": ["bob", "cy"]}],
     ),
     (
-        Presence("#lobby", "left", ("bob",), "see you"),
+        events.Presence("#lobby", "left", ("bob",), "see you"),
         [{"type": "presence", "room": "#lobby", "kind": "left", "names": ["bob"], "words": "see you"}],
     ),
-    (Renamed("bob", "rob"), [{"type": "presence", "kind": "renamed", "old": "bob", "new": "rob"}]),
-    (TopicChanged("#lobby", "bob", "locks"), [{"type": "topic", "room": "#lobby", "topic": "locks", "by": "bob"}]),
-    (TopicShown("#lobby", ""), [{"type": "topic", "room": "#lobby", "topic": ""}]),
-    (RoomDeleted("#lab2", "bob", "#lobby"), [{"type": "deleted", "room": "#lab2", "by": "bob", "current": "#lobby"}]),
+    (events.Renamed("bob", "rob"), [{"type": "presence", "kind": "renamed", "old": "bob", "new": "rob"}]),
+    (events.TopicChanged("#lobby", "bob", "locks"), [{"type": "topic", "room": "#lobby", "topic": "locks",
+                "by": "bob"}]),
+    (events.TopicShown("#lobby", ""), [{"type": "topic", "room": "#lobby", "topic": ""}]),
+    (events.RoomDeleted("#lab2", "bob", "#lobby"), [{"type": "deleted", "room": "#lab2", "by": "bob",
+                "current": "#lobby"}]),
     (
-        PrivateLine(AT, "bob", "ann", "psst"),
+        events.PrivateLine(AT, "bob", "ann", "psst"),
         [{"type": "private", "at": AT_TEXT, "from": "bob", "to": "ann", "text": "psst"}],
     ),
-    (Invited("bob", "#lab2"), [{"type": "invited", "room": "#lab2", "by": "bob"}]),
+    (events.Invited("bob", "#lab2"), [{"type": "invited", "room": "#lab2", "by": "bob"}]),
     (
-        HistoryPage("#lobby", (said(),), 9, 7, None),
+        events.HistoryPage("#lobby", (said(),), 9, 7, None),
         [{"type": "history", "room": "#lobby", "messages": [SAID], "last": 9, "before": 7, "after": None}],
     ),
-    (SearchPage("hi", (said(),), True), [{"type": "search", "words": "hi", "messages": [SAID], "more": True}]),
+    (events.SearchPage("hi", (said(),), True), [{"type": "search", "words": "hi", "messages": [SAID], "more": True}]),
     (
-        RoomList((RoomRow("#lobby", 2, 9, "locks"),), 3),
+        events.RoomList((events.RoomRow("#lobby", 2, 9, "locks"),), 3),
         [{"type": "rooms", "rooms": [{"room": "#lobby", "people": 2, "messages": 9, "topic": "locks"}], "more": 3}],
     ),
-    (PeopleList(None, (PERSON,), 4), [{"type": "who", "room": None, "people": [PERSON_SHOWN], "more": 4}]),
-    (PersonShown(PERSON, 12.00049), [{"type": "whois", **PERSON_SHOWN, "connected": 12.0}]),
+    (events.PeopleList(None, (PERSON,), 4), [{"type": "who", "room": None, "people": [PERSON_SHOWN], "more": 4}]),
+    (events.PersonShown(PERSON, 12.00049), [{"type": "whois", **PERSON_SHOWN, "connected": 12.0}]),
     (
-        StatsShown("1.0.0", 10.5, 12, 3, 4000, 17, 12.3),
+        events.StatsShown("1.0.0", 10.5, 12, 3, 4000, 17, 12.3),
         [
             {
                 "type": "stats", "version": "1.0.0", "uptime": 10.5, "sessions": 12, "rooms": 3, "stored": 4000,
@@ -755,7 +698,8 @@ SEEN: tuple[tuple[Event, list[dict[str, Any]]], ...] = (
         ],
     ),
     (
-        ThreadList((ThreadRow("reader-1", "reader", "ann", "obeys Say", 0.5, "server.py:7 read", 0, 3, 12, 500),), 2),
+        events.ThreadList((events.ThreadRow("reader-1", "reader", "ann", "obeys Say", 0.5, "server.py:7 read", 0, 3,
+                    12, 500),), 2),
         [{
             "type": "threads", "more": 2, "threads": [{
                 "thread": "reader-1", "role": "reader", "session": "ann", "doing": "obeys Say", "seconds": 0.5,
@@ -764,7 +708,7 @@ SEEN: tuple[tuple[Event, list[dict[str, Any]]], ...] = (
         }],
     ),
     (
-        LockList(True, (LockRow("Publisher", 12, 3, 0.5, 0.25, "history", 0.125),)),
+        events.LockList(True, (events.LockRow("Publisher", 12, 3, 0.5, 0.25, "history", 0.125),)),
         [{
             "type": "locks", "counted": True, "locks": [{
                 "lock": "Publisher", "taken": 12, "contended": 3, "waited": 0.5, "longest": 0.25,
@@ -773,22 +717,22 @@ SEEN: tuple[tuple[Event, list[dict[str, Any]]], ...] = (
         }],
     ),
     (
-        TripShown(
-            "#lobby", 12, "ann", (("queued", 0.1), ("published", None)), (MemberTrip("bob", 0.8, 0.91234),), 3
+        events.TripShown(
+            "#lobby", 12, "ann", (("queued", 0.1), ("published", None)), (events.MemberTrip("bob", 0.8, 0.91234),), 3
         ),
         [{
             "type": "trace", "room": "#lobby", "number": 12, "from": "ann", "queued": 0.1, "published": None,
             "members": [{"name": "bob", "queued": 0.8, "written": 0.912}], "more": 3,
         }],
     ),
-    (TokenShown("t0ken"), [{"type": "token", "token": "t0ken"}]),
-    (Pong(0.25, None), [{"type": "pong", "through": 0.25, "network": None}]),
-    (HelpShown(None), [{"type": "help", "requests": sorted(REQUESTS)}]),
-    (Notice("Done."), [{"type": "notice", "text": "Done."}]),
-    (Problem("bad_json", "No."), [{"type": "error", "code": "bad_json", "text": "No."}]),
-    (Bye("too_slow"), [{"type": "bye", "reason": "too_slow"}]),
-    (Ack("#lobby", 7), [{"type": "ack", "room": "#lobby", "number": 7}]),
-    (Ack(), [{"type": "ack"}]),
+    (events.TokenShown("t0ken"), [{"type": "token", "token": "t0ken"}]),
+    (events.Pong(0.25, None), [{"type": "pong", "through": 0.25, "network": None}]),
+    (events.HelpShown(None), [{"type": "help", "requests": sorted(REQUESTS)}]),
+    (events.Notice("Done."), [{"type": "notice", "text": "Done."}]),
+    (events.Problem("bad_json", "No."), [{"type": "error", "code": "bad_json", "text": "No."}]),
+    (events.Bye("too_slow"), [{"type": "bye", "reason": "too_slow"}]),
+    (events.Ack("#lobby", 7), [{"type": "ack", "room": "#lobby", "number": 7}]),
+    (events.Ack(), [{"type": "ack"}]),
 )  # fmt: skip
 
 
@@ -799,25 +743,29 @@ def test_an_event_is_the_objects_that_the_table_says(event, objects):
     assert shown(event, event) == objects * 2
 
 
-@pytest.mark.parametrize(("event", "objects"), [row for row in SEEN if not isinstance(row[0], (Message, Replay))])
+@pytest.mark.parametrize(
+    ("event", "objects"), [row for row in SEEN if not isinstance(row[0], (events.Message, events.Replay))]
+)
 def test_an_answer_is_the_event_with_the_ref(event, objects):
-    assert shown(Answer(event, 'my "ref"')) == [{**each, "ref": 'my "ref"'} for each in objects]
+    assert shown(events.Answer(event, 'my "ref"')) == [{**each, "ref": 'my "ref"'} for each in objects]
 
 
 def test_every_event_there_is_has_its_json_form():
-    events = {each for each in vars(messages).values() if isinstance(each, type) and issubclass(each, Event)} - {Event}
-    by_hand = {Greeting, Replay, Answer, WireBytes}  # in encode
-    assert set(jsonlines._SHOW) == events - by_hand
-    assert events - {type(event) for event, _ in SEEN} == {Greeting, Answer, WireBytes}
+    every = {each for each in vars(events).values() if isinstance(each, type) and issubclass(each, events.Event)} - {
+        events.Event
+    }
+    by_hand = {events.Greeting, events.Replay, events.Answer, events.WireBytes}  # in encode
+    assert set(jsonlines._SHOW) == every - by_hand
+    assert every - {type(event) for event, _ in SEEN} == {events.Greeting, events.Answer, events.WireBytes}
 
 
 def test_the_greeting_is_one_line_of_text_that_says_that_it_is_to_be_skipped():
-    data = dialect_of(None).views[True].encode([Greeting("1.0.0")])
+    data = dialect_of(None).views[True].encode([events.Greeting("1.0.0")])
     assert data == b"* Welcome to chat_threads 1.0.0. This line is to be skipped.\n"
 
 
 def test_bytes_of_the_wire_go_out_as_they_are():
-    assert dialect_of().views[True].encode([WireBytes(b"\xff\x00")]) == b"\xff\x00"
+    assert dialect_of().views[True].encode([events.WireBytes(b"\xff\x00")]) == b"\xff\x00"
 
 
 def test_lines_are_compact_utf_8():
@@ -840,31 +788,36 @@ ODD_TEXTS = [
 def test_the_line_of_a_message_equals_the_object_form(odd):
     for kind in ("say", "action"):
         event = said(odd, odd, odd, 2**53 - 1, kind)
-        form = jsonlines._SHOW[Message](event)
+        form = jsonlines._SHOW[events.Message](event)
         line = jsonlines._message_line(event)
         assert line == json.dumps(form, ensure_ascii=False, separators=(",", ":"))
         assert json.loads(line) == form
         assert shown(event) == [form]
-        assert shown(HistoryPage("#lobby", (event,), 1, None, None))[0]["messages"] == [form]
+        assert shown(events.HistoryPage("#lobby", (event,), 1, None, None))[0]["messages"] == [form]
 
 
 @pytest.mark.parametrize("odd", [*ODD_TEXTS, "\ud800"])
 def test_a_line_has_no_raw_newline_or_control_character_whatever_is_in_it(odd):
-    row = PersonRow(odd, (odd,), 1.0, odd)
-    events = [
-        said(odd, odd, odd), Welcome(odd, (odd,), odd), Entered(odd, odd, (odd,), 1, 1), Departed(odd, odd),
-        Current(odd), Presence(odd, "left", (odd,), odd), Renamed(odd, odd), TopicChanged(odd, odd, odd),
-        TopicShown(odd, odd), RoomDeleted(odd, odd, odd), PrivateLine(AT, odd, odd, odd), Invited(odd, odd),
-        HistoryPage(odd, (said(odd),), 1, 1, 1), SearchPage(odd, (said(odd),), False),
-        RoomList((RoomRow(odd, 1, 1, odd),), 0), PeopleList(odd, (row,), 0), PersonShown(row, 1.0),
-        StatsShown(odd, 1.0, 1, 1, 1, 1, 1.0), Pong(0.1, 0.1), TokenShown(odd),
-        ThreadList((ThreadRow(odd, odd, odd, odd, 0.1, odd, 1, 1, 1, 1),), 0),
-        LockList(True, (LockRow(odd, 1, 1, 0.1, 0.1, odd, 0.1),)),
-        TripShown(odd, 1, odd, (("queued", 0.1),), (MemberTrip(odd, 0.1, 0.1),), 0), HelpShown(odd), Notice(odd),
-        Problem(odd, odd), Bye(odd), Ack(odd, 1),
+    row = events.PersonRow(odd, (odd,), 1.0, odd)
+    every = [
+        said(odd, odd, odd), events.Welcome(odd, (odd,), odd), events.Entered(odd, odd, (odd,), 1, 1),
+        events.Departed(odd, odd),
+        events.Current(odd), events.Presence(odd, "left", (odd,), odd), events.Renamed(odd, odd),
+        events.TopicChanged(odd, odd, odd),
+        events.TopicShown(odd, odd), events.RoomDeleted(odd, odd, odd), events.PrivateLine(AT, odd, odd, odd),
+        events.Invited(odd, odd),
+        events.HistoryPage(odd, (said(odd),), 1, 1, 1), events.SearchPage(odd, (said(odd),), False),
+        events.RoomList((events.RoomRow(odd, 1, 1, odd),), 0), events.PeopleList(odd, (row,), 0),
+        events.PersonShown(row, 1.0),
+        events.StatsShown(odd, 1.0, 1, 1, 1, 1, 1.0), events.Pong(0.1, 0.1), events.TokenShown(odd),
+        events.ThreadList((events.ThreadRow(odd, odd, odd, odd, 0.1, odd, 1, 1, 1, 1),), 0),
+        events.LockList(True, (events.LockRow(odd, 1, 1, 0.1, 0.1, odd, 0.1),)),
+        events.TripShown(odd, 1, odd, (("queued", 0.1),), (events.MemberTrip(odd, 0.1, 0.1),), 0),
+        events.HelpShown(odd), events.Notice(odd),
+        events.Problem(odd, odd), events.Bye(odd), events.Ack(odd, 1),
     ]  # fmt: skip
-    assert {type(event) for event in events} == set(jsonlines._SHOW)
-    for event in (*events, *(Answer(each, odd or "x") for each in events[1:])):
+    assert {type(event) for event in every} == set(jsonlines._SHOW)
+    for event in (*every, *(events.Answer(each, odd or "x") for each in every[1:])):
         data = dialect_of().views[True].encode([event])
         assert data.count(b"\n") == 1
         line = data.decode().removesuffix("\n")
@@ -891,7 +844,11 @@ def test_times_are_utc_with_milliseconds_wherever_the_server_is(at, monkeypatch)
 def test_with_joins_off_who_comes_goes_or_is_renamed_is_not_shown():
     dialect = dialect_of()
     assert dialect.set_option("joins", "off") == "joins is off now."
-    hidden = [Presence("#a", "joined", ("bob",)), Presence("#a", "left", ("bob",), "bye"), Renamed("bob", "rob")]
+    hidden = [
+        events.Presence("#a", "joined", ("bob",)),
+        events.Presence("#a", "left", ("bob",), "bye"),
+        events.Renamed("bob", "rob"),
+    ]
     assert shown(*hidden, said(), dialect=dialect) == [SAID]
     assert dialect.set_option(None, None) == "Set: joins off, replay 20."
     dialect.set_option("joins", "on")
@@ -901,11 +858,16 @@ def test_with_joins_off_who_comes_goes_or_is_renamed_is_not_shown():
 def test_what_the_ignored_say_is_not_shown_but_for_pages():
     dialect = dialect_of()
     dialect.ignoring(frozenset({"bob"}))
-    assert shown(said(sender="BOB"), said(), Replay("#lobby", (said(), said(sender="Bob")), 7), dialect=dialect) == [
+    assert shown(
+        said(sender="BOB"), said(), events.Replay("#lobby", (said(), said(sender="Bob")), 7), dialect=dialect
+    ) == [
         SAID,
         SAID,
     ]
-    assert len(shown(HistoryPage("#lobby", (said(sender="bob"),), 7, None, None), dialect=dialect)[0]["messages"]) == 1
+    assert (
+        len(shown(events.HistoryPage("#lobby", (said(sender="bob"),), 7, None, None), dialect=dialect)[0]["messages"])
+        == 1
+    )
     dialect.set_option("joins", "off")
     assert shown(said(sender="bob"), dialect=dialect) == []
 
@@ -1474,7 +1436,7 @@ def test_a_bug_is_told_as_an_error_with_the_ref(server, program, monkeypatch, ca
         raise ZeroDivisionError("a bug")
 
     ann = program("ann", server)
-    monkeypatch.setitem(server.chat.service._table, Stats, boom)
+    monkeypatch.setitem(server.chat.service._table, commands.Stats, boom)
     (error,) = ann.ask(type="stats", ref="1")
     assert (error["code"], error["ref"]) == ("internal", "1")
     assert caplog.messages == ["Stats of session 1 (ann) failed"]
@@ -1560,7 +1522,7 @@ def test_each_of_ten_thousand_hostile_lines_is_one_input():
     for line in lines:
         dialect.feed(line + b"\n")
         found = dialect.next_input()
-        assert isinstance(found, (Command, Told)), line[:200]
+        assert isinstance(found, (commands.Command, Told)), line[:200]
         if isinstance(found, Told):
             assert "\n" not in found.text, line[:200]
         assert dialect.next_input() is None, line[:200]

@@ -32,7 +32,8 @@ from test_promises import in_threads
 
 import chat_threads
 from chat_threads.dialects.text import TextDialect
-from chat_threads.messages import Notice, Parcel
+from chat_threads.events import Notice
+from chat_threads.parcel import Parcel
 from chat_threads.publisher import Publisher
 from chat_threads.queues import BatchQueue
 from chat_threads.session import Mailbox, SessionStore

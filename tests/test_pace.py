@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chat_threads import messages, rules
+from chat_threads import commands, events, rules
 from chat_threads.pace import BIG, COSTS, LONGEST_WAIT, PAGE, Pace, cost, cost_of_saying
 from chat_threads.rules import LIKELY, free_name, nearest
 
@@ -35,8 +35,8 @@ def test_a_burst_is_free_and_then_each_token_takes_its_time(clock):
 def test_what_is_dear_takes_as_many_times_as_long(clock):
     pace = Pace(20.0, 50, clock)
     pace.pay(50)
-    pace.pay(cost(messages.ListRooms()))
-    assert pace.delay() == pytest.approx(COSTS[messages.ListRooms] / 20)
+    pace.pay(cost(commands.ListRooms()))
+    assert pace.delay() == pytest.approx(COSTS[commands.ListRooms] / 20)
 
 
 def test_what_costs_more_than_a_burst_is_done_all_the_same_and_waited_for_afterwards(clock):
@@ -61,8 +61,8 @@ def test_however_small_the_rate_the_wait_ends(clock):
 
 
 def test_a_request_costs_what_the_table_says_and_anything_else_one_token():
-    assert cost(messages.Say("hi")) == cost(messages.Notice("a mistake")) == 1
-    assert all(tokens > 1 and issubclass(command, messages.Command) for command, tokens in COSTS.items())
+    assert cost(commands.Say("hi")) == cost(events.Notice("a mistake")) == 1
+    assert all(tokens > 1 and issubclass(command, commands.Command) for command, tokens in COSTS.items())
 
 
 def test_what_is_said_costs_more_the_longer_it_is_and_the_more_are_shown_it():
@@ -81,11 +81,11 @@ def test_entering_a_room_costs_a_page_and_more_for_those_that_were_missed(serve,
     before = pace._tokens
     ann.ask(type="join", room="#lab")
     joined = before - pace._tokens - 1  # the ping
-    assert joined == pytest.approx(cost(messages.Join("#lab")) + PAGE, abs=0.1)
+    assert joined == pytest.approx(cost(commands.Join("#lab")) + PAGE, abs=0.1)
     ann.ask(type="leave", room="#lab")
     before = pace._tokens
     ann.ask(type="join", room="#lab", since=0)
-    assert before - pace._tokens - 0.9 >= cost(messages.Join("#lab")) + 5 * PAGE
+    assert before - pace._tokens - 0.9 >= cost(commands.Join("#lab")) + 5 * PAGE
 
 
 @pytest.mark.parametrize("typed", ["similarnamex001", "similar" * 10_000, "#" + "x" * 31, "", "x"])

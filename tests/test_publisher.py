@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from conftest import WAIT
 
+from chat_threads import events, ordered
 from chat_threads import publisher as module
 from chat_threads.errors import (
     CutOff,
@@ -24,30 +25,7 @@ from chat_threads.errors import (
     UnknownRoom,
     Unreadable,
 )
-from chat_threads.messages import (
-    Current,
-    Departed,
-    Entered,
-    Event,
-    Leaves,
-    LeavesAll,
-    Message,
-    Notice,
-    Ordered,
-    Parcel,
-    PersonRow,
-    Presence,
-    Published,
-    Renamed,
-    Renames,
-    Replay,
-    RoomDeleted,
-    RoomEnds,
-    RoomMade,
-    RoomRow,
-    TopicChanged,
-    TopicSet,
-)
+from chat_threads.parcel import Parcel
 from chat_threads.publisher import CROWD, LOBBY, NAMED, RECENT, ROOMS_EACH, ChatRoom, Publisher
 
 
@@ -76,7 +54,7 @@ class Plain:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def encode(self, events: Sequence[Event]) -> bytes:
+    def encode(self, events: Sequence[events.Event]) -> bytes:
         return pickle.dumps((self.name, tuple(events)))
 
 
@@ -117,8 +95,8 @@ class Person:
     def __repr__(self) -> str:
         return self.name
 
-    def person(self, rooms: tuple[str, ...]) -> PersonRow:
-        return PersonRow(self.name, rooms, 0.0, None)
+    def person(self, rooms: tuple[str, ...]) -> events.PersonRow:
+        return events.PersonRow(self.name, rooms, 0.0, None)
 
     def cut_off(self, error: CutOff) -> None:
         assert not self._house.lock.locked()
@@ -129,16 +107,16 @@ class Person:
         return self.mailbox.wait_until_easy()
 
     @property
-    def shown(self) -> list[tuple[str, Event]]:
+    def shown(self) -> list[tuple[str, events.Event]]:
         """Everything so far, each with the name of the view it was shown by."""
         pairs = [pickle.loads(parcel.data) for parcel in self.mailbox.parcels]
         return [(view, event) for view, events in pairs for event in events]
 
     @property
-    def seen(self) -> list[Event]:
+    def seen(self) -> list[events.Event]:
         return [event for _, event in self.shown]
 
-    def news(self) -> list[Event]:
+    def news(self) -> list[events.Event]:
         """What was shown since this was asked last."""
         seen = self.seen
         self.mailbox.parcels.clear()
@@ -148,9 +126,9 @@ class Person:
         """The numbers of all messages in the order in which they were shown, replayed or live."""
         found: list[int] = []
         for event in self.seen:
-            if isinstance(event, Replay):
+            if isinstance(event, events.Replay):
                 found += [message.number for message in event.messages]
-            elif isinstance(event, Message):
+            elif isinstance(event, events.Message):
                 found.append(event.number)
         return found
 
@@ -160,8 +138,8 @@ class House:
 
     def __init__(self, retain: float | None = None) -> None:
         self.scheduled: list[Person] = []
-        self.enqueued: list[Ordered] = []
-        self.stored: dict[int, list[Message]] = {}
+        self.enqueued: list[ordered.Ordered] = []
+        self.stored: dict[int, list[events.Message]] = {}
         self.reads = 0
         self.at_read: Callable[[], None] = lambda: None
         self.caught_up = 0
@@ -187,30 +165,30 @@ class House:
         assert not self.lock.locked()
         self.caught_up += 1
 
-    def _newest(self, room: int, number: int, count: int) -> list[Message]:
+    def _newest(self, room: int, number: int, count: int) -> list[events.Message]:
         assert not self.lock.locked()
         self.reads += 1
         found = [message for message in self.stored.get(room, []) if message.number <= number][-count:]
         self.at_read()
         return found
 
-    def _newer(self, room: int, number: int, count: int) -> list[Message]:
+    def _newer(self, room: int, number: int, count: int) -> list[events.Message]:
         assert not self.lock.locked()
         self.reads += 1
         found = [message for message in self.stored.get(room, []) if message.number > number][:count]
         self.at_read()
         return found
 
-    def _enqueue(self, item: Ordered) -> None:
+    def _enqueue(self, item: ordered.Ordered) -> None:
         if self.full:
             raise NotStored("the history does not keep up")
         self.enqueued.append(item)
 
-    def dispatch(self, *batch: Published | None) -> None:
+    def dispatch(self, *batch: ordered.Published | None) -> None:
         """As the history thread does, once it is all committed."""
         items = [item for item in batch if item is not None]
         for item in items:
-            if isinstance(item, Message):
+            if isinstance(item, events.Message):
                 self.stored.setdefault(item.room_id, []).append(item)
         self.publisher.dispatch_messages(items)
 
@@ -235,8 +213,8 @@ class House:
         return room
 
 
-def said(room: ChatRoom, *numbers: int, sender: str = "ann") -> list[Message]:
-    return [Message(room.id, room.name, n, n, sender, "say", f"message {n}") for n in numbers]
+def said(room: ChatRoom, *numbers: int, sender: str = "ann") -> list[events.Message]:
+    return [events.Message(room.id, room.name, n, n, sender, "say", f"message {n}") for n in numbers]
 
 
 @pytest.fixture
@@ -264,7 +242,7 @@ def test_who_comes_back_to_a_room_that_others_come_to_and_leave_meanwhile_sees_n
             house.enter(bob, room)
             house.dispatch(*said(room, *range(1001, 1051)))
         elif house.reads == 3:
-            house.dispatch(Leaves(room.id, bob))
+            house.dispatch(ordered.Left(room.id, bob))
 
     house.at_read = meanwhile
     house.publisher.subscribe(ann, room, 20, since=350)
@@ -331,8 +309,8 @@ def test_who_enters_is_told_where_it_is_and_what_was_said_last(house: House, lab
     ann = Person(house, "ann")
     house.publisher.subscribe(ann, lab, 2)
     entered, replay = ann.seen
-    assert entered == Entered("#lab", "graphs", ("bob", "cy"), 2, 3)
-    assert replay == Replay("#lab", tuple(said(lab, 2, 3)), 3)
+    assert entered == events.Entered("#lab", "graphs", ("bob", "cy"), 2, 3)
+    assert replay == events.Replay("#lab", tuple(said(lab, 2, 3)), 3)
     assert [view for view, _ in ann.shown] == ["here", "here"]
     assert len(ann.mailbox.parcels) == 1
     assert house.scheduled[-1] is ann
@@ -342,7 +320,7 @@ def test_a_large_room_names_some_and_counts_the_rest(house: House) -> None:
     house.people(*(f"p{n}" for n in range(NAMED + 5)))
     ann = Person(house, "ann")
     house.publisher.subscribe(ann, house.lobby, 0, first_time=True)
-    assert ann.seen == [Entered(LOBBY, "", tuple(f"p{n}" for n in range(NAMED)), NAMED + 5, 0, first_time=True)]
+    assert ann.seen == [events.Entered(LOBBY, "", tuple(f"p{n}" for n in range(NAMED)), NAMED + 5, 0, first_time=True)]
 
 
 @pytest.mark.parametrize(("replay", "expected"), [(0, []), (1, [5]), (3, [3, 4, 5]), (99, [1, 2, 3, 4, 5])])
@@ -360,10 +338,12 @@ def test_what_is_too_old_to_be_kept_is_not_replayed() -> None:
     house.people("bob")
     now = int(time.time() * 1000)
     ages = (7200, 3700, 3500, 10)
-    old = [Message(house.lobby.id, LOBBY, n, now - age * 1000, "ann", "say", "hi") for n, age in enumerate(ages, 1)]
+    old = [
+        events.Message(house.lobby.id, LOBBY, n, now - age * 1000, "ann", "say", "hi") for n, age in enumerate(ages, 1)
+    ]
     house.dispatch(*old)
     ann = house.enter(Person(house, "ann"), house.lobby)
-    assert ann.seen[1:] == [Replay(LOBBY, tuple(old[2:]), 4)]
+    assert ann.seen[1:] == [events.Replay(LOBBY, tuple(old[2:]), 4)]
 
 
 def test_what_comes_after_entering_is_live_and_nothing_comes_twice(house: House, lab: ChatRoom) -> None:
@@ -381,7 +361,7 @@ def test_entering_again_only_makes_the_room_the_current_one(house: House, lab: C
     ann.news()
     bob.news()
     assert house.publisher.subscribe(ann, house.lobby, 20) is None
-    assert ann.news() == [Current(LOBBY)]
+    assert ann.news() == [events.Current(LOBBY)]
     assert bob.news() == []
     assert house.publisher.current(ann) is house.lobby
 
@@ -400,7 +380,7 @@ def test_a_room_that_everybody_left_is_read_from_the_history_again(house: House)
     room = house.old_room(10)
     ann = house.enter(Person(house, "ann"), room)
     house.dispatch(*said(room, 11))
-    house.dispatch(Leaves(room.id, ann))
+    house.dispatch(ordered.Left(room.id, ann))
     assert len(room.recent) == 0
     assert house.enter(Person(house, "bob"), room, replay=3).numbers() == [9, 10, 11]
     assert house.reads == 2
@@ -451,7 +431,7 @@ def test_a_room_used_and_left_by_others_while_it_is_read_leaves_no_hole(house: H
     def others() -> None:
         house.at_read = lambda: None
         bob = house.enter(Person(house, "bob"), room)
-        house.dispatch(*said(room, 11, 12), Leaves(room.id, bob))
+        house.dispatch(*said(room, 11, 12), ordered.Left(room.id, bob))
 
     house.at_read = others
     assert house.enter(Person(house, "ann"), room, replay=4).numbers() == [9, 10, 11, 12]
@@ -476,7 +456,7 @@ def test_a_history_that_cannot_be_read_keeps_one_out_and_nothing_else(house: Hou
 
 def test_a_room_deleted_while_its_history_is_read_is_unknown(house: House) -> None:
     room = house.old_room(10)
-    house.at_read = lambda: house.dispatch(RoomEnds(room.id, "ann", None))
+    house.at_read = lambda: house.dispatch(ordered.RoomEnded(room.id, "ann", None))
     with pytest.raises(UnknownRoom, match="no room #old"):
         house.publisher.subscribe(Person(house, "ann"), room, 20)
 
@@ -531,7 +511,7 @@ def test_whoever_comes_while_messages_are_published_misses_none_and_sees_none_tw
     house.dispatch(*said(room, room.last + 1))
     for person in (each for mine in people for each in mine):
         entered, numbers = person.seen[0], person.numbers()
-        assert isinstance(entered, Entered)
+        assert isinstance(entered, events.Entered)
         if numbers:
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
             assert numbers[0] <= entered.last + 1 <= numbers[-1] + 1
@@ -548,8 +528,8 @@ def test_whoever_comes_while_messages_are_published_misses_none_and_sees_none_tw
 def test_the_others_see_who_joins_and_the_joiner_does_not_see_itself(house: House) -> None:
     (bob,) = house.people("bob")
     ann = house.enter(Person(house, "ann"), house.lobby)
-    assert bob.seen == [Presence(LOBBY, "joined", ("ann",))]
-    assert ann.seen == [Entered(LOBBY, "", ("bob",), 1, 0)]
+    assert bob.seen == [events.Presence(LOBBY, "joined", ("ann",))]
+    assert ann.seen == [events.Entered(LOBBY, "", ("bob",), 1, 0)]
 
 
 def test_those_who_come_together_are_shown_in_one_line_and_only_to_whom_it_is_new(house: House) -> None:
@@ -560,9 +540,9 @@ def test_those_who_come_together_are_shown_in_one_line_and_only_to_whom_it_is_ne
     for each in (first, second, third):
         each.mailbox.parcels.clear()
     house.dispatch(*joined)
-    assert old.seen == [Presence(LOBBY, "joined", ("first", "second", "third"))]
-    assert first.seen == [Presence(LOBBY, "joined", ("second", "third"))]
-    assert second.seen == [Presence(LOBBY, "joined", ("third",))]
+    assert old.seen == [events.Presence(LOBBY, "joined", ("first", "second", "third"))]
+    assert first.seen == [events.Presence(LOBBY, "joined", ("second", "third"))]
+    assert second.seen == [events.Presence(LOBBY, "joined", ("third",))]
     assert third.seen == []
 
 
@@ -581,7 +561,7 @@ def test_everybody_knows_who_is_there_however_coming_and_going_is_batched(house:
     chance = random.Random(seed)
     people = [Person(house, f"p{n}") for n in range(NAMED)]
     inside: set[Person] = set()
-    waiting: list[Published] = []  # submitted, and not yet dispatched
+    waiting: list[ordered.Published] = []  # submitted, and not yet dispatched
     for _ in range(300):
         person = chance.choice(people)
         if chance.random() < 0.3:
@@ -589,23 +569,23 @@ def test_everybody_knows_who_is_there_however_coming_and_going_is_batched(house:
             house.dispatch(*waiting[:count])
             del waiting[:count]
         elif person not in inside:
-            if Leaves(house.lobby.id, person) not in waiting:
+            if ordered.Left(house.lobby.id, person) not in waiting:
                 waiting.append(house.publisher.subscribe(person, house.lobby, 0))  # type: ignore[arg-type]
                 inside.add(person)
         else:
-            waiting.append(Leaves(house.lobby.id, person))
+            waiting.append(ordered.Left(house.lobby.id, person))
             inside.discard(person)
     house.dispatch(*waiting)
     assert set(house.publisher.members(house.lobby)) == inside
     for person in inside:
         known: set[str] = set()
         for event in person.seen:
-            if isinstance(event, Entered):
+            if isinstance(event, events.Entered):
                 known = set(event.others)
-            elif isinstance(event, Presence) and event.kind == "joined":
+            elif isinstance(event, events.Presence) and event.kind == "joined":
                 assert not known & set(event.names)
                 known |= set(event.names)
-            elif isinstance(event, Presence):
+            elif isinstance(event, events.Presence):
                 assert known >= set(event.names)
                 known -= set(event.names)
         assert known == {other.name for other in inside - {person}}
@@ -617,7 +597,7 @@ def test_who_came_and_went_on_is_shown_those_who_came_after_as_of_another_room(h
     house.enter(first, lab)
     first.news()
     house.dispatch(*joined)
-    assert first.shown == [("there", Presence(LOBBY, "joined", ("second",)))]
+    assert first.shown == [("there", events.Presence(LOBBY, "joined", ("second",)))]
 
 
 def test_joins_are_gathered_only_where_nothing_was_said_between(house: House) -> None:
@@ -625,9 +605,9 @@ def test_joins_are_gathered_only_where_nothing_was_said_between(house: House) ->
     joined = [house.publisher.subscribe(Person(house, name), house.lobby, 0) for name in "abc"]
     house.dispatch(joined[0], joined[1], *said(house.lobby, 1), joined[2])
     assert old.seen == [
-        Presence(LOBBY, "joined", ("a", "b")),
+        events.Presence(LOBBY, "joined", ("a", "b")),
         *said(house.lobby, 1),
-        Presence(LOBBY, "joined", ("c",)),
+        events.Presence(LOBBY, "joined", ("c",)),
     ]
 
 
@@ -640,48 +620,48 @@ def test_who_was_taken_out_before_its_joining_was_shown_never_joined(house: Hous
     house.dispatch(first)
     assert old.seen == []
     house.dispatch(second)
-    assert old.seen == [Presence(LOBBY, "joined", ("ann",))]
+    assert old.seen == [events.Presence(LOBBY, "joined", ("ann",))]
 
 
 def test_joining_and_leaving_are_two_lines(house: House) -> None:
     old, bob, cy, dan = house.people("old", "bob", "cy", "dan")
     joined = house.publisher.subscribe(Person(house, "ann"), house.lobby, 0)
-    house.dispatch(joined, LeavesAll(bob), Leaves(house.lobby.id, cy), LeavesAll(dan, "so long"))
+    house.dispatch(joined, ordered.LeftAll(bob), ordered.Left(house.lobby.id, cy), ordered.LeftAll(dan, "so long"))
     assert old.seen == [
-        Presence(LOBBY, "joined", ("ann",)),
-        Presence(LOBBY, "left", ("bob", "cy")),
-        Presence(LOBBY, "left", ("dan",), "so long"),
+        events.Presence(LOBBY, "joined", ("ann",)),
+        events.Presence(LOBBY, "left", ("bob", "cy")),
+        events.Presence(LOBBY, "left", ("dan",), "so long"),
     ]
 
 
 def test_last_words_are_never_gathered_with_others_who_leave(house: House) -> None:
     old, bob, cy, dan = house.people("old", "bob", "cy", "dan")
-    house.dispatch(LeavesAll(bob, "bye"), LeavesAll(cy), LeavesAll(dan))
-    assert old.seen == [Presence(LOBBY, "left", ("bob",), "bye"), Presence(LOBBY, "left", ("cy", "dan"))]
+    house.dispatch(ordered.LeftAll(bob, "bye"), ordered.LeftAll(cy), ordered.LeftAll(dan))
+    assert old.seen == [events.Presence(LOBBY, "left", ("bob",), "bye"), events.Presence(LOBBY, "left", ("cy", "dan"))]
 
 
 def test_in_a_crowd_nobody_is_told_who_comes_and_goes_but_everybody_what_is_said(house: House) -> None:
     crowd = house.people(*(f"p{n}" for n in range(CROWD)))
     last = house.enter(Person(house, "last"), house.lobby)  # the room is too large from here on
     assert {len(person.seen) for person in crowd} == {0}
-    house.dispatch(*said(house.lobby, 1), Renames(last, "last", "final"))
+    house.dispatch(*said(house.lobby, 1), ordered.NameChanged(last, "last", "final"))
     assert {tuple(person.news()) for person in crowd} == {tuple(said(house.lobby, 1))}
     assert last.seen[1:] == said(house.lobby, 1)
-    house.dispatch(LeavesAll(last))  # and small enough again
-    assert {tuple(person.news()) for person in crowd} == {(Presence(LOBBY, "left", ("last",)),)}
+    house.dispatch(ordered.LeftAll(last))  # and small enough again
+    assert {tuple(person.news()) for person in crowd} == {(events.Presence(LOBBY, "left", ("last",)),)}
 
 
 def test_in_the_largest_room_that_is_no_crowd_joining_is_shown(house: House) -> None:
     people = house.people(*(f"p{n}" for n in range(CROWD - 1)))
     house.enter(Person(house, "hundredth"), house.lobby)
-    assert {tuple(person.seen) for person in people} == {(Presence(LOBBY, "joined", ("hundredth",)),)}
+    assert {tuple(person.seen) for person in people} == {(events.Presence(LOBBY, "joined", ("hundredth",)),)}
 
 
 def test_when_everybody_is_about_to_leave_nobody_is_told_who_does(house: House) -> None:
     ann, bob, cy = house.people("ann", "bob", "cy")
     house.publisher.be_quiet()
     house.enter(Person(house, "dan"), house.lobby)
-    house.dispatch(*said(house.lobby, 1), LeavesAll(bob), Leaves(house.lobby.id, cy))
+    house.dispatch(*said(house.lobby, 1), ordered.LeftAll(bob), ordered.Left(house.lobby.id, cy))
     assert ann.seen == said(house.lobby, 1)
 
 
@@ -689,25 +669,31 @@ def test_who_leaves_still_sees_what_came_before_and_nothing_after(house: House, 
     ann, bob = house.people("ann", "bob")
     house.enter(ann, lab)
     ann.news()
-    house.dispatch(*said(house.lobby, 1), Leaves(house.lobby.id, ann), *said(house.lobby, 2))
-    assert ann.seen == [*said(house.lobby, 1), Departed(LOBBY, "#lab")]
-    assert bob.seen == [*said(house.lobby, 1), Presence(LOBBY, "left", ("ann",)), *said(house.lobby, 2)]
+    house.dispatch(*said(house.lobby, 1), ordered.Left(house.lobby.id, ann), *said(house.lobby, 2))
+    assert ann.seen == [*said(house.lobby, 1), events.Departed(LOBBY, "#lab")]
+    assert bob.seen == [*said(house.lobby, 1), events.Presence(LOBBY, "left", ("ann",)), *said(house.lobby, 2)]
     assert house.publisher.rooms_of(ann) == ("#lab",)
 
 
 def test_who_leaves_its_only_room_is_nowhere(house: House) -> None:
     (ann,) = house.people("ann")
-    house.dispatch(Leaves(house.lobby.id, ann))
-    assert ann.seen == [Departed(LOBBY, None)]
+    house.dispatch(ordered.Left(house.lobby.id, ann))
+    assert ann.seen == [events.Departed(LOBBY, None)]
     with pytest.raises(NotInRoom, match="in no room"):
         house.publisher.current(ann)
 
 
 def test_leaving_twice_or_a_room_one_is_not_in_is_nothing(house: House, lab: ChatRoom) -> None:
     ann, bob = house.people("ann", "bob")
-    house.dispatch(Leaves(lab.id, ann), Leaves(99, ann), LeavesAll(ann), LeavesAll(ann), Leaves(house.lobby.id, ann))
+    house.dispatch(
+        ordered.Left(lab.id, ann),
+        ordered.Left(99, ann),
+        ordered.LeftAll(ann),
+        ordered.LeftAll(ann),
+        ordered.Left(house.lobby.id, ann),
+    )
     assert ann.seen == []
-    assert bob.seen == [Presence(LOBBY, "left", ("ann",))]
+    assert bob.seen == [events.Presence(LOBBY, "left", ("ann",))]
 
 
 def test_whose_conversation_is_over_leaves_every_room_and_is_forgotten(house: House, lab: ChatRoom) -> None:
@@ -716,9 +702,12 @@ def test_whose_conversation_is_over_leaves_every_room_and_is_forgotten(house: Ho
     house.enter(cy, lab)
     bob.news()
     cy.news()
-    house.dispatch(LeavesAll(ann, "bye"))
-    assert bob.seen == [Presence(LOBBY, "left", ("ann",), "bye")]
-    assert cy.seen == [Presence(LOBBY, "left", ("ann",), "bye"), Presence("#lab", "left", ("ann",), "bye")]
+    house.dispatch(ordered.LeftAll(ann, "bye"))
+    assert bob.seen == [events.Presence(LOBBY, "left", ("ann",), "bye")]
+    assert cy.seen == [
+        events.Presence(LOBBY, "left", ("ann",), "bye"),
+        events.Presence("#lab", "left", ("ann",), "bye"),
+    ]
     assert house.publisher.members(lab) == [cy]
     assert ann not in house.publisher._places
 
@@ -727,13 +716,13 @@ def test_a_new_name_is_shown_once_however_many_rooms_are_shared(house: House, la
     ann, bob, cy, dan = house.people("ann", "bob", "cy", "dan")
     for person in (ann, bob):
         house.enter(person, lab)
-    house.dispatch(LeavesAll(dan))
+    house.dispatch(ordered.LeftAll(dan))
     other = house.people("elsewhere", room=house.publisher.create_chat_room("#else", "ann"))[0]
     for person in (ann, bob, cy):
         person.news()
-    house.dispatch(Renames(ann, "ann", "anna"))
-    assert bob.seen == [Renamed("ann", "anna")]
-    assert cy.seen == [Renamed("ann", "anna")]
+    house.dispatch(ordered.NameChanged(ann, "ann", "anna"))
+    assert bob.seen == [events.Renamed("ann", "anna")]
+    assert cy.seen == [events.Renamed("ann", "anna")]
     assert ann.seen == []
     assert other.seen == []
 
@@ -745,17 +734,24 @@ def test_what_was_said_under_the_old_name_is_shown_before_the_new_one_in_every_r
     for person in (ann, bob):
         house.enter(person, lab)
         person.news()
-    house.dispatch(*said(lab, 1), *said(house.lobby, 1), Renames(ann, "ann", "anna"), *said(lab, 2, sender="anna"))
-    names = [event.new if isinstance(event, Renamed) else event.sender for event in bob.seen]  # type: ignore[attr-defined]
+    house.dispatch(
+        *said(lab, 1), *said(house.lobby, 1), ordered.NameChanged(ann, "ann", "anna"), *said(lab, 2, sender="anna")
+    )
+    names = [event.new if isinstance(event, events.Renamed) else event.sender for event in bob.seen]  # type: ignore[attr-defined]
     assert names == ["ann", "ann", "anna", "anna"]
 
 
 def test_a_topic_is_shown_in_its_place_and_to_those_who_come_later(house: House, lab: ChatRoom) -> None:
     (ann,) = house.people("ann", room=lab)
-    house.dispatch(*said(lab, 1), TopicSet(lab.id, "bob", "trees", None), *said(lab, 2), TopicSet(99, "b", "x", None))
-    assert ann.seen == [*said(lab, 1), TopicChanged("#lab", "bob", "trees"), *said(lab, 2)]
+    house.dispatch(
+        *said(lab, 1),
+        ordered.TopicSet(lab.id, "bob", "trees", None),
+        *said(lab, 2),
+        ordered.TopicSet(99, "b", "x", None),
+    )
+    assert ann.seen == [*said(lab, 1), events.TopicChanged("#lab", "bob", "trees"), *said(lab, 2)]
     assert house.publisher.topic(lab) == "trees"
-    assert house.enter(Person(house, "cy"), lab).seen[0] == Entered("#lab", "trees", ("ann",), 1, 2)
+    assert house.enter(Person(house, "cy"), lab).seen[0] == events.Entered("#lab", "trees", ("ann",), 1, 2)
 
 
 # --- current rooms and views ----------------------------------------------------------------------------
@@ -784,11 +780,11 @@ def test_leaving_the_current_room_leads_to_the_one_entered_last(house: House, la
     (ann,) = house.people("ann")
     house.enter(ann, lab, hall)
     ann.news()
-    house.dispatch(Leaves(hall.id, ann), *said(lab, 1))
-    assert ann.shown == [("here", Departed("#hall", "#lab")), ("here", said(lab, 1)[0])]
+    house.dispatch(ordered.Left(hall.id, ann), *said(lab, 1))
+    assert ann.shown == [("here", events.Departed("#hall", "#lab")), ("here", said(lab, 1)[0])]
     ann.news()
-    house.dispatch(Leaves(house.lobby.id, ann), *said(lab, 2))
-    assert ann.shown == [("here", Departed(LOBBY, "#lab")), ("here", said(lab, 2)[0])]
+    house.dispatch(ordered.Left(house.lobby.id, ann), *said(lab, 2))
+    assert ann.shown == [("here", events.Departed(LOBBY, "#lab")), ("here", said(lab, 2)[0])]
 
 
 def test_changed_options_show_every_room_the_new_way(house: House, lab: ChatRoom) -> None:
@@ -801,7 +797,7 @@ def test_changed_options_show_every_room_the_new_way(house: House, lab: ChatRoom
     assert [view for view, _ in ann.shown] == ["new here", "new there"]
     assert ann.views is views
     assert list(lab.groups) == [views[1]]
-    house.dispatch(LeavesAll(ann))
+    house.dispatch(ordered.LeftAll(ann))
     assert lab.groups == house.lobby.groups == {}
 
 
@@ -833,7 +829,7 @@ def test_a_room_gets_one_parcel_a_batch_however_rooms_are_mixed_in_it(house: Hou
     ann.news()
     house.dispatch(*(said(room, n)[0] for n in range(1, 11) for room in (lab, house.lobby)))
     assert len(ann.mailbox.parcels) == 2
-    assert [event.number for event in ann.seen if isinstance(event, Message) and event.room == "#lab"] == [
+    assert [event.number for event in ann.seen if isinstance(event, events.Message) and event.room == "#lab"] == [
         *range(1, 11)
     ]
 
@@ -852,7 +848,7 @@ def test_one_dispatch_waits_for_the_writers_once_and_schedules_only_who_was_idle
 def test_a_batch_that_concerns_nobody_schedules_nobody(house: House, lab: ChatRoom) -> None:
     house.people("ann")
     house.scheduled.clear()
-    house.dispatch(*said(lab, 1), Message(99, "#gone", 1, 1, "ann", "say", "to nobody"))
+    house.dispatch(*said(lab, 1), events.Message(99, "#gone", 1, 1, "ann", "say", "to nobody"))
     assert house.scheduled == []
     assert house.publisher.last(lab) == 1
 
@@ -862,10 +858,10 @@ def test_what_was_queued_is_scheduled_though_a_bug_ends_the_dispatch(house: Hous
     (ann,) = house.people("ann")
     house.scheduled.clear()
     with pytest.raises(AttributeError):
-        house.publisher.dispatch_messages([*said(house.lobby, 1), Leaves(house.lobby.id, ann), object()])  # type: ignore[list-item]
+        house.publisher.dispatch_messages([*said(house.lobby, 1), ordered.Left(house.lobby.id, ann), object()])  # type: ignore[list-item]
     assert house.scheduled
     assert set(house.scheduled) == {ann}
-    assert ann.seen == [*said(house.lobby, 1), Departed(LOBBY, None)]
+    assert ann.seen == [*said(house.lobby, 1), events.Departed(LOBBY, None)]
 
 
 # --- too slow -------------------------------------------------------------------------------------------
@@ -894,7 +890,7 @@ def test_whose_queue_is_full_on_entering_is_cut_off(house: House) -> None:
 def test_a_room_is_queued_to_be_stored_before_it_can_be_found(house: House) -> None:
     lab = house.publisher.create_chat_room("#Lab", "ann", "graphs")
     made = house.enqueued[-1]
-    assert isinstance(made, RoomMade)
+    assert isinstance(made, ordered.RoomMade)
     assert (made.room_id, made.room, made.key, made.topic, made.creator) == (lab.id, "#Lab", "#lab", "graphs", "ann")
     assert house.publisher.find("#LAB") is lab
     assert house.publisher.get("#LAB") is lab
@@ -933,7 +929,7 @@ def test_one_person_is_in_so_many_rooms_and_no_more(house: House) -> None:
         house.publisher.check_place(ann)
     assert house.publisher.subscribe(ann, rooms[0], 20) is None  # where it is already, it may go
     assert len(house.publisher.rooms_of(ann)) == ROOMS_EACH
-    house.dispatch(Leaves(rooms[3].id, ann))
+    house.dispatch(ordered.Left(rooms[3].id, ann))
     house.publisher.check_place(ann)
     house.publisher.check_place(Person(house, "nowhere yet"))
     assert house.publisher.subscribe(ann, rooms[-1], 20) is not None
@@ -952,10 +948,10 @@ def test_rooms_are_listed_the_fullest_first(house: House, lab: ChatRoom) -> None
     house.people("ann", "bob", room=hall)
     house.dispatch(*said(lab, 1, 2))
     assert house.publisher.list_chat_rooms() == [
-        RoomRow(hall.name, 2, 0, ""),
-        RoomRow(lab.name, 0, 2, "graphs"),
-        RoomRow(attic.name, 0, 0, ""),
-        RoomRow(LOBBY, 0, 0, ""),
+        events.RoomRow(hall.name, 2, 0, ""),
+        events.RoomRow(lab.name, 0, 2, "graphs"),
+        events.RoomRow(attic.name, 0, 0, ""),
+        events.RoomRow(LOBBY, 0, 0, ""),
     ]
 
 
@@ -983,7 +979,7 @@ def test_who_has_not_entered_anywhere_is_nowhere(house: House) -> None:
     with pytest.raises(NotInRoom):
         house.publisher.current(nobody)
     house.publisher.unsubscribe(nobody)
-    house.dispatch(Renames(nobody, "nobody", "somebody"), LeavesAll(nobody))
+    house.dispatch(ordered.NameChanged(nobody, "nobody", "somebody"), ordered.LeftAll(nobody))
 
 
 def test_unsubscribing_takes_out_of_one_room_or_of_all_and_tells_nobody(house: House, lab: ChatRoom) -> None:
@@ -1006,10 +1002,10 @@ def test_only_whoever_made_a_room_may_delete_it_whatever_the_name_and_nobody_the
     ann, bob, other_ann = Person(house, "ann"), Person(house, "bob"), Person(house, "Ann")
     ann.identity, bob.identity, other_ann.identity = 7, 8, 9
     lab = house.publisher.create_chat_room("#lab", "ann", origin=ann)
-    assert isinstance(house.enqueued[-1], RoomMade)
+    assert isinstance(house.enqueued[-1], ordered.RoomMade)
     assert house.enqueued[-1].owner == lab.owner == 7
     ann.name = "anna"
-    assert house.publisher.delete_chat_room(ann, lab) == RoomEnds(lab.id, "anna", ann)
+    assert house.publisher.delete_chat_room(ann, lab) == ordered.RoomEnded(lab.id, "anna", ann)
     with pytest.raises(NotAllowed, match=r"made by ann, who alone can delete it\.$"):
         house.publisher.delete_chat_room(bob, lab)
     with pytest.raises(NotAllowed, match=r"If that was you, /resume TOKEN first\.$"):
@@ -1031,27 +1027,27 @@ def test_a_room_that_was_made_before_there_were_owners_belongs_to_nobody(house: 
 def test_one_who_deletes_a_room_from_outside_is_told_that_it_is_gone(house: House, lab: ChatRoom) -> None:
     (ann,) = house.people("ann")
     (bob,) = house.people("bob", room=lab)
-    house.dispatch(RoomEnds(lab.id, "ann", ann), RoomEnds(lab.id, "ann", ann))
-    assert ann.seen[0] == Notice("#lab and its history are deleted.")
-    assert len([event for event in ann.seen if isinstance(event, Notice)]) == 1
-    assert isinstance(bob.seen[0], RoomDeleted)
+    house.dispatch(ordered.RoomEnded(lab.id, "ann", ann), ordered.RoomEnded(lab.id, "ann", ann))
+    assert ann.seen[0] == events.Notice("#lab and its history are deleted.")
+    assert len([event for event in ann.seen if isinstance(event, events.Notice)]) == 1
+    assert isinstance(bob.seen[0], events.RoomDeleted)
 
 
 def test_members_of_a_deleted_room_are_told_and_land_in_the_lobby(house: House, lab: ChatRoom) -> None:
     (old,) = house.people("old")
     ann, bob = house.people("ann", "bob", room=lab)
-    house.dispatch(*said(lab, 1), RoomEnds(lab.id, "ann", ann), *said(lab, 2), *said(house.lobby, 1))
+    house.dispatch(*said(lab, 1), ordered.RoomEnded(lab.id, "ann", ann), *said(lab, 2), *said(house.lobby, 1))
     for person, others in ((ann, ("old",)), (bob, ("old", "ann"))):
         assert person.seen[:3] == [
             *said(lab, 1),
-            RoomDeleted("#lab", "ann", LOBBY),
-            Entered(LOBBY, "", others, len(others), 0),
+            events.RoomDeleted("#lab", "ann", LOBBY),
+            events.Entered(LOBBY, "", others, len(others), 0),
         ]
         assert house.publisher.current(person) is house.lobby
         assert house.publisher.rooms_of(person) == (LOBBY,)
-    assert ann.shown[3:] == [("here", Presence(LOBBY, "joined", ("bob",))), ("here", said(house.lobby, 1)[0])]
+    assert ann.shown[3:] == [("here", events.Presence(LOBBY, "joined", ("bob",))), ("here", said(house.lobby, 1)[0])]
     assert bob.shown[3:] == [("here", said(house.lobby, 1)[0])]
-    assert old.seen == [Presence(LOBBY, "joined", ("ann", "bob")), *said(house.lobby, 1)]
+    assert old.seen == [events.Presence(LOBBY, "joined", ("ann", "bob")), *said(house.lobby, 1)]
 
 
 def test_who_is_in_the_lobby_too_only_goes_back_to_it(house: House, lab: ChatRoom) -> None:
@@ -1061,9 +1057,9 @@ def test_who_is_in_the_lobby_too_only_goes_back_to_it(house: House, lab: ChatRoo
     house.enter(bob, house.lobby)  # bob's texts go there
     ann.news()
     bob.news()
-    house.dispatch(RoomEnds(lab.id, "ann", ann))
-    assert ann.shown == [("here", RoomDeleted("#lab", "ann", LOBBY))]
-    assert bob.shown == [("here", RoomDeleted("#lab", "ann", LOBBY))]
+    house.dispatch(ordered.RoomEnded(lab.id, "ann", ann))
+    assert ann.shown == [("here", events.RoomDeleted("#lab", "ann", LOBBY))]
+    assert bob.shown == [("here", events.RoomDeleted("#lab", "ann", LOBBY))]
     house.dispatch(*said(house.lobby, 1))
     assert ann.shown[-1] == bob.shown[-1] == ("here", said(house.lobby, 1)[0])
 
@@ -1073,8 +1069,8 @@ def test_who_talks_in_another_room_stays_there(house: House, lab: ChatRoom) -> N
     (ann,) = house.people("ann", room=lab)
     house.enter(ann, hall)
     ann.news()
-    house.dispatch(RoomEnds(lab.id, "bob", None), *said(hall, 1))
-    assert ann.shown == [("here", RoomDeleted("#lab", "bob", "#hall")), ("here", said(hall, 1)[0])]
+    house.dispatch(ordered.RoomEnded(lab.id, "bob", None), *said(hall, 1))
+    assert ann.shown == [("here", events.RoomDeleted("#lab", "bob", "#hall")), ("here", said(hall, 1)[0])]
     assert house.publisher.rooms_of(ann) == ("#hall",)
 
 
@@ -1082,16 +1078,16 @@ def test_who_lands_in_the_lobby_sees_what_is_said_from_then_on(house: House, lab
     """And not again what it could read there up to the number that it was told."""
     house.people("old")
     (ann,) = house.people("ann", room=lab)
-    house.dispatch(*said(house.lobby, 1, 2), RoomEnds(lab.id, "ann", ann), *said(house.lobby, 3))
+    house.dispatch(*said(house.lobby, 1, 2), ordered.RoomEnded(lab.id, "ann", ann), *said(house.lobby, 3))
     entered = ann.seen[1]
-    assert isinstance(entered, Entered)
+    assert isinstance(entered, events.Entered)
     assert entered.last == 2
     assert ann.numbers() == [3]
 
 
 def test_a_deleted_room_is_gone_and_its_name_is_free(house: House, lab: ChatRoom) -> None:
     (ann,) = house.people("ann", room=lab)
-    house.dispatch(RoomEnds(lab.id, "ann", ann), RoomEnds(lab.id, "ann", ann))
+    house.dispatch(ordered.RoomEnded(lab.id, "ann", ann), ordered.RoomEnded(lab.id, "ann", ann))
     with pytest.raises(UnknownRoom):
         house.publisher.find("#lab")
     with pytest.raises(UnknownRoom):
@@ -1104,7 +1100,7 @@ def test_a_deleted_room_is_gone_and_its_name_is_free(house: House, lab: ChatRoom
 def test_a_full_person_may_land_in_the_lobby_too(house: House) -> None:
     rooms = [house.publisher.create_chat_room(f"#room{n}", "ann") for n in range(ROOMS_EACH)]
     ann = house.enter(Person(house, "ann"), *rooms)
-    house.dispatch(RoomEnds(rooms[-1].id, "ann", ann))
+    house.dispatch(ordered.RoomEnded(rooms[-1].id, "ann", ann))
     assert len(house.publisher.rooms_of(ann)) == ROOMS_EACH
     assert house.publisher.current(ann) is house.lobby
 

@@ -14,8 +14,9 @@ import pytest
 
 from chat_threads import search as module
 from chat_threads.errors import Unreadable
+from chat_threads.events import Message
 from chat_threads.folding import RULE, fold_text
-from chat_threads.messages import Message, RoomMade
+from chat_threads.ordered import RoomMade
 from chat_threads.schema import MEMORY, MIGRATIONS
 from chat_threads.search import ADD_LETTERS, ADD_MOST, Index, Query, words_of
 from chat_threads.storage import Batch, Storage, StorageBroken, StorageError

@@ -18,20 +18,20 @@ from chat_threads.errors import (
     TooSlow,
     UnknownPerson,
 )
-from chat_threads.history import BATCH
-from chat_threads.messages import (
+from chat_threads.events import (
     LINE_SIZE,
     Answer,
     Event,
     HistoryPage,
     Message,
     Notice,
-    Parcel,
     PersonRow,
     PrivateLine,
     Problem,
     Replay,
 )
+from chat_threads.history import BATCH
+from chat_threads.parcel import Parcel
 from chat_threads.queues import BatchQueue
 from chat_threads.rules import TEXT_LENGTH, fold
 from chat_threads.session import (

@@ -18,7 +18,8 @@ from conftest import WAIT
 from chat_threads import schema
 from chat_threads import storage as module
 from chat_threads.errors import StartError, Unreadable
-from chat_threads.messages import Message, RoomMade, TokenUsed
+from chat_threads.events import Message
+from chat_threads.ordered import RoomMade, TokenUsed
 from chat_threads.schema import MEMORY, MIGRATIONS, VERSION
 from chat_threads.search import Query
 from chat_threads.storage import CHECKPOINT, READERS, Batch, Storage, StorageError

@@ -9,7 +9,7 @@ import tracemalloc
 import pytest
 
 from chat_threads.dialects.telnet import LineEditor, Signal, Telnet
-from chat_threads.messages import WireBytes
+from chat_threads.events import WireBytes
 
 IAC, DONT, DO, WONT, WILL, SB, SE = b"\xff", b"\xfe", b"\xfd", b"\xfc", b"\xfb", b"\xfa", b"\xf0"
 NOP, DM, BRK, IP, AO, AYT, EC, EL, GA, EOF = (

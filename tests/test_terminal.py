@@ -16,9 +16,9 @@ from conftest import WAIT, free_port, line_of, needs, wait_for, whole
 
 from chat_threads.client.talk import KNOWN_MOST, _see, completions, request_of
 from chat_threads.client.terminal import _Address
+from chat_threads.commands import AreYouThere, Help, SetOption
 from chat_threads.dialects.commands import COMMANDS, parse_line
 from chat_threads.dialects.jsonlines import JsonDialect
-from chat_threads.messages import AreYouThere, Help, SetOption
 
 WITHOUT_PROMPT_TOOLKIT = "import sys; sys.modules['prompt_toolkit'] = None"
 RUN = "from chat_threads.client.terminal import main; main(prog_name='chat-threads-client')"

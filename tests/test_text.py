@@ -10,7 +10,7 @@ import tracemalloc
 import pytest
 from conftest import ASKS_FOR_BINARY
 
-from chat_threads import messages
+from chat_threads import commands, events
 from chat_threads.dialects.commands import BY_NAME, COMMANDS, parse_line
 from chat_threads.dialects.text import _SHOW, LINE, REPLAY, TextDialect
 from chat_threads.errors import (
@@ -23,148 +23,75 @@ from chat_threads.errors import (
     UnknownCommand,
     Usage,
 )
-from chat_threads.messages import (
-    Ack,
-    Answer,
-    AreYouThere,
-    Away,
-    Back,
-    Bye,
-    Command,
-    Create,
-    Current,
-    Delete,
-    Departed,
-    Entered,
-    Event,
-    Greeting,
-    Hello,
-    Help,
-    HelpShown,
-    HistoryPage,
-    Ignore,
-    Invite,
-    Invited,
-    Join,
-    Leave,
-    ListRooms,
-    LockList,
-    LockRow,
-    MakeFault,
-    MemberTrip,
-    Message,
-    Nick,
-    Notice,
-    PeopleList,
-    PersonRow,
-    PersonShown,
-    Ping,
-    Pong,
-    Presence,
-    Private,
-    PrivateLine,
-    Problem,
-    Quit,
-    ReadHistory,
-    Renamed,
-    Replay,
-    Reply,
-    Resume,
-    RoomDeleted,
-    RoomList,
-    RoomRow,
-    Say,
-    Search,
-    SearchPage,
-    SetOption,
-    ShowLocks,
-    ShowThreads,
-    ShowToken,
-    ShowTrip,
-    Stats,
-    StatsShown,
-    ThreadList,
-    ThreadRow,
-    TokenShown,
-    Topic,
-    TopicChanged,
-    TopicShown,
-    TripShown,
-    Unignore,
-    Welcome,
-    Who,
-    Whois,
-    WireBytes,
-)
 from chat_threads.rules import check_name, check_room, clean
 
 # --- what is typed: the table -------------------------------------------------------------------------
 
 TYPED = (
-    ("hi all", Say("hi all")),
-    ("  indented", Say("  indented")),
-    ("1/2", Say("1/2")),
-    ("//join is a command", Say("/join is a command")),
-    ("///", Say("//")),
-    ("// ", Say("/")),
-    ("/join #lab2", Join("#lab2")),
-    ("/leave", Leave()),
-    ("/leave #lab2", Leave("#lab2")),
-    ("/create #lab2", Create("#lab2")),
-    ("/create #lab2 all about threads", Create("#lab2", "all about threads")),
-    ("/delete #lab2", Delete("#lab2", ask=True)),
-    ("/delete  #lab2  yes", Delete("#lab2")),
-    ("/rooms", ListRooms()),
-    ("/who", Who()),
-    ("/who #lab2", Who("#lab2")),
-    ("/topic", Topic()),
-    ("/topic #lab2", Topic("#lab2")),
-    ("/topic all about threads", Topic(None, "all about threads")),
-    ("/topic #lab2 all about threads", Topic("#lab2", "all about threads")),
-    ("/topic -", Topic(None, "-")),
-    ("/topic #lab2 -", Topic("#lab2", "-")),
-    ("/invite bob", Invite("bob")),
-    ("/invite bob #lab2", Invite("bob", "#lab2")),
-    ("/msg bob are you there?", Private("bob", "are you there?")),
-    ("/msg bob /quit", Private("bob", "/quit")),
-    ("/reply I am", Reply("I am")),
-    ("/me waves at bob", Say("waves at bob", "action")),
-    ("/nick bob", Nick("bob")),
-    ("/token", ShowToken()),
-    ("/resume t0ken", Resume("t0ken")),
-    ("/whois bob", Whois("bob")),
-    ("/away", Away()),
-    ("/away at lunch", Away("at lunch")),
-    ("/back", Back()),
-    ("/ignore bob", Ignore("bob")),
-    ("/unignore bob", Unignore("bob")),
-    ("/history", ReadHistory()),
-    ("/history #lab2", ReadHistory("#lab2")),
-    ("/history 50", ReadHistory(count=50)),
-    ("/history 90s", ReadHistory(seconds=90)),
-    ("/history 30m", ReadHistory(seconds=1800)),
-    ("/history 2h", ReadHistory(seconds=7200)),
-    ("/history #lab2 3d", ReadHistory("#lab2", seconds=259_200)),
-    ("/history before 430", ReadHistory(before=430)),
-    ("/history #lab2 after 12", ReadHistory("#lab2", after=12)),
-    ("/search lost wakeup", Search("lost wakeup")),
-    ("/search in:#lab2 lost wakeup from:bob", Search("lost wakeup", "#lab2", "bob")),
-    ("/search from:bob lost in:#lab2 wakeup", Search("lost wakeup", "#lab2", "bob")),
-    ("/search in: from:", Search("in: from:")),
-    ("/set", SetOption()),
-    ("/set numbers on", SetOption("numbers", "on")),
-    ("/stats", Stats()),
-    ("/threads", ShowThreads()),
-    ("/locks", ShowLocks()),
-    ("/trace 12", ShowTrip(12)),
-    ("/lab slow bob 500", MakeFault("slow", "bob", 500)),
-    ("/lab pause publisher 10", MakeFault("pause", "publisher", 10)),
-    ("/ping", Ping()),
-    ("/help", Help()),
-    ("/help /msg", Help("/msg")),
-    ("/help msg", Help("/msg")),
-    ("/quit", Quit()),
-    ("/quit see you tomorrow", Quit("see you tomorrow")),
+    ("hi all", commands.Say("hi all")),
+    ("  indented", commands.Say("  indented")),
+    ("1/2", commands.Say("1/2")),
+    ("//join is a command", commands.Say("/join is a command")),
+    ("///", commands.Say("//")),
+    ("// ", commands.Say("/")),
+    ("/join #lab2", commands.Join("#lab2")),
+    ("/leave", commands.Leave()),
+    ("/leave #lab2", commands.Leave("#lab2")),
+    ("/create #lab2", commands.Create("#lab2")),
+    ("/create #lab2 all about threads", commands.Create("#lab2", "all about threads")),
+    ("/delete #lab2", commands.Delete("#lab2", ask=True)),
+    ("/delete  #lab2  yes", commands.Delete("#lab2")),
+    ("/rooms", commands.ListRooms()),
+    ("/who", commands.Who()),
+    ("/who #lab2", commands.Who("#lab2")),
+    ("/topic", commands.Topic()),
+    ("/topic #lab2", commands.Topic("#lab2")),
+    ("/topic all about threads", commands.Topic(None, "all about threads")),
+    ("/topic #lab2 all about threads", commands.Topic("#lab2", "all about threads")),
+    ("/topic -", commands.Topic(None, "-")),
+    ("/topic #lab2 -", commands.Topic("#lab2", "-")),
+    ("/invite bob", commands.Invite("bob")),
+    ("/invite bob #lab2", commands.Invite("bob", "#lab2")),
+    ("/msg bob are you there?", commands.Private("bob", "are you there?")),
+    ("/msg bob /quit", commands.Private("bob", "/quit")),
+    ("/reply I am", commands.Reply("I am")),
+    ("/me waves at bob", commands.Say("waves at bob", "action")),
+    ("/nick bob", commands.Nick("bob")),
+    ("/token", commands.ShowToken()),
+    ("/resume t0ken", commands.Resume("t0ken")),
+    ("/whois bob", commands.Whois("bob")),
+    ("/away", commands.Away()),
+    ("/away at lunch", commands.Away("at lunch")),
+    ("/back", commands.Back()),
+    ("/ignore bob", commands.Ignore("bob")),
+    ("/unignore bob", commands.Unignore("bob")),
+    ("/history", commands.ReadHistory()),
+    ("/history #lab2", commands.ReadHistory("#lab2")),
+    ("/history 50", commands.ReadHistory(count=50)),
+    ("/history 90s", commands.ReadHistory(seconds=90)),
+    ("/history 30m", commands.ReadHistory(seconds=1800)),
+    ("/history 2h", commands.ReadHistory(seconds=7200)),
+    ("/history #lab2 3d", commands.ReadHistory("#lab2", seconds=259_200)),
+    ("/history before 430", commands.ReadHistory(before=430)),
+    ("/history #lab2 after 12", commands.ReadHistory("#lab2", after=12)),
+    ("/search lost wakeup", commands.Search("lost wakeup")),
+    ("/search in:#lab2 lost wakeup from:bob", commands.Search("lost wakeup", "#lab2", "bob")),
+    ("/search from:bob lost in:#lab2 wakeup", commands.Search("lost wakeup", "#lab2", "bob")),
+    ("/search in: from:", commands.Search("in: from:")),
+    ("/set", commands.SetOption()),
+    ("/set numbers on", commands.SetOption("numbers", "on")),
+    ("/stats", commands.Stats()),
+    ("/threads", commands.ShowThreads()),
+    ("/locks", commands.ShowLocks()),
+    ("/trace 12", commands.ShowTrip(12)),
+    ("/lab slow bob 500", commands.MakeFault("slow", "bob", 500)),
+    ("/lab pause publisher 10", commands.MakeFault("pause", "publisher", 10)),
+    ("/ping", commands.Ping()),
+    ("/help", commands.Help()),
+    ("/help /msg", commands.Help("/msg")),
+    ("/help msg", commands.Help("/msg")),
+    ("/quit", commands.Quit()),
+    ("/quit see you tomorrow", commands.Quit("see you tomorrow")),
 )
 
 
@@ -180,13 +107,13 @@ def test_every_row_of_the_table_is_typed_above():
 
 def test_every_command_that_a_person_can_ask_for_can_be_typed():
     """All but the handshake, which is a line of its own, and telnet's Are You There."""
-    commands = {
-        each for each in vars(messages).values() if isinstance(each, type) and issubclass(each, Command)
-    } - {Command}  # fmt: skip
-    assert commands - {type(command) for _, command in TYPED} == {Hello, AreYouThere}
-    assert inputs(b"ann\r\n", name=None) == [Hello("ann")]
-    assert inputs(b"/Resume t0ken\r\n", name=None) == [Hello(token="t0ken")]
-    assert inputs(b"\xff\xf6") == [ASK, AreYouThere()]
+    every = {
+        each for each in vars(commands).values() if isinstance(each, type) and issubclass(each, commands.Command)
+    } - {commands.Command}  # fmt: skip
+    assert every - {type(command) for _, command in TYPED} == {commands.Hello, commands.AreYouThere}
+    assert inputs(b"ann\r\n", name=None) == [commands.Hello("ann")]
+    assert inputs(b"/Resume t0ken\r\n", name=None) == [commands.Hello(token="t0ken")]
+    assert inputs(b"\xff\xf6") == [ASK, commands.AreYouThere()]
 
 
 @pytest.mark.parametrize(
@@ -207,12 +134,12 @@ def test_no_two_commands_have_one_name():
 
 @pytest.mark.parametrize("line", ["/join #lab2", "/JOIN #lab2", "/Join   #lab2  ", "/join\t#lab2", "/join #lab2\t"])
 def test_the_case_of_a_command_and_the_blanks_around_its_arguments_do_not_matter(line):
-    assert parse_line(line) == Join("#lab2")
+    assert parse_line(line) == commands.Join("#lab2")
 
 
 def test_the_blanks_within_a_text_stay():
-    assert parse_line("/me jumps   twice") == Say("jumps   twice", "action")
-    assert parse_line("/msg bob  a   b") == Private("bob", "a   b")
+    assert parse_line("/me jumps   twice") == commands.Say("jumps   twice", "action")
+    assert parse_line("/msg bob  a   b") == commands.Private("bob", "a   b")
 
 
 @pytest.mark.parametrize("line", ["", " ", "\t", "   \t "])
@@ -291,7 +218,7 @@ def test_whatever_is_typed_is_a_command_or_is_told(seed):
             assert issubclass(error, Told), line
             assert clean(text) == text, line
         else:
-            assert isinstance(result, Command) or (result is None and not line.strip()), line
+            assert isinstance(result, commands.Command) or (result is None and not line.strip()), line
 
 
 def _parsed(line):
@@ -323,7 +250,7 @@ def drain(dialect):
     return found
 
 
-ASK = WireBytes(ASKS_FOR_BINARY)
+ASK = events.WireBytes(ASKS_FOR_BINARY)
 
 
 def inputs(*chunks, name="ann"):
@@ -337,21 +264,21 @@ def inputs(*chunks, name="ann"):
 @pytest.mark.parametrize(
     ("typed", "hello"),
     [
-        (b"ann\r\n", Hello("ann")),
-        (b"  ann \r\n", Hello("ann")),
-        (b"ann #lab2\r\n", Hello("ann", "#lab2")),
-        (b"ann\t#lab2\n", Hello("ann", "#lab2")),
-        (b"anm\x7fn\r\n", Hello("ann")),
-        ("Zoë #Übung\n".encode(), Hello("Zoë", "#Übung")),
-        (b"\xef\xbb\xbfann\n", Hello("ann")),
-        ("\u3000\u00a0\ufeff ann #lab2\u00a0\n".encode(), Hello("ann", "#lab2")),
-        (b"\x1b[A\x1b[Bann\x1bOC\n", Hello("ann")),
-        (b"\x1b[200~ann #lab2\x1b[201~\n", Hello("ann", "#lab2")),
-        (b"ann\x1b[M#\xff\xff\n", Hello("ann")),
-        (b"/nick ann\n", Hello("ann")),
-        (b"/NICK  ann \n", Hello("ann")),
-        (b"\x1b[A/nick ann\n", Hello("ann")),
-        (b"/resume token\n", Hello(token="token")),
+        (b"ann\r\n", commands.Hello("ann")),
+        (b"  ann \r\n", commands.Hello("ann")),
+        (b"ann #lab2\r\n", commands.Hello("ann", "#lab2")),
+        (b"ann\t#lab2\n", commands.Hello("ann", "#lab2")),
+        (b"anm\x7fn\r\n", commands.Hello("ann")),
+        ("Zoë #Übung\n".encode(), commands.Hello("Zoë", "#Übung")),
+        (b"\xef\xbb\xbfann\n", commands.Hello("ann")),
+        ("\u3000\u00a0\ufeff ann #lab2\u00a0\n".encode(), commands.Hello("ann", "#lab2")),
+        (b"\x1b[A\x1b[Bann\x1bOC\n", commands.Hello("ann")),
+        (b"\x1b[200~ann #lab2\x1b[201~\n", commands.Hello("ann", "#lab2")),
+        (b"ann\x1b[M#\xff\xff\n", commands.Hello("ann")),
+        (b"/nick ann\n", commands.Hello("ann")),
+        (b"/NICK  ann \n", commands.Hello("ann")),
+        (b"\x1b[A/nick ann\n", commands.Hello("ann")),
+        (b"/resume token\n", commands.Hello(token="token")),
     ],
 )
 def test_the_first_line_is_a_name_and_maybe_a_room(typed, hello):
@@ -386,15 +313,15 @@ def test_a_first_line_that_is_no_name_and_room_is_kept_whole_so_that_it_is_told(
 
 
 def test_blank_lines_before_the_name_are_nothing():
-    assert inputs(b"\r\n  \r\nann\r\n", name=None) == [Hello("ann")]
+    assert inputs(b"\r\n  \r\nann\r\n", name=None) == [commands.Hello("ann")]
 
 
 @pytest.mark.parametrize(
     "typed", [b"/quit\n", b"/exit\n", b"/bye\n", b"quit\n", b"exit\n", b"Bye \r\n", b"\x1b[Aquit\n"]
 )
 def test_one_may_quit_instead_of_giving_a_name(typed):
-    assert inputs(typed, name=None) == [Quit()]
-    assert inputs(b"/QUIT good night\n", name=None) == [Quit("good night")]
+    assert inputs(typed, name=None) == [commands.Quit()]
+    assert inputs(b"/QUIT good night\n", name=None) == [commands.Quit("good night")]
 
 
 @pytest.mark.parametrize(
@@ -415,7 +342,7 @@ def test_one_may_quit_instead_of_giving_a_name(typed):
     ],
 )
 def test_what_needs_a_name_is_explained_in_place_of_one(typed, about):
-    assert inputs(typed + b"\r\n", name=None) == [Help(about)]
+    assert inputs(typed + b"\r\n", name=None) == [commands.Help(about)]
 
 
 @pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)
@@ -423,7 +350,7 @@ def test_every_command_in_place_of_a_name_is_a_name_a_quit_or_help(row):
     for name in (row.name, *row.aliases):
         for typed in (name, name.upper(), f"{name} #lab2", f"{name} ann", f"{name} ann hi"):
             (found,) = inputs(typed.encode() + b"\n", name=None)
-            assert isinstance(found, (Hello, Quit, Help)) or (
+            assert isinstance(found, (commands.Hello, commands.Quit, commands.Help)) or (
                 isinstance(found, tuple)
                 and (row.name in ("/nick", "/resume", "/help"))
                 and found[0] in (Usage, UnknownCommand)
@@ -434,31 +361,33 @@ def test_every_command_in_place_of_a_name_is_a_name_a_quit_or_help(row):
 
 @pytest.mark.parametrize("typed", ["helper", "quitter", "who", "join", "nick", "exit2", "Q", "stats2", "me", "list"])
 def test_other_words_are_names(typed):
-    assert inputs(typed.encode() + b"\n", name=None) == [Hello(typed)]
+    assert inputs(typed.encode() + b"\n", name=None) == [commands.Hello(typed)]
     assert check_name(typed) == typed
 
 
 def test_once_admitted_lines_are_commands():
     dialect = dialect_of(None)
     dialect.feed(b"ann\nhi\n")
-    assert dialect.next_input() == Hello("ann")
+    assert dialect.next_input() == commands.Hello("ann")
     dialect.admitted("ann")
-    assert drain(dialect) == [Say("hi")]
+    assert drain(dialect) == [commands.Say("hi")]
 
 
 def test_cursor_keys_and_colours_around_a_command_are_no_part_of_it():
-    assert inputs(b"\x1b[A/quit\r\n") == [Quit()]
-    assert inputs(b"\x1b[A\x1b[B\r\n") == [Say("")]  # which is told
-    assert inputs(b"\x1b[31mFAILED\x1b[0m test\r\n") == [Say("FAILED test")]
-    assert inputs(b"\x1b[200~pasted\x1b[201~\r\n") == [Say("pasted")]
-    assert inputs(b"/msg \x1b[31mbob hi\r\n") == [Private("bob", "hi")]
+    assert inputs(b"\x1b[A/quit\r\n") == [commands.Quit()]
+    assert inputs(b"\x1b[A\x1b[B\r\n") == [commands.Say("")]  # which is told
+    assert inputs(b"\x1b[31mFAILED\x1b[0m test\r\n") == [commands.Say("FAILED test")]
+    assert inputs(b"\x1b[200~pasted\x1b[201~\r\n") == [commands.Say("pasted")]
+    assert inputs(b"/msg \x1b[31mbob hi\r\n") == [commands.Private("bob", "hi")]
 
 
 @pytest.mark.parametrize("report", [b" !!", b"#\x80\xff", b"#\xa0\xc3", b"`\xff\xfe"])
 def test_a_mouse_report_beyond_column_95_takes_nothing_from_its_line(report):
     report = b"\x1b[M" + report.replace(b"\xff", b"\xff\xff")  # as telnet sends it
     for at in range(len(report)):
-        assert inputs(b"gr\xc3\xbc" + report[:at], report[at:] + b"\xc3\x9fe" + report + b"\r\n") == [Say("grüße")]
+        assert inputs(b"gr\xc3\xbc" + report[:at], report[at:] + b"\xc3\x9fe" + report + b"\r\n") == [
+            commands.Say("grüße")
+        ]
 
 
 @pytest.mark.parametrize("name", [None, "ann"])
@@ -466,7 +395,7 @@ def test_a_mouse_report_beyond_column_95_takes_nothing_from_its_line(report):
 def test_a_line_that_is_not_utf_8_is_told_and_the_next_is_a_line(name, line):
     found = inputs(line + b"\r\nbob\r\n", name=name)
     advice = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
-    assert found == [(NotUtf8, NotUtf8(advice).text), Say("bob") if name else Hello("bob")]
+    assert found == [(NotUtf8, NotUtf8(advice).text), commands.Say("bob") if name else commands.Hello("bob")]
     assert issubclass(NotUtf8, Told)
 
 
@@ -475,13 +404,13 @@ def test_a_line_that_is_too_long_is_told_and_the_next_is_a_line(name):
     told, after = inputs(b"x" * (LINE + 1) + b"\r\nbob\r\n", name=name)
     assert told[0] is TooLong
     assert "8192 bytes" in told[1]
-    assert after == (Say("bob") if name else Hello("bob"))
+    assert after == (commands.Say("bob") if name else commands.Hello("bob"))
     assert issubclass(TooLong, Told)
 
 
 def test_a_line_of_8192_bytes_is_a_line():
     assert LINE == 8192
-    assert inputs(b"x" * LINE + b"\r\n") == [Say("x" * LINE)]
+    assert inputs(b"x" * LINE + b"\r\n") == [commands.Say("x" * LINE)]
 
 
 def test_a_line_of_ten_megabytes_is_told_once_and_never_kept():
@@ -498,20 +427,21 @@ def test_a_line_of_ten_megabytes_is_told_once_and_never_kept():
     dialect.feed(b"\r\nhi\r\n")
     told, after = drain(dialect)
     assert told[0] is TooLong
-    assert after == Say("hi")
+    assert after == commands.Say("hi")
 
 
 def test_line_separators_of_unicode_end_no_line():
     """What is told apart by str.splitlines is one line here, and is cleaned as one."""
     text = "one\u2028two\u2029three\u0085four\x0b\x0c\x1c\x1d\x1efive"
     cleaned = "one two three four  five"
-    assert inputs(text.encode() + b"\r\n") == [Say(cleaned)]
-    assert inputs(f"/msg bob {text}\r\n".encode()) == [Private("bob", cleaned)]
-    assert inputs("\u2028/quit\r\n".encode()) == [Say(" /quit")]
+    assert inputs(text.encode() + b"\r\n") == [commands.Say(cleaned)]
+    assert inputs(f"/msg bob {text}\r\n".encode()) == [commands.Private("bob", cleaned)]
+    assert inputs("\u2028/quit\r\n".encode()) == [commands.Say(" /quit")]
 
 
 @pytest.mark.parametrize(
-    ("typed", "command"), [(b"\xff\xf6", AreYouThere()), (b"\xff\xf4", Quit()), (b"\xff\xec", Quit())]
+    ("typed", "command"),
+    [(b"\xff\xf6", commands.AreYouThere()), (b"\xff\xf4", commands.Quit()), (b"\xff\xec", commands.Quit())],
 )
 @pytest.mark.parametrize("name", [None, "ann"])
 def test_are_you_there_ctrl_c_and_end_of_file_are_commands_at_any_time(typed, command, name):
@@ -520,7 +450,13 @@ def test_are_you_there_ctrl_c_and_end_of_file_are_commands_at_any_time(typed, co
 
 def test_answers_of_the_telnet_layer_come_in_order_with_the_lines():
     typed = b"one\r\n\xff\xfd\x01two\r\n\xff\xfb\x18"
-    assert inputs(typed) == [Say("one"), ASK, WireBytes(b"\xff\xfc\x01"), Say("two"), WireBytes(b"\xff\xfe\x18")]
+    assert inputs(typed) == [
+        commands.Say("one"),
+        ASK,
+        events.WireBytes(b"\xff\xfc\x01"),
+        commands.Say("two"),
+        events.WireBytes(b"\xff\xfe\x18"),
+    ]
 
 
 DIALOGUE = (
@@ -533,7 +469,8 @@ DIALOGUE = (
 def test_a_split_of_a_conversation_at_any_byte_changes_nothing():
     whole = inputs(DIALOGUE)
     assert [type(item) for item in whole if not isinstance(item, tuple)] == [
-        WireBytes, WireBytes, WireBytes, Say, Say, Say, Private, AreYouThere, Say, WireBytes, WireBytes, Quit,
+        events.WireBytes, events.WireBytes, events.WireBytes, commands.Say, commands.Say, commands.Say,
+        commands.Private, commands.AreYouThere, commands.Say, events.WireBytes, events.WireBytes, commands.Quit,
     ]  # fmt: skip
     assert [item[0] for item in whole if isinstance(item, tuple)] == [UnknownCommand, Usage, NotUtf8, TooLong]
     long = range(DIALOGUE.index(b"xxx") + 50, DIALOGUE.index(b"\n/quit") - 50)
@@ -587,7 +524,7 @@ AT = int(time.mktime((2024, 1, 2, 14, 3, 5, 0, 0, -1))) * 1000  # in the zone of
 
 
 def said(text="hi", sender="ann", room="#lobby", number=7, at=AT, kind="say"):
-    return Message(1, room, number, at, sender, kind, text)
+    return events.Message(1, room, number, at, sender, kind, text)
 
 
 def shown(*events, settings=(), name="ann", here=True, ignoring=()):
@@ -603,34 +540,38 @@ def lines_of(*events, **how):
     return text.split("\r\n")[:-1]
 
 
-ROOMS = RoomList(
-    (RoomRow("#lobby", 120, 4000, "all and nothing"), RoomRow("#a", 1, 12345, ""), RoomRow("#übung_2", 7, 0, "x" * 50)),
+ROOMS = events.RoomList(
+    (
+        events.RoomRow("#lobby", 120, 4000, "all and nothing"),
+        events.RoomRow("#a", 1, 12345, ""),
+        events.RoomRow("#übung_2", 7, 0, "x" * 50),
+    ),
     0,
 )
-PEOPLE = PeopleList(
+PEOPLE = events.PeopleList(
     "#lobby",
     (
-        PersonRow("ann", ("#lobby", "#lab2"), 0.4, None),
-        PersonRow("Bartholomew", ("#" + "x" * 32, "#lobby"), 59.9, "at lunch, and back at two o'clock"),
-        PersonRow("cy", ("#lobby",), 60, ""),
-        PersonRow("dee", (), 7199, None),
-        PersonRow("eve", ("#lobby",), 86400 * 12.5, None),
+        events.PersonRow("ann", ("#lobby", "#lab2"), 0.4, None),
+        events.PersonRow("Bartholomew", ("#" + "x" * 32, "#lobby"), 59.9, "at lunch, and back at two o'clock"),
+        events.PersonRow("cy", ("#lobby",), 60, ""),
+        events.PersonRow("dee", (), 7199, None),
+        events.PersonRow("eve", ("#lobby",), 86400 * 12.5, None),
     ),
     3,
 )
-STATS = StatsShown("1.0.0", 3 * 3600 + 5, 12, 3, 4000, 17, 12.34)
-THREADS = ThreadList(
+STATS = events.StatsShown("1.0.0", 3 * 3600 + 5, 12, 3, 4000, 17, 12.34)
+THREADS = events.ThreadList(
     (
-        ThreadRow("history", "history", None, "commits", 0.012, "storage.py:9 go", 3, 40, None, None),
-        ThreadRow("reader-1", "reader", "ann", "waits for input", 125, "wire.py:70 read", 0, 7, 120, 4500),
+        events.ThreadRow("history", "history", None, "commits", 0.012, "storage.py:9 go", 3, 40, None, None),
+        events.ThreadRow("reader-1", "reader", "ann", "waits for input", 125, "wire.py:70 read", 0, 7, 120, 4500),
     ),
     1,
 )
-LOCKS = LockList(
+LOCKS = events.LockList(
     True,
     (
-        LockRow("History", 120, 0, 0.0, 0.0003, None, None),
-        LockRow("Writers", 4000, 12, 0.0105, 2.0, "history", 0.2),
+        events.LockRow("History", 120, 0, 0.0, 0.0003, None, None),
+        events.LockRow("Writers", 4000, 12, 0.0105, 2.0, "history", 0.2),
     ),
 )
 DAY = "2024-01-02"  # shown with what was said on another day
@@ -638,27 +579,27 @@ DAY = "2024-01-02"  # shown with what was said on another day
 SEEN = (
     (said(), ["[14:03] ann: hi"]),
     (said("waves", kind="action"), ["[14:03] * ann waves"]),
-    (Greeting("1.0.0"), ["* Welcome to chat_threads 1.0.0. What is your name?"]),
-    (Welcome("ann"), ["* Hello, ann. What is said in a room is kept: /history shows it."]),
+    (events.Greeting("1.0.0"), ["* Welcome to chat_threads 1.0.0. What is your name?"]),
+    (events.Welcome("ann"), ["* Hello, ann. What is said in a room is kept: /history shows it."]),
     (
-        Welcome("ann", ("Be nice.", "", "Lab 2 is due.")),
+        events.Welcome("ann", ("Be nice.", "", "Lab 2 is due.")),
         ["* Hello, ann. What is said in a room is kept: /history shows it.", "* Be nice.", "*", "* Lab 2 is due."],
     ),
     (
-        Entered("#lobby", "", ("bob", "cy"), 2, 431, first_time=True),
+        events.Entered("#lobby", "", ("bob", "cy"), 2, 431, first_time=True),
         ["* You are in #lobby with 2 others: bob, cy. /help lists the commands."],
     ),
-    (Entered("#lobby", "", ("bob",), 1, 0), ["* You are in #lobby with 1 other: bob."]),
+    (events.Entered("#lobby", "", ("bob",), 1, 0), ["* You are in #lobby with 1 other: bob."]),
     (
-        Entered("#lab2", "deadlocks", (), 0, 0),
+        events.Entered("#lab2", "deadlocks", (), 0, 0),
         ["* You are in #lab2, and nobody else is.", "* The topic of #lab2 is: deadlocks"],
     ),
     (
-        Entered("#lobby", "", tuple("abcdefghij"), 137, 0),
+        events.Entered("#lobby", "", tuple("abcdefghij"), 137, 0),
         ["* You are in #lobby with 137 others: a, b, c, d, e, f, g, h, i, j and 127 more."],
     ),
     (
-        Replay("#lobby", (said("one", "bob", number=430), said("two", "cy", number=431)), 431),
+        events.Replay("#lobby", (said("one", "bob", number=430), said("two", "cy", number=431)), 431),
         [
             "* The last 2 of 431 messages; /history before 430 shows older ones.",
             f"[{DAY} 14:03] bob: one",
@@ -666,18 +607,18 @@ SEEN = (
         ],
     ),
     (
-        Replay("#lobby", (said(number=2), said(number=3)), 3),
+        events.Replay("#lobby", (said(number=2), said(number=3)), 3),
         [
             "* The last 2 of 3 messages; /history before 2 shows older ones.",
             *[f"[{DAY} 14:03] ann: hi"] * 2,
         ],
     ),
     (
-        Replay("#lobby", (said(number=9),), 9),
+        events.Replay("#lobby", (said(number=9),), 9),
         ["* The last 1 message of 9; /history before 9 shows older ones.", f"[{DAY} 14:03] ann: hi"],
     ),
     (
-        Replay("#lobby", (said("one", number=1), said("waves", number=2, kind="action")), 2),
+        events.Replay("#lobby", (said("one", number=1), said("waves", number=2, kind="action")), 2),
         [
             "* What was said so far, 2 messages:",
             f"[{DAY} 14:03] ann: one",
@@ -685,36 +626,39 @@ SEEN = (
         ],
     ),
     (
-        TokenShown("t0ken"),
+        events.TokenShown("t0ken"),
         [
             "* Your token is t0ken and nobody else should know it.",
             "* If your connection hangs, connect again and type this in place of a name to be back in its rooms:",
             "* /resume t0ken",
         ],
     ),
-    (Departed("#lab2", "#lobby"), ["* You left #lab2. What you type goes to #lobby now."]),
-    (Departed("#lobby", None), ["* You left #lobby and are in no room. /join #lobby goes to one."]),
-    (Current("#lab2"), ["* You are in #lab2. What you type goes there now."]),
-    (Presence("#lobby", "joined", ("ann",)), ["* ann joined"]),
-    (Presence("#lobby", "joined", ("ann", "bob")), ["* ann and bob joined"]),
-    (Presence("#lobby", "left", ("ann", "bob", "cy")), ["* ann, bob and cy left"]),
-    (Presence("#lobby", "joined", ("ann", "bob", "cy", "dee")), ["* ann, bob and 2 others joined"]),
+    (events.Departed("#lab2", "#lobby"), ["* You left #lab2. What you type goes to #lobby now."]),
+    (events.Departed("#lobby", None), ["* You left #lobby and are in no room. /join #lobby goes to one."]),
+    (events.Current("#lab2"), ["* You are in #lab2. What you type goes there now."]),
+    (events.Presence("#lobby", "joined", ("ann",)), ["* ann joined"]),
+    (events.Presence("#lobby", "joined", ("ann", "bob")), ["* ann and bob joined"]),
+    (events.Presence("#lobby", "left", ("ann", "bob", "cy")), ["* ann, bob and cy left"]),
+    (events.Presence("#lobby", "joined", ("ann", "bob", "cy", "dee")), ["* ann, bob and 2 others joined"]),
     (
-        Presence("#lobby", "joined", ("ann", "bob", *(f"x{number}" for number in range(35)))),
+        events.Presence("#lobby", "joined", ("ann", "bob", *(f"x{number}" for number in range(35)))),
         ["* ann, bob and 35 others joined"],
     ),
-    (Presence("#lobby", "left", ("ann",), "see you"), ["* ann left (see you)"]),
-    (Renamed("ann", "Anna"), ["* ann is Anna now"]),
-    (TopicChanged("#lab2", "ann", "deadlocks"), ["* ann set the topic of #lab2: deadlocks"]),
-    (TopicChanged("#lab2", "ann", ""), ["* ann took away the topic of #lab2"]),
-    (TopicShown("#lab2", "deadlocks"), ["* The topic of #lab2 is: deadlocks"]),
-    (TopicShown("#lab2", ""), ["* #lab2 has no topic."]),
-    (RoomDeleted("#lab2", "ann", "#lobby"), ["* ann deleted #lab2 and its history. What you type goes to #lobby now."]),
-    (PrivateLine(AT, "ann", "bob", "psst"), ["[14:03] ann -> you: psst"]),
-    (PrivateLine(AT, "ann", "bob", "psst", sent=True), ["[14:03] you -> bob: psst"]),
-    (Invited("bob", "#lab2"), ["* bob invites you to #lab2: /join #lab2"]),
+    (events.Presence("#lobby", "left", ("ann",), "see you"), ["* ann left (see you)"]),
+    (events.Renamed("ann", "Anna"), ["* ann is Anna now"]),
+    (events.TopicChanged("#lab2", "ann", "deadlocks"), ["* ann set the topic of #lab2: deadlocks"]),
+    (events.TopicChanged("#lab2", "ann", ""), ["* ann took away the topic of #lab2"]),
+    (events.TopicShown("#lab2", "deadlocks"), ["* The topic of #lab2 is: deadlocks"]),
+    (events.TopicShown("#lab2", ""), ["* #lab2 has no topic."]),
     (
-        HistoryPage("#lab2", (said("one", number=99), said("two", "bob", number=100)), 431, 99, 100),
+        events.RoomDeleted("#lab2", "ann", "#lobby"),
+        ["* ann deleted #lab2 and its history. What you type goes to #lobby now."],
+    ),
+    (events.PrivateLine(AT, "ann", "bob", "psst"), ["[14:03] ann -> you: psst"]),
+    (events.PrivateLine(AT, "ann", "bob", "psst", sent=True), ["[14:03] you -> bob: psst"]),
+    (events.Invited("bob", "#lab2"), ["* bob invites you to #lab2: /join #lab2"]),
+    (
+        events.HistoryPage("#lab2", (said("one", number=99), said("two", "bob", number=100)), 431, 99, 100),
         [
             "* #lab2, messages 99 to 100 of 431:",
             f" 99 [{DAY} 14:03] ann: one",
@@ -723,30 +667,33 @@ SEEN = (
         ],
     ),
     (
-        HistoryPage("#lab2", (said(number=5),), 5, 5, None),
+        events.HistoryPage("#lab2", (said(number=5),), 5, 5, None),
         ["* #lab2, messages 5 to 5 of 5:", f"5 [{DAY} 14:03] ann: hi", "* Older: /history #lab2 before 5"],
     ),
     (
-        HistoryPage("#lab2", (said(number=1),), 5, None, 1),
+        events.HistoryPage("#lab2", (said(number=1),), 5, None, 1),
         ["* #lab2, messages 1 to 1 of 5:", f"1 [{DAY} 14:03] ann: hi", "* Newer: /history #lab2 after 1"],
     ),
     (
-        HistoryPage("#lab2", (said(number=1),), 1, None, None),
+        events.HistoryPage("#lab2", (said(number=1),), 1, None, None),
         ["* #lab2, messages 1 to 1 of 1:", f"1 [{DAY} 14:03] ann: hi"],
     ),
-    (HistoryPage("#lab2", (), 0, None, None), ["* Nothing was said in #lab2 yet."]),
-    (HistoryPage("#lab2", (), 5, None, None), ["* Nothing was said there."]),
+    (events.HistoryPage("#lab2", (), 0, None, None), ["* Nothing was said in #lab2 yet."]),
+    (events.HistoryPage("#lab2", (), 5, None, None), ["* Nothing was said there."]),
     (
-        SearchPage("hi", (said(room="#lab2", number=12), said(kind="action", number=9)), False),
+        events.SearchPage("hi", (said(room="#lab2", number=12), said(kind="action", number=9)), False),
         [
             "* 2 messages found for: hi",
             f"#lab2 12 [{DAY} 14:03] ann: hi",
             f"#lobby 9 [{DAY} 14:03] * ann hi",
         ],
     ),
-    (SearchPage("hi", (said(),), False), ["* 1 message found for: hi", f"#lobby 7 [{DAY} 14:03] ann: hi"]),
-    (SearchPage("hi", (said(),), True), ["* The newest 1 of more found for: hi", f"#lobby 7 [{DAY} 14:03] ann: hi"]),
-    (SearchPage("hi", (), False), ["* Nothing was found for: hi"]),
+    (events.SearchPage("hi", (said(),), False), ["* 1 message found for: hi", f"#lobby 7 [{DAY} 14:03] ann: hi"]),
+    (
+        events.SearchPage("hi", (said(),), True),
+        ["* The newest 1 of more found for: hi", f"#lobby 7 [{DAY} 14:03] ann: hi"],
+    ),
+    (events.SearchPage("hi", (), False), ["* Nothing was found for: hi"]),
     (
         ROOMS,
         [
@@ -758,7 +705,7 @@ SEEN = (
         ],
     ),
     (
-        RoomList((RoomRow("#lobby", 1, 0, ""),), 1),
+        events.RoomList((events.RoomRow("#lobby", 1, 0, ""),), 1),
         [
             "* room      people    messages  topic",
             "* ------  --------  ----------  -------",
@@ -779,17 +726,17 @@ SEEN = (
             "* and 3 more.",
         ],
     ),
-    (PeopleList("#lab2", (), 0), ["* Nobody is in #lab2."]),
+    (events.PeopleList("#lab2", (), 0), ["* Nobody is in #lab2."]),
     (
-        PersonShown(PersonRow("bob", ("#lobby", "#lab2"), 61, None), 7200),
+        events.PersonShown(events.PersonRow("bob", ("#lobby", "#lab2"), 61, None), 7200),
         ["* bob is in #lobby, #lab2.", "* Connected for 2h, last typed 1m ago."],
     ),
     (
-        PersonShown(PersonRow("bob", (), 3, "at lunch"), 50),
+        events.PersonShown(events.PersonRow("bob", (), 3, "at lunch"), 50),
         ["* bob is in no room.", "* Connected for 50s, last typed 3s ago.", "* Away: at lunch"],
     ),
     (
-        PersonShown(PersonRow("bob", (), 3, ""), 50),
+        events.PersonShown(events.PersonRow("bob", (), 3, ""), 50),
         ["* bob is in no room.", "* Connected for 50s, last typed 3s ago.", "* Away."],
     ),
     (
@@ -812,12 +759,12 @@ SEEN = (
         ],
     ),
     (
-        TripShown(
+        events.TripShown(
             "#lobby",
             12,
             "ann",
             (("queued", 0.1), ("taken", 0.15), ("committed", 0.7), ("published", None)),
-            (MemberTrip("ann", 0.8, 0.91234), MemberTrip("bob", 0.81, None)),
+            (events.MemberTrip("ann", 0.8, 0.91234), events.MemberTrip("bob", 0.81, None)),
             3,
         ),
         [
@@ -831,7 +778,7 @@ SEEN = (
         ],
     ),
     (
-        LockList(False, ()),
+        events.LockList(False, ()),
         ["* The locks are not counted. They are when the server is started with --lab or --trace."],
     ),
     (
@@ -848,23 +795,23 @@ SEEN = (
             "* threads               17",
         ],
     ),
-    (Pong(0.00123, None), ["* Pong: 1.23 ms through the server's queue and back."]),
+    (events.Pong(0.00123, None), ["* Pong: 1.23 ms through the server's queue and back."]),
     (
-        Pong(0.00123, 0.0405),
+        events.Pong(0.00123, 0.0405),
         ["* Pong: 1.23 ms through the server's queue and back, 40.50 ms over the network and back."],
     ),
-    (HelpShown("/ping"), ["* /ping: time the round trip."]),
-    (Notice("You are away. /back ends it."), ["* You are away. /back ends it."]),
-    (Problem("usage", "Usage: /join #room"), ["! Usage: /join #room"]),
-    (Bye(), ["* Goodbye."]),
-    (Bye("too_slow"), []),
-    (Ack("#lobby", 12), []),
-    (Answer(Notice("yes"), "1"), ["* yes"]),
+    (events.HelpShown("/ping"), ["* /ping: time the round trip."]),
+    (events.Notice("You are away. /back ends it."), ["* You are away. /back ends it."]),
+    (events.Problem("usage", "Usage: /join #room"), ["! Usage: /join #room"]),
+    (events.Bye(), ["* Goodbye."]),
+    (events.Bye("too_slow"), []),
+    (events.Ack("#lobby", 12), []),
+    (events.Answer(events.Notice("yes"), "1"), ["* yes"]),
 )
-EVENTS = [event for event, _ in SEEN] + [HelpShown(None), HelpShown("/set"), HelpShown("/J")]
+EVENTS = [event for event, _ in SEEN] + [events.HelpShown(None), events.HelpShown("/set"), events.HelpShown("/J")]
 EVENT_TYPES = {
-    each for each in vars(messages).values() if isinstance(each, type) and issubclass(each, Event)
-} - {Event}  # fmt: skip
+    each for each in vars(events).values() if isinstance(each, type) and issubclass(each, events.Event)
+} - {events.Event}  # fmt: skip
 
 
 @pytest.mark.parametrize(("event", "expected"), SEEN, ids=[type(event).__name__ for event, _ in SEEN])
@@ -874,7 +821,7 @@ def test_an_event_is_shown_as_people_know_it(event, expected):
 
 def test_every_event_has_a_row_in_the_table_of_what_is_seen():
     """All but the wire's own bytes, which go out as they are."""
-    assert set(_SHOW) == EVENT_TYPES - {WireBytes}
+    assert set(_SHOW) == EVENT_TYPES - {events.WireBytes}
 
 
 def test_every_event_is_shown_above():
@@ -882,18 +829,22 @@ def test_every_event_is_shown_above():
 
 
 def test_bytes_of_the_wire_go_out_as_they_are_and_in_order():
-    assert TextDialect().views[True].encode([Bye(), WireBytes(b"\xff\xfc\x01"), Bye()]) == (
+    assert TextDialect().views[True].encode([events.Bye(), events.WireBytes(b"\xff\xfc\x01"), events.Bye()]) == (
         b"* Goodbye.\r\n\xff\xfc\x01* Goodbye.\r\n"
     )
 
 
 def test_events_are_shown_one_after_the_other():
-    assert lines_of(said("one"), said("two"), Notice("three")) == ["[14:03] ann: one", "[14:03] ann: two", "* three"]
+    assert lines_of(said("one"), said("two"), events.Notice("three")) == [
+        "[14:03] ann: one",
+        "[14:03] ann: two",
+        "* three",
+    ]
     assert shown() == ""
 
 
 def test_what_is_not_unicode_text_is_shown_with_a_mark_instead_of_failing():
-    assert shown(Notice("a\ud800b")) == "* a?b\r\n"
+    assert shown(events.Notice("a\ud800b")) == "* a?b\r\n"
 
 
 SETTINGS = [
@@ -922,13 +873,13 @@ def test_a_line_of_another_room_names_it():
 
 
 def test_who_joined_or_left_another_room_is_shown_with_it():
-    assert lines_of(Presence("#lab2", "joined", ("ann", "bob")), here=False) == ["* ann and bob joined #lab2"]
-    assert lines_of(Presence("#lab2", "left", ("ann",), "bye"), here=False) == ["* ann left #lab2 (bye)"]
+    assert lines_of(events.Presence("#lab2", "joined", ("ann", "bob")), here=False) == ["* ann and bob joined #lab2"]
+    assert lines_of(events.Presence("#lab2", "left", ("ann",), "bye"), here=False) == ["* ann left #lab2 (bye)"]
 
 
 def test_what_is_no_rooms_is_shown_alike_everywhere():
     for event in EVENTS:
-        if not isinstance(event, Message | Presence):
+        if not isinstance(event, events.Message | events.Presence):
             assert shown(event, here=False) == shown(event, here=True)
 
 
@@ -939,13 +890,13 @@ def test_time_can_be_shown_in_seconds_or_not_at_all():
     assert lines_of(said(), settings=["timestamps seconds"]) == ["[14:03:05] ann: hi"]
     assert lines_of(said(), settings=["timestamps off"]) == ["ann: hi"]
     assert lines_of(said(), settings=["timestamps off", "timestamps on"]) == ["[14:03] ann: hi"]
-    private = PrivateLine(AT, "ann", "bob", "psst")
+    private = events.PrivateLine(AT, "ann", "bob", "psst")
     assert lines_of(private, settings=["timestamps seconds"]) == ["[14:03:05] ann -> you: psst"]
     assert lines_of(private, settings=["timestamps off"]) == ["ann -> you: psst"]
 
 
 def test_what_was_said_on_another_day_is_shown_with_the_day():
-    page = HistoryPage("#lobby", (said(),), 7, None, None)
+    page = events.HistoryPage("#lobby", (said(),), 7, None, None)
     assert lines_of(page)[1] == "7 [2024-01-02 14:03] ann: hi"
     assert lines_of(page, settings=["timestamps seconds"])[1] == "7 [2024-01-02 14:03:05] ann: hi"
     assert lines_of(page, settings=["timestamps off"])[1] == "7 ann: hi"
@@ -953,7 +904,7 @@ def test_what_was_said_on_another_day_is_shown_with_the_day():
 
 def test_what_was_said_today_is_shown_without_the_day():
     now = time.time()
-    line = lines_of(HistoryPage("#lobby", (said(at=int(now * 1000)),), 7, None, None))[1]
+    line = lines_of(events.HistoryPage("#lobby", (said(at=int(now * 1000)),), 7, None, None))[1]
     if time.localtime().tm_mday == time.localtime(now).tm_mday:  # not over midnight
         assert re.fullmatch(r"7 \[\d\d:\d\d\] ann: hi", line)
 
@@ -962,7 +913,7 @@ def test_numbers_are_shown_before_the_messages():
     assert lines_of(said(), settings=["numbers on"]) == ["7 [14:03] ann: hi"]
     assert lines_of(said("waves", kind="action"), settings=["numbers on", "timestamps off"]) == ["7 * ann waves"]
     assert lines_of(said(room="#lab2"), here=False, settings=["numbers on"]) == ["7 [14:03] #lab2 ann: hi"]
-    assert lines_of(Replay("#lobby", (said(),), 7), settings=["numbers on", "timestamps off"])[1] == "7 ann: hi"
+    assert lines_of(events.Replay("#lobby", (said(),), 7), settings=["numbers on", "timestamps off"])[1] == "7 ann: hi"
 
 
 def test_colour_changes_nothing_but_the_colour():
@@ -976,10 +927,10 @@ def test_colour_is_on_names_and_notices_and_ends_where_it_should():
     assert re.fullmatch(f"\\[14:03\\] {name}: hi", lines_of(said(), settings=["colour on"])[0])
     action = said("waves", kind="action")
     assert re.fullmatch(f"\\[14:03\\] \\* {name} waves", lines_of(action, settings=["colour on"])[0])
-    private = PrivateLine(AT, "ann", "bob", "psst")
+    private = events.PrivateLine(AT, "ann", "bob", "psst")
     assert re.fullmatch(f"\\[14:03\\] {name} -> you: psst", lines_of(private, settings=["colour on"])[0])
-    assert lines_of(Bye(), settings=["colour on"]) == ["\x1b[2m* Goodbye.\x1b[0m"]
-    assert lines_of(Problem("x", "No."), settings=["colour on"]) == ["\x1b[31m! No.\x1b[0m"]
+    assert lines_of(events.Bye(), settings=["colour on"]) == ["\x1b[2m* Goodbye.\x1b[0m"]
+    assert lines_of(events.Problem("x", "No."), settings=["colour on"]) == ["\x1b[31m! No.\x1b[0m"]
 
 
 def test_no_colour_runs_on_into_the_next_line():
@@ -1022,18 +973,24 @@ def test_the_bell_rings_for_a_name_as_it_is_written():
 
 
 def test_the_bell_rings_on_a_private_line_that_is_received():
-    assert lines_of(PrivateLine(AT, "bob", "ann", "psst"), settings=["bell on"]) == ["[14:03] bob -> you: psst\a"]
-    assert "\a" not in shown(PrivateLine(AT, "ann", "bob", "ann here", sent=True), settings=["bell on"])
+    assert lines_of(events.PrivateLine(AT, "bob", "ann", "psst"), settings=["bell on"]) == [
+        "[14:03] bob -> you: psst\a"
+    ]
+    assert "\a" not in shown(events.PrivateLine(AT, "ann", "bob", "ann here", sent=True), settings=["bell on"])
 
 
 def test_the_bell_does_not_ring_for_what_was_said_before():
     old = (said("hi ann", "bob"),)
-    for event in (Replay("#lobby", old, 7), HistoryPage("#lobby", old, 7, None, None), SearchPage("ann", old, False)):
+    for event in (
+        events.Replay("#lobby", old, 7),
+        events.HistoryPage("#lobby", old, 7, None, None),
+        events.SearchPage("ann", old, False),
+    ):
         assert "\a" not in shown(event, settings=["bell on"])
 
 
 def test_the_bell_is_silent_unless_set():
-    assert "\a" not in shown(said("ann!", "bob"), PrivateLine(AT, "bob", "ann", "psst"))
+    assert "\a" not in shown(said("ann!", "bob"), events.PrivateLine(AT, "bob", "ann", "psst"))
     assert "\a" not in shown(said("ann!", "bob"), settings=["bell on", "bell off"])
 
 
@@ -1054,7 +1011,7 @@ def test_a_bell_that_is_off_stays_off_with_a_new_name():
 def test_without_joins_nobody_is_seen_to_join_leave_or_change_names():
     for event in EVENTS:
         for here in (True, False):
-            expected = "" if isinstance(event, Presence | Renamed) else shown(event, here=here)
+            expected = "" if isinstance(event, events.Presence | events.Renamed) else shown(event, here=here)
             assert shown(event, settings=["joins off"], here=here) == expected
 
 
@@ -1066,9 +1023,9 @@ def test_what_an_ignored_person_says_is_hidden_whatever_the_case():
 
 def test_what_an_ignored_person_said_is_hidden_on_entering_but_not_in_the_history():
     old = (said("one", "Bob"), said("two", "cy", number=8))
-    assert [line for line in lines_of(Replay("#lobby", old, 8), ignoring=["bob"]) if "Bob" in line] == []
-    assert len(lines_of(Replay("#lobby", old, 8), ignoring=["bob"])) == 2
-    for page in (HistoryPage("#lobby", old, 8, None, None), SearchPage("o", old, False)):
+    assert [line for line in lines_of(events.Replay("#lobby", old, 8), ignoring=["bob"]) if "Bob" in line] == []
+    assert len(lines_of(events.Replay("#lobby", old, 8), ignoring=["bob"])) == 2
+    for page in (events.HistoryPage("#lobby", old, 8, None, None), events.SearchPage("o", old, False)):
         assert shown(page, ignoring=["bob"]) == shown(page)
 
 
@@ -1128,7 +1085,7 @@ def test_replay_is_how_many_messages_are_shown_on_entering():
 
 
 def test_help_on_set_tells_every_option():
-    text = " ".join(lines_of(HelpShown("/set")))
+    text = " ".join(lines_of(events.HelpShown("/set")))
     for option in re.findall(r"(\w+) \w+[,.]", dialect_of("ann").set_option(None, None)):
         assert f"/set {option} " in text
 
@@ -1162,7 +1119,9 @@ def test_a_view_that_was_handed_out_does_not_change():
 
 
 @pytest.mark.parametrize("settings", [(), ("colour on",)])
-@pytest.mark.parametrize("event", [ROOMS, PEOPLE, STATS, HelpShown(None)], ids=["rooms", "people", "stats", "help"])
+@pytest.mark.parametrize(
+    "event", [ROOMS, PEOPLE, STATS, events.HelpShown(None)], ids=["rooms", "people", "stats", "help"]
+)
 def test_the_columns_of_a_table_line_up(event, settings):
     rows = [re.sub("\x1b\\[[0-9]+m", "", line) for line in lines_of(event, settings=settings)]
     rows = [line for line in rows if not line.startswith("* and ")]
@@ -1173,19 +1132,19 @@ def test_the_columns_of_a_table_line_up(event, settings):
 
 
 def test_what_looks_like_a_number_is_shown_in_a_table_as_it_is():
-    table = lines_of(RoomList((RoomRow("#007", 1, 2, "1e5"), RoomRow("#8", 1, 2, "0010")), 0))
+    table = lines_of(events.RoomList((events.RoomRow("#007", 1, 2, "1e5"), events.RoomRow("#8", 1, 2, "0010")), 0))
     assert table[2].split() == ["*", "#007", "1", "2", "1e5"]
     assert table[3].split() == ["*", "#8", "1", "2", "0010"]
 
 
 def test_a_table_of_rooms_counts_those_left_out():
-    row = RoomRow("#a", 1, 1, "")
-    assert lines_of(RoomList((row,), 12))[-1] == "* and 12 more rooms."
-    assert "more" not in shown(RoomList((row,), 0))
+    row = events.RoomRow("#a", 1, 1, "")
+    assert lines_of(events.RoomList((row,), 12))[-1] == "* and 12 more rooms."
+    assert "more" not in shown(events.RoomList((row,), 0))
 
 
 def test_help_lists_every_command_with_what_it_does():
-    table = lines_of(HelpShown(None))
+    table = lines_of(events.HelpShown(None))
     for row in COMMANDS:
         assert [line for line in table if line.startswith(f"* {row.usage} ") and line.endswith(f" {row.does}")], row
     assert [line for line in table if line.startswith("* text ")]
@@ -1195,14 +1154,14 @@ def test_help_lists_every_command_with_what_it_does():
 
 def test_help_fits_a_terminal_of_eighty_columns():
     for about in (None, *(row.name for row in COMMANDS)):
-        for line in lines_of(HelpShown(about)):
+        for line in lines_of(events.HelpShown(about)):
             assert len(line) < 80, line
 
 
 @pytest.mark.parametrize("row", COMMANDS, ids=[row.name for row in COMMANDS])
 def test_help_on_a_command_tells_its_usage_and_all_of_its_names(row):
     for name in (row.name, *row.aliases, row.name.upper()):
-        text = lines_of(HelpShown(name))
+        text = lines_of(events.HelpShown(name))
         assert text[0] == f"* {row.usage}: {row.does}."
         told = " ".join(line.removeprefix("* ") for line in text)
         assert row.more in told
@@ -1212,15 +1171,17 @@ def test_help_on_a_command_tells_its_usage_and_all_of_its_names(row):
 
 def test_help_on_private_lines_tells_that_they_are_never_stored():
     (command,) = inputs(b"/help msg\r\n")
-    assert "never stored" in shown(HelpShown(command.about))
+    assert "never stored" in shown(events.HelpShown(command.about))
 
 
 def test_what_grows_with_what_it_holds_counts_for_all_of_its_lines():
     """So that a queue bounded in lines bounds the memory."""
     many = tuple(said(number=number) for number in range(1, 201))
-    people = (PersonRow("ann", (), 0, None),) * 100
+    people = (events.PersonRow("ann", (), 0, None),) * 100
     for event in (
-        Replay("#lobby", many, 200), HistoryPage("#lobby", many, 300, 1, 200), SearchPage("hi", many, True),
-        RoomList((RoomRow("#a", 1, 1, ""),) * 100, 5), PeopleList(None, people, 5), HelpShown(None),
+        events.Replay("#lobby", many, 200), events.HistoryPage("#lobby", many, 300, 1, 200),
+        events.SearchPage("hi", many, True),
+        events.RoomList((events.RoomRow("#a", 1, 1, ""),) * 100, 5), events.PeopleList(None, people, 5),
+        events.HelpShown(None),
     ):  # fmt: skip
         assert event.lines >= len(lines_of(event)), type(event)

@@ -12,7 +12,7 @@ import pytest
 from conftest import WAIT, held, wait_for
 
 from chat_threads.errors import StartError
-from chat_threads.messages import Leaves
+from chat_threads.ordered import Left
 from chat_threads.trace import KEPT, MEMBERS, TraceFile, Trip
 
 CLOSE = 0.0015  # microseconds; times in the file are rounded to a thousandth
@@ -132,7 +132,7 @@ def test_who_comes_in_with_the_batch_that_has_a_message_is_in_its_trip(serve, pr
     ann.ask(type="ping")  # nothing of hers is under way
     server.chat.faults.pause_history(60, lambda: None)
     wait_for(lambda: not server.chat.faults._history_runs.is_set())
-    server.chat.history.submit(Leaves(0, None))
+    server.chat.history.submit(Left(0, None))
     wait_for(lambda: server.chat.history._queue.depth()[0] == 0)
     server.client("bob").send("hello")
     wait_for(lambda: server.chat.history._queue.depth()[0] == 2)

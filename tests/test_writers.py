@@ -13,7 +13,8 @@ from conftest import WAIT, wait_for
 
 from chat_threads import writers as module
 from chat_threads.errors import ShuttingDown, TooSlow
-from chat_threads.messages import Event, Notice, Parcel, Problem
+from chat_threads.events import Event, Notice, Problem
+from chat_threads.parcel import Parcel
 from chat_threads.session import Session
 from chat_threads.wire import Wire
 from chat_threads.writers import TOGETHER, Crew, OnePerSession, Writers

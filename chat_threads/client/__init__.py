@@ -28,7 +28,7 @@ full one makes the reader wait) and that of requests (256 at most: a full one ma
 is touched and no callback made while it is held.
 """
 
-from ..messages import (
+from ..events import (
     Ack,
     Answer,
     Bye,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 
-from ..messages import (
+from ..events import (
     Ack,
     Answer,
     Bye,

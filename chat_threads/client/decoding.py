@@ -13,60 +13,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..messages import (
-    Ack,
-    Bye,
-    Current,
-    Departed,
-    Entered,
-    Event,
-    HistoryPage,
-    Invited,
-    LockList,
-    LockRow,
-    MemberTrip,
-    Message,
-    Notice,
-    PeopleList,
-    PersonRow,
-    PersonShown,
-    Pong,
-    Presence,
-    PrivateLine,
-    Problem,
-    Renamed,
-    RoomDeleted,
-    RoomList,
-    RoomRow,
-    SearchPage,
-    StatsShown,
-    ThreadList,
-    ThreadRow,
-    TokenShown,
-    TopicChanged,
-    TopicShown,
-    TripShown,
-    Welcome,
-)
+from .. import events
 from ..rules import clean
 
 
 @dataclass(frozen=True, slots=True)
-class Offline(Event):
+class Offline(events.Event):
     """The connection is lost, and the client tries to come back."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Online(Event):
+class Online(events.Event):
     """The client has come back, under this name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Other(Event):
+class Other(events.Event):
     """An object of a type that has no event here; ``fields`` is all of it."""
 
     type: str
@@ -76,7 +42,7 @@ class Other(Event):
 Fields = dict[str, Any]
 
 
-def decode(line: bytes) -> tuple[Event, Fields]:
+def decode(line: bytes) -> tuple[events.Event, Fields]:
     """A line as its event, and all of its fields; raise ValueError if it is not one of the protocol's."""
     try:
         fields = json.loads(line)
@@ -103,8 +69,8 @@ def _milliseconds(at: str) -> int:
     return round(datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp() * 1000)
 
 
-def _message(fields: Fields) -> Message:
-    return Message(
+def _message(fields: Fields) -> events.Message:
+    return events.Message(
         0,  # the server's own number of the room, which it does not tell
         fields["room"],
         int(fields["number"]),
@@ -115,33 +81,35 @@ def _message(fields: Fields) -> Message:
     )
 
 
-def _messages(fields: Fields) -> tuple[Message, ...]:
+def _messages(fields: Fields) -> tuple[events.Message, ...]:
     return tuple(_message(each) for each in fields["messages"])
 
 
-def _presence(fields: Fields) -> Event:
+def _presence(fields: Fields) -> events.Event:
     if fields["kind"] == "renamed":
-        return Renamed(fields["old"], fields["new"])
-    return Presence(fields["room"], fields["kind"], tuple(fields["names"]), fields.get("words", ""))
+        return events.Renamed(fields["old"], fields["new"])
+    return events.Presence(fields["room"], fields["kind"], tuple(fields["names"]), fields.get("words", ""))
 
 
-def _topic(fields: Fields) -> Event:
+def _topic(fields: Fields) -> events.Event:
     if "by" in fields:
-        return TopicChanged(fields["room"], fields["by"], fields["topic"])
-    return TopicShown(fields["room"], fields["topic"])
+        return events.TopicChanged(fields["room"], fields["by"], fields["topic"])
+    return events.TopicShown(fields["room"], fields["topic"])
 
 
-def _private(fields: Fields) -> PrivateLine:
+def _private(fields: Fields) -> events.PrivateLine:
     """One's own copy is the answer to a request, and answers bring its ref back."""
-    return PrivateLine(_milliseconds(fields["at"]), fields["from"], fields["to"], fields["text"], "ref" in fields)
+    return events.PrivateLine(
+        _milliseconds(fields["at"]), fields["from"], fields["to"], fields["text"], "ref" in fields
+    )
 
 
-def _person(fields: Fields) -> PersonRow:
-    return PersonRow(fields["name"], tuple(fields["rooms"]), float(fields["idle"]), fields["away"])
+def _person(fields: Fields) -> events.PersonRow:
+    return events.PersonRow(fields["name"], tuple(fields["rooms"]), float(fields["idle"]), fields["away"])
 
 
-def _stats(fields: Fields) -> StatsShown:
-    return StatsShown(
+def _stats(fields: Fields) -> events.StatsShown:
+    return events.StatsShown(
         fields["version"],
         float(fields["uptime"]),
         int(fields["sessions"]),
@@ -152,9 +120,9 @@ def _stats(fields: Fields) -> StatsShown:
     )
 
 
-def _thread(fields: Fields) -> ThreadRow:
+def _thread(fields: Fields) -> events.ThreadRow:
     numbers = (fields[name] for name in ("queue", "most", "lines", "bytes"))
-    return ThreadRow(
+    return events.ThreadRow(
         fields["thread"],
         fields["role"],
         fields["session"],
@@ -165,8 +133,8 @@ def _thread(fields: Fields) -> ThreadRow:
     )
 
 
-def _lock(fields: Fields) -> LockRow:
-    return LockRow(
+def _lock(fields: Fields) -> events.LockRow:
+    return events.LockRow(
         fields["lock"],
         int(fields["taken"]),
         int(fields["contended"]),
@@ -180,45 +148,45 @@ def _lock(fields: Fields) -> LockRow:
 _STAGES = ("queued", "taken", "committed", "published")
 
 
-def _trip(fields: Fields) -> TripShown:
-    return TripShown(
+def _trip(fields: Fields) -> events.TripShown:
+    return events.TripShown(
         fields["room"],
         int(fields["number"]),
         fields["from"],
         tuple((stage, fields[stage]) for stage in _STAGES),
-        tuple(MemberTrip(each["name"], float(each["queued"]), each["written"]) for each in fields["members"]),
+        tuple(events.MemberTrip(each["name"], float(each["queued"]), each["written"]) for each in fields["members"]),
         int(fields["more"]),
     )
 
 
-def _room(fields: Fields) -> RoomRow:
-    return RoomRow(fields["room"], int(fields["people"]), int(fields["messages"]), fields["topic"])
+def _room(fields: Fields) -> events.RoomRow:
+    return events.RoomRow(fields["room"], int(fields["people"]), int(fields["messages"]), fields["topic"])
 
 
-_READ: dict[str, Callable[[Fields], Event]] = {
+_READ: dict[str, Callable[[Fields], events.Event]] = {
     "message": _message,
-    "welcome": lambda f: Welcome(f["name"], tuple(f["motd"]), f["version"], f.get("token", "")),
-    "joined": lambda f: Entered(f["room"], f["topic"], tuple(f["people"]), int(f["count"]), int(f["last"])),
-    "current": lambda f: Current(f["room"]),
-    "left": lambda f: Departed(f["room"], f["current"]),
+    "welcome": lambda f: events.Welcome(f["name"], tuple(f["motd"]), f["version"], f.get("token", "")),
+    "joined": lambda f: events.Entered(f["room"], f["topic"], tuple(f["people"]), int(f["count"]), int(f["last"])),
+    "current": lambda f: events.Current(f["room"]),
+    "left": lambda f: events.Departed(f["room"], f["current"]),
     "presence": _presence,
     "topic": _topic,
-    "deleted": lambda f: RoomDeleted(f["room"], f["by"], f["current"]),
+    "deleted": lambda f: events.RoomDeleted(f["room"], f["by"], f["current"]),
     "private": _private,
-    "invited": lambda f: Invited(f["by"], f["room"]),
-    "history": lambda f: HistoryPage(f["room"], _messages(f), int(f["last"]), f["before"], f["after"]),
-    "search": lambda f: SearchPage(f["words"], _messages(f), bool(f["more"])),
-    "rooms": lambda f: RoomList(tuple(_room(each) for each in f["rooms"]), int(f["more"])),
-    "who": lambda f: PeopleList(f["room"], tuple(_person(each) for each in f["people"]), int(f["more"])),
-    "whois": lambda f: PersonShown(_person(f), float(f["connected"])),
+    "invited": lambda f: events.Invited(f["by"], f["room"]),
+    "history": lambda f: events.HistoryPage(f["room"], _messages(f), int(f["last"]), f["before"], f["after"]),
+    "search": lambda f: events.SearchPage(f["words"], _messages(f), bool(f["more"])),
+    "rooms": lambda f: events.RoomList(tuple(_room(each) for each in f["rooms"]), int(f["more"])),
+    "who": lambda f: events.PeopleList(f["room"], tuple(_person(each) for each in f["people"]), int(f["more"])),
+    "whois": lambda f: events.PersonShown(_person(f), float(f["connected"])),
     "stats": _stats,
-    "threads": lambda f: ThreadList(tuple(_thread(each) for each in f["threads"]), int(f["more"])),
-    "locks": lambda f: LockList(bool(f["counted"]), tuple(_lock(each) for each in f["locks"])),
+    "threads": lambda f: events.ThreadList(tuple(_thread(each) for each in f["threads"]), int(f["more"])),
+    "locks": lambda f: events.LockList(bool(f["counted"]), tuple(_lock(each) for each in f["locks"])),
     "trace": _trip,
-    "token": lambda f: TokenShown(f["token"]),
-    "pong": lambda f: Pong(float(f["through"]), f["network"]),
-    "ack": lambda f: Ack(f.get("room"), f.get("number")),
-    "notice": lambda f: Notice(f["text"]),
-    "error": lambda f: Problem(f["code"], f["text"]),
-    "bye": lambda f: Bye(f["reason"]),
+    "token": lambda f: events.TokenShown(f["token"]),
+    "pong": lambda f: events.Pong(float(f["through"]), f["network"]),
+    "ack": lambda f: events.Ack(f.get("room"), f.get("number")),
+    "notice": lambda f: events.Notice(f["text"]),
+    "error": lambda f: events.Problem(f["code"], f["text"]),
+    "bye": lambda f: events.Bye(f["reason"]),
 }

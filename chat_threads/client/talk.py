@@ -12,31 +12,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from .. import commands, events
 from ..dialects.commands import COMMANDS, parse_line
 from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import TextDialect
 from ..errors import ChatError
-from ..messages import (
-    Answer,
-    Bye,
-    Command,
-    Current,
-    Departed,
-    Entered,
-    Event,
-    Help,
-    HelpShown,
-    Message,
-    Notice,
-    PeopleList,
-    Presence,
-    Problem,
-    Quit,
-    Renamed,
-    RoomDeleted,
-    RoomList,
-    SetOption,
-)
 from ..rules import fold
 from .chat import Asked, Client
 from .decoding import Offline, Online
@@ -46,7 +26,7 @@ KNOWN_MOST = 1000  # names and rooms that can be completed
 _DAY = "%Y-%m-%d"
 
 
-def request_of(command: Command) -> dict[str, Any]:
+def request_of(command: commands.Command) -> dict[str, Any]:
     """The request that means the same as a command: the table of requests, read backwards."""
     for kind, (make, fields) in REQUESTS.items():
         if all(hasattr(command, field.argument or field.name) for field in fields):
@@ -90,18 +70,18 @@ class Talk:
         """Do what is typed; raise EOFError if that is to leave."""
         try:
             command = parse_line(line)
-            if isinstance(command, Help):
-                self._print(HelpShown(command.about))
-            elif isinstance(command, SetOption) and command.name != "replay":
-                self._print(Notice(self._dialect.set_option(command.name, command.value)))
-            elif isinstance(command, Quit):
+            if isinstance(command, commands.Help):
+                self._print(events.HelpShown(command.about))
+            elif isinstance(command, commands.SetOption) and command.name != "replay":
+                self._print(events.Notice(self._dialect.set_option(command.name, command.value)))
+            elif isinstance(command, commands.Quit):
                 self.chat.close(command.words)
                 raise EOFError
             elif command:
                 self._ask(**request_of(command))
         except (ChatError, ClientError) as error:
             self.failed = True
-            self._print(Problem("", error.text))
+            self._print(events.Problem("", error.text))
 
     def _ask(self, **request: Any) -> Asked:
         asked = self.chat.submit(**request)
@@ -113,7 +93,7 @@ class Talk:
         error = asked.exception()
         if isinstance(error, Disconnected) and asked.ref not in self._unseen:
             self.failed = True
-            self._print(Problem("", f"{error.text} What was asked last may have been done or not."))
+            self._print(events.Problem("", f"{error.text} What was asked last may have been done or not."))
 
     # --- what comes -----------------------------------------------------------------------------------------
 
@@ -127,14 +107,14 @@ class Talk:
             self.over = error
             self._problem(error.text)
 
-    def _show(self, event: Event) -> None:
+    def _show(self, event: events.Event) -> None:
         ref = ""
-        if isinstance(event, Answer):
+        if isinstance(event, events.Answer):
             ref, event = event.ref, event.event
         first = self.room is None
-        was_in = isinstance(event, Entered) and fold(event.room) in self.people
+        was_in = isinstance(event, events.Entered) and fold(event.room) in self.people
         self._note(event)
-        if isinstance(event, Entered):
+        if isinstance(event, events.Entered):
             if self._screen:
                 self._look_around(event.room, was_in)
             if was_in and not ref:  # it came back, and nothing has changed for whoever reads this
@@ -144,70 +124,70 @@ class Talk:
             self._unseen.discard(ref)
         elif isinstance(event, Offline):
             self._problem(event.why)
-            self._print(Notice("Trying to come back."))
+            self._print(events.Notice("Trying to come back."))
         elif isinstance(event, Online):
-            self._print(Notice("Connected again."))
-        elif isinstance(event, Message):
+            self._print(events.Notice("Connected again."))
+        elif isinstance(event, events.Message):
             self._show_message(event)
-        elif not isinstance(event, Bye):
-            self.failed |= isinstance(event, Problem)
+        elif not isinstance(event, events.Bye):
+            self.failed |= isinstance(event, events.Problem)
             self._print(event, getattr(event, "room", None))
 
     def _problem(self, text: str) -> None:
         """Say why, if the server has not just said it."""
         if text != self._said_last:
-            self._print(Problem("", text))
+            self._print(events.Problem("", text))
 
-    def _show_message(self, message: Message) -> None:
+    def _show_message(self, message: events.Message) -> None:
         day = time.strftime(_DAY, time.localtime(message.at / 1000))
         if day != self._day:
             self._day = day
-            self._print(Notice(day))
+            self._print(events.Notice(day))
         self._print(message, message.room, self._screen and self._mentioned(message))
 
-    def _mentioned(self, message: Message) -> bool:
+    def _mentioned(self, message: events.Message) -> bool:
         name = re.escape(self._name)
         found = re.search(rf"(?<!\w){name}(?!\w)", message.text, re.IGNORECASE)
         return bool(found) and message.sender != self._name
 
-    def _print(self, event: Event, room: str | None = None, bold: bool = False) -> None:
+    def _print(self, event: events.Event, room: str | None = None, bold: bool = False) -> None:
         here = room is None or self.room is None or fold(room) == fold(self.room)
         text = self._dialect.views[here].encode((event,)).decode("utf-8", "replace")
         lines = text.replace("\r\n", "\n").removesuffix("\n")
         if bold:
             lines = "\x1b[1m" + lines.replace("\x1b[0m", "\x1b[0;1m") + "\x1b[0m"
-        self._said_last = event.text if isinstance(event, Problem) else ""
+        self._said_last = event.text if isinstance(event, events.Problem) else ""
         if lines:
-            self._write(lines, isinstance(event, Problem))
+            self._write(lines, isinstance(event, events.Problem))
 
     # --- what is known --------------------------------------------------------------------------------------
 
-    def _note(self, event: Event) -> None:
+    def _note(self, event: events.Event) -> None:
         """Keep what the bottom line shows, and what can be completed."""
         if (name := self.chat.name) != self._name:
             self._name = name
             self._dialect.renamed(name)
-        if isinstance(event, Entered):
+        if isinstance(event, events.Entered):
             self.people[fold(event.room)] = event.count + 1
             self._meet(*event.others)
-        elif isinstance(event, Presence) and fold(event.room) in self.people:
+        elif isinstance(event, events.Presence) and fold(event.room) in self.people:
             self.people[fold(event.room)] += len(event.names) * (1 if event.kind == "joined" else -1)
             self._meet(*event.names)
-        elif isinstance(event, Renamed):
+        elif isinstance(event, events.Renamed):
             self.names.pop(event.old, None)
             self._meet(event.new)
-        elif isinstance(event, PeopleList):
+        elif isinstance(event, events.PeopleList):
             if event.room and fold(event.room) in self.people:
                 self.people[fold(event.room)] = len(event.people) + event.more
             self._meet(*(row.name for row in event.people))
-        elif isinstance(event, Message):
+        elif isinstance(event, events.Message):
             self._meet(event.sender)
-        elif isinstance(event, (Departed, RoomDeleted)):
+        elif isinstance(event, (events.Departed, events.RoomDeleted)):
             self.people.pop(fold(event.room), None)
-            self.room = event.current if isinstance(event, Departed) else event.now_in
-        elif isinstance(event, RoomList):
+            self.room = event.current if isinstance(event, events.Departed) else event.now_in
+        elif isinstance(event, events.RoomList):
             _see(self.rooms, *(row.room for row in event.rooms))
-        if isinstance(event, (Entered, Current)):
+        if isinstance(event, (events.Entered, events.Current)):
             self.room = event.room
             _see(self.rooms, event.room)
 

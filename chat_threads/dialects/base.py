@@ -6,8 +6,10 @@ from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
+from ..commands import Command
 from ..errors import ChatError
-from ..messages import Command, View, WireBytes
+from ..events import WireBytes
+from ..parcel import View
 
 Input = Command | ChatError | WireBytes
 """What a client's bytes mean: a command, a mistake to be told, or bytes of the wire's own to be answered."""

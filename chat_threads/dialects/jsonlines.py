@@ -17,78 +17,9 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, NoReturn
 
+from .. import commands, events
 from ..errors import BadJson, BadRequest, ChatError, NotUtf8, TooLong, UnknownType
-from ..messages import (
-    Ack,
-    Answer,
-    Away,
-    Back,
-    Bye,
-    Command,
-    Create,
-    Current,
-    Delete,
-    Departed,
-    Entered,
-    Event,
-    Greeting,
-    Hello,
-    Help,
-    HelpShown,
-    HistoryPage,
-    Ignore,
-    Invite,
-    Invited,
-    Join,
-    Leave,
-    ListRooms,
-    LockList,
-    LockRow,
-    MakeFault,
-    Message,
-    Nick,
-    Notice,
-    PeopleList,
-    PersonRow,
-    PersonShown,
-    Ping,
-    Pong,
-    Presence,
-    Private,
-    PrivateLine,
-    Problem,
-    Quit,
-    ReadHistory,
-    Renamed,
-    Replay,
-    Reply,
-    Resume,
-    RoomDeleted,
-    RoomList,
-    Say,
-    Search,
-    SearchPage,
-    SetOption,
-    ShowLocks,
-    ShowThreads,
-    ShowToken,
-    ShowTrip,
-    Stats,
-    StatsShown,
-    ThreadList,
-    ThreadRow,
-    TokenShown,
-    Topic,
-    TopicChanged,
-    TopicShown,
-    TripShown,
-    Unignore,
-    View,
-    Welcome,
-    Who,
-    Whois,
-    WireBytes,
-)
+from ..parcel import View
 from ..rules import REFS, TEXT_LENGTH, WORDS_LENGTH, fold
 from .base import Input, Views
 
@@ -125,42 +56,42 @@ def _maybe(name: str, kind: type = str, argument: str = "") -> Field:
 _ROOM = _maybe("room")
 _KINDS = {str: "a string", int: "a number", bool: "true or false"}
 
-REQUESTS: dict[str, tuple[Callable[..., Command], tuple[Field, ...]]] = {
-    "hello": (Hello, (_maybe("name"), _ROOM, _maybe("token"))),
-    "say": (Say, (_text("text"), _ROOM)),
-    "action": (lambda **fields: Say(kind="action", **fields), (_text("text"), _ROOM)),
-    "private": (Private, (_text("to"), _text("text"))),
-    "reply": (Reply, (_text("text"),)),
-    "join": (Join, (_text("room"), _maybe("since", int))),
-    "leave": (Leave, (_ROOM,)),
-    "create": (Create, (_text("room"), _maybe("topic"))),
-    "delete": (Delete, (_text("room"), _maybe("ask", bool))),
-    "rooms": (ListRooms, ()),
-    "who": (Who, (_ROOM,)),
-    "topic": (Topic, (_ROOM, _maybe("text"))),
-    "invite": (Invite, (_text("name"), _ROOM)),
-    "nick": (Nick, (_text("name"),)),
-    "token": (ShowToken, ()),
-    "resume": (Resume, (_text("token"),)),
-    "whois": (Whois, (_text("name"),)),
-    "away": (Away, (_maybe("reason"),)),
-    "back": (Back, ()),
-    "ignore": (Ignore, (_text("name"),)),
-    "unignore": (Unignore, (_text("name"),)),
+REQUESTS: dict[str, tuple[Callable[..., commands.Command], tuple[Field, ...]]] = {
+    "hello": (commands.Hello, (_maybe("name"), _ROOM, _maybe("token"))),
+    "say": (commands.Say, (_text("text"), _ROOM)),
+    "action": (lambda **fields: commands.Say(kind="action", **fields), (_text("text"), _ROOM)),
+    "private": (commands.Private, (_text("to"), _text("text"))),
+    "reply": (commands.Reply, (_text("text"),)),
+    "join": (commands.Join, (_text("room"), _maybe("since", int))),
+    "leave": (commands.Leave, (_ROOM,)),
+    "create": (commands.Create, (_text("room"), _maybe("topic"))),
+    "delete": (commands.Delete, (_text("room"), _maybe("ask", bool))),
+    "rooms": (commands.ListRooms, ()),
+    "who": (commands.Who, (_ROOM,)),
+    "topic": (commands.Topic, (_ROOM, _maybe("text"))),
+    "invite": (commands.Invite, (_text("name"), _ROOM)),
+    "nick": (commands.Nick, (_text("name"),)),
+    "token": (commands.ShowToken, ()),
+    "resume": (commands.Resume, (_text("token"),)),
+    "whois": (commands.Whois, (_text("name"),)),
+    "away": (commands.Away, (_maybe("reason"),)),
+    "back": (commands.Back, ()),
+    "ignore": (commands.Ignore, (_text("name"),)),
+    "unignore": (commands.Unignore, (_text("name"),)),
     "history": (
-        ReadHistory,
+        commands.ReadHistory,
         (_ROOM, _maybe("count", int), _maybe("before", int), _maybe("after", int), _maybe("seconds", int)),
     ),
-    "search": (Search, (_text("words"), _ROOM, _maybe("from", argument="sender"))),
-    "set": (SetOption, (_maybe("option", argument="name"), _maybe("value"))),
-    "stats": (Stats, ()),
-    "threads": (ShowThreads, ()),
-    "locks": (ShowLocks, ()),
-    "trace": (ShowTrip, (Field("number", int, True),)),
-    "lab": (MakeFault, (_text("fault"), _text("target"), Field("amount", int, True))),
-    "ping": (Ping, ()),
-    "help": (Help, ()),
-    "quit": (Quit, (_maybe("words"),)),
+    "search": (commands.Search, (_text("words"), _ROOM, _maybe("from", argument="sender"))),
+    "set": (commands.SetOption, (_maybe("option", argument="name"), _maybe("value"))),
+    "stats": (commands.Stats, ()),
+    "threads": (commands.ShowThreads, ()),
+    "locks": (commands.ShowLocks, ()),
+    "trace": (commands.ShowTrip, (Field("number", int, True),)),
+    "lab": (commands.MakeFault, (_text("fault"), _text("target"), Field("amount", int, True))),
+    "ping": (commands.Ping, ()),
+    "help": (commands.Help, ()),
+    "quit": (commands.Quit, (_maybe("words"),)),
 }
 
 
@@ -279,7 +210,7 @@ class JsonDialect:
                 return error
         return None
 
-    def _command(self, request: dict[str, Any]) -> Command:
+    def _command(self, request: dict[str, Any]) -> commands.Command:
         ref = "" if request.get("ref") is None else request["ref"]
         if not isinstance(ref, str) or len(ref) > REF_LENGTH or _SURROGATE.search(ref):
             raise BadRequest(f"ref is a string of up to {REF_LENGTH} characters.")
@@ -354,29 +285,29 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class JsonView:
-    """How events look to a program. Immutable; see messages.View."""
+    """How events look to a program. Immutable; see parcel.View."""
 
     __slots__ = ("_style", "__weakref__")
 
     def __init__(self, style: _Style) -> None:
         self._style = style
 
-    def encode(self, events: Sequence[Event]) -> bytes:
+    def encode(self, shown: Sequence[events.Event]) -> bytes:
         lines = []
-        for event in events:
-            if isinstance(event, WireBytes):
+        for event in shown:
+            if isinstance(event, events.WireBytes):
                 return event.data  # alone in its parcel
-            told, ref = (event.event, event.ref) if isinstance(event, Answer) else (event, "")
-            if isinstance(told, Message):
+            told, ref = (event.event, event.ref) if isinstance(event, events.Answer) else (event, "")
+            if isinstance(told, events.Message):
                 if fold(told.sender) not in self._style.ignored:
                     lines.append(_message_line(told))
-            elif isinstance(told, Replay):
+            elif isinstance(told, events.Replay):
                 lines += [_message_line(each) for each in told.messages if fold(each.sender) not in self._style.ignored]
-            elif isinstance(told, Greeting):
+            elif isinstance(told, events.Greeting):
                 lines.append(f"* Welcome to chat_threads {told.version}. This line is to be skipped.")
-            elif self._style.joins or not isinstance(told, (Presence, Renamed)):
-                shown = _SHOW[type(told)](told)
-                lines.append(_encode({**shown, "ref": ref} if ref else shown))
+            elif self._style.joins or not isinstance(told, (events.Presence, events.Renamed)):
+                fields = _SHOW[type(told)](told)
+                lines.append(_encode({**fields, "ref": ref} if ref else fields))
         return "".join(line + "\n" for line in lines).encode("utf-8", "replace")
 
 
@@ -393,23 +324,23 @@ def _at(milliseconds: int) -> str:
     return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
 
 
-def _message_line(event: Message) -> str:
+def _message_line(event: events.Message) -> str:
     return (
         f'{{"type":"message","room":{_encode(event.room)},"number":{event.number},"at":"{_at(event.at)}",'
         f'"from":{_encode(event.sender)},"kind":"{event.kind}","text":{_encode(event.text)}}}'
     )
 
 
-def _people(event: PeopleList) -> dict[str, Any]:
+def _people(event: events.PeopleList) -> dict[str, Any]:
     people = [_person(row) for row in event.people]
     return {"type": "who", "room": event.room, "people": people, "more": event.more}
 
 
-def _person(row: PersonRow) -> dict[str, Any]:
+def _person(row: events.PersonRow) -> dict[str, Any]:
     return {"name": row.name, "rooms": list(row.rooms), "idle": round(row.idle, 3), "away": row.away}
 
 
-def _page(event: HistoryPage) -> dict[str, Any]:
+def _page(event: events.HistoryPage) -> dict[str, Any]:
     return {
         "type": "history",
         "room": event.room,
@@ -420,7 +351,7 @@ def _page(event: HistoryPage) -> dict[str, Any]:
     }
 
 
-def _message(event: Message) -> dict[str, Any]:
+def _message(event: events.Message) -> dict[str, Any]:
     return {
         "type": "message",
         "room": event.room,
@@ -432,7 +363,7 @@ def _message(event: Message) -> dict[str, Any]:
     }
 
 
-def _joined(event: Entered) -> dict[str, Any]:
+def _joined(event: events.Entered) -> dict[str, Any]:
     return {
         "type": "joined",
         "room": event.room,
@@ -443,16 +374,16 @@ def _joined(event: Entered) -> dict[str, Any]:
     }
 
 
-def _private(event: PrivateLine) -> dict[str, Any]:
+def _private(event: events.PrivateLine) -> dict[str, Any]:
     return {"type": "private", "at": _at(event.at), "from": event.sender, "to": event.to, "text": event.text}
 
 
-def _presence(event: Presence) -> dict[str, Any]:
+def _presence(event: events.Presence) -> dict[str, Any]:
     shown = {"type": "presence", "room": event.room, "kind": event.kind, "names": list(event.names)}
     return {**shown, "words": event.words} if event.words else shown
 
 
-def _thread(row: ThreadRow) -> dict[str, Any]:
+def _thread(row: events.ThreadRow) -> dict[str, Any]:
     return {
         "thread": row.thread,
         "role": row.role,
@@ -467,7 +398,7 @@ def _thread(row: ThreadRow) -> dict[str, Any]:
     }
 
 
-def _trip(event: TripShown) -> dict[str, Any]:
+def _trip(event: events.TripShown) -> dict[str, Any]:
     def rounded(milliseconds: float | None) -> float | None:
         return None if milliseconds is None else round(milliseconds, 3)
 
@@ -484,7 +415,7 @@ def _trip(event: TripShown) -> dict[str, Any]:
     }
 
 
-def _lock(row: LockRow) -> dict[str, Any]:
+def _lock(row: events.LockRow) -> dict[str, Any]:
     return {
         "lock": row.lock,
         "taken": row.taken,
@@ -496,7 +427,7 @@ def _lock(row: LockRow) -> dict[str, Any]:
     }
 
 
-def _stats(event: StatsShown) -> dict[str, Any]:
+def _stats(event: events.StatsShown) -> dict[str, Any]:
     return {
         "type": "stats",
         "version": event.version,
@@ -509,7 +440,7 @@ def _stats(event: StatsShown) -> dict[str, Any]:
     }
 
 
-def _ack(event: Ack) -> dict[str, Any]:
+def _ack(event: events.Ack) -> dict[str, Any]:
     return {"type": "ack"} if event.room is None else {"type": "ack", "room": event.room, "number": event.number}
 
 
@@ -522,9 +453,9 @@ _LIMITS = {
     "replay": REPLAY_MOST,
 }
 
-_SHOW: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
-    Message: _message,
-    Welcome: lambda e: {
+_SHOW: dict[type[events.Event], Callable[[Any], dict[str, Any]]] = {
+    events.Message: _message,
+    events.Welcome: lambda e: {
         "type": "welcome",
         "name": e.name,
         "token": e.token,
@@ -532,41 +463,41 @@ _SHOW: dict[type[Event], Callable[[Any], dict[str, Any]]] = {
         "motd": list(e.motd),
         "limits": _LIMITS,
     },
-    Entered: _joined,
-    Current: lambda e: {"type": "current", "room": e.room},
-    Departed: lambda e: {"type": "left", "room": e.room, "current": e.current},
-    Presence: _presence,
-    Renamed: lambda e: {"type": "presence", "kind": "renamed", "old": e.old, "new": e.new},
-    TopicChanged: lambda e: {"type": "topic", "room": e.room, "topic": e.topic, "by": e.by},
-    TopicShown: lambda e: {"type": "topic", "room": e.room, "topic": e.topic},
-    RoomDeleted: lambda e: {"type": "deleted", "room": e.room, "by": e.by, "current": e.now_in},
-    PrivateLine: _private,
-    Invited: lambda e: {"type": "invited", "room": e.room, "by": e.by},
-    HistoryPage: _page,
-    SearchPage: lambda e: {
+    events.Entered: _joined,
+    events.Current: lambda e: {"type": "current", "room": e.room},
+    events.Departed: lambda e: {"type": "left", "room": e.room, "current": e.current},
+    events.Presence: _presence,
+    events.Renamed: lambda e: {"type": "presence", "kind": "renamed", "old": e.old, "new": e.new},
+    events.TopicChanged: lambda e: {"type": "topic", "room": e.room, "topic": e.topic, "by": e.by},
+    events.TopicShown: lambda e: {"type": "topic", "room": e.room, "topic": e.topic},
+    events.RoomDeleted: lambda e: {"type": "deleted", "room": e.room, "by": e.by, "current": e.now_in},
+    events.PrivateLine: _private,
+    events.Invited: lambda e: {"type": "invited", "room": e.room, "by": e.by},
+    events.HistoryPage: _page,
+    events.SearchPage: lambda e: {
         "type": "search",
         "words": e.words,
         "messages": [_message(each) for each in e.messages],
         "more": e.more,
     },
-    RoomList: lambda e: {
+    events.RoomList: lambda e: {
         "type": "rooms",
         "rooms": [
             {"room": row.room, "people": row.people, "messages": row.messages, "topic": row.topic} for row in e.rooms
         ],
         "more": e.more,
     },
-    PeopleList: _people,
-    PersonShown: lambda e: {"type": "whois", **_person(e.person), "connected": round(e.connected, 3)},
-    StatsShown: _stats,
-    ThreadList: lambda e: {"type": "threads", "threads": [_thread(row) for row in e.threads], "more": e.more},
-    TripShown: _trip,
-    LockList: lambda e: {"type": "locks", "counted": e.counted, "locks": [_lock(row) for row in e.locks]},
-    TokenShown: lambda e: {"type": "token", "token": e.token},
-    Pong: lambda e: {"type": "pong", "through": e.through, "network": e.network},
-    HelpShown: lambda e: {"type": "help", "requests": sorted(REQUESTS)},
-    Ack: _ack,
-    Notice: lambda e: {"type": "notice", "text": e.text},
-    Problem: lambda e: {"type": "error", "code": e.code, "text": e.text},
-    Bye: lambda e: {"type": "bye", "reason": e.reason},
+    events.PeopleList: _people,
+    events.PersonShown: lambda e: {"type": "whois", **_person(e.person), "connected": round(e.connected, 3)},
+    events.StatsShown: _stats,
+    events.ThreadList: lambda e: {"type": "threads", "threads": [_thread(row) for row in e.threads], "more": e.more},
+    events.TripShown: _trip,
+    events.LockList: lambda e: {"type": "locks", "counted": e.counted, "locks": [_lock(row) for row in e.locks]},
+    events.TokenShown: lambda e: {"type": "token", "token": e.token},
+    events.Pong: lambda e: {"type": "pong", "through": e.through, "network": e.network},
+    events.HelpShown: lambda e: {"type": "help", "requests": sorted(REQUESTS)},
+    events.Ack: _ack,
+    events.Notice: lambda e: {"type": "notice", "text": e.text},
+    events.Problem: lambda e: {"type": "error", "code": e.code, "text": e.text},
+    events.Bye: lambda e: {"type": "bye", "reason": e.reason},
 }

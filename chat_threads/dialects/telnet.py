@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 
-from ..messages import WireBytes
+from ..events import WireBytes
 
 # RFC 854
 SE, NOP, DM, BRK, IP, AO, AYT, EC, EL, GA, SB = 240, 241, 242, 243, 244, 245, 246, 247, 248, 249, 250

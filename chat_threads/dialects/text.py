@@ -18,46 +18,10 @@ from typing import Any
 
 from tabulate import tabulate
 
+from .. import events
+from ..commands import AreYouThere, Command, Quit
 from ..errors import ChatError, NotUtf8, TooLong, Usage
-from ..messages import (
-    Ack,
-    Answer,
-    AreYouThere,
-    Bye,
-    Command,
-    Current,
-    Departed,
-    Entered,
-    Event,
-    Greeting,
-    HelpShown,
-    HistoryPage,
-    Invited,
-    LockList,
-    Message,
-    Notice,
-    PeopleList,
-    PersonShown,
-    Pong,
-    Presence,
-    PrivateLine,
-    Problem,
-    Quit,
-    Renamed,
-    Replay,
-    RoomDeleted,
-    RoomList,
-    SearchPage,
-    StatsShown,
-    ThreadList,
-    TokenShown,
-    TopicChanged,
-    TopicShown,
-    TripShown,
-    View,
-    Welcome,
-    WireBytes,
-)
+from ..parcel import View
 from ..rules import fold
 from .base import Input, Views
 from .commands import BY_NAME, COMMANDS, NUMBER, parse_line, parse_name
@@ -89,7 +53,7 @@ class TextDialect:
         self._bell = False
         self._telnet = Telnet()
         self._editor = LineEditor(LINE)
-        self._found: deque[bytes | Signal | WireBytes | None] = deque()
+        self._found: deque[bytes | Signal | events.WireBytes | None] = deque()
 
     def feed(self, data: bytes) -> None:
         for item in self._telnet.receive(data):
@@ -105,7 +69,7 @@ class TextDialect:
     def next_input(self) -> Input | None:
         while self._found:
             item = self._found.popleft()
-            if isinstance(item, WireBytes):
+            if isinstance(item, events.WireBytes):
                 return item
             if isinstance(item, Signal):
                 return AreYouThere() if item is Signal.ARE_YOU_THERE else Quit()
@@ -199,17 +163,17 @@ def _views(style: _Style) -> tuple[View, View]:
 
 
 class TextView:
-    """How events look to a person, with this person's settings. Immutable; see messages.View."""
+    """How events look to a person, with this person's settings. Immutable; see parcel.View."""
 
     __slots__ = ("style", "__weakref__")
 
     def __init__(self, style: _Style) -> None:
         self.style = style
 
-    def encode(self, events: Sequence[Event]) -> bytes:
+    def encode(self, shown: Sequence[events.Event]) -> bytes:
         parts: list[bytes] = []
-        for event in events:
-            if isinstance(event, WireBytes):
+        for event in shown:
+            if isinstance(event, events.WireBytes):
                 parts.append(event.data)
             else:
                 parts.append(_SHOW[type(event)](self.style, event).encode("utf-8", "replace"))
@@ -264,13 +228,13 @@ def _old_stamp(style: _Style, at: int) -> str:
     return stamp.replace("[", f"[{day} ") if stamp and day != time.strftime("%Y-%m-%d") else stamp
 
 
-def _said(style: _Style, event: Message) -> str:
+def _said(style: _Style, event: events.Message) -> str:
     if event.kind == "action":
         return f"* {_name(style, event.sender)} {event.text}"
     return f"{_name(style, event.sender)}: {event.text}"
 
 
-def _message(style: _Style, event: Message) -> str:
+def _message(style: _Style, event: events.Message) -> str:
     if style.ignored and fold(event.sender) in style.ignored:
         return ""
     number = f"{event.number} " if style.numbers else ""
@@ -278,7 +242,7 @@ def _message(style: _Style, event: Message) -> str:
     return f"{number}{_stamp(style, event.at)}{room}{_said(style, event)}{_ring(style, event)}\r\n"
 
 
-def _ring(style: _Style, event: Message) -> str:
+def _ring(style: _Style, event: events.Message) -> str:
     if style.bell and event.sender != style.bell and _mentions(style.bell).search(event.text):
         return "\a"
     return ""
@@ -289,16 +253,16 @@ def _mentions(name: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
 
 
-def _greeting(style: _Style, event: Greeting) -> str:
+def _greeting(style: _Style, event: events.Greeting) -> str:
     return _line(style, f"Welcome to chat_threads {event.version}. What is your name?")
 
 
-def _welcome(style: _Style, event: Welcome) -> str:
+def _welcome(style: _Style, event: events.Welcome) -> str:
     hello = f"Hello, {event.name}. What is said in a room is kept: /history shows it."
     return _lines(style, hello, *event.motd)
 
 
-def _entered(style: _Style, event: Entered) -> str:
+def _entered(style: _Style, event: events.Entered) -> str:
     if not event.count:
         text = f"You are in {event.room}, and nobody else is."
     else:
@@ -315,7 +279,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-def _replay(style: _Style, event: Replay) -> str:
+def _replay(style: _Style, event: events.Replay) -> str:
     first = event.messages[0].number
     if first > 1:
         head = (
@@ -334,13 +298,13 @@ def _replay(style: _Style, event: Replay) -> str:
     return _line(style, head) + "".join(line + "\r\n" for line in lines)
 
 
-def _departed(style: _Style, event: Departed) -> str:
+def _departed(style: _Style, event: events.Departed) -> str:
     if event.current:
         return _line(style, f"You left {event.room}. What you type goes to {event.current} now.")
     return _line(style, f"You left {event.room} and are in no room. /join #lobby goes to one.")
 
 
-def _current(style: _Style, event: Current) -> str:
+def _current(style: _Style, event: events.Current) -> str:
     return _line(style, f"You are in {event.room}. What you type goes there now.")
 
 
@@ -351,7 +315,7 @@ def _names(names: Sequence[str]) -> str:
     return f"{names[0]}, {names[1]} and {len(names) - 2} others"
 
 
-def _presence(style: _Style, event: Presence) -> str:
+def _presence(style: _Style, event: events.Presence) -> str:
     if not style.joins:
         return ""
     room = "" if style.here else " " + event.room
@@ -359,26 +323,26 @@ def _presence(style: _Style, event: Presence) -> str:
     return _line(style, f"{_names(event.names)} {event.kind}{room}{words}")
 
 
-def _renamed(style: _Style, event: Renamed) -> str:
+def _renamed(style: _Style, event: events.Renamed) -> str:
     return _line(style, f"{event.old} is {event.new} now") if style.joins else ""
 
 
-def _topic_changed(style: _Style, event: TopicChanged) -> str:
+def _topic_changed(style: _Style, event: events.TopicChanged) -> str:
     if not event.topic:
         return _line(style, f"{event.by} took away the topic of {event.room}")
     return _line(style, f"{event.by} set the topic of {event.room}: {event.topic}")
 
 
-def _topic_shown(style: _Style, event: TopicShown) -> str:
+def _topic_shown(style: _Style, event: events.TopicShown) -> str:
     topic = f"The topic of {event.room} is: {event.topic}" if event.topic else f"{event.room} has no topic."
     return _line(style, topic)
 
 
-def _room_deleted(style: _Style, event: RoomDeleted) -> str:
+def _room_deleted(style: _Style, event: events.RoomDeleted) -> str:
     return _line(style, f"{event.by} deleted {event.room} and its history. What you type goes to {event.now_in} now.")
 
 
-def _private_line(style: _Style, event: PrivateLine) -> str:
+def _private_line(style: _Style, event: events.PrivateLine) -> str:
     stamp = _stamp(style, event.at)
     if event.sent:
         return f"{stamp}you -> {_name(style, event.to)}: {event.text}\r\n"
@@ -386,11 +350,11 @@ def _private_line(style: _Style, event: PrivateLine) -> str:
     return f"{stamp}{_name(style, event.sender)} -> you: {event.text}{ring}\r\n"
 
 
-def _invited(style: _Style, event: Invited) -> str:
+def _invited(style: _Style, event: events.Invited) -> str:
     return _line(style, f"{event.by} invites you to {event.room}: /join {event.room}")
 
 
-def _page_lines(style: _Style, messages: Sequence[Message], with_room: bool) -> str:
+def _page_lines(style: _Style, messages: Sequence[events.Message], with_room: bool) -> str:
     width = len(str(messages[-1].number)) if messages and not with_room else 0
     return "".join(
         (f"{message.room} " if with_room else "")
@@ -399,7 +363,7 @@ def _page_lines(style: _Style, messages: Sequence[Message], with_room: bool) -> 
     )
 
 
-def _history_page(style: _Style, event: HistoryPage) -> str:
+def _history_page(style: _Style, event: events.HistoryPage) -> str:
     if not event.messages:
         what = "Nothing was said there." if event.last else f"Nothing was said in {event.room} yet."
         return _line(style, what)
@@ -414,7 +378,7 @@ def _history_page(style: _Style, event: HistoryPage) -> str:
     return _line(style, head) + _page_lines(style, event.messages, False) + tail
 
 
-def _search_page(style: _Style, event: SearchPage) -> str:
+def _search_page(style: _Style, event: events.SearchPage) -> str:
     if not event.messages:
         return _line(style, f"Nothing was found for: {event.words}")
     what = f"The newest {len(event.messages)} of more" if event.more else _count(len(event.messages), "message")
@@ -426,7 +390,7 @@ def _short(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _room_list(style: _Style, event: RoomList) -> str:
+def _room_list(style: _Style, event: events.RoomList) -> str:
     rows = [[row.room, str(row.people), str(row.messages), _short(row.topic, 30)] for row in event.rooms]
     table = _table(style, ("room", "people", "messages", "topic"), rows, right=(1, 2))
     return table + (_line(style, f"and {_count(event.more, 'more room')}.") if event.more else "")
@@ -444,7 +408,7 @@ def _away(reason: str | None) -> str:
     return "" if reason is None else reason or "away"
 
 
-def _people_list(style: _Style, event: PeopleList) -> str:
+def _people_list(style: _Style, event: events.PeopleList) -> str:
     if not event.people:
         return _line(style, f"Nobody is in {event.room}.")
     rows = [
@@ -455,7 +419,7 @@ def _people_list(style: _Style, event: PeopleList) -> str:
     return table + (_line(style, f"and {event.more} more.") if event.more else "")
 
 
-def _person_shown(style: _Style, event: PersonShown) -> str:
+def _person_shown(style: _Style, event: events.PersonShown) -> str:
     person = event.person
     rooms = "in " + ", ".join(person.rooms) if person.rooms else "in no room"
     lines = [
@@ -467,7 +431,7 @@ def _person_shown(style: _Style, event: PersonShown) -> str:
     return _lines(style, *lines)
 
 
-def _stats_shown(style: _Style, event: StatsShown) -> str:
+def _stats_shown(style: _Style, event: events.StatsShown) -> str:
     rows = [
         ["version", event.version],
         ["uptime", _while(event.uptime)],
@@ -488,7 +452,7 @@ def _short_while(seconds: float) -> str:
     return f"{seconds:.3f}s" if seconds < 10 else _while(seconds)
 
 
-def _thread_list(style: _Style, event: ThreadList) -> str:
+def _thread_list(style: _Style, event: events.ThreadList) -> str:
     rows = [
         [
             row.thread,
@@ -507,7 +471,7 @@ def _thread_list(style: _Style, event: ThreadList) -> str:
     return table + (_line(style, f"and {_count(event.more, 'more reader')}.") if event.more else "")
 
 
-def _lock_list(style: _Style, event: LockList) -> str:
+def _lock_list(style: _Style, event: events.LockList) -> str:
     if not event.counted:
         return _line(style, "The locks are not counted. They are when the server is started with --lab or --trace.")
     rows = [
@@ -525,7 +489,7 @@ def _lock_list(style: _Style, event: LockList) -> str:
     return _table(style, headers, rows, right=(1, 2, 3, 4))
 
 
-def _trip_shown(style: _Style, event: TripShown) -> str:
+def _trip_shown(style: _Style, event: events.TripShown) -> str:
     def shown(milliseconds: float | None) -> str:
         return "" if milliseconds is None else f"{milliseconds:.3f}"
 
@@ -537,7 +501,7 @@ def _trip_shown(style: _Style, event: TripShown) -> str:
     return _lines(style, head, stages) + table + more
 
 
-def _token_shown(style: _Style, event: TokenShown) -> str:
+def _token_shown(style: _Style, event: events.TokenShown) -> str:
     return _lines(
         style,
         f"Your token is {event.token} and nobody else should know it.",
@@ -546,14 +510,14 @@ def _token_shown(style: _Style, event: TokenShown) -> str:
     )
 
 
-def _pong(style: _Style, event: Pong) -> str:
+def _pong(style: _Style, event: events.Pong) -> str:
     text = f"Pong: {event.through * 1000:.2f} ms through the server's queue and back"
     if event.network is not None:
         text += f", {event.network * 1000:.2f} ms over the network and back"
     return _line(style, text + ".")
 
 
-def _help_shown(style: _Style, event: HelpShown) -> str:
+def _help_shown(style: _Style, event: events.HelpShown) -> str:
     if event.about:
         command = BY_NAME[event.about.lower()]
         lines = [f"{command.usage}: {command.does}.", *textwrap.wrap(command.more, WIDTH)]
@@ -565,56 +529,56 @@ def _help_shown(style: _Style, event: HelpShown) -> str:
     return _table(style, ("command", "does"), rows)
 
 
-def _notice(style: _Style, event: Notice) -> str:
+def _notice(style: _Style, event: events.Notice) -> str:
     return _line(style, event.text)
 
 
-def _problem(style: _Style, event: Problem) -> str:
+def _problem(style: _Style, event: events.Problem) -> str:
     return f"\x1b[31m! {event.text}\x1b[0m\r\n" if style.colour else f"! {event.text}\r\n"
 
 
-def _bye(style: _Style, event: Bye) -> str:
+def _bye(style: _Style, event: events.Bye) -> str:
     return _line(style, "Goodbye.") if event.reason == "quit" else ""  # otherwise a problem said why
 
 
-def _ack(style: _Style, event: Ack) -> str:
+def _ack(style: _Style, event: events.Ack) -> str:
     return ""  # a person's acknowledgement is the echo
 
 
-def _answer(style: _Style, event: Answer) -> str:
+def _answer(style: _Style, event: events.Answer) -> str:
     return _SHOW[type(event.event)](style, event.event)
 
 
-_SHOW: dict[type[Event], Callable[[_Style, Any], str]] = {
-    Message: _message,
-    Greeting: _greeting,
-    Welcome: _welcome,
-    Entered: _entered,
-    Replay: _replay,
-    Departed: _departed,
-    Current: _current,
-    Presence: _presence,
-    Renamed: _renamed,
-    TopicChanged: _topic_changed,
-    TopicShown: _topic_shown,
-    RoomDeleted: _room_deleted,
-    PrivateLine: _private_line,
-    Invited: _invited,
-    HistoryPage: _history_page,
-    SearchPage: _search_page,
-    RoomList: _room_list,
-    PeopleList: _people_list,
-    PersonShown: _person_shown,
-    StatsShown: _stats_shown,
-    ThreadList: _thread_list,
-    TripShown: _trip_shown,
-    LockList: _lock_list,
-    TokenShown: _token_shown,
-    Pong: _pong,
-    HelpShown: _help_shown,
-    Notice: _notice,
-    Problem: _problem,
-    Bye: _bye,
-    Ack: _ack,
-    Answer: _answer,
+_SHOW: dict[type[events.Event], Callable[[_Style, Any], str]] = {
+    events.Message: _message,
+    events.Greeting: _greeting,
+    events.Welcome: _welcome,
+    events.Entered: _entered,
+    events.Replay: _replay,
+    events.Departed: _departed,
+    events.Current: _current,
+    events.Presence: _presence,
+    events.Renamed: _renamed,
+    events.TopicChanged: _topic_changed,
+    events.TopicShown: _topic_shown,
+    events.RoomDeleted: _room_deleted,
+    events.PrivateLine: _private_line,
+    events.Invited: _invited,
+    events.HistoryPage: _history_page,
+    events.SearchPage: _search_page,
+    events.RoomList: _room_list,
+    events.PeopleList: _people_list,
+    events.PersonShown: _person_shown,
+    events.StatsShown: _stats_shown,
+    events.ThreadList: _thread_list,
+    events.TripShown: _trip_shown,
+    events.LockList: _lock_list,
+    events.TokenShown: _token_shown,
+    events.Pong: _pong,
+    events.HelpShown: _help_shown,
+    events.Notice: _notice,
+    events.Problem: _problem,
+    events.Bye: _bye,
+    events.Ack: _ack,
+    events.Answer: _answer,
 }
