@@ -421,7 +421,7 @@ PLANTED = """
 import sys
 
 if "chat_threads" in sys.orig_argv:  # the server, not what starts it
-    from chat_threads.messages import Message
+    from chat_threads.events import Message
     from chat_threads.publisher import Publisher
     from chat_threads.storage import Storage
 

@@ -1,6 +1,6 @@
 """What the server sends, as events: the table that turns dialects/jsonlines' one round. Pure functions.
 
-The events are those of ``chat_threads.messages``. Three are the client's own: ``Offline`` and ``Online``, and
+The events are those of ``chat_threads.events``. Three are the client's own: ``Offline`` and ``Online``, and
 ``Other``, an object that has no event. Every string in them has passed through ``rules.clean``, so that none can
 harm a terminal, whatever server it comes from.
 """
