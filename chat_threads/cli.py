@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from . import __version__, inside, streams
+from .addresses import plain
 from .chat import DAY, Chat, Options
 from .ends import Ends
 from .errors import StartError
@@ -34,11 +35,13 @@ STACK = 512 * 1024  # bytes of address space for a thread's stack; the default o
 SPARE_FILES = 64  # descriptors for what is not a client
 STUCK = 10  # seconds in which the acceptor does not come round, after which it counts as broken
 FORCE_AFTER = 15.0  # seconds after which a server that is to stop ends, whatever still waits
+EVERYWHERE = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
+"""The hosts that stand for all of this machine's addresses, each with nobody's address by family (RFC 5737, 3849)."""
 BROKEN = 70  # the exit code after a fault of the server's own: EX_SOFTWARE of sysexits.h
 
 
 GROUPS = {
-    "Where it listens": ("--host", "--port", "--max-clients"),
+    "Where it listens": ("--host", "--port", "--max-clients", "--per-address"),
     "What is kept": ("--db", "--sync", "--retain", "--replay", "--motd"),
     "How it runs": ("--writers", "--rate", "--burst", "--handshake-timeout", "--send-timeout", "--queue-limit"),
     "To look inside": ("--lab", "--trace", "--trace-limit"),
@@ -93,10 +96,22 @@ class _WritersType(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command(cls=_GroupedCommand, context_settings={"auto_envvar_prefix": "CHAT_THREADS", "show_default": True})
-@click.option("--host", default="0.0.0.0", metavar="ADDRESS", help="Listen on it; 127.0.0.1 keeps it to this machine.")
+@click.option(
+    "--host",
+    default="0.0.0.0",
+    metavar="ADDRESS",
+    help="Listen on it; 127.0.0.1 keeps it to this machine, :: is for IPv6 and IPv4.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, metavar="N", help="TCP port; 0 takes a free one.")
 @click.option(
     "--max-clients", type=click.IntRange(1, 100_000), default=1000, metavar="N", help="Connections at a time."
+)
+@click.option(
+    "--per-address",
+    type=click.IntRange(1),
+    metavar="N",
+    show_default="any number",
+    help="Of these, connections from one address.",
 )
 @click.option("--db", default="chat_threads.db", metavar="FILE", help="SQLite file; ':memory:' keeps nothing.")
 @click.option(
@@ -173,6 +188,7 @@ def main(
     host: str,
     port: int,
     max_clients: int,
+    per_address: int | None,
     db: str,
     sync: str,
     retain: float | None,
@@ -198,6 +214,7 @@ def main(
         rate=rate,
         burst=burst,
         max_clients=max_clients,
+        per_address=per_address or 0,
         handshake_timeout=handshake_timeout,
         queue_limit=queue_limit,
         send_timeout=send_timeout,
@@ -389,14 +406,14 @@ def _raise_file_limit(max_clients: int) -> None:
 
 def _announce(chat: Chat, options: Options) -> None:
     host, port = chat.address
-    if host in ("0.0.0.0", "::"):
-        others = lan_address()
-        click.echo(
-            f"On this machine: telnet localhost {port}" + (f"   From others: telnet {others} {port}" if others else "")
+    if host in EVERYWHERE:
+        others = " or ".join(
+            f"telnet {address} {port}" for probe in EVERYWHERE[host] if (address := own_address(probe))
         )
+        click.echo(f"On this machine: telnet localhost {port}" + (f"   From others: {others}" if others else ""))
         click.echo("Everybody who can reach this machine can come in; --host 127.0.0.1 keeps it to this machine.")
     else:
-        click.echo(f"Listening: telnet {host} {port}")
+        click.echo(f"Listening: telnet {plain(host)} {port}")
     stored, rooms = chat.history.stored, len(chat.publisher.list_chat_rooms())
     kept = "in memory, lost at the end" if options.db == MEMORY else click.format_filename(os.path.abspath(options.db))
     click.echo(
@@ -404,15 +421,14 @@ def _announce(chat: Chat, options: Options) -> None:
     )
 
 
-def lan_address() -> str | None:
-    """This machine's address as others on the network see it, or None without a network.
+def own_address(other: str) -> str | None:
+    """This machine's address as one with that address sees it, or None without a network of that family.
 
-    Connecting a UDP socket sends nothing: the system only looks up which of its addresses it would use. The
-    address asked for is one reserved for documentation (RFC 5737).
+    Connecting a UDP socket sends nothing: the system only looks up which of its addresses it would use.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in other else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((other, 9))
             return str(probe.getsockname()[0])
-        except OSError:
-            return None
+    except OSError:
+        return None

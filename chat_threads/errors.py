@@ -307,6 +307,13 @@ class ServerFull(CutOff):
         super().__init__(f"The server is full: {why}. Try again later.")
 
 
+class TooManyConnections(CutOff):
+    code = "too_many_connections"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"Too many connections from your address: at most {most}. Close one, then come again.")
+
+
 class ShuttingDown(CutOff):
     code = "shutting_down"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import logging
 import os
 import queue
@@ -20,11 +19,14 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 from . import __version__, commands, events, inside
+from .addresses import bare, is_local, plain
 from .dialects.base import Dialect, Input
 from .dialects.recognise import recognise, without_blanks
 from .dialects.text import TextDialect
+from .door import Door
 from .errors import (
     Broken,
     ChatError,
@@ -33,6 +35,7 @@ from .errors import (
     NotChat,
     ServerFull,
     ShuttingDown,
+    TooManyConnections,
     UnfinishedLine,
 )
 from .pace import BLANKS, Pace, cost
@@ -66,6 +69,7 @@ class Limits:
     rate: float = 20.0  # tokens a second, in the long run; 0: any number. A line costs 1, or what pace.COSTS says
     burst: int = 50  # tokens at once
     max_clients: int = 1000
+    per_address: int = 0  # connections from one address; 0: any number
     handshake_timeout: float = 60.0
     line_timeout: float = 300.0  # from a line's first byte to its end
     queue_limit: int = 1000  # lines waiting to be sent
@@ -98,15 +102,22 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self._readers: dict[int, threading.Thread] = {}
         self._number = 0
         self._refused: deque[tuple[float, socket.socket]] = deque()
-        if ":" in address[0]:
-            self.address_family = socket.AF_INET6
-        super().__init__(address, Conversation)  # type: ignore[arg-type]
+        self.door = Door(limits.per_address)
+        self.address_family, found = _resolved(address)
+        super().__init__(found, Conversation)  # type: ignore[arg-type]
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:  # :: is for IPv4 too, whatever is usual on this system
+            with contextlib.suppress(OSError):  # where that cannot be
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
     # --- the acceptor ---------------------------------------------------------------------------------------
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         try:
-            return super().get_request()
+            request, address = super().get_request()
+            return request, (plain(address[0]), address[1])
         except OSError as error:
             if error.errno in _EXHAUSTED:  # without a pause, the waiting connection would keep us spinning
                 log.warning("cannot accept: %s", error.strerror)
@@ -116,10 +127,13 @@ class ChatServer(socketserver.ThreadingTCPServer):
     def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         self._join_ended()
         if len(self._readers) >= self.limits.max_clients:
-            self._refuse(request, ServerFull(f"{self.limits.max_clients} are connected"))
+            self._refuse(request, client_address, ServerFull(f"{self.limits.max_clients} are connected"))
             return
         self._number += 1
         number = self._number
+        if not self.door.enter(number, client_address[0]):
+            self._refuse(request, client_address, TooManyConnections(self.limits.per_address))
+            return
         thread = threading.Thread(
             target=self._read, args=(request, client_address, number), name=f"reader-{number}", daemon=True
         )
@@ -127,14 +141,15 @@ class ChatServer(socketserver.ThreadingTCPServer):
         try:
             thread.start()
         except (RuntimeError, MemoryError):  # the system gives no more threads
-            self._refuse(request, ServerFull("no thread could be started for you"))
+            self._refuse(request, client_address, ServerFull("no thread could be started for you"))
         finally:
             if thread.ident is None:
                 del self._readers[number]
+                self.door.leave(number)
 
-    def _refuse(self, request: socket.socket, error: ServerFull) -> None:
+    def _refuse(self, request: socket.socket, address: tuple[str, int], error: CutOff) -> None:
         """Say why, without a thread and without waiting; the connection is closed a little later."""
-        log.info("refused a connection: %s", error.text)
+        log.info("refused a connection from %s: %s", address[0], error.code)
         view = TextDialect().views[True]
         with contextlib.suppress(OSError):
             request.setblocking(False)
@@ -181,6 +196,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         finally:
             self.shutdown_request(request)
             inside.leave()
+            self.door.leave(number)
             self._ended.put(number)
 
     # --- whoever stops the server ---------------------------------------------------------------------------
@@ -220,7 +236,7 @@ class Conversation(socketserver.BaseRequestHandler):
             self._number, self._wire, self._dialect, self.server.writers.schedule, limits.queue_limit
         )
         self._session.address = self.client_address[0]
-        self._session.local = _is_local(self.client_address[0], self.request.getsockname()[0])
+        self._session.local = is_local(self.client_address[0], self.request.getsockname()[0])
         self._slot = inside.enter("reader", "begins", self._session, self._session.mailbox.depth)
         self._session.pace = Pace(limits.rate, limits.burst)
         self._blank = 0  # lines that were read, and are neither inputs nor paid for
@@ -437,13 +453,8 @@ class Conversation(socketserver.BaseRequestHandler):
         log.info("%s ends: %s", session, session.reason.code if session.reason else "it left")
 
 
-def _is_local(peer: str, own: str) -> bool:
-    """Whether a connection comes from the server's own machine: from a loopback address, or the server's own."""
-    if peer == own:
-        return True
-    try:
-        address = ipaddress.ip_address(peer.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)  # an IPv4 client of a server that listens on ::
-    return (mapped or address).is_loopback
+def _resolved(address: tuple[str, int]) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    """What to listen on, by its family: IPv4 for a name that has both. Raises socket.gaierror."""
+    found = socket.getaddrinfo(bare(address[0]) or None, address[1], type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, listened_on = min(found, key=lambda each: each[0] != socket.AF_INET)
+    return family, listened_on

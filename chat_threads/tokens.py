@@ -7,11 +7,12 @@ not give the token away: who can read the history cannot take anybody's place.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+
+from .addresses import network
 
 TOKEN_LENGTH = 64  # characters that are looked at; those that are handed out have 22
 AT_ONCE = 1000  # tokens that one address may get at once: a lecture hall may be one address
@@ -42,21 +43,10 @@ class Handout:
 
     def wait(self, address: str) -> float:
         """0: it may have one, which is counted; otherwise the seconds until there will be one for it."""
-        network, now = _network(address), self._clock()
-        left, at = self._left.pop(network, (AT_ONCE, now))
+        of, now = network(address), self._clock()
+        left, at = self._left.pop(of, (AT_ONCE, now))
         left = min(AT_ONCE, left + (now - at) * A_SECOND)
-        self._left[network] = (left - 1 if left >= 1 else left, now)
+        self._left[of] = (left - 1 if left >= 1 else left, now)
         if len(self._left) > ADDRESSES:
             self._left.popitem(last=False)
         return 0.0 if left >= 1 else (1 - left) / A_SECOND
-
-
-def _network(address: str) -> str:
-    """The address, or the first half of an IPv6 one: that is what one customer is given at least (RFC 6177)."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address) and not found.ipv4_mapped:
-        return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
-    return str(getattr(found, "ipv4_mapped", None) or found)

@@ -13,7 +13,6 @@ from conftest import WAIT, held, wait_for
 from chat_threads import inside
 from chat_threads.ordered import Left
 from chat_threads.queues import BatchQueue
-from chat_threads.server import _is_local
 
 pytestmark = pytest.mark.usefixtures("waits_under_a_lock_on_purpose")
 
@@ -140,24 +139,6 @@ def test_a_client_from_elsewhere_is_shown_nothing(server, program):
     server.chat.sessions.named("ann").local = False
     [answer] = ann.ask(type="threads", ref="1")
     assert (answer["type"], answer["code"], answer["ref"]) == ("error", "not_allowed", "1")
-
-
-@pytest.mark.parametrize(
-    ("peer", "own", "local"),
-    [
-        ("127.0.0.1", "127.0.0.1", True),
-        ("127.0.0.9", "127.0.0.1", True),
-        ("192.0.2.2", "192.0.2.2", True),
-        ("192.0.2.3", "192.0.2.2", False),
-        ("::1", "::1", True),
-        ("::ffff:127.0.0.1", "::ffff:127.0.0.2", True),
-        ("::ffff:192.0.2.3", "::ffff:192.0.2.2", False),
-        ("fe80::1%eth0", "fe80::2%eth0", False),
-        ("", "127.0.0.1", False),
-    ],
-)
-def test_a_connection_is_local_by_a_loopback_address_or_the_servers_own(peer, own, local):
-    assert _is_local(peer, own) is local
 
 
 def test_a_threads_row_goes_with_the_thread(server, program):

@@ -15,8 +15,8 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 # Each module imports only what stands in a line above its own. The package itself holds the version only.
 LAYERS = """
     __init__
-    errors          inside          streams     ends
-    events          rules           queues          tokens      lab
+    errors          inside          streams     ends        addresses
+    events          rules           queues          tokens      lab         door
     commands        ordered         parcel
     filelock        schema          folding         readers
     search

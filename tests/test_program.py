@@ -69,6 +69,7 @@ OPTIONS = {  # option: a value other than the default, and what comes of it
     "--host": ("127.0.0.1", "host", "127.0.0.1"),
     "--port": ("8081", "port", 8081),
     "--max-clients": ("7", "limits.max_clients", 7),
+    "--per-address": ("3", "limits.per_address", 3),
     "--db": ("other.db", "db", "other.db"),
     "--sync": ("full", "sync", "full"),
     "--retain": ("1.5", "retain_days", 1.5),
@@ -184,6 +185,7 @@ def test_the_console_script_and_the_module_are_the_same_program():
         (["--handshake-timeout", "inf"], "inf"),
         (["--queue-limit", "1"], "1"),
         (["--max-clients", "0"], "0"),
+        (["--per-address", "0"], "0"),
         (["--log-level", "loud"], "loud"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -328,39 +330,68 @@ def _announced(capsys, host: str, stored: int, rooms: int, db: str = "chat.db") 
     return capsys.readouterr().out.splitlines()
 
 
-def test_who_listens_to_all_is_told_what_others_can_type_and_how_to_keep_them_out(capsys, monkeypatch, tmp_path):
+@pytest.fixture
+def own_addresses(monkeypatch) -> dict[bool, str]:
+    """What others see of this machine: by IPv4, and by IPv6 (True). Empty: it has no network."""
+    found: dict[bool, str] = {}
+    monkeypatch.setattr(cli, "own_address", lambda other: found.get(":" in other))
+    return found
+
+
+def test_who_listens_to_all_is_told_what_others_can_type_and_how_to_keep_them_out(
+    capsys, own_addresses, monkeypatch, tmp_path
+):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "lan_address", lambda: "192.0.2.7")
+    own_addresses.update({False: "192.0.2.7", True: "2001:db8::7"})
     address, hint, history = _announced(capsys, "0.0.0.0", 431, 2)
-    assert "telnet localhost 8080" in address
-    assert "telnet 192.0.2.7 8080" in address
+    assert address == "On this machine: telnet localhost 8080   From others: telnet 192.0.2.7 8080"
     assert "--host 127.0.0.1 keeps it to this machine" in hint
     assert history == f"History: {tmp_path / 'chat.db'}: 431 messages, 2 rooms."
 
 
-def test_without_a_network_only_this_machines_address_is_said(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "lan_address", lambda: None)
-    address, _, history = _announced(capsys, "0.0.0.0", 1, 1, ":memory:")
+@pytest.mark.parametrize(
+    ("has", "others"),
+    [
+        ({False: "192.0.2.7", True: "2001:db8::7"}, "telnet 192.0.2.7 8080 or telnet 2001:db8::7 8080"),
+        ({False: "192.0.2.7"}, "telnet 192.0.2.7 8080"),
+        ({True: "2001:db8::7"}, "telnet 2001:db8::7 8080"),
+    ],
+    ids=["both", "IPv4", "IPv6"],
+)
+def test_who_listens_to_all_of_ipv6_is_told_what_to_type_for_both_families(capsys, own_addresses, has, others):
+    own_addresses.update(has)
+    address, hint, _ = _announced(capsys, "::", 0, 1)
+    assert address == f"On this machine: telnet localhost 8080   From others: {others}"
+    assert "--host 127.0.0.1 keeps it to this machine" in hint
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_without_a_network_only_this_machines_address_is_said(capsys, own_addresses, host):
+    address, _, history = _announced(capsys, host, 1, 1, ":memory:")
     assert address == "On this machine: telnet localhost 8080"
     assert history == "History: in memory, lost at the end: 1 message, 1 room."
 
 
-def test_who_listens_to_one_address_is_told_that_one(capsys):
-    address, history = _announced(capsys, "127.0.0.1", 0, 1)
-    assert address == "Listening: telnet 127.0.0.1 8080"
+@pytest.mark.parametrize(
+    ("host", "typed"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::ffff:127.0.0.1", "127.0.0.1")]
+)
+def test_who_listens_to_one_address_is_told_that_one(capsys, host, typed):
+    address, history = _announced(capsys, host, 0, 1)
+    assert address == f"Listening: telnet {typed} 8080"
     assert history.startswith("History: ")
 
 
-def test_the_address_on_the_network_is_one_of_this_machine_or_none(monkeypatch):
-    found = cli.lan_address()
-    assert found is None or ipaddress.ip_address(found)
+@pytest.mark.parametrize("other", ["192.0.2.1", "2001:db8::1"])
+def test_the_address_on_the_network_is_one_of_this_machine_or_none(monkeypatch, other):
+    found = cli.own_address(other)
+    assert found is None or ipaddress.ip_address(found).version == ipaddress.ip_address(other).version
 
     class Unplugged(socket.socket):
         def connect(self, address: object) -> None:
             raise OSError(101, "Network is unreachable")
 
     monkeypatch.setattr(cli.socket, "socket", Unplugged)
-    assert cli.lan_address() is None
+    assert cli.own_address(other) is None
 
 
 # --- signals --------------------------------------------------------------------------------------------
