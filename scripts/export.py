@@ -89,7 +89,7 @@ def utc(at: int) -> str:
 def write_txt(rows: Iterable[Row], file: TextIO) -> None:
     for room, number, at, sender, kind, text in rows:
         stamp = time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1000))
-        said = f"* {sender} {text}" if kind == "action" else f"{sender}: {text}"
+        said = f"~ {sender} {text}" if kind == "action" else f"{sender}: {text}"
         file.write(f"{room} {number} [{stamp}] {said}\n")
 
 

@@ -189,7 +189,7 @@ def test_what_was_said_is_written_as_text(history):
     assert (done.returncode, done.stderr) == (0, "")
     assert [re.sub(r"\[.{16}\]", "[]", line) for line in done.stdout.splitlines()] == [
         "#lobby 1 [] ann: hello bob, this is ann's",
-        "#lobby 2 [] * Bob waves at Ann; annie stays",
+        "#lobby 2 [] ~ Bob waves at Ann; annie stays",
         '#lab 1 [] Bob: =SUM(A1:A9), "quoted"',
     ]
 

@@ -108,7 +108,7 @@ def test_two_slashes_say_a_text_that_begins_with_one(server):
 
 def test_an_action_is_told_of_its_actor(server):
     ann, bob = server.clients_named("ann", "bob")
-    assert asked(ann, "/me waves") == news(bob) == ["[14:03] * ann waves"]
+    assert asked(ann, "/me waves") == news(bob) == ["[14:03] ~ ann waves"]
 
 
 def test_lines_of_another_room_say_which(server):
@@ -120,7 +120,7 @@ def test_lines_of_another_room_say_which(server):
     assert news(ann) == [
         "* bob joined #lab2",
         "[14:03] #lab2 bob: hi",
-        "[14:03] #lab2 * bob waves",
+        "[14:03] #lab2 ~ bob waves",
         "* bob left #lab2",
     ]
 
@@ -155,7 +155,7 @@ def test_what_could_harm_a_terminal_is_taken_out_of_everything_people_write(serv
         ann.news()
     assert news(bob) == [
         f"[14:03] ann: {shown}",
-        f"[14:03] * ann {shown}",
+        f"[14:03] ~ ann {shown}",
         f"* ann set the topic of #lobby: {shown}",
         f"[14:03] ann -> you: {shown}",
     ]
@@ -652,10 +652,10 @@ def test_who_is_ignored_is_not_seen_until_unignored(server):
     ann, bob, cy = server.clients_named("ann", "bob", "cy")
     assert asked(ann, "/ignore BOB") == ["* What BOB says is hidden now. /unignore BOB shows it again."]
     assert asked(bob, "noise") == ["[14:03] bob: noise"]
-    assert asked(bob, "/me makes noise") == ["[14:03] * bob makes noise"]
+    assert asked(bob, "/me makes noise") == ["[14:03] ~ bob makes noise"]
     assert asked(bob, "/msg ann noise") == ["[14:03] you -> ann: noise"]
     assert asked(bob, "/invite ann") == ["* ann is invited to #lobby."]
-    assert asked(cy, "sense") == ["[14:03] bob: noise", "[14:03] * bob makes noise", "[14:03] cy: sense"]
+    assert asked(cy, "sense") == ["[14:03] bob: noise", "[14:03] ~ bob makes noise", "[14:03] cy: sense"]
     assert news(ann) == ["[14:03] cy: sense"]
     assert "1 [14:03] bob: noise" in asked(ann, "/history")
     assert "bob" not in " ".join(asked(ann, "/join #lab2"))
@@ -774,7 +774,7 @@ def test_a_rooms_history_can_be_read_by_who_is_not_in_it(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.send("/join #lab2", "/me was here")
     ann.news()
-    assert asked(bob, "/history #lab2") == ["* #lab2, messages 1 to 1 of 1:", "1 [14:03] * ann was here"]
+    assert asked(bob, "/history #lab2") == ["* #lab2, messages 1 to 1 of 1:", "1 [14:03] ~ ann was here"]
     assert asked(bob, "/history #lap") == [
         "! There is no room #lap. Did you mean #lab2? /rooms lists them, /join makes one."
     ]
@@ -897,7 +897,7 @@ def test_the_bell_rings_at_ones_name_and_on_private_lines(server):
     assert news(bob) == [
         "[14:03] ann: hello Bob\a",
         "[14:03] ann: bobby, hello",
-        "[14:03] * ann pokes bob!\a",
+        "[14:03] ~ ann pokes bob!\a",
         "[14:03] ann -> you: psst\a",
     ]
     assert asked(bob, "I am bob") == ["[14:03] bob: I am bob"]

@@ -239,7 +239,7 @@ def test_nul_esc_c1_osc_bidi_and_zero_width_are_taken_out_of_texts_topics_away_a
         scene.said("attacker", shown)
         attacker.send(*({"type": "action", "text": text} for text in texts))
         for text in shown:
-            assert scene.witness.expect("* attacker ").endswith(f"] * attacker {text}")
+            assert scene.witness.expect("~ attacker ").endswith(f"] ~ attacker {text}")
         attacker.send(*({"type": "private", "to": "witness", "text": text} for text in texts))
         for text in shown:
             assert scene.witness.expect("attacker -> you: ").endswith(f"-> you: {text}")
@@ -317,7 +317,7 @@ def test_u2028_and_u0085_end_no_line(attacked):
     with attacked() as scene, Client(scene.port, "attacker") as attacker:
         attacker.send(f"one{text}", f"/me does{text}")
         scene.said("attacker", [harmless(f"one{text}")])
-        scene.witness.expect(harmless(f"* attacker does{text}"))
+        scene.witness.expect(harmless(f"~ attacker does{text}"))
         with contextlib.closing(Program(scene.port)) as program:
             program.send(type="hello", name="program")
             program.expect("joined")

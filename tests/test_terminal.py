@@ -156,9 +156,9 @@ def test_commands_may_be_piped_in_too_and_what_is_not_a_command_is_an_error_and_
         "* You are in #begin, and nobody else is. /help lists the commands.",
         "* You are in #lab, and nobody else is.",
         "ann: /x",
-        "* ann waves",
+        "~ ann waves",
         "you -> bob: psst",
-        "* /me action: do something: * ann waves.",
+        "* /me action: do something: ~ ann waves.",
         "* joins is off now.",
         "* You are anna now.",
     ):
@@ -173,6 +173,13 @@ def test_commands_may_be_piped_in_too_and_what_is_not_a_command_is_an_error_and_
         "! There is no command /jion. Did you mean /join?",
         "! Nobody here is called nobody. /who lists who is here.",
     ]
+
+
+def test_an_action_is_not_taken_for_the_servers_line_without_timestamps_either(server):
+    said = run(server.port, "--name", "ann", typed="/set timestamps off\n/me left\n")
+    read = run(server.port, "--name", "ann", "--replay", "0", typed="/set timestamps off\n/history 1\n/search left\n")
+    seen = [line for done in (said, read) for line in done.stdout.splitlines() if "left" in line]
+    assert seen == ["~ ann left", "1 ~ ann left", "* 1 message found for: left", "#lobby 1 ~ ann left"]
 
 
 def test_much_is_piped_in_and_all_of_it_is_said_in_order(server, connect):
@@ -477,7 +484,7 @@ def test_up_and_down_bring_back_what_was_typed(server, screen):
     ann.enter("first")
     ann.expect(r"ann: first$", r"^>$")
     ann.enter("/me waves")
-    ann.expect(r"\* ann waves$", r"^>$")
+    ann.expect(r"~ ann waves$", r"^>$")
     ann.keys("Up")
     ann.expect(r"^> /me waves$")
     ann.keys("Up")
@@ -485,7 +492,7 @@ def test_up_and_down_bring_back_what_was_typed(server, screen):
     ann.keys("Down")
     ann.expect(r"^> /me waves$")
     ann.keys("Enter")
-    ann.expect(r"\* ann waves$", r"\* ann waves$", r"^>$")
+    ann.expect(r"~ ann waves$", r"~ ann waves$", r"^>$")
 
 
 def test_tab_completes_commands_rooms_and_names(server, screen):

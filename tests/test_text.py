@@ -578,7 +578,7 @@ DAY = "2024-01-02"  # shown with what was said on another day
 
 SEEN = (
     (said(), ["[14:03] ann: hi"]),
-    (said("waves", kind="action"), ["[14:03] * ann waves"]),
+    (said("waves", kind="action"), ["[14:03] ~ ann waves"]),
     (events.Greeting("1.0.0"), ["* Welcome to chat_threads 1.0.0. What is your name?"]),
     (events.Welcome("ann"), ["* Hello, ann. What is said in a room is kept: /history shows it."]),
     (
@@ -622,7 +622,7 @@ SEEN = (
         [
             "* What was said so far, 2 messages:",
             f"[{DAY} 14:03] ann: one",
-            f"[{DAY} 14:03] * ann waves",
+            f"[{DAY} 14:03] ~ ann waves",
         ],
     ),
     (
@@ -685,7 +685,7 @@ SEEN = (
         [
             "* 2 messages found for: hi",
             f"#lab2 12 [{DAY} 14:03] ann: hi",
-            f"#lobby 9 [{DAY} 14:03] * ann hi",
+            f"#lobby 9 [{DAY} 14:03] ~ ann hi",
         ],
     ),
     (events.SearchPage("hi", (said(),), False), ["* 1 message found for: hi", f"#lobby 7 [{DAY} 14:03] ann: hi"]),
@@ -868,7 +868,7 @@ def test_every_line_ends_with_cr_lf_and_has_no_other_end_or_control_in_it(settin
 
 def test_a_line_of_another_room_names_it():
     assert lines_of(said(room="#lab2"), here=False) == ["[14:03] #lab2 ann: hi"]
-    assert lines_of(said("waves", room="#lab2", kind="action"), here=False) == ["[14:03] #lab2 * ann waves"]
+    assert lines_of(said("waves", room="#lab2", kind="action"), here=False) == ["[14:03] #lab2 ~ ann waves"]
     assert lines_of(said(room="#lab2"), here=False, settings=["timestamps off"]) == ["#lab2 ann: hi"]
 
 
@@ -911,7 +911,7 @@ def test_what_was_said_today_is_shown_without_the_day():
 
 def test_numbers_are_shown_before_the_messages():
     assert lines_of(said(), settings=["numbers on"]) == ["7 [14:03] ann: hi"]
-    assert lines_of(said("waves", kind="action"), settings=["numbers on", "timestamps off"]) == ["7 * ann waves"]
+    assert lines_of(said("waves", kind="action"), settings=["numbers on", "timestamps off"]) == ["7 ~ ann waves"]
     assert lines_of(said(room="#lab2"), here=False, settings=["numbers on"]) == ["7 [14:03] #lab2 ann: hi"]
     assert lines_of(events.Replay("#lobby", (said(),), 7), settings=["numbers on", "timestamps off"])[1] == "7 ann: hi"
 
@@ -926,7 +926,7 @@ def test_colour_is_on_names_and_notices_and_ends_where_it_should():
     name = "\x1b\\[3[1-6]mann\x1b\\[0m"
     assert re.fullmatch(f"\\[14:03\\] {name}: hi", lines_of(said(), settings=["colour on"])[0])
     action = said("waves", kind="action")
-    assert re.fullmatch(f"\\[14:03\\] \\* {name} waves", lines_of(action, settings=["colour on"])[0])
+    assert re.fullmatch(f"\\[14:03\\] ~ {name} waves", lines_of(action, settings=["colour on"])[0])
     private = events.PrivateLine(AT, "ann", "bob", "psst")
     assert re.fullmatch(f"\\[14:03\\] {name} -> you: psst", lines_of(private, settings=["colour on"])[0])
     assert lines_of(events.Bye(), settings=["colour on"]) == ["\x1b[2m* Goodbye.\x1b[0m"]
@@ -954,7 +954,7 @@ def test_a_name_has_one_colour_whatever_its_case_and_not_all_have_the_same():
 )
 def test_the_bell_rings_when_ones_name_is_said(text):
     assert lines_of(said(text, "bob"), settings=["bell on"]) == [f"[14:03] bob: {text}\a"]
-    assert lines_of(said(text, "bob", kind="action"), settings=["bell on"]) == [f"[14:03] * bob {text}\a"]
+    assert lines_of(said(text, "bob", kind="action"), settings=["bell on"]) == [f"[14:03] ~ bob {text}\a"]
     assert lines_of(said(text, "bob", "#lab2"), settings=["bell on"], here=False) == [f"[14:03] #lab2 bob: {text}\a"]
 
 
@@ -1034,6 +1034,44 @@ def test_who_is_no_longer_ignored_is_seen_again():
     dialect.ignoring(frozenset({"bob"}))
     dialect.ignoring(frozenset())
     assert dialect.views[True].encode([said(sender="bob")]) == b"[14:03] bob: hi\r\n"
+
+
+LOOKS = [
+    [f"timestamps {stamps}", f"numbers {numbers}", f"colour {colour}", "bell on"]
+    for stamps in ("on", "off", "seconds")
+    for numbers in ("on", "off")
+    for colour in ("on", "off")
+]
+
+
+@pytest.mark.parametrize("settings", LOOKS, ids=" ".join)
+@pytest.mark.parametrize("text", ["left", "joined", "is bob now", "* ann left", "! Goodbye.", "-> you: psst"])
+def test_what_people_say_never_looks_like_a_line_of_the_servers_in_any_setting(settings, text):
+    old = tuple(said(text, number=1, kind=kind) for kind in ("say", "action"))
+    seen = shown(
+        *old,
+        events.PrivateLine(AT, "ann", "bob", text),
+        events.PrivateLine(AT, "ann", "bob", text, True),
+        settings=settings,
+    )
+    seen += shown(*old, settings=settings, here=False)
+    for page in (
+        events.Replay("#lobby", old, 2),
+        events.HistoryPage("#lobby", old, 2, None, None),
+        events.SearchPage("x", old, False),
+    ):
+        head, _, lines = shown(page, settings=settings).partition("\r\n")
+        assert "* " in head
+        seen += lines
+    lines = [re.sub("\x1b\\[[0-9;]*m", "", line) for line in seen.split("\r\n")[:-1]]
+    assert len(lines) == 12
+    assert [line for line in lines if line[0] in "*!"] == []
+    servers = [
+        events.Presence("#lobby", "left", ("ann",)),
+        events.Presence("#lobby", "joined", ("ann",)),
+        events.Renamed("ann", "bob"),
+    ]
+    assert not {*lines} & {*lines_of(*servers, settings=settings)}
 
 
 # --- /set ---------------------------------------------------------------------------------------------

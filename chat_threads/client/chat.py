@@ -350,7 +350,7 @@ class Client:
         return self._get(Ack, "say", room=room, text=text).number or 0
 
     def action(self, room: str, text: str) -> int:
-        """As /me does: * ann waves. Returns its number, as ``say`` does."""
+        """As /me does: ~ ann waves. Returns its number, as ``say`` does."""
         return self._get(Ack, "action", room=room, text=text).number or 0
 
     def private(self, to: str, text: str) -> PrivateLine:

@@ -170,7 +170,7 @@ COMMANDS: tuple[TextCommand, ...] = (
         more="A private line is shown to the two of you and never stored. Somebody who is not there never gets it.",
     ),
     TextCommand("/reply", "/reply text", "answer the last private line", _words(commands.Reply), ("/r",)),
-    TextCommand("/me", "/me action", "do something: * ann waves", _words(lambda text: commands.Say(text, "action"))),
+    TextCommand("/me", "/me action", "do something: ~ ann waves", _words(lambda text: commands.Say(text, "action"))),
     TextCommand("/nick", "/nick NAME", "take another name", _one_word(commands.Nick)),
     TextCommand(
         "/token",

@@ -1,7 +1,8 @@
 """What people see, and how their bytes become commands: lines of text over telnet, nc, or anything like them.
 
 ``commands`` has the table of what can be typed; ``_SHOW`` here is the table of what is seen. Lines that begin
-with ``*`` are the server's, ``!`` are errors. Sent lines end with CR LF.
+with ``*`` are the server's, ``!`` are errors; nothing that people say begins so, in any setting. An action has
+``~`` before the name, which no name begins with. Sent lines end with CR LF.
 """
 
 from __future__ import annotations
@@ -230,7 +231,7 @@ def _old_stamp(style: _Style, at: int) -> str:
 
 def _said(style: _Style, event: events.Message) -> str:
     if event.kind == "action":
-        return f"* {_name(style, event.sender)} {event.text}"
+        return f"~ {_name(style, event.sender)} {event.text}"
     return f"{_name(style, event.sender)}: {event.text}"
 
 
