@@ -1,53 +1,145 @@
-"""The lock file beside a history: one server per file."""
+"""One server per history: a lock file beside it, and a lock on the history itself, whatever name leads to it.
+
+The lock file is what says who has the history, and it is there before the history is. But it belongs to a name: two
+containers may have the same file under two names, each with a lock file of its own. So the file itself is locked, too.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import re
+import stat
+import sys
 import time
-from typing import IO
 
 from .errors import StartError
 
+log = logging.getLogger(__name__)
+
+OURS = 0o600  # whoever may open a lock file can hold it, and so keep a server from starting
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def make_private(path: str) -> None:
+    """Make an empty file that is the user's alone. OSError: there is something of that name already."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, OURS))
+
 
 class FileLock:
-    """The lock file is locked as long as the process lives, however it ends. Raises StartError if another has it."""
+    """Both locks are held as long as the process lives, however it ends. StartError: another process has one."""
 
     def __init__(self, path: str) -> None:
-        self._path = path + ".lock"
+        self._path = path
+        self._beside = path + ".lock"
+        self._descriptors: list[int] = []
         try:
-            self._file: IO[str] = open(self._path, "a+", encoding="utf-8")
+            self._lock_file = os.open(self._beside, os.O_RDWR | os.O_CREAT | _SAFELY, OURS)
+            self._descriptors.append(self._lock_file)
         except OSError as error:
-            raise StartError(f"The history {path} cannot be opened: {error.strerror}: {self._path}.") from error
+            if os.path.islink(self._beside):
+                raise self._odd("a symbolic link") from error
+            raise StartError(f"The history {path} cannot be opened: {error.strerror}: {self._beside}.") from error
         try:
-            _lock(self._file)
-        except OSError:
-            self._file.seek(0)
-            holder = self._file.read(200).strip() or "another process"
-            self._file.close()
-            raise StartError(
-                f"The history {path} is in use by {holder}. Stop that server, or give this one another --db."
-            ) from None
-        self._file.seek(0)
+            self._lock_beside()
+        except BaseException:
+            self.release()
+            raise
+
+    def _lock_beside(self) -> None:
+        found = os.fstat(self._lock_file)
+        if not stat.S_ISREG(found.st_mode):
+            raise self._odd("no ordinary file")
+        if found.st_nlink > 1:  # it would be overwritten under its other name, too
+            raise self._odd("a file that has another name as well")
+        try:
+            _lock(self._lock_file)
+        except OSError as error:
+            raise self._refusal(error) from None
+        with contextlib.suppress(OSError, AttributeError):  # another user's file; Windows
+            if stat.S_IMODE(found.st_mode) != OURS:
+                os.fchmod(self._lock_file, OURS)
         holder = f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
         with contextlib.suppress(OSError):  # on a full disk the file is locked all the same, but says not by whom
-            self._file.truncate()
-            os.write(self._file.fileno(), holder.encode())
+            os.ftruncate(self._lock_file, 0)
+            os.lseek(self._lock_file, 0, os.SEEK_SET)
+            os.write(self._lock_file, holder.encode())
+
+    def _odd(self, what: str) -> StartError:
+        return StartError(
+            f"The history {self._path} cannot be opened: {self._beside} is {what}. It was left as it is; remove it."
+        )
+
+    def _refusal(self, error: OSError, holder: str = "") -> StartError:
+        if not isinstance(error, (BlockingIOError, PermissionError)):  # Windows says the latter
+            return StartError(f"The history {self._path} cannot be locked: {error.strerror}.")
+        holder = holder or self._holder() or "another process"
+        return StartError(
+            f"The history {self._path} is in use by {holder}. Stop that server, or give this one another --db."
+        )
+
+    def _holder(self) -> str | None:
+        """Who the lock file says has the history; None if it has anything else, which anybody may have written."""
+        with contextlib.suppress(OSError):
+            os.lseek(self._lock_file, 0, os.SEEK_SET)
+            found = re.match(rb"process \d{1,10}, since [\d-]{10} [\d:]{8}", os.read(self._lock_file, 100))
+            return found[0].decode() if found else None
+        return None
+
+    def hold(self) -> None:
+        """Lock the history itself, which must be there now. Call it before SQLite opens the file: StartError.
+
+        Closing any descriptor of a file drops the locks that SQLite has on it in this process, so this one stays open
+        until ``release``.
+        """
+        found = os.stat(self._path)
+        if not stat.S_ISREG(found.st_mode):
+            raise StartError(f"The history {self._path} cannot be opened: it is no ordinary file.")
+        if found.st_nlink > 1:
+            raise StartError(
+                f"The history {self._path} has {found.st_nlink} names (hard links), and SQLite's log belongs to one of"
+                " them. Remove the others; find -samefile lists them."
+            )
+        if not sys.platform.startswith("linux"):  # elsewhere it would get in the way of SQLite's own locks
+            return
+        self._descriptors.append(os.open(self._path, os.O_RDONLY | _SAFELY))
+        try:
+            _lock(self._descriptors[-1])
+        except OSError as error:
+            raise self._refusal(error, "another process, under another name") from None
+
+        if _mounted_alone(self._path):
+            log.warning(
+                "%s is mounted without its directory, but the newest messages are in SQLite's log beside it: mount the"
+                " directory, or they are lost after a kill",
+                self._path,
+            )
 
     def release(self) -> None:
-        self._file.close()
+        """Give both back. All connections to the history are closed by then."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+
+def _mounted_alone(path: str) -> bool:
+    """Whether a file is a mount of its own, as containers have them. Linux tells; paths are escaped there."""
+    with contextlib.suppress(OSError), open("/proc/self/mountinfo", "rb") as mounts:
+        points = (re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), line.split()[4]) for line in mounts)
+        return os.fsencode(path) in points
+    return False
 
 
 try:
     import fcntl
 
-    def _lock(file: IO[str]) -> None:
+    def _lock(descriptor: int) -> None:
         """Lock the file for this process, or raise OSError at once."""
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except ImportError:  # Windows
     import msvcrt
 
-    def _lock(file: IO[str]) -> None:
+    def _lock(descriptor: int) -> None:
         """Lock a byte far behind the text, for locked bytes cannot be read there."""
-        file.seek(1 << 20)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ import time
 import urllib.parse
 from collections.abc import Iterator
 
+from . import filelock
 from .errors import StartError
 from .rules import fold
 
@@ -127,6 +128,7 @@ def create(path: str) -> None:
     unborn = path + ".new"
     with contextlib.suppress(FileNotFoundError):
         os.remove(unborn)
+    filelock.make_private(unborn)  # and SQLite gives its log the same mode
     made = sqlite3.connect(unborn, isolation_level=None)
     try:
         made.execute(f"PRAGMA application_id = {APPLICATION_ID}")

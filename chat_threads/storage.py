@@ -139,10 +139,11 @@ class Storage:
     def _open(self) -> sqlite3.Connection:
         try:
             if self.path != MEMORY:
-                if os.path.exists(self.path):
-                    schema.examine(self.path, self._busy_timeout)
-                else:
+                if not os.path.exists(self.path):
                     schema.create(self.path)
+                if self._file_lock:
+                    self._file_lock.hold()
+                schema.examine(self.path, self._busy_timeout)
             writer = schema.connect(self.path, "rw", self._busy_timeout)
             try:
                 self._prepare(writer)

@@ -8,6 +8,7 @@ there is no copy.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import sys
@@ -15,7 +16,7 @@ import urllib.parse
 
 import click
 
-from chat_threads import streams
+from chat_threads import filelock, streams
 
 PAGES = 500  # copied in one step
 PAUSE = 0.01  # seconds between two steps
@@ -30,6 +31,9 @@ def main(history: str, copy: str) -> None:
     unfinished = copy + ".part"
     try:
         source = sqlite3.connect("file:" + urllib.parse.quote(os.path.abspath(history)) + "?mode=ro", uri=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(unfinished)
+        filelock.make_private(unfinished)
         target = sqlite3.connect(unfinished)
         try:
             with click.progressbar(length=1, label="Copying", file=sys.stderr) as bar:
@@ -44,8 +48,8 @@ def main(history: str, copy: str) -> None:
         finally:
             target.close()
             source.close()
-    except sqlite3.Error as error:
-        if os.path.exists(unfinished):
+    except (sqlite3.Error, OSError) as error:
+        with contextlib.suppress(OSError):
             os.remove(unfinished)
         sys.exit(f"backup: {history} was not copied: {error}.")
     if found != "ok":

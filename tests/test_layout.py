@@ -16,9 +16,9 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 LAYERS = """
     __init__
     errors          inside          streams     ends        addresses
-    events          rules           queues          tokens      lab         door
+    events          rules           queues          tokens      lab         door        filelock
     commands        ordered         parcel
-    filelock        schema          folding         readers
+    schema          folding         readers
     search
     wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher
