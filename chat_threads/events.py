@@ -315,6 +315,17 @@ class LockList(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Stages:
+    """When a message was put into the history's queue, taken from it, committed and published, in milliseconds since
+    it was received; None: not yet, or never."""
+
+    queued: float | None
+    taken: float | None
+    committed: float | None
+    published: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class MemberTrip:
     name: str
     queued: float  # milliseconds since it was received
@@ -323,12 +334,12 @@ class MemberTrip:
 
 @dataclass(frozen=True, slots=True)
 class TripShown(Event):
-    """A message's way through the threads: each stage in milliseconds since it was received, None if not reached."""
+    """A message's way through the threads: the stages, and then each member."""
 
     room: str
     number: int
     sender: str
-    stages: tuple[tuple[str, float | None], ...]
+    stages: Stages
     members: tuple[MemberTrip, ...]
     more: int
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from . import inside
 from .errors import StartError
-from .events import Event, MemberTrip, Message, TripShown
+from .events import Event, MemberTrip, Message, Stages, TripShown
 from .ordered import Draft, Ordered
 from .parcel import Parcel, View
 
@@ -67,13 +67,13 @@ class Trip:
             return (at - self.received) * 1000 if at else None
 
         queued = min(self.queued, self.taken) if self.queued and self.taken else self.queued or self.taken
-        stages = (("queued", queued), ("taken", self.taken), ("committed", self.committed))
+        stages = Stages(after(queued), after(self.taken), after(self.committed), after(self.published))
         legs = tuple(self.to.values())
         return TripShown(
             self.room,
             self.number,
             self.sender,
-            tuple((name, after(at)) for name, at in (*stages, ("published", self.published))),
+            stages,
             tuple(MemberTrip(leg.name, after(leg.queued) or 0.0, after(leg.written)) for leg in legs),
             self.more,
         )

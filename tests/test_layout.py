@@ -22,7 +22,7 @@ LAYERS = """
     search
     wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher
-    dialects.telnet dialects.commands
+    dialects.telnet dialects.commands   dialects.codec
     dialects.text   dialects.jsonlines  session
     service         writers         dialects.recognise
     server          logs            watched
@@ -51,7 +51,7 @@ RESERVED = {
     "tabulate": {"dialects.text"},
 }
 # A client knows what is on the wire, and nothing of how a server runs; what is for people knows how they speak.
-CLIENTS_MAY = {"commands", "errors", "events", "rules"}
+CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules"}
 PEOPLES_MAY = CLIENTS_MAY | {"dialects.commands", "dialects.text", "dialects.jsonlines"}
 # A dialect is pure: of ours it imports only these, and of the standard library none of those.
 DIALECTS_MAY = {"commands", "errors", "events", "parcel", "rules"}

@@ -763,7 +763,7 @@ SEEN = (
             "#lobby",
             12,
             "ann",
-            (("queued", 0.1), ("taken", 0.15), ("committed", 0.7), ("published", None)),
+            events.Stages(0.1, 0.15, 0.7, None),
             (events.MemberTrip("ann", 0.8, 0.91234), events.MemberTrip("bob", 0.81, None)),
             3,
         ),

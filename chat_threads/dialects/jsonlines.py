@@ -1,6 +1,6 @@
 """What programs send and get: one JSON object a line. docs/protocol.rst is its description for people.
 
-Two tables: ``REQUESTS`` turns objects into commands, ``_SHOW`` turns events into objects. Lines are UTF-8, at
+The table ``REQUESTS`` turns objects into commands; ``codec`` turns events into objects. Lines are UTF-8, at
 most 64 KiB, and end with LF (a CR before it is taken off). What is not understood is answered with an error,
 and the connection stays.
 """
@@ -13,14 +13,13 @@ import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
-from functools import lru_cache
 from typing import Any, NoReturn
 
 from .. import commands, events
 from ..errors import BadJson, BadRequest, ChatError, NotUtf8, TooLong, UnknownType
 from ..parcel import View
 from ..rules import REFS, TEXT_LENGTH, WORDS_LENGTH, fold
+from . import codec
 from .base import Input, Views
 
 LINE = 65536  # bytes in a line, without its end
@@ -306,7 +305,7 @@ class JsonView:
             elif isinstance(told, events.Greeting):
                 lines.append(f"* Welcome to chat_threads {told.version}. This line is to be skipped.")
             elif self._style.joins or not isinstance(told, (events.Presence, events.Renamed)):
-                fields = _SHOW[type(told)](told)
+                fields = _fields(told)
                 lines.append(_encode({**fields, "ref": ref} if ref else fields))
         return "".join(line + "\n" for line in lines).encode("utf-8", "replace")
 
@@ -314,134 +313,12 @@ class JsonView:
 _VIEWS = Views(JsonView)
 
 
-@lru_cache(maxsize=256)
-def _second(second: int) -> str:
-    return datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _at(milliseconds: int) -> str:
-    """RFC 3339, in UTC, with milliseconds."""
-    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
-
-
 def _message_line(event: events.Message) -> str:
+    """What codec.encode gives for it, faster: most of what is sent are messages."""
     return (
-        f'{{"type":"message","room":{_encode(event.room)},"number":{event.number},"at":"{_at(event.at)}",'
+        f'{{"type":"message","room":{_encode(event.room)},"number":{event.number},"at":"{codec.timestamp(event.at)}",'
         f'"from":{_encode(event.sender)},"kind":"{event.kind}","text":{_encode(event.text)}}}'
     )
-
-
-def _people(event: events.PeopleList) -> dict[str, Any]:
-    people = [_person(row) for row in event.people]
-    return {"type": "who", "room": event.room, "people": people, "more": event.more}
-
-
-def _person(row: events.PersonRow) -> dict[str, Any]:
-    return {"name": row.name, "rooms": list(row.rooms), "idle": round(row.idle, 3), "away": row.away}
-
-
-def _page(event: events.HistoryPage) -> dict[str, Any]:
-    return {
-        "type": "history",
-        "room": event.room,
-        "messages": [_message(each) for each in event.messages],
-        "last": event.last,
-        "before": event.before,
-        "after": event.after,
-    }
-
-
-def _message(event: events.Message) -> dict[str, Any]:
-    return {
-        "type": "message",
-        "room": event.room,
-        "number": event.number,
-        "at": _at(event.at),
-        "from": event.sender,
-        "kind": event.kind,
-        "text": event.text,
-    }
-
-
-def _joined(event: events.Entered) -> dict[str, Any]:
-    return {
-        "type": "joined",
-        "room": event.room,
-        "topic": event.topic,
-        "people": list(event.others),
-        "count": event.count,
-        "last": event.last,
-    }
-
-
-def _private(event: events.PrivateLine) -> dict[str, Any]:
-    return {"type": "private", "at": _at(event.at), "from": event.sender, "to": event.to, "text": event.text}
-
-
-def _presence(event: events.Presence) -> dict[str, Any]:
-    shown = {"type": "presence", "room": event.room, "kind": event.kind, "names": list(event.names)}
-    return {**shown, "words": event.words} if event.words else shown
-
-
-def _thread(row: events.ThreadRow) -> dict[str, Any]:
-    return {
-        "thread": row.thread,
-        "role": row.role,
-        "session": row.session,
-        "doing": row.doing,
-        "seconds": round(row.seconds, 4),
-        "where": row.where,
-        "queue": row.waiting,
-        "most": row.most,
-        "lines": row.lines,
-        "bytes": row.bytes,
-    }
-
-
-def _trip(event: events.TripShown) -> dict[str, Any]:
-    def rounded(milliseconds: float | None) -> float | None:
-        return None if milliseconds is None else round(milliseconds, 3)
-
-    return {
-        "type": "trace",
-        "room": event.room,
-        "number": event.number,
-        "from": event.sender,
-        **{name: rounded(at) for name, at in event.stages},
-        "members": [
-            {"name": row.name, "queued": rounded(row.queued), "written": rounded(row.written)} for row in event.members
-        ],
-        "more": event.more,
-    }
-
-
-def _lock(row: events.LockRow) -> dict[str, Any]:
-    return {
-        "lock": row.lock,
-        "taken": row.taken,
-        "contended": row.contended,
-        "waited": round(row.waited, 6),
-        "longest": round(row.longest, 6),
-        "holder": row.holder,
-        "held": None if row.held is None else round(row.held, 6),
-    }
-
-
-def _stats(event: events.StatsShown) -> dict[str, Any]:
-    return {
-        "type": "stats",
-        "version": event.version,
-        "uptime": round(event.uptime, 3),
-        "sessions": event.sessions,
-        "rooms": event.rooms,
-        "stored": event.stored,
-        "threads": event.threads,
-        "per_second": event.per_second,
-    }
-
-
-def _ack(event: events.Ack) -> dict[str, Any]:
-    return {"type": "ack"} if event.room is None else {"type": "ack", "room": event.room, "number": event.number}
 
 
 _LIMITS = {
@@ -453,51 +330,11 @@ _LIMITS = {
     "replay": REPLAY_MOST,
 }
 
-_SHOW: dict[type[events.Event], Callable[[Any], dict[str, Any]]] = {
-    events.Message: _message,
-    events.Welcome: lambda e: {
-        "type": "welcome",
-        "name": e.name,
-        "token": e.token,
-        "version": e.version,
-        "motd": list(e.motd),
-        "limits": _LIMITS,
-    },
-    events.Entered: _joined,
-    events.Current: lambda e: {"type": "current", "room": e.room},
-    events.Departed: lambda e: {"type": "left", "room": e.room, "current": e.current},
-    events.Presence: _presence,
-    events.Renamed: lambda e: {"type": "presence", "kind": "renamed", "old": e.old, "new": e.new},
-    events.TopicChanged: lambda e: {"type": "topic", "room": e.room, "topic": e.topic, "by": e.by},
-    events.TopicShown: lambda e: {"type": "topic", "room": e.room, "topic": e.topic},
-    events.RoomDeleted: lambda e: {"type": "deleted", "room": e.room, "by": e.by, "current": e.now_in},
-    events.PrivateLine: _private,
-    events.Invited: lambda e: {"type": "invited", "room": e.room, "by": e.by},
-    events.HistoryPage: _page,
-    events.SearchPage: lambda e: {
-        "type": "search",
-        "words": e.words,
-        "messages": [_message(each) for each in e.messages],
-        "more": e.more,
-    },
-    events.RoomList: lambda e: {
-        "type": "rooms",
-        "rooms": [
-            {"room": row.room, "people": row.people, "messages": row.messages, "topic": row.topic} for row in e.rooms
-        ],
-        "more": e.more,
-    },
-    events.PeopleList: _people,
-    events.PersonShown: lambda e: {"type": "whois", **_person(e.person), "connected": round(e.connected, 3)},
-    events.StatsShown: _stats,
-    events.ThreadList: lambda e: {"type": "threads", "threads": [_thread(row) for row in e.threads], "more": e.more},
-    events.TripShown: _trip,
-    events.LockList: lambda e: {"type": "locks", "counted": e.counted, "locks": [_lock(row) for row in e.locks]},
-    events.TokenShown: lambda e: {"type": "token", "token": e.token},
-    events.Pong: lambda e: {"type": "pong", "through": e.through, "network": e.network},
-    events.HelpShown: lambda e: {"type": "help", "requests": sorted(REQUESTS)},
-    events.Ack: _ack,
-    events.Notice: lambda e: {"type": "notice", "text": e.text},
-    events.Problem: lambda e: {"type": "error", "code": e.code, "text": e.text},
-    events.Bye: lambda e: {"type": "bye", "reason": e.reason},
-}
+
+def _fields(event: events.Event) -> dict[str, Any]:
+    if isinstance(event, events.HelpShown):
+        return {"type": "help", "requests": sorted(REQUESTS)}
+    found = codec.encode(event)
+    if isinstance(event, events.Welcome):
+        found["limits"] = _LIMITS
+    return found

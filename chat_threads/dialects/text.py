@@ -13,7 +13,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -495,7 +495,7 @@ def _trip_shown(style: _Style, event: events.TripShown) -> str:
         return "" if milliseconds is None else f"{milliseconds:.3f}"
 
     head = f"The trip of message {event.number} of {event.room}, by {event.sender}, in ms since it was received:"
-    stages = ", ".join(f"{name} {shown(at) or 'not yet'}" for name, at in event.stages)
+    stages = ", ".join(f"{name} {shown(at) or 'not yet'}" for name, at in asdict(event.stages).items())
     rows = [[row.name, shown(row.queued), shown(row.written)] for row in event.members]
     table = _table(style, ("member", "queued", "written"), rows, right=(1, 2))
     more = _line(style, f"and {event.more} more.") if event.more else ""

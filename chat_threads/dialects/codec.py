@@ -1,0 +1,206 @@
+"""Events as JSON objects, and back: derived from the dataclasses' fields, and a table of what differs.
+
+The server writes with ``encode`` and the client reads with ``decode``, so the two cannot disagree. Everything is pure.
+docs/protocol.rst describes the objects for people.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from datetime import datetime, timezone
+from functools import cache, lru_cache
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from .. import events
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a dataclass differs from an object that has its fields, in their order and under their names."""
+
+    type: str | None = None  # the object's type; None: it stands inside another object only
+    named: Mapping[str, str] = field(default_factory=dict)  # fields that have another name in JSON
+    order: Sequence[str] = ()  # all fields, if JSON has another order
+    local: Mapping[str, Any] = field(default_factory=dict)  # fields that JSON does not have, and what is read for them
+    optional: Sequence[str] = ()  # fields that JSON has only if they are not the default
+    flat: Sequence[str] = ()  # fields whose value is a dataclass, and whose fields stand among its own
+    digits: Mapping[str, int] = field(default_factory=dict)  # fields that are rounded, to so many digits
+    constant: Mapping[str, Any] = field(default_factory=dict)  # what tells it from others of the same type
+
+
+# Of two forms with one type the one with more in it comes first: an object is read as the first one that it fits.
+FORMS: dict[type, Form] = {
+    events.Message: Form("message", named={"sender": "from"}, local={"room_id": 0}),
+    events.Welcome: Form("welcome", order=("name", "token", "version", "motd")),
+    events.Entered: Form("joined", named={"others": "people"}, local={"first_time": False}),
+    events.Current: Form("current"),
+    events.Departed: Form("left"),
+    events.Renamed: Form("presence", constant={"kind": "renamed"}),
+    events.Presence: Form("presence", optional=("words",)),
+    events.TopicChanged: Form("topic", order=("room", "topic", "by")),
+    events.TopicShown: Form("topic"),
+    events.RoomDeleted: Form("deleted", named={"now_in": "current"}),
+    events.PrivateLine: Form("private", named={"sender": "from"}, local={"sent": False}),
+    events.Invited: Form("invited", order=("room", "by")),
+    events.HistoryPage: Form("history"),
+    events.SearchPage: Form("search"),
+    events.RoomRow: Form(),
+    events.RoomList: Form("rooms"),
+    events.PersonRow: Form(digits={"idle": 3}),
+    events.PeopleList: Form("who"),
+    events.PersonShown: Form("whois", flat=("person",), digits={"connected": 3}),
+    events.StatsShown: Form("stats", digits={"uptime": 3}),
+    events.ThreadRow: Form(named={"waiting": "queue"}, digits={"seconds": 4}),
+    events.ThreadList: Form("threads"),
+    events.LockRow: Form(digits={"waited": 6, "longest": 6, "held": 6}),
+    events.LockList: Form("locks"),
+    events.Stages: Form(digits={"queued": 3, "taken": 3, "committed": 3, "published": 3}),
+    events.MemberTrip: Form(digits={"queued": 3, "written": 3}),
+    events.TripShown: Form("trace", named={"sender": "from"}, flat=("stages",)),
+    events.TokenShown: Form("token"),
+    events.Pong: Form("pong"),
+    events.Ack: Form("ack", optional=("room", "number")),
+    events.Notice: Form("notice"),
+    events.Problem: Form("error"),
+    events.Bye: Form("bye"),
+}
+
+
+# --- writing --------------------------------------------------------------------------------------------
+
+
+def encode(event: events.Event) -> Object:
+    """The object of an event that has a type in FORMS."""
+    return _write(event)
+
+
+def _write(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_write(each) for each in value]
+    kind: type = type(value)
+    if kind not in FORMS:
+        return value
+    found: Object = {}
+    form, columns = _shape(kind)
+    if form.type:
+        found["type"] = form.type
+    found.update(form.constant)
+    for column in columns:
+        inner = getattr(value, column.name)
+        if column.optional and inner == column.default:
+            continue
+        if column.flat:
+            found.update(_write(inner))
+        elif column.name == "at":
+            found[column.key] = timestamp(inner)
+        elif column.digits is not None and inner is not None:
+            found[column.key] = round(inner, column.digits)
+        else:
+            found[column.key] = _write(inner)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def timestamp(milliseconds: int) -> str:
+    """A time in milliseconds since 1970, in UTC, as RFC 3339 writes it."""
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+# --- reading --------------------------------------------------------------------------------------------
+
+
+def decode(found: Object) -> events.Event | None:
+    """The event that an object is, or None if its type is not in FORMS.
+
+    Fields that are not known are ignored. Raises KeyError, TypeError, ValueError or AttributeError if the object lacks
+    a field or holds what it should not.
+    """
+    kinds = _BY_TYPE.get(found["type"], ())
+    for kind in kinds[:-1]:
+        if _fits(kind, found):
+            return _read(kind, found)  # type: ignore[no-any-return]
+    return _read(kinds[-1], found) if kinds else None  # type: ignore[no-any-return]
+
+
+def _fits(kind: type, found: Object) -> bool:
+    form, columns = _shape(kind)
+    return all(found.get(key) == value for key, value in form.constant.items()) and all(
+        column.key in found for column in columns if not column.optional
+    )
+
+
+def _read(kind: type, found: Object) -> Any:
+    arguments = {}
+    for column in _shape(kind)[1]:
+        if column.flat:
+            arguments[column.name] = column.read(found)
+        elif column.key in found or not column.optional:
+            arguments[column.name] = column.read(found[column.key])
+    return kind(**arguments, **FORMS[kind].local)
+
+
+def _milliseconds(at: str) -> int:
+    return round(datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp() * 1000)
+
+
+def _reader(hint: Any) -> Callable[[Any], Any]:
+    """What turns a value from JSON into one of that type. Strings are taken as they are."""
+    if get_origin(hint) in (Union, types.UnionType):  # X | None
+        inner = _reader(get_args(hint)[0])
+        return lambda value: None if value is None else inner(value)
+    if get_origin(hint) is tuple:
+        each_of = _reader(get_args(hint)[0])
+        return lambda value: tuple(each_of(each) for each in value)
+    if is_dataclass(hint):
+        kind: Any = hint
+        return lambda value: _read(kind, value)
+    if hint in (int, float, bool):
+        number: Callable[[Any], Any] = hint
+        return number
+    return lambda value: value
+
+
+# --- what both need -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    name: str  # the dataclass's
+    key: str  # JSON's
+    read: Callable[[Any], Any]
+    default: Any
+    optional: bool
+    flat: bool
+    digits: int | None
+
+
+@cache
+def _shape(kind: type) -> tuple[Form, tuple[_Column, ...]]:
+    form, hints = FORMS[kind], get_type_hints(kind)
+    defaults = {each.name: each.default for each in fields(kind) if each.name not in form.local}
+    return form, tuple(
+        _Column(
+            name,
+            form.named.get(name, name),
+            _milliseconds if name == "at" else _reader(hints[name]),
+            None if defaults[name] is MISSING else defaults[name],
+            name in form.optional,
+            name in form.flat,
+            form.digits.get(name),
+        )
+        for name in (form.order or defaults)
+    )
+
+
+_BY_TYPE: dict[str, list[type]] = {}
+for _kind, _form in FORMS.items():
+    if _form.type:
+        _BY_TYPE.setdefault(_form.type, []).append(_kind)
