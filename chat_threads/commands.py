@@ -1,21 +1,108 @@
-"""Commands: what a client asks for, whatever its dialect. ``service`` has the table of what each does.
+"""Commands: what a client asks for, whatever its dialect. Each is one row: a class, and above it how it is used.
+
+``@command`` says what people type, its help, and what programs send. ``/help``, the reading and checking of what comes,
+and what it costs (see ``pace``) are derived from that. ``service`` has the method that does each.
 
 All are frozen, so any thread may read them without a lock. Rooms are written with their ``#``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import ClassVar, TypeVar
 
-from .events import Kind
+from .errors import UnknownCommand
+from .rules import nearest
+
+NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
+_WHILE = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How a command is used."""
+
+    usage: str = ""  # what people type; "": they cannot
+    does: str = ""  # in a line of /help
+    type: str = ""  # of the request that programs send; "": they cannot
+    aliases: Sequence[str] = ()
+    more: str = ""  # what /help COMMAND adds
+    cost: int = 1  # in tokens, see pace
+    named: Mapping[str, str] = field(default_factory=dict)  # fields that have another name in a request
+    local: Sequence[str] = ()  # fields that are not read from a request by themselves
+
+    @property
+    def name(self) -> str:
+        """The word that people type; "": none."""
+        return self.usage.partition(" ")[0]
+
+    @property
+    def places(self) -> list[str]:
+        """What follows the name: ``#room``, ``NAME`` and the like are a word, ``N`` is a number, and a word in small
+        letters is the rest of the line. What is in brackets may be left out."""
+        return re.findall(r"\[[^]]*\]|\S+", self.usage)[1:]
 
 
 class Command:
     """Asked for by one client, obeyed by its reader thread."""
 
     __slots__ = ()
+    row: ClassVar[Row] = Row()
+
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        """The command that a person types, from what follows its name, stripped; None if it is not as the usage says.
+
+        The places of the usage are the first fields, in their order. A room that may be left out begins with # if
+        something else can follow it.
+        """
+        given: dict[str, str | int] = {}
+        for place, each in zip(cls.row.places, fields(cls), strict=False):  # type: ignore[arg-type]
+            kind, optional = place.strip("[]"), place.startswith("[")
+            if kind[0].islower():
+                value, rest = rest, ""
+            elif optional and kind == "#room" and place != cls.row.places[-1] and not rest.startswith("#"):
+                value = ""
+            else:
+                value, _, rest = rest.partition(" ")
+                rest = rest.strip()
+            if (not value and not optional) or (kind == "N" and not NUMBER.fullmatch(value)):
+                return None
+            if value:
+                given[each.name] = int(value) if kind == "N" else value
+        return None if rest else cls(**given)
 
 
+C = TypeVar("C", bound=type[Command])
+ALL: list[type[Command]] = []
+"""The commands that people type or programs send, in the order of /help."""
+
+
+def command(
+    usage: str = "",
+    does: str = "",
+    type: str = "",
+    *,
+    aliases: Sequence[str] = (),
+    more: str = "",
+    cost: int = 1,
+    named: Mapping[str, str] | None = None,
+    local: Sequence[str] = (),
+) -> Callable[[C], C]:
+    """Give a class of commands its row."""
+
+    def register(kind: C) -> C:
+        kind.row = Row(usage, does, type, aliases, more, cost, named or {}, local)
+        ALL.append(kind)
+        return kind
+
+    return register
+
+
+@command(type="hello", local=("since",))
 @dataclass(frozen=True, slots=True)
 class Hello(Command):
     """The handshake: a name, and the room to begin in; or a token that was handed out before, and in ``since`` the
@@ -27,26 +114,16 @@ class Hello(Command):
     since: tuple[tuple[str, int], ...] = ()
 
 
+@command(type="say")
 @dataclass(frozen=True, slots=True)
 class Say(Command):
-    """Say ``text`` in ``room``, or in the current room."""
+    """Say ``text`` in ``room``, or in the current room. People just type the text."""
 
     text: str
-    kind: Kind = "say"
     room: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Private(Command):
-    to: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reply(Command):
-    text: str
-
-
+@command("/join #room", "go to a room, made if there is none", "join", aliases=("/j",), cost=2)  # and pace.PAGE a page
 @dataclass(frozen=True, slots=True)
 class Join(Command):
     """Go to a room, and be shown its newest messages, or all that came after number ``since``."""
@@ -55,17 +132,34 @@ class Join(Command):
     since: int | None = None
 
 
+@command("/leave [#room]", "leave it, or the current room", "leave", aliases=("/part",))
 @dataclass(frozen=True, slots=True)
 class Leave(Command):
     room: str | None = None
 
 
+@command(
+    "/create #room [topic]",
+    "make a new room and go there",
+    "create",
+    more="It is an error if the room exists. Whoever made a room can /delete it; see /help delete.",
+    cost=3,
+)
 @dataclass(frozen=True, slots=True)
 class Create(Command):
     room: str
     topic: str = ""
 
 
+@command(
+    "/delete #room [yes]",
+    "delete your room and its history",
+    "delete",
+    more="Without yes it only says how many messages that would delete. Only whoever made the room can do it: on"
+    " the same connection, or after /resume with the token that /token showed there. Its members are told and land"
+    " in #lobby.",
+    cost=3,
+)
 @dataclass(frozen=True, slots=True)
 class Delete(Command):
     """Delete a room with its history; with ``ask`` only say how much that would be, and how it is done."""
@@ -73,17 +167,31 @@ class Delete(Command):
     room: str
     ask: bool = False
 
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        room, *more = rest.split() or [""]
+        return cls(room, ask=not more) if room and more in ([], ["yes"]) else None
 
+
+@command("/rooms", "list the rooms", "rooms", aliases=("/list",), cost=10)  # all are compared, maybe 10,000
 @dataclass(frozen=True, slots=True)
 class ListRooms(Command):
     pass
 
 
+@command("/who [#room]", "list who is here, or in a room", "who", aliases=("/names",), cost=3)
 @dataclass(frozen=True, slots=True)
 class Who(Command):
     room: str | None = None
 
 
+@command(
+    "/topic [#room] [text]",
+    "show or set what a room is about",
+    "topic",
+    more="/topic - takes the topic away.",
+    cost=2,
+)
 @dataclass(frozen=True, slots=True)
 class Topic(Command):
     """Show the topic (``text`` is None) or set it."""
@@ -92,22 +200,66 @@ class Topic(Command):
     text: str | None = None
 
 
+@command("/invite NAME [#room]", "ask somebody in", "invite")
 @dataclass(frozen=True, slots=True)
 class Invite(Command):
     name: str
     room: str | None = None
 
 
+@command(
+    "/msg NAME text",
+    "say it to one person, privately",
+    "private",
+    more="A private line is shown to the two of you and never stored. Somebody who is not there never gets it.",
+)
+@dataclass(frozen=True, slots=True)
+class Private(Command):
+    to: str
+    text: str
+
+
+@command("/reply text", "answer the last private line", "reply", aliases=("/r",))
+@dataclass(frozen=True, slots=True)
+class Reply(Command):
+    text: str
+
+
+@command("/me action", "do something: ~ ann waves", "action")
+@dataclass(frozen=True, slots=True)
+class Act(Command):
+    """Do something in ``room``, or in the current room: ``text`` says what, after one's name."""
+
+    text: str
+    room: str | None = None
+
+
+@command("/nick NAME", "take another name", "nick", cost=3)  # shown in up to 20 rooms
 @dataclass(frozen=True, slots=True)
 class Nick(Command):
     name: str
 
 
+@command(
+    "/token",
+    "show what brings you back",
+    "token",
+    more="After a lost connection your old one may hang for minutes, and have your name. /resume TOKEN, typed"
+    " on a new connection in place of a name or later, takes its place at once.",
+)
 @dataclass(frozen=True, slots=True)
 class ShowToken(Command):
     pass
 
 
+@command(
+    "/resume TOKEN",
+    "take your old place, by its token",
+    "resume",
+    more="The older connection with that token is closed; you have its name and are in its rooms. Without one,"
+    " you have the name that it was last used under.",
+    cost=4,
+)
 @dataclass(frozen=True, slots=True)
 class Resume(Command):
     """Take the place of whoever was given this token."""
@@ -115,31 +267,54 @@ class Resume(Command):
     token: str
 
 
+@command("/whois NAME", "show what is known of somebody", "whois")
 @dataclass(frozen=True, slots=True)
 class Whois(Command):
     name: str
 
 
+@command(
+    "/away [reason]",
+    "say that you are away",
+    "away",
+    more="Who sends you a private line is told the reason. /back ends it.",
+)
 @dataclass(frozen=True, slots=True)
 class Away(Command):
     reason: str = ""
 
 
+@command("/back", "say that you are back", "back")
 @dataclass(frozen=True, slots=True)
 class Back(Command):
     pass
 
 
+@command(
+    "/ignore NAME",
+    "hide what somebody says",
+    "ignore",
+    more="It is hidden while you are connected, in every room and in private. /history shows it all the same.",
+)
 @dataclass(frozen=True, slots=True)
 class Ignore(Command):
     name: str
 
 
+@command("/unignore NAME", "show it again", "unignore")
 @dataclass(frozen=True, slots=True)
 class Unignore(Command):
     name: str
 
 
+@command(
+    "/history [#room] [N|2h|before N|after N]",
+    "page through what was said",
+    "history",
+    more="N is how many messages, at most 200; 2h is a while: s, m, h or d. before and after take the number"
+    " of a message, as the pages show it.",
+    cost=4,  # a page, and for "since a while ago" about 20 looks for its beginning
+)
 @dataclass(frozen=True, slots=True)
 class ReadHistory(Command):
     """A page of a room's history: the newest ``count``, or those next to a number, or since a while ago."""
@@ -150,14 +325,61 @@ class ReadHistory(Command):
     after: int | None = None
     seconds: int | None = None
 
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        words = rest.split()
+        room = words.pop(0) if words and words[0].startswith("#") else None
+        if not words:
+            return cls(room)
+        if len(words) == 1 and NUMBER.fullmatch(words[0]):
+            return cls(room, count=int(words[0]))
+        if len(words) == 1 and (match := _WHILE.fullmatch(words[0])):
+            return cls(room, seconds=int(match[1]) * _UNITS[match[2]])
+        if len(words) == 2 and words[0] in ("before", "after") and NUMBER.fullmatch(words[1]):
+            number = int(words[1])
+            return cls(room, before=number) if words[0] == "before" else cls(room, after=number)
+        return None
 
+
+@command(
+    "/search words [in:#room] [from:NAME]",
+    "find messages with all the words",
+    "search",
+    more="A word is found inside other words, too, in any case, and with or without its accents: hang finds"
+    " hanging, strasse finds Straße. The newest 50 messages are shown. in: and from: look in one room, or for what"
+    " one person said.",
+    cost=5,
+    named={"sender": "from"},
+)
 @dataclass(frozen=True, slots=True)
 class Search(Command):
     words: str
     room: str | None = None
     sender: str | None = None
 
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        words: list[str] = []
+        room = sender = None
+        for word in rest.split():
+            if word.startswith("in:") and len(word) > 3:
+                room = word[3:]
+            elif word.startswith("from:") and len(word) > 5:
+                sender = word[5:]
+            else:
+                words.append(word)
+        return cls(" ".join(words), room, sender) if words else None
 
+
+@command(
+    "/set [OPTION VALUE]",
+    "show or change what you see",
+    "set",
+    more="/set timestamps on|off|seconds, /set numbers on|off, /set colour on|off (names and notices),"
+    " /set bell on|off (when your name is said, and on private lines), /set joins on|off,"
+    " /set replay N (messages on entering a room, 0 to 200).",
+    named={"name": "option"},
+)
 @dataclass(frozen=True, slots=True)
 class SetOption(Command):
     """Change what this session is shown; without a name, show the settings."""
@@ -165,22 +387,52 @@ class SetOption(Command):
     name: str | None = None
     value: str | None = None
 
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        words = rest.split()
+        return cls(*words) if len(words) in (0, 2) else None
 
+
+@command("/stats", "show how the server is doing", "stats")
 @dataclass(frozen=True, slots=True)
 class Stats(Command):
     pass
 
 
+@command(
+    "/threads",
+    "show what every thread is doing",
+    "threads",
+    more="For connections from the server's own machine. It answers even while a thread is stuck: no lock is taken"
+    " to find out. queue is what waits there now, most the most that ever did; lines and bytes are those out.",
+    cost=6,
+)
 @dataclass(frozen=True, slots=True)
 class ShowThreads(Command):
     pass
 
 
+@command(
+    "/locks",
+    "show how the locks are used",
+    "locks",
+    more="Counted only with --lab or --trace. waited is all that threads waited for it, longest the longest time"
+    " that one had it.",
+)
 @dataclass(frozen=True, slots=True)
 class ShowLocks(Command):
     pass
 
 
+@command(
+    "/trace N",
+    "show the trip of message N",
+    "trace",
+    more="Of the current room, one of the newest; recorded only with --lab or --trace. Times are in milliseconds"
+    " since a reader thread took up its line: when it was in the history's queue, taken from there, committed,"
+    " published, and for each member queued and written to the socket.",
+    cost=3,
+)
 @dataclass(frozen=True, slots=True)
 class ShowTrip(Command):
     """The trip of a message of the current room, by its number."""
@@ -188,6 +440,14 @@ class ShowTrip(Command):
     number: int
 
 
+@command(
+    "/lab slow NAME MS | pause WHAT S",
+    "make a fault to look at",
+    "lab",
+    more="With --lab only. /lab slow ann 500 lets every send to ann take half a second more, for a minute."
+    " /lab pause publisher 10 holds the Publisher's lock, /lab pause history 10 stops the history thread, for so"
+    " many seconds, at most 60. Everybody is told. Then look at /threads and /locks.",
+)
 @dataclass(frozen=True, slots=True)
 class MakeFault(Command):
     """A fault to look at: "slow" a person's sends by ``amount`` milliseconds, or "pause" the publisher or the
@@ -197,7 +457,17 @@ class MakeFault(Command):
     target: str
     amount: int
 
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        words = rest.split()
+        if len(words) != 3 or words[0] not in ("slow", "pause") or not NUMBER.fullmatch(words[2]):
+            return None
+        if words[0] == "pause" and words[1] not in ("publisher", "history"):
+            return None
+        return cls(words[0], words[1], int(words[2]))
 
+
+@command("/ping", "time the round trip", "ping")
 @dataclass(frozen=True, slots=True)
 class Ping(Command):
     pass
@@ -208,13 +478,42 @@ class AreYouThere(Command):
     """Telnet's AYT (RFC 854)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quit(Command):
-    words: str = ""
-
-
+@command("/help [COMMAND]", "list the commands, or explain one", "help", aliases=("/?",), local=("about",))
 @dataclass(frozen=True, slots=True)
 class Help(Command):
     """Help on one command, or the list; the dialect knows its own."""
 
     about: str | None = None
+
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        if not rest or " " in rest:
+            return None if rest else cls()
+        word = rest if rest.startswith("/") else "/" + rest
+        called(word)
+        return cls(word)
+
+
+@command("/quit [words]", "leave, with a last word", "quit", aliases=("/exit", "/bye"))
+@dataclass(frozen=True, slots=True)
+class Quit(Command):
+    words: str = ""
+
+
+TYPED: tuple[type[Command], ...] = tuple(kind for kind in ALL if kind.row.usage)
+"""The commands that people type."""
+
+REQUESTED: dict[str, type[Command]] = {kind.row.type: kind for kind in ALL if kind.row.type}
+"""The commands that programs send, by the type of the request."""
+
+BY_NAME: dict[str, type[Command]] = {name: kind for kind in TYPED for name in (kind.row.name, *kind.row.aliases)}
+"""The commands that people type, by each of their names."""
+
+
+def called(word: str) -> type[Command]:
+    """The command that a word with a / means, in any case; raise UnknownCommand with the nearest one."""
+    kind = BY_NAME.get(word.lower())
+    if kind is None:
+        near = nearest(word[1:].lower(), [name[1:] for name in BY_NAME])
+        raise UnknownCommand(word[:40], "/" + near if near else None)
+    return kind

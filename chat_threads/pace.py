@@ -9,23 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from . import commands
-
-COSTS: dict[type[commands.Command], int] = {
-    commands.ListRooms: 10,  # all rooms are compared, maybe 10,000
-    commands.ShowThreads: 6,
-    commands.Search: 5,
-    commands.ReadHistory: 4,  # a page, and for "since a while ago" about 20 looks for its beginning
-    commands.Resume: 4,
-    commands.Create: 3,
-    commands.Delete: 3,
-    commands.Nick: 3,  # shown in up to 20 rooms
-    commands.Who: 3,
-    commands.ShowTrip: 3,
-    commands.Join: 2,  # and PAGE for each page that it shows
-    commands.Topic: 2,
-}
-"""What a request costs, in tokens; any other one costs 1."""
+from .commands import Command
 
 PAGE = 2  # tokens for each page of what was said that is shown on entering a room
 BLANKS = 500  # blank lines for a token
@@ -34,8 +18,8 @@ LONGEST_WAIT = 3600.0  # seconds for a token, however small the rate
 
 
 def cost(command: object) -> int:
-    """What it costs to obey a command, or to tell a mistake."""
-    return COSTS.get(type(command), 1)  # type: ignore[arg-type]
+    """What it costs to obey a command, or to tell a mistake, in tokens."""
+    return command.row.cost if isinstance(command, Command) else 1
 
 
 def cost_of_saying(text: str, members: int) -> int:

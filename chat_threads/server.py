@@ -66,7 +66,7 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Limits:
     """What one client may do. Times in seconds."""
 
-    rate: float = 20.0  # tokens a second, in the long run; 0: any number. A line costs 1, or what pace.COSTS says
+    rate: float = 20.0  # tokens a second, in the long run; 0: any number. What a line costs is in commands
     burst: int = 50  # tokens at once
     max_clients: int = 1000
     per_address: int = 0  # connections from one address; 0: any number

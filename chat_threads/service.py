@@ -1,4 +1,4 @@
-"""What each command does, whatever the dialect: a table from command to method.
+"""What each command does, whatever the dialect: above each method stands its command.
 
 Everything here runs in the reader thread of the session that asked, except ``refuse`` and ``announce``, which
 the history thread calls. What has to be seen in the same order by everybody is submitted to the history; the rest is
@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from . import __version__, commands, events, inside, ordered
 from .errors import (
@@ -75,6 +75,22 @@ class Insight:
         return self.faults is not None
 
 
+METHODS: dict[type[commands.Command], Callable[[Service, Session, Any], None]] = {}
+"""What does each command."""
+
+M = TypeVar("M", bound=Callable[..., None])
+
+
+def _does(kind: type[commands.Command]) -> Callable[[M], M]:
+    """The method below is what that command does."""
+
+    def register(method: M) -> M:
+        METHODS[kind] = method
+        return method
+
+    return register
+
+
 class Service:
     """The commands, and the beginning and end of a conversation. Keeps nothing of its own that changes."""
 
@@ -92,38 +108,6 @@ class Service:
         self._motd = motd
         self._insight = insight or Insight()
         self._began = time.monotonic()
-        self._table: dict[type[commands.Command], Callable[[Session, Any], None]] = {
-            commands.Say: self._say,
-            commands.Private: self._private,
-            commands.Reply: self._reply,
-            commands.Join: self._join,
-            commands.Leave: self._leave,
-            commands.Create: self._create,
-            commands.Delete: self._delete,
-            commands.ListRooms: self._list_rooms,
-            commands.Who: self._who,
-            commands.Topic: self._topic,
-            commands.Invite: self._invite,
-            commands.Nick: self._nick,
-            commands.ShowToken: self._show_token,
-            commands.Resume: self._resume,
-            commands.Whois: self._whois,
-            commands.Away: self._away,
-            commands.Back: self._back,
-            commands.Ignore: self._ignore,
-            commands.Unignore: self._unignore,
-            commands.ReadHistory: self._read_history,
-            commands.Search: self._search,
-            commands.SetOption: self._set,
-            commands.Stats: self._stats,
-            commands.ShowThreads: self._show_threads,
-            commands.ShowLocks: self._show_locks,
-            commands.ShowTrip: self._show_trip,
-            commands.MakeFault: self._make_fault,
-            commands.Ping: self._ping,
-            commands.AreYouThere: self._are_you_there,
-            commands.Help: self._help,
-        }
 
     # --- beginning and end ----------------------------------------------------------------------------------
 
@@ -220,7 +204,7 @@ class Service:
 
     def handle(self, session: Session, command: commands.Command) -> None:
         """Do what is asked; raise ChatError if that is not possible."""
-        self._table[type(command)](session, command)
+        METHODS[type(command)](self, session, command)
 
     def refuse(self, item: ordered.Ordered, error: ChatError) -> None:
         """The history thread's: what was submitted was not stored, so whoever asked is told."""
@@ -235,14 +219,20 @@ class Service:
 
     # --- saying ---------------------------------------------------------------------------------------------
 
-    def _say(self, session: Session, command: commands.Say) -> None:
+    @_does(commands.Say)
+    def _say(self, session: Session, command: commands.Say | commands.Act, kind: events.Kind = "say") -> None:
         text = check_text(command.text)
         room = self._room(session, command.room, member=True)
         session.pace.pay(cost_of_saying(text, self._publisher.audience(room)))
         ref = session.dialect.ref
         token = session.identity if ref and session.known else 0
-        self._history.submit(ordered.Draft(room.id, room.name, session.name, command.kind, text, session, ref, token))
+        self._history.submit(ordered.Draft(room.id, room.name, session.name, kind, text, session, ref, token))
 
+    @_does(commands.Act)
+    def _act(self, session: Session, command: commands.Act) -> None:
+        self._say(session, command, "action")
+
+    @_does(commands.Private)
     def _private(self, session: Session, command: commands.Private) -> None:
         text = check_text(command.text)
         other = self._sessions.named(command.to)
@@ -255,6 +245,7 @@ class Service:
         if away is not None:
             session.answer(events.Notice(f"{other.name} is away" + (f": {away}" if away else ".")))
 
+    @_does(commands.Reply)
     def _reply(self, session: Session, command: commands.Reply) -> None:
         who = session.reply_to
         if who is None:
@@ -292,19 +283,23 @@ class Service:
         if joined:
             self._history.submit(joined)
 
+    @_does(commands.Join)
     def _join(self, session: Session, command: commands.Join) -> None:
         self._enter(session, self._find_or_make(session, check_room(command.room)), since=command.since)
 
+    @_does(commands.Create)
     def _create(self, session: Session, command: commands.Create) -> None:
         room = check_room(command.room)
         topic = check_words(command.topic)
         self._enter(session, self._make(session, room, topic))
 
+    @_does(commands.Leave)
     def _leave(self, session: Session, command: commands.Leave) -> None:
         room = self._room(session, command.room, member=True)
         self._history.submit(ordered.Left(room.id, session, session.dialect.ref))
         self._wait(session)  # what is typed next goes to another room
 
+    @_does(commands.Delete)
     def _delete(self, session: Session, command: commands.Delete) -> None:
         room = self._room(session, command.room)
         ends = self._publisher.delete_chat_room(session, room, session.dialect.ref)
@@ -321,10 +316,12 @@ class Service:
         if not self._history.settle(SETTLE, session.ended) and not session.ended.is_set():
             raise Busy()
 
+    @_does(commands.ListRooms)
     def _list_rooms(self, session: Session, command: commands.ListRooms) -> None:
         rows = self._publisher.list_chat_rooms(ROWS_MOST)
         session.answer(events.RoomList(tuple(rows), max(0, len(self._publisher) - ROWS_MOST)))
 
+    @_does(commands.Who)
     def _who(self, session: Session, command: commands.Who) -> None:
         people: Sequence[Subscriber]
         if command.room is None:
@@ -336,6 +333,7 @@ class Service:
         rows = tuple(each.person(self._publisher.rooms_of(each)) for each in shown)
         session.answer(events.PeopleList(room, rows, max(0, len(people) - ROWS_MOST)))
 
+    @_does(commands.Topic)
     def _topic(self, session: Session, command: commands.Topic) -> None:
         if command.text is None:
             room = self._room(session, command.room)
@@ -345,6 +343,7 @@ class Service:
             text = "" if command.text == NO_TOPIC else check_words(command.text)
             self._history.submit(ordered.TopicSet(room.id, session.name, text, session, session.dialect.ref))
 
+    @_does(commands.Invite)
     def _invite(self, session: Session, command: commands.Invite) -> None:
         room = self._room(session, command.room, member=True)
         other = self._sessions.named(command.name)
@@ -361,6 +360,7 @@ class Service:
         except BadName as error:
             raise BadName(error.near and self._sessions.free(error.near)) from None
 
+    @_does(commands.Nick)
     def _nick(self, session: Session, command: commands.Nick) -> None:
         name, old = self._checked_name(command.name), session.name
         if name == old:
@@ -379,6 +379,7 @@ class Service:
         if session.name != old:
             self._history.submit(ordered.NameChanged(session, old, session.name))
 
+    @_does(commands.ShowToken)
     def _show_token(self, session: Session, command: commands.ShowToken) -> None:
         if not session.known:
             seconds = self._sessions.wait_for_token(session.address)
@@ -387,6 +388,7 @@ class Service:
             self._keep_token(session)
         session.answer(events.TokenShown(session.token))
 
+    @_does(commands.Resume)
     def _resume(self, session: Session, command: commands.Resume) -> None:
         old = session.name
         rooms = self._take(session, self._name_of(command.token), command.token)
@@ -398,20 +400,24 @@ class Service:
             except Told as error:
                 session.tell(error, session.dialect.ref)
 
+    @_does(commands.Whois)
     def _whois(self, session: Session, command: commands.Whois) -> None:
         other = self._sessions.named(command.name)
         person = other.person(self._publisher.rooms_of(other))
         session.answer(events.PersonShown(person, time.monotonic() - other.began))
 
+    @_does(commands.Away)
     def _away(self, session: Session, command: commands.Away) -> None:
         session.profile = replace(session.profile, away=check_words(command.reason))
         session.answer(events.Notice("You are away. /back ends it."))
 
+    @_does(commands.Back)
     def _back(self, session: Session, command: commands.Back) -> None:
         was_away = session.profile.away is not None
         session.profile = replace(session.profile, away=None)
         session.answer(events.Notice("You are back." if was_away else "You were not away."))
 
+    @_does(commands.Ignore)
     def _ignore(self, session: Session, command: commands.Ignore) -> None:
         name = check_name(command.name)
         if fold(name) == fold(session.name):
@@ -422,6 +428,7 @@ class Service:
         self._set_ignored(session, ignored)
         session.answer(events.Notice(f"What {name} says is hidden now. /unignore {name} shows it again."))
 
+    @_does(commands.Unignore)
     def _unignore(self, session: Session, command: commands.Unignore) -> None:
         name = check_name(command.name)
         if fold(name) not in session.profile.ignored:
@@ -440,6 +447,7 @@ class Service:
 
     # --- history --------------------------------------------------------------------------------------------
 
+    @_does(commands.ReadHistory)
     def _read_history(self, session: Session, command: commands.ReadHistory) -> None:
         room = self._room(session, command.room)
         storage = self._history.storage
@@ -459,6 +467,7 @@ class Service:
             older = newer = None
         session.answer(events.HistoryPage(room.name, messages, last, older, newer))
 
+    @_does(commands.Search)
     def _search(self, session: Session, command: commands.Search) -> None:
         words = check_words(command.words)
         if not words_of(words):
@@ -469,11 +478,13 @@ class Service:
 
     # --- the session and the server -------------------------------------------------------------------------
 
+    @_does(commands.SetOption)
     def _set(self, session: Session, command: commands.SetOption) -> None:
         said = session.dialect.set_option(command.name, command.value)
         self._restyle(session)
         session.answer(events.Notice(said))
 
+    @_does(commands.Stats)
     def _stats(self, session: Session, command: commands.Stats) -> None:
         session.answer(
             events.StatsShown(
@@ -491,6 +502,7 @@ class Service:
         if not session.local and not self._insight.for_all:
             raise NotAllowed("That is for connections from the server's own machine; --lab shows it to all.")
 
+    @_does(commands.ShowThreads)
     def _show_threads(self, session: Session, command: commands.ShowThreads) -> None:
         """Takes no lock that any other thread could be stuck with."""
         self._may_look(session)
@@ -500,6 +512,7 @@ class Service:
         rows = tuple(_row(slot, now, places.get(slot.ident, "")) for slot in slots[:ROWS_MOST])
         session.answer(events.ThreadList(rows, len(slots) - len(rows)))
 
+    @_does(commands.ShowLocks)
     def _show_locks(self, session: Session, command: commands.ShowLocks) -> None:
         """Takes no lock: the numbers are read as they are."""
         self._may_look(session)
@@ -512,6 +525,7 @@ class Service:
             rows.append(events.LockRow(lock.name, lock.taken, lock.contended, lock.waited, longest, name, held))
         session.answer(events.LockList(self._insight.locks.counted, tuple(rows)))
 
+    @_does(commands.ShowTrip)
     def _show_trip(self, session: Session, command: commands.ShowTrip) -> None:
         """Takes no lock; of a trip that is under way, what there is so far is shown."""
         self._may_look(session)
@@ -525,6 +539,7 @@ class Service:
             raise NoTrip(f"Nothing is known of the trip of message {command.number} of {room.name}.")
         session.answer(trip.shown())
 
+    @_does(commands.MakeFault)
     def _make_fault(self, session: Session, command: commands.MakeFault) -> None:
         faults = self._insight.faults
         if faults is None:
@@ -553,14 +568,17 @@ class Service:
         for each in self._sessions.people():
             each.send(events.Notice(text))
 
+    @_does(commands.Ping)
     def _ping(self, session: Session, command: commands.Ping) -> None:
         began = time.monotonic()
         self._wait(session)
         session.answer(events.Pong(time.monotonic() - began, session.wire.rtt()))
 
+    @_does(commands.AreYouThere)
     def _are_you_there(self, session: Session, command: commands.AreYouThere) -> None:
         session.answer(events.Notice("Yes, I am here."))
 
+    @_does(commands.Help)
     def _help(self, session: Session, command: commands.Help) -> None:
         if session.name or command.about:
             session.answer(events.HelpShown(command.about))

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 import pytest
 from conftest import WAIT, Client, Running, wait_for
 
-from chat_threads import __version__, publisher
-from chat_threads.dialects.commands import BY_NAME, COMMANDS
+from chat_threads import __version__, commands, publisher
 from chat_threads.ordered import Left
+
+ROWS = [kind.row for kind in commands.TYPED]
 
 DAY = 86_400
 
@@ -219,7 +220,7 @@ def test_wrong_arguments_are_told_with_the_usage(server):
         /history #a 1 2; /search; /search in:#lobby from:ann; /set bell; /set a b c; /stats now; /ping now; /help a b"""
     for typed in wrong.split(";"):
         word = typed.split()[0]
-        assert asked(ann, typed.strip()) == [f"! Usage: {BY_NAME[word].usage}"], typed
+        assert asked(ann, typed.strip()) == [f"! Usage: {commands.BY_NAME[word].row.usage}"], typed
 
 
 def test_help_lists_every_command(server):
@@ -229,25 +230,25 @@ def test_help_lists_every_command(server):
     assert set(rule) == set("* -")
     listed = [tuple(re.split(r"  +", row.removeprefix("* "))) for row in rows]
     assert listed[:2] == [("text", "say it in the current room"), ("//text", "say a text that begins with /")]
-    assert listed[2:] == [(command.usage, command.does) for command in COMMANDS]
+    assert listed[2:] == [(row.usage, row.does) for row in ROWS]
     assert all(len(row) <= 80 for row in rows)
 
 
 def test_the_table_has_every_command_that_was_promised(server):
     promised = """/join /leave /j /part /create /delete /rooms /who /list /names /topic /invite /msg /reply /me /nick
         /whois /away /back /ignore /unignore /history /search /set /stats /ping /quit /help"""
-    assert set(promised.split()) <= set(BY_NAME)
+    assert set(promised.split()) <= set(commands.BY_NAME)
 
 
 def test_help_explains_each_command_by_any_of_its_names(server):
     (ann,) = server.clients_named("ann")
-    for name, command in BY_NAME.items():
+    for name, kind in commands.BY_NAME.items():
         lines = ann.ask(f"/help {name}")
-        assert lines[0] == f"* {command.usage}: {command.does}."
+        assert lines[0] == f"* {kind.row.usage}: {kind.row.does}."
         assert all(line.startswith("* ") and len(line) <= 80 for line in lines)
         explained = " ".join(line.removeprefix("* ") for line in lines[1:])
-        assert command.more in explained
-        assert all(alias in explained for alias in command.aliases)
+        assert kind.row.more in explained
+        assert all(alias in explained for alias in kind.row.aliases)
         assert ann.ask(f"/help {name[1:]}") == lines
 
 

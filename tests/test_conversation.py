@@ -20,6 +20,7 @@ from chat_threads.commands import Stats
 from chat_threads.dialects import text
 from chat_threads.errors import NotStored, Unreadable
 from chat_threads.events import Message, StatsShown
+from chat_threads.service import METHODS
 from chat_threads.storage import StorageError
 
 IAC, SE, IP, AYT, SB, WILL, WONT, DO, DONT, EOF, DM = 255, 240, 244, 246, 250, 251, 252, 253, 254, 236, 242
@@ -402,7 +403,7 @@ def boom(*args: object) -> None:
 
 def test_a_bug_in_a_command_is_told_and_logged_once_and_nobody_else_notices(server, monkeypatch, caplog):
     ann, bob = server.clients_named("ann", "bob")
-    monkeypatch.setitem(server.chat.service._table, Stats, boom)
+    monkeypatch.setitem(METHODS, Stats, boom)
     assert ann.ask("/stats") == ["! That did not work, and the fault is the server's. It is in its log."]
     assert timeless(ann.ask("hi")) == timeless(bob.news()) == ["[14:03] ann: hi"]
     (logged,) = [record for record in caplog.records if record.name.startswith("chat_threads")]

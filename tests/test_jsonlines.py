@@ -20,8 +20,8 @@ from conftest import WAIT, Program, line_of
 
 from chat_threads import __version__, commands, events
 from chat_threads.dialects import codec, jsonlines
-from chat_threads.dialects.commands import COMMANDS, parse_line
 from chat_threads.dialects.jsonlines import DEPTH, LINE, REF_LENGTH, REQUESTS, JsonDialect
+from chat_threads.dialects.typed import parse_line
 from chat_threads.errors import (
     BadJson,
     BadRequest,
@@ -31,7 +31,10 @@ from chat_threads.errors import (
     TooLong,
     UnknownType,
 )
+from chat_threads.service import METHODS
 from chat_threads.storage import Batch, StorageError
+
+ROWS = [kind.row for kind in commands.TYPED]
 
 # --- what is sent to us -------------------------------------------------------------------------------
 
@@ -40,8 +43,8 @@ SAME = (
     ({"type": "say", "text": "hi"}, commands.Say("hi"), "hi"),
     ({"type": "say", "text": "/join is a command"}, commands.Say("/join is a command"), "//join is a command"),
     ({"type": "say", "text": "hi", "room": "#lab2"}, commands.Say("hi", room="#lab2"), None),
-    ({"type": "action", "text": "waves"}, commands.Say("waves", "action"), "/me waves"),
-    ({"type": "action", "text": "waves", "room": "#lab2"}, commands.Say("waves", "action", "#lab2"), None),
+    ({"type": "action", "text": "waves"}, commands.Act("waves"), "/me waves"),
+    ({"type": "action", "text": "waves", "room": "#lab2"}, commands.Act("waves", "#lab2"), None),
     ({"type": "private", "to": "bob", "text": "psst"}, commands.Private("bob", "psst"), "/msg bob psst"),
     ({"type": "reply", "text": "yes?"}, commands.Reply("yes?"), "/reply yes?"),
     ({"type": "join", "room": "#lab2"}, commands.Join("#lab2"), "/join #lab2"),
@@ -161,7 +164,7 @@ def test_a_request_is_the_command_that_is_typed_for_the_same(request_, command, 
 
 def test_every_command_that_a_person_types_has_its_json_form():
     by_json = {type(command) for _, command, _ in SAME}
-    for row in COMMANDS:
+    for row in ROWS:
         examples = [command for _, command, typed in SAME if typed and typed.split()[0] == row.name]
         assert examples, f"{row.name} has no JSON form, or none of the examples has it"
         assert {type(each) for each in examples} <= by_json
@@ -1437,7 +1440,7 @@ def test_a_bug_is_told_as_an_error_with_the_ref(server, program, monkeypatch, ca
         raise ZeroDivisionError("a bug")
 
     ann = program("ann", server)
-    monkeypatch.setitem(server.chat.service._table, commands.Stats, boom)
+    monkeypatch.setitem(METHODS, commands.Stats, boom)
     (error,) = ann.ask(type="stats", ref="1")
     assert (error["code"], error["ref"]) == ("internal", "1")
     assert caplog.messages == ["Stats of session 1 (ann) failed"]

@@ -22,7 +22,7 @@ LAYERS = """
     search
     wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher
-    dialects.telnet dialects.commands   dialects.codec
+    dialects.telnet dialects.typed      dialects.codec
     dialects.text   dialects.jsonlines  session
     service         writers         dialects.recognise
     server          logs            watched
@@ -52,7 +52,7 @@ RESERVED = {
 }
 # A client knows what is on the wire, and nothing of how a server runs; what is for people knows how they speak.
 CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules"}
-PEOPLES_MAY = CLIENTS_MAY | {"dialects.commands", "dialects.text", "dialects.jsonlines"}
+PEOPLES_MAY = CLIENTS_MAY | {"dialects.typed", "dialects.text", "dialects.jsonlines"}
 # A dialect is pure: of ours it imports only these, and of the standard library none of those.
 DIALECTS_MAY = {"commands", "errors", "events", "parcel", "rules"}
 DIALECTS_MUST_NOT = {"socket", "threading", "queue", "sqlite3", "logging", "os", "select", "asyncio", "subprocess"}
@@ -187,8 +187,8 @@ def test_imports_go_one_way(module):
         ("history", "from sqlite3 import Error"),
         ("dialects.text", "import threading"),
         ("dialects.telnet", "import socket"),
-        ("dialects.commands", "from ..service import Service"),
-        ("dialects.commands", "from .text import TextDialect"),
+        ("dialects.typed", "from ..service import Service"),
+        ("dialects.typed", "from .text import TextDialect"),
         ("dialects.text", "from ..queues import BatchQueue"),
         ("dialects.text", "from ..storage import Storage"),
         ("dialects.base", "from .. import session"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chat_threads import commands, events, rules
-from chat_threads.pace import BIG, COSTS, LONGEST_WAIT, PAGE, Pace, cost, cost_of_saying
+from chat_threads.pace import BIG, LONGEST_WAIT, PAGE, Pace, cost, cost_of_saying
 from chat_threads.rules import LIKELY, free_name, nearest
 
 
@@ -36,7 +36,7 @@ def test_what_is_dear_takes_as_many_times_as_long(clock):
     pace = Pace(20.0, 50, clock)
     pace.pay(50)
     pace.pay(cost(commands.ListRooms()))
-    assert pace.delay() == pytest.approx(COSTS[commands.ListRooms] / 20)
+    assert pace.delay() == pytest.approx(commands.ListRooms.row.cost / 20)
 
 
 def test_what_costs_more_than_a_burst_is_done_all_the_same_and_waited_for_afterwards(clock):
@@ -62,7 +62,7 @@ def test_however_small_the_rate_the_wait_ends(clock):
 
 def test_a_request_costs_what_the_table_says_and_anything_else_one_token():
     assert cost(commands.Say("hi")) == cost(events.Notice("a mistake")) == 1
-    assert all(tokens > 1 and issubclass(command, commands.Command) for command, tokens in COSTS.items())
+    assert all(kind.row.cost >= 1 for kind in commands.ALL)
 
 
 def test_what_is_said_costs_more_the_longer_it_is_and_the_more_are_shown_it():

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 
 import click
 
+from chat_threads import commands
 from chat_threads.cli import GROUPS, main
-from chat_threads.dialects.commands import COMMANDS
 from chat_threads.dialects.jsonlines import REQUESTS
 from chat_threads.errors import ChatError
+
+ROWS = [kind.row for kind in commands.TYPED]
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
@@ -41,12 +43,12 @@ def table_after(mark: str, text: str) -> list[list[str]]:
 def test_the_commands_table_is_the_programs():
     told = table_after("commands", USERS)
     assert told[:2] == [["text", "say it in the current room"], ["//text", "say a text that begins with /"]]
-    assert told[2:] == [[command.usage, command.does] for command in COMMANDS]
+    assert told[2:] == [[row.usage, row.does] for row in ROWS]
 
 
 def test_every_alias_is_named():
-    for command in COMMANDS:
-        for alias in command.aliases:
+    for row in ROWS:
+        for alias in row.aliases:
             assert f"``{alias}``" in USERS
 
 

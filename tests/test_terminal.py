@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 from conftest import WAIT, free_port, line_of, needs, wait_for, whole
 
+from chat_threads import commands
 from chat_threads.client.talk import KNOWN_MOST, _see, completions, request_of
 from chat_threads.client.terminal import _Address
 from chat_threads.commands import AreYouThere, Help, SetOption
-from chat_threads.dialects.commands import COMMANDS, parse_line
 from chat_threads.dialects.jsonlines import JsonDialect
+from chat_threads.dialects.typed import parse_line
+
+ROWS = [kind.row for kind in commands.TYPED]
 
 WITHOUT_PROMPT_TOOLKIT = "import sys; sys.modules['prompt_toolkit'] = None"
 RUN = "from chat_threads.client.terminal import main; main(prog_name='chat-threads-client')"
@@ -49,7 +52,7 @@ def test_what_is_typed_is_the_request_that_means_the_same_to_the_server(line):
 
 
 def test_every_command_is_among_those():
-    assert {line.split()[0] for line in TYPED if line.startswith("/")} - {"//hi"} == {row.name for row in COMMANDS}
+    assert {line.split()[0] for line in TYPED if line.startswith("/")} - {"//hi"} == {row.name for row in ROWS}
 
 
 def test_a_command_that_programs_cannot_ask_for_has_no_request():
@@ -72,7 +75,7 @@ class Known:
     [
         ("/jo", ["/join"]),
         ("/t", ["/topic", "/token", "/threads", "/trace"]),
-        ("/", [row.name for row in COMMANDS]),
+        ("/", [row.name for row in ROWS]),
         ("hi /jo", []),
         ("/join #la", ["#lab", "#lab2"]),
         ("#", ["#lab", "#lab2", "#lobby"]),

@@ -11,8 +11,8 @@ import pytest
 from conftest import ASKS_FOR_BINARY
 
 from chat_threads import commands, events
-from chat_threads.dialects.commands import BY_NAME, COMMANDS, parse_line
 from chat_threads.dialects.text import _SHOW, LINE, REPLAY, TextDialect
+from chat_threads.dialects.typed import parse_line
 from chat_threads.errors import (
     BadName,
     BadRoom,
@@ -24,6 +24,8 @@ from chat_threads.errors import (
     Usage,
 )
 from chat_threads.rules import check_name, check_room, clean
+
+ROWS = [kind.row for kind in commands.TYPED]
 
 # --- what is typed: the table -------------------------------------------------------------------------
 
@@ -55,7 +57,7 @@ TYPED = (
     ("/msg bob are you there?", commands.Private("bob", "are you there?")),
     ("/msg bob /quit", commands.Private("bob", "/quit")),
     ("/reply I am", commands.Reply("I am")),
-    ("/me waves at bob", commands.Say("waves at bob", "action")),
+    ("/me waves at bob", commands.Act("waves at bob")),
     ("/nick bob", commands.Nick("bob")),
     ("/token", commands.ShowToken()),
     ("/resume t0ken", commands.Resume("t0ken")),
@@ -102,7 +104,7 @@ def test_a_line_is_the_command_that_the_table_says(line, command):
 
 def test_every_row_of_the_table_is_typed_above():
     typed = {line.split()[0] for line, _ in TYPED}
-    assert {row.name for row in COMMANDS} <= typed
+    assert {row.name for row in ROWS} <= typed
 
 
 def test_every_command_that_a_person_can_ask_for_can_be_typed():
@@ -129,7 +131,7 @@ def test_an_alias_is_the_command(alias, name):
 
 
 def test_no_two_commands_have_one_name():
-    assert len(BY_NAME) == sum(1 + len(row.aliases) for row in COMMANDS)
+    assert len(commands.BY_NAME) == sum(1 + len(row.aliases) for row in ROWS)
 
 
 @pytest.mark.parametrize("line", ["/join #lab2", "/JOIN #lab2", "/Join   #lab2  ", "/join\t#lab2", "/join #lab2\t"])
@@ -138,7 +140,7 @@ def test_the_case_of_a_command_and_the_blanks_around_its_arguments_do_not_matter
 
 
 def test_the_blanks_within_a_text_stay():
-    assert parse_line("/me jumps   twice") == commands.Say("jumps   twice", "action")
+    assert parse_line("/me jumps   twice") == commands.Act("jumps   twice")
     assert parse_line("/msg bob  a   b") == commands.Private("bob", "a   b")
 
 
@@ -163,7 +165,7 @@ def test_a_blank_line_is_nothing(line):
     ],
 )  # fmt: skip
 def test_a_command_with_arguments_that_it_does_not_take_is_told_its_usage(line):
-    usage = BY_NAME[line.split()[0]].usage
+    usage = commands.BY_NAME[line.split()[0]].row.usage
     with pytest.raises(Usage, match=f"^{re.escape('Usage: ' + usage)}$") as caught:
         parse_line(line)
     assert caught.value.code == "usage"
@@ -209,7 +211,23 @@ def test_an_unknown_command_is_shown_short_and_without_what_could_harm():
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_is_typed_is_a_command_or_is_told(seed):
     rng = random.Random(seed)
-    words = [*BY_NAME, "#a", "bob", "in:#a", "from:", "before", "1", "2h", "on", "é", "\x1b", "\u2028", "\t", " ", "/"]
+    words = [
+        *commands.BY_NAME,
+        "#a",
+        "bob",
+        "in:#a",
+        "from:",
+        "before",
+        "1",
+        "2h",
+        "on",
+        "é",
+        "\x1b",
+        "\u2028",
+        "\t",
+        " ",
+        "/",
+    ]
     for _ in range(400):
         line = "".join(rng.choices([*words, *" " * len(words)], k=rng.randrange(8)))
         result = _parsed(line)
@@ -345,7 +363,7 @@ def test_what_needs_a_name_is_explained_in_place_of_one(typed, about):
     assert inputs(typed + b"\r\n", name=None) == [commands.Help(about)]
 
 
-@pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_command_in_place_of_a_name_is_a_name_a_quit_or_help(row):
     for name in (row.name, *row.aliases):
         for typed in (name, name.upper(), f"{name} #lab2", f"{name} ann", f"{name} ann hi"):
@@ -470,7 +488,7 @@ def test_a_split_of_a_conversation_at_any_byte_changes_nothing():
     whole = inputs(DIALOGUE)
     assert [type(item) for item in whole if not isinstance(item, tuple)] == [
         events.WireBytes, events.WireBytes, events.WireBytes, commands.Say, commands.Say, commands.Say,
-        commands.Private, commands.AreYouThere, commands.Say, events.WireBytes, events.WireBytes, commands.Quit,
+        commands.Private, commands.AreYouThere, commands.Act, events.WireBytes, events.WireBytes, commands.Quit,
     ]  # fmt: skip
     assert [item[0] for item in whole if isinstance(item, tuple)] == [UnknownCommand, Usage, NotUtf8, TooLong]
     long = range(DIALOGUE.index(b"xxx") + 50, DIALOGUE.index(b"\n/quit") - 50)
@@ -1183,20 +1201,20 @@ def test_a_table_of_rooms_counts_those_left_out():
 
 def test_help_lists_every_command_with_what_it_does():
     table = lines_of(events.HelpShown(None))
-    for row in COMMANDS:
+    for row in ROWS:
         assert [line for line in table if line.startswith(f"* {row.usage} ") and line.endswith(f" {row.does}")], row
     assert [line for line in table if line.startswith("* text ")]
     assert [line for line in table if line.startswith("* //text ")]
-    assert len(table) == len(COMMANDS) + 4
+    assert len(table) == len(ROWS) + 4
 
 
 def test_help_fits_a_terminal_of_eighty_columns():
-    for about in (None, *(row.name for row in COMMANDS)):
+    for about in (None, *(row.name for row in ROWS)):
         for line in lines_of(events.HelpShown(about)):
             assert len(line) < 80, line
 
 
-@pytest.mark.parametrize("row", COMMANDS, ids=[row.name for row in COMMANDS])
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_help_on_a_command_tells_its_usage_and_all_of_its_names(row):
     for name in (row.name, *row.aliases, row.name.upper()):
         text = lines_of(events.HelpShown(name))

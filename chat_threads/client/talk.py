@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from .. import commands, events
-from ..dialects.commands import COMMANDS, parse_line
 from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import TextDialect
+from ..dialects.typed import parse_line
 from ..errors import ChatError
 from ..rules import fold
 from .chat import Asked, Client
@@ -27,14 +27,12 @@ _DAY = "%Y-%m-%d"
 
 
 def request_of(command: commands.Command) -> dict[str, Any]:
-    """The request that means the same as a command: the table of requests, read backwards."""
-    for kind, (make, fields) in REQUESTS.items():
-        if all(hasattr(command, field.argument or field.name) for field in fields):
-            given = {field.name: getattr(command, field.argument or field.name) for field in fields}
-            arguments = {field.argument or field.name: given[field.name] for field in fields}
-            if make(**arguments) == command:
-                return {"type": kind, **{name: value for name, value in given.items() if value is not None}}
-    raise ValueError(f"no request is {command}")
+    """The request that means the same as a command; raise ValueError if there is none."""
+    if command.row.type not in REQUESTS:
+        raise ValueError(f"no request is {command}")
+    _, fields = REQUESTS[command.row.type]
+    given = {field.name: getattr(command, field.argument) for field in fields}
+    return {"type": command.row.type, **{name: value for name, value in given.items() if value is not None}}
 
 
 class Talk:
@@ -215,7 +213,7 @@ def completions(talk: Talk, before: str) -> list[str]:
     word = before.rpartition(" ")[2]
     known: list[str] = []
     if word.startswith("/") and word == before:
-        known = [command.name for command in COMMANDS]
+        known = [kind.row.name for kind in commands.TYPED]
     elif word.startswith("#"):
         known = sorted(talk.rooms)
     elif word:

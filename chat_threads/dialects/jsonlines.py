@@ -1,7 +1,7 @@
 """What programs send and get: one JSON object a line. docs/protocol.rst is its description for people.
 
-The table ``REQUESTS`` turns objects into commands; ``codec`` turns events into objects. Lines are UTF-8, at
-most 64 KiB, and end with LF (a CR before it is taken off). What is not understood is answered with an error,
+``REQUESTS`` turns objects into commands, by the rows of ``commands``; ``codec`` turns events into objects. Lines are
+UTF-8, at most 64 KiB, and end with LF (a CR before it is taken off). What is not understood is answered with an error,
 and the connection stays.
 """
 
@@ -11,9 +11,9 @@ import json
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from .. import commands, events
 from ..errors import BadJson, BadRequest, ChatError, NotUtf8, TooLong, UnknownType
@@ -39,58 +39,31 @@ class Field:
     """A field of a request: its name, what it holds, and under which name the command takes it."""
 
     name: str
-    kind: type = str
-    required: bool = False
-    argument: str = ""
+    kind: type
+    required: bool
+    argument: str
 
 
-def _text(name: str, argument: str = "") -> Field:
-    return Field(name, str, True, argument)
-
-
-def _maybe(name: str, kind: type = str, argument: str = "") -> Field:
-    return Field(name, kind, False, argument)
-
-
-_ROOM = _maybe("room")
 _KINDS = {str: "a string", int: "a number", bool: "true or false"}
 
-REQUESTS: dict[str, tuple[Callable[..., commands.Command], tuple[Field, ...]]] = {
-    "hello": (commands.Hello, (_maybe("name"), _ROOM, _maybe("token"))),
-    "say": (commands.Say, (_text("text"), _ROOM)),
-    "action": (lambda **fields: commands.Say(kind="action", **fields), (_text("text"), _ROOM)),
-    "private": (commands.Private, (_text("to"), _text("text"))),
-    "reply": (commands.Reply, (_text("text"),)),
-    "join": (commands.Join, (_text("room"), _maybe("since", int))),
-    "leave": (commands.Leave, (_ROOM,)),
-    "create": (commands.Create, (_text("room"), _maybe("topic"))),
-    "delete": (commands.Delete, (_text("room"), _maybe("ask", bool))),
-    "rooms": (commands.ListRooms, ()),
-    "who": (commands.Who, (_ROOM,)),
-    "topic": (commands.Topic, (_ROOM, _maybe("text"))),
-    "invite": (commands.Invite, (_text("name"), _ROOM)),
-    "nick": (commands.Nick, (_text("name"),)),
-    "token": (commands.ShowToken, ()),
-    "resume": (commands.Resume, (_text("token"),)),
-    "whois": (commands.Whois, (_text("name"),)),
-    "away": (commands.Away, (_maybe("reason"),)),
-    "back": (commands.Back, ()),
-    "ignore": (commands.Ignore, (_text("name"),)),
-    "unignore": (commands.Unignore, (_text("name"),)),
-    "history": (
-        commands.ReadHistory,
-        (_ROOM, _maybe("count", int), _maybe("before", int), _maybe("after", int), _maybe("seconds", int)),
-    ),
-    "search": (commands.Search, (_text("words"), _ROOM, _maybe("from", argument="sender"))),
-    "set": (commands.SetOption, (_maybe("option", argument="name"), _maybe("value"))),
-    "stats": (commands.Stats, ()),
-    "threads": (commands.ShowThreads, ()),
-    "locks": (commands.ShowLocks, ()),
-    "trace": (commands.ShowTrip, (Field("number", int, True),)),
-    "lab": (commands.MakeFault, (_text("fault"), _text("target"), Field("amount", int, True))),
-    "ping": (commands.Ping, ()),
-    "help": (commands.Help, ()),
-    "quit": (commands.Quit, (_maybe("words"),)),
+
+def _fields_of(kind: type[commands.Command]) -> tuple[Field, ...]:
+    """The fields of the dataclass, but for those that its row says are not in a request."""
+    hints = get_type_hints(kind)
+    return tuple(
+        Field(
+            kind.row.named.get(each.name, each.name),
+            hints[each.name] if isinstance(hints[each.name], type) else get_args(hints[each.name])[0],  # of X | None
+            each.default is MISSING,
+            each.name,
+        )
+        for each in fields(kind)  # type: ignore[arg-type]
+        if each.name not in kind.row.local
+    )
+
+
+REQUESTS: dict[str, tuple[type[commands.Command], tuple[Field, ...]]] = {
+    name: (kind, _fields_of(kind)) for name, kind in commands.REQUESTED.items()
 }
 
 
@@ -219,9 +192,9 @@ class JsonDialect:
             raise UnknownType(kind if isinstance(kind, str) else None)
         if (kind == "hello") is self._named and kind != "quit":  # that one may come before it too
             raise BadRequest("hello is the first request, and comes once.")
-        make, fields = REQUESTS[kind]
+        make, wanted = REQUESTS[kind]
         arguments = {}
-        for field in fields:
+        for field in wanted:
             value = request.get(field.name)
             if value is None:
                 if field.required:
@@ -233,7 +206,7 @@ class JsonDialect:
             elif isinstance(value, str) and _SURROGATE.search(value):
                 raise BadJson("a string has half of a surrogate pair")
             else:
-                arguments[field.argument or field.name] = value
+                arguments[field.argument] = value
         if kind == "hello":
             if "name" not in arguments and "token" not in arguments:
                 raise BadRequest("hello needs name, or token.")

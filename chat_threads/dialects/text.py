@@ -19,14 +19,13 @@ from typing import Any
 
 from tabulate import tabulate
 
-from .. import events
-from ..commands import AreYouThere, Command, Quit
+from .. import commands, events
 from ..errors import ChatError, NotUtf8, TooLong, Usage
 from ..parcel import View
 from ..rules import fold
 from .base import Input, Views
-from .commands import BY_NAME, COMMANDS, NUMBER, parse_line, parse_name
 from .telnet import LineEditor, Signal, Telnet
+from .typed import parse_line, parse_name
 
 LINE = 8192  # bytes in a line, without its end
 REPLAY = 20  # messages shown on entering a room, unless told otherwise
@@ -73,7 +72,7 @@ class TextDialect:
             if isinstance(item, events.WireBytes):
                 return item
             if isinstance(item, Signal):
-                return AreYouThere() if item is Signal.ARE_YOU_THERE else Quit()
+                return commands.AreYouThere() if item is Signal.ARE_YOU_THERE else commands.Quit()
             try:
                 command = self._parse(item)
             except ChatError as error:
@@ -82,7 +81,7 @@ class TextDialect:
                 return command
         return None
 
-    def _parse(self, line: bytes | None) -> Command | None:
+    def _parse(self, line: bytes | None) -> commands.Command | None:
         if line is None:
             raise TooLong(f"A line is at most {LINE} bytes. Nothing of that one was sent.")
         try:
@@ -131,7 +130,7 @@ class TextDialect:
             self._restyle(bell=self._name if self._bell else "")
         elif option in ("numbers", "colour", "joins") and value in _SWITCH:
             self._restyle(**{option: _SWITCH[value]})
-        elif option == "replay" and NUMBER.fullmatch(value) and int(value) <= REPLAY_MOST:
+        elif option == "replay" and commands.NUMBER.fullmatch(value) and int(value) <= REPLAY_MOST:
             self.replay = int(value)
         else:
             raise Usage("/set OPTION VALUE. /help set lists them.")
@@ -520,13 +519,13 @@ def _pong(style: _Style, event: events.Pong) -> str:
 
 def _help_shown(style: _Style, event: events.HelpShown) -> str:
     if event.about:
-        command = BY_NAME[event.about.lower()]
-        lines = [f"{command.usage}: {command.does}.", *textwrap.wrap(command.more, WIDTH)]
-        if command.aliases:
-            lines.append("Also: " + ", ".join(command.aliases))
+        row = commands.called(event.about).row
+        lines = [f"{row.usage}: {row.does}.", *textwrap.wrap(row.more, WIDTH)]
+        if row.aliases:
+            lines.append("Also: " + ", ".join(row.aliases))
         return _lines(style, *lines)
     rows = [["text", "say it in the current room"], ["//text", "say a text that begins with /"]]
-    rows += [[command.usage, command.does] for command in COMMANDS]
+    rows += [[kind.row.usage, kind.row.does] for kind in commands.TYPED]
     return _table(style, ("command", "does"), rows)
 
 
