@@ -58,12 +58,25 @@ class Usage(Told):
 
 
 class BadName(Told):
-    code = "bad_name"
+    """``near`` is a name near it that would do, if there is one; ``with_near`` says the same with another one."""
 
-    def __init__(self, near: str | None = None) -> None:
-        hint = f" {near} would do." if near else ""
-        super().__init__("A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter." + hint)
+    code = "bad_name"
+    rule = "A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter."
+
+    def __init__(self, near: str | None = None, rule: str = rule) -> None:
+        super().__init__(rule + (f" {near} would do." if near else ""))
         self.near = near
+        self.rule = rule
+
+    def with_near(self, near: str) -> BadName:
+        return BadName(near, self.rule)
+
+
+class MixedName(BadName):
+    """A name in scripts that are not written together, so that it may look like another one."""
+
+    def __init__(self, scripts: str, near: str | None = None) -> None:
+        super().__init__(near, f"A name is written in one script, and this one mixes {scripts}.")
 
 
 class NameTaken(Told):

@@ -11,9 +11,23 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import lru_cache
 from itertools import islice, pairwise
 
-from .errors import BadName, BadRoom, NothingToSay, TooLong
+from .errors import BadName, BadRoom, MixedName, NothingToSay, TooLong
+from .letters import (
+    COMMON,
+    JOINERS,
+    begins_name,
+    clusters,
+    in_identifier,
+    in_name,
+    is_mark,
+    joins,
+    script,
+    scripts,
+    written_together,
+)
 
 NAME_LENGTH = 20
 ROOM_LENGTH = 32
@@ -26,6 +40,15 @@ CLOSE_LOOKS = 3  # of these, how many are compared letter by letter
 # Characters of a name or a room that are looked at: normalizing takes the square of a long row of combining
 # marks, and everybody waits meanwhile. Four become one at most, so whatever is cut here is too long all the same.
 _LOOKED_AT = 160
+
+_PER_LETTER = 3  # code points in a name or a room, for each letter that it may have
+
+# Letters of living languages that NFKC takes apart: Thai and Lao am, Lao's two digraphs, Armenian ev, Kazakh's high
+# hamza, the letters of Hangul. They stay as they are typed. Other such characters are another form of plain ones
+# (ligatures, full width, mathematical letters), and become those.
+_WHOLE = frozenset([*"\u0e33\u0eb3\u0edc\u0edd\u0587\u0675\u0676\u0677\u0678", *map(chr, range(0x3131, 0x318F))])
+
+_WIDE_SIGNS = frozenset("＃－．＿")  # as keyboards for Japanese have them
 
 # Unicode calls these letters, but they are drawn as nothing.
 _INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
@@ -69,35 +92,109 @@ _INVISIBLE_SYMBOL = re.compile(
 )
 
 
-def _is_letter(char: str) -> bool:
-    return unicodedata.category(char) in ("Lu", "Ll", "Lt", "Lo") and char not in _INVISIBLE_LETTERS
-
-
-def _is_digit(char: str) -> bool:
-    return "0" <= char <= "9"
-
-
 def fold(name: str) -> str:
     """The form under which two spellings of a name or a room are the same."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name[:_LOOKED_AT]).casefold())
+    folded = unicodedata.normalize("NFKC", name[:_LOOKED_AT]).casefold()
+    return unicodedata.normalize("NFKC", folded).translate(_NO_JOINERS)
+
+
+_NO_JOINERS = dict.fromkeys(map(ord, JOINERS))
 
 
 def check_name(typed: str) -> str:
-    """Return the name as it is kept (composed, NFC); raise BadName, with a name near it that is allowed."""
-    name = unicodedata.normalize("NFC", typed[:_LOOKED_AT])
-    if (
-        1 <= len(name) <= NAME_LENGTH
-        and _is_letter(name[0])
-        and all(_is_letter(c) or _is_digit(c) or c in "-_." for c in name)
-    ):
-        return name
-    raise BadName(_nearest_name(without_sequences(name)))
+    """Return the name as it is kept: composed, in plain forms. Raise BadName, with a name near it that is allowed.
+
+    A name is an identifier of Unicode's (UAX #31) in one script, or in scripts that are written together (UTS #39,
+    "highly restrictive"). Its length is counted in letters, each with its marks.
+    """
+    name = _kept(typed)
+    if not _is_name(name):
+        raise BadName(_nearest_name(without_sequences(typed[:_LOOKED_AT])))
+    used = scripts(name)
+    if not written_together(used):
+        raise MixedName(" and ".join(used), _nearest_name(name))
+    return name
+
+
+def _is_name(name: str) -> bool:
+    return _has_length(name, NAME_LENGTH) and begins_name(name[0]) and _sifted(name, "-_.") == name
+
+
+def _has_length(word: str, most: int) -> bool:
+    return 1 <= len(word) <= most * _PER_LETTER and len(clusters(word)) <= most
+
+
+def _kept(typed: str) -> str:
+    """The form in which a name or a room is kept: NFC, and in plain characters instead of their other forms."""
+    word = unicodedata.normalize("NFC", typed[:_LOOKED_AT])
+    if word.isascii():
+        return word
+    plain = [
+        unicodedata.normalize("NFKC", char) if char not in _WHOLE and (in_name(char) or char in _WIDE_SIGNS) else char
+        for char in word
+    ]
+    return unicodedata.normalize("NFC", "".join(plain))
+
+
+def _sifted(typed: str, signs: str) -> str:
+    """What is left without the characters that cannot be in a name: of letters, their marks, digits and ``signs``."""
+    kept, marks = "", 0
+    for at, char in enumerate(typed):
+        last = kept[-1:]
+        if is_mark(char):
+            marks += 1
+            if not in_identifier(char) or last in signs or marks > MARKS or (last == char and marks > 1):
+                continue
+        elif char in JOINERS:
+            if last in JOINERS or not joins(kept, char, typed[at + 1 :]):
+                continue
+        elif char in signs or in_name(char):
+            if not kept and char not in signs and not in_identifier(char):
+                continue
+            marks = 0
+        else:
+            continue
+        kept += char
+    return kept
 
 
 def _nearest_name(typed: str) -> str | None:
-    kept = "".join(c for c in typed if _is_letter(c) or _is_digit(c) or c in "-_.")
-    kept = kept.lstrip("0123456789-_.")[:NAME_LENGTH]
-    return kept or None
+    """A name that looks like what was typed and is allowed, if one does."""
+    word = unicodedata.normalize("NFC", typed[:_LOOKED_AT])
+    for _ in range(3):  # what is taken out can bring together what is composed then
+        word = _kept(_sifted("".join(map(_spelled_out, word)), "-_."))
+        while word and not begins_name(word[0]):
+            word = word[1:]
+        word = _shortened(_one_script(word), NAME_LENGTH)
+        if word == _kept(word) and _is_name(word) and written_together(scripts(word)):
+            return word
+    return None
+
+
+def _spelled_out(char: str) -> str:
+    """A character in the plain form that it has, if that can be in a name: ² is 2."""
+    plain = unicodedata.normalize("NFKC", char)
+    return plain if char not in _WHOLE and all(map(in_name, plain)) else char
+
+
+def _one_script(word: str) -> str:
+    """Without the letters of other scripts than that which most of them are in."""
+    used = scripts(word)
+    if written_together(used):
+        return word
+    most = max(used, key=lambda each: sum(script(char) == each for char in word))
+    return "".join(char for char in word if written_together([most, *({script(char)} - {most, COMMON})]))
+
+
+def _shortened(word: str, letters: int) -> str:
+    """The first so many letters, whole: none loses its vowel."""
+    short, size = "", 0
+    for each in clusters(word)[:letters]:
+        size += len(each)
+        if size > letters * _PER_LETTER:
+            break
+        short += each
+    return _sifted(short, "-_.")  # a joiner at the end joins nothing
 
 
 def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
@@ -106,7 +203,7 @@ def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
     number, step = 2, 1
     while True:
         suffix = str(number)
-        candidate = wanted[: NAME_LENGTH - len(suffix)] + suffix
+        candidate = _shortened(wanted, NAME_LENGTH - len(suffix)) + suffix
         if not taken(candidate):
             return candidate
         step = 2 * step if number >= 10 else step
@@ -115,12 +212,13 @@ def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
 
 def check_room(typed: str) -> str:
     """Return the room's name as it is kept; raise BadRoom."""
-    room = unicodedata.normalize("NFC", typed[:_LOOKED_AT])
+    room = _kept(typed)
     body = room[1:]
     if (
         room.startswith("#")
-        and 1 <= len(body) <= ROOM_LENGTH
-        and all(_is_letter(c) or _is_digit(c) or c in "-_" for c in body)
+        and _has_length(body, ROOM_LENGTH)
+        and (in_identifier(body[0]) or body[0] in "-_")
+        and _sifted(body, "-_") == body
     ):
         return room
     raise BadRoom()
@@ -184,6 +282,16 @@ def check_words(typed: str) -> str:
     if len(text) > WORDS_LENGTH:
         raise TooLong(f"That is {len(text)} characters, and at most {WORDS_LENGTH} are kept here. Nothing was changed.")
     return text if any(map(_is_visible, text)) else ""
+
+
+def mentions(name: str, text: str) -> bool:
+    """Whether a text has the name in it as a word, whatever its case; with a vowel sign behind it it is another one."""
+    return any(not is_mark(text[found.end() :][:1] or " ") for found in _as_word(name).finditer(text))
+
+
+@lru_cache(maxsize=1024)
+def _as_word(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
 
 
 def nearest(typed: str, names: Iterable[str]) -> str | None:

@@ -358,7 +358,7 @@ class Service:
         try:
             return check_name(typed)
         except BadName as error:
-            raise BadName(error.near and self._sessions.free(error.near)) from None
+            raise (error.with_near(self._sessions.free(error.near)) if error.near else error) from None
 
     @_does(commands.Nick)
     def _nick(self, session: Session, command: commands.Nick) -> None:

@@ -24,6 +24,7 @@ from typing import Any, TextIO
 import click
 
 from chat_threads import streams
+from chat_threads.letters import JOINERS, NAME_SIGNS, is_mark
 from chat_threads.rules import fold
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -68,7 +69,9 @@ def people_of(history: sqlite3.Connection) -> dict[str, str]:
 
 def hidden(rows: Iterable[Row], pseudonyms: dict[str, str]) -> Iterator[Row]:
     """The same with pseudonyms, for the senders and for whole words of what was said."""
-    names = re.compile(r"[^\W_](?:[\w.-]*\w)?")
+    marks = "".join(filter(is_mark, map(chr, range(sys.maxunicode + 1))))
+    within = rf"\w{JOINERS}{NAME_SIGNS}{marks}"
+    names = re.compile(rf"[^\W_](?:[{within}.-]*[{within}])?")
 
     def instead(match: re.Match[str]) -> str:
         return pseudonyms.get(fold(match[0]), match[0])

@@ -236,6 +236,15 @@ def test_with_pseudonyms_nobodys_name_is_left(history):
         assert "waves at person-1; annie stays" in text
 
 
+def test_with_pseudonyms_no_name_with_vowel_signs_is_left(server, tmp_path):
+    names = ["अनिल", "กิตติ", "علی\u200cرضا", "ジョン・スミス"]
+    for name in names:
+        server.client(name).ask(f"say hi to {', '.join(names)}!")
+    text = script("export", tmp_path / "chat.db", "--pseudonyms").stdout
+    assert not any(name in text for name in names)
+    assert text.count("say hi to person-1, person-2, person-3, person-4!") == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [(("--room", "#nowhere"), "there is no room #nowhere"), (("--since", "yesterday"), "is neither like 2h nor like")],

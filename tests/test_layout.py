@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 # Each module imports only what stands in a line above its own. The package itself holds the version only.
 LAYERS = """
     __init__
-    errors          inside          streams     ends        addresses
+    errors          inside          streams     ends        addresses   letters
     events          rules           queues          tokens      lab         door        filelock
     commands        ordered         parcel
     schema          folding         readers

@@ -1,28 +1,21 @@
-"""What may be typed: names, rooms and texts that cannot harm a terminal or look like another's."""
+"""What may be said: texts that cannot harm a terminal, and are not empty."""
 
 from __future__ import annotations
 
 import random
-import re
 import sys
 import unicodedata
 
 import pytest
 
-from chat_threads.errors import BadName, BadRoom, NothingToSay, Told, TooLong
+from chat_threads.errors import NothingToSay, Told, TooLong
 from chat_threads.rules import (
     MARKS,
-    NAME_LENGTH,
-    ROOM_LENGTH,
     TEXT_LENGTH,
     WORDS_LENGTH,
-    check_name,
-    check_room,
     check_text,
     check_words,
     clean,
-    fold,
-    free_name,
 )
 
 CHARACTERS = [chr(number) for number in range(sys.maxunicode + 1)]
@@ -35,163 +28,6 @@ DEPRECATED = CHARACTERS[0x206A:0x2070]
 ANNOTATIONS = list("\ufff9\ufffa\ufffb")
 SURROGATES = CHARACTERS[0xD800:0xE000]
 HARMFUL = [*C0, *DEL_AND_C1, *BREAKS, *DIRECTIONS, *ZERO_WIDTH, *DEPRECATED, *ANNOTATIONS, *SURROGATES]
-JOINERS = ["\u200c", "\u200d"]
-INVISIBLE_LETTERS = list("\u115f\u1160\u3164\uffa0")
-
-
-# --- names --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "name", ["a", "ann", "Ann-Marie", "a.b_c-1", "R2D2", "Zoë", "Ærø", "Юля", "李雷", "علي", "x" * 20]
-)
-def test_a_name_is_kept_as_it_is_typed(name):
-    assert check_name(name) == name
-
-
-def test_a_name_is_kept_composed():
-    assert check_name("Zoe\u0308") == "Zo\u00eb"
-    assert check_name("e\u0308" * 20) == "\u00eb" * 20
-
-
-@pytest.mark.parametrize(
-    "name", ["", " ", "x" * 21, "1ann", "-ann", "_ann", ".ann", "#ann", "/ann", "ann bob", " ann", "ann "]
-)
-def test_a_name_has_a_length_and_begins_with_a_letter(name):
-    with pytest.raises(BadName):
-        check_name(name)
-
-
-@pytest.mark.parametrize("char", "!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~ \t\u00a0\u3000²٣۴Ⅳ①€🙂ʰ")
-def test_a_name_is_of_letters_ascii_digits_and_three_marks(char):
-    with pytest.raises(BadName):
-        check_name(f"a{char}b")
-
-
-@pytest.mark.parametrize("place", ["{}ann", "an{}n", "ann{}"])
-def test_nothing_invisible_or_harmful_can_be_in_a_name(place):
-    for char in [*HARMFUL, *JOINERS, *INVISIBLE_LETTERS, "\u00ad", "\u034f", "\u2800", "\ufe0f", "\U000e0041"]:
-        with pytest.raises(BadName):
-            check_name(place.format(char))
-
-
-def test_every_character_that_can_be_in_a_name_is_drawn_as_a_letter():
-    """Of controls, formats, separators and marks that stand alone, none; a mark may be part of a letter."""
-    for char in CHARACTERS:
-        if unicodedata.category(char) in ("Cc", "Cf", "Zs", "Zl", "Zp", "Mn", "Me", "Mc", "Sk", "Lm"):
-            try:
-                name = check_name("x" + char)
-            except BadName:
-                continue
-            assert all(unicodedata.category(each) in ("Lu", "Ll", "Lt", "Lo") for each in name), ascii(char)
-
-
-@pytest.mark.parametrize(
-    ("typed", "near"),
-    [
-        ("ann bob", "annbob"), ("1ann", "ann"), ("...ann", "ann"), ("#ann", "ann"), ("x" * 30, "x" * 20),
-        ("an\u202en", "ann"), ("a\x1b[31mnn", "ann"), ("ann\x1b[A", "ann"), ("Zoe\u0308!", "Zoë"),
-    ],
-)  # fmt: skip
-def test_a_bad_name_is_told_with_one_near_it_that_would_do(typed, near):
-    with pytest.raises(BadName, match=re.escape(f" {near} would do.")) as caught:
-        check_name(typed)
-    assert caught.value.code == "bad_name"
-    assert isinstance(caught.value, Told)
-
-
-@pytest.mark.parametrize("typed", ["", "123", "!?", "-_.", "\u3164\u200b", "🙂"])
-def test_a_bad_name_with_nothing_near_it_is_told_the_rule_only(typed):
-    with pytest.raises(BadName, match=r"begins with a letter\.$"):
-        check_name(typed)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_name_that_would_do_does(seed):
-    rng = random.Random(seed)
-    suggested = 0
-    for _ in range(100):
-        typed = "".join(rng.choices("aZé日가1-_. !#\u0301\u202e\u3164🙂", k=rng.randrange(30)))
-        try:
-            check_name(typed)
-        except BadName as error:
-            if found := re.search(r"letter\. (.+) would do\.$", error.text):
-                check_name(found[1])
-                suggested += 1
-    assert suggested
-
-
-# --- the same name ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("ann", "ANN"), ("Zoë", "ZOË"), ("Zo\u00eb", "Zoe\u0308"), ("strasse", "STRAßE"), ("Σίσυφος", "ΣΊΣΥΦΟΣ"),
-        ("ann", "ａｎｎ"), ("fi", "ﬁ"), ("k", "\u212a"), ("s", "ſ"),
-    ],
-)  # fmt: skip
-def test_spellings_that_differ_in_case_or_form_are_the_same(one, other):
-    assert fold(one) == fold(other)
-
-
-@pytest.mark.parametrize(("one", "other"), [("ann", "anne"), ("ann", "änn"), ("a-b", "a_b"), ("o", "0"), ("l", "1")])
-def test_other_names_are_not_the_same(one, other):
-    assert fold(one) != fold(other)
-
-
-def test_what_is_folded_stays_as_it_is():
-    """Otherwise a name looked up in its kept form could be missed."""
-    for char in [*CHARACTERS[:0x3000], *CHARACTERS[0xF900:0x10000], *CHARACTERS[0x10400:0x10450]]:
-        assert fold(fold(char)) == fold(char), ascii(char)
-
-
-def test_upper_and_lower_case_of_every_letter_that_has_both_are_the_same():
-    for char in CHARACTERS[:0x2000]:
-        if char.upper().lower() == char:
-            assert fold(char.upper()) == fold(char), ascii(char)
-
-
-def test_a_free_name_is_the_wanted_one_with_the_first_number_that_nobody_has():
-    assert free_name("ann", {"ann"}.__contains__) == "ann2"
-    assert free_name("ann", {"ann", "ann2"}.__contains__) == "ann3"
-    assert free_name("ann2", {"ann2"}.__contains__) == "ann22"
-
-
-def test_a_free_name_is_never_too_long():
-    long = "x" * NAME_LENGTH
-    taken = {long, *("x" * (NAME_LENGTH - 1) + str(number) for number in range(2, 10))}
-    assert free_name(long, taken.__contains__) == "x" * (NAME_LENGTH - 2) + "10"
-    assert check_name(free_name(long, taken.__contains__))
-
-
-# --- rooms --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("room", ["#a", "#lab2", "#2", "#-_", "#Übung_3-b", "#日本", "#" + "x" * ROOM_LENGTH])
-def test_a_room_is_kept_as_it_is_typed(room):
-    assert check_room(room) == room
-
-
-def test_a_room_is_kept_composed():
-    assert check_room("#U\u0308bung") == "#\u00dcbung"
-
-
-@pytest.mark.parametrize(
-    "room", ["", "#", "lab2", "##", "#a b", "#a.b", "#a#b", "# a", " #a", "#a ", "#٣", "#" + "x" * 33]
-)
-def test_a_room_begins_with_a_number_sign_and_has_no_other_marks(room):
-    with pytest.raises(BadRoom) as caught:
-        check_room(room)
-    assert caught.value.code == "bad_room"
-    assert isinstance(caught.value, Told)
-
-
-def test_nothing_invisible_or_harmful_can_be_in_a_room():
-    for char in [*HARMFUL, *JOINERS, *INVISIBLE_LETTERS]:
-        for room in (f"#a{char}", f"#{char}a", f"{char}#a"):
-            with pytest.raises(BadRoom):
-                check_room(room)
 
 
 # --- texts --------------------------------------------------------------------------------------------

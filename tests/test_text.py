@@ -976,7 +976,7 @@ def test_the_bell_rings_when_ones_name_is_said(text):
     assert lines_of(said(text, "bob", "#lab2"), settings=["bell on"], here=False) == [f"[14:03] #lab2 bob: {text}\a"]
 
 
-@pytest.mark.parametrize("text", ["hi", "annual", "Hermann", "ann2", "ann_", "an n", "änn"])
+@pytest.mark.parametrize("text", ["hi", "annual", "Hermann", "ann2", "ann_", "an n", "änn", "ann\u0304"])
 def test_the_bell_does_not_ring_for_other_words(text):
     assert "\a" not in shown(said(text, "bob"), settings=["bell on"])
 

@@ -6,7 +6,6 @@ What is typed, and how it all looks, is as over telnet: it is the text dialect's
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +16,7 @@ from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import TextDialect
 from ..dialects.typed import parse_line
 from ..errors import ChatError
-from ..rules import fold
+from ..rules import fold, mentions
 from .chat import Asked, Client
 from .decoding import Offline, Online
 from .errors import ClientError, Disconnected
@@ -144,9 +143,7 @@ class Talk:
         self._print(message, message.room, self._screen and self._mentioned(message))
 
     def _mentioned(self, message: events.Message) -> bool:
-        name = re.escape(self._name)
-        found = re.search(rf"(?<!\w){name}(?!\w)", message.text, re.IGNORECASE)
-        return bool(found) and message.sender != self._name
+        return message.sender != self._name and mentions(self._name, message.text)
 
     def _print(self, event: events.Event, room: str | None = None, bold: bool = False) -> None:
         here = room is None or self.room is None or fold(room) == fold(self.room)

@@ -22,7 +22,7 @@ from tabulate import tabulate
 from .. import commands, events
 from ..errors import ChatError, NotUtf8, TooLong, Usage
 from ..parcel import View
-from ..rules import fold
+from ..rules import fold, mentions
 from .base import Input, Views
 from .telnet import LineEditor, Signal, Telnet
 from .typed import parse_line, parse_name
@@ -243,14 +243,9 @@ def _message(style: _Style, event: events.Message) -> str:
 
 
 def _ring(style: _Style, event: events.Message) -> str:
-    if style.bell and event.sender != style.bell and _mentions(style.bell).search(event.text):
+    if style.bell and event.sender != style.bell and mentions(style.bell, event.text):
         return "\a"
     return ""
-
-
-@lru_cache(maxsize=1024)
-def _mentions(name: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
 
 
 def _greeting(style: _Style, event: events.Greeting) -> str:
