@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from conftest import WAIT, Client, Process, wait_for
@@ -21,18 +21,30 @@ pytestmark = needs_proc
 WIDE = "🙂" * 2000  # 8000 bytes
 
 
-@contextlib.contextmanager
-def talker(process: Process, room: str = "#flood") -> Iterator[Callable[[int], None]]:
-    """Somebody who talks in the room; reads its own echo, so that all of it is stored and published."""
-    with Client(process.port, f"talker {room}") as client:
+class Talker(Client):
+    """Somebody who talks in #flood, and reads its own echo: all of it is stored and published."""
 
-        def talk(lines: int) -> None:
-            for _ in range(0, lines, 50):
-                client.send(*[LONG] * min(50, lines))
-                client.news()
-                client.seen.clear()
+    def __init__(self, process: Process) -> None:
+        super().__init__(process.port, "talker #flood")
 
-        yield talk
+    def talk(self, lines: int) -> None:
+        for _ in range(0, lines, 50):
+            self.send(*[LONG] * min(50, lines))
+            self.news()
+            self.seen.clear()
+
+    def talk_until_gone(self, name: str) -> int:
+        """Talk until nobody in the room has that in its name; return how many lines it took.
+
+        Somebody who is cut off leaves the room at once. The log says why when its connection ends, a second or more
+        later, and by then any number of lines may have been said.
+        """
+        spoken = 0
+        while any(name in line for line in self.ask("/who")):
+            assert spoken < 20_000, f"{name} was never cut off"
+            self.talk(200)
+            spoken += 200
+        return spoken
 
 
 def cut_off(process: Process, name: str) -> bool:
@@ -41,28 +53,24 @@ def cut_off(process: Process, name: str) -> bool:
 
 def test_a_tiny_receive_buffer_that_is_never_read_is_cut_off_by_the_lines_that_wait(start_process):
     process = start_process("--rate", "0", "--queue-limit", "600", "--send-timeout", "60")
-    with staying_well(process), talker(process) as talk:
+    with staying_well(process), Talker(process) as talker:
         before = threads(process)
         with contextlib.ExitStack() as stack:
             for number in range(5):
                 stack.enter_context(Client(process.port, f"slow{number} #flood", receive_buffer=TINY))
-            spoken = 0
-            while not all(cut_off(process, f"slow{number}") for number in range(5)):
-                talk(200)
-                spoken += 200
-                assert spoken < 20_000, "they were never cut off"
-            assert spoken > 600
+            assert talker.talk_until_gone("slow") > 600
+            wait_for(lambda: all(cut_off(process, f"slow{number}") for number in range(5)), "the log says why")
             wait_for(lambda: threads(process) <= before, "their threads are gone though they are still connected")
 
 
 def test_a_tiny_receive_buffer_that_is_never_read_is_cut_off_by_the_time_it_takes(start_process):
     """Little waits for it, so that it is the time that ends it."""
     process = start_process("--rate", "0", "--queue-limit", "100000", "--send-timeout", "1")
-    with staying_well(process), talker(process) as talk:
+    with staying_well(process), Talker(process) as talker:
         before = threads(process)
         with Client(process.port, "slow #flood", receive_buffer=TINY):
             while threads(process) < before + 2:  # its reader, and the writer that waits for its socket
-                talk(50)
+                talker.talk(50)
             began = time.monotonic()
             wait_for(lambda: cut_off(process, "slow"), "it is cut off", 5.0)
             assert time.monotonic() - began < 3.0
@@ -86,7 +94,7 @@ def test_two_kilobytes_every_fifth_of_a_second_never_finish_a_batch_and_do_not_p
     process = start_process("--rate", "0", "--queue-limit", "100000", "--send-timeout", "2", plant=SMALL)
     with (
         staying_well(process),
-        talker(process) as talk,
+        Talker(process) as talker,
         Client(process.port, "trickle #flood", receive_buffer=TINY) as slow,
     ):
         before = threads(process)
@@ -103,8 +111,8 @@ def test_two_kilobytes_every_fifth_of_a_second_never_finish_a_batch_and_do_not_p
         reading.start()
         try:
             while threads(process) == before:  # until a writer thread waits for its socket
-                talk(50)
-            talk(500)  # a million bytes: it would take a minute and a half
+                talker.talk(50)
+            talker.talk(500)  # a million bytes: it would take a minute and a half
             began = time.monotonic()
             wait_for(lambda: cut_off(process, "trickle"), "it is cut off", 8.0)
             ended = time.monotonic()
@@ -153,18 +161,15 @@ def test_a_client_that_is_stopped_by_sigstop_is_cut_off_and_finds_the_end_when_i
     seen = tmp_path / "seen"
     with (
         staying_well(process),
-        talker(process) as talk,
+        Talker(process) as talker,
         reader(process, "sleeper #flood", seen) as sleeper,
         reader(process, "awake #flood", tmp_path / "awake"),
     ):
         sleeper.send_signal(signal.SIGSTOP)
         wait_for(lambda: stopped(sleeper))
         size = seen.stat().st_size
-        spoken = 0
-        while not cut_off(process, "sleeper"):
-            talk(200)
-            spoken += 200
-            assert spoken < 20_000, "it was never cut off"
+        spoken = talker.talk_until_gone("sleeper")
+        wait_for(lambda: cut_off(process, "sleeper"), "the log says why")
         assert stopped(sleeper)
         assert seen.stat().st_size == size
         sleeper.send_signal(signal.SIGCONT)
@@ -177,17 +182,17 @@ def test_a_client_that_is_stopped_for_a_moment_misses_nothing(start_process, tmp
     process = start_process("--rate", "0")
     with (
         staying_well(process),
-        talker(process) as talk,
+        Talker(process) as talker,
         reader(process, "sleeper #flood", tmp_path / "seen") as sleeper,
     ):
         sleeper.send_signal(signal.SIGSTOP)
         wait_for(lambda: stopped(sleeper))
         before, spoken = threads(process), 0
         while threads(process) <= before:  # until its socket is full, and a thread waits for it
-            talk(100)
+            talker.talk(100)
             spoken += 100
             assert spoken < 60_000, "the system takes all of it"
-        talk(100)
+        talker.talk(100)
         sleeper.send_signal(signal.SIGCONT)
         wait_for(lambda: (tmp_path / "seen").read_bytes().count(b"talker: x") == spoken + 100)
 
