@@ -10,6 +10,7 @@ import re
 import sqlite3
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable
 
@@ -81,13 +82,23 @@ def conversation(process: Process) -> set[str]:
 
 
 def answers(process: Process) -> bool:
-    """Whether a newcomer is let in and hears itself, and nobody is left behind in the room."""
-    with contextlib.suppress(OSError, AssertionError), process.client() as late:
-        late.send("late")
-        late.expect("You are in")
-        late.expect("late: still here") if late.send("still here") is None else None
-        wait_for(lambda: not any("ann" in line or "bob" in line for line in late.ask("/who")))
-        return True
+    """Whether a newcomer is let in and hears itself, and nobody is left behind in the room.
+
+    While the threads of those who have just left are about to end, there may be no memory for another one. The server
+    says so, and a newcomer tries again.
+    """
+    deadline = time.monotonic() + WAIT
+    with contextlib.suppress(OSError, AssertionError):
+        while time.monotonic() < deadline:
+            with process.client() as late:
+                late.send("late")
+                if "The server is full" in (late.line() or ""):
+                    continue
+                late.expect("You are in")
+                late.send("still here")
+                late.expect("late: still here")
+                wait_for(lambda: not any("ann" in line or "bob" in line for line in late.ask("/who")))
+                return True
     return False
 
 
