@@ -183,6 +183,7 @@ def everything_happens(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ann.expect("")
     slow.close()
     stranger = server.client()
+    stranger.expect("* Welcome")  # otherwise it may not be accepted before the end
     ann.send("/quit")
     ann.rest()
     wait_for(lambda: len(server.chat.sessions.people()) == 0, "all to be gone")
