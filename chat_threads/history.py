@@ -107,6 +107,8 @@ class History:
         self._last: dict[int, int | None] = {room.id: room.last for room in storage.rooms()}
         self._unsaved: dict[int, ordered.RoomMade] = {}  # rooms whose row is not committed yet
         self._sweep_at: float | None = 0.0  # when to look for something to delete; None: nothing is
+        self._oldest_kept: int | None = None  # the time before which messages are too old; None: none is
+        self._passing = False  # there is more to delete by that
         self._requests: OrderedDict[int, _Requests] = OrderedDict()  # by token, the one used last at the end
         self._index_at: float | None = 0.0  # when to take messages into the index; None: they all are
         self._index_again = 0.0  # not before that, whatever is committed
@@ -355,10 +357,12 @@ class History:
 
     def _sweep(self) -> None:
         """Delete a slice of what is to go, so that those who say something now wait for one slice at most."""
-        older_than = None if self._retain is None else int(self._now() * 1000) - self._retain
         self._sweep_at = time.monotonic() + SWEEP_EVERY  # whatever happens now
         try:
-            gone, more = self.storage.sweep(older_than)
+            if not self._passing and self._retain is not None:
+                self._oldest_kept = self.storage.oldest_kept(int(self._now() * 1000), self._retain)
+            gone, more = self.storage.sweep(self._oldest_kept)
+            self._passing = more
             if self._tokens_used >= TOKENS_SWEPT:
                 if self.storage.sweep_tokens(self._connected()):
                     more = True
@@ -367,7 +371,7 @@ class History:
         except StorageError as error:
             log.warning("not swept: %s", error)
             self._give_up_on(error)
-            gone = 0
+            gone, self._passing = 0, False
             pause: float | None = SWEEP_EVERY
             self._tokens_used = 0
         else:

@@ -31,6 +31,8 @@ MEMORY = ":memory:"
 # ``owner`` is the token that a room belongs to; 0: it is nobody's, for it was made before there were owners.
 # ``rooms.last`` is the highest number that was swept away; higher ones are in ``messages``. ``searchable`` says by
 # which rule the search index was made, and up to which message it goes; ``search`` makes the index itself.
+# ``retention`` has the last time of the clock that was believed, since when, by itself, a clock is doubted, and whether
+# something of what was deleted may still be readable in the file.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE rooms (
@@ -80,6 +82,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX tokens_by_worth ON tokens (kept, used)",
         "CREATE TABLE searchable (rule TEXT NOT NULL, upto INTEGER NOT NULL)",
         "INSERT INTO searchable (rule, upto) VALUES ('', 0)",
+    ),
+    (
+        "CREATE TABLE retention (seen INTEGER, doubted INTEGER, remains INTEGER NOT NULL)",
+        "INSERT INTO retention (seen, doubted, remains) SELECT NULL, NULL, EXISTS (SELECT 1 FROM rooms)",
     ),
 )
 VERSION = len(MIGRATIONS)

@@ -111,7 +111,7 @@ class Index:
 
     def add(self, writer: sqlite3.Connection, last: int) -> int:
         """Index the next few messages; ``last`` is the newest one's id. Returns up to which message it goes then."""
-        messages = _together(
+        messages = together(
             lambda sql, values: writer.execute(sql, values).fetchall(),
             "SELECT id, room, sender, text FROM messages WHERE id > ? ORDER BY id LIMIT ?",
             (self.upto, ADD_MOST),
@@ -166,7 +166,7 @@ def _find(rows: Rows, query: Query, limit: int, source: str, key: str, where: st
     found: list[int] = []
     below = 1 << 62
     while len(found) < limit:
-        messages = _together(rows, sql, (*values, below, SLICE))
+        messages = together(rows, sql, (*values, below, SLICE))
         for id_, _, sender, text in messages:
             if meant(sender):
                 folded = fold_text(text)
@@ -178,7 +178,7 @@ def _find(rows: Rows, query: Query, limit: int, source: str, key: str, where: st
     return found[:limit]
 
 
-def _together(rows: Rows, sql: str, values: Sequence[Any]) -> list[Indexed]:
+def together(rows: Rows, sql: str, values: Sequence[Any]) -> list[Indexed]:
     """Messages, read as one row: for each row that it hands out SQLite lets go of the GIL and has to get it back."""
     together = rows(
         "SELECT group_concat(id), group_concat(room), group_concat(sender, char(30)),"

@@ -28,6 +28,7 @@ from .events import Message
 from .filelock import FileLock
 from .ordered import RoomMade, TokenUsed
 from .readers import Readers
+from .retention import Sweeper
 from .rules import REFS, fold
 from .schema import MEMORY, transaction
 from .search import Index, Query, Rows, words_of
@@ -39,7 +40,6 @@ SEARCHERS = 2  # and for searches, which take long and so must not hold up the o
 BORROW_TIMEOUT = 5.0  # seconds a reader waits for one of them
 BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
 READ_TIMEOUT = 3.0  # seconds one page or search may take
-SWEEP_ROWS = 1000  # messages deleted in one transaction
 SWEEP_TOKENS = 4  # tokens forgotten in one transaction, each with up to REFS requests
 TOKENS = 20_000  # tokens remembered
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
@@ -120,6 +120,7 @@ class Storage:
         self._broken = False  # an fsync failed
         self._unfolded = 0  # about how many pages are in the log that were not there at the last checkpoint
         self._index = Index()
+        self.sweeper = Sweeper(self._index)
         self._readers: Readers[sqlite3.Connection] = Readers()
         self._searchers: Readers[sqlite3.Connection] = Readers()
         self._connections: list[sqlite3.Connection] = []  # those that are lent
@@ -181,6 +182,8 @@ class Storage:
 
     def close(self) -> None:
         """Close all connections; SQLite folds its log into the file."""
+        with contextlib.suppress(sqlite3.Error):
+            self.sweeper.tell(self._writer)  # a pass may not have come to its end
         for connection in (*self._connections, self._writer):
             connection.close()
         if self._file_lock:
@@ -212,6 +215,7 @@ class Storage:
                 for room, topic in batch.topics.items():
                     writer.execute("UPDATE rooms SET topic = ? WHERE id = ?", (topic, room))
                 for room in batch.rooms_ended:
+                    self.sweeper.ends(writer, room)
                     writer.execute("DELETE FROM rooms WHERE id = ?", (room,))
                     writer.execute("INSERT INTO doomed (room) VALUES (?)", (room,))
                 kept = {each.token for each in batch.refs}
@@ -265,39 +269,31 @@ class Storage:
             at += rows
         return last_id
 
+    def oldest_kept(self, now: int, retain: int) -> int | None:
+        """The time before which messages are too old, all in milliseconds; None: the clock, which says ``now``, cannot
+        be believed. Raises StorageError."""
+        try:
+            with self._writing() as writer, transaction(writer):
+                return self.sweeper.oldest_kept(writer, now, retain)
+        except (sqlite3.Error, Unreadable) as error:
+            raise self._failure(error) from error
+
     def sweep(self, older_than: int | None) -> tuple[int, bool]:
         """Delete some of what is to go: messages of deleted rooms, and those said before ``older_than``.
 
-        At most SWEEP_ROWS in one transaction, so that nobody waits long. Returns how many, and whether there
-        may be more. Raises StorageError.
+        Few in one transaction, so that nobody waits long. Returns how many, and whether there may be more. Raises
+        StorageError.
         """
         try:
-            with self._writing() as writer, transaction(writer):
-                doomed = writer.execute("SELECT min(room) FROM doomed").fetchone()[0]
-                if doomed is not None:
-                    rows = writer.execute(
-                        "SELECT id, room, sender, text FROM messages WHERE room = ? LIMIT ?", (doomed, SWEEP_ROWS)
-                    ).fetchall()
-                    more = True
-                    if len(rows) < SWEEP_ROWS:
-                        writer.execute("DELETE FROM doomed WHERE room = ?", (doomed,))
-                elif older_than is not None:
-                    oldest = writer.execute(
-                        "SELECT id, room, sender, text, number, at FROM messages ORDER BY id LIMIT ?", (SWEEP_ROWS,)
-                    ).fetchall()
-                    old = [row for row in oldest if row[5] < older_than]
-                    for room, last in {row[1]: row[4] for row in sorted(old, key=lambda row: row[4])}.items():
-                        writer.execute("UPDATE rooms SET last = max(last, ?) WHERE id = ?", (last, room))
-                    rows = [row[:4] for row in old]
-                    more = len(rows) == SWEEP_ROWS
-                else:
-                    return 0, False
-                self._index.remove(writer, rows)
-                writer.executemany("DELETE FROM messages WHERE id = ?", [row[:1] for row in rows])
-                self._unfolded += PAGES + len(rows)
-                return len(rows), more
+            with self._writing() as writer:
+                with transaction(writer):
+                    done = self.sweeper.sweep(writer, older_than)
+                self.sweeper.passed(writer, done)
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error
+        if done.deleted:
+            self._unfolded += PAGES + len(done.deleted)
+        return len(done.deleted), done.more
 
     @property
     def unindexed(self) -> int:
@@ -437,9 +433,8 @@ class Storage:
         return int(self._read("SELECT count(*) FROM messages", ())[0][0])
 
     def count_in(self, room: int) -> int:
-        """How many messages of a room there are: its numbers have no gaps, but the oldest may have been swept away."""
-        sql = "SELECT coalesce(max(number) - min(number) + 1, 0) FROM messages WHERE room = ?"
-        return int(self._read(sql, (room,))[0][0])
+        """How many messages of a room there are."""
+        return int(self._read("SELECT count(*) FROM messages WHERE room = ?", (room,))[0][0])
 
     def token(self, token: int) -> str | None:
         """The name under which a token was used last; None: it is not known."""

@@ -456,6 +456,23 @@ def start_process(tmp_path: pathlib.Path) -> Iterator[Callable[..., Process]]:
             process.popen.stdout.close()  # type: ignore[union-attr]
 
 
+@pytest.fixture
+def clock(tmp_path: pathlib.Path) -> tuple[pathlib.Path, dict[str, str]]:
+    """A file that says how far a process with that environment finds the clock moved; monotonic time stays."""
+    found = [*pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")]
+    if not found:
+        message = "libfaketime is not installed, so no clock was set"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    offset = tmp_path / "offset"
+    offset.write_text("+0\n")
+    return offset, {
+        "LD_PRELOAD": str(found[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
 STREAMS = [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>/dev/full", "</dev/null >&0 2>&0"]
 
 

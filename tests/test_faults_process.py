@@ -140,23 +140,6 @@ def test_a_server_that_stands_still_for_five_seconds_goes_on_where_it_was(start_
         assert said == [f"text {number}" for number in range(30)]
 
 
-@pytest.fixture
-def clock(tmp_path: pathlib.Path) -> tuple[pathlib.Path, dict[str, str]]:
-    """A file that says how far a process with that environment finds the clock moved; monotonic time stays."""
-    found = [*pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")]
-    if not found:
-        message = "libfaketime is not installed, so no clock was set back"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    offset = tmp_path / "offset"
-    offset.write_text("+0\n")
-    return offset, {
-        "LD_PRELOAD": str(found[0]),
-        "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-
-
 @pytest.mark.parametrize("move", ["-1h", pytest.param("+1h", marks=pytest.mark.stress)], ids=["back", "forward"])
 def test_a_clock_that_is_set_by_an_hour_changes_no_order_and_no_timeout(start_process, clock, move):
     offset, env = clock

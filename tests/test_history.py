@@ -616,14 +616,19 @@ def test_what_grows_too_old_is_swept_away_later(
     open_house: Callable[..., House], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SWEEP_EVERY", 0.0)
-    today = [5]
-    house = open_house(old_and_new(tmp_path / "chat.db"), retain_days=10, now=lambda: today[0] * DAY / 1000)
+    today, pace = [5], [0]
+
+    def now() -> float:
+        today[0] += pace[0]
+        return today[0] * DAY / 1000
+
+    house = open_house(old_and_new(tmp_path / "chat.db"), retain_days=10, now=now)
     swept_all = threading.Event()
     house.store.at_sweep = lambda: swept_all.set() if house.history.stored == 0 else None
     house.start()
     assert house.store.swept.wait(WAIT)
     assert house.history.stored == 10
-    today[0] = 30
+    pace[0] = 1  # a day passes from one look to the next
     assert swept_all.wait(WAIT)
     assert house.store.count() == 0
 
@@ -640,7 +645,7 @@ def test_without_a_limit_nothing_is_swept(open_house: Callable[..., House], tmp_
 def test_a_deleted_room_is_swept_away_in_slices_between_which_others_are_heard(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat_threads.storage.SWEEP_ROWS", 100)
+    monkeypatch.setattr("chat_threads.retention.SWEEP_ROWS", 100)
     monkeypatch.setattr(module, "SWEEP_PAUSE", 0.0)
     house.say(*(f"message {n}" for n in range(250)))
     house.store.swept.clear()

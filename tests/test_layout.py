@@ -20,6 +20,7 @@ LAYERS = """
     commands        ordered         parcel
     schema          folding         readers
     search
+    retention
     wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher
     dialects.telnet dialects.typed      dialects.codec
@@ -44,7 +45,7 @@ RESERVED = {
     "socket": {"wire", "server", "chat", "cli", "client.connection"},
     "socketserver": {"server"},
     "select": {"wire"},
-    "sqlite3": {"schema", "search", "storage"},
+    "sqlite3": {"schema", "search", "retention", "storage"},
     "signal": {"cli", "client.terminal"},
     "click": {"cli", "client.terminal"},
     "prompt_toolkit": {"client.screen"},

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import WAIT
 
-from chat_threads import schema
+from chat_threads import retention, schema
 from chat_threads import storage as module
 from chat_threads.errors import StartError, Unreadable
 from chat_threads.events import Message
@@ -883,7 +883,7 @@ def test_many_threads_read_at_once(paged: Storage) -> None:
 def test_a_deleted_rooms_messages_go_in_slices_and_from_the_index_too(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SWEEP_ROWS", 10)
+    monkeypatch.setattr(retention, "SWEEP_ROWS", 10)
     storage.commit(Batch(messages=said(range(1, 26)) + said(range(1, 6), HALL)))
     index_all(storage)
     storage.commit(Batch(rooms_ended=[LAB]))
@@ -900,7 +900,7 @@ def test_a_deleted_rooms_messages_go_in_slices_and_from_the_index_too(
 
 
 def test_a_sweep_goes_on_after_a_restart(opened: Callable[..., Storage], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SWEEP_ROWS", 10)
+    monkeypatch.setattr(retention, "SWEEP_ROWS", 10)
     storage = opened()
     storage.commit(Batch([made(LAB, "#lab")], said(range(1, 16))))
     storage.commit(Batch(rooms_ended=[LAB]))
@@ -914,7 +914,7 @@ def test_a_sweep_goes_on_after_a_restart(opened: Callable[..., Storage], monkeyp
 
 
 def test_what_is_too_old_goes_in_slices_and_the_rest_stays(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SWEEP_ROWS", 10)
+    monkeypatch.setattr(retention, "SWEEP_ROWS", 10)
     storage.commit(Batch(messages=said(range(1, 31))))
     index_all(storage)
     assert storage.sweep(25_000) == (10, True)
