@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence, Set
 from typing import cast
 
 from . import inside, ordered
+from .batch import Batch, StoredRef
 from .errors import ChatError, NotStored, ReadOnly, RoomGone, RoomNotStored, Unreadable
 from .events import Message
 from .queues import BatchQueue
 from .rules import REFS
-from .storage import Batch, Storage, StorageBroken, StorageError, StoredRef
+from .storage import Storage, StorageBroken, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ PATIENCE = 30.0  # seconds a sender waits for a place in the queue
 LOOK = 0.25  # seconds after which one who waits for the queue looks whether it has to
 SWEEP_PAUSE = 0.02  # seconds between two slices that are deleted
 SWEEP_EVERY = 600.0  # seconds between looks for messages that are too old
+PURGE_REST = 100  # times as long as a purge took, until the next one
 TOKENS_SWEPT = 1000  # tokens handed out or shown between two looks for those that are too many
 QUIET = 1.0  # seconds without a commit, after which the index catches up
 INDEX_AFTER = 500  # messages that are not in the index yet, after which it does so whatever goes on
@@ -109,6 +111,9 @@ class History:
         self._sweep_at: float | None = 0.0  # when to look for something to delete; None: nothing is
         self._oldest_kept: int | None = None  # the time before which messages are too old; None: none is
         self._passing = False  # there is more to delete by that
+        self._purge_at: float | None = None  # when to see to it that what was deleted cannot be read; None: it is done
+        self._purge_took = 0.0  # seconds, so far
+        self._purge_again = 0.0  # not before that, whatever is deleted
         self._requests: OrderedDict[int, _Requests] = OrderedDict()  # by token, the one used last at the end
         self._index_at: float | None = 0.0  # when to take messages into the index; None: they all are
         self._index_again = 0.0  # not before that, whatever is committed
@@ -209,6 +214,9 @@ class History:
         if self._index_at is not None and time.monotonic() >= self._index_at:
             inside.does("indexes")
             self._index()
+        if self._purge_at is not None and time.monotonic() >= self._purge_at:
+            inside.does("overwrites what was deleted")
+            self._purge()
         self._checkpoint()
         for item in batch:
             if isinstance(item, _Marker):
@@ -217,7 +225,7 @@ class History:
 
     def _pause(self) -> float | None:
         """Seconds until there is something to do besides what is submitted; None: nothing."""
-        due = [at for at in (self._sweep_at, self._index_at) if at is not None]
+        due = [at for at in (self._sweep_at, self._index_at, self._purge_at) if at is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _handle(self, items: list[ordered.Ordered]) -> None:
@@ -371,14 +379,31 @@ class History:
         except StorageError as error:
             log.warning("not swept: %s", error)
             self._give_up_on(error)
-            gone, self._passing = 0, False
+            gone, more, self._passing = 0, False, False
             pause: float | None = SWEEP_EVERY
             self._tokens_used = 0
         else:
             pause = SWEEP_PAUSE if more else None if self._retain is None else SWEEP_EVERY
         self._sweep_at = None if pause is None else time.monotonic() + pause
+        self._purge_at = max(time.monotonic(), self._purge_again) if self.storage.remains and not more else None
         with self._lock:
             self._stored -= gone
+
+    def _purge(self) -> None:
+        """Do a step towards making unreadable what was deleted."""
+        began = time.monotonic()
+        try:
+            pause = self.storage.purge()
+        except StorageError as error:
+            log.warning("what was deleted may still be readable in the file: %s", error)
+            self._give_up_on(error)
+            pause = SWEEP_EVERY
+        now = time.monotonic()
+        self._purge_took += now - began
+        if pause is None:
+            self._purge_again = now + PURGE_REST * self._purge_took
+            self._purge_took = 0.0
+        self._purge_at = None if pause is None or self.read_only else now + pause
 
     def _index(self) -> None:
         """Take some messages into the search index, so few that those who say something now do not wait for long."""

@@ -8,11 +8,15 @@ clock that is behind is doubted, too, but obeyed: it deletes too little.
 Times may go back as the numbers go on, and a message may have a time that is still to come. So a pass looks at some
 thousands of messages after the last one that it deleted, and once a day, and in the first pass, at all of them.
 
+SQLite overwrites what is deleted, but not all of it. So what is to go is wiped first, in its place, and afterwards a
+purge sees to the rest: the index is written anew, and so is a short file, and SQLite's log is emptied.
+
 The history thread calls all of this, through the Storage.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import time
@@ -22,6 +26,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
+from .schema import transaction
 from .search import Index, together
 
 log = logging.getLogger(__name__)
@@ -31,6 +36,10 @@ SWEEP_LETTERS = 50_000  # and about so many letters: each has its piece in the i
 LOOK_ROWS = 5000  # messages whose age is looked at in one transaction
 LOOK_PAST = 4  # times so many, in a row, of which none is too old: then a pass ends
 THOROUGH_EVERY = 86_400.0  # seconds between two passes that look at all messages
+MERGE_PAGES = 100  # pages of the index that are written anew in one transaction
+COMPACT_MOST = 1 << 25  # bytes of a file that is written anew as a whole, which takes about 0.2 s
+PURGE_PAUSE = 0.02  # seconds between two steps of a purge
+READER_PAUSE = 5.0  # and until SQLite's log is tried again, when somebody was reading it
 NAMED = 5  # rooms named in a line of the log; the rest is counted
 
 DAY = 86_400_000  # milliseconds
@@ -40,9 +49,10 @@ AGAIN = 14 * DAY  # but not when it has gone on by more at once, for then it was
 KEEP_EVERY = DAY // 24  # how exactly the time that was believed is kept
 
 
-class _Deleted(NamedTuple):
-    """What is remembered of a message: its room's id, its time and its number."""
+class _Row(NamedTuple):
+    """What is to know of a message: its id, its room's, its time and its number."""
 
+    id: int
     room: int
     at: int
     number: int
@@ -56,7 +66,7 @@ class _Tally:
     first: int = 1 << 62  # the smallest time of them
     last: int = 0
 
-    def add(self, message: _Deleted) -> None:
+    def add(self, message: _Row) -> None:
         self.rooms[message.room] += 1
         self.first, self.last = min(self.first, message.at), max(self.last, message.at)
 
@@ -65,16 +75,17 @@ class _Tally:
 class Slice:
     """What one transaction of a sweep deletes."""
 
-    deleted: Sequence[_Deleted] = ()
+    deleted: Sequence[_Row] = ()
     doomed: bool = False  # they are of a room that was deleted, and not too old
     after: int = 0  # up to which message this pass has looked
     barren: int = 0  # looks in a row that found nothing
     more: bool = False  # whether the pass goes on
     at_end: bool = False  # whether it has looked at all messages
+    wiped: tuple[int, int] = (0, 0)  # up to which number which deleted room is wiped
 
 
 class Sweeper:
-    """Deletes in slices, so that nobody waits long, and says in the log what it deleted."""
+    """Deletes and purges in steps, so that nobody waits long, and says in the log what it deleted."""
 
     def __init__(self, index: Index, clock: Callable[[], float] = time.monotonic) -> None:
         self._index = index
@@ -83,7 +94,13 @@ class Sweeper:
         self._thorough_at = 0.0  # when a pass looks at all messages again
         self._old, self._doomed = _Tally(), _Tally()
         self._names: dict[int, str] = {}  # of rooms that were deleted
+        self.remains = False  # something of what was deleted may still be readable in the file
+        self._merging = self._merged = self._compacted = False  # how far the purge is
         self._warned: int | None = None  # since when the clock of which the log was told is doubted
+
+    def open(self, writer: sqlite3.Connection) -> None:
+        """Take over what the file says."""
+        self.remains = bool(writer.execute("SELECT remains FROM retention").fetchone()[0])
 
     # --- the clock ------------------------------------------------------------------------------------------
 
@@ -129,6 +146,29 @@ class Sweeper:
             )
         return doubted
 
+    # --- purging --------------------------------------------------------------------------------------------
+
+    def purge(self, writer: sqlite3.Connection) -> float | None:
+        """Do a step so that nothing of what was deleted can be read in the file: seconds until the next one, or None:
+        that was the last. Not in a transaction."""
+        if self._index.usable and not self._merged:
+            with transaction(writer):
+                self._merged = not self._index.merge(writer, MERGE_PAGES, not self._merging)
+            self._merging = True
+            return PURGE_PAUSE
+        if not self._compacted:
+            self._compacted = True
+            pages, size = (writer.execute(f"PRAGMA page_{what}").fetchone()[0] for what in ("count", "size"))
+            if pages * size <= COMPACT_MOST:
+                writer.execute("VACUUM")
+                return PURGE_PAUSE
+        if not _empty_log(writer):
+            return READER_PAUSE
+        with transaction(writer):
+            writer.execute("UPDATE retention SET remains = 0")
+        self.remains = self._merging = self._merged = self._compacted = False
+        return None
+
     # --- deleting -------------------------------------------------------------------------------------------
 
     def ends(self, writer: sqlite3.Connection, room: int) -> None:
@@ -140,11 +180,27 @@ class Sweeper:
         """Delete the next slice; ``passed`` takes it back when it is committed."""
         doomed = writer.execute("SELECT min(room) FROM doomed").fetchone()[0]
         if doomed is not None:
-            deleted, rest = self._delete(writer, "room = ? ORDER BY number", (doomed,))
-            if not rest:
-                writer.execute("DELETE FROM doomed WHERE room = ?", (doomed,))
-            return Slice(deleted, True, self._slice.after, self._slice.barren, True)
+            return self._sweep_room(writer, doomed)
         return Slice() if older_than is None else self._sweep_old(writer, older_than)
+
+    def _sweep_room(self, writer: sqlite3.Connection, room: int) -> Slice:
+        """The next slice of a deleted room. All of it is wiped before any of it is deleted: deleting makes SQLite move
+        what lies beside it, and where that has been it is not overwritten."""
+        was = self._slice
+        upto = was.wiped[1] if was.wiped[0] == room else 0
+        rows, rest = _some(writer, "room = ? AND number > ? ORDER BY number", (room, upto))
+        self._leave_remains(writer)
+        if rows:
+            self._wipe(writer, rows)
+        if rest:
+            return Slice((), True, was.after, was.barren, True, wiped=(room, rows[-1].number))
+        if upto:
+            rows, rest = _some(writer, "room = ? ORDER BY number", (room,))
+        if rows:
+            self._delete(writer, rows)
+        if not rest:
+            writer.execute("DELETE FROM doomed WHERE room = ?", (room,))
+        return Slice(rows, True, was.after, was.barren, True, wiped=(room, 1 << 62) if rest else (0, 0))
 
     def _sweep_old(self, writer: sqlite3.Connection, older_than: int) -> Slice:
         looked, last, old = writer.execute(
@@ -152,10 +208,13 @@ class Sweeper:
             " FROM (SELECT id, at FROM messages WHERE id > ? ORDER BY id LIMIT ?)",
             (older_than, self._slice.after, LOOK_ROWS),
         ).fetchone()
-        deleted: Sequence[_Deleted] = ()
+        deleted: Sequence[_Row] = ()
         if old:
             where = "id > ? AND id <= ? AND at < ? ORDER BY id"
-            deleted, _ = self._delete(writer, where, (self._slice.after, last, older_than))
+            deleted, _ = _some(writer, where, (self._slice.after, last, older_than))
+            self._leave_remains(writer)
+            self._wipe(writer, deleted)
+            self._delete(writer, deleted)
             for room, number in {each.room: each.number for each in sorted(deleted, key=lambda e: e.number)}.items():
                 writer.execute("UPDATE rooms SET last = max(last, ?) WHERE id = ?", (number, room))
             if len(deleted) < old:
@@ -166,36 +225,28 @@ class Sweeper:
             return Slice(deleted, at_end=at_end)
         return Slice(deleted, after=last, barren=barren, more=True)
 
-    def _delete(self, writer: sqlite3.Connection, where: str, values: Sequence[int]) -> tuple[list[_Deleted], bool]:
-        """Delete the first of those messages, as many as may go at once, and say whether there may be others.
+    def _wipe(self, writer: sqlite3.Connection, rows: Sequence[_Row]) -> None:
+        """Take messages out of the index, and overwrite who said what with as many blanks."""
+        these = f"WHERE id IN ({', '.join(str(row.id) for row in rows)})"
+        messages = together(
+            lambda sql, values: writer.execute(sql, values).fetchall(),
+            f"SELECT id, room, sender, text FROM messages {these}",
+            (),
+        )
+        self._index.remove(writer, [message for message in messages if message[3].strip()])  # not what is wiped already
+        blanks = " " * max(max(len(text), len(sender)) * 4 for _, _, sender, text in messages)
+        writer.execute(
+            "UPDATE messages SET text = substr(?1, 1, length(CAST(text AS BLOB))),"
+            f" sender = substr(?1, 1, length(CAST(sender AS BLOB))) {these}",
+            (blanks,),
+        )
 
-        In few statements, with few rows: for each SQLite lets go of the GIL and has to get it back.
-        """
-        found = writer.execute(
-            "SELECT group_concat(id || ' ' || room || ' ' || at || ' ' || number || ' ' || length(text))"
-            f" FROM (SELECT id, room, at, number, text FROM messages WHERE {where} LIMIT ?)",
-            (*values, SWEEP_ROWS),
-        ).fetchone()[0]
-        deleted: list[_Deleted] = []
-        ids: list[str] = []
-        letters = 0
-        for row in found.split(",") if found else ():
-            id_, room, at, number, length = row.split(" ")
-            ids.append(id_)
-            deleted.append(_Deleted(int(room), int(at), int(number)))
-            letters += int(length)
-            if letters >= SWEEP_LETTERS:
-                break
-        if ids:
-            these = f"messages WHERE id IN ({', '.join(ids)})"
-            messages = together(
-                lambda sql, values: writer.execute(sql, values).fetchall(),
-                f"SELECT id, room, sender, text FROM {these}",
-                (),
-            )
-            self._index.remove(writer, messages)
-            writer.execute(f"DELETE FROM {these}")
-        return deleted, letters >= SWEEP_LETTERS or len(ids) == SWEEP_ROWS
+    def _delete(self, writer: sqlite3.Connection, rows: Sequence[_Row]) -> None:
+        writer.execute(f"DELETE FROM messages WHERE id IN ({', '.join(str(row.id) for row in rows)})")
+
+    def _leave_remains(self, writer: sqlite3.Connection) -> None:
+        if not self.remains:
+            writer.execute("UPDATE retention SET remains = 1")
 
     def passed(self, writer: sqlite3.Connection, done: Slice) -> None:
         """A slice is committed. At the end of a pass the log is told what it deleted."""
@@ -203,6 +254,9 @@ class Sweeper:
         for each in done.deleted:
             tally.add(each)
         self._slice = done
+        if done.deleted or done.doomed:
+            self.remains = True
+            self._merging = self._merged = self._compacted = False  # a purge has to begin anew
         if done.at_end:
             self._thorough_at = self._clock() + THOROUGH_EVERY
         if not done.more:
@@ -228,11 +282,43 @@ class Sweeper:
         """How many of which room, those with most first."""
         named = []
         for room, count in tally.rooms.most_common(NAMED):
-            found = writer.execute("SELECT name FROM rooms WHERE id = ?", (room,)).fetchone()
-            name = found[0] if found else self._names.get(room, f"room {room}")
-            named.append(f"{count} of {name}")
+            found = None
+            with contextlib.suppress(sqlite3.Error):  # what was deleted is deleted, whatever it was called
+                found = writer.execute("SELECT name FROM rooms WHERE id = ?", (room,)).fetchone()
+            named.append(f"{count} of {found[0] if found else self._names.get(room, f'room {room}')}")
         rest = len(tally.rooms) - len(named)
         return ", ".join(named) + (f", and some of {rest} other room{'s' if rest > 1 else ''}" if rest else "")
+
+
+def _some(writer: sqlite3.Connection, where: str, values: Sequence[int]) -> tuple[list[_Row], bool]:
+    """The first of those messages, as many as may go at once, and whether there may be others.
+
+    Read as one row: for each row that it hands out SQLite lets go of the GIL and has to get it back.
+    """
+    found = writer.execute(
+        "SELECT group_concat(id || ' ' || room || ' ' || at || ' ' || number || ' ' || length(text))"
+        f" FROM (SELECT id, room, at, number, text FROM messages WHERE {where} LIMIT ?)",
+        (*values, SWEEP_ROWS),
+    ).fetchone()[0]
+    rows: list[_Row] = []
+    letters = 0
+    for each in found.split(",") if found else ():
+        id_, room, at, number, length = map(int, each.split(" "))
+        rows.append(_Row(id_, room, at, number))
+        letters += length
+        if letters >= SWEEP_LETTERS:
+            break
+    return rows, letters >= SWEEP_LETTERS or len(rows) == SWEEP_ROWS
+
+
+def _empty_log(writer: sqlite3.Connection) -> bool:
+    """Copy SQLite's log into the file and cut it to nothing; False if somebody reads it, for whom nobody waits."""
+    timeout = writer.execute("PRAGMA busy_timeout").fetchone()[0]
+    writer.execute("PRAGMA busy_timeout = 0")
+    try:
+        return not writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    finally:
+        writer.execute(f"PRAGMA busy_timeout = {timeout}")
 
 
 def _newest(writer: sqlite3.Connection, now: int) -> int | None:

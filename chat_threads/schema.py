@@ -105,6 +105,9 @@ def connect(path: str, mode: str, timeout: float, immutable: bool = False) -> sq
         isolation_level=None,  # transactions are begun by hand
         check_same_thread=False,  # connections change hands, but never have two users
     )
+    if mode == "rw":
+        connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten; not every SQLite does so
+        connection.execute("PRAGMA temp_store = MEMORY")  # and what it needs for a moment goes to no other file
     connection.create_function("fold", 1, fold, deterministic=True)  # SQLite knows the case of ASCII only
     return connection
 

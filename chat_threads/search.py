@@ -136,6 +136,16 @@ class Index:
                 values += ("delete", id_, _terms_of(room, sender, text))
         _write(writer, "pieces, rowid, terms", 3, values)
 
+    def merge(self, writer: sqlite3.Connection, pages: int, begin: bool) -> bool:
+        """Write about so many pages of the index anew; False if nothing is left to do.
+
+        FTS5 only notes down that something was taken out. Once all that was there at the beginning is merged into one,
+        it is gone (https://sqlite.org/fts5.html#the_merge_command).
+        """
+        before = writer.total_changes
+        writer.execute("INSERT INTO pieces (pieces, rank) VALUES ('merge', ?)", (-pages if begin else pages,))
+        return writer.total_changes - before >= 2
+
     def find(self, rows: Rows, query: Query, limit: int) -> list[int]:
         """The ids of the newest ``limit`` messages that the query finds, the newest first. Any thread."""
         upto = rows("SELECT upto FROM searchable", ())[0][0] if self.usable else 0

@@ -18,17 +18,16 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from . import schema
+from .batch import Batch, StoredRef, StoredRoom
 from .errors import StartError, Unreadable
 from .events import Message
 from .filelock import FileLock
-from .ordered import RoomMade, TokenUsed
 from .readers import Readers
-from .retention import Sweeper
+from .retention import MERGE_PAGES, Sweeper
 from .rules import REFS, fold
 from .schema import MEMORY, transaction
 from .search import Index, Query, Rows, words_of
@@ -68,45 +67,6 @@ class StorageBroken(StorageError):
 
     def __init__(self) -> None:
         super().__init__("the disk failed, so nothing is stored until the server is started again")
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRoom:
-    id: int
-    name: str
-    key: str
-    topic: str
-    creator: str
-    created: int
-    last: int
-    owner: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRef:
-    """What became of a request: the ``count``-th under its token, from 1."""
-
-    token: int
-    count: int
-    ref: str
-    room: str
-    number: int
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one transaction holds."""
-
-    rooms_made: list[RoomMade] = field(default_factory=list)
-    messages: list[Message] = field(default_factory=list)
-    topics: dict[int, str] = field(default_factory=dict)  # by room
-    rooms_ended: list[int] = field(default_factory=list)
-    tokens: dict[int, TokenUsed] = field(default_factory=dict)
-    tokens_used: int = 0  # how many of them were handed out or shown, and not only spoken under
-    refs: list[StoredRef] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.messages or self.rooms_made or self.topics or self.rooms_ended or self.tokens or self.refs)
 
 
 class Storage:
@@ -167,6 +127,7 @@ class Storage:
         schema.migrate(writer)
         with transaction(writer):
             self._index.open(writer)
+        self.sweeper.open(writer)
 
     def _have_readers(self, writer: sqlite3.Connection) -> None:
         """Open what is lent to readers: all their files now, not when there are no descriptors left."""
@@ -200,6 +161,15 @@ class Storage:
                 yield connection
         else:
             yield self._writer
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """The writing connection in a transaction, all or nothing; raises StorageError."""
+        try:
+            with self._writing() as writer, transaction(writer):
+                yield writer
+        except (sqlite3.Error, Unreadable) as error:
+            raise self._failure(error) from error
 
     def commit(self, batch: Batch) -> None:
         """Store the batch in one transaction, all or nothing; raise StorageError with a reason."""
@@ -272,11 +242,8 @@ class Storage:
     def oldest_kept(self, now: int, retain: int) -> int | None:
         """The time before which messages are too old, all in milliseconds; None: the clock, which says ``now``, cannot
         be believed. Raises StorageError."""
-        try:
-            with self._writing() as writer, transaction(writer):
-                return self.sweeper.oldest_kept(writer, now, retain)
-        except (sqlite3.Error, Unreadable) as error:
-            raise self._failure(error) from error
+        with self._changing() as writer:
+            return self.sweeper.oldest_kept(writer, now, retain)
 
     def sweep(self, older_than: int | None) -> tuple[int, bool]:
         """Delete some of what is to go: messages of deleted rooms, and those said before ``older_than``.
@@ -296,17 +263,31 @@ class Storage:
         return len(done.deleted), done.more
 
     @property
+    def remains(self) -> bool:
+        """Whether something of what was deleted may still be readable in the file: ``purge`` sees to that."""
+        return self.sweeper.remains and self.path != MEMORY
+
+    def purge(self) -> float | None:
+        """Do a step so that what was deleted cannot be read in the file any more: seconds until the next one; None:
+        there is none. Raises StorageError."""
+        if not self.remains:
+            return None
+        try:
+            with self._writing() as writer:
+                self._unfolded += MERGE_PAGES
+                return self.sweeper.purge(writer)
+        except (sqlite3.Error, Unreadable) as error:
+            raise self._failure(error) from error
+
+    @property
     def unindexed(self) -> int:
         """About how many messages are not in the index yet: a search reads them."""
         return self._last_id - self._index.upto if self._index.usable else 0
 
     def index(self) -> None:
         """Take the next few messages into the index. Raises StorageError."""
-        try:
-            with self._writing() as writer, transaction(writer):
-                upto = self._index.add(writer, self._last_id)
-        except (sqlite3.Error, Unreadable) as error:
-            raise self._failure(error) from error
+        with self._changing() as writer:
+            upto = self._index.add(writer, self._last_id)
         self._index.upto = upto
         self._unfolded += INDEX_PAGES
 
@@ -350,19 +331,16 @@ class Storage:
         """If there are more than TOKENS tokens, forget some that were not used for longest, with their requests: first
         those under which nothing was said with a ref, and none that is ``connected``. Returns whether there are more
         to forget. Raises StorageError."""
-        try:
-            with self._writing() as writer, transaction(writer):
-                spare = writer.execute("SELECT count(*) FROM tokens").fetchone()[0] - TOKENS
-                if spare <= 0:
-                    return False
-                oldest = writer.execute("SELECT id FROM tokens ORDER BY kept, used")
-                ids = list(islice((row for row in oldest if row[0] not in connected), min(spare, SWEEP_TOKENS)))
-                oldest.close()
-                writer.executemany("DELETE FROM refs WHERE token = ?", ids)
-                writer.executemany("DELETE FROM tokens WHERE id = ?", ids)
-                return bool(spare > SWEEP_TOKENS == len(ids))
-        except (sqlite3.Error, Unreadable) as error:
-            raise self._failure(error) from error
+        with self._changing() as writer:
+            spare = writer.execute("SELECT count(*) FROM tokens").fetchone()[0] - TOKENS
+            if spare <= 0:
+                return False
+            oldest = writer.execute("SELECT id FROM tokens ORDER BY kept, used")
+            ids = list(islice((row for row in oldest if row[0] not in connected), min(spare, SWEEP_TOKENS)))
+            oldest.close()
+            writer.executemany("DELETE FROM refs WHERE token = ?", ids)
+            writer.executemany("DELETE FROM tokens WHERE id = ?", ids)
+            return bool(spare > SWEEP_TOKENS == len(ids))
 
     # --- reading: any thread ------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from . import inside
+from .batch import Batch
 from .events import Event
 from .history import History
 from .lab import Faults
@@ -18,7 +19,7 @@ from .ordered import Draft, Ordered
 from .parcel import Parcel, View
 from .publisher import Publisher, Subscriber
 from .session import Session
-from .storage import Batch, Storage
+from .storage import Storage
 from .trace import Recorder, TracedParcel, Trip
 from .writers import SLICE, Crew, OnePerSession, Writers
 

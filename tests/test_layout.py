@@ -18,7 +18,7 @@ LAYERS = """
     errors          inside          streams     ends        addresses   letters
     events          rules           queues          tokens      lab         door        filelock
     commands        ordered         parcel
-    schema          folding         readers
+    schema          folding         readers     batch
     search
     retention
     wire            pace            storage         trace           dialects.__init__
