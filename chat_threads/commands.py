@@ -294,17 +294,23 @@ class Back(Command):
     "/ignore NAME",
     "hide what somebody says",
     "ignore",
-    more="It is hidden while you are connected, in every room and in private. /history shows it all the same.",
+    more="It is hidden while you are connected, in every room and in private, whatever name they take, even when"
+    " they come back with their token. Whoever takes that name next is heard. /history shows it all the same.",
 )
 @dataclass(frozen=True, slots=True)
 class Ignore(Command):
+    """Show the session nothing that somebody says: whoever has the name, or, if it is given, that ``person``
+    (tokens.person_of), whatever their name is by now."""
+
     name: str
+    person: str | None = None
 
 
 @command("/unignore NAME", "show it again", "unignore")
 @dataclass(frozen=True, slots=True)
 class Unignore(Command):
     name: str
+    person: str | None = None
 
 
 @command(

@@ -32,7 +32,8 @@ class Event:
 class Message(Event):
     """What was said, as the history has it: committed before anybody sees it (promise 1).
 
-    ``number`` counts a room's messages from 1 without a gap (promise 2).
+    ``number`` counts a room's messages from 1 without a gap (promise 2). ``who`` is the number of its sender's token
+    (tokens.token_id), by which people are ignored; 0: it is not known.
     """
 
     room_id: int
@@ -42,6 +43,7 @@ class Message(Event):
     sender: str
     kind: Kind
     text: str
+    who: int = 0
 
     @property
     def size(self) -> int:
@@ -114,12 +116,13 @@ class Current(Event):
 
 @dataclass(frozen=True, slots=True)
 class Presence(Event):
-    """Others joined or left a room. ``words`` are what one who left had to say."""
+    """Others joined or left a room. ``words`` are what one who left had to say, and ``who`` that one's number."""
 
     room: str
     kind: Literal["joined", "left"]
     names: tuple[str, ...]
     words: str = ""
+    who: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,9 +376,10 @@ class HelpShown(Event):
 
 @dataclass(frozen=True, slots=True)
 class Notice(Event):
-    """A short answer in words."""
+    """A short answer in words; ``person`` says whom it is about, as the requests ignore and unignore take it."""
 
     text: str
+    person: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -320,7 +320,7 @@ class History:
                     continue
                 number = (last[item.room_id] or 0) + 1
                 numbers[item.room_id] = number
-                message = Message(item.room_id, item.room, number, at, item.sender, item.kind, item.text)
+                message = Message(item.room_id, item.room, number, at, item.sender, item.kind, item.text, item.who)
                 batch.messages.append(message)
                 published.append(message)
                 if item.ref:

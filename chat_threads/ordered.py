@@ -22,7 +22,8 @@ class Ordered:
 class Draft(Ordered):
     """Something said, not yet numbered. Becomes a Message, or its origin is told why not.
 
-    With a ``token`` (tokens.token_id) and a ``ref`` it becomes one once, however often it is submitted.
+    With a ``token`` (tokens.token_id) and a ``ref`` it becomes one once, however often it is submitted. ``who`` is
+    the number of its sender's token in any case.
     """
 
     room_id: int
@@ -33,6 +34,7 @@ class Draft(Ordered):
     origin: Any
     ref: str = ""
     token: int = 0
+    who: int = 0
 
 
 @dataclass(frozen=True, slots=True)

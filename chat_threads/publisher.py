@@ -543,7 +543,8 @@ class Publisher:
             self._deliver(room.id, waiting, outbox)  # it still sees what came before
         self._remove(session, place, room)
         if not self._quiet:
-            waiting.setdefault(room.id, []).append(events.Presence(room.name, "left", (session.name,), words))
+            who = session.identity if words else 0
+            waiting.setdefault(room.id, []).append(events.Presence(room.name, "left", (session.name,), words, who))
 
     def _end_room(self, item: ordered.RoomEnded, waiting: _Waiting, outbox: _Outbox) -> None:
         room = self._rooms.get(item.room_id)

@@ -29,6 +29,8 @@ MEMORY = ":memory:"
 # ``used`` counts the uses of all tokens: they are in that order, whatever the clock says. ``kept`` is 1 for a token
 # under which something was said with a ref, or that a room belongs to: it is forgotten after those that have 0.
 # ``owner`` is the token that a room belongs to; 0: it is nobody's, for it was made before there were owners.
+# ``who`` is the token under which a message was said, which tells a person from the next one with that name; 0: it is
+# not known, for it was said before that was kept.
 # ``rooms.last`` is the highest number that was swept away; higher ones are in ``messages``. ``searchable`` says by
 # which rule the search index was made, and up to which message it goes; ``search`` makes the index itself.
 # ``retention`` has the last time of the clock that was believed, since when, by itself, a clock is doubted, and whether
@@ -87,6 +89,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE retention (seen INTEGER, doubted INTEGER, remains INTEGER NOT NULL)",
         "INSERT INTO retention (seen, doubted, remains) SELECT NULL, NULL, EXISTS (SELECT 1 FROM rooms)",
     ),
+    ("ALTER TABLE messages ADD COLUMN who INTEGER NOT NULL DEFAULT 0",),
 )
 VERSION = len(MIGRATIONS)
 

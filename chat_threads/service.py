@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from . import __version__, commands, events, inside, ordered
 from .errors import (
     BadFault,
     BadName,
+    BadRequest,
     Busy,
     ChatError,
     NobodyWrote,
@@ -43,7 +44,7 @@ from .publisher import LOBBY, ChatRoom, Publisher, Subscriber
 from .rules import check_name, check_room, check_text, check_words, fold
 from .search import words_of
 from .session import Session, SessionStore
-from .tokens import new_token, token_id
+from .tokens import identity_of, new_token, person_of, token_id
 from .trace import Recorder
 
 log = logging.getLogger(__name__)
@@ -226,7 +227,8 @@ class Service:
         session.pace.pay(cost_of_saying(text, self._publisher.audience(room)))
         ref = session.dialect.ref
         token = session.identity if ref and session.known else 0
-        self._history.submit(ordered.Draft(room.id, room.name, session.name, kind, text, session, ref, token))
+        said = (room.id, room.name, session.name, kind, text, session, ref, token, session.identity)
+        self._history.submit(ordered.Draft(*said))
 
     @_does(commands.Act)
     def _act(self, session: Session, command: commands.Act) -> None:
@@ -237,7 +239,7 @@ class Service:
         text = check_text(command.text)
         other = self._sessions.named(command.to)
         at = int(time.time() * 1000)
-        if fold(session.name) not in other.profile.ignored:
+        if session.identity not in other.profile.ignored:
             other.reply_to = session.contact
             other.send(events.PrivateLine(at, session.name, other.name, text))
         session.answer(events.PrivateLine(at, session.name, other.name, text, sent=True))
@@ -347,7 +349,7 @@ class Service:
     def _invite(self, session: Session, command: commands.Invite) -> None:
         room = self._room(session, command.room, member=True)
         other = self._sessions.named(command.name)
-        if fold(session.name) not in other.profile.ignored:
+        if session.identity not in other.profile.ignored:
             other.send(events.Invited(session.name, room.name))
         session.answer(events.Notice(f"{other.name} is invited to {room.name}."))
 
@@ -393,6 +395,9 @@ class Service:
         old = session.name
         rooms = self._take(session, self._name_of(command.token), command.token)
         self._keep_token(session)
+        ignored = dict(session.profile.ignored)
+        if ignored.pop(session.identity, None):  # it is that person now, and has to see what it says itself
+            self._set_ignored(session, ignored)
         self._rename(session, old)
         for room in rooms:
             try:
@@ -419,27 +424,48 @@ class Service:
 
     @_does(commands.Ignore)
     def _ignore(self, session: Session, command: commands.Ignore) -> None:
-        name = check_name(command.name)
-        if fold(name) == fold(session.name):
+        """The person is meant, so it is the token that is kept: names change, and somebody else may take one."""
+        if command.person is None:
+            other = self._sessions.named(command.name)
+            identity, name = other.identity, other.name
+        else:
+            identity, name = _identity_of(command.person), check_name(command.name)
+        if identity == session.identity:
             raise NotAllowed("What you say yourself cannot be hidden: seeing it tells you that it is stored.")
-        ignored = session.profile.ignored | {fold(name)}
+        ignored = {**session.profile.ignored, identity: name}
         if len(ignored) > IGNORED_MOST:
             raise TooLong(f"You ignore {IGNORED_MOST} people already.")
         self._set_ignored(session, ignored)
-        session.answer(events.Notice(f"What {name} says is hidden now. /unignore {name} shows it again."))
+        said = f"What {name} says is hidden now. /unignore {name} shows it again."
+        session.answer(events.Notice(said, person_of(identity)))
 
     @_does(commands.Unignore)
     def _unignore(self, session: Session, command: commands.Unignore) -> None:
         name = check_name(command.name)
-        if fold(name) not in session.profile.ignored:
+        if command.person is None:
+            identity = self._ignored_as(session, name)
+        else:
+            identity = _identity_of(command.person)
+        ignored = dict(session.profile.ignored)
+        if identity is None or identity not in ignored:
             session.answer(events.Notice(f"{name} was not ignored."))
             return
-        self._set_ignored(session, session.profile.ignored - {fold(name)})
-        session.answer(events.Notice(f"What {name} says is shown again."))
+        del ignored[identity]
+        self._set_ignored(session, ignored)
+        session.answer(events.Notice(f"What {name} says is shown again.", person_of(identity)))
 
-    def _set_ignored(self, session: Session, ignored: frozenset[str]) -> None:
+    def _ignored_as(self, session: Session, name: str) -> int | None:
+        """Which of those whom the session ignores has this name, or else had it when they were ignored."""
+        ignored = session.profile.ignored
+        with contextlib.suppress(UnknownPerson):
+            identity = self._sessions.named(name).identity
+            if identity in ignored:
+                return identity
+        return next((identity for identity, then in ignored.items() if fold(then) == fold(name)), None)
+
+    def _set_ignored(self, session: Session, ignored: Mapping[int, str]) -> None:
         session.profile = replace(session.profile, ignored=ignored)
-        session.dialect.ignoring(ignored)
+        session.dialect.ignoring(frozenset(ignored))
         self._restyle(session)
 
     def _restyle(self, session: Session) -> None:
@@ -584,6 +610,13 @@ class Service:
             session.answer(events.HelpShown(command.about))
         if not session.name:
             session.answer(events.Notice(COME_IN))
+
+
+def _identity_of(person: str) -> int:
+    identity = identity_of(person)
+    if identity is None:
+        raise BadRequest("person is 16 digits, as the answer to ignore has it.")
+    return identity
 
 
 def _last_the_readers(slot: inside.Slot) -> tuple[bool, int]:

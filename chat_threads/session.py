@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from . import inside
@@ -169,7 +169,9 @@ class Profile:
 
     name: str = ""
     away: str | None = None  # None: here; otherwise the reason, maybe empty
-    ignored: frozenset[str] = frozenset()  # folded names
+    # The numbers of the tokens of those who are ignored, with the names that they had then. Never of their sessions:
+    # these must be freed.
+    ignored: Mapping[int, str] = field(default_factory=dict)
 
 
 class Contact:

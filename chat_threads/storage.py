@@ -46,10 +46,10 @@ PAGES = 9  # that a commit of one message puts there, as measured; a larger one 
 INDEX_PAGES = 40  # that indexing a few messages puts there
 STEPS = 20_000  # of SQLite's machine, after which a reader looks whether its time is up
 _UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC and _DIR_FSYNC (https://sqlite.org/rescode.html)
-_ROWS_AT_ONCE = 128  # rows in one INSERT: 128 * 7 stays below SQLite's old limit of 999 variables
+_ROWS_AT_ONCE = 64  # rows in one INSERT: 64 * 8 stays below SQLite's old limit of 999 variables
 
 _SELECT = (
-    "SELECT m.room, r.name, m.number, m.at, m.sender, m.kind, m.text"
+    "SELECT m.room, r.name, m.number, m.at, m.sender, m.kind, m.text, m.who"
     " FROM messages AS m JOIN rooms AS r ON r.id = m.room"
 )
 
@@ -233,9 +233,11 @@ class Storage:
                     message.sender,
                     message.kind,
                     message.text,
+                    message.who,
                 )
-            marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)
-            writer.execute(f"INSERT INTO messages (id, room, number, at, sender, kind, text) VALUES {marks}", values)
+            marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
+            columns = "id, room, number, at, sender, kind, text, who"
+            writer.execute(f"INSERT INTO messages ({columns}) VALUES {marks}", values)
             at += rows
         return last_id
 

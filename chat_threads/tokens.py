@@ -7,6 +7,7 @@ not give the token away: who can read the history cannot take anybody's place.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -18,6 +19,7 @@ TOKEN_LENGTH = 64  # characters that are looked at; those that are handed out ha
 AT_ONCE = 1000  # tokens that one address may get at once: a lecture hall may be one address
 A_SECOND = 1.0  # tokens that it may get in the long run
 ADDRESSES = 4096  # addresses that are remembered
+_PERSON = re.compile("[0-7][0-9a-f]{15}")
 
 
 def new_token() -> str:
@@ -29,6 +31,16 @@ def token_id(token: str) -> int:
     """The number under which a token is kept: 63 bits of its SHA-256, as many as SQLite's integers hold."""
     digest = hashlib.sha256(token[:TOKEN_LENGTH].encode("utf-8", "replace")).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def person_of(identity: int) -> str:
+    """A token's number, as programs are told whom they ignore: it says of two names whether one person had both."""
+    return f"{identity:016x}"
+
+
+def identity_of(person: str) -> int | None:
+    """The number that ``person_of`` wrote so; None: it did not."""
+    return int(person, 16) or None if _PERSON.fullmatch(person) else None
 
 
 class Handout:

@@ -680,6 +680,7 @@ def test_a_reply_goes_to_who_wrote_not_to_who_has_the_name_now(server):
     assert ann.expect("yes?").endswith("bob -> you: yes?")
     ann.send("/quit")
     bob.expect("anna left")
+    ann.rest()  # by then the name is free
     server.client("anna")
     bob.send("/reply still there?")
     bob.expect("! Nobody here is called anna.")

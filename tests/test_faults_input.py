@@ -265,7 +265,7 @@ def test_nul_esc_c1_osc_bidi_and_zero_width_are_refused_in_names_and_rooms(attac
             name, room = f"a{payload}b", f"#a{payload}b"
             for request, code in (
                 ({"type": "nick", "name": name}, "bad_name"),
-                ({"type": "ignore", "name": name}, "bad_name"),
+                ({"type": "ignore", "name": name}, "unknown_person"),
                 ({"type": "invite", "name": name}, "unknown_person"),
                 ({"type": "whois", "name": name}, "unknown_person"),
                 ({"type": "private", "to": name, "text": "hi"}, "unknown_person"),

@@ -541,8 +541,11 @@ def test_a_line_or_a_telnet_command_that_has_begun_is_pending(typed, pending):
 AT = int(time.mktime((2024, 1, 2, 14, 3, 5, 0, 0, -1))) * 1000  # in the zone of this machine
 
 
-def said(text="hi", sender="ann", room="#lobby", number=7, at=AT, kind="say"):
-    return events.Message(1, room, number, at, sender, kind, text)
+BOB, CY = 7, 8  # the numbers of their tokens
+
+
+def said(text="hi", sender="ann", room="#lobby", number=7, at=AT, kind="say", who=0):
+    return events.Message(1, room, number, at, sender, kind, text, who)
 
 
 def shown(*events, settings=(), name="ann", here=True, ignoring=()):
@@ -1033,25 +1036,28 @@ def test_without_joins_nobody_is_seen_to_join_leave_or_change_names():
             assert shown(event, settings=["joins off"], here=here) == expected
 
 
-def test_what_an_ignored_person_says_is_hidden_whatever_the_case():
-    assert shown(said(sender="Bob"), ignoring=["bob"]) == ""
-    assert shown(said(sender="Bob"), ignoring=["bob"], here=False) == ""
-    assert lines_of(said(sender="cy"), ignoring=["bob"]) == ["[14:03] cy: hi"]
+def test_what_an_ignored_person_says_is_hidden_whatever_the_name():
+    for name in ("Bob", "rob"):
+        assert shown(said(sender=name, who=BOB), ignoring=[BOB]) == ""
+        assert shown(said(sender=name, who=BOB), ignoring=[BOB], here=False) == ""
+        assert lines_of(said(sender=name, who=CY), ignoring=[BOB]) == [f"[14:03] {name}: hi"]
+    assert lines_of(events.Presence("#lobby", "left", ("bob",), "noise", BOB), ignoring=[BOB]) == ["* bob left"]
+    assert lines_of(events.Presence("#lobby", "left", ("cy",), "sense", CY), ignoring=[BOB]) == ["* cy left (sense)"]
 
 
 def test_what_an_ignored_person_said_is_hidden_on_entering_but_not_in_the_history():
-    old = (said("one", "Bob"), said("two", "cy", number=8))
-    assert [line for line in lines_of(events.Replay("#lobby", old, 8), ignoring=["bob"]) if "Bob" in line] == []
-    assert len(lines_of(events.Replay("#lobby", old, 8), ignoring=["bob"])) == 2
+    old = (said("one", "Bob", who=BOB), said("two", "cy", number=8, who=CY))
+    assert [line for line in lines_of(events.Replay("#lobby", old, 8), ignoring=[BOB]) if "Bob" in line] == []
+    assert len(lines_of(events.Replay("#lobby", old, 8), ignoring=[BOB])) == 2
     for page in (events.HistoryPage("#lobby", old, 8, None, None), events.SearchPage("o", old, False)):
-        assert shown(page, ignoring=["bob"]) == shown(page)
+        assert shown(page, ignoring=[BOB]) == shown(page)
 
 
 def test_who_is_no_longer_ignored_is_seen_again():
     dialect = dialect_of("ann")
-    dialect.ignoring(frozenset({"bob"}))
+    dialect.ignoring(frozenset({BOB}))
     dialect.ignoring(frozenset())
-    assert dialect.views[True].encode([said(sender="bob")]) == b"[14:03] bob: hi\r\n"
+    assert dialect.views[True].encode([said(sender="bob", who=BOB)]) == b"[14:03] bob: hi\r\n"
 
 
 LOOKS = [

@@ -56,9 +56,10 @@ FIRST_PAUSE = 0.2  # seconds before the first try to come back, at most; doubled
 STEADY = 5.0  # seconds after which a connection counts as good, and the pauses begin again
 REFUSALS_MOST = 5  # times that a client that wants to come back may be refused in a row
 
-# What can be sent again without harm. Anything else that the connection ended on may have been done or not.
+# What can be sent again without harm. Anything else that the connection ended on may have been done or not; to ignore
+# again whoever has that name by now might be to ignore somebody else.
 _SENT_AGAIN = frozenset(
-    "say action join rooms who topic whois away back ignore unignore history search set stats ping token".split()
+    "say action join rooms who topic whois away back unignore history search set stats ping token".split()
 )
 _SAID = frozenset(("say", "action"))  # that, too, only under a token, by which the server knows them
 _AGAIN = "again"  # the ref of what is asked for on coming back without the program's doing
@@ -418,7 +419,9 @@ class Client:
         self._get(Notice, "back")
 
     def ignore(self, name: str) -> None:
-        """Be shown nothing that somebody says, but in pages of the history; ``unignore`` ends it."""
+        """Be shown nothing that somebody says, under whatever name, but in pages of the history; ``unignore`` ends it.
+
+        It outlasts the connection if the client comes back. The person is whoever has the name now."""
         self._get(Notice, "ignore", name=name)
 
     def unignore(self, name: str) -> None:
@@ -606,21 +609,23 @@ class Client:
         elif isinstance(event, Current):
             self._make_current(event.room)
         elif isinstance(event, Notice) and request:
-            self._note_settings(request.kind, request.fields, event.text)
+            self._note_settings(request.kind, request.fields, event)
         return True
 
-    def _note_settings(self, kind: str, fields: Fields, said: str) -> None:
+    def _note_settings(self, kind: str, fields: Fields, said: Notice) -> None:
         """The server has done what lasts as long as a connection. With the lock held."""
         if kind == "nick":
             self._name = fields["name"]
         elif kind == "resume":
             self._token = fields["token"]
-            match = re.fullmatch(r"You are (\S+) now\.", said)  # nothing else says it
+            match = re.fullmatch(r"You are (\S+) now\.", said.text)  # nothing else says it
             self._name = match[1] if match else self._name
         elif kind == "ignore":
-            self._standing["ignore", fold(fields["name"])] = fields
+            # Whoever has that name later may be somebody else. A server that names no person goes by names.
+            person = {"person": said.person} if said.person else {}
+            self._standing["ignore", said.person or fold(fields["name"])] = {**fields, **person}
         elif kind == "unignore":
-            self._standing.pop(("ignore", fold(fields["name"])), None)
+            self._standing.pop(("ignore", said.person or fold(fields["name"])), None)
         elif kind == "away":
             self._standing["away", ""] = fields
         elif kind == "back":

@@ -68,8 +68,9 @@ class Dialect(Protocol):
     def renamed(self, name: str) -> None:
         """The client has another name now. The views may have changed."""
 
-    def ignoring(self, folded: frozenset[str]) -> None:
-        """The client wants to see nothing from these names. The views may have changed."""
+    def ignoring(self, people: frozenset[int]) -> None:
+        """The client wants to see nothing that these people say, whose tokens have these numbers. The views may have
+        changed."""
 
     def set_option(self, name: str | None, value: str | None) -> str:
         """Change what is shown, or with no name only say what is; the answer in words; raise Usage.

@@ -34,13 +34,13 @@ class Form:
 
 # Of two forms with one type the one with more in it comes first: an object is read as the first one that it fits.
 FORMS: dict[type, Form] = {
-    events.Message: Form("message", named={"sender": "from"}, local={"room_id": 0}),
+    events.Message: Form("message", named={"sender": "from"}, local={"room_id": 0, "who": 0}),
     events.Welcome: Form("welcome", order=("name", "token", "version", "motd")),
     events.Entered: Form("joined", named={"others": "people"}, local={"first_time": False}),
     events.Current: Form("current"),
     events.Departed: Form("left"),
     events.Renamed: Form("presence", constant={"kind": "renamed"}),
-    events.Presence: Form("presence", optional=("words",)),
+    events.Presence: Form("presence", local={"who": 0}, optional=("words",)),
     events.TopicChanged: Form("topic", order=("room", "topic", "by")),
     events.TopicShown: Form("topic"),
     events.RoomDeleted: Form("deleted", named={"now_in": "current"}),
@@ -64,7 +64,7 @@ FORMS: dict[type, Form] = {
     events.TokenShown: Form("token"),
     events.Pong: Form("pong"),
     events.Ack: Form("ack", optional=("room", "number")),
-    events.Notice: Form("notice"),
+    events.Notice: Form("notice", optional=("person",)),
     events.Problem: Form("error"),
     events.Bye: Form("bye"),
 }

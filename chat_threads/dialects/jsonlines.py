@@ -18,7 +18,7 @@ from typing import Any, NoReturn, get_args, get_type_hints
 from .. import commands, events
 from ..errors import BadJson, BadRequest, ChatError, NotUtf8, TooLong, UnknownType
 from ..parcel import View
-from ..rules import REFS, TEXT_LENGTH, WORDS_LENGTH, fold
+from ..rules import REFS, TEXT_LENGTH, WORDS_LENGTH
 from . import codec
 from .base import Input, Views
 
@@ -225,8 +225,8 @@ class JsonDialect:
     def renamed(self, name: str) -> None:
         """Nothing that is shown depends on the name."""
 
-    def ignoring(self, folded: frozenset[str]) -> None:
-        self._restyle(replace(self._style, ignored=folded))
+    def ignoring(self, people: frozenset[int]) -> None:
+        self._restyle(replace(self._style, ignored=people))
 
     def _restyle(self, style: _Style) -> None:
         self._style = style
@@ -250,7 +250,7 @@ class JsonDialect:
 @dataclass(frozen=True, slots=True)
 class _Style:
     joins: bool = True
-    ignored: frozenset[str] = frozenset()
+    ignored: frozenset[int] = frozenset()  # the numbers of their tokens
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -266,18 +266,21 @@ class JsonView:
 
     def encode(self, shown: Sequence[events.Event]) -> bytes:
         lines = []
+        ignored = self._style.ignored
         for event in shown:
             if isinstance(event, events.WireBytes):
                 return event.data  # alone in its parcel
             told, ref = (event.event, event.ref) if isinstance(event, events.Answer) else (event, "")
             if isinstance(told, events.Message):
-                if fold(told.sender) not in self._style.ignored:
+                if told.who not in ignored:
                     lines.append(_message_line(told))
             elif isinstance(told, events.Replay):
-                lines += [_message_line(each) for each in told.messages if fold(each.sender) not in self._style.ignored]
+                lines += [_message_line(each) for each in told.messages if each.who not in ignored]
             elif isinstance(told, events.Greeting):
                 lines.append(f"* Welcome to chat_threads {told.version}. This line is to be skipped.")
             elif self._style.joins or not isinstance(told, (events.Presence, events.Renamed)):
+                if isinstance(told, events.Presence) and told.who in ignored:
+                    told = replace(told, words="")
                 fields = _fields(told)
                 lines.append(_encode({**fields, "ref": ref} if ref else fields))
         return "".join(line + "\n" for line in lines).encode("utf-8", "replace")

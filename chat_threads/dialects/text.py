@@ -100,8 +100,8 @@ class TextDialect:
         self._name = name
         self._restyle(bell=name if self._bell else "")
 
-    def ignoring(self, folded: frozenset[str]) -> None:
-        self._restyle(ignored=folded)
+    def ignoring(self, people: frozenset[int]) -> None:
+        self._restyle(ignored=people)
 
     def _restyle(self, **changes: Any) -> None:
         style = replace(self._style, **changes)
@@ -154,7 +154,7 @@ class _Style:
     colour: bool = False
     bell: str = ""  # the name at which to ring
     joins: bool = True
-    ignored: frozenset[str] = frozenset()
+    ignored: frozenset[int] = frozenset()  # the numbers of their tokens
     here: bool = True
 
 
@@ -235,7 +235,7 @@ def _said(style: _Style, event: events.Message) -> str:
 
 
 def _message(style: _Style, event: events.Message) -> str:
-    if style.ignored and fold(event.sender) in style.ignored:
+    if event.who in style.ignored:
         return ""
     number = f"{event.number} " if style.numbers else ""
     room = "" if style.here else event.room + " "
@@ -288,7 +288,7 @@ def _replay(style: _Style, event: events.Replay) -> str:
     lines = [
         (f"{message.number} " if style.numbers else "") + _old_stamp(style, message.at) + _said(style, message)
         for message in event.messages
-        if fold(message.sender) not in style.ignored
+        if message.who not in style.ignored
     ]
     return _line(style, head) + "".join(line + "\r\n" for line in lines)
 
@@ -314,7 +314,7 @@ def _presence(style: _Style, event: events.Presence) -> str:
     if not style.joins:
         return ""
     room = "" if style.here else " " + event.room
-    words = f" ({event.words})" if event.words else ""
+    words = f" ({event.words})" if event.words and event.who not in style.ignored else ""
     return _line(style, f"{_names(event.names)} {event.kind}{room}{words}")
 
 
