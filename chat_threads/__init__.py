@@ -42,7 +42,7 @@ lock                        guards                                    taken whil
 ``History._lock``           the counts that /stats shows              none
 ``Faults._lock``            the faults that /lab has under way        none
 ``BatchQueue.mutex``        one queue's items                         none
-``Door._lock``              how many come from each address           none
+``Door._state``             who has a place, and who has no name yet  none
 ``Readers._lock``           connections to read with, the line        none
 ``Parcel._lock``            one parcel's bytes                        none
 ==========================  ========================================  ===========================================

@@ -1,41 +1,113 @@
-"""Who may come in: how many connections there are from each address."""
+"""Who may come in, and who has to go for it when the server is full: connections that have given no name yet."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 from .addresses import network
+from .errors import ServerFull, TooManyConnections
+from .session import Session
+
+GIVING_WAY = 64  # connections that have lost their place and are still being ended
+PATIENCE = 0.5  # seconds to wait for one of them
+RETURNING = 8  # places beyond all others, for clients that come back by a token
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How a connection has got its place."""
+
+    instead_of: Session | None = None  # this one has to go, and is to be told; one that has no session yet finds out
+    by_token: bool = False  # it may stay only if it shows a token at once
 
 
 class Door:
-    """Counts the connections of each address. Any thread may call any method; a connection is known by its number.
+    """Gives places to connections: ``most`` in all, ``per_address`` to an address (0: any number).
 
-    What is kept is bounded by the connections that there are.
+    A connection that has given no name gives way when no place is left: the one that has waited longest, of the
+    address that has most of them. So one that sends nothing keeps nobody out, and many of them from one address do
+    not take the time from those who type their name elsewhere.
+
+    Any thread may call any method; a connection is known by its number. What is kept is bounded by the connections
+    that there are, which are ``most + GIVING_WAY + RETURNING`` at the utmost.
     """
 
-    def __init__(self, per_address: int = 0) -> None:
-        """``per_address``: connections that an address may have; 0: any number."""
+    def __init__(self, most: int, per_address: int = 0) -> None:
+        self._most = most
         self._per_address = per_address
-        self._lock = threading.Lock()  # guards the two below; nothing is called while it is held
-        self._network_of: dict[int, str] = {}
-        self._from: dict[str, int] = {}  # how many connections a network has; none has 0
+        self._state = threading.Condition(threading.Lock())  # guards what follows; nothing is called while it is held
+        self._network_of: dict[int, str] = {}  # of all that are inside
+        self._from: dict[str, int] = {}  # how many of them a network has; none has 0
+        # Those without a name, by network, the longest waiting first. One that has just come has no session yet.
+        self._waiting: dict[str, dict[int, Session | None]] = {}
+        self._leaving: set[int] = set()  # those that gave way
 
-    def enter(self, number: int, address: str) -> bool:
-        """A connection comes from that address; False if that has as many as it may, and then nothing is kept."""
-        if not self._per_address:
-            return True
+    def enter(self, number: int, address: str) -> Entry:
+        """A connection comes from that address; raise ServerFull or TooManyConnections, and then nothing is kept.
+
+        While as many as may be are giving way, this waits for one of them to end, for PATIENCE seconds at most. Others
+        that come wait in the system's backlog meanwhile, and are not refused for the haste of those before them.
+        """
         of = network(address)
-        with self._lock:
-            count = self._from.get(of, 0)
-            if count >= self._per_address:
-                return False
-            self._from[of] = count + 1
+        with self._state:
+            if self._per_address and self._from.get(of, 0) >= self._per_address:
+                raise TooManyConnections(self._per_address)
+            self._state.wait_for(lambda: len(self._leaving) < GIVING_WAY, PATIENCE)
+            taken = len(self._network_of) - len(self._leaving)
+            entry = Entry()
+            if taken >= self._most:
+                if self._waiting and len(self._leaving) < GIVING_WAY:
+                    entry = Entry(instead_of=self._give_way())
+                elif not self._waiting and taken < self._most + RETURNING:
+                    entry = Entry(by_token=True)
+                else:
+                    raise ServerFull(f"{self._most} are connected")
             self._network_of[number] = of
+            self._from[of] = self._from.get(of, 0) + 1
+            if not entry.by_token:
+                self._waiting.setdefault(of, {})[number] = None
+        return entry
+
+    def _give_way(self) -> Session | None:
+        most = max(self._waiting.values(), key=len)
+        number = next(iter(most))
+        session = most[number]
+        self._drop(number)
+        self._leaving.add(number)
+        return session
+
+    def _drop(self, number: int) -> bool:
+        """It waits no longer; False if it did not."""
+        of = self._network_of.get(number, "")
+        waiting = self._waiting.get(of, {})
+        if number not in waiting:
+            return False
+        del waiting[number]
+        if not waiting:
+            del self._waiting[of]
         return True
+
+    def waits(self, number: int, session: Session) -> bool:
+        """The connection has no name yet, and may have to give way; False if it has already."""
+        with self._state:
+            if number in self._leaving:
+                return False
+            self._waiting.setdefault(self._network_of[number], {})[number] = session
+            return True
+
+    def speaks(self, number: int) -> bool:
+        """The connection gives a name, and keeps its place from now on; False if it has lost that."""
+        with self._state:
+            return self._drop(number) or number not in self._leaving
 
     def leave(self, number: int) -> None:
         """The connection is over. It may be one that never entered, or has left before."""
-        with self._lock:
+        with self._state:
+            self._drop(number)
+            if number in self._leaving:
+                self._leaving.remove(number)
+                self._state.notify()
             of = self._network_of.pop(number, None)
             if of is not None:
                 self._from[of] -= 1

@@ -288,6 +288,16 @@ class NoHandshake(CutOff):
     code = "no_handshake"
 
 
+class GaveWay(NoHandshake):
+    """It had given no name when the last place was needed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server is full, and you had given no name, so your place went to somebody else."
+            " Come again, and give it at once."
+        )
+
+
 class UnfinishedLine(CutOff):
     code = "unfinished_line"
 

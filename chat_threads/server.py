@@ -26,16 +26,16 @@ from .addresses import bare, is_local, plain
 from .dialects.base import Dialect, Input
 from .dialects.recognise import recognise, without_blanks
 from .dialects.text import TextDialect
-from .door import Door
+from .door import Door, Entry
 from .errors import (
     Broken,
     ChatError,
     CutOff,
+    GaveWay,
     NoHandshake,
     NotChat,
     ServerFull,
     ShuttingDown,
-    TooManyConnections,
     UnfinishedLine,
 )
 from .pace import BLANKS, Pace, cost
@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 1024  # connections that wait to be accepted
 TRIES = 3  # at a name
+TOKEN_PAUSE = 0.5  # seconds in which a program that comes back shows its token, when the server is full
 GREETING_PAUSE = 0.1  # seconds in which a web browser or a TLS client would speak first; people do not
 ACCEPT_PAUSE = 0.2  # seconds after an accept that failed for want of descriptors or memory
 USUAL_INTERVAL = sys.getswitchinterval()
@@ -102,7 +103,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self._readers: dict[int, threading.Thread] = {}
         self._number = 0
         self._refused: deque[tuple[float, socket.socket]] = deque()
-        self.door = Door(limits.per_address)
+        self.door = Door(limits.max_clients, limits.per_address)
         self.address_family, found = _resolved(address)
         super().__init__(found, Conversation)  # type: ignore[arg-type]
 
@@ -126,34 +127,34 @@ class ChatServer(socketserver.ThreadingTCPServer):
 
     def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         self._join_ended()
-        if len(self._readers) >= self.limits.max_clients:
-            self._refuse(request, client_address, ServerFull(f"{self.limits.max_clients} are connected"))
-            return
-        self._number += 1
-        number = self._number
-        if not self.door.enter(number, client_address[0]):
-            self._refuse(request, client_address, TooManyConnections(self.limits.per_address))
-            return
-        thread = threading.Thread(
-            target=self._read, args=(request, client_address, number), name=f"reader-{number}", daemon=True
-        )
-        self._readers[number] = thread
+        number = self._number = self._number + 1
         try:
+            entry = self.door.enter(number, client_address[0])
+        except CutOff as error:
+            self._refuse(request, client_address, error)
+            return
+        thread = None
+        try:
+            if entry.instead_of:
+                entry.instead_of.cut_off(GaveWay())
+            thread = threading.Thread(
+                target=self._read, args=(request, client_address, number, entry), name=f"reader-{number}", daemon=True
+            )
+            self._readers[number] = thread
             thread.start()
         except (RuntimeError, MemoryError):  # the system gives no more threads
             self._refuse(request, client_address, ServerFull("no thread could be started for you"))
         finally:
-            if thread.ident is None:
-                del self._readers[number]
+            if thread is None or thread.ident is None:
+                self._readers.pop(number, None)
                 self.door.leave(number)
 
     def _refuse(self, request: socket.socket, address: tuple[str, int], error: CutOff) -> None:
         """Say why, without a thread and without waiting; the connection is closed a little later."""
         log.info("refused a connection from %s: %s", address[0], error.code)
-        view = TextDialect().views[True]
         with contextlib.suppress(OSError):
             request.setblocking(False)
-            request.send(Parcel(view, (problem(error),)).data)
+            request.send(_in_place_of_the_greeting(error))
             request.shutdown(socket.SHUT_WR)
         self._refused.append((time.monotonic() + LAST_WORDS, request))
 
@@ -186,9 +187,9 @@ class ChatServer(socketserver.ThreadingTCPServer):
 
     # --- the readers ----------------------------------------------------------------------------------------
 
-    def _read(self, request: socket.socket, client_address: tuple[str, int], number: int) -> None:
+    def _read(self, request: socket.socket, client_address: tuple[str, int], number: int, entry: Entry) -> None:
         try:
-            Conversation(request, client_address, self, number)
+            Conversation(request, client_address, self, number, entry)
         except Exception:
             if self.sessions.knows(number):  # it could not say goodbye, and would stay in its rooms for ever
                 raise
@@ -223,9 +224,10 @@ class Conversation(socketserver.BaseRequestHandler):
     server: ChatServer
 
     def __init__(
-        self, request: socket.socket, client_address: tuple[str, int], server: ChatServer, number: int
+        self, request: socket.socket, client_address: tuple[str, int], server: ChatServer, number: int, entry: Entry
     ) -> None:
         self._number = number
+        self._by_token = entry.by_token  # whether there is a place for it only if it shows a token at once
         super().__init__(request, client_address, server)
 
     def setup(self) -> None:
@@ -268,6 +270,9 @@ class Conversation(socketserver.BaseRequestHandler):
                 self._converse()
         except NotChat as error:
             self._last = (events.WireBytes(error.answer),) if error.answer else ()
+            session.reason = error
+        except ServerFull as error:
+            self._last = (events.WireBytes(_in_place_of_the_greeting(error)),)
             session.reason = error
         except CutOff as error:
             self._last = (problem(error), events.Bye(error.code))
@@ -365,18 +370,22 @@ class Conversation(socketserver.BaseRequestHandler):
     # --- the handshake --------------------------------------------------------------------------------------
 
     def _handshake(self) -> bool:
-        """Greet, and let the client in by a name; False if it went away instead."""
+        """Greet, and let the client in by a name; False if it went away instead, or lost its place to another one."""
         deadline = time.monotonic() + self.server.limits.handshake_timeout
-        self._look_ahead()
+        first: Input | None = None
+        if self._by_token:
+            first = self._token_at_once()
+        else:
+            self._look_ahead()
         self._session.send(events.Greeting(__version__))
         for attempt in range(1, TRIES + 1):
-            hello = self._next(deadline)
+            hello, first = first or self._next(deadline), None
             while isinstance(hello, (commands.AreYouThere, commands.Help)):  # answered, and no try at a name
                 self.server.service.handle(self._session, hello)
                 self._slow_down(1, deadline)
                 hello = self._next(deadline)
             self._session.heard = time.monotonic()
-            if hello is None:
+            if hello is None or not self.server.door.speaks(self._number):
                 return False
             if isinstance(hello, commands.Quit):
                 self._last = events.answers(self._dialect.ref, events.Bye())
@@ -390,16 +399,39 @@ class Conversation(socketserver.BaseRequestHandler):
             except CutOff:
                 raise
             except ChatError as error:
+                if self._by_token:
+                    raise self._full() from None
                 self._session.answer(problem(error))
+                self._wait_for_a_name()
                 if attempt == TRIES:
                     raise NoHandshake("That was the third try. Goodbye.") from None
         return False
 
     def _look_ahead(self) -> None:
         """Before the greeting, see whether the client is no chat client; raise NotChat."""
+        self._wait_for_a_name()
         data = self._wire.read(GREETING_PAUSE)
         if data:
             self._feed(data)
+
+    def _wait_for_a_name(self) -> None:
+        """From now on it may lose its place to another client; raise GaveWay if it has already."""
+        if not self.server.door.waits(self._number, self._session):
+            raise GaveWay()
+
+    def _token_at_once(self) -> commands.Hello | None:
+        """The first that a client says for which there is a place only if it shows a token; None: it has gone away.
+        Raise ServerFull if that is anything else, or too late."""
+        try:
+            hello = self._next(time.monotonic() + TOKEN_PAUSE)
+        except NoHandshake:
+            raise self._full() from None
+        if hello is None or (isinstance(hello, commands.Hello) and hello.token):
+            return hello
+        raise self._full()
+
+    def _full(self) -> ServerFull:
+        return ServerFull(f"{self.server.limits.max_clients} are connected")
 
     # --- the conversation -----------------------------------------------------------------------------------
 
@@ -458,3 +490,8 @@ def _resolved(address: tuple[str, int]) -> tuple[socket.AddressFamily, tuple[Any
     found = socket.getaddrinfo(bare(address[0]) or None, address[1], type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, listened_on = min(found, key=lambda each: each[0] != socket.AF_INET)
     return family, listened_on
+
+
+def _in_place_of_the_greeting(error: CutOff) -> bytes:
+    """Why there is none, as a line of text, whatever the client speaks."""
+    return bytes(Parcel(TextDialect().views[True], (problem(error),)).data)

@@ -62,13 +62,23 @@ def waits_under_a_lock_on_purpose(watched_locks: lockwatch.Watch) -> Iterator[No
 class Client:
     """A chat client on a plain socket. Everything waits for what should come, and fails with what came."""
 
-    def __init__(self, port: int, name: str | None = None, host: str = "127.0.0.1", receive_buffer: int = 0) -> None:
+    def __init__(
+        self,
+        port: int,
+        name: str | None = None,
+        host: str = "127.0.0.1",
+        receive_buffer: int = 0,
+        source: str | None = None,
+    ) -> None:
+        """``source``: the address of this machine that it comes from, such as 127.0.0.2 (Linux)."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(WAIT)
         try:
+            if source:
+                self.sock.bind((source, 0))
             self.sock.connect((host, port))
         except OSError:
             self.sock.close()

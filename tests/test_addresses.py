@@ -10,13 +10,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 
 import pytest
 from conftest import WAIT, Client, needs, wait_for
 
 from chat_threads.addresses import bare, is_local, network, plain
-from chat_threads.door import Door
 from chat_threads.errors import StartError
 
 AGAIN = "! Too many connections from your address: at most {}. Close one, then come again."
@@ -193,82 +191,25 @@ def test_ipv4_is_served_too_where_the_system_would_have_ipv6_alone():
 # --- how many come from one address -------------------------------------------------------------------------
 
 
-def test_an_address_has_so_many_places_and_gets_each_back():
-    door = Door(per_address=2)
-    assert [door.enter(number, "192.0.2.1") for number in (1, 2, 3)] == [True, True, False]
-    assert door.enter(4, "192.0.2.2")
-    door.leave(3)  # which never had one
-    assert not door.enter(5, "::ffff:192.0.2.1")
-    door.leave(1)
-    door.leave(1)
-    assert door.enter(6, "192.0.2.1")
-    assert not door.enter(7, "192.0.2.1")
-
-
-def test_what_is_kept_of_addresses_goes_with_their_connections():
-    door = Door(per_address=2)
-    for number in range(10_000):
-        door.enter(number, f"2001:db8:0:{number:x}::1")
-        door.leave(number)
-    assert not door._network_of
-    assert not door._from
-    unlimited = Door(per_address=0)
-    assert all(unlimited.enter(number, "192.0.2.1") for number in range(1000))
-
-
-def test_no_two_threads_get_the_last_place():
-    door = Door(per_address=50)
-    ready, got = threading.Barrier(8), []
-
-    def come(first: int) -> None:
-        ready.wait()
-        for number in range(first, first + 500):
-            if door.enter(number, "192.0.2.1"):
-                got.append(number)
-                if number % 2:
-                    door.leave(number)
-
-    threads = [threading.Thread(target=come, args=(1000 * each,)) for each in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len([number for number in got if number % 2 == 0]) == 50
-    assert door._from == {"192.0.2.1": 50}
-
-
-@contextlib.contextmanager
-def come_from(port: int, source: str, name: str | None = None, to: str = "127.0.0.1") -> Iterator[Client]:
-    """A client from an address of this machine."""
-    client = Client.__new__(Client)
-    client.sock = socket.create_connection((to, port), WAIT, (source, 0))
-    client.buffer, client.seen = b"", []
-    with client:
-        if name:
-            client.send(name)
-            client.expect("You are in #")
-        yield client
-
-
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere 127.0.0.2 is no address")
 
 
 @linux
 def test_more_than_per_address_are_told_so_and_others_come_in(serve):
     server = serve(per_address=2)
-    with come_from(server.port, "127.0.0.1", "ann") as ann, come_from(server.port, "127.0.0.1") as nameless:
+    with Client(server.port, "ann", source="127.0.0.1") as ann, Client(server.port, source="127.0.0.1") as nameless:
         nameless.expect("What is your name?")
         for _ in range(20):
-            with come_from(server.port, "127.0.0.1") as more:
+            with Client(server.port, source="127.0.0.1") as more:
                 assert more.rest() == [AGAIN.format(2)]
-        with come_from(server.port, "127.0.0.2", "bob"):
+        with Client(server.port, "bob", source="127.0.0.2"):
             ann.expect("bob joined")
         nameless.send("cy")
         ann.expect("cy joined")
         nameless.send("/quit")
         nameless.rest()
         wait_for(lambda: server.chat.server.door._from["127.0.0.1"] == 1)
-        with come_from(server.port, "127.0.0.1", "dan"):
+        with Client(server.port, "dan", source="127.0.0.1"):
             ann.expect("dan joined")
     wait_for(lambda: not server.chat.server.door._from)
 
@@ -276,7 +217,7 @@ def test_more_than_per_address_are_told_so_and_others_come_in(serve):
 @needs_ipv6
 def test_the_same_address_counts_once_whatever_the_family_it_came_by(serve):
     server = serve(host="::", per_address=1)
-    with come_from(server.port, "127.0.0.1", "ann"), come_from(server.port, "127.0.0.1") as more:
+    with Client(server.port, "ann", source="127.0.0.1"), Client(server.port, source="127.0.0.1") as more:
         assert more.rest() == [AGAIN.format(1)]
     with Client(server.port, "bob", "::1"), Client(server.port, None, "::1") as more:
         assert more.rest() == [AGAIN.format(1)]

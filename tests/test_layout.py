@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 LAYERS = """
     __init__
     errors          inside          streams     ends        addresses   letters
-    events          rules           queues          tokens      lab         door        filelock
+    events          rules           queues          tokens      lab         filelock
     commands        ordered         parcel
     schema          folding         readers     batch
     search
@@ -25,7 +25,7 @@ LAYERS = """
     dialects.base   history         publisher
     dialects.telnet dialects.typed      dialects.codec
     dialects.text   dialects.jsonlines  session
-    service         writers         dialects.recognise
+    service         writers         dialects.recognise  door
     server          logs            watched
     chat
     cli
