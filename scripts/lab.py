@@ -135,7 +135,7 @@ def story(problem: ElementTree.Element, task: pathlib.Path) -> str:
     """
     chain = r"(?m)^(?:The above exception was the direct cause|During handling of the above).*\n"
     text = re.split(chain, problem.text or "")[-1]
-    lines = text.splitlines()
+    lines = text.split("\n")
     said = "\n".join(line.removeprefix("E").removeprefix("   ") for line in lines if re.match(r"E( |$)", line))
     places = [(found, at) for at, line in enumerate(lines) if (found := re.match(r"(\S.*):(\d+): in (.+)$", line))]
     files = [pathlib.Path(found[1]).name for found, _ in places]

@@ -55,7 +55,7 @@ def screen(address: str, stats: StatsShown, threads: ThreadList, rates: tuple[fl
         tablefmt="simple",
         disable_numparse=True,
         colalign=("left", "left", "left", "right", "right", "right", "left"),
-    ).splitlines()
+    ).split("\n")
     return [
         f"{address}: chat_threads {stats.version}, up {stats.uptime:.0f} s, {stats.threads} threads",
         f"{stats.sessions} sessions in {stats.rooms} rooms, {stats.stored} messages stored,"

@@ -30,7 +30,7 @@ LAYERS = """
     chat
     cli
     __main__
-    client.errors
+    client.errors   client.lines
     client.connection   client.decoding
     client.chat
     client.__init__     client.talk
@@ -44,16 +44,16 @@ LEVEL = {module: level for level, line in enumerate(LAYERS.split("\n")) for modu
 RESERVED = {
     "socket": {"wire", "server", "chat", "cli", "client.connection"},
     "socketserver": {"server"},
-    "select": {"wire"},
+    "select": {"wire", "client.lines"},
     "sqlite3": {"schema", "search", "retention", "storage"},
-    "signal": {"cli", "client.terminal"},
+    "signal": {"cli", "client.lines"},
     "click": {"cli", "client.terminal"},
     "prompt_toolkit": {"client.screen"},
     "tabulate": {"dialects.text"},
 }
 # A client knows what is on the wire, and nothing of how a server runs; what is for people knows how they speak.
 CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules"}
-PEOPLES_MAY = CLIENTS_MAY | {"dialects.typed", "dialects.text", "dialects.jsonlines"}
+PEOPLES_MAY = CLIENTS_MAY | {"dialects.typed", "dialects.text", "dialects.jsonlines", "streams"}
 # A dialect is pure: of ours it imports only these, and of the standard library none of those.
 DIALECTS_MAY = {"commands", "errors", "events", "parcel", "rules"}
 DIALECTS_MUST_NOT = {"socket", "threading", "queue", "sqlite3", "logging", "os", "select", "asyncio", "subprocess"}

@@ -13,11 +13,13 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.patch_stdout import patch_stdout
 
 from ..rules import fold
 from .chat import Client
-from .talk import Talk, completions
+from .talk import Talk, completions, pasted
 
 LOOK = 0.5  # seconds after which the bottom line is drawn again
 
@@ -30,6 +32,18 @@ class _Completer(Completer):
         before = document.text_before_cursor
         for each in completions(self._talk, before):
             yield Completion(each, -len(before.rpartition(" ")[2]))
+
+
+def _keys() -> KeyBindings:
+    """What a terminal sends as pasted is no row of keys: an end of line in it is not Enter."""
+    keys = KeyBindings()
+
+    @keys.add(Keys.BracketedPaste)
+    def paste(event: KeyPressEvent) -> None:
+        line = event.current_buffer
+        line.insert_text(pasted(line.document.text_before_cursor, event.data))
+
+    return keys
 
 
 class Screen:
@@ -49,13 +63,13 @@ class Screen:
                 bottom_toolbar=self._bottom,
                 refresh_interval=LOOK,
                 erase_when_done=True,
+                key_bindings=_keys(),
             )
             shower = threading.Thread(target=self._show, name="client-show", daemon=True)
             shower.start()
             try:
                 while True:
-                    for line in self._session.prompt("> ", pre_run=self._leave_if_over).splitlines():
-                        self._talk.obey(line)
+                    self._talk.enter(self._session.prompt("> ", pre_run=self._leave_if_over))
             except (EOFError, KeyboardInterrupt):
                 pass
             finally:

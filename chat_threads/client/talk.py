@@ -6,6 +6,7 @@ What is typed, and how it all looks, is as over telnet: it is the text dialect's
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,12 +17,13 @@ from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import TextDialect
 from ..dialects.typed import parse_line
 from ..errors import ChatError
-from ..rules import fold, mentions
+from ..rules import clean, fold, mentions
 from .chat import Asked, Client
 from .decoding import Offline, Online
 from .errors import ClientError, Disconnected
 
 KNOWN_MOST = 1000  # names and rooms that can be completed
+PASTED_MOST = 100  # lines that are said at once
 _DAY = "%Y-%m-%d"
 
 
@@ -32,6 +34,21 @@ def request_of(command: commands.Command) -> dict[str, Any]:
     _, fields = REQUESTS[command.row.type]
     given = {field.name: getattr(command, field.argument) for field in fields}
     return {"type": command.row.type, **{name: value for name, value in given.items() if value is not None}}
+
+
+def _is_command(line: str) -> bool:
+    return re.match("/(?!/)", clean(line)) is not None
+
+
+def pasted(before: str, block: str) -> str:
+    """What a pasted block becomes in the line that is being typed, with ``before`` in front of it.
+
+    A line is what it would be if it was typed. A block of several lines is text: if it would make a command of the
+    line, a ``/`` more keeps it from that.
+    """
+    block = re.sub("\r\n?", "\n", block).strip("\n")
+    makes_command = "\n" in block and _is_command(before + block) and not _is_command(before)
+    return "/" + block if makes_command else block
 
 
 class Talk:
@@ -64,21 +81,50 @@ class Talk:
     # --- what is typed --------------------------------------------------------------------------------------
 
     def obey(self, line: str) -> None:
-        """Do what is typed; raise EOFError if that is to leave."""
+        """Do what is typed; raise EOFError if that is to leave. An end of line in it is a space."""
         try:
-            command = parse_line(line)
-            if isinstance(command, commands.Help):
-                self._print(events.HelpShown(command.about))
-            elif isinstance(command, commands.SetOption) and command.name != "replay":
-                self._print(events.Notice(self._dialect.set_option(command.name, command.value)))
-            elif isinstance(command, commands.Quit):
-                self.chat.close(command.words)
-                raise EOFError
-            elif command:
-                self._ask(**request_of(command))
+            self._do(parse_line(line))
         except (ChatError, ClientError) as error:
-            self.failed = True
-            self._print(events.Problem("", error.text))
+            self.refuse(error.text)
+
+    def enter(self, typed: str) -> None:
+        """Obey what was typed, with what was pasted into it (see ``pasted``); raise EOFError if that is to leave.
+
+        A block of several lines is said line by line, and none of them is a command. If a command was typed before it,
+        all of it belongs to that.
+        """
+        first, *rest = typed.split("\n")
+        if not rest or _is_command(first):
+            self.obey(typed)
+        elif len(rest) >= PASTED_MOST:
+            self.refuse(f"{len(rest) + 1} lines were pasted, and at most {PASTED_MOST} go at once. None was sent.")
+        else:
+            self.obey(first)
+            for line in rest:
+                if line.strip():
+                    self._say(line)
+
+    def _say(self, text: str) -> None:
+        try:
+            self._do(commands.Say(clean(text)))
+        except ClientError as error:
+            self.refuse(error.text)
+
+    def refuse(self, why: str) -> None:
+        """Say that something was not done."""
+        self.failed = True
+        self._print(events.Problem("", why))
+
+    def _do(self, command: commands.Command | None) -> None:
+        if isinstance(command, commands.Help):
+            self._print(events.HelpShown(command.about))
+        elif isinstance(command, commands.SetOption) and command.name != "replay":
+            self._print(events.Notice(self._dialect.set_option(command.name, command.value)))
+        elif isinstance(command, commands.Quit):
+            self.chat.close(command.words)
+            raise EOFError
+        elif command:
+            self._ask(**request_of(command))
 
     def _ask(self, **request: Any) -> Asked:
         asked = self.chat.submit(**request)

@@ -6,19 +6,19 @@ import getpass
 import ipaddress
 import os
 import re
-import signal
 import sys
 import threading
 from typing import Any, NoReturn
 
 import click
 
-from .. import __version__
+from .. import __version__, streams
 from ..dialects.jsonlines import REPLAY, REPLAY_MOST
 from ..errors import ChatError
 from ..rules import check_name
 from .chat import PORT, Client
 from .errors import ClientError
+from .lines import LINE, Lines, is_ours, never_stopped
 from .talk import Talk
 
 ANSWERED_WITHIN = 30.0  # seconds, after the last line and between one answer and the next
@@ -30,36 +30,43 @@ PROGRAM = "chat-threads-client"
 
 def write_plain(lines: str, error: bool) -> None:
     """Print lines, errors where those go; nothing, if nobody reads it any more."""
-    try:
-        click.echo(lines, err=error)
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)  # otherwise what is in the buffer fails again at the end
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    click.echo(lines, err=error)
 
 
-def run_plain(talk: Talk) -> None:
-    """Obey line after line while a thread prints, to the end of the input and of what comes of it."""
+def run_plain(talk: Talk, lines: Lines) -> None:
+    """Obey line after line while a thread prints, to the end of the input and of what comes of it, or of the
+    connection. That ends the waiting for input, too, without a signal: a script may ignore those."""
 
     def show() -> None:
-        talk.listen()
-        if talk.over and hasattr(signal, "pthread_kill"):  # wake it up: there is nobody to read for
-            signal.pthread_kill(main_thread, signal.SIGINT)
+        try:
+            talk.listen()
+        finally:
+            lines.stop()
 
-    main_thread = threading.get_ident()
     shower = threading.Thread(target=show, name="client-show", daemon=True)
     shower.start()
     try:
-        for line in sys.stdin:
-            talk.obey(line.rstrip("\r\n"))
+        for number, line in enumerate(lines, 1):
+            if line is None:
+                talk.refuse(f"Line {number} is longer than {LINE} bytes, so it was not sent.")
+                continue
+            try:
+                typed = line.decode(lines.encoding)
+            except UnicodeDecodeError:
+                why = f"Line {number} is not {lines.encoding.upper()}, so it was not sent."
+                talk.refuse(f"{why} Convert it, or set LC_ALL to a locale with its encoding.")
+                continue
+            talk.obey(typed)
         if not _answered(talk.chat):
-            talk.failed = True
-            write_plain(f"! Nothing was answered for {ANSWERED_WITHIN:g} seconds.", True)
+            talk.refuse(f"Nothing was answered for {ANSWERED_WITHIN:g} seconds.")
+    except OSError as error:
+        talk.refuse(f"The input cannot be read: {error.strerror or error}.")
     except (EOFError, KeyboardInterrupt):
         pass
     finally:
         talk.chat.close()
         shower.join()
+        lines.close()
 
 
 def _answered(chat: Client) -> bool:
@@ -117,23 +124,23 @@ def main(address: tuple[str, int], name: str | None, room: str | None, replay: i
     When the input is not a terminal it is said line by line: echo hi | chat-threads-client localhost. Exit code 0,
     or 1 if something of it was not done, and a line on stderr says what.
     """
+    streams.prepare()
     host, port = address
     name = name or _login()
     if name is None:
         _fail("Who are you? --name NAME says it.")
+    typed = sys.stdin.isatty() and sys.stdout.isatty() and is_ours(sys.stdin)
     try:
         chat = Client(host, port, name=name, room=room, replay=replay, reconnect=True, answers=True)
     except OSError as error:
         _fail(f"No server answers at {host}, port {port}: {error.strerror or error}.")
     except ClientError as error:
         _fail(error.text)
-    typed = sys.stdin.isatty() and sys.stdout.isatty()
     try:
         if not typed or plain or os.environ.get("TERM") == "dumb" or not _run_on_screen(chat):
-            for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
-                stream.reconfigure(encoding="utf-8", errors=errors)  # type: ignore[union-attr]
+            never_stopped()
             talk = Talk(chat, write_plain)
-            run_plain(talk)
+            run_plain(talk, Lines(sys.stdin))
             if talk.over or (talk.failed and not typed):
                 sys.exit(1)
     finally:

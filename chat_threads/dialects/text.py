@@ -195,7 +195,7 @@ def _lines(style: _Style, *texts: str) -> str:
 def _table(style: _Style, headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     align = ["right" if column in right else "left" for column in range(len(headers))]
     table = tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=align if rows else None)
-    return _lines(style, *(line.rstrip() for line in table.splitlines()))
+    return _lines(style, *(line.rstrip() for line in table.split("\n")))
 
 
 def _name(style: _Style, name: str) -> str:

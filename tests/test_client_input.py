@@ -1,0 +1,268 @@
+"""What is pasted into the terminal client, and what a script gives it: which lines there are, and what they say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from conftest import WAIT, needs, whole
+from test_terminal import ENV, Tmux, run, screen, tmux  # noqa: F401
+
+from chat_threads.client import lines
+from chat_threads.client.lines import Lines
+from chat_threads.client.talk import PASTED_MOST, Talk, pasted
+
+# What Python's str.splitlines takes for the end of a line, but for LF and CR LF.
+NO_ENDS = {"CR": "\r", "VT": "\v", "FF": "\f", "FS": "\x1c", "GS": "\x1d", "RS": "\x1e", "NEL": "\x85"}
+NO_ENDS |= {"LS": "\u2028", "PS": "\u2029"}
+no_ends = pytest.mark.parametrize("mark", NO_ENDS.values(), ids=NO_ENDS)
+
+
+def shown(mark: str) -> str:
+    """What the server makes of such a mark."""
+    return "" if "\x1c" <= mark <= "\x1e" else " "
+
+
+# --- a script ----------------------------------------------------------------------------------------------
+
+
+@no_ends
+def test_a_script_sends_lines_and_only_lf_and_cr_lf_end_one(server, connect, mark):
+    typed = f"one{mark}/quit now\r\ntwo{mark}{mark}/nick eve{mark}\n three{mark}/quit{mark}\nno end{mark}/quit"
+    done = run(server.port, "--name", "ann", typed=typed.encode())
+    assert (done.returncode, done.stderr) == (0, "")
+    gap = shown(mark)
+    assert [(each.sender, each.text) for each in whole(connect(server, "bob"), "#lobby")] == [
+        ("ann", f"one{gap}/quit now"),
+        ("ann", f"two{gap}{gap}/nick eve"),
+        ("ann", f" three{gap}/quit"),
+        ("ann", f"no end{gap}/quit"),
+    ]
+
+
+BROKEN = {
+    "latin-1": b"caf\xe9",
+    "half a letter": b"caf\xc3",
+    "too long a form": b"caf\xc0\xa9",
+    "a surrogate": b"caf\xed\xa0\x80",
+    "utf-16": "café".encode("utf-16"),
+    "a command": b"/topic caf\xe9",
+}
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C", ""], ids=["C.UTF-8", "C", "none"])
+@pytest.mark.parametrize("line", BROKEN.values(), ids=BROKEN)
+def test_a_line_that_is_not_in_the_locales_encoding_is_not_sent_and_that_is_said(server, connect, line, locale):
+    typed = b"one\n" + line + b"\ngr\xc3\xbc\xc3\x9fe\n" + line
+    done = run(server.port, "--name", "ann", typed=typed, env={"LC_ALL": locale, "LANG": "C"})
+    assert done.returncode == 1
+    why = "is not UTF-8, so it was not sent. Convert it, or set LC_ALL to a locale with its encoding."
+    assert done.stderr.splitlines() == [f"! Line 2 {why}", f"! Line 4 {why}"]
+    bob = connect(server, "bob")
+    assert [each.text for each in whole(bob, "#lobby")] == ["one", "grüße"]
+    assert bob.topic("#lobby") == ""
+
+
+@pytest.fixture(scope="module")
+def latin_1(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a Latin-1 locale, made if the system has none."""
+    made = tmp_path_factory.mktemp("locale")
+    path = made / "de_DE.ISO-8859-1"
+    done = subprocess.run(
+        [needs("localedef"), "-i", "de_DE", "-f", "ISO-8859-1", str(path)], capture_output=True, check=False
+    )
+    env = {"LOCPATH": str(made), "LC_ALL": path.name, "PYTHONUTF8": "0"}
+    ask = "import locale, sys; locale.setlocale(locale.LC_ALL, ''); print(sys.stdin.encoding.lower())"
+    told = subprocess.run(
+        [sys.executable, "-c", ask], capture_output=True, text=True, check=False, env={**os.environ, **env}
+    )
+    if "8859" not in told.stdout:
+        pytest.skip(f"no Latin-1 locale here, and none can be made: {done.stderr!r} {told.stderr}")
+    return env
+
+
+def test_a_script_in_a_latin_1_locale_says_what_it_says_and_reads_what_others_say(server, connect, latin_1):
+    bob = connect(server, "bob")
+    bob.say("#lobby", "ça va, Ωλγα?")
+    done = run(server.port, "--name", "ann", typed="café, für\n".encode("latin-1"), env=latin_1, encoding="latin-1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "bob: ça va, \\u03a9\\u03bb\\u03b3\\u03b1?" in done.stdout
+    assert "ann: café, für" in done.stdout
+    assert [each.text for each in whole(bob, "#lobby")][1:] == ["café, für"]
+
+
+def test_a_line_without_end_is_not_kept_and_the_next_one_is_said(server, connect):
+    long = b"x" * (lines.LINE + 1)
+    typed = long + b"\nfirst\n" + b"/quit " * 50_000 + b"\r\n" + b"y" * lines.LINE + b"\nlast\n" + long
+    done = run(server.port, "--name", "ann", typed=typed)
+    assert done.returncode == 1
+    assert sorted(done.stderr.splitlines()) == [
+        *(f"! Line {number} is longer than {lines.LINE} bytes, so it was not sent." for number in (1, 3, 6)),
+        f"! That is {lines.LINE} characters, and at most 2000 go in one line. Nothing was sent.",
+    ]
+    assert [each.text for each in whole(connect(server, "bob"), "#lobby")] == ["first", "last"]
+
+
+@pytest.mark.parametrize("streams", ["<&-", "</dev/null", "<&- >&-", "<&- 2>&-", ">&- 2>&-", ">/dev/full"])
+def test_a_script_may_have_closed_its_streams(server, streams):
+    command = [sys.executable, "-m", "chat_threads.client", f"127.0.0.1:{server.port}", "--name", "ann"]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {streams}', "sh", *command], capture_output=True, check=False, timeout=WAIT, env=ENV,
+        input=b"",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_an_input_that_cannot_be_read_is_told(server):
+    command = [sys.executable, "-m", "chat_threads.client", f"127.0.0.1:{server.port}", "--name", "ann"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 0>/dev/null', "sh", *command], capture_output=True, check=False, timeout=WAIT, env=ENV
+    )
+    assert (done.returncode, done.stderr) == (1, b"! The input cannot be read: Bad file descriptor.\n")
+
+
+class Input:
+    """A pipe as a stream of text, that a test writes into."""
+
+    def __init__(self) -> None:
+        out, self.into = os.pipe()
+        self.stream = os.fdopen(out, encoding="utf-8")
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+@pytest.fixture
+def typing() -> Iterator[Input]:
+    opened = Input()
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_lines_are_the_same_however_they_come(typing, size, monkeypatch):
+    monkeypatch.setattr(lines, "READ_SIZE", size)
+    monkeypatch.setattr(lines, "LINE", 10)
+    os.write(
+        typing.into, b"one\r\n\n\ntwo\r\r\n" + b"x" * 10 + b"\r\n" + b"x" * 11 + b"\nq\x0cr\n" + b"y" * 40 + b"\nz"
+    )
+    os.close(typing.into)
+    found = Lines(typing.stream)
+    assert list(found) == [b"one", b"", b"", b"two\r", b"x" * 10, None, b"q\x0cr", None, b"z"]
+    found.close()
+
+
+def test_a_line_that_came_after_the_end_is_not_done(typing):
+    found = Lines(typing.stream)
+    os.write(typing.into, b"one\ntwo\nthree\n")
+    taken = []
+    for line in found:
+        taken.append(line)
+        found.stop()
+    assert taken == [b"one"]
+    os.close(typing.into)
+    found.close()
+
+
+# --- a paste -----------------------------------------------------------------------------------------------
+
+
+class Chat:
+    """A Talk's part of the client: keeps what is asked."""
+
+    name = "ann"
+
+    def __init__(self) -> None:
+        from chat_threads.events import Welcome
+
+        self.welcome = Welcome("ann")
+        self.asked: list[dict[str, Any]] = []
+
+    def submit(self, **request: Any) -> Any:
+        self.asked.append(request)
+        return type("Asked", (), {"add_done_callback": lambda self, done: None})()
+
+    def close(self, words: str = "") -> None:
+        self.asked.append({"type": "quit", "words": words})
+
+
+def entered(before: str, *blocks: str) -> list[dict[str, Any]]:
+    """What is asked for when these are pasted behind what was typed, and then Enter is pressed."""
+    chat = Chat()
+    talk = Talk(chat, lambda lines, error: None)  # type: ignore[arg-type]
+    for block in blocks:
+        before += pasted(before, block)
+    try:
+        talk.enter(before)
+    except EOFError:
+        pass
+    return chat.asked
+
+
+def says(*texts: str) -> list[dict[str, Any]]:
+    return [{"type": "say", "text": text} for text in texts]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"], ids=["LF", "CR", "CR LF"])
+@pytest.mark.parametrize(
+    ("before", "block", "asked"),
+    [
+        ("", "one|two", says("one", "two")),
+        ("", "one|", says("one")),
+        ("", "|one||two||", says("one", "two")),
+        ("", "one|/quit|  /nick eve|//three", says("one", "/quit", "  /nick eve", "//three")),
+        ("", "/quit|one", says("/quit", "one")),
+        ("", "//quit|one", says("/quit", "one")),
+        ("", "\x1b[A/quit|one", says("/quit", "one")),
+        ("", "\u200b/quit|/quit", says("/quit", "/quit")),
+        ("so: ", "one|/quit", says("so: one", "/quit")),
+        (" ", "/quit|one", says(" /quit", "one")),
+        ("", "/join #lab|", [{"type": "join", "room": "#lab"}]),
+        ("/join ", "#lab", [{"type": "join", "room": "#lab"}]),
+        ("/msg bob ", "one|/quit|two", [{"type": "private", "to": "bob", "text": "one /quit two"}]),
+        ("/topic ", "|one|two", [{"type": "topic", "text": "one two"}]),
+    ],
+)
+def test_a_pasted_block_is_text(before, block, asked, end):
+    assert entered(before, block.replace("|", end)) == asked
+
+
+@pytest.mark.parametrize("mark", [mark for mark in NO_ENDS.values() if mark != "\r"])  # terminals send CR for LF
+def test_whatever_python_takes_for_an_end_of_line_is_no_end_in_a_paste_either(mark):
+    assert entered("", f"one{mark}/quit{mark}two") == says(f"one{shown(mark)}/quit{shown(mark)}two")
+
+
+def test_more_lines_than_others_would_like_are_not_said():
+    assert len(entered("", "x\n" * PASTED_MOST)) == PASTED_MOST
+    assert entered("", "x\n" * (PASTED_MOST + 1)) == []
+    assert len(entered("", "x\n" * PASTED_MOST, "\nx\n")) <= PASTED_MOST
+
+
+def paste(terminal: Tmux, text: str) -> None:
+    """As the terminal does, with the brackets if the program has asked for them."""
+    terminal._call("set-buffer", "--", text)
+    terminal._call("paste-buffer", "-p", "-r")
+
+
+def test_what_is_pasted_into_the_terminal_client_is_said_and_nothing_of_it_is_done(
+    server: Any,
+    screen: Callable[..., Tmux],  # noqa: F811
+    connect: Callable[..., Any],
+) -> None:
+    ann = screen(server, "ann")
+    paste(ann, "one\n/quit\n\u2028/quit\x85/nick eve\n  three\n")
+    ann.expect(r"^> one$|^> one ", r"/quit")
+    ann.keys("Enter")
+    ann.expect(r"ann: one$", r"ann: /quit$", r"ann:  /quit /nick eve$", r"ann:   three$", r"^>$")
+    paste(ann, "/quit\n/quit")
+    ann.keys("Enter")
+    ann.expect(r"ann: /quit$", r"ann:   three$", r"ann: /quit$", r"ann: /quit$", r"^>$")
+    paste(ann, "/join #lab\n")
+    ann.keys("Enter")
+    ann.expect(r"^\* You are in #lab, and nobody else is\.")
+    said = [(each.sender, each.text) for each in whole(connect(server, "bob"), "#lobby")]
+    assert said == [("ann", text) for text in ("one", "/quit", " /quit /nick eve", "  three", "/quit", "/quit")]
