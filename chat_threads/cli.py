@@ -100,7 +100,7 @@ class _WritersType(click.ParamType):  # type: ignore[type-arg]
     "--host",
     default="0.0.0.0",
     metavar="ADDRESS",
-    help="Listen on it; 127.0.0.1 keeps it to this machine, :: is for IPv6 and IPv4.",
+    help="Address to listen on; 127.0.0.1 for this machine only, :: for IPv6 and IPv4.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, metavar="N", help="TCP port; 0 takes a free one.")
 @click.option(
@@ -111,77 +111,86 @@ class _WritersType(click.ParamType):  # type: ignore[type-arg]
     type=click.IntRange(1),
     metavar="N",
     show_default="any number",
-    help="Of these, connections from one address.",
+    help="Connections from one address at a time.",
 )
 @click.option("--db", default="chat_threads.db", metavar="FILE", help="SQLite file; ':memory:' keeps nothing.")
 @click.option(
     "--sync",
     type=click.Choice(["normal", "full"]),
     default="normal",
-    help="Survive a killed server, or a power cut too.",
+    help="normal survives a killed server; full also survives a power cut.",
 )
 @click.option(
     "--retain",
     type=_Number(0, 36_500, min_open=True),
     metavar="DAYS",
     show_default="for ever",
-    help="Delete messages after so many days.",
+    help="Delete messages after this many days.",
 )
 @click.option(
     "--replay", type=click.IntRange(0, 200), default=20, metavar="N", help="Messages shown on entering a room."
 )
-@click.option("--motd", type=click.Path(), metavar="FILE", help="Text shown to everybody who comes in.")
+@click.option("--motd", type=click.Path(), metavar="FILE", help="File whose text is shown to everybody who enters.")
 @click.option(
     "--writers",
     type=_WritersType(),
     default=2,
     metavar="N|per-session",
-    help="Writer threads: N for all, or one for each session.",
+    help="Number of writer threads for all sessions, or one thread for each session.",
 )
 @click.option(
     "--rate",
     type=_Number(0, 1_000_000),
     default=20.0,
     metavar="N",
-    help="Lines a second that a client may send in the long run; a dear request counts for several; 0: any.",
+    help="Lines a second that a client may send in the long run; an expensive request counts as several; 0: no limit.",
 )
-@click.option("--burst", type=click.IntRange(1), default=50, metavar="N", help="Lines that it may send at once.")
+@click.option("--burst", type=click.IntRange(1), default=50, metavar="N", help="Lines that a client may send at once.")
 @click.option(
     "--handshake-timeout",
     type=_Number(0, DAY, min_open=True),
     default=60.0,
     metavar="SECONDS",
-    help="Time to give a name in.",
+    help="Disconnect a client that has not given a name by then.",
 )
 @click.option(
     "--send-timeout",
     type=_Number(0, DAY, min_open=True),
     default=30.0,
     metavar="SECONDS",
-    help="Cut off who does not take what waits in so long.",
+    help="Disconnect a client that has not read its pending output for this many seconds.",
 )
 @click.option(
-    "--queue-limit", type=click.IntRange(BATCH + 1), default=1000, metavar="N", help="Lines that wait for one client."
+    "--queue-limit",
+    type=click.IntRange(BATCH + 1),
+    default=1000,
+    metavar="N",
+    help="Lines that may wait for one client.",
 )
 @click.option(
-    "--lab", is_flag=True, help="Show /threads and the like to all, count the locks, and allow faults with /lab."
+    "--lab", is_flag=True, help="Let everybody use /threads and the like, count lock use, and allow faults with /lab."
 )
-@click.option("--trace", type=click.Path(), metavar="FILE", help="Write what every thread does, for ui.perfetto.dev.")
 @click.option(
-    "--trace-limit", type=click.IntRange(1), default=1_000_000, metavar="N", help="Events in that file; ends it then."
+    "--trace",
+    type=click.Path(),
+    metavar="FILE",
+    help="Record what every thread does in this file, for ui.perfetto.dev.",
+)
+@click.option(
+    "--trace-limit", type=click.IntRange(1), default=1_000_000, metavar="N", help="Stop tracing after this many events."
 )
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
-    help="What is logged; never what people say.",
+    help="Least level that is logged. What people say is never logged.",
 )
 @click.option(
     "--log-file",
     type=click.Path(),
     metavar="FILE",
     show_default="stderr",
-    help="Where the log goes; SIGHUP opens it again.",
+    help="File for the log; SIGHUP reopens it.",
 )
 @click.version_option(__version__, "--version", message="chat_threads %(version)s", allow_from_autoenv=False)
 def main(

@@ -64,7 +64,7 @@ class BadName(Told):
     rule = "A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter."
 
     def __init__(self, near: str | None = None, rule: str = rule) -> None:
-        super().__init__(rule + (f" {near} would do." if near else ""))
+        super().__init__(rule + (f" Try {near}." if near else ""))
         self.near = near
         self.rule = rule
 
@@ -83,7 +83,7 @@ class NameTaken(Told):
     code = "name_taken"
 
     def __init__(self, name: str, free: str) -> None:
-        super().__init__(f"The name {name} is taken. {free} is free.")
+        super().__init__(f"The name {name} is taken. Try {free}.")
         self.free = free
 
 
@@ -108,7 +108,7 @@ class RoomGone(Told):
     code = "unknown_room"
 
     def __init__(self) -> None:
-        super().__init__("That room has just been deleted, so nothing was done.")
+        super().__init__("That room has just been deleted. Nothing was done.")
 
 
 class RoomExists(Told):
@@ -127,9 +127,7 @@ class NotInRoom(Told):
 
     def __init__(self, room: str | None = None) -> None:
         super().__init__(
-            f"You are not in {room}. /join {room} goes there."
-            if room
-            else "You are in no room. /join #lobby goes to one."
+            f"You are not in {room}. /join {room} goes there." if room else "You are not in a room. Type /join #lobby."
         )
 
 
@@ -151,7 +149,7 @@ class UnknownToken(Told):
     code = "unknown_token"
 
     def __init__(self) -> None:
-        super().__init__("There is no such token, or it was not used for long. Come in by a name.")
+        super().__init__("Unknown or expired token. Enter a name instead.")
 
 
 class TooManyTokens(Told):
@@ -169,7 +167,7 @@ class NobodyWrote(Told):
     code = "unknown_person"
 
     def __init__(self) -> None:
-        super().__init__("Nobody has sent you a private line yet. /msg NAME text sends one.")
+        super().__init__("Nobody has sent you a private line yet. To send one, type /msg NAME text.")
 
 
 class UnknownPerson(Told):
@@ -260,7 +258,7 @@ class Busy(Told):
     code = "busy"
 
     def __init__(self) -> None:
-        super().__init__("That takes long: the history is busy. It will be done, but wait before you go on.")
+        super().__init__("The history is busy; please wait. Your request will be done.")
 
 
 class Unreadable(Told):
@@ -278,7 +276,7 @@ class Broken(Told):
     code = "internal"
 
     def __init__(self) -> None:
-        super().__init__("That did not work, and the fault is the server's. It is in its log.")
+        super().__init__("Internal server error. The server's log has the details.")
 
 
 # --- told, and cut off --------------------------------------------------------------------------------
@@ -302,7 +300,7 @@ class UnfinishedLine(CutOff):
     code = "unfinished_line"
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"A line was begun and not ended within {seconds:g} seconds. Goodbye.")
+        super().__init__(f"You started a line and did not finish it within {seconds:g} seconds. Goodbye.")
 
 
 class TooSlow(CutOff):
@@ -320,7 +318,7 @@ class Replaced(CutOff):
     code = "replaced"
 
     def __init__(self) -> None:
-        super().__init__("You came in again on another connection, with this one's token. Goodbye.")
+        super().__init__("You reconnected elsewhere; this connection is closed. Goodbye.")
 
 
 class ServerFull(CutOff):

@@ -50,7 +50,7 @@ class FileLock:
     def _lock_beside(self) -> None:
         found = os.fstat(self._lock_file)
         if not stat.S_ISREG(found.st_mode):
-            raise self._odd("no ordinary file")
+            raise self._odd("not a regular file")
         if found.st_nlink > 1:  # it would be overwritten under its other name, too
             raise self._odd("a file that has another name as well")
         try:
@@ -95,7 +95,7 @@ class FileLock:
         """
         found = os.stat(self._path)
         if not stat.S_ISREG(found.st_mode):
-            raise StartError(f"The history {self._path} cannot be opened: it is no ordinary file.")
+            raise StartError(f"The history {self._path} cannot be opened: it is not a regular file.")
         if found.st_nlink > 1:
             raise StartError(
                 f"The history {self._path} has {found.st_nlink} names (hard links), and SQLite's log belongs to one of"

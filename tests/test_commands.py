@@ -329,11 +329,11 @@ def test_who_left_the_last_room_is_told_how_to_go_on(server):
     assert news(ann) == [
         "[14:03] ann: goodbye all",
         "* You left #lobby and are in no room. /join #lobby goes to one.",
-        "! You are in no room. /join #lobby goes to one.",
+        "! You are not in a room. Type /join #lobby.",
     ]
     assert news(bob) == ["[14:03] ann: goodbye all", "* ann left"]
     for command in ("/leave", "/topic", "/history", "/me waves", "/invite bob"):
-        assert asked(ann, command) == ["! You are in no room. /join #lobby goes to one."]
+        assert asked(ann, command) == ["! You are not in a room. Type /join #lobby."]
     assert asked(ann, "/join #lobby")[0] == "* You are in #lobby with 1 other: bob."
 
 
@@ -567,7 +567,7 @@ def test_a_private_line_is_shown_to_two_and_kept_nowhere(server):
 
 def test_a_reply_goes_to_who_wrote_last(server):
     ann, bob, cy = server.clients_named("ann", "bob", "cy")
-    assert asked(ann, "/reply hi") == ["! Nobody has sent you a private line yet. /msg NAME text sends one."]
+    assert asked(ann, "/reply hi") == ["! Nobody has sent you a private line yet. To send one, type /msg NAME text."]
     bob.ask("/msg ann one")
     cy.ask("/msg ann two")
     assert asked(ann, "/reply got it") == [
@@ -598,9 +598,9 @@ def test_a_new_name_is_told_once_to_those_who_share_a_room(server):
 
 def test_a_name_in_use_or_not_allowed_is_not_taken(server):
     ann, bob = server.clients_named("ann", "bob")
-    assert asked(ann, "/nick BOB") == ["! The name BOB is taken. BOB2 is free."]
+    assert asked(ann, "/nick BOB") == ["! The name BOB is taken. Try BOB2."]
     assert asked(ann, "/nick bob!") == [
-        "! A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter. bob2 would do."
+        "! A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter. Try bob2."
     ]
     assert asked(ann, "/nick 123") == [
         "! A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter."
@@ -614,7 +614,7 @@ def test_a_name_may_change_its_case(server):
     assert asked(ann, "/nick ann") == ["* You are called ann already."]
     assert asked(ann, "/nick Ann") == ["* You are Ann now."]
     assert news(bob) == ["* ann is Ann now"]
-    assert asked(bob, "/nick ANN") == ["! The name ANN is taken. ANN2 is free."]
+    assert asked(bob, "/nick ANN") == ["! The name ANN is taken. Try ANN2."]
 
 
 def test_whois_tells_where_somebody_is_and_since_when(server):
@@ -822,7 +822,7 @@ def test_search_shows_the_newest_fifty(server):
     (ann,) = server.clients_named("ann")
     say_many(ann, 60)
     head, *lines = asked(ann, "/search line")
-    assert head == "* The newest 50 of more found for: line"
+    assert head == "* More than 50 matches; the newest 50 for: line"
     assert lines == [f"#lobby {number} [14:03] ann: line {number}" for number in range(11, 61)]
 
 

@@ -114,7 +114,7 @@ def test_a_bad_name_is_explained_with_a_free_one_near_it(server, typed, near):
     server.client("bob")
     ann = greeted(server)
     ann.send(typed)
-    assert ann.line() == BAD_NAME + (f" {near} would do." if near else "")
+    assert ann.line() == BAD_NAME + (f" Try {near}." if near else "")
     ann.send(near or "ann")
     assert ann.line().startswith(f"* Hello, {near or 'ann'}.")
 
@@ -123,7 +123,7 @@ def test_a_taken_name_is_told_with_a_free_one(server):
     server.clients_named("ann", "ann2")
     other = greeted(server)
     other.send("ANN")
-    assert other.line() == "! The name ANN is taken. ANN3 is free."
+    assert other.line() == "! The name ANN is taken. Try ANN3."
     other.send("ANN3")
     assert other.line().startswith("* Hello, ANN3.")
 
@@ -142,7 +142,7 @@ def test_after_three_tries_the_connection_ends(server):
     assert other.rest() == [
         BAD_NAME,
         "! A line is at most 8192 bytes. Nothing of that one was sent.",
-        "! The name ann is taken. ann2 is free.",
+        "! The name ann is taken. Try ann2.",
         "! That was the third try. Goodbye.",
     ]
 
@@ -169,7 +169,7 @@ def test_without_a_name_in_time_the_connection_ends(serve):
     ("limits", "name", "told"),
     [
         ({"handshake_timeout": 0.3}, None, "! No name was given within 0.3 seconds. Goodbye."),
-        ({"line_timeout": 0.3}, "ann", "! A line was begun and not ended within 0.3 seconds. Goodbye."),
+        ({"line_timeout": 0.3}, "ann", "! You started a line and did not finish it within 0.3 seconds. Goodbye."),
     ],
 )
 def test_a_flood_without_a_lines_end_is_cut_off_too(serve, limits, name, told):
@@ -217,7 +217,7 @@ def test_who_comes_while_the_history_cannot_be_read_gets_in_and_may_join_later(s
         patch.setattr(server.chat.publisher, "_newest", unreadable)
         ann = greeted(server)
         ann.send("ann", "hello?")
-        told = ann.upto("You are in no room")
+        told = ann.upto("You are not in a room")
         assert told[1] == "! The history cannot be read now: the disk is gone. Try again."
     assert timeless(ann.ask("/join #lobby"))[-1] == "[14:03] bob: hi"
 
@@ -298,7 +298,7 @@ def test_half_a_line_that_never_ends_is_cut_off(serve):
     ann.send_bytes(b"never ")
     while ann.nothing_comes(0.05):
         ann.send_bytes(b"said ")
-    assert ann.rest() == ["! A line was begun and not ended within 0.4 seconds. Goodbye."]
+    assert ann.rest() == ["! You started a line and did not finish it within 0.4 seconds. Goodbye."]
     assert bob.line() == "* ann left"
     assert bob.nothing_comes(0.5)  # who has begun no line may be silent for longer
     assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]
@@ -404,7 +404,7 @@ def boom(*args: object) -> None:
 def test_a_bug_in_a_command_is_told_and_logged_once_and_nobody_else_notices(server, monkeypatch, caplog):
     ann, bob = server.clients_named("ann", "bob")
     monkeypatch.setitem(METHODS, Stats, boom)
-    assert ann.ask("/stats") == ["! That did not work, and the fault is the server's. It is in its log."]
+    assert ann.ask("/stats") == ["! Internal server error. The server's log has the details."]
     assert timeless(ann.ask("hi")) == timeless(bob.news()) == ["[14:03] ann: hi"]
     (logged,) = [record for record in caplog.records if record.name.startswith("chat_threads")]
     assert logged.getMessage() == "Stats of session 1 (ann) failed"
@@ -418,7 +418,7 @@ def test_a_bug_in_the_handshake_ends_that_client_only(server, monkeypatch, caplo
         patch.setattr(server.chat.service, "admit", boom)
         ann = greeted(server)
         ann.send("ann")
-        assert ann.rest() == ["! That did not work, and the fault is the server's. It is in its log."]
+        assert ann.rest() == ["! Internal server error. The server's log has the details."]
         ann.close()
     assert caplog.messages == ["the conversation of session 2 broke"]
     assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]

@@ -259,7 +259,7 @@ def test_a_bug_in_any_command_is_told_to_who_gave_it_and_logged_once(start_proce
     kinds = set(METHODS)
     assert kinds == set(EACH)
     process = start_process(plant=BUGS)
-    told = "! That did not work, and the fault is the server's. It is in its log."
+    told = "! Internal server error. The server's log has the details."
     with staying_well(process, tracebacks=len(kinds)), process.client("bob") as bob, process.client("ann") as ann:
         bob.expect("ann joined")
         for kind, line in EACH.items():

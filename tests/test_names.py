@@ -273,7 +273,7 @@ def test_a_name_may_mix_what_is_written_together(name):
     ],
 )  # fmt: skip
 def test_a_bad_name_is_told_with_one_near_it_that_would_do(typed, near):
-    with pytest.raises(BadName, match=re.escape(f" {near} would do.")) as caught:
+    with pytest.raises(BadName, match=re.escape(f" Try {near}.")) as caught:
         check_name(typed)
     assert caught.value.code == "bad_name"
     assert isinstance(caught.value, Told)
@@ -300,7 +300,7 @@ def test_a_name_that_would_do_does(seed):
         error = why_not(typed)
         if error and error.near:
             assert check_name(error.near) == error.near
-            assert f" {error.near} would do." in error.text
+            assert f" Try {error.near}." in error.text
             suggested += 1
     assert suggested
 

@@ -239,7 +239,7 @@ def _other_sqlite(path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.mkdir(), "is not a regular file"),
         (lambda path: path.touch(), "is empty"),
         (_not_sqlite, "is not an SQLite file"),
         (_other_sqlite, "is an SQLite file, but not a chat_threads history"),

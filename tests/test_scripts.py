@@ -96,7 +96,7 @@ def test_the_bot_says_in_a_line_why_it_cannot_come_in(server):
     server.client("bot")
     command = [sys.executable, SCRIPTS / "bot.py", f"127.0.0.1:{server.port}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "bot: The name bot is taken. bot2 is free.\n")
+    assert (done.returncode, done.stderr) == (1, "bot: The name bot is taken. Try bot2.\n")
 
 
 def test_the_bot_is_short_enough_to_be_read_in_the_readme():

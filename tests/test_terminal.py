@@ -211,7 +211,7 @@ def test_quit_with_words_leaves_and_what_comes_after_it_is_not_said(server):
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (("--name", "bob"), 1, "chat-threads-client: The name bob is taken. bob2 is free."),
+        (("--name", "bob"), 1, "chat-threads-client: The name bob is taken. Try bob2."),
         (("--name", "a b"), 1, "chat-threads-client: A name is 1 to 20 letters, digits, '-', '_' or '.',"),
         (("--name", "ann", "--room", "lab"), 1, "chat-threads-client: A room's name is '#' and 1 to 32 letters,"),
         (("--name", "ann", "--replay", "201"), 2, "Error: Invalid value for '--replay'"),
@@ -333,7 +333,7 @@ def test_a_script_that_is_replaced_ends_at_once_and_says_so(server, piped, conne
     connect(server, "bob").request("resume", token=token)
     code, _, errors = ann.end()
     assert code == 1
-    assert errors == "! You came in again on another connection, with this one's token. Goodbye.\n"
+    assert errors == "! You reconnected elsewhere; this connection is closed. Goodbye.\n"
 
 
 def test_a_script_whose_output_nobody_reads_goes_on(server, connect):
@@ -601,7 +601,7 @@ def test_who_is_replaced_is_told_and_the_program_ends(server, screen, connect):
     ann.expect(r"/resume \S+$")
     token = re.search(r"/resume (\S+)", "\n".join(ann.lines()))
     connect(server, "bob").request("resume", token=token[1])
-    ann.expect(r"^! You came in again on another connection", r"ended with 1$")
+    ann.expect(r"^! You reconnected elsewhere", r"ended with 1$")
 
 
 def test_without_prompt_toolkit_a_terminal_has_plain_lines_and_is_told_what_would_be_better(server, tmux):

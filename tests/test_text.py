@@ -712,7 +712,7 @@ SEEN = (
     (events.SearchPage("hi", (said(),), False), ["* 1 message found for: hi", f"#lobby 7 [{DAY} 14:03] ann: hi"]),
     (
         events.SearchPage("hi", (said(),), True),
-        ["* The newest 1 of more found for: hi", f"#lobby 7 [{DAY} 14:03] ann: hi"],
+        ["* More than 1 match; the newest 1 for: hi", f"#lobby 7 [{DAY} 14:03] ann: hi"],
     ),
     (events.SearchPage("hi", (), False), ["* Nothing was found for: hi"]),
     (

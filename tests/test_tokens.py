@@ -171,7 +171,7 @@ def test_people_take_their_place_again_with_resume(server):
     again.expect("* Hello, ann.")
     again.expect("* You are in #lobby")
     again.expect("* You are in #lab2")
-    assert ann.rest()[-1] == "! You came in again on another connection, with this one's token. Goodbye."
+    assert ann.rest()[-1] == "! You reconnected elsewhere; this connection is closed. Goodbye."
     assert any(line.endswith("you -> ann: still there?") for line in bob.ask("/msg ann still there?"))
     again.expect("bob -> you: still there?")
 
@@ -188,7 +188,7 @@ def test_people_may_resume_after_they_have_come_in_by_another_name(server):
         "* ann left",
         "* ann2 is ann now",
     ]
-    assert again.ask("/resume nothing") == ["! There is no such token, or it was not used for long. Come in by a name."]
+    assert again.ask("/resume nothing") == ["! Unknown or expired token. Enter a name instead."]
 
 
 def test_a_reply_goes_to_who_wrote_on_a_new_connection_too(program):

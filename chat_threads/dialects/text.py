@@ -270,8 +270,8 @@ def _entered(style: _Style, event: events.Entered) -> str:
     return _lines(style, text, *topic)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _replay(style: _Style, event: events.Replay) -> str:
@@ -376,8 +376,11 @@ def _history_page(style: _Style, event: events.HistoryPage) -> str:
 def _search_page(style: _Style, event: events.SearchPage) -> str:
     if not event.messages:
         return _line(style, f"Nothing was found for: {event.words}")
-    what = f"The newest {len(event.messages)} of more" if event.more else _count(len(event.messages), "message")
-    head = _line(style, f"{what} found for: {event.words}")
+    count = len(event.messages)
+    found = f"{_count(count, 'message')} found for: {event.words}"
+    if event.more:
+        found = f"More than {_count(count, 'match', 'matches')}; the newest {count} for: {event.words}"
+    head = _line(style, found)
     return head + _page_lines(style, event.messages, True)
 
 
