@@ -679,7 +679,7 @@ def test_who_leaves_its_only_room_is_nowhere(house: House) -> None:
     (ann,) = house.people("ann")
     house.dispatch(ordered.Left(house.lobby.id, ann))
     assert ann.seen == [events.Departed(LOBBY, None)]
-    with pytest.raises(NotInRoom, match="in no room"):
+    with pytest.raises(NotInRoom, match="not in a room"):
         house.publisher.current(ann)
 
 
