@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x63687468  # 'chth', at offset 68 of the file (https://sqlite.org/fileformat2.html)
 MEMORY = ":memory:"
+FRAME = 24 + 4096  # bytes of a page in SQLite's log
 
 # Each entry brings a file from the version before to its own; a new file goes through all of them.
 # ``doomed`` holds deleted rooms whose messages are still to be swept away; ``refs`` what became of the last

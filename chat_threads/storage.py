@@ -41,6 +41,7 @@ BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
 READ_TIMEOUT = 3.0  # seconds one page or search may take
 SWEEP_TOKENS = 4  # tokens forgotten in one transaction, each with up to REFS requests
 TOKENS = 20_000  # tokens remembered
+LOG_LIMIT = 64 << 20  # bytes that SQLite's log keeps once it is copied; the operator is told when it needs more
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
 PAGES = 9  # that a commit of one message puts there, as measured; a larger one some more
 INDEX_PAGES = 40  # that indexing a few messages puts there
@@ -78,6 +79,7 @@ class Storage:
         self._busy_timeout = busy_timeout
         self._synchronous = "FULL" if sync == "full" else "NORMAL"
         self._broken = False  # an fsync failed
+        self._log_told = LOG_LIMIT  # the length of SQLite's log after which the operator is told of it
         self._unfolded = 0  # about how many pages are in the log that were not there at the last checkpoint
         self._index = Index()
         self.sweeper = Sweeper(self._index)
@@ -121,7 +123,7 @@ class Storage:
             mode = writer.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             if mode != "wal":
                 raise StartError(f"The file system of {self.path} does not allow SQLite's write-ahead log.")
-            writer.execute("PRAGMA journal_size_limit = 67108864")
+            writer.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
             writer.execute("PRAGMA wal_autocheckpoint = 0")  # it would keep a failed fsync to itself; see checkpoint
         writer.execute(f"PRAGMA synchronous = {self._synchronous}")
         schema.migrate(writer)
@@ -302,9 +304,24 @@ class Storage:
             return
         self._unfolded = 0
         try:
-            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            _, pages, copied = self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:
             raise self._failure(error) from error
+        self._watch_log(pages * schema.FRAME, copied == pages)
+
+    def _watch_log(self, size: int, copied: bool) -> None:
+        """Tell the operator when SQLite's log has become long, and again whenever it has doubled: it cannot be used
+        from its beginning again for as long as somebody reads what was there when it was shorter."""
+        if copied:
+            self._log_told = LOG_LIMIT
+        elif size > self._log_told:
+            self._log_told = 2 * size
+            log.warning(
+                "SQLite's log %s-wal has %d MB and grows with every message, because another program has been reading"
+                " the history for long. End that program: it may be an sqlite3 shell that was left in a transaction.",
+                self.path,
+                size >> 20,
+            )
 
     def _failure(self, error: Exception) -> StorageError:
         """What to raise for an error of SQLite's; after a failed fsync nothing is written any more."""

@@ -36,6 +36,8 @@ def main(history: str, copy: str) -> None:
         filelock.make_private(unfinished)
         target = sqlite3.connect(unfinished)
         try:
+            source.execute("BEGIN")  # otherwise each message that is said meanwhile makes SQLite copy all anew
+            source.execute("SELECT count(*) FROM sqlite_master").fetchone()
             with click.progressbar(length=1, label="Copying", file=sys.stderr) as bar:
 
                 def progress(status: int, remaining: int, total: int) -> None:
@@ -43,6 +45,7 @@ def main(history: str, copy: str) -> None:
                     bar.update(total - remaining - bar.pos)
 
                 source.backup(target, pages=PAGES, progress=progress, sleep=PAUSE)
+            source.execute("COMMIT")  # SQLite's log grows for as long as it is under way
             found = target.execute("PRAGMA integrity_check").fetchone()[0]
             messages = target.execute("SELECT count(*) FROM messages").fetchone()[0]
         finally:

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Write down what was said, for a report: export.py chat_threads.db --room '#lab' --since 2h --format csv > lab.csv
 
-The history is only read, also while its server runs. With --pseudonyms people are person-1, person-2, … in the order
-in which they first spoke, in what was said, too; names of those who never said anything stay in it.
+The history is only read, also while its server runs: what was said up to the start of the export, a page at a time.
+With --pseudonyms people are person-1, person-2, … in the order in which they first spoke, in what was said, too; names
+of those who never said anything stay in it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import itertools
 import json
@@ -28,6 +28,7 @@ from chat_threads.letters import JOINERS, NAME_SIGNS, is_mark
 from chat_threads.rules import fold
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+PAGE = 1000  # messages that one query looks at
 FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet takes a cell that begins so for a formula
 
 Row = tuple[str, int, int, str, str, str]  # room, number, milliseconds, sender, kind, text
@@ -43,28 +44,52 @@ def moment(text: str) -> int:
         raise click.BadParameter(f"{text!r} is neither like 2h nor like 2026-11-24 or '2026-11-24 14:00'.") from None
 
 
-def rows_of(history: sqlite3.Connection, rooms: Iterable[str], since: int) -> Iterator[Row]:
-    """What was said, in the order of the history."""
-    found = {}
-    for room in rooms:
-        row = history.execute("SELECT id FROM rooms WHERE key = ?", (fold(room),)).fetchone()
-        if row is None:
-            raise ValueError(f"there is no room {room}")
-        found[row[0]] = room
-    where = f" AND messages.room IN ({','.join('?' * len(found))})" if found else ""
-    yield from history.execute(
-        "SELECT rooms.name, number, at, sender, kind, text FROM messages JOIN rooms ON rooms.id = messages.room"
-        f" WHERE at >= ?{where} ORDER BY messages.id",
-        (since, *found),
-    )
+class Export:
+    """A history as it is now. What is said from now on is not in it, nor what is deleted before its page is read.
 
+    Each page is a transaction of its own, over before any of it is written: SQLite's log cannot shrink, and grows with
+    every message, for as long as any transaction is under way, and ``less`` may keep us waiting for hours.
+    """
 
-def people_of(history: sqlite3.Connection) -> dict[str, str]:
-    """A pseudonym for each name, folded, of all who ever said something."""
-    pseudonyms: dict[str, str] = {}
-    for (name,) in history.execute("SELECT sender FROM messages GROUP BY sender ORDER BY min(id)"):
-        pseudonyms.setdefault(fold(name), f"person-{len(pseudonyms) + 1}")
-    return pseudonyms
+    def __init__(self, history: sqlite3.Connection, rooms: Iterable[str]) -> None:
+        self._history = history
+        history.execute("BEGIN")  # so that all this is of one moment
+        there = history.execute("SELECT key, id, name FROM rooms").fetchall()
+        self._upto = history.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
+        history.execute("COMMIT")
+        wanted = {fold(room): room for room in rooms}
+        for key in wanted.keys() - {key for key, _, _ in there}:
+            raise ValueError(f"there is no room {wanted[key]}")
+        self._rooms = {room: name for key, room, name in there if key in wanted or not wanted}
+
+    def _pages(self, query: str, *values: int) -> Iterator[list[Any]]:
+        """The rows of a query for the messages from one id to another, a page at a time."""
+        after = -1
+        while True:
+            last = self._history.execute(
+                "SELECT max(id) FROM (SELECT id FROM messages WHERE id > ? AND id <= ? ORDER BY id LIMIT ?)",
+                (after, self._upto, PAGE),
+            ).fetchone()[0]
+            if last is None:
+                return
+            yield self._history.execute(
+                f"{query} AND id > ? AND id <= ? ORDER BY id", (*values, after, last)
+            ).fetchall()
+            after = last
+
+    def rows(self, since: int) -> Iterator[Row]:
+        """What was said, in the order of the history."""
+        for page in self._pages("SELECT room, number, at, sender, kind, text FROM messages WHERE at >= ?", since):
+            for room, *said in page:
+                if room in self._rooms:
+                    yield self._rooms[room], *said
+
+    def people(self) -> dict[str, str]:
+        """A pseudonym for each name, folded, of all who ever said something."""
+        first: dict[str, None] = {}  # in order
+        for page in self._pages("SELECT sender FROM messages WHERE true"):
+            first.update((fold(name), None) for (name,) in page)
+        return {name: f"person-{number}" for number, name in enumerate(first, 1)}
 
 
 def hidden(rows: Iterable[Row], pseudonyms: dict[str, str]) -> Iterator[Row]:
@@ -130,8 +155,9 @@ def main(history: str, rooms: tuple[str, ...], since: str | None, kind: str, pse
     try:
         file = sqlite3.connect("file:" + urllib.parse.quote(os.path.abspath(history)) + "?mode=ro", uri=True)
         try:
-            with contextlib.closing(rows_of(file, rooms, start)) as said:
-                FORMATS[kind](while_taken(hidden(said, people_of(file)) if pseudonyms else said), sys.stdout)
+            export = Export(file, rooms)
+            said = export.rows(start)
+            FORMATS[kind](while_taken(hidden(said, export.people()) if pseudonyms else said), sys.stdout)
             sys.stdout.flush()
             if error := streams.lost():
                 raise error

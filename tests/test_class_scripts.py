@@ -16,6 +16,9 @@ import xml.etree.ElementTree as ET
 import pytest
 from conftest import WAIT, wait_for
 
+from chat_threads.messages import Message, RoomMade
+from chat_threads.storage import Batch, Storage
+
 ROOT = pathlib.Path(__file__).parent.parent
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -243,6 +246,47 @@ def test_with_pseudonyms_no_name_with_vowel_signs_is_left(server, tmp_path):
     text = script("export", tmp_path / "chat.db", "--pseudonyms").stdout
     assert not any(name in text for name in names)
     assert text.count("say hi to person-1, person-2, person-3, person-4!") == 4
+
+
+def test_an_export_that_is_read_slowly_does_not_make_sqlites_log_grow(start_process, tmp_path):
+    """As with a pager: export.py chat_threads.db | less."""
+    history = tmp_path / "chat.db"
+    storage = Storage(str(history))
+    storage.commit(Batch([RoomMade(1, "#lab", "#lab", "", "ann", 0)]))
+    storage.commit(Batch(messages=[Message(1, "#lab", n, n, "ann", "say", "x" * 900) for n in range(1, 3001)]))
+    storage.close()
+    process = start_process("--rate", "0", db=history)
+    command = [sys.executable, ROOT / "scripts" / "export.py", history]
+    with process.client("bob") as bob, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as export:
+        assert export.stdout is not None
+        lines = [export.stdout.readline()]
+        for number in range(500):
+            bob.send(f"meanwhile {number}")
+            bob.expect(f"meanwhile {number}")
+        assert pathlib.Path(f"{history}-wal").stat().st_size < 2_500_000  # all the 500 would be 5 MB
+        lines += export.stdout.readlines()
+    assert export.returncode == 0
+    assert [int(line.split()[1]) for line in lines] == [*range(1, 3001)]
+
+
+def test_an_export_has_what_was_said_before_it_whatever_is_said_and_deleted_meanwhile(start_process, tmp_path):
+    process = start_process("--rate", "0")
+    command = [sys.executable, ROOT / "scripts" / "export.py", process.db, "--format", "jsonl", "--pseudonyms"]
+    with process.client("ann") as ann:
+        for number in range(1500):
+            ann.send(f"{number} {'x' * 900}")
+        ann.expect(": 1499 ")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as export:
+            assert export.stdout is not None
+            lines = [export.stdout.readline()]
+            with process.client("cy") as cy:
+                cy.ask("too late")
+                cy.send("/join #new")
+                cy.expect("You are in #new")
+                cy.ask("too late")
+            lines += export.stdout.readlines()
+    assert export.returncode == 0
+    assert [int(json.loads(line)["text"].split()[0]) for line in lines] == [*range(1500)]
 
 
 @pytest.mark.parametrize(

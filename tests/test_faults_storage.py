@@ -217,6 +217,22 @@ def test_a_history_that_is_locked_for_long_is_told_to_who_speaks(start_process):
     assert "in vain" not in [text for _, _, text in stored(process.db)]
 
 
+def test_a_program_that_reads_for_long_is_told_to_the_operator_as_the_log_grows(start_process):
+    process = start_process("--rate", "0", plant="from chat_threads import storage\nstorage.LOG_LIMIT = 1_000_000")
+    with staying_well(process), process.client("ann") as ann:
+        with contextlib.closing(sqlite3.connect(process.db, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM messages").fetchone()
+            for number in range(300):  # about 10 KB each
+                ann.send(f"text {number}")
+                ann.expect(f"text {number}")
+            wait_for(lambda: "has been reading the history for long" in process.errors)
+        ann.ask("the program has ended")
+    told = [line for line in process.errors.splitlines() if "has been reading the history for long" in line]
+    assert 1 <= len(told) <= 2  # at 1 MB, and at 2
+    assert all("WARNING" in line and f"{process.db}-wal has " in line and "End that program" in line for line in told)
+
+
 def test_a_second_server_on_the_history_or_the_port_is_told_and_the_first_notices_nothing(start_process, tmp_path):
     process = start_process()
     with staying_well(process):

@@ -9,15 +9,21 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import pytest
 from conftest import STREAMS, WAIT, free_port, started_with
+
+from chat_threads.messages import Message, RoomMade
+from chat_threads.storage import Batch, Storage
 
 SCRIPTS = pathlib.Path(__file__).parent.parent / "scripts"
 
 
 def backup(*paths: pathlib.Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, SCRIPTS / "backup.py", *paths], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, SCRIPTS / "backup.py", *paths], capture_output=True, text=True, check=False, timeout=WAIT
+    )
 
 
 def test_a_backup_of_a_running_server_has_everything_that_was_seen(server, tmp_path):
@@ -33,6 +39,34 @@ def test_a_backup_of_a_running_server_has_everything_that_was_seen(server, tmp_p
     ]
     copy.close()
     assert ann.ask("still there?")[-1].endswith("ann: still there?")
+
+
+def test_a_backup_is_made_though_something_is_said_all_the_time(serve, tmp_path):
+    """SQLite begins a copy anew whenever the history has changed, unless it is told to copy what is there now."""
+    storage = Storage(str(tmp_path / "chat.db"))
+    storage.commit(Batch([RoomMade(1, "#lab", "#lab", "", "ann", 0)]))
+    storage.commit(Batch(messages=[Message(1, "#lab", n, n, "ann", "say", "x" * 3000) for n in range(1, 20_001)]))
+    storage.close()
+    server = serve()
+    over = threading.Event()
+
+    def talk(name: str) -> None:
+        client = server.client(name)
+        while not over.is_set():
+            client.ask("meanwhile")
+
+    talking = [threading.Thread(target=talk, args=(name,)) for name in ("ann", "bob", "cy")]
+    for thread in talking:
+        thread.start()
+    try:
+        done = backup(tmp_path / "chat.db", tmp_path / "copy.db")
+    finally:
+        over.set()
+        for thread in talking:
+            thread.join()
+    assert done.returncode == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("SELECT count(*) FROM messages").fetchone()[0] >= 20_000
 
 
 def test_a_server_starts_on_a_backup(serve, tmp_path):
