@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence, Set
 from itertools import islice
 from typing import Any
 
-from . import schema
+from . import files, schema
 from .batch import Batch, StoredRef, StoredRoom
 from .errors import StartError, Unreadable
 from .events import Message
@@ -86,6 +86,8 @@ class Storage:
         self._readers: Readers[sqlite3.Connection] = Readers()
         self._searchers: Readers[sqlite3.Connection] = Readers()
         self._connections: list[sqlite3.Connection] = []  # those that are lent
+        if path != MEMORY:
+            files.refuse_unwritable(self.path)
         self._file_lock = FileLock(self.path) if path != MEMORY else None
         try:
             self._writer = self._open()

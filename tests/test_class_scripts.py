@@ -16,7 +16,8 @@ import xml.etree.ElementTree as ET
 import pytest
 from conftest import WAIT, wait_for
 
-from chat_threads.messages import Message, RoomMade
+from chat_threads.events import Message
+from chat_threads.ordered import RoomMade
 from chat_threads.storage import Batch, Storage
 
 ROOT = pathlib.Path(__file__).parent.parent

@@ -20,7 +20,7 @@ LAYERS = """
     commands        ordered         parcel
     schema          folding         readers     batch
     search
-    retention
+    retention       files
     wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher
     dialects.telnet dialects.typed      dialects.codec

@@ -14,7 +14,8 @@ import threading
 import pytest
 from conftest import STREAMS, WAIT, free_port, started_with
 
-from chat_threads.messages import Message, RoomMade
+from chat_threads.events import Message
+from chat_threads.ordered import RoomMade
 from chat_threads.storage import Batch, Storage
 
 SCRIPTS = pathlib.Path(__file__).parent.parent / "scripts"
