@@ -16,9 +16,10 @@ import xml.etree.ElementTree as ET
 import pytest
 from conftest import WAIT, wait_for
 
+from chat_threads.batch import Batch
 from chat_threads.events import Message
 from chat_threads.ordered import RoomMade
-from chat_threads.storage import Batch, Storage
+from chat_threads.storage import Storage
 
 ROOT = pathlib.Path(__file__).parent.parent
 SVG = "{http://www.w3.org/2000/svg}"

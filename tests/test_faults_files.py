@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import pytest
 from conftest import WAIT, needs
 
+from chat_threads.batch import Batch
 from chat_threads.events import Message
 from chat_threads.ordered import RoomMade
-from chat_threads.storage import Batch, Storage
+from chat_threads.storage import Storage
 
 
 def made(path: pathlib.Path, count: int = 3) -> pathlib.Path:

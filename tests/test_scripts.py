@@ -14,9 +14,10 @@ import threading
 import pytest
 from conftest import STREAMS, WAIT, free_port, started_with
 
+from chat_threads.batch import Batch
 from chat_threads.events import Message
 from chat_threads.ordered import RoomMade
-from chat_threads.storage import Batch, Storage
+from chat_threads.storage import Storage
 
 SCRIPTS = pathlib.Path(__file__).parent.parent / "scripts"
 
