@@ -39,9 +39,11 @@ class Batch:
     messages: list[Message] = field(default_factory=list)
     topics: dict[int, str] = field(default_factory=dict)  # by room
     rooms_ended: list[int] = field(default_factory=list)
+    rooms_unused: list[int] = field(default_factory=list)  # nothing was ever said in them
     tokens: dict[int, TokenUsed] = field(default_factory=dict)
     tokens_used: int = 0  # how many of them were handed out or shown, and not only spoken under
     refs: list[StoredRef] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.messages or self.rooms_made or self.topics or self.rooms_ended or self.tokens or self.refs)
+        rooms = self.rooms_made or self.rooms_ended or self.rooms_unused or self.topics
+        return bool(self.messages or rooms or self.tokens or self.refs)

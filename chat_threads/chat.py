@@ -20,7 +20,7 @@ from .rules import fold
 from .server import ChatServer, Limits
 from .service import Insight, Service
 from .session import SessionStore
-from .storage import Storage
+from .storage import Storage, StorageError
 from .trace import Recorder, TraceFile
 from .watched import WatchedCrew, WatchedHistory, WatchedOnePerSession, WatchedPublisher, WatchedStorage
 from .writers import Crew, OnePerSession, Writers
@@ -87,6 +87,7 @@ class Chat:
             self._end_trace(1.0)
             raise
         try:
+            self._forget_unused_rooms()
             self.sessions = SessionStore(locks.count("SessionStore"))
             self.history = make.history(
                 self.storage, options.retain_days, time.time, locks.count("History"), self.sessions.identities
@@ -125,6 +126,13 @@ class Chat:
 
     def _accept(self, poll: float) -> None:
         inside.run("acceptor", "accepts connections", lambda: self.server.serve_forever(poll))
+
+    def _forget_unused_rooms(self) -> None:
+        """Those that were left over, because the server was killed or the disk was full when everybody had left."""
+        try:
+            self.storage.forget_unused_rooms(fold(LOBBY))
+        except StorageError as error:
+            log.warning("unused rooms are still in the file: %s", error)
 
     def _restore_rooms(self) -> None:
         stored = self.storage.rooms()

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import ChainMap, OrderedDict, deque
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import cast
 
 from . import inside, ordered
@@ -42,7 +42,7 @@ TOLD_EVERY = 10.0
 REMEMBERED = 2000  # tokens whose last requests are held in memory
 DAY = 86_400_000  # milliseconds
 
-Publish = Callable[[Sequence[ordered.Published]], None]
+Publish = Callable[[Sequence[ordered.Published]], Iterable[int] | None]
 Refuse = Callable[[ordered.Ordered, ChatError], None]
 Announce = Callable[[ChatError], None]
 
@@ -83,8 +83,9 @@ class History:
     """A queue and the one thread that empties it into the storage.
 
     ``submit``, ``enqueue`` and ``settle`` are for any thread. The history thread calls what ``start`` is given:
-    ``publish`` with what was committed, in order; ``refuse`` with what was not, and why; ``announce`` with what
-    everybody has to know. It calls ``connected`` for the tokens of those who are here, which are not forgotten.
+    ``publish`` with what was committed, in order, which returns the rooms that have disappeared; ``refuse`` with what
+    was not, and why; ``announce`` with what everybody has to know. It calls ``connected`` for the tokens of those who
+    are here, which are not forgotten.
     """
 
     def __init__(
@@ -108,6 +109,8 @@ class History:
         # Owned by the history thread.
         self._last: dict[int, int | None] = {room.id: room.last for room in storage.rooms()}
         self._unsaved: dict[int, ordered.RoomMade] = {}  # rooms whose row is not committed yet
+        self._unused: list[int] = []  # rooms to be forgotten, whose rows are still there
+        self._unborn: set[int] = set()  # those that are to be forgotten before they have come
         self._sweep_at: float | None = 0.0  # when to look for something to delete; None: nothing is
         self._oldest_kept: int | None = None  # the time before which messages are too old; None: none is
         self._passing = False  # there is more to delete by that
@@ -250,9 +253,26 @@ class History:
                 self._committed(batch)
         if published:
             inside.does("publishes")
-            self._publish(published)
+            self._forget(self._publish(published) or ())
         for item, error in refused + unsure:
             self._refuse(item, error)
+
+    def _forget(self, rooms: Iterable[int]) -> None:
+        """From now on nothing can be said in these rooms, and their rows go, too: now, or with the next batch."""
+        before = len(self._unused)
+        for room in rooms:
+            if self._last.pop(room, None) is not None:
+                self._unused.append(room)
+            elif self._unsaved.pop(room, None) is None:
+                self._unborn.add(room)
+        if len(self._unused) > before:
+            try:
+                self.storage.commit(Batch(rooms_unused=self._unused))
+            except StorageError as error:
+                log.warning("%d unused rooms are still in the file: %s", len(self._unused), error)
+                self._give_up_on(error)
+            else:
+                self._unused = []
 
     def _recall(
         self, items: list[ordered.Ordered]
@@ -298,10 +318,12 @@ class History:
         batch = Batch()
         refs: dict[tuple[int, str], StoredRef] = {}  # what is asked for in this batch
         counts: dict[int, int] = {}  # by token
-        self._unsaved.update((item.room_id, item) for item in items if isinstance(item, ordered.RoomMade))
-        for made in self._unsaved.values():
-            batch.rooms_made.append(made)
-            numbers[made.room_id] = 0
+        made = [item for item in items if isinstance(item, ordered.RoomMade)]
+        self._unsaved.update((item.room_id, item) for item in made if item.room_id not in self._unborn)
+        self._unborn.difference_update(item.room_id for item in made)
+        for room in self._unsaved.values():
+            batch.rooms_made.append(room)
+            numbers[room.room_id] = 0
         for item in items:
             if isinstance(item, (ordered.RoomMade, _Marker)):
                 continue
@@ -341,10 +363,13 @@ class History:
                 published.append(cast(ordered.Published, item))
                 if isinstance(item, (ordered.RoomEnded, ordered.TopicSet)) and item.ref:
                     published.append(ordered.Acked(item.origin, item.ref))
+        if batch:
+            batch.rooms_unused = self._unused
         return batch, numbers, published, refused
 
     def _committed(self, batch: Batch) -> None:
         self._unsaved.clear()
+        self._unused = []
         for ref in batch.refs:
             self._requests_of(ref.token).add(ref)
         self._tokens_used += batch.tokens_used

@@ -16,8 +16,9 @@ from itertools import islice
 from typing import Protocol
 
 from . import events, inside, ordered
-from .errors import CutOff, NotAllowed, NotInRoom, RoomExists, TooManyRooms, TooSlow, UnknownRoom
+from .errors import CutOff, NotAllowed, NotInRoom, NotStored, RoomExists, TooManyRooms, TooSlow, UnknownRoom
 from .parcel import Parcel, View
+from .quota import Quota
 from .rules import LIKELY, fold, nearest
 
 LOBBY = "#lobby"
@@ -43,6 +44,8 @@ class Subscriber(Protocol):
     """How it is shown the events of other rooms, and of its current one. Set under the Publisher's lock."""
     identity: int
     """The number of its token (tokens.token_id): the rooms that were made under it belong to it."""
+    address: str
+    """Of its client."""
 
     @property
     def name(self) -> str: ...
@@ -55,10 +58,10 @@ class Subscriber(Protocol):
 
 
 class ChatRoom:
-    """A room. Everything but id, name, key, creator and owner is guarded by the Publisher's lock."""
+    """A room. Everything but id, name, key, creator, owner and address is guarded by the Publisher's lock."""
 
     __slots__ = (
-        *("id", "name", "key", "creator", "owner", "topic", "last"),
+        *("id", "name", "key", "creator", "owner", "address", "topic", "last"),
         *("recent", "loaded", "members", "groups", "changes"),
     )
 
@@ -70,6 +73,7 @@ class ChatRoom:
         self.key = key
         self.creator = creator  # the name of then, which somebody else may have now
         self.owner = owner  # the number of a token; 0: it belongs to nobody
+        self.address = ""  # from which it was made, since the server started
         self.topic = topic
         self.last = last  # the number of the newest message that was published
         self.recent: deque[events.Message] = deque(maxlen=RECENT)  # ends with number ``last``
@@ -177,6 +181,8 @@ class Publisher:
         self._lock = count(threading.Lock())  # guards all below, and what the ChatRooms and _Places hold
         self._rooms: dict[int, ChatRoom] = {}
         self._by_key: dict[str, ChatRoom] = {}
+        self._quota = Quota()
+        self._left: dict[int, ChatRoom] = {}  # those that nobody is in any more, since the last batch
         self._places: dict[Subscriber, _Place] = {}
         self._next_id = 1
         self._quiet = False
@@ -188,6 +194,7 @@ class Publisher:
         with self._lock:
             for room in rooms:
                 self._rooms[room.id] = self._by_key[room.key] = room
+                self._quota.restore(room.owner)
             self._next_id = next_id
 
     def create_chat_room(
@@ -205,10 +212,17 @@ class Publisher:
                 raise RoomExists(self._by_key[key].name)
             if len(self._rooms) >= ROOMS:
                 raise TooManyRooms(f"There are {ROOMS} rooms already. /rooms lists them.")
+            address = origin.address if origin else ""
+            self._quota.take(owner, address)
             room = ChatRoom(self._next_id, name, key, creator, topic, owner=owner)
-            self._enqueue(
-                ordered.RoomMade(room.id, name, key, topic, creator, int(time.time() * 1000), origin, ref, owner)
-            )
+            room.address = address
+            try:
+                self._enqueue(
+                    ordered.RoomMade(room.id, name, key, topic, creator, int(time.time() * 1000), origin, ref, owner)
+                )
+            except NotStored:
+                self._quota.give_back(owner, address)
+                raise
             self._next_id += 1
             self._rooms[room.id] = self._by_key[key] = room
             return room
@@ -321,7 +335,10 @@ class Publisher:
                     outbox.put(session, Parcel(session.views[True], (events.Replay(room.name, page, as_of),)))
                     self._act(outbox)
         else:
-            return None  # it is gone
+            with self._lock:  # it is gone, and the room may have been made for it
+                if not room.members:
+                    self._left[room.id] = room
+            return None
         self._act(outbox)
         return joined
 
@@ -389,6 +406,8 @@ class Publisher:
         assert self._lock.locked()
         del place.rooms[room.id]
         room.remove(session, session.views[place.current is room])
+        if not room.members:
+            self._left[room.id] = room
         if place.current is room:
             place.current = None
             self._make_current(session, place, next(reversed(place.rooms.values()), None))
@@ -446,9 +465,10 @@ class Publisher:
 
     # --- the history thread ---------------------------------------------------------------------------------
 
-    def dispatch_messages(self, batch: Sequence[ordered.Published]) -> None:
+    def dispatch_messages(self, batch: Sequence[ordered.Published]) -> list[int]:
         """Show a committed batch to those whom it concerns, in order: one parcel and one put for each session,
-        room and batch, whatever the number of messages.
+        room and batch, whatever the number of messages. Returns the rooms that have disappeared, because they are of no
+        use to anybody any more.
 
         Waits first until the writers have handed the batch before to the system, so that queues grow only
         where a reader is slow, and the batches grow instead.
@@ -474,6 +494,7 @@ class Publisher:
                     self._deliver(room_id, waiting, outbox)
                 for session, shown in acks.items():
                     outbox.put(session, Parcel(session.views[True], shown))
+                return self._drop_unused()
         finally:  # whatever was queued has to be scheduled, or its sessions would never be written to again
             self._act(outbox)
 
@@ -572,8 +593,26 @@ class Publisher:
             assert place.current is not None
             told = events.RoomDeleted(room.name, item.by, place.current.name)
             outbox.put(session, Parcel(session.views[True], (told, *entered)))
+        self._drop(room)
+
+    def _drop(self, room: ChatRoom) -> None:
+        """From now on nobody can find or enter the room."""
+        assert self._lock.locked()
         del self._rooms[room.id]
         del self._by_key[room.key]
+        self._quota.give_back(room.owner, room.address)
+
+    def _drop_unused(self) -> list[int]:
+        """Drop the rooms that everybody has left, in which nothing was ever said, and that have no topic."""
+        unused = [
+            room
+            for room in self._left.values()
+            if not (room.members or room.last or room.topic or room.name == LOBBY) and room.id in self._rooms
+        ]
+        self._left.clear()
+        for room in unused:
+            self._drop(room)
+        return [room.id for room in unused]
 
     def _deliver(self, room_id: int, waiting: _Waiting, outbox: _Outbox) -> None:
         """Queue what is waiting for a room to its members: the hot path."""

@@ -1,4 +1,4 @@
-"""What is to go: the messages of deleted rooms, and those that are too old by a clock that can be believed.
+"""What is to go: messages of deleted rooms, those that are too old by a clock that can be believed, unused rooms.
 
 A clock that is ahead for one start would delete the history of months. So the last time that was believed is kept in
 the file, and a clock that is days away from it is doubted: nothing is deleted for its age until the clock has gone on
@@ -288,6 +288,22 @@ class Sweeper:
             named.append(f"{count} of {found[0] if found else self._names.get(room, f'room {room}')}")
         rest = len(tally.rooms) - len(named)
         return ", ".join(named) + (f", and some of {rest} other room{'s' if rest > 1 else ''}" if rest else "")
+
+
+def forget_unused(writer: sqlite3.Connection, which: str, value: int | str) -> None:
+    """Forget those rooms, if nothing was ever said in them and they have no topic; their owners' tokens are kept for
+    other reasons only."""
+    unused = (
+        f"FROM rooms WHERE {which} AND last = 0 AND topic = ''"
+        " AND NOT EXISTS (SELECT 1 FROM messages WHERE room = rooms.id)"
+    )
+    owners = writer.execute(f"SELECT DISTINCT owner {unused} AND owner != 0", (value,)).fetchall()
+    writer.execute(f"DELETE {unused}", (value,))
+    writer.executemany(
+        "UPDATE tokens SET kept = 0 WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM rooms WHERE owner = ?1)"
+        " AND NOT EXISTS (SELECT 1 FROM refs WHERE token = ?1)",
+        owners,
+    )
 
 
 def _some(writer: sqlite3.Connection, where: str, values: Sequence[int]) -> tuple[list[_Row], bool]:

@@ -34,6 +34,7 @@ from .errors import (
     TooLong,
     TooManyTokens,
     UnknownPerson,
+    UnknownRoom,
     UnknownToken,
     Unreadable,
 )
@@ -49,6 +50,7 @@ from .trace import Recorder
 
 log = logging.getLogger(__name__)
 
+OVERTAKEN = 3  # times that a room may disappear before somebody who wants to be in it has entered
 PAGE = 20  # messages in a page of history, unless told otherwise
 PAGE_MOST = 200
 FOUND_MOST = 50  # hits that a search shows
@@ -137,13 +139,13 @@ class Service:
         first_time = True
         for room, since in (rooms or dict.fromkeys(old)).items():
             try:
-                self._enter(session, self._find_or_make(session, room), first_time, since)
+                self._enter_or_make(session, room, first_time, since)
                 first_time = False
             except Told as error:
                 session.tell(error, session.dialect.ref)
         if first_time:
             try:
-                self._enter(session, self._find_or_make(session, LOBBY), first_time)
+                self._enter_or_make(session, LOBBY, first_time)
             except Told as error:
                 session.tell(error, session.dialect.ref)
 
@@ -279,6 +281,18 @@ class Service:
         self._publisher.check_place(session)  # no room is made that its maker cannot enter
         return self._publisher.create_chat_room(name, session.name, topic, session, session.dialect.ref)
 
+    def _enter_or_make(self, session: Session, name: str, first_time: bool = False, since: int | None = None) -> None:
+        """Enter the room of that name, which is made if there is none."""
+        tries = OVERTAKEN
+        while tries:
+            tries -= 1
+            try:
+                self._enter(session, self._find_or_make(session, name), first_time, since)
+                break
+            except UnknownRoom:  # everybody has left it meanwhile, and it was of no use any more
+                if not tries:
+                    raise
+
     def _enter(self, session: Session, room: ChatRoom, first_time: bool = False, since: int | None = None) -> None:
         dialect = session.dialect
         joined = self._publisher.subscribe(session, room, dialect.replay, first_time, dialect.ref, since)
@@ -287,13 +301,17 @@ class Service:
 
     @_does(commands.Join)
     def _join(self, session: Session, command: commands.Join) -> None:
-        self._enter(session, self._find_or_make(session, check_room(command.room)), since=command.since)
+        self._enter_or_make(session, check_room(command.room), since=command.since)
 
     @_does(commands.Create)
     def _create(self, session: Session, command: commands.Create) -> None:
         room = check_room(command.room)
         topic = check_words(command.topic)
-        self._enter(session, self._make(session, room, topic))
+        made = self._make(session, room, topic)
+        try:
+            self._enter(session, made)
+        except UnknownRoom:  # somebody else was in there and left before
+            self._enter_or_make(session, room)
 
     @_does(commands.Leave)
     def _leave(self, session: Session, command: commands.Leave) -> None:
@@ -401,7 +419,7 @@ class Service:
         self._rename(session, old)
         for room in rooms:
             try:
-                self._enter(session, self._find_or_make(session, room))
+                self._enter_or_make(session, room)
             except Told as error:
                 session.tell(error, session.dialect.ref)
 

@@ -27,7 +27,7 @@ from .errors import StartError, Unreadable
 from .events import Message
 from .filelock import FileLock
 from .readers import Readers
-from .retention import MERGE_PAGES, Sweeper
+from .retention import MERGE_PAGES, Sweeper, forget_unused
 from .rules import REFS, fold
 from .schema import MEMORY, transaction
 from .search import Index, Query, Rows, words_of
@@ -179,6 +179,8 @@ class Storage:
         """Store the batch in one transaction, all or nothing; raise StorageError with a reason."""
         try:
             with self._writing() as writer, transaction(writer):
+                for room in batch.rooms_unused:  # first: another one may have the name of one of them
+                    forget_unused(writer, "id = ?", room)
                 for made in batch.rooms_made:
                     writer.execute(
                         "INSERT INTO rooms (id, name, key, topic, creator, created, owner, last)"
@@ -244,6 +246,12 @@ class Storage:
             writer.execute(f"INSERT INTO messages ({columns}) VALUES {marks}", values)
             at += rows
         return last_id
+
+    def forget_unused_rooms(self, kept: str) -> None:
+        """Forget the rooms in which nothing was ever said and that have no topic, but for the one of that key.
+        Before anybody is here. Raises StorageError."""
+        with self._changing() as writer:
+            forget_unused(writer, "key != ?", kept)
 
     def oldest_kept(self, now: int, retain: int) -> int | None:
         """The time before which messages are too old, all in milliseconds; None: the clock, which says ``now``, cannot

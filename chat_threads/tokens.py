@@ -44,21 +44,36 @@ def identity_of(person: str) -> int | None:
 
 
 class Handout:
-    """Sees to it that no address gets so many tokens that those of others are forgotten: AT_ONCE, and then A_SECOND.
+    """Sees to it that no address gets so much of something that others have none: so many at once, and in the long run
+    so many a second. For tokens these are AT_ONCE and A_SECOND.
 
     It has no lock: whoever has one sees to it that one thread at a time asks.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        at_once: float | None = None,
+        a_second: float | None = None,
+    ) -> None:
         self._clock = clock
+        self._at_once = AT_ONCE if at_once is None else at_once
+        self._a_second = A_SECOND if a_second is None else a_second
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # how many, and when; asked last at the end
 
     def wait(self, address: str) -> float:
         """0: it may have one, which is counted; otherwise the seconds until there will be one for it."""
         of, now = network(address), self._clock()
-        left, at = self._left.pop(of, (AT_ONCE, now))
-        left = min(AT_ONCE, left + (now - at) * A_SECOND)
+        left, at = self._left.pop(of, (self._at_once, now))
+        left = min(self._at_once, left + (now - at) * self._a_second)
         self._left[of] = (left - 1 if left >= 1 else left, now)
         if len(self._left) > ADDRESSES:
             self._left.popitem(last=False)
-        return 0.0 if left >= 1 else (1 - left) / A_SECOND
+        return 0.0 if left >= 1 else (1 - left) / self._a_second
+
+    def give_back(self, address: str) -> None:
+        """One that was handed out to this address is free again."""
+        of = network(address)
+        if of in self._left:
+            left, at = self._left[of]
+            self._left[of] = (left + 1, at)

@@ -17,7 +17,7 @@ LAYERS = """
     __init__
     errors          inside          streams     ends        addresses   letters
     events          rules           queues          tokens      lab         filelock
-    commands        ordered         parcel
+    commands        ordered         parcel      quota
     schema          folding         readers     batch
     search
     retention       files

@@ -89,6 +89,7 @@ class Person:
         self.name = name
         self.views = views
         self.identity = 0
+        self.address = "10.0.0.1"
         self.mailbox = Box()
         self.error: CutOff | None = None
 

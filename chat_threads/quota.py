@@ -1,0 +1,54 @@
+"""How many rooms one person may make, and one address, so that there are some left for the others."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from .errors import TooManyRooms
+from .tokens import Handout
+
+ROOMS_MADE = 50  # rooms that exist and were made under one token
+AT_ONCE = 500  # rooms that one address may make at once: a lecture hall may be one address
+A_SECOND = 1 / 120  # rooms that it may make in the long run; one that is gone does not count
+
+
+class Quota:
+    """Who made how many of the rooms that exist. The Publisher's, which has its lock whenever it calls this.
+
+    An owner is the number of a token; 0 is nobody. Of the addresses from which rooms were made only those since the
+    start of the server count.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._made: Counter[int] = Counter()  # by owner
+        self._handout = Handout(clock, AT_ONCE, A_SECOND)
+
+    def take(self, owner: int, address: str) -> None:
+        """Count a room that is about to be made; raise TooManyRooms if it must not be."""
+        if not owner:
+            return
+        if self._made[owner] >= ROOMS_MADE:
+            raise TooManyRooms(f"You have made {ROOMS_MADE} rooms, and more are not allowed. /delete one of them.")
+        seconds = self._handout.wait(address)
+        if seconds:
+            raise TooManyRooms(
+                "Too many rooms were made from your address. /delete one of yours, or make another one in"
+                f" {max(1, round(seconds))} seconds."
+            )
+        self._made[owner] += 1
+
+    def restore(self, owner: int) -> None:
+        """Count a room that the history has."""
+        if owner:
+            self._made[owner] += 1
+
+    def give_back(self, owner: int, address: str) -> None:
+        """A room is gone; ``address`` is "" for one that was restored."""
+        if self._made[owner] > 1:
+            self._made[owner] -= 1
+        else:
+            del self._made[owner]
+        if address:
+            self._handout.give_back(address)
