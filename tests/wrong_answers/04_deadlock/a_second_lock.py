@@ -41,7 +41,7 @@ class Room:
                 self._members.remove(member)
 
     def say(self, text):
-        """Put the text into the queue of every member. Never waits for one: whose queue is full is cut off."""
+        """Put the text into the queue of every member. Never waits for a member; one whose queue is full is cut off."""
         with self._order:
             behind = []
             with self._lock:

@@ -40,7 +40,7 @@ class Room:
                 self._members.remove(member)
 
     def say(self, text):
-        """Put the text into the queue of every member. Never waits for one: whose queue is full is cut off."""
+        """Put the text into the queue of every member. Never waits for a member; one whose queue is full is cut off."""
         behind = []
         with self._lock:
             for member in self._members:
