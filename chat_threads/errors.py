@@ -241,6 +241,18 @@ class RoomNotStored(Told):
         super().__init__(f"{room} is there, but not stored yet: {why}. That is tried again with the next message.")
 
 
+class MaybeStored(Told):
+    """The disk failed in a commit, at a moment that leaves it open. ReadOnly is said then, too."""
+
+    code = "maybe_stored"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server's disk failed, and it is not known whether that was stored."
+            " Look when the server has been started again."
+        )
+
+
 class ReadOnly(Told):
     """Nothing can be stored until the server is started again. Said to all, and to who comes in later."""
 

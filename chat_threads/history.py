@@ -17,11 +17,11 @@ from typing import cast
 
 from . import inside, ordered
 from .batch import Batch, StoredRef
-from .errors import ChatError, NotStored, ReadOnly, RoomGone, RoomNotStored, Unreadable
+from .errors import ChatError, MaybeStored, NotStored, ReadOnly, RoomGone, RoomNotStored, Unreadable
 from .events import Message
 from .queues import BatchQueue
 from .rules import REFS
-from .storage import Storage, StorageBroken, StorageError
+from .storage import Storage, StorageBroken, StorageError, StorageUnsure
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,12 @@ class _Marker(ordered.Ordered):
         self.passed = threading.Event()
 
 
-def _why_not(item: ordered.Ordered, why: str) -> ChatError | None:
+def _why_not(item: ordered.Ordered, failed: StorageError) -> ChatError | None:
     """What to tell whoever submitted something that was not stored; None for what needs no storing."""
+    why = str(failed)
+    stored = (ordered.Draft, ordered.RoomEnded, ordered.TopicSet, ordered.RoomMade)
+    if isinstance(failed, StorageUnsure) and isinstance(item, stored):
+        return MaybeStored()
     if isinstance(item, ordered.Draft):
         return NotStored(why)
     if isinstance(item, (ordered.RoomEnded, ordered.TopicSet)):
@@ -117,6 +121,7 @@ class History:
         self._purge_at: float | None = None  # when to see to it that what was deleted cannot be read; None: it is done
         self._purge_took = 0.0  # seconds, so far
         self._purge_again = 0.0  # not before that, whatever is deleted
+        self._unsure: set[tuple[int, str]] = set()  # requests of the one commit that may come back, by token and ref
         self._requests: OrderedDict[int, _Requests] = OrderedDict()  # by token, the one used last at the end
         self._index_at: float | None = 0.0  # when to take messages into the index; None: they all are
         self._index_again = 0.0  # not before that, whatever is committed
@@ -241,7 +246,9 @@ class History:
             except StorageError as failed:
                 log.error("not stored: %s (%d messages)", failed, len(batch.messages))
                 self._give_up_on(failed)
-                refused = [(item, error) for item in items if (error := _why_not(item, str(failed)))]
+                refused = [(item, error) for item in items if (error := _why_not(item, failed))]
+                if isinstance(failed, StorageUnsure):
+                    self._unsure.update((ref.token, ref.ref) for ref in batch.refs)
                 submitted = {id(item) for item in items}
                 published = [
                     item
@@ -278,12 +285,15 @@ class History:
         self, items: list[ordered.Ordered]
     ) -> tuple[list[ordered.Ordered], list[tuple[ordered.Ordered, ChatError]]]:
         """Put its acknowledgement in the place of whatever was submitted before under the same token and ref, and is
-        committed. What cannot be told, for the history cannot be read, is taken out and refused: as unreadable, for
-        to say that it is not stored might be wrong."""
+        committed. What cannot be known is taken out and refused with an error that leaves it open, because saying "not
+        stored" might be wrong."""
         recalled: list[ordered.Ordered] = []
         unsure: list[tuple[ordered.Ordered, ChatError]] = []
         for item in items:
             if isinstance(item, ordered.Draft) and item.token:
+                if (item.token, item.ref) in self._unsure:
+                    unsure.append((item, MaybeStored()))
+                    continue
                 try:
                     known = self._requests_of(item.token).by_ref.get(item.ref)
                 except Unreadable as error:

@@ -31,6 +31,7 @@ from .retention import MERGE_PAGES, Sweeper, forget_unused
 from .rules import REFS, fold
 from .schema import MEMORY, transaction
 from .search import Index, Query, Rows, words_of
+from .wal import Log
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +67,16 @@ class StorageBroken(StorageError):
     say that all is well the next time (https://wiki.postgresql.org/wiki/Fsync_Errors).
     """
 
+    text = "the disk failed, so nothing is stored until the server is started again"
+
     def __init__(self) -> None:
-        super().__init__("the disk failed, so nothing is stored until the server is started again")
+        super().__init__(self.text)
+
+
+class StorageUnsure(StorageBroken):
+    """Nor can it be known whether this batch is found when the history is opened again."""
+
+    text = "the disk failed, and it is not known whether that was stored"
 
 
 class Storage:
@@ -88,6 +97,7 @@ class Storage:
         self._connections: list[sqlite3.Connection] = []  # those that are lent
         if path != MEMORY:
             files.refuse_unwritable(self.path)
+        self._log: Log | None = None
         self._file_lock = FileLock(self.path) if path != MEMORY else None
         try:
             self._writer = self._open()
@@ -95,9 +105,6 @@ class Storage:
             if self._file_lock:
                 self._file_lock.release()
             raise
-        newest: int = self._writer.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
-        self._last_id = max(newest, self._index.upto)  # an id that is in the index is not given again
-        self._uses: int = self._writer.execute("SELECT coalesce(max(used), 0) FROM tokens").fetchone()[0]
 
     # --- opening ----------------------------------------------------------------------------------------
 
@@ -113,6 +120,7 @@ class Storage:
             try:
                 self._prepare(writer)
                 self._have_readers(writer)
+                self._log = Log(self.path) if self.path != MEMORY else None
             except BaseException:
                 writer.close()
                 raise
@@ -132,6 +140,9 @@ class Storage:
         with transaction(writer):
             self._index.open(writer)
         self.sweeper.open(writer)
+        newest: int = writer.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
+        self._last_id = max(newest, self._index.upto)  # an id that is in the index is not given again
+        self._uses: int = writer.execute("SELECT coalesce(max(used), 0) FROM tokens").fetchone()[0]
 
     def _have_readers(self, writer: sqlite3.Connection) -> None:
         """Open what is lent to readers: all their files now, not when there are no descriptors left."""
@@ -151,6 +162,8 @@ class Storage:
             self.sweeper.tell(self._writer)  # a pass may not have come to its end
         for connection in (*self._connections, self._writer):
             connection.close()
+        if self._log:
+            self._log.close()
         if self._file_lock:
             self._file_lock.release()
 
@@ -334,17 +347,13 @@ class Storage:
             )
 
     def _failure(self, error: Exception) -> StorageError:
-        """What to raise for an error of SQLite's; after a failed fsync nothing is written any more."""
-        if not _unsynced(error):
+        """What to raise for an error of SQLite's in a transaction, of which nothing comes back then, not even after a
+        kill. If that cannot be made sure, or an fsync failed, nothing is written any more."""
+        undone = self._log is None or self._log.undo(self._writer, self._synchronous)
+        if undone and not _unsynced(error):
             return StorageError(_reason(error))
         self._broken = True
-        with contextlib.suppress(sqlite3.Error):
-            # A commit whose fsync failed lies in SQLite's log all the same, and after a kill would be found
-            # there: write another one, of nothing, over it.
-            self._writer.execute("PRAGMA synchronous = OFF")
-            self._writer.execute(f"PRAGMA user_version = {schema.VERSION}")
-        self._writer.execute(f"PRAGMA synchronous = {self._synchronous}")
-        return StorageBroken()
+        return StorageBroken() if undone else StorageUnsure()
 
     def refs(self, token: int) -> list[StoredRef]:
         """What became of the last REFS requests under a token, in order. The history thread's, through its own

@@ -72,6 +72,8 @@ class Ask:
             return "fail"
         if self.acks:
             return "ok"
+        if any(each.code == "maybe_stored" for each in self.refusals):
+            return "unknown"
         if self.refusals and (len(self.sent) == 1 or self.refusals[-1].code == "not_stored"):
             return "fail"
         return "unknown"

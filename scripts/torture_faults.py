@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -84,22 +85,30 @@ class Calls:
             return
         library = self._directory / "shim.so"
         subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SHIM, "-ldl"], check=True)
-        self.fail(0, 0)
+        self.fail(0)
         self.environment = {
             "LD_PRELOAD": str(library),
             "TORTURE_CALLS": str(self._numbers),
             "TORTURE_FILES": str(db.resolve()),
         }
 
-    def fail(self, after: int, more: int) -> None:
-        """Let the call fail that is the ``after``-th from now, and ``more`` calls after it; 0: let none fail."""
+    def fail(self, after: int, more: int = 0, error: int = errno.EIO, late: bool = False) -> None:
+        """Let the call fail that is the ``after``-th from now, and ``more`` calls after it; 0: let none fail. ``late``:
+        what they ask for is done before."""
         with open(self._numbers, "r+b" if self._numbers.exists() else "w+b") as file:  # the server has it mapped
-            file.write(struct.pack("ii", after, more))
+            file.write(struct.pack("4i", after, more, error, late))
+        self._more = more
 
     @property
-    def failed(self) -> bool:
-        """Whether all the calls that were to fail have failed."""
-        return struct.unpack("ii", self._numbers.read_bytes())[0] == 0
+    def begun(self) -> bool:
+        """Whether one of the calls that are to fail has failed."""
+        after, more = struct.unpack_from("2i", self._numbers.read_bytes())
+        return bool(after == 0 or more < self._more)
+
+    @property
+    def left(self) -> bool:
+        """Whether calls that are to fail are still to come."""
+        return bool(struct.unpack_from("i", self._numbers.read_bytes())[0])
 
     def close(self) -> None:
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -328,11 +337,16 @@ class Meddler(threading.Thread):
     def _fail_calls(self) -> None:
         """One call on the history's files fails, or some in a row, somewhere in a commit or a checkpoint."""
         with self._world.fault("calls on the files failed"):
-            self._calls.fail(self._chance.randint(1, CALLS), self._chance.choice([0, 0, 1, 3, 1000]))
+            self._calls.fail(
+                self._chance.randint(1, CALLS),
+                self._chance.choice([0, 0, 1, 3, 1000]),
+                self._chance.choice([errno.EIO, errno.ENOSPC]),
+                self._chance.random() < 0.3,
+            )
             deadline = now() + 4
-            while not self._calls.failed and now() < deadline and not self._world.over.wait(0.05):
+            while self._calls.left and now() < deadline and not self._world.over.wait(0.05):
                 pass
-            self._calls.fail(0, 0)
+            self._calls.fail(0)
             self._hold(0, 1)
 
     def _limit_files(self) -> None:

@@ -1,9 +1,10 @@
 /*
  * Makes calls on the history's files fail, in a process that is started with this library in LD_PRELOAD.
  *
- * TORTURE_CALLS names a file of two numbers (32 bits each). The first one counts down with every call that writes,
- * grows, shrinks or syncs a file whose name begins with TORTURE_FILES. The call that brings it to 0 fails with EIO, and
- * so do the calls after it, as many as the second number says. While the first number is 0, nothing fails.
+ * TORTURE_CALLS names a file of four numbers (32 bits each). The first one counts down with every call that reads,
+ * writes, maps, grows, shrinks or syncs a file whose name begins with TORTURE_FILES. The call that brings it to 0 fails,
+ * and so do the calls after it, as many as the second number says. The third one is the error, 0 for EIO. If the fourth
+ * one is not 0, the call is carried out and reported as failed all the same. While the first number is 0, nothing fails.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -17,7 +18,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-static volatile int *numbers; /* how many calls until one fails; how many more fail after it */
+static volatile int *numbers;
 static const char *files;
 
 __attribute__((constructor)) static void begin(void) {
@@ -26,13 +27,15 @@ __attribute__((constructor)) static void begin(void) {
     files = getenv("TORTURE_FILES");
     if (fd < 0 || !files)
         return;
-    void *shared = mmap(NULL, 2 * sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *shared = mmap(NULL, 4 * sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     if (shared != MAP_FAILED)
         numbers = shared;
 }
 
 static int ours(int fd) {
+    if (fd < 0)
+        return 0;
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
@@ -42,6 +45,7 @@ static int ours(int fd) {
     return strncmp(path, files, strlen(files)) == 0;
 }
 
+/* The error that a call fails with, or 0. */
 static int failing(int fd) {
     if (!numbers || numbers[0] <= 0 || !ours(fd))
         return 0;
@@ -53,30 +57,30 @@ static int failing(int fd) {
         __sync_fetch_and_sub(&numbers[1], 1);
     else
         numbers[0] = 0;
-    errno = EIO;
-    return 1;
+    return numbers[2] ? numbers[2] : EIO;
 }
 
-#define REAL(type, name, ...) ((type(*)(__VA_ARGS__))dlsym(RTLD_NEXT, #name))
+/* Defines a call that returns ``bad``, with errno, when it fails; ``fd`` is the descriptor among its arguments. */
+#define WRAP(type, name, bad, parameters, arguments)                        \
+    type name parameters {                                                  \
+        int error = failing(fd);                                            \
+        type result = bad;                                                  \
+        if (!error || numbers[3])                                           \
+            result = ((type(*) parameters)dlsym(RTLD_NEXT, #name))arguments; \
+        if (error)                                                          \
+            errno = error;                                                  \
+        return error ? bad : result;                                        \
+    }
 
-ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
-    return failing(fd) ? -1 : REAL(ssize_t, pwrite64, int, const void *, size_t, off64_t)(fd, data, size, at);
-}
-ssize_t pwrite(int fd, const void *data, size_t size, off_t at) {
-    return failing(fd) ? -1 : REAL(ssize_t, pwrite, int, const void *, size_t, off_t)(fd, data, size, at);
-}
-ssize_t write(int fd, const void *data, size_t size) {
-    return failing(fd) ? -1 : REAL(ssize_t, write, int, const void *, size_t)(fd, data, size);
-}
-int ftruncate64(int fd, off64_t size) { return failing(fd) ? -1 : REAL(int, ftruncate64, int, off64_t)(fd, size); }
-int ftruncate(int fd, off_t size) { return failing(fd) ? -1 : REAL(int, ftruncate, int, off_t)(fd, size); }
-int fsync(int fd) { return failing(fd) ? -1 : REAL(int, fsync, int)(fd); }
-int fdatasync(int fd) { return failing(fd) ? -1 : REAL(int, fdatasync, int)(fd); }
-int posix_fallocate64(int fd, off64_t at, off64_t size) {
-    return failing(fd) ? EIO : REAL(int, posix_fallocate64, int, off64_t, off64_t)(fd, at, size);
-}
-void *mmap64(void *address, size_t size, int protection, int flags, int fd, off64_t at) {
-    if (fd >= 0 && failing(fd))
-        return MAP_FAILED;
-    return REAL(void *, mmap64, void *, size_t, int, int, int, off64_t)(address, size, protection, flags, fd, at);
-}
+WRAP(ssize_t, pread64, -1, (int fd, void *data, size_t size, off64_t at), (fd, data, size, at))
+WRAP(ssize_t, pwrite64, -1, (int fd, const void *data, size_t size, off64_t at), (fd, data, size, at))
+WRAP(ssize_t, pwrite, -1, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at))
+WRAP(ssize_t, write, -1, (int fd, const void *data, size_t size), (fd, data, size))
+WRAP(int, ftruncate64, -1, (int fd, off64_t size), (fd, size))
+WRAP(int, ftruncate, -1, (int fd, off_t size), (fd, size))
+WRAP(int, fsync, -1, (int fd), (fd))
+WRAP(int, fdatasync, -1, (int fd), (fd))
+WRAP(int, posix_fallocate64, error, (int fd, off64_t at, off64_t size), (fd, at, size))
+WRAP(int, posix_fallocate, error, (int fd, off_t at, off_t size), (fd, at, size))
+WRAP(void *, mmap64, MAP_FAILED, (void *address, size_t size, int protection, int flags, int fd, off64_t at),
+     (address, size, protection, flags, fd, at))

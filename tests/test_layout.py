@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 LAYERS = """
     __init__
     errors          inside          streams     ends        addresses   letters
-    events          rules           queues          tokens      lab         filelock
+    events          rules           queues          tokens      lab         filelock    wal
     commands        ordered         parcel      quota
     schema          folding         readers     batch
     search
@@ -45,7 +45,7 @@ RESERVED = {
     "socket": {"wire", "server", "chat", "cli", "client.connection"},
     "socketserver": {"server"},
     "select": {"wire", "client.lines"},
-    "sqlite3": {"schema", "search", "retention", "storage"},
+    "sqlite3": {"schema", "search", "retention", "storage", "wal"},
     "signal": {"cli", "client.lines"},
     "click": {"cli", "client.terminal"},
     "prompt_toolkit": {"client.screen"},
