@@ -84,8 +84,8 @@ def finish(world: World, server: Server, clients: list[Client], unused: tuple[in
     wrong = []
     world.finishing.set()
     deadline = now() + FINISH
-    if server.process.poll() is not None:
-        wrong.append(f"the server ended by itself, and exited with {server.process.returncode}")
+    if server.ended:
+        wrong.append(server.ended)
         deadline = now()
     for client in clients:
         client.join(max(0.0, deadline - now()))

@@ -166,6 +166,12 @@ class Server:
             pipe.close()
         return code
 
+    @property
+    def ended(self) -> str:
+        """How it ended by itself, which it never should; empty if it did not."""
+        code = self.process.poll()
+        return "" if code is None else f"the server ended by itself, and exited with {code}"
+
     def kill(self) -> None:
         """kill -9"""
         self.process.kill()
@@ -209,6 +215,8 @@ class Killer(threading.Thread):
     def run(self) -> None:
         try:
             while not self._world.over.wait(self._chance.uniform(2, 10)):
+                if self._server.ended:
+                    return  # it stays as it is, so that it is noticed at the end
                 in_order = self._chance.random() < 0.2
                 with self._world.fault("SIGTERM, and started again" if in_order else "kills"):
                     if in_order:

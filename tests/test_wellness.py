@@ -113,6 +113,7 @@ def test_memory_that_is_kept_and_a_traceback_are_found(start_process, impatient,
     [
         "DELETE FROM messages WHERE number = 2",
         "DELETE FROM messages WHERE number = 1",
+        "DELETE FROM messages WHERE number = 3",
         "UPDATE messages SET number = 4 WHERE number = 3",
         "UPDATE rooms SET last = 4",
         "UPDATE messages SET room = 77",
@@ -123,8 +124,28 @@ def test_a_history_with_a_hole_is_found(serve, tmp_path, harm):
     for text in ("one", "two", "three"):
         server.client(text).ask(text)
     server.chat.stop()
-    check_history(tmp_path / "chat.db")
+    check_history(tmp_path / "chat.db", {"#lobby": 3})
     with contextlib.closing(sqlite3.connect(tmp_path / "chat.db")) as connection, connection:
         connection.execute(harm)
     with pytest.raises(AssertionError):
-        check_history(tmp_path / "chat.db")
+        check_history(tmp_path / "chat.db", {"#lobby": 3})
+
+
+FORGET = """
+import sqlite3
+from chat_threads import storage
+close = storage.Storage.close
+def forget(self):
+    close(self)
+    with sqlite3.connect(self.path) as file:
+        file.execute("DELETE FROM messages WHERE id = (SELECT max(id) FROM messages)")
+    file.close()
+storage.Storage.close = forget
+"""
+
+
+def test_a_server_that_loses_its_last_message_is_found(start_process):
+    """The file itself does not show that: the canary knows."""
+    process = start_process(plant=FORGET)
+    with pytest.raises(AssertionError, match="has lost what was acknowledged after"), staying_well(process):
+        pass

@@ -12,7 +12,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 import pytest
@@ -45,6 +45,7 @@ class Canary:
         self._refused: dict[int, tuple[float, str]] = {}  # when, and the server's words
         self._excused: list[list[float]] = []  # from, to
         self._troubles: list[str] = []
+        self.acknowledged = 0  # the highest number that was, or that somebody heard
         self._socks = [socket.create_connection(("127.0.0.1", port), WAIT) for _ in range(2)]
         self._files = [sock.makefile("rb") for sock in self._socks]
         self._threads = [threading.Thread(target=self._talk, daemon=True)]
@@ -81,6 +82,8 @@ class Canary:
                 now = time.monotonic()
                 event = json.loads(line)
                 with self._lock:
+                    if event["type"] in ("message", "ack") and event["room"] == ROOM:
+                        self.acknowledged = max(self.acknowledged, event["number"])
                     if event["type"] == "message" and event["from"] != me and event["room"] == ROOM:
                         self._heard[int(event["text"])] = now
                     elif event["type"] == "error" and event.get("ref"):
@@ -210,11 +213,15 @@ def staying_well(process: Process, tracebacks: int = 0, comes_back: bool = True)
     assert code == 0, f"exit code {code}: {process.errors[-2000:]}"
     assert process.errors.count("Traceback") == tracebacks, process.errors[-5000:]
     canary.check()
-    check_history(process.db)
+    check_history(process.db, {ROOM: canary.acknowledged})
 
 
-def check_history(db: pathlib.Path) -> None:
-    """A history that no server has open is sound, and each room's messages are numbered 1 to its last."""
+def check_history(db: pathlib.Path, acknowledged: Mapping[str, int] = {}) -> None:
+    """A history that no server has open is sound, and each room's messages are numbered 1 to its last.
+
+    ``acknowledged`` has the highest number of a room that somebody was told of: the file does not know its last one,
+    if that is lost.
+    """
     with contextlib.closing(sqlite3.connect(db)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         for name, last, count, lowest, highest in connection.execute(
@@ -223,6 +230,7 @@ def check_history(db: pathlib.Path) -> None:
             " FROM rooms AS r LEFT JOIN messages AS m ON m.room = r.id GROUP BY r.id"
         ).fetchall():
             assert (name, count, lowest, highest) == (name, last, 1, last)
+            assert highest >= acknowledged.get(name, 0), f"{name} has lost what was acknowledged after {highest}"
         homeless = (
             "SELECT count(*) FROM messages"
             " WHERE room NOT IN (SELECT id FROM rooms) AND room NOT IN (SELECT room FROM doomed)"
