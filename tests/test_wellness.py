@@ -105,7 +105,7 @@ def test_memory_that_is_kept_and_a_traceback_are_found(start_process, impatient,
         stack.enter_context(staying_well(process))
         with process.client() as ann:
             ann.send("ann")
-            ann.expect("/help" if mode == "memory" else "! That did not work")
+            ann.expect("/help" if mode == "memory" else "! Internal server error")
 
 
 @pytest.mark.parametrize(
