@@ -236,9 +236,9 @@ class Sweeper:
         self._index.remove(writer, [message for message in messages if message[3].strip()])  # not what is wiped already
         blanks = " " * max(max(len(text), len(sender)) * 4 for _, _, sender, text in messages)
         writer.execute(
-            "UPDATE messages SET text = substr(?1, 1, length(CAST(text AS BLOB))),"
-            f" sender = substr(?1, 1, length(CAST(sender AS BLOB))) {these}",
-            (blanks,),
+            "UPDATE messages SET text = substr(?, 1, length(CAST(text AS BLOB))),"
+            f" sender = substr(?, 1, length(CAST(sender AS BLOB))) {these}",
+            (blanks, blanks),
         )
 
     def _delete(self, writer: sqlite3.Connection, rows: Sequence[_Row]) -> None:
@@ -300,8 +300,8 @@ def forget_unused(writer: sqlite3.Connection, which: str, value: int | str) -> N
     owners = writer.execute(f"SELECT DISTINCT owner {unused} AND owner != 0", (value,)).fetchall()
     writer.execute(f"DELETE {unused}", (value,))
     writer.executemany(
-        "UPDATE tokens SET kept = 0 WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM rooms WHERE owner = ?1)"
-        " AND NOT EXISTS (SELECT 1 FROM refs WHERE token = ?1)",
+        "UPDATE tokens SET kept = 0 WHERE id = ? AND NOT EXISTS (SELECT 1 FROM rooms WHERE owner = tokens.id)"
+        " AND NOT EXISTS (SELECT 1 FROM refs WHERE token = tokens.id)",
         owners,
     )
 
