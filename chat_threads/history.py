@@ -436,6 +436,7 @@ class History:
         now = time.monotonic()
         self._purge_took += now - began
         if pause is None:
+            log.info("nothing of what was deleted can be read in the history's files any more")
             self._purge_again = now + PURGE_REST * self._purge_took
             self._purge_took = 0.0
         self._purge_at = None if pause is None or self.read_only else now + pause
