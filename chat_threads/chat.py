@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from . import inside
+from .ends import Vital
 from .errors import StartError
 from .history import History
 from .lab import Faults
@@ -149,6 +150,11 @@ class Chat:
     @property
     def address(self) -> tuple[str, int]:
         return self.server.server_address[:2]  # type: ignore[return-value]
+
+    def vital(self) -> list[Vital]:
+        """The threads that serve everybody, once they are started."""
+        assert self.writers is not None
+        return [(self._acceptor, self.server.beats), (self.history.thread, None), *self.writers.vital()]
 
     def start(self) -> None:
         self.history.start(self.publisher.dispatch_messages, self.service.refuse, self.service.announce)

@@ -12,7 +12,6 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -33,11 +32,12 @@ log = logging.getLogger(__name__)
 MOTD_LINES = 50
 STACK = 512 * 1024  # bytes of address space for a thread's stack; the default of 8 MiB adds up
 SPARE_FILES = 64  # descriptors for what is not a client
-STUCK = 10  # seconds in which the acceptor does not come round, after which it counts as broken
 FORCE_AFTER = 15.0  # seconds after which a server that is to stop ends, whatever still waits
+BROKEN_AFTER = 6.0  # the same for one that is broken: to wait for what is stuck helps nobody
+NO_WORDS = b"chat_threads: A fault in the server: it has no memory for more words, or cannot stop. Start it again.\n"
+BROKEN = 70  # the exit code after a fault of the server's own: EX_SOFTWARE of sysexits.h
 EVERYWHERE = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
 """The hosts that stand for all of this machine's addresses, each with nobody's address by family (RFC 5737, 3849)."""
-BROKEN = 70  # the exit code after a fault of the server's own: EX_SOFTWARE of sysexits.h
 
 
 GROUPS = {
@@ -247,8 +247,6 @@ def main(
     except StartError as error:
         click.echo(f"chat_threads: {error.text}", err=True)
         code = 2
-    if code == BROKEN:
-        os._exit(code)  # the interpreter's own end needs memory, and may wait for threads that have none
     sys.exit(code)
 
 
@@ -272,7 +270,8 @@ def read_motd(path: str) -> tuple[str, ...]:
 def run(options: Options, log_level: str, log_file: str | None) -> int:
     """Serve until a signal says to stop, then stop in order. In the main thread; raises StartError.
 
-    Returns the exit code: 0, or BROKEN if a thread ended that should not have, or something did not stop in time.
+    Returns the exit code, 0. If a thread ended that should not have, or something does not stop in time, the process
+    ends with BROKEN here.
     """
     asked: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # its put is safe in a signal handler
     stops = _catch_signals(asked, reopens=log_file is not None)
@@ -286,18 +285,17 @@ def run(options: Options, log_level: str, log_file: str | None) -> int:
         logs.start()
         try:
             chat = Chat(options)
+        except BaseException:
+            logs.stop()
+            raise
+        try:
             chat.start()
             _announce(chat, options)
             inside.enter("main", "waits for a signal")
-            try:
-                _wait(asked, stops, logs, ends, chat)
-            except Exception as error:
-                ends.broke("main", error)
-            with _ended_by_force():
-                return _stop(chat, ends)
-        finally:
-            inside.leave()
-            logs.stop()
+            _wait(asked, stops, logs, ends, chat)
+        except Exception as error:
+            ends.broke("main", error)
+        return _stop(chat, logs, ends)
 
 
 def _catch_signals(asked: queue.SimpleQueue[int | None], reopens: bool) -> set[int]:
@@ -326,20 +324,12 @@ def _catch_signals(asked: queue.SimpleQueue[int | None], reopens: bool) -> set[i
 
 
 def _wait(asked: queue.SimpleQueue[int | None], stops: set[int], logs: LogThread, ends: Ends, chat: Chat) -> None:
-    """Until a signal says to stop, or a thread is broken; meanwhile obey the other signals.
-
-    The acceptor can also be stuck: a thread that finds no memory to begin never answers whoever started it. So main
-    counts its own seconds in which the acceptor did not come round. (A process that is stopped counts none.)
-    """
-    beats, still = -1, 0
+    """Until a signal says to stop, or a thread is broken; meanwhile obey the other signals."""
     while ends.broken is None:
         try:
             number = asked.get(timeout=1.0)  # a bounded wait, for on Windows Ctrl-C does not end one
         except queue.Empty:
-            still = still + 1 if chat.server.beats == beats else 0
-            beats = chat.server.beats
-            if still >= STUCK:
-                ends.broke("acceptor", TimeoutError())
+            ends.look([(logs.thread, None), *chat.vital()])
             continue
         if number in stops:
             log.info("stopping: %s; once more ends it at once", signal.Signals(number).name)
@@ -350,34 +340,59 @@ def _wait(asked: queue.SimpleQueue[int | None], stops: set[int], logs: LogThread
             logs.write(stacks())
 
 
-@contextlib.contextmanager
-def _ended_by_force() -> Iterator[None]:
-    """End the process if what is done meanwhile takes too long. Not on Windows, which has no such alarm."""
-    if not hasattr(signal, "setitimer"):
-        yield
-        return
-    signal.signal(signal.SIGALRM, lambda number, frame: os._exit(BROKEN))
-    signal.setitimer(signal.ITIMER_REAL, FORCE_AFTER, 1.0)  # again each second: without memory a handler may fail
+def _stop(chat: Chat, logs: LogThread, ends: Ends) -> int:
+    """Stop in order, as far as that goes; return the exit code.
+
+    From here on whatever fails or takes too long ends the process: without memory an exception may come from any line,
+    and the interpreter's own end may wait for threads that are stuck.
+    """
     try:
-        yield
+        _end_by_force(BROKEN_AFTER if ends.broken else FORCE_AFTER)
+        _tell(ends)
+        try:
+            chat.stop()
+        except Exception as error:
+            ends.broke("main", error)
+        _tell(ends)
+        inside.leave()
+        logs.stop()
+        _tell(ends)
+        if ends.broken:
+            os._exit(BROKEN)
+        _end_by_force(0)
+    except BaseException:
+        _give_up()
+    return 0
+
+
+def _give_up(*signal_: object) -> None:
+    """End the process at once; also a signal handler."""
+    try:
+        os.write(2, NO_WORDS)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        os._exit(BROKEN)
 
 
-def _stop(chat: Chat, ends: Ends) -> int:
-    """Stop in order, as far as that goes; return the exit code."""
-    if ends.broken is None:
-        chat.stop()
-        return 0
-    name, error = ends.broken
-    why = f"the thread {name} ended: {type(error).__name__}"
-    with contextlib.suppress(Exception):  # memory may be short
-        log.critical("%s; the server stops", why, exc_info=error)
-    with contextlib.suppress(Exception):
+def _end_by_force(seconds: float) -> None:
+    """End the process in so many seconds, unless it is called again; 0: never. Not on Windows, which has no alarm."""
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, _give_up)
+        # Without memory the handler may not be called: main gets a MemoryError instead, which ends it too.
+        signal.setitimer(signal.ITIMER_REAL, seconds, 1.0 if seconds else 0.0)
+
+
+def _tell(ends: Ends) -> None:
+    """Say what broke, if something did, once."""
+    if ends.broken is None or ends.told:
+        return
+    ends.told = True
+    try:
+        why = ends.why()
+        with contextlib.suppress(Exception):  # memory may be short
+            log.critical("%s; the server stops", why, exc_info=ends.broken[1])
         click.echo(f"chat_threads: A fault in the server: {why}. The log has more; start it again.", err=True)
-    with contextlib.suppress(Exception):
-        chat.stop()
-    return BROKEN
+    except Exception:
+        os.write(2, NO_WORDS)
 
 
 def stacks() -> str:

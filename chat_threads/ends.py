@@ -3,17 +3,26 @@
 A thread catches what it expects, close to where that happens. Anything else ends the thread, and a server without its
 history, its acceptor or a writer would live on and answer nobody. So main is told and ends the whole: a supervisor
 starts it again, and nothing that was acknowledged is lost.
+
+Without memory even telling main may fail, and a thread that cannot begin leaves whoever started it waiting for ever.
+So main also looks at the threads that serve everybody, once a second.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
 RESERVE = 1 << 21  # bytes, given back when a thread breaks: to stop needs memory, and its lack may be the reason
+STUCK = 10  # looks, one a second, at which a thread was where it had been, after which it counts as broken
+
+Vital = tuple[threading.Thread, int | None]
+"""A thread without which the server answers nobody, and a number that is another one whenever it comes round; None
+while it may take any time, as one does that waits for work, or for the disk."""
 
 
 class Ends:
@@ -23,7 +32,9 @@ class Ends:
         """``wake`` is called by the thread that ends; it may fail, so look at ``broken`` now and then, too."""
         self._wake = wake
         self._reserve: bytes | None = bytes(RESERVE)
-        self.broken: tuple[str, BaseException | None] | None = None  # the thread's name, and why; set by that thread
+        self.broken: tuple[str, BaseException | None] | None = None  # the thread's name, and why; set by any thread
+        self.told = False  # main's: whether it has said so
+        self._looks: dict[str, tuple[int | None, int]] = {}  # main's: by name, where it was, and for how many looks
 
     def __enter__(self) -> Ends:
         self._before = threading.excepthook, sys.unraisablehook
@@ -49,8 +60,27 @@ class Ends:
             self._before[1](unraisable)
 
     def broke(self, name: str, error: BaseException | None) -> None:
-        """That thread ended, or has to. Only the first counts."""
+        """That thread ended, or has to. Only the first counts. Any thread."""
         self._reserve = None
         if self.broken is None:
             self.broken = name, error
-        self._wake()
+        with contextlib.suppress(MemoryError):  # main looks once a second
+            self._wake()
+
+    def look(self, threads: Iterable[Vital]) -> None:
+        """Main's, once a second of its own, of which a process that is stopped counts none: whether they go on."""
+        for thread, at in threads:
+            if not thread.is_alive():
+                self.broke(thread.name, None)
+            before, looks = self._looks.get(thread.name, (None, 0))
+            looks = looks + 1 if at is not None and at == before else 0
+            self._looks[thread.name] = at, looks
+            if looks >= STUCK:
+                self.broke(thread.name, TimeoutError("it is stuck"))
+
+    def why(self) -> str:
+        """What broke, in words; "" if nothing did."""
+        if self.broken is None:
+            return ""
+        name, error = self.broken
+        return f"the thread {name} ended: {type(error).__name__ if error else 'nobody knows why'}"

@@ -109,7 +109,7 @@ class History:
         self._retain = None if retain_days is None else int(retain_days * DAY)
         self._now = now
         self._queue: BatchQueue[ordered.Ordered | None] = BatchQueue(QUEUE)
-        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="history", daemon=True)
         # Owned by the history thread.
         self._last: dict[int, int | None] = {room.id: room.last for room in storage.rooms()}
         self._unsaved: dict[int, ordered.RoomMade] = {}  # rooms whose row is not committed yet
@@ -136,18 +136,18 @@ class History:
 
     def start(self, publish: Publish, refuse: Refuse, announce: Announce = lambda error: None) -> None:
         self._publish, self._refuse, self._announce = publish, refuse, announce
-        self._thread.start()
+        self.thread.start()
 
     def stop(self, timeout: float) -> bool:
         """Let the thread finish what is queued, then end and join it; False if it did not end in time."""
         deadline = time.monotonic() + timeout
-        if self._thread.is_alive():
+        if self.thread.is_alive():
             try:
                 self._queue.put(None, timeout=timeout)
             except queue.Full:
                 return False
-            self._thread.join(max(0.0, deadline - time.monotonic()))
-        return not self._thread.is_alive()
+            self.thread.join(max(0.0, deadline - time.monotonic()))
+        return not self.thread.is_alive()
 
     def submit(self, item: ordered.Ordered) -> None:
         """Queue a value; wait while the queue is full, at most PATIENCE seconds; raise NotStored then."""

@@ -47,12 +47,12 @@ class LogThread:
         self._hand = _Hand(self._lines)
         self._logger = logging.getLogger(__package__)
         self._logger.setLevel(level.upper())
-        self._thread = threading.Thread(target=self._take_over, name="log", daemon=True)
+        self.thread = threading.Thread(target=self._take_over, name="log", daemon=True)
 
     def start(self) -> None:
         """Begin to take what is logged."""
         self._logger.addHandler(self._hand)
-        self._thread.start()
+        self.thread.start()
 
     def write(self, text: str) -> None:
         """Write a text as it is, whatever the level; dropped if too much is waiting to be written."""
@@ -72,7 +72,7 @@ class LogThread:
             if self._hand.dropped:
                 self._lines.put(f"{self._hand.dropped} log lines were dropped", timeout=timeout / 4)
             self._lines.put(None, timeout=timeout / 4)
-        self._thread.join(timeout / 2)
+        self.thread.join(timeout / 2)
 
     def _take_over(self) -> None:
         inside.run("log", "writes what is logged", self._run)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from . import inside
+from .ends import Vital
 from .errors import TooSlow
 from .parcel import Parcel
 from .session import Session
@@ -57,6 +58,10 @@ class Writers:
             self._wanted = self._scheduled
             self._state.wait_for(lambda: self._written >= self._wanted, CATCH_UP)
 
+    def vital(self) -> list[Vital]:
+        """The threads that write to more than one session."""
+        return []
+
     def hurry(self, seconds: float) -> None:
         """From now on wait no longer than so many seconds for any socket: the server is stopping."""
         with self._state:
@@ -79,7 +84,7 @@ class Writers:
         *args: object,
         session: Session | None = None,
         depth: Callable[[], inside.Depth] | None = None,
-    ) -> None:
+    ) -> threading.Thread:
         def run() -> None:
             inside.enter("writer", "begins", session, depth)
             try:
@@ -102,6 +107,7 @@ class Writers:
             with self._state:
                 self._threads.discard(thread)
             raise
+        return thread
 
     def _done(self, count: int) -> None:
         with self._state:
@@ -191,8 +197,11 @@ class Crew(Writers):
     def __init__(self, size: int, send_timeout: float, count: inside.Count | None = None) -> None:
         super().__init__(send_timeout, count)
         self._ready: list[queue.SimpleQueue[Sequence[Session] | None]] = [queue.SimpleQueue() for _ in range(size)]
-        for number, ready in enumerate(self._ready, 1):
-            self._start(f"writer-{number}", self._work, ready, depth=lambda ready=ready: (ready.qsize(), None))  # type: ignore[misc]
+        self._turns: list[int | None] = [None] * size  # each writer's own: which turn it is at; None: it waits
+        self._crew = [
+            self._start(f"writer-{number + 1}", self._work, number, depth=lambda ready=ready: (ready.qsize(), None))  # type: ignore[misc]
+            for number, ready in enumerate(self._ready)
+        ]
 
     def schedule(self, sessions: Sequence[Session]) -> None:
         with self._state:
@@ -203,21 +212,27 @@ class Crew(Writers):
             if share:
                 ready.put(share)
 
+    def vital(self) -> list[Vital]:
+        return list(zip(self._crew, self._turns, strict=True))
+
     def stop(self, timeout: float) -> list[str]:
         for ready in self._ready:
             ready.put(None)
         return super().stop(timeout)
 
-    def _work(self, ready: queue.SimpleQueue[Sequence[Session] | None]) -> None:
-        while self._turn(ready):  # a call for each share: none of its sessions is held while waiting
-            pass
+    def _work(self, number: int) -> None:
+        turn = 0
+        while self._turn(number, turn):  # a call for each share: none of its sessions is held while waiting
+            turn += 1
 
-    def _turn(self, ready: queue.SimpleQueue[Sequence[Session] | None]) -> bool:
+    def _turn(self, number: int, turn: int) -> bool:
         """Wait for sessions and write to them; whether there will be others."""
         inside.does("waits for sessions")
-        sessions = ready.get()
+        self._turns[number] = None
+        sessions = self._ready[number].get()
         if sessions is None:
             return False
+        self._turns[number] = turn
         inside.does("sends")
         try:
             for session in sessions:

@@ -1,84 +1,37 @@
-"""No thread ends unnoticed: whatever a thread raises, and at whichever of its steps, the server goes on for everybody
-or ends with a code that says so. It never lives on without answering."""
+"""No thread ends unnoticed: the server goes on for everybody, or ends with a code that says so. It never lives on
+without answering. See also test_steps.py."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import pathlib
-import re
 import sqlite3
 import sys
 import threading
 import time
 import types
-from collections.abc import Callable
 
 import pytest
 from conftest import WAIT, Process, wait_for
-from wellness import check_history, needs_proc
+from wellness import check_history
 
 from chat_threads.cli import BROKEN
 from chat_threads.ends import Ends
 
-# Raises in one thread when it comes to a line of the package for the first time, after a file says so. Without a line
-# to raise at, it notes down all the lines that each kind of thread comes to.
-PLANT = """
-import atexit, builtins, json, os, re, sys, threading
-KIND, FILE, LINE, ERROR, SIGN, FOUND = json.loads({case!r})
-PACKAGE = os.sep + "chat_threads" + os.sep
-found, done = set(), []
+# Nobody is told that a thread breaks, as when there is no memory for that; and looks and alarms come soon.
+UNTOLD = """
+import signal, threading
+from chat_threads import chat, cli, ends, history, logs, server, writers
+ends.Ends.__enter__ = lambda self: self
+ends.Ends.__exit__ = lambda self, *args: None
+ends.STUCK, cli.BROKEN_AFTER = 2, 1.0
 
-def kind():
-    return re.sub(r"\\d+", "N", threading.current_thread().name)
+def breaks(*args):
+    raise MemoryError
 
-def watch(frame, event, argument):
-    name = frame.f_code.co_filename
-    if PACKAGE not in name:
-        return None
-    mine = kind()
-    if LINE and mine != KIND:
-        return None
-    short = name.rpartition(PACKAGE)[2]
+def is_stuck(*args):
+    threading.Event().wait()
 
-    def look(frame, event, argument):
-        if event == "line" and os.path.exists(SIGN):
-            if not LINE:
-                found.add((mine, short, frame.f_lineno))
-            elif (short, frame.f_lineno) == (FILE, LINE) and not done:
-                done.append(True)
-                raise getattr(builtins, ERROR)("planted")
-        return look
-
-    return look
-
-threading.settrace(watch)
-if FOUND:
-    atexit.register(lambda: open(FOUND, "w").write(json.dumps(sorted(found))))
 """
-
-Start = Callable[..., Process]
-
-
-def plant(sign: pathlib.Path, kind: str = "", file: str = "", line: int = 0, error: str = "", found: str = "") -> str:
-    return PLANT.format(case=json.dumps([kind, file, line, error, str(sign), found]))
-
-
-def conversation(process: Process) -> set[str]:
-    """What people do while the fault strikes, whatever becomes of it; returns the texts that were acknowledged."""
-    seen: set[str] = set()
-    for name in ("ann", "bob"):
-        with contextlib.suppress(AssertionError, OSError), process.client() as client:
-            client.sock.settimeout(2.0)
-            client.send(name)
-            client.expect("You are in", 2.0)
-            for number in range(2):
-                client.send(f"{name} {number}")
-                client.expect(f"{name}: {name} {number}", 2.0)
-                seen.add(f"{name} {number}")
-            client.send("/quit")
-            client.rest(2.0)
-    return seen
 
 
 def answers(process: Process) -> bool:
@@ -102,69 +55,59 @@ def answers(process: Process) -> bool:
     return False
 
 
-def lines_of_threads(tmp_path: pathlib.Path) -> list[tuple[str, str, int]]:
-    """The kinds of threads, and the lines of the package that each came to in the conversation."""
-    sign, found = tmp_path / "sign", tmp_path / "found"
-    process = Process(tmp_path / "found.db", plant=plant(sign, found=str(found)))
-    sign.touch()
-    assert conversation(process) == {"ann 0", "ann 1", "bob 0", "bob 1"}
-    assert process.stop() == 0
-    return [(kind, file, line) for kind, file, line in json.loads(found.read_text()) if kind != "log" or "logs" in file]
-
-
-def goes_on_or_says_why_it_ends(start_process: Start, tmp_path: pathlib.Path, case: tuple[str, str, int, str]) -> str:
-    kind, file, line, error = case
-    sign = tmp_path / f"{file.replace('/', '.')}-{line}-{kind}-{error}"
-    process = start_process(db=sign.with_suffix(".db"), plant=plant(sign, kind, file, line, error))
-    sign.touch()
-    seen = conversation(process)
-    if process.popen.poll() is None and answers(process):
-        assert process.stop() == 0, (case, process.errors)
-        how = "went on"
-    else:
-        code = process.popen.wait(WAIT)
-        process.stop()
-        assert code == BROKEN, (case, code, process.errors)
-        assert re.search(r"chat_threads: A fault in the server: the thread \S+ ended: ", process.errors), case
-        how = "ended"
-    check_history(process.db)
-    again = start_process(db=process.db)
-    with again.client("late") as late:
-        page = "\n".join(late.ask("/history"))
-        assert all(text in page for text in seen), (case, page)
-    assert again.stop() == 0
-    return how
-
-
-@needs_proc
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("share", [60, pytest.param(5, marks=pytest.mark.stress)], ids=["few", "some"])
-def test_a_thread_that_breaks_at_any_step_harms_nobody_or_ends_the_server(start_process, tmp_path, share):
-    steps = lines_of_threads(tmp_path)
-    assert {"acceptor", "history", "reader-N", "writer-N", "log"} <= {kind for kind, _, _ in steps}
-    cases = [
-        (*step, ("MemoryError", "ZeroDivisionError")[number // share % 2])
-        for number, step in enumerate(steps)
-        if number % share == share // 2
-    ]
-    outcomes, wrong = set(), []
-    for case in cases:
-        try:
-            outcomes.add(goes_on_or_says_why_it_ends(start_process, tmp_path, case))
-        except AssertionError as error:
-            wrong.append(str(error)[:2000])
-    assert wrong == []
-    assert outcomes == {"went on", "ended"}
-
-
-def test_an_acceptor_that_is_stuck_ends_the_server(start_process):
-    stuck = "server.ChatServer.process_request = lambda self, *args: threading.Event().wait()"
-    plant = f"import threading\nfrom chat_threads import cli, server\ncli.STUCK, cli.FORCE_AFTER = 2, 1.0\n{stuck}"
-    process = start_process(plant=plant)
-    with process.client():
-        assert process.popen.wait(WAIT) == BROKEN
+def test_a_server_that_finds_no_memory_for_words_says_so(start_process):
+    echo = "echo = cli.click.echo; cli.click.echo = lambda text, err=False: breaks() if err else echo(text)"
+    process = start_process(plant=f"{UNTOLD}{echo}; server.ChatServer.service_actions = breaks")
+    assert process.popen.wait(WAIT) == BROKEN
     process.stop()
-    assert "chat_threads: A fault in the server: the thread acceptor ended: TimeoutError." in process.errors
+    assert "chat_threads: A fault in the server: it has no memory for more words" in process.errors
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "why"),
+    [
+        ("server.ChatServer.service_actions = breaks", "acceptor", "nobody knows why"),
+        ("server.ChatServer.process_request = is_stuck", "acceptor", "TimeoutError"),
+        ("history.History._handle = breaks", "history", "nobody knows why"),
+        ("writers.Crew._turn = breaks", "writer-1", "nobody knows why"),
+        ("writers.Crew._serve = is_stuck", "writer-1", "TimeoutError"),
+        ("logs.LogThread._put = breaks", "log", "nobody knows why"),
+        ("announce = cli._announce; cli._announce = lambda *args: announce(*args) or breaks()", "main", "MemoryError"),
+        ("server.ChatServer.beats = property(breaks, lambda *args: None)", "main", "MemoryError"),
+    ],
+)
+def test_a_thread_that_is_gone_or_stuck_is_missed_though_nobody_was_told(start_process, where, name, why):
+    process = start_process(plant=UNTOLD + where)
+    with contextlib.suppress(OSError, AttributeError), process.client() as client:
+        client.send("ann")
+    assert process.popen.wait(WAIT) == BROKEN
+    process.stop()
+    assert f"chat_threads: A fault in the server: the thread {name} ended: {why}." in process.errors
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "chat.Chat.stop = is_stuck",
+        "chat.Chat.stop = breaks",
+        "logs.LogThread.stop = is_stuck",
+        "chat.Chat.stop = is_stuck; logs.LogThread.stop = is_stuck",
+    ],
+)
+@pytest.mark.parametrize("failures", [0, 1, 2])
+def test_a_stop_that_fails_or_takes_too_long_ends_the_server_all_the_same(start_process, where, failures):
+    """Also if the alarm itself fails a few times for want of memory."""
+    alarm = f"""
+failures, catch, cli.FORCE_AFTER = [None] * {failures}, signal.signal, 1.0
+
+def caught(number, handler):
+    failing = lambda *args: breaks(failures.pop()) if failures else handler(*args)
+    catch(number, failing if number == signal.SIGALRM else handler)
+
+signal.signal = caught
+"""
+    process = start_process(plant=UNTOLD + alarm + where)
+    assert process.stop() == BROKEN
 
 
 def test_without_memory_the_server_serves_or_says_why_it_ends(start_process):
@@ -184,7 +127,7 @@ def test_without_memory_the_server_serves_or_says_why_it_ends(start_process):
         code = process.popen.wait(WAIT)
         process.stop()
     assert code in (0, BROKEN)
-    assert ("chat_threads: A fault in the server: the thread " in process.errors) == (code == BROKEN)
+    assert ("chat_threads: A fault in the server: " in process.errors) == (code == BROKEN)
     check_history(process.db)
     with contextlib.closing(sqlite3.connect(process.db)) as history:
         assert history.execute("SELECT count(*) FROM messages WHERE sender = 'ann'").fetchone()[0] >= acknowledged

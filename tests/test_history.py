@@ -253,7 +253,7 @@ def test_a_bug_in_publishing_ends_the_thread_for_nobody_could_tell_who_saw_what(
 
     house.at_publish = broken
     house.submit(draft("stored, but shown to nobody"))
-    house.history._thread.join(WAIT)
+    house.history.thread.join(WAIT)
     assert broke == [ZeroDivisionError]
     assert house.store.count() == 1
 
