@@ -16,6 +16,7 @@ from .ends import Vital
 from .errors import StartError
 from .history import History
 from .lab import Faults
+from .memory import Shares
 from .publisher import LOBBY, ChatRoom, Publisher
 from .rules import fold
 from .server import ChatServer, Limits
@@ -47,6 +48,7 @@ class Options:
     lab: bool = False
     trace: str | None = None  # a file
     trace_limit: int = 1_000_000  # events
+    memory: int = 256  # MB, for what is held for clients; see memory.Shares
     limits: Limits = field(default_factory=Limits)
 
 
@@ -80,6 +82,7 @@ class Chat:
         recorder = Recorder(self.trace) if options.lab or self.trace else None
         locks = inside.Locks(counted=recorder is not None)
         self.faults = Faults(lambda: locks.named("Publisher"))
+        shares = Shares.of(options.memory)
         make = _Makers() if recorder is None else _watched(recorder, self.faults)
         self.writers: Writers | None = None
         try:
@@ -91,7 +94,12 @@ class Chat:
             self._forget_unused_rooms()
             self.sessions = SessionStore(locks.count("SessionStore"))
             self.history = make.history(
-                self.storage, options.retain_days, time.time, locks.count("History"), self.sessions.identities
+                self.storage,
+                options.retain_days,
+                time.time,
+                locks.count("History"),
+                self.sessions.identities,
+                shares.refs,
             )
             count_writers = locks.count("Writers") if locks.counted else None
             self.writers = writers = (
@@ -107,6 +115,7 @@ class Chat:
                 enqueue=self.history.enqueue,
                 retain=None if options.retain_days is None else options.retain_days * DAY,
                 count=locks.count("Publisher"),
+                recent_bytes=shares.recent,
             )
             if recorder:
                 locks.named("Publisher").observe = recorder.publisher_used

@@ -23,6 +23,7 @@ from .ends import Ends
 from .errors import StartError
 from .history import BATCH
 from .logs import LogThread
+from .memory import use_one_heap
 from .rules import WORDS_LENGTH, clean
 from .server import Limits
 from .storage import MEMORY
@@ -43,7 +44,15 @@ EVERYWHERE = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
 GROUPS = {
     "Where it listens": ("--host", "--port", "--max-clients", "--per-address"),
     "What is kept": ("--db", "--sync", "--retain", "--replay", "--motd"),
-    "How it runs": ("--writers", "--rate", "--burst", "--handshake-timeout", "--send-timeout", "--queue-limit"),
+    "How it runs": (
+        "--writers",
+        "--rate",
+        "--burst",
+        "--handshake-timeout",
+        "--send-timeout",
+        "--queue-limit",
+        "--memory",
+    ),
     "To look inside": ("--lab", "--trace", "--trace-limit"),
     "What it tells": ("--log-level", "--log-file", "--version", "--help"),
 }
@@ -168,6 +177,13 @@ class _WritersType(click.ParamType):  # type: ignore[type-arg]
     help="Lines that may wait for one client.",
 )
 @click.option(
+    "--memory",
+    type=click.IntRange(16, 1_000_000),
+    default=256,
+    metavar="MB",
+    help="Memory for what is held for all clients together.",
+)
+@click.option(
     "--lab", is_flag=True, help="Let everybody use /threads and the like, count lock use, and allow faults with /lab."
 )
 @click.option(
@@ -209,6 +225,7 @@ def main(
     handshake_timeout: float,
     send_timeout: float,
     queue_limit: int,
+    memory: int,
     lab: bool,
     trace: str | None,
     trace_limit: int,
@@ -241,6 +258,7 @@ def main(
             lab=lab,
             trace=trace,
             trace_limit=trace_limit,
+            memory=memory,
             limits=limits,
         )
         code = run(options, log_level, log_file)
@@ -275,6 +293,7 @@ def run(options: Options, log_level: str, log_file: str | None) -> int:
     """
     asked: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # its put is safe in a signal handler
     stops = _catch_signals(asked, reopens=log_file is not None)
+    use_one_heap()
     threading.stack_size(STACK)
     _raise_file_limit(options.limits.max_clients)
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sys
 import threading
 import time
 from collections import ChainMap, OrderedDict, deque
@@ -39,7 +40,9 @@ INDEX_PAUSE = 0.005  # seconds between two steps of that
 INDEX_AGAIN = 60.0  # seconds after one that failed
 INDEX_LONG = 10_000  # messages to index of which the log is told, every so many seconds
 TOLD_EVERY = 10.0
-REMEMBERED = 2000  # tokens whose last requests are held in memory
+REFS_BYTES = 1 << 26  # that the last requests of tokens may take in memory, unless told otherwise
+TOKEN_BYTES = 700  # that a token takes there, about
+REF_BYTES = 350  # and each of its requests, besides its ref
 DAY = 86_400_000  # milliseconds
 
 Publish = Callable[[Sequence[ordered.Published]], Iterable[int] | None]
@@ -70,17 +73,30 @@ def _why_not(item: ordered.Ordered, failed: StorageError) -> ChatError | None:
 
 
 class _Requests:
-    """What became of the last REFS requests under one token. The history thread's."""
+    """What became of the last REFS requests under one token, and about how many ``bytes`` that takes. The history
+    thread's."""
 
     def __init__(self, stored: Sequence[StoredRef]) -> None:
         self.count = stored[-1].count if stored else 0
         self.by_ref = {each.ref: each for each in stored}
+        self.bytes = TOKEN_BYTES + sum(map(_bytes_of, self.by_ref))
 
-    def add(self, ref: StoredRef) -> None:
+    def add(self, ref: StoredRef) -> int:
+        """Add a request; returns by how many bytes that made it larger."""
+        before = self.bytes
         self.count = ref.count
+        if ref.ref not in self.by_ref:
+            self.bytes += _bytes_of(ref.ref)
         self.by_ref[ref.ref] = ref
         if len(self.by_ref) > REFS:
-            del self.by_ref[next(iter(self.by_ref))]
+            oldest = next(iter(self.by_ref))
+            self.bytes -= _bytes_of(oldest)
+            del self.by_ref[oldest]
+        return self.bytes - before
+
+
+def _bytes_of(ref: str) -> int:
+    return sys.getsizeof(ref) + REF_BYTES
 
 
 class History:
@@ -89,7 +105,8 @@ class History:
     ``submit``, ``enqueue`` and ``settle`` are for any thread. The history thread calls what ``start`` is given:
     ``publish`` with what was committed, in order, which returns the rooms that have disappeared; ``refuse`` with what
     was not, and why; ``announce`` with what everybody has to know. It calls ``connected`` for the tokens of those who
-    are here, which are not forgotten.
+    are here, which are not forgotten. What it knows of the requests under tokens takes ``refs_bytes`` of memory
+    between two batches; the rest is read when needed.
     """
 
     def __init__(
@@ -99,6 +116,7 @@ class History:
         now: Callable[[], float] = time.time,
         count: inside.Count = inside.uncounted,
         connected: Callable[[], Set[int]] = frozenset,
+        refs_bytes: int = REFS_BYTES,
     ) -> None:
         self.storage = storage
         self._connected = connected
@@ -123,6 +141,8 @@ class History:
         self._purge_again = 0.0  # not before that, whatever is deleted
         self._unsure: set[tuple[int, str]] = set()  # requests of the one commit that may come back, by token and ref
         self._requests: OrderedDict[int, _Requests] = OrderedDict()  # by token, the one used last at the end
+        self._refs_held = 0  # bytes that these take, about
+        self._refs_most = refs_bytes
         self._index_at: float | None = 0.0  # when to take messages into the index; None: they all are
         self._index_again = 0.0  # not before that, whatever is committed
         self._index_told: float | None = None  # when the log was told how far it is; None: not at all
@@ -263,6 +283,8 @@ class History:
             self._forget(self._publish(published) or ())
         for item, error in refused + unsure:
             self._refuse(item, error)
+        while self._refs_held > self._refs_most and self._requests:  # after the batch, which needed what it asked for
+            self._refs_held -= self._requests.popitem(last=False)[1].bytes
 
     def _forget(self, rooms: Iterable[int]) -> None:
         """From now on nothing can be said in these rooms, and their rows go, too: now, or with the next batch."""
@@ -309,8 +331,7 @@ class History:
         requests = self._requests.get(token)
         if requests is None:
             requests = self._requests[token] = _Requests(self.storage.refs(token))
-            if len(self._requests) > REMEMBERED:
-                self._requests.popitem(last=False)
+            self._refs_held += requests.bytes
         else:
             self._requests.move_to_end(token)
         return requests
@@ -381,7 +402,7 @@ class History:
         self._unsaved.clear()
         self._unused = []
         for ref in batch.refs:
-            self._requests_of(ref.token).add(ref)
+            self._refs_held += self._requests[ref.token].add(ref)
         self._tokens_used += batch.tokens_used
         if self._tokens_used >= TOKENS_SWEPT:
             self._sweep_at = time.monotonic()

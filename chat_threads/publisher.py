@@ -7,9 +7,10 @@ mailbox's in ``push``, the history's in ``enqueue``.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import nsmallest
 from itertools import islice
@@ -23,6 +24,8 @@ from .rules import LIKELY, fold, nearest
 
 LOBBY = "#lobby"
 RECENT = 200  # messages of a room kept in memory for those who enter
+RECENT_BYTES = 1 << 26  # of those of all rooms together, unless told otherwise
+MESSAGE = 400  # bytes that a message takes in memory besides its text
 ROOMS_EACH = 20  # rooms one session may be in
 ROOMS = 10_000  # rooms in all
 NAMED = 10  # people named on entering a room; the rest is counted
@@ -62,7 +65,7 @@ class ChatRoom:
 
     __slots__ = (
         *("id", "name", "key", "creator", "owner", "address", "topic", "last"),
-        *("recent", "loaded", "members", "groups", "changes"),
+        *("recent", "held", "loaded", "members", "groups", "changes"),
     )
 
     def __init__(
@@ -76,7 +79,8 @@ class ChatRoom:
         self.address = ""  # from which it was made, since the server started
         self.topic = topic
         self.last = last  # the number of the newest message that was published
-        self.recent: deque[events.Message] = deque(maxlen=RECENT)  # ends with number ``last``
+        self.recent: deque[events.Message] = deque(maxlen=RECENT)  # ends with number ``last``; Recent changes it
+        self.held = 0  # about how many bytes that is
         self.loaded = last == 0  # whether ``recent`` reaches back as far as it could
         self.members: dict[Subscriber, int] = {}  # the change by which each became one, in that order
         self.groups: dict[View, dict[Subscriber, None]] = {}  # the same members by how they are shown it
@@ -92,9 +96,6 @@ class ChatRoom:
         del self.members[session]
         self.changes += 1
         self._ungroup(session, view)
-        if not self.members:
-            self.recent.clear()
-            self.loaded = self.last == 0
 
     def entered(self, first_time: bool = False) -> events.Entered:
         """What one who is about to become a member is shown."""
@@ -111,17 +112,68 @@ class ChatRoom:
         if not group:
             del self.groups[view]
 
-    def fill(self, stored: Sequence[events.Message], as_of: int) -> bool:
-        """Take over the newest that the history held when ``last`` was ``as_of``, below what was published
-        since; False if some of that is not in ``recent`` any more, so that there would be a hole."""
-        first = self.recent[0].number if self.recent else self.last + 1
+
+class Recent:
+    """The newest messages of the rooms that somebody is in, as far as they fit into ``most`` bytes. Guarded by the
+    Publisher's lock.
+
+    Beyond that, the room in which nothing was said for longest lets go of its oldest ones. They are read from the
+    history again when somebody enters that room.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+        self._rooms: OrderedDict[int, ChatRoom] = OrderedDict()  # that hold some, the one spoken in last at the end
+
+    def add(self, room: ChatRoom, message: events.Message) -> None:
+        """A message was published: its room's newest."""
+        if len(room.recent) == room.recent.maxlen:
+            self._count(room, -_weight(room.recent[0]))
+        room.recent.append(message)
+        self._count(room, _weight(message))
+        self._rooms[room.id] = room
+        self._rooms.move_to_end(room.id)
+
+    def fill(self, room: ChatRoom, stored: Sequence[events.Message], as_of: int) -> bool:
+        """Take over the newest that the history held when the room's ``last`` was ``as_of``, below what was published
+        since; False if some of that is not there any more, so that there would be a hole."""
+        first = room.recent[0].number if room.recent else room.last + 1
         if first > as_of + 1:
             return False
-        newer = list(self.recent)
-        self.recent.clear()
-        self.recent.extend([message for message in stored if message.number < first] + newer)
-        self.loaded = True
+        newer = list(room.recent)
+        room.recent.clear()
+        room.recent.extend([message for message in stored if message.number < first] + newer)
+        self._count(room, sum(map(_weight, room.recent)) - room.held)
+        self._rooms[room.id] = room
+        room.loaded = True
         return True
+
+    def forget(self, room: ChatRoom) -> None:
+        """Nobody is in the room any more."""
+        self._rooms.pop(room.id, None)
+        self._count(room, -room.held)
+        room.recent.clear()
+        room.loaded = room.last == 0
+
+    def trim(self) -> None:
+        """Let go of what is too much. Not while somebody is about to be shown it."""
+        while self._held > self._most and self._rooms:
+            room = next(iter(self._rooms.values()))
+            while self._held > self._most and room.recent:
+                self._count(room, -_weight(room.recent.popleft()))
+                room.loaded = False
+            if not room.recent:
+                del self._rooms[room.id]
+
+    def _count(self, room: ChatRoom, change: int) -> None:
+        room.held += change
+        self._held += change
+
+
+def _weight(message: events.Message) -> int:
+    """About how many bytes a message takes in memory."""
+    return sys.getsizeof(message.text) + MESSAGE
 
 
 class _Place:
@@ -159,7 +211,8 @@ class Publisher:
     waits until the writers have done what they can; ``newest(room_id, number, count)`` reads the last
     messages up to a number from the history, ``newer`` those after it; they may raise. None of them is called under
     the lock. ``enqueue(item)`` is: it puts into the history's queue without waiting, or raises NotStored. Messages
-    older than ``retain`` seconds are not replayed to who enters without a number.
+    older than ``retain`` seconds are not replayed to who enters without a number. ``recent_bytes`` bounds what is kept
+    in memory of what was said.
     """
 
     def __init__(
@@ -171,6 +224,7 @@ class Publisher:
         enqueue: Callable[[ordered.Ordered], None],
         retain: float | None = None,
         count: inside.Count = inside.uncounted,
+        recent_bytes: int = RECENT_BYTES,
     ) -> None:
         self._schedule = schedule
         self._catch_up = catch_up
@@ -184,6 +238,7 @@ class Publisher:
         self._quota = Quota()
         self._left: dict[int, ChatRoom] = {}  # those that nobody is in any more, since the last batch
         self._places: dict[Subscriber, _Place] = {}
+        self._recent = Recent(recent_bytes)
         self._next_id = 1
         self._quiet = False
 
@@ -315,13 +370,14 @@ class Publisher:
                     joined = None
                     break
                 self._check_place(place)
-                loaded = room.loaded or (stored is not None and room.fill(stored, as_of))
+                loaded = room.loaded or (stored is not None and self._recent.fill(room, stored, as_of))
                 oldest = room.recent[0].number if room.recent else room.last + 1
                 if loaded and (since is None or since >= oldest - 1):
                     missed = replay if since is None else room.last - since
                     joined = self._enter(
                         session, place, room, missed, events.answers(ref, room.entered(first_time)), outbox
                     )
+                    self._recent.trim()
                     break
                 as_of = room.last
             # Outside the lock, and again if it was overtaken.
@@ -408,6 +464,7 @@ class Publisher:
         room.remove(session, session.views[place.current is room])
         if not room.members:
             self._left[room.id] = room
+            self._recent.forget(room)
         if place.current is room:
             place.current = None
             self._make_current(session, place, next(reversed(place.rooms.values()), None))
@@ -492,6 +549,7 @@ class Publisher:
                         self._change(item, waiting, outbox)
                 for room_id in list(waiting):
                     self._deliver(room_id, waiting, outbox)
+                self._recent.trim()
                 for session, shown in acks.items():
                     outbox.put(session, Parcel(session.views[True], shown))
                 return self._drop_unused()
@@ -502,7 +560,7 @@ class Publisher:
         room = self._rooms.get(message.room_id)
         if room is not None:
             room.last = message.number
-            room.recent.append(message)
+            self._recent.add(room, message)
             waiting.setdefault(room.id, []).append(message)
 
     def _change(
@@ -598,6 +656,7 @@ class Publisher:
     def _drop(self, room: ChatRoom) -> None:
         """From now on nobody can find or enter the room."""
         assert self._lock.locked()
+        self._recent.forget(room)  # nobody may have been in it
         del self._rooms[room.id]
         del self._by_key[room.key]
         self._quota.give_back(room.owner, room.address)

@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 
 # Each module imports only what stands in a line above its own. The package itself holds the version only.
 LAYERS = """
-    __init__
+    __init__        memory
     errors          inside          streams     ends        addresses   letters
     events          rules           queues          tokens      lab         filelock    wal
     commands        ordered         parcel      quota

@@ -81,6 +81,7 @@ OPTIONS = {  # option: a value other than the default, and what comes of it
     "--handshake-timeout": ("2.5", "limits.handshake_timeout", 2.5),
     "--send-timeout": ("3", "limits.send_timeout", 3.0),
     "--queue-limit": ("777", "limits.queue_limit", 777),
+    "--memory": ("64", "memory", 64),
     "--lab": ("", "lab", True),
     "--trace": ("trace.json", "trace", "trace.json"),
     "--trace-limit": ("500", "trace_limit", 500),

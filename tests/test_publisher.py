@@ -26,7 +26,7 @@ from chat_threads.errors import (
     Unreadable,
 )
 from chat_threads.parcel import Parcel
-from chat_threads.publisher import CROWD, LOBBY, NAMED, RECENT, ROOMS_EACH, ChatRoom, Publisher
+from chat_threads.publisher import CROWD, LOBBY, MESSAGE, NAMED, RECENT, ROOMS_EACH, ChatRoom, Publisher
 
 
 class OwnedLock:
@@ -137,7 +137,7 @@ class Person:
 class House:
     """A Publisher between fakes that assert that nothing is asked of them under its lock."""
 
-    def __init__(self, retain: float | None = None) -> None:
+    def __init__(self, retain: float | None = None, recent_bytes: int = 1 << 20) -> None:
         self.scheduled: list[Person] = []
         self.enqueued: list[ordered.Ordered] = []
         self.stored: dict[int, list[events.Message]] = {}
@@ -152,6 +152,7 @@ class House:
             self._newer,
             self._enqueue,
             retain,
+            recent_bytes=recent_bytes,
         )
         self.lock = OwnedLock()
         self.publisher._lock = self.lock  # type: ignore[assignment]
@@ -387,6 +388,27 @@ def test_a_room_that_everybody_left_is_read_from_the_history_again(house: House)
     assert house.reads == 2
 
 
+def test_the_room_that_was_silent_for_longest_lets_go_of_its_oldest_messages_and_has_them_read_again() -> None:
+    house = House(recent_bytes=21 * (MESSAGE + sys.getsizeof("message 1")) + 100)
+    rooms = [house.publisher.create_chat_room(f"#lab{number}", "ann") for number in range(3)]
+    ann = house.enter(Person(house, "ann"), *rooms)
+    for room in (*rooms, rooms[0]):
+        house.dispatch(*said(room, *range(room.last + 1, room.last + 9)))
+    held = [[message.number for message in room.recent] for room in rooms]
+    assert held == [list(range(4, 17)), [], list(range(1, 9))]
+    assert house.reads == 0
+    bob = Person(house, "bob")
+    for room in rooms:
+        assert house.enter(bob, room, replay=8).numbers() == list(range(room.last - 7, room.last + 1))
+        bob.mailbox.parcels.clear()
+    assert house.reads == 3
+    assert sum(len(room.recent) for room in rooms) <= 21
+    house.dispatch(
+        ordered.RoomEnded(rooms[0].id, "ann", None), *(ordered.Left(rooms[1].id, person) for person in (ann, bob))
+    )
+    assert house.publisher._recent._held == sum(each.held for each in rooms) == rooms[2].held
+
+
 def test_messages_published_while_the_history_is_read_are_replayed_with_it(house: House) -> None:
     room = house.old_room(10)
 
@@ -477,10 +499,11 @@ def nimble() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("nimble")
-def test_whoever_comes_while_messages_are_published_misses_none_and_sees_none_twice() -> None:
+@pytest.mark.parametrize("recent_bytes", [1 << 20, 3000])
+def test_whoever_comes_while_messages_are_published_misses_none_and_sees_none_twice(recent_bytes: int) -> None:
     """Joiners against the history thread. At first they all leave again, so the room is read again and again; then
     each leaves when three more have come, so there is somebody all the time; the last ones stay."""
-    house = House()
+    house = House(recent_bytes=recent_bytes)
     room = house.old_room(500)
     coming: list[threading.Thread] = []
     people: list[list[Person]] = [[] for _ in range(6)]

@@ -453,8 +453,8 @@ def test_the_last_256_requests_of_a_token_are_remembered_and_no_more(program, se
 
 
 def test_requests_are_known_when_they_are_no_longer_in_memory(program, serve, monkeypatch):
-    monkeypatch.setattr(history, "REMEMBERED", 2)
-    server = serve()
+    monkeypatch.setattr(history, "TOKEN_BYTES", 1 << 21)  # so that two or three fit
+    server = serve(memory=16)
     clients = [program(f"ann{number}", server, replay=0) for number in range(5)]
     for _ in range(2):
         for number, client in enumerate(clients):
