@@ -45,6 +45,7 @@ lock                        guards                                    taken whil
 ``Door._state``             who has a place, and who has no name yet  none
 ``Readers._lock``           connections to read with, the line        none
 ``Parcel._lock``            one parcel's bytes                        none
+``Output._lock``            how much waits for all sessions           none
 ==========================  ========================================  ===========================================
 
 What crosses threads is a frozen dataclass, bytes, or an attribute that one thread sets and others read as a

@@ -14,9 +14,10 @@ from functools import partial
 from . import inside
 from .ends import Vital
 from .errors import StartError
+from .events import PAGE_BYTES
 from .history import History
 from .lab import Faults
-from .memory import Shares
+from .memory import Output, Shares
 from .publisher import LOBBY, ChatRoom, Publisher
 from .rules import fold
 from .server import ChatServer, Limits
@@ -93,6 +94,7 @@ class Chat:
         try:
             self._forget_unused_rooms()
             self.sessions = SessionStore(locks.count("SessionStore"))
+            output = Output(shares.output, self.sessions.relieve)
             self.history = make.history(
                 self.storage,
                 options.retain_days,
@@ -110,19 +112,20 @@ class Chat:
             self.publisher = make.publisher(
                 schedule=writers.schedule,
                 catch_up=writers.catch_up if recorder is None else recorder.waiting(writers.catch_up),
-                newest=lambda room, number, count: self.storage.page(room, before=number + 1, limit=count),
-                newer=lambda room, number, count: self.storage.page(room, after=number, limit=count),
+                newest=lambda room, number, count: self.storage.page(room, number + 1, None, count, PAGE_BYTES),
+                newer=lambda room, number, count: self.storage.page(room, None, number, count, PAGE_BYTES),
                 enqueue=self.history.enqueue,
                 retain=None if options.retain_days is None else options.retain_days * DAY,
                 count=locks.count("Publisher"),
                 recent_bytes=shares.recent,
+                output=output,
             )
             if recorder:
                 locks.named("Publisher").observe = recorder.publisher_used
             self._restore_rooms()
             insight = Insight(locks, self.faults if options.lab else None, recorder)
             self.service = Service(self.publisher, self.sessions, self.history, options.motd, insight)
-            self.server = _listen(options, self.service, self.sessions, writers)
+            self.server = _listen(options, self.service, self.sessions, writers, output)
         except BaseException:
             if self.writers:
                 self.writers.stop(1.0)
@@ -202,9 +205,9 @@ class Chat:
         return remain
 
 
-def _listen(options: Options, service: Service, sessions: SessionStore, writers: Writers) -> ChatServer:
+def _listen(options: Options, service: Service, sessions: SessionStore, writers: Writers, output: Output) -> ChatServer:
     try:
-        return ChatServer((options.host, options.port), service, sessions, writers, options.limits)
+        return ChatServer((options.host, options.port), service, sessions, writers, options.limits, output)
     except socket.gaierror as error:
         raise StartError(f"There is no address {options.host}: {error.strerror}.") from error
     except PermissionError as error:

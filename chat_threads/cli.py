@@ -23,7 +23,7 @@ from .ends import Ends
 from .errors import StartError
 from .history import BATCH
 from .logs import LogThread
-from .memory import use_one_heap
+from .memory import give_back_what_is_freed
 from .rules import WORDS_LENGTH, clean
 from .server import Limits
 from .storage import MEMORY
@@ -293,7 +293,7 @@ def run(options: Options, log_level: str, log_file: str | None) -> int:
     """
     asked: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # its put is safe in a signal handler
     stops = _catch_signals(asked, reopens=log_file is not None)
-    use_one_heap()
+    give_back_what_is_freed()
     threading.stack_size(STACK)
     _raise_file_limit(options.limits.max_clients)
     try:

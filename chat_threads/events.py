@@ -11,6 +11,7 @@ from typing import Literal
 
 Kind = Literal["say", "action"]
 LINE_SIZE = 128  # about how many bytes a line has without its text
+PAGE_BYTES = 1 << 19  # of messages that are shown at once, whatever their number
 
 
 class Event:

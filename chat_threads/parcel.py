@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from .events import Event
+from .memory import Output
 
 
 class View(Protocol):
@@ -23,15 +24,17 @@ class Parcel:
     One parcel is put into many queues; writer threads ask it for ``data``.
     """
 
-    __slots__ = ("lines", "size", "_lock", "_view", "_events", "_data")
+    __slots__ = ("lines", "size", "_lock", "_view", "_events", "_data", "_held")
 
-    def __init__(self, view: View, events: Sequence[Event]) -> None:
+    def __init__(self, view: View, events: Sequence[Event], output: Output | None = None) -> None:
+        """``output`` counts its bytes until no queue has it any more."""
         self.lines = sum(event.lines for event in events)
         self.size = sum(event.size for event in events)
         self._lock = threading.Lock()  # guards _events; only View.encode is called under it
         self._view = view
         self._events: Sequence[Event] | None = events
         self._data: bytes | None = None  # set once, under the lock, and read as a whole
+        self._held = output.hold(self.size) if output else None
 
     @property
     def data(self) -> bytes:
@@ -42,6 +45,8 @@ class Parcel:
         with self._lock:
             if self._events is not None:
                 self._data = self._view.encode(self._events)
+                if self._held:
+                    self._held.resize(len(self._data))
                 self._events = None
             assert self._data is not None
             return self._data

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from . import events, inside, ordered
 from .errors import CutOff, NotAllowed, NotInRoom, NotStored, RoomExists, TooManyRooms, TooSlow, UnknownRoom
+from .memory import Output
 from .parcel import Parcel, View
 from .quota import Quota
 from .rules import LIKELY, fold, nearest
@@ -96,6 +97,16 @@ class ChatRoom:
         del self.members[session]
         self.changes += 1
         self._ungroup(session, view)
+
+    def fitting(self, most: int) -> int:
+        """How many of the newest messages, at most so many, can be shown at once."""
+        left, count = events.PAGE_BYTES, 0
+        for message in islice(reversed(self.recent), max(0, most)):
+            left -= _weight(message)
+            if left < 0 and count:
+                break
+            count += 1
+        return count
 
     def entered(self, first_time: bool = False) -> events.Entered:
         """What one who is about to become a member is shown."""
@@ -212,7 +223,7 @@ class Publisher:
     messages up to a number from the history, ``newer`` those after it; they may raise. None of them is called under
     the lock. ``enqueue(item)`` is: it puts into the history's queue without waiting, or raises NotStored. Messages
     older than ``retain`` seconds are not replayed to who enters without a number. ``recent_bytes`` bounds what is kept
-    in memory of what was said.
+    in memory of what was said; ``output`` counts what waits to be sent.
     """
 
     def __init__(
@@ -225,6 +236,7 @@ class Publisher:
         retain: float | None = None,
         count: inside.Count = inside.uncounted,
         recent_bytes: int = RECENT_BYTES,
+        output: Output | None = None,
     ) -> None:
         self._schedule = schedule
         self._catch_up = catch_up
@@ -239,6 +251,7 @@ class Publisher:
         self._left: dict[int, ChatRoom] = {}  # those that nobody is in any more, since the last batch
         self._places: dict[Subscriber, _Place] = {}
         self._recent = Recent(recent_bytes)
+        self._output = output or Output()
         self._next_id = 1
         self._quiet = False
 
@@ -345,11 +358,11 @@ class Publisher:
     ) -> ordered.Joined | None:
         """Make the session a member of the room and the room its current one. Its reader thread calls this.
 
-        Waits first until the session has read most of what waits for it. Then atomic: the newest ``replay`` messages
-        are queued to the session, and it gets every later one. With ``since``, all messages after that number are:
-        what is no longer in memory is read and queued before, a page at a time, each when the session has read most
-        of the one before. A number that the room has not reached says nothing of this room, and is left out of
-        account.
+        Waits first until the session has read most of what waits for it. Then atomic: the newest ``replay`` messages,
+        at most PAGE_BYTES of them, are queued to the session, and it gets every later one. With ``since``, all messages
+        after that number are: what is more than that, or no longer in memory, is read and queued before, a page at a
+        time, each when the session has read most of the one before. A number that the room has not reached says nothing
+        of this room, and is left out of account.
         ``ref`` goes back with the answer. Returns what to submit, so that the others see it; None if it was a
         member already, or is gone. Raises TooManyRooms and UnknownRoom (deleted meanwhile), and what ``newest``
         and ``newer`` raise.
@@ -366,16 +379,18 @@ class Publisher:
                 place = self._places.setdefault(session, _Place())
                 if room.id in place.rooms:
                     self._make_current(session, place, room)
-                    outbox.put(session, Parcel(session.views[True], events.answers(ref, events.Current(room.name))))
+                    outbox.put(
+                        session, self._parcel(session.views[True], events.answers(ref, events.Current(room.name)))
+                    )
                     joined = None
                     break
                 self._check_place(place)
                 loaded = room.loaded or (stored is not None and self._recent.fill(room, stored, as_of))
-                oldest = room.recent[0].number if room.recent else room.last + 1
-                if loaded and (since is None or since >= oldest - 1):
-                    missed = replay if since is None else room.last - since
+                missed = replay if since is None else room.last - since
+                shown = room.fitting(missed)
+                if loaded and (since is None or shown == missed):
                     joined = self._enter(
-                        session, place, room, missed, events.answers(ref, room.entered(first_time)), outbox
+                        session, place, room, shown, events.answers(ref, room.entered(first_time)), outbox
                     )
                     self._recent.trim()
                     break
@@ -386,9 +401,9 @@ class Publisher:
             elif since is not None:
                 stored = None
                 page = tuple(each for each in self._newer(room.id, since, RECENT) if each.number <= as_of)
-                since = page[-1].number if page else oldest - 1
+                since = page[-1].number if page else as_of - shown
                 if page:
-                    outbox.put(session, Parcel(session.views[True], (events.Replay(room.name, page, as_of),)))
+                    outbox.put(session, self._parcel(session.views[True], (events.Replay(room.name, page, as_of),)))
                     self._act(outbox)
         else:
             with self._lock:  # it is gone, and the room may have been made for it
@@ -430,7 +445,7 @@ class Publisher:
         place.rooms[room.id] = room
         change = room.add(session, session.views[False])
         self._make_current(session, place, room)
-        outbox.put(session, Parcel(session.views[True], shown))
+        outbox.put(session, self._parcel(session.views[True], shown))
         return ordered.Joined(room.id, session, session.name, change)
 
     def _make_current(self, session: Subscriber, place: _Place, room: ChatRoom | None) -> None:
@@ -551,7 +566,7 @@ class Publisher:
                     self._deliver(room_id, waiting, outbox)
                 self._recent.trim()
                 for session, shown in acks.items():
-                    outbox.put(session, Parcel(session.views[True], shown))
+                    outbox.put(session, self._parcel(session.views[True], shown))
                 return self._drop_unused()
         finally:  # whatever was queued has to be scheduled, or its sessions would never be written to again
             self._act(outbox)
@@ -588,7 +603,7 @@ class Publisher:
                 if room:
                     self._leave(item.session, place, room, "", waiting, outbox)
                     event = events.Departed(room.name, place.current.name if place.current else None)
-                    outbox.put(item.session, Parcel(item.session.views[True], events.answers(item.ref, event)))
+                    outbox.put(item.session, self._parcel(item.session.views[True], events.answers(item.ref, event)))
             else:
                 for room in list(place.rooms.values()):
                     self._leave(item.session, place, room, item.words, waiting, outbox)
@@ -602,7 +617,7 @@ class Publisher:
             if len(room.members) > CROWD:
                 continue
             for view, sessions in room.groups.items():
-                parcel = Parcel(view, (events.Renamed(item.old, item.new),))
+                parcel = self._parcel(view, (events.Renamed(item.old, item.new),))
                 for session in sessions:
                     if session not in told:
                         told.add(session)
@@ -632,7 +647,7 @@ class Publisher:
         self._deliver(room.id, waiting, outbox)
         if item.origin is not None and item.origin not in room.members:
             told_it: tuple[events.Event, ...] = (events.Notice(f"{room.name} and its history are deleted."),)
-            outbox.put(item.origin, Parcel(item.origin.views[True], told_it))
+            outbox.put(item.origin, self._parcel(item.origin.views[True], told_it))
         lobby = self._by_key[LOBBY]
         self._deliver(lobby.id, waiting, outbox)  # before those come who were not there yet
         for session in list(room.members):
@@ -650,7 +665,7 @@ class Publisher:
             self._remove(session, place, room)
             assert place.current is not None
             told = events.RoomDeleted(room.name, item.by, place.current.name)
-            outbox.put(session, Parcel(session.views[True], (told, *entered)))
+            outbox.put(session, self._parcel(session.views[True], (told, *entered)))
         self._drop(room)
 
     def _drop(self, room: ChatRoom) -> None:
@@ -719,7 +734,10 @@ class Publisher:
         self, view: View, shown: Sequence[events.Event], members: Iterable[Subscriber]
     ) -> tuple[Parcel, Iterable[Subscriber]]:
         """What to queue, and to whom: once for all who are shown it alike. A watch can be put here."""
-        return Parcel(view, shown), members
+        return self._parcel(view, shown), members
+
+    def _parcel(self, view: View, shown: Sequence[events.Event]) -> Parcel:
+        return Parcel(view, shown, self._output)
 
     # --- after the lock -------------------------------------------------------------------------------------
 
@@ -728,6 +746,7 @@ class Publisher:
             self._schedule(outbox.ready)
         for session in outbox.full:
             session.cut_off(TooSlow())
+        self._output.check()
 
 
 def _merged(

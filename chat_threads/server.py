@@ -38,6 +38,7 @@ from .errors import (
     ShuttingDown,
     UnfinishedLine,
 )
+from .memory import Output
 from .pace import BLANKS, Pace, cost
 from .parcel import Parcel
 from .service import Service
@@ -90,12 +91,19 @@ class ChatServer(socketserver.ThreadingTCPServer):
     block_on_close = False  # readers are joined here, with a deadline
 
     def __init__(
-        self, address: tuple[str, int], service: Service, sessions: SessionStore, writers: Writers, limits: Limits
+        self,
+        address: tuple[str, int],
+        service: Service,
+        sessions: SessionStore,
+        writers: Writers,
+        limits: Limits,
+        output: Output | None = None,
     ) -> None:
         self.service = service
         self.sessions = sessions
         self.writers = writers
         self.limits = limits
+        self.output = output or Output()  # counts what waits for all sessions
         self.stopping = threading.Event()  # set by whoever stops the server; read by the readers
         self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()  # numbers of readers that are done
         self.beats = 0  # how often the acceptor came round, so far; set by the acceptor, read by main
@@ -235,7 +243,12 @@ class Conversation(socketserver.BaseRequestHandler):
         self._wire = Wire(self.request, patience=limits.send_timeout)
         self._dialect: Dialect = TextDialect(limits.replay)  # until its first bytes say otherwise
         self._session = Session(
-            self._number, self._wire, self._dialect, self.server.writers.schedule, limits.queue_limit
+            self._number,
+            self._wire,
+            self._dialect,
+            self.server.writers.schedule,
+            limits.queue_limit,
+            self.server.output,
         )
         self._session.address = self.client_address[0]
         self._session.local = is_local(self.client_address[0], self.request.getsockname()[0])

@@ -501,7 +501,7 @@ class Service:
         elif command.seconds is not None:
             after = storage.number_before(room.id, int((time.time() - command.seconds) * 1000))
             limit = PAGE_MOST
-        messages = tuple(storage.page(room.id, before, after, limit))
+        messages = tuple(storage.page(room.id, before, after, limit, events.PAGE_BYTES))
         last = self._publisher.last(room)
         if messages:
             last = max(last, messages[-1].number)

@@ -17,6 +17,7 @@ from . import inside
 from .dialects.base import Dialect
 from .errors import CutOff, NameTaken, TooSlow, UnknownPerson
 from .events import Bye, Event, PersonRow, Problem, answers
+from .memory import Held, Output
 from .pace import PAGE, Pace
 from .parcel import Parcel, View
 from .queues import BatchQueue
@@ -24,7 +25,8 @@ from .rules import LIKELY, clean, fold, free_name, nearest
 from .tokens import Handout, token_id
 from .wire import Wire
 
-EASY = 0.5  # of the queue's limits: above it the session's own reader waits before the next command
+EASY = 0.5  # of the queue's lines: above it the session's own reader waits before the next command
+EASY_BYTES = 1 << 18  # the same for the bytes that wait, in the queue and for the socket
 LINE_BYTES = 4096  # bytes that may wait for each line that may
 LEAST_BYTES = 1 << 22  # bytes that may wait however few lines may: more than the longest batch
 
@@ -48,6 +50,8 @@ class Mailbox(BatchQueue[Parcel]):
         self._idle = True
         self._held = False
         self._awaited = False  # the reader waits until little is queued
+        self.under_way = 0  # bytes that the writer has taken and the socket has not, if that is much
+        self._in_hand: Parcel | Held | None = None  # what these are, so that they count as waiting
         self._refused = False  # it was full once, so the next parcel would come after a hole
         self.closed = False  # nothing more goes in
         self.cut = False  # closed, and what was in it thrown away but for the last word
@@ -86,9 +90,24 @@ class Mailbox(BatchQueue[Parcel]):
         with self.mutex:
             self._held, self._idle = True, False
 
-    def collect_held(self) -> list[Parcel]:
-        """The holder's: take all, or let go of it if there is nothing."""
+    def keep(self, in_hand: Parcel | Held) -> None:
+        """The writer's: the socket has not taken all of this, which was collected last."""
         with self.mutex:
+            if not self.cut:
+                self._in_hand = in_hand
+                self.under_way = in_hand.size
+
+    def sent(self) -> None:
+        """The writer's, if much is under way: the socket has taken it all."""
+        with self.mutex:
+            self.under_way = 0
+            if self._awaited:
+                self.not_full.notify_all()
+
+    def collect_held(self) -> list[Parcel]:
+        """The holder's: what was collected last is sent; take all, or let go of it if there is nothing."""
+        with self.mutex:
+            self._in_hand = None
             if not self.queue:
                 self._held, self._idle = False, True
                 self.finished = self.closed
@@ -98,6 +117,7 @@ class Mailbox(BatchQueue[Parcel]):
         parcels = list(self.queue)
         self.queue.clear()
         lines = self._lines
+        self.under_way = self._bytes if self._bytes > EASY_BYTES else 0
         self._lines = self._bytes = 0
         self.last_words = self.cut
         self.taken += lines
@@ -130,6 +150,8 @@ class Mailbox(BatchQueue[Parcel]):
                 return False
             self.cut = True
             self.queue.clear()
+            self._in_hand = None
+            self.under_way = 0
             return self._end(last)
 
     def _end(self, last: Parcel | None) -> bool:
@@ -143,13 +165,21 @@ class Mailbox(BatchQueue[Parcel]):
         return was_idle
 
     def wait_until_easy(self) -> bool:
-        """The reader's: wait until at most half of what may be is queued; False if the mailbox is closed."""
+        """The reader's: wait until the client has read most of what is for it; False if the mailbox is closed.
+
+        That is when at most half of the lines that may be are queued, and little waits for the socket: so a client
+        that asks for long answers and does not read them is given one.
+        """
         with self.mutex:
-            while not self.closed and (self._lines > self.limit * EASY or self._bytes > self.most_bytes * EASY):
+            while not self.closed and (self._lines > self.limit * EASY or self.held() > EASY_BYTES):
                 self._awaited = True
                 self.not_full.wait()
             self._awaited = False
             return not self.closed
+
+    def held(self) -> int:
+        """How many bytes wait in the queue and for the socket; 0 once it was cut off. Takes no lock."""
+        return 0 if self.cut else self._bytes + self.under_way
 
     def depth(self) -> tuple[int, int]:
         """How many lines wait now, and the most that ever did. No lock is taken: see inside."""
@@ -198,6 +228,7 @@ class Session:
         dialect: Dialect,
         schedule: Callable[[list[Session]], None],
         queue_limit: int,
+        output: Output | None = None,
     ) -> None:
         self.number = number
         self.wire = wire
@@ -217,6 +248,7 @@ class Session:
         self.pace = Pace(0.0, 0)  # the reader thread's, which sets it at the start
         self.reason: CutOff | None = None  # why it was cut off
         self.local = False  # whether it comes from the server's own machine; set by the reader thread at the start
+        self.output = output or Output()  # counts what waits for all sessions
         self._schedule = schedule
 
     @property
@@ -235,11 +267,12 @@ class Session:
 
     def send(self, *events: Event) -> None:
         """Queue events to be shown; never waits. A session whose queue is full is cut off instead."""
-        first = self.mailbox.push(Parcel(self.views[True], events))
+        first = self.mailbox.push(Parcel(self.views[True], events, self.output))
         if first:
             self._schedule([self])
         elif first is None:
             self.cut_off(TooSlow())
+        self.output.check()
 
     def tell(self, error: Exception, ref: str = "") -> None:
         """Queue an error to be shown, as the answer to the request ``ref`` if it has one."""
@@ -385,6 +418,15 @@ class SessionStore:
         if session is None:
             raise UnknownPerson(clean(name[:100])[:40], nearest(name, names))
         return session
+
+    def relieve(self, excess: int) -> None:
+        """Too much waits for all sessions together, by so many bytes: cut off those for which most waits."""
+        for session in sorted(self.all(), key=lambda session: session.mailbox.held(), reverse=True):
+            held = session.mailbox.held()
+            if excess <= 0 or not held:
+                break
+            session.cut_off(TooSlow("too much was waiting for all, and most of it for you"))
+            excess -= held
 
     def all(self) -> list[Session]:
         with self._lock:

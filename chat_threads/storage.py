@@ -46,6 +46,7 @@ LOG_LIMIT = 64 << 20  # bytes that SQLite's log keeps once it is copied; the ope
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
 PAGES = 9  # that a commit of one message puts there, as measured; a larger one some more
 INDEX_PAGES = 40  # that indexing a few messages puts there
+ROWS_AT_ONCE = 50  # messages of a page that are read at once, if their size is bounded
 STEPS = 20_000  # of SQLite's machine, after which a reader looks whether its time is up
 _UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC and _DIR_FSYNC (https://sqlite.org/rescode.html)
 _ROWS_AT_ONCE = 64  # rows in one INSERT: 64 * 8 stays below SQLite's old limit of 999 variables
@@ -457,19 +458,38 @@ class Storage:
         rows = self._read("SELECT name FROM tokens WHERE id = ?", (token,))
         return rows[0][0] if rows else None
 
-    def page(self, room: int, before: int | None = None, after: int | None = None, limit: int = 20) -> list[Message]:
-        """Up to ``limit`` messages in order: the newest, or those next below ``before`` or above ``after``."""
-        if after is not None:
-            where, order, bound = " AND m.number > ?", "ASC", after
-        else:
-            where, order, bound = " AND m.number < ?", "DESC", before if before is not None else 2**62
-        rows = self._read(
-            f"{_SELECT} WHERE m.room = ?{where} ORDER BY m.number {order} LIMIT ?",
-            (room, min(bound, 2**62), limit),
-        )
-        if order == "DESC":
-            rows.reverse()
-        return [Message(*row) for row in rows]
+    def page(
+        self,
+        room: int,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 20,
+        size: float = float("inf"),
+    ) -> list[Message]:
+        """Up to ``limit`` messages in order: the newest, or those next below ``before`` or above ``after``.
+
+        There are fewer if these would take more than ``size`` bytes (Message.size), but at least one. It is read a few
+        at a time, so that no more than that is ever in memory.
+        """
+        upwards = after is not None
+        sign, order = (">", "ASC") if upwards else ("<", "DESC")
+        bound = after if after is not None else 2**62 if before is None else min(before, 2**62)
+        sql = f"{_SELECT} WHERE m.room = ? AND m.number {sign} ? ORDER BY m.number {order} LIMIT ?"
+        found: list[Message] = []
+        with self._reading() as rows:
+            while len(found) < limit:
+                wanted = min(limit - len(found), limit if size == float("inf") else ROWS_AT_ONCE)
+                some = [Message(*row) for row in rows(sql, (room, min(bound, 2**62), wanted))]
+                for message in some:
+                    size -= message.size
+                    if size < 0 and found:
+                        some = []
+                        break
+                    found.append(message)
+                if len(some) < wanted:
+                    break
+                bound = found[-1].number
+        return found if upwards else found[::-1]
 
     def number_before(self, room: int, at: int) -> int:
         """The number of the last message of the room that was said before the time ``at``, or 0.

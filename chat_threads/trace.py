@@ -24,6 +24,7 @@ from typing import Any
 from . import inside
 from .errors import StartError
 from .events import Event, MemberTrip, Message, Stages, TripShown
+from .memory import Output
 from .ordered import Draft, Ordered
 from .parcel import Parcel, View
 
@@ -95,8 +96,8 @@ class TracedParcel(Parcel):
 
     __slots__ = ("trips",)
 
-    def __init__(self, view: View, events: Sequence[Event], trips: Sequence[Trip]) -> None:
-        super().__init__(view, events)
+    def __init__(self, view: View, events: Sequence[Event], output: Output, trips: Sequence[Trip]) -> None:
+        super().__init__(view, events, output)
         self.trips = trips
 
 

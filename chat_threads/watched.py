@@ -80,7 +80,7 @@ class WatchedPublisher(Publisher):
         now = time.monotonic()
         for trip in trips:
             trip.published = trip.published or now
-        return TracedParcel(view, events, trips), _noted(members, trips)
+        return TracedParcel(view, events, self._output, trips), _noted(members, trips)
 
 
 def _noted(members: Iterable[Subscriber], trips: Sequence[Trip]) -> Iterator[Subscriber]:

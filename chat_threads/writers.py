@@ -125,8 +125,11 @@ class Writers:
         rest = self._send(session, parcels) if parcels else None
         if rest is not None:
             mailbox.hold()
-        elif mailbox.closed and mailbox.finish():
-            session.written.set()
+        else:
+            if mailbox.under_way:
+                mailbox.sent()
+            if mailbox.closed and mailbox.finish():
+                session.written.set()
         return rest
 
     def _write_waiting(self, session: Session, rest: memoryview | None) -> None:
@@ -153,6 +156,7 @@ class Writers:
             session.abandon()
         else:
             if sent < len(data):
+                session.mailbox.keep(parcels[0] if len(parcels) == 1 else session.output.hold(len(data)))
                 return memoryview(data)[sent:]
         return None
 

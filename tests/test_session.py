@@ -35,6 +35,7 @@ from chat_threads.parcel import Parcel
 from chat_threads.queues import BatchQueue
 from chat_threads.rules import TEXT_LENGTH, fold
 from chat_threads.session import (
+    EASY_BYTES,
     LEAST_BYTES,
     LINE_BYTES,
     Mailbox,
@@ -317,7 +318,13 @@ def test_a_finished_mailbox_is_never_scheduled_again() -> None:
     assert [box.push(parcel()), box.close(parcel()), box.cut_off(parcel()), box.cut_off()] == [False] * 4
 
 
-@pytest.mark.parametrize("ease", [Mailbox.collect, Mailbox.close, Mailbox.cut_off], ids=lambda ease: ease.__name__)
+def sent(box: Mailbox) -> None:
+    """The writer takes all, and the socket takes it from the writer."""
+    box.collect()
+    box.sent()
+
+
+@pytest.mark.parametrize("ease", [sent, Mailbox.close, Mailbox.cut_off], ids=lambda ease: ease.__name__)
 @pytest.mark.parametrize("much", ["lines", "bytes"])
 def test_a_reader_waits_while_much_is_queued(ease: Callable[[Mailbox], object], much: str) -> None:
     box = Mailbox(10)
@@ -335,6 +342,24 @@ def test_a_reader_waits_while_much_is_queued(ease: Callable[[Mailbox], object], 
     ease(box)
     assert joined(reader)
     assert order == ["still waiting", "easy"]
+
+
+@pytest.mark.parametrize("ease", [Mailbox.sent, Mailbox.collect_held, Mailbox.cut_off], ids=lambda e: e.__name__)
+def test_a_reader_waits_while_much_is_on_its_way_to_a_full_socket(ease: Callable[[Mailbox], object]) -> None:
+    """Otherwise a client that does not read would be given one long answer after the other."""
+    box = Mailbox(10)
+    box.push(Parcel(WORDS, [Message(1, "#lab", 1, 0, "ann", "say", "x" * (EASY_BYTES + 1))]))
+    reader = in_thread(lambda: box.wait_until_easy())
+    wait_for(lambda: waiting(box.not_full) == 1)
+    [taken] = box.collect()
+    if ease is Mailbox.collect_held:
+        box.keep(taken)
+        box.hold()
+    wait_for(lambda: waiting(box.not_full) == 1)
+    assert box.held() == taken.size > EASY_BYTES
+    ease(box)
+    assert joined(reader)
+    assert box.held() == 0
 
 
 def test_a_reader_does_not_wait_while_little_is_queued() -> None:

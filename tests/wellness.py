@@ -180,12 +180,14 @@ def memory(process: Process) -> int:
 
 
 @contextlib.contextmanager
-def staying_well(process: Process, tracebacks: int = 0, comes_back: bool = True) -> Iterator[Canary]:
+def staying_well(
+    process: Process, tracebacks: int = 0, comes_back: bool = True, growth: int = GROWTH
+) -> Iterator[Canary]:
     """Do something bad to the server in the ``with`` block; it is stopped and looked at when that ends.
 
     Throughout, the canary's messages arrive: what the fault must stop is to be excused, ``with canary.excused()``.
-    Then the server has as many threads and descriptors as before and at most GROWTH MB more; it stops with 0; what it
-    wrote to stderr has so many tracebacks, none as a rule; and its history is sound. Clients of the test have to be
+    Then the server has as many threads and descriptors as before and at most ``growth`` MB more; it stops with 0; what
+    it wrote to stderr has so many tracebacks, none as a rule; and its history is sound. Clients of the test have to be
     gone when the block ends, and to come after it began. After a fault that only a restart mends, the canary does
     not come back.
     """
@@ -206,7 +208,7 @@ def staying_well(process: Process, tracebacks: int = 0, comes_back: bool = True)
             now = f"{threads(process)} and {descriptors(process)} ({', '.join(open_files(process))})"
             what = f"there were {before[0]} threads and {before[1]} descriptors, and there are {now}"
             raise AssertionError(f"{what}; see {process.errors[-2000:]}") from error
-        wait_for(lambda: memory(process) <= resident + GROWTH, f"the memory is about {resident} MB again", 5.0)
+        wait_for(lambda: memory(process) <= resident + growth, f"the memory is about {resident} MB again", 5.0)
     finally:
         canary.close()
     code = process.stop()
