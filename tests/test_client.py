@@ -660,13 +660,13 @@ class Talkers:
         said = self.said[talker.name]
         while not self._stop.wait(0.01):
             text = f"{talker.name} {len(said)}"
-            talker.say(self._room, text)
             said.append(text)
+            talker.submit("say", room=self._room, text=text).result(10 * WAIT)  # the server may be gone for long
 
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(WAIT)
+            thread.join(10 * WAIT)
             assert not thread.is_alive()
 
 
