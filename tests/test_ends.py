@@ -4,6 +4,7 @@ without answering. See also test_steps.py."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
 import sys
 import threading
@@ -38,20 +39,18 @@ def answers(process: Process) -> bool:
     """Whether a newcomer is let in and hears itself, and nobody is left behind in the room.
 
     While the threads of those who have just left are about to end, there may be no memory for another one. The server
-    says so, and a newcomer tries again.
+    says so, or has none to say so, and another newcomer tries.
     """
-    deadline = time.monotonic() + WAIT
-    with contextlib.suppress(OSError, AssertionError):
-        while time.monotonic() < deadline:
-            with process.client() as late:
-                late.send("late")
-                if "The server is full" in (late.line() or ""):
-                    continue
-                late.expect("You are in")
-                late.send("still here")
-                late.expect("late: still here")
-                wait_for(lambda: not any("ann" in line or "bob" in line for line in late.ask("/who")))
-                return True
+    deadline, tries = time.monotonic() + WAIT, itertools.count()
+    while time.monotonic() < deadline and process.popen.poll() is None:
+        with contextlib.suppress(OSError, AssertionError), process.client() as late:
+            name = f"late{next(tries)}"
+            late.send(name)
+            late.expect("You are in")
+            late.send("still here")
+            late.expect(f"{name}: still here")
+            wait_for(lambda: not any("ann" in line or "guest" in line for line in late.ask("/who")))
+            return True
     return False
 
 
