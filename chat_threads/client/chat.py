@@ -124,7 +124,8 @@ class Client:
     come back at once. The client shows its token and the numbers of the last messages that it handed on, and sends
     again what was not answered, with the same refs in the same order. So every message is handed on once, in order,
     and what the program says is in the history once. Meanwhile calls wait. It ends if the server refuses it
-    several times in a row, or if somebody else comes in with its token.
+    several times in a row, if somebody else comes in with its token, or if it has tried for ``give_up`` seconds
+    (None: it tries for ever), and some more for the last try.
 
     Every call may come from any thread, waits for its answer, at most ``timeout`` seconds (None: for ever), and
     raises a ClientError if there is none. ``listen=False`` throws the events away, for a program that only
@@ -144,6 +145,7 @@ class Client:
         listen: bool = True,
         answers: bool = False,
         longest_pause: float = 30.0,
+        give_up: float | None = None,
     ) -> None:
         self.timeout = timeout
         self._host = host
@@ -154,6 +156,7 @@ class Client:
         self._listen = listen
         self._answers = answers
         self._longest_pause = longest_pause
+        self._give_up = give_up
         self._refs = secrets.token_hex(4)  # what the refs begin with: another program may have had our token
         # Guards all below, and tells whoever waits for a change of it. Nothing waits for a socket, is written to one,
         # or is called back while it is held.
@@ -664,8 +667,15 @@ class Client:
     def _come_back(self, failed: int) -> tuple[Connection | None, int]:
         """Try until it works, with pauses; None: it is not to be, and the client has ended."""
         refused = 0
+        until = None if self._give_up is None else time.monotonic() + self._give_up
         while True:
             pause = random.uniform(0, min(self._longest_pause, FIRST_PAUSE * 2.0 ** min(failed, 50)))
+            if until is not None:
+                left = until - time.monotonic()
+                if left <= 0:
+                    self._end(Disconnected("lost", f"The server could not be reached for {self._give_up:g} seconds."))
+                    return None, failed
+                pause = min(pause, left)
             failed += 1
             with self._changed:
                 if self._changed.wait_for(lambda: self._closing, pause):

@@ -51,10 +51,10 @@ class Connection:
         while True:
             try:
                 data = self._sock.recv(READ_SIZE)
-            except TimeoutError:
-                raise
-            except OSError:
-                return []
+            except OSError as error:
+                if isinstance(error, TimeoutError) and self._sock.gettimeout() is not None:
+                    raise
+                return []  # that of a patient one is the system's: the peer did not answer any more
             length += len(data)
             if not data or length > LINE_MOST:
                 return []

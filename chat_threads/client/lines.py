@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -12,10 +13,11 @@ from typing import Any, TextIO
 LINE = 8192  # bytes in a line, without its end, as over telnet
 READ_SIZE = 65536  # bytes
 LOOK = 0.5  # seconds after which it looks whether the terminal is its own again
+_WINDOWS = os.name == "nt"
 
 
 class Lines:
-    """The lines of a stream, as bytes. ``stop`` may be called by any thread, all else by the one that reads.
+    """The lines of a stream, as bytes. ``stop`` may be called by any thread, all else by the main thread.
 
     Only LF and CR LF end a line: of whatever else Python takes for an end, such as U+2028 or a form feed, a line has
     what stands behind it, too. The stream itself is not read from by anybody else.
@@ -26,6 +28,10 @@ class Lines:
         self._raw = getattr(buffer, "raw", buffer)  # without a buffer, in which select would not see anything
         self.encoding = stream.encoding
         self._woken, self._waker = os.pipe()
+        if not _WINDOWS:
+            os.set_blocking(self._waker, False)
+            # A signal that comes just before the waiting begins does not end it; a byte does.
+            signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         self._stopped = False
 
     def __iter__(self) -> Iterator[bytes | None]:
@@ -68,19 +74,25 @@ class Lines:
 
     def _wait(self) -> bool:
         """Wait, not for ever, until there is something to read; False if there was nothing, or it is over."""
-        if os.name == "nt":  # where select is for sockets only: it is read, and whoever stops it has to wait
+        if _WINDOWS:  # where select is for sockets only: it is read, and whoever stops it has to wait
             return True
         ours = is_ours(self._raw)
         ready, _, _ = select.select([self._woken, *([self._raw] if ours else [])], [], [], None if ours else LOOK)
-        return self._raw in ready and self._woken not in ready and is_ours(self._raw)
+        if self._woken in ready:
+            os.read(self._woken, READ_SIZE)
+            return False
+        return self._raw in ready and is_ours(self._raw)
 
     def stop(self) -> None:
         """It is over: no further line is read. Nothing is waited for."""
         self._stopped = True
-        os.write(self._waker, b"\0")
+        with contextlib.suppress(BlockingIOError):  # it is full of bytes that nobody has read yet
+            os.write(self._waker, b"\0")
 
     def close(self) -> None:
         """Once nobody can call ``stop`` any more."""
+        if not _WINDOWS:
+            signal.set_wakeup_fd(-1)
         os.close(self._woken)
         os.close(self._waker)
 

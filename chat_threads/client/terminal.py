@@ -22,6 +22,7 @@ from .lines import LINE, Lines, is_ours, never_stopped
 from .talk import Talk
 
 ANSWERED_WITHIN = 30.0  # seconds, after the last line and between one answer and the next
+GIVE_UP = 60.0  # seconds that it tries to come back, if nobody types
 PROGRAM = "chat-threads-client"
 
 
@@ -44,8 +45,8 @@ def run_plain(talk: Talk, lines: Lines) -> None:
             lines.stop()
 
     shower = threading.Thread(target=show, name="client-show", daemon=True)
-    shower.start()
     try:
+        shower.start()
         for number, line in enumerate(lines, 1):
             if line is None:
                 talk.refuse(f"Line {number} is longer than {LINE} bytes, so it was not sent.")
@@ -116,13 +117,22 @@ def _login() -> str | None:
     show_default=True,
     help="Messages shown on entering a room.",
 )
+@click.option(
+    "--give-up",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Try for so long to come back after a lost connection."
+    f"  [default: {GIVE_UP:g}; no limit if you type on a terminal]",
+)
 @click.option("--plain", is_flag=True, help="Lines in and out even on a terminal.")
 @click.version_option(__version__, "--version", message=f"{PROGRAM} %(version)s")
-def main(address: tuple[str, int], name: str | None, room: str | None, replay: int, plain: bool) -> None:
+def main(
+    address: tuple[str, int], name: str | None, room: str | None, replay: int, give_up: float | None, plain: bool
+) -> None:
     """Talk on a chat_threads server. /help lists the commands there.
 
-    When the input is not a terminal it is said line by line: echo hi | chat-threads-client localhost. Exit code 0,
-    or 1 if something of it was not done, and a line on stderr says what.
+    When the input is not a terminal it is said line by line: echo hi | chat-threads-client localhost. Exit code 0 if
+    it left by itself; 1 if something was not done or the connection is over, and a line on stderr says what.
     """
     streams.prepare()
     host, port = address
@@ -130,8 +140,9 @@ def main(address: tuple[str, int], name: str | None, room: str | None, replay: i
     if name is None:
         _fail("Who are you? --name NAME says it.")
     typed = sys.stdin.isatty() and sys.stdout.isatty() and is_ours(sys.stdin)
+    give_up = GIVE_UP if give_up is None and not typed else give_up
     try:
-        chat = Client(host, port, name=name, room=room, replay=replay, reconnect=True, answers=True)
+        chat = Client(host, port, name=name, room=room, replay=replay, reconnect=True, answers=True, give_up=give_up)
     except OSError as error:
         _fail(f"No server answers at {host}, port {port}: {error.strerror or error}.")
     except ClientError as error:
