@@ -123,6 +123,7 @@ class Chat:
             if recorder:
                 locks.named("Publisher").observe = recorder.publisher_used
             self._restore_rooms()
+            self.sessions.know(self.storage.names())
             insight = Insight(locks, self.faults if options.lab else None, recorder)
             self.service = Service(self.publisher, self.sessions, self.history, options.motd, insight)
             self.server = _listen(options, self.service, self.sessions, writers, output)

@@ -72,6 +72,13 @@ class BadName(Told):
         return BadName(near, self.rule)
 
 
+class ReservedName(BadName):
+    """A name that others would take for the server's, or for everybody's."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(rule=f"The name {name} cannot be a person's here. Take another one.")
+
+
 class MixedName(BadName):
     """A name in scripts that are not written together, so that it may look like another one."""
 
@@ -84,6 +91,14 @@ class NameTaken(Told):
 
     def __init__(self, name: str, free: str) -> None:
         super().__init__(f"The name {name} is taken. Try {free}.")
+        self.free = free
+
+
+class LooksTaken(NameTaken):
+    """Nobody has the name, but it looks like another person's."""
+
+    def __init__(self, name: str, other: str, free: str) -> None:
+        Told.__init__(self, f"The name {name} looks like {other}, which is somebody else's. Try {free}.")
         self.free = free
 
 
@@ -116,6 +131,13 @@ class RoomExists(Told):
 
     def __init__(self, room: str) -> None:
         super().__init__(f"The room {room} exists already. /join {room} goes there.")
+
+
+class LooksLikeRoom(RoomExists):
+    """There is no such room, but one whose name looks the same."""
+
+    def __init__(self, name: str, room: str) -> None:
+        Told.__init__(self, f"{name} looks like {room}, which is there already. /join {room} goes there.")
 
 
 class TooManyRooms(Told):

@@ -56,6 +56,7 @@ def is_mark(char: str) -> bool:
     return unicodedata.category(char) in ("Mn", "Mc")
 
 
+@lru_cache(maxsize=4096)
 def in_identifier(char: str) -> bool:
     """Whether it can be in an identifier (UAX #31: XID_Continue) and is drawn as something."""
     return ("a" + char).isidentifier() and char not in INVISIBLE and unicodedata.category(char)[0] in "LMN"

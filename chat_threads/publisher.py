@@ -17,7 +17,18 @@ from itertools import islice
 from typing import Protocol
 
 from . import events, inside, ordered
-from .errors import CutOff, NotAllowed, NotInRoom, NotStored, RoomExists, TooManyRooms, TooSlow, UnknownRoom
+from .errors import (
+    CutOff,
+    LooksLikeRoom,
+    NotAllowed,
+    NotInRoom,
+    NotStored,
+    RoomExists,
+    TooManyRooms,
+    TooSlow,
+    UnknownRoom,
+)
+from .lookalikes import looks
 from .memory import Output
 from .parcel import Parcel, View
 from .quota import Quota
@@ -62,10 +73,10 @@ class Subscriber(Protocol):
 
 
 class ChatRoom:
-    """A room. Everything but id, name, key, creator, owner and address is guarded by the Publisher's lock."""
+    """A room. Everything but id, name, key, looks, creator, owner and address is guarded by the Publisher's lock."""
 
     __slots__ = (
-        *("id", "name", "key", "creator", "owner", "address", "topic", "last"),
+        *("id", "name", "key", "looks", "creator", "owner", "address", "topic", "last"),
         *("recent", "held", "loaded", "members", "groups", "changes"),
     )
 
@@ -75,6 +86,7 @@ class ChatRoom:
         self.id = id
         self.name = name
         self.key = key
+        self.looks = looks(name)  # what no other room may look like
         self.creator = creator  # the name of then, which somebody else may have now
         self.owner = owner  # the number of a token; 0: it belongs to nobody
         self.address = ""  # from which it was made, since the server started
@@ -249,6 +261,7 @@ class Publisher:
         self._by_key: dict[str, ChatRoom] = {}
         self._quota = Quota()
         self._left: dict[int, ChatRoom] = {}  # those that nobody is in any more, since the last batch
+        self._by_look: dict[str, ChatRoom] = {}
         self._places: dict[Subscriber, _Place] = {}
         self._recent = Recent(recent_bytes)
         self._output = output or Output()
@@ -263,21 +276,26 @@ class Publisher:
             for room in rooms:
                 self._rooms[room.id] = self._by_key[room.key] = room
                 self._quota.restore(room.owner)
+                self._by_look.update(dict.fromkeys(room.looks, room))
             self._next_id = next_id
 
     def create_chat_room(
         self, name: str, creator: str, topic: str = "", origin: Subscriber | None = None, ref: str = ""
     ) -> ChatRoom:
-        """Make a room. Raise RoomExists, TooManyRooms, or NotStored if the history's queue is full.
+        """Make a room. Raise RoomExists, also if there is one that looks like it; TooManyRooms; or NotStored if the
+        history's queue is full.
 
         It is queued to be stored before anybody can find it, and so before anything that is said in it;
         it belongs to ``origin``, which is told if that fails, as the answer to its request ``ref``.
         """
-        key = fold(name)
+        key, appearance = fold(name), looks(name)
         owner = origin.identity if origin else 0
         with self._lock:
             if key in self._by_key:
                 raise RoomExists(self._by_key[key].name)
+            for look in appearance:
+                if look in self._by_look:
+                    raise LooksLikeRoom(name, self._by_look[look].name)
             if len(self._rooms) >= ROOMS:
                 raise TooManyRooms(f"There are {ROOMS} rooms already. /rooms lists them.")
             address = origin.address if origin else ""
@@ -293,6 +311,7 @@ class Publisher:
                 raise
             self._next_id += 1
             self._rooms[room.id] = self._by_key[key] = room
+            self._by_look.update(dict.fromkeys(room.looks, room))
             return room
 
     def delete_chat_room(self, session: Subscriber, room: ChatRoom, ref: str = "") -> ordered.RoomEnded:
@@ -674,6 +693,9 @@ class Publisher:
         self._recent.forget(room)  # nobody may have been in it
         del self._rooms[room.id]
         del self._by_key[room.key]
+        for look in room.looks:
+            if self._by_look.get(look) is room:
+                del self._by_look[look]
         self._quota.give_back(room.owner, room.address)
 
     def _drop_unused(self) -> list[int]:

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from itertools import islice, pairwise
 
-from .errors import BadName, BadRoom, MixedName, NothingToSay, TooLong
+from .errors import BadName, BadRoom, MixedName, NothingToSay, ReservedName, TooLong
 from .letters import (
     COMMON,
     JOINERS,
@@ -28,6 +28,7 @@ from .letters import (
     scripts,
     written_together,
 )
+from .lookalikes import in_latin, looks
 
 NAME_LENGTH = 20
 ROOM_LENGTH = 32
@@ -52,6 +53,13 @@ _WIDE_SIGNS = frozenset("＃－．＿")  # as keyboards for Japanese have them
 
 # Unicode calls these letters, but they are drawn as nothing.
 _INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
+
+# Names that the server's lines have for somebody, or for everybody, and those that sound like its operator's.
+RESERVED = frozenset(
+    "you yourself all everyone everybody anyone anybody nobody others here channel room server system service root"
+    " superuser admin administrator sysadmin sysop operator moderator mod owner staff support security"
+    " chatthreads".split()
+)
 
 # What tells a terminal to do something instead of showing a character (ECMA-48, ECMA-35), in full. Each begins with
 # ESC, or with the character from U+0080 to U+009F that is short for ESC and a letter. No part of this looks back over
@@ -113,7 +121,18 @@ def check_name(typed: str) -> str:
     used = scripts(name)
     if not written_together(used):
         raise MixedName(" and ".join(used), _nearest_name(name))
+    if is_reserved(name):
+        raise ReservedName(name)
     return name
+
+
+def is_reserved(name: str) -> bool:
+    """Whether it is one of RESERVED: in whatever case, in letters or digits that look like its own, or with signs."""
+    return any(look.translate(_READ_AS).replace("rn", "m") in _RESERVED_LOOKS for look in looks(name))
+
+
+_READ_AS = str.maketrans("1i0", "llo", "-_.")
+_RESERVED_LOOKS = frozenset(name.translate(_READ_AS).replace("rn", "m") for name in RESERVED)
 
 
 def _is_name(name: str) -> bool:
@@ -160,14 +179,14 @@ def _sifted(typed: str, signs: str) -> str:
 
 def _nearest_name(typed: str) -> str | None:
     """A name that looks like what was typed and is allowed, if one does."""
-    word = unicodedata.normalize("NFC", typed[:_LOOKED_AT])
+    word = unicodedata.normalize("NFC", typed[:_LOOKED_AT])[: NAME_LENGTH * (_PER_LETTER + 1)]
     for _ in range(3):  # what is taken out can bring together what is composed then
         word = _kept(_sifted("".join(map(_spelled_out, word)), "-_."))
         while word and not begins_name(word[0]):
             word = word[1:]
         word = _shortened(_one_script(word), NAME_LENGTH)
         if word == _kept(word) and _is_name(word) and written_together(scripts(word)):
-            return word
+            return None if is_reserved(word) else word
     return None
 
 
@@ -178,10 +197,12 @@ def _spelled_out(char: str) -> str:
 
 
 def _one_script(word: str) -> str:
-    """Without the letters of other scripts than that which most of them are in."""
+    """In the script of most of its letters, or in Latin, if the others look like letters of that; or without them."""
     used = scripts(word)
     if written_together(used):
         return word
+    if scripts(look := in_latin(word)) in ([], ["Latin"]):
+        return look
     most = max(used, key=lambda each: sum(script(char) == each for char in word))
     return "".join(char for char in word if written_together([most, *({script(char)} - {most, COMMON})]))
 

@@ -22,6 +22,7 @@ from .errors import (
     BadRequest,
     Busy,
     ChatError,
+    LooksLikeRoom,
     NobodyWrote,
     NotAllowed,
     NothingToSay,
@@ -158,7 +159,10 @@ class Service:
         name = self._history.storage.token(token_id(token))
         if name is None:
             raise UnknownToken() if settled else Unreadable("it is busy")
-        return name
+        try:
+            return check_name(name)
+        except BadName as error:  # it is older than the rule
+            return self._sessions.free(error.near or name, token_id(token))
 
     def _take(self, session: Session, name: str, token: str) -> list[str]:
         """Give the session a name, and, with a token, the place of whoever had that. Returns the rooms of that
@@ -178,6 +182,7 @@ class Service:
     def _keep_token(self, session: Session) -> None:
         """The client knows its token, or will at once: let the history keep that, with the session's name."""
         session.known = True
+        self._sessions.introduce(session)
         if self._sessions.holder(session.token) is session:
             with contextlib.suppress(NotStored):  # then the next message under it stores it
                 self._history.submit(ordered.TokenUsed(session.identity, session.name))
@@ -229,6 +234,7 @@ class Service:
         session.pace.pay(cost_of_saying(text, self._publisher.audience(room)))
         ref = session.dialect.ref
         token = session.identity if ref and session.known else 0
+        self._sessions.introduce(session)
         said = (room.id, room.name, session.name, kind, text, session, ref, token, session.identity)
         self._history.submit(ordered.Draft(*said))
 
@@ -273,6 +279,8 @@ class Service:
         if found is None:
             try:
                 return self._make(session, name)
+            except LooksLikeRoom:
+                raise
             except RoomExists:  # somebody else has just made it
                 found = self._publisher.find(name)
         return found

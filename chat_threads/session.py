@@ -2,26 +2,28 @@
 
 ``Session`` is made by the reader thread (the server's handler) and lives as long as that. Other threads put
 parcels into its mailbox, and may cut it off; of its socket they do nothing but stop its reading. ``SessionStore``
-knows all sessions and sees to it that a name is had by one.
+knows all sessions and sees to it that a name is had by one, and that no two look alike.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from . import inside
 from .dialects.base import Dialect
-from .errors import CutOff, NameTaken, TooSlow, UnknownPerson
+from .errors import CutOff, TooSlow, UnknownPerson
 from .events import Bye, Event, PersonRow, Problem, answers
+from .letters import scripts, written_together
 from .memory import Held, Output
+from .names import Name, Names
 from .pace import PAGE, Pace
 from .parcel import Parcel, View
 from .queues import BatchQueue
-from .rules import LIKELY, clean, fold, free_name, nearest
+from .rules import LIKELY, clean, fold, nearest
 from .tokens import Handout, token_id
 from .wire import Wire
 
@@ -244,6 +246,7 @@ class Session:
         self.reply_to: Contact | None = None  # who sent the last private line; set and read by any thread
         self.identity = 0  # the number of its token; set with it, read anywhere
         self.known = False  # whether the client was told its token, so that the history keeps that; the reader thread's
+        self.known_by_name = False  # whether its name is remembered as a person's; the reader thread's
         self.address = ""  # of the client; set by the reader thread at the start
         self.pace = Pace(0.0, 0)  # the reader thread's, which sets it at the start
         self.reason: CutOff | None = None  # why it was cut off
@@ -330,7 +333,7 @@ class SessionStore:
     def __init__(self, count: inside.Count = inside.uncounted) -> None:
         self._lock = count(threading.Lock())  # guards all four; nothing else is taken or called while it is held
         self._sessions: dict[int, Session] = {}
-        self._named: dict[str, Session] = {}
+        self._names: Names[Session] = Names()
         self._tokens: dict[str, Session] = {}
         self._handout = Handout()
 
@@ -340,14 +343,13 @@ class SessionStore:
 
     def release(self, session: Session) -> None:
         """The session's name is free again, and its token nobody's."""
-        key = fold(session.name)
+        name = Name.of(session.name)
         with self._lock:
-            self._forget(session, key)
+            self._forget(session, name)
 
-    def _forget(self, session: Session, key: str) -> None:
+    def _forget(self, session: Session, name: Name) -> None:
         assert self._lock.locked()
-        if self._named.get(key) is session:
-            del self._named[key]
+        self._names.give_back(name, session)
         if self._tokens.get(session.token) is session:
             del self._tokens[session.token]
 
@@ -358,24 +360,25 @@ class SessionStore:
             self._sessions.pop(session.number, None)
 
     def claim(self, session: Session, name: str, token: str = "") -> Session | None:
-        """Give the session a name, checking and taking in one step; raise NameTaken with one that is free.
+        """Give the session a name, checking and taking in one step; raise NameTaken with one that is free, if
+        somebody has it, or if it looks like another person's.
 
         A session that has a name gives it back; it may claim its own in another case. With a token it takes the
         place of the session that had that until now, whose name is free for it. That one is returned, and is to
         be cut off.
         """
-        key, own = fold(name), fold(session.name)
+        wanted, own = Name.of(name), Name.of(session.name)
         identity = token_id(token) if token else session.identity
         with self._lock:
             other = self._tokens.get(token) if token else None
-            if self._named.get(key, session) not in (session, other):
-                raise NameTaken(name, free_name(name, lambda near: fold(near) in self._named))
+            self._names.check(wanted, identity, (session, other))
             if not token and self._tokens.get(session.token) is session:
                 token = session.token  # it keeps what it has, unless somebody has taken its place meanwhile
             self._forget(session, own)
             if other:
-                self._forget(other, fold(other.name))
-            self._named[key] = session
+                self._forget(other, Name.of(other.name))
+            self._names.take(wanted, session)
+            session.known_by_name = False
             session.profile = replace(session.profile, name=name)
             session.contact.name = name
             if token:
@@ -402,19 +405,35 @@ class SessionStore:
         """The session that was this one, if it is still here under its name, or has come back by its token."""
         with self._lock:
             session = self._tokens.get(contact.token) or self._sessions.get(contact.number)
-            here = session is not None and self._named.get(fold(session.name)) is session
+            here = session is not None and self._names.owner(fold(session.name)) is session
         return session if here else None
 
-    def free(self, name: str) -> str:
-        """That name, or one near it, that nobody has at this moment."""
+    def free(self, name: str, identity: int = 0) -> str:
+        """That name, or one near it, that anybody may have at this moment, or whoever has the token of that number."""
         with self._lock:
-            return free_name(name, lambda near: fold(near) in self._named) if fold(name) in self._named else name
+            return self._names.free(name, identity)
+
+    def know(self, names: Iterable[tuple[str, int]]) -> None:
+        """Nobody else may have a name that looks like one of these: people are known by them, each under the token
+        of that number, or of 0. A name that mixes scripts is older than the rule against it, and holds nobody up."""
+        for text, identity in names:
+            if not written_together(scripts(text)):
+                continue
+            name = Name.of(text)
+            with self._lock:
+                self._names.know(name, identity)
+
+    def introduce(self, session: Session) -> None:
+        """The reader thread's: the session is known by its name from now on."""
+        if not session.known_by_name:
+            session.known_by_name = True
+            self.know([(session.name, session.identity)])
 
     def named(self, name: str) -> Session:
         """The session of that name, whatever its case; raise UnknownPerson."""
         with self._lock:
-            session = self._named.get(fold(name))
-            names = [] if session else [each.name for each in islice(self._named.values(), LIKELY)]
+            session = self._names.owner(fold(name))
+            names = [] if session else [each.name for each in islice(self._names.owners(), LIKELY)]
         if session is None:
             raise UnknownPerson(clean(name[:100])[:40], nearest(name, names))
         return session
@@ -435,7 +454,7 @@ class SessionStore:
     def people(self) -> list[Session]:
         """All that have a name."""
         with self._lock:
-            return list(self._named.values())
+            return list(self._names.owners())
 
     def knows(self, number: int) -> bool:
         """Whether the session of that number is still here."""

@@ -458,6 +458,16 @@ class Storage:
         rows = self._read("SELECT name FROM tokens WHERE id = ?", (token,))
         return rows[0][0] if rows else None
 
+    def names(self, spoken: int = 50_000) -> list[tuple[str, int]]:
+        """Names that people are known by, those used last at the end, each with the number of its token, or 0: whoever
+        said one of the last ``spoken`` messages, then those of all tokens."""
+        senders = self._read(
+            "SELECT sender, 0 FROM (SELECT id, sender FROM messages ORDER BY id DESC LIMIT ?)"
+            " GROUP BY sender ORDER BY max(id)",
+            (spoken,),
+        )
+        return [*senders, *self._read("SELECT name, id FROM tokens ORDER BY used", ())]  # type: ignore[list-item]
+
     def page(
         self,
         room: int,

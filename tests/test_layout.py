@@ -15,11 +15,11 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 # Each module imports only what stands in a line above its own. The package itself holds the version only.
 LAYERS = """
     __init__        memory
-    errors          inside          streams     ends        addresses   letters
+    errors          inside          streams     ends        addresses   letters    lookalikes
     events          rules           queues          tokens      lab         filelock    wal
     commands        ordered         parcel      quota
     schema          folding         readers     batch
-    search
+    search    names
     retention       files
     wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from conftest import WAIT, wait_for
 
+from chat_threads import names
 from chat_threads import session as module
 from chat_threads.errors import (
     NameTaken,
@@ -565,7 +566,8 @@ def test_a_name_that_fifty_claim_at_once_goes_to_exactly_one_a_hundred_times(
         threading.Event().wait(1e-6)
         return fold(name)
 
-    monkeypatch.setattr(module, "fold", slow_fold)
+    for each in (module, names):
+        monkeypatch.setattr(each, "fold", slow_fold)
     count, rounds = 50, 100
     start, end = threading.Barrier(count), threading.Barrier(count)
     winners: list[list[Session]] = [[] for _ in range(rounds)]

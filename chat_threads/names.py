@@ -1,0 +1,103 @@
+"""Who has which name, and which names people are known by: no two of them look alike.
+
+A name is *in use* while a session has it, and *known* once something was said under it or a token is kept for it.
+Everybody may take a name that nobody uses. Nobody may take one that only looks like another person's, in use or
+known: the person who is known by it, or came under its token, may.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from .errors import LooksTaken, NameTaken
+from .lookalikes import looks
+from .rules import fold, free_name, is_reserved
+
+KNOWN = 20_000  # looks of known names that are remembered: about 10 MB
+ALIKE = 4  # known names of one look, from histories that are older than the rule
+
+Owner = TypeVar("Owner")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name, and what it is compared by. Made before a lock is taken, for that costs up to 50 µs."""
+
+    text: str
+    key: str
+    looks: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> Name:
+        return cls(text, fold(text), looks(text))
+
+
+class Names(Generic[Owner]):
+    """The names in use, each with its owner, and the known ones. It has no lock: whoever has one sees to that."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, Owner] = {}  # by key
+        self._in_use: dict[str, Name] = {}  # by look
+        self._known: OrderedDict[str, dict[str, tuple[int, str]]] = OrderedDict()  # by look and key
+
+    def owner(self, key: str) -> Owner | None:
+        return self._owners.get(key)
+
+    def owners(self) -> Iterable[Owner]:
+        return self._owners.values()
+
+    def check(self, name: Name, identity: int, own: tuple[Owner | None, ...]) -> None:
+        """Raise NameTaken, with a name that is free, unless whoever has this token's number may take the name.
+
+        What the sessions in ``own`` have is free for it.
+        """
+        if self._owners.get(name.key, own[0]) not in own:
+            raise NameTaken(name.text, self.free(name.text, identity))
+        other = self._other_like(name, identity, own)
+        if other:
+            raise LooksTaken(name.text, other, self.free(name.text, identity))
+
+    def take(self, name: Name, owner: Owner) -> None:
+        self._owners[name.key] = owner
+        self._in_use.update(dict.fromkeys(name.looks, name))
+
+    def give_back(self, name: Name, owner: Owner) -> None:
+        """Nothing happens if somebody else has it by now."""
+        if self._owners.get(name.key) is owner:
+            del self._owners[name.key]
+            for look in name.looks:
+                if look in self._in_use and self._in_use[look].key == name.key:
+                    del self._in_use[look]
+
+    def know(self, name: Name, identity: int) -> None:
+        """Remember a name, and the number of the token that it is known under; 0: nobody's."""
+        for look in name.looks:
+            alike = self._known.setdefault(look, {})
+            if name.key in alike or len(alike) < ALIKE:
+                alike[name.key] = identity, name.text
+            self._known.move_to_end(look)
+            if len(self._known) > KNOWN:
+                self._known.popitem(last=False)
+
+    def free(self, text: str, identity: int = 0) -> str:
+        """That name, or one near it, that may be taken at this moment by a newcomer, or under the token of a number."""
+
+        def taken(near: str) -> bool:
+            name = Name.of(near)
+            return name.key in self._owners or is_reserved(near) or self._other_like(name, identity, ()) is not None
+
+        return free_name(text, taken) if taken(text) else text
+
+    def _other_like(self, name: Name, identity: int, own: tuple[Owner | None, ...]) -> str | None:
+        """Another name that looks like this one, if it is another person's."""
+        for look in name.looks:
+            used = self._in_use.get(look)
+            if used and used.key != name.key and self._owners.get(used.key) not in own:
+                return used.text
+            known = self._known.get(look)
+            if known and name.key not in known and not any(whose == identity != 0 for whose, _ in known.values()):
+                return next(text for _, text in known.values())
+        return None
