@@ -18,7 +18,7 @@ setup(
     license="MIT",
     packages=find_packages(include=["chat_threads", "chat_threads.*"]),
     python_requires=">=3.10",
-    install_requires=["click>=8.0", "tabulate>=0.9"],
+    install_requires=["click>=8.0", "tabulate[widechars]>=0.9"],
     extras_require={
         "client": ["prompt_toolkit>=3.0.50"],
         "plot": ["matplotlib>=3.6"],

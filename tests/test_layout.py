@@ -23,7 +23,7 @@ LAYERS = """
     retention       files
     wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher
-    dialects.telnet dialects.typed      dialects.codec
+    dialects.telnet dialects.typed      dialects.codec   dialects.columns
     dialects.text   dialects.jsonlines  session
     service         writers         dialects.recognise  door
     server          logs            watched
@@ -49,13 +49,14 @@ RESERVED = {
     "signal": {"cli", "client.lines"},
     "click": {"cli", "client.terminal"},
     "prompt_toolkit": {"client.screen"},
-    "tabulate": {"dialects.text"},
+    "tabulate": {"dialects.columns"},
+    "wcwidth": {"dialects.columns"},
 }
 # A client knows what is on the wire, and nothing of how a server runs; what is for people knows how they speak.
 CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules"}
 PEOPLES_MAY = CLIENTS_MAY | {"dialects.typed", "dialects.text", "dialects.jsonlines", "streams"}
 # A dialect is pure: of ours it imports only these, and of the standard library none of those.
-DIALECTS_MAY = {"commands", "errors", "events", "parcel", "rules"}
+DIALECTS_MAY = {"commands", "errors", "events", "letters", "parcel", "rules"}
 DIALECTS_MUST_NOT = {"socket", "threading", "queue", "sqlite3", "logging", "os", "select", "asyncio", "subprocess"}
 
 

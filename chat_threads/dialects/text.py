@@ -17,13 +17,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from tabulate import tabulate
-
 from .. import commands, events
 from ..errors import ChatError, NotUtf8, TooLong, Usage
 from ..parcel import View
 from ..rules import fold, mentions
 from .base import Input, Views
+from .columns import shortened, table
 from .telnet import LineEditor, Signal, Telnet
 from .typed import parse_line, parse_name
 
@@ -31,6 +30,7 @@ LINE = 8192  # bytes in a line, without its end
 REPLAY = 20  # messages shown on entering a room, unless told otherwise
 REPLAY_MOST = 200
 WIDTH = 76  # characters in a line of help, for a terminal of 80
+TABLE = 78  # columns in a line of a table
 
 # A mouse's place as X10 reports it. Beyond column 95 that is no UTF-8, and takes nothing from the line around it.
 _MOUSE = re.compile(rb"\x1b\[M[^\x00-\x1f]{0,3}")
@@ -192,10 +192,14 @@ def _lines(style: _Style, *texts: str) -> str:
     return "".join(_line(style, text) for text in texts)
 
 
-def _table(style: _Style, headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    align = ["right" if column in right else "left" for column in range(len(headers))]
-    table = tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=align if rows else None)
-    return _lines(style, *(line.rstrip() for line in table.split("\n")))
+def _table(
+    style: _Style,
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[int] = (),
+    shrink: Sequence[tuple[int, int]] = (),
+) -> str:
+    return _lines(style, *table(headers, rows, right, TABLE if shrink else None, shrink))
 
 
 def _name(style: _Style, name: str) -> str:
@@ -384,14 +388,10 @@ def _search_page(style: _Style, event: events.SearchPage) -> str:
     return head + _page_lines(style, event.messages, True)
 
 
-def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
 def _room_list(style: _Style, event: events.RoomList) -> str:
-    rows = [[row.room, str(row.people), str(row.messages), _short(row.topic, 30)] for row in event.rooms]
-    table = _table(style, ("room", "people", "messages", "topic"), rows, right=(1, 2))
-    return table + (_line(style, f"and {_count(event.more, 'more room')}.") if event.more else "")
+    rows = [[row.room, str(row.people), str(row.messages), shortened(row.topic, 30)] for row in event.rooms]
+    shown = _table(style, ("room", "people", "messages", "topic"), rows, right=(1, 2), shrink=((3, 10), (0, 20)))
+    return shown + (_line(style, f"and {_count(event.more, 'more room')}.") if event.more else "")
 
 
 def _while(seconds: float) -> str:
@@ -410,11 +410,11 @@ def _people_list(style: _Style, event: events.PeopleList) -> str:
     if not event.people:
         return _line(style, f"Nobody is in {event.room}.")
     rows = [
-        [person.name, _short(" ".join(person.rooms), 30), _while(person.idle), _short(_away(person.away), 20)]
+        [person.name, shortened(" ".join(person.rooms), 30), _while(person.idle), shortened(_away(person.away), 20)]
         for person in event.people
     ]
-    table = _table(style, ("name", "rooms", "idle", "away"), rows, right=(2,))
-    return table + (_line(style, f"and {event.more} more.") if event.more else "")
+    shown = _table(style, ("name", "rooms", "idle", "away"), rows, right=(2,), shrink=((1, 12), (3, 8), (0, 20)))
+    return shown + (_line(style, f"and {event.more} more.") if event.more else "")
 
 
 def _person_shown(style: _Style, event: events.PersonShown) -> str:
@@ -465,8 +465,8 @@ def _thread_list(style: _Style, event: events.ThreadList) -> str:
         for row in event.threads
     ]
     headers = ("thread", "role", "session", "doing", "for", "queue/most", "lines/bytes", "where")
-    table = _table(style, headers, rows, right=(4, 5, 6))
-    return table + (_line(style, f"and {_count(event.more, 'more reader')}.") if event.more else "")
+    shown = _table(style, headers, rows, right=(4, 5, 6))
+    return shown + (_line(style, f"and {_count(event.more, 'more reader')}.") if event.more else "")
 
 
 def _lock_list(style: _Style, event: events.LockList) -> str:
@@ -494,9 +494,9 @@ def _trip_shown(style: _Style, event: events.TripShown) -> str:
     head = f"The trip of message {event.number} of {event.room}, by {event.sender}, in ms since it was received:"
     stages = ", ".join(f"{name} {shown(at) or 'not yet'}" for name, at in asdict(event.stages).items())
     rows = [[row.name, shown(row.queued), shown(row.written)] for row in event.members]
-    table = _table(style, ("member", "queued", "written"), rows, right=(1, 2))
+    members = _table(style, ("member", "queued", "written"), rows, right=(1, 2), shrink=((0, 20),))
     more = _line(style, f"and {event.more} more.") if event.more else ""
-    return _lines(style, head, stages) + table + more
+    return _lines(style, head, stages) + members + more
 
 
 def _token_shown(style: _Style, event: events.TokenShown) -> str:

@@ -1,0 +1,73 @@
+"""How many columns of a terminal a text takes, and how to make a table of such texts that fits."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from tabulate import MIN_PADDING, tabulate
+
+from ..letters import clusters
+
+try:
+    from wcwidth import wcswidth  # comes with tabulate[widechars], and tabulate measures by it
+except ImportError:
+    wcswidth = None  # type: ignore[assignment]
+
+_LEFT_TO_RIGHT = "\u200e"  # drawn as nothing
+
+
+def columns(text: str) -> int:
+    """How many columns a text takes: two for a Chinese character or an emoji, none for a vowel sign over a letter."""
+    if text.isascii() or wcswidth is None:
+        return len(text)  # tabulate measures so, too, where it cannot do better
+    found = wcswidth(text)
+    return len(text) if found < 0 else found
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, or as much of its beginning as fits into so many columns with an ellipsis, in whole letters."""
+    if (len(text) <= most and text.isascii()) or columns(text) <= most:
+        return text
+    short = ""
+    for each in clusters(text[: 8 * most]):  # what is cut here would be too wide, or is no text that people write
+        if columns(short + each) > most - 1:
+            break
+        short += each
+    return short + "…"
+
+
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[int] = (),
+    most: int | None = None,
+    shrink: Sequence[tuple[int, int]] = (),
+) -> list[str]:
+    """The lines of a table, with the columns in ``right`` flush right.
+
+    If it is wider than ``most``, the columns in ``shrink`` are made narrower, one after the other, each down to so
+    many.
+    """
+    widths = [
+        max([columns(header) + MIN_PADDING, *map(columns, cells)])
+        for header, *cells in zip(headers, *rows, strict=True)
+    ]
+    spare = 0 if most is None else sum(widths) + 2 * (len(widths) - 1) - most
+    for column, least in shrink:
+        if spare > 0 and widths[column] > least:
+            narrower = max(least, widths[column] - spare)
+            spare -= widths[column] - narrower
+            widths[column] = narrower
+    cells = [[_isolated(shortened(cell, width)) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    align = ["right" if column in right else "left" for column in range(len(headers))]
+    drawn = tabulate(cells, headers, tablefmt="simple", disable_numparse=True, colalign=align if cells else None)
+    return [line.rstrip(f" {_LEFT_TO_RIGHT}") for line in drawn.split("\n")]
+
+
+def _isolated(cell: str) -> str:
+    """The cell, so that it does not draw its neighbours to the other side where terminals order text (UAX #9): after
+    Hebrew or Arabic a number would stand left of it."""
+    if cell.isascii() or not any(unicodedata.bidirectional(char) in ("R", "AL", "AN") for char in cell):
+        return cell
+    return f"{cell}{_LEFT_TO_RIGHT}"
