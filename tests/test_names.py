@@ -96,6 +96,29 @@ def test_names_of_every_language_are_names_and_rooms(language):
         assert check_room(f"#lab2-{typed}") == f"#lab2-{name}"
 
 
+def test_people_of_every_language_come_in_and_talk_in_rooms_of_their_own(server, program):
+    ann = server.client("ann")
+    for name in WRITTEN.values():
+        typed, name = unicodedata.normalize("NFD", name), unicodedata.normalize("NFC", name)
+        person = server.client()
+        person.expect("What is your name?")
+        person.send(f"{typed} #{typed}")
+        person.expect(f"Hello, {name}.")
+        assert f"#{name}" in (person.line() or "")
+        assert ann.ask(f"/whois {typed}")[0] == f"* {name} is in #{name}."
+        assert ann.ask(f"/join #{typed}")[0] == f"* You are in #{name} with 1 other: {name}."
+        assert ann.ask(f"/msg {name} hi")[0].endswith(f"you -> {name}: hi")
+        assert person.expect("-> you: hi")
+        person.send("/quit")
+        person.expect("Goodbye")
+        ann.ask(f"/leave #{name}")
+        client = program(server=server)
+        client.send(type="hello", name=typed, room=f"#{typed}", replay=0)
+        assert client.expect("welcome")["name"] == name
+        assert client.expect("joined")["room"] == f"#{name}"
+        client.close()
+
+
 @pytest.mark.parametrize("language", WRITTEN)
 def test_a_name_that_is_too_long_is_cut_between_letters(language):
     """Nothing of it is lost but the end, and no letter loses its vowel."""
