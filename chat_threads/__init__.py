@@ -43,6 +43,7 @@ lock                        guards                                    taken whil
 ``Faults._lock``            the faults that /lab has under way        none
 ``BatchQueue.mutex``        one queue's items                         none
 ``Door._state``             who has a place, and who has no name yet  none
+``Seldom._lock``            how often something was not said           none
 ``Readers._lock``           connections to read with, the line        none
 ``Parcel._lock``            one parcel's bytes                        none
 ``Output._lock``            how much waits for all sessions           none

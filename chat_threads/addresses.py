@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 
+_MAPPED = 96  # bits of an IPv6 address before an IPv4 address in it (RFC 4291, section 2.5.5.2)
 _FIRST_HALF = 64  # bits of an IPv6 address; one customer has all that begin with them, at least (RFC 6177)
 
 
@@ -44,3 +46,33 @@ def is_local(peer: str, own: str) -> bool:
         return ipaddress.ip_address(peer).is_loopback
     except ValueError:
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """A set of addresses, as networks. An IPv4 address is in it by IPv4 alone."""
+
+    all: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+
+    def __contains__(self, address: str) -> bool:
+        if not self.all:
+            return False
+        try:
+            found = ipaddress.ip_address(plain(address).partition("%")[0])
+        except ValueError:
+            return False
+        return any(found in each for each in self.all)
+
+
+def networks(typed: str) -> Networks:
+    """Addresses and networks with commas between them: 127.0.0.1,10.0.0.0/8,[2001:db8::1]. Raises ValueError."""
+    found: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+    for each in typed.split(","):
+        if "%" in each:
+            raise ValueError(f"{each.strip()!r} has a zone, which a network has not")
+        network = ipaddress.ip_network(bare(each.strip()), strict=False)
+        mapped = getattr(network.network_address, "ipv4_mapped", None)
+        if mapped and network.prefixlen >= _MAPPED:
+            network = ipaddress.ip_network((mapped, network.prefixlen - _MAPPED))
+        found.append(network)
+    return Networks(tuple(found))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from . import inside
+from .addresses import Networks
 from .ends import Vital
 from .errors import StartError
 from .events import PAGE_BYTES
@@ -20,7 +21,7 @@ from .lab import Faults
 from .memory import Output, Shares
 from .publisher import LOBBY, ChatRoom, Publisher
 from .rules import fold
-from .server import ChatServer, Limits
+from .server import NO_PROXIES, ChatServer, Limits
 from .service import Insight, Service
 from .session import SessionStore
 from .storage import Storage, StorageError
@@ -41,6 +42,7 @@ class Options:
 
     host: str = "0.0.0.0"
     port: int = 8080
+    proxies: Networks = NO_PROXIES  # connections from these begin with the PROXY protocol
     db: str = "chat_threads.db"
     sync: str = "normal"
     retain_days: float | None = None
@@ -208,7 +210,9 @@ class Chat:
 
 def _listen(options: Options, service: Service, sessions: SessionStore, writers: Writers, output: Output) -> ChatServer:
     try:
-        return ChatServer((options.host, options.port), service, sessions, writers, options.limits, output)
+        return ChatServer(
+            (options.host, options.port), service, sessions, writers, options.limits, output, options.proxies
+        )
     except socket.gaierror as error:
         raise StartError(f"There is no address {options.host}: {error.strerror}.") from error
     except PermissionError as error:

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from . import __version__, inside, streams
-from .addresses import plain
+from .addresses import Networks, networks, plain
 from .chat import DAY, Chat, Options
 from .ends import Ends
 from .errors import StartError
@@ -42,7 +42,7 @@ EVERYWHERE = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
 
 
 GROUPS = {
-    "Where it listens": ("--host", "--port", "--max-clients", "--per-address"),
+    "Where it listens": ("--host", "--port", "--max-clients", "--per-address", "--proxy-protocol"),
     "What is kept": ("--db", "--sync", "--retain", "--replay", "--motd"),
     "How it runs": (
         "--writers",
@@ -104,6 +104,16 @@ class _WritersType(click.ParamType):  # type: ignore[type-arg]
         return number
 
 
+class _NetworksType(click.ParamType):  # type: ignore[type-arg]
+    name = "ADDRESS[,...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return value if isinstance(value, Networks) else networks(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
 @click.command(cls=_GroupedCommand, context_settings={"auto_envvar_prefix": "CHAT_THREADS", "show_default": True})
 @click.option(
     "--host",
@@ -121,6 +131,14 @@ class _WritersType(click.ParamType):  # type: ignore[type-arg]
     metavar="N",
     show_default="any number",
     help="Connections from one address at a time.",
+)
+@click.option(
+    "--proxy-protocol",
+    type=_NetworksType(),
+    default=Networks(),
+    metavar="ADDRESS[,...]",
+    show_default="off",
+    help="Connections from these proxies say where they come from.",
 )
 @click.option("--db", default="chat_threads.db", metavar="FILE", help="SQLite file; ':memory:' keeps nothing.")
 @click.option(
@@ -214,6 +232,7 @@ def main(
     port: int,
     max_clients: int,
     per_address: int | None,
+    proxy_protocol: Networks,
     db: str,
     sync: str,
     retain: float | None,
@@ -250,6 +269,7 @@ def main(
         options = Options(
             host=host,
             port=port,
+            proxies=proxy_protocol,
             db=db,
             sync=sync,
             retain_days=retain,

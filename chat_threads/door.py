@@ -11,6 +11,7 @@ from .session import Session
 
 GIVING_WAY = 64  # connections that have lost their place and are still being ended
 PATIENCE = 0.5  # seconds to wait for one of them
+_UNKNOWN = ""  # the network of those that come through a proxy that has not said yet from where
 RETURNING = 8  # places beyond all others, for clients that come back by a token
 
 
@@ -43,16 +44,16 @@ class Door:
         self._waiting: dict[str, dict[int, Session | None]] = {}
         self._leaving: set[int] = set()  # those that gave way
 
-    def enter(self, number: int, address: str) -> Entry:
-        """A connection comes from that address; raise ServerFull or TooManyConnections, and then nothing is kept.
+    def enter(self, number: int, address: str | None) -> Entry:
+        """A connection comes from that address, None if that is not known yet; raise ServerFull or TooManyConnections,
+        and then nothing is kept.
 
         While as many as may be are giving way, this waits for one of them to end, for PATIENCE seconds at most. Others
         that come wait in the system's backlog meanwhile, and are not refused for the haste of those before them.
         """
-        of = network(address)
+        of = _UNKNOWN if address is None else network(address)
         with self._state:
-            if self._per_address and self._from.get(of, 0) >= self._per_address:
-                raise TooManyConnections(self._per_address)
+            self._check(of)
             self._state.wait_for(lambda: len(self._leaving) < GIVING_WAY, PATIENCE)
             taken = len(self._network_of) - len(self._leaving)
             entry = Entry()
@@ -68,6 +69,30 @@ class Door:
             if not entry.by_token:
                 self._waiting.setdefault(of, {})[number] = None
         return entry
+
+    def comes_from(self, number: int, address: str) -> None:
+        """Now it is known from which address this connection comes; raise TooManyConnections."""
+        of = network(address)
+        with self._state:
+            self._check(of)
+            session = self._waiting.get(_UNKNOWN, {}).get(number)
+            waits = self._drop(number)
+            self._uncount(number)
+            self._network_of[number] = of
+            self._from[of] = self._from.get(of, 0) + 1
+            if waits:
+                self._waiting.setdefault(of, {})[number] = session
+
+    def _check(self, of: str) -> None:
+        if self._per_address and of != _UNKNOWN and self._from.get(of, 0) >= self._per_address:
+            raise TooManyConnections(self._per_address)
+
+    def _uncount(self, number: int) -> None:
+        of = self._network_of.pop(number, None)
+        if of is not None:
+            self._from[of] -= 1
+            if not self._from[of]:
+                del self._from[of]
 
     def _give_way(self) -> Session | None:
         most = max(self._waiting.values(), key=len)
@@ -108,8 +133,4 @@ class Door:
             if number in self._leaving:
                 self._leaving.remove(number)
                 self._state.notify()
-            of = self._network_of.pop(number, None)
-            if of is not None:
-                self._from[of] -= 1
-                if not self._from[of]:
-                    del self._from[of]
+            self._uncount(number)

@@ -369,6 +369,18 @@ class TooManyConnections(CutOff):
         super().__init__(f"Too many connections from your address: at most {most}. Close one, then come again.")
 
 
+class NoProxyHeader(CutOff):
+    """A connection from a proxy that does not begin as a proxy's has to."""
+
+    code = "no_proxy_header"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Connections from your address have to begin with the PROXY protocol, and yours does not."
+            " Connect through the proxy."
+        )
+
+
 class ShuttingDown(CutOff):
     code = "shutting_down"
 

@@ -6,6 +6,7 @@ so keep the server busy for a hundredth of the time, whatever it asks for, and t
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -47,3 +48,26 @@ class Pace:
     def delay(self) -> float:
         """How many seconds to wait until what was taken is there."""
         return min(max(0.0, -self._tokens / self._rate), LONGEST_WAIT) if self._rate else 0.0
+
+
+class Seldom:
+    """For what may happen without end and is to be said now and then. Any thread may call it."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Seconds between two times that it is said."""
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()  # guards the two below
+        self._next = clock()
+        self._unsaid = 0
+
+    def happens(self) -> int:
+        """0: not to be said now; otherwise how often it has happened since it was said, this time included."""
+        now = self._clock()
+        with self._lock:
+            self._unsaid += 1
+            if now < self._next:
+                return 0
+            self._next = now + self._seconds
+            count, self._unsaid = self._unsaid, 0
+            return count

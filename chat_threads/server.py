@@ -21,8 +21,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from . import __version__, commands, events, inside
-from .addresses import bare, is_local, plain
+from . import __version__, commands, events, inside, proxy
+from .addresses import Networks, bare, is_local, plain
 from .dialects.base import Dialect, Input
 from .dialects.recognise import recognise, without_blanks
 from .dialects.text import TextDialect
@@ -33,13 +33,15 @@ from .errors import (
     CutOff,
     GaveWay,
     NoHandshake,
+    NoProxyHeader,
     NotChat,
     ServerFull,
     ShuttingDown,
+    TooManyConnections,
     UnfinishedLine,
 )
 from .memory import Output
-from .pace import BLANKS, Pace, cost
+from .pace import BLANKS, Pace, Seldom, cost
 from .parcel import Parcel
 from .service import Service
 from .session import Session, SessionStore, problem
@@ -60,6 +62,8 @@ READS_MOST = 16  # reads of what a refused connection has sent
 REFUSED_MOST = 200  # refused connections kept at a time
 PATIENCE = 15.0  # seconds to wait for what was said before leaving; SQLite may wait 5 for another's lock
 STOP_PATIENCE = 1.0  # the same when the server is stopping
+WARNING_PAUSE = 10.0  # seconds between two warnings of proxies that send no header
+NO_PROXIES = Networks()
 _WAITS = "waits for input"
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -98,7 +102,9 @@ class ChatServer(socketserver.ThreadingTCPServer):
         writers: Writers,
         limits: Limits,
         output: Output | None = None,
+        proxies: Networks = NO_PROXIES,
     ) -> None:
+        """``proxies``: connections from these addresses begin with the PROXY protocol (see proxy)."""
         self.service = service
         self.sessions = sessions
         self.writers = writers
@@ -112,6 +118,8 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self._number = 0
         self._refused: deque[tuple[float, socket.socket]] = deque()
         self.door = Door(limits.max_clients, limits.per_address)
+        self.proxies = proxies
+        self.headerless = Seldom(WARNING_PAUSE)
         self.address_family, found = _resolved(address)
         super().__init__(found, Conversation)  # type: ignore[arg-type]
 
@@ -137,7 +145,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self._join_ended()
         number = self._number = self._number + 1
         try:
-            entry = self.door.enter(number, client_address[0])
+            entry = self.door.enter(number, None if client_address[0] in self.proxies else client_address[0])
         except CutOff as error:
             self._refuse(request, client_address, error)
             return
@@ -235,6 +243,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self, request: socket.socket, client_address: tuple[str, int], server: ChatServer, number: int, entry: Entry
     ) -> None:
         self._number = number
+        self._proxied = client_address[0] in server.proxies
         self._by_token = entry.by_token  # whether there is a place for it only if it shows a token at once
         super().__init__(request, client_address, server)
 
@@ -255,6 +264,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self._slot = inside.enter("reader", "begins", self._session, self._session.mailbox.depth)
         self._session.pace = Pace(limits.rate, limits.burst)
         self._blank = 0  # lines that were read, and are neither inputs nor paid for
+        self._first = b""  # what came together with a proxy's header
         self._head: bytes | None = b""  # what has come while that was too little to tell how the client speaks
         self._idle_reads = 0  # reads since the last input
         self._half_since: float | None = None  # when the line that has begun did so
@@ -276,15 +286,15 @@ class Conversation(socketserver.BaseRequestHandler):
             return
         if self.server.stopping.is_set():
             session.end()
-        log.info("%s begins from %s", session, self.client_address[0])
         try:
-            if self._handshake():
+            deadline = time.monotonic() + self.server.limits.handshake_timeout
+            if self._begin(deadline) and self._handshake(deadline):
                 log.info("%s is admitted", session)
                 self._converse()
         except NotChat as error:
             self._last = (events.WireBytes(error.answer),) if error.answer else ()
             session.reason = error
-        except ServerFull as error:
+        except (ServerFull, TooManyConnections, NoProxyHeader) as error:
             self._last = (events.WireBytes(_in_place_of_the_greeting(error)),)
             session.reason = error
         except CutOff as error:
@@ -382,17 +392,63 @@ class Conversation(socketserver.BaseRequestHandler):
 
     # --- the handshake --------------------------------------------------------------------------------------
 
-    def _handshake(self) -> bool:
-        """Greet, and let the client in by a name; False if it went away instead, or lost its place to another one."""
-        deadline = time.monotonic() + self.server.limits.handshake_timeout
-        first: Input | None = None
-        if self._by_token:
-            first = self._token_at_once()
+    def _begin(self, deadline: float) -> bool:
+        """See where the client comes from; False if it went away instead. Until it gives a name it may have to give
+        way to another one."""
+        if not self._by_token:
+            self._wait_for_a_name()
+        if not self._proxied:
+            log.info("%s begins from %s", self._session, self._session.address)
+        elif self._take_header(deadline):
+            log.info("%s begins from %s by %s", self._session, self._session.address, self.client_address[0])
         else:
-            self._look_ahead()
+            return False
+        return True
+
+    def _take_header(self, deadline: float) -> bool:
+        """Read what the proxy says of the client; False at the end of the connection. Raises NoHandshake, ServerFull,
+        NoProxyHeader, and TooManyConnections."""
+        try:
+            header, self._first = self._read_header(deadline)
+        except proxy.BadHeader as error:
+            if count := self.server.headerless.happens():
+                log.warning(
+                    "%d connections without a PROXY header, now from %s: %s", count, self.client_address[0], error
+                )
+            raise NoProxyHeader() from None
+        if header is None:
+            return False
+        if header.source:
+            self._session.address = header.source
+            self._session.local = self._session.local and is_local(header.source, header.destination)
+            self.server.door.comes_from(self._number, header.source)
+        elif not header.own:
+            self._session.local = False
+        return True
+
+    def _read_header(self, deadline: float) -> tuple[proxy.Header | None, bytes]:
+        """The header and what came after it; no header at the end of the connection."""
+        if self._by_token:
+            deadline = time.monotonic() + TOKEN_PAUSE
+        data = b""
+        while not (header := proxy.parse(data)):
+            if self._by_token and time.monotonic() >= deadline:
+                raise self._full()
+            self._check(deadline)
+            more = self._wire.read(max(0.0, deadline - time.monotonic()))
+            if more == b"" or self._session.ended.is_set():
+                return None, b""
+            data += more or b""
+        return header, data[header.length :]
+
+    def _handshake(self, deadline: float) -> bool:
+        """Greet, and let the client in by a name; False if it went away instead, or lost its place to another one."""
+        self._look_ahead()
+        first = self._token_at_once() if self._by_token else None
         self._session.send(events.Greeting(__version__))
         for attempt in range(1, TRIES + 1):
-            hello, first = first or self._next(deadline), None
+            hello: Input | None = self._next(deadline) if first is None else first
+            first = None
             while isinstance(hello, (commands.AreYouThere, commands.Help)):  # answered, and no try at a name
                 self.server.service.handle(self._session, hello)
                 self._slow_down(1, deadline)
@@ -422,8 +478,7 @@ class Conversation(socketserver.BaseRequestHandler):
 
     def _look_ahead(self) -> None:
         """Before the greeting, see whether the client is no chat client; raise NotChat."""
-        self._wait_for_a_name()
-        data = self._wire.read(GREETING_PAUSE)
+        data = self._first or (None if self._by_token else self._wire.read(GREETING_PAUSE))
         if data:
             self._feed(data)
 

@@ -510,7 +510,8 @@ def needs(program: str) -> str:
     """The path of a program that a test drives; skip without it, and fail in CI, where it has to be."""
     import shutil
 
-    path = shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/games")  # where Debian has tt++
+    # Debian has tt++ and haproxy where not everybody looks.
+    path = shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/games:/usr/sbin")
     if path is None:
         message = f"{program} is not installed, so this was not tested with it"
         if os.environ.get("CI"):

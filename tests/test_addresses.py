@@ -14,7 +14,7 @@ import threading
 import pytest
 from conftest import WAIT, Client, needs, wait_for
 
-from chat_threads.addresses import bare, is_local, network, plain
+from chat_threads.addresses import bare, is_local, network, networks, plain
 from chat_threads.errors import StartError
 
 AGAIN = "! Too many connections from your address: at most {}. Close one, then come again."
@@ -90,6 +90,30 @@ def test_a_connection_is_local_by_a_loopback_address_or_the_servers_own(peer, ow
 )
 def test_an_address_may_be_typed_in_brackets(typed, host):
     assert bare(typed) == host
+
+
+@pytest.mark.parametrize(
+    ("typed", "inside", "outside"),
+    [
+        ("192.0.2.1", ["192.0.2.1", "::ffff:192.0.2.1"], ["192.0.2.2", "", "a path", "::1"]),
+        ("10.0.0.0/8, ::1", ["10.1.2.3", "::1"], ["11.0.0.1", "::2", "0.0.0.1"]),
+        ("10.1.2.3/8", ["10.9.9.9"], ["11.0.0.1"]),
+        ("[2001:db8::1]", ["2001:db8::1"], ["2001:db8::2"]),
+        ("fe80::/64", ["fe80::1%eth0"], ["fe81::1%eth0"]),
+        ("::ffff:192.0.2.0/120", ["192.0.2.9"], ["192.0.3.9"]),
+        ("0.0.0.0/0", ["192.0.2.1"], ["2001:db8::1"]),
+    ],
+)
+def test_networks_are_typed_with_commas_between_them(typed, inside, outside):
+    found = networks(typed)
+    assert all(each in found for each in inside)
+    assert not any(each in found for each in outside)
+
+
+@pytest.mark.parametrize("typed", ["", "localhost", "10.0.0.1,", "10.0.0.0/33", "10.0.0.1 10.0.0.2", "::1%eth0/64"])
+def test_what_is_no_network_is_refused(typed):
+    with pytest.raises(ValueError, match=r"does not appear to be an IPv4 or IPv6 network|has a zone"):
+        networks(typed)
 
 
 # --- a server on IPv6 ---------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ class Connections:
         self.door = Door(most, per_address)
         self.entries: list[Entry | None] = []
 
-    def come(self, number: int, address: str = "192.0.2.1", waits: bool = True) -> Any:
+    def come(self, number: int, address: str | None = "192.0.2.1", waits: bool = True) -> Any:
         """A connection comes; returns its entry, or None if it gets no place."""
         try:
             entry = self.door.enter(number, address)
@@ -206,3 +206,32 @@ def test_whatever_happens_the_places_add_up_and_nothing_is_kept_of_those_that_le
         comers.door.leave(other)
     left = comers.door
     assert [*left._network_of, *left._from, *left._waiting, *left._leaving] == []
+
+
+# --- behind a proxy -----------------------------------------------------------------------------------------
+
+
+def test_one_whose_address_comes_later_is_counted_from_then_on():
+    comers = Connections(100, per_address=1)
+    for number in range(5):
+        assert comers.come(number, None)
+    comers.door.comes_from(0, "192.0.2.1")
+    with pytest.raises(TooManyConnections):
+        comers.door.comes_from(1, "192.0.2.1")
+    comers.door.leave(0)
+    comers.door.comes_from(1, "192.0.2.1")
+    for number in range(5):
+        comers.door.leave(number)
+    assert not comers.door._from
+
+
+def test_one_whose_address_comes_later_gives_way_with_those_of_its_address():
+    comers = Connections(4)
+    for number in range(4):
+        comers.come(number, None)
+    for number in (1, 2):
+        comers.door.comes_from(number, "192.0.2.66")
+    comers.door.comes_from(0, "192.0.2.1")
+    assert comers.come(10, None).instead_of == "session 1"
+    comers.door.comes_from(1, "192.0.2.77")  # though it has lost its place
+    assert not comers.door.speaks(1)

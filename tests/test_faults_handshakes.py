@@ -153,6 +153,7 @@ def test_one_that_gives_way_is_told_why_and_what_to_do(start_process):
             silent[-1].expect("What is your name?")
         with contextlib.closing(Program(process.port)) as program:  # one that gives no name is told, too
             program.send(type="help")
+            assert program.read(), "it is waiting now"
             assert silent[0].rest()[-1].startswith(GAVE_WAY)
             for client in silent[1:]:
                 stack.enter_context(process.client()).expect("What is your name?")

@@ -26,6 +26,7 @@ LAYERS = """
     dialects.telnet dialects.typed      dialects.codec   dialects.columns
     dialects.text   dialects.jsonlines  session
     service         writers         dialects.recognise  door
+    proxy
     server          logs            watched
     chat
     cli

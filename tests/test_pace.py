@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chat_threads import commands, events, rules
-from chat_threads.pace import BIG, LONGEST_WAIT, PAGE, Pace, cost, cost_of_saying
+from chat_threads.pace import BIG, LONGEST_WAIT, PAGE, Pace, Seldom, cost, cost_of_saying
 from chat_threads.rules import LIKELY, free_name, nearest
 
 
@@ -133,3 +133,12 @@ def test_a_name_that_is_free_is_found_in_few_tries_however_many_are_taken():
     assert free_name("ann", look) not in taken
     assert tries[:9] == [f"ann{number}" for number in range(2, 11)]
     assert len(tries) < 40
+
+
+def test_what_happens_without_end_is_said_now_and_then_with_how_often_it_was(clock):
+    seldom = Seldom(10.0, clock)
+    assert [seldom.happens() for _ in range(5)] == [1, 0, 0, 0, 0]
+    clock.now += 9
+    assert seldom.happens() == 0
+    clock.now += 1
+    assert [seldom.happens() for _ in range(2)] == [6, 0]

@@ -26,6 +26,7 @@ from click.testing import CliRunner
 from conftest import STREAMS, WAIT, Client, free_port, our_threads, started_with, wait_for
 
 from chat_threads import __version__, cli, logs
+from chat_threads.addresses import networks
 from chat_threads.chat import Chat, Options
 from chat_threads.errors import StartError
 from chat_threads.server import Limits
@@ -70,6 +71,7 @@ OPTIONS = {  # option: a value other than the default, and what comes of it
     "--port": ("8081", "port", 8081),
     "--max-clients": ("7", "limits.max_clients", 7),
     "--per-address": ("3", "limits.per_address", 3),
+    "--proxy-protocol": ("10.0.0.1, 2001:db8::/32", "proxies", networks("10.0.0.1,2001:db8::/32")),
     "--db": ("other.db", "db", "other.db"),
     "--sync": ("full", "sync", "full"),
     "--retain": ("1.5", "retain_days", 1.5),
@@ -187,6 +189,8 @@ def test_the_console_script_and_the_module_are_the_same_program():
         (["--queue-limit", "1"], "1"),
         (["--max-clients", "0"], "0"),
         (["--per-address", "0"], "0"),
+        (["--proxy-protocol", "localhost"], "localhost"),
+        (["--proxy-protocol", "10.0.0.1,"], "''"),
         (["--log-level", "loud"], "loud"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -53,6 +53,7 @@ FOREIGN = (
     _row("rsync", rb"@RSYNCD:", "@ERROR: {}\n"),
     _row("STOMP", rb"(?:CONNECT|STOMP)\r?\n[a-z]", "ERROR\nmessage:{}\n\n\0"),
     _row("XMPP or syslog", rb"<(?:\?xml|stream:|policy-file|\d{1,3}>)"),
+    _row("one that trusts this proxy (--proxy-protocol)", rb"PROXY (?:TCP[46]|UNKNOWN)[ \r\n]", "{}\r\n"),
     _row("WebLogic", rb"t3s? \d"),
     _row("VNC", rb"RFB \d"),
     _row("a Java debugger", rb"JDWP-Handshake"),
