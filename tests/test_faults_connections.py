@@ -237,7 +237,7 @@ def test_a_byte_every_third_of_a_second_puts_off_no_deadline(start_process, what
         while slow.nothing_comes(0.3):
             slow.send_bytes(b"x")
             assert time.monotonic() - began < 3.0
-        told = "No name was given" if what == "handshake" else "A line was begun and not ended"
+        told = "No name was given" if what == "handshake" else "You started a line and did not finish it"
         assert slow.rest() == [f"! {told} within 1 seconds. Goodbye."]
         assert 0.9 < time.monotonic() - began < 2.0
 

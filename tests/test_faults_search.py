@@ -184,7 +184,7 @@ def test_with_forty_searches_under_way_or_waiting_sigterm_ends_it_in_order(start
 @pytest.mark.stress
 @pytest.mark.timeout(600)
 def test_with_forty_searches_in_a_large_history_sigterm_ends_it_in_order(filled):
-    process = filled(MANY)
+    process = filled(MANY, indexed=False)
     with contextlib.ExitStack() as stack:
         for client in searching(process, 40):
             stack.enter_context(client)
