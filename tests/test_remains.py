@@ -392,6 +392,7 @@ def test_nothing_of_a_deleted_room_can_be_read_while_the_server_runs_and_afterwa
     assert "nothing of what was deleted can be read in the history's files any more" in process.errors
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.stress
 def test_while_two_hundred_thousand_messages_are_deleted_and_purged_nobody_waits_for_a_second(
     path: pathlib.Path,
