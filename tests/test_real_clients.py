@@ -15,7 +15,9 @@ import unicodedata
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import ASKS_FOR_BINARY, WAIT, Client, needs
+from conftest import ASKS_FOR_BINARY, WAIT, Client, needs, wait_for
+
+from chat_threads.dialects.telnet import BINARY, WILL
 
 fcntl = pytest.importorskip("fcntl")
 pty = pytest.importorskip("pty")
@@ -384,6 +386,8 @@ def test_a_name_of_which_telnet_itself_loses_a_letter_can_be_given_as_the_answer
 def test_the_first_name_may_have_any_letter_in_a_telnet_that_asks_for_options(terminal, server):
     ann = terminal("telnet", "--", HOST, f"-{server.port}")
     ann.expect(r"What is your name\?$")
+    [session] = server.chat.sessions.all()
+    wait_for(lambda: (WILL, BINARY) in session.dialect._telnet._on, "both ends agree, which takes people no time")
     ann.enter("Надя")
     ann.expect(r"^\* Hello, Надя\.")
 
