@@ -217,7 +217,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setattr(publisher, "Parcel", lambda view, shown: shown)
+    monkeypatch.setattr(publisher, "Parcel", lambda view, shown, output: shown)
     house = House(tmp_path / "chat.db")
     yield house
     house.storage.close()

@@ -272,7 +272,7 @@ def test_what_was_missed_waits_for_a_reader_that_is_slow(program, serve):
         ann.seen = ann.seen[:1]
     bob = program(None, server, receive_buffer=4096)
     bob.send(type="hello", name="bob", since={"#lab": 0})
-    wait_for(lambda: any(each.name == "bob" and each.mailbox.lines for each in server.chat.sessions.people()))
+    wait_for(lambda: any(each.name == "bob" and each.mailbox.held() for each in server.chat.sessions.people()))
     bob.expect("joined", room="#lab")
     bob.ask(type="rooms")
     assert [number for number, _ in texts(bob.seen)] == list(range(1, 3001))
