@@ -280,10 +280,8 @@ class ReadOnly(Told):
 
     code = "read_only"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "The server's disk failed: nothing that is said can be stored or shown until the server is started again."
-        )
+    def __init__(self, what: str = "The server's disk failed") -> None:
+        super().__init__(f"{what}: nothing that is said can be stored or shown until the server is started again.")
 
 
 class Busy(Told):

@@ -264,8 +264,8 @@ class History:
             try:
                 self.storage.commit(batch)
             except StorageError as failed:
-                log.error("not stored: %s (%d messages)", failed, len(batch.messages))
                 self._give_up_on(failed)
+                self._log(logging.ERROR, f"not stored: {failed} ({len(batch.messages)} messages)")
                 refused = [(item, error) for item in items if (error := _why_not(item, failed))]
                 if isinstance(failed, StorageUnsure):
                     self._unsure.update((ref.token, ref.ref) for ref in batch.refs)
@@ -433,8 +433,8 @@ class History:
                 else:
                     self._tokens_used = 0
         except StorageError as error:
-            log.warning("not swept: %s", error)
             self._give_up_on(error)
+            self._log(logging.WARNING, f"not swept: {error}")
             gone, more, self._passing = 0, False, False
             pause: float | None = SWEEP_EVERY
             self._tokens_used = 0
@@ -467,8 +467,8 @@ class History:
         try:
             self.storage.index()
         except StorageError as error:
-            log.warning("the search index could not be written, so searches take longer: %s", error)
             self._give_up_on(error)
+            self._log(logging.WARNING, f"the search index could not be written, so searches take longer: {error}")
             self._index_at = None if self.read_only else time.monotonic() + INDEX_AGAIN
         else:
             self._index_at = time.monotonic() + INDEX_PAUSE if self.storage.unindexed else None
@@ -488,11 +488,16 @@ class History:
         try:
             self.storage.checkpoint()
         except StorageError as error:
-            log.error("SQLite's log was not copied into the file: %s", error)
             self._give_up_on(error)
+            self._log(logging.ERROR, f"SQLite's log was not copied into the file: {error}")
 
     def _give_up_on(self, error: StorageError) -> None:
-        """Tell everybody, once, if nothing can be stored any more."""
+        """Tell everybody and the log, once, if nothing can be stored any more."""
         if isinstance(error, StorageBroken) and not self.read_only:
-            self.read_only = ReadOnly()
+            log.error("%s", error.advice or error)
+            self.read_only = error.error
             self._announce(self.read_only)
+
+    def _log(self, level: int, text: str) -> None:
+        """Tell the log what could not be written. Once it has been told that nothing can be, that is of no interest."""
+        log.log(logging.DEBUG if self.read_only else level, "%s", text)

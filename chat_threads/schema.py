@@ -36,6 +36,7 @@ FRAME = 24 + 4096  # bytes of a page in SQLite's log
 # which rule the search index was made, and up to which message it goes; ``search`` makes the index itself.
 # ``retention`` has the last time of the clock that was believed, since when, by itself, a clock is doubted, and whether
 # something of what was deleted may still be readable in the file.
+# ``identity`` has the mark that ties the file and SQLite's log together: see the module of that name.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE rooms (
@@ -91,6 +92,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO retention (seen, doubted, remains) SELECT NULL, NULL, EXISTS (SELECT 1 FROM rooms)",
     ),
     ("ALTER TABLE messages ADD COLUMN who INTEGER NOT NULL DEFAULT 0",),
+    (
+        "CREATE TABLE identity (mark BLOB NOT NULL, before BLOB NOT NULL)",
+        "INSERT INTO identity (mark, before)"
+        " VALUES (CAST(x'fffe6368ff6d6bfe' || randomblob(16) AS BLOB), zeroblob(16))",
+    ),
 )
 VERSION = len(MIGRATIONS)
 
@@ -184,11 +190,12 @@ def examine(path: str, timeout: float) -> None:
         check.close()
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a history from its version to this one's, each step in a transaction of its own."""
+def migrate(connection: sqlite3.Connection) -> bool:
+    """Bring a history from its version to this one's, each step in a transaction of its own. Whether it was older."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     for number, statements in enumerate(MIGRATIONS[version:], version + 1):
         with transaction(connection):
             for statement in statements:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
+    return bool(version < VERSION)

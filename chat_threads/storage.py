@@ -21,9 +21,9 @@ from collections.abc import Iterator, Sequence, Set
 from itertools import islice
 from typing import Any
 
-from . import files, schema
+from . import files, identity, schema
 from .batch import Batch, StoredRef, StoredRoom
-from .errors import StartError, Unreadable
+from .errors import ReadOnly, StartError, Unreadable
 from .events import Message
 from .filelock import FileLock
 from .readers import Readers
@@ -57,27 +57,34 @@ _SELECT = (
 )
 
 
+DISK_FAILED = "the disk failed"
+FILES_CHANGED = "the history's files are no longer those that the server opened"
+
+
 class StorageError(Exception):
     """A batch could not be committed; none of it was. The text is a reason for people."""
 
 
 class StorageBroken(StorageError):
-    """Nor will any other be, until the history is opened again: the disk did not confirm what was written.
+    """Nor will any other be, until the history is opened again. ``error`` is for everybody, ``advice`` for the log.
 
-    Trying again would not tell whether it is there: the system may have dropped what it could not write, and
-    say that all is well the next time (https://wiki.postgresql.org/wiki/Fsync_Errors).
+    Either the disk did not confirm what was written: trying again would not tell whether it is there, for the system
+    may have dropped what it could not write, and say that all is well the next time
+    (https://wiki.postgresql.org/wiki/Fsync_Errors). Or the files are no longer those that were opened.
     """
 
-    text = "the disk failed, so nothing is stored until the server is started again"
+    text = "{why}, so nothing is stored until the server is started again"
 
-    def __init__(self) -> None:
-        super().__init__(self.text)
+    def __init__(self, why: str = DISK_FAILED, error: ReadOnly | None = None, advice: str = "") -> None:
+        super().__init__(self.text.format(why=why))
+        self.error = error or ReadOnly()
+        self.advice = advice
 
 
 class StorageUnsure(StorageBroken):
     """Nor can it be known whether this batch is found when the history is opened again."""
 
-    text = "the disk failed, and it is not known whether that was stored"
+    text = "{why}, and it is not known whether that was stored"
 
 
 class Storage:
@@ -88,7 +95,9 @@ class Storage:
         self.path = path if path == MEMORY else os.path.realpath(path)
         self._busy_timeout = busy_timeout
         self._synchronous = "FULL" if sync == "full" else "NORMAL"
-        self._broken = False  # an fsync failed
+        self._broken = ""  # why nothing is stored any more, when an fsync failed or the files are others
+        self._files: files.OpenFiles | None = None  # None: it is in memory
+        self._folded = False  # the files are others, and all of SQLite's log was copied into the one that is open
         self._log_told = LOG_LIMIT  # the length of SQLite's log after which the operator is told of it
         self._unfolded = 0  # about how many pages are in the log that were not there at the last checkpoint
         self._index = Index()
@@ -103,8 +112,7 @@ class Storage:
         try:
             self._writer = self._open()
         except BaseException:
-            if self._file_lock:
-                self._file_lock.release()
+            self._release()
             raise
 
     # --- opening ----------------------------------------------------------------------------------------
@@ -116,20 +124,27 @@ class Storage:
                     schema.create(self.path)
                 if self._file_lock:
                     self._file_lock.hold()
+                identity.refuse_strange_log(self.path)
                 schema.examine(self.path, self._busy_timeout)
+                self._files = files.OpenFiles(self.path, LOG_LIMIT)
             writer = schema.connect(self.path, "rw", self._busy_timeout)
             try:
-                self._prepare(writer)
+                migrated = self._prepare(writer)
                 self._have_readers(writer)
                 self._log = Log(self.path) if self.path != MEMORY else None
+                if self._files:
+                    self._files.opened(writer)
+                    self._fold(writer) if migrated else self._renew()
+                    self._same_files()
             except BaseException:
                 writer.close()
                 raise
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, StorageError) as error:
             raise StartError(f"The history {self.path} cannot be opened: {error}.") from error
         return writer
 
-    def _prepare(self, writer: sqlite3.Connection) -> None:
+    def _prepare(self, writer: sqlite3.Connection) -> bool:
+        """Set up the connection that writes, and bring the history up to date; whether it was older."""
         if self.path != MEMORY:
             mode = writer.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             if mode != "wal":
@@ -137,13 +152,14 @@ class Storage:
             writer.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
             writer.execute("PRAGMA wal_autocheckpoint = 0")  # it would keep a failed fsync to itself; see checkpoint
         writer.execute(f"PRAGMA synchronous = {self._synchronous}")
-        schema.migrate(writer)
+        migrated = schema.migrate(writer)
         with transaction(writer):
             self._index.open(writer)
         self.sweeper.open(writer)
         newest: int = writer.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
         self._last_id = max(newest, self._index.upto)  # an id that is in the index is not given again
         self._uses: int = writer.execute("SELECT coalesce(max(used), 0) FROM tokens").fetchone()[0]
+        return migrated
 
     def _have_readers(self, writer: sqlite3.Connection) -> None:
         """Open what is lent to readers: all their files now, not when there are no descriptors left."""
@@ -158,22 +174,105 @@ class Storage:
             lender.give(reader)
 
     def close(self) -> None:
-        """Close all connections; SQLite folds its log into the file."""
+        """Close all connections; SQLite folds its log into the file, unless they are no longer those that were opened.
+
+        It does so when the last connection is closed, if that one may write.
+        """
         with contextlib.suppress(sqlite3.Error):
             self.sweeper.tell(self._writer)  # a pass may not have come to its end
-        for connection in (*self._connections, self._writer):
+        readers, ours = self._connections, True
+        if self._files:
+            known = bool(self._broken)
+            with contextlib.suppress(sqlite3.Error):
+                self._writer.execute("PRAGMA busy_timeout = 0")  # the server ends, whoever has locked the history
+            try:
+                self._same_files()
+                self._renew()
+            except StorageError as error:
+                if not known and isinstance(error, StorageBroken):
+                    log.error("%s", error.advice or error)
+            ours = self._files.whole() and self._files.log_is_ours()
+            self._files.close_log()
+        for connection in (*readers, self._writer) if ours else (self._writer, *readers):
             connection.close()
+        if self._files and self._folded:
+            self._files.remove_log()
+        self._release()
+
+    def _release(self) -> None:
+        """All connections are closed."""
         if self._log:
             self._log.close()
+        if self._files:
+            self._files.close()
+            self._files = None
         if self._file_lock:
             self._file_lock.release()
+
+    # --- the files under it: the history thread only ------------------------------------------------------
+
+    def _same_files(self) -> None:
+        """Raise StorageBroken if the files are no longer those that were opened, or were not the last time."""
+        if self._broken:
+            raise StorageBroken(self._broken)
+        fault = self._files.fault() if self._files else None
+        if not self._files or fault is None:
+            return
+        self._broken = FILES_CHANGED
+        if self._files.whole():
+            with contextlib.suppress(sqlite3.Error):
+                self._files.renew()  # so that an older log is not taken for the file's own
+                busy, pages, copied = self._writer.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+                self._folded = not busy and pages == copied
+                self._files.copied()
+        raise StorageBroken(
+            self._broken,
+            ReadOnly(f"{FILES_CHANGED[0].upper()}{FILES_CHANGED[1:]}"),
+            f"{fault}. Nothing is stored any more, and everybody is told so. {self._files.where(self._folded)} Stop the"
+            " server, put the history that you want in its place (docs/operators.rst, Backups), and start it again.",
+        )
+
+    def _renew(self) -> None:
+        """Renew the mark that ties the file and SQLite's log together; on a full disk the old one has to do."""
+        try:
+            if self._files:
+                self._files.renew()
+        except sqlite3.Error as error:
+            if _unsynced(error):
+                raise self._failure(error) from error
+
+    @contextlib.contextmanager
+    def _copying(self) -> Iterator[None]:
+        """SQLite's log, or a part of it, is copied into the file meanwhile; raise StorageBroken if that is another."""
+        self._renew()
+        if self._files:
+            self._files.sync_log()
+        self._same_files()
+        try:
+            yield
+        finally:
+            if self._files:
+                self._files.copied()
+
+    def _fold(self, writer: sqlite3.Connection) -> None:
+        """Copy SQLite's log into the file, as far as nobody is reading what is there; raise StorageError."""
+        try:
+            with self._copying():
+                busy, pages, copied = writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        if not busy:
+            if copied == pages:
+                self._renew()
+                self._same_files()  # now that the log has begun anew
+            self._watch_log(pages * schema.FRAME, copied == pages)
 
     # --- writing: the history thread only -----------------------------------------------------------------
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         if self._broken:
-            raise StorageBroken
+            raise StorageBroken(self._broken)
         if self.path == MEMORY:
             with self._borrow() as connection:
                 yield connection
@@ -192,6 +291,7 @@ class Storage:
     def commit(self, batch: Batch) -> None:
         """Store the batch in one transaction, all or nothing; raise StorageError with a reason."""
         try:
+            self._same_files()
             with self._writing() as writer, transaction(writer):
                 for room in batch.rooms_unused:  # first: another one may have the name of one of them
                     forget_unused(writer, "id = ?", room)
@@ -230,9 +330,24 @@ class Storage:
                     )
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error
+        try:
+            self._same_files()
+        except StorageBroken:
+            self._take_back(batch)
+            raise
         self._last_id = last_id
         self._uses += len(batch.tokens)
         self._unfolded += PAGES + (len(batch.messages) + len(batch.refs)) // 8
+
+    def _take_back(self, batch: Batch) -> None:
+        """Delete what was committed at the very moment at which the files became others: it is refused, so it must
+        not be found in them, wherever they are now."""
+        with contextlib.suppress(sqlite3.Error), transaction(self._writer):
+            self._writer.execute("DELETE FROM messages WHERE id > ?", (self._last_id,))
+            self._writer.executemany("DELETE FROM rooms WHERE id = ?", [(made.room_id,) for made in batch.rooms_made])
+            self._writer.executemany(
+                "DELETE FROM refs WHERE token = ? AND count = ?", [(ref.token, ref.count) for ref in batch.refs]
+            )
 
     def _insert(self, writer: sqlite3.Connection, messages: Sequence[Message]) -> int:
         """Insert in few statements: each one lets go of the GIL and has to get it back."""
@@ -303,7 +418,11 @@ class Storage:
         try:
             with self._writing() as writer:
                 self._unfolded += MERGE_PAGES
-                return self.sweeper.purge(writer)
+                with self._copying():
+                    pause = self.sweeper.purge(writer)
+                self._renew()
+                self._same_files()  # the log may have begun anew
+                return pause
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error
 
@@ -327,11 +446,7 @@ class Storage:
         if self.path == MEMORY or self._broken or self._unfolded < CHECKPOINT:
             return
         self._unfolded = 0
-        try:
-            _, pages, copied = self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
-        self._watch_log(pages * schema.FRAME, copied == pages)
+        self._fold(self._writer)
 
     def _watch_log(self, size: int, copied: bool) -> None:
         """Tell the operator when SQLite's log has become long, and again whenever it has doubled: it cannot be used
@@ -349,11 +464,15 @@ class Storage:
 
     def _failure(self, error: Exception) -> StorageError:
         """What to raise for an error of SQLite's in a transaction, of which nothing comes back then, not even after a
-        kill. If that cannot be made sure, or an fsync failed, nothing is written any more."""
+        kill. If that cannot be made sure, an fsync failed, or the files are others, nothing is written any more."""
         undone = self._log is None or self._log.undo(self._writer, self._synchronous)
+        try:
+            self._same_files()
+        except StorageBroken as broken:
+            return broken if undone else StorageUnsure(self._broken, broken.error, broken.advice)
         if undone and not _unsynced(error):
             return StorageError(_reason(error))
-        self._broken = True
+        self._broken = DISK_FAILED
         return StorageBroken() if undone else StorageUnsure()
 
     def refs(self, token: int) -> list[StoredRef]:

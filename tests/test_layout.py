@@ -19,7 +19,7 @@ LAYERS = """
     events          rules           queues          tokens      lab         filelock    wal
     commands        ordered         parcel      quota
     schema          folding         readers     batch
-    search    names
+    search          names           identity
     retention       files
     wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher
@@ -46,7 +46,7 @@ RESERVED = {
     "socket": {"wire", "server", "chat", "cli", "client.connection"},
     "socketserver": {"server"},
     "select": {"wire", "client.lines"},
-    "sqlite3": {"schema", "search", "retention", "storage", "wal"},
+    "sqlite3": {"schema", "search", "identity", "files", "retention", "storage", "wal"},
     "signal": {"cli", "client.lines"},
     "click": {"cli", "client.terminal"},
     "prompt_toolkit": {"client.screen"},
