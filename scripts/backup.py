@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Copy the history of a server, running or not: backup.py chat_threads.db copy.db
 
+Put a copy back, while no server runs: backup.py chat_threads.db --restore copy.db
+
 Copying the file alone would lose its end: the newest messages are in SQLite's log beside it. This goes through
 SQLite's backup, in small steps, so that the server goes on meanwhile. Exit code 0, or 1 with a line that says why
-there is no copy.
+there is no copy, or why nothing was put back.
 """
 
 from __future__ import annotations
@@ -12,53 +14,143 @@ import contextlib
 import os
 import sqlite3
 import sys
+import time
 import urllib.parse
 
 import click
 
-from chat_threads import filelock, streams
+from chat_threads import filelock, files, identity, schema, streams
+from chat_threads.errors import StartError
 
 PAGES = 500  # copied in one step
 PAUSE = 0.01  # seconds between two steps
+BUSY_TIMEOUT = 5.0  # seconds to wait for another program that has locked the backup
 
 
-@click.command(help=__doc__.split("\n\n")[0])
-@click.argument("history", type=click.Path(exists=True, dir_okay=False))
-@click.argument("copy", type=click.Path(dir_okay=False))
-def main(history: str, copy: str) -> None:
+def copied(source: str, unfinished: str) -> int:
+    """Copy a history into a file of that name, and check it; the number of messages."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(unfinished)
+    with contextlib.ExitStack() as stack:
+        url = "file:" + urllib.parse.quote(os.path.abspath(source)) + "?mode=ro"
+        history = stack.enter_context(contextlib.closing(sqlite3.connect(url, uri=True)))
+        filelock.make_private(unfinished)
+        target = stack.enter_context(contextlib.closing(sqlite3.connect(unfinished)))
+        history.execute("BEGIN")  # otherwise each message that is said meanwhile makes SQLite copy all anew
+        history.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        with click.progressbar(length=1, label="Copying", file=sys.stderr) as bar:
+
+            def progress(status: int, remaining: int, total: int) -> None:
+                bar.length = max(total, 1)
+                bar.update(total - remaining - bar.pos)
+
+            history.backup(target, pages=PAGES, progress=progress, sleep=PAUSE)
+        history.execute("COMMIT")  # SQLite's log grows for as long as it is under way
+        found = target.execute("PRAGMA integrity_check").fetchone()[0]
+        if found != "ok":
+            raise Damaged(f"{source} is damaged ({found}); what could be read is in {unfinished}")
+        return int(target.execute("SELECT count(*) FROM messages").fetchone()[0])
+
+
+class Damaged(Exception):
+    """A copy is not sound."""
+
+
+def make(history: str, copy: str) -> None:
+    """Copy a history; exit with 1 if that fails."""
     if os.path.exists(copy):
         sys.exit(f"backup: {copy} exists; it was left as it is.")
     unfinished = copy + ".part"
     try:
-        source = sqlite3.connect("file:" + urllib.parse.quote(os.path.abspath(history)) + "?mode=ro", uri=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(unfinished)
-        filelock.make_private(unfinished)
-        target = sqlite3.connect(unfinished)
-        try:
-            source.execute("BEGIN")  # otherwise each message that is said meanwhile makes SQLite copy all anew
-            source.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            with click.progressbar(length=1, label="Copying", file=sys.stderr) as bar:
-
-                def progress(status: int, remaining: int, total: int) -> None:
-                    bar.length = max(total, 1)
-                    bar.update(total - remaining - bar.pos)
-
-                source.backup(target, pages=PAGES, progress=progress, sleep=PAUSE)
-            source.execute("COMMIT")  # SQLite's log grows for as long as it is under way
-            found = target.execute("PRAGMA integrity_check").fetchone()[0]
-            messages = target.execute("SELECT count(*) FROM messages").fetchone()[0]
-        finally:
-            target.close()
-            source.close()
+        messages = copied(history, unfinished)
+    except Damaged as error:
+        sys.exit(f"backup: {error}.")
     except (sqlite3.Error, OSError) as error:
         with contextlib.suppress(OSError):
             os.remove(unfinished)
         sys.exit(f"backup: {history} was not copied: {error}.")
-    if found != "ok":
-        sys.exit(f"backup: {history} is damaged ({found}); what could be read is in {unfinished}.")
     os.replace(unfinished, copy)
     click.echo(f"{copy}: {messages} messages")
+
+
+def restore(history: str, backup: str) -> None:
+    """Put a backup in the place of a history, and what was there aside; exit with 1 if that fails, with nothing
+    changed."""
+    path = os.path.realpath(history)
+    unfinished = path + ".part"
+    try:
+        files.refuse_unwritable(path)
+        lock = filelock.FileLock(path)
+        try:
+            if os.path.exists(path):
+                lock.hold()
+                if os.path.samefile(path, backup):
+                    raise OSError(f"{backup} is the history itself")
+            identity.refuse_strange_log(os.path.realpath(backup))
+            schema.examine(os.path.realpath(backup), BUSY_TIMEOUT)
+            messages = copied(backup, unfinished)
+            settle(unfinished)
+            aside = put_aside(path)
+            os.replace(unfinished, path)
+            sync(os.path.dirname(path))
+        finally:
+            lock.release()
+    except (StartError, Damaged, sqlite3.Error, OSError) as error:
+        with contextlib.suppress(OSError):
+            os.remove(unfinished)
+        sys.exit(f"backup: {backup} was not put in the place of {history}: {str(error).rstrip('.')}.")
+    click.echo(
+        f"{history}: {messages} messages, from {backup}." + (f" What was there is {aside} now." if aside else "")
+    )
+
+
+def settle(copy: str) -> None:
+    """Give a copy a mark of its own, so that no log of SQLite's is taken for its own, and have the disk write it."""
+    with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as file:
+        file.execute("PRAGMA journal_mode = DELETE")  # no log beside it
+        with contextlib.suppress(sqlite3.OperationalError):  # a history from before there were marks
+            identity.renew(file, identity.fresh())
+    sync(copy)
+
+
+def put_aside(path: str) -> str:
+    """Rename a history and what SQLite has beside it; the name that they have then, or "" if there were none.
+
+    The history first: what is left of it after a kill is refused by the server, and not taken for a whole one.
+    """
+    aside = f"{path}.before-{time.strftime('%Y%m%d-%H%M%S')}"
+    there = [end for end in ("", files.LOG, files.SHARED) if os.path.exists(path + end)]
+    for end in there:
+        if os.path.exists(aside + end):
+            raise OSError(f"{aside + end} exists; try again")
+    for end in there:
+        os.rename(path + end, aside + end)
+    return aside if there else ""
+
+
+def sync(path: str) -> None:
+    """Have the disk write a file, or the names in a directory, where the system can."""
+    with contextlib.suppress(PermissionError):  # Windows opens no directory
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@click.command(help="\n\n".join(__doc__.split("\n\n")[:2]))
+@click.argument("history", type=click.Path(dir_okay=False))
+@click.argument("copy", type=click.Path(dir_okay=False), required=False)
+@click.option("--restore", "backup", type=click.Path(exists=True, dir_okay=False), help="Put this copy back.")
+def main(history: str, copy: str | None, backup: str | None) -> None:
+    if (copy is None) == (backup is None):
+        raise click.UsageError("Name the copy to make, or the one to --restore.")
+    if backup is not None:
+        restore(history, backup)
+    elif copy is not None:
+        if not os.path.exists(history):
+            raise click.UsageError(f"There is no history {history}.")
+        make(history, copy)
 
 
 if __name__ == "__main__":

@@ -193,3 +193,103 @@ def test_who_watches_through_a_pipe_that_ends_is_done(server):
     with started_with("| head -n 1", str(SCRIPTS / "top.py"), f"127.0.0.1:{server.port}", "--every", "0.1") as done:
         _, err = done.communicate(timeout=WAIT)
     assert (done.returncode, err) == (0, "")
+
+
+# --- putting a backup back --------------------------------------------------------------------------------
+
+
+def restore(history: pathlib.Path, copy: pathlib.Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, SCRIPTS / "backup.py", history, "--restore", copy]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT)
+
+
+def all_files(folder: pathlib.Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in folder.iterdir() if not each.name.endswith((".lock", "-shm"))}
+
+
+@pytest.fixture
+def killed(start_process, tmp_path) -> pathlib.Path:
+    """A history after kill -9: 20 messages, of which a backup, copy.db, has ten."""
+    process = start_process("--rate", "0")
+    with process.client("ann") as ann:
+        for number in range(20):
+            ann.ask(f"text {number}")
+            if number == 9:
+                assert backup(process.db, tmp_path / "copy.db").returncode == 0
+        process.kill()
+    return process.db
+
+
+def texts(path: pathlib.Path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return [row[0] for row in file.execute("SELECT text FROM messages ORDER BY id")]
+
+
+def test_a_backup_is_put_back_and_what_was_there_is_kept_whole(killed, start_process, tmp_path):
+    done = restore(killed, tmp_path / "copy.db")
+    assert done.returncode == 0, done.stderr
+    found = re.fullmatch(rf"{killed}: 10 messages, from \S+copy\.db\. What was there is (\S+) now\.\n", done.stdout)
+    assert found
+    process = start_process(db=killed)
+    with process.client("bob") as bob:
+        bob.ask("text 10 again")
+    assert process.stop() == 0
+    assert texts(killed) == [*(f"text {number}" for number in range(10)), "text 10 again"]
+    assert texts(pathlib.Path(found[1])) == [f"text {number}" for number in range(20)]
+    assert texts(tmp_path / "copy.db") == [f"text {number}" for number in range(10)]
+
+
+@pytest.mark.parametrize("gone", [("",), ("", "-wal", "-shm"), ("-wal",)])
+def test_a_backup_is_put_back_where_files_are_missing(killed, tmp_path, gone):
+    for end in gone:
+        pathlib.Path(f"{killed}{end}").unlink()
+    assert restore(killed, tmp_path / "copy.db").returncode == 0
+    assert texts(killed) == [f"text {number}" for number in range(10)]
+    assert not pathlib.Path(f"{killed}-wal").exists()
+
+
+def test_no_backup_is_put_under_a_server_that_runs(server, tmp_path):
+    server.client("ann").ask("hello")
+    assert backup(tmp_path / "chat.db", tmp_path / "copy.db").returncode == 0
+    done = restore(tmp_path / "chat.db", tmp_path / "copy.db")
+    assert done.returncode == 1
+    assert "is in use by process" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert server.client("bob").ask("and still") != []
+
+
+@pytest.mark.parametrize("kind", ["letter", "empty", "damaged", "newer", "another program's", "the history itself"])
+def test_what_is_no_sound_backup_is_not_put_back_and_nothing_is_changed(killed, tmp_path, kind):
+    copy = tmp_path / "copy.db"
+    if kind == "letter":
+        copy.write_text("Dear diary" * 1000)
+    elif kind == "empty":
+        copy.write_bytes(b"")
+    elif kind == "damaged":
+        copy.write_bytes(copy.read_bytes()[:-5000])
+    elif kind == "the history itself":
+        copy = killed
+    else:
+        with contextlib.closing(sqlite3.connect(copy)) as file:
+            file.execute("PRAGMA user_version = 999" if kind == "newer" else "PRAGMA application_id = 7")
+    before = all_files(tmp_path)
+    done = restore(killed, copy)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"backup: {copy} was not put in the place of {killed}: .*\n", done.stderr)
+    assert all_files(tmp_path) == before
+
+
+def test_a_backup_is_put_back_through_a_link_to_the_history(killed, tmp_path):
+    (tmp_path / "link.db").symlink_to(killed)
+    assert restore(tmp_path / "link.db", tmp_path / "copy.db").returncode == 0
+    assert (tmp_path / "link.db").is_symlink()
+    assert texts(killed) == [f"text {number}" for number in range(10)]
+
+
+@pytest.mark.parametrize("arguments", [(), ("copy.db", "--restore", "copy.db")])
+def test_a_backup_is_either_made_or_put_back(killed, tmp_path, arguments):
+    command = [sys.executable, SCRIPTS / "backup.py", killed, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Name the copy to make, or the one to --restore." in done.stderr
