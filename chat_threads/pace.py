@@ -15,6 +15,7 @@ from .commands import Command
 PAGE = 2  # tokens for each page of what was said that is shown on entering a room
 BLANKS = 500  # blank lines for a token
 BIG = 1 << 18  # characters to be sent to all members of a room together, for which what is said costs a token more
+SHOWN = 1 << 17  # bytes of an answer, or of a page, for which it costs a token more
 LONGEST_WAIT = 3600.0  # seconds for a token, however small the rate
 
 
@@ -26,6 +27,11 @@ def cost(command: object) -> int:
 def cost_of_saying(text: str, members: int) -> int:
     """What it costs to have a text shown to so many, beyond the token for saying it."""
     return len(text) * members // BIG
+
+
+def cost_of_showing(size: int) -> int:
+    """What it costs to be shown so many bytes, beyond what was paid for the request."""
+    return size // SHOWN
 
 
 class Pace:

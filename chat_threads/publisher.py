@@ -71,6 +71,9 @@ class Subscriber(Protocol):
     def next_page(self) -> bool:
         """The reader's: wait until it may be shown a page of messages; False if nothing will be taken any more."""
 
+    def was_shown(self, size: int) -> None:
+        """The reader's: so many bytes were queued because it asked for them, and are to be paid for."""
+
 
 class ChatRoom:
     """A room. Everything but id, name, key, looks, creator, owner and address is guarded by the Publisher's lock."""
@@ -212,13 +215,15 @@ class _Place:
 class _Outbox:
     """What was put into queues under the lock, and what that asks for once the lock is released."""
 
-    __slots__ = ("ready", "full")
+    __slots__ = ("ready", "full", "size")
 
     def __init__(self) -> None:
         self.ready: list[Subscriber] = []  # their queues were empty: a writer has to be told
         self.full: list[Subscriber] = []  # their queues were full: to be cut off
+        self.size = 0  # bytes, but for those of messages that were published
 
     def put(self, session: Subscriber, parcel: Parcel) -> None:
+        self.size += parcel.size
         first = session.mailbox.push(parcel)
         if first:
             self.ready.append(session)
@@ -424,12 +429,14 @@ class Publisher:
                 if page:
                     outbox.put(session, self._parcel(session.views[True], (events.Replay(room.name, page, as_of),)))
                     self._act(outbox)
+                    session.was_shown(outbox.size)
         else:
             with self._lock:  # it is gone, and the room may have been made for it
                 if not room.members:
                     self._left[room.id] = room
             return None
         self._act(outbox)
+        session.was_shown(outbox.size)
         return joined
 
     def check_place(self, session: Subscriber) -> None:

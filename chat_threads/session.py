@@ -20,7 +20,7 @@ from .events import Bye, Event, PersonRow, Problem, answers
 from .letters import scripts, written_together
 from .memory import Held, Output
 from .names import Name, Names
-from .pace import PAGE, Pace
+from .pace import PAGE, Pace, cost_of_showing
 from .parcel import Parcel, View
 from .queues import BatchQueue
 from .rules import LIKELY, clean, fold, nearest
@@ -310,6 +310,11 @@ class Session:
     def answer(self, *events: Event) -> None:
         """Queue the answer to the request that is being obeyed."""
         self.send(*answers(self.dialect.ref, *events))
+        self.was_shown(sum(event.size for event in events))
+
+    def was_shown(self, size: int) -> None:
+        """So many bytes were queued because it asked for them, and are to be paid for."""
+        self.pace.pay(cost_of_showing(size))
 
     def close(self, *last: Event) -> None:
         """Queue the last events and take no more."""

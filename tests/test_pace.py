@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chat_threads import commands, events, rules
-from chat_threads.pace import BIG, LONGEST_WAIT, PAGE, Pace, Seldom, cost, cost_of_saying
+from chat_threads.events import PAGE_BYTES
+from chat_threads.pace import BIG, LONGEST_WAIT, PAGE, SHOWN, Pace, Seldom, cost, cost_of_saying
 from chat_threads.rules import LIKELY, free_name, nearest
 
 
@@ -69,6 +70,21 @@ def test_what_is_said_costs_more_the_longer_it_is_and_the_more_are_shown_it():
     assert cost_of_saying("x" * 2000, 100) == 0
     assert cost_of_saying("x" * 100, 1000) == 0
     assert cost_of_saying("x" * 2000, 1000) == 2_000_000 // BIG > 1
+
+
+def test_long_answers_and_pages_cost_more(serve, program):
+    server = serve(rate=0.001, burst=10_000)
+    ann = program("ann", server, room="#lab")
+    ann.ask(*({"type": "say", "text": "\U0001f642" * 2000} for _ in range(100)))
+    bob = program("bob", server)
+    pace = server.chat.sessions.named("bob").pace
+    for request, size in (
+        ({"type": "history", "room": "#lab", "count": 100}, PAGE_BYTES),
+        ({"type": "join", "room": "#lab", "since": 0}, 800_000),
+    ):
+        before = pace._tokens
+        bob.ask(request)
+        assert before - pace._tokens >= size // SHOWN * 0.9 + 1
 
 
 def test_entering_a_room_costs_a_page_and_more_for_those_that_were_missed(serve, program):

@@ -92,6 +92,7 @@ class Person:
         self.address = "10.0.0.1"
         self.mailbox = Box()
         self.error: CutOff | None = None
+        self.paid_for = 0  # bytes
 
     def __repr__(self) -> str:
         return self.name
@@ -106,6 +107,9 @@ class Person:
 
     def next_page(self) -> bool:
         return self.mailbox.wait_until_easy()
+
+    def was_shown(self, size: int) -> None:
+        self.paid_for += size
 
     @property
     def shown(self) -> list[tuple[str, events.Event]]:

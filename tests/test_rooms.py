@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -166,6 +167,9 @@ class Person:
     def next_page(self) -> bool:
         return not self.gone
 
+    def was_shown(self, size: int) -> None:
+        pass
+
 
 class Store(Storage):
     failing = False
@@ -217,7 +221,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setattr(publisher, "Parcel", lambda view, shown, output: shown)
+    monkeypatch.setattr(publisher, "Parcel", lambda view, shown, output: SimpleNamespace(size=0))
     house = House(tmp_path / "chat.db")
     yield house
     house.storage.close()
