@@ -176,6 +176,15 @@ def test_when_all_have_names_a_few_may_show_a_token():
     assert comers.come(52) == Entry(by_token=True)
 
 
+def test_one_that_may_show_a_token_does_not_give_way_to_the_next():
+    comers = Connections(1)
+    comers.come(1)
+    comers.door.speaks(1)
+    for number in range(2, 2 + RETURNING):
+        assert comers.come(number) == Entry(by_token=True)
+    assert all(comers.door.speaks(number) for number in range(2, 2 + RETURNING))
+
+
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_happens_the_places_add_up_and_nothing_is_kept_of_those_that_left(seed):

@@ -15,6 +15,7 @@ from conftest import WAIT, Client, Process, Program, wait_for
 from wellness import descriptors, needs_proc, staying_well, threads
 
 from chat_threads.door import GIVING_WAY, RETURNING
+from chat_threads.errors import Replaced
 
 pytestmark = [
     needs_proc,
@@ -190,14 +191,13 @@ def test_whoever_comes_back_by_token_has_a_place_though_all_are_taken(start_proc
                 back.send_bytes(json.dumps({"type": "hello", "token": token}).encode() + b"\n")
             else:
                 back.send(f"/resume {token}")
-            back.buffer = back.buffer.replace(b"\n", b"\r\n")
             seen = b""
             while f"guest{number}".encode() not in seen:
                 more = back.sock.recv(65536)
                 assert more, seen
                 seen += more
             assert b"full" not in seen
-        assert "replaced" in "\n".join(people[1].rest()) or "another connection" in people[1].seen[-1]
+        assert people[1].rest()[-1] == f"! {Replaced().text}"
 
 
 @pytest.mark.parametrize(
