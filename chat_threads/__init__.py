@@ -1,6 +1,6 @@
 """A chat server over TCP, a thread per connection, to use and to read.
 
-Begin with ``server.Conversation``: it is one client's conversation, from the greeting to the goodbye. The way
+Begin with ``conversation.Conversation``: it is one client's conversation, from the greeting to the goodbye. The way
 of a message, with the thread that each stretch runs in::
 
     socket -> reader -> History's queue -> history -> Publisher -> sessions' queues -> writers -> sockets

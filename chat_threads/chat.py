@@ -13,6 +13,7 @@ from functools import partial
 
 from . import inside
 from .addresses import Networks
+from .conversation import Limits
 from .ends import Vital
 from .errors import StartError
 from .events import PAGE_BYTES
@@ -21,7 +22,7 @@ from .lab import Faults
 from .memory import Output, Shares
 from .publisher import LOBBY, ChatRoom, Publisher
 from .rules import fold
-from .server import NO_PROXIES, ChatServer, Limits
+from .server import NO_PROXIES, ChatServer
 from .service import Insight, Service
 from .session import SessionStore
 from .storage import Storage, StorageError

@@ -19,13 +19,13 @@ import click
 from . import __version__, inside, streams
 from .addresses import Networks, networks, plain
 from .chat import DAY, Chat, Options
+from .conversation import Limits
 from .ends import Ends
 from .errors import StartError
 from .history import BATCH
 from .logs import LogThread
 from .memory import give_back_what_is_freed
 from .rules import WORDS_LENGTH, clean
-from .server import Limits
 from .storage import MEMORY
 
 log = logging.getLogger(__name__)

@@ -25,8 +25,8 @@ import pytest
 
 from chat_threads.chat import Chat, Options
 from chat_threads.client import Client as LibraryClient
+from chat_threads.conversation import Limits
 from chat_threads.events import Message
-from chat_threads.server import Limits
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background; what we start would ignore it, too
     signal.signal(signal.SIGINT, signal.default_int_handler)

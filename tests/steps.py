@@ -26,7 +26,8 @@ from conftest import Client, wait_for
 from wellness import check_history
 
 import chat_threads
-from chat_threads import chat, cli, server
+from chat_threads import chat, cli
+from chat_threads import conversation as conversation_module
 
 PACKAGE = os.path.dirname(chat_threads.__file__) + os.sep
 FAULT = "chat_threads: A fault in the server: "
@@ -104,7 +105,7 @@ class Forked:
         try:
             os.dup2(out, 1)
             os.dup2(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
-            chat.POLL, server.GREETING_PAUSE = 0.02, 0.01  # so that it starts and stops soon
+            chat.POLL, conversation_module.GREETING_PAUSE = 0.02, 0.01  # so that it starts and stops soon
             chat.STOP_WITHIN, cli.BROKEN_AFTER = 1.0, 2.0
             if trace:
                 threading.settrace(trace)

@@ -17,7 +17,7 @@ from conftest import ASKS_FOR_BINARY, WAIT, Client, Running, our_threads, wait_f
 
 from chat_threads import publisher
 from chat_threads.commands import Stats
-from chat_threads.dialects import text
+from chat_threads.dialects import render
 from chat_threads.errors import NotStored, Unreadable
 from chat_threads.events import Message, StatsShown
 from chat_threads.service import METHODS
@@ -428,7 +428,7 @@ def test_a_bug_in_the_handshake_ends_that_client_only(server, monkeypatch, caplo
 
 def test_a_bug_in_showing_something_ends_that_client_only(server, monkeypatch, caplog):
     ann, bob = server.clients_named("ann", "bob")
-    monkeypatch.setitem(text._SHOW, StatsShown, boom)
+    monkeypatch.setitem(render.SHOW, StatsShown, boom)
     ann.send("/stats")
     assert ann.rest() == []
     assert bob.line() == "* ann left"

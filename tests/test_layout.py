@@ -24,10 +24,12 @@ LAYERS = """
     wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher
     dialects.telnet dialects.typed      dialects.codec   dialects.columns
+    dialects.render
     dialects.text   dialects.jsonlines  session
     service         writers         dialects.recognise  door
     proxy
-    server          logs            watched
+    conversation    logs            watched
+    server
     chat
     cli
     __main__
@@ -43,8 +45,8 @@ LEVEL = {module: level for level, line in enumerate(LAYERS.split("\n")) for modu
 
 # What of the standard library and of others only some may import.
 RESERVED = {
-    "socket": {"wire", "server", "chat", "cli", "client.connection"},
-    "socketserver": {"server"},
+    "socket": {"conversation", "wire", "server", "chat", "cli", "client.connection"},
+    "socketserver": {"conversation", "server"},
     "select": {"wire", "client.lines"},
     "sqlite3": {"schema", "search", "identity", "files", "retention", "storage", "wal"},
     "signal": {"cli", "client.lines"},

@@ -28,8 +28,8 @@ from conftest import STREAMS, WAIT, Client, free_port, our_threads, started_with
 from chat_threads import __version__, cli, logs
 from chat_threads.addresses import networks
 from chat_threads.chat import Chat, Options
+from chat_threads.conversation import Limits
 from chat_threads.errors import StartError
-from chat_threads.server import Limits
 
 posix = pytest.mark.skipif(os.name != "posix", reason="these are POSIX signals")
 

@@ -11,7 +11,8 @@ import pytest
 from conftest import ASKS_FOR_BINARY
 
 from chat_threads import commands, events
-from chat_threads.dialects.text import _SHOW, LINE, REPLAY, TextDialect
+from chat_threads.dialects.render import SHOW
+from chat_threads.dialects.text import LINE, REPLAY, TextDialect
 from chat_threads.dialects.typed import parse_line
 from chat_threads.errors import (
     BadName,
@@ -842,11 +843,11 @@ def test_an_event_is_shown_as_people_know_it(event, expected):
 
 def test_every_event_has_a_row_in_the_table_of_what_is_seen():
     """All but the wire's own bytes, which go out as they are."""
-    assert set(_SHOW) == EVENT_TYPES - {events.WireBytes}
+    assert set(SHOW) == EVENT_TYPES - {events.WireBytes}
 
 
 def test_every_event_is_shown_above():
-    assert {type(event) for event in EVENTS} == set(_SHOW)
+    assert {type(event) for event in EVENTS} == set(SHOW)
 
 
 def test_bytes_of_the_wire_go_out_as_they_are_and_in_order():

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from conftest import WAIT, Program, wait_for
 
-from chat_threads import history, publisher, service, storage, tokens
-from chat_threads import server as server_module
+from chat_threads import conversation, history, publisher, service, storage, tokens
 from chat_threads.rules import REFS
 from chat_threads.storage import StorageError
 from chat_threads.tokens import new_token, token_id
@@ -128,7 +127,7 @@ def test_a_token_that_is_still_on_its_way_to_the_storage_is_not_said_to_be_unkno
     """Who hears that it is unknown says everything anew, and what was under way with it would be there twice."""
     running = serve()
     monkeypatch.setattr(service, "SETTLE", 0.1)
-    monkeypatch.setattr(server_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(conversation, "PATIENCE", 0.1)
     gate, commit = threading.Event(), running.chat.storage.commit
 
     def commit_later(batch: storage.Batch) -> None:

@@ -83,7 +83,7 @@ def test_a_client_that_stays_is_found(start_process, impatient):
 
 
 HOARD = """
-from chat_threads import server
+from chat_threads import service
 kept = []
 def admit(self, session, hello):
     if hello.name == "ann":
@@ -92,8 +92,8 @@ def admit(self, session, hello):
             kept.clear()
             raise ValueError("planted")
     return original(self, session, hello)
-original = server.Service.admit
-server.Service.admit = admit
+original = service.Service.admit
+service.Service.admit = admit
 """
 
 

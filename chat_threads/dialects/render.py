@@ -1,0 +1,463 @@
+"""What people see: each event as lines of text. ``SHOW`` is the table.
+
+Lines that begin with ``*`` are the server's, ``!`` are errors; nothing that people say begins so, in any setting. An
+action has ``~`` before the name, which no name begins with. Lines end with CR LF. Everything is pure.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from .. import commands, events
+from ..parcel import View
+from ..rules import fold, mentions
+from .base import Views
+from .columns import shortened, table
+
+WIDTH = 76  # characters in a line of help, for a terminal of 80
+TABLE = 78  # columns in a line of a table
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """A person's settings, and whether a room is the current one."""
+
+    timestamps: str = "on"
+    numbers: bool = False
+    colour: bool = False
+    bell: str = ""  # the name at which to ring
+    joins: bool = True
+    ignored: frozenset[int] = frozenset()  # the numbers of their tokens
+    here: bool = True
+
+
+def views(style: Style) -> tuple[View, View]:
+    """How other rooms and the current one are shown, by these settings."""
+    return _VIEWS.of(replace(style, here=False)), _VIEWS.of(style)
+
+
+class TextView:
+    """How events look to a person, with this person's settings. Immutable; see parcel.View."""
+
+    __slots__ = ("style", "__weakref__")
+
+    def __init__(self, style: Style) -> None:
+        self.style = style
+
+    def encode(self, shown: Sequence[events.Event]) -> bytes:
+        parts: list[bytes] = []
+        for event in shown:
+            if isinstance(event, events.WireBytes):
+                parts.append(event.data)
+            else:
+                parts.append(SHOW[type(event)](self.style, event).encode("utf-8", "replace"))
+        return b"".join(parts)
+
+
+_VIEWS = Views(TextView)
+
+
+def _line(style: Style, text: str) -> str:
+    line = f"* {text}".rstrip()
+    return f"\x1b[2m{line}\x1b[0m\r\n" if style.colour else f"{line}\r\n"
+
+
+def _lines(style: Style, *texts: str) -> str:
+    return "".join(_line(style, text) for text in texts)
+
+
+def _table(
+    style: Style,
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[int] = (),
+    shrink: Sequence[tuple[int, int]] = (),
+) -> str:
+    return _lines(style, *table(headers, rows, right, TABLE if shrink else None, shrink))
+
+
+def _name(style: Style, name: str) -> str:
+    if not style.colour:
+        return name
+    return f"\x1b[{31 + zlib.crc32(fold(name).encode('utf-8')) % 6}m{name}\x1b[0m"
+
+
+@lru_cache(maxsize=256)
+def _clock(minute: int) -> str:
+    return time.strftime("[%H:%M] ", time.localtime(minute * 60))
+
+
+@lru_cache(maxsize=256)
+def _clock_seconds(second: int) -> str:
+    return time.strftime("[%H:%M:%S] ", time.localtime(second))
+
+
+def _stamp(style: Style, at: int) -> str:
+    """The time of something that happens now."""
+    if style.timestamps == "on":
+        return _clock(at // 60_000)
+    return _clock_seconds(at // 1000) if style.timestamps == "seconds" else ""
+
+
+def _old_stamp(style: Style, at: int) -> str:
+    """The time of something that happened once: with its day, unless that is today."""
+    stamp = _stamp(style, at)
+    day = time.strftime("%Y-%m-%d", time.localtime(at / 1000))
+    return stamp.replace("[", f"[{day} ") if stamp and day != time.strftime("%Y-%m-%d") else stamp
+
+
+def _said(style: Style, event: events.Message) -> str:
+    if event.kind == "action":
+        return f"~ {_name(style, event.sender)} {event.text}"
+    return f"{_name(style, event.sender)}: {event.text}"
+
+
+def _message(style: Style, event: events.Message) -> str:
+    if event.who in style.ignored:
+        return ""
+    number = f"{event.number} " if style.numbers else ""
+    room = "" if style.here else event.room + " "
+    return f"{number}{_stamp(style, event.at)}{room}{_said(style, event)}{_ring(style, event)}\r\n"
+
+
+def _ring(style: Style, event: events.Message) -> str:
+    if style.bell and event.sender != style.bell and mentions(style.bell, event.text):
+        return "\a"
+    return ""
+
+
+def _greeting(style: Style, event: events.Greeting) -> str:
+    return _line(style, f"Welcome to chat_threads {event.version}. What is your name?")
+
+
+def _welcome(style: Style, event: events.Welcome) -> str:
+    hello = f"Hello, {event.name}. What is said in a room is kept: /history shows it."
+    return _lines(style, hello, *event.motd)
+
+
+def _entered(style: Style, event: events.Entered) -> str:
+    if not event.count:
+        text = f"You are in {event.room}, and nobody else is."
+    else:
+        more = event.count - len(event.others)
+        names = ", ".join(event.others) + (f" and {more} more" if more > 0 else "")
+        text = f"You are in {event.room} with {_count(event.count, 'other')}: {names}."
+    if event.first_time:
+        text += " /help lists the commands."
+    topic = [f"The topic of {event.room} is: {event.topic}"] if event.topic else []
+    return _lines(style, text, *topic)
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _replay(style: Style, event: events.Replay) -> str:
+    first = event.messages[0].number
+    if first > 1:
+        head = (
+            f"The last {_count(len(event.messages), 'message')} of {event.last}"
+            if len(event.messages) == 1
+            else f"The last {len(event.messages)} of {event.last} messages"
+        )
+        head += f"; /history before {first} shows older ones."
+    else:
+        head = f"What was said so far, {_count(len(event.messages), 'message')}:"
+    lines = [
+        (f"{message.number} " if style.numbers else "") + _old_stamp(style, message.at) + _said(style, message)
+        for message in event.messages
+        if message.who not in style.ignored
+    ]
+    return _line(style, head) + "".join(line + "\r\n" for line in lines)
+
+
+def _departed(style: Style, event: events.Departed) -> str:
+    if event.current:
+        return _line(style, f"You left {event.room}. What you type goes to {event.current} now.")
+    return _line(style, f"You left {event.room} and are in no room. /join #lobby goes to one.")
+
+
+def _current(style: Style, event: events.Current) -> str:
+    return _line(style, f"You are in {event.room}. What you type goes there now.")
+
+
+def _names(names: Sequence[str]) -> str:
+    """ann / ann and bob / ann, bob and cy / ann, bob and 35 others."""
+    if len(names) <= 3:
+        return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+    return f"{names[0]}, {names[1]} and {len(names) - 2} others"
+
+
+def _presence(style: Style, event: events.Presence) -> str:
+    if not style.joins:
+        return ""
+    room = "" if style.here else " " + event.room
+    words = f" ({event.words})" if event.words and event.who not in style.ignored else ""
+    return _line(style, f"{_names(event.names)} {event.kind}{room}{words}")
+
+
+def _renamed(style: Style, event: events.Renamed) -> str:
+    return _line(style, f"{event.old} is {event.new} now") if style.joins else ""
+
+
+def _topic_changed(style: Style, event: events.TopicChanged) -> str:
+    if not event.topic:
+        return _line(style, f"{event.by} took away the topic of {event.room}")
+    return _line(style, f"{event.by} set the topic of {event.room}: {event.topic}")
+
+
+def _topic_shown(style: Style, event: events.TopicShown) -> str:
+    topic = f"The topic of {event.room} is: {event.topic}" if event.topic else f"{event.room} has no topic."
+    return _line(style, topic)
+
+
+def _room_deleted(style: Style, event: events.RoomDeleted) -> str:
+    return _line(style, f"{event.by} deleted {event.room} and its history. What you type goes to {event.now_in} now.")
+
+
+def _private_line(style: Style, event: events.PrivateLine) -> str:
+    stamp = _stamp(style, event.at)
+    if event.sent:
+        return f"{stamp}you -> {_name(style, event.to)}: {event.text}\r\n"
+    ring = "\a" if style.bell else ""
+    return f"{stamp}{_name(style, event.sender)} -> you: {event.text}{ring}\r\n"
+
+
+def _invited(style: Style, event: events.Invited) -> str:
+    return _line(style, f"{event.by} invites you to {event.room}: /join {event.room}")
+
+
+def _page_lines(style: Style, messages: Sequence[events.Message], with_room: bool) -> str:
+    width = len(str(messages[-1].number)) if messages and not with_room else 0
+    return "".join(
+        (f"{message.room} " if with_room else "")
+        + f"{message.number:>{width}} {_old_stamp(style, message.at)}{_said(style, message)}\r\n"
+        for message in messages
+    )
+
+
+def _history_page(style: Style, event: events.HistoryPage) -> str:
+    if not event.messages:
+        what = "Nothing was said there." if event.last else f"Nothing was said in {event.room} yet."
+        return _line(style, what)
+    first, last = event.messages[0].number, event.messages[-1].number
+    head = f"{event.room}, messages {first} to {last} of {event.last}:"
+    ways = []
+    if event.before:
+        ways.append(f"Older: /history {event.room} before {event.before}")
+    if event.after:
+        ways.append(f"Newer: /history {event.room} after {event.after}")
+    tail = _line(style, "   ".join(ways)) if ways else ""
+    return _line(style, head) + _page_lines(style, event.messages, False) + tail
+
+
+def _search_page(style: Style, event: events.SearchPage) -> str:
+    if not event.messages:
+        return _line(style, f"Nothing was found for: {event.words}")
+    count = len(event.messages)
+    found = f"{_count(count, 'message')} found for: {event.words}"
+    if event.more:
+        found = f"More than {_count(count, 'match', 'matches')}; the newest {count} for: {event.words}"
+    head = _line(style, found)
+    return head + _page_lines(style, event.messages, True)
+
+
+def _room_list(style: Style, event: events.RoomList) -> str:
+    rows = [[row.room, str(row.people), str(row.messages), shortened(row.topic, 30)] for row in event.rooms]
+    shown = _table(style, ("room", "people", "messages", "topic"), rows, right=(1, 2), shrink=((3, 10), (0, 20)))
+    return shown + (_line(style, f"and {_count(event.more, 'more room')}.") if event.more else "")
+
+
+def _while(seconds: float) -> str:
+    """A time span, short: 42s, 5m, 3h, 2d."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds)}s"
+
+
+def _away(reason: str | None) -> str:
+    return "" if reason is None else reason or "away"
+
+
+def _people_list(style: Style, event: events.PeopleList) -> str:
+    if not event.people:
+        return _line(style, f"Nobody is in {event.room}.")
+    rows = [
+        [person.name, shortened(" ".join(person.rooms), 30), _while(person.idle), shortened(_away(person.away), 20)]
+        for person in event.people
+    ]
+    shown = _table(style, ("name", "rooms", "idle", "away"), rows, right=(2,), shrink=((1, 12), (3, 8), (0, 20)))
+    return shown + (_line(style, f"and {event.more} more.") if event.more else "")
+
+
+def _person_shown(style: Style, event: events.PersonShown) -> str:
+    person = event.person
+    rooms = "in " + ", ".join(person.rooms) if person.rooms else "in no room"
+    lines = [
+        f"{person.name} is {rooms}.",
+        f"Connected for {_while(event.connected)}, last typed {_while(person.idle)} ago.",
+    ]
+    if person.away is not None:
+        lines.append(f"Away: {person.away}" if person.away else "Away.")
+    return _lines(style, *lines)
+
+
+def _stats_shown(style: Style, event: events.StatsShown) -> str:
+    rows = [
+        ["version", event.version],
+        ["uptime", _while(event.uptime)],
+        ["sessions", str(event.sessions)],
+        ["rooms", str(event.rooms)],
+        ["messages stored", str(event.stored)],
+        ["messages/s", f"{event.per_second:.1f}"],
+        ["threads", str(event.threads)],
+    ]
+    return _table(style, ("what", "value"), rows, right=(1,))
+
+
+def _pair(first: int | None, second: int | None) -> str:
+    return "/".join(str(each) for each in (first, second) if each is not None)
+
+
+def _short_while(seconds: float) -> str:
+    return f"{seconds:.3f}s" if seconds < 10 else _while(seconds)
+
+
+def _thread_list(style: Style, event: events.ThreadList) -> str:
+    rows = [
+        [
+            row.thread,
+            row.role,
+            row.session or "",
+            row.doing,
+            _short_while(row.seconds),
+            _pair(row.waiting, row.most),
+            _pair(row.lines, row.bytes),
+            row.where,
+        ]
+        for row in event.threads
+    ]
+    headers = ("thread", "role", "session", "doing", "for", "queue/most", "lines/bytes", "where")
+    shown = _table(style, headers, rows, right=(4, 5, 6))
+    return shown + (_line(style, f"and {_count(event.more, 'more reader')}.") if event.more else "")
+
+
+def _lock_list(style: Style, event: events.LockList) -> str:
+    if not event.counted:
+        return _line(style, "The locks are not counted. They are when the server is started with --lab or --trace.")
+    rows = [
+        [
+            row.lock,
+            str(row.taken),
+            str(row.contended),
+            f"{row.waited * 1000:.1f}ms",
+            f"{row.longest * 1000:.1f}ms",
+            "" if row.holder is None else f"{row.holder}, for {_short_while(row.held or 0.0)}",
+        ]
+        for row in event.locks
+    ]
+    headers = ("lock", "taken", "contended", "waited", "longest", "held now by")
+    return _table(style, headers, rows, right=(1, 2, 3, 4))
+
+
+def _trip_shown(style: Style, event: events.TripShown) -> str:
+    def shown(milliseconds: float | None) -> str:
+        return "" if milliseconds is None else f"{milliseconds:.3f}"
+
+    head = f"The trip of message {event.number} of {event.room}, by {event.sender}, in ms since it was received:"
+    stages = ", ".join(f"{name} {shown(at) or 'not yet'}" for name, at in asdict(event.stages).items())
+    rows = [[row.name, shown(row.queued), shown(row.written)] for row in event.members]
+    members = _table(style, ("member", "queued", "written"), rows, right=(1, 2), shrink=((0, 20),))
+    more = _line(style, f"and {event.more} more.") if event.more else ""
+    return _lines(style, head, stages) + members + more
+
+
+def _token_shown(style: Style, event: events.TokenShown) -> str:
+    return _lines(
+        style,
+        f"Your token is {event.token} and nobody else should know it.",
+        "If your connection hangs, connect again and type this in place of a name to be back in its rooms:",
+        f"/resume {event.token}",
+    )
+
+
+def _pong(style: Style, event: events.Pong) -> str:
+    text = f"Pong: {event.through * 1000:.2f} ms through the server's queue and back"
+    if event.network is not None:
+        text += f", {event.network * 1000:.2f} ms over the network and back"
+    return _line(style, text + ".")
+
+
+def _help_shown(style: Style, event: events.HelpShown) -> str:
+    if event.about:
+        row = commands.called(event.about).row
+        lines = [f"{row.usage}: {row.does}.", *textwrap.wrap(row.more, WIDTH)]
+        if row.aliases:
+            lines.append("Also: " + ", ".join(row.aliases))
+        return _lines(style, *lines)
+    rows = [["text", "say it in the current room"], ["//text", "say a text that begins with /"]]
+    rows += [[kind.row.usage, kind.row.does] for kind in commands.TYPED]
+    return _table(style, ("command", "does"), rows)
+
+
+def _notice(style: Style, event: events.Notice) -> str:
+    return _line(style, event.text)
+
+
+def _problem(style: Style, event: events.Problem) -> str:
+    return f"\x1b[31m! {event.text}\x1b[0m\r\n" if style.colour else f"! {event.text}\r\n"
+
+
+def _bye(style: Style, event: events.Bye) -> str:
+    return _line(style, "Goodbye.") if event.reason == "quit" else ""  # otherwise a problem said why
+
+
+def _ack(style: Style, event: events.Ack) -> str:
+    return ""  # a person's acknowledgement is the echo
+
+
+def _answer(style: Style, event: events.Answer) -> str:
+    return SHOW[type(event.event)](style, event.event)
+
+
+SHOW: dict[type[events.Event], Callable[[Style, Any], str]] = {
+    events.Message: _message,
+    events.Greeting: _greeting,
+    events.Welcome: _welcome,
+    events.Entered: _entered,
+    events.Replay: _replay,
+    events.Departed: _departed,
+    events.Current: _current,
+    events.Presence: _presence,
+    events.Renamed: _renamed,
+    events.TopicChanged: _topic_changed,
+    events.TopicShown: _topic_shown,
+    events.RoomDeleted: _room_deleted,
+    events.PrivateLine: _private_line,
+    events.Invited: _invited,
+    events.HistoryPage: _history_page,
+    events.SearchPage: _search_page,
+    events.RoomList: _room_list,
+    events.PeopleList: _people_list,
+    events.PersonShown: _person_shown,
+    events.StatsShown: _stats_shown,
+    events.ThreadList: _thread_list,
+    events.TripShown: _trip_shown,
+    events.LockList: _lock_list,
+    events.TokenShown: _token_shown,
+    events.Pong: _pong,
+    events.HelpShown: _help_shown,
+    events.Notice: _notice,
+    events.Problem: _problem,
+    events.Bye: _bye,
+    events.Ack: _ack,
+    events.Answer: _answer,
+}
+"""How each event is shown: the table of what is seen."""
