@@ -114,7 +114,7 @@ class Chat:
             )
             self.publisher = make.publisher(
                 schedule=writers.schedule,
-                catch_up=writers.catch_up if recorder is None else recorder.waiting(writers.catch_up),
+                flush=writers.flush if recorder is None else recorder.waiting(writers.flush),
                 newest=lambda room, number, count: self.storage.page(room, number + 1, None, count, PAGE_BYTES),
                 newer=lambda room, number, count: self.storage.page(room, None, number, count, PAGE_BYTES),
                 enqueue=self.history.enqueue,
@@ -194,7 +194,7 @@ class Chat:
             self._acceptor.join(left())
         self.server.server_close()
         self.publisher.be_quiet()
-        self.writers.hurry(left() / 2)
+        self.writers.give_up_within(left() / 2)
         remain += self.server.stop(left())
         ended = self.history.stop(left())
         if not ended:

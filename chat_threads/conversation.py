@@ -227,7 +227,7 @@ class Conversation(socketserver.BaseRequestHandler):
 
     def _slow_down(self, tokens: int, deadline: float | None = None) -> None:
         """Wait until what the client asked for is mostly read, and for the tokens that its next request costs."""
-        self._session.mailbox.wait_until_easy()
+        self._session.mailbox.wait_for_low_water()
         self._session.pace.pay(tokens)
         self._wait(self._session.pace.delay(), deadline)
 

@@ -43,7 +43,7 @@ TOLD_EVERY = 10.0
 REFS_BYTES = 1 << 26  # that the last requests of tokens may take in memory, unless told otherwise
 TOKEN_BYTES = 700  # that a token takes there, about
 REF_BYTES = 350  # and each of its requests, besides its ref
-DAY = 86_400_000  # milliseconds
+DAY_MS = 86_400_000  # milliseconds
 
 Publish = Callable[[Sequence[ordered.Published]], Iterable[int] | None]
 Refuse = Callable[[ordered.Ordered, ChatError], None]
@@ -124,7 +124,7 @@ class History:
         self._refuse: Refuse
         self._announce: Announce
         self.read_only: ReadOnly | None = None  # set once, by the history thread, and read anywhere
-        self._retain = None if retain_days is None else int(retain_days * DAY)
+        self._retain = None if retain_days is None else int(retain_days * DAY_MS)
         self._now = now
         self._queue: BatchQueue[ordered.Ordered | None] = BatchQueue(QUEUE)
         self.thread = threading.Thread(target=self._run, name="history", daemon=True)

@@ -15,7 +15,7 @@ FORMAT = "%(asctime)s %(levelname)s %(threadName)s: %(message)s"
 STDERR = 2
 
 
-class _Hand(logging.Handler):
+class _QueueHandler(logging.Handler):
     """Puts lines into the queue, and drops them when it is full."""
 
     def __init__(self, lines: queue.Queue[str | None]) -> None:
@@ -44,14 +44,14 @@ class LogThread:
         self._file = io.FileIO(file, "ab") if file else io.FileIO(STDERR, "wb", closefd=False)
         self._reopen = threading.Event()  # set by whoever wants the file opened again, cleared by the log thread
         self._lines: queue.Queue[str | None] = queue.Queue(QUEUED)
-        self._hand = _Hand(self._lines)
+        self._handler = _QueueHandler(self._lines)
         self._logger = logging.getLogger(__package__)
         self._logger.setLevel(level.upper())
         self.thread = threading.Thread(target=self._take_over, name="log", daemon=True)
 
     def start(self) -> None:
         """Begin to take what is logged."""
-        self._logger.addHandler(self._hand)
+        self._logger.addHandler(self._handler)
         self.thread.start()
 
     def write(self, text: str) -> None:
@@ -67,10 +67,10 @@ class LogThread:
 
     def stop(self, timeout: float = 1.0) -> None:
         """Write what is queued, as far as that goes in ``timeout`` seconds, and end."""
-        self._logger.removeHandler(self._hand)
+        self._logger.removeHandler(self._handler)
         with contextlib.suppress(queue.Full):
-            if self._hand.dropped:
-                self._lines.put(f"{self._hand.dropped} log lines were dropped", timeout=timeout / 4)
+            if self._handler.dropped:
+                self._lines.put(f"{self._handler.dropped} log lines were dropped", timeout=timeout / 4)
             self._lines.put(None, timeout=timeout / 4)
         self.thread.join(timeout / 2)
 

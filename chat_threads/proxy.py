@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from .addresses import plain
 
 V1, V2 = b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"
-V1_MOST = 107  # bytes of a header of version 1, with its end (section 2.1)
+MAX_V1 = 107  # bytes of a header of version 1, with its end (section 2.1)
 V2_FIXED = 16  # bytes of a header of version 2 before its addresses
-V2_MOST = 4096  # bytes after these that are taken; with a client's certificate in it a header has about 2,000
+MAX_V2 = 4096  # bytes after these that are taken; with a client's certificate in it a header has about 2,000
 
 _PORT = rb"(?:0|[1-9][0-9]{0,4})"
 _V1_LINE = re.compile(
@@ -53,9 +53,9 @@ def parse(data: bytes) -> Header | None:
 
 
 def _version_1(data: bytes) -> Header | None:
-    end = data.find(b"\n", 0, V1_MOST)
+    end = data.find(b"\n", 0, MAX_V1)
     if end < 0:
-        if len(data) >= V1_MOST:
+        if len(data) >= MAX_V1:
             raise BadHeader("the line is too long")
         return None
     found = _V1_LINE.fullmatch(data[: end + 1])
@@ -81,7 +81,7 @@ def _version_2(data: bytes) -> Header | None:
     family, protocol = divmod(family_and_protocol, 16)
     if version != 2 or command > 1:
         raise BadHeader("it is of an unknown version or command")
-    if size > V2_MOST:
+    if size > MAX_V2:
         raise BadHeader("it is too long")
     length = V2_FIXED + size
     if command == 0:  # LOCAL: whatever the rest says

@@ -235,7 +235,7 @@ class Publisher:
     """The rooms and their subscribers. Every method may be called by any thread, except that
     ``dispatch_messages`` is the history thread's.
 
-    ``schedule(sessions)`` tells the writers that these sessions' queues are no longer empty; ``catch_up()``
+    ``schedule(sessions)`` tells the writers that these sessions' queues are no longer empty; ``flush()``
     waits until the writers have done what they can; ``newest(room_id, number, count)`` reads the last
     messages up to a number from the history, ``newer`` those after it; they may raise. None of them is called under
     the lock. ``enqueue(item)`` is: it puts into the history's queue without waiting, or raises NotStored. Messages
@@ -246,7 +246,7 @@ class Publisher:
     def __init__(
         self,
         schedule: Callable[[list[Subscriber]], None],
-        catch_up: Callable[[], None],
+        flush: Callable[[], None],
         newest: Callable[[int, int, int], Sequence[events.Message]],
         newer: Callable[[int, int, int], Sequence[events.Message]],
         enqueue: Callable[[ordered.Ordered], None],
@@ -256,7 +256,7 @@ class Publisher:
         output: Output | None = None,
     ) -> None:
         self._schedule = schedule
-        self._catch_up = catch_up
+        self._flush = flush
         self._newest = newest
         self._newer = newer
         self._enqueue = enqueue
@@ -518,7 +518,7 @@ class Publisher:
                 raise NotInRoom()
             return place.current
 
-    def glimpse(self, session: Subscriber) -> ChatRoom | None:
+    def peek_current(self, session: Subscriber) -> ChatRoom | None:
         """The room that the session's texts go to, as it is seen without the lock: for those who look inside."""
         place = self._places.get(session)
         return place.current if place else None
@@ -546,7 +546,7 @@ class Publisher:
         with self._lock:
             return list(room.members)
 
-    def restyle(self, session: Subscriber, views: tuple[View, View]) -> None:
+    def set_views(self, session: Subscriber, views: tuple[View, View]) -> None:
         """From now on show the session its rooms by these views."""
         with self._lock:
             place = self._places.get(session)
@@ -571,7 +571,7 @@ class Publisher:
         Waits first until the writers have handed the batch before to the system, so that queues grow only
         where a reader is slow, and the batches grow instead.
         """
-        self._catch_up()
+        self._flush()
         outbox = _Outbox()
         try:
             with self._lock:

@@ -37,7 +37,7 @@ LOOK_ROWS = 5000  # messages whose age is looked at in one transaction
 LOOK_PAST = 4  # times so many, in a row, of which none is too old: then a pass ends
 THOROUGH_EVERY = 86_400.0  # seconds between two passes that look at all messages
 MERGE_PAGES = 100  # pages of the index that are written anew in one transaction
-COMPACT_MOST = 1 << 25  # bytes of a file that is written anew as a whole, which takes about 0.2 s
+MAX_COMPACT = 1 << 25  # bytes of a file that is written anew as a whole, which takes about 0.2 s
 PURGE_PAUSE = 0.02  # seconds between two steps of a purge
 READER_PAUSE = 5.0  # and until SQLite's log is tried again, when somebody was reading it
 NAMED = 5  # rooms named in a line of the log; the rest is counted
@@ -159,7 +159,7 @@ class Sweeper:
         if not self._compacted:
             self._compacted = True
             pages, size = (writer.execute(f"PRAGMA page_{what}").fetchone()[0] for what in ("count", "size"))
-            if pages * size <= COMPACT_MOST:
+            if pages * size <= MAX_COMPACT:
                 writer.execute("VACUUM")
                 return PURGE_PAUSE
         if not _empty_log(writer):

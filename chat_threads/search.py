@@ -25,10 +25,10 @@ from .rules import fold
 log = logging.getLogger(__name__)
 
 PIECE = 3  # letters
-EXACT_MOST = 32  # pieces that one query asks the index for
-SHORT_MOST = 3  # words of one or two letters that it asks it for: each costs as much as a common word
+MAX_EXACT = 32  # pieces that one query asks the index for
+MAX_SHORT = 3  # words of one or two letters that it asks it for: each costs as much as a common word
 SLICE = 500  # messages that are read, folded and compared at a time
-ADD_MOST = 500  # messages indexed in one transaction, which others wait for
+MAX_ADD = 500  # messages indexed in one transaction, which others wait for
 ADD_LETTERS = 20_000  # and about so many letters
 _ROWS_AT_ONCE = 128  # in one statement
 
@@ -64,8 +64,8 @@ class Query:
         long = [word for word in self.words if len(word) >= PIECE]
         exact = dict.fromkeys(word[at : at + PIECE] for word in long for at in range(len(word) - PIECE + 1))
         short = [word for word in self.words if len(word) < PIECE and not any(word in other for other in long)]
-        wanted = [_quoted(piece) for piece in list(exact)[:EXACT_MOST]]
-        wanted += [_quoted(word) + "*" for word in short[:SHORT_MOST]]
+        wanted = [_quoted(piece) for piece in list(exact)[:MAX_EXACT]]
+        wanted += [_quoted(word) + "*" for word in short[:MAX_SHORT]]
         if self.sender is not None:
             wanted.append(_quoted(_BY + self.sender))
         if self.room is not None:
@@ -114,7 +114,7 @@ class Index:
         messages = together(
             lambda sql, values: writer.execute(sql, values).fetchall(),
             "SELECT id, room, sender, text FROM messages WHERE id > ? ORDER BY id LIMIT ?",
-            (self.upto, ADD_MOST),
+            (self.upto, MAX_ADD),
         )
         values: list[Any] = []
         letters = taken = 0
@@ -124,7 +124,7 @@ class Index:
             letters += len(text)
             taken += 1
         _write(writer, "rowid, terms", 2, values)
-        upto = last if taken == len(messages) < ADD_MOST else messages[taken - 1][0]
+        upto = last if taken == len(messages) < MAX_ADD else messages[taken - 1][0]
         writer.execute("UPDATE searchable SET upto = ?", (upto,))
         return upto
 

@@ -41,8 +41,8 @@ ACCEPT_PAUSE = 0.2  # seconds after an accept that failed for want of descriptor
 USUAL_INTERVAL = sys.getswitchinterval()
 PATIENT = 5e-5  # seconds for each reader after which threads that wait for the interpreter look at it again
 LAST_WORDS = 1.0  # seconds that a refused connection is kept, so that it can read why
-READS_MOST = 16  # reads of what a refused connection has sent
-REFUSED_MOST = 200  # refused connections kept at a time
+MAX_READS = 16  # reads of what a refused connection has sent
+MAX_REFUSED = 200  # refused connections kept at a time
 WARNING_PAUSE = 10.0  # seconds between two warnings of proxies that send no header
 NO_PROXIES = Networks()
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -143,12 +143,12 @@ class ChatServer(socketserver.ThreadingTCPServer):
         """Called by serve_forever between two connections, and at least four times a second."""
         self.beats += 1
         self._join_ended()
-        self._be_patient()
+        self._widen_switch_interval()
         now = time.monotonic()
-        while self._refused and (self._refused[0][0] <= now or len(self._refused) > REFUSED_MOST):
+        while self._refused and (self._refused[0][0] <= now or len(self._refused) > MAX_REFUSED):
             request = self._refused.popleft()[1]
             with contextlib.suppress(OSError):
-                for _ in range(READS_MOST):  # closing with unread input would reset the connection
+                for _ in range(MAX_READS):  # closing with unread input would reset the connection
                     if not request.recv(65536):
                         break
             request.close()
@@ -157,7 +157,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         while not self._ended.empty():
             self._readers.pop(self._ended.get()).join()
 
-    def _be_patient(self) -> None:
+    def _widen_switch_interval(self) -> None:
         """When thousands of readers wake at once, as when a network fails, each waits for the interpreter's lock and
         looks at it again after the switch interval. With the usual 5 ms for each that alone would take longer
         than all that they have to do; so 20,000 looks a second have to do for all."""

@@ -53,11 +53,11 @@ log = logging.getLogger(__name__)
 
 OVERTAKEN = 3  # times that a room may disappear before somebody who wants to be in it has entered
 PAGE = 20  # messages in a page of history, unless told otherwise
-PAGE_MOST = 200
-FOUND_MOST = 50  # hits that a search shows
-ROWS_MOST = 100  # rows in a table of rooms or people
+MAX_PAGE = 200
+MAX_FOUND = 50  # hits that a search shows
+MAX_ROWS = 100  # rows in a table of rooms or people
 SETTLE = 15.0  # seconds to wait for what was said before; more than SQLite waits for another's lock
-IGNORED_MOST = 100
+MAX_IGNORED = 100
 COME_IN = (
     "First type your name, alone or with a room: ann, or ann #lab2. /resume TOKEN takes your old place, /quit leaves."
     " Once you are in, /help lists the commands."
@@ -133,7 +133,7 @@ class Service:
         if hello.token or (session.dialect.token_first and not self._sessions.wait_for_token(session.address)):
             self._keep_token(session)
         session.dialect.admitted(name)
-        self._restyle(session)
+        self._update_views(session)
         session.answer(events.Welcome(name, self._motd, __version__, session.token if session.known else ""))
         if self._history.read_only:
             session.tell(self._history.read_only)
@@ -346,8 +346,8 @@ class Service:
 
     @_does(commands.ListRooms)
     def _list_rooms(self, session: Session, command: commands.ListRooms) -> None:
-        rows = self._publisher.list_chat_rooms(ROWS_MOST)
-        session.answer(events.RoomList(tuple(rows), max(0, len(self._publisher) - ROWS_MOST)))
+        rows = self._publisher.list_chat_rooms(MAX_ROWS)
+        session.answer(events.RoomList(tuple(rows), max(0, len(self._publisher) - MAX_ROWS)))
 
     @_does(commands.Who)
     def _who(self, session: Session, command: commands.Who) -> None:
@@ -357,9 +357,9 @@ class Service:
         else:
             found = self._room(session, command.room)
             room, people = found.name, self._publisher.members(found)
-        shown = sorted(people, key=lambda each: fold(each.name))[:ROWS_MOST]
+        shown = sorted(people, key=lambda each: fold(each.name))[:MAX_ROWS]
         rows = tuple(each.person(self._publisher.rooms_of(each)) for each in shown)
-        session.answer(events.PeopleList(room, rows, max(0, len(people) - ROWS_MOST)))
+        session.answer(events.PeopleList(room, rows, max(0, len(people) - MAX_ROWS)))
 
     @_does(commands.Topic)
     def _topic(self, session: Session, command: commands.Topic) -> None:
@@ -402,7 +402,7 @@ class Service:
     def _rename(self, session: Session, old: str) -> None:
         """Its name is another one now: show that to the session and to the others."""
         session.dialect.renamed(session.name)
-        self._restyle(session)
+        self._update_views(session)
         session.answer(events.Notice(f"You are {session.name} now."))
         if session.name != old:
             self._history.submit(ordered.NameChanged(session, old, session.name))
@@ -459,8 +459,8 @@ class Service:
         if identity == session.identity:
             raise NotAllowed("What you say yourself cannot be hidden: seeing it tells you that it is stored.")
         ignored = {**session.profile.ignored, identity: name}
-        if len(ignored) > IGNORED_MOST:
-            raise TooLong(f"You ignore {IGNORED_MOST} people already.")
+        if len(ignored) > MAX_IGNORED:
+            raise TooLong(f"You ignore {MAX_IGNORED} people already.")
         self._set_ignored(session, ignored)
         said = f"What {name} says is hidden now. /unignore {name} shows it again."
         session.answer(events.Notice(said, person_of(identity)))
@@ -492,10 +492,10 @@ class Service:
     def _set_ignored(self, session: Session, ignored: Mapping[int, str]) -> None:
         session.profile = replace(session.profile, ignored=ignored)
         session.dialect.ignoring(frozenset(ignored))
-        self._restyle(session)
+        self._update_views(session)
 
-    def _restyle(self, session: Session) -> None:
-        self._publisher.restyle(session, session.dialect.views)
+    def _update_views(self, session: Session) -> None:
+        self._publisher.set_views(session, session.dialect.views)
 
     # --- history --------------------------------------------------------------------------------------------
 
@@ -505,10 +505,10 @@ class Service:
         storage = self._history.storage
         before, after, limit = command.before, command.after, PAGE
         if command.count is not None:
-            limit = max(1, min(command.count, PAGE_MOST))
+            limit = max(1, min(command.count, MAX_PAGE))
         elif command.seconds is not None:
             after = storage.number_before(room.id, int((time.time() - command.seconds) * 1000))
-            limit = PAGE_MOST
+            limit = MAX_PAGE
         messages = tuple(storage.page(room.id, before, after, limit, events.PAGE_BYTES))
         last = self._publisher.last(room)
         if messages:
@@ -525,15 +525,15 @@ class Service:
         if not words_of(words):
             raise NothingToSay("A search needs a word with a letter or digit in it.")
         room = self._publisher.find(check_room(command.room)).id if command.room else None
-        found = self._history.storage.search(words, room, command.sender, FOUND_MOST + 1, session.ended)
-        session.answer(events.SearchPage(words, tuple(found[-FOUND_MOST:]), len(found) > FOUND_MOST))
+        found = self._history.storage.search(words, room, command.sender, MAX_FOUND + 1, session.ended)
+        session.answer(events.SearchPage(words, tuple(found[-MAX_FOUND:]), len(found) > MAX_FOUND))
 
     # --- the session and the server -------------------------------------------------------------------------
 
     @_does(commands.SetOption)
     def _set(self, session: Session, command: commands.SetOption) -> None:
         said = session.dialect.set_option(command.name, command.value)
-        self._restyle(session)
+        self._update_views(session)
         session.answer(events.Notice(said))
 
     @_does(commands.Stats)
@@ -560,8 +560,8 @@ class Service:
         self._may_look(session)
         now = time.monotonic()
         slots = sorted(inside.slots(), key=_last_the_readers)
-        places = inside.places({slot.ident for slot in slots[:ROWS_MOST]})
-        rows = tuple(_row(slot, now, places.get(slot.ident, "")) for slot in slots[:ROWS_MOST])
+        places = inside.places({slot.ident for slot in slots[:MAX_ROWS]})
+        rows = tuple(_row(slot, now, places.get(slot.ident, "")) for slot in slots[:MAX_ROWS])
         session.answer(events.ThreadList(rows, len(slots) - len(rows)))
 
     @_does(commands.ShowLocks)
@@ -581,7 +581,7 @@ class Service:
     def _show_trip(self, session: Session, command: commands.ShowTrip) -> None:
         """Takes no lock; of a trip that is under way, what there is so far is shown."""
         self._may_look(session)
-        recorder, room = self._insight.recorder, self._publisher.glimpse(session)
+        recorder, room = self._insight.recorder, self._publisher.peek_current(session)
         if recorder is None:
             raise NoTrip("Trips are recorded on a server that was started with --lab or --trace.")
         if room is None:

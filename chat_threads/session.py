@@ -27,7 +27,7 @@ from .rules import LIKELY, clean, fold, nearest
 from .tokens import Handout, token_id
 from .wire import Wire
 
-EASY = 0.5  # of the queue's lines: above it the session's own reader waits before the next command
+LOW_WATER = 0.5  # of the queue's lines: above it the session's own reader waits before the next command
 EASY_BYTES = 1 << 18  # the same for the bytes that wait, in the queue and for the socket
 LINE_BYTES = 4096  # bytes that may wait for each line that may
 LEAST_BYTES = 1 << 22  # bytes that may wait however few lines may: more than the longest batch
@@ -166,14 +166,14 @@ class Mailbox(BatchQueue[Parcel]):
         was_idle, self._idle = self._idle, False
         return was_idle
 
-    def wait_until_easy(self) -> bool:
+    def wait_for_low_water(self) -> bool:
         """The reader's: wait until the client has read most of what is for it; False if the mailbox is closed.
 
         That is when at most half of the lines that may be are queued, and little waits for the socket: so a client
         that asks for long answers and does not read them is given one.
         """
         with self.mutex:
-            while not self.closed and (self._lines > self.limit * EASY or self.held() > EASY_BYTES):
+            while not self.closed and (self._lines > self.limit * LOW_WATER or self.held() > EASY_BYTES):
                 self._awaited = True
                 self.not_full.wait()
             self._awaited = False
@@ -235,7 +235,7 @@ class Session:
         self.number = number
         self.wire = wire
         self.dialect = dialect  # the reader thread's
-        self.views: tuple[View, View] = dialect.views  # set under the Publisher's lock (restyle), read anywhere
+        self.views: tuple[View, View] = dialect.views  # set under the Publisher's lock (set_views), read anywhere
         self.mailbox = Mailbox(queue_limit)
         self.written = threading.Event()  # set by a writer: all is sent, or it has given up
         self.ended = threading.Event()  # set by whoever wants the conversation to end
@@ -305,7 +305,7 @@ class Session:
         """Wait until the client has read most of what waits for it, and has the tokens for another page of what was
         said; False if the session is over."""
         self.pace.pay(PAGE)
-        return self.mailbox.wait_until_easy() and not self.ended.wait(self.pace.delay())
+        return self.mailbox.wait_for_low_water() and not self.ended.wait(self.pace.delay())
 
     def answer(self, *events: Event) -> None:
         """Queue the answer to the request that is being obeyed."""

@@ -190,12 +190,12 @@ class Recorder:
         if self.file:
             self.file.send(threading.current_thread().name, began, now, name, trips)
 
-    def waiting(self, catch_up: Callable[[], None]) -> Callable[[], None]:
+    def waiting(self, flush: Callable[[], None]) -> Callable[[], None]:
         """The same, told to the file."""
 
         def waits() -> None:
             began = time.monotonic()
-            catch_up()
+            flush()
             if self.file:
                 self.file.slice("wait for writers", threading.current_thread().name, began, time.monotonic())
 

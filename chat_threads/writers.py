@@ -25,8 +25,8 @@ from .session import Session
 
 log = logging.getLogger(__name__)
 
-TOGETHER = 64  # sessions with neighbouring numbers that have the same writer
-CATCH_UP = 1.0  # seconds to wait for the writers before the next batch is queued all the same
+NEIGHBOURS = 64  # sessions with neighbouring numbers that have the same writer
+FLUSH_TIMEOUT = 1.0  # seconds to wait for the writers before the next batch is queued all the same
 GRACE = 1.0  # seconds for the last word of a session that was cut off
 SLICE = 0.25  # seconds: how soon a waiting writer sees that its session was cut off
 
@@ -40,7 +40,7 @@ class Writers:
         self._state = threading.Condition(count(threading.Lock()) if count else None)
         self._scheduled = 0  # how often a session was scheduled, so far
         self._written = 0  # how often one was written to since, or its socket found to be full
-        self._wanted = 0  # what catch_up waits for _written to reach
+        self._wanted = 0  # what flush waits for _written to reach
         self._threads: set[threading.Thread] = set()
         self._ended: list[threading.Thread] = []  # threads that are done, or are about to be: to be joined
         self._give_up = float("inf")  # monotonic time after which no writer waits for a socket
@@ -52,17 +52,17 @@ class Writers:
     def attend(self, session: Session) -> None:
         """A session begins: called once, before anything is scheduled for it. RuntimeError: no thread."""
 
-    def catch_up(self) -> None:
+    def flush(self) -> None:
         """A flush: wait until all that was scheduled so far was handed to the system, or its socket was full."""
         with self._state:
             self._wanted = self._scheduled
-            self._state.wait_for(lambda: self._written >= self._wanted, CATCH_UP)
+            self._state.wait_for(lambda: self._written >= self._wanted, FLUSH_TIMEOUT)
 
     def vital(self) -> list[Vital]:
         """The threads that write to more than one session."""
         return []
 
-    def hurry(self, seconds: float) -> None:
+    def give_up_within(self, seconds: float) -> None:
         """From now on wait no longer than so many seconds for any socket: the server is stopping."""
         with self._state:
             self._give_up = time.monotonic() + seconds
@@ -212,7 +212,7 @@ class Crew(Writers):
             self._scheduled += len(sessions)
         size = len(self._ready)
         for number, ready in enumerate(self._ready):
-            share = [session for session in sessions if session.number // TOGETHER % size == number]
+            share = [session for session in sessions if session.number // NEIGHBOURS % size == number]
             if share:
                 ready.put(share)
 
@@ -273,7 +273,7 @@ class Crew(Writers):
             self._write_waiting(session, None)  # nothing is left to send: lets go of the mailbox
 
 
-class _Desk:
+class _OwnWriter:
     """One session's writer. What is not ``wake`` is guarded by the Writers' lock."""
 
     def __init__(self) -> None:
@@ -287,54 +287,54 @@ class OnePerSession(Writers):
 
     def __init__(self, send_timeout: float, count: inside.Count | None = None) -> None:
         super().__init__(send_timeout, count)
-        self._desks: dict[Session, _Desk] = {}  # guarded by _state
+        self._own_writers: dict[Session, _OwnWriter] = {}  # guarded by _state
 
     def attend(self, session: Session) -> None:
-        desk = _Desk()
+        own = _OwnWriter()
         with self._state:
-            self._desks[session] = desk
+            self._own_writers[session] = own
         try:
             self._start(
                 f"writer-of-{session.number}",
                 self._work,
                 session,
-                desk,
+                own,
                 session=session,
                 depth=session.mailbox.depth,
             )
         except (RuntimeError, MemoryError):
             with self._state:
-                del self._desks[session]
+                del self._own_writers[session]
             raise
 
     def schedule(self, sessions: Sequence[Session]) -> None:
         with self._state:
             # One that is not there found its mailbox closed before it was told of that, and has ended already.
-            desks = [desk for session in sessions if (desk := self._desks.get(session))]
-            for desk in desks:
-                if not desk.waits:
-                    desk.due += 1
+            owners = [own for session in sessions if (own := self._own_writers.get(session))]
+            for own in owners:
+                if not own.waits:
+                    own.due += 1
                     self._scheduled += 1
-        for desk in desks:
-            desk.wake.put(True)
+        for own in owners:
+            own.wake.put(True)
 
-    def _work(self, session: Session, desk: _Desk) -> None:
+    def _work(self, session: Session, own: _OwnWriter) -> None:
         try:
             while not session.written.is_set():
                 inside.does("waits for its session")
-                desk.wake.get()
+                own.wake.get()
                 inside.does("sends")
                 rest = self._write(session)
                 with self._state:
-                    done = min(desk.due, 1) if rest is None else desk.due
-                    desk.due -= done
-                    desk.waits = rest is not None
+                    done = min(own.due, 1) if rest is None else own.due
+                    own.due -= done
+                    own.waits = rest is not None
                 self._done(done)
                 if rest is not None:
                     self._write_waiting(session, rest)
                     with self._state:
-                        desk.waits = False
+                        own.waits = False
         finally:
             with self._state:
-                done = self._desks.pop(session).due
+                done = self._own_writers.pop(session).due
             self._done(done)  # it may have been scheduled again after its last word: nobody waits for that

@@ -483,7 +483,7 @@ def test_without_an_answer_the_257th_request_times_out_and_so_does_the_first(fak
 
 
 def test_a_program_that_does_not_read_is_waited_for_and_loses_nothing(server, connect, monkeypatch):
-    monkeypatch.setattr(chat, "EVENTS_MOST", 10)
+    monkeypatch.setattr(chat, "MAX_EVENTS", 10)
     ann, bob = connect(server, "ann"), connect(server, "bob", reconnect=True)
     texts = [f"{number:<500}." for number in range(1000)]
     for text in texts:
@@ -495,8 +495,8 @@ def test_a_program_that_does_not_read_is_waited_for_and_loses_nothing(server, co
 
 
 def test_a_program_that_only_asks_and_reads_no_events_is_answered_and_told_in_the_end(server, connect, monkeypatch):
-    monkeypatch.setattr(chat, "EVENTS_MOST", 10)
-    monkeypatch.setattr(chat, "UNREAD_MOST", 100)
+    monkeypatch.setattr(chat, "MAX_EVENTS", 10)
+    monkeypatch.setattr(chat, "MAX_UNREAD", 100)
     ann = connect(server, "ann")
     for number in range(90):
         assert ann.say("#lobby", str(number)) == number + 1
@@ -509,8 +509,8 @@ def test_a_program_that_only_asks_and_reads_no_events_is_answered_and_told_in_th
 
 
 def test_a_program_that_only_speaks_needs_to_read_nothing(server, connect, monkeypatch):
-    monkeypatch.setattr(chat, "EVENTS_MOST", 10)
-    monkeypatch.setattr(chat, "UNREAD_MOST", 10)
+    monkeypatch.setattr(chat, "MAX_EVENTS", 10)
+    monkeypatch.setattr(chat, "MAX_UNREAD", 10)
     ann = connect(server, "ann", listen=False)
     for number in range(100):
         assert ann.say("#lobby", str(number)) == number + 1
@@ -863,7 +863,7 @@ def test_who_is_ignored_that_one_is_away_and_what_is_set_outlast_a_connection(se
 
 
 def test_who_was_away_for_long_gets_all_that_was_said_and_then_what_is_live(server, connect, relay, monkeypatch):
-    monkeypatch.setattr(chat, "EVENTS_MOST", 100)
+    monkeypatch.setattr(chat, "MAX_EVENTS", 100)
     through = relay(server.port)
     ann, bob = connect(through, "ann", room="#lab", reconnect=True), connect(server, "bob", room="#lab", listen=False)
     through.held = True

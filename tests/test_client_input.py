@@ -14,7 +14,7 @@ from test_terminal import ENV, Tmux, run, screen, tmux  # noqa: F401
 
 from chat_threads.client import lines
 from chat_threads.client.lines import Lines
-from chat_threads.client.talk import PASTED_MOST, Talk, pasted
+from chat_threads.client.talk import MAX_PASTED, Talk, pasted
 
 # What Python's str.splitlines takes for the end of a line, but for LF and CR LF.
 NO_ENDS = {"CR": "\r", "VT": "\v", "FF": "\f", "FS": "\x1c", "GS": "\x1d", "RS": "\x1e", "NEL": "\x85"}
@@ -237,9 +237,9 @@ def test_whatever_python_takes_for_an_end_of_line_is_no_end_in_a_paste_either(ma
 
 
 def test_more_lines_than_others_would_like_are_not_said():
-    assert len(entered("", "x\n" * PASTED_MOST)) == PASTED_MOST
-    assert entered("", "x\n" * (PASTED_MOST + 1)) == []
-    assert len(entered("", "x\n" * PASTED_MOST, "\nx\n")) <= PASTED_MOST
+    assert len(entered("", "x\n" * MAX_PASTED)) == MAX_PASTED
+    assert entered("", "x\n" * (MAX_PASTED + 1)) == []
+    assert len(entered("", "x\n" * MAX_PASTED, "\nx\n")) <= MAX_PASTED
 
 
 def paste(terminal: Tmux, text: str) -> None:

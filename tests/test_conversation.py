@@ -494,7 +494,7 @@ def test_a_full_server_says_why_until_somebody_leaves(serve):
 
 
 def test_many_refused_connections_do_not_pile_up(serve, monkeypatch):
-    monkeypatch.setattr("chat_threads.server.REFUSED_MOST", 5)
+    monkeypatch.setattr("chat_threads.server.MAX_REFUSED", 5)
     server = serve(max_clients=1)
     server.client("ann")
     for _ in range(20):

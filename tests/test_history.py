@@ -16,7 +16,7 @@ from chat_threads import history as module
 from chat_threads import ordered
 from chat_threads.errors import ChatError, NotStored, RoomGone, RoomNotStored
 from chat_threads.events import Message
-from chat_threads.history import BATCH, DAY, History
+from chat_threads.history import BATCH, DAY_MS, History
 from chat_threads.storage import MEMORY, Batch, Storage, StorageBroken, StorageError
 
 LAB, HALL = 1, 2  # rooms
@@ -592,7 +592,7 @@ def test_a_long_history_without_an_index_starts_at_once_and_the_log_says_how_far
 def old_and_new(path: pathlib.Path) -> Store:
     """A history with messages of the days 1 to 5, two a day."""
     store = Store(str(path))
-    days = [Message(LAB, "#room1", n, (n + 1) // 2 * DAY, "ann", "say", f"day {(n + 1) // 2}") for n in range(1, 11)]
+    days = [Message(LAB, "#room1", n, (n + 1) // 2 * DAY_MS, "ann", "say", f"day {(n + 1) // 2}") for n in range(1, 11)]
     store.commit(Batch([made(LAB), made(HALL)], days))
     store.log.clear()
     return store
@@ -601,7 +601,7 @@ def old_and_new(path: pathlib.Path) -> Store:
 def test_what_is_older_than_may_be_is_swept_away_at_the_start(
     open_house: Callable[..., House], tmp_path: pathlib.Path
 ) -> None:
-    house = open_house(old_and_new(tmp_path / "chat.db"), retain_days=2.5, now=lambda: 5 * DAY / 1000)
+    house = open_house(old_and_new(tmp_path / "chat.db"), retain_days=2.5, now=lambda: 5 * DAY_MS / 1000)
     assert house.history.stored == 10
     house.start()
     assert house.store.swept.wait(WAIT)
@@ -620,7 +620,7 @@ def test_what_grows_too_old_is_swept_away_later(
 
     def now() -> float:
         today[0] += pace[0]
-        return today[0] * DAY / 1000
+        return today[0] * DAY_MS / 1000
 
     house = open_house(old_and_new(tmp_path / "chat.db"), retain_days=10, now=now)
     swept_all = threading.Event()

@@ -246,7 +246,7 @@ def test_a_hundred_people_can_be_ignored(program):
 
 
 def test_so_many_people_can_be_ignored_and_no_more(come, monkeypatch):
-    monkeypatch.setattr(service, "IGNORED_MOST", 2)
+    monkeypatch.setattr(service, "MAX_IGNORED", 2)
     ann = come("ann")
     for name in ("bob", "cy", "dan"):
         come(name)

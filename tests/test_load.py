@@ -27,7 +27,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import WAIT, Client, wait_for
 from driver import machine, report
-from driver.checks import MISSING_MOST, Batch, OneOrder, Room, Seen, Tally
+from driver.checks import MAX_MISSING, Batch, OneOrder, Room, Seen, Tally
 from driver.conductor import Result, Row
 from driver.dialects import Texts
 from driver.histogram import LONGEST, Histogram, bucket, highest
@@ -545,9 +545,9 @@ def test_a_client_is_complete_when_all_has_come():
 
 
 def test_a_long_gap_takes_no_more_memory_than_is_bounded():
-    viewer = Viewer().sees("a0", f"a{3 * MISSING_MOST}")
-    assert viewer.tally.lost == 2 * MISSING_MOST - 1
-    assert viewer.ends(3 * MISSING_MOST + 1, 0).lost == 3 * MISSING_MOST - 1
+    viewer = Viewer().sees("a0", f"a{3 * MAX_MISSING}")
+    assert viewer.tally.lost == 2 * MAX_MISSING - 1
+    assert viewer.ends(3 * MAX_MISSING + 1, 0).lost == 3 * MAX_MISSING - 1
 
 
 def test_what_is_too_old_to_judge_is_not_judged():

@@ -19,7 +19,7 @@ from conftest import WAIT, Client, free_port, needs, wait_for
 
 from chat_threads import tokens
 from chat_threads.addresses import networks
-from chat_threads.proxy import V1_MOST, V2, V2_FIXED, V2_MOST, BadHeader, Header, parse
+from chat_threads.proxy import MAX_V1, MAX_V2, V2, V2_FIXED, BadHeader, Header, parse
 
 
 def v2(family: int, addresses: bytes, command: int = 0x21, tlvs: bytes = b"") -> bytes:
@@ -73,7 +73,7 @@ HEADERS = {  # and what they say
     "2, UNSPEC and TLVs": (v2(0x00, b"", tlvs=TLVS), "", "", False),
     "2, LOCAL": (v2(0x00, b"", 0x20), "", "", True),
     "2, LOCAL with addresses": (v2(0x11, tcp4("192.0.2.7"), 0x20), "", "", True),
-    "2, longest": (v2(0x11, tcp4("192.0.2.7"), tlvs=bytes(V2_MOST - 12)), "192.0.2.7", "198.51.100.1", False),
+    "2, longest": (v2(0x11, tcp4("192.0.2.7"), tlvs=bytes(MAX_V2 - 12)), "192.0.2.7", "198.51.100.1", False),
 }
 BAD = {
     "a name": b"ann\r\n",
@@ -105,7 +105,7 @@ BAD = {
     "2, too short for TCP4": v2(0x11, tcp4("192.0.2.7")[:-1]),
     "2, too short for TCP6": v2(0x21, tcp4("192.0.2.7")),
     "2, too short for UNIX": v2(0x31, bytes(215)),
-    "2, too long": V2 + struct.pack("!BBH", 0x21, 0x11, V2_MOST + 1),
+    "2, too long": V2 + struct.pack("!BBH", 0x21, 0x11, MAX_V2 + 1),
     "2, a signature that is broken": V2[:-1] + b"\r" + bytes(20),
 }
 
@@ -123,9 +123,9 @@ def test_a_header_is_read_whatever_has_come_of_it_and_whatever_follows(name):
 
 
 def test_the_longest_line_of_version_1_is_the_longest_there_can_be():
-    assert len(HEADERS["TCP6, longest"][0]) <= V1_MOST
-    longest = b"PROXY UNKNOWN " + b"x" * (V1_MOST - 16) + b"\r\n"
-    assert parse(longest) == Header(V1_MOST)
+    assert len(HEADERS["TCP6, longest"][0]) <= MAX_V1
+    longest = b"PROXY UNKNOWN " + b"x" * (MAX_V1 - 16) + b"\r\n"
+    assert parse(longest) == Header(MAX_V1)
     with pytest.raises(BadHeader):
         parse(longest.replace(b"x", b"xx", 1))
 
@@ -166,7 +166,7 @@ def test_a_header_with_broken_bytes_is_read_or_refused_and_never_anything_else(s
         except BadHeader:
             continue
         if header is None:
-            assert len(data) < V2_FIXED + V2_MOST
+            assert len(data) < V2_FIXED + MAX_V2
             continue
         assert 0 < header.length <= len(data)
         assert bool(header.source) == bool(header.destination)

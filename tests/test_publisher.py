@@ -76,7 +76,7 @@ class Box:
             self.parcels.append(parcel)
         return self.answer
 
-    def wait_until_easy(self) -> bool:
+    def wait_for_low_water(self) -> bool:
         """As a session waits for it."""
         return not self.closed
 
@@ -106,7 +106,7 @@ class Person:
         self.mailbox.closed = True
 
     def next_page(self) -> bool:
-        return self.mailbox.wait_until_easy()
+        return self.mailbox.wait_for_low_water()
 
     def was_shown(self, size: int) -> None:
         self.paid_for += size
@@ -151,7 +151,7 @@ class House:
         self.full = False
         self.publisher = Publisher(
             self._schedule,  # type: ignore[arg-type]
-            self._catch_up,
+            self._flush,
             self._newest,
             self._newer,
             self._enqueue,
@@ -167,7 +167,7 @@ class House:
         assert sessions
         self.scheduled += sessions
 
-    def _catch_up(self) -> None:
+    def _flush(self) -> None:
         assert not self.lock.locked()
         self.caught_up += 1
 
@@ -271,9 +271,9 @@ class SmallBox(Box):
         self.lines += parcel.lines
         return super().push(parcel)
 
-    def wait_until_easy(self) -> bool:
+    def wait_for_low_water(self) -> bool:
         self.lines = 0
-        return super().wait_until_easy()
+        return super().wait_for_low_water()
 
 
 @pytest.mark.parametrize("since", [0, None], ids=["by number", "as a newcomer"])
@@ -820,7 +820,7 @@ def test_changed_options_show_every_room_the_new_way(house: House, lab: ChatRoom
     house.enter(ann, lab)
     ann.news()
     views = (Plain("new there"), Plain("new here"))
-    house.publisher.restyle(ann, views)
+    house.publisher.set_views(ann, views)
     house.dispatch(*said(lab, 1), *said(house.lobby, 1))
     assert [view for view, _ in ann.shown] == ["new here", "new there"]
     assert ann.views is views
@@ -831,7 +831,7 @@ def test_changed_options_show_every_room_the_new_way(house: House, lab: ChatRoom
 
 def test_options_can_be_set_before_one_is_anywhere(house: House) -> None:
     ann = Person(house, "ann")
-    house.publisher.restyle(ann, (THERE, THERE))
+    house.publisher.set_views(ann, (THERE, THERE))
     house.enter(ann, house.lobby)
     assert [view for view, _ in ann.shown] == ["there"]
 
@@ -839,7 +839,7 @@ def test_options_can_be_set_before_one_is_anywhere(house: House) -> None:
 def test_all_who_are_shown_it_the_same_way_share_one_parcel(house: House, lab: ChatRoom) -> None:
     ann, bob, cy, elsewhere = house.people("ann", "bob", "cy", "elsewhere")
     house.enter(elsewhere, lab)
-    house.publisher.restyle(cy, (THERE, Plain("colour")))
+    house.publisher.set_views(cy, (THERE, Plain("colour")))
     dan = house.enter(Person(house, "dan", (THERE, Plain("colour"))), house.lobby)
     for person in (ann, bob, cy, elsewhere, dan):
         person.news()
@@ -1136,7 +1136,7 @@ def test_a_full_person_may_land_in_the_lobby_too(house: House) -> None:
 def test_without_errors_every_fake_was_asked_outside_the_lock(house: House) -> None:
     """The fakes assert it; this sees that they could tell."""
     with house.lock:
-        for call in (house._catch_up, lambda: house._newest(1, 1, 1), lambda: house._schedule([])):
+        for call in (house._flush, lambda: house._newest(1, 1, 1), lambda: house._schedule([])):
             with pytest.raises(AssertionError):
                 call()
         with pytest.raises(AssertionError):

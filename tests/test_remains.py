@@ -147,7 +147,7 @@ def test_nothing_of_what_was_too_old_can_be_read_in_any_file(
 ) -> None:
     """Also in a file that is too long to be written anew, and where SQLite has no FTS5."""
     if not compact:
-        monkeypatch.setattr(module, "COMPACT_MOST", 0)
+        monkeypatch.setattr(module, "MAX_COMPACT", 0)
     with contextlib.closing(Storage(str(path))) as storage:
         storage._index.usable = fts5
         talk(storage, 7, rooms=range(2, 21, 2), old=1000)
@@ -161,7 +161,7 @@ def test_nothing_of_what_was_too_old_can_be_read_in_any_file(
 def test_nothing_of_a_deleted_room_can_be_read_in_a_file_that_is_too_long_to_be_written_anew(
     storage: Storage, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(module, "COMPACT_MOST", 0)
+    monkeypatch.setattr(module, "MAX_COMPACT", 0)
     monkeypatch.setattr(module, "SWEEP_ROWS", 20)
     talk(storage, seed, rooms=range(1, 7, 5))
     storage.commit(Batch(rooms_ended=[1]))
@@ -182,7 +182,7 @@ def test_an_sqlite_that_does_not_overwrite_what_it_deletes_is_told_to(
         return connection
 
     monkeypatch.setattr(schema.sqlite3, "connect", careless)
-    monkeypatch.setattr(module, "COMPACT_MOST", 0)
+    monkeypatch.setattr(module, "MAX_COMPACT", 0)
     with contextlib.closing(Storage(str(path))) as storage:
         talk(storage, 1, rooms=range(1, 7, 5))
         storage.commit(Batch(rooms_ended=[1]))

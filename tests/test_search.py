@@ -18,7 +18,7 @@ from chat_threads.events import Message
 from chat_threads.folding import RULE, fold_text
 from chat_threads.ordered import RoomMade
 from chat_threads.schema import MEMORY, MIGRATIONS
-from chat_threads.search import ADD_LETTERS, ADD_MOST, Index, Query, words_of
+from chat_threads.search import ADD_LETTERS, MAX_ADD, Index, Query, words_of
 from chat_threads.storage import Batch, Storage, StorageBroken, StorageError
 
 LAB, HALL = 1, 2  # rooms
@@ -317,7 +317,7 @@ def test_a_commit_leaves_the_index_alone(storage: Storage) -> None:
 
 @pytest.mark.parametrize(
     ("text", "most"),
-    [("hello", ADD_MOST), ("x" * 2000, ADD_LETTERS // 2000), ("가" * 1999 + "나", ADD_LETTERS // 2000)],
+    [("hello", MAX_ADD), ("x" * 2000, ADD_LETTERS // 2000), ("가" * 1999 + "나", ADD_LETTERS // 2000)],
 )
 def test_one_step_of_the_index_is_bounded(storage: Storage, text: str, most: int) -> None:
     storage.commit(Batch(messages=[said(number, text) for number in range(1, 3 * most + 2)]))
@@ -333,16 +333,16 @@ def test_one_step_of_the_index_is_bounded(storage: Storage, text: str, most: int
 def test_a_history_that_was_killed_goes_on_indexing_where_it_was(
     path: pathlib.Path, tmp_path: pathlib.Path, storage: Storage, opened: Callable[..., Storage]
 ) -> None:
-    storage.commit(Batch(messages=[said(number, "hello") for number in range(1, 2 * ADD_MOST + 2)]))
+    storage.commit(Batch(messages=[said(number, "hello") for number in range(1, 2 * MAX_ADD + 2)]))
     storage.index()
     killed = tmp_path / "killed.db"
     for end in ("", "-wal"):
         shutil.copy(f"{path}{end}", f"{killed}{end}")
     again = opened(killed)
-    assert (again.unindexed, in_index(again, "hello")) == (ADD_MOST + 1, ADD_MOST)
+    assert (again.unindexed, in_index(again, "hello")) == (MAX_ADD + 1, MAX_ADD)
     assert len(found(again, "hello")) == 1000
     index_all(again)
-    assert in_index(again, "hello") == 2 * ADD_MOST + 1
+    assert in_index(again, "hello") == 2 * MAX_ADD + 1
     is_sound(again)
 
 
@@ -437,9 +437,9 @@ def test_what_is_said_after_the_newest_were_deleted_is_found_after_a_restart(ope
 
 
 def test_what_the_index_cannot_take_in_is_read(storage: Storage) -> None:
-    storage.commit(Batch(messages=[said(number, "hello") for number in range(1, ADD_MOST + 1)]))
+    storage.commit(Batch(messages=[said(number, "hello") for number in range(1, MAX_ADD + 1)]))
     index_all(storage)
-    storage.commit(Batch(messages=[said(ADD_MOST + 1, "hello and goodbye")]))
+    storage.commit(Batch(messages=[said(MAX_ADD + 1, "hello and goodbye")]))
     storage._writer.execute(
         "CREATE TEMP TRIGGER full BEFORE UPDATE ON searchable"
         " BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
@@ -448,17 +448,17 @@ def test_what_the_index_cannot_take_in_is_read(storage: Storage) -> None:
         storage.index()
     assert (storage.unindexed, found(storage, "goodbye"), len(found(storage, "hello"))) == (
         1,
-        [ADD_MOST + 1],
-        ADD_MOST + 1,
+        [MAX_ADD + 1],
+        MAX_ADD + 1,
     )
     storage._writer.execute("DROP TRIGGER full")
     storage._broken = True
     with pytest.raises(StorageBroken):
         storage.index()
-    assert found(storage, "goodbye") == [ADD_MOST + 1]
+    assert found(storage, "goodbye") == [MAX_ADD + 1]
     storage._broken = False
     index_all(storage)
-    assert (found(storage, "goodbye"), in_index(storage, "goodbye")) == ([ADD_MOST + 1], 1)
+    assert (found(storage, "goodbye"), in_index(storage, "goodbye")) == ([MAX_ADD + 1], 1)
 
 
 @pytest.mark.parametrize("step", range(4))

@@ -334,7 +334,7 @@ def test_a_reader_waits_while_much_is_queued(ease: Callable[[Mailbox], object], 
     order: list[str] = []
 
     def wait() -> None:
-        box.wait_until_easy()
+        box.wait_for_low_water()
         order.append("easy")
 
     reader = in_thread(wait)
@@ -350,7 +350,7 @@ def test_a_reader_waits_while_much_is_on_its_way_to_a_full_socket(ease: Callable
     """Otherwise a client that does not read would be given one long answer after the other."""
     box = Mailbox(10)
     box.push(Parcel(WORDS, [Message(1, "#lab", 1, 0, "ann", "say", "x" * (EASY_BYTES + 1))]))
-    reader = in_thread(lambda: box.wait_until_easy())
+    reader = in_thread(lambda: box.wait_for_low_water())
     wait_for(lambda: waiting(box.not_full) == 1)
     [taken] = box.collect()
     if ease is Mailbox.collect_held:
@@ -366,7 +366,7 @@ def test_a_reader_waits_while_much_is_on_its_way_to_a_full_socket(ease: Callable
 def test_a_reader_does_not_wait_while_little_is_queued() -> None:
     box = Mailbox(10)
     box.push(parcel(lines=5))
-    box.wait_until_easy()
+    box.wait_for_low_water()
 
 
 @pytest.mark.usefixtures("waits_under_a_lock_on_purpose")

@@ -15,7 +15,7 @@ import pytest
 from conftest import WAIT, free_port, line_of, needs, wait_for, whole
 
 from chat_threads import commands
-from chat_threads.client.talk import KNOWN_MOST, _see, completions, request_of
+from chat_threads.client.talk import MAX_KNOWN, _see, completions, request_of
 from chat_threads.client.terminal import _Address
 from chat_threads.commands import AreYouThere, Help, SetOption
 from chat_threads.dialects.jsonlines import JsonDialect
@@ -92,9 +92,9 @@ def test_the_last_word_is_completed(before, found):
 
 def test_what_can_be_completed_is_bounded_and_the_latest_is_kept():
     known: dict[str, None] = {}
-    for number in range(KNOWN_MOST + 10):
+    for number in range(MAX_KNOWN + 10):
         _see(known, str(number), "always")
-    assert len(known) == KNOWN_MOST
+    assert len(known) == MAX_KNOWN
     assert "always" in known
     assert "0" not in known
 

@@ -17,7 +17,7 @@ from chat_threads.events import Event, Notice, Problem
 from chat_threads.parcel import Parcel
 from chat_threads.session import Session
 from chat_threads.wire import Wire
-from chat_threads.writers import TOGETHER, Crew, OnePerSession, Writers
+from chat_threads.writers import NEIGHBOURS, Crew, OnePerSession, Writers
 
 SMALL = 4096  # bytes of a socket's buffer, so that it is soon full
 MANY = 400  # lines of LONG bytes, too many for both buffers
@@ -162,7 +162,7 @@ class Office:
         return session
 
     def close(self) -> None:
-        self.writers.hurry(0.0)
+        self.writers.give_up_within(0.0)
         for session in self.sessions:
             session.close()
         for session in self.sessions:
@@ -369,7 +369,7 @@ def test_in_a_hurry_no_writer_waits_longer_than_that(office: Office) -> None:
         connection.send(*long_lines(0, MANY))
         assert connection.wire.behind.wait(WAIT)
         connection.session.close(Notice("goodbye"))
-    office.writers.hurry(0.02)
+    office.writers.give_up_within(0.02)
     for connection in stuck:
         assert connection.session.written.wait(WAIT)
         assert connection.session.reason is None  # that is the server's doing, not the client's
@@ -378,7 +378,7 @@ def test_in_a_hurry_no_writer_waits_longer_than_that(office: Office) -> None:
 def test_in_a_hurry_those_who_read_still_get_everything(office: Office) -> None:
     connection = office.connect()
     connection.send(*long_lines(0, MANY))
-    office.writers.hurry(WAIT)
+    office.writers.give_up_within(WAIT)
     connection.session.close(Notice("goodbye"))
     assert connection.read(MANY + 1)[-1] == "goodbye"
 
@@ -435,18 +435,18 @@ def test_all_writers_have_ended_when_stop_returns(office: Office) -> None:
 
 
 def test_catching_up_waits_until_what_was_scheduled_is_sent(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CATCH_UP", WAIT)
+    monkeypatch.setattr(module, "FLUSH_TIMEOUT", WAIT)
     connection = office.connect()
     connection.wire.gate.clear()
     connection.send("hello")
     assert connection.wire.waiting.wait(WAIT)
     order: list[str] = []
 
-    def catch_up() -> None:
-        office.writers.catch_up()
+    def flush() -> None:
+        office.writers.flush()
         order.append("caught up")
 
-    waiter = threading.Thread(target=catch_up)
+    waiter = threading.Thread(target=flush)
     waiter.start()
     order.append("the writer may go on")
     connection.wire.gate.set()
@@ -456,11 +456,11 @@ def test_catching_up_waits_until_what_was_scheduled_is_sent(office: Office, monk
 
 
 def test_catching_up_waits_for_no_client_that_does_not_read(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CATCH_UP", WAIT)
+    monkeypatch.setattr(module, "FLUSH_TIMEOUT", WAIT)
     connection = office.connect()
     connection.send(*long_lines(0, MANY))
     began = time.monotonic()
-    office.writers.catch_up()
+    office.writers.flush()
     assert time.monotonic() - began < WAIT / 2
 
 
@@ -468,7 +468,7 @@ def test_catching_up_waits_for_no_client_that_is_told_of_more_while_it_does_not_
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some of what is sent is scheduled while the writer sends what was sent before, and then has to wait."""
-    monkeypatch.setattr(module, "CATCH_UP", WAIT)
+    monkeypatch.setattr(module, "FLUSH_TIMEOUT", WAIT)
     connection = office.connect()
     connection.wire.gate.clear()
     connection.send(*long_lines(0, MANY))
@@ -476,9 +476,9 @@ def test_catching_up_waits_for_no_client_that_is_told_of_more_while_it_does_not_
     connection.send("more")
     connection.wire.gate.set()
     began = time.monotonic()
-    office.writers.catch_up()
+    office.writers.flush()
     connection.send("and more")
-    office.writers.catch_up()
+    office.writers.flush()
     assert time.monotonic() - began < WAIT / 2
 
 
@@ -486,7 +486,7 @@ def test_catching_up_waits_for_no_writer_that_ended_as_it_was_told_of_more(
     open_office: Callable[..., Office], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The session is scheduled once more when its writer has sent the last word and is about to end."""
-    monkeypatch.setattr(module, "CATCH_UP", WAIT)
+    monkeypatch.setattr(module, "FLUSH_TIMEOUT", WAIT)
     office = open_office(OnePerSession)
     session = office.scripted(ScriptedWire(10**6))
     done = office.writers._done
@@ -504,7 +504,7 @@ def test_catching_up_waits_for_no_writer_that_ended_as_it_was_told_of_more(
     wait_for(lambda: writer_threads() == [])
     assert late
     began = time.monotonic()
-    office.writers.catch_up()
+    office.writers.flush()
     assert time.monotonic() - began < WAIT / 2
 
 
@@ -524,24 +524,24 @@ def test_a_bug_in_writing_ends_one_session_and_not_the_thread_that_others_share(
     for session in (one, other):
         session.send(Notice("hello"))
     assert one.written.wait(WAIT)
-    office.writers.catch_up()
+    office.writers.flush()
     assert other.wire.sent == b"hello\r\n"  # type: ignore[attr-defined]
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
 
 
 def test_catching_up_with_nothing_takes_no_time(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CATCH_UP", WAIT)
+    monkeypatch.setattr(module, "FLUSH_TIMEOUT", WAIT)
     began = time.monotonic()
-    office.writers.catch_up()
+    office.writers.flush()
     assert time.monotonic() - began < WAIT / 2
 
 
 def test_catching_up_waits_for_a_held_up_writer_only_so_long(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CATCH_UP", 0.02)
+    monkeypatch.setattr(module, "FLUSH_TIMEOUT", 0.02)
     connection = office.connect()
     connection.wire.gate.clear()
     connection.send("hello")
-    office.writers.catch_up()
+    office.writers.flush()
     connection.wire.gate.set()
     assert connection.read(1) == ["hello"]
 
@@ -566,7 +566,7 @@ def test_who_is_behind_gets_a_thread_of_its_own_and_goes_back_to_the_crew(open_o
 def test_a_crew_shares_the_work(open_office: Callable[..., Office]) -> None:
     """Two sessions of different neighbourhoods, each of whose writers waits until the other's has begun."""
     office = open_office(lambda send_timeout: Crew(2, send_timeout))
-    one, other = office.connect(number=1), office.connect(number=TOGETHER)
+    one, other = office.connect(number=1), office.connect(number=NEIGHBOURS)
     for connection in (one, other):
         connection.wire.gate.clear()
         connection.send("hello")
@@ -580,11 +580,11 @@ def test_a_crew_shares_the_work(open_office: Callable[..., Office]) -> None:
 
 def test_a_large_room_is_written_to_by_the_whole_crew_and_everybody_gets_it(open_office: Callable[..., Office]) -> None:
     office = open_office(lambda send_timeout: Crew(2, send_timeout))
-    sessions = [office.scripted(ScriptedWire(10**6)) for _ in range(3 * TOGETHER + 5)]
+    sessions = [office.scripted(ScriptedWire(10**6)) for _ in range(3 * NEIGHBOURS + 5)]
     parcel = Parcel(LINES, [Notice("to all")])
     assert all(session.mailbox.push(parcel) for session in sessions)
     office.writers.schedule(sessions)
-    office.writers.catch_up()
+    office.writers.flush()
     assert {session.wire.sent for session in sessions} == {b"to all\r\n"}  # type: ignore[attr-defined]
 
 
@@ -638,5 +638,5 @@ def test_a_session_for_which_no_writer_can_be_started_is_not_begun(
     session = Session(1, ScriptedWire(1), Dialect(), office.writers.schedule, 10)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="can't start new thread"):
         office.writers.attend(session)
-    assert office.writers._desks == {}  # type: ignore[attr-defined]
+    assert office.writers._own_writers == {}  # type: ignore[attr-defined]
     assert office.writers.stop(WAIT) == []

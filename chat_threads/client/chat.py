@@ -47,14 +47,14 @@ from .decoding import Fields, Offline, Online, decode
 from .errors import ClientError, Disconnected, Refused, TimedOut, Unread
 
 PORT = 8080
-UNANSWERED_MOST = 256  # requests; the server remembers as many refs, so that what is sent again is stored once
-EVENTS_MOST = 10_000  # events that wait for the program, before the reader waits for it
-UNREAD_MOST = 10 * EVENTS_MOST
+MAX_UNANSWERED = 256  # requests; the server remembers as many refs, so that what is sent again is stored once
+MAX_EVENTS = 10_000  # events that wait for the program, before the reader waits for it
+MAX_UNREAD = 10 * MAX_EVENTS
 CONNECT_WITHIN = 10.0  # seconds to be connected and welcomed
 GOODBYE_WITHIN = 30.0  # seconds for what was asked before leaving
 FIRST_PAUSE = 0.2  # seconds before the first try to come back, at most; doubled with each that fails
 STEADY = 5.0  # seconds after which a connection counts as good, and the pauses begin again
-REFUSALS_MOST = 5  # times that a client that wants to come back may be refused in a row
+MAX_REFUSALS = 5  # times that a client that wants to come back may be refused in a row
 
 # What can be sent again without harm. Anything else that the connection ended on may have been done or not; to ignore
 # again whoever has that name by now might be to ignore somebody else.
@@ -170,7 +170,7 @@ class Client:
         self._unsent: deque[_Request] = deque()
         self._events: deque[Event] = deque()
         self._count = 0  # requests so far
-        self._unanswered_most = UNANSWERED_MOST
+        self._unanswered_most = MAX_UNANSWERED
         self._connection: Connection | None = None  # None: there is none now
         self._closing = False
         self._ended: ClientError | None = None  # why there will be none any more
@@ -273,7 +273,7 @@ class Client:
                         return
                     raise self._ended
                 event = self._events.popleft()
-                if len(self._events) == EVENTS_MOST - 1:
+                if len(self._events) == MAX_EVENTS - 1:
                     self._changed.notify_all()
             yield event
 
@@ -298,7 +298,7 @@ class Client:
                 raise TimedOut(f"{self._unanswered_most} requests have waited {self.timeout:g} seconds for an answer.")
             if self._ended or self._closing:
                 raise self._ended or Disconnected("quit", _CLOSED)
-            if len(self._events) > UNREAD_MOST:
+            if len(self._events) > MAX_UNREAD:
                 raise Unread(f"{len(self._events)} events wait to be read.")
             return self._ask(type, given)
 
@@ -516,7 +516,7 @@ class Client:
             self._token = event.token
             limit = fields.get("limits", {}).get("refs")
             if isinstance(limit, int) and limit > 0:
-                self._unanswered_most = min(limit, UNANSWERED_MOST)
+                self._unanswered_most = min(limit, MAX_UNANSWERED)
 
     # --- the reader -----------------------------------------------------------------------------------------
 
@@ -554,7 +554,7 @@ class Client:
         said = ""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: len(self._events) < EVENTS_MOST or self._requests or self._closing)
+                self._changed.wait_for(lambda: len(self._events) < MAX_EVENTS or self._requests or self._closing)
             lines = connection.lines()
             if not lines:
                 return Disconnected("lost", "The connection was lost.")
@@ -686,7 +686,7 @@ class Client:
                 continue
             except Refused as error:
                 refused += 1
-                if refused == REFUSALS_MOST:
+                if refused == MAX_REFUSALS:
                     self._end(error)
                     return None, failed
                 continue

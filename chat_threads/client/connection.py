@@ -7,7 +7,7 @@ import errno
 import socket
 
 READ_SIZE = 65536  # bytes
-LINE_MOST = 32 * 1024 * 1024  # bytes in a line; a page of history is the longest that comes, and far below it
+MAX_LINE = 32 * 1024 * 1024  # bytes in a line; a page of history is the longest that comes, and far below it
 _KEEPALIVE = (  # a peer that is gone without a word is noticed within 40 seconds, where the system can be told so
     ("SOL_SOCKET", "SO_KEEPALIVE", 1),
     ("IPPROTO_TCP", "TCP_NODELAY", 1),
@@ -56,7 +56,7 @@ class Connection:
                     raise
                 return []  # that of a patient one is the system's: the peer did not answer any more
             length += len(data)
-            if not data or length > LINE_MOST:
+            if not data or length > MAX_LINE:
                 return []
             parts.append(data)
             if b"\n" in data:

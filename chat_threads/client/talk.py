@@ -22,8 +22,8 @@ from .chat import Asked, Client
 from .decoding import Offline, Online
 from .errors import ClientError, Disconnected
 
-KNOWN_MOST = 1000  # names and rooms that can be completed
-PASTED_MOST = 100  # lines that are said at once
+MAX_KNOWN = 1000  # names and rooms that can be completed
+MAX_PASTED = 100  # lines that are said at once
 _DAY = "%Y-%m-%d"
 
 
@@ -96,8 +96,8 @@ class Talk:
         first, *rest = typed.split("\n")
         if not rest or _is_command(first):
             self.obey(typed)
-        elif len(rest) >= PASTED_MOST:
-            self.refuse(f"{len(rest) + 1} lines were pasted, and at most {PASTED_MOST} go at once. None was sent.")
+        elif len(rest) >= MAX_PASTED:
+            self.refuse(f"{len(rest) + 1} lines were pasted, and at most {MAX_PASTED} go at once. None was sent.")
         else:
             self.obey(first)
             for line in rest:
@@ -247,7 +247,7 @@ def _see(known: dict[str, None], *words: str) -> None:
     for word in words:
         known.pop(word, None)
         known[word] = None
-    while len(known) > KNOWN_MOST:
+    while len(known) > MAX_KNOWN:
         del known[next(iter(known))]
 
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from .. import __version__, streams
-from ..dialects.jsonlines import REPLAY, REPLAY_MOST
+from ..dialects.jsonlines import MAX_REPLAY, REPLAY
 from ..errors import ChatError
 from ..rules import check_name
 from .chat import PORT, Client
@@ -111,7 +111,7 @@ def _login() -> str | None:
 @click.option("--room", metavar="#ROOM", help="Begin there; made if there is none.")
 @click.option(
     "--replay",
-    type=click.IntRange(0, REPLAY_MOST),
+    type=click.IntRange(0, MAX_REPLAY),
     default=REPLAY,
     metavar="N",
     show_default=True,

@@ -26,8 +26,8 @@ LINE = 65536  # bytes in a line, without its end
 DEPTH = 8  # objects and arrays inside one another; no request needs more than two
 REF_LENGTH = 64  # characters
 REPLAY = 20  # messages shown on entering a room, unless told otherwise
-REPLAY_MOST = 200
-SINCE_MOST = 20  # rooms to come back to in one hello
+MAX_REPLAY = 200
+MAX_SINCE = 20  # rooms to come back to in one hello
 _BIGGEST = 2**53 - 1  # the largest integer that every JSON reader keeps exactly (RFC 8259, section 6)
 
 
@@ -75,8 +75,8 @@ def _since(rooms: object) -> tuple[tuple[str, int], ...]:
         isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in rooms.values()
     ):
         raise BadRequest("since of hello is an object of rooms, each with a number.")
-    if len(rooms) > SINCE_MOST:
-        raise BadRequest(f"since of hello has at most {SINCE_MOST} rooms.")
+    if len(rooms) > MAX_SINCE:
+        raise BadRequest(f"since of hello has at most {MAX_SINCE} rooms.")
     return tuple(rooms.items())
 
 
@@ -215,8 +215,8 @@ class JsonDialect:
         return make(**arguments)
 
     def _set_replay(self, replay: object) -> None:
-        if not isinstance(replay, int) or isinstance(replay, bool) or not 0 <= replay <= REPLAY_MOST:
-            raise BadRequest(f"replay is a number from 0 to {REPLAY_MOST}.")
+        if not isinstance(replay, int) or isinstance(replay, bool) or not 0 <= replay <= MAX_REPLAY:
+            raise BadRequest(f"replay is a number from 0 to {MAX_REPLAY}.")
         self.replay = replay
 
     def admitted(self, name: str) -> None:
@@ -226,9 +226,9 @@ class JsonDialect:
         """Nothing that is shown depends on the name."""
 
     def ignoring(self, people: frozenset[int]) -> None:
-        self._restyle(replace(self._style, ignored=people))
+        self._set_style(replace(self._style, ignored=people))
 
-    def _restyle(self, style: _Style) -> None:
+    def _set_style(self, style: _Style) -> None:
         self._style = style
         self.views = (_VIEWS.of(style), _VIEWS.of(style))
 
@@ -236,11 +236,11 @@ class JsonDialect:
         if name is None:
             return f"Set: joins {'on' if self._style.joins else 'off'}, replay {self.replay}."
         if name == "joins" and value in ("on", "off"):
-            self._restyle(replace(self._style, joins=value == "on"))
-        elif name == "replay" and value and _UP_TO_3_DIGITS.fullmatch(value) and int(value) <= REPLAY_MOST:
+            self._set_style(replace(self._style, joins=value == "on"))
+        elif name == "replay" and value and _UP_TO_3_DIGITS.fullmatch(value) and int(value) <= MAX_REPLAY:
             self.replay = int(value)
         else:
-            raise BadRequest(f"set takes joins on or off, and replay 0 to {REPLAY_MOST}.")
+            raise BadRequest(f"set takes joins on or off, and replay 0 to {MAX_REPLAY}.")
         return f"{name} is {value} now."
 
 
@@ -303,7 +303,7 @@ _LIMITS = {
     "words": WORDS_LENGTH,
     "ref": REF_LENGTH,
     "refs": REFS,
-    "replay": REPLAY_MOST,
+    "replay": MAX_REPLAY,
 }
 
 

@@ -20,7 +20,7 @@ from .typed import parse_line, parse_name
 
 LINE = 8192  # bytes in a line, without its end
 REPLAY = 20  # messages shown on entering a room, unless told otherwise
-REPLAY_MOST = 200
+MAX_REPLAY = 200
 
 # A mouse's place as X10 reports it. Beyond column 95 that is no UTF-8, and takes nothing from the line around it.
 _MOUSE = re.compile(rb"\x1b\[M[^\x00-\x1f]{0,3}")
@@ -88,12 +88,12 @@ class TextDialect:
 
     def renamed(self, name: str) -> None:
         self._name = name
-        self._restyle(bell=name if self._bell else "")
+        self._set_style(bell=name if self._bell else "")
 
     def ignoring(self, people: frozenset[int]) -> None:
-        self._restyle(ignored=people)
+        self._set_style(ignored=people)
 
-    def _restyle(self, **changes: Any) -> None:
+    def _set_style(self, **changes: Any) -> None:
         style = replace(self._style, **changes)
         if style != self._style:
             self._style, self.views = style, views(style)
@@ -114,13 +114,13 @@ class TextDialect:
         if option == "color":
             option = "colour"
         if option == "timestamps" and value in ("on", "off", "seconds"):
-            self._restyle(timestamps=value)
+            self._set_style(timestamps=value)
         elif option == "bell" and value in _SWITCH:
             self._bell = _SWITCH[value]
-            self._restyle(bell=self._name if self._bell else "")
+            self._set_style(bell=self._name if self._bell else "")
         elif option in ("numbers", "colour", "joins") and value in _SWITCH:
-            self._restyle(**{option: _SWITCH[value]})
-        elif option == "replay" and commands.NUMBER.fullmatch(value) and int(value) <= REPLAY_MOST:
+            self._set_style(**{option: _SWITCH[value]})
+        elif option == "replay" and commands.NUMBER.fullmatch(value) and int(value) <= MAX_REPLAY:
             self.replay = int(value)
         else:
             raise Usage("/set OPTION VALUE. /help set lists them.")

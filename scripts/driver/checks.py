@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .histogram import Histogram
 
-MISSING_MOST = 10_000  # remembered for a client and sender; beyond that a gap counts as lost at once
+MAX_MISSING = 10_000  # remembered for a client and sender; beyond that a gap counts as lost at once
 
 
 @dataclass(slots=True)
@@ -198,7 +198,7 @@ class Seen:
 
     def _pass_over(self, sender: int, first: int, after: int, tally: Tally) -> None:
         missing = self._missing.setdefault(sender, set())
-        remembered = min(after, first + MISSING_MOST - len(missing))
+        remembered = min(after, first + MAX_MISSING - len(missing))
         missing.update(range(first, remembered))
         tally.lost += after - max(first, remembered)
 
