@@ -285,7 +285,7 @@ def test_members_that_never_read_do_not_make_the_server_grow(start_process):
 # --- kill -9 --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_whatever_the_moment_of_a_kill_all_that_anybody_saw_is_in_the_history_once(start_process, tmp_path):
     """Twenty kills on one file. Each look at it is at a copy, so that the next server has to mend it itself."""
     chance = random.Random(20)
