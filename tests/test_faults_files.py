@@ -227,10 +227,13 @@ FAULTS: dict[Callable[[pathlib.Path], None], str | None] = {
 }
 
 
+TALK = 400  # messages
+
+
 def talk(client: Client, name: str) -> list[str]:
     """Say things, one after the other, until one is refused; those that were acknowledged."""
     kept: list[str] = []
-    for number in range(5000):
+    for number in range(TALK):
         client.send(f"{number} {'x' * 500}")
         line = client.expect("")
         while f"{name}: {number} x" not in line and not line.startswith("! "):
@@ -238,7 +241,7 @@ def talk(client: Client, name: str) -> list[str]:
         if line.startswith("! "):
             return kept
         kept.append(f"{number} {'x' * 500}")
-    raise AssertionError("none was refused")
+    return kept
 
 
 @pytest.fixture
@@ -339,7 +342,11 @@ def test_what_is_acknowledged_while_the_files_become_others_was_said_before(star
         with pytest.raises(StartError, match="is not the file that SQLite's log"):
             Storage(str(process.db))
         os.remove(f"{process.db}-wal")
-    if (where := FAULTS[fault]) is not None:
+    where = FAULTS[fault]
+    if len(kept) == TALK:  # all of SQLite's log had just been copied, and its next commit overwrote what was put there
+        assert fault in (log_truncated, log_truncated_to_half, log_copied_over)
+        where = "chat.db"
+    if where is not None:
         assert [text for _, _, text in stored(home / where) if "x" in text] == kept
 
 
