@@ -183,6 +183,25 @@ def test_a_log_that_belongs_to_another_file_is_refused_and_both_are_left_as_they
     check_history(house.path)
 
 
+@pytest.mark.parametrize("between", [0, 1, 5, 9, 10, 11, 25, 60])
+def test_a_copy_of_the_file_and_then_of_its_log_is_whole_or_refused_whatever_was_said_in_between(
+    house: House, tmp_path: pathlib.Path, between: int
+) -> None:
+    """By cp, while the server ran."""
+    house.say(25)
+    for number in range(12):
+        copy = tmp_path / f"copy{number}.db"
+        shutil.copy(house.path, copy)
+        house.say(between)
+        shutil.copy(f"{house.path}-wal", f"{copy}-wal")
+        with contextlib.suppress(StartError):
+            storage = Storage(str(copy))
+            assert storage.count() == house.said
+            storage.close()
+            check_history(copy)
+        house.say(3)
+
+
 # --- what must not be refused ---------------------------------------------------------------------------
 
 
