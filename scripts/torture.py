@@ -111,8 +111,9 @@ def torture(
     world.port = server.port
     unused = server.usage()
     clients = [kind(f"{letter}{number}", world) for kind, letter, count in kinds for number in range(1, count + 1)]
-    meddler = Meddler(world, server, disk, calls, clients)
-    faults = [Killer(world, server), meddler]
+    killer = Killer(world, server)
+    meddler = Meddler(world, server, disk, calls, clients, killer)
+    faults = [killer, meddler]
     for thread in [*clients, *faults]:
         thread.start()
     began, seconds = now(), minutes * 60
@@ -125,6 +126,7 @@ def torture(
             bar.update(whole - bar.pos)
     finally:
         world.over.set()
+        killer.hurry.set()
         for fault in faults:
             fault.join()
     wrong = finish(world, server, clients, unused)

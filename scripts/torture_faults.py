@@ -25,6 +25,8 @@ SHIM = ROOT / "scripts" / "torture_shim.c"
 SEND_TIMEOUT = 3  # of the server, in seconds
 QUEUE_LIMIT = 600  # of the server
 CALLS = 40  # about how many calls a commit and a checkpoint make on the history's files
+EARLY, LATE, COMMITS = range(3)  # a failing call does nothing, or its work; only the last writes of commits count
+FAILURES = 3  # times in a row that calls fail
 FAULTS = (
     "kills",
     "SIGTERM, and started again",
@@ -92,11 +94,11 @@ class Calls:
             "TORTURE_FILES": str(db.resolve()),
         }
 
-    def fail(self, after: int, more: int = 0, error: int = errno.EIO, late: bool = False) -> None:
-        """Let the call fail that is the ``after``-th from now, and ``more`` calls after it; 0: let none fail. ``late``:
-        what they ask for is done before."""
+    def fail(self, after: int, more: int = 0, error: int = errno.EIO, how: int = EARLY) -> None:
+        """Let the call fail that is the ``after``-th from now, and ``more`` calls after it; 0: let none fail. ``how``
+        is EARLY, LATE or COMMITS."""
         with open(self._numbers, "r+b" if self._numbers.exists() else "w+b") as file:  # the server has it mapped
-            file.write(struct.pack("4i", after, more, error, late))
+            file.write(struct.pack("4i", after, more, error, how))
         self._more = more
 
     @property
@@ -211,13 +213,18 @@ class Killer(threading.Thread):
         self._world = world
         self._server = server
         self._chance = world.chance("killer")
+        self.hurry = threading.Event()  # it is to kill now, or to look whether the run is over
 
     def run(self) -> None:
         try:
-            while not self._world.over.wait(self._chance.uniform(2, 10)):
+            while True:
+                at_once = self.hurry.wait(self._chance.uniform(2, 10))
+                self.hurry.clear()
+                if self._world.over.is_set():
+                    return
                 if self._server.ended:
                     return  # it stays as it is, so that it is noticed at the end
-                in_order = self._chance.random() < 0.2
+                in_order = self._chance.random() < 0.2 and not at_once
                 with self._world.fault("SIGTERM, and started again" if in_order else "kills"):
                     if in_order:
                         self._stop_in_order()
@@ -247,10 +254,13 @@ class Killer(threading.Thread):
 class Meddler(threading.Thread):
     """All other faults, one after the other, each as often as the others."""
 
-    def __init__(self, world: World, server: Server, disk: Disk, calls: Calls, clients: list[Client]) -> None:
+    def __init__(
+        self, world: World, server: Server, disk: Disk, calls: Calls, clients: list[Client], killer: Killer
+    ) -> None:
         super().__init__(name="meddler", daemon=True)
         self._world = world
         self._server = server
+        self._killer = killer
         self._disk = disk
         self._calls = calls
         self._clients = clients
@@ -343,19 +353,29 @@ class Meddler(threading.Thread):
         # The connection closes here, and with it the last look at the older pages.
 
     def _fail_calls(self) -> None:
-        """One call on the history's files fails, or some in a row, somewhere in a commit or a checkpoint."""
-        with self._world.fault("calls on the files failed"):
-            self._calls.fail(
-                self._chance.randint(1, CALLS),
-                self._chance.choice([0, 0, 1, 3, 1000]),
-                self._chance.choice([errno.EIO, errno.ENOSPC]),
-                self._chance.random() < 0.3,
-            )
-            deadline = now() + 4
-            while self._calls.left and now() < deadline and not self._world.over.wait(0.05):
-                pass
-            self._calls.fail(0)
-            self._hold(0, 1)
+        """One call on the history's files fails, or some in a row, somewhere in a commit or a checkpoint. Half of the
+        time the server is killed right after it has refused something."""
+        for _ in range(FAILURES):
+            process, refused = self._server.process, self._refused()
+            kill = self._chance.random() < 0.5
+            with self._world.fault("calls on the files failed"):
+                how = self._chance.choice([EARLY, LATE, COMMITS])
+                self._calls.fail(
+                    self._chance.randint(1, 5 if how == COMMITS else CALLS),
+                    self._chance.choice([0, 1, 3, 1000]),
+                    self._chance.choice([errno.EIO, errno.ENOSPC]),
+                    how,
+                )
+                deadline = now() + 4
+                while self._calls.left and now() < deadline and not self._world.over.wait(0.02):
+                    if kill and self._refused() > refused:
+                        self._killer.hurry.set()
+                        break
+                while kill and self._killer.hurry.is_set() and process.poll() is None and now() < deadline:
+                    time.sleep(0.01)
+                self._calls.fail(0)
+            if self._world.over.wait(self._chance.uniform(0, 1)):
+                return
 
     def _limit_files(self) -> None:
         """As a quota does: no file of the server may grow beyond its first page."""

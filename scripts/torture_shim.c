@@ -4,7 +4,8 @@
  * TORTURE_CALLS names a file of four numbers (32 bits each). The first one counts down with every call that reads,
  * writes, maps, grows, shrinks or syncs a file whose name begins with TORTURE_FILES. The call that brings it to 0 fails,
  * and so do the calls after it, as many as the second number says. The third one is the error, 0 for EIO. If the fourth
- * one is not 0, the call is carried out and reported as failed all the same. While the first number is 0, nothing fails.
+ * one is 1, the call is carried out and reported as failed all the same; if it is 2, so it is, and only the last write
+ * of a commit to SQLite's log counts. While the first number is 0, nothing fails.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -20,6 +21,7 @@
 
 static volatile int *numbers;
 static const char *files;
+static __thread int last_of_commit; /* whether this write is */
 
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("TORTURE_CALLS");
@@ -47,7 +49,7 @@ static int ours(int fd) {
 
 /* The error that a call fails with, or 0. */
 static int failing(int fd) {
-    if (!numbers || numbers[0] <= 0 || !ours(fd))
+    if (!numbers || numbers[0] <= 0 || (numbers[3] == 2 && !last_of_commit) || !ours(fd))
         return 0;
     if (numbers[0] > 1) {
         __sync_fetch_and_sub(&numbers[0], 1);
@@ -73,7 +75,23 @@ static int failing(int fd) {
     }
 
 WRAP(ssize_t, pread64, -1, (int fd, void *data, size_t size, off64_t at), (fd, data, size, at))
-WRAP(ssize_t, pwrite64, -1, (int fd, const void *data, size_t size, off64_t at), (fd, data, size, at))
+
+/* A frame of the log is written in two calls: a header of 24 bytes, with the size of the file in the last frame of a
+ * commit and 0 in the others, and a page (https://sqlite.org/walformat.html). */
+static __thread int commits;
+ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
+    last_of_commit = commits;
+    commits = size == 24 && memcmp((const char *)data + 4, "\0\0\0\0", 4) != 0;
+    int error = failing(fd);
+    last_of_commit = 0;
+    ssize_t result = -1;
+    if (!error || numbers[3])
+        result = ((ssize_t(*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64"))(fd, data, size, at);
+    if (error)
+        errno = error;
+    return error ? -1 : result;
+}
+
 WRAP(ssize_t, pwrite, -1, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at))
 WRAP(ssize_t, write, -1, (int fd, const void *data, size_t size), (fd, data, size))
 WRAP(int, ftruncate64, -1, (int fd, off64_t size), (fd, size))

@@ -514,6 +514,21 @@ def test_a_server_that_breaks_a_promise_is_found(tmp_path, planted, found):
 
 
 @pytest.mark.stress
+@pytest.mark.timeout(400)
+def test_a_server_whose_refused_texts_come_back_is_found(tmp_path):
+    """In one of three runs at the latest: it takes a kill right after a commit that failed late."""
+    (tmp_path / "sitecustomize.py").write_text(
+        PLANTED + "    from chat_threads import wal; wal.Log.undo = lambda *_: True"
+    )
+    for seed in ("909", "910", "911"):
+        options = ("--minutes", "1", "--seed", seed, "--min-acks", "0", "--min-kills", "0")
+        done = torture(*options, env={"PYTHONPATH": str(tmp_path)}, wait=120)
+        if "\nC2: " in done.stdout:
+            return
+    raise AssertionError(done.stdout + done.stderr)
+
+
+@pytest.mark.stress
 def test_all_that_is_needed_to_find_a_cause_can_be_kept(tmp_path):
     done = torture("--minutes", "0.02", *SMALL, "--min-acks", "0", "--min-kills", "0", "--keep", str(tmp_path / "kept"))
     assert done.returncode == 0, done.stdout + done.stderr
