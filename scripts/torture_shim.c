@@ -1,8 +1,8 @@
 /*
  * Makes calls on the history's files fail, in a process that is started with this library in LD_PRELOAD.
  *
- * TORTURE_CALLS names a file of four numbers (32 bits each). The first one counts down with every call that reads,
- * writes, maps, grows, shrinks or syncs a file whose name begins with TORTURE_FILES. The call that brings it to 0 fails,
+ * TORTURE_CALLS names a file of four numbers (32 bits each). The first one counts down with every call that writes,
+ * maps, grows, shrinks or syncs a file whose name begins with TORTURE_FILES. The call that brings it to 0 fails,
  * and so do the calls after it, as many as the second number says. The third one is the error, 0 for EIO. If the fourth
  * one is 1, the call is carried out and reported as failed all the same; if it is 2, so it is, and only the last write
  * of a commit to SQLite's log counts. While the first number is 0, nothing fails.
@@ -74,7 +74,6 @@ static int failing(int fd) {
         return error ? bad : result;                                        \
     }
 
-WRAP(ssize_t, pread64, -1, (int fd, void *data, size_t size, off64_t at), (fd, data, size, at))
 
 /* A frame of the log is written in two calls: a header of 24 bytes, with the size of the file in the last frame of a
  * commit and 0 in the others, and a page (https://sqlite.org/walformat.html). */

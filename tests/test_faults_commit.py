@@ -97,6 +97,15 @@ WORK: dict[str, Callable[[Storage], None]] = {
 }
 
 
+OPEN: list[Storage] = []
+
+
+def opened(path: str) -> Storage:
+    """A history that is not closed before the process kills itself, not even by being thrown away."""
+    OPEN.append(Storage(path))
+    return OPEN[-1]
+
+
 def frames(storage: Storage) -> int:
     assert storage._log
     return storage._log._known()[0]
@@ -104,7 +113,7 @@ def frames(storage: Storage) -> int:
 
 def prepared(path: str, log: str) -> None:
     """A history with 1,000 messages, in the log only, and a token."""
-    storage = Storage(path)
+    storage = opened(path)
     tokens = {8: TokenUsed(8, "bob")}
     refs = [StoredRef(8, 1, "first", "#lab", 1)]
     storage.commit(Batch([RoomMade(LAB, "#lab", "#lab", "", "ann", 0)], said("old", 1, 999), tokens=tokens, refs=refs))
@@ -121,7 +130,7 @@ def lived(path: str, log: str, work: str, goes_on: bool, calls: Any, arm: Callab
         arm()
     told: dict[str, object] = {"after": False}
     try:
-        storage = Storage(path)
+        storage = opened(path)
         if work != "open":
             storage.commit(Batch(messages=said("before", 1000)))
             if log == AGAIN:
@@ -225,7 +234,7 @@ def each_call_fails(log: str, work: str, error: int, late: bool, more: int, goes
         if calls.missing:
             pytest.skip(calls.missing)
         program = f"import test_faults_commit as t; t.drive{(str(directory), log, work, error, late, more, goes_on)}"
-        paths = os.pathsep.join([str(pathlib.Path(__file__).parent), str(faults.ROOT)])
+        paths = os.pathsep.join([str(pathlib.Path(__file__).parent), str(faults.ROOT), *sys.path])
         done = subprocess.run(
             [sys.executable, "-c", program],
             env={**os.environ, **calls.environment, "PYTHONPATH": paths},
