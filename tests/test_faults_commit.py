@@ -390,25 +390,3 @@ def test_a_text_of_which_it_is_unknown_whether_it_is_stored_is_answered_so_each_
         assert bob.expect("ack", ref="a")["number"] == 1
     assert process.stop() == 0
     assert [text for _, _, text in stored(process.db)] == ["perhaps"]
-
-
-def test_after_a_rollback_that_fails_nothing_is_written_any_more(tmp_path):
-    """The transaction would go on with the next batch."""
-
-    class Stuck:
-        in_transaction = True
-
-        def execute(self, sql: str) -> None:
-            raise sqlite3.OperationalError("disk I/O error")
-
-    storage = Storage(str(tmp_path / "chat.db"))
-    writer, storage._writer = storage._writer, Stuck()
-    try:
-        with pytest.raises(StorageBroken):
-            storage.commit(Batch(messages=said("lost", 1)))
-        storage._writer = writer
-        with pytest.raises(StorageBroken):
-            storage.commit(Batch(messages=said("lost", 1)))
-    finally:
-        storage._writer = writer
-        storage.close()

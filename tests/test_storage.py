@@ -22,7 +22,7 @@ from chat_threads.events import Message
 from chat_threads.ordered import RoomMade, TokenUsed
 from chat_threads.schema import MEMORY, MIGRATIONS, VERSION
 from chat_threads.search import Query
-from chat_threads.storage import CHECKPOINT, READERS, Batch, Storage, StorageError
+from chat_threads.storage import CHECKPOINT, READERS, Batch, Storage, StorageBroken, StorageError
 
 LAB, HALL = 1, 2  # rooms
 
@@ -537,6 +537,27 @@ def test_a_batch_that_fails_in_the_middle_leaves_nothing_of_itself(storage: Stor
     assert numbers(storage.page(HALL)) == [1, 2, 3, 4]
     index_all(storage)
     assert indexed(storage, "hello") == 4
+
+
+def test_after_a_rollback_that_fails_nothing_is_written_any_more(storage: Storage) -> None:
+    """The transaction would go on with the next batch."""
+
+    class Stuck:
+        in_transaction = True
+
+        def execute(self, sql: str) -> None:
+            raise sqlite3.OperationalError("disk I/O error")
+
+    writer = storage._writer
+    storage._writer = Stuck()  # type: ignore[assignment]
+    try:
+        with pytest.raises(StorageBroken):
+            storage.commit(Batch(messages=said([1])))
+        storage._writer = writer
+        with pytest.raises(StorageBroken):
+            storage.commit(Batch(messages=said([1])))
+    finally:
+        storage._writer = writer
 
 
 def test_a_full_disk_is_named_and_the_next_batch_may_fit(storage: Storage) -> None:
