@@ -73,6 +73,7 @@ def test_what_is_said_costs_more_the_longer_it_is_and_the_more_are_shown_it():
 
 
 def test_long_answers_and_pages_cost_more(serve, program):
+    """Reading, encoding and sending them takes as long as the requests that they answer, or longer."""
     server = serve(rate=0.001, burst=10_000)
     ann = program("ann", server, room="#lab")
     ann.ask(*({"type": "say", "text": "\U0001f642" * 2000} for _ in range(100)))
