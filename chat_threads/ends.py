@@ -21,8 +21,8 @@ RESERVE = 1 << 21  # bytes, given back when a thread breaks: to stop needs memor
 STUCK = 10  # looks, one a second, at which a thread was where it had been, after which it counts as broken
 
 Vital = tuple[threading.Thread, int | None]
-"""A thread without which the server answers nobody, and a number that is another one whenever it comes round; None
-while it may take any time, as one does that waits for work, or for the disk."""
+"""A thread without which the server answers nobody, and a number that is another one after each step that is bounded,
+however many steps it has to do; None while it may take any time, as one does that waits for work, or for the disk."""
 
 
 class Ends:

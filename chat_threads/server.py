@@ -77,7 +77,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self.output = output or Output()  # counts what waits for all sessions
         self.stopping = threading.Event()  # set by whoever stops the server; read by the readers
         self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()  # numbers of readers that are done
-        self.beats = 0  # how often the acceptor came round, so far; set by the acceptor, read by main
+        self.beats = 0  # how many steps the acceptor has done, so far; set by the acceptor, read by main
         # The acceptor's; the stopping thread's once the acceptor has ended.
         self._readers: dict[int, threading.Thread] = {}
         self._number = 0
@@ -152,10 +152,12 @@ class ChatServer(socketserver.ThreadingTCPServer):
                     if not request.recv(65536):
                         break
             request.close()
+            self.beats += 1
 
     def _join_ended(self) -> None:
         while not self._ended.empty():
             self._readers.pop(self._ended.get()).join()
+            self.beats += 1  # of thousands that end at once each may wait for the interpreter
 
     def _widen_switch_interval(self) -> None:
         """When thousands of readers wake at once, as when a network fails, each waits for the interpreter's lock and

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 NEIGHBOURS = 64  # sessions with neighbouring numbers that have the same writer
 FLUSH_TIMEOUT = 1.0  # seconds to wait for the writers before the next batch is queued all the same
 GRACE = 1.0  # seconds for the last word of a session that was cut off
+JOINED = 2  # threads that are done, joined whenever another one is started: they never become more than there were
 SLICE = 0.25  # seconds: how soon a waiting writer sees that its session was cut off
 
 
@@ -98,7 +99,7 @@ class Writers:
         thread = threading.Thread(target=run, name=name, daemon=True)
         with self._state:
             self._threads.add(thread)
-            ended, self._ended = self._ended, []
+            ended, self._ended = self._ended[:JOINED], self._ended[JOINED:]
         for each in ended:
             each.join()
         try:
@@ -201,7 +202,9 @@ class Crew(Writers):
     def __init__(self, size: int, send_timeout: float, count: inside.Count | None = None) -> None:
         super().__init__(send_timeout, count)
         self._ready: list[queue.SimpleQueue[Sequence[Session] | None]] = [queue.SimpleQueue() for _ in range(size)]
-        self._turns: list[int | None] = [None] * size  # each writer's own: which turn it is at; None: it waits
+        # Each writer's own: to how many sessions it has written, and whether it waits for others. A turn may be long.
+        self._served = [0] * size
+        self._idle = [True] * size
         self._crew = [
             self._start(f"writer-{number + 1}", self._work, number, depth=lambda ready=ready: (ready.qsize(), None))  # type: ignore[misc]
             for number, ready in enumerate(self._ready)
@@ -217,7 +220,8 @@ class Crew(Writers):
                 ready.put(share)
 
     def vital(self) -> list[Vital]:
-        return list(zip(self._crew, self._turns, strict=True))
+        at = [None if idle else served for idle, served in zip(self._idle, self._served, strict=True)]
+        return list(zip(self._crew, at, strict=True))
 
     def stop(self, timeout: float) -> list[str]:
         for ready in self._ready:
@@ -225,22 +229,22 @@ class Crew(Writers):
         return super().stop(timeout)
 
     def _work(self, number: int) -> None:
-        turn = 0
-        while self._turn(number, turn):  # a call for each share: none of its sessions is held while waiting
-            turn += 1
+        while self._turn(number):  # a call for each share: none of its sessions is held while waiting
+            pass
 
-    def _turn(self, number: int, turn: int) -> bool:
+    def _turn(self, number: int) -> bool:
         """Wait for sessions and write to them; whether there will be others."""
         inside.does("waits for sessions")
-        self._turns[number] = None
+        self._idle[number] = True
         sessions = self._ready[number].get()
         if sessions is None:
             return False
-        self._turns[number] = turn
+        self._idle[number] = False
         inside.does("sends")
         try:
             for session in sessions:
                 self._serve(session)
+                self._served[number] += 1
         finally:  # otherwise the history would wait for these sessions before every batch
             self._done(len(sessions))
         return True

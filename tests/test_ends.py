@@ -16,7 +16,10 @@ from conftest import WAIT, Process, wait_for
 from wellness import check_history
 
 from chat_threads.cli import BROKEN
-from chat_threads.ends import Ends
+from chat_threads.conversation import Limits
+from chat_threads.ends import STUCK, Ends
+from chat_threads.server import MAX_REFUSED, ChatServer
+from chat_threads.writers import JOINED, Crew
 
 # Nobody is told that a thread breaks, as when there is no memory for that; and looks and alarms come soon.
 UNTOLD = """
@@ -82,6 +85,53 @@ def test_a_thread_that_is_gone_or_stuck_is_missed_though_nobody_was_told(start_p
     assert process.popen.wait(WAIT) == BROKEN
     process.stop()
     assert f"chat_threads: A fault in the server: the thread {name} ended: {why}." in process.errors
+
+
+MANY = 3 * STUCK  # more steps than looks at which a thread may be where it was
+
+
+def test_a_writer_that_goes_on_is_not_stuck_however_many_sessions_its_turn_has():
+    """On a loaded machine each may take a while, as one does for which a thread is started."""
+    ends = Ends(lambda: None)
+
+    class LookedAt(Crew):
+        def _serve(self, session: object) -> None:
+            ends.look(self.vital())
+
+    crew = LookedAt(1, WAIT)
+    crew.schedule([types.SimpleNamespace(number=1)] * MANY)
+    assert crew.stop(WAIT) == []
+    assert ends.broken is None
+
+
+def test_a_thread_for_a_session_is_started_without_joining_all_that_have_ended():
+    crew, joined = Crew(1, WAIT), []
+    crew._ended = [types.SimpleNamespace(join=lambda *_: joined.append(1), ident=1, is_alive=bool, name="")] * MANY
+    crew._start("writer-of-1", lambda: None).join(WAIT)
+    assert len(joined) == JOINED
+    assert crew.stop(WAIT) == []
+    assert len(joined) == MANY  # none is forgotten
+
+
+@pytest.mark.parametrize("what", ["readers that end", "connections that were refused"])
+def test_an_acceptor_that_goes_on_is_not_stuck_however_much_there_is_to_clear_away(what):
+    ends, steps = Ends(lambda: None), []
+
+    def look(*_: object) -> bytes:
+        steps.append(what)
+        ends.look([(threading.current_thread(), server.beats)])
+        return b""
+
+    with ChatServer(("127.0.0.1", 0), None, None, None, Limits()) as server:
+        for number in range(MAX_REFUSED):
+            if what == "readers that end":
+                server._readers[number] = types.SimpleNamespace(join=look)
+                server._ended.put(number)
+            else:
+                server._refused.append((0.0, types.SimpleNamespace(recv=look, close=look)))
+        server.service_actions()
+    assert len(steps) >= MAX_REFUSED > MANY
+    assert ends.broken is None
 
 
 @pytest.mark.parametrize(
