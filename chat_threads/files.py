@@ -164,14 +164,21 @@ class OpenFiles:
         if size >= self._size and (found.mark if found else identity.NONE) in self._marks:
             self._size = size
             return True
-        # Another program may have made it smaller, and moved the mark, by SQLite's own means (VACUUM).
+        # It may have been made smaller, and the mark moved, by SQLite's own means (VACUUM).
         try:
-            self._root = identity.root(self._writer)
+            root = identity.root(self._writer)
             pages = int(self._writer.execute("PRAGMA page_count").fetchone()[0])
         except (sqlite3.Error, TypeError):
             return False
-        found = self._found(self._root)
-        if found is None or found.mark not in self._marks or size < pages * self._page_size:
+        found = self._found(root)
+        if found is None and root != self._root:
+            # Somebody reads what was there before the newest mark, so SQLite has copied only a part of its log. Until
+            # it copies all of it, there may be no mark where it was, nor where it will be.
+            self._marks.add(identity.NONE)
+        self._root = root
+        if (found.mark if found else identity.NONE) not in self._marks:
+            return False
+        if size < (pages * self._page_size if found else self._size):
             return False
         self._size = size
         return True

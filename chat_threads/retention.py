@@ -22,6 +22,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
@@ -148,21 +149,24 @@ class Sweeper:
 
     # --- purging --------------------------------------------------------------------------------------------
 
-    def purge(self, writer: sqlite3.Connection) -> float | None:
+    def purge(
+        self, writer: sqlite3.Connection, copying: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+    ) -> float | None:
         """Do a step so that nothing of what was deleted can be read in the file: seconds until the next one, or None:
-        that was the last. Not in a transaction."""
+        that was the last. Not in a transaction. SQLite's log is copied into the file within ``copying``."""
         if self._index.usable and not self._merged:
             with transaction(writer):
                 self._merged = not self._index.merge(writer, MERGE_PAGES, not self._merging)
             self._merging = True
             return PURGE_PAUSE
         if not self._compacted:
-            self._compacted = True
             pages, size = (writer.execute(f"PRAGMA page_{what}").fetchone()[0] for what in ("count", "size"))
             if pages * size <= MAX_COMPACT:
                 writer.execute("VACUUM")
-                return PURGE_PAUSE
-        if not _empty_log(writer):
+            self._compacted = True
+        with copying():  # at once, before somebody reads what is only in the log
+            emptied = _empty_log(writer)
+        if not emptied:
             return READER_PAUSE
         with transaction(writer):
             writer.execute("UPDATE retention SET remains = 0")

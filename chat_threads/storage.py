@@ -417,9 +417,9 @@ class Storage:
             return None
         try:
             with self._writing() as writer:
+                self._same_files()
                 self._unfolded += MERGE_PAGES
-                with self._copying():
-                    pause = self.sweeper.purge(writer)
+                pause = self.sweeper.purge(writer, self._copying)
                 self._renew()
                 self._same_files()  # the log may have begun anew
                 return pause

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import random
 import re
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -21,7 +23,7 @@ from chat_threads import schema
 from chat_threads.events import Message
 from chat_threads.history import History
 from chat_threads.ordered import Draft, RoomEnded, RoomMade, TopicSet
-from chat_threads.storage import Batch, Storage, StorageError
+from chat_threads.storage import Batch, Storage, StorageBroken, StorageError
 
 # Letters of Ol Chiki, which have no case and are in nothing that stays. The index may keep a term as what differs from
 # the one before it, so a single letter is looked for.
@@ -231,6 +233,84 @@ def test_somebody_who_reads_holds_up_nobody_and_the_purge_ends_afterwards(storag
     assert readable(path) == {}
 
 
+@contextlib.contextmanager
+def reading(path: pathlib.Path) -> Iterator[None]:
+    """Another program reads the history as it is now."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM messages").fetchone()
+        yield
+
+
+def killed(path: pathlib.Path, copy: pathlib.Path) -> Storage:
+    """What a start after a kill finds."""
+    for end in ("", "-wal"):
+        shutil.copy(f"{path}{end}", f"{copy}{end}")
+    return Storage(str(copy))
+
+
+@pytest.mark.parametrize("who", ["the purge", "another program"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_file_that_was_written_anew_while_others_read_is_still_the_one_that_was_opened(
+    storage: Storage, path: pathlib.Path, tmp_path_factory: pytest.TempPathFactory, seed: int, who: str
+) -> None:
+    """SQLite copies a part of its log only, and not the page with the mark, which has moved."""
+    talk(storage, seed, 300)
+    storage._fold(storage._writer)
+    with contextlib.ExitStack() as readers:
+        readers.enter_context(reading(path))
+        storage.commit(Batch(rooms_ended=list(SECRET_ROOMS)))
+        sweep(storage)
+        if who == "the purge":
+            while storage.purge() != module.READER_PAUSE:
+                pass
+        else:
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("VACUUM")
+        storage.commit(Batch(topics={10: "before"}))
+        second = contextlib.ExitStack()
+        second.enter_context(reading(path))
+        readers.close()
+        for number in range(3):
+            storage._fold(storage._writer)
+            storage.commit(Batch(topics={10: f"stored {number}"}))
+            with contextlib.closing(killed(path, tmp_path_factory.mktemp("killed") / "chat.db")) as again:
+                assert again.count() == storage.count()
+        second.close()
+    purge(storage)
+    assert readable(path) == {}
+    storage._fold(storage._writer)
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(StorageBroken):
+        storage.commit(Batch(topics={10: "too late"}))
+
+
+@pytest.mark.parametrize("fault", ["truncated", "renamed", "copied over"])
+def test_while_the_mark_has_moved_other_faults_of_the_file_are_noticed(
+    storage: Storage, path: pathlib.Path, fault: str
+) -> None:
+    talk(storage, 1, 300)
+    shutil.copy(path, path.with_name("older.db"))
+    storage._fold(storage._writer)
+    with contextlib.ExitStack() as readers:
+        readers.enter_context(reading(path))
+        storage.commit(Batch(rooms_ended=list(SECRET_ROOMS)))
+        sweep(storage)
+        while storage.purge() != module.READER_PAUSE:
+            pass
+        with reading(path):
+            readers.close()
+            storage._fold(storage._writer)
+    if fault == "truncated":
+        os.truncate(path, path.stat().st_size // 2)
+    elif fault == "renamed":
+        path.rename(path.with_name("other.db"))
+    else:
+        shutil.copyfile(path.with_name("older.db"), path)
+    with pytest.raises(StorageBroken):
+        storage.commit(Batch(topics={10: "too late"}))
+
+
 def test_what_is_deleted_during_a_purge_is_purged_too(storage: Storage, path: pathlib.Path) -> None:
     talk(storage, 2, 600)
     rooms = list(SECRET_ROOMS)
@@ -261,6 +341,42 @@ def test_a_history_that_was_closed_or_killed_before_its_purge_is_purged_later(
             sweep(again)
             purge(again)
             assert readable(db) == {}
+
+
+def test_a_file_that_could_not_be_written_anew_is_written_anew_in_the_next_step(
+    storage: Storage, path: pathlib.Path
+) -> None:
+    """Another program holds the lock."""
+    talk(storage, 5, 300)
+    storage._writer.execute("PRAGMA busy_timeout = 0")
+    storage._index.usable = False  # so that this is the first step
+    storage.commit(Batch(rooms_ended=list(SECRET_ROOMS)))
+    sweep(storage)
+    asked: list[str] = []
+    storage._writer.set_trace_callback(asked.append)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(2):
+            with pytest.raises(StorageError):
+                storage.purge()
+    assert storage.remains
+    purge(storage)
+    assert asked.count("VACUUM") == 3
+
+
+def test_a_step_of_a_purge_that_copies_nothing_does_not_allow_the_log_to_begin_anew(
+    storage: Storage, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a log that is overwritten after it would not be noticed."""
+    monkeypatch.setattr(module, "MERGE_PAGES", 10)
+    talk(storage, 4)
+    storage.commit(Batch(rooms_ended=[1]))
+    sweep(storage)
+    assert storage._files
+    copies: list[int] = []
+    monkeypatch.setattr(storage._files, "copied", lambda: copies.append(1))
+    assert storage.purge() == module.PURGE_PAUSE
+    assert copies == []
 
 
 def test_an_index_is_written_anew_in_small_steps(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
