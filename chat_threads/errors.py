@@ -264,13 +264,14 @@ class RoomNotStored(Told):
 
 
 class MaybeStored(Told):
-    """The disk failed in a commit, at a moment that leaves it open. ReadOnly is said then, too."""
+    """The disk failed in a commit, or its files became others, at a moment that leaves it open. ReadOnly is said then,
+    too."""
 
     code = "maybe_stored"
 
     def __init__(self) -> None:
         super().__init__(
-            "The server's disk failed, and it is not known whether that was stored."
+            "It is not known whether that was stored: the server's disk failed, or its files were changed."
             " Look when the server has been started again."
         )
 

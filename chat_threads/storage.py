@@ -332,22 +332,11 @@ class Storage:
             raise self._failure(error) from error
         try:
             self._same_files()
-        except StorageBroken:
-            self._take_back(batch)
-            raise
+        except StorageBroken as broken:  # it is stored, but nobody can tell in which file
+            raise StorageUnsure(self._broken, broken.error, broken.advice) from broken
         self._last_id = last_id
         self._uses += len(batch.tokens)
         self._unfolded += PAGES + (len(batch.messages) + len(batch.refs)) // 8
-
-    def _take_back(self, batch: Batch) -> None:
-        """Delete what was committed at the very moment at which the files became others: it is refused, so it must
-        not be found in them, wherever they are now."""
-        with contextlib.suppress(sqlite3.Error), transaction(self._writer):
-            self._writer.execute("DELETE FROM messages WHERE id > ?", (self._last_id,))
-            self._writer.executemany("DELETE FROM rooms WHERE id = ?", [(made.room_id,) for made in batch.rooms_made])
-            self._writer.executemany(
-                "DELETE FROM refs WHERE token = ? AND count = ?", [(ref.token, ref.count) for ref in batch.refs]
-            )
 
     def _insert(self, writer: sqlite3.Connection, messages: Sequence[Message]) -> int:
         """Insert in few statements: each one lets go of the GIL and has to get it back."""

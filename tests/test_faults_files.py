@@ -22,7 +22,7 @@ from chat_threads.batch import Batch
 from chat_threads.errors import StartError
 from chat_threads.events import Message
 from chat_threads.ordered import RoomMade
-from chat_threads.storage import Storage
+from chat_threads.storage import Storage, StorageBroken, StorageUnsure
 
 
 def made(path: pathlib.Path, count: int = 3) -> pathlib.Path:
@@ -230,8 +230,11 @@ FAULTS: dict[Callable[[pathlib.Path], None], str | None] = {
 TALK = 400  # messages
 
 
-def talk(client: Client, name: str) -> list[str]:
-    """Say things, one after the other, until one is refused; those that were acknowledged."""
+UNKNOWN = "! It is not known whether that was stored"
+
+
+def talk(client: Client, name: str) -> tuple[list[str], list[str]]:
+    """Say things, one after the other, until one is refused; those that were acknowledged, and one that may be."""
     kept: list[str] = []
     for number in range(TALK):
         client.send(f"{number} {'x' * 500}")
@@ -239,9 +242,11 @@ def talk(client: Client, name: str) -> list[str]:
         while f"{name}: {number} x" not in line and not line.startswith("! "):
             line = client.expect("")
         if line.startswith("! "):
-            return kept
+            while not line.startswith((REFUSED, UNKNOWN)):
+                line = client.expect("! ")
+            return kept, [f"{number} {'x' * 500}"] * line.startswith(UNKNOWN)
         kept.append(f"{number} {'x' * 500}")
-    return kept
+    return kept, []
 
 
 @pytest.fixture
@@ -329,13 +334,14 @@ def test_what_is_acknowledged_while_the_files_become_others_was_said_before(star
     """In the middle of talk: what is acknowledged at last was committed when they were still those that were opened."""
     process = start_process("--rate", "0", db=home / "chat.db", plant=EARLY)
     with start_talking(process, 50) as ann, process.client("bob") as bob:
-        kept: list[str] = []
-        talking = threading.Thread(target=lambda: kept.extend(talk(ann, "ann")))
+        said: list[tuple[list[str], list[str]]] = []
+        talking = threading.Thread(target=lambda: said.append(talk(ann, "ann")))
         talking.start()
         bob.expect("ann: 20 x")
         fault(process.db)
         talking.join(WAIT)
         assert not talking.is_alive()
+    ((kept, perhaps),) = said
     assert process.stop() == 0
     assert "Traceback" not in process.errors
     if fault is log_replaced:
@@ -347,7 +353,36 @@ def test_what_is_acknowledged_while_the_files_become_others_was_said_before(star
         assert fault in (log_truncated, log_truncated_to_half, log_copied_over)
         where = "chat.db"
     if where is not None:
-        assert [text for _, _, text in stored(home / where) if "x" in text] == kept
+        assert [text for _, _, text in stored(home / where) if "x" in text] in (kept, kept + perhaps)
+
+
+@pytest.mark.parametrize("during", ["a text", "a deletion"])
+def test_what_is_committed_while_the_file_is_renamed_may_be_stored_and_is_said_so(tmp_path, monkeypatch, during):
+    db = made(tmp_path / "chat.db")
+    storage = Storage(str(db))
+    insert = storage._insert
+
+    def renaming(*args):
+        db.rename(tmp_path / "old.db")
+        return insert(*args)
+
+    monkeypatch.setattr(storage, "_insert", renaming)
+    batch = (
+        Batch(rooms_ended=[1]) if during == "a deletion" else Batch(messages=[Message(1, "", 4, 4, "ann", "say", "4")])
+    )
+    with pytest.raises(StorageUnsure, match="no longer those that the server opened, and it is not known") as unsure:
+        storage.commit(batch)
+    assert f"All that was said until now is in {tmp_path / 'old.db'}." in unsure.value.advice
+    with pytest.raises(StorageBroken):
+        storage.commit(Batch(topics={1: "too late"}))
+    storage.close()
+    assert not list(tmp_path.glob("chat.db-*"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "old.db")) as moved:
+        found = (
+            moved.execute("SELECT count(*) FROM messages").fetchone(),
+            moved.execute("SELECT count(*) FROM rooms").fetchone(),
+        )
+    assert found == (((3,), (0,)) if during == "a deletion" else ((4,), (1,)))
 
 
 def test_another_program_may_do_to_the_history_what_sqlite_allows(start_process):
