@@ -43,6 +43,7 @@ class Door:
         # Those without a name, by network, the longest waiting first. One that has just come has no session yet.
         self._waiting: dict[str, dict[int, Session | None]] = {}
         self._leaving: set[int] = set()  # those that gave way
+        self._on_approval: set[int] = set()  # those that have yet to show a token: they take nobody's place
 
     def enter(self, number: int, address: str | None) -> Entry:
         """A connection comes from that address, None if that is not known yet; raise ServerFull or TooManyConnections,
@@ -55,18 +56,21 @@ class Door:
         with self._state:
             self._check(of)
             self._state.wait_for(lambda: len(self._leaving) < GIVING_WAY, PATIENCE)
-            taken = len(self._network_of) - len(self._leaving)
+            there = len(self._network_of) - len(self._leaving)
+            taken = there - len(self._on_approval)
             entry = Entry()
             if taken >= self._most:
                 if self._waiting and len(self._leaving) < GIVING_WAY:
                     entry = Entry(instead_of=self._give_way())
-                elif not self._waiting and taken < self._most + RETURNING:
+                elif not self._waiting and there < self._most + RETURNING:
                     entry = Entry(by_token=True)
                 else:
                     raise ServerFull(f"{self._most} are connected")
             self._network_of[number] = of
             self._from[of] = self._from.get(of, 0) + 1
-            if not entry.by_token:
+            if entry.by_token:
+                self._on_approval.add(number)
+            else:
                 self._waiting.setdefault(of, {})[number] = None
         return entry
 
@@ -118,18 +122,21 @@ class Door:
         with self._state:
             if number in self._leaving:
                 return False
+            self._on_approval.discard(number)
             self._waiting.setdefault(self._network_of[number], {})[number] = session
             return True
 
     def speaks(self, number: int) -> bool:
         """The connection gives a name, and keeps its place from now on; False if it has lost that."""
         with self._state:
+            self._on_approval.discard(number)
             return self._drop(number) or number not in self._leaving
 
     def leave(self, number: int) -> None:
         """The connection is over. It may be one that never entered, or has left before."""
         with self._state:
             self._drop(number)
+            self._on_approval.discard(number)
             if number in self._leaving:
                 self._leaving.remove(number)
                 self._state.notify()

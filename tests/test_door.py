@@ -173,7 +173,7 @@ def test_when_all_have_names_a_few_may_show_a_token():
     comers.door.leave(3)
     assert comers.come(51) == Entry(by_token=True)
     comers.door.leave(1)
-    assert comers.come(52) == Entry(by_token=True)
+    assert comers.come(52) == Entry()  # the place that is free
 
 
 def test_one_that_may_show_a_token_does_not_give_way_to_the_next():
@@ -183,6 +183,37 @@ def test_one_that_may_show_a_token_does_not_give_way_to_the_next():
     for number in range(2, 2 + RETURNING):
         assert comers.come(number) == Entry(by_token=True)
     assert all(comers.door.speaks(number) for number in range(2, 2 + RETURNING))
+
+
+@pytest.mark.parametrize("count", [1, RETURNING])
+def test_those_that_have_yet_to_show_a_token_keep_nobody_from_a_place_that_is_free(count):
+    comers = Connections(3)
+    for number in (1, 2, 3):
+        comers.come(number)
+        assert comers.door.speaks(number)
+    for number in range(10, 10 + count):
+        assert comers.come(number) == Entry(by_token=True)
+    comers.door.leave(1)
+    assert comers.come(4) == Entry()
+    assert comers.door.speaks(4)
+    assert bool(comers.come(5)) == (count < RETURNING)
+
+
+def test_those_that_have_shown_a_token_have_a_place_like_others():
+    comers = Connections(2)
+    for number in (1, 2):
+        comers.come(number)
+        assert comers.door.speaks(number)
+    for number in range(10, 10 + RETURNING):
+        comers.come(number)
+        assert comers.door.speaks(number)
+    comers.door.leave(1)
+    assert comers.come(3) == Entry(by_token=True)
+    assert comers.come(4) is None
+    for number in range(10, 10 + RETURNING):
+        comers.door.leave(number)
+    comers.door.leave(3)
+    assert comers.come(5) == Entry()
 
 
 @pytest.mark.usefixtures("impatient")
@@ -208,13 +239,15 @@ def test_whatever_happens_the_places_add_up_and_nothing_is_kept_of_those_that_le
         assert len(inside) <= most + GIVING_WAY + RETURNING
         assert comers.door._network_of.keys() == inside.keys()
         assert comers.door._leaving <= inside.keys()
+        assert comers.door._on_approval <= inside.keys() - comers.door._leaving
+        assert len(comers.door._on_approval) <= RETURNING
         assert not per_address or max(comers.door._from.values(), default=0) <= per_address
         waiting = [each for some in comers.door._waiting.values() for each in some]
         assert set(waiting) <= inside.keys() - comers.door._leaving
     for other in inside:
         comers.door.leave(other)
     left = comers.door
-    assert [*left._network_of, *left._from, *left._waiting, *left._leaving] == []
+    assert [*left._network_of, *left._from, *left._waiting, *left._leaving, *left._on_approval] == []
 
 
 # --- behind a proxy -----------------------------------------------------------------------------------------
