@@ -20,19 +20,21 @@ from . import __version__, inside, streams
 from .addresses import Networks, networks, plain
 from .chat import DAY, Chat, Options
 from .conversation import Limits
+from .door import GIVING_WAY, RETURNING
 from .ends import Ends
 from .errors import StartError
 from .history import BATCH
 from .logs import LogThread
 from .memory import give_back_what_is_freed
 from .rules import WORDS_LENGTH, clean
+from .server import MAX_REFUSED
 from .storage import MEMORY
 
 log = logging.getLogger(__name__)
 
 MOTD_LINES = 50
 STACK = 512 * 1024  # bytes of address space for a thread's stack; the default of 8 MiB adds up
-SPARE_FILES = 64  # descriptors for what is not a client
+SPARE_FILES = 64  # descriptors for what is no connection
 FORCE_AFTER = 15.0  # seconds after which a server that is to stop ends, whatever still waits
 BROKEN_AFTER = 6.0  # the same for one that is broken: to wait for what is stuck helps nobody
 NO_WORDS = b"chat_threads: A fault in the server: it has no memory for more words, or cannot stop. Start it again.\n"
@@ -454,11 +456,11 @@ def _raise_file_limit(max_clients: int) -> None:
     except ImportError:  # Windows has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max_clients + SPARE_FILES
+    wanted = max_clients + GIVING_WAY + RETURNING + MAX_REFUSED + SPARE_FILES
     if hard != resource.RLIM_INFINITY and hard < wanted:
         click.echo(
             f"Only {hard} open files are allowed here (ulimit -Hn), too few for --max-clients {max_clients}:"
-            f" about {max(0, hard - SPARE_FILES)} can be connected.",
+            f" about {max(0, hard - wanted + max_clients)} can be connected.",
             err=True,
         )
         wanted = hard
