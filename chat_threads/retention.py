@@ -265,6 +265,7 @@ class Sweeper:
             self._thorough_at = self._clock() + THOROUGH_EVERY
         if not done.more:
             self.tell(writer)
+            self._names.clear()  # no deleted room is left: those come before what is too old
 
     def tell(self, writer: sqlite3.Connection) -> None:
         """Tell the log what was deleted and not told yet."""
@@ -278,8 +279,6 @@ class Sweeper:
                     _date(tally.last),
                     self._rooms(writer, tally),
                 )
-        for room in self._doomed.rooms:
-            self._names.pop(room, None)
         self._old, self._doomed = _Tally(), _Tally()
 
     def _rooms(self, writer: sqlite3.Connection, tally: _Tally) -> str:

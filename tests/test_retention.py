@@ -276,6 +276,22 @@ def test_the_log_says_what_was_deleted_of_deleted_rooms(history: History, caplog
     assert told(caplog, logging.INFO)[0].endswith("1 of room 2")
 
 
+@pytest.mark.parametrize("messages", [0, 1])
+def test_nothing_is_kept_of_a_deleted_room_once_it_is_gone(
+    history: History, caplog: pytest.LogCaptureFixture, messages: int
+) -> None:
+    caplog.set_level("INFO")
+    for room in range(10, 40):
+        history.storage.commit(Batch([RoomMade(room, f"#r{room}", f"#r{room}", "", "ann", 0)]))
+        history.storage.commit(Batch(messages=[said(1, 0, room)] * messages))
+        history.storage.commit(Batch(rooms_ended=[room]))
+        assert history.sweep(0) == messages
+    assert history.storage.sweeper._names == {}
+    assert [line.rpartition(": ")[2] for line in told(caplog, logging.INFO)] == [
+        f"1 of #r{room}" for room in range(10, 40) if messages
+    ]
+
+
 def test_a_line_of_the_log_is_bounded_however_many_rooms_there_are(
     history: History, caplog: pytest.LogCaptureFixture
 ) -> None:
