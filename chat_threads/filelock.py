@@ -106,8 +106,16 @@ class FileLock:
         self._descriptors.append(os.open(self._path, os.O_RDONLY | _SAFELY))
         try:
             _lock(self._descriptors[-1])
-        except OSError as error:
+        except BlockingIOError as error:
             raise self._refusal(error, "another process, under another name") from None
+        except OSError as error:  # NFS locks no file that is open for reading only
+            log.warning(
+                "%s itself cannot be locked (%s): only %s keeps a second server from it, so start none under another"
+                " name of the history",
+                self._path,
+                error.strerror,
+                self._beside,
+            )
 
         if _mounted_alone(self._path):
             log.warning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from conftest import WAIT, needs, wait_for
 from test_promises import stored
 
+from chat_threads import filelock
 from chat_threads.errors import StartError
 from chat_threads.filelock import FileLock
 from chat_threads.storage import Storage
@@ -163,6 +165,28 @@ def test_sqlites_own_locks_hold_while_the_history_itself_is_locked(closed):
         subprocess.run([sys.executable, "-c", program], check=True)
         with contextlib.closing(sqlite3.connect(closed)) as reader:
             assert reader.execute("SELECT count(*) FROM messages").fetchone() == (0,)
+    finally:
+        storage.close()
+
+
+@linux
+@pytest.mark.parametrize("number", [errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
+def test_where_the_system_cannot_lock_the_history_itself_it_is_opened_with_a_warning(
+    closed, monkeypatch, caplog, number
+):
+    """As NFS, which locks no file for its readers. The lock file keeps a second server out all the same."""
+    real = filelock._lock
+
+    def lock(descriptor: int) -> None:
+        if not os.path.samestat(os.fstat(descriptor), os.stat(closed)):
+            return real(descriptor)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(filelock, "_lock", lock)
+    storage = Storage(str(closed))
+    try:
+        assert f"{closed} itself cannot be locked ({os.strerror(number)})" in caplog.text
+        assert "is in use by process" in refused(closed)
     finally:
         storage.close()
 
