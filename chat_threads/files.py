@@ -62,8 +62,8 @@ class OpenFiles:
         self._log: BinaryIO | None = None
         self._writer: sqlite3.Connection
 
-    def opened(self, writer: sqlite3.Connection) -> None:
-        """SQLite has opened the history, and written to its log. Raises OSError."""
+    def opened(self, writer: sqlite3.Connection) -> int:
+        """SQLite has opened the history, and written to its log, which stays open: its descriptor. Raises OSError."""
         self._writer = writer
         self._page_size = int(writer.execute("PRAGMA page_size").fetchone()[0])
         self._root = identity.root(writer)
@@ -76,6 +76,7 @@ class OpenFiles:
         self._log_size, self._log_header = 0, b""  # nor does the log, unless it begins anew
         self._may_begin = True  # the log was copied, and since then nobody has looked whether it began anew
         self._marks.update(mark.mark for _, mark in identity.marks_in(self._log))
+        return self._log.fileno()
 
     def close_log(self) -> None:
         if self._log:

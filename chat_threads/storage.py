@@ -131,9 +131,8 @@ class Storage:
             try:
                 migrated = self._prepare(writer)
                 self._have_readers(writer)
-                self._log = Log(self.path) if self.path != MEMORY else None
                 if self._files:
-                    self._files.opened(writer)
+                    self._log = Log(self.path, self._files.opened(writer))
                     self._fold(writer) if migrated else self._renew()
                     self._same_files()
             except BaseException:

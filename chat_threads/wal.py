@@ -27,14 +27,14 @@ class Unclear(Exception):
 
 
 class Log:
-    """The log of an open history. The history thread's.
+    """The log of an open history, which is open as the descriptor ``log`` and stays so. The history thread's.
 
     SQLite has locks on the index, and closing any descriptor of it would drop them in this process. So it is opened
     once, after SQLite has opened it, and closed once all connections are. OSError: it cannot be opened.
     """
 
-    def __init__(self, history: str) -> None:
-        self._path = history + "-wal"
+    def __init__(self, history: str, log: int) -> None:
+        self._log = log  # opening it when a commit has failed would fail, too, without a descriptor to spare
         flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         self._index: int | None = os.open(history + "-shm", flags)
         with contextlib.suppress(OSError, AttributeError):  # a full disk; macOS and Windows
@@ -81,7 +81,8 @@ class Log:
         with the next commit, and still has what it had before."""
         try:
             known, salts = self._known()
-            with open(self._path, "rb") as log:  # SQLite has no locks on it that this could drop
+            with open(self._log, "rb", closefd=False) as log:
+                log.seek(0)
                 head = log.read(_HEAD)
                 return _committed(log, head, known) if head[16:24] == salts else None
         except (OSError, struct.error) as error:

@@ -8,6 +8,7 @@ import pathlib
 import queue
 import shutil
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -803,6 +804,30 @@ def test_whatever_is_searched_for_is_words_and_never_a_query(
 def test_whatever_is_searched_for_is_no_error(searched: Storage, words: str) -> None:
     searched.commit(Batch(messages=said([1, 2])))
     assert searched.search(words, None, None, 20) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_a_commit_that_fails_while_there_are_no_descriptors_left_is_not_the_last_one(
+    opened: Callable[..., Storage],
+) -> None:
+    """Whether it could come back after a kill is read in SQLite's log, which is open already."""
+    import resource
+
+    storage = opened(busy_timeout=0.01)
+    storage.commit(Batch([made(LAB, "#lab")]))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.closing(sqlite3.connect(storage.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="another program has locked the history"):
+            storage.commit(Batch(messages=said([1])))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        try:
+            with pytest.raises(StorageError, match="another program has locked the history"):
+                storage.commit(Batch(messages=said([1])))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    storage.commit(Batch(messages=said([1])))
+    assert storage.count() == 1
 
 
 # --- readers --------------------------------------------------------------------------------------------
