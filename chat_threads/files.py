@@ -169,7 +169,7 @@ class OpenFiles:
         try:
             root = identity.root(self._writer)
             pages = int(self._writer.execute("PRAGMA page_count").fetchone()[0])
-        except (sqlite3.Error, TypeError):
+        except sqlite3.Error:
             return False
         found = self._found(root)
         if found is None and root != self._root:

@@ -66,13 +66,20 @@ def found_in(page: bytes) -> Mark | None:
 
 
 def root(connection: sqlite3.Connection) -> int:
-    """The number of the page that holds the mark, from 1."""
-    return int(connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'identity'").fetchone()[0])
+    """The number of the page that holds the mark, from 1. Raises sqlite3.Error."""
+    row = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'identity'").fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("it has no mark")
+    return int(row[0])
 
 
 def mark(connection: sqlite3.Connection) -> bytes:
-    """The history's mark."""
-    return bytes(connection.execute("SELECT mark FROM identity").fetchone()[0][len(MAGIC) :])
+    """The history's mark. Raises sqlite3.Error, also if there is something else in its place: SQLite may have copied
+    only a part of its log into the file."""
+    row = connection.execute("SELECT mark FROM identity").fetchone()
+    if row is None or not isinstance(row[0], bytes) or not row[0].startswith(MAGIC):
+        raise sqlite3.DatabaseError("it has no mark")
+    return row[0][len(MAGIC) :]
 
 
 def refuse_strange_log(path: str) -> None:

@@ -272,6 +272,33 @@ def test_a_full_disk_or_a_locked_history_does_without_a_new_mark(house: House, m
     assert house.messages() == 66
 
 
+@pytest.mark.parametrize("held", [None, -5, "text", b"a piece of the index", b""])
+def test_a_file_with_something_else_in_the_place_of_its_mark_is_not_called_another_one(
+    house: House, held: object
+) -> None:
+    """Until SQLite has copied all of its log, any page may be there."""
+    house.say(25)
+    house.kill()
+    log = pathlib.Path(f"{house.path}-wal")
+    log.rename(log.with_name("kept"))
+    with contextlib.closing(sqlite3.connect(house.path, isolation_level=None)) as file:
+        if held is None:
+            file.execute("DELETE FROM identity")
+        else:
+            file.execute("UPDATE identity SET mark = ?", (held,))
+    log.with_name("kept").rename(log)
+    identity.refuse_strange_log(str(house.path))
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM identity", "DROP TABLE identity"])
+def test_a_history_without_a_mark_is_refused_in_a_line(house: House, statement: str) -> None:
+    house.storage.close()
+    with contextlib.closing(sqlite3.connect(house.path, isolation_level=None)) as file:
+        file.execute(statement)
+    with pytest.raises(StartError, match="cannot be opened: "):
+        house.open()
+
+
 @pytest.mark.parametrize("damage", ["empty", "half a header", "another salt", "a wrong sum", "zeros"])
 def test_a_log_that_sqlite_does_not_apply_is_no_reason_to_refuse(house: House, damage: str) -> None:
     copy = an_early_backup(house)
