@@ -75,8 +75,8 @@ class BadName(Told):
 class ReservedName(BadName):
     """A name that others would take for the server's, or for everybody's."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(rule=f"The name {name} cannot be a person's here. Take another one.")
+    def __init__(self, name: str, near: str) -> None:
+        super().__init__(near, f"The name {name} is reserved for the server.")
 
 
 class MixedName(BadName):

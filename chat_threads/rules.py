@@ -122,17 +122,21 @@ def check_name(typed: str) -> str:
     if not written_together(used):
         raise MixedName(" and ".join(used), _nearest_name(name))
     if is_reserved(name):
-        raise ReservedName(name)
+        raise ReservedName(name, free_name(name, is_reserved))
     return name
 
 
 def is_reserved(name: str) -> bool:
-    """Whether it is one of RESERVED: in whatever case, in letters or digits that look like its own, or with signs."""
-    return any(look.translate(_READ_AS).replace("rn", "m") in _RESERVED_LOOKS for look in looks(name))
+    """Whether it is one of RESERVED: in whatever case, in letters or digits that look like its own, or with signs.
+
+    Ali is not all: an i is another letter than l. Only a capital I among small letters is read as one.
+    """
+    plain = name.replace("I", "l")
+    shown = looks(plain if plain[1:].islower() else name)
+    return any(look.translate(reading).replace("rn", "m") in RESERVED for look in shown for reading in _READINGS)
 
 
-_READ_AS = str.maketrans("1i0", "llo", "-_.")
-_RESERVED_LOOKS = frozenset(name.translate(_READ_AS).replace("rn", "m") for name in RESERVED)
+_READINGS = (str.maketrans("10", "lo", "-_."), str.maketrans("1l0", "iio", "-_."))
 
 
 def _is_name(name: str) -> bool:
@@ -186,7 +190,7 @@ def _nearest_name(typed: str) -> str | None:
             word = word[1:]
         word = _shortened(_one_script(word), NAME_LENGTH)
         if word == _kept(word) and _is_name(word) and written_together(scripts(word)):
-            return None if is_reserved(word) else word
+            return free_name(word, is_reserved) if is_reserved(word) else word
     return None
 
 

@@ -15,6 +15,7 @@ from chat_threads.letters import in_identifier
 from chat_threads.lookalikes import _LOOKS_LIKE, looks
 from chat_threads.names import ALIKE, Name, Names
 from chat_threads.rules import RESERVED, check_name, fold, is_reserved
+from chat_threads.session import SessionStore
 
 ALIKE_PAIRS = [
     ("coco", "сосо"),  # Cyrillic
@@ -376,6 +377,8 @@ def test_the_servers_names_are_nobodys(name):
         with pytest.raises(ReservedName) as caught:
             check_name(typed)
         assert caught.value.code == "bad_name"
+        assert f"reserved for the server. Try {caught.value.near}." in caught.value.text
+        assert check_name(caught.value.near) == caught.value.near
     assert is_reserved(cyrillic)
 
 
@@ -387,12 +390,41 @@ def test_other_names_are_not_the_servers(name):
     assert check_name(name) == name
 
 
+GIVEN_NAMES = """
+Ada Adam Admir Adnan Aiko Ail Aila Aili Aino Al Ala Alan Ali Alia Alice Alii Alina Alla Alli Allie Ally Amin Amina Amir
+An Anil Anja Anna Arno Arnold Ayu Bjorn Boris Chan Channing Cai Chiara Eli Elia Ella Eowyn Erin Ernest Eve Evelyn
+Hana Hannele Harry Helen Her Hera Hermes Hero Hira Hiro Ian Ibrahim Ida Iker Ilia Ilya Ines Iris Isil Ivo Jin Jo Juan
+Kai Lal Lali Li Lia Lil Lila Lili Lilli Lior Lori Lou Mai Mary Mia Mo Moe Modesto Modi Moderata Moin Nadir Nobu Noor
+Oli Olli Omar Oskar Ona Otto Owen Percy Rani Ramon Robin Roman Rome Romi Romy Rom Ron Roo Roots Rory Ruth Selma
+Serge Servet Seth Severin Sima Simon Stafford Stefan Steffi Sue Sven Taffy Temel Tom Yao Ye
+Yi Yo You-Jin Younes Young Youssef Yu Yuki Yusuf Ylli Zoe Zeynep
+Alí Ålí Åli Élodie İlay Işıl Ilıca Łukasz Ólafur Þór Đorđe Øyvind Zoë
+Али Алл Алла Алі Анна Вера Гера Инна Иоан Мо Рома Роман Тома Юля Ян Їван
+Άλλη Ίλια Ηρα Ρομα Νίκη Αλί Մուշեղ Անի გიორგი ნინო עלי יולי אילן רון علي علی مريم يوسف هيرا
+अली मीरा राम আলী இலா ఆలి ಆಲಿ ആലി අලි อลิ อารี ლალი 阿里 有仁 佐藤 さくら ユウ 유진 알리
+""".split()
+
+
+@pytest.mark.parametrize("spelled", [str, str.lower, str.upper])
+def test_nobodys_given_name_is_the_servers(spelled):
+    for name in map(spelled, GIVEN_NAMES):
+        assert not is_reserved(name), name
+        assert check_name(name)
+
+
+def test_a_token_that_was_kept_under_a_given_name_brings_it_back():
+    sessions = SessionStore()
+    sessions.know([("Ali", 5), ("Ail", 6)])
+    assert sessions.free("Ali", 5) == "Ali"
+    assert sessions.free("Ail", 7) == "Ail"
+
+
 def test_who_asks_for_a_name_of_the_servers_is_told(server, program):
     other = server.client()
     other.expect("What is your name?")
     for name in ("Server", "YOU", "а11"):
         other.send(name)
-        assert "cannot be a person's here" in (told := other.line() or "") or "mixes" in told
+        assert "is reserved for the server. Try " in (told := other.line() or "") or "mixes" in told
     client = program(server=server)
     client.send(type="hello", name="system")
     assert client.expect("error")["code"] == "bad_name"
