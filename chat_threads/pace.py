@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from .commands import Command
 
@@ -16,6 +16,7 @@ PAGE = 2  # tokens for each page of what was said that is shown on entering a ro
 BLANKS = 500  # blank lines for a token
 BIG = 1 << 18  # characters to be sent to all members of a room together, for which what is said costs a token more
 SHOWN = 1 << 17  # bytes of an answer, or of a page, for which it costs a token more
+TABLE = 1 << 12  # bytes in a table, for which it costs a token more: each letter is measured
 LONGEST_WAIT = 3600.0  # seconds for a token, however small the rate
 
 
@@ -32,6 +33,11 @@ def cost_of_saying(text: str, members: int) -> int:
 def cost_of_showing(size: int) -> int:
     """What it costs to be shown so many bytes, beyond what was paid for the request."""
     return size // SHOWN
+
+
+def cost_of_table(rows: Iterable[Iterable[str]]) -> int:
+    """What it costs to be shown a table with these cells, beyond the request and ``cost_of_showing``."""
+    return sum(len(cell.encode("utf-8", "replace")) for row in rows for cell in row) // TABLE
 
 
 class Pace:

@@ -41,7 +41,7 @@ from .errors import (
 )
 from .history import History
 from .lab import Faults
-from .pace import cost_of_saying
+from .pace import cost_of_saying, cost_of_table
 from .publisher import LOBBY, ChatRoom, Publisher, Subscriber
 from .rules import check_name, check_room, check_text, check_words, fold
 from .search import words_of
@@ -347,6 +347,7 @@ class Service:
     @_does(commands.ListRooms)
     def _list_rooms(self, session: Session, command: commands.ListRooms) -> None:
         rows = self._publisher.list_chat_rooms(MAX_ROWS)
+        session.pace.pay(cost_of_table((row.room, row.topic) for row in rows))
         session.answer(events.RoomList(tuple(rows), max(0, len(self._publisher) - MAX_ROWS)))
 
     @_does(commands.Who)
@@ -359,6 +360,7 @@ class Service:
             room, people = found.name, self._publisher.members(found)
         shown = sorted(people, key=lambda each: fold(each.name))[:MAX_ROWS]
         rows = tuple(each.person(self._publisher.rooms_of(each)) for each in shown)
+        session.pace.pay(cost_of_table((row.name, *row.rooms, row.away or "") for row in rows))
         session.answer(events.PeopleList(room, rows, max(0, len(people) - MAX_ROWS)))
 
     @_does(commands.Topic)

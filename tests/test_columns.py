@@ -42,6 +42,7 @@ TOPICS = {
     "short": "hi",
     "none": "",
 }
+MARKS = "\u0301\u0302\u0303\u0304\u0305\u0306\u0307\u0308"
 WIDTH = {
     "李": 2,
     "サ": 2,
@@ -109,6 +110,22 @@ def test_a_very_long_text_is_cut_in_no_time():
     """Otherwise pytest's timeout would end it: measuring all of it for each letter takes the square of its length."""
     assert columns(shortened("कि" * 1_000_000, 30)) <= 30
     assert columns(shortened("e" + "\u0301" * 1_000_000, 30)) <= 30
+
+
+@pytest.mark.parametrize("text", [("e" + MARKS) * 22, "कि" * 100, "李" * 200, "👩‍👩‍👧‍👦" * 28])
+def test_each_letter_of_a_cell_is_measured_a_few_times_at_most(text, monkeypatch):
+    measured: list[int] = []
+
+    def counted(part: str) -> int:
+        measured.append(len(part))
+        return columns(part)
+
+    monkeypatch.setattr(module, "columns", counted)
+    shortened(text, 20)
+    assert sum(measured) <= 2 * len(text)
+    measured.clear()
+    table(["name"], [[text]] * 10, most=40, shrink=[(0, 20)])
+    assert sum(measured) <= 3 * 10 * len(text) + len("name")
 
 
 def test_people_of_all_scripts_stand_in_columns_of_a_terminal_of_80():

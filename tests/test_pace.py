@@ -6,7 +6,7 @@ import pytest
 
 from chat_threads import commands, events, rules
 from chat_threads.events import PAGE_BYTES
-from chat_threads.pace import BIG, LONGEST_WAIT, PAGE, SHOWN, Pace, Seldom, cost, cost_of_saying
+from chat_threads.pace import BIG, LONGEST_WAIT, PAGE, SHOWN, TABLE, Pace, Seldom, cost, cost_of_saying
 from chat_threads.rules import LIKELY, free_name, nearest
 
 
@@ -86,6 +86,20 @@ def test_long_answers_and_pages_cost_more(serve, program):
         before = pace._tokens
         bob.ask(request)
         assert before - pace._tokens >= size // SHOWN * 0.9 + 1
+
+
+def test_a_table_costs_more_the_more_there_is_in_it(serve, program):
+    server = serve(rate=0.001, burst=10_000)
+    away = ("e" + "\u0301\u0302" * 4) * 22
+    for number in range(20):
+        person = program(f"person{number}", server, room=f"#room{number}")
+        person.ask({"type": "away", "reason": away}, {"type": "topic", "text": away})
+    bob = program("bob", server)
+    pace = server.chat.sessions.named("bob").pace
+    for request in commands.Who(), commands.ListRooms():
+        before = pace._tokens
+        bob.ask(type=request.row.type)
+        assert before - pace._tokens >= cost(request) + 20 * len(away.encode()) // TABLE
 
 
 def test_entering_a_room_costs_a_page_and_more_for_those_that_were_missed(serve, program):

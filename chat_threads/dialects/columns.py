@@ -29,9 +29,10 @@ def shortened(text: str, most: int) -> str:
     """The text, or as much of its beginning as fits into so many columns with an ellipsis, in whole letters."""
     if (len(text) <= most and text.isascii()) or columns(text) <= most:
         return text
-    short = ""
+    short, width = "", 0
     for each in clusters(text[: 8 * most]):  # what is cut here would be too wide, or is no text that people write
-        if columns(short + each) > most - 1:
+        width += columns(each)
+        if width > most - 1:
             break
         short += each
     return short + "…"
@@ -49,17 +50,21 @@ def table(
     If it is wider than ``most``, the columns in ``shrink`` are made narrower, one after the other, each down to so
     many.
     """
-    widths = [
-        max([columns(header) + MIN_PADDING, *map(columns, cells)])
-        for header, *cells in zip(headers, *rows, strict=True)
-    ]
+    sizes = [list(map(columns, row)) for row in rows]
+    widths = [max([columns(header) + MIN_PADDING, *column]) for header, *column in zip(headers, *sizes, strict=True)]
     spare = 0 if most is None else sum(widths) + 2 * (len(widths) - 1) - most
     for column, least in shrink:
         if spare > 0 and widths[column] > least:
             narrower = max(least, widths[column] - spare)
             spare -= widths[column] - narrower
             widths[column] = narrower
-    cells = [[_isolated(shortened(cell, width)) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    cells = [
+        [
+            _isolated(cell if size <= width else shortened(cell, width))
+            for cell, size, width in zip(*row, widths, strict=True)
+        ]
+        for row in zip(rows, sizes, strict=True)
+    ]
     align = ["right" if column in right else "left" for column in range(len(headers))]
     drawn = tabulate(cells, headers, tablefmt="simple", disable_numparse=True, colalign=align if cells else None)
     return [line.rstrip(f" {_LEFT_TO_RIGHT}") for line in drawn.split("\n")]
