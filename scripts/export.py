@@ -81,14 +81,14 @@ class Export:
         """What was said, in the order of the history."""
         for page in self._pages("SELECT room, number, at, sender, kind, text FROM messages WHERE at >= ?", since):
             for room, *said in page:
-                if room in self._rooms:
+                if room in self._rooms and said[2].strip():  # what is being deleted is blank until it is gone
                     yield self._rooms[room], *said
 
     def people(self) -> dict[str, str]:
         """A pseudonym for each name, folded, of all who ever said something."""
         first: dict[str, None] = {}  # in order
         for page in self._pages("SELECT sender FROM messages WHERE true"):
-            first.update((fold(name), None) for (name,) in page)
+            first.update((fold(name), None) for (name,) in page if name.strip())
         return {name: f"person-{number}" for number, name in enumerate(first, 1)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
 import io
@@ -9,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import sqlite3
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -289,6 +291,34 @@ def test_an_export_has_what_was_said_before_it_whatever_is_said_and_deleted_mean
             lines += export.stdout.readlines()
     assert export.returncode == 0
     assert [int(json.loads(line)["text"].split()[0]) for line in lines] == [*range(1500)]
+
+
+@pytest.mark.parametrize("blanks", [1, 2, 3])
+def test_what_is_blanked_on_its_way_to_be_deleted_is_not_exported(tmp_path, blanks):
+    """A large room is blanked in slices before any of it is deleted."""
+    path = tmp_path / "chat.db"
+    storage = Storage(str(path))
+    storage.commit(Batch([RoomMade(each, f"#r{each}", f"#r{each}", "", "ann", 0) for each in (1, 2)]))
+    for room, who in ((1, "ann"), (2, "bob")):
+        storage.commit(Batch(messages=[Message(room, f"#r{room}", n, n, who, "say", "hi") for n in range(1, 2501)]))
+    spec = importlib.util.spec_from_file_location("export", ROOT / "scripts" / "export.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with contextlib.closing(sqlite3.connect(path)) as history:
+        export = module.Export(history, [])
+        people = export.people()
+        storage.commit(Batch(rooms_ended=[2]))
+        for _ in range(blanks):
+            storage.sweep(None)
+        assert history.execute("SELECT count(*) FROM messages WHERE trim(sender) = ''").fetchone()[0] > 0
+        assert {row[3] for row in export.rows(0)} <= {"ann", "bob"}
+        hidden = list(module.hidden(export.rows(0), people))
+        assert {row[3] for row in hidden if row[0] == "#r1"} == {"person-1"}
+        assert {row[3] for row in hidden} <= {"person-1", "person-2"}
+        assert export.people().keys() <= {"ann", "bob"}
+    storage.close()
 
 
 @pytest.mark.parametrize(
