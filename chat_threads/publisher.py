@@ -391,6 +391,16 @@ class Publisher:
         member already, or is gone. Raises TooManyRooms and UnknownRoom (deleted meanwhile), and what ``newest``
         and ``newer`` raise.
         """
+        try:
+            return self._subscribe(session, room, replay, first_time, ref, since)
+        finally:
+            with self._lock:  # the room may have been made for it, and it may not have come in
+                if not room.members:
+                    self._left[room.id] = room
+
+    def _subscribe(
+        self, session: Subscriber, room: ChatRoom, replay: int, first_time: bool, ref: str, since: int | None
+    ) -> ordered.Joined | None:
         stored: Sequence[events.Message] | None = None  # the newest when the last number was as_of
         as_of = 0
         if since is not None and since > self.last(room):
@@ -431,9 +441,6 @@ class Publisher:
                     self._act(outbox)
                     session.was_shown(outbox.size)
         else:
-            with self._lock:  # it is gone, and the room may have been made for it
-                if not room.members:
-                    self._left[room.id] = room
             return None
         self._act(outbox)
         session.was_shown(outbox.size)

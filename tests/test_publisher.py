@@ -949,7 +949,7 @@ def test_there_are_so_many_rooms_and_no_more(house: House, monkeypatch: pytest.M
 
 
 def test_one_person_is_in_so_many_rooms_and_no_more(house: House) -> None:
-    rooms = [house.publisher.create_chat_room(f"#room{n}", "ann") for n in range(ROOMS_EACH + 1)]
+    rooms = [house.publisher.create_chat_room(f"#room{n}", "ann", "a topic") for n in range(ROOMS_EACH + 1)]
     ann = house.enter(Person(house, "ann"), *rooms[:-1])
     with pytest.raises(TooManyRooms, match=f"in {ROOMS_EACH} rooms"):
         house.publisher.subscribe(ann, rooms[-1], 20)

@@ -99,6 +99,16 @@ def test_a_room_whose_maker_is_gone_before_entering_it_disappears(house: House) 
     assert house.rooms() == ["#lobby"]
 
 
+def test_a_room_whose_maker_could_not_enter_it_disappears(house: House) -> None:
+    room = house.make("#lab")
+    ann = house.person("ann")
+    ann.next_page = lambda: 1 // 0
+    with pytest.raises(ZeroDivisionError):
+        house.publisher.subscribe(ann, room, 20)
+    house.submit(ordered.LeftAll(ann))
+    assert house.rooms() == ["#lobby"]
+
+
 def test_whoever_joins_while_the_last_one_leaves_is_in_a_room_that_exists(
     serve: Callable[..., Running], program: Start
 ) -> None:
