@@ -170,7 +170,7 @@ def test_top_goes_on_while_the_publisher_is_stuck(serve):
 
 def test_top_from_elsewhere_and_without_a_server_says_why(server, monkeypatch):
     assert script("top", "127.0.0.1:1", "--count", 1).stderr.startswith("top: ")
-    monkeypatch.setattr("chat_threads.server.is_local", lambda peer, own: False)
+    monkeypatch.setattr("chat_threads.conversation.is_local", lambda peer, own: False)
     done = script("top", f"127.0.0.1:{server.port}", "--count", 1)
     assert done.returncode == 1
     assert "the server's own machine" in done.stderr
