@@ -27,8 +27,8 @@ from .history import BATCH
 from .logs import LogThread
 from .memory import give_back_what_is_freed
 from .rules import WORDS_LENGTH, clean
+from .schema import MEMORY
 from .server import MAX_REFUSED
-from .storage import MEMORY
 
 log = logging.getLogger(__name__)
 

@@ -573,7 +573,7 @@ class Storage:
             " GROUP BY sender ORDER BY max(id)",
             (spoken,),
         )
-        return [*senders, *self._read("SELECT name, id FROM tokens ORDER BY used", ())]  # type: ignore[list-item]
+        return [*senders, *self._read("SELECT name, id FROM tokens ORDER BY used", ())]
 
     def page(
         self,

@@ -23,6 +23,8 @@ from chat_threads.events import Message
 from chat_threads.ordered import RoomMade
 from chat_threads.storage import Storage
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parent.parent
 SVG = "{http://www.w3.org/2000/svg}"
 

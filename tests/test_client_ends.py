@@ -21,6 +21,8 @@ from test_terminal import ENV, RUN
 from chat_threads.client import Disconnected
 from chat_threads.errors import Replaced, ShuttingDown
 
+pytestmark = pytest.mark.slow
+
 REPLACED = Replaced().text
 
 

@@ -16,6 +16,8 @@ from chat_threads.client import lines
 from chat_threads.client.lines import Lines
 from chat_threads.client.talk import MAX_PASTED, Talk, pasted
 
+pytestmark = pytest.mark.slow
+
 # What Python's str.splitlines takes for the end of a line, but for LF and CR LF.
 NO_ENDS = {"CR": "\r", "VT": "\v", "FF": "\f", "FS": "\x1c", "GS": "\x1d", "RS": "\x1e", "NEL": "\x85"}
 NO_ENDS |= {"LS": "\u2028", "PS": "\u2029"}

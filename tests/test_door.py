@@ -13,6 +13,8 @@ from chat_threads import door
 from chat_threads.door import GIVING_WAY, RETURNING, Door, Entry
 from chat_threads.errors import ServerFull, TooManyConnections
 
+pytestmark = pytest.mark.slow
+
 
 class Connections:
     """Connections that come to a door, each with a session that is just a word."""

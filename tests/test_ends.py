@@ -21,6 +21,8 @@ from chat_threads.ends import STUCK, Ends
 from chat_threads.server import MAX_REFUSED, ChatServer
 from chat_threads.writers import JOINED, Crew
 
+pytestmark = pytest.mark.slow
+
 # Nobody is told that a thread breaks, as when there is no memory for that; and looks and alarms come soon.
 UNTOLD = """
 import signal, threading

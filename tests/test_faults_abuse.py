@@ -11,10 +11,11 @@ import sqlite3
 import subprocess
 import sys
 
+import pytest
 from conftest import WAIT, Process, Program, wait_for
 from wellness import needs_proc, staying_well
 
-pytestmark = needs_proc
+pytestmark = [pytest.mark.slow, needs_proc]
 
 
 def come(process: Process, **hello: object) -> Program:

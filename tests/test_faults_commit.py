@@ -39,6 +39,7 @@ from chat_threads.storage import Storage, StorageBroken, StorageError, StorageUn
 
 faults = load("torture_faults")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="calls are replaced by Linux's LD_PRELOAD"),
     pytest.mark.timeout(120),
 ]

@@ -19,7 +19,7 @@ import pytest
 from conftest import WAIT, Client, Process, needs, wait_for
 from wellness import needs_proc, staying_well
 
-pytestmark = needs_proc
+pytestmark = [pytest.mark.slow, needs_proc]
 
 LONG = "x" * 1900
 TINY = 4096  # bytes in the receive buffer of a client that does not read

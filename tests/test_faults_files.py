@@ -24,6 +24,8 @@ from chat_threads.events import Message
 from chat_threads.ordered import RoomMade
 from chat_threads.storage import Storage, StorageBroken, StorageUnsure
 
+pytestmark = pytest.mark.slow
+
 
 def made(path: pathlib.Path, count: int = 3) -> pathlib.Path:
     """A history with so many messages, as ``kill -9`` leaves it: with SQLite's log and the index of that."""

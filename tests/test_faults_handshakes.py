@@ -18,6 +18,7 @@ from chat_threads.door import GIVING_WAY, RETURNING
 from chat_threads.errors import Replaced
 
 pytestmark = [
+    pytest.mark.slow,
     needs_proc,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere 127.0.0.66 is no address"),
 ]

@@ -28,7 +28,7 @@ from wellness import Canary, memory, needs_proc, staying_well
 from chat_threads.dialects.recognise import recognise, without_blanks
 from chat_threads.errors import NotChat
 
-pytestmark = needs_proc
+pytestmark = [pytest.mark.slow, needs_proc]
 
 IAC, SE, SB, WILL, WONT, DO, DONT, IP, AYT, EC, EL, NOP, DM = (
     255,

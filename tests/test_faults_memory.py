@@ -22,7 +22,7 @@ from chat_threads.rules import REFS, TEXT_LENGTH
 from chat_threads.session import Mailbox, SessionStore
 from chat_threads.tokens import token_id
 
-pytestmark = needs_proc
+pytestmark = [pytest.mark.slow, needs_proc]
 
 WIDE = "🙂" * TEXT_LENGTH
 WITHOUT = """

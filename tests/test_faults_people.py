@@ -14,7 +14,7 @@ from conftest import WAIT, Client, Process, Program
 from test_promises import in_threads
 from wellness import needs_proc, staying_well
 
-pytestmark = needs_proc
+pytestmark = [pytest.mark.slow, needs_proc]
 
 
 def come_in(process: Process, name: str, room: str = "#lobby") -> Program:

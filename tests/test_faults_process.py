@@ -26,7 +26,7 @@ from chat_threads import commands
 from chat_threads.service import METHODS
 from chat_threads.storage import Storage
 
-pytestmark = needs_proc
+pytestmark = [pytest.mark.slow, needs_proc]
 
 LONG = "x" * 1900
 TINY = 4096  # bytes in the receive buffer of a client that does not read

@@ -16,7 +16,7 @@ from conftest import WAIT, Client, Process, wait_for
 from test_promises import LONG, TINY
 from wellness import needs_proc, staying_well, threads
 
-pytestmark = needs_proc
+pytestmark = [pytest.mark.slow, needs_proc]
 
 WIDE = "🙂" * 2000  # 8000 bytes
 

@@ -17,7 +17,7 @@ from wellness import check_history, needs_proc, staying_well
 
 from chat_threads.storage import READ_TIMEOUT, SEARCHERS
 
-pytestmark = needs_proc
+pytestmark = [pytest.mark.slow, needs_proc]
 
 FEW, MANY = 20_000, 400_000  # messages
 TEXT = "the abcdefghij and the bcdefghijk went on to number %d of the same old story that nobody wants to hear again"

@@ -17,7 +17,7 @@ from conftest import WAIT, Client, needs, wait_for
 from test_promises import stored
 from wellness import check_history, needs_proc, staying_well
 
-pytestmark = needs_proc
+pytestmark = [pytest.mark.slow, needs_proc]
 resource = pytest.importorskip("resource")
 
 LONG = "x" * 900

@@ -28,7 +28,7 @@ SCRIPTS = pathlib.Path(__file__).parent.parent / "scripts"
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux locks the history itself")
 root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may do this")
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and links of POSIX")
-pytestmark = posix
+pytestmark = [pytest.mark.slow, posix]
 
 
 def refused(db: pathlib.Path, *before: str) -> str:

@@ -15,6 +15,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from conftest import wait_for
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "lab.py"
 LABS = ROOT / "docs" / "labs"

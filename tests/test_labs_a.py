@@ -18,7 +18,8 @@ import time
 import pytest
 from conftest import wait_for
 
-pytestmark = pytest.mark.timeout(180)  # seconds: on a busy machine 20 times take a while
+# Seconds: on a busy machine 20 times take a while.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 ROOT = pathlib.Path(__file__).parent.parent
 LABS = ROOT / "docs" / "labs"

@@ -16,6 +16,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parent.parent
 LABS = ROOT / "docs" / "labs"
 WRONG = ROOT / "tests" / "wrong_answers"

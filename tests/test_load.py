@@ -35,6 +35,8 @@ from driver.plan import Plan, clock
 from driver.worker import Report, Worker
 from test_readme import PERFORMANCE, table_after
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = pathlib.Path(__file__).parent.parent / "scripts"
 LIMIT = 50  # seconds for a run in a test
 

@@ -33,6 +33,8 @@ from chat_threads.door import GIVING_WAY, RETURNING
 from chat_threads.errors import StartError
 from chat_threads.server import MAX_REFUSED
 
+pytestmark = pytest.mark.slow
+
 posix = pytest.mark.skipif(os.name != "posix", reason="these are POSIX signals")
 
 

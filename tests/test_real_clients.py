@@ -19,6 +19,8 @@ from conftest import ASKS_FOR_BINARY, WAIT, Client, needs, wait_for
 
 from chat_threads.dialects.telnet import BINARY, WILL
 
+pytestmark = pytest.mark.slow
+
 fcntl = pytest.importorskip("fcntl")
 pty = pytest.importorskip("pty")
 termios = pytest.importorskip("termios")

@@ -25,6 +25,8 @@ from chat_threads.history import History
 from chat_threads.ordered import Draft, RoomEnded, RoomMade, TopicSet
 from chat_threads.storage import Batch, Storage, StorageBroken, StorageError
 
+pytestmark = pytest.mark.slow
+
 # Letters of Ol Chiki, which have no case and are in nothing that stays. The index may keep a term as what differs from
 # the one before it, so a single letter is looked for.
 LETTERS = [chr(code) for code in range(0x1C5A, 0x1C7D)]

@@ -19,6 +19,8 @@ from chat_threads.events import Message
 from chat_threads.ordered import RoomMade
 from chat_threads.storage import Storage
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = pathlib.Path(__file__).parent.parent / "scripts"
 
 

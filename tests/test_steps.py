@@ -19,7 +19,7 @@ ENV = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parent)}
 WORKERS = 4 * (os.cpu_count() or 1)  # they mostly wait
 ERRORS = ("MemoryError", "ZeroDivisionError")  # in turns
 
-pytestmark = [needs_proc, pytest.mark.skipif(not hasattr(os, "fork"), reason="servers are forked")]
+pytestmark = [pytest.mark.slow, needs_proc, pytest.mark.skipif(not hasattr(os, "fork"), reason="servers are forked")]
 
 
 def found_steps(tmp_path: pathlib.Path) -> list[Step]:

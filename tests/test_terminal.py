@@ -21,6 +21,8 @@ from chat_threads.commands import AreYouThere, Help, SetOption
 from chat_threads.dialects.jsonlines import JsonDialect
 from chat_threads.dialects.typed import parse_line
 
+pytestmark = pytest.mark.slow
+
 ROWS = [kind.row for kind in commands.TYPED]
 
 WITHOUT_PROMPT_TOOLKIT = "import sys; sys.modules['prompt_toolkit'] = None"

@@ -18,7 +18,8 @@ import pytest
 
 SCRIPTS = pathlib.Path(__file__).parent.parent / "scripts"
 
-pytestmark = pytest.mark.timeout(120)  # so that a run which hangs can still be asked to end, and clean up
+# So that a run which hangs can still be asked to end, and clean up.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 def load(name: str) -> ModuleType:

@@ -12,7 +12,7 @@ import wellness
 from conftest import Client, wait_for
 from wellness import check_history, needs_proc, staying_well
 
-pytestmark = needs_proc
+pytestmark = [pytest.mark.slow, needs_proc]
 
 
 @pytest.fixture

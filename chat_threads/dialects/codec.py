@@ -75,7 +75,8 @@ FORMS: dict[type, Form] = {
 
 def encode(event: events.Event) -> Object:
     """The object of an event that has a type in FORMS."""
-    return _write(event)
+    found: Object = _write(event)
+    return found
 
 
 def _write(value: Any) -> Any:
@@ -127,7 +128,7 @@ def decode(found: Object) -> events.Event | None:
     for kind in kinds[:-1]:
         if _fits(kind, found):
             return _read(kind, found)  # type: ignore[no-any-return]
-    return _read(kinds[-1], found) if kinds else None  # type: ignore[no-any-return]
+    return _read(kinds[-1], found) if kinds else None
 
 
 def _fits(kind: type, found: Object) -> bool:
