@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 _MAPPED = 96  # bits of an IPv6 address before an IPv4 address in it (RFC 4291, section 2.5.5.2)
 _FIRST_HALF = 64  # bits of an IPv6 address; one customer has all that begin with them, at least (RFC 6177)
+_SITE = 48  # bits of an IPv6 address; many a customer has all that begin with them
 
 
 def bare(host: str) -> str:
@@ -25,8 +26,8 @@ def plain(address: str) -> str:
     return str(mapped) if mapped else address
 
 
-def network(address: str) -> str:
-    """What an address counts as: itself, or the first half of an IPv6 one."""
+def network(address: str, bits: int = _FIRST_HALF) -> str:
+    """What an address counts as: itself, or the first half of an IPv6 one, or so many bits of it."""
     address = plain(address)
     if ":" not in address:
         return address
@@ -34,7 +35,13 @@ def network(address: str) -> str:
         found = int(ipaddress.IPv6Address(address))
     except ValueError:
         return address
-    return str(ipaddress.IPv6Network((found >> _FIRST_HALF << _FIRST_HALF, _FIRST_HALF)))
+    return str(ipaddress.IPv6Network((found >> 128 - bits << 128 - bits, bits)))
+
+
+def site(address: str) -> str:
+    """The network of networks that an IPv6 address is in: one customer may have all of it, 65,536 networks. An IPv4
+    address is a site of its own."""
+    return network(address, _SITE)
 
 
 def is_local(peer: str, own: str) -> bool:

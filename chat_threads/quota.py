@@ -6,12 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from .addresses import site
 from .errors import TooManyRooms
 from .tokens import Handout
 
 ROOMS_MADE = 50  # rooms that exist and were made under one token
 AT_ONCE = 500  # rooms that one address may make at once: a lecture hall may be one address
 A_SECOND = 1 / 120  # rooms that it may make in the long run; one that is gone does not count
+SITE_AT_ONCE, SITE_A_SECOND = 4 * AT_ONCE, 4 * A_SECOND  # the same for all IPv6 networks of a site
 
 
 class Quota:
@@ -24,6 +26,7 @@ class Quota:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._made: Counter[int] = Counter()  # by owner
         self._handout = Handout(clock, AT_ONCE, A_SECOND)
+        self._sites = Handout(clock, SITE_AT_ONCE, SITE_A_SECOND)
 
     def take(self, owner: int, address: str) -> None:
         """Count a room that is about to be made; raise TooManyRooms if it must not be."""
@@ -31,7 +34,11 @@ class Quota:
             return
         if self._made[owner] >= ROOMS_MADE:
             raise TooManyRooms(f"You have made {ROOMS_MADE} rooms, and more are not allowed. /delete one of them.")
-        seconds = self._handout.wait(address)
+        seconds = self._sites.wait(site(address))
+        if not seconds:
+            seconds = self._handout.wait(address)
+            if seconds:
+                self._sites.give_back(site(address))
         if seconds:
             raise TooManyRooms(
                 "Too many rooms were made from your address. /delete one of yours, or make another one in"
@@ -52,3 +59,4 @@ class Quota:
             del self._made[owner]
         if address:
             self._handout.give_back(address)
+            self._sites.give_back(site(address))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import sqlite3
 import threading
@@ -446,6 +447,41 @@ def test_an_address_makes_so_many_rooms_at_once_and_then_as_many_as_time_brings_
     with pytest.raises(TooManyRooms):
         rooms.take(6, "10.0.0.1")
     rooms.take(0, "10.0.0.1")  # the server's own
+
+
+def test_a_site_with_many_ipv6_networks_makes_no_more_rooms_than_a_few_addresses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quota, "AT_ONCE", 3)
+    monkeypatch.setattr(quota, "SITE_AT_ONCE", 10)
+    now = [0.0]
+    rooms = Quota(lambda: now[0])
+    made = []
+    for network in range(100):
+        with contextlib.suppress(TooManyRooms):
+            rooms.take(network + 1, f"2001:db8:1:{network:x}::1")
+            made.append(f"2001:db8:1:{network:x}::1")
+    assert len(made) == 10
+    rooms.take(1, "2001:db8:2::1")
+    for owner in (1, 2, 3):
+        rooms.take(owner, "10.0.0.1")
+    rooms.give_back(1, made[0])
+    rooms.take(2, "2001:db8:1:ffff::1")
+    now[0] = 31.0
+    rooms.take(3, "2001:db8:1:ffff::1")
+    with pytest.raises(TooManyRooms, match="in 29 seconds"):
+        rooms.take(4, "2001:db8:1:ffff::1")
+
+
+def test_a_room_that_is_refused_to_an_address_is_not_counted_for_its_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "AT_ONCE", 1)
+    monkeypatch.setattr(quota, "SITE_AT_ONCE", 2)
+    rooms = Quota(lambda: 0.0)
+    rooms.take(1, "2001:db8:1:1::1")
+    for _ in range(5):
+        with pytest.raises(TooManyRooms):
+            rooms.take(2, "2001:db8:1:1::1")
+    rooms.take(2, "2001:db8:1:2::1")
 
 
 def test_nothing_is_counted_of_a_room_that_could_not_be_made(
