@@ -217,7 +217,9 @@ def _listen(options: Options, service: Service, sessions: SessionStore, writers:
     except socket.gaierror as error:
         raise StartError(f"There is no address {options.host}: {error.strerror}.") from error
     except PermissionError as error:
-        raise StartError(f"Port {options.port} may not be used; take one above 1023, such as --port 8080.") from error
+        raise StartError(
+            f"This user may not use port {options.port}. Take one above 1023, such as --port 8080."
+        ) from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StartError(f"Port {options.port} is in use by another program; --port takes another one.") from error

@@ -37,7 +37,7 @@ STACK = 512 * 1024  # bytes of address space for a thread's stack; the default o
 SPARE_FILES = 64  # descriptors for what is no connection
 FORCE_AFTER = 15.0  # seconds after which a server that is to stop ends, whatever still waits
 BROKEN_AFTER = 6.0  # the same for one that is broken: to wait for what is stuck helps nobody
-NO_WORDS = b"chat_threads: A fault in the server: it has no memory for more words, or cannot stop. Start it again.\n"
+NO_WORDS = b"chat_threads: A fault in the server: it is out of memory, or it cannot stop. Start it again.\n"
 BROKEN = 70  # the exit code after a fault of the server's own: EX_SOFTWARE of sysexits.h
 EVERYWHERE = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
 """The hosts that stand for all of this machine's addresses, each with nobody's address by family (RFC 5737, 3849)."""
@@ -140,7 +140,7 @@ class _NetworksType(click.ParamType):  # type: ignore[type-arg]
     default=Networks(),
     metavar="ADDRESS[,...]",
     show_default="off",
-    help="Connections from these proxies say where they come from.",
+    help="Take the clients' addresses from the PROXY protocol of these proxies.",
 )
 @click.option("--db", default="chat_threads.db", metavar="FILE", help="SQLite file; ':memory:' keeps nothing.")
 @click.option(
@@ -180,7 +180,7 @@ class _NetworksType(click.ParamType):  # type: ignore[type-arg]
     type=_Number(0, DAY, min_open=True),
     default=60.0,
     metavar="SECONDS",
-    help="Disconnect a client that has not given a name by then.",
+    help="Disconnect a client that has not given a name in this many seconds.",
 )
 @click.option(
     "--send-timeout",
@@ -201,7 +201,7 @@ class _NetworksType(click.ParamType):  # type: ignore[type-arg]
     type=click.IntRange(16, 1_000_000),
     default=256,
     metavar="MB",
-    help="Memory for what is held for all clients together.",
+    help="Memory for the queues and caches of all clients together.",
 )
 @click.option(
     "--lab", is_flag=True, help="Let everybody use /threads and the like, count lock use, and allow faults with /lab."
@@ -373,7 +373,7 @@ def _wait(asked: queue.SimpleQueue[int | None], stops: set[int], logs: LogThread
             ends.look([(logs.thread, None), *chat.vital()])
             continue
         if number in stops:
-            log.info("stopping: %s; once more ends it at once", signal.Signals(number).name)
+            log.info("stopping: %s; a second signal ends the server at once", signal.Signals(number).name)
             return
         if number == getattr(signal, "SIGHUP", None):
             logs.reopen()
@@ -431,7 +431,9 @@ def _tell(ends: Ends) -> None:
         why = ends.why()
         with contextlib.suppress(Exception):  # memory may be short
             log.critical("%s; the server stops", why, exc_info=ends.broken[1])
-        click.echo(f"chat_threads: A fault in the server: {why}. The log has more; start it again.", err=True)
+        click.echo(
+            f"chat_threads: A fault in the server: {why}. The log has the details. Start the server again.", err=True
+        )
     except Exception:
         os.write(2, NO_WORDS)
 

@@ -123,7 +123,7 @@ class Say(Command):
     room: str | None = None
 
 
-@command("/join #room", "go to a room, made if there is none", "join", aliases=("/j",), cost=2)  # and pace.PAGE a page
+@command("/join #room", "go to a room; make it if needed", "join", aliases=("/j",), cost=2)  # and pace.PAGE a page
 @dataclass(frozen=True, slots=True)
 class Join(Command):
     """Go to a room, and be shown its newest messages, or all that came after number ``since``."""
@@ -132,7 +132,7 @@ class Join(Command):
     since: int | None = None
 
 
-@command("/leave [#room]", "leave it, or the current room", "leave", aliases=("/part",))
+@command("/leave [#room]", "leave a room, or the current one", "leave", aliases=("/part",))
 @dataclass(frozen=True, slots=True)
 class Leave(Command):
     room: str | None = None
@@ -142,7 +142,7 @@ class Leave(Command):
     "/create #room [topic]",
     "make a new room and go there",
     "create",
-    more="It is an error if the room exists. Whoever made a room can /delete it; see /help delete.",
+    more="It is an error if the room exists. The person who made a room can /delete it; see /help delete.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)
@@ -155,9 +155,9 @@ class Create(Command):
     "/delete #room [yes]",
     "delete your room and its history",
     "delete",
-    more="Without yes it only says how many messages that would delete. Only whoever made the room can do it: on"
-    " the same connection, or after /resume with the token that /token showed there. Its members are told and land"
-    " in #lobby.",
+    more="Without yes, it only says how many messages would be deleted. Only the person who made the room can"
+    " delete it: on the same connection, or after /resume with the token that /token showed there. Its members are"
+    " told, and they move to #lobby.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class Who(Command):
     "/topic [#room] [text]",
     "show or set what a room is about",
     "topic",
-    more="/topic - takes the topic away.",
+    more="/topic - removes the topic.",
     cost=2,
 )
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ class Topic(Command):
     text: str | None = None
 
 
-@command("/invite NAME [#room]", "ask somebody in", "invite")
+@command("/invite NAME [#room]", "invite somebody to a room", "invite")
 @dataclass(frozen=True, slots=True)
 class Invite(Command):
     name: str
@@ -211,7 +211,7 @@ class Invite(Command):
     "/msg NAME text",
     "say it to one person, privately",
     "private",
-    more="A private line is shown to the two of you and never stored. Somebody who is not there never gets it.",
+    more="A private line is shown to the two of you and never stored. A person who is not connected never gets it.",
 )
 @dataclass(frozen=True, slots=True)
 class Private(Command):
@@ -242,10 +242,10 @@ class Nick(Command):
 
 @command(
     "/token",
-    "show what brings you back",
+    "show your token for /resume",
     "token",
-    more="After a lost connection your old one may hang for minutes, and have your name. /resume TOKEN, typed"
-    " on a new connection in place of a name or later, takes its place at once.",
+    more="When a connection is lost, the server may keep it, and your name, for minutes. Type /resume TOKEN on a"
+    " new connection, in place of a name or later, to take its place at once.",
 )
 @dataclass(frozen=True, slots=True)
 class ShowToken(Command):
@@ -256,8 +256,8 @@ class ShowToken(Command):
     "/resume TOKEN",
     "take your old place, by its token",
     "resume",
-    more="The older connection with that token is closed; you have its name and are in its rooms. Without one,"
-    " you have the name that it was last used under.",
+    more="The old connection with that token is closed, and you get its name and its rooms. If there is no old"
+    " connection, you get the name that the token was last used with.",
     cost=4,
 )
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ class Resume(Command):
     token: str
 
 
-@command("/whois NAME", "show what is known of somebody", "whois")
+@command("/whois NAME", "show what is known about somebody", "whois")
 @dataclass(frozen=True, slots=True)
 class Whois(Command):
     name: str
@@ -277,7 +277,7 @@ class Whois(Command):
     "/away [reason]",
     "say that you are away",
     "away",
-    more="Who sends you a private line is told the reason. /back ends it.",
+    more="A person who sends you a private line sees the reason. /back ends it.",
 )
 @dataclass(frozen=True, slots=True)
 class Away(Command):
@@ -294,8 +294,9 @@ class Back(Command):
     "/ignore NAME",
     "hide what somebody says",
     "ignore",
-    more="It is hidden while you are connected, in every room and in private, whatever name they take, even when"
-    " they come back with their token. Whoever takes that name next is heard. /history shows it all the same.",
+    more="It lasts while you are connected, in every room and in private. It follows the person to other names,"
+    " and when they come back with their token. You still hear somebody else who takes the name later. /history"
+    " still shows everything.",
 )
 @dataclass(frozen=True, slots=True)
 class Ignore(Command):
@@ -317,8 +318,8 @@ class Unignore(Command):
     "/history [#room] [N|2h|before N|after N]",
     "page through what was said",
     "history",
-    more="N is how many messages, at most 200; 2h is a while: s, m, h or d. before and after take the number"
-    " of a message, as the pages show it.",
+    more="N is a number of messages, at most 200. 2h is a time span in s, m, h or d. before and after take the"
+    " number of a message, which the pages show.",
     cost=4,  # a page, and for "since a while ago" about 20 looks for its beginning
 )
 @dataclass(frozen=True, slots=True)
@@ -352,8 +353,8 @@ class ReadHistory(Command):
     "find messages with all the words",
     "search",
     more="A word is found inside other words, too, in any case, and with or without its accents: hang finds"
-    " hanging, strasse finds Straße. The newest 50 messages are shown. in: and from: look in one room, or for what"
-    " one person said.",
+    " hanging, strasse finds Straße. The newest 50 messages are shown. in: searches one room, and from: searches"
+    " what one person said.",
     cost=5,
     named={"sender": "from"},
 )
@@ -409,8 +410,9 @@ class Stats(Command):
     "/threads",
     "show what every thread is doing",
     "threads",
-    more="For connections from the server's own machine. It answers even while a thread is stuck: no lock is taken"
-    " to find out. queue is what waits there now, most the most that ever did; lines and bytes are those out.",
+    more="For connections from the server's own machine. It answers even while a thread is stuck, because it takes"
+    " no lock. queue is what waits there now, and most is the most that ever waited. lines and bytes count what"
+    " was sent.",
     cost=6,
 )
 @dataclass(frozen=True, slots=True)
@@ -422,8 +424,8 @@ class ShowThreads(Command):
     "/locks",
     "show how the locks are used",
     "locks",
-    more="Counted only with --lab or --trace. waited is all that threads waited for it, longest the longest time"
-    " that one had it.",
+    more="Counted only with --lab or --trace. waited is the total time that threads waited for the lock, and"
+    " longest is the longest time that a thread held it.",
 )
 @dataclass(frozen=True, slots=True)
 class ShowLocks(Command):
@@ -434,9 +436,9 @@ class ShowLocks(Command):
     "/trace N",
     "show the trip of message N",
     "trace",
-    more="Of the current room, one of the newest; recorded only with --lab or --trace. Times are in milliseconds"
-    " since a reader thread took up its line: when it was in the history's queue, taken from there, committed,"
-    " published, and for each member queued and written to the socket.",
+    more="For one of the newest messages of the current room; recorded only with --lab or --trace. Times are in"
+    " milliseconds since a reader thread took up the line: when the message was put into the history's queue,"
+    " taken from it, committed and published, and, for each member, when it was queued and written to the socket.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)
@@ -450,9 +452,9 @@ class ShowTrip(Command):
     "/lab slow NAME MS | pause WHAT S",
     "make a fault to look at",
     "lab",
-    more="With --lab only. /lab slow ann 500 lets every send to ann take half a second more, for a minute."
-    " /lab pause publisher 10 holds the Publisher's lock, /lab pause history 10 stops the history thread, for so"
-    " many seconds, at most 60. Everybody is told. Then look at /threads and /locks.",
+    more="With --lab only. /lab slow ann 500 makes every send to ann take half a second longer, for a minute. /lab"
+    " pause publisher 10 holds the Publisher's lock for 10 seconds, and /lab pause history 10 stops the history"
+    " thread; 60 seconds is the most. Everybody is told. Then look at /threads and /locks.",
 )
 @dataclass(frozen=True, slots=True)
 class MakeFault(Command):

@@ -394,7 +394,7 @@ class Conversation(socketserver.BaseRequestHandler):
         session.close(*self._last)
         # The writer has deadlines of its own, one for what it is sending and one for what is queued.
         if not session.written.wait(2 * self.server.limits.send_timeout + 10):
-            log.error("%s was not written to the end", session)
+            log.error("not everything could be sent to %s", session)
         if not session.mailbox.cut or session.reason:
             self._wire.linger()
         self.server.sessions.remove(session)

@@ -98,7 +98,7 @@ class LooksTaken(NameTaken):
     """Nobody has the name, but it looks like another person's."""
 
     def __init__(self, name: str, other: str, free: str) -> None:
-        Told.__init__(self, f"The name {name} looks like {other}, which is somebody else's. Try {free}.")
+        Told.__init__(self, f"The name {name} looks like {other}, which belongs to somebody else. Try {free}.")
         self.free = free
 
 
@@ -137,7 +137,7 @@ class LooksLikeRoom(RoomExists):
     """There is no such room, but one whose name looks the same."""
 
     def __init__(self, name: str, room: str) -> None:
-        Told.__init__(self, f"{name} looks like {room}, which is there already. /join {room} goes there.")
+        Told.__init__(self, f"{name} looks like {room}, which exists already. /join {room} goes there.")
 
 
 class TooManyRooms(Told):
@@ -221,8 +221,12 @@ class UnknownType(Told):
     code = "unknown_type"
 
     def __init__(self, kind: str | None) -> None:
-        what = f"There is no request of type {kind[:40]!a}" if kind is not None else "A request has a type, a string"
-        super().__init__(f"{what}. The type help lists them.")
+        what = (
+            f"There is no request of type {kind[:40]!a}"
+            if kind is not None
+            else "A request needs a type, which is a string"
+        )
+        super().__init__(f"{what}. The request help lists the types.")
 
 
 class TooLong(Told):
@@ -260,7 +264,9 @@ class RoomNotStored(Told):
     code = "not_stored"
 
     def __init__(self, room: str, why: str) -> None:
-        super().__init__(f"{room} is there, but not stored yet: {why}. That is tried again with the next message.")
+        super().__init__(
+            f"{room} was made, but it is not stored yet: {why}. The server tries again with the next message."
+        )
 
 
 class MaybeStored(Told):
@@ -282,7 +288,7 @@ class ReadOnly(Told):
     code = "read_only"
 
     def __init__(self, what: str = "The server's disk failed") -> None:
-        super().__init__(f"{what}: nothing that is said can be stored or shown until the server is started again.")
+        super().__init__(f"{what}. No new message can be stored or shown until the server is started again.")
 
 
 class Busy(Told):
@@ -342,7 +348,7 @@ class TooSlow(CutOff):
     code = "too_slow"
 
     def __init__(self, why: str = "too much was waiting for you") -> None:
-        super().__init__(f"You read too slowly: {why}. Come back, and /history shows what you missed.")
+        super().__init__(f"You read too slowly: {why}. Connect again; /history shows what you missed.")
 
 
 class Replaced(CutOff):
@@ -365,7 +371,10 @@ class TooManyConnections(CutOff):
     code = "too_many_connections"
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"Too many connections from your address: at most {most}. Close one, then come again.")
+        super().__init__(
+            f"There are too many connections from your address: at most {most} are allowed. Close one, then"
+            " connect again."
+        )
 
 
 class NoProxyHeader(CutOff):
@@ -375,7 +384,7 @@ class NoProxyHeader(CutOff):
 
     def __init__(self) -> None:
         super().__init__(
-            "Connections from your address have to begin with the PROXY protocol, and yours does not."
+            "Connections from your address must begin with the PROXY protocol, and yours does not."
             " Connect through the proxy."
         )
 

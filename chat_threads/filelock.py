@@ -68,7 +68,7 @@ class FileLock:
 
     def _odd(self, what: str) -> StartError:
         return StartError(
-            f"The history {self._path} cannot be opened: {self._beside} is {what}. It was left as it is; remove it."
+            f"The history {self._path} cannot be opened: {self._beside} is {what}. It was left as it is. Remove it."
         )
 
     def _refusal(self, error: OSError, holder: str = "") -> StartError:

@@ -434,7 +434,7 @@ class History:
                     self._tokens_used = 0
         except StorageError as error:
             self._give_up_on(error)
-            self._log(logging.WARNING, f"not swept: {error}")
+            self._log(logging.WARNING, f"what is old was not deleted: {error}")
             gone, more, self._passing = 0, False, False
             pause: float | None = SWEEP_EVERY
             self._tokens_used = 0
@@ -457,7 +457,7 @@ class History:
         now = time.monotonic()
         self._purge_took += now - began
         if pause is None:
-            log.info("nothing of what was deleted can be read in the history's files any more")
+            log.info("what was deleted can no longer be read in the history's files")
             self._purge_again = now + PURGE_REST * self._purge_took
             self._purge_took = 0.0
         self._purge_at = None if pause is None or self.read_only else now + pause

@@ -95,8 +95,8 @@ def refuse_strange_log(path: str) -> None:
             if own not in {first.before, *(each.mark for _, each in marks)} and _holds(file, marks[0][0]):
                 raise StartError(
                     f"The history {path} is not the file that SQLite's log {log} belongs to: another file, such as a"
-                    f" backup, was put in its place. Both were left as they are. To start with this file as it is, move"
-                    f" {log} away. To start with what was said last, put back the file that was there before."
+                    " backup, was put in its place. Both were left as they are. To start with this file as it is,"
+                    f" move {log} away. To keep the newest messages, put back the file that was there before."
                 )
 
 

@@ -63,7 +63,7 @@ class Faults:
     def slow(self, number: int, milliseconds: int, over: Over) -> None:
         """Let every send to this session take so much longer, for MOST seconds; raise BadFault."""
         if not 1 <= milliseconds <= SLOWEST:
-            raise BadFault(f"A send can be made to take 1 to {SLOWEST} ms.")
+            raise BadFault(f"A send can be slowed by 1 to {SLOWEST} ms.")
 
         def hold(end: _End) -> None:
             self._delays[number] = milliseconds / 1000

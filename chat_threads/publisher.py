@@ -330,7 +330,7 @@ class Publisher:
             raise NotAllowed(f"{room.name} belongs to nobody, so it cannot be deleted.")
         if room.owner != session.identity:
             again = " If that was you, /resume TOKEN first." if fold(room.creator) == fold(session.name) else ""
-            raise NotAllowed(f"{room.name} was made by {room.creator}, who alone can delete it.{again}")
+            raise NotAllowed(f"{room.name} was made by {room.creator}. Nobody else can delete it.{again}")
         return ordered.RoomEnded(room.id, session.name, session, ref)
 
     def list_chat_rooms(self, most: int = ROOMS) -> list[events.RoomRow]:

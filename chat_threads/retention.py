@@ -118,9 +118,9 @@ class Sweeper:
             if doubted is not None:
                 writer.execute("UPDATE retention SET seen = ?, doubted = ?", (known, doubted))
                 return now - retain if now < known else None
-            log.warning("the clock went on since it was doubted, so it is believed now: %s", _date(now, "minutes"))
+            log.warning("the clock has run on for a day, so the server trusts it now: %s", _date(now, "minutes"))
         elif self._warned is not None:
-            log.info("the clock is believed again: %s", _date(now, "minutes"))
+            log.info("the server trusts the clock again: %s", _date(now, "minutes"))
         self._warned = None
         if seen is None or doubted is not None or abs(now - seen) >= KEEP_EVERY:
             writer.execute("UPDATE retention SET seen = ?, doubted = NULL", (now,))
@@ -137,8 +137,8 @@ class Sweeper:
             behind = now < known
             log.warning(
                 "the clock of this machine says %s, %.0f days %s the history was last used (%s)."
-                " It may be wrong, so %s. If it is wrong, set it. If it is right, do nothing: it is believed"
-                " once it has gone on for a day, while the server runs or until another start.",
+                " It may be wrong, so %s. If it is wrong, set it. If it is right, do nothing: the server trusts it"
+                " after it has run on for a day, while the server runs or until another start.",
                 _date(now, "minutes"),
                 abs(now - known) / DAY,
                 "before" if behind else "after",

@@ -295,7 +295,7 @@ def check_text(typed: str, limit: int = TEXT_LENGTH) -> str:
     """A text to be said: cleaned, not blank, at most ``limit`` characters; raise NothingToSay or TooLong."""
     text = clean(typed)
     if len(text) > limit:
-        raise TooLong(f"That is {len(text)} characters, and at most {limit} go in one line. Nothing was sent.")
+        raise TooLong(f"That is {len(text)} characters, and a line has at most {limit}. Nothing was sent.")
     if not any(map(_is_visible, text)):
         raise NothingToSay()
     return text
@@ -305,7 +305,9 @@ def check_words(typed: str) -> str:
     """A topic, a reason or a farewell: cleaned, "" if blank, at most WORDS_LENGTH; raise TooLong."""
     text = clean(typed).strip()
     if len(text) > WORDS_LENGTH:
-        raise TooLong(f"That is {len(text)} characters, and at most {WORDS_LENGTH} are kept here. Nothing was changed.")
+        raise TooLong(
+            f"That is {len(text)} characters, and at most {WORDS_LENGTH} are allowed here. Nothing was changed."
+        )
     return text if any(map(_is_visible, text)) else ""
 
 

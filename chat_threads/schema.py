@@ -161,7 +161,7 @@ def examine(path: str, timeout: float) -> None:
     """Refuse what is not a history of ours or is damaged, without writing a byte to it."""
 
     def refuse(why: str) -> StartError:
-        return StartError(f"{path} {why}. It was left as it is; --db names another file.")
+        return StartError(f"{path} {why}. It was left as it is. Name another file with --db.")
 
     with open(path, "rb") as file:  # before SQLite has locks on it, which closing would drop
         header = file.read(100)

@@ -166,7 +166,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         sys.setswitchinterval(max(USUAL_INTERVAL, PATIENT * len(self._readers)))
 
     def handle_error(self, request: object, client_address: object) -> None:
-        log.exception("a connection from %s was not taken", client_address)
+        log.exception("a connection from %s was not accepted", client_address)
 
     # --- the readers ----------------------------------------------------------------------------------------
 

@@ -459,10 +459,10 @@ class Service:
         else:
             identity, name = _identity_of(command.person), check_name(command.name)
         if identity == session.identity:
-            raise NotAllowed("What you say yourself cannot be hidden: seeing it tells you that it is stored.")
+            raise NotAllowed("You cannot ignore yourself: you see your own lines to know that they are stored.")
         ignored = {**session.profile.ignored, identity: name}
         if len(ignored) > MAX_IGNORED:
-            raise TooLong(f"You ignore {MAX_IGNORED} people already.")
+            raise TooLong(f"You already ignore {MAX_IGNORED} people. /unignore one of them first.")
         self._set_ignored(session, ignored)
         said = f"What {name} says is hidden now. /unignore {name} shows it again."
         session.answer(events.Notice(said, person_of(identity)))
@@ -554,7 +554,9 @@ class Service:
 
     def _may_look(self, session: Session) -> None:
         if not session.local and not self._insight.for_all:
-            raise NotAllowed("That is for connections from the server's own machine; --lab shows it to all.")
+            raise NotAllowed(
+                "Only connections from the server's own machine may see that; --lab shows it to everybody."
+            )
 
     @_does(commands.ShowThreads)
     def _show_threads(self, session: Session, command: commands.ShowThreads) -> None:
@@ -585,19 +587,19 @@ class Service:
         self._may_look(session)
         recorder, room = self._insight.recorder, self._publisher.peek_current(session)
         if recorder is None:
-            raise NoTrip("Trips are recorded on a server that was started with --lab or --trace.")
+            raise NoTrip("This server records no trips. Start it with --lab or --trace to record them.")
         if room is None:
             raise NotInRoom()
         trip = recorder.find(room.name, command.number)
         if trip is None:
-            raise NoTrip(f"Nothing is known of the trip of message {command.number} of {room.name}.")
+            raise NoTrip(f"There is no record of the trip of message {command.number} of {room.name}.")
         session.answer(trip.shown())
 
     @_does(commands.MakeFault)
     def _make_fault(self, session: Session, command: commands.MakeFault) -> None:
         faults = self._insight.faults
         if faults is None:
-            raise NotAllowed("Faults are made on a server that was started with --lab.")
+            raise NotAllowed("Faults can be made only on a server that was started with --lab.")
         seconds = float(command.amount)
         if (command.fault, command.target) == ("pause", "publisher"):
             what = f"holds the Publisher's lock for {command.amount} s"
@@ -610,7 +612,7 @@ class Service:
             what = f"makes every send to {other.name} take {command.amount} ms more, for a minute at most"
             faults.slow(other.number, command.amount, self._over(f"{other.name} is no longer slowed down."))
         else:
-            raise BadFault("There is slow NAME, pause publisher, and pause history.")
+            raise BadFault("The faults are slow NAME, pause publisher, and pause history.")
         log.info("%s %s", session, what)
         self._tell_all(f"{session.name} {what}. /threads and /locks show it.")
 
@@ -643,7 +645,7 @@ class Service:
 def _identity_of(person: str) -> int:
     identity = identity_of(person)
     if identity is None:
-        raise BadRequest("person is 16 digits, as the answer to ignore has it.")
+        raise BadRequest("person must be the 16 digits from the answer to ignore.")
     return identity
 
 

@@ -449,7 +449,7 @@ class SessionStore:
             held = session.mailbox.held()
             if excess <= 0 or not held:
                 break
-            session.cut_off(TooSlow("too much was waiting for all, and most of it for you"))
+            session.cut_off(TooSlow("too much was waiting for all clients, and most of it for you"))
             excess -= held
 
     def all(self) -> list[Session]:

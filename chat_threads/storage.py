@@ -444,8 +444,9 @@ class Storage:
         elif size > self._log_told:
             self._log_told = 2 * size
             log.warning(
-                "SQLite's log %s-wal has %d MB and grows with every message, because another program has been reading"
-                " the history for long. End that program: it may be an sqlite3 shell that was left in a transaction.",
+                "SQLite's log %s-wal has %d MB and grows with every message, because another program has been"
+                " reading the history for a long time. End that program: it may be an sqlite3 shell that was left"
+                " in a transaction.",
                 self.path,
                 size >> 20,
             )

@@ -153,7 +153,7 @@ class Writers:
         except OSError:  # the peer is gone
             session.abandon()
         except Exception:
-            log.exception("%s could not be shown something", session)
+            log.exception("%s could not be sent something", session)
             session.abandon()
         else:
             if sent < len(data):
@@ -183,7 +183,7 @@ class Writers:
             left = min(deadline, give_up) - time.monotonic()
             if left <= 0:
                 if session.reason is None and deadline <= give_up:
-                    session.reason = TooSlow(f"what was waiting was not read within {self.send_timeout:g} seconds")
+                    session.reason = TooSlow(f"you did not read what was waiting within {self.send_timeout:g} seconds")
                 return False
             if session.wire.wait_writable(min(left, SLICE)):
                 try:

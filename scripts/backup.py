@@ -4,8 +4,8 @@
 Put a copy back, while no server runs: backup.py chat_threads.db --restore copy.db
 
 Copying the file alone would lose its end: the newest messages are in SQLite's log beside it. This goes through
-SQLite's backup, in small steps, so that the server goes on meanwhile. Exit code 0, or 1 with a line that says why
-there is no copy, or why nothing was put back.
+SQLite's backup, in small steps, so that the server goes on meanwhile. The exit code is 0, or 1 with a line that says
+why there is no copy, or why nothing was put back.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """Measure chat_threads beside other ways of doing the same: bench.py prints the table of docs/performance.rst.
 
-One sender in a room of so many members keeps so many messages under way, for a second; a delivery is one message
-read by one member. All servers are there all the time and take turns, so that whatever else the machine does hits
-them alike; a figure is the median of --repeat runs. They are driven by the load driver of load.py, which checks
-every delivery: exit code 1 if one was missing.
+One sender in a room of --members keeps --windows messages under way, for --seconds; a delivery is one message read by
+one member. All servers run all the time and take turns, so other work on the machine affects them alike. A figure is
+the median of --repeat runs. The load driver of load.py checks every delivery; the exit code is 1 if one was missing.
 
 The servers: this one (``--rate 0``, its history on disk), this one with ``--writers per-session``, the two of
 scripts/peers/, and Redis pub/sub if redis-server (6 or newer) is there.

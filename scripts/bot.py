@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A small bot: bot.py localhost:8080 --room '#lab'
 
-It answers !uptime and !roll 2d6, and greets those who join. It stays when the server restarts, and what is said
-meanwhile is answered then. Ctrl-C ends it.
+A bot that answers !uptime and !roll 2d6, and greets everybody who joins. It reconnects when the server restarts, and
+then answers what was said meanwhile. Ctrl-C ends it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Write down what was said, for a report: export.py chat_threads.db --room '#lab' --since 2h --format csv > lab.csv
+"""Export what was said, for a report: export.py chat_threads.db --room '#lab' --since 2h --format csv > lab.csv
 
-The history is only read, also while its server runs: what was said up to the start of the export, a page at a time.
-With --pseudonyms people are person-1, person-2, … in the order in which they first spoke, in what was said, too; names
-of those who never said anything stay in it.
+The export only reads the history, a page at a time, up to the message that was newest at its start. The server may
+run. With --pseudonyms people are person-1, person-2, … in the order in which they first spoke, also inside the
+messages. The names of people who never said anything stay in the messages.
 """
 
 from __future__ import annotations
@@ -145,10 +145,10 @@ FORMATS: dict[str, Callable[[Iterable[Row], TextIO], None]] = {
 
 @click.command(help="\n\n".join(__doc__.split("\n\n")[:2]))
 @click.argument("history", type=click.Path(exists=True, dir_okay=False))
-@click.option("--room", "rooms", multiple=True, help="Only what was said there; may be given more than once.")
+@click.option("--room", "rooms", multiple=True, help="Only messages of this room; you may give it more than once.")
 @click.option("--since", metavar="WHEN", help="Like 2h, 3d, 2026-11-24 or '2026-11-24 14:00'.")
 @click.option("--format", "kind", type=click.Choice(sorted(FORMATS)), default="txt", show_default=True)
-@click.option("--pseudonyms", is_flag=True, help="Nobody's name.")
+@click.option("--pseudonyms", is_flag=True, help="Replace people's names.")
 def main(history: str, rooms: tuple[str, ...], since: str | None, kind: str, pseudonyms: bool) -> None:
     start = 0 if since is None else moment(since)
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The exercises of docs/labs: copy one out, check what was done, get a hint: lab.py start 1 ~/labs
+"""The exercises of docs/labs: copy one, check your work, get a hint: lab.py start 1 ~/labs
 
 Nothing is fetched and nothing is sent. Exit code 0; 1 if a check fails; 2, with a line that says why, if what was
 asked for could not be done.
@@ -185,7 +185,7 @@ def list_labs() -> None:
         click.echo(f"{number}  {title(folder).partition(': ')[2]}")
 
 
-@main.command(help="Copy a lab out into a folder of its own in DIR.")
+@main.command(help="Copy a lab into a folder of its own in DIR.")
 @click.argument("number", type=int)
 @click.argument("directory", type=click.Path(file_okay=False, path_type=pathlib.Path))
 def start(number: int, directory: pathlib.Path) -> None:
@@ -217,7 +217,7 @@ def start(number: int, directory: pathlib.Path) -> None:
         click.echo(f"  {command:{width if does else 0}}  {does}".rstrip())
 
 
-@main.command(help="Check what was done: the lab in the current folder, or lab N there.")
+@main.command(help="Check your work: the lab in the current folder, or lab N there.")
 @click.argument("number", type=int, required=False)
 @click.option("--all", "everything", is_flag=True, help="Tell the story of each check that fails, not of the first.")
 @click.option(

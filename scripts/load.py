@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Put load on a chat_threads server, and check that it loses nothing: load.py --clients 200 --rate 100
 
-Clients connect, some of them talk, and every one checks that it sees every message of its rooms once, and in the
-order in which everybody else sees it. Latency is from the time at which a message was to be sent, to when a client
-has it: in the open loop (--rate) a server that stalls does not put off what is sent next, so the stall shows. In the
-closed loop (--window) each sender has so many messages under way, which finds out what the server can do at most.
+Clients connect, some of them talk, and each checks that it sees every message of its rooms once, in the same order as
+everybody else. Latency counts from the time at which a message was due until a client has it. In the open loop
+(--rate) messages are due at fixed times, so a stall of the server shows. In the closed loop (--window) each sender
+keeps this many messages under way, which shows the most that the server can do.
 
 The server limits what a client may send (--rate 20 lines a second, --max-clients 1000); to go beyond that, start it
-with --rate 0 or --max-clients 20000. What is said stays in its history, in the rooms #load0, #load1 and so on.
+with --rate 0 or --max-clients 20000. The messages stay in its history, in the rooms #load0, #load1 and so on.
 
-Exit code 0: everything has come; 1: something was lost, doubled or out of order, or somebody was cut off; 2: there
-was no run, and a line says why.
+Exit code 0: everything arrived; 1: something was lost, doubled or out of order, or a client was cut off; 2: there was
+no run, and a line says why.
 """
 
 from __future__ import annotations
@@ -57,18 +57,23 @@ def number(low: float, high: float, open_low: bool = False) -> click.FloatRange:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where the server is.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Its port.")
 @click.option("--clients", type=click.IntRange(1, 1_000_000), default=200, show_default=True, help="Connections.")
-@click.option("--rooms", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Rooms they share out.")
+@click.option(
+    "--rooms", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Rooms that the clients share."
+)
 @click.option(
     "--senders", type=click.IntRange(1), metavar="N", show_default="10, or all", help="Clients in each room that talk."
 )
 @click.option(
-    "--rate", type=number(0, 1e7, True), show_default="100", help="Open loop: messages a second, of all together."
+    "--rate",
+    type=number(0, 1e7, True),
+    show_default="100",
+    help="Open loop: messages a second, from all senders together.",
 )
 @click.option("--window", type=click.IntRange(1, 10_000), help="Closed loop: messages under way for each sender.")
 @click.option("--size", type=click.IntRange(40, 2000), default=64, show_default=True, help="Characters in a message.")
 @click.option("--duration", type=number(0, 86_400, True), default=10.0, show_default=True, help="Seconds of talk.")
 @click.option(
-    "--ramp", type=number(0, 86_400), default=0.0, show_default=True, help="Seconds to spread connecting over."
+    "--ramp", type=number(0, 86_400), default=0.0, show_default=True, help="Seconds over which the clients connect."
 )
 @click.option("--dialect", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--slow", type=click.IntRange(0), default=0, show_default=True, help="Clients that never read.")
@@ -84,9 +89,9 @@ def number(low: float, high: float, open_low: bool = False) -> click.FloatRange:
     type=number(0, 3600, True),
     default=5.0,
     show_default=True,
-    help="Seconds without any message after which what has not come is lost.",
+    help="Seconds without any message after which a missing message counts as lost.",
 )
-@click.option("--pid", type=click.IntRange(1), help="The server's process, if it is not to be found by its port.")
+@click.option("--pid", type=click.IntRange(1), help="The server's process, if it cannot be found by its port.")
 @click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write the run over time to this file.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write everything to this file.")
 @click.option(

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Draw a message's way through the server's threads: timeline.py trace.json -o timeline.svg
 
-The trace is what chat-threads --trace trace.json writes, of a server that runs, was stopped or was killed. Threads are
-rows, what they do are boxes, and a line goes from the reading of the message to each of its sends. A file name that
-ends in .png needs matplotlib: pip install '.[plot]' in the folder of README.rst.
+The trace is the file of chat-threads --trace trace.json, from a server that runs, was stopped or was killed. Each row
+is a thread, each box is what it does, and a line leads from the reading of the message to each of its sends. A file
+name that ends in .png needs matplotlib: pip install '.[plot]' in the folder of README.rst.
 """
 
 from __future__ import annotations
@@ -210,7 +210,9 @@ def draw_png(picture: Picture, path: str) -> None:
 @click.argument("trace", type=click.Path(exists=True, dir_okay=False))
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="Ends in .svg or .png.")
 @click.option("--room", help="Take a message of this room.")
-@click.option("--number", type=int, help="Take the message of this number; else the first that most receive.")
+@click.option(
+    "--number", type=int, help="Take the message with this number; otherwise the first one with the most receivers."
+)
 def main(trace: str, output: str, room: str | None, number: int | None) -> None:
     if not output.endswith((".svg", ".png")):
         sys.exit(f"timeline: {output} ends neither in .svg nor in .png.")

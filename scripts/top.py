@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Watch a server from its own machine: top.py localhost:8080
 
-Shows, again every second, how many are connected, what goes through, and the threads with the longest queues. Ctrl-C
-ends it. It takes a name, and is in no room.
+Every second, it shows how many clients are connected, how many messages pass, and the threads with the longest
+queues. Ctrl-C ends it. It takes a name on the server, but enters no room.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def screen(address: str, stats: StatsShown, threads: ThreadList, rates: tuple[fl
 @click.command(help="\n\n".join(__doc__.split("\n\n")[:2]))
 @click.argument("address", metavar="HOST:PORT", default="localhost:8080")
 @click.option("--every", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds.")
-@click.option("--count", type=click.IntRange(1), help="End after so many times.")
+@click.option("--count", type=click.IntRange(1), help="Stop after this many times.")
 @click.option("--name", default="top", show_default=True)
 def main(address: str, every: float, count: int | None, name: str) -> None:
     host, _, port = address.rpartition(":")

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Hurt a server of its own for some minutes, then check that nothing was lost: torture.py --minutes 5
+"""Start a server, cause faults in it for some minutes, and check that nothing was lost: torture.py --minutes 5
 
 It starts ``python -m chat_threads`` with a fresh history in a temporary directory. Writers and readers log what
 they asked and what they saw, while the server is killed and started again, stopped and continued, its disk filled
 and its history locked by another program, and while clients break off, stay away and stop reading. At the end all
-leave, the server is stopped, and ``torture_checker`` holds the logs against the history.
+clients leave, the server stops, and ``torture_checker`` compares the logs with the history.
 
 The exit code is 0 if every check is ok and the run counts, otherwise 1. The same --seed gives the same clients
-and the same choice of faults; how the threads of the server and of the clients run is chance all the same.
+and the same choice of faults; the order in which threads run still differs.
 
-What stands after -- are options for the server: torture.py --minutes 1 -- --writers per-session
+Options after -- go to the server: torture.py --minutes 1 -- --writers per-session
 """
 
 from __future__ import annotations
@@ -176,16 +176,16 @@ def report(results: list[Result], told: list[tuple[str, object]]) -> None:
 
 
 @click.command(help=__doc__, context_settings={"show_default": True})
-@click.option("--seed", type=int, show_default="another one each time", help="What the dice are thrown with.")
+@click.option("--seed", type=int, show_default="another one each time", help="Seed of the random choices.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=5.0, help="How long.")
 @click.option("--writers", type=click.IntRange(1), default=8, help="Clients that say something.")
 @click.option("--readers", type=click.IntRange(0), default=16, help="Clients that only read.")
 @click.option("--travellers", type=click.IntRange(0), default=2, help="Clients that miss much and come back.")
 @click.option("--searchers", type=click.IntRange(0), default=3, help="Clients that search.")
 @click.option("--rooms", type=click.IntRange(1), default=4, help="Each client is in two of them, a traveller in all.")
-@click.option("--min-acks", type=click.IntRange(0), default=1000, help="With fewer the run does not count.")
-@click.option("--min-kills", type=click.IntRange(0), default=5, help="With fewer the run does not count.")
-@click.option("--keep", type=click.Path(file_okay=False), help="Leave the history and all logs in this directory.")
+@click.option("--min-acks", type=click.IntRange(0), default=1000, help="A run with fewer does not count.")
+@click.option("--min-kills", type=click.IntRange(0), default=5, help="A run with fewer does not count.")
+@click.option("--keep", type=click.Path(file_okay=False), help="Keep the history and all logs in this directory.")
 @click.argument("server_options", nargs=-1)
 def main(
     seed: int | None,

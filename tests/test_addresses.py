@@ -17,7 +17,7 @@ from conftest import WAIT, Client, needs, wait_for
 from chat_threads.addresses import bare, is_local, network, networks, plain
 from chat_threads.errors import StartError
 
-AGAIN = "! Too many connections from your address: at most {}. Close one, then come again."
+AGAIN = "! There are too many connections from your address: at most {} are allowed. Close one, then connect again."
 
 
 def has_ipv6() -> bool:

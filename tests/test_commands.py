@@ -129,7 +129,7 @@ def test_lines_of_another_room_say_which(server):
 def test_a_text_has_up_to_2000_characters(server):
     ann, bob = server.clients_named("ann", "bob")
     assert asked(ann, "ü" * 2000) == ["[14:03] ann: " + "ü" * 2000]
-    assert asked(ann, "ü" * 2001) == ["! That is 2001 characters, and at most 2000 go in one line. Nothing was sent."]
+    assert asked(ann, "ü" * 2001) == ["! That is 2001 characters, and a line has at most 2000. Nothing was sent."]
     assert news(bob) == ["[14:03] ann: " + "ü" * 2000]
 
 
@@ -328,7 +328,7 @@ def test_who_left_the_last_room_is_told_how_to_go_on(server):
     ann.send("goodbye all", "/leave", "is anybody there?")
     assert news(ann) == [
         "[14:03] ann: goodbye all",
-        "* You left #lobby and are in no room. /join #lobby goes to one.",
+        "* You left #lobby and are not in a room now. Type /join #lobby.",
         "! You are not in a room. Type /join #lobby.",
     ]
     assert news(bob) == ["[14:03] ann: goodbye all", "* ann left"]
@@ -439,7 +439,7 @@ def test_only_who_made_a_room_can_delete_it(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.ask("/create #lab2")
     for yes in ("", " yes"):
-        assert asked(bob, "/delete #lab2" + yes) == ["! #lab2 was made by ann, who alone can delete it."]
+        assert asked(bob, "/delete #lab2" + yes) == ["! #lab2 was made by ann. Nobody else can delete it."]
         assert asked(ann, "/delete #Lobby" + yes) == ["! #lobby cannot be deleted."]
         assert asked(ann, "/delete #lab3" + yes) == [
             "! There is no room #lab3. Did you mean #lab2? /rooms lists them, /join makes one."
@@ -453,7 +453,7 @@ def test_a_room_belongs_to_whoever_made_it_under_any_name_and_to_nobody_who_take
     ann.ask("/nick anna")
     thief = server.client("ann")
     assert asked(thief, "/delete #lab2 yes") == [
-        "! #lab2 was made by ann, who alone can delete it. If that was you, /resume TOKEN first."
+        "! #lab2 was made by ann. Nobody else can delete it. If that was you, /resume TOKEN first."
     ]
     command = ann.ask("/token")[-1][2:]
     ann.send("/quit")
@@ -535,7 +535,7 @@ def test_a_topic_is_shown_and_set(server):
     assert asked(ann, "/topic #lab2 mine") == ["! You are not in #lab2. /join #lab2 goes there."]
     assert asked(ann, "/topic #lab2") == ["* #lab2 has no topic."]
     assert asked(ann, "/topic " + "x" * 201) == [
-        "! That is 201 characters, and at most 200 are kept here. Nothing was changed."
+        "! That is 201 characters, and at most 200 are allowed here. Nothing was changed."
     ]
 
 
@@ -646,7 +646,7 @@ def test_a_private_line_to_somebody_away_answers_with_the_reason(server):
     assert asked(bob, "/back") == ["* You were not away."]
     assert asked(ann, "/msg bob hi") == ["[14:03] you -> bob: hi"]
     assert asked(bob, "/away " + "x" * 201)[-1] == (
-        "! That is 201 characters, and at most 200 are kept here. Nothing was changed."
+        "! That is 201 characters, and at most 200 are allowed here. Nothing was changed."
     )
 
 

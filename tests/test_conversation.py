@@ -141,7 +141,7 @@ def test_after_three_tries_the_connection_ends(server):
     other.send("1", "x" * 9000, "ann", "bob")
     assert other.rest() == [
         BAD_NAME,
-        "! A line is at most 8192 bytes. Nothing of that one was sent.",
+        "! A line has at most 8192 bytes. Yours was longer, and nothing of it was sent.",
         "! The name ann is taken. Try ann2.",
         "! That was the third try. Goodbye.",
     ]
@@ -265,11 +265,11 @@ def test_http_in_a_conversation_is_a_text_like_any(server):
 
 def test_a_line_too_long_is_told_and_the_connection_stays(server):
     ann, bob = server.clients_named("ann", "bob")
-    told = "! A line is at most 8192 bytes. Nothing of that one was sent."
+    told = "! A line has at most 8192 bytes. Yours was longer, and nothing of it was sent."
     assert timeless(ann.ask("/me " + "x" * 8189)) == [told]
     assert timeless(ann.ask("y" * 1_000_000)) == [told]
     assert timeless(ann.ask("//" + "y" * 8190)) == [
-        "! That is 8191 characters, and at most 2000 go in one line. Nothing was sent."
+        "! That is 8191 characters, and a line has at most 2000. Nothing was sent."
     ]
     assert timeless(ann.ask("hi")) == timeless(bob.news()) == ["[14:03] ann: hi"]
 
@@ -432,7 +432,7 @@ def test_a_bug_in_showing_something_ends_that_client_only(server, monkeypatch, c
     ann.send("/stats")
     assert ann.rest() == []
     assert bob.line() == "* ann left"
-    assert "session 1 (ann) could not be shown something" in caplog.messages
+    assert "session 1 (ann) could not be sent something" in caplog.messages
 
 
 def test_what_cannot_be_stored_is_told_and_the_conversation_goes_on(server, monkeypatch):
@@ -538,7 +538,7 @@ def test_a_connection_that_cannot_be_taken_is_logged_and_the_next_one_is(server,
     with monkeypatch.context() as patch:
         refuse_threads(patch, "reader-", ZeroDivisionError)
         assert server.client().rest() == []
-        wait_for(lambda: any("was not taken" in message for message in caplog.messages))
+        wait_for(lambda: any("was not accepted" in message for message in caplog.messages))
     server.client("ann")
 
 

@@ -64,7 +64,7 @@ def test_a_server_that_finds_no_memory_for_words_says_so(start_process):
     process = start_process(plant=f"{UNTOLD}{echo}; server.ChatServer.service_actions = breaks")
     assert process.popen.wait(WAIT) == BROKEN
     process.stop()
-    assert "chat_threads: A fault in the server: it has no memory for more words" in process.errors
+    assert "chat_threads: A fault in the server: it is out of memory" in process.errors
 
 
 @pytest.mark.parametrize(

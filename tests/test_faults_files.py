@@ -131,7 +131,7 @@ def test_a_history_that_alone_is_mounted_read_only_is_refused_at_the_start(tmp_p
 
 SCRIPTS = pathlib.Path(__file__).parent.parent / "scripts"
 CHANGED = "the history's files are no longer those that the server opened"
-TOLD = f"! T{CHANGED[1:]}: nothing that is said can be stored or shown until the server is started again."
+TOLD = f"! T{CHANGED[1:]}. No new message can be stored or shown until the server is started again."
 REFUSED = f"! Not stored, so not sent: {CHANGED}, so nothing is stored until the server is started again"
 
 

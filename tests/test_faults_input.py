@@ -154,7 +154,7 @@ def test_ten_megabytes_without_a_newline_are_not_kept_and_told_once(attacked):
                 data = attacker.buffer
                 while more := attacker.sock.recv(65536):
                     data += more
-                assert data.count(b"too_long" if b"{" in first else b"! A line is at most 8192 bytes.") == 1
+                assert data.count(b"too_long" if b"{" in first else b"! A line has at most 8192 bytes.") == 1
 
 
 def test_ten_thousand_lines_in_one_packet_come_in_order_and_no_faster_than_the_rate(attacked):

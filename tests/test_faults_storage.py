@@ -121,7 +121,7 @@ def failing_disk(tmp_path: pathlib.Path) -> tuple[pathlib.Path, dict[str, str]]:
 
 
 SOON = "from chat_threads import storage\nstorage.CHECKPOINT = 30"  # an fsync every few messages, not every hundred
-FAILED = "! The server's disk failed: nothing that is said can be stored or shown until the server is started again."
+FAILED = "! The server's disk failed. No new message can be stored or shown until the server is started again."
 REFUSED = "! Not stored, so not sent: the disk failed, so nothing is stored until the server is started again"
 
 
@@ -150,7 +150,7 @@ def test_after_a_failed_fsync_all_are_told_and_nothing_is_acknowledged_any_more(
         nameless.expect(FAILED)
         nameless.expect("You are in #lobby")
         nameless.send("/join #new")
-        nameless.expect("! #new is there, but not stored yet: the disk failed")
+        nameless.expect("! #new was made, but it is not stored yet: the disk failed")
     assert [text for _, sender, text in stored(process.db) if sender == "ann"] == [f"{n} {LONG}" for n in kept]
 
 
@@ -226,9 +226,9 @@ def test_a_program_that_reads_for_long_is_told_to_the_operator_as_the_log_grows(
             for number in range(300):  # about 10 KB each
                 ann.send(f"text {number}")
                 ann.expect(f"text {number}")
-            wait_for(lambda: "has been reading the history for long" in process.errors)
+            wait_for(lambda: "has been reading the history for a long time" in process.errors)
         ann.ask("the program has ended")
-    told = [line for line in process.errors.splitlines() if "has been reading the history for long" in line]
+    told = [line for line in process.errors.splitlines() if "has been reading the history for a long time" in line]
     assert 1 <= len(told) <= 2  # at 1 MB, and at 2
     assert all("WARNING" in line and f"{process.db}-wal has " in line and "End that program" in line for line in told)
 

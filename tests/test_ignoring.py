@@ -227,7 +227,7 @@ def test_a_name_of_two_who_are_ignored_means_the_one_who_has_it(come):
 def test_who_is_not_here_cannot_be_ignored_and_nobody_ignores_themselves(come):
     ann = come("ann")
     assert "Nobody here is called ghost" in ann.ask("/ignore ghost")
-    assert "cannot be hidden" in ann.ask("/ignore Ann")
+    assert "cannot ignore yourself" in ann.ask("/ignore Ann")
 
 
 def test_who_becomes_the_person_that_they_ignore_sees_what_they_say(come):
@@ -242,7 +242,9 @@ def test_a_hundred_people_can_be_ignored(program):
     ann = program("ann")
     people = [person_of(number) for number in range(1, 102)]
     ann.ask(*({"type": "ignore", "name": "bob", "person": person} for person in people[:100]))
-    assert ann.ask(type="ignore", name="cy", person=people[100])[0]["text"] == "You ignore 100 people already."
+    assert ann.ask(type="ignore", name="cy", person=people[100])[0]["text"] == (
+        "You already ignore 100 people. /unignore one of them first."
+    )
 
 
 def test_so_many_people_can_be_ignored_and_no_more(come, monkeypatch):
@@ -253,7 +255,7 @@ def test_so_many_people_can_be_ignored_and_no_more(come, monkeypatch):
     ann.ask("/ignore bob")
     ann.ask("/ignore cy")
     assert "is hidden now" in ann.ask("/ignore cy")  # again
-    assert "You ignore 2 people already." in ann.ask("/ignore dan")
+    assert "You already ignore 2 people." in ann.ask("/ignore dan")
     ann.ask("/unignore bob")
     assert "is hidden now" in ann.ask("/ignore dan")
 

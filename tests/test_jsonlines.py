@@ -216,7 +216,7 @@ def test_a_hello_is_a_name_or_a_token_and_maybe_rooms_and_how_much_to_replay(req
 def test_a_replay_that_is_no_number_up_to_200_is_told(replay):
     error = told(line_of({"type": "hello", "name": "ann", "replay": replay}).rstrip(), None)
     assert isinstance(error, BadRequest)
-    assert error.text == "replay is a number from 0 to 200."
+    assert error.text == "replay must be a number from 0 to 200."
 
 
 def test_a_hello_without_a_name_and_a_token_is_told():
@@ -226,13 +226,13 @@ def test_a_hello_without_a_name_and_a_token_is_told():
 @pytest.mark.parametrize("since", [88, "#a", ["#a"], {"#a": "88"}, {"#a": -1}, {"#a": None}, {"#a": True}, {"#a": 1.5}])
 def test_a_since_that_is_no_object_of_numbers_is_told(since):
     error = told(line_of({"type": "hello", "name": "ann", "since": since}).rstrip(), None)
-    assert error.text == "since of hello is an object of rooms, each with a number."
+    assert error.text == "since of hello must be an object with rooms as keys and numbers as values."
 
 
 def test_a_since_with_more_rooms_than_one_may_be_in_is_told():
     rooms = {f"#r{number}": 0 for number in range(21)}
     error = told(line_of({"type": "hello", "name": "ann", "since": rooms}).rstrip(), None)
-    assert error.text == "since of hello has at most 20 rooms."
+    assert error.text == "since of hello may have at most 20 rooms."
 
 
 def test_only_a_hello_or_a_quit_comes_before_the_hello():
@@ -244,7 +244,7 @@ def test_only_a_hello_or_a_quit_comes_before_the_hello():
 def test_a_second_hello_is_told():
     error = told(b'{"type":"hello","name":"ann"}')
     assert error.code == "bad_request"
-    assert error.text == "hello is the first request, and comes once."
+    assert error.text == "hello must be the first request, and may come only once."
 
 
 # --- refs ---------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def test_a_ref_that_is_no_string_of_up_to_64_characters_is_told_and_not_brought_
     dialect.feed(line_of({"type": kind, "ref": ref}))
     error = dialect.next_input()
     assert isinstance(error, BadRequest)
-    assert error.text == "ref is a string of up to 64 characters."
+    assert error.text == "ref must be a string of up to 64 characters."
     assert dialect.ref == ""
 
 
@@ -315,7 +315,7 @@ def test_a_line_that_is_not_json_is_told(line):
 def test_a_line_that_is_no_object_is_told(line):
     error = told(line)
     assert isinstance(error, BadJson)
-    assert error.text == "That line was not understood: a line is one object."
+    assert error.text == "That line was not understood: a line must be one object."
 
 
 def test_every_truncated_request_is_told():
@@ -373,7 +373,7 @@ def test_the_largest_number_in_range_is_a_number():
 def test_a_number_that_is_none_from_0_on_is_told(field, number):
     error = told(f'{{"type":"history","{field}":{number}}}'.encode())
     assert isinstance(error, BadRequest)
-    assert error.text.startswith(f"{field} of history is ")
+    assert error.text.startswith(f"{field} of history must ")
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_a_number_that_is_none_from_0_on_is_told(field, number):
 def test_what_is_too_deep_is_told(deep):
     error = told(f'{{"type":"ping","x":{deep}}}'.encode())
     assert isinstance(error, BadJson)
-    assert error.text.endswith(f"it is more than {DEPTH} deep.")
+    assert error.text.endswith(f"it is nested more than {DEPTH} deep.")
 
 
 def test_what_is_a_hundred_thousand_deep_is_told():
@@ -441,14 +441,14 @@ def test_what_is_no_string_is_told_in_every_field_that_is_one(value):
             given = {field.name: "x" for field in fields if field.required} | {wrong.name: value}
             error = told(line_of({"type": kind, **given}).rstrip(), None if kind == "hello" else "ann")
             assert isinstance(error, BadRequest)
-            assert error.text == f"{wrong.name} of {kind} is a string."
+            assert error.text == f"{wrong.name} of {kind} must be a string."
 
 
 @pytest.mark.parametrize("value", [0, 1, 1.5, "true", "", ["x"], {"x": "y"}, [], {}])
 def test_what_is_neither_true_nor_false_is_told(value):
     error = told(line_of({"type": "delete", "room": "#lab", "ask": value}).rstrip())
     assert isinstance(error, BadRequest)
-    assert error.text == "ask of delete is true or false."
+    assert error.text == "ask of delete must be true or false."
 
 
 def test_every_field_that_has_to_be_there_is_asked_for_and_null_is_no_value():
@@ -482,7 +482,7 @@ def test_unknown_fields_are_ignored():
 def test_an_unknown_type_is_told_short_and_without_what_could_harm(kind):
     error = told(line_of({"type": kind}).rstrip())
     assert isinstance(error, UnknownType)
-    assert error.text.endswith(". The type help lists them.")
+    assert error.text.endswith(". The request help lists the types.")
     assert len(error.text) < 120
     assert error.text.isprintable()
 
@@ -491,7 +491,7 @@ def test_an_unknown_type_is_told_short_and_without_what_could_harm(kind):
 def test_a_request_without_a_type_that_is_a_string_is_told(request_):
     error = told(line_of(request_).rstrip())
     assert isinstance(error, UnknownType)
-    assert error.text == "A request has a type, a string. The type help lists them."
+    assert error.text == "A request needs a type, which is a string. The request help lists the types."
 
 
 @pytest.mark.parametrize("name", [None, "ann"])
@@ -524,7 +524,7 @@ def test_a_longer_line_is_told_once_and_the_next_is_a_line(name, end, length):
     dialect.feed(say_of(length) + end + line_of({"type": "hello", "name": "bob", "ref": "1"}))
     error = dialect.next_input()
     assert isinstance(error, TooLong)
-    assert error.text == "A line is at most 65536 bytes. Nothing of that one was done."
+    assert error.text == "A line has at most 65536 bytes. Yours was longer, and nothing of it was done."
     assert dialect.ref == ""
     assert drain(dialect) == ([BadRequest] if name else [commands.Hello("bob")])
 
@@ -767,7 +767,7 @@ def test_every_event_there_is_has_its_json_form():
 
 def test_the_greeting_is_one_line_of_text_that_says_that_it_is_to_be_skipped():
     data = dialect_of(None).views[True].encode([events.Greeting("1.0.0")])
-    assert data == b"* Welcome to chat_threads 1.0.0. This line is to be skipped.\n"
+    assert data == b"* Welcome to chat_threads 1.0.0. Programs skip this line.\n"
 
 
 def test_bytes_of_the_wire_go_out_as_they_are():
@@ -946,7 +946,7 @@ def test_the_greeting_is_one_line_before_the_objects(server, early):
             sock.sendall(hello)
         greeting = file.readline()
         assert greeting.startswith(f"* Welcome to chat_threads {__version__}. ".encode())
-        assert early is (b"This line is to be skipped." in greeting)
+        assert early is (b"Programs skip this line." in greeting)
         if not early:
             sock.sendall(hello)
         assert json.loads(file.readline())["type"] == "welcome"

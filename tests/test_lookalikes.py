@@ -236,13 +236,13 @@ def test_whoever_looks_like_somebody_does_not_come_in(server):
     other = server.client()
     other.expect("What is your name?")
     other.send("сосо")
-    assert other.line() == "! The name сосо looks like coco, which is somebody else's. Try сосо2."
+    assert other.line() == "! The name сосо looks like coco, which belongs to somebody else. Try сосо2."
     other.send("ｃｏｃｏ")
     assert other.line() == "! The name coco is taken. Try coco2."
     other.send("сосо2")
     other.expect("Hello, сосо2.")
     other.news()
-    assert other.ask("/nick СОСО") == ["! The name СОСО looks like coco, which is somebody else's. Try СОСО3."]
+    assert other.ask("/nick СОСО") == ["! The name СОСО looks like coco, which belongs to somebody else. Try СОСО3."]
 
 
 def test_whoever_mixes_scripts_does_not_come_in(server):
@@ -282,7 +282,7 @@ def test_names_stay_known_after_their_people_have_gone_and_over_a_restart(serve,
         other.expect("What is your name?")
         for name, by in (("сосо", "coco"), ("ᎪᏃᎪ", "aza")):
             other.send(name)
-            assert other.line() == f"! The name {name} looks like {by}, which is somebody else's. Try {name}2."
+            assert other.line() == f"! The name {name} looks like {by}, which belongs to somebody else. Try {name}2."
         other.send("ВОВ")
         other.expect("Hello, ВОВ.")
         other.send("/quit")
@@ -343,7 +343,7 @@ def test_a_room_that_looks_like_another_is_not_made(server, room):
                 "* You are in #lobby. What you type goes there now.",
             )
         else:
-            assert told == f"! {room} looks like #lobby, which is there already. /join #lobby goes there."
+            assert told == f"! {room} looks like #lobby, which exists already. /join #lobby goes there."
     assert len(server.chat.publisher) == 1
 
 

@@ -304,7 +304,7 @@ def test_a_port_that_is_not_allowed_is_said_with_one_that_is(in_this_process, tm
     monkeypatch.setattr("chat_threads.chat.ChatServer", refuse)
     code, _, err = in_this_process("--host", "127.0.0.1", "--port", 80, "--db", tmp_path / "chat.db")
     assert code == 2
-    assert err == "chat_threads: Port 80 may not be used; take one above 1023, such as --port 8080.\n"
+    assert err == "chat_threads: This user may not use port 80. Take one above 1023, such as --port 8080.\n"
 
 
 @posix
@@ -417,7 +417,7 @@ def test_a_signal_ends_it_with_0_and_clients_are_told(start_process, number):
         assert process.stop(number) == 0
         assert ann.rest()[-1] == "! The server is shutting down. Goodbye."
         assert nameless.rest() == ["! The server is shutting down. Goodbye."]
-    assert f" MainThread: stopping: {number.name}; once more ends it at once\n" in process.errors
+    assert f" MainThread: stopping: {number.name}; a second signal ends the server at once\n" in process.errors
     assert "Traceback" not in process.errors
 
 

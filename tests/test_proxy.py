@@ -176,8 +176,7 @@ def test_a_header_with_broken_bytes_is_read_or_refused_and_never_anything_else(s
 
 
 NEEDS_PROXY = (
-    "! Connections from your address have to begin with the PROXY protocol, and yours does not."
-    " Connect through the proxy."
+    "! Connections from your address must begin with the PROXY protocol, and yours does not. Connect through the proxy."
 )
 
 # --- a server behind a proxy --------------------------------------------------------------------------------
@@ -356,7 +355,7 @@ def test_per_address_counts_the_clients_and_not_the_proxy(serve):
             proxied(server, six % (number, times) + b"bob%d%d\r\n" % (number, times)).expect("You are in")
     for header in (four % 1, six % (1, 9)):
         assert proxied(server, header, b"more\r\n").rest() == [
-            "! Too many connections from your address: at most 2. Close one, then come again."
+            "! There are too many connections from your address: at most 2 are allowed. Close one, then connect again."
         ]
     for number in range(4):  # those of which the proxy does not say where they come from
         proxied(server, b"PROXY UNKNOWN\r\nunknown%d\r\n" % number).expect("You are in")

@@ -295,7 +295,7 @@ def test_asking_for_help_is_no_try_at_a_name(server):
     ann.send("help", "/who", "/help join", "/rooms", "stats", "?", "ann")
     before = ann.upto("* Hello, ann.")
     assert sum(line.startswith("* First type your name") for line in before) == 6
-    assert "* /join #room: go to a room, made if there is none." in before
+    assert "* /join #room: go to a room; make it if needed." in before
 
 
 @pytest.mark.parametrize("typed", ["quit", "exit", "/exit", "bye", "QUIT"])

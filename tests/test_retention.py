@@ -146,7 +146,7 @@ def test_a_clock_that_was_moved_again_is_doubted_again(history: History, caplog:
         assert history.sweep(day) == 0
         assert len(told(caplog)) == 1
     assert history.sweep(0) == 0
-    assert told(caplog, logging.INFO) == ["the clock is believed again: 2024-10-04 00:00 UTC"]
+    assert told(caplog, logging.INFO) == ["the server trusts the clock again: 2024-10-04 00:00 UTC"]
 
 
 def test_a_clock_that_is_behind_deletes_too_little_and_the_log_says_so(

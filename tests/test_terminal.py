@@ -246,7 +246,10 @@ def test_without_a_name_one_has_the_name_of_ones_login(server):
     shown = run(server.port, typed="hi\n", before="import getpass; getpass.getuser = lambda: 'grace'")
     assert "grace: hi" in without_times(shown.stdout)
     shown = run(server.port, typed="hi\n", before="import getpass; getpass.getuser = lambda: '_www'")
-    assert (shown.returncode, shown.stderr) == (1, "chat-threads-client: Who are you? --name NAME says it.\n")
+    assert (shown.returncode, shown.stderr) == (
+        1,
+        "chat-threads-client: You have no name yet. Give one with --name NAME.\n",
+    )
 
 
 class Piped:
@@ -323,8 +326,8 @@ def test_a_server_that_does_not_come_back_makes_a_script_fail_in_the_end(start_p
     assert code == 1
     assert errors.splitlines() == [
         "! The connection was lost.",
-        "! Nothing was answered for 1 seconds.",
-        "! The client is closed. What was asked last may have been done or not.",
+        "! The server has not answered for 1 seconds.",
+        "! The client is closed. Your last request may have been done or not.",
     ]
 
 
@@ -547,7 +550,7 @@ def test_the_bottom_line_shows_the_room_who_is_there_and_the_connection(start_pr
         ann.expect(r"^ ann   #lobby   2 people   connected$")
     ann.expect(r"^ ann   #lobby   1 person   connected$")
     ann.enter("/leave")
-    ann.expect(r"^\* You left #lobby and are in no room", r"^ ann   in no room   connected$")
+    ann.expect(r"^\* You left #lobby and are not in a room now", r"^ ann   in no room   connected$")
     ann.enter("/join #lab")
     ann.expect(r"^ ann   #lab   1 person   connected$")
     ann.enter("/nick anna")
@@ -561,9 +564,9 @@ def test_it_comes_back_by_itself_with_what_was_missed_and_says_what_was_typed_me
     ann.enter("before")
     ann.expect("ann: before$")
     process.kill()
-    ann.expect(r"^! The connection was lost\.$", r"^\* Trying to come back\.$", r"not connected: trying to come back$")
+    ann.expect(r"^! The connection was lost\.$", r"^\* Trying to reconnect\.$", r"not connected: trying to reconnect$")
     ann.enter("typed meanwhile")
-    ann.expect(r"^ ann   #lobby   1 person   not connected: trying to come back   1 unanswered$")
+    ann.expect(r"^ ann   #lobby   1 person   not connected: trying to reconnect   1 unanswered$")
     process = start_process(port=port)
     ann.expect(r"^\* Connected again\.$", r"ann: typed meanwhile$", r"^>", r"^ ann   #lobby   1 person   connected$")
     with process.client("bob") as bob:

@@ -656,7 +656,7 @@ SEEN = (
         ],
     ),
     (events.Departed("#lab2", "#lobby"), ["* You left #lab2. What you type goes to #lobby now."]),
-    (events.Departed("#lobby", None), ["* You left #lobby and are in no room. /join #lobby goes to one."]),
+    (events.Departed("#lobby", None), ["* You left #lobby and are not in a room now. Type /join #lobby."]),
     (events.Current("#lab2"), ["* You are in #lab2. What you type goes there now."]),
     (events.Presence("#lobby", "joined", ("ann",)), ["* ann joined"]),
     (events.Presence("#lobby", "joined", ("ann", "bob")), ["* ann and bob joined"]),
@@ -669,7 +669,7 @@ SEEN = (
     (events.Presence("#lobby", "left", ("ann",), "see you"), ["* ann left (see you)"]),
     (events.Renamed("ann", "Anna"), ["* ann is Anna now"]),
     (events.TopicChanged("#lab2", "ann", "deadlocks"), ["* ann set the topic of #lab2: deadlocks"]),
-    (events.TopicChanged("#lab2", "ann", ""), ["* ann took away the topic of #lab2"]),
+    (events.TopicChanged("#lab2", "ann", ""), ["* ann removed the topic of #lab2"]),
     (events.TopicShown("#lab2", "deadlocks"), ["* The topic of #lab2 is: deadlocks"]),
     (events.TopicShown("#lab2", ""), ["* #lab2 has no topic."]),
     (
@@ -801,7 +801,7 @@ SEEN = (
     ),
     (
         events.LockList(False, ()),
-        ["* The locks are not counted. They are when the server is started with --lab or --trace."],
+        ["* The use of locks is not counted. Start the server with --lab or --trace to count it."],
     ),
     (
         STATS,

@@ -95,5 +95,5 @@ class Screen:
             people = talk.people.get(fold(talk.room), 1)
             where = f"{talk.room}   {people} {'person' if people == 1 else 'people'}"
         waiting = chat.unanswered
-        state = "connected" if chat.online else "not connected: trying to come back"
+        state = "connected" if chat.online else "not connected: trying to reconnect"
         return f" {chat.name}   {where}   {state}" + (f"   {waiting} unanswered" if waiting else "")

@@ -97,7 +97,9 @@ class Talk:
         if not rest or _is_command(first):
             self.obey(typed)
         elif len(rest) >= MAX_PASTED:
-            self.refuse(f"{len(rest) + 1} lines were pasted, and at most {MAX_PASTED} go at once. None was sent.")
+            self.refuse(
+                f"{len(rest) + 1} lines were pasted, but at most {MAX_PASTED} are allowed at once. None was sent."
+            )
         else:
             self.obey(first)
             for line in rest:
@@ -136,7 +138,7 @@ class Talk:
         error = asked.exception()
         if isinstance(error, Disconnected) and asked.ref not in self._unseen:
             self.failed = True
-            self._print(events.Problem("", f"{error.text} What was asked last may have been done or not."))
+            self._print(events.Problem("", f"{error.text} Your last request may have been done or not."))
 
     # --- what comes -----------------------------------------------------------------------------------------
 
@@ -167,7 +169,7 @@ class Talk:
             self._unseen.discard(ref)
         elif isinstance(event, Offline):
             self._problem(event.why)
-            self._print(events.Notice("Trying to come back."))
+            self._print(events.Notice("Trying to reconnect."))
         elif isinstance(event, Online):
             self._print(events.Notice("Connected again."))
         elif isinstance(event, events.Message):

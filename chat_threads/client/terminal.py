@@ -59,7 +59,7 @@ def run_plain(talk: Talk, lines: Lines) -> None:
                 continue
             talk.obey(typed)
         if not _answered(talk.chat):
-            talk.refuse(f"Nothing was answered for {ANSWERED_WITHIN:g} seconds.")
+            talk.refuse(f"The server has not answered for {ANSWERED_WITHIN:g} seconds.")
     except OSError as error:
         talk.refuse(f"The input cannot be read: {error.strerror or error}.")
     except (EOFError, KeyboardInterrupt):
@@ -107,8 +107,8 @@ def _login() -> str | None:
 
 @click.command()
 @click.argument("address", type=_Address(), metavar="HOST[:PORT]")
-@click.option("--name", metavar="NAME", help="Come in under it; the one that you log in with here, if it is left out.")
-@click.option("--room", metavar="#ROOM", help="Begin there; made if there is none.")
+@click.option("--name", metavar="NAME", help="Your name; by default the name that you log in with here.")
+@click.option("--room", metavar="#ROOM", help="Enter this room first; it is made if needed.")
 @click.option(
     "--replay",
     type=click.IntRange(0, MAX_REPLAY),
@@ -121,24 +121,25 @@ def _login() -> str | None:
     "--give-up",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="Try for so long to come back after a lost connection."
+    help="Seconds to try to reconnect after a lost connection."
     f"  [default: {GIVE_UP:g}; no limit if you type on a terminal]",
 )
-@click.option("--plain", is_flag=True, help="Lines in and out even on a terminal.")
+@click.option("--plain", is_flag=True, help="Read and print plain lines, even on a terminal.")
 @click.version_option(__version__, "--version", message=f"{PROGRAM} %(version)s")
 def main(
     address: tuple[str, int], name: str | None, room: str | None, replay: int, give_up: float | None, plain: bool
 ) -> None:
     """Talk on a chat_threads server. /help lists the commands there.
 
-    When the input is not a terminal it is said line by line: echo hi | chat-threads-client localhost. Exit code 0 if
-    it left by itself; 1 if something was not done or the connection is over, and a line on stderr says what.
+    If the input is not a terminal, each line is sent as a message: echo hi | chat-threads-client localhost. The
+    exit code is 0 if it left by itself, and 1 if something was not done or the connection is over; a line on stderr
+    says what.
     """
     streams.prepare()
     host, port = address
     name = name or _login()
     if name is None:
-        _fail("Who are you? --name NAME says it.")
+        _fail("You have no name yet. Give one with --name NAME.")
     typed = sys.stdin.isatty() and sys.stdout.isatty() and is_ours(sys.stdin)
     give_up = GIVE_UP if give_up is None and not typed else give_up
     try:

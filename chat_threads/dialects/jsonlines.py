@@ -74,9 +74,9 @@ def _since(rooms: object) -> tuple[tuple[str, int], ...]:
     if not isinstance(rooms, dict) or not all(
         isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in rooms.values()
     ):
-        raise BadRequest("since of hello is an object of rooms, each with a number.")
+        raise BadRequest("since of hello must be an object with rooms as keys and numbers as values.")
     if len(rooms) > MAX_SINCE:
-        raise BadRequest(f"since of hello has at most {MAX_SINCE} rooms.")
+        raise BadRequest(f"since of hello may have at most {MAX_SINCE} rooms.")
     return tuple(rooms.items())
 
 
@@ -123,13 +123,13 @@ def parse(line: bytes) -> dict[str, Any]:
         for char in _STRING.sub("", text):
             depth += (char in "[{") - (char in "]}")
             if depth > DEPTH:
-                raise BadJson(f"it is more than {DEPTH} deep")
+                raise BadJson(f"it is nested more than {DEPTH} deep")
     try:
         found = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise BadJson(f"{error.msg} at character {error.pos + 1}") from None
     if not isinstance(found, dict):
-        raise BadJson("a line is one object")
+        raise BadJson("a line must be one object")
     return found
 
 
@@ -175,7 +175,7 @@ class JsonDialect:
             self.ref = ""
             try:
                 if line is None:
-                    raise TooLong(f"A line is at most {LINE} bytes. Nothing of that one was done.")
+                    raise TooLong(f"A line has at most {LINE} bytes. Yours was longer, and nothing of it was done.")
                 if line.strip():
                     return self._command(parse(line))
             except ChatError as error:
@@ -185,13 +185,13 @@ class JsonDialect:
     def _command(self, request: dict[str, Any]) -> commands.Command:
         ref = "" if request.get("ref") is None else request["ref"]
         if not isinstance(ref, str) or len(ref) > REF_LENGTH or _SURROGATE.search(ref):
-            raise BadRequest(f"ref is a string of up to {REF_LENGTH} characters.")
+            raise BadRequest(f"ref must be a string of up to {REF_LENGTH} characters.")
         self.ref = ref
         kind = request.get("type")
         if not isinstance(kind, str) or kind not in REQUESTS:
             raise UnknownType(kind if isinstance(kind, str) else None)
         if (kind == "hello") is self._named and kind != "quit":  # that one may come before it too
-            raise BadRequest("hello is the first request, and comes once.")
+            raise BadRequest("hello must be the first request, and may come only once.")
         make, wanted = REQUESTS[kind]
         arguments = {}
         for field in wanted:
@@ -200,9 +200,9 @@ class JsonDialect:
                 if field.required:
                     raise BadRequest(f"{kind} needs {field.name}.")
             elif not isinstance(value, field.kind) or (isinstance(value, bool) and field.kind is not bool):
-                raise BadRequest(f"{field.name} of {kind} is {_KINDS[field.kind]}.")
+                raise BadRequest(f"{field.name} of {kind} must be {_KINDS[field.kind]}.")
             elif isinstance(value, int) and value < 0:
-                raise BadRequest(f"{field.name} of {kind} is not below 0.")
+                raise BadRequest(f"{field.name} of {kind} must not be below 0.")
             elif isinstance(value, str) and _SURROGATE.search(value):
                 raise BadJson("a string has half of a surrogate pair")
             else:
@@ -216,7 +216,7 @@ class JsonDialect:
 
     def _set_replay(self, replay: object) -> None:
         if not isinstance(replay, int) or isinstance(replay, bool) or not 0 <= replay <= MAX_REPLAY:
-            raise BadRequest(f"replay is a number from 0 to {MAX_REPLAY}.")
+            raise BadRequest(f"replay must be a number from 0 to {MAX_REPLAY}.")
         self.replay = replay
 
     def admitted(self, name: str) -> None:
@@ -277,7 +277,7 @@ class JsonView:
             elif isinstance(told, events.Replay):
                 lines += [_message_line(each) for each in told.messages if each.who not in ignored]
             elif isinstance(told, events.Greeting):
-                lines.append(f"* Welcome to chat_threads {told.version}. This line is to be skipped.")
+                lines.append(f"* Welcome to chat_threads {told.version}. Programs skip this line.")
             elif self._style.joins or not isinstance(told, (events.Presence, events.Renamed)):
                 if isinstance(told, events.Presence) and told.who in ignored:
                     told = replace(told, words="")

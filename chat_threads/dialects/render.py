@@ -180,7 +180,7 @@ def _replay(style: Style, event: events.Replay) -> str:
 def _departed(style: Style, event: events.Departed) -> str:
     if event.current:
         return _line(style, f"You left {event.room}. What you type goes to {event.current} now.")
-    return _line(style, f"You left {event.room} and are in no room. /join #lobby goes to one.")
+    return _line(style, f"You left {event.room} and are not in a room now. Type /join #lobby.")
 
 
 def _current(style: Style, event: events.Current) -> str:
@@ -208,7 +208,7 @@ def _renamed(style: Style, event: events.Renamed) -> str:
 
 def _topic_changed(style: Style, event: events.TopicChanged) -> str:
     if not event.topic:
-        return _line(style, f"{event.by} took away the topic of {event.room}")
+        return _line(style, f"{event.by} removed the topic of {event.room}")
     return _line(style, f"{event.by} set the topic of {event.room}: {event.topic}")
 
 
@@ -351,7 +351,7 @@ def _thread_list(style: Style, event: events.ThreadList) -> str:
 
 def _lock_list(style: Style, event: events.LockList) -> str:
     if not event.counted:
-        return _line(style, "The locks are not counted. They are when the server is started with --lab or --trace.")
+        return _line(style, "The use of locks is not counted. Start the server with --lab or --trace to count it.")
     rows = [
         [
             row.lock,

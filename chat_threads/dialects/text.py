@@ -73,7 +73,7 @@ class TextDialect:
 
     def _parse(self, line: bytes | None) -> commands.Command | None:
         if line is None:
-            raise TooLong(f"A line is at most {LINE} bytes. Nothing of that one was sent.")
+            raise TooLong(f"A line has at most {LINE} bytes. Yours was longer, and nothing of it was sent.")
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError:
