@@ -159,6 +159,7 @@ class Service:
         name = self._history.storage.token(token_id(token))
         if name is None:
             raise UnknownToken() if settled else Unreadable("it is busy")
+        self._sessions.know([(name, token_id(token))])  # a flood of other names may have made it forgotten
         try:
             return check_name(name)
         except BadName as error:  # it is older than the rule

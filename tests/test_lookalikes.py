@@ -264,6 +264,26 @@ def test_a_program_that_looks_like_somebody_is_told_and_its_token_brings_it_back
     assert other.expect("welcome")["name"] == "сосо"
 
 
+@pytest.mark.parametrize("named", [{}, {"name": "coco"}])
+def test_a_token_brings_a_name_back_though_a_flood_of_names_made_the_server_forget_it(
+    server, program, monkeypatch, named
+):
+    monkeypatch.setattr(module, "KNOWN", 10)
+    coco = program("coco", server=server)
+    token = next(each["token"] for each in coco.seen if each["type"] == "welcome")
+    coco.ask(type="say", text="hi", ref="1")
+    coco.close()
+    wait_for(lambda: len(server.chat.sessions) == 0)
+    server.chat.sessions.know([(f"flood{number}", 0) for number in range(20)])
+    other = program("сосо", server=server)
+    other.ask(type="say", text="hi", ref="1")
+    other.close()
+    wait_for(lambda: len(server.chat.sessions) == 0)
+    back = program(server=server)
+    back.send(type="hello", token=token, **named)
+    assert back.expect("welcome")["name"] == "coco"
+
+
 def test_names_stay_known_after_their_people_have_gone_and_over_a_restart(serve, program, tmp_path):
     first = serve()
     speaker, silent = first.client("coco"), first.client("bob")
