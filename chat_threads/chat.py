@@ -15,7 +15,7 @@ from . import inside
 from .addresses import Networks
 from .conversation import Limits
 from .ends import Vital
-from .errors import StartError
+from .errors import StartError, Unreadable
 from .events import PAGE_BYTES
 from .history import History
 from .lab import Faults
@@ -130,11 +130,13 @@ class Chat:
             insight = Insight(locks, self.faults if options.lab else None, recorder)
             self.service = Service(self.publisher, self.sessions, self.history, options.motd, insight)
             self.server = _listen(options, self.service, self.sessions, writers, output)
-        except BaseException:
+        except BaseException as error:
             if self.writers:
                 self.writers.stop(1.0)
             self.storage.close()
             self._end_trace(1.0)
+            if isinstance(error, Unreadable):
+                raise StartError(str(error)) from error
             raise
         self._acceptor = threading.Thread(target=self._accept, args=(POLL,), name="acceptor", daemon=True)
 

@@ -507,12 +507,15 @@ class Storage:
 
     @contextlib.contextmanager
     def _reading(
-        self, readers: Readers[sqlite3.Connection] | None = None, ended: threading.Event | None = None
+        self,
+        readers: Readers[sqlite3.Connection] | None = None,
+        ended: threading.Event | None = None,
+        timeout: float | None = None,
     ) -> Iterator[Rows]:
-        """What runs queries and returns all their rows, for READ_TIMEOUT seconds in all and until ``ended`` is set; it
-        raises Unreadable then, and when a query fails."""
+        """What runs queries and returns all their rows, for ``timeout`` seconds, or READ_TIMEOUT, in all and until
+        ``ended`` is set; it raises Unreadable then, and when a query fails."""
         with self._borrow(readers, ended) as connection:
-            deadline = time.monotonic() + READ_TIMEOUT
+            deadline = time.monotonic() + (READ_TIMEOUT if timeout is None else timeout)
 
             def over() -> bool:
                 return time.monotonic() > deadline or (ended is not None and ended.is_set())
@@ -537,8 +540,13 @@ class Storage:
         with self._reading() as rows:
             return rows(sql, values)
 
+    def _read_at_the_start(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """As ``_read``, for as long as it takes: nobody waits, and without the answer there is no server."""
+        with self._reading(timeout=float("inf")) as rows:
+            return rows(sql, values)
+
     def rooms(self) -> list[StoredRoom]:
-        rows = self._read(
+        rows = self._read_at_the_start(
             "SELECT id, name, key, topic, creator, created,"
             " max(last, coalesce((SELECT max(number) FROM messages WHERE room = rooms.id), 0)), owner FROM rooms",
             (),
@@ -548,14 +556,14 @@ class Storage:
     def highest_room(self) -> int:
         """The highest id of a room, or of one whose messages are still to be swept away."""
         return int(
-            self._read(
+            self._read_at_the_start(
                 "SELECT max(coalesce((SELECT max(id) FROM rooms), 0), coalesce((SELECT max(room) FROM doomed), 0))", ()
             )[0][0]
         )
 
     def count(self) -> int:
         """How many messages there are."""
-        return int(self._read("SELECT count(*) FROM messages", ())[0][0])
+        return int(self._read_at_the_start("SELECT count(*) FROM messages", ())[0][0])
 
     def count_in(self, room: int) -> int:
         """How many messages of a room there are."""
@@ -569,12 +577,12 @@ class Storage:
     def names(self, spoken: int = 50_000) -> list[tuple[str, int]]:
         """Names that people are known by, those used last at the end, each with the number of its token, or 0: whoever
         said one of the last ``spoken`` messages, then those of all tokens."""
-        senders = self._read(
+        senders = self._read_at_the_start(
             "SELECT sender, 0 FROM (SELECT id, sender FROM messages ORDER BY id DESC LIMIT ?)"
             " GROUP BY sender ORDER BY max(id)",
             (spoken,),
         )
-        return [*senders, *self._read("SELECT name, id FROM tokens ORDER BY used", ())]
+        return [*senders, *self._read_at_the_start("SELECT name, id FROM tokens ORDER BY used", ())]
 
     def page(
         self,

@@ -18,6 +18,7 @@ from conftest import WAIT
 
 from chat_threads import retention, schema
 from chat_threads import storage as module
+from chat_threads.chat import Chat, Options
 from chat_threads.errors import StartError, Unreadable
 from chat_threads.events import Message
 from chat_threads.ordered import RoomMade, TokenUsed
@@ -885,13 +886,40 @@ def test_a_search_that_takes_too_long_is_stopped_and_told(storage: Storage, monk
         assert storage.search("nowhere", None, None, 10) == []
 
 
+def test_what_the_server_reads_at_its_start_may_take_as_long_as_it_does(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.commit(Batch(messages=said(range(1, 10_001))))
+    monkeypatch.setattr(module, "READ_TIMEOUT", -1.0)
+    assert storage.count() == 10_000
+    assert [room.last for room in storage.rooms()] == [10_000, 0]
+    assert storage.highest_room() == HALL
+    assert storage.names() == [("ann", 0)]
+
+
+@pytest.mark.parametrize("what", ["names", "rooms", "count", "highest_room"])
+def test_a_history_that_cannot_be_read_at_the_start_is_refused_in_a_line(
+    path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def unreadable(_: Storage) -> None:
+        raise Unreadable("disk I/O error")
+
+    written(path)
+    monkeypatch.setattr(Storage, what, unreadable)
+    with pytest.raises(StartError, match="cannot be read now: disk I/O error"):
+        Chat(Options(host="127.0.0.1", port=0, db=str(path)))
+    monkeypatch.undo()
+    with contextlib.closing(Storage(str(path))) as storage:
+        assert storage.count() == 500
+
+
 def test_in_memory_the_time_for_a_read_does_not_run_on_for_the_next_batch(
     opened: Callable[..., Storage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = opened(MEMORY)
     monkeypatch.setattr(module, "READ_TIMEOUT", -1.0)
     with pytest.raises(Unreadable, match="it took too long"):
-        storage.count()
+        storage.count_in(LAB)
     storage.commit(Batch([made(LAB, "#lab")], said(range(1, 5001))))
     monkeypatch.undo()
     assert storage.count() == 5000
