@@ -434,7 +434,7 @@ class History:
                     self._tokens_used = 0
         except StorageError as error:
             self._give_up_on(error)
-            self._log(logging.WARNING, f"what is old was not deleted: {error}")
+            self._log(logging.WARNING, f"old data was not deleted: {error}")
             gone, more, self._passing = 0, False, False
             pause: float | None = SWEEP_EVERY
             self._tokens_used = 0

@@ -677,5 +677,5 @@ def test_a_sweep_that_fails_is_logged_and_what_is_said_goes_on(
     house.store.failing = ""
     house.say("hello")
     assert house.numbers() == [1]
-    assert "what is old was not deleted: disk full" in caplog.text
+    assert "old data was not deleted: disk full" in caplog.text
     assert house.store.log.count("sweep") == 1

@@ -744,7 +744,7 @@ def _decode(line: bytes) -> tuple[Event, Fields]:
     try:
         return decode(line)
     except ValueError as error:
-        raise Disconnected("lost", f"The server sent what is not its protocol: {error}.") from error
+        raise Disconnected("lost", f"The server sent a line that is not in its protocol: {error}.") from error
 
 
 def _decode_all(lines: list[bytes]) -> tuple[list[tuple[Event, Fields]], Disconnected | None]:
