@@ -605,7 +605,7 @@ def test_a_server_that_speaks_nonsense_is_left(fake, connect, garbage):
         lines.read()
 
     ann = connect(fake(script), "ann")
-    with pytest.raises(Disconnected, match="The server sent what is not its protocol"):
+    with pytest.raises(Disconnected, match="The server sent a line that is not in its protocol"):
         list(ann.events())
 
 
