@@ -35,8 +35,9 @@ SWEEP_EVERY = 600.0  # seconds between looks for messages that are too old
 PURGE_REST = 100  # times as long as a purge took, until the next one
 TOKENS_SWEPT = 1000  # tokens handed out or shown between two looks for those that are too many
 QUIET = 1.0  # seconds without a commit, after which the index catches up
-INDEX_AFTER = 500  # messages that are not in the index yet, after which it does so whatever goes on
+INDEX_AFTER = 5000  # messages that are not in the index yet, after which it does so while people talk
 INDEX_PAUSE = 0.005  # seconds between two steps of that
+INDEX_REST = 9  # while people talk, the pause is so many times as long as the step took
 INDEX_AGAIN = 60.0  # seconds after one that failed
 INDEX_LONG = 10_000  # messages to index of which the log is told, every so many seconds
 TOLD_EVERY = 10.0
@@ -145,6 +146,7 @@ class History:
         self._refs_most = refs_bytes
         self._index_at: float | None = 0.0  # when to take messages into the index; None: they all are
         self._index_again = 0.0  # not before that, whatever is committed
+        self._said_at = 0.0  # when a message was committed last
         self._index_told: float | None = None  # when the log was told how far it is; None: not at all
         self._tokens_used = TOKENS_SWEPT  # since the last look for those that are too many
         # Shared: the lock guards these two; nothing is called while it is held.
@@ -416,7 +418,7 @@ class History:
                 if not self._seconds or self._seconds[-1][0] != second:
                     self._seconds.append((second, 0))
                 self._seconds[-1] = (second, self._seconds[-1][1] + len(batch.messages))
-            now = time.monotonic()
+            now = self._said_at = time.monotonic()
             self._index_at = max(self._index_again, now if self.storage.unindexed >= INDEX_AFTER else now + QUIET)
 
     def _sweep(self) -> None:
@@ -464,6 +466,7 @@ class History:
 
     def _index(self) -> None:
         """Take some messages into the search index, so few that those who say something now do not wait for long."""
+        began = time.monotonic()
         try:
             self.storage.index()
         except StorageError as error:
@@ -471,7 +474,9 @@ class History:
             self._log(logging.WARNING, f"the search index could not be written, so searches take longer: {error}")
             self._index_at = None if self.read_only else time.monotonic() + INDEX_AGAIN
         else:
-            self._index_at = time.monotonic() + INDEX_PAUSE if self.storage.unindexed else None
+            now = time.monotonic()
+            pause = INDEX_PAUSE if now - self._said_at >= QUIET else max(INDEX_PAUSE, INDEX_REST * (now - began))
+            self._index_at = now + pause if self.storage.unindexed else None
             self._tell_how_far()
         self._index_again = self._index_at or 0.0
 

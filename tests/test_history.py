@@ -517,12 +517,32 @@ def test_however_much_is_said_the_index_does_not_fall_far_behind(house: House, m
     monkeypatch.setattr(module, "QUIET", WAIT)
     monkeypatch.setattr(module, "INDEX_AFTER", 10)
     monkeypatch.setattr(module, "INDEX_PAUSE", 0.0)
+    monkeypatch.setattr(module, "INDEX_REST", 0)
     behind = []
     house.at_publish = lambda batch: behind.append(house.store.unindexed)
     for number in range(100):
         house.say(str(number))
     assert max(behind) <= 10
     assert house.store.log.count("index") >= 10
+
+
+@pytest.mark.parametrize(("quiet", "rest"), [(WAIT, 9), (0.0, 0)], ids=["people talk", "nobody talks"])
+def test_while_people_talk_the_index_leaves_them_most_of_the_time(
+    house: House, monkeypatch: pytest.MonkeyPatch, quiet: float, rest: int
+) -> None:
+    clock = [1000.0]
+
+    def takes_a_second() -> None:
+        clock[0] += 1.0
+
+    history = House(house.store).history  # not started: this thread is its own
+    monkeypatch.setattr(module, "QUIET", quiet)
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(house.store, "index", takes_a_second)
+    monkeypatch.setattr(type(house.store), "unindexed", 1)
+    history._said_at = 1000.0
+    history._index()
+    assert history._index_at == pytest.approx(1001.0 + max(rest, module.INDEX_PAUSE))
 
 
 def test_an_index_that_cannot_be_written_hurts_nobody_and_is_tried_again(
