@@ -22,7 +22,7 @@ from wellness import needs_proc, staying_well
 from chat_threads.commands import REQUESTED, TYPED
 from chat_threads.rules import TEXT_LENGTH, WORDS_LENGTH
 
-pytestmark = [pytest.mark.slow, needs_proc, pytest.mark.stress]
+pytestmark = [needs_proc, pytest.mark.quiet]
 
 ALLOWED = {1: 0.02, 20: 0.2}  # seconds by which so many clients may raise another's 99th percentile
 TRIES = 3, 9  # at least and at most, each a while without them and a while with them
