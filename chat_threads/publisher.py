@@ -36,6 +36,7 @@ from .rules import LIKELY, fold, nearest
 
 LOBBY = "#lobby"
 RECENT = 200  # messages of a room kept in memory for those who enter
+MAX_OVERTAKEN = 10  # reads of a room's newest messages that were too old by the time they came; then it does without
 RECENT_BYTES = 1 << 26  # of those of all rooms together, unless told otherwise
 MESSAGE = 400  # bytes that a message takes in memory besides its text
 ROOMS_EACH = 20  # rooms one session may be in
@@ -402,7 +403,7 @@ class Publisher:
         self, session: Subscriber, room: ChatRoom, replay: int, first_time: bool, ref: str, since: int | None
     ) -> ordered.Joined | None:
         stored: Sequence[events.Message] | None = None  # the newest when the last number was as_of
-        as_of = 0
+        as_of = overtaken = 0
         if since is not None and since > self.last(room):
             since = None
         while session.next_page():
@@ -422,7 +423,13 @@ class Publisher:
                 loaded = room.loaded or (stored is not None and self._recent.fill(room, stored, as_of))
                 missed = replay if since is None else room.last - since
                 shown = room.fitting(missed)
-                if loaded and (since is None or shown == missed):
+                if stored is not None and not loaded:
+                    overtaken += 1
+                if since is None:  # what is in memory has no hole, and ends at the newest
+                    ready = loaded or overtaken == MAX_OVERTAKEN
+                else:
+                    ready = loaded and shown == missed
+                if ready:
                     joined = self._enter(
                         session, place, room, shown, events.answers(ref, room.entered(first_time)), outbox
                     )

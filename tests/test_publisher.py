@@ -309,6 +309,18 @@ def test_who_is_cut_off_while_it_reads_what_it_missed_does_not_become_a_member(h
 # --- joining --------------------------------------------------------------------------------------------
 
 
+def test_whoever_enters_a_room_in_which_more_is_said_during_each_read_comes_in_all_the_same() -> None:
+    house = House(recent_bytes=3000)
+    room = house.old_room(500)
+    house.at_read = lambda: house.dispatch(*said(room, *range(room.last + 1, room.last + RECENT + 51)))
+    ann = house.enter(Person(house, "ann"), room, replay=RECENT)
+    assert house.reads == module.MAX_OVERTAKEN
+    house.at_read = lambda: None
+    house.dispatch(*said(room, room.last + 1))
+    numbers = ann.numbers()
+    assert numbers == list(range(numbers[0], room.last + 1))
+
+
 def test_who_enters_is_told_where_it_is_and_what_was_said_last(house: House, lab: ChatRoom) -> None:
     house.people("bob", "cy", room=lab)
     house.dispatch(*said(lab, 1, 2, 3))
