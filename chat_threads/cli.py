@@ -343,8 +343,8 @@ def _catch_signals(asked: queue.SimpleQueue[int | None], reopens: bool) -> set[i
     """Have signals put into the queue; return those that say to stop.
 
     A signal that is ignored when the program starts stays ignored: SIGHUP under nohup, SIGINT in the background of a
-    shell's script. After the first signal that stops it, SIGINT and SIGTERM end it at once; SIGHUP never does, because
-    a terminal that is closed may send it twice.
+    shell's script. After the first signal that stops it, SIGINT and SIGTERM end it at once. SIGHUP is ignored then,
+    because a terminal that is closed may send it twice, and the interpreter takes its handlers back before it ends.
     """
     numbers = {
         name: getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
@@ -357,6 +357,8 @@ def _catch_signals(asked: queue.SimpleQueue[int | None], reopens: bool) -> set[i
             for name in ("SIGINT", "SIGTERM"):
                 if name in caught:
                     signal.signal(caught[name], signal.SIG_DFL)
+            if "SIGHUP" in caught and caught["SIGHUP"] in stops:
+                signal.signal(caught["SIGHUP"], signal.SIG_IGN)
         asked.put(number)
 
     for number in caught.values():

@@ -136,7 +136,8 @@ class Storage:
                     self._fold(writer) if migrated else self._renew()
                     self._same_files()
             except BaseException:
-                writer.close()
+                for connection in (writer, *self._connections):
+                    connection.close()
                 raise
         except (sqlite3.Error, OSError, StorageError) as error:
             raise StartError(f"The history {self.path} cannot be opened: {error}.") from error

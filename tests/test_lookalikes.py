@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import unicodedata
@@ -461,9 +462,8 @@ def test_whoever_comes_back_by_token_with_a_name_from_before_the_rule_gets_one_n
     client.close()
     wait_for(lambda: len(running.chat.sessions) == 0)
     assert running.chat.stop() == []
-    with sqlite3.connect(tmp_path / "chat.db") as file:
+    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db", isolation_level=None)) as file:
         file.execute("UPDATE tokens SET name = ?", (old,))
-    file.close()
     again = serve(db=str(tmp_path / "chat.db"))
     back = program(server=again)
     back.send(type="hello", token=token)

@@ -444,6 +444,16 @@ def test_a_terminal_that_closes_may_send_sighup_twice_and_it_still_stops_in_orde
 
 
 @posix
+def test_however_often_a_terminal_sends_sighup_the_server_stops_in_order(start_process):
+    process = start_process()
+    with process.client("ann") as ann:
+        while process.popen.poll() is None:
+            process.popen.send_signal(signal.SIGHUP)
+        assert ann.rest()[-1] == "! The server is shutting down. Goodbye."
+        assert process.stop(signal.SIGHUP) == 0
+
+
+@posix
 def test_sighup_opens_the_log_file_again_as_logrotate_wants_it(start_process, tmp_path):
     log, moved = tmp_path / "chat.log", tmp_path / "chat.log.1"
     process = start_process("--log-file", str(log))
