@@ -384,7 +384,7 @@ def _wait(asked: queue.SimpleQueue[int | None], stops: set[int], logs: LogThread
 
 
 def _stop(chat: Chat, logs: LogThread, ends: Ends) -> int:
-    """Stop in order, as far as that goes; return the exit code.
+    """Stop in order if that is possible; return the exit code.
 
     From here on whatever fails or takes too long ends the process: without memory an exception may come from any line,
     and the interpreter's own end may wait for threads that are stuck.

@@ -1,4 +1,4 @@
-"""Who may come in, and who has to go for it when the server is full: connections that have given no name yet."""
+"""Who gets a place. When the server is full, a connection that has given no name yet makes room for a newcomer."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Entered(Event):
 
 @dataclass(frozen=True, slots=True)
 class Replay(Event):
-    """The newest messages of a room on entering it, or some that one who comes back has missed: ``messages`` out of
+    """The newest messages of a room on entering it, or some that a returning client has missed: ``messages`` out of
     numbers 1 to ``last``."""
 
     room: str

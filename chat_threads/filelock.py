@@ -1,6 +1,6 @@
 """One server per history: a lock file beside it, and a lock on the history itself, whatever name leads to it.
 
-The lock file is what says who has the history, and it is there before the history is. But it belongs to a name: two
+The lock file says which process has the history, and it exists before the history does. But it belongs to a name: two
 containers may have the same file under two names, each with a lock file of its own. So the file itself is locked, too.
 """
 

@@ -66,7 +66,7 @@ class LogThread:
             self._lines.put_nowait("")
 
     def stop(self, timeout: float = 1.0) -> None:
-        """Write what is queued, as far as that goes in ``timeout`` seconds, and end."""
+        """Write what is queued, for at most ``timeout`` seconds, and end."""
         self._logger.removeHandler(self._handler)
         with contextlib.suppress(queue.Full):
             if self._handler.dropped:

@@ -387,7 +387,7 @@ class Publisher:
         at most PAGE_BYTES of them, are queued to the session, and it gets every later one. With ``since``, all messages
         after that number are: what is more than that, or no longer in memory, is read and queued before, a page at a
         time, each when the session has read most of the one before. A number that the room has not reached says nothing
-        of this room, and is left out of account.
+        of this room, and is ignored.
         ``ref`` goes back with the answer. Returns what to submit, so that the others see it; None if it was a
         member already, or is gone. Raises TooManyRooms and UnknownRoom (deleted meanwhile), and what ``newest``
         and ``newer`` raise.

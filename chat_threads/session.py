@@ -2,7 +2,7 @@
 
 ``Session`` is made by the reader thread (the server's handler) and lives as long as that. Other threads put
 parcels into its mailbox, and may cut it off; of its socket they do nothing but stop its reading. ``SessionStore``
-knows all sessions and sees to it that a name is had by one, and that no two look alike.
+knows all sessions, and makes sure that one session at most has a name and that no two names look alike.
 """
 
 from __future__ import annotations

@@ -651,7 +651,7 @@ class Storage:
 
 
 def _unsynced(error: Exception) -> bool:
-    """Whether an fsync failed. Before Python 3.11 SQLite's code is not to be had, and every failure of the disk
+    """Whether an fsync failed. Before Python 3.11 SQLite's code is not available, and every failure of the disk
     counts as one."""
     code = getattr(error, "sqlite_errorcode", None)
     return "disk I/O error" in str(error) if code is None else code in _UNSYNCED

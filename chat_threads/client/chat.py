@@ -440,7 +440,7 @@ class Client:
         seconds: int | None = None,
     ) -> HistoryPage:
         """A page of what was said, at most 200 messages: the newest, or those next below ``before`` or above
-        ``after``, or since so many ``seconds`` ago. Its ``before`` and ``after`` are what to ask for to go on::
+        ``after``, or since so many ``seconds`` ago. Its ``before`` and ``after`` ask for the next page::
 
             >>> page = chat.history("#lab", after=0)
             >>> page.messages[-1].number, page.last, page.after

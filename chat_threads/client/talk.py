@@ -238,7 +238,7 @@ class Talk:
         _see(self.names, *(name for name in names if name != self._name))
 
     def _look_around(self, room: str, again: bool) -> None:
-        """Ask who is in a room that one has entered, and which rooms there are."""
+        """Ask for the people in a room that was just entered, and for the rooms that exist."""
         with contextlib.suppress(ClientError):
             self._unseen.add(self.chat.submit("who", room=room).ref)
             if not again:
