@@ -113,8 +113,7 @@ def torture(
     clients = [kind(f"{letter}{number}", world) for kind, letter, count in kinds for number in range(1, count + 1)]
     killer = Killer(world, server)
     meddler = Meddler(world, server, disk, calls, clients, killer)
-    faults = [killer, meddler]
-    for thread in [*clients, *faults]:
+    for thread in [*clients, killer, meddler]:
         thread.start()
     began, seconds = now(), minutes * 60
     try:
@@ -126,9 +125,9 @@ def torture(
             bar.update(whole - bar.pos)
     finally:
         world.over.set()
+        meddler.join()  # the last of its faults may have made the disk fail
         killer.hurry.set()
-        for fault in faults:
-            fault.join()
+        killer.join()
     wrong = finish(world, server, clients, unused)
     return clients, wrong, meddler.skipped
 

@@ -32,6 +32,8 @@ FILLER = "as far as one can hear: ÄÖÜ 你好 🧵 "
 # What ends a connection and is no answer; after these the client comes back.
 CUT_OFF = frozenset({"too_slow", "replaced", "shutting_down", "no_handshake", "server_full"})
 
+DISK_FAILED = "told that the disk failed"  # after which the server stores nothing until it is started again
+
 now = time.monotonic
 
 
@@ -355,6 +357,8 @@ class Client(threading.Thread):
             numbers = [each["number"] for each in event["messages"]]
             if numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
                 raise Odd(f"a page of history has the numbers {numbers}")
+        elif kind == "error" and ref is None and event["code"] == "read_only":
+            self.world.count(DISK_FAILED)
         elif kind == "error" and ref is None:
             if event["code"] not in CUT_OFF:
                 raise Odd(f"the server said {event}")

@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from torture_clients import PATIENCE, Client, Odd, World, now
+from torture_clients import DISK_FAILED, PATIENCE, RECOVERY, Client, Odd, World, now
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHIM = ROOT / "scripts" / "torture_shim.c"
@@ -206,13 +206,15 @@ class Server:
 
 
 class Killer(threading.Thread):
-    """Kills the server every few seconds, or asks it to stop, whatever other fault is under way; starts it again."""
+    """Kills the server every few seconds, or asks it to stop, whatever other fault is under way; starts it again. It
+    does so at the end, too, if the server has said that it stores nothing until then."""
 
     def __init__(self, world: World, server: Server) -> None:
         super().__init__(name="killer", daemon=True)
         self._world = world
         self._server = server
         self._chance = world.chance("killer")
+        self._told = 0  # how often clients had been told that the disk failed, when the server was started
         self.hurry = threading.Event()  # it is to kill now, or to look whether the run is over
 
     def run(self) -> None:
@@ -220,7 +222,7 @@ class Killer(threading.Thread):
             while True:
                 at_once = self.hurry.wait(self._chance.uniform(2, 10))
                 self.hurry.clear()
-                if self._world.over.is_set():
+                if self._world.over.is_set() and not self._disk_failed():
                     return
                 if self._server.ended:
                     return  # it stays as it is, so that it is noticed at the end
@@ -237,6 +239,10 @@ class Killer(threading.Thread):
         except Exception:
             self._world.odd.append(f"the kills broke: {traceback.format_exc()}")
 
+    def _disk_failed(self) -> bool:
+        time.sleep(RECOVERY)  # for all to hear it
+        return self._world.counted(DISK_FAILED) > self._told
+
     def _stop_in_order(self) -> None:
         code = self._server.stop()
         if code != 0:
@@ -249,6 +255,7 @@ class Killer(threading.Thread):
             if now() > deadline:
                 raise Odd("the server does not start any more")
             time.sleep(0.5)
+        self._told = self._world.counted(DISK_FAILED)
 
 
 class Meddler(threading.Thread):
