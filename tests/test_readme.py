@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import subprocess
@@ -112,6 +113,12 @@ def test_the_protocol_lists_every_error_code():
     codes = {error.code for error in leaves(ChatError)}
     people_only = {"unknown_command", "usage", "not_chat"}
     assert set(re.findall(r"^``(\w+)``  ", PROTOCOL.split("\nErrors\n")[1], re.MULTILINE)) == codes - people_only
+
+
+def test_the_conversations_in_the_protocol_have_an_object_on_each_line():
+    shown = [line[6:].strip() for line in PROTOCOL.splitlines() if re.match(r" {4}(->|  ) [{*]", line)]
+    objects = [json.loads(line) for line in shown if not line.startswith("* Welcome")]
+    assert sum("type" in each for each in objects) == len(objects) > 15
 
 
 def test_the_program_in_the_docs_prints_what_they_say(server):
