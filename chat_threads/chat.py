@@ -13,6 +13,7 @@ from functools import partial
 
 from . import inside
 from .addresses import Networks
+from .chatroom import ChatRoom
 from .conversation import Limits
 from .ends import Vital
 from .errors import StartError, Unreadable
@@ -20,7 +21,7 @@ from .events import PAGE_BYTES
 from .history import History
 from .lab import Faults
 from .memory import Output, Shares
-from .publisher import LOBBY, ChatRoom, Publisher
+from .publisher import LOBBY, Publisher
 from .rules import fold
 from .server import NO_PROXIES, ChatServer
 from .service import Insight, Service

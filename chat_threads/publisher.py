@@ -7,18 +7,15 @@ mailbox's in ``push``, the history's in ``enqueue``.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import nsmallest
 from itertools import islice
-from typing import Protocol
 
-from . import events, inside, ordered
+from . import chatroom, events, inside, ordered
+from .chatroom import ChatRoom, Recent, Subscriber
 from .errors import (
-    CutOff,
     LooksLikeRoom,
     NotAllowed,
     NotInRoom,
@@ -35,172 +32,12 @@ from .quota import Quota
 from .rules import LIKELY, fold, nearest
 
 LOBBY = "#lobby"
-RECENT = 200  # messages of a room kept in memory for those who enter
 MAX_OVERTAKEN = 10  # reads of a room's newest messages that were too old by the time they came; then it does without
-RECENT_BYTES = 1 << 26  # of those of all rooms together, unless told otherwise
-MESSAGE = 400  # bytes that a message takes in memory besides its text
 ROOMS_EACH = 20  # rooms one session may be in
 ROOMS = 10_000  # rooms in all
-NAMED = 10  # people named on entering a room; the rest is counted
 CROWD = 100  # above so many members, joining and leaving is not shown
 
-
 _Waiting = dict[int, list[events.Event | ordered.Joined]]  # by room: what is to be delivered, in order
-
-
-class Mailbox(Protocol):
-    def push(self, parcel: Parcel) -> bool | None:
-        """Put a parcel without waiting. True: the queue was idle, so tell a writer; None: it is full."""
-
-
-class Subscriber(Protocol):
-    """What the Publisher needs of a session."""
-
-    views: tuple[View, View]
-    """How it is shown the events of other rooms, and of its current one. Set under the Publisher's lock."""
-    identity: int
-    """The number of its token (tokens.token_id): the rooms that were made under it belong to it."""
-    address: str
-    """Of its client."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def mailbox(self) -> Mailbox: ...
-    def person(self, rooms: tuple[str, ...]) -> events.PersonRow: ...
-    def cut_off(self, error: CutOff) -> None: ...
-    def next_page(self) -> bool:
-        """The reader's: wait until it may be shown a page of messages; False if nothing will be taken any more."""
-
-    def was_shown(self, size: int) -> None:
-        """The reader's: so many bytes were queued because it asked for them, and are to be paid for."""
-
-
-class ChatRoom:
-    """A room. Everything but id, name, key, looks, creator, owner and address is guarded by the Publisher's lock."""
-
-    __slots__ = (
-        *("id", "name", "key", "looks", "creator", "owner", "address", "topic", "last"),
-        *("recent", "held", "loaded", "members", "groups", "changes"),
-    )
-
-    def __init__(
-        self, id: int, name: str, key: str, creator: str, topic: str = "", last: int = 0, owner: int = 0
-    ) -> None:
-        self.id = id
-        self.name = name
-        self.key = key
-        self.looks = looks(name)  # what no other room may look like
-        self.creator = creator  # the name of then, which somebody else may have now
-        self.owner = owner  # the number of a token; 0: it belongs to nobody
-        self.address = ""  # from which it was made, since the server started
-        self.topic = topic
-        self.last = last  # the number of the newest message that was published
-        self.recent: deque[events.Message] = deque(maxlen=RECENT)  # ends with number ``last``; Recent changes it
-        self.held = 0  # about how many bytes that is
-        self.loaded = last == 0  # whether ``recent`` reaches back as far as it could
-        self.members: dict[Subscriber, int] = {}  # the change by which each became one, in that order
-        self.groups: dict[View, dict[Subscriber, None]] = {}  # the same members by how they are shown it
-        self.changes = 0  # of the list of members, so far
-
-    def add(self, session: Subscriber, view: View) -> int:
-        self.changes += 1
-        self.members[session] = self.changes
-        self.groups.setdefault(view, {})[session] = None
-        return self.changes
-
-    def remove(self, session: Subscriber, view: View) -> None:
-        del self.members[session]
-        self.changes += 1
-        self._ungroup(session, view)
-
-    def fitting(self, most: int) -> int:
-        """How many of the newest messages, at most so many, can be shown at once."""
-        left, count = events.PAGE_BYTES, 0
-        for message in islice(reversed(self.recent), max(0, most)):
-            left -= _weight(message)
-            if left < 0 and count:
-                break
-            count += 1
-        return count
-
-    def entered(self, first_time: bool = False) -> events.Entered:
-        """What one who is about to become a member is shown."""
-        others = tuple(other.name for other in islice(self.members, NAMED))
-        return events.Entered(self.name, self.topic, others, len(self.members), self.last, first_time)
-
-    def regroup(self, session: Subscriber, old: View, new: View) -> None:
-        self._ungroup(session, old)
-        self.groups.setdefault(new, {})[session] = None
-
-    def _ungroup(self, session: Subscriber, view: View) -> None:
-        group = self.groups[view]
-        del group[session]
-        if not group:
-            del self.groups[view]
-
-
-class Recent:
-    """The newest messages of the rooms that somebody is in, as far as they fit into ``most`` bytes. Guarded by the
-    Publisher's lock.
-
-    Beyond that, the room in which nothing was said for longest lets go of its oldest ones. They are read from the
-    history again when somebody enters that room.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._held = 0
-        self._rooms: OrderedDict[int, ChatRoom] = OrderedDict()  # that hold some, the one spoken in last at the end
-
-    def add(self, room: ChatRoom, message: events.Message) -> None:
-        """A message was published: its room's newest."""
-        if len(room.recent) == room.recent.maxlen:
-            self._count(room, -_weight(room.recent[0]))
-        room.recent.append(message)
-        self._count(room, _weight(message))
-        self._rooms[room.id] = room
-        self._rooms.move_to_end(room.id)
-
-    def fill(self, room: ChatRoom, stored: Sequence[events.Message], as_of: int) -> bool:
-        """Take over the newest that the history held when the room's ``last`` was ``as_of``, below what was published
-        since; False if some of that is not there any more, so that there would be a hole."""
-        first = room.recent[0].number if room.recent else room.last + 1
-        if first > as_of + 1:
-            return False
-        newer = list(room.recent)
-        room.recent.clear()
-        room.recent.extend([message for message in stored if message.number < first] + newer)
-        self._count(room, sum(map(_weight, room.recent)) - room.held)
-        self._rooms[room.id] = room
-        room.loaded = True
-        return True
-
-    def forget(self, room: ChatRoom) -> None:
-        """Nobody is in the room any more."""
-        self._rooms.pop(room.id, None)
-        self._count(room, -room.held)
-        room.recent.clear()
-        room.loaded = room.last == 0
-
-    def trim(self) -> None:
-        """Let go of what is too much. Not while somebody is about to be shown it."""
-        while self._held > self._most and self._rooms:
-            room = next(iter(self._rooms.values()))
-            while self._held > self._most and room.recent:
-                self._count(room, -_weight(room.recent.popleft()))
-                room.loaded = False
-            if not room.recent:
-                del self._rooms[room.id]
-
-    def _count(self, room: ChatRoom, change: int) -> None:
-        room.held += change
-        self._held += change
-
-
-def _weight(message: events.Message) -> int:
-    """About how many bytes a message takes in memory."""
-    return sys.getsizeof(message.text) + MESSAGE
 
 
 class _Place:
@@ -253,7 +90,7 @@ class Publisher:
         enqueue: Callable[[ordered.Ordered], None],
         retain: float | None = None,
         count: inside.Count = inside.uncounted,
-        recent_bytes: int = RECENT_BYTES,
+        recent_bytes: int = chatroom.RECENT_BYTES,
         output: Output | None = None,
     ) -> None:
         self._schedule = schedule
@@ -438,10 +275,10 @@ class Publisher:
                 as_of = room.last
             # Outside the lock, and again if it was overtaken.
             if not loaded:
-                stored = self._newest(room.id, as_of, RECENT)
+                stored = self._newest(room.id, as_of, chatroom.RECENT)
             elif since is not None:
                 stored = None
-                page = tuple(each for each in self._newer(room.id, since, RECENT) if each.number <= as_of)
+                page = tuple(each for each in self._newer(room.id, since, chatroom.RECENT) if each.number <= as_of)
                 since = page[-1].number if page else as_of - shown
                 if page:
                     outbox.put(session, self._parcel(session.views[True], (events.Replay(room.name, page, as_of),)))
@@ -743,7 +580,7 @@ class Publisher:
             return
         joined = [item.change for item in items if isinstance(item, ordered.Joined)]
         crowded = len(room.members) > CROWD or self._quiet
-        everything = list(_merged(room.name, items, crowded, 0))
+        everything = list(chatroom.merged(room.name, items, crowded, 0))
         late: dict[Subscriber, None] = {}
         if joined and not crowded:
             # Who became a member at or after the first of these changes has been told of some of them on
@@ -753,7 +590,7 @@ class Publisher:
                 if since < min(joined):
                     break
                 late[session] = None
-                shown = list(_merged(room.name, items, crowded, since))
+                shown = list(chatroom.merged(room.name, items, crowded, since))
                 if shown:
                     view = session.views[self._places[session].current is room]
                     parcel, members = self._address(view, shown, (session,))
@@ -790,35 +627,3 @@ class Publisher:
         for session in outbox.full:
             session.cut_off(TooSlow())
         self._output.check()
-
-
-def _merged(
-    room: str, items: Iterable[events.Event | ordered.Joined], crowded: bool, since: int
-) -> Iterator[events.Event]:
-    """The events to show, neighbours who joined or left together in one; Joined ones only after ``since``."""
-    kind: str = ""
-    names: list[str] = []
-
-    def flush() -> Iterator[events.Event]:
-        if names:
-            yield events.Presence(room, "joined" if kind == "joined" else "left", tuple(names))
-            names.clear()
-
-    for item in items:
-        if isinstance(item, (ordered.Joined, events.Presence)):
-            if crowded or (isinstance(item, ordered.Joined) and item.change <= since):
-                continue
-            this = "joined" if isinstance(item, ordered.Joined) else item.kind
-            if this != kind or (isinstance(item, events.Presence) and item.words):
-                yield from flush()
-            kind = this
-            if isinstance(item, events.Presence) and item.words:
-                yield item
-            elif isinstance(item, events.Presence):
-                names += item.names
-            else:
-                names.append(item.name)
-        else:
-            yield from flush()
-            yield item
-    yield from flush()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from . import __version__, commands, events, inside, ordered
+from .chatroom import ChatRoom, Subscriber
 from .errors import (
     BadFault,
     BadName,
@@ -42,7 +43,7 @@ from .errors import (
 from .history import History
 from .lab import Faults
 from .pace import cost_of_saying, cost_of_table
-from .publisher import LOBBY, ChatRoom, Publisher, Subscriber
+from .publisher import LOBBY, Publisher
 from .rules import check_name, check_room, check_text, check_words, fold
 from .search import words_of
 from .session import Session, SessionStore

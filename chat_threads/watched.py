@@ -12,12 +12,13 @@ from typing import Any, cast
 
 from . import inside
 from .batch import Batch
+from .chatroom import Subscriber
 from .events import Event
 from .history import History
 from .lab import Faults
 from .ordered import Draft, Ordered
 from .parcel import Parcel, View
-from .publisher import Publisher, Subscriber
+from .publisher import Publisher
 from .session import Session
 from .storage import Storage
 from .trace import Recorder, TracedParcel, Trip

@@ -6,7 +6,7 @@ which may wait, until it has caught up or is cut off.
 
 ``OnePerSession`` gives each session its own thread from the start: the textbook layout, to compare.
 
-Either way a session's mailbox has one writer at a time; see session.Mailbox.
+Either way a session's mailbox has one writer at a time; see mailbox.Mailbox.
 """
 
 from __future__ import annotations

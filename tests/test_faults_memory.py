@@ -16,10 +16,11 @@ from wellness import Canary, memory, needs_proc, staying_well, threads
 from chat_threads.dialects.text import TextDialect
 from chat_threads.errors import TooSlow
 from chat_threads.events import LINE_SIZE, PAGE_BYTES, Notice
+from chat_threads.mailbox import Mailbox
 from chat_threads.memory import PAUSE, Output
 from chat_threads.parcel import Parcel
 from chat_threads.rules import REFS, TEXT_LENGTH
-from chat_threads.session import Mailbox, SessionStore
+from chat_threads.session import SessionStore
 from chat_threads.tokens import token_id
 
 pytestmark = [pytest.mark.slow, needs_proc]

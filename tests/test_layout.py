@@ -18,6 +18,7 @@ LAYERS = """
     errors          inside          streams     ends        addresses   letters    lookalikes
     events          rules           queues          tokens      lab         filelock    wal
     commands        ordered         parcel      quota
+    mailbox         chatroom
     schema          folding         readers     batch
     search          names           identity
     retention       files

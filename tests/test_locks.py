@@ -33,10 +33,11 @@ from test_promises import in_threads
 import chat_threads
 from chat_threads.dialects.text import TextDialect
 from chat_threads.events import Notice
+from chat_threads.mailbox import Mailbox
 from chat_threads.parcel import Parcel
 from chat_threads.publisher import Publisher
 from chat_threads.queues import BatchQueue
-from chat_threads.session import Mailbox, SessionStore
+from chat_threads.session import SessionStore
 from chat_threads.storage import StorageError
 
 TABLE = read_table(chat_threads.__doc__ or "")

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from conftest import WAIT
 
-from chat_threads import events, ordered
+from chat_threads import chatroom, events, ordered
 from chat_threads import publisher as module
+from chat_threads.chatroom import MESSAGE, NAMED, RECENT, ChatRoom
 from chat_threads.errors import (
     CutOff,
     NotAllowed,
@@ -26,7 +27,7 @@ from chat_threads.errors import (
     Unreadable,
 )
 from chat_threads.parcel import Parcel
-from chat_threads.publisher import CROWD, LOBBY, MESSAGE, NAMED, RECENT, ROOMS_EACH, ChatRoom, Publisher
+from chat_threads.publisher import CROWD, LOBBY, ROOMS_EACH, Publisher
 
 
 class OwnedLock:
@@ -451,7 +452,7 @@ def test_messages_stored_but_not_yet_published_come_live_and_once(house: House) 
 def test_a_read_overtaken_by_more_than_is_remembered_is_done_again(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RECENT", 5)
+    monkeypatch.setattr(chatroom, "RECENT", 5)
     room = house.old_room(10)
 
     def overtake() -> None:

@@ -32,18 +32,11 @@ from chat_threads.events import (
     Replay,
 )
 from chat_threads.history import BATCH
+from chat_threads.mailbox import EASY_BYTES, LEAST_BYTES, LINE_BYTES, Mailbox
 from chat_threads.parcel import Parcel
 from chat_threads.queues import BatchQueue
 from chat_threads.rules import TEXT_LENGTH, fold
-from chat_threads.session import (
-    EASY_BYTES,
-    LEAST_BYTES,
-    LINE_BYTES,
-    Mailbox,
-    Session,
-    SessionStore,
-    problem,
-)
+from chat_threads.session import Session, SessionStore, problem
 
 
 class Words:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import WAIT, Program, wait_for
 
-from chat_threads import conversation, history, publisher, service, storage, tokens
+from chat_threads import chatroom, conversation, history, service, storage, tokens
 from chat_threads.rules import REFS
 from chat_threads.storage import StorageError
 from chat_threads.tokens import new_token, token_id
@@ -358,7 +358,7 @@ def test_a_person_who_resumes_is_shown_the_last_of_twenty_rooms(program, serve):
 
 def test_who_comes_back_while_others_talk_sees_no_hole_and_no_repeat(program, serve, monkeypatch):
     """Only two messages are held in memory, so each way back goes through the history, and is overtaken."""
-    monkeypatch.setattr(publisher, "RECENT", 20)
+    monkeypatch.setattr(chatroom, "RECENT", 20)
     server = serve(queue_limit=5000)
     talkers = [program(f"talker{number}", server, room="#lab") for number in range(3)]
     done = threading.Event()
