@@ -40,6 +40,9 @@ _SCRIPTS = {
     **dict.fromkeys(("INVERTED", "VEDIC", "MUSICAL", "ZERO", "VARIATION"), COMMON),
 }
 
+# The scripts of those marks that are called COMBINING and go with one script only. Others go with every script.
+_MARKS_OF_ONE = frozenset({"CYRILLIC", "GLAGOLITIC", "GREEK", "KATAKANA-HIRAGANA"})
+
 # Scripts that are written together: UTS #39, section 5.2, "highly restrictive".
 _TOGETHER = (
     frozenset({"Latin", "Han", "Kana"}),
@@ -75,7 +78,8 @@ def begins_name(char: str) -> bool:
 @lru_cache(maxsize=4096)
 def script(char: str) -> str:
     """The script that a character belongs to, as one word; COMMON if it goes with several."""
-    word = unicodedata.name(char, "").partition(" ")[0]
+    words = unicodedata.name(char, "").split(" ")
+    word = words[1] if words[0] == "COMBINING" and words[1] in _MARKS_OF_ONE else words[0]
     return _SCRIPTS.get(word, word.capitalize())
 
 

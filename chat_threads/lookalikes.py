@@ -3,7 +3,7 @@
 The table holds facts of Unicode's confusables.txt (version 17, UTS #39): each group is what is looked like, then the
 characters that look like it. It has letters and marks of identifiers that NFKD leaves as they are. Letters of one
 script are in it only where also those who read that script would take one for the other: nobody takes a Thai ด for a
-ต, or a Latin l for a 1 on a terminal. Four letters are our own: к and κ, which look like k, and two dots.
+ต, or a Latin l for a 1 on a terminal. Five letters are our own: к, κ and ĸ, which look like k, and two dots.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ C С\u13df\u2ca4\ua4da\U000102a2\U00010302\U00010415\U0001051c  c с\u1004ᴄ\u2
 D \u13a0\u15de\ua4d3  d ԁ\u13e7\u146f\ua4d2  d' \u1487  dz ʣ  E ΕЕ\u13ac\u2d39\ua4f0\U00010286\U000118a6\U000118ae
 e еꬲ  F Ϝ\u15b4\ua4ddꞘ\U00010287\U000102a5\U00010525\U000118a2\U000118c2  f ƒքẝꞙꬵ  G Ԍ\u13c0\u13f3\ua4d6  g ƍɡցᶃ
 G' Ɠ  H ΗН\u13bb\u157c\u2c8e\ua4e7\U000102cf  h һհ\u13c2  i ıɩɪιіւ\u13a5\u2c93ꙇ\uab75\U000118c3
-J ͿЈ\u13ab\u148d\ua4d9Ʝ  j ϳј  K ΚК\u13e6\u16d5\u2c94\ua4d7\U00010518  k κк  K' Ƙ
+J ͿЈ\u13ab\u148d\ua4d9Ʝ  j ϳј  K ΚК\u13e6\u16d5\u2c94\ua4d7\U00010518  k κкĸᴋ\u2c95\uabb6  K' Ƙ
 L \u13de\u14aa\u2cd0\ua4e1\U0001041b\U00010526\U000118a3\U000118b2\U00016f16
 l ƖǀΙІӀӏ\u05d5\u0627\u07ca\u16c1\u2c92\u2d4f\ua4f2\U0001028a\U00010309\U00016f28  l' \u05f1  ll ǁ\u05f0  lO Ю  ls ʪ
 lz ʫ  M ΜϺМ\u13b7\u15f0\u16d6\u2c98\ua4df\U000102b0\U00010311  m \U00011700  N Ν\u2c9a\ua4e0\U00010513  n ո
@@ -47,7 +47,7 @@ O\u0338 Ø  o\u0338 øꬾ  o\u102c \u1010  oᴇ ɶ  p\u0314 ƥ  p\u0335 ᵽ  q\u
 r\u0329 ɼ  r\u0334 ᵲ  r\u0335 ɍғ  ß β\u13f0ẞꞵꟖ  s\u0328 ʂ  s\u0334 ᵴ  tȝ ꜩ  tɕ ʨ  tʃ ʧ  t\u0314 ƭ  T\u0328 Ʈ
 T\u0329 Ҭ  t\u0334 ᵵ  T\u0335 Ŧ  t\u0335 ŧ  T\u0338 Ⱦ  u\u0329 џ  U\u0335 Ʉ  u\u0335 ᵾ  w\u0326 ꝡ  w\u0486\u0487 ѽ
 X\u0329 Ҳ  y\u0314 ƴ  Y\u0335 ɎҰ  y\u0335 ɏұ  Z\u0326 Ȥ  z\u0326 ȥ  z\u0328 ʐ  z\u0334 ᵶ  Z\u0335 Ƶ  z\u0335 ƶ
-Þ Ϸ\U000104c4  ĸ ᴋ\u2c95\uabb6  ĸ\u0329 қ  ĸ\u0335 ҟ  ƅ ь\uab9f  ƅi ы  Ƕ Ԋ  ƨ \u03e9ᴤꙅ  ƫ \u13bf  Ǝ \u2d3a\ua4f1
+Þ Ϸ\U000104c4  k\u0329 қ  k\u0335 ҟ  ƅ ь\uab9f  ƅi ы  Ƕ Ԋ  ƨ \u03e9ᴤꙅ  ƫ \u13bf  Ǝ \u2d3a\ua4f1
 ǝ əә  ǝo ᴔ  ǝo\u0335 ꭂ  ǝo\u0338 ꭁ  ǝ\u02de ɚ  ȝ ʒӡჳ\u2cc5\u2ccdꝫ  ȷ յ  ɂ \uab7e  ɋ ᶐ  Ɐ \ua4ef  Ɒ \U0001041f
 Ɔ Ͻ\ua4db\U00010423  ɔ ͻᴐↄ\U0001044b  ɔe ꭢ  ɔ\u0338 ꬿ  Ə Ә  Ɛ Ԑ\u13cb\U00010401  ɜ зᴈ  ɜ\u0326 ҙ  ɞ \U00010442
 ɢ ԍ\u13fb\uab90  ɰ պ\u1223  ɴ \u2c9b  ɷ \U0001043f  ɸ φф\u2cab\u2ce0\u2ce1  ɾ\u0334 ᵳ  ʀ \uab71\uaba2  Ʃ Σ\u2d49

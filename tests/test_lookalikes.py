@@ -19,6 +19,7 @@ from chat_threads.rules import RESERVED, check_name, fold, is_reserved
 from chat_threads.session import SessionStore
 
 ALIKE_PAIRS = [
+    ("mike", "miĸe"),
     ("coco", "сосо"),  # Cyrillic
     ("coco", "СОСО"),
     ("COCO", "сосо"),
@@ -117,7 +118,9 @@ def test_the_table_has_letters_of_names_and_what_they_look_like_looks_like_itsel
         assert look.translate(_LOOKS_LIKE) == look or len(look) > 1, ascii(char)
 
 
-@pytest.mark.parametrize(("typed", "near"), [("аnn", "ann"), ("αnn", "ann"), ("Zоё", "Zoë"), ("Αнна", "нна")])
+@pytest.mark.parametrize(
+    ("typed", "near"), [("аnn", "ann"), ("αnn", "ann"), ("Zоё", "Zoë"), ("Αнна", "нна"), ("mike\u0483", "mike")]
+)
 def test_a_name_of_mixed_scripts_is_told_with_the_one_that_it_looks_like(typed, near):
     with pytest.raises(BadName) as caught:
         check_name(typed)
