@@ -34,7 +34,7 @@ from chat_threads.client import (
     TimedOut,
     TopicChanged,
     Unread,
-    chat,
+    link,
 )
 from chat_threads.client.decoding import decode
 from chat_threads.dialects import codec
@@ -483,20 +483,20 @@ def test_without_an_answer_the_257th_request_times_out_and_so_does_the_first(fak
 
 
 def test_a_program_that_does_not_read_is_waited_for_and_loses_nothing(server, connect, monkeypatch):
-    monkeypatch.setattr(chat, "MAX_EVENTS", 10)
+    monkeypatch.setattr(link, "MAX_EVENTS", 10)
     ann, bob = connect(server, "ann"), connect(server, "bob", reconnect=True)
     texts = [f"{number:<500}." for number in range(1000)]
     for text in texts:
         ann.submit("say", text=text)
     assert ann.settle(WAIT)
-    wait_for(lambda: len(bob._events) >= 10)
-    assert len(bob._events) < 200  # as many as one look at the socket may bring beyond 10
+    wait_for(lambda: len(bob._link._events) >= 10)
+    assert len(bob._link._events) < 200  # as many as one look at the socket may bring beyond 10
     assert [each.text for each in said(bob, 1000)] == texts
 
 
 def test_a_program_that_only_asks_and_reads_no_events_is_answered_and_told_in_the_end(server, connect, monkeypatch):
-    monkeypatch.setattr(chat, "MAX_EVENTS", 10)
-    monkeypatch.setattr(chat, "MAX_UNREAD", 100)
+    monkeypatch.setattr(link, "MAX_EVENTS", 10)
+    monkeypatch.setattr(link, "MAX_UNREAD", 100)
     ann = connect(server, "ann")
     for number in range(90):
         assert ann.say("#lobby", str(number)) == number + 1
@@ -509,8 +509,8 @@ def test_a_program_that_only_asks_and_reads_no_events_is_answered_and_told_in_th
 
 
 def test_a_program_that_only_speaks_needs_to_read_nothing(server, connect, monkeypatch):
-    monkeypatch.setattr(chat, "MAX_EVENTS", 10)
-    monkeypatch.setattr(chat, "MAX_UNREAD", 10)
+    monkeypatch.setattr(link, "MAX_EVENTS", 10)
+    monkeypatch.setattr(link, "MAX_UNREAD", 10)
     ann = connect(server, "ann", listen=False)
     for number in range(100):
         assert ann.say("#lobby", str(number)) == number + 1
@@ -610,7 +610,7 @@ def test_a_server_that_speaks_nonsense_is_left(fake, connect, garbage):
 
 
 def test_a_server_that_is_none_and_one_that_says_nothing_are_not_waited_for(fake, monkeypatch):
-    monkeypatch.setattr(chat, "CONNECT_WITHIN", 0.2)
+    monkeypatch.setattr(link, "CONNECT_WITHIN", 0.2)
     web = fake(lambda lines, send: send(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
     with pytest.raises(Disconnected, match=r"HTTP/1\.1 400 Bad Request"):
         Client("127.0.0.1", web.port, name="ann")
@@ -863,7 +863,7 @@ def test_who_is_ignored_that_one_is_away_and_what_is_set_outlast_a_connection(se
 
 
 def test_who_was_away_for_long_gets_all_that_was_said_and_then_what_is_live(server, connect, relay, monkeypatch):
-    monkeypatch.setattr(chat, "MAX_EVENTS", 100)
+    monkeypatch.setattr(link, "MAX_EVENTS", 100)
     through = relay(server.port)
     ann, bob = connect(through, "ann", room="#lab", reconnect=True), connect(server, "bob", room="#lab", listen=False)
     through.held = True

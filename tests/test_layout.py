@@ -36,6 +36,9 @@ LAYERS = """
     __main__
     client.errors   client.lines
     client.connection   client.decoding
+    client.requests
+    client.state
+    client.link
     client.chat
     client.__init__     client.talk
     client.screen
@@ -198,9 +201,9 @@ def test_imports_go_one_way(module):
         ("dialects.text", "from ..queues import BatchQueue"),
         ("dialects.text", "from ..storage import Storage"),
         ("dialects.base", "from .. import session"),
-        ("client.chat", "from ..queues import BatchQueue"),
+        ("client.link", "from ..queues import BatchQueue"),
         ("client.chat", "from ..dialects.jsonlines import REQUESTS"),
-        ("client.chat", "import socket"),
+        ("client.link", "import socket"),
         ("client.chat", "from .screen import Screen"),
         ("client.terminal", "from ..server import ChatServer"),
         ("client.terminal", "from prompt_toolkit import PromptSession"),

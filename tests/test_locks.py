@@ -88,7 +88,7 @@ def test_every_lock_has_its_row_in_the_table_and_every_row_its_lock():
     for path in package.rglob("*.py"):
         found[package / "client" in path.parents] += locks_in(path.read_text())
     assert sorted(found[False]) == sorted(TABLE.rows)
-    assert found[True] == ["Client._changed"]
+    assert found[True] == ["Link._changed"]
 
 
 def test_a_lock_without_a_row_is_found_in_the_source():

@@ -23,7 +23,7 @@ client-NAME-writer    one for each connection: the only one that writes to its s
 client-show           the terminal client's: takes the events and prints them; joined by the main thread
 ====================  ===========================================================================================
 
-There is one lock, ``Client._changed``, a condition: it guards what they share, the queue of events (bounded: a
+There is one lock, ``Link._changed``, a condition: it guards what they share, the queue of events (bounded: a
 full one makes the reader wait) and that of requests (256 at most: a full one makes the program wait). No socket
 is touched and no callback made while it is held.
 """
@@ -53,9 +53,10 @@ from ..events import (
     StatsShown,
     TopicChanged,
 )
-from .chat import Asked, Client
+from .chat import Client
 from .decoding import Offline, Online, Other
 from .errors import ClientError, Disconnected, Refused, TimedOut, Unread
+from .requests import Asked
 
 __all__ = [
     "Ack",

@@ -18,9 +18,10 @@ from ..dialects.text import TextDialect
 from ..dialects.typed import parse_line
 from ..errors import ChatError
 from ..rules import clean, fold, mentions
-from .chat import Asked, Client
+from .chat import Client
 from .decoding import Offline, Online
 from .errors import ClientError, Disconnected
+from .requests import Asked
 
 MAX_KNOWN = 1000  # names and rooms that can be completed
 MAX_PASTED = 100  # lines that are said at once

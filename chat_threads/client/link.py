@@ -1,0 +1,423 @@
+"""Link: the lasting end of a conversation: a thread that reads, and one that writes for each connection."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from ..events import Ack, Answer, Bye, Event, Problem, Welcome
+from .connection import Connection
+from .decoding import Fields, Offline, Online, decode
+from .errors import ClientError, Disconnected, Refused, TimedOut, Unread
+from .requests import SAID, SENT_AGAIN, Asked, Request, encode
+from .state import State
+
+MAX_UNANSWERED = 256  # requests; the server remembers as many refs, so that what is sent again is stored once
+MAX_EVENTS = 10_000  # events that wait for the program, before the reader waits for it
+MAX_UNREAD = 10 * MAX_EVENTS
+CONNECT_WITHIN = 10.0  # seconds to be connected and welcomed
+GOODBYE_WITHIN = 30.0  # seconds for what was asked before leaving
+FIRST_PAUSE = 0.2  # seconds before the first try to come back, at most; doubled with each that fails
+STEADY = 5.0  # seconds after which a connection counts as good, and the pauses begin again
+MAX_REFUSALS = 5  # times that a client that wants to come back may be refused in a row
+
+_AGAIN = "again"  # the ref of what is asked for on coming back without the program's doing
+_CLOSED = "The client is closed."
+_FINAL = frozenset(("quit", "replaced"))  # reasons to leave it at that
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a link behaves; ``Client`` explains each of these."""
+
+    reconnect: bool = False
+    listen: bool = True
+    answers: bool = False
+    longest_pause: float = 30.0  # seconds
+    give_up: float | None = None  # seconds
+
+
+class Link:
+    """What the program's threads share with the reader and the writer: requests, events, and the state.
+
+    The program's threads, any number of them, call ``submit``, ``forget``, ``next_event``, ``settle``, ``close`` and
+    read the properties. One of them calls ``open`` first, and is the reader until that returns. From then on the
+    reader thread alone reads from the connection, sets and closes it, and ends the link. It starts the writer thread
+    of each connection, which alone writes to it, and joins it.
+    """
+
+    def __init__(self, host: str, port: int, state: State, manner: Manner) -> None:
+        self._host = host
+        self._port = port
+        self._manner = manner
+        self._refs = secrets.token_hex(4)  # what the refs begin with: another program may have had our token
+        # Guards all below, and tells whoever waits for a change of it. Nothing waits for a socket, is written to one,
+        # or is called back while it is held.
+        self._changed = threading.Condition()
+        self._state = state
+        self._requests: dict[str, Request] = {}  # not answered, by ref, in the order in which they were asked
+        self._unsent: deque[Request] = deque()
+        self._events: deque[Event] = deque()
+        self._count = 0  # requests so far
+        self._max_unanswered = MAX_UNANSWERED
+        self._connection: Connection | None = None  # None: there is none now
+        self._closing = False
+        self._ended: ClientError | None = None  # why there will be none any more
+
+    # --- the program's threads ------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Come in, start the reader, and wait until the client is in a room; raise OSError or a ClientError."""
+        connection = self._connection = self._come_in()
+        self._reader = threading.Thread(
+            target=self._run, args=(connection,), name=f"client-{self.name}-reader", daemon=True
+        )
+        self._reader.start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._state.places or self._events or self._ended, CONNECT_WITHIN)
+            came_in, ended = self._state.places or self._events, self._ended
+        if ended and not came_in:
+            raise ended
+
+    def close(self, words: str) -> None:
+        """Send what was asked and a last word, wait for the answers, and end the threads."""
+        deadline = time.monotonic() + GOODBYE_WITHIN
+        with self._changed:
+            if not self._closing:
+                self._closing = True
+                if self._connection:
+                    self._ask("quit", {"words": words} if words else {})
+                self._changed.notify_all()
+            self._changed.wait_for(lambda: self._ended or not self._connection, deadline - time.monotonic())
+            connection = self._connection
+        if connection:
+            connection.abort()
+        self._reader.join()
+
+    @property
+    def name(self) -> str:
+        """The client's name now."""
+        with self._changed:
+            return self._state.name
+
+    @property
+    def room(self) -> str | None:
+        """The current room; None: the client is in no room."""
+        with self._changed:
+            return self._state.room
+
+    @property
+    def welcome(self) -> Welcome:
+        """The server's last welcome."""
+        with self._changed:
+            return self._state.welcome
+
+    @property
+    def online(self) -> bool:
+        """Whether there is a connection now."""
+        with self._changed:
+            return self._connection is not None
+
+    @property
+    def unanswered(self) -> int:
+        """How many requests wait for their answers."""
+        with self._changed:
+            return len(self._requests)
+
+    def settle(self, timeout: float | None) -> bool:
+        """Wait until nothing is unanswered; False when the time is up."""
+        with self._changed:
+            return bool(self._changed.wait_for(lambda: not self._requests, timeout))
+
+    def next_event(self, timeout: float | None) -> Event | None:
+        """Take an event, or wait for one. None: none came in time, or the client is closed; raises why it ended
+        otherwise."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._events or self._ended, timeout)
+            if not self._events:
+                if self._ended is None or self._closing:
+                    return None
+                raise self._ended
+            event = self._events.popleft()
+            if len(self._events) == MAX_EVENTS - 1:
+                self._changed.notify_all()
+            return event
+
+    def submit(self, kind: str, fields: Fields, timeout: float | None) -> Asked:
+        """Have a request sent; wait at most ``timeout`` seconds while too many are not answered."""
+        with self._changed:
+            if kind in SAID and "room" not in fields and (room := self._heading()):
+                fields["room"] = room  # it may be sent again when another room is the current one
+            if not self._changed.wait_for(
+                lambda: self._ended or self._closing or len(self._requests) < self._max_unanswered, timeout
+            ):
+                raise TimedOut(f"{self._max_unanswered} requests have waited {timeout:g} seconds for an answer.")
+            if self._ended or self._closing:
+                raise self._ended or Disconnected("quit", _CLOSED)
+            if len(self._events) > MAX_UNREAD:
+                raise Unread(f"{len(self._events)} events wait to be read.")
+            return self._ask(kind, fields)
+
+    def _heading(self) -> str | None:
+        """The room that will be the current one when what was asked so far is done; None: that is not known."""
+        for request in reversed(self._requests.values()):
+            if request.kind in ("join", "create"):
+                return str(request.fields["room"])
+            if request.kind in ("leave", "delete", "resume"):
+                return None
+        return self._state.room
+
+    def _ask(self, kind: str, fields: Fields) -> Asked:
+        """With the lock held."""
+        self._count += 1
+        request = Request(kind, fields, f"{self._refs}-{self._count}")
+        self._requests[request.asked.ref] = request
+        self._unsent.append(request)
+        self._changed.notify_all()
+        return request.asked
+
+    def forget(self, asked: Asked) -> bool:
+        """Nobody waits for this answer any more; False if it has come."""
+        with self._changed:
+            request = self._requests.pop(asked.ref, None)
+            if request and not request.sent:
+                self._unsent.remove(request)
+            self._changed.notify_all()
+        return request is not None
+
+    # --- coming in: the caller's thread at first, then the reader's -----------------------------------------
+
+    def _come_in(self) -> Connection:
+        """Connect and be welcomed; raise OSError, Disconnected or Refused."""
+        connection = Connection(self._host, self._port, CONNECT_WITHIN)
+        try:
+            self._handshake(connection)
+            connection.patient()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _handshake(self, connection: Connection) -> None:
+        connection.send(self._hello())
+        greeting = "The connection ended before a welcome."
+        while lines := connection.lines():
+            while lines:
+                line = lines.pop(0)
+                if not line.startswith(b"{"):  # the greeting, or why there is none
+                    greeting = line.decode("utf-8", "replace").strip().removeprefix("! ") or greeting
+                    continue
+                event, fields = _decode(line)
+                if isinstance(event, Welcome):
+                    self._welcomed(event, fields)
+                    connection.give_back(lines)
+                    return
+                if isinstance(event, Problem) and event.code == "unknown_token":
+                    with self._changed:
+                        self._state.token = ""
+                    connection.send(self._hello())
+                elif isinstance(event, Problem):
+                    raise Refused(event.code, event.text)
+        raise Disconnected("lost", greeting)
+
+    def _hello(self) -> bytes:
+        with self._changed:
+            return encode(self._state.hello())
+
+    def _welcomed(self, event: Welcome, fields: Fields) -> None:
+        with self._changed:
+            self._state.welcomed(event)
+            limit = fields.get("limits", {}).get("refs")
+            if isinstance(limit, int) and limit > 0:
+                self._max_unanswered = min(limit, MAX_UNANSWERED)
+
+    # --- the reader -----------------------------------------------------------------------------------------
+
+    def _run(self, connection: Connection | None) -> None:
+        failed = 0  # tries to come back, since a connection was good
+        try:
+            while connection:
+                began = time.monotonic()
+                why = self._converse(connection)
+                if time.monotonic() - began > STEADY:
+                    failed = 0
+                connection = None
+                if self._lost(why):
+                    connection, failed = self._come_back(failed)
+        finally:
+            self._end(Disconnected("internal", "The client broke; its reader's traceback says where."))
+
+    def _converse(self, connection: Connection) -> Disconnected:
+        """Read to the end of a connection, while a thread of its own writes; return why it ended."""
+        writer = threading.Thread(
+            target=self._write, args=(connection,), name=f"client-{self.name}-writer", daemon=True
+        )
+        writer.start()
+        try:
+            return self._read(connection)
+        finally:
+            with self._changed:
+                self._connection = None
+                self._changed.notify_all()
+            connection.abort()
+            writer.join()
+            connection.close()
+
+    def _read(self, connection: Connection) -> Disconnected:
+        said = ""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: len(self._events) < MAX_EVENTS or self._requests or self._closing)
+            lines = connection.lines()
+            if not lines:
+                return Disconnected("lost", "The connection was lost.")
+            taken, why = _decode_all(lines)
+            for asked, event in self._take(taken):
+                asked.answer(event)
+            for event, fields in taken:
+                if isinstance(event, Problem) and "ref" not in fields:
+                    said = event.text
+                elif isinstance(event, Bye):
+                    return Disconnected(event.reason, said or _CLOSED)
+            if why:
+                return why
+
+    def _take(self, taken: list[tuple[Event, Fields]]) -> list[tuple[Asked, Event]]:
+        """What has come: keep the events for the program, and return the answers with what they answer."""
+        answered: list[tuple[Asked, Event]] = []
+        with self._changed:
+            for event, fields in taken:
+                request = self._requests.pop(fields.get("ref", ""), None)
+                if not self._state.note(event, request) or fields.get("ref") == _AGAIN:
+                    continue
+                if request:
+                    answered.append((request.asked, event))
+                    if self._manner.answers:
+                        self._keep(Answer(event, request.asked.ref))
+                elif not isinstance(event, Ack):  # of a request that nobody waits for any more
+                    self._keep(event)
+            self._changed.notify_all()
+        return answered
+
+    def _keep(self, event: Event) -> None:
+        if self._manner.listen:
+            self._events.append(event)
+
+    def _lost(self, why: Disconnected) -> bool:
+        """A connection has ended: see what becomes of what was not answered. True: come back."""
+        with self._changed:
+            if self._closing or not self._manner.reconnect or why.code in _FINAL:
+                going_on = False
+            else:
+                going_on = True
+                again = (
+                    SENT_AGAIN if self._state.token else SENT_AGAIN - SAID
+                )  # without a token the history has it twice
+                kept = [each for each in self._requests.values() if not each.sent or each.kind in again]
+                dropped = [each for each in self._requests.values() if each not in kept]
+                self._requests = {each.asked.ref: each for each in kept}
+                self._unsent = deque(kept)
+                self._keep(Offline(why.text))
+                self._changed.notify_all()
+        if not going_on:
+            self._end(why)
+            return False
+        for each in dropped:
+            each.asked.set_exception(why)
+        return True
+
+    def _come_back(self, failed: int) -> tuple[Connection | None, int]:
+        """Try until it works, with pauses; None: it is not to be, and the client has ended."""
+        refused = 0
+        until = None if self._manner.give_up is None else time.monotonic() + self._manner.give_up
+        while True:
+            pause = random.uniform(0, min(self._manner.longest_pause, FIRST_PAUSE * 2.0 ** min(failed, 50)))
+            if until is not None:
+                left = until - time.monotonic()
+                if left <= 0:
+                    self._end(
+                        Disconnected("lost", f"The server could not be reached for {self._manner.give_up:g} seconds.")
+                    )
+                    return None, failed
+                pause = min(pause, left)
+            failed += 1
+            with self._changed:
+                if self._changed.wait_for(lambda: self._closing, pause):
+                    break
+            try:
+                connection = self._come_in()
+            except (OSError, Disconnected):
+                continue
+            except Refused as error:
+                refused += 1
+                if refused == MAX_REFUSALS:
+                    self._end(error)
+                    return None, failed
+                continue
+            with self._changed:
+                if not self._closing:
+                    again = [Request(kind, fields, _AGAIN) for kind, fields in self._state.standing()]
+                    self._unsent.extendleft(reversed(again))
+                    self._connection = connection
+                    self._keep(Online(self._state.name))
+                    self._changed.notify_all()
+                    return connection, failed
+            connection.close()
+            break
+        self._end(Disconnected("quit", _CLOSED))
+        return None, failed
+
+    def _end(self, why: ClientError) -> None:
+        """There will be no connection any more: whoever waits is told. Nothing, if that was said before."""
+        with self._changed:
+            if self._ended is None:
+                self._ended = why
+                self._closing |= isinstance(why, Disconnected) and why.code == "quit"
+            requests = list(self._requests.values())
+            self._requests.clear()
+            self._unsent.clear()
+            self._changed.notify_all()
+        for each in requests:
+            each.asked.set_exception(why)
+
+    # --- the writer -----------------------------------------------------------------------------------------
+
+    def _write(self, connection: Connection) -> None:
+        """Send what is asked, in order, all that waits in one call, until the connection is another one."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._unsent or self._connection is not connection)
+                if self._connection is not connection:
+                    return
+                batch = list(self._unsent)
+                self._unsent.clear()
+                for request in batch:
+                    request.sent = True
+            try:
+                connection.send(b"".join(request.line for request in batch))
+            except OSError:
+                connection.abort()  # the reader sees the end of it
+                return
+
+
+def _decode(line: bytes) -> tuple[Event, Fields]:
+    try:
+        return decode(line)
+    except ValueError as error:
+        raise Disconnected("lost", f"The server sent a line that is not in its protocol: {error}.") from error
+
+
+def _decode_all(lines: list[bytes]) -> tuple[list[tuple[Event, Fields]], Disconnected | None]:
+    """The events up to a line that is none; None: they all are."""
+    taken = []
+    for line in lines:
+        if line.startswith(b"{"):  # otherwise it is the greeting, late
+            try:
+                taken.append(_decode(line))
+            except Disconnected as error:
+                return taken, error
+    return taken, None

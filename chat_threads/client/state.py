@@ -1,0 +1,118 @@
+"""What the server knows of this client, as the client remembers it: enough to come back after a lost connection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..events import Current, Departed, Entered, Event, Message, Notice, RoomDeleted, Welcome
+from ..rules import fold
+from .decoding import Fields
+from .requests import Request
+
+
+@dataclass(slots=True)
+class _Place:
+    """A room that the client is in, and the number of the last message that it handed on."""
+
+    room: str
+    number: int
+
+
+class State:
+    """The client's name and token, its rooms with the last number seen in each, and the settings that last as long as
+    a connection.
+
+    It has no lock: every method and attribute is for whoever holds ``Link._changed``.
+    """
+
+    def __init__(self, name: str, first_room: str | None, replay: int) -> None:
+        self.name = name
+        self.token = ""
+        self.welcome = Welcome(name)
+        self._first_room = first_room
+        self._replay = replay
+        self.places: dict[str, _Place] = {}  # by folded name; the current room is the last one
+        self._standing: dict[tuple[str, str], Fields] = {}  # requests to repeat on the next connection
+
+    @property
+    def room(self) -> str | None:
+        """The current room."""
+        return self.places[next(reversed(self.places))].room if self.places else None
+
+    def hello(self) -> Fields:
+        """The handshake: by the token if there is one, and into the rooms where the client was."""
+        hello: Fields = {"type": "hello", "replay": self._replay}
+        if self.token:
+            hello["token"] = self.token
+        else:
+            hello["name"] = self.name
+        if self.places:
+            hello["since"] = {place.room: place.number for place in self.places.values()}
+        elif self._first_room:
+            hello["room"] = self._first_room
+        return hello
+
+    def welcomed(self, event: Welcome) -> None:
+        """The server has accepted the handshake."""
+        self.welcome = event
+        self.name = event.name
+        self.token = event.token
+
+    def standing(self) -> Iterator[tuple[str, Fields]]:
+        """The kinds and fields of the requests to repeat on a new connection."""
+        return ((kind, fields) for (kind, _), fields in self._standing.items())
+
+    def note(self, event: Event, request: Request | None) -> bool:
+        """Remember what is needed to come back; False if the event was handed on before."""
+        places = self.places
+        if isinstance(event, Message):
+            place = places.setdefault(fold(event.room), _Place(event.room, 0))
+            if event.number <= place.number:
+                return False
+            place.number = event.number
+        elif isinstance(event, Entered):
+            entered = places.pop(fold(event.room), None)
+            place = entered or _Place("", event.last + 1)
+            if place.number > event.last:  # it was in no such room before, or that is another one now
+                place.number = max(0, event.last - self._replay)
+            place.room = event.room
+            places[fold(event.room)] = place
+        elif isinstance(event, (Departed, RoomDeleted)):
+            places.pop(fold(event.room), None)
+            current = event.current if isinstance(event, Departed) else event.now_in
+            self._make_current(current)
+        elif isinstance(event, Current):
+            self._make_current(event.room)
+        elif isinstance(event, Notice) and request:
+            self._note_settings(request.kind, request.fields, event)
+        return True
+
+    def _note_settings(self, kind: str, fields: Fields, said: Notice) -> None:
+        """The server has done what lasts as long as a connection."""
+        if kind == "nick":
+            self.name = fields["name"]
+        elif kind == "resume":
+            self.token = fields["token"]
+            match = re.fullmatch(r"You are (\S+) now\.", said.text)  # nothing else says it
+            self.name = match[1] if match else self.name
+        elif kind == "ignore":
+            # Whoever has that name later may be somebody else. A server that names no person goes by names.
+            person = {"person": said.person} if said.person else {}
+            self._standing["ignore", said.person or fold(fields["name"])] = {**fields, **person}
+        elif kind == "unignore":
+            self._standing.pop(("ignore", said.person or fold(fields["name"])), None)
+        elif kind == "away":
+            self._standing["away", ""] = fields
+        elif kind == "back":
+            self._standing.pop(("away", ""), None)
+        elif kind == "set" and fields.get("option") == "replay":
+            self._replay = int(fields["value"])
+        elif kind == "set" and fields.get("option"):
+            self._standing["set", fields["option"]] = fields
+
+    def _make_current(self, room: str | None) -> None:
+        place = self.places.pop(fold(room), None) if room else None
+        if place:
+            self.places[fold(place.room)] = place
