@@ -1,7 +1,7 @@
 """Commands: what a client asks for, whatever its dialect. Each is one row: a class, and above it how it is used.
 
 ``@command`` says what people type, its help, and what programs send. ``/help``, the reading and checking of what comes,
-and what it costs (see ``pace``) are derived from that. ``service`` has the method that does each.
+and what it costs (see ``pace``) are derived from that. ``service`` has the function that does each.
 
 All are frozen, so any thread may read them without a lock. Rooms are written with their ``#``.
 """

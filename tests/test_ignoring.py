@@ -13,8 +13,8 @@ import pytest
 from conftest import Client, Program, Running, wait_for
 from test_client import Log, Relay
 
-from chat_threads import service
 from chat_threads.client import Message, Online, Refused
+from chat_threads.service import people
 from chat_threads.tokens import identity_of, person_of, token_id
 
 
@@ -248,7 +248,7 @@ def test_a_hundred_people_can_be_ignored(program):
 
 
 def test_so_many_people_can_be_ignored_and_no_more(come, monkeypatch):
-    monkeypatch.setattr(service, "MAX_IGNORED", 2)
+    monkeypatch.setattr(people, "MAX_IGNORED", 2)
     ann = come("ann")
     for name in ("bob", "cy", "dan"):
         come(name)

@@ -47,7 +47,7 @@ def test_every_thread_of_the_server_is_shown_with_what_it_does(server, program):
     mine, bobs = reader(server, "ann"), reader(server, "bob")
     assert set(rows) >= {"acceptor", "history", "writer-1", "writer-2", mine, bobs}
     assert rows[mine] | {"session": "ann", "role": "reader", "doing": "obeys ShowThreads"} == rows[mine]
-    assert rows[mine]["where"].endswith("_show_threads")
+    assert rows[mine]["where"].endswith(" show_threads")
     assert rows["acceptor"]["doing"] == "accepts connections"
 
     def settled():

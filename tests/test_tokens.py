@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from conftest import WAIT, Program, wait_for
 
-from chat_threads import chatroom, conversation, history, service, storage, tokens
+from chat_threads import chatroom, conversation, history, storage, tokens
 from chat_threads.rules import REFS
+from chat_threads.service import people
 from chat_threads.storage import StorageError
 from chat_threads.tokens import new_token, token_id
 
@@ -126,7 +127,7 @@ def test_of_many_that_show_a_token_at_the_same_time_one_remains(server):
 def test_a_token_that_is_still_on_its_way_to_the_storage_is_not_said_to_be_unknown(program, serve, monkeypatch):
     """Who hears that it is unknown says everything anew, and what was under way with it would be there twice."""
     running = serve()
-    monkeypatch.setattr(service, "SETTLE", 0.1)
+    monkeypatch.setattr(people, "SETTLE", 0.1)
     monkeypatch.setattr(conversation, "PATIENCE", 0.1)
     gate, commit = threading.Event(), running.chat.storage.commit
 
@@ -143,7 +144,7 @@ def test_a_token_that_is_still_on_its_way_to_the_storage_is_not_said_to_be_unkno
     again.send(type="hello", token=token_of(ann))
     assert again.read()["code"] == "unreadable"
     gate.set()
-    monkeypatch.setattr(service, "SETTLE", WAIT)
+    monkeypatch.setattr(people, "SETTLE", WAIT)
     again.send(type="hello", token=token_of(ann), since={"#lobby": 0})
     assert again.expect("message")["text"] == "under way"
 

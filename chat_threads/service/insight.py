@@ -1,0 +1,158 @@
+"""Insight: how the server is doing, what its threads and locks do, and help."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from .. import __version__, commands, events, inside
+from ..errors import BadFault, NotAllowed, NotInRoom, NoTrip
+from ..session import Session
+from .table import MAX_ROWS, Context, does
+
+log = logging.getLogger(__name__)
+
+COME_IN = (
+    "First type your name, alone or with a room: ann, or ann #lab2. /resume TOKEN takes your old place, /quit leaves."
+    " Once you are in, /help lists the commands."
+)
+
+
+@does(commands.Stats)
+def stats(context: Context, session: Session, command: commands.Stats) -> None:
+    session.answer(
+        events.StatsShown(
+            __version__,
+            time.monotonic() - context.began,
+            len(context.sessions),
+            len(context.publisher),
+            context.history.stored,
+            threading.active_count(),
+            context.history.per_second(),
+        )
+    )
+
+
+def _may_look(context: Context, session: Session) -> None:
+    if not session.local and not context.insight.for_all:
+        raise NotAllowed("Only connections from the server's own machine may see that; --lab shows it to everybody.")
+
+
+@does(commands.ShowThreads)
+def show_threads(context: Context, session: Session, command: commands.ShowThreads) -> None:
+    """Takes no lock that any other thread could be stuck with."""
+    _may_look(context, session)
+    now = time.monotonic()
+    slots = sorted(inside.slots(), key=_last_the_readers)
+    places = inside.places({slot.ident for slot in slots[:MAX_ROWS]})
+    rows = tuple(_row(slot, now, places.get(slot.ident, "")) for slot in slots[:MAX_ROWS])
+    session.answer(events.ThreadList(rows, len(slots) - len(rows)))
+
+
+def _last_the_readers(slot: inside.Slot) -> tuple[bool, int]:
+    """The order in which threads are shown: of the readers first those for which most waits."""
+    if slot.role != "reader":
+        return False, 0
+    return True, -slot.depth()[0] if slot.depth else 0
+
+
+def _row(slot: inside.Slot, now: float, where: str) -> events.ThreadRow:
+    """What is shown of a thread, read without any lock."""
+    session: Session | None = slot.session
+    doing, since = slot.doing
+    waiting, most = slot.depth() if slot.depth else (None, None)
+    return events.ThreadRow(
+        slot.name,
+        slot.role,
+        session.name if session else None,
+        doing,
+        max(0.0, now - since),
+        where,
+        waiting,
+        most,
+        session.mailbox.taken if session else None,
+        session.wire.sent if session else None,
+    )
+
+
+@does(commands.ShowLocks)
+def show_locks(context: Context, session: Session, command: commands.ShowLocks) -> None:
+    """Takes no lock: the numbers are read as they are."""
+    _may_look(context, session)
+    now = time.monotonic()
+    rows = []
+    for lock in sorted(context.insight.locks.made, key=lambda lock: lock.name):
+        name, since = lock.holder or (None, now)
+        held = None if name is None else max(0.0, now - since)
+        longest = max(lock.longest, held or 0.0)
+        rows.append(events.LockRow(lock.name, lock.taken, lock.contended, lock.waited, longest, name, held))
+    session.answer(events.LockList(context.insight.locks.counted, tuple(rows)))
+
+
+@does(commands.ShowTrip)
+def show_trip(context: Context, session: Session, command: commands.ShowTrip) -> None:
+    """Takes no lock; of a trip that is under way, what there is so far is shown."""
+    _may_look(context, session)
+    recorder, room = context.insight.recorder, context.publisher.peek_current(session)
+    if recorder is None:
+        raise NoTrip("This server records no trips. Start it with --lab or --trace to record them.")
+    if room is None:
+        raise NotInRoom()
+    trip = recorder.find(room.name, command.number)
+    if trip is None:
+        raise NoTrip(f"There is no record of the trip of message {command.number} of {room.name}.")
+    session.answer(trip.shown())
+
+
+@does(commands.MakeFault)
+def make_fault(context: Context, session: Session, command: commands.MakeFault) -> None:
+    faults = context.insight.faults
+    if faults is None:
+        raise NotAllowed("Faults can be made only on a server that was started with --lab.")
+    seconds = float(command.amount)
+    if (command.fault, command.target) == ("pause", "publisher"):
+        what = f"holds the Publisher's lock for {command.amount} s"
+        faults.pause_publisher(seconds, _over(context, "The Publisher is free again."))
+    elif (command.fault, command.target) == ("pause", "history"):
+        what = f"stops the history for {command.amount} s"
+        faults.pause_history(seconds, _over(context, "The history goes on."))
+    elif command.fault == "slow":
+        other = context.sessions.named(command.target)
+        what = f"makes every send to {other.name} take {command.amount} ms more, for a minute at most"
+        faults.slow(other.number, command.amount, _over(context, f"{other.name} is no longer slowed down."))
+    else:
+        raise BadFault("The faults are slow NAME, pause publisher, and pause history.")
+    log.info("%s %s", session, what)
+    _tell_all(context, f"{session.name} {what}. /threads and /locks show it.")
+
+
+def _over(context: Context, text: str) -> Callable[[], None]:
+    return lambda: _tell_all(context, text)
+
+
+def _tell_all(context: Context, text: str) -> None:
+    """Tell everybody, whatever is stuck."""
+    for each in context.sessions.people():
+        each.send(events.Notice(text))
+
+
+@does(commands.Ping)
+def ping(context: Context, session: Session, command: commands.Ping) -> None:
+    began = time.monotonic()
+    context.wait(session)
+    session.answer(events.Pong(time.monotonic() - began, session.wire.rtt()))
+
+
+@does(commands.AreYouThere)
+def are_you_there(context: Context, session: Session, command: commands.AreYouThere) -> None:
+    session.answer(events.Notice("Yes, I am here."))
+
+
+@does(commands.Help)
+def show_help(context: Context, session: Session, command: commands.Help) -> None:
+    if session.name or command.about:
+        session.answer(events.HelpShown(command.about))
+    if not session.name:
+        session.answer(events.Notice(COME_IN))

@@ -1,0 +1,245 @@
+"""People: who is here, under which name and token, and what each of them wants to see."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from .. import commands, events, ordered
+from ..chatroom import Subscriber
+from ..errors import (
+    BadName,
+    BadRequest,
+    NotAllowed,
+    NotInRoom,
+    NotStored,
+    Replaced,
+    Told,
+    TooLong,
+    TooManyTokens,
+    UnknownPerson,
+    UnknownToken,
+    Unreadable,
+)
+from ..pace import cost_of_table
+from ..rules import check_name, check_words, fold
+from ..session import Session
+from ..tokens import identity_of, person_of, token_id
+from .rooms import enter_or_make
+from .table import MAX_ROWS, SETTLE, Context, does
+
+log = logging.getLogger(__name__)
+
+MAX_IGNORED = 100
+
+
+def name_of(context: Context, token: str) -> str:
+    """The name under which a token was used last; raise UnknownToken, or Unreadable if that cannot be told."""
+    holder = context.sessions.holder(token)
+    if holder:
+        return holder.name
+    settled = context.history.settle(SETTLE)  # it may be on its way to the storage
+    name = context.history.storage.token(token_id(token))
+    if name is None:
+        raise UnknownToken() if settled else Unreadable("it is busy")
+    context.sessions.know([(name, token_id(token))])  # a flood of other names may have made it forgotten
+    try:
+        return check_name(name)
+    except BadName as error:  # it is older than the rule
+        return context.sessions.free(error.near or name, token_id(token))
+
+
+def checked_name(context: Context, typed: str) -> str:
+    """The name as it is kept; raise BadName, with a name near it that is free."""
+    try:
+        return check_name(typed)
+    except BadName as error:
+        raise (error.with_near(context.sessions.free(error.near)) if error.near else error) from None
+
+
+def take(context: Context, session: Session, name: str, token: str) -> list[str]:
+    """Give the session a name, and, with a token, the place of whoever had that. Returns the rooms of that
+    place, its current one at the end."""
+    old = context.sessions.claim(session, name, token)
+    rooms: list[str] = []
+    if old:
+        log.info("%s takes the place of %s", session, old)
+        rooms = list(context.publisher.rooms_of(old))
+        with contextlib.suppress(NotInRoom):
+            current = context.publisher.current(old).name
+            rooms.sort(key=lambda room: room == current)
+        old.cut_off(Replaced())
+        depart(context, old, "", SETTLE)
+    return rooms
+
+
+def keep_token(context: Context, session: Session) -> None:
+    """The client knows its token, or will at once: let the history keep that, with the session's name."""
+    session.known = True
+    context.sessions.introduce(session)
+    if context.sessions.holder(session.token) is session:
+        with contextlib.suppress(NotStored):  # then the next message under it stores it
+            context.history.submit(ordered.TokenUsed(session.identity, session.name))
+
+
+def depart(context: Context, session: Session, words: str, patience: float) -> None:
+    """Take the session out of its rooms, after what it said, in at most so many seconds."""
+    try:
+        context.history.submit(ordered.LeftAll(session, words))
+        context.history.settle(patience)
+    except Told:
+        pass  # the history is stuck; what follows does without it
+    context.publisher.unsubscribe(session)
+
+
+def update_views(context: Context, session: Session) -> None:
+    """The dialect may have changed its views: let the session have them."""
+    context.publisher.set_views(session, session.dialect.views)
+
+
+@does(commands.Who)
+def who(context: Context, session: Session, command: commands.Who) -> None:
+    people: Sequence[Subscriber]
+    if command.room is None:
+        room, people = None, context.sessions.people()
+    else:
+        found = context.room(session, command.room)
+        room, people = found.name, context.publisher.members(found)
+    shown = sorted(people, key=lambda each: fold(each.name))[:MAX_ROWS]
+    rows = tuple(each.person(context.publisher.rooms_of(each)) for each in shown)
+    session.pace.pay(cost_of_table((row.name, *row.rooms, row.away or "") for row in rows))
+    session.answer(events.PeopleList(room, rows, max(0, len(people) - MAX_ROWS)))
+
+
+@does(commands.Whois)
+def whois(context: Context, session: Session, command: commands.Whois) -> None:
+    other = context.sessions.named(command.name)
+    person = other.person(context.publisher.rooms_of(other))
+    session.answer(events.PersonShown(person, time.monotonic() - other.began))
+
+
+@does(commands.Nick)
+def nick(context: Context, session: Session, command: commands.Nick) -> None:
+    name, old = checked_name(context, command.name), session.name
+    if name == old:
+        session.answer(events.Notice(f"You are called {name} already."))
+        return
+    take(context, session, name, "")
+    if session.known:
+        keep_token(context, session)
+    _rename(context, session, old)
+
+
+def _rename(context: Context, session: Session, old: str) -> None:
+    """Its name is another one now: show that to the session and to the others."""
+    session.dialect.renamed(session.name)
+    update_views(context, session)
+    session.answer(events.Notice(f"You are {session.name} now."))
+    if session.name != old:
+        context.history.submit(ordered.NameChanged(session, old, session.name))
+
+
+@does(commands.ShowToken)
+def show_token(context: Context, session: Session, command: commands.ShowToken) -> None:
+    if not session.known:
+        seconds = context.sessions.wait_for_token(session.address)
+        if seconds:
+            raise TooManyTokens(seconds)
+        keep_token(context, session)
+    session.answer(events.TokenShown(session.token))
+
+
+@does(commands.Resume)
+def resume(context: Context, session: Session, command: commands.Resume) -> None:
+    old = session.name
+    rooms = take(context, session, name_of(context, command.token), command.token)
+    keep_token(context, session)
+    ignored = dict(session.profile.ignored)
+    if ignored.pop(session.identity, None):  # it is that person now, and has to see what it says itself
+        _set_ignored(context, session, ignored)
+    _rename(context, session, old)
+    for room in rooms:
+        try:
+            enter_or_make(context, session, room)
+        except Told as error:
+            session.tell(error, session.dialect.ref)
+
+
+@does(commands.Away)
+def away(context: Context, session: Session, command: commands.Away) -> None:
+    session.profile = replace(session.profile, away=check_words(command.reason))
+    session.answer(events.Notice("You are away. /back ends it."))
+
+
+@does(commands.Back)
+def back(context: Context, session: Session, command: commands.Back) -> None:
+    was_away = session.profile.away is not None
+    session.profile = replace(session.profile, away=None)
+    session.answer(events.Notice("You are back." if was_away else "You were not away."))
+
+
+@does(commands.Ignore)
+def ignore(context: Context, session: Session, command: commands.Ignore) -> None:
+    """The person is meant, so it is the token that is kept: names change, and somebody else may take one."""
+    if command.person is None:
+        other = context.sessions.named(command.name)
+        identity, name = other.identity, other.name
+    else:
+        identity, name = _identity_of(command.person), check_name(command.name)
+    if identity == session.identity:
+        raise NotAllowed("You cannot ignore yourself: you see your own lines to know that they are stored.")
+    ignored = {**session.profile.ignored, identity: name}
+    if len(ignored) > MAX_IGNORED:
+        raise TooLong(f"You already ignore {MAX_IGNORED} people. /unignore one of them first.")
+    _set_ignored(context, session, ignored)
+    said = f"What {name} says is hidden now. /unignore {name} shows it again."
+    session.answer(events.Notice(said, person_of(identity)))
+
+
+@does(commands.Unignore)
+def unignore(context: Context, session: Session, command: commands.Unignore) -> None:
+    name = check_name(command.name)
+    if command.person is None:
+        identity = _ignored_as(context, session, name)
+    else:
+        identity = _identity_of(command.person)
+    ignored = dict(session.profile.ignored)
+    if identity is None or identity not in ignored:
+        session.answer(events.Notice(f"{name} was not ignored."))
+        return
+    del ignored[identity]
+    _set_ignored(context, session, ignored)
+    session.answer(events.Notice(f"What {name} says is shown again.", person_of(identity)))
+
+
+def _ignored_as(context: Context, session: Session, name: str) -> int | None:
+    """Which of those whom the session ignores has this name, or else had it when they were ignored."""
+    ignored = session.profile.ignored
+    with contextlib.suppress(UnknownPerson):
+        identity = context.sessions.named(name).identity
+        if identity in ignored:
+            return identity
+    return next((identity for identity, then in ignored.items() if fold(then) == fold(name)), None)
+
+
+def _set_ignored(context: Context, session: Session, ignored: Mapping[int, str]) -> None:
+    session.profile = replace(session.profile, ignored=ignored)
+    session.dialect.ignoring(frozenset(ignored))
+    update_views(context, session)
+
+
+def _identity_of(person: str) -> int:
+    identity = identity_of(person)
+    if identity is None:
+        raise BadRequest("person must be the 16 digits from the answer to ignore.")
+    return identity
+
+
+@does(commands.SetOption)
+def set_option(context: Context, session: Session, command: commands.SetOption) -> None:
+    said = session.dialect.set_option(command.name, command.value)
+    update_views(context, session)
+    session.answer(events.Notice(said))

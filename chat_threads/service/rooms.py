@@ -1,0 +1,118 @@
+"""Rooms: entering and leaving them, making and deleting them, and what they are about."""
+
+from __future__ import annotations
+
+from .. import commands, events, ordered
+from ..chatroom import ChatRoom
+from ..errors import LooksLikeRoom, RoomExists, UnknownRoom
+from ..pace import cost_of_table
+from ..rules import check_room, check_words
+from ..session import Session
+from .table import MAX_ROWS, Context, does
+
+OVERTAKEN = 3  # times that a room may disappear before somebody who wants to be in it has entered
+NO_TOPIC = "-"  # the topic that takes a topic away
+
+
+def enter_or_make(
+    context: Context, session: Session, name: str, first_time: bool = False, since: int | None = None
+) -> None:
+    """Enter the room of that name, which is made if there is none."""
+    tries = OVERTAKEN
+    while tries:
+        tries -= 1
+        try:
+            _enter(context, session, _find_or_make(context, session, name), first_time, since)
+            break
+        except UnknownRoom:  # everybody has left it meanwhile, and it was of no use any more
+            if not tries:
+                raise
+
+
+def _find_or_make(context: Context, session: Session, name: str) -> ChatRoom:
+    found = context.publisher.get(name)
+    if found is None:
+        try:
+            return _make(context, session, name)
+        except LooksLikeRoom:
+            raise
+        except RoomExists:  # somebody else has just made it
+            found = context.publisher.find(name)
+    return found
+
+
+def _make(context: Context, session: Session, name: str, topic: str = "") -> ChatRoom:
+    context.publisher.check_place(session)  # no room is made that its maker cannot enter
+    return context.publisher.create_chat_room(name, session.name, topic, session, session.dialect.ref)
+
+
+def _enter(
+    context: Context, session: Session, room: ChatRoom, first_time: bool = False, since: int | None = None
+) -> None:
+    dialect = session.dialect
+    joined = context.publisher.subscribe(session, room, dialect.replay, first_time, dialect.ref, since)
+    if joined:
+        context.history.submit(joined)
+
+
+@does(commands.Join)
+def join(context: Context, session: Session, command: commands.Join) -> None:
+    enter_or_make(context, session, check_room(command.room), since=command.since)
+
+
+@does(commands.Create)
+def create(context: Context, session: Session, command: commands.Create) -> None:
+    room = check_room(command.room)
+    topic = check_words(command.topic)
+    made = _make(context, session, room, topic)
+    try:
+        _enter(context, session, made)
+    except UnknownRoom:  # somebody else was in there and left before
+        enter_or_make(context, session, room)
+
+
+@does(commands.Leave)
+def leave(context: Context, session: Session, command: commands.Leave) -> None:
+    room = context.room(session, command.room, member=True)
+    context.history.submit(ordered.Left(room.id, session, session.dialect.ref))
+    context.wait(session)  # what is typed next goes to another room
+
+
+@does(commands.Delete)
+def delete(context: Context, session: Session, command: commands.Delete) -> None:
+    room = context.room(session, command.room)
+    ends = context.publisher.delete_chat_room(session, room, session.dialect.ref)
+    if command.ask:
+        count = context.history.storage.count_in(room.id)
+        messages = f"{count} message{'' if count == 1 else 's'}" if count else "no messages"
+        session.answer(events.Notice(f"{room.name} has {messages}. /delete {room.name} yes deletes it for good."))
+        return
+    context.history.submit(ends)
+    context.wait(session)
+
+
+@does(commands.ListRooms)
+def list_rooms(context: Context, session: Session, command: commands.ListRooms) -> None:
+    rows = context.publisher.list_chat_rooms(MAX_ROWS)
+    session.pace.pay(cost_of_table((row.room, row.topic) for row in rows))
+    session.answer(events.RoomList(tuple(rows), max(0, len(context.publisher) - MAX_ROWS)))
+
+
+@does(commands.Topic)
+def topic(context: Context, session: Session, command: commands.Topic) -> None:
+    if command.text is None:
+        room = context.room(session, command.room)
+        session.answer(events.TopicShown(room.name, context.publisher.topic(room)))
+    else:
+        room = context.room(session, command.room, member=True)
+        text = "" if command.text == NO_TOPIC else check_words(command.text)
+        context.history.submit(ordered.TopicSet(room.id, session.name, text, session, session.dialect.ref))
+
+
+@does(commands.Invite)
+def invite(context: Context, session: Session, command: commands.Invite) -> None:
+    room = context.room(session, command.room, member=True)
+    other = context.sessions.named(command.name)
+    if session.identity not in other.profile.ignored:
+        other.send(events.Invited(session.name, room.name))
+    session.answer(events.Notice(f"{other.name} is invited to {room.name}."))

@@ -1,0 +1,54 @@
+"""Saying something: in a room, or to one person."""
+
+from __future__ import annotations
+
+import time
+
+from .. import commands, events, ordered
+from ..errors import NobodyWrote, UnknownPerson
+from ..pace import cost_of_saying
+from ..rules import check_text
+from ..session import Session
+from .table import Context, does
+
+
+@does(commands.Say)
+def say(context: Context, session: Session, command: commands.Say | commands.Act, kind: events.Kind = "say") -> None:
+    text = check_text(command.text)
+    room = context.room(session, command.room, member=True)
+    session.pace.pay(cost_of_saying(text, context.publisher.audience(room)))
+    ref = session.dialect.ref
+    token = session.identity if ref and session.known else 0
+    context.sessions.introduce(session)
+    said = (room.id, room.name, session.name, kind, text, session, ref, token, session.identity)
+    context.history.submit(ordered.Draft(*said))
+
+
+@does(commands.Act)
+def act(context: Context, session: Session, command: commands.Act) -> None:
+    say(context, session, command, "action")
+
+
+@does(commands.Private)
+def private(context: Context, session: Session, command: commands.Private) -> None:
+    text = check_text(command.text)
+    other = context.sessions.named(command.to)
+    at = int(time.time() * 1000)
+    if session.identity not in other.profile.ignored:
+        other.reply_to = session.contact
+        other.send(events.PrivateLine(at, session.name, other.name, text))
+    session.answer(events.PrivateLine(at, session.name, other.name, text, sent=True))
+    away = other.profile.away
+    if away is not None:
+        session.answer(events.Notice(f"{other.name} is away" + (f": {away}" if away else ".")))
+
+
+@does(commands.Reply)
+def reply(context: Context, session: Session, command: commands.Reply) -> None:
+    who = session.reply_to
+    if who is None:
+        raise NobodyWrote()
+    other = context.sessions.again(who)  # not by its name, which may be somebody else's by now
+    if other is None:
+        raise UnknownPerson(who.name)
+    private(context, session, commands.Private(other.name, command.text))
