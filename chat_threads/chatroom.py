@@ -11,7 +11,7 @@ from typing import Protocol
 from . import events, ordered
 from .errors import CutOff
 from .lookalikes import looks
-from .parcel import Parcel, View
+from .parcel import Parcel, View, Views
 
 RECENT = 200  # messages of a room kept in memory for those who enter
 RECENT_BYTES = 1 << 26  # of those of all rooms together, unless told otherwise
@@ -27,8 +27,8 @@ class Mailbox(Protocol):
 class Subscriber(Protocol):
     """What the Publisher needs of a session."""
 
-    views: tuple[View, View]
-    """How it is shown the events of other rooms, and of its current one. Set under the Publisher's lock."""
+    views: Views
+    """How it is shown events. Set under the Publisher's lock."""
     identity: int
     """The number of its token (tokens.token_id): the rooms that were made under it belong to it."""
     address: str

@@ -130,7 +130,7 @@ class Conversation(socketserver.BaseRequestHandler):
             session.abandon()
             session.written.set()
             with contextlib.suppress(OSError):
-                self._wire.send(Parcel(session.views[True], (problem(session.reason),)).data)
+                self._wire.send(Parcel(session.views.here, (problem(session.reason),)).data)
             return
         if self.server.stopping.is_set():
             session.end()
@@ -403,4 +403,4 @@ class Conversation(socketserver.BaseRequestHandler):
 
 def in_place_of_the_greeting(error: CutOff) -> bytes:
     """Why there is none, as a line of text, whatever the client speaks."""
-    return bytes(Parcel(TextDialect().views[True], (problem(error),)).data)
+    return bytes(Parcel(TextDialect().views.here, (problem(error),)).data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from .events import Event
@@ -16,6 +17,19 @@ class View(Protocol):
 
     def encode(self, events: Sequence[Event]) -> bytes:
         """The bytes of these events. Pure: any thread, no waiting, the same bytes every time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """How one client is shown what happens: where it is, and in the other rooms that it is in."""
+
+    here: View
+    """For its current room, and for all that belongs to no room."""
+    elsewhere: View
+
+    def of(self, here: bool) -> View:
+        """The view for its current room, or the other one."""
+        return self.here if here else self.elsewhere
 
 
 class Parcel:

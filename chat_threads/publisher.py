@@ -27,7 +27,7 @@ from .errors import (
 )
 from .lookalikes import looks
 from .memory import Output
-from .parcel import Parcel, View
+from .parcel import Parcel, View, Views
 from .quota import Quota
 from .rules import LIKELY, fold, nearest
 
@@ -252,7 +252,7 @@ class Publisher:
                 if room.id in place.rooms:
                     self._make_current(session, place, room)
                     outbox.put(
-                        session, self._parcel(session.views[True], events.answers(ref, events.Current(room.name)))
+                        session, self._parcel(session.views.here, events.answers(ref, events.Current(room.name)))
                     )
                     joined = None
                     break
@@ -281,7 +281,7 @@ class Publisher:
                 page = tuple(each for each in self._newer(room.id, since, chatroom.RECENT) if each.number <= as_of)
                 since = page[-1].number if page else as_of - shown
                 if page:
-                    outbox.put(session, self._parcel(session.views[True], (events.Replay(room.name, page, as_of),)))
+                    outbox.put(session, self._parcel(session.views.here, (events.Replay(room.name, page, as_of),)))
                     self._act(outbox)
                     session.was_shown(outbox.size)
         else:
@@ -320,15 +320,15 @@ class Publisher:
         if newest:
             shown.append(events.Replay(room.name, newest, room.last))
         place.rooms[room.id] = room
-        change = room.add(session, session.views[False])
+        change = room.add(session, session.views.elsewhere)
         self._make_current(session, place, room)
-        outbox.put(session, self._parcel(session.views[True], shown))
+        outbox.put(session, self._parcel(session.views.here, shown))
         return ordered.Joined(room.id, session, session.name, change)
 
     def _make_current(self, session: Subscriber, place: _Place, room: ChatRoom | None) -> None:
         assert self._lock.locked()
         if place.current is not room:
-            here, there = session.views[True], session.views[False]
+            here, there = session.views.here, session.views.elsewhere
             if place.current is not None:
                 place.current.regroup(session, here, there)
             if room is not None:
@@ -353,7 +353,7 @@ class Publisher:
     def _remove(self, session: Subscriber, place: _Place, room: ChatRoom) -> None:
         assert self._lock.locked()
         del place.rooms[room.id]
-        room.remove(session, session.views[place.current is room])
+        room.remove(session, session.views.of(place.current is room))
         if not room.members:
             self._left[room.id] = room
             self._recent.forget(room)
@@ -397,14 +397,14 @@ class Publisher:
         with self._lock:
             return list(room.members)
 
-    def set_views(self, session: Subscriber, views: tuple[View, View]) -> None:
+    def set_views(self, session: Subscriber, views: Views) -> None:
         """From now on show the session its rooms by these views."""
         with self._lock:
             place = self._places.get(session)
             if place:
                 for room in place.rooms.values():
                     here = room is place.current
-                    room.regroup(session, session.views[here], views[here])
+                    room.regroup(session, session.views.of(here), views.of(here))
             session.views = views
 
     def be_quiet(self) -> None:
@@ -443,7 +443,7 @@ class Publisher:
                     self._deliver(room_id, waiting, outbox)
                 self._recent.trim()
                 for session, shown in acks.items():
-                    outbox.put(session, self._parcel(session.views[True], shown))
+                    outbox.put(session, self._parcel(session.views.here, shown))
                 return self._drop_unused()
         finally:  # whatever was queued has to be scheduled, or its sessions would never be written to again
             self._act(outbox)
@@ -480,7 +480,7 @@ class Publisher:
                 if room:
                     self._leave(item.session, place, room, "", waiting, outbox)
                     event = events.Departed(room.name, place.current.name if place.current else None)
-                    outbox.put(item.session, self._parcel(item.session.views[True], events.answers(item.ref, event)))
+                    outbox.put(item.session, self._parcel(item.session.views.here, events.answers(item.ref, event)))
             else:
                 for room in list(place.rooms.values()):
                     self._leave(item.session, place, room, item.words, waiting, outbox)
@@ -524,7 +524,7 @@ class Publisher:
         self._deliver(room.id, waiting, outbox)
         if item.origin is not None and item.origin not in room.members:
             told_it: tuple[events.Event, ...] = (events.Notice(f"{room.name} and its history are deleted."),)
-            outbox.put(item.origin, self._parcel(item.origin.views[True], told_it))
+            outbox.put(item.origin, self._parcel(item.origin.views.here, told_it))
         lobby = self._by_key[LOBBY]
         self._deliver(lobby.id, waiting, outbox)  # before those come who were not there yet
         for session in list(room.members):
@@ -532,7 +532,7 @@ class Publisher:
             was_current = place.current is room
             if was_current and lobby.id not in place.rooms:
                 entered: tuple[events.Event, ...] = (lobby.entered(),)
-                change = lobby.add(session, session.views[False])
+                change = lobby.add(session, session.views.elsewhere)
                 place.rooms[lobby.id] = lobby
                 waiting.setdefault(lobby.id, []).append(ordered.Joined(lobby.id, session, session.name, change))
             else:
@@ -542,7 +542,7 @@ class Publisher:
             self._remove(session, place, room)
             assert place.current is not None
             told = events.RoomDeleted(room.name, item.by, place.current.name)
-            outbox.put(session, self._parcel(session.views[True], (told, *entered)))
+            outbox.put(session, self._parcel(session.views.here, (told, *entered)))
         self._drop(room)
 
     def _drop(self, room: ChatRoom) -> None:
@@ -592,7 +592,7 @@ class Publisher:
                 late[session] = None
                 shown = list(chatroom.merged(room.name, items, crowded, since))
                 if shown:
-                    view = session.views[self._places[session].current is room]
+                    view = session.views.of(self._places[session].current is room)
                     parcel, members = self._address(view, shown, (session,))
                     for member in members:
                         outbox.put(member, parcel)

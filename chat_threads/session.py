@@ -22,7 +22,7 @@ from .mailbox import Mailbox
 from .memory import Output
 from .names import Name, Names
 from .pace import PAGE, Pace, cost_of_showing
-from .parcel import Parcel, View
+from .parcel import Parcel, Views
 from .rules import LIKELY, clean, fold, nearest
 from .tokens import Handout, token_id
 from .wire import Wire
@@ -68,7 +68,7 @@ class Session:
         self.number = number
         self.wire = wire
         self.dialect = dialect  # the reader thread's
-        self.views: tuple[View, View] = dialect.views  # set under the Publisher's lock (set_views), read anywhere
+        self.views: Views = dialect.views  # set under the Publisher's lock (set_views), read anywhere
         self.mailbox = Mailbox(queue_limit)
         self.written = threading.Event()  # set by a writer: all is sent, or it has given up
         self.ended = threading.Event()  # set by whoever wants the conversation to end
@@ -103,7 +103,7 @@ class Session:
 
     def send(self, *events: Event) -> None:
         """Queue events to be shown; never waits. A session whose queue is full is cut off instead."""
-        first = self.mailbox.push(Parcel(self.views[True], events, self.output))
+        first = self.mailbox.push(Parcel(self.views.here, events, self.output))
         if first:
             self._schedule([self])
         elif first is None:
@@ -118,7 +118,7 @@ class Session:
         """End the session now: what is queued is dropped, but for the line under way and the reason."""
         if self.reason is None:
             self.reason = error
-        if self.mailbox.cut_off(Parcel(self.views[True], (problem(error), Bye(error.code)))):
+        if self.mailbox.cut_off(Parcel(self.views.here, (problem(error), Bye(error.code)))):
             self._schedule([self])
         self.end()
 
@@ -151,7 +151,7 @@ class Session:
 
     def close(self, *last: Event) -> None:
         """Queue the last events and take no more."""
-        if self.mailbox.close(Parcel(self.views[True], last) if last else None):
+        if self.mailbox.close(Parcel(self.views.here, last) if last else None):
             self._schedule([self])
 
     def person(self, rooms: tuple[str, ...]) -> PersonRow:

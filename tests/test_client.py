@@ -243,7 +243,7 @@ EVENTS = (
 
 
 def lines_of(event: events.Event) -> list[bytes]:
-    return JsonDialect().views[True].encode((event,)).splitlines()
+    return JsonDialect().views.here.encode((event,)).splitlines()
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)

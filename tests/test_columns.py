@@ -78,7 +78,7 @@ def rows_of(lines: list[str]) -> list[list[str]]:
 
 
 def lines_of(event) -> list[str]:
-    text = TextDialect().views[True].encode((event,)).decode()
+    text = TextDialect().views.here.encode((event,)).decode()
     return [line.removeprefix("* ") for line in text.split("\r\n")[:-1]]
 
 

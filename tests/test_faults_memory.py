@@ -227,7 +227,7 @@ def test_a_page_of_long_texts_is_shorter_and_says_how_to_go_on(serve, program, t
 
 def test_what_is_sent_to_many_counts_once_until_the_last_has_sent_it():
     output = Output()
-    view = TextDialect().views[0]
+    view = TextDialect().views.here
     parcel = Parcel(view, [Notice("hello")] * 10, output)
     boxes = [Mailbox(1000) for _ in range(5)]
     for box in boxes:
@@ -279,7 +279,7 @@ class Waiting:
     def __init__(self, number: int, lines: int) -> None:
         self.number = number
         self.mailbox = Mailbox(1000)
-        self.mailbox.push(Parcel(TextDialect().views[0], [Notice("hello")] * lines))
+        self.mailbox.push(Parcel(TextDialect().views.here, [Notice("hello")] * lines))
         self.reason: Exception | None = None
 
     def cut_off(self, error: Exception) -> None:

@@ -631,7 +631,7 @@ def said(
 
 def shown(*events: events.Event, dialect: JsonDialect | None = None, here: bool = True) -> list[dict[str, Any]]:
     """The objects that a program gets for events."""
-    data = (dialect or dialect_of()).views[here].encode(events)
+    data = (dialect or dialect_of()).views.of(here).encode(events)
     assert not data or data.endswith(b"\n")
     return [json.loads(line) for line in data.split(b"\n")[:-1]]
 
@@ -766,17 +766,17 @@ def test_every_event_there_is_has_its_json_form():
 
 
 def test_the_greeting_is_one_line_of_text_that_says_that_it_is_to_be_skipped():
-    data = dialect_of(None).views[True].encode([events.Greeting("1.0.0")])
+    data = dialect_of(None).views.here.encode([events.Greeting("1.0.0")])
     assert data == b"* Welcome to chat_threads 1.0.0. Programs skip this line.\n"
 
 
 def test_bytes_of_the_wire_go_out_as_they_are():
-    assert dialect_of().views[True].encode([events.WireBytes(b"\xff\x00")]) == b"\xff\x00"
+    assert dialect_of().views.here.encode([events.WireBytes(b"\xff\x00")]) == b"\xff\x00"
 
 
 def test_lines_are_compact_utf_8():
     assert (
-        dialect_of().views[True].encode([said("é 🙂")])
+        dialect_of().views.here.encode([said("é 🙂")])
         == (
             f'{{"type":"message","room":"#lobby","number":7,"at":"{AT_TEXT}","from":"ann",'
             '"kind":"say","text":"é 🙂"}\n'
@@ -824,7 +824,7 @@ def test_a_line_has_no_raw_newline_or_control_character_whatever_is_in_it(odd):
     ]  # fmt: skip
     assert {type(event) for event in every} >= {kind for kind in codec.FORMS if issubclass(kind, events.Event)}
     for event in (*every, *(events.Answer(each, odd or "x") for each in every[1:])):
-        data = dialect_of().views[True].encode([event])
+        data = dialect_of().views.here.encode([event])
         assert data.count(b"\n") == 1
         line = data.decode().removesuffix("\n")
         assert not re.search("[\x00-\x1f]", line)

@@ -306,9 +306,9 @@ def test_the_packages_own_locks_fail_in_a_wrong_order(watch):
         len(store)
     boxes = Mailbox(10), Mailbox(10)
     with publisher._lock:
-        boxes[0].push(Parcel(TextDialect().views[0], ()))
+        boxes[0].push(Parcel(TextDialect().views.here, ()))
     with boxes[0].mutex, pytest.raises(WrongOrder):
-        boxes[1].push(Parcel(TextDialect().views[0], ()))
+        boxes[1].push(Parcel(TextDialect().views.here, ()))
     assert len(watch.faults) == 3
 
 

@@ -90,9 +90,9 @@ def test_the_way_that_nobody_is_shown_things_any_more_is_forgotten():
     views = [text.TextDialect() for _ in range(3)]
     for number, dialect in enumerate(views):
         dialect.ignoring(frozenset({number % 2}))
-    assert views[0].views[True] is views[2].views[True]
-    assert views[0].views[True] is not views[1].views[True]
-    references = [weakref.ref(view) for dialect in views for view in dialect.views]
+    assert views[0].views.here is views[2].views.here
+    assert views[0].views.here is not views[1].views.here
+    references = [weakref.ref(view) for dialect in views for view in (dialect.views.here, dialect.views.elsewhere)]
     del views, dialect
     gc.collect()
     assert not any(reference() for reference in references)

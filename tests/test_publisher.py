@@ -26,7 +26,7 @@ from chat_threads.errors import (
     UnknownRoom,
     Unreadable,
 )
-from chat_threads.parcel import Parcel
+from chat_threads.parcel import Parcel, Views
 from chat_threads.publisher import CROWD, LOBBY, ROOMS_EACH, Publisher
 
 
@@ -60,6 +60,7 @@ class Plain:
 
 
 THERE, HERE = Plain("there"), Plain("here")
+BOTH = Views(HERE, THERE)
 
 
 class Box:
@@ -85,7 +86,7 @@ class Box:
 class Person:
     """A subscriber that remembers what it was shown."""
 
-    def __init__(self, house: House, name: str, views: tuple[Plain, Plain] = (THERE, HERE)) -> None:
+    def __init__(self, house: House, name: str, views: Views = BOTH) -> None:
         self._house = house
         self.name = name
         self.views = views
@@ -832,19 +833,19 @@ def test_changed_options_show_every_room_the_new_way(house: House, lab: ChatRoom
     (ann,) = house.people("ann")
     house.enter(ann, lab)
     ann.news()
-    views = (Plain("new there"), Plain("new here"))
+    views = Views(Plain("new here"), Plain("new there"))
     house.publisher.set_views(ann, views)
     house.dispatch(*said(lab, 1), *said(house.lobby, 1))
     assert [view for view, _ in ann.shown] == ["new here", "new there"]
     assert ann.views is views
-    assert list(lab.groups) == [views[1]]
+    assert list(lab.groups) == [views.here]
     house.dispatch(ordered.LeftAll(ann))
     assert lab.groups == house.lobby.groups == {}
 
 
 def test_options_can_be_set_before_one_is_anywhere(house: House) -> None:
     ann = Person(house, "ann")
-    house.publisher.set_views(ann, (THERE, THERE))
+    house.publisher.set_views(ann, Views(THERE, THERE))
     house.enter(ann, house.lobby)
     assert [view for view, _ in ann.shown] == ["there"]
 
@@ -852,8 +853,8 @@ def test_options_can_be_set_before_one_is_anywhere(house: House) -> None:
 def test_all_who_are_shown_it_the_same_way_share_one_parcel(house: House, lab: ChatRoom) -> None:
     ann, bob, cy, elsewhere = house.people("ann", "bob", "cy", "elsewhere")
     house.enter(elsewhere, lab)
-    house.publisher.set_views(cy, (THERE, Plain("colour")))
-    dan = house.enter(Person(house, "dan", (THERE, Plain("colour"))), house.lobby)
+    house.publisher.set_views(cy, Views(Plain("colour"), THERE))
+    dan = house.enter(Person(house, "dan", Views(Plain("colour"), THERE)), house.lobby)
     for person in (ann, bob, cy, elsewhere, dan):
         person.news()
     house.dispatch(*said(house.lobby, 1, 2, 3))

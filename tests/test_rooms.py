@@ -20,6 +20,7 @@ from chat_threads.errors import RoomGone, TooManyRooms
 from chat_threads.events import Message
 from chat_threads.history import History
 from chat_threads.ordered import Draft, RoomMade, TokenUsed, TopicSet
+from chat_threads.parcel import Views
 from chat_threads.quota import Quota
 from chat_threads.storage import Storage, StorageError
 
@@ -164,7 +165,7 @@ def test_a_room_that_is_made_again_begins_anew_and_since_says_nothing_of_it(
 class Person:
     """A subscriber, as far as the Publisher asks."""
 
-    views: Any = ("there", "here")
+    views: Any = Views("here", "there")  # type: ignore[arg-type]
     address = "10.0.0.1"
 
     def __init__(self, name: str, identity: int = 0) -> None:

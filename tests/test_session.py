@@ -33,7 +33,7 @@ from chat_threads.events import (
 )
 from chat_threads.history import BATCH
 from chat_threads.mailbox import EASY_BYTES, LEAST_BYTES, LINE_BYTES, Mailbox
-from chat_threads.parcel import Parcel
+from chat_threads.parcel import Parcel, Views
 from chat_threads.queues import BatchQueue
 from chat_threads.rules import TEXT_LENGTH, fold
 from chat_threads.session import Session, SessionStore, problem
@@ -50,7 +50,7 @@ WORDS = Words()
 
 
 class Dialect:
-    views = (WORDS, WORDS)
+    views = Views(WORDS, WORDS)
 
 
 class StillWire:

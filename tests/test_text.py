@@ -553,7 +553,7 @@ def shown(*events, settings=(), name="ann", here=True, ignoring=()):
     """What somebody sees of events in the current room or, if not here, in another."""
     dialect = dialect_of(name, *settings)
     dialect.ignoring(frozenset(ignoring))
-    return dialect.views[here].encode(events).decode()
+    return dialect.views.of(here).encode(events).decode()
 
 
 def lines_of(*events, **how):
@@ -851,7 +851,7 @@ def test_every_event_is_shown_above():
 
 
 def test_bytes_of_the_wire_go_out_as_they_are_and_in_order():
-    assert TextDialect().views[True].encode([events.Bye(), events.WireBytes(b"\xff\xfc\x01"), events.Bye()]) == (
+    assert TextDialect().views.here.encode([events.Bye(), events.WireBytes(b"\xff\xfc\x01"), events.Bye()]) == (
         b"* Goodbye.\r\n\xff\xfc\x01* Goodbye.\r\n"
     )
 
@@ -1019,7 +1019,7 @@ def test_the_bell_is_silent_unless_set():
 def test_the_bell_rings_for_the_new_name_after_a_change():
     dialect = dialect_of("ann", "bell on")
     dialect.renamed("Zoë")
-    view = dialect.views[True]
+    view = dialect.views.here
     assert b"\a" in view.encode([said("zoë?", "bob")])
     assert b"\a" not in view.encode([said("ann?", "bob")])
 
@@ -1027,7 +1027,7 @@ def test_the_bell_rings_for_the_new_name_after_a_change():
 def test_a_bell_that_is_off_stays_off_with_a_new_name():
     dialect = dialect_of("ann")
     dialect.renamed("Zoë")
-    assert b"\a" not in dialect.views[True].encode([said("Zoë?", "bob")])
+    assert b"\a" not in dialect.views.here.encode([said("Zoë?", "bob")])
 
 
 def test_without_joins_nobody_is_seen_to_join_leave_or_change_names():
@@ -1058,7 +1058,7 @@ def test_who_is_no_longer_ignored_is_seen_again():
     dialect = dialect_of("ann")
     dialect.ignoring(frozenset({BOB}))
     dialect.ignoring(frozenset())
-    assert dialect.views[True].encode([said(sender="bob", who=BOB)]) == b"[14:03] bob: hi\r\n"
+    assert dialect.views.here.encode([said(sender="bob", who=BOB)]) == b"[14:03] bob: hi\r\n"
 
 
 LOOKS = [
@@ -1161,21 +1161,21 @@ def test_settings_are_one_clients_own():
 def test_those_who_are_shown_the_same_share_a_view_and_no_others_do():
     """So that what a thousand sessions are shown alike is turned into bytes once."""
     ann, bob = dialect_of("ann", "numbers on", "colour on"), dialect_of("bob", "colour on", "numbers on")
-    assert ann.views[True] is bob.views[True]
-    assert ann.views[False] is bob.views[False]
-    assert ann.views[True] is not ann.views[False]
+    assert ann.views.here is bob.views.here
+    assert ann.views.elsewhere is bob.views.elsewhere
+    assert ann.views.here is not ann.views.elsewhere
     bob.set_option("bell", "on")
-    assert ann.views[True] is not bob.views[True]
+    assert ann.views.here is not bob.views.here
     bob.set_option("bell", "off")
-    assert ann.views[True] is bob.views[True]
+    assert ann.views.here is bob.views.here
 
 
 def test_a_view_that_was_handed_out_does_not_change():
     dialect = dialect_of("ann")
-    before = dialect.views[True]
+    before = dialect.views.here
     dialect.set_option("timestamps", "off")
     assert before.encode([said()]) == b"[14:03] ann: hi\r\n"
-    assert dialect.views[True].encode([said()]) == b"ann: hi\r\n"
+    assert dialect.views.here.encode([said()]) == b"ann: hi\r\n"
 
 
 # --- tables and help ----------------------------------------------------------------------------------

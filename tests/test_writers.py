@@ -14,7 +14,7 @@ from conftest import WAIT, wait_for
 from chat_threads import writers as module
 from chat_threads.errors import ShuttingDown, TooSlow
 from chat_threads.events import Event, Notice, Problem
-from chat_threads.parcel import Parcel
+from chat_threads.parcel import Parcel, Views
 from chat_threads.session import Session
 from chat_threads.wire import Wire
 from chat_threads.writers import NEIGHBOURS, Crew, OnePerSession, Writers
@@ -41,7 +41,7 @@ LINES = Lines()
 
 
 class Dialect:
-    views = (LINES, LINES)
+    views = Views(LINES, LINES)
 
 
 class WatchedWire(Wire):

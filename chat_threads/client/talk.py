@@ -196,7 +196,7 @@ class Talk:
 
     def _print(self, event: events.Event, room: str | None = None, bold: bool = False) -> None:
         here = room is None or self.room is None or fold(room) == fold(self.room)
-        text = self._dialect.views[here].encode((event,)).decode("utf-8", "replace")
+        text = self._dialect.views.of(here).encode((event,)).decode("utf-8", "replace")
         lines = text.replace("\r\n", "\n").removesuffix("\n")
         if bold:
             lines = "\x1b[1m" + lines.replace("\x1b[0m", "\x1b[0;1m") + "\x1b[0m"

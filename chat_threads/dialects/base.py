@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from ..commands import Command
 from ..errors import ChatError
 from ..events import WireBytes
-from ..parcel import View
+from ..parcel import View, Views
 
 Input = Command | ChatError | WireBytes
 """What a client's bytes mean: a command, a mistake to be told, or bytes of the wire's own to be answered."""
@@ -19,7 +19,7 @@ S = TypeVar("S", bound=Hashable)
 V = TypeVar("V", bound=View)
 
 
-class Views(Generic[S, V]):
+class SharedViews(Generic[S, V]):
     """The views there are, by their style: sessions that are shown the same share one, and so its bytes.
 
     A view is forgotten with the last session that is shown things by it. For any thread; two that ask at the same
@@ -40,8 +40,8 @@ class Views(Generic[S, V]):
 class Dialect(Protocol):
     """One client's way of speaking. Belongs to its reader thread, but for the views, which are immutable."""
 
-    views: tuple[View, View]
-    """How this client is shown the events of other rooms, and of its current one."""
+    views: Views
+    """How this client is shown events."""
 
     replay: int
     """How many messages it wants to see on entering a room."""

@@ -17,10 +17,10 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 from .. import commands, events
 from ..errors import BadJson, BadRequest, ChatError, NotUtf8, TooLong, UnknownType
-from ..parcel import View
+from ..parcel import Views
 from ..rules import REFS, TEXT_LENGTH, WORDS_LENGTH
 from . import codec
-from .base import Input, Views
+from .base import Input, SharedViews
 
 LINE = 65536  # bytes in a line, without its end
 DEPTH = 8  # objects and arrays inside one another; no request needs more than two
@@ -142,7 +142,7 @@ class JsonDialect:
         self.replay = replay
         self.ref = ""  # of the input that next_input returned last
         self._style = _Style()
-        self.views: tuple[View, View] = (_VIEWS.of(self._style), _VIEWS.of(self._style))
+        self.views = Views(_VIEWS.of(self._style), _VIEWS.of(self._style))
         self._named = False
         self._line = bytearray()
         self._overlong = False
@@ -230,7 +230,7 @@ class JsonDialect:
 
     def _set_style(self, style: _Style) -> None:
         self._style = style
-        self.views = (_VIEWS.of(style), _VIEWS.of(style))
+        self.views = Views(_VIEWS.of(style), _VIEWS.of(style))
 
     def set_option(self, name: str | None, value: str | None) -> str:
         if name is None:
@@ -286,7 +286,7 @@ class JsonView:
         return "".join(line + "\n" for line in lines).encode("utf-8", "replace")
 
 
-_VIEWS = Views(JsonView)
+_VIEWS = SharedViews(JsonView)
 
 
 def _message_line(event: events.Message) -> str:

@@ -15,9 +15,9 @@ from functools import lru_cache
 from typing import Any
 
 from .. import commands, events
-from ..parcel import View
+from ..parcel import Views
 from ..rules import fold, mentions
-from .base import Views
+from .base import SharedViews
 from .columns import shortened, table
 
 WIDTH = 76  # characters in a line of help, for a terminal of 80
@@ -37,9 +37,9 @@ class Style:
     here: bool = True
 
 
-def views(style: Style) -> tuple[View, View]:
-    """How other rooms and the current one are shown, by these settings."""
-    return _VIEWS.of(replace(style, here=False)), _VIEWS.of(style)
+def views(style: Style) -> Views:
+    """How the current room and the others are shown, by these settings."""
+    return Views(here=_VIEWS.of(style), elsewhere=_VIEWS.of(replace(style, here=False)))
 
 
 class TextView:
@@ -60,7 +60,7 @@ class TextView:
         return b"".join(parts)
 
 
-_VIEWS = Views(TextView)
+_VIEWS = SharedViews(TextView)
 
 
 def _line(style: Style, text: str) -> str:

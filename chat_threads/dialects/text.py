@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import commands, events
 from ..errors import ChatError, NotUtf8, TooLong, Usage
-from ..parcel import View
+from ..parcel import Views
 from .base import Input
 from .render import Style, views
 from .telnet import LineEditor, Signal, Telnet
@@ -38,7 +38,7 @@ class TextDialect:
     def __init__(self, replay: int = REPLAY) -> None:
         self.replay = replay
         self._style = Style()
-        self.views: tuple[View, View] = views(self._style)
+        self.views: Views = views(self._style)
         self._name = ""
         self._bell = False
         self._telnet = Telnet()
