@@ -1,0 +1,298 @@
+"""The programs in scripts/, as a user runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+from support.servers import STREAMS, free_port, started_with
+from support.waiting import WAIT
+
+from chat_threads.batch import Batch
+from chat_threads.events import Message
+from chat_threads.ordered import RoomMade
+from chat_threads.storage import Storage
+
+pytestmark = pytest.mark.slow
+
+SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
+
+
+def backup(*paths: pathlib.Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, SCRIPTS / "backup.py", *paths], capture_output=True, text=True, check=False, timeout=WAIT
+    )
+
+
+def test_a_backup_of_a_running_server_has_everything_that_was_seen(server, tmp_path):
+    ann = server.client("ann")
+    for number in range(50):
+        ann.send(f"message {number}")
+    ann.expect("message 49")
+    done = backup(tmp_path / "chat.db", tmp_path / "copy.db")
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'copy.db'}: 50 messages\n")
+    copy = sqlite3.connect(tmp_path / "copy.db")
+    assert [row[0] for row in copy.execute("SELECT text FROM messages ORDER BY id")] == [
+        f"message {number}" for number in range(50)
+    ]
+    copy.close()
+    assert ann.ask("still there?")[-1].endswith("ann: still there?")
+
+
+def test_a_backup_is_made_though_something_is_said_all_the_time(serve, tmp_path):
+    """SQLite begins a copy anew whenever the history has changed, unless it is told to copy what is there now."""
+    storage = Storage(str(tmp_path / "chat.db"))
+    storage.commit(Batch([RoomMade(1, "#lab", "#lab", "", "ann", 0)]))
+    storage.commit(Batch(messages=[Message(1, "#lab", n, n, "ann", "say", "x" * 3000) for n in range(1, 20_001)]))
+    storage.close()
+    server = serve()
+    over = threading.Event()
+
+    def talk(name: str) -> None:
+        client = server.client(name)
+        while not over.is_set():
+            client.ask("meanwhile")
+
+    talking = [threading.Thread(target=talk, args=(name,)) for name in ("ann", "bob", "cy")]
+    for thread in talking:
+        thread.start()
+    try:
+        done = backup(tmp_path / "chat.db", tmp_path / "copy.db")
+    finally:
+        over.set()
+        for thread in talking:
+            thread.join()
+    assert done.returncode == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("SELECT count(*) FROM messages").fetchone()[0] >= 20_000
+
+
+def test_a_server_starts_on_a_backup(serve, tmp_path):
+    first = serve()
+    ann = first.client("ann")
+    ann.ask("hello")
+    assert backup(tmp_path / "chat.db", tmp_path / "copy.db").returncode == 0
+    second = serve(db=str(tmp_path / "copy.db"))
+    bob = second.client("bob")
+    assert any(line.endswith("ann: hello") for line in bob.ask("/ping"))
+
+
+def test_a_backup_overwrites_nothing(server, tmp_path):
+    (tmp_path / "copy.db").write_text("precious")
+    done = backup(tmp_path / "chat.db", tmp_path / "copy.db")
+    assert done.returncode == 1
+    assert done.stderr == f"backup: {tmp_path / 'copy.db'} exists; it was left as it is.\n"
+    assert (tmp_path / "copy.db").read_text() == "precious"
+
+
+def test_what_is_no_history_is_not_copied(tmp_path):
+    (tmp_path / "notes.txt").write_text("not a database" * 100)
+    done = backup(tmp_path / "notes.txt", tmp_path / "copy.db")
+    assert done.returncode == 1
+    assert "was not copied" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_the_bot_answers_greets_and_stays_when_the_server_is_killed_and_started_again(start_process):
+    port = free_port()
+    process = start_process(port=port)
+    with subprocess.Popen([sys.executable, SCRIPTS / "bot.py", f"127.0.0.1:{port}"], stderr=subprocess.PIPE) as bot:
+        try:
+            with process.client("ann") as ann:
+                if "bot" not in ann.seen[-1]:
+                    ann.expect("* bot joined")
+                with process.client("bob"):
+                    ann.expect("bot: Welcome, bob! I roll dice: !roll 2d6")
+                ann.send("!roll 2d6")
+                rolled = re.search(r"bot: (\d) \+ (\d) = (\d+)$", ann.expect(" = "))
+                assert rolled
+                assert int(rolled[1]) + int(rolled[2]) == int(rolled[3]) <= 12
+                ann.send("!roll 0d6", "!uptime")
+                ann.expect("bot: !roll takes dice like 2d6.")
+                ann.expect("bot: The server is up for 0.0 hours.")
+            process.kill()
+            with start_process(port=port).client("ann") as ann:
+                if "bot" not in ann.seen[-1]:
+                    ann.expect("* bot joined")
+                ann.send("!uptime")
+                ann.expect("bot: The server is up for 0.0 hours.")
+            bot.send_signal(signal.SIGINT)
+            assert bot.wait(WAIT) == 0
+            assert bot.stderr is not None
+            assert bot.stderr.read() == b""
+        finally:
+            bot.kill()
+
+
+def test_the_bot_says_in_a_line_why_it_cannot_come_in(server):
+    server.client("bot")
+    command = [sys.executable, SCRIPTS / "bot.py", f"127.0.0.1:{server.port}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "bot: The name bot is taken. Try bot2.\n")
+
+
+def test_the_bot_is_short_enough_to_be_read_in_the_readme():
+    assert len((SCRIPTS / "bot.py").read_text(encoding="utf-8").splitlines()) < 60
+
+
+# --- whatever their streams are ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streams", STREAMS)
+def test_a_backup_is_made_whatever_its_streams_are(server, tmp_path, streams):
+    server.client("ann").ask("hello")
+    with started_with(
+        streams, str(SCRIPTS / "backup.py"), str(tmp_path / "chat.db"), str(tmp_path / "copy.db")
+    ) as done:
+        assert done.wait(WAIT) == 0, done.communicate()
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("SELECT text FROM messages").fetchall() == [("hello",)]
+
+
+@pytest.mark.parametrize("streams", STREAMS)
+def test_a_lab_is_handed_out_whatever_the_streams_are(tmp_path, streams):
+    with started_with(streams, str(SCRIPTS / "lab.py"), "start", "1", str(tmp_path)) as done:
+        assert done.wait(WAIT) == 0, done.communicate()
+    assert [*tmp_path.glob("01_*/task.py")]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("script", ["backup.py", "lab.py", "export.py", "top.py"])
+def test_what_cannot_be_printed_is_printed_with_escapes(server, tmp_path, script, encoding):
+    server.client("Аня").ask("hello")
+    folder = tmp_path / "чат"
+    folder.mkdir()
+    program = {
+        "backup.py": [str(tmp_path / "chat.db"), str(folder / "copy.db")],
+        "lab.py": ["start", "1", str(folder)],
+        "export.py": [str(tmp_path / "chat.db")],
+        "top.py": [f"127.0.0.1:{server.port}", "--count", "1", "--name", "Вася"],
+    }[script]
+    with started_with("", str(SCRIPTS / script), *program, env={"PYTHONIOENCODING": encoding}) as done:
+        out, err = done.communicate(timeout=WAIT)
+    assert (done.returncode, err.replace("Copying\n", "")) == (0, "")
+    assert out
+
+
+@pytest.mark.parametrize("streams", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("script", ["export.py", "top.py"])
+def test_who_asked_for_something_is_told_that_it_is_lost(server, tmp_path, script, streams):
+    server.client("ann").ask("hello")
+    asked = str(tmp_path / "chat.db") if script == "export.py" else f"127.0.0.1:{server.port}"
+    with started_with(streams, str(SCRIPTS / script), asked) as done:
+        _, err = done.communicate(timeout=WAIT)
+    assert done.returncode == 1
+    assert re.fullmatch(r"\w+: .*(No space left on device|Bad file descriptor)\.?\n", err)
+
+
+def test_who_watches_through_a_pipe_that_ends_is_done(server):
+    with started_with("| head -n 1", str(SCRIPTS / "top.py"), f"127.0.0.1:{server.port}", "--every", "0.1") as done:
+        _, err = done.communicate(timeout=WAIT)
+    assert (done.returncode, err) == (0, "")
+
+
+# --- putting a backup back --------------------------------------------------------------------------------
+
+
+def restore(history: pathlib.Path, copy: pathlib.Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, SCRIPTS / "backup.py", history, "--restore", copy]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT)
+
+
+def all_files(folder: pathlib.Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in folder.iterdir() if not each.name.endswith((".lock", "-shm"))}
+
+
+@pytest.fixture
+def killed(start_process, tmp_path) -> pathlib.Path:
+    """A history after kill -9: 20 messages, of which a backup, copy.db, has ten."""
+    process = start_process("--rate", "0")
+    with process.client("ann") as ann:
+        for number in range(20):
+            ann.ask(f"text {number}")
+            if number == 9:
+                assert backup(process.db, tmp_path / "copy.db").returncode == 0
+        process.kill()
+    return process.db
+
+
+def texts(path: pathlib.Path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return [row[0] for row in file.execute("SELECT text FROM messages ORDER BY id")]
+
+
+def test_a_backup_is_put_back_and_what_was_there_is_kept_whole(killed, start_process, tmp_path):
+    done = restore(killed, tmp_path / "copy.db")
+    assert done.returncode == 0, done.stderr
+    found = re.fullmatch(rf"{killed}: 10 messages, from \S+copy\.db\. What was there is (\S+) now\.\n", done.stdout)
+    assert found
+    process = start_process(db=killed)
+    with process.client("bob") as bob:
+        bob.ask("text 10 again")
+    assert process.stop() == 0
+    assert texts(killed) == [*(f"text {number}" for number in range(10)), "text 10 again"]
+    assert texts(pathlib.Path(found[1])) == [f"text {number}" for number in range(20)]
+    assert texts(tmp_path / "copy.db") == [f"text {number}" for number in range(10)]
+
+
+@pytest.mark.parametrize("gone", [("",), ("", "-wal", "-shm"), ("-wal",)])
+def test_a_backup_is_put_back_where_files_are_missing(killed, tmp_path, gone):
+    for end in gone:
+        pathlib.Path(f"{killed}{end}").unlink()
+    assert restore(killed, tmp_path / "copy.db").returncode == 0
+    assert texts(killed) == [f"text {number}" for number in range(10)]
+    assert not pathlib.Path(f"{killed}-wal").exists()
+
+
+def test_no_backup_is_put_under_a_server_that_runs(server, tmp_path):
+    server.client("ann").ask("hello")
+    assert backup(tmp_path / "chat.db", tmp_path / "copy.db").returncode == 0
+    done = restore(tmp_path / "chat.db", tmp_path / "copy.db")
+    assert done.returncode == 1
+    assert "is in use by process" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert server.client("bob").ask("and still") != []
+
+
+@pytest.mark.parametrize("kind", ["letter", "empty", "damaged", "newer", "another program's", "the history itself"])
+def test_what_is_no_sound_backup_is_not_put_back_and_nothing_is_changed(killed, tmp_path, kind):
+    copy = tmp_path / "copy.db"
+    if kind == "letter":
+        copy.write_text("Dear diary" * 1000)
+    elif kind == "empty":
+        copy.write_bytes(b"")
+    elif kind == "damaged":
+        copy.write_bytes(copy.read_bytes()[:-5000])
+    elif kind == "the history itself":
+        copy = killed
+    else:
+        with contextlib.closing(sqlite3.connect(copy)) as file:
+            file.execute("PRAGMA user_version = 999" if kind == "newer" else "PRAGMA application_id = 7")
+    before = all_files(tmp_path)
+    done = restore(killed, copy)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"backup: {copy} was not put in the place of {killed}: .*\n", done.stderr)
+    assert all_files(tmp_path) == before
+
+
+def test_a_backup_is_put_back_through_a_link_to_the_history(killed, tmp_path):
+    (tmp_path / "link.db").symlink_to(killed)
+    assert restore(tmp_path / "link.db", tmp_path / "copy.db").returncode == 0
+    assert (tmp_path / "link.db").is_symlink()
+    assert texts(killed) == [f"text {number}" for number in range(10)]
+
+
+@pytest.mark.parametrize("arguments", [(), ("copy.db", "--restore", "copy.db")])
+def test_a_backup_is_either_made_or_put_back(killed, tmp_path, arguments):
+    command = [sys.executable, SCRIPTS / "backup.py", killed, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Name the copy to make, or the one to --restore." in done.stderr

@@ -1,0 +1,216 @@
+"""Clients on plain sockets: a person and a program. Each waits for what should come, and fails with what came."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import select
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from chat_threads.client import Client as LibraryClient
+from chat_threads.events import Message
+
+from .waiting import WAIT
+
+ASKS_FOR_BINARY = b"\xff\xfd\x00"  # what the server says to a client that has sent telnet's commands: IAC DO BINARY
+SAID = re.compile(r"(?:(\d+) )?\[[^]]*\] (\w+): (.*)")  # number, if it is shown; name; text
+LONG = "x" * 1900
+TINY = 4096  # bytes in the receive buffer of a client that does not read
+
+
+class Client:
+    """A chat client on a plain socket. Everything waits for what should come, and fails with what came."""
+
+    def __init__(
+        self,
+        port: int,
+        name: str | None = None,
+        host: str = "127.0.0.1",
+        receive_buffer: int = 0,
+        source: str | None = None,
+    ) -> None:
+        """``source``: the address of this machine that it comes from, such as 127.0.0.2 (Linux)."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
+        if receive_buffer:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.sock.settimeout(WAIT)
+        try:
+            if source:
+                self.sock.bind((source, 0))
+            self.sock.connect((host, port))
+        except OSError:
+            self.sock.close()
+            raise
+        self.buffer = b""
+        self.seen: list[str] = []  # every line read so far
+        if name is not None:
+            self.send(name)
+            self.expect("You are in #")
+
+    def send(self, *lines: str) -> None:
+        self.send_bytes("".join(line + "\r\n" for line in lines).encode())
+
+    def send_bytes(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def line(self, wait: float = WAIT) -> str | None:
+        """The next line without its end; None at the end of the connection."""
+        deadline = time.monotonic() + wait
+        while b"\r\n" not in self.buffer:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"no line within {wait} s; seen: {self.seen[-20:]}, {self.buffer!r}")
+            self.sock.settimeout(left)
+            try:
+                data = self.sock.recv(65536)
+            except TimeoutError:
+                continue
+            except OSError:
+                return None
+            if not data:
+                return None
+            self.buffer += data
+        line, _, self.buffer = self.buffer.partition(b"\r\n")
+        self.seen.append(line.replace(ASKS_FOR_BINARY, b"").decode())
+        return self.seen[-1]
+
+    def expect(self, text: str, wait: float = WAIT) -> str:
+        """Read on to a line that has the text, and return it."""
+        deadline = time.monotonic() + wait
+        while True:
+            line = self.line(max(0.0, deadline - time.monotonic()))
+            if line is None:
+                raise AssertionError(f"the connection ended before {text!r}; seen: {self.seen[-20:]}")
+            if text in line:
+                return line
+
+    def upto(self, text: str, wait: float = WAIT) -> list[str]:
+        """All lines up to one that has the text, that one left out."""
+        at = len(self.seen)
+        self.expect(text, wait)
+        return self.seen[at:-1]
+
+    def ask(self, line: str) -> list[str]:
+        """Send a line and return all that comes up to the answer of a ping after it.
+
+        What others say at that moment may be among it.
+        """
+        self.send(line, "/ping")
+        return self.upto("* Pong:")
+
+    def news(self) -> list[str]:
+        """All that has come by now and was not read."""
+        return self.ask("")
+
+    def rest(self, wait: float = WAIT) -> list[str]:
+        """All lines up to the end of the connection."""
+        at = len(self.seen)
+        deadline = time.monotonic() + wait
+        while self.line(max(0.0, deadline - time.monotonic())) is not None:
+            pass
+        return self.seen[at:]
+
+    def nothing_comes(self, wait: float = 0.2) -> bool:
+        """Whether nothing can be read for a while."""
+        return not self.buffer and not select.select([self.sock], [], [], wait)[0]
+
+    def reset(self) -> None:
+        """Break the connection: RST instead of FIN."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        self.sock.close()
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+
+def line_of(request: object) -> bytes:
+    return json.dumps(request, ensure_ascii=False).encode() + b"\n"
+
+
+class Program:
+    """A client that speaks JSON lines on a plain socket. Everything waits for what should come."""
+
+    def __init__(self, port: int, receive_buffer: int = 0) -> None:
+        self.sock = socket.socket()
+        if receive_buffer:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.sock.settimeout(WAIT)
+        self.sock.connect(("127.0.0.1", port))
+        self.file = self.sock.makefile("rb")
+        self.greeting: bytes | None = None
+        self.seen: list[dict[str, Any]] = []
+        self._pings = itertools.count()
+
+    def send(self, *requests: object, **fields: object) -> None:
+        self.sock.sendall(b"".join(map(line_of, [*requests, *([fields] if fields else [])])))
+
+    def read(self) -> dict[str, Any] | None:
+        """The next object; None at the end of the connection. The greeting before them is skipped."""
+        if self.greeting is None:
+            self.greeting = self.file.readline()
+            assert self.greeting.startswith(b"* Welcome to chat_threads ")
+        line = self.file.readline()
+        if not line:
+            return None
+        assert line.endswith(b"\n")
+        self.seen.append(json.loads(line))
+        return self.seen[-1]
+
+    def expect(self, kind: str, /, **fields: object) -> dict[str, Any]:
+        """Read on to an object of that type with these fields, and return it."""
+        while (found := self.read()) is not None:
+            if found["type"] == kind and fields.items() <= found.items():
+                return found
+        raise AssertionError(f"the connection ended before {kind} {fields}; seen: {self.seen[-20:]}")
+
+    def upto(self, kind: str, /, **fields: object) -> list[dict[str, Any]]:
+        """All objects up to such a one, that one left out."""
+        at = len(self.seen)
+        self.expect(kind, **fields)
+        return self.seen[at:-1]
+
+    def ask(self, *requests: object, **fields: object) -> list[dict[str, Any]]:
+        """Send requests and return all that comes up to the answer of a ping after them."""
+        ref = f"ping {next(self._pings)}"
+        self.send(*requests, *([fields] if fields else []), {"type": "ping", "ref": ref})
+        return self.upto("pong", ref=ref)
+
+    def rest(self) -> list[dict[str, Any]]:
+        at = len(self.seen)
+        while self.read() is not None:
+            pass
+        return self.seen[at:]
+
+    def close(self) -> None:
+        self.file.close()
+        self.sock.close()
+
+
+Start = Callable[..., Program]
+
+
+def said(lines: Iterable[str]) -> list[tuple[str, str]]:
+    """The (name, text) of those lines that somebody said."""
+    return [(match[2], match[3]) for line in lines if (match := SAID.fullmatch(line))]
+
+
+def whole(reader: LibraryClient, room: str) -> list[Message]:
+    """All that the history has of a room."""
+    found: list[Message] = []
+    after: int | None = 0
+    while after is not None:
+        page = reader.history(room, after=after, count=200)
+        found += page.messages
+        after = page.after
+    return found

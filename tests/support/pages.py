@@ -1,0 +1,27 @@
+"""The README and docs/, and their tables."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).parents[2]
+README = (ROOT / "README.rst").read_text(encoding="utf-8")
+USERS, OPERATORS, PROGRAMMERS, PROTOCOL, PERFORMANCE, SOURCE = (
+    (ROOT / "docs" / f"{page}.rst").read_text(encoding="utf-8")
+    for page in ("users", "operators", "programmers", "protocol", "performance", "source")
+)
+
+
+def table_after(mark: str, text: str) -> list[list[str]]:
+    """The rows of the first simple table after a comment, without its head."""
+    lines = text.split(f".. {mark}\n", 1)[1].lstrip("\n").splitlines()
+    starts = [match.start() for match in re.finditer("=+", lines[0])]
+    rows = []
+    for line in lines[3:]:
+        if line.startswith("==="):
+            return rows
+        rows.append(
+            [line[start:end].strip().replace("``", "") for start, end in zip(starts, [*starts[1:], None], strict=True)]
+        )
+    raise AssertionError(f"no table after {mark}")

@@ -1,0 +1,104 @@
+"""The terminal client: with plain lines in and out, and in a terminal of tmux's."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+from .waiting import WAIT, wait_for
+
+RUN = "from chat_threads.client.terminal import main; main(prog_name='chat-threads-client')"
+ENV = {**os.environ, "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+
+
+def run(
+    port: int,
+    *options: str,
+    typed: str | bytes = "",
+    before: str = "",
+    timeout: float = WAIT,
+    env: dict[str, str] | None = None,
+    encoding: str = "utf-8",
+) -> subprocess.CompletedProcess[str]:
+    """Pipe lines through the client; ``before`` is Python to be run first."""
+    start = ["-c", f"{before}; {RUN}"] if before else ["-m", "chat_threads.client"]
+    done = subprocess.run(
+        [sys.executable, *start, f"127.0.0.1:{port}", *options],
+        input=typed if isinstance(typed, bytes) else typed.encode(),
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+        env={**ENV, **(env or {})},
+    )
+    shown = (done.stdout.decode(encoding), done.stderr.decode(encoding))
+    return subprocess.CompletedProcess(done.args, done.returncode, *shown)
+
+
+_numbers = itertools.count()
+
+
+class Tmux:
+    """A program in a terminal of tmux's: keys in, the screen out."""
+
+    def __init__(self, tmux: str, record: Any, *command: str) -> None:
+        self._tmux = [tmux, "-f", "/dev/null", "-L", f"chat-{os.getpid()}-{next(_numbers)}"]
+        self._record = record
+        # The shell waits for a key first, so that nothing that the program writes is missed.
+        script = f"trap : INT; read go; {shlex.join(command)}; echo ended with $?; read end"
+        self._call("new-session", "-d", "-x", "100", "-y", "30", "sh", "-c", script)
+        self._call("pipe-pane", f"cat > {shlex.quote(str(record))}")
+        self.keys("Enter")
+
+    def _call(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [*self._tmux, *arguments],
+            capture_output=True,
+            check=True,
+            timeout=WAIT,
+            env={**ENV, "TERM": "xterm-256color"},
+        )
+        return done.stdout.decode()
+
+    def keys(self, *keys: str) -> None:
+        """Keys by their names: "Enter", "Up", "C-c"."""
+        self._call("send-keys", *keys)
+
+    def type(self, text: str) -> None:
+        self._call("send-keys", "-l", text)
+
+    def enter(self, line: str) -> None:
+        self.type(line)
+        self.keys("Enter")
+
+    def lines(self, *options: str) -> list[str]:
+        """The lines of the screen that are not blank."""
+        shown = self._call("capture-pane", "-p", *options)
+        return [line.rstrip() for line in shown.splitlines() if line.strip()]
+
+    def scrollback(self) -> list[str]:
+        """All that has been on the screen, as one would scroll up to it."""
+        return self.lines("-S", "-", "-E", "-")
+
+    def expect(self, *patterns: str) -> None:
+        """Wait until the screen has lines that match these, in this order."""
+
+        def there() -> bool:
+            rest = iter(self.lines())
+            return all(any(re.search(pattern, line) for line in rest) for pattern in patterns)
+
+        try:
+            wait_for(there, wait=2 * WAIT)  # a tmux, an interpreter and a program have to start first
+        except AssertionError:
+            raise AssertionError(f"{patterns} did not come; the screen shows\n" + "\n".join(self.lines())) from None
+
+    def written(self) -> bytes:
+        """Every byte that the program has written."""
+        return self._record.read_bytes()
+
+    def close(self) -> None:
+        subprocess.run([*self._tmux, "kill-server"], capture_output=True, check=False, timeout=WAIT)

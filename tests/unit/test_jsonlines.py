@@ -1,0 +1,1462 @@
+"""JSON lines: every request read, every event shown, every mistake told, and programs among people over sockets."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import random
+import re
+import socket
+import threading
+import time
+import tracemalloc
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from support.clients import Program, line_of
+from support.hostile import hostile
+from support.waiting import WAIT
+
+from chat_threads import __version__, commands, events
+from chat_threads.dialects import codec, jsonlines
+from chat_threads.dialects.jsonlines import DEPTH, LINE, REF_LENGTH, REQUESTS, JsonDialect
+from chat_threads.dialects.typed import parse_line
+from chat_threads.errors import (
+    BadJson,
+    BadRequest,
+    ChatError,
+    NotUtf8,
+    Told,
+    TooLong,
+    UnknownType,
+)
+from chat_threads.service import METHODS
+from chat_threads.storage import Batch, StorageError
+
+ROWS = [kind.row for kind in commands.TYPED]
+
+# --- what is sent to us -------------------------------------------------------------------------------
+
+# A request, the command that it is, and what is typed for the same.
+SAME = (
+    ({"type": "say", "text": "hi"}, commands.Say("hi"), "hi"),
+    ({"type": "say", "text": "/join is a command"}, commands.Say("/join is a command"), "//join is a command"),
+    ({"type": "say", "text": "hi", "room": "#lab2"}, commands.Say("hi", room="#lab2"), None),
+    ({"type": "action", "text": "waves"}, commands.Act("waves"), "/me waves"),
+    ({"type": "action", "text": "waves", "room": "#lab2"}, commands.Act("waves", "#lab2"), None),
+    ({"type": "private", "to": "bob", "text": "psst"}, commands.Private("bob", "psst"), "/msg bob psst"),
+    ({"type": "reply", "text": "yes?"}, commands.Reply("yes?"), "/reply yes?"),
+    ({"type": "join", "room": "#lab2"}, commands.Join("#lab2"), "/join #lab2"),
+    ({"type": "join", "room": "#lab2", "since": 88}, commands.Join("#lab2", 88), None),
+    ({"type": "leave"}, commands.Leave(), "/leave"),
+    ({"type": "leave", "room": "#lab2"}, commands.Leave("#lab2"), "/leave #lab2"),
+    ({"type": "create", "room": "#lab2"}, commands.Create("#lab2"), "/create #lab2"),
+    (
+        {"type": "create", "room": "#lab2", "topic": "all of it"},
+        commands.Create("#lab2", "all of it"),
+        "/create #lab2 all of it",
+    ),
+    ({"type": "delete", "room": "#lab2"}, commands.Delete("#lab2"), "/delete #lab2 yes"),
+    ({"type": "delete", "room": "#lab2", "ask": True}, commands.Delete("#lab2", ask=True), "/delete #lab2"),
+    ({"type": "rooms"}, commands.ListRooms(), "/rooms"),
+    ({"type": "who"}, commands.Who(), "/who"),
+    ({"type": "who", "room": "#lab2"}, commands.Who("#lab2"), "/who #lab2"),
+    ({"type": "topic"}, commands.Topic(), "/topic"),
+    ({"type": "topic", "room": "#lab2"}, commands.Topic("#lab2"), "/topic #lab2"),
+    ({"type": "topic", "text": "locks"}, commands.Topic(None, "locks"), "/topic locks"),
+    ({"type": "topic", "room": "#lab2", "text": "locks"}, commands.Topic("#lab2", "locks"), "/topic #lab2 locks"),
+    ({"type": "topic", "text": ""}, commands.Topic(None, ""), None),
+    ({"type": "invite", "name": "bob"}, commands.Invite("bob"), "/invite bob"),
+    ({"type": "invite", "name": "bob", "room": "#lab2"}, commands.Invite("bob", "#lab2"), "/invite bob #lab2"),
+    ({"type": "nick", "name": "anna"}, commands.Nick("anna"), "/nick anna"),
+    ({"type": "token"}, commands.ShowToken(), "/token"),
+    ({"type": "resume", "token": "t0ken"}, commands.Resume("t0ken"), "/resume t0ken"),
+    ({"type": "whois", "name": "bob"}, commands.Whois("bob"), "/whois bob"),
+    ({"type": "away"}, commands.Away(), "/away"),
+    ({"type": "away", "reason": "at lunch"}, commands.Away("at lunch"), "/away at lunch"),
+    ({"type": "back"}, commands.Back(), "/back"),
+    ({"type": "ignore", "name": "bob"}, commands.Ignore("bob"), "/ignore bob"),
+    ({"type": "ignore", "name": "bob", "person": "0" * 16}, commands.Ignore("bob", "0" * 16), None),
+    ({"type": "unignore", "name": "bob", "person": "0" * 16}, commands.Unignore("bob", "0" * 16), None),
+    ({"type": "unignore", "name": "bob"}, commands.Unignore("bob"), "/unignore bob"),
+    ({"type": "history"}, commands.ReadHistory(), "/history"),
+    ({"type": "history", "room": "#lab2"}, commands.ReadHistory("#lab2"), "/history #lab2"),
+    ({"type": "history", "count": 50}, commands.ReadHistory(count=50), "/history 50"),
+    ({"type": "history", "count": 0}, commands.ReadHistory(count=0), "/history 0"),
+    ({"type": "history", "seconds": 7200}, commands.ReadHistory(seconds=7200), "/history 2h"),
+    ({"type": "history", "before": 430}, commands.ReadHistory(before=430), "/history before 430"),
+    (
+        {"type": "history", "room": "#lab2", "after": 12},
+        commands.ReadHistory("#lab2", after=12),
+        "/history #lab2 after 12",
+    ),
+    ({"type": "history", "after": 12, "count": 200}, commands.ReadHistory(after=12, count=200), None),
+    ({"type": "search", "words": "lost wakeup"}, commands.Search("lost wakeup"), "/search lost wakeup"),
+    (
+        {"type": "search", "words": "lost", "room": "#lab2", "from": "bob"},
+        commands.Search("lost", "#lab2", "bob"),
+        "/search lost in:#lab2 from:bob",
+    ),
+    ({"type": "set"}, commands.SetOption(), "/set"),
+    ({"type": "set", "option": "joins", "value": "off"}, commands.SetOption("joins", "off"), "/set joins off"),
+    ({"type": "stats"}, commands.Stats(), "/stats"),
+    ({"type": "threads"}, commands.ShowThreads(), "/threads"),
+    ({"type": "locks"}, commands.ShowLocks(), "/locks"),
+    ({"type": "trace", "number": 12}, commands.ShowTrip(12), "/trace 12"),
+    (
+        {"type": "lab", "fault": "slow", "target": "bob", "amount": 500},
+        commands.MakeFault("slow", "bob", 500),
+        "/lab slow bob 500",
+    ),
+    ({"type": "ping"}, commands.Ping(), "/ping"),
+    ({"type": "help"}, commands.Help(), "/help"),
+    ({"type": "quit"}, commands.Quit(), "/quit"),
+    ({"type": "quit", "words": "see you"}, commands.Quit("see you"), "/quit see you"),
+)
+
+
+def dialect_of(name: str | None = "ann") -> JsonDialect:
+    """The dialect of a program that is called that, None: not yet anything."""
+    dialect = JsonDialect()
+    if name is not None:
+        dialect.admitted(name)
+    return dialect
+
+
+def drain(dialect: JsonDialect) -> list[Any]:
+    """All inputs that are there; a hello is admitted, and errors, which are no values, are their types."""
+    found: list[Any] = []
+    while (item := dialect.next_input()) is not None:
+        if isinstance(item, commands.Hello):
+            dialect.admitted(item.name)
+        found.append(type(item) if isinstance(item, ChatError) else item)
+    return found
+
+
+def inputs(*chunks: bytes, name: str | None = "ann") -> list[Any]:
+    dialect, found = dialect_of(name), []
+    for chunk in chunks:
+        dialect.feed(chunk)
+        found += drain(dialect)
+    return found
+
+
+def told(line: bytes, name: str | None = "ann") -> ChatError:
+    """The error that a line is; the next line is a request as if nothing had been."""
+    dialect = dialect_of(name)
+    dialect.feed(line + b'\n{"type":"hello","name":"bob"}\n{"type":"ping","ref":"after"}\n')
+    error = dialect.next_input()
+    assert isinstance(error, Told), error
+    if name is None:
+        assert dialect.next_input() == commands.Hello("bob")
+        dialect.admitted("bob")
+    else:
+        assert isinstance(dialect.next_input(), BadRequest)
+    assert dialect.next_input() == commands.Ping()
+    assert dialect.ref == "after"
+    return error
+
+
+@pytest.mark.parametrize(("request_", "command", "typed"), SAME)
+def test_a_request_is_the_command_that_is_typed_for_the_same(request_, command, typed):
+    assert inputs(line_of(request_)) == [command]
+    assert typed is None or parse_line(typed) == command
+
+
+def test_every_command_that_a_person_types_has_its_json_form():
+    by_json = {type(command) for _, command, _ in SAME}
+    for row in ROWS:
+        examples = [command for _, command, typed in SAME if typed and typed.split()[0] == row.name]
+        assert examples, f"{row.name} has no JSON form, or none of the examples has it"
+        assert {type(each) for each in examples} <= by_json
+
+
+def test_every_command_there_is_has_its_json_form():
+    """All but telnet's Are You There, which a program asks with a ping."""
+    every = {each for each in vars(commands).values() if isinstance(each, type) and issubclass(each, commands.Command)}
+    assert every - {commands.Command} - {type(command) for _, command, _ in SAME} == {
+        commands.Hello,
+        commands.AreYouThere,
+    }
+
+
+def test_every_request_of_the_table_is_in_the_examples_with_each_of_its_fields():
+    used = {(request["type"], field) for request, _, _ in SAME for field in request}
+    for kind, (_, fields) in REQUESTS.items():
+        if kind != "hello":
+            assert {(kind, field.name) for field in fields} <= used, kind
+
+
+@pytest.mark.parametrize(
+    ("request_", "hello", "replay"),
+    [
+        ({"name": "ann"}, commands.Hello("ann"), 20),
+        ({"name": "ann", "room": "#r0"}, commands.Hello("ann", "#r0"), 20),
+        ({"name": "ann", "replay": 0}, commands.Hello("ann"), 0),
+        ({"name": "ann", "room": None, "replay": 200}, commands.Hello("ann"), 200),
+        ({"token": "t0ken"}, commands.Hello("", token="t0ken"), 20),
+        ({"name": "ann", "token": "t0ken", "room": "#b"}, commands.Hello("ann", "#b", "t0ken"), 20),
+        (
+            {"token": "t0ken", "since": {"#a": 88, "#b": 0}},
+            commands.Hello("", None, "t0ken", (("#a", 88), ("#b", 0))),
+            20,
+        ),
+        ({"name": "ann", "since": {}}, commands.Hello("ann"), 20),
+    ],
+)
+def test_a_hello_is_a_name_or_a_token_and_maybe_rooms_and_how_much_to_replay(request_, hello, replay):
+    dialect = dialect_of(None)
+    dialect.feed(line_of({"type": "hello", **request_}))
+    assert dialect.next_input() == hello
+    assert dialect.replay == replay
+
+
+@pytest.mark.parametrize("replay", [-1, 201, 1.5, "20", True, [20], 2**53 - 1])
+def test_a_replay_that_is_no_number_up_to_200_is_told(replay):
+    error = told(line_of({"type": "hello", "name": "ann", "replay": replay}).rstrip(), None)
+    assert isinstance(error, BadRequest)
+    assert error.text == "replay must be a number from 0 to 200."
+
+
+def test_a_hello_without_a_name_and_a_token_is_told():
+    assert told(b'{"type":"hello"}', None).text == "hello needs name, or token."
+
+
+@pytest.mark.parametrize("since", [88, "#a", ["#a"], {"#a": "88"}, {"#a": -1}, {"#a": None}, {"#a": True}, {"#a": 1.5}])
+def test_a_since_that_is_no_object_of_numbers_is_told(since):
+    error = told(line_of({"type": "hello", "name": "ann", "since": since}).rstrip(), None)
+    assert error.text == "since of hello must be an object with rooms as keys and numbers as values."
+
+
+def test_a_since_with_more_rooms_than_one_may_be_in_is_told():
+    rooms = {f"#r{number}": 0 for number in range(21)}
+    error = told(line_of({"type": "hello", "name": "ann", "since": rooms}).rstrip(), None)
+    assert error.text == "since of hello may have at most 20 rooms."
+
+
+def test_only_a_hello_or_a_quit_comes_before_the_hello():
+    for request, _, _ in SAME:
+        expected = [commands.Quit(request.get("words", ""))] if request["type"] == "quit" else [BadRequest]
+        assert inputs(line_of(request), name=None) == expected
+
+
+def test_a_second_hello_is_told():
+    error = told(b'{"type":"hello","name":"ann"}')
+    assert error.code == "bad_request"
+    assert error.text == "hello must be the first request, and may come only once."
+
+
+# --- refs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ref", ["1", "x" * REF_LENGTH, "é" * REF_LENGTH, "🙂" * REF_LENGTH, " ", '"\\\n\u0000'])
+def test_a_ref_is_kept_for_the_answer_of_its_request_alone(ref):
+    dialect = dialect_of()
+    dialect.feed(line_of({"type": "ping", "ref": ref}) + b'{"type":"ping"}\n')
+    assert (dialect.next_input(), dialect.ref) == (commands.Ping(), ref)
+    assert (dialect.next_input(), dialect.ref) == (commands.Ping(), "")
+
+
+@pytest.mark.parametrize("ref", [1, 1.5, True, ["1"], {"a": "1"}, "x" * (REF_LENGTH + 1), "🙂" * (REF_LENGTH + 1)])
+@pytest.mark.parametrize("kind", ["ping", "nothing"])
+def test_a_ref_that_is_no_string_of_up_to_64_characters_is_told_and_not_brought_back(ref, kind):
+    dialect = dialect_of()
+    dialect.feed(line_of({"type": kind, "ref": ref}))
+    error = dialect.next_input()
+    assert isinstance(error, BadRequest)
+    assert error.text == "ref must be a string of up to 64 characters."
+    assert dialect.ref == ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"type": "nothing"}, {}, {"type": 1}, {"type": "say"}, {"type": "say", "text": 1},
+        {"type": "hello", "name": "x"}, {"type": "history", "count": -1},
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_request_brings_its_ref_back_too(line):
+    dialect = dialect_of()
+    dialect.feed(line_of({**line, "ref": "mine"}))
+    assert isinstance(dialect.next_input(), ChatError)
+    assert dialect.ref == "mine"
+
+
+def test_a_line_that_is_not_understood_does_not_bring_back_the_ref_before_it():
+    dialect = dialect_of()
+    dialect.feed(b'{"type":"ping","ref":"1"}\n{"ref":"2"\n')
+    assert dialect.next_input() == commands.Ping()
+    assert isinstance(dialect.next_input(), BadJson)
+    assert dialect.ref == ""
+
+
+# --- mistakes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{", b"}", b"hi", b'{"type":"ping"', b'{"type":"ping', b'{"type":"pi\\', b'{"type":"pi\\u12', b'{"type":',
+        b'{"type"}', b"{'type':'ping'}", b"{type:ping}", b'{"type":"ping",}', b'{"type":"ping"}}', b"{} {}",
+        b'{"type":"ping"}{"type":"ping"}', b'{"type":"ping"} x', b'{"type":"ping"}//', b'\xef\xbb\xbf{"type":"ping"}',
+        b'{"type":"\\x70ing"}', b'{"type":"pi\tng"}', b'{"type":"pi\x00ng"}', b"\x00", b'{"count":01}', b'{"count":1.}',
+        b'{"count":.5}', b'{"count":+1}', b'{"count":0x10}', b'{"count":1e}', b'{"a":tru}', b'{"a":True}',
+        b'{"a":[1,]}', b"[" * DEPTH, b'{"a":' * DEPTH, b"\\[[[[[[[[[[[", b'"\\"[[[[[[[[[[["',
+    ],
+)  # fmt: skip
+def test_a_line_that_is_not_json_is_told(line):
+    error = told(line)
+    assert error.code == "bad_json"
+    assert error.text.startswith("That line was not understood: ")
+
+
+@pytest.mark.parametrize("line", [b"[]", b'"ping"', b"1", b"null", b"true", b'[{"type":"ping"}]', b"1.5", b'""'])
+def test_a_line_that_is_no_object_is_told(line):
+    error = told(line)
+    assert isinstance(error, BadJson)
+    assert error.text == "That line was not understood: a line must be one object."
+
+
+def test_every_truncated_request_is_told():
+    for request, _, _ in SAME:
+        line = line_of(request).rstrip()
+        for end in range(1, len(line)):
+            assert inputs(line[:end] + b"\n") == [BadJson], line[:end]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type":"ping","type":"quit"}', b'{"type":"say","text":"a","text":"a"}',
+        b'{"type":"ping","ref":"a","ref":"b"}', b'{"type":"ping","x":{"a":1,"a":1}}',
+        b'{"type":"ping","x":[{"a":1,"b":2,"a":1}]}', b'{"type":"ping","":1,"":1}',
+        b'{"type":"ping","t\\u0079pe":"quit"}',
+    ],
+)  # fmt: skip
+def test_a_key_that_comes_twice_is_told_wherever_it_is(line):
+    error = told(line)
+    assert isinstance(error, BadJson)
+    assert "same key twice" in error.text
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("line", ['{"type":"history","count":%s}', '{"type":"ping","x":[%s]}'])
+def test_what_is_no_number_in_json_is_told(line, number):
+    error = told((line % number).encode())
+    assert isinstance(error, BadJson)
+    assert f"{number} is not JSON" in error.text
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        str(2**53), str(-(2**53)), str(2**63), str(2**64), "9" * 17, "-" + "9" * 16, "9" * 18, "9" * 5000,
+        "-" + "9" * 5000, "1" + "0" * 60_000, "1e309", "-1e309", "1e999999999", "9" * 400 + ".5",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("line", ['{"type":"history","count":%s}', '{"type":"ping","x":[%s]}', '{"ref":%s}'])
+def test_a_number_out_of_range_is_told_wherever_it_is(line, number):
+    error = told((line % number).encode())
+    assert isinstance(error, BadJson)
+    assert "a number is" in error.text
+    assert len(error.text) < 100
+
+
+def test_the_largest_number_in_range_is_a_number():
+    assert inputs(b'{"type":"history","count":9007199254740991}\n') == [commands.ReadHistory(count=2**53 - 1)]
+    assert inputs(b'{"type":"ping","x":[-9007199254740991,1e308,-0,0.1,1E-400]}\n') == [commands.Ping()]
+
+
+@pytest.mark.parametrize("number", ["-1", "1.5", "1.0", "1e2", "-0.5", '"5"', "true", "false", "[5]", '{"a":5}'])
+@pytest.mark.parametrize("field", ["count", "before", "after", "seconds"])
+def test_a_number_that_is_none_from_0_on_is_told(field, number):
+    error = told(f'{{"type":"history","{field}":{number}}}'.encode())
+    assert isinstance(error, BadRequest)
+    assert error.text.startswith(f"{field} of history must ")
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "[" * DEPTH + "]" * DEPTH, "[" * 1000, "[" * 60_000, '{"a":' * 10_000, '[{"a":' * 5 + "1" + "}]" * 5,
+        "[1,[" * DEPTH + "]]" * DEPTH, '["[",' * DEPTH + "1" + "]" * DEPTH,
+    ],
+)  # fmt: skip
+def test_what_is_too_deep_is_told(deep):
+    error = told(f'{{"type":"ping","x":{deep}}}'.encode())
+    assert isinstance(error, BadJson)
+    assert error.text.endswith(f"it is nested more than {DEPTH} deep.")
+
+
+def test_what_is_a_hundred_thousand_deep_is_told():
+    assert inputs(b"[" * 100_000 + b"\n", b'{"type":"ping"}\n') == [TooLong, commands.Ping()]
+    with pytest.raises(BadJson, match="deep"):
+        jsonlines.parse(b"[" * 100_000 + b"]" * 100_000)
+    with pytest.raises(BadJson, match="deep"):
+        jsonlines.parse(b'{"a":' * 100_000 + b"1" + b"}" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "[" * (DEPTH - 1) + "]" * (DEPTH - 1),
+        '{"a":' * (DEPTH - 1) + "1" + "}" * (DEPTH - 1),
+        "[" + "[]," * 1000 + "[]]",
+        '"' + "[" * 1000 + '"',
+        '"\\"' + "[{" * 1000 + '\\\\"',
+        '"\\\\","y":"' + "[" * 1000 + '"',
+    ],
+)
+def test_what_is_deep_enough_or_has_its_brackets_beside_one_another_or_in_strings_is_a_request(value):
+    assert inputs(f'{{"type":"ping","x":{value}}}\n'.encode()) == [commands.Ping()]
+
+
+@pytest.mark.parametrize(
+    "half", ["\\ud800", "\\udfff", "\\uDBFF", "a\\udc00b", "\\udc00\\ud800", "\\ud83d\\ud83d\\ude00", "\\ud83d😀"]
+)
+def test_half_of_a_surrogate_pair_is_told_in_every_field_that_is_a_string(half):
+    for kind, (_, fields) in REQUESTS.items():
+        for broken in [field for field in fields if field.kind is str]:
+            given = {field.name: "x" for field in fields if field.required} | {broken.name: "HALF"}
+            line = json.dumps({"type": kind, **given}).replace("HALF", half)
+            assert isinstance(told(line.encode(), None if kind == "hello" else "ann"), BadJson), line
+
+
+def test_half_of_a_surrogate_pair_is_told_in_a_ref_and_in_a_type():
+    assert isinstance(told(b'{"type":"ping","ref":"\\ud800"}'), BadRequest)
+    error = told(b'{"type":"\\ud800"}')
+    assert isinstance(error, UnknownType)
+    error.text.encode()
+
+
+def test_a_whole_surrogate_pair_is_the_character_that_it_is():
+    assert inputs(b'{"type":"say","text":"\\ud83d\\ude00"}\n') == [commands.Say("😀")]
+
+
+@pytest.mark.parametrize("value", [1, 1.5, True, False, ["x"], {"x": "y"}, [], {}])
+def test_what_is_no_string_is_told_in_every_field_that_is_one(value):
+    for kind, (_, fields) in REQUESTS.items():
+        for wrong in [field for field in fields if field.kind is str]:
+            given = {field.name: "x" for field in fields if field.required} | {wrong.name: value}
+            error = told(line_of({"type": kind, **given}).rstrip(), None if kind == "hello" else "ann")
+            assert isinstance(error, BadRequest)
+            assert error.text == f"{wrong.name} of {kind} must be a string."
+
+
+@pytest.mark.parametrize("value", [0, 1, 1.5, "true", "", ["x"], {"x": "y"}, [], {}])
+def test_what_is_neither_true_nor_false_is_told(value):
+    error = told(line_of({"type": "delete", "room": "#lab", "ask": value}).rstrip())
+    assert isinstance(error, BadRequest)
+    assert error.text == "ask of delete must be true or false."
+
+
+def test_every_field_that_has_to_be_there_is_asked_for_and_null_is_no_value():
+    for kind, (_, fields) in REQUESTS.items():
+        for missing in [field for field in fields if field.required]:
+            given = {field.name: "x" for field in fields if field.required and field is not missing}
+            for request in ({"type": kind, **given}, {"type": kind, **given, missing.name: None}):
+                error = told(line_of(request).rstrip(), None if kind == "hello" else "ann")
+                assert isinstance(error, BadRequest)
+                assert error.text == f"{kind} needs {missing.name}."
+
+
+def test_a_field_that_need_not_be_there_may_be_null():
+    for kind, (_, fields) in REQUESTS.items():
+        if kind != "hello":
+            given = {field.name: "x" if field.required else None for field in fields}
+            without = {field.name: "x" for field in fields if field.required}
+            assert inputs(line_of({"type": kind, **given})) == inputs(line_of({"type": kind, **without}))
+
+
+def test_unknown_fields_are_ignored():
+    for request, command, _ in SAME:
+        unknown = {"colour": [1, {"a": None}], "Text": 1, "": "", "limits": {"#lobby": 88}}
+        assert inputs(line_of({**unknown, **request})) == [command]
+    assert inputs(b'{"type":"ping","x":"\\ud800"}\n') == [commands.Ping()]
+
+
+@pytest.mark.parametrize(
+    "kind", ["nothing", "", "SAY", "say ", "message", "ack", "__init__", "\x1b[2J\r\n", "x" * 60_000]
+)
+def test_an_unknown_type_is_told_short_and_without_what_could_harm(kind):
+    error = told(line_of({"type": kind}).rstrip())
+    assert isinstance(error, UnknownType)
+    assert error.text.endswith(". The request help lists the types.")
+    assert len(error.text) < 120
+    assert error.text.isprintable()
+
+
+@pytest.mark.parametrize("request_", [{}, {"text": "hi"}, {"type": None}, {"type": 1}, {"type": ["say"]}, {"type": {}}])
+def test_a_request_without_a_type_that_is_a_string_is_told(request_):
+    error = told(line_of(request_).rstrip())
+    assert isinstance(error, UnknownType)
+    assert error.text == "A request needs a type, which is a string. The request help lists the types."
+
+
+@pytest.mark.parametrize("name", [None, "ann"])
+@pytest.mark.parametrize("bad", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"caf\xe9"])
+def test_a_line_that_is_not_utf_8_is_told(name, bad):
+    assert isinstance(told(b'{"type":"say","text":"' + bad + b'"}', name), NotUtf8)
+    assert isinstance(told(bad, name), NotUtf8)
+
+
+# --- lines --------------------------------------------------------------------------------------------
+
+
+def say_of(length: int) -> bytes:
+    """A request that is so many bytes long, without its end."""
+    return b'{"type":"say","text":"' + b"x" * (length - 24) + b'"}'
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_line_of_64_kib_is_a_line_whatever_its_end(end):
+    assert LINE == 65536
+    assert len(say_of(LINE)) == LINE
+    assert inputs(say_of(LINE) + end) == [commands.Say("x" * (LINE - 24))]
+
+
+@pytest.mark.parametrize("name", [None, "ann"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("length", [LINE + 1, LINE + 2, 3 * LINE])
+def test_a_longer_line_is_told_once_and_the_next_is_a_line(name, end, length):
+    dialect = dialect_of(name)
+    dialect.feed(say_of(length) + end + line_of({"type": "hello", "name": "bob", "ref": "1"}))
+    error = dialect.next_input()
+    assert isinstance(error, TooLong)
+    assert error.text == "A line has at most 65536 bytes. Yours was longer, and nothing of it was done."
+    assert dialect.ref == ""
+    assert drain(dialect) == ([BadRequest] if name else [commands.Hello("bob")])
+
+
+def test_a_line_of_ten_megabytes_is_never_kept():
+    dialect, chunk = dialect_of(), b"[" * 4096
+    tracemalloc.start()
+    try:
+        for _ in range(2560):
+            dialect.feed(chunk)
+            assert dialect.next_input() is None
+            assert dialect.pending
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 4 * LINE
+    dialect.feed(b'\n{"type":"ping"}\n')
+    assert drain(dialect) == [TooLong, commands.Ping()]
+    assert not dialect.pending
+
+
+def test_a_line_ends_with_lf_or_with_cr_lf_and_blanks_around_the_object_do_not_matter():
+    assert inputs(b'{"type":"ping"}\r\n{"type":"ping"}\n \t{ "type" : "ping" } \r\n') == [commands.Ping()] * 3
+
+
+def test_a_carriage_return_alone_ends_no_line():
+    assert inputs(b'{"type":"ping"}\r{"type":"ping"}\r\n') == [BadJson]
+    assert inputs(b'{"type":\r"ping"}\n') == [commands.Ping()]
+
+
+def test_blank_lines_are_nothing():
+    assert inputs(b'\n\r\n  \r\n\t\n{"type":"ping"}\n\n\n', b"\r", b"\n") == [commands.Ping()]
+
+
+def test_line_separators_of_unicode_end_no_line():
+    text = "one\u2028two\u2029three\u0085four"
+    assert inputs(line_of({"type": "say", "text": text})) == [commands.Say(text)]
+
+
+@pytest.mark.parametrize(
+    ("data", "pending"),
+    [(b"", False), (b"{", True), (b'{"type":"ping"}\n', False), (b'{"type":"ping"}\n{', True), (b"x" * 70_000, True)],
+)
+def test_a_line_that_has_begun_is_pending(data, pending):
+    dialect = dialect_of(None)
+    dialect.feed(data)
+    assert dialect.pending is pending
+
+
+DIALOGUE = (
+    b'{"type":"hello","name":"Zo\xc3\xab","room":"#\\u00fcbung","replay":3,"ref":"h"}\r\n\r\n'
+    b'{"type":"say","text":"caf\xc3\xa9 \xf0\x9f\x99\x82 \\"[{","ref":"1"}\n{"type":"say","text":"\xff"}\n  \n'
+    b'{"type":"say","text":"' + b"x" * 400 + b'"}\r\n{"type":"topic","text":null}\n[[[[[[[[[[]]]]]]]]]]\n'
+    b'{"a":1,"a":1}\n{"type":"nothing","ref":"2"}\n{"type":"hello","name":"bob"}\n{"type":"history","count":1e400}\n{"type":"quit"}\n{'
+)  # fmt: skip
+
+
+def refs_and_inputs(*chunks: bytes) -> list[Any]:
+    dialect, found = dialect_of(None), []
+    for chunk in chunks:
+        dialect.feed(chunk)
+        while (item := dialect.next_input()) is not None:
+            if isinstance(item, commands.Hello):
+                dialect.admitted(item.name)
+            found.append((dialect.ref, (type(item), item.text) if isinstance(item, ChatError) else item))
+    return [*found, dialect.pending, dialect.replay]
+
+
+def test_a_split_of_a_conversation_at_any_byte_changes_nothing(monkeypatch):
+    monkeypatch.setattr(jsonlines, "LINE", 300)  # so that there are few bytes
+    whole = refs_and_inputs(DIALOGUE)
+    assert [(ref, item[0] if isinstance(item, tuple) else item) for ref, item in whole[:-2]] == [
+        ("h", commands.Hello("Zoë", "#übung")), ("1", commands.Say('café 🙂 "[{')), ("", NotUtf8), ("", TooLong),
+                ("", commands.Topic()),
+        ("", BadJson), ("", BadJson), ("2", UnknownType), ("", BadRequest), ("", BadJson), ("", commands.Quit()),
+    ]  # fmt: skip
+    assert whole[-2:] == [True, 3]
+    for at in range(len(DIALOGUE) + 1):
+        assert refs_and_inputs(DIALOGUE[:at], DIALOGUE[at:]) == whole, at
+    assert refs_and_inputs(*(DIALOGUE[at : at + 1] for at in range(len(DIALOGUE)))) == whole
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_lines_are_inputs_that_are_the_same_at_random_splits(seed):
+    rng = random.Random(seed)
+    for _ in range(20):
+        data = b"".join(line + b"\n" for line in itertools.islice(hostile(rng, huge=False), 10))
+        cuts = sorted(rng.randrange(len(data) + 1) for _ in range(6))
+        chunks = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+        assert refs_and_inputs(*chunks) == refs_and_inputs(data), chunks
+
+
+# --- what we send -------------------------------------------------------------------------------------
+
+AT = 1_704_204_185_007  # 2024-01-02 14:03:05.007 UTC
+AT_TEXT = "2024-01-02T14:03:05.007Z"
+
+
+def said(
+    text: str = "hi", sender: str = "ann", room: str = "#lobby", number: int = 7, kind: Any = "say", who: int = 0
+) -> events.Message:
+    return events.Message(1, room, number, AT, sender, kind, text, who)
+
+
+def shown(*events: events.Event, dialect: JsonDialect | None = None, here: bool = True) -> list[dict[str, Any]]:
+    """The objects that a program gets for events."""
+    data = (dialect or dialect_of()).views.of(here).encode(events)
+    assert not data or data.endswith(b"\n")
+    return [json.loads(line) for line in data.split(b"\n")[:-1]]
+
+
+SAID = {
+    "type": "message", "room": "#lobby", "number": 7, "at": AT_TEXT, "from": "ann", "kind": "say", "text": "hi"
+}  # fmt: skip
+LIMITS = {"line": 65536, "text": 2000, "words": 200, "ref": 64, "refs": 256, "replay": 200}
+PERSON = events.PersonRow("ann", ("#lobby", "#lab2"), 0.41234, "at lunch")
+PERSON_SHOWN = {"name": "ann", "rooms": ["#lobby", "#lab2"], "idle": 0.412, "away": "at lunch"}
+
+SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
+    (said(), [SAID]),
+    (said("waves", kind="action"), [{**SAID, "kind": "action", "text": "waves"}]),
+    (
+        events.Welcome("ann", ("Be nice.", ""), "1.0.0", "t0ken"),
+        [
+            {
+                "type": "welcome", "name": "ann", "token": "t0ken", "version": "1.0.0", "motd": ["Be nice.", ""],
+                "limits": LIMITS,
+            }
+        ],
+    ),
+    (
+        events.Entered("#lobby", "locks", ("bob", "cy"), 12, 431),
+        [{"type": "joined", "room": "#lobby", "topic": "locks", "people": ["bob", "cy"], "count": 12, "last": 431}],
+    ),
+    (events.Replay("#lobby", (said(number=6), said()), 7), [{**SAID, "number": 6}, SAID]),
+    (events.Departed("#lab2", "#lobby"), [{"type": "left", "room": "#lab2", "current": "#lobby"}]),
+    (events.Departed("#lab2", None), [{"type": "left", "room": "#lab2", "current": None}]),
+    (events.Current("#lab2"), [{"type": "current", "room": "#lab2"}]),
+    (
+        events.Presence("#lobby", "joined", ("bob", "cy")),
+        [{"type": "presence", "room": "#lobby", "kind": "joined", "names": ["bob", "cy"]}],
+    ),
+    (
+        events.Presence("#lobby", "left", ("bob",), "see you"),
+        [{"type": "presence", "room": "#lobby", "kind": "left", "names": ["bob"], "words": "see you"}],
+    ),
+    (events.Renamed("bob", "rob"), [{"type": "presence", "kind": "renamed", "old": "bob", "new": "rob"}]),
+    (events.TopicChanged("#lobby", "bob", "locks"), [{"type": "topic", "room": "#lobby", "topic": "locks",
+                "by": "bob"}]),
+    (events.TopicShown("#lobby", ""), [{"type": "topic", "room": "#lobby", "topic": ""}]),
+    (events.RoomDeleted("#lab2", "bob", "#lobby"), [{"type": "deleted", "room": "#lab2", "by": "bob",
+                "current": "#lobby"}]),
+    (
+        events.PrivateLine(AT, "bob", "ann", "psst"),
+        [{"type": "private", "at": AT_TEXT, "from": "bob", "to": "ann", "text": "psst"}],
+    ),
+    (events.Invited("bob", "#lab2"), [{"type": "invited", "room": "#lab2", "by": "bob"}]),
+    (
+        events.HistoryPage("#lobby", (said(),), 9, 7, None),
+        [{"type": "history", "room": "#lobby", "messages": [SAID], "last": 9, "before": 7, "after": None}],
+    ),
+    (events.SearchPage("hi", (said(),), True), [{"type": "search", "words": "hi", "messages": [SAID], "more": True}]),
+    (
+        events.RoomList((events.RoomRow("#lobby", 2, 9, "locks"),), 3),
+        [{"type": "rooms", "rooms": [{"room": "#lobby", "people": 2, "messages": 9, "topic": "locks"}], "more": 3}],
+    ),
+    (events.PeopleList(None, (PERSON,), 4), [{"type": "who", "room": None, "people": [PERSON_SHOWN], "more": 4}]),
+    (events.PersonShown(PERSON, 12.00049), [{"type": "whois", **PERSON_SHOWN, "connected": 12.0}]),
+    (
+        events.StatsShown("1.0.0", 10.5, 12, 3, 4000, 17, 12.3),
+        [
+            {
+                "type": "stats", "version": "1.0.0", "uptime": 10.5, "sessions": 12, "rooms": 3, "stored": 4000,
+                "threads": 17, "per_second": 12.3,
+            }
+        ],
+    ),
+    (
+        events.ThreadList((events.ThreadRow("reader-1", "reader", "ann", "obeys Say", 0.5, "server.py:7 read", 0, 3,
+                    12, 500),), 2),
+        [{
+            "type": "threads", "more": 2, "threads": [{
+                "thread": "reader-1", "role": "reader", "session": "ann", "doing": "obeys Say", "seconds": 0.5,
+                "where": "server.py:7 read", "queue": 0, "most": 3, "lines": 12, "bytes": 500,
+            }],
+        }],
+    ),
+    (
+        events.LockList(True, (events.LockRow("Publisher", 12, 3, 0.5, 0.25, "history", 0.125),)),
+        [{
+            "type": "locks", "counted": True, "locks": [{
+                "lock": "Publisher", "taken": 12, "contended": 3, "waited": 0.5, "longest": 0.25,
+                "holder": "history", "held": 0.125,
+            }],
+        }],
+    ),
+    (
+        events.TripShown(
+            "#lobby", 12, "ann", events.Stages(0.1, 0.15, 0.71234, None), (events.MemberTrip("bob", 0.8, 0.91234),), 3
+        ),
+        [{
+            "type": "trace", "room": "#lobby", "number": 12, "from": "ann", "queued": 0.1,
+            "taken": 0.15, "committed": 0.712, "published": None,
+            "members": [{"name": "bob", "queued": 0.8, "written": 0.912}], "more": 3,
+        }],
+    ),
+    (events.TokenShown("t0ken"), [{"type": "token", "token": "t0ken"}]),
+    (events.Pong(0.25, None), [{"type": "pong", "through": 0.25, "network": None}]),
+    (events.HelpShown(None), [{"type": "help", "requests": sorted(REQUESTS)}]),
+    (events.Notice("Done."), [{"type": "notice", "text": "Done."}]),
+    (events.Problem("bad_json", "No."), [{"type": "error", "code": "bad_json", "text": "No."}]),
+    (events.Bye("too_slow"), [{"type": "bye", "reason": "too_slow"}]),
+    (events.Ack("#lobby", 7), [{"type": "ack", "room": "#lobby", "number": 7}]),
+    (events.Ack(), [{"type": "ack"}]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("event", "objects"), SEEN)
+def test_an_event_is_the_objects_that_the_table_says(event, objects):
+    for here in (True, False):
+        assert shown(event, here=here) == objects
+    assert shown(event, event) == objects * 2
+
+
+@pytest.mark.parametrize(
+    ("event", "objects"), [row for row in SEEN if not isinstance(row[0], (events.Message, events.Replay))]
+)
+def test_an_answer_is_the_event_with_the_ref(event, objects):
+    assert shown(events.Answer(event, 'my "ref"')) == [{**each, "ref": 'my "ref"'} for each in objects]
+
+
+def test_every_event_there_is_has_its_json_form():
+    every = {each for each in vars(events).values() if isinstance(each, type) and issubclass(each, events.Event)} - {
+        events.Event
+    }
+    by_hand = {events.Greeting, events.Replay, events.Answer, events.WireBytes, events.HelpShown}  # in jsonlines
+    assert {kind for kind in codec.FORMS if issubclass(kind, events.Event)} == every - by_hand
+    assert every - {type(event) for event, _ in SEEN} == {events.Greeting, events.Answer, events.WireBytes}
+
+
+def test_the_greeting_is_one_line_of_text_that_says_that_it_is_to_be_skipped():
+    data = dialect_of(None).views.here.encode([events.Greeting("1.0.0")])
+    assert data == b"* Welcome to chat_threads 1.0.0. Programs skip this line.\n"
+
+
+def test_bytes_of_the_wire_go_out_as_they_are():
+    assert dialect_of().views.here.encode([events.WireBytes(b"\xff\x00")]) == b"\xff\x00"
+
+
+def test_lines_are_compact_utf_8():
+    assert (
+        dialect_of().views.here.encode([said("é 🙂")])
+        == (
+            f'{{"type":"message","room":"#lobby","number":7,"at":"{AT_TEXT}","from":"ann",'
+            '"kind":"say","text":"é 🙂"}\n'
+        ).encode()
+    )
+
+
+ODD_TEXTS = [
+    "", '"', "\\", '\\"', "\n", "\r\n", "\t", "\x00", "\x1b[2J", "\x7f", "\u0085", "\u2028", "é", "🙂", "</script>",
+    "{}", "".join(map(chr, range(0x300))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS)
+def test_the_line_of_a_message_equals_the_object_form(odd):
+    for kind in ("say", "action"):
+        event = said(odd, odd, odd, 2**53 - 1, kind)
+        form = codec.encode(event)
+        line = jsonlines._message_line(event)
+        assert line == json.dumps(form, ensure_ascii=False, separators=(",", ":"))
+        assert json.loads(line) == form
+        assert shown(event) == [form]
+        assert shown(events.HistoryPage("#lobby", (event,), 1, None, None))[0]["messages"] == [form]
+
+
+@pytest.mark.parametrize("odd", [*ODD_TEXTS, "\ud800"])
+def test_a_line_has_no_raw_newline_or_control_character_whatever_is_in_it(odd):
+    row = events.PersonRow(odd, (odd,), 1.0, odd)
+    every = [
+        said(odd, odd, odd), events.Welcome(odd, (odd,), odd), events.Entered(odd, odd, (odd,), 1, 1),
+        events.Departed(odd, odd),
+        events.Current(odd), events.Presence(odd, "left", (odd,), odd), events.Renamed(odd, odd),
+        events.TopicChanged(odd, odd, odd),
+        events.TopicShown(odd, odd), events.RoomDeleted(odd, odd, odd), events.PrivateLine(AT, odd, odd, odd),
+        events.Invited(odd, odd),
+        events.HistoryPage(odd, (said(odd),), 1, 1, 1), events.SearchPage(odd, (said(odd),), False),
+        events.RoomList((events.RoomRow(odd, 1, 1, odd),), 0), events.PeopleList(odd, (row,), 0),
+        events.PersonShown(row, 1.0),
+        events.StatsShown(odd, 1.0, 1, 1, 1, 1, 1.0), events.Pong(0.1, 0.1), events.TokenShown(odd),
+        events.ThreadList((events.ThreadRow(odd, odd, odd, odd, 0.1, odd, 1, 1, 1, 1),), 0),
+        events.LockList(True, (events.LockRow(odd, 1, 1, 0.1, 0.1, odd, 0.1),)),
+        events.TripShown(odd, 1, odd, events.Stages(0.1, None, None, None), (events.MemberTrip(odd, 0.1, 0.1),), 0),
+        events.HelpShown(odd), events.Notice(odd),
+        events.Problem(odd, odd), events.Bye(odd), events.Ack(odd, 1),
+    ]  # fmt: skip
+    assert {type(event) for event in every} >= {kind for kind in codec.FORMS if issubclass(kind, events.Event)}
+    for event in (*every, *(events.Answer(each, odd or "x") for each in every[1:])):
+        data = dialect_of().views.here.encode([event])
+        assert data.count(b"\n") == 1
+        line = data.decode().removesuffix("\n")
+        assert not re.search("[\x00-\x1f]", line)
+        assert isinstance(json.loads(line), dict)
+
+
+@pytest.mark.parametrize("at", [0, 1, 999, 1000, AT, 951_782_399_999, 4_102_444_800_000])
+def test_times_are_utc_with_milliseconds_wherever_the_server_is(at, monkeypatch):
+    monkeypatch.setenv("TZ", "NPT-5:45")
+    codec._second.cache_clear()
+    try:
+        getattr(time, "tzset", lambda: None)()
+        text = codec.timestamp(at)
+    finally:
+        monkeypatch.undo()
+        getattr(time, "tzset", lambda: None)()
+        codec._second.cache_clear()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
+    seen = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    assert round(seen.timestamp() * 1000) == at
+
+
+def test_with_joins_off_who_comes_goes_or_is_renamed_is_not_shown():
+    dialect = dialect_of()
+    assert dialect.set_option("joins", "off") == "joins is off now."
+    hidden = [
+        events.Presence("#a", "joined", ("bob",)),
+        events.Presence("#a", "left", ("bob",), "bye"),
+        events.Renamed("bob", "rob"),
+    ]
+    assert shown(*hidden, said(), dialect=dialect) == [SAID]
+    assert dialect.set_option(None, None) == "Set: joins off, replay 20."
+    dialect.set_option("joins", "on")
+    assert len(shown(*hidden, dialect=dialect)) == 3
+
+
+def test_what_the_ignored_say_is_not_shown_but_for_pages():
+    dialect = dialect_of()
+    dialect.ignoring(frozenset({7}))
+    replay = events.Replay("#lobby", (said(), said(who=7)), 7)
+    assert shown(said(who=7), said(who=8), replay, dialect=dialect) == [SAID, SAID]
+    [page] = shown(events.HistoryPage("#lobby", (said(who=7),), 7, None, None), dialect=dialect)
+    assert len(page["messages"]) == 1
+    left = [events.Presence("#a", "left", ("bob",), words, 7) for words in ("", "noise")]
+    assert shown(left[1], dialect=dialect) == shown(left[0])
+    dialect.set_option("joins", "off")
+    assert shown(said(who=7), dialect=dialect) == []
+
+
+def test_programs_that_are_shown_the_same_share_a_view():
+    one, other = dialect_of("ann"), dialect_of("bob")
+    assert one.views == other.views
+    one.set_option("joins", "off")
+    assert one.views != other.views
+    one.set_option("joins", "on")
+    one.renamed("anna")
+    assert one.views == other.views
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("joins", "maybe"), ("joins", None), ("joins", ""), ("replay", "201"), ("replay", "-1"), ("replay", ""),
+        ("replay", None), ("replay", "x"), ("replay", "٣"), ("replay", "1.5"), ("replay", "0000999"),
+        ("replay", "0" * 5000), ("replay", "9" * 5000), ("replay", "20\n"), ("colour", "on"), ("", ""),
+        ("joins\n", "on"),
+    ],
+)  # fmt: skip
+def test_an_option_that_there_is_not_is_told_and_changes_nothing(option, value):
+    dialect = dialect_of()
+    with pytest.raises(BadRequest, match=r"^set takes joins on or off, and replay 0 to 200\.$"):
+        dialect.set_option(option, value)
+    assert dialect.set_option(None, None) == "Set: joins on, replay 20."
+
+
+def test_replay_may_be_set_from_0_to_200():
+    dialect = dialect_of()
+    for value in ("0", "200", "7"):
+        assert dialect.set_option("replay", value) == f"replay is {value} now."
+        assert dialect.replay == int(value)
+
+
+# --- over sockets -------------------------------------------------------------------------------------
+
+
+def kinds(objects: list[dict[str, Any]]) -> list[str]:
+    return [each["type"] for each in objects]
+
+
+def test_a_hello_is_answered_by_welcome_and_then_joined_and_then_what_was_said(server, program):
+    ann = program("ann", server, room="#lab2")
+    ann.ask({"type": "say", "text": "one"}, {"type": "topic", "text": "locks"})
+    bob = program(None, server)
+    bob.send(type="hello", name="bob", room="#lab2", ref="h")
+    welcome, joined, message = bob.read(), bob.read(), bob.read()
+    assert re.fullmatch(r"[\w-]{22}", welcome.pop("token"))
+    assert welcome == {
+        "type": "welcome", "name": "bob", "version": __version__, "motd": [], "limits": LIMITS, "ref": "h"
+    }  # fmt: skip
+    assert joined == {
+        "type": "joined", "room": "#lab2", "topic": "locks", "people": ["ann"], "count": 1, "last": 1, "ref": "h"
+    }  # fmt: skip
+    assert message["text"] == "one"
+    assert "ref" not in message
+    assert abs(datetime.strptime(message["at"], "%Y-%m-%dT%H:%M:%S.%f%z").timestamp() - time.time()) < 60
+    assert ann.expect("presence") == {"type": "presence", "room": "#lab2", "kind": "joined", "names": ["bob"]}
+
+
+def test_a_hello_without_a_room_begins_in_the_lobby(program):
+    assert program("ann").seen[-1]["room"] == "#lobby"
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_the_greeting_is_one_line_before_the_objects(server, early):
+    """One that speaks at once is greeted as a program; one that waits for the greeting gets that of people."""
+    with socket.create_connection(("127.0.0.1", server.port), WAIT) as sock, sock.makefile("rb") as file:
+        hello = b'{"type":"hello","name":"ann"}\n'
+        if early:
+            sock.sendall(hello)
+        greeting = file.readline()
+        assert greeting.startswith(f"* Welcome to chat_threads {__version__}. ".encode())
+        assert early is (b"Programs skip this line." in greeting)
+        if not early:
+            sock.sendall(hello)
+        assert json.loads(file.readline())["type"] == "welcome"
+
+
+def test_everything_may_be_sent_at_once_and_a_byte_at_a_time(program):
+    ann = program()
+    whole = line_of({"type": "hello", "name": "ann"}) + line_of({"type": "say", "text": "hi", "ref": "1"})
+    for byte in whole:
+        ann.sock.sendall(bytes((byte,)))
+    assert ann.expect("ack", ref="1")["number"] == 1
+    bob = program()
+    bob.sock.sendall(whole.replace(b"ann", b"bob") + line_of({"type": "quit"}))
+    assert bob.expect("ack", ref="1")["number"] == 2
+    assert kinds(bob.rest()) == ["bye"]
+
+
+def test_replay_0_in_the_hello_shows_nothing_of_what_was_said(server, program):
+    ann = program("ann", server)
+    ann.ask(*({"type": "say", "text": str(number)} for number in range(5)))
+    none = program("bob", server, replay=0)
+    assert [each for each in none.ask(type="rooms") if each["type"] == "message"] == []
+    two = program("cy", server, replay=2)
+    assert [each["text"] for each in two.ask(type="rooms") if each["type"] == "message"] == ["3", "4"]
+
+
+@pytest.mark.parametrize(
+    ("first", "code"),
+    [
+        ({"type": "hello", "name": "1ann"}, "bad_name"),
+        ({"type": "hello", "name": ""}, "bad_name"),
+        ({"type": "hello", "name": "x" * 60_000}, "bad_name"),
+        ({"type": "hello", "name": "bob"}, "name_taken"),
+        ({"type": "hello", "name": "ann", "room": "lab"}, "bad_room"),
+        ({"type": "hello"}, "bad_request"),
+        ({"type": "hello", "name": 5}, "bad_request"),
+        ({"type": "hello", "name": "ann", "replay": 201}, "bad_request"),
+        ({"type": "say", "text": "hi"}, "bad_request"),
+        ({"type": "nothing"}, "unknown_type"),
+    ],
+)
+def test_a_mistake_in_the_handshake_is_told_with_its_ref_and_one_may_try_again(server, program, first, code):
+    program("bob", server)
+    ann = program(None, server)
+    ann.send({**first, "ref": "1"}, {"type": "hello", "name": "ann", "ref": "2"})
+    error, welcome = ann.read(), ann.read()
+    assert (error["type"], error["code"], error["ref"]) == ("error", code, "1")
+    assert (welcome["type"], welcome["ref"]) == ("welcome", "2")
+
+
+def test_after_three_tries_a_program_is_told_and_the_connection_ends(program):
+    ann = program()
+    ann.sock.sendall(b'{"type":\n\n{"type":"hello","name":"1"}\r\n{"type":"ping"}\n{"type":"hello","name":"ann"}\n')
+    errors = ann.rest()
+    assert [(each["type"], each.get("code")) for each in errors] == [
+        ("error", "bad_json"),
+        ("error", "bad_name"),
+        ("error", "bad_request"),
+        ("error", "no_handshake"),
+        ("bye", None),
+    ]  # fmt: skip
+    assert errors[-1]["reason"] == "no_handshake"
+    assert errors[-2]["text"] == "That was the third try. Goodbye."
+
+
+def test_one_may_quit_instead_of_saying_hello(program):
+    ann = program()
+    ann.send(type="quit", ref="1")
+    assert ann.rest() == [{"type": "bye", "reason": "quit", "ref": "1"}]
+
+
+# Requests by ann, who is in #lobby and #lab (which she made), and the types of all that comes to her, in order.
+# The answers have the ref; what is shown to her as to any member has none.
+ASKED = (
+    ({"type": "say", "text": "hi"}, ["message", "ack*"]),
+    ({"type": "say", "text": "hi", "room": "#lobby"}, ["message", "ack*"]),
+    ({"type": "action", "text": "waves"}, ["message", "ack*"]),
+    ({"type": "private", "to": "bob", "text": "psst"}, ["private*"]),
+    ({"type": "reply", "text": "yes?"}, ["private*"]),
+    ({"type": "join", "room": "#new"}, ["joined*"]),
+    ({"type": "join", "room": "#lobby"}, ["current*"]),
+    ({"type": "leave"}, ["left*"]),
+    ({"type": "leave", "room": "#lobby"}, ["left*"]),
+    ({"type": "create", "room": "#new", "topic": "x"}, ["joined*"]),
+    ({"type": "delete", "room": "#lab"}, ["deleted", "ack*"]),
+    ({"type": "delete", "room": "#lab", "ask": True}, ["notice*"]),
+    ({"type": "rooms"}, ["rooms*"]),
+    ({"type": "who"}, ["who*"]),
+    ({"type": "who", "room": "#lobby"}, ["who*"]),
+    ({"type": "topic"}, ["topic*"]),
+    ({"type": "topic", "text": "locks"}, ["topic", "ack*"]),
+    ({"type": "invite", "name": "bob"}, ["notice*"]),
+    ({"type": "nick", "name": "anna"}, ["notice*"]),
+    ({"type": "token"}, ["token*"]),
+    ({"type": "whois", "name": "bob"}, ["whois*"]),
+    ({"type": "away", "reason": "at lunch"}, ["notice*"]),
+    ({"type": "back"}, ["notice*"]),
+    ({"type": "ignore", "name": "bob"}, ["notice*"]),
+    ({"type": "unignore", "name": "bob"}, ["notice*"]),
+    ({"type": "history"}, ["history*"]),
+    ({"type": "search", "words": "hi"}, ["search*"]),
+    ({"type": "set"}, ["notice*"]),
+    ({"type": "set", "option": "joins", "value": "on"}, ["notice*"]),
+    ({"type": "stats"}, ["stats*"]),
+    ({"type": "threads"}, ["threads*"]),
+    ({"type": "locks"}, ["locks*"]),
+    ({"type": "trace", "number": 1}, ["error* no_trip"]),
+    ({"type": "lab", "fault": "pause", "target": "history", "amount": 1}, ["error* not_allowed"]),
+    ({"type": "ping"}, ["pong*"]),
+    ({"type": "help"}, ["help*"]),
+    ({"type": "quit", "words": "see you"}, ["bye*"]),
+    # mistakes
+    ({"type": "say", "text": ""}, ["error* nothing_to_say"]),
+    ({"type": "say", "text": "\u200b\n"}, ["error* nothing_to_say"]),
+    ({"type": "say", "text": "x" * 2001}, ["error* too_long"]),
+    ({"type": "say", "text": "hi", "room": "#none"}, ["error* unknown_room"]),
+    ({"type": "say", "text": "hi", "room": "none"}, ["error* bad_room"]),
+    ({"type": "say", "text": "hi", "room": "#bobs"}, ["error* not_in_room"]),
+    ({"type": "private", "to": "nobody", "text": "x"}, ["error* unknown_person"]),
+    ({"type": "join", "room": "#"}, ["error* bad_room"]),
+    ({"type": "leave", "room": "#bobs"}, ["error* not_in_room"]),
+    ({"type": "create", "room": "#bobs"}, ["error* room_exists"]),
+    ({"type": "delete", "room": "#bobs"}, ["error* not_allowed"]),
+    ({"type": "delete", "room": "#lobby"}, ["error* not_allowed"]),
+    ({"type": "who", "room": "#none"}, ["error* unknown_room"]),
+    ({"type": "topic", "text": "x" * 201}, ["error* too_long"]),
+    ({"type": "invite", "name": "nobody"}, ["error* unknown_person"]),
+    ({"type": "nick", "name": "bob"}, ["error* name_taken"]),
+    ({"type": "nick", "name": "x y"}, ["error* bad_name"]),
+    ({"type": "whois", "name": "\x1b" * 10_000}, ["error* unknown_person"]),
+    ({"type": "away", "reason": "x" * 201}, ["error* too_long"]),
+    ({"type": "ignore", "name": "ann"}, ["error* not_allowed"]),
+    ({"type": "history", "room": "#none"}, ["error* unknown_room"]),
+    ({"type": "search", "words": "!"}, ["error* nothing_to_say"]),
+    ({"type": "set", "option": "numbers", "value": "on"}, ["error* bad_request"]),
+    ({"type": "set", "option": "replay", "value": "0" * 5000}, ["error* bad_request"]),
+    ({"type": "resume", "token": "nobody's"}, ["error* unknown_token"]),
+    ({"type": "hello", "name": "ann"}, ["error* bad_request"]),
+    ({"type": "nothing"}, ["error* unknown_type"]),
+)
+
+
+def test_the_answer_of_each_request_brings_its_ref_back_and_nothing_else_does(server, program, caplog):
+    program("bob", server, room="#bobs").ask(type="rooms")
+    for number, (asked, expected) in enumerate(ASKED):
+        name, lab = f"ann{number}", f"#lab{number}"  # rooms stay, so each has one of her own
+        ann = program(name, server, replay=0)
+        ann.send(type="create", room=lab)
+        ann.expect("joined", room=lab)
+        eve = program(f"eve{number}", server, room="#bobs")
+        eve.ask(type="private", to=name, text="you?")
+        ann.expect("private")
+        ann.ask(type="rooms")
+        request = json.loads(json.dumps(asked).replace('"#lab"', f'"{lab}"').replace('"#new"', f'"#new{number}"'))
+        if request.get("name") in ("ann", "anna"):
+            request["name"] += str(number)
+        ann.send({**request, "ref": "mine"}, *([] if asked["type"] == "quit" else [{"type": "ping", "ref": "after"}]))
+        came = ann.rest() if asked["type"] == "quit" else ann.upto("pong", ref="after")
+        got = [
+            " ".join([each["type"] + ("*" if each.get("ref") == "mine" else ""), *filter(None, [each.get("code")])])
+            for each in came
+        ]
+        assert got == expected, asked
+        assert sum("ref" in each for each in came) == 1
+        for client in (ann, eve):
+            if client is eve or asked["type"] != "quit":
+                client.send({"type": "quit"})
+                client.rest()
+            client.close()
+    assert {asked["type"] for asked, _ in ASKED} >= set(REQUESTS)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_requests_without_a_ref_are_not_acknowledged(program):
+    ann = program("ann")
+    assert kinds(ann.ask({"type": "say", "text": "hi"}, {"type": "topic", "text": "x"})) == ["message", "topic"]
+
+
+def test_a_private_line_is_seen_by_the_two_and_has_the_senders_ref(server, program):
+    ann, bob, cy = program("ann", server), program("bob", server), program("cy", server)
+    (sent,) = [each for each in ann.ask(type="private", to="BOB", text="psst", ref="1") if each["type"] == "private"]
+    assert {**sent, "at": ""} == {"type": "private", "at": "", "from": "ann", "to": "bob", "text": "psst", "ref": "1"}
+    got = bob.expect("private")
+    assert {**got, "ref": "1"} == sent
+    assert "private" not in kinds(cy.ask(type="who"))
+    bob.send(type="reply", text="yes?")
+    assert ann.expect("private")["text"] == "yes?"
+
+
+def test_what_one_program_does_the_others_in_the_room_are_shown(server, program):
+    ann, bob = program("ann", server), program("bob", server)
+    ann.expect("presence", kind="joined", names=["bob"])
+    bob.send(
+        {"type": "action", "text": "waves"},
+        {"type": "topic", "text": "locks"},
+        {"type": "nick", "name": "rob"},
+        {"type": "create", "room": "#lab"},
+        {"type": "invite", "name": "ann"},
+        {"type": "quit", "words": "see you"},
+    )
+    bob.rest()
+    seen = ann.upto("presence", kind="left")
+    assert [
+        {key: value for key, value in each.items() if key != "at"} for each in seen if each["type"] != "invited"
+    ] == [
+        {"type": "message", "room": "#lobby", "number": 1, "from": "bob", "kind": "action", "text": "waves"},
+        {"type": "topic", "room": "#lobby", "topic": "locks", "by": "bob"},
+        {"type": "presence", "kind": "renamed", "old": "bob", "new": "rob"},
+    ]
+    assert [each for each in seen if each["type"] == "invited"] == [{"type": "invited", "room": "#lab", "by": "rob"}]
+    assert ann.seen[-1] == {"type": "presence", "room": "#lobby", "kind": "left", "names": ["rob"], "words": "see you"}
+
+
+def test_a_room_that_is_deleted_is_told_to_its_members(server, program):
+    ann, bob = program("ann", server, room="#lab"), program("bob", server, room="#lab")
+    ann.send(type="delete", room="#lab", ref="d")
+    assert bob.expect("deleted") == {"type": "deleted", "room": "#lab", "by": "ann", "current": "#lobby"}
+    assert bob.read()["room"] == "#lobby"
+    seen = kinds([*ann.upto("ack", ref="d"), ann.seen[-1]])
+    assert [each for each in seen if each != "presence"] == ["deleted", "joined", "ack"]
+
+
+def test_a_program_may_ask_what_deleting_a_room_would_delete(server, program):
+    ann, bob = program("ann", server, room="#lab"), program("bob", server, room="#lab")
+    ann.ask({"type": "say", "text": "one"}, {"type": "say", "text": "two"})
+    told = ann.ask(type="delete", room="#lab", ask=True, ref="d")
+    assert told[0] == {
+        "type": "notice",
+        "text": "#lab has 2 messages. /delete #lab yes deletes it for good.",
+        "ref": "d",
+    }
+    assert bob.ask(type="delete", room="#lab", ask=True)[-1]["code"] == "not_allowed"
+    ann.ask(type="leave")
+    told = ann.ask(type="delete", room="#lab", ask=False, ref="d")
+    assert kinds(told[:2]) == ["notice", "ack"], "she is not in there any more, and is answered all the same"
+
+
+def test_with_joins_off_a_program_is_not_shown_who_comes_and_goes(server, program):
+    ann = program("ann", server)
+    ann.ask(type="set", option="joins", value="off")
+    bob = program("bob", server)
+    bob.send({"type": "nick", "name": "rob"}, {"type": "say", "text": "hi"}, {"type": "quit"})
+    bob.rest()
+    assert kinds(ann.ask(type="who")) == ["message", "who"]
+
+
+def test_what_the_ignored_say_does_not_come(server, program):
+    ann, bob = program("ann", server), server.client("bob")
+    ann.ask(type="ignore", name="BOB")
+    bob.ask("in the room")
+    bob.ask("/msg ann in private")
+    bob.ask("/invite ann")
+    assert kinds(ann.ask(type="history")) == ["history"]
+    assert [each["text"] for each in ann.seen[-2]["messages"]] == ["in the room"]
+    ann.ask(type="unignore", name="bob")
+    bob.ask("again")
+    assert ann.expect("message")["text"] == "again"
+
+
+def test_history_is_paged_by_numbers(program):
+    ann = program("ann")
+    ann.ask(*({"type": "say", "text": str(number)} for number in range(1, 31)))
+    (page,) = ann.ask(type="history", count=10)
+    assert [each["number"] for each in page["messages"]] == list(range(21, 31))
+    assert (page["last"], page["before"], page["after"]) == (30, 21, None)
+    (page,) = ann.ask(type="history", before=page["before"], count=5)
+    assert [each["number"] for each in page["messages"]] == list(range(16, 21))
+    assert page["after"] == 20
+    (page,) = ann.ask(type="history", after=page["after"])
+    assert [each["number"] for each in page["messages"]] == list(range(21, 31))
+    (page,) = ann.ask(type="history", seconds=2**53 - 1, before=2**53 - 1)
+    assert len(page["messages"]) == 30
+    for empty in ({"before": 0}, {"after": 2**53 - 1}):
+        (page,) = ann.ask(type="history", **empty)
+        assert (page["messages"], page["last"], page["before"], page["after"]) == ([], 30, None, None)
+    (found,) = ann.ask({"type": "search", "words": "17", "from": "Ann", "room": "#lobby"})
+    assert [each["text"] for each in found["messages"]] == ["17"]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b"x" * 70_000, "too_long"), (b"[" * 100_000, "too_long"), (b"[" * 60_000, "bad_json"), (b"\xff", "not_utf8"),
+        (b"hi", "bad_json"), (b'{"type":"say","text":"\\ud800"}', "bad_json"), (b"[]", "bad_json"),
+        (b"{}", "unknown_type"), (b'{"type":"history","count":' + b"9" * 5000 + b"}", "bad_json"),
+        (b"/quit", "bad_json"), (b"\xff\xf4", "not_utf8"),
+    ],
+)  # fmt: skip
+def test_a_line_that_is_not_understood_is_told_and_the_connection_stays(program, line, code):
+    ann = program("ann")
+    ann.sock.sendall(line + b"\r\n\r\n\n")
+    (error,) = ann.ask(type="say", text="hi", ref="1")[:-2]
+    assert (error["type"], error["code"]) == ("error", code)
+    assert "ref" not in error
+    assert kinds(ann.seen[-3:]) == ["message", "ack", "pong"]
+
+
+def test_names_that_take_long_to_normalize_hold_nobody_up(program):
+    marks = "a" + "\u0315\u0300" * 16_000  # sorting them takes the square of their number
+    ann = program("ann")
+    began = time.perf_counter()
+    came = ann.ask(
+        {"type": "join", "room": "#" + marks}, {"type": "nick", "name": marks}, {"type": "whois", "name": marks},
+        {"type": "private", "to": marks, "text": "x"}, {"type": "search", "words": "x", "from": marks},
+        {"type": "ignore", "name": marks}, {"type": "say", "text": "x", "room": "#" + marks},
+    )  # fmt: skip
+    assert time.perf_counter() - began < 2
+    assert [each.get("code") for each in came] == [
+        "bad_room", "bad_name", "unknown_person", "unknown_person", None, "unknown_person", "bad_room"
+    ]  # fmt: skip
+
+
+# --- programs and people --------------------------------------------------------------------------------
+
+
+def test_a_program_and_a_person_talk(server, program):
+    ann, bob = server.client("ann"), program("bob", server)
+    ann.expect("bob joined")
+    ann.send("hello, bob")
+    assert bob.expect("message")["from"] == "ann"
+    bob.send(type="say", text="hello, ann \x1b[2J\nno second line")
+    assert ann.expect("hello, ann").endswith("bob: hello, ann  no second line")
+    bob.send(type="private", to="ann", text="psst")
+    assert ann.expect("psst").endswith("bob -> you: psst")
+
+
+def test_programs_and_people_see_the_same_messages_numbers_and_order_under_load(serve):
+    server = serve(queue_limit=100_000)
+    each, total = 250, 2000
+    people = server.clients_named("person0", "person1", "person2", "person3", "ear")
+    for person in people:
+        person.ask("/set numbers on")
+    programs = [Program(server.port) for _ in range(5)]
+    seen: dict[int, list[tuple[int, str, str]]] = {}
+    acks: dict[int, list[tuple[str, int]]] = {}
+
+    def person(index: int) -> None:
+        if index < 4:
+            people[index].send(*(f"text {count}" for count in range(each)))
+        found = seen[index] = []
+        while len(found) < total and (line := people[index].line()) is not None:
+            if match := re.fullmatch(r"(\d+) \[\d\d:\d\d\] (\w+): (.*)", line):
+                found.append((int(match[1]), match[2], match[3]))
+
+    def machine(index: int) -> None:
+        me = programs[index]
+        if index < 4:
+            me.send(*({"type": "say", "text": f"text {count}", "ref": str(count)} for count in range(each)))
+        found, acked = seen.setdefault(10 + index, []), acks.setdefault(index, [])
+        while (len(found) < total or (index < 4 and len(acked) < each)) and (got := me.read()) is not None:
+            if got["type"] == "message":
+                assert got["room"] == "#lobby"
+                found.append((got["number"], got["from"], got["text"]))
+            elif got["type"] == "ack":
+                assert got["number"] in {number for number, *_ in found[-4000:]}, "acknowledged before it was shown"
+                acked.append((got["ref"], got["number"]))
+
+    try:
+        for number, me in enumerate(programs):
+            me.send(type="hello", name=f"program{number}" if number < 4 else "listener", replay=0)
+            me.expect("joined")
+        threads = [threading.Thread(target=work, args=(index,)) for work in (person, machine) for index in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT)
+            assert not thread.is_alive()
+    finally:
+        for me in programs:
+            me.close()
+    [lobby] = server.chat.storage.rooms()
+    history = [(row.number, row.sender, row.text) for row in server.chat.storage.page(lobby.id, limit=total + 1)]
+    assert [number for number, *_ in history] == list(range(1, total + 1))
+    assert sorted(seen) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
+    for index, found in seen.items():
+        assert found == history, index
+    for index in range(4):
+        mine = [(text, number) for number, sender, text in history if sender == f"program{index}"]
+        assert [(f"text {ref}", number) for ref, number in acks[index]] == mine
+        assert [text for text, _ in mine] == [f"text {count}" for count in range(each)]
+
+
+# --- committed, or not ----------------------------------------------------------------------------------
+
+
+def test_neither_ack_nor_message_comes_before_the_commit(server, program, monkeypatch):
+    ann, bob = program("ann", server), program("bob", server)
+    ann.ask(type="who")
+    commit, inside, gate, seen_by_then = server.chat.storage.commit, threading.Event(), threading.Event(), []
+
+    def held(batch: Batch) -> None:
+        if batch.messages:  # not somebody's coming in
+            inside.set()
+            assert gate.wait(WAIT)
+        commit(batch)
+
+    monkeypatch.setattr(server.chat.storage, "commit", held)
+    ann.send(type="say", text="hi", ref="1")
+    assert inside.wait(WAIT)
+    for who in (ann, bob):  # answered at once, past the history
+        who.send(type="stats", ref="meanwhile")
+        seen_by_then += who.upto("stats", ref="meanwhile")
+    gate.set()
+    assert not {"message", "ack"} & set(kinds(seen_by_then))
+    assert kinds([*ann.upto("ack"), ann.seen[-1]]) == ["message", "ack"]
+    assert ann.seen[-1] == {"type": "ack", "room": "#lobby", "number": 1, "ref": "1"}
+    assert bob.expect("message")["number"] == 1
+
+
+def test_what_cannot_be_stored_is_told_with_its_ref_and_nobody_sees_it(server, program, monkeypatch):
+    ann, bob = program("ann", server, room="#lab"), program("bob", server, room="#lab")
+    ann.ask(type="who")
+
+    def full(batch: object) -> None:
+        raise StorageError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.chat.storage, "commit", full)
+        for number, request in enumerate(
+            [{"type": "say", "text": "x"}, {"type": "topic", "text": "x"}, {"type": "delete", "room": "#lab"}]
+        ):
+            (error,) = ann.ask({**request, "ref": str(number)})
+            assert (error["type"], error["code"], error["ref"]) == ("error", "not_stored", str(number))
+            assert "disk full" in error["text"]
+        (error,) = ann.ask(type="action", text="without a ref")
+        assert (error["code"], "ref" in error) == ("not_stored", False)
+    assert kinds(bob.ask(type="who")) == ["who"]
+    assert ann.ask(type="say", text="x", ref="9")[-1] == {"type": "ack", "room": "#lab", "number": 1, "ref": "9"}
+    assert bob.expect("message")["number"] == 1
+
+
+# --- goodbyes -------------------------------------------------------------------------------------------
+
+
+def test_after_quit_comes_what_was_said_and_bye(program):
+    ann = program("ann")
+    ann.send({"type": "say", "text": "hi", "ref": "1"}, {"type": "quit", "ref": "2"}, {"type": "say", "text": "more"})
+    assert kinds(ann.rest()) == ["message", "ack", "bye"]
+    assert ann.seen[-1] == {"type": "bye", "reason": "quit", "ref": "2"}
+
+
+def test_a_server_that_stops_says_so_with_a_reason(server, program):
+    ann, stranger = program("ann", server), program(None, server)
+    stranger.send(type="nothing")
+    assert stranger.expect("error")["code"] == "unknown_type"
+    assert server.chat.stop() == []
+    for each in (ann, stranger):
+        error, bye = each.rest()
+        assert (error["type"], error["code"]) == ("error", "shutting_down")
+        assert bye == {"type": "bye", "reason": "shutting_down"}
+
+
+def test_a_program_that_does_not_read_is_cut_off_with_a_reason(serve, program):
+    server = serve(queue_limit=200)
+    slow = program("slow", server, receive_buffer=4096)
+    ann, bob = program("ann", server), program("bob", server)
+    session = server.chat.sessions.named("slow")
+    for number in range(400):
+        ann.send(*({"type": "say", "text": "x" * 2000} for _ in range(49)))
+        ann.send(type="say", text="x" * 2000, ref=str(number))
+        ann.expect("ack", ref=str(number))
+        bob.expect("message", number=50 * (number + 1))
+        if session.ended.is_set():
+            break
+    assert session.ended.is_set(), "it was never cut off"
+    last = slow.rest()
+    assert [(each["type"], each.get("code"), each.get("reason")) for each in last[-2:]] == [
+        ("error", "too_slow", None),
+        ("bye", None, "too_slow"),
+    ]
+    numbers = [each["number"] for each in slow.seen if each["type"] == "message"]
+    assert numbers == list(range(1, len(numbers) + 1)), "a hole before the last word"
+
+
+def test_a_line_that_never_ends_is_cut_off_with_a_reason(serve, program):
+    ann = program("ann", serve(line_timeout=0.2))
+    ann.sock.sendall(b'{"type":"say"')
+    assert [each.get("code") or each.get("reason") for each in ann.rest()] == ["unfinished_line"] * 2
+
+
+def test_who_sends_no_hello_is_cut_off_with_a_reason(serve, program):
+    ann = program(None, serve(handshake_timeout=0.3))
+    ann.sock.sendall(b"{")
+    assert [each.get("code") or each.get("reason") for each in ann.rest()] == ["no_handshake"] * 2
+
+
+def test_a_bug_is_told_as_an_error_with_the_ref(server, program, monkeypatch, caplog):
+    def boom(*args: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    ann = program("ann", server)
+    monkeypatch.setitem(METHODS, commands.Stats, boom)
+    (error,) = ann.ask(type="stats", ref="1")
+    assert (error["code"], error["ref"]) == ("internal", "1")
+    assert caplog.messages == ["Stats of session 1 (ann) failed"]
+
+
+# --- hostile lines --------------------------------------------------------------------------------------
+
+
+def test_each_of_ten_thousand_hostile_lines_is_one_input():
+    rng = random.Random(1)
+    lines = [line for line in itertools.islice(hostile(rng), 10_000) if line.strip()]
+    dialect = dialect_of()
+    for line in lines:
+        dialect.feed(line + b"\n")
+        found = dialect.next_input()
+        assert isinstance(found, (commands.Command, Told)), line[:200]
+        if isinstance(found, Told):
+            assert "\n" not in found.text, line[:200]
+        assert dialect.next_input() is None, line[:200]
+        assert not dialect.pending

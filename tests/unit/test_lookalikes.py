@@ -1,0 +1,476 @@
+"""Names that could be taken for another person's, or for the server's: refused, and nobody is driven mad by it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import unicodedata
+
+import pytest
+from support.waiting import WAIT, wait_for
+
+from chat_threads import names as module
+from chat_threads.errors import BadName, LooksLikeRoom, LooksTaken, NameTaken, ReservedName, RoomExists
+from chat_threads.letters import in_identifier
+from chat_threads.lookalikes import _LOOKS_LIKE, looks
+from chat_threads.names import ALIKE, Name, Names
+from chat_threads.rules import RESERVED, check_name, fold, is_reserved
+from chat_threads.session import SessionStore
+
+ALIKE_PAIRS = [
+    ("mike", "miĸe"),
+    ("coco", "сосо"),  # Cyrillic
+    ("coco", "СОСО"),
+    ("COCO", "сосо"),
+    ("Icoco", "Ісосо"),
+    ("lcoco", "Ісосо"),
+    ("Bob", "ВОВ"),
+    ("ann", "аnn"),
+    ("Zoë", "Zоё"),
+    ("pacha", "расһа"),
+    ("bob", "ΒΟΒ"),  # Greek
+    ("von", "νοn"),
+    ("Nik", "Νικ"),
+    ("vik", "νικ"),
+    ("hnn", "հոո"),  # Armenian
+    ("coco", "ⲥⲟⲥⲟ"),  # Coptic
+    ("coco", "СⲞⲤО"),
+    ("aza", "ᎪᏃᎪ"),  # Cherokee
+    ("mick", "ꓟꓲꓚꓗ"),  # Lisu
+    ("ivan", "ıvan"),  # Latin
+    ("ivan", "İvan"),
+    ("gail", "ɡɑil"),
+    ("Ștefan", "Ştefan"),
+    ("сосо", "ⲥⲟⲥⲟ"),
+    ("علي", "علی"),  # Arabic and Persian yeh
+    ("كريم", "کریم"),
+    ("علي", "عـلـي"),  # longer
+    ("علي3", "علي٣"),
+    ("علي٣", "علی۳"),
+    ("ニコ", "二コ"),  # Kana and Han
+    ("ヘレン", "へレン"),
+    ("サーバ", "サ一バ"),
+    ("แม", "เเม"),  # Thai, one vowel and two
+    ("आन", "अान"),  # Devanagari
+    ("ന്‍", "ൻ"),  # Malayalam chillu
+    ("བསྟན་", "བསྟན"),
+    ("ジョン・S", "ジョン.S"),
+    ("ʻana", "ʼana"),
+]
+
+OTHER_NAMES = [
+    ("ann1", "annl"),
+    ("annI", "ann1"),
+    ("s10", "sl0"),
+    ("O0", "OO"),
+    ("corn", "com"),
+    ("ann", "änn"),
+    ("ann", "an-n"),
+    ("a-b", "a_b"),
+    ("Łukasz", "Lukasz"),
+    ("søren", "soren"),
+    ("Алёна", "Алена"),
+    ("Ирина", "Мирина"),
+    ("вова", "boba"),
+    ("Түмэн", "Тумэн"),
+    ("ดาว", "ตาว"),
+    ("כהן", "כהו"),
+    ("മിനി", "മീനി"),
+    ("వాణి", "హణి"),
+    ("ثریا", "پریا"),
+    ("김", "긴"),
+    ("カ", "が"),
+    ("土", "士"),
+    ("佐々木", "佐木"),
+]
+
+
+# --- what looks alike ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE_PAIRS)
+def test_names_that_look_alike_are_known_to(one, other):
+    assert fold(one) != fold(other)
+    assert set(looks(one)) & set(looks(other))
+    assert set(looks("#" + one)) & set(looks("#" + other))
+
+
+@pytest.mark.parametrize(("one", "other"), OTHER_NAMES)
+def test_names_that_their_readers_tell_apart_do_not_look_alike(one, other):
+    assert not set(looks(one)) & set(looks(other))
+
+
+@pytest.mark.parametrize("name", [name for pair in [*ALIKE_PAIRS, *OTHER_NAMES] for name in pair])
+def test_a_name_looks_like_itself_in_every_case_and_form(name):
+    for same in (name.upper(), name.lower(), unicodedata.normalize("NFD", name)):
+        if fold(same) == fold(name):
+            assert set(looks(same)) & set(looks(name)), ascii(same)
+
+
+def test_the_table_has_letters_of_names_and_what_they_look_like_looks_like_itself():
+    assert len(_LOOKS_LIKE) > 1000
+    for code, look in _LOOKS_LIKE.items():
+        char = chr(code)
+        if unicodedata.category(char) != "Cn":  # newer than this Python
+            assert in_identifier(char) or char in "\u00b7\u30fb", ascii(char)
+        assert look != char
+        assert look.translate(_LOOKS_LIKE) == look or len(look) > 1, ascii(char)
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"), [("аnn", "ann"), ("αnn", "ann"), ("Zоё", "Zoë"), ("Αнна", "нна"), ("mike\u0483", "mike")]
+)
+def test_a_name_of_mixed_scripts_is_told_with_the_one_that_it_looks_like(typed, near):
+    with pytest.raises(BadName) as caught:
+        check_name(typed)
+    assert caught.value.near == near
+
+
+# --- who has a name ----------------------------------------------------------------------------------------
+
+
+class House:
+    """People in a register of names, each with a token of their own."""
+
+    def __init__(self) -> None:
+        self.names: Names[str] = Names()
+
+    def come(self, person: str, name: str, identity: int = 0) -> None:
+        self.names.check(Name.of(name), identity or hash(person), (person, None))
+        self.names.take(Name.of(name), person)
+
+    def go(self, person: str, name: str) -> None:
+        self.names.give_back(Name.of(name), person)
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE_PAIRS)
+def test_a_name_that_looks_like_one_in_use_is_refused_with_one_that_is_free(one, other):
+    for first, second in ((one, other), (other, one)):
+        house = House()
+        house.come("first", first)
+        with pytest.raises(LooksTaken, match="looks like") as caught:
+            house.come("second", second)
+        assert isinstance(caught.value, NameTaken)
+        assert caught.value.code == "name_taken"
+        house.come("second", caught.value.free)
+        house.go("first", first)
+        house.come("third", second)
+
+
+@pytest.mark.parametrize(("one", "other"), OTHER_NAMES)
+def test_names_that_are_told_apart_are_had_at_once(one, other):
+    house = House()
+    house.come("first", one)
+    house.come("second", other)
+
+
+def test_a_class_of_students_with_numbers_comes_in():
+    house = House()
+    for number in range(1000):
+        house.come(f"student {number}", f"s{number}")
+        house.come(f"other {number}", f"ann{number:04}")
+    for name in ("sl", "sI", "annl", "annO", "ann0l"):
+        house.come(name, name)
+
+
+def test_a_known_name_is_everybodys_and_what_looks_like_it_is_of_whoever_is_known_by_it():
+    house = House()
+    house.names.know(Name.of("coco"), 7)
+    with pytest.raises(LooksTaken, match="looks like coco"):
+        house.come("other", "сосо")
+    house.come("anybody", "Coco")
+    house.go("anybody", "Coco")
+    house.come("the same", "сосо", 7)
+
+
+def test_names_that_look_alike_and_were_known_before_the_rule_come_in_but_not_both_at_once():
+    house = House()
+    house.names.know(Name.of("coco"), 0)
+    house.names.know(Name.of("сосо"), 8)
+    house.come("first", "coco")
+    with pytest.raises(LooksTaken):
+        house.come("second", "сосо", 8)
+    house.go("first", "coco")
+    house.come("second", "сосо", 8)
+    with pytest.raises(LooksTaken):
+        house.come("third", "ⲥⲟⲥⲟ")
+
+
+def test_a_name_is_given_back_only_by_its_owner():
+    house = House()
+    house.come("first", "coco")
+    house.go("second", "сосо")
+    house.go("second", "coco")
+    with pytest.raises(LooksTaken):
+        house.come("second", "сосо")
+    house.go("first", "coco")
+    house.come("second", "сосо")
+
+
+def test_what_is_known_is_bounded_and_the_oldest_is_forgotten(monkeypatch):
+    monkeypatch.setattr(module, "KNOWN", 100)
+    house = House()
+    for number in range(1000):
+        house.names.know(Name.of(f"coco{number}"), 0)
+    for alike in ("коза", "коzа", "kоза", "коза2"):
+        house.names.know(Name.of(alike), 0)
+    assert len(house.names._known) == 100
+    with pytest.raises(LooksTaken):
+        house.come("new", "сосо999")
+    house.come("new", "сосо1")
+    for number in range(100):
+        house.names.know(Name.of("сосо999"[: number % 5] + "x"), number)
+    assert all(len(each) <= ALIKE for each in house.names._known.values())
+
+
+def test_a_known_name_of_mixed_scripts_holds_nobody_up(server):
+    server.chat.sessions.know([("аnn", 5), ("сосо", 6)])
+    server.client("ann")
+    other = server.client()
+    other.send("coco")
+    other.expect("The name coco looks like сосо")
+
+
+# --- on a server ---------------------------------------------------------------------------------------------
+
+
+def test_whoever_looks_like_somebody_does_not_come_in(server):
+    server.client("coco")
+    other = server.client()
+    other.expect("What is your name?")
+    other.send("сосо")
+    assert other.line() == "! The name сосо looks like coco, which belongs to somebody else. Try сосо2."
+    other.send("ｃｏｃｏ")
+    assert other.line() == "! The name coco is taken. Try coco2."
+    other.send("сосо2")
+    other.expect("Hello, сосо2.")
+    other.news()
+    assert other.ask("/nick СОСО") == ["! The name СОСО looks like coco, which belongs to somebody else. Try СОСО3."]
+
+
+def test_whoever_mixes_scripts_does_not_come_in(server):
+    server.client("ann")
+    other = server.client()
+    other.expect("What is your name?")
+    other.send("аnn")
+    told = "! A name is written in one script, and this one mixes Cyrillic and Latin. Try ann2."
+    assert other.line() == told
+
+
+def test_a_program_that_looks_like_somebody_is_told_and_its_token_brings_it_back(server, program):
+    coco = program("coco", server=server)
+    token = next(each["token"] for each in coco.seen if each["type"] == "welcome")
+    other = program(server=server)
+    other.send(type="hello", name="сосо")
+    assert other.expect("error")["code"] == "name_taken"
+    other.send(type="hello", name="сосо", token=token)
+    assert other.expect("welcome")["name"] == "сосо"
+
+
+@pytest.mark.parametrize("named", [{}, {"name": "coco"}])
+def test_a_token_brings_a_name_back_though_a_flood_of_names_made_the_server_forget_it(
+    server, program, monkeypatch, named
+):
+    monkeypatch.setattr(module, "KNOWN", 10)
+    coco = program("coco", server=server)
+    token = next(each["token"] for each in coco.seen if each["type"] == "welcome")
+    coco.ask(type="say", text="hi", ref="1")
+    coco.close()
+    wait_for(lambda: len(server.chat.sessions) == 0)
+    server.chat.sessions.know([(f"flood{number}", 0) for number in range(20)])
+    other = program("сосо", server=server)
+    other.ask(type="say", text="hi", ref="1")
+    other.close()
+    wait_for(lambda: len(server.chat.sessions) == 0)
+    back = program(server=server)
+    back.send(type="hello", token=token, **named)
+    assert back.expect("welcome")["name"] == "coco"
+
+
+def test_names_stay_known_after_their_people_have_gone_and_over_a_restart(serve, program, tmp_path):
+    first = serve()
+    speaker, silent = first.client("coco"), first.client("bob")
+    speaker.ask("hello")
+    keeper = program("aza", server=first)
+    token = next(each["token"] for each in keeper.seen if each["type"] == "welcome")
+    for client in (speaker, silent):
+        client.send("/quit")
+        client.expect("Goodbye")
+    keeper.ask(type="rooms")
+    keeper.close()
+    wait_for(lambda: len(first.chat.sessions) == 0)
+
+    def looked_at(running):
+        other = running.client()
+        other.expect("What is your name?")
+        for name, by in (("сосо", "coco"), ("ᎪᏃᎪ", "aza")):
+            other.send(name)
+            assert other.line() == f"! The name {name} looks like {by}, which belongs to somebody else. Try {name}2."
+        other.send("ВОВ")
+        other.expect("Hello, ВОВ.")
+        other.send("/quit")
+        other.expect("Goodbye")
+        running.client("coco")
+        back = program(server=running)
+        back.send(type="hello", token=token)
+        assert back.expect("welcome")["name"] == "aza"
+        back.close()
+
+    looked_at(first)
+    assert first.chat.stop() == []
+    looked_at(serve(db=str(tmp_path / "chat.db")))
+
+
+def test_of_fifty_who_claim_names_that_look_alike_at_once_one_has_it(server):
+    """Under load: each round, everybody lets go and claims again."""
+    faces = ["coco", "сосо", "ⲥⲟⲥⲟ", "СОСО", "Coco"]
+    store = server.chat.sessions
+    clients = [server.client(f"p{number}") for number in range(20)]
+    sessions = store.people()
+    assert len(sessions) == len(clients)
+    winners: list[list[str]] = [[] for _ in range(50)]
+    start = threading.Barrier(len(sessions))
+
+    def race(number: int) -> None:
+        own = sessions[number].name
+        for won in winners:
+            start.wait(WAIT)
+            try:
+                store.claim(sessions[number], faces[number % len(faces)])
+                won.append(own)
+            except NameTaken:
+                pass
+            start.wait(WAIT)
+            store.claim(sessions[number], own)
+
+    threads = [threading.Thread(target=race, args=(number,), name=f"race-{number}") for number in range(len(sessions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    assert [len(won) for won in winners] == [1] * len(winners)
+
+
+# --- rooms -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("room", ["#lоbby", "#ⅼobby", "#LОВВУ", "#ｌｏｂｂｙ"])
+def test_a_room_that_looks_like_another_is_not_made(server, room):
+    ann = server.client("ann")
+    kept = unicodedata.normalize("NFKC", room)
+    for line in (f"/create {room}", f"/join {room}"):
+        told = ann.ask(line)[0]
+        if fold(kept) == "#lobby":
+            assert told in (
+                "! The room #lobby exists already. /join #lobby goes there.",
+                "* You are in #lobby. What you type goes there now.",
+            )
+        else:
+            assert told == f"! {room} looks like #lobby, which exists already. /join #lobby goes there."
+    assert len(server.chat.publisher) == 1
+
+
+def test_a_room_may_mix_scripts_and_its_look_is_free_again_once_it_is_deleted(server):
+    ann = server.client("ann")
+    ann.ask("/join #python-курс")
+    assert ann.ask("/create #руthоn-курс")[0].startswith("! #руthоn-курс looks like #python-курс,")
+    ann.ask("/delete #python-курс yes")
+    ann.ask("/create #руthоn-курс")
+    assert len(server.chat.publisher) == 2
+
+
+def test_a_room_that_looks_like_another_is_kept_by_the_same_code_as_one_that_exists():
+    assert issubclass(LooksLikeRoom, RoomExists)
+    assert LooksLikeRoom("#a", "#b").code == "room_exists"
+
+
+# --- the server's own names ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_the_servers_names_are_nobodys(name):
+    cyrillic = name.translate(str.maketrans("aeopcyxs", "аеорсухѕ"))
+    first, rest = name[0], name[1:]
+    for typed in (
+        *(name, name.upper(), name.title(), f"{name}-", f"{name}_", f"{first}.{rest}"),
+        *(first + rest.replace(old, new) for old, new in ("o0", "oｏ", "l1", "lI", "i1")),
+        name.replace("m", "rn"),
+    ):
+        assert is_reserved(typed), typed
+        with pytest.raises(ReservedName) as caught:
+            check_name(typed)
+        assert caught.value.code == "bad_name"
+        assert f"reserved for the server. Try {caught.value.near}." in caught.value.text
+        assert check_name(caught.value.near) == caught.value.near
+    assert is_reserved(cyrillic)
+
+
+@pytest.mark.parametrize(
+    "name", ["your", "alla", "Alan", "hera", "server2", "admiral", "Moder", "rooms", "ann", "Ally", "Юля"]
+)
+def test_other_names_are_not_the_servers(name):
+    assert not is_reserved(name)
+    assert check_name(name) == name
+
+
+GIVEN_NAMES = """
+Ada Adam Admir Adnan Aiko Ail Aila Aili Aino Al Ala Alan Ali Alia Alice Alii Alina Alla Alli Allie Ally Amin Amina Amir
+An Anil Anja Anna Arno Arnold Ayu Bjorn Boris Chan Channing Cai Chiara Eli Elia Ella Eowyn Erin Ernest Eve Evelyn
+Hana Hannele Harry Helen Her Hera Hermes Hero Hira Hiro Ian Ibrahim Ida Iker Ilia Ilya Ines Iris Isil Ivo Jin Jo Juan
+Kai Lal Lali Li Lia Lil Lila Lili Lilli Lior Lori Lou Mai Mary Mia Mo Moe Modesto Modi Moderata Moin Nadir Nobu Noor
+Oli Olli Omar Oskar Ona Otto Owen Percy Rani Ramon Robin Roman Rome Romi Romy Rom Ron Roo Roots Rory Ruth Selma
+Serge Servet Seth Severin Sima Simon Stafford Stefan Steffi Sue Sven Taffy Temel Tom Yao Ye
+Yi Yo You-Jin Younes Young Youssef Yu Yuki Yusuf Ylli Zoe Zeynep
+Alí Ålí Åli Élodie İlay Işıl Ilıca Łukasz Ólafur Þór Đorđe Øyvind Zoë
+Али Алл Алла Алі Анна Вера Гера Инна Иоан Мо Рома Роман Тома Юля Ян Їван
+Άλλη Ίλια Ηρα Ρομα Νίκη Αλί Մուշեղ Անի გიორგი ნინო עלי יולי אילן רון علي علی مريم يوسف هيرا
+अली मीरा राम আলী இலா ఆలి ಆಲಿ ആലി අලි อลิ อารี ლალი 阿里 有仁 佐藤 さくら ユウ 유진 알리
+""".split()
+
+
+@pytest.mark.parametrize("spelled", [str, str.lower, str.upper])
+def test_nobodys_given_name_is_the_servers(spelled):
+    for name in map(spelled, GIVEN_NAMES):
+        assert not is_reserved(name), name
+        assert check_name(name)
+
+
+def test_a_token_that_was_kept_under_a_given_name_brings_it_back():
+    sessions = SessionStore()
+    sessions.know([("Ali", 5), ("Ail", 6)])
+    assert sessions.free("Ali", 5) == "Ali"
+    assert sessions.free("Ail", 7) == "Ail"
+
+
+def test_who_asks_for_a_name_of_the_servers_is_told(server, program):
+    other = server.client()
+    other.expect("What is your name?")
+    for name in ("Server", "YOU", "а11"):
+        other.send(name)
+        assert "is reserved for the server. Try " in (told := other.line() or "") or "mixes" in told
+    client = program(server=server)
+    client.send(type="hello", name="system")
+    assert client.expect("error")["code"] == "bad_name"
+
+
+@pytest.mark.parametrize(("old", "now"), [("server", "server2"), ("You", "You2"), ("аnn", "ann"), ("ａｎｎ", "ann")])
+def test_whoever_comes_back_by_token_with_a_name_from_before_the_rule_gets_one_near_it(
+    serve, program, tmp_path, old, now
+):
+    running = serve()
+    client = program("somebody", server=running)
+    token = next(each["token"] for each in client.seen if each["type"] == "welcome")
+    client.ask(type="rooms")
+    client.close()
+    wait_for(lambda: len(running.chat.sessions) == 0)
+    assert running.chat.stop() == []
+    with contextlib.closing(sqlite3.connect(tmp_path / "chat.db", isolation_level=None)) as file:
+        file.execute("UPDATE tokens SET name = ?", (old,))
+    again = serve(db=str(tmp_path / "chat.db"))
+    back = program(server=again)
+    back.send(type="hello", token=token)
+    assert back.expect("welcome")["name"] == now
+    other = again.client("else")
+    other.send(f"/resume {token}")
+    assert other.expect(f"You are {now} now.")

@@ -1,0 +1,360 @@
+"""What --retain deletes, by which clock, and what the log says of it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pathlib
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from support.servers import Process
+from support.waiting import wait_for
+
+from chat_threads import retention as module
+from chat_threads.events import Message
+from chat_threads.ordered import RoomMade
+from chat_threads.retention import DAY
+from chat_threads.storage import Batch, Storage
+
+LAB, HALL = 1, 2  # rooms
+TODAY = 20_000 * DAY  # 2024-10-04
+RETAIN = 90
+
+
+def said(number: int, day: float, room: int = LAB, text: str = "hello") -> Message:
+    """A message of so many days after TODAY."""
+    return Message(room, "", number, int(TODAY + day * DAY), "ann", "say", text)
+
+
+class History:
+    """A stored history that is swept as the history thread does it, one pass for each time of its clock."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self._path = path
+        self.storage = Storage(str(path))
+        self._numbers = {LAB: 0, HALL: 0}
+
+    def say(self, *days: float, room: int = LAB, text: str = "hello") -> None:
+        first = self._numbers[room] + 1
+        self._numbers[room] += len(days)
+        messages = [said(number, day, room, text) for number, day in enumerate(days, first)]
+        self.storage.commit(Batch(messages=messages))
+
+    def sweep(self, day: float, retain: float = RETAIN) -> int:
+        """A whole pass on that day: how many messages it deleted."""
+        older_than = self.storage.oldest_kept(int(TODAY + day * DAY), int(retain * DAY))
+        deleted, more = self.storage.sweep(older_than)
+        while more:
+            gone, more = self.storage.sweep(older_than)
+            deleted += gone
+        return deleted
+
+    def days(self, room: int = LAB) -> list[float]:
+        return [(message.at - TODAY) / DAY for message in self.storage.page(room, limit=100_000)]
+
+    def restart(self) -> None:
+        self.storage.close()
+        self.storage = Storage(str(self._path))
+
+
+@pytest.fixture
+def history(tmp_path: pathlib.Path) -> Iterator[History]:
+    """One with the rooms #lab and #hall."""
+    history = History(tmp_path / "chat.db")
+    rooms = [RoomMade(LAB, "#lab", "#lab", "", "ann", 0), RoomMade(HALL, "#hall", "#hall", "", "ann", 0)]
+    history.storage.commit(Batch(rooms))
+    yield history
+    history.storage.close()
+
+
+def told(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+    lines = [record.getMessage() for record in caplog.records if record.levelno == level]
+    caplog.clear()
+    return lines
+
+
+# --- the clock ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("retain", "ahead"), [(90, 100), (90, 8), (90, 40_000), (365, 30), (20, 9), (7, 4), (2, 1.5), (1, 100), (0.1, 2)]
+)
+def test_a_clock_that_is_days_ahead_of_the_newest_message_deletes_nothing_and_the_log_says_what_to_do(
+    history: History, caplog: pytest.LogCaptureFixture, retain: float, ahead: float
+) -> None:
+    history.say(-0.9 * retain, -0.1 * retain, 0)
+    assert history.sweep(ahead, retain) == 0
+    (line,) = told(caplog)
+    assert "days after the history was last used (2024-10-04 00:00 UTC)" in line
+    assert "If it is wrong, set it. If it is right, do nothing" in line
+    assert history.sweep(ahead + 0.01, retain) == 0
+    assert told(caplog) == []  # once is enough
+    assert history.sweep(0.01, retain) == 0  # the clock was set right
+    assert told(caplog) == []
+
+
+@pytest.mark.parametrize(("retain", "off"), [(90, 7.1), (1, 0.9), (10, 4.9), (0.1, 0.9)])
+def test_a_server_that_runs_now_and_then_deletes_what_is_too_old_at_once(
+    history: History, caplog: pytest.LogCaptureFixture, retain: float, off: float
+) -> None:
+    history.say(off - retain - 0.01, off - retain + 0.01, 0)
+    history.sweep(0, 1000)
+    assert history.sweep(off, retain) >= 1
+    assert told(caplog) == []
+
+
+def test_a_message_with_the_time_of_a_wrong_clock_does_not_make_it_right(
+    history: History, caplog: pytest.LogCaptureFixture
+) -> None:
+    history.say(-50, 0)
+    for hour in range(3):
+        assert history.sweep(100 + hour / 24) == 0
+        history.say(100 + hour / 24)
+        history.restart()
+    assert len(told(caplog)) == 3  # at each start
+    assert history.sweep(0.1) == 0
+    assert told(caplog) == []
+    assert history.sweep(100.2) == 0
+    assert history.days()[:2] == [-50, 0]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_clock_that_has_gone_on_for_a_day_since_it_was_doubted_is_believed(
+    history: History, caplog: pytest.LogCaptureFixture, restart: bool
+) -> None:
+    """The server was off for a hundred days, or starts once a month."""
+    history.say(-50, 0)
+    for day in (100, 100.5, 100.9):
+        assert history.sweep(day) == 0
+        if restart:
+            history.restart()
+    assert len(told(caplog)) == (3 if restart else 1)
+    assert history.sweep(101) == 2
+    assert len(told(caplog)) == 1
+    history.say(101)
+    history.restart()
+    assert history.sweep(108) == 0
+    assert told(caplog) == []
+
+
+def test_a_clock_that_was_moved_again_is_doubted_again(history: History, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    history.say(-50, 0)
+    for day in (100, 200, 150, 300, 120):
+        assert history.sweep(day) == 0
+        assert len(told(caplog)) == 1
+    assert history.sweep(0) == 0
+    assert told(caplog, logging.INFO) == ["the server trusts the clock again: 2024-10-04 00:00 UTC"]
+
+
+def test_a_clock_that_is_behind_deletes_too_little_and_the_log_says_so(
+    history: History, caplog: pytest.LogCaptureFixture
+) -> None:
+    history.say(-50, -10, 0)
+    history.sweep(0)
+    assert history.sweep(-20_000) == 0
+    (line,) = told(caplog)
+    assert "1970-01-01 00:00 UTC, 20000 days before the history was last used" in line
+    assert history.sweep(41) == 0  # ahead is still ahead of what was believed
+    assert len(told(caplog)) == 1
+    history.say(7)
+    assert history.sweep(7) == 0
+    assert history.sweep(14) == 0
+    assert told(caplog) == []
+
+
+def test_a_history_without_messages_asks_nothing_of_the_clock(
+    history: History, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert history.sweep(0) == 0
+    history.restart()
+    assert history.sweep(5) == 0
+    assert told(caplog) == []
+
+
+def test_the_time_that_was_believed_is_written_once_an_hour(history: History) -> None:
+    writes = []
+    for minute in range(0, 180, 10):
+        before = history.storage._writer.total_changes
+        history.sweep(minute / 1440)
+        writes.append(history.storage._writer.total_changes - before)
+    assert writes == [1, 0, 0, 0, 0, 0] * 3
+
+
+# --- what a pass looks at -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("future", [1, 1000])
+@pytest.mark.parametrize("days", [1, 3000])
+def test_messages_stamped_in_the_future_do_not_keep_the_others(history: History, future: int, days: float) -> None:
+    history.say(-80)
+    history.say(*[days] * future)
+    history.say(*[-70 + n / 1000 for n in range(1500)])
+    history.say(0)
+    assert history.sweep(0) == 0
+    for day in range(7, 21, 7):
+        history.sweep(day)
+    assert history.sweep(21.001) >= 2
+    assert history.sweep(22) >= 1
+    left = history.days()
+    assert sorted(set(left)) == [0, days] if days > 22 else min(left) >= 22 - RETAIN
+    assert len(left) == future + 1
+
+
+def test_a_pass_ends_after_a_few_looks_that_find_nothing_but_one_a_day_looks_at_all(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_ROWS", 10)
+    now = [0.0]
+    history.storage.sweeper._clock = lambda: now[0]
+    history.say(*[0] * 100)
+    history.say(-89.5)
+    assert history.sweep(0) == 0  # looks at all: it is the first one
+    looks: list[object] = []
+    sweep = history.storage.sweep
+    history.storage.sweep = lambda older_than: looks.append(older_than) or sweep(older_than)  # type: ignore
+    now[0] = module.THOROUGH_EVERY - 1
+    assert history.sweep(1) == 0
+    assert len(looks) == module.LOOK_PAST
+    now[0] = module.THOROUGH_EVERY
+    assert history.sweep(1) == 1
+    assert len(looks) == module.LOOK_PAST + 11
+
+
+def test_long_messages_go_few_at_a_time(history: History) -> None:
+    """Taking a message out of the index takes as long as it has letters, and others wait."""
+    history.say(*[-100] * 100, text="長" * 2000)
+    slices = []
+    while (gone := history.storage.sweep(TODAY))[1]:
+        slices.append(gone[0])
+    assert max(slices) <= 1 + module.SWEEP_LETTERS // 2000
+    assert sum(slices) + gone[0] == 100
+
+
+def test_a_room_with_a_hole_in_its_numbers_goes_on_and_its_messages_are_counted(history: History) -> None:
+    history.say(3000, -100, -100, 0)
+    assert history.sweep(0) == 2
+    assert [message.number for message in history.storage.page(LAB)] == [1, 4]
+    assert history.storage.count_in(LAB) == 2
+    history.restart()
+    assert [room.last for room in history.storage.rooms()] == [4, 0]
+
+
+# --- what the log says ----------------------------------------------------------------------------------
+
+
+def test_the_log_says_once_for_each_pass_what_was_deleted(
+    history: History, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SWEEP_ROWS", 7)
+    caplog.set_level("INFO")
+    history.say(*[-100] * 30)
+    history.say(*[-95] * 20, room=HALL)
+    history.say(0)
+    assert history.sweep(0) == 50
+    assert told(caplog, logging.INFO) == [
+        "deleted 50 messages that were too old, from 2024-06-26 to 2024-07-01: 30 of #lab, 20 of #hall"
+    ]
+    assert history.sweep(0) == 0
+    assert told(caplog, logging.INFO) == []
+
+
+def test_the_log_says_what_was_deleted_of_deleted_rooms(history: History, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    history.say(-1, 0)
+    history.say(0, room=HALL)
+    history.storage.commit(Batch(rooms_ended=[LAB]))
+    assert history.sweep(0) == 2
+    assert told(caplog, logging.INFO) == [
+        "deleted 2 messages of deleted rooms, from 2024-10-03 to 2024-10-04: 2 of #lab"
+    ]
+    history.storage.commit(Batch(rooms_ended=[HALL]))
+    history.restart()  # afterwards nobody knows its name
+    assert history.sweep(0) == 1
+    assert told(caplog, logging.INFO)[0].endswith("1 of room 2")
+
+
+@pytest.mark.parametrize("messages", [0, 1])
+def test_nothing_is_kept_of_a_deleted_room_once_it_is_gone(
+    history: History, caplog: pytest.LogCaptureFixture, messages: int
+) -> None:
+    caplog.set_level("INFO")
+    for room in range(10, 40):
+        history.storage.commit(Batch([RoomMade(room, f"#r{room}", f"#r{room}", "", "ann", 0)]))
+        history.storage.commit(Batch(messages=[said(1, 0, room)] * messages))
+        history.storage.commit(Batch(rooms_ended=[room]))
+        assert history.sweep(0) == messages
+    assert history.storage.sweeper._names == {}
+    assert [line.rpartition(": ")[2] for line in told(caplog, logging.INFO)] == [
+        f"1 of #r{room}" for room in range(10, 40) if messages
+    ]
+
+
+def test_a_line_of_the_log_is_bounded_however_many_rooms_there_are(
+    history: History, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    rooms = range(10, 1000)
+    history.storage.commit(Batch([RoomMade(room, f"#r{room}", f"#r{room}", "", "ann", 0) for room in rooms]))
+    history.storage.commit(Batch(messages=[said(1, -100, room) for room in rooms]))
+    history.say(0)
+    assert history.sweep(0) == 990
+    (line,) = told(caplog, logging.INFO)
+    assert line.endswith(", and some of 985 other rooms")
+    assert len(line) < 300
+
+
+def test_a_pass_that_is_cut_short_by_the_end_is_told_too(
+    history: History, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SWEEP_ROWS", 7)
+    caplog.set_level("INFO")
+    history.say(*[-100] * 30)
+    assert history.storage.sweep(TODAY) == (7, True)
+    history.restart()
+    assert told(caplog, logging.INFO)[0].startswith("deleted 7 messages")
+
+
+# --- a real server and a real clock ---------------------------------------------------------------------
+
+
+def stored(db: pathlib.Path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True)) as reader:
+        return [text for (text,) in reader.execute("SELECT text FROM messages ORDER BY id")]
+
+
+def spoken(process: Process, *texts: str) -> None:
+    with process.client("ann") as ann:
+        for text in texts:
+            ann.ask(text)
+
+
+def test_a_clock_that_is_ahead_for_a_start_or_two_deletes_nothing(
+    start_process: Callable[..., Process], clock: tuple[pathlib.Path, dict[str, str]], tmp_path: pathlib.Path
+) -> None:
+    offset, env = clock
+    db = tmp_path / "chat.db"
+    process = start_process(env=env)
+    spoken(process, "old", "new")
+    assert process.stop() == 0
+    with contextlib.closing(sqlite3.connect(db)) as connection, connection:
+        days_ago = int((time.time() - 89 * 86_400) * 1000)
+        connection.execute("UPDATE messages SET at = ? WHERE text = 'old'", (days_ago,))
+    offset.write_text("+100d\n")
+    for number in range(2):
+        process = start_process("--retain", "90", env=env)
+        spoken(process, f"future {number}")
+        assert process.stop() == 0
+        assert "days after the history was last used" in process.errors
+        assert "deleted" not in process.errors
+    assert stored(db) == ["old", "new", "future 0", "future 1"]
+    offset.write_text("+2d\n")
+    process = right = start_process("--retain", "90", env=env)
+    wait_for(lambda: "deleted 1 messages that were too old" in right.errors, "the old one goes")
+    spoken(process, "newest")
+    assert process.stop() == 0
+    assert "days after" not in process.errors
+    assert stored(db) == ["new", "future 0", "future 1", "newest"]

@@ -1,0 +1,1250 @@
+"""What people type and see: every command read, every event shown, in every way of showing it."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+import tracemalloc
+
+import pytest
+from support.clients import ASKS_FOR_BINARY
+
+from chat_threads import commands, events
+from chat_threads.dialects.render import SHOW
+from chat_threads.dialects.text import LINE, REPLAY, TextDialect
+from chat_threads.dialects.typed import parse_line
+from chat_threads.errors import (
+    BadName,
+    BadRoom,
+    ChatError,
+    NotUtf8,
+    Told,
+    TooLong,
+    UnknownCommand,
+    Usage,
+)
+from chat_threads.rules import check_name, check_room, clean
+
+ROWS = [kind.row for kind in commands.TYPED]
+
+# --- what is typed: the table -------------------------------------------------------------------------
+
+TYPED = (
+    ("hi all", commands.Say("hi all")),
+    ("  indented", commands.Say("  indented")),
+    ("1/2", commands.Say("1/2")),
+    ("//join is a command", commands.Say("/join is a command")),
+    ("///", commands.Say("//")),
+    ("// ", commands.Say("/")),
+    ("/join #lab2", commands.Join("#lab2")),
+    ("/leave", commands.Leave()),
+    ("/leave #lab2", commands.Leave("#lab2")),
+    ("/create #lab2", commands.Create("#lab2")),
+    ("/create #lab2 all about threads", commands.Create("#lab2", "all about threads")),
+    ("/delete #lab2", commands.Delete("#lab2", ask=True)),
+    ("/delete  #lab2  yes", commands.Delete("#lab2")),
+    ("/rooms", commands.ListRooms()),
+    ("/who", commands.Who()),
+    ("/who #lab2", commands.Who("#lab2")),
+    ("/topic", commands.Topic()),
+    ("/topic #lab2", commands.Topic("#lab2")),
+    ("/topic all about threads", commands.Topic(None, "all about threads")),
+    ("/topic #lab2 all about threads", commands.Topic("#lab2", "all about threads")),
+    ("/topic -", commands.Topic(None, "-")),
+    ("/topic #lab2 -", commands.Topic("#lab2", "-")),
+    ("/invite bob", commands.Invite("bob")),
+    ("/invite bob #lab2", commands.Invite("bob", "#lab2")),
+    ("/msg bob are you there?", commands.Private("bob", "are you there?")),
+    ("/msg bob /quit", commands.Private("bob", "/quit")),
+    ("/reply I am", commands.Reply("I am")),
+    ("/me waves at bob", commands.Act("waves at bob")),
+    ("/nick bob", commands.Nick("bob")),
+    ("/token", commands.ShowToken()),
+    ("/resume t0ken", commands.Resume("t0ken")),
+    ("/whois bob", commands.Whois("bob")),
+    ("/away", commands.Away()),
+    ("/away at lunch", commands.Away("at lunch")),
+    ("/back", commands.Back()),
+    ("/ignore bob", commands.Ignore("bob")),
+    ("/unignore bob", commands.Unignore("bob")),
+    ("/history", commands.ReadHistory()),
+    ("/history #lab2", commands.ReadHistory("#lab2")),
+    ("/history 50", commands.ReadHistory(count=50)),
+    ("/history 90s", commands.ReadHistory(seconds=90)),
+    ("/history 30m", commands.ReadHistory(seconds=1800)),
+    ("/history 2h", commands.ReadHistory(seconds=7200)),
+    ("/history #lab2 3d", commands.ReadHistory("#lab2", seconds=259_200)),
+    ("/history before 430", commands.ReadHistory(before=430)),
+    ("/history #lab2 after 12", commands.ReadHistory("#lab2", after=12)),
+    ("/search lost wakeup", commands.Search("lost wakeup")),
+    ("/search in:#lab2 lost wakeup from:bob", commands.Search("lost wakeup", "#lab2", "bob")),
+    ("/search from:bob lost in:#lab2 wakeup", commands.Search("lost wakeup", "#lab2", "bob")),
+    ("/search in: from:", commands.Search("in: from:")),
+    ("/set", commands.SetOption()),
+    ("/set numbers on", commands.SetOption("numbers", "on")),
+    ("/stats", commands.Stats()),
+    ("/threads", commands.ShowThreads()),
+    ("/locks", commands.ShowLocks()),
+    ("/trace 12", commands.ShowTrip(12)),
+    ("/lab slow bob 500", commands.MakeFault("slow", "bob", 500)),
+    ("/lab pause publisher 10", commands.MakeFault("pause", "publisher", 10)),
+    ("/ping", commands.Ping()),
+    ("/help", commands.Help()),
+    ("/help /msg", commands.Help("/msg")),
+    ("/help msg", commands.Help("/msg")),
+    ("/quit", commands.Quit()),
+    ("/quit see you tomorrow", commands.Quit("see you tomorrow")),
+)
+
+
+@pytest.mark.parametrize(("line", "command"), TYPED)
+def test_a_line_is_the_command_that_the_table_says(line, command):
+    assert parse_line(line) == command
+
+
+def test_every_row_of_the_table_is_typed_above():
+    typed = {line.split()[0] for line, _ in TYPED}
+    assert {row.name for row in ROWS} <= typed
+
+
+def test_every_command_that_a_person_can_ask_for_can_be_typed():
+    """All but the handshake, which is a line of its own, and telnet's Are You There."""
+    every = {
+        each for each in vars(commands).values() if isinstance(each, type) and issubclass(each, commands.Command)
+    } - {commands.Command}  # fmt: skip
+    assert every - {type(command) for _, command in TYPED} == {commands.Hello, commands.AreYouThere}
+    assert inputs(b"ann\r\n", name=None) == [commands.Hello("ann")]
+    assert inputs(b"/Resume t0ken\r\n", name=None) == [commands.Hello(token="t0ken")]
+    assert inputs(b"\xff\xf6") == [ASK, commands.AreYouThere()]
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("/j", "/join"), ("/part", "/leave"), ("/list", "/rooms"), ("/names", "/who"), ("/r", "/reply"),
+        ("/?", "/help"), ("/exit", "/quit"), ("/bye", "/quit"),
+    ],
+)  # fmt: skip
+def test_an_alias_is_the_command(alias, name):
+    for arguments in ("", " #lab2", " a b"):
+        assert _parsed(alias + arguments) == _parsed(name + arguments)
+
+
+def test_no_two_commands_have_one_name():
+    assert len(commands.BY_NAME) == sum(1 + len(row.aliases) for row in ROWS)
+
+
+@pytest.mark.parametrize("line", ["/join #lab2", "/JOIN #lab2", "/Join   #lab2  ", "/join\t#lab2", "/join #lab2\t"])
+def test_the_case_of_a_command_and_the_blanks_around_its_arguments_do_not_matter(line):
+    assert parse_line(line) == commands.Join("#lab2")
+
+
+def test_the_blanks_within_a_text_stay():
+    assert parse_line("/me jumps   twice") == commands.Act("jumps   twice")
+    assert parse_line("/msg bob  a   b") == commands.Private("bob", "a   b")
+
+
+@pytest.mark.parametrize("line", ["", " ", "\t", "   \t "])
+def test_a_blank_line_is_nothing(line):
+    assert parse_line(line) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/join", "/join #a #b", "/leave #a #b", "/create", "/delete", "/delete #a #b", "/delete #a yes x",
+        "/delete #a no", "/rooms #a", "/who #a #b",
+        "/invite", "/invite bob #a #b", "/msg", "/msg bob", "/msg bob  ", "/reply", "/me", "/me  ", "/nick",
+        "/nick ann bob", "/token x", "/resume", "/resume a b", "/whois", "/whois ann bob", "/back now", "/ignore",
+        "/ignore ann bob", "/unignore",
+        "/history x", "/history #a x", "/history 1 2", "/history -1", "/history 1.5", "/history ٣", "/history h",
+        "/history 2w", "/history 2 h", "/history before", "/history before x", "/history before 1 2",
+        "/history since 1", "/history 1 #a", "/history " + "9" * 16, "/history " + "9" * 10 + "d",
+        "/history before " + "9" * 16, "/search", "/search in:#a", "/search in:#a from:bob", "/set numbers",
+        "/set numbers on off", "/stats x", "/ping x", "/help join leave",
+    ],
+)  # fmt: skip
+def test_a_command_with_arguments_that_it_does_not_take_is_told_its_usage(line):
+    usage = commands.BY_NAME[line.split()[0]].row.usage
+    with pytest.raises(Usage, match=f"^{re.escape('Usage: ' + usage)}$") as caught:
+        parse_line(line)
+    assert caught.value.code == "usage"
+    assert isinstance(caught.value, Told)
+
+
+def test_an_unknown_command_is_told_with_the_nearest_one():
+    with pytest.raises(UnknownCommand) as caught:
+        parse_line("/jion #lab2")
+    assert caught.value.text == "There is no command /jion. Did you mean /join?"
+    assert caught.value.code == "unknown_command"
+    assert isinstance(caught.value, Told)
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("/hsitory", "/history"),
+        ("/MGS", "/msg"),
+        ("/serach", "/search"),
+        ("/ignor", "/ignore"),
+        ("/help jion", "/join"),
+    ],
+)
+def test_the_nearest_command_is_found_whatever_the_case(typed, near):
+    with pytest.raises(UnknownCommand, match=re.escape(f"Did you mean {near}?")):
+        parse_line(typed)
+
+
+def test_an_unknown_command_that_is_near_to_none_is_told_where_they_are():
+    for line in ("/xyzzyx #lab2", "/help xyzzyx"):
+        with pytest.raises(UnknownCommand, match=r"^There is no command /xyzzyx\. /help lists the commands\.$"):
+            parse_line(line)
+
+
+def test_an_unknown_command_is_shown_short_and_without_what_could_harm():
+    with pytest.raises(UnknownCommand) as caught:
+        parse_line("/\x1b[2J" + "x" * 5000)
+    assert caught.value.text.startswith("There is no command /xxx")
+    assert len(caught.value.text) < 100
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_is_typed_is_a_command_or_is_told(seed):
+    rng = random.Random(seed)
+    words = [
+        *commands.BY_NAME,
+        "#a",
+        "bob",
+        "in:#a",
+        "from:",
+        "before",
+        "1",
+        "2h",
+        "on",
+        "é",
+        "\x1b",
+        "\u2028",
+        "\t",
+        " ",
+        "/",
+    ]
+    for _ in range(400):
+        line = "".join(rng.choices([*words, *" " * len(words)], k=rng.randrange(8)))
+        result = _parsed(line)
+        if isinstance(result, tuple):
+            error, text = result
+            assert issubclass(error, Told), line
+            assert clean(text) == text, line
+        else:
+            assert isinstance(result, commands.Command) or (result is None and not line.strip()), line
+
+
+def _parsed(line):
+    """What a line is: a command, or the error that it is told."""
+    try:
+        return parse_line(line)
+    except ChatError as error:
+        return type(error), error.text
+
+
+# --- what is typed: bytes -----------------------------------------------------------------------------
+
+
+def dialect_of(name="ann", *settings):
+    """The dialect of somebody who is called that, None: not yet anything, with /set typed for each setting."""
+    dialect = TextDialect()
+    if name is not None:
+        dialect.admitted(name)
+    for setting in settings:
+        dialect.set_option(*setting.split())
+    return dialect
+
+
+def drain(dialect):
+    """All inputs that are there; errors, which are no values, as their type and text."""
+    found = []
+    while (item := dialect.next_input()) is not None:
+        found.append((type(item), item.text) if isinstance(item, ChatError) else item)
+    return found
+
+
+ASK = events.WireBytes(ASKS_FOR_BINARY)
+
+
+def inputs(*chunks, name="ann"):
+    dialect, found = dialect_of(name), []
+    for chunk in chunks:
+        dialect.feed(chunk)
+        found += drain(dialect)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("typed", "hello"),
+    [
+        (b"ann\r\n", commands.Hello("ann")),
+        (b"  ann \r\n", commands.Hello("ann")),
+        (b"ann #lab2\r\n", commands.Hello("ann", "#lab2")),
+        (b"ann\t#lab2\n", commands.Hello("ann", "#lab2")),
+        (b"anm\x7fn\r\n", commands.Hello("ann")),
+        ("Zoë #Übung\n".encode(), commands.Hello("Zoë", "#Übung")),
+        (b"\xef\xbb\xbfann\n", commands.Hello("ann")),
+        ("\u3000\u00a0\ufeff ann #lab2\u00a0\n".encode(), commands.Hello("ann", "#lab2")),
+        (b"\x1b[A\x1b[Bann\x1bOC\n", commands.Hello("ann")),
+        (b"\x1b[200~ann #lab2\x1b[201~\n", commands.Hello("ann", "#lab2")),
+        (b"ann\x1b[M#\xff\xff\n", commands.Hello("ann")),
+        (b"/nick ann\n", commands.Hello("ann")),
+        (b"/NICK  ann \n", commands.Hello("ann")),
+        (b"\x1b[A/nick ann\n", commands.Hello("ann")),
+        (b"/resume token\n", commands.Hello(token="token")),
+    ],
+)
+def test_the_first_line_is_a_name_and_maybe_a_room(typed, hello):
+    assert inputs(typed, name=None) == [hello]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "ann bob",
+        "ann lab2",
+        "#lab2",
+        "#lab2 ann",
+        "ann #lab2 #lab3",
+        "ann bob #lab2",
+        "//ann",
+        "help me",
+        "quit now",
+        "an\x00n",
+        "\x01ann",
+        "ann\x07",
+        "an\x80n",
+        "an\u202en",
+    ],
+)
+def test_a_first_line_that_is_no_name_and_room_is_kept_whole_so_that_it_is_told(typed):
+    """Nothing of it is dropped silently, and the rules refuse it."""
+    (hello,) = inputs(typed.encode() + b"\n", name=None)
+    assert f"{hello.name} {hello.room or ''}".rstrip() == typed
+    with pytest.raises((BadName, BadRoom)):
+        check_name(hello.name), check_room(hello.room or "#lobby")
+
+
+def test_blank_lines_before_the_name_are_nothing():
+    assert inputs(b"\r\n  \r\nann\r\n", name=None) == [commands.Hello("ann")]
+
+
+@pytest.mark.parametrize(
+    "typed", [b"/quit\n", b"/exit\n", b"/bye\n", b"quit\n", b"exit\n", b"Bye \r\n", b"\x1b[Aquit\n"]
+)
+def test_one_may_quit_instead_of_giving_a_name(typed):
+    assert inputs(typed, name=None) == [commands.Quit()]
+    assert inputs(b"/QUIT good night\n", name=None) == [commands.Quit("good night")]
+
+
+@pytest.mark.parametrize(
+    ("typed", "about"),
+    [
+        (b"help", None),
+        (b"HELP", None),
+        (b"/help", None),
+        (b"?", None),
+        (b"/?", None),
+        (b"/help join", "/join"),
+        (b"/join #lab2", "/join"),
+        (b"/j #lab2", "/join"),
+        (b"/join", "/join"),
+        (b"/who", "/who"),
+        (b"/msg bob hi", "/msg"),
+        (b"stats", "/stats"),
+    ],
+)
+def test_what_needs_a_name_is_explained_in_place_of_one(typed, about):
+    assert inputs(typed + b"\r\n", name=None) == [commands.Help(about)]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_command_in_place_of_a_name_is_a_name_a_quit_or_help(row):
+    for name in (row.name, *row.aliases):
+        for typed in (name, name.upper(), f"{name} #lab2", f"{name} ann", f"{name} ann hi"):
+            (found,) = inputs(typed.encode() + b"\n", name=None)
+            assert isinstance(found, (commands.Hello, commands.Quit, commands.Help)) or (
+                isinstance(found, tuple)
+                and (row.name in ("/nick", "/resume", "/help"))
+                and found[0] in (Usage, UnknownCommand)
+            ), typed
+    for typed in ("/frob", "/jion #lab"):
+        assert inputs(typed.encode() + b"\n", name=None)[0][0] is UnknownCommand
+
+
+@pytest.mark.parametrize("typed", ["helper", "quitter", "who", "join", "nick", "exit2", "Q", "stats2", "me", "list"])
+def test_other_words_are_names(typed):
+    assert inputs(typed.encode() + b"\n", name=None) == [commands.Hello(typed)]
+    assert check_name(typed) == typed
+
+
+def test_once_admitted_lines_are_commands():
+    dialect = dialect_of(None)
+    dialect.feed(b"ann\nhi\n")
+    assert dialect.next_input() == commands.Hello("ann")
+    dialect.admitted("ann")
+    assert drain(dialect) == [commands.Say("hi")]
+
+
+def test_cursor_keys_and_colours_around_a_command_are_no_part_of_it():
+    assert inputs(b"\x1b[A/quit\r\n") == [commands.Quit()]
+    assert inputs(b"\x1b[A\x1b[B\r\n") == [commands.Say("")]  # which is told
+    assert inputs(b"\x1b[31mFAILED\x1b[0m test\r\n") == [commands.Say("FAILED test")]
+    assert inputs(b"\x1b[200~pasted\x1b[201~\r\n") == [commands.Say("pasted")]
+    assert inputs(b"/msg \x1b[31mbob hi\r\n") == [commands.Private("bob", "hi")]
+
+
+@pytest.mark.parametrize("report", [b" !!", b"#\x80\xff", b"#\xa0\xc3", b"`\xff\xfe"])
+def test_a_mouse_report_beyond_column_95_takes_nothing_from_its_line(report):
+    report = b"\x1b[M" + report.replace(b"\xff", b"\xff\xff")  # as telnet sends it
+    for at in range(len(report)):
+        assert inputs(b"gr\xc3\xbc" + report[:at], report[at:] + b"\xc3\x9fe" + report + b"\r\n") == [
+            commands.Say("grüße")
+        ]
+
+
+@pytest.mark.parametrize("name", [None, "ann"])
+@pytest.mark.parametrize("line", [b"caf\xe9", b"\xff\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80"])
+def test_a_line_that_is_not_utf_8_is_told_and_the_next_is_a_line(name, line):
+    found = inputs(line + b"\r\nbob\r\n", name=name)
+    advice = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
+    assert found == [(NotUtf8, NotUtf8(advice).text), commands.Say("bob") if name else commands.Hello("bob")]
+    assert issubclass(NotUtf8, Told)
+
+
+@pytest.mark.parametrize("name", [None, "ann"])
+def test_a_line_that_is_too_long_is_told_and_the_next_is_a_line(name):
+    told, after = inputs(b"x" * (LINE + 1) + b"\r\nbob\r\n", name=name)
+    assert told[0] is TooLong
+    assert "8192 bytes" in told[1]
+    assert after == (commands.Say("bob") if name else commands.Hello("bob"))
+    assert issubclass(TooLong, Told)
+
+
+def test_a_line_of_8192_bytes_is_a_line():
+    assert LINE == 8192
+    assert inputs(b"x" * LINE + b"\r\n") == [commands.Say("x" * LINE)]
+
+
+def test_a_line_of_ten_megabytes_is_told_once_and_never_kept():
+    dialect, chunk = dialect_of("ann"), b"x" * 4096
+    tracemalloc.start()
+    try:
+        for _ in range(2560):
+            dialect.feed(chunk)
+            assert dialect.next_input() is None
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 128 * 1024
+    dialect.feed(b"\r\nhi\r\n")
+    told, after = drain(dialect)
+    assert told[0] is TooLong
+    assert after == commands.Say("hi")
+
+
+def test_line_separators_of_unicode_end_no_line():
+    """What is told apart by str.splitlines is one line here, and is cleaned as one."""
+    text = "one\u2028two\u2029three\u0085four\x0b\x0c\x1c\x1d\x1efive"
+    cleaned = "one two three four  five"
+    assert inputs(text.encode() + b"\r\n") == [commands.Say(cleaned)]
+    assert inputs(f"/msg bob {text}\r\n".encode()) == [commands.Private("bob", cleaned)]
+    assert inputs("\u2028/quit\r\n".encode()) == [commands.Say(" /quit")]
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [(b"\xff\xf6", commands.AreYouThere()), (b"\xff\xf4", commands.Quit()), (b"\xff\xec", commands.Quit())],
+)
+@pytest.mark.parametrize("name", [None, "ann"])
+def test_are_you_there_ctrl_c_and_end_of_file_are_commands_at_any_time(typed, command, name):
+    assert inputs(b"half a li" + typed, name=name) == [ASK, command]
+
+
+def test_answers_of_the_telnet_layer_come_in_order_with_the_lines():
+    typed = b"one\r\n\xff\xfd\x01two\r\n\xff\xfb\x18"
+    assert inputs(typed) == [
+        commands.Say("one"),
+        ASK,
+        events.WireBytes(b"\xff\xfc\x01"),
+        commands.Say("two"),
+        events.WireBytes(b"\xff\xfe\x18"),
+    ]
+
+
+DIALOGUE = (
+    b"\xff\xfd\x03\xff\xfb\x18ann #lab2\r\nhi \xff\xf1all\r\x00/jion #a\r\n\xff\xfa\x18\x00xterm\xff\xf0//x\n"
+    b"/msg bob caf\xc3\xa9\x7f\xc3\xa8\r/history before x\r\n\xff\xf6\xff\xff\r\n\r\n"
+    + b"x" * 9000 + b"\n/quit\xff\xf8" + "/me waves 🙂\r\n".encode() + b"\xff\xfd\x06\xff\xfd\x06\xff\xf4"
+)  # fmt: skip
+
+
+def test_a_split_of_a_conversation_at_any_byte_changes_nothing():
+    whole = inputs(DIALOGUE)
+    assert [type(item) for item in whole if not isinstance(item, tuple)] == [
+        events.WireBytes, events.WireBytes, events.WireBytes, commands.Say, commands.Say, commands.Say,
+        commands.Private, commands.AreYouThere, commands.Act, events.WireBytes, events.WireBytes, commands.Quit,
+    ]  # fmt: skip
+    assert [item[0] for item in whole if isinstance(item, tuple)] == [UnknownCommand, Usage, NotUtf8, TooLong]
+    long = range(DIALOGUE.index(b"xxx") + 50, DIALOGUE.index(b"\n/quit") - 50)
+    for at in [*range(long.start), *long[::500], *range(long.stop, len(DIALOGUE) + 1)]:
+        assert inputs(DIALOGUE[:at], DIALOGUE[at:]) == whole, at
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_random_bytes_are_inputs_that_are_the_same_at_random_splits(seed):
+    rng = random.Random(seed)
+    pieces = [
+        b"\r\n",
+        b"/j ",
+        b"#a",
+        b"hi",
+        b"\xc3\xa9",
+        b"\xff\xf6",
+        b"\xff\xfd\x06",
+        b"\x7f",
+        b"\xff\xfa",
+        b"\xff\xf0",
+    ]
+    for _ in range(20):
+        data = b"".join(rng.choice([*pieces, rng.randbytes(2)]) for _ in range(rng.randrange(60)))
+        cuts = sorted(rng.randrange(len(data) + 1) for _ in range(6))
+        chunks = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+        assert inputs(*chunks) == inputs(data), chunks
+
+
+@pytest.mark.parametrize(
+    ("typed", "pending"),
+    [
+        (b"", False),
+        (b"h", True),
+        (b"hi\r\n", False),
+        (b"hi\r\nh", True),
+        (b"h\x7f", False),
+        (b"\xff", True),
+        (b"\xff\xfa\x18", True),
+    ],
+)
+def test_a_line_or_a_telnet_command_that_has_begun_is_pending(typed, pending):
+    dialect = dialect_of("ann")
+    dialect.feed(typed)
+    assert dialect.pending is pending
+
+
+# --- what is seen -------------------------------------------------------------------------------------
+
+AT = int(time.mktime((2024, 1, 2, 14, 3, 5, 0, 0, -1))) * 1000  # in the zone of this machine
+
+
+BOB, CY = 7, 8  # the numbers of their tokens
+
+
+def said(text="hi", sender="ann", room="#lobby", number=7, at=AT, kind="say", who=0):
+    return events.Message(1, room, number, at, sender, kind, text, who)
+
+
+def shown(*events, settings=(), name="ann", here=True, ignoring=()):
+    """What somebody sees of events in the current room or, if not here, in another."""
+    dialect = dialect_of(name, *settings)
+    dialect.ignoring(frozenset(ignoring))
+    return dialect.views.of(here).encode(events).decode()
+
+
+def lines_of(*events, **how):
+    text = shown(*events, **how)
+    assert not text or text.endswith("\r\n")
+    return text.split("\r\n")[:-1]
+
+
+ROOMS = events.RoomList(
+    (
+        events.RoomRow("#lobby", 120, 4000, "all and nothing"),
+        events.RoomRow("#a", 1, 12345, ""),
+        events.RoomRow("#übung_2", 7, 0, "x" * 50),
+    ),
+    0,
+)
+PEOPLE = events.PeopleList(
+    "#lobby",
+    (
+        events.PersonRow("ann", ("#lobby", "#lab2"), 0.4, None),
+        events.PersonRow("Bartholomew", ("#" + "x" * 32, "#lobby"), 59.9, "at lunch, and back at two o'clock"),
+        events.PersonRow("cy", ("#lobby",), 60, ""),
+        events.PersonRow("dee", (), 7199, None),
+        events.PersonRow("eve", ("#lobby",), 86400 * 12.5, None),
+    ),
+    3,
+)
+STATS = events.StatsShown("1.0.0", 3 * 3600 + 5, 12, 3, 4000, 17, 12.34)
+THREADS = events.ThreadList(
+    (
+        events.ThreadRow("history", "history", None, "commits", 0.012, "storage.py:9 go", 3, 40, None, None),
+        events.ThreadRow("reader-1", "reader", "ann", "waits for input", 125, "wire.py:70 read", 0, 7, 120, 4500),
+    ),
+    1,
+)
+LOCKS = events.LockList(
+    True,
+    (
+        events.LockRow("History", 120, 0, 0.0, 0.0003, None, None),
+        events.LockRow("Writers", 4000, 12, 0.0105, 2.0, "history", 0.2),
+    ),
+)
+DAY = "2024-01-02"  # shown with what was said on another day
+
+SEEN = (
+    (said(), ["[14:03] ann: hi"]),
+    (said("waves", kind="action"), ["[14:03] ~ ann waves"]),
+    (events.Greeting("1.0.0"), ["* Welcome to chat_threads 1.0.0. What is your name?"]),
+    (events.Welcome("ann"), ["* Hello, ann. What is said in a room is kept: /history shows it."]),
+    (
+        events.Welcome("ann", ("Be nice.", "", "Lab 2 is due.")),
+        ["* Hello, ann. What is said in a room is kept: /history shows it.", "* Be nice.", "*", "* Lab 2 is due."],
+    ),
+    (
+        events.Entered("#lobby", "", ("bob", "cy"), 2, 431, first_time=True),
+        ["* You are in #lobby with 2 others: bob, cy. /help lists the commands."],
+    ),
+    (events.Entered("#lobby", "", ("bob",), 1, 0), ["* You are in #lobby with 1 other: bob."]),
+    (
+        events.Entered("#lab2", "deadlocks", (), 0, 0),
+        ["* You are in #lab2, and nobody else is.", "* The topic of #lab2 is: deadlocks"],
+    ),
+    (
+        events.Entered("#lobby", "", tuple("abcdefghij"), 137, 0),
+        ["* You are in #lobby with 137 others: a, b, c, d, e, f, g, h, i, j and 127 more."],
+    ),
+    (
+        events.Replay("#lobby", (said("one", "bob", number=430), said("two", "cy", number=431)), 431),
+        [
+            "* The last 2 of 431 messages; /history before 430 shows older ones.",
+            f"[{DAY} 14:03] bob: one",
+            f"[{DAY} 14:03] cy: two",
+        ],
+    ),
+    (
+        events.Replay("#lobby", (said(number=2), said(number=3)), 3),
+        [
+            "* The last 2 of 3 messages; /history before 2 shows older ones.",
+            *[f"[{DAY} 14:03] ann: hi"] * 2,
+        ],
+    ),
+    (
+        events.Replay("#lobby", (said(number=9),), 9),
+        ["* The last 1 message of 9; /history before 9 shows older ones.", f"[{DAY} 14:03] ann: hi"],
+    ),
+    (
+        events.Replay("#lobby", (said("one", number=1), said("waves", number=2, kind="action")), 2),
+        [
+            "* What was said so far, 2 messages:",
+            f"[{DAY} 14:03] ann: one",
+            f"[{DAY} 14:03] ~ ann waves",
+        ],
+    ),
+    (
+        events.TokenShown("t0ken"),
+        [
+            "* Your token is t0ken and nobody else should know it.",
+            "* If your connection hangs, connect again and type this in place of a name to be back in its rooms:",
+            "* /resume t0ken",
+        ],
+    ),
+    (events.Departed("#lab2", "#lobby"), ["* You left #lab2. What you type goes to #lobby now."]),
+    (events.Departed("#lobby", None), ["* You left #lobby and are not in a room now. Type /join #lobby."]),
+    (events.Current("#lab2"), ["* You are in #lab2. What you type goes there now."]),
+    (events.Presence("#lobby", "joined", ("ann",)), ["* ann joined"]),
+    (events.Presence("#lobby", "joined", ("ann", "bob")), ["* ann and bob joined"]),
+    (events.Presence("#lobby", "left", ("ann", "bob", "cy")), ["* ann, bob and cy left"]),
+    (events.Presence("#lobby", "joined", ("ann", "bob", "cy", "dee")), ["* ann, bob and 2 others joined"]),
+    (
+        events.Presence("#lobby", "joined", ("ann", "bob", *(f"x{number}" for number in range(35)))),
+        ["* ann, bob and 35 others joined"],
+    ),
+    (events.Presence("#lobby", "left", ("ann",), "see you"), ["* ann left (see you)"]),
+    (events.Renamed("ann", "Anna"), ["* ann is Anna now"]),
+    (events.TopicChanged("#lab2", "ann", "deadlocks"), ["* ann set the topic of #lab2: deadlocks"]),
+    (events.TopicChanged("#lab2", "ann", ""), ["* ann removed the topic of #lab2"]),
+    (events.TopicShown("#lab2", "deadlocks"), ["* The topic of #lab2 is: deadlocks"]),
+    (events.TopicShown("#lab2", ""), ["* #lab2 has no topic."]),
+    (
+        events.RoomDeleted("#lab2", "ann", "#lobby"),
+        ["* ann deleted #lab2 and its history. What you type goes to #lobby now."],
+    ),
+    (events.PrivateLine(AT, "ann", "bob", "psst"), ["[14:03] ann -> you: psst"]),
+    (events.PrivateLine(AT, "ann", "bob", "psst", sent=True), ["[14:03] you -> bob: psst"]),
+    (events.Invited("bob", "#lab2"), ["* bob invites you to #lab2: /join #lab2"]),
+    (
+        events.HistoryPage("#lab2", (said("one", number=99), said("two", "bob", number=100)), 431, 99, 100),
+        [
+            "* #lab2, messages 99 to 100 of 431:",
+            f" 99 [{DAY} 14:03] ann: one",
+            f"100 [{DAY} 14:03] bob: two",
+            "* Older: /history #lab2 before 99   Newer: /history #lab2 after 100",
+        ],
+    ),
+    (
+        events.HistoryPage("#lab2", (said(number=5),), 5, 5, None),
+        ["* #lab2, messages 5 to 5 of 5:", f"5 [{DAY} 14:03] ann: hi", "* Older: /history #lab2 before 5"],
+    ),
+    (
+        events.HistoryPage("#lab2", (said(number=1),), 5, None, 1),
+        ["* #lab2, messages 1 to 1 of 5:", f"1 [{DAY} 14:03] ann: hi", "* Newer: /history #lab2 after 1"],
+    ),
+    (
+        events.HistoryPage("#lab2", (said(number=1),), 1, None, None),
+        ["* #lab2, messages 1 to 1 of 1:", f"1 [{DAY} 14:03] ann: hi"],
+    ),
+    (events.HistoryPage("#lab2", (), 0, None, None), ["* Nothing was said in #lab2 yet."]),
+    (events.HistoryPage("#lab2", (), 5, None, None), ["* Nothing was said there."]),
+    (
+        events.SearchPage("hi", (said(room="#lab2", number=12), said(kind="action", number=9)), False),
+        [
+            "* 2 messages found for: hi",
+            f"#lab2 12 [{DAY} 14:03] ann: hi",
+            f"#lobby 9 [{DAY} 14:03] ~ ann hi",
+        ],
+    ),
+    (events.SearchPage("hi", (said(),), False), ["* 1 message found for: hi", f"#lobby 7 [{DAY} 14:03] ann: hi"]),
+    (
+        events.SearchPage("hi", (said(),), True),
+        ["* More than 1 match; the newest 1 for: hi", f"#lobby 7 [{DAY} 14:03] ann: hi"],
+    ),
+    (events.SearchPage("hi", (), False), ["* Nothing was found for: hi"]),
+    (
+        ROOMS,
+        [
+            "* room        people    messages  topic",
+            "* --------  --------  ----------  ------------------------------",
+            "* #lobby         120        4000  all and nothing",
+            "* #a               1       12345",
+            "* #übung_2         7           0  xxxxxxxxxxxxxxxxxxxxxxxxxxxxx…",
+        ],
+    ),
+    (
+        events.RoomList((events.RoomRow("#lobby", 1, 0, ""),), 1),
+        [
+            "* room      people    messages  topic",
+            "* ------  --------  ----------  -------",
+            "* #lobby         1           0",
+            "* and 1 more room.",
+        ],
+    ),
+    (
+        PEOPLE,
+        [
+            "* name         rooms                             idle  away",
+            "* -----------  ------------------------------  ------  --------------------",
+            "* ann          #lobby #lab2                        0s",
+            "* Bartholomew  #xxxxxxxxxxxxxxxxxxxxxxxxxxxx…     59s  at lunch, and back …",
+            "* cy           #lobby                              1m  away",
+            "* dee                                              1h",
+            "* eve          #lobby                             12d",
+            "* and 3 more.",
+        ],
+    ),
+    (events.PeopleList("#lab2", (), 0), ["* Nobody is in #lab2."]),
+    (
+        events.PersonShown(events.PersonRow("bob", ("#lobby", "#lab2"), 61, None), 7200),
+        ["* bob is in #lobby, #lab2.", "* Connected for 2h, last typed 1m ago."],
+    ),
+    (
+        events.PersonShown(events.PersonRow("bob", (), 3, "at lunch"), 50),
+        ["* bob is in no room.", "* Connected for 50s, last typed 3s ago.", "* Away: at lunch"],
+    ),
+    (
+        events.PersonShown(events.PersonRow("bob", (), 3, ""), 50),
+        ["* bob is in no room.", "* Connected for 50s, last typed 3s ago.", "* Away."],
+    ),
+    (
+        THREADS,
+        [
+            "* thread    role     session    doing               for    queue/most    lines/bytes  where",
+            "* --------  -------  ---------  ---------------  ------  ------------  -------------  ---------------",
+            "* history   history             commits          0.012s          3/40                 storage.py:9 go",
+            "* reader-1  reader   ann        waits for input      2m           0/7       120/4500  wire.py:70 read",
+            "* and 1 more reader.",
+        ],
+    ),
+    (
+        LOCKS,
+        [
+            "* lock       taken    contended    waited    longest  held now by",
+            "* -------  -------  -----------  --------  ---------  -------------------",
+            "* History      120            0     0.0ms      0.3ms",
+            "* Writers     4000           12    10.5ms   2000.0ms  history, for 0.200s",
+        ],
+    ),
+    (
+        events.TripShown(
+            "#lobby",
+            12,
+            "ann",
+            events.Stages(0.1, 0.15, 0.7, None),
+            (events.MemberTrip("ann", 0.8, 0.91234), events.MemberTrip("bob", 0.81, None)),
+            3,
+        ),
+        [
+            "* The trip of message 12 of #lobby, by ann, in ms since it was received:",
+            "* queued 0.100, taken 0.150, committed 0.700, published not yet",
+            "* member      queued    written",
+            "* --------  --------  ---------",
+            "* ann          0.800      0.912",
+            "* bob          0.810",
+            "* and 3 more.",
+        ],
+    ),
+    (
+        events.LockList(False, ()),
+        ["* The use of locks is not counted. Start the server with --lab or --trace to count it."],
+    ),
+    (
+        STATS,
+        [
+            "* what               value",
+            "* ---------------  -------",
+            "* version            1.0.0",
+            "* uptime                3h",
+            "* sessions              12",
+            "* rooms                  3",
+            "* messages stored     4000",
+            "* messages/s          12.3",
+            "* threads               17",
+        ],
+    ),
+    (events.Pong(0.00123, None), ["* Pong: 1.23 ms through the server's queue and back."]),
+    (
+        events.Pong(0.00123, 0.0405),
+        ["* Pong: 1.23 ms through the server's queue and back, 40.50 ms over the network and back."],
+    ),
+    (events.HelpShown("/ping"), ["* /ping: time the round trip."]),
+    (events.Notice("You are away. /back ends it."), ["* You are away. /back ends it."]),
+    (events.Problem("usage", "Usage: /join #room"), ["! Usage: /join #room"]),
+    (events.Bye(), ["* Goodbye."]),
+    (events.Bye("too_slow"), []),
+    (events.Ack("#lobby", 12), []),
+    (events.Answer(events.Notice("yes"), "1"), ["* yes"]),
+)
+EVENTS = [event for event, _ in SEEN] + [events.HelpShown(None), events.HelpShown("/set"), events.HelpShown("/J")]
+EVENT_TYPES = {
+    each for each in vars(events).values() if isinstance(each, type) and issubclass(each, events.Event)
+} - {events.Event}  # fmt: skip
+
+
+@pytest.mark.parametrize(("event", "expected"), SEEN, ids=[type(event).__name__ for event, _ in SEEN])
+def test_an_event_is_shown_as_people_know_it(event, expected):
+    assert lines_of(event) == expected
+
+
+def test_every_event_has_a_row_in_the_table_of_what_is_seen():
+    """All but the wire's own bytes, which go out as they are."""
+    assert set(SHOW) == EVENT_TYPES - {events.WireBytes}
+
+
+def test_every_event_is_shown_above():
+    assert {type(event) for event in EVENTS} == set(SHOW)
+
+
+def test_bytes_of_the_wire_go_out_as_they_are_and_in_order():
+    assert TextDialect().views.here.encode([events.Bye(), events.WireBytes(b"\xff\xfc\x01"), events.Bye()]) == (
+        b"* Goodbye.\r\n\xff\xfc\x01* Goodbye.\r\n"
+    )
+
+
+def test_events_are_shown_one_after_the_other():
+    assert lines_of(said("one"), said("two"), events.Notice("three")) == [
+        "[14:03] ann: one",
+        "[14:03] ann: two",
+        "* three",
+    ]
+    assert shown() == ""
+
+
+def test_what_is_not_unicode_text_is_shown_with_a_mark_instead_of_failing():
+    assert shown(events.Notice("a\ud800b")) == "* a?b\r\n"
+
+
+SETTINGS = [
+    (), ("timestamps off",), ("timestamps seconds",), ("numbers on",), ("colour on",), ("bell on",), ("joins off",),
+    ("colour on", "bell on", "numbers on", "timestamps seconds"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_every_line_ends_with_cr_lf_and_has_no_other_end_or_control_in_it(settings):
+    for event in EVENTS:
+        for here in (True, False):
+            for line in lines_of(event, settings=settings, here=here):
+                assert not re.search("[\x00-\x06\x08-\x1a\x1c-\x1f\x7f-\x9f\u2028\u2029]", line), line
+                assert "colour on" in settings or "\x1b" not in line
+                assert "bell on" in settings or "\a" not in line
+
+
+# --- the current room and others ----------------------------------------------------------------------
+
+
+def test_a_line_of_another_room_names_it():
+    assert lines_of(said(room="#lab2"), here=False) == ["[14:03] #lab2 ann: hi"]
+    assert lines_of(said("waves", room="#lab2", kind="action"), here=False) == ["[14:03] #lab2 ~ ann waves"]
+    assert lines_of(said(room="#lab2"), here=False, settings=["timestamps off"]) == ["#lab2 ann: hi"]
+
+
+def test_who_joined_or_left_another_room_is_shown_with_it():
+    assert lines_of(events.Presence("#lab2", "joined", ("ann", "bob")), here=False) == ["* ann and bob joined #lab2"]
+    assert lines_of(events.Presence("#lab2", "left", ("ann",), "bye"), here=False) == ["* ann left #lab2 (bye)"]
+
+
+def test_what_is_no_rooms_is_shown_alike_everywhere():
+    for event in EVENTS:
+        if not isinstance(event, events.Message | events.Presence):
+            assert shown(event, here=False) == shown(event, here=True)
+
+
+# --- the settings -------------------------------------------------------------------------------------
+
+
+def test_time_can_be_shown_in_seconds_or_not_at_all():
+    assert lines_of(said(), settings=["timestamps seconds"]) == ["[14:03:05] ann: hi"]
+    assert lines_of(said(), settings=["timestamps off"]) == ["ann: hi"]
+    assert lines_of(said(), settings=["timestamps off", "timestamps on"]) == ["[14:03] ann: hi"]
+    private = events.PrivateLine(AT, "ann", "bob", "psst")
+    assert lines_of(private, settings=["timestamps seconds"]) == ["[14:03:05] ann -> you: psst"]
+    assert lines_of(private, settings=["timestamps off"]) == ["ann -> you: psst"]
+
+
+def test_what_was_said_on_another_day_is_shown_with_the_day():
+    page = events.HistoryPage("#lobby", (said(),), 7, None, None)
+    assert lines_of(page)[1] == "7 [2024-01-02 14:03] ann: hi"
+    assert lines_of(page, settings=["timestamps seconds"])[1] == "7 [2024-01-02 14:03:05] ann: hi"
+    assert lines_of(page, settings=["timestamps off"])[1] == "7 ann: hi"
+
+
+def test_what_was_said_today_is_shown_without_the_day():
+    now = time.time()
+    line = lines_of(events.HistoryPage("#lobby", (said(at=int(now * 1000)),), 7, None, None))[1]
+    if time.localtime().tm_mday == time.localtime(now).tm_mday:  # not over midnight
+        assert re.fullmatch(r"7 \[\d\d:\d\d\] ann: hi", line)
+
+
+def test_numbers_are_shown_before_the_messages():
+    assert lines_of(said(), settings=["numbers on"]) == ["7 [14:03] ann: hi"]
+    assert lines_of(said("waves", kind="action"), settings=["numbers on", "timestamps off"]) == ["7 ~ ann waves"]
+    assert lines_of(said(room="#lab2"), here=False, settings=["numbers on"]) == ["7 [14:03] #lab2 ann: hi"]
+    assert lines_of(events.Replay("#lobby", (said(),), 7), settings=["numbers on", "timestamps off"])[1] == "7 ann: hi"
+
+
+def test_colour_changes_nothing_but_the_colour():
+    for event in EVENTS:
+        coloured = shown(event, settings=["colour on"])
+        assert re.sub("\x1b\\[[0-9]+m", "", coloured) == shown(event)
+
+
+def test_colour_is_on_names_and_notices_and_ends_where_it_should():
+    name = "\x1b\\[3[1-6]mann\x1b\\[0m"
+    assert re.fullmatch(f"\\[14:03\\] {name}: hi", lines_of(said(), settings=["colour on"])[0])
+    action = said("waves", kind="action")
+    assert re.fullmatch(f"\\[14:03\\] ~ {name} waves", lines_of(action, settings=["colour on"])[0])
+    private = events.PrivateLine(AT, "ann", "bob", "psst")
+    assert re.fullmatch(f"\\[14:03\\] {name} -> you: psst", lines_of(private, settings=["colour on"])[0])
+    assert lines_of(events.Bye(), settings=["colour on"]) == ["\x1b[2m* Goodbye.\x1b[0m"]
+    assert lines_of(events.Problem("x", "No."), settings=["colour on"]) == ["\x1b[31m! No.\x1b[0m"]
+
+
+def test_no_colour_runs_on_into_the_next_line():
+    for event in EVENTS:
+        for line in lines_of(event, settings=["colour on"]):
+            codes = re.findall("\x1b\\[([0-9]+)m", line)
+            assert codes[1::2] == ["0"] * (len(codes) // 2)
+            assert len(codes) % 2 == 0
+
+
+def test_a_name_has_one_colour_whatever_its_case_and_not_all_have_the_same():
+    def colour(name):
+        return re.findall("\x1b\\[3([1-6])m", shown(said(sender=name), settings=["colour on"]))
+
+    assert colour("ann") == colour("ANN") == colour("ann")
+    assert len({tuple(colour(f"ann{number}")) for number in range(50)}) > 1
+
+
+@pytest.mark.parametrize(
+    "text", ["ann?", "hi ann", "hi Ann!", "ANN: look", "is ann's lab done", "(ann)", "bob,ann,cy", "ann"]
+)
+def test_the_bell_rings_when_ones_name_is_said(text):
+    assert lines_of(said(text, "bob"), settings=["bell on"]) == [f"[14:03] bob: {text}\a"]
+    assert lines_of(said(text, "bob", kind="action"), settings=["bell on"]) == [f"[14:03] ~ bob {text}\a"]
+    assert lines_of(said(text, "bob", "#lab2"), settings=["bell on"], here=False) == [f"[14:03] #lab2 bob: {text}\a"]
+
+
+@pytest.mark.parametrize("text", ["hi", "annual", "Hermann", "ann2", "ann_", "an n", "änn", "ann\u0304"])
+def test_the_bell_does_not_ring_for_other_words(text):
+    assert "\a" not in shown(said(text, "bob"), settings=["bell on"])
+
+
+def test_the_bell_does_not_ring_when_one_says_ones_own_name():
+    assert "\a" not in shown(said("I am ann", "ann"), settings=["bell on"])
+
+
+def test_the_bell_rings_for_a_name_as_it_is_written():
+    assert "\a" in shown(said("a.n+", "bob"), name="a.n", settings=["bell on"])
+    assert "\a" not in shown(said("axn", "bob"), name="a.n", settings=["bell on"])
+
+
+def test_the_bell_rings_on_a_private_line_that_is_received():
+    assert lines_of(events.PrivateLine(AT, "bob", "ann", "psst"), settings=["bell on"]) == [
+        "[14:03] bob -> you: psst\a"
+    ]
+    assert "\a" not in shown(events.PrivateLine(AT, "ann", "bob", "ann here", sent=True), settings=["bell on"])
+
+
+def test_the_bell_does_not_ring_for_what_was_said_before():
+    old = (said("hi ann", "bob"),)
+    for event in (
+        events.Replay("#lobby", old, 7),
+        events.HistoryPage("#lobby", old, 7, None, None),
+        events.SearchPage("ann", old, False),
+    ):
+        assert "\a" not in shown(event, settings=["bell on"])
+
+
+def test_the_bell_is_silent_unless_set():
+    assert "\a" not in shown(said("ann!", "bob"), events.PrivateLine(AT, "bob", "ann", "psst"))
+    assert "\a" not in shown(said("ann!", "bob"), settings=["bell on", "bell off"])
+
+
+def test_the_bell_rings_for_the_new_name_after_a_change():
+    dialect = dialect_of("ann", "bell on")
+    dialect.renamed("Zoë")
+    view = dialect.views.here
+    assert b"\a" in view.encode([said("zoë?", "bob")])
+    assert b"\a" not in view.encode([said("ann?", "bob")])
+
+
+def test_a_bell_that_is_off_stays_off_with_a_new_name():
+    dialect = dialect_of("ann")
+    dialect.renamed("Zoë")
+    assert b"\a" not in dialect.views.here.encode([said("Zoë?", "bob")])
+
+
+def test_without_joins_nobody_is_seen_to_join_leave_or_change_names():
+    for event in EVENTS:
+        for here in (True, False):
+            expected = "" if isinstance(event, events.Presence | events.Renamed) else shown(event, here=here)
+            assert shown(event, settings=["joins off"], here=here) == expected
+
+
+def test_what_an_ignored_person_says_is_hidden_whatever_the_name():
+    for name in ("Bob", "rob"):
+        assert shown(said(sender=name, who=BOB), ignoring=[BOB]) == ""
+        assert shown(said(sender=name, who=BOB), ignoring=[BOB], here=False) == ""
+        assert lines_of(said(sender=name, who=CY), ignoring=[BOB]) == [f"[14:03] {name}: hi"]
+    assert lines_of(events.Presence("#lobby", "left", ("bob",), "noise", BOB), ignoring=[BOB]) == ["* bob left"]
+    assert lines_of(events.Presence("#lobby", "left", ("cy",), "sense", CY), ignoring=[BOB]) == ["* cy left (sense)"]
+
+
+def test_what_an_ignored_person_said_is_hidden_on_entering_but_not_in_the_history():
+    old = (said("one", "Bob", who=BOB), said("two", "cy", number=8, who=CY))
+    assert [line for line in lines_of(events.Replay("#lobby", old, 8), ignoring=[BOB]) if "Bob" in line] == []
+    assert len(lines_of(events.Replay("#lobby", old, 8), ignoring=[BOB])) == 2
+    for page in (events.HistoryPage("#lobby", old, 8, None, None), events.SearchPage("o", old, False)):
+        assert shown(page, ignoring=[BOB]) == shown(page)
+
+
+def test_who_is_no_longer_ignored_is_seen_again():
+    dialect = dialect_of("ann")
+    dialect.ignoring(frozenset({BOB}))
+    dialect.ignoring(frozenset())
+    assert dialect.views.here.encode([said(sender="bob", who=BOB)]) == b"[14:03] bob: hi\r\n"
+
+
+LOOKS = [
+    [f"timestamps {stamps}", f"numbers {numbers}", f"colour {colour}", "bell on"]
+    for stamps in ("on", "off", "seconds")
+    for numbers in ("on", "off")
+    for colour in ("on", "off")
+]
+
+
+@pytest.mark.parametrize("settings", LOOKS, ids=" ".join)
+@pytest.mark.parametrize("text", ["left", "joined", "is bob now", "* ann left", "! Goodbye.", "-> you: psst"])
+def test_what_people_say_never_looks_like_a_line_of_the_servers_in_any_setting(settings, text):
+    old = tuple(said(text, number=1, kind=kind) for kind in ("say", "action"))
+    seen = shown(
+        *old,
+        events.PrivateLine(AT, "ann", "bob", text),
+        events.PrivateLine(AT, "ann", "bob", text, True),
+        settings=settings,
+    )
+    seen += shown(*old, settings=settings, here=False)
+    for page in (
+        events.Replay("#lobby", old, 2),
+        events.HistoryPage("#lobby", old, 2, None, None),
+        events.SearchPage("x", old, False),
+    ):
+        head, _, lines = shown(page, settings=settings).partition("\r\n")
+        assert "* " in head
+        seen += lines
+    lines = [re.sub("\x1b\\[[0-9;]*m", "", line) for line in seen.split("\r\n")[:-1]]
+    assert len(lines) == 12
+    assert [line for line in lines if line[0] in "*!"] == []
+    servers = [
+        events.Presence("#lobby", "left", ("ann",)),
+        events.Presence("#lobby", "joined", ("ann",)),
+        events.Renamed("ann", "bob"),
+    ]
+    assert not {*lines} & {*lines_of(*servers, settings=settings)}
+
+
+# --- /set ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "answer"),
+    [
+        ("timestamps", "off", "timestamps is off now."), ("timestamps", "seconds", "timestamps is seconds now."),
+        ("numbers", "on", "numbers is on now."), ("colour", "on", "colour is on now."),
+        ("color", "on", "colour is on now."), ("bell", "on", "bell is on now."), ("joins", "off", "joins is off now."),
+        ("replay", "0", "replay is 0 now."), ("replay", "200", "replay is 200 now."), ("BELL", "On", "bell is on now."),
+    ],
+)  # fmt: skip
+def test_an_option_is_set_and_said(option, value, answer):
+    dialect = dialect_of("ann")
+    assert dialect.set_option(option, value) == answer
+    assert answer.replace(" is ", " ").removesuffix(" now.") in dialect.set_option(None, None)
+
+
+def test_without_arguments_the_settings_are_said_and_all_are_plain_at_first():
+    expected = "Set: timestamps on, numbers off, colour off, bell off, joins on, replay 20."
+    assert dialect_of("ann").set_option(None, None) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("timestamps", "yes"), ("numbers", "seconds"), ("colour", "red"), ("bell", "1"), ("joins", None), ("joins", ""),
+        ("replay", "201"), ("replay", "-1"), ("replay", "many"), ("replay", "٣"), ("replay", "9" * 20), ("size", "on"),
+        ("", "on"), ("ignored", "on"), ("here", "off"), ("_style", "on"),
+    ],
+)  # fmt: skip
+def test_an_option_or_value_that_there_is_not_is_told_and_changes_nothing(option, value):
+    dialect = dialect_of("ann")
+    views, settings = dialect.views, dialect.set_option(None, None)
+    with pytest.raises(Usage, match="/set OPTION VALUE"):
+        dialect.set_option(option, value)
+    assert dialect.views == views
+    assert dialect.set_option(None, None) == settings
+
+
+def test_replay_is_how_many_messages_are_shown_on_entering():
+    dialect = TextDialect()
+    assert dialect.replay == REPLAY == 20
+    dialect.set_option("replay", "5")
+    assert dialect.replay == 5
+    assert TextDialect(replay=7).replay == 7
+
+
+def test_help_on_set_tells_every_option():
+    text = " ".join(lines_of(events.HelpShown("/set")))
+    for option in re.findall(r"(\w+) \w+[,.]", dialect_of("ann").set_option(None, None)):
+        assert f"/set {option} " in text
+
+
+def test_settings_are_one_clients_own():
+    dialect_of("ann", "colour on", "timestamps off")
+    assert shown(said(), name="bob") == "[14:03] ann: hi\r\n"
+
+
+def test_those_who_are_shown_the_same_share_a_view_and_no_others_do():
+    """So that what a thousand sessions are shown alike is turned into bytes once."""
+    ann, bob = dialect_of("ann", "numbers on", "colour on"), dialect_of("bob", "colour on", "numbers on")
+    assert ann.views.here is bob.views.here
+    assert ann.views.elsewhere is bob.views.elsewhere
+    assert ann.views.here is not ann.views.elsewhere
+    bob.set_option("bell", "on")
+    assert ann.views.here is not bob.views.here
+    bob.set_option("bell", "off")
+    assert ann.views.here is bob.views.here
+
+
+def test_a_view_that_was_handed_out_does_not_change():
+    dialect = dialect_of("ann")
+    before = dialect.views.here
+    dialect.set_option("timestamps", "off")
+    assert before.encode([said()]) == b"[14:03] ann: hi\r\n"
+    assert dialect.views.here.encode([said()]) == b"ann: hi\r\n"
+
+
+# --- tables and help ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [(), ("colour on",)])
+@pytest.mark.parametrize(
+    "event", [ROOMS, PEOPLE, STATS, events.HelpShown(None)], ids=["rooms", "people", "stats", "help"]
+)
+def test_the_columns_of_a_table_line_up(event, settings):
+    rows = [re.sub("\x1b\\[[0-9]+m", "", line) for line in lines_of(event, settings=settings)]
+    rows = [line for line in rows if not line.startswith("* and ")]
+    gaps = [match.span() for match in re.finditer("(?<=-)  (?=-)", rows[1])]
+    assert gaps
+    for row in rows:
+        assert {row[start:end] for start, end in gaps if start < len(row)} <= {"  ", " ", ""}, row
+
+
+def test_what_looks_like_a_number_is_shown_in_a_table_as_it_is():
+    table = lines_of(events.RoomList((events.RoomRow("#007", 1, 2, "1e5"), events.RoomRow("#8", 1, 2, "0010")), 0))
+    assert table[2].split() == ["*", "#007", "1", "2", "1e5"]
+    assert table[3].split() == ["*", "#8", "1", "2", "0010"]
+
+
+def test_a_table_of_rooms_counts_those_left_out():
+    row = events.RoomRow("#a", 1, 1, "")
+    assert lines_of(events.RoomList((row,), 12))[-1] == "* and 12 more rooms."
+    assert "more" not in shown(events.RoomList((row,), 0))
+
+
+def test_help_lists_every_command_with_what_it_does():
+    table = lines_of(events.HelpShown(None))
+    for row in ROWS:
+        assert [line for line in table if line.startswith(f"* {row.usage} ") and line.endswith(f" {row.does}")], row
+    assert [line for line in table if line.startswith("* text ")]
+    assert [line for line in table if line.startswith("* //text ")]
+    assert len(table) == len(ROWS) + 4
+
+
+def test_help_fits_a_terminal_of_eighty_columns():
+    for about in (None, *(row.name for row in ROWS)):
+        for line in lines_of(events.HelpShown(about)):
+            assert len(line) < 80, line
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+def test_help_on_a_command_tells_its_usage_and_all_of_its_names(row):
+    for name in (row.name, *row.aliases, row.name.upper()):
+        text = lines_of(events.HelpShown(name))
+        assert text[0] == f"* {row.usage}: {row.does}."
+        told = " ".join(line.removeprefix("* ") for line in text)
+        assert row.more in told
+        for alias in row.aliases:
+            assert re.search(f"Also: .*{re.escape(alias)}", told)
+
+
+def test_help_on_private_lines_tells_that_they_are_never_stored():
+    (command,) = inputs(b"/help msg\r\n")
+    assert "never stored" in shown(events.HelpShown(command.about))
+
+
+def test_what_grows_with_what_it_holds_counts_for_all_of_its_lines():
+    """So that a queue bounded in lines bounds the memory."""
+    many = tuple(said(number=number) for number in range(1, 201))
+    people = (events.PersonRow("ann", (), 0, None),) * 100
+    for event in (
+        events.Replay("#lobby", many, 200), events.HistoryPage("#lobby", many, 300, 1, 200),
+        events.SearchPage("hi", many, True),
+        events.RoomList((events.RoomRow("#a", 1, 1, ""),) * 100, 5), events.PeopleList(None, people, 5),
+        events.HelpShown(None),
+    ):  # fmt: skip
+        assert event.lines >= len(lines_of(event)), type(event)
