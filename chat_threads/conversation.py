@@ -17,7 +17,7 @@ from typing import Protocol
 
 from . import __version__, commands, events, inside, proxy
 from .addresses import Networks, is_local
-from .dialects.base import Dialect, Input
+from .dialects.base import Dialect
 from .dialects.recognise import recognise, without_blanks
 from .dialects.text import TextDialect
 from .door import Door, Entry
@@ -154,11 +154,11 @@ class Conversation(socketserver.BaseRequestHandler):
 
     # --- reading --------------------------------------------------------------------------------------------
 
-    def _next(self, deadline: float | None = None) -> Input | None:
-        """The next input, answering the telnet layer's own on the way; None at the end of it.
+    def _next(self, deadline: float | None = None) -> commands.Command | ChatError | None:
+        """Take up the client's next request: the command, or the mistake in it; None when no more will come.
 
-        Raises NoHandshake after ``deadline`` and UnfinishedLine when a line takes too long, both for the whole
-        of it: a byte now and then does not put them off.
+        Waits for the client, and answers the telnet layer's own on the way. Raises NoHandshake after ``deadline`` and
+        UnfinishedLine when a line takes too long, both for the whole of it: a byte now and then does not put them off.
         """
         while True:
             self._check(deadline)
@@ -170,7 +170,8 @@ class Conversation(socketserver.BaseRequestHandler):
                 self._half_since = None
                 self._idle_reads = 0
                 self._blank -= 1
-                return found
+                self._session.ref = found.ref
+                return found.command
             else:
                 self._pay_for_nothing(deadline)
                 if not self._read_more(deadline):
@@ -295,7 +296,7 @@ class Conversation(socketserver.BaseRequestHandler):
         first = self._token_at_once() if self._by_token else None
         self._session.send(events.Greeting(__version__))
         for attempt in range(1, TRIES + 1):
-            hello: Input | None = self._next(deadline) if first is None else first
+            hello = self._next(deadline) if first is None else first
             first = None
             while isinstance(hello, (commands.AreYouThere, commands.Help)):  # answered, and no try at a name
                 self.server.service.handle(self._session, hello)
@@ -305,7 +306,7 @@ class Conversation(socketserver.BaseRequestHandler):
             if hello is None or not self.server.door.speaks(self._number):
                 return False
             if isinstance(hello, commands.Quit):
-                self._last = events.answers(self._dialect.ref, events.Bye())
+                self._last = events.answers(self._session.ref, events.Bye())
                 return False
             try:
                 if isinstance(hello, ChatError):
@@ -361,13 +362,12 @@ class Conversation(socketserver.BaseRequestHandler):
                 return
             if isinstance(command, commands.Quit):
                 self._words = command.words
-                self._last = events.answers(self._dialect.ref, events.Bye())
+                self._last = events.answers(self._session.ref, events.Bye())
                 return
             try:
                 if isinstance(command, ChatError):
                     raise command
-                if not isinstance(command, events.WireBytes):
-                    self.server.service.handle(session, command)
+                self.server.service.handle(session, command)
             except CutOff:
                 raise
             except ChatError as error:

@@ -68,6 +68,7 @@ class Session:
         self.number = number
         self.wire = wire
         self.dialect = dialect  # the reader thread's
+        self.ref = ""  # of the request that is being obeyed; the reader thread's, which sets it when it takes one up
         self.views: Views = dialect.views  # set under the Publisher's lock (set_views), read anywhere
         self.mailbox = Mailbox(queue_limit)
         self.written = threading.Event()  # set by a writer: all is sent, or it has given up
@@ -142,7 +143,7 @@ class Session:
 
     def answer(self, *events: Event) -> None:
         """Queue the answer to the request that is being obeyed."""
-        self.send(*answers(self.dialect.ref, *events))
+        self.send(*answers(self.ref, *events))
         self.was_shown(sum(event.size for event in events))
 
     def was_shown(self, size: int) -> None:

@@ -18,6 +18,7 @@ from chat_threads import commands
 from chat_threads.client.talk import MAX_KNOWN, _see, completions, request_of
 from chat_threads.client.terminal import _Address
 from chat_threads.commands import AreYouThere, Help, SetOption
+from chat_threads.dialects.base import Request
 from chat_threads.dialects.jsonlines import JsonDialect
 from chat_threads.dialects.typed import parse_line
 
@@ -50,7 +51,7 @@ def test_what_is_typed_is_the_request_that_means_the_same_to_the_server(line):
     dialect = JsonDialect()
     dialect.admitted("ann")
     dialect.feed(line_of(request_of(command)))
-    assert dialect.next_input() == command
+    assert dialect.next_input() == Request(command)
 
 
 def test_every_command_is_among_those():

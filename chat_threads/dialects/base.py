@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -11,8 +12,18 @@ from ..errors import ChatError
 from ..events import WireBytes
 from ..parcel import View, Views
 
-Input = Command | ChatError | WireBytes
-"""What a client's bytes mean: a command, a mistake to be told, or bytes of the wire's own to be answered."""
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asks for: a command, or the mistake to tell it of; and what it calls this request. Its answers
+    bring that back."""
+
+    command: Command | ChatError
+    ref: str = ""  # "": nothing, and what people type has none
+
+
+Input = Request | WireBytes
+"""What a client's bytes mean: a request, or bytes of the wire's own to be answered."""
 
 
 S = TypeVar("S", bound=Hashable)
@@ -48,9 +59,6 @@ class Dialect(Protocol):
 
     token_first: bool
     """Whether a token is handed out with the welcome, or only when it is asked for."""
-
-    ref: str
-    """What the client calls the request that next_input returned last; its answers bring it back. "": nothing."""
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the wire. What is kept is bounded by this data and one line before it."""

@@ -20,7 +20,7 @@ from ..errors import BadJson, BadRequest, ChatError, NotUtf8, TooLong, UnknownTy
 from ..parcel import Views
 from ..rules import REFS, TEXT_LENGTH, WORDS_LENGTH
 from . import codec
-from .base import Input, SharedViews
+from .base import Input, Request, SharedViews
 
 LINE = 65536  # bytes in a line, without its end
 DEPTH = 8  # objects and arrays inside one another; no request needs more than two
@@ -133,6 +133,14 @@ def parse(line: bytes) -> dict[str, Any]:
     return found
 
 
+def _ref_of(request: dict[str, Any]) -> str:
+    """What a program calls its request, "" if it calls it nothing; raise BadRequest."""
+    ref = "" if request.get("ref") is None else request["ref"]
+    if not isinstance(ref, str) or len(ref) > REF_LENGTH or _SURROGATE.search(ref):
+        raise BadRequest(f"ref must be a string of up to {REF_LENGTH} characters.")
+    return ref
+
+
 class JsonDialect:
     """A program's end of the conversation. See base.Dialect."""
 
@@ -140,7 +148,6 @@ class JsonDialect:
 
     def __init__(self, replay: int = REPLAY) -> None:
         self.replay = replay
-        self.ref = ""  # of the input that next_input returned last
         self._style = _Style()
         self.views = Views(_VIEWS.of(self._style), _VIEWS.of(self._style))
         self._named = False
@@ -172,21 +179,19 @@ class JsonDialect:
     def next_input(self) -> Input | None:
         while self._found:
             line = self._found.popleft()
-            self.ref = ""
+            ref = ""
             try:
                 if line is None:
                     raise TooLong(f"A line has at most {LINE} bytes. Yours was longer, and nothing of it was done.")
                 if line.strip():
-                    return self._command(parse(line))
+                    request = parse(line)
+                    ref = _ref_of(request)
+                    return Request(self._command(request), ref)
             except ChatError as error:
-                return error
+                return Request(error, ref)
         return None
 
     def _command(self, request: dict[str, Any]) -> commands.Command:
-        ref = "" if request.get("ref") is None else request["ref"]
-        if not isinstance(ref, str) or len(ref) > REF_LENGTH or _SURROGATE.search(ref):
-            raise BadRequest(f"ref must be a string of up to {REF_LENGTH} characters.")
-        self.ref = ref
         kind = request.get("type")
         if not isinstance(kind, str) or kind not in REQUESTS:
             raise UnknownType(kind if isinstance(kind, str) else None)

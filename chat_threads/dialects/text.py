@@ -13,7 +13,7 @@ from typing import Any
 from .. import commands, events
 from ..errors import ChatError, NotUtf8, TooLong, Usage
 from ..parcel import Views
-from .base import Input
+from .base import Input, Request
 from .render import Style, views
 from .telnet import LineEditor, Signal, Telnet
 from .typed import parse_line, parse_name
@@ -32,7 +32,6 @@ _IN_TELNET = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set out
 class TextDialect:
     """A person's end of the conversation. See base.Dialect."""
 
-    ref = ""  # what a person types has none
     token_first = False
 
     def __init__(self, replay: int = REPLAY) -> None:
@@ -62,13 +61,13 @@ class TextDialect:
             if isinstance(item, events.WireBytes):
                 return item
             if isinstance(item, Signal):
-                return commands.AreYouThere() if item is Signal.ARE_YOU_THERE else commands.Quit()
+                return Request(commands.AreYouThere() if item is Signal.ARE_YOU_THERE else commands.Quit())
             try:
                 command = self._parse(item)
             except ChatError as error:
-                return error
+                return Request(error)
             if command is not None:
-                return command
+                return Request(command)
         return None
 
     def _parse(self, line: bytes | None) -> commands.Command | None:

@@ -65,12 +65,12 @@ class Service:
                 rooms.enter_or_make(context, session, room, first_time, since)
                 first_time = False
             except Told as error:
-                session.tell(error, session.dialect.ref)
+                session.tell(error, session.ref)
         if first_time:
             try:
                 rooms.enter_or_make(context, session, LOBBY, first_time)
             except Told as error:
-                session.tell(error, session.dialect.ref)
+                session.tell(error, session.ref)
 
     def handle(self, session: Session, command: commands.Command) -> None:
         """Do what is asked; raise ChatError if that is not possible."""

@@ -165,7 +165,7 @@ def resume(context: Context, session: Session, command: commands.Resume) -> None
         try:
             enter_or_make(context, session, room)
         except Told as error:
-            session.tell(error, session.dialect.ref)
+            session.tell(error, session.ref)
 
 
 @does(commands.Away)

@@ -43,14 +43,13 @@ def _find_or_make(context: Context, session: Session, name: str) -> ChatRoom:
 
 def _make(context: Context, session: Session, name: str, topic: str = "") -> ChatRoom:
     context.publisher.check_place(session)  # no room is made that its maker cannot enter
-    return context.publisher.create_chat_room(name, session.name, topic, session, session.dialect.ref)
+    return context.publisher.create_chat_room(name, session.name, topic, session, session.ref)
 
 
 def _enter(
     context: Context, session: Session, room: ChatRoom, first_time: bool = False, since: int | None = None
 ) -> None:
-    dialect = session.dialect
-    joined = context.publisher.subscribe(session, room, dialect.replay, first_time, dialect.ref, since)
+    joined = context.publisher.subscribe(session, room, session.dialect.replay, first_time, session.ref, since)
     if joined:
         context.history.submit(joined)
 
@@ -74,14 +73,14 @@ def create(context: Context, session: Session, command: commands.Create) -> None
 @does(commands.Leave)
 def leave(context: Context, session: Session, command: commands.Leave) -> None:
     room = context.room(session, command.room, member=True)
-    context.history.submit(ordered.Left(room.id, session, session.dialect.ref))
+    context.history.submit(ordered.Left(room.id, session, session.ref))
     context.wait(session)  # what is typed next goes to another room
 
 
 @does(commands.Delete)
 def delete(context: Context, session: Session, command: commands.Delete) -> None:
     room = context.room(session, command.room)
-    ends = context.publisher.delete_chat_room(session, room, session.dialect.ref)
+    ends = context.publisher.delete_chat_room(session, room, session.ref)
     if command.ask:
         count = context.history.storage.count_in(room.id)
         messages = f"{count} message{'' if count == 1 else 's'}" if count else "no messages"
@@ -106,7 +105,7 @@ def topic(context: Context, session: Session, command: commands.Topic) -> None:
     else:
         room = context.room(session, command.room, member=True)
         text = "" if command.text == NO_TOPIC else check_words(command.text)
-        context.history.submit(ordered.TopicSet(room.id, session.name, text, session, session.dialect.ref))
+        context.history.submit(ordered.TopicSet(room.id, session.name, text, session, session.ref))
 
 
 @does(commands.Invite)

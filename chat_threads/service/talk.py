@@ -17,7 +17,7 @@ def say(context: Context, session: Session, command: commands.Say | commands.Act
     text = check_text(command.text)
     room = context.room(session, command.room, member=True)
     session.pace.pay(cost_of_saying(text, context.publisher.audience(room)))
-    ref = session.dialect.ref
+    ref = session.ref
     token = session.identity if ref and session.known else 0
     context.sessions.introduce(session)
     said = (room.id, room.name, session.name, kind, text, session, ref, token, session.identity)

@@ -21,6 +21,7 @@ from support.waiting import WAIT
 
 from chat_threads import __version__, commands, events
 from chat_threads.dialects import codec, jsonlines
+from chat_threads.dialects.base import Request
 from chat_threads.dialects.jsonlines import DEPTH, LINE, REF_LENGTH, REQUESTS, JsonDialect
 from chat_threads.dialects.typed import parse_line
 from chat_threads.errors import (
@@ -125,13 +126,20 @@ def dialect_of(name: str | None = "ann") -> JsonDialect:
     return dialect
 
 
+def next_request(dialect: JsonDialect) -> Request:
+    found = dialect.next_input()
+    assert isinstance(found, Request)
+    return found
+
+
 def drain(dialect: JsonDialect) -> list[Any]:
     """All inputs that are there; a hello is admitted, and errors, which are no values, are their types."""
     found: list[Any] = []
     while (item := dialect.next_input()) is not None:
-        if isinstance(item, commands.Hello):
-            dialect.admitted(item.name)
-        found.append(type(item) if isinstance(item, ChatError) else item)
+        assert isinstance(item, Request)
+        if isinstance(item.command, commands.Hello):
+            dialect.admitted(item.command.name)
+        found.append(type(item.command) if isinstance(item.command, ChatError) else item.command)
     return found
 
 
@@ -147,15 +155,14 @@ def told(line: bytes, name: str | None = "ann") -> ChatError:
     """The error that a line is; the next line is a request as if nothing had been."""
     dialect = dialect_of(name)
     dialect.feed(line + b'\n{"type":"hello","name":"bob"}\n{"type":"ping","ref":"after"}\n')
-    error = dialect.next_input()
+    error = next_request(dialect).command
     assert isinstance(error, Told), error
     if name is None:
-        assert dialect.next_input() == commands.Hello("bob")
+        assert next_request(dialect) == Request(commands.Hello("bob"))
         dialect.admitted("bob")
     else:
-        assert isinstance(dialect.next_input(), BadRequest)
-    assert dialect.next_input() == commands.Ping()
-    assert dialect.ref == "after"
+        assert isinstance(next_request(dialect).command, BadRequest)
+    assert next_request(dialect) == Request(commands.Ping(), "after")
     return error
 
 
@@ -209,7 +216,7 @@ def test_every_request_of_the_table_is_in_the_examples_with_each_of_its_fields()
 def test_a_hello_is_a_name_or_a_token_and_maybe_rooms_and_how_much_to_replay(request_, hello, replay):
     dialect = dialect_of(None)
     dialect.feed(line_of({"type": "hello", **request_}))
-    assert dialect.next_input() == hello
+    assert next_request(dialect).command == hello
     assert dialect.replay == replay
 
 
@@ -255,8 +262,8 @@ def test_a_second_hello_is_told():
 def test_a_ref_is_kept_for_the_answer_of_its_request_alone(ref):
     dialect = dialect_of()
     dialect.feed(line_of({"type": "ping", "ref": ref}) + b'{"type":"ping"}\n')
-    assert (dialect.next_input(), dialect.ref) == (commands.Ping(), ref)
-    assert (dialect.next_input(), dialect.ref) == (commands.Ping(), "")
+    assert dialect.next_input() == Request(commands.Ping(), ref)
+    assert dialect.next_input() == Request(commands.Ping())
 
 
 @pytest.mark.parametrize("ref", [1, 1.5, True, ["1"], {"a": "1"}, "x" * (REF_LENGTH + 1), "🙂" * (REF_LENGTH + 1)])
@@ -264,10 +271,10 @@ def test_a_ref_is_kept_for_the_answer_of_its_request_alone(ref):
 def test_a_ref_that_is_no_string_of_up_to_64_characters_is_told_and_not_brought_back(ref, kind):
     dialect = dialect_of()
     dialect.feed(line_of({"type": kind, "ref": ref}))
-    error = dialect.next_input()
-    assert isinstance(error, BadRequest)
-    assert error.text == "ref must be a string of up to 64 characters."
-    assert dialect.ref == ""
+    request = next_request(dialect)
+    assert isinstance(request.command, BadRequest)
+    assert request.command.text == "ref must be a string of up to 64 characters."
+    assert request.ref == ""
 
 
 @pytest.mark.parametrize(
@@ -280,16 +287,18 @@ def test_a_ref_that_is_no_string_of_up_to_64_characters_is_told_and_not_brought_
 def test_a_mistake_in_a_request_brings_its_ref_back_too(line):
     dialect = dialect_of()
     dialect.feed(line_of({**line, "ref": "mine"}))
-    assert isinstance(dialect.next_input(), ChatError)
-    assert dialect.ref == "mine"
+    request = next_request(dialect)
+    assert isinstance(request.command, ChatError)
+    assert request.ref == "mine"
 
 
 def test_a_line_that_is_not_understood_does_not_bring_back_the_ref_before_it():
     dialect = dialect_of()
     dialect.feed(b'{"type":"ping","ref":"1"}\n{"ref":"2"\n')
-    assert dialect.next_input() == commands.Ping()
-    assert isinstance(dialect.next_input(), BadJson)
-    assert dialect.ref == ""
+    assert next_request(dialect) == Request(commands.Ping(), "1")
+    request = next_request(dialect)
+    assert isinstance(request.command, BadJson)
+    assert request.ref == ""
 
 
 # --- mistakes -----------------------------------------------------------------------------------------
@@ -523,10 +532,10 @@ def test_a_line_of_64_kib_is_a_line_whatever_its_end(end):
 def test_a_longer_line_is_told_once_and_the_next_is_a_line(name, end, length):
     dialect = dialect_of(name)
     dialect.feed(say_of(length) + end + line_of({"type": "hello", "name": "bob", "ref": "1"}))
-    error = dialect.next_input()
-    assert isinstance(error, TooLong)
-    assert error.text == "A line has at most 65536 bytes. Yours was longer, and nothing of it was done."
-    assert dialect.ref == ""
+    request = next_request(dialect)
+    assert isinstance(request.command, TooLong)
+    assert request.command.text == "A line has at most 65536 bytes. Yours was longer, and nothing of it was done."
+    assert request.ref == ""
     assert drain(dialect) == ([BadRequest] if name else [commands.Hello("bob")])
 
 
@@ -587,10 +596,12 @@ def refs_and_inputs(*chunks: bytes) -> list[Any]:
     dialect, found = dialect_of(None), []
     for chunk in chunks:
         dialect.feed(chunk)
-        while (item := dialect.next_input()) is not None:
+        while (request := dialect.next_input()) is not None:
+            assert isinstance(request, Request)
+            item = request.command
             if isinstance(item, commands.Hello):
                 dialect.admitted(item.name)
-            found.append((dialect.ref, (type(item), item.text) if isinstance(item, ChatError) else item))
+            found.append((request.ref, (type(item), item.text) if isinstance(item, ChatError) else item))
     return [*found, dialect.pending, dialect.replay]
 
 
@@ -1454,7 +1465,7 @@ def test_each_of_ten_thousand_hostile_lines_is_one_input():
     dialect = dialect_of()
     for line in lines:
         dialect.feed(line + b"\n")
-        found = dialect.next_input()
+        found = next_request(dialect).command
         assert isinstance(found, (commands.Command, Told)), line[:200]
         if isinstance(found, Told):
             assert "\n" not in found.text, line[:200]

@@ -11,6 +11,7 @@ import pytest
 from support.clients import ASKS_FOR_BINARY
 
 from chat_threads import commands, events
+from chat_threads.dialects.base import Request
 from chat_threads.dialects.render import SHOW
 from chat_threads.dialects.text import LINE, REPLAY, TextDialect
 from chat_threads.dialects.typed import parse_line
@@ -262,9 +263,12 @@ def dialect_of(name="ann", *settings):
 
 
 def drain(dialect):
-    """All inputs that are there; errors, which are no values, as their type and text."""
+    """All inputs that are there, requests as their commands; errors, which are no values, as their type and text."""
     found = []
     while (item := dialect.next_input()) is not None:
+        if isinstance(item, Request):
+            assert item.ref == ""
+            item = item.command
         found.append((type(item), item.text) if isinstance(item, ChatError) else item)
     return found
 
@@ -387,7 +391,7 @@ def test_other_words_are_names(typed):
 def test_once_admitted_lines_are_commands():
     dialect = dialect_of(None)
     dialect.feed(b"ann\nhi\n")
-    assert dialect.next_input() == commands.Hello("ann")
+    assert dialect.next_input() == Request(commands.Hello("ann"))
     dialect.admitted("ann")
     assert drain(dialect) == [commands.Say("hi")]
 
