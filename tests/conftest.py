@@ -13,28 +13,10 @@ from typing import Any
 
 import pytest
 from support import lockwatch
-from support.clients import (
-    ASKS_FOR_BINARY,  # noqa: F401
-    Client,  # noqa: F401
-    Program,
-    Start,
-    line_of,  # noqa: F401
-    whole,  # noqa: F401
-)
-from support.servers import (
-    Process,
-    Running,
-    client_threads,
-    free_port,  # noqa: F401
-    needs,
-    our_threads,
-)
+from support.clients import Program, Start
+from support.servers import Process, Running, client_threads, needs, our_threads
 from support.terminals import Tmux
-from support.waiting import (
-    WAIT,
-    held,  # noqa: F401
-    wait_for,  # noqa: F401
-)
+from support.waiting import WAIT
 
 from chat_threads.chat import Chat, Options
 from chat_threads.client import Client as LibraryClient

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Client, Program, Running, wait_for
-from test_client import Log, Relay
+from support.clients import Client, Program
+from support.relay import Log, Relay
+from support.servers import Running
+from support.waiting import wait_for
 
 from chat_threads.client import Message, Online, Refused
 from chat_threads.service import people

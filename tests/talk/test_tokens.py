@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 import pytest
-from conftest import WAIT, Program, wait_for
+from support.clients import Program
+from support.waiting import WAIT, wait_for
 
 from chat_threads import chatroom, conversation, history, storage, tokens
 from chat_threads.rules import REFS

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import WAIT, needs, whole
-from test_terminal import ENV, Tmux, run, screen, tmux  # noqa: F401
+from support.clients import whole
+from support.servers import needs
+from support.terminals import ENV, Tmux, run
+from support.waiting import WAIT
 
 from chat_threads.client import lines
 from chat_threads.client.lines import Lines
@@ -252,7 +254,7 @@ def paste(terminal: Tmux, text: str) -> None:
 
 def test_what_is_pasted_into_the_terminal_client_is_said_and_nothing_of_it_is_done(
     server: Any,
-    screen: Callable[..., Tmux],  # noqa: F811
+    screen: Callable[..., Tmux],
     connect: Callable[..., Any],
 ) -> None:
     ann = screen(server, "ann")

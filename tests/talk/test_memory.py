@@ -8,7 +8,8 @@ import weakref
 from typing import Any
 
 import pytest
-from conftest import Running, wait_for
+from support.servers import Running
+from support.waiting import wait_for
 
 from chat_threads.dialects import text
 

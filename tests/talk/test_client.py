@@ -7,7 +7,6 @@ import contextlib
 import doctest
 import json
 import random
-import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +14,10 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from conftest import WAIT, free_port, wait_for, whole
+from support.clients import whole
+from support.relay import Log, Relay
+from support.servers import free_port
+from support.waiting import WAIT, wait_for
 
 from chat_threads import client, events
 from chat_threads.client import (
@@ -40,78 +42,6 @@ from chat_threads.client.decoding import decode
 from chat_threads.dialects import codec
 from chat_threads.dialects.jsonlines import JsonDialect
 from chat_threads.errors import ChatThreadsError
-
-
-class Relay:
-    """Stands between clients and a server, and can break what goes through it: on its own port, in a thread.
-
-    One client at a time, and none while ``held`` is set. ``cut`` breaks the connection of this moment, in a manner of
-    its choice, once so many more bytes have gone through it.
-    """
-
-    def __init__(self, port: int, chance: random.Random) -> None:
-        self.cuts = 0
-        self.held = False
-        self.to = port
-        self._chance = chance
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._after: int | None = None  # so many bytes comes a cut
-        self._stopped = False
-        self._left: list[socket.socket] = []  # ends of cut connections that the other side still believes in
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def cut(self, after: int = 0) -> None:
-        before = self.cuts
-        self._after = after
-        wait_for(lambda: self.cuts > before, "a cut")
-
-    def _run(self) -> None:
-        while not self._stopped:
-            if not select.select([self._listener], [], [], 0.02)[0] or self.held:
-                continue
-            near = self._listener.accept()[0]
-            far = socket.create_connection(("127.0.0.1", self.to), WAIT)
-            self._pass_on(near, far)
-
-    def _pass_on(self, near: socket.socket, far: socket.socket) -> None:
-        """Copy both ways until one side ends, or so many bytes after a cut is asked for."""
-        left: int | None = None
-        while not self._stopped:
-            if left is None:
-                left = self._after
-            if left == 0:
-                break
-            for sock in select.select([near, far], [], [], 0.02)[0]:
-                try:
-                    data = sock.recv(65536 if left is None else min(left, 65536))
-                    (far if sock is near else near).sendall(data)
-                except OSError:
-                    data = b""
-                if not data:
-                    near.close()
-                    far.close()
-                    return
-                left = None if left is None else left - len(data)
-        if self._stopped or not self._chance.randrange(3):
-            near.close()
-            far.close()
-        else:  # the client sees the end of it, and the server nothing
-            if self._chance.randrange(2):
-                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-            near.close()
-            self._left.append(far)
-        if left == 0:
-            self._after = None
-            self.cuts += 1
-
-    def close(self) -> None:
-        self._stopped = True
-        self._thread.join(WAIT)
-        self._listener.close()
-        for sock in self._left:
-            sock.close()
 
 
 @pytest.fixture
@@ -620,29 +550,6 @@ def test_a_server_that_is_none_and_one_that_says_nothing_are_not_waited_for(fake
 
 
 # --- coming back ----------------------------------------------------------------------------------------
-
-
-class Log:
-    """Takes a client's events in a thread of its own, to the end of the client: ``of(room)`` are its messages."""
-
-    def __init__(self, reader: Client) -> None:
-        self.events: list[events.Event] = []
-        self._reader = reader
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        self.events.extend(event for event in self._reader.events())
-
-    def of(self, room: str) -> list[Message]:
-        return [event for event in self.events if isinstance(event, Message) and event.room == room]
-
-    def count(self, kind: type[events.Event]) -> int:
-        return sum(isinstance(event, kind) for event in self.events)
-
-    def end(self) -> None:
-        self._reader.close()
-        self._thread.join(WAIT)
 
 
 class Talkers:

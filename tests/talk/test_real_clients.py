@@ -15,7 +15,9 @@ import unicodedata
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import ASKS_FOR_BINARY, WAIT, Client, needs, wait_for
+from support.clients import ASKS_FOR_BINARY, Client
+from support.servers import needs
+from support.waiting import WAIT, wait_for
 
 from chat_threads.dialects.telnet import BINARY, WILL
 

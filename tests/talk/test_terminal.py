@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import re
 import shlex
 import subprocess
@@ -12,7 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import WAIT, free_port, line_of, needs, wait_for, whole
+from support.clients import line_of, whole
+from support.servers import free_port
+from support.terminals import ENV, RUN, run
+from support.waiting import WAIT, wait_for
 
 from chat_threads import commands
 from chat_threads.client.talk import MAX_KNOWN, _see, completions, request_of
@@ -27,8 +28,6 @@ pytestmark = pytest.mark.slow
 ROWS = [kind.row for kind in commands.TYPED]
 
 WITHOUT_PROMPT_TOOLKIT = "import sys; sys.modules['prompt_toolkit'] = None"
-RUN = "from chat_threads.client.terminal import main; main(prog_name='chat-threads-client')"
-ENV = {**os.environ, "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
 
 
 # --- what is typed --------------------------------------------------------------------------------------
@@ -118,29 +117,6 @@ def test_an_address_is_a_host_and_maybe_a_port(typed, address):
 
 
 # --- plain lines ----------------------------------------------------------------------------------------
-
-
-def run(
-    port: int,
-    *options: str,
-    typed: str | bytes = "",
-    before: str = "",
-    timeout: float = WAIT,
-    env: dict[str, str] | None = None,
-    encoding: str = "utf-8",
-) -> subprocess.CompletedProcess[str]:
-    """Pipe lines through the client; ``before`` is Python to be run first."""
-    start = ["-c", f"{before}; {RUN}"] if before else ["-m", "chat_threads.client"]
-    done = subprocess.run(
-        [sys.executable, *start, f"127.0.0.1:{port}", *options],
-        input=typed if isinstance(typed, bytes) else typed.encode(),
-        capture_output=True,
-        timeout=timeout,
-        check=False,
-        env={**ENV, **(env or {})},
-    )
-    shown = (done.stdout.decode(encoding), done.stderr.decode(encoding))
-    return subprocess.CompletedProcess(done.args, done.returncode, *shown)
 
 
 def without_times(text: str) -> list[str]:
@@ -363,98 +339,6 @@ def test_what_was_said_on_another_day_is_shown_under_its_date(server, connect):
 
 
 # --- on a terminal --------------------------------------------------------------------------------------
-
-_numbers = itertools.count()
-
-
-class Tmux:
-    """A program in a terminal of tmux's: keys in, the screen out."""
-
-    def __init__(self, tmux: str, record: Any, *command: str) -> None:
-        self._tmux = [tmux, "-f", "/dev/null", "-L", f"chat-{os.getpid()}-{next(_numbers)}"]
-        self._record = record
-        # The shell waits for a key first, so that nothing that the program writes is missed.
-        script = f"trap : INT; read go; {shlex.join(command)}; echo ended with $?; read end"
-        self._call("new-session", "-d", "-x", "100", "-y", "30", "sh", "-c", script)
-        self._call("pipe-pane", f"cat > {shlex.quote(str(record))}")
-        self.keys("Enter")
-
-    def _call(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [*self._tmux, *arguments],
-            capture_output=True,
-            check=True,
-            timeout=WAIT,
-            env={**ENV, "TERM": "xterm-256color"},
-        )
-        return done.stdout.decode()
-
-    def keys(self, *keys: str) -> None:
-        """Keys by their names: "Enter", "Up", "C-c"."""
-        self._call("send-keys", *keys)
-
-    def type(self, text: str) -> None:
-        self._call("send-keys", "-l", text)
-
-    def enter(self, line: str) -> None:
-        self.type(line)
-        self.keys("Enter")
-
-    def lines(self, *options: str) -> list[str]:
-        """The lines of the screen that are not blank."""
-        shown = self._call("capture-pane", "-p", *options)
-        return [line.rstrip() for line in shown.splitlines() if line.strip()]
-
-    def scrollback(self) -> list[str]:
-        """All that has been on the screen, as one would scroll up to it."""
-        return self.lines("-S", "-", "-E", "-")
-
-    def expect(self, *patterns: str) -> None:
-        """Wait until the screen has lines that match these, in this order."""
-
-        def there() -> bool:
-            rest = iter(self.lines())
-            return all(any(re.search(pattern, line) for line in rest) for pattern in patterns)
-
-        try:
-            wait_for(there, wait=2 * WAIT)  # a tmux, an interpreter and a program have to start first
-        except AssertionError:
-            raise AssertionError(f"{patterns} did not come; the screen shows\n" + "\n".join(self.lines())) from None
-
-    def written(self) -> bytes:
-        """Every byte that the program has written."""
-        return self._record.read_bytes()
-
-    def close(self) -> None:
-        subprocess.run([*self._tmux, "kill-server"], capture_output=True, check=False, timeout=WAIT)
-
-
-@pytest.fixture
-def tmux(tmp_path) -> Iterator[Callable[..., Tmux]]:
-    """Start programs in terminals: tmux("python", "-m", …); killed at the end."""
-    started: list[Tmux] = []
-
-    def start(*command: str) -> Tmux:
-        started.append(Tmux(needs("tmux"), tmp_path / f"written{len(started)}", *command))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
-
-
-@pytest.fixture
-def screen(tmux) -> Callable[..., Tmux]:
-    """Come in with the terminal client: screen(server, "ann")."""
-    pytest.importorskip("prompt_toolkit")
-
-    def come_in(to: Any, name: str, *options: str) -> Tmux:
-        port = to if isinstance(to, int) else to.port
-        opened = tmux(sys.executable, "-m", "chat_threads.client", f"127.0.0.1:{port}", "--name", name, *options)
-        opened.expect(rf"^\* Hello, {name}\.", r"^\* You are in #", r"^> *$", rf"^ {name}   #")
-        return opened
-
-    return come_in
 
 
 def test_the_line_being_typed_stays_whole_while_others_talk(server, screen):

@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from conftest import WAIT, held, wait_for
+from support.waiting import WAIT, held, wait_for
 
 from chat_threads import inside
 from chat_threads.ordered import Left

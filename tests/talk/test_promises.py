@@ -13,50 +13,17 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
 
 import pytest
-from conftest import WAIT, Client, our_threads, wait_for
-
-SAID = re.compile(r"(?:(\d+) )?\[[^]]*\] (\w+): (.*)")  # number, if it is shown; name; text
-LONG = "x" * 1900
-TINY = 4096  # bytes in the receive buffer of a client that does not read
-
-
-def said(lines: Iterable[str]) -> list[tuple[str, str]]:
-    """The (name, text) of those lines that somebody said."""
-    return [(match[2], match[3]) for line in lines if (match := SAID.fullmatch(line))]
-
-
-def in_threads(work: Callable[..., None], *arguments: Iterable[object]) -> None:
-    """Call ``work`` once for each of the arguments, all at the same time; raise what one of them raised."""
-    failed: list[BaseException] = []
-
-    def run(*values: object) -> None:
-        try:
-            work(*values)
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=run, args=values) for values in zip(*arguments, strict=True)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failed:
-        raise failed[0]
+from support.clients import LONG, SAID, TINY, Client, said
+from support.servers import our_threads, stored
+from support.waiting import WAIT, in_threads, wait_for
 
 
 def stat(client: Client, what: str) -> int:
     """A row of /stats."""
     [row] = [line for line in client.ask("/stats") if line.startswith(f"* {what} ")]
     return int(row.split()[-1])
-
-
-def stored(db: pathlib.Path) -> list[tuple[int, str, str]]:
-    """(number, sender, text) of all that is in a history with one room, in order, once its server has ended."""
-    with contextlib.closing(sqlite3.connect(db)) as connection:
-        return connection.execute("SELECT number, sender, text FROM messages ORDER BY number").fetchall()
 
 
 # --- coming in ------------------------------------------------------------------------------------------

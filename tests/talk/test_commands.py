@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterable, Iterator
 
 import pytest
-from conftest import WAIT, Client, Running, wait_for
+from support.clients import Client
+from support.servers import Running
+from support.waiting import WAIT, wait_for
 
 from chat_threads import __version__, commands, publisher, quota
 from chat_threads.ordered import Left

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import WAIT, Running, free_port, needs, wait_for
-from test_terminal import ENV, RUN
+from support.servers import Running, free_port, needs
+from support.terminals import ENV, RUN
+from support.waiting import WAIT, wait_for
 
 from chat_threads.client import Disconnected
 from chat_threads.errors import Replaced, ShuttingDown

@@ -12,7 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import WAIT, Process, Program, Running, Start, wait_for
+from support.clients import Program, Start
+from support.servers import Process, Running
+from support.waiting import WAIT, wait_for
 
 from chat_threads import ordered, publisher, quota
 from chat_threads.batch import Batch, StoredRef

@@ -13,7 +13,9 @@ import threading
 import time
 
 import pytest
-from conftest import ASKS_FOR_BINARY, WAIT, Client, Running, our_threads, wait_for
+from support.clients import ASKS_FOR_BINARY, Client
+from support.servers import Running, our_threads
+from support.waiting import WAIT, wait_for
 
 from chat_threads import publisher
 from chat_threads.commands import Stats

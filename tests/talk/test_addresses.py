@@ -12,7 +12,9 @@ import sys
 import threading
 
 import pytest
-from conftest import WAIT, Client, needs, wait_for
+from support.clients import Client
+from support.servers import needs
+from support.waiting import WAIT, wait_for
 
 from chat_threads.addresses import bare, is_local, network, networks, plain
 from chat_threads.errors import StartError

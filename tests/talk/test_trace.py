@@ -9,7 +9,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from conftest import WAIT, held, wait_for
+from support.waiting import WAIT, held, wait_for
 
 from chat_threads.errors import StartError
 from chat_threads.ordered import Left
