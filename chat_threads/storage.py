@@ -1,12 +1,10 @@
-"""The open history: one transaction per batch, pages and search. ``schema`` says what is in the file.
+"""The open history: one transaction per batch. ``schema`` says what is in the file, ``reading`` how it is read.
 
 This is the seam behind which another store would fit: ``commit`` a batch, all or nothing; read ``page`` and
-``search``; ``sweep`` away what is no longer wanted. It knows no sessions, queues or threads of its own.
+``search``; ``sweep`` away what is no longer wanted. It knows no sessions or queues and has no thread of its own.
 
-Who calls what: ``commit``, ``refs``, ``sweep``, ``sweep_tokens`` and ``checkpoint`` belong to the history thread, the
-only one that writes. Whatever else reads may be called by any thread: it borrows one of a few read-only connections,
-and whoever has borrowed one is its only user until it is given back. ``close`` is for the end, when nobody calls
-anything any more.
+The history thread is the only one that writes. Whatever this file has belongs to it, except for opening and closing,
+when no other thread has the history.
 """
 
 from __future__ import annotations
@@ -15,47 +13,32 @@ import contextlib
 import logging
 import os
 import sqlite3
-import threading
-import time
 from collections.abc import Iterator, Sequence, Set
 from itertools import islice
 from typing import Any
 
 from . import files, identity, schema
-from .batch import Batch, StoredRef, StoredRoom
+from .batch import Batch, StoredRef
 from .errors import ReadOnly, StartError, Unreadable
 from .events import Message
 from .filelock import FileLock
-from .readers import Readers
+from .reading import ReadingSide, reason
 from .retention import MERGE_PAGES, Sweeper, forget_unused
-from .rules import REFS, fold
+from .rules import REFS
 from .schema import MEMORY, transaction
-from .search import Index, Query, Rows, words_of
 from .wal import Log
 
 log = logging.getLogger(__name__)
 
-READERS = 3  # read-only connections for pages and whatever else is quick
-SEARCHERS = 2  # and for searches, which take long and so must not hold up the others
-BORROW_TIMEOUT = 5.0  # seconds a reader waits for one of them
 BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
-READ_TIMEOUT = 3.0  # seconds one page or search may take
 SWEEP_TOKENS = 4  # tokens forgotten in one transaction, each with up to REFS requests
 TOKENS = 20_000  # tokens remembered
 LOG_LIMIT = 64 << 20  # bytes that SQLite's log keeps once it is copied; the operator is told when it needs more
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
 PAGES = 9  # that a commit of one message puts there, as measured; a larger one some more
 INDEX_PAGES = 40  # that indexing a few messages puts there
-ROWS_AT_ONCE = 50  # messages of a page that are read at once, if their size is bounded
-STEPS = 20_000  # of SQLite's machine, after which a reader looks whether its time is up
 _UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC and _DIR_FSYNC (https://sqlite.org/rescode.html)
 _ROWS_AT_ONCE = 64  # rows in one INSERT: 64 * 8 stays below SQLite's old limit of 999 variables
-
-_SELECT = (
-    "SELECT m.room, r.name, m.number, m.at, m.sender, m.kind, m.text, m.who"
-    " FROM messages AS m JOIN rooms AS r ON r.id = m.room"
-)
-
 
 DISK_FAILED = "the disk failed"
 FILES_CHANGED = "the history's files are no longer those that the server opened"
@@ -87,24 +70,23 @@ class StorageUnsure(StorageBroken):
     text = "{why}, and it is not known whether that was stored"
 
 
-class Storage:
-    """An open history. Raises StartError, and leaves the file untouched, if it must not be opened."""
+class Storage(ReadingSide):
+    """An open history. Raises StartError, and leaves the file untouched, if it must not be opened.
+
+    What it inherits is for any thread. Its own methods are the history thread's.
+    """
 
     def __init__(self, path: str, sync: str = "normal", busy_timeout: float = BUSY_TIMEOUT) -> None:
-        # Without links, for the lock and SQLite's log lie beside the file itself.
-        self.path = path if path == MEMORY else os.path.realpath(path)
-        self._busy_timeout = busy_timeout
+        # Without links: the lock and SQLite's log lie beside the file itself.
+        super().__init__(path if path == MEMORY else os.path.realpath(path), busy_timeout)
+        # Owned by the history thread.
         self._synchronous = "FULL" if sync == "full" else "NORMAL"
         self._broken = ""  # why nothing is stored any more, when an fsync failed or the files are others
         self._files: files.OpenFiles | None = None  # None: it is in memory
         self._folded = False  # the files are others, and all of SQLite's log was copied into the one that is open
         self._log_told = LOG_LIMIT  # the length of SQLite's log after which the operator is told of it
         self._unfolded = 0  # about how many pages are in the log that were not there at the last checkpoint
-        self._index = Index()
         self.sweeper = Sweeper(self._index)
-        self._readers: Readers[sqlite3.Connection] = Readers()
-        self._searchers: Readers[sqlite3.Connection] = Readers()
-        self._connections: list[sqlite3.Connection] = []  # those that are lent
         if path != MEMORY:
             files.refuse_unwritable(self.path)
         self._log: Log | None = None
@@ -130,7 +112,7 @@ class Storage:
             writer = schema.connect(self.path, "rw", self._busy_timeout)
             try:
                 migrated = self._prepare(writer)
-                self._have_readers(writer)
+                self._open_readers(writer)
                 if self._files:
                     self._log = Log(self.path, self._files.opened(writer))
                     self._fold(writer) if migrated else self._renew()
@@ -160,18 +142,6 @@ class Storage:
         self._last_id = max(newest, self._index.upto)  # an id that is in the index is not given again
         self._uses: int = writer.execute("SELECT coalesce(max(used), 0) FROM tokens").fetchone()[0]
         return migrated
-
-    def _have_readers(self, writer: sqlite3.Connection) -> None:
-        """Open what is lent to readers: all their files now, not when there are no descriptors left."""
-        if self.path == MEMORY:  # one connection for all: the writer borrows it as everybody does
-            self._searchers = self._readers
-            self._readers.give(writer)
-            return
-        for lender in [self._readers] * READERS + [self._searchers] * SEARCHERS:
-            reader = schema.connect(self.path, "ro", self._busy_timeout)
-            self._connections.append(reader)
-            reader.execute("SELECT count(*) FROM rooms").fetchone()  # before its first read it has no log
-            lender.give(reader)
 
     def close(self) -> None:
         """Close all connections; SQLite folds its log into the file, unless they are no longer those that were opened.
@@ -209,7 +179,7 @@ class Storage:
         if self._file_lock:
             self._file_lock.release()
 
-    # --- the files under it: the history thread only ------------------------------------------------------
+    # --- the files under it -----------------------------------------------------------------------------------
 
     def _same_files(self) -> None:
         """Raise StorageBroken if the files are no longer those that were opened, or were not the last time."""
@@ -267,7 +237,7 @@ class Storage:
                 self._same_files()  # now that the log has begun anew
             self._watch_log(pages * schema.FRAME, copied == pages)
 
-    # --- writing: the history thread only -----------------------------------------------------------------
+    # --- writing --------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -461,7 +431,7 @@ class Storage:
         except StorageBroken as broken:
             return broken if undone else StorageUnsure(self._broken, broken.error, broken.advice)
         if undone and not _unsynced(error):
-            return StorageError(_reason(error))
+            return StorageError(reason(error))
         self._broken = DISK_FAILED
         return StorageBroken() if undone else StorageUnsure()
 
@@ -473,7 +443,7 @@ class Storage:
             try:
                 return [StoredRef(*row) for row in writer.execute(sql, (token,)).fetchall()]
             except sqlite3.Error as error:
-                raise Unreadable(_reason(error)) from error
+                raise Unreadable(reason(error)) from error
 
     def sweep_tokens(self, connected: Set[int] = frozenset()) -> bool:
         """If there are more than TOKENS tokens, forget some that were not used for longest, with their requests: first
@@ -490,180 +460,9 @@ class Storage:
             writer.executemany("DELETE FROM tokens WHERE id = ?", ids)
             return bool(spare > SWEEP_TOKENS == len(ids))
 
-    # --- reading: any thread ------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _borrow(
-        self, readers: Readers[sqlite3.Connection] | None = None, ended: threading.Event | None = None
-    ) -> Iterator[sqlite3.Connection]:
-        readers = readers or self._readers
-        connection = readers.take(BORROW_TIMEOUT, ended)
-        if connection is None:
-            what = "reading" if readers is self._readers else "searching"
-            raise Unreadable(f"too many are {what} it")
-        try:
-            yield connection
-        finally:
-            readers.give(connection)
-
-    @contextlib.contextmanager
-    def _reading(
-        self,
-        readers: Readers[sqlite3.Connection] | None = None,
-        ended: threading.Event | None = None,
-        timeout: float | None = None,
-    ) -> Iterator[Rows]:
-        """What runs queries and returns all their rows, for ``timeout`` seconds, or READ_TIMEOUT, in all and until
-        ``ended`` is set; it raises Unreadable then, and when a query fails."""
-        with self._borrow(readers, ended) as connection:
-            deadline = time.monotonic() + (READ_TIMEOUT if timeout is None else timeout)
-
-            def over() -> bool:
-                return time.monotonic() > deadline or (ended is not None and ended.is_set())
-
-            def rows(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-                try:
-                    if not over():
-                        return connection.execute(sql, values).fetchall()
-                except sqlite3.Error as error:
-                    if "interrupted" not in str(error):
-                        raise Unreadable(_reason(error)) from error
-                raise Unreadable("it took too long")
-
-            connection.set_progress_handler(over, STEPS)
-            try:
-                yield rows
-            finally:
-                connection.set_progress_handler(None, 0)
-
-    def _read(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """All rows of one query; raise Unreadable."""
-        with self._reading() as rows:
-            return rows(sql, values)
-
-    def _read_at_the_start(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """As ``_read``, for as long as it takes: nobody waits, and without the answer there is no server."""
-        with self._reading(timeout=float("inf")) as rows:
-            return rows(sql, values)
-
-    def rooms(self) -> list[StoredRoom]:
-        rows = self._read_at_the_start(
-            "SELECT id, name, key, topic, creator, created,"
-            " max(last, coalesce((SELECT max(number) FROM messages WHERE room = rooms.id), 0)), owner FROM rooms",
-            (),
-        )
-        return [StoredRoom(*row) for row in rows]
-
-    def highest_room(self) -> int:
-        """The highest id of a room, or of one whose messages are still to be swept away."""
-        return int(
-            self._read_at_the_start(
-                "SELECT max(coalesce((SELECT max(id) FROM rooms), 0), coalesce((SELECT max(room) FROM doomed), 0))", ()
-            )[0][0]
-        )
-
-    def count(self) -> int:
-        """How many messages there are."""
-        return int(self._read_at_the_start("SELECT count(*) FROM messages", ())[0][0])
-
-    def count_in(self, room: int) -> int:
-        """How many messages of a room there are."""
-        return int(self._read("SELECT count(*) FROM messages WHERE room = ?", (room,))[0][0])
-
-    def token(self, token: int) -> str | None:
-        """The name under which a token was used last; None: it is not known."""
-        rows = self._read("SELECT name FROM tokens WHERE id = ?", (token,))
-        return rows[0][0] if rows else None
-
-    def names(self, spoken: int = 50_000) -> list[tuple[str, int]]:
-        """Names that people are known by, those used last at the end, each with the number of its token, or 0: whoever
-        said one of the last ``spoken`` messages, then those of all tokens."""
-        senders = self._read_at_the_start(
-            "SELECT sender, 0 FROM (SELECT id, sender FROM messages ORDER BY id DESC LIMIT ?)"
-            " GROUP BY sender ORDER BY max(id)",
-            (spoken,),
-        )
-        return [*senders, *self._read_at_the_start("SELECT name, id FROM tokens ORDER BY used", ())]
-
-    def page(
-        self,
-        room: int,
-        before: int | None = None,
-        after: int | None = None,
-        limit: int = 20,
-        size: float = float("inf"),
-    ) -> list[Message]:
-        """Up to ``limit`` messages in order: the newest, or those next below ``before`` or above ``after``.
-
-        There are fewer if these would take more than ``size`` bytes (Message.size), but at least one. It is read a few
-        at a time, so that no more than that is ever in memory.
-        """
-        upwards = after is not None
-        sign, order = (">", "ASC") if upwards else ("<", "DESC")
-        bound = after if after is not None else 2**62 if before is None else min(before, 2**62)
-        sql = f"{_SELECT} WHERE m.room = ? AND m.number {sign} ? ORDER BY m.number {order} LIMIT ?"
-        found: list[Message] = []
-        with self._reading() as rows:
-            while len(found) < limit:
-                wanted = min(limit - len(found), limit if size == float("inf") else ROWS_AT_ONCE)
-                some = [Message(*row) for row in rows(sql, (room, min(bound, 2**62), wanted))]
-                for message in some:
-                    size -= message.size
-                    if size < 0 and found:
-                        some = []
-                        break
-                    found.append(message)
-                if len(some) < wanted:
-                    break
-                bound = found[-1].number
-        return found if upwards else found[::-1]
-
-    def number_before(self, room: int, at: int) -> int:
-        """The number of the last message of the room that was said before the time ``at``, or 0.
-
-        Looks at about twenty messages of a million, trusting that times grow with the numbers.
-        """
-        bounds = self._read("SELECT min(number), max(number) FROM messages WHERE room = ?", (room,))[0]
-        low, high = (bounds[0] or 1) - 1, bounds[1] or 0
-        while low < high:
-            middle = (low + high + 1) // 2
-            row = self._read("SELECT at FROM messages WHERE room = ? AND number = ?", (room, middle))
-            if row and row[0][0] >= at:
-                high = middle - 1
-            else:
-                low = middle
-        return low
-
-    def search(
-        self, words: str, room: int | None, sender: str | None, limit: int, ended: threading.Event | None = None
-    ) -> list[Message]:
-        """The newest ``limit`` messages that have all the words, oldest first; ``search`` says what is found.
-
-        Finds whatever was committed before. Raises Unreadable, and soon when ``ended`` is set.
-        """
-        query = Query(words_of(words), room, None if sender is None else fold(sender))
-        if not query.words:
-            return []
-        with self._reading(self._searchers, ended) as rows:
-            found = self._index.find(rows, query, limit)
-            sql = f"{_SELECT} WHERE m.id IN ({', '.join('?' * len(found))}) ORDER BY m.id"
-            return [Message(*row) for row in rows(sql, found)]
-
 
 def _unsynced(error: Exception) -> bool:
     """Whether an fsync failed. Before Python 3.11 SQLite's code is not available, and every failure of the disk
     counts as one."""
     code = getattr(error, "sqlite_errorcode", None)
     return "disk I/O error" in str(error) if code is None else code in _UNSYNCED
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    for sign, reason in (
-        ("disk is full", "disk full"),
-        ("locked", "another program has locked the history"),
-        ("readonly", "the history is read-only"),
-    ):
-        if sign in text:
-            return reason
-    return text

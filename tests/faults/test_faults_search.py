@@ -17,7 +17,7 @@ from support.servers import Process
 from support.waiting import WAIT, wait_for
 from support.wellness import check_history, needs_proc, staying_well
 
-from chat_threads.storage import READ_TIMEOUT, SEARCHERS
+from chat_threads.reading import READ_TIMEOUT, SEARCHERS
 
 pytestmark = [pytest.mark.slow, needs_proc]
 
@@ -225,8 +225,8 @@ def test_two_searches_run_at_a_time_and_the_others_in_the_order_of_asking(start_
 PATIENT = (
     ENDLESS
     + """
-from chat_threads import storage
-storage.READ_TIMEOUT = storage.BORROW_TIMEOUT = 600
+from chat_threads import reading
+reading.READ_TIMEOUT = reading.BORROW_TIMEOUT = 600
 """
 )
 

@@ -21,7 +21,7 @@ LAYERS = """
     mailbox         chatroom
     schema          folding         readers     batch
     search          names           identity
-    retention       files
+    retention       files           reading
     wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher
     dialects.telnet dialects.typed      dialects.codec   dialects.columns
@@ -55,7 +55,7 @@ RESERVED = {
     "socket": {"conversation", "wire", "server", "chat", "cli", "client.connection"},
     "socketserver": {"conversation", "server"},
     "select": {"wire", "client.lines"},
-    "sqlite3": {"schema", "search", "identity", "files", "retention", "storage", "wal"},
+    "sqlite3": {"schema", "search", "identity", "files", "reading", "retention", "storage", "wal"},
     "signal": {"cli", "client.lines"},
     "click": {"cli", "client.terminal"},
     "prompt_toolkit": {"client.screen"},

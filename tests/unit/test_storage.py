@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support.waiting import WAIT
 
-from chat_threads import retention, schema
+from chat_threads import reading, retention, schema
 from chat_threads import storage as module
 from chat_threads.chat import Chat, Options
 from chat_threads.errors import StartError, Unreadable
@@ -24,7 +24,7 @@ from chat_threads.events import Message
 from chat_threads.ordered import RoomMade, TokenUsed
 from chat_threads.schema import MEMORY, MIGRATIONS, VERSION
 from chat_threads.search import Query
-from chat_threads.storage import CHECKPOINT, READERS, Batch, Storage, StorageBroken, StorageError
+from chat_threads.storage import CHECKPOINT, Batch, Storage, StorageBroken, StorageError
 
 LAB, HALL = 1, 2  # rooms
 
@@ -841,7 +841,7 @@ def test_readers_open_their_files_at_the_start(storage: Storage) -> None:
 
     before = opened()
     with contextlib.ExitStack() as stack:
-        for _ in range(READERS):
+        for _ in range(reading.READERS):
             stack.enter_context(storage._borrow()).execute("SELECT count(*) FROM messages").fetchone()
         assert opened() == before
 
@@ -852,9 +852,9 @@ def test_readers_cannot_write(storage: Storage) -> None:
 
 
 def test_when_all_readers_are_lent_out_the_next_one_is_told(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BORROW_TIMEOUT", 0.01)
+    monkeypatch.setattr(reading, "BORROW_TIMEOUT", 0.01)
     with contextlib.ExitStack() as lent:
-        for _ in range(module.READERS):
+        for _ in range(reading.READERS):
             lent.enter_context(storage._borrow())
         with pytest.raises(Unreadable, match="too many are reading it"):
             storage.page(LAB)
@@ -865,7 +865,7 @@ def test_when_all_readers_are_lent_out_the_next_one_is_told(storage: Storage, mo
 def test_in_memory_a_batch_waits_for_the_reader_only_so_long(
     opened: Callable[..., Storage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BORROW_TIMEOUT", 0.01)
+    monkeypatch.setattr(reading, "BORROW_TIMEOUT", 0.01)
     storage = opened(MEMORY)
     with storage._borrow():
         with pytest.raises(StorageError, match="too many are reading it"):
@@ -879,10 +879,10 @@ def test_in_memory_a_batch_waits_for_the_reader_only_so_long(
 def test_a_search_that_takes_too_long_is_stopped_and_told(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     storage.commit(Batch(messages=said(range(1, 10_001))))
     with monkeypatch.context() as hasty:
-        hasty.setattr(module, "READ_TIMEOUT", -1.0)
+        hasty.setattr(reading, "READ_TIMEOUT", -1.0)
         with pytest.raises(Unreadable, match="it took too long"):
             storage.search("nowhere", None, None, 10)
-    for _ in range(module.READERS):  # the connection is none the worse for it
+    for _ in range(reading.READERS):  # the connection is none the worse for it
         assert storage.search("nowhere", None, None, 10) == []
 
 
@@ -890,7 +890,7 @@ def test_what_the_server_reads_at_its_start_may_take_as_long_as_it_does(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.commit(Batch(messages=said(range(1, 10_001))))
-    monkeypatch.setattr(module, "READ_TIMEOUT", -1.0)
+    monkeypatch.setattr(reading, "READ_TIMEOUT", -1.0)
     assert storage.count() == 10_000
     assert [room.last for room in storage.rooms()] == [10_000, 0]
     assert storage.highest_room() == HALL
@@ -917,7 +917,7 @@ def test_in_memory_the_time_for_a_read_does_not_run_on_for_the_next_batch(
     opened: Callable[..., Storage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = opened(MEMORY)
-    monkeypatch.setattr(module, "READ_TIMEOUT", -1.0)
+    monkeypatch.setattr(reading, "READ_TIMEOUT", -1.0)
     with pytest.raises(Unreadable, match="it took too long"):
         storage.count_in(LAB)
     storage.commit(Batch([made(LAB, "#lab")], said(range(1, 5001))))

@@ -1,0 +1,231 @@
+"""What is read of an open history: pages, searches, counts, rooms and names. Any thread may read.
+
+A thread that reads borrows one of a few read-only connections and is its only user until it gives the connection back.
+The thread that writes is never in its way: SQLite's write-ahead log shows each reader what was committed when its query
+began.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from . import schema
+from .batch import StoredRoom
+from .errors import Unreadable
+from .events import Message
+from .readers import Readers
+from .rules import fold
+from .schema import MEMORY
+from .search import Index, Query, Rows, words_of
+
+READERS = 3  # read-only connections for pages and whatever else is quick
+SEARCHERS = 2  # and for searches, which take long and so must not hold up the others
+BORROW_TIMEOUT = 5.0  # seconds a reader waits for one of them
+READ_TIMEOUT = 3.0  # seconds one page or search may take
+ROWS_AT_ONCE = 50  # messages of a page that are read at once, if their size is bounded
+STEPS = 20_000  # of SQLite's machine, after which a reader looks whether its time is up
+
+_SELECT = (
+    "SELECT m.room, r.name, m.number, m.at, m.sender, m.kind, m.text, m.who"
+    " FROM messages AS m JOIN rooms AS r ON r.id = m.room"
+)
+
+
+class ReadingSide:
+    """The half of a ``Storage`` that reads. Every public method is for any thread and raises Unreadable."""
+
+    def __init__(self, path: str, busy_timeout: float) -> None:
+        self.path = path
+        self._busy_timeout = busy_timeout
+        self._index = Index()
+        # Lent to one thread at a time; each Readers has a lock of its own.
+        self._readers: Readers[sqlite3.Connection] = Readers()
+        self._searchers: Readers[sqlite3.Connection] = Readers()
+        self._connections: list[sqlite3.Connection] = []  # all that are lent; set at the start, then only read
+
+    def _open_readers(self, writer: sqlite3.Connection) -> None:
+        """Open what is lent to readers: all their files now, not when there are no descriptors left."""
+        if self.path == MEMORY:  # one connection for all: the writer borrows it as everybody does
+            self._searchers = self._readers
+            self._readers.give(writer)
+            return
+        for lender in [self._readers] * READERS + [self._searchers] * SEARCHERS:
+            reader = schema.connect(self.path, "ro", self._busy_timeout)
+            self._connections.append(reader)
+            reader.execute("SELECT count(*) FROM rooms").fetchone()  # before its first read it has no log
+            lender.give(reader)
+
+    @contextlib.contextmanager
+    def _borrow(
+        self, readers: Readers[sqlite3.Connection] | None = None, ended: threading.Event | None = None
+    ) -> Iterator[sqlite3.Connection]:
+        readers = readers or self._readers
+        connection = readers.take(BORROW_TIMEOUT, ended)
+        if connection is None:
+            what = "reading" if readers is self._readers else "searching"
+            raise Unreadable(f"too many are {what} it")
+        try:
+            yield connection
+        finally:
+            readers.give(connection)
+
+    @contextlib.contextmanager
+    def _reading(
+        self,
+        readers: Readers[sqlite3.Connection] | None = None,
+        ended: threading.Event | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[Rows]:
+        """What runs queries and returns all their rows, for ``timeout`` seconds, or READ_TIMEOUT, in all and until
+        ``ended`` is set; it raises Unreadable then, and when a query fails."""
+        with self._borrow(readers, ended) as connection:
+            deadline = time.monotonic() + (READ_TIMEOUT if timeout is None else timeout)
+
+            def over() -> bool:
+                return time.monotonic() > deadline or (ended is not None and ended.is_set())
+
+            def rows(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+                try:
+                    if not over():
+                        return connection.execute(sql, values).fetchall()
+                except sqlite3.Error as error:
+                    if "interrupted" not in str(error):
+                        raise Unreadable(reason(error)) from error
+                raise Unreadable("it took too long")
+
+            connection.set_progress_handler(over, STEPS)
+            try:
+                yield rows
+            finally:
+                connection.set_progress_handler(None, 0)
+
+    def _read(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """All rows of one query; raise Unreadable."""
+        with self._reading() as rows:
+            return rows(sql, values)
+
+    def _read_at_the_start(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """As ``_read``, for as long as it takes: nobody waits, and without the answer there is no server."""
+        with self._reading(timeout=float("inf")) as rows:
+            return rows(sql, values)
+
+    def rooms(self) -> list[StoredRoom]:
+        rows = self._read_at_the_start(
+            "SELECT id, name, key, topic, creator, created,"
+            " max(last, coalesce((SELECT max(number) FROM messages WHERE room = rooms.id), 0)), owner FROM rooms",
+            (),
+        )
+        return [StoredRoom(*row) for row in rows]
+
+    def highest_room(self) -> int:
+        """The highest id of a room, or of one whose messages are still to be swept away."""
+        return int(
+            self._read_at_the_start(
+                "SELECT max(coalesce((SELECT max(id) FROM rooms), 0), coalesce((SELECT max(room) FROM doomed), 0))", ()
+            )[0][0]
+        )
+
+    def count(self) -> int:
+        """How many messages there are."""
+        return int(self._read_at_the_start("SELECT count(*) FROM messages", ())[0][0])
+
+    def count_in(self, room: int) -> int:
+        """How many messages of a room there are."""
+        return int(self._read("SELECT count(*) FROM messages WHERE room = ?", (room,))[0][0])
+
+    def token(self, token: int) -> str | None:
+        """The name under which a token was used last; None: it is not known."""
+        rows = self._read("SELECT name FROM tokens WHERE id = ?", (token,))
+        return rows[0][0] if rows else None
+
+    def names(self, spoken: int = 50_000) -> list[tuple[str, int]]:
+        """Names that people are known by, those used last at the end, each with the number of its token, or 0: whoever
+        said one of the last ``spoken`` messages, then those of all tokens."""
+        senders = self._read_at_the_start(
+            "SELECT sender, 0 FROM (SELECT id, sender FROM messages ORDER BY id DESC LIMIT ?)"
+            " GROUP BY sender ORDER BY max(id)",
+            (spoken,),
+        )
+        return [*senders, *self._read_at_the_start("SELECT name, id FROM tokens ORDER BY used", ())]
+
+    def page(
+        self,
+        room: int,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 20,
+        size: float = float("inf"),
+    ) -> list[Message]:
+        """Up to ``limit`` messages in order: the newest, or those next below ``before`` or above ``after``.
+
+        There are fewer if these would take more than ``size`` bytes (Message.size), but at least one. It is read a few
+        at a time, so that no more than that is ever in memory.
+        """
+        upwards = after is not None
+        sign, order = (">", "ASC") if upwards else ("<", "DESC")
+        bound = after if after is not None else 2**62 if before is None else min(before, 2**62)
+        sql = f"{_SELECT} WHERE m.room = ? AND m.number {sign} ? ORDER BY m.number {order} LIMIT ?"
+        found: list[Message] = []
+        with self._reading() as rows:
+            while len(found) < limit:
+                wanted = min(limit - len(found), limit if size == float("inf") else ROWS_AT_ONCE)
+                some = [Message(*row) for row in rows(sql, (room, min(bound, 2**62), wanted))]
+                for message in some:
+                    size -= message.size
+                    if size < 0 and found:
+                        some = []
+                        break
+                    found.append(message)
+                if len(some) < wanted:
+                    break
+                bound = found[-1].number
+        return found if upwards else found[::-1]
+
+    def number_before(self, room: int, at: int) -> int:
+        """The number of the last message of the room that was said before the time ``at``, or 0.
+
+        Looks at about twenty messages of a million, trusting that times grow with the numbers.
+        """
+        bounds = self._read("SELECT min(number), max(number) FROM messages WHERE room = ?", (room,))[0]
+        low, high = (bounds[0] or 1) - 1, bounds[1] or 0
+        while low < high:
+            middle = (low + high + 1) // 2
+            row = self._read("SELECT at FROM messages WHERE room = ? AND number = ?", (room, middle))
+            if row and row[0][0] >= at:
+                high = middle - 1
+            else:
+                low = middle
+        return low
+
+    def search(
+        self, words: str, room: int | None, sender: str | None, limit: int, ended: threading.Event | None = None
+    ) -> list[Message]:
+        """The newest ``limit`` messages that have all the words, oldest first; ``search`` says what is found.
+
+        Finds whatever was committed before. Raises Unreadable, and soon when ``ended`` is set.
+        """
+        query = Query(words_of(words), room, None if sender is None else fold(sender))
+        if not query.words:
+            return []
+        with self._reading(self._searchers, ended) as rows:
+            found = self._index.find(rows, query, limit)
+            sql = f"{_SELECT} WHERE m.id IN ({', '.join('?' * len(found))}) ORDER BY m.id"
+            return [Message(*row) for row in rows(sql, found)]
+
+
+def reason(error: Exception) -> str:
+    """Why SQLite failed, in the words that clients are told."""
+    text = str(error)
+    for sign, reason in (
+        ("disk is full", "disk full"),
+        ("locked", "another program has locked the history"),
+        ("readonly", "the history is read-only"),
+    ):
+        if sign in text:
+            return reason
+    return text
