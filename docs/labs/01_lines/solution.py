@@ -1,4 +1,4 @@
-"""Lab 1, solved: keep what has not ended, decode what has, and never keep more than a line may have."""
+"""Lab 1, solved: keep the unfinished line as bytes, at most ``limit`` of them, and decode only whole lines."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ LIMIT = 64  # bytes of a line
 
 
 class Lines:
-    """Makes lines of what ``recv()`` returns. Each connection has one of its own."""
+    """Turns what ``recv()`` returns into lines. Each connection has its own Lines."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
-        self._begun = b""  # what came after the last LF, at most ``limit`` bytes
-        self._too_long = False  # the line under way has had more, and they were thrown away
+        self._begun = b""  # the bytes after the last LF, at most ``limit``
+        self._too_long = False  # the unfinished line has more than ``limit`` bytes; they were dropped
 
     def feed(self, data: bytes) -> list[str | None]:
-        """Take what one ``recv()`` returned; return the lines that it ends, without their ends."""
+        """Take what one ``recv()`` returned. Return the lines that are complete now, without their line ends."""
         lines: list[str | None] = []
         *ended, rest = data.split(b"\n")
         for piece in ended:

@@ -1,6 +1,6 @@
 """Lab 1: a stream is not lines. Mend Lines.feed; README.rst says what it has to do.
 
-``python task.py`` sends a few lines through a real socket and shows what becomes of them.
+``python task.py`` sends a few lines through a real socket and shows what feed() makes of them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ LIMIT = 64  # bytes of a line
 
 
 class Lines:
-    """Makes lines of what ``recv()`` returns. Each connection has one of its own."""
+    """Turns what ``recv()`` returns into lines. Each connection has its own Lines."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
 
     def feed(self, data: bytes) -> list[str | None]:
-        """Take what one ``recv()`` returned; return the lines that it ends, without their ends.
+        """Take what one ``recv()`` returned. Return the lines that are complete now, without their line ends.
 
-        A line ends with LF; a CR before that is taken off. It is UTF-8, and what is not comes out as U+FFFD. One
-        with more than ``limit`` bytes before its LF is None, once, when it ends.
+        LF ends a line; a CR before the LF is removed. A line is UTF-8, and invalid bytes become U+FFFD. A line with
+        more than ``limit`` bytes before its LF becomes None, exactly once, when its LF arrives.
         """
         return list(data.decode("utf-8", "replace").splitlines())
 

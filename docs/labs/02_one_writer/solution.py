@@ -1,4 +1,4 @@
-"""Lab 2, one that solves it: whoever says a line queues it, and one thread writes."""
+"""Lab 2, one solution: any thread puts lines into a queue, and only one thread writes to the socket."""
 
 import queue
 import socket
@@ -6,25 +6,25 @@ import threading
 
 
 class Outbox:
-    """The way to one client. Any thread may say a line to it."""
+    """Sends lines to one client. Any thread may say a line."""
 
     def __init__(self, send):
-        """``send(data)`` gives bytes to the client's socket and returns how many it took: at least one, maybe not
-        all. It waits as long as the socket is full."""
+        """``send(data)`` gives bytes to the client's socket and returns how many the socket took: at least one, but
+        maybe not all. It waits while the socket is full."""
         self._send = send
-        self._queue = queue.SimpleQueue()  # of bytes; None is the last
+        self._queue = queue.SimpleQueue()  # of bytes; None is the end mark
         self._writer = threading.Thread(target=self._work, name="writer")
 
     def start(self):
-        """Called once, before a line is said."""
+        """Called once, before the first line is said."""
         self._writer.start()
 
     def say(self, line):
-        """Any thread: the client shall get this line. Comes back at once, however slow the client is."""
+        """Send this line to the client. Called by any thread; returns at once, however slow the client is."""
         self._queue.put(line.encode() + b"\n")
 
     def close(self):
-        """Called once, after the last line was said. Comes back when everything is sent."""
+        """Called once, after the last line was said. Returns when everything has been sent."""
         self._queue.put(None)
         self._writer.join()
 
@@ -36,9 +36,9 @@ class Outbox:
 
 
 def main():
-    """Two threads say 50 long lines each to one client over a real socket, and we count what it got whole."""
+    """Two threads say 50 long lines each to one client over a real socket. We count the lines that arrive whole."""
     ours, theirs = socket.socketpair()
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # the less it holds, the sooner it is full
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # a small buffer is full soon
     ours.settimeout(10)  # with a timeout, send() takes what there is room for
     outbox = Outbox(ours.send)
     outbox.start()

@@ -1,4 +1,4 @@
-"""Lab 3: who has the name. This file is yours; only the names and arguments of what is there now must stay."""
+"""Lab 3: who has the name. Change what you like in this file, but keep the names and arguments of the methods."""
 
 import pathlib
 import sys
@@ -11,38 +11,38 @@ class NameTaken(Exception):
 
 
 class NameTable:
-    """Who has which name. Upper and lower case are the same name. Any thread may call any method."""
+    """Knows which session has which name. Upper and lower case make no difference. Any thread may call any method."""
 
     def __init__(self):
-        self._named = {}  # the session of each name, by the name in lower case
+        self._named = {}  # the session that has each name; the keys are in lower case
 
     def claim(self, session, name):
-        """Give the name to the session; NameTaken if another session has it."""
+        """Give the name to the session. Raise NameTaken if another session has the name."""
         key = name.casefold()
         if self._named.get(key, session) is not session:
             raise NameTaken(name)
         self._named[key] = session
 
     def rename(self, session, old, new):
-        """Give the session the new name, and back the old one. NameTaken: it keeps the old one."""
+        """Give the session the new name and free the old one. After NameTaken, the session keeps the old name."""
         self.claim(session, new)
         if old.casefold() != new.casefold():
             self.release(session, old)
 
     def release(self, session, name):
-        """The name is free again, if that session had it."""
+        """Free the name if that session has it."""
         key = name.casefold()
         if self._named.get(key) is session:
             del self._named[key]
 
     def who(self, name):
-        """The session of that name, or None."""
+        """Return the session that has the name, or None."""
         return self._named.get(name.casefold())
 
 
 def by_chance(rounds=500):
-    """Eight threads want one name at the same moment, so many times; how often did more than one get it?"""
-    sys.setswitchinterval(1e-6)  # the system's turns, as short as they get
+    """Eight threads claim one name at the same moment, again and again. How often does more than one get it?"""
+    sys.setswitchinterval(1e-6)  # let threads take turns as often as possible
     doubles = 0
     for _ in range(rounds):
         table, start, winners = NameTable(), threading.Barrier(8), []
@@ -61,11 +61,11 @@ def by_chance(rounds=500):
         for thread in threads:
             thread.join()
         doubles += len(winners) > 1
-    return f"By chance: in {doubles} of {rounds} rounds more than one thread was given the name."
+    return f"By chance: in {doubles} of {rounds} rounds more than one thread got the name."
 
 
 def by_stepper():
-    """Two threads want one name, in every order."""
+    """Two threads claim one name; the stepper tries every order."""
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
     import stepper
 
@@ -82,7 +82,7 @@ def by_stepper():
         return winners, {"ann": partial(want, "ann"), "bob": partial(want, "bob")}
 
     def check(winners):
-        return "ann and bob were both given the name." if len(winners) > 1 else None
+        return "ann and bob both got the name." if len(winners) > 1 else None
 
     result = stepper.explore(make, check, only=[sys.modules[__name__]])
     found = f"By the stepper: after {result.orders} orders, {result.seconds * 1000:.0f} ms:"

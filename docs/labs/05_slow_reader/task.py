@@ -1,6 +1,6 @@
 """Lab 5: a slow reader. Mend Room and Member; README.rst says what they have to do.
 
-``python task.py`` lets somebody in who does not read, and shows what becomes of the room.
+``python task.py`` shows what happens to a room when one of its members does not read.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ LIMIT = 5  # lines that may wait for one member
 
 
 class Member:
-    """Somebody in the room, with a queue: the room puts lines in, the member's own writer thread takes them out."""
+    """A member of the room, with a queue. The room puts lines in; the member's own writer thread takes them out."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.lines: queue.Queue[str] = queue.Queue()
 
     def collect(self) -> list[str]:
-        """Take all that waits, in order; an empty list if nothing does. Called by the member's writer thread."""
+        """Take all waiting lines, in order; the list may be empty. Called by the member's writer thread."""
         lines = []
         while not self.lines.empty():
             lines.append(self.lines.get())
@@ -28,38 +28,38 @@ class Member:
 
 
 class Room:
-    """Who is in it, and what is said: each line gets a number, "1 hello", "2 hello, ann", for all the same."""
+    """A room and its members. Each line gets a number, the same for everybody: "1 hello", "2 hello, ann"."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
-        self._lock = threading.Lock()  # guards what follows
+        self._lock = threading.Lock()  # guards the attributes below
         self._members: dict[str, Member] = {}
         self._last = 0
 
     def enter(self, name: str) -> Member:
-        """Let somebody in, who is given every line from now on. Called by any thread."""
+        """Add a member, who gets every line from now on. Called by any thread."""
         with self._lock:
             member = self._members[name] = Member(self.limit)
             return member
 
     def names(self) -> list[str]:
-        """Who is in the room. Called by any thread."""
+        """Return the names of the members. Called by any thread."""
         with self._lock:
             return list(self._members)
 
     def say(self, text: str) -> None:
-        """Number a line and put it into everybody's queue. Called by the publisher's thread, which must not wait."""
+        """Number a line and put it into every member's queue. Called by the publisher's thread, which must not wait."""
         with self._lock:
             self._last += 1
             for member in self._members.values():
                 member.lines.put(f"{self._last} {text}")
 
 
-# --- what follows shows the fault, and needs no change ------------------------------------------------------
+# --- the rest shows the fault, and needs no change ------------------------------------------------------
 
 
 class Given:
-    """What somebody was given, in short: "1 to 5, a hole, 96 to 100"."""
+    """The lines that somebody got, in short: "1 to 5, a hole, 96 to 100"."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -83,7 +83,7 @@ class Given:
 
 
 def demonstrate() -> None:
-    """Ann reads at once what is said; bob reads when 10,000 lines have been said, and once more a little later."""
+    """Ann reads each line at once. Bob reads after 10,000 lines, and again after one more."""
     room = Room()
     members = {name: room.enter(name) for name in ("ann", "bob")}
     given = {name: Given() for name in members}
@@ -113,8 +113,8 @@ def demonstrate() -> None:
         print(f"After {said} lines, say() does not come back: everybody waits for bob.")
         return
     for name, lines in given.items():
-        print(f"{name} was given  {lines}")
-    print(f"in the room    {', '.join(room.names())}")
+        print(f"{name} got  {lines}")
+    print(f"members  {', '.join(room.names())}")
 
 
 if __name__ == "__main__":

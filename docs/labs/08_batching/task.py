@@ -1,7 +1,7 @@
-"""Lab 8: batching. Mend Outbox so that what has gathered goes out in one call; README.rst says how.
+"""Lab 8: batching. Mend Outbox so that all gathered lines go out in one call; README.rst says how.
 
-``python task.py`` sends 20,000 lines through a real socket and counts the system calls; measure.py draws what comes
-of it in a chat server.
+``python task.py`` sends 20,000 lines through a real socket and counts the system calls. measure.py draws what the
+Outbox is worth in a chat server.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from collections.abc import Callable
 
 
 class Outbox:
-    """What waits for one client. Any thread puts lines in; the client's writer thread runs ``run``."""
+    """The lines that wait for one client. Any thread puts lines in; the client's writer thread runs ``run``."""
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
-        self._send = send  # one system call; waits until the system has taken all of it. Only run() may call it
+        self._send = send  # one system call; waits until the system has taken all the bytes. Only run() may call it
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
     def put(self, line: bytes) -> None:
-        """Put a line, with its LF. Never waits for ``send``, which may take long."""
+        """Add a line, with its LF. Never waits for ``send``, which may take long."""
         self._lines.put(line)
 
     def close(self) -> None:
-        """Say that nothing more will be put. Called once."""
+        """Called once, after the last ``put``."""
         self._lines.put(None)
 
     def run(self) -> None:
-        """Send what is put, in order, as soon as it can be; return when it is closed and all was sent."""
+        """Send each line as soon as possible, in order. Return when the Outbox is closed and everything is sent."""
         while (line := self._lines.get()) is not None:
             self._send(line)
 
 
-# --- what follows shows the fault, and needs no change ------------------------------------------------------
+# --- the rest shows the fault, and needs no change ------------------------------------------------------
 
 
 def demonstrate(count: int = 20_000) -> None:
-    """Put many lines, and count what it takes to send them."""
+    """Put many lines, and count the system calls that send them."""
     ours, theirs = socket.socketpair()
     calls = 0
 
