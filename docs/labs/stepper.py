@@ -1,31 +1,32 @@
 """Run threads one line at a time, in every order that matters, until one goes wrong.
 
-Threads take turns as the system likes, so a race shows itself once in a million runs, on somebody else's machine.
-Here the turns are ours: a thread runs only while it has the turn, and before each line the turn may go to another.
-``explore`` tries all orders in which a thread that could go on is stopped ("preempted") at most twice; nearly every
-race and deadlock needs no more. They are tried in the same order each time: what is found once is found again::
+The operating system decides which thread runs, so a race may show itself once in a million runs, on somebody else's
+machine. Here the stepper decides: a thread runs only while it has the turn, and before each line the turn may go to
+another thread. ``explore`` tries all orders in which a thread that could continue is stopped ("preempted") at most
+twice; nearly every race and deadlock needs no more. The sequence of orders is always the same, so a fault that was
+found once is found again::
 
     def make():                                   # called anew for every order
         table, got = task.NameTable(), []
         return got, {"ann": lambda: got.append(table.claim("sam")), "bob": lambda: got.append(table.claim("sam"))}
 
-    def check(got):                               # when all threads have ended: what is wrong, or None
+    def check(got):                               # after all threads have ended: what is wrong, or None
         return "Both were given the name." if got == [True, True] else None
 
     result = explore(make, check, only=[task])    # a step is a line of the module task
     if result.fault:
         print(story(result))
 
-``make()`` returns anything for ``check``, and the threads: for each name a function without arguments. The function
-and ``make`` itself may start more with ``threading.Thread``. It is a fault, too, if a thread dies of an exception, if
-threads wait for each other for ever, or do not end. Daemon threads may be left waiting.
+``make()`` returns a value for ``check``, and the threads: a function without arguments for each name. The functions
+and ``make`` itself may start more threads with ``threading.Thread``. It is also a fault if a thread dies of an
+exception, if threads wait for each other for ever, or if they do not end. Daemon threads may still wait at the end.
 
-The code that is looked at needs no change. In the standard library ``Condition``, ``Event``, ``Semaphore`` and
-``queue.Queue`` are plain Python built on one thing, ``threading.Lock``. It is replaced while we explore, and so we
-decide who waits and who goes on. Time stands still: after ``time.sleep`` others may have had the turn, or not; a
-timeout is over when nobody else can go on. A real socket would really wait: give the threads something in its place.
+The code under test needs no change. In the standard library, ``Condition``, ``Event``, ``Semaphore`` and
+``queue.Queue`` are plain Python on top of ``threading.Lock``. The stepper replaces this lock, and so it decides which
+thread waits and which continues. Time stands still: during ``time.sleep`` other threads may or may not have the turn,
+and a timeout ends when no other thread can continue. A real socket would really wait, so give the threads a fake one.
 
-A line is one step here, but the interpreter can switch inside a line, too: what passes is tested well, not proved.
+A line is one step here, but the interpreter can also switch inside a line: code that passes is well tested, not proved.
 """
 
 from __future__ import annotations
@@ -46,29 +47,30 @@ from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
 
-STEPS = 3000  # lines in one run: more are taken for a loop without an end
+STEPS = 3000  # lines in one run; a longer run counts as an endless loop
 ORDERS = 10_000  # tried at most
-PATIENCE = 10.0  # seconds for one run: more are taken for a wait that we know nothing of
-TIDY_UP = 1.0  # seconds that a thread has to end which is no longer needed
+PATIENCE = 10.0  # seconds for one run; a longer run waits for something that the stepper does not know
+TIDY_UP = 1.0  # seconds that a thread has to end when it is no longer needed
 WIDTH = 120  # characters in a line of the story
-ROWS = 60  # lines of a story; of a longer one the middle is left out
+ROWS = 60  # lines of a story; the middle of a longer story is left out
 NEVER = float("inf")
 
 
 @dataclass
 class Result:
-    """What ``explore`` found: ``fault`` says what went wrong, None that nothing did."""
+    """What ``explore`` found. ``fault`` says what went wrong; None: nothing did."""
 
     fault: str | None
-    orders: int  # that were tried, the one with the fault included
-    seconds: float  # that it took
-    complete: bool = True  # False: there are more than ORDERS, and the rest was not tried
+    orders: int  # that were tried, including the one with the fault
+    seconds: float  # that the search took
+
+    complete: bool = True  # False: there are more than ORDERS orders, and the rest was not tried
     threads: list[str] = field(default_factory=list)  # names
     steps: list[tuple[int, int, str]] = field(default_factory=list)  # which thread; line, or 0 for a note; text
 
 
 def explore(make, check=lambda state: None, preemptions=2, only=()) -> Result:
-    """Try the orders, those with the fewest preemptions first, up to the first fault. See above.
+    """Try the orders until the first fault, those with the fewest preemptions first. See above.
 
     ``only``: the modules whose lines are steps. Everything else runs without a stop.
     """
@@ -88,7 +90,7 @@ def explore(make, check=lambda state: None, preemptions=2, only=()) -> Result:
                     seconds = time.perf_counter() - began
                     return Result(fault, orders, seconds, True, [each.name for each in run.threads], run.story())
                 taken = order + (0,) * (len(run.choices) - len(order))
-                for at in range(len(order), len(taken)):  # the same up to here, and then another has the turn
+                for at in range(len(order), len(taken)):  # the same up to here, then another thread
                     threads, price = run.choices[at]
                     if spent + price <= preemptions:
                         untried[spent + price].extend((*taken[:at], other) for other in range(1, threads))
@@ -96,7 +98,7 @@ def explore(make, check=lambda state: None, preemptions=2, only=()) -> Result:
 
 
 def story(result: Result) -> str:
-    """The run that went wrong: a column for each thread, a row for each step with its line's number and text."""
+    """Show the run that went wrong: a column for each thread, and a row for each step with its line number and text."""
     cells = [(thread, line, f"{line:>4} {text}" if line else f"     ({text})") for thread, line, text in result.steps]
     width = max(len(text) for text in (*result.threads, *(cell for _, _, cell in cells), ""))
     width = min(width, WIDTH // max(1, len(result.threads)))
@@ -106,7 +108,7 @@ def story(result: Result) -> str:
         number += line > 0
         if line:
             fitting = [cell if len(cell) <= width else cell[: width - 1] + "…"]
-        else:  # a note says what the file does not, so it is there in full
+        else:  # a note is not in the file, so it is shown in full
             fitting = textwrap.wrap(cell, width, subsequent_indent=" " * 6)
         for part in fitting:
             rows.append(f"{number if line else '':>4}  " + " " * ((width + 2) * thread) + part)
@@ -116,7 +118,7 @@ def story(result: Result) -> str:
 
 
 def note(text: str) -> None:
-    """For the functions that ``make`` returns: have this in the story, in the column of the thread that calls it."""
+    """For the functions that ``make`` returns: add a note to the story, in the column of the calling thread."""
     _running.note(text)
 
 
@@ -138,39 +140,39 @@ class _Stop(BaseException):
 
 
 class _Thread:
-    """What is noted down of a thread."""
+    """The stepper's notes on one thread."""
 
     def __init__(self, number, thread):
         self.number = number
         self.thread = thread
         unnamed = thread.name.startswith("Thread-")
         self.name = getattr(thread._target, "__name__", type(thread).__name__) if unnamed else thread.name
-        self.turn = allocate_lock()  # free for the moment in which the turn is given to it
+        self.turn = allocate_lock()  # released for a moment when this thread gets the turn
         self.turn.acquire()
-        self.fresh = True  # it was given the turn, and has not come to a line since
+        self.fresh = True  # it has got the turn, and has not reached a line since then
         self.done = False
-        self.error = None  # what it died of
-        self.until = None  # what it waits for, as a function; None: it does not wait
+        self.error = None  # the exception that ended it
+        self.until = None  # a function that says whether its wait is over; None: it does not wait
         self.why = ""  # the same in words
-        self.deadline = NEVER  # when it will have waited long enough
+        self.deadline = NEVER  # the time at which its wait ends in any case
         self.asleep = False
 
     def ready(self, now):
-        """Whether it could go on."""
+        """Whether it can continue."""
         return not self.done and (self.until is None or self.until() or self.deadline <= now)
 
 
 class _Carrier:
-    """A real thread. It carries one after the other of those that are looked at, since starting one takes long."""
+    """A real thread. It runs one thread under test after another, because starting a real thread takes long."""
 
     def __init__(self, idle):
-        self._idle = idle  # where it puts itself when it has nothing to do
+        self._idle = idle  # the list to which it adds itself when it has nothing to do
         self._wake = allocate_lock()
         self._wake.acquire()
         start_new_thread(self._run, ())
 
     def carry(self, work):
-        """Do that, or end if it is None."""
+        """Do this work; end if it is None."""
         self._work = work
         self._wake.release()
 
@@ -181,24 +183,24 @@ class _Carrier:
 
 
 class _Run:
-    """One order. Only who has the turn touches it: a thread, or the caller of ``run`` before and after them."""
+    """One order. Only the thread with the turn uses it, and before and after the threads, the caller of ``run``."""
 
     def __init__(self, files, order, idle):
         self.files = files
-        self.order = order  # for each choice, who has the turn; after these always 0: who goes on anyway
+        self.order = order  # for each choice, which thread gets the turn; after these 0: the one that would continue
         self.idle = idle  # carriers
-        self.choices = []  # that there were: among how many, and 1 if it is a preemption not to choose 0
+        self.choices = []  # so far: among how many threads, and 1 if any choice but 0 is a preemption
         self.threads = []
-        self.named = []  # those of make()'s, not those that they or it started
-        self.steps = []  # as in Result, but for a step the file instead of the text
-        self.current = None  # the thread that has the turn; None: the caller has
+        self.named = []  # the threads that make() returned, without those that were started later
+        self.steps = []  # as in Result, but with the file of a step instead of its text
+        self.current = None  # the thread that has the turn; None: the caller has it
         self.turn = allocate_lock()  # the caller's
         self.turn.acquire()
         self.now = 0.0  # seconds
-        self.over = None  # why: then a thread that is given the turn ends
+        self.over = None  # why the run is over; from then on, a thread that gets the turn ends
 
     def run(self, make, check):
-        """Run it; return what is wrong, or None."""
+        """Run this order; return what is wrong, or None."""
         global _running
         _running = self
         try:
@@ -209,7 +211,7 @@ class _Run:
                 self.named.append(thread._noted)
             self._give(self._next())
             if not self.turn.acquire(timeout=PATIENCE):
-                self.over = f"{self.current.name} waits for something that is no lock or queue, or for ever in a line."
+                self.over = f"{self.current.name} waits for something that is no lock or queue, or never ends a line."
             self.current = None
             return self._fault() or check(state)
         except _Stop:
@@ -231,8 +233,8 @@ class _Run:
             return self.over
         why = "; ".join(f"{each.name} {each.why}" for each in waiting)
         if all(each.done for each in self.named):
-            return f"{' and '.join(each.name for each in self.named)} came to the end, but the program does not: {why}."
-        return f"Nobody can go on: {why}."
+            return f"{' and '.join(each.name for each in self.named)} ended, but the program did not: {why}."
+        return f"No thread can continue: {why}."
 
     def _live(self, thread):
         thread.turn.acquire()
@@ -261,14 +263,14 @@ class _Run:
             thread.fresh = False
             self.steps.append((thread.number, frame.f_lineno, frame.f_code.co_filename))
             if len(self.steps) > STEPS:
-                self.over = f"There was no end after {STEPS} lines of code: does {thread.name} go round in a loop?"
+                self.over = f"There was no end after {STEPS} lines of code: is {thread.name} in an endless loop?"
                 self._give(None)
                 thread.turn.acquire()
                 raise _Stop
         return self._trace
 
     def note(self, text):
-        """Note something down below the line at which the thread is."""
+        """Add a note below the thread's current line."""
         if self.current and not self.over:
             self.steps.append((self.current.number, 0, text))
 
@@ -283,7 +285,7 @@ class _Run:
     # --- turns ------------------------------------------------------------------------------------------------
 
     def start(self, thread):
-        """A thread begins, and waits for its turn. Returns what is noted down of it."""
+        """A thread begins, and waits for its turn. Returns the notes on it."""
         noted = _Thread(len(self.threads), thread)
         if any(each.name == noted.name for each in self.threads):
             noted.name = f"{noted.name} {noted.number}"
@@ -293,7 +295,7 @@ class _Run:
         return self.threads[-1]
 
     def switch(self):
-        """The thread that has the turn keeps it or lets another have it: a choice."""
+        """The thread that has the turn keeps it or passes it on: a choice."""
         thread = self.current
         chosen = self._next()
         if chosen is not thread:
@@ -304,7 +306,7 @@ class _Run:
             raise _Stop
 
     def _next(self):
-        """Who has the next turn; None if nobody can go on."""
+        """The thread that gets the next turn; None if no thread can continue."""
         here = self.current.number + self.current.asleep if self.current else 0
         around = self.threads[here:] + self.threads[:here]
         ready = [thread for thread in around if thread.ready(self.now)]
@@ -319,7 +321,7 @@ class _Run:
         ready.sort(key=attrgetter("asleep"))
         chosen = self.order[len(self.choices)] if len(self.choices) < len(self.order) else 0
         self.choices.append((len(ready), int(self.current is not None and self.current.ready(self.now))))
-        return ready[min(chosen, len(ready) - 1)]  # there are fewer only if the program does not always do the same
+        return ready[min(chosen, len(ready) - 1)]  # fewer only if the runs of a program differ
 
     def _give(self, thread):
         self.current = thread
@@ -328,7 +330,7 @@ class _Run:
         (thread or self).turn.release()
 
     def wait(self, until, why, timeout=None):
-        """Whoever has the turn waits until that is true; False if it was not before the timeout."""
+        """The thread with the turn waits until ``until()`` is true; False after the timeout."""
         thread = self.current
         if self.over:
             raise _Stop
@@ -337,7 +339,7 @@ class _Run:
         if timeout is not None and timeout <= 0:
             return False
         if thread is None:
-            self.over = f"When all had ended, a lock was still held: who looks then {why()}."
+            self.over = f"When all threads had ended, a lock was still held: the check {why()}."
             raise _Stop
         thread.until, thread.why = until, why()
         thread.deadline = NEVER if timeout is None else self.now + timeout
@@ -346,12 +348,12 @@ class _Run:
         thread.until, thread.deadline = None, NEVER
         if not until():
             return False
-        if thread.why.startswith("waits in"):  # a lock that has a name says so itself
-            self.note("goes on")
+        if thread.why.startswith("waits in"):  # a lock with a name makes a note itself
+            self.note("continues")
         return True
 
     def sleep(self, seconds):
-        """Maybe others have the turn meanwhile; it comes back at any time."""
+        """Other threads may have the turn; this one may get it back at any time."""
         thread, wake = self.current, self.now + seconds
         if thread:
             thread.asleep = True
@@ -363,11 +365,11 @@ class _Run:
 _running: _Run
 
 
-# --- what stands in for the standard library while we explore -----------------------------------------------
+# --- what replaces parts of the standard library during a search  -----------------------------------------------
 
 
 class _Lock:
-    """threading.Lock. One that is made in a file that is looked at has a name in the story."""
+    """threading.Lock. A lock that is made in a file under test has a name in the story."""
 
     def __init__(self):
         frame = sys._getframe(1)
@@ -393,7 +395,7 @@ class _Lock:
             raise RuntimeError("release unlocked lock")
         self._taken = False
         if self._name:
-            _running.note(f"gives {self._name} back")
+            _running.note(f"releases {self._name}")
 
     def locked(self):
         return self._taken
@@ -451,7 +453,7 @@ def _is_alive(self):
 
 @contextlib.contextmanager
 def _replaced(run, only):
-    """Replace what can wait and what tells the time, and load those modules anew, so that they use it."""
+    """Replace everything that waits or tells the time, and reload those modules, so that they use it."""
     global _running
     _running = run
     this_thread = threading.current_thread()

@@ -138,7 +138,7 @@ def test_a_long_story_is_told_to_its_end(tmp_path):
     answer = ROOT / "tests" / "labs" / "wrong_answers" / "07_store_first" / "enters_without_the_lock.py"
     shutil.copy(answer, tmp_path / "07_store_first" / "task.py")
     done = lab("check", 7, at=tmp_path)
-    assert "'one' was said. Bob comes in while ann says 'two'; he has to see 1 and 2, each once.\n" in done.stdout
+    assert "'one' was said. Bob enters while ann says 'two'. He has to see 1 and 2, each once.\n" in done.stdout
     assert "bob was shown 1: 2 is missing.\n" in done.stdout
 
 

@@ -33,23 +33,23 @@ RIGHT_ANSWERS = [f"{lab}/{path.stem}" for lab in MINE for path in sorted((RIGHT 
 AS_HANDED_OUT = {
     "02_one_writer": {
         "test_lines_arrive_whole": "The client got the line 'ann bob 1', which nobody said.",
-        "test_who_says_a_line_does_not_wait_for_the_client": "Nobody can go on: ann waits in send(), line ",
+        "test_say_does_not_wait_for_the_client": "No thread can continue: ann waits in send(), line ",
     },
     "03_name_race": {
-        "test_a_name_is_given_to_one": "Both were told yes, and only one can be sam.",
-        "test_a_new_name_is_taken_and_the_old_one_given_back_in_one_step": "it had two names.",
-        "test_who_does_not_get_a_new_name_keeps_the_old_one": "Both were told yes, and only one can be sam.",
-        "test_a_name_is_given_to_who_claims_it_or_who_takes_it_instead": "Both were told yes, and only one can be sam.",
-        "test_what_is_given_back_twice_is_not_taken_from_the_next": "ann was told yes. The table says: sam is nobody.",
-        "test_what_is_given_back_and_changed_is_not_taken_from_the_next": "The table says: sam is nobody",
+        "test_only_one_session_gets_a_name": "Both were told yes, and only one can be sam.",
+        "test_rename_takes_the_new_name_and_frees_the_old_one_in_one_step": "it had two names.",
+        "test_a_session_that_does_not_get_the_new_name_keeps_the_old_one": "Both were told yes, and only one can be",
+        "test_only_one_session_gets_a_name_by_claim_or_by_rename": "Both were told yes, and only one can be sam.",
+        "test_a_name_released_twice_is_not_taken_from_its_next_session": "The table says: sam is nobody.",
+        "test_a_name_released_during_a_rename_is_not_taken_from_its_next_session": "The table says: sam is nobody",
     },
     "04_deadlock": {
         "test_a_member_can_leave_while_its_queue_is_full": "bob waits for self._lock, which ann holds.",
-        "test_nobody_waits_for_a_member_that_does_not_read": "Nobody can go on: ann waits in put(), line ",
+        "test_nobody_waits_for_a_member_that_does_not_read": "No thread can continue: ann waits in put(), line ",
     },
     "06_goodbye": {
-        "test_what_was_accepted_is_stored_when_stop_comes_back": "what was stored was ['1'].",
-        "test_what_is_submitted_while_it_stops_is_stored_or_refused": "told that 1 is accepted. It is not stored.",
+        "test_every_accepted_text_is_stored_when_stop_returns": "the stored texts were ['1'].",
+        "test_a_text_submitted_during_stop_is_stored_or_refused": "told that 1 is accepted. It is not stored.",
         "test_an_old_session_does_not_take_the_name_from_a_new_one": "But who('sam') is None: nobody.",
     },
 }
@@ -380,7 +380,7 @@ def test_the_stepper_finds_two_locks_taken_in_two_orders(explore):
     result = explore(LOCKS, "left_first", "right_first")
     assert result.orders == 3
     assert result.fault == (
-        "Nobody can go on: ann waits for self._right, which bob holds; bob waits for self._left, which ann holds."
+        "No thread can continue: ann waits for self._right, which bob holds; bob waits for self._left, which ann holds."
     )
 
 
@@ -389,7 +389,9 @@ def test_two_locks_taken_in_one_order_pass(explore):
 
 
 def test_one_who_waits_for_itself_is_found(explore):
-    assert explore(LOCKS, "left_twice").fault == "Nobody can go on: ann waits for self._left, which it holds itself."
+    assert (
+        explore(LOCKS, "left_twice").fault == "No thread can continue: ann waits for self._left, which it holds itself."
+    )
 
 
 def test_the_same_is_found_in_the_same_way_each_time(explore):
@@ -405,7 +407,7 @@ def test_an_if_before_a_wait_where_a_while_belongs_is_found(explore):
 def test_a_full_queue_and_an_empty_one_make_threads_wait(explore):
     result = explore(WAITS, "fill", "empty", check=lambda waits: None if waits.got == [1, 2, 3] else str(waits.got))
     assert (result.fault, result.complete) == (None, True)
-    assert explore(WAITS, "fill").fault == "Nobody can go on: ann waits in put(), line 34: it is full."
+    assert explore(WAITS, "fill").fault == "No thread can continue: ann waits in put(), line 34: it is full."
 
 
 def test_time_passes_only_while_nobody_can_go_on(explore):
@@ -419,13 +421,13 @@ def test_a_sleep_keeps_nobody_from_coming_first(explore):
 def test_one_who_looks_again_and_again_ends_if_it_lets_others_have_the_turn(explore, stepper):
     assert explore(WAITS, "poll", "set").fault is None
     result = explore(WAITS, "spin", "set")
-    assert result.fault == "There was no end after 3000 lines of code: does ann go round in a loop?"
+    assert result.fault == "There was no end after 3000 lines of code: is ann in an endless loop?"
     assert len(stepper.story(result).splitlines()) == stepper.ROWS + len(["title", "", "…", "", "fault"])
 
 
 def test_a_daemon_thread_may_be_left_waiting(explore):
     assert explore(WAITS, "serve").fault is None
-    assert explore(WAITS, "forever").fault == "Nobody can go on: ann waits in get(), line 57: it is empty."
+    assert explore(WAITS, "forever").fault == "No thread can continue: ann waits in get(), line 57: it is empty."
 
 
 def test_a_wait_that_the_stepper_knows_nothing_of_is_given_up(explore, stepper, monkeypatch):
@@ -451,7 +453,7 @@ def test_afterwards_the_standard_library_is_as_it_was(explore):
 def test_a_program_that_does_not_end_is_told_apart_from_threads_that_hang(explore):
     text = WAITS.replace("daemon=True", "name='server'")
     assert explore(text, "serve").fault == (
-        "ann came to the end, but the program does not: server waits in get(), line 57: it is empty."
+        "ann ended, but the program did not: server waits in get(), line 57: it is empty."
     )
 
 
@@ -477,4 +479,6 @@ def test_a_lock_that_is_taken_again_by_its_thread_says_so(explore, stepper):
 def test_a_lock_that_is_still_held_at_the_end_is_named(explore):
     text = LOCKS + "\n    def keep(self):\n        self._left.acquire()\n"
     fault = explore(text, "keep", check=lambda locks: locks._left.acquire()).fault
-    assert fault == "When all had ended, a lock was still held: who looks then waits for self._left, which ann holds."
+    assert (
+        fault == "When all threads had ended, a lock was still held: the check waits for self._left, which ann holds."
+    )

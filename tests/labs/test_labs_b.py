@@ -30,9 +30,9 @@ ANSWERS = {
 PATIENCE = 170.0  # seconds; a few are enough, unless the machine is very busy
 SHIPPED = {
     "01_lines": "No line has ended yet, but feed() returned one: what recv() returns is not a line.",
-    "05_slow_reader": "200 lines were kept for bob; 5 may wait, and one last word.",
-    "07_store_first": "Bob has seen '3 three', will answer it, and nobody will ever find it: it was shown",
-    "08_batching": "Each call costs the same, however much it sends: all that has gathered should go out in one,",
+    "05_slow_reader": "200 lines were kept for bob; 5 may wait, with one last word.",
+    "07_store_first": "Bob has seen '3 three' and will answer it, but nobody will find it: it was shown",
+    "08_batching": "Each call costs the same, however much it sends: all gathered lines should go out in one call,",
 }
 REPEAT = """
 def pytest_generate_tests(metafunc):

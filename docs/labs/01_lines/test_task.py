@@ -27,13 +27,13 @@ def tell(*story: str) -> None:
 
 
 def ended(data: bytes, limit: int) -> list[str | None]:
-    """The lines that have ended when all this has come."""
+    """The lines that are complete after all these bytes."""
     lines = data.split(b"\n")[:-1]
     return [None if len(line) > limit else line.removesuffix(b"\r").decode("utf-8", "replace") for line in lines]
 
 
 def ended_last(data: bytes) -> bytes:
-    """What has come since the last LF."""
+    """The bytes since the last LF."""
     return data.rpartition(b"\n")[2]
 
 
@@ -71,31 +71,29 @@ def why(got: object, want: list[str | None], before: bytes, limit: int) -> str:
         return f"feed() has to return a list, but returned {got!r}."
     if len(got) > len(want):
         if not want and got == [None]:
-            return "The line has not ended yet. One that is too long is None once, when it ends."
+            return "The line has not ended yet. A line that is too long becomes None once, when it ends."
         if not want:
             return "No line has ended yet, but feed() returned one: what recv() returns is not a line."
-        return f"That ends {count(want)}, but feed() returned {len(got)}: some of it is not a line. Only LF ends one."
+        return f"This completes {count(want)}, but feed() returned {len(got)}: not all are lines. Only LF ends one."
     if len(got) < len(want):
-        return f"That ends {count(want)}, but feed() returned {len(got)}: something was lost or kept back."
+        return f"This completes {count(want)}, but feed() returned {len(got)}: something was lost or held back."
     for mine, right in zip(got, want, strict=True):
         if mine == right:
             continue
         if right is None:
-            return (
-                f"A line of more than {limit} bytes is to come out as None, once, when it ends; not as {short(mine)}."
-            )
+            return f"A line of more than {limit} bytes has to become None, once, when it ends, and not {short(mine)}."
         if mine is None:
             return f"{short(right)} is not longer than {limit} bytes, but feed() says that it is."
         if "\ufffd" in str(mine) and "\ufffd" not in right:
-            return f"{mine!r} should be {right!r}: half a character was decoded before its other half had come."
+            return f"{mine!r} should be {right!r}: half a character was decoded before the other half arrived."
         if before and right.endswith(str(mine)):
-            return f"{mine!r} should be {right!r}: what had come of the line before was forgotten."
+            return f"{mine!r} should be {right!r}: the first part of the line was lost."
         return f"{mine!r} should be {right!r}."
     return "Those are the right lines."
 
 
 def go_through(pieces: Sequence[bytes], limit: int = LIMIT) -> None:
-    """Feed the pieces; tell the story of it at the first step that is wrong."""
+    """Feed the pieces, and tell the story up to the first wrong step."""
     lines = task.Lines(limit)
     rows = []
     before = b""
@@ -113,7 +111,7 @@ def go_through(pieces: Sequence[bytes], limit: int = LIMIT) -> None:
             widths = [max(len(row[column]) for row in (heads, *shown)) for column in range(4)]
             tell(
                 f"The client sent {short(b''.join(pieces))}",
-                f"and it came in {len(pieces)} pieces." if len(pieces) > 1 else "and it came in one piece.",
+                f"and it arrived in {len(pieces)} pieces." if len(pieces) > 1 else "and it arrived in one piece.",
                 *([f"Steps 1 to {number - SHOWN} were right."] if number > SHOWN else []),
                 "",
                 *("  ".join(map(str.ljust, row, widths)).rstrip() for row in (heads, *shown)),
@@ -135,7 +133,7 @@ def test_a_line_in_two_pieces_is_one_line():
     go_through([b"hi ", b"bob\n"])
 
 
-def test_wherever_it_is_cut_the_lines_are_the_same():
+def test_the_lines_are_the_same_wherever_the_stream_is_cut():
     for pieces in splits(SENT):
         go_through(pieces)
 
@@ -144,12 +142,12 @@ def test_only_lf_ends_a_line():
     go_through(["one\u2028line \x0b\x0c\x1c\x85 still\rthe same\n".encode()])
 
 
-def test_one_cr_before_lf_is_taken_off():
+def test_one_cr_before_lf_is_removed():
     go_through([b"one\r\n"])
     go_through([b"one\r\r\n"])
 
 
-def test_what_is_not_utf_8_is_replaced_and_the_next_line_is_fine():
+def test_invalid_utf_8_is_replaced_and_the_next_line_is_fine():
     for pieces in splits(b"caf\xe9\nhi\n"):
         go_through(pieces)
 
@@ -162,15 +160,15 @@ def test_two_connections_do_not_mix():
         return
     mixed = "good" in str(got[2][2]) or "hi" in str(got[3][2])
     tell(
-        "Ann and bob are connected at the same time; each connection has a Lines of its own.",
+        "Ann and bob are connected at the same time; each connection has its own Lines.",
         "",
         *(f"  from {name}: recv() returned {data!r:14} feed() returned {lines!r}" for name, data, lines in got),
         "",
         "Ann said 'hi there', bob said 'good morning': "
         + (
-            "what one connection keeps must not be seen by another."
+            "one connection must not see the bytes of another."
             if mixed
-            else "what has not ended has to be kept until it does."
+            else "an unfinished line has to be kept until it ends."
         ),
     )
 
@@ -203,7 +201,7 @@ def test_a_line_that_never_ends_fills_no_memory():
         tracemalloc.stop()
     if held > 5_000:
         tell(
-            "A client sends 1,000,000 bytes and never a LF.",
+            "A client sends 1,000,000 bytes and never an LF.",
             "",
             f"  a line may have            {LIMIT} bytes",
             f"  this connection keeps {held:9,} bytes",

@@ -69,38 +69,38 @@ def test_lines_arrive_whole():
     def check(client):
         strange = [line for line in client.got.decode().splitlines() if line not in ("ann 1", "bob 1")]
         if strange:
-            return f"The client got the line {strange[0]!r}, which nobody said. All that it got: {client.got}"
+            return f"The client got the line {strange[0]!r}, which nobody said. The client got {client.got}"
         if client.got_at_the_end.count(b"\n") != 2:
-            return f"Two lines were said. When close() came back, the client had got {client.got_at_the_end}"
+            return f"Two lines were said. When close() returned, the client had got {client.got_at_the_end}"
         return None
 
-    scene = "ann and bob say a line each to one client. Its socket takes four bytes at a time. ann calls close()."
+    scene = "ann and bob each say a line to one client. Its socket takes four bytes at a time. ann calls close()."
     no_order_goes_wrong(scene, talk(Client, bob=["bob 1"], ann=["ann 1"]), check)
 
 
-def test_lines_of_one_thread_arrive_in_order_and_before_close_comes_back():
+def test_lines_of_one_thread_arrive_in_order_and_before_close_returns():
     def check(client):
         if client.got_at_the_end != b"1\n2\n3\n":
-            return f"ann said 1, 2, 3. When close() came back, the client had got {client.got_at_the_end}"
+            return f"ann said 1, 2, 3. When close() returned, the client had got {client.got_at_the_end}"
         return None
 
     scene = "ann says three lines, and calls close()."
     no_order_goes_wrong(scene, talk(Client, ann=["1", "2", "3"]), check)
 
 
-def test_who_says_a_line_does_not_wait_for_the_client():
+def test_say_does_not_wait_for_the_client():
     def check(client):
         if sorted(client.got_at_the_end.splitlines()) != [b"1", b"2", b"3"]:
-            return f"1, 2 and 3 were said. When close() came back, the client had got {client.got_at_the_end}"
+            return f"1, 2 and 3 were said. When close() returned, the client had got {client.got_at_the_end}"
         return None
 
-    scene = "ann says 1 and 2, and bob 3. The client does not read before that: they must not wait for it."
+    scene = "ann says 1 and 2, and bob 3. The client reads only after that, so they must not wait for it."
     no_order_goes_wrong(scene, talk(lambda: Client(reads=False), bob=["3"], ann=["1", "2"]), check, preemptions=1)
 
     def check_a_hundred(client):
         got = client.got_at_the_end.count(b"\n")
-        return None if got == 100 else f"100 lines were said. When close() came back, the client had got {got}."
+        return None if got == 100 else f"100 lines were said. When close() returned, the client had got {got}."
 
-    scene = "ann says 100 lines. The client does not read before that: she must not wait for it."
+    scene = "ann says 100 lines. The client reads only after that, so she must not wait for it."
     lines = [str(number) for number in range(1, 101)]
     no_order_goes_wrong(scene, talk(lambda: Client(reads=False), ann=lines), check_a_hundred, preemptions=0)

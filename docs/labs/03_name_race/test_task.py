@@ -67,7 +67,7 @@ def one_was_told_yes(scene, name):
     return None if scene.table.who(name) == winner else f"{winner} was told yes. {scene.says(name)}"
 
 
-def test_a_name_is_given_to_one():
+def test_only_one_session_gets_a_name():
     def make():
         scene = Scene()
         return scene, {"ann": partial(scene.claim, "ann", "sam"), "bob": partial(scene.claim, "bob", "Sam")}
@@ -76,7 +76,7 @@ def test_a_name_is_given_to_one():
     no_order_goes_wrong(scene, make, lambda scene: one_was_told_yes(scene, "sam"))
 
 
-def test_a_new_name_is_taken_and_the_old_one_given_back_in_one_step():
+def test_rename_takes_the_new_name_and_frees_the_old_one_in_one_step():
     def make():
         scene = Scene(ann="ann")
         seen = []
@@ -96,11 +96,11 @@ def test_a_new_name_is_taken_and_the_old_one_given_back_in_one_step():
             return "bob found nobody by the name ann, and after that nobody by the name sam: ann's session had no name."
         return None
 
-    scene = "ann's session takes the name sam instead of ann. bob looks four times who somebody is."
+    scene = "ann's session changes its name from ann to sam. bob looks up a name four times."
     no_order_goes_wrong(scene, make, check)
 
 
-def test_who_does_not_get_a_new_name_keeps_the_old_one():
+def test_a_session_that_does_not_get_the_new_name_keeps_the_old_one():
     def make():
         scene = Scene(ann="ann", bob="bob")
         return scene, {
@@ -116,19 +116,19 @@ def test_who_does_not_get_a_new_name_keeps_the_old_one():
             return f"{won} was told yes, so {lost} is still {lost}, and {won} is free. {scene.says('ann', 'bob')}"
         return None
 
-    no_order_goes_wrong("ann and bob, whose sessions have these names, both want to be sam instead.", make, check)
+    no_order_goes_wrong("The sessions of ann and bob both change their name to sam.", make, check)
 
 
-def test_a_name_is_given_to_who_claims_it_or_who_takes_it_instead():
+def test_only_one_session_gets_a_name_by_claim_or_by_rename():
     def make():
         scene = Scene(bob="bob")
         return scene, {"ann": partial(scene.claim, "ann", "sam"), "bob": partial(scene.rename, "bob", "bob", "sam")}
 
-    scene = "ann's session claims the name sam. bob's wants it instead of bob."
+    scene = "ann's session claims the name sam. bob's session changes its name from bob to sam."
     no_order_goes_wrong(scene, make, lambda scene: one_was_told_yes(scene, "sam"))
 
 
-def test_a_name_in_another_case_is_the_same_and_stays_ones_own():
+def test_a_session_may_claim_its_own_name_in_another_case():
     def make():
         scene = Scene(ann="ann")
 
@@ -147,10 +147,10 @@ def test_a_name_in_another_case_is_the_same_and_stays_ones_own():
             return f"That is the name that it has. It was told {yes}, and then ann was {session(who)}."
         return None
 
-    no_order_goes_wrong("ann's session wants to be Ann instead, and then claims ANN.", make, check)
+    no_order_goes_wrong("ann's session changes its name to Ann, and then claims ANN.", make, check)
 
 
-def test_what_is_given_back_twice_is_not_taken_from_the_next():
+def test_a_name_released_twice_is_not_taken_from_its_next_session():
     def make():
         scene = Scene(bob="sam")
         release = partial(scene.table.release, "bob", "sam")
@@ -161,11 +161,11 @@ def test_what_is_given_back_twice_is_not_taken_from_the_next():
             return f"ann was told yes. {scene.says('sam')}"
         return None
 
-    scene = "bob is sam and goes: two threads find that out, and both give his name back. ann claims it meanwhile."
+    scene = "bob is sam and disconnects. Two threads notice it, and both release his name. Then ann claims it."
     no_order_goes_wrong(scene, make, check)
 
 
-def test_what_is_given_back_and_changed_is_not_taken_from_the_next():
+def test_a_name_released_during_a_rename_is_not_taken_from_its_next_session():
     def make():
         scene = Scene(bob="sam")
         return scene, {
@@ -179,5 +179,5 @@ def test_what_is_given_back_and_changed_is_not_taken_from_the_next():
             return f"ann was told yes. {scene.says('sam')}"
         return None if scene.table.who("kim") == "bob" else f"bob is kim now. {scene.says('kim')}"
 
-    scene = "bob is sam and wants to be kim, while another thread of his gives sam back. ann claims it meanwhile."
+    scene = "bob's session changes its name from sam to kim. Its writer releases sam, and ann claims sam."
     no_order_goes_wrong(scene, make, check)

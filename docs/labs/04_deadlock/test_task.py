@@ -19,7 +19,7 @@ task = stepper.load_task(__file__)
 def no_order_goes_wrong(scene, make, check):
     def check_also_the_clock(members):
         waited = time.monotonic()  # the stepper's: it goes on only while nobody else can
-        return f"For {waited:g} s all stood still and waited." if waited else check(*members)
+        return f"All threads waited for {waited:g} s." if waited else check(*members)
 
     result = stepper.explore(make, check_also_the_clock, only=[task])
     if result.fault:
@@ -83,11 +83,11 @@ def test_nobody_waits_for_a_member_that_does_not_read():
             if waiting(member) != wanted:
                 return f"{has} and should have {wanted}."
             if member.was_cut_off != cut:
-                return f"{has} and was {'' if member.was_cut_off else 'not '}cut off by cut_off()."
+                return f"{has} and was {'' if member.was_cut_off else 'not '}disconnected by cut_off()."
         return None
 
     scene = (
-        "ann says three texts. For quick five may wait, for slow and asleep two. Nobody reads; two have to be cut off."
+        "ann says three texts. Five may wait for quick, two for slow and asleep. Nobody reads. Two get disconnected."
     )
     no_order_goes_wrong(scene, make, check)
 
@@ -99,15 +99,15 @@ def test_all_members_get_the_texts_in_one_order():
 
     def check(cy, dan):
         if sorted(waiting(cy)) != ["from ann", "from bob"]:
-            return f"ann and bob have said something, and cy and dan get {waiting(cy)}."
+            return f"ann and bob have said a text each, and cy and dan get {waiting(cy)}."
         if waiting(cy) != waiting(dan):
             return f"cy gets {waiting(cy)}, and dan {waiting(dan)}."
         return None
 
-    no_order_goes_wrong("ann and bob say something to cy and dan, who do not read yet.", make, check)
+    no_order_goes_wrong("ann and bob each say a text to cy and dan, who do not read yet.", make, check)
 
 
-def test_who_has_left_gets_nothing():
+def test_a_member_that_has_left_gets_nothing():
     def make():
         room, (bob,) = room_of(bob=2)
         had = []
@@ -121,14 +121,14 @@ def test_who_has_left_gets_nothing():
     def check(bob, had):
         if waiting(bob) != had:
             return (
-                f"When leave() came back, bob's queue held {had}; later {waiting(bob)}: a text came after he had left."
+                f"When leave() returned, bob's queue held {had}; later {waiting(bob)}: a text came after he had left."
             )
         return None
 
-    no_order_goes_wrong("ann says something while bob leaves.", make, check)
+    no_order_goes_wrong("ann says a text while bob leaves.", make, check)
 
 
-def test_who_is_cut_off_sees_no_hole():
+def test_a_disconnected_member_sees_no_hole():
     def make():
         room, (bob, cy) = room_of(bob=2, cy=4)
         say(room, "1", "2")
@@ -145,14 +145,14 @@ def test_who_is_cut_off_sees_no_hole():
             if text != wanted:
                 return f"cy gets {waiting(cy)}, and bob {got}: he got {text} and not {wanted}, which came before it."
         if len(got) < 4 and not bob.was_cut_off:
-            return f"bob gets {got} and was not cut off."
+            return f"bob gets {got} and was not disconnected."
         return None
 
     scene = "bob's queue holds 1 and 2 and is full. ann says 3 and dan 4, while bob reads two. cy's queue has room."
     no_order_goes_wrong(scene, make, check)
 
 
-def test_somebody_comes_in_while_somebody_is_cut_off():
+def test_a_member_can_join_while_another_is_disconnected():
     def make():
         came = threading.Event()
 
@@ -178,7 +178,7 @@ def test_somebody_comes_in_while_somebody_is_cut_off():
 
         return [], {"ann": partial(say, room, "2"), "bob": read_all, "cy": come_in}
 
-    scene = "bob's queue holds 1 and is full. ann says 2. Who cuts bob off waits until cy has come in and said 3."
+    scene = "bob's queue holds 1 and is full. ann says 2. cut_off() waits until cy has joined and said 3."
     result = stepper.explore(make, preemptions=1, only=[task])
     if result.fault:
         pytest.fail(f"{scene}\n\n{stepper.story(result)}", pytrace=False)

@@ -110,7 +110,7 @@ def demonstrate() -> None:
     publisher.start()
     publisher.join(5)
     if publisher.is_alive():
-        print(f"After {said} lines, say() does not come back: everybody waits for bob.")
+        print(f"After {said} lines, say() does not return: everybody waits for bob.")
         return
     for name, lines in given.items():
         print(f"{name} got  {lines}")

@@ -54,7 +54,7 @@ class Story:
         self.room = task.Room(LIMIT)
         self.members = {name: self.room.enter(name) for name in ("ann", "bob", "cy")}
         self.given: dict[str, list[str]] = {name: [] for name in self.members}
-        self.steps = [f"A room in which {LIMIT} lines may wait for one member. Ann, bob and cy come in.", ""]
+        self.steps = [f"A room in which {LIMIT} lines may wait for one member. Ann, bob and cy enter.", ""]
         self.last = 0
 
     def say(self, count: int, *readers: str) -> None:
@@ -91,7 +91,7 @@ class Story:
         if error:
             self.tell(
                 f"When {number} is said, say() raises {error[0]!r}.",
-                "The publisher's thread ends of it, and the chat with it.",
+                "The exception ends the publisher's thread, and with it the chat.",
             )
         if publisher.is_alive():
             patience.append(0.2)
@@ -99,9 +99,9 @@ class Story:
             while frame.f_back and frame.f_code.co_filename != task.__file__:
                 frame = frame.f_back
             self.tell(
-                f"When {number} is said, say() does not come back. It waits in {pathlib.Path(task.__file__).name}, "
+                f"When {number} is said, say() does not return. It waits in {pathlib.Path(task.__file__).name}, "
                 f"line {frame.f_lineno}.",
-                "Whoever waits for one reader keeps all others waiting.",
+                "A publisher that waits for one reader makes all others wait.",
             )
 
     def read(self, name: str, quietly: bool = False) -> list[str]:
@@ -129,15 +129,15 @@ class Story:
         tell(*self.steps, "", *what)
 
 
-def test_everybody_is_given_what_is_said():
+def test_every_member_gets_every_line():
     story = Story()
     story.say(3)
     for name in story.members:
         if story.read(name) != ["1 line 1", "2 line 2", "3 line 3"]:
-            story.tell(f"{name} should have been given '1 line 1', '2 line 2' and '3 line 3'.")
+            story.tell(f"{name} should have got '1 line 1', '2 line 2' and '3 line 3'.")
 
 
-def test_to_say_something_takes_no_time():
+def test_say_never_waits():
     limit = 2
 
     def make():
@@ -178,7 +178,7 @@ def test_nobody_notices_a_slow_reader():
     for name in ("ann", "cy"):
         if problem := hole(story.given[name]) or len(numbers(story.given[name])) != story.last:
             what = problem if isinstance(problem, str) else f"{len(story.given[name])} of {story.last} lines came"
-            story.tell(f"Bob does not read, and {name} has to suffer for it: {what}.")
+            story.tell(f"Bob does not read, and that harms {name}: {what}.")
 
 
 def test_two_slow_readers_are_no_worse_than_one():
@@ -186,18 +186,18 @@ def test_two_slow_readers_are_no_worse_than_one():
     story.say(LIMIT * 2, "cy")
     problem = hole(story.given["cy"]) or (None if len(numbers(story.given["cy"])) == story.last else "some never came")
     if problem:
-        story.tell(f"Ann and bob do not read, and cy has to suffer for it: {problem}.")
+        story.tell(f"Ann and bob do not read, and that harms cy: {problem}.")
 
 
-def test_what_waits_for_one_is_bounded():
+def test_the_lines_that_wait_for_a_member_are_bounded():
     story = Story()
     story.say(LIMIT * 40, "ann", "cy")
     lines = story.read("bob")
     if len(numbers(lines)) > LIMIT:
         kept = len(numbers(lines))
         story.tell(
-            f"{kept} lines were kept for bob; {LIMIT} may wait, and one last word.",
-            f"Who has {LIMIT} waiting is cut off when one more is said."
+            f"{kept} lines were kept for bob; {LIMIT} may wait, with one last word.",
+            f"A member with {LIMIT} waiting lines is disconnected when one more is said."
             if kept == LIMIT + 1
             else "Nobody knows how long bob will not read, so no number of lines is large enough.",
         )
@@ -218,18 +218,18 @@ def test_what_waits_for_one_is_bounded():
         )
 
 
-def test_who_keeps_up_is_not_cut_off():
+def test_a_member_that_keeps_up_is_not_disconnected():
     story = Story()
     for _ in range(4):
         story.say(LIMIT, "ann", "cy")
         lines = story.read("bob")
         if len(numbers(lines)) != LIMIT or last_word(lines):
-            story.tell(f"{LIMIT} lines may wait. Bob read before there were more, and should have been given them.")
+            story.tell(f"{LIMIT} lines may wait. Bob read before there were more. He should have got them.")
     if "bob" not in story.room.names():
-        story.tell("Bob has kept up, and is no longer in the room.")
+        story.tell("Bob has kept up, but he is no longer in the room.")
 
 
-def test_who_does_not_read_sees_no_hole_and_is_told():
+def test_a_member_that_does_not_read_sees_no_hole_and_gets_a_reason():
     for late in (1, LIMIT, LIMIT * 10):
         story = Story()
         story.say(2, "ann", "bob", "cy")
@@ -239,17 +239,17 @@ def test_who_does_not_read_sees_no_hole_and_is_told():
         story.read("bob")
         problem = hole(story.given["bob"])
         if problem:
-            story.tell(f"What bob is given is not what was said, up to a last word: {problem}. He cannot know that.")
+            story.tell(f"Bob should get every line up to the last word, but {problem}. He cannot know that.")
         if not last_word(story.given["bob"]) and "bob" in story.room.names():
-            story.tell(f"{LIMIT + late} lines waited for bob where {LIMIT} may: he should have been cut off.")
+            story.tell(f"{LIMIT + late} lines waited for bob where {LIMIT} may: he should have been disconnected.")
         if not last_word(story.given["bob"]):
             story.tell(
-                "Bob is no longer in the room, and nothing tells him: the last that he is given has to be a line",
+                "Bob is no longer in the room, and nothing tells him: the last line that he gets has to be one",
                 "that begins with '!' and says why.",
             )
 
 
-def test_who_was_cut_off_is_gone_and_may_come_back():
+def test_a_disconnected_member_is_gone_and_may_enter_again():
     story = Story()
     story.say(LIMIT + 1, "ann", "cy")
     if sorted(story.room.names()) != ["ann", "cy"]:
@@ -259,13 +259,13 @@ def test_who_was_cut_off_is_gone_and_may_come_back():
         )
     story.read("bob")
     story.members["bob"] = story.room.enter("bob")
-    story.steps.append("  bob comes in again")
+    story.steps.append("  bob enters again")
     story.say(2, "ann", "cy")
     if numbers(story.read("bob")) != [story.last - 1, story.last]:
-        story.tell("Bob came back, and should have been given what was said since.")
+        story.tell("Bob entered again, and should have got every line since then.")
 
 
-def test_reading_while_being_cut_off_shows_no_hole():
+def test_a_member_that_reads_while_it_is_disconnected_sees_no_hole():
     limit = 2
 
     def make():
@@ -288,9 +288,9 @@ def test_reading_while_being_cut_off_shows_no_hole():
         given.extend(bob.collect())
         problem = hole(given)
         if problem:
-            return f"Bob was given {given}: {problem}."
+            return f"Bob got {given}: {problem}."
         if len(numbers(given)) < 4 and not last_word(given):
-            return f"Bob was given {given} and no last word that says that more was said."
+            return f"Bob got {given} and no last word, so he does not know that more was said."
         return None
 
     result = stepper.explore(make, check, only=[task])
@@ -302,7 +302,7 @@ def test_reading_while_being_cut_off_shows_no_hole():
         )
 
 
-def test_somebody_may_come_in_while_something_is_said():
+def test_somebody_may_enter_while_a_line_is_said():
     def make():
         room = task.Room(LIMIT)
         members = [room.enter("ann"), room.enter("bob")]
@@ -319,17 +319,17 @@ def test_somebody_may_come_in_while_something_is_said():
     def check(members):
         *others, late = [member.collect() for member in members]
         if others != [["1 one", "2 two"]] * 2:
-            return f"Ann and bob were in the room, and were given {others}."
+            return f"Ann and bob were in the room, and got {others}."
         if late not in ([], ["2 two"], ["1 one", "2 two"]):
-            return f"Cy came in and was given {late}."
+            return f"Cy entered and got {late}."
         return None
 
     result = stepper.explore(make, check, only=[task])
     if result.fault:
-        tell("Cy comes in while two lines are said.", "", stepper.story(result))
+        tell("Cy enters while two lines are said.", "", stepper.story(result))
 
 
-def test_who_comes_back_in_the_middle_of_being_cut_off_is_in_the_room():
+def test_a_member_that_enters_again_at_once_is_in_the_room():
     def make():
         room = task.Room(1)
         bobs = [room.enter("bob")]
@@ -341,7 +341,7 @@ def test_who_comes_back_in_the_middle_of_being_cut_off_is_in_the_room():
         def write():
             if last_word(bobs[0].collect()):
                 bobs.append(room.enter("bob"))
-                stepper.note("bob comes in again")
+                stepper.note("bob enters again")
 
         return (room, bobs), {"publisher": publish, "writer": write}
 
@@ -351,13 +351,13 @@ def test_who_comes_back_in_the_middle_of_being_cut_off_is_in_the_room():
             return None
         room.say("four")
         if numbers(bobs[1].collect())[-1:] != [4] or room.names() != ["bob"]:
-            return f"Bob came in again. In the room is {room.names()}, and what is said after that does not reach him."
+            return f"Bob entered again. The members are {room.names()}, and the next line does not reach him."
         return None
 
     result = stepper.explore(make, check, only=[task])
     if result.fault:
         tell(
-            "1 line may wait for bob, and three are said. If his writer finds that he was cut off, it lets him in.",
+            "1 line may wait for bob, and three are said. When his writer gets the last word, he enters again.",
             "",
             stepper.story(result),
         )

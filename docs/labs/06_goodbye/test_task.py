@@ -30,7 +30,7 @@ def started(store):
     return keeper
 
 
-def test_what_was_accepted_is_stored_when_stop_comes_back():
+def test_every_accepted_text_is_stored_when_stop_returns():
     def make():
         stored, told, stored_then = [], [], []
 
@@ -54,14 +54,14 @@ def test_what_was_accepted_is_stored_when_stop_comes_back():
         if told[2]:
             return f"3 came after stop(). ann was told {told[2]}, and should have been told False."
         if stored_then != ["1", "2"]:
-            return f"1 and 2 were accepted. When stop() came back, what was stored was {stored_then}."
+            return f"1 and 2 were accepted. When stop() returned, the stored texts were {stored_then}."
         return None
 
     scene = "ann submits 1 and 2, and calls stop(). After that she submits 3. The disk takes a while for each."
     no_order_goes_wrong(scene, make, check)
 
 
-def test_what_is_submitted_while_it_stops_is_stored_or_refused():
+def test_a_text_submitted_during_stop_is_stored_or_refused():
     def make():
         stored, told, stored_then = [], [], []
         keeper = started(stored.append)
@@ -81,13 +81,13 @@ def test_what_is_submitted_while_it_stops_is_stored_or_refused():
         if stored and not told[0]:
             return "ann was told that 1 is not accepted. It is stored."
         if stored and not stored_then:
-            return "ann was told that 1 is accepted. But bob's stop() came back before it was stored."
+            return "ann was told that 1 is accepted. But bob's stop() returned before it was stored."
         return None
 
     no_order_goes_wrong("ann submits 1 while bob calls stop().", make, check)
 
 
-def test_who_submits_does_not_wait_for_the_disk():
+def test_submit_does_not_wait_for_the_disk():
     def make():
         disk, told = threading.Event(), []
 
@@ -104,13 +104,13 @@ def test_who_submits_does_not_wait_for_the_disk():
         return [told], {"ann": submit}
 
     def check(told):
-        return None if told == [True] * 5 else f"ann was told {told}, and nobody had called stop()."
+        return None if told == [True] * 5 else f"ann was told {told} before anybody had called stop()."
 
     scene = "The disk stores nothing before ann has submitted 1 to 5. She must not wait for it."
     no_order_goes_wrong(scene, make, check, preemptions=1)
 
 
-def test_who_submits_while_it_stops_does_not_wait_for_the_disk():
+def test_submit_during_stop_does_not_wait_for_the_disk():
     def make():
         disk = threading.Event()
 
@@ -161,7 +161,7 @@ def test_an_empty_text_is_a_text():
     no_order_goes_wrong(scene, make, check, preemptions=1)
 
 
-def test_the_thread_waits_until_it_is_told():
+def test_the_thread_sleeps_until_it_has_something_to_do():
     def make():
         keeper = started(lambda text: None)
         never = threading.Event()
@@ -172,7 +172,7 @@ def test_the_thread_waits_until_it_is_told():
 
         return [], {"ann": do_nothing}
 
-    scene = "Nobody submits anything for an hour, then ann calls stop(). The keeper has nothing to do meanwhile."
+    scene = "Nobody submits anything for an hour, then ann calls stop(). The keeper has nothing to do until then."
     no_order_goes_wrong(scene, make, lambda: None, preemptions=0)
 
 
@@ -185,12 +185,10 @@ def test_an_old_session_does_not_take_the_name_from_a_new_one():
     def check(names, old, new):
         if names.who("sam") is not new:
             who = shown(names.who("sam"), old=old)
-            return (
-                f"The new session has come in, and is sam (two sessions of one name are ==). But who('sam') is {who}."
-            )
+            return f"The new session has entered, and is sam (both sessions are equal by ==). But who('sam') is {who}."
         return None
 
-    no_order_goes_wrong("A new session comes in as sam, while the old one that is sam ends.", make, check)
+    no_order_goes_wrong("A new session enters as sam, while the old session named sam ends.", make, check)
 
 
 def test_a_name_is_free_when_its_session_has_left():
@@ -209,7 +207,7 @@ def test_a_name_is_free_when_its_session_has_left():
     no_order_goes_wrong("sam and tom are here, and sam leaves.", make, check)
 
 
-def test_whoever_ends_first_the_name_is_free_when_both_sessions_have_left():
+def test_the_name_is_free_when_both_sessions_have_left_in_any_order():
     def make():
         names, old, new = task.Names(), task.Session("sam"), task.Session("sam")
         names.enter(old)
@@ -220,4 +218,4 @@ def test_whoever_ends_first_the_name_is_free_when_both_sessions_have_left():
         who = names.who("sam")
         return None if who is None else f"Both have left. But who('sam') is {shown(who, old=old, new=new)}."
 
-    no_order_goes_wrong("A new session came in as sam. Now the old one and the new one end.", make, check)
+    no_order_goes_wrong("A new session has entered as sam. Now the old and the new session end.", make, check)

@@ -99,7 +99,7 @@ class Person:
     def shown_too_soon(self) -> str | None:
         """What was shown before it was in the file, in words."""
         if self.too_soon:
-            return f"{self.name} was shown {self.too_soon[0]} before it was committed: kill -9 now, and it never was."
+            return f"{self.name} was shown {self.too_soon[0]} before it was committed: a kill -9 now would lose it."
         return None
 
 
@@ -163,7 +163,7 @@ def path(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / "history.db"
 
 
-def test_what_is_said_is_numbered_and_shown():
+def test_lines_are_numbered_and_shown():
     disk = Disk()
     room = task.Room(disk)
     bob = Person("bob", disk)
@@ -172,7 +172,7 @@ def test_what_is_said_is_numbered_and_shown():
     bob.wait_for(3)
     if numbers != [1, 2, 3] or bob.problem(1, 3):
         tell(
-            "Bob comes in. 'one', 'two' and 'three' are said.",
+            "Bob enters. 'one', 'two' and 'three' are said.",
             "",
             f"  say() returned {numbers}",
             f"  bob was shown  {bob.lines}",
@@ -181,7 +181,7 @@ def test_what_is_said_is_numbered_and_shown():
         )
 
 
-def test_what_was_seen_is_there_after_kill_9(path: pathlib.Path):
+def test_every_line_that_was_seen_is_there_after_kill_9(path: pathlib.Path):
     seen = killed(path, "shown")
     kept = in_the_file(path)
     lost = [line for line in seen if line not in kept]
@@ -191,11 +191,11 @@ def test_what_was_seen_is_there_after_kill_9(path: pathlib.Path):
             "",
             *side_by_side("bob has seen", seen, kept),
             "",
-            f"Bob has seen {lost[0]!r}, will answer it, and nobody will ever find it: it was shown before it was kept.",
+            f"Bob has seen {lost[0]!r} and will answer it, but nobody will find it: it was shown before it was stored.",
         )
 
 
-def test_what_was_acknowledged_is_there_after_kill_9(path: pathlib.Path):
+def test_every_line_that_was_acknowledged_is_there_after_kill_9(path: pathlib.Path):
     seen = killed(path, "returned")
     kept = in_the_file(path)
     lost = [line for line in seen if line not in kept]
@@ -205,7 +205,7 @@ def test_what_was_acknowledged_is_there_after_kill_9(path: pathlib.Path):
             "",
             *side_by_side("say() has returned", seen, kept),
             "",
-            f"Whoever said {lost[0]!r} was told that it is kept. It is not.",
+            f"say() returned the number of {lost[0]!r}, but the line is not in the file.",
         )
 
 
@@ -217,8 +217,8 @@ def test_after_kill_9_the_numbers_go_on(path: pathlib.Path):
     store._db.close()
     if number != len(kept) + 1:
         tell(
-            f"In the file were {kept} after kill -9.",
-            f"A new server on it gave the next line number {number}, where {len(kept) + 1} comes next.",
+            f"After kill -9, {kept} were in the file.",
+            f"A new server on this file gave the next line the number {number}, but {len(kept) + 1} comes next.",
         )
 
 
@@ -299,10 +299,10 @@ def ann_and_cy_speak_and_one_is_refused():
 def test_nothing_is_shown_or_acknowledged_before_it_is_committed():
     def problem(bob):
         if bob.acknowledged:
-            return "say() returned 1 before it was committed: kill -9 now, and it never was."
+            return "say() returned 1 before it was committed: a kill -9 now would lose it."
         return bob.shown_too_soon()
 
-    explore(bob_enters_and_ann_speaks, problem, "Ann lets bob in, and says something.")
+    explore(bob_enters_and_ann_speaks, problem, "Bob enters, and ann says a line.")
 
 
 def say_in_time(room: task.Room, text: str) -> tuple[str, Exception | None]:
@@ -319,13 +319,13 @@ def say_in_time(room: task.Room, text: str) -> tuple[str, Exception | None]:
     speaker.start()
     speaker.join(WAIT)
     if not came:
-        return f"say({text!r}) does not come back", TimeoutError()
+        return f"say({text!r}) does not return", TimeoutError()
     if isinstance(came[0], Exception):
         return f"say({text!r}) raised {came[0]!r}", came[0]
     return f"say({text!r}) returned {came[0]}", None
 
 
-def test_what_the_disk_does_not_take_is_shown_to_nobody():
+def test_a_line_that_the_disk_does_not_take_is_shown_to_nobody():
     disk = Disk()
     room = task.Room(disk)
     bob, dan = Person("bob", disk), Person("dan", disk)
@@ -338,50 +338,54 @@ def test_what_the_disk_does_not_take_is_shown_to_nobody():
     told, error = say_in_time(room, "two")
     story.append(f"  the disk is full; {told}")
     if not isinstance(error, sqlite3.OperationalError):
-        tell(*story, "", "'two' is not in the file. Who said it has to know: the exception of commit() must come out.")
+        tell(
+            *story,
+            "",
+            "'two' is not in the file, and the caller must know: say() must raise the exception of commit().",
+        )
     disk.full = False
     if "two" in bob.texts:
-        tell(*story, f"  bob was shown {bob.texts}", "", "'two' was refused, and bob was shown it.")
+        tell(*story, f"  bob was shown {bob.texts}", "", "'two' was refused, but bob was shown it.")
     entering = threading.Thread(target=room.enter, args=(dan.show,), name="dan", daemon=True)
     entering.start()
     entering.join(WAIT)
-    story.append(f"  the disk has room again; dan comes in and is shown {dan.texts}")
+    story.append(f"  the disk has room again; dan enters and is shown {dan.texts}")
     if entering.is_alive():
-        tell(*story, "", "enter() does not come back: is a lock still held that say('two') has taken?")
+        tell(*story, "", "enter() does not return: is a lock still held that say('two') has taken?")
     if dan.texts != ["one"]:
-        tell(*story, "", "'two' was refused. It is still added: it has to be forgotten at once.")
+        tell(*story, "", "'two' was refused. It is still added, but it has to be forgotten at once.")
     told, error = say_in_time(room, "three")
     story.append(f"  {told}")
     if isinstance(error, TimeoutError):
         tell(*story, "", "Is a lock still held that say('two') has taken?")
     if error:
-        tell(*story, "", "What could not be committed is still added: it has to be forgotten before anything else is.")
+        tell(*story, "", "The refused line is still added: it has to be forgotten before the next append().")
     bob.wait_for(2)
     story += [f"  bob was shown {bob.texts}", f"  in the file are {disk.file}", ""]
     if disk.file != {1: "one", 2: "three"}:
-        tell(*story, "'two' was refused: it must not come into the file later, and 'three' has the next number, 2.")
+        tell(*story, "'two' was refused: it must not get into the file later, and 'three' has the next number, 2.")
     if bob.problem(1, 2):
         tell(*story, bob.problem(1, 2) or "")
 
 
-def test_who_comes_in_while_somebody_speaks_is_shown_each_line_once():
+def test_a_newcomer_sees_each_line_once_even_if_somebody_speaks():
     explore(
         bob_enters_while_ann_speaks,
         lambda bob: bob.problem(1, 2),
-        "'one' was said. Bob comes in while ann says 'two'; he has to see 1 and 2, each once.",
+        "'one' was said. Bob enters while ann says 'two'. He has to see 1 and 2, each once.",
     )
 
 
-def test_who_comes_in_is_shown_nothing_that_is_not_committed():
+def test_a_newcomer_sees_only_committed_lines():
     explore(
         bob_enters_while_ann_speaks,
         Person.shown_too_soon,
-        "'one' was said. Bob comes in while ann says 'two'; after() finds also what was added and not committed.",
+        "'one' was said. Bob enters while ann says 'two'. after() also returns lines that are not committed yet.",
         preemptions=2,
     )
 
 
-def test_coming_back_shows_what_is_new():
+def test_somebody_who_comes_back_sees_the_new_lines():
     disk = Disk()
     room = task.Room(disk)
     for text in ("one", "two", "three", "four"):
@@ -392,24 +396,24 @@ def test_coming_back_shows_what_is_new():
     bob.wait_for(3)
     if bob.lines != [3, 4, 5]:
         tell(
-            "Four lines were said. Bob has seen 1 and 2 and comes in with after=2; then a fifth is said.",
-            f"He was shown {bob.lines}, and should have been shown [3, 4, 5].",
+            "Four lines were said. Bob has seen 1 and 2, and enters with after=2. Then a fifth line is said.",
+            f"He was shown {bob.lines}, but should have been shown [3, 4, 5].",
         )
 
 
-def test_two_who_speak_at_once_are_shown_in_the_order_of_their_numbers():
+def test_lines_said_at_once_are_shown_in_the_order_of_their_numbers():
     explore(
         ann_and_cy_speak,
         lambda bob: bob.problem(1, 2),
-        "Ann lets bob in; then she and cy say something at once. He has to see 1, then 2.",
+        "Bob enters. Then ann and cy each say a line at once. He has to see 1, then 2.",
     )
 
 
-def test_who_speaks_while_something_is_refused_is_not_harmed():
+def test_a_refused_line_does_not_harm_another_speaker():
     def problem(bob):
         if len(bob.disk.file) != 1 or bob.texts != list(bob.disk.file.values()) or bob.lines != [1]:
             return (
-                f"One of the two was refused, and the other one is 1. In the file are {bob.disk.file}, "
+                f"One of the two was refused, so the other one is number 1. In the file are {bob.disk.file}, "
                 f"and bob was shown {bob.texts}."
             )
         return None
@@ -417,5 +421,5 @@ def test_who_speaks_while_something_is_refused_is_not_harmed():
     explore(
         ann_and_cy_speak_and_one_is_refused,
         problem,
-        "Ann lets bob in; then she says 'one' and cy says 'two' at once. The first commit is refused: a full disk.",
+        "Bob enters. Then ann says 'one' and cy says 'two' at once. The first commit fails: the disk is full.",
     )

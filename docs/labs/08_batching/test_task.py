@@ -37,7 +37,7 @@ def explore(make, check=lambda state: None, preemptions: int = 2, story: str = "
             story,
             "",
             stepper.story(result),
-            "A writer that has nothing to do has to wait until it is told, and not to ask again and again.",
+            "A writer that has nothing to do has to sleep until it is woken, and not to check again and again.",
         )
     tell(story, "", stepper.story(result))
 
@@ -100,7 +100,7 @@ def put(writer: Writer, wanted: list[bytes], *story: str) -> None:
     putter.start()
     putter.join(patience[-1])
     if putter.is_alive():
-        tell(*story, "put() does not come back while a send is under way: it waits for a client that is slow to read.")
+        tell(*story, "put() does not return while a send is under way: it waits for a slow client.")
 
 
 def test_a_line_by_itself_is_sent_at_once():
@@ -112,19 +112,19 @@ def test_a_line_by_itself_is_sent_at_once():
 
     def check(sent):
         if not sent:
-            return "'hello' was put, nobody has anything to do, and it was not sent."
+            return "'hello' was put, all threads are idle, and it was not sent."
         if sent[0] > 0:
-            return f"'hello' was sent {sent[0]:g} s after it was put, and there was nothing that it had to wait for."
+            return f"'hello' was sent {sent[0]:g} s after it was put, although nothing delayed it."
         return None
 
     explore(
         make,
         check,
-        story="One line is put, and no other. Only sleeping and waiting take time in this check.",
+        story="Only one line is put. Only sleeping and waiting take time in this check.",
     )
 
 
-def test_whoever_goes_first_nothing_is_forgotten():
+def test_no_line_is_lost_in_any_order_of_the_threads():
     def make():
         sent = []
         outbox = task.Outbox(sent.append)
@@ -137,12 +137,12 @@ def test_whoever_goes_first_nothing_is_forgotten():
         return sent, {"writer": outbox.run, "ann": speak}
 
     def check(sent):
-        return None if b"".join(sent) == b"one\ntwo\n" else f"'one' and 'two' were put; sent was {short(sent)}."
+        return None if b"".join(sent) == b"one\ntwo\n" else f"'one' and 'two' were put; the writer sent {short(sent)}."
 
     explore(make, check, story="Ann puts two lines and closes the outbox, while its writer runs.")
 
 
-def test_two_may_put_at_once():
+def test_two_threads_may_put_at_once():
     def make():
         sent = []
         outbox = task.Outbox(sent.append)
@@ -158,7 +158,7 @@ def test_two_may_put_at_once():
         got = b"".join(sent).splitlines(keepends=True)
         for name, count in (("ann", 2), ("bob", 1)):
             if [line for line in got if line.startswith(name.encode())] != lines(count, name):
-                return f"{name} put {short(lines(count, name))}; sent was {short(sent)}."
+                return f"{name} put {short(lines(count, name))}; the writer sent {short(sent)}."
         return None
 
     result = stepper.explore(make, check, preemptions=1, only=[task])
@@ -182,10 +182,10 @@ def test_put_never_waits_for_a_send():
 
         return None, {"ann": speak}
 
-    explore(make, preemptions=1, story="The client does not read, so send() does not come back. Ann puts three lines.")
+    explore(make, preemptions=1, story="The client does not read, so send() does not return. Ann puts three lines.")
 
 
-def test_all_is_sent_whole_and_in_order():
+def test_all_lines_are_sent_whole_and_in_order():
     writer = Writer()
     writer.may_end.set()
     wanted = lines(300)
@@ -199,27 +199,27 @@ def test_all_is_sent_whole_and_in_order():
             f"  put   {short(wanted)}",
             f"  sent  {short(writer.sent)}",
             "",
-            "That is not the same.",
+            "These are not the same bytes.",
         )
 
 
-def test_what_gathers_while_a_send_is_under_way_goes_out_together():
+def test_lines_that_gather_during_a_send_go_out_together():
     rows = []
     for count in GATHERED:
         writer = Writer()
         put(writer, [b"first\n"])
         if not writer.under_way.wait(patience[-1]):
             tell(f"One line was put, and nothing was sent for {patience[-1]:g} seconds.")
-        put(writer, lines(count), "A line is being sent, which takes long, and another one comes.")
+        put(writer, lines(count), "One line is being sent, which takes long, and more lines are put.")
         writer.go_on()
         rows.append((count, len(writer.sent) - 1))
     if any(calls > 1 + count / MOST for count, calls in rows):
         tell(
-            "One send is under way. Meanwhile more lines come; then the send is done.",
+            "While one send is under way, more lines are put. Then the send is done.",
             "",
-            "  lines that came  calls of send() for them",
+            "  lines put        calls of send() for them",
             *(f"  {count:15}  {calls:24}" for count, calls in rows),
             "",
-            "Each call costs the same, however much it sends: all that has gathered should go out in one,",
-            f"or in a few, of {MOST} lines each and more.",
+            "Each call costs the same, however much it sends: all gathered lines should go out in one call,",
+            f"or in a few calls of at least {MOST} lines each.",
         )

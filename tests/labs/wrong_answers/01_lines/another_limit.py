@@ -1,6 +1,6 @@
 """Each Lines has a limit of its own.
 
-Fails: A line of more than 10 bytes is to come out as None
+Fails: A line of more than 10 bytes has to become None
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The limit is for bytes.
 
-Fails: is to come out as None
+Fails: has to become None
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A CR is one of the bytes before LF.
 
-Fails: is to come out as None
+Fails: has to become None
 """
 
 from __future__ import annotations

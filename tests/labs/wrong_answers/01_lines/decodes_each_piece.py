@@ -1,6 +1,6 @@
 """Keeps the rest as text: a character in two pieces becomes two that are wrong.
 
-Fails: half a character was decoded before its other half had come
+Fails: half a character was decoded before the other half arrived
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Keeps the rest, and takes an empty line for nothing.
 
-Fails: something was lost or kept back
+Fails: something was lost or held back
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Returns the whole lines, and forgets what came after them.
 
-Fails: what had come of the line before was forgotten
+Fails: the first part of the line was lost
 """
 
 from __future__ import annotations

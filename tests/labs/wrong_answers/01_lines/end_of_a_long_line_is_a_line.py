@@ -1,6 +1,6 @@
 """Throws away what is too long, and takes what is left of it for a line.
 
-Fails: is to come out as None
+Fails: has to become None
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Keeps what would be enough for hundreds of lines.
 
-Fails: A client sends 1,000,000 bytes and never a LF.
+Fails: A client sends 1,000,000 bytes and never an LF.
 """
 
 from __future__ import annotations

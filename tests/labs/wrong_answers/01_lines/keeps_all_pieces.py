@@ -1,6 +1,6 @@
 """Keeps what came as a list of pieces, all of them.
 
-Fails: A client sends 1,000,000 bytes and never a LF.
+Fails: A client sends 1,000,000 bytes and never an LF.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Keeps the rest, of all connections in one place.
 
-Fails: what one connection keeps must not be seen by another
+Fails: one connection must not see the bytes of another
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Keeps the rest, and lets str.splitlines say what a line is.
 
-Fails: some of it is not a line
+Fails: not all are lines
 """
 
 from __future__ import annotations

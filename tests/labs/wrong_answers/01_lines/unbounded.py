@@ -1,6 +1,6 @@
 """Looks at the limit only when a line ends, and keeps all until then.
 
-Fails: A client sends 1,000,000 bytes and never a LF.
+Fails: A client sends 1,000,000 bytes and never an LF.
 """
 
 from __future__ import annotations

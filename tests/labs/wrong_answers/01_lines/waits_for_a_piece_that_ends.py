@@ -1,6 +1,6 @@
 """Keeps everything until a piece ends with LF.
 
-Fails: something was lost or kept back
+Fails: something was lost or held back
 """
 
 from __future__ import annotations

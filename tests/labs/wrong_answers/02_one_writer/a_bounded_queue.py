@@ -1,6 +1,6 @@
 """There is a place for ten lines, and who says the eleventh waits for the client.
 
-Caught by: test_who_says_a_line_does_not_wait_for_the_client: it is full
+Caught by: test_say_does_not_wait_for_the_client: it is full
 """
 
 import queue

@@ -1,6 +1,6 @@
 """The lines are whole, and everybody waits for the client, one for the other.
 
-Caught by: test_who_says_a_line_does_not_wait_for_the_client: waits for self._lock
+Caught by: test_say_does_not_wait_for_the_client: waits for self._lock
 """
 
 import threading

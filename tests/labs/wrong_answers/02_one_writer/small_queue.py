@@ -1,6 +1,6 @@
 """A queue for one line: whoever says the next one waits for the client after all.
 
-Caught by: test_who_says_a_line_does_not_wait_for_the_client: waits in put()
+Caught by: test_say_does_not_wait_for_the_client: waits in put()
 """
 
 import queue

@@ -1,6 +1,6 @@
 """All is sent when close comes back, and the writer waits for more.
 
-Caught by: test_lines_of_one_thread_arrive_in_order_and_before_close_comes_back: but the program does not
+Caught by: test_lines_of_one_thread_arrive_in_order_and_before_close_returns: but the program did not
 """
 
 import queue

@@ -1,6 +1,6 @@
 """Nobody waits, and the lines overtake each other.
 
-Caught by: test_lines_of_one_thread_arrive_in_order_and_before_close_comes_back: the client had got
+Caught by: test_lines_of_one_thread_arrive_in_order_and_before_close_returns: the client had got
 """
 
 import threading

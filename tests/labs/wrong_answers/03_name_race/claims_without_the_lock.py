@@ -1,6 +1,6 @@
 """One operation of the dictionary looks and takes, but not while somebody else is in the middle of it.
 
-Caught by: test_a_name_is_given_to_who_claims_it_or_who_takes_it_instead: Both were told yes
+Caught by: test_only_one_session_gets_a_name_by_claim_or_by_rename: Both were told yes
 """
 
 import threading

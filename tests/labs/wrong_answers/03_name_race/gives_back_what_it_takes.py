@@ -1,6 +1,6 @@
 """The new name may be the old one in another case.
 
-Caught by: test_a_name_in_another_case_is_the_same_and_stays_ones_own: It was told yes, and then ann was nobody
+Caught by: test_a_session_may_claim_its_own_name_in_another_case: It was told yes, and then ann was nobody
 """
 
 import threading

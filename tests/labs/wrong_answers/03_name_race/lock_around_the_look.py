@@ -1,6 +1,6 @@
 """The lock is given back between looking and taking.
 
-Caught by: test_a_name_is_given_to_one: Both were told yes, and only one can be sam
+Caught by: test_only_one_session_gets_a_name: Both were told yes, and only one can be sam
 """
 
 import threading

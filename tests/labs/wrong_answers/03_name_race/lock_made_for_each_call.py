@@ -1,6 +1,6 @@
 """Each call has a lock of its own, which nobody else takes.
 
-Caught by: test_a_name_is_given_to_one: Both were told yes, and only one can be sam
+Caught by: test_only_one_session_gets_a_name: Both were told yes, and only one can be sam
 """
 
 import threading

@@ -1,6 +1,6 @@
 """Who has a name may claim it again.
 
-Caught by: test_a_name_in_another_case_is_the_same_and_stays_ones_own: It was told no
+Caught by: test_a_session_may_claim_its_own_name_in_another_case: It was told no
 """
 
 import threading

@@ -1,6 +1,6 @@
 """The name is given back by looking and then removing, without the lock.
 
-Caught by: test_what_is_given_back_twice_is_not_taken_from_the_next: sam
+Caught by: test_a_name_released_twice_is_not_taken_from_its_next_session: sam
 """
 
 import threading

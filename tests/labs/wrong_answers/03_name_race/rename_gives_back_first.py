@@ -1,6 +1,6 @@
 """The old name is free before it is known whether the new one is: who loses has none.
 
-Caught by: test_who_does_not_get_a_new_name_keeps_the_old_one: so bob is still bob
+Caught by: test_a_session_that_does_not_get_the_new_name_keeps_the_old_one: so bob is still bob
 """
 
 import threading

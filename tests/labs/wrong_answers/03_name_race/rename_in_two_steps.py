@@ -1,6 +1,6 @@
 """Each method is locked, and rename calls two of them: somebody may come between.
 
-Caught by: test_a_new_name_is_taken_and_the_old_one_given_back_in_one_step: it had two names
+Caught by: test_rename_takes_the_new_name_and_frees_the_old_one_in_one_step: it had two names
 """
 
 import threading

@@ -1,6 +1,6 @@
 """rename holds the lock and calls what takes it again: it waits for itself.
 
-Caught by: test_who_does_not_get_a_new_name_keeps_the_old_one: which it holds itself
+Caught by: test_a_session_that_does_not_get_the_new_name_keeps_the_old_one: which it holds itself
 """
 
 import threading

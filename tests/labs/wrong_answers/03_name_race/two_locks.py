@@ -1,6 +1,6 @@
 """Gives names back under a lock of its own, which keeps out nobody else.
 
-Caught by: test_what_is_given_back_and_changed_is_not_taken_from_the_next: died of KeyError
+Caught by: test_a_name_released_during_a_rename_is_not_taken_from_its_next_session: died of KeyError
 """
 
 import threading

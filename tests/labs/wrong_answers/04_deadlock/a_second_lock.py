@@ -1,6 +1,6 @@
 """Cuts off under another lock, which everybody who says something wants.
 
-Caught by: test_somebody_comes_in_while_somebody_is_cut_off: which ann holds
+Caught by: test_a_member_can_join_while_another_is_disconnected: which ann holds
 """
 
 import queue

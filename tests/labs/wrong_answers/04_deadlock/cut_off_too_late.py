@@ -1,6 +1,6 @@
 """Who is behind is cut off after the lock; until then the next text is put after the missing one.
 
-Caught by: test_who_is_cut_off_sees_no_hole: which came before it
+Caught by: test_a_disconnected_member_sees_no_hole: which came before it
 """
 
 import queue

@@ -1,6 +1,6 @@
 """Two were full at the same text, and one is cut off.
 
-Caught by: test_nobody_waits_for_a_member_that_does_not_read: was not cut off by cut_off()
+Caught by: test_nobody_waits_for_a_member_that_does_not_read: was not disconnected by cut_off()
 """
 
 import queue

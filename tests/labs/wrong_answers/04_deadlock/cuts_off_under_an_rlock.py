@@ -1,6 +1,6 @@
 """An RLock lets cut_off come back in, and whoever cut_off waits for stays out.
 
-Caught by: test_somebody_comes_in_while_somebody_is_cut_off: which ann holds
+Caught by: test_a_member_can_join_while_another_is_disconnected: which ann holds
 """
 
 import queue

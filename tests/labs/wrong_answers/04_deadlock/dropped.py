@@ -1,6 +1,6 @@
 """What does not fit is left out, and nobody is told.
 
-Caught by: test_nobody_waits_for_a_member_that_does_not_read: not cut off
+Caught by: test_nobody_waits_for_a_member_that_does_not_read: not disconnected
 """
 
 import queue

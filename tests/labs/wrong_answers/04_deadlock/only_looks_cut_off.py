@@ -1,6 +1,6 @@
 """Does a part of what cut_off does, and leaves out the rest.
 
-Caught by: test_nobody_waits_for_a_member_that_does_not_read: was not cut off by cut_off()
+Caught by: test_nobody_waits_for_a_member_that_does_not_read: was not disconnected by cut_off()
 """
 
 import queue

@@ -1,6 +1,6 @@
 """Waits for each slow member only a second, with the lock held; nobody can do anything meanwhile.
 
-Caught by: test_nobody_waits_for_a_member_that_does_not_read: stood still
+Caught by: test_nobody_waits_for_a_member_that_does_not_read: All threads waited
 """
 
 import queue

@@ -1,6 +1,6 @@
 """A queue with a bound, and everybody waits for the slowest.
 
-Fails: Nobody can go on: publisher waits in put()
+Fails: No thread can continue: publisher waits in put()
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Counts what was said instead of what waits.
 
-Fails: ann has to suffer for it: 11 of 15 lines came
+Fails: that harms ann: 11 of 15 lines came
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Who has come back meanwhile is taken out of the room instead.
 
-Fails: Bob came in again. In the room is [
+Fails: Bob entered again. The members are [
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Throws away what waits, one by one, while the writer may be taking it.
 
-Fails: Bob was given
+Fails: Bob got
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Cuts the slow one off, and those behind it do not get the line.
 
-Fails: cy has to suffer for it
+Fails: that harms cy
 """
 
 from __future__ import annotations

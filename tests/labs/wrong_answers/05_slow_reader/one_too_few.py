@@ -1,6 +1,6 @@
 """Cuts off one line too early.
 
-Fails: should have been given them
+Fails: should have got them
 """
 
 from __future__ import annotations

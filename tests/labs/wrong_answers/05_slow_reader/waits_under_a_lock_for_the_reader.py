@@ -1,6 +1,6 @@
 """A lock that the writer holds while it waits for its client.
 
-Fails: When 1 is said, say() does not come back
+Fails: When 1 is said, say() does not return
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The queue has a bound, so who submits waits for the disk after all.
 
-Caught by: test_who_submits_does_not_wait_for_the_disk: it is full
+Caught by: test_submit_does_not_wait_for_the_disk: it is full
 """
 
 import queue

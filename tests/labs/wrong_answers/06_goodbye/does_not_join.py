@@ -1,6 +1,6 @@
 """stop() says that it is over, and does not wait until it is.
 
-Caught by: test_what_was_accepted_is_stored_when_stop_comes_back: what was stored was
+Caught by: test_every_accepted_text_is_stored_when_stop_returns: the stored texts were
 """
 
 import queue

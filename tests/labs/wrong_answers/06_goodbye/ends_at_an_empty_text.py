@@ -1,6 +1,6 @@
 """An empty text is false, and the end is None.
 
-Caught by: test_an_empty_text_is_a_text: Nobody can go on
+Caught by: test_an_empty_text_is_a_text: No thread can continue
 """
 
 import queue

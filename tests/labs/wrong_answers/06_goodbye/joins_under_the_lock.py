@@ -1,6 +1,6 @@
 """Waits for the thread with the lock held that the thread needs.
 
-Caught by: test_what_was_accepted_is_stored_when_stop_comes_back: Nobody can go on
+Caught by: test_every_accepted_text_is_stored_when_stop_returns: No thread can continue
 """
 
 import queue

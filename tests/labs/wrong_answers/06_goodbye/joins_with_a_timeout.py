@@ -1,6 +1,6 @@
 """A queue whose last items are not stored after a second is given up, while the disk is slow.
 
-Caught by: test_what_was_accepted_is_stored_when_stop_comes_back: what was stored was
+Caught by: test_every_accepted_text_is_stored_when_stop_returns: the stored texts were
 """
 
 import queue

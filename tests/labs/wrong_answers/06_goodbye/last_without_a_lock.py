@@ -1,6 +1,6 @@
 """None is the last in the queue, unless somebody who has looked before puts a text after it.
 
-Caught by: test_what_is_submitted_while_it_stops_is_stored_or_refused: It is not stored
+Caught by: test_a_text_submitted_during_stop_is_stored_or_refused: It is not stored
 """
 
 import queue

@@ -1,6 +1,6 @@
 """Looks every second whether it is to stop, though it could be told.
 
-Caught by: test_the_thread_waits_until_it_is_told: does keeper go round in a loop?
+Caught by: test_the_thread_sleeps_until_it_has_something_to_do: is keeper in an endless loop?
 """
 
 import queue

@@ -1,6 +1,6 @@
 """Puts first and looks after that: what it refuses is stored all the same.
 
-Caught by: test_what_is_submitted_while_it_stops_is_stored_or_refused: It is stored
+Caught by: test_a_text_submitted_during_stop_is_stored_or_refused: It is stored
 """
 
 import queue

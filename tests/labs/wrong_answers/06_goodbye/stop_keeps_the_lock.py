@@ -1,6 +1,6 @@
 """Waits for the thread with the lock that submit wants.
 
-Caught by: test_who_submits_while_it_stops_does_not_wait_for_the_disk: waits for self._lock, which bob holds
+Caught by: test_submit_during_stop_does_not_wait_for_the_disk: waits for self._lock, which bob holds
 """
 
 import queue

@@ -1,6 +1,6 @@
 """The thread stores with the lock held, so who submits waits for the disk.
 
-Caught by: test_who_submits_does_not_wait_for_the_disk: waits for self._lock, which keeper holds
+Caught by: test_submit_does_not_wait_for_the_disk: waits for self._lock, which keeper holds
 """
 
 import queue

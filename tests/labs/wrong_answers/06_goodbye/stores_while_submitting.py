@@ -1,6 +1,6 @@
 """There is no queue: who submits waits for the disk.
 
-Caught by: test_who_submits_does_not_wait_for_the_disk: Nobody can go on
+Caught by: test_submit_does_not_wait_for_the_disk: No thread can continue
 """
 
 import queue

@@ -1,6 +1,6 @@
 """The new session may have left before the old one.
 
-Caught by: test_whoever_ends_first_the_name_is_free_when_both_sessions_have_left: died of KeyError
+Caught by: test_the_name_is_free_when_both_sessions_have_left_in_any_order: died of KeyError
 """
 
 import queue

@@ -1,6 +1,6 @@
 """say() returns a number at once; a thread commits and shows, in this order.
 
-Fails: was told that it is kept. It is not.
+Fails: but the line is not in the file.
 """
 
 from __future__ import annotations

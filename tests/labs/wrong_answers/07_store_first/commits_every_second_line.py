@@ -1,6 +1,6 @@
 """Saves half of the commits.
 
-Fails: it was shown before it was kept
+Fails: it was shown before it was stored
 """
 
 from __future__ import annotations

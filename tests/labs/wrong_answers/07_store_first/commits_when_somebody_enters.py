@@ -1,6 +1,6 @@
 """Commits when somebody wants to read it, and at no other time.
 
-Fails: it was shown before it was kept
+Fails: it was shown before it was stored
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The numbers begin with 1 whenever the server does.
 
-Fails: where 4 comes next
+Fails: but 4 comes next
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A lock around everything, and the commit comes last.
 
-Fails: it was shown before it was kept
+Fails: it was shown before it was stored
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A disk that is full is nobody's business.
 
-Fails: the exception of commit() must come out
+Fails: say() must raise the exception of commit()
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Takes all that is there, and sends it a line a call all the same.
 
-Fails: all that has gathered should go out in one
+Fails: all gathered lines should go out in one
 """
 
 from __future__ import annotations

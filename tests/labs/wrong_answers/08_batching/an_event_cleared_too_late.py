@@ -1,6 +1,6 @@
 """Clears the event after it has taken the lines: what comes in between is forgotten.
 
-Fails: Nobody can go on
+Fails: No thread can continue
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Sends without the lock, and then clears what came meanwhile, too.
 
-Fails: 'one' and 'two' were put; sent was
+Fails: 'one' and 'two' were put; the writer sent
 """
 
 from __future__ import annotations

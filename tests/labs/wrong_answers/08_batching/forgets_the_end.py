@@ -1,6 +1,6 @@
 """Ends when it is closed, whatever is left.
 
-Fails: 'one' and 'two' were put; sent was
+Fails: 'one' and 'two' were put; the writer sent
 """
 
 from __future__ import annotations

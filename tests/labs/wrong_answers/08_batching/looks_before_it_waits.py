@@ -1,6 +1,6 @@
 """Looks without the lock whether there is something, and then waits for what has come already.
 
-Fails: 'hello' was put, nobody has anything to do, and it was not sent
+Fails: 'hello' was put, all threads are idle, and it was not sent
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """No condition: looks now and then whether something has come.
 
-Fails: has to wait until it is told
+Fails: has to sleep until it is woken
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Takes from the wrong end.
 
-Fails: 'one' and 'two' were put; sent was
+Fails: 'one' and 'two' were put; the writer sent
 """
 
 from __future__ import annotations

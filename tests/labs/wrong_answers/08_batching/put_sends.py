@@ -1,6 +1,6 @@
 """No writer at all: put() sends.
 
-Fails: Nobody can go on: ann waits
+Fails: No thread can continue: ann waits
 """
 
 from __future__ import annotations

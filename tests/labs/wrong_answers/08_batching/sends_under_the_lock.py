@@ -1,6 +1,6 @@
 """Takes all that is there, and keeps the lock while it sends.
 
-Fails: Nobody can go on: ann waits for self._state, which writer holds
+Fails: No thread can continue: ann waits for self._state, which writer holds
 """
 
 from __future__ import annotations

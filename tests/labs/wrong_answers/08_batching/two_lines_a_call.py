@@ -1,6 +1,6 @@
 """Batches, but never more than two lines.
 
-Fails: all that has gathered should go out in one
+Fails: all gathered lines should go out in one
 """
 
 from __future__ import annotations

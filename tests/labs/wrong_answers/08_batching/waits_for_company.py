@@ -1,6 +1,6 @@
 """Waits a little after the first line, in case that more come.
 
-Fails: after it was put, and there was nothing that it had to wait for
+Fails: after it was put, although nothing delayed it
 """
 
 from __future__ import annotations
