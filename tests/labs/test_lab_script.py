@@ -220,8 +220,8 @@ def test_a_grader_gets_junit_xml(started, tmp_path):
 def test_hints_come_one_at_a_time_and_are_remembered(started):
     assert lab("hint", "--again", at=started).stdout == "No hint was given yet.\n"
     first, second = lab("hint", at=started).stdout, lab("hint", 1, at=started.parent).stdout
-    assert first.startswith("1. What has no LF yet cannot be a line yet.")
-    assert second.startswith("2. Append what has come to what was kept")
+    assert first.startswith("1. Bytes without an LF are not a line yet.")
+    assert second.startswith("2. Append the new bytes to the kept bytes")
     assert lab("hint", "--again", at=started).stdout == f"{first}\n{second}"
     assert (started / ".hints").read_text() == "2\n"
     for _ in range(3):
