@@ -27,18 +27,20 @@ from .errors import (
     CutOff,
     GaveWay,
     NoHandshake,
+    NoNameInTime,
     NoProxyHeader,
     NotChat,
     ServerFull,
     ShuttingDown,
     TooManyConnections,
+    TooManyTries,
     UnfinishedLine,
 )
 from .memory import Output
 from .pace import BLANKS, Pace, Seldom, cost
 from .parcel import Parcel
 from .service import Service
-from .session import Session, SessionStore, problem
+from .session import Session, SessionStore
 from .wire import Wire
 from .writers import Writers
 
@@ -130,7 +132,7 @@ class Conversation(socketserver.BaseRequestHandler):
             session.abandon()
             session.written.set()
             with contextlib.suppress(OSError):
-                self._wire.send(Parcel(session.views.here, (problem(session.reason),)).data)
+                self._wire.send(Parcel(session.views.here, (events.problem(session.reason),)).data)
             return
         if self.server.stopping.is_set():
             session.end()
@@ -146,11 +148,11 @@ class Conversation(socketserver.BaseRequestHandler):
             self._last = (events.WireBytes(in_place_of_the_greeting(error)),)
             session.reason = error
         except CutOff as error:
-            self._last = (problem(error), events.Bye(error.code))
+            self._last = (events.problem(error), events.Bye(error.code))
             session.reason = error
         except Exception:  # a bug: this client is told, once in the log, and nobody else notices
             log.exception("the conversation of %s broke", session)
-            self._last = (problem(Broken()), events.Bye(Broken.code))
+            self._last = (events.problem(Broken()), events.Bye(Broken.code))
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -189,7 +191,7 @@ class Conversation(socketserver.BaseRequestHandler):
         """Raise NoHandshake after the deadline."""
         if deadline is not None and time.monotonic() >= deadline:
             seconds = self.server.limits.handshake_timeout
-            raise NoHandshake(f"No name was given within {seconds:g} seconds. Goodbye.")
+            raise NoNameInTime(seconds)
 
     def _read_more(self, deadline: float | None) -> bool:
         """Wait for bytes and feed them to the dialect; False at the end."""
@@ -319,10 +321,10 @@ class Conversation(socketserver.BaseRequestHandler):
             except ChatError as error:
                 if self._by_token:
                     raise self._full() from None
-                self._session.answer(problem(error))
+                self._session.answer(events.problem(error))
                 self._wait_for_a_name()
                 if attempt == TRIES:
-                    raise NoHandshake("That was the third try. Goodbye.") from None
+                    raise TooManyTries() from None
         return False
 
     def _look_ahead(self) -> None:
@@ -371,10 +373,10 @@ class Conversation(socketserver.BaseRequestHandler):
             except CutOff:
                 raise
             except ChatError as error:
-                session.answer(problem(error))
+                session.answer(events.problem(error))
             except Exception:  # a bug: this client is told, once in the log, and nobody else notices
                 log.exception("%s of %s failed", type(command).__name__, session)
-                session.answer(problem(Broken()))
+                session.answer(events.problem(Broken()))
 
     # --- the goodbye ----------------------------------------------------------------------------------------
 
@@ -385,7 +387,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self.server.service.dismiss(session, self._words, STOP_PATIENCE if stopping.is_set() else PATIENCE)
         if stopping.is_set() and session.reason is None:
             session.reason = ShuttingDown()
-            self._last = (problem(session.reason), events.Bye(session.reason.code))
+            self._last = (events.problem(session.reason), events.Bye(session.reason.code))
         owed = []
         while isinstance(answer := self._dialect.next_input(), events.WireBytes):
             owed.append(answer.data)
@@ -403,4 +405,4 @@ class Conversation(socketserver.BaseRequestHandler):
 
 def in_place_of_the_greeting(error: CutOff) -> bytes:
     """Why there is none, as a line of text, whatever the client speaks."""
-    return bytes(Parcel(TextDialect().views.here, (problem(error),)).data)
+    return bytes(Parcel(TextDialect().views.here, (events.problem(error),)).data)

@@ -1,11 +1,15 @@
 """What can go wrong, as a tree.
 
-A ``ChatError`` is an answer to a client: ``code`` is for programs and never changes once released, ``text``
-is for people and says what was wrong and what to do. Its two branches say what happens next: after a
-``Told`` the conversation goes on, after a ``CutOff`` it is over. A ``StartError`` is for the operator: the
-program prints it and exits with 2. Anything else that is raised is a bug.
+A ``ChatError`` is an answer to a client. ``code`` is for programs and never changes once released. ``fact`` says what
+went wrong, and ``advice`` what every client can do about it; ``text`` is both. A dialect may word the advice for its
+own clients: ``dialects.advice`` does, for people who type commands. So no text here names a command as people type it,
+except in the errors of typing.
 
-Instances are values: they are raised, but also queued and compared, and nothing changes them.
+The two branches of ChatError say what happens next: after a ``Told`` the conversation goes on, after a ``CutOff`` it is
+over. A ``StartError`` is for the operator: the program prints it and exits with 2. Anything else that is raised is a
+bug.
+
+Instances are values: they are raised and queued, any thread may read them, and nothing changes them.
 """
 
 from __future__ import annotations
@@ -24,9 +28,17 @@ class StartError(ChatThreadsError):
 
 
 class ChatError(ChatThreadsError):
-    """Something a client has to be told."""
+    """Something that a client has to be told. Programs get ``room``, ``near`` and ``seconds`` as fields, too."""
 
     code = "error"
+    room: str | None = None  # the room that it is about
+    near: str | None = None  # the nearest name, room or command that would do
+    seconds: int | None = None  # after so many seconds it can be tried again
+
+    def __init__(self, fact: str, advice: str = "") -> None:
+        super().__init__(f"{fact} {advice}" if advice else fact)
+        self.fact = fact
+        self.advice = advice
 
 
 class Told(ChatError):
@@ -37,15 +49,16 @@ class CutOff(ChatError):
     """The client is told, and the connection is closed."""
 
 
-# --- told, and goes on --------------------------------------------------------------------------------
+# --- told, and goes on: typing ------------------------------------------------------------------------
 
 
 class UnknownCommand(Told):
     code = "unknown_command"
 
-    def __init__(self, command: str, nearest: str | None = None) -> None:
-        hint = f"Did you mean {nearest}?" if nearest else "/help lists the commands."
-        super().__init__(f"There is no command {command}. {hint}")
+    def __init__(self, command: str, near: str | None = None) -> None:
+        super().__init__(f"There is no command {command}.{_did_you_mean(near)}")
+        self.command = command
+        self.near = near
 
 
 class Usage(Told):
@@ -53,22 +66,27 @@ class Usage(Told):
 
     code = "usage"
 
-    def __init__(self, usage: str, why: str = "") -> None:
-        super().__init__(f"{why + ' ' if why else ''}Usage: {usage}")
+    def __init__(self, usage: str) -> None:
+        super().__init__(f"Usage: {usage}")
+        self.usage = usage
+
+
+# --- told, and goes on: names -------------------------------------------------------------------------
 
 
 class BadName(Told):
-    """``near`` is a name near it that would do, if there is one; ``with_near`` says the same with another one."""
+    """``near`` is a similar name that is allowed, if there is one."""
 
     code = "bad_name"
     rule = "A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter."
 
     def __init__(self, near: str | None = None, rule: str = rule) -> None:
-        super().__init__(rule + (f" Try {near}." if near else ""))
+        super().__init__(rule, f"Try {near}." if near else "")
         self.near = near
         self.rule = rule
 
     def with_near(self, near: str) -> BadName:
+        """The same error with another name to try."""
         return BadName(near, self.rule)
 
 
@@ -87,19 +105,25 @@ class MixedName(BadName):
 
 
 class NameTaken(Told):
+    """``near`` is a similar name that is free."""
+
     code = "name_taken"
 
-    def __init__(self, name: str, free: str) -> None:
-        super().__init__(f"The name {name} is taken. Try {free}.")
-        self.free = free
+    def __init__(self, name: str, near: str, why: str = "is taken") -> None:
+        super().__init__(f"The name {name} {why}.", f"Try {near}.")
+        self.name = name
+        self.near = near
 
 
 class LooksTaken(NameTaken):
     """Nobody has the name, but it looks like another person's."""
 
-    def __init__(self, name: str, other: str, free: str) -> None:
-        Told.__init__(self, f"The name {name} looks like {other}, which belongs to somebody else. Try {free}.")
-        self.free = free
+    def __init__(self, name: str, other: str, near: str) -> None:
+        super().__init__(name, near, f"looks like {other}, which belongs to somebody else")
+        self.other = other
+
+
+# --- told, and goes on: rooms -------------------------------------------------------------------------
 
 
 class BadRoom(Told):
@@ -112,9 +136,10 @@ class BadRoom(Told):
 class UnknownRoom(Told):
     code = "unknown_room"
 
-    def __init__(self, room: str, nearest: str | None = None) -> None:
-        hint = f"Did you mean {nearest}? " if nearest else ""
-        super().__init__(f"There is no room {room}. {hint}/rooms lists them, /join makes one.")
+    def __init__(self, room: str, near: str | None = None) -> None:
+        super().__init__(f"There is no room {room}.{_did_you_mean(near)}")
+        self.room = room
+        self.near = near
 
 
 class RoomGone(Told):
@@ -129,79 +154,193 @@ class RoomGone(Told):
 class RoomExists(Told):
     code = "room_exists"
 
-    def __init__(self, room: str) -> None:
-        super().__init__(f"The room {room} exists already. /join {room} goes there.")
+    def __init__(self, room: str, fact: str = "") -> None:
+        super().__init__(fact or f"The room {room} exists already.")
+        self.room = room
 
 
 class LooksLikeRoom(RoomExists):
-    """There is no such room, but one whose name looks the same."""
+    """There is no room of that name, but ``room`` looks the same."""
 
     def __init__(self, name: str, room: str) -> None:
-        Told.__init__(self, f"{name} looks like {room}, which exists already. /join {room} goes there.")
+        super().__init__(room, f"{name} looks like {room}, which exists already.")
+        self.name = name
 
 
 class TooManyRooms(Told):
     code = "too_many_rooms"
 
 
+class ServerHasTooManyRooms(TooManyRooms):
+    """There are ``limit`` rooms, and no more can be made."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"There are {limit} rooms already.")
+        self.limit = limit
+
+
+class InTooManyRooms(TooManyRooms):
+    """The session is in ``limit`` rooms."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"You are in {limit} rooms, and more are not allowed.", "Leave one of them.")
+        self.limit = limit
+
+
+class MadeTooManyRooms(TooManyRooms):
+    """Under the session's token ``limit`` rooms were made that exist."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"You have made {limit} rooms, and more are not allowed.", "Delete one of them.")
+        self.limit = limit
+
+
+class AddressMadeTooManyRooms(TooManyRooms):
+    """Another room can be made from that address in so many ``seconds``."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = _whole(seconds)
+        super().__init__(
+            "Too many rooms were made from your address.",
+            f"Delete one of yours, or make another one in {self.seconds} seconds.",
+        )
+
+
 class NotInRoom(Told):
+    """The session is not in ``room``; None: it is not in any."""
+
     code = "not_in_room"
 
     def __init__(self, room: str | None = None) -> None:
-        super().__init__(
-            f"You are not in {room}. /join {room} goes there." if room else "You are not in a room. Type /join #lobby."
-        )
+        super().__init__(f"You are not in {room or 'a room'}.")
+        self.room = room
+
+
+# --- told, and goes on: what is not allowed -----------------------------------------------------------
 
 
 class NotAllowed(Told):
     code = "not_allowed"
 
 
+class LobbyStays(NotAllowed):
+    """The lobby cannot be deleted."""
+
+    def __init__(self, room: str) -> None:
+        super().__init__(f"{room} cannot be deleted.")
+        self.room = room
+
+
+class NobodysRoom(NotAllowed):
+    """A room without an owner cannot be deleted."""
+
+    def __init__(self, room: str) -> None:
+        super().__init__(f"{room} belongs to nobody, so it cannot be deleted.")
+        self.room = room
+
+
+class OthersRoom(NotAllowed):
+    """A room can be deleted only under the token that it was made with."""
+
+    def __init__(self, room: str, creator: str, advice: str = "") -> None:
+        super().__init__(f"{room} was made by {creator}. Nobody else can delete it.", advice)
+        self.room = room
+        self.creator = creator
+
+
+class NamesakesRoom(OthersRoom):
+    """The same, but the session has the creator's name, and so may be that person without the token."""
+
+    def __init__(self, room: str, creator: str) -> None:
+        super().__init__(room, creator, "If that was you, come back with your token first.")
+
+
+class IgnoresItself(NotAllowed):
+    """A session cannot ignore itself: its own lines are its acknowledgements."""
+
+    def __init__(self) -> None:
+        super().__init__("You cannot ignore yourself: you see your own lines to know that they are stored.")
+
+
+class NotLocal(NotAllowed):
+    """Only the operator, and with --lab everybody, may look inside the server."""
+
+    def __init__(self) -> None:
+        super().__init__("Only connections from the server's own machine may see that; --lab shows it to everybody.")
+
+
+class NoFaults(NotAllowed):
+    """The server was not started with --lab."""
+
+    def __init__(self) -> None:
+        super().__init__("Faults can be made only on a server that was started with --lab.")
+
+
 class NoTrip(Told):
-    """The trip of a message that is not there, or too long ago, or nobody recorded it."""
+    """The trip of a message that does not exist, or whose record is gone."""
 
     code = "no_trip"
 
+    def __init__(self, room: str, number: int) -> None:
+        super().__init__(f"There is no record of the trip of message {number} of {room}.")
+        self.room = room
+        self.number = number
+
+
+class TripsUnrecorded(Told):
+    code = "no_trip"
+
+    def __init__(self) -> None:
+        super().__init__("This server records no trips.", "Start it with --lab or --trace to record them.")
+
 
 class BadFault(Told):
+    """A fault that cannot be made; ``text`` says why."""
+
     code = "bad_fault"
+
+
+# --- told, and goes on: tokens and people -------------------------------------------------------------
 
 
 class UnknownToken(Told):
     code = "unknown_token"
 
     def __init__(self) -> None:
-        super().__init__("Unknown or expired token. Enter a name instead.")
+        super().__init__("Unknown or expired token.", "Enter a name instead.")
 
 
 class TooManyTokens(Told):
     code = "too_many_tokens"
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(
-            f"Too many tokens were handed out to your address. Ask again in {max(1, round(seconds))} seconds."
-        )
+        self.seconds = _whole(seconds)
+        super().__init__("Too many tokens were handed out to your address.", f"Ask again in {self.seconds} seconds.")
 
 
 class NobodyWrote(Told):
-    """/reply, and there is nothing to reply to."""
+    """A reply, and nobody to reply to."""
 
     code = "unknown_person"
 
     def __init__(self) -> None:
-        super().__init__("Nobody has sent you a private line yet. To send one, type /msg NAME text.")
+        super().__init__("Nobody has sent you a private line yet.")
 
 
 class UnknownPerson(Told):
     code = "unknown_person"
 
-    def __init__(self, name: str, nearest: str | None = None) -> None:
-        hint = f"Did you mean {nearest}?" if nearest else "/who lists who is here."
-        super().__init__(f"Nobody here is called {name}. {hint}")
+    def __init__(self, name: str, near: str | None = None) -> None:
+        super().__init__(f"Nobody here is called {name}.{_did_you_mean(near)}")
+        self.name = name
+        self.near = near
+
+
+# --- told, and goes on: lines and texts ---------------------------------------------------------------
 
 
 class BadJson(Told):
-    """A line that is not the JSON it should be."""
+    """A line that is not the JSON that it should be."""
 
     code = "bad_json"
 
@@ -210,43 +349,89 @@ class BadJson(Told):
 
 
 class BadRequest(Told):
-    """JSON, but not a request: a field is missing, or holds what it should not."""
+    """JSON, but not a request: a field is missing, or has a wrong value."""
 
     code = "bad_request"
 
 
 class UnknownType(Told):
-    """A request of a type that there is not."""
+    """A request of a type that does not exist; None: the type is missing, or no string."""
 
     code = "unknown_type"
 
     def __init__(self, kind: str | None) -> None:
         what = (
-            f"There is no request of type {kind[:40]!a}"
+            f"There is no request of type {kind[:40]!a}."
             if kind is not None
-            else "A request needs a type, which is a string"
+            else "A request needs a type, which is a string."
         )
-        super().__init__(f"{what}. The request help lists the types.")
+        super().__init__(what, "The request help lists the types.")
 
 
 class TooLong(Told):
     code = "too_long"
 
 
+class TextTooLong(TooLong):
+    """A text of ``length`` characters, where ``limit`` are allowed."""
+
+    def __init__(self, length: int, limit: int) -> None:
+        super().__init__(f"That is {length} characters, and a line has at most {limit}. Nothing was sent.")
+        self.length = length
+        self.limit = limit
+
+
+class WordsTooLong(TooLong):
+    """The same for a topic, a reason or a farewell."""
+
+    def __init__(self, length: int, limit: int) -> None:
+        super().__init__(f"That is {length} characters, and at most {limit} are allowed here. Nothing was changed.")
+        self.length = length
+        self.limit = limit
+
+
+class LineTooLong(TooLong):
+    """A line of more than ``limit`` bytes, of which nothing was ``done``."""
+
+    def __init__(self, limit: int, done: str) -> None:
+        super().__init__(f"A line has at most {limit} bytes. Yours was longer, and nothing of it was {done}.")
+        self.limit = limit
+
+
+class TooManyIgnored(TooLong):
+    """The session ignores ``limit`` people already."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"You already ignore {limit} people.", "Stop ignoring one of them first.")
+        self.limit = limit
+
+
 class NotUtf8(Told):
     code = "not_utf8"
 
-    def __init__(self, advice: str = "Set your terminal to UTF-8.") -> None:
-        super().__init__(f"That line is not UTF-8, so it was not sent. {advice}")
+    def __init__(self) -> None:
+        super().__init__("That line is not UTF-8, so it was not sent.")
 
 
 class NothingToSay(Told):
-    """After taking out what must not reach a terminal, nothing was left."""
+    """Without what must not reach a terminal, nothing is left of the text."""
 
     code = "nothing_to_say"
 
-    def __init__(self, text: str = "That line has no visible characters, so it was not sent.") -> None:
-        super().__init__(text)
+    def __init__(self) -> None:
+        super().__init__("That line has no visible characters, so it was not sent.")
+
+
+class NothingToFind(Told):
+    """A search without a word."""
+
+    code = "nothing_to_say"
+
+    def __init__(self) -> None:
+        super().__init__("A search needs a word with a letter or digit in it.")
+
+
+# --- told, and goes on: the history -------------------------------------------------------------------
 
 
 class NotStored(Told):
@@ -267,23 +452,24 @@ class RoomNotStored(Told):
         super().__init__(
             f"{room} was made, but it is not stored yet: {why}. The server tries again with the next message."
         )
+        self.room = room
 
 
 class MaybeStored(Told):
-    """The disk failed in a commit, or its files became others, at a moment that leaves it open. ReadOnly is said then,
-    too."""
+    """The disk failed in a commit, or the files were changed, so that nobody can tell whether that was stored.
+    Everybody gets ReadOnly as well."""
 
     code = "maybe_stored"
 
     def __init__(self) -> None:
         super().__init__(
-            "It is not known whether that was stored: the server's disk failed, or its files were changed."
-            " Look when the server has been started again."
+            "It is not known whether that was stored: the server's disk failed, or its files were changed.",
+            "Look when the server has been started again.",
         )
 
 
 class ReadOnly(Told):
-    """Nothing can be stored until the server is started again. Said to all, and to who comes in later."""
+    """Nothing can be stored until the server is started again. Everybody is told, also clients that come later."""
 
     code = "read_only"
 
@@ -292,7 +478,7 @@ class ReadOnly(Told):
 
 
 class Busy(Told):
-    """What was asked is under way, but takes long."""
+    """The request is under way, but takes long."""
 
     code = "busy"
 
@@ -306,11 +492,11 @@ class Unreadable(Told):
     code = "unreadable"
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"The history cannot be read now: {why}. Try again.")
+        super().__init__(f"The history cannot be read now: {why}.", "Try again.")
 
 
 class Broken(Told):
-    """A bug in the server: the client is told, the log has the traceback."""
+    """A bug in the server: the client is told, and the log has the traceback."""
 
     code = "internal"
 
@@ -325,21 +511,39 @@ class NoHandshake(CutOff):
     code = "no_handshake"
 
 
+class NoNameInTime(NoHandshake):
+    """No name within ``limit`` seconds."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__(f"No name was given within {limit:g} seconds. Goodbye.")
+        self.limit = limit
+
+
+class TooManyTries(NoHandshake):
+    """None of the names that the client gave would do."""
+
+    def __init__(self) -> None:
+        super().__init__("That was the third try. Goodbye.")
+
+
 class GaveWay(NoHandshake):
-    """It had given no name when the last place was needed."""
+    """The client had given no name when the last place was needed."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The server is full, and you had given no name, so your place went to somebody else."
-            " Come again, and give it at once."
+            "The server is full, and you had given no name, so your place went to somebody else.",
+            "Come again, and give it at once.",
         )
 
 
 class UnfinishedLine(CutOff):
+    """A line that did not end within ``limit`` seconds."""
+
     code = "unfinished_line"
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"You started a line and did not finish it within {seconds:g} seconds. Goodbye.")
+    def __init__(self, limit: float) -> None:
+        super().__init__(f"You started a line and did not finish it within {limit:g} seconds. Goodbye.")
+        self.limit = limit
 
 
 class TooSlow(CutOff):
@@ -348,7 +552,7 @@ class TooSlow(CutOff):
     code = "too_slow"
 
     def __init__(self, why: str = "too much was waiting for you") -> None:
-        super().__init__(f"You read too slowly: {why}. Connect again; /history shows what you missed.")
+        super().__init__(f"You read too slowly: {why}.", "Connect again; the history has what you missed.")
 
 
 class Replaced(CutOff):
@@ -364,17 +568,18 @@ class ServerFull(CutOff):
     code = "server_full"
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"The server is full: {why}. Try again later.")
+        super().__init__(f"The server is full: {why}.", "Try again later.")
 
 
 class TooManyConnections(CutOff):
     code = "too_many_connections"
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__(
-            f"There are too many connections from your address: at most {most} are allowed. Close one, then"
-            " connect again."
+            f"There are too many connections from your address: at most {limit} are allowed.",
+            "Close one, then connect again.",
         )
+        self.limit = limit
 
 
 class NoProxyHeader(CutOff):
@@ -384,8 +589,8 @@ class NoProxyHeader(CutOff):
 
     def __init__(self) -> None:
         super().__init__(
-            "Connections from your address must begin with the PROXY protocol, and yours does not."
-            " Connect through the proxy."
+            "Connections from your address must begin with the PROXY protocol, and yours does not.",
+            "Connect through the proxy.",
         )
 
 
@@ -397,10 +602,18 @@ class ShuttingDown(CutOff):
 
 
 class NotChat(CutOff):
-    """The peer speaks another protocol. ``answer`` is what it is sent instead of a text, maybe nothing."""
+    """The peer speaks another protocol. It is sent ``answer`` instead of a text, maybe nothing."""
 
     code = "not_chat"
 
     def __init__(self, text: str, answer: bytes = b"") -> None:
         super().__init__(text)
         self.answer = answer
+
+
+def _did_you_mean(near: str | None) -> str:
+    return f" Did you mean {near}?" if near else ""
+
+
+def _whole(seconds: float) -> int:
+    return max(1, round(seconds))

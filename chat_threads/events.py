@@ -6,8 +6,10 @@ says seconds; rooms are written with their ``#``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from .errors import ChatError
 
 Kind = Literal["say", "action"]
 LINE_SIZE = 128  # about how many bytes a line has without its text
@@ -385,10 +387,16 @@ class Notice(Event):
 
 @dataclass(frozen=True, slots=True)
 class Problem(Event):
-    """An error of the client's, or one that it has to know of: the code and text of a ChatError."""
+    """An error of the client's, or one that it has to know of: the fields of a ChatError, which ``problem`` takes."""
 
     code: str
     text: str
+    room: str | None = None
+    near: str | None = None
+    seconds: int | None = None
+    # For dialects that word the advice themselves. A client of JSON has neither.
+    kind: type[ChatError] | None = field(default=None, compare=False)
+    fact: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,6 +439,11 @@ class WireBytes(Event):
 
 def _utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
+def problem(error: ChatError) -> Problem:
+    """An error as an event, which does not keep the error: with its traceback that would hold much memory."""
+    return Problem(error.code, error.text, error.room, error.near, error.seconds, type(error), error.fact)
 
 
 def answers(ref: str, *events: Event) -> tuple[Event, ...]:

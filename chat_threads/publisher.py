@@ -16,12 +16,16 @@ from itertools import islice
 from . import chatroom, events, inside, ordered
 from .chatroom import ChatRoom, Recent, Subscriber
 from .errors import (
+    InTooManyRooms,
+    LobbyStays,
     LooksLikeRoom,
-    NotAllowed,
+    NamesakesRoom,
+    NobodysRoom,
     NotInRoom,
     NotStored,
+    OthersRoom,
     RoomExists,
-    TooManyRooms,
+    ServerHasTooManyRooms,
     TooSlow,
     UnknownRoom,
 )
@@ -140,7 +144,7 @@ class Publisher:
                 if look in self._by_look:
                     raise LooksLikeRoom(name, self._by_look[look].name)
             if len(self._rooms) >= ROOMS:
-                raise TooManyRooms(f"There are {ROOMS} rooms already. /rooms lists them.")
+                raise ServerHasTooManyRooms(ROOMS)
             address = origin.address if origin else ""
             self._quota.take(owner, address)
             room = ChatRoom(self._next_id, name, key, creator, topic, owner=owner)
@@ -163,12 +167,12 @@ class Publisher:
         The members are told and moved when that is committed.
         """
         if room.name == LOBBY:
-            raise NotAllowed(f"{LOBBY} cannot be deleted.")
+            raise LobbyStays(LOBBY)
         if not room.owner:
-            raise NotAllowed(f"{room.name} belongs to nobody, so it cannot be deleted.")
+            raise NobodysRoom(room.name)
         if room.owner != session.identity:
-            again = " If that was you, /resume TOKEN first." if fold(room.creator) == fold(session.name) else ""
-            raise NotAllowed(f"{room.name} was made by {room.creator}. Nobody else can delete it.{again}")
+            namesake = fold(room.creator) == fold(session.name)
+            raise (NamesakesRoom if namesake else OthersRoom)(room.name, room.creator)
         return ordered.RoomEnded(room.id, session.name, session, ref)
 
     def list_chat_rooms(self, most: int = ROOMS) -> list[events.RoomRow]:
@@ -300,7 +304,7 @@ class Publisher:
     def _check_place(self, place: _Place) -> None:
         assert self._lock.locked()
         if len(place.rooms) >= ROOMS_EACH:
-            raise TooManyRooms(f"You are in {ROOMS_EACH} rooms, and more are not allowed. /leave one of them.")
+            raise InTooManyRooms(ROOMS_EACH)
 
     def _enter(
         self,

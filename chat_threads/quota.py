@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from .addresses import site
-from .errors import TooManyRooms
+from .errors import AddressMadeTooManyRooms, MadeTooManyRooms
 from .tokens import Handout
 
 ROOMS_MADE = 50  # rooms that exist and were made under one token
@@ -33,17 +33,14 @@ class Quota:
         if not owner:
             return
         if self._made[owner] >= ROOMS_MADE:
-            raise TooManyRooms(f"You have made {ROOMS_MADE} rooms, and more are not allowed. /delete one of them.")
+            raise MadeTooManyRooms(ROOMS_MADE)
         seconds = self._sites.wait(site(address))
         if not seconds:
             seconds = self._handout.wait(address)
             if seconds:
                 self._sites.give_back(site(address))
         if seconds:
-            raise TooManyRooms(
-                "Too many rooms were made from your address. /delete one of yours, or make another one in"
-                f" {max(1, round(seconds))} seconds."
-            )
+            raise AddressMadeTooManyRooms(seconds)
         self._made[owner] += 1
 
     def restore(self, owner: int) -> None:

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from itertools import islice, pairwise
 
-from .errors import BadName, BadRoom, MixedName, NothingToSay, ReservedName, TooLong
+from .errors import BadName, BadRoom, MixedName, NothingToSay, ReservedName, TextTooLong, WordsTooLong
 from .letters import (
     COMMON,
     JOINERS,
@@ -295,7 +295,7 @@ def check_text(typed: str, limit: int = TEXT_LENGTH) -> str:
     """A text to be said: cleaned, not blank, at most ``limit`` characters; raise NothingToSay or TooLong."""
     text = clean(typed)
     if len(text) > limit:
-        raise TooLong(f"That is {len(text)} characters, and a line has at most {limit}. Nothing was sent.")
+        raise TextTooLong(len(text), limit)
     if not any(map(_is_visible, text)):
         raise NothingToSay()
     return text
@@ -305,9 +305,7 @@ def check_words(typed: str) -> str:
     """A topic, a reason or a farewell: cleaned, "" if blank, at most WORDS_LENGTH; raise TooLong."""
     text = clean(typed).strip()
     if len(text) > WORDS_LENGTH:
-        raise TooLong(
-            f"That is {len(text)} characters, and at most {WORDS_LENGTH} are allowed here. Nothing was changed."
-        )
+        raise WordsTooLong(len(text), WORDS_LENGTH)
     return text if any(map(_is_visible, text)) else ""
 
 

@@ -15,8 +15,8 @@ from itertools import islice
 
 from . import inside
 from .dialects.base import Dialect
-from .errors import CutOff, TooSlow, UnknownPerson
-from .events import Bye, Event, PersonRow, Problem, answers
+from .errors import ChatError, CutOff, TooSlow, UnknownPerson
+from .events import Bye, Event, PersonRow, answers, problem
 from .letters import scripts, written_together
 from .mailbox import Mailbox
 from .memory import Output
@@ -111,7 +111,7 @@ class Session:
             self.cut_off(TooSlow())
         self.output.check()
 
-    def tell(self, error: Exception, ref: str = "") -> None:
+    def tell(self, error: ChatError, ref: str = "") -> None:
         """Queue an error to be shown, as the answer to the request ``ref`` if it has one."""
         self.send(*answers(ref, problem(error)))
 
@@ -159,11 +159,6 @@ class Session:
         """Any thread: the session as others see it."""
         profile = self.profile
         return PersonRow(profile.name, rooms, time.monotonic() - self.heard, profile.away)
-
-
-def problem(error: Exception) -> Problem:
-    """An error as an event."""
-    return Problem(getattr(error, "code", "internal"), getattr(error, "text", str(error)))
 
 
 class SessionStore:

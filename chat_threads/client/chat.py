@@ -179,7 +179,7 @@ class Client:
         >>> chat.request("history", room="#attic")
         Traceback (most recent call last):
             ...
-        chat_threads.client.errors.Refused: There is no room #attic. /rooms lists them, /join makes one.
+        chat_threads.client.errors.Refused: There is no room #attic.
         """
         asked = self.submit(type, **fields)
         try:

@@ -85,7 +85,10 @@ class Talk:
         """Do what is typed; raise EOFError if that is to leave. An end of line in it is a space."""
         try:
             self._do(parse_line(line))
-        except (ChatError, ClientError) as error:
+        except ChatError as error:
+            self.failed = True
+            self._print(events.problem(error))
+        except ClientError as error:
             self.refuse(error.text)
 
     def enter(self, typed: str) -> None:

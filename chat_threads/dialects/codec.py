@@ -65,7 +65,7 @@ FORMS: dict[type, Form] = {
     events.Pong: Form("pong"),
     events.Ack: Form("ack", optional=("room", "number")),
     events.Notice: Form("notice", optional=("person",)),
-    events.Problem: Form("error"),
+    events.Problem: Form("error", optional=("room", "near", "seconds"), local={"kind": None, "fact": ""}),
     events.Bye: Form("bye"),
 }
 

@@ -16,7 +16,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from .. import commands, events
-from ..errors import BadJson, BadRequest, ChatError, NotUtf8, TooLong, UnknownType
+from ..errors import BadJson, BadRequest, ChatError, LineTooLong, NotUtf8, UnknownType
 from ..parcel import Views
 from ..rules import REFS, TEXT_LENGTH, WORDS_LENGTH
 from . import codec
@@ -182,7 +182,7 @@ class JsonDialect:
             ref = ""
             try:
                 if line is None:
-                    raise TooLong(f"A line has at most {LINE} bytes. Yours was longer, and nothing of it was done.")
+                    raise LineTooLong(LINE, "done")
                 if line.strip():
                     request = parse(line)
                     ref = _ref_of(request)

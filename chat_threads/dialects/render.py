@@ -17,6 +17,7 @@ from typing import Any
 from .. import commands, events
 from ..parcel import Views
 from ..rules import fold, mentions
+from .advice import sentence
 from .base import SharedViews
 from .columns import shortened, table
 
@@ -412,7 +413,8 @@ def _notice(style: Style, event: events.Notice) -> str:
 
 
 def _problem(style: Style, event: events.Problem) -> str:
-    return f"\x1b[31m! {event.text}\x1b[0m\r\n" if style.colour else f"! {event.text}\r\n"
+    text = sentence(event)
+    return f"\x1b[31m! {text}\x1b[0m\r\n" if style.colour else f"! {text}\r\n"
 
 
 def _bye(style: Style, event: events.Bye) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import commands, events
-from ..errors import ChatError, NotUtf8, TooLong, Usage
+from ..errors import ChatError, LineTooLong, NotUtf8, Usage
 from ..parcel import Views
 from .base import Input, Request
 from .render import Style, views
@@ -24,9 +24,6 @@ MAX_REPLAY = 200
 
 # A mouse's place as X10 reports it. Beyond column 95 that is no UTF-8, and takes nothing from the line around it.
 _MOUSE = re.compile(rb"\x1b\[M[^\x00-\x1f]{0,3}")
-
-# Before BINARY is agreed, some telnets leave out the byte 85. The line cannot be mended: it may be missing anywhere.
-_IN_TELNET = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
 
 
 class TextDialect:
@@ -72,14 +69,14 @@ class TextDialect:
 
     def _parse(self, line: bytes | None) -> commands.Command | None:
         if line is None:
-            raise TooLong(f"A line has at most {LINE} bytes. Yours was longer, and nothing of it was sent.")
+            raise LineTooLong(LINE, "sent")
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError:
             try:
                 text = _MOUSE.sub(b"", line).decode("utf-8")
             except UnicodeDecodeError:
-                raise NotUtf8(_IN_TELNET) from None
+                raise NotUtf8() from None
         return parse_line(text) if self._name else parse_name(text)
 
     def admitted(self, name: str) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from .. import __version__, commands, events, inside
-from ..errors import BadFault, NotAllowed, NotInRoom, NoTrip
+from ..errors import BadFault, NoFaults, NotInRoom, NotLocal, NoTrip, TripsUnrecorded
 from ..session import Session
 from .table import MAX_ROWS, Context, does
 
@@ -37,7 +37,7 @@ def stats(context: Context, session: Session, command: commands.Stats) -> None:
 
 def _may_look(context: Context, session: Session) -> None:
     if not session.local and not context.insight.for_all:
-        raise NotAllowed("Only connections from the server's own machine may see that; --lab shows it to everybody.")
+        raise NotLocal()
 
 
 @does(commands.ShowThreads)
@@ -97,12 +97,12 @@ def show_trip(context: Context, session: Session, command: commands.ShowTrip) ->
     _may_look(context, session)
     recorder, room = context.insight.recorder, context.publisher.peek_current(session)
     if recorder is None:
-        raise NoTrip("This server records no trips. Start it with --lab or --trace to record them.")
+        raise TripsUnrecorded()
     if room is None:
         raise NotInRoom()
     trip = recorder.find(room.name, command.number)
     if trip is None:
-        raise NoTrip(f"There is no record of the trip of message {command.number} of {room.name}.")
+        raise NoTrip(room.name, command.number)
     session.answer(trip.shown())
 
 
@@ -110,7 +110,7 @@ def show_trip(context: Context, session: Session, command: commands.ShowTrip) ->
 def make_fault(context: Context, session: Session, command: commands.MakeFault) -> None:
     faults = context.insight.faults
     if faults is None:
-        raise NotAllowed("Faults can be made only on a server that was started with --lab.")
+        raise NoFaults()
     seconds = float(command.amount)
     if (command.fault, command.target) == ("pause", "publisher"):
         what = f"holds the Publisher's lock for {command.amount} s"

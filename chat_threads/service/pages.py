@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from .. import commands, events
-from ..errors import NothingToSay
+from ..errors import NothingToFind
 from ..rules import check_room, check_words
 from ..search import words_of
 from ..session import Session
@@ -41,7 +41,7 @@ def read_history(context: Context, session: Session, command: commands.ReadHisto
 def search(context: Context, session: Session, command: commands.Search) -> None:
     words = check_words(command.words)
     if not words_of(words):
-        raise NothingToSay("A search needs a word with a letter or digit in it.")
+        raise NothingToFind()
     room = context.publisher.find(check_room(command.room)).id if command.room else None
     found = context.history.storage.search(words, room, command.sender, MAX_FOUND + 1, session.ended)
     session.answer(events.SearchPage(words, tuple(found[-MAX_FOUND:]), len(found) > MAX_FOUND))

@@ -13,12 +13,12 @@ from ..chatroom import Subscriber
 from ..errors import (
     BadName,
     BadRequest,
-    NotAllowed,
+    IgnoresItself,
     NotInRoom,
     NotStored,
     Replaced,
     Told,
-    TooLong,
+    TooManyIgnored,
     TooManyTokens,
     UnknownPerson,
     UnknownToken,
@@ -190,10 +190,10 @@ def ignore(context: Context, session: Session, command: commands.Ignore) -> None
     else:
         identity, name = _identity_of(command.person), check_name(command.name)
     if identity == session.identity:
-        raise NotAllowed("You cannot ignore yourself: you see your own lines to know that they are stored.")
+        raise IgnoresItself()
     ignored = {**session.profile.ignored, identity: name}
     if len(ignored) > MAX_IGNORED:
-        raise TooLong(f"You already ignore {MAX_IGNORED} people. /unignore one of them first.")
+        raise TooManyIgnored(MAX_IGNORED)
     _set_ignored(context, session, ignored)
     said = f"What {name} says is hidden now. /unignore {name} shows it again."
     session.answer(events.Notice(said, person_of(identity)))

@@ -415,7 +415,7 @@ def test_one_person_has_so_many_rooms_under_any_name_and_after_a_restart(
             )
         ann.ask(type="nick", name="bob")
         (error,) = [each for each in ann.ask(type="create", room="#more") if each["type"] == "error"]
-        assert error["text"] == "You have made 50 rooms, and more are not allowed. /delete one of them."
+        assert error["code"] == "too_many_rooms"
     assert process.stop() == 0
     process = start_process("--rate", "0")
     with closing(Program(process.port)) as ann, closing(Program(process.port)) as cy:

@@ -28,9 +28,11 @@ from chat_threads.errors import (
     BadJson,
     BadRequest,
     ChatError,
+    LineTooLong,
     NotUtf8,
     Told,
-    TooLong,
+    TooManyTokens,
+    UnknownRoom,
     UnknownType,
 )
 from chat_threads.service import METHODS
@@ -400,7 +402,7 @@ def test_what_is_too_deep_is_told(deep):
 
 
 def test_what_is_a_hundred_thousand_deep_is_told():
-    assert inputs(b"[" * 100_000 + b"\n", b'{"type":"ping"}\n') == [TooLong, commands.Ping()]
+    assert inputs(b"[" * 100_000 + b"\n", b'{"type":"ping"}\n') == [LineTooLong, commands.Ping()]
     with pytest.raises(BadJson, match="deep"):
         jsonlines.parse(b"[" * 100_000 + b"]" * 100_000)
     with pytest.raises(BadJson, match="deep"):
@@ -533,7 +535,7 @@ def test_a_longer_line_is_told_once_and_the_next_is_a_line(name, end, length):
     dialect = dialect_of(name)
     dialect.feed(say_of(length) + end + line_of({"type": "hello", "name": "bob", "ref": "1"}))
     request = next_request(dialect)
-    assert isinstance(request.command, TooLong)
+    assert isinstance(request.command, LineTooLong)
     assert request.command.text == "A line has at most 65536 bytes. Yours was longer, and nothing of it was done."
     assert request.ref == ""
     assert drain(dialect) == ([BadRequest] if name else [commands.Hello("bob")])
@@ -552,7 +554,7 @@ def test_a_line_of_ten_megabytes_is_never_kept():
         tracemalloc.stop()
     assert most < 4 * LINE
     dialect.feed(b'\n{"type":"ping"}\n')
-    assert drain(dialect) == [TooLong, commands.Ping()]
+    assert drain(dialect) == [LineTooLong, commands.Ping()]
     assert not dialect.pending
 
 
@@ -609,7 +611,7 @@ def test_a_split_of_a_conversation_at_any_byte_changes_nothing(monkeypatch):
     monkeypatch.setattr(jsonlines, "LINE", 300)  # so that there are few bytes
     whole = refs_and_inputs(DIALOGUE)
     assert [(ref, item[0] if isinstance(item, tuple) else item) for ref, item in whole[:-2]] == [
-        ("h", commands.Hello("Zoë", "#übung")), ("1", commands.Say('café 🙂 "[{')), ("", NotUtf8), ("", TooLong),
+        ("h", commands.Hello("Zoë", "#übung")), ("1", commands.Say('café 🙂 "[{')), ("", NotUtf8), ("", LineTooLong),
                 ("", commands.Topic()),
         ("", BadJson), ("", BadJson), ("2", UnknownType), ("", BadRequest), ("", BadJson), ("", commands.Quit()),
     ]  # fmt: skip
@@ -748,6 +750,22 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
     (events.HelpShown(None), [{"type": "help", "requests": sorted(REQUESTS)}]),
     (events.Notice("Done."), [{"type": "notice", "text": "Done."}]),
     (events.Problem("bad_json", "No."), [{"type": "error", "code": "bad_json", "text": "No."}]),
+    (
+        events.problem(UnknownRoom("#lap", "#lab")),
+        [
+            {
+                "type": "error",
+                "code": "unknown_room",
+                "text": "There is no room #lap. Did you mean #lab?",
+                "room": "#lap",
+                "near": "#lab",
+            }
+        ],
+    ),
+    (
+        events.problem(TooManyTokens(2.7)),
+        [{"type": "error", "code": "too_many_tokens", "text": TooManyTokens(3).text, "seconds": 3}],
+    ),
     (events.Bye("too_slow"), [{"type": "bye", "reason": "too_slow"}]),
     (events.Ack("#lobby", 7), [{"type": "ack", "room": "#lobby", "number": 7}]),
     (events.Ack(), [{"type": "ack"}]),

@@ -153,7 +153,7 @@ def test_a_name_that_looks_like_one_in_use_is_refused_with_one_that_is_free(one,
             house.come("second", second)
         assert isinstance(caught.value, NameTaken)
         assert caught.value.code == "name_taken"
-        house.come("second", caught.value.free)
+        house.come("second", caught.value.near)
         house.go("first", first)
         house.come("third", second)
 

@@ -1000,7 +1000,7 @@ def test_rooms_are_listed_the_fullest_first(house: House, lab: ChatRoom) -> None
 def test_an_unknown_room_is_told_with_the_nearest_one(house: House, lab: ChatRoom) -> None:
     with pytest.raises(UnknownRoom, match=r"Did you mean #lab\?"):
         house.publisher.find("#labb")
-    with pytest.raises(UnknownRoom, match="/rooms lists them"):
+    with pytest.raises(UnknownRoom, match=r"^There is no room #zzzzzz\.$"):
         house.publisher.find("#zzzzzz")
 
 
@@ -1050,7 +1050,7 @@ def test_only_whoever_made_a_room_may_delete_it_whatever_the_name_and_nobody_the
     assert house.publisher.delete_chat_room(ann, lab) == ordered.RoomEnded(lab.id, "anna", ann)
     with pytest.raises(NotAllowed, match=r"made by ann\. Nobody else can delete it\.$"):
         house.publisher.delete_chat_room(bob, lab)
-    with pytest.raises(NotAllowed, match=r"If that was you, /resume TOKEN first\.$"):
+    with pytest.raises(NotAllowed, match=r"If that was you"):
         house.publisher.delete_chat_room(other_ann, lab)
     house.lobby.owner = 7
     with pytest.raises(NotAllowed, match="cannot be deleted"):

@@ -1,0 +1,45 @@
+"""What people who type commands can do about an error: the advice that names commands as they are typed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .. import errors
+from ..events import Problem
+
+# Before BINARY is agreed, some telnets leave out the byte 85. The line cannot be mended: it may be missing anywhere.
+_SET_UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
+
+ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
+    errors.UnknownCommand: lambda problem: "" if problem.near else "/help lists the commands.",
+    errors.UnknownRoom: lambda problem: "/rooms lists them, /join makes one.",
+    errors.RoomExists: lambda problem: f"/join {problem.room} goes there.",
+    errors.LooksLikeRoom: lambda problem: f"/join {problem.room} goes there.",
+    errors.ServerHasTooManyRooms: lambda problem: "/rooms lists them.",
+    errors.InTooManyRooms: lambda problem: "/leave one of them.",
+    errors.MadeTooManyRooms: lambda problem: "/delete one of them.",
+    errors.AddressMadeTooManyRooms: lambda problem: (
+        f"/delete one of yours, or make another one in {problem.seconds} seconds."
+    ),
+    errors.NotInRoom: lambda problem: f"/join {problem.room} goes there." if problem.room else "Type /join #lobby.",
+    errors.NamesakesRoom: lambda problem: "If that was you, /resume TOKEN first.",
+    errors.NobodyWrote: lambda problem: "To send one, type /msg NAME text.",
+    errors.UnknownPerson: lambda problem: "" if problem.near else "/who lists who is here.",
+    errors.TooManyIgnored: lambda problem: "/unignore one of them first.",
+    errors.NotUtf8: lambda problem: _SET_UTF8,
+    errors.TooSlow: lambda problem: "Connect again; /history shows what you missed.",
+}
+"""What stands in the place of an error's own advice."""
+
+# What a server sent as JSON has no kind. It is advised by its code, if that and the fields say enough.
+_BY_CODE: dict[str, type[errors.ChatError]] = {
+    kind.code: kind for kind in (errors.UnknownRoom, errors.RoomExists, errors.NotInRoom, errors.UnknownPerson)
+}
+
+
+def sentence(problem: Problem) -> str:
+    """What went wrong, and what a person who types commands can do about it."""
+    kind = problem.kind or _BY_CODE.get(problem.code)
+    if kind not in ADVICE:
+        return problem.text
+    return f"{problem.fact or problem.text} {ADVICE[kind](problem)}".rstrip()

@@ -1,0 +1,200 @@
+"""Errors and notices in words: what every client is told, and what people who type commands read instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from chat_threads import errors, events
+from chat_threads.dialects import advice
+from chat_threads.dialects.text import TextDialect
+
+UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
+
+# Every error with advice of its own for people who type: what went wrong, what every client is told then, and what they
+# read in its place.
+TYPED = [
+    (errors.UnknownCommand("/foo"), "There is no command /foo.", "", "/help lists the commands."),
+    (errors.UnknownCommand("/jion", "/join"), "There is no command /jion. Did you mean /join?", "", ""),
+    (errors.UnknownRoom("#x"), "There is no room #x.", "", "/rooms lists them, /join makes one."),
+    (
+        errors.UnknownRoom("#lap", "#lab"),
+        "There is no room #lap. Did you mean #lab?", "", "/rooms lists them, /join makes one.",
+    ),
+    (errors.RoomExists("#x"), "The room #x exists already.", "", "/join #x goes there."),
+    (errors.LooksLikeRoom("#a", "#b"), "#a looks like #b, which exists already.", "", "/join #b goes there."),
+    (errors.ServerHasTooManyRooms(9), "There are 9 rooms already.", "", "/rooms lists them."),
+    (
+        errors.InTooManyRooms(20),
+        "You are in 20 rooms, and more are not allowed.", "Leave one of them.", "/leave one of them.",
+    ),
+    (
+        errors.MadeTooManyRooms(50),
+        "You have made 50 rooms, and more are not allowed.", "Delete one of them.", "/delete one of them.",
+    ),
+    (
+        errors.AddressMadeTooManyRooms(2.7),
+        "Too many rooms were made from your address.",
+        "Delete one of yours, or make another one in 3 seconds.",
+        "/delete one of yours, or make another one in 3 seconds.",
+    ),
+    (errors.NotInRoom(), "You are not in a room.", "", "Type /join #lobby."),
+    (errors.NotInRoom("#x"), "You are not in #x.", "", "/join #x goes there."),
+    (
+        errors.NamesakesRoom("#x", "ann"),
+        "#x was made by ann. Nobody else can delete it.",
+        "If that was you, come back with your token first.",
+        "If that was you, /resume TOKEN first.",
+    ),
+    (
+        errors.NobodyWrote(),
+        "Nobody has sent you a private line yet.", "", "To send one, type /msg NAME text.",
+    ),
+    (errors.UnknownPerson("x"), "Nobody here is called x.", "", "/who lists who is here."),
+    (errors.UnknownPerson("amm", "ann"), "Nobody here is called amm. Did you mean ann?", "", ""),
+    (
+        errors.TooManyIgnored(100),
+        "You already ignore 100 people.", "Stop ignoring one of them first.", "/unignore one of them first.",
+    ),
+    (errors.NotUtf8(), "That line is not UTF-8, so it was not sent.", "", UTF8),
+    (
+        errors.TooSlow(),
+        "You read too slowly: too much was waiting for you.",
+        "Connect again; the history has what you missed.",
+        "Connect again; /history shows what you missed.",
+    ),
+]  # fmt: skip
+
+# All others, with typical fields, and what everybody is told.
+PLAIN = [
+    (errors.Usage("/me action"), "Usage: /me action"),
+    (errors.BadName(), errors.BadName.rule),
+    (errors.BadName("bob"), f"{errors.BadName.rule} Try bob."),
+    (errors.ReservedName("server", "server2"), "The name server is reserved for the server. Try server2."),
+    (
+        errors.MixedName("Cyrillic and Latin", "bob"),
+        "A name is written in one script, and this one mixes Cyrillic and Latin. Try bob.",
+    ),
+    (errors.NameTaken("ann", "ann2"), "The name ann is taken. Try ann2."),
+    (
+        errors.LooksTaken("anm", "ann", "ann2"),
+        "The name anm looks like ann, which belongs to somebody else. Try ann2.",
+    ),
+    (errors.BadRoom(), "A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2."),
+    (errors.RoomGone(), "That room has just been deleted. Nothing was done."),
+    (errors.LobbyStays("#lobby"), "#lobby cannot be deleted."),
+    (errors.NobodysRoom("#x"), "#x belongs to nobody, so it cannot be deleted."),
+    (errors.OthersRoom("#x", "ann"), "#x was made by ann. Nobody else can delete it."),
+    (
+        errors.IgnoresItself(),
+        "You cannot ignore yourself: you see your own lines to know that they are stored.",
+    ),
+    (
+        errors.NotLocal(),
+        "Only connections from the server's own machine may see that; --lab shows it to everybody.",
+    ),
+    (errors.NoFaults(), "Faults can be made only on a server that was started with --lab."),
+    (errors.NoTrip("#x", 3), "There is no record of the trip of message 3 of #x."),
+    (errors.TripsUnrecorded(), "This server records no trips. Start it with --lab or --trace to record them."),
+    (errors.BadFault("A fault lasts up to 60 s."), "A fault lasts up to 60 s."),
+    (errors.UnknownToken(), "Unknown or expired token. Enter a name instead."),
+    (
+        errors.TooManyTokens(0.2),
+        "Too many tokens were handed out to your address. Ask again in 1 seconds.",
+    ),
+    (errors.BadJson("it is not"), "That line was not understood: it is not."),
+    (errors.BadRequest("say needs text."), "say needs text."),
+    (errors.UnknownType("shout"), "There is no request of type 'shout'. The request help lists the types."),
+    (errors.UnknownType(None), "A request needs a type, which is a string. The request help lists the types."),
+    (errors.TextTooLong(3, 2), "That is 3 characters, and a line has at most 2. Nothing was sent."),
+    (errors.WordsTooLong(3, 2), "That is 3 characters, and at most 2 are allowed here. Nothing was changed."),
+    (errors.LineTooLong(9, "sent"), "A line has at most 9 bytes. Yours was longer, and nothing of it was sent."),
+    (errors.NothingToSay(), "That line has no visible characters, so it was not sent."),
+    (errors.NothingToFind(), "A search needs a word with a letter or digit in it."),
+    (errors.NotStored("the disk is full"), "Not stored, so not sent: the disk is full"),
+    (errors.NotStored("the disk is full", "done"), "Not stored, so not done: the disk is full"),
+    (
+        errors.RoomNotStored("#x", "the disk is full"),
+        "#x was made, but it is not stored yet: the disk is full. The server tries again with the next message.",
+    ),
+    (
+        errors.MaybeStored(),
+        "It is not known whether that was stored: the server's disk failed, or its files were changed."
+        " Look when the server has been started again.",
+    ),
+    (
+        errors.ReadOnly(),
+        "The server's disk failed. No new message can be stored or shown until the server is started again.",
+    ),
+    (errors.Busy(), "The history is busy; please wait. Your request will be done."),
+    (errors.Unreadable("it is busy"), "The history cannot be read now: it is busy. Try again."),
+    (errors.Broken(), "Internal server error. The server's log has the details."),
+    (errors.NoNameInTime(60.0), "No name was given within 60 seconds. Goodbye."),
+    (errors.TooManyTries(), "That was the third try. Goodbye."),
+    (
+        errors.GaveWay(),
+        "The server is full, and you had given no name, so your place went to somebody else."
+        " Come again, and give it at once.",
+    ),
+    (errors.UnfinishedLine(300.0), "You started a line and did not finish it within 300 seconds. Goodbye."),
+    (errors.Replaced(), "You reconnected elsewhere; this connection is closed. Goodbye."),
+    (errors.ServerFull("9 are connected"), "The server is full: 9 are connected. Try again later."),
+    (
+        errors.TooManyConnections(3),
+        "There are too many connections from your address: at most 3 are allowed. Close one, then connect again.",
+    ),
+    (
+        errors.NoProxyHeader(),
+        "Connections from your address must begin with the PROXY protocol, and yours does not."
+        " Connect through the proxy.",
+    ),
+    (errors.ShuttingDown(), "The server is shutting down. Goodbye."),
+    (errors.NotChat("This is a chat server, not SSH."), "This is a chat server, not SSH."),
+]
+
+# Of these only others are raised.
+FAMILIES = {errors.TooManyRooms, errors.NotAllowed, errors.TooLong, errors.NoHandshake}
+
+
+def kinds(of: type[errors.ChatError]) -> Iterator[type[errors.ChatError]]:
+    for kind in of.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+def test_every_error_is_below():
+    shown = {type(error) for error, *_ in (*TYPED, *PLAIN)}
+    assert shown | FAMILIES == {*kinds(errors.Told), *kinds(errors.CutOff)}
+
+
+@pytest.mark.parametrize(("error", "fact", "everybodys", "typed"), TYPED)
+def test_people_who_type_are_told_what_to_type(error, fact, everybodys, typed):
+    assert error.text == f"{fact} {everybodys}".rstrip()
+    assert advice.sentence(events.problem(error)) == f"{fact} {typed}".rstrip()
+    view = TextDialect().views.here
+    assert view.encode((events.problem(error),)) == f"! {fact} {typed}".rstrip().encode() + b"\r\n"
+
+
+@pytest.mark.parametrize(("error", "text"), PLAIN)
+def test_all_other_errors_are_told_to_everybody_alike(error, text):
+    assert error.text == advice.sentence(events.problem(error)) == text
+
+
+def test_no_error_outside_the_text_dialect_names_what_people_type():
+    typing = (errors.UnknownCommand, errors.Usage)  # nobody else gets these
+    assert [error.text for error, *_ in (*TYPED, *PLAIN) if "/" in error.text and not isinstance(error, typing)] == []
+
+
+def test_an_error_that_came_as_json_is_advised_by_its_code():
+    told = {
+        events.Problem("unknown_room", "There is no room #x.", room="#x"): "/rooms lists them, /join makes one.",
+        events.Problem("not_in_room", "You are not in #x.", room="#x"): "/join #x goes there.",
+        events.Problem("not_in_room", "You are not in a room."): "Type /join #lobby.",
+        events.Problem("room_exists", "#a looks like #b.", room="#b"): "/join #b goes there.",
+        events.Problem("unknown_person", "Nobody here is called x."): "/who lists who is here.",
+        events.Problem("unknown_person", "Nobody is called amm. Did you mean ann?", near="ann"): "",
+        events.Problem("busy", "Please wait."): "",
+    }
+    for problem, typed in told.items():
+        assert advice.sentence(problem) == f"{problem.text} {typed}".rstrip()
