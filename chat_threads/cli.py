@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import queue
 import signal
@@ -12,12 +11,11 @@ import socket
 import sys
 import threading
 import traceback
-from typing import Any
 
 import click
 
-from . import __version__, inside, streams
-from .addresses import Networks, networks, plain
+from . import __version__, inside
+from .addresses import Networks, plain
 from .chat import DAY, Chat, Options
 from .conversation import Limits
 from .door import GIVING_WAY, RETURNING
@@ -26,6 +24,7 @@ from .errors import StartError
 from .history import BATCH
 from .logs import LogThread
 from .memory import give_back_what_is_freed
+from .option_types import GroupedCommand, NetworksType, Number, WritersType
 from .rules import WORDS_LENGTH, clean
 from .schema import MEMORY
 from .server import MAX_REFUSED
@@ -60,63 +59,9 @@ GROUPS = {
 }
 
 
-class _GroupedCommand(click.Command):
-    """--help with the options in groups."""
-
-    def main(self, *args: Any, **extra: Any) -> Any:
-        streams.prepare()
-        return super().main(*args, **extra)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        records = {param.opts[0]: param.get_help_record(ctx) for param in self.get_params(ctx)}
-        for title, options in GROUPS.items():
-            with formatter.section(title):
-                formatter.write_dl([record for option in options if (record := records[option])])
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:  # in one line, as every other reason not to start
-            click.echo(f"chat_threads: {error.format_message()} --help shows the options.", err=True)
-            ctx.exit(2)
-
-
-class _Number(click.FloatRange):
-    """A number in a range; click lets "nan" through any."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number.", param, ctx)
-        return number
-
-
-class _WritersType(click.ParamType):  # type: ignore[type-arg]
-    name = "N|per-session"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "per-session" or isinstance(value, int):
-            return value
-        try:
-            number = int(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor 'per-session'.", param, ctx)
-        if not 1 <= number <= 64:
-            self.fail(f"{number} is not between 1 and 64.", param, ctx)
-        return number
-
-
-class _NetworksType(click.ParamType):  # type: ignore[type-arg]
-    name = "ADDRESS[,...]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return value if isinstance(value, Networks) else networks(value)
-        except ValueError as error:
-            self.fail(f"{error}.", param, ctx)
-
-
-@click.command(cls=_GroupedCommand, context_settings={"auto_envvar_prefix": "CHAT_THREADS", "show_default": True})
+@click.command(
+    cls=GroupedCommand, groups=GROUPS, context_settings={"auto_envvar_prefix": "CHAT_THREADS", "show_default": True}
+)
 @click.option(
     "--host",
     default="0.0.0.0",
@@ -136,7 +81,7 @@ class _NetworksType(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option(
     "--proxy-protocol",
-    type=_NetworksType(),
+    type=NetworksType(),
     default=Networks(),
     metavar="ADDRESS[,...]",
     show_default="off",
@@ -151,7 +96,7 @@ class _NetworksType(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option(
     "--retain",
-    type=_Number(0, 36_500, min_open=True),
+    type=Number(0, 36_500, min_open=True),
     metavar="DAYS",
     show_default="for ever",
     help="Delete messages after this many days.",
@@ -162,14 +107,14 @@ class _NetworksType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--motd", type=click.Path(), metavar="FILE", help="File whose text is shown to everybody who enters.")
 @click.option(
     "--writers",
-    type=_WritersType(),
+    type=WritersType(),
     default=2,
     metavar="N|per-session",
     help="Number of writer threads for all sessions, or one thread for each session.",
 )
 @click.option(
     "--rate",
-    type=_Number(0, 1_000_000),
+    type=Number(0, 1_000_000),
     default=20.0,
     metavar="N",
     help="Lines a second that a client may send in the long run; an expensive request counts as several; 0: no limit.",
@@ -177,14 +122,14 @@ class _NetworksType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--burst", type=click.IntRange(1), default=50, metavar="N", help="Lines that a client may send at once.")
 @click.option(
     "--handshake-timeout",
-    type=_Number(0, DAY, min_open=True),
+    type=Number(0, DAY, min_open=True),
     default=60.0,
     metavar="SECONDS",
     help="Disconnect a client that has not given a name in this many seconds.",
 )
 @click.option(
     "--send-timeout",
-    type=_Number(0, DAY, min_open=True),
+    type=Number(0, DAY, min_open=True),
     default=30.0,
     metavar="SECONDS",
     help="Disconnect a client that has not read its pending output for this many seconds.",

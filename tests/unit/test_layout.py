@@ -34,7 +34,7 @@ LAYERS = """
     proxy
     conversation    logs            watched
     server
-    chat
+    chat            option_types
     cli
     __main__
     client.errors   client.lines
@@ -57,7 +57,7 @@ RESERVED = {
     "select": {"wire", "client.lines"},
     "sqlite3": {"schema", "search", "identity", "files", "reading", "retention", "storage", "wal"},
     "signal": {"cli", "client.lines"},
-    "click": {"cli", "client.terminal"},
+    "click": {"cli", "option_types", "client.terminal"},
     "prompt_toolkit": {"client.screen"},
     "tabulate": {"dialects.columns"},
     "wcwidth": {"dialects.columns"},

@@ -1,0 +1,76 @@
+"""How the command line's options are read, and how --help shows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from . import streams
+from .addresses import Networks, networks
+
+
+class GroupedCommand(click.Command):
+    """A command whose --help shows the options in groups: by title, their names."""
+
+    def __init__(self, *args: Any, groups: Mapping[str, tuple[str, ...]], **extra: Any) -> None:
+        super().__init__(*args, **extra)
+        self._groups = groups
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        streams.prepare()
+        return super().main(*args, **extra)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = {param.opts[0]: param.get_help_record(ctx) for param in self.get_params(ctx)}
+        for title, options in self._groups.items():
+            with formatter.section(title):
+                formatter.write_dl([record for option in options if (record := records[option])])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:  # in one line, as every other reason not to start
+            click.echo(f"chat_threads: {error.format_message()} --help shows the options.", err=True)
+            ctx.exit(2)
+
+
+class Number(click.FloatRange):
+    """A number in a range; click lets "nan" through any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+class WritersType(click.ParamType):  # type: ignore[type-arg]
+    """How many writer threads, from 1 to 64, or "per-session"."""
+
+    name = "N|per-session"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "per-session" or isinstance(value, int):
+            return value
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor 'per-session'.", param, ctx)
+        if not 1 <= number <= 64:
+            self.fail(f"{number} is not between 1 and 64.", param, ctx)
+        return number
+
+
+class NetworksType(click.ParamType):  # type: ignore[type-arg]
+    """Addresses and networks, with commas between them."""
+
+    name = "ADDRESS[,...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return value if isinstance(value, Networks) else networks(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
