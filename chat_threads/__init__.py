@@ -53,4 +53,4 @@ What crosses threads is a frozen dataclass, bytes, or an attribute that one thre
 whole (``Session.profile``, ``Session.views``, ``Session.heard``, and what ``inside`` shows).
 """
 
-__version__ = "1.0.0"
+__version__ = "1.1.0"

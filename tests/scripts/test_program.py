@@ -163,6 +163,11 @@ def test_help_shows_every_option_in_a_group_with_its_default():
     assert "CHAT_THREADS_PORT" in result.output
 
 
+def test_the_version_is_the_newest_one_of_which_the_changes_are_listed():
+    changes = (pathlib.Path(cli.__file__).parents[1] / "CHANGES.rst").read_text(encoding="utf-8")
+    assert re.findall(r"^(\d+\.\d+\.\d+)$", changes, re.MULTILINE)[0] == __version__
+
+
 def test_the_console_script_and_the_module_are_the_same_program():
     script = pathlib.Path(sys.executable).with_name("chat-threads" + (".exe" if os.name == "nt" else ""))
     for program in ([str(script)], [sys.executable, "-m", "chat_threads"]):

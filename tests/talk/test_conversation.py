@@ -17,7 +17,7 @@ from support.clients import ASKS_FOR_BINARY, Client
 from support.servers import Running, our_threads
 from support.waiting import WAIT, wait_for
 
-from chat_threads import publisher
+from chat_threads import __version__, publisher
 from chat_threads.commands import Stats
 from chat_threads.dialects import render
 from chat_threads.errors import NotStored, Unreadable
@@ -26,7 +26,7 @@ from chat_threads.service import METHODS
 from chat_threads.storage import StorageError
 
 IAC, SE, IP, AYT, SB, WILL, WONT, DO, DONT, EOF, DM = 255, 240, 244, 246, 250, 251, 252, 253, 254, 236, 242
-GREETING = "* Welcome to chat_threads 1.0.0. What is your name?"
+GREETING = f"* Welcome to chat_threads {__version__}. What is your name?"
 BAD_NAME = "! A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter."
 TLS_HELLO = bytes.fromhex("16030100a5010000a10303") + bytes(150)
 
