@@ -10,40 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import ClassVar, TypeVar
 
 from .errors import UnknownCommand
 from .rules import nearest
+from .usage import NUMBER, Row
 
-NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 _WHILE = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """How a command is used."""
-
-    usage: str = ""  # what people type; "": they cannot
-    does: str = ""  # in a line of /help
-    type: str = ""  # of the request that programs send; "": they cannot
-    aliases: Sequence[str] = ()
-    more: str = ""  # what /help COMMAND adds
-    cost: int = 1  # in tokens, see pace
-    named: Mapping[str, str] = field(default_factory=dict)  # fields that have another name in a request
-    local: Sequence[str] = ()  # fields that are not read from a request by themselves
-
-    @property
-    def name(self) -> str:
-        """The word that people type; "": none."""
-        return self.usage.partition(" ")[0]
-
-    @property
-    def places(self) -> list[str]:
-        """What follows the name: ``#room``, ``NAME`` and the like are a word, ``N`` is a number, and a word in small
-        letters is the rest of the line. What is in brackets may be left out."""
-        return re.findall(r"\[[^]]*\]|\S+", self.usage)[1:]
 
 
 class Command:
@@ -56,24 +31,10 @@ class Command:
     def typed(cls, rest: str) -> Command | None:
         """The command that a person types, from what follows its name, stripped; None if it is not as the usage says.
 
-        The places of the usage are the first fields, in their order. A room that may be left out begins with # if
-        something else can follow it.
+        The places of the usage are the first fields, in their order.
         """
-        given: dict[str, str | int] = {}
-        for place, each in zip(cls.row.places, fields(cls), strict=False):  # type: ignore[arg-type]
-            kind, optional = place.strip("[]"), place.startswith("[")
-            if kind[0].islower():
-                value, rest = rest, ""
-            elif optional and kind == "#room" and place != cls.row.places[-1] and not rest.startswith("#"):
-                value = ""
-            else:
-                value, _, rest = rest.partition(" ")
-                rest = rest.strip()
-            if (not value and not optional) or (kind == "N" and not NUMBER.fullmatch(value)):
-                return None
-            if value:
-                given[each.name] = int(value) if kind == "N" else value
-        return None if rest else cls(**given)
+        given = cls.row.read((each.name for each in fields(cls)), rest)  # type: ignore[arg-type]
+        return None if given is None else cls(**given)
 
 
 C = TypeVar("C", bound=type[Command])

@@ -13,6 +13,7 @@ from typing import Any
 from .. import commands, events
 from ..errors import ChatError, LineTooLong, NotUtf8, Usage
 from ..parcel import Views
+from ..usage import NUMBER
 from .base import Input, Request
 from .render import Style, views
 from .telnet import LineEditor, Signal, Telnet
@@ -116,7 +117,7 @@ class TextDialect:
             self._set_style(bell=self._name if self._bell else "")
         elif option in ("numbers", "colour", "joins") and value in _SWITCH:
             self._set_style(**{option: _SWITCH[value]})
-        elif option == "replay" and commands.NUMBER.fullmatch(value) and int(value) <= MAX_REPLAY:
+        elif option == "replay" and NUMBER.fullmatch(value) and int(value) <= MAX_REPLAY:
             self.replay = int(value)
         else:
             raise Usage("/set OPTION VALUE. /help set lists them.")

@@ -72,6 +72,17 @@ def test_every_file_and_name_in_the_table_of_ideas_exists():
                 assert re.search(rf"(class|def) {name.rpartition('.')[2]}\b", source), (path, name)
 
 
+def test_the_command_that_the_page_adds_fits_into_the_source():
+    diff = textwrap.dedent(SOURCE.partition("nothing else changes::")[2].partition("The row has")[0])
+    files = diff.split("diff --git")[1:]
+    assert len(files) == 2
+    for file in files:
+        head, _, hunk = file.strip().partition("\n@@")
+        path = head.rpartition("+++ b/")[2]
+        before = "\n".join(line[1:] for line in hunk.splitlines()[1:] if not line.startswith("+"))
+        assert before in (ROOT / path).read_text(encoding="utf-8"), path
+
+
 def test_the_protocol_lists_every_request_with_its_fields():
     told = {row[0]: row[1] for row in table_after("requests", PROTOCOL)}
     fields = {

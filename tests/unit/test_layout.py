@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 # Each module imports only what stands in a line above its own. The package itself holds the version only.
 LAYERS = """
     __init__        memory
-    errors          inside          streams     ends        addresses   letters    lookalikes
+    errors          usage           inside          streams     ends        addresses   letters    lookalikes
     events          rules           queues          tokens      lab         filelock    wal
     commands        ordered         parcel      quota
     mailbox         chatroom
@@ -66,7 +66,7 @@ RESERVED = {
 CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules"}
 PEOPLES_MAY = CLIENTS_MAY | {"dialects.typed", "dialects.text", "dialects.jsonlines", "streams"}
 # A dialect is pure: of ours it imports only these, and of the standard library none of those.
-DIALECTS_MAY = {"commands", "errors", "events", "letters", "parcel", "rules"}
+DIALECTS_MAY = {"commands", "errors", "events", "letters", "parcel", "rules", "usage"}
 DIALECTS_MUST_NOT = {"socket", "threading", "queue", "sqlite3", "logging", "os", "select", "asyncio", "subprocess"}
 
 
