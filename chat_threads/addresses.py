@@ -1,4 +1,4 @@
-"""Addresses of clients: how one is written, what it counts as, and whether it is the server's own machine's."""
+"""Client addresses: how they are written, which of them count together, and which are the server's own machine."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import ipaddress
 from dataclasses import dataclass
 
 _MAPPED = 96  # bits of an IPv6 address before an IPv4 address in it (RFC 4291, section 2.5.5.2)
-_FIRST_HALF = 64  # bits of an IPv6 address; one customer has all that begin with them, at least (RFC 6177)
-_SITE = 48  # bits of an IPv6 address; many a customer has all that begin with them
+_FIRST_HALF = 64  # bits of an IPv6 address; a customer has at least all addresses that share them (RFC 6177)
+_SITE = 48  # bits of an IPv6 address; many customers have all addresses that share them
 
 
 def bare(host: str) -> str:
-    """What was typed as a host, without the brackets that an IPv6 address has in a URL (RFC 3986, section 3.2.2)."""
+    """Return a host as typed, without the brackets of an IPv6 address in a URL (RFC 3986, section 3.2.2)."""
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 def plain(address: str) -> str:
-    """The address as it is shown and compared: an IPv4 client of a server that listens on :: has an IPv4 address."""
+    """Return the address as it is shown and compared: an IPv4 address for IPv4 clients of a server on ::, too."""
     if ":" not in address:
         return address
     try:
@@ -27,7 +27,7 @@ def plain(address: str) -> str:
 
 
 def network(address: str, bits: int = _FIRST_HALF) -> str:
-    """What an address counts as: itself, or the first half of an IPv6 one, or so many bits of it."""
+    """Return what an address counts as: an IPv4 address itself, or the network of an IPv6 address's first ``bits``."""
     address = plain(address)
     if ":" not in address:
         return address
@@ -39,13 +39,13 @@ def network(address: str, bits: int = _FIRST_HALF) -> str:
 
 
 def site(address: str) -> str:
-    """The network of networks that an IPv6 address is in: one customer may have all of it, 65,536 networks. An IPv4
-    address is a site of its own."""
+    """Return the site of an IPv6 address: one customer may have all its 65,536 networks. An IPv4 address is a site of
+    its own."""
     return network(address, _SITE)
 
 
 def is_local(peer: str, own: str) -> bool:
-    """Whether a connection comes from the server's own machine: from a loopback address, or the server's own."""
+    """Whether a connection comes from the server's own machine: from a loopback address or the server's own address."""
     peer, own = plain(peer), plain(own)
     if peer == own:
         return True
@@ -57,7 +57,7 @@ def is_local(peer: str, own: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """A set of addresses, as networks. An IPv4 address is in it by IPv4 alone."""
+    """A set of networks, to look up addresses in. IPv4 addresses match only IPv4 networks."""
 
     all: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
 
@@ -72,11 +72,11 @@ class Networks:
 
 
 def networks(typed: str) -> Networks:
-    """Addresses and networks with commas between them: 127.0.0.1,10.0.0.0/8,[2001:db8::1]. Raises ValueError."""
+    """Parse addresses and networks separated by commas: 127.0.0.1,10.0.0.0/8,[2001:db8::1]. Raises ValueError."""
     found: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
     for each in typed.split(","):
         if "%" in each:
-            raise ValueError(f"{each.strip()!r} has a zone, which a network has not")
+            raise ValueError(f"{each.strip()!r} has a zone, but a network has none")
         network = ipaddress.ip_network(bare(each.strip()), strict=False)
         mapped = getattr(network.network_address, "ipv4_mapped", None)
         if mapped and network.prefixlen >= _MAPPED:

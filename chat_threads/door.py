@@ -1,4 +1,4 @@
-"""Who gets a place. When the server is full, a connection that has given no name yet makes room for a newcomer."""
+"""Places for connections. When the server is full, a newcomer takes the place of a connection without a name."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from .addresses import network
 from .errors import ServerFull, TooManyConnections
 from .session import Session
 
-GIVING_WAY = 64  # connections that have lost their place and are still being ended
-PATIENCE = 0.5  # seconds to wait for one of them
-_UNKNOWN = ""  # the network of those that come through a proxy that has not said yet from where
-RETURNING = 8  # places beyond all others, for clients that come back by a token
+GIVING_WAY = 64  # connections that have lost their place but have not ended yet, at most
+PATIENCE = 0.5  # seconds to wait for one of them to end
+_UNKNOWN = ""  # the network of clients of a proxy, until the proxy has named their addresses
+RETURNING = 8  # extra places for clients that come back by a token
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """How a connection has got its place."""
+    """How a connection got its place."""
 
-    instead_of: Session | None = None  # this one has to go, and is to be told; one that has no session yet finds out
+    instead_of: Session | None = None  # lost its place to this one: tell it. None: nobody, or it has no session yet
     by_token: bool = False  # it may stay only if it shows a token at once
 
 
 class Door:
-    """Gives places to connections: ``most`` in all, ``per_address`` to an address (0: any number).
+    """Gives places to connections: ``most`` in all, and ``per_address`` to each address (0: any number).
 
-    A connection that has given no name gives way when no place is left: the one that has waited longest, of the
-    address that has most of them. So one that sends nothing keeps nobody out, and many of them from one address do
-    not take the time from those who type their name elsewhere.
+    When no place is left, a connection without a name gives way: the oldest one of the address that has the most of
+    them. So silent connections keep nobody out, and if many come from one address, people at other addresses still
+    have time to type their names.
 
-    Any thread may call any method; a connection is known by its number. What is kept is bounded by the connections
-    that there are, which are ``most + GIVING_WAY + RETURNING`` at the utmost.
+    Any thread may call any method; a connection is identified by its number. There are never more than
+    ``most + GIVING_WAY + RETURNING`` connections, which bounds the memory.
     """
 
     def __init__(self, most: int, per_address: int = 0) -> None:
         self._most = most
         self._per_address = per_address
-        self._state = threading.Condition(threading.Lock())  # guards what follows; nothing is called while it is held
-        self._network_of: dict[int, str] = {}  # of all that are inside
-        self._from: dict[str, int] = {}  # how many of them a network has; none has 0
-        # Those without a name, by network, the longest waiting first. One that has just come has no session yet.
+        self._state = threading.Condition(threading.Lock())  # guards the attributes below; nothing is called under it
+        self._network_of: dict[int, str] = {}  # of all connections that have entered
+        self._from: dict[str, int] = {}  # connections of each network; never 0
+        # Connections without a name, by network, the oldest first. A new one has no session yet.
         self._waiting: dict[str, dict[int, Session | None]] = {}
-        self._leaving: set[int] = set()  # those that gave way
-        self._on_approval: set[int] = set()  # those that have yet to show a token: they take nobody's place
+        self._leaving: set[int] = set()  # connections that gave way
+        self._on_approval: set[int] = set()  # connections that have yet to show a token: they take nobody's place
 
     def enter(self, number: int, address: str | None) -> Entry:
-        """A connection comes from that address, None if that is not known yet; raise ServerFull or TooManyConnections,
-        and then nothing is kept.
+        """Admit a connection from that address (None: not known yet). Raise ServerFull or TooManyConnections; then
+        nothing is kept.
 
-        While as many as may be are giving way, this waits for one of them to end, for PATIENCE seconds at most. Others
-        that come wait in the system's backlog meanwhile, and are not refused for the haste of those before them.
+        If GIVING_WAY connections are giving way, this waits up to PATIENCE seconds for one of them to end. Newcomers
+        wait in the system's backlog during that time, and a rush of connections does not get them refused.
         """
         of = _UNKNOWN if address is None else network(address)
         with self._state:
@@ -75,7 +75,7 @@ class Door:
         return entry
 
     def comes_from(self, number: int, address: str) -> None:
-        """Now it is known from which address this connection comes; raise TooManyConnections."""
+        """A proxy has named the address of this connection. Raise TooManyConnections."""
         of = network(address)
         with self._state:
             self._check(of)
@@ -107,7 +107,7 @@ class Door:
         return session
 
     def _drop(self, number: int) -> bool:
-        """It waits no longer; False if it did not."""
+        """Remove a connection from those without a name; False if it is not among them."""
         of = self._network_of.get(number, "")
         waiting = self._waiting.get(of, {})
         if number not in waiting:
@@ -118,7 +118,7 @@ class Door:
         return True
 
     def waits(self, number: int, session: Session) -> bool:
-        """The connection has no name yet, and may have to give way; False if it has already."""
+        """The connection has no name yet and may have to give way; return False if it already has."""
         with self._state:
             if number in self._leaving:
                 return False
@@ -127,13 +127,13 @@ class Door:
             return True
 
     def speaks(self, number: int) -> bool:
-        """The connection gives a name, and keeps its place from now on; False if it has lost that."""
+        """The connection gives a name and keeps its place from now on; return False if it has lost its place."""
         with self._state:
             self._on_approval.discard(number)
             return self._drop(number) or number not in self._leaving
 
     def leave(self, number: int) -> None:
-        """The connection is over. It may be one that never entered, or has left before."""
+        """The connection is over. It may never have entered, or may have left before."""
         with self._state:
             self._drop(number)
             self._on_approval.discard(number)

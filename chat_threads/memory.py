@@ -1,4 +1,4 @@
-"""The most that the server holds in memory for all its clients together; docs/reliability.rst has all bounds."""
+"""Bounds on the memory that the server holds for all clients together; docs/reliability.rst lists all bounds."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 MB = 1 << 20
-PAUSE = 0.1  # seconds from one relief to the next, so that what a writer still has in hand then is freed
-LARGE = 1 << 17  # bytes of a block that lies outside of malloc's heap
+PAUSE = 0.1  # seconds between two calls of relieve, so that writers can free the parcels in their hands
+LARGE = 1 << 17  # bytes from which malloc puts a block outside its heap
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How --memory is shared out, in bytes."""
+    """How --memory is divided, in bytes."""
 
-    output: int  # what waits to be sent
+    output: int  # output that waits to be sent
+
     recent: int  # the newest messages of the rooms
-    refs: int  # what became of the requests under tokens
+    refs: int  # the results of requests with a ref
 
     @classmethod
     def of(cls, megabytes: int) -> Shares:
-        """Half of it for output, a quarter for each of the others."""
+        """Half for output, a quarter for each of the others."""
         return cls(megabytes * MB // 2, megabytes * MB // 4, megabytes * MB // 4)
 
 
 class Held:
-    """Some bytes that wait to be sent: they count until this is freed. Any thread may have it, or let go of it."""
+    """Bytes that wait to be sent. They count until this object is freed. Any thread may hold or free it."""
 
     __slots__ = ("size", "_note")
 
@@ -41,7 +42,7 @@ class Held:
         note(size)
 
     def resize(self, size: int) -> None:
-        """It has turned out to be so many bytes."""
+        """The size is now known exactly."""
         self._note(size - self.size)
         self.size = size
 
@@ -50,10 +51,10 @@ class Held:
 
 
 class Output:
-    """How many bytes wait to be sent to all sessions together, and what happens when that are more than ``most``.
+    """Counts the bytes that wait to be sent to all sessions, and acts when there are more than ``most``.
 
-    What is sent to many sessions counts once. ``relieve(bytes)`` is to let go of at least so much; it is called every
-    PAUSE seconds at most, and no lock is held then.
+    Bytes for many sessions count once. ``relieve(bytes)`` has to free at least that many; it is called at most every
+    PAUSE seconds, without a lock.
     """
 
     def __init__(
@@ -65,26 +66,26 @@ class Output:
         self._most = most
         self._relieve = relieve
         self._clock = clock
-        # What was made and freed since somebody looked. A deque, as its append takes no lock: something may be freed
-        # under any lock.
+        # Bytes made (+) and freed (-) since the last call of total(). A deque, because its append takes no lock: a
+        # Held may be freed while its thread holds any lock.
         self._changes: deque[int] = deque()
         self._lock = threading.Lock()  # guards the two below; nothing is called while it is held
         self._total = 0
-        self._relief_at = 0.0  # when there may be the next relief
+        self._relief_at = 0.0  # the earliest time of the next call of relieve
 
     def hold(self, size: int) -> Held:
-        """So many bytes more, until what this returns is freed. Takes no lock."""
+        """Count so many more bytes, until the returned object is freed. Takes no lock."""
         return Held(size, self._changes.append)
 
     def total(self) -> int:
-        """How many bytes there are now."""
+        """The number of bytes that wait now."""
         with self._lock:
             while self._changes:
                 self._total += self._changes.popleft()
             return self._total
 
     def check(self) -> None:
-        """Whoever has added something calls this, without a lock: if there is too much, let go of some."""
+        """Free memory if too much waits. Called after adding output, without a lock."""
         excess = self.total() - self._most
         if excess <= 0:
             return
@@ -97,11 +98,11 @@ class Output:
 
 
 def give_back_what_is_freed() -> None:
-    """Have glibc's malloc give freed memory back to the system; elsewhere nothing. Before any thread is started.
+    """Make glibc's malloc return freed memory to the system. No effect on other systems. Call before any thread starts.
 
-    It makes eight heaps for each processor, and what was freed in one is of no use to the threads of the others:
-    threads that hold the interpreter's lock do not allocate at the same time, so one heap is enough. Large blocks lie
-    outside of it, so that they leave no holes; by itself malloc puts ever larger ones into the heap.
+    By default malloc makes up to eight heaps for each processor, and memory freed in one heap cannot be used in
+    another. One heap is enough, because only the thread with the interpreter's lock allocates. Large blocks are kept
+    outside the heap, so that they leave no holes in it; by default malloc puts larger and larger blocks into it.
     """
     if sys.platform.startswith("linux"):
         with contextlib.suppress(ImportError, OSError, AttributeError):  # no ctypes; another libc

@@ -1,7 +1,7 @@
-"""How fast a client may go: what each request costs, and the bucket of tokens that it is paid from.
+"""How fast a client may send: the cost of each request, and the bucket of tokens that pays for it.
 
-A token is about half a millisecond of a processor at most. At the usual ``--rate`` of 20 tokens a second a client can
-so keep the server busy for a hundredth of the time, whatever it asks for, and twenty clients for a fifth.
+A token stands for at most about half a millisecond of processor time. So at the default ``--rate`` of 20 tokens a
+second, one client can use a hundredth of a processor, whatever it asks for, and twenty clients can use a fifth.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from collections.abc import Callable, Iterable
 
 from .commands import Command
 
-PAGE = 2  # tokens for each page of what was said that is shown on entering a room
-BLANKS = 500  # blank lines for a token
-BIG = 1 << 18  # characters to be sent to all members of a room together, for which what is said costs a token more
-SHOWN = 1 << 17  # bytes of an answer, or of a page, for which it costs a token more
-TABLE = 1 << 12  # bytes in a table, for which it costs a token more: each letter is measured
+PAGE = 2  # tokens for each page of messages that is shown on entering a room
+BLANKS = 500  # blank lines that cost one token
+BIG = 1 << 18  # characters sent, over all members of a room, for which a message costs one more token
+SHOWN = 1 << 17  # bytes of an answer, or of a page, that cost one more token
+TABLE = 1 << 12  # bytes in a table that cost one more token, because the width of each letter is measured
 LONGEST_WAIT = 3600.0  # seconds for a token, however small the rate
 
 
 def cost(command: object) -> int:
-    """What it costs to obey a command, or to tell a mistake, in tokens."""
+    """The cost of a command, or of an error, in tokens."""
     return command.row.cost if isinstance(command, Command) else 1
 
 
 def cost_of_saying(text: str, members: int) -> int:
-    """What it costs to have a text shown to so many, beyond the token for saying it."""
+    """The cost of sending a text to so many members, beyond the cost of the command."""
     return len(text) * members // BIG
 
 
 def cost_of_showing(size: int) -> int:
-    """What it costs to be shown so many bytes, beyond what was paid for the request."""
+    """The cost of an answer with so many bytes, beyond the cost of the command."""
     return size // SHOWN
 
 
 def cost_of_table(rows: Iterable[Iterable[str]]) -> int:
-    """What it costs to be shown a table with these cells, beyond the request and ``cost_of_showing``."""
+    """The cost of a table with these cells, beyond the command and ``cost_of_showing``."""
     return sum(len(cell.encode("utf-8", "replace")) for row in rows for cell in row) // TABLE
 
 
 class Pace:
-    """A token bucket: a client has ``burst`` tokens at once and ``rate`` a second in the long run; 0: any number."""
+    """A token bucket: a client gets ``burst`` tokens at once and ``rate`` a second in the long run (0: no limit)."""
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
@@ -51,22 +51,22 @@ class Pace:
         self._at = clock()
 
     def pay(self, tokens: int) -> None:
-        """Take tokens, more than there are if need be."""
+        """Take tokens. The bucket may become negative."""
         if self._rate:
             now = self._clock()
             self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - tokens
             self._at = now
 
     def delay(self) -> float:
-        """How many seconds to wait until what was taken is there."""
+        """Seconds to wait until the bucket is no longer negative."""
         return min(max(0.0, -self._tokens / self._rate), LONGEST_WAIT) if self._rate else 0.0
 
 
 class Seldom:
-    """For what may happen without end and is to be said now and then. Any thread may call it."""
+    """Limits a log line about an event that may happen without end. Any thread may call it."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Seconds between two times that it is said."""
+        """``seconds``: the least time between two log lines."""
         self._seconds = seconds
         self._clock = clock
         self._lock = threading.Lock()  # guards the two below
@@ -74,7 +74,8 @@ class Seldom:
         self._unsaid = 0
 
     def happens(self) -> int:
-        """0: not to be said now; otherwise how often it has happened since it was said, this time included."""
+        """Count an event. Return 0 if it should not be logged now; otherwise the events since the last log line,
+        including this one."""
         now = self._clock()
         with self._lock:
             self._unsaid += 1
