@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import logging
 import queue
-import sys
 import threading
 import time
-from collections import ChainMap, OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence, Set
-from typing import cast
+from typing import Any
 
 from . import inside, ordered
-from .batch import Batch, StoredRef
-from .errors import ChatError, MaybeStored, NotStored, ReadOnly, RoomGone, RoomNotStored, Unreadable
-from .events import Message
+from .batch import Batch
+from .errors import ChatError, MaybeStored, NotStored, ReadOnly, RoomNotStored
+from .numbering import Numbering
+from .once import REFS_BYTES, Once, Refused
 from .queues import BatchQueue
-from .rules import REFS
 from .storage import Storage, StorageBroken, StorageError, StorageUnsure
 
 log = logging.getLogger(__name__)
@@ -41,9 +40,6 @@ INDEX_REST = 9  # while people talk, the pause is so many times as long as the s
 INDEX_AGAIN = 60.0  # seconds after one that failed
 INDEX_LONG = 10_000  # messages to index of which the log is told, every so many seconds
 TOLD_EVERY = 10.0
-REFS_BYTES = 1 << 26  # that the last requests of tokens may take in memory, unless told otherwise
-TOKEN_BYTES = 700  # that a token takes there, about
-REF_BYTES = 350  # and each of its requests, besides its ref
 DAY_MS = 86_400_000  # milliseconds
 
 Publish = Callable[[Sequence[ordered.Published]], Iterable[int] | None]
@@ -60,44 +56,23 @@ class _Marker(ordered.Ordered):
         self.passed = threading.Event()
 
 
-def _why_not(item: ordered.Ordered, failed: StorageError) -> ChatError | None:
-    """What to tell whoever submitted something that was not stored; None for what needs no storing."""
-    why = str(failed)
-    stored = (ordered.Draft, ordered.RoomEnded, ordered.TopicSet, ordered.RoomMade)
-    if isinstance(failed, StorageUnsure) and isinstance(item, stored):
-        return MaybeStored()
-    if isinstance(item, ordered.Draft):
-        return NotStored(why)
-    if isinstance(item, (ordered.RoomEnded, ordered.TopicSet)):
-        return NotStored(why, "done")
-    return RoomNotStored(item.room, why) if isinstance(item, ordered.RoomMade) else None
+# What to tell whoever submitted something that was not stored, and why; what is missing here needs no storing.
+_NOT_STORED: dict[type[ordered.Ordered], Callable[[Any, str], ChatError]] = {
+    ordered.Draft: lambda item, why: NotStored(why),
+    ordered.RoomEnded: lambda item, why: NotStored(why, "done"),
+    ordered.TopicSet: lambda item, why: NotStored(why, "done"),
+    ordered.RoomMade: lambda item, why: RoomNotStored(item.room, why),
+}
 
 
-class _Requests:
-    """What became of the last REFS requests under one token, and about how many ``bytes`` that takes. The history
-    thread's."""
-
-    def __init__(self, stored: Sequence[StoredRef]) -> None:
-        self.count = stored[-1].count if stored else 0
-        self.by_ref = {each.ref: each for each in stored}
-        self.bytes = TOKEN_BYTES + sum(map(_bytes_of, self.by_ref))
-
-    def add(self, ref: StoredRef) -> int:
-        """Add a request; returns by how many bytes that made it larger."""
-        before = self.bytes
-        self.count = ref.count
-        if ref.ref not in self.by_ref:
-            self.bytes += _bytes_of(ref.ref)
-        self.by_ref[ref.ref] = ref
-        if len(self.by_ref) > REFS:
-            oldest = next(iter(self.by_ref))
-            self.bytes -= _bytes_of(oldest)
-            del self.by_ref[oldest]
-        return self.bytes - before
-
-
-def _bytes_of(ref: str) -> int:
-    return sys.getsizeof(ref) + REF_BYTES
+def _not_stored(items: Iterable[ordered.Ordered], failed: StorageError) -> Refused:
+    """Those of a batch that needed storing, each with what its origin is told."""
+    unsure = isinstance(failed, StorageUnsure)
+    return [
+        (item, MaybeStored() if unsure else _NOT_STORED[type(item)](item, str(failed)))
+        for item in items
+        if type(item) in _NOT_STORED
+    ]
 
 
 class History:
@@ -140,10 +115,7 @@ class History:
         self._purge_at: float | None = None  # when to see to it that what was deleted cannot be read; None: it is done
         self._purge_took = 0.0  # seconds, so far
         self._purge_again = 0.0  # not before that, whatever is deleted
-        self._unsure: set[tuple[int, str]] = set()  # requests of the one commit that may come back, by token and ref
-        self._requests: OrderedDict[int, _Requests] = OrderedDict()  # by token, the one used last at the end
-        self._refs_held = 0  # bytes that these take, about
-        self._refs_most = refs_bytes
+        self._once = Once(storage.refs, refs_bytes)
         self._index_at: float | None = 0.0  # when to take messages into the index; None: they all are
         self._index_again = 0.0  # not before that, whatever is committed
         self._said_at = 0.0  # when a message was committed last
@@ -237,7 +209,7 @@ class History:
         inside.does("waits for messages")
         batch = self._queue.take(BATCH, self._pause())
         inside.does("numbers a batch")
-        self._handle([item for item in batch if item is not None])
+        self._handle([item for item in batch if item is not None and type(item) is not _Marker])
         if self._sweep_at is not None and time.monotonic() >= self._sweep_at:
             inside.does("deletes what is old")
             self._sweep()
@@ -259,8 +231,9 @@ class History:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _handle(self, items: list[ordered.Ordered]) -> None:
-        items, unsure = self._recall(items)
-        batch, numbers, published, refused = self._number(items)
+        items, unsure = self._once.recall(items)
+        numbered = self._number(items)
+        batch, published, refused = numbered.batch, numbered.published, numbered.refused
         if batch:
             inside.does("commits")
             try:
@@ -268,25 +241,20 @@ class History:
             except StorageError as failed:
                 self._give_up_on(failed)
                 self._log(logging.ERROR, f"not stored: {failed} ({len(batch.messages)} messages)")
-                refused = [(item, error) for item in items if (error := _why_not(item, failed))]
+                refused = _not_stored(items, failed)
                 if isinstance(failed, StorageUnsure):
-                    self._unsure.update((ref.token, ref.ref) for ref in batch.refs)
+                    self._once.may_come_back(batch.refs)
                 submitted = {id(item) for item in items}
-                published = [
-                    item
-                    for item in published
-                    if id(item) in submitted and not isinstance(item, (ordered.RoomEnded, ordered.TopicSet))
-                ]
+                published = [item for item in published if id(item) in submitted and type(item) not in _NOT_STORED]
             else:
-                self._last.update(numbers)
+                self._last.update(numbered.numbers)
                 self._committed(batch)
         if published:
             inside.does("publishes")
             self._forget(self._publish(published) or ())
         for item, error in refused + unsure:
             self._refuse(item, error)
-        while self._refs_held > self._refs_most and self._requests:  # after the batch, which needed what it asked for
-            self._refs_held -= self._requests.popitem(last=False)[1].bytes
+        self._once.trim()
 
     def _forget(self, rooms: Iterable[int]) -> None:
         """From now on nothing can be said in these rooms, and their rows go, too: now, or with the next batch."""
@@ -305,106 +273,22 @@ class History:
             else:
                 self._unused = []
 
-    def _recall(
-        self, items: list[ordered.Ordered]
-    ) -> tuple[list[ordered.Ordered], list[tuple[ordered.Ordered, ChatError]]]:
-        """Put its acknowledgement in the place of whatever was submitted before under the same token and ref, and is
-        committed. What cannot be known is taken out and refused with an error that leaves it open, because saying "not
-        stored" might be wrong."""
-        recalled: list[ordered.Ordered] = []
-        unsure: list[tuple[ordered.Ordered, ChatError]] = []
-        for item in items:
-            if isinstance(item, ordered.Draft) and item.token:
-                if (item.token, item.ref) in self._unsure:
-                    unsure.append((item, MaybeStored()))
-                    continue
-                try:
-                    known = self._requests_of(item.token).by_ref.get(item.ref)
-                except Unreadable as error:
-                    unsure.append((item, error))
-                    continue
-                if known:
-                    item = ordered.Acked(item.origin, item.ref, known.room, known.number)
-            recalled.append(item)
-        return recalled, unsure
-
-    def _requests_of(self, token: int) -> _Requests:
-        """What is known of a token's requests: from memory, or from the storage once; raise Unreadable."""
-        requests = self._requests.get(token)
-        if requests is None:
-            requests = self._requests[token] = _Requests(self.storage.refs(token))
-            self._refs_held += requests.bytes
-        else:
-            self._requests.move_to_end(token)
-        return requests
-
-    def _number(
-        self, items: list[ordered.Ordered]
-    ) -> tuple[Batch, dict[int, int | None], list[ordered.Published], list[tuple[ordered.Ordered, ChatError]]]:
-        """Sort out a batch, changing nothing but _unsaved: what to commit, the last numbers after that, what
-        may be shown then, in order, and what is refused because its room is gone."""
-        at = int(self._now() * 1000)
-        numbers: dict[int, int | None] = {}
-        last = ChainMap(numbers, self._last)  # what this batch changes lies above what is committed
-        published: list[ordered.Published] = []
-        refused: list[tuple[ordered.Ordered, ChatError]] = []
-        batch = Batch()
-        refs: dict[tuple[int, str], StoredRef] = {}  # what is asked for in this batch
-        counts: dict[int, int] = {}  # by token
+    def _number(self, items: list[ordered.Ordered]) -> Numbering:
+        """Sort out a batch, changing only what is known of rooms without a row."""
         made = [item for item in items if isinstance(item, ordered.RoomMade)]
         self._unsaved.update((item.room_id, item) for item in made if item.room_id not in self._unborn)
         self._unborn.difference_update(item.room_id for item in made)
-        for room in self._unsaved.values():
-            batch.rooms_made.append(room)
-            numbers[room.room_id] = 0
-        for item in items:
-            if isinstance(item, (ordered.RoomMade, _Marker)):
-                continue
-            if isinstance(item, ordered.TokenUsed):
-                batch.tokens[item.token] = item
-                batch.tokens_used += 1
-            elif (
-                isinstance(item, (ordered.Draft, ordered.RoomEnded, ordered.TopicSet))
-                and last.get(item.room_id) is None
-            ):
-                refused.append((item, RoomGone()))
-            elif isinstance(item, ordered.Draft):
-                again = refs.get((item.token, item.ref)) if item.token else None
-                if again:
-                    published.append(ordered.Acked(item.origin, item.ref, again.room, again.number))
-                    continue
-                number = (last[item.room_id] or 0) + 1
-                numbers[item.room_id] = number
-                message = Message(item.room_id, item.room, number, at, item.sender, item.kind, item.text, item.who)
-                batch.messages.append(message)
-                published.append(message)
-                if item.ref:
-                    published.append(ordered.Acked(item.origin, item.ref, item.room, number))
-                if item.token:
-                    count = counts.get(item.token, self._requests_of(item.token).count) + 1
-                    counts[item.token] = count
-                    ref = StoredRef(item.token, count, item.ref, item.room, number)
-                    refs[item.token, item.ref] = ref
-                    batch.refs.append(ref)
-                    batch.tokens.setdefault(item.token, ordered.TokenUsed(item.token, item.sender))
-            else:
-                if isinstance(item, ordered.RoomEnded):
-                    batch.rooms_ended.append(item.room_id)
-                    numbers[item.room_id] = None
-                elif isinstance(item, ordered.TopicSet):
-                    batch.topics[item.room_id] = item.topic
-                published.append(cast(ordered.Published, item))
-                if isinstance(item, (ordered.RoomEnded, ordered.TopicSet)) and item.ref:
-                    published.append(ordered.Acked(item.origin, item.ref))
-        if batch:
-            batch.rooms_unused = self._unused
-        return batch, numbers, published, refused
+        numbered = Numbering(self._last, self._once, int(self._now() * 1000))
+        numbered.make(self._unsaved.values())
+        numbered.take(items)
+        if numbered.batch:
+            numbered.batch.rooms_unused = self._unused
+        return numbered
 
     def _committed(self, batch: Batch) -> None:
         self._unsaved.clear()
         self._unused = []
-        for ref in batch.refs:
-            self._refs_held += self._requests[ref.token].add(ref)
+        self._once.committed(batch.refs)
         self._tokens_used += batch.tokens_used
         if self._tokens_used >= TOKENS_SWEPT:
             self._sweep_at = time.monotonic()

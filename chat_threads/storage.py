@@ -14,25 +14,21 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence, Set
-from itertools import islice
 from typing import Any
 
-from . import files, identity, schema
+from . import files, identity, once, schema
 from .batch import Batch, StoredRef
 from .errors import ReadOnly, StartError, Unreadable
 from .events import Message
 from .filelock import FileLock
 from .reading import ReadingSide, reason
 from .retention import MERGE_PAGES, Sweeper, forget_unused
-from .rules import REFS
 from .schema import MEMORY, transaction
 from .wal import Log
 
 log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
-SWEEP_TOKENS = 4  # tokens forgotten in one transaction, each with up to REFS requests
-TOKENS = 20_000  # tokens remembered
 LOG_LIMIT = 64 << 20  # bytes that SQLite's log keeps once it is copied; the operator is told when it needs more
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
 PAGES = 9  # that a commit of one message puts there, as measured; a larger one some more
@@ -278,26 +274,10 @@ class Storage(ReadingSide):
                     self.sweeper.ends(writer, room)
                     writer.execute("DELETE FROM rooms WHERE id = ?", (room,))
                     writer.execute("INSERT INTO doomed (room) VALUES (?)", (room,))
-                kept = {each.token for each in batch.refs}
-                if batch.tokens:
-                    writer.executemany(
-                        "INSERT INTO tokens (id, name, used, kept)"
-                        " VALUES (?, ?, ?, ? OR EXISTS (SELECT 1 FROM rooms WHERE owner = ?))"
-                        " ON CONFLICT (id) DO UPDATE"
-                        " SET name = excluded.name, used = excluded.used, kept = max(kept, excluded.kept)",
-                        [
-                            (each.token, each.name, self._uses + count, each.token in kept, each.token)
-                            for count, each in enumerate(batch.tokens.values(), 1)
-                        ],
-                    )
+                once.store(writer, batch.tokens.values(), batch.refs, self._uses)
                 for made in batch.rooms_made:
                     if made.owner:
                         writer.execute("UPDATE tokens SET kept = 1 WHERE id = ?", (made.owner,))
-                if batch.refs:
-                    writer.executemany(
-                        "INSERT OR REPLACE INTO refs (token, slot, count, ref, room, number) VALUES (?, ?, ?, ?, ?, ?)",
-                        [(r.token, r.count % REFS, r.count, r.ref, r.room, r.number) for r in batch.refs],
-                    )
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error
         try:
@@ -436,29 +416,19 @@ class Storage(ReadingSide):
         return StorageBroken() if undone else StorageUnsure()
 
     def refs(self, token: int) -> list[StoredRef]:
-        """What became of the last REFS requests under a token, in order. The history thread's, through its own
-        connection, so that it waits for nobody's search; raises Unreadable."""
-        sql = "SELECT token, count, ref, room, number FROM refs WHERE token = ? ORDER BY count"
+        """What became of the last REFS requests under a token, in order. Through the connection that writes, so that it
+        waits for nobody's search. Raises Unreadable."""
         with self._writing() as writer:
             try:
-                return [StoredRef(*row) for row in writer.execute(sql, (token,)).fetchall()]
+                return once.requests_under(writer, token)
             except sqlite3.Error as error:
                 raise Unreadable(reason(error)) from error
 
     def sweep_tokens(self, connected: Set[int] = frozenset()) -> bool:
-        """If there are more than TOKENS tokens, forget some that were not used for longest, with their requests: first
-        those under which nothing was said with a ref, and none that is ``connected``. Returns whether there are more
-        to forget. Raises StorageError."""
+        """Forget some of the tokens that are too many, as ``once.forget`` says; whether there are more of them. Raises
+        StorageError."""
         with self._changing() as writer:
-            spare = writer.execute("SELECT count(*) FROM tokens").fetchone()[0] - TOKENS
-            if spare <= 0:
-                return False
-            oldest = writer.execute("SELECT id FROM tokens ORDER BY kept, used")
-            ids = list(islice((row for row in oldest if row[0] not in connected), min(spare, SWEEP_TOKENS)))
-            oldest.close()
-            writer.executemany("DELETE FROM refs WHERE token = ?", ids)
-            writer.executemany("DELETE FROM tokens WHERE id = ?", ids)
-            return bool(spare > SWEEP_TOKENS == len(ids))
+            return once.forget(writer, connected)
 
 
 def _unsynced(error: Exception) -> bool:

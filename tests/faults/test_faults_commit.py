@@ -29,7 +29,7 @@ from support.servers import stored
 from support.wellness import check_history
 from test_faults_storage import LONG, talk
 
-from chat_threads import retention, wal
+from chat_threads import once, retention, wal
 from chat_threads import storage as storage_module
 from chat_threads.batch import Batch, StoredRef
 from chat_threads.errors import StartError
@@ -81,7 +81,7 @@ def purge(storage: Storage) -> None:
 
 
 def forget(storage: Storage) -> None:
-    storage_module.TOKENS = 0
+    once.TOKENS = 0
     storage.sweep_tokens()
 
 

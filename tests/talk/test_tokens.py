@@ -12,7 +12,7 @@ import pytest
 from support.clients import Program
 from support.waiting import WAIT, wait_for
 
-from chat_threads import chatroom, conversation, history, storage, tokens
+from chat_threads import chatroom, conversation, history, once, storage, tokens
 from chat_threads.rules import REFS
 from chat_threads.service import people
 from chat_threads.storage import StorageError
@@ -454,7 +454,7 @@ def test_the_last_256_requests_of_a_token_are_remembered_and_no_more(program, se
 
 
 def test_requests_are_known_when_they_are_no_longer_in_memory(program, serve, monkeypatch):
-    monkeypatch.setattr(history, "TOKEN_BYTES", 1 << 21)  # so that two or three fit
+    monkeypatch.setattr(once, "TOKEN_BYTES", 1 << 21)  # so that two or three fit
     server = serve(memory=16)
     clients = [program(f"ann{number}", server, replay=0) for number in range(5)]
     for _ in range(2):
@@ -485,10 +485,10 @@ def test_what_was_sent_twice_is_refused_while_it_cannot_be_known_whether_it_is_s
     server = serve()
     ann = program("ann", server)
 
-    def fail(token: int) -> list[storage.StoredRef]:
-        raise history.Unreadable("damaged")
+    def fail(token: int) -> list[once.StoredRef]:
+        raise once.Unreadable("damaged")
 
-    monkeypatch.setattr(server.chat.storage, "refs", fail)
+    monkeypatch.setattr(server.chat.history._once, "_read", fail)
     assert ann.ask({"type": "say", "text": "x", "ref": "1"})[0]["code"] == "unreadable"
     monkeypatch.undo()
     assert ann.ask({"type": "say", "text": "x", "ref": "1"})[-1]["type"] == "ack"
@@ -522,7 +522,7 @@ ONCE = {"type": "say", "text": "once", "ref": "1"}
 @pytest.fixture
 def three_tokens(monkeypatch):
     """Servers keep three tokens, and look at each whether they are too many."""
-    monkeypatch.setattr(storage, "TOKENS", 3)
+    monkeypatch.setattr(once, "TOKENS", 3)
     monkeypatch.setattr(history, "TOKENS_SWEPT", 1)
 
 
@@ -557,7 +557,7 @@ def test_the_token_of_somebody_who_is_here_is_not_forgotten(serve, program):
 
 def test_the_order_of_tokens_is_that_of_their_use_and_not_the_clocks(serve, monkeypatch):
     """The clock was an hour ahead, and was set back: what was used then is not newer than what is used now."""
-    monkeypatch.setattr(storage, "TOKENS", 3)
+    monkeypatch.setattr(once, "TOKENS", 3)
     monkeypatch.setattr(history, "TOKENS_SWEPT", 100)
     clock = [time.time() + 3600]
     monkeypatch.setattr(time, "time", lambda: clock[0])

@@ -20,7 +20,8 @@ LAYERS = """
     commands        ordered         parcel      quota
     mailbox         chatroom
     schema          folding         readers     batch
-    search          names           identity
+    once
+    search          names           identity    numbering
     retention       files           reading
     wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher
@@ -55,7 +56,7 @@ RESERVED = {
     "socket": {"conversation", "wire", "server", "chat", "cli", "client.connection"},
     "socketserver": {"conversation", "server"},
     "select": {"wire", "client.lines"},
-    "sqlite3": {"schema", "search", "identity", "files", "reading", "retention", "storage", "wal"},
+    "sqlite3": {"schema", "search", "identity", "files", "once", "reading", "retention", "storage", "wal"},
     "signal": {"cli", "client.lines"},
     "click": {"cli", "option_types", "client.terminal"},
     "prompt_toolkit": {"client.screen"},

@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 from support.waiting import WAIT
 
-from chat_threads import reading, retention, schema
-from chat_threads import storage as module
+from chat_threads import once, reading, retention, schema
 from chat_threads.chat import Chat, Options
 from chat_threads.errors import StartError, Unreadable
 from chat_threads.events import Message
@@ -444,7 +443,7 @@ def test_the_tokens_of_an_older_history_are_older_than_any_new_one(
     storage = opened()
     storage.commit(Batch(tokens={4: TokenUsed(4, "dora")}))
     assert tokens_of(storage) == [(1, 1), (2, 0), (3, 0), (4, 0)]
-    monkeypatch.setattr(module, "TOKENS", 2)
+    monkeypatch.setattr(once, "TOKENS", 2)
     assert not storage.sweep_tokens()
     assert tokens_of(storage) == [(1, 1), (4, 0)]
 
@@ -452,8 +451,8 @@ def test_the_tokens_of_an_older_history_are_older_than_any_new_one(
 def test_tokens_are_forgotten_a_few_at_a_time_and_never_those_of_who_is_here(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TOKENS", 4)
-    monkeypatch.setattr(module, "SWEEP_TOKENS", 3)
+    monkeypatch.setattr(once, "TOKENS", 4)
+    monkeypatch.setattr(once, "SWEEP_TOKENS", 3)
     storage.commit(Batch(tokens={number: TokenUsed(number, "ann") for number in range(12)}))
     assert storage.sweep_tokens({0, 2})
     assert [token for token, _ in tokens_of(storage)] == [0, 2, 5, 6, 7, 8, 9, 10, 11]
