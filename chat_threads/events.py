@@ -370,19 +370,26 @@ class Pong(Event):
 
 @dataclass(frozen=True, slots=True)
 class HelpShown(Event):
+    """Help on one command, or on all. ``named``: the client has given its name; otherwise it is told how to."""
+
     about: str | None
+    named: bool = True
 
     @property
     def lines(self) -> int:
-        return 40
+        return 40 if self.named or self.about else 1
 
 
 @dataclass(frozen=True, slots=True)
 class Notice(Event):
-    """A short answer in words; ``person`` says whom it is about, as the requests ignore and unignore take it."""
+    """A short answer in words, with what it is about: a person, as the requests ignore and unignore take it, a name, a
+    room. ``next`` is the type of the request that goes on from there, if there is one; a dialect says how to ask it."""
 
     text: str
     person: str = ""
+    name: str = ""
+    room: str = ""
+    next: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,16 @@ class ClientError(ChatThreadsError):
 
 
 class Refused(ClientError):
-    """The server answered with an error. ``code`` is one of those that docs/protocol.rst lists."""
+    """The server answered with an error. ``code``, ``room``, ``near`` and ``seconds`` are as docs/protocol.rst says."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(
+        self, code: str, text: str, room: str | None = None, near: str | None = None, seconds: int | None = None
+    ) -> None:
         super().__init__(text)
         self.code = code
+        self.room = room
+        self.near = near
+        self.seconds = seconds
 
 
 class Disconnected(ClientError):

@@ -221,7 +221,7 @@ class Link:
                         self._state.token = ""
                     connection.send(self._hello())
                 elif isinstance(event, Problem):
-                    raise Refused(event.code, event.text)
+                    raise Refused(event.code, event.text, event.room, event.near, event.seconds)
         raise Disconnected("lost", greeting)
 
     def _hello(self) -> bytes:

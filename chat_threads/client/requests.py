@@ -31,7 +31,7 @@ class Asked(Future[Event]):
     def answer(self, event: Event) -> None:
         """The reader thread's: this is the answer."""
         if isinstance(event, Problem):
-            self.set_exception(Refused(event.code, event.text))
+            self.set_exception(Refused(event.code, event.text, event.room, event.near, event.seconds))
         else:
             self.set_result(event)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -91,12 +90,9 @@ class State:
 
     def _note_settings(self, kind: str, fields: Fields, said: Notice) -> None:
         """The server has done what lasts as long as a connection."""
-        if kind == "nick":
-            self.name = fields["name"]
-        elif kind == "resume":
-            self.token = fields["token"]
-            match = re.fullmatch(r"You are (\S+) now\.", said.text)  # nothing else says it
-            self.name = match[1] if match else self.name
+        if kind in ("nick", "resume"):
+            self.name = said.name or self.name
+            self.token = fields.get("token", self.token)
         elif kind == "ignore":
             # Whoever has that name later may be somebody else. A server that names no person goes by names.
             person = {"person": said.person} if said.person else {}

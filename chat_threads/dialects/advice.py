@@ -1,11 +1,11 @@
-"""What people who type commands can do about an error: the advice that names commands as they are typed."""
+"""What people who type can do after an error or a notice: the advice that names commands as they are typed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from .. import errors
-from ..events import Problem
+from ..events import Notice, Problem
 
 # Before BINARY is agreed, some telnets leave out the byte 85. The line cannot be mended: it may be missing anywhere.
 _SET_UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
@@ -37,9 +37,23 @@ _BY_CODE: dict[str, type[errors.ChatError]] = {
 }
 
 
-def sentence(problem: Problem) -> str:
+def error(problem: Problem) -> str:
     """What went wrong, and what a person who types commands can do about it."""
     kind = problem.kind or _BY_CODE.get(problem.code)
     if kind not in ADVICE:
         return problem.text
     return f"{problem.fact or problem.text} {ADVICE[kind](problem)}".rstrip()
+
+
+NEXT: dict[str, Callable[[Notice], str]] = {
+    "back": lambda notice: "/back ends it.",
+    "delete": lambda notice: f"/delete {notice.room} yes deletes it for good.",
+    "threads": lambda notice: "/threads and /locks show it.",
+    "unignore": lambda notice: f"/unignore {notice.name} shows it again.",
+}
+"""How people go on from a notice, by the type of the request."""
+
+
+def notice(said: Notice) -> str:
+    """A notice, and what a person can type next."""
+    return f"{said.text} {NEXT[said.next](said)}" if said.next in NEXT else said.text

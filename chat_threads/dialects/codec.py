@@ -64,7 +64,7 @@ FORMS: dict[type, Form] = {
     events.TokenShown: Form("token"),
     events.Pong: Form("pong"),
     events.Ack: Form("ack", optional=("room", "number")),
-    events.Notice: Form("notice", optional=("person",)),
+    events.Notice: Form("notice", optional=("person", "name", "room", "next")),
     events.Problem: Form("error", optional=("room", "near", "seconds"), local={"kind": None, "fact": ""}),
     events.Bye: Form("bye"),
 }

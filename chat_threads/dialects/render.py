@@ -17,12 +17,16 @@ from typing import Any
 from .. import commands, events
 from ..parcel import Views
 from ..rules import fold, mentions
-from .advice import sentence
+from . import advice
 from .base import SharedViews
 from .columns import shortened, table
 
 WIDTH = 76  # characters in a line of help, for a terminal of 80
 TABLE = 78  # columns in a line of a table
+COME_IN = (
+    "First type your name, alone or with a room: ann, or ann #lab2. /resume TOKEN takes your old place, /quit leaves."
+    " Once you are in, /help lists the commands."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,11 +401,15 @@ def _pong(style: Style, event: events.Pong) -> str:
 
 
 def _help_shown(style: Style, event: events.HelpShown) -> str:
+    lines = []
     if event.about:
         row = commands.called(event.about).row
-        lines = [f"{row.usage}: {row.does}.", *textwrap.wrap(row.more, WIDTH)]
+        lines += [f"{row.usage}: {row.does}.", *textwrap.wrap(row.more, WIDTH)]
         if row.aliases:
             lines.append("Also: " + ", ".join(row.aliases))
+    if not event.named:
+        lines.append(COME_IN)
+    if lines:
         return _lines(style, *lines)
     rows = [["text", "say it in the current room"], ["//text", "say a text that begins with /"]]
     rows += [[kind.row.usage, kind.row.does] for kind in commands.TYPED]
@@ -409,11 +417,11 @@ def _help_shown(style: Style, event: events.HelpShown) -> str:
 
 
 def _notice(style: Style, event: events.Notice) -> str:
-    return _line(style, event.text)
+    return _line(style, advice.notice(event))
 
 
 def _problem(style: Style, event: events.Problem) -> str:
-    text = sentence(event)
+    text = advice.error(event)
     return f"\x1b[31m! {text}\x1b[0m\r\n" if style.colour else f"! {text}\r\n"
 
 

@@ -14,11 +14,6 @@ from .table import MAX_ROWS, Context, does
 
 log = logging.getLogger(__name__)
 
-COME_IN = (
-    "First type your name, alone or with a room: ann, or ann #lab2. /resume TOKEN takes your old place, /quit leaves."
-    " Once you are in, /help lists the commands."
-)
-
 
 @does(commands.Stats)
 def stats(context: Context, session: Session, command: commands.Stats) -> None:
@@ -125,17 +120,17 @@ def make_fault(context: Context, session: Session, command: commands.MakeFault) 
     else:
         raise BadFault("The faults are slow NAME, pause publisher, and pause history.")
     log.info("%s %s", session, what)
-    _tell_all(context, f"{session.name} {what}. /threads and /locks show it.")
+    _tell_all(context, f"{session.name} {what}.", next="threads")
 
 
 def _over(context: Context, text: str) -> Callable[[], None]:
     return lambda: _tell_all(context, text)
 
 
-def _tell_all(context: Context, text: str) -> None:
+def _tell_all(context: Context, text: str, next: str = "") -> None:
     """Tell everybody, whatever is stuck."""
     for each in context.sessions.people():
-        each.send(events.Notice(text))
+        each.send(events.Notice(text, next=next))
 
 
 @does(commands.Ping)
@@ -152,7 +147,4 @@ def are_you_there(context: Context, session: Session, command: commands.AreYouTh
 
 @does(commands.Help)
 def show_help(context: Context, session: Session, command: commands.Help) -> None:
-    if session.name or command.about:
-        session.answer(events.HelpShown(command.about))
-    if not session.name:
-        session.answer(events.Notice(COME_IN))
+    session.answer(events.HelpShown(command.about, bool(session.name)))

@@ -125,7 +125,7 @@ def whois(context: Context, session: Session, command: commands.Whois) -> None:
 def nick(context: Context, session: Session, command: commands.Nick) -> None:
     name, old = checked_name(context, command.name), session.name
     if name == old:
-        session.answer(events.Notice(f"You are called {name} already."))
+        session.answer(events.Notice(f"You are called {name} already.", name=name))
         return
     take(context, session, name, "")
     if session.known:
@@ -137,7 +137,7 @@ def _rename(context: Context, session: Session, old: str) -> None:
     """Its name is another one now: show that to the session and to the others."""
     session.dialect.renamed(session.name)
     update_views(context, session)
-    session.answer(events.Notice(f"You are {session.name} now."))
+    session.answer(events.Notice(f"You are {session.name} now.", name=session.name))
     if session.name != old:
         context.history.submit(ordered.NameChanged(session, old, session.name))
 
@@ -171,7 +171,7 @@ def resume(context: Context, session: Session, command: commands.Resume) -> None
 @does(commands.Away)
 def away(context: Context, session: Session, command: commands.Away) -> None:
     session.profile = replace(session.profile, away=check_words(command.reason))
-    session.answer(events.Notice("You are away. /back ends it."))
+    session.answer(events.Notice("You are away.", next="back"))
 
 
 @does(commands.Back)
@@ -195,8 +195,8 @@ def ignore(context: Context, session: Session, command: commands.Ignore) -> None
     if len(ignored) > MAX_IGNORED:
         raise TooManyIgnored(MAX_IGNORED)
     _set_ignored(context, session, ignored)
-    said = f"What {name} says is hidden now. /unignore {name} shows it again."
-    session.answer(events.Notice(said, person_of(identity)))
+    said = f"What {name} says is hidden now."
+    session.answer(events.Notice(said, person_of(identity), name, next="unignore"))
 
 
 @does(commands.Unignore)
@@ -212,7 +212,7 @@ def unignore(context: Context, session: Session, command: commands.Unignore) -> 
         return
     del ignored[identity]
     _set_ignored(context, session, ignored)
-    session.answer(events.Notice(f"What {name} says is shown again.", person_of(identity)))
+    session.answer(events.Notice(f"What {name} says is shown again.", person_of(identity), name))
 
 
 def _ignored_as(context: Context, session: Session, name: str) -> int | None:

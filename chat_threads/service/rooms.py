@@ -84,7 +84,7 @@ def delete(context: Context, session: Session, command: commands.Delete) -> None
     if command.ask:
         count = context.history.storage.count_in(room.id)
         messages = f"{count} message{'' if count == 1 else 's'}" if count else "no messages"
-        session.answer(events.Notice(f"{room.name} has {messages}. /delete {room.name} yes deletes it for good."))
+        session.answer(events.Notice(f"{room.name} has {messages}.", room=room.name, next="delete"))
         return
     context.history.submit(ends)
     context.wait(session)

@@ -167,7 +167,9 @@ EVENTS = (
     events.Ack(),
     events.Ack("#lab", 7),
     events.Notice("done"),
+    events.Notice("done", "1234567890123456", "ann", "#lab", "delete"),
     events.Problem("busy", "it takes long"),
+    events.Problem("unknown_room", "no such room", "#lap", "#lab", 2),
     events.Bye("too_slow"),
 )
 
@@ -295,20 +297,20 @@ def test_rooms_are_made_left_and_deleted(server, connect):
     assert bob.room == "#lobby"
     with pytest.raises(Refused) as refused:
         ann.history("#lab")
-    assert refused.value.code == "unknown_room"
+    assert (refused.value.code, refused.value.room) == ("unknown_room", "#lab")
 
 
 def test_people_are_told_from_one_another(server, connect):
     ann, bob = connect(server, "ann"), connect(server, "bob")
     assert ann.private("bob", "psst").sent
     assert heard(bob, PrivateLine).text == "psst"
-    bob.nick("rob")
-    assert bob.name == "rob"
-    assert heard(ann, events.Renamed) == events.Renamed("bob", "rob")
+    bob.nick("Zoe\u0308")
+    assert bob.name == "Zoë", "as the server keeps it"
+    assert heard(ann, events.Renamed) == events.Renamed("bob", "Zoë")
     bob.away("at lunch")
-    assert ann.whois("rob").person.away == "at lunch"
+    assert ann.whois("Zoë").person.away == "at lunch"
     bob.back()
-    assert ann.whois("rob").person.away is None
+    assert ann.whois("Zoë").person.away is None
     bob.ignore("ann")
     ann.say("#lobby", "unheard")
     bob.unignore("ann")
@@ -329,13 +331,18 @@ def test_what_is_said_without_a_room_is_said_in_the_current_one(server, connect)
 
 
 @pytest.mark.parametrize(
-    ("options", "code"), [({"name": "bob"}, "name_taken"), ({"name": "a b"}, "bad_name"), ({"room": "x"}, "bad_room")]
+    ("options", "code", "near"),
+    [
+        ({"name": "bob"}, "name_taken", "bob2"),
+        ({"name": "a b"}, "bad_name", "ab"),
+        ({"room": "x"}, "bad_room", None),
+    ],
 )
-def test_a_name_or_room_that_the_server_does_not_take_is_refused(server, connect, options, code):
+def test_a_name_or_room_that_the_server_does_not_take_is_refused(server, connect, options, code, near):
     connect(server, "bob")
     with pytest.raises(Refused) as refused:
         Client("127.0.0.1", server.port, **{"name": "ann", **options})
-    assert refused.value.code == code
+    assert (refused.value.code, refused.value.near) == (code, near)
 
 
 def test_a_full_server_says_so(serve, connect):

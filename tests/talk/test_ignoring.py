@@ -244,9 +244,7 @@ def test_a_hundred_people_can_be_ignored(program):
     ann = program("ann")
     people = [person_of(number) for number in range(1, 102)]
     ann.ask(*({"type": "ignore", "name": "bob", "person": person} for person in people[:100]))
-    assert ann.ask(type="ignore", name="cy", person=people[100])[0]["text"] == (
-        "You already ignore 100 people. /unignore one of them first."
-    )
+    assert ann.ask(type="ignore", name="cy", person=people[100])[0]["code"] == "too_long"
 
 
 def test_so_many_people_can_be_ignored_and_no_more(come, monkeypatch):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import pathlib
+import re
 from collections.abc import Iterator
 
 import pytest
 
-from chat_threads import errors, events
+import chat_threads
+from chat_threads import commands, errors, events
 from chat_threads.dialects import advice
 from chat_threads.dialects.text import TextDialect
 
@@ -171,19 +175,68 @@ def test_every_error_is_below():
 @pytest.mark.parametrize(("error", "fact", "everybodys", "typed"), TYPED)
 def test_people_who_type_are_told_what_to_type(error, fact, everybodys, typed):
     assert error.text == f"{fact} {everybodys}".rstrip()
-    assert advice.sentence(events.problem(error)) == f"{fact} {typed}".rstrip()
+    assert advice.error(events.problem(error)) == f"{fact} {typed}".rstrip()
     view = TextDialect().views.here
     assert view.encode((events.problem(error),)) == f"! {fact} {typed}".rstrip().encode() + b"\r\n"
 
 
 @pytest.mark.parametrize(("error", "text"), PLAIN)
 def test_all_other_errors_are_told_to_everybody_alike(error, text):
-    assert error.text == advice.sentence(events.problem(error)) == text
+    assert error.text == advice.error(events.problem(error)) == text
 
 
 def test_no_error_outside_the_text_dialect_names_what_people_type():
     typing = (errors.UnknownCommand, errors.Usage)  # nobody else gets these
     assert [error.text for error, *_ in (*TYPED, *PLAIN) if "/" in error.text and not isinstance(error, typing)] == []
+
+
+def strings(path: pathlib.Path) -> Iterator[str]:
+    """The string literals in the calls of a module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+                for each in ast.walk(argument):
+                    if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                        yield each.value
+
+
+def test_nothing_that_a_service_or_the_rooms_say_names_what_people_type():
+    """Programs are told it, too."""
+    word = re.compile(r"(?<![\w/])(?:" + "|".join(map(re.escape, commands.BY_NAME)) + r")\b")
+    package = pathlib.Path(chat_threads.__file__).parent
+    saying = [
+        *package.glob("service/*.py"),
+        *(package / f"{name}.py" for name in ("publisher", "session", "history", "quota", "conversation", "server")),
+    ]
+    assert [text for path in saying for text in strings(path) if word.search(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("notice", "typed"),
+    [
+        (events.Notice("You are back."), "You are back."),
+        (events.Notice("You are away.", next="back"), "You are away. /back ends it."),
+        (
+            events.Notice("#lab has 2 messages.", room="#lab", next="delete"),
+            "#lab has 2 messages. /delete #lab yes deletes it for good.",
+        ),
+        (
+            events.Notice("What bob says is hidden now.", name="bob", next="unignore"),
+            "What bob says is hidden now. /unignore bob shows it again.",
+        ),
+        (
+            events.Notice("ann stops the history for 9 s.", next="threads"),
+            "ann stops the history for 9 s. /threads and /locks show it.",
+        ),
+        (events.Notice("From a newer server.", next="dance"), "From a newer server."),
+    ],
+)
+def test_people_who_type_are_told_how_to_go_on_from_a_notice(notice, typed):
+    assert advice.notice(notice) == typed
+
+
+def test_every_request_that_goes_on_from_a_notice_is_one():
+    assert {kind.row.type for kind in commands.TYPED} >= set(advice.NEXT)
 
 
 def test_an_error_that_came_as_json_is_advised_by_its_code():
@@ -197,4 +250,4 @@ def test_an_error_that_came_as_json_is_advised_by_its_code():
         events.Problem("busy", "Please wait."): "",
     }
     for problem, typed in told.items():
-        assert advice.sentence(problem) == f"{problem.text} {typed}".rstrip()
+        assert advice.error(problem) == f"{problem.text} {typed}".rstrip()

@@ -1205,7 +1205,9 @@ def test_a_program_may_ask_what_deleting_a_room_would_delete(server, program):
     told = ann.ask(type="delete", room="#lab", ask=True, ref="d")
     assert told[0] == {
         "type": "notice",
-        "text": "#lab has 2 messages. /delete #lab yes deletes it for good.",
+        "text": "#lab has 2 messages.",
+        "room": "#lab",
+        "next": "delete",
         "ref": "d",
     }
     assert bob.ask(type="delete", room="#lab", ask=True)[-1]["code"] == "not_allowed"

@@ -820,7 +820,7 @@ SEEN = (
         ["* Pong: 1.23 ms through the server's queue and back, 40.50 ms over the network and back."],
     ),
     (events.HelpShown("/ping"), ["* /ping: time the round trip."]),
-    (events.Notice("You are away. /back ends it."), ["* You are away. /back ends it."]),
+    (events.Notice("You are away.", next="back"), ["* You are away. /back ends it."]),
     (events.Problem("usage", "Usage: /join #room"), ["! Usage: /join #room"]),
     (events.Bye(), ["* Goodbye."]),
     (events.Bye("too_slow"), []),
