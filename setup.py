@@ -22,7 +22,7 @@ setup(
     extras_require={
         "client": ["prompt_toolkit>=3.0.50"],
         "plot": ["matplotlib>=3.6"],
-        "test": ["pytest>=7", "pytest-timeout>=2", "prompt_toolkit>=3.0.50"],
+        "test": ["pytest>=7.3", "pytest-timeout>=2", "prompt_toolkit>=3.0.50"],
     },
     entry_points={
         "console_scripts": [

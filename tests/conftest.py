@@ -1,4 +1,4 @@
-"""What the tests share: a server in this process or in one of its own, and a client on a plain socket."""
+"""Fixtures: a server in this process or in one of its own, and its clients; and the watch on all locks."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ from chat_threads.conversation import Limits
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background; what we start would ignore it, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+if os.path.isdir("/dev/shm"):  # memory, for tmp_path; a disk takes long to sync, and every commit does
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
 
 
 @pytest.fixture(scope="session", autouse=True)

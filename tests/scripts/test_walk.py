@@ -6,7 +6,7 @@ import ast
 import pathlib
 import re
 
-import pytest
+from support.samples import for_each
 
 ROOT = pathlib.Path(__file__).parents[2]
 WALK = (ROOT / "docs" / "walk.rst").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ DEFINED = _defined()
 NOT_CODE = {*"/ not_stored writer-1 writer-2 writer-of-7 ThreadingTCPServer".split(), "this type", "hi all", "/trace N"}
 
 
-@pytest.mark.parametrize("quoted", [each for each in QUOTED if each not in NOT_CODE])
+@for_each("quoted", [each for each in QUOTED if each not in NOT_CODE])
 def test_every_name_that_the_walk_quotes_is_in_the_source(quoted):
     if quoted.startswith("--"):
         options = (ROOT / "chat_threads" / "cli.py").read_text(encoding="utf-8")

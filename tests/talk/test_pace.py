@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.samples import for_each
 
 from chat_threads import commands, events, rules
 from chat_threads.events import PAGE_BYTES
@@ -142,7 +143,7 @@ def test_a_mistyped_name_is_compared_with_few_and_closely_with_fewer(typed, monk
     assert len(closely) <= 3
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("typed", "near"),
     [
         ("hwo", "who"), ("wo", "who"), ("histroy", "history"), ("jion", "join"), ("seach", "search"), ("zzz", None),

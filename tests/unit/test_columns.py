@@ -6,6 +6,7 @@ import pathlib
 import re
 
 import pytest
+from support.samples import for_each
 
 from chat_threads.dialects import columns as module
 from chat_threads.dialects.columns import columns, shortened, table
@@ -90,14 +91,14 @@ def likely(text: str, whole: str) -> bool:
     return kept == clusters(whole)[: len(kept)]
 
 
-@pytest.mark.parametrize("text", WIDTH)
+@for_each("text", WIDTH)
 def test_a_text_takes_as_many_columns_as_it_is_drawn_in(text):
     assert columns(text) == WIDTH[text]
     assert columns(f"ab{text}") == 2 + WIDTH[text]
 
 
-@pytest.mark.parametrize("text", [*NAMES.values(), *TOPICS.values()])
-@pytest.mark.parametrize("most", [1, 2, 3, 10, 17, 30])
+@for_each("text", [*NAMES.values(), *TOPICS.values()])
+@for_each("most", [1, 2, 3, 10, 17, 30])
 def test_a_text_is_cut_between_letters_and_fits(text, most):
     short = shortened(text, most)
     assert columns(short) <= most
@@ -156,7 +157,7 @@ def test_rooms_of_all_scripts_stand_in_columns_of_a_terminal_of_80():
         assert likely(row[3], room.topic)
 
 
-@pytest.mark.parametrize("room", ["#" + "李" * 32, "#" + "x" * 32, "#" + "ที่" * 32, "#" + "नि" * 32])
+@for_each("room", ["#" + "李" * 32, "#" + "x" * 32, "#" + "ที่" * 32, "#" + "नि" * 32])
 def test_the_longest_names_of_rooms_fit(room):
     lines = lines_of(RoomList((RoomRow(check_room(room), 1, 2, "topic " * 30),), 0))
     assert all(columns(line) <= 78 for line in lines)
@@ -178,7 +179,7 @@ def test_without_wcwidth_characters_are_counted(monkeypatch):
     assert shortened("李雷李雷", 3) == "李雷…"
 
 
-@pytest.mark.parametrize("most", [20, 30, 40])
+@for_each("most", [20, 30, 40])
 def test_a_table_is_made_narrower_column_by_column(most):
     lines = table(("a", "b"), [("x" * 30, "y" * 30)], most=most, shrink=((1, 5), (0, 8)))
     assert max(map(len, lines)) == most

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pytest
+from support.samples import for_each
 from support.waiting import wait_for
 
 from chat_threads import door
@@ -187,7 +188,7 @@ def test_one_that_may_show_a_token_does_not_give_way_to_the_next():
     assert all(comers.door.speaks(number) for number in range(2, 2 + RETURNING))
 
 
-@pytest.mark.parametrize("count", [1, RETURNING])
+@for_each("count", [1, RETURNING])
 def test_those_that_have_yet_to_show_a_token_keep_nobody_from_a_place_that_is_free(count):
     comers = Connections(3)
     for number in (1, 2, 3):

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from support.clients import Program, line_of
 from support.hostile import hostile
+from support.samples import for_each
 from support.waiting import WAIT
 
 from chat_threads import __version__, commands, events
@@ -168,7 +169,7 @@ def told(line: bytes, name: str | None = "ann") -> ChatError:
     return error
 
 
-@pytest.mark.parametrize(("request_", "command", "typed"), SAME)
+@for_each(("request_", "command", "typed"), SAME)
 def test_a_request_is_the_command_that_is_typed_for_the_same(request_, command, typed):
     assert inputs(line_of(request_)) == [command]
     assert typed is None or parse_line(typed) == command
@@ -198,7 +199,7 @@ def test_every_request_of_the_table_is_in_the_examples_with_each_of_its_fields()
             assert {(kind, field.name) for field in fields} <= used, kind
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("request_", "hello", "replay"),
     [
         ({"name": "ann"}, commands.Hello("ann"), 20),
@@ -222,7 +223,7 @@ def test_a_hello_is_a_name_or_a_token_and_maybe_rooms_and_how_much_to_replay(req
     assert dialect.replay == replay
 
 
-@pytest.mark.parametrize("replay", [-1, 201, 1.5, "20", True, [20], 2**53 - 1])
+@for_each("replay", [-1, 201, 1.5, "20", True, [20], 2**53 - 1])
 def test_a_replay_that_is_no_number_up_to_200_is_told(replay):
     error = told(line_of({"type": "hello", "name": "ann", "replay": replay}).rstrip(), None)
     assert isinstance(error, BadRequest)
@@ -233,7 +234,7 @@ def test_a_hello_without_a_name_and_a_token_is_told():
     assert told(b'{"type":"hello"}', None).text == "hello needs name, or token."
 
 
-@pytest.mark.parametrize("since", [88, "#a", ["#a"], {"#a": "88"}, {"#a": -1}, {"#a": None}, {"#a": True}, {"#a": 1.5}])
+@for_each("since", [88, "#a", ["#a"], {"#a": "88"}, {"#a": -1}, {"#a": None}, {"#a": True}, {"#a": 1.5}])
 def test_a_since_that_is_no_object_of_numbers_is_told(since):
     error = told(line_of({"type": "hello", "name": "ann", "since": since}).rstrip(), None)
     assert error.text == "since of hello must be an object with rooms as keys and numbers as values."
@@ -260,7 +261,7 @@ def test_a_second_hello_is_told():
 # --- refs ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ref", ["1", "x" * REF_LENGTH, "é" * REF_LENGTH, "🙂" * REF_LENGTH, " ", '"\\\n\u0000'])
+@for_each("ref", ["1", "x" * REF_LENGTH, "é" * REF_LENGTH, "🙂" * REF_LENGTH, " ", '"\\\n\u0000'])
 def test_a_ref_is_kept_for_the_answer_of_its_request_alone(ref):
     dialect = dialect_of()
     dialect.feed(line_of({"type": "ping", "ref": ref}) + b'{"type":"ping"}\n')
@@ -268,8 +269,8 @@ def test_a_ref_is_kept_for_the_answer_of_its_request_alone(ref):
     assert dialect.next_input() == Request(commands.Ping())
 
 
-@pytest.mark.parametrize("ref", [1, 1.5, True, ["1"], {"a": "1"}, "x" * (REF_LENGTH + 1), "🙂" * (REF_LENGTH + 1)])
-@pytest.mark.parametrize("kind", ["ping", "nothing"])
+@for_each("ref", [1, 1.5, True, ["1"], {"a": "1"}, "x" * (REF_LENGTH + 1), "🙂" * (REF_LENGTH + 1)])
+@for_each("kind", ["ping", "nothing"])
 def test_a_ref_that_is_no_string_of_up_to_64_characters_is_told_and_not_brought_back(ref, kind):
     dialect = dialect_of()
     dialect.feed(line_of({"type": kind, "ref": ref}))
@@ -279,7 +280,7 @@ def test_a_ref_that_is_no_string_of_up_to_64_characters_is_told_and_not_brought_
     assert request.ref == ""
 
 
-@pytest.mark.parametrize(
+@for_each(
     "line",
     [
         {"type": "nothing"}, {}, {"type": 1}, {"type": "say"}, {"type": "say", "text": 1},
@@ -306,7 +307,7 @@ def test_a_line_that_is_not_understood_does_not_bring_back_the_ref_before_it():
 # --- mistakes -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     "line",
     [
         b"{", b"}", b"hi", b'{"type":"ping"', b'{"type":"ping', b'{"type":"pi\\', b'{"type":"pi\\u12', b'{"type":',
@@ -323,7 +324,7 @@ def test_a_line_that_is_not_json_is_told(line):
     assert error.text.startswith("That line was not understood: ")
 
 
-@pytest.mark.parametrize("line", [b"[]", b'"ping"', b"1", b"null", b"true", b'[{"type":"ping"}]', b"1.5", b'""'])
+@for_each("line", [b"[]", b'"ping"', b"1", b"null", b"true", b'[{"type":"ping"}]', b"1.5", b'""'])
 def test_a_line_that_is_no_object_is_told(line):
     error = told(line)
     assert isinstance(error, BadJson)
@@ -337,7 +338,7 @@ def test_every_truncated_request_is_told():
             assert inputs(line[:end] + b"\n") == [BadJson], line[:end]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "line",
     [
         b'{"type":"ping","type":"quit"}', b'{"type":"say","text":"a","text":"a"}',
@@ -352,22 +353,22 @@ def test_a_key_that_comes_twice_is_told_wherever_it_is(line):
     assert "same key twice" in error.text
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-@pytest.mark.parametrize("line", ['{"type":"history","count":%s}', '{"type":"ping","x":[%s]}'])
+@for_each("number", ["NaN", "Infinity", "-Infinity"])
+@for_each("line", ['{"type":"history","count":%s}', '{"type":"ping","x":[%s]}'])
 def test_what_is_no_number_in_json_is_told(line, number):
     error = told((line % number).encode())
     assert isinstance(error, BadJson)
     assert f"{number} is not JSON" in error.text
 
 
-@pytest.mark.parametrize(
+@for_each(
     "number",
     [
         str(2**53), str(-(2**53)), str(2**63), str(2**64), "9" * 17, "-" + "9" * 16, "9" * 18, "9" * 5000,
         "-" + "9" * 5000, "1" + "0" * 60_000, "1e309", "-1e309", "1e999999999", "9" * 400 + ".5",
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("line", ['{"type":"history","count":%s}', '{"type":"ping","x":[%s]}', '{"ref":%s}'])
+@for_each("line", ['{"type":"history","count":%s}', '{"type":"ping","x":[%s]}', '{"ref":%s}'])
 def test_a_number_out_of_range_is_told_wherever_it_is(line, number):
     error = told((line % number).encode())
     assert isinstance(error, BadJson)
@@ -380,15 +381,15 @@ def test_the_largest_number_in_range_is_a_number():
     assert inputs(b'{"type":"ping","x":[-9007199254740991,1e308,-0,0.1,1E-400]}\n') == [commands.Ping()]
 
 
-@pytest.mark.parametrize("number", ["-1", "1.5", "1.0", "1e2", "-0.5", '"5"', "true", "false", "[5]", '{"a":5}'])
-@pytest.mark.parametrize("field", ["count", "before", "after", "seconds"])
+@for_each("number", ["-1", "1.5", "1.0", "1e2", "-0.5", '"5"', "true", "false", "[5]", '{"a":5}'])
+@for_each("field", ["count", "before", "after", "seconds"])
 def test_a_number_that_is_none_from_0_on_is_told(field, number):
     error = told(f'{{"type":"history","{field}":{number}}}'.encode())
     assert isinstance(error, BadRequest)
     assert error.text.startswith(f"{field} of history must ")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "deep",
     [
         "[" * DEPTH + "]" * DEPTH, "[" * 1000, "[" * 60_000, '{"a":' * 10_000, '[{"a":' * 5 + "1" + "}]" * 5,
@@ -409,7 +410,7 @@ def test_what_is_a_hundred_thousand_deep_is_told():
         jsonlines.parse(b'{"a":' * 100_000 + b"1" + b"}" * 100_000)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "value",
     [
         "[" * (DEPTH - 1) + "]" * (DEPTH - 1),
@@ -424,7 +425,7 @@ def test_what_is_deep_enough_or_has_its_brackets_beside_one_another_or_in_string
     assert inputs(f'{{"type":"ping","x":{value}}}\n'.encode()) == [commands.Ping()]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "half", ["\\ud800", "\\udfff", "\\uDBFF", "a\\udc00b", "\\udc00\\ud800", "\\ud83d\\ud83d\\ude00", "\\ud83d😀"]
 )
 def test_half_of_a_surrogate_pair_is_told_in_every_field_that_is_a_string(half):
@@ -446,7 +447,7 @@ def test_a_whole_surrogate_pair_is_the_character_that_it_is():
     assert inputs(b'{"type":"say","text":"\\ud83d\\ude00"}\n') == [commands.Say("😀")]
 
 
-@pytest.mark.parametrize("value", [1, 1.5, True, False, ["x"], {"x": "y"}, [], {}])
+@for_each("value", [1, 1.5, True, False, ["x"], {"x": "y"}, [], {}])
 def test_what_is_no_string_is_told_in_every_field_that_is_one(value):
     for kind, (_, fields) in REQUESTS.items():
         for wrong in [field for field in fields if field.kind is str]:
@@ -456,7 +457,7 @@ def test_what_is_no_string_is_told_in_every_field_that_is_one(value):
             assert error.text == f"{wrong.name} of {kind} must be a string."
 
 
-@pytest.mark.parametrize("value", [0, 1, 1.5, "true", "", ["x"], {"x": "y"}, [], {}])
+@for_each("value", [0, 1, 1.5, "true", "", ["x"], {"x": "y"}, [], {}])
 def test_what_is_neither_true_nor_false_is_told(value):
     error = told(line_of({"type": "delete", "room": "#lab", "ask": value}).rstrip())
     assert isinstance(error, BadRequest)
@@ -488,9 +489,7 @@ def test_unknown_fields_are_ignored():
     assert inputs(b'{"type":"ping","x":"\\ud800"}\n') == [commands.Ping()]
 
 
-@pytest.mark.parametrize(
-    "kind", ["nothing", "", "SAY", "say ", "message", "ack", "__init__", "\x1b[2J\r\n", "x" * 60_000]
-)
+@for_each("kind", ["nothing", "", "SAY", "say ", "message", "ack", "__init__", "\x1b[2J\r\n", "x" * 60_000])
 def test_an_unknown_type_is_told_short_and_without_what_could_harm(kind):
     error = told(line_of({"type": kind}).rstrip())
     assert isinstance(error, UnknownType)
@@ -499,15 +498,15 @@ def test_an_unknown_type_is_told_short_and_without_what_could_harm(kind):
     assert error.text.isprintable()
 
 
-@pytest.mark.parametrize("request_", [{}, {"text": "hi"}, {"type": None}, {"type": 1}, {"type": ["say"]}, {"type": {}}])
+@for_each("request_", [{}, {"text": "hi"}, {"type": None}, {"type": 1}, {"type": ["say"]}, {"type": {}}])
 def test_a_request_without_a_type_that_is_a_string_is_told(request_):
     error = told(line_of(request_).rstrip())
     assert isinstance(error, UnknownType)
     assert error.text == "A request needs a type, which is a string. The request help lists the types."
 
 
-@pytest.mark.parametrize("name", [None, "ann"])
-@pytest.mark.parametrize("bad", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"caf\xe9"])
+@for_each("name", [None, "ann"])
+@for_each("bad", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"caf\xe9"])
 def test_a_line_that_is_not_utf_8_is_told(name, bad):
     assert isinstance(told(b'{"type":"say","text":"' + bad + b'"}', name), NotUtf8)
     assert isinstance(told(bad, name), NotUtf8)
@@ -521,16 +520,16 @@ def say_of(length: int) -> bytes:
     return b'{"type":"say","text":"' + b"x" * (length - 24) + b'"}'
 
 
-@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@for_each("end", [b"\n", b"\r\n"])
 def test_a_line_of_64_kib_is_a_line_whatever_its_end(end):
     assert LINE == 65536
     assert len(say_of(LINE)) == LINE
     assert inputs(say_of(LINE) + end) == [commands.Say("x" * (LINE - 24))]
 
 
-@pytest.mark.parametrize("name", [None, "ann"])
-@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-@pytest.mark.parametrize("length", [LINE + 1, LINE + 2, 3 * LINE])
+@for_each("name", [None, "ann"])
+@for_each("end", [b"\n", b"\r\n"])
+@for_each("length", [LINE + 1, LINE + 2, 3 * LINE])
 def test_a_longer_line_is_told_once_and_the_next_is_a_line(name, end, length):
     dialect = dialect_of(name)
     dialect.feed(say_of(length) + end + line_of({"type": "hello", "name": "bob", "ref": "1"}))
@@ -576,7 +575,7 @@ def test_line_separators_of_unicode_end_no_line():
     assert inputs(line_of({"type": "say", "text": text})) == [commands.Say(text)]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("data", "pending"),
     [(b"", False), (b"{", True), (b'{"type":"ping"}\n', False), (b'{"type":"ping"}\n{', True), (b"x" * 70_000, True)],
 )
@@ -621,7 +620,7 @@ def test_a_split_of_a_conversation_at_any_byte_changes_nothing(monkeypatch):
     assert refs_and_inputs(*(DIALOGUE[at : at + 1] for at in range(len(DIALOGUE)))) == whole
 
 
-@pytest.mark.parametrize("seed", range(5))
+@for_each("seed", range(5))
 def test_random_lines_are_inputs_that_are_the_same_at_random_splits(seed):
     rng = random.Random(seed)
     for _ in range(20):
@@ -772,16 +771,14 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("event", "objects"), SEEN)
+@for_each(("event", "objects"), SEEN)
 def test_an_event_is_the_objects_that_the_table_says(event, objects):
     for here in (True, False):
         assert shown(event, here=here) == objects
     assert shown(event, event) == objects * 2
 
 
-@pytest.mark.parametrize(
-    ("event", "objects"), [row for row in SEEN if not isinstance(row[0], (events.Message, events.Replay))]
-)
+@for_each(("event", "objects"), [row for row in SEEN if not isinstance(row[0], (events.Message, events.Replay))])
 def test_an_answer_is_the_event_with_the_ref(event, objects):
     assert shown(events.Answer(event, 'my "ref"')) == [{**each, "ref": 'my "ref"'} for each in objects]
 
@@ -820,7 +817,7 @@ ODD_TEXTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("odd", ODD_TEXTS)
+@for_each("odd", ODD_TEXTS)
 def test_the_line_of_a_message_equals_the_object_form(odd):
     for kind in ("say", "action"):
         event = said(odd, odd, odd, 2**53 - 1, kind)
@@ -832,7 +829,7 @@ def test_the_line_of_a_message_equals_the_object_form(odd):
         assert shown(events.HistoryPage("#lobby", (event,), 1, None, None))[0]["messages"] == [form]
 
 
-@pytest.mark.parametrize("odd", [*ODD_TEXTS, "\ud800"])
+@for_each("odd", [*ODD_TEXTS, "\ud800"])
 def test_a_line_has_no_raw_newline_or_control_character_whatever_is_in_it(odd):
     row = events.PersonRow(odd, (odd,), 1.0, odd)
     every = [
@@ -914,7 +911,7 @@ def test_programs_that_are_shown_the_same_share_a_view():
     assert one.views == other.views
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("option", "value"),
     [
         ("joins", "maybe"), ("joins", None), ("joins", ""), ("replay", "201"), ("replay", "-1"), ("replay", ""),

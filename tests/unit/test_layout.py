@@ -6,7 +6,7 @@ import ast
 import pathlib
 from collections.abc import Iterator
 
-import pytest
+from support.samples import for_each
 
 import chat_threads
 
@@ -176,17 +176,17 @@ def test_every_module_has_its_layer():
     assert set(SOURCES) == set(LEVEL)
 
 
-@pytest.mark.parametrize(("module", "ours"), [("errors", set()), ("events", {".errors"})])
+@for_each(("module", "ours"), [("errors", set()), ("events", {".errors"})])
 def test_errors_and_events_import_next_to_nothing_of_ours(module, ours):
     assert {imported for imported in imports(module, SOURCES[module]) if imported.startswith(".")} == ours
 
 
-@pytest.mark.parametrize("module", SOURCES)
+@for_each("module", SOURCES)
 def test_imports_go_one_way(module):
     assert wrong_imports(module, SOURCES[module]) == []
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("module", "source"),
     [
         ("errors", "from .events import Event"),
@@ -224,7 +224,7 @@ def test_an_import_the_wrong_way_is_found(module, source):
     assert len(wrong_imports(module, source)) == 1
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("module", "source"),
     [
         ("server", "from . import __version__\nimport socket\nfrom .dialects.text import TextDialect"),
@@ -237,7 +237,7 @@ def test_an_import_the_right_way_is_allowed(module, source):
     assert wrong_imports(module, source) == []
 
 
-@pytest.mark.parametrize("module", SOURCES)
+@for_each("module", SOURCES)
 def test_modules_public_classes_and_functions_are_explained(module):
     assert unexplained(module, SOURCES[module]) == []
 
@@ -248,7 +248,7 @@ def test_what_is_not_explained_is_found():
     assert unexplained("m", source) == ["m", "m.A", "m.f"]
 
 
-@pytest.mark.parametrize("module", SOURCES)
+@for_each("module", SOURCES)
 def test_every_thread_has_a_name(module):
     assert nameless_threads(SOURCES[module]) == []
 

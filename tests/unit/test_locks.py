@@ -28,6 +28,7 @@ import pytest
 from support import lockwatch
 from support.clients import Program
 from support.lockwatch import Table, Watch, WrongOrder, read_table
+from support.samples import for_each
 from support.waiting import WAIT, in_threads, wait_for
 
 import chat_threads
@@ -120,7 +121,7 @@ def test_the_table_is_read_from_the_docstring():
     assert TABLE.inside["Publisher._lock"] == {"BatchQueue.mutex"}
 
 
-@pytest.mark.parametrize("row", ["``C._z``     this    it depends", "``C._z``     this    ``A._x``"])
+@for_each("row", ["``C._z``     this    it depends", "``C._z``     this    ``A._x``"])
 def test_a_row_that_cannot_be_checked_or_points_upwards_is_refused(row):
     with pytest.raises(ValueError, match=r"what may be taken while C\._z is held"):
         read_table(DOCSTRING.replace("``C._z``     this    none", row))

@@ -8,6 +8,7 @@ import threading
 import unicodedata
 
 import pytest
+from support.samples import for_each
 from support.waiting import WAIT, wait_for
 
 from chat_threads import names as module
@@ -89,19 +90,19 @@ OTHER_NAMES = [
 # --- what looks alike ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("one", "other"), ALIKE_PAIRS)
+@for_each(("one", "other"), ALIKE_PAIRS)
 def test_names_that_look_alike_are_known_to(one, other):
     assert fold(one) != fold(other)
     assert set(looks(one)) & set(looks(other))
     assert set(looks("#" + one)) & set(looks("#" + other))
 
 
-@pytest.mark.parametrize(("one", "other"), OTHER_NAMES)
+@for_each(("one", "other"), OTHER_NAMES)
 def test_names_that_their_readers_tell_apart_do_not_look_alike(one, other):
     assert not set(looks(one)) & set(looks(other))
 
 
-@pytest.mark.parametrize("name", [name for pair in [*ALIKE_PAIRS, *OTHER_NAMES] for name in pair])
+@for_each("name", [name for pair in [*ALIKE_PAIRS, *OTHER_NAMES] for name in pair])
 def test_a_name_looks_like_itself_in_every_case_and_form(name):
     for same in (name.upper(), name.lower(), unicodedata.normalize("NFD", name)):
         if fold(same) == fold(name):
@@ -118,9 +119,7 @@ def test_the_table_has_letters_of_names_and_what_they_look_like_looks_like_itsel
         assert look.translate(_LOOKS_LIKE) == look or len(look) > 1, ascii(char)
 
 
-@pytest.mark.parametrize(
-    ("typed", "near"), [("аnn", "ann"), ("αnn", "ann"), ("Zоё", "Zoë"), ("Αнна", "нна"), ("mike\u0483", "mike")]
-)
+@for_each(("typed", "near"), [("аnn", "ann"), ("αnn", "ann"), ("Zоё", "Zoë"), ("Αнна", "нна"), ("mike\u0483", "mike")])
 def test_a_name_of_mixed_scripts_is_told_with_the_one_that_it_looks_like(typed, near):
     with pytest.raises(BadName) as caught:
         check_name(typed)
@@ -144,7 +143,7 @@ class House:
         self.names.give_back(Name.of(name), person)
 
 
-@pytest.mark.parametrize(("one", "other"), ALIKE_PAIRS)
+@for_each(("one", "other"), ALIKE_PAIRS)
 def test_a_name_that_looks_like_one_in_use_is_refused_with_one_that_is_free(one, other):
     for first, second in ((one, other), (other, one)):
         house = House()
@@ -158,7 +157,7 @@ def test_a_name_that_looks_like_one_in_use_is_refused_with_one_that_is_free(one,
         house.come("third", second)
 
 
-@pytest.mark.parametrize(("one", "other"), OTHER_NAMES)
+@for_each(("one", "other"), OTHER_NAMES)
 def test_names_that_are_told_apart_are_had_at_once(one, other):
     house = House()
     house.come("first", one)
@@ -388,7 +387,7 @@ def test_a_room_that_looks_like_another_is_kept_by_the_same_code_as_one_that_exi
 # --- the server's own names ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED))
+@for_each("name", sorted(RESERVED))
 def test_the_servers_names_are_nobodys(name):
     cyrillic = name.translate(str.maketrans("aeopcyxs", "аеорсухѕ"))
     first, rest = name[0], name[1:]
@@ -406,9 +405,7 @@ def test_the_servers_names_are_nobodys(name):
     assert is_reserved(cyrillic)
 
 
-@pytest.mark.parametrize(
-    "name", ["your", "alla", "Alan", "hera", "server2", "admiral", "Moder", "rooms", "ann", "Ally", "Юля"]
-)
+@for_each("name", ["your", "alla", "Alan", "hera", "server2", "admiral", "Moder", "rooms", "ann", "Ally", "Юля"])
 def test_other_names_are_not_the_servers(name):
     assert not is_reserved(name)
     assert check_name(name) == name
@@ -429,7 +426,7 @@ Alí Ålí Åli Élodie İlay Işıl Ilıca Łukasz Ólafur Þór Đorđe Øyvin
 """.split()
 
 
-@pytest.mark.parametrize("spelled", [str, str.lower, str.upper])
+@for_each("spelled", [str, str.lower, str.upper])
 def test_nobodys_given_name_is_the_servers(spelled):
     for name in map(spelled, GIVEN_NAMES):
         assert not is_reserved(name), name

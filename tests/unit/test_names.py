@@ -8,6 +8,7 @@ import sys
 import unicodedata
 
 import pytest
+from support.samples import for_each
 
 from chat_threads.errors import BadName, BadRoom, Told
 from chat_threads.letters import INVISIBLE, clusters, is_mark, scripts
@@ -86,7 +87,7 @@ WRITTEN = {
 # --- names --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("language", WRITTEN)
+@for_each("language", WRITTEN)
 def test_names_of_every_language_are_names_and_rooms(language):
     name = unicodedata.normalize("NFC", WRITTEN[language])
     for typed in (name, unicodedata.normalize("NFD", name)):
@@ -119,7 +120,7 @@ def test_people_of_every_language_come_in_and_talk_in_rooms_of_their_own(server,
         client.close()
 
 
-@pytest.mark.parametrize("language", WRITTEN)
+@for_each("language", WRITTEN)
 def test_a_name_that_is_too_long_is_cut_between_letters(language):
     """Nothing of it is lost but the end, and no letter loses its vowel."""
     name = unicodedata.normalize("NFC", WRITTEN[language])
@@ -136,7 +137,7 @@ def test_a_name_that_is_too_long_is_cut_between_letters(language):
         assert len(clusters(near)) >= min(len(clusters(name)), 10)
 
 
-@pytest.mark.parametrize("language", WRITTEN)
+@for_each("language", WRITTEN)
 def test_a_free_name_is_a_name(language):
     name = unicodedata.normalize("NFC", WRITTEN[language])
     for wanted in (name, "".join((clusters(name) * 20)[:NAME_LENGTH])):
@@ -145,9 +146,7 @@ def test_a_free_name_is_a_name(language):
         assert free.endswith("3")
 
 
-@pytest.mark.parametrize(
-    "name", ["a", "ann", "Ann-Marie", "a.b_c-1", "R2D2", "Zoë", "Ærø", "Юля", "李雷", "علي", "x" * 20]
-)
+@for_each("name", ["a", "ann", "Ann-Marie", "a.b_c-1", "R2D2", "Zoë", "Ærø", "Юля", "李雷", "علي", "x" * 20])
 def test_a_name_is_kept_as_it_is_typed(name):
     assert check_name(name) == name
 
@@ -157,7 +156,7 @@ def test_a_name_is_kept_composed():
     assert check_name("e\u0308" * 20) == "\u00eb" * 20
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("typed", "kept"),
     [
         ("ａｎｎ", "ann"), ("ﬁona", "fiona"), ("𝐚𝐧𝐧", "ann"), ("ⅣＡ", "IVA"), ("aʰ", "ah"), ("ſam", "sam"),
@@ -175,7 +174,7 @@ def test_other_forms_of_a_letter_become_the_letter(typed, kept):
         assert fold(typed) == fold(kept)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "name", ["", " ", "x" * 21, "1ann", "-ann", "_ann", ".ann", "#ann", "/ann", "ann bob", " ann", "ann ", "१अनिल"]
 )  # fmt: skip
 def test_a_name_has_a_length_and_begins_with_a_letter(name):
@@ -183,9 +182,7 @@ def test_a_name_has_a_length_and_begins_with_a_letter(name):
         check_name(name)
 
 
-@pytest.mark.parametrize(
-    "letter", ["é", "한", "日", "ङ", "ทิ", "กี่", "น้ำ", "कि", "க்", "শ্রী", "ស្រី", "မြ", "دَ", "שּׁ", "བསྒྲུ"[1:]]
-)
+@for_each("letter", ["é", "한", "日", "ङ", "ทิ", "กี่", "น้ำ", "कि", "க்", "শ্রী", "ស្រី", "မြ", "دَ", "שּׁ", "བསྒྲུ"[1:]])
 def test_a_letter_with_its_marks_counts_once(letter):
     (one,) = clusters(unicodedata.normalize("NFC", letter))
     fits = min(NAME_LENGTH, NAME_LENGTH * 3 // len(one))
@@ -212,21 +209,21 @@ def test_a_letter_of_a_name_has_a_bounded_number_of_marks_and_none_twice():
             check_room("#" + typed)
 
 
-@pytest.mark.parametrize("char", "!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~ \t\u00a0\u3000²①€🙂‿℮℘҉½©☃\u0589।")
+@for_each("char", "!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~ \t\u00a0\u3000²①€🙂‿℮℘҉½©☃\u0589।")
 def test_a_name_is_of_letters_digits_and_three_signs(char):
     for name in (f"a{char}b", f"a{char}", f"अ{char}"):
         with pytest.raises(BadName):
             check_name(name)
 
 
-@pytest.mark.parametrize("sign", "-_.")
+@for_each("sign", "-_.")
 def test_no_mark_stands_on_a_sign(sign):
     for name in (f"a{sign}\u0301", f"क{sign}\u093f"):
         with pytest.raises(BadName):
             check_name(name)
 
 
-@pytest.mark.parametrize("place", ["{}ann", "an{}n", "ann{}", "{}अनिल", "अ{}निल", "अनिल{}", "김{}철수", "សុ{}ខា"])
+@for_each("place", ["{}ann", "an{}n", "ann{}", "{}अनिल", "अ{}निल", "अनिल{}", "김{}철수", "សុ{}ខា"])
 def test_nothing_invisible_or_harmful_can_be_in_a_name(place):
     for char in [*CONTROLS, *UNSEEN]:
         with pytest.raises(BadName):
@@ -235,9 +232,7 @@ def test_nothing_invisible_or_harmful_can_be_in_a_name(place):
             check_room("#" + place.format(char))
 
 
-@pytest.mark.parametrize(
-    "typed", ["علی\u200c", "علی\u200dرضا", "ا\u200c\u200cب", "क\u200cख", "क\u094d\u200c", "a\u094d\u200db"]
-)
+@for_each("typed", ["علی\u200c", "علی\u200dرضا", "ا\u200c\u200cب", "क\u200cख", "क\u094d\u200c", "a\u094d\u200db"])
 def test_a_joiner_stands_only_where_it_changes_what_is_drawn(typed):
     with pytest.raises(BadName) as caught:
         check_name(typed)
@@ -265,7 +260,7 @@ def test_every_character_of_a_name_is_drawn():
             assert check_name(name) == name, ascii(char)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "typed",
     ["аnn", "annа", "Аnn", "αnn", "соcо", "annअ", "日本ж", "日本กิ", "김カ", "ㄅカ", "աnn", "Ꭺnn", "a٣b", "a۴", "עa"],
 )
@@ -279,12 +274,12 @@ def test_a_name_does_not_mix_scripts_that_are_not_written_together(typed):
     assert check_name(near) == near
 
 
-@pytest.mark.parametrize("name", ["日本Tokyo", "カタカナひらがな漢字ABC", "김김金K", "金ㄅB", "ann2", "Юля_2", "علي2"])
+@for_each("name", ["日本Tokyo", "カタカナひらがな漢字ABC", "김김金K", "金ㄅB", "ann2", "Юля_2", "علي2"])
 def test_a_name_may_mix_what_is_written_together(name):
     assert check_name(name) == name
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("typed", "near"),
     [
         ("ann bob", "annbob"), ("1ann", "ann"), ("...ann", "ann"), ("#ann", "ann"), ("x" * 30, "x" * 20),
@@ -302,13 +297,13 @@ def test_a_bad_name_is_told_with_one_near_it_that_would_do(typed, near):
     assert isinstance(caught.value, Told)
 
 
-@pytest.mark.parametrize("typed", ["", "123", "!?", "-_.", "\u3164\u200b", "🙂", "\u0301\u0302", "\u093f", "١٢٣"])
+@for_each("typed", ["", "123", "!?", "-_.", "\u3164\u200b", "🙂", "\u0301\u0302", "\u093f", "١٢٣"])
 def test_a_bad_name_with_nothing_near_it_is_told_the_rule_only(typed):
     with pytest.raises(BadName, match=r"begins with a letter\.$"):
         check_name(typed)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@for_each("seed", range(20))
 def test_a_name_that_would_do_does(seed):
     rng = random.Random(seed)
     letters = [
@@ -349,7 +344,7 @@ def test_a_very_long_name_costs_no_more_than_a_long_one():
 # --- the same name ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("one", "other"),
     [
         ("ann", "ANN"), ("Zoë", "ZOË"), ("Zo\u00eb", "Zoe\u0308"), ("strasse", "STRAßE"), ("Σίσυφος", "ΣΊΣΥΦΟΣ"),
@@ -360,7 +355,7 @@ def test_spellings_that_differ_in_case_or_form_are_the_same(one, other):
     assert fold(one) == fold(other)
 
 
-@pytest.mark.parametrize(("one", "other"), [("ann", "anne"), ("ann", "änn"), ("a-b", "a_b"), ("o", "0"), ("l", "1")])
+@for_each(("one", "other"), [("ann", "anne"), ("ann", "änn"), ("a-b", "a_b"), ("o", "0"), ("l", "1")])
 def test_other_names_are_not_the_same(one, other):
     assert fold(one) != fold(other)
 
@@ -393,7 +388,7 @@ def test_a_free_name_is_never_too_long():
 # --- rooms --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("room", ["#a", "#lab2", "#2", "#٣", "#-_", "#Übung_3-b", "#日本", "#" + "x" * ROOM_LENGTH])
+@for_each("room", ["#a", "#lab2", "#2", "#٣", "#-_", "#Übung_3-b", "#日本", "#" + "x" * ROOM_LENGTH])
 def test_a_room_is_kept_as_it_is_typed(room):
     assert check_room(room) == room
 
@@ -402,7 +397,7 @@ def test_a_room_is_kept_composed():
     assert check_room("#U\u0308bung") == "#\u00dcbung"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "room", ["", "#", "lab2", "##", "#a b", "#a.b", "#a#b", "# a", " #a", "#a ", "#\u0301", "#\u0f0b", "#" + "x" * 33]
 )
 def test_a_room_begins_with_a_number_sign_and_has_no_other_marks(room):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.clients import Client
+from support.samples import for_each
 from support.servers import free_port, needs
 from support.waiting import WAIT, wait_for
 
@@ -115,7 +116,7 @@ BAD = {
 # --- the parser ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", HEADERS)
+@for_each("name", HEADERS)
 def test_a_header_is_read_whatever_has_come_of_it_and_whatever_follows(name):
     data, source, destination, own = HEADERS[name]
     for length in range(len(data)):
@@ -132,13 +133,13 @@ def test_the_longest_line_of_version_1_is_the_longest_there_can_be():
         parse(longest.replace(b"x", b"xx", 1))
 
 
-@pytest.mark.parametrize("name", BAD)
+@for_each("name", BAD)
 def test_what_is_no_header_is_refused(name):
     with pytest.raises(BadHeader):
         parse(BAD[name])
 
 
-@pytest.mark.parametrize("name", BAD)
+@for_each("name", BAD)
 def test_what_is_no_header_is_refused_though_it_comes_byte_by_byte(name):
     """At the latest when all of it has come; and before that it is never taken for one."""
     data = BAD[name]
@@ -147,7 +148,7 @@ def test_what_is_no_header_is_refused_though_it_comes_byte_by_byte(name):
             assert parse(data[:length]) is None
 
 
-@pytest.mark.parametrize("seed", range(20))
+@for_each("seed", range(20))
 def test_a_header_with_broken_bytes_is_read_or_refused_and_never_anything_else(seed):
     """What is read is as long as it says, and an address is one. What is waited for is bounded."""
     chance = random.Random(seed)

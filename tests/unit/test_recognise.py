@@ -8,6 +8,7 @@ import struct
 
 import pytest
 from support.clients import Client, Program
+from support.samples import for_each
 from support.waiting import WAIT
 
 from chat_threads.dialects.jsonlines import JsonDialect
@@ -165,7 +166,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("kind", SPOKEN)
+@for_each("kind", SPOKEN)
 def test_another_protocol_is_known_by_its_first_words_however_they_are_split(kind):
     spoken, answer = SPOKEN[kind]
     with pytest.raises(NotChat) as caught:
@@ -189,7 +190,7 @@ def test_every_row_of_the_table_is_spoken_above():
         assert any(foreign.first.match(without_blanks(spoken)) for spoken, _ in SPOKEN.values()), foreign
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_a_persons_name_is_never_taken_for_another_protocol(name):
     for line in (name, f"{name} #lab2", f" {name} ", f"{name}\t#lab2 ", f"/nick {name}"):
         for end in ("\r\n", "\n", "\r", "\r\0"):
@@ -199,16 +200,12 @@ def test_a_persons_name_is_never_taken_for_another_protocol(name):
                 assert recognise(without_blanks(data[:at])) is None, data[:at]
 
 
-@pytest.mark.parametrize(
-    "first", [b"\xff\xfb\x18", b"\xff\xfd\x03ann", b"\xff\xf6", b"an\xff\xf4\xff\xfd\x06", b"x" * (LINE + 1)]
-)
+@for_each("first", [b"\xff\xfb\x18", b"\xff\xfd\x03ann", b"\xff\xf6", b"an\xff\xf4\xff\xfd\x06", b"x" * (LINE + 1)])
 def test_telnet_is_known_by_its_first_command_and_a_line_too_long_is_a_persons(first):
     assert recognise(first) is TextDialect
 
 
-@pytest.mark.parametrize(
-    "before", ["", "\ufeff", " ", "\t", "\n", "\r\n", "\r", "\r\0", "\ufeff \r\n\ufeff\t", "\r\r\n\n \n"]
-)
+@for_each("before", ["", "\ufeff", " ", "\t", "\n", "\r\n", "\r", "\r\0", "\ufeff \r\n\ufeff\t", "\r\r\n\n \n"])
 def test_a_byte_order_mark_and_blanks_before_the_first_brace_are_skipped_however_they_are_split(before):
     data = before.encode() + b'{"type":"hello"}\n'
     assert recognise(without_blanks(data)) is JsonDialect

@@ -7,6 +7,7 @@ import sys
 import unicodedata
 
 import pytest
+from support.samples import for_each
 
 from chat_threads.errors import NothingToSay, Told, TooLong
 from chat_threads.rules import (
@@ -33,9 +34,8 @@ HARMFUL = [*C0, *DEL_AND_C1, *BREAKS, *DIRECTIONS, *ZERO_WIDTH, *DEPRECATED, *AN
 # --- texts --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     "chars", [C0, DEL_AND_C1, DIRECTIONS, ZERO_WIDTH, DEPRECATED, ANNOTATIONS, SURROGATES],
-    ids=["C0", "DEL and C1", "directions", "zero width", "deprecated", "annotations", "surrogates"],
 )  # fmt: skip
 def test_what_could_harm_a_terminal_is_taken_out(chars):
     for char in {*chars} - {*BREAKS, "\t"}:
@@ -44,7 +44,7 @@ def test_what_could_harm_a_terminal_is_taken_out(chars):
         assert clean(char) == "", ascii(char)
 
 
-@pytest.mark.parametrize("mark", [*BREAKS, "\t"], ids=ascii)
+@for_each("mark", [*BREAKS, "\t"])
 def test_the_end_of_a_line_and_a_tab_become_a_space(mark):
     assert clean(f"one{mark}two") == "one two"
     assert clean(f"é{mark}{mark}é") == "é  é"
@@ -134,7 +134,7 @@ SEQUENCES = {
 }
 
 
-@pytest.mark.parametrize("kind", SEQUENCES)
+@for_each("kind", SEQUENCES)
 def test_an_escape_sequence_is_taken_out_whole(kind):
     sequence = SEQUENCES[kind]
     for text in ("{}FAILED", "{0}{0}FAILED", "FAILED{}", "FAI{}LED", "\x1b[0m{0}FA{0}ILED\x1b[0m"):
@@ -146,7 +146,7 @@ def test_an_escape_sequence_is_taken_out_whole(kind):
     assert check_words(f" {sequence} ") == ""
 
 
-@pytest.mark.parametrize("kind", SEQUENCES)
+@for_each("kind", SEQUENCES)
 def test_an_escape_sequence_that_is_cut_short_says_nothing(kind):
     """But a control string of the one-character kind: that is likelier a text that was decoded wrongly."""
     sequence = SEQUENCES[kind][:100]
@@ -155,7 +155,7 @@ def test_an_escape_sequence_that_is_cut_short_says_nothing(kind):
             assert clean("é " + sequence[:end]) == "é", end
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("typed", "left"),
     [
         ("a\x1b", "a"),
@@ -176,7 +176,7 @@ def test_what_is_no_part_of_a_sequence_stays(typed, left):
     assert clean(typed) == left
 
 
-@pytest.mark.parametrize(
+@for_each(
     "piece",
     [
         "\x1b",
@@ -203,14 +203,14 @@ def test_blanks_at_the_end_go_and_at_the_beginning_stay():
     assert clean("\tdef é():\t \u200b ") == " def é():"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "text", ["hi all", "naïve café", "שלום עולם", "مرحبا", "日本語", "می\u200cخواهم", "👩\u200d💻", "🏳️", "e\u0301"]
 )
 def test_what_people_write_stays(text):
     assert clean(text) == text
 
 
-@pytest.mark.parametrize("seed", range(10))
+@for_each("seed", range(10))
 def test_what_is_clean_stays_as_it_is(seed):
     rng = random.Random(seed)
     for _ in range(50):
@@ -231,10 +231,9 @@ INVISIBLE = [
 LONE_MARKS = [*"\u0301\u0489\u05b0\u064b\u0e31\u20dd\u20e3\u093e\u0bbe\u1b35", "\u0301\u0302", "\u064e\u0651"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "typed",
     ["", " ", "\t\t", "\x00", "\x1b", "\u200b\u202e", "\u00a0\u3000", "\u2028", "\x1b[A", *INVISIBLE, *LONE_MARKS],
-    ids=ascii,
 )
 def test_a_text_without_anything_visible_is_not_said(typed):
     for text in (typed, typed * 20, f" {typed}\u200d{typed} ", f"\x1b[31m{typed}\x1b[0m\n"):
@@ -271,15 +270,15 @@ REAL = {
 }
 
 
-@pytest.mark.parametrize("kind", REAL)
+@for_each("kind", REAL)
 def test_what_is_written_somewhere_in_the_world_is_said_as_it_is(kind):
     assert check_text(REAL[kind]) == REAL[kind]
     assert check_text(f"a {REAL[kind]} b") == f"a {REAL[kind]} b"
     assert check_words(REAL[kind]) == REAL[kind]
 
 
-@pytest.mark.parametrize("letter", ["e", "é", "я", "한", "👩", "!", "🙂", "(", "e\u0301 e"])
-@pytest.mark.parametrize("mark", ["\u0301", "\u0489", "\u093e", "\u20dd", "\ufe0f", "\u200d", "\u00ad", "\U000e0041"])
+@for_each("letter", ["e", "é", "я", "한", "👩", "!", "🙂", "(", "e\u0301 e"])
+@for_each("mark", ["\u0301", "\u0489", "\u093e", "\u20dd", "\ufe0f", "\u200d", "\u00ad", "\U000e0041"])
 def test_a_letter_has_a_bounded_number_of_marks(letter, mark):
     assert MARKS == 8
     assert clean(letter + mark * MARKS) == letter + mark * MARKS
@@ -300,7 +299,7 @@ def test_every_letter_and_digit_is_visible():
             assert check_text(char) == char, ascii(char)
 
 
-@pytest.mark.parametrize("char", ["x", "é", "🙂"])
+@for_each("char", ["x", "é", "🙂"])
 def test_a_text_is_at_most_two_thousand_characters_however_many_bytes(char):
     assert TEXT_LENGTH == 2000
     assert check_text(char * 2000) == char * 2000

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from support.samples import for_each
 from support.waiting import WAIT, wait_for
 
 from chat_threads import names
@@ -192,7 +193,7 @@ def test_what_bounds_a_mailbox_is_lines_and_one_parcel_may_overshoot() -> None:
     assert box.lines == 106
 
 
-@pytest.mark.parametrize("text", ["x" * 6000, "é" * 3000, "🙂" * 1500])
+@for_each("text", ["x" * 6000, "é" * 3000, "🙂" * 1500])
 def test_what_bounds_a_mailbox_is_bytes_too_whatever_the_characters(text: str) -> None:
     box = Mailbox(1000)
     message = Message(1, "#lab", 1, 0, "ann", "say", text)
@@ -313,8 +314,8 @@ def sent(box: Mailbox) -> None:
     box.sent()
 
 
-@pytest.mark.parametrize("ease", [sent, Mailbox.close, Mailbox.cut_off], ids=lambda ease: ease.__name__)
-@pytest.mark.parametrize("much", ["lines", "bytes"])
+@for_each("ease", [sent, Mailbox.close, Mailbox.cut_off])
+@for_each("much", ["lines", "bytes"])
 def test_a_reader_waits_while_much_is_queued(ease: Callable[[Mailbox], object], much: str) -> None:
     box = Mailbox(10)
     long = [Message(1, "#lab", 1, 0, "ann", "say", "x" * (box.most_bytes // 2))]
@@ -333,7 +334,7 @@ def test_a_reader_waits_while_much_is_queued(ease: Callable[[Mailbox], object], 
     assert order == ["still waiting", "easy"]
 
 
-@pytest.mark.parametrize("ease", [Mailbox.sent, Mailbox.collect_held, Mailbox.cut_off], ids=lambda e: e.__name__)
+@for_each("ease", [Mailbox.sent, Mailbox.collect_held, Mailbox.cut_off])
 def test_a_reader_waits_while_much_is_on_its_way_to_a_full_socket(ease: Callable[[Mailbox], object]) -> None:
     """Otherwise a client that does not read would be given one long answer after the other."""
     box = Mailbox(10)

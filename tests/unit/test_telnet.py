@@ -6,7 +6,7 @@ import random
 import re
 import tracemalloc
 
-import pytest
+from support.samples import for_each
 
 from chat_threads.dialects.telnet import LineEditor, Signal, Telnet
 from chat_threads.events import WireBytes
@@ -140,7 +140,7 @@ ALPHABET = [*(bytes([each]) for each in range(236, 256)), *[IAC] * 12]
 ALPHABET += [b"\r", b"\n", b"\x00", b"\x08", b"\x7f", b"\x15", b"a", b"b", b"\x06", b"\x18", b"\xc3", b"\xa9", b"\x80"]
 
 
-@pytest.mark.parametrize("seed", range(60))
+@for_each("seed", range(60))
 def test_random_bytes_come_to_the_same_at_random_splits(seed):
     rng = random.Random(seed)
     for _ in range(10):
@@ -160,7 +160,7 @@ def _text_of(command):
     return {IAC + IAC: IAC, IAC + EC: b"\x7f", IAC + EL: b"\x15"}.get(command[0], b"")
 
 
-@pytest.mark.parametrize("seed", range(30))
+@for_each("seed", range(30))
 def test_the_text_of_random_bytes_is_what_is_no_command(seed):
     rng = random.Random(seed)
     alphabet = [each for each in ALPHABET if each != BINARY]  # it sends 8 bits, and that stays so
@@ -169,7 +169,7 @@ def test_the_text_of_random_bytes_is_what_is_no_command(seed):
         assert received(IAC + WILL + BINARY + data)[0] == _COMMANDS.sub(_text_of, data), data
 
 
-@pytest.mark.parametrize("seed", range(10))
+@for_each("seed", range(10))
 def test_bytes_of_any_kind_never_make_a_line_that_is_too_long_or_has_an_end_in_it(seed):
     rng = random.Random(seed)
     seen = lines(*split_at_random(rng, rng.randbytes(20_000)), limit=100)
@@ -193,19 +193,19 @@ def test_it_never_speaks_first():
     assert telnet.receive(b"\xff\xff\xffA") == [b"\xff"]  # neither is a command
 
 
-@pytest.mark.parametrize(("ask", "back", "refusal"), REFUSALS)
+@for_each(("ask", "back", "refusal"), REFUSALS)
 def test_every_option_but_those_that_are_wanted_is_refused(ask, back, refusal):
     wanted = {BINARY, LINEMODE} if ask == WILL else {BINARY}
     for option in set(one_by_one(bytes(range(256)))) - wanted:
         assert answers(IAC + ask + option) == [IAC + refusal + option]
 
 
-@pytest.mark.parametrize(("ask", "back", "refusal"), REFUSALS)
+@for_each(("ask", "back", "refusal"), REFUSALS)
 def test_an_option_asked_for_again_is_not_refused_again(ask, back, refusal):
     assert answers(*[IAC + ask + b"\x01"] * 5) == [IAC + refusal + b"\x01"]
 
 
-@pytest.mark.parametrize(("ask", "back", "refusal"), REFUSALS)
+@for_each(("ask", "back", "refusal"), REFUSALS)
 def test_an_option_taken_back_is_not_answered_and_then_refused_anew(ask, back, refusal):
     assert answers(IAC + back + b"\x01") == []
     change = IAC + ask + b"\x01" + IAC + back + b"\x01"
@@ -229,7 +229,7 @@ def test_options_are_refused_apart_from_one_another():
 # --- 8 bits (RFC 856) -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [NOP, DM, BRK, AO, GA, EC, EL, SUSP, ABORT, SB + LINEMODE + IAC + SE])
+@for_each("command", [NOP, DM, BRK, AO, GA, EC, EL, SUSP, ABORT, SB + LINEMODE + IAC + SE])
 def test_the_first_command_is_answered_by_asking_for_binary_and_no_other_is(command):
     telnet = Telnet()
     assert WireBytes(ASK) in telnet.receive(IAC + command)
@@ -305,7 +305,7 @@ class _Peer:
         return answers
 
 
-@pytest.mark.parametrize("seed", range(40))
+@for_each("seed", range(40))
 def test_two_ends_that_answer_each_other_come_to_an_end_and_agree(seed):
     rng = random.Random(seed)
     telnet, peer = Telnet(), _Peer()
@@ -331,7 +331,7 @@ def characters():
     return [chr(code) for code in range(0x80, 0x11000) if not 0xD800 <= code <= 0xDFFF]
 
 
-@pytest.mark.parametrize(("command", "byte"), REPLACED)
+@for_each(("command", "byte"), REPLACED)
 def test_a_command_in_a_character_is_the_byte_that_it_replaced_wherever_it_stands(command, byte):
     sent = IAC + command + IAC + DO + TIMING_MARK  # Debian's telnet sends both for such a byte
     plain = bytes((byte,))
@@ -354,15 +354,13 @@ def telnets_way(text):
     return b"".join(command.get(byte, bytes((byte,))) for byte in text.encode())
 
 
-@pytest.mark.parametrize(
-    "text", ["привет, у меня", "Dănuț", "моя", "Über", "한국", "日本語です", "КУМЫС", "Ｍ😃😚🜚", "ГЃЏК", "“so"]
-)
+@for_each("text", ["привет, у меня", "Dănuț", "моя", "Über", "한국", "日本語です", "КУМЫС", "Ｍ😃😚🜚", "ГЃЏК", "“so"])
 def test_words_that_a_telnet_of_7_bits_breaks_come_out_whole(text):
     assert lines(*one_by_one(telnets_way(text) + b"\r\n"))[-1] == text.encode()
     assert text.encode() in lines(telnets_way(text) + b"\r\n")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "before", [b"", b"ascii", "whole ü".encode(), "a whole line ü\r\n".encode(), b"\x83", b"\xe0", b"\xf4\x80\x80\x80"]
 )
 def test_a_signal_that_is_not_in_a_character_stays_one(before):
@@ -388,9 +386,7 @@ def test_an_answer_comes_between_the_texts_around_it():
 # --- commands -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("command", "signal"), [(IP, Signal.INTERRUPT), (EOF, Signal.END_OF_FILE), (AYT, Signal.ARE_YOU_THERE)]
-)
+@for_each(("command", "signal"), [(IP, Signal.INTERRUPT), (EOF, Signal.END_OF_FILE), (AYT, Signal.ARE_YOU_THERE)])
 def test_a_signal_comes_between_the_texts_around_it(command, signal):
     assert known().receive(b"a" + IAC + command + b"b") == [b"a", signal, b"b"]
 
@@ -406,7 +402,7 @@ def test_a_subnegotiation_says_nothing_whatever_is_in_it():
     assert known().receive(b"a" + IAC + SB + inside + IAC + SE + b"b") == [b"ab"]
 
 
-@pytest.mark.parametrize("begun", [IAC, IAC + WILL, IAC + DONT, IAC + SB, IAC + SB + b"\x18xterm", IAC + SB + IAC])
+@for_each("begun", [IAC, IAC + WILL, IAC + DONT, IAC + SB, IAC + SB + b"\x18xterm", IAC + SB + IAC])
 def test_a_command_that_has_begun_is_pending(begun):
     telnet = Telnet()
     telnet.receive(b"text")
@@ -415,7 +411,7 @@ def test_a_command_that_has_begun_is_pending(begun):
     assert telnet.pending
 
 
-@pytest.mark.parametrize("whole", [IAC + NOP, IAC + IAC, IAC + WILL + b"\x01", IAC + SB + b"\x18" + IAC + SE])
+@for_each("whole", [IAC + NOP, IAC + IAC, IAC + WILL + b"\x01", IAC + SB + b"\x18" + IAC + SE])
 def test_a_command_that_has_ended_is_not_pending(whole):
     telnet = Telnet()
     telnet.receive(whole)
@@ -433,7 +429,7 @@ def test_an_open_subnegotiation_of_a_megabyte_is_not_kept():
 # --- lines --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r\x00", b"\r"])
+@for_each("end", [b"\r\n", b"\n", b"\r\x00", b"\r"])
 def test_a_line_is_ended_once_by(end):
     assert lines(b"one" + end + b"two" + end + end) == [b"one", b"two", b""]
 
@@ -455,8 +451,8 @@ def test_unicode_line_separators_end_no_line():
         assert lines(text + b"\n") == [text]
 
 
-@pytest.mark.parametrize("char", ["a", "é", "€", "日", "🙂"])
-@pytest.mark.parametrize("erase", [b"\x08", b"\x7f", IAC + EC])
+@for_each("char", ["a", "é", "€", "日", "🙂"])
+@for_each("erase", [b"\x08", b"\x7f", IAC + EC])
 def test_erasing_takes_back_a_whole_character(char, erase):
     assert lines(b"x" + char.encode() + erase + b"\n") == [b"x"]
     assert lines("ü".encode() + char.encode() * 2 + erase + b"\n") == ["ü".encode() + char.encode()]
@@ -471,7 +467,7 @@ def test_erasing_after_a_broken_character_ends_too():
     assert lines(b"\x80\x80\x7fb\n") == [b"b"]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@for_each("seed", range(20))
 def test_erasing_at_random_leaves_what_a_list_of_characters_would(seed):
     rng = random.Random(seed)
     typed, left = b"", []
@@ -485,7 +481,7 @@ def test_erasing_at_random_leaves_what_a_list_of_characters_would(seed):
     assert lines(*split_at_random(rng, typed + b"\r\n"), limit=8192) == ["".join(left).encode()]
 
 
-@pytest.mark.parametrize("erase", [b"\x15", IAC + EL])
+@for_each("erase", [b"\x15", IAC + EL])
 def test_erasing_the_line_leaves_the_lines_before(erase):
     assert lines(b"kept\nwrong" + erase + b"right\n") == [b"kept", b"right"]
 

@@ -9,6 +9,7 @@ import tracemalloc
 
 import pytest
 from support.clients import ASKS_FOR_BINARY
+from support.samples import for_each
 
 from chat_threads import commands, events
 from chat_threads.dialects.base import Request
@@ -99,7 +100,7 @@ TYPED = (
 )
 
 
-@pytest.mark.parametrize(("line", "command"), TYPED)
+@for_each(("line", "command"), TYPED)
 def test_a_line_is_the_command_that_the_table_says(line, command):
     assert parse_line(line) == command
 
@@ -120,7 +121,7 @@ def test_every_command_that_a_person_can_ask_for_can_be_typed():
     assert inputs(b"\xff\xf6") == [ASK, commands.AreYouThere()]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("alias", "name"),
     [
         ("/j", "/join"), ("/part", "/leave"), ("/list", "/rooms"), ("/names", "/who"), ("/r", "/reply"),
@@ -136,7 +137,7 @@ def test_no_two_commands_have_one_name():
     assert len(commands.BY_NAME) == sum(1 + len(row.aliases) for row in ROWS)
 
 
-@pytest.mark.parametrize("line", ["/join #lab2", "/JOIN #lab2", "/Join   #lab2  ", "/join\t#lab2", "/join #lab2\t"])
+@for_each("line", ["/join #lab2", "/JOIN #lab2", "/Join   #lab2  ", "/join\t#lab2", "/join #lab2\t"])
 def test_the_case_of_a_command_and_the_blanks_around_its_arguments_do_not_matter(line):
     assert parse_line(line) == commands.Join("#lab2")
 
@@ -146,12 +147,12 @@ def test_the_blanks_within_a_text_stay():
     assert parse_line("/msg bob  a   b") == commands.Private("bob", "a   b")
 
 
-@pytest.mark.parametrize("line", ["", " ", "\t", "   \t "])
+@for_each("line", ["", " ", "\t", "   \t "])
 def test_a_blank_line_is_nothing(line):
     assert parse_line(line) is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     "line",
     [
         "/join", "/join #a #b", "/leave #a #b", "/create", "/delete", "/delete #a #b", "/delete #a yes x",
@@ -182,7 +183,7 @@ def test_an_unknown_command_is_told_with_the_nearest_one():
     assert isinstance(caught.value, Told)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("typed", "near"),
     [
         ("/hsitory", "/history"),
@@ -204,7 +205,7 @@ def test_an_unknown_command_is_shown_short_and_without_what_could_harm():
     assert len(caught.value.text) < 100
 
 
-@pytest.mark.parametrize("seed", range(5))
+@for_each("seed", range(5))
 def test_whatever_is_typed_is_a_command_or_is_told(seed):
     rng = random.Random(seed)
     words = [
@@ -278,7 +279,7 @@ def inputs(*chunks, name="ann"):
     return found
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("typed", "hello"),
     [
         (b"ann\r\n", commands.Hello("ann")),
@@ -302,7 +303,7 @@ def test_the_first_line_is_a_name_and_maybe_a_room(typed, hello):
     assert inputs(typed, name=None) == [hello]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "typed",
     [
         "ann bob",
@@ -333,15 +334,13 @@ def test_blank_lines_before_the_name_are_nothing():
     assert inputs(b"\r\n  \r\nann\r\n", name=None) == [commands.Hello("ann")]
 
 
-@pytest.mark.parametrize(
-    "typed", [b"/quit\n", b"/exit\n", b"/bye\n", b"quit\n", b"exit\n", b"Bye \r\n", b"\x1b[Aquit\n"]
-)
+@for_each("typed", [b"/quit\n", b"/exit\n", b"/bye\n", b"quit\n", b"exit\n", b"Bye \r\n", b"\x1b[Aquit\n"])
 def test_one_may_quit_instead_of_giving_a_name(typed):
     assert inputs(typed, name=None) == [commands.Quit()]
     assert inputs(b"/QUIT good night\n", name=None) == [commands.Quit("good night")]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("typed", "about"),
     [
         (b"help", None),
@@ -362,7 +361,7 @@ def test_what_needs_a_name_is_explained_in_place_of_one(typed, about):
     assert inputs(typed + b"\r\n", name=None) == [commands.Help(about)]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@for_each("row", ROWS)
 def test_every_command_in_place_of_a_name_is_a_name_a_quit_or_help(row):
     for name in (row.name, *row.aliases):
         for typed in (name, name.upper(), f"{name} #lab2", f"{name} ann", f"{name} ann hi"):
@@ -376,7 +375,7 @@ def test_every_command_in_place_of_a_name_is_a_name_a_quit_or_help(row):
         assert inputs(typed.encode() + b"\n", name=None)[0][0] is UnknownCommand
 
 
-@pytest.mark.parametrize("typed", ["helper", "quitter", "who", "join", "nick", "exit2", "Q", "stats2", "me", "list"])
+@for_each("typed", ["helper", "quitter", "who", "join", "nick", "exit2", "Q", "stats2", "me", "list"])
 def test_other_words_are_names(typed):
     assert inputs(typed.encode() + b"\n", name=None) == [commands.Hello(typed)]
     assert check_name(typed) == typed
@@ -398,7 +397,7 @@ def test_cursor_keys_and_colours_around_a_command_are_no_part_of_it():
     assert inputs(b"/msg \x1b[31mbob hi\r\n") == [commands.Private("bob", "hi")]
 
 
-@pytest.mark.parametrize("report", [b" !!", b"#\x80\xff", b"#\xa0\xc3", b"`\xff\xfe"])
+@for_each("report", [b" !!", b"#\x80\xff", b"#\xa0\xc3", b"`\xff\xfe"])
 def test_a_mouse_report_beyond_column_95_takes_nothing_from_its_line(report):
     report = b"\x1b[M" + report.replace(b"\xff", b"\xff\xff")  # as telnet sends it
     for at in range(len(report)):
@@ -407,15 +406,15 @@ def test_a_mouse_report_beyond_column_95_takes_nothing_from_its_line(report):
         ]
 
 
-@pytest.mark.parametrize("name", [None, "ann"])
-@pytest.mark.parametrize("line", [b"caf\xe9", b"\xff\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80"])
+@for_each("name", [None, "ann"])
+@for_each("line", [b"caf\xe9", b"\xff\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80"])
 def test_a_line_that_is_not_utf_8_is_told_and_the_next_is_a_line(name, line):
     found = inputs(line + b"\r\nbob\r\n", name=name)
     assert found == [(NotUtf8, NotUtf8().text), commands.Say("bob") if name else commands.Hello("bob")]
     assert issubclass(NotUtf8, Told)
 
 
-@pytest.mark.parametrize("name", [None, "ann"])
+@for_each("name", [None, "ann"])
 def test_a_line_that_is_too_long_is_told_and_the_next_is_a_line(name):
     told, after = inputs(b"x" * (LINE + 1) + b"\r\nbob\r\n", name=name)
     assert told[0] is LineTooLong
@@ -455,11 +454,11 @@ def test_line_separators_of_unicode_end_no_line():
     assert inputs("\u2028/quit\r\n".encode()) == [commands.Say(" /quit")]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("typed", "command"),
     [(b"\xff\xf6", commands.AreYouThere()), (b"\xff\xf4", commands.Quit()), (b"\xff\xec", commands.Quit())],
 )
-@pytest.mark.parametrize("name", [None, "ann"])
+@for_each("name", [None, "ann"])
 def test_are_you_there_ctrl_c_and_end_of_file_are_commands_at_any_time(typed, command, name):
     assert inputs(b"half a li" + typed, name=name) == [ASK, command]
 
@@ -494,7 +493,7 @@ def test_a_split_of_a_conversation_at_any_byte_changes_nothing():
         assert inputs(DIALOGUE[:at], DIALOGUE[at:]) == whole, at
 
 
-@pytest.mark.parametrize("seed", range(10))
+@for_each("seed", range(10))
 def test_random_bytes_are_inputs_that_are_the_same_at_random_splits(seed):
     rng = random.Random(seed)
     pieces = [
@@ -516,7 +515,7 @@ def test_random_bytes_are_inputs_that_are_the_same_at_random_splits(seed):
         assert inputs(*chunks) == inputs(data), chunks
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("typed", "pending"),
     [
         (b"", False),
@@ -833,7 +832,7 @@ EVENT_TYPES = {
 } - {events.Event}  # fmt: skip
 
 
-@pytest.mark.parametrize(("event", "expected"), SEEN, ids=[type(event).__name__ for event, _ in SEEN])
+@for_each(("event", "expected"), SEEN)
 def test_an_event_is_shown_as_people_know_it(event, expected):
     assert lines_of(event) == expected
 
@@ -872,7 +871,7 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
+@for_each("settings", SETTINGS)
 def test_every_line_ends_with_cr_lf_and_has_no_other_end_or_control_in_it(settings):
     for event in EVENTS:
         for here in (True, False):
@@ -968,16 +967,14 @@ def test_a_name_has_one_colour_whatever_its_case_and_not_all_have_the_same():
     assert len({tuple(colour(f"ann{number}")) for number in range(50)}) > 1
 
 
-@pytest.mark.parametrize(
-    "text", ["ann?", "hi ann", "hi Ann!", "ANN: look", "is ann's lab done", "(ann)", "bob,ann,cy", "ann"]
-)
+@for_each("text", ["ann?", "hi ann", "hi Ann!", "ANN: look", "is ann's lab done", "(ann)", "bob,ann,cy", "ann"])
 def test_the_bell_rings_when_ones_name_is_said(text):
     assert lines_of(said(text, "bob"), settings=["bell on"]) == [f"[14:03] bob: {text}\a"]
     assert lines_of(said(text, "bob", kind="action"), settings=["bell on"]) == [f"[14:03] ~ bob {text}\a"]
     assert lines_of(said(text, "bob", "#lab2"), settings=["bell on"], here=False) == [f"[14:03] #lab2 bob: {text}\a"]
 
 
-@pytest.mark.parametrize("text", ["hi", "annual", "Hermann", "ann2", "ann_", "an n", "änn", "ann\u0304"])
+@for_each("text", ["hi", "annual", "Hermann", "ann2", "ann_", "an n", "änn", "ann\u0304"])
 def test_the_bell_does_not_ring_for_other_words(text):
     assert "\a" not in shown(said(text, "bob"), settings=["bell on"])
 
@@ -1066,8 +1063,8 @@ LOOKS = [
 ]
 
 
-@pytest.mark.parametrize("settings", LOOKS, ids=" ".join)
-@pytest.mark.parametrize("text", ["left", "joined", "is bob now", "* ann left", "! Goodbye.", "-> you: psst"])
+@for_each("settings", LOOKS)
+@for_each("text", ["left", "joined", "is bob now", "* ann left", "! Goodbye.", "-> you: psst"])
 def test_what_people_say_never_looks_like_a_line_of_the_servers_in_any_setting(settings, text):
     old = tuple(said(text, number=1, kind=kind) for kind in ("say", "action"))
     seen = shown(
@@ -1099,7 +1096,7 @@ def test_what_people_say_never_looks_like_a_line_of_the_servers_in_any_setting(s
 # --- /set ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("option", "value", "answer"),
     [
         ("timestamps", "off", "timestamps is off now."), ("timestamps", "seconds", "timestamps is seconds now."),
@@ -1119,7 +1116,7 @@ def test_without_arguments_the_settings_are_said_and_all_are_plain_at_first():
     assert dialect_of("ann").set_option(None, None) == expected
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("option", "value"),
     [
         ("timestamps", "yes"), ("numbers", "seconds"), ("colour", "red"), ("bell", "1"), ("joins", None), ("joins", ""),
@@ -1178,10 +1175,8 @@ def test_a_view_that_was_handed_out_does_not_change():
 # --- tables and help ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("settings", [(), ("colour on",)])
-@pytest.mark.parametrize(
-    "event", [ROOMS, PEOPLE, STATS, events.HelpShown(None)], ids=["rooms", "people", "stats", "help"]
-)
+@for_each("settings", [(), ("colour on",)])
+@for_each("event", [ROOMS, PEOPLE, STATS, events.HelpShown(None)])
 def test_the_columns_of_a_table_line_up(event, settings):
     rows = [re.sub("\x1b\\[[0-9]+m", "", line) for line in lines_of(event, settings=settings)]
     rows = [line for line in rows if not line.startswith("* and ")]
@@ -1218,7 +1213,7 @@ def test_help_fits_a_terminal_of_eighty_columns():
             assert len(line) < 80, line
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+@for_each("row", ROWS)
 def test_help_on_a_command_tells_its_usage_and_all_of_its_names(row):
     for name in (row.name, *row.aliases, row.name.upper()):
         text = lines_of(events.HelpShown(name))

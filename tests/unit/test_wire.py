@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.samples import for_each
 from support.waiting import WAIT
 
 from chat_threads import wire as module
@@ -286,7 +287,7 @@ def test_small_pieces_are_sent_at_once_and_dead_peers_found(pair: Pair) -> None:
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no such option")
-@pytest.mark.parametrize(
+@for_each(
     ("patience", "options"), [(30.0, (33_000, 10, 5, 4)), (0.5, (3500, 1, 1, 4)), (86_400.0, (86_403_000, 60, 15, 4))]
 )
 def test_a_dead_peer_is_found_in_about_the_time_that_a_slow_one_has(patience: float, options: tuple[int, ...]) -> None:
