@@ -1,7 +1,7 @@
-"""What a character is, and which characters make one letter: facts that Unicode has, and where to find them.
+"""What a character is, and which characters form one letter: facts from Unicode, with their sources.
 
-Python's ``unicodedata`` has no property Script. The first word of a character's name says the same, with the few
-exceptions that stand here. Pure functions, any thread.
+Python's ``unicodedata`` lacks the property Script. The first word of a character's name gives the script, with the
+exceptions below. Pure functions, any thread.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
-JOINERS = "\u200c\u200d"  # ZWNJ and ZWJ: drawn as nothing, but they change how their neighbours are drawn
+JOINERS = "\u200c\u200d"  # ZWNJ and ZWJ: invisible, but they change how their neighbours are drawn
 
-# Letters and marks to Unicode that are drawn as nothing: the grapheme joiner, Hangul fillers, Khmer's inherent vowels,
-# variation selectors. In a name they would make two that look the same.
+# Letters and marks in Unicode that are invisible: the grapheme joiner, Hangul fillers, Khmer's inherent vowels,
+# variation selectors. With them, two different names could look the same.
 INVISIBLE = frozenset(
     [
         *"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0\U00016fe4",
@@ -21,16 +21,16 @@ INVISIBLE = frozenset(
     ]
 )
 
-# UAX #31, table 3a and 3b: no part of an identifier, but of names. The Hebrew geresh and gershayim, the Tibetan tsheg,
-# the middle dots of katakana (ジョン・スミス) and of Catalan.
+# UAX #31, tables 3a and 3b: not allowed in identifiers, but allowed in names. The Hebrew geresh and gershayim, the
+# Tibetan tsheg, the middle dots of katakana (ジョン・スミス) and of Catalan.
 NAME_SIGNS = "\u05f3\u05f4\u0f0b\u30fb\u00b7"
 
-# A consonant behind one of these hangs together with the one before it: UAX #29, rule GB9c; Burmese; Khmer.
+# A consonant after one of these forms one letter with the consonant before it: UAX #29, rule GB9c; Burmese; Khmer.
 _STACKERS = frozenset("\u094d\u09cd\u0acd\u0b4d\u0c4d\u0ccd\u0d4d\u1039\u17d2")
 
-COMMON = ""  # the script of what goes with every script
+COMMON = ""  # the script of characters that go with every script
 
-# What the first word of a character's name does not say, and what is one script under several.
+# First words that are not the name of the script, or that belong to one script together.
 _SCRIPTS = {
     **dict.fromkeys(("CJK", "IDEOGRAPHIC", "HANGZHOU"), "Han"),
     **dict.fromkeys(("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HENTAIGANA", "VERTICAL", "MASU"), "Kana"),
@@ -50,28 +50,28 @@ _TOGETHER = (
     frozenset({"Latin", "Han", "Hangul"}),
 )
 
-# Those whose letters join, so that ZWNJ between two of them is seen: UAX #31, rule A1.
+# Scripts whose letters join, so that a ZWNJ between two letters is visible: UAX #31, rule A1.
 _JOINING = frozenset({"Arabic", "Syriac", "Mandaic", "Nko", "Mongolian", "Adlam", "Hanifi"})
 
 
 def is_mark(char: str) -> bool:
-    """Whether it is drawn on, under or beside the letter before it: a vowel sign, an accent, a tone."""
+    """Whether a character is drawn on, under or beside the letter before it: a vowel sign, an accent, a tone."""
     return unicodedata.category(char) in ("Mn", "Mc")
 
 
 @lru_cache(maxsize=4096)
 def in_identifier(char: str) -> bool:
-    """Whether it can be in an identifier (UAX #31: XID_Continue) and is drawn as something."""
+    """Whether a character is allowed in an identifier (UAX #31: XID_Continue) and is visible."""
     return ("a" + char).isidentifier() and char not in INVISIBLE and unicodedata.category(char)[0] in "LMN"
 
 
 def in_name(char: str) -> bool:
-    """Whether it can be in a name or a room, behind a letter."""
+    """Whether a character is allowed in the name of a person or a room, after a letter."""
     return in_identifier(char) or char in NAME_SIGNS
 
 
 def begins_name(char: str) -> bool:
-    """Whether a name can begin with it: UAX #31, XID_Start."""
+    """Whether a name may begin with this character: UAX #31, XID_Start."""
     return char.isidentifier() and in_identifier(char)
 
 
@@ -89,15 +89,15 @@ def scripts(text: str) -> list[str]:
 
 
 def written_together(used: list[str]) -> bool:
-    """Whether somebody who writes one of these scripts writes the others with it, in one word."""
+    """Whether these scripts are used together in one word."""
     return len(used) <= 1 or any(together.issuperset(used) for together in _TOGETHER)
 
 
 def joins(before: str, joiner: str, after: str) -> bool:
     """Whether a joiner between these two texts changes how they are drawn: UAX #31, rules A1, A2 and B.
 
-    Also where Bengali needs it, before a virama (র‍্য). The rules ask how each letter joins, which is not looked at:
-    names that differ in joiners only are the same name, see rules.fold.
+    Also before a virama, where Bengali needs it (র‍্য). The rules also ask how each letter joins. This is not checked:
+    names that differ only in joiners are the same name, see rules.fold.
     """
     last, following = before[-1:], after[:1]
     letter = next((char for char in reversed(before) if not is_mark(char)), "")
@@ -121,7 +121,7 @@ def _is_virama(char: str) -> bool:
 
 
 def clusters(text: str) -> list[str]:
-    """The text in pieces that are each seen as one character: about UAX #29's extended grapheme clusters."""
+    """Split a text into pieces that readers see as one character: roughly UAX #29's extended grapheme clusters."""
     if text.isascii():
         return list(text)
     found: list[str] = []
@@ -139,7 +139,7 @@ def _hangs_on(cluster: str, char: str) -> bool:
         unicodedata.category(char) in ("Mn", "Mc", "Me")
         or char in JOINERS
         or char in "\u0e33\u0eb3"  # Thai and Lao am
-        or "\u1160" <= char <= "\u11ff"  # vowels and finals of Hangul, taken apart
+        or "\u1160" <= char <= "\u11ff"  # vowels and finals of decomposed Hangul
         or "\ud7b0" <= char <= "\ud7ff"
         or "\U0001f3fb" <= char <= "\U0001f3ff"  # skin colours
         or "\U000e0020" <= char <= "\U000e007f"  # tags, in flags

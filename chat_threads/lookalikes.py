@@ -1,9 +1,9 @@
-"""Which characters look like which, so that nobody comes in under a name that looks like another person's.
+"""Which characters look alike, so that nobody enters under a name that looks like another person's name.
 
-The table holds facts of Unicode's confusables.txt (version 17, UTS #39): each group is what is looked like, then the
-characters that look like it. It has letters and marks of identifiers that NFKD leaves as they are. Letters of one
-script are in it only where also those who read that script would take one for the other: nobody takes a Thai ด for a
-ต, or a Latin l for a 1 on a terminal. Five letters are our own: к, κ and ĸ, which look like k, and two dots.
+The table holds facts from Unicode's confusables.txt (version 17, UTS #39). Each group begins with a look, followed by
+the characters that have it. The table has the letters and marks of identifiers that NFKD does not change. Two letters
+of one script are alike only if readers of that script would confuse them: nobody takes a Thai ด for a ต, or, on a
+terminal, a Latin l for a 1. Five letters are our own: к, κ and ĸ, which look like k, and two dots.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ _LOOKS_LIKE = {
 }
 _LIKE_I = {code: "i" if look == "l" else look for code, look in _LOOKS_LIKE.items()}
 
-# Drawn as nothing, or only longer: the tatweel, joiners; and the tsheg, which may or may not stand at the end.
+# Invisible, or only a longer line: joiners and the tatweel; and the tsheg, which is optional at the end.
 _LEFT_OUT = dict.fromkeys(map(ord, "\u0640\u200c\u200d\u0f0b"))
 
 _DOTTED = re.compile("([ij])\u0307")
@@ -117,8 +117,8 @@ _DOTTED = re.compile("([ij])\u0307")
 def looks(name: str) -> tuple[str, ...]:
     """What a name looks like: UTS #39's skeleton, in lower case. Names that have one of these in common look alike.
 
-    There are several where a letter's upper and lower case look like different letters, as Greek Ν and ν do, like N and
-    v, and where it looks like both I and l. Names in ASCII look like nothing but themselves, whatever their case.
+    A name has several looks if the upper and lower case of a letter look like different letters (Greek Ν and ν look
+    like N and v), or if a letter looks like both I and l. A name in ASCII looks only like itself, in any case.
     """
     if name.isascii():
         return (name.lower(),)
@@ -127,7 +127,7 @@ def looks(name: str) -> tuple[str, ...]:
 
 
 def in_latin(name: str) -> str:
-    """The name with each letter in the place of which a Latin one can stand replaced by that, in its own case."""
+    """The name with each letter that looks like a Latin letter replaced by that letter, in the same case."""
     return unicodedata.normalize("NFC", "".join(_latin(char) for char in unicodedata.normalize("NFD", name)))
 
 
@@ -139,7 +139,7 @@ def _latin(char: str) -> str:
 
 
 def _look(name: str, table: dict[int, str]) -> str:
-    """The skeleton of a name as it is written."""
+    """The skeleton of a name, in its present case."""
     parts = unicodedata.normalize("NFKD", name)
     plain = "".join(str(unicodedata.decimal(char, char)) for char in parts).translate(table).translate(_LEFT_OUT)
     return _DOTTED.sub(r"\1", unicodedata.normalize("NFKD", plain).casefold())

@@ -1,8 +1,8 @@
-"""Who has which name, and which names people are known by: no two of them look alike.
+"""The names in use and the names that people are known by: no two of them look alike.
 
-A name is *in use* while a session has it, and *known* once something was said under it or a token is kept for it.
-Everybody may take a name that nobody uses. Nobody may take one that only looks like another person's, in use or
-known: the person who is known by it, or came under its token, may.
+A name is *in use* while a session has it. It is *known* once something was said under it, or while a token is kept
+for it. Anybody may take a name that is not in use. Nobody may take a name that only looks like another person's name
+in use or known name; the owner of that name, who is recognised by the name itself or by its token, may.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from .errors import LooksTaken, NameTaken
 from .lookalikes import looks
 from .rules import fold, free_name, is_reserved
 
-KNOWN = 20_000  # looks of known names that are remembered: about 10 MB
-ALIKE = 4  # known names of one look, from histories that are older than the rule
+KNOWN = 20_000  # looks of known names that are kept: about 10 MB
+ALIKE = 4  # known names with one look, from histories older than this rule
 
 Owner = TypeVar("Owner")
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name, and what it is compared by. Made before a lock is taken, for that costs up to 50 µs."""
+    """A name, and the forms in which it is compared. Made before a lock is taken, because that costs up to 50 µs."""
 
     text: str
     key: str
@@ -36,7 +36,7 @@ class Name:
 
 
 class Names(Generic[Owner]):
-    """The names in use, each with its owner, and the known ones. It has no lock: whoever has one sees to that."""
+    """The names in use, with their owners, and the known names. It has no lock: the owner of this object holds one."""
 
     def __init__(self) -> None:
         self._owners: dict[str, Owner] = {}  # by key
@@ -50,9 +50,9 @@ class Names(Generic[Owner]):
         return self._owners.values()
 
     def check(self, name: Name, identity: int, own: tuple[Owner | None, ...]) -> None:
-        """Raise NameTaken, with a name that is free, unless whoever has this token's number may take the name.
+        """Raise NameTaken, with a free name, unless the person with this token's number may take the name.
 
-        What the sessions in ``own`` have is free for it.
+        Names of the sessions in ``own`` count as free.
         """
         if self._owners.get(name.key, own[0]) not in own:
             raise NameTaken(name.text, self.free(name.text, identity))
@@ -65,7 +65,7 @@ class Names(Generic[Owner]):
         self._in_use.update(dict.fromkeys(name.looks, name))
 
     def give_back(self, name: Name, owner: Owner) -> None:
-        """Nothing happens if somebody else has it by now."""
+        """Free the name, unless somebody else has it by now."""
         if self._owners.get(name.key) is owner:
             del self._owners[name.key]
             for look in name.looks:
@@ -73,7 +73,7 @@ class Names(Generic[Owner]):
                     del self._in_use[look]
 
     def know(self, name: Name, identity: int) -> None:
-        """Remember a name, and the number of the token that it is known under; 0: nobody's."""
+        """Remember a name, with the number of its token; 0: it has none."""
         for look in name.looks:
             alike = self._known.setdefault(look, {})
             if name.key in alike or len(alike) < ALIKE:
@@ -83,7 +83,7 @@ class Names(Generic[Owner]):
                 self._known.popitem(last=False)
 
     def free(self, text: str, identity: int = 0) -> str:
-        """That name, or one near it, that may be taken at this moment by a newcomer, or under the token of a number."""
+        """The name itself or one near it that a newcomer, or the person with this token's number, may take now."""
 
         def taken(near: str) -> bool:
             name = Name.of(near)
@@ -92,7 +92,7 @@ class Names(Generic[Owner]):
         return free_name(text, taken) if taken(text) else text
 
     def _other_like(self, name: Name, identity: int, own: tuple[Owner | None, ...]) -> str | None:
-        """Another name that looks like this one, if it is another person's."""
+        """Another person's name that looks like this one, or None."""
         for look in name.looks:
             used = self._in_use.get(look)
             if used and used.key != name.key and self._owners.get(used.key) not in own:

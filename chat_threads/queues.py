@@ -1,8 +1,8 @@
 """queue.Queue, emptied in one go.
 
 The standard queue hands out one item per call, and each call takes its lock and may wake a thread. Here a
-consumer takes all that is waiting at once: under load the batches grow by themselves, and the cost of a
-lock, a commit or a send is shared by everything in the batch.
+consumer takes all waiting items at once. Under load, the batches grow by themselves, and all items in a batch share the
+cost of a lock, a commit or a send.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ T = TypeVar("T")
 
 
 class BatchQueue(queue.Queue[T]):
-    """A bounded queue.Queue with one consumer, which takes batches.
+    """A bounded queue.Queue whose only consumer takes batches.
 
     As in the standard library, ``mutex`` guards the items, and the conditions ``not_empty`` and ``not_full``
     share it; ``put`` waits while ``maxsize`` items are there.
     """
 
-    most = 0  # the most that ever waited: noted when it is taken, for until then a queue only grows
+    most = 0  # the most items that ever waited; noted in take()
 
     def depth(self) -> tuple[int, int]:
-        """How much waits now, and the most that ever did. Two numbers read as a whole: no lock is taken."""
+        """Items that wait now, and the most that ever did. Takes no lock: each number is read as a whole."""
         waiting = len(self.queue)
         return waiting, max(self.most, waiting)
 
     def take(self, limit: int, timeout: float | None = None) -> list[T]:
-        """Wait until there is something (at most ``timeout`` seconds), then take up to ``limit`` items.
+        """Wait for an item, at most ``timeout`` seconds; then take up to ``limit`` items.
 
-        Returns the items in order; an empty list when the time is up. For the consumer's thread only.
+        Returns the items in order, or an empty list after the timeout. Only for the consumer's thread.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.not_empty:

@@ -1,7 +1,7 @@
-"""What people may type: names, room names, and texts that cannot harm a terminal.
+"""Rules for everything that people type: names, room names, and texts that cannot harm a terminal.
 
-Everything a person types passes through here before it is kept, queued or logged. The limits are the
-protocol's, in characters; pure functions, any thread.
+All input from people passes these checks before it is kept, queued or logged. The limits are those of the protocol, in
+characters. Pure functions, any thread.
 """
 
 from __future__ import annotations
@@ -32,38 +32,39 @@ from .lookalikes import in_latin, looks
 
 NAME_LENGTH = 20
 ROOM_LENGTH = 32
-TEXT_LENGTH = 2000  # what is said in one line
-WORDS_LENGTH = 200  # a topic, a reason to be away, words on leaving
-REFS = 256  # requests that are remembered for each token, so that one sent again is known
-LIKELY = 100  # names that a mistyped one is compared with
-CLOSE_LOOKS = 3  # of these, how many are compared letter by letter
+TEXT_LENGTH = 2000  # a message
 
-# Characters of a name or a room that are looked at: normalizing takes the square of a long row of combining
-# marks, and everybody waits meanwhile. Four become one at most, so whatever is cut here is too long all the same.
+WORDS_LENGTH = 200  # a topic, a reason to be away, words on leaving
+REFS = 256  # requests that are remembered for each token, to recognise a request that is sent again
+LIKELY = 100  # names that are compared with a mistyped name
+CLOSE_LOOKS = 3  # of these, the number that are compared letter by letter
+
+# Characters of a name or a room that are examined: the time to normalise grows with the square of a long row of
+# combining marks, and everybody waits for it. At most four become one, so a text that is cut here is too long anyway.
 _LOOKED_AT = 160
 
 _PER_LETTER = 3  # code points in a name or a room, for each letter that it may have
 
-# Letters of living languages that NFKC takes apart: Thai and Lao am, Lao's two digraphs, Armenian ev, Kazakh's high
-# hamza, the letters of Hangul. They stay as they are typed. Other such characters are another form of plain ones
-# (ligatures, full width, mathematical letters), and become those.
+# Letters of living languages that NFKC decomposes: Thai and Lao am, Lao's two digraphs, Armenian ev, Kazakh's high
+# hamza, the letters of Hangul. They stay as they are typed. Other characters that NFKC changes are forms of plain
+# characters (ligatures, full width, mathematical letters), and become plain.
 _WHOLE = frozenset([*"\u0e33\u0eb3\u0edc\u0edd\u0587\u0675\u0676\u0677\u0678", *map(chr, range(0x3131, 0x318F))])
 
-_WIDE_SIGNS = frozenset("＃－．＿")  # as keyboards for Japanese have them
+_WIDE_SIGNS = frozenset("＃－．＿")  # as Japanese keyboards produce them
 
-# Unicode calls these letters, but they are drawn as nothing.
+# Letters in Unicode that are invisible.
 _INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
 
-# Names that the server's lines have for somebody, or for everybody, and those that sound like its operator's.
+# Names that the server's own lines use, and names that sound like the operator's.
 RESERVED = frozenset(
     "you yourself all everyone everybody anyone anybody nobody others here channel room server system service root"
     " superuser admin administrator sysadmin sysop operator moderator mod owner staff support security"
     " chatthreads".split()
 )
 
-# What tells a terminal to do something instead of showing a character (ECMA-48, ECMA-35), in full. Each begins with
-# ESC, or with the character from U+0080 to U+009F that is short for ESC and a letter. No part of this looks back over
-# more than one control string, so the time it takes grows with the text and no faster.
+# Whole sequences that make a terminal act instead of showing a character (ECMA-48, ECMA-35). Each begins with ESC, or
+# with the character from U+0080 to U+009F that stands for ESC and a letter. No part of the pattern goes back over more
+# than one control string, so the time is linear in the length of the text.
 _SEQUENCE = re.compile(
     # CSI: the mouse as X10 reports it, function keys of Linux' console, and all else, with parameters or cut short
     "(?:\x1b\\[|\x9b)(?:M[^\x00-\x1f]{0,3}|\\[[ -~]?|[0-?]*[ -/]*[@-~]?)"
@@ -79,13 +80,13 @@ _SEQUENCE = re.compile(
     "|\x1b[0-_clmno|}~]"
 )
 
-# Where a line ends (Unicode 5.8), and a tab: a space does instead, once for CR LF.
+# Line ends (Unicode 5.8) and tabs. Each becomes a space; CR LF becomes one.
 _BREAK = re.compile("\r\n|[\t-\r\x85\u2028\u2029]")
 
-# What else must never reach another person's terminal: control characters C0, DEL and C1 (ECMA-48), direction marks,
-# embeddings, overrides and isolates (UAX #9), zero-width space and no-break space, word joiner, deprecated format
-# controls, interlinear annotation, lone surrogates. The joiners U+200C and U+200D stay: Persian and many emoji need
-# them.
+# Other characters that must never reach another person's terminal: control characters C0, DEL and C1 (ECMA-48),
+# direction marks, embeddings, overrides and isolates (UAX #9), zero-width space and no-break space, word joiner,
+# deprecated format controls, interlinear annotation, lone surrogates. The joiners U+200C and U+200D stay: Persian and
+# many emoji need them.
 _HARMFUL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
@@ -93,15 +94,15 @@ _HARMFUL = re.compile(
 MARKS = 8  # marks and joiners on one letter: the tallest stacks of Tibetan have as many, the flag of Wales six
 _MANY_MARKS = re.compile(rf"[^\w\s!-~]{{{MARKS + 1},}}")  # marks are among these, and so are emoji
 
-# What else is drawn as nothing: the empty braille pattern, the null notehead, the layout of hieroglyphs, and places
-# that Unicode keeps for more of the kind.
+# Other invisible symbols: the empty braille pattern, the null notehead, the layout of hieroglyphs, and code points
+# that Unicode reserves for more of them.
 _INVISIBLE_SYMBOL = re.compile(
     "[\u180f\u2800\ufff0-\ufff8\U0001d159\U00013430-\U0001343f\U00013441\U00013442\U000e0000-\U000e0fff]"
 )
 
 
 def fold(name: str) -> str:
-    """The form under which two spellings of a name or a room are the same."""
+    """The form in which two spellings of the same name or room are equal."""
     folded = unicodedata.normalize("NFKC", name[:_LOOKED_AT]).casefold()
     return unicodedata.normalize("NFKC", folded).translate(_NO_JOINERS)
 
@@ -110,7 +111,7 @@ _NO_JOINERS = dict.fromkeys(map(ord, JOINERS))
 
 
 def check_name(typed: str) -> str:
-    """Return the name as it is kept: composed, in plain forms. Raise BadName, with a name near it that is allowed.
+    """Return the name as it is kept: composed, in plain forms. Raise BadName, with a similar name that is allowed.
 
     A name is an identifier of Unicode's (UAX #31) in one script, or in scripts that are written together (UTS #39,
     "highly restrictive"). Its length is counted in letters, each with its marks.
@@ -127,9 +128,9 @@ def check_name(typed: str) -> str:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether it is one of RESERVED: in whatever case, in letters or digits that look like its own, or with signs.
+    """Whether a name is one of RESERVED: in any case, with look-alike letters or digits, or with signs in it.
 
-    Ali is not all: an i is another letter than l. Only a capital I among small letters is read as one.
+    Ali is not all: a small i is not an l. Only a capital I among small letters counts as an l.
     """
     plain = name.replace("I", "l")
     shown = looks(plain if plain[1:].islower() else name)
@@ -148,7 +149,7 @@ def _has_length(word: str, most: int) -> bool:
 
 
 def _kept(typed: str) -> str:
-    """The form in which a name or a room is kept: NFC, and in plain characters instead of their other forms."""
+    """The form in which a name or a room is kept: NFC, in plain characters."""
     word = unicodedata.normalize("NFC", typed[:_LOOKED_AT])
     if word.isascii():
         return word
@@ -160,7 +161,7 @@ def _kept(typed: str) -> str:
 
 
 def _sifted(typed: str, signs: str) -> str:
-    """What is left without the characters that cannot be in a name: of letters, their marks, digits and ``signs``."""
+    """The text without the characters that a name may not have: letters, marks, digits and ``signs`` stay."""
     kept, marks = "", 0
     for at, char in enumerate(typed):
         last = kept[-1:]
@@ -182,9 +183,9 @@ def _sifted(typed: str, signs: str) -> str:
 
 
 def _nearest_name(typed: str) -> str | None:
-    """A name that looks like what was typed and is allowed, if one does."""
+    """An allowed name that looks like the typed text, or None."""
     word = unicodedata.normalize("NFC", typed[:_LOOKED_AT])[: NAME_LENGTH * (_PER_LETTER + 1)]
-    for _ in range(3):  # what is taken out can bring together what is composed then
+    for _ in range(3):  # removing a character may bring two together that then compose
         word = _kept(_sifted("".join(map(_spelled_out, word)), "-_."))
         while word and not begins_name(word[0]):
             word = word[1:]
@@ -195,13 +196,13 @@ def _nearest_name(typed: str) -> str | None:
 
 
 def _spelled_out(char: str) -> str:
-    """A character in the plain form that it has, if that can be in a name: ² is 2."""
+    """The plain form of a character, if a name may contain it: ² becomes 2."""
     plain = unicodedata.normalize("NFKC", char)
     return plain if char not in _WHOLE and all(map(in_name, plain)) else char
 
 
 def _one_script(word: str) -> str:
-    """In the script of most of its letters, or in Latin, if the others look like letters of that; or without them."""
+    """The word in one script: in Latin if all letters look Latin; otherwise in the script of most letters."""
     used = scripts(word)
     if written_together(used):
         return word
@@ -212,7 +213,7 @@ def _one_script(word: str) -> str:
 
 
 def _shortened(word: str, letters: int) -> str:
-    """The first so many letters, whole: none loses its vowel."""
+    """The first ``letters`` letters, each with its vowel signs."""
     short, size = "", 0
     for each in clusters(word)[:letters]:
         size += len(each)
@@ -223,7 +224,7 @@ def _shortened(word: str, letters: int) -> str:
 
 
 def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
-    """A name near ``wanted`` for which ``taken(name)`` is false: ann2, ann3, … ann10, and then in ever larger steps,
+    """A name near ``wanted`` for which ``taken(name)`` is false: ann2, ann3, … ann10, and then with growing steps,
     because somebody may have taken hundreds."""
     number, step = 2, 1
     while True:
@@ -250,16 +251,16 @@ def check_room(typed: str) -> str:
 
 
 def without_sequences(text: str) -> str:
-    """The text without what would tell a terminal to do something; other control characters stay."""
+    """The text without escape sequences; other control characters stay."""
     return _SEQUENCE.sub("", text)
 
 
 def clean(text: str) -> str:
-    """The text without what could harm a terminal: escape sequences whole, control and direction characters.
+    """The text without anything that could harm a terminal: whole escape sequences, control and direction characters.
 
-    The end of a line and a tab become a space, blanks at the end go, and a letter keeps at most MARKS marks.
+    Line ends and tabs become a space, blanks at the end are removed, and a letter keeps at most MARKS marks.
     """
-    if not text.isprintable():  # as all of those are
+    if not text.isprintable():  # all harmful characters are not
         text = _HARMFUL.sub("", _BREAK.sub(" ", _SEQUENCE.sub("", text)))
     if not text.isascii():
         text = _MANY_MARKS.sub(_fewer_marks, text)
@@ -276,12 +277,12 @@ def _fewer_marks(found: re.Match[str]) -> str:
 
 
 def _is_mark(char: str) -> bool:
-    """Whether it is drawn on what stands before it, or not at all."""
+    """Whether a character is drawn on the one before it, or is invisible."""
     return unicodedata.category(char) in ("Mn", "Mc", "Me", "Cf")
 
 
 def _is_visible(char: str) -> bool:
-    """Whether something is drawn for a character that stands alone."""
+    """Whether a character is visible when it stands alone."""
     return not (
         char.isspace()
         or unicodedata.category(char) in ("Mn", "Mc", "Me")
@@ -292,7 +293,7 @@ def _is_visible(char: str) -> bool:
 
 
 def check_text(typed: str, limit: int = TEXT_LENGTH) -> str:
-    """A text to be said: cleaned, not blank, at most ``limit`` characters; raise NothingToSay or TooLong."""
+    """Return a message's text, cleaned: not blank, at most ``limit`` characters. Raise NothingToSay or TooLong."""
     text = clean(typed)
     if len(text) > limit:
         raise TextTooLong(len(text), limit)
@@ -302,7 +303,7 @@ def check_text(typed: str, limit: int = TEXT_LENGTH) -> str:
 
 
 def check_words(typed: str) -> str:
-    """A topic, a reason or a farewell: cleaned, "" if blank, at most WORDS_LENGTH; raise TooLong."""
+    """Return a topic, a reason or a farewell, cleaned: "" if blank, at most WORDS_LENGTH characters. Raise TooLong."""
     text = clean(typed).strip()
     if len(text) > WORDS_LENGTH:
         raise WordsTooLong(len(text), WORDS_LENGTH)
@@ -310,7 +311,7 @@ def check_words(typed: str) -> str:
 
 
 def mentions(name: str, text: str) -> bool:
-    """Whether a text has the name in it as a word, whatever its case; with a vowel sign behind it it is another one."""
+    """Whether a text contains the name as a word, in any case. With a vowel sign after it, it is another word."""
     return any(not is_mark(text[found.end() :][:1] or " ") for found in _as_word(name).finditer(text))
 
 
@@ -320,10 +321,10 @@ def _as_word(name: str) -> re.Pattern[str]:
 
 
 def nearest(typed: str, names: Iterable[str]) -> str | None:
-    """The name that looks most like what was typed, or None if none is near it: what somebody may have meant.
+    """The name most similar to the typed one, or None if none is similar: a guess at what somebody meant.
 
-    Looks at the first LIKELY names, and closely only at the few that share most letters with it: a close look at one
-    takes as long as obeying a usual command does.
+    Compares the first LIKELY names, but letter by letter only the few that share the most letters with it: one such
+    comparison takes as long as a usual command.
     """
     typed = typed[:ROOM_LENGTH]
     wanted = _features(typed)
@@ -334,6 +335,6 @@ def nearest(typed: str, names: Iterable[str]) -> str | None:
 
 
 def _features(name: str) -> set[str]:
-    """Its characters, and each two that stand side by side."""
+    """The characters of a name, and its pairs of neighbouring characters."""
     name = name[:ROOM_LENGTH]
     return {*name, *map("".join, pairwise(name))}

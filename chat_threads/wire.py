@@ -1,9 +1,9 @@
-"""A connected socket as its threads see it: one reads and may wait, one writes and may not.
+"""A connected socket with two threads: the reader may wait, the writer may not.
 
-The reader's and the writer's calls may run at the same time, on one socket object. It stays in blocking mode,
-so that a reader that waits costs one system call, and writers send with MSG_DONTWAIT. That is Linux's: Windows
-has no such flag, and macOS ignores it when sending. There the socket does not block, and the reader first waits
-until there is something to read.
+The reader's and the writer's calls may run at the same time, on one socket object. The socket
+is in blocking mode, so that a waiting reader costs one system call, and writers send with MSG_DONTWAIT. That works on
+Linux: Windows has no such flag, and macOS ignores it when sending. On these systems the socket is non-blocking, and
+the reader first waits until there is something to read.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ import sys
 import time
 
 NOWAIT: int = socket.MSG_DONTWAIT if sys.platform.startswith("linux") else 0
-LOOK = 1.0  # seconds after which a reader on a socket that does not block looks whether it is to stop
+LOOK = 1.0  # seconds after which the reader of a non-blocking socket checks whether it should stop
 READ_SIZE = 4096  # bytes; a waiting reader holds a buffer of this size
-LINGER = 2.0  # seconds to go on reading after the last word, so that it arrives
-SLACK = 3.0  # seconds more for the system than for the writers: who just reads slowly is to be told so by them
+LINGER = 2.0  # seconds to keep reading after the last word, so that it arrives
+SLACK = 3.0  # seconds that the system waits longer than the writers: slow readers get their error
 _TCP_INFO_RTT = 68  # offset of tcpi_rtt, microseconds, in Linux's struct tcp_info
 
 
 class Wire:
-    """Owns one connected socket. ``read``, ``linger`` and ``close`` are the reader's; ``send`` and
-    ``wait_writable`` belong to whichever thread writes at the time; ``stop_reading`` and ``rtt`` are anybody's
-    until ``close``, which the reader calls last, once no writer has the wire."""
+    """Owns one connected socket. ``read``, ``linger`` and ``close`` are for the reader; ``send`` and ``wait_writable``
+    for the thread that writes at the time; ``stop_reading`` and ``rtt`` for any thread until ``close``. The reader
+    calls ``close`` last, when no writer has the wire any more."""
 
     def __init__(self, sock: socket.socket, nowait: int = NOWAIT, patience: float = 30.0) -> None:
-        """A peer that confirms nothing for ``patience`` seconds, and SLACK, has vanished. That holds for what was
-        sent to it (TCP_USER_TIMEOUT, Linux's; RFC 5482) and for the probes of a connection that is idle."""
+        """A peer that acknowledges nothing for ``patience`` + SLACK seconds has vanished: neither the data sent to it
+        (TCP_USER_TIMEOUT, only on Linux; RFC 5482) nor the probes of an idle connection."""
         self._sock = sock
         self._nowait = nowait
         self._stopped = False  # set by stop_reading, read by the reader
-        self.sent = 0  # bytes, so far; set by whoever writes, read anywhere
+        self.sent = 0  # bytes so far; set by the writing thread, read by any
         options = (
             (socket.SOL_SOCKET, "SO_OOBINLINE", 1),  # telnet marks an interrupt with urgent data (RFC 854)
             (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
@@ -51,9 +51,9 @@ class Wire:
         sock.setblocking(bool(nowait))
 
     def read(self, timeout: float | None = None) -> bytes | None:
-        """What has come, at least a byte. None: nothing within ``timeout`` seconds, or sooner; read again.
+        """Return the next bytes. None: nothing came within ``timeout`` seconds, or a shorter time; call again.
 
-        b"" is the end: the peer's, a broken connection's, or ``stop_reading``'s.
+        b"" is the end: the peer has closed, the connection is broken, or ``stop_reading`` was called.
         """
         if not self._nowait:
             timeout = LOOK if timeout is None else min(timeout, LOOK)
@@ -67,7 +67,7 @@ class Wire:
             return b""
 
     def send(self, data: bytes | memoryview) -> int:
-        """Send without waiting; return how many bytes the system took, maybe 0. OSError: the peer is gone."""
+        """Send without waiting; return the number of bytes that the system took, maybe 0. OSError: the peer is gone."""
         try:
             sent = self._sock.send(data, self._nowait)
         except BlockingIOError:
@@ -76,20 +76,20 @@ class Wire:
         return sent
 
     def wait_writable(self, timeout: float) -> bool:
-        """Wait until ``send`` can do something; False when the time is up."""
+        """Wait until ``send`` can send something; False after the timeout."""
         return _ready(self._sock, "write", timeout)
 
     def stop_reading(self) -> None:
-        """Make the reader, waiting or not, see the end, once it has read what had come."""
+        """Make the reader see the end of input, after the bytes that have already arrived. It may be waiting now."""
         self._stopped = True
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RD)
 
     def linger(self, seconds: float = LINGER) -> None:
-        """Say that nothing more will be sent, and read away what still comes, for a while at most.
+        """Close the sending side, and discard input for up to ``seconds``.
 
-        Closing with unread input would reset the connection, and the peer could lose our last words. After
-        ``stop_reading`` this reads what has come already, and does not wait.
+        Closing a socket with unread input resets the connection, and the peer could lose our last words. After
+        ``stop_reading`` this reads only what has already arrived, and does not wait.
         """
         deadline = time.monotonic() + seconds
         try:
@@ -104,7 +104,7 @@ class Wire:
         self._sock.close()
 
     def rtt(self) -> float | None:
-        """TCP's own estimate of the round trip, in seconds; None where the system does not tell."""
+        """TCP's own estimate of the round trip, in seconds; None if the system has none."""
         if not hasattr(socket, "TCP_INFO"):
             return None
         try:
@@ -115,7 +115,7 @@ class Wire:
 
 
 def _ready(sock: socket.socket, what: str, timeout: float | None) -> bool:
-    """Wait until the socket can be read or written, or is broken. poll, for select ends at descriptor 1023."""
+    """Wait until the socket can be read or written, or is broken. Uses poll, because select ends at descriptor 1023."""
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLIN if what == "read" else select.POLLOUT)
