@@ -1,9 +1,9 @@
-"""Commands: what a client asks for, whatever its dialect. Each is one row: a class, and above it how it is used.
+"""Commands: what a client asks for, in any dialect. Each is one row of this table: a class, and above it its usage.
 
-``@command`` says what people type, its help, and what programs send. ``/help``, the reading and checking of what comes,
-and what it costs (see ``pace``) are derived from that. ``service`` has the function that does each.
+``@command`` gives what people type, the help, the type of the request that programs send, and the cost (see ``pace``).
+``/help`` and the reading and checking of input come from this table. ``service`` carries the commands out.
 
-All are frozen, so any thread may read them without a lock. Rooms are written with their ``#``.
+All are frozen, so any thread may read them without a lock. The name of a room has its ``#``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Command:
-    """Asked for by one client, obeyed by its reader thread."""
+    """What one client asks for. Its reader thread carries it out."""
 
     __slots__ = ()
     row: ClassVar[Row] = Row()
@@ -66,8 +66,8 @@ def command(
 @command(type="hello", local=("since",))
 @dataclass(frozen=True, slots=True)
 class Hello(Command):
-    """The handshake: a name, and the room to begin in; or a token that was handed out before, and in ``since`` the
-    rooms to come back to, each with the number of the last message that was seen there."""
+    """The handshake: a name and the first room; or a token from an earlier connection, and in ``since`` the rooms to
+    come back to, each with the number of the last message that was seen there."""
 
     name: str = ""
     room: str | None = None
@@ -78,7 +78,7 @@ class Hello(Command):
 @command(type="say")
 @dataclass(frozen=True, slots=True)
 class Say(Command):
-    """Say ``text`` in ``room``, or in the current room. People just type the text."""
+    """Say ``text`` in ``room``, or in the current room. People type the text alone."""
 
     text: str
     room: str | None = None
@@ -87,7 +87,7 @@ class Say(Command):
 @command("/join #room", "go to a room; make it if needed", "join", aliases=("/j",), cost=2)  # and pace.PAGE a page
 @dataclass(frozen=True, slots=True)
 class Join(Command):
-    """Go to a room, and be shown its newest messages, or all that came after number ``since``."""
+    """Go to a room and see its newest messages, or all messages after number ``since``."""
 
     room: str
     since: int | None = None
@@ -123,7 +123,7 @@ class Create(Command):
 )
 @dataclass(frozen=True, slots=True)
 class Delete(Command):
-    """Delete a room with its history; with ``ask`` only say how much that would be, and how it is done."""
+    """Delete a room with its history; with ``ask`` only say how many messages that are, and how to confirm."""
 
     room: str
     ask: bool = False
@@ -134,7 +134,7 @@ class Delete(Command):
         return cls(room, ask=not more) if room and more in ([], ["yes"]) else None
 
 
-@command("/rooms", "list the rooms", "rooms", aliases=("/list",), cost=10)  # all are compared, maybe 10,000
+@command("/rooms", "list the rooms", "rooms", aliases=("/list",), cost=10)  # it compares all rooms, maybe 10,000
 @dataclass(frozen=True, slots=True)
 class ListRooms(Command):
     pass
@@ -189,7 +189,7 @@ class Reply(Command):
 @command("/me action", "do something: ~ ann waves", "action")
 @dataclass(frozen=True, slots=True)
 class Act(Command):
-    """Do something in ``room``, or in the current room: ``text`` says what, after one's name."""
+    """Do something in ``room``, or in the current room: ``text`` follows the name, as in "ann waves"."""
 
     text: str
     room: str | None = None
@@ -223,7 +223,7 @@ class ShowToken(Command):
 )
 @dataclass(frozen=True, slots=True)
 class Resume(Command):
-    """Take the place of whoever was given this token."""
+    """Take the place of the session that has this token."""
 
     token: str
 
@@ -261,8 +261,7 @@ class Back(Command):
 )
 @dataclass(frozen=True, slots=True)
 class Ignore(Command):
-    """Show the session nothing that somebody says: whoever has the name, or, if it is given, that ``person``
-    (tokens.person_of), whatever their name is by now."""
+    """Hide what a person says: the one who has the name now, or ``person`` (tokens.person_of) under any name."""
 
     name: str
     person: str | None = None
@@ -281,11 +280,12 @@ class Unignore(Command):
     "history",
     more="N is a number of messages, at most 200. 2h is a time span in s, m, h or d. before and after take the"
     " number of a message, which the pages show.",
-    cost=4,  # a page, and for "since a while ago" about 20 looks for its beginning
+    cost=4,  # a page, and for a time span about 20 look-ups of where it begins
 )
 @dataclass(frozen=True, slots=True)
 class ReadHistory(Command):
-    """A page of a room's history: the newest ``count``, or those next to a number, or since a while ago."""
+    """A page of a room's history: the newest ``count`` messages, those next below ``before`` or above ``after``, or
+    those of the last ``seconds``."""
 
     room: str | None = None
     count: int | None = None
@@ -350,7 +350,7 @@ class Search(Command):
 )
 @dataclass(frozen=True, slots=True)
 class SetOption(Command):
-    """Change what this session is shown; without a name, show the settings."""
+    """Change what this session is shown; without a name, show the options and their values."""
 
     name: str | None = None
     value: str | None = None
@@ -404,7 +404,7 @@ class ShowLocks(Command):
 )
 @dataclass(frozen=True, slots=True)
 class ShowTrip(Command):
-    """The trip of a message of the current room, by its number."""
+    """Show the trip of a message of the current room, by its number."""
 
     number: int
 
@@ -419,8 +419,8 @@ class ShowTrip(Command):
 )
 @dataclass(frozen=True, slots=True)
 class MakeFault(Command):
-    """A fault to look at: "slow" a person's sends by ``amount`` milliseconds, or "pause" the publisher or the
-    history for so many seconds."""
+    """Make a fault to look at: "slow" adds ``amount`` milliseconds to every send to a person, and "pause" stops the
+    publisher or the history for ``amount`` seconds."""
 
     fault: str
     target: str
@@ -444,13 +444,13 @@ class Ping(Command):
 
 @dataclass(frozen=True, slots=True)
 class AreYouThere(Command):
-    """Telnet's AYT (RFC 854)."""
+    """Telnet's Are You There (RFC 854)."""
 
 
 @command("/help [COMMAND]", "list the commands, or explain one", "help", aliases=("/?",), local=("about",))
 @dataclass(frozen=True, slots=True)
 class Help(Command):
-    """Help on one command, or the list; the dialect knows its own."""
+    """Show the help on one command, or the list of commands. Each dialect has its own."""
 
     about: str | None = None
 
@@ -480,7 +480,7 @@ BY_NAME: dict[str, type[Command]] = {name: kind for kind in TYPED for name in (k
 
 
 def called(word: str) -> type[Command]:
-    """The command that a word with a / means, in any case; raise UnknownCommand with the nearest one."""
+    """The command for a word with a ``/``, upper or lower case; raise UnknownCommand with the nearest one."""
     kind = BY_NAME.get(word.lower())
     if kind is None:
         near = nearest(word[1:].lower(), [name[1:] for name in BY_NAME])

@@ -1,7 +1,8 @@
 """One client's conversation, from the greeting to the goodbye, in its reader thread.
 
-``Conversation`` is the handler of the standard library's ThreadingTCPServer, which is ``server.ChatServer``. It does
-the handshake and turns what is read into commands, with bounds on how fast and for how long.
+``Conversation`` is the handler of ``server.ChatServer``, a ThreadingTCPServer of the standard library. It reads, does
+the handshake, and has the ``Service`` carry out each command. It also bounds how fast a client may go, and for how long
+the thread waits for it.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ from .writers import Writers
 
 log = logging.getLogger(__name__)
 
-TRIES = 3  # at a name
-TOKEN_PAUSE = 0.5  # seconds in which a program that comes back shows its token, when the server is full
-GREETING_PAUSE = 0.1  # seconds in which a web browser or a TLS client would speak first; people do not
-PATIENCE = 15.0  # seconds to wait for what was said before leaving; SQLite may wait 5 for another's lock
+TRIES = 3  # at giving a name
+TOKEN_PAUSE = 0.5  # seconds in which a program that reconnects to a full server must show its token
+GREETING_PAUSE = 0.1  # seconds before the greeting: a web browser or a TLS client speaks first, a person does not
+PATIENCE = 15.0  # seconds to wait on leaving until what was said is stored; SQLite may wait 5 for another's lock
 STOP_PATIENCE = 1.0  # the same when the server is stopping
 _WAITS = "waits for input"
 
@@ -58,10 +59,10 @@ _WAITS = "waits for input"
 class Limits:
     """What one client may do. Times in seconds."""
 
-    rate: float = 20.0  # tokens a second, in the long run; 0: any number. What a line costs is in commands
+    rate: float = 20.0  # tokens a second in the long run; 0: no limit. The rows in commands say what a line costs
     burst: int = 50  # tokens at once
     max_clients: int = 1000
-    per_address: int = 0  # connections from one address; 0: any number
+    per_address: int = 0  # connections from one address; 0: no limit
     handshake_timeout: float = 60.0
     line_timeout: float = 300.0  # from a line's first byte to its end
     queue_limit: int = 1000  # lines waiting to be sent
@@ -84,7 +85,11 @@ class Host(Protocol):
 
 
 class Conversation(socketserver.BaseRequestHandler):
-    """One connection, from its greeting to its goodbye, in its reader thread."""
+    """One connection, from its greeting to its goodbye. Its reader thread alone calls it and reads its attributes.
+
+    socketserver calls ``setup``, ``handle`` and ``finish``, in this order. In ``handle`` the thread waits for the
+    client, and for what its commands wait for.
+    """
 
     request: socket.socket
     server: Host  # type: ignore[assignment]
@@ -94,7 +99,7 @@ class Conversation(socketserver.BaseRequestHandler):
     ) -> None:
         self._number = number
         self._proxied = client_address[0] in server.proxies
-        self._by_token = entry.by_token  # whether there is a place for it only if it shows a token at once
+        self._by_token = entry.by_token  # whether it may stay only if it shows a token at once
         super().__init__(request, client_address, server)  # type: ignore[arg-type]
 
     def setup(self) -> None:
@@ -113,11 +118,11 @@ class Conversation(socketserver.BaseRequestHandler):
         self._session.local = is_local(self.client_address[0], self.request.getsockname()[0])
         self._slot = inside.enter("reader", "begins", self._session, self._session.mailbox.depth)
         self._session.pace = Pace(limits.rate, limits.burst)
-        self._blank = 0  # lines that were read, and are neither inputs nor paid for
+        self._blank = 0  # lines that were read, were no requests, and are not paid for yet
         self._first = b""  # what came together with a proxy's header
-        self._head: bytes | None = b""  # what has come while that was too little to tell how the client speaks
-        self._idle_reads = 0  # reads since the last input
-        self._half_since: float | None = None  # when the line that has begun did so
+        self._head: bytes | None = b""  # the first bytes, until they tell which dialect the client speaks
+        self._idle_reads = 0  # reads since the last request
+        self._half_since: float | None = None  # when the unfinished line began
         self._last: tuple[events.Event, ...] = ()  # what to say before closing
         self._words = ""  # what the client said on leaving
 
@@ -150,7 +155,7 @@ class Conversation(socketserver.BaseRequestHandler):
         except CutOff as error:
             self._last = (events.problem(error), events.Bye(error.code))
             session.reason = error
-        except Exception:  # a bug: this client is told, once in the log, and nobody else notices
+        except Exception:  # a bug: logged once, and only this client is told
             log.exception("the conversation of %s broke", session)
             self._last = (events.problem(Broken()), events.Bye(Broken.code))
 
@@ -159,8 +164,8 @@ class Conversation(socketserver.BaseRequestHandler):
     def _next(self, deadline: float | None = None) -> commands.Command | ChatError | None:
         """Take up the client's next request: the command, or the mistake in it; None when no more will come.
 
-        Waits for the client, and answers the telnet layer's own on the way. Raises NoHandshake after ``deadline`` and
-        UnfinishedLine when a line takes too long, both for the whole of it: a byte now and then does not put them off.
+        Waits for the client and for tokens, and answers telnet's negotiation meanwhile. Raises NoHandshake after
+        ``deadline``, and UnfinishedLine when a line takes too long. A byte now and then extends neither.
         """
         while True:
             self._check(deadline)
@@ -180,7 +185,7 @@ class Conversation(socketserver.BaseRequestHandler):
                     return None
 
     def _pay_for_nothing(self, deadline: float | None) -> None:
-        """All that was read has been looked at: a flood of blank lines, or of bytes without a line, is paid for too."""
+        """A flood of blank lines, or of bytes without a line, is paid for too. Waits for the tokens."""
         tokens, self._blank = divmod(max(0, self._blank), BLANKS)
         if self._idle_reads > 1:
             tokens += 1
@@ -194,7 +199,8 @@ class Conversation(socketserver.BaseRequestHandler):
             raise NoNameInTime(seconds)
 
     def _read_more(self, deadline: float | None) -> bool:
-        """Wait for bytes and feed them to the dialect; False at the end."""
+        """Wait for bytes, until ``deadline`` or until the line must have ended, and feed them to the dialect; False at
+        the end of the connection."""
         now = time.monotonic()
         if not self._head and not self._dialect.pending:
             self._half_since = None
@@ -204,7 +210,7 @@ class Conversation(socketserver.BaseRequestHandler):
         until = min((each for each in (deadline, line_end) if each is not None), default=None)
         if self._session.ended.is_set():
             return False
-        if line_end is not None and line_end <= now:  # looked at before reading: a flood does not put it off either
+        if line_end is not None and line_end <= now:  # checked before reading, so that a flood does not extend it
             raise UnfinishedLine(self.server.limits.line_timeout)
         self._slot.doing = _WAITS, now
         data = self._wire.read(None if until is None else until - now)
@@ -213,7 +219,8 @@ class Conversation(socketserver.BaseRequestHandler):
         return data != b""  # None: nothing yet
 
     def _feed(self, data: bytes) -> None:
-        """Give bytes to the dialect, once it is known; raise NotChat if the client speaks another protocol."""
+        """Recognise the dialect by the first bytes, and give it all bytes; raise NotChat if the client speaks another
+        protocol."""
         self._idle_reads += 1
         if lines := data.count(b"\n"):
             self._half_since = None
@@ -229,13 +236,13 @@ class Conversation(socketserver.BaseRequestHandler):
         self._dialect.feed(data)
 
     def _slow_down(self, tokens: int, deadline: float | None = None) -> None:
-        """Wait until what the client asked for is mostly read, and for the tokens that its next request costs."""
+        """Wait until the client has read most of what waits for it, and until it has the tokens for its request."""
         self._session.mailbox.wait_for_low_water()
         self._session.pace.pay(tokens)
         self._wait(self._session.pace.delay(), deadline)
 
     def _wait(self, seconds: float, deadline: float | None = None) -> None:
-        """Wait, but not beyond the deadline, and not for longer than the session lasts."""
+        """Wait for so many seconds, but not beyond the deadline or the session's end."""
         if deadline is not None:
             seconds = min(seconds, deadline - time.monotonic())
         if seconds > 0:
@@ -244,8 +251,10 @@ class Conversation(socketserver.BaseRequestHandler):
     # --- the handshake --------------------------------------------------------------------------------------
 
     def _begin(self, deadline: float) -> bool:
-        """See where the client comes from; False if it went away instead. Until it gives a name it may have to give
-        way to another one."""
+        """Find out where the client comes from; False if it went away instead. Waits for a proxy's header.
+
+        From here until it gives a name, the client may lose its place to another one.
+        """
         if not self._by_token:
             self._wait_for_a_name()
         if not self._proxied:
@@ -257,8 +266,8 @@ class Conversation(socketserver.BaseRequestHandler):
         return True
 
     def _take_header(self, deadline: float) -> bool:
-        """Read what the proxy says of the client; False at the end of the connection. Raises NoHandshake, ServerFull,
-        NoProxyHeader, and TooManyConnections."""
+        """Wait for what the proxy says of the client; False at the end of the connection. Raises NoHandshake,
+        ServerFull, NoProxyHeader and TooManyConnections."""
         try:
             header, self._first = self._read_header(deadline)
         except proxy.BadHeader as error:
@@ -278,7 +287,7 @@ class Conversation(socketserver.BaseRequestHandler):
         return True
 
     def _read_header(self, deadline: float) -> tuple[proxy.Header | None, bytes]:
-        """The header and what came after it; no header at the end of the connection."""
+        """Wait for the header; return it with what came after it, or None at the end of the connection."""
         if self._by_token:
             deadline = time.monotonic() + TOKEN_PAUSE
         data = b""
@@ -293,14 +302,14 @@ class Conversation(socketserver.BaseRequestHandler):
         return header, data[header.length :]
 
     def _handshake(self, deadline: float) -> bool:
-        """Greet, and let the client in by a name; False if it went away instead, or lost its place to another one."""
+        """Greet the client, and wait until it is in; False if it went away, or lost its place to another one."""
         self._look_ahead()
         first = self._token_at_once() if self._by_token else None
         self._session.send(events.Greeting(__version__))
         for attempt in range(1, TRIES + 1):
             hello = self._next(deadline) if first is None else first
             first = None
-            while isinstance(hello, (commands.AreYouThere, commands.Help)):  # answered, and no try at a name
+            while isinstance(hello, (commands.AreYouThere, commands.Help)):  # these do not count as a try
                 self.server.service.handle(self._session, hello)
                 self._slow_down(1, deadline)
                 hello = self._next(deadline)
@@ -328,19 +337,19 @@ class Conversation(socketserver.BaseRequestHandler):
         return False
 
     def _look_ahead(self) -> None:
-        """Before the greeting, see whether the client is no chat client; raise NotChat."""
+        """Wait GREETING_PAUSE seconds for a client of another protocol, which would speak first; raise NotChat."""
         data = self._first or (None if self._by_token else self._wire.read(GREETING_PAUSE))
         if data:
             self._feed(data)
 
     def _wait_for_a_name(self) -> None:
-        """From now on it may lose its place to another client; raise GaveWay if it has already."""
+        """From now on the client may lose its place to another one; raise GaveWay if it has already. Does not wait."""
         if not self.server.door.waits(self._number, self._session):
             raise GaveWay()
 
     def _token_at_once(self) -> commands.Hello | None:
-        """The first that a client says for which there is a place only if it shows a token; None: it has gone away.
-        Raise ServerFull if that is anything else, or too late."""
+        """The server is full: wait TOKEN_PAUSE seconds for a hello with a token. None if the client goes away; raise
+        ServerFull if it says anything else, or nothing."""
         try:
             hello = self._next(time.monotonic() + TOKEN_PAUSE)
         except NoHandshake:
@@ -374,14 +383,17 @@ class Conversation(socketserver.BaseRequestHandler):
                 raise
             except ChatError as error:
                 session.answer(events.problem(error))
-            except Exception:  # a bug: this client is told, once in the log, and nobody else notices
+            except Exception:  # a bug: logged once, and only this client is told
                 log.exception("%s of %s failed", type(command).__name__, session)
                 session.answer(events.problem(Broken()))
 
     # --- the goodbye ----------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Leave in order, see that everything owed is sent, and only then let go of the socket."""
+        """Leave the rooms, then send what is queued, and only then let go of the socket.
+
+        Waits for the history, then for the writer, which has deadlines of its own, and last for the client to close.
+        """
         session, stopping = self._session, self.server.stopping
         inside.does("says goodbye")
         self.server.service.dismiss(session, self._words, STOP_PATIENCE if stopping.is_set() else PATIENCE)
@@ -391,10 +403,10 @@ class Conversation(socketserver.BaseRequestHandler):
         owed = []
         while isinstance(answer := self._dialect.next_input(), events.WireBytes):
             owed.append(answer.data)
-        if owed:  # after Ctrl-C telnet shows nothing more until its timing mark is answered
+        if owed:  # after Ctrl-C, telnet shows nothing until its timing mark is answered
             session.send(events.WireBytes(b"".join(owed)))
         session.close(*self._last)
-        # The writer has deadlines of its own, one for what it is sending and one for what is queued.
+        # The writer has two deadlines: one for what it is sending, and one for what is queued.
         if not session.written.wait(2 * self.server.limits.send_timeout + 10):
             log.error("not everything could be sent to %s", session)
         if not session.mailbox.cut or session.reason:
@@ -404,5 +416,5 @@ class Conversation(socketserver.BaseRequestHandler):
 
 
 def in_place_of_the_greeting(error: CutOff) -> bytes:
-    """Why there is none, as a line of text, whatever the client speaks."""
+    """The reason why there is no greeting, as a line of text: it is not known yet which dialect the client speaks."""
     return bytes(Parcel(TextDialect().views.here, (events.problem(error),)).data)

@@ -1,4 +1,4 @@
-"""How a command is used: its usage, such as ``/topic [#room] [text]``, and reading what people type by it."""
+"""The usage of a command, such as ``/topic [#room] [text]``, and how it reads what people type."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 class Row:
     """A command's row in the table of commands."""
 
-    usage: str = ""  # what people type; "": they cannot
-    does: str = ""  # in a line of /help
-    type: str = ""  # of the request that programs send; "": they cannot
+    usage: str = ""  # what people type; "": only programs can ask for it
+    does: str = ""  # its line in /help
+    type: str = ""  # of the request that programs send; "": only people can ask for it
     aliases: Sequence[str] = ()
     more: str = ""  # what /help COMMAND adds
     cost: int = 1  # in tokens, see pace
     named: Mapping[str, str] = field(default_factory=dict)  # fields that have another name in a request
-    local: Sequence[str] = ()  # fields that are not read from a request by themselves
+    local: Sequence[str] = ()  # fields that the JSON dialect does not read as it reads others
 
     @property
     def name(self) -> str:
-        """The word that people type; "": none."""
+        """The word that people type, with its ``/``; "": none."""
         return self.usage.partition(" ")[0]
 
     @property
     def places(self) -> list[str]:
-        """What follows the name: ``#room``, ``NAME`` and the like are a word, ``N`` is a number, and a word in small
-        letters is the rest of the line. What is in brackets is optional."""
+        """What follows the name: ``#room``, ``NAME`` and the like stand for one word, ``N`` for a number, and a word in
+        small letters for the rest of the line. Brackets mark what is optional."""
         return re.findall(r"\[[^]]*\]|\S+", self.usage)[1:]
 
     def read(self, names: Iterable[str], rest: str) -> dict[str, str | int] | None:
-        """What follows the command's name, stripped, as values for the fields with these names, one for each place;
-        None if it is not as the usage says.
+        """Read ``rest``, the stripped text after the command's name: a value for each place, by the field's name.
 
-        An optional room that something else can follow begins with #.
+        ``names`` has the fields in the order of the places. None if ``rest`` does not fit the usage. A word is taken
+        for an optional room that something else can follow only if it begins with #.
         """
         given: dict[str, str | int] = {}
         for place, name in zip(self.places, names, strict=False):

@@ -1,14 +1,17 @@
-"""What each command does, whatever the dialect, and the beginning and end of a conversation.
+"""The service: what each command does, and how a conversation begins and ends. It is the same for every dialect.
 
-Each family of commands has a file; above each function in it stands its command. Everything here runs in the reader
-thread of the session that asked, except ``refuse`` and ``announce``, which the history thread calls. What has to be
-seen in the same order by everybody is submitted to the history; the rest is answered at once.
+Each family of commands has a file: ``talk``, ``rooms``, ``people``, ``pages`` and ``insight``. Above each function
+stands the command that it carries out. Everything here runs in the reader thread of the session that asked, except
+``refuse`` and ``announce``, which the history thread calls.
+
+A change that everybody must see in the same order is submitted to the history; the rest is answered at once. To submit
+is to wait while the history's queue is full: at most ``history.PATIENCE`` seconds, and then NotStored is raised.
 """
 
 from __future__ import annotations
 
 from .. import __version__, commands, events, ordered
-from ..errors import ChatError, Told, TooLong
+from ..errors import ChatError, TooLong
 from ..history import History
 from ..publisher import LOBBY, Publisher
 from ..rules import check_room, check_words
@@ -23,7 +26,7 @@ FAMILIES = (talk, rooms, people, pages, insight)  # importing them has filled ME
 
 
 class Service:
-    """The commands, and the beginning and end of a conversation. Keeps nothing of its own that changes."""
+    """The commands, and the beginning and end of a conversation. Nothing in it ever changes, so it needs no lock."""
 
     def __init__(
         self,
@@ -39,9 +42,9 @@ class Service:
     def admit(self, session: Session, hello: commands.Hello) -> None:
         """The handshake: give the session its name and bring it into its first rooms.
 
-        These are those it asks for, or, with a token, those that the connection was in whose place it takes, or
-        the lobby. Raises BadName, BadRoom, NameTaken, UnknownToken or Unreadable; nothing has changed then, and it
-        may try again.
+        The first rooms are those that it asks for. With a token they are those of the connection whose place it takes.
+        If there are none, the lobby is the first room. Raises BadName, BadRoom, NameTaken, UnknownToken or Unreadable;
+        then nothing has changed, and the client may try again. Waits as ``people.take`` and ``rooms.enter_or_make`` do.
         """
         context = self._context
         name = people.name_of(context, hello.token) if hello.token else hello.name
@@ -59,32 +62,25 @@ class Service:
         session.answer(events.Welcome(name, self._motd, __version__, session.token if session.known else ""))
         if context.history.read_only:
             session.tell(context.history.read_only)
-        first_time = True
+        entered = False
         for room, since in (wanted or dict.fromkeys(old)).items():
-            try:
-                rooms.enter_or_make(context, session, room, first_time, since)
-                first_time = False
-            except Told as error:
-                session.tell(error, session.ref)
-        if first_time:
-            try:
-                rooms.enter_or_make(context, session, LOBBY, first_time)
-            except Told as error:
-                session.tell(error, session.ref)
+            entered = rooms.enter_or_tell(context, session, room, not entered, since) or entered
+        if not entered:
+            rooms.enter_or_tell(context, session, LOBBY, first_time=True)
 
     def handle(self, session: Session, command: commands.Command) -> None:
-        """Do what is asked; raise ChatError if that is not possible."""
+        """Carry out a command; raise ChatError if that is not possible. Waits as the command's function says."""
         METHODS[type(command)](self._context, session, command)
 
     def dismiss(self, session: Session, words: str, patience: float) -> None:
-        """The conversation is over: the session sees what it said before, the others that it left, and its
-        name is free again."""
+        """The conversation is over. The session is still shown what it said, the others are shown that it left, and its
+        name is free again. Waits as ``people.depart`` does."""
         if session.name:
             people.depart(self._context, session, _words_or_none(words), patience)
             self._context.sessions.release(session)
 
     def refuse(self, item: ordered.Ordered, error: ChatError) -> None:
-        """The history thread's: what was submitted was not stored, so whoever asked is told."""
+        """The history thread's: what was submitted was not stored, so the session that asked is told."""
         origin: Session | None = getattr(item, "origin", None)
         if origin is not None:
             origin.tell(error, getattr(item, "ref", ""))

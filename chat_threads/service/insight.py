@@ -37,7 +37,7 @@ def _may_look(context: Context, session: Session) -> None:
 
 @does(commands.ShowThreads)
 def show_threads(context: Context, session: Session, command: commands.ShowThreads) -> None:
-    """Takes no lock that any other thread could be stuck with."""
+    """Answers even when other threads are stuck: it takes none of their locks."""
     _may_look(context, session)
     now = time.monotonic()
     slots = sorted(inside.slots(), key=_last_the_readers)
@@ -47,7 +47,7 @@ def show_threads(context: Context, session: Session, command: commands.ShowThrea
 
 
 def _last_the_readers(slot: inside.Slot) -> tuple[bool, int]:
-    """The order in which threads are shown: of the readers first those for which most waits."""
+    """The order in which threads are shown: the readers at the end, those with the most waiting lines first."""
     if slot.role != "reader":
         return False, 0
     return True, -slot.depth()[0] if slot.depth else 0
@@ -74,7 +74,7 @@ def _row(slot: inside.Slot, now: float, where: str) -> events.ThreadRow:
 
 @does(commands.ShowLocks)
 def show_locks(context: Context, session: Session, command: commands.ShowLocks) -> None:
-    """Takes no lock: the numbers are read as they are."""
+    """Takes no lock: it reads the numbers as they are."""
     _may_look(context, session)
     now = time.monotonic()
     rows = []
@@ -88,7 +88,7 @@ def show_locks(context: Context, session: Session, command: commands.ShowLocks) 
 
 @does(commands.ShowTrip)
 def show_trip(context: Context, session: Session, command: commands.ShowTrip) -> None:
-    """Takes no lock; of a trip that is under way, what there is so far is shown."""
+    """Takes no lock. Of a trip that is not over it shows what is known so far."""
     _may_look(context, session)
     recorder, room = context.insight.recorder, context.publisher.peek_current(session)
     if recorder is None:
@@ -128,13 +128,14 @@ def _over(context: Context, text: str) -> Callable[[], None]:
 
 
 def _tell_all(context: Context, text: str, next: str = "") -> None:
-    """Tell everybody, whatever is stuck."""
+    """Tell everybody at once, whatever is stuck."""
     for each in context.sessions.people():
         each.send(events.Notice(text, next=next))
 
 
 @does(commands.Ping)
 def ping(context: Context, session: Session, command: commands.Ping) -> None:
+    """Waits as a message does, in the history's queue."""
     began = time.monotonic()
     context.wait(session)
     session.answer(events.Pong(time.monotonic() - began, session.wire.rtt()))

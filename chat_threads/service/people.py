@@ -28,7 +28,7 @@ from ..pace import cost_of_table
 from ..rules import check_name, check_words, fold
 from ..session import Session
 from ..tokens import identity_of, person_of, token_id
-from .rooms import enter_or_make
+from .rooms import enter_or_tell
 from .table import MAX_ROWS, SETTLE, Context, does
 
 log = logging.getLogger(__name__)
@@ -37,23 +37,26 @@ MAX_IGNORED = 100
 
 
 def name_of(context: Context, token: str) -> str:
-    """The name under which a token was used last; raise UnknownToken, or Unreadable if that cannot be told."""
+    """The name that a token was last used with; raise UnknownToken, or Unreadable if the server cannot tell.
+
+    Waits at most SETTLE seconds: the token may be on its way to the storage.
+    """
     holder = context.sessions.holder(token)
     if holder:
         return holder.name
-    settled = context.history.settle(SETTLE)  # it may be on its way to the storage
+    settled = context.history.settle(SETTLE)
     name = context.history.storage.token(token_id(token))
     if name is None:
         raise UnknownToken() if settled else Unreadable("it is busy")
-    context.sessions.know([(name, token_id(token))])  # a flood of other names may have made it forgotten
+    context.sessions.know([(name, token_id(token))])  # many other names may have pushed it out
     try:
         return check_name(name)
-    except BadName as error:  # it is older than the rule
+    except BadName as error:  # the name is older than the rule
         return context.sessions.free(error.near or name, token_id(token))
 
 
 def checked_name(context: Context, typed: str) -> str:
-    """The name as it is kept; raise BadName, with a name near it that is free."""
+    """The name in the form in which it is kept; raise BadName, with a free name like it if there is one."""
     try:
         return check_name(typed)
     except BadName as error:
@@ -61,8 +64,10 @@ def checked_name(context: Context, typed: str) -> str:
 
 
 def take(context: Context, session: Session, name: str, token: str) -> list[str]:
-    """Give the session a name, and, with a token, the place of whoever had that. Returns the rooms of that
-    place, its current one at the end."""
+    """Give the session a name and, with a token, the place of the session that had the token.
+
+    That session is cut off. Returns its rooms, with its current one at the end. Waits as ``depart`` does, SETTLE.
+    """
     old = context.sessions.claim(session, name, token)
     rooms: list[str] = []
     if old:
@@ -77,26 +82,29 @@ def take(context: Context, session: Session, name: str, token: str) -> list[str]
 
 
 def keep_token(context: Context, session: Session) -> None:
-    """The client knows its token, or will at once: let the history keep that, with the session's name."""
+    """The client knows its token, or is about to: submit the token and the session's name to the history."""
     session.known = True
     context.sessions.introduce(session)
     if context.sessions.holder(session.token) is session:
-        with contextlib.suppress(NotStored):  # then the next message under it stores it
+        with contextlib.suppress(NotStored):  # then its next message stores it
             context.history.submit(ordered.TokenUsed(session.identity, session.name))
 
 
 def depart(context: Context, session: Session, words: str, patience: float) -> None:
-    """Take the session out of its rooms, after what it said, in at most so many seconds."""
+    """Take the session out of its rooms, after what it has said.
+
+    Waits for the history at most ``patience`` seconds, and longer if its queue is full: see ``History.submit``.
+    """
     try:
         context.history.submit(ordered.LeftAll(session, words))
         context.history.settle(patience)
     except Told:
-        pass  # the history is stuck; what follows does without it
+        pass  # the history is stuck, and the others are not told
     context.publisher.unsubscribe(session)
 
 
 def update_views(context: Context, session: Session) -> None:
-    """The dialect may have changed its views: let the session have them."""
+    """Give the session the views that its dialect has now."""
     context.publisher.set_views(session, session.dialect.views)
 
 
@@ -134,7 +142,7 @@ def nick(context: Context, session: Session, command: commands.Nick) -> None:
 
 
 def _rename(context: Context, session: Session, old: str) -> None:
-    """Its name is another one now: show that to the session and to the others."""
+    """The session has taken another name: show it to the session and to the others."""
     session.dialect.renamed(session.name)
     update_views(context, session)
     session.answer(events.Notice(f"You are {session.name} now.", name=session.name))
@@ -154,18 +162,16 @@ def show_token(context: Context, session: Session, command: commands.ShowToken) 
 
 @does(commands.Resume)
 def resume(context: Context, session: Session, command: commands.Resume) -> None:
+    """Take the place of the session that has the token. Waits as ``name_of``, ``take`` and ``enter_or_tell`` do."""
     old = session.name
     rooms = take(context, session, name_of(context, command.token), command.token)
     keep_token(context, session)
     ignored = dict(session.profile.ignored)
-    if ignored.pop(session.identity, None):  # it is that person now, and has to see what it says itself
+    if ignored.pop(session.identity, None):  # it is that person now, and must see its own lines
         _set_ignored(context, session, ignored)
     _rename(context, session, old)
     for room in rooms:
-        try:
-            enter_or_make(context, session, room)
-        except Told as error:
-            session.tell(error, session.ref)
+        enter_or_tell(context, session, room)
 
 
 @does(commands.Away)
@@ -183,7 +189,7 @@ def back(context: Context, session: Session, command: commands.Back) -> None:
 
 @does(commands.Ignore)
 def ignore(context: Context, session: Session, command: commands.Ignore) -> None:
-    """The person is meant, so it is the token that is kept: names change, and somebody else may take one."""
+    """Ignore a person, not a name: the token is kept, because a person changes names and another may take them."""
     if command.person is None:
         other = context.sessions.named(command.name)
         identity, name = other.identity, other.name
@@ -216,7 +222,7 @@ def unignore(context: Context, session: Session, command: commands.Unignore) -> 
 
 
 def _ignored_as(context: Context, session: Session, name: str) -> int | None:
-    """Which of those whom the session ignores has this name, or else had it when they were ignored."""
+    """The ignored person who has this name now, or else the one who had it when they were ignored."""
     ignored = session.profile.ignored
     with contextlib.suppress(UnknownPerson):
         identity = context.sessions.named(name).identity

@@ -1,32 +1,42 @@
-"""Rooms: entering and leaving them, making and deleting them, and what they are about."""
+"""Rooms: entering and leaving, making and deleting, topics, the list of rooms, and invitations."""
 
 from __future__ import annotations
 
 from .. import commands, events, ordered
 from ..chatroom import ChatRoom
-from ..errors import LooksLikeRoom, RoomExists, UnknownRoom
+from ..errors import LooksLikeRoom, RoomExists, Told, UnknownRoom
 from ..pace import cost_of_table
 from ..rules import check_room, check_words
 from ..session import Session
 from .table import MAX_ROWS, Context, does
 
-OVERTAKEN = 3  # times that a room may disappear before somebody who wants to be in it has entered
-NO_TOPIC = "-"  # the topic that takes a topic away
+TRIES = 3  # at entering a room that is deleted each time, just before the session is in it
+NO_TOPIC = "-"  # the topic that removes a topic
 
 
 def enter_or_make(
     context: Context, session: Session, name: str, first_time: bool = False, since: int | None = None
 ) -> None:
-    """Enter the room of that name, which is made if there is none."""
-    tries = OVERTAKEN
-    while tries:
-        tries -= 1
+    """Enter the room of that name; make it if there is none. Waits as ``Publisher.subscribe`` does."""
+    for left in reversed(range(TRIES)):
         try:
             _enter(context, session, _find_or_make(context, session, name), first_time, since)
             break
-        except UnknownRoom:  # everybody has left it meanwhile, and it was of no use any more
-            if not tries:
+        except UnknownRoom:  # meanwhile everybody has left it, and nothing was said in it
+            if not left:
                 raise
+
+
+def enter_or_tell(
+    context: Context, session: Session, name: str, first_time: bool = False, since: int | None = None
+) -> bool:
+    """The same, but tell the session what is wrong instead of raising it; whether it has entered."""
+    try:
+        enter_or_make(context, session, name, first_time, since)
+    except Told as error:
+        session.tell(error, session.ref)
+        return False
+    return True
 
 
 def _find_or_make(context: Context, session: Session, name: str) -> ChatRoom:
@@ -42,7 +52,7 @@ def _find_or_make(context: Context, session: Session, name: str) -> ChatRoom:
 
 
 def _make(context: Context, session: Session, name: str, topic: str = "") -> ChatRoom:
-    context.publisher.check_place(session)  # no room is made that its maker cannot enter
+    context.publisher.check_place(session)  # first, so that nobody makes a room and cannot enter it
     return context.publisher.create_chat_room(name, session.name, topic, session, session.ref)
 
 
@@ -72,13 +82,15 @@ def create(context: Context, session: Session, command: commands.Create) -> None
 
 @does(commands.Leave)
 def leave(context: Context, session: Session, command: commands.Leave) -> None:
+    """Waits until the session has left: what is typed next goes to another room."""
     room = context.room(session, command.room, member=True)
     context.history.submit(ordered.Left(room.id, session, session.ref))
-    context.wait(session)  # what is typed next goes to another room
+    context.wait(session)
 
 
 @does(commands.Delete)
 def delete(context: Context, session: Session, command: commands.Delete) -> None:
+    """Waits until the room is deleted; with ``ask``, for a connection to count its messages with."""
     room = context.room(session, command.room)
     ends = context.publisher.delete_chat_room(session, room, session.ref)
     if command.ask:

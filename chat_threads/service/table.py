@@ -1,7 +1,7 @@
-"""The table of what each command does, and what the functions in it work with.
+"""The table that says which function carries out a command, and what all these functions work with.
 
-``@does`` puts a function into the table. The functions stand in the files of this package, one file for a family of
-commands: ``talk``, ``rooms``, ``people``, ``pages``, and ``insight``.
+``@does`` puts a function into the table. Each function takes the context, the session that asked, and the command. It
+answers the session, or raises a ChatError that the conversation shows to it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SETTLE = 15.0  # seconds to wait for what was said before; more than SQLite wait
 
 @dataclass(frozen=True)
 class Insight:
-    """What may be looked at, and by whom: what --lab and --trace add to the service."""
+    """What --lab and --trace add to the service: what may be looked at, and by whom."""
 
     locks: inside.Locks = field(default_factory=inside.Locks)
     faults: Faults | None = None  # those that --lab allows
@@ -35,13 +35,13 @@ class Insight:
 
     @property
     def for_all(self) -> bool:
-        """Whether everybody may look inside, and not only those at the server's own machine."""
+        """Whether everybody may look inside, and not only connections from the server's own machine."""
         return self.faults is not None
 
 
 @dataclass(frozen=True)
 class Context:
-    """What the commands work with. All reader threads share one."""
+    """What the commands work with. All reader threads share one; it is frozen, and each part has its own lock."""
 
     publisher: Publisher
     sessions: SessionStore
@@ -50,26 +50,32 @@ class Context:
     began: float = field(default_factory=time.monotonic)
 
     def room(self, session: Session, name: str | None, member: bool = False) -> ChatRoom:
-        """The room meant: the current one, or the one named; with ``member``, only if the session is in there."""
+        """The named room, or the current one if ``name`` is None; raise BadRoom, UnknownRoom or NotInRoom.
+
+        With ``member`` the session must be in the room.
+        """
         if name is None:
             return self.publisher.current(session)
         check_room(name)
         return self.publisher.member_of(session, name) if member else self.publisher.find(name)
 
     def wait(self, session: Session) -> None:
-        """Wait until what the session asked for has been done; raise Busy if that takes too long."""
+        """Wait until the history has done all that was submitted before; raise Busy after SETTLE seconds.
+
+        Returns at once when the session has ended.
+        """
         if not self.history.settle(SETTLE, session.ended) and not session.ended.is_set():
             raise Busy()
 
 
 METHODS: dict[type[commands.Command], Callable[[Context, Session, Any], None]] = {}
-"""What does each command. The families fill it when they are imported; nobody changes it later."""
+"""The function that carries out each command. Importing the families fills the table; nothing changes it later."""
 
 M = TypeVar("M", bound=Callable[..., None])
 
 
 def does(kind: type[commands.Command]) -> Callable[[M], M]:
-    """The function below is what that command does."""
+    """The function below carries out that command."""
 
     def register(method: M) -> M:
         METHODS[kind] = method

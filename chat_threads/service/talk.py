@@ -1,4 +1,4 @@
-"""Saying something: in a room, or to one person."""
+"""Talk: what people say in a room, or to one person."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from .table import Context, does
 
 @does(commands.Say)
 def say(context: Context, session: Session, command: commands.Say | commands.Act, kind: events.Kind = "say") -> None:
+    """Submit a draft to the history, which shows it to everybody in the room, the sender too, once it is stored."""
     text = check_text(command.text)
     room = context.room(session, command.room, member=True)
     session.pace.pay(cost_of_saying(text, context.publisher.audience(room)))
     ref = session.ref
     token = session.identity if ref and session.known else 0
     context.sessions.introduce(session)
-    said = (room.id, room.name, session.name, kind, text, session, ref, token, session.identity)
-    context.history.submit(ordered.Draft(*said))
+    draft = ordered.Draft(room.id, room.name, session.name, kind, text, session, ref, token, session.identity)
+    context.history.submit(draft)
 
 
 @does(commands.Act)
@@ -31,6 +32,7 @@ def act(context: Context, session: Session, command: commands.Act) -> None:
 
 @does(commands.Private)
 def private(context: Context, session: Session, command: commands.Private) -> None:
+    """Show a line to the two people, at once: it is not stored, and has no place in the order. Never waits."""
     text = check_text(command.text)
     other = context.sessions.named(command.to)
     at = int(time.time() * 1000)
@@ -48,7 +50,7 @@ def reply(context: Context, session: Session, command: commands.Reply) -> None:
     who = session.reply_to
     if who is None:
         raise NobodyWrote()
-    other = context.sessions.again(who)  # not by its name, which may be somebody else's by now
+    other = context.sessions.again(who)  # not by the name, which somebody else may have by now
     if other is None:
         raise UnknownPerson(who.name)
     private(context, session, commands.Private(other.name, command.text))
