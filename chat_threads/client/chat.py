@@ -56,13 +56,20 @@ class Client:
     and Refused if the server does not want the name. ``replay`` is how many messages ``events`` hands on that
     were said before the client came into a room.
 
-    With ``reconnect=True`` a connection that is lost comes back by itself: after a pause that grows with each
-    failed try, at most to ``longest_pause`` seconds, and is random below that, so that a thousand clients do not
-    come back at once. The client shows its token and the numbers of the last messages that it handed on, and sends
-    again what was not answered, with the same refs in the same order. So every message is handed on once, in order,
-    and what the program says is in the history once. Meanwhile calls wait. It ends if the server refuses it
-    several times in a row, if somebody else comes in with its token, or if it has tried for ``give_up`` seconds
-    (None: it tries for ever), and some more for the last try.
+    With ``reconnect=True`` a client whose connection is lost comes back by itself. It tries after a random pause; the
+    longest possible pause doubles with each failed try, up to ``longest_pause`` seconds, so that a thousand clients
+    do not come back at once. It shows its token and, for each room, the number of the last message that it handed
+    on, and it sends every unanswered request again, with the same ref and in the same order. So every message is
+    handed on once, in order, and what the program says is in the history once. Meanwhile calls wait. A request that
+    must not be done twice, such as ``private``, raises Disconnected if it was sent and not answered.
+
+    If many clients share an address, the server may have no token for this one. Then the client comes back by its
+    name, and waits for that as long as the server may keep it for the dead connection: 150 seconds. It misses
+    nothing. But what it said without an answer is not sent again, because the history might have it twice: ``say``
+    raises Disconnected, and the message may be stored or not. The client asks for a token until it has one.
+
+    The client gives up if the server refuses it several times in a row, if somebody else comes in with its token, or
+    if it has tried for ``give_up`` seconds (None: it tries for ever), and some more for the last try.
 
     Every call may come from any thread, waits for its answer, at most ``timeout`` seconds (None: for ever), and
     raises a ClientError if there is none. ``listen=False`` throws the events away, for a program that only

@@ -13,7 +13,7 @@ from ..events import Ack, Answer, Bye, Event, Problem, Welcome
 from .connection import Connection
 from .decoding import Fields, Offline, Online, decode
 from .errors import ClientError, Disconnected, Refused, TimedOut, Unread
-from .requests import SAID, SENT_AGAIN, Asked, Request, encode
+from .requests import SAID, Asked, Request, encode
 from .state import State
 
 MAX_UNANSWERED = 256  # requests; the server remembers as many refs, so that what is sent again is stored once
@@ -24,6 +24,9 @@ GOODBYE_WITHIN = 30.0  # seconds for what was asked before leaving
 FIRST_PAUSE = 0.2  # seconds before the first try to come back, at most; doubled with each that fails
 STEADY = 5.0  # seconds after which a connection counts as good, and the pauses begin again
 MAX_REFUSALS = 5  # times that a client that wants to come back may be refused in a row
+NAME_KEPT = 150.0  # seconds in which a server may take our dead connection for a living one, and keep our name for it
+FIRST_ASK = 2.0  # seconds before a client without a token first asks for one; doubled with each time, to LONGEST_ASK
+LONGEST_ASK = 60.0
 
 _AGAIN = "again"  # the ref of what is asked for on coming back without the program's doing
 _CLOSED = "The client is closed."
@@ -314,10 +317,7 @@ class Link:
                 going_on = False
             else:
                 going_on = True
-                again = (
-                    SENT_AGAIN if self._state.token else SENT_AGAIN - SAID
-                )  # without a token the history has it twice
-                kept = [each for each in self._requests.values() if not each.sent or each.kind in again]
+                kept = [each for each in self._requests.values() if each.may_be_sent]
                 dropped = [each for each in self._requests.values() if each not in kept]
                 self._requests = {each.asked.ref: each for each in kept}
                 self._unsent = deque(kept)
@@ -333,6 +333,8 @@ class Link:
     def _come_back(self, failed: int) -> tuple[Connection | None, int]:
         """Try until it works, with pauses; None: it is not to be, and the client has ended."""
         refused = 0
+        with self._changed:
+            name_kept = 0.0 if self._state.token else time.monotonic() + NAME_KEPT
         until = None if self._manner.give_up is None else time.monotonic() + self._manner.give_up
         while True:
             pause = random.uniform(0, min(self._manner.longest_pause, FIRST_PAUSE * 2.0 ** min(failed, 50)))
@@ -353,6 +355,8 @@ class Link:
             except (OSError, Disconnected):
                 continue
             except Refused as error:
+                if error.code == "name_taken" and time.monotonic() < name_kept:
+                    continue
                 refused += 1
                 if refused == MAX_REFUSALS:
                     self._end(error)
@@ -387,16 +391,29 @@ class Link:
     # --- the writer -----------------------------------------------------------------------------------------
 
     def _write(self, connection: Connection) -> None:
-        """Send what is asked, in order, all that waits in one call, until the connection is another one."""
+        """Send what is asked, in order, all that waits in one call, until the connection is another one.
+
+        A client that the server gave no token asks for one now and then.
+        """
+        pause = FIRST_ASK
+        ask_at = time.monotonic() + random.uniform(pause / 2, pause)
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._unsent or self._connection is not connection)
+                self._changed.wait_for(
+                    lambda: self._unsent or self._connection is not connection,
+                    None if self._state.token else max(0.0, ask_at - time.monotonic()),
+                )
                 if self._connection is not connection:
                     return
+                if not self._state.token and time.monotonic() >= ask_at:
+                    pause = min(2 * pause, LONGEST_ASK)
+                    ask_at = time.monotonic() + random.uniform(pause / 2, pause)
+                    self._unsent.append(Request("token", {}, _AGAIN))
                 batch = list(self._unsent)
                 self._unsent.clear()
                 for request in batch:
                     request.sent = True
+                    request.by_token = bool(self._state.token)
             try:
                 connection.send(b"".join(request.line for request in batch))
             except OSError:

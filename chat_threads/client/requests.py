@@ -9,12 +9,10 @@ from typing import Any
 from ..events import Event, Problem
 from .errors import Refused
 
-# A request that is not answered when the connection ends may have been done or not. These can be sent again without
-# harm. ``ignore`` is none of them: somebody else may have that name by now.
-SENT_AGAIN = frozenset(
-    "say action join rooms who topic whois away back unignore history search set stats ping token".split()
-)
-SAID = frozenset(("say", "action"))  # these only under a token, by which the server knows them
+# A request that was sent and not answered when the connection ended may have been done or not. These can be sent again
+# without harm. ``ignore`` is none of them: somebody else may have that name by now.
+SENT_AGAIN = frozenset("join rooms who topic whois away back unignore history search set stats ping token".split())
+SAID = frozenset(("say", "action"))  # these only if they were sent under a token, by which the server knows their refs
 
 
 class Asked(Future[Event]):
@@ -37,14 +35,20 @@ class Asked(Future[Event]):
 
 
 class Request:
-    """A request that is not answered: its answer to come, and whether it was sent, or at least begun to be."""
+    """A request that is not answered, and its answer to come. For whoever holds ``Link._changed``."""
 
     def __init__(self, kind: str, fields: dict[str, Any], ref: str) -> None:
         self.kind = kind
         self.fields = fields
         self.line = encode({"type": kind, **fields, "ref": ref})
         self.asked = Asked(ref)
-        self.sent = False
+        self.sent = False  # or at least begun to be
+        self.by_token = False  # whether the client knew its token when it was sent
+
+    @property
+    def may_be_sent(self) -> bool:
+        """Whether sending it on the next connection does it once, or does no harm."""
+        return not self.sent or self.kind in SENT_AGAIN or (self.kind in SAID and self.by_token)
 
 
 def encode(fields: dict[str, Any]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..events import Current, Departed, Entered, Event, Message, Notice, RoomDeleted, Welcome
+from ..events import Current, Departed, Entered, Event, Message, Notice, RoomDeleted, TokenShown, Welcome
 from ..rules import fold
 from .decoding import Fields
 from .requests import Request
@@ -84,6 +84,8 @@ class State:
             self._make_current(current)
         elif isinstance(event, Current):
             self._make_current(event.room)
+        elif isinstance(event, TokenShown):
+            self.token = event.token
         elif isinstance(event, Notice) and request:
             self._note_settings(request.kind, request.fields, event)
         return True

@@ -22,6 +22,7 @@ class Relay:
 
     def __init__(self, port: int, chance: random.Random) -> None:
         self.cuts = 0
+        self.accepted = 0
         self.held = False
         self.to = port
         self._chance = chance
@@ -43,6 +44,7 @@ class Relay:
             if not select.select([self._listener], [], [], 0.02)[0] or self.held:
                 continue
             near = self._listener.accept()[0]
+            self.accepted += 1
             far = socket.create_connection(("127.0.0.1", self.to), WAIT)
             self._pass_on(near, far)
 
@@ -77,12 +79,16 @@ class Relay:
             self._after = None
             self.cuts += 1
 
+    def drop(self) -> None:
+        """Let the server see the end of the connections that it still believes in."""
+        while self._left:
+            self._left.pop().close()
+
     def close(self) -> None:
         self._stopped = True
         self._thread.join(WAIT)
         self._listener.close()
-        for sock in self._left:
-            sock.close()
+        self.drop()
 
 
 class Log:

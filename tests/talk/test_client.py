@@ -19,7 +19,7 @@ from support.relay import Log, Relay
 from support.servers import free_port
 from support.waiting import WAIT, wait_for
 
-from chat_threads import client, events
+from chat_threads import client, events, tokens
 from chat_threads.client import (
     Ack,
     Client,
@@ -731,6 +731,82 @@ def test_without_a_token_what_was_said_and_not_answered_is_not_sent_again(fake, 
     ann.close()
     assert [each["type"] for each in heard] == ["say", "rooms", "hello", "rooms"]
     assert heard[2]["name"] == "ann"
+
+
+def test_without_a_token_a_client_waits_for_its_name_and_misses_nothing(serve, connect, relay, monkeypatch):
+    """The server may take minutes to notice that the old connection is dead."""
+    monkeypatch.setattr(tokens, "AT_ONCE", 0)
+    monkeypatch.setattr(tokens, "A_SECOND", 1e-9)
+    server = serve(replay=0)
+    through = relay(server.port)
+    ann = connect(through, "ann", room="#lab", reconnect=True, longest_pause=0.05)
+    bob = connect(server, "bob", room="#lab", listen=False)
+    ann.join("#other")
+    bob.say("#lab", "heard")
+    log = Log(ann)
+    wait_for(lambda: log.of("#lab"))
+    through.cut()
+    assert through._left, "the server believes in the connection"
+    tried = through.accepted
+    wait_for(lambda: through.accepted > tried + link.MAX_REFUSALS + 1)
+    bob.say("#lab", "missed")
+    through.drop()
+    wait_for(lambda: log.count(Online))
+    bob.say("#lab", "live")
+    wait_for(lambda: len(log.of("#lab")) == 3)
+    assert (ann.name, ann.room) == ("ann", "#other")
+    log.end()
+    assert [each.text for each in log.of("#lab")] == ["heard", "missed", "live"]
+    assert log.count(Online) == 1
+
+
+def test_without_a_token_a_client_gives_up_when_its_name_stays_taken(serve, connect, relay, monkeypatch):
+    monkeypatch.setattr(tokens, "AT_ONCE", 0)
+    monkeypatch.setattr(link, "NAME_KEPT", 0.2)
+    through = relay(serve().port)
+    ann = connect(through, "ann", reconnect=True, longest_pause=0.05)
+    through.cut()
+    with pytest.raises(Refused) as refused:
+        list(ann.events())
+    assert refused.value.code == "name_taken"
+
+
+def test_a_client_without_a_token_asks_until_it_has_one_and_comes_back_by_it(fake, connect, monkeypatch):
+    """What it said before that is not under the token, so it is not sent again."""
+    monkeypatch.setattr(link, "FIRST_ASK", 0.02)
+    said, asked, back = [], [], []
+
+    def first(lines, send):
+        next(lines)
+        send(WELCOME | {"token": ""}, joined("#lab"))
+        while len(said) < 2:
+            request = json.loads(next(lines))
+            (said if request["type"] == "say" else asked).append(request)
+            if request["type"] == "token" and said and len(asked) > 1:
+                send({"type": "token", "token": "t", "ref": request["ref"]}, message(1))
+            elif request["type"] == "token":
+                send({"type": "error", "code": "too_many_tokens", "text": "Later.", "ref": request["ref"]})
+
+    def second(lines, send):
+        back.append(json.loads(next(lines)))
+        send(WELCOME, joined("#lab", 1))
+        back.append(json.loads(next(lines)))
+        send({"type": "ack", "room": "#lab", "number": 2, "ref": back[1]["ref"]})
+        goodbye = json.loads(next(lines))
+        send({"type": "bye", "reason": "quit", "ref": goodbye["ref"]})
+
+    ann = connect(fake(first, second), "ann", room="#lab", reconnect=True)
+    before = ann.submit("say", room="#lab", text="before")
+    log = Log(ann)
+    wait_for(lambda: log.of("#lab"))
+    after = ann.submit("say", room="#lab", text="after")
+    assert after.result(WAIT) == Ack("#lab", 2)
+    with pytest.raises(Disconnected, match=r"The connection was lost\."):
+        before.result(WAIT)
+    log.end()
+    assert {each["type"] for each in asked} == {"token"}
+    assert back == [{"type": "hello", "replay": 0, "token": "t", "since": {"#lab": 1}}, said[1]]
+    assert log.count(events.TokenShown) == log.count(events.Problem) == 0
 
 
 def test_what_was_never_sent_is_sent_on_coming_back_even_if_it_must_not_be_sent_twice(server, connect, relay):
