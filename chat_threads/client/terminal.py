@@ -14,7 +14,7 @@ import click
 
 from .. import __version__, streams
 from ..dialects.jsonlines import MAX_REPLAY, REPLAY
-from ..errors import ChatError
+from ..errors import BadName
 from ..rules import check_name
 from .chat import PORT, Client
 from .errors import ClientError
@@ -98,16 +98,18 @@ class _Address(click.ParamType):  # type: ignore[type-arg]
 
 
 def _login() -> str | None:
-    """The name that one has on this machine, if it can be one here."""
+    """The user's name on this machine, or one like it that a server accepts; None: there is none."""
     try:
         return check_name(getpass.getuser())
-    except (ChatError, KeyError, OSError, ImportError):
+    except BadName as error:
+        return error.near
+    except (KeyError, OSError, ImportError):
         return None
 
 
 @click.command()
 @click.argument("address", type=_Address(), metavar="HOST[:PORT]")
-@click.option("--name", metavar="NAME", help="Your name; by default the name that you log in with here.")
+@click.option("--name", metavar="NAME", help="Your name; by default your login name here, or one like it.")
 @click.option("--room", metavar="#ROOM", help="Enter this room first; it is made if needed.")
 @click.option(
     "--replay",

@@ -219,10 +219,14 @@ def test_what_is_no_address_is_a_mistake_in_the_command_line(address):
     assert "Error: Invalid value for 'HOST[:PORT]'" in done.stderr
 
 
-def test_without_a_name_one_has_the_name_of_ones_login(server):
-    shown = run(server.port, typed="hi\n", before="import getpass; getpass.getuser = lambda: 'grace'")
-    assert "grace: hi" in without_times(shown.stdout)
-    shown = run(server.port, typed="hi\n", before="import getpass; getpass.getuser = lambda: '_www'")
+@pytest.mark.parametrize(("login", "name"), [("grace", "grace"), ("root", "root2"), ("_www", "www")])
+def test_without_a_name_one_has_the_name_of_ones_login_or_one_like_it(server, login, name):
+    shown = run(server.port, typed="hi\n", before=f"import getpass; getpass.getuser = lambda: '{login}'")
+    assert f"{name}: hi" in without_times(shown.stdout)
+
+
+def test_without_a_name_and_a_login_like_one_the_client_asks_for_the_option(server):
+    shown = run(server.port, typed="hi\n", before="import getpass; getpass.getuser = lambda: '___'")
     assert (shown.returncode, shown.stderr) == (
         1,
         "chat-threads-client: You have no name yet. Give one with --name NAME.\n",
