@@ -9,6 +9,7 @@ import queue
 import threading
 
 from . import inside
+from .streams import own_file
 
 QUEUED = 2000  # lines that wait to be written; more are dropped and counted
 FORMAT = "%(asctime)s %(levelname)s %(threadName)s: %(message)s"
@@ -41,7 +42,7 @@ class LogThread:
     def __init__(self, level: str, file: str | None = None) -> None:
         """Log what is at least of that level to a file, or to stderr. OSError: the file cannot be written."""
         self._path = file
-        self._file = io.FileIO(file, "ab") if file else io.FileIO(STDERR, "wb", closefd=False)
+        self._file = io.FileIO(file, "ab", opener=own_file) if file else io.FileIO(STDERR, "wb", closefd=False)
         self._reopen = threading.Event()  # set by whoever wants the file opened again, cleared by the log thread
         self._lines: queue.Queue[str | None] = queue.Queue(QUEUED)
         self._handler = _QueueHandler(self._lines)
@@ -89,7 +90,7 @@ class LogThread:
     def _open_again(self) -> None:
         assert self._path is not None
         try:
-            file = io.FileIO(self._path, "ab")
+            file = io.FileIO(self._path, "ab", opener=own_file)
         except OSError as error:
             self._put(f"The log file {self._path} cannot be opened again, so this one goes on: {error.strerror}")
         else:

@@ -37,6 +37,11 @@ class _Lossy(io.RawIOBase):
         return bool(self._raw.isatty())
 
 
+def own_file(path: str, flags: int) -> int:
+    """The opener of files that the program writes: one that it makes has mode 0600, one that exists keeps its mode."""
+    return os.open(path, flags, 0o600)
+
+
 def _lose(error: OSError) -> None:
     global _lost
     _lost = _lost or error

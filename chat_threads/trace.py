@@ -27,6 +27,7 @@ from .events import Event, MemberTrip, Message, Stages, TripShown
 from .memory import Output
 from .ordered import Draft, Ordered
 from .parcel import Parcel, View
+from .streams import own_file
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +225,7 @@ class TraceFile:
     def __init__(self, path: str, limit: int) -> None:
         """Make the file, in the place of what was there; raise StartError."""
         try:
-            self._file = io.FileIO(path, "wb")
+            self._file = io.FileIO(path, "wb", opener=own_file)
         except OSError as error:
             raise StartError(f"The file of --trace, {path}, cannot be written: {error.strerror}.") from error
         self._limit = limit

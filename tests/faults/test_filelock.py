@@ -271,15 +271,29 @@ def open_umask() -> Iterator[None]:
 def test_all_files_that_the_server_makes_are_the_users_alone(open_umask, start_process, tmp_path):
     directory = tmp_path / "own"
     directory.mkdir()
-    process = start_process(db=directory / "chat.db")
+    options = ("--log-file", str(directory / "chat.log"), "--trace", str(directory / "trace.json"))
+    process = start_process(*options, db=directory / "chat.db")
     with process.client("ann") as ann:
         ann.ask("hello")
-        names = ["chat.db", "chat.db-shm", "chat.db-wal", "chat.db.lock"]
+        names = ["chat.db", "chat.db-shm", "chat.db-wal", "chat.db.lock", "chat.log", "trace.json"]
         assert modes(directory) == dict.fromkeys(names, 0o600)
+        (directory / "chat.log").rename(directory / "chat.log.1")
+        process.popen.send_signal(signal.SIGHUP)
+        wait_for((directory / "chat.log").exists)
+        assert modes(directory)["chat.log"] == 0o600
         backup = [sys.executable, SCRIPTS / "backup.py", process.db, directory / "copy.db"]
         subprocess.run(backup, check=True, capture_output=True)
         assert modes(directory)["copy.db"] == 0o600
     assert process.stop() == 0
+
+
+def test_a_log_and_a_trace_that_exist_keep_their_modes(start_process, tmp_path):
+    paths = (tmp_path / "chat.log", tmp_path / "trace.json")
+    for path in paths:
+        path.touch()
+        path.chmod(0o640)
+    assert start_process("--log-file", str(paths[0]), "--trace", str(paths[1])).stop() == 0
+    assert [modes(tmp_path)[path.name] for path in paths] == [0o640] * 2
 
 
 def test_the_lock_file_of_an_older_version_becomes_the_users_alone(closed, tmp_path):
