@@ -1,4 +1,4 @@
-"""A client, for programs and for people. For a program::
+"""A client for programs and for people. A program uses ``Client``::
 
     from chat_threads.client import Client, Message
 
@@ -9,7 +9,7 @@
             if isinstance(event, Message):
                 print(event.number, event.sender, event.text)
 
-For a person it is ``python -m chat_threads.client localhost:8080``: ``talk``, ``screen`` and ``terminal``.
+A person starts ``python -m chat_threads.client localhost:8080``, which is ``terminal``, ``screen`` and ``talk``.
 
 Threads
 =======
@@ -17,15 +17,15 @@ Threads
 ====================  ===========================================================================================
 thread                owns, and what it does
 ====================  ===========================================================================================
-the program's         any number: ask, wait for answers, take events from the queue
-client-NAME-reader    the connection: reads, sorts into answers and events, comes back; joined by ``close``
-client-NAME-writer    one for each connection: the only one that writes to its socket; joined by the reader
+the program's         any number of them: ask, wait for answers, take events from the queue
+client-NAME-reader    the connection: reads it, sorts answers from events, reconnects; joined by ``close``
+client-NAME-writer    one for each connection: alone writes to its socket; joined by the reader
 client-show           the terminal client's: takes the events and prints them; joined by the main thread
 ====================  ===========================================================================================
 
-There is one lock, ``Link._changed``, a condition: it guards what they share, the queue of events (bounded: a
-full one makes the reader wait) and that of requests (256 at most: a full one makes the program wait). No socket
-is touched and no callback made while it is held.
+There is one lock, the condition ``Link._changed``. It guards what they share: the state, the queue of events and the
+queue of requests. Both queues are bounded: when 10,000 events wait the reader waits, and when 256 requests have no
+answer the program waits. No socket is touched and no callback is made while the lock is held.
 """
 
 from ..events import (

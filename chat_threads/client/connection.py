@@ -1,4 +1,4 @@
-"""A connected socket as a client's threads see it: one reads, one writes, both may wait."""
+"""A connected socket as a client's threads see it: one reads, one writes, and both may wait."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import errno
 import socket
 
 READ_SIZE = 65536  # bytes
-MAX_LINE = 32 * 1024 * 1024  # bytes in a line; a page of history is the longest that comes, and far below it
-_KEEPALIVE = (  # a peer that is gone without a word is noticed within 40 seconds, where the system can be told so
+MAX_LINE = 32 * 1024 * 1024  # bytes in a line; a page of history is the longest line, and far shorter
+_KEEPALIVE = (  # a peer that vanishes without a word is noticed within 40 seconds, if the system has these options
     ("SOL_SOCKET", "SO_KEEPALIVE", 1),
     ("IPPROTO_TCP", "TCP_NODELAY", 1),
     ("IPPROTO_TCP", "TCP_KEEPIDLE", 20),
@@ -19,11 +19,11 @@ _KEEPALIVE = (  # a peer that is gone without a word is noticed within 40 second
 
 
 class Connection:
-    """Owns one socket. ``send`` belongs to the thread that writes, ``abort`` is anybody's and makes both threads see
-    the end; all else is the reader's, which closes it once nobody writes any more."""
+    """Owns one socket. The writer calls ``send``. Any thread may call ``abort``, which ends both threads' waits. The
+    reader calls everything else, and calls ``close`` after the writer has ended."""
 
     def __init__(self, host: str, port: int, timeout: float) -> None:
-        """Connect; raise OSError. Until ``patient`` each wait ends after ``timeout`` seconds, with TimeoutError."""
+        """Connect; raise OSError. Until ``patient`` is called, a wait raises TimeoutError after ``timeout`` seconds."""
         self._sock = socket.create_connection((host, port), timeout)
         self._rest = b""
         try:
@@ -38,11 +38,11 @@ class Connection:
                     self._sock.setsockopt(getattr(socket, level), getattr(socket, option), value)
 
     def patient(self) -> None:
-        """From now on wait for as long as it takes."""
+        """From now on, wait without a limit."""
         self._sock.settimeout(None)
 
     def lines(self) -> list[bytes]:
-        """Wait for at least one line, and return what has come, without their ends; [] at the end of it all."""
+        """Wait for a line, and return all that have come, without their ends; [] when the connection has ended."""
         if b"\n" in self._rest:  # given back
             *lines, self._rest = self._rest.split(b"\n")
             return lines
@@ -54,7 +54,7 @@ class Connection:
             except OSError as error:
                 if isinstance(error, TimeoutError) and self._sock.gettimeout() is not None:
                     raise
-                return []  # that of a patient one is the system's: the peer did not answer any more
+                return []  # without a limit of ours it is the system's: the peer no longer answers
             length += len(data)
             if not data or length > MAX_LINE:
                 return []
@@ -64,16 +64,18 @@ class Connection:
                 return lines
 
     def give_back(self, lines: list[bytes]) -> None:
-        """These are not read yet: ``lines`` returns them next."""
+        """Let ``lines`` return these next."""
         self._rest = b"".join(line + b"\n" for line in lines) + self._rest
 
     def send(self, data: bytes) -> None:
-        """Send all of it, and wait for as long as that takes; raise OSError."""
+        """Send all of it, however long that takes; raise OSError."""
         self._sock.sendall(data)
 
     def abort(self) -> None:
+        """End both threads' waits; ``lines`` returns []."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        """Give the socket back."""
         self._sock.close()

@@ -1,8 +1,8 @@
-"""What the server sends, as events, with what ``dialects.codec`` derives. Pure functions.
+"""The server's lines as events. Pure functions on top of ``dialects.codec``.
 
 The events are those of ``chat_threads.events``. Three are the client's own: ``Offline`` and ``Online``, and
-``Other``, an object that has no event. Every string in them has passed through ``rules.clean``, so that none can
-harm a terminal, whatever server it comes from.
+``Other``, an object that has no event. Every string has passed through ``rules.clean``, so that no server can harm
+a terminal.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ..rules import clean
 
 @dataclass(frozen=True, slots=True)
 class Offline(events.Event):
-    """The connection is lost, and the client tries to come back."""
+    """The connection is lost, and the client tries to reconnect."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Online(events.Event):
-    """The client has come back, under this name."""
+    """The client has reconnected, under this name."""
 
     name: str
 
@@ -42,11 +42,11 @@ Fields = dict[str, Any]
 
 
 def decode(line: bytes) -> tuple[events.Event, Fields]:
-    """A line as its event, and all of its fields; raise ValueError if it is not one of the protocol's."""
+    """A line's event and all of its fields; raise ValueError if the line is not in the protocol."""
     try:
         fields = json.loads(line)
         if not isinstance(fields, dict):
-            raise ValueError("it is no object")
+            raise ValueError("it is not an object")
         fields = _harmless(fields)
         event = codec.decode(fields)
         if event is None:

@@ -1,4 +1,4 @@
-"""What can go wrong in a client, as a branch of the package's tree of errors."""
+"""The errors of a client: a branch of the package's tree of errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ..errors import ChatThreadsError
 
 
 class ClientError(ChatThreadsError):
-    """What a Client raises."""
+    """The base of all errors that a Client raises."""
 
 
 class Refused(ClientError):
@@ -23,10 +23,10 @@ class Refused(ClientError):
 
 
 class Disconnected(ClientError):
-    """The connection is over. What was asked and not answered may have been done or not.
+    """The connection has ended. A request that was sent and not answered may have been done or not.
 
-    ``code`` is the reason in the server's ``bye`` ("shutting_down", "replaced", "quit", …), or "lost" if it
-    could not say one.
+    ``code`` is the reason in the server's ``bye`` ("shutting_down", "replaced", "quit", …), or "lost" if there was
+    no ``bye``.
     """
 
     def __init__(self, code: str, text: str) -> None:
@@ -35,8 +35,8 @@ class Disconnected(ClientError):
 
 
 class TimedOut(ClientError):
-    """No answer in time. What was asked may have been done or not, and is not sent again."""
+    """No answer came in time. The request may have been done or not, and is not sent again."""
 
 
 class Unread(ClientError):
-    """Far too many events wait to be read; see Client.events, or make the Client with listen=False."""
+    """Far too many events wait to be read. Read Client.events, or make the Client with listen=False."""

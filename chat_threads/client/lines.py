@@ -1,4 +1,4 @@
-"""A program's input, or that of a plain terminal, line by line; until it ends, or somebody says that it is over."""
+"""The input of a script or a plain terminal, line by line, until it ends or a thread stops it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any, TextIO
 
 LINE = 8192  # bytes in a line, without its end, as over telnet
 READ_SIZE = 65536  # bytes
-LOOK = 0.5  # seconds after which it looks whether the terminal is its own again
+LOOK = 0.5  # seconds between two looks whether the terminal is ours again
 _WINDOWS = os.name == "nt"
 
 
 class Lines:
-    """The lines of a stream, as bytes. ``stop`` may be called by any thread, all else by the main thread.
+    """The lines of a stream, as bytes. Any thread may call ``stop``; the main thread calls everything else.
 
-    Only LF and CR LF end a line: of whatever else Python takes for an end, such as U+2028 or a form feed, a line has
-    what stands behind it, too. The stream itself is not read from by anybody else.
+    Only LF and CR LF end a line, and not the other characters that Python takes for line ends, such as U+2028 or a
+    form feed. Nobody else reads from the stream.
     """
 
     def __init__(self, stream: TextIO) -> None:
         buffer: Any = stream.buffer
-        self._raw = getattr(buffer, "raw", buffer)  # without a buffer, in which select would not see anything
+        self._raw = getattr(buffer, "raw", buffer)  # select does not see what a buffer holds
         self.encoding = stream.encoding
         self._woken, self._waker = os.pipe()
         if not _WINDOWS:
             os.set_blocking(self._waker, False)
-            # A signal that comes just before the waiting begins does not end it; a byte does.
+            # A signal that comes just before the wait does not end it; a byte in a pipe does.
             signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         self._stopped = False
 
@@ -56,7 +56,7 @@ class Lines:
         return None if overlong or len(line) > LINE else line
 
     def _read(self) -> bytes:
-        """Wait for some bytes; b"" at the end, or when it is over."""
+        """Wait for some bytes; b"" at the end, or when it was stopped."""
         while not self._stopped:
             if not self._wait():
                 continue
@@ -68,13 +68,13 @@ class Lines:
                 if is_ours(self._raw):
                     return b""  # the terminal is gone
                 continue
-            if data is not None:  # otherwise there is nothing yet, in a stream that does not wait
+            if data is not None:  # None: a stream that does not block has nothing yet
                 return bytes(data)
         return b""
 
     def _wait(self) -> bool:
-        """Wait, not for ever, until there is something to read; False if there was nothing, or it is over."""
-        if _WINDOWS:  # where select is for sockets only: it is read, and whoever stops it has to wait
+        """Wait a while until there is something to read; False: there was nothing, or it was stopped."""
+        if _WINDOWS:  # select is for sockets only there: ``_read`` waits, and ``stop`` takes effect at the next line
             return True
         ours = is_ours(self._raw)
         ready, _, _ = select.select([self._woken, *([self._raw] if ours else [])], [], [], None if ours else LOOK)
@@ -84,13 +84,13 @@ class Lines:
         return self._raw in ready and is_ours(self._raw)
 
     def stop(self) -> None:
-        """It is over: no further line is read. Nothing is waited for."""
+        """Read no further line. Returns at once."""
         self._stopped = True
-        with contextlib.suppress(BlockingIOError):  # it is full of bytes that nobody has read yet
+        with contextlib.suppress(BlockingIOError):  # the pipe is full, so the main thread wakes anyway
             os.write(self._waker, b"\0")
 
     def close(self) -> None:
-        """Once nobody can call ``stop`` any more."""
+        """Close the pipe, once no thread can call ``stop`` any more."""
         if not _WINDOWS:
             signal.set_wakeup_fd(-1)
         os.close(self._woken)
@@ -98,18 +98,18 @@ class Lines:
 
 
 def is_ours(file: Any) -> bool:
-    """Whether what is typed is for this program, if the file is a terminal; of anything else, True.
+    """Whether this program has the terminal; True for a file that is not a terminal.
 
-    A terminal whose foreground is another job stops a program that reads from it.
+    While another job is in the foreground, the terminal stops a program that reads from it.
     """
     try:
         return os.tcgetpgrp(file.fileno()) == os.getpgrp()
-    except (OSError, AttributeError):  # it is no terminal, or not the one that controls jobs; or this is Windows
+    except (OSError, AttributeError):  # not a terminal, or not the one that controls jobs; or Windows
         return True
 
 
 def never_stopped() -> None:
-    """For the main thread: a read comes back with EIO instead of stopping the program, if the terminal became
-    another job's just before it."""
+    """Have a read fail with EIO instead of stopping the program, if another job got the terminal just before it. For
+    the main thread."""
     if hasattr(signal, "SIGTTIN"):
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)

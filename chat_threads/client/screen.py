@@ -21,7 +21,7 @@ from ..rules import fold
 from .chat import Client
 from .talk import Talk, completions, pasted
 
-LOOK = 0.5  # seconds after which the bottom line is drawn again
+LOOK = 0.5  # seconds between two drawings of the bottom line
 
 
 class _Completer(Completer):
@@ -35,7 +35,7 @@ class _Completer(Completer):
 
 
 def _keys() -> KeyBindings:
-    """What a terminal sends as pasted is no row of keys: an end of line in it is not Enter."""
+    """A pasted block is not a row of keys: a line end in it is not Enter."""
     keys = KeyBindings()
 
     @keys.add(Keys.BracketedPaste)
@@ -53,7 +53,7 @@ class Screen:
         self._chat = chat
 
     def run(self) -> Talk:
-        """Talk, to the end of the conversation; Ctrl-C and Ctrl-D end it, too."""
+        """Talk until the conversation ends; Ctrl-C and Ctrl-D end it, too."""
         with patch_stdout(raw=True):
             self._talk = Talk(self._chat, lambda lines, error: print(lines), screen=True)
             self._session: PromptSession[str] = PromptSession(
@@ -79,7 +79,7 @@ class Screen:
 
     def _show(self) -> None:
         self._talk.listen()
-        with contextlib.suppress(AttributeError, RuntimeError):  # nothing is being typed just now
+        with contextlib.suppress(AttributeError, RuntimeError):  # no line is being typed now
             self._session.app.loop.call_soon_threadsafe(self._leave_if_over)  # type: ignore[union-attr]
 
     def _leave_if_over(self) -> None:

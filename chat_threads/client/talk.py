@@ -1,6 +1,6 @@
-"""What a person types becomes requests, and what comes becomes lines; no terminal in here.
+"""What a person types becomes requests, and events become lines to show. There is no terminal in here.
 
-What is typed, and how it all looks, is as over telnet: it is the text dialect's.
+The commands and the looks are those of telnet: the text dialect's.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _DAY = "%Y-%m-%d"
 
 
 def request_of(command: commands.Command) -> dict[str, Any]:
-    """The request that means the same as a command; raise ValueError if there is none."""
+    """A command as a request; raise ValueError if it has none."""
     if command.row.type not in REQUESTS:
-        raise ValueError(f"no request is {command}")
+        raise ValueError(f"{command} has no request")
     _, fields = REQUESTS[command.row.type]
     given = {field.name: getattr(command, field.argument) for field in fields}
     return {"type": command.row.type, **{name: value for name, value in given.items() if value is not None}}
@@ -44,8 +44,8 @@ def _is_command(line: str) -> bool:
 def pasted(before: str, block: str) -> str:
     """What a pasted block becomes in the line that is being typed, with ``before`` in front of it.
 
-    A line is what it would be if it was typed. A block of several lines is text: if it would make a command of the
-    line, a ``/`` more keeps it from that.
+    One line is what it would be if it had been typed. Several lines are text: if they would make the line a command,
+    one more ``/`` in front prevents that.
     """
     block = re.sub("\r\n?", "\n", block).strip("\n")
     makes_command = "\n" in block and _is_command(before + block) and not _is_command(before)
@@ -53,26 +53,26 @@ def pasted(before: str, block: str) -> str:
 
 
 class Talk:
-    """A person's conversation. ``obey`` is for the thread that has what is typed, ``listen`` for the one that has
-    what comes; the rest is set by that one and read anywhere."""
+    """A person's conversation. The thread that reads the keyboard calls ``obey`` and ``enter``; another thread calls
+    ``listen``. What is public is set by that one, but for ``failed``, and read by any thread."""
 
     def __init__(self, chat: Client, write: Callable[[str, bool], None], screen: bool = False) -> None:
-        """``write`` shows lines, from any thread, and is told whether they are an error. ``screen``: it shows
-        colours, and can complete what is typed."""
+        """``write(lines, error)`` shows lines and is called from any thread. ``screen``: it shows colours and
+        completes what is typed."""
         self.chat = chat
-        self.failed = False  # something that was asked was not done
-        self.over: ClientError | None = None  # why there will be no connection any more, unless it was closed
+        self.failed = False  # whether something was not done; set by any thread, and only to True
+        self.over: ClientError | None = None  # why the client has given up; None if it has not, or was closed
         self.room: str | None = None
-        self.people: dict[str, int] = {}  # how many are in the rooms that one is in, by folded name
-        self.names: dict[str, None] = {}  # that were seen, the latest last
+        self.people: dict[str, int] = {}  # how many people are in each of the user's rooms, by folded name
+        self.names: dict[str, None] = {}  # of people and rooms that were seen, the latest last
         self.rooms: dict[str, None] = {}
         self._write = write
         self._screen = screen
         self._day = time.strftime(_DAY)
         self._said_last = ""  # the text of the last line, if it was an error
-        self._unseen: set[str] = set()  # refs of what was asked to know names and rooms only
+        self._unseen: set[str] = set()  # refs of requests whose answers are not shown
         self._name = chat.name
-        self._dialect = TextDialect()  # how it all looks
+        self._dialect = TextDialect()  # renders the lines
         self._dialect.admitted(chat.name)
         if screen:
             self._dialect.set_option("colour", "on")
@@ -82,7 +82,7 @@ class Talk:
     # --- what is typed --------------------------------------------------------------------------------------
 
     def obey(self, line: str) -> None:
-        """Do what is typed; raise EOFError if that is to leave. An end of line in it is a space."""
+        """Do what is typed, in which a line end is a space; raise EOFError after /quit."""
         try:
             self._do(parse_line(line))
         except ChatError as error:
@@ -92,10 +92,10 @@ class Talk:
             self.refuse(error.text)
 
     def enter(self, typed: str) -> None:
-        """Obey what was typed, with what was pasted into it (see ``pasted``); raise EOFError if that is to leave.
+        """Obey a line, with what was pasted into it (see ``pasted``); raise EOFError after /quit.
 
-        A block of several lines is said line by line, and none of them is a command. If a command was typed before it,
-        all of it belongs to that.
+        A block of several lines is said line by line, and none of them is a command. If a command was typed in front
+        of it, the whole block belongs to that command.
         """
         first, *rest = typed.split("\n")
         if not rest or _is_command(first):
@@ -138,7 +138,7 @@ class Talk:
         return asked
 
     def _answered(self, asked: Any) -> None:
-        """An answer comes among the events, even one that refuses; but that there will be none does not."""
+        """Answers come among the events, and refusals too. That there will be no answer does not."""
         error = asked.exception()
         if isinstance(error, Disconnected) and asked.ref not in self._unseen:
             self.failed = True
@@ -147,7 +147,7 @@ class Talk:
     # --- what comes -----------------------------------------------------------------------------------------
 
     def listen(self) -> None:
-        """Show all that comes, to the end of the conversation."""
+        """Show all events, until the conversation ends."""
         try:
             for event in self.chat.events():
                 self._show(event)
@@ -166,7 +166,7 @@ class Talk:
         if isinstance(event, events.Entered):
             if self._screen:
                 self._look_around(event.room, was_in)
-            if was_in and not ref:  # it came back, and nothing has changed for whoever reads this
+            if was_in and not ref:  # the client reconnected, and nothing has changed for the user
                 return
             event = replace(event, first_time=first)
         if ref and ref in self._unseen:
@@ -183,7 +183,7 @@ class Talk:
             self._print(event, getattr(event, "room", None))
 
     def _problem(self, text: str) -> None:
-        """Say why, if the server has not just said it."""
+        """Show an error, unless the last line shown is the same error."""
         if text != self._said_last:
             self._print(events.Problem("", text))
 
@@ -210,7 +210,7 @@ class Talk:
     # --- what is known --------------------------------------------------------------------------------------
 
     def _note(self, event: events.Event) -> None:
-        """Keep what the bottom line shows, and what can be completed."""
+        """Keep what the bottom line shows and what completion offers."""
         if (name := self.chat.name) != self._name:
             self._name = name
             self._dialect.renamed(name)
@@ -258,7 +258,7 @@ def _see(known: dict[str, None], *words: str) -> None:
 
 
 def completions(talk: Talk, before: str) -> list[str]:
-    """What the last word of a line may become: commands at its beginning, else rooms or names."""
+    """The completions of the last word: commands if it begins the line, otherwise rooms or names."""
     word = before.rpartition(" ")[2]
     known: list[str] = []
     if word.startswith("/") and word == before:

@@ -1,4 +1,4 @@
-"""chat-threads-client: its command line, and plain lines in and out. On a terminal it has ``screen`` if it can."""
+"""chat-threads-client: its command line, and plain lines in and out. On a terminal it uses ``screen`` if it can."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .lines import LINE, Lines, is_ours, never_stopped
 from .talk import Talk
 
 ANSWERED_WITHIN = 30.0  # seconds, after the last line and between one answer and the next
-GIVE_UP = 60.0  # seconds that it tries to come back, if nobody types
+GIVE_UP = 60.0  # seconds for which it tries to reconnect, if nobody types
 PROGRAM = "chat-threads-client"
 
 
@@ -30,13 +30,13 @@ PROGRAM = "chat-threads-client"
 
 
 def write_plain(lines: str, error: bool) -> None:
-    """Print lines, errors where those go; nothing, if nobody reads it any more."""
+    """Print lines, errors to stderr. Prints nothing if nobody reads any more."""
     click.echo(lines, err=error)
 
 
 def run_plain(talk: Talk, lines: Lines) -> None:
-    """Obey line after line while a thread prints, to the end of the input and of what comes of it, or of the
-    connection. That ends the waiting for input, too, without a signal: a script may ignore those."""
+    """Obey line after line while a thread prints, until the input has ended and is answered, or the connection has
+    ended. The thread then ends the wait for input, without a signal, because a script may ignore signals."""
 
     def show() -> None:
         try:
@@ -71,7 +71,7 @@ def run_plain(talk: Talk, lines: Lines) -> None:
 
 
 def _answered(chat: Client) -> bool:
-    """Wait for all answers, for as long as there are some now and then."""
+    """Wait for all answers; False: none has come for ANSWERED_WITHIN seconds."""
     while waiting := chat.unanswered:
         if not chat.settle(ANSWERED_WITHIN) and chat.unanswered >= waiting:
             return False
@@ -133,9 +133,9 @@ def main(
 ) -> None:
     """Talk on a chat_threads server. /help lists the commands there.
 
-    If the input is not a terminal, each line is sent as a message: echo hi | chat-threads-client localhost. The
-    exit code is 0 if it left by itself, and 1 if something was not done or the connection is over; a line on stderr
-    says what.
+    If the input is not a terminal, each line is sent as a message or a command: echo hi | chat-threads-client
+    localhost. The exit code is 1 if the connection was lost or, in a script, if something was not done; stderr says
+    why. Otherwise it is 0.
     """
     streams.prepare()
     host, port = address
@@ -162,7 +162,7 @@ def main(
 
 
 def _run_on_screen(chat: Client) -> bool:
-    """Whether there was what it needs."""
+    """Talk on the screen; False: prompt_toolkit is not installed."""
     try:
         from .screen import Screen
     except ModuleNotFoundError as error:
