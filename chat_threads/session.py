@@ -116,7 +116,7 @@ class Session:
         self.send(*answers(ref, problem(error)))
 
     def cut_off(self, error: CutOff) -> None:
-        """End the session now: what is queued is dropped, but for the line under way and the reason."""
+        """End the session now: what is queued is dropped, but for the parcel under way and the reason."""
         if self.reason is None:
             self.reason = error
         if self.mailbox.cut_off(Parcel(self.views.here, (problem(error), Bye(error.code)))):

@@ -22,7 +22,7 @@ from .publisher import Publisher
 from .session import Session
 from .storage import Storage
 from .trace import Recorder, TracedParcel, Trip
-from .writers import SLICE, Crew, OnePerSession, Writers
+from .writers import SLICE, Crew, OnePerSession, Unsent, Writers
 
 
 class WatchedStorage(Storage):
@@ -107,17 +107,18 @@ class _Watched(Writers):
         self._faults = faults
         self._never = threading.Event()
 
-    def _send(self, session: Session, parcels: list[Parcel]) -> memoryview | None:
+    def _send(self, session: Session, parcels: list[Parcel]) -> Unsent | None:
         began = time.monotonic()
-        rest = None
+        rest: Unsent | None = None
         if self._faults.delay(session.number):
-            rest = memoryview(b"".join([parcel.data for parcel in parcels])) or None
+            data = b"".join([parcel.data for parcel in parcels])
+            rest = Unsent(parcels, data, 0) if data else None
         else:
             rest = super()._send(session, parcels)
         self._recorder.sent(session.number, session.name, parcels, began, rest is None)
         return rest
 
-    def _send_all(self, session: Session, rest: memoryview) -> bool:
+    def _send_all(self, session: Session, rest: Unsent) -> bool:
         until = time.monotonic() + self._faults.delay(session.number)
         if self._faults.delay(session.number):
             inside.does("is slowed down by /lab")

@@ -15,7 +15,9 @@ import logging
 import queue
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from . import inside
 from .ends import Vital
@@ -30,6 +32,25 @@ FLUSH_TIMEOUT = 1.0  # seconds to wait for the writers before the next batch is 
 GRACE = 1.0  # seconds for the last word of a session that was cut off
 JOINED = 2  # threads that are done, joined whenever another one is started: they never become more than there were
 SLICE = 0.25  # seconds: how soon a waiting writer sees that its session was cut off
+
+
+class Unsent:
+    """A batch of parcels of which the socket has taken the first bytes. Belongs to the thread that sends it."""
+
+    def __init__(self, parcels: Sequence[Parcel], data: bytes, sent: int) -> None:
+        self.left = memoryview(data)[sent:]
+        self._sent = sent
+        self._ends = [0, *accumulate(len(parcel.data) for parcel in parcels)]  # where a parcel has ended
+
+    def took(self, sent: int) -> None:
+        """The socket has taken so many bytes more."""
+        self.left = self.left[sent:]
+        self._sent += sent
+
+    def finish_parcel(self) -> None:
+        """Leave out all but the rest of the parcel under way, because a client cannot read half of one."""
+        end = self._ends[bisect_left(self._ends, self._sent)]
+        self.left = self.left[: end - self._sent]
 
 
 class Writers:
@@ -119,7 +140,7 @@ class Writers:
 
     # --- by whoever is the session's writer now -----------------------------------------------------------
 
-    def _write(self, session: Session) -> memoryview | None:
+    def _write(self, session: Session) -> Unsent | None:
         """Send what is queued, without waiting. What did not fit is returned, and the mailbox is held then."""
         mailbox = session.mailbox
         parcels = mailbox.collect()
@@ -133,7 +154,7 @@ class Writers:
                 session.written.set()
         return rest
 
-    def _write_waiting(self, session: Session, rest: memoryview | None) -> None:
+    def _write_waiting(self, session: Session, rest: Unsent | None) -> None:
         """The holder's: send ``rest`` and what is queued, waiting where need be, until the mailbox is empty."""
         while True:
             if rest and not self._send_all(session, rest):
@@ -145,7 +166,7 @@ class Writers:
         if session.mailbox.finished:
             session.written.set()
 
-    def _send(self, session: Session, parcels: list[Parcel]) -> memoryview | None:
+    def _send(self, session: Session, parcels: list[Parcel]) -> Unsent | None:
         """Send without waiting; what did not fit is returned. A session that cannot be sent to is abandoned."""
         try:
             data = parcels[0].data if len(parcels) == 1 else b"".join([parcel.data for parcel in parcels])
@@ -158,13 +179,13 @@ class Writers:
         else:
             if sent < len(data):
                 session.mailbox.keep(parcels[0] if len(parcels) == 1 else session.output.hold(len(data)))
-                return memoryview(data)[sent:]
+                return Unsent(parcels, data, sent)
         return None
 
-    def _send_all(self, session: Session, rest: memoryview) -> bool:
+    def _send_all(self, session: Session, rest: Unsent) -> bool:
         """Send a whole batch within the deadline, which is for all of it; False if it did not go.
 
-        If the session is cut off meanwhile, the line under way is finished and the rest left out, unless that is
+        If the session is cut off meanwhile, the parcel under way is finished and the rest left out, unless that is
         why it is cut off.
         """
         deadline = time.monotonic() + self.send_timeout
@@ -175,8 +196,8 @@ class Writers:
                 shortened = True
                 deadline = min(deadline, time.monotonic() + GRACE)
                 if not session.mailbox.last_words:
-                    rest = rest[: rest.tobytes().find(b"\n") + 1]
-            if not rest:
+                    rest.finish_parcel()
+            if not rest.left:
                 return True
             with self._state:
                 give_up = self._give_up
@@ -187,7 +208,7 @@ class Writers:
                 return False
             if session.wire.wait_writable(min(left, SLICE)):
                 try:
-                    rest = rest[session.wire.send(rest) :]
+                    rest.took(session.wire.send(rest.left))
                 except OSError:
                     return False
 
@@ -261,7 +282,7 @@ class Crew(Writers):
             if rest is not None:
                 self._hire(session, rest)
 
-    def _hire(self, session: Session, rest: memoryview) -> None:
+    def _hire(self, session: Session, rest: Unsent) -> None:
         try:
             self._start(
                 f"writer-of-{session.number}",

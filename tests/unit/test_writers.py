@@ -17,7 +17,7 @@ from chat_threads.events import Event, Notice, Problem
 from chat_threads.parcel import Parcel, Views
 from chat_threads.session import Session
 from chat_threads.wire import Wire
-from chat_threads.writers import NEIGHBOURS, Crew, OnePerSession, Writers
+from chat_threads.writers import NEIGHBOURS, Crew, OnePerSession, Unsent, Writers
 
 SMALL = 4096  # bytes of a socket's buffer, so that it is soon full
 MANY = 400  # lines of LONG bytes, too many for both buffers
@@ -123,6 +123,7 @@ class ScriptedWire:
         self.writable = writable
         self.sent = b""
         self.sends = 0
+        self.waits = 0
         self.stopped = threading.Event()
         self._tick = threading.Event()
 
@@ -133,6 +134,7 @@ class ScriptedWire:
         return min(take, len(data))
 
     def wait_writable(self, timeout: float) -> bool:
+        self.waits += 1
         self._tick.wait(min(timeout, 0.005))
         return self.writable
 
@@ -257,7 +259,7 @@ def test_nobody_waits_for_a_client_that_does_not_read(office: Office) -> None:
     assert slow.read(MANY) == long_lines(0, MANY)
 
 
-def test_whoever_is_cut_off_gets_the_line_under_way_then_the_reason_and_nothing_else(
+def test_whoever_is_cut_off_gets_the_parcel_under_way_then_the_reason_and_nothing_else(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "GRACE", WAIT)
@@ -272,6 +274,26 @@ def test_whoever_is_cut_off_gets_the_line_under_way_then_the_reason_and_nothing_
     assert connection.peer.recv(100) == b""
     assert lines[:-1] == long_lines(0, len(lines) - 1)
     assert len(lines) < MANY
+
+
+@pytest.mark.parametrize(("took", "kept"), [(0, b""), (4, b"one\r\ntwo\r\n"), (10, b"one\r\ntwo\r\n")])
+def test_a_parcel_is_sent_whole_or_not_at_all(
+    office: Office, monkeypatch: pytest.MonkeyPatch, took: int, kept: bytes
+) -> None:
+    """A client cannot read half of one: not every dialect ends what it sends with the end of a line."""
+    monkeypatch.setattr(module, "GRACE", WAIT)
+    wire = ScriptedWire(took, 10**6, writable=False)
+    session = office.scripted(wire)
+    session.mailbox.push(Parcel(LINES, [Notice("one"), Notice("two")]))
+    session.mailbox.push(Parcel(LINES, [Notice("lost")]))
+    office.writers.schedule([session])
+    wait_for(lambda: wire.sends)
+    session.cut_off(ShuttingDown())
+    before = wire.waits
+    wait_for(lambda: wire.waits > before + 1 or wire.sends > 1)  # the writer has seen it
+    wire.writable = True
+    assert session.written.wait(WAIT)
+    assert wire.sent == kept + b"The server is shutting down. Goodbye.\r\n"
 
 
 def test_whoever_is_cut_off_while_its_queue_is_full_is_told_so(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -515,7 +537,7 @@ def test_a_bug_in_writing_ends_one_session_and_not_the_thread_that_others_share(
     one, other = office.scripted(ScriptedWire(10**6)), office.scripted(ScriptedWire(10**6))
     write = office.writers._write
 
-    def buggy(session: Session) -> memoryview | None:
+    def buggy(session: Session) -> Unsent | None:
         if session is one:
             raise ZeroDivisionError
         return write(session)
