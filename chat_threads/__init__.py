@@ -35,13 +35,14 @@ be taken while holding one that stands above it, never the other way round.
 ==========================  ========================================  ===========================================
 lock                        guards                                    taken while it is held
 ==========================  ========================================  ===========================================
-``Publisher._lock``         rooms, members, who is where              a mailbox's or the history queue's ``mutex``
+``Publisher._lock``         rooms, members, who is where              ``Mailbox.mutex``, ``BatchQueue.mutex``
 ``SessionStore._lock``      sessions and their names                  none
 ``Writers._state``          how many sessions are being written to,   none
                             the writer threads
 ``History._lock``           the counts that /stats shows              none
 ``Faults._lock``            the faults that /lab has under way        none
-``BatchQueue.mutex``        one queue's items                         none
+``Mailbox.mutex``           one session's queue and its two states    none
+``BatchQueue.mutex``        the history queue's items                 none
 ``Door._state``             who has a place, and who has no name yet  none
 ``Seldom._lock``            how often something was not said           none
 ``Readers._lock``           connections to read with, the line        none

@@ -20,8 +20,8 @@ NAMED = 10  # people named on entering a room; the rest is counted
 
 
 class Mailbox(Protocol):
-    def push(self, parcel: Parcel) -> bool | None:
-        """Put a parcel without waiting. True: the queue was idle, so tell a writer; None: it is full."""
+    def push(self, parcel: Parcel) -> bool:
+        """Put a parcel without waiting. True: the queue was idle, so tell a writer. Raise queue.Full."""
 
 
 class Subscriber(Protocol):

@@ -409,7 +409,7 @@ class Conversation(socketserver.BaseRequestHandler):
         # The writer has two deadlines: one for what it is sending, and one for what is queued.
         if not session.written.wait(2 * self.server.limits.send_timeout + 10):
             log.error("not everything could be sent to %s", session)
-        if not session.mailbox.cut or session.reason:
+        if not session.broken or session.reason:
             self._wire.linger()
         self.server.sessions.remove(session)
         log.info("%s ends: %s", session, session.reason.code if session.reason else "it left")

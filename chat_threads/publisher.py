@@ -7,6 +7,7 @@ mailbox's in ``push``, the history's in ``enqueue``.
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -66,10 +67,10 @@ class _Outbox:
 
     def put(self, session: Subscriber, parcel: Parcel) -> None:
         self.size += parcel.size
-        first = session.mailbox.push(parcel)
-        if first:
-            self.ready.append(session)
-        elif first is None:
+        try:
+            if session.mailbox.push(parcel):
+                self.ready.append(session)
+        except queue.Full:
             self.full.append(session)
 
 
@@ -608,10 +609,10 @@ class Publisher:
                 )
                 # What outbox.put does, without a call for each member.
                 for session in members:
-                    first = session.mailbox.push(parcel)
-                    if first:
-                        ready(session)
-                    elif first is None:
+                    try:
+                        if session.mailbox.push(parcel):
+                            ready(session)
+                    except queue.Full:
                         outbox.full.append(session)
 
     def _address(

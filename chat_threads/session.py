@@ -7,6 +7,7 @@ knows all sessions, and makes sure that one session at most has a name and that 
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
@@ -83,6 +84,7 @@ class Session:
         self.known_by_name = False  # whether its name is remembered as a person's; the reader thread's
         self.address = ""  # of the client; set by the reader thread at the start
         self.pace = Pace(0.0, 0)  # the reader thread's, which sets it at the start
+        self.broken = False  # nothing more can be sent; set by the thread that writes, before written
         self.reason: CutOff | None = None  # why it was cut off
         self.local = False  # whether it comes from the server's own machine; set by the reader thread at the start
         self.output = output or Output()  # counts what waits for all sessions
@@ -104,11 +106,13 @@ class Session:
 
     def send(self, *events: Event) -> None:
         """Queue events to be shown; never waits. A session whose queue is full is cut off instead."""
-        first = self.mailbox.push(Parcel(self.views.here, events, self.output))
-        if first:
-            self._schedule([self])
-        elif first is None:
+        try:
+            was_idle = self.mailbox.push(Parcel(self.views.here, events, self.output))
+        except queue.Full:
             self.cut_off(TooSlow())
+        else:
+            if was_idle:
+                self._schedule([self])
         self.output.check()
 
     def tell(self, error: ChatError, ref: str = "") -> None:
@@ -130,6 +134,7 @@ class Session:
 
     def abandon(self) -> None:
         """The wire is broken: nothing more can be sent. Called by the thread that writes."""
+        self.broken = True
         self.mailbox.cut_off()
         self.end()
 

@@ -16,6 +16,7 @@ from .chatroom import Subscriber
 from .events import Event
 from .history import History
 from .lab import Faults
+from .mailbox import Life
 from .ordered import Draft, Ordered
 from .parcel import Parcel, View
 from .publisher import Publisher
@@ -123,7 +124,7 @@ class _Watched(Writers):
         if self._faults.delay(session.number):
             inside.does("is slowed down by /lab")
         while (left := until - time.monotonic()) > 0 and self._faults.delay(session.number):
-            if session.mailbox.cut:
+            if session.mailbox.life is Life.CUT:
                 break
             self._never.wait(min(left, SLICE))
         began = time.monotonic()

@@ -22,6 +22,7 @@ from itertools import accumulate
 from . import inside
 from .ends import Vital
 from .errors import TooSlow
+from .mailbox import OPEN, Life
 from .parcel import Parcel
 from .session import Session
 
@@ -150,7 +151,7 @@ class Writers:
         else:
             if mailbox.under_way:
                 mailbox.sent()
-            if mailbox.closed and mailbox.finish():
+            if mailbox.life is not OPEN and mailbox.finish():
                 session.written.set()
         return rest
 
@@ -163,7 +164,7 @@ class Writers:
             if not parcels:
                 break
             rest = self._send(session, parcels)
-        if session.mailbox.finished:
+        if session.mailbox.life is Life.FINISHED:
             session.written.set()
 
     def _send(self, session: Session, parcels: list[Parcel]) -> Unsent | None:
@@ -192,7 +193,7 @@ class Writers:
         inside.does("waits for a full socket")
         shortened = False
         while True:
-            if session.mailbox.cut and not shortened:
+            if session.mailbox.life is Life.CUT and not shortened:
                 shortened = True
                 deadline = min(deadline, time.monotonic() + GRACE)
                 if not session.mailbox.last_words:

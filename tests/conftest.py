@@ -39,6 +39,15 @@ def watched_locks() -> Iterator[lockwatch.Watch]:
     assert watch.circle() is None
 
 
+@pytest.fixture
+def nimble() -> Iterator[None]:
+    """Threads take turns often, so that what can go wrong between two of them does."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
 @pytest.fixture(autouse=True)
 def locks_as_in_their_table(watched_locks: lockwatch.Watch) -> Iterator[None]:
     """Whatever a test does, no lock is taken in a wrong order, and nothing waits under one."""

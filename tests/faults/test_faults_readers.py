@@ -17,6 +17,8 @@ from support.servers import Process
 from support.waiting import WAIT, wait_for
 from support.wellness import needs_proc, staying_well, threads
 
+from chat_threads.mailbox import Life
+
 pytestmark = [pytest.mark.slow, needs_proc]
 
 WIDE = "🙂" * 2000  # 8000 bytes
@@ -204,18 +206,19 @@ def test_what_waits_for_one_who_does_not_read_is_bounded_in_bytes_and_in_lines(s
     session = server.chat.sessions.named("slow")
     box, push, waited = session.mailbox, session.mailbox.push, []
 
-    def watched_push(parcel: object) -> bool | None:
-        result = push(parcel)
-        if not box.closed:
-            waited.append((box.lines, box._bytes, result))
-        return result
+    def watched_push(parcel: object) -> bool:
+        try:
+            return push(parcel)
+        finally:
+            if not box.closed:
+                waited.append((box.lines, box._bytes, box.life))
 
     box.push = watched_push
     while not session.ended.is_set():
         ann.send(*[text] * 20)
         ann.news()
         ann.seen.clear()
-    assert waited[-1][2] is None
+    assert waited[-1][2] is Life.OVERFLOWED
     lines, size, _ = waited[-1]
     assert lines <= 1000 + 20
     assert size <= 4 * 1024 * 1024 + 20 * 8200

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import pathlib
 import re
+from typing import Any
 
 from support.samples import for_each
+
+from chat_threads import mailbox
 
 ROOT = pathlib.Path(__file__).parents[2]
 WALK = (ROOT / "docs" / "walk.rst").read_text(encoding="utf-8")
@@ -53,8 +56,17 @@ def test_every_name_that_the_walk_quotes_is_in_the_source(quoted):
 
 
 def inherited(name: str) -> bool:
-    """Whether it is a method of a base class: BatchQueue's mutex is queue.Queue's."""
+    """Whether it belongs to a base class: the mutex is queue.Queue's."""
     return name in {"BatchQueue.mutex", "Mailbox.mutex"}
+
+
+@for_each("name", ["WRITER", "LIFE"])
+def test_the_figures_of_a_mailbox_show_its_states_and_transitions(name):
+    """Each transition is one word in the figure, and each state one box."""
+    table: Any = getattr(mailbox, name)
+    figure = WALK.split(f"``{name}`` says::", 1)[1].split("\n\n")[1]
+    assert sorted(re.findall("[A-Z]+", figure)) == sorted(state.name for state in table)
+    assert sorted(re.findall("[a-z_]{2,}", figure)) == sorted(event for row in table.values() for event in row)
 
 
 def test_the_walk_is_short_enough_for_an_evening():

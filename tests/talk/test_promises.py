@@ -201,10 +201,11 @@ def test_a_member_that_never_reads_is_cut_off_and_logged_while_the_others_get_ev
     waiting: list[int] = []
     push = session.mailbox.push
 
-    def watched_push(parcel: object) -> bool | None:
-        result = push(parcel)
-        waiting.append(session.mailbox.lines)
-        return result
+    def watched_push(parcel: object) -> bool:
+        try:
+            return push(parcel)
+        finally:
+            waiting.append(session.mailbox.lines)
 
     session.mailbox.push = watched_push
     count = 0

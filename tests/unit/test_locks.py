@@ -118,7 +118,7 @@ def test_the_table_is_read_from_the_docstring():
     table = read_table(DOCSTRING)
     assert table.rows == ("A._x", "B.mutex", "C._z")
     assert table.inside == {"A._x": {"B.mutex", "C._z"}, "B.mutex": set(), "C._z": set()}
-    assert TABLE.inside["Publisher._lock"] == {"BatchQueue.mutex"}
+    assert TABLE.inside["Publisher._lock"] == {"Mailbox.mutex", "BatchQueue.mutex"}
 
 
 @for_each("row", ["``C._z``     this    it depends", "``C._z``     this    ``A._x``"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import queue
 import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from support.waiting import WAIT
@@ -68,15 +69,17 @@ class Box:
 
     def __init__(self) -> None:
         self.parcels: list[Parcel] = []
-        self.answer: bool | None = True
+        self.idle = True
+        self.full = False
         self.pushed = 0
         self.closed = False
 
-    def push(self, parcel: Parcel) -> bool | None:
+    def push(self, parcel: Parcel) -> bool:
         self.pushed += 1
-        if self.answer is not None:
-            self.parcels.append(parcel)
-        return self.answer
+        if self.full:
+            raise queue.Full
+        self.parcels.append(parcel)
+        return self.idle
 
     def wait_for_low_water(self) -> bool:
         """As a session waits for it."""
@@ -267,9 +270,8 @@ class SmallBox(Box):
         super().__init__()
         self.lines = 0
 
-    def push(self, parcel: Parcel) -> bool | None:
-        if self.lines >= 300:
-            self.answer = None
+    def push(self, parcel: Parcel) -> bool:
+        self.full = self.full or self.lines >= 300
         self.lines += parcel.lines
         return super().push(parcel)
 
@@ -302,7 +304,7 @@ def test_what_is_stored_but_not_yet_shown_does_not_take_the_place_of_what_was(ho
 def test_who_is_cut_off_while_it_reads_what_it_missed_does_not_become_a_member(house: House) -> None:
     room = house.old_room(1000)
     ann = Person(house, "ann")
-    ann.mailbox.answer = None
+    ann.mailbox.full = True
     assert house.publisher.subscribe(ann, room, 20, since=0) is None
     assert house.publisher.members(room) == []
     assert isinstance(ann.error, TooSlow)
@@ -505,15 +507,6 @@ def test_a_room_deleted_while_its_history_is_read_is_unknown(house: House) -> No
 def test_a_room_whose_oldest_messages_are_gone_is_entered_with_what_is_left(house: House) -> None:
     room = house.old_room(10, kept=2)
     assert house.enter(Person(house, "ann"), room).numbers() == [9, 10]
-
-
-@pytest.fixture
-def nimble() -> Iterator[None]:
-    """Threads take turns often, so that what can go wrong between two of them does."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
 
 
 @pytest.mark.usefixtures("nimble")
@@ -878,7 +871,7 @@ def test_a_room_gets_one_parcel_a_batch_however_rooms_are_mixed_in_it(house: Hou
 
 def test_one_dispatch_waits_for_the_writers_once_and_schedules_only_who_was_idle(house: House) -> None:
     ann, bob, cy = house.people("ann", "bob", "cy")
-    bob.mailbox.answer = False  # a writer has it already
+    bob.mailbox.idle = False  # a writer has it already
     house.scheduled.clear()
     house.caught_up = 0
     house.dispatch(*said(house.lobby, 1, 2))
@@ -911,7 +904,7 @@ def test_what_was_queued_is_scheduled_though_a_bug_ends_the_dispatch(house: Hous
 
 def test_whose_queue_is_full_is_cut_off_once_the_lock_is_released_and_the_rest_hear_everything(house: House) -> None:
     ann, slow, cy = house.people("ann", "slow", "cy")
-    slow.mailbox.answer = None
+    slow.mailbox.full = True
     house.dispatch(*said(house.lobby, 1))  # Person.cut_off asserts that the lock is not held
     assert isinstance(slow.error, TooSlow)
     assert slow.seen == []
@@ -921,7 +914,7 @@ def test_whose_queue_is_full_is_cut_off_once_the_lock_is_released_and_the_rest_h
 
 def test_whose_queue_is_full_on_entering_is_cut_off(house: House) -> None:
     ann = Person(house, "ann")
-    ann.mailbox.answer = None
+    ann.mailbox.full = True
     house.publisher.subscribe(ann, house.lobby, 20)
     assert isinstance(ann.error, TooSlow)
 
