@@ -1,7 +1,8 @@
-"""How a client speaks, by what it sends first: the table of our dialects, and that of protocols that are not ours.
+"""How a client speaks, by what it sends first. ``PROTOCOLS`` is the table: our dialects, and others' protocols.
 
-Scanners, and programs that were given the wrong port, begin with the words of another protocol. Some of these would
-do as a name, and all that follows them would be said. So they are refused, in a form that such a client can show.
+Scanners, and programs that were given the wrong port, begin with the words of another protocol. Some of these words are
+valid names, and everything after them would be said in a room. So such clients are refused, in a form that they can
+show.
 """
 
 from __future__ import annotations
@@ -15,57 +16,58 @@ from .base import Dialect
 from .jsonlines import JsonDialect
 from .text import LINE, TextDialect
 
-DIALECTS: dict[bytes, Callable[[int], Dialect]] = {b"{": JsonDialect}
-"""What a client's first byte says of how it speaks. Any other byte is a person's, or another protocol's."""
-
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
-    """A protocol that is not ours. ``first`` matches what its clients send first, and no name that a person may
-    have, alone or with a room after it; ``answer`` is a line that they can show, b"" if they would not read it."""
+class Protocol:
+    """A protocol that a client may speak. ``first`` matches what its clients send first; for a protocol that is not
+    ours, that must not be a name, alone or with a room after it."""
 
     first: re.Pattern[bytes]
-    text: str
-    answer: bytes
+    dialect: Callable[[int], Dialect] | None = None  # None: it is not ours
+    refusal: str = ""
+    answer: bytes = b""  # the refusal in a form that its clients can show; b"": they would not read it
 
 
-def _row(name: str, first: bytes, answer: str = "") -> Foreign:
+def _foreign(name: str, first: bytes, answer: str = "") -> Protocol:
     text = f"This is a chat server, not {name}. Connect with: telnet HOST PORT"
-    return Foreign(re.compile(first), text, answer.format(text, length=len(text) + 2).encode())
+    return Protocol(re.compile(first), None, text, answer.format(text, length=len(text) + 2).encode())
 
 
-FOREIGN = (
-    _row(
+PROTOCOLS = (
+    Protocol(re.compile(rb"\{"), JsonDialect),
+    _foreign(
         "a web server",
         rb"[A-Z]{3,16} \S+ HTTP/\d|GET /\S*[\r\n]",
         "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
         "Content-Length: {length}\r\nConnection: close\r\n\r\n{}\r\n",
     ),
-    _row("RTSP", rb"[A-Z_]{3,16} \S+ RTSP/\d", "RTSP/1.0 400 {}\r\n\r\n"),
-    _row("SIP", rb"[A-Z]{3,16} \S+ SIP/\d", "SIP/2.0 400 {}\r\n\r\n"),
-    _row("SSH", rb"SSH-\d", "{}\r\n"),
-    _row("a mail server", rb"(?:EHLO|HELO|LHLO)(?: +[^#\s]| *[\r\n])", "554 {}\r\n"),
-    _row("IMAP", rb"[A-Za-z]{0,4}\d+ (?:CAPABILITY|LOGIN|NOOP|ID|AUTHENTICATE|STARTTLS|LOGOUT)\b", "* BYE {}\r\n"),
-    _row("a news server", rb"MODE READER", "502 {}\r\n"),
-    _row("IRC", rb"CAP (?:LS|LIST|REQ|END)\b|(?:NICK|PASS) +[^#\s]|USER +[^#\s]+ +[^#\s]", "ERROR :{}\r\n"),
-    _row("FTP", rb"USER +[^#\s]+ *[\r\n]|AUTH (?:TLS|SSL)\b", "421 {}\r\n"),
-    _row("Redis", rb"\*\d+[\r\n]", "-ERR {}\r\n"),
-    _row("rsync", rb"@RSYNCD:", "@ERROR: {}\n"),
-    _row("STOMP", rb"(?:CONNECT|STOMP)\r?\n[a-z]", "ERROR\nmessage:{}\n\n\0"),
-    _row("XMPP or syslog", rb"<(?:\?xml|stream:|policy-file|\d{1,3}>)"),
-    _row("one that trusts this proxy (--proxy-protocol)", rb"PROXY (?:TCP[46]|UNKNOWN)[ \r\n]", "{}\r\n"),
-    _row("WebLogic", rb"t3s? \d"),
-    _row("VNC", rb"RFB \d"),
-    _row("a Java debugger", rb"JDWP-Handshake"),
-    _row("BitTorrent", rb"\x13BitTorrent"),
-    _row("TLS", rb"\x16"),  # RFC 8446, section 5.1
+    _foreign("RTSP", rb"[A-Z_]{3,16} \S+ RTSP/\d", "RTSP/1.0 400 {}\r\n\r\n"),
+    _foreign("SIP", rb"[A-Z]{3,16} \S+ SIP/\d", "SIP/2.0 400 {}\r\n\r\n"),
+    _foreign("SSH", rb"SSH-\d", "{}\r\n"),
+    _foreign("a mail server", rb"(?:EHLO|HELO|LHLO)(?: +[^#\s]| *[\r\n])", "554 {}\r\n"),
+    _foreign("IMAP", rb"[A-Za-z]{0,4}\d+ (?:CAPABILITY|LOGIN|NOOP|ID|AUTHENTICATE|STARTTLS|LOGOUT)\b", "* BYE {}\r\n"),
+    _foreign("a news server", rb"MODE READER", "502 {}\r\n"),
+    _foreign("IRC", rb"CAP (?:LS|LIST|REQ|END)\b|(?:NICK|PASS) +[^#\s]|USER +[^#\s]+ +[^#\s]", "ERROR :{}\r\n"),
+    _foreign("FTP", rb"USER +[^#\s]+ *[\r\n]|AUTH (?:TLS|SSL)\b", "421 {}\r\n"),
+    _foreign("Redis", rb"\*\d+[\r\n]", "-ERR {}\r\n"),
+    _foreign("rsync", rb"@RSYNCD:", "@ERROR: {}\n"),
+    _foreign("STOMP", rb"(?:CONNECT|STOMP)\r?\n[a-z]", "ERROR\nmessage:{}\n\n\0"),
+    _foreign("XMPP or syslog", rb"<(?:\?xml|stream:|policy-file|\d{1,3}>)"),
+    _foreign("one that trusts this proxy (--proxy-protocol)", rb"PROXY (?:TCP[46]|UNKNOWN)[ \r\n]", "{}\r\n"),
+    _foreign("WebLogic", rb"t3s? \d"),
+    _foreign("VNC", rb"RFB \d"),
+    _foreign("a Java debugger", rb"JDWP-Handshake"),
+    _foreign("BitTorrent", rb"\x13BitTorrent"),
+    _foreign("TLS", rb"\x16"),  # RFC 8446, section 5.1
     # RDP, SMB, SOCKS, MQTT, LDAP, DNS, X11, databases, …: a NUL that is not the end of a line (RFC 854), nor in what
     # telnet says of itself
-    _row("a binary protocol", rb"[^\xff\n]*?(?<!\r)\x00"),
+    _foreign("a binary protocol", rb"[^\xff\n]*?(?<!\r)\x00"),
+    # A person's first line, whatever it is; or the first byte of telnet's own; or more than fits into a line.
+    Protocol(re.compile(rb"(?s:.*?(?:[^\r\n][\r\n]|\xff)|.{%d})" % (LINE + 1)), TextDialect),
 )
+"""The first row that matches is how the client speaks; as long as none does, it has sent too little to tell."""
 
 _BLANKS = re.compile(rb"(?:\xef\xbb\xbf|[ \t\n]|\r(?:\x00|(?=[^\x00])))*")  # the first is a byte order mark
-_ENOUGH = re.compile(rb"[^\r\n][\r\n]|\xff")  # a line, or telnet
 
 
 def without_blanks(head: bytes) -> bytes:
@@ -75,10 +77,11 @@ def without_blanks(head: bytes) -> bytes:
 
 
 def recognise(head: bytes) -> Callable[[int], Dialect] | None:
-    """How a client speaks that has sent this, by ``without_blanks``; None: too little to tell. Raises NotChat."""
-    if head[:1] in DIALECTS:
-        return DIALECTS[head[:1]]
-    for foreign in FOREIGN:
-        if foreign.first.match(head):
-            raise NotChat(foreign.text, foreign.answer)
-    return TextDialect if _ENOUGH.search(head) or len(head) > LINE else None
+    """What makes the dialect of a client that has sent this, by ``without_blanks``; None: too little to tell. Raises
+    NotChat."""
+    for protocol in PROTOCOLS:
+        if protocol.first.match(head):
+            if protocol.dialect is None:
+                raise NotChat(protocol.refusal, protocol.answer)
+            return protocol.dialect
+    return None
