@@ -294,12 +294,8 @@ class Sweeper:
 
 
 def forget_unused(writer: sqlite3.Connection, which: str, value: int | str) -> None:
-    """Forget those rooms, if nothing was ever said in them and they have no topic; their owners' tokens are kept for
-    other reasons only."""
-    unused = (
-        f"FROM rooms WHERE {which} AND last = 0 AND topic = ''"
-        " AND NOT EXISTS (SELECT 1 FROM messages WHERE room = rooms.id)"
-    )
+    """Forget those rooms, if nothing was ever said in them; their owners' tokens are kept for other reasons only."""
+    unused = f"FROM rooms WHERE {which} AND last = 0 AND NOT EXISTS (SELECT 1 FROM messages WHERE room = rooms.id)"
     owners = writer.execute(f"SELECT DISTINCT owner {unused} AND owner != 0", (value,)).fetchall()
     writer.execute(f"DELETE {unused}", (value,))
     writer.executemany(

@@ -319,7 +319,7 @@ class Storage(ReadingSide):
         """Forget the rooms in which nothing was ever said and that have no topic, but for the one of that key.
         Before anybody is here. Raises StorageError."""
         with self._changing() as writer:
-            forget_unused(writer, "key != ?", kept)
+            forget_unused(writer, "topic = '' AND key != ?", kept)
 
     def oldest_kept(self, now: int, retain: int) -> int | None:
         """The time before which messages are too old, all in milliseconds; None: the clock, which says ``now``, cannot

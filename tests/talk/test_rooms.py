@@ -402,6 +402,71 @@ def test_whoever_makes_and_leaves_rooms_without_end_takes_none_away_from_others(
     assert codes(ann.ask({"type": "delete", "room": "#b1"}, {"type": "create", "room": "#c", "topic": "mine"})) == []
 
 
+def make_in_vain(maker: Program, *names: str) -> list[str]:
+    """Make rooms with a topic, enter each, say nothing and go; the codes of errors."""
+    told = []
+    for name in names:
+        told += codes(maker.ask(type="create", room=name, topic="mine"))
+        maker.ask(type="leave", room=name)
+    return told
+
+
+def test_rooms_in_which_nothing_was_ever_said_keep_nobody_from_making_rooms(
+    serve: Callable[..., Running], program: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those whose makers are away go first, the oldest first."""
+    monkeypatch.setattr(publisher, "ROOMS", 40)  # so 36 may stay
+    monkeypatch.setattr(quota, "NEWEST", 3)
+    monkeypatch.setattr(quota, "SURPLUS_PAUSE", 0.0)
+    server = serve()
+    ann, bob = program("ann", server), program("bob", server)
+    ann.ask({"type": "create", "room": "#said"}, {"type": "say", "room": "#said", "text": "hello"})
+    ann.ask({"type": "leave", "room": "#said"}, {"type": "create", "room": "#held", "topic": "mine"})
+    assert make_in_vain(bob, "#prepared") == []
+    with closing(Program(server.port)) as mallory:
+        mallory.send(type="hello", name="mallory")
+        mallory.expect("joined")
+        assert make_in_vain(mallory, *(f"#m{number}" for number in range(45))) == []
+    stay = ["#held", "#lobby", "#prepared", "#said"]
+    assert make_in_vain(bob, "#b1", "#b2") == []
+    wait_for(lambda: ann.ask(type="ping") and len(rooms_of(ann)) == 36)
+    left = set(rooms_of(ann)) - set(stay)
+    assert {"#b1", "#b2", "#m44"} <= left
+    assert left == {"#b1", "#b2", *(f"#m{number}" for number in range(45 - 30, 45))}
+    wait_for(lambda: stored(server.chat.storage.path) == rooms_of(ann))
+
+
+def test_a_server_that_was_filled_with_silent_rooms_has_space_again_after_a_restart(
+    serve: Callable[..., Running], program: Start, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "ROOMS", 40)
+    monkeypatch.setattr(quota, "NEWEST", 3)
+    db = tmp_path / "chat.db"
+    with closing(Storage(str(db))) as storage:
+        names = ["#lobby", *(f"#r{number}" for number in range(2, 41))]
+        storage.commit(Batch([RoomMade(number, name, name, "mine", "ann", 0) for number, name in enumerate(names, 1)]))
+    ann = program("ann", serve(db=str(db)))
+    ann.ask(type="say", text="hello")
+    assert ann.ask(type="create", room="#new")[0]["type"] == "joined"
+
+
+def test_a_room_that_had_to_go_gives_its_makers_address_no_other_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "ROOMS", 10)
+    monkeypatch.setattr(quota, "NEWEST", 0)
+    monkeypatch.setattr(quota, "SURPLUS_PAUSE", 0.0)
+    monkeypatch.setattr(quota, "AT_ONCE", 12)
+    house.publisher._quota = Quota(clock=lambda: 0.0)
+    mallory = house.person("mallory", identity=666)
+    for number in range(12):
+        room = house.publisher.create_chat_room(f"#r{number}", "mallory", "mine", mallory)
+        house.submit(house.publisher.subscribe(mallory, room, 20), ordered.LeftAll(mallory))  # type: ignore[arg-type]
+    assert len(house.rooms()) == 9
+    with pytest.raises(TooManyRooms):
+        house.make("#more", mallory)
+
+
 def test_one_person_has_so_many_rooms_under_any_name_and_after_a_restart(
     start_process: Callable[..., Process], tmp_path: pathlib.Path
 ) -> None:

@@ -17,11 +17,11 @@ LAYERS = """
     __init__        memory
     errors          usage           inside          streams     ends        addresses   letters    lookalikes
     events          rules           queues          tokens      lab         filelock    wal
-    commands        ordered         parcel      quota
+    commands        ordered         parcel
     mailbox         chatroom
     schema          folding         readers     batch
     once
-    search          names           identity    numbering
+    search          names           identity    numbering   quota
     retention       files           reading
     wire            pace            storage         trace           dialects.__init__
     dialects.base   history         publisher
