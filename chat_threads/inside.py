@@ -1,10 +1,10 @@
-"""What every thread is doing at this moment, for whoever asks.
+"""What every thread is doing at this moment, for /threads and /locks.
 
-Each thread has a ``Slot``, which it alone sets and others read as a whole: an attribute that holds a tuple is seen
-old or new, never half. The slots stand in a dict, of which single operations only are used, so none of this takes
-a lock: it can be told while any thread is stuck with any lock.
+Each thread has a ``Slot``. Only that thread sets the slot's attributes. Other threads read each attribute as a whole:
+they see the old tuple or the new one, never half of each. The slots are in a dict, and the code uses only single
+operations on it. So nothing here takes a lock, and it works even while any thread is stuck with any lock.
 
-In the slots there are names of threads and of what they do, never what is said.
+The slots hold names of threads and of their activities, never the text of a message.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable, Container
 from typing import Any, cast
 
-Depth = tuple[int, int | None]  # what waits in a queue now, and the most that ever did, if that is known
+Depth = tuple[int, int | None]  # items that wait in a queue now, and the most that ever did, if that is known
 
 _slots: dict[int, Slot] = {}  # by the thread's ident
 
 
 class Slot:
-    """What one thread is doing. ``doing`` is the words and, by time.monotonic(), since when; the thread sets it."""
+    """One thread's activity. ``doing`` has the words, and since when by time.monotonic(); the thread sets it."""
 
     __slots__ = ("ident", "name", "role", "doing", "session", "depth")
 
@@ -31,31 +31,31 @@ class Slot:
         self.name = thread.name
         self.role = role
         self.doing = (doing, time.monotonic())
-        self.session = session  # whom it works for, opaque
-        self.depth = depth  # of the queue that it empties, or whose emptying it waits for
+        self.session = session  # the session that it works for; opaque here
+        self.depth = depth  # of the queue that it empties, or that it waits for
 
 
 def enter(role: str, doing: str, session: Any = None, depth: Callable[[], Depth] | None = None) -> Slot:
-    """The calling thread begins: its slot, to be given back with ``leave``."""
+    """Make a slot for the calling thread; ``leave`` removes it."""
     slot = Slot(role, doing, session, depth)
     _slots[slot.ident] = slot
     return slot
 
 
 def does(what: str) -> None:
-    """The calling thread does something else from now on; nothing, if it has no slot."""
+    """Say what the calling thread does from now on. No effect if it has no slot."""
     slot = _slots.get(threading.get_ident())
     if slot:
         slot.doing = (what, time.monotonic())
 
 
 def leave() -> None:
-    """The calling thread is about to end."""
+    """Remove the slot of the calling thread, which is about to end."""
     _slots.pop(threading.get_ident(), None)
 
 
 def run(role: str, doing: str, work: Callable[[], object]) -> None:
-    """Do some work with a slot that says one thing all the time: what a simple thread's ``target`` calls."""
+    """Do some work under a slot with one constant activity: the ``target`` of a simple thread."""
     enter(role, doing)
     try:
         work()
@@ -69,7 +69,7 @@ def slots() -> list[Slot]:
 
 
 def places(idents: Container[int]) -> dict[int, str]:
-    """Where in this package each of these threads is, by its ident: "publisher.py:291 subscribe". Takes no lock."""
+    """Where in this package each of these threads is, by ident: "publisher.py:291 subscribe". Takes no lock."""
     found = {}
     for ident, frame in sys._current_frames().items():
         if ident not in idents:
@@ -85,19 +85,19 @@ def places(idents: Container[int]) -> dict[int, str]:
 
 
 class CountedLock:
-    """A threading.Lock that counts; only used when it is asked for, for counting costs more than the lock does.
+    """A threading.Lock that counts its uses. Used only on request, because counting costs more than the lock.
 
-    Whoever holds the lock sets the numbers; others read them as they are, without it.
+    The thread that holds the lock sets the numbers; other threads read them without the lock.
     """
 
     def __init__(self, name: str, lock: threading.Lock) -> None:
         self.name = name
         self.taken = 0
-        self.contended = 0  # how often somebody else had it
-        self.waited = 0.0  # seconds, in all
-        self.longest = 0.0  # seconds that it was held
-        self.holder: tuple[str, float] | None = None  # the thread that has it, and since when
-        self.observe: Callable[[float, float, float], None] | None = None  # (asked, had, released), after that
+        self.contended = 0  # acquisitions that had to wait for another thread
+        self.waited = 0.0  # seconds in total
+        self.longest = 0.0  # seconds, the longest time that it was held
+        self.holder: tuple[str, float] | None = None  # the thread that holds it, and since when
+        self.observe: Callable[[float, float, float], None] | None = None  # after release: (asked, had, released)
         self._lock = lock
         self._asked = 0.0
 
@@ -133,7 +133,7 @@ class CountedLock:
         self.release()
 
 
-Count = Callable[[threading.Lock], threading.Lock]  # what is done to a lock before it is used
+Count = Callable[[threading.Lock], threading.Lock]  # wraps a lock before it is used, or returns it as it is
 
 
 def uncounted(lock: threading.Lock) -> threading.Lock:
@@ -149,7 +149,7 @@ class Locks:
         self.made: list[CountedLock] = []
 
     def count(self, name: str) -> Count:
-        """What makes a lock, of which nothing is known, one that counts, under that name."""
+        """Return the function that turns a plain lock into a counted lock with that name."""
 
         def counted(lock: threading.Lock) -> threading.Lock:
             self.made.append(CountedLock(name, lock))
@@ -158,5 +158,5 @@ class Locks:
         return counted if self.counted else uncounted
 
     def named(self, name: str) -> CountedLock:
-        """The counted lock of that name; raise StopIteration."""
+        """The counted lock of that name. Raises StopIteration."""
         return next(lock for lock in self.made if lock.name == name)

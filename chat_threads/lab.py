@@ -1,7 +1,7 @@
-"""Faults to look at, for a class: --lab allows them, everybody is told, and they are off when the time is up.
+"""Faults for a class to look at. --lab allows them; everybody gets a notice, and each fault ends after its time.
 
-Each is a thread of its own, ``lab-publisher``, ``lab-history`` or ``lab-slow-N``, that makes the fault, waits, and
-takes it back.
+Each fault has a thread of its own, ``lab-publisher``, ``lab-history`` or ``lab-slow-N``. It makes the fault, waits, and
+ends the fault.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Callable
 from . import inside
 from .errors import BadFault
 
-MOST = 60.0  # seconds that a fault lasts
-SLOWEST = 10_000  # milliseconds for one send
+MOST = 60.0  # seconds that a fault lasts at most
+SLOWEST = 10_000  # milliseconds for one send at most
 
 
 Over = Callable[[], None]  # called when a fault is over
@@ -29,20 +29,20 @@ def _wait(end: _End, seconds: float) -> None:
 
 
 class Faults:
-    """What is wrong on purpose now. Every method may be called by any thread."""
+    """The faults under way. Any thread may call any method."""
 
     def __init__(self, publisher_lock: Callable[[], inside.CountedLock]) -> None:
         self._publisher = publisher_lock
         self._history_runs = threading.Event()
         self._history_runs.set()
         self._delays: dict[int, float] = {}  # seconds, by the session's number; single operations only
-        self._lock = threading.Lock()  # guards what follows; nothing is called while it is held
+        self._lock = threading.Lock()  # guards the attributes below; nothing is called under it
         self._stopping = False
         self._threads: dict[str, threading.Thread] = {}
-        self._ends: dict[str, _End] = {}  # what makes them end before their time
+        self._ends: dict[str, _End] = {}  # the queues that make them end early
 
     def pause_publisher(self, seconds: float, over: Over) -> None:
-        """Hold the Publisher's lock, as no code of ours ever should. ``over`` is called in the end; raise BadFault."""
+        """Hold the Publisher's lock, as no other code may. ``over`` is called at the end. Raise BadFault."""
 
         def hold(end: _End) -> None:
             with self._publisher():
@@ -51,7 +51,7 @@ class Faults:
         self._start("lab-publisher", f"holds the Publisher for {seconds:g} s", hold, seconds, over)
 
     def pause_history(self, seconds: float, over: Over) -> None:
-        """Stop the history thread before its next batch; raise BadFault."""
+        """Stop the history thread before its next batch. Raise BadFault."""
 
         def hold(end: _End) -> None:
             self._history_runs.clear()
@@ -61,7 +61,7 @@ class Faults:
         self._start("lab-history", f"holds the history for {seconds:g} s", hold, seconds, over)
 
     def slow(self, number: int, milliseconds: int, over: Over) -> None:
-        """Let every send to this session take so much longer, for MOST seconds; raise BadFault."""
+        """Delay every send to this session by so much, for MOST seconds. Raise BadFault."""
         if not 1 <= milliseconds <= SLOWEST:
             raise BadFault(f"A send can be slowed by 1 to {SLOWEST} ms.")
 
@@ -98,17 +98,17 @@ class Faults:
             raise BadFault("No thread could be started for that.") from None
 
     def hold_history(self) -> None:
-        """The history thread's: wait here while it is paused."""
+        """Called by the history thread: wait while it is paused."""
         if not self._history_runs.is_set():
             inside.does("is paused by /lab")
             self._history_runs.wait()
 
     def delay(self, number: int) -> float:
-        """How many seconds to wait before the next send to a session."""
+        """Seconds to wait before the next send to a session."""
         return self._delays.get(number, 0.0)
 
     def stop(self, timeout: float) -> list[str]:
-        """Take all faults back, and end their threads; return the names of those that remain."""
+        """End all faults and their threads; return the names of threads that remain."""
         deadline = time.monotonic() + timeout
         with self._lock:
             self._stopping = True
@@ -116,6 +116,6 @@ class Faults:
         for end in ends:
             end.put(None)
         for thread in threads:
-            if thread.ident:  # otherwise it is about to start, and finds its end
+            if thread.ident:  # otherwise it is about to start, and will find the end mark
                 thread.join(max(0.0, deadline - time.monotonic()))
         return [thread.name for thread in threads if thread.is_alive()]

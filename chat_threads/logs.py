@@ -1,4 +1,4 @@
-"""Log lines are written by a thread of their own, so that no other ever waits for a slow disk or a full pipe."""
+"""Logging in a thread of its own, so that no other thread waits for a slow disk or a full pipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 from . import inside
 from .streams import own_file
 
-QUEUED = 2000  # lines that wait to be written; more are dropped and counted
+QUEUED = 2000  # lines that may wait to be written; more are dropped and counted
 FORMAT = "%(asctime)s %(levelname)s %(threadName)s: %(message)s"
 STDERR = 2
 
@@ -27,23 +27,23 @@ class _QueueHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._lines.put_nowait(self.format(record))  # formatted now, for what it speaks of goes on changing
-        except Exception:  # the queue is full, or memory is short: a log line ends no thread
+            self._lines.put_nowait(self.format(record))  # formatted now, because its arguments may change
+        except Exception:  # the queue is full, or memory is short: logging must not end a thread
             self.dropped += 1
 
 
 class LogThread:
     """Takes over the package's logging from ``start`` to ``stop``.
 
-    The ``log`` thread owns the file. It is written to without any lock or buffer: if nobody reads the pipe at
-    its other end, this thread alone is stuck, and the process can end all the same.
+    The ``log`` thread owns the file, and writes to it without a lock or a buffer. If nobody reads the other end of a
+    pipe, only this thread is stuck, and the process can still end.
     """
 
     def __init__(self, level: str, file: str | None = None) -> None:
-        """Log what is at least of that level to a file, or to stderr. OSError: the file cannot be written."""
+        """Log lines of at least that level to a file, or to stderr. OSError: the file cannot be written."""
         self._path = file
         self._file = io.FileIO(file, "ab", opener=own_file) if file else io.FileIO(STDERR, "wb", closefd=False)
-        self._reopen = threading.Event()  # set by whoever wants the file opened again, cleared by the log thread
+        self._reopen = threading.Event()  # set by reopen(), cleared by the log thread
         self._lines: queue.Queue[str | None] = queue.Queue(QUEUED)
         self._handler = _QueueHandler(self._lines)
         self._logger = logging.getLogger(__package__)
@@ -51,23 +51,23 @@ class LogThread:
         self.thread = threading.Thread(target=self._take_over, name="log", daemon=True)
 
     def start(self) -> None:
-        """Begin to take what is logged."""
+        """Begin to log."""
         self._logger.addHandler(self._handler)
         self.thread.start()
 
     def write(self, text: str) -> None:
-        """Write a text as it is, whatever the level; dropped if too much is waiting to be written."""
+        """Write a text as it is, at any level. It is dropped if too much waits to be written."""
         with contextlib.suppress(queue.Full):
             self._lines.put_nowait(text)
 
     def reopen(self) -> None:
-        """Open the file again: it was moved away, as logrotate does, and a new one is to have the same name."""
+        """Open the file again by its name, after it was moved away, as logrotate does."""
         self._reopen.set()
-        with contextlib.suppress(queue.Full):  # with so much waiting, the thread looks soon
+        with contextlib.suppress(queue.Full):  # a full queue: the thread will check soon
             self._lines.put_nowait("")
 
     def stop(self, timeout: float = 1.0) -> None:
-        """Write what is queued, for at most ``timeout`` seconds, and end."""
+        """Write the queued lines, for at most ``timeout`` seconds, and end."""
         self._logger.removeHandler(self._handler)
         with contextlib.suppress(queue.Full):
             if self._handler.dropped:
@@ -92,11 +92,13 @@ class LogThread:
         try:
             file = io.FileIO(self._path, "ab", opener=own_file)
         except OSError as error:
-            self._put(f"The log file {self._path} cannot be opened again, so this one goes on: {error.strerror}")
+            self._put(
+                f"The log file {self._path} cannot be opened again, so the old one stays in use: {error.strerror}"
+            )
         else:
             self._file.close()
             self._file = file
 
     def _put(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # a full disk, a closed pipe: the chat goes on
+        with contextlib.suppress(OSError):  # a full disk or a closed pipe: the chat continues
             self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")

@@ -1,5 +1,5 @@
-"""stdin, stdout and stderr, in whatever state a program finds them: closed, full, read by nobody, or unable to encode
-a letter. None of that may end a server, or a copy of a history that is nearly done."""
+"""Makes stdin, stdout and stderr safe to use. They may be closed or full, nobody may read them, or they cannot encode a
+letter. None of that may end a server, or a backup that is nearly done."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import os
 import sys
 from typing import Any, TextIO
 
-_lost: OSError | None = None  # why stdout did not take something; set once, by whoever prints
+_lost: OSError | None = None  # why stdout lost some output; set once, by the thread that prints
 
 
 class _Lossy(io.RawIOBase):
-    """A stream that takes everything: what the system does not take is dropped."""
+    """A stream that accepts everything, and drops what the system does not accept."""
 
     def __init__(self, raw: Any, main: bool) -> None:
         self._raw = raw
-        self._main = main  # whether ``lost`` is to tell of it
+        self._main = main  # whether ``lost`` reports its errors
 
     def write(self, data: Any) -> int:
         try:
-            return self._raw.write(data) or len(data)  # None: it does not block, and has no room
+            return self._raw.write(data) or len(data)  # None: the stream is non-blocking and full
         except OSError as error:
             if self._main:
                 _lose(error)
@@ -48,17 +48,17 @@ def _lose(error: OSError) -> None:
 
 
 def prepare() -> None:
-    """Call it first thing in a program, before anything is opened.
+    """Call this first in a program, before anything is opened.
 
-    Descriptors 0 to 2 are open from then on; otherwise a file or socket would get such a number, and what is printed
-    would end up in it. Printing raises neither OSError nor UnicodeEncodeError: a letter that the encoding does not
-    have is printed as an escape. Streams that were replaced, as tests do, stay as they are.
+    Afterwards, descriptors 0 to 2 are open. Otherwise a file or socket would get one of these numbers, and output would
+    end up in it. Printing raises neither OSError nor UnicodeEncodeError: letters that the encoding lacks are printed
+    as escapes. Streams that were replaced, as in tests, stay as they are.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # open() uses the lowest free number
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")
     if sys.stdout is None:
@@ -79,5 +79,5 @@ def _safe(stream: TextIO | None, original: TextIO | None, main: bool) -> TextIO:
 
 
 def lost() -> OSError | None:
-    """Why something that was printed to stdout is lost; None: nothing is."""
+    """Why output to stdout was lost; None: nothing was lost."""
     return _lost

@@ -1,9 +1,9 @@
-"""The trips of messages: from the reader that took one up to each socket that it was written to, with the times.
+"""The trips of messages through the threads, with times: from the reader to each socket.
 
-``Recorder`` keeps the last few hundred, for /trace. ``TraceFile`` writes them all, as they happen, for --trace: Trace
-Event JSON, which Perfetto (https://ui.perfetto.dev) and chrome://tracing draw, a row for each thread. Neither is
-there unless it is asked for; ``watched`` has the classes that report to them. Names, rooms and numbers only are kept,
-never what was said.
+``Recorder`` keeps the last few hundred trips, for /trace. ``TraceFile`` writes all trips as they happen, for --trace,
+as Trace Event JSON. Perfetto (https://ui.perfetto.dev) and chrome://tracing draw it, with a row for each thread. The
+server makes them only on request. The classes in ``watched`` report to them. They keep names, rooms and numbers, never
+the text of a message.
 
 Times are of time.monotonic().
 """
@@ -32,13 +32,13 @@ from .streams import own_file
 log = logging.getLogger(__name__)
 
 KEPT = 300  # trips
-MEMBERS = 100  # of each trip: those to whom it was queued first
-BACKLOG = 200_000  # items that may wait for the trace thread; the trace ends when there are more
-CHUNK = 2000  # items written in one go
+MEMBERS = 100  # members kept for each trip: the first to whom it was queued
+BACKLOG = 200_000  # items that may wait for the trace thread; with more, the trace ends
+CHUNK = 2000  # items written in one call
 
 
 class Trip:
-    """One message's. Each time is set once, by the thread that was there; 0.0 is not yet."""
+    """The trip of one message. Each time is set once, by the thread that was there; 0.0: not yet."""
 
     __slots__ = tuple("sender reader room number received queued taken committed published to more".split())
 
@@ -47,23 +47,23 @@ class Trip:
         self.reader = reader  # the thread
         self.room = ""
         self.number = 0
-        self.received = received  # the reader had its line, and took it up
-        self.queued = 0.0  # it was in the history's queue
-        self.taken = 0.0  # the history thread took it from there
+        self.received = received  # the reader had the line and began with it
+        self.queued = 0.0  # it entered the history's queue
+        self.taken = 0.0  # the history thread took it from the queue
         self.committed = 0.0
-        self.published = 0.0  # the Publisher began to hand it out
+        self.published = 0.0  # the Publisher began to queue it to members
         self.to: dict[int, Leg] = {}  # by the session's number
-        self.more = 0  # members of whom nothing is kept
+        self.more = 0  # members beyond MEMBERS, only counted
 
     def goes_to(self, number: int, name: str, now: float) -> None:
-        """It is put into that session's queue."""
+        """Note that the message is put into this session's queue."""
         if len(self.to) < MEMBERS:
             self.to[number] = Leg(name, now)
         else:
             self.more += 1
 
     def shown(self) -> TripShown:
-        """The times in milliseconds since it was received."""
+        """The trip for /trace, with times in milliseconds since the message was received."""
 
         def after(at: float) -> float | None:
             return (at - self.received) * 1000 if at else None
@@ -88,12 +88,12 @@ class Leg:
 
     def __init__(self, name: str, queued: float) -> None:
         self.name = name
-        self.queued = queued  # put into the session's queue
-        self.written = 0.0  # all of it handed to the system
+        self.queued = queued  # when it was put into the session's queue
+        self.written = 0.0  # when all of it was handed to the system
 
 
 class TracedParcel(Parcel):
-    """A parcel that knows whose trips it is part of."""
+    """A parcel that knows the trips of its messages."""
 
     __slots__ = ("trips",)
 
@@ -103,15 +103,15 @@ class TracedParcel(Parcel):
 
 
 class Recorder:
-    """Is told by the threads what they do with messages; keeps the last KEPT trips, and writes all to a file, if
-    there is one. Takes no lock: each value is set by one thread, by a single operation."""
+    """Gets reports from the threads about messages. Keeps the last KEPT trips, and writes all trips to a file, if
+    there is one. Takes no lock: each value is set by one thread, in a single operation."""
 
     def __init__(self, file: TraceFile | None = None) -> None:
         self.file = file
-        self._drafts: dict[int, Trip] = {}  # on their way to the history thread, by the draft's id
-        self._batch: list[tuple[Draft, Trip]] = []  # the history thread's: what it is about to commit
-        self._trips: OrderedDict[tuple[str, int], Trip] = OrderedDict()  # by room and number; the history thread adds
-        self._behind: dict[int, list[Trip]] = {}  # by session: of which a part is written; its writer's
+        self._drafts: dict[int, Trip] = {}  # of queued drafts, by the draft's id
+        self._batch: list[tuple[Draft, Trip]] = []  # the history thread's: its present batch
+        self._trips: OrderedDict[tuple[str, int], Trip] = OrderedDict()  # by room and number; the history thread's
+        self._behind: dict[int, list[Trip]] = {}  # by session: partly written trips; its writer's
 
     def find(self, room: str, number: int) -> Trip | None:
         return self._trips.get((room, number))
@@ -139,7 +139,7 @@ class Recorder:
             trip.taken = now
 
     def committed(self, messages: Sequence[Message], began: float, ended: float) -> None:
-        """What was numbered: the drafts in their order, but for those that were refused or are there already."""
+        """The batch is committed. ``messages`` are its drafts in order, without refused or already stored ones."""
         drafts = iter(self._batch)
         for message in messages:
             for draft, trip in drafts:
@@ -166,7 +166,7 @@ class Recorder:
     # --- the writers ----------------------------------------------------------------------------------------
 
     def sent(self, number: int, name: str, parcels: Sequence[Parcel], began: float, whole: bool) -> None:
-        """What of these parcels was sent; not ``whole``: the rest of it will be."""
+        """These parcels were sent. Not ``whole``: a part was sent, and the rest will follow."""
         trips = [trip for parcel in parcels if isinstance(parcel, TracedParcel) for trip in parcel.trips]
         if whole:
             self._written(number, name, trips, began)
@@ -176,7 +176,7 @@ class Recorder:
                 self.file.slice("send", threading.current_thread().name, began, time.monotonic(), to=name, part=True)
 
     def rest_sent(self, number: int, name: str, began: float) -> None:
-        """All that was left of it was sent, too."""
+        """The rest was sent, too."""
         self._written(number, name, self._behind.pop(number, []), began)
 
     def given_up(self, number: int) -> None:
@@ -192,7 +192,7 @@ class Recorder:
             self.file.send(threading.current_thread().name, began, now, name, trips)
 
     def waiting(self, flush: Callable[[], None]) -> Callable[[], None]:
-        """The same, told to the file."""
+        """Return a flush that also writes its time to the file."""
 
         def waits() -> None:
             began = time.monotonic()
@@ -205,7 +205,7 @@ class Recorder:
     # --- any thread -----------------------------------------------------------------------------------------
 
     def publisher_used(self, asked: float, had: float, released: float) -> None:
-        """The Publisher's lock was had, by the calling thread, which has just let it go."""
+        """The calling thread has just released the Publisher's lock."""
         if self.file is None:
             return
         thread = threading.current_thread().name
@@ -216,23 +216,23 @@ class Recorder:
 
 
 class TraceFile:
-    """A file of trace events, written by the ``trace`` thread. What is called by others only puts into its queue.
+    """A file of trace events. The ``trace`` thread writes it; the other threads only put events into its queue.
 
-    The file is complete at any moment, but for the bracket at its end, which the format does without: what a killed
-    server leaves can be read. After ``limit`` events nothing more is written.
+    The file can be read at any moment, even after the server was killed: only the bracket at its end is missing, which
+    is optional in the format. After ``limit`` events nothing more is written.
     """
 
     def __init__(self, path: str, limit: int) -> None:
-        """Make the file, in the place of what was there; raise StartError."""
+        """Make the file, and replace an older one. Raise StartError."""
         try:
             self._file = io.FileIO(path, "wb", opener=own_file)
         except OSError as error:
             raise StartError(f"The file of --trace, {path}, cannot be written: {error.strerror}.") from error
         self._limit = limit
-        self.full = False  # nothing more is taken; set by any thread
+        self.full = False  # no more events are accepted; set by any thread
         self._began = time.monotonic()
         self._items: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
-        # The trace thread's.
+        # Used only by the trace thread:
         self._arrows = 0
         self._rows: dict[str, int] = {}  # by the thread's name
         self._written = 0
@@ -243,11 +243,11 @@ class TraceFile:
     # --- any thread -----------------------------------------------------------------------------------------
 
     def slice(self, name: str, thread: str, began: float, ended: float, **about: object) -> None:
-        """Something that a thread did."""
+        """Record something that a thread did."""
         self._put(("slice", name, thread, began, ended, about))
 
     def send(self, thread: str, began: float, ended: float, to: str, trips: Sequence[Trip]) -> None:
-        """The same, and an arrow to it from where each of these trips began."""
+        """Record a send, with an arrow from the beginning of each of these trips."""
         self._put(("send", "send", thread, began, ended, {"to": to, "messages": len(trips)}, trips))
 
     def _put(self, item: tuple[Any, ...]) -> None:
@@ -257,7 +257,7 @@ class TraceFile:
             self._items.put(item)
 
     def stop(self, timeout: float) -> bool:
-        """Write what is queued, and the end; False if that takes too long."""
+        """Write the queued events and the end of the file; False if that takes too long."""
         self.full = True
         self._items.put(None)
         self._thread.join(timeout)
@@ -280,7 +280,7 @@ class TraceFile:
                 log.warning("the trace ends here: it has %d events", self._written)
                 told = True
             text = "".join([self._events(item) for item in items if item])
-            with contextlib.suppress(OSError):  # a full disk: the chat goes on
+            with contextlib.suppress(OSError):  # the disk is full: the chat continues
                 self._file.write(text.encode())
         with contextlib.suppress(OSError):
             self._file.write(b"]\n")
@@ -298,7 +298,7 @@ class TraceFile:
         for trip in item[6] if item[0] == "send" else ():
             self._arrows += 1
             from_row, head = self._row(trip.reader)
-            same = f'"name":"message","cat":"message","id":{self._arrows}}}'  # by hand: there are so many
+            same = f'"name":"message","cat":"message","id":{self._arrows}}}'  # without json.dumps, for speed
             text += (
                 f'{head},\n{{"ph":"s","pid":1,"tid":{from_row},"ts":{self._time(trip.received)},{same}'
                 f',\n{{"ph":"f","bp":"e","pid":1,"tid":{row},"ts":{start},{same}'
@@ -310,9 +310,9 @@ class TraceFile:
         return round((at - self._began) * 1e6, 3)
 
     def _row(self, thread: str) -> tuple[int, str]:
-        """The number of a thread's row, and, the first time, what names it: readers first, writers last.
+        """The number of a thread's row, and at its first use the events that name it. Readers come first, writers last.
 
-        Some viewers go by the numbers themselves, and take the one that is the process's for the main thread.
+        Some viewers sort by these numbers, and take the process's own number for the main thread.
         """
         row = self._rows.get(thread)
         if row is not None:

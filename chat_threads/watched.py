@@ -1,6 +1,6 @@
-"""The parts that messages go through, with a watch on them: for --lab and --trace.
+"""Watched versions of the parts that messages pass through, for --lab and --trace.
 
-Subclasses, so that the classes that they are made from do no more work for it, and read no worse.
+They are subclasses, so that the plain classes do no extra work and stay easy to read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .writers import SLICE, Crew, OnePerSession, Unsent, Writers
 
 
 class WatchedStorage(Storage):
-    """Tells the recorder what was committed, and when."""
+    """Reports each commit to the recorder."""
 
     def __init__(self, *args: Any, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -40,7 +40,7 @@ class WatchedStorage(Storage):
 
 
 class WatchedHistory(History):
-    """Tells the recorder what comes in and is taken up; can be paused."""
+    """Reports to the recorder what is submitted and taken. Can be paused."""
 
     def __init__(self, *args: Any, recorder: Recorder, faults: Faults, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -63,11 +63,11 @@ class WatchedHistory(History):
         self._recorder.taken(items)
         self._faults.hold_history()
         super()._handle(items)
-        self._recorder.taken(())  # of those that are done with nothing is held
+        self._recorder.taken(())  # hold no reference to finished drafts
 
 
 class WatchedPublisher(Publisher):
-    """Tells the recorder for whom a message is queued."""
+    """Reports to the recorder to which members a message is queued."""
 
     def __init__(self, *args: Any, recorder: Recorder, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -86,7 +86,7 @@ class WatchedPublisher(Publisher):
 
 
 def _noted(members: Iterable[Subscriber], trips: Sequence[Trip]) -> Iterator[Subscriber]:
-    """The members; just before one is handed out, to be queued to, that is noted down."""
+    """Yield the members, and note each in the trips just before its parcel is queued."""
     for member in members:
         session = cast(Session, member)
         now = time.monotonic()
@@ -96,10 +96,10 @@ def _noted(members: Iterable[Subscriber], trips: Sequence[Trip]) -> Iterator[Sub
 
 
 class _Watched(Writers):
-    """Writers that tell the recorder what they send.
+    """Writers that report to the recorder what they send.
 
-    A session can be made to look slow: its socket seems full, so that a thread of its own sends to it, and that one
-    waits before each send.
+    They can make a session slow: they treat its socket as full, so the session gets a thread of its own, which waits
+    before each send.
     """
 
     def __init__(self, *args: Any, recorder: Recorder, faults: Faults) -> None:

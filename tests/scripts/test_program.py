@@ -477,7 +477,7 @@ def test_sighup_opens_the_log_file_again_as_logrotate_wants_it(start_process, tm
         log.rename(moved)
         log.mkdir()
         process.popen.send_signal(signal.SIGHUP)
-        wait_for(lambda: "cannot be opened again, so this one goes on: Is a directory" in moved.read_text())
+        wait_for(lambda: "cannot be opened again, so the old one stays in use: Is a directory" in moved.read_text())
         with process.client("cy"):
             wait_for(lambda: "(cy) is admitted" in moved.read_text())
     assert process.stop() == 0
