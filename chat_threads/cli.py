@@ -1,4 +1,4 @@
-"""The command line: options, what is said on starting, signals, the end."""
+"""The command line: the options, the lines printed on starting, the signals, the end."""
 
 from __future__ import annotations
 
@@ -33,14 +33,13 @@ log = logging.getLogger(__name__)
 
 MOTD_LINES = 50
 STACK = 512 * 1024  # bytes of address space for a thread's stack; the default of 8 MiB adds up
-SPARE_FILES = 64  # descriptors for what is no connection
-FORCE_AFTER = 15.0  # seconds after which a server that is to stop ends, whatever still waits
-BROKEN_AFTER = 6.0  # the same for one that is broken: to wait for what is stuck helps nobody
+SPARE_FILES = 64  # descriptors for files that are not connections
+FORCE_AFTER = 15.0  # seconds after which a server that was told to stop ends by force
+BROKEN_AFTER = 6.0  # the same for a broken server, where waiting for stuck threads helps nobody
 NO_WORDS = b"chat_threads: A fault in the server: it is out of memory, or it cannot stop. Start it again.\n"
-BROKEN = 70  # the exit code after a fault of the server's own: EX_SOFTWARE of sysexits.h
+BROKEN = 70  # the exit code after an internal error: EX_SOFTWARE of sysexits.h
 EVERYWHERE = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
-"""The hosts that stand for all of this machine's addresses, each with nobody's address by family (RFC 5737, 3849)."""
-
+"""Hosts that mean all addresses of this machine, each with addresses that nobody has to probe with (RFC 5737, 3849)."""
 
 GROUPS = {
     "Where it listens": ("--host", "--port", "--max-clients", "--per-address", "--proxy-protocol"),
@@ -55,7 +54,7 @@ GROUPS = {
         "--memory",
     ),
     "To look inside": ("--lab", "--trace", "--trace-limit"),
-    "What it tells": ("--log-level", "--log-file", "--version", "--help"),
+    "Log and help": ("--log-level", "--log-file", "--version", "--help"),
 }
 
 
@@ -236,7 +235,7 @@ def main(
 
 
 def read_motd(path: str) -> tuple[str, ...]:
-    """The lines to show on coming in, made harmless; raise StartError."""
+    """The lines of the file, cleaned of control characters; raise StartError."""
     try:
         with open(path, encoding="utf-8") as file:
             lines = [clean(line.rstrip("\n")) for line in file.read(MOTD_LINES * 4 * WORDS_LENGTH).split("\n")]
@@ -255,8 +254,8 @@ def read_motd(path: str) -> tuple[str, ...]:
 def run(options: Options, log_level: str, log_file: str | None) -> int:
     """Serve until a signal says to stop, then stop in order. In the main thread; raises StartError.
 
-    Returns the exit code, 0. If a thread ended that should not have, or something does not stop in time, the process
-    ends with BROKEN here.
+    Returns the exit code, 0. If a thread has ended unexpectedly, or something does not stop in time, the process ends
+    here with BROKEN.
     """
     asked: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # its put is safe in a signal handler
     stops = _catch_signals(asked, reopens=log_file is not None)
@@ -312,10 +311,10 @@ def _catch_signals(asked: queue.SimpleQueue[int | None], reopens: bool) -> set[i
 
 
 def _wait(asked: queue.SimpleQueue[int | None], stops: set[int], logs: LogThread, ends: Ends, chat: Chat) -> None:
-    """Until a signal says to stop, or a thread is broken; meanwhile obey the other signals."""
+    """Obey signals until one says to stop, or until a thread is broken."""
     while ends.broken is None:
         try:
-            number = asked.get(timeout=1.0)  # a bounded wait, for on Windows Ctrl-C does not end one
+            number = asked.get(timeout=1.0)  # bounded, because Ctrl-C does not interrupt a wait on Windows
         except queue.Empty:
             ends.look([(logs.thread, None), *chat.vital()])
             continue
@@ -329,10 +328,10 @@ def _wait(asked: queue.SimpleQueue[int | None], stops: set[int], logs: LogThread
 
 
 def _stop(chat: Chat, logs: LogThread, ends: Ends) -> int:
-    """Stop in order if that is possible; return the exit code.
+    """Stop in order if possible; return the exit code.
 
-    From here on whatever fails or takes too long ends the process: without memory an exception may come from any line,
-    and the interpreter's own end may wait for threads that are stuck.
+    From here on anything that fails or takes too long ends the process. Without memory any line may raise, and the
+    interpreter's own shutdown may wait for stuck threads.
     """
     try:
         _end_by_force(BROKEN_AFTER if ends.broken else FORCE_AFTER)
@@ -362,7 +361,7 @@ def _give_up(*signal_: object) -> None:
 
 
 def _end_by_force(seconds: float) -> None:
-    """End the process in so many seconds, unless it is called again; 0: never. Not on Windows, which has no alarm."""
+    """End the process in this many seconds, unless called again; 0: never. Windows has no such alarm."""
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, _give_up)
         # Without memory the handler may not be called: main gets a MemoryError instead, which ends it too.
@@ -370,7 +369,7 @@ def _end_by_force(seconds: float) -> None:
 
 
 def _tell(ends: Ends) -> None:
-    """Say what broke, if something did, once."""
+    """If something broke, say what, once."""
     if ends.broken is None or ends.told:
         return
     ends.told = True
@@ -388,8 +387,8 @@ def _tell(ends: Ends) -> None:
 def stacks() -> str:
     """What every thread is doing, by its name.
 
-    In Python, with the GIL held: faulthandler's own signal handler walks the stacks of running threads, which
-    ended the process about once in 150 times when it was tried with Python 3.11 and 3.13.
+    This holds the GIL. faulthandler's own signal handler walks the stacks of running threads, which crashed the
+    process about once in 150 times with Python 3.11 and 3.13.
     """
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return "\n".join(
@@ -399,7 +398,7 @@ def stacks() -> str:
 
 
 def _raise_file_limit(max_clients: int) -> None:
-    """Each client is a descriptor: take as many as the system gives, and say so if that is too few."""
+    """Raise the limit of open files, because each client is a descriptor; say so if the system allows too few."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -436,7 +435,7 @@ def _announce(chat: Chat, options: Options) -> None:
 
 
 def own_address(other: str) -> str | None:
-    """This machine's address as one with that address sees it, or None without a network of that family.
+    """This machine's address as a host with that address sees it; None: there is no network of that family.
 
     Connecting a UDP socket sends nothing: the system only looks up which of its addresses it would use.
     """

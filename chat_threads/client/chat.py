@@ -1,4 +1,4 @@
-"""Client: the calls of a program, one for each thing that people can do. What they stand on is ``link``."""
+"""Client: a program's calls, one for each thing that people can do. ``link`` has the threads behind them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ..events import (
     Welcome,
 )
 from .errors import Refused, TimedOut
-from .link import Link, Manner
+from .link import Link, LinkOptions
 from .requests import Asked
 from .state import State
 
@@ -52,9 +52,9 @@ class Client:
         Message #lab
         >>> chat.close()
 
-    As a context manager it is closed at the end. Making it connects; it raises OSError if nobody listens there,
-    and Refused if the server does not want the name. ``replay`` is how many messages ``events`` hands on that
-    were said before the client came into a room.
+    Making a client connects it. That raises OSError if nobody listens there, and Refused if the server does not
+    accept the name. A client is a context manager that closes itself at the end. ``replay`` is the number of earlier
+    messages that ``events`` yields when the client enters a room.
 
     With ``reconnect=True`` a client whose connection is lost comes back by itself. It tries after a random pause; the
     longest possible pause doubles with each failed try, up to ``longest_pause`` seconds, so that a thousand clients
@@ -71,9 +71,9 @@ class Client:
     The client gives up if the server refuses it several times in a row, if somebody else comes in with its token, or
     if it has tried for ``give_up`` seconds (None: it tries for ever), and some more for the last try.
 
-    Every call may come from any thread, waits for its answer, at most ``timeout`` seconds (None: for ever), and
-    raises a ClientError if there is none. ``listen=False`` throws the events away, for a program that only
-    speaks. ``answers=True`` hands on the answers to requests among the events too, each an ``Answer``.
+    Any thread may make any call. A call waits for its answer, at most ``timeout`` seconds (None: for ever), and raises
+    a ClientError if there is none. ``listen=False`` drops all events, for a program that only speaks. With
+    ``answers=True`` the events include the answers to requests, each as an ``Answer``.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Client:
             host,
             port,
             State(name, room, replay),
-            Manner(reconnect, listen, answers, longest_pause, give_up),
+            LinkOptions(reconnect, listen, answers, longest_pause, give_up),
         )
         self._link.open()
 
@@ -109,8 +109,8 @@ class Client:
         self.close()
 
     def close(self, words: str = "") -> None:
-        """Leave, with a last word: send what was asked, wait for the answers, close the connection, end the
-        threads. What is not answered then fails with Disconnected. A second call does nothing."""
+        """Leave, with a last word that others see. First the requests so far are sent and answered, for at most 30
+        seconds; those without an answer then fail with Disconnected. A second call does nothing."""
         self._link.close(words)
 
     # --- what it is -----------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class Client:
 
     @property
     def room(self) -> str | None:
-        """The current room, where requests without a room go; None: none."""
+        """The current room, where requests without a room go; None: the client is in no room."""
         return self._link.room
 
     @property
@@ -147,19 +147,19 @@ class Client:
     # --- what comes -----------------------------------------------------------------------------------------
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
-        """What happens, in order: each event once, whoever takes it.
+        """Yield what happens, in order. If several threads iterate, each event goes to one of them.
 
-        Ends when nothing has come for ``timeout`` seconds, or once the client is closed; raises Disconnected once
-        the connection has ended otherwise. All is handed on first in either case. Answers to requests are not
-        among the events, but for the messages that one says oneself::
+        The iteration ends when nothing has come for ``timeout`` seconds, or after the client was closed. It raises
+        Disconnected if the connection has ended otherwise. Either way all events come first. Answers to requests are
+        not among the events, but the client's own messages are::
 
             >>> chat.say("#lab", "hello")
             2
             >>> [event.text for event in chat.events(timeout=0.5) if isinstance(event, Message)]
             ['hello']
 
-        When 10,000 wait to be taken and no call waits for an answer, no more are read: the server keeps the rest,
-        cuts the client off in the end, and hands it over when it comes back.
+        While 10,000 events wait here and no call waits for an answer, nothing is read from the server. The server
+        disconnects the client in the end; with ``reconnect=True`` the client gets the rest when it is back.
         """
         while event := self._link.next_event(timeout):
             yield event
@@ -169,7 +169,7 @@ class Client:
     def submit(self, type: str, **fields: Any) -> Asked:
         """Send a request of docs/protocol.rst without waiting for its answer; fields that are None are left out.
 
-        Waits while 256 are not answered. What is said without a room is said in the current one::
+        Waits while 256 requests have no answer. Without a room, a message goes to the current one::
 
             >>> asked = [chat.submit("say", text=f"message {number}") for number in range(100)]
             >>> asked[-1].result(timeout=10)
@@ -203,19 +203,19 @@ class Client:
         return answer
 
     def say(self, room: str, text: str) -> int:
-        """Say it; return its number in the room, once it is committed to the history."""
+        """Say something in a room; return the message's number once it is committed to the history."""
         return self._get(Ack, "say", room=room, text=text).number or 0
 
     def action(self, room: str, text: str) -> int:
-        """As /me does: ~ ann waves. Returns its number, as ``say`` does."""
+        """Say what one does, as /me does: ~ ann waves. Returns its number, as ``say`` does."""
         return self._get(Ack, "action", room=room, text=text).number or 0
 
     def private(self, to: str, text: str) -> PrivateLine:
-        """Say it to one person. It is stored nowhere."""
+        """Say something to one person. It is stored nowhere."""
         return self._get(PrivateLine, "private", to=to, text=text)
 
     def join(self, room: str) -> Entered | Current:
-        """Go to a room, made if there is none; it is the current one then::
+        """Enter a room, which is made if needed, and make it the current one::
 
         >>> chat.join("#lab2")
         Entered(room='#lab2', topic='', others=(), count=0, last=0, first_time=False)
@@ -227,15 +227,15 @@ class Client:
         return self._get(Departed, "leave", room=room)
 
     def create(self, room: str, topic: str | None = None) -> Entered:
-        """Make a room and go there; Refused if there is one."""
+        """Make a room and enter it; Refused if it exists."""
         return self._get(Entered, "create", room=room, topic=topic)
 
     def delete(self, room: str) -> None:
-        """Delete a room that one has made, with its history."""
+        """Delete a room that this client's token has made, with its history."""
         self._get(Ack, "delete", room=room)
 
     def rooms(self) -> tuple[RoomRow, ...]:
-        """The rooms, the fullest first; a few hundred at most::
+        """The rooms, those with the most people first; a few hundred at most::
 
         >>> [(row.room, row.messages) for row in chat.rooms()]
         [('#lab', 103), ('#lab2', 0), ('#lobby', 0)]
@@ -243,23 +243,23 @@ class Client:
         return self._get(RoomList, "rooms").rooms
 
     def who(self, room: str | None = None) -> tuple[PersonRow, ...]:
-        """Who is in a room, or here at all; a few hundred at most."""
+        """The people in a room, or everybody; a few hundred at most."""
         return self._get(PeopleList, "who", room=room).people
 
     def whois(self, name: str) -> PersonShown:
-        """What is known of somebody."""
+        """What the server knows about a person."""
         return self._get(PersonShown, "whois", name=name)
 
     def topic(self, room: str | None = None) -> str:
-        """What a room is about."""
+        """A room's topic."""
         return self._get(TopicShown, "topic", room=room).topic
 
     def set_topic(self, text: str, room: str | None = None) -> None:
-        """Say what a room is about."""
+        """Set a room's topic."""
         self._get(Ack, "topic", room=room, text=text)
 
     def invite(self, name: str, room: str | None = None) -> None:
-        """Ask somebody into a room that one is in."""
+        """Invite a person to a room that the client is in."""
         self._get(Notice, "invite", name=name, room=room)
 
     def nick(self, name: str) -> None:
@@ -267,21 +267,21 @@ class Client:
         self._get(Notice, "nick", name=name)
 
     def away(self, reason: str = "") -> None:
-        """Say that one is away; ``back`` ends it."""
+        """Be shown as away, until ``back``."""
         self._get(Notice, "away", reason=reason)
 
     def back(self) -> None:
-        """Say that one is back."""
+        """End ``away``."""
         self._get(Notice, "back")
 
     def ignore(self, name: str) -> None:
-        """Be shown nothing that somebody says, under whatever name, but in pages of the history; ``unignore`` ends it.
+        """Hide what a person says under any name, except in pages of the history, until ``unignore``.
 
-        It outlasts the connection if the client comes back. The person is whoever has the name now."""
+        The person is whoever has the name now. After a reconnect the client ignores the same person again."""
         self._get(Notice, "ignore", name=name)
 
     def unignore(self, name: str) -> None:
-        """Be shown it again."""
+        """End ``ignore``."""
         self._get(Notice, "unignore", name=name)
 
     def history(
@@ -292,8 +292,8 @@ class Client:
         after: int | None = None,
         seconds: int | None = None,
     ) -> HistoryPage:
-        """A page of what was said, at most 200 messages: the newest, or those next below ``before`` or above
-        ``after``, or since so many ``seconds`` ago. Its ``before`` and ``after`` ask for the next page::
+        """A page of at most 200 messages: the newest, those just below number ``before`` or just above ``after``, or
+        those of the last ``seconds``. The page's own ``before`` and ``after`` are for the next call::
 
             >>> page = chat.history("#lab", after=0)
             >>> page.messages[-1].number, page.last, page.after
@@ -304,13 +304,13 @@ class Client:
         return self._get(HistoryPage, "history", room=room, count=count, before=before, after=after, seconds=seconds)
 
     def search(self, words: str, room: str | None = None, sender: str | None = None) -> SearchPage:
-        """The newest 50 messages with all the words."""
+        """The newest 50 messages that contain all the words."""
         return self._get(SearchPage, "search", words=words, room=room, **{"from": sender})
 
     def stats(self) -> StatsShown:
-        """How the server is doing."""
+        """The server's counts and times."""
         return self._get(StatsShown, "stats")
 
     def ping(self) -> Pong:
-        """Time the way through the server and back."""
+        """Measure the time through the server's queue and back."""
         return self._get(Pong, "ping")

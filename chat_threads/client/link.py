@@ -1,4 +1,4 @@
-"""Link: the lasting end of a conversation: a thread that reads, and one that writes for each connection."""
+"""Link: a conversation that outlasts its connections, with a thread that reads and one that writes."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from .errors import ClientError, Disconnected, Refused, TimedOut, Unread
 from .requests import SAID, Asked, Request, encode
 from .state import State
 
-MAX_UNANSWERED = 256  # requests; the server remembers as many refs, so that what is sent again is stored once
-MAX_EVENTS = 10_000  # events that wait for the program, before the reader waits for it
+MAX_UNANSWERED = 256  # requests; the server remembers as many refs, so a request that is sent again is done once
+MAX_EVENTS = 10_000  # events that wait for the program before the reader stops reading
 MAX_UNREAD = 10 * MAX_EVENTS
 CONNECT_WITHIN = 10.0  # seconds to be connected and welcomed
-GOODBYE_WITHIN = 30.0  # seconds for what was asked before leaving
-FIRST_PAUSE = 0.2  # seconds before the first try to come back, at most; doubled with each that fails
-STEADY = 5.0  # seconds after which a connection counts as good, and the pauses begin again
-MAX_REFUSALS = 5  # times that a client that wants to come back may be refused in a row
-NAME_KEPT = 150.0  # seconds in which a server may take our dead connection for a living one, and keep our name for it
-FIRST_ASK = 2.0  # seconds before a client without a token first asks for one; doubled with each time, to LONGEST_ASK
+GOODBYE_WITHIN = 30.0  # seconds for the answers to the last requests, on closing
+FIRST_PAUSE = 0.2  # seconds before the first try to come back, at most; doubled with each failed try
+STEADY = 5.0  # seconds after which a connection counts as good, and the pauses are short again
+MAX_REFUSALS = 5  # in a row; then the client gives up coming back
+NAME_KEPT = (
+    150.0  # seconds for which a server may hold our name because it has not noticed that the old connection is dead
+)
+FIRST_ASK = 2.0  # seconds before a client without a token asks for one, at most; doubled each time, up to LONGEST_ASK
 LONGEST_ASK = 60.0
 
-_AGAIN = "again"  # the ref of what is asked for on coming back without the program's doing
+_AGAIN = "again"  # the ref of requests that the program did not make; their answers are not handed on
 _CLOSED = "The client is closed."
-_FINAL = frozenset(("quit", "replaced"))  # reasons to leave it at that
+_FINAL = frozenset(("quit", "replaced"))  # reasons of a ``bye`` after which the client does not come back
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """How a link behaves; ``Client`` explains each of these."""
+class LinkOptions:
+    """``Client`` explains each of these."""
 
     reconnect: bool = False
     listen: bool = True
@@ -47,19 +49,19 @@ class Manner:
 class Link:
     """What the program's threads share with the reader and the writer: requests, events, and the state.
 
-    The program's threads, any number of them, call ``submit``, ``forget``, ``next_event``, ``settle``, ``close`` and
+    Any number of the program's threads call ``submit``, ``forget``, ``next_event``, ``settle``, ``close`` and
     read the properties. One of them calls ``open`` first, and is the reader until that returns. From then on the
     reader thread alone reads from the connection, sets and closes it, and ends the link. It starts the writer thread
     of each connection, which alone writes to it, and joins it.
     """
 
-    def __init__(self, host: str, port: int, state: State, manner: Manner) -> None:
+    def __init__(self, host: str, port: int, state: State, options: LinkOptions) -> None:
         self._host = host
         self._port = port
-        self._manner = manner
-        self._refs = secrets.token_hex(4)  # what the refs begin with: another program may have had our token
-        # Guards all below, and tells whoever waits for a change of it. Nothing waits for a socket, is written to one,
-        # or is called back while it is held.
+        self._options = options
+        self._refs = secrets.token_hex(4)  # begins every ref, because another program may have used our token
+        # Guards everything below, and is notified of every change. No socket is touched and no callback is made while
+        # it is held.
         self._changed = threading.Condition()
         self._state = state
         self._requests: dict[str, Request] = {}  # not answered, by ref, in the order in which they were asked
@@ -67,15 +69,17 @@ class Link:
         self._events: deque[Event] = deque()
         self._count = 0  # requests so far
         self._max_unanswered = MAX_UNANSWERED
-        self._connection: Connection | None = None  # None: there is none now
+        self._connection: Connection | None = None  # None: the client is offline; set by the reader
         self._closing = False
-        self._ended: ClientError | None = None  # why there will be none any more
+        self._ended: ClientError | None = None  # set once: why there will be no further connection
 
     # --- the program's threads ------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Come in, start the reader, and wait until the client is in a room; raise OSError or a ClientError."""
-        connection = self._connection = self._come_in()
+        connection = self._come_in()
+        with self._changed:
+            self._connection = connection
         self._reader = threading.Thread(
             target=self._run, args=(connection,), name=f"client-{self.name}-reader", daemon=True
         )
@@ -154,7 +158,7 @@ class Link:
         """Have a request sent; wait at most ``timeout`` seconds while too many are not answered."""
         with self._changed:
             if kind in SAID and "room" not in fields and (room := self._heading()):
-                fields["room"] = room  # it may be sent again when another room is the current one
+                fields["room"] = room  # another room may be the current one when it is sent again
             if not self._changed.wait_for(
                 lambda: self._ended or self._closing or len(self._requests) < self._max_unanswered, timeout
             ):
@@ -166,7 +170,7 @@ class Link:
             return self._ask(kind, fields)
 
     def _heading(self) -> str | None:
-        """The room that will be the current one when what was asked so far is done; None: that is not known."""
+        """The room that will be the current one after the requests so far; None: that is not known."""
         for request in reversed(self._requests.values()):
             if request.kind in ("join", "create"):
                 return str(request.fields["room"])
@@ -192,7 +196,7 @@ class Link:
             self._changed.notify_all()
         return request is not None
 
-    # --- coming in: the caller's thread at first, then the reader's -----------------------------------------
+    # --- entering: the caller's thread at first, then the reader's - -----------------------------------------
 
     def _come_in(self) -> Connection:
         """Connect and be welcomed; raise OSError, Disconnected or Refused."""
@@ -211,7 +215,7 @@ class Link:
         while lines := connection.lines():
             while lines:
                 line = lines.pop(0)
-                if not line.startswith(b"{"):  # the greeting, or why there is none
+                if not line.startswith(b"{"):  # the greeting, or the reason for not greeting
                     greeting = line.decode("utf-8", "replace").strip().removeprefix("! ") or greeting
                     continue
                 event, fields = _decode(line)
@@ -290,7 +294,7 @@ class Link:
                 return why
 
     def _take(self, taken: list[tuple[Event, Fields]]) -> list[tuple[Asked, Event]]:
-        """What has come: keep the events for the program, and return the answers with what they answer."""
+        """Keep the events for the program; return the answers, each with the future that waits for it."""
         answered: list[tuple[Asked, Event]] = []
         with self._changed:
             for event, fields in taken:
@@ -299,21 +303,21 @@ class Link:
                     continue
                 if request:
                     answered.append((request.asked, event))
-                    if self._manner.answers:
+                    if self._options.answers:
                         self._keep(Answer(event, request.asked.ref))
-                elif not isinstance(event, Ack):  # of a request that nobody waits for any more
+                elif not isinstance(event, Ack):  # otherwise the answer to a forgotten request
                     self._keep(event)
             self._changed.notify_all()
         return answered
 
     def _keep(self, event: Event) -> None:
-        if self._manner.listen:
+        if self._options.listen:
             self._events.append(event)
 
     def _lost(self, why: Disconnected) -> bool:
-        """A connection has ended: see what becomes of what was not answered. True: come back."""
+        """A connection has ended: keep the requests to send again, fail the others. True: come back."""
         with self._changed:
-            if self._closing or not self._manner.reconnect or why.code in _FINAL:
+            if self._closing or not self._options.reconnect or why.code in _FINAL:
                 going_on = False
             else:
                 going_on = True
@@ -331,18 +335,18 @@ class Link:
         return True
 
     def _come_back(self, failed: int) -> tuple[Connection | None, int]:
-        """Try until it works, with pauses; None: it is not to be, and the client has ended."""
+        """Try to connect, with pauses; None: the client has given up and ended."""
         refused = 0
         with self._changed:
             name_kept = 0.0 if self._state.token else time.monotonic() + NAME_KEPT
-        until = None if self._manner.give_up is None else time.monotonic() + self._manner.give_up
+        until = None if self._options.give_up is None else time.monotonic() + self._options.give_up
         while True:
-            pause = random.uniform(0, min(self._manner.longest_pause, FIRST_PAUSE * 2.0 ** min(failed, 50)))
+            pause = random.uniform(0, min(self._options.longest_pause, FIRST_PAUSE * 2.0 ** min(failed, 50)))
             if until is not None:
                 left = until - time.monotonic()
                 if left <= 0:
                     self._end(
-                        Disconnected("lost", f"The server could not be reached for {self._manner.give_up:g} seconds.")
+                        Disconnected("lost", f"The server could not be reached for {self._options.give_up:g} seconds.")
                     )
                     return None, failed
                 pause = min(pause, left)
@@ -376,7 +380,7 @@ class Link:
         return None, failed
 
     def _end(self, why: ClientError) -> None:
-        """There will be no connection any more: whoever waits is told. Nothing, if that was said before."""
+        """There will be no further connection: tell everybody who waits. The first reason stays."""
         with self._changed:
             if self._ended is None:
                 self._ended = why
@@ -391,9 +395,9 @@ class Link:
     # --- the writer -----------------------------------------------------------------------------------------
 
     def _write(self, connection: Connection) -> None:
-        """Send what is asked, in order, all that waits in one call, until the connection is another one.
+        """Send the requests in order, all that wait in one call, until this connection has ended.
 
-        A client that the server gave no token asks for one now and then.
+        While the client has no token, ask for one now and then.
         """
         pause = FIRST_ASK
         ask_at = time.monotonic() + random.uniform(pause / 2, pause)
@@ -417,7 +421,7 @@ class Link:
             try:
                 connection.send(b"".join(request.line for request in batch))
             except OSError:
-                connection.abort()  # the reader sees the end of it
+                connection.abort()  # the reader sees it and comes back
                 return
 
 
@@ -429,10 +433,10 @@ def _decode(line: bytes) -> tuple[Event, Fields]:
 
 
 def _decode_all(lines: list[bytes]) -> tuple[list[tuple[Event, Fields]], Disconnected | None]:
-    """The events up to a line that is none; None: they all are."""
+    """The events up to the first line that is not in the protocol, and the error for that line."""
     taken = []
     for line in lines:
-        if line.startswith(b"{"):  # otherwise it is the greeting, late
+        if line.startswith(b"{"):  # otherwise it is the greeting, which came late
             try:
                 taken.append(_decode(line))
             except Disconnected as error:

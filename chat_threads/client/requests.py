@@ -23,11 +23,11 @@ class Asked(Future[Event]):
 
     def __init__(self, ref: str) -> None:
         super().__init__()
-        self.set_running_or_notify_cancel()  # what is asked cannot be taken back
+        self.set_running_or_notify_cancel()  # a request cannot be cancelled
         self.ref = ref
 
     def answer(self, event: Event) -> None:
-        """The reader thread's: this is the answer."""
+        """Set the answer. For the reader thread."""
         if isinstance(event, Problem):
             self.set_exception(Refused(event.code, event.text, event.room, event.near, event.seconds))
         else:

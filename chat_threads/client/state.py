@@ -13,7 +13,7 @@ from .requests import Request
 
 @dataclass(slots=True)
 class _Place:
-    """A room that the client is in, and the number of the last message that it handed on."""
+    """A room that the client is in, and the number of the last message that the program got."""
 
     room: str
     number: int
@@ -41,7 +41,7 @@ class State:
         return self.places[next(reversed(self.places))].room if self.places else None
 
     def hello(self) -> Fields:
-        """The handshake: by the token if there is one, and into the rooms where the client was."""
+        """The handshake: with the token if there is one, else the name, and the rooms where the client was."""
         hello: Fields = {"type": "hello", "replay": self._replay}
         if self.token:
             hello["token"] = self.token
@@ -64,7 +64,7 @@ class State:
         return ((kind, fields) for (kind, _), fields in self._standing.items())
 
     def note(self, event: Event, request: Request | None) -> bool:
-        """Remember what is needed to come back; False if the event was handed on before."""
+        """Remember what is needed to come back; False: the program already got this event."""
         places = self.places
         if isinstance(event, Message):
             place = places.setdefault(fold(event.room), _Place(event.room, 0))
@@ -74,7 +74,7 @@ class State:
         elif isinstance(event, Entered):
             entered = places.pop(fold(event.room), None)
             place = entered or _Place("", event.last + 1)
-            if place.number > event.last:  # it was in no such room before, or that is another one now
+            if place.number > event.last:  # the client was not in this room, or it is a new room of the same name
                 place.number = max(0, event.last - self._replay)
             place.room = event.room
             places[fold(event.room)] = place
@@ -91,7 +91,7 @@ class State:
         return True
 
     def _note_settings(self, kind: str, fields: Fields, said: Notice) -> None:
-        """The server has done what lasts as long as a connection."""
+        """The server has done a request whose effect ends with the connection."""
         if kind in ("nick", "resume"):
             self.name = said.name or self.name
             self.token = fields.get("token", self.token)
