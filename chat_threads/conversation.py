@@ -256,7 +256,7 @@ class Conversation(socketserver.BaseRequestHandler):
         From here until it gives a name, the client may lose its place to another one.
         """
         if not self._by_token:
-            self._wait_for_a_name()
+            self._may_give_way()
         if not self._proxied:
             log.info("%s begins from %s", self._session, self._session.address)
         elif self._take_header(deadline):
@@ -331,7 +331,7 @@ class Conversation(socketserver.BaseRequestHandler):
                 if self._by_token:
                     raise self._full() from None
                 self._session.answer(events.problem(error))
-                self._wait_for_a_name()
+                self._may_give_way()
                 if attempt == TRIES:
                     raise TooManyTries() from None
         return False
@@ -342,7 +342,7 @@ class Conversation(socketserver.BaseRequestHandler):
         if data:
             self._feed(data)
 
-    def _wait_for_a_name(self) -> None:
+    def _may_give_way(self) -> None:
         """From now on the client may lose its place to another one; raise GaveWay if it has already. Does not wait."""
         if not self.server.door.waits(self._number, self._session):
             raise GaveWay()

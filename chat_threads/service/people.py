@@ -66,7 +66,7 @@ def checked_name(context: Context, typed: str) -> str:
 def take(context: Context, session: Session, name: str, token: str) -> list[str]:
     """Give the session a name and, with a token, the place of the session that had the token.
 
-    That session is cut off. Returns its rooms, with its current one at the end. Waits as ``depart`` does, SETTLE.
+    That session is cut off. Returns its rooms, with its current one at the end. Waits as ``depart`` does, with SETTLE.
     """
     old = context.sessions.claim(session, name, token)
     rooms: list[str] = []

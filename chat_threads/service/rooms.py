@@ -30,7 +30,10 @@ def enter_or_make(
 def enter_or_tell(
     context: Context, session: Session, name: str, first_time: bool = False, since: int | None = None
 ) -> bool:
-    """The same, but tell the session what is wrong instead of raising it; whether it has entered."""
+    """Enter the room as ``enter_or_make`` does, but tell the session of an error instead of raising it.
+
+    True if the session has entered.
+    """
     try:
         enter_or_make(context, session, name, first_time, since)
     except Told as error:
@@ -66,17 +69,19 @@ def _enter(
 
 @does(commands.Join)
 def join(context: Context, session: Session, command: commands.Join) -> None:
+    """Waits as ``enter_or_make`` does."""
     enter_or_make(context, session, check_room(command.room), since=command.since)
 
 
 @does(commands.Create)
 def create(context: Context, session: Session, command: commands.Create) -> None:
+    """Waits as ``enter_or_make`` does."""
     room = check_room(command.room)
     topic = check_words(command.topic)
     made = _make(context, session, room, topic)
     try:
         _enter(context, session, made)
-    except UnknownRoom:  # somebody else was in there and left before
+    except UnknownRoom:  # somebody else entered it first, and has left it
         enter_or_make(context, session, room)
 
 

@@ -109,7 +109,7 @@ def test_two_slashes_say_a_text_that_begins_with_one(server):
     assert asked(ann, "//etc/passwd") == news(bob) == ["[14:03] ann: /etc/passwd"]
 
 
-def test_an_action_is_told_of_its_actor(server):
+def test_an_action_is_shown_with_the_name_of_its_actor(server):
     ann, bob = server.clients_named("ann", "bob")
     assert asked(ann, "/me waves") == news(bob) == ["[14:03] ~ ann waves"]
 
@@ -169,13 +169,13 @@ def test_what_could_harm_a_terminal_is_taken_out_of_everything_people_write(serv
     assert news(bob) == [f"* ann left ({shown})"]
 
 
-def test_a_line_of_control_characters_only_is_told_and_not_sent(server):
+def test_a_line_of_control_characters_only_is_an_error_and_is_not_sent(server):
     ann, bob = server.clients_named("ann", "bob")
     assert asked(ann, "\x1b\x07\u202e") == ["! That line has no visible characters, so it was not sent."]
     assert news(bob) == []
 
 
-def test_an_error_does_not_give_back_control_characters(server):
+def test_an_error_does_not_repeat_control_characters(server):
     (ann,) = server.clients_named("ann")
     assert asked(ann, "/msg \x1b[31mbobby hi") == ["! Nobody here is called bobby. /who lists who is here."]
     assert asked(ann, "/fl\x1b[5m\u202eash") == ["! There is no command /flash. /help lists the commands."]
@@ -204,17 +204,17 @@ def test_blank_lines_say_nothing(server):
         ("/help jion", "There is no command /jion. Did you mean /join?"),
     ],
 )
-def test_an_unknown_command_is_told_with_the_one_that_was_meant(server, typed, told):
+def test_the_error_for_an_unknown_command_suggests_the_nearest_one(server, typed, told):
     (ann,) = server.clients_named("ann")
     assert asked(ann, typed) == [f"! {told}"]
 
 
-def test_a_command_is_known_whatever_its_case(server):
+def test_a_command_may_be_typed_in_any_case(server):
     (ann,) = server.clients_named("ann")
     assert asked(ann, "/TOPIC") == ["* #lobby has no topic."]
 
 
-def test_wrong_arguments_are_told_with_the_usage(server):
+def test_the_error_for_wrong_arguments_shows_the_usage(server):
     (ann,) = server.clients_named("ann")
     wrong = """/join; /join #a #b; /leave #a #b; /create; /delete; /delete #a #b; /rooms now; /who #a #b; /invite;
         /invite a #b c; /msg; /msg bob; /reply; /me; /nick; /nick a b; /whois; /whois a b; /back now; /ignore;
@@ -286,7 +286,7 @@ def test_joining_makes_a_room_and_tells_its_members(server):
     assert asked(bob, "hi") == news(ann) == ["[14:03] bob: hi"]
 
 
-def test_who_joins_sees_the_topic_and_what_was_said(server):
+def test_a_person_who_joins_sees_the_topic_and_the_newest_messages(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.ask("/create #lab2 Deadlocks, and how to get them")
     ann.ask("first")
@@ -325,7 +325,7 @@ def test_leaving_goes_back_to_the_room_joined_before(server):
     assert asked(ann, "/leave #three") == ["! There is no room #three. /rooms lists them, /join makes one."]
 
 
-def test_who_left_the_last_room_is_told_how_to_go_on(server):
+def test_a_person_who_left_the_last_room_sees_how_to_go_on(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.send("goodbye all", "/leave", "is anybody there?")
     assert news(ann) == [
@@ -339,7 +339,7 @@ def test_who_left_the_last_room_is_told_how_to_go_on(server):
     assert asked(ann, "/join #lobby")[0] == "* You are in #lobby with 1 other: bob."
 
 
-def test_twenty_rooms_are_the_most_and_no_other_is_made(server):
+def test_a_person_is_in_at_most_twenty_rooms_and_makes_no_other(server):
     ann, bob = server.clients_named("ann", "bob")
     for number in range(19):
         ann.ask(f"/join #r{number}")
@@ -353,7 +353,7 @@ def test_twenty_rooms_are_the_most_and_no_other_is_made(server):
     assert asked(ann, "/join #new") == ["* You are in #new, and nobody else is."]
 
 
-def test_people_who_come_together_are_told_in_one_line(server):
+def test_people_who_join_together_are_shown_in_one_line(server):
     ann, bob = server.clients_named("ann", "bob")
     with history_held_up(server):
         for number in range(37):
@@ -437,7 +437,7 @@ def test_deleting_a_room_sends_its_members_to_the_lobby(server):
     assert asked(bob, "/history") == ["* Nothing was said in #lab2 yet."]
 
 
-def test_only_who_made_a_room_can_delete_it(server):
+def test_only_its_maker_can_delete_a_room(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.ask("/create #lab2")
     for yes in ("", " yes"):
@@ -468,7 +468,7 @@ def test_a_room_belongs_to_whoever_made_it_under_any_name_and_to_nobody_who_take
     assert asked(again, "/delete #lab2 yes")[0].startswith("! There is no room #lab2.")
 
 
-def test_how_many_messages_a_room_has_leaves_out_those_that_are_too_old_and_gone(serve):
+def test_the_count_of_a_rooms_messages_leaves_out_those_that_are_too_old_and_gone(serve):
     server = serve()
     ann = server.client("ann")
     ann.ask("/create #lab2")
@@ -556,7 +556,7 @@ def test_an_invitation_says_how_to_follow_it(server):
 # --- people -------------------------------------------------------------------------------------------------
 
 
-def test_a_private_line_is_shown_to_two_and_kept_nowhere(server):
+def test_a_private_line_is_shown_to_two_people_and_stored_nowhere(server):
     ann, bob, cy = server.clients_named("ann", "bob", "cy")
     assert asked(ann, "/msg BOB the secret word") == ["[14:03] you -> bob: the secret word"]
     assert news(bob) == ["[14:03] ann -> you: the secret word"]
@@ -568,7 +568,7 @@ def test_a_private_line_is_shown_to_two_and_kept_nowhere(server):
     assert asked(ann, "/msg bob " + "x" * 2001)[0].startswith("! That is 2001 characters")
 
 
-def test_a_reply_goes_to_who_wrote_last(server):
+def test_a_reply_goes_to_the_last_person_who_wrote(server):
     ann, bob, cy = server.clients_named("ann", "bob", "cy")
     assert asked(ann, "/reply hi") == ["! Nobody has sent you a private line yet. To send one, type /msg NAME text."]
     bob.ask("/msg ann one")
@@ -584,7 +584,7 @@ def test_a_reply_goes_to_who_wrote_last(server):
     assert asked(ann, "/reply still there?")[-1] == "! Nobody here is called cy. /who lists who is here."
 
 
-def test_a_new_name_is_told_once_to_those_who_share_a_room(server):
+def test_a_new_name_is_shown_once_to_people_who_share_a_room(server):
     ann, bob, cy = server.clients_named("ann", "bob", "cy")
     for client in (ann, bob):
         client.send("/join #one", "/join #two")
@@ -620,7 +620,7 @@ def test_a_name_may_change_its_case(server):
     assert asked(bob, "/nick ANN") == ["! The name ANN is taken. Try ANN2."]
 
 
-def test_whois_tells_where_somebody_is_and_since_when(server):
+def test_whois_shows_where_somebody_is_and_since_when(server):
     ann, bob = server.clients_named("ann", "bob")
     bob.send("/join #lab2", "/away at lunch")
     bob.news()
@@ -652,7 +652,7 @@ def test_a_private_line_to_somebody_away_answers_with_the_reason(server):
     )
 
 
-def test_who_is_ignored_is_not_seen_until_unignored(server):
+def test_an_ignored_person_is_hidden_until_unignored(server):
     ann, bob, cy = server.clients_named("ann", "bob", "cy")
     assert asked(ann, "/ignore BOB") == ["* What bob says is hidden now. /unignore bob shows it again."]
     assert asked(bob, "noise") == ["[14:03] bob: noise"]
@@ -672,7 +672,7 @@ def test_who_is_ignored_is_not_seen_until_unignored(server):
     assert asked(ann, "/ignore bobb") == ["! Nobody here is called bobb. Did you mean bob?"]
 
 
-def test_a_replay_leaves_out_who_is_ignored(server):
+def test_a_replay_leaves_out_ignored_people(server):
     ann, bob = server.clients_named("ann", "bob")
     bob.send("/join #lab2", "noise")
     bob.news()
@@ -730,7 +730,7 @@ def test_history_can_be_paged_through_by_what_it_says(server):
         ("/history 2h", 1, 200, "* Newer: /history #lobby after 200"),
     ],
 )
-def test_history_takes_a_number_a_place_or_a_while(server, typed, first, last, ways):
+def test_history_takes_a_number_a_place_or_a_time_span(server, typed, first, last, ways):
     (ann,) = server.clients_named("ann")
     say_many(ann, 250)
     if "#" in typed:
@@ -767,7 +767,7 @@ def test_history_of_a_while_ago_shows_the_day(server):
     assert re.fullmatch(rf"\[{day} \d\d:\d\d\] ann: three days ago", replayed[-2])
 
 
-def test_a_rooms_history_can_be_read_by_who_is_not_in_it(server):
+def test_people_outside_a_room_can_read_its_history(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.send("/join #lab2", "/me was here")
     ann.news()
@@ -842,7 +842,7 @@ def test_the_settings_are_plain_at_first_and_shown(server):
 @pytest.mark.parametrize(
     "typed", ["bogus on", "bell maybe", "numbers seconds", "replay 201", "replay -1", "replay ten"]
 )
-def test_a_setting_that_does_not_exist_is_told(server, typed):
+def test_a_setting_that_does_not_exist_is_an_error(server, typed):
     (ann,) = server.clients_named("ann")
     assert asked(ann, f"/set {typed}") == ["! Usage: /set OPTION VALUE. /help set lists them."]
 
@@ -860,7 +860,7 @@ def test_timestamps_may_have_seconds_or_be_left_out(server):
     assert asked(ann, "hi") == ["[14:03] ann: hi"]
 
 
-def test_numbers_are_the_histories(server):
+def test_the_numbers_shown_are_those_of_the_history(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.ask("one")
     ann.ask("/set numbers on")
@@ -908,7 +908,7 @@ def test_the_bell_rings_at_ones_name_and_on_private_lines(server):
     assert "\a" not in "".join(ann.seen)
 
 
-def test_joins_off_hides_who_comes_goes_and_is_renamed(server):
+def test_joins_off_hides_joining_leaving_and_renaming(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.ask("/set joins off")
     cy = server.client("cy")
@@ -957,7 +957,7 @@ def test_stats_are_a_table(server):
     assert int(rows["threads"]) >= 6  # main, acceptor, history, a writer, two readers
 
 
-def test_ping_tells_the_round_trip(server):
+def test_ping_shows_the_round_trip(server):
     (ann,) = server.clients_named("ann")
     ann.send("/ping")
     pong = ann.expect("Pong")
@@ -976,7 +976,7 @@ def test_ping_tells_the_round_trip(server):
         ("/quit " + "x" * 201, "* ann left"),
     ],
 )
-def test_who_quits_is_told_goodbye_and_the_others_hear_the_last_words(server, typed, left):
+def test_quit_says_goodbye_and_shows_the_last_words_to_the_others(server, typed, left):
     ann, bob = server.clients_named("ann", "bob")
     ann.send("one more thing", typed, "never said")
     assert timeless(ann.rest()) == ["[14:03] ann: one more thing", "* Goodbye."]
@@ -984,7 +984,7 @@ def test_who_quits_is_told_goodbye_and_the_others_hear_the_last_words(server, ty
     assert "ann" not in " ".join(bob.ask("/who"))
 
 
-def test_too_many_rooms_in_all_are_told(server, monkeypatch):
+def test_too_many_rooms_in_all_are_an_error(server, monkeypatch):
     (ann,) = server.clients_named("ann")
     monkeypatch.setattr(publisher, "ROOMS", 1)
     assert asked(ann, "/join #lab2") == ["! There are 1 rooms already. /rooms lists them."]

@@ -85,7 +85,7 @@ def test_the_server_greets_and_lets_in_by_a_name(server):
     assert ann.line() == "* You are in #lobby, and nobody else is. /help lists the commands."
 
 
-def test_a_name_and_a_room_begin_in_that_room(server):
+def test_a_name_with_a_room_begins_in_that_room(server):
     ann = greeted(server)
     ann.send("ann #lab2")
     assert ann.expect("You are in") == "* You are in #lab2, and nobody else is. /help lists the commands."
@@ -121,7 +121,7 @@ def test_a_bad_name_is_explained_with_a_free_one_near_it(server, typed, near):
     assert ann.line().startswith(f"* Hello, {near or 'ann'}.")
 
 
-def test_a_taken_name_is_told_with_a_free_one(server):
+def test_the_error_for_a_taken_name_suggests_a_free_one(server):
     server.clients_named("ann", "ann2")
     other = greeted(server)
     other.send("ANN")
@@ -130,7 +130,7 @@ def test_a_taken_name_is_told_with_a_free_one(server):
     assert other.line().startswith("* Hello, ANN3.")
 
 
-def test_a_bad_room_is_explained_and_the_name_is_free_still(server):
+def test_a_bad_room_is_explained_and_the_name_stays_free(server):
     ann = greeted(server)
     ann.send("ann #lab.2")
     assert ann.line() == "! A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2."
@@ -149,20 +149,20 @@ def test_after_three_tries_the_connection_ends(server):
     ]
 
 
-def test_blank_lines_are_no_tries(server):
+def test_blank_lines_do_not_count_as_tries(server):
     ann = greeted(server)
     ann.send("", "   ", "\t", "", "ann")
     assert ann.line().startswith("* Hello, ann.")
 
 
 @pytest.mark.parametrize("typed", [b"/quit\r\n", b"/QUIT now\r\n", bytes((IAC, IP)), bytes((IAC, EOF))])
-def test_who_leaves_without_a_name_is_told_goodbye(server, typed):
+def test_a_client_that_leaves_without_a_name_sees_goodbye(server, typed):
     ann = greeted(server)
     ann.send_bytes(typed)
     assert ann.rest() == ["* Goodbye."]
 
 
-def test_without_a_name_in_time_the_connection_ends(serve):
+def test_a_connection_without_a_name_in_time_ends(serve):
     ann = greeted(serve(handshake_timeout=0.3))
     assert ann.rest() == ["! No name was given within 0.3 seconds. Goodbye."]
 
@@ -189,7 +189,7 @@ def test_a_flood_without_a_lines_end_is_cut_off_too(serve, limits, name, told):
     assert time.monotonic() - began < 5
 
 
-def test_a_room_that_cannot_be_made_leaves_one_in_the_lobby(server, monkeypatch):
+def test_if_the_first_room_cannot_be_made_one_is_in_the_lobby(server, monkeypatch):
     monkeypatch.setattr(publisher, "ROOMS", 1)
     ann = greeted(server)
     ann.send("ann #lab2")
@@ -206,7 +206,7 @@ def test_a_room_that_two_make_at_once_is_one_room(server, monkeypatch):
     assert "* You are in #lab with 1 other: ann." in bob.ask("/join #lab")
 
 
-def test_who_comes_while_the_history_cannot_be_read_gets_in_and_may_join_later(serve, monkeypatch):
+def test_a_client_that_comes_while_the_history_cannot_be_read_gets_in_and_may_join_later(serve, monkeypatch):
     before = serve()
     before.client("bob").ask("hi")
     before.chat.stop()
@@ -265,7 +265,7 @@ def test_http_in_a_conversation_is_a_text_like_any(server):
 # --- lines --------------------------------------------------------------------------------------------------
 
 
-def test_a_line_too_long_is_told_and_the_connection_stays(server):
+def test_a_line_that_is_too_long_is_an_error_and_the_connection_stays(server):
     ann, bob = server.clients_named("ann", "bob")
     told = "! A line has at most 8192 bytes. Yours was longer, and nothing of it was sent."
     assert timeless(ann.ask("/me " + "x" * 8189)) == [told]
@@ -276,7 +276,7 @@ def test_a_line_too_long_is_told_and_the_connection_stays(server):
     assert timeless(ann.ask("hi")) == timeless(bob.news()) == ["[14:03] ann: hi"]
 
 
-def test_a_line_that_is_not_utf8_is_told_and_the_connection_stays(server):
+def test_a_line_that_is_not_utf8_is_an_error_and_the_connection_stays(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.send_bytes(b"gr\xfc\xdfe\r\n")
     assert ann.news() == [
@@ -287,7 +287,7 @@ def test_a_line_that_is_not_utf8_is_told_and_the_connection_stays(server):
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r\x00", b"\r"])
-def test_any_end_of_a_line_will_do(server, end):
+def test_a_line_may_end_in_any_usual_way(server, end):
     ann, bob = server.clients_named("ann", "bob")
     ann.send_bytes(end.join([b"one", b"two", b"", b"three", b""]))
     ann.expect("three")
@@ -306,7 +306,7 @@ def test_half_a_line_that_never_ends_is_cut_off(serve):
     assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]
 
 
-def test_input_that_is_not_read_any_more_does_not_lose_the_last_words(server):
+def test_unread_input_does_not_lose_the_last_words(server):
     client = greeted(server)
     client.send("1", "2", "3", *["more that nobody reads"] * 5000)
     assert everything(client).decode().endswith(f"{BAD_NAME}\r\n! That was the third try. Goodbye.\r\n")
@@ -318,7 +318,7 @@ def test_input_that_is_not_read_any_more_does_not_lose_the_last_words(server):
     assert everything(ann) == b"* Goodbye.\r\n"
 
 
-def test_who_types_too_fast_waits_but_loses_nothing(serve):
+def test_a_client_that_sends_too_fast_waits_and_loses_nothing(serve):
     server = serve(rate=50.0, burst=5)
     ann, bob = server.client("ann"), server.client("bob")
     bob.news()
@@ -330,7 +330,7 @@ def test_who_types_too_fast_waits_but_loses_nothing(serve):
     assert [bob.expect("line") for _ in range(20)] == shown
 
 
-def test_who_waits_for_the_rate_can_be_stopped(serve):
+def test_a_client_that_waits_for_tokens_can_be_stopped(serve):
     server = serve(rate=0.1, burst=5)
     ann = server.client("ann")
     ann.send(*(f"line {number}" for number in range(10)))
@@ -339,7 +339,7 @@ def test_who_waits_for_the_rate_can_be_stopped(serve):
     assert ann.rest() == ["! The server is shutting down. Goodbye."]
 
 
-def test_who_sends_much_and_reads_later_only_slows_itself(serve):
+def test_a_client_that_sends_much_and_reads_later_slows_only_itself(serve):
     server = serve(queue_limit=100)
     (bob,) = server.clients_named("bob")
     ann = server.client("ann", receive_buffer=4096)
@@ -404,7 +404,7 @@ def boom(*args: object) -> None:
     raise ZeroDivisionError("a bug")
 
 
-def test_a_bug_in_a_command_is_told_and_logged_once_and_nobody_else_notices(server, monkeypatch, caplog):
+def test_a_bug_in_a_command_is_an_error_for_one_client_and_logged_once(server, monkeypatch, caplog):
     ann, bob = server.clients_named("ann", "bob")
     monkeypatch.setitem(METHODS, Stats, boom)
     assert ann.ask("/stats") == ["! Internal server error. The server's log has the details."]
@@ -437,7 +437,7 @@ def test_a_bug_in_showing_something_ends_that_client_only(server, monkeypatch, c
     assert "session 1 (ann) could not be sent something" in caplog.messages
 
 
-def test_what_cannot_be_stored_is_told_and_the_conversation_goes_on(server, monkeypatch):
+def test_a_message_that_cannot_be_stored_is_an_error_and_the_conversation_goes_on(server, monkeypatch):
     ann, bob = server.clients_named("ann", "bob")
     ann.ask("/create #lab2")
 
@@ -453,7 +453,7 @@ def test_what_cannot_be_stored_is_told_and_the_conversation_goes_on(server, monk
     assert ann.ask("/topic") == ["* #lab2 has no topic."]
 
 
-def test_who_leaves_while_nothing_can_be_stored_is_gone_all_the_same(server, monkeypatch):
+def test_a_person_who_leaves_while_nothing_can_be_stored_is_gone_anyway(server, monkeypatch):
     ann, bob = server.clients_named("ann", "bob")
 
     def stuck(item: object) -> None:
@@ -522,7 +522,7 @@ def test_without_descriptors_the_server_pauses_and_goes_on(server, monkeypatch, 
     assert timeless(ann.ask("hi")) == ["[14:03] ann: hi"]
 
 
-def test_a_connection_that_is_gone_before_it_is_accepted_is_no_matter(server, monkeypatch, caplog):
+def test_a_connection_that_is_gone_before_it_is_accepted_does_no_harm(server, monkeypatch, caplog):
     accept, failed = socketserver.TCPServer.get_request, []
 
     def get_request(self: socketserver.TCPServer) -> tuple[socket.socket, object]:
@@ -536,7 +536,7 @@ def test_a_connection_that_is_gone_before_it_is_accepted_is_no_matter(server, mo
     assert caplog.messages == []
 
 
-def test_a_connection_that_cannot_be_taken_is_logged_and_the_next_one_is(server, monkeypatch, caplog):
+def test_a_connection_that_cannot_be_served_is_logged_and_the_next_one_is_served(server, monkeypatch, caplog):
     with monkeypatch.context() as patch:
         refuse_threads(patch, "reader-", ZeroDivisionError)
         assert server.client().rest() == []
@@ -560,7 +560,7 @@ def test_a_peer_that_resets_is_seen_to_leave(server):
 # --- ways of running ----------------------------------------------------------------------------------------
 
 
-def test_the_message_of_the_day_is_shown_to_who_comes_in(serve):
+def test_the_message_of_the_day_is_shown_on_entering(serve):
     server = serve(motd=("Be kind.", "Lab 2 is due on Friday."))
     ann = server.client("ann")
     assert ann.seen[1:] == [
@@ -586,7 +586,7 @@ def test_each_session_may_have_a_writer_of_its_own(serve):
     assert our_threads() == []
 
 
-def test_people_may_come_by_ipv6(serve):
+def test_clients_may_connect_by_ipv6(serve):
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             probe.bind(("::1", 0))
@@ -597,7 +597,7 @@ def test_people_may_come_by_ipv6(serve):
         assert timeless(ann.ask("hi")) == ["[14:03] ann: hi"]
 
 
-def test_a_client_may_come_again_under_its_name(server):
+def test_a_client_may_reconnect_under_its_name(server):
     for number in range(20):
         ann = server.client("ann")
         assert timeless(ann.ask(f"visit {number}"))[-1] == f"[14:03] ann: visit {number}"
@@ -609,7 +609,7 @@ def test_a_client_may_come_again_under_its_name(server):
 # --- stopping -----------------------------------------------------------------------------------------------
 
 
-def test_everybody_is_told_that_the_server_stops(server):
+def test_everybody_sees_that_the_server_stops(server):
     ann, bob = server.clients_named("ann", "bob")
     stranger = greeted(server)
     assert server.chat.stop() == []
@@ -645,7 +645,7 @@ def test_what_was_accepted_before_the_stop_is_shown_to_its_sender(server):
     assert last == "! The server is shutting down. Goodbye."
 
 
-def test_who_comes_while_the_server_stops_is_told(server):
+def test_a_client_that_connects_while_the_server_stops_sees_why_it_ends(server):
     server.chat.server.stopping.set()
     assert server.client().rest()[-1] == "! The server is shutting down. Goodbye."
 
@@ -662,7 +662,7 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as flood:
 """
 
 
-def test_who_floods_the_server_does_not_keep_it_from_stopping(server):
+def test_a_flooding_client_does_not_keep_the_server_from_stopping(server):
     with subprocess.Popen([sys.executable, "-c", FLOOD, str(server.port)]) as flooding:  # to be faster than the reader
         try:
             wait_for(lambda: server.chat.sessions.people(), "the flood to begin")
@@ -673,7 +673,7 @@ def test_who_floods_the_server_does_not_keep_it_from_stopping(server):
             flooding.kill()
 
 
-def test_a_reply_goes_to_who_wrote_not_to_who_has_the_name_now(server):
+def test_a_reply_goes_to_the_person_who_wrote_and_to_nobody_who_took_the_name(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.send("/msg bob psst")
     bob.expect("psst")

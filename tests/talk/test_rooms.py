@@ -113,7 +113,7 @@ def test_a_room_whose_maker_could_not_enter_it_disappears(house: House) -> None:
     assert house.rooms() == ["#lobby"]
 
 
-def test_whoever_joins_while_the_last_one_leaves_is_in_a_room_that_exists(
+def test_a_person_who_joins_while_the_last_one_leaves_is_in_a_room_that_exists(
     serve: Callable[..., Running], program: Start
 ) -> None:
     """Many at the same moment, again and again."""
@@ -247,7 +247,7 @@ def entered(house: House, name: str, room: Any) -> Any:
     return person
 
 
-def test_what_is_said_too_late_in_a_room_that_has_disappeared_is_refused(house: House) -> None:
+def test_a_message_that_comes_after_its_room_has_disappeared_is_refused(house: House) -> None:
     room = house.make("#lab")
     ann = entered(house, "ann", room)
     house.submit(ordered.Left(room.id, ann))
@@ -256,7 +256,7 @@ def test_what_is_said_too_late_in_a_room_that_has_disappeared_is_refused(house: 
     assert house.storage.count() == 0
 
 
-def test_what_is_said_in_the_batch_in_which_everybody_leaves_keeps_the_room(house: House) -> None:
+def test_a_message_in_the_batch_in_which_everybody_leaves_keeps_the_room(house: House) -> None:
     """Whether before or after: it is committed and acknowledged."""
     room = house.make("#lab")
     ann = entered(house, "ann", room)
@@ -363,7 +363,7 @@ def test_at_the_start_unused_rooms_that_are_left_over_disappear_and_all_others_s
     assert ann.ask(type="create", room="#new")[0]["type"] == "joined"
 
 
-def test_a_disk_that_is_full_at_the_start_leaves_them_and_the_server_starts(
+def test_with_a_full_disk_the_server_starts_and_keeps_unused_rooms(
     serve: Callable[..., Running], program: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(storage: Storage, kept: str) -> None:
@@ -377,7 +377,7 @@ def test_a_disk_that_is_full_at_the_start_leaves_them_and_the_server_starts(
 # --- how many -------------------------------------------------------------------------------------------
 
 
-def test_whoever_makes_and_leaves_rooms_without_end_takes_none_away_from_others(
+def test_a_client_that_makes_and_leaves_rooms_without_end_takes_none_from_others(
     serve: Callable[..., Running], program: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher, "ROOMS", 30)
@@ -467,7 +467,7 @@ def test_a_room_that_had_to_go_gives_its_makers_address_no_other_one(
         house.make("#more", mallory)
 
 
-def test_one_person_has_so_many_rooms_under_any_name_and_after_a_restart(
+def test_the_limit_of_rooms_per_person_holds_under_any_name_and_after_a_restart(
     start_process: Callable[..., Process], tmp_path: pathlib.Path
 ) -> None:
     process = start_process("--rate", "0")
@@ -492,7 +492,7 @@ def test_one_person_has_so_many_rooms_under_any_name_and_after_a_restart(
     assert process.stop() == 0
 
 
-def test_an_address_makes_so_many_rooms_at_once_and_then_as_many_as_time_brings_or_are_gone(
+def test_an_address_makes_a_burst_of_rooms_and_then_as_many_as_time_brings_or_are_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(quota, "AT_ONCE", 3)
@@ -552,7 +552,7 @@ def test_a_room_that_is_refused_to_an_address_is_not_counted_for_its_site(monkey
     rooms.take(2, "2001:db8:1:2::1")
 
 
-def test_nothing_is_counted_of_a_room_that_could_not_be_made(
+def test_a_room_that_could_not_be_made_is_not_counted(
     serve: Callable[..., Running], program: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
