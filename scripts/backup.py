@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Copy the history of a server, running or not: backup.py chat_threads.db copy.db
+"""Copy the history of a server, even while it runs: backup.py chat_threads.db copy.db
 
-Put a copy back, while no server runs: backup.py chat_threads.db --restore copy.db
+Put a copy back, while no server uses the history: backup.py chat_threads.db --restore copy.db
 
-Copying the file alone would lose its end: the newest messages are in SQLite's log beside it. This goes through
-SQLite's backup, in small steps, so that the server goes on meanwhile. The exit code is 0, or 1 with a line that says
-why there is no copy, or why nothing was put back.
+A copy of the file alone would lack the newest messages, which are in SQLite's log beside it. This program uses
+SQLite's backup interface, in small steps, so the server can keep working. The exit code is 0, or 1 with a line that
+says why there is no copy, or why nothing was put back.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import click
 from chat_threads import filelock, files, identity, schema, streams
 from chat_threads.errors import StartError
 
-PAGES = 500  # copied in one step
+PAGES = 500  # pages copied in one step
 PAUSE = 0.01  # seconds between two steps
 BUSY_TIMEOUT = 5.0  # seconds to wait for another program that has locked the backup
 
 
 def copied(source: str, unfinished: str) -> int:
-    """Copy a history into a file of that name, and check it; the number of messages."""
+    """Copy a history into a file of that name, and check the copy. Return the number of messages."""
     with contextlib.suppress(FileNotFoundError):
         os.remove(unfinished)
     with contextlib.ExitStack() as stack:
@@ -36,7 +36,7 @@ def copied(source: str, unfinished: str) -> int:
         history = stack.enter_context(contextlib.closing(sqlite3.connect(url, uri=True)))
         filelock.make_private(unfinished)
         target = stack.enter_context(contextlib.closing(sqlite3.connect(unfinished)))
-        history.execute("BEGIN")  # otherwise each message that is said meanwhile makes SQLite copy all anew
+        history.execute("BEGIN")  # otherwise SQLite would start the copy again after each new message
         history.execute("SELECT count(*) FROM sqlite_master").fetchone()
         with click.progressbar(length=1, label="Copying", file=sys.stderr) as bar:
 
@@ -45,7 +45,7 @@ def copied(source: str, unfinished: str) -> int:
                 bar.update(total - remaining - bar.pos)
 
             history.backup(target, pages=PAGES, progress=progress, sleep=PAUSE)
-        history.execute("COMMIT")  # SQLite's log grows for as long as it is under way
+        history.execute("COMMIT")  # at once, because SQLite's log grows during the transaction
         found = target.execute("PRAGMA integrity_check").fetchone()[0]
         if found != "ok":
             raise Damaged(f"{source} is damaged ({found}); what could be read is in {unfinished}")
@@ -57,7 +57,7 @@ class Damaged(Exception):
 
 
 def make(history: str, copy: str) -> None:
-    """Copy a history; exit with 1 if that fails."""
+    """Copy a history; exit with 1 if this fails."""
     if os.path.exists(copy):
         sys.exit(f"backup: {copy} exists; it was left as it is.")
     unfinished = copy + ".part"
@@ -74,8 +74,7 @@ def make(history: str, copy: str) -> None:
 
 
 def restore(history: str, backup: str) -> None:
-    """Put a backup in the place of a history, and what was there aside; exit with 1 if that fails, with nothing
-    changed."""
+    """Move the present history aside and put a backup in its place. If this fails, change nothing and exit with 1."""
     path = os.path.realpath(history)
     unfinished = path + ".part"
     try:
@@ -105,10 +104,10 @@ def restore(history: str, backup: str) -> None:
 
 
 def settle(copy: str) -> None:
-    """Give a copy a mark of its own, so that no log of SQLite's is taken for its own, and have the disk write it."""
+    """Give a copy a new mark, so that no other file's log is mistaken for its log, and sync it to the disk."""
     with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as file:
         file.execute("PRAGMA journal_mode = DELETE")  # no log beside it
-        with contextlib.suppress(sqlite3.OperationalError):  # a history from before there were marks
+        with contextlib.suppress(sqlite3.OperationalError):  # a history from before marks existed
             identity.renew(file, identity.fresh())
     sync(copy)
 
@@ -129,8 +128,8 @@ def put_aside(path: str) -> str:
 
 
 def sync(path: str) -> None:
-    """Have the disk write a file, or the names in a directory, where the system can."""
-    with contextlib.suppress(PermissionError):  # Windows opens no directory
+    """Sync a file, or the names in a directory, to the disk, if the system supports that."""
+    with contextlib.suppress(PermissionError):  # Windows cannot open directories
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

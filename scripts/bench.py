@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measure chat_threads beside other ways of doing the same: bench.py prints the table of docs/performance.rst.
+"""Compare chat_threads with other chat servers: bench.py prints the table of docs/performance.rst.
 
 One sender in a room of --members keeps --windows messages under way, for --seconds; a delivery is one message read by
 one member. All servers run all the time and take turns, so other work on the machine affects them alike. A figure is
 the median of --repeat runs. The load driver of load.py checks every delivery; the exit code is 1 if one was missing.
 
 The servers: this one (``--rate 0``, its history on disk), this one with ``--writers per-session``, the two of
-scripts/peers/, and Redis pub/sub if redis-server (6 or newer) is there.
+scripts/peers/, and Redis pub/sub if redis-server (6 or newer) is installed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Contender:
 
 
 def contenders(dialect: str) -> list[Contender]:
-    """Who takes part, the one that the others are compared with last."""
+    """The servers that take part. The last one is the reference for the ratios."""
     ours = (sys.executable, *OURS.split())
     found = [
         Contender(MAIN, ours, dialect),
@@ -106,7 +106,7 @@ def main(members: list[int], windows: list[int], repeat: int, seconds: float, di
 
 @contextlib.contextmanager
 def running(contender: Contender, folder: str) -> Iterator[int]:
-    """A server, started, for as long as it is needed; its port."""
+    """Run a server during the ``with`` block; yields its port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A small bot: bot.py localhost:8080 --room '#lab'
 
-A bot that answers !uptime and !roll 2d6, and greets everybody who joins. It reconnects when the server restarts, and
-then answers what was said meanwhile. Ctrl-C ends it.
+A bot that answers !uptime and !roll 2d6, and greets everybody who joins. It reconnects after the server restarts, and
+then answers the messages that it missed. Ctrl-C ends it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DICE = re.compile(r"!roll ([1-9]|[1-9]\d)d([1-9]\d{0,2})")
 
 
 def answer(chat: Client, text: str) -> str | None:
-    """What to say to that; None: nothing."""
+    """The answer to a text, or None."""
     if text == "!uptime":
         return f"The server is up for {chat.stats().uptime / 3600:.1f} hours."
     if dice := DICE.fullmatch(text):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Export what was said, for a report: export.py chat_threads.db --room '#lab' --since 2h --format csv > lab.csv
+"""Export messages, for a report: export.py chat_threads.db --room '#lab' --since 2h --format csv > lab.csv
 
-The export only reads the history, a page at a time, up to the message that was newest at its start. The server may
-run. With --pseudonyms people are person-1, person-2, … in the order in which they first spoke, also inside the
+The export only reads the history, a page at a time, up to the message that was the newest at its start. The server
+may run. With --pseudonyms people are person-1, person-2, … in the order in which they first spoke, also inside the
 messages. The names of people who never said anything stay in the messages.
 """
 
@@ -28,14 +28,14 @@ from chat_threads.letters import JOINERS, NAME_SIGNS, is_mark
 from chat_threads.rules import fold
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-PAGE = 1000  # messages that one query looks at
-FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet takes a cell that begins so for a formula
+PAGE = 1000  # messages for one query
+FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet reads a cell that begins with one of these as a formula
 
 Row = tuple[str, int, int, str, str, str]  # room, number, milliseconds, sender, kind, text
 
 
 def moment(text: str) -> int:
-    """What --since says, in milliseconds: a while ago, or a date, maybe with a time, of this machine's clock."""
+    """Parse --since into milliseconds: a time span, or a date with or without a time, in this machine's time zone."""
     if match := re.fullmatch(r"([0-9]{1,9})([smhd])", text):
         return int((time.time() - int(match[1]) * UNITS[match[2]]) * 1000)
     try:
@@ -53,7 +53,7 @@ class Export:
 
     def __init__(self, history: sqlite3.Connection, rooms: Iterable[str]) -> None:
         self._history = history
-        history.execute("BEGIN")  # so that all this is of one moment
+        history.execute("BEGIN")  # so that all of this is from one moment
         there = history.execute("SELECT key, id, name FROM rooms").fetchall()
         self._upto = history.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
         history.execute("COMMIT")
@@ -63,7 +63,7 @@ class Export:
         self._rooms = {room: name for key, room, name in there if key in wanted or not wanted}
 
     def _pages(self, query: str, *values: int) -> Iterator[list[Any]]:
-        """The rows of a query for the messages from one id to another, a page at a time."""
+        """Yield the rows of a query for the messages between two ids, a page at a time."""
         after = -1
         while True:
             last = self._history.execute(
@@ -78,14 +78,14 @@ class Export:
             after = last
 
     def rows(self, since: int) -> Iterator[Row]:
-        """What was said, in the order of the history."""
+        """Yield the messages, in the order of the history."""
         for page in self._pages("SELECT room, number, at, sender, kind, text FROM messages WHERE at >= ?", since):
             for room, *said in page:
-                if room in self._rooms and said[2].strip():  # what is being deleted is blank until it is gone
+                if room in self._rooms and said[2].strip():  # a message under deletion is blank until it is gone
                     yield self._rooms[room], *said
 
     def people(self) -> dict[str, str]:
-        """A pseudonym for each name, folded, of all who ever said something."""
+        """A pseudonym for each name, by its folded form, of all people who ever said something."""
         first: dict[str, None] = {}  # in order
         for page in self._pages("SELECT sender FROM messages WHERE true"):
             first.update((fold(name), None) for (name,) in page if name.strip())
@@ -93,7 +93,7 @@ class Export:
 
 
 def hidden(rows: Iterable[Row], pseudonyms: dict[str, str]) -> Iterator[Row]:
-    """The same with pseudonyms, for the senders and for whole words of what was said."""
+    """Yield the rows with pseudonyms, for senders and for whole words in texts."""
     marks = "".join(filter(is_mark, map(chr, range(sys.maxunicode + 1))))
     within = rf"\w{JOINERS}{NAME_SIGNS}{marks}"
     names = re.compile(rf"[^\W_](?:[{within}.-]*[{within}])?")
@@ -106,7 +106,7 @@ def hidden(rows: Iterable[Row], pseudonyms: dict[str, str]) -> Iterator[Row]:
 
 
 def while_taken(rows: Iterable[Row]) -> Iterator[Row]:
-    """The same, for as long as stdout takes them."""
+    """Yield the rows while stdout accepts output."""
     return itertools.takewhile(lambda row: not streams.lost(), rows)
 
 
@@ -122,7 +122,7 @@ def write_txt(rows: Iterable[Row], file: TextIO) -> None:
 
 
 def write_csv(rows: Iterable[Row], file: TextIO) -> None:
-    """As spreadsheets read it; what they would take for a formula gets an apostrophe in front."""
+    """Write CSV for spreadsheets. A cell that they would read as a formula gets an apostrophe in front."""
     table = csv.writer(file, lineterminator="\n")
     table.writerow(["room", "number", "time", "from", "kind", "text"])
     for room, number, at, sender, kind, text in rows:
@@ -130,7 +130,7 @@ def write_csv(rows: Iterable[Row], file: TextIO) -> None:
 
 
 def write_jsonl(rows: Iterable[Row], file: TextIO) -> None:
-    """As the protocol for programs shows messages."""
+    """Write JSON lines as in the protocol for programs."""
     for room, number, at, sender, kind, text in rows:
         said: dict[str, Any] = {"room": room, "number": number, "at": utc(at), "from": sender}
         file.write(json.dumps({**said, "kind": kind, "text": text}, ensure_ascii=False) + "\n")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The exercises of docs/labs: copy one, check your work, get a hint: lab.py start 1 ~/labs
+"""The labs of docs/labs: copy one, check your work, get a hint: lab.py start 1 ~/labs
 
-Nothing is fetched and nothing is sent. Exit code 0; 1 if a check fails; 2, with a line that says why, if what was
-asked for could not be done.
+It does not use the network. The exit code is 0; 1 if a check fails; or 2, with a line that says why, if the command
+could not be carried out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chat_threads import streams
 
 LABS = pathlib.Path(__file__).resolve().parent.parent / "docs" / "labs"
 NOT_COPIED = ("solution.py", "hints.rst", "__pycache__")
-GIVEN = ".hints"  # in the student's folder: how many hints were given
+GIVEN = ".hints"  # file in the student's folder: how many hints were shown
 PATIENCE = 120.0  # seconds for all checks of a lab
 
 
@@ -41,7 +41,7 @@ def labs() -> dict[int, pathlib.Path]:
 
 
 def lab(number: int) -> pathlib.Path:
-    """The folder of a lab, as it is handed out."""
+    """The original folder of a lab."""
     if number not in labs():
         fail(f"there is no lab {number}; there are {', '.join(map(str, labs()))}.")
     return labs()[number]
@@ -52,7 +52,7 @@ def title(folder: pathlib.Path) -> str:
 
 
 def students(number: int | None) -> pathlib.Path:
-    """The student's folder of a lab: the current one, or beside it, or in it."""
+    """The student's folder of a lab: the current folder, or one beside it or inside it."""
     here = pathlib.Path.cwd()
     if number is None:
         if here.name not in [folder.name for folder in labs().values()]:
@@ -71,7 +71,7 @@ def students(number: int | None) -> pathlib.Path:
 
 
 def run_checks(folder: pathlib.Path, task: pathlib.Path, report: pathlib.Path) -> str | None:
-    """Run a lab's own checks on somebody's task.py; return why there is no report, if so.
+    """Run a lab's original checks on a task.py. Return the reason if there is no report.
 
     They are the ones that were handed out, whatever has become of the copy.
     """
@@ -111,7 +111,7 @@ def run_checks(folder: pathlib.Path, task: pathlib.Path, report: pathlib.Path) -
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End the checks and whatever they have started."""
+    """End the checks and all processes that they started."""
     if hasattr(os, "killpg"):
         try:
             os.killpg(process.pid, signal.SIGKILL)
@@ -123,13 +123,13 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def sentence(case: ElementTree.Element) -> str:
-    """What a check's name says. What could not even begin has the name of the checks' file."""
+    """A check's name as a sentence. A check that could not begin has the name of the file with the checks."""
     name = case.get("name") or ""
     return "task.py can be loaded" if name.endswith("test_task") else name.removeprefix("test_").replace("_", " ")
 
 
 def story(problem: ElementTree.Element, task: pathlib.Path) -> str:
-    """What a check that fails has to tell: its message; of an error in the student's file, the way to it, too.
+    """The message of a failed check; for an error in the student's file, also its traceback.
 
     The message is taken from the report's text: pytest may shorten the attribute of that name.
     """
@@ -152,7 +152,7 @@ def story(problem: ElementTree.Element, task: pathlib.Path) -> str:
 
 
 def show(report: pathlib.Path, folder: pathlib.Path, task: pathlib.Path, everything: bool) -> bool:
-    """Print which checks pass and the story of the first that does not, or of all; return whether all pass."""
+    """Print which checks pass, and the story of the first failed check, or of all. Return whether all pass."""
     click.echo(f"{title(folder)}\n")
     cases = list(ElementTree.parse(report).iter("testcase"))
     told = failed = 0
@@ -174,7 +174,7 @@ def show(report: pathlib.Path, folder: pathlib.Path, task: pathlib.Path, everyth
 
 @click.group(help=__doc__.split("\n\n")[0])
 def main() -> None:
-    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C does, they end the checks, too
+    for name in ("SIGTERM", "SIGHUP"):  # they end the checks, too, as Ctrl-C does
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
 
@@ -219,12 +219,12 @@ def start(number: int, directory: pathlib.Path) -> None:
 
 @main.command(help="Check your work: the lab in the current folder, or lab N there.")
 @click.argument("number", type=int, required=False)
-@click.option("--all", "everything", is_flag=True, help="Tell the story of each check that fails, not of the first.")
+@click.option("--all", "everything", is_flag=True, help="Show the story of every failed check, not only of the first.")
 @click.option(
     "--junitxml",
     type=click.Path(dir_okay=False, path_type=pathlib.Path),
     metavar="FILE",
-    help="Write the outcome there, too, as JUnit XML.",
+    help="Also write the results to this file, as JUnit XML.",
 )
 def check(number: int | None, everything: bool, junitxml: pathlib.Path | None) -> None:
     place = students(number)
@@ -248,7 +248,7 @@ def check(number: int | None, everything: bool, junitxml: pathlib.Path | None) -
 
 @main.command(help="Give the next hint for the lab in the current folder, or for lab N there.")
 @click.argument("number", type=int, required=False)
-@click.option("--again", is_flag=True, help="Show those that were given already.")
+@click.option("--again", is_flag=True, help="Show the hints that you have already seen.")
 def hint(number: int | None, again: bool) -> None:
     place = students(number)
     hints = read_hints(LABS / place.name / "hints.rst")
@@ -270,7 +270,7 @@ def hint(number: int | None, again: bool) -> None:
 
 
 def read_hints(path: pathlib.Path) -> list[str]:
-    """The items of the numbered list in a file, each with its number."""
+    """The items of the numbered list in a file, with their numbers."""
     parts = re.split(r"(?m)^(?=\d+\. )", path.read_text(encoding="utf-8"))[1:]
     return [part.strip() for part in parts]
 

@@ -4,7 +4,7 @@
 Clients connect, some of them talk, and each checks that it sees every message of its rooms once, in the same order as
 everybody else. Latency counts from the time at which a message was due until a client has it. In the open loop
 (--rate) messages are due at fixed times, so a stall of the server shows. In the closed loop (--window) each sender
-keeps this many messages under way, which shows the most that the server can do.
+keeps this many messages under way, which shows the highest rate that the server can reach.
 
 The server limits what a client may send (--rate 20 lines a second, --max-clients 1000); to go beyond that, start it
 with --rate 0 or --max-clients 20000. The messages stay in its history, in the rooms #load0, #load1 and so on.
@@ -30,12 +30,12 @@ from driver.worker import Failed, files_wanted, raise_file_limit
 
 from chat_threads import streams
 
-RATE = 100.0  # messages a second in all, unless told otherwise: ten from each of ten senders
+RATE = 100.0  # messages a second in all by default: ten from each of ten senders
 PLOTS = (".svg", ".png", ".pdf")
 
 
 class Command(click.Command):
-    """Says what was wrong in one line."""
+    """Reports an error in the options in one line."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -175,7 +175,7 @@ def main(
 
 
 def check_outputs(csv_path: str | None, json_path: str | None, plot_path: str | None) -> None:
-    """Before the run, see that what it finds can be written after it."""
+    """Before the run, check that its results can be written afterwards."""
     if plot_path:
         if importlib.util.find_spec("matplotlib") is None:
             refuse("--plot needs matplotlib: pip install '.[plot]' in the folder of README.rst.")
@@ -189,7 +189,7 @@ def check_outputs(csv_path: str | None, json_path: str | None, plot_path: str | 
 
 @contextlib.contextmanager
 def progress(plan: Plan) -> Iterator[Watching]:
-    """Two bars on stderr, one for connecting and one for the run."""
+    """Two progress bars on stderr, one for connecting and one for the run."""
     with contextlib.ExitStack() as bars:
 
         def bar(label: str, length: int) -> Callable[[float], None]:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Draw a message's way through the server's threads: timeline.py trace.json -o timeline.svg
 
-The trace is the file of chat-threads --trace trace.json, from a server that runs, was stopped or was killed. Each row
-is a thread, each box is what it does, and a line leads from the reading of the message to each of its sends. A file
-name that ends in .png needs matplotlib: pip install '.[plot]' in the folder of README.rst.
+The trace is the file of chat-threads --trace trace.json. The server may still run, or may have been stopped or killed.
+Each row is a thread, each box is one of its activities, and a line leads from the read of the message to each send. A
+file name that ends in .png needs matplotlib: pip install '.[plot]' in the folder of README.rst.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COLOURS = {
     "send": "#54a24b",
 }
 OTHER = "#9d9d9d"
-TICKS = 8  # about so many on the axis
+TICKS = 8  # about this many on the axis
 LEGIBLE = 6.5  # pixels for a letter
 
 
@@ -45,7 +45,7 @@ class Slice:
 
 @dataclass
 class Picture:
-    """What is drawn: a stretch of time, the threads in it, and the lines from the reading to the sends."""
+    """The picture: a span of time, the threads in it, and the lines from the read to the sends."""
 
     title: str
     began: float
@@ -56,7 +56,7 @@ class Picture:
 
 
 def read(path: str) -> list[dict[str, Any]]:
-    """The events of a trace; the bracket at the end may be missing, and the last line be cut."""
+    """Read the events of a trace. The bracket at its end may be missing, and its last line may be incomplete."""
     with open(path, encoding="utf-8") as file:
         text = file.read().strip()
     for end in ("", "]", None):
@@ -70,7 +70,7 @@ def read(path: str) -> list[dict[str, Any]]:
 
 
 def picture_of(events: list[dict[str, Any]], room: str | None, number: int | None) -> Picture:
-    """The trip of one message: the one that is asked for, or the first of those with the most receivers."""
+    """The trip of one message: the requested one, or the first with the most receivers."""
     names = {e["tid"]: e["args"]["name"] for e in events if e["ph"] == "M" and e["name"] == "thread_name"}
     order = {e["tid"]: e["args"]["sort_index"] for e in events if e["ph"] == "M" and e["name"] == "thread_sort_index"}
     rank = {names[row]: order.get(row, 0) for row in names}
@@ -111,7 +111,7 @@ def picture_of(events: list[dict[str, Any]], room: str | None, number: int | Non
 
 
 def ticks(length: float) -> Iterator[float]:
-    """Round numbers of microseconds from 0 up to the length."""
+    """Round numbers of microseconds from 0 to the length."""
     step = 1.0
     while length / step > TICKS:
         step *= 2.5 if f"{step:g}"[0] == "2" else 2
@@ -126,7 +126,7 @@ def shown(microseconds: float) -> str:
 
 
 def svg_of(picture: Picture) -> str:
-    """The picture as SVG, by hand: boxes, lines and words."""
+    """The picture as SVG, without a library."""
     length = max(picture.ended - picture.began, 1.0)
     height = TOP + ROW * len(picture.threads) + 60
 
@@ -181,7 +181,7 @@ def svg_of(picture: Picture) -> str:
 
 
 def draw_png(picture: Picture, path: str) -> None:
-    """The same with matplotlib."""
+    """The picture with matplotlib."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -24,7 +24,7 @@ HEAD = 5  # lines above the threads
 
 
 def rate_of(before: Sequence[ThreadRow], now: Sequence[ThreadRow], seconds: float) -> tuple[float, float]:
-    """Lines and bytes out a second, to the sessions whose readers are in both."""
+    """Lines and bytes sent a second, to the sessions that are in both samples."""
     old = {row.thread: row for row in before if row.role == "reader"}
     lines = sent = 0
     for row in now:
@@ -35,7 +35,7 @@ def rate_of(before: Sequence[ThreadRow], now: Sequence[ThreadRow], seconds: floa
 
 
 def screen(address: str, stats: StatsShown, threads: ThreadList, rates: tuple[float, float], height: int) -> list[str]:
-    """What to show, in at most so many lines."""
+    """The screen, in at most so many lines."""
     rows = sorted(threads.threads, key=lambda row: (-(row.waiting or 0), row.role == "reader", row.thread))
     shown = rows[: max(1, height - HEAD)]
     table = tabulate(

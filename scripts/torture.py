@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Start a server, cause faults in it for some minutes, and check that nothing was lost: torture.py --minutes 5
 
-It starts ``python -m chat_threads`` with a fresh history in a temporary directory. Writers and readers log what
-they asked and what they saw, while the server is killed and started again, stopped and continued, its disk filled
-and its history locked by another program, and while clients break off, stay away and stop reading. At the end all
+It starts ``python -m chat_threads`` with a fresh history in a temporary directory. Writers and readers log their
+requests and everything they see. Meanwhile, the server is killed and started again, or stopped and continued, its disk
+is filled, and another program locks its history. Clients break off, stay away, and stop reading. At the end all
 clients leave, the server stops, and ``torture_checker`` compares the logs with the history.
 
 The exit code is 0 if every check is ok and the run counts, otherwise 1. The same --seed gives the same clients
@@ -35,16 +35,16 @@ from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Server
 
 from chat_threads import streams
 
-FINISH = 90.0  # seconds for all to come back, hear what is owed to them and leave, once no fault is left
-LATE = 4  # descriptors that the server's SQLite opens when it first needs them: one for each reading connection
-SHOWN = 5  # violations of one check that are printed
+FINISH = 90.0  # seconds after the last fault for all clients to come back, read everything and leave
+LATE = 4  # descriptors that SQLite opens on first use: one for each reading connection
+SHOWN = 5  # violations of each check that are printed
 
 
 # --- a run ---------------------------------------------------------------------------------------------------
 
 
 def read_history(db: pathlib.Path) -> tuple[list[Row], list[str]]:
-    """All messages, and what is wrong with the file."""
+    """All messages in the file, and its faults."""
     with contextlib.closing(sqlite3.connect(db)) as connection:
         wrong = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
         rows = [
@@ -75,12 +75,12 @@ def troubles(log: list[str]) -> list[str]:
 
 
 def more_than(unused: tuple[int, int], usage: tuple[int, int]) -> bool:
-    """Whether more threads or descriptors are used than before anybody came, but for SQLite's own, opened late."""
+    """Whether the server uses more threads or descriptors than before the first client, without SQLite's late ones."""
     return usage[0] > unused[0] or usage[1] > unused[1] + LATE
 
 
 def finish(world: World, server: Server, clients: list[Client], unused: tuple[int, int]) -> list[str]:
-    """Let all leave, and stop the server; what did not go as it should. ``unused``: its usage without clients."""
+    """Let all clients leave, and stop the server. Return the faults. ``unused``: its usage without clients."""
     wrong = []
     world.finishing.set()
     deadline = now() + FINISH
@@ -105,7 +105,7 @@ def finish(world: World, server: Server, clients: list[Client], unused: tuple[in
 def torture(
     world: World, disk: Disk, calls: Calls, server: Server, minutes: float, kinds: list[tuple[type[Client], str, int]]
 ) -> tuple[list[Client], list[str], dict[str, str]]:
-    """The run itself: the clients with their logs, what went wrong, and the faults that were left out."""
+    """Do the run. Return the clients with their logs, the errors, and the faults that were left out."""
     if not server.start():
         sys.exit("\n".join(["torture: the server does not start:", *server.log]))
     world.port = server.port
@@ -125,7 +125,7 @@ def torture(
             bar.update(whole - bar.pos)
     finally:
         world.over.set()
-        meddler.join()  # the last of its faults may have made the disk fail
+        meddler.join()  # its last fault may have made the disk fail
         killer.hurry.set()
         killer.join()
     wrong = finish(world, server, clients, unused)
@@ -133,7 +133,7 @@ def torture(
 
 
 def save(directory: pathlib.Path, db: pathlib.Path, server: Server, clients: list[Client], world: World) -> None:
-    """Leave what is needed to look for the cause."""
+    """Keep the files that help to find the cause."""
     directory.mkdir(parents=True, exist_ok=True)
     for file in db.parent.glob(db.name + "*"):
         shutil.copy(file, directory)
@@ -153,7 +153,7 @@ def save(directory: pathlib.Path, db: pathlib.Path, server: Server, clients: lis
 
 
 def end_early(number: int, frame: object) -> None:
-    """On SIGTERM: clean up, and let no second one get in the way of that."""
+    """On SIGTERM: clean up, and ignore a second signal."""
     signal.signal(number, signal.SIG_IGN)
     sys.exit("torture: ended by a signal")
 
@@ -177,9 +177,9 @@ def report(results: list[Result], told: list[tuple[str, object]]) -> None:
 @click.command(help=__doc__, context_settings={"show_default": True})
 @click.option("--seed", type=int, show_default="another one each time", help="Seed of the random choices.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=5.0, help="How long.")
-@click.option("--writers", type=click.IntRange(1), default=8, help="Clients that say something.")
+@click.option("--writers", type=click.IntRange(1), default=8, help="Clients that send messages.")
 @click.option("--readers", type=click.IntRange(0), default=16, help="Clients that only read.")
-@click.option("--travellers", type=click.IntRange(0), default=2, help="Clients that miss much and come back.")
+@click.option("--travellers", type=click.IntRange(0), default=2, help="Clients that stay away for long and come back.")
 @click.option("--searchers", type=click.IntRange(0), default=3, help="Clients that search.")
 @click.option("--rooms", type=click.IntRange(1), default=4, help="Each client is in two of them, a traveller in all.")
 @click.option("--min-acks", type=click.IntRange(0), default=1000, help="A run with fewer does not count.")

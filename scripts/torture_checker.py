@@ -1,4 +1,4 @@
-"""Was every promise kept? Eight checks over what clients asked and saw, and the history at the end.
+"""Checks whether every promise was kept: eight checks compare the clients' logs with the history at the end.
 
 ``check`` is a pure function: it knows no sockets, threads or files, so that it can be tested on runs that were
 made up. Times are monotonic seconds, all of one clock. Every text is asked to be said once only, so a text says
@@ -50,16 +50,16 @@ class Refusal(NamedTuple):
 
 @dataclass
 class Ask:
-    """One thing that a writer asked to be said, and all that it heard about it."""
+    """One text that a writer sent, and all answers to it."""
 
     sender: str
     room: str
     kind: str
     text: str
-    sent: list[float]  # each time that it was sent: more than once if it was not known what became of it
+    sent: list[float]  # the times at which it was sent; more than one if there was no answer
     acks: list[Ack] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
-    denied: bool = False  # the server said that it never knew the token that this was sent under
+    denied: bool = False  # the server said that it never knew the token of this text
 
     @property
     def outcome(self) -> str:
@@ -80,17 +80,17 @@ class Ask:
 
     @property
     def done(self) -> float:
-        """When it was first acknowledged; infinite if it never was."""
+        """The time of the first acknowledgement; infinite if there was none."""
         return self.acks[0].at if self.acks else math.inf
 
     @property
     def answered(self) -> float:
-        """When it was first acknowledged or refused; infinite if neither."""
+        """The time of the first acknowledgement or refusal; infinite if there was neither."""
         return min(self.done, self.refusals[0].at if self.refusals else math.inf)
 
     @property
     def last_sent(self) -> float:
-        """When it was sent by which it can have been stored: once more after the acknowledgement changes nothing."""
+        """The last time of sending that can have stored it; later ones come after the acknowledgement."""
         return max(at for at in self.sent if at < self.done)
 
 
@@ -100,27 +100,27 @@ class Stay:
 
     subscriber: str
     room: str
-    asked: float  # when it asked to come in
-    since: int | None = None  # the number that it came back with; None: it joined, to see what comes after ``last``
-    last: int | None = None  # what it was told on entering; None: it was not told that it is in
+    asked: float  # when it asked to enter
+    since: int | None = None  # the number that it came back with; None: it joined, and sees what follows ``last``
+    last: int | None = None  # the room's last number on entering; None: it got no answer
     joined: float = math.inf
     messages: list[Seen] = field(default_factory=list)
-    left: float | None = None  # when it asked to leave, if it was told that it has left; None: the connection broke
+    left: float | None = None  # when it asked to leave, if that was answered; None: the connection broke
     ended: float = math.inf
 
     @property
     def start(self) -> int:
-        """The number after which it is to see everything."""
+        """The number after which it has to see everything."""
         return self.since if self.since is not None else self.last or 0
 
     @property
     def reached(self) -> int:
-        """The last number that it knows of."""
+        """The last number that it knows."""
         return self.messages[-1].number if self.messages else self.start
 
 
 class Fault(NamedTuple):
-    """A fault that was under way, to all or to some only."""
+    """The time of a fault, for all clients or for some."""
 
     kind: str
     began: float
@@ -129,7 +129,7 @@ class Fault(NamedTuple):
 
 
 class Look(NamedTuple):
-    """A search for a text, by a word in it that no other text has."""
+    """A search for a text, by a word that no other text has."""
 
     who: str
     text: str
@@ -139,7 +139,7 @@ class Look(NamedTuple):
 
 @dataclass
 class Result:
-    """What one check found. ``judged`` is how much it had to look at: 0 would mean that it has shown nothing."""
+    """The result of one check. ``judged`` counts the items that it checked; with 0 it has shown nothing."""
 
     check: str
     says: str
@@ -148,7 +148,7 @@ class Result:
 
 
 class _Run:
-    """A run, and what the checks look up in it."""
+    """A run, and the lookups that the checks need."""
 
     def __init__(
         self,
@@ -179,13 +179,13 @@ class _Run:
             highest.append(max(number, highest[-1] if highest else 0))
 
     def acknowledged(self, room: str, before: float) -> int:
-        """The highest number in the room that somebody was told before that time, or 0."""
+        """The highest number in the room that any client knew before that time, or 0."""
         times, highest = self._acked[room]
         at = bisect.bisect_left(times, before)
         return highest[at - 1] if at else 0
 
     def stored(self) -> Iterator[tuple[Row, Ask]]:
-        """What is in the history and was asked for, in order."""
+        """The messages in the history that a writer sent, in order."""
         for row in self.rows:
             ask = self.by_text.get(row.text)
             if ask and (ask.room, ask.sender) == (row.room, row.sender):
@@ -248,7 +248,7 @@ def _c4(run: _Run) -> Found:
         for at, seen in enumerate(stay.messages):
             expected += 1
             if seen.number != expected:
-                if at > 0 or stay.since is None:  # otherwise it is C6's
+                if at > 0 or stay.since is None:  # otherwise it is a case for C6
                     wrong.append(f"{_name(stay)} was shown {seen.number} where {expected} should be")
                 expected = seen.number
             row = Row(stay.room, seen.number, seen.sender, seen.kind, seen.text)
@@ -279,7 +279,7 @@ def _c5(run: _Run) -> Found:
         of_senders[row.room, row.sender].append((row, ask))
 
     def look(pairs: Iterable[tuple[Row, Ask]], before: Callable[[Ask], float], why: str) -> None:
-        """Find what has a smaller number than something that was over before it was begun."""
+        """Find messages with a smaller number than one that was acknowledged before they were sent."""
         latest: tuple[Row, Ask] | None = None
         for row, ask in pairs:
             if latest and before(ask) < latest[1].sent[0]:
@@ -322,7 +322,7 @@ def _c7(run: _Run) -> Found:
     }
 
     def timed(stay: Stay, began: float, until: float) -> bool:
-        """Whether it was there all that time, reading, and the server unhurt."""
+        """Whether the subscriber was present and reading all that time, without a fault."""
         there = stay.joined <= began and until <= min(stay.ended, math.inf if stay.left is None else stay.left)
         return there and not everybody.touch(began, until) and not own[stay.subscriber].touch(began, until)
 
@@ -365,7 +365,7 @@ def _c8(run: _Run) -> Found:
 
 
 class _Times:
-    """The times of some faults, to be asked whether one of them touches a span of time."""
+    """The times of some faults. Says whether one of them overlaps a span of time."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self._began: list[float] = []
@@ -409,6 +409,6 @@ def check(
     faults: Sequence[Fault] = (),
     looks: Sequence[Look] = (),
 ) -> list[Result]:
-    """C1 to C8, in order. C7 leaves out what was asked or seen while a fault was under way."""
+    """C1 to C8, in order. C7 leaves out texts that were sent or seen during a fault."""
     run = _Run(asks, stays, rows, faults, looks)
     return [Result(f"C{number}", says, *look(run)) for number, (says, look) in enumerate(CHECKS, 1)]

@@ -1,4 +1,4 @@
-"""The clients of torture.py: each is a thread that comes in, loses its connection, comes back, and logs it all.
+"""The clients of torture.py. Each is a thread that connects, loses its connection, comes back, and logs everything.
 
 They speak JSON lines with a small client of their own, which knows nothing of the server's source.
 """
@@ -20,19 +20,19 @@ from typing import Any
 
 from torture_checker import Ack, Ask, Fault, Look, Refusal, Seen, Stay
 
-BURST = 20  # the most that a writer asks for at once; far below the refs that the server remembers
+BURST = 20  # texts that a writer has under way at most; far fewer than the refs that the server remembers
 PATIENCE = 20.0  # seconds to wait for an answer that should come in any case
-RECOVERY = 1.0  # seconds after a fault in which what is seen is not timed
-SLOW = (2.0, 6.0)  # seconds that a slow client does not read: from less to more than the server waits for it
-HUNGER = 150  # pages of history that it asks for before
+RECOVERY = 1.0  # seconds after a fault during which C7 does not apply
+SLOW = (2.0, 6.0)  # seconds that a slow client does not read: below and above the server's limit
+HUNGER = 150  # pages of history that it requests before that
 AWAY = (5.0, 40.0)  # seconds that a traveller is away
-MUCH = 1000  # missed messages, in all rooms together, after which coming back is counted
-RECENT = 50  # acknowledged texts that are searched for
+MUCH = 1000  # missed messages in all rooms together from which a return is counted
+RECENT = 50  # acknowledged texts that searchers look for
 FILLER = "as far as one can hear: ÄÖÜ 你好 🧵 "
-# What ends a connection and is no answer; after these the client comes back.
+# Errors that end a connection; after these the client comes back.
 CUT_OFF = frozenset({"too_slow", "replaced", "shutting_down", "no_handshake", "server_full"})
 
-DISK_FAILED = "told that the disk failed"  # after which the server stores nothing until it is started again
+DISK_FAILED = "told that the disk failed"  # after this the server stores nothing until a restart
 
 now = time.monotonic
 
@@ -42,7 +42,7 @@ class Gone(Exception):
 
 
 class Odd(Exception):
-    """The server did something that its protocol does not have."""
+    """The server did something that is not in its protocol."""
 
 
 class Connection:
@@ -70,7 +70,7 @@ class Connection:
             raise Gone from error
 
     def next(self, seconds: float) -> dict[str, Any] | None:
-        """The next object; None if none comes within so many seconds."""
+        """The next object; None after so many seconds without one."""
         deadline = now() + seconds
         while True:
             while self._lines:
@@ -110,14 +110,14 @@ class Connection:
 
 
 class World:
-    """What all clients and faults share. Lists grow by append only, which is one step for all threads."""
+    """Data that all clients and faults share. Lists only grow by append, which is a single step."""
 
     def __init__(self, seed: int, rooms: int) -> None:
         self.seed = seed
         self.rooms = [f"#room{number}" for number in range(1, rooms + 1)]
         self.port = 0
         self.over = threading.Event()  # no more faults
-        self.finishing = threading.Event()  # no more asks: hear what is owed, and leave
+        self.finishing = threading.Event()  # no more texts: read the answers, and leave
         self.faults: list[Fault] = []
         self.odd: list[str] = []
         self.acked: list[str] = []  # texts in the order of their acknowledgements
@@ -151,7 +151,7 @@ class World:
 
 
 class Client(threading.Thread):
-    """One who comes in, loses the connection, and comes back, until all is over. Its thread owns its logs."""
+    """A client that connects, loses the connection and comes back, until the end. Its thread owns its logs."""
 
     def __init__(self, name: str, world: World) -> None:
         super().__init__(name=name, daemon=True)
@@ -162,15 +162,15 @@ class Client(threading.Thread):
         self.stays: list[Stay] = []
         self.finished = False
         rooms = self.chance.sample(world.rooms, min(2, len(world.rooms)))
-        # By room, the number to come back with. None: to join, and see what comes from then on.
+        # By room, the number to come back with. None: join, and see only new messages.
         self.reached: dict[str, int | None] = {room: 0 if self.chance.random() < 0.3 else None for room in rooms}
         self.connection: Connection
         self.token = ""
         self._staying: dict[str, Stay] = {}
         self._refs = 0
-        self._answers: dict[str, dict[str, Any]] = {}  # to what is no text, by ref
-        self._coming = False  # said hello, and is not in all of its rooms yet
-        self._old: Connection | None = None  # one that it left without a word, as in a network that broke
+        self._answers: dict[str, dict[str, Any]] = {}  # answers to requests other than texts, by ref
+        self._coming = False  # has said hello, and has not entered all of its rooms yet
+        self._old: Connection | None = None  # a connection that it left without closing it, as in a broken network
 
     def run(self) -> None:
         try:
@@ -220,11 +220,11 @@ class Client(threading.Thread):
                 self.world.count("unknown tokens")
                 self._denied()
                 self._forget_token()
-            elif answer.get("code") == "name_taken":  # the server has not noticed yet that it went away
+            elif answer.get("code") == "name_taken":  # the server has not noticed the lost connection yet
                 raise Gone
             else:
                 raise Odd(f"hello was answered with {answer}")
-        told = self._answers  # a second answer: it is welcome, but could not enter all of its rooms
+        told = self._answers  # a second answer: welcome, but it could not enter all of its rooms
         self._wait(lambda: hello["ref"] in told or all(self._staying[room].last is not None for room in entered))
         if hello["ref"] in told:
             raise Gone
@@ -239,7 +239,7 @@ class Client(threading.Thread):
             self._old = None
 
     def _denied(self) -> None:
-        """The token was unknown: so nothing that was sent under it is in the history."""
+        """The token was unknown, so no text that was sent under it is in the history."""
 
     def _enters(self, room: str) -> None:
         self._staying[room] = Stay(self.name, room, now(), self.reached[room])
@@ -249,7 +249,7 @@ class Client(threading.Thread):
         self._enters(room)
         since = {} if self.reached[room] is None else {"since": self.reached[room]}
         self.connection.send({"type": "join", "room": room, "ref": ref, **since})
-        if self._answer(ref)["type"] != "joined":  # the history could not be read, say
+        if self._answer(ref)["type"] != "joined":  # for example, the history could not be read
             raise Gone
 
     def _leave(self, room: str) -> None:
@@ -267,7 +267,7 @@ class Client(threading.Thread):
             self.reached[stay.room] = stay.reached
 
     def _lose(self) -> None:
-        """Whatever the connection brought is over."""
+        """The connection is over: close its stays and answers."""
         for stay in self._staying.values():
             self._keep(stay)
         self._staying.clear()
@@ -279,15 +279,15 @@ class Client(threading.Thread):
         """Lose the connection, in one of several ways. Raises Gone."""
         if how == "reset":
             self.connection.reset()
-        elif how == "vanish":  # the server hears nothing of it until the client is back on another connection
+        elif how == "vanish":  # the server does not notice until the client is back on another connection
             if self._old:
                 self._old.close()
             self._old = self.connection
-            self.connection = Connection(self.world.port)  # closed with the rest, unused
+            self.connection = Connection(self.world.port)  # unused; closed with the others
         raise Gone
 
     def _start_afresh(self) -> None:
-        """Leave, and come in with the same name, but without the token. Raises Gone."""
+        """Leave, and enter with the same name but without the token. Raises Gone."""
         self.connection.send({"type": "quit"})
         self._forget_token()
         raise Gone
@@ -296,14 +296,14 @@ class Client(threading.Thread):
         self.token = ""
 
     def _finish(self) -> None:
-        """Hear all that is owed, then leave every room in order."""
+        """Read all pending answers, then leave every room in order."""
         for room in list(self._staying):
             self._leave(room)
         self.connection.send({"type": "quit"})
         self.finished = True
 
     def _obey(self) -> None:
-        """Do what the faults ask for, if they ask for something."""
+        """Carry out an order from the faults, if there is one."""
         with contextlib.suppress(queue.Empty):
             order = self.orders.get_nowait()
             if order == "be slow":
@@ -312,7 +312,7 @@ class Client(threading.Thread):
                 self._break_off(order)
 
     def _be_slow(self) -> None:
-        """Ask for much, read nothing for some seconds, then go on, or come back if cut off."""
+        """Request many pages, read nothing for some seconds, and then continue, or come back if disconnected."""
         with self.world.fault("a client did not read", self.name):
             room = next(iter(self._staying))
             request = {"type": "history", "room": room, "count": 200}
@@ -332,7 +332,7 @@ class Client(threading.Thread):
         return self._answers.pop(ref)
 
     def _wait(self, until: Callable[[], bool], seconds: float = PATIENCE) -> None:
-        """Hear what comes until something has happened; raise Gone if it does not in that time."""
+        """Read events until a condition holds; raise Gone if it does not hold in time."""
         deadline = now() + seconds
         while not until():
             if now() > deadline:
@@ -373,7 +373,7 @@ class Client(threading.Thread):
             self._answered(ref, event)
 
     def _answered(self, ref: str, event: dict[str, Any]) -> None:
-        if event["type"] != "joined" or not ref.startswith("hello"):  # that answer is the welcome
+        if event["type"] != "joined" or not ref.startswith("hello"):  # the answer to a hello is its welcome
             self._answers[ref] = event
 
     def _stay(self, event: dict[str, Any]) -> Stay:
@@ -405,11 +405,11 @@ class Reader(Client):
         while now() < deadline:
             self._hear(0.1)
         if self.chance.random() < 0.3:
-            self.reached[room] = None  # as one who has not been there
+            self.reached[room] = None  # as if it had never been there
         self._join(room)
 
     def _start_afresh(self) -> None:
-        """Now and then see the whole room once more, from its first message."""
+        """Now and then read the whole room again, from its first message."""
         try:
             super()._start_afresh()
         finally:
@@ -419,7 +419,7 @@ class Reader(Client):
 
 
 class Traveller(Reader):
-    """Is in all rooms, stays away for long, and comes back to all that it missed."""
+    """Is in all rooms, stays away for long, and comes back to everything that it missed."""
 
     def __init__(self, name: str, world: World) -> None:
         super().__init__(name, world)
@@ -438,7 +438,7 @@ class Traveller(Reader):
 
 
 class Searcher(Client):
-    """Searches as fast as it is allowed to: for what was acknowledged, and for what takes long and is not there."""
+    """Searches as fast as allowed: for acknowledged texts, and for missing texts that take long to look for."""
 
     def _take_part(self) -> None:
         while not self.world.finishing.is_set():
@@ -467,7 +467,7 @@ class Searcher(Client):
 
 
 class Writer(Client):
-    """Asks for texts to be said, a few at a time, and sends again what it has no answer to."""
+    """Sends texts, a few at a time, and sends unanswered texts again."""
 
     def __init__(self, name: str, world: World) -> None:
         super().__init__(name, world)
@@ -513,7 +513,7 @@ class Writer(Client):
         return {"type": ask.kind, "room": ask.room, "text": ask.text, "ref": ref}
 
     def _repeat(self, ref: str) -> None:
-        """Send what was acknowledged already: it is to be acknowledged again, and not said again."""
+        """Send an acknowledged text again: it has to be acknowledged again, but not stored again."""
         ask = self._by_ref[ref]
         ask.sent.append(now())
         self._waiting[ref] = ask
@@ -521,7 +521,7 @@ class Writer(Client):
         self.connection.send(self._request(ref, ask))
 
     def _send_again(self) -> None:
-        """What was not answered on the connection before is sent once more, or left as it is."""
+        """Send the unanswered texts of the last connection again, or leave them unknown."""
         left = {ref for ref in self._waiting if self.chance.random() < 0.25}
         self._waiting = {ref: ask for ref, ask in self._waiting.items() if ref not in left}
         for ask in self._waiting.values():
@@ -541,7 +541,7 @@ class Writer(Client):
             ask.denied = True
 
     def _forget_token(self) -> None:
-        """What is sent again counts as the same only under the same token."""
+        """A text that is sent again is recognised only under the same token."""
         super()._forget_token()
         self._under_token.clear()
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""What torture.py hurts, and how: the server, the disk that its history is on, and the threads that make faults."""
+"""The faults of torture.py: the server, the disk of its history, and the threads that cause the faults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHIM = ROOT / "scripts" / "torture_shim.c"
 SEND_TIMEOUT = 3  # of the server, in seconds
 QUEUE_LIMIT = 600  # of the server
-CALLS = 40  # about how many calls a commit and a checkpoint make on the history's files
+CALLS = 40  # roughly the calls of a commit and a checkpoint on the history's files
 EARLY, LATE, COMMITS = range(3)  # a failing call does nothing, or its work; only the last writes of commits count
 FAILURES = 3  # times in a row that calls fail
 FAULTS = (
@@ -74,11 +74,11 @@ class Disk:
 
 
 class Calls:
-    """Lets calls of the server on its history's files fail, by the library that SHIM is compiled to. Linux only."""
+    """Makes the server's calls on the history's files fail, with the library compiled from SHIM. Linux only."""
 
     def __init__(self, db: pathlib.Path) -> None:
         self.environment: dict[str, str] = {}
-        self.missing = ""  # why it cannot be done here
+        self.missing = ""  # why it does not work here
         self._directory = pathlib.Path(tempfile.mkdtemp(prefix="torture-calls-"))
         self._numbers = self._directory / "numbers"
         compiler = shutil.which("cc") or shutil.which("gcc")
@@ -95,21 +95,21 @@ class Calls:
         }
 
     def fail(self, after: int, more: int = 0, error: int = errno.EIO, how: int = EARLY) -> None:
-        """Let the call fail that is the ``after``-th from now, and ``more`` calls after it; 0: let none fail. ``how``
-        is EARLY, LATE or COMMITS."""
-        with open(self._numbers, "r+b" if self._numbers.exists() else "w+b") as file:  # the server has it mapped
+        """Make the ``after``-th call from now fail, and ``more`` calls after it; 0: none. ``how`` is EARLY, LATE or
+        COMMITS."""
+        with open(self._numbers, "r+b" if self._numbers.exists() else "w+b") as file:  # the server has this file mapped
             file.write(struct.pack("4i", after, more, error, how))
         self._more = more
 
     @property
     def begun(self) -> bool:
-        """Whether one of the calls that are to fail has failed."""
+        """Whether a call has failed as planned."""
         after, more = struct.unpack_from("2i", self._numbers.read_bytes())
         return bool(after == 0 or more < self._more)
 
     @property
     def left(self) -> bool:
-        """Whether calls that are to fail are still to come."""
+        """Whether more calls will fail as planned."""
         return bool(struct.unpack_from("i", self._numbers.read_bytes())[0])
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class Calls:
 
 
 class Server:
-    """The server, in a process of its own, started again and again. What it writes to stderr is kept."""
+    """The server, in a process of its own that is started again and again. Its stderr is kept."""
 
     def __init__(self, db: pathlib.Path, options: tuple[str, ...], environment: dict[str, str]) -> None:
         self.db = db
@@ -129,7 +129,7 @@ class Server:
         self._drain: threading.Thread
 
     def start(self) -> bool:
-        """True once it listens; False if it says that it cannot start now (exit code 2). Raises Odd."""
+        """Return True when it listens; False if it reports that it cannot start now (exit code 2). Raises Odd."""
         command = [sys.executable, "-m", "chat_threads", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--db", str(self.db), "--send-timeout", str(SEND_TIMEOUT)]
         command += ["--queue-limit", str(QUEUE_LIMIT), *self._options]
@@ -170,7 +170,7 @@ class Server:
 
     @property
     def ended(self) -> str:
-        """How it ended by itself, which it never should; empty if it did not."""
+        """How it ended by itself, which must not happen; empty if it did not."""
         code = self.process.poll()
         return "" if code is None else f"the server ended by itself, and exited with {code}"
 
@@ -180,12 +180,12 @@ class Server:
         self._wait()
 
     def end(self) -> None:
-        """Kill it if it is there."""
+        """Kill it if it runs."""
         if hasattr(self, "process") and self.process.poll() is None:
             self.kill()
 
     def stop(self) -> int:
-        """SIGTERM; return the exit code, that of a kill if it had to be killed in the end."""
+        """Send SIGTERM. Return the exit code; that of a kill if it had to be killed in the end."""
         self.process.terminate()
         try:
             return self._wait()
@@ -194,7 +194,7 @@ class Server:
             return self._wait()
 
     def usage(self) -> tuple[int, int]:
-        """How many threads and descriptors it has; (0, 0) where the system does not tell."""
+        """The number of its threads and descriptors; (0, 0) where the system does not say."""
         proc = pathlib.Path(f"/proc/{self.process.pid}")
         try:
             return len(list((proc / "task").iterdir())), len(list((proc / "fd").iterdir()))
@@ -206,16 +206,16 @@ class Server:
 
 
 class Killer(threading.Thread):
-    """Kills the server every few seconds, or asks it to stop, whatever other fault is under way; starts it again. It
-    does so at the end, too, if the server has said that it stores nothing until then."""
+    """Kills the server every few seconds, or stops it, even during other faults, and starts it again. Also at the
+    end, if the server stores nothing until a restart."""
 
     def __init__(self, world: World, server: Server) -> None:
         super().__init__(name="killer", daemon=True)
         self._world = world
         self._server = server
         self._chance = world.chance("killer")
-        self._told = 0  # how often clients had been told that the disk failed, when the server was started
-        self.hurry = threading.Event()  # it is to kill now, or to look whether the run is over
+        self._told = 0  # clients' reports of a failed disk, up to the start of the server
+        self.hurry = threading.Event()  # kill now, or check whether the run is over
 
     def run(self) -> None:
         try:
@@ -225,7 +225,7 @@ class Killer(threading.Thread):
                 if self._world.over.is_set() and not self._disk_failed():
                     return
                 if self._server.ended:
-                    return  # it stays as it is, so that it is noticed at the end
+                    return  # leave it, so that the end notices it
                 in_order = self._chance.random() < 0.2 and not at_once
                 with self._world.fault("SIGTERM, and started again" if in_order else "kills"):
                     if in_order:
@@ -240,7 +240,7 @@ class Killer(threading.Thread):
             self._world.odd.append(f"the kills broke: {traceback.format_exc()}")
 
     def _disk_failed(self) -> bool:
-        time.sleep(RECOVERY)  # for all to hear it
+        time.sleep(RECOVERY)  # so that all clients hear of it
         return self._world.counted(DISK_FAILED) > self._told
 
     def _stop_in_order(self) -> None:
@@ -259,7 +259,7 @@ class Killer(threading.Thread):
 
 
 class Meddler(threading.Thread):
-    """All other faults, one after the other, each as often as the others."""
+    """All other faults, one after the other, equally often."""
 
     def __init__(
         self, world: World, server: Server, disk: Disk, calls: Calls, clients: list[Client], killer: Killer
@@ -321,16 +321,16 @@ class Meddler(threading.Thread):
         with self._world.fault("SIGSTOP, then SIGCONT"):
             process.send_signal(signal.SIGSTOP)
             self._hold(0.5, 6)
-            process.send_signal(signal.SIGCONT)  # nothing, if it was killed meanwhile
+            process.send_signal(signal.SIGCONT)  # no effect if it was killed in the meantime
 
     def _lock(self) -> None:
-        """For 1 to 4 seconds, which the server waits, or for longer than it does."""
+        """Lock the history for 1 to 4 seconds, for which the server waits, or for longer than it waits."""
         with contextlib.closing(sqlite3.connect(self._server.db, timeout=PATIENCE, isolation_level=None)) as other:
             with self._world.fault("history locked by another"):
                 try:
                     other.execute("BEGIN IMMEDIATE")
                 except sqlite3.Error:
-                    return  # the disk is full, say
+                    return  # for example, the disk is full
                 self._hold(*self._chance.choice([(1, 4), (7, 11)]))
                 other.execute("ROLLBACK")
 
@@ -357,11 +357,11 @@ class Meddler(threading.Thread):
             self._hold(2, 10)
             with self._world.fault("log grown, then disk full"):
                 self._fill_until_refused()
-        # The connection closes here, and with it the last look at the older pages.
+        # The connection closes here, and with it the last read of the older pages.
 
     def _fail_calls(self) -> None:
-        """One call on the history's files fails, or some in a row, somewhere in a commit or a checkpoint. Half of the
-        time the server is killed right after it has refused something."""
+        """Make one call on the history's files fail, or several in a row, somewhere in a commit or a checkpoint. Half
+        of the time, kill the server right after it has refused a text."""
         for _ in range(FAILURES):
             process, refused = self._server.process, self._refused()
             kill = self._chance.random() < 0.5
@@ -385,7 +385,7 @@ class Meddler(threading.Thread):
                 return
 
     def _limit_files(self) -> None:
-        """As a quota does: no file of the server may grow beyond its first page."""
+        """Like a quota: no file of the server may grow beyond its first page."""
         process = self._server.process
         kind = self._resource.RLIMIT_FSIZE
         with self._world.fault("files may not grow"), contextlib.suppress(ProcessLookupError):
@@ -397,7 +397,7 @@ class Meddler(threading.Thread):
                 self._resource.prlimit(process.pid, kind, (hard, hard))
 
     def _hold_until_refused(self) -> None:
-        """Until somebody was told that something was not stored, at most 8 seconds; then a little longer."""
+        """Wait until a text was refused as not stored, at most 8 seconds; then a little longer."""
         refused = self._refused()
         deadline = now() + 8
         while self._refused() == refused and now() < deadline and not self._world.over.wait(0.1):
