@@ -7,6 +7,7 @@ then answers the messages that it missed. Ctrl-C ends it.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import sys
@@ -14,7 +15,7 @@ import sys
 import click
 
 from chat_threads import streams
-from chat_threads.client import Client, ClientError, Message, Presence
+from chat_threads.client import Client, ClientError, Disconnected, Message, Presence, Refused
 
 DICE = re.compile(r"!roll ([1-9]|[1-9]\d)d([1-9]\d{0,2})")
 
@@ -22,7 +23,7 @@ DICE = re.compile(r"!roll ([1-9]|[1-9]\d)d([1-9]\d{0,2})")
 def answer(chat: Client, text: str) -> str | None:
     """The answer to a text, or None."""
     if text == "!uptime":
-        return f"The server is up for {chat.stats().uptime / 3600:.1f} hours."
+        return f"The server has been up for {chat.stats().uptime / 3600:.1f} hours."
     if dice := DICE.fullmatch(text):
         rolled = [random.randint(1, int(dice[2])) for _ in range(int(dice[1]))]
         return f"{' + '.join(map(str, rolled))} = {sum(rolled)}"
@@ -30,19 +31,20 @@ def answer(chat: Client, text: str) -> str | None:
 
 
 @click.command(help=__doc__.split("\n\n")[1])
-@click.argument("address", metavar="HOST:PORT", default="localhost:8080")
-@click.option("--name", default="bot", show_default=True)
-@click.option("--room", default="#lobby", show_default=True)
+@click.argument("address", metavar="[HOST:PORT]", default="localhost:8080")
+@click.option("--name", default="bot", show_default=True, help="The bot's name.")
+@click.option("--room", default="#lobby", show_default=True, help="Answer in this room.")
 def main(address: str, name: str, room: str) -> None:
-    host, _, port = address.rpartition(":")
+    host, _, port = address.partition(":")
     try:
-        with Client(host, int(port), name=name, room=room, reconnect=True) as chat:
+        with Client(host, int(port or 8080), name=name, room=room, reconnect=True) as chat:
             for event in chat.events():
-                if isinstance(event, Presence) and event.kind == "joined":
-                    chat.say(event.room, f"Welcome, {', '.join(event.names)}! I roll dice: !roll 2d6")
-                elif isinstance(event, Message) and event.sender != chat.name:
-                    if said := answer(chat, event.text):
-                        chat.say(event.room, said)
+                with contextlib.suppress(Refused, Disconnected):  # not said; events() goes on, or raises if all is over
+                    if isinstance(event, Presence) and event.kind == "joined":
+                        chat.say(event.room, f"Welcome, {', '.join(event.names)}! I roll dice: !roll 2d6")
+                    elif isinstance(event, Message) and event.sender != chat.name:
+                        if said := answer(chat, event.text):
+                            chat.say(event.room, said)
     except KeyboardInterrupt:
         pass
     except (ClientError, OSError, ValueError) as error:

@@ -196,7 +196,7 @@ class Link:
             self._changed.notify_all()
         return request is not None
 
-    # --- entering: the caller's thread at first, then the reader's - -----------------------------------------
+    # --- entering: the caller's thread at first, then the reader's ------------------------------------------
 
     def _come_in(self) -> Connection:
         """Connect and be welcomed; raise OSError, Disconnected or Refused."""

@@ -18,7 +18,7 @@ from support.waiting import WAIT
 from chat_threads.batch import Batch
 from chat_threads.events import Message
 from chat_threads.ordered import RoomMade
-from chat_threads.storage import Storage
+from chat_threads.storage import Storage, StorageError
 
 pytestmark = pytest.mark.slow
 
@@ -116,17 +116,39 @@ def test_the_bot_answers_greets_and_stays_when_the_server_is_killed_and_started_
                 assert int(rolled[1]) + int(rolled[2]) == int(rolled[3]) <= 12
                 ann.send("!roll 0d6", "!uptime")
                 ann.expect("bot: !roll takes dice like 2d6.")
-                ann.expect("bot: The server is up for 0.0 hours.")
+                ann.expect("bot: The server has been up for 0.0 hours.")
             process.kill()
             with start_process(port=port).client("ann") as ann:
                 if "bot" not in ann.seen[-1]:
                     ann.expect("* bot joined")
                 ann.send("!uptime")
-                ann.expect("bot: The server is up for 0.0 hours.")
+                ann.expect("bot: The server has been up for 0.0 hours.")
             bot.send_signal(signal.SIGINT)
             assert bot.wait(WAIT) == 0
             assert bot.stderr is not None
             assert bot.stderr.read() == b""
+        finally:
+            bot.kill()
+
+
+def test_the_bot_goes_on_when_what_it_says_is_refused(server, monkeypatch):
+    commit, refused = server.chat.storage.commit, threading.Event()
+
+    def full(batch: Batch) -> None:
+        if not refused.is_set() and any(message.sender == "bot" for message in batch.messages):
+            refused.set()
+            raise StorageError("disk full")
+        commit(batch)
+
+    monkeypatch.setattr(server.chat.storage, "commit", full)
+    ann = server.client("ann")
+    with subprocess.Popen([sys.executable, SCRIPTS / "bot.py", f"127.0.0.1:{server.port}"]) as bot:
+        try:
+            ann.expect("* bot joined")
+            ann.send("!roll 0d6")
+            assert refused.wait(WAIT)
+            ann.send("!roll 0d6")
+            ann.expect("bot: !roll takes dice like 2d6.")
         finally:
             bot.kill()
 
