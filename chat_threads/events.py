@@ -17,7 +17,7 @@ PAGE_BYTES = 1 << 19  # of messages that are shown at once, whatever their numbe
 
 
 class Event:
-    """Shown to a client. ``lines`` and ``size`` are what it counts for against a queue's limits."""
+    """Something that a client is shown. ``lines`` and ``size`` count against its queue's limits."""
 
     __slots__ = ()
 
@@ -27,7 +27,7 @@ class Event:
 
     @property
     def size(self) -> int:
-        """About how many bytes it is shown in."""
+        """About how many bytes it takes."""
         return LINE_SIZE * self.lines
 
 
@@ -35,8 +35,8 @@ class Event:
 class Message(Event):
     """What was said, as the history has it: committed before anybody sees it (promise 1).
 
-    ``number`` counts a room's messages from 1 without a gap (promise 2). ``who`` is the number of its sender's token
-    (tokens.token_id), by which people are ignored; 0: it is not known.
+    ``number`` counts a room's messages from 1 without a gap (promise 2). ``who`` is the number of the sender's token
+    (tokens.token_id), by which people are ignored; 0: unknown.
     """
 
     room_id: int
@@ -74,7 +74,7 @@ class Welcome(Event):
 
 @dataclass(frozen=True, slots=True)
 class Entered(Event):
-    """The receiver is in a room now. ``others`` names some, ``count`` counts all of the others."""
+    """The receiver is in a room now. ``others`` names some of the others, and ``count`` counts them all."""
 
     room: str
     topic: str
@@ -86,8 +86,8 @@ class Entered(Event):
 
 @dataclass(frozen=True, slots=True)
 class Replay(Event):
-    """The newest messages of a room on entering it, or some that a returning client has missed: ``messages`` out of
-    numbers 1 to ``last``."""
+    """The newest messages of a room, shown on entering it, or some of those that a returning client has missed. The
+    room's newest number is ``last``."""
 
     room: str
     messages: tuple[Message, ...]
@@ -119,7 +119,7 @@ class Current(Event):
 
 @dataclass(frozen=True, slots=True)
 class Presence(Event):
-    """Others joined or left a room. ``words`` are what one who left had to say, and ``who`` that one's number."""
+    """Others joined or left a room. ``words`` are the last words of a person who left; ``who`` is as in Message."""
 
     room: str
     kind: Literal["joined", "left"]
@@ -130,7 +130,7 @@ class Presence(Event):
 
 @dataclass(frozen=True, slots=True)
 class Renamed(Event):
-    """Somebody in a room with the receiver has another name now; shown once, however many rooms they share."""
+    """Somebody in a room with the receiver has another name now. Shown once, however many rooms they share."""
 
     old: str
     new: str
@@ -151,7 +151,7 @@ class TopicShown(Event):
 
 @dataclass(frozen=True, slots=True)
 class RoomDeleted(Event):
-    """A room is gone with its history; the receiver is in ``now_in``."""
+    """A room is gone with its history; the receiver's texts go to ``now_in`` now."""
 
     room: str
     by: str
@@ -181,7 +181,7 @@ class Invited(Event):
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage(Event):
-    """Messages of one room in order, at most 200. The numbers before and after, if there are any, go on."""
+    """Messages of one room in order, at most 200. ``before`` and ``after`` ask for more pages; None: there are none."""
 
     room: str
     messages: tuple[Message, ...]
@@ -200,7 +200,7 @@ class HistoryPage(Event):
 
 @dataclass(frozen=True, slots=True)
 class SearchPage(Event):
-    """What a search found, oldest first; ``more`` when older hits were left out."""
+    """The messages that a search found, oldest first. ``more``: older ones were left out."""
 
     words: str
     messages: tuple[Message, ...]
@@ -279,7 +279,7 @@ class ThreadRow:
     doing: str
     seconds: float  # for how long it has been doing that
     where: str  # file, line and function
-    waiting: int | None  # in the queue that it empties, or that is emptied for it: lines, batches or messages
+    waiting: int | None  # in its queue, or its session's: lines, batches or messages
     most: int | None  # that ever waited there
     lines: int | None  # that its session's writer took, so far
     bytes: int | None  # that were sent to its session, so far
@@ -301,7 +301,7 @@ class ThreadList(Event):
 class LockRow:
     lock: str
     taken: int
-    contended: int  # how often somebody else had it
+    contended: int  # how often another thread had it
     waited: float  # seconds, in all
     longest: float  # seconds that it was held
     holder: str | None  # the thread that has it now
@@ -310,7 +310,7 @@ class LockRow:
 
 @dataclass(frozen=True, slots=True)
 class LockList(Event):
-    """How the locks were used; ``counted`` is false if nobody counts that."""
+    """How the locks were used. ``counted``: the server counts that."""
 
     counted: bool
     locks: tuple[LockRow, ...]
@@ -322,8 +322,8 @@ class LockList(Event):
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """When a message was put into the history's queue, taken from it, committed and published, in milliseconds since
-    it was received; None: not yet, or never."""
+    """When a message was put into the history's queue, taken from it, committed and published: milliseconds since it
+    was received. None: not yet, or never."""
 
     queued: float | None
     taken: float | None
@@ -370,7 +370,7 @@ class Pong(Event):
 
 @dataclass(frozen=True, slots=True)
 class HelpShown(Event):
-    """Help on one command, or on all. ``named``: the client has given its name; otherwise it is told how to."""
+    """Help on one command, or the list of all. A client that is not ``named`` yet is told how to give its name."""
 
     about: str | None
     named: bool = True
@@ -382,8 +382,8 @@ class HelpShown(Event):
 
 @dataclass(frozen=True, slots=True)
 class Notice(Event):
-    """A short answer in words, with what it is about: a person, as the requests ignore and unignore take it, a name, a
-    room. ``next`` is the type of the request that goes on from there, if there is one; a dialect says how to ask it."""
+    """A short answer in words, and what it is about, where that helps: a person, as the requests ignore and unignore
+    take it, a name, a room. ``next`` is the type of the request that goes on from there; a dialect words it."""
 
     text: str
     person: str = ""
@@ -394,14 +394,14 @@ class Notice(Event):
 
 @dataclass(frozen=True, slots=True)
 class Problem(Event):
-    """An error of the client's, or one that it has to know of: the fields of a ChatError, which ``problem`` takes."""
+    """A ChatError, as the client is shown it. ``problem`` makes it."""
 
     code: str
     text: str
     room: str | None = None
     near: str | None = None
     seconds: int | None = None
-    # For dialects that word the advice themselves. A client of JSON has neither.
+    # For a dialect that words the advice itself. JSON has neither, so an error from a server does not.
     kind: type[ChatError] | None = field(default=None, compare=False)
     fact: str = field(default="", compare=False)
 
@@ -415,7 +415,7 @@ class Bye(Event):
 
 @dataclass(frozen=True, slots=True)
 class Ack(Event):
-    """What was asked is done, and committed. For a message, its room and number."""
+    """The request is done and committed. For a message, with its room and number."""
 
     room: str | None = None
     number: int | None = None
@@ -423,7 +423,7 @@ class Ack(Event):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Event):
-    """An event that answers a request which the client gave a name to."""
+    """An event that answers the request that the client called ``ref``."""
 
     event: Event
     ref: str
@@ -439,7 +439,7 @@ class Answer(Event):
 
 @dataclass(frozen=True, slots=True)
 class WireBytes(Event):
-    """Bytes that go out as they are: a telnet layer's answers, an HTTP answer."""
+    """Bytes that go out as they are: an answer of the telnet layer, or of a protocol that is not ours."""
 
     data: bytes
 
@@ -449,10 +449,10 @@ def _utf8_length(text: str) -> int:
 
 
 def problem(error: ChatError) -> Problem:
-    """An error as an event, which does not keep the error: with its traceback that would hold much memory."""
+    """The event for an error. It does not keep the error, whose traceback would hold on to much memory."""
     return Problem(error.code, error.text, error.room, error.near, error.seconds, type(error), error.fact)
 
 
 def answers(ref: str, *events: Event) -> tuple[Event, ...]:
-    """The events as answers to the request of that name; "": it has none, and they are sent as they are."""
+    """The events as answers to the request ``ref``; if that is "", as they are."""
     return tuple(Answer(event, ref) for event in events) if ref else events

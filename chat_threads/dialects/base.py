@@ -15,15 +15,15 @@ from ..parcel import View, Views
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks for: a command, or the mistake to tell it of; and what it calls this request. Its answers
-    bring that back."""
+    """What a client asks for: a command, or the error to answer; and the client's name for the request, which the
+    answers repeat."""
 
     command: Command | ChatError
-    ref: str = ""  # "": nothing, and what people type has none
+    ref: str = ""  # "": none; people's requests have none
 
 
 Input = Request | WireBytes
-"""What a client's bytes mean: a request, or bytes of the wire's own to be answered."""
+"""What a client's bytes mean: a request, or bytes to send back at once, for telnet's sake."""
 
 
 S = TypeVar("S", bound=Hashable)
@@ -31,10 +31,10 @@ V = TypeVar("V", bound=View)
 
 
 class SharedViews(Generic[S, V]):
-    """The views there are, by their style: sessions that are shown the same share one, and so its bytes.
+    """The views, by style: sessions with the same style share a view, and so its bytes.
 
-    A view is forgotten with the last session that is shown things by it. For any thread; two that ask at the same
-    moment for a style that is new may get a view each.
+    A view is forgotten with the last session that has it. Any thread may call ``of``; two that ask for a new style at
+    the same moment may get a view each.
     """
 
     def __init__(self, make: Callable[[S], V]) -> None:
@@ -49,7 +49,8 @@ class SharedViews(Generic[S, V]):
 
 
 class Dialect(Protocol):
-    """One client's way of speaking. Belongs to its reader thread, but for the views, which are immutable."""
+    """One client's way of speaking. It belongs to the client's reader thread; only the views, which are immutable, are
+    for others, too."""
 
     views: Views
     """How this client is shown events."""
@@ -61,25 +62,24 @@ class Dialect(Protocol):
     """Whether a token is handed out with the welcome, or only when it is asked for."""
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the wire. What is kept is bounded by this data and one line before it."""
+        """Take bytes from the wire. At most these and one line before them are kept."""
 
     def next_input(self) -> Input | None:
-        """The next thing that the bytes so far mean; None: feed more. Raises nothing."""
+        """What the bytes so far mean, one input a call; None: feed more. Raises nothing."""
 
     @property
     def pending(self) -> bool:
         """Whether a line has begun and not ended."""
 
     def admitted(self, name: str) -> None:
-        """The handshake is over, and this is the client's name; what comes now are commands."""
+        """The handshake is over, and this is the client's name. From now on, lines are commands."""
 
     def renamed(self, name: str) -> None:
         """The client has another name now. The views may have changed."""
 
     def ignoring(self, people: frozenset[int]) -> None:
-        """The client wants to see nothing that these people say, whose tokens have these numbers. The views may have
-        changed."""
+        """Hide what these people say, who are given by the numbers of their tokens. The views may have changed."""
 
     def set_option(self, name: str | None, value: str | None) -> str:
-        """Change what is shown, or with no name only say what is; the answer in words; raise Usage.
-        The views may have changed."""
+        """Change a setting; without a name, change nothing. Return the answer in words; raise Usage or BadRequest. The
+        views may have changed."""

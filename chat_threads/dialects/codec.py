@@ -1,4 +1,4 @@
-"""Events as JSON objects, and back: derived from the dataclasses' fields, and a table of what differs.
+"""Events as JSON objects, and back: derived from the dataclasses' fields and ``FORMS``, a table of what differs.
 
 The server writes with ``encode`` and the client reads with ``decode``, so the two cannot disagree. Everything is pure.
 docs/protocol.rst describes the objects for people.
@@ -20,19 +20,19 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a dataclass differs from an object that has its fields, in their order and under their names."""
+    """How the JSON object of a dataclass differs from its fields."""
 
-    type: str | None = None  # the object's type; None: it stands inside another object only
-    named: Mapping[str, str] = field(default_factory=dict)  # fields that have another name in JSON
-    order: Sequence[str] = ()  # all fields, if JSON has another order
-    local: Mapping[str, Any] = field(default_factory=dict)  # fields that JSON does not have, and what is read for them
-    optional: Sequence[str] = ()  # fields that JSON has only if they are not the default
-    flat: Sequence[str] = ()  # fields whose value is a dataclass, and whose fields stand among its own
-    digits: Mapping[str, int] = field(default_factory=dict)  # fields that are rounded, to so many digits
-    constant: Mapping[str, Any] = field(default_factory=dict)  # what tells it from others of the same type
+    type: str | None = None  # the object's type; None: it stands only inside other objects
+    named: Mapping[str, str] = field(default_factory=dict)  # fields with another name in JSON
+    order: Sequence[str] = ()  # all fields, if JSON has them in another order
+    local: Mapping[str, Any] = field(default_factory=dict)  # fields that JSON lacks, and their values on reading
+    optional: Sequence[str] = ()  # fields that JSON leaves out if they are the default
+    flat: Sequence[str] = ()  # dataclasses whose fields stand among its own
+    digits: Mapping[str, int] = field(default_factory=dict)  # how many digits these fields are rounded to
+    constant: Mapping[str, Any] = field(default_factory=dict)  # what tells it from other forms of the same type
 
 
-# Of two forms with one type the one with more in it comes first: an object is read as the first one that it fits.
+# Of two forms of one type, the one with more fields comes first: an object is read as the first form that fits.
 FORMS: dict[type, Form] = {
     events.Message: Form("message", named={"sender": "from"}, local={"room_id": 0, "who": 0}),
     events.Welcome: Form("welcome", order=("name", "token", "version", "motd")),

@@ -1,4 +1,4 @@
-"""How many columns of a terminal a text takes, and how to make a table of such texts that fits."""
+"""How many columns of a terminal a text takes, and tables that fit into a terminal."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _LEFT_TO_RIGHT = "\u200e"  # drawn as nothing
 def columns(text: str) -> int:
     """How many columns a text takes: two for a Chinese character or an emoji, none for a vowel sign over a letter."""
     if text.isascii() or wcswidth is None:
-        return len(text)  # tabulate measures so, too, where it cannot do better
+        return len(text)  # without wcwidth, tabulate measures like this, too
     found = wcswidth(text)
     return len(text) if found < 0 else found
 
 
 def shortened(text: str, most: int) -> str:
-    """The text, or as much of its beginning as fits into so many columns with an ellipsis, in whole letters."""
+    """The text, or as many of its first letters as fit into ``most`` columns with an ellipsis."""
     if (len(text) <= most and text.isascii()) or columns(text) <= most:
         return text
     short, width = "", 0
-    for each in clusters(text[: 8 * most]):  # what is cut here would be too wide, or is no text that people write
+    for each in clusters(text[: 8 * most]):  # a bound on the work; no text needs more characters
         width += columns(each)
         if width > most - 1:
             break
@@ -47,8 +47,8 @@ def table(
 ) -> list[str]:
     """The lines of a table, with the columns in ``right`` flush right.
 
-    If it is wider than ``most``, the columns in ``shrink`` are made narrower, one after the other, each down to so
-    many.
+    If the table is wider than ``most``, the columns in ``shrink`` become narrower, one after the other, each at least
+    as wide as its pair says.
     """
     sizes = [list(map(columns, row)) for row in rows]
     widths = [max([columns(header) + MIN_PADDING, *column]) for header, *column in zip(headers, *sizes, strict=True)]
@@ -71,8 +71,8 @@ def table(
 
 
 def _isolated(cell: str) -> str:
-    """The cell, so that it does not draw its neighbours to the other side where terminals order text (UAX #9): after
-    Hebrew or Arabic a number would stand left of it."""
+    """The cell, with a mark after text that runs from right to left. Otherwise a terminal that orders text (UAX #9)
+    would show the number after a Hebrew or Arabic cell on the left of it."""
     if cell.isascii() or not any(unicodedata.bidirectional(char) in ("R", "AL", "AN") for char in cell):
         return cell
     return f"{cell}{_LEFT_TO_RIGHT}"

@@ -1,8 +1,8 @@
 """What programs send and get: one JSON object a line. docs/protocol.rst is its description for people.
 
 ``REQUESTS`` turns objects into commands, by the rows of ``commands``; ``codec`` turns events into objects. Lines are
-UTF-8, at most 64 KiB, and end with LF (a CR before it is taken off). What is not understood is answered with an error,
-and the connection stays.
+UTF-8, at most 64 KiB, and end with LF (a CR before it is removed). A line that is not understood is answered with an
+error, and the connection stays open.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BIGGEST = 2**53 - 1  # the largest integer that every JSON reader keeps exactly
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a request: its name, what it holds, and under which name the command takes it."""
+    """A field of a request: its name, the type of its value, and the name of the command's argument."""
 
     name: str
     kind: type
@@ -48,7 +48,7 @@ _KINDS = {str: "a string", int: "a number", bool: "true or false"}
 
 
 def _fields_of(kind: type[commands.Command]) -> tuple[Field, ...]:
-    """The fields of the dataclass, but for those that its row says are not in a request."""
+    """The fields of the dataclass, except for those that are ``local`` in its row."""
     hints = get_type_hints(kind)
     return tuple(
         Field(
@@ -68,7 +68,7 @@ REQUESTS: dict[str, tuple[type[commands.Command], tuple[Field, ...]]] = {
 
 
 def _since(rooms: object) -> tuple[tuple[str, int], ...]:
-    """What hello has in ``since``, as pairs; raise BadRequest."""
+    """The ``since`` of hello as pairs of a room and a number; raise BadRequest."""
     if rooms is None:
         return ()
     if not isinstance(rooms, dict) or not all(
@@ -134,7 +134,7 @@ def parse(line: bytes) -> dict[str, Any]:
 
 
 def _ref_of(request: dict[str, Any]) -> str:
-    """What a program calls its request, "" if it calls it nothing; raise BadRequest."""
+    """The program's name for its request, or ""; raise BadRequest."""
     ref = "" if request.get("ref") is None else request["ref"]
     if not isinstance(ref, str) or len(ref) > REF_LENGTH or _SURROGATE.search(ref):
         raise BadRequest(f"ref must be a string of up to {REF_LENGTH} characters.")
@@ -295,7 +295,7 @@ _VIEWS = SharedViews(JsonView)
 
 
 def _message_line(event: events.Message) -> str:
-    """What codec.encode gives for it, faster: most of what is sent are messages."""
+    """As codec.encode, but faster, because most of what is sent is messages."""
     return (
         f'{{"type":"message","room":{_encode(event.room)},"number":{event.number},"at":"{codec.timestamp(event.at)}",'
         f'"from":{_encode(event.sender)},"kind":"{event.kind}","text":{_encode(event.text)}}}'

@@ -31,7 +31,7 @@ COME_IN = (
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """A person's settings, and whether a room is the current one."""
+    """A person's settings, and whether a view is of the current room."""
 
     timestamps: str = "on"
     numbers: bool = False
@@ -104,14 +104,14 @@ def _clock_seconds(second: int) -> str:
 
 
 def _stamp(style: Style, at: int) -> str:
-    """The time of something that happens now."""
+    """The time of an event that has just happened."""
     if style.timestamps == "on":
         return _clock(at // 60_000)
     return _clock_seconds(at // 1000) if style.timestamps == "seconds" else ""
 
 
 def _old_stamp(style: Style, at: int) -> str:
-    """The time of something that happened once: with its day, unless that is today."""
+    """The time of an older event: with its day, unless that is today."""
     stamp = _stamp(style, at)
     day = time.strftime("%Y-%m-%d", time.localtime(at / 1000))
     return stamp.replace("[", f"[{day} ") if stamp and day != time.strftime("%Y-%m-%d") else stamp
@@ -193,7 +193,7 @@ def _current(style: Style, event: events.Current) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    """ann / ann and bob / ann, bob and cy / ann, bob and 35 others."""
+    """Up to three names, or two and a count: ann / ann and bob / ann, bob and cy / ann, bob and 35 others."""
     if len(names) <= 3:
         return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
     return f"{names[0]}, {names[1]} and {len(names) - 2} others"
@@ -430,7 +430,7 @@ def _bye(style: Style, event: events.Bye) -> str:
 
 
 def _ack(style: Style, event: events.Ack) -> str:
-    return ""  # a person's acknowledgement is the echo
+    return ""  # people see the echo of their line instead
 
 
 def _answer(style: Style, event: events.Answer) -> str:
@@ -470,4 +470,4 @@ SHOW: dict[type[events.Event], Callable[[Style, Any], str]] = {
     events.Ack: _ack,
     events.Answer: _answer,
 }
-"""How each event is shown: the table of what is seen."""
+"""How each event is shown."""

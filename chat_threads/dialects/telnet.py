@@ -1,15 +1,15 @@
 """The telnet layer: what is text, what is telnet's own, and where a line ends. Pure: no socket.
 
 ``Telnet`` takes a connection's bytes apart as RFC 854 says, and answers requests for options. ``LineEditor``
-makes lines of the text, as a person types them, with characters erased again. A client that does not speak
-telnet (nc, PuTTY's "raw") passes through both unchanged, and is never sent a byte of telnet.
+makes lines of the text, and obeys the keys that erase. The bytes of a client that does not speak telnet (nc,
+PuTTY's "raw") pass through both unchanged, and it is never sent a byte of telnet.
 
 Telnet is a path for 7 bits until both ends agree on BINARY (RFC 856). Until then Debian's telnet takes 83, 8F, 9A
 and 9C in a character of UTF-8 for its keys Ctrl-C, Ctrl-O, Ctrl-Z and Ctrl-\\: it sends a command in place of the
 byte. So a client is asked for BINARY as soon as it has sent a command, and a command in the middle of a character
 is read as the byte that it replaced.
 
-Both classes may be fed any split of the bytes: the outcome is the same.
+However the bytes are split between calls, both classes give the same result.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class _State(Enum):
 
 
 class Telnet:
-    """RFC 854, as far as a server needs it that wants 8 bits and whole lines.
+    """The part of RFC 854 that a server needs if it wants 8 bits and whole lines.
 
     Options change as in RFC 1143, so that two ends never answer each other's answers for ever. This end asks for
-    BINARY only, once, and never takes back what it agreed to. So that RFC's WANTNO and its queues do not occur.
+    BINARY only, once, and never takes back what it agreed to, so the states WANTNO and queues of that RFC do not occur.
     """
 
     def __init__(self) -> None:
@@ -78,8 +78,8 @@ class Telnet:
     def receive(self, data: bytes) -> list[bytes | Signal | WireBytes]:
         """Take bytes apart: text (bytes), a Signal, or an answer to send (WireBytes), in order.
 
-        Erase Character and Erase Line become the bytes DEL and Ctrl-U in the text. What a subnegotiation
-        holds is dropped as it comes: no option that is agreed to needs it.
+        Erase Character and Erase Line become the bytes DEL and Ctrl-U in the text. The contents of a subnegotiation
+        are dropped, because no option that is agreed to needs them.
         """
         if self._state is _State.TEXT and IAC not in data:
             self._tail = (self._tail + data[-3:])[-3:]
@@ -146,14 +146,14 @@ class Telnet:
     def _ask_for_binary(self) -> bytes:
         """Ask the client to send 8 bits.
 
-        Only to send: it shows our UTF-8 without having agreed to BINARY, and once it has, telnet's own echo of
-        Enter no longer returns to the first column.
+        Not to receive: telnet shows our UTF-8 without that, and once it has agreed, its own echo of Enter no longer
+        returns to the first column.
         """
         self._asked.add((WILL, BINARY))
         return bytes((IAC, DO, BINARY))
 
     def _answer(self, verb: int, option: int) -> bytes:
-        """Answer what changes something, and nothing else (RFC 1143)."""
+        """Answer a request that changes something, and nothing else (RFC 1143)."""
         way = (verb if verb in (WILL, DO) else verb - 1), option
         agree = DO if way[0] == WILL else WILL
         asked = way in self._asked
@@ -215,7 +215,7 @@ class LineEditor:
         while at < len(text):
             if self._after_cr:
                 self._after_cr = False
-                if text[at] in b"\n\x00":  # the second half of a line's end
+                if text[at] in b"\n\x00":  # the second byte of a line's end
                     at += 1
                     continue
             found = self._SPECIAL.search(text, at)

@@ -1,4 +1,4 @@
-"""What people type, out of their bytes: lines of text over telnet, nc, or anything like them. See base.Dialect.
+"""The dialect of people: lines of text over telnet, nc, or anything like them. See base.Dialect.
 
 ``typed`` says which command a line is, and ``render`` how people see events.
 """
@@ -23,7 +23,7 @@ LINE = 8192  # bytes in a line, without its end
 REPLAY = 20  # messages shown on entering a room, unless told otherwise
 MAX_REPLAY = 200
 
-# A mouse's place as X10 reports it. Beyond column 95 that is no UTF-8, and takes nothing from the line around it.
+# A mouse's position as X10 reports it. Beyond column 95 that is not UTF-8, but the line around it is good.
 _MOUSE = re.compile(rb"\x1b\[M[^\x00-\x1f]{0,3}")
 
 

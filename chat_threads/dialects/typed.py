@@ -6,7 +6,8 @@ from .. import commands
 from ..errors import Usage
 from ..rules import clean, without_sequences
 
-_MEANT = frozenset(("quit", "exit", "bye", "help", "?", "stats"))  # in place of a name; the last is memcached's
+# Typed in place of a name, these mean commands. The last is memcached's.
+_MEANT = frozenset(("quit", "exit", "bye", "help", "?", "stats"))
 _WITHOUT_NAME = frozenset((commands.Nick, commands.Resume, commands.Help, commands.Quit))
 
 
@@ -14,7 +15,7 @@ def parse_line(line: str) -> commands.Command | None:
     """A line that is typed in a conversation; None if it is blank; raise UnknownCommand or Usage."""
     if not line.strip():
         return None
-    line = clean(line)  # a cursor key pressed before a command is no part of it
+    line = clean(line)  # a cursor key before a command does not belong to it
     if line.startswith("//"):
         return commands.Say(line[1:])
     if not line.startswith("/"):
@@ -30,7 +31,8 @@ def parse_line(line: str) -> commands.Command | None:
 def parse_name(line: str) -> commands.Command | None:
     """A line that is typed in place of a name, maybe with a room; None if it is blank; raise UnknownCommand or Usage.
 
-    What one means by a command is done, or else is Help on it. Control characters stay, and no name has any.
+    A command that works without a name stays that command; any other one becomes Help on it. Control characters stay,
+    so that no name is made of a line that has any.
     """
     words = without_sequences(line).replace("\ufeff", " ").split()  # a file may begin with a byte order mark
     if not words:
