@@ -1,8 +1,8 @@
-"""Whether everybody has seen everything, once, and in one order.
+"""Checks that every client has seen every message, once, and in one order.
 
-Members of a room are sent the same bytes, as a rule. So what was received is read once, into a ``Batch``, and
-each further client that got the same costs a look into a table and a few comparisons. What is unusual is gone
-through message by message.
+Usually the members of a room receive the same bytes. So the driver parses received bytes once, into a ``Batch``. For
+each further client with the same bytes, it needs one lookup and a few comparisons. In unusual cases it checks message
+by message.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from .histogram import Histogram
 
-MAX_MISSING = 10_000  # remembered for a client and sender; beyond that a gap counts as lost at once
+MAX_MISSING = 10_000  # remembered for each client and sender; beyond that a gap counts as lost at once
 
 
 @dataclass(slots=True)
 class Tally:
-    """What the checks found, in deliveries: a message to a hundred members is a hundred."""
+    """The results of the checks, in deliveries: a message to a hundred members counts as a hundred."""
 
     delivered: int = 0
     lost: int = 0
@@ -35,17 +35,17 @@ class Tally:
 
 
 class OneOrder:
-    """The order in which a room's messages were first seen by anybody here; everybody else's is held against it."""
+    """The order in which any client here first saw a room's messages. The order of the others is compared with it."""
 
     def __init__(self, horizon: int) -> None:
-        self._horizon = horizon  # messages; who is further behind is not judged
+        self._horizon = horizon  # messages; a client that is further behind is not checked
         self._positions: dict[tuple[int, int], int] = {}
-        self._forgotten: dict[int, int] = {}  # sender: the highest number that was
+        self._forgotten: dict[int, int] = {}  # sender: the highest forgotten number
         self._next = 0
-        self.news: list[tuple[int, int]] | None = None  # what was first seen lately, if somebody wants to know
+        self.news: list[tuple[int, int]] | None = None  # messages that were first seen lately, if wanted
 
     def position(self, sender: int, number: int) -> int | None:
-        """The place of a message, which is the next one if it is new; None: too old to say."""
+        """The place of a message in the order; a new one gets the next place. None: too old."""
         key = (sender, number)
         position = self._positions.get(key)
         if position is None and number > self._forgotten.get(sender, -1):
@@ -61,12 +61,12 @@ class OneOrder:
 
 
 class Batch:
-    """The messages in what was received at a time. Shared by all clients of a room that received the same."""
+    """The messages in one chunk of received bytes. Shared by all clients of a room that received the same bytes."""
 
     __slots__ = ("earliest", "first", "last", "messages", "orderly", "spans", "times")
 
     def __init__(self, found: Sequence[tuple[int, int, int]], senders: Sequence[int], order: OneOrder | None) -> None:
-        """``order`` is None where there is but one sender, whose own numbers say it all."""
+        """``order`` is None if there is only one sender, because then its numbers are the order."""
         self.messages: list[tuple[int, int, int, int | None]] = []
         self.times = [at for _, _, at in found]
         self.earliest = min(self.times, default=0)
@@ -94,8 +94,8 @@ class Batch:
 
 
 class Room:
-    """A room as the clients of one process see it. ``keep``: how many batches to recognize; those that the other
-    members get at about the same time are enough."""
+    """A room as the clients of one process see it. ``keep``: how many batches to remember. Those that the members get
+    at about the same time are enough."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Room:
         self._batches: dict[bytes, Batch] = {}
 
     def read(self, data: bytes) -> tuple[Batch, bool]:
-        """The messages in some whole lines, and whether nobody had received the same before."""
+        """The messages in some whole lines, and whether these bytes are new here."""
         batch = self._batches.get(data)
         if batch is not None:
             return batch, False
@@ -122,11 +122,11 @@ class Room:
 
 
 class Seen:
-    """What one connection has seen, and what it is owed.
+    """The messages that one connection has seen, and those that it must still see.
 
-    ``first_owed`` is None for a client that has been there since before the first message, and is owed all. For
-    one that came in later it gives the number of a sender's first message that it is owed, or None where nobody
-    can say; an earlier one, from the history that a server shows on entering, is as good a beginning.
+    ``first_owed`` is None for a client that entered before the first message and must see all of them. For a later
+    client, it returns the number of the first message of a sender that the client must see, or None if that is not
+    known. The client may also begin with an earlier message, from the history that a server shows on entering.
     """
 
     __slots__ = ("_expected", "_first_owed", "_missing", "_position", "_senders", "_since", "_start")
@@ -135,15 +135,15 @@ class Seen:
         self, senders: Sequence[int], since: int = 0, first_owed: Callable[[int], int | None] | None = None
     ) -> None:
         self._senders = senders
-        self._since = since  # what is older was shown as history: its latency says nothing
+        self._since = since  # older messages were shown as history, so their latency means nothing
         self._first_owed = first_owed
         self._start = 0 if first_owed is None else -1  # -1: not known yet
-        self._expected: dict[int, int] = {}  # sender: the number that is to come next
-        self._missing: dict[int, set[int]] = {}  # sender: numbers that were passed over
-        self._position = -1  # the highest place that was seen
+        self._expected: dict[int, int] = {}  # sender: the next number
+        self._missing: dict[int, set[int]] = {}  # sender: numbers that were skipped
+        self._position = -1  # the highest place seen
 
     def take(self, batch: Batch, now: int, tally: Tally, latencies: Histogram) -> None:
-        """Check the messages, count them, and record how long they took."""
+        """Check the messages, count them, and record their latencies."""
         expected = self._expected
         if batch.orderly and batch.earliest >= self._since and (batch.first > self._position or batch.first < 0):
             start = self._start
@@ -188,7 +188,7 @@ class Seen:
             latencies.record_since((at,), now)
 
     def _due(self, sender: int, number: int | None) -> int:
-        """The number that is to come next from the sender; if that is not known, ``number`` may be the first."""
+        """The sender's next number. If it is not known, ``number`` may be the first."""
         due = self._expected.get(sender, self._start)
         if due < 0 and self._first_owed:
             owed = self._first_owed(sender)
@@ -203,13 +203,13 @@ class Seen:
         tally.lost += after - max(first, remembered)
 
     def has_all(self, sent: dict[int, int]) -> bool:
-        """Whether everything has come, given how many messages each sender has sent."""
+        """Whether every message has arrived, given how many each sender has sent."""
         return not any(self._missing.values()) and not any(
             0 <= self._due(sender, None) < sent[sender] for sender in self._senders
         )
 
     def count_lost(self, sent: dict[int, int] | None, tally: Tally) -> None:
-        """Count what did not come. ``sent`` is None for a client that left: what was under way is not owed to it."""
+        """Count the missing messages. ``sent`` is None for a client that left: it need not see messages under way."""
         tally.lost += sum(len(numbers) for numbers in self._missing.values())
         for sender in self._senders if sent else ():
             due = self._due(sender, None)

@@ -1,4 +1,4 @@
-"""A run from the driver's main process: start the others, let them begin together, gather what they found."""
+"""The driver's main process: it starts the workers, lets them begin together, and gathers their results."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .histogram import Histogram
 from .plan import Plan, clock
 from .worker import Failed, Interval, Report
 
-LEAD = 0.2  # seconds from "go" to the start, so that all processes have heard it
-SILENCE = 60.0  # seconds after which a process that says nothing is given up
-BUSY = 0.9  # of a core or of all: more than that, and nothing is left to be faster with
-ROUND = 1000  # microseconds; going once round the clients in less disturbs nobody's latency
+LEAD = 0.2  # seconds from "go" to the start, so that all processes have received it
+SILENCE = 60.0  # seconds after which a silent process is given up
+BUSY = 0.9  # of a core, or of all cores: above this, the driver may be the bottleneck
+ROUND = 1000  # microseconds; a shorter round over the clients does not affect latencies
 
 
 @dataclass
 class Row:
-    """One interval of the run, all processes together."""
+    """One interval of the run, for all processes together."""
 
     sent: int = 0
     delivered: int = 0
@@ -35,7 +35,7 @@ class Row:
 
 @dataclass
 class Result:
-    """All that a run found. Times in seconds unless they say otherwise."""
+    """The results of a run. Times are in seconds unless noted."""
 
     plan: Plan
     connected: int
@@ -43,11 +43,11 @@ class Result:
     sent: int
     tally: Tally
     latencies: Histogram  # microseconds
-    rows: list[Row]  # one for each interval, the time after the end of sending included
+    rows: list[Row]  # one for each interval, including the time after the end of sending
     reports: list[Report]
-    server: machine.Usage | None  # what the server's process used by the end
-    server_cpu: float | None  # of a core, while the run lasted
-    cores_busy: float | None  # of all cores of the machine, 1.0 is all of them all the time
+    server: machine.Usage | None  # resources that the server's process had used at the end
+    server_cpu: float | None  # of a core, during the run
+    cores_busy: float | None  # of all cores of the machine; 1.0: all of them all the time
 
     @property
     def measured(self) -> list[Row]:
@@ -64,18 +64,18 @@ class Result:
 
     @property
     def troubles(self) -> list[str]:
-        """What the server complained of, each line once."""
+        """The server's complaints, each line once."""
         return list(dict.fromkeys(line for report in self.reports for line in report.troubles))
 
     @property
     def clean(self) -> bool:
-        """Whether something came, and everything that should."""
+        """Whether messages arrived, and all of them."""
         whole = self.tally.clean and not self.count("cut_off") and not self.count("unsent")
         return whole and self.tally.delivered > 0
 
     @property
     def bottleneck(self) -> list[str]:
-        """Why the figures may say more of the driver than of the server; empty: they do not."""
+        """Why the driver may have been the bottleneck; empty: it was not."""
         reasons = []
         busiest = max(report.cpu for report in self.reports)
         typical = self.latencies.percentile(50)
@@ -90,7 +90,7 @@ class Result:
 
     @property
     def shared(self) -> float | None:
-        """How much of a core the driver used where all of the machine's were busy: what the server might have had."""
+        """The share of a core that the driver took from the server, if all cores were busy."""
         if self.cores_busy is None or self.cores_busy < BUSY:
             return None
         return sum(report.cpu for report in self.reports)
@@ -98,19 +98,19 @@ class Result:
 
 @dataclass
 class Watching:
-    """What whoever shows progress is told: how many are connected, how many seconds of the run are over."""
+    """Progress for display: the number of connected clients, and the seconds of the run so far."""
 
     connected: Callable[[int], None] = lambda count: None
     running: Callable[[float], None] = lambda seconds: None
 
 
 def new_run() -> str:
-    """Letters and digits that no other run has, with all probability."""
+    """Letters and digits that, very probably, no other run has."""
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
 
 
 def resolve(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
-    """Family and address to connect to: the first at which somebody answers. Raises Failed."""
+    """The family and address to connect to: the first at which a server answers. Raises Failed."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
@@ -215,11 +215,11 @@ class _Conductor:
 
     def _tell(self, what: str, value: object) -> None:
         for pipe in self.pipes:
-            with contextlib.suppress(OSError):  # it has ended: the next _gather says so
+            with contextlib.suppress(OSError):  # the process has ended: the next _gather reports it
                 pipe.send((what, value))
 
     def _gather(self, wanted: str, enough: Callable[[dict[int, Any]], bool] = lambda found: True) -> dict[int, Any]:
-        """Listen until every process has said what is wanted; return its last word, by the process's number."""
+        """Wait until every process has sent the wanted message; return the last messages, by the processes' numbers."""
         found: dict[int, Any] = {}
         heard = clock()
         while len(found) < len(self.pipes) or not enough(found):
@@ -261,7 +261,7 @@ class _Conductor:
             self._compare(process, room, news)
 
     def _compare(self, process: int, room: int, news: list[tuple[int, int]]) -> None:
-        """Hold the order that one process saw against that of the others."""
+        """Compare the order that one process saw with that of the others."""
         for sender, number in news:
             position = self.orders[room].position(sender, number)
             if position is not None:
@@ -271,7 +271,7 @@ class _Conductor:
 
 
 def _share(before: tuple[float, float] | None, after: tuple[float, float] | None) -> float | None:
-    """Which part of the time between two looks at the cores they were busy."""
+    """The share of the time between two samples in which the cores were busy."""
     if not before or not after:
         return None
     busy, idle = after[0] - before[0], after[1] - before[1]

@@ -1,6 +1,6 @@
-"""How a server is spoken to: the least that it takes to get in, to say something, and to see what went wrong.
+"""How to speak to each server: the minimum to enter, to say something, and to see errors.
 
-Messages are found by their mark alone, so nothing else of what a server writes is looked at.
+Messages are found by their mark, so the rest of a server's output is ignored.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from .plan import ROOM
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    hello: Callable[[str, str], str]  # from a name and a room, the lines that get one in
-    inside: bytes  # what stands in the line that says one is in
-    say: tuple[str, str]  # what goes before and after a text; {room} is filled in
-    trouble: re.Pattern[bytes]  # a line in which the server says that something is wrong
+    hello: Callable[[str, str], str]  # the lines to enter a room under a name
+    inside: bytes  # part of the line that says that the client has entered
+    say: tuple[str, str]  # the bytes before and after a text; {room} is filled in
+    trouble: re.Pattern[bytes]  # a line in which the server reports an error
 
 
 DIALECTS = {
@@ -44,7 +44,7 @@ DIALECTS = {
 
 
 class Texts:
-    """The messages of one run, as they are sent and as they are found again."""
+    """Makes the messages of one run, and finds them in received lines."""
 
     def __init__(self, run: str, size: int, dialect: str) -> None:
         self._run = run
@@ -54,13 +54,13 @@ class Texts:
         self._mark = re.compile(rb"~%s\.(\d+)\.(\d+)\.(\d+)~" % run.encode())
 
     def message(self, sender: int, room: int, number: int, at: int) -> str:
-        """A line that says it; ``at`` is in microseconds since the plan's epoch."""
+        """The line of a message; ``at`` is in microseconds since the plan's epoch."""
         mark = f"~{self._run}.{sender}.{number}.{at}~"
         before, after = self._say
         return f"{before.format(room=room_name(room))}{mark}{self._filling[len(mark) :]}{after.format()}"
 
     def find(self, data: bytes) -> list[tuple[int, int, int]]:
-        """Sender, number and time of every message of this run in some lines, in their order."""
+        """The sender, number and time of every message of this run in some lines, in order."""
         return [(int(sender), int(number), int(at)) for sender, number, at in self._mark.findall(data)]
 
 

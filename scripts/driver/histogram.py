@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-BITS = 6  # 64 buckets for each doubling: a value is off by less than 1/64 of itself
-LONGEST = (1 << 40) - 1  # microseconds, twelve days; what is longer counts as that
+BITS = 6  # 64 buckets for each doubling: the error is below 1/64 of the value
+LONGEST = (1 << 40) - 1  # microseconds, twelve days; longer values count as this
 
 
 class Histogram:
@@ -21,14 +21,14 @@ class Histogram:
         self.record_since((0,), value)
 
     def record_since(self, times: Iterable[int], now: int) -> None:
-        """Record how long before ``now`` each of the times was; one that is later counts as 0."""
+        """Record the time from each of the times to ``now``; a later time counts as 0."""
         counts = self.counts
         longest = self.longest
         for at in times:
             value = now - at
             if value > longest:
                 longest = value
-            if value < 128:  # as bucket(), which costs a call here
+            if value < 128:  # the same as bucket(), without a call
                 counts[value if value > 0 else 0] += 1
             else:
                 shift = value.bit_length() - 7
@@ -36,14 +36,14 @@ class Histogram:
         self.longest = longest
 
     def take(self) -> tuple[dict[int, int], int]:
-        """What was recorded since the last time, to be sent and added elsewhere; empties this one."""
+        """Return the records since the last call, to be sent and added elsewhere; empties this histogram."""
         taken = {index: count for index, count in enumerate(self.counts) if count}, self.longest
         self.counts = [0] * len(self.counts)
         self.longest = 0
         return taken
 
     def add(self, counts: Mapping[int, int], longest: int) -> None:
-        """Add what ``take`` gave."""
+        """Add the result of ``take``."""
         for index, count in counts.items():
             self.counts[index] += count
         self.longest = max(self.longest, longest)
@@ -57,7 +57,7 @@ class Histogram:
         return sum(self.counts)
 
     def percentile(self, percent: float) -> int | None:
-        """The value that so many percent do not exceed, rounded up to its bucket's end; None: nothing recorded."""
+        """The value that so many percent do not exceed, rounded up to the end of its bucket; None: no records."""
         total = self.total
         if not total:
             return None

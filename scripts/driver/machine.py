@@ -1,4 +1,4 @@
-"""What the system tells of the server and of the cores. Linux's /proc; elsewhere nothing is told."""
+"""What the system says about the server and the cores: from /proc on Linux, nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Usage:
 
 
 def is_here(family: int, address: tuple[Any, ...]) -> bool:
-    """Whether an address is one of this machine's own."""
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:  # connecting it sends nothing
+    """Whether an address belongs to this machine."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:  # connect() sends nothing
         try:
             probe.connect(address)
         except OSError:
@@ -31,7 +31,7 @@ def is_here(family: int, address: tuple[Any, ...]) -> bool:
 
 
 def listener(port: int) -> int | None:
-    """The process that listens on a port, or None: nobody, or it is somebody else's and hidden from us."""
+    """The process that listens on a port. None: there is none, or it belongs to another user."""
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for row in _lines(table)[1:]:
@@ -49,7 +49,7 @@ def listener(port: int) -> int | None:
 
 
 def usage(pid: int) -> Usage | None:
-    """What a process has used by now; None if there is no such process, or no /proc."""
+    """The resources that a process has used so far; None without such a process or without /proc."""
     stat = "\n".join(_lines(f"/proc/{pid}/stat"))
     status = dict(line.split(":\t", 1) for line in _lines(f"/proc/{pid}/status") if ":\t" in line)
     if not stat or "VmRSS" not in status:
@@ -63,7 +63,7 @@ def usage(pid: int) -> Usage | None:
 
 
 def cores_busy() -> tuple[float, float] | None:
-    """Seconds that the cores have been busy and idle since the start, added up."""
+    """The seconds that all cores together have been busy and idle since the start."""
     for line in _lines("/proc/stat"):
         if line.startswith("cpu "):
             user, nice, system, idle, waiting, *others = (int(field) / _TICKS for field in line.split()[1:9])
@@ -72,12 +72,12 @@ def cores_busy() -> tuple[float, float] | None:
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe() -> str:
-    """The machine, in words."""
+    """A description of the machine."""
     found = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     model = re.sub(r"\s+", " ", found[0]) if found else platform.processor() or platform.machine()
     return f"{cores()} cores of {model}, {platform.system()}, Python {platform.python_version()}"

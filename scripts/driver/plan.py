@@ -1,4 +1,4 @@
-"""What a run is to do. One plan goes to every process, and each works out its own share."""
+"""The plan of a run. Every process gets the same plan, and works out its own share."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ ROOM = "load"  # rooms are #load0, #load1, ...; the same for every run, so that 
 
 
 def clock() -> int:
-    """Microseconds; the same for all processes of this machine."""
+    """The time in microseconds, the same for all processes of this machine."""
     return time.perf_counter_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Times in seconds, but for ``epoch``. Clients are numbered; a client's number says its room and what it does."""
+    """Times are in seconds, except ``epoch``. Clients are numbered; the number decides a client's room and task."""
 
     family: int  # of the address
     address: tuple[Any, ...]  # as socket.connect takes it
@@ -26,7 +26,7 @@ class Plan:
     clients: int
     rooms: int
     senders: int  # in each room
-    rate: float | None  # messages a second in all; None: the window says when
+    rate: float | None  # messages a second in all; None: the window decides
     window: int | None  # messages that each sender keeps under way
     size: int  # characters in a text
     duration: float
@@ -35,28 +35,28 @@ class Plan:
     churn: float  # reconnects a second
     processes: int
     patience: float
-    run: str  # a few letters and digits of this run's own, by which its messages are known
-    epoch: int  # the time of the clock that times in texts count from
+    run: str  # letters and digits that mark the messages of this run
+    epoch: int  # the clock's time from which times in texts count
 
     def room_of(self, client: int) -> int:
         return client % self.rooms
 
     def senders_in(self, room: int) -> Sequence[int]:
-        """The first clients of the room."""
+        """The senders of a room: its first clients."""
         return range(room, room + self.rooms * self.senders, self.rooms)
 
     def is_sender(self, client: int) -> bool:
         return client < self.rooms * self.senders
 
     def is_slow(self, client: int) -> bool:
-        """The last ones."""
+        """Whether a client never reads: the last clients do."""
         return client >= self.clients - self.slow
 
     def may_churn(self, client: int) -> bool:
         return not self.is_sender(client) and not self.is_slow(client)
 
     def process_of(self, client: int) -> int:
-        """A room in one process if there are rooms enough, or else spread over all of them."""
+        """Put each room into one process if there are enough rooms; otherwise spread it over all processes."""
         if self.rooms >= self.processes:
             return self.room_of(client) % self.processes
         return (client // self.rooms) % self.processes
@@ -75,18 +75,18 @@ class Plan:
 
     @property
     def intervals(self) -> int:
-        """How many whole ones there are while messages are sent."""
+        """The number of whole rows while messages are sent."""
         return int(self.duration / self.interval + 1e-6)
 
-    # --- the open loop: message number n of a sender is due at a time that nothing puts off ------------------
+    # --- the open loop: message number n of a sender is due at a fixed time --------------------------------
 
     def due(self, sender: int, number: int, start: int) -> int:
-        """When, on the clock, a message is due in a run that began at ``start``. The senders take turns."""
+        """The clock's time at which a message is due in a run that began at ``start``. The senders take turns."""
         assert self.rate
         return start + int((sender + number * self.rooms * self.senders) * 1e6 / self.rate)
 
     def first_due(self, sender: int, at: int, start: int) -> int | None:
-        """The number of the sender's first message that is due at ``at`` or later; None: nobody can say."""
+        """The number of the sender's first message that is due at ``at`` or later; None: not known."""
         if not self.rate:
             return None
         number = max(0, math.floor(((at - start) * self.rate / 1e6 - sender) / (self.rooms * self.senders)))

@@ -26,7 +26,7 @@ def milliseconds(latencies: Histogram) -> dict[str, float | None]:
 
 
 def table(result: Result) -> str:
-    """What was found, a line each; what is zero as a rule only where it is not."""
+    """The results, one a line. Values that are usually zero appear only if they are not."""
     plan, tally = result.plan, result.tally
     rows: list[tuple[str, str]] = [
         ("connected", f"{result.connected} in {result.connecting:.2f} s"),
@@ -59,7 +59,7 @@ def table(result: Result) -> str:
 
 
 def remarks(result: Result) -> list[str]:
-    """What is to be kept in mind with the table, in sentences."""
+    """Notes on the table, in sentences."""
     found = [f"The driver was the bottleneck: {reason}." for reason in result.bottleneck]
     if result.shared is not None:
         found.append(f"All cores of this machine were busy, {result.shared:.2f} of them with the driver.")
@@ -143,7 +143,7 @@ def write_plot(result: Result, path: str) -> None:
     above.yaxis.set_minor_formatter(ticker.NullFormatter())
     above.set_ylabel("latency, ms")
     above.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(PERCENTILES), fontsize="small", frameon=False)
-    width = -result.plan.interval  # to the left, for a record has the time of its interval's end
+    width = -result.plan.interval  # to the left, because a record has the time of its interval's end
     below.bar(seconds, [record["deliveries_per_s"] for record in found], width, align="edge", color="#7fa3c7")
     below.set_ylim(bottom=0)
     below.set_ylabel("deliveries/s")

@@ -1,4 +1,4 @@
-"""One process of the driver: its share of the clients, in one thread that never waits for a single one of them."""
+"""One process of the driver. It serves its share of the clients in one thread that never waits for a single client."""
 
 from __future__ import annotations
 
@@ -23,50 +23,50 @@ from .plan import Plan, clock
 
 READ = 65536  # bytes at a time
 IN_FLIGHT = 64  # connections under way; more would fill a server's backlog
-TICK = 0.02  # seconds between two looks at what has its time
+TICK = 0.02  # seconds between two checks of the timed tasks
 NEWS = 0.1  # seconds between two reports of how many are connected
-LAST_LOOK = 1.0  # seconds in which a slow client that was cut off sees its end
-LAST = 1000  # bytes of what came last that are kept, for a reason may stand in them
-RETRY = 500_000  # microseconds until a client that was not let in again tries once more
-BATCHES = 256  # chunks of received bytes that are kept to recognize, in all rooms together
-PLACES = 500_000  # messages of which the order is remembered, in all rooms together
-TROUBLES = 5  # different lines of the server's complaints that are kept
+LAST_LOOK = 1.0  # seconds for a slow client that was disconnected to see the end
+LAST = 1000  # last received bytes that are kept, because they may contain a reason
+RETRY = 500_000  # microseconds until a client whose reconnect was refused tries again
+BATCHES = 256  # chunks of received bytes that are remembered, in all rooms together
+PLACES = 500_000  # messages whose order is remembered, in all rooms together
+TROUBLES = 5  # different complaints of the server that are kept
 SPARE_FILES = 32
 
 
 @dataclass
 class Interval:
-    """What a process did in one interval of the run; numbered from its start."""
+    """The work of a process in one interval of the run; intervals are numbered from the start."""
 
     number: int
     sent: int = 0
     delivered: int = 0
     counts: dict[int, int] = field(default_factory=dict)
     longest: int = 0
-    orders: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # of rooms that others have a part of
+    orders: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # of rooms that are spread over processes
 
 
 @dataclass
 class Report:
-    """The end of a process's story."""
+    """The final report of a process."""
 
     tally: Tally
-    cut_off: int = 0  # clients that read and were disconnected all the same
+    cut_off: int = 0  # clients that were disconnected although they read
     slow_cut_off: int = 0
     reconnected: int = 0
     refused: int = 0  # reconnects that were refused; they were tried again
     unsent: int = 0  # messages that were due and could not be sent
-    troubles: list[str] = field(default_factory=list)  # what the server complained of, each line once
-    cpu: float = 0.0  # of a core, while the run lasted
-    round: int = 0  # microseconds that going once round the clients took, at its 99th percentile
+    troubles: list[str] = field(default_factory=list)  # the server's complaints, each line once
+    cpu: float = 0.0  # of a core, during the run
+    round: int = 0  # microseconds for one round over the clients, 99th percentile
 
 
 class Failed(Exception):
-    """The run cannot be: in words."""
+    """The run cannot take place; the text says why."""
 
 
 class Client:
-    """A connection and the one who has it. Its number stays when it reconnects; its name does not."""
+    """A client and its connection. The number stays the same when it reconnects; the name does not."""
 
     __slots__ = (
         *("acked", "gone", "inside", "last", "name", "next", "number", "out", "progress"),
@@ -75,24 +75,24 @@ class Client:
 
     def __init__(self, number: int, slow: bool, room: Room) -> None:
         self.number = number
-        self.slow = slow  # it gets in, and reads nothing after that
+        self.slow = slow  # it enters, and reads nothing after that
         self.room = room
         self.name = ""
         self.sock: socket.socket | None = None
         self.inside = False
         self.gone = False
-        self.watched = 0  # the events that the selector looks for
+        self.watched = 0  # the events that the selector watches
         self.tail = b""  # the beginning of a line
         self.last = b""  # the end of what was received last
         self.seen = Seen(room.senders)
-        self.out = b""  # what the system has not taken yet
+        self.out = b""  # bytes that the system has not taken yet
         self.next = 0  # the number of its next message
-        self.acked = 0  # how many of its own it has seen, or given up
-        self.progress = 0  # when that was
+        self.acked = 0  # its own messages that it has seen, or given up
+        self.progress = 0  # the time of the last change of that
 
 
 class Worker:
-    """Connect, wait for the start, send and read until the end, read on until all is there, report."""
+    """Connect, wait for the start, send and read until the end, read until everything has arrived, and report."""
 
     def __init__(self, plan: Plan, process: int, pipe: Connection) -> None:
         self.plan = plan
@@ -110,14 +110,14 @@ class Worker:
         self.report = Report(self.tally)
         self.start: int | None = None  # the clock at the start of the run
         self.end = 0
-        self.window_at = 0  # when to look again for senders whose messages do not come back
-        self.agenda: list[tuple[int, int, Client]] = []  # when which sender has a message due, in the open loop
+        self.window_at = 0  # the next time to check for senders whose messages do not come back
+        self.agenda: list[tuple[int, int, Client]] = []  # when each sender's next message is due, in the open loop
         self.churners: deque[Client] = deque()
         self.churn_at = 0
         self.churn_every = 0.0
         self.returning: list[tuple[int, int, Client]] = []
         self.interval = Interval(0)
-        self.heard = 0  # when a message came last
+        self.heard = 0  # the time of the last message
         self._delivered_before = 0
 
     def _room(self, room: int) -> Room:
@@ -147,7 +147,7 @@ class Worker:
         self._finish(sent)
 
     def _await(self, wanted: str) -> Any:
-        """Go on reading until the conductor says what is waited for; return what it said."""
+        """Keep reading until the conductor sends the expected message; return it."""
         while True:
             if self.pipe.poll():
                 said, value = self.pipe.recv()
@@ -205,7 +205,7 @@ class Worker:
             self._round(min(TICK, max(0.0, (began - clock()) / 1e6)))
 
     def _send_the_rest(self) -> None:
-        """In the open loop, send what was due before the end and could not be sent yet: it is late, not left out."""
+        """In the open loop, send the unsent messages that were due before the end: they are late, not left out."""
         self.churn_every = 0.0
         if self.plan.rate:
             moved, before = clock(), -1
@@ -220,7 +220,7 @@ class Worker:
         self.agenda.clear()
 
     def _behind(self, sender: Client) -> int:
-        """How many messages were due before the end of the run and are not sent."""
+        """The number of messages that were due before the end of the run and are not sent."""
         assert self.start is not None
         due = self.plan.first_due(sender.number, self.end, self.start)
         assert due is not None
@@ -248,7 +248,7 @@ class Worker:
         self.pipe.send(("done", self.report))
 
     def _look_at_slow(self) -> None:
-        """Read away what the slow ones have not read, to see where an end comes after it."""
+        """Read the unread bytes of the slow clients, to see which of them were disconnected."""
         slow = [client for client in self.clients if client.slow and not client.gone]
         for client in slow:
             self._watch(client, selectors.EVENT_READ)
@@ -260,10 +260,10 @@ class Worker:
             self._round(TICK)
         self.report.slow_cut_off = sum(client.gone for client in slow)
 
-    # --- what has its time ------------------------------------------------------------------------------------
+    # --- timed tasks ------------------------------------------------------------------------------------------
 
     def _idle_time(self, now: int) -> float:
-        """Seconds until something is to be done."""
+        """Seconds until the next task."""
         until = now + int(TICK * 1e6)
         if self.agenda:
             until = min(until, self.agenda[0][0])
@@ -272,7 +272,7 @@ class Worker:
         return max(0, until - now) / 1e6
 
     def _look_after(self, now: int) -> None:
-        """Send what is due, reconnect who is to reconnect, report what is complete."""
+        """Send the messages that are due, reconnect clients, and report complete intervals."""
         if self.agenda and self.agenda[0][0] <= now:
             self._send_due(now)
         if self.plan.window and self.window_at <= now < self.end:
@@ -304,7 +304,7 @@ class Worker:
     # --- the sockets ------------------------------------------------------------------------------------------
 
     def _round(self, timeout: float) -> None:
-        """Wait for the clients, and look after all that have something, once."""
+        """Wait for the sockets, and serve all that are ready, once."""
         if 0 < timeout < TICK and hasattr(self.selector, "fileno"):
             # epoll counts in milliseconds; select, which can wait for an epoll, in microseconds.
             if not select.select([self.selector], [], [], timeout)[0]:
@@ -395,7 +395,7 @@ class Worker:
             self._send_due(now)
 
     def _enter(self, client: Client, data: bytes) -> bytes:
-        """Look for the line that says one is in; return the lines after it."""
+        """Look for the line that says that the client has entered; return the lines after it."""
         at = data.find(self.dialect.inside)
         if at < 0:
             if self.dialect.trouble.search(data):
@@ -411,7 +411,7 @@ class Worker:
         return data[data.index(b"\n", at) + 1 :]
 
     def _write(self, client: Client) -> None:
-        """Send what could not be sent before; a sender goes on only after that."""
+        """Send the rest of an earlier send; a sender continues only after that."""
         self._flush(client)
         now = clock()
         if client.out or self.start is None or not self.plan.is_sender(client.number):
@@ -422,7 +422,7 @@ class Worker:
             self._fill_window(client, now)
 
     def _take_turn(self, client: Client) -> None:
-        """Put the next message of a sender on the agenda, unless it has something to be sent still."""
+        """Put a sender's next message on the agenda, unless an earlier one is not fully sent."""
         assert self.start is not None
         due = self.plan.due(client.number, client.next, self.start)
         if due < self.end and not client.out and not client.gone:
@@ -443,7 +443,7 @@ class Worker:
             self._watch(client, events)
 
     def _ended(self, client: Client, why: str | None) -> None:
-        """The connection is over, and not because we closed it."""
+        """The server closed the connection, or it broke."""
         assert client.sock
         self._watch(client, 0)
         client.sock.close()
@@ -473,7 +473,7 @@ class Worker:
     # --- sending ----------------------------------------------------------------------------------------------
 
     def _say(self, client: Client, at: int) -> None:
-        """Send a message by itself, as people's are, with the time that its latency counts from."""
+        """Send a message by itself, as people do, with the time from which its latency counts."""
         room = self.plan.room_of(client.number)
         client.out = self.texts.message(client.number, room, client.next, at - self.plan.epoch).encode()
         client.next += 1
@@ -481,8 +481,8 @@ class Worker:
         self._flush(client)
 
     def _send_due(self, now: int) -> None:
-        """Open loop: send what is due, with the time at which it was due. Whoever cannot send now gets its next turn
-        when the system takes more, and nothing is left out."""
+        """Open loop: send the due messages, with the times at which they were due. A sender with a full socket gets its
+        next turn when the system takes more; no message is left out."""
         assert self.start is not None
         while self.agenda and self.agenda[0][0] <= now:
             client = heapq.heappop(self.agenda)[2]
@@ -492,7 +492,7 @@ class Worker:
             self._take_turn(client)
 
     def _fill_window(self, client: Client, now: int) -> None:
-        """Closed loop: have so many messages under way. When our patience ends, what has not come back is given up."""
+        """Closed loop: keep so many messages under way. After ``patience``, give up those that did not come back."""
         assert self.plan.window
         if client.next - client.acked >= self.plan.window:
             if now - client.progress < self.plan.patience * 1e6:
@@ -519,13 +519,13 @@ class Worker:
 
 
 def files_wanted(plan: Plan) -> int:
-    """How many files the process with the most clients has open."""
+    """The number of files that the process with the most clients has open."""
     return max(len(plan.clients_of(process)) for process in range(plan.processes)) + SPARE_FILES
 
 
 def main(plan: Plan, process: int, pipe: Connection) -> None:
-    """Where a process begins; it ends with a report, or with the reason for having none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the conductor's, who closes the pipe
+    """The main function of a process. It ends with a report, or with the reason why there is none."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the conductor handles Ctrl-C, and closes the pipe
     with contextlib.suppress(BrokenPipeError, EOFError, ConnectionResetError):
         try:
             raise_file_limit()
@@ -535,7 +535,7 @@ def main(plan: Plan, process: int, pipe: Connection) -> None:
 
 
 def raise_file_limit() -> int | None:
-    """Take as many files as the system gives; return how many those are, None where there is no limit."""
+    """Raise the limit of open files as far as possible; return it, or None if there is none."""
     try:
         import resource
     except ImportError:  # Windows
