@@ -71,14 +71,14 @@ class Context:
 METHODS: dict[type[commands.Command], Callable[[Context, Session, Any], None]] = {}
 """The function that carries out each command. Importing the families fills the table; nothing changes it later."""
 
-M = TypeVar("M", bound=Callable[..., None])
+F = TypeVar("F", bound=Callable[..., None])
 
 
-def does(kind: type[commands.Command]) -> Callable[[M], M]:
+def does(kind: type[commands.Command]) -> Callable[[F], F]:
     """The function below carries out that command."""
 
-    def register(method: M) -> M:
-        METHODS[kind] = method
-        return method
+    def register(function: F) -> F:
+        METHODS[kind] = function
+        return function
 
     return register

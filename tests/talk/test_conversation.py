@@ -32,7 +32,7 @@ TLS_HELLO = bytes.fromhex("16030100a5010000a10303") + bytes(150)
 
 
 def timeless(lines: list[str]) -> list[str]:
-    """The lines with one time of the day for any."""
+    """The lines with the same time of day in all."""
     return [re.sub(r"\[\d\d:\d\d\]", "[14:03]", line) for line in lines]
 
 
@@ -49,7 +49,7 @@ def half_close(client: Client) -> None:
 
 
 def everything(client: Client) -> bytes:
-    """All bytes up to the end of the connection; a reset is an error, for it may cost bytes."""
+    """All bytes up to the end of the connection; a reset is an error, because it may lose bytes."""
     client.sock.settimeout(WAIT)
     data = client.buffer
     while more := client.sock.recv(65536):
@@ -58,7 +58,7 @@ def everything(client: Client) -> bytes:
 
 
 def bytes_upto(client: Client, wanted: bytes) -> bytes:
-    """All bytes up to these and with them; what was read beyond stays."""
+    """All bytes up to these and with them; bytes read beyond them stay."""
     client.sock.settimeout(WAIT)
     while wanted not in client.buffer:
         more = client.sock.recv(65536)
@@ -198,7 +198,7 @@ def test_if_the_first_room_cannot_be_made_one_is_in_the_lobby(server, monkeypatc
 
 
 def test_a_room_that_two_make_at_once_is_one_room(server, monkeypatch):
-    """Who finds no room and is second in making it comes into the first one's."""
+    """A person who finds no room, and is the second to make it, enters the room of the first."""
     ann, bob = server.clients_named("ann", "bob")
     ann.ask("/join #lab")
     get = server.chat.publisher.get
@@ -302,7 +302,7 @@ def test_half_a_line_that_never_ends_is_cut_off(serve):
         ann.send_bytes(b"said ")
     assert ann.rest() == ["! You started a line and did not finish it within 0.4 seconds. Goodbye."]
     assert bob.line() == "* ann left"
-    assert bob.nothing_comes(0.5)  # who has begun no line may be silent for longer
+    assert bob.nothing_comes(0.5)  # a client that has begun no line may be silent for longer
     assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]
 
 
@@ -311,7 +311,7 @@ def test_unread_input_does_not_lose_the_last_words(server):
     client.send("1", "2", "3", *["more that nobody reads"] * 5000)
     assert everything(client).decode().endswith(f"{BAD_NAME}\r\n! That was the third try. Goodbye.\r\n")
     for _ in range(100):
-        client.send("x" * 50_000)  # a connection that was closed at once would be reset by this
+        client.send("x" * 50_000)  # this would reset a connection that was closed at once
     ann = server.client("ann")
     ann.news()
     ann.send("/quit", *["more that nobody reads"] * 5000)

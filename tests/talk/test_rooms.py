@@ -1,4 +1,4 @@
-"""Rooms that are of no use to anybody disappear, and nobody can make so many that none are left for the others."""
+"""Rooms that nobody needs disappear, and nobody can make so many that none are left for others."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ class House:
         return Person(name, identity)
 
     def submit(self, *items: ordered.Ordered) -> None:
-        """Let the history thread see to what is queued, and these, in one batch."""
+        """Let the history thread take what is queued, and these, in one batch."""
         batch = [*self.queued, *items]
         self.queued.clear()
         self.history._handle(batch)
@@ -257,7 +257,7 @@ def test_a_message_that_comes_after_its_room_has_disappeared_is_refused(house: H
 
 
 def test_a_message_in_the_batch_in_which_everybody_leaves_keeps_the_room(house: House) -> None:
-    """Whether before or after: it is committed and acknowledged."""
+    """The message is committed and acknowledged, whether it comes before or after."""
     room = house.make("#lab")
     ann = entered(house, "ann", room)
     house.submit(ordered.Left(room.id, ann), Draft(room.id, "#lab", "ann", "say", "late", None))
@@ -403,7 +403,7 @@ def test_a_client_that_makes_and_leaves_rooms_without_end_takes_none_from_others
 
 
 def make_in_vain(maker: Program, *names: str) -> list[str]:
-    """Make rooms with a topic, enter each, say nothing and go; the codes of errors."""
+    """Make rooms with a topic, enter each, say nothing and leave; return the codes of the errors."""
     told = []
     for name in names:
         told += codes(maker.ask(type="create", room=name, topic="mine"))
@@ -414,7 +414,7 @@ def make_in_vain(maker: Program, *names: str) -> list[str]:
 def test_rooms_in_which_nothing_was_ever_said_keep_nobody_from_making_rooms(
     serve: Callable[..., Running], program: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those whose makers are away go first, the oldest first."""
+    """Rooms whose makers are away go first, the oldest first."""
     monkeypatch.setattr(publisher, "ROOMS", 40)  # so 36 may stay
     monkeypatch.setattr(quota, "NEWEST", 3)
     monkeypatch.setattr(quota, "SURPLUS_PAUSE", 0.0)
