@@ -52,6 +52,7 @@ TOKEN_PAUSE = 0.5  # seconds in which a program that reconnects to a full server
 GREETING_PAUSE = 0.1  # seconds before the greeting: a web browser or a TLS client speaks first, a person does not
 PATIENCE = 15.0  # seconds to wait on leaving until what was said is stored; SQLite may wait 5 for another's lock
 STOP_PATIENCE = 1.0  # the same when the server is stopping
+NAMELESS = "connections without a name, not logged one by one: %d, the last from %s: %s"
 _WAITS = "waits for input"
 
 
@@ -81,6 +82,8 @@ class Host(Protocol):
     door: Door
     proxies: Networks
     headerless: Seldom
+    arrivals: Seldom
+    nameless: Seldom
     stopping: threading.Event
 
 
@@ -125,6 +128,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self._half_since: float | None = None  # when the unfinished line began
         self._last: tuple[events.Event, ...] = ()  # what to say before closing
         self._words = ""  # what the client said on leaving
+        self._logged = bool(self.server.arrivals.happens())  # False: only if it gives a name, lest a flood fill the log
 
     def handle(self) -> None:
         session = self._session
@@ -144,6 +148,8 @@ class Conversation(socketserver.BaseRequestHandler):
         try:
             deadline = time.monotonic() + self.server.limits.handshake_timeout
             if self._begin(deadline) and self._handshake(deadline):
+                if not self._logged:
+                    self._log_beginning()
                 log.info("%s is admitted", session)
                 self._converse()
         except NotChat as error:
@@ -257,13 +263,16 @@ class Conversation(socketserver.BaseRequestHandler):
         """
         if not self._by_token:
             self._may_give_way()
-        if not self._proxied:
-            log.info("%s begins from %s", self._session, self._session.address)
-        elif self._take_header(deadline):
-            log.info("%s begins from %s by %s", self._session, self._session.address, self.client_address[0])
-        else:
+        if self._proxied and not self._take_header(deadline):
             return False
+        if self._logged:
+            self._log_beginning()
         return True
+
+    def _log_beginning(self) -> None:
+        by = f" by {self.client_address[0]}" if self._proxied else ""
+        log.info("%s begins from %s%s", self._session, self._session.address, by)
+        self._logged = True
 
     def _take_header(self, deadline: float) -> bool:
         """Wait for what the proxy says of the client; False at the end of the connection. Raises NoHandshake,
@@ -412,7 +421,11 @@ class Conversation(socketserver.BaseRequestHandler):
         if not session.broken or session.reason:
             self._wire.linger()
         self.server.sessions.remove(session)
-        log.info("%s ends: %s", session, session.reason.code if session.reason else "it left")
+        why = session.reason.code if session.reason else "it left"
+        if self._logged:
+            log.info("%s ends: %s", session, why)
+        elif count := self.server.nameless.happens():
+            log.info(NAMELESS, count, session.address, why)
 
 
 def in_place_of_the_greeting(error: CutOff) -> bytes:

@@ -65,12 +65,14 @@ class Pace:
 class Seldom:
     """Limits a log line about an event that may happen without end. Any thread may call it."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """``seconds``: the least time between two log lines."""
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic, times: int = 1) -> None:
+        """``times``: the most log lines in so many ``seconds``."""
         self._seconds = seconds
         self._clock = clock
-        self._lock = threading.Lock()  # guards the two below
-        self._next = clock()
+        self._times = times
+        self._lock = threading.Lock()  # guards the three below
+        self._next = clock()  # when there may be so many again
+        self._left = 0  # until then
         self._unsaid = 0
 
     def happens(self) -> int:
@@ -79,8 +81,10 @@ class Seldom:
         now = self._clock()
         with self._lock:
             self._unsaid += 1
-            if now < self._next:
+            if now >= self._next:
+                self._next, self._left = now + self._seconds, self._times
+            if not self._left:
                 return 0
-            self._next = now + self._seconds
+            self._left -= 1
             count, self._unsaid = self._unsaid, 0
             return count

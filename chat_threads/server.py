@@ -21,7 +21,7 @@ from typing import Any
 
 from . import inside
 from .addresses import Networks, bare, plain
-from .conversation import Conversation, Limits, in_place_of_the_greeting
+from .conversation import NAMELESS, Conversation, Limits, in_place_of_the_greeting
 from .door import Door, Entry
 from .errors import (
     CutOff,
@@ -44,6 +44,8 @@ LAST_WORDS = 1.0  # seconds that a refused connection is kept, so that it can re
 MAX_READS = 16  # reads of what a refused connection has sent
 MAX_REFUSED = 200  # refused connections kept at a time
 WARNING_PAUSE = 10.0  # seconds between two warnings of proxies that send no header
+LOGGED = 50  # connections that are logged as they come, in LOG_PAUSE; further ones once they have given a name
+LOG_PAUSE = 10.0  # seconds between two log lines that count connections without a name
 NO_PROXIES = Networks()
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -85,6 +87,8 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self.door = Door(limits.max_clients, limits.per_address)
         self.proxies = proxies
         self.headerless = Seldom(WARNING_PAUSE)
+        self.arrivals = Seldom(LOG_PAUSE, times=LOGGED)
+        self.nameless = Seldom(LOG_PAUSE)
         self.address_family, found = _resolved(address)
         super().__init__(found, Conversation)  # type: ignore[arg-type]
 
@@ -132,7 +136,10 @@ class ChatServer(socketserver.ThreadingTCPServer):
 
     def _refuse(self, request: socket.socket, address: tuple[str, int], error: CutOff) -> None:
         """Say why, without a thread and without waiting; the connection is closed a little later."""
-        log.info("refused a connection from %s: %s", address[0], error.code)
+        if self.arrivals.happens():
+            log.info("refused a connection from %s: %s", address[0], error.code)
+        elif count := self.nameless.happens():
+            log.info(NAMELESS, count, address[0], error.code)
         with contextlib.suppress(OSError):
             request.setblocking(False)
             request.send(in_place_of_the_greeting(error))

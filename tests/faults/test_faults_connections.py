@@ -201,8 +201,9 @@ def test_two_thousand_connects_a_second_for_ten_seconds(start_process):
         assert int(done.stdout) > 19_000
         with process.client("ann"):
             pass
-    taken = process.errors.count(" begins from ") + process.errors.count("refused a connection")
+    taken = max(map(int, re.findall(r"session (\d+)", process.errors)))
     assert taken > 2000, f"only {taken} were taken"
+    assert len(process.errors.splitlines()) < 1000
 
 
 @pytest.mark.stress
@@ -297,8 +298,7 @@ def test_a_storm_of_resets_leaves_a_quiet_log(start_process):
             if number % 4 == 3:
                 client.send_bytes(b"half a line")
             client.reset()
-        wait_for(lambda: process.errors.count(" ends: it left") >= 200, "all of them are gone")
-        assert not any("guest" in line for line in ann.ask("/who"))
+        wait_for(lambda: not any("guest" in line for line in ann.ask("/who")), "all of them are gone")
     assert log_lines(process, "WARNING", "ERROR", "CRITICAL") == []
     assert len(process.errors.splitlines()) < 3 * 220
 

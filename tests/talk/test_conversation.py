@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import re
 import socket
 import socketserver
@@ -18,6 +19,7 @@ from support.servers import Running, our_threads
 from support.waiting import WAIT, wait_for
 
 from chat_threads import __version__, publisher
+from chat_threads import server as server_module
 from chat_threads.commands import Stats
 from chat_threads.dialects import render
 from chat_threads.errors import NotStored, Unreadable
@@ -426,6 +428,30 @@ def test_a_bug_in_the_handshake_ends_that_client_only(server, monkeypatch, caplo
     assert caplog.messages == ["the conversation of session 2 broke"]
     assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]
     server.client("ann")
+
+
+def test_a_flood_of_connections_without_a_name_is_logged_in_a_few_lines_and_a_person_as_always(
+    serve, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO, "chat_threads")
+    monkeypatch.setattr(server_module, "LOGGED", 3)
+    server = serve()
+    for _ in range(20):
+        with contextlib.closing(greeted(server)):
+            pass
+        server.client("ann").send("/quit")
+    wait_for(lambda: server.chat.server.door._network_of == {}, "all are gone")
+    lines = caplog.messages
+    assert [sum(what in line for line in lines) for what in ("is admitted", "(ann) ends: it left")] == [20, 20]
+    assert sum(" begins from 127.0.0.1" in line for line in lines) == sum(" ends: " in line for line in lines) < 24
+    assert len([line for line in lines if "without a name" in line]) == 1
+    server.chat.server.nameless._next = 0.0
+    with contextlib.closing(greeted(server)):
+        pass
+    wait_for(lambda: len(caplog.messages) > len(lines))
+    assert re.fullmatch(
+        r"connections without a name, not logged one by one: 1\d, the last from 127.0.0.1: it left", caplog.messages[-1]
+    )
 
 
 def test_a_bug_in_showing_something_ends_that_client_only(server, monkeypatch, caplog):

@@ -174,3 +174,7 @@ def test_what_happens_without_end_is_said_now_and_then_with_how_often_it_was(clo
     assert seldom.happens() == 0
     clock.now += 1
     assert [seldom.happens() for _ in range(2)] == [6, 0]
+    twice = Seldom(10.0, clock, times=2)
+    assert [twice.happens() for _ in range(5)] == [1, 1, 0, 0, 0]
+    clock.now += 10
+    assert [twice.happens() for _ in range(3)] == [4, 1, 0]
