@@ -20,6 +20,9 @@ from support.clients import Client
 from support.servers import Process, needs
 from support.waiting import WAIT, wait_for
 from support.wellness import needs_proc, staying_well
+from support.words import error_line
+
+from chat_threads.errors import NoNameInTime, TooManyTries, UnknownCommand
 
 pytestmark = [pytest.mark.slow, needs_proc]
 
@@ -215,7 +218,7 @@ def test_silent_handshakes_are_ended_in_time_and_keep_nobody_out(start_process):
         with process.client("ann") as ann:
             assert any("ann: hi" in line for line in ann.ask("hi"))
         for client in silent:
-            assert client.rest()[-1] == "! No name was given within 1.5 seconds. Goodbye."
+            assert client.rest()[-1] == error_line(NoNameInTime(1.5))
         assert 1.4 < time.monotonic() - began < 4.0
 
 
@@ -271,7 +274,7 @@ def test_all_that_is_owed_is_delivered_though_the_client_has_sent_its_end(start_
         lines = ann.rest()
         assert [line[8:] for line in lines if "ann: line" in line] == [f"ann: line {number}" for number in range(500)]
         assert "* ann is in #lobby." in lines
-        assert "! There is no command /jion. Did you mean /join?" in lines
+        assert error_line(UnknownCommand("/jion", "/join")) in lines
 
 
 def test_the_last_error_arrives_though_there_is_input_that_nobody_read(start_process):
@@ -279,7 +282,7 @@ def test_the_last_error_arrives_though_there_is_input_that_nobody_read(start_pro
     process = start_process()
     with staying_well(process), greeted(process) as client:
         client.send("1", "2", "3", *["more that nobody reads"] * 5000)
-        client.expect("! That was the third try. Goodbye.")
+        client.expect(error_line(TooManyTries()))
         for _ in range(20):  # for a while, for it does not close at once
             client.send("x" * 50_000)
             select.select([], [], [], 0.02)

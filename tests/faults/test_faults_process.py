@@ -22,8 +22,10 @@ from support.clients import SAID, Client
 from support.servers import Process
 from support.waiting import WAIT, wait_for
 from support.wellness import check_history, needs_proc, staying_well, threads
+from support.words import error_line
 
 from chat_threads import commands
+from chat_threads.errors import Broken, NoNameInTime, ShuttingDown
 from chat_threads.service import METHODS
 from chat_threads.storage import Storage
 
@@ -31,7 +33,7 @@ pytestmark = [pytest.mark.slow, needs_proc]
 
 LONG = "x" * 1900
 TINY = 4096  # bytes in the receive buffer of a client that does not read
-GOODBYE = "! The server is shutting down. Goodbye."
+GOODBYE = error_line(ShuttingDown())
 
 
 # --- SIGTERM --------------------------------------------------------------------------------------------
@@ -156,7 +158,7 @@ def test_a_clock_that_is_set_by_an_hour_changes_no_order_and_no_timeout(start_pr
             bob.ask("after 3")
             offset.write_text("+0\n")
             ann.ask("before 4")
-            assert silent.rest()[-1] == "! No name was given within 1.5 seconds. Goodbye."
+            assert silent.rest()[-1] == error_line(NoNameInTime(1.5))
             assert 1.4 < time.monotonic() - began < 4.0
         bob.news()
         numbers = [match[1] + match[3][-1] for line in bob.seen if (match := SAID.fullmatch(line))]
@@ -260,7 +262,7 @@ def test_a_bug_in_any_command_is_told_to_who_gave_it_and_logged_once(start_proce
     kinds = set(METHODS)
     assert kinds == set(EACH)
     process = start_process(plant=BUGS)
-    told = "! Internal server error. The server's log has the details."
+    told = error_line(Broken())
     with staying_well(process, tracebacks=len(kinds)), process.client("bob") as bob, process.client("ann") as ann:
         bob.expect("ann joined")
         for kind, line in EACH.items():

@@ -16,7 +16,9 @@ from support.clients import Client, Program
 from support.servers import Process
 from support.waiting import WAIT, wait_for
 from support.wellness import check_history, needs_proc, staying_well
+from support.words import error_line
 
+from chat_threads.errors import ShuttingDown
 from chat_threads.reading import READ_TIMEOUT, SEARCHERS
 
 pytestmark = [pytest.mark.slow, needs_proc]
@@ -179,7 +181,7 @@ def test_with_forty_searches_under_way_or_waiting_sigterm_ends_it_in_order(start
             wait_for(lambda: at_it(onlooker) == 40, "all are at it")
         assert process.stop() == 0
         for client in clients:
-            assert client.rest()[-1] == "! The server is shutting down. Goodbye."
+            assert client.rest()[-1] == error_line(ShuttingDown())
     ends_in_order(process)
 
 

@@ -17,6 +17,9 @@ from support.clients import Client
 from support.servers import needs, stored
 from support.waiting import WAIT, wait_for
 from support.wellness import check_history, needs_proc, staying_well
+from support.words import error_line
+
+from chat_threads.errors import NotStored
 
 pytestmark = [pytest.mark.slow, needs_proc]
 resource = pytest.importorskip("resource")
@@ -63,7 +66,7 @@ def test_a_full_disk_is_told_to_who_speaks_and_the_rest_goes_on_until_there_is_r
             kept = list(talk(ann))
             assert os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize < 20_000
             for each in (ann, bob):
-                assert "! Not stored, so not sent: disk full" in each.ask(LONG)
+                assert error_line(NotStored("disk full")) in each.ask(LONG)
             assert any(line.endswith(f": {kept[-1]} {LONG}") for line in bob.ask("/history 3"))
             assert any("1 message found" in line for line in bob.ask(f"/search {kept[-1]}"))
             ann.send("/msg bob psst")
@@ -86,7 +89,7 @@ def test_a_file_that_may_not_grow_is_told_to_who_speaks_until_it_may(start_proce
         with canary.excused():
             limits = resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (600_000, resource.RLIM_INFINITY))
             kept = list(talk(ann))
-            assert "! Not stored, so not sent: disk I/O error" in ann.ask(LONG)
+            assert error_line(NotStored("disk I/O error")) in ann.ask(LONG)
             assert any(line.endswith(f": {kept[-1]} {LONG}") for line in bob.ask("/history 3"))
             resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, limits)
             ann.send("it may grow")
@@ -123,7 +126,7 @@ def failing_disk(tmp_path: pathlib.Path) -> tuple[pathlib.Path, dict[str, str]]:
 
 SOON = "from chat_threads import storage\nstorage.CHECKPOINT = 30"  # an fsync every few messages, not every hundred
 FAILED = "! The server's disk failed. No new message can be stored or shown until the server is started again."
-REFUSED = "! Not stored, so not sent: the disk failed, so nothing is stored until the server is started again"
+REFUSED = error_line(NotStored("the disk failed, so nothing is stored until the server is started again"))
 
 
 @pytest.mark.parametrize("sync", ["normal", "full"])
@@ -211,7 +214,7 @@ def test_a_history_that_is_locked_for_long_is_told_to_who_speaks(start_process):
             began = time.monotonic()
             ann.send("in vain")
             told = ann.expect("! Not stored", 10.0)
-            assert told == "! Not stored, so not sent: another program has locked the history"
+            assert told == error_line(NotStored("another program has locked the history"))
             assert time.monotonic() - began > 4.5
             assert any(line.startswith("* room") for line in _ask_while_locked(ann, "/rooms"))
         wait_for(lambda: any(line.endswith("ann: at last") for line in ann.ask("at last")))

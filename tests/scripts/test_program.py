@@ -26,13 +26,14 @@ from click.testing import CliRunner
 from support.clients import Client
 from support.servers import STREAMS, free_port, our_threads, started_with
 from support.waiting import WAIT, wait_for
+from support.words import error_line
 
 from chat_threads import __version__, cli, logs
 from chat_threads.addresses import networks
 from chat_threads.chat import Chat, Options
 from chat_threads.conversation import Limits
 from chat_threads.door import GIVING_WAY, RETURNING
-from chat_threads.errors import StartError
+from chat_threads.errors import ShuttingDown, StartError
 from chat_threads.server import MAX_REFUSED
 
 pytestmark = pytest.mark.slow
@@ -422,8 +423,8 @@ def test_a_signal_ends_it_with_0_and_clients_are_told(start_process, number):
     with process.client("ann") as ann, process.client() as nameless:
         nameless.expect("What is your name?")
         assert process.stop(number) == 0
-        assert ann.rest()[-1] == "! The server is shutting down. Goodbye."
-        assert nameless.rest() == ["! The server is shutting down. Goodbye."]
+        assert ann.rest()[-1] == error_line(ShuttingDown())
+        assert nameless.rest() == [error_line(ShuttingDown())]
     assert f" MainThread: stopping: {number.name}; a second signal ends the server at once\n" in process.errors
     assert "Traceback" not in process.errors
 
@@ -446,7 +447,7 @@ def test_a_terminal_that_closes_may_send_sighup_twice_and_it_still_stops_in_orde
     with process.client("ann") as ann:
         for number in (signal.SIGHUP, signal.SIGHUP):
             process.popen.send_signal(number)
-        assert ann.rest()[-1] == "! The server is shutting down. Goodbye."
+        assert ann.rest()[-1] == error_line(ShuttingDown())
         assert process.stop(signal.SIGHUP) == 0
 
 
@@ -456,7 +457,7 @@ def test_however_often_a_terminal_sends_sighup_the_server_stops_in_order(start_p
     with process.client("ann") as ann:
         while process.popen.poll() is None:
             process.popen.send_signal(signal.SIGHUP)
-        assert ann.rest()[-1] == "! The server is shutting down. Goodbye."
+        assert ann.rest()[-1] == error_line(ShuttingDown())
         assert process.stop(signal.SIGHUP) == 0
 
 
@@ -521,7 +522,7 @@ def test_it_serves_and_stops_in_order_whatever_its_streams_are(tmp_path, streams
             with Client(port, "ann") as ann:
                 ann.ask("hello")
                 server.send_signal(signal.SIGTERM)
-                assert ann.rest()[-1] == "! The server is shutting down. Goodbye."
+                assert ann.rest()[-1] == error_line(ShuttingDown())
             assert server.wait(WAIT) == 0
             assert "Traceback" not in server.stderr.read()
         finally:
@@ -601,7 +602,7 @@ def test_it_stops_in_order_though_nobody_reads_what_it_prints(tmp_path):
             with Client(port, "ann") as ann:
                 output.close()
                 server.send_signal(signal.SIGINT)
-                assert ann.rest()[-1] == "! The server is shutting down. Goodbye."
+                assert ann.rest()[-1] == error_line(ShuttingDown())
         assert server.wait(WAIT) == 0
     finally:
         server.kill()
@@ -631,7 +632,7 @@ def test_it_serves_though_nobody_reads_what_it_prints_on_starting(tmp_path):
         wait_for(answers)
         with Client(port, "ann") as ann:
             server.send_signal(signal.SIGTERM)
-            assert ann.rest()[-1] == "! The server is shutting down. Goodbye."
+            assert ann.rest()[-1] == error_line(ShuttingDown())
         assert server.wait(WAIT) == 0
     finally:
         server.kill()
@@ -667,7 +668,7 @@ def test_run_serves_until_a_signal_and_leaves_no_thread(in_this_process, tmp_pat
     options = Options(host="127.0.0.1", port=0, db=str(tmp_path / "chat.db"))
     cli.run(options, "info", str(tmp_path / "chat.log"))
     visitor.join(WAIT)
-    assert ends == ["! The server is shutting down. Goodbye."]
+    assert ends == [error_line(ShuttingDown())]
     assert "(ann) is admitted" in (tmp_path / "chat.log").read_text()
 
 

@@ -12,8 +12,26 @@ import pytest
 from support.clients import Client
 from support.servers import Running
 from support.waiting import WAIT, wait_for
+from support.words import error_line
 
 from chat_threads import __version__, commands, publisher, quota
+from chat_threads.errors import (
+    BadName,
+    BadRoom,
+    InTooManyRooms,
+    NameTaken,
+    NobodyWrote,
+    NothingToFind,
+    NothingToSay,
+    NotInRoom,
+    RoomExists,
+    ServerHasTooManyRooms,
+    TextTooLong,
+    UnknownCommand,
+    UnknownPerson,
+    UnknownRoom,
+    WordsTooLong,
+)
 from chat_threads.ordered import Left
 
 ROWS = [kind.row for kind in commands.TYPED]
@@ -95,7 +113,7 @@ def test_a_newcomer_sees_what_was_said_and_who_is_there(serve):
         "[14:03] cy: mine hangs every time",
     ]
     assert asked(ann, "hi all") == ["[14:03] ann: hi all"]
-    assert asked(ann, "/jion #lab2") == ["! There is no command /jion. Did you mean /join?"]
+    assert asked(ann, "/jion #lab2") == [error_line(UnknownCommand("/jion", "/join"))]
     assert news(cy)[-2:] == ["* ann joined", "[14:03] ann: hi all"]
 
 
@@ -131,7 +149,7 @@ def test_lines_of_another_room_say_which(server):
 def test_a_text_has_up_to_2000_characters(server):
     ann, bob = server.clients_named("ann", "bob")
     assert asked(ann, "ü" * 2000) == ["[14:03] ann: " + "ü" * 2000]
-    assert asked(ann, "ü" * 2001) == ["! That is 2001 characters, and a line has at most 2000. Nothing was sent."]
+    assert asked(ann, "ü" * 2001) == [error_line(TextTooLong(2001, 2000))]
     assert news(bob) == ["[14:03] ann: " + "ü" * 2000]
 
 
@@ -171,14 +189,14 @@ def test_what_could_harm_a_terminal_is_taken_out_of_everything_people_write(serv
 
 def test_a_line_of_control_characters_only_is_an_error_and_is_not_sent(server):
     ann, bob = server.clients_named("ann", "bob")
-    assert asked(ann, "\x1b\x07\u202e") == ["! That line has no visible characters, so it was not sent."]
+    assert asked(ann, "\x1b\x07\u202e") == [error_line(NothingToSay())]
     assert news(bob) == []
 
 
 def test_an_error_does_not_repeat_control_characters(server):
     (ann,) = server.clients_named("ann")
-    assert asked(ann, "/msg \x1b[31mbobby hi") == ["! Nobody here is called bobby. /who lists who is here."]
-    assert asked(ann, "/fl\x1b[5m\u202eash") == ["! There is no command /flash. /help lists the commands."]
+    assert asked(ann, "/msg \x1b[31mbobby hi") == [error_line(UnknownPerson("bobby"))]
+    assert asked(ann, "/fl\x1b[5m\u202eash") == [error_line(UnknownCommand("/flash"))]
 
 
 def test_a_tab_separates_a_command_from_what_follows(server):
@@ -295,7 +313,7 @@ def test_a_person_who_joins_sees_the_topic_and_the_newest_messages(server):
 @pytest.mark.parametrize("room", ["lab2", "#", "#a.b", "#a/b", "#" + "x" * 33, "#a\u202eb!"])
 def test_a_bad_room_name_is_explained(server, room):
     (ann,) = server.clients_named("ann")
-    told = ["! A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2."]
+    told = [error_line(BadRoom())]
     for command in ("/join", "/create", "/leave", "/delete", "/who", "/invite ann", "/search hi in:" + room + " x"):
         assert asked(ann, f"{command} {room}" if "in:" not in command else command) == told, command
 
@@ -315,8 +333,8 @@ def test_leaving_goes_back_to_the_room_joined_before(server):
     assert asked(ann, "/leave") == ["* You left #two. What you type goes to #one now."]
     assert asked(ann, "/leave #LOBBY") == ["* You left #lobby. What you type goes to #one now."]
     assert news(bob) == ["* ann left"]
-    assert asked(ann, "/leave #lobby") == ["! You are not in #lobby. /join #lobby goes there."]
-    assert asked(ann, "/leave #three") == ["! There is no room #three. /rooms lists them, /join makes one."]
+    assert asked(ann, "/leave #lobby") == [error_line(NotInRoom("#lobby"))]
+    assert asked(ann, "/leave #three") == [error_line(UnknownRoom("#three"))]
 
 
 def test_a_person_who_left_the_last_room_sees_how_to_go_on(server):
@@ -325,11 +343,11 @@ def test_a_person_who_left_the_last_room_sees_how_to_go_on(server):
     assert news(ann) == [
         "[14:03] ann: goodbye all",
         "* You left #lobby and are not in a room now. Type /join #lobby.",
-        "! You are not in a room. Type /join #lobby.",
+        error_line(NotInRoom()),
     ]
     assert news(bob) == ["[14:03] ann: goodbye all", "* ann left"]
     for command in ("/leave", "/topic", "/history", "/me waves", "/invite bob"):
-        assert asked(ann, command) == ["! You are not in a room. Type /join #lobby."]
+        assert asked(ann, command) == [error_line(NotInRoom())]
     assert asked(ann, "/join #lobby")[0] == "* You are in #lobby with 1 other: bob."
 
 
@@ -338,7 +356,7 @@ def test_a_person_is_in_at_most_twenty_rooms_and_makes_no_other(server):
     for number in range(19):
         ann.ask(f"/join #r{number}")
     bob.ask("/join #bobs")
-    told = ["! You are in 20 rooms, and more are not allowed. /leave one of them."]
+    told = [error_line(InTooManyRooms(20))]
     for command in ("/join #bobs", "/join #new", "/create #new"):
         assert asked(ann, command) == told
     assert "#new" not in " ".join(ann.ask("/rooms"))
@@ -405,8 +423,8 @@ def test_coming_going_and_renaming_are_not_shown_in_a_room_of_over_100(server):
 def test_creating_a_room_that_exists_is_an_error(server):
     ann, bob = server.clients_named("ann", "bob")
     assert asked(ann, "/create #lab2") == ["* You are in #lab2, and nobody else is."]
-    assert asked(bob, "/create #Lab2 mine") == ["! The room #lab2 exists already. /join #lab2 goes there."]
-    assert asked(bob, "/create #lobby") == ["! The room #lobby exists already. /join #lobby goes there."]
+    assert asked(bob, "/create #Lab2 mine") == [error_line(RoomExists("#lab2"))]
+    assert asked(bob, "/create #lobby") == [error_line(RoomExists("#lobby"))]
 
 
 def test_deleting_a_room_sends_its_members_to_the_lobby(server):
@@ -425,7 +443,7 @@ def test_deleting_a_room_sends_its_members_to_the_lobby(server):
     assert news(bob) == [gone, "* You are in #lobby with 2 others: cy, ann."]
     assert news(cy) == [gone, "* ann and bob joined"]
     assert asked(bob, "hi") == news(ann) == news(cy) == ["[14:03] bob: hi"]
-    assert asked(bob, "/history #lab2") == ["! There is no room #lab2. /rooms lists them, /join makes one."]
+    assert asked(bob, "/history #lab2") == [error_line(UnknownRoom("#lab2"))]
     assert asked(bob, "/search forgotten") == ["* Nothing was found for: forgotten"]
     assert asked(bob, "/join #lab2") == ["* You are in #lab2, and nobody else is."]
     assert asked(bob, "/history") == ["* Nothing was said in #lab2 yet."]
@@ -437,9 +455,7 @@ def test_only_its_maker_can_delete_a_room(server):
     for yes in ("", " yes"):
         assert asked(bob, "/delete #lab2" + yes) == ["! #lab2 was made by ann. Nobody else can delete it."]
         assert asked(ann, "/delete #Lobby" + yes) == ["! #lobby cannot be deleted."]
-        assert asked(ann, "/delete #lab3" + yes) == [
-            "! There is no room #lab3. Did you mean #lab2? /rooms lists them, /join makes one."
-        ]
+        assert asked(ann, "/delete #lab3" + yes) == [error_line(UnknownRoom("#lab3", "#lab2"))]
     assert asked(ann, "/join #lab2") == ["* You are in #lab2. What you type goes there now."]
 
 
@@ -496,9 +512,7 @@ def test_people_are_listed_in_a_table(server):
         "* Bob     #lobby #lab2      0s  out for lunch",
     ]
     assert [line.split()[1] for line in ann.ask("/who #LAB2")[2:]] == ["Bob"]
-    assert asked(ann, "/who #lap2") == [
-        "! There is no room #lap2. Did you mean #lab2? /rooms lists them, /join makes one."
-    ]
+    assert asked(ann, "/who #lap2") == [error_line(UnknownRoom("#lap2", "#lab2"))]
 
 
 def test_a_room_without_people_says_so(server):
@@ -528,11 +542,9 @@ def test_a_topic_is_shown_and_set(server):
     cy.ask("/join #lab2")
     assert asked(cy, "/topic #lobby #lab2 is open") == ["* cy set the topic of #lobby: #lab2 is open"]
     assert news(ann) == ["* cy set the topic of #lobby: #lab2 is open"]
-    assert asked(ann, "/topic #lab2 mine") == ["! You are not in #lab2. /join #lab2 goes there."]
+    assert asked(ann, "/topic #lab2 mine") == [error_line(NotInRoom("#lab2"))]
     assert asked(ann, "/topic #lab2") == ["* #lab2 has no topic."]
-    assert asked(ann, "/topic " + "x" * 201) == [
-        "! That is 201 characters, and at most 200 are allowed here. Nothing was changed."
-    ]
+    assert asked(ann, "/topic " + "x" * 201) == [error_line(WordsTooLong(201, 200))]
 
 
 def test_an_invitation_says_how_to_follow_it(server):
@@ -542,9 +554,9 @@ def test_an_invitation_says_how_to_follow_it(server):
     assert news(bob) == ["* ann invites you to #lab2: /join #lab2"]
     assert asked(bob, "/join #lab2") == ["* You are in #lab2 with 1 other: ann."]
     assert news(ann) == ["* bob joined"]
-    assert asked(ann, "/invite bib #lobby") == ["! Nobody here is called bib. Did you mean bob?"]
+    assert asked(ann, "/invite bib #lobby") == [error_line(UnknownPerson("bib", "bob"))]
     ann.ask("/leave #lobby")
-    assert asked(ann, "/invite bob #lobby") == ["! You are not in #lobby. /join #lobby goes there."]
+    assert asked(ann, "/invite bob #lobby") == [error_line(NotInRoom("#lobby"))]
 
 
 # --- people -------------------------------------------------------------------------------------------------
@@ -557,14 +569,14 @@ def test_a_private_line_is_shown_to_two_people_and_stored_nowhere(server):
     assert news(cy) == []
     assert asked(cy, "/search secret") == ["* Nothing was found for: secret"]
     assert server.chat.storage.count() == 0
-    assert asked(ann, "/msg bo hi") == ["! Nobody here is called bo. Did you mean bob?"]
-    assert asked(ann, "/msg zoe hi") == ["! Nobody here is called zoe. /who lists who is here."]
+    assert asked(ann, "/msg bo hi") == [error_line(UnknownPerson("bo", "bob"))]
+    assert asked(ann, "/msg zoe hi") == [error_line(UnknownPerson("zoe"))]
     assert asked(ann, "/msg bob " + "x" * 2001)[0].startswith("! That is 2001 characters")
 
 
 def test_a_reply_goes_to_the_last_person_who_wrote(server):
     ann, bob, cy = server.clients_named("ann", "bob", "cy")
-    assert asked(ann, "/reply hi") == ["! Nobody has sent you a private line yet. To send one, type /msg NAME text."]
+    assert asked(ann, "/reply hi") == [error_line(NobodyWrote())]
     bob.ask("/msg ann one")
     cy.ask("/msg ann two")
     assert asked(ann, "/reply got it") == [
@@ -575,7 +587,7 @@ def test_a_reply_goes_to_the_last_person_who_wrote(server):
     assert news(cy) == ["[14:03] ann -> you: got it"]
     cy.send("/quit")
     cy.rest()
-    assert asked(ann, "/reply still there?")[-1] == "! Nobody here is called cy. /who lists who is here."
+    assert asked(ann, "/reply still there?")[-1] == error_line(UnknownPerson("cy"))
 
 
 def test_a_new_name_is_shown_once_to_people_who_share_a_room(server):
@@ -595,13 +607,9 @@ def test_a_new_name_is_shown_once_to_people_who_share_a_room(server):
 
 def test_a_name_in_use_or_not_allowed_is_not_taken(server):
     ann, bob = server.clients_named("ann", "bob")
-    assert asked(ann, "/nick BOB") == ["! The name BOB is taken. Try BOB2."]
-    assert asked(ann, "/nick bob!") == [
-        "! A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter. Try bob2."
-    ]
-    assert asked(ann, "/nick 123") == [
-        "! A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter."
-    ]
+    assert asked(ann, "/nick BOB") == [error_line(NameTaken("BOB", "BOB2"))]
+    assert asked(ann, "/nick bob!") == [error_line(BadName("bob2"))]
+    assert asked(ann, "/nick 123") == [error_line(BadName())]
     assert asked(ann, "hi") == ["[14:03] ann: hi"]
     assert news(bob) == ["[14:03] ann: hi"]
 
@@ -611,7 +619,7 @@ def test_a_name_may_change_its_case(server):
     assert asked(ann, "/nick ann") == ["* You are called ann already."]
     assert asked(ann, "/nick Ann") == ["* You are Ann now."]
     assert news(bob) == ["* ann is Ann now"]
-    assert asked(bob, "/nick ANN") == ["! The name ANN is taken. Try ANN2."]
+    assert asked(bob, "/nick ANN") == [error_line(NameTaken("ANN", "ANN2"))]
 
 
 def test_whois_shows_where_somebody_is_and_since_when(server):
@@ -629,7 +637,7 @@ def test_whois_shows_where_somebody_is_and_since_when(server):
     assert news(ann) == ["* bob left"]
     about = ann.ask("/whois bob")
     assert (about[0], about[2]) == ("* bob is in no room.", "* Away.")
-    assert asked(ann, "/whois bobo") == ["! Nobody here is called bobo. Did you mean bob?"]
+    assert asked(ann, "/whois bobo") == [error_line(UnknownPerson("bobo", "bob"))]
 
 
 def test_a_private_line_to_somebody_away_answers_with_the_reason(server):
@@ -641,9 +649,7 @@ def test_a_private_line_to_somebody_away_answers_with_the_reason(server):
     assert asked(bob, "/back")[-1] == "* You are back."
     assert asked(bob, "/back") == ["* You were not away."]
     assert asked(ann, "/msg bob hi") == ["[14:03] you -> bob: hi"]
-    assert asked(bob, "/away " + "x" * 201)[-1] == (
-        "! That is 201 characters, and at most 200 are allowed here. Nothing was changed."
-    )
+    assert asked(bob, "/away " + "x" * 201)[-1] == (error_line(WordsTooLong(201, 200)))
 
 
 def test_an_ignored_person_is_hidden_until_unignored(server):
@@ -662,8 +668,8 @@ def test_an_ignored_person_is_hidden_until_unignored(server):
     assert news(ann) == ["[14:03] #lobby bob: hello"]
     assert asked(ann, "/unignore bob") == ["* bob was not ignored."]
     assert asked(ann, "/unignore b!")[0].startswith("! A name is 1 to 20")
-    assert asked(ann, "/ignore b!") == ["! Nobody here is called b!. /who lists who is here."]
-    assert asked(ann, "/ignore bobb") == ["! Nobody here is called bobb. Did you mean bob?"]
+    assert asked(ann, "/ignore b!") == [error_line(UnknownPerson("b!"))]
+    assert asked(ann, "/ignore bobb") == [error_line(UnknownPerson("bobb", "bob"))]
 
 
 def test_a_replay_leaves_out_ignored_people(server):
@@ -766,9 +772,7 @@ def test_people_outside_a_room_can_read_its_history(server):
     ann.send("/join #lab2", "/me was here")
     ann.news()
     assert asked(bob, "/history #lab2") == ["* #lab2, messages 1 to 1 of 1:", "1 [14:03] ~ ann was here"]
-    assert asked(bob, "/history #lap") == [
-        "! There is no room #lap. Did you mean #lab2? /rooms lists them, /join makes one."
-    ]
+    assert asked(bob, "/history #lap") == [error_line(UnknownRoom("#lap", "#lab2"))]
 
 
 def test_search_finds_messages_that_have_all_the_words(server):
@@ -792,7 +796,7 @@ def test_search_finds_messages_that_have_all_the_words(server):
     assert asked(bob, "/search lab from:nobody") == ["* Nothing was found for: lab"]
     assert asked(bob, '/search "lab* OR') == ['* Nothing was found for: "lab* OR']
     assert asked(bob, "/search lab in:#lap2")[0].startswith("! There is no room #lap2. Did you mean #lab2?")
-    assert asked(bob, "/search ?!") == ["! A search needs a word with a letter or digit in it."]
+    assert asked(bob, "/search ?!") == [error_line(NothingToFind())]
 
 
 @pytest.mark.parametrize(
@@ -981,4 +985,4 @@ def test_quit_says_goodbye_and_shows_the_last_words_to_the_others(server, typed,
 def test_too_many_rooms_in_all_are_an_error(server, monkeypatch):
     (ann,) = server.clients_named("ann")
     monkeypatch.setattr(publisher, "ROOMS", 1)
-    assert asked(ann, "/join #lab2") == ["! There are 1 rooms already. /rooms lists them."]
+    assert asked(ann, "/join #lab2") == [error_line(ServerHasTooManyRooms(1))]

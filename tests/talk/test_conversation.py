@@ -17,19 +17,34 @@ import pytest
 from support.clients import ASKS_FOR_BINARY, Client
 from support.servers import Running, our_threads
 from support.waiting import WAIT, wait_for
+from support.words import error_line
 
 from chat_threads import __version__, publisher
 from chat_threads import server as server_module
 from chat_threads.commands import Stats
 from chat_threads.dialects import render
-from chat_threads.errors import NotStored, Unreadable
+from chat_threads.errors import (
+    BadName,
+    BadRoom,
+    Broken,
+    LineTooLong,
+    NameTaken,
+    NoNameInTime,
+    NotStored,
+    ServerFull,
+    ShuttingDown,
+    TextTooLong,
+    TooManyTries,
+    UnfinishedLine,
+    Unreadable,
+)
 from chat_threads.events import Message, StatsShown
 from chat_threads.service import METHODS
 from chat_threads.storage import StorageError
 
 IAC, SE, IP, AYT, SB, WILL, WONT, DO, DONT, EOF, DM = 255, 240, 244, 246, 250, 251, 252, 253, 254, 236, 242
 GREETING = f"* Welcome to chat_threads {__version__}. What is your name?"
-BAD_NAME = "! A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter."
+BAD_NAME = error_line(BadName())
 TLS_HELLO = bytes.fromhex("16030100a5010000a10303") + bytes(150)
 
 
@@ -127,7 +142,7 @@ def test_the_error_for_a_taken_name_suggests_a_free_one(server):
     server.clients_named("ann", "ann2")
     other = greeted(server)
     other.send("ANN")
-    assert other.line() == "! The name ANN is taken. Try ANN3."
+    assert other.line() == error_line(NameTaken("ANN", "ANN3"))
     other.send("ANN3")
     assert other.line().startswith("* Hello, ANN3.")
 
@@ -135,7 +150,7 @@ def test_the_error_for_a_taken_name_suggests_a_free_one(server):
 def test_a_bad_room_is_explained_and_the_name_stays_free(server):
     ann = greeted(server)
     ann.send("ann #lab.2")
-    assert ann.line() == "! A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2."
+    assert ann.line() == error_line(BadRoom())
     server.client("ann")
 
 
@@ -145,9 +160,9 @@ def test_after_three_tries_the_connection_ends(server):
     other.send("1", "x" * 9000, "ann", "bob")
     assert other.rest() == [
         BAD_NAME,
-        "! A line has at most 8192 bytes. Yours was longer, and nothing of it was sent.",
-        "! The name ann is taken. Try ann2.",
-        "! That was the third try. Goodbye.",
+        error_line(LineTooLong(8192, "sent")),
+        error_line(NameTaken("ann", "ann2")),
+        error_line(TooManyTries()),
     ]
 
 
@@ -166,14 +181,14 @@ def test_a_client_that_leaves_without_a_name_sees_goodbye(server, typed):
 
 def test_a_connection_without_a_name_in_time_ends(serve):
     ann = greeted(serve(handshake_timeout=0.3))
-    assert ann.rest() == ["! No name was given within 0.3 seconds. Goodbye."]
+    assert ann.rest() == [error_line(NoNameInTime(0.3))]
 
 
 @pytest.mark.parametrize(
     ("limits", "name", "told"),
     [
-        ({"handshake_timeout": 0.3}, None, "! No name was given within 0.3 seconds. Goodbye."),
-        ({"line_timeout": 0.3}, "ann", "! You started a line and did not finish it within 0.3 seconds. Goodbye."),
+        ({"handshake_timeout": 0.3}, None, error_line(NoNameInTime(0.3))),
+        ({"line_timeout": 0.3}, "ann", error_line(UnfinishedLine(0.3))),
     ],
 )
 def test_a_flood_without_a_lines_end_is_cut_off_too(serve, limits, name, told):
@@ -222,7 +237,7 @@ def test_a_client_that_comes_while_the_history_cannot_be_read_gets_in_and_may_jo
         ann = greeted(server)
         ann.send("ann", "hello?")
         told = ann.upto("You are not in a room")
-        assert told[1] == "! The history cannot be read now: the disk is gone. Try again."
+        assert told[1] == error_line(Unreadable("the disk is gone"))
     assert timeless(ann.ask("/join #lobby"))[-1] == "[14:03] bob: hi"
 
 
@@ -269,12 +284,10 @@ def test_http_in_a_conversation_is_a_text_like_any(server):
 
 def test_a_line_that_is_too_long_is_an_error_and_the_connection_stays(server):
     ann, bob = server.clients_named("ann", "bob")
-    told = "! A line has at most 8192 bytes. Yours was longer, and nothing of it was sent."
+    told = error_line(LineTooLong(8192, "sent"))
     assert timeless(ann.ask("/me " + "x" * 8189)) == [told]
     assert timeless(ann.ask("y" * 1_000_000)) == [told]
-    assert timeless(ann.ask("//" + "y" * 8190)) == [
-        "! That is 8191 characters, and a line has at most 2000. Nothing was sent."
-    ]
+    assert timeless(ann.ask("//" + "y" * 8190)) == [error_line(TextTooLong(8191, 2000))]
     assert timeless(ann.ask("hi")) == timeless(bob.news()) == ["[14:03] ann: hi"]
 
 
@@ -302,7 +315,7 @@ def test_half_a_line_that_never_ends_is_cut_off(serve):
     ann.send_bytes(b"never ")
     while ann.nothing_comes(0.05):
         ann.send_bytes(b"said ")
-    assert ann.rest() == ["! You started a line and did not finish it within 0.4 seconds. Goodbye."]
+    assert ann.rest() == [error_line(UnfinishedLine(0.4))]
     assert bob.line() == "* ann left"
     assert bob.nothing_comes(0.5)  # a client that has begun no line may be silent for longer
     assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]
@@ -338,7 +351,7 @@ def test_a_client_that_waits_for_tokens_can_be_stopped(serve):
     ann.send(*(f"line {number}" for number in range(10)))
     ann.expect("line 2")
     assert server.chat.stop() == []
-    assert ann.rest() == ["! The server is shutting down. Goodbye."]
+    assert ann.rest() == [error_line(ShuttingDown())]
 
 
 def test_a_client_that_sends_much_and_reads_later_slows_only_itself(serve):
@@ -409,7 +422,7 @@ def boom(*args: object) -> None:
 def test_a_bug_in_a_command_is_an_error_for_one_client_and_logged_once(server, monkeypatch, caplog):
     ann, bob = server.clients_named("ann", "bob")
     monkeypatch.setitem(METHODS, Stats, boom)
-    assert ann.ask("/stats") == ["! Internal server error. The server's log has the details."]
+    assert ann.ask("/stats") == [error_line(Broken())]
     assert timeless(ann.ask("hi")) == timeless(bob.news()) == ["[14:03] ann: hi"]
     (logged,) = [record for record in caplog.records if record.name.startswith("chat_threads")]
     assert logged.getMessage() == "Stats of session 1 (ann) failed"
@@ -423,7 +436,7 @@ def test_a_bug_in_the_handshake_ends_that_client_only(server, monkeypatch, caplo
         patch.setattr(server.chat.service, "admit", boom)
         ann = greeted(server)
         ann.send("ann")
-        assert ann.rest() == ["! Internal server error. The server's log has the details."]
+        assert ann.rest() == [error_line(Broken())]
         ann.close()
     assert caplog.messages == ["the conversation of session 2 broke"]
     assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]
@@ -487,7 +500,7 @@ def test_a_person_who_leaves_while_nothing_can_be_stored_is_gone_anyway(server, 
 
     with monkeypatch.context() as patch:
         patch.setattr(server.chat.history, "submit", stuck)
-        assert ann.ask("hi") == ["! Not stored, so not sent: the history does not keep up"]
+        assert ann.ask("hi") == [error_line(NotStored("the history does not keep up"))]
         ann.send("/quit")
         assert ann.rest() == ["* Goodbye."]
     assert [line.split()[1] for line in bob.ask("/who #lobby")[2:]] == ["bob"]
@@ -512,7 +525,7 @@ def test_a_full_server_says_why_until_somebody_leaves(serve):
     for early in ("", "cy"):
         other = server.client()
         other.send(*filter(None, [early]))
-        assert other.rest() == ["! The server is full: 2 are connected. Try again later."]
+        assert other.rest() == [error_line(ServerFull("2 are connected"))]
     bob.send("/quit")
     bob.rest()
     bob.close()
@@ -608,7 +621,7 @@ def test_each_session_may_have_a_writer_of_its_own(serve):
     bob.close()
     wait_for(lambda: "writer-of-2" not in {each.name for each in our_threads()})
     assert server.chat.stop() == []
-    assert ann.rest() == ["* bob left", "! The server is shutting down. Goodbye."]
+    assert ann.rest() == ["* bob left", error_line(ShuttingDown())]
     assert our_threads() == []
 
 
@@ -640,7 +653,7 @@ def test_everybody_sees_that_the_server_stops(server):
     stranger = greeted(server)
     assert server.chat.stop() == []
     for client in (ann, bob, stranger):
-        assert client.rest() == ["! The server is shutting down. Goodbye."]
+        assert client.rest() == [error_line(ShuttingDown())]
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port))
 
@@ -668,12 +681,12 @@ def test_what_was_accepted_before_the_stop_is_shown_to_its_sender(server):
     *lines, last = timeless(ann.rest())
     stopping.join(WAIT)
     assert lines == [f"[14:03] ann: line {number}" for number in range(100)]
-    assert last == "! The server is shutting down. Goodbye."
+    assert last == error_line(ShuttingDown())
 
 
 def test_a_client_that_connects_while_the_server_stops_sees_why_it_ends(server):
     server.chat.server.stopping.set()
-    assert server.client().rest()[-1] == "! The server is shutting down. Goodbye."
+    assert server.client().rest()[-1] == error_line(ShuttingDown())
 
 
 FLOOD = """

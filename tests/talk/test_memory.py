@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from support.servers import Running
 from support.waiting import wait_for
+from support.words import error_line
 
 from chat_threads.dialects import text
+from chat_threads.errors import UnknownPerson
 
 
 def remains(server: Running, *names: str) -> list[weakref.ref[Any]]:
@@ -65,7 +67,7 @@ def test_an_ended_session_is_freed_whatever_it_did(serve, program, options):
     with contextlib.suppress(AssertionError):
         wait_for(lambda: freed(references), wait=5.0)
     assert freed(references), held_by(references)
-    assert stays.ask("/reply are you there?")[-1] == "! Nobody here is called bob. /who lists who is here."
+    assert stays.ask("/reply are you there?")[-1] == error_line(UnknownPerson("bob"))
     assert program_stays.ask(type="reply", text="are you there?")[-1]["code"] == "unknown_person"
 
 

@@ -18,6 +18,9 @@ import pytest
 from support.clients import LONG, SAID, TINY, Client, said
 from support.servers import our_threads, stored
 from support.waiting import WAIT, in_threads, wait_for
+from support.words import error_line
+
+from chat_threads.errors import ShuttingDown
 
 
 def stat(client: Client, what: str) -> int:
@@ -321,7 +324,7 @@ def test_every_thread_ends_though_a_client_does_not_read_what_it_is_owed(serve, 
         ann.news()
     assert server.chat.stop() == []
     assert our_threads() == []
-    assert ann.rest()[-1] == "! The server is shutting down. Goodbye."
+    assert ann.rest()[-1] == error_line(ShuttingDown())
     assert "shutting down" not in "".join(stuck.rest())
 
 
@@ -352,7 +355,7 @@ def test_what_was_accepted_before_sigterm_is_stored_and_shown_to_who_said_it(sta
         assert [each for each in shown if each[0] == name] == [each for each in rows if each[0] == name]
         first = rows.index(shown[0])
         assert shown == rows[first : first + len(shown)]
-        assert views[name][-1] == "! The server is shutting down. Goodbye."
+        assert views[name][-1] == error_line(ShuttingDown())
         client.close()
 
 

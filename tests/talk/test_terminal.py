@@ -14,6 +14,7 @@ from support.clients import line_of, whole
 from support.servers import free_port
 from support.terminals import ENV, RUN, run
 from support.waiting import WAIT, wait_for
+from support.words import error_line
 
 from chat_threads import commands
 from chat_threads.client.talk import MAX_KNOWN, _see, completions, request_of
@@ -22,6 +23,7 @@ from chat_threads.commands import AreYouThere, Help, SetOption
 from chat_threads.dialects.base import Request
 from chat_threads.dialects.jsonlines import JsonDialect
 from chat_threads.dialects.typed import parse_line
+from chat_threads.errors import UnknownCommand, UnknownPerson
 
 pytestmark = pytest.mark.slow
 
@@ -159,8 +161,8 @@ def test_commands_may_be_piped_in_too_and_what_is_not_a_command_is_an_error_and_
     assert done.returncode == 1
     assert "ann: hi" in without_times(done.stdout)
     assert done.stderr.splitlines() == [
-        "! There is no command /jion. Did you mean /join?",
-        "! Nobody here is called nobody. /who lists who is here.",
+        error_line(UnknownCommand("/jion", "/join")),
+        error_line(UnknownPerson("nobody")),
     ]
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from support.clients import Program
 from support.waiting import WAIT, wait_for
+from support.words import error_line
 
 from chat_threads import chatroom, conversation, history, once, storage, tokens
+from chat_threads.errors import Replaced, UnknownToken
 from chat_threads.rules import REFS
 from chat_threads.service import people
 from chat_threads.storage import StorageError
@@ -172,7 +174,7 @@ def test_people_take_their_place_again_with_resume(server):
     again.expect("* Hello, ann.")
     again.expect("* You are in #lobby")
     again.expect("* You are in #lab2")
-    assert ann.rest()[-1] == "! You reconnected elsewhere; this connection is closed. Goodbye."
+    assert ann.rest()[-1] == error_line(Replaced())
     assert any(line.endswith("you -> ann: still there?") for line in bob.ask("/msg ann still there?"))
     again.expect("bob -> you: still there?")
 
@@ -189,7 +191,7 @@ def test_people_may_resume_after_they_have_come_in_by_another_name(server):
         "* ann left",
         "* ann2 is ann now",
     ]
-    assert again.ask("/resume nothing") == ["! Unknown or expired token. Enter a name instead."]
+    assert again.ask("/resume nothing") == [error_line(UnknownToken())]
 
 
 def test_a_reply_goes_to_who_wrote_on_a_new_connection_too(program):

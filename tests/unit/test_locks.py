@@ -30,9 +30,11 @@ from support.clients import Program
 from support.lockwatch import Table, Watch, WrongOrder, read_table
 from support.samples import for_each
 from support.waiting import WAIT, in_threads, wait_for
+from support.words import error_line
 
 import chat_threads
 from chat_threads.dialects.text import TextDialect
+from chat_threads.errors import NotStored, ShuttingDown
 from chat_threads.events import Notice
 from chat_threads.mailbox import Mailbox
 from chat_threads.parcel import Parcel
@@ -180,7 +182,7 @@ def everything_happens(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(server.chat.storage, "commit", _full)
         ann.send("not kept")
-        ann.expect("! Not stored, so not sent: disk full")
+        ann.expect(error_line(NotStored("disk full")))
     bob.reset()
     ann.expect("")
     slow.close()
@@ -190,7 +192,7 @@ def everything_happens(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ann.rest()
     wait_for(lambda: len(server.chat.sessions.people()) == 0, "all to be gone")
     assert server.chat.stop() == []
-    assert stranger.rest()[-1] == "! The server is shutting down. Goodbye."
+    assert stranger.rest()[-1] == error_line(ShuttingDown())
 
 
 def _full(batch: object) -> None:

@@ -10,9 +10,10 @@ import unicodedata
 import pytest
 from support.samples import for_each
 from support.waiting import WAIT, wait_for
+from support.words import error_line
 
 from chat_threads import names as module
-from chat_threads.errors import BadName, LooksLikeRoom, LooksTaken, NameTaken, ReservedName, RoomExists
+from chat_threads.errors import BadName, LooksLikeRoom, LooksTaken, MixedName, NameTaken, ReservedName, RoomExists
 from chat_threads.letters import in_identifier
 from chat_threads.lookalikes import _LOOKS_LIKE, looks
 from chat_threads.names import ALIKE, Name, Names
@@ -239,13 +240,13 @@ def test_whoever_looks_like_somebody_does_not_come_in(server):
     other = server.client()
     other.expect("What is your name?")
     other.send("сосо")
-    assert other.line() == "! The name сосо looks like coco, which belongs to somebody else. Try сосо2."
+    assert other.line() == error_line(LooksTaken("сосо", "coco", "сосо2"))
     other.send("ｃｏｃｏ")
-    assert other.line() == "! The name coco is taken. Try coco2."
+    assert other.line() == error_line(NameTaken("coco", "coco2"))
     other.send("сосо2")
     other.expect("Hello, сосо2.")
     other.news()
-    assert other.ask("/nick СОСО") == ["! The name СОСО looks like coco, which belongs to somebody else. Try СОСО3."]
+    assert other.ask("/nick СОСО") == [error_line(LooksTaken("СОСО", "coco", "СОСО3"))]
 
 
 def test_whoever_mixes_scripts_does_not_come_in(server):
@@ -253,7 +254,7 @@ def test_whoever_mixes_scripts_does_not_come_in(server):
     other = server.client()
     other.expect("What is your name?")
     other.send("аnn")
-    told = "! A name is written in one script, and this one mixes Cyrillic and Latin. Try ann2."
+    told = error_line(MixedName("Cyrillic and Latin", "ann2"))
     assert other.line() == told
 
 
@@ -362,7 +363,7 @@ def test_a_room_that_looks_like_another_is_not_made(server, room):
         told = ann.ask(line)[0]
         if fold(kept) == "#lobby":
             assert told in (
-                "! The room #lobby exists already. /join #lobby goes there.",
+                error_line(RoomExists("#lobby")),
                 "* You are in #lobby. What you type goes there now.",
             )
         else:

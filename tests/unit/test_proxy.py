@@ -19,9 +19,11 @@ from support.clients import Client
 from support.samples import for_each
 from support.servers import free_port, needs
 from support.waiting import WAIT, wait_for
+from support.words import error_line
 
 from chat_threads import tokens
 from chat_threads.addresses import networks
+from chat_threads.errors import NoNameInTime
 from chat_threads.proxy import MAX_V1, MAX_V2, V2, V2_FIXED, BadHeader, Header, parse
 
 
@@ -334,7 +336,7 @@ def test_without_a_header_a_connection_ends_when_the_time_for_the_handshake_is_o
     slow.send_bytes(HEADERS["TCP4"][0][:20])
     silent_behind = proxied(server, HEADERS["2, TCP4"][0])
     for client in (silent, slow, silent_behind):
-        assert client.rest()[-1] == "! No name was given within 0.4 seconds. Goodbye."
+        assert client.rest()[-1] == error_line(NoNameInTime(0.4))
 
 
 @pytest.mark.parametrize("name", HEADERS)
