@@ -733,11 +733,12 @@ def test_without_a_token_what_was_said_and_not_answered_is_not_sent_again(fake, 
     assert heard[2]["name"] == "ann"
 
 
-def test_without_a_token_a_client_waits_for_its_name_and_misses_nothing(serve, connect, relay, monkeypatch):
-    """The server may take minutes to notice that the old connection is dead."""
+@pytest.mark.parametrize("places", [1000, 2])
+def test_without_a_token_a_client_waits_for_its_name_and_misses_nothing(serve, connect, relay, monkeypatch, places):
+    """The server may take minutes to notice that the old connection, which has the name and a place, is dead."""
     monkeypatch.setattr(tokens, "AT_ONCE", 0)
     monkeypatch.setattr(tokens, "A_SECOND", 1e-9)
-    server = serve(replay=0)
+    server = serve(replay=0, max_clients=places)
     through = relay(server.port)
     ann = connect(through, "ann", room="#lab", reconnect=True, longest_pause=0.05)
     bob = connect(server, "bob", room="#lab", listen=False)
