@@ -39,7 +39,7 @@ BROKEN_AFTER = 6.0  # the same for a broken server, where waiting for stuck thre
 NO_WORDS = b"chat_threads: A fault in the server: it is out of memory, or it cannot stop. Start it again.\n"
 BROKEN = 70  # the exit code after an internal error: EX_SOFTWARE of sysexits.h
 EVERYWHERE = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
-"""Hosts that mean all addresses of this machine, each with addresses that nobody has to probe with (RFC 5737, 3849)."""
+"""Hosts that mean all addresses of this machine, each with nobody's addresses for ``own_address`` (RFC 5737, 3849)."""
 
 GROUPS = {
     "Where it listens": ("--host", "--port", "--max-clients", "--per-address", "--proxy-protocol"),
