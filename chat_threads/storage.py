@@ -239,6 +239,12 @@ class Storage(ReadingSide):
     def _writing(self) -> Iterator[sqlite3.Connection]:
         if self._broken:
             raise StorageBroken(self._broken)
+        with self._own() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _own(self) -> Iterator[sqlite3.Connection]:
+        """The writing connection, which still reads when nothing can be stored any more."""
         if self.path == MEMORY:
             with self._borrow() as connection:
                 yield connection
@@ -418,7 +424,7 @@ class Storage(ReadingSide):
     def refs(self, token: int) -> list[StoredRef]:
         """What became of the last REFS requests under a token, in order. Through the connection that writes, so that it
         waits for nobody's search. Raises Unreadable."""
-        with self._writing() as writer:
+        with self._own() as writer:
             try:
                 return once.requests_under(writer, token)
             except sqlite3.Error as error:

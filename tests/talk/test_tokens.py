@@ -483,6 +483,15 @@ def test_what_was_stored_is_acknowledged_again_even_while_nothing_can_be_stored(
     assert ann.seen[-2]["number"] == 2
 
 
+def test_a_new_client_with_a_ref_is_refused_once_nothing_can_be_stored(program, serve, monkeypatch):
+    server = serve()
+    monkeypatch.setattr(server.chat.storage, "_broken", storage.FILES_CHANGED)
+    ann = program("ann", server)
+    for _ in range(2):
+        told = ann.ask({"type": "say", "text": "x", "ref": "1"})
+        assert [each["code"] for each in told if each.get("ref") == "1"] == ["not_stored"]
+
+
 def test_what_was_sent_twice_is_refused_while_it_cannot_be_known_whether_it_is_stored(program, serve, monkeypatch):
     server = serve()
     ann = program("ann", server)
