@@ -52,9 +52,9 @@ class Client:
         Message #lab
         >>> chat.close()
 
-    Making a client connects it. That raises OSError if nobody listens there, and Refused if the server does not
-    accept the name. A client is a context manager that closes itself at the end. ``replay`` is the number of earlier
-    messages that ``events`` yields when the client enters a room.
+    Making a client connects it. That raises OSError if nobody listens there, Refused if the server does not accept
+    the name, and Disconnected if the server is full. A client is a context manager that closes itself at the end.
+    ``replay`` is the number of earlier messages that ``events`` yields when the client enters a room.
 
     With ``reconnect=True`` a client whose connection is lost comes back by itself. It tries after a random pause; the
     longest possible pause doubles with each failed try, up to ``longest_pause`` seconds, so that a thousand clients
@@ -69,7 +69,7 @@ class Client:
     raises Disconnected, and the message may be stored or not. The client asks for a token until it has one.
 
     The client gives up if the server refuses it several times in a row, if somebody else comes in with its token, or
-    if it has tried for ``give_up`` seconds (None: it tries for ever), and some more for the last try.
+    after it has tried for ``give_up`` seconds (None: it tries for ever) and a last try has failed.
 
     Any thread may make any call. A call waits for its answer, at most ``timeout`` seconds (None: for ever), and raises
     a ClientError if there is none. ``listen=False`` drops all events, for a program that only speaks. With
