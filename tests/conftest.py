@@ -89,6 +89,12 @@ def serve(tmp_path: pathlib.Path) -> Iterator[Callable[..., Running]]:
 
 
 @pytest.fixture
+def greets_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test in which many connections wait for the greeting. The server gives a browser time to speak first."""
+    monkeypatch.setattr("chat_threads.conversation.GREETING_PAUSE", 0.0)
+
+
+@pytest.fixture
 def server(serve: Callable[..., Running]) -> Running:
     """A server in this process with a fresh history and no limit on the rate."""
     return serve()

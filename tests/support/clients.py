@@ -108,11 +108,12 @@ class Client:
         return self.ask("")
 
     def rest(self, wait: float = WAIT) -> list[str]:
-        """All lines up to the end of the connection."""
+        """All lines up to the end of the connection. It closes its own end then: the server waits for that."""
         at = len(self.seen)
         deadline = time.monotonic() + wait
         while self.line(max(0.0, deadline - time.monotonic())) is not None:
             pass
+        self.close()
         return self.seen[at:]
 
     def nothing_comes(self, wait: float = 0.2) -> bool:
@@ -187,9 +188,11 @@ class Program:
         return self.upto("pong", ref=ref)
 
     def rest(self) -> list[dict[str, Any]]:
+        """All objects up to the end of the connection, of which it closes its own end then."""
         at = len(self.seen)
         while self.read() is not None:
             pass
+        self.close()
         return self.seen[at:]
 
     def close(self) -> None:

@@ -592,7 +592,8 @@ def check_whole(log: Log, history: list[Message], said: dict[str, list[str]]) ->
         assert [each.text for each in history if each.sender == name] == texts
 
 
-def test_a_client_cut_off_50_times_while_8_talk_has_the_rooms_history_and_said_everything_once(serve, connect, relay):
+@pytest.mark.parametrize("cuts", [12, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_client_cut_off_while_8_talk_has_the_rooms_history_and_said_everything_once(serve, connect, relay, cuts):
     server = serve()
     through = relay(server.port, seed=50)
     chance = random.Random(8)
@@ -601,7 +602,7 @@ def test_a_client_cut_off_50_times_while_8_talk_has_the_rooms_history_and_said_e
     talkers = Talkers([connect(server, f"bob{each}", room="#lab", listen=False) for each in range(8)], "#lab")
     mine: list[str] = []
     asked = []
-    for _ in range(50):
+    for _ in range(cuts):
         for _ in range(chance.randrange(1, 9)):
             mine.append(f"ann {len(mine)}")
             asked.append(ann.submit("say", room="#lab", text=mine[-1]))
@@ -622,11 +623,12 @@ def test_a_client_cut_off_50_times_while_8_talk_has_the_rooms_history_and_said_e
     wait_for(lambda: len(log.of("#lab")) >= len(history), "the last messages")
     log.end()
     check_whole(log, history, {**talkers.said, "ann": mine})
-    assert log.count(Online) == log.count(Offline) >= 50
+    assert log.count(Online) == log.count(Offline) >= cuts
 
 
-def test_clients_of_a_server_that_is_killed_10_times_have_the_rooms_history_and_said_everything_once(
-    start_process, connect
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_clients_of_a_server_that_is_killed_have_the_rooms_history_and_said_everything_once(
+    start_process, connect, kills
 ):
     port = free_port()
     process = start_process("--rate", "0", port=port)
@@ -635,7 +637,7 @@ def test_clients_of_a_server_that_is_killed_10_times_have_the_rooms_history_and_
     logs = [Log(each) for each in [ann, *clients]]
     talkers = Talkers(clients, "#lab")
     mine: list[str] = []
-    for _ in range(10):
+    for _ in range(kills):
         asked = []
         for _ in range(20):
             mine.append(f"ann {len(mine)}")
@@ -651,7 +653,7 @@ def test_clients_of_a_server_that_is_killed_10_times_have_the_rooms_history_and_
         wait_for(lambda log=log: len(log.of("#lab")) >= len(history), "the last messages")
         log.end()
         check_whole(log, history, {**talkers.said, "ann": mine})
-        assert log.count(Online) == log.count(Offline) == 10
+        assert log.count(Online) == log.count(Offline) == kills
 
 
 def test_a_server_that_has_forgotten_all_is_told_what_was_not_acknowledged(start_process, connect, tmp_path):

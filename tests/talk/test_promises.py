@@ -227,6 +227,7 @@ def test_a_member_that_never_reads_is_cut_off_and_logged_while_the_others_get_ev
     assert session not in server.chat.sessions.people()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="the memory is read from /proc")
 def test_members_that_never_read_do_not_make_the_server_grow(start_process):
     """In all 48 MB are said, and none of five members reads them. The server may hold 600 lines for each."""
@@ -246,8 +247,7 @@ def test_members_that_never_read_do_not_make_the_server_grow(start_process):
             ann.seen.clear()
             before = resident() if burst == 20 else before
         grown = resident() - before
-        assert stat(ann, "sessions") == 1
-        assert len(slow) == 5
+        wait_for(lambda: stat(ann, "sessions") == 1, f"all {len(slow)} are cut off")
     assert grown < 20, f"the server grew by {grown} MB"
     assert process.stop() == 0
     assert process.errors.count("ends: too_slow") == 5
@@ -257,13 +257,14 @@ def test_members_that_never_read_do_not_make_the_server_grow(start_process):
 
 
 @pytest.mark.timeout(600)
-def test_whatever_the_moment_of_a_kill_all_that_anybody_saw_is_in_the_history_once(start_process, tmp_path):
-    """Twenty kills on one file. Each look at it is at a copy, so that the next server has to mend it itself."""
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_whatever_the_moment_of_a_kill_all_that_anybody_saw_is_in_the_history_once(start_process, tmp_path, kills):
+    """So many kills on one file. Each look at it is at a copy, so that the next server has to mend it itself."""
     chance = random.Random(20)
     db, copy = tmp_path / "chat.db", tmp_path / "copy.db"
     seen: dict[int, tuple[str, str]] = {}
     before = 0
-    for round_ in range(20):
+    for round_ in range(kills):
         process = start_process("--rate", "0", "--replay", "0", "--queue-limit", "100000", db=db)
         clients = [process.client(name) for name in ("ann", "bob", "cy")]
         for client in clients:

@@ -296,7 +296,7 @@ def test_names_stay_known_after_their_people_have_gone_and_over_a_restart(serve,
     token = next(each["token"] for each in keeper.seen if each["type"] == "welcome")
     for client in (speaker, silent):
         client.send("/quit")
-        client.expect("Goodbye")
+        client.rest()
     keeper.ask(type="rooms")
     keeper.close()
     wait_for(lambda: len(first.chat.sessions) == 0)

@@ -236,7 +236,9 @@ def everything(sock: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("greeted", [False, True], ids=["at once", "after the greeting"])
-def test_who_speaks_another_protocol_is_refused_at_once_and_nothing_of_it_is_said(server, greeted):
+def test_who_speaks_another_protocol_is_refused_at_once_and_nothing_of_it_is_said(request, server, greeted):
+    if greeted:
+        request.getfixturevalue("greets_at_once")
     witness = server.client("witness")
     for kind, (spoken, answer) in SPOKEN.items():
         client = server.client()

@@ -332,6 +332,7 @@ def spoken(process: Process, *texts: str) -> None:
             ann.ask(text)
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_ahead_for_a_start_or_two_deletes_nothing(
     start_process: Callable[..., Process], clock: tuple[pathlib.Path, dict[str, str]], tmp_path: pathlib.Path
 ) -> None:

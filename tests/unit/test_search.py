@@ -211,7 +211,7 @@ def test_any_part_of_any_word_is_found_and_nothing_else(storage: Storage, way: C
     storage.commit(Batch(messages=messages[:300]))
     way(storage)
     storage.commit(Batch(messages=messages[300:]))
-    for _ in range(400):
+    for _ in range(150):
         parts = []
         for _ in range(chance.choice((1, 1, 2, 3))):
             word = chance.choice(fold_text(chance.choice(texts)).split() or ["a"])
