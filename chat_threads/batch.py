@@ -1,4 +1,4 @@
-"""What one transaction stores, and what is read back of rooms and requests."""
+"""The content of one transaction, and the rows of rooms and requests that are read back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StoredRoom:
 
 @dataclass(frozen=True, slots=True)
 class StoredRef:
-    """What became of a request: the ``count``-th under its token, from 1."""
+    """The result of a request: number ``count`` under its token, from 1."""
 
     token: int
     count: int
@@ -33,15 +33,15 @@ class StoredRef:
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction holds."""
+    """The content of one transaction."""
 
     rooms_made: list[RoomMade] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     topics: dict[int, str] = field(default_factory=dict)  # by room
     rooms_ended: list[int] = field(default_factory=list)
-    rooms_unused: list[int] = field(default_factory=list)  # nothing was ever said in them
+    rooms_unused: list[int] = field(default_factory=list)  # rooms in which nothing was ever said
     tokens: dict[int, TokenUsed] = field(default_factory=dict)
-    tokens_used: int = 0  # how many of them were handed out or shown, and not only spoken under
+    tokens_used: int = 0  # how many of them a client got or showed; others were only used in messages
     refs: list[StoredRef] = field(default_factory=list)
 
     def __bool__(self) -> bool:

@@ -1,4 +1,4 @@
-"""A room: its members, by how they are shown it, and its newest messages."""
+"""A room: its members, grouped by their views, and its newest messages."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .lookalikes import looks
 from .parcel import Parcel, View, Views
 
 RECENT = 200  # messages of a room kept in memory for those who enter
-RECENT_BYTES = 1 << 26  # of those of all rooms together, unless told otherwise
+RECENT_BYTES = 1 << 26  # bytes of those of all rooms together, by default
 MESSAGE = 400  # bytes that a message takes in memory besides its text
-NAMED = 10  # people named on entering a room; the rest is counted
+NAMED = 10  # people named on entering a room; the others are counted
 
 
 class Mailbox(Protocol):
@@ -28,11 +28,11 @@ class Subscriber(Protocol):
     """What the Publisher needs of a session."""
 
     views: Views
-    """How it is shown events. Set under the Publisher's lock."""
+    """How the session is shown events. Set under the Publisher's lock."""
     identity: int
-    """The number of its token (tokens.token_id): the rooms that were made under it belong to it."""
+    """The number of its token (tokens.token_id), which owns the rooms made under it."""
     address: str
-    """Of its client."""
+    """The address of its client."""
 
     @property
     def name(self) -> str: ...
@@ -41,14 +41,14 @@ class Subscriber(Protocol):
     def person(self, rooms: tuple[str, ...]) -> events.PersonRow: ...
     def cut_off(self, error: CutOff) -> None: ...
     def next_page(self) -> bool:
-        """The reader's: wait until it may be shown a page of messages; False if nothing will be taken any more."""
+        """Called by the reader: wait until the client may get a page of messages; False if the session is over."""
 
     def was_shown(self, size: int) -> None:
-        """The reader's: so many bytes were queued because it asked for them, and are to be paid for."""
+        """Called by the reader: so many bytes were queued as an answer, and the client has to pay for them."""
 
 
 class ChatRoom:
-    """A room. Everything but id, name, key, looks, creator, owner and address is guarded by the Publisher's lock."""
+    """A room. The Publisher's lock guards everything except id, name, key, looks, creator, owner and address."""
 
     __slots__ = (
         *("id", "name", "key", "looks", "creator", "owner", "address", "topic", "last"),
@@ -61,18 +61,18 @@ class ChatRoom:
         self.id = id
         self.name = name
         self.key = key
-        self.looks = looks(name)  # what no other room may look like
-        self.creator = creator  # the name of then, which somebody else may have now
+        self.looks = looks(name)  # the looks that no other room may have
+        self.creator = creator  # the creator's name at that time; somebody else may have it now
         self.owner = owner  # the number of a token; 0: it belongs to nobody
-        self.address = ""  # from which it was made, since the server started
+        self.address = ""  # of the creator; "" if made before the server's start
         self.topic = topic
         self.last = last  # the number of the newest message that was published
         self.recent: deque[events.Message] = deque(maxlen=RECENT)  # ends with number ``last``; Recent changes it
-        self.held = 0  # about how many bytes that is
-        self.loaded = last == 0  # whether ``recent`` reaches back as far as it could
-        self.members: dict[Subscriber, int] = {}  # the change by which each became one, in that order
-        self.groups: dict[View, dict[Subscriber, None]] = {}  # the same members by how they are shown it
-        self.changes = 0  # of the list of members, so far
+        self.held = 0  # roughly the bytes of ``recent``
+        self.loaded = last == 0  # whether ``recent`` goes back as far as it can
+        self.members: dict[Subscriber, int] = {}  # with the number of the change that added each, in that order
+        self.groups: dict[View, dict[Subscriber, None]] = {}  # the same members, by view
+        self.changes = 0  # of the list of members so far
 
     def add(self, session: Subscriber, view: View) -> int:
         self.changes += 1
@@ -86,7 +86,7 @@ class ChatRoom:
         self._ungroup(session, view)
 
     def fitting(self, most: int) -> int:
-        """How many of the newest messages, at most so many, can be shown at once."""
+        """How many of the newest messages fit into one page, at most ``most``."""
         left, count = events.PAGE_BYTES, 0
         for message in islice(reversed(self.recent), max(0, most)):
             left -= _weight(message)
@@ -96,7 +96,7 @@ class ChatRoom:
         return count
 
     def entered(self, first_time: bool = False) -> events.Entered:
-        """What one who is about to become a member is shown."""
+        """The event for a session that is about to become a member."""
         others = tuple(other.name for other in islice(self.members, NAMED))
         return events.Entered(self.name, self.topic, others, len(self.members), self.last, first_time)
 
@@ -112,20 +112,19 @@ class ChatRoom:
 
 
 class Recent:
-    """The newest messages of the rooms that somebody is in, as far as they fit into ``most`` bytes. Guarded by the
-    Publisher's lock.
+    """The newest messages of all rooms with members, in at most ``most`` bytes. The Publisher's lock guards it.
 
-    Beyond that, the room in which nothing was said for longest lets go of its oldest ones. They are read from the
-    history again when somebody enters that room.
+    Beyond that, the room with the longest silence drops its oldest messages. They are read from the history again
+    when somebody enters that room.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._held = 0
-        self._rooms: OrderedDict[int, ChatRoom] = OrderedDict()  # that hold some, the one spoken in last at the end
+        self._rooms: OrderedDict[int, ChatRoom] = OrderedDict()  # with messages; the room of the newest message is last
 
     def add(self, room: ChatRoom, message: events.Message) -> None:
-        """A message was published: its room's newest."""
+        """Add a published message, the newest of its room."""
         if len(room.recent) == room.recent.maxlen:
             self._count(room, -_weight(room.recent[0]))
         room.recent.append(message)
@@ -134,8 +133,8 @@ class Recent:
         self._rooms.move_to_end(room.id)
 
     def fill(self, room: ChatRoom, stored: Sequence[events.Message], as_of: int) -> bool:
-        """Take over the newest that the history held when the room's ``last`` was ``as_of``, below what was published
-        since; False if some of that is not there any more, so that there would be a hole."""
+        """Add ``stored``, the newest messages in the history when the room's ``last`` was ``as_of``, below those
+        published since then. Return False if some of the latter are gone, so that there would be a hole."""
         first = room.recent[0].number if room.recent else room.last + 1
         if first > as_of + 1:
             return False
@@ -148,14 +147,14 @@ class Recent:
         return True
 
     def forget(self, room: ChatRoom) -> None:
-        """Nobody is in the room any more."""
+        """The last member has left the room."""
         self._rooms.pop(room.id, None)
         self._count(room, -room.held)
         room.recent.clear()
         room.loaded = room.last == 0
 
     def trim(self) -> None:
-        """Let go of what is too much. Not while somebody is about to be shown it."""
+        """Drop the messages beyond ``most`` bytes. Not while a session is about to be shown them."""
         while self._held > self._most and self._rooms:
             room = next(iter(self._rooms.values()))
             while self._held > self._most and room.recent:
@@ -170,14 +169,14 @@ class Recent:
 
 
 def _weight(message: events.Message) -> int:
-    """About how many bytes a message takes in memory."""
+    """Roughly the bytes of a message in memory."""
     return sys.getsizeof(message.text) + MESSAGE
 
 
 def merged(
     room: str, items: Iterable[events.Event | ordered.Joined], crowded: bool, since: int
 ) -> Iterator[events.Event]:
-    """The events to show, neighbours who joined or left together in one; Joined ones only after ``since``."""
+    """The events to show. Neighbouring joins or leaves become one event. Joins up to change ``since`` are left out."""
     kind: str = ""
     names: list[str] = []
 

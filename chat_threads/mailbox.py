@@ -1,7 +1,7 @@
-"""A session's queue: what waits to be sent to one client, and which thread may send it.
+"""A session's queue: the parcels that wait for one client, and which thread may send them.
 
-A mailbox has two states. ``Writer`` says which thread is to empty it, so that one thread at most writes to a session's
-socket. ``Life`` says what may still go in. The tables ``WRITER`` and ``LIFE`` have every change of each.
+A mailbox has two states. ``Writer`` says which thread empties it, so that at most one thread writes to the session's
+socket. ``Life`` says what may still be put into it. The tables ``WRITER`` and ``LIFE`` list all transitions.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from enum import Enum
 from .memory import Held
 from .parcel import Parcel
 
-LOW_WATER = 0.5  # of the queue's lines: above it the session's own reader waits before the next command
-EASY_BYTES = 1 << 18  # the same for the bytes that wait, in the queue and for the socket
-LINE_BYTES = 4096  # bytes that may wait for each line that may
-LEAST_BYTES = 1 << 22  # bytes that may wait however few lines may: more than the longest batch
+LOW_WATER = 0.5  # of the queue's limit: above it, the session's reader waits before the next command
+EASY_BYTES = 1 << 18  # the same for the waiting bytes, in the queue and for the socket
+LINE_BYTES = 4096  # bytes that may wait for each line of the limit
+LEAST_BYTES = 1 << 22  # bytes that may wait in any case: more than the longest batch
 
 
 class Writer(Enum):
-    """Which thread is to empty a mailbox."""
+    """Which thread empties a mailbox."""
 
-    IDLE = "none: the next thread that puts something must schedule it"
-    SCHEDULED = "the session's writer, which was told to come"
-    HELD = "a thread of its own, until that finds it empty"
+    IDLE = "none: the next thread that puts a parcel must schedule it"
+    SCHEDULED = "the session's writer, which was told"
+    HELD = "a thread of its own, until that thread finds it empty"
 
 
 class Life(Enum):
-    """What a mailbox takes, and what of it is still to be sent."""
+    """What a mailbox accepts, and what is still to be sent."""
 
-    OPEN = "takes parcels"
-    OVERFLOWED = "was full when a parcel came: takes no other, so that its client sees no hole"
-    CLOSED = "takes no more; what is in it is to be sent"
-    CUT = "takes no more; only the last word is to be sent"
+    OPEN = "accepts parcels"
+    OVERFLOWED = "was full when a parcel came: accepts no other, so that its client sees no hole"
+    CLOSED = "accepts no more; its parcels are still to be sent"
+    CUT = "accepts no more; only the last word is still to be sent"
     FINISHED = "everything was sent, or given up"
 
 
-# By state and event: the next state. An event that a state does not list changes nothing.
+# The next state, by state and event. An event that a state does not list changes nothing.
 WRITER: Mapping[Writer, Mapping[str, Writer]] = {
     Writer.IDLE: {"put": Writer.SCHEDULED, "hold": Writer.HELD},
     Writer.SCHEDULED: {"collect": Writer.IDLE, "hold": Writer.HELD},
@@ -51,18 +51,18 @@ LIFE: Mapping[Life, Mapping[str, Life]] = {
     Life.FINISHED: {},
 }
 
-# Names of their own, because push and collect compare with them for each session and batch.
+# Short names, because push and collect compare with them for each session and batch.
 OPEN, CUT = Life.OPEN, Life.CUT
 _IDLE, _SCHEDULED, _HELD = Writer.IDLE, Writer.SCHEDULED, Writer.HELD
 
 
 class Mailbox(queue.Queue[Parcel]):
-    """A queue.Queue of parcels, bounded by the lines and the bytes in them, for one session.
+    """A queue.Queue of parcels for one session, bounded by their lines and bytes.
 
-    Any thread calls ``push``. If the mailbox was idle, the caller must schedule it with the session's writer: one
-    thread, which collects all that is in it. If the socket takes less than that, the writer calls ``hold`` and leaves
-    the mailbox to another thread, the holder. Nobody schedules it then, and the writer finds nothing in it, until the
-    holder has found it empty.
+    Any thread may call ``push``. If the mailbox was idle, the caller must schedule it with the session's writer. The
+    writer is one thread, and collects everything in the mailbox. If the socket does not take all of it, the writer
+    calls ``hold`` and leaves the mailbox to another thread, the holder. Until the holder finds the mailbox empty,
+    nobody schedules it, and the writer finds nothing in it.
 
     The inherited ``put`` and ``get`` work as in the standard library. They schedule nothing and change no state.
     """
@@ -70,28 +70,29 @@ class Mailbox(queue.Queue[Parcel]):
     def __init__(self, limit: int) -> None:
         super().__init__(limit)  # maxsize is in lines
         self.most_bytes = max(limit * LINE_BYTES, LEAST_BYTES)
-        # mutex guards all that follows. Other threads may read what has no underscore, each as a whole.
+        # mutex guards the attributes below. Any thread may read those without an underscore, each as a whole.
         self.writer = _IDLE
         self.life = OPEN
-        self.taken = 0  # lines that were taken out, so far
-        self.most = 0  # the most lines that ever waited: noted when they are taken, for until then a queue only grows
-        self.under_way = 0  # bytes that the writer has taken and the socket has not, if that is much
-        self.last_words = False  # what was collected last was put in when it was cut off; the writer's
+        self.taken = 0  # lines taken out so far
+        self.most = 0  # the most lines that ever waited; noted when they are taken
+        self.under_way = 0  # bytes that the writer has taken but the socket has not, if these are many
+        self.last_words = False  # the last collected parcel was the last word of cut_off; the writer's
         self._lines = 0
         self._bytes = 0
-        self._in_hand: Parcel | Held | None = None  # what is under way, so that it counts as waiting
-        self._awaited = False  # a thread may wait until there is room, or little is left
-        self._getters = self._putters = False  # somebody has used get, or put, and may wait in it
+        self._in_hand: Parcel | Held | None = None  # the parcels under way, kept so that they count as waiting
+        self._awaited = False  # a thread may wait for room, or until little is left
+        self._getters = self._putters = False  # a thread has called get, or put, and may wait in it
 
     # --- any thread -----------------------------------------------------------------------------------------
 
     def push(self, parcel: Parcel) -> bool:
-        """Put without waiting: True if the caller must schedule it. Raise queue.Full if it was full, now or before.
+        """Put a parcel without waiting. True: the caller must schedule the session. Raise queue.Full if the mailbox is
+        full or was full before.
 
-        A closed mailbox takes nothing and says False. One parcel may overshoot the limits. A mailbox that was full
-        once stays so, even when it is emptied before the caller has cut the session off: nobody sees a hole.
+        A closed mailbox accepts nothing and returns False. One parcel may exceed the limits. A mailbox that was full
+        once stays full, even if it is emptied before the caller cuts the session off: the client sees no hole.
         """
-        with self.mutex:  # the hot path: no call that can be avoided, and no table
+        with self.mutex:  # the hot path: as few calls as possible, and no table
             if self.life is not OPEN:
                 if self.life is Life.OVERFLOWED:
                     raise queue.Full
@@ -110,7 +111,7 @@ class Mailbox(queue.Queue[Parcel]):
             return False
 
     def close(self, last: Parcel | None = None) -> bool:
-        """Put a last parcel, whatever the limit, and close; True if the caller must schedule it."""
+        """Put a last parcel, even beyond the limit, and close. True: the caller must schedule the session."""
         with self.mutex:
             if self.closed:
                 return False
@@ -118,9 +119,9 @@ class Mailbox(queue.Queue[Parcel]):
             return self._end(last)
 
     def cut_off(self, last: Parcel | None = None) -> bool:
-        """Throw away what is waiting, put a last parcel, and close; True if the caller must schedule it.
+        """Drop the waiting parcels, put a last one, and close. True: the caller must schedule the session.
 
-        The first last parcel stays; without one, that is thrown away too.
+        If there is a last parcel already, it stays. A call without a last parcel drops that one, too.
         """
         with self.mutex:
             if self.life is Life.FINISHED or (self.life is CUT and last):
@@ -153,28 +154,29 @@ class Mailbox(queue.Queue[Parcel]):
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more goes in, not even a last word. Takes no lock."""
+        """Whether it accepts nothing more, not even a last word. Takes no lock."""
         return self.life is not OPEN and self.life is not Life.OVERFLOWED
 
     @property
     def lines(self) -> int:
-        """How many lines are waiting."""
+        """The number of lines that wait."""
         with self.mutex:
             return self._lines
 
     def held(self) -> int:
-        """How many bytes wait in the queue and for the socket; 0 once it was cut off. Takes no lock."""
+        """The bytes that wait in the queue and for the socket; 0 after cut_off. Takes no lock."""
         return 0 if self.life is CUT else self._bytes + self.under_way
 
     def depth(self) -> tuple[int, int]:
-        """How many lines wait now, and the most that ever did. No lock is taken: see inside."""
+        """The lines that wait now, and the most that ever did. Takes no lock: see inside."""
         waiting = self._lines
         return waiting, max(self.most, waiting)
 
     # --- the session's writer -------------------------------------------------------------------------------
 
     def collect(self) -> list[Parcel]:
-        """Take all, and be told of what comes next. Nothing while somebody else holds it."""
+        """Take all parcels; the next push will schedule the session again. Returns nothing while another thread holds
+        the mailbox."""
         with self.mutex:
             if self.writer is _HELD:
                 return []
@@ -182,35 +184,35 @@ class Mailbox(queue.Queue[Parcel]):
             return self._take_all()
 
     def keep(self, in_hand: Parcel | Held) -> None:
-        """The socket has not taken all of this, which was collected last."""
+        """The socket has not taken all of these last collected parcels."""
         with self.mutex:
             if self.life is not CUT:
                 self._in_hand = in_hand
                 self.under_way = in_hand.size
 
     def sent(self) -> None:
-        """If much is under way: the socket has taken it all."""
+        """The socket has taken all bytes under way. Only called if these were many."""
         with self.mutex:
             self.under_way = 0
             if self._awaited:
                 self.not_full.notify_all()
 
     def finish(self) -> bool:
-        """What was collected is sent: whether that was the last of a closed mailbox."""
+        """The collected parcels are sent. Return whether they were the last of a closed mailbox."""
         with self.mutex:
             if not self.queue and self.writer is not _HELD:
                 self._lives("finish")
             return self.life is Life.FINISHED
 
     def hold(self) -> None:
-        """From now on, until it is released, the mailbox is for the thread that calls collect_held."""
+        """Leave the mailbox to the thread that calls collect_held, until that thread releases it."""
         with self.mutex:
             self._is_for("hold")
 
     # --- the holder -----------------------------------------------------------------------------------------
 
     def collect_held(self) -> list[Parcel]:
-        """What was collected last is sent: take all, or release the mailbox if there is nothing."""
+        """The last collected parcels are sent. Take all parcels; if there are none, release the mailbox."""
         with self.mutex:
             self._in_hand = None
             if not self.queue:
@@ -219,7 +221,7 @@ class Mailbox(queue.Queue[Parcel]):
             return self._take_all()
 
     def _take_all(self) -> list[Parcel]:
-        # With mutex. That is not asserted, because this runs for each session and batch.
+        # Called under mutex. Not asserted, because this runs for each session and batch.
         parcels = list(self.queue)
         self.queue.clear()
         lines = self._lines
@@ -236,10 +238,10 @@ class Mailbox(queue.Queue[Parcel]):
     # --- the session's reader -------------------------------------------------------------------------------
 
     def wait_for_low_water(self) -> bool:
-        """Wait until the client has read most of what is for it; False if the mailbox is closed.
+        """Wait until the client has read most of its output; return False if the mailbox is closed.
 
-        That is when at most half of the lines that may be are queued, and little waits for the socket: so a client
-        that asks for long answers and does not read them is given one.
+        That is, until at most half of the allowed lines are queued, and few bytes wait for the socket. So a client that
+        asks for long answers and does not read them gets only one.
         """
         with self.mutex:
             while not self.closed and (self._lines > self.maxsize * LOW_WATER or self.held() > EASY_BYTES):
@@ -251,18 +253,18 @@ class Mailbox(queue.Queue[Parcel]):
     # --- for the inherited put, get, qsize, empty and full ----------------------------------------------------
 
     def get(self, block: bool = True, timeout: float | None = None) -> Parcel:
-        """As in the standard library. From the first call on, ``push`` wakes a thread that waits here."""
+        """As in the standard library. After the first call, ``push`` wakes a thread that waits here."""
         self._getters = True
         return super().get(block, timeout)
 
     def put(self, item: Parcel, block: bool = True, timeout: float | None = None) -> None:
-        """As in the standard library. From the first call on, ``collect`` wakes the threads that wait here."""
+        """As in the standard library. After the first call, ``collect`` wakes the threads that wait here."""
         with self.mutex:
             self._putters = self._awaited = True
         super().put(item, block, timeout)
 
     def _qsize(self) -> int:
-        """The lines, at least one for each parcel; at least ``maxsize`` when the bytes are too many."""
+        """The lines, at least one for each parcel; at least ``maxsize`` if there are too many bytes."""
         size = max(self._lines, len(self.queue))
         return max(size, self.maxsize) if self._bytes >= self.most_bytes else size
 

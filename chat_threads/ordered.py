@@ -1,5 +1,5 @@
-"""Ordered values: they travel through the history's queue, so that they take effect, and are seen, between the same
-two messages by everybody.
+"""Ordered values travel through the history's queue with the messages. So each takes effect, and everybody sees it,
+between the same two messages.
 
 All are frozen, so any thread may read them without a lock. Times are UTC in milliseconds since 1970.
 """
@@ -13,17 +13,17 @@ from .events import Kind, Message
 
 
 class Ordered:
-    """Takes its turn in the history's queue. ``origin`` is the session that asked, opaque to the history."""
+    """Waits its turn in the history's queue. ``origin`` is the session that asked; opaque to the history."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Draft(Ordered):
-    """Something said, not yet numbered. Becomes a Message, or its origin is told why not.
+    """A message without a number. It becomes a Message, or its origin gets an error.
 
-    With a ``token`` (tokens.token_id) and a ``ref`` it becomes one once, however often it is submitted. ``who`` is
-    the number of its sender's token in any case.
+    With a ``token`` (tokens.token_id) and a ``ref``, it is stored once, however often it is submitted. ``who`` is
+    always the number of the sender's token.
     """
 
     room_id: int
@@ -39,7 +39,7 @@ class Draft(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class RoomMade(Ordered):
-    """A room was made in memory; its row is stored before any message of it."""
+    """A room was made in memory. Its row is stored before any of its messages."""
 
     room_id: int
     room: str
@@ -49,12 +49,12 @@ class RoomMade(Ordered):
     at: int
     origin: Any = None
     ref: str = ""
-    owner: int = 0  # the number of the token (tokens.token_id) that it belongs to; 0: to nobody's
+    owner: int = 0  # the number of its owner's token (tokens.token_id); 0: it belongs to nobody
 
 
 @dataclass(frozen=True, slots=True)
 class RoomEnded(Ordered):
-    """Delete a room with its history; shown once that is committed."""
+    """Delete a room with its history; shown after the commit."""
 
     room_id: int
     by: str
@@ -64,7 +64,7 @@ class RoomEnded(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class TopicSet(Ordered):
-    """Set a room's topic; shown once that is committed."""
+    """Set a room's topic; shown after the commit."""
 
     room_id: int
     by: str
@@ -75,7 +75,7 @@ class TopicSet(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class TokenUsed(Ordered):
-    """A token (tokens.token_id) was handed out, or shown, under a name: stored before what is said under it."""
+    """A client got or showed a token (tokens.token_id), under a name. Stored before the messages under that token."""
 
     token: int
     name: str
@@ -83,17 +83,17 @@ class TokenUsed(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class Joined(Ordered):
-    """A session became a member, as the ``change``-th change of the room's list of members."""
+    """A session became a member: change number ``change`` of the room's list of members."""
 
     room_id: int
     session: Any
-    name: str  # when it joined
+    name: str  # at the time of joining
     change: int
 
 
 @dataclass(frozen=True, slots=True)
 class Left(Ordered):
-    """A session leaves a room: after what it said before, so that it still sees that."""
+    """A session leaves a room. It still sees the messages that it sent before."""
 
     room_id: int
     session: Any
@@ -102,7 +102,7 @@ class Left(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class Acked(Ordered):
-    """Something that ``origin`` gave a name to is committed: shown after what came before it."""
+    """A request with the ``ref`` of ``origin`` is committed. Shown after all earlier messages."""
 
     origin: Any
     ref: str
@@ -125,5 +125,5 @@ class NameChanged(Ordered):
     new: str
 
 
-# What the history hands on once a batch is committed: messages, and the ordered values but for drafts.
+# What the history publishes after a commit: messages, and all ordered values except drafts.
 Published = Message | Acked | RoomEnded | TopicSet | Joined | Left | LeftAll | NameChanged

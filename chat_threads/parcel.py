@@ -1,4 +1,4 @@
-"""The parcel: events as a session's queue holds them, encoded once for everybody who sees them the same way."""
+"""A parcel: events in sessions' queues, encoded once for all sessions with the same view."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from .memory import Output
 
 
 class View(Protocol):
-    """A way of showing events: a dialect with its options. Immutable; compared by identity, so one way of
-    showing is one object, and a thousand sessions that are shown the same share it."""
+    """A way to show events: a dialect with its options. Immutable, and compared by identity: there is one object for
+    each way, and a thousand sessions can share it."""
 
     def encode(self, events: Sequence[Event]) -> bytes:
-        """The bytes of these events. Pure: any thread, no waiting, the same bytes every time."""
+        """Encode these events. Pure: any thread, no waiting, the same bytes every time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """How one client is shown what happens: where it is, and in the other rooms that it is in."""
+    """A client's two views: one for its current room, and one for its other rooms."""
 
     here: View
-    """For its current room, and for all that belongs to no room."""
+    """For its current room, and for events without a room."""
     elsewhere: View
 
     def of(self, here: bool) -> View:
-        """The view for its current room, or the other one."""
+        """The view for the current room (``here``), or the other one."""
         return self.here if here else self.elsewhere
 
 
 class Parcel:
-    """Events for all sessions that share a view, turned into bytes once, by whoever needs them first.
+    """Events for all sessions with one view. The first thread that needs the bytes encodes them, once.
 
-    One parcel is put into many queues; writer threads ask it for ``data``.
+    One parcel is put into many queues; writer threads read its ``data``.
     """
 
     __slots__ = ("lines", "size", "_lock", "_view", "_events", "_data", "_held")
 
     def __init__(self, view: View, events: Sequence[Event], output: Output | None = None) -> None:
-        """``output`` counts its bytes until no queue has it any more."""
+        """``output`` counts the bytes until no queue holds the parcel any more."""
         self.lines = sum(event.lines for event in events)
         self.size = sum(event.size for event in events)
         self._lock = threading.Lock()  # guards _events; only View.encode is called under it

@@ -1,4 +1,4 @@
-"""How many rooms one person may make, and one address, so that there are some left for the others."""
+"""Limits on the rooms that one person and one address may make, so that others can make rooms, too."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ from .chatroom import ChatRoom, Subscriber
 from .errors import AddressMadeTooManyRooms, MadeTooManyRooms
 from .tokens import Handout
 
-ROOMS_MADE = 50  # rooms that exist and were made under one token
+ROOMS_MADE = 50  # existing rooms of one token
 AT_ONCE = 500  # rooms that one address may make at once: a lecture hall may be one address
-A_SECOND = 1 / 120  # rooms that it may make in the long run; one that is gone does not count
+A_SECOND = 1 / 120  # rooms a second in the long run; rooms that are gone do not count
 SITE_AT_ONCE, SITE_A_SECOND = 4 * AT_ONCE, 4 * A_SECOND  # the same for all IPv6 networks of a site
-NEWEST = 100  # rooms made last, which stay in any case: their makers are about to enter them
-SURPLUS_PAUSE = 1.0  # seconds between two looks for rooms that have to go: one among thousands takes milliseconds
+NEWEST = 100  # newest rooms, which always stay, because their makers are about to enter them
+SURPLUS_PAUSE = 1.0  # seconds between two searches for surplus rooms: one among thousands takes milliseconds
 
 
 class Quota:
-    """Who made how many of the rooms that exist. The Publisher's, which has its lock whenever it calls this.
+    """Counts the existing rooms of each owner. The Publisher calls it, always under its lock.
 
-    An owner is the number of a token; 0 is nobody. Of the addresses from which rooms were made only those since the
-    start of the server count.
+    An owner is the number of a token; 0 is nobody. Addresses count only for rooms made since the start of the server.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._look_at = clock()  # when to look next for rooms that have to go
+        self._look_at = clock()  # time of the next search for surplus rooms
         self._made: Counter[int] = Counter()  # by owner
         self._handout = Handout(clock, AT_ONCE, A_SECOND)
         self._sites = Handout(clock, SITE_AT_ONCE, SITE_A_SECOND)
 
     def take(self, owner: int, address: str) -> None:
-        """Count a room that is about to be made; raise TooManyRooms if it must not be."""
+        """Count a room that is about to be made. Raise TooManyRooms if it must not be made."""
         if not owner:
             return
         if self._made[owner] >= ROOMS_MADE:
@@ -50,12 +49,12 @@ class Quota:
         self._made[owner] += 1
 
     def restore(self, owner: int) -> None:
-        """Count a room that the history has."""
+        """Count a room from the history."""
         if owner:
             self._made[owner] += 1
 
     def give_back(self, owner: int, address: str) -> None:
-        """A room is gone; ``address`` is "" for one that was restored."""
+        """A room is gone. ``address`` is "" for a room from the history."""
         if self._made[owner] > 1:
             self._made[owner] -= 1
         else:
@@ -65,10 +64,10 @@ class Quota:
             self._sites.give_back(site(address))
 
     def surplus(self, rooms: Sequence[ChatRoom], most: int, people: Iterable[Subscriber]) -> list[ChatRoom]:
-        """Those of the rooms, in the order in which they were made, that have to go so that ``most`` are left.
+        """The rooms that have to go so that ``most`` are left. ``rooms`` are in the order of their making.
 
-        Only rooms go that nobody is in and in which nothing was ever said, with or without a topic. Those whose makers
-        are away go first, then those of whoever has made most, the oldest first.
+        Only empty rooms go in which nothing was ever said, with or without a topic. Rooms whose makers are away go
+        first, then the rooms of the owners who have made the most; the oldest first.
         """
         now = self._clock()
         if now < self._look_at:

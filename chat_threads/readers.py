@@ -1,4 +1,4 @@
-"""Things that are lent to one thread at a time, first come first served: the connections that read the history."""
+"""Lends things to one thread at a time, in the order of asking: the connections that read the history."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-LOOK = 0.25  # seconds after which one who waits looks whether it still has to
+LOOK = 0.25  # seconds after which a waiting thread checks whether it still has to wait
 
 
 class _Place(Generic[T]):
-    """A place in the line: what is lent to it, once its turn has come."""
+    """A place in the line, and the thing that is lent to it when its turn comes."""
 
     def __init__(self) -> None:
         self.thing: T | None = None
@@ -22,15 +22,15 @@ class _Place(Generic[T]):
 
 
 class Readers(Generic[T]):
-    """Lends things in the order in which threads ask. Any thread may take one, and gives it back when it is done."""
+    """Lends things in the order in which threads ask. Any thread may take one, and gives it back afterwards."""
 
     def __init__(self, things: Iterable[T] = ()) -> None:
-        self._lock = threading.Lock()  # guards the two below; nothing is called while it is held
+        self._lock = threading.Lock()  # guards the two below; nothing is called under it
         self._spare = list(things)
-        self._line: deque[_Place[T]] = deque()  # empty while something is spare
+        self._line: deque[_Place[T]] = deque()  # empty if something is spare
 
     def take(self, timeout: float, unless: threading.Event | None = None) -> T | None:
-        """Wait for one; None when ``timeout`` seconds have passed or, within a moment, when ``unless`` is set."""
+        """Wait for a thing. Return None after ``timeout`` seconds, or within LOOK seconds after ``unless`` is set."""
         place: _Place[T] = _Place()
         with self._lock:
             if self._spare:
@@ -42,11 +42,11 @@ class Readers(Generic[T]):
                 with self._lock:
                     if place.thing is None:
                         self._line.remove(place)
-                break  # otherwise its turn has come at the last moment
+                break  # otherwise the turn came at the last moment
         return place.thing
 
     def give(self, thing: T) -> None:
-        """Give back what was lent, or add something: the first in the line has it next."""
+        """Give a thing back, or add one. The first in the line gets it."""
         with self._lock:
             place = self._line.popleft() if self._line else None
             if place is None:
