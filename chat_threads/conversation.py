@@ -21,11 +21,7 @@ from .addresses import Networks, is_local
 from .dialects.base import Dialect
 from .dialects.recognise import recognise, without_blanks
 from .dialects.text import TextDialect
-from .door import Door, Entry
-from .errors import (
-    Broken,
-    ChatError,
-    CutOff,
+from .disconnects import (
     GaveWay,
     NoHandshake,
     NoNameInTime,
@@ -37,6 +33,8 @@ from .errors import (
     TooManyTries,
     UnfinishedLine,
 )
+from .door import Door, Entry
+from .errors import Broken, ChatError, CutOff
 from .memory import Output
 from .pace import BLANKS, Pace, Seldom, cost
 from .parcel import Parcel

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from .addresses import network
-from .errors import ServerFull, TooManyConnections
+from .disconnects import ServerFull, TooManyConnections
 from .session import Session
 
 GIVING_WAY = 64  # connections that have lost their place but have not ended yet, at most

@@ -5,9 +5,9 @@ went wrong, and ``advice`` what every client can do about it; ``text`` is both. 
 own clients: ``dialects.advice`` does, for people who type commands. So no text here names a command as people type it,
 except in the errors of typing.
 
-The two branches of ChatError say what happens next: after a ``Told`` the conversation goes on, after a ``CutOff`` it is
-over. A ``StartError`` is for the operator: the program prints it and exits with 2. Anything else that is raised is a
-bug.
+The two branches of ChatError say what happens next. After a ``Told`` the conversation goes on. After a ``CutOff`` it is
+over; ``disconnects`` has these. A ``StartError`` is for the operator: the program prints it and exits with 2. Anything
+else that is raised is a bug.
 
 Instances are values: they are raised and queued, any thread may read them, and nothing changes them.
 """
@@ -34,11 +34,13 @@ class ChatError(ChatThreadsError):
     room: str | None = None  # the room that it is about
     near: str | None = None  # the nearest name, room or command that would do
     seconds: int | None = None  # after so many seconds it can be tried again
+    fact = ""
+    advice = ""
 
-    def __init__(self, fact: str, advice: str = "") -> None:
-        super().__init__(f"{fact} {advice}" if advice else fact)
-        self.fact = fact
-        self.advice = advice
+    def __init__(self, fact: str = "", advice: str = "") -> None:
+        self.fact = fact or self.fact
+        self.advice = advice or self.advice
+        super().__init__(f"{self.fact} {self.advice}".rstrip())
 
 
 class Told(ChatError):
@@ -49,7 +51,7 @@ class CutOff(ChatError):
     """The client is told, and the connection is closed."""
 
 
-# --- told, and goes on: typing ------------------------------------------------------------------------
+# --- typing ------------------------------------------------------------------------
 
 
 class UnknownCommand(Told):
@@ -71,7 +73,7 @@ class Usage(Told):
         self.usage = usage
 
 
-# --- told, and goes on: names -------------------------------------------------------------------------
+# --- names -------------------------------------------------------------------------
 
 
 class BadName(Told):
@@ -123,14 +125,12 @@ class LooksTaken(NameTaken):
         self.other = other
 
 
-# --- told, and goes on: rooms -------------------------------------------------------------------------
+# --- rooms -------------------------------------------------------------------------
 
 
 class BadRoom(Told):
     code = "bad_room"
-
-    def __init__(self) -> None:
-        super().__init__("A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2.")
+    fact = "A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2."
 
 
 class UnknownRoom(Told):
@@ -146,9 +146,7 @@ class RoomGone(Told):
     """The room was deleted between the typing and the storing."""
 
     code = "unknown_room"
-
-    def __init__(self) -> None:
-        super().__init__("That room has just been deleted. Nothing was done.")
+    fact = "That room has just been deleted. Nothing was done."
 
 
 class RoomExists(Told):
@@ -216,7 +214,7 @@ class NotInRoom(Told):
         self.room = room
 
 
-# --- told, and goes on: what is not allowed -----------------------------------------------------------
+# --- what is not allowed -----------------------------------------------------------
 
 
 class NotAllowed(Told):
@@ -258,22 +256,19 @@ class NamesakesRoom(OthersRoom):
 class IgnoresItself(NotAllowed):
     """A session cannot ignore itself: its own lines are its acknowledgements."""
 
-    def __init__(self) -> None:
-        super().__init__("You cannot ignore yourself: you see your own lines to know that they are stored.")
+    fact = "You cannot ignore yourself: you see your own lines to know that they are stored."
 
 
 class NotLocal(NotAllowed):
     """Only the operator, and with --lab everybody, may look inside the server."""
 
-    def __init__(self) -> None:
-        super().__init__("Only connections from the server's own machine may see that; --lab shows it to everybody.")
+    fact = "Only connections from the server's own machine may see that; --lab shows it to everybody."
 
 
 class NoFaults(NotAllowed):
     """The server was not started with --lab."""
 
-    def __init__(self) -> None:
-        super().__init__("Faults can be made only on a server that was started with --lab.")
+    fact = "Faults can be made only on a server that was started with --lab."
 
 
 class NoTrip(Told):
@@ -289,25 +284,21 @@ class NoTrip(Told):
 
 class TripsUnrecorded(Told):
     code = "no_trip"
-
-    def __init__(self) -> None:
-        super().__init__("This server records no trips.", "Start it with --lab or --trace to record them.")
+    fact = "This server records no trips."
+    advice = "Start it with --lab or --trace to record them."
 
 
 class BadFault(Told):
-    """A fault that cannot be made; ``text`` says why."""
-
     code = "bad_fault"
 
 
-# --- told, and goes on: tokens and people -------------------------------------------------------------
+# --- tokens and people -------------------------------------------------------------
 
 
 class UnknownToken(Told):
     code = "unknown_token"
-
-    def __init__(self) -> None:
-        super().__init__("Unknown or expired token.", "Enter a name instead.")
+    fact = "Unknown or expired token."
+    advice = "Enter a name instead."
 
 
 class TooManyTokens(Told):
@@ -322,9 +313,7 @@ class NobodyWrote(Told):
     """A reply, and nobody to reply to."""
 
     code = "unknown_person"
-
-    def __init__(self) -> None:
-        super().__init__("Nobody has sent you a private line yet.")
+    fact = "Nobody has sent you a private line yet."
 
 
 class UnknownPerson(Told):
@@ -336,7 +325,7 @@ class UnknownPerson(Told):
         self.near = near
 
 
-# --- told, and goes on: lines and texts ---------------------------------------------------------------
+# --- lines and texts ---------------------------------------------------------------
 
 
 class BadJson(Told):
@@ -408,30 +397,24 @@ class TooManyIgnored(TooLong):
 
 class NotUtf8(Told):
     code = "not_utf8"
-
-    def __init__(self) -> None:
-        super().__init__("That line is not UTF-8, so it was not sent.")
+    fact = "That line is not UTF-8, so it was not sent."
 
 
 class NothingToSay(Told):
     """Without what must not reach a terminal, nothing is left of the text."""
 
     code = "nothing_to_say"
-
-    def __init__(self) -> None:
-        super().__init__("That line has no visible characters, so it was not sent.")
+    fact = "That line has no visible characters, so it was not sent."
 
 
 class NothingToFind(Told):
     """A search without a word."""
 
     code = "nothing_to_say"
-
-    def __init__(self) -> None:
-        super().__init__("A search needs a word with a letter or digit in it.")
+    fact = "A search needs a word with a letter or digit in it."
 
 
-# --- told, and goes on: the history -------------------------------------------------------------------
+# --- the history -------------------------------------------------------------------
 
 
 class NotStored(Told):
@@ -460,12 +443,8 @@ class MaybeStored(Told):
     Everybody gets ReadOnly as well."""
 
     code = "maybe_stored"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "It is not known whether that was stored: the server's disk failed, or its files were changed.",
-            "Look when the server has been started again.",
-        )
+    fact = "It is not known whether that was stored: the server's disk failed, or its files were changed."
+    advice = "Look when the server has been started again."
 
 
 class ReadOnly(Told):
@@ -481,9 +460,7 @@ class Busy(Told):
     """The request is under way, but takes long."""
 
     code = "busy"
-
-    def __init__(self) -> None:
-        super().__init__("The history is busy; please wait. Your request will be done.")
+    fact = "The history is busy; please wait. Your request will be done."
 
 
 class Unreadable(Told):
@@ -499,116 +476,7 @@ class Broken(Told):
     """A bug in the server: the client is told, and the log has the traceback."""
 
     code = "internal"
-
-    def __init__(self) -> None:
-        super().__init__("Internal server error. The server's log has the details.")
-
-
-# --- told, and cut off --------------------------------------------------------------------------------
-
-
-class NoHandshake(CutOff):
-    code = "no_handshake"
-
-
-class NoNameInTime(NoHandshake):
-    """No name within ``limit`` seconds."""
-
-    def __init__(self, limit: float) -> None:
-        super().__init__(f"No name was given within {limit:g} seconds. Goodbye.")
-        self.limit = limit
-
-
-class TooManyTries(NoHandshake):
-    """None of the names that the client gave would do."""
-
-    def __init__(self) -> None:
-        super().__init__("That was the third try. Goodbye.")
-
-
-class GaveWay(NoHandshake):
-    """The client had given no name when the last place was needed."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The server is full, and you had given no name, so your place went to somebody else.",
-            "Come again, and give it at once.",
-        )
-
-
-class UnfinishedLine(CutOff):
-    """A line that did not end within ``limit`` seconds."""
-
-    code = "unfinished_line"
-
-    def __init__(self, limit: float) -> None:
-        super().__init__(f"You started a line and did not finish it within {limit:g} seconds. Goodbye.")
-        self.limit = limit
-
-
-class TooSlow(CutOff):
-    """The reader did not keep up (promise 3)."""
-
-    code = "too_slow"
-
-    def __init__(self, why: str = "too much was waiting for you") -> None:
-        super().__init__(f"You read too slowly: {why}.", "Connect again; the history has what you missed.")
-
-
-class Replaced(CutOff):
-    """The client came back on another connection, which has its name and rooms now."""
-
-    code = "replaced"
-
-    def __init__(self) -> None:
-        super().__init__("You reconnected elsewhere; this connection is closed. Goodbye.")
-
-
-class ServerFull(CutOff):
-    code = "server_full"
-
-    def __init__(self, why: str) -> None:
-        super().__init__(f"The server is full: {why}.", "Try again later.")
-
-
-class TooManyConnections(CutOff):
-    code = "too_many_connections"
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"There are too many connections from your address: at most {limit} are allowed.",
-            "Close one, then connect again.",
-        )
-        self.limit = limit
-
-
-class NoProxyHeader(CutOff):
-    """A connection from a proxy that does not begin as a proxy's has to."""
-
-    code = "no_proxy_header"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Connections from your address must begin with the PROXY protocol, and yours does not.",
-            "Connect through the proxy.",
-        )
-
-
-class ShuttingDown(CutOff):
-    code = "shutting_down"
-
-    def __init__(self) -> None:
-        super().__init__("The server is shutting down. Goodbye.")
-
-
-class NotChat(CutOff):
-    """The peer speaks another protocol. It is sent ``answer`` instead of a text, maybe nothing."""
-
-    code = "not_chat"
-
-    def __init__(self, text: str, answer: bytes = b"") -> None:
-        super().__init__(text)
-        self.answer = answer
+    fact = "Internal server error. The server's log has the details."
 
 
 def _did_you_mean(near: str | None) -> str:

@@ -28,6 +28,40 @@ def _wait(end: _End, seconds: float) -> None:
         end.get(timeout=seconds)
 
 
+class UnknownFault(BadFault):
+    """A fault that does not exist."""
+
+    fact = "The faults are slow NAME, pause publisher, and pause history."
+
+
+class FaultTooSlow(BadFault):
+    """A send can be slowed by 1 to ``limit`` milliseconds."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A send can be slowed by 1 to {limit} ms.")
+        self.limit = limit
+
+
+class FaultTooLong(BadFault):
+    """A fault lasts up to ``limit`` seconds."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__(f"A fault lasts up to {limit:g} s.")
+        self.limit = limit
+
+
+class FaultUnderWay(BadFault):
+    """A fault is made once at a time."""
+
+    fact = "That fault is under way already."
+
+
+class FaultWithoutThread(BadFault):
+    """A fault needs a thread, and the system gives no more."""
+
+    fact = "No thread could be started for that."
+
+
 class Faults:
     """The faults under way. Any thread may call any method."""
 
@@ -63,7 +97,7 @@ class Faults:
     def slow(self, number: int, milliseconds: int, over: Over) -> None:
         """Delay every send to this session by so much, for MOST seconds. Raise BadFault."""
         if not 1 <= milliseconds <= SLOWEST:
-            raise BadFault(f"A send can be slowed by 1 to {SLOWEST} ms.")
+            raise FaultTooSlow(SLOWEST)
 
         def hold(end: _End) -> None:
             self._delays[number] = milliseconds / 1000
@@ -74,7 +108,7 @@ class Faults:
 
     def _start(self, name: str, doing: str, work: Callable[[_End], None], seconds: float, over: Over) -> None:
         if not 0 < seconds <= MOST:
-            raise BadFault(f"A fault lasts up to {MOST:g} s.")
+            raise FaultTooLong(MOST)
 
         end: _End = queue.SimpleQueue()
 
@@ -87,7 +121,7 @@ class Faults:
         thread = threading.Thread(target=inside.run, args=("lab", doing, work_and_tell), name=name, daemon=True)
         with self._lock:
             if name in self._threads or self._stopping:
-                raise BadFault("That fault is under way already.")
+                raise FaultUnderWay()
             self._threads[name] = thread
             self._ends[name] = end
         try:
@@ -95,7 +129,7 @@ class Faults:
         except RuntimeError:
             with self._lock:
                 del self._threads[name], self._ends[name]
-            raise BadFault("No thread could be started for that.") from None
+            raise FaultWithoutThread() from None
 
     def hold_history(self) -> None:
         """Called by the history thread: wait while it is paused."""

@@ -16,6 +16,7 @@ from itertools import islice
 
 from . import chatroom, events, inside, ordered
 from .chatroom import ChatRoom, Recent, Subscriber
+from .disconnects import TooSlow
 from .errors import (
     InTooManyRooms,
     LobbyStays,
@@ -27,7 +28,6 @@ from .errors import (
     OthersRoom,
     RoomExists,
     ServerHasTooManyRooms,
-    TooSlow,
     UnknownRoom,
 )
 from .lookalikes import looks

@@ -22,12 +22,9 @@ from typing import Any
 from . import inside
 from .addresses import Networks, bare, plain
 from .conversation import NAMELESS, Conversation, Limits, in_place_of_the_greeting
+from .disconnects import GaveWay, ServerFull
 from .door import Door, Entry
-from .errors import (
-    CutOff,
-    GaveWay,
-    ServerFull,
-)
+from .errors import CutOff
 from .memory import Output
 from .pace import Seldom
 from .service import Service

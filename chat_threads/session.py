@@ -16,7 +16,8 @@ from itertools import islice
 
 from . import inside
 from .dialects.base import Dialect
-from .errors import ChatError, CutOff, TooSlow, UnknownPerson
+from .disconnects import TooSlow
+from .errors import ChatError, CutOff, UnknownPerson
 from .events import Bye, Event, PersonRow, answers, problem
 from .letters import scripts, written_together
 from .mailbox import Mailbox

@@ -20,8 +20,8 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from . import inside
+from .disconnects import TooSlow
 from .ends import Vital
-from .errors import TooSlow
 from .mailbox import OPEN, Life
 from .parcel import Parcel
 from .session import Session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .. import errors
+from .. import disconnects, errors
 from ..events import Notice, Problem
 
 # Before BINARY is agreed, some telnets leave out the byte 85. The line cannot be mended: it may be missing anywhere.
@@ -27,7 +27,7 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     errors.UnknownPerson: lambda problem: "" if problem.near else "/who lists who is here.",
     errors.TooManyIgnored: lambda problem: "/unignore one of them first.",
     errors.NotUtf8: lambda problem: _SET_UTF8,
-    errors.TooSlow: lambda problem: "Connect again; /history shows what you missed.",
+    disconnects.TooSlow: lambda problem: "Connect again; /history shows what you missed.",
 }
 """What stands in the place of an error's own advice."""
 

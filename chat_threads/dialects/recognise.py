@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import NotChat
+from ..disconnects import NotChat
 from .base import Dialect
 from .jsonlines import JsonDialect
 from .text import LINE, TextDialect

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 
 from .. import __version__, commands, events, inside
-from ..errors import BadFault, NoFaults, NotInRoom, NotLocal, NoTrip, TripsUnrecorded
+from ..errors import NoFaults, NotInRoom, NotLocal, NoTrip, TripsUnrecorded
+from ..lab import UnknownFault
 from ..session import Session
 from .table import MAX_ROWS, Context, does
 
@@ -118,7 +119,7 @@ def make_fault(context: Context, session: Session, command: commands.MakeFault) 
         what = f"makes every send to {other.name} take {command.amount} ms more, for a minute at most"
         faults.slow(other.number, command.amount, _over(context, f"{other.name} is no longer slowed down."))
     else:
-        raise BadFault("The faults are slow NAME, pause publisher, and pause history.")
+        raise UnknownFault()
     log.info("%s %s", session, what)
     _tell_all(context, f"{session.name} {what}.", next="threads")
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 from .. import commands, events, ordered
 from ..chatroom import Subscriber
+from ..disconnects import Replaced
 from ..errors import (
     BadName,
     BadRequest,
     IgnoresItself,
     NotInRoom,
     NotStored,
-    Replaced,
     Told,
     TooManyIgnored,
     TooManyTokens,

@@ -22,7 +22,8 @@ from support.waiting import WAIT, wait_for
 from support.wellness import needs_proc, staying_well
 from support.words import error_line
 
-from chat_threads.errors import NoNameInTime, TooManyTries, UnknownCommand
+from chat_threads.disconnects import NoNameInTime, TooManyTries
+from chat_threads.errors import UnknownCommand
 
 pytestmark = [pytest.mark.slow, needs_proc]
 

@@ -16,8 +16,8 @@ from support.servers import Process
 from support.waiting import WAIT, wait_for
 from support.wellness import descriptors, needs_proc, staying_well, threads
 
+from chat_threads.disconnects import Replaced
 from chat_threads.door import GIVING_WAY, RETURNING
-from chat_threads.errors import Replaced
 
 pytestmark = [
     pytest.mark.slow,

@@ -27,7 +27,7 @@ from support.waiting import WAIT, in_threads
 from support.wellness import Canary, memory, needs_proc, staying_well
 
 from chat_threads.dialects.recognise import recognise, without_blanks
-from chat_threads.errors import NotChat
+from chat_threads.disconnects import NotChat
 
 pytestmark = [pytest.mark.slow, needs_proc]
 

@@ -15,7 +15,7 @@ from support.waiting import wait_for
 from support.wellness import Canary, memory, needs_proc, staying_well, threads
 
 from chat_threads.dialects.text import TextDialect
-from chat_threads.errors import TooSlow
+from chat_threads.disconnects import TooSlow
 from chat_threads.events import LINE_SIZE, PAGE_BYTES, Notice
 from chat_threads.mailbox import Mailbox
 from chat_threads.memory import PAUSE, Output

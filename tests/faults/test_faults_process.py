@@ -25,7 +25,8 @@ from support.wellness import check_history, needs_proc, staying_well, threads
 from support.words import error_line
 
 from chat_threads import commands
-from chat_threads.errors import Broken, NoNameInTime, ShuttingDown
+from chat_threads.disconnects import NoNameInTime, ShuttingDown
+from chat_threads.errors import Broken
 from chat_threads.service import METHODS
 from chat_threads.storage import Storage
 

@@ -18,7 +18,7 @@ from support.waiting import WAIT, wait_for
 from support.wellness import check_history, needs_proc, staying_well
 from support.words import error_line
 
-from chat_threads.errors import ShuttingDown
+from chat_threads.disconnects import ShuttingDown
 from chat_threads.reading import READ_TIMEOUT, SEARCHERS
 
 pytestmark = [pytest.mark.slow, needs_proc]

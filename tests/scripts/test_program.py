@@ -32,8 +32,9 @@ from chat_threads import __version__, cli, logs
 from chat_threads.addresses import networks
 from chat_threads.chat import Chat, Options
 from chat_threads.conversation import Limits
+from chat_threads.disconnects import ShuttingDown
 from chat_threads.door import GIVING_WAY, RETURNING
-from chat_threads.errors import ShuttingDown, StartError
+from chat_threads.errors import StartError
 from chat_threads.server import MAX_REFUSED
 
 pytestmark = pytest.mark.slow

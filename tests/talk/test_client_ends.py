@@ -20,7 +20,7 @@ from support.terminals import ENV, RUN
 from support.waiting import WAIT, wait_for
 
 from chat_threads.client import Disconnected
-from chat_threads.errors import Replaced, ShuttingDown
+from chat_threads.disconnects import Replaced, ShuttingDown
 
 pytestmark = pytest.mark.slow
 

@@ -23,21 +23,8 @@ from chat_threads import __version__, publisher
 from chat_threads import server as server_module
 from chat_threads.commands import Stats
 from chat_threads.dialects import render
-from chat_threads.errors import (
-    BadName,
-    BadRoom,
-    Broken,
-    LineTooLong,
-    NameTaken,
-    NoNameInTime,
-    NotStored,
-    ServerFull,
-    ShuttingDown,
-    TextTooLong,
-    TooManyTries,
-    UnfinishedLine,
-    Unreadable,
-)
+from chat_threads.disconnects import NoNameInTime, ServerFull, ShuttingDown, TooManyTries, UnfinishedLine
+from chat_threads.errors import BadName, BadRoom, Broken, LineTooLong, NameTaken, NotStored, TextTooLong, Unreadable
 from chat_threads.events import Message, StatsShown
 from chat_threads.service import METHODS
 from chat_threads.storage import StorageError

@@ -20,7 +20,7 @@ from support.servers import our_threads, stored
 from support.waiting import WAIT, in_threads, wait_for
 from support.words import error_line
 
-from chat_threads.errors import ShuttingDown
+from chat_threads.disconnects import ShuttingDown
 
 
 def stat(client: Client, what: str) -> int:

@@ -14,7 +14,8 @@ from support.waiting import WAIT, wait_for
 from support.words import error_line
 
 from chat_threads import chatroom, conversation, history, once, storage, tokens
-from chat_threads.errors import Replaced, UnknownToken
+from chat_threads.disconnects import Replaced
+from chat_threads.errors import UnknownToken
 from chat_threads.rules import REFS
 from chat_threads.service import people
 from chat_threads.storage import StorageError

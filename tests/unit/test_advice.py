@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import chat_threads
-from chat_threads import commands, errors, events
+from chat_threads import commands, disconnects, errors, events, lab
 from chat_threads.dialects import advice
 from chat_threads.dialects.text import TextDialect
 
@@ -63,7 +63,7 @@ TYPED = [
     ),
     (errors.NotUtf8(), "That line is not UTF-8, so it was not sent.", "", UTF8),
     (
-        errors.TooSlow(),
+        disconnects.TooSlow(),
         "You read too slowly: too much was waiting for you.",
         "Connect again; the history has what you missed.",
         "Connect again; /history shows what you missed.",
@@ -101,7 +101,11 @@ PLAIN = [
     (errors.NoFaults(), "Faults can be made only on a server that was started with --lab."),
     (errors.NoTrip("#x", 3), "There is no record of the trip of message 3 of #x."),
     (errors.TripsUnrecorded(), "This server records no trips. Start it with --lab or --trace to record them."),
-    (errors.BadFault("A fault lasts up to 60 s."), "A fault lasts up to 60 s."),
+    (lab.UnknownFault(), "The faults are slow NAME, pause publisher, and pause history."),
+    (lab.FaultTooSlow(10_000), "A send can be slowed by 1 to 10000 ms."),
+    (lab.FaultTooLong(60.0), "A fault lasts up to 60 s."),
+    (lab.FaultUnderWay(), "That fault is under way already."),
+    (lab.FaultWithoutThread(), "No thread could be started for that."),
     (errors.UnknownToken(), "Unknown or expired token. Enter a name instead."),
     (
         errors.TooManyTokens(0.2),
@@ -134,31 +138,31 @@ PLAIN = [
     (errors.Busy(), "The history is busy; please wait. Your request will be done."),
     (errors.Unreadable("it is busy"), "The history cannot be read now: it is busy. Try again."),
     (errors.Broken(), "Internal server error. The server's log has the details."),
-    (errors.NoNameInTime(60.0), "No name was given within 60 seconds. Goodbye."),
-    (errors.TooManyTries(), "That was the third try. Goodbye."),
+    (disconnects.NoNameInTime(60.0), "No name was given within 60 seconds. Goodbye."),
+    (disconnects.TooManyTries(), "That was the third try. Goodbye."),
     (
-        errors.GaveWay(),
+        disconnects.GaveWay(),
         "The server is full, and you had given no name, so your place went to somebody else."
         " Come again, and give it at once.",
     ),
-    (errors.UnfinishedLine(300.0), "You started a line and did not finish it within 300 seconds. Goodbye."),
-    (errors.Replaced(), "You reconnected elsewhere; this connection is closed. Goodbye."),
-    (errors.ServerFull("9 are connected"), "The server is full: 9 are connected. Try again later."),
+    (disconnects.UnfinishedLine(300.0), "You started a line and did not finish it within 300 seconds. Goodbye."),
+    (disconnects.Replaced(), "You reconnected elsewhere; this connection is closed. Goodbye."),
+    (disconnects.ServerFull("9 are connected"), "The server is full: 9 are connected. Try again later."),
     (
-        errors.TooManyConnections(3),
+        disconnects.TooManyConnections(3),
         "There are too many connections from your address: at most 3 are allowed. Close one, then connect again.",
     ),
     (
-        errors.NoProxyHeader(),
+        disconnects.NoProxyHeader(),
         "Connections from your address must begin with the PROXY protocol, and yours does not."
         " Connect through the proxy.",
     ),
-    (errors.ShuttingDown(), "The server is shutting down. Goodbye."),
-    (errors.NotChat("This is a chat server, not SSH."), "This is a chat server, not SSH."),
+    (disconnects.ShuttingDown(), "The server is shutting down. Goodbye."),
+    (disconnects.NotChat("This is a chat server, not SSH."), "This is a chat server, not SSH."),
 ]
 
 # Of these only others are raised.
-FAMILIES = {errors.TooManyRooms, errors.NotAllowed, errors.TooLong, errors.NoHandshake}
+FAMILIES = {errors.TooManyRooms, errors.NotAllowed, errors.BadFault, errors.TooLong, disconnects.NoHandshake}
 
 
 def kinds(of: type[errors.ChatError]) -> Iterator[type[errors.ChatError]]:

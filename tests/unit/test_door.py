@@ -11,8 +11,8 @@ from support.samples import for_each
 from support.waiting import wait_for
 
 from chat_threads import door
+from chat_threads.disconnects import ServerFull, TooManyConnections
 from chat_threads.door import GIVING_WAY, RETURNING, Door, Entry
-from chat_threads.errors import ServerFull, TooManyConnections
 
 pytestmark = pytest.mark.slow
 

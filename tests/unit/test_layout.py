@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 LAYERS = """
     __init__        memory
     errors          usage           inside          streams     ends        addresses   letters    lookalikes
-    events          rules           queues          tokens      lab         filelock    wal
+    events          disconnects     rules           queues          tokens      lab         filelock    wal
     commands        ordered         parcel
     mailbox         chatroom
     schema          folding         readers     batch
@@ -67,7 +67,7 @@ RESERVED = {
 CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules"}
 PEOPLES_MAY = CLIENTS_MAY | {"dialects.typed", "dialects.text", "dialects.jsonlines", "streams"}
 # A dialect is pure: of ours it imports only these, and of the standard library none of those.
-DIALECTS_MAY = {"commands", "errors", "events", "letters", "parcel", "rules", "usage"}
+DIALECTS_MAY = {"commands", "disconnects", "errors", "events", "letters", "parcel", "rules", "usage"}
 DIALECTS_MUST_NOT = {"socket", "threading", "queue", "sqlite3", "logging", "os", "select", "asyncio", "subprocess"}
 
 

@@ -34,7 +34,8 @@ from support.words import error_line
 
 import chat_threads
 from chat_threads.dialects.text import TextDialect
-from chat_threads.errors import NotStored, ShuttingDown
+from chat_threads.disconnects import ShuttingDown
+from chat_threads.errors import NotStored
 from chat_threads.events import Notice
 from chat_threads.mailbox import Mailbox
 from chat_threads.parcel import Parcel

@@ -23,7 +23,7 @@ from support.words import error_line
 
 from chat_threads import tokens
 from chat_threads.addresses import networks
-from chat_threads.errors import NoNameInTime
+from chat_threads.disconnects import NoNameInTime
 from chat_threads.proxy import MAX_V1, MAX_V2, V2, V2_FIXED, BadHeader, Header, parse
 
 

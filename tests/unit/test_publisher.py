@@ -16,6 +16,7 @@ from support.waiting import WAIT
 from chat_threads import chatroom, events, ordered
 from chat_threads import publisher as module
 from chat_threads.chatroom import MESSAGE, NAMED, RECENT, ChatRoom
+from chat_threads.disconnects import TooSlow
 from chat_threads.errors import (
     CutOff,
     NotAllowed,
@@ -23,7 +24,6 @@ from chat_threads.errors import (
     NotStored,
     RoomExists,
     TooManyRooms,
-    TooSlow,
     UnknownRoom,
     Unreadable,
 )

@@ -14,7 +14,8 @@ from support.waiting import WAIT
 from chat_threads.dialects.jsonlines import JsonDialect
 from chat_threads.dialects.recognise import PROTOCOLS, recognise, without_blanks
 from chat_threads.dialects.text import LINE, TextDialect
-from chat_threads.errors import CutOff, NotChat
+from chat_threads.disconnects import NotChat
+from chat_threads.errors import CutOff
 
 # What clients and port scanners send first, and how the answer begins. b"": they are sent nothing.
 SPOKEN: dict[str, tuple[bytes, bytes]] = {

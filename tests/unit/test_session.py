@@ -10,7 +10,8 @@ from support.waiting import WAIT, in_threads
 
 from chat_threads import names
 from chat_threads import session as module
-from chat_threads.errors import Busy, NameTaken, ShuttingDown, TooSlow, UnknownPerson, UnknownRoom
+from chat_threads.disconnects import ShuttingDown, TooSlow
+from chat_threads.errors import Busy, NameTaken, UnknownPerson, UnknownRoom
 from chat_threads.events import (
     Notice,
     PersonRow,

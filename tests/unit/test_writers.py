@@ -12,7 +12,7 @@ import pytest
 from support.waiting import WAIT, wait_for
 
 from chat_threads import writers as module
-from chat_threads.errors import ShuttingDown, TooSlow
+from chat_threads.disconnects import ShuttingDown, TooSlow
 from chat_threads.events import Event, Notice, Problem
 from chat_threads.parcel import Parcel, Views
 from chat_threads.session import Session

@@ -1,0 +1,97 @@
+"""Why the server disconnects a client: the errors that end a connection. The last thing that a client gets is one."""
+
+from __future__ import annotations
+
+from .errors import CutOff
+
+
+class NoHandshake(CutOff):
+    code = "no_handshake"
+
+
+class NoNameInTime(NoHandshake):
+    """No name within ``limit`` seconds."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__(f"No name was given within {limit:g} seconds. Goodbye.")
+        self.limit = limit
+
+
+class TooManyTries(NoHandshake):
+    """None of the names that the client gave would do."""
+
+    fact = "That was the third try. Goodbye."
+
+
+class GaveWay(NoHandshake):
+    """The client had given no name when the last place was needed."""
+
+    fact = "The server is full, and you had given no name, so your place went to somebody else."
+    advice = "Come again, and give it at once."
+
+
+class UnfinishedLine(CutOff):
+    """A line that did not end within ``limit`` seconds."""
+
+    code = "unfinished_line"
+
+    def __init__(self, limit: float) -> None:
+        super().__init__(f"You started a line and did not finish it within {limit:g} seconds. Goodbye.")
+        self.limit = limit
+
+
+class TooSlow(CutOff):
+    """The reader did not keep up (promise 3)."""
+
+    code = "too_slow"
+
+    def __init__(self, why: str = "too much was waiting for you") -> None:
+        super().__init__(f"You read too slowly: {why}.", "Connect again; the history has what you missed.")
+
+
+class Replaced(CutOff):
+    """The client came back on another connection, which has its name and rooms now."""
+
+    code = "replaced"
+    fact = "You reconnected elsewhere; this connection is closed. Goodbye."
+
+
+class ServerFull(CutOff):
+    code = "server_full"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The server is full: {why}.", "Try again later.")
+
+
+class TooManyConnections(CutOff):
+    code = "too_many_connections"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"There are too many connections from your address: at most {limit} are allowed.",
+            "Close one, then connect again.",
+        )
+        self.limit = limit
+
+
+class NoProxyHeader(CutOff):
+    """A connection from a proxy that does not begin as a proxy's has to."""
+
+    code = "no_proxy_header"
+    fact = "Connections from your address must begin with the PROXY protocol, and yours does not."
+    advice = "Connect through the proxy."
+
+
+class ShuttingDown(CutOff):
+    code = "shutting_down"
+    fact = "The server is shutting down. Goodbye."
+
+
+class NotChat(CutOff):
+    """The peer speaks another protocol. It is sent ``answer`` instead of a text, maybe nothing."""
+
+    code = "not_chat"
+
+    def __init__(self, text: str, answer: bytes = b"") -> None:
+        super().__init__(text)
+        self.answer = answer
