@@ -1,8 +1,8 @@
-"""The history thread: number what is said, commit it, and only then hand it on.
+"""The history thread: it numbers messages, commits them, and publishes them after the commit.
 
-Promise 1 is kept here: nothing is published that is not committed. Promise 2 begins here: there is one
-history thread, so there is one order. Everything that must be seen in that order (joining, leaving, a new
-name, a topic) goes through the same queue, though only messages get a number.
+This file keeps promise 1: nothing is published before it is committed. Promise 2 begins here: there is one history
+thread, so there is one order. Everything that must keep this order (joining, leaving, a new name, a topic) goes
+through the same queue, although only messages get a number.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from .storage import Storage, StorageBroken, StorageError, StorageUnsure
 
 log = logging.getLogger(__name__)
 
-BATCH = 512  # the most that one transaction holds
-QUEUE = 2048  # values waiting; a full queue makes the sender wait
-PATIENCE = 30.0  # seconds a sender waits for a place in the queue
-LOOK = 0.25  # seconds after which one who waits for the queue looks whether it has to
-SWEEP_PAUSE = 0.02  # seconds between two slices that are deleted
-SWEEP_EVERY = 600.0  # seconds between looks for messages that are too old
-PURGE_REST = 100  # times as long as a purge took, until the next one
-TOKENS_SWEPT = 1000  # tokens handed out or shown between two looks for those that are too many
-QUIET = 1.0  # seconds without a commit, after which the index catches up
-INDEX_AFTER = 5000  # messages that are not in the index yet, after which it does so while people talk
-INDEX_PAUSE = 0.005  # seconds between two steps of that
-INDEX_REST = 9  # while people talk, the pause is so many times as long as the step took
-INDEX_AGAIN = 60.0  # seconds after one that failed
-INDEX_LONG = 10_000  # messages to index of which the log is told, every so many seconds
+BATCH = 512  # values in one transaction, at most
+QUEUE = 2048  # values in the queue; if it is full, senders wait
+PATIENCE = 30.0  # seconds that a sender waits for a place in the queue
+LOOK = 0.25  # seconds after which a thread that waits for the queue checks whether it still has to
+SWEEP_PAUSE = 0.02  # seconds between two slices of a deletion
+SWEEP_EVERY = 600.0  # seconds between two searches for messages that are too old
+PURGE_REST = 100  # the rest after a purge, as a multiple of its time
+TOKENS_SWEPT = 1000  # tokens handed out or shown between two searches for surplus tokens
+QUIET = 1.0  # seconds without a commit before the index catches up
+INDEX_AFTER = 5000  # messages not in the index, from which it catches up even while people talk
+INDEX_PAUSE = 0.005  # seconds between two steps of indexing
+INDEX_REST = 9  # the pause while people talk, as a multiple of the step's time
+INDEX_AGAIN = 60.0  # seconds until another try after a failed step
+INDEX_LONG = 10_000  # messages to index from which the log reports progress, every TOLD_EVERY seconds
 TOLD_EVERY = 10.0
 DAY_MS = 86_400_000  # milliseconds
 
@@ -48,7 +48,7 @@ Announce = Callable[[ChatError], None]
 
 
 class _Marker(ordered.Ordered):
-    """Takes a place in the queue and reports when everything before it has been published."""
+    """A place in the queue. Reports when everything before it has been published."""
 
     __slots__ = ("passed",)
 
@@ -56,7 +56,7 @@ class _Marker(ordered.Ordered):
         self.passed = threading.Event()
 
 
-# What to tell whoever submitted something that was not stored, and why; what is missing here needs no storing.
+# The error for a value that could not be stored. Types that are missing here need no storing.
 _NOT_STORED: dict[type[ordered.Ordered], Callable[[Any, str], ChatError]] = {
     ordered.Draft: lambda item, why: NotStored(why),
     ordered.RoomEnded: lambda item, why: NotStored(why, "done"),
@@ -66,7 +66,7 @@ _NOT_STORED: dict[type[ordered.Ordered], Callable[[Any, str], ChatError]] = {
 
 
 def _not_stored(items: Iterable[ordered.Ordered], failed: StorageError) -> Refused:
-    """Those of a batch that needed storing, each with what its origin is told."""
+    """The values of a failed batch that needed storing, each with the error for its origin."""
     unsure = isinstance(failed, StorageUnsure)
     return [
         (item, MaybeStored() if unsure else _NOT_STORED[type(item)](item, str(failed)))
@@ -78,11 +78,11 @@ def _not_stored(items: Iterable[ordered.Ordered], failed: StorageError) -> Refus
 class History:
     """A queue and the one thread that empties it into the storage.
 
-    ``submit``, ``enqueue`` and ``settle`` are for any thread. The history thread calls what ``start`` is given:
-    ``publish`` with what was committed, in order, which returns the rooms that have disappeared; ``refuse`` with what
-    was not, and why; ``announce`` with what everybody has to know. It calls ``connected`` for the tokens of those who
-    are here, which are not forgotten. What it knows of the requests under tokens takes ``refs_bytes`` of memory
-    between two batches; the rest is read when needed.
+    ``submit``, ``enqueue`` and ``settle`` are for any thread. The history thread calls the functions that ``start``
+    gets: ``publish`` with the committed values, in order, which returns the rooms that have disappeared; ``refuse``
+    with each value that was not stored, and the error; ``announce`` with an error for everybody. It calls
+    ``connected`` for the tokens of connected clients, which are not forgotten. Between two batches, the requests under
+    tokens take at most ``refs_bytes`` of memory; others are read when needed.
     """
 
     def __init__(
@@ -99,29 +99,29 @@ class History:
         self._publish: Publish
         self._refuse: Refuse
         self._announce: Announce
-        self.read_only: ReadOnly | None = None  # set once, by the history thread, and read anywhere
+        self.read_only: ReadOnly | None = None  # set once, by the history thread; any thread reads it
         self._retain = None if retain_days is None else int(retain_days * DAY_MS)
         self._now = now
         self._queue: BatchQueue[ordered.Ordered | None] = BatchQueue(QUEUE)
         self.thread = threading.Thread(target=self._run, name="history", daemon=True)
-        # Owned by the history thread.
+        # Owned by the history thread:
         self._last: dict[int, int | None] = {room.id: room.last for room in storage.rooms()}
         self._unsaved: dict[int, ordered.RoomMade] = {}  # rooms whose row is not committed yet
-        self._unused: list[int] = []  # rooms to be forgotten, whose rows are still there
-        self._unborn: set[int] = set()  # those that are to be forgotten before they have come
-        self._sweep_at: float | None = 0.0  # when to look for something to delete; None: nothing is
-        self._oldest_kept: int | None = None  # the time before which messages are too old; None: none is
-        self._passing = False  # there is more to delete by that
-        self._purge_at: float | None = None  # when to see to it that what was deleted cannot be read; None: it is done
-        self._purge_took = 0.0  # seconds, so far
-        self._purge_again = 0.0  # not before that, whatever is deleted
+        self._unused: list[int] = []  # forgotten rooms whose rows are still in the file
+        self._unborn: set[int] = set()  # rooms that were forgotten before their RoomMade arrived
+        self._sweep_at: float | None = 0.0  # time of the next search for data to delete; None: there is none
+        self._oldest_kept: int | None = None  # the time before which messages are too old; None: no message is too old
+        self._passing = False  # there are more messages to delete by _oldest_kept
+        self._purge_at: float | None = None  # time of the next step of a purge; None: it is done
+        self._purge_took = 0.0  # seconds that this purge has taken so far
+        self._purge_again = 0.0  # no purge before this time
         self._once = Once(storage.refs, refs_bytes)
-        self._index_at: float | None = 0.0  # when to take messages into the index; None: they all are
-        self._index_again = 0.0  # not before that, whatever is committed
-        self._said_at = 0.0  # when a message was committed last
-        self._index_told: float | None = None  # when the log was told how far it is; None: not at all
-        self._tokens_used = TOKENS_SWEPT  # since the last look for those that are too many
-        # Shared: the lock guards these two; nothing is called while it is held.
+        self._index_at: float | None = 0.0  # time of the next step of indexing; None: all messages are indexed
+        self._index_again = 0.0  # no step of indexing before this time
+        self._said_at = 0.0  # time of the last commit of a message
+        self._index_told: float | None = None  # time of the last report of progress; None: there was none
+        self._tokens_used = TOKENS_SWEPT  # since the last search for surplus tokens
+        # Shared: the lock guards these two; nothing is called under it.
         self._lock = count(threading.Lock())
         self._stored = storage.count()
         self._seconds: deque[tuple[int, int]] = deque(maxlen=11)  # (second, messages in it), the newest last
@@ -133,7 +133,7 @@ class History:
         self.thread.start()
 
     def stop(self, timeout: float) -> bool:
-        """Let the thread finish what is queued, then end and join it; False if it did not end in time."""
+        """Let the thread finish the queue, and join it. Return False if it did not end in time."""
         deadline = time.monotonic() + timeout
         if self.thread.is_alive():
             try:
@@ -144,23 +144,23 @@ class History:
         return not self.thread.is_alive()
 
     def submit(self, item: ordered.Ordered) -> None:
-        """Queue a value; wait while the queue is full, at most PATIENCE seconds; raise NotStored then."""
+        """Queue a value. Wait while the queue is full, at most PATIENCE seconds; then raise NotStored."""
         try:
             self._queue.put(item, timeout=PATIENCE)
         except queue.Full:
             raise NotStored("the history does not keep up") from None
 
     def enqueue(self, item: ordered.Ordered) -> None:
-        """Queue a value without waiting; raise NotStored if the queue is full."""
+        """Queue a value without waiting. Raise NotStored if the queue is full."""
         try:
             self._queue.put_nowait(item)
         except queue.Full:
             raise NotStored("the history does not keep up") from None
 
     def settle(self, timeout: float, unless: threading.Event | None = None) -> bool:
-        """Wait until all that was submitted before has been published or refused: a barrier in the queue.
+        """Wait until all values that were submitted before have been published or refused: a barrier in the queue.
 
-        False when ``timeout`` seconds have passed, or, within a moment, when ``unless`` is set.
+        Returns False after ``timeout`` seconds, or within LOOK seconds after ``unless`` is set.
         """
         deadline = time.monotonic() + timeout
         marker = _Marker()
@@ -168,7 +168,7 @@ class History:
             self._queue.put(marker, timeout=timeout)
         except queue.Full:
             return False
-        if unless is None:  # without looking around: thousands may wait here at once
+        if unless is None:  # without periodic checks: thousands may wait here at once
             return marker.passed.wait(max(0.0, deadline - time.monotonic()))
         while not marker.passed.wait(min(LOOK, max(0.0, deadline - time.monotonic()))):
             if time.monotonic() >= deadline or unless.is_set():
@@ -177,12 +177,12 @@ class History:
 
     @property
     def stored(self) -> int:
-        """How many messages the history holds."""
+        """The number of messages in the history."""
         with self._lock:
             return self._stored
 
     def per_second(self) -> float:
-        """Messages committed a second, the mean of the last ten whole seconds."""
+        """Messages committed a second, averaged over the last ten whole seconds."""
         this = int(time.monotonic())
         with self._lock:
             return sum(count for second, count in self._seconds if this - 10 <= second < this) / 10
@@ -197,14 +197,14 @@ class History:
             inside.leave()
 
     def _work(self) -> None:
-        while self._turn():  # a call for each batch: nothing of it, or of its sessions, is held while waiting
+        while self._turn():  # a call for each batch, so that no reference to it stays while waiting
             pass
 
     def _turn(self) -> bool:
-        """Wait for a batch and see to it; whether there will be another one.
+        """Wait for a batch and handle it. Return whether there will be another one.
 
-        Anything unexpected ends the thread, and with it the server: see ends. Going on would be worse, for nobody
-        could tell what of the batch is committed, and who was told.
+        An unexpected exception ends the thread, and with it the server: see ends. Continuing would be worse, because
+        nobody could know which part of the batch is committed, and which senders were told.
         """
         inside.does("waits for messages")
         batch = self._queue.take(BATCH, self._pause())
@@ -226,7 +226,7 @@ class History:
         return None not in batch
 
     def _pause(self) -> float | None:
-        """Seconds until there is something to do besides what is submitted; None: nothing."""
+        """Seconds until the next background task; None: there is none."""
         due = [at for at in (self._sweep_at, self._index_at, self._purge_at) if at is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
@@ -257,7 +257,7 @@ class History:
         self._once.trim()
 
     def _forget(self, rooms: Iterable[int]) -> None:
-        """From now on nothing can be said in these rooms, and their rows go, too: now, or with the next batch."""
+        """Forget these rooms: nothing can be said in them any more. Delete their rows now, or with the next batch."""
         before = len(self._unused)
         for room in rooms:
             if self._last.pop(room, None) is not None:
@@ -274,7 +274,7 @@ class History:
                 self._unused = []
 
     def _number(self, items: list[ordered.Ordered]) -> Numbering:
-        """Sort out a batch, changing only what is known of rooms without a row."""
+        """Number a batch. This changes only the notes on rooms without a row."""
         made = [item for item in items if isinstance(item, ordered.RoomMade)]
         self._unsaved.update((item.room_id, item) for item in made if item.room_id not in self._unborn)
         self._unborn.difference_update(item.room_id for item in made)
@@ -306,7 +306,7 @@ class History:
             self._index_at = max(self._index_again, now if self.storage.unindexed >= INDEX_AFTER else now + QUIET)
 
     def _sweep(self) -> None:
-        """Delete a slice of what is to go, so that those who say something now wait for one slice at most."""
+        """Delete a slice of old data. Senders wait for at most one slice."""
         self._sweep_at = time.monotonic() + SWEEP_EVERY  # whatever happens now
         try:
             if not self._passing and self._retain is not None:
@@ -332,7 +332,7 @@ class History:
             self._stored -= gone
 
     def _purge(self) -> None:
-        """Do a step towards making unreadable what was deleted."""
+        """Do one step of a purge, which makes deleted data unreadable."""
         began = time.monotonic()
         try:
             pause = self.storage.purge()
@@ -349,7 +349,7 @@ class History:
         self._purge_at = None if pause is None or self.read_only else now + pause
 
     def _index(self) -> None:
-        """Take some messages into the search index, so few that those who say something now do not wait for long."""
+        """Add some messages to the search index: so few that senders do not wait long."""
         began = time.monotonic()
         try:
             self.storage.index()
@@ -381,12 +381,12 @@ class History:
             self._log(logging.ERROR, f"SQLite's log was not copied into the file: {error}")
 
     def _give_up_on(self, error: StorageError) -> None:
-        """Tell everybody and the log, once, if nothing can be stored any more."""
+        """If nothing can be stored any more, tell everybody and the log, once."""
         if isinstance(error, StorageBroken) and not self.read_only:
             log.error("%s", error.advice or error)
             self.read_only = error.error
             self._announce(self.read_only)
 
     def _log(self, level: int, text: str) -> None:
-        """Tell the log what could not be written. Once it has been told that nothing can be, that is of no interest."""
+        """Log what could not be written. After the report that nothing can be stored, only at the debug level."""
         log.log(logging.DEBUG if self.read_only else level, "%s", text)

@@ -1,12 +1,12 @@
-"""The search: the newest messages that have all the words, said by one person or by anybody, in one room or in all.
+"""The search: finds the newest messages with all the words, from one person or anybody, in one room or in all.
 
-A word is found inside other words, too: ``hang`` in "hanging", ``作业`` in 今天的作业. Both are folded first (see
-``folding``). The index is an FTS5 table that holds no texts. Its terms are pieces of three letters. One begins at every
-letter of a message; at the end of a word they are shorter. So a longer word is looked up by its pieces, and a word of
-one or two letters by the pieces that begin with it. The sender and the room are terms, too.
+A word is also found inside other words: ``hang`` in "hanging", ``作业`` in 今天的作业. Both are folded first (see
+``folding``). The index is an FTS5 table that holds no texts. Its terms are pieces of three letters. A piece begins
+at every letter of a message; at the end of a word, pieces are shorter. So a word of three letters or more is looked up
+by its pieces, and a shorter word by the pieces that begin with it. The sender and the room are terms, too.
 
-The index follows the commits and says up to which message it goes. A search reads the messages after that one by one,
-or all of them where SQLite has no FTS5. So it finds whatever was committed before it began, whatever the index has.
+The index follows the commits, and stores the last message that it contains. A search reads all later messages one by
+one, or all messages if SQLite has no FTS5. So a search finds every message that was committed before it began.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from .rules import fold
 log = logging.getLogger(__name__)
 
 PIECE = 3  # letters
-MAX_EXACT = 32  # pieces that one query asks the index for
-MAX_SHORT = 3  # words of one or two letters that it asks it for: each costs as much as a common word
-SLICE = 500  # messages that are read, folded and compared at a time
+MAX_EXACT = 32  # pieces in one query of the index, at most
+MAX_SHORT = 3  # words of one or two letters in one query: each costs as much as a common word
+SLICE = 500  # messages that are read and compared at a time
 MAX_ADD = 500  # messages indexed in one transaction, which others wait for
-ADD_LETTERS = 20_000  # and about so many letters
-_ROWS_AT_ONCE = 128  # in one statement
+ADD_LETTERS = 20_000  # and letters, roughly
+_ROWS_AT_ONCE = 128  # rows in one statement
 
-_BY, _IN = "\ufdd0", "\ufdd1"  # begin the terms of senders and rooms; no characters, and so in no text
-_BREAK = "\x1e"  # between texts that are read together
-_SIGNS = """!"#$%&''()*+,-./:;<=>?@[\\]^_`{|}~"""  # with them, only white space ends a term
+_BY, _IN = "\ufdd0", "\ufdd1"  # begin the terms of senders and rooms; noncharacters, so in no text
+_BREAK = "\x1e"  # separates texts that are read together
+_SIGNS = """!"#$%&''()*+,-./:;<=>?@[\\]^_`{|}~"""  # with these, only white space ends a term
 _TABLE = f"""CREATE VIRTUAL TABLE pieces USING fts5(
     terms, content='', detail=none, tokenize="ascii tokenchars '{_SIGNS.replace('"', '""')}'")"""
 
 Rows = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]  # all rows of a query
-Indexed = tuple[int, int, str, str]  # of a message: its id, its room's, its sender and its text
+Indexed = tuple[int, int, str, str]  # a message's id, its room's id, its sender and its text
 
 
 def words_of(typed: str) -> tuple[str, ...]:
-    """The words that a search is for, folded: those with a letter, a digit or a symbol such as an emoji in them."""
+    """The words of a search, folded: those with a letter, a digit or a symbol such as an emoji."""
     return tuple(
         dict.fromkeys(
             word for word in fold_text(typed).split() if any(char.isalnum() or category(char) == "So" for char in word)
@@ -53,14 +53,14 @@ def words_of(typed: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is searched for. The words and the sender are folded."""
+    """A search. The words and the sender are folded."""
 
     words: tuple[str, ...]
     room: int | None = None
     sender: str | None = None
 
     def terms(self) -> str:
-        """The query for the index, in FTS5's language. It may find too much, but never too little."""
+        """The query for the index, in FTS5's syntax. It may find too many messages, but never too few."""
         long = [word for word in self.words if len(word) >= PIECE]
         exact = dict.fromkeys(word[at : at + PIECE] for word in long for at in range(len(word) - PIECE + 1))
         short = [word for word in self.words if len(word) < PIECE and not any(word in other for other in long)]
@@ -78,7 +78,7 @@ def _quoted(term: str) -> str:
 
 
 def _terms_of(room: int, sender: str, text: str) -> str:
-    """What the index has of a message."""
+    """The terms of a message in the index."""
     terms = {word[at : at + PIECE] for word in fold_text(text).split() for at in range(len(word))}
     return " ".join((*terms, _BY + fold(sender), _IN + str(room)))
 
@@ -87,14 +87,14 @@ class Index:
     """The index of one history. The history thread calls ``open``, ``add`` and ``remove``, each in a transaction."""
 
     def __init__(self) -> None:
-        self.usable = False  # set by ``open``, and read anywhere
-        self.upto = 0  # the history thread's: the last message that is in it
+        self.usable = False  # set by ``open``; any thread reads it
+        self.upto = 0  # the history thread's: the last message in it
 
     def open(self, writer: sqlite3.Connection) -> None:
-        """Make the index, empty, if there is none, or none of this rule; leave it alone where there is no FTS5."""
+        """Make an empty index if there is none for the present rule. Does nothing without FTS5."""
         rule, self.upto = writer.execute("SELECT rule, upto FROM searchable").fetchone()
         try:
-            writer.execute("DROP TABLE IF EXISTS messages_fts")  # version 2 of the file had it
+            writer.execute("DROP TABLE IF EXISTS messages_fts")  # from version 2 of the file
             if rule != RULE:
                 writer.execute("DROP TABLE IF EXISTS pieces")
                 writer.execute(_TABLE)
@@ -104,13 +104,13 @@ class Index:
             if "no such module" not in str(error):
                 raise
             log.warning("this SQLite has no FTS5: searching reads every message")
-        kept = RULE if self.usable else ""  # without FTS5 nothing is taken from it either: it has to be made anew
+        kept = RULE if self.usable else ""  # without FTS5 nothing is removed from it, so it has to be made anew
         if rule != kept:
             self.upto = 0
             writer.execute("UPDATE searchable SET rule = ?, upto = 0", (kept,))
 
     def add(self, writer: sqlite3.Connection, last: int) -> int:
-        """Index the next few messages; ``last`` is the newest one's id. Returns up to which message it goes then."""
+        """Index the next few messages; ``last`` is the id of the newest one. Return the last message in the index."""
         messages = together(
             lambda sql, values: writer.execute(sql, values).fetchall(),
             "SELECT id, room, sender, text FROM messages WHERE id > ? ORDER BY id LIMIT ?",
@@ -129,7 +129,7 @@ class Index:
         return upto
 
     def remove(self, writer: sqlite3.Connection, messages: Sequence[Indexed]) -> None:
-        """Take out messages that are about to be deleted."""
+        """Remove messages that are about to be deleted."""
         values: list[Any] = []
         for id_, room, sender, text in messages:
             if id_ <= self.upto:
@@ -137,17 +137,17 @@ class Index:
         _write(writer, "pieces, rowid, terms", 3, values)
 
     def merge(self, writer: sqlite3.Connection, pages: int, begin: bool) -> bool:
-        """Write about so many pages of the index anew; False if nothing is left to do.
+        """Rewrite roughly so many pages of the index. Return False if nothing is left to do.
 
-        FTS5 only notes down that something was taken out. Once all that was there at the beginning is merged into one,
-        it is gone (https://sqlite.org/fts5.html#the_merge_command).
+        FTS5 only notes that something was removed. It is gone when all parts of the index from before have been merged
+        into one (https://sqlite.org/fts5.html#the_merge_command).
         """
         before = writer.total_changes
         writer.execute("INSERT INTO pieces (pieces, rank) VALUES ('merge', ?)", (-pages if begin else pages,))
         return writer.total_changes - before >= 2
 
     def find(self, rows: Rows, query: Query, limit: int) -> list[int]:
-        """The ids of the newest ``limit`` messages that the query finds, the newest first. Any thread."""
+        """The ids of the newest ``limit`` messages of a search, the newest first. Any thread."""
         upto = rows("SELECT upto FROM searchable", ())[0][0] if self.usable else 0
         found = _find(rows, query, limit, "messages AS m", "m.id", "m.id > ?", upto)
         if upto and len(found) < limit:
@@ -158,7 +158,7 @@ class Index:
 
 
 def _write(writer: sqlite3.Connection, columns: str, width: int, values: Sequence[Any]) -> None:
-    """Put rows into the index, in few statements: each one lets go of the GIL and has to get it back."""
+    """Insert rows into the index with few statements, because each releases the GIL and has to get it back."""
     for at in range(0, len(values), width * _ROWS_AT_ONCE):
         some = values[at : at + width * _ROWS_AT_ONCE]
         marks = ", ".join([f"({', '.join('?' * width)})"] * (len(some) // width))
@@ -166,7 +166,7 @@ def _write(writer: sqlite3.Connection, columns: str, width: int, values: Sequenc
 
 
 def _find(rows: Rows, query: Query, limit: int, source: str, key: str, where: str, *values: Any) -> list[int]:
-    """Go through the messages of a source, the newest first, until so many are found."""
+    """Go through the messages of a source, the newest first, until ``limit`` are found."""
     sql = f"SELECT m.id, m.room, m.sender, m.text FROM {source} JOIN rooms AS r ON r.id = m.room WHERE {where}"
     if query.room is not None:
         sql += " AND m.room = ?"
@@ -189,7 +189,7 @@ def _find(rows: Rows, query: Query, limit: int, source: str, key: str, where: st
 
 
 def together(rows: Rows, sql: str, values: Sequence[Any]) -> list[Indexed]:
-    """Messages, read as one row: for each row that it hands out SQLite lets go of the GIL and has to get it back."""
+    """Read messages as one row, because SQLite releases the GIL for each row and has to get it back."""
     together = rows(
         "SELECT group_concat(id), group_concat(room), group_concat(sender, char(30)),"
         f" group_concat(replace(text, char(30), ' '), char(30)) FROM ({sql})",

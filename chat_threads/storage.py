@@ -29,10 +29,10 @@ from .wal import Log
 log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
-LOG_LIMIT = 64 << 20  # bytes that SQLite's log keeps once it is copied; the operator is told when it needs more
+LOG_LIMIT = 64 << 20  # bytes that SQLite's log keeps after it was copied; above this, the server's log says so
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
-PAGES = 9  # that a commit of one message puts there, as measured; a larger one some more
-INDEX_PAGES = 40  # that indexing a few messages puts there
+PAGES = 9  # pages that a commit of one message adds, as measured; a larger commit adds more
+INDEX_PAGES = 40  # pages that indexing a few messages adds
 _UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC and _DIR_FSYNC (https://sqlite.org/rescode.html)
 _ROWS_AT_ONCE = 64  # rows in one INSERT: 64 * 8 stays below SQLite's old limit of 999 variables
 
@@ -41,11 +41,11 @@ FILES_CHANGED = "the history's files are no longer those that the server opened"
 
 
 class StorageError(Exception):
-    """A batch could not be committed; none of it was. The text is a reason for people."""
+    """A batch could not be committed, not even a part of it. The text is a reason for people."""
 
 
 class StorageBroken(StorageError):
-    """Nor will any other be, until the history is opened again. ``error`` is for everybody, ``advice`` for the log.
+    """Nothing can be committed until the history is opened again. ``error`` is for everybody, ``advice`` for the log.
 
     Either the disk did not confirm what was written: trying again would not tell whether it is there, for the system
     may have dropped what it could not write, and say that all is well the next time
@@ -61,7 +61,7 @@ class StorageBroken(StorageError):
 
 
 class StorageUnsure(StorageBroken):
-    """Nor can it be known whether this batch is found when the history is opened again."""
+    """It is also unknown whether this batch will be there when the history is opened again."""
 
     text = "{why}, and it is not known whether that was stored"
 
@@ -69,19 +69,19 @@ class StorageUnsure(StorageBroken):
 class Storage(ReadingSide):
     """An open history. Raises StartError, and leaves the file untouched, if it must not be opened.
 
-    What it inherits is for any thread. Its own methods are the history thread's.
+    The inherited methods are for any thread. Its own methods are for the history thread.
     """
 
     def __init__(self, path: str, sync: str = "normal", busy_timeout: float = BUSY_TIMEOUT) -> None:
-        # Without links: the lock and SQLite's log lie beside the file itself.
+        # Resolve links: the lock file and SQLite's log are beside the file itself.
         super().__init__(path if path == MEMORY else os.path.realpath(path), busy_timeout)
-        # Owned by the history thread.
+        # Owned by the history thread:
         self._synchronous = "FULL" if sync == "full" else "NORMAL"
-        self._broken = ""  # why nothing is stored any more, when an fsync failed or the files are others
-        self._files: files.OpenFiles | None = None  # None: it is in memory
-        self._folded = False  # the files are others, and all of SQLite's log was copied into the one that is open
-        self._log_told = LOG_LIMIT  # the length of SQLite's log after which the operator is told of it
-        self._unfolded = 0  # about how many pages are in the log that were not there at the last checkpoint
+        self._broken = ""  # why nothing is stored any more: an fsync failed, or the files were replaced
+        self._files: files.OpenFiles | None = None  # None: the history is in memory
+        self._folded = False  # the files were replaced, and all of SQLite's log was copied into the open file
+        self._log_told = LOG_LIMIT  # the length of SQLite's log from which the server's log reports it
+        self._unfolded = 0  # roughly the pages in the log since the last checkpoint
         self.sweeper = Sweeper(self._index)
         if path != MEMORY:
             files.refuse_unwritable(self.path)
@@ -122,35 +122,35 @@ class Storage(ReadingSide):
         return writer
 
     def _prepare(self, writer: sqlite3.Connection) -> bool:
-        """Set up the connection that writes, and bring the history up to date; whether it was older."""
+        """Set up the writing connection, and migrate the history. Return whether it was of an older version."""
         if self.path != MEMORY:
             mode = writer.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             if mode != "wal":
                 raise StartError(f"The file system of {self.path} does not allow SQLite's write-ahead log.")
             writer.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
-            writer.execute("PRAGMA wal_autocheckpoint = 0")  # it would keep a failed fsync to itself; see checkpoint
+            writer.execute("PRAGMA wal_autocheckpoint = 0")  # it would not report a failed fsync; see checkpoint
         writer.execute(f"PRAGMA synchronous = {self._synchronous}")
         migrated = schema.migrate(writer)
         with transaction(writer):
             self._index.open(writer)
         self.sweeper.open(writer)
         newest: int = writer.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
-        self._last_id = max(newest, self._index.upto)  # an id that is in the index is not given again
+        self._last_id = max(newest, self._index.upto)  # an id in the index is not used again
         self._uses: int = writer.execute("SELECT coalesce(max(used), 0) FROM tokens").fetchone()[0]
         return migrated
 
     def close(self) -> None:
-        """Close all connections; SQLite folds its log into the file, unless they are no longer those that were opened.
+        """Close all connections. SQLite copies its log into the file, unless the files were replaced.
 
-        It does so when the last connection is closed, if that one may write.
+        It does so when the last connection is closed, if that connection may write.
         """
         with contextlib.suppress(sqlite3.Error):
-            self.sweeper.tell(self._writer)  # a pass may not have come to its end
+            self.sweeper.tell(self._writer)  # a pass may not have ended
         readers, ours = self._connections, True
         if self._files:
             known = bool(self._broken)
             with contextlib.suppress(sqlite3.Error):
-                self._writer.execute("PRAGMA busy_timeout = 0")  # the server ends, whoever has locked the history
+                self._writer.execute("PRAGMA busy_timeout = 0")  # do not wait for another program's lock
             try:
                 self._same_files()
                 self._renew()
@@ -166,7 +166,7 @@ class Storage(ReadingSide):
         self._release()
 
     def _release(self) -> None:
-        """All connections are closed."""
+        """Close the files, after all connections are closed."""
         if self._log:
             self._log.close()
         if self._files:
@@ -178,7 +178,7 @@ class Storage(ReadingSide):
     # --- the files under it -----------------------------------------------------------------------------------
 
     def _same_files(self) -> None:
-        """Raise StorageBroken if the files are no longer those that were opened, or were not the last time."""
+        """Raise StorageBroken if the files are not, or were not at an earlier check, those that were opened."""
         if self._broken:
             raise StorageBroken(self._broken)
         fault = self._files.fault() if self._files else None
@@ -187,7 +187,7 @@ class Storage(ReadingSide):
         self._broken = FILES_CHANGED
         if self._files.whole():
             with contextlib.suppress(sqlite3.Error):
-                self._files.renew()  # so that an older log is not taken for the file's own
+                self._files.renew()  # so that an older log is not mistaken for the file's own
                 busy, pages, copied = self._writer.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
                 self._folded = not busy and pages == copied
                 self._files.copied()
@@ -199,7 +199,7 @@ class Storage(ReadingSide):
         )
 
     def _renew(self) -> None:
-        """Renew the mark that ties the file and SQLite's log together; on a full disk the old one has to do."""
+        """Renew the mark that ties the file and SQLite's log together. On a full disk, keep the old one."""
         try:
             if self._files:
                 self._files.renew()
@@ -209,7 +209,7 @@ class Storage(ReadingSide):
 
     @contextlib.contextmanager
     def _copying(self) -> Iterator[None]:
-        """SQLite's log, or a part of it, is copied into the file meanwhile; raise StorageBroken if that is another."""
+        """A context in which SQLite's log is copied into the file. Raise StorageBroken if the file was replaced."""
         self._renew()
         if self._files:
             self._files.sync_log()
@@ -221,7 +221,7 @@ class Storage(ReadingSide):
                 self._files.copied()
 
     def _fold(self, writer: sqlite3.Connection) -> None:
-        """Copy SQLite's log into the file, as far as nobody is reading what is there; raise StorageError."""
+        """Copy SQLite's log into the file, as far as readers allow. Raise StorageError."""
         try:
             with self._copying():
                 busy, pages, copied = writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -230,7 +230,7 @@ class Storage(ReadingSide):
         if not busy:
             if copied == pages:
                 self._renew()
-                self._same_files()  # now that the log has begun anew
+                self._same_files()  # after the log has begun anew
             self._watch_log(pages * schema.FRAME, copied == pages)
 
     # --- writing --------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ class Storage(ReadingSide):
 
     @contextlib.contextmanager
     def _own(self) -> Iterator[sqlite3.Connection]:
-        """The writing connection, which still reads when nothing can be stored any more."""
+        """The writing connection. It can still read when nothing can be stored any more."""
         if self.path == MEMORY:
             with self._borrow() as connection:
                 yield connection
@@ -253,7 +253,7 @@ class Storage(ReadingSide):
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        """The writing connection in a transaction, all or nothing; raises StorageError."""
+        """The writing connection in a transaction, all or nothing. Raises StorageError."""
         try:
             with self._writing() as writer, transaction(writer):
                 yield writer
@@ -261,11 +261,11 @@ class Storage(ReadingSide):
             raise self._failure(error) from error
 
     def commit(self, batch: Batch) -> None:
-        """Store the batch in one transaction, all or nothing; raise StorageError with a reason."""
+        """Store the batch in one transaction, all or nothing. Raise StorageError with a reason."""
         try:
             self._same_files()
             with self._writing() as writer, transaction(writer):
-                for room in batch.rooms_unused:  # first: another one may have the name of one of them
+                for room in batch.rooms_unused:  # first, because a new room may have the name of one of them
                     forget_unused(writer, "id = ?", room)
                 for made in batch.rooms_made:
                     writer.execute(
@@ -288,14 +288,14 @@ class Storage(ReadingSide):
             raise self._failure(error) from error
         try:
             self._same_files()
-        except StorageBroken as broken:  # it is stored, but nobody can tell in which file
+        except StorageBroken as broken:  # it is stored, but it is unknown in which file
             raise StorageUnsure(self._broken, broken.error, broken.advice) from broken
         self._last_id = last_id
         self._uses += len(batch.tokens)
         self._unfolded += PAGES + (len(batch.messages) + len(batch.refs)) // 8
 
     def _insert(self, writer: sqlite3.Connection, messages: Sequence[Message]) -> int:
-        """Insert in few statements: each one lets go of the GIL and has to get it back."""
+        """Insert with few statements, because each releases the GIL and has to get it back."""
         last_id = self._last_id
         at = 0
         while at < len(messages):
@@ -322,19 +322,19 @@ class Storage(ReadingSide):
         return last_id
 
     def forget_unused_rooms(self, kept: str) -> None:
-        """Forget the rooms in which nothing was ever said and that have no topic, but for the one of that key.
-        Before anybody is here. Raises StorageError."""
+        """Forget the rooms without messages and without a topic, except the one with this key. Called before clients
+        connect. Raises StorageError."""
         with self._changing() as writer:
             forget_unused(writer, "topic = '' AND key != ?", kept)
 
     def oldest_kept(self, now: int, retain: int) -> int | None:
-        """The time before which messages are too old, all in milliseconds; None: the clock, which says ``now``, cannot
-        be believed. Raises StorageError."""
+        """The time before which messages are too old, in milliseconds. None: the clock, which says ``now``, is not
+        trusted. Raises StorageError."""
         with self._changing() as writer:
             return self.sweeper.oldest_kept(writer, now, retain)
 
     def sweep(self, older_than: int | None) -> tuple[int, bool]:
-        """Delete some of what is to go: messages of deleted rooms, and those said before ``older_than``.
+        """Delete some messages: of deleted rooms, and from before ``older_than``.
 
         Few in one transaction, so that nobody waits long. Returns how many, and whether there may be more. Raises
         StorageError.
@@ -352,12 +352,12 @@ class Storage(ReadingSide):
 
     @property
     def remains(self) -> bool:
-        """Whether something of what was deleted may still be readable in the file: ``purge`` sees to that."""
+        """Whether deleted data may still be readable in the file. ``purge`` overwrites it."""
         return self.sweeper.remains and self.path != MEMORY
 
     def purge(self) -> float | None:
-        """Do a step so that what was deleted cannot be read in the file any more: seconds until the next one; None:
-        there is none. Raises StorageError."""
+        """Do one step of a purge, after which deleted data cannot be read in the file. Return the seconds until the
+        next step; None: it is done. Raises StorageError."""
         if not self.remains:
             return None
         try:
@@ -373,18 +373,18 @@ class Storage(ReadingSide):
 
     @property
     def unindexed(self) -> int:
-        """About how many messages are not in the index yet: a search reads them."""
+        """Roughly the number of messages that are not in the index yet. A search reads them one by one."""
         return self._last_id - self._index.upto if self._index.usable else 0
 
     def index(self) -> None:
-        """Take the next few messages into the index. Raises StorageError."""
+        """Add the next few messages to the index. Raises StorageError."""
         with self._changing() as writer:
             upto = self._index.add(writer, self._last_id)
         self._index.upto = upto
         self._unfolded += INDEX_PAGES
 
     def checkpoint(self) -> None:
-        """Copy SQLite's log into the file, if it has become long; raise StorageError if that fails.
+        """Copy SQLite's log into the file if the log is long. Raise StorageError if that fails.
 
         SQLite would do so by itself at the end of a commit, but not tell of an fsync that failed.
         """
@@ -394,8 +394,8 @@ class Storage(ReadingSide):
         self._fold(self._writer)
 
     def _watch_log(self, size: int, copied: bool) -> None:
-        """Tell the operator when SQLite's log has become long, and again whenever it has doubled: it cannot be used
-        from its beginning again for as long as somebody reads what was there when it was shorter."""
+        """Report when SQLite's log is long, and again each time it has doubled. SQLite cannot start at the beginning of
+        the log again while a reader uses an older part of it."""
         if copied:
             self._log_told = LOG_LIMIT
         elif size > self._log_told:
@@ -409,8 +409,8 @@ class Storage(ReadingSide):
             )
 
     def _failure(self, error: Exception) -> StorageError:
-        """What to raise for an error of SQLite's in a transaction, of which nothing comes back then, not even after a
-        kill. If that cannot be made sure, an fsync failed, or the files are others, nothing is written any more."""
+        """The exception for an SQLite error in a transaction. Makes sure that nothing of the transaction comes back,
+        even after a kill. If it cannot, an fsync failed, or the files were replaced, nothing is written any more."""
         undone = self._log is None or self._log.undo(self._writer, self._synchronous)
         try:
             self._same_files()
@@ -422,8 +422,8 @@ class Storage(ReadingSide):
         return StorageBroken() if undone else StorageUnsure()
 
     def refs(self, token: int) -> list[StoredRef]:
-        """What became of the last REFS requests under a token, in order. Through the connection that writes, so that it
-        waits for nobody's search. Raises Unreadable."""
+        """The results of the last REFS requests under a token, in order. Uses the writing connection, so that it does
+        not wait for a search. Raises Unreadable."""
         with self._own() as writer:
             try:
                 return once.requests_under(writer, token)
@@ -431,14 +431,13 @@ class Storage(ReadingSide):
                 raise Unreadable(reason(error)) from error
 
     def sweep_tokens(self, connected: Set[int] = frozenset()) -> bool:
-        """Forget some of the tokens that are too many, as ``once.forget`` says; whether there are more of them. Raises
-        StorageError."""
+        """Forget some surplus tokens (see ``once.forget``). Return whether there are more. Raises StorageError."""
         with self._changing() as writer:
             return once.forget(writer, connected)
 
 
 def _unsynced(error: Exception) -> bool:
-    """Whether an fsync failed. Before Python 3.11 SQLite's code is not available, and every failure of the disk
+    """Whether an fsync failed. Before Python 3.11, SQLite's error code is not available, and every failure of the disk
     counts as one."""
     code = getattr(error, "sqlite_errorcode", None)
     return "disk I/O error" in str(error) if code is None else code in _UNSYNCED
