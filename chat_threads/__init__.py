@@ -50,8 +50,21 @@ lock                        guards                                    taken whil
 ``Output._lock``            how much waits for all sessions           none
 ==========================  ========================================  ===========================================
 
-What crosses threads is a frozen dataclass, bytes, or an attribute that one thread sets and others read as a
-whole (``Session.profile``, ``Session.views``, ``Session.heard``, and what ``inside`` shows).
+What crosses threads is a frozen dataclass, bytes, or an attribute that is set and read as a whole: what ``inside``
+shows, a mailbox's ``life`` and ``writer``, and these. Any thread reads them, without a lock.
+
+======================  ====================================================================================
+attribute               set by
+======================  ====================================================================================
+``Session.profile``     the session's reader
+``Session.heard``       the session's reader
+``Session.views``       the session's reader, under ``Publisher._lock``
+``Session.token``       the session's reader, under ``SessionStore._lock``; ``Session.identity`` with it
+``Session.reply_to``    the readers of those who write to the session; the last one counts
+``Session.broken``      the session's writer
+``Session.reason``      any thread that closes the session or cuts it off, under ``Mailbox.mutex``, together
+                        with the last words; so the client is shown the same reason
+======================  ====================================================================================
 """
 
 __version__ = "1.1.0"

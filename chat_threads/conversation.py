@@ -125,6 +125,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self._idle_reads = 0  # reads since the last request
         self._half_since: float | None = None  # when the unfinished line began
         self._last: tuple[events.Event, ...] = ()  # what to say before closing
+        self._reason: CutOff | None = None  # why to close, if not because the client leaves
         self._words = ""  # what the client said on leaving
         self._logged = bool(self.server.arrivals.happens())  # False: only if it gives a name, lest a flood fill the log
 
@@ -135,11 +136,11 @@ class Conversation(socketserver.BaseRequestHandler):
             self.server.writers.attend(session)
         except (RuntimeError, MemoryError):
             log.error("no writer thread could be started for %s", session)
-            session.reason = ServerFull("no thread could be started for you")
-            session.abandon()
+            full = ServerFull("no thread could be started for you")
+            session.abandon(full)
             session.written.set()
             with contextlib.suppress(OSError):
-                self._wire.send(Parcel(session.views.here, (events.problem(session.reason),)).data)
+                self._wire.send(Parcel(session.views.here, (events.problem(full),)).data)
             return
         if self.server.stopping.is_set():
             session.end()
@@ -152,13 +153,13 @@ class Conversation(socketserver.BaseRequestHandler):
                 self._converse()
         except NotChat as error:
             self._last = (events.WireBytes(error.answer),) if error.answer else ()
-            session.reason = error
+            self._reason = error
         except (ServerFull, TooManyConnections, NoProxyHeader) as error:
             self._last = (events.WireBytes(in_place_of_the_greeting(error)),)
-            session.reason = error
+            self._reason = error
         except CutOff as error:
             self._last = (events.problem(error), events.Bye(error.code))
-            session.reason = error
+            self._reason = error
         except Exception:  # a bug: logged once, and only this client is told
             log.exception("the conversation of %s broke", session)
             self._last = (events.problem(Broken()), events.Bye(Broken.code))
@@ -404,15 +405,15 @@ class Conversation(socketserver.BaseRequestHandler):
         session, stopping = self._session, self.server.stopping
         inside.does("says goodbye")
         self.server.service.dismiss(session, self._words, STOP_PATIENCE if stopping.is_set() else PATIENCE)
-        if stopping.is_set() and session.reason is None:
-            session.reason = ShuttingDown()
-            self._last = (events.problem(session.reason), events.Bye(session.reason.code))
+        if stopping.is_set() and self._reason is None:
+            self._reason = ShuttingDown()
+            self._last = (events.problem(self._reason), events.Bye(self._reason.code))
         owed = []
         while isinstance(answer := self._dialect.next_input(), events.WireBytes):
             owed.append(answer.data)
         if owed:  # after Ctrl-C, telnet shows nothing until its timing mark is answered
             session.send(events.WireBytes(b"".join(owed)))
-        session.close(*self._last)
+        session.close(*self._last, reason=self._reason)
         # The writer has two deadlines: one for what it is sending, and one for what is queued.
         if not session.written.wait(2 * self.server.limits.send_timeout + 10):
             log.error("not everything could be sent to %s", session)

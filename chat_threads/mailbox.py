@@ -10,6 +10,7 @@ import queue
 from collections.abc import Mapping
 from enum import Enum
 
+from .errors import CutOff
 from .memory import Held
 from .parcel import Parcel
 
@@ -73,6 +74,7 @@ class Mailbox(queue.Queue[Parcel]):
         # mutex guards the attributes below. Any thread may read those without an underscore, each as a whole.
         self.writer = _IDLE
         self.life = OPEN
+        self.reason: CutOff | None = None  # why the session was cut off
         self.taken = 0  # lines taken out so far
         self.most = 0  # the most lines that ever waited; noted when they are taken
         self.under_way = 0  # bytes that the writer has taken but the socket has not, if these are many
@@ -110,18 +112,23 @@ class Mailbox(queue.Queue[Parcel]):
                 return True
             return False
 
-    def close(self, last: Parcel | None = None) -> bool:
-        """Put a last parcel, even beyond the limit, and close. True: the caller must schedule the session."""
+    def close(self, last: Parcel | None = None, reason: CutOff | None = None) -> bool:
+        """Put a last parcel, even beyond the limit, and close. True: the caller must schedule the session.
+
+        ``reason`` is what the last parcel says. If several threads close or cut off the same mailbox, the reason is
+        always that of the last parcel that waits.
+        """
         with self.mutex:
             if self.closed:
                 return False
             self._lives("close")
-            return self._end(last)
+            return self._end(last, reason)
 
-    def cut_off(self, last: Parcel | None = None) -> bool:
+    def cut_off(self, last: Parcel | None = None, reason: CutOff | None = None) -> bool:
         """Drop the waiting parcels, put a last one, and close. True: the caller must schedule the session.
 
-        If there is a last parcel already, it stays. A call without a last parcel drops that one, too.
+        If a last parcel was put by an earlier ``cut_off``, it stays, and so does its reason. A call without a last
+        parcel drops that one, too; its ``reason`` counts only if there is none yet.
         """
         with self.mutex:
             if self.life is Life.FINISHED or (self.life is CUT and last):
@@ -130,10 +137,12 @@ class Mailbox(queue.Queue[Parcel]):
             self.queue.clear()
             self._in_hand = None
             self.under_way = 0
-            return self._end(last)
+            return self._end(last, reason)
 
-    def _end(self, last: Parcel | None) -> bool:
+    def _end(self, last: Parcel | None, reason: CutOff | None) -> bool:
         assert self.mutex.locked()
+        if last or self.reason is None:
+            self.reason = reason
         if last:
             self.queue.append(last)
         self._lines = sum(parcel.lines for parcel in self.queue)

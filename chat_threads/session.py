@@ -86,7 +86,6 @@ class Session:
         self.address = ""  # of the client; set by the reader thread at the start
         self.pace = Pace(0.0, 0)  # the reader thread's, which sets it at the start
         self.broken = False  # nothing more can be sent; set by the thread that writes, before written
-        self.reason: CutOff | None = None  # why it was cut off
         self.local = False  # whether it comes from the server's own machine; set by the reader thread at the start
         self.output = output or Output()  # counts what waits for all sessions
         self._schedule = schedule
@@ -99,6 +98,11 @@ class Session:
     def token(self) -> str:
         """What brings it back, or ""."""
         return self.contact.token
+
+    @property
+    def reason(self) -> CutOff | None:
+        """Why it was cut off, or None. The mailbox decides it together with the last words: they say the same."""
+        return self.mailbox.reason
 
     def __str__(self) -> str:
         return f"session {self.number}" + (f" ({self.name})" if self.name else "")
@@ -122,9 +126,7 @@ class Session:
 
     def cut_off(self, error: CutOff) -> None:
         """End the session now: what is queued is dropped, but for the parcel under way and the reason."""
-        if self.reason is None:
-            self.reason = error
-        if self.mailbox.cut_off(Parcel(self.views.here, (problem(error), Bye(error.code)))):
+        if self.mailbox.cut_off(Parcel(self.views.here, (problem(error), Bye(error.code))), error):
             self._schedule([self])
         self.end()
 
@@ -133,10 +135,10 @@ class Session:
         self.ended.set()
         self.wire.stop_reading()
 
-    def abandon(self) -> None:
-        """The wire is broken: nothing more can be sent. Called by the thread that writes."""
+    def abandon(self, reason: CutOff | None = None) -> None:
+        """Nothing more can be sent, because the wire is broken, or for a reason. Called by the thread that writes."""
         self.broken = True
-        self.mailbox.cut_off()
+        self.mailbox.cut_off(reason=reason)
         self.end()
 
     # --- the reader thread ----------------------------------------------------------------------------------
@@ -156,9 +158,9 @@ class Session:
         """So many bytes were queued because it asked for them, and are to be paid for."""
         self.pace.pay(cost_of_showing(size))
 
-    def close(self, *last: Event) -> None:
-        """Queue the last events and take no more."""
-        if self.mailbox.close(Parcel(self.views.here, last) if last else None):
+    def close(self, *last: Event, reason: CutOff | None = None) -> None:
+        """Queue the last events, which say the reason if there is one, and take no more."""
+        if self.mailbox.close(Parcel(self.views.here, last) if last else None, reason):
             self._schedule([self])
 
     def person(self, rooms: tuple[str, ...]) -> PersonRow:

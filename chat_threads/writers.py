@@ -204,8 +204,9 @@ class Writers:
                 give_up = self._give_up
             left = min(deadline, give_up) - time.monotonic()
             if left <= 0:
-                if session.reason is None and deadline <= give_up:
-                    session.reason = TooSlow(f"you did not read what was waiting within {self.send_timeout:g} seconds")
+                if deadline <= give_up:
+                    too_slow = f"you did not read what was waiting within {self.send_timeout:g} seconds"
+                    session.abandon(TooSlow(too_slow))
                 return False
             if session.wire.wait_writable(min(left, SLICE)):
                 try:

@@ -90,6 +90,26 @@ def test_the_first_reason_to_cut_off_is_the_one_that_is_told(desk: Desk) -> None
     assert desk.scheduled == [desk.session]
 
 
+def test_the_reason_to_close_a_session_counts_only_if_it_is_told(desk: Desk) -> None:
+    desk.session.cut_off(TooSlow())
+    desk.session.close(problem(ShuttingDown()), reason=ShuttingDown())
+    assert isinstance(desk.session.reason, TooSlow)
+    other = Desk()
+    other.session.close(problem(ShuttingDown()), reason=ShuttingDown())
+    other.session.cut_off(TooSlow())
+    assert other.collected() == [TooSlow().text]
+    assert isinstance(other.session.reason, TooSlow)
+
+
+def test_a_reason_that_cannot_be_told_takes_no_other_ones_place(desk: Desk) -> None:
+    desk.session.cut_off(ShuttingDown())
+    desk.session.abandon(TooSlow())
+    assert isinstance(desk.session.reason, ShuttingDown)
+    other = Desk()
+    other.session.abandon(TooSlow())
+    assert isinstance(other.session.reason, TooSlow)
+
+
 def test_closing_sends_the_last_events_and_takes_no_more(desk: Desk) -> None:
     desk.session.send(Notice("a"))
     desk.session.close(Notice("so long"), Notice("goodbye"))
