@@ -9,13 +9,14 @@ from itertools import islice
 from typing import Protocol
 
 from . import events, ordered
-from .errors import CutOff
+from .errors import CutOff, InTooManyRooms
 from .lookalikes import looks
 from .parcel import Parcel, View, Views
 
 RECENT = 200  # messages of a room kept in memory for those who enter
 RECENT_BYTES = 1 << 26  # bytes of those of all rooms together, by default
 MESSAGE = 400  # bytes that a message takes in memory besides its text
+ROOMS_EACH = 20  # rooms one session may be in
 NAMED = 10  # people named on entering a room; the others are counted
 
 
@@ -109,6 +110,32 @@ class ChatRoom:
         del group[session]
         if not group:
             del self.groups[view]
+
+
+class Place:
+    """Where one session is: the rooms that it is in, and the one that its texts go to. Guarded by the Publisher's
+    lock."""
+
+    __slots__ = ("rooms", "current")
+
+    def __init__(self) -> None:
+        self.rooms: dict[int, ChatRoom] = {}  # by their id, the one entered last at the end
+        self.current: ChatRoom | None = None
+
+    def check(self) -> None:
+        """Raise InTooManyRooms if the session may not enter one more."""
+        if len(self.rooms) >= ROOMS_EACH:
+            raise InTooManyRooms(ROOMS_EACH)
+
+    def go_to(self, session: Subscriber, room: ChatRoom | None) -> None:
+        """Make the room its current one, which it is shown in another way than the rest."""
+        if self.current is not room:
+            here, elsewhere = session.views.here, session.views.elsewhere
+            if self.current is not None:
+                self.current.regroup(session, here, elsewhere)
+            if room is not None:
+                room.regroup(session, elsewhere, here)
+            self.current = room
 
 
 class Recent:

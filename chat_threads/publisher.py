@@ -14,22 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import nsmallest
 from itertools import islice
 
-from . import chatroom, events, inside, ordered
-from .chatroom import ChatRoom, Recent, Subscriber
+from . import chatroom, errors, events, inside, ordered
+from .chatroom import ChatRoom, Place, Recent, Subscriber
 from .disconnects import TooSlow
-from .errors import (
-    InTooManyRooms,
-    LobbyStays,
-    LooksLikeRoom,
-    NamesakesRoom,
-    NobodysRoom,
-    NotInRoom,
-    NotStored,
-    OthersRoom,
-    RoomExists,
-    ServerHasTooManyRooms,
-    UnknownRoom,
-)
 from .lookalikes import looks
 from .memory import Output
 from .parcel import Parcel, View, Views
@@ -38,34 +25,34 @@ from .rules import LIKELY, fold, nearest
 
 LOBBY = "#lobby"
 MAX_OVERTAKEN = 10  # reads of a room's newest messages that were too old by the time they came; then it does without
-ROOMS_EACH = 20  # rooms one session may be in
 ROOMS = 10_000  # rooms in all
 CROWD = 100  # above so many members, joining and leaving is not shown
 
-_Waiting = dict[int, list[events.Event | ordered.Joined]]  # by room: what is to be delivered, in order
-
-
-class _Place:
-    """Where one session is. Guarded by the Publisher's lock."""
-
-    __slots__ = ("rooms", "current")
-
-    def __init__(self) -> None:
-        self.rooms: dict[int, ChatRoom] = {}
-        self.current: ChatRoom | None = None
+_Change = ordered.RoomEnded | ordered.TopicSet | ordered.Left | ordered.LeftAll | ordered.NameChanged
 
 
 class _Outbox:
-    """What was put into queues under the lock, and what that asks for once the lock is released."""
+    """What is to be delivered, what was put into queues, and what that asks for once the lock is released."""
 
-    __slots__ = ("ready", "full", "size")
+    __slots__ = ("_output", "waiting", "ready", "full", "size")
 
-    def __init__(self) -> None:
-        self.ready: list[Subscriber] = []  # their queues were empty: a writer has to be told
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self.waiting: dict[int, list[events.Event | ordered.Joined]] = {}  # by room: to be delivered, in order
+        self.ready: list[Subscriber] = []  # their queues were idle: a writer has to be told
         self.full: list[Subscriber] = []  # their queues were full: to be cut off
         self.size = 0  # bytes, but for those of messages that were published
 
+    def add(self, room: ChatRoom, event: events.Event | ordered.Joined) -> None:
+        """Have this delivered to the room's members, after what is waiting for them."""
+        self.waiting.setdefault(room.id, []).append(event)
+
+    def show(self, session: Subscriber, *shown: events.Event) -> None:
+        """Queue events that are shown to one session only."""
+        self.put(session, Parcel(session.views.here, shown, self._output))
+
     def put(self, session: Subscriber, parcel: Parcel) -> None:
+        """Queue a parcel, which other sessions may get, too."""
         self.size += parcel.size
         try:
             if session.mailbox.push(parcel):
@@ -104,13 +91,13 @@ class Publisher:
         self._newer = newer
         self._enqueue = enqueue
         self._retain = retain
-        self._lock = count(threading.Lock())  # guards all below, and what the ChatRooms and _Places hold
+        self._lock = count(threading.Lock())  # guards all below, and what the ChatRooms and Places hold
         self._rooms: dict[int, ChatRoom] = {}
         self._by_key: dict[str, ChatRoom] = {}
         self._quota = Quota()
         self._left: dict[int, ChatRoom] = {}  # those that nobody is in any more, since the last batch
         self._by_look: dict[str, ChatRoom] = {}
-        self._places: dict[Subscriber, _Place] = {}
+        self._places: dict[Subscriber, Place] = {}
         self._recent = Recent(recent_bytes)
         self._output = output or Output()
         self._next_id = 1
@@ -140,12 +127,12 @@ class Publisher:
         owner = origin.identity if origin else 0
         with self._lock:
             if key in self._by_key:
-                raise RoomExists(self._by_key[key].name)
+                raise errors.RoomExists(self._by_key[key].name)
             for look in appearance:
                 if look in self._by_look:
-                    raise LooksLikeRoom(name, self._by_look[look].name)
+                    raise errors.LooksLikeRoom(name, self._by_look[look].name)
             if len(self._rooms) >= ROOMS:
-                raise ServerHasTooManyRooms(ROOMS)
+                raise errors.ServerHasTooManyRooms(ROOMS)
             address = origin.address if origin else ""
             self._quota.take(owner, address)
             room = ChatRoom(self._next_id, name, key, creator, topic, owner=owner)
@@ -154,7 +141,7 @@ class Publisher:
                 self._enqueue(
                     ordered.RoomMade(room.id, name, key, topic, creator, int(time.time() * 1000), origin, ref, owner)
                 )
-            except NotStored:
+            except errors.NotStored:
                 self._quota.give_back(owner, address)
                 raise
             self._next_id += 1
@@ -168,12 +155,12 @@ class Publisher:
         The members are told and moved when that is committed.
         """
         if room.name == LOBBY:
-            raise LobbyStays(LOBBY)
+            raise errors.LobbyStays(LOBBY)
         if not room.owner:
-            raise NobodysRoom(room.name)
+            raise errors.NobodysRoom(room.name)
         if room.owner != session.identity:
             namesake = fold(room.creator) == fold(session.name)
-            raise (NamesakesRoom if namesake else OthersRoom)(room.name, room.creator)
+            raise (errors.NamesakesRoom if namesake else errors.OthersRoom)(room.name, room.creator)
         return ordered.RoomEnded(room.id, session.name, session, ref)
 
     def list_chat_rooms(self, most: int = ROOMS) -> list[events.RoomRow]:
@@ -196,7 +183,7 @@ class Publisher:
             room = self._by_key.get(fold(name))
             names = [] if room else [each.name for each in islice(self._rooms.values(), LIKELY)]
         if room is None:
-            raise UnknownRoom(name, nearest(name, names))
+            raise errors.UnknownRoom(name, nearest(name, names))
         return room
 
     def __len__(self) -> int:
@@ -249,19 +236,17 @@ class Publisher:
         if since is not None and since > self.last(room):
             since = None
         while session.next_page():
-            outbox = _Outbox()
+            outbox = _Outbox(self._output)
             with self._lock:
                 if self._rooms.get(room.id) is not room:
-                    raise UnknownRoom(room.name)
-                place = self._places.setdefault(session, _Place())
+                    raise errors.UnknownRoom(room.name)
+                place = self._places.setdefault(session, Place())
                 if room.id in place.rooms:
-                    self._make_current(session, place, room)
-                    outbox.put(
-                        session, self._parcel(session.views.here, events.answers(ref, events.Current(room.name)))
-                    )
+                    place.go_to(session, room)
+                    outbox.show(session, *events.answers(ref, events.Current(room.name)))
                     joined = None
                     break
-                self._check_place(place)
+                place.check()
                 loaded = room.loaded or (stored is not None and self._recent.fill(room, stored, as_of))
                 missed = replay if since is None else room.last - since
                 shown = room.fitting(missed)
@@ -286,7 +271,7 @@ class Publisher:
                 page = tuple(each for each in self._newer(room.id, since, chatroom.RECENT) if each.number <= as_of)
                 since = page[-1].number if page else as_of - shown
                 if page:
-                    outbox.put(session, self._parcel(session.views.here, (events.Replay(room.name, page, as_of),)))
+                    outbox.show(session, events.Replay(room.name, page, as_of))
                     self._act(outbox)
                     session.was_shown(outbox.size)
         else:
@@ -300,17 +285,12 @@ class Publisher:
         with self._lock:
             place = self._places.get(session)
             if place:
-                self._check_place(place)
-
-    def _check_place(self, place: _Place) -> None:
-        assert self._lock.locked()
-        if len(place.rooms) >= ROOMS_EACH:
-            raise InTooManyRooms(ROOMS_EACH)
+                place.check()
 
     def _enter(
         self,
         session: Subscriber,
-        place: _Place,
+        place: Place,
         room: ChatRoom,
         replay: int,
         entered: tuple[events.Event, ...],
@@ -326,19 +306,9 @@ class Publisher:
             shown.append(events.Replay(room.name, newest, room.last))
         place.rooms[room.id] = room
         change = room.add(session, session.views.elsewhere)
-        self._make_current(session, place, room)
-        outbox.put(session, self._parcel(session.views.here, shown))
+        place.go_to(session, room)
+        outbox.show(session, *shown)
         return ordered.Joined(room.id, session, session.name, change)
-
-    def _make_current(self, session: Subscriber, place: _Place, room: ChatRoom | None) -> None:
-        assert self._lock.locked()
-        if place.current is not room:
-            here, there = session.views.here, session.views.elsewhere
-            if place.current is not None:
-                place.current.regroup(session, here, there)
-            if room is not None:
-                room.regroup(session, there, here)
-            place.current = room
 
     def unsubscribe(self, session: Subscriber, room: ChatRoom | None = None) -> None:
         """Take the session out of a room, or out of all and forget it; nobody is told.
@@ -355,7 +325,7 @@ class Publisher:
             if room is None:
                 del self._places[session]
 
-    def _remove(self, session: Subscriber, place: _Place, room: ChatRoom) -> None:
+    def _remove(self, session: Subscriber, place: Place, room: ChatRoom) -> None:
         assert self._lock.locked()
         del place.rooms[room.id]
         room.remove(session, session.views.of(place.current is room))
@@ -364,14 +334,14 @@ class Publisher:
             self._recent.forget(room)
         if place.current is room:
             place.current = None
-            self._make_current(session, place, next(reversed(place.rooms.values()), None))
+            place.go_to(session, next(reversed(place.rooms.values()), None))
 
     def current(self, session: Subscriber) -> ChatRoom:
         """The room that the session's texts go to; raise NotInRoom."""
         with self._lock:
             place = self._places.get(session)
             if place is None or place.current is None:
-                raise NotInRoom()
+                raise errors.NotInRoom()
             return place.current
 
     def peek_current(self, session: Subscriber) -> ChatRoom | None:
@@ -385,7 +355,7 @@ class Publisher:
         with self._lock:
             place = self._places.get(session)
             if place is None or room.id not in place.rooms:
-                raise NotInRoom(room.name)
+                raise errors.NotInRoom(room.name)
         return room
 
     def rooms_of(self, session: Subscriber) -> tuple[str, ...]:
@@ -428,126 +398,115 @@ class Publisher:
         where a reader is slow, and the batches grow instead.
         """
         self._flush()
-        outbox = _Outbox()
+        outbox = _Outbox(self._output)
         try:
             with self._lock:
-                waiting: _Waiting = {}
                 acks: dict[Subscriber, list[events.Event]] = {}
                 for item in batch:
                     if isinstance(item, events.Message):
-                        self._publish_message(item, waiting)
+                        self._publish_message(item, outbox)
                     elif isinstance(item, ordered.Acked):
                         acks.setdefault(item.origin, []).append(
                             events.Answer(events.Ack(item.room, item.number), item.ref)
                         )
                     elif isinstance(item, ordered.Joined):
-                        waiting.setdefault(item.room_id, []).append(item)
+                        outbox.waiting.setdefault(item.room_id, []).append(item)
                     else:
-                        self._change(item, waiting, outbox)
-                for room_id in list(waiting):
-                    self._deliver(room_id, waiting, outbox)
+                        self._change(item, outbox)
+                for room_id in list(outbox.waiting):
+                    self._deliver(room_id, outbox)
                 self._recent.trim()
                 for session, shown in acks.items():
-                    outbox.put(session, self._parcel(session.views.here, shown))
+                    outbox.show(session, *shown)
                 return self._drop_unused()
         finally:  # whatever was queued has to be scheduled, or its sessions would never be written to again
             self._act(outbox)
 
-    def _publish_message(self, message: events.Message, waiting: _Waiting) -> None:
+    def _publish_message(self, message: events.Message, outbox: _Outbox) -> None:
+        # The lock is not asserted here, nor in _deliver: this is for each message, that for each room and batch.
         room = self._rooms.get(message.room_id)
         if room is not None:
             room.last = message.number
             self._recent.add(room, message)
-            waiting.setdefault(room.id, []).append(message)
+            outbox.waiting.setdefault(room.id, []).append(message)
 
-    def _change(
-        self,
-        item: ordered.RoomEnded | ordered.TopicSet | ordered.Left | ordered.LeftAll | ordered.NameChanged,
-        waiting: _Waiting,
-        outbox: _Outbox,
-    ) -> None:
+    def _change(self, item: _Change, outbox: _Outbox) -> None:
         """Carry out what changes rooms or members, after delivering what came before it to those it touches."""
+        assert self._lock.locked()
         if isinstance(item, ordered.TopicSet):
             room = self._rooms.get(item.room_id)
             if room:
                 room.topic = item.topic
-                waiting.setdefault(room.id, []).append(events.TopicChanged(room.name, item.by, item.topic))
+                outbox.add(room, events.TopicChanged(room.name, item.by, item.topic))
         elif isinstance(item, ordered.RoomEnded):
-            self._end_room(item, waiting, outbox)
+            self._end_room(item, outbox)
         else:
             place = self._places.get(item.session)
             if place is None:
                 return
             if isinstance(item, ordered.NameChanged):
-                self._rename(item, place, waiting, outbox)
+                self._rename(item, place, outbox)
             elif isinstance(item, ordered.Left):
                 room = place.rooms.get(item.room_id)
                 if room:
-                    self._leave(item.session, place, room, "", waiting, outbox)
+                    self._leave(item.session, place, room, "", outbox)
                     event = events.Departed(room.name, place.current.name if place.current else None)
-                    outbox.put(item.session, self._parcel(item.session.views.here, events.answers(item.ref, event)))
+                    outbox.show(item.session, *events.answers(item.ref, event))
             else:
                 for room in list(place.rooms.values()):
-                    self._leave(item.session, place, room, item.words, waiting, outbox)
+                    self._leave(item.session, place, room, item.words, outbox)
                 del self._places[item.session]
 
-    def _rename(self, item: ordered.NameChanged, place: _Place, waiting: _Waiting, outbox: _Outbox) -> None:
+    def _rename(self, item: ordered.NameChanged, place: Place, outbox: _Outbox) -> None:
+        assert self._lock.locked()
         for room in place.rooms.values():
-            self._deliver(room.id, waiting, outbox)
+            self._deliver(room.id, outbox)
         told = {item.session}
         for room in place.rooms.values():
             if len(room.members) > CROWD:
                 continue
             for view, sessions in room.groups.items():
-                parcel = self._parcel(view, (events.Renamed(item.old, item.new),))
+                parcel = Parcel(view, (events.Renamed(item.old, item.new),), self._output)
                 for session in sessions:
                     if session not in told:
                         told.add(session)
                         outbox.put(session, parcel)
 
-    def _leave(
-        self,
-        session: Subscriber,
-        place: _Place,
-        room: ChatRoom,
-        words: str,
-        waiting: _Waiting,
-        outbox: _Outbox,
-    ) -> None:
-        pending = waiting.get(room.id)
+    def _leave(self, session: Subscriber, place: Place, room: ChatRoom, words: str, outbox: _Outbox) -> None:
+        assert self._lock.locked()
+        pending = outbox.waiting.get(room.id)
         if pending and any(not isinstance(event, events.Presence) for event in pending):
-            self._deliver(room.id, waiting, outbox)  # it still sees what came before
+            self._deliver(room.id, outbox)  # it still sees what came before
         self._remove(session, place, room)
         if not self._quiet:
             who = session.identity if words else 0
-            waiting.setdefault(room.id, []).append(events.Presence(room.name, "left", (session.name,), words, who))
+            outbox.add(room, events.Presence(room.name, "left", (session.name,), words, who))
 
-    def _end_room(self, item: ordered.RoomEnded, waiting: _Waiting, outbox: _Outbox) -> None:
+    def _end_room(self, item: ordered.RoomEnded, outbox: _Outbox) -> None:
+        assert self._lock.locked()
         room = self._rooms.get(item.room_id)
         if room is None:
             return
-        self._deliver(room.id, waiting, outbox)
+        self._deliver(room.id, outbox)
         if item.origin is not None and item.origin not in room.members:
-            told_it: tuple[events.Event, ...] = (events.Notice(f"{room.name} and its history are deleted."),)
-            outbox.put(item.origin, self._parcel(item.origin.views.here, told_it))
+            outbox.show(item.origin, events.Notice(f"{room.name} and its history are deleted."))
         lobby = self._by_key[LOBBY]
-        self._deliver(lobby.id, waiting, outbox)  # before those come who were not there yet
+        self._deliver(lobby.id, outbox)  # before those come who were not there yet
         for session in list(room.members):
             place = self._places[session]
             was_current = place.current is room
+            entered: list[events.Event] = []
             if was_current and lobby.id not in place.rooms:
-                entered: tuple[events.Event, ...] = (lobby.entered(),)
+                entered.append(lobby.entered())
                 change = lobby.add(session, session.views.elsewhere)
                 place.rooms[lobby.id] = lobby
-                waiting.setdefault(lobby.id, []).append(ordered.Joined(lobby.id, session, session.name, change))
-            else:
-                entered = ()
+                outbox.add(lobby, ordered.Joined(lobby.id, session, session.name, change))
             if was_current:
-                self._make_current(session, place, lobby)
+                place.go_to(session, lobby)
             self._remove(session, place, room)
             assert place.current is not None
             told = events.RoomDeleted(room.name, item.by, place.current.name)
-            outbox.put(session, self._parcel(session.views.here, (told, *entered)))
+            outbox.show(session, told, *entered)
         self._drop(room)
 
     def _drop(self, room: ChatRoom) -> None:
@@ -565,6 +524,7 @@ class Publisher:
         """Drop the rooms that everybody has left, in which nothing was ever said, and that have no topic; above nine
         tenths of ROOMS also some that have one."""
         assert self._lock.locked()
+        assert self._lock.locked()
         unused = [
             room
             for room in self._left.values()
@@ -581,12 +541,12 @@ class Publisher:
                 unused.append(room)
         return [room.id for room in unused]
 
-    def _deliver(self, room_id: int, waiting: _Waiting, outbox: _Outbox) -> None:
+    def _deliver(self, room_id: int, outbox: _Outbox) -> None:
         """Queue what is waiting for a room to its members: the hot path."""
         room = self._rooms.get(room_id)
         items = [
             item
-            for item in waiting.pop(room_id, ())
+            for item in outbox.waiting.pop(room_id, ())
             if not isinstance(item, ordered.Joined) or (room and room.members.get(item.session) == item.change)
         ]
         if room is None or not items:
@@ -627,10 +587,7 @@ class Publisher:
         self, view: View, shown: Sequence[events.Event], members: Iterable[Subscriber]
     ) -> tuple[Parcel, Iterable[Subscriber]]:
         """What to queue, and to whom: once for all who are shown it alike. A watch can be put here."""
-        return self._parcel(view, shown), members
-
-    def _parcel(self, view: View, shown: Sequence[events.Event]) -> Parcel:
-        return Parcel(view, shown, self._output)
+        return Parcel(view, shown, self._output), members
 
     # --- after the lock -------------------------------------------------------------------------------------
 

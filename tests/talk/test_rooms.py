@@ -18,7 +18,7 @@ from support.waiting import WAIT, wait_for
 
 from chat_threads import ordered, publisher, quota
 from chat_threads.batch import Batch, StoredRef
-from chat_threads.errors import RoomGone, TooManyRooms
+from chat_threads.errors import NotStored, RoomGone, TooManyRooms
 from chat_threads.events import Message
 from chat_threads.history import History
 from chat_threads.ordered import Draft, RoomMade, TokenUsed, TopicSet
@@ -561,7 +561,7 @@ def test_a_room_that_could_not_be_made_is_not_counted(
     before = dict(counted._made), dict(counted._handout._left)
 
     def full(item: ordered.Ordered) -> None:
-        raise publisher.NotStored("the history does not keep up")
+        raise NotStored("the history does not keep up")
 
     with monkeypatch.context() as patch:
         patch.setattr(server.chat.publisher, "_enqueue", full)

@@ -15,7 +15,7 @@ from support.waiting import WAIT
 
 from chat_threads import chatroom, events, ordered
 from chat_threads import publisher as module
-from chat_threads.chatroom import MESSAGE, NAMED, RECENT, ChatRoom
+from chat_threads.chatroom import MESSAGE, NAMED, RECENT, ROOMS_EACH, ChatRoom
 from chat_threads.disconnects import TooSlow
 from chat_threads.errors import (
     CutOff,
@@ -28,7 +28,7 @@ from chat_threads.errors import (
     Unreadable,
 )
 from chat_threads.parcel import Parcel, Views
-from chat_threads.publisher import CROWD, LOBBY, ROOMS_EACH, Publisher
+from chat_threads.publisher import CROWD, LOBBY, Publisher
 
 
 class OwnedLock:
