@@ -1,7 +1,7 @@
-"""The files of a history: whether they may be written to, and whether they are still those that were opened.
+"""The files of a history: whether the server may write to them, and whether they are still those that it opened.
 
-A file can be renamed, replaced, deleted or truncated while it is open. Whoever has it open does not notice: what is
-written goes into a file that nobody will ever find, or on top of what somebody has just put there.
+A file can be renamed, replaced, deleted or truncated while it is open. A program that has it open does not notice: it
+writes into a file that nobody will ever find, or over what somebody has just put there.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import BinaryIO
 from . import identity
 from .errors import StartError
 
-LOG, SHARED = "-wal", "-shm"  # what SQLite puts beside the history: its log, and the index of that
-_LOG_MAGIC = b"\x37\x7f\x06"  # how a log begins
-_LOG_HEADER = 32  # bytes that are others when it begins anew
+LOG, SHARED = "-wal", "-shm"  # the endings of SQLite's files beside the history: its log, and the log's index
+_LOG_MAGIC = b"\x37\x7f\x06"  # the first bytes of a log
+_LOG_HEADER = 32  # bytes of its header, which changes when the log begins anew
 
 
 def refuse_unwritable(path: str) -> None:
-    """Raise StartError, with what to do, if this process may not write to a file of the history, or beside it.
+    """Raise StartError, with advice, if this process may not write to the history's files or to their directory.
 
-    SQLite opens such a history all the same, for reading, and the server would refuse every line.
+    SQLite would open such a history, but only for reading, and the server would refuse every line.
     """
     beside = os.path.dirname(path) or "."
     for name in (beside, path, path + LOG, path + SHARED, path + ".lock"):
@@ -49,32 +49,32 @@ def _mounted_read_only(name: str) -> bool:
 
 
 class OpenFiles:
-    """The files of a history that is open. Made before SQLite opens them; the history thread's.
+    """The files of an open history. Made before SQLite opens them. Owned by the history thread.
 
-    The file itself stays open here until ``close``: closing any descriptor of it drops the locks that SQLite has on it
-    in this process.
+    The file itself stays open here until ``close``, because closing any descriptor of a file drops the locks that
+    SQLite has on the file in this process.
     """
 
     def __init__(self, path: str, log_limit: int) -> None:
         self._path = path
-        self._log_limit = log_limit  # SQLite cuts its log to this many bytes when it begins it anew
+        self._log_limit = log_limit  # bytes to which SQLite cuts its log when it begins the log anew
         self._file: BinaryIO = open(path, "rb", buffering=0)
         self._log: BinaryIO | None = None
         self._writer: sqlite3.Connection
 
     def opened(self, writer: sqlite3.Connection) -> int:
-        """SQLite has opened the history, and written to its log, which stays open: its descriptor. Raises OSError."""
+        """SQLite has opened the history and written to its log. Returns a descriptor of the log. Raises OSError."""
         self._writer = writer
         self._page_size = int(writer.execute("PRAGMA page_size").fetchone()[0])
         self._root = identity.root(writer)
         found = self._found(self._root)
-        self._marks = {found.mark if found else identity.NONE}  # those of which the file itself holds one
-        self._mark = identity.mark(writer)  # the history's
+        self._marks = {found.mark if found else identity.NONE}  # the file itself holds one of these
+        self._mark = identity.mark(writer)  # the newest: the history's
         self._log = open(self._path + LOG, "rb", buffering=0)
         self._were = {name: _identity(name) for name in (self._path, self._path + LOG, self._path + SHARED)}
-        self._size = os.stat(self._path).st_size  # the file never gets smaller, unless SQLite says so
-        self._log_size, self._log_header = 0, b""  # nor does the log, unless it begins anew
-        self._may_begin = True  # the log was copied, and since then nobody has looked whether it began anew
+        self._size = os.stat(self._path).st_size  # the file gets smaller only by SQLite's own means
+        self._log_size, self._log_header = 0, b""  # the log gets smaller only when it begins anew
+        self._may_begin = True  # whether the log was copied since the last look, so that it may have begun anew
         self._marks.update(mark.mark for _, mark in identity.marks_in(self._log))
         return self._log.fileno()
 
@@ -88,15 +88,18 @@ class OpenFiles:
         self._file.close()
 
     def renew(self) -> None:
-        """Give the history another mark; the file gets it when SQLite's log is copied. Raises sqlite3.Error."""
+        """Give the history a new mark. The file gets it when SQLite's log is copied. Raises sqlite3.Error."""
         mark = identity.fresh()
-        self._marks.add(mark)  # whether or not it fails, for who knows what is in the log then
+        self._marks.add(mark)  # before it can fail: afterwards nobody knows what is in the log
         identity.renew(self._writer, mark)
         self._mark = mark
 
     def sync_log(self) -> None:
-        """Have the disk write SQLite's log. SQLite does so again, and tells of errors, just before it copies the log;
-        but then it takes no time, in which the file could be overwritten after it was looked at."""
+        """Have the disk write SQLite's log.
+
+        SQLite does so again just before it copies the log, and reports errors. But then it takes no time: nobody can
+        overwrite the file between our look at it and the copy.
+        """
         if self._log:
             with contextlib.suppress(OSError):
                 os.fsync(self._log.fileno())
@@ -109,7 +112,7 @@ class OpenFiles:
             self._marks = {found.mark, self._mark}
 
     def fault(self) -> str | None:
-        """What has become of the files, for the operator's log; None: they are those that were opened. About 10 us."""
+        """What happened to the files, in words for the log; None: they are those that were opened. About 10 µs."""
         for name, was in self._were.items():
             now = _identity(name)
             if now is None:
@@ -123,25 +126,27 @@ class OpenFiles:
         return None
 
     def whole(self) -> bool:
-        """Whether the files that are open, wherever they are now, still hold what SQLite has written to them."""
+        """Whether the open files, wherever they are now, still hold what SQLite wrote to them."""
         try:
             return self._file_is_whole() and self._log_is_whole()
         except OSError:
             return False
 
     def log_is_ours(self) -> bool:
-        """Whether nothing but the log that is open has the log's name, so that SQLite may delete that."""
+        """Whether the log's name stands for the open log, or for nothing: then SQLite may delete it."""
         return _identity(self._path + LOG) in (None, self._were[self._path + LOG])
 
     def remove_log(self) -> None:
-        """Delete SQLite's log, all of which was copied into the file, after all connections are closed. SQLite leaves
-        it if the file was moved, and it would be in the way of the history that is put there."""
+        """Delete SQLite's log after all connections are closed and all of it was copied into the file.
+
+        SQLite does not delete it if the file was moved. It would be in the way of the history that is put there.
+        """
         for name in (self._path + LOG, self._path + SHARED):
             if _identity(name) == self._were[name]:
                 os.remove(name)
 
     def where(self, folded: bool) -> str:
-        """Where what was said until now is to be found, for the operator; whether the file has the log's part, too."""
+        """Where the operator finds what was said until now. ``folded``: the file has all of SQLite's log."""
         if not self.whole():
             return "What was overwritten is lost, unless there is a backup."
         file, log = self._file.fileno(), self._log.fileno() if self._log else None
@@ -165,7 +170,7 @@ class OpenFiles:
         if size >= self._size and (found.mark if found else identity.NONE) in self._marks:
             self._size = size
             return True
-        # It may have been made smaller, and the mark moved, by SQLite's own means (VACUUM).
+        # SQLite itself may have made the file smaller and moved the mark (VACUUM).
         try:
             root = identity.root(self._writer)
             pages = int(self._writer.execute("PRAGMA page_count").fetchone()[0])
@@ -174,7 +179,7 @@ class OpenFiles:
         found = self._found(root)
         if found is None and root != self._root:
             # Somebody reads what was there before the newest mark, so SQLite has copied only a part of its log. Until
-            # it copies all of it, there may be no mark where it was, nor where it will be.
+            # it copies all of the log, the mark may be neither in its old place nor in its new one.
             self._marks.add(identity.NONE)
         self._root = root
         if (found.mark if found else identity.NONE) not in self._marks:
@@ -192,8 +197,8 @@ class OpenFiles:
         if size and not header.startswith(_LOG_MAGIC):
             return False
         if header != self._log_header or size < min(self._log_size, self._log_limit):
-            # SQLite begins the log anew, or empties it, only when the file has all of it: then the file has the
-            # history's mark, if no other has been written since.
+            # SQLite begins the log anew, or empties it, only when the file has all of it. Then the file has the
+            # history's mark, unless a newer mark was written since.
             found = self._found(self._root)
             if not self._may_begin and not (found and found.mark == self._mark):
                 return False
@@ -207,7 +212,7 @@ class OpenFiles:
 
 
 def _name_of(descriptor: int) -> str | None:
-    """The name that an open file has now, where the system says so."""
+    """The name that an open file has now; None: the system does not tell."""
     try:
         return os.readlink(f"/proc/self/fd/{descriptor}")
     except OSError:
@@ -215,7 +220,7 @@ def _name_of(descriptor: int) -> str | None:
 
 
 def _identity(name: str) -> tuple[int, int] | None:
-    """Which file a name stands for; None: none, or it cannot be told."""
+    """Which file a name stands for (device and inode); None: there is none, or it cannot be looked at."""
     try:
         found = os.stat(name)
     except OSError:

@@ -21,6 +21,7 @@ from .errors import ChatError, MaybeStored, NotStored, ReadOnly, RoomNotStored
 from .numbering import Numbering
 from .once import REFS_BYTES, Once, Refused
 from .queues import BatchQueue
+from .retention import DAY_MS
 from .storage import Storage, StorageBroken, StorageError, StorageUnsure
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,6 @@ INDEX_REST = 9  # the pause while people talk, as a multiple of the step's time
 INDEX_AGAIN = 60.0  # seconds until another try after a failed step
 INDEX_LONG = 10_000  # messages to index from which the log reports progress, every TOLD_EVERY seconds
 TOLD_EVERY = 10.0
-DAY_MS = 86_400_000  # milliseconds
 
 Publish = Callable[[Sequence[ordered.Published]], Iterable[int] | None]
 Refuse = Callable[[ordered.Ordered, ChatError], None]
@@ -96,7 +96,7 @@ class History:
     ) -> None:
         self.storage = storage
         self._connected = connected
-        self._publish: Publish
+        self._publish: Publish  # this and the next two: set by ``start``, before the thread begins
         self._refuse: Refuse
         self._announce: Announce
         self.read_only: ReadOnly | None = None  # set once, by the history thread; any thread reads it
@@ -129,6 +129,7 @@ class History:
     # --- any thread ---------------------------------------------------------------------------------------
 
     def start(self, publish: Publish, refuse: Refuse, announce: Announce = lambda error: None) -> None:
+        """Begin. Once, by main."""
         self._publish, self._refuse, self._announce = publish, refuse, announce
         self.thread.start()
 
@@ -231,6 +232,7 @@ class History:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _handle(self, items: list[ordered.Ordered]) -> None:
+        """Number a batch, commit it, and publish it or refuse it."""
         items, unsure = self._once.recall(items)
         numbered = self._number(items)
         batch, published, refused = numbered.batch, numbered.published, numbered.refused
@@ -286,6 +288,7 @@ class History:
         return numbered
 
     def _committed(self, batch: Batch) -> None:
+        """Take note of a batch that is stored, and of what is due after it."""
         self._unsaved.clear()
         self._unused = []
         self._once.committed(batch.refs)

@@ -1,17 +1,17 @@
 """Marks that tie a history and SQLite's log together, so that a log is never applied to a file that is not its own.
 
-After ``kill -9`` the newest messages are in SQLite's log beside the file, and SQLite adds them to whatever lies there
-under the history's name at the next start. If that is a backup, pages of two histories get mixed. Neither SQLite's log
-nor the file says which belongs to which. So the history holds a mark: 16 random bytes, and with them the mark before.
-It is renewed
+After ``kill -9`` the newest messages are in SQLite's log beside the file. At the next start SQLite adds them to the
+file that has the history's name then. If that is a backup, pages of two histories get mixed: nothing in the log or in
+the file says that they do not belong together. So the history holds a mark, 16 random bytes, and also the mark before
+it. The mark is renewed
 
-- when the history is opened and closed;
+- when the history is opened and when it is closed;
 - just before the log is copied into the file, as the last thing in that log;
-- just after that, as the first thing in a log that begins anew, if all of it was copied.
+- just after that, if all of the log was copied, as the first thing in the log that begins anew.
 
-The file itself, without its log, therefore holds either a mark that is somewhere in the log, or the one before the
-first of these. A backup that was made from an earlier log holds neither. A backup that was made while this log was in
-use holds a mark in it, and the log goes with it: every page that differs is in the log.
+So the file itself, without its log, holds either one of the marks in the log, or the mark before the first of them. A
+backup that was made before this log was begun holds neither. A backup that was made while this log was in use holds a
+mark in it, and then the log fits: every page that differs is in the log.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from typing import BinaryIO, NamedTuple
 from .errors import StartError
 from .schema import connect
 
-MAGIC = b"\xff\xfech\xffmk\xfe"  # before a mark; no text in UTF-8 has such bytes
+MAGIC = b"\xff\xfech\xffmk\xfe"  # stands before a mark; no text in UTF-8 has these bytes
 SIZE = 16  # bytes of a mark
-NONE = bytes(SIZE)  # the mark of a history that has not had one yet
-_LEAF = 13  # a page of a table that has its rows in it (https://sqlite.org/fileformat2.html#b_tree_pages)
+NONE = bytes(SIZE)  # stands for the mark of a history from before there were marks
+_LEAF = 13  # the type of a page that holds rows of a table (https://sqlite.org/fileformat2.html#b_tree_pages)
 _HEADER = struct.Struct(">8I")  # of SQLite's log: magic, version, page size, count, two salts, two checksums
 _FRAME = struct.Struct(">6I")  # of a page in it: page, size of the file after a commit, the same salts and checksums
 _MAGICS = (0x377F0682, 0x377F0683)  # checksums of little-endian and of big-endian words
 
 
 class Mark(NamedTuple):
-    """What the table holds."""
+    """The row of the table: the mark, and the mark before it."""
 
     mark: bytes
     before: bytes
 
 
 def fresh() -> bytes:
-    """A mark that no history has had."""
+    """A new mark."""
     return os.urandom(SIZE)
 
 
 def renew(connection: sqlite3.Connection, fresh_mark: bytes) -> None:
-    """Give the history another mark. A transaction of its own, or a part of one that is under way."""
+    """Give the history a new mark, in the transaction that is under way, or in one of its own."""
     connection.execute(
         "UPDATE identity SET before = CAST(substr(mark, ?) AS BLOB), mark = ?", (len(MAGIC) + 1, MAGIC + fresh_mark)
     )
 
 
 def found_in(page: bytes) -> Mark | None:
-    """The mark in the page of the table that holds it; None: this is another page."""
+    """The mark in a page; None: this is not the page that holds it."""
     if len(page) < 512 or page[0] != _LEAF or page[3:5] != b"\0\1":  # one row
         return None
     row = int.from_bytes(page[8:10], "big")
@@ -66,7 +66,7 @@ def found_in(page: bytes) -> Mark | None:
 
 
 def root(connection: sqlite3.Connection) -> int:
-    """The number of the page that holds the mark, from 1. Raises sqlite3.Error."""
+    """The number of the page that holds the mark; pages count from 1. Raises sqlite3.Error."""
     row = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'identity'").fetchone()
     if row is None:
         raise sqlite3.DatabaseError("it has no mark")
@@ -74,8 +74,8 @@ def root(connection: sqlite3.Connection) -> int:
 
 
 def mark(connection: sqlite3.Connection) -> bytes:
-    """The history's mark. Raises sqlite3.Error, also if there is something else in its place: SQLite may have copied
-    only a part of its log into the file."""
+    """The history's mark. Raises sqlite3.Error, also if something else is in its place: SQLite may have copied only a
+    part of its log into the file."""
     row = connection.execute("SELECT mark FROM identity").fetchone()
     if row is None or not isinstance(row[0], bytes) or not row[0].startswith(MAGIC):
         raise sqlite3.DatabaseError("it has no mark")
@@ -83,9 +83,9 @@ def mark(connection: sqlite3.Connection) -> bytes:
 
 
 def refuse_strange_log(path: str) -> None:
-    """Raise StartError if SQLite's log beside a history belongs to another file. Call it before SQLite opens them.
+    """Raise StartError if SQLite's log beside a history belongs to another file. Call this before SQLite opens them.
 
-    What cannot be told is not refused: a history or a log from before there were marks, or one that is damaged.
+    A history or a log that is damaged, or from before there were marks, is not refused: nobody can tell.
     """
     log = path + "-wal"
     with contextlib.suppress(OSError), open(log, "rb") as file:
@@ -101,7 +101,7 @@ def refuse_strange_log(path: str) -> None:
 
 
 def _mark_of(path: str) -> bytes | None:
-    """The mark in the file itself, without its log; None: it cannot be told."""
+    """The mark in the file itself, without its log; None: it cannot be read."""
     with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(path, "ro", 0, immutable=True)) as file:
         if not file.execute("SELECT count(*) FROM sqlite_master WHERE name = 'identity'").fetchone()[0]:
             return NONE
@@ -110,7 +110,7 @@ def _mark_of(path: str) -> bytes | None:
 
 
 def _frames(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """The header of each page in a log, and the page, up to what is left there of an older log."""
+    """Each page in a log, with its header before it. Ends where the rest is left over from an older log."""
     file.seek(0)
     header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:
@@ -132,8 +132,10 @@ def marks_in(file: BinaryIO) -> Iterator[tuple[int, Mark]]:
 
 
 def _holds(file: BinaryIO, number: int) -> bool:
-    """Whether SQLite would apply the log at least up to a frame: all checksums are right up to a commit at or after it.
-    Takes about a second for 10 MB."""
+    """Whether SQLite would apply the log at least up to that frame. Takes about a second for 10 MB.
+
+    All checksums must be right up to a commit in that frame or in a later one.
+    """
     file.seek(0)
     header = file.read(_HEADER.size)
     order = ">" if _HEADER.unpack(header)[0] & 1 else "<"

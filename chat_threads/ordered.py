@@ -112,7 +112,7 @@ class Acked(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class LeftAll(Ordered):
-    """A session's conversation is over."""
+    """A session's conversation is over: it leaves all its rooms."""
 
     session: Any
     words: str = ""

@@ -17,8 +17,8 @@ class _Place(Generic[T]):
     """A place in the line, and the thing that is lent to it when its turn comes."""
 
     def __init__(self) -> None:
-        self.thing: T | None = None
-        self.come = threading.Event()
+        self.thing: T | None = None  # what is lent to it; guarded by the lock of Readers until ``come`` is set
+        self.come = threading.Event()  # set when its turn has come
 
 
 class Readers(Generic[T]):

@@ -23,12 +23,12 @@ from .rules import fold
 from .schema import MEMORY
 from .search import Index, Query, Rows, words_of
 
-READERS = 3  # read-only connections for pages and whatever else is quick
-SEARCHERS = 2  # and for searches, which take long and so must not hold up the others
-BORROW_TIMEOUT = 5.0  # seconds a reader waits for one of them
+READERS = 3  # read-only connections for pages and other quick queries
+SEARCHERS = 2  # read-only connections for searches, which take long and must not hold up the others
+BORROW_TIMEOUT = 5.0  # seconds a thread waits for one of them
 READ_TIMEOUT = 3.0  # seconds one page or search may take
-ROWS_AT_ONCE = 50  # messages of a page that are read at once, if their size is bounded
-STEPS = 20_000  # of SQLite's machine, after which a reader looks whether its time is up
+ROWS_AT_ONCE = 50  # messages of a page that are read at once, if the page's size is bounded
+STEPS = 20_000  # steps of SQLite's virtual machine between two looks at the clock
 
 _SELECT = (
     "SELECT m.room, r.name, m.number, m.at, m.sender, m.kind, m.text, m.who"
@@ -37,7 +37,7 @@ _SELECT = (
 
 
 class ReadingSide:
-    """The half of a ``Storage`` that reads. Every public method is for any thread and raises Unreadable."""
+    """The half of a ``Storage`` that reads. Any thread may call its public methods; they raise Unreadable."""
 
     def __init__(self, path: str, busy_timeout: float) -> None:
         self.path = path
@@ -49,21 +49,22 @@ class ReadingSide:
         self._connections: list[sqlite3.Connection] = []  # all that are lent; set at the start, then only read
 
     def _open_readers(self, writer: sqlite3.Connection) -> None:
-        """Open what is lent to readers: all their files now, not when there are no descriptors left."""
-        if self.path == MEMORY:  # one connection for all: the writer borrows it as everybody does
+        """Open the connections that are lent, with all their files: later there may be no descriptors left."""
+        if self.path == MEMORY:  # there is one connection, and the writer borrows it like everybody else
             self._searchers = self._readers
             self._readers.give(writer)
             return
         for lender in [self._readers] * READERS + [self._searchers] * SEARCHERS:
             reader = schema.connect(self.path, "ro", self._busy_timeout)
             self._connections.append(reader)
-            reader.execute("SELECT count(*) FROM rooms").fetchone()  # before its first read it has no log
+            reader.execute("SELECT count(*) FROM rooms").fetchone()  # SQLite opens its log at the first read
             lender.give(reader)
 
     @contextlib.contextmanager
     def _borrow(
         self, readers: Readers[sqlite3.Connection] | None = None, ended: threading.Event | None = None
     ) -> Iterator[sqlite3.Connection]:
+        """A connection to read with, this thread's until the end of the ``with`` block."""
         readers = readers or self._readers
         connection = readers.take(BORROW_TIMEOUT, ended)
         if connection is None:
@@ -81,8 +82,11 @@ class ReadingSide:
         ended: threading.Event | None = None,
         timeout: float | None = None,
     ) -> Iterator[Rows]:
-        """What runs queries and returns all their rows, for ``timeout`` seconds, or READ_TIMEOUT, in all and until
-        ``ended`` is set; it raises Unreadable then, and when a query fails."""
+        """A function that runs a query and returns all its rows.
+
+        All queries together may take ``timeout`` seconds (READ_TIMEOUT, unless given). The function raises Unreadable
+        after that, when ``ended`` is set, and when a query fails.
+        """
         with self._borrow(readers, ended) as connection:
             deadline = time.monotonic() + (READ_TIMEOUT if timeout is None else timeout)
 
@@ -105,16 +109,17 @@ class ReadingSide:
                 connection.set_progress_handler(None, 0)
 
     def _read(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """All rows of one query; raise Unreadable."""
+        """All rows of one query."""
         with self._reading() as rows:
             return rows(sql, values)
 
     def _read_at_the_start(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """As ``_read``, for as long as it takes: nobody waits, and without the answer there is no server."""
+        """As ``_read``, however long it takes: nobody waits yet, and without the answer there is no server."""
         with self._reading(timeout=float("inf")) as rows:
             return rows(sql, values)
 
     def rooms(self) -> list[StoredRoom]:
+        """All rooms, in the order in which they were made."""
         rows = self._read_at_the_start(
             "SELECT id, name, key, topic, creator, created,"
             " max(last, coalesce((SELECT max(number) FROM messages WHERE room = rooms.id), 0)), owner FROM rooms",
@@ -123,7 +128,7 @@ class ReadingSide:
         return [StoredRoom(*row) for row in rows]
 
     def highest_room(self) -> int:
-        """The highest id of a room, or of one whose messages are still to be swept away."""
+        """The highest id of a room, also of a deleted one whose messages are not all deleted yet; 0: there is none."""
         return int(
             self._read_at_the_start(
                 "SELECT max(coalesce((SELECT max(id) FROM rooms), 0), coalesce((SELECT max(room) FROM doomed), 0))", ()
@@ -139,13 +144,13 @@ class ReadingSide:
         return int(self._read("SELECT count(*) FROM messages WHERE room = ?", (room,))[0][0])
 
     def token(self, token: int) -> str | None:
-        """The name under which a token was used last; None: it is not known."""
+        """The name under which a token was used last; None: the token is unknown."""
         rows = self._read("SELECT name FROM tokens WHERE id = ?", (token,))
         return rows[0][0] if rows else None
 
     def names(self, spoken: int = 50_000) -> list[tuple[str, int]]:
-        """Names that people are known by, those used last at the end, each with the number of its token, or 0: whoever
-        said one of the last ``spoken`` messages, then those of all tokens."""
+        """The names that people are known by: first those of the senders of the last ``spoken`` messages, each with 0,
+        then those of all tokens, each with the token's number. In both parts the name used last is at the end."""
         senders = self._read_at_the_start(
             "SELECT sender, 0 FROM (SELECT id, sender FROM messages ORDER BY id DESC LIMIT ?)"
             " GROUP BY sender ORDER BY max(id)",
@@ -161,10 +166,10 @@ class ReadingSide:
         limit: int = 20,
         size: float = float("inf"),
     ) -> list[Message]:
-        """Up to ``limit`` messages in order: the newest, or those next below ``before`` or above ``after``.
+        """Up to ``limit`` messages in order: the newest ones, or those just below ``before`` or just above ``after``.
 
-        There are fewer if these would take more than ``size`` bytes (Message.size), but at least one. It is read a few
-        at a time, so that no more than that is ever in memory.
+        A page has fewer if they would take more than ``size`` bytes (Message.size), but at least one. Messages are read
+        a few at a time, so no more than ``size`` bytes are in memory.
         """
         upwards = after is not None
         sign, order = (">", "ASC") if upwards else ("<", "DESC")
@@ -187,9 +192,9 @@ class ReadingSide:
         return found if upwards else found[::-1]
 
     def number_before(self, room: int, at: int) -> int:
-        """The number of the last message of the room that was said before the time ``at``, or 0.
+        """The number of the room's last message from before the time ``at`` (milliseconds), or 0.
 
-        Looks at about twenty messages of a million, trusting that times grow with the numbers.
+        A binary search: it reads about twenty messages of a million, and relies on times that grow with the numbers.
         """
         bounds = self._read("SELECT min(number), max(number) FROM messages WHERE room = ?", (room,))[0]
         low, high = (bounds[0] or 1) - 1, bounds[1] or 0
@@ -205,9 +210,9 @@ class ReadingSide:
     def search(
         self, words: str, room: int | None, sender: str | None, limit: int, ended: threading.Event | None = None
     ) -> list[Message]:
-        """The newest ``limit`` messages that have all the words, oldest first; ``search`` says what is found.
+        """The newest ``limit`` messages that have all the words, the oldest first. The module ``search`` says how.
 
-        Finds whatever was committed before. Raises Unreadable, and soon when ``ended`` is set.
+        It finds whatever was committed before. It ends soon, with Unreadable, when ``ended`` is set.
         """
         query = Query(words_of(words), room, None if sender is None else fold(sender))
         if not query.words:

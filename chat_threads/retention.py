@@ -1,15 +1,15 @@
-"""What is to go: messages of deleted rooms, those that are too old by a clock that can be believed, unused rooms.
+"""Deletes what must go: messages of deleted rooms, messages that are too old, and rooms that are of no use.
 
-A clock that is ahead for one start would delete the history of months. So the last time that was believed is kept in
-the file, and a clock that is days away from it is doubted: nothing is deleted for its age until the clock has gone on
-for a day, in one run or over several. What is said meanwhile does not count, for it has the time of the same clock. A
-clock that is behind is doubted, too, but obeyed: it deletes too little.
+**The clock.** A clock that is ahead at one start would delete the history of months. So the file keeps the last time
+that was trusted, and a clock that is days away from it is doubted. Then nothing is deleted for its age until the clock
+has run on for a day, in one run of the server or over several. Messages that come meanwhile prove nothing, because
+their times are from the same clock. A clock that is behind is doubted, too, but obeyed: it deletes too little.
 
-Times may go back as the numbers go on, and a message may have a time that is still to come. So a pass looks at some
-thousands of messages after the last one that it deleted, and once a day, and in the first pass, at all of them.
+**Old messages.** Times may go back while numbers go on, and a message may have a time in the future. So a pass goes on
+for some thousands of messages after the last one that it deleted. The first pass, and one a day, looks at all messages.
 
-SQLite overwrites what is deleted, but not all of it. So what is to go is wiped first, in its place, and afterwards a
-purge sees to the rest: the index is written anew, and so is a short file, and SQLite's log is emptied.
+**Traces.** SQLite overwrites most of what is deleted, but not all. So messages are wiped in place before they are
+deleted, and a purge does the rest afterwards: it writes the index anew, and a short file too, and empties SQLite's log.
 
 The history thread calls all of this, through the Storage.
 """
@@ -32,26 +32,26 @@ from .search import Index, together
 
 log = logging.getLogger(__name__)
 
-SWEEP_ROWS = 1000  # messages deleted in one transaction
-SWEEP_LETTERS = 50_000  # and about so many letters: each has its piece in the index
-LOOK_ROWS = 5000  # messages whose age is looked at in one transaction
-LOOK_PAST = 4  # times so many, in a row, of which none is too old: then a pass ends
+SWEEP_ROWS = 1000  # the most messages that one transaction deletes
+SWEEP_LETTERS = 50_000  # about the most letters that it deletes: each has an entry in the index
+LOOK_ROWS = 5000  # messages whose age one transaction looks at
+LOOK_PAST = 4  # such looks in a row without a message that is too old, after which a pass ends
 THOROUGH_EVERY = 86_400.0  # seconds between two passes that look at all messages
-MERGE_PAGES = 100  # pages of the index that are written anew in one transaction
-MAX_COMPACT = 1 << 25  # bytes of a file that is written anew as a whole, which takes about 0.2 s
+MERGE_PAGES = 100  # pages of the index that one transaction writes anew
+MAX_COMPACT = 1 << 25  # bytes up to which a purge writes the whole file anew, which takes about 0.2 s
 PURGE_PAUSE = 0.02  # seconds between two steps of a purge
-READER_PAUSE = 5.0  # and until SQLite's log is tried again, when somebody was reading it
-NAMED = 5  # rooms named in a line of the log; the rest is counted
+READER_PAUSE = 5.0  # seconds until the next try at emptying SQLite's log, if somebody was reading it
+NAMED = 5  # rooms named in a log line; the others are counted
 
-DAY = 86_400_000  # milliseconds
-TRUST = 7.5 * DAY  # a clock may be so far from the last time that was believed: some servers run once a week
-CONFIRMED = DAY  # a clock that is doubted is believed when it has gone on for so long
-AGAIN = 14 * DAY  # but not when it has gone on by more at once, for then it was moved again
-KEEP_EVERY = DAY // 24  # how exactly the time that was believed is kept
+DAY_MS = 86_400_000  # milliseconds; so are the next four
+TRUST = 7.5 * DAY_MS  # how far a clock may be from the last trusted time: some servers run once a week
+CONFIRMED = DAY_MS  # how long a doubted clock must run on until it is trusted
+AGAIN = 14 * DAY_MS  # a doubted clock that has advanced by more than this was moved again, and is doubted anew
+KEEP_EVERY = DAY_MS // 24  # how often the trusted time is stored
 
 
 class _Row(NamedTuple):
-    """What is to know of a message: its id, its room's, its time and its number."""
+    """A message without its text: its id, its room's id, its time and its number."""
 
     id: int
     room: int
@@ -61,11 +61,11 @@ class _Row(NamedTuple):
 
 @dataclass(slots=True)
 class _Tally:
-    """What one pass has deleted for one reason."""
+    """What a pass has deleted for one reason."""
 
     rooms: Counter[int] = field(default_factory=Counter)  # how many messages of each room, by its id
-    first: int = 1 << 62  # the smallest time of them
-    last: int = 0
+    first: int = 1 << 62  # the smallest of their times
+    last: int = 0  # the largest
 
     def add(self, message: _Row) -> None:
         self.rooms[message.room] += 1
@@ -77,27 +77,27 @@ class Slice:
     """What one transaction of a sweep deletes."""
 
     deleted: Sequence[_Row] = ()
-    doomed: bool = False  # they are of a room that was deleted, and not too old
-    after: int = 0  # up to which message this pass has looked
+    doomed: bool = False  # whether they are of a deleted room; otherwise they are too old
+    after: int = 0  # the id of the last message that this pass has looked at
     barren: int = 0  # looks in a row that found nothing
     more: bool = False  # whether the pass goes on
-    at_end: bool = False  # whether it has looked at all messages
-    wiped: tuple[int, int] = (0, 0)  # up to which number which deleted room is wiped
+    at_end: bool = False  # whether the pass has looked at all messages
+    wiped: tuple[int, int] = (0, 0)  # a deleted room, and the number up to which it is wiped
 
 
 class Sweeper:
-    """Deletes and purges in steps, so that nobody waits long, and says in the log what it deleted."""
+    """Deletes and purges in steps, so that nobody waits long, and logs what it deleted. Owned by the history thread."""
 
     def __init__(self, index: Index, clock: Callable[[], float] = time.monotonic) -> None:
         self._index = index
         self._clock = clock
-        self._slice = Slice()
+        self._slice = Slice()  # the last one
         self._thorough_at = 0.0  # when a pass looks at all messages again
-        self._old, self._doomed = _Tally(), _Tally()
-        self._names: dict[int, str] = {}  # of rooms that were deleted
-        self.remains = False  # something of what was deleted may still be readable in the file
-        self._merging = self._merged = self._compacted = False  # how far the purge is
-        self._warned: int | None = None  # since when the clock of which the log was told is doubted
+        self._old, self._doomed = _Tally(), _Tally()  # what was deleted and not logged yet
+        self._names: dict[int, str] = {}  # of deleted rooms
+        self.remains = False  # whether something that was deleted may still be readable in the file
+        self._merging = self._merged = self._compacted = False  # the steps of the purge that were begun or done
+        self._warned: int | None = None  # the doubted time that the log was warned of
 
     def open(self, writer: sqlite3.Connection) -> None:
         """Take over what the file says."""
@@ -106,12 +106,12 @@ class Sweeper:
     # --- the clock ------------------------------------------------------------------------------------------
 
     def oldest_kept(self, writer: sqlite3.Connection, now: int, retain: int) -> int | None:
-        """The time before which messages are too old, if the clock says ``now``; None: it cannot be believed.
+        """The time before which messages are too old, if the clock says ``now``. None: the clock cannot be trusted.
 
-        All in milliseconds.
+        All times are in milliseconds.
         """
         seen, doubted = writer.execute("SELECT seen, doubted FROM retention").fetchone()
-        trust = min(TRUST, max(DAY, retain / 2))
+        trust = min(TRUST, max(DAY_MS, retain / 2))
         known = seen if seen is not None else _newest(writer, now)
         if known is not None and abs(now - known) > trust:
             doubted = self._doubt(known, doubted, now)
@@ -127,7 +127,7 @@ class Sweeper:
         return now - retain
 
     def _doubt(self, known: int, doubted: int | None, now: int) -> int | None:
-        """Since when, by its own time, a clock is doubted that says ``now``; None: it has gone on for long enough."""
+        """Since when, by its own time, a clock that says ``now`` is doubted. None: it has run on for long enough."""
         if doubted is None or not 0 <= now - doubted <= AGAIN:
             doubted = now
         elif now - doubted >= CONFIRMED:
@@ -140,7 +140,7 @@ class Sweeper:
                 " It may be wrong, so %s. If it is wrong, set it. If it is right, do nothing: the server trusts it"
                 " after it has run on for a day, while the server runs or until another start.",
                 _date(now, "minutes"),
-                abs(now - known) / DAY,
+                abs(now - known) / DAY_MS,
                 "before" if behind else "after",
                 _date(known, "minutes"),
                 "--retain may delete too little" if behind else "--retain deletes nothing for now",
@@ -152,8 +152,11 @@ class Sweeper:
     def purge(
         self, writer: sqlite3.Connection, copying: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
     ) -> float | None:
-        """Do a step so that nothing of what was deleted can be read in the file: seconds until the next one, or None:
-        that was the last. Not in a transaction. SQLite's log is copied into the file within ``copying``."""
+        """Do one step towards a file in which nothing that was deleted can be read. Not in a transaction.
+
+        Returns the seconds until the next step; None: that was the last. SQLite's log is copied into the file within
+        ``copying``.
+        """
         if self._index.usable and not self._merged:
             with transaction(writer):
                 self._merged = not self._index.merge(writer, MERGE_PAGES, not self._merging)
@@ -164,7 +167,7 @@ class Sweeper:
             if pages * size <= MAX_COMPACT:
                 writer.execute("VACUUM")
             self._compacted = True
-        with copying():  # at once, before somebody reads what is only in the log
+        with copying():  # without a pause, before somebody reads what is only in the log
             emptied = _empty_log(writer)
         if not emptied:
             return READER_PAUSE
@@ -181,15 +184,15 @@ class Sweeper:
             self._names[room] = name
 
     def sweep(self, writer: sqlite3.Connection, older_than: int | None) -> Slice:
-        """Delete the next slice; ``passed`` takes it back when it is committed."""
+        """Delete the next slice. Give it to ``passed`` when it is committed."""
         doomed = writer.execute("SELECT min(room) FROM doomed").fetchone()[0]
         if doomed is not None:
             return self._sweep_room(writer, doomed)
         return Slice() if older_than is None else self._sweep_old(writer, older_than)
 
     def _sweep_room(self, writer: sqlite3.Connection, room: int) -> Slice:
-        """The next slice of a deleted room. All of it is wiped before any of it is deleted: deleting makes SQLite move
-        what lies beside it, and where that has been it is not overwritten."""
+        """The next slice of a deleted room. The whole room is wiped before any message is deleted: when SQLite deletes
+        a row, it moves its neighbours, and does not overwrite the place where they were."""
         was = self._slice
         upto = was.wiped[1] if was.wiped[0] == room else 0
         rows, rest = _some(writer, "room = ? AND number > ? ORDER BY number", (room, upto))
@@ -230,14 +233,14 @@ class Sweeper:
         return Slice(deleted, after=last, barren=barren, more=True)
 
     def _wipe(self, writer: sqlite3.Connection, rows: Sequence[_Row]) -> None:
-        """Take messages out of the index, and overwrite who said what with as many blanks."""
+        """Take messages out of the index, and overwrite their texts and senders with as many blanks."""
         these = f"WHERE id IN ({', '.join(str(row.id) for row in rows)})"
         messages = together(
             lambda sql, values: writer.execute(sql, values).fetchall(),
             f"SELECT id, room, sender, text FROM messages {these}",
             (),
         )
-        self._index.remove(writer, [message for message in messages if message[3].strip()])  # not what is wiped already
+        self._index.remove(writer, [message for message in messages if message[3].strip()])  # the rest is wiped already
         blanks = " " * max(max(len(text), len(sender)) * 4 for _, _, sender, text in messages)
         writer.execute(
             "UPDATE messages SET text = substr(?, 1, length(CAST(text AS BLOB))),"
@@ -253,22 +256,22 @@ class Sweeper:
             writer.execute("UPDATE retention SET remains = 1")
 
     def passed(self, writer: sqlite3.Connection, done: Slice) -> None:
-        """A slice is committed. At the end of a pass the log is told what it deleted."""
+        """A slice is committed. At the end of a pass, log what it deleted."""
         tally = self._doomed if done.doomed else self._old
         for each in done.deleted:
             tally.add(each)
         self._slice = done
         if done.deleted or done.doomed:
             self.remains = True
-            self._merging = self._merged = self._compacted = False  # a purge has to begin anew
+            self._merging = self._merged = self._compacted = False  # a purge must begin anew
         if done.at_end:
             self._thorough_at = self._clock() + THOROUGH_EVERY
         if not done.more:
             self.tell(writer)
-            self._names.clear()  # no deleted room is left: those come before what is too old
+            self._names.clear()  # no deleted room is left: they go before old messages
 
     def tell(self, writer: sqlite3.Connection) -> None:
-        """Tell the log what was deleted and not told yet."""
+        """Log what was deleted and is not in the log yet."""
         for tally, what in ((self._old, "that were too old"), (self._doomed, "of deleted rooms")):
             if tally.rooms:
                 log.info(
@@ -282,11 +285,11 @@ class Sweeper:
         self._old, self._doomed = _Tally(), _Tally()
 
     def _rooms(self, writer: sqlite3.Connection, tally: _Tally) -> str:
-        """How many of which room, those with most first."""
+        """How many messages of each room, the room with most first."""
         named = []
         for room, count in tally.rooms.most_common(NAMED):
             found = None
-            with contextlib.suppress(sqlite3.Error):  # what was deleted is deleted, whatever it was called
+            with contextlib.suppress(sqlite3.Error):  # then the line has no name
                 found = writer.execute("SELECT name FROM rooms WHERE id = ?", (room,)).fetchone()
             named.append(f"{count} of {found[0] if found else self._names.get(room, f'room {room}')}")
         rest = len(tally.rooms) - len(named)
@@ -294,7 +297,8 @@ class Sweeper:
 
 
 def forget_unused(writer: sqlite3.Connection, which: str, value: int | str) -> None:
-    """Forget those rooms, if nothing was ever said in them; their owners' tokens are kept for other reasons only."""
+    """Forget those of the rooms in which nothing was ever said. They are no reason any more to keep their owners'
+    tokens."""
     unused = f"FROM rooms WHERE {which} AND last = 0 AND NOT EXISTS (SELECT 1 FROM messages WHERE room = rooms.id)"
     owners = writer.execute(f"SELECT DISTINCT owner {unused} AND owner != 0", (value,)).fetchall()
     writer.execute(f"DELETE {unused}", (value,))
@@ -306,9 +310,9 @@ def forget_unused(writer: sqlite3.Connection, which: str, value: int | str) -> N
 
 
 def _some(writer: sqlite3.Connection, where: str, values: Sequence[int]) -> tuple[list[_Row], bool]:
-    """The first of those messages, as many as may go at once, and whether there may be others.
+    """The first of those messages, as many as one transaction may delete, and whether there may be more.
 
-    Read as one row: for each row that it hands out SQLite lets go of the GIL and has to get it back.
+    They are read as one row, because SQLite releases the GIL for each row and must get it back.
     """
     found = writer.execute(
         "SELECT group_concat(id || ' ' || room || ' ' || at || ' ' || number || ' ' || length(text))"
@@ -327,7 +331,7 @@ def _some(writer: sqlite3.Connection, where: str, values: Sequence[int]) -> tupl
 
 
 def _empty_log(writer: sqlite3.Connection) -> bool:
-    """Copy SQLite's log into the file and cut it to nothing; False if somebody reads it, for whom nobody waits."""
+    """Copy SQLite's log into the file and cut the log to nothing. Does not wait for readers: False if there is one."""
     timeout = writer.execute("PRAGMA busy_timeout").fetchone()[0]
     writer.execute("PRAGMA busy_timeout = 0")
     try:
@@ -337,14 +341,14 @@ def _empty_log(writer: sqlite3.Connection) -> bool:
 
 
 def _newest(writer: sqlite3.Connection, now: int) -> int | None:
-    """The latest time of the newest messages, leaving out those that lie in the future; None: there is none."""
+    """The latest time of the newest messages, without those in the future; None: there is none."""
     newest = "SELECT at FROM messages WHERE at <= ? ORDER BY id DESC LIMIT ?"
     latest: int | None = writer.execute(f"SELECT max(at) FROM ({newest})", (now, LOOK_ROWS)).fetchone()[0]
     return latest
 
 
 def _date(at: int, exact: str = "days") -> str:
-    """A time in milliseconds for people, in UTC, however far away it is."""
+    """A time in milliseconds, in words for people, in UTC."""
     try:
         moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=at)
     except OverflowError:

@@ -1,7 +1,7 @@
-"""What is in the file: its tables, the steps from one version to the next, and what may be opened at all.
+"""What is in the file: its tables, the steps from one version to the next, and which files may be opened.
 
-All of it happens before a history is open: ``examine`` refuses a file that is not ours without writing to it,
-``create`` makes a new one, ``migrate`` brings an old one up to date.
+All of this happens before a history is open. ``examine`` refuses a file that is not ours, without writing to it.
+``create`` makes a new file, and ``migrate`` brings an old one to this version.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ APPLICATION_ID = 0x63687468  # 'chth', at offset 68 of the file (https://sqlite.
 MEMORY = ":memory:"
 FRAME = 24 + 4096  # bytes of a page in SQLite's log
 
-# Each entry brings a file from the version before to its own; a new file goes through all of them.
-# ``doomed`` holds deleted rooms whose messages are still to be swept away; ``refs`` what became of the last
-# requests under a token, the ``count``-th of them in slot count % REFS, so that a row makes room for another.
-# ``used`` counts the uses of all tokens: they are in that order, whatever the clock says. ``kept`` is 1 for a token
-# under which something was said with a ref, or that a room belongs to: it is forgotten after those that have 0.
-# ``owner`` is the token that a room belongs to; 0: it is nobody's, for it was made before there were owners.
-# ``who`` is the token under which a message was said, which tells a person from the next one with that name; 0: it is
-# not known, for it was said before that was kept.
-# ``rooms.last`` is the highest number that was swept away; higher ones are in ``messages``. ``searchable`` says by
-# which rule the search index was made, and up to which message it goes; ``search`` makes the index itself.
-# ``retention`` has the last time of the clock that was believed, since when, by itself, a clock is doubted, and whether
-# something of what was deleted may still be readable in the file.
-# ``identity`` has the mark that ties the file and SQLite's log together: see the module of that name.
+# Each entry brings a file from the version before it to its own version. A new file goes through all of them.
+#
+# rooms       ``last`` is the highest number of a message that was deleted; higher ones are in ``messages``. ``owner``
+#             is the number of the token that the room belongs to; 0: nobody's, made before there were owners.
+# messages    ``who`` is the number of the sender's token, which tells two people with one name apart; 0: unknown, as it
+#             was said before that was kept.
+# doomed      deleted rooms whose messages are not all deleted yet.
+# tokens      ``used`` counts the uses of all tokens, so it orders them without a clock. ``kept`` is 1 for a token under
+#             which something was said with a ref, or that a room belongs to. Tokens with 0 are forgotten first.
+# refs        what became of the last requests under a token. The ``count``-th is in slot count % REFS, so a new row
+#             takes the place of the oldest.
+# searchable  the rule by which the search index was made, and the last message in it. ``search`` makes the index.
+# retention   ``seen`` is the last time of the clock that was trusted, ``doubted`` the time since when, by its own time,
+#             the clock is doubted, ``remains`` whether something that was deleted may still be readable in the file.
+# identity    the mark that ties the file and SQLite's log together (see the module ``identity``).
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE rooms (
@@ -102,7 +104,7 @@ VERSION = len(MIGRATIONS)
 
 
 def connect(path: str, mode: str, timeout: float, immutable: bool = False) -> sqlite3.Connection:
-    """Open a history as ``mode`` says, "ro" or "rw", never making it; MEMORY is one of its own each time."""
+    """Open a history for reading ("ro") or for writing too ("rw"). It must exist; MEMORY is a new one each time."""
     if path == MEMORY:
         target = MEMORY
     else:
@@ -112,19 +114,19 @@ def connect(path: str, mode: str, timeout: float, immutable: bool = False) -> sq
         target,
         uri=path != MEMORY,
         timeout=timeout,
-        isolation_level=None,  # transactions are begun by hand
-        check_same_thread=False,  # connections change hands, but never have two users
+        isolation_level=None,  # ``transaction`` begins and ends transactions
+        check_same_thread=False,  # connections are lent from thread to thread; each has one user at a time
     )
     if mode == "rw":
-        connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten; not every SQLite does so
-        connection.execute("PRAGMA temp_store = MEMORY")  # and what it needs for a moment goes to no other file
-    connection.create_function("fold", 1, fold, deterministic=True)  # SQLite knows the case of ASCII only
+        connection.execute("PRAGMA secure_delete = ON")  # overwrite what is deleted: not every SQLite does by default
+        connection.execute("PRAGMA temp_store = MEMORY")  # no texts in temporary files, which are not overwritten
+    connection.create_function("fold", 1, fold, deterministic=True)  # SQLite itself folds ASCII only
     return connection
 
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing: what is executed meanwhile is committed at the end, or rolled back."""
+    """A transaction: it is committed at the end of the ``with`` block, and rolled back after an exception."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -137,33 +139,33 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def create(path: str) -> None:
-    """Make the file under another name, whole, then give it its own: a kill leaves no half of one."""
+    """Make the file under another name, then rename it: a kill never leaves half a file. Raises StartError."""
     for rest in ("-wal", "-journal"):
         if os.path.exists(path + rest):
             raise StartError(
                 f"There is no history {path}, but there is {path + rest}, the end of one."
                 " Bring the history back, or move that file away."
             )
-    unborn = path + ".new"
+    unfinished = path + ".new"
     with contextlib.suppress(FileNotFoundError):
-        os.remove(unborn)
-    filelock.make_private(unborn)  # and SQLite gives its log the same mode
-    made = sqlite3.connect(unborn, isolation_level=None)
+        os.remove(unfinished)
+    filelock.make_private(unfinished)  # SQLite gives its log the same mode
+    made = sqlite3.connect(unfinished, isolation_level=None)
     try:
         made.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         migrate(made)
     finally:
         made.close()
-    os.replace(unborn, path)
+    os.replace(unfinished, path)
 
 
 def examine(path: str, timeout: float) -> None:
-    """Refuse what is not a history of ours or is damaged, without writing a byte to it."""
+    """Raise StartError if the file is not a history of ours, or is damaged. Does not write to it."""
 
     def refuse(why: str) -> StartError:
         return StartError(f"{path} {why}. It was left as it is. Name another file with --db.")
 
-    with open(path, "rb") as file:  # before SQLite has locks on it, which closing would drop
+    with open(path, "rb") as file:  # before SQLite locks it: closing any descriptor of a file drops its locks
         header = file.read(100)
     if not header:
         raise refuse("is empty, so it is not a chat_threads history")
@@ -171,7 +173,7 @@ def examine(path: str, timeout: float) -> None:
         raise refuse("is not an SQLite file")
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise refuse("is an SQLite file, but not a chat_threads history")
-    # Without a log there is nothing to recover, and "immutable" keeps SQLite from making files.
+    # Without a log there is nothing to recover. "immutable" keeps SQLite from making files.
     clean = not os.path.exists(path + "-wal")
     check = connect(path, "ro", timeout, immutable=clean)
     try:
@@ -191,7 +193,7 @@ def examine(path: str, timeout: float) -> None:
 
 
 def migrate(connection: sqlite3.Connection) -> bool:
-    """Bring a history from its version to this one's, each step in a transaction of its own. Whether it was older."""
+    """Bring a history to this version, each step in a transaction of its own. Returns whether it was older."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     for number, statements in enumerate(MIGRATIONS[version:], version + 1):
         with transaction(connection):

@@ -84,7 +84,7 @@ def _terms_of(room: int, sender: str, text: str) -> str:
 
 
 class Index:
-    """The index of one history. The history thread calls ``open``, ``add`` and ``remove``, each in a transaction."""
+    """The index of one history. The history thread calls everything but ``find``, each in a transaction."""
 
     def __init__(self) -> None:
         self.usable = False  # set by ``open``; any thread reads it

@@ -47,9 +47,9 @@ class StorageError(Exception):
 class StorageBroken(StorageError):
     """Nothing can be committed until the history is opened again. ``error`` is for everybody, ``advice`` for the log.
 
-    Either the disk did not confirm what was written: trying again would not tell whether it is there, for the system
-    may have dropped what it could not write, and say that all is well the next time
-    (https://wiki.postgresql.org/wiki/Fsync_Errors). Or the files are no longer those that were opened.
+    Either an fsync failed. Trying again would prove nothing: the system may drop what it could not write and report
+    success the next time (https://wiki.postgresql.org/wiki/Fsync_Errors). Or the files are no longer those that were
+    opened.
     """
 
     text = "{why}, so nothing is stored until the server is started again"
@@ -237,6 +237,7 @@ class Storage(ReadingSide):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
+        """The writing connection, to write with. Raises StorageBroken when nothing can be stored any more."""
         if self._broken:
             raise StorageBroken(self._broken)
         with self._own() as connection:
@@ -301,7 +302,7 @@ class Storage(ReadingSide):
         while at < len(messages):
             rows = _ROWS_AT_ONCE
             while rows > len(messages) - at:
-                rows //= 2  # only powers of two, so that SQLite's compiled statements are used again
+                rows //= 2  # powers of two only: so there are few statements, and SQLite compiles each once
             values: list[Any] = []
             for message in messages[at : at + rows]:
                 last_id += 1
@@ -336,7 +337,7 @@ class Storage(ReadingSide):
     def sweep(self, older_than: int | None) -> tuple[int, bool]:
         """Delete some messages: of deleted rooms, and from before ``older_than``.
 
-        Few in one transaction, so that nobody waits long. Returns how many, and whether there may be more. Raises
+        A transaction deletes few, so nobody waits long. Returns how many, and whether there may be more. Raises
         StorageError.
         """
         try:
@@ -386,7 +387,7 @@ class Storage(ReadingSide):
     def checkpoint(self) -> None:
         """Copy SQLite's log into the file if the log is long. Raise StorageError if that fails.
 
-        SQLite would do so by itself at the end of a commit, but not tell of an fsync that failed.
+        SQLite could do so by itself after a commit, but it would not report an fsync that failed.
         """
         if self.path == MEMORY or self._broken or self._unfolded < CHECKPOINT:
             return

@@ -1,9 +1,9 @@
-"""SQLite's log as the next start would read it: what of a failed transaction would be found there.
+"""SQLite's log as the next start would read it: which part of a failed transaction would it find there?
 
-A commit may fail late, when all that it wrote is in the log, whole and valid. The last thing it does is to note in the
-log's index, the ``-shm`` file, how far the log goes, and there may be no room for that. The running SQLite goes by the
-index, and its next commit overwrites the rest. But after a kill the index is made anew from the log, and then the
-transaction that failed is found there. Both formats are documented: https://sqlite.org/walformat.html
+A commit may fail late, when everything that it wrote is in the log, whole and valid. Its last step is to note in the
+log's index, the ``-shm`` file, how far the log goes, and on a full disk that step can fail. The running SQLite goes by
+the index, and its next commit overwrites the rest. But after a kill the index is made anew from the log, and then the
+failed transaction is found there. Both formats are documented: https://sqlite.org/walformat.html
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import struct
 from typing import BinaryIO
 
 BLOCK = 32_768  # bytes of the index for about 4,000 frames of the log
-BLOCKS = 4  # that are there from the start, so that they need not be found on a full disk
-TRIES = 3  # at writing an empty commit over one that failed
+BLOCKS = 4  # blocks that are allocated at the start, because a full disk has no room for them later
+TRIES = 3  # at writing an empty commit over a failed one
 _INDEX = 48  # bytes of the index's header, which is there twice
-_HEAD, _FRAME = 32, 24  # bytes of the log's header, and of the header of a frame, which has a page behind it
-_EMPTY = [1]  # an empty commit writes the first page only, and no message does that alone
+_HEAD, _FRAME = 32, 24  # bytes of the log's header, and of a frame's header; a page follows the latter
+_EMPTY = [1]  # the pages of an empty commit: the first only, and no message writes that page alone
 
 
 class Unclear(Exception):
@@ -27,29 +27,33 @@ class Unclear(Exception):
 
 
 class Log:
-    """The log of an open history, which is open as the descriptor ``log`` and stays so. The history thread's.
+    """The log of an open history. Owned by the history thread.
 
-    SQLite has locks on the index, and closing any descriptor of it would drop them in this process. So it is opened
-    once, after SQLite has opened it, and closed once all connections are. OSError: it cannot be opened.
+    ``log`` is a descriptor of the log, which its caller opens and closes. SQLite has locks on the index, and closing
+    any descriptor of the index would drop them in this process. So the index is opened once, after SQLite has opened
+    it, and closed after all connections. OSError: it cannot be opened.
     """
 
     def __init__(self, history: str, log: int) -> None:
-        self._log = log  # opening it when a commit has failed would fail, too, without a descriptor to spare
+        self._log = log  # open from the start: when a commit fails, there may be no descriptor left
         flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         self._index: int | None = os.open(history + "-shm", flags)
         with contextlib.suppress(OSError, AttributeError):  # a full disk; macOS and Windows
             os.posix_fallocate(self._index, 0, BLOCK * BLOCKS)
 
     def close(self) -> None:
-        """All connections to the history are closed by then."""
+        """Close the index. All connections to the history are closed by then."""
         if self._index is not None:
             os.close(self._index)
             self._index = None
 
     def undo(self, writer: sqlite3.Connection, synchronous: str) -> bool:
-        """Whether nothing of the writer's last transaction, which failed, would be found after a kill; False also if
-        that cannot be known. Whatever the error was, all of it may lie in the log: then an empty commit is written over
-        it. ``synchronous`` is the writer's setting."""
+        """Make sure that nothing of the writer's failed transaction would be found after a kill.
+
+        Whatever the error was, the whole transaction may be in the log; then an empty commit is written over it.
+        ``synchronous`` is the writer's setting. Returns False if the transaction may still be found, or if nobody can
+        know.
+        """
         with contextlib.suppress(sqlite3.Error):
             if writer.in_transaction:
                 writer.execute("ROLLBACK")
@@ -64,12 +68,12 @@ class Log:
             with contextlib.suppress(sqlite3.Error):
                 writer.execute(f"PRAGMA synchronous = {synchronous}")
             with contextlib.suppress(Unclear):
-                if self.is_void():  # an error of the empty commit does not matter, if it is in the log
+                if self.is_void():  # an error of the empty commit does not matter if that commit is in the log
                     return not writer.in_transaction
         return False
 
     def comes_back(self) -> bool:
-        """Whether a transaction that has just failed would be found after a kill. Raises Unclear."""
+        """Whether the transaction that has just failed would be found after a kill. Raises Unclear."""
         return self._beyond() not in (None, [], _EMPTY)
 
     def is_void(self) -> bool:
@@ -77,8 +81,10 @@ class Log:
         return self._beyond() in ([], _EMPTY)
 
     def _beyond(self) -> list[int] | None:
-        """The pages that were committed behind what SQLite knows of, in the order of the log; None: the log begins anew
-        with the next commit, and still has what it had before."""
+        """The pages of commits in the log that SQLite's index does not have, in the log's order.
+
+        None: the next commit begins the log anew, and until then the log holds what it held before.
+        """
         try:
             known, salts = self._known()
             with open(self._log, "rb", closefd=False) as log:
@@ -89,7 +95,7 @@ class Log:
             raise Unclear(str(error)) from error
 
     def _known(self) -> tuple[int, bytes]:
-        """How many frames SQLite knows of, and the salts: they mark the frames of this round of the log."""
+        """How many frames the index has, and the salts, which mark the frames of this round of the log."""
         assert self._index is not None
         os.lseek(self._index, 0, os.SEEK_SET)
         header = os.read(self._index, 2 * _INDEX)
@@ -100,7 +106,7 @@ class Log:
 
 
 def _committed(log: BinaryIO, head: bytes, known: int) -> list[int]:
-    """The pages of the valid frames after the first ``known`` ones, up to the last that is the end of a commit."""
+    """The pages of the valid frames after the first ``known`` ones, up to the last frame that ends a commit."""
     size = int.from_bytes(head[8:12], "big")
     words = f"{'>' if head[3] & 1 else '<'}{size // 4 + 2}I"
     sums = head[24:32]
@@ -124,7 +130,7 @@ def _committed(log: BinaryIO, head: bytes, known: int) -> list[int]:
 
 
 def _checksum(before: bytes, words: tuple[int, ...]) -> bytes:
-    """SQLite's checksum of all frames so far, from the one before and the words of this frame."""
+    """SQLite's checksum up to this frame, from the one up to the frame before and this frame's words."""
     one, two = struct.unpack(">2I", before)
     for at in range(0, len(words), 2):
         one = (one + words[at] + two) & 0xFFFFFFFF

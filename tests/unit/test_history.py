@@ -16,7 +16,8 @@ from chat_threads import history as module
 from chat_threads import ordered
 from chat_threads.errors import ChatError, NotStored, RoomGone, RoomNotStored
 from chat_threads.events import Message
-from chat_threads.history import BATCH, DAY_MS, History
+from chat_threads.history import BATCH, History
+from chat_threads.retention import DAY_MS
 from chat_threads.storage import MEMORY, Batch, Storage, StorageBroken, StorageError
 
 LAB, HALL = 1, 2  # rooms

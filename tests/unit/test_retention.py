@@ -16,17 +16,17 @@ from support.waiting import wait_for
 from chat_threads import retention as module
 from chat_threads.events import Message
 from chat_threads.ordered import RoomMade
-from chat_threads.retention import DAY
+from chat_threads.retention import DAY_MS
 from chat_threads.storage import Batch, Storage
 
 LAB, HALL = 1, 2  # rooms
-TODAY = 20_000 * DAY  # 2024-10-04
+TODAY = 20_000 * DAY_MS  # 2024-10-04
 RETAIN = 90
 
 
 def said(number: int, day: float, room: int = LAB, text: str = "hello") -> Message:
     """A message of so many days after TODAY."""
-    return Message(room, "", number, int(TODAY + day * DAY), "ann", "say", text)
+    return Message(room, "", number, int(TODAY + day * DAY_MS), "ann", "say", text)
 
 
 class History:
@@ -45,7 +45,7 @@ class History:
 
     def sweep(self, day: float, retain: float = RETAIN) -> int:
         """A whole pass on that day: how many messages it deleted."""
-        older_than = self.storage.oldest_kept(int(TODAY + day * DAY), int(retain * DAY))
+        older_than = self.storage.oldest_kept(int(TODAY + day * DAY_MS), int(retain * DAY_MS))
         deleted, more = self.storage.sweep(older_than)
         while more:
             gone, more = self.storage.sweep(older_than)
@@ -53,7 +53,7 @@ class History:
         return deleted
 
     def days(self, room: int = LAB) -> list[float]:
-        return [(message.at - TODAY) / DAY for message in self.storage.page(room, limit=100_000)]
+        return [(message.at - TODAY) / DAY_MS for message in self.storage.page(room, limit=100_000)]
 
     def restart(self) -> None:
         self.storage.close()
