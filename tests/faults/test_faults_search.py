@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import shutil
 import sqlite3
 import statistics
 import threading
@@ -30,23 +31,40 @@ NOBODYS = "/search the from:nobody"
 COMERS = 7  # that come in, for a median
 
 
-@pytest.fixture
-def filled(start_process: Callable[..., Process], tmp_path: pathlib.Path) -> Callable[..., Process]:
-    """Start a server with a history of so many messages in its lobby, with an index of them or without."""
+@pytest.fixture(scope="module")
+def histories(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, bool], pathlib.Path]:
+    """A history of so many messages in its lobby, with an index of them or without; made once, to be copied."""
+    folder = tmp_path_factory.mktemp("histories")
 
-    def start(messages: int, *options: str, indexed: bool = True) -> Process:
-        db = tmp_path / "chat.db"
-        assert start_process(db=db).stop() == 0
+    def history(messages: int, indexed: bool) -> pathlib.Path:
+        db = folder / f"{messages} {'' if indexed else 'not '}indexed.db"
+        if db.exists():
+            return db
+        if indexed:
+            shutil.copyfile(history(messages, False), db)
+            process = Process(db)
+            wait_for(lambda: "the search index is made" in process.errors, wait=30 * WAIT)
+            assert process.stop() == 0
+            return db
+        assert Process(db).stop() == 0
         with contextlib.closing(sqlite3.connect(db)) as connection, connection:
             rows = ((number, f"ann{number % 50}", TEXT % number) for number in range(1, messages + 1))
             connection.executemany(
                 "INSERT INTO messages (room, number, at, sender, kind, text) SELECT id, ?, 1, ?, 'say', ? FROM rooms",
                 rows,
             )
-        process = start_process("--rate", "0", *options, db=db)
-        if indexed:
-            wait_for(lambda: "the search index is made" in process.errors, wait=30 * WAIT)
-        return process
+        return db
+
+    return history
+
+
+@pytest.fixture
+def filled(start_process, histories, tmp_path: pathlib.Path) -> Callable[..., Process]:
+    """Start a server with such a history."""
+
+    def start(messages: int, *options: str, indexed: bool = True) -> Process:
+        shutil.copyfile(histories(messages, indexed), tmp_path / "chat.db")
+        return start_process("--rate", "0", *options)
 
     return start
 
@@ -95,32 +113,34 @@ def time_of(come_in: Callable[[int], contextlib.AbstractContextManager[object]])
 
 
 @contextlib.contextmanager
-def comes_back(process: Process, token: str) -> Iterator[Program]:
+def comes_back(process: Process, token: str, since: int = 1) -> Iterator[Program]:
     """A program that shows its token is let in, and has seen what it missed."""
     with contextlib.closing(Program(process.port)) as program:
-        program.send({"type": "hello", "token": token, "since": {"#lobby": 1}})
+        program.send({"type": "hello", "token": token, "since": {"#lobby": since}})
         assert program.expect("welcome")["token"] == token
         program.expect("joined")
         yield program
 
 
-def token_of(process: Process) -> str:
+def token_of(process: Process) -> tuple[str, int]:
+    """The token of somebody who was there, and the number of the last message."""
     with contextlib.closing(Program(process.port)) as program:
         program.send(type="hello", name="wanderer")
         token = program.expect("welcome")["token"]
-        program.ask(type="say", text="I was here", ref="1")
-        return str(token)
+        program.send(type="say", text="I was here", ref="1")
+        return token, program.expect("ack", ref="1")["number"]
 
 
 def newcomers_and_returners_are_not_held_up(process: Process, query: str, count: int) -> None:
     with staying_well(process):
-        token = token_of(process)
+        token, last = token_of(process)
+        missed = max(1, last - 1000)  # all that is in a large history would take long to send, whoever searches
 
         def newcomer(number: int) -> Client:
             return process.client(f"guest{number}")
 
         def returner(number: int) -> contextlib.AbstractContextManager[object]:
-            return comes_back(process, token)
+            return comes_back(process, token, missed)
 
         alone = time_of(newcomer), time_of(returner)
         with contextlib.closing(Searchers(process, count, query)) as searchers:
