@@ -56,6 +56,8 @@ shows, a mailbox's ``life`` and ``writer``, and these. Any thread reads them, wi
 ======================  ====================================================================================
 attribute               set by
 ======================  ====================================================================================
+``History.read_only``   the history thread, once
+``Index.usable``        main, when the history is opened
 ``Session.profile``     the session's reader
 ``Session.heard``       the session's reader
 ``Session.views``       the session's reader, under ``Publisher._lock``

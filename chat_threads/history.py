@@ -21,8 +21,8 @@ from .errors import ChatError, MaybeStored, NotStored, ReadOnly, RoomNotStored
 from .numbering import Numbering
 from .once import REFS_BYTES, Once, Refused
 from .queues import BatchQueue
-from .retention import DAY_MS
 from .storage import Storage, StorageBroken, StorageError, StorageUnsure
+from .upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +30,6 @@ BATCH = 512  # values in one transaction, at most
 QUEUE = 2048  # values in the queue; if it is full, senders wait
 PATIENCE = 30.0  # seconds that a sender waits for a place in the queue
 LOOK = 0.25  # seconds after which a thread that waits for the queue checks whether it still has to
-SWEEP_PAUSE = 0.02  # seconds between two slices of a deletion
-SWEEP_EVERY = 600.0  # seconds between two searches for messages that are too old
-PURGE_REST = 100  # the rest after a purge, as a multiple of its time
-TOKENS_SWEPT = 1000  # tokens handed out or shown between two searches for surplus tokens
-QUIET = 1.0  # seconds without a commit before the index catches up
-INDEX_AFTER = 5000  # messages not in the index, from which it catches up even while people talk
-INDEX_PAUSE = 0.005  # seconds between two steps of indexing
-INDEX_REST = 9  # the pause while people talk, as a multiple of the step's time
-INDEX_AGAIN = 60.0  # seconds until another try after a failed step
-INDEX_LONG = 10_000  # messages to index from which the log reports progress, every TOLD_EVERY seconds
-TOLD_EVERY = 10.0
 
 Publish = Callable[[Sequence[ordered.Published]], Iterable[int] | None]
 Refuse = Callable[[ordered.Ordered, ChatError], None]
@@ -95,12 +84,10 @@ class History:
         refs_bytes: int = REFS_BYTES,
     ) -> None:
         self.storage = storage
-        self._connected = connected
         self._publish: Publish  # this and the next two: set by ``start``, before the thread begins
         self._refuse: Refuse
         self._announce: Announce
         self.read_only: ReadOnly | None = None  # set once, by the history thread; any thread reads it
-        self._retain = None if retain_days is None else int(retain_days * DAY_MS)
         self._now = now
         self._queue: BatchQueue[ordered.Ordered | None] = BatchQueue(QUEUE)
         self.thread = threading.Thread(target=self._run, name="history", daemon=True)
@@ -109,18 +96,8 @@ class History:
         self._unsaved: dict[int, ordered.RoomMade] = {}  # rooms whose row is not committed yet
         self._unused: list[int] = []  # forgotten rooms whose rows are still in the file
         self._unborn: set[int] = set()  # rooms that were forgotten before their RoomMade arrived
-        self._sweep_at: float | None = 0.0  # time of the next search for data to delete; None: there is none
-        self._oldest_kept: int | None = None  # the time before which messages are too old; None: no message is too old
-        self._passing = False  # there are more messages to delete by _oldest_kept
-        self._purge_at: float | None = None  # time of the next step of a purge; None: it is done
-        self._purge_took = 0.0  # seconds that this purge has taken so far
-        self._purge_again = 0.0  # no purge before this time
         self._once = Once(storage.refs, refs_bytes)
-        self._index_at: float | None = 0.0  # time of the next step of indexing; None: all messages are indexed
-        self._index_again = 0.0  # no step of indexing before this time
-        self._said_at = 0.0  # time of the last commit of a message
-        self._index_told: float | None = None  # time of the last report of progress; None: there was none
-        self._tokens_used = TOKENS_SWEPT  # since the last search for surplus tokens
+        self._upkeep = Upkeep(storage, retain_days, now, connected, self._deleted, self._give_up_on)
         # Shared: the lock guards these two; nothing is called under it.
         self._lock = count(threading.Lock())
         self._stored = storage.count()
@@ -208,28 +185,14 @@ class History:
         nobody could know which part of the batch is committed, and which senders were told.
         """
         inside.does("waits for messages")
-        batch = self._queue.take(BATCH, self._pause())
+        batch = self._queue.take(BATCH, self._upkeep.pause())
         inside.does("numbers a batch")
         self._handle([item for item in batch if item is not None and type(item) is not _Marker])
-        if self._sweep_at is not None and time.monotonic() >= self._sweep_at:
-            inside.does("deletes what is old")
-            self._sweep()
-        if self._index_at is not None and time.monotonic() >= self._index_at:
-            inside.does("indexes")
-            self._index()
-        if self._purge_at is not None and time.monotonic() >= self._purge_at:
-            inside.does("overwrites what was deleted")
-            self._purge()
-        self._checkpoint()
+        self._upkeep.do()
         for item in batch:
             if isinstance(item, _Marker):
                 item.passed.set()
         return None not in batch
-
-    def _pause(self) -> float | None:
-        """Seconds until the next background task; None: there is none."""
-        due = [at for at in (self._sweep_at, self._index_at, self._purge_at) if at is not None]
-        return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _handle(self, items: list[ordered.Ordered]) -> None:
         """Number a batch, commit it, and publish it or refuse it."""
@@ -241,8 +204,8 @@ class History:
             try:
                 self.storage.commit(batch)
             except StorageError as failed:
-                self._give_up_on(failed)
-                self._log(logging.ERROR, f"not stored: {failed} ({len(batch.messages)} messages)")
+                level = logging.DEBUG if self._give_up_on(failed) else logging.ERROR
+                log.log(level, "not stored: %s (%d messages)", failed, len(batch.messages))
                 refused = _not_stored(items, failed)
                 if isinstance(failed, StorageUnsure):
                     self._once.may_come_back(batch.refs)
@@ -292,12 +255,9 @@ class History:
         self._unsaved.clear()
         self._unused = []
         self._once.committed(batch.refs)
-        self._tokens_used += batch.tokens_used
-        if self._tokens_used >= TOKENS_SWEPT:
-            self._sweep_at = time.monotonic()
+        self._upkeep.committed(batch)
         for room_id in batch.rooms_ended:
             del self._last[room_id]
-            self._sweep_at = time.monotonic()
         if batch.messages:
             second = int(time.monotonic())
             with self._lock:
@@ -305,91 +265,15 @@ class History:
                 if not self._seconds or self._seconds[-1][0] != second:
                     self._seconds.append((second, 0))
                 self._seconds[-1] = (second, self._seconds[-1][1] + len(batch.messages))
-            now = self._said_at = time.monotonic()
-            self._index_at = max(self._index_again, now if self.storage.unindexed >= INDEX_AFTER else now + QUIET)
 
-    def _sweep(self) -> None:
-        """Delete a slice of old data. Senders wait for at most one slice."""
-        self._sweep_at = time.monotonic() + SWEEP_EVERY  # whatever happens now
-        try:
-            if not self._passing and self._retain is not None:
-                self._oldest_kept = self.storage.oldest_kept(int(self._now() * 1000), self._retain)
-            gone, more = self.storage.sweep(self._oldest_kept)
-            self._passing = more
-            if self._tokens_used >= TOKENS_SWEPT:
-                if self.storage.sweep_tokens(self._connected()):
-                    more = True
-                else:
-                    self._tokens_used = 0
-        except StorageError as error:
-            self._give_up_on(error)
-            self._log(logging.WARNING, f"old data was not deleted: {error}")
-            gone, more, self._passing = 0, False, False
-            pause: float | None = SWEEP_EVERY
-            self._tokens_used = 0
-        else:
-            pause = SWEEP_PAUSE if more else None if self._retain is None else SWEEP_EVERY
-        self._sweep_at = None if pause is None else time.monotonic() + pause
-        self._purge_at = max(time.monotonic(), self._purge_again) if self.storage.remains and not more else None
+    def _deleted(self, messages: int) -> None:
         with self._lock:
-            self._stored -= gone
+            self._stored -= messages
 
-    def _purge(self) -> None:
-        """Do one step of a purge, which makes deleted data unreadable."""
-        began = time.monotonic()
-        try:
-            pause = self.storage.purge()
-        except StorageError as error:
-            log.warning("what was deleted may still be readable in the file: %s", error)
-            self._give_up_on(error)
-            pause = SWEEP_EVERY
-        now = time.monotonic()
-        self._purge_took += now - began
-        if pause is None:
-            log.info("what was deleted can no longer be read in the history's files")
-            self._purge_again = now + PURGE_REST * self._purge_took
-            self._purge_took = 0.0
-        self._purge_at = None if pause is None or self.read_only else now + pause
-
-    def _index(self) -> None:
-        """Add some messages to the search index: so few that senders do not wait long."""
-        began = time.monotonic()
-        try:
-            self.storage.index()
-        except StorageError as error:
-            self._give_up_on(error)
-            self._log(logging.WARNING, f"the search index could not be written, so searches take longer: {error}")
-            self._index_at = None if self.read_only else time.monotonic() + INDEX_AGAIN
-        else:
-            now = time.monotonic()
-            pause = INDEX_PAUSE if now - self._said_at >= QUIET else max(INDEX_PAUSE, INDEX_REST * (now - began))
-            self._index_at = now + pause if self.storage.unindexed else None
-            self._tell_how_far()
-        self._index_again = self._index_at or 0.0
-
-    def _tell_how_far(self) -> None:
-        now, left = time.monotonic(), self.storage.unindexed
-        if left > INDEX_LONG and (self._index_told is None or now - self._index_told >= TOLD_EVERY):
-            log.info("making the search index: %d messages to go; until then searches take longer", left)
-            self._index_told = now
-        elif not left and self._index_told is not None:
-            log.info("the search index is made")
-            self._index_told = None
-
-    def _checkpoint(self) -> None:
-        try:
-            self.storage.checkpoint()
-        except StorageError as error:
-            self._give_up_on(error)
-            self._log(logging.ERROR, f"SQLite's log was not copied into the file: {error}")
-
-    def _give_up_on(self, error: StorageError) -> None:
-        """If nothing can be stored any more, tell everybody and the log, once."""
+    def _give_up_on(self, error: StorageError) -> bool:
+        """If nothing can be stored any more, tell everybody and the log, once. Returns whether that is so."""
         if isinstance(error, StorageBroken) and not self.read_only:
             log.error("%s", error.advice or error)
             self.read_only = error.error
             self._announce(self.read_only)
-
-    def _log(self, level: int, text: str) -> None:
-        """Log what could not be written. After the report that nothing can be stored, only at the debug level."""
-        log.log(logging.DEBUG if self.read_only else level, "%s", text)
+        return self.read_only is not None

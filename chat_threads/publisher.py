@@ -534,7 +534,7 @@ class Publisher:
         for room in unused:
             self._drop(room)
         if len(self._rooms) > ROOMS * 9 // 10:
-            others = [room for room in self._rooms.values() if room.name != LOBBY]
+            others = (room for room in self._rooms.values() if room.name != LOBBY)
             for room in self._quota.surplus(others, ROOMS * 9 // 10 - 1, self._places):
                 room.address = ""  # its maker's address may not make another one at once, in place of somebody else's
                 self._drop(room)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from heapq import nsmallest
 
 from .addresses import site
@@ -63,7 +63,7 @@ class Quota:
             self._handout.give_back(address)
             self._sites.give_back(site(address))
 
-    def surplus(self, rooms: Sequence[ChatRoom], most: int, people: Iterable[Subscriber]) -> list[ChatRoom]:
+    def surplus(self, rooms: Iterable[ChatRoom], most: int, people: Iterable[Subscriber]) -> list[ChatRoom]:
         """The rooms that have to go so that ``most`` are left. ``rooms`` are in the order of their making.
 
         Only empty rooms go in which nothing was ever said, with or without a topic. Rooms whose makers are away go
@@ -74,7 +74,8 @@ class Quota:
             return []
         self._look_at = now + SURPLUS_PAUSE
         here = {person.identity for person in people}
-        silent = [room for room in rooms[: len(rooms) - NEWEST] if not (room.members or room.last)]
+        all_rooms = list(rooms)
+        silent = [room for room in all_rooms[: len(all_rooms) - NEWEST] if not (room.members or room.last)]
         return nsmallest(
-            len(rooms) - most, silent, key=lambda room: (room.owner in here, -self._made[room.owner], room.id)
+            len(all_rooms) - most, silent, key=lambda room: (room.owner in here, -self._made[room.owner], room.id)
         )

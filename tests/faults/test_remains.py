@@ -439,14 +439,14 @@ def test_a_deleted_room_is_purged_at_once_and_the_next_ones_when_that_has_had_it
     said_and_deleted(history, 1)
     wait_for(lambda: store.done, "the first purge")
     assert readable(path) == {}
-    history._purge_again += 3600
+    history._upkeep.purge_again += 3600
     for room in range(2, 6):
         said_and_deleted(history, room)
-    wait_for(lambda: store.count() == 0 and not history._passing, "the sweep")
+    wait_for(lambda: store.count() == 0 and not history._upkeep.passing, "the sweep")
     assert history.settle(WAIT)
     assert len(store.done) == 1
-    assert history._purge_at == history._purge_again
-    history._purge_again = history._purge_at = 0.0
+    assert history._upkeep.purging.at == history._upkeep.purge_again
+    history._upkeep.purge_again = history._upkeep.purging.at = 0.0
     history.settle(WAIT)
     wait_for(lambda: len(store.done) == 2, "the second purge")
     assert readable(path) == {}
@@ -456,14 +456,14 @@ def test_a_sweep_that_fails_is_no_end_of_the_purge(house: tuple[Purged, History]
     store, history = house
     store.failing = StorageError("disk full")
     said_and_deleted(history, 1)
-    wait_for(lambda: store.count() == 0 and not history._passing, "the sweep")
+    wait_for(lambda: store.count() == 0 and not history._upkeep.passing, "the sweep")
     store._writer.execute("CREATE TEMP TRIGGER full BEFORE DELETE ON doomed BEGIN SELECT RAISE(ABORT, 'full'); END")
     said_and_deleted(history, 2)
-    history._sweep_at = 0.0
+    history._upkeep.sweeping.at = 0.0
     assert history.settle(WAIT)
     store._writer.execute("DROP TRIGGER full")
     store.failing = None
-    history._sweep_at = 0.0
+    history._upkeep.sweeping.at = 0.0
     history.settle(WAIT)
     wait_for(lambda: store.done, "the purge")
     assert readable(path) == {}
@@ -478,9 +478,9 @@ def test_a_purge_that_fails_is_logged_and_tried_again(
     assert store.tried.wait(WAIT)
     assert history.settle(WAIT)
     assert "what was deleted may still be readable in the file: disk full" in caplog.text
-    assert history._purge_at is not None
+    assert history._upkeep.purging.at is not None
     store.failing = None
-    history._purge_at = 0.0
+    history._upkeep.purging.at = 0.0
     history.settle(WAIT)
     wait_for(lambda: store.done, "the purge")
     assert readable(path) == {}

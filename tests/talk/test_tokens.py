@@ -13,7 +13,7 @@ from support.clients import Program
 from support.waiting import WAIT, wait_for
 from support.words import error_line
 
-from chat_threads import chatroom, conversation, history, once, storage, tokens
+from chat_threads import chatroom, conversation, once, storage, tokens, upkeep
 from chat_threads.disconnects import Replaced
 from chat_threads.errors import UnknownToken
 from chat_threads.rules import REFS
@@ -523,7 +523,7 @@ def remembered(server: Any) -> set[int]:
     """The numbers of the tokens that are in the history when nothing is left to sweep."""
     history_thread = server.chat.history
     assert history_thread.settle(WAIT)
-    wait_for(lambda: history_thread._tokens_used < history.TOKENS_SWEPT, "they are swept")
+    wait_for(lambda: history_thread._upkeep.tokens_used < upkeep.TOKENS_SWEPT, "they are swept")
     with contextlib.closing(sqlite3.connect(server.chat.storage.path)) as connection:
         return {row[0] for row in connection.execute("SELECT id FROM tokens")}
 
@@ -535,7 +535,7 @@ ONCE = {"type": "say", "text": "once", "ref": "1"}
 def three_tokens(monkeypatch):
     """Servers keep three tokens, and look at each whether they are too many."""
     monkeypatch.setattr(once, "TOKENS", 3)
-    monkeypatch.setattr(history, "TOKENS_SWEPT", 1)
+    monkeypatch.setattr(upkeep, "TOKENS_SWEPT", 1)
 
 
 @pytest.mark.usefixtures("three_tokens")
@@ -570,14 +570,14 @@ def test_the_token_of_somebody_who_is_here_is_not_forgotten(serve, program):
 def test_the_order_of_tokens_is_that_of_their_use_and_not_the_clocks(serve, monkeypatch):
     """The clock was an hour ahead, and was set back: what was used then is not newer than what is used now."""
     monkeypatch.setattr(once, "TOKENS", 3)
-    monkeypatch.setattr(history, "TOKENS_SWEPT", 100)
+    monkeypatch.setattr(upkeep, "TOKENS_SWEPT", 100)
     clock = [time.time() + 3600]
     monkeypatch.setattr(time, "time", lambda: clock[0])
     server = serve()
     old = [came_and_went(server, f"old{number}", ONCE) for number in range(3)]
     clock[0] -= 3600
     new = [came_and_went(server, f"new{number}", ONCE) for number in range(2)]
-    monkeypatch.setattr(history, "TOKENS_SWEPT", 1)
+    monkeypatch.setattr(upkeep, "TOKENS_SWEPT", 1)
     new.append(came_and_went(server, "new2", ONCE))
     assert remembered(server) == {token_id(token) for token in new}
     assert not remembered(server) & {token_id(token) for token in old}

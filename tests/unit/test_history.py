@@ -13,7 +13,7 @@ import pytest
 from support.waiting import WAIT
 
 from chat_threads import history as module
-from chat_threads import ordered
+from chat_threads import ordered, upkeep
 from chat_threads.errors import ChatError, NotStored, RoomGone, RoomNotStored
 from chat_threads.events import Message
 from chat_threads.history import BATCH, History
@@ -497,7 +497,7 @@ def test_the_rate_is_the_mean_of_the_last_ten_whole_seconds(
 
 def test_the_index_catches_up_when_nobody_speaks(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     assert house.store.indexed.wait(WAIT)
-    monkeypatch.setattr(module, "QUIET", 0.0)
+    monkeypatch.setattr(upkeep, "QUIET", 0.0)
     house.store.indexed.clear()
     house.say("one", "two")
     assert house.store.indexed.wait(WAIT)
@@ -505,7 +505,7 @@ def test_the_index_catches_up_when_nobody_speaks(house: House, monkeypatch: pyte
 
 
 def test_while_somebody_speaks_the_index_waits(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUIET", WAIT)
+    monkeypatch.setattr(upkeep, "QUIET", WAIT)
     house.settle()
     house.store.log.clear()
     for number in range(20):
@@ -515,10 +515,10 @@ def test_while_somebody_speaks_the_index_waits(house: House, monkeypatch: pytest
 
 
 def test_however_much_is_said_the_index_does_not_fall_far_behind(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUIET", WAIT)
-    monkeypatch.setattr(module, "INDEX_AFTER", 10)
-    monkeypatch.setattr(module, "INDEX_PAUSE", 0.0)
-    monkeypatch.setattr(module, "INDEX_REST", 0)
+    monkeypatch.setattr(upkeep, "QUIET", WAIT)
+    monkeypatch.setattr(upkeep, "INDEX_AFTER", 10)
+    monkeypatch.setattr(upkeep, "INDEX_PAUSE", 0.0)
+    monkeypatch.setattr(upkeep, "INDEX_REST", 0)
     behind = []
     house.at_publish = lambda batch: behind.append(house.store.unindexed)
     for number in range(100):
@@ -537,20 +537,20 @@ def test_while_people_talk_the_index_leaves_them_most_of_the_time(
         clock[0] += 1.0
 
     history = House(house.store).history  # not started: this thread is its own
-    monkeypatch.setattr(module, "QUIET", quiet)
+    monkeypatch.setattr(upkeep, "QUIET", quiet)
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(house.store, "index", takes_a_second)
     monkeypatch.setattr(type(house.store), "unindexed", 1)
-    history._said_at = 1000.0
-    history._index()
-    assert history._index_at == pytest.approx(1001.0 + max(rest, module.INDEX_PAUSE))
+    history._upkeep.said_at = 1000.0
+    history._upkeep._index()
+    assert history._upkeep.indexing.at == pytest.approx(1001.0 + max(rest, upkeep.INDEX_PAUSE))
 
 
 def test_an_index_that_cannot_be_written_hurts_nobody_and_is_tried_again(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert house.store.indexed.wait(WAIT)
-    monkeypatch.setattr(module, "QUIET", 0.0)
+    monkeypatch.setattr(upkeep, "QUIET", 0.0)
     house.store.index_failing = StorageError("disk full")
     house.store.log.clear()
     for number in range(5):
@@ -561,7 +561,7 @@ def test_an_index_that_cannot_be_written_hurts_nobody_and_is_tried_again(
     assert len(house.store.search("message", None, None, 10)) == len(house.numbers()) == 5
     house.store.index_failing = None
     house.store.indexed.clear()
-    house.history._index_again = house.history._index_at = 0.0
+    house.history._upkeep.index_again = house.history._upkeep.indexing.at = 0.0
     house.say("message 5")
     assert house.store.indexed.wait(WAIT)
 
@@ -569,7 +569,7 @@ def test_an_index_that_cannot_be_written_hurts_nobody_and_is_tried_again(
 def test_a_disk_that_fails_while_the_index_is_written_makes_the_history_read_only(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "QUIET", 0.0)
+    monkeypatch.setattr(upkeep, "QUIET", 0.0)
     told = threading.Event()
     house.history._announce = lambda error: told.set()
     house.store.index_failing = StorageBroken()
@@ -588,9 +588,9 @@ def test_a_long_history_without_an_index_starts_at_once_and_the_log_says_how_far
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(module, "INDEX_LONG", 100)
-    monkeypatch.setattr(module, "TOLD_EVERY", 0.0)
-    monkeypatch.setattr(module, "INDEX_PAUSE", 0.0)
+    monkeypatch.setattr(upkeep, "INDEX_LONG", 100)
+    monkeypatch.setattr(upkeep, "TOLD_EVERY", 0.0)
+    monkeypatch.setattr(upkeep, "INDEX_PAUSE", 0.0)
     store = Store(str(tmp_path / "chat.db"))
     store.commit(
         Batch([made(LAB)], [Message(LAB, "#room1", n, n, "ann", "say", f"message {n}") for n in range(1, 2001)])
@@ -636,7 +636,7 @@ def test_what_is_older_than_may_be_is_swept_away_at_the_start(
 def test_what_grows_too_old_is_swept_away_later(
     open_house: Callable[..., House], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SWEEP_EVERY", 0.0)
+    monkeypatch.setattr(upkeep, "SWEEP_EVERY", 0.0)
     today, pace = [5], [0]
 
     def now() -> float:
@@ -667,7 +667,7 @@ def test_a_deleted_room_is_swept_away_in_slices_between_which_others_are_heard(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chat_threads.retention.SWEEP_ROWS", 100)
-    monkeypatch.setattr(module, "SWEEP_PAUSE", 0.0)
+    monkeypatch.setattr(upkeep, "SWEEP_PAUSE", 0.0)
     house.say(*(f"message {n}" for n in range(250)))
     house.store.swept.clear()
     house.store.log.clear()

@@ -24,6 +24,7 @@ LAYERS = """
     search          names           identity    numbering   quota
     retention       files           reading
     wire            pace            storage         trace           dialects.__init__
+    upkeep
     dialects.base   history         publisher
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice
     dialects.render
