@@ -113,22 +113,21 @@ class ChatRoom:
 
 
 class Place:
-    """Where one session is: the rooms that it is in, and the one that its texts go to. Guarded by the Publisher's
-    lock."""
+    """The rooms that one session is in, and the one that its messages go to. The Publisher's lock guards it."""
 
     __slots__ = ("rooms", "current")
 
     def __init__(self) -> None:
-        self.rooms: dict[int, ChatRoom] = {}  # by their id, the one entered last at the end
+        self.rooms: dict[int, ChatRoom] = {}  # by id; the room entered last is last
         self.current: ChatRoom | None = None
 
     def check(self) -> None:
-        """Raise InTooManyRooms if the session may not enter one more."""
+        """Raise InTooManyRooms if the session may not enter another room."""
         if len(self.rooms) >= ROOMS_EACH:
             raise InTooManyRooms(ROOMS_EACH)
 
     def go_to(self, session: Subscriber, room: ChatRoom | None) -> None:
-        """Make the room its current one, which it is shown in another way than the rest."""
+        """Make a room the current one. The session sees the current room by another view than the others."""
         if self.current is not room:
             here, elsewhere = session.views.here, session.views.elsewhere
             if self.current is not None:

@@ -94,13 +94,13 @@ class Mailbox(queue.Queue[Parcel]):
         A closed mailbox accepts nothing and returns False. One parcel may exceed the limits. A mailbox that was full
         once stays full, even if it is emptied before the caller cuts the session off: the client sees no hole.
         """
-        with self.mutex:  # the hot path: as few calls as possible, and no table
+        with self.mutex:  # the hot path: few calls, and a state is set without its table
             if self.life is not OPEN:
                 if self.life is Life.OVERFLOWED:
                     raise queue.Full
                 return False
             if self._lines >= self.maxsize or self._bytes >= self.most_bytes:
-                self._lives("overflow")
+                self._change_life("overflow")
                 raise queue.Full
             self.queue.append(parcel)
             self._lines += parcel.lines
@@ -121,7 +121,7 @@ class Mailbox(queue.Queue[Parcel]):
         with self.mutex:
             if self.closed:
                 return False
-            self._lives("close")
+            self._change_life("close")
             return self._end(last, reason)
 
     def cut_off(self, last: Parcel | None = None, reason: CutOff | None = None) -> bool:
@@ -133,7 +133,7 @@ class Mailbox(queue.Queue[Parcel]):
         with self.mutex:
             if self.life is Life.FINISHED or (self.life is CUT and last):
                 return False
-            self._lives("cut_off")
+            self._change_life("cut_off")
             self.queue.clear()
             self._in_hand = None
             self.under_way = 0
@@ -150,14 +150,14 @@ class Mailbox(queue.Queue[Parcel]):
         self.not_full.notify_all()
         self.not_empty.notify_all()
         was_idle = self.writer is _IDLE
-        self._is_for("put")
+        self._change_writer("put")
         return was_idle
 
-    def _lives(self, event: str) -> None:
+    def _change_life(self, event: str) -> None:
         assert self.mutex.locked()
         self.life = LIFE[self.life].get(event, self.life)
 
-    def _is_for(self, event: str) -> None:
+    def _change_writer(self, event: str) -> None:
         assert self.mutex.locked()
         self.writer = WRITER[self.writer].get(event, self.writer)
 
@@ -210,13 +210,13 @@ class Mailbox(queue.Queue[Parcel]):
         """The collected parcels are sent. Return whether they were the last of a closed mailbox."""
         with self.mutex:
             if not self.queue and self.writer is not _HELD:
-                self._lives("finish")
+                self._change_life("finish")
             return self.life is Life.FINISHED
 
     def hold(self) -> None:
         """Leave the mailbox to the thread that calls collect_held, until that thread releases it."""
         with self.mutex:
-            self._is_for("hold")
+            self._change_writer("hold")
 
     # --- the holder -----------------------------------------------------------------------------------------
 
@@ -225,8 +225,8 @@ class Mailbox(queue.Queue[Parcel]):
         with self.mutex:
             self._in_hand = None
             if not self.queue:
-                self._is_for("release")
-                self._lives("finish")
+                self._change_writer("release")
+                self._change_life("finish")
             return self._take_all()
 
     def _take_all(self) -> list[Parcel]:

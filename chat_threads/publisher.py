@@ -1,8 +1,8 @@
-"""Rooms, who is in them, and handing what was committed to their queues.
+"""The Publisher: the rooms, who is in them, and who is shown what.
 
-One lock guards it all. Under it: memory only. Whatever has to wait (waking writers, cutting somebody off) is
-noted down under the lock and done after it. The only locks taken while holding it are those inside queues: a
-mailbox's in ``push``, the history's in ``enqueue``.
+One lock guards all of it. While it is held, only memory is touched. Work that may wait, such as waking writers or
+cutting a session off, is noted down and done after the lock is released. The only locks taken under it are those of
+queues: a mailbox's in ``push``, and the history queue's in ``enqueue``.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from .quota import Quota
 from .rules import LIKELY, fold, nearest
 
 LOBBY = "#lobby"
-MAX_OVERTAKEN = 10  # reads of a room's newest messages that were too old by the time they came; then it does without
+MAX_OVERTAKEN = 10  # times that newer messages overtake what was read; then a session enters without the older ones
 ROOMS = 10_000  # rooms in all
-CROWD = 100  # above so many members, joining and leaving is not shown
+CROWD = 100  # members; in a larger room, joining and leaving are not shown
 
 _Change = ordered.RoomEnded | ordered.TopicSet | ordered.Left | ordered.LeftAll | ordered.NameChanged
 
 
 class _Outbox:
-    """What is to be delivered, what was put into queues, and what that asks for once the lock is released."""
+    """What is still to be delivered under the lock, and what is to be done once the lock is released."""
 
     __slots__ = ("_output", "waiting", "ready", "full", "size")
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self.waiting: dict[int, list[events.Event | ordered.Joined]] = {}  # by room: to be delivered, in order
-        self.ready: list[Subscriber] = []  # their queues were idle: a writer has to be told
-        self.full: list[Subscriber] = []  # their queues were full: to be cut off
-        self.size = 0  # bytes, but for those of messages that were published
+        self.waiting: dict[int, list[events.Event | ordered.Joined]] = {}  # by room, in order: to be delivered
+        self.ready: list[Subscriber] = []  # their queues were idle: their writers must be told
+        self.full: list[Subscriber] = []  # their queues were full: they must be cut off
+        self.size = 0  # bytes that were queued, except published messages
 
     def add(self, room: ChatRoom, event: events.Event | ordered.Joined) -> None:
-        """Have this delivered to the room's members, after what is waiting for them."""
+        """Have an event delivered to the room's members, after those that wait."""
         self.waiting.setdefault(room.id, []).append(event)
 
     def show(self, session: Subscriber, *shown: events.Event) -> None:
-        """Queue events that are shown to one session only."""
+        """Queue events for one session only."""
         self.put(session, Parcel(session.views.here, shown, self._output))
 
     def put(self, session: Subscriber, parcel: Parcel) -> None:
-        """Queue a parcel, which other sessions may get, too."""
+        """Queue a parcel, which other sessions may share."""
         self.size += parcel.size
         try:
             if session.mailbox.push(parcel):
@@ -62,15 +62,16 @@ class _Outbox:
 
 
 class Publisher:
-    """The rooms and their subscribers. Every method may be called by any thread, except that
-    ``dispatch_messages`` is the history thread's.
+    """The rooms and their subscribers. Any thread may call any method, except that only the history thread calls
+    ``dispatch_messages``.
 
-    ``schedule(sessions)`` tells the writers that these sessions' queues are no longer empty; ``flush()``
-    waits until the writers have done what they can; ``newest(room_id, number, count)`` reads the last
-    messages up to a number from the history, ``newer`` those after it; they may raise. None of them is called under
-    the lock. ``enqueue(item)`` is: it puts into the history's queue without waiting, or raises NotStored. Messages
-    older than ``retain`` seconds are not replayed to who enters without a number. ``recent_bytes`` bounds what is kept
-    in memory of what was said; ``output`` counts what waits to be sent.
+    ``schedule(sessions)`` tells the writers that these sessions' queues are no longer idle. ``flush()`` waits until
+    the writers have sent what they can. ``newest(room_id, number, count)`` reads the last messages up to a number from
+    the history, and ``newer`` those after it; both may raise. None of these is called under the lock.
+    ``enqueue(item)`` is: it puts an item into the history's queue without waiting, or raises NotStored.
+
+    A session that enters without a number is shown no message older than ``retain`` seconds. ``recent_bytes`` limits
+    the messages kept in memory, and ``output`` counts the bytes that wait to be sent.
     """
 
     def __init__(
@@ -91,11 +92,11 @@ class Publisher:
         self._newer = newer
         self._enqueue = enqueue
         self._retain = retain
-        self._lock = count(threading.Lock())  # guards all below, and what the ChatRooms and Places hold
+        self._lock = count(threading.Lock())  # guards everything below, and the ChatRooms and Places
         self._rooms: dict[int, ChatRoom] = {}
         self._by_key: dict[str, ChatRoom] = {}
         self._quota = Quota()
-        self._left: dict[int, ChatRoom] = {}  # those that nobody is in any more, since the last batch
+        self._left: dict[int, ChatRoom] = {}  # rooms whose last member has left since the last batch
         self._by_look: dict[str, ChatRoom] = {}
         self._places: dict[Subscriber, Place] = {}
         self._recent = Recent(recent_bytes)
@@ -106,7 +107,7 @@ class Publisher:
     # --- rooms ----------------------------------------------------------------------------------------------
 
     def restore(self, rooms: Iterable[ChatRoom], next_id: int) -> None:
-        """Take over the rooms that the history has. Once, before anybody is here."""
+        """Take over the rooms in the history. Called once, before any session exists."""
         with self._lock:
             for room in rooms:
                 self._rooms[room.id] = self._by_key[room.key] = room
@@ -117,11 +118,11 @@ class Publisher:
     def create_chat_room(
         self, name: str, creator: str, topic: str = "", origin: Subscriber | None = None, ref: str = ""
     ) -> ChatRoom:
-        """Make a room. Raise RoomExists, also if there is one that looks like it; TooManyRooms; or NotStored if the
-        history's queue is full.
+        """Make a room that belongs to ``origin``. Raise RoomExists, also if a room looks like it; TooManyRooms; or
+        NotStored if the history's queue is full.
 
-        It is queued to be stored before anybody can find it, and so before anything that is said in it;
-        it belongs to ``origin``, which is told if that fails, as the answer to its request ``ref``.
+        The room is queued to the history before anybody can find it, and so before anything that is said in it. If it
+        cannot be stored, ``origin`` is told, as the answer to its request ``ref``.
         """
         key, appearance = fold(name), looks(name)
         owner = origin.identity if origin else 0
@@ -150,9 +151,9 @@ class Publisher:
             return room
 
     def delete_chat_room(self, session: Subscriber, room: ChatRoom, ref: str = "") -> ordered.RoomEnded:
-        """What to submit to the history so that the room ends; raise NotAllowed.
+        """Return what to submit to the history so that the room ends. Raise NotAllowed.
 
-        The members are told and moved when that is committed.
+        The members are told and moved when it is committed.
         """
         if room.name == LOBBY:
             raise errors.LobbyStays(LOBBY)
@@ -164,21 +165,21 @@ class Publisher:
         return ordered.RoomEnded(room.id, session.name, session, ref)
 
     def list_chat_rooms(self, most: int = ROOMS) -> list[events.RoomRow]:
-        """The rooms, the fullest first, at most so many."""
+        """At most ``most`` rooms, the fullest first."""
         with self._lock:
             rooms = list(self._rooms.values())
-        # Looked at without the lock, each number as it is: among thousands of rooms that takes some milliseconds.
+        # Sorted without the lock, because thousands of rooms take milliseconds. Each number is read as a whole.
         rooms = nsmallest(most, rooms, key=lambda room: (-len(room.members), -room.last, room.key))
         with self._lock:
             return [events.RoomRow(room.name, len(room.members), room.last, room.topic) for room in rooms]
 
     def get(self, name: str) -> ChatRoom | None:
-        """The room of that name, whatever its case, or None."""
+        """The room with this name in any case, or None."""
         with self._lock:
             return self._by_key.get(fold(name))
 
     def find(self, name: str) -> ChatRoom:
-        """The room of that name, whatever its case; raise UnknownRoom."""
+        """The room with this name in any case. Raise UnknownRoom."""
         with self._lock:
             room = self._by_key.get(fold(name))
             names = [] if room else [each.name for each in islice(self._rooms.values(), LIKELY)]
@@ -187,7 +188,7 @@ class Publisher:
         return room
 
     def __len__(self) -> int:
-        """How many rooms there are. Without the lock, as one number: /stats is answered while somebody has it."""
+        """How many rooms there are. Takes no lock, so that /stats is answered while a thread holds it."""
         return len(self._rooms)
 
     def topic(self, room: ChatRoom) -> str:
@@ -195,7 +196,7 @@ class Publisher:
             return room.topic
 
     def last(self, room: ChatRoom) -> int:
-        """The number of the newest message that was published in the room, or 0."""
+        """The number of the room's newest published message, or 0."""
         with self._lock:
             return room.last
 
@@ -210,28 +211,29 @@ class Publisher:
         ref: str = "",
         since: int | None = None,
     ) -> ordered.Joined | None:
-        """Make the session a member of the room and the room its current one. Its reader thread calls this.
+        """Make the session a member of the room, and the room its current one. Called by its reader thread.
 
-        Waits first until the session has read most of what waits for it. Then atomic: the newest ``replay`` messages,
-        at most PAGE_BYTES of them, are queued to the session, and it gets every later one. With ``since``, all messages
-        after that number are: what is more than that, or no longer in memory, is read and queued before, a page at a
-        time, each when the session has read most of the one before. A number that the room has not reached says nothing
-        of this room, and is ignored.
-        ``ref`` goes back with the answer. Returns what to submit, so that the others see it; None if it was a
-        member already, or is gone. Raises TooManyRooms and UnknownRoom (deleted meanwhile), and what ``newest``
-        and ``newer`` raise.
+        First this waits until the client has read most of what waits for it. Then, in one step under the lock, the
+        newest ``replay`` messages are queued, at most PAGE_BYTES, and the session becomes a member, which gets every
+        later message. With ``since``, it gets all messages after that number. Those beyond one page, or no longer in
+        memory, are read and queued first, a page at a time, each when the client has read most of the page before. A
+        number that the room has not reached is ignored.
+
+        ``ref`` goes back with the answer. Returns what to submit so that the others see the join; None if the session
+        was a member already, or is over. Raises TooManyRooms, UnknownRoom (deleted meanwhile), and what ``newest`` and
+        ``newer`` raise.
         """
         try:
             return self._subscribe(session, room, replay, first_time, ref, since)
         finally:
-            with self._lock:  # the room may have been made for it, and it may not have come in
+            with self._lock:  # the room may have been made for this session, and still be empty
                 if not room.members:
                     self._left[room.id] = room
 
     def _subscribe(
         self, session: Subscriber, room: ChatRoom, replay: int, first_time: bool, ref: str, since: int | None
     ) -> ordered.Joined | None:
-        stored: Sequence[events.Message] | None = None  # the newest when the last number was as_of
+        stored: Sequence[events.Message] | None = None  # the newest messages, read when the last number was as_of
         as_of = overtaken = 0
         if since is not None and since > self.last(room):
             since = None
@@ -252,7 +254,7 @@ class Publisher:
                 shown = room.fitting(missed)
                 if stored is not None and not loaded:
                     overtaken += 1
-                if since is None:  # what is in memory has no hole, and ends at the newest
+                if since is None:  # the messages in memory have no hole, and end with the newest
                     ready = loaded or overtaken == MAX_OVERTAKEN
                 else:
                     ready = loaded and shown == missed
@@ -263,7 +265,7 @@ class Publisher:
                     self._recent.trim()
                     break
                 as_of = room.last
-            # Outside the lock, and again if it was overtaken.
+            # Read outside the lock. The next round notices if newer messages have overtaken this.
             if not loaded:
                 stored = self._newest(room.id, as_of, chatroom.RECENT)
             elif since is not None:
@@ -281,7 +283,7 @@ class Publisher:
         return joined
 
     def check_place(self, session: Subscriber) -> None:
-        """Raise TooManyRooms if the session may not enter one more."""
+        """Raise TooManyRooms if the session may not enter another room."""
         with self._lock:
             place = self._places.get(session)
             if place:
@@ -311,9 +313,9 @@ class Publisher:
         return ordered.Joined(room.id, session, session.name, change)
 
     def unsubscribe(self, session: Subscriber, room: ChatRoom | None = None) -> None:
-        """Take the session out of a room, or out of all and forget it; nobody is told.
+        """Take the session out of a room; without a room, take it out of all and forget it. Nobody is told.
 
-        Left and LeftAll are the way that tells; this is for when they cannot be submitted.
+        Left and LeftAll do the same and tell the others. This is for when they cannot be submitted.
         """
         with self._lock:
             place = self._places.get(session)
@@ -337,7 +339,7 @@ class Publisher:
             place.go_to(session, next(reversed(place.rooms.values()), None))
 
     def current(self, session: Subscriber) -> ChatRoom:
-        """The room that the session's texts go to; raise NotInRoom."""
+        """The room that the session's messages go to. Raise NotInRoom."""
         with self._lock:
             place = self._places.get(session)
             if place is None or place.current is None:
@@ -345,12 +347,12 @@ class Publisher:
             return place.current
 
     def peek_current(self, session: Subscriber) -> ChatRoom | None:
-        """The room that the session's texts go to, as it is seen without the lock: for those who look inside."""
+        """The same, or None. Takes no lock, for a look inside while a thread holds it."""
         place = self._places.get(session)
         return place.current if place else None
 
     def member_of(self, session: Subscriber, name: str) -> ChatRoom:
-        """The room of that name, if the session is in it; raise UnknownRoom or NotInRoom."""
+        """The room with this name, if the session is in it. Raise UnknownRoom or NotInRoom."""
         room = self.find(name)
         with self._lock:
             place = self._places.get(session)
@@ -365,7 +367,7 @@ class Publisher:
 
     @staticmethod
     def audience(room: ChatRoom) -> int:
-        """How many are in the room. Without the lock, as one number."""
+        """How many members the room has. Takes no lock."""
         return len(room.members)
 
     def members(self, room: ChatRoom) -> list[Subscriber]:
@@ -373,7 +375,7 @@ class Publisher:
             return list(room.members)
 
     def set_views(self, session: Subscriber, views: Views) -> None:
-        """From now on show the session its rooms by these views."""
+        """Show the session its rooms by these views from now on."""
         with self._lock:
             place = self._places.get(session)
             if place:
@@ -383,19 +385,18 @@ class Publisher:
             session.views = views
 
     def be_quiet(self) -> None:
-        """From now on tell nobody who joins and leaves: everybody is about to."""
+        """Show no joins and leaves from now on, because everybody is about to leave."""
         with self._lock:
             self._quiet = True
 
     # --- the history thread ---------------------------------------------------------------------------------
 
     def dispatch_messages(self, batch: Sequence[ordered.Published]) -> list[int]:
-        """Show a committed batch to those whom it concerns, in order: one parcel and one put for each session,
-        room and batch, whatever the number of messages. Returns the rooms that have disappeared, because they are of no
-        use to anybody any more.
+        """Show a committed batch, in order, to the sessions that it concerns. Each gets one parcel for each room,
+        however many messages the batch has. Returns the ids of the rooms that were dropped as unused.
 
-        Waits first until the writers have handed the batch before to the system, so that queues grow only
-        where a reader is slow, and the batches grow instead.
+        First this waits until the writers have handed the batch before to the system. So queues grow only for slow
+        clients. For all others, the batches grow instead.
         """
         self._flush()
         outbox = _Outbox(self._output)
@@ -419,11 +420,11 @@ class Publisher:
                 for session, shown in acks.items():
                     outbox.show(session, *shown)
                 return self._drop_unused()
-        finally:  # whatever was queued has to be scheduled, or its sessions would never be written to again
+        finally:  # a queue that was filled and not scheduled would never be emptied again
             self._act(outbox)
 
     def _publish_message(self, message: events.Message, outbox: _Outbox) -> None:
-        # The lock is not asserted here, nor in _deliver: this is for each message, that for each room and batch.
+        # Under the lock. Neither this nor _deliver asserts it, because they run for each message and room.
         room = self._rooms.get(message.room_id)
         if room is not None:
             room.last = message.number
@@ -431,7 +432,7 @@ class Publisher:
             outbox.waiting.setdefault(room.id, []).append(message)
 
     def _change(self, item: _Change, outbox: _Outbox) -> None:
-        """Carry out what changes rooms or members, after delivering what came before it to those it touches."""
+        """Change rooms or members, after delivering what came before the change to those it concerns."""
         assert self._lock.locked()
         if isinstance(item, ordered.TopicSet):
             room = self._rooms.get(item.room_id)
@@ -476,7 +477,7 @@ class Publisher:
         assert self._lock.locked()
         pending = outbox.waiting.get(room.id)
         if pending and any(not isinstance(event, events.Presence) for event in pending):
-            self._deliver(room.id, outbox)  # it still sees what came before
+            self._deliver(room.id, outbox)  # the session still sees what came before
         self._remove(session, place, room)
         if not self._quiet:
             who = session.identity if words else 0
@@ -491,7 +492,7 @@ class Publisher:
         if item.origin is not None and item.origin not in room.members:
             outbox.show(item.origin, events.Notice(f"{room.name} and its history are deleted."))
         lobby = self._by_key[LOBBY]
-        self._deliver(lobby.id, outbox)  # before those come who were not there yet
+        self._deliver(lobby.id, outbox)  # before others enter it
         for session in list(room.members):
             place = self._places[session]
             was_current = place.current is room
@@ -510,9 +511,9 @@ class Publisher:
         self._drop(room)
 
     def _drop(self, room: ChatRoom) -> None:
-        """From now on nobody can find or enter the room."""
+        """Nobody can find or enter the room from now on."""
         assert self._lock.locked()
-        self._recent.forget(room)  # nobody may have been in it
+        self._recent.forget(room)  # it may never have had a member
         del self._rooms[room.id]
         del self._by_key[room.key]
         for look in room.looks:
@@ -521,9 +522,8 @@ class Publisher:
         self._quota.give_back(room.owner, room.address)
 
     def _drop_unused(self) -> list[int]:
-        """Drop the rooms that everybody has left, in which nothing was ever said, and that have no topic; above nine
-        tenths of ROOMS also some that have one."""
-        assert self._lock.locked()
+        """Drop the rooms that everybody has left and that have neither messages nor a topic. Above nine tenths of
+        ROOMS, drop some that have a topic, too."""
         assert self._lock.locked()
         unused = [
             room
@@ -536,13 +536,13 @@ class Publisher:
         if len(self._rooms) > ROOMS * 9 // 10:
             others = (room for room in self._rooms.values() if room.name != LOBBY)
             for room in self._quota.surplus(others, ROOMS * 9 // 10 - 1, self._places):
-                room.address = ""  # its maker's address may not make another one at once, in place of somebody else's
+                room.address = ""  # its creator's address may not at once make another one instead
                 self._drop(room)
                 unused.append(room)
         return [room.id for room in unused]
 
     def _deliver(self, room_id: int, outbox: _Outbox) -> None:
-        """Queue what is waiting for a room to its members: the hot path."""
+        """Queue what waits for a room to its members. This is the hot path."""
         room = self._rooms.get(room_id)
         items = [
             item
@@ -556,8 +556,8 @@ class Publisher:
         everything = list(chatroom.merged(room.name, items, crowded, 0))
         late: dict[Subscriber, None] = {}
         if joined and not crowded:
-            # Who became a member at or after the first of these changes has been told of some of them on
-            # entering. Members stand in the order of their changes, so these are the last ones.
+            # A session that became a member at or after the first of these changes saw some of them on entering.
+            # Members stand in the order of their changes, so these are the last ones.
             for session in reversed(room.members):
                 since = room.members[session]
                 if since < min(joined):
@@ -575,7 +575,7 @@ class Publisher:
                 parcel, members = self._address(
                     view, everything, [each for each in sessions if each not in late] if late else sessions
                 )
-                # What outbox.put does, without a call for each member.
+                # The same as outbox.put, without a call for each member.
                 for session in members:
                     try:
                         if session.mailbox.push(parcel):
@@ -586,7 +586,7 @@ class Publisher:
     def _address(
         self, view: View, shown: Sequence[events.Event], members: Iterable[Subscriber]
     ) -> tuple[Parcel, Iterable[Subscriber]]:
-        """What to queue, and to whom: once for all who are shown it alike. A watch can be put here."""
+        """One parcel for all members who share the view, and these members. WatchedPublisher overrides this."""
         return Parcel(view, shown, self._output), members
 
     # --- after the lock -------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""A session is one client's: its queue, its name, and how it comes to its end.
+"""A session is one connected client: its queue, its name, and how it ends.
 
-``Session`` is made by the reader thread (the server's handler) and lives as long as that. Other threads put
-parcels into its mailbox, and may cut it off; of its socket they do nothing but stop its reading. ``SessionStore``
-knows all sessions, and makes sure that one session at most has a name and that no two names look alike.
+The reader thread (the server's handler) makes a ``Session``, which lives as long as this thread. Other threads put
+parcels into the session's mailbox, and may cut the session off. All they do with its socket is stop its reading.
+``SessionStore`` knows all sessions. It gives each name to one session only, and no two names look alike.
 """
 
 from __future__ import annotations
@@ -32,19 +32,18 @@ from .wire import Wire
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What others may know of a session. Frozen, and replaced as a whole: a reader sees the old or the new."""
+    """What others may know of a session. Frozen, and replaced as a whole: a thread sees the old one or the new."""
 
     name: str = ""
-    away: str | None = None  # None: here; otherwise the reason, maybe empty
-    # The numbers of the tokens of those who are ignored, with the names that they had then. Never of their sessions:
-    # these must be freed.
+    away: str | None = None  # None: here; otherwise the reason, which may be empty
+    # The numbers of the ignored people's tokens, with the names that they had then. No sessions: these must be freed.
     ignored: Mapping[int, str] = field(default_factory=dict)
 
 
 class Contact:
-    """Who a session is, for whoever has to find it again: that is kept, for a session that has ended must be freed.
+    """How to find a session again. It is kept instead of the session, which must be freed when it ends.
 
-    The SessionStore sets the name and the token, under its lock; any thread reads them, each as a whole.
+    The SessionStore sets the name and the token under its lock. Any thread reads them, each as a whole.
     """
 
     __slots__ = ("number", "name", "token")
@@ -56,7 +55,7 @@ class Contact:
 
 
 class Session:
-    """One client. Its reader thread alone calls what is not marked "any thread"."""
+    """One client. Only its reader thread calls the methods that are not marked "any thread"."""
 
     def __init__(
         self,
@@ -70,24 +69,24 @@ class Session:
         self.number = number
         self.wire = wire
         self.dialect = dialect  # the reader thread's
-        self.ref = ""  # of the request that is being obeyed; the reader thread's, which sets it when it takes one up
+        self.ref = ""  # of the current request; the reader thread's
         self.views: Views = dialect.views  # set under the Publisher's lock (set_views), read anywhere
         self.mailbox = Mailbox(queue_limit)
-        self.written = threading.Event()  # set by a writer: all is sent, or it has given up
-        self.ended = threading.Event()  # set by whoever wants the conversation to end
-        self.profile = Profile()  # set by the reader thread and the SessionStore, read anywhere
+        self.written = threading.Event()  # set by a writer when everything is sent, or when it gives up
+        self.ended = threading.Event()  # set by any thread that wants the conversation to end
+        self.profile = Profile()  # set by the reader thread, read anywhere
         self.began = time.monotonic()
         self.heard = self.began  # when the last line came; set by the reader thread, read anywhere
         self.contact = Contact(number)
-        self.reply_to: Contact | None = None  # who sent the last private line; set and read by any thread
-        self.identity = 0  # the number of its token; set with it, read anywhere
-        self.known = False  # whether the client was told its token, so that the history keeps that; the reader thread's
-        self.known_by_name = False  # whether its name is remembered as a person's; the reader thread's
-        self.address = ""  # of the client; set by the reader thread at the start
+        self.reply_to: Contact | None = None  # who sent the last private line; set by the senders' readers
+        self.identity = 0  # the number of its token; set with the token by the SessionStore, read anywhere
+        self.known = False  # whether the client was told its token, so that its requests are remembered; the reader's
+        self.known_by_name = False  # whether the SessionStore knows its name as a person's; the reader thread's
+        self.address = ""  # the client's; set by the reader thread at the start
         self.pace = Pace(0.0, 0)  # the reader thread's, which sets it at the start
         self.broken = False  # nothing more can be sent; set by the thread that writes, before written
-        self.local = False  # whether it comes from the server's own machine; set by the reader thread at the start
-        self.output = output or Output()  # counts what waits for all sessions
+        self.local = False  # whether the client is on the server's machine; set by the reader thread at the start
+        self.output = output or Output()  # counts the bytes that wait for all sessions
         self._schedule = schedule
 
     @property
@@ -96,12 +95,12 @@ class Session:
 
     @property
     def token(self) -> str:
-        """What brings it back, or ""."""
+        """The token that brings the client back, or ""."""
         return self.contact.token
 
     @property
     def reason(self) -> CutOff | None:
-        """Why it was cut off, or None. The mailbox decides it together with the last words: they say the same."""
+        """Why the session was cut off, or None. The mailbox takes it together with the last words, which say it."""
         return self.mailbox.reason
 
     def __str__(self) -> str:
@@ -110,7 +109,7 @@ class Session:
     # --- any thread -----------------------------------------------------------------------------------------
 
     def send(self, *events: Event) -> None:
-        """Queue events to be shown; never waits. A session whose queue is full is cut off instead."""
+        """Queue events. Never waits: a session whose queue is full is cut off instead."""
         try:
             was_idle = self.mailbox.push(Parcel(self.views.here, events, self.output))
         except queue.Full:
@@ -121,22 +120,22 @@ class Session:
         self.output.check()
 
     def tell(self, error: ChatError, ref: str = "") -> None:
-        """Queue an error to be shown, as the answer to the request ``ref`` if it has one."""
+        """Queue an error, as the answer to the request ``ref`` if there is one."""
         self.send(*answers(ref, problem(error)))
 
     def cut_off(self, error: CutOff) -> None:
-        """End the session now: what is queued is dropped, but for the parcel under way and the reason."""
+        """End the session now. Only the parcel under way and the reason are still sent."""
         if self.mailbox.cut_off(Parcel(self.views.here, (problem(error), Bye(error.code))), error):
             self._schedule([self])
         self.end()
 
     def end(self) -> None:
-        """Let the reader thread see the end of input; it then says goodbye in order."""
+        """Make the reader thread see the end of input. It then says goodbye in order."""
         self.ended.set()
         self.wire.stop_reading()
 
     def abandon(self, reason: CutOff | None = None) -> None:
-        """Nothing more can be sent, because the wire is broken, or for a reason. Called by the thread that writes."""
+        """Give up sending, for ``reason`` or because the wire is broken. Called by the thread that writes."""
         self.broken = True
         self.mailbox.cut_off(reason=reason)
         self.end()
@@ -144,22 +143,22 @@ class Session:
     # --- the reader thread ----------------------------------------------------------------------------------
 
     def next_page(self) -> bool:
-        """Wait until the client has read most of what waits for it, and has the tokens for another page of what was
-        said; False if the session is over."""
+        """Wait until the client has read most of what waits for it, and can pay for another page of messages. Return
+        False if the session is over."""
         self.pace.pay(PAGE)
         return self.mailbox.wait_for_low_water() and not self.ended.wait(self.pace.delay())
 
     def answer(self, *events: Event) -> None:
-        """Queue the answer to the request that is being obeyed."""
+        """Queue the answer to the current request."""
         self.send(*answers(self.ref, *events))
         self.was_shown(sum(event.size for event in events))
 
     def was_shown(self, size: int) -> None:
-        """So many bytes were queued because it asked for them, and are to be paid for."""
+        """Charge the client for so many bytes, which were queued as an answer."""
         self.pace.pay(cost_of_showing(size))
 
     def close(self, *last: Event, reason: CutOff | None = None) -> None:
-        """Queue the last events, which say the reason if there is one, and take no more."""
+        """Queue the last events, which say the reason if there is one, and accept no more."""
         if self.mailbox.close(Parcel(self.views.here, last) if last else None, reason):
             self._schedule([self])
 
@@ -170,10 +169,10 @@ class Session:
 
 
 class SessionStore:
-    """All sessions, and the names that they have. Every method may be called by any thread."""
+    """All sessions and their names. Any thread may call any method."""
 
     def __init__(self, count: inside.Count = inside.uncounted) -> None:
-        self._lock = count(threading.Lock())  # guards all four; nothing else is taken or called while it is held
+        self._lock = count(threading.Lock())  # guards the four below; no other lock is taken while it is held
         self._sessions: dict[int, Session] = {}
         self._names: Names[Session] = Names()
         self._tokens: dict[str, Session] = {}
@@ -184,7 +183,7 @@ class SessionStore:
             self._sessions[session.number] = session
 
     def release(self, session: Session) -> None:
-        """The session's name is free again, and its token nobody's."""
+        """Free the session's name and its token."""
         name = Name.of(session.name)
         with self._lock:
             self._forget(session, name)
@@ -196,18 +195,18 @@ class SessionStore:
             del self._tokens[session.token]
 
     def remove(self, session: Session) -> None:
-        """Forget the session; its name is free again."""
+        """Forget the session, and free its name and its token."""
         self.release(session)
         with self._lock:
             self._sessions.pop(session.number, None)
 
     def claim(self, session: Session, name: str, token: str = "") -> Session | None:
-        """Give the session a name, checking and taking in one step; raise NameTaken with one that is free, if
-        somebody has it, or if it looks like another person's.
+        """Give the session a name: check it and take it in one step. Raise NameTaken, with a free name, if another
+        session has it, or if it looks like another person's.
 
-        A session that has a name gives it back; it may claim its own in another case. With a token it takes the
-        place of the session that had that until now, whose name is free for it. That one is returned, and is to
-        be cut off.
+        The session gives back the name that it has; it may claim the same name in another case. With a token, it
+        takes the place of the session that has this token, whose name is free for it. That session is returned, and
+        the caller must cut it off.
         """
         wanted, own = Name.of(name), Name.of(session.name)
         identity = token_id(token) if token else session.identity
@@ -215,7 +214,7 @@ class SessionStore:
             other = self._tokens.get(token) if token else None
             self._names.check(wanted, identity, (session, other))
             if not token and self._tokens.get(session.token) is session:
-                token = session.token  # it keeps what it has, unless somebody has taken its place meanwhile
+                token = session.token  # it keeps its own, unless another session has taken its place
             self._forget(session, own)
             if other:
                 self._forget(other, Name.of(other.name))
@@ -229,35 +228,36 @@ class SessionStore:
         return None if other is session else other
 
     def holder(self, token: str) -> Session | None:
-        """The session that has this token now."""
+        """The session that has this token now, or None."""
         with self._lock:
             return self._tokens.get(token) if token else None
 
     def identities(self) -> Set[int]:
-        """The numbers of all tokens that sessions have now."""
+        """The numbers of all tokens in use."""
         with self._lock:
             return {session.identity for session in self._tokens.values()}
 
     def wait_for_token(self, address: str) -> float:
-        """0: a client from this address may have a token, which is counted; otherwise in how many seconds."""
+        """Return 0, and count it, if a client from this address may have a token; otherwise the seconds to wait."""
         with self._lock:
             return self._handout.wait(address)
 
     def again(self, contact: Contact) -> Session | None:
-        """The session that was this one, if it is still here under its name, or has come back by its token."""
+        """The session of this contact, if it still has its name, or has come back with its token; otherwise None."""
         with self._lock:
             session = self._tokens.get(contact.token) or self._sessions.get(contact.number)
             here = session is not None and self._names.owner(fold(session.name)) is session
         return session if here else None
 
     def free(self, name: str, identity: int = 0) -> str:
-        """That name, or one near it, that anybody may have at this moment, or whoever has the token of that number."""
+        """This name, or a similar one, that the holder of this token may have now; 0: that anybody may have."""
         with self._lock:
             return self._names.free(name, identity)
 
     def know(self, names: Iterable[tuple[str, int]]) -> None:
-        """Nobody else may have a name that looks like one of these: people are known by them, each under the token
-        of that number, or of 0. A name that mixes scripts is older than the rule against it, and holds nobody up."""
+        """Remember the names by which people are known, each with the number of their token, or 0. Nobody else may
+        have a name that looks like one of them. A name that mixes scripts is older than the rule against it, and is
+        left out."""
         for text, identity in names:
             if not written_together(scripts(text)):
                 continue
@@ -266,13 +266,13 @@ class SessionStore:
                 self._names.know(name, identity)
 
     def introduce(self, session: Session) -> None:
-        """The reader thread's: the session is known by its name from now on."""
+        """Called by the reader thread: the session is known by its name from now on."""
         if not session.known_by_name:
             session.known_by_name = True
             self.know([(session.name, session.identity)])
 
     def named(self, name: str) -> Session:
-        """The session of that name, whatever its case; raise UnknownPerson."""
+        """The session with this name in any case. Raise UnknownPerson."""
         with self._lock:
             session = self._names.owner(fold(name))
             names = [] if session else [each.name for each in islice(self._names.owners(), LIKELY)]
@@ -281,7 +281,7 @@ class SessionStore:
         return session
 
     def relieve(self, excess: int) -> None:
-        """Too much waits for all sessions together, by so many bytes: cut off those for which most waits."""
+        """Cut off the sessions with the most waiting bytes, until at least ``excess`` bytes are gone."""
         for session in sorted(self.all(), key=lambda session: session.mailbox.held(), reverse=True):
             held = session.mailbox.held()
             if excess <= 0 or not held:
@@ -294,12 +294,12 @@ class SessionStore:
             return list(self._sessions.values())
 
     def people(self) -> list[Session]:
-        """All that have a name."""
+        """All sessions that have a name."""
         with self._lock:
             return list(self._names.owners())
 
     def knows(self, number: int) -> bool:
-        """Whether the session of that number is still here."""
+        """Whether the session with this number is still here."""
         with self._lock:
             return number in self._sessions
 

@@ -1,12 +1,12 @@
-"""The writer threads: they empty the sessions' queues into their sockets.
+"""The writer threads empty the sessions' queues into their sockets.
 
-``Crew`` is a few threads for all sessions. They never wait for a socket: they take all that is queued for a
-session, send it in one call, and go on to the next. A session whose socket is full gets a thread of its own,
-which may wait, until it has caught up or is cut off.
+``Crew`` is a few threads for all sessions. They never wait for a socket. They take everything that is queued for a
+session, send it in one call, and go on to the next session. A session whose socket is full gets a thread of its own.
+That thread may wait, until the session has caught up or is cut off.
 
-``OnePerSession`` gives each session its own thread from the start: the textbook layout, to compare.
+``OnePerSession`` gives each session a thread of its own from the start. It is the textbook layout, for comparison.
 
-Either way a session's mailbox has one writer at a time; see mailbox.Mailbox.
+In both layouts a session's mailbox has one writer at a time; see ``mailbox.Mailbox``.
 """
 
 from __future__ import annotations
@@ -28,55 +28,55 @@ from .session import Session
 
 log = logging.getLogger(__name__)
 
-NEIGHBOURS = 64  # sessions with neighbouring numbers that have the same writer
-FLUSH_TIMEOUT = 1.0  # seconds to wait for the writers before the next batch is queued all the same
-GRACE = 1.0  # seconds for the last word of a session that was cut off
-JOINED = 2  # threads that are done, joined whenever another one is started: they never become more than there were
-SLICE = 0.25  # seconds: how soon a waiting writer sees that its session was cut off
+NEIGHBOURS = 64  # sessions with neighbouring numbers that share a writer
+FLUSH_TIMEOUT = 1.0  # seconds to wait for the writers; then the next batch is queued anyway
+GRACE = 1.0  # seconds to send the last words of a session that was cut off
+JOINED = 2  # ended threads that are joined whenever another one is started, so that they never pile up
+SLICE = 0.25  # seconds within which a waiting writer notices that its session was cut off
 
 
 class Unsent:
-    """A batch of parcels of which the socket has taken the first bytes. Belongs to the thread that sends it."""
+    """A batch of parcels whose first bytes the socket has taken. Belongs to the thread that sends it."""
 
     def __init__(self, parcels: Sequence[Parcel], data: bytes, sent: int) -> None:
         self.left = memoryview(data)[sent:]
         self._sent = sent
-        self._ends = [0, *accumulate(len(parcel.data) for parcel in parcels)]  # where a parcel has ended
+        self._ends = [0, *accumulate(len(parcel.data) for parcel in parcels)]  # where each parcel ends
 
     def took(self, sent: int) -> None:
-        """The socket has taken so many bytes more."""
+        """The socket has taken ``sent`` more bytes."""
         self.left = self.left[sent:]
         self._sent += sent
 
     def finish_parcel(self) -> None:
-        """Leave out all but the rest of the parcel under way, because a client cannot read half of one."""
+        """Leave out everything after the parcel under way. A client cannot read half a parcel, so that is kept."""
         end = self._ends[bisect_left(self._ends, self._sent)]
         self.left = self.left[: end - self._sent]
 
 
 class Writers:
-    """What both layouts have in common. Every method may be called by any thread."""
+    """What both layouts have in common. Any thread may call any public method."""
 
     def __init__(self, send_timeout: float, count: inside.Count | None = None) -> None:
         self.send_timeout = send_timeout
-        # Its lock guards what follows; no other is taken under it.
+        # Its lock guards the attributes below; no other lock is taken under it.
         self._state = threading.Condition(count(threading.Lock()) if count else None)
-        self._scheduled = 0  # how often a session was scheduled, so far
-        self._written = 0  # how often one was written to since, or its socket found to be full
-        self._wanted = 0  # what flush waits for _written to reach
+        self._scheduled = 0  # how often a session was scheduled so far
+        self._written = 0  # how often a scheduled session was written to, or its socket was full
+        self._wanted = 0  # flush waits until _written reaches this
         self._threads: set[threading.Thread] = set()
-        self._ended: list[threading.Thread] = []  # threads that are done, or are about to be: to be joined
+        self._ended: list[threading.Thread] = []  # threads that have ended, or are about to: they must be joined
         self._give_up = float("inf")  # monotonic time after which no writer waits for a socket
 
     def schedule(self, sessions: Sequence[Session]) -> None:
-        """These sessions' mailboxes are no longer idle. The caller was told so by ``push``."""
+        """Have these sessions written to. Their mailboxes were idle, as ``push`` told the caller."""
         raise NotImplementedError
 
     def attend(self, session: Session) -> None:
-        """A session begins: called once, before anything is scheduled for it. RuntimeError: no thread."""
+        """A session begins. Called once, before it is scheduled. RuntimeError or MemoryError: no thread can start."""
 
     def flush(self) -> None:
-        """A flush: wait until all that was scheduled so far was handed to the system, or its socket was full."""
+        """Wait until each scheduled session was written to, or its socket was full; at most FLUSH_TIMEOUT seconds."""
         with self._state:
             self._wanted = self._scheduled
             self._state.wait_for(lambda: self._written >= self._wanted, FLUSH_TIMEOUT)
@@ -86,12 +86,12 @@ class Writers:
         return []
 
     def give_up_within(self, seconds: float) -> None:
-        """From now on wait no longer than so many seconds for any socket: the server is stopping."""
+        """The server is stopping: from now on, wait at most so many seconds for any socket."""
         with self._state:
             self._give_up = time.monotonic() + seconds
 
     def stop(self, timeout: float) -> list[str]:
-        """End and join all threads, once there is no session left; return the names of those that remain."""
+        """End and join all threads, once no session is left. Return the names of the threads that still run."""
         deadline = time.monotonic() + timeout
         with self._state:
             threads = [*self._threads, *self._ended]
@@ -142,7 +142,7 @@ class Writers:
     # --- by whoever is the session's writer now -----------------------------------------------------------
 
     def _write(self, session: Session) -> Unsent | None:
-        """Send what is queued, without waiting. What did not fit is returned, and the mailbox is held then."""
+        """Send what is queued, without waiting. If something did not fit, hold the mailbox and return the rest."""
         mailbox = session.mailbox
         parcels = mailbox.collect()
         rest = self._send(session, parcels) if parcels else None
@@ -156,7 +156,7 @@ class Writers:
         return rest
 
     def _write_waiting(self, session: Session, rest: Unsent | None) -> None:
-        """The holder's: send ``rest`` and what is queued, waiting where need be, until the mailbox is empty."""
+        """Called by the holder: send ``rest`` and what is queued, waiting if necessary, until the mailbox is empty."""
         while True:
             if rest and not self._send_all(session, rest):
                 session.abandon()
@@ -168,7 +168,7 @@ class Writers:
             session.written.set()
 
     def _send(self, session: Session, parcels: list[Parcel]) -> Unsent | None:
-        """Send without waiting; what did not fit is returned. A session that cannot be sent to is abandoned."""
+        """Send without waiting, and return what did not fit. Abandon the session if it cannot be sent to."""
         try:
             data = parcels[0].data if len(parcels) == 1 else b"".join([parcel.data for parcel in parcels])
             sent = session.wire.send(data) if data else 0
@@ -184,10 +184,10 @@ class Writers:
         return None
 
     def _send_all(self, session: Session, rest: Unsent) -> bool:
-        """Send a whole batch within the deadline, which is for all of it; False if it did not go.
+        """Send the rest of a batch, all of it within one deadline. Return False if it did not go.
 
-        If the session is cut off meanwhile, the parcel under way is finished and the rest left out, unless that is
-        why it is cut off.
+        If the session is cut off meanwhile, finish the parcel under way and leave out the others, unless they are the
+        last words.
         """
         deadline = time.monotonic() + self.send_timeout
         inside.does("waits for a full socket")
@@ -218,14 +218,14 @@ class Writers:
 class Crew(Writers):
     """``size`` threads that never wait for a socket, and one more for each session that is behind.
 
-    Each session has one of them as its writer, by its number: who shares a small room mostly has the same one,
-    so that one thread is woken for a message; the members of a large room are spread over all.
+    A session's number says which thread is its writer. The members of a small room mostly share a writer, so that a
+    message wakes one thread. The members of a large room are spread over all writers.
     """
 
     def __init__(self, size: int, send_timeout: float, count: inside.Count | None = None) -> None:
         super().__init__(send_timeout, count)
         self._ready: list[queue.SimpleQueue[Sequence[Session] | None]] = [queue.SimpleQueue() for _ in range(size)]
-        # Each writer's own: to how many sessions it has written, and whether it waits for others. A turn may be long.
+        # One entry for each writer, which sets it: how many sessions it has written to, and whether it waits.
         self._served = [0] * size
         self._idle = [True] * size
         self._crew = [
@@ -252,11 +252,11 @@ class Crew(Writers):
         return super().stop(timeout)
 
     def _work(self, number: int) -> None:
-        while self._turn(number):  # a call for each share: none of its sessions is held while waiting
+        while self._turn(number):  # one call for each share, so that a waiting writer keeps no session alive
             pass
 
     def _turn(self, number: int) -> bool:
-        """Wait for sessions and write to them; whether there will be others."""
+        """Wait for sessions and write to them. Return False if the thread must end."""
         inside.does("waits for sessions")
         self._idle[number] = True
         sessions = self._ready[number].get()
@@ -268,7 +268,7 @@ class Crew(Writers):
             for session in sessions:
                 self._serve(session)
                 self._served[number] += 1
-        finally:  # otherwise the history would wait for these sessions before every batch
+        finally:  # otherwise flush would wait for these sessions before every batch
             self._done(len(sessions))
         return True
 
@@ -297,20 +297,20 @@ class Crew(Writers):
         except (RuntimeError, MemoryError):
             log.error("%s is behind, and no thread could be started for it: cut off", session)
             session.abandon()
-            self._write_waiting(session, None)  # nothing is left to send: lets go of the mailbox
+            self._write_waiting(session, None)  # nothing is left to send; this releases the mailbox
 
 
 class _OwnWriter:
-    """One session's writer. What is not ``wake`` is guarded by the Writers' lock."""
+    """One session's writer. The Writers' lock guards everything except ``wake``."""
 
     def __init__(self) -> None:
         self.wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self.due = 0  # how often the session was scheduled and not written to since
-        self.waits = False  # for its reader: nobody is to wait for it meanwhile
+        self.due = 0  # how often the session was scheduled and not yet written to
+        self.waits = False  # for a full socket; meanwhile flush does not wait for it
 
 
 class OnePerSession(Writers):
-    """A thread for each session, asleep until its session is scheduled."""
+    """One thread for each session, asleep until its session is scheduled."""
 
     def __init__(self, send_timeout: float, count: inside.Count | None = None) -> None:
         super().__init__(send_timeout, count)
@@ -336,7 +336,7 @@ class OnePerSession(Writers):
 
     def schedule(self, sessions: Sequence[Session]) -> None:
         with self._state:
-            # One that is not there found its mailbox closed before it was told of that, and has ended already.
+            # A session that is missing has found its mailbox closed before it was told, and its writer has ended.
             owners = [own for session in sessions if (own := self._own_writers.get(session))]
             for own in owners:
                 if not own.waits:
@@ -364,4 +364,4 @@ class OnePerSession(Writers):
         finally:
             with self._state:
                 done = self._own_writers.pop(session).due
-            self._done(done)  # it may have been scheduled again after its last word: nobody waits for that
+            self._done(done)  # it may have been scheduled after its last words; nobody waits for that
