@@ -1,11 +1,11 @@
-"""A chat server over TCP, a thread per connection, to use and to read.
+"""A chat server over TCP, with one thread per connection. It is made to be used and to be read.
 
-Begin with ``conversation.Conversation``: it is one client's conversation, from the greeting to the goodbye. The way
-of a message, with the thread that each stretch runs in::
+Begin with ``conversation.Conversation``: it is one client's conversation, from the greeting to the goodbye. This is
+the path of a message through threads and queues::
 
     socket -> reader -> History's queue -> history -> Publisher -> sessions' queues -> writers -> sockets
 
-The other end of a connection, for programs and for people, is in ``client``, which has threads of its own.
+The other end of a connection, for programs and for people, is in ``client``, which has its own threads.
 
 Threads
 =======
@@ -19,18 +19,18 @@ reader-N            1 a client   the client's socket and dialect: reads, obeys, 
 history             1            the only writing SQLite connection: numbers, commits, publishes, sweeps
 writer-1, -2, ...   --writers    send what sessions' queues hold; never wait for a socket
 writer-of-N         1 for each   sends to one client whose socket was full, and may wait for it; with
-                    that is      --writers per-session one for every client, and no writer-1, -2
-                    behind
+                    that is      --writers per-session, there is one for every client, and no
+                    behind       writer-1, -2, ...
 log                 1            the log file or stderr
 trace               1            the file of --trace
-lab-...             1 a fault    with --lab only: makes a fault, waits, and takes it back
+lab-...             1 a fault    only with --lab: makes a fault, waits, and ends it
 ==================  ===========  =============================================================================
 
 Locks
 =====
 
-Under a lock: memory only. No socket, no SQL, no log line, no wait, no join. Take out, release, act. A lock may
-be taken while holding one that stands above it, never the other way round.
+Under a lock: memory only. No socket, no SQL, no log line, no wait, no join. Take out, release, act. A thread that
+holds a lock may take another one only if the table says so.
 
 ==========================  ========================================  ===========================================
 lock                        guards                                    taken while it is held
@@ -62,10 +62,10 @@ attribute               set by
 ``Session.heard``       the session's reader
 ``Session.views``       the session's reader, under ``Publisher._lock``
 ``Session.token``       the session's reader, under ``SessionStore._lock``; ``Session.identity`` with it
-``Session.reply_to``    the readers of those who write to the session; the last one counts
+``Session.reply_to``    the readers of sessions that write to this one; the last one counts
 ``Session.broken``      the session's writer
 ``Session.reason``      any thread that closes the session or cuts it off, under ``Mailbox.mutex``, together
-                        with the last words; so the client is shown the same reason
+                        with the last words, so that the client sees this reason
 ======================  ====================================================================================
 """
 

@@ -1,4 +1,4 @@
-"""Chat: builds the whole server out of its parts, starts it, and stops it in order. The only place that does."""
+"""Chat builds the whole server from its parts, starts it, and stops it in order. Nothing else does."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from .writers import Crew, OnePerSession, Writers
 
 log = logging.getLogger(__name__)
 
-STOP_WITHIN = 4.0  # seconds for everything to end; the writers stop waiting for sockets after half of it
-POLL = 0.25  # seconds after which the acceptor sees that it is to stop
+STOP_WITHIN = 4.0  # seconds for everything to end; after half of it, the writers stop waiting for sockets
+POLL = 0.25  # seconds after which the acceptor checks whether it should stop
 DAY = 86_400  # seconds
 
 
@@ -59,7 +59,7 @@ class Options:
 
 @dataclass(frozen=True)
 class _Makers:
-    """What makes the parts that there are two kinds of: plain ones, and ones with a watch on them."""
+    """The classes of the parts that exist in two kinds: plain and watched."""
 
     storage: Callable[..., Storage] = Storage
     history: Callable[..., History] = History
@@ -148,7 +148,7 @@ class Chat:
         inside.run("acceptor", "accepts connections", lambda: self.server.serve_forever(poll))
 
     def _forget_unused_rooms(self) -> None:
-        """Those that were left over, because the server was killed or the disk was full when everybody had left."""
+        """Forget unused rooms that are left over because the server was killed or the disk was full."""
         try:
             self.storage.forget_unused_rooms(fold(LOBBY))
         except StorageError as error:
@@ -171,7 +171,7 @@ class Chat:
         return self.server.server_address[:2]  # type: ignore[return-value]
 
     def vital(self) -> list[Vital]:
-        """The threads that serve everybody, once they are started."""
+        """The threads that serve everybody, after they have started."""
         assert self.writers is not None
         return [(self._acceptor, self.server.beats), (self.history.thread, None), *self.writers.vital()]
 
@@ -180,10 +180,10 @@ class Chat:
         self._acceptor.start()
 
     def stop(self) -> list[str]:
-        """Promise 4: tell everybody, send what is owed within a deadline, join every thread, close the file.
+        """Promise 4: tell everybody, send all pending output within a deadline, join every thread, close the file.
 
-        Returns the names of threads that did not end within STOP_WITHIN seconds; they are daemons, so the
-        process can end all the same.
+        Returns the names of threads that did not end within STOP_WITHIN seconds. They are daemons, so the process can
+        still end.
         """
         assert self.writers is not None
         deadline = time.monotonic() + STOP_WITHIN
@@ -204,7 +204,7 @@ class Chat:
             remain.append("history")
         remain += self.writers.stop(left())
         if ended and not any(name.startswith("reader") for name in remain):
-            self.storage.close()  # otherwise somebody may still be using it; the file is safe as it is
+            self.storage.close()  # otherwise a thread may still use it; the file is safe as it is
         if not self._end_trace(left()):
             remain.append("trace")
         for name in remain:

@@ -16,7 +16,7 @@ from .parcel import Parcel, View, Views
 RECENT = 200  # messages of a room kept in memory for those who enter
 RECENT_BYTES = 1 << 26  # bytes of those of all rooms together, by default
 MESSAGE = 400  # bytes that a message takes in memory besides its text
-ROOMS_EACH = 20  # rooms one session may be in
+ROOMS_EACH = 20  # rooms that one session may be in
 NAMED = 10  # people named on entering a room; the others are counted
 
 
