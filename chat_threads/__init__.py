@@ -35,23 +35,23 @@ holds a lock may take another one only if the table says so.
 ==========================  ========================================  ===========================================
 lock                        guards                                    taken while it is held
 ==========================  ========================================  ===========================================
-``Publisher._lock``         rooms, members, who is where              ``Mailbox.mutex``, ``BatchQueue.mutex``
+``Publisher._lock``         rooms, members, everybody's current room  ``Mailbox.mutex``, ``BatchQueue.mutex``
 ``SessionStore._lock``      sessions and their names                  none
-``Writers._state``          how many sessions are being written to,   none
-                            the writer threads
+``Writers._state``          the counts that flush() compares, the     none
+                            writer threads
 ``History._lock``           the counts that /stats shows              none
 ``Faults._lock``            the faults that /lab has under way        none
 ``Mailbox.mutex``           one session's queue and its two states    none
 ``BatchQueue.mutex``        the history queue's items                 none
-``Door._state``             who has a place, and who has no name yet  none
-``Seldom._lock``            how often something was not said           none
-``Readers._lock``           connections to read with, the line        none
+``Door._state``             which connections have places or names    none
+``Seldom._lock``            how many log lines were left out          none
+``Readers._lock``           spare connections, and who waits for one  none
 ``Parcel._lock``            one parcel's bytes                        none
-``Output._lock``            how much waits for all sessions           none
+``Output._lock``            the bytes that wait for all sessions      none
 ==========================  ========================================  ===========================================
 
-What crosses threads is a frozen dataclass, bytes, or an attribute that is set and read as a whole: what ``inside``
-shows, a mailbox's ``life`` and ``writer``, and these. Any thread reads them, without a lock.
+Data crosses threads as a frozen dataclass, as bytes, or in an attribute that is set and read as a whole: those that
+``inside`` shows, a mailbox's ``life`` and ``writer``, and these. Any thread reads them without a lock.
 
 ======================  ====================================================================================
 attribute               set by
