@@ -1,7 +1,7 @@
 """The accepting socket, and a reader thread for each connection.
 
-``ChatServer`` is the standard library's ThreadingTCPServer. Its ``acceptor`` thread only accepts and starts threads; in
-each runs a ``conversation.Conversation``.
+``ChatServer`` is a ThreadingTCPServer of the standard library. Its ``acceptor`` thread only accepts connections and
+starts threads. Each of these runs a ``conversation.Conversation``.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from .writers import Writers
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024  # connections that wait to be accepted
-ACCEPT_PAUSE = 0.2  # seconds after an accept that failed for want of descriptors or memory
+ACCEPT_PAUSE = 0.2  # seconds after an accept failed because of missing descriptors or memory
 USUAL_INTERVAL = sys.getswitchinterval()
-PATIENT = 5e-5  # seconds for each reader after which threads that wait for the interpreter look at it again
+PATIENT = 5e-5  # seconds of the switch interval for each reader
 LAST_WORDS = 1.0  # seconds that a refused connection is kept, so that it can read why
-MAX_READS = 16  # reads of what a refused connection has sent
+MAX_READS = 16  # reads of a refused connection's input
 MAX_REFUSED = 200  # refused connections kept at a time
 WARNING_PAUSE = 10.0  # seconds between two warnings of proxies that send no header
 LOGGED = 50  # connections that are logged as they come, in LOG_PAUSE; further ones once they have given a name
@@ -50,10 +50,10 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class ChatServer(socketserver.ThreadingTCPServer):
     """Accepts connections and starts a thread ``reader-N`` for each.
 
-    ``serve_forever`` runs in the acceptor thread, which alone touches what is below "the acceptor's".
+    ``serve_forever`` runs in the acceptor thread. Only that thread uses the attributes below "the acceptor's".
     """
 
-    allow_reuse_address = os.name == "posix"  # on Windows that would let two servers share a port
+    allow_reuse_address = os.name == "posix"  # on Windows this would let two servers share a port
     request_queue_size = BACKLOG
     daemon_threads = True
     block_on_close = False  # readers are joined here, with a deadline
@@ -74,9 +74,9 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self.writers = writers
         self.limits = limits
         self.output = output or Output()  # counts what waits for all sessions
-        self.stopping = threading.Event()  # set by whoever stops the server; read by the readers
-        self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()  # numbers of readers that are done
-        self.beats = 0  # how many steps the acceptor has done, so far; set by the acceptor, read by main
+        self.stopping = threading.Event()  # set by stop(), read by the readers
+        self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()  # numbers of readers that have ended
+        self.beats = 0  # steps of the acceptor so far; set by the acceptor, read by main
         # The acceptor's; the stopping thread's once the acceptor has ended.
         self._readers: dict[int, threading.Thread] = {}
         self._number = 0
@@ -90,8 +90,8 @@ class ChatServer(socketserver.ThreadingTCPServer):
         super().__init__(found, Conversation)  # type: ignore[arg-type]
 
     def server_bind(self) -> None:
-        if self.address_family == socket.AF_INET6:  # :: is for IPv4 too, whatever is usual on this system
-            with contextlib.suppress(OSError):  # where that cannot be
+        if self.address_family == socket.AF_INET6:  # :: also serves IPv4, whatever the system's default is
+            with contextlib.suppress(OSError):  # if the system cannot do that
                 self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
 
@@ -102,7 +102,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
             request, address = super().get_request()
             return request, (plain(address[0]), address[1])
         except OSError as error:
-            if error.errno in _EXHAUSTED:  # without a pause, the waiting connection would keep us spinning
+            if error.errno in _EXHAUSTED:  # without a pause, the loop would spin on the waiting connection
                 log.warning("cannot accept: %s", error.strerror)
                 time.sleep(ACCEPT_PAUSE)
             raise
@@ -124,7 +124,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
             )
             self._readers[number] = thread
             thread.start()
-        except (RuntimeError, MemoryError):  # the system gives no more threads
+        except (RuntimeError, MemoryError):  # the system cannot start more threads
             self._refuse(request, client_address, ServerFull("no thread could be started for you"))
         finally:
             if thread is None or thread.ident is None:
@@ -132,7 +132,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
                 self.door.leave(number)
 
     def _refuse(self, request: socket.socket, address: tuple[str, int], error: CutOff) -> None:
-        """Say why, without a thread and without waiting; the connection is closed a little later."""
+        """Send the reason, without a thread and without waiting. The connection is closed a little later."""
         if self.arrivals.happens():
             log.info("refused a connection from %s: %s", address[0], error.code)
         elif count := self.nameless.happens():
@@ -161,12 +161,12 @@ class ChatServer(socketserver.ThreadingTCPServer):
     def _join_ended(self) -> None:
         while not self._ended.empty():
             self._readers.pop(self._ended.get()).join()
-            self.beats += 1  # of thousands that end at once each may wait for the interpreter
+            self.beats += 1  # if thousands end at once, each may wait for the interpreter's lock
 
     def _widen_switch_interval(self) -> None:
-        """When thousands of readers wake at once, as when a network fails, each waits for the interpreter's lock and
-        looks at it again after the switch interval. With the usual 5 ms for each that alone would take longer
-        than all that they have to do; so 20,000 looks a second have to do for all."""
+        """Let all readers together check the interpreter's lock at most 20,000 times a second. When thousands of
+        readers wake at once, as after a network failure, each waits for that lock and checks it again after the
+        switch interval. With the default of 5 ms, these checks alone would take longer than the readers' work."""
         sys.setswitchinterval(max(USUAL_INTERVAL, PATIENT * len(self._readers)))
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -178,7 +178,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         try:
             Conversation(request, client_address, self, number, entry)
         except Exception:
-            if self.sessions.knows(number):  # it could not say goodbye, and would stay in its rooms for ever
+            if self.sessions.knows(number):  # it did not say goodbye, and would stay in its rooms for ever
                 raise
             log.exception("the conversation with %s broke", client_address[0])
         finally:
@@ -187,11 +187,11 @@ class ChatServer(socketserver.ThreadingTCPServer):
             self.door.leave(number)
             self._ended.put(number)
 
-    # --- whoever stops the server ---------------------------------------------------------------------------
+    # --- the stopping thread --------------------------------------------------------------------------------
 
     def stop(self, timeout: float) -> list[str]:
-        """End every conversation and join the readers; ``serve_forever`` has returned before. Returns the
-        names of those that did not end in time."""
+        """End every conversation and join the readers, after ``serve_forever`` has returned. Return the names of
+        readers that did not end in time."""
         deadline = time.monotonic() + timeout
         self.stopping.set()
         for _, request in self._refused:
@@ -205,7 +205,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
 
 
 def _resolved(address: tuple[str, int]) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
-    """What to listen on, by its family: IPv4 for a name that has both. Raises socket.gaierror."""
+    """The family and address to listen on: IPv4 for a name that has both. Raises socket.gaierror."""
     found = socket.getaddrinfo(bare(address[0]) or None, address[1], type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, listened_on = min(found, key=lambda each: each[0] != socket.AF_INET)
     return family, listened_on
