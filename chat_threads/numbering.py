@@ -1,7 +1,7 @@
-"""What becomes of a batch: each message gets the next number of its room, and everything keeps its place in the order.
+"""Numbers a batch: each message gets the next number of its room, and everything keeps its place in the order.
 
-Nothing is stored or shown here. What is found takes effect if the commit succeeds, and is thrown away if it fails. So a
-failed commit leaves no gap in the numbers. The history thread calls all of this.
+Nothing is stored or shown here. The result takes effect if the commit succeeds, and is dropped if it fails. So a failed
+commit leaves no gap in the numbers. The history thread calls all of this.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from .once import Once, Refused
 
 
 class Numbering:
-    """One batch, sorted out.
+    """One batch and its numbers.
 
-    ``last`` has the last number of each room, as it is committed; ``at`` is the time of the batch, in milliseconds.
+    ``last`` has the last committed number of each room; ``at`` is the time of the batch, in milliseconds.
     """
 
     def __init__(self, last: Mapping[int, int | None], once: Once, at: int) -> None:
         self._last = last
         self._once = once
         self._at = at
-        self._refs: dict[tuple[int, str], StoredRef] = {}  # what is asked for in this batch, by token and ref
-        self._counts: dict[int, int] = {}  # of requests so far, by token
+        self._refs: dict[tuple[int, str], StoredRef] = {}  # the requests in this batch, by token and ref
+        self._counts: dict[int, int] = {}  # the number of requests so far, by token
         self.batch = Batch()  # what to commit
-        self.numbers: dict[int, int | None] = {}  # the last number of each room after that; None: the room is gone
-        self.published: list[ordered.Published] = []  # what may be shown after that, in order
-        self.refused: Refused = []  # its room is gone
+        self.numbers: dict[int, int | None] = {}  # each room's last number after the commit; None: it is gone
+        self.published: list[ordered.Published] = []  # the values to show after the commit, in order
+        self.refused: Refused = []  # drafts whose room is gone
 
     def make(self, rooms: Iterable[ordered.RoomMade]) -> None:
-        """Begin with the rooms whose rows are not stored yet: what is said in them comes after that."""
+        """Begin with the rooms whose rows are not stored yet, before any message in them."""
         for room in rooms:
             self.batch.rooms_made.append(room)
             self.numbers[room.room_id] = 0
 
     def take(self, items: Iterable[ordered.Ordered]) -> None:
-        """Go through a batch in order; RoomMade are taken by ``make``."""
+        """Go through a batch in order, except RoomMade, which ``make`` has handled."""
         for item in items:
             _TAKES[type(item)](self, item)
 
@@ -67,7 +67,7 @@ class Numbering:
             self._count(draft, number)
 
     def _count(self, draft: ordered.Draft, number: int) -> None:
-        """Remember a request with its message's number, so that it is not obeyed twice."""
+        """Remember a request with its message's number, so that it is not carried out twice."""
         token = draft.token
         count = self._counts.get(token, self._once.count(token)) + 1
         self._counts[token] = count
@@ -100,7 +100,7 @@ class Numbering:
         self.batch.tokens_used += 1
 
     def _room_made(self, item: ordered.RoomMade) -> None:
-        """``make`` has taken it."""
+        """``make`` has handled it."""
 
     def _publish(self, item: ordered.Published) -> None:
         """It needs no storing, only its place in the order."""

@@ -1,13 +1,13 @@
 """Exactly once: a request that is sent again after a broken connection takes effect once.
 
-A client whose connection broke does not know what became of its last requests. It comes back with its token and sends
-them again, under the same refs. So the history remembers the last REFS requests under each token, with the number that
-each one's message got. A request that is found there is acknowledged with that number, and nothing else happens.
+A client whose connection broke does not know whether its last requests were carried out. It comes back with its token
+and sends them again, with the same refs. So the history remembers the last REFS requests under each token, with the
+numbers of their messages. A request that is found there is only acknowledged again, with that number.
 
 The table ``refs`` holds them in the file. Its rows are written in the transaction that stores the messages, so a crash
-leaves both or neither. ``Once`` keeps those of the tokens used last in memory.
+leaves both or neither. ``Once`` keeps the requests of the most recently used tokens in memory.
 
-The history thread calls all of this; what takes a ``writer`` runs in a transaction of the Storage's.
+The history thread calls all of this. Functions with a ``writer`` run in a transaction of the Storage.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from .batch import StoredRef
 from .errors import ChatError, MaybeStored, Unreadable
 from .rules import REFS
 
-TOKENS = 20_000  # tokens remembered
-SWEEP_TOKENS = 4  # tokens forgotten in one transaction, each with up to REFS requests
-REFS_BYTES = 1 << 26  # that the last requests of tokens may take in memory, unless told otherwise
-TOKEN_BYTES = 700  # that a token takes there, about
-REF_BYTES = 350  # and each of its requests, besides its ref
+TOKENS = 20_000  # tokens that are remembered
+SWEEP_TOKENS = 4  # tokens that one transaction forgets, each with up to REFS requests
+REFS_BYTES = 1 << 26  # bytes that the requests may take in memory, by default
+TOKEN_BYTES = 700  # bytes of a token in memory, roughly
+REF_BYTES = 350  # bytes of each of its requests, without its ref
 
 Refused = list[tuple[ordered.Ordered, ChatError]]
 
 
 class Requests:
-    """What became of the last REFS requests under one token, and about how many ``bytes`` that takes."""
+    """The results of the last REFS requests under one token, and roughly the ``bytes`` that they take."""
 
     def __init__(self, stored: Sequence[StoredRef]) -> None:
         self.count = stored[-1].count if stored else 0
@@ -41,7 +41,7 @@ class Requests:
         self.bytes = TOKEN_BYTES + sum(map(_bytes_of, self.by_ref))
 
     def add(self, ref: StoredRef) -> int:
-        """Add a request; returns by how many bytes that made it larger."""
+        """Add a request; return the growth in bytes."""
         before = self.bytes
         self.count = ref.count
         if ref.ref not in self.by_ref:
@@ -59,23 +59,23 @@ def _bytes_of(ref: str) -> int:
 
 
 class Once:
-    """Knows what was asked for before. ``read`` reads a token's requests from the file, and may raise Unreadable.
+    """Recognises requests that are sent again. ``read`` reads a token's requests from the file; may raise Unreadable.
 
-    Between two batches it takes up to ``max_bytes`` of memory; it reads the rest when needed.
+    Between two batches it takes at most ``max_bytes`` of memory; it reads other requests when needed.
     """
 
     def __init__(self, read: Callable[[int], Sequence[StoredRef]], max_bytes: int = REFS_BYTES) -> None:
         self._read = read
         self._max_bytes = max_bytes
-        # Owned by the history thread.
-        self._requests: OrderedDict[int, Requests] = OrderedDict()  # by token, the one used last at the end
-        self._bytes = 0  # that these take, about
-        self._unsure: set[tuple[int, str]] = set()  # requests of the one commit that may come back, by token and ref
+        # Owned by the history thread:
+        self._requests: OrderedDict[int, Requests] = OrderedDict()  # by token; the last used token is last
+        self._bytes = 0  # that these take, roughly
+        self._unsure: set[tuple[int, str]] = set()  # requests of a failed commit that may come back, by token and ref
 
     def recall(self, items: Iterable[ordered.Ordered]) -> tuple[list[ordered.Ordered], Refused]:
-        """Replace what was submitted before under the same token and ref, and is committed, by its acknowledgement.
+        """Replace each request that is already committed under its token and ref by its acknowledgement.
 
-        A request of which nobody can know that is taken out and refused with an error that leaves it open, because
+        If it is unknown whether a request is committed, it is refused with an error that leaves this open, because
         saying "not stored" might be wrong.
         """
         recalled: list[ordered.Ordered] = []
@@ -96,11 +96,11 @@ class Once:
         return recalled, unsure
 
     def count(self, token: int) -> int:
-        """How many requests under a token are committed. ``recall`` has read them for this batch."""
+        """The number of committed requests under a token. ``recall`` has read them for this batch."""
         return self._requests_of(token).count
 
     def _requests_of(self, token: int) -> Requests:
-        """What is known of a token's requests: from memory, or from the file once; raise Unreadable."""
+        """The known requests of a token, from memory, or from the file if needed. Raise Unreadable."""
         requests = self._requests.get(token)
         if requests is None:
             requests = self._requests[token] = Requests(self._read(token))
@@ -110,16 +110,16 @@ class Once:
         return requests
 
     def committed(self, refs: Iterable[StoredRef]) -> None:
-        """Remember the requests of a batch that is stored."""
+        """Remember the requests of a committed batch."""
         for ref in refs:
             self._bytes += self._requests[ref.token].add(ref)
 
     def may_come_back(self, refs: Iterable[StoredRef]) -> None:
-        """Nobody knows whether these requests will be in the file at the next start."""
+        """It is unknown whether these requests will be in the file at the next start."""
         self._unsure.update((ref.token, ref.ref) for ref in refs)
 
     def trim(self) -> None:
-        """Let go of what is too much. After a batch, which needed what it asked for."""
+        """Drop the requests beyond ``max_bytes``. Called after a batch, which may need more."""
         while self._bytes > self._max_bytes and self._requests:
             self._bytes -= self._requests.popitem(last=False)[1].bytes
 
@@ -128,7 +128,7 @@ class Once:
 
 
 def requests_under(writer: sqlite3.Connection, token: int) -> list[StoredRef]:
-    """What became of the last REFS requests under a token, in order. Raises sqlite3.Error."""
+    """The results of the last REFS requests under a token, in order. Raises sqlite3.Error."""
     sql = "SELECT token, count, ref, room, number FROM refs WHERE token = ? ORDER BY count"
     return [StoredRef(*row) for row in writer.execute(sql, (token,)).fetchall()]
 
@@ -136,7 +136,7 @@ def requests_under(writer: sqlite3.Connection, token: int) -> list[StoredRef]:
 def store(
     writer: sqlite3.Connection, tokens: Iterable[ordered.TokenUsed], refs: Sequence[StoredRef], uses: int
 ) -> None:
-    """Store which tokens were used, the ``uses + 1``-th use first, and what became of requests."""
+    """Store the uses of tokens, beginning with use number ``uses + 1``, and the results of requests."""
     kept = {each.token for each in refs}
     rows = [
         (each.token, each.name, uses + count, each.token in kept, each.token) for count, each in enumerate(tokens, 1)
@@ -159,8 +159,8 @@ def store(
 def forget(writer: sqlite3.Connection, connected: Set[int]) -> bool:
     """If there are more than TOKENS tokens, forget up to SWEEP_TOKENS of them, with their requests.
 
-    Those that were not used for longest go first, and before them those under which nothing was said with a ref. A
-    token that is ``connected`` stays. Returns whether there are more to forget.
+    Tokens without requests are forgotten first, then those that were unused for the longest time. Tokens in
+    ``connected`` stay. Returns whether there are more to forget.
     """
     spare = writer.execute("SELECT count(*) FROM tokens").fetchone()[0] - TOKENS
     if spare <= 0:
