@@ -397,19 +397,20 @@ class Link:
     def _write(self, connection: Connection) -> None:
         """Send the requests in order, all that wait in one call, until this connection has ended.
 
-        While the client has no token, ask for one now and then.
+        While a client that is to come back has no token, ask for one now and then.
         """
         pause = FIRST_ASK
         ask_at = time.monotonic() + random.uniform(pause / 2, pause)
         while True:
             with self._changed:
+                wanted = self._options.reconnect and not self._state.token
                 self._changed.wait_for(
                     lambda: self._unsent or self._connection is not connection,
-                    None if self._state.token else max(0.0, ask_at - time.monotonic()),
+                    max(0.0, ask_at - time.monotonic()) if wanted else None,
                 )
                 if self._connection is not connection:
                     return
-                if not self._state.token and time.monotonic() >= ask_at:
+                if wanted and not self._state.token and time.monotonic() >= ask_at:
                     pause = min(2 * pause, LONGEST_ASK)
                     ask_at = time.monotonic() + random.uniform(pause / 2, pause)
                     self._unsent.append(Request("token", {}, _AGAIN))

@@ -812,6 +812,21 @@ def test_a_client_without_a_token_asks_until_it_has_one_and_comes_back_by_it(fak
     assert log.count(events.TokenShown) == log.count(events.Problem) == 0
 
 
+def test_a_client_that_is_not_to_come_back_asks_for_no_token(fake, connect, monkeypatch):
+    """Its address has few of them, and others need them."""
+    monkeypatch.setattr(link, "FIRST_ASK", 0.0)
+    heard = []
+
+    def only(lines, send):
+        next(lines)
+        send(WELCOME | {"token": ""}, joined("#lab"))
+        heard.append(json.loads(next(lines)))
+
+    with connect(fake(only), "ann") as ann, pytest.raises(Disconnected):
+        ann.rooms()
+    assert [each["type"] for each in heard] == ["rooms"]
+
+
 def test_what_was_never_sent_is_sent_on_coming_back_even_if_it_must_not_be_sent_twice(server, connect, relay):
     through = relay(server.port)
     ann, bob = connect(through, "ann", reconnect=True, longest_pause=1.0), connect(server, "bob")
