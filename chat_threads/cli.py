@@ -424,7 +424,7 @@ def _announce(chat: Chat, options: Options) -> None:
             f"telnet {address} {port}" for probe in EVERYWHERE[host] if (address := own_address(probe))
         )
         click.echo(f"On this machine: telnet localhost {port}" + (f"   From others: {others}" if others else ""))
-        click.echo("Everybody who can reach this machine can come in; --host 127.0.0.1 keeps it to this machine.")
+        click.echo("Everybody who can reach this machine can connect. With --host 127.0.0.1, only this machine can.")
     else:
         click.echo(f"Listening: telnet {plain(host)} {port}")
     stored, rooms = chat.history.stored, len(chat.publisher.list_chat_rooms())

@@ -2,8 +2,8 @@
 """Start a server, cause faults in it for some minutes, and check that nothing was lost: torture.py --minutes 5
 
 It starts ``python -m chat_threads`` with a fresh history in a temporary directory. Writers and readers log their
-requests and everything they see. Meanwhile, the server is killed and started again, or stopped and continued, its disk
-is filled, and another program locks its history. Clients break off, stay away, and stop reading. At the end all
+requests and everything they see. During the run, the server is killed and started again, or stopped and continued, its
+disk is filled, and another program locks its history. Clients break off, stay away, and stop reading. At the end all
 clients leave, the server stops, and ``torture_checker`` compares the logs with the history.
 
 The exit code is 0 if every check is ok and the run counts, otherwise 1. The same --seed gives the same clients
@@ -90,7 +90,7 @@ def finish(world: World, server: Server, clients: list[Client], unused: tuple[in
     for client in clients:
         client.join(max(0.0, deadline - now()))
         if client.is_alive():
-            wrong.append(f"{client.name} could not come in, hear what it was owed and leave within {FINISH:g} s")
+            wrong.append(f"{client.name} could not enter, read its answers and leave within {FINISH:g} s")
     deadline = now() + PATIENCE
     while (more := more_than(unused, usage := server.usage())) and now() < deadline:
         time.sleep(0.1)

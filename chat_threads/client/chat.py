@@ -68,7 +68,7 @@ class Client:
     nothing. But what it said without an answer is not sent again, because the history might have it twice: ``say``
     raises Disconnected, and the message may be stored or not. The client asks for a token until it has one.
 
-    The client gives up if the server refuses it several times in a row, if somebody else comes in with its token, or
+    The client gives up if the server refuses it several times in a row, if another client enters with its token, or
     after it has tried for ``give_up`` seconds (None: it tries for ever) and a last try has failed.
 
     Any thread may make any call. A call waits for its answer, at most ``timeout`` seconds (None: for ever), and raises

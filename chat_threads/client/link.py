@@ -76,7 +76,7 @@ class Link:
     # --- the program's threads ------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Come in, start the reader, and wait until the client is in a room; raise OSError or a ClientError."""
+        """Enter, start the reader, and wait until the client is in a room. Raise OSError or a ClientError."""
         connection = self._come_in()
         with self._changed:
             self._connection = connection

@@ -73,20 +73,20 @@ class Service:
         METHODS[type(command)](self._context, session, command)
 
     def dismiss(self, session: Session, words: str, patience: float) -> None:
-        """The conversation is over. The session is still shown what it said, the others are shown that it left, and its
-        name is free again. Waits as ``people.depart`` does."""
+        """The conversation is over: show the session its last messages, show the others that it left, and free its
+        name. Waits as ``people.depart`` does."""
         if session.name:
             people.depart(self._context, session, _words_or_none(words), patience)
             self._context.sessions.release(session)
 
     def refuse(self, item: ordered.Ordered, error: ChatError) -> None:
-        """The history thread's: what was submitted was not stored, so the session that asked is told."""
+        """For the history thread: send the error to the session whose value was not stored."""
         origin: Session | None = getattr(item, "origin", None)
         if origin is not None:
             origin.tell(error, getattr(item, "ref", ""))
 
     def announce(self, error: ChatError) -> None:
-        """The history thread's: everybody is told."""
+        """For the history thread: send the error to everybody."""
         for session in self._context.sessions.people():
             session.tell(error)
 

@@ -113,7 +113,7 @@ def make_fault(context: Context, session: Session, command: commands.MakeFault) 
         faults.pause_publisher(seconds, _over(context, "The Publisher is free again."))
     elif (command.fault, command.target) == ("pause", "history"):
         what = f"stops the history for {command.amount} s"
-        faults.pause_history(seconds, _over(context, "The history goes on."))
+        faults.pause_history(seconds, _over(context, "The history runs again."))
     elif command.fault == "slow":
         other = context.sessions.named(command.target)
         what = f"makes every send to {other.name} take {command.amount} ms more, for a minute at most"
@@ -129,7 +129,7 @@ def _over(context: Context, text: str) -> Callable[[], None]:
 
 
 def _tell_all(context: Context, text: str, next: str = "") -> None:
-    """Tell everybody at once, whatever is stuck."""
+    """Tell everybody at once, even if other threads are stuck."""
     for each in context.sessions.people():
         each.send(events.Notice(text, next=next))
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """The chat server of textbook.py with asyncio in place of threads: asyncio_chat.py --port 8090
 
-One thread, one event loop, a coroutine for each client. A message is one ``write`` for each member of the room, and
-each of these is a system call of its own, as long as the member reads; so bench.py finds it faster than threads that
-have to be woken one by one, and slower than sending what has gathered in one call. Nothing is kept. A client that
-does not read makes its buffer grow for ever.
+One thread, one event loop, a coroutine for each client. For each member of the room, a message is one
+``write``, which is one system call if the member reads. So bench.py finds it faster than threads that have to be woken
+one by one, and slower than batches that go out in one call. It stores nothing. The buffer of a client that does not
+read grows for ever.
 
-It speaks what chat_threads speaks with people: a name, or a name and a room, then one text a line.
+Clients speak as people do with chat_threads: a name, or a name and a room, then one text a line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LOBBY = "#lobby"
 
 
 class Chat:
-    """Only the event loop's thread runs this, and never two coroutines at once: no lock."""
+    """Only the event loop's thread runs this, and never two coroutines at once, so it needs no lock."""
 
     def __init__(self) -> None:
         self.members: defaultdict[str, set[asyncio.StreamWriter]] = defaultdict(set)
@@ -45,7 +45,7 @@ class Chat:
             writer.close()
 
     def say(self, room: str, line: bytes) -> None:
-        """No await in here: all members get the lines in one order."""
+        """There is no await in here, so all members get the lines in one order."""
         for member in self.members[room]:
             member.write(line)
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """The chat server of a textbook: textbook.py --port 8090
 
-Every client has a reader thread and a writer thread with a queue.Queue between them; every message is one ``put``
-for each member of the room, one wake-up of each of their writers, and one ``sendall`` each. It is right, short, and
-slow where rooms are large: bench.py measures it beside chat_threads, which does the same with batches. Nothing is
-kept, nothing is bounded: a client that does not read makes its queue grow for ever.
+Every client has a reader thread and a writer thread with a queue.Queue between them; for each
+member of the room, a message costs one ``put``, one wake-up of a writer, and one ``sendall``. It is correct, short, and
+slow in large rooms: bench.py compares it with chat_threads, which uses batches. It stores nothing and bounds nothing:
+the queue of a client that does not read grows for ever.
 
-It speaks what chat_threads speaks with people: a name, or a name and a room, then one text a line.
+Clients speak as people do with chat_threads: a name, or a name and a room, then one text a line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOBBY = "#lobby"
 
 
 class Rooms:
-    """Who is in which room: a queue for each member. ``lock`` guards it."""
+    """The members of each room, as their queues. ``lock`` guards it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

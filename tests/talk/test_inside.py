@@ -328,7 +328,7 @@ def test_a_paused_history_commits_nothing_and_then_everything(serve, program):
     server.chat.faults.stop(WAIT)  # as if the time were up
     lines = bob.rest()
     assert [line.partition("] ")[2] for line in lines if line.startswith("[")] == ["bob: one", "bob: two"]
-    assert any("The history goes on." in line for line in lines)
+    assert any("The history runs again." in line for line in lines)
 
 
 @pytest.mark.parametrize("writers", [2, None])

@@ -1,8 +1,8 @@
 """Measure a call for each line against your Outbox, and draw it: python measure.py .../scripts/load.py
 
-For 1, 4, 16 and 64 messages under way, load.py has 20 members in one room, one of whom talks. Measured are serve.py
-with an Outbox that sends a line a call, serve.py with the one in task.py, and chat_threads, if it is installed. What
-was found is printed, and written to measured.csv and measured.svg. Takes about a minute. Needs no change.
+It runs load.py with 20 members in one room, one of whom talks, and with 1, 4, 16 and 64 messages under way. It measures
+serve.py with an Outbox that sends a line a call, serve.py with the Outbox in task.py, and chat_threads, if installed.
+It prints the results, and writes them to measured.csv and measured.svg. Takes about a minute. Needs no change.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ COLOURS = {"a line a call": "#b3321f", "your Outbox": "#00429d", "chat_threads":
 
 @dataclass(frozen=True)
 class Found:
-    """What one run has found."""
+    """The result of one run."""
 
     server: str
     under_way: int
     deliveries: float  # a second
-    per_call: float | None  # lines sent in one system call; None: the server does not tell
+    per_call: float | None  # lines sent in one system call; None: the server does not say
 
 
 def run(server: str, window: int, load: str, members: int, seconds: float, folder: str) -> Found:
-    """Start a server, put load on it, stop it; end with a word if that cannot be done."""
+    """Start a server, put load on it, and stop it. If that fails, exit with the reason."""
     command = SERVERS[server] + (["--db", f"{folder}/chat.{window}.db"] if server == "chat_threads" else [])
     with (
         open(f"{folder}/errors", "w+", encoding="utf-8") as errors,
@@ -82,8 +82,8 @@ def run(server: str, window: int, load: str, members: int, seconds: float, folde
 
 
 def draw(found: list[Found], members: int) -> str:
-    """The deliveries a second over the messages under way, as SVG, both in steps that multiply; beside each point of
-    the Outbox, the lines of a call."""
+    """Draw the deliveries a second against the messages under way, as SVG with logarithmic axes. The lines in a call
+    are beside each point of the Outbox."""
     width, height, left, bottom, top = 720, 420, 80, 60, 40
     low = math.log10(min(each.deliveries for each in found)) - 0.1
     high = math.log10(max(each.deliveries for each in found)) + 0.1

@@ -1,9 +1,8 @@
 """A small chat server around an Outbox, for load.py to measure: python serve.py --port 8090 --task task.py
 
-Every client has a reader thread, an Outbox and a writer thread. Without --task the Outbox is one that sends a line
-a call. The server speaks as much of what chat_threads speaks with people as load.py needs: a name and a room, then
-one text a line. It ends with its standard input, and then says how many lines it has sent in how many calls. Needs no
-change.
+Every client has a reader thread, an Outbox and a writer thread. Without --task, the Outbox sends a line
+a call. The server speaks the part of chat_threads' text protocol that load.py needs: a name and a room, then one text a
+line. It ends when its standard input ends, and prints how many lines it has sent in how many calls. Needs no change.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from collections import defaultdict
 
 
 class PerMessage:
-    """An Outbox as it was: a call for each line."""
+    """The original Outbox: a call for each line."""
 
     def __init__(self, send) -> None:
         self._send = send
@@ -34,7 +33,7 @@ class PerMessage:
 
 
 class Member:
-    """One client's outbox and what it has cost. ``send`` is called by the client's writer thread only."""
+    """One client's outbox, and its counts. ``send`` is called by the client's writer thread only."""
 
     def __init__(self, outbox, connection) -> None:
         self._connection = connection
@@ -61,7 +60,7 @@ class Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, port: int, outbox: type) -> None:
         self.outbox = outbox
-        self.lock = threading.Lock()  # guards what follows; held while a line is put for all, so that all see one order
+        self.lock = threading.Lock()  # guards the attributes below; held while a line is put to all, for one order
         self.rooms: defaultdict[str, list[Member]] = defaultdict(list)
         self.everybody: list[Member] = []
         super().__init__(("127.0.0.1", port), Reader)
