@@ -44,6 +44,8 @@ class FileLock:
         except OSError as error:
             if os.path.islink(self._beside):
                 raise self._odd("a symbolic link") from error
+            if os.path.exists(self._beside) and not os.path.isfile(self._beside):  # a directory, a socket
+                raise self._odd("not a regular file") from error
             raise StartError(f"The history {path} cannot be opened: {error.strerror}: {self._beside}.") from error
         try:
             self._lock_beside()

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 from typing import BinaryIO
 
 from . import identity
 from .errors import StartError
 
 LOG, SHARED = "-wal", "-shm"  # the endings of SQLite's files beside the history: its log, and the log's index
+JOURNAL = "-journal"  # that of another file it looks for, from before the history had a log
 _LOG_MAGIC = b"\x37\x7f\x06"  # the first bytes of a log
 _LOG_HEADER = 32  # bytes of its header, which changes when the log begins anew
 
@@ -28,13 +30,35 @@ def refuse_unwritable(path: str) -> None:
     for name in (beside, path, path + LOG, path + SHARED, path + ".lock"):
         if os.path.exists(name) and not _may_write(name):
             what = "the directory, where SQLite's log has to be," if name == beside else name
-            if _mounted_read_only(name):
-                why, remedy = "lies on a read-only file system", "Mount that for writing"
-            else:
-                why, remedy = "may not be written to by this user", "Change its owner or mode (chown, chmod)"
+            raise _refusal(path, what, name)
+
+
+def refuse_odd(path: str) -> None:
+    """Raise StartError, with what to do, if SQLite would wait for a file of the history for ever, or could only append
+    to it. Call it when nobody else can have the history, and before SQLite opens it here: closing a descriptor drops
+    the locks that SQLite has on the file in this process."""
+    for name in (path, path + LOG, path + SHARED, path + JOURNAL):
+        if name != path and os.path.lexists(name) and not stat.S_ISREG(os.lstat(name).st_mode):
             raise StartError(
-                f"The history {path} cannot be opened: {what} {why}. {remedy}, or name another history with --db."
+                f"The history {path} cannot be opened: {name} is not a regular file. It was left as it is. Remove it,"
+                " or name another history with --db."
             )
+        if os.path.exists(name):
+            try:
+                os.close(os.open(name, os.O_RDWR | getattr(os, "O_CLOEXEC", 0)))
+            except PermissionError:
+                raise _refusal(path, name, name) from None
+
+
+def _refusal(path: str, what: str, name: str) -> StartError:
+    if _mounted_read_only(name):
+        why, remedy = "lies on a read-only file system", "Mount that for writing"
+    else:
+        why = "may not be written to by this user"
+        remedy = "Change its owner or mode (chown, chmod) or attributes (chattr)"
+    return StartError(
+        f"The history {path} cannot be opened: {what} {why}. {remedy}, or name another history with --db."
+    )
 
 
 def _may_write(name: str) -> bool:

@@ -102,6 +102,7 @@ class Storage(ReadingSide):
                     schema.create(self.path)
                 if self._file_lock:
                     self._file_lock.hold()
+                files.refuse_odd(self.path)
                 identity.refuse_strange_log(self.path)
                 schema.examine(self.path, self._busy_timeout)
                 self._files = files.OpenFiles(self.path, LOG_LIMIT)

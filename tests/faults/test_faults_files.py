@@ -43,7 +43,9 @@ def made(path: pathlib.Path, count: int = 3) -> pathlib.Path:
 
 
 def contents(path: pathlib.Path) -> dict[str, bytes]:
-    return {each.name: each.read_bytes() for each in path.parent.iterdir() if each.is_file()}
+    """But for the lock file, which says who had the history last."""
+    files = (each for each in path.parent.iterdir() if each.is_file() and each.suffix != ".lock")
+    return {each.name: each.read_bytes() for each in files}
 
 
 # --- a history that cannot be written -------------------------------------------------------------------
@@ -125,6 +127,27 @@ def test_a_history_that_alone_is_mounted_read_only_is_refused_at_the_start(tmp_p
     mount(mounted, db, "--bind", str(db))
     subprocess.run(["mount", "-o", "remount,bind,ro", str(db)], check=True)
     refused(db, f"{db} lies on a read-only file system", "Mount that for writing")
+
+
+@pytest.mark.parametrize("file", ["", "-wal", "-shm"])
+def test_a_history_to_which_the_system_only_lets_one_append_is_refused_at_the_start(tmp_path, file):
+    db = made(tmp_path / "chat.db")
+    if subprocess.run([needs("chattr"), "+a", f"{db}{file}"], capture_output=True, check=False).returncode:
+        pytest.skip("no file can be made append-only here")
+    try:
+        refused(db, f"{db}{file} may not be written to by this user", "attributes (chattr)")
+    finally:
+        subprocess.run([needs("chattr"), "-a", f"{db}{file}"], check=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files of POSIX")
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda name: os.symlink("nowhere", name)])
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
+def test_a_start_neither_waits_for_nor_misreads_what_lies_in_the_place_of_sqlites_files(tmp_path, end, make):
+    db = tmp_path / "chat.db"
+    Storage(str(db)).close()
+    make(f"{db}{end}")
+    refused(db, f"{db}{end} is not a regular file", "Remove it")
 
 
 # --- the files are no longer those that were opened ------------------------------------------------------

@@ -214,7 +214,13 @@ def a_directory(lock: pathlib.Path, victim: pathlib.Path) -> None:
     lock.mkdir()
 
 
-@pytest.mark.parametrize("make", [a_symbolic_link, a_symbolic_link_to_nothing, a_hard_link, a_pipe, a_directory])
+def a_socket(lock: pathlib.Path, victim: pathlib.Path) -> None:
+    os.mknod(lock, stat.S_IFSOCK | 0o600)
+
+
+@pytest.mark.parametrize(
+    "make", [a_symbolic_link, a_symbolic_link_to_nothing, a_hard_link, a_pipe, a_directory, a_socket]
+)
 @pytest.mark.parametrize("new", [True, False])
 def test_a_lock_file_that_is_something_else_is_refused_and_left_as_it_is(
     path: pathlib.Path, tmp_path: pathlib.Path, make: Callable[[pathlib.Path, pathlib.Path], None], new: bool
@@ -227,7 +233,7 @@ def test_a_lock_file_that_is_something_else_is_refused_and_left_as_it_is(
         lock.unlink()
     make(lock, victim)
     before = os.lstat(lock), set(os.listdir(tmp_path))
-    with pytest.raises(StartError, match="cannot be opened"):
+    with pytest.raises(StartError, match=r"cannot be opened: .* is (a|not a) .* It was left as it is\. Remove it\."):
         Storage(str(path))
     assert victim.read_text() == "precious"
     after = os.lstat(lock), set(os.listdir(tmp_path))
