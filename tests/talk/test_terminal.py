@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from support.clients import line_of, whole
+from support.samples import for_each
 from support.servers import free_port
+from support.spoken import SPOKEN
 from support.terminals import ENV, RUN, run
 from support.waiting import WAIT, wait_for
 from support.words import error_line
@@ -34,29 +36,14 @@ WITHOUT_PROMPT_TOOLKIT = "import sys; sys.modules['prompt_toolkit'] = None"
 
 # --- what is typed --------------------------------------------------------------------------------------
 
-TYPED = (
-    "hi", "//hi", "/join #lab", "/leave", "/leave #lab", "/create #lab", "/create #lab all of it", "/delete #lab",
-    "/delete #lab yes",
-    "/rooms", "/who", "/who #lab", "/topic", "/topic #lab", "/topic locks", "/topic #lab locks", "/invite bob",
-    "/invite bob #lab", "/msg bob psst", "/reply yes", "/me waves", "/nick anna", "/token", "/resume secret",
-    "/whois bob", "/away", "/away at lunch", "/back", "/ignore bob", "/unignore bob", "/history",
-    "/history #lab before 9", "/history 2h", "/history 0", "/search lost in:#lab from:bob", "/set", "/set joins off",
-    "/stats", "/threads", "/locks", "/trace 12", "/lab slow bob 500", "/lab pause history 5",
-    "/ping", "/help", "/quit", "/quit good night",
-)  # fmt: skip
 
-
-@pytest.mark.parametrize("line", TYPED)
+@for_each("line", [line for _, _, line in SPOKEN if line])
 def test_what_is_typed_is_the_request_that_means_the_same_to_the_server(line):
     command = parse_line(line)
     dialect = JsonDialect()
     dialect.admitted("ann")
     dialect.feed(line_of(request_of(command)))
     assert dialect.next_input() == Request(command)
-
-
-def test_every_command_is_among_those():
-    assert {line.split()[0] for line in TYPED if line.startswith("/")} - {"//hi"} == {row.name for row in ROWS}
 
 
 def test_a_command_that_programs_cannot_ask_for_has_no_request():

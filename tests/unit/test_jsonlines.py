@@ -18,6 +18,7 @@ import pytest
 from support.clients import Program, line_of
 from support.hostile import hostile
 from support.samples import for_each
+from support.spoken import SPOKEN
 from support.waiting import WAIT
 
 from chat_threads import __version__, commands, events
@@ -42,83 +43,6 @@ from chat_threads.storage import Batch, StorageError
 ROWS = [kind.row for kind in commands.TYPED]
 
 # --- what is sent to us -------------------------------------------------------------------------------
-
-# A request, the command that it is, and what is typed for the same.
-SAME = (
-    ({"type": "say", "text": "hi"}, commands.Say("hi"), "hi"),
-    ({"type": "say", "text": "/join is a command"}, commands.Say("/join is a command"), "//join is a command"),
-    ({"type": "say", "text": "hi", "room": "#lab2"}, commands.Say("hi", room="#lab2"), None),
-    ({"type": "action", "text": "waves"}, commands.Act("waves"), "/me waves"),
-    ({"type": "action", "text": "waves", "room": "#lab2"}, commands.Act("waves", "#lab2"), None),
-    ({"type": "private", "to": "bob", "text": "psst"}, commands.Private("bob", "psst"), "/msg bob psst"),
-    ({"type": "reply", "text": "yes?"}, commands.Reply("yes?"), "/reply yes?"),
-    ({"type": "join", "room": "#lab2"}, commands.Join("#lab2"), "/join #lab2"),
-    ({"type": "join", "room": "#lab2", "since": 88}, commands.Join("#lab2", 88), None),
-    ({"type": "leave"}, commands.Leave(), "/leave"),
-    ({"type": "leave", "room": "#lab2"}, commands.Leave("#lab2"), "/leave #lab2"),
-    ({"type": "create", "room": "#lab2"}, commands.Create("#lab2"), "/create #lab2"),
-    (
-        {"type": "create", "room": "#lab2", "topic": "all of it"},
-        commands.Create("#lab2", "all of it"),
-        "/create #lab2 all of it",
-    ),
-    ({"type": "delete", "room": "#lab2"}, commands.Delete("#lab2"), "/delete #lab2 yes"),
-    ({"type": "delete", "room": "#lab2", "ask": True}, commands.Delete("#lab2", ask=True), "/delete #lab2"),
-    ({"type": "rooms"}, commands.ListRooms(), "/rooms"),
-    ({"type": "who"}, commands.Who(), "/who"),
-    ({"type": "who", "room": "#lab2"}, commands.Who("#lab2"), "/who #lab2"),
-    ({"type": "topic"}, commands.Topic(), "/topic"),
-    ({"type": "topic", "room": "#lab2"}, commands.Topic("#lab2"), "/topic #lab2"),
-    ({"type": "topic", "text": "locks"}, commands.Topic(None, "locks"), "/topic locks"),
-    ({"type": "topic", "room": "#lab2", "text": "locks"}, commands.Topic("#lab2", "locks"), "/topic #lab2 locks"),
-    ({"type": "topic", "text": ""}, commands.Topic(None, ""), None),
-    ({"type": "invite", "name": "bob"}, commands.Invite("bob"), "/invite bob"),
-    ({"type": "invite", "name": "bob", "room": "#lab2"}, commands.Invite("bob", "#lab2"), "/invite bob #lab2"),
-    ({"type": "nick", "name": "anna"}, commands.Nick("anna"), "/nick anna"),
-    ({"type": "token"}, commands.ShowToken(), "/token"),
-    ({"type": "resume", "token": "t0ken"}, commands.Resume("t0ken"), "/resume t0ken"),
-    ({"type": "whois", "name": "bob"}, commands.Whois("bob"), "/whois bob"),
-    ({"type": "away"}, commands.Away(), "/away"),
-    ({"type": "away", "reason": "at lunch"}, commands.Away("at lunch"), "/away at lunch"),
-    ({"type": "back"}, commands.Back(), "/back"),
-    ({"type": "ignore", "name": "bob"}, commands.Ignore("bob"), "/ignore bob"),
-    ({"type": "ignore", "name": "bob", "person": "0" * 16}, commands.Ignore("bob", "0" * 16), None),
-    ({"type": "unignore", "name": "bob", "person": "0" * 16}, commands.Unignore("bob", "0" * 16), None),
-    ({"type": "unignore", "name": "bob"}, commands.Unignore("bob"), "/unignore bob"),
-    ({"type": "history"}, commands.ReadHistory(), "/history"),
-    ({"type": "history", "room": "#lab2"}, commands.ReadHistory("#lab2"), "/history #lab2"),
-    ({"type": "history", "count": 50}, commands.ReadHistory(count=50), "/history 50"),
-    ({"type": "history", "count": 0}, commands.ReadHistory(count=0), "/history 0"),
-    ({"type": "history", "seconds": 7200}, commands.ReadHistory(seconds=7200), "/history 2h"),
-    ({"type": "history", "before": 430}, commands.ReadHistory(before=430), "/history before 430"),
-    (
-        {"type": "history", "room": "#lab2", "after": 12},
-        commands.ReadHistory("#lab2", after=12),
-        "/history #lab2 after 12",
-    ),
-    ({"type": "history", "after": 12, "count": 200}, commands.ReadHistory(after=12, count=200), None),
-    ({"type": "search", "words": "lost wakeup"}, commands.Search("lost wakeup"), "/search lost wakeup"),
-    (
-        {"type": "search", "words": "lost", "room": "#lab2", "from": "bob"},
-        commands.Search("lost", "#lab2", "bob"),
-        "/search lost in:#lab2 from:bob",
-    ),
-    ({"type": "set"}, commands.SetOption(), "/set"),
-    ({"type": "set", "option": "joins", "value": "off"}, commands.SetOption("joins", "off"), "/set joins off"),
-    ({"type": "stats"}, commands.Stats(), "/stats"),
-    ({"type": "threads"}, commands.ShowThreads(), "/threads"),
-    ({"type": "locks"}, commands.ShowLocks(), "/locks"),
-    ({"type": "trace", "number": 12}, commands.ShowTrip(12), "/trace 12"),
-    (
-        {"type": "lab", "fault": "slow", "target": "bob", "amount": 500},
-        commands.MakeFault("slow", "bob", 500),
-        "/lab slow bob 500",
-    ),
-    ({"type": "ping"}, commands.Ping(), "/ping"),
-    ({"type": "help"}, commands.Help(), "/help"),
-    ({"type": "quit"}, commands.Quit(), "/quit"),
-    ({"type": "quit", "words": "see you"}, commands.Quit("see you"), "/quit see you"),
-)
 
 
 def dialect_of(name: str | None = "ann") -> JsonDialect:
@@ -169,16 +93,16 @@ def told(line: bytes, name: str | None = "ann") -> ChatError:
     return error
 
 
-@for_each(("request_", "command", "typed"), SAME)
+@for_each(("request_", "command", "typed"), SPOKEN)
 def test_a_request_is_the_command_that_is_typed_for_the_same(request_, command, typed):
     assert inputs(line_of(request_)) == [command]
     assert typed is None or parse_line(typed) == command
 
 
 def test_every_command_that_a_person_types_has_its_json_form():
-    by_json = {type(command) for _, command, _ in SAME}
+    by_json = {type(command) for _, command, _ in SPOKEN}
     for row in ROWS:
-        examples = [command for _, command, typed in SAME if typed and typed.split()[0] == row.name]
+        examples = [command for _, command, typed in SPOKEN if typed and typed.split()[0] == row.name]
         assert examples, f"{row.name} has no JSON form, or none of the examples has it"
         assert {type(each) for each in examples} <= by_json
 
@@ -186,14 +110,14 @@ def test_every_command_that_a_person_types_has_its_json_form():
 def test_every_command_there_is_has_its_json_form():
     """All but telnet's Are You There, which a program asks with a ping."""
     every = {each for each in vars(commands).values() if isinstance(each, type) and issubclass(each, commands.Command)}
-    assert every - {commands.Command} - {type(command) for _, command, _ in SAME} == {
+    assert every - {commands.Command} - {type(command) for _, command, _ in SPOKEN} == {
         commands.Hello,
         commands.AreYouThere,
     }
 
 
 def test_every_request_of_the_table_is_in_the_examples_with_each_of_its_fields():
-    used = {(request["type"], field) for request, _, _ in SAME for field in request}
+    used = {(request["type"], field) for request, _, _ in SPOKEN for field in request}
     for kind, (_, fields) in REQUESTS.items():
         if kind != "hello":
             assert {(kind, field.name) for field in fields} <= used, kind
@@ -247,7 +171,7 @@ def test_a_since_with_more_rooms_than_one_may_be_in_is_told():
 
 
 def test_only_a_hello_or_a_quit_comes_before_the_hello():
-    for request, _, _ in SAME:
+    for request, _, _ in SPOKEN:
         expected = [commands.Quit(request.get("words", ""))] if request["type"] == "quit" else [BadRequest]
         assert inputs(line_of(request), name=None) == expected
 
@@ -332,7 +256,7 @@ def test_a_line_that_is_no_object_is_told(line):
 
 
 def test_every_truncated_request_is_told():
-    for request, _, _ in SAME:
+    for request, _, _ in SPOKEN:
         line = line_of(request).rstrip()
         for end in range(1, len(line)):
             assert inputs(line[:end] + b"\n") == [BadJson], line[:end]
@@ -483,7 +407,7 @@ def test_a_field_that_need_not_be_there_may_be_null():
 
 
 def test_unknown_fields_are_ignored():
-    for request, command, _ in SAME:
+    for request, command, _ in SPOKEN:
         unknown = {"colour": [1, {"a": None}], "Text": 1, "": "", "limits": {"#lobby": 88}}
         assert inputs(line_of({**unknown, **request})) == [command]
     assert inputs(b'{"type":"ping","x":"\\ud800"}\n') == [commands.Ping()]
