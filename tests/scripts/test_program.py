@@ -356,14 +356,14 @@ def own_addresses(monkeypatch) -> dict[bool, str]:
     return found
 
 
-def test_who_listens_to_all_is_told_what_others_can_type_and_how_to_keep_them_out(
+def test_a_server_on_all_addresses_says_what_others_can_type_and_how_to_keep_them_out(
     capsys, own_addresses, monkeypatch, tmp_path
 ):
     monkeypatch.chdir(tmp_path)
     own_addresses.update({False: "192.0.2.7", True: "2001:db8::7"})
     address, hint, history = _announced(capsys, "0.0.0.0", 431, 2)
     assert address == "On this machine: telnet localhost 8080   From others: telnet 192.0.2.7 8080"
-    assert "--host 127.0.0.1 keeps it to this machine" in hint
+    assert "With --host 127.0.0.1, only this machine can." in hint
     assert history == f"History: {tmp_path / 'chat.db'}: 431 messages, 2 rooms."
 
 
@@ -376,11 +376,11 @@ def test_who_listens_to_all_is_told_what_others_can_type_and_how_to_keep_them_ou
     ],
     ids=["both", "IPv4", "IPv6"],
 )
-def test_who_listens_to_all_of_ipv6_is_told_what_to_type_for_both_families(capsys, own_addresses, has, others):
+def test_a_server_on_all_of_ipv6_says_what_to_type_for_both_families(capsys, own_addresses, has, others):
     own_addresses.update(has)
     address, hint, _ = _announced(capsys, "::", 0, 1)
     assert address == f"On this machine: telnet localhost 8080   From others: {others}"
-    assert "--host 127.0.0.1 keeps it to this machine" in hint
+    assert "With --host 127.0.0.1, only this machine can." in hint
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
