@@ -393,7 +393,7 @@ def test_without_a_network_only_this_machines_address_is_said(capsys, own_addres
 @pytest.mark.parametrize(
     ("host", "typed"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::ffff:127.0.0.1", "127.0.0.1")]
 )
-def test_who_listens_to_one_address_is_told_that_one(capsys, host, typed):
+def test_a_server_on_one_address_says_that_address(capsys, host, typed):
     address, history = _announced(capsys, host, 0, 1)
     assert address == f"Listening: telnet {typed} 8080"
     assert history.startswith("History: ")
