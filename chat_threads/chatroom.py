@@ -96,6 +96,11 @@ class ChatRoom:
             count += 1
         return count
 
+    def newest(self, count: int, oldest: int) -> tuple[events.Message, ...]:
+        """The ``count`` newest messages, without those sent before ``oldest``, in milliseconds of the epoch."""
+        newest = islice(self.recent, max(0, len(self.recent) - count), None)
+        return tuple(message for message in newest if message.at >= oldest)
+
     def entered(self, first_time: bool = False) -> events.Entered:
         """The event for a session that is about to become a member."""
         others = tuple(other.name for other in islice(self.members, NAMED))

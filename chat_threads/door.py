@@ -87,6 +87,8 @@ class Door:
             if waits:
                 self._waiting.setdefault(of, {})[number] = session
 
+    # The next four are called under _state. They cannot assert it, because a Condition does not tell.
+
     def _check(self, of: str) -> None:
         if self._per_address and of != _UNKNOWN and self._from.get(of, 0) >= self._per_address:
             raise TooManyConnections(self._per_address)

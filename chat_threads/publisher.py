@@ -301,10 +301,7 @@ class Publisher:
         assert self._lock.locked()
         shown = list(entered)
         oldest = 0 if self._retain is None else int((time.time() - self._retain) * 1000)
-        newest = tuple(
-            each for each in islice(room.recent, max(0, len(room.recent) - replay), None) if each.at >= oldest
-        )
-        if newest:
+        if newest := room.newest(replay, oldest):
             shown.append(events.Replay(room.name, newest, room.last))
         place.rooms[room.id] = room
         change = room.add(session, session.views.elsewhere)
