@@ -32,7 +32,6 @@ from chat_threads.storage import StorageError
 IAC, SE, IP, AYT, SB, WILL, WONT, DO, DONT, EOF, DM = 255, 240, 244, 246, 250, 251, 252, 253, 254, 236, 242
 GREETING = f"* Welcome to chat_threads {__version__}. What is your name?"
 BAD_NAME = error_line(BadName())
-TLS_HELLO = bytes.fromhex("16030100a5010000a10303") + bytes(150)
 
 
 def timeless(lines: list[str]) -> list[str]:
@@ -241,24 +240,6 @@ def test_a_web_browser_is_answered_as_one_and_not_greeted(server, request_line):
     assert b"Connection: close" in fields
     assert f"Content-Length: {len(body)}".encode() in fields
     assert body == b"This is a chat server, not a web server. Connect with: telnet HOST PORT\r\n"
-
-
-def test_a_slow_web_browser_is_answered_after_the_greeting(server):
-    browser = greeted(server)
-    browser.send_bytes(b"GET / HTTP/1.1\r\n\r\n")
-    assert everything(browser).startswith(b"HTTP/1.1 400 Bad Request\r\n")
-
-
-def test_a_tls_client_is_sent_nothing(server):
-    client = server.client()
-    client.send_bytes(TLS_HELLO)
-    assert everything(client) == b""
-
-
-def test_a_slow_tls_client_is_sent_nothing_but_the_greeting(server):
-    client = greeted(server)
-    client.send_bytes(TLS_HELLO)
-    assert everything(client) == b""
 
 
 def test_http_in_a_conversation_is_a_text_like_any(server):
