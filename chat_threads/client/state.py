@@ -93,7 +93,7 @@ class State:
     def _note_settings(self, kind: str, fields: Fields, said: Notice) -> None:
         """The server has done a request whose effect ends with the connection."""
         if kind in ("nick", "resume"):
-            self.name = said.name or self.name
+            self.name = said.name or fields.get("name", self.name)  # 1.0.0 says the name only in words
             self.token = fields.get("token", self.token)
         elif kind == "ignore":
             # Whoever has that name later may be somebody else. A server that names no person goes by names.

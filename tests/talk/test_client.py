@@ -812,6 +812,18 @@ def test_a_client_without_a_token_asks_until_it_has_one_and_comes_back_by_it(fak
     assert log.count(events.TokenShown) == log.count(events.Problem) == 0
 
 
+def test_with_a_server_of_1_0_0_a_client_knows_its_new_name(fake, connect):
+    def only(lines, send):
+        next(lines)
+        send(WELCOME, joined("#lab"))
+        nick = json.loads(next(lines))
+        send({"type": "notice", "text": "You are anne now.", "ref": nick["ref"]})
+
+    with connect(fake(only), "ann") as ann:
+        ann.nick("anne")
+        assert ann.name == "anne"
+
+
 def test_a_client_that_is_not_to_come_back_asks_for_no_token(fake, connect, monkeypatch):
     """Its address has few of them, and others need them."""
     monkeypatch.setattr(link, "FIRST_ASK", 0.0)
