@@ -81,7 +81,7 @@ def test_a_server_that_finds_no_memory_for_words_says_so(start_process):
         ("server.ChatServer.beats = property(breaks, lambda *args: None)", "main", "MemoryError"),
     ],
 )
-def test_a_thread_that_is_gone_or_stuck_is_missed_though_nobody_was_told(start_process, where, name, why):
+def test_a_thread_that_is_gone_or_stuck_is_noticed_without_a_notice(start_process, where, name, why):
     process = start_process(plant=UNTOLD + where)
     with contextlib.suppress(OSError, AttributeError), process.client() as client:
         client.send("ann")
@@ -147,7 +147,7 @@ def test_an_acceptor_that_goes_on_is_not_stuck_however_much_there_is_to_clear_aw
     ],
 )
 @pytest.mark.parametrize("failures", [0, 1, 2])
-def test_a_stop_that_fails_or_takes_too_long_ends_the_server_all_the_same(start_process, where, failures):
+def test_a_stop_that_fails_or_takes_too_long_still_ends_the_server(start_process, where, failures):
     """Also if the alarm itself fails a few times for want of memory."""
     alarm = f"""
 failures, catch, cli.FORCE_AFTER = [None] * {failures}, signal.signal, 1.0

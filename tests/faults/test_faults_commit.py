@@ -269,7 +269,7 @@ CASES = [*QUICK, *(pytest.param(*case, marks=pytest.mark.stress) for case in ALL
 
 
 @pytest.mark.parametrize(("log", "error", "late", "more"), CASES)
-def test_whatever_call_of_a_commit_fails_what_was_refused_does_not_come_back_after_a_kill(log, error, late, more):
+def test_a_refused_message_does_not_come_back_after_a_kill_whichever_call_of_its_commit_failed(log, error, late, more):
     """Only if the calls go on failing, it may be unknown, and is said so."""
     answers = each_call_fails(log, "say", error, late, more)
     assert set(answers) <= {"stored", "refused", "unsure"}
@@ -278,13 +278,13 @@ def test_whatever_call_of_a_commit_fails_what_was_refused_does_not_come_back_aft
 
 
 @pytest.mark.parametrize("log", [FRESH, pytest.param(CROSSING, marks=pytest.mark.stress), AGAIN])
-def test_whatever_call_of_a_commit_failed_the_next_one_is_stored(log):
+def test_after_any_failed_call_of_a_commit_the_next_message_is_stored(log):
     assert set(each_call_fails(log, "say", errno.EIO, EARLY, 0, goes_on=True)) == {"stored", "refused"}
 
 
 @pytest.mark.parametrize("work", ["sweep", "purge", "forget", "index", "checkpoint", "open"])
 @pytest.mark.parametrize("late", [EARLY, LATE])
-def test_whatever_call_of_other_work_fails_the_history_is_whole(work, late):
+def test_the_history_is_whole_whichever_call_of_other_work_fails(work, late):
     """What is to go, or to be indexed, is so as a whole or not at all. A start is refused, and the next one is not."""
     answers = each_call_fails(FRESH, work, errno.EIO, late, 0)
     assert answers[-1] == "stored"
@@ -310,7 +310,7 @@ def grow_log(db: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("blocks", [0, wal.BLOCKS])
-def test_what_was_refused_on_a_full_disk_does_not_come_back_after_a_kill(start_process, tmp_path, blocks):
+def test_a_message_refused_on_a_full_disk_does_not_come_back_after_a_kill(start_process, tmp_path, blocks):
     """There is room in the log for a commit, but, without blocks in store, none in the log's index."""
     disk = tmp_path / "disk"
     disk.mkdir()

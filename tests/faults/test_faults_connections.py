@@ -102,7 +102,7 @@ def without_threads(start_process, tmp_path) -> Callable[..., tuple[Process, pat
 @pytest.mark.parametrize(
     ("prefix", "options"), [("reader-", ()), ("writer-of-", ("--writers", "per-session"))], ids=["reader", "writer"]
 )
-def test_who_comes_when_a_thread_cannot_be_started_is_told_and_the_next_one_may_come(without_threads, prefix, options):
+def test_a_newcomer_without_a_thread_gets_an_error_and_the_next_one_may_enter(without_threads, prefix, options):
     process, sign = without_threads(prefix, *options)
     with staying_well(process), contextlib.ExitStack() as stack:
         ann = stack.enter_context(process.client("ann"))
@@ -116,7 +116,7 @@ def test_who_comes_when_a_thread_cannot_be_started_is_told_and_the_next_one_may_
         ann.expect("bob joined")
 
 
-def test_who_is_behind_when_a_writer_thread_cannot_be_started_is_cut_off(without_threads):
+def test_a_client_that_is_behind_is_cut_off_if_it_cannot_get_a_writer_thread(without_threads):
     process, sign = without_threads("writer-of-")
     with staying_well(process), process.client("ann #flood") as ann, process.client("bob #flood") as bob:
         sign.touch()

@@ -299,7 +299,7 @@ EARLY = "from chat_threads import storage\nstorage.CHECKPOINT = 300"  # SQLite's
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[each.__name__ for each in FAULTS])
-def test_once_the_files_are_others_nothing_is_acknowledged_and_all_are_told(start_process, home, fault):
+def test_once_the_files_are_replaced_nothing_is_acknowledged_and_everybody_gets_an_error(start_process, home, fault):
     process = start_process("--rate", "0", db=home / "chat.db", plant=EARLY)
     with start_talking(process, 100) as ann, process.client("bob") as bob:
         fault(process.db)
@@ -329,7 +329,9 @@ def test_once_the_files_are_others_nothing_is_acknowledged_and_all_are_told(star
 
 
 @pytest.mark.parametrize("fault", [renamed_over, deleted, all_deleted, directory_renamed])
-def test_what_was_said_before_the_files_were_others_is_saved_by_what_the_log_says(start_process, home, tmp_path, fault):
+def test_messages_from_before_the_files_were_replaced_are_saved_by_the_command_in_the_log(
+    start_process, home, tmp_path, fault
+):
     if not os.path.exists("/proc/self/fd"):
         pytest.skip("the files of a process are found in /proc")
     process = start_process("--rate", "0", db=home / "chat.db", plant=EARLY)
@@ -356,7 +358,7 @@ def test_what_was_said_before_the_files_were_others_is_saved_by_what_the_log_say
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[each.__name__ for each in FAULTS])
-def test_what_is_acknowledged_while_the_files_become_others_was_said_before(start_process, home, fault):
+def test_a_message_acknowledged_while_the_files_are_replaced_was_stored_before(start_process, home, fault):
     """In the middle of talk: what is acknowledged at last was committed when they were still those that were opened."""
     process = start_process("--rate", "0", db=home / "chat.db", plant=EARLY)
     with start_talking(process, 50) as ann, process.client("bob") as bob:
@@ -383,7 +385,7 @@ def test_what_is_acknowledged_while_the_files_become_others_was_said_before(star
 
 
 @pytest.mark.parametrize("during", ["a text", "a deletion"])
-def test_what_is_committed_while_the_file_is_renamed_may_be_stored_and_is_said_so(tmp_path, monkeypatch, during):
+def test_a_commit_while_the_file_is_renamed_is_answered_as_maybe_stored(tmp_path, monkeypatch, during):
     db = made(tmp_path / "chat.db")
     storage = Storage(str(db))
     insert = storage._insert

@@ -120,7 +120,7 @@ def test_connections_without_a_name_keep_nobody_out_that_gives_one(start_process
             assert any("ann: hi" in line for line in ann.ask("hi"))
 
 
-def test_whoever_types_a_name_by_hand_has_time_while_others_come_from_another_address(start_process):
+def test_a_person_has_time_to_type_a_name_while_others_come_from_another_address(start_process):
     process = start_process("--max-clients", str(PLACES))
     with staying_well(process), process.client() as slow:
         slow.expect("What is your name?")
@@ -180,7 +180,7 @@ def token_of(process: Process, client: Client) -> str:
 
 
 @pytest.mark.parametrize("speaks", ["JSON", "text"])
-def test_whoever_comes_back_by_token_has_a_place_though_all_are_taken(start_process, speaks):
+def test_a_client_that_comes_back_by_token_has_a_place_though_all_are_taken(start_process, speaks):
     """Its old connection may still be there, or its place may be somebody else's by now."""
     process = start_process("--max-clients", str(PLACES))
     with staying_well(process), full_of_people(process) as people, contextlib.ExitStack() as stack:

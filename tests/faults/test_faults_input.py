@@ -389,7 +389,7 @@ def test_an_iac_flood_of_a_megabyte_is_no_text_and_harms_nobody(attacked, kind):
 
 @pytest.mark.stress
 @pytest.mark.parametrize("named", [True, False], ids=["in a conversation", "before a name"])
-def test_who_asks_telnets_questions_without_end_waits(attacked, named):
+def test_a_client_that_asks_endless_telnet_questions_waits(attacked, named):
     """Its answers come at the rate, and before it has a name the handshake's deadline holds all the same."""
 
     def ask(kind: str) -> None:

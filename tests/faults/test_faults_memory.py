@@ -111,7 +111,7 @@ def start_with(start_process, tmp_path):
 
 
 @pytest.mark.parametrize("plant", ["", pytest.param(WITHOUT, marks=pytest.mark.stress)], ids=["bounded", "without"])
-def test_what_is_remembered_of_requests_has_a_bound_for_all_tokens_together(start_with, plant):
+def test_the_memory_for_requests_has_a_bound_for_all_tokens_together(start_with, plant):
     process, tokens = start_with(with_refs, 250, "--memory", "16", plant=plant)
     with watched(process, plant):
         speak(process, tokens[:5])
@@ -185,7 +185,7 @@ def test_a_client_that_asks_for_pages_and_does_not_read_is_given_one(start_with,
 
 
 @pytest.mark.parametrize("plant", ["", pytest.param(WITHOUT, marks=pytest.mark.stress)], ids=["bounded", "without"])
-def test_when_too_much_waits_for_all_those_with_most_are_cut_off_and_told(start_with, plant):
+def test_when_too_much_waits_for_all_clients_those_with_the_most_are_cut_off_with_a_reason(start_with, plant):
     process, _ = start_with(with_texts, 20, "--memory", "16", "--send-timeout", "60", plant=plant)
     with staying_well(process, growth=KEPT) as canary:
         before = memory(process)
@@ -197,7 +197,7 @@ def test_when_too_much_waits_for_all_those_with_most_are_cut_off_and_told(start_
     assert (10 <= ended < 40) if not plant else not ended, (ended, grown)
 
 
-def test_a_page_of_long_texts_is_shorter_and_says_how_to_go_on(serve, program, tmp_path):
+def test_a_page_of_long_texts_is_shorter_and_says_how_to_see_more(serve, program, tmp_path):
     serve().chat.stop()
     with_texts(tmp_path / "chat.db", 1)
     server = serve()
@@ -226,7 +226,7 @@ def test_a_page_of_long_texts_is_shorter_and_says_how_to_go_on(serve, program, t
 # --- the account -------------------------------------------------------------------------------------------
 
 
-def test_what_is_sent_to_many_counts_once_until_the_last_has_sent_it():
+def test_output_for_many_counts_once_until_the_last_writer_has_sent_it():
     output = Output()
     view = TextDialect().views.here
     parcel = Parcel(view, [Notice("hello")] * 10, output)
@@ -243,7 +243,7 @@ def test_what_is_sent_to_many_counts_once_until_the_last_has_sent_it():
     assert output.total() == 0
 
 
-def test_what_is_on_its_way_to_a_full_socket_counts_until_it_is_sent_or_the_session_is_cut_off():
+def test_output_for_a_full_socket_counts_until_it_is_sent_or_the_session_is_cut_off():
     output = Output()
     for end in (Mailbox.sent, Mailbox.cut_off):
         box = Mailbox(1000)
@@ -288,7 +288,7 @@ class Waiting:
         self.mailbox.cut_off()
 
 
-def test_those_for_whom_most_waits_are_cut_off_and_no_more_than_needed():
+def test_the_sessions_with_the_most_output_are_cut_off_and_no_more_than_needed():
     store = SessionStore()
     sessions = [Waiting(number, lines) for number, lines in enumerate((100, 400, 300, 0, 200))]
     for session in sessions:

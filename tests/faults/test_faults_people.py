@@ -30,7 +30,7 @@ def come_in(process: Process, name: str, room: str = "#lobby") -> Program:
 
 @pytest.mark.stress
 @pytest.mark.parametrize("flooders", [1, 50])
-def test_who_floods_waits_and_nobody_else_does(start_process, flooders):
+def test_a_client_that_floods_waits_and_nobody_else_does(start_process, flooders):
     """Each sends as fast as the system takes it, with the limits that the server has unless told otherwise."""
     process = start_process()
     rate, burst, seconds = 20, 50, 2.5
@@ -106,7 +106,7 @@ def test_join_and_leave_churn_leaves_everybody_where_they_are(start_process):
         assert rooms == {"#canary": 2, "#lobby": 1, **{f"#room{number}": 0 for number in range(5)}}
 
 
-def test_those_who_are_gone_are_forgotten_by_those_they_wrote_to(start_process):
+def test_a_session_that_is_gone_is_forgotten_by_those_it_wrote_to(start_process):
     """Each gets a private line from the one before, begins a long line, and goes before it has ended."""
     process = start_process("--rate", "0")
     with staying_well(process):

@@ -198,7 +198,7 @@ def test_a_client_that_is_stopped_for_a_moment_misses_nothing(start_process, tmp
 
 
 @pytest.mark.parametrize("text", [WIDE, LONG], ids=["wide", "ASCII"])
-def test_what_waits_for_one_who_does_not_read_is_bounded_in_bytes_and_in_lines(serve, text):
+def test_the_output_for_a_client_that_does_not_read_is_bounded_in_bytes_and_in_lines(serve, text):
     """With long lines of wide characters the bytes are the bound, otherwise the lines are."""
     server = serve(queue_limit=1000, send_timeout=600.0)  # so that it is not the time that ends it
     (ann,) = server.clients_named("ann")

@@ -159,7 +159,7 @@ def test_after_a_failed_fsync_all_are_told_and_nothing_is_acknowledged_any_more(
 
 
 @pytest.mark.parametrize("sync", ["normal", "full"])
-def test_what_was_refused_after_a_failed_fsync_does_not_come_back_after_a_kill(start_process, failing_disk, sync):
+def test_a_message_refused_after_a_failed_fsync_does_not_come_back_after_a_kill(start_process, failing_disk, sync):
     """SQLite has written it to its log, whole, before the fsync that failed."""
     sign, env = failing_disk
     process = start_process("--sync", sync, "--rate", "0", env=env, plant=SOON)

@@ -240,7 +240,7 @@ def test_a_lock_file_that_is_something_else_is_refused_and_left_as_it_is(
     assert (after[0].st_mode, after[0].st_size, after[1]) == (before[0].st_mode, before[0].st_size, before[1])
 
 
-def test_what_others_wrote_into_the_lock_file_is_not_repeated(closed: pathlib.Path) -> None:
+def test_text_that_others_wrote_into_the_lock_file_is_not_repeated(closed: pathlib.Path) -> None:
     holder = FileLock(str(closed))
     pathlib.Path(f"{closed}.lock").write_bytes(b"process 1\x1b[2J, since you ask: pay me\n")
     try:

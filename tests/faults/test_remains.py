@@ -314,7 +314,7 @@ def test_while_the_mark_has_moved_other_faults_of_the_file_are_noticed(
         storage.commit(Batch(topics={10: "too late"}))
 
 
-def test_what_is_deleted_during_a_purge_is_purged_too(storage: Storage, path: pathlib.Path) -> None:
+def test_messages_deleted_during_a_purge_are_purged_too(storage: Storage, path: pathlib.Path) -> None:
     talk(storage, 2, 600)
     rooms = list(SECRET_ROOMS)
     while rooms:

@@ -74,7 +74,7 @@ def test_start_prints_how_to_measure_where_there_is_something_to_measure(tmp_pat
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_whoever_ends_the_check_ends_what_it_has_started(started, name):
+def test_ending_the_check_ends_all_processes_that_it_started(started, name):
     (started / "task.py").write_text(
         "import os, pathlib\npathlib.Path(__file__).with_name('pid').write_text(str(os.getpid()))\nwhile True: pass\n"
     )
@@ -103,7 +103,7 @@ def test_a_lab_that_was_started_is_not_overwritten(started):
         (["hint", 5], "lab: lab 5 is not here. Start it first: lab.py start 5 "),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(arguments, why, tmp_path):
+def test_an_impossible_request_is_refused_in_one_line(arguments, why, tmp_path):
     done = lab(*arguments, at=tmp_path)
     assert done.returncode == 2
     assert why in done.stderr
@@ -197,7 +197,7 @@ def test_a_file_that_is_missing_is_said(started):
 
 
 @pytest.mark.stress
-def test_what_waits_for_ever_is_ended(started, monkeypatch, tmp_path):
+def test_a_task_that_waits_for_ever_is_ended(started, monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("lab_script", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)

@@ -160,7 +160,7 @@ def test_hints_are_numbered_paragraphs(lab):
 
 
 @pytest.mark.parametrize("lab", MINE)
-def test_what_a_readme_names_in_the_server_is_there(lab):
+def test_every_name_of_the_server_in_a_readme_exists(lab):
     section = (LABS / lab / "README.rst").read_text().split("\nIn the server\n")[1]
     code = re.findall(r"``([^`]+)``", section)
     files = [ROOT / name for name in code if name.endswith(".py")]
@@ -360,7 +360,7 @@ def test_the_stepper_finds_a_race_and_shows_the_turns(explore, stepper):
     )
 
 
-def test_what_is_locked_passes_after_all_orders_were_tried(explore):
+def test_correct_locking_passes_after_all_orders_were_tried(explore):
     result = explore(COUNTER, "locked", "locked", check=two_counted)
     assert (result.fault, result.orders, result.complete) == (None, 8, True)
 

@@ -172,7 +172,7 @@ def test_a_server_around_an_outbox_counts_its_calls(tmp_path):
         assert options or counted[2] == "4"
 
 
-def test_what_was_measured_is_drawn():
+def test_the_measurements_are_drawn():
     spec = importlib.util.spec_from_file_location("measure", LABS / "08_batching" / "measure.py")
     measure = importlib.util.module_from_spec(spec)
     sys.modules["measure"] = measure

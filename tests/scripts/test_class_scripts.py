@@ -93,7 +93,7 @@ def test_without_a_number_the_message_with_the_most_receivers_is_drawn(trace, tm
     ).stdout  # fmt: skip
 
 
-def test_what_a_killed_server_leaves_is_drawn_too(trace, tmp_path):
+def test_the_trace_of_a_killed_server_is_drawn_too(trace, tmp_path):
     text = trace.read_text(encoding="utf-8")
     for cut in (text.rstrip().removesuffix("]"), text.rstrip().removesuffix("]") + ',\n{"ph":"X","pi'):
         trace.write_text(cut, encoding="utf-8")
@@ -109,7 +109,7 @@ def test_what_a_killed_server_leaves_is_drawn_too(trace, tmp_path):
         (None, ("--room", "#other"), "no such message"),
     ],
 )
-def test_what_cannot_be_drawn_is_said_in_one_line(trace, tmp_path, content, arguments, why):
+def test_a_trace_that_cannot_be_drawn_is_refused_in_one_line(trace, tmp_path, content, arguments, why):
     if content is not None:
         trace.write_text(content)
     done = script("timeline", trace, "-o", tmp_path / "out.svg", *arguments)
@@ -193,7 +193,7 @@ def history(server, tmp_path) -> pathlib.Path:
     return tmp_path / "chat.db"
 
 
-def test_what_was_said_is_written_as_text(history):
+def test_messages_are_exported_as_text(history):
     done = script("export", history, env={"TZ": "UTC"})
     assert (done.returncode, done.stderr) == (0, "")
     assert [re.sub(r"\[.{16}\]", "[]", line) for line in done.stdout.splitlines()] == [
@@ -203,7 +203,7 @@ def test_what_was_said_is_written_as_text(history):
     ]
 
 
-def test_what_was_said_is_written_as_csv_without_formulas(history):
+def test_messages_are_exported_as_csv_without_formulas(history):
     rows = list(csv.reader(io.StringIO(script("export", history, "--format", "csv").stdout)))
     assert rows[0] == ["room", "number", "time", "from", "kind", "text"]
     assert [row[:2] + row[3:] for row in rows[1:]] == [
@@ -213,7 +213,7 @@ def test_what_was_said_is_written_as_csv_without_formulas(history):
     ]
 
 
-def test_what_was_said_is_written_as_json_lines_as_the_server_shows_them(history, server, program):
+def test_messages_are_exported_as_json_lines_as_the_server_shows_them(history, server, program):
     lines = [json.loads(line) for line in script("export", history, "--format", "jsonl").stdout.splitlines()]
     eve = program("eve", server=server, replay=0)
     eve.send(type="history", room="#lobby")
@@ -296,7 +296,7 @@ def test_an_export_has_what_was_said_before_it_whatever_is_said_and_deleted_mean
 
 
 @pytest.mark.parametrize("blanks", [1, 2, 3])
-def test_what_is_blanked_on_its_way_to_be_deleted_is_not_exported(tmp_path, blanks):
+def test_messages_under_deletion_are_not_exported(tmp_path, blanks):
     """A large room is blanked in slices before any of it is deleted."""
     path = tmp_path / "chat.db"
     storage = Storage(str(path))
@@ -327,13 +327,13 @@ def test_what_is_blanked_on_its_way_to_be_deleted_is_not_exported(tmp_path, blan
     ("arguments", "why"),
     [(("--room", "#nowhere"), "there is no room #nowhere"), (("--since", "yesterday"), "is neither like 2h nor like")],
 )
-def test_what_cannot_be_exported_is_told(history, arguments, why):
+def test_an_impossible_export_is_refused_with_the_reason(history, arguments, why):
     done = script("export", history, *arguments)
     assert done.returncode != 0
     assert why in done.stderr
 
 
-def test_what_is_no_history_is_not_exported_and_nothing_is_changed(tmp_path, history):
+def test_a_file_that_is_no_history_is_not_exported_and_not_changed(tmp_path, history):
     (tmp_path / "notes.txt").write_text("not a database" * 100)
     assert "was not exported" in script("export", tmp_path / "notes.txt").stderr
     before = history.read_bytes()

@@ -177,7 +177,7 @@ def test_the_closed_loop_keeps_its_window_full(server, drive):
 
 
 @pytest.mark.stress
-def test_who_talks_faster_than_the_server_allows_is_late_and_loses_nothing(serve, drive):
+def test_a_sender_beyond_the_rate_is_late_and_loses_nothing(serve, drive):
     server = serve(rate=20.0, burst=5)
     run = drive(server.port, "--clients", "4", "--senders", "1", "--rate", "40", "--duration", "1")
     assert run.code == 0, run.output + run.errors
@@ -192,7 +192,7 @@ def test_rooms_do_not_hear_one_another(server, drive):
 
 
 @pytest.mark.stress
-def test_what_was_said_in_an_earlier_run_is_not_taken_for_this_ones(server, drive):
+def test_messages_of_an_earlier_run_are_not_mistaken_for_this_ones(server, drive):
     for _ in range(2):
         run = drive(server.port, "--clients", "5", "--duration", "0.3")
         assert run.code == 0, run.output + run.errors
@@ -201,7 +201,7 @@ def test_what_was_said_in_an_earlier_run_is_not_taken_for_this_ones(server, driv
 
 @pytest.mark.stress
 @pytest.mark.parametrize("dialect", ["text", "json"])
-def test_who_reconnects_is_owed_what_comes_after_and_gets_it(server, drive, dialect):
+def test_a_client_that_reconnects_gets_the_messages_after_that(server, drive, dialect):
     options = ("--clients", "20", "--senders", "4", "--churn", "30", "--duration", "1.5", "--dialect", dialect)
     run = drive(server.port, *options, "--processes", "2")
     assert run.code == 0, run.output + run.errors
@@ -262,7 +262,7 @@ def test_a_loss_is_found_in_the_closed_loop_and_does_not_end_it(stub, drive):
     assert run.found["sent"] > 60
 
 
-def test_what_is_sent_twice_is_found(stub, drive):
+def test_a_message_sent_twice_is_found(stub, drive):
     port = stub(lambda message, member, line: [line, line] if (message, member) in ((7, 3), (299, 19)) else [line]).port
     run = drive(port, *STUB_RUN)
     assert run.code == 1
@@ -303,7 +303,7 @@ def test_members_that_see_two_senders_in_different_orders_are_found(stub, drive,
 
 
 @pytest.mark.stress
-def test_what_the_server_complains_of_is_told(stub, drive):
+def test_the_servers_complaints_are_reported(stub, drive):
     def fault(message: int, member: int, line: bytes) -> list[bytes]:
         return [line, b"! You are too slow.\r\n"] if (message, member) == (150, 3) else [line]
 
@@ -368,7 +368,7 @@ def test_a_full_server_is_one_line_and_exit_code_2(serve, drive):
         (("--pid", "4194305"), "there is no process 4194305"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(options, why):
+def test_impossible_options_are_refused_in_one_line(options, why):
     assert why in refused(*options)
 
 
@@ -505,13 +505,13 @@ class Viewer:
         (("a0 a1 ?0 b0", "b1 a2"), Tally(5, astray=1)),
     ],
 )
-def test_what_a_client_sees_is_told_apart(batches, found):
+def test_the_kinds_of_lines_that_a_client_sees_are_told_apart(batches, found):
     assert Viewer().sees(*batches).ends(3, 2) == found
     one_by_one = [word for batch in batches for word in batch.split()]
     assert Viewer().sees(*one_by_one).ends(3, 2) == found
 
 
-def test_what_one_member_saw_first_is_the_order_for_all():
+def test_the_order_in_which_one_member_first_saw_messages_holds_for_all():
     first = Viewer().sees("a0 b0", "a1 b1 a2")
     same = Viewer(first.order).sees("a0", "b0 a1 b1", "a2")
     other = Viewer(first.order).sees("a0 a1", "b0 b1", "a2")
@@ -524,7 +524,7 @@ def test_a_loss_does_not_disturb_the_order():
     assert Viewer(first.order).sees("a0 a1", "b1 a2").ends(3, 2) == Tally(4, lost=1)
 
 
-def test_who_comes_in_late_is_owed_what_was_said_after():
+def test_a_client_that_enters_late_is_owed_later_messages():
     def owed(sender: int) -> int:
         return (40, 60)[sender]
 
@@ -553,7 +553,7 @@ def test_a_long_gap_takes_no_more_memory_than_is_bounded():
     assert viewer.ends(3 * MAX_MISSING + 1, 0).lost == 3 * MAX_MISSING - 1
 
 
-def test_what_is_too_old_to_judge_is_not_judged():
+def test_messages_that_are_too_old_to_judge_are_not_judged():
     order = OneOrder(2)
     assert [order.position(0, number) for number in range(3)] == [0, 1, 2]
     assert order.position(0, 0) is None
@@ -641,7 +641,7 @@ def test_senders_take_turns_at_the_rate():
     assert plan(rate=None, window=1).first_due(0, 5000, 5000) is None
 
 
-def test_what_is_sent_late_has_the_time_at_which_it_was_due():
+def test_a_message_that_is_sent_late_has_the_time_at_which_it_was_due():
     """Half a second's messages are late from the start, and the socket takes only a few of them at a time."""
     chosen = plan(clients=1, rooms=1, senders=1, slow=0, processes=1, duration=0.5, size=2000)
     pipe, other_end = multiprocessing.Pipe()

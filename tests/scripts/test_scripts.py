@@ -92,7 +92,7 @@ def test_a_backup_overwrites_nothing(server, tmp_path):
     assert (tmp_path / "copy.db").read_text() == "precious"
 
 
-def test_what_is_no_history_is_not_copied(tmp_path):
+def test_a_file_that_is_no_history_is_not_copied(tmp_path):
     (tmp_path / "notes.txt").write_text("not a database" * 100)
     done = backup(tmp_path / "notes.txt", tmp_path / "copy.db")
     assert done.returncode == 1
@@ -187,7 +187,7 @@ def test_a_lab_is_handed_out_whatever_the_streams_are(tmp_path, streams):
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 @pytest.mark.parametrize("script", ["backup.py", "lab.py", "export.py", "top.py"])
-def test_what_cannot_be_printed_is_printed_with_escapes(server, tmp_path, script, encoding):
+def test_letters_that_cannot_be_printed_become_escapes(server, tmp_path, script, encoding):
     server.client("Аня").ask("hello")
     folder = tmp_path / "чат"
     folder.mkdir()
@@ -205,7 +205,7 @@ def test_what_cannot_be_printed_is_printed_with_escapes(server, tmp_path, script
 
 @pytest.mark.parametrize("streams", [">/dev/full", ">&-"])
 @pytest.mark.parametrize("script", ["export.py", "top.py"])
-def test_who_asked_for_something_is_told_that_it_is_lost(server, tmp_path, script, streams):
+def test_lost_output_is_reported(server, tmp_path, script, streams):
     server.client("ann").ask("hello")
     asked = str(tmp_path / "chat.db") if script == "export.py" else f"127.0.0.1:{server.port}"
     with started_with(streams, str(SCRIPTS / script), asked) as done:
@@ -214,7 +214,7 @@ def test_who_asked_for_something_is_told_that_it_is_lost(server, tmp_path, scrip
     assert re.fullmatch(r"\w+: .*(No space left on device|Bad file descriptor)\.?\n", err)
 
 
-def test_who_watches_through_a_pipe_that_ends_is_done(server):
+def test_top_ends_with_the_pipe_that_it_writes_to(server):
     with started_with("| head -n 1", str(SCRIPTS / "top.py"), f"127.0.0.1:{server.port}", "--every", "0.1") as done:
         _, err = done.communicate(timeout=WAIT)
     assert (done.returncode, err) == (0, "")
@@ -285,7 +285,7 @@ def test_no_backup_is_put_under_a_server_that_runs(server, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["letter", "empty", "damaged", "newer", "another program's", "the history itself"])
-def test_what_is_no_sound_backup_is_not_put_back_and_nothing_is_changed(killed, tmp_path, kind):
+def test_a_backup_that_is_not_sound_is_not_put_back_and_nothing_is_changed(killed, tmp_path, kind):
     copy = tmp_path / "copy.db"
     if kind == "letter":
         copy.write_text("Dear diary" * 1000)

@@ -357,13 +357,13 @@ def test_the_last_message_of_a_room_is_missed_when_it_was_acknowledged(room):
     assert "C1" in run.found()
 
 
-def test_what_may_be_stored_is_unknown_however_often_it_was_sent():
+def test_a_text_that_may_be_stored_is_unknown_however_often_it_was_sent():
     for sent in ([1.0], [1.0, 2.0]):
         ask = Ask("w0", "#a", "say", "w0 1", sent, refusals=[Refusal(3.0, "maybe_stored")])
         assert ask.outcome == "unknown"
 
 
-def test_what_is_late_while_a_fault_is_under_way_is_not_judged():
+def test_a_late_message_during_a_fault_is_not_judged():
     run = good_run()
     late(run)
     at = run.ask("#a", 20).acks[0].at
@@ -381,7 +381,7 @@ def test_a_client_that_does_not_read_is_not_timed_but_the_others_are():
     assert run.found() == set()
 
 
-def test_what_was_sent_again_and_is_refused_for_another_reason_than_the_history_is_unknown():
+def test_a_text_sent_again_and_refused_for_a_reason_other_than_the_history_is_unknown():
     """The first time may still be waiting to be stored when the second is refused."""
     ask = Ask("w0", "#a", "say", "w0 1", [1.0, 2.0], refusals=[Refusal(3.0, "not_in_room")])
     assert ask.outcome == "unknown"

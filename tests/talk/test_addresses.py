@@ -113,7 +113,7 @@ def test_networks_are_typed_with_commas_between_them(typed, inside, outside):
 
 
 @pytest.mark.parametrize("typed", ["", "localhost", "10.0.0.1,", "10.0.0.0/33", "10.0.0.1 10.0.0.2", "::1%eth0/64"])
-def test_what_is_no_network_is_refused(typed):
+def test_an_invalid_network_is_refused(typed):
     with pytest.raises(ValueError, match=r"does not appear to be an IPv4 or IPv6 network|has a zone"):
         networks(typed)
 
@@ -180,7 +180,7 @@ def test_a_name_that_has_ipv6_alone_is_listened_on(serve, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("host", ["[::1", "::1]", "[127.0.0.1", "no.such.host.invalid"])
-def test_what_is_no_address_is_told(serve, host):
+def test_an_invalid_address_is_reported(serve, host):
     with pytest.raises(StartError, match="There is no address"):
         serve(host=host)
 

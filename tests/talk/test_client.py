@@ -203,7 +203,7 @@ def test_an_object_of_another_type_is_handed_on_as_it_is():
      b'{"type":"message","room":"#a","number":"x","at":"","from":"","kind":"say","text":""}',
      b'{"type":"who","room":null,"people":1,"more":0}', b'{"type":"welcome","name":"a","motd":1,"version":"1"}'],
 )  # fmt: skip
-def test_what_is_not_the_protocol_is_a_value_error(line):
+def test_a_line_outside_the_protocol_is_a_value_error(line):
     with pytest.raises(ValueError):  # noqa: PT011
         decode(line)
 
@@ -320,7 +320,7 @@ def test_people_are_told_from_one_another(server, connect):
     assert ann.ping().through < WAIT
 
 
-def test_what_is_said_without_a_room_is_said_in_the_current_one(server, connect):
+def test_a_text_without_a_room_goes_to_the_current_room(server, connect):
     ann = connect(server, "ann", room="#lab")
     assert ann.request("say", text="here") == Ack("#lab", 1)
     ann.join("#lab2")
@@ -366,7 +366,7 @@ def test_all_that_a_client_raises_is_of_one_tree():
     assert issubclass(ClientError, ChatThreadsError)
 
 
-def test_who_comes_in_is_shown_what_was_said_only_if_that_is_asked_for(server, connect):
+def test_a_client_that_enters_gets_old_messages_only_on_request(server, connect):
     ann = connect(server, "ann")
     for number in range(5):
         ann.say("#lobby", f"message {number}")
@@ -839,7 +839,7 @@ def test_a_client_that_is_not_to_come_back_asks_for_no_token(fake, connect, monk
     assert [each["type"] for each in heard] == ["rooms"]
 
 
-def test_what_was_never_sent_is_sent_on_coming_back_even_if_it_must_not_be_sent_twice(server, connect, relay):
+def test_an_unsent_request_is_sent_after_a_reconnect_even_if_it_must_not_be_sent_twice(server, connect, relay):
     through = relay(server.port)
     ann, bob = connect(through, "ann", reconnect=True, longest_pause=1.0), connect(server, "bob")
     through.held = True  # otherwise it may be back before we look
@@ -851,7 +851,7 @@ def test_what_was_never_sent_is_sent_on_coming_back_even_if_it_must_not_be_sent_
     assert heard(bob, PrivateLine).text == "psst"
 
 
-def test_who_is_ignored_that_one_is_away_and_what_is_set_outlast_a_connection(server, connect, relay):
+def test_ignored_people_being_away_and_settings_outlast_a_connection(server, connect, relay):
     through = relay(server.port)
     ann, bob, cy = connect(through, "ann", reconnect=True), connect(server, "bob"), connect(server, "cy")
     ann.ignore("cy")
@@ -882,7 +882,7 @@ def test_who_is_ignored_that_one_is_away_and_what_is_set_outlast_a_connection(se
     assert log.count(events.Notice) == 0
 
 
-def test_who_was_away_for_long_gets_all_that_was_said_and_then_what_is_live(server, connect, relay, monkeypatch):
+def test_a_client_that_was_away_for_long_gets_every_message_and_then_the_live_ones(server, connect, relay, monkeypatch):
     monkeypatch.setattr(link, "MAX_EVENTS", 100)
     through = relay(server.port)
     ann, bob = connect(through, "ann", room="#lab", reconnect=True), connect(server, "bob", room="#lab", listen=False)
@@ -899,7 +899,7 @@ def test_who_was_away_for_long_gets_all_that_was_said_and_then_what_is_live(serv
     assert [each.text for each in said(ann, 1)] == ["live"]
 
 
-def test_whose_name_is_taken_meanwhile_gives_up_after_some_tries(serve, connect, relay, tmp_path):
+def test_a_client_whose_name_was_taken_gives_up_after_some_tries(serve, connect, relay, tmp_path):
     other = serve(db=str(tmp_path / "other.db"))
     other.client("ann")
     through = relay(serve().port)
@@ -943,7 +943,7 @@ def test_a_client_that_missed_a_thousand_messages_in_six_rooms_is_handed_them_al
     assert log.count(Online) == 1
 
 
-def test_whose_token_another_shows_is_replaced_and_does_not_come_back(server, connect):
+def test_a_client_whose_token_another_one_shows_is_replaced_and_does_not_come_back(server, connect):
     ann = connect(server, "ann", reconnect=True)
     thief = connect(server, "thief")
     thief.request("resume", token=ann.request("token").token)

@@ -141,7 +141,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_who_is_replaced_ends_at_once_however_it_was_started(server, start, fifo, tmp_path, way):
+def test_a_client_that_is_replaced_ends_at_once_however_it_was_started(server, start, fifo, tmp_path, way):
     for program in ("setsid", "nohup"):
         if program in way:
             needs(program)
@@ -180,7 +180,7 @@ def test_a_script_whose_server_comes_back_in_time_goes_on(start_process, start):
         assert bob.ask("/history")[-1].endswith("ann: still here")
 
 
-def test_whose_server_vanishes_without_a_word_ends_too(serve, start, cable):
+def test_a_client_whose_server_vanishes_without_a_word_ends_too(serve, start, cable):
     """Neither FIN nor RST comes. The system is asked to look for the peer every second, and not every 20."""
     server = serve(host="0.0.0.0")
     sooner = "{'TCP_KEEPIDLE': 1, 'TCP_KEEPINTVL': 1, 'TCP_KEEPCNT': 2, 'TCP_USER_TIMEOUT': 2000}"
@@ -323,7 +323,7 @@ def test_a_terminal_that_it_may_not_read_neither_stops_it_nor_keeps_it(server, j
     assert not any("ann:" in line for line in bob.ask("/history"))
 
 
-def test_what_is_typed_once_it_is_in_the_foreground_is_said(server, job):
+def test_a_line_typed_in_the_foreground_is_sent(server, job):
     ann = job()
     here(server)
     ann.fetch()

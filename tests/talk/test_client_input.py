@@ -236,7 +236,7 @@ def test_a_pasted_block_is_text(before, block, asked, end):
 
 
 @pytest.mark.parametrize("mark", [mark for mark in NO_ENDS.values() if mark != "\r"])  # terminals send CR for LF
-def test_whatever_python_takes_for_an_end_of_line_is_no_end_in_a_paste_either(mark):
+def test_other_line_ends_of_python_do_not_end_a_line_in_a_paste(mark):
     assert entered("", f"one{mark}/quit{mark}two") == says(f"one{shown(mark)}/quit{shown(mark)}two")
 
 
@@ -252,7 +252,7 @@ def paste(terminal: Tmux, text: str) -> None:
     terminal._call("paste-buffer", "-p", "-r")
 
 
-def test_what_is_pasted_into_the_terminal_client_is_said_and_nothing_of_it_is_done(
+def test_a_paste_into_the_terminal_client_is_sent_as_text_and_never_carried_out(
     server: Any,
     screen: Callable[..., Tmux],
     connect: Callable[..., Any],

@@ -12,7 +12,7 @@ from chat_threads.errors import ChatError
 from chat_threads.events import Problem, problem
 
 
-def test_of_two_threads_that_cut_a_client_off_at_once_one_gives_the_reason_everywhere(server, monkeypatch, caplog):
+def test_if_two_threads_cut_a_client_off_at_once_one_of_them_gives_the_reason_everywhere(server, monkeypatch, caplog):
     caplog.set_level(logging.INFO, logger="chat_threads")
     ann = server.client("ann")
     session = server.chat.sessions.named("ann")

@@ -105,7 +105,7 @@ def come(request: pytest.FixtureRequest, server: Running, ignorer_programs: bool
         each.client.close()
 
 
-def test_who_is_ignored_stays_so_under_another_name(come):
+def test_an_ignored_person_stays_ignored_under_another_name(come):
     ann, bob, cy = come("ann"), come("bob"), come("cy")
     ann.ask("/ignore BOB")
     bob.ask("/nick rob")
@@ -125,7 +125,7 @@ def test_who_is_ignored_stays_so_under_another_name(come):
     assert cy.hears("noise-one", "does noise-two", "noise-four")
 
 
-def test_who_leaves_and_comes_back_by_the_token_is_still_ignored(come):
+def test_an_ignored_person_who_comes_back_by_the_token_is_still_ignored(come):
     ann, bob = come("ann"), come("bob")
     ann.ask("/ignore bob")
     bob.leave()
@@ -154,7 +154,7 @@ def test_somebody_else_with_that_name_is_heard(come):
     assert ann.hears("later")
 
 
-def test_who_comes_back_without_the_token_is_somebody_new(come):
+def test_a_person_who_comes_back_without_the_token_is_new(come):
     ann, bob = come("ann"), come("bob")
     ann.ask("/ignore bob")
     bob.leave()
@@ -165,7 +165,7 @@ def test_who_comes_back_without_the_token_is_somebody_new(come):
     assert ann.hears("sense")
 
 
-def test_what_is_said_on_leaving_is_not_heard_either_but_that_it_leaves_is_seen(come):
+def test_an_ignored_persons_last_words_are_hidden_but_the_leaving_is_shown(come):
     ann, bob, cy = come("ann"), come("bob"), come("cy")
     ann.ask("/ignore bob")
     bob.leave("noise")
@@ -226,13 +226,13 @@ def test_a_name_of_two_who_are_ignored_means_the_one_who_has_it(come):
     assert ann.hears("sense of another")
 
 
-def test_who_is_not_here_cannot_be_ignored_and_nobody_ignores_themselves(come):
+def test_people_who_are_not_here_cannot_be_ignored_and_nobody_ignores_themselves(come):
     ann = come("ann")
     assert "Nobody here is called ghost" in ann.ask("/ignore ghost")
     assert "cannot ignore yourself" in ann.ask("/ignore Ann")
 
 
-def test_who_becomes_the_person_that_they_ignore_sees_what_they_say(come):
+def test_somebody_who_becomes_the_ignored_person_sees_their_own_lines(come):
     ann, bob = come("ann"), come("bob")
     ann.ask("/ignore bob")
     ann.ask(f"/resume {bob.token}")
@@ -278,7 +278,7 @@ def test_ignoring_somebody_keeps_nothing_of_their_session(server):
     assert list(server.chat.sessions.named("ann").profile.ignored.values()) == ["bob"]
 
 
-def test_those_who_ignore_nobody_or_the_same_people_are_shown_things_by_one_view(server):
+def test_sessions_that_ignore_nobody_or_the_same_people_share_a_view(server):
     names = ("ann", "bob", "cy", "dan")
     ann, bob, *_ = server.clients_named(*names)
     sessions = [server.chat.sessions.named(name) for name in names]
@@ -314,7 +314,7 @@ def test_a_person_is_written_so_that_it_can_be_read(token):
 @pytest.mark.parametrize(
     "person", ["", "bob", "0" * 16, "1" * 15, "1" * 17, "f" * 16, "٣" * 16, "1" * 16 + "\n", "-" + "1" * 15]
 )
-def test_what_is_no_person_is_told(program, person):
+def test_an_invalid_person_is_an_error(program, person):
     ann = program("ann")
     for kind in ("ignore", "unignore"):
         assert ann.ask(type=kind, name="bob", person=person)[0]["code"] == "bad_request"
@@ -377,7 +377,7 @@ def test_a_client_that_comes_back_ignores_the_person_and_not_who_has_the_name_by
     ]
 
 
-def test_who_is_away_when_the_client_comes_back_is_ignored_all_the_same(server, connect, relay):
+def test_a_person_who_is_away_when_the_client_comes_back_is_still_ignored(server, connect, relay):
     through = relay(server.port)
     ann, bob = connect(through, "ann", reconnect=True), connect(server, "bob")
     cy = connect(server, "cy")

@@ -332,7 +332,7 @@ def test_a_paused_history_commits_nothing_and_then_everything(serve, program):
 
 
 @pytest.mark.parametrize("writers", [2, None])
-def test_who_is_slowed_down_gets_everything_later_and_nobody_else_notices(serve, program, writers):
+def test_a_slowed_client_gets_everything_later_and_nobody_else_notices(serve, program, writers):
     server = serve(lab=True, writers=writers)
     ann, bob = program("ann", server=server), server.client("bob")
     ann.send(type="lab", fault="slow", target="bob", amount=1000)

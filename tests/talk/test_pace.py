@@ -34,14 +34,14 @@ def test_a_burst_is_free_and_then_each_token_takes_its_time(clock):
     assert pace.delay() == 0
 
 
-def test_what_is_dear_takes_as_many_times_as_long(clock):
+def test_an_expensive_request_takes_as_many_times_as_long(clock):
     pace = Pace(20.0, 50, clock)
     pace.pay(50)
     pace.pay(cost(commands.ListRooms()))
     assert pace.delay() == pytest.approx(commands.ListRooms.row.cost / 20)
 
 
-def test_what_costs_more_than_a_burst_is_done_all_the_same_and_waited_for_afterwards(clock):
+def test_a_request_that_costs_more_than_a_burst_is_done_and_waited_for_afterwards(clock):
     pace = Pace(1.0, 2, clock)
     pace.pay(10)
     assert pace.delay() == 8
@@ -67,7 +67,7 @@ def test_a_request_costs_what_the_table_says_and_anything_else_one_token():
     assert all(kind.row.cost >= 1 for kind in commands.ALL)
 
 
-def test_what_is_said_costs_more_the_longer_it_is_and_the_more_are_shown_it():
+def test_a_message_costs_more_the_longer_it_is_and_the_more_members_see_it():
     assert cost_of_saying("x" * 2000, 100) == 0
     assert cost_of_saying("x" * 100, 1000) == 0
     assert cost_of_saying("x" * 2000, 1000) == 2_000_000 // BIG > 1
@@ -167,7 +167,7 @@ def test_a_name_that_is_free_is_found_in_few_tries_however_many_are_taken():
     assert len(tries) < 40
 
 
-def test_what_happens_without_end_is_said_now_and_then_with_how_often_it_was(clock):
+def test_an_endless_event_is_logged_now_and_then_with_its_count(clock):
     seldom = Seldom(10.0, clock)
     assert [seldom.happens() for _ in range(5)] == [1, 0, 0, 0, 0]
     clock.now += 9

@@ -127,7 +127,7 @@ def test_all_members_and_the_history_show_the_messages_of_eight_senders_in_one_o
         ]
 
 
-def test_who_joins_while_others_talk_sees_the_replay_and_then_what_is_live_without_hole_or_repeat(serve):
+def test_a_newcomer_while_others_talk_sees_the_replay_and_then_the_live_messages_without_hole_or_repeat(serve):
     server = serve(replay=50, queue_limit=5000)
     talkers = server.clients_named("talker1", "talker2", "talker3")
     talkers[0].send(*(f"before {count}" for count in range(60)))
@@ -167,7 +167,7 @@ def test_who_joins_while_others_talk_sees_the_replay_and_then_what_is_live_witho
         assert lines == history[last - 50 : last - 50 + len(lines)]
 
 
-def test_those_who_come_into_an_empty_room_at_once_all_see_its_whole_history_and_one_another(serve):
+def test_clients_that_enter_an_empty_room_at_once_all_see_its_whole_history_and_one_another(serve):
     """The first one has to read the room's history, while the others come in and talk already."""
     server = serve(replay=200)
     everything: list[tuple[str, str]] = []
@@ -258,7 +258,9 @@ def test_members_that_never_read_do_not_make_the_server_grow(start_process):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
-def test_whatever_the_moment_of_a_kill_all_that_anybody_saw_is_in_the_history_once(start_process, tmp_path, kills):
+def test_everything_that_anybody_saw_is_in_the_history_once_whenever_the_server_is_killed(
+    start_process, tmp_path, kills
+):
     """So many kills on one file. Each look at it is at a copy, so that the next server has to mend it itself."""
     chance = random.Random(20)
     db, copy = tmp_path / "chat.db", tmp_path / "copy.db"
@@ -316,7 +318,7 @@ def test_whatever_the_moment_of_a_kill_all_that_anybody_saw_is_in_the_history_on
 
 
 @pytest.mark.parametrize("writers", [2, None], ids=["crew", "per-session"])
-def test_every_thread_ends_though_a_client_does_not_read_what_it_is_owed(serve, writers):
+def test_every_thread_ends_though_a_client_does_not_read_its_output(serve, writers):
     server = serve(writers=writers, queue_limit=100_000)
     stuck, ann = server.client("stuck", receive_buffer=TINY), server.client("ann")
     session = server.chat.sessions.named("stuck")
@@ -329,7 +331,7 @@ def test_every_thread_ends_though_a_client_does_not_read_what_it_is_owed(serve, 
     assert "shutting down" not in "".join(stuck.rest())
 
 
-def test_what_was_accepted_before_sigterm_is_stored_and_shown_to_who_said_it(start_process, tmp_path):
+def test_a_message_accepted_before_sigterm_is_stored_and_shown_to_its_sender(start_process, tmp_path):
     process = start_process("--rate", "0", "--replay", "0", "--queue-limit", "100000")
     names = ["ann", "bob", "cy", "di"]
     clients = [process.client(name) for name in names]

@@ -136,13 +136,13 @@ def test_the_longest_line_of_version_1_is_the_longest_there_can_be():
 
 
 @for_each("name", BAD)
-def test_what_is_no_header_is_refused(name):
+def test_an_invalid_header_is_refused(name):
     with pytest.raises(BadHeader):
         parse(BAD[name])
 
 
 @for_each("name", BAD)
-def test_what_is_no_header_is_refused_though_it_comes_byte_by_byte(name):
+def test_an_invalid_header_is_refused_though_it_comes_byte_by_byte(name):
     """At the latest when all of it has come; and before that it is never taken for one."""
     data = BAD[name]
     for length in range(len(data)):
@@ -286,7 +286,7 @@ def test_a_program_behind_a_proxy_speaks_json(serve):
     file.close()
 
 
-def test_whoever_waits_behind_a_proxy_is_greeted(serve):
+def test_a_client_that_waits_behind_a_proxy_is_greeted(serve):
     server = behind_proxies(serve)
     proxied(server, HEADERS["TCP4"][0]).expect("What is your name?")
 

@@ -227,7 +227,7 @@ def test_characters_erased_in_telnet_are_not_said(telnet, server):
     ann.expect(r"^\[\d\d:\d\d\] ann: hello, gr\u00fcn$")
 
 
-def test_what_is_not_ascii_goes_through_telnet_unharmed(telnet, server):
+def test_letters_outside_ascii_pass_through_telnet_unharmed(telnet, server):
     ann, bob = telnet(server, "ann"), telnet(server, "bob")
     text = "gr\u00fc\u00dfe, \u3053\u3093\u306b\u3061\u306f \U0001f600"
     ann.enter(text)
@@ -485,7 +485,7 @@ def test_a_script_that_pipes_into_nc_and_leaves_it_open_gets_its_echo(server):
         nc.stdout.close()
 
 
-def test_what_a_client_needs_is_said_when_it_is_missing(monkeypatch):
+def test_a_missing_client_program_is_reported(monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match="no-such-client is not installed"):
         needs("no-such-client")

@@ -219,7 +219,7 @@ def test_a_byte_order_mark_and_blanks_before_the_first_brace_are_skipped_however
     assert recognise(without_blanks(head + b"{")) is JsonDialect
 
 
-def test_what_begins_like_a_byte_order_mark_and_is_none_is_a_persons():
+def test_bytes_that_only_begin_like_a_byte_order_mark_are_a_persons():
     for name in ("ａｎｎ", "ﻋﻠﻲ"):
         assert name.encode().startswith(b"\xef")
         assert without_blanks(f"\ufeff {name}\n".encode()) == f"{name}\n".encode()
@@ -237,7 +237,7 @@ def everything(sock: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("greeted", [False, True], ids=["at once", "after the greeting"])
-def test_who_speaks_another_protocol_is_refused_at_once_and_nothing_of_it_is_said(request, server, greeted):
+def test_a_client_of_another_protocol_is_refused_at_once_and_nothing_of_it_is_said(request, server, greeted):
     if greeted:
         request.getfixturevalue("greets_at_once")
     witness = server.client("witness")
@@ -284,7 +284,7 @@ def test_a_scanner_that_asks_for_statistics_is_told_what_it_would_mean_and_gets_
 
 
 @pytest.mark.parametrize("typed", ["help", "?", "/help", "/who", "/join #lab2", "/frobnicate"])
-def test_who_needs_help_in_place_of_a_name_gets_it_and_may_come_in(server, typed):
+def test_a_client_that_asks_for_help_in_place_of_a_name_gets_it_and_may_enter(server, typed):
     ann = server.client()
     ann.send(typed)
     ann.expect("There is no command" if typed == "/frobnicate" else "* First type your name, alone or with a room")
@@ -301,7 +301,7 @@ def test_asking_for_help_is_no_try_at_a_name(server):
 
 
 @pytest.mark.parametrize("typed", ["quit", "exit", "/exit", "bye", "QUIT"])
-def test_who_wants_to_leave_in_place_of_a_name_is_told_goodbye(server, typed):
+def test_a_client_that_quits_in_place_of_a_name_gets_a_goodbye(server, typed):
     ann = server.client()
     ann.send(typed)
     assert ann.rest()[-1] == "* Goodbye."

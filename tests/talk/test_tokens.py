@@ -51,7 +51,7 @@ def test_tokens_are_secrets_of_128_bits_and_their_numbers_fit_sqlite():
 # --- taking one's place -------------------------------------------------------------------------------
 
 
-def test_who_shows_a_token_has_the_name_and_the_rooms_at_once_and_the_old_connection_is_closed(program):
+def test_a_client_that_shows_a_token_has_the_name_and_the_rooms_at_once_and_the_old_connection_is_closed(program):
     ann = program("ann", room="#lab")
     bob = program("bob", room="#lab")
     ann.ask(type="join", room="#other")
@@ -102,7 +102,7 @@ def test_a_token_that_is_not_known_is_told_and_one_may_come_in_by_a_name(program
     assert ann.read()["type"] == "welcome"
 
 
-def test_of_many_that_show_a_token_at_the_same_time_one_remains(server):
+def test_only_one_of_many_that_show_a_token_at_the_same_time_remains(server):
     ann = come(server, name="ann")
     ann.expect("joined")
     rivals: list[Program] = []
@@ -267,7 +267,7 @@ def test_a_bad_room_in_since_is_told_and_one_may_try_again(program):
     assert ann.read()["type"] == "welcome"
 
 
-def test_what_was_missed_waits_for_a_reader_that_is_slow(program, serve):
+def test_missed_messages_wait_for_a_slow_reader(program, serve):
     """More is missed than the queue may hold, and read late: nobody is cut off, and nothing is left out."""
     server = serve(queue_limit=600)
     ann = program("ann", server, room="#lab")
@@ -361,7 +361,7 @@ def test_a_person_who_resumes_is_shown_the_last_of_twenty_rooms(program, serve):
     assert sum(" in #room" in line and line.count(":") >= 2 for line in shown) == 20 * 100
 
 
-def test_who_comes_back_while_others_talk_sees_no_hole_and_no_repeat(program, serve, monkeypatch):
+def test_a_client_that_comes_back_while_others_talk_sees_no_hole_and_no_repeat(program, serve, monkeypatch):
     """Only two messages are held in memory, so each way back goes through the history, and is overtaken."""
     monkeypatch.setattr(chatroom, "RECENT", 20)
     server = serve(queue_limit=5000)
@@ -400,7 +400,7 @@ def test_who_comes_back_while_others_talk_sees_no_hole_and_no_repeat(program, se
 # --- exactly once -------------------------------------------------------------------------------------
 
 
-def test_what_is_sent_again_under_its_ref_is_stored_once_and_acknowledged_again(program):
+def test_a_message_sent_again_under_its_ref_is_stored_once_and_acknowledged_again(program):
     ann = program("ann", room="#lab")
     say = {"type": "say", "text": "once", "ref": "r1"}
     ann.ask(say, {"type": "action", "text": "waves", "ref": "r2"}, say)
@@ -421,7 +421,7 @@ def test_the_same_ref_of_another_is_another(program):
     assert [each["text"] for each in client.ask(type="history")[0]["messages"]] == ["ann", "bob"]
 
 
-def test_what_was_sent_before_a_kill_and_again_after_it_is_in_the_history_once(start_process, tmp_path):
+def test_a_message_sent_before_a_kill_and_again_after_it_is_in_the_history_once(start_process, tmp_path):
     process = start_process("--rate", "0")
     says = [{"type": "say", "text": f"text {number}", "ref": str(number)} for number in range(1, 101)]
     with contextlib.closing(come(process, name="ann")) as ann:
@@ -466,7 +466,7 @@ def test_requests_are_known_when_they_are_no_longer_in_memory(program, serve, mo
             assert [each["number"] for each in client.seen if each["type"] == "ack"][-1] == number + 1
 
 
-def test_what_was_stored_is_acknowledged_again_even_while_nothing_can_be_stored(program, serve, monkeypatch):
+def test_a_stored_message_is_acknowledged_again_even_while_nothing_can_be_stored(program, serve, monkeypatch):
     """The answer to what was sent again must not be that it is not stored."""
     server = serve()
     ann = program("ann", server)
@@ -493,7 +493,7 @@ def test_a_new_client_with_a_ref_is_refused_once_nothing_can_be_stored(program, 
         assert [each["code"] for each in told if each.get("ref") == "1"] == ["not_stored"]
 
 
-def test_what_was_sent_twice_is_refused_while_it_cannot_be_known_whether_it_is_stored(program, serve, monkeypatch):
+def test_a_message_sent_twice_is_refused_while_it_is_unknown_whether_it_is_stored(program, serve, monkeypatch):
     server = serve()
     ann = program("ann", server)
 
@@ -539,7 +539,7 @@ def three_tokens(monkeypatch):
 
 
 @pytest.mark.usefixtures("three_tokens")
-def test_of_the_tokens_that_said_something_the_ones_used_last_are_kept_with_their_requests(serve):
+def test_the_most_recently_used_of_the_tokens_with_messages_are_kept_with_their_requests(serve):
     server = serve()
     ids = [token_id(came_and_went(server, f"ann{number}", ONCE)) for number in range(8)]
     assert remembered(server) == set(ids[-3:])

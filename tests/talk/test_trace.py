@@ -126,7 +126,7 @@ def test_a_person_sees_a_trip_as_a_table(serve):
     assert row.startswith("* bob ")
 
 
-def test_who_comes_in_with_the_batch_that_has_a_message_is_in_its_trip(serve, program):
+def test_a_member_who_enters_in_a_messages_batch_is_in_its_trip(serve, program):
     server = serve(lab=True)
     ann = program("ann", server=server, room="#other")
     ann.ask(type="ping")  # nothing of hers is under way
@@ -141,7 +141,7 @@ def test_who_comes_in_with_the_batch_that_has_a_message_is_in_its_trip(serve, pr
     assert [row["name"] for row in trip(ann, 1)["members"]] == ["bob"]
 
 
-def test_of_a_large_room_the_first_hundred_members_are_kept_and_the_others_counted():
+def test_a_trip_in_a_large_room_keeps_a_hundred_members_and_counts_the_others():
     trip = Trip("ann", "reader-1", 1.0)
     for number in range(MEMBERS + 30):
         trip.goes_to(number, f"guest{number}", 1.002)
@@ -184,7 +184,7 @@ def test_without_lab_and_trace_no_trip_is_recorded(server, program):
     assert type(server.chat.publisher).__name__ == "Publisher"
 
 
-def test_what_is_said_again_under_a_token_has_one_trip(serve, program):
+def test_a_message_sent_again_under_a_token_has_one_trip(serve, program):
     ann = program("ann", server=serve(lab=True))
     for _ in range(2):
         ann.send(type="say", text="a", ref="1")
@@ -277,7 +277,7 @@ def test_trips_can_be_asked_for_while_a_trace_is_written_and_the_locks_are_count
 
 
 @pytest.mark.usefixtures("waits_under_a_lock_on_purpose")
-def test_who_waits_for_the_publishers_lock_is_in_the_trace(serve, program, tmp_path):
+def test_a_thread_that_waits_for_the_publishers_lock_is_in_the_trace(serve, program, tmp_path):
     server = serve(trace=str(tmp_path / "trace.json"))
     ann = program("ann", server=server)
     with held(server.chat.publisher._lock):

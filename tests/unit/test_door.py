@@ -189,7 +189,7 @@ def test_one_that_may_show_a_token_does_not_give_way_to_the_next():
 
 
 @for_each("count", [1, RETURNING])
-def test_those_that_have_yet_to_show_a_token_keep_nobody_from_a_place_that_is_free(count):
+def test_connections_that_have_yet_to_show_a_token_keep_nobody_from_a_free_place(count):
     comers = Connections(3)
     for number in (1, 2, 3):
         comers.come(number)
@@ -202,7 +202,7 @@ def test_those_that_have_yet_to_show_a_token_keep_nobody_from_a_place_that_is_fr
     assert bool(comers.come(5)) == (count < RETURNING)
 
 
-def test_those_that_have_shown_a_token_have_a_place_like_others():
+def test_connections_that_have_shown_a_token_have_a_place_like_others():
     comers = Connections(2)
     for number in (1, 2):
         comers.come(number)
@@ -221,7 +221,7 @@ def test_those_that_have_shown_a_token_have_a_place_like_others():
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_happens_the_places_add_up_and_nothing_is_kept_of_those_that_left(seed):
+def test_the_places_always_add_up_and_nothing_is_kept_of_connections_that_left(seed):
     chance = random.Random(seed)
     most, per_address = chance.randrange(1, 12), chance.choice([0, 0, 3])
     comers = Connections(most, per_address)

@@ -229,7 +229,7 @@ def test_nothing_is_published_before_it_is_stored(open_house: Callable[..., Hous
     assert all(looked)
 
 
-def test_what_waits_is_one_batch_up_to_a_bound(house: House) -> None:
+def test_the_waiting_values_are_one_batch_up_to_a_bound(house: House) -> None:
     house.hold()
     house.submit(*(draft(f"message {n}") for n in range(BATCH + 88)))
     house.go_on()
@@ -262,7 +262,7 @@ def test_a_bug_in_publishing_ends_the_thread_for_nobody_could_tell_who_saw_what(
 # --- a commit that fails --------------------------------------------------------------------------------
 
 
-def test_a_failed_commit_is_told_to_each_sender_and_shown_to_nobody(house: House) -> None:
+def test_each_sender_of_a_failed_commit_gets_an_error_and_nobody_sees_the_messages(house: House) -> None:
     house.store.failing = "disk full"
     drafts = [draft("a", origin="ann's session"), draft("b", origin="bob's session")]
     house.submit(*drafts)
@@ -330,7 +330,7 @@ def test_a_room_that_could_not_be_stored_is_stored_with_the_next_message(open_ho
 # --- rooms that are gone --------------------------------------------------------------------------------
 
 
-def test_what_is_said_in_a_deleted_room_is_refused(house: House) -> None:
+def test_a_message_in_a_deleted_room_is_refused(house: House) -> None:
     """In the batch that deletes it, and later, and in a room that never was."""
     house.say("first")
     house.hold()
@@ -619,7 +619,7 @@ def old_and_new(path: pathlib.Path) -> Store:
     return store
 
 
-def test_what_is_older_than_may_be_is_swept_away_at_the_start(
+def test_messages_that_are_too_old_are_deleted_at_the_start(
     open_house: Callable[..., House], tmp_path: pathlib.Path
 ) -> None:
     house = open_house(old_and_new(tmp_path / "chat.db"), retain_days=2.5, now=lambda: 5 * DAY_MS / 1000)
@@ -633,7 +633,7 @@ def test_what_is_older_than_may_be_is_swept_away_at_the_start(
     assert house.history.stored == 7
 
 
-def test_what_grows_too_old_is_swept_away_later(
+def test_messages_that_become_too_old_are_deleted_later(
     open_house: Callable[..., House], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upkeep, "SWEEP_EVERY", 0.0)

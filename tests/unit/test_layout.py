@@ -243,7 +243,7 @@ def test_modules_public_classes_and_functions_are_explained(module):
     assert unexplained(module, SOURCES[module]) == []
 
 
-def test_what_is_not_explained_is_found():
+def test_a_missing_explanation_is_found():
     source = "class A: ...\nclass _B: ...\ndef f(): ...\ndef _g(): ...\n@dataclass\nclass Row:\n    x: int\n"
     source += "@does(commands.Say)\ndef say(): ...\n"
     assert unexplained("m", source) == ["m", "m.A", "m.f"]

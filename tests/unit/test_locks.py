@@ -394,7 +394,7 @@ WAITS: dict[str, tuple[str, Callable[[], object]]] = {
 
 
 @pytest.mark.parametrize("what", WAITS)
-def test_what_may_wait_is_found_while_a_lock_is_held_and_only_then(watch, what):
+def test_a_call_that_may_wait_is_found_while_a_lock_is_held_and_only_then(watch, what):
     found, call = WAITS[what]
     call()
     lock = SessionStore()._lock
@@ -407,7 +407,7 @@ def test_what_may_wait_is_found_while_a_lock_is_held_and_only_then(watch, what):
     assert len(watch.faults) == count
 
 
-def test_what_may_wait_is_found_in_any_thread_and_however_deep(watch):
+def test_a_call_that_may_wait_is_found_in_any_thread_and_however_deep(watch):
     store = SessionStore()
 
     def deep(levels: int) -> None:
@@ -426,7 +426,7 @@ def test_what_may_wait_is_found_in_any_thread_and_however_deep(watch):
     assert fault.startswith("a sleep while SessionStore._lock is held, in reader-7:")
 
 
-def test_what_cannot_wait_is_no_fault(watch):
+def test_a_call_that_cannot_wait_is_no_fault(watch):
     store, ended = SessionStore(), threading.Event()
     with store._lock:
         _bounded().put_nowait(1)

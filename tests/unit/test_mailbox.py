@@ -105,7 +105,7 @@ WRITER_EVENTS = {
 
 @for_each("event", WRITER_EVENTS)
 @for_each("state", Writer)
-def test_who_is_to_empty_a_mailbox_after_an_event_is_in_the_table(state: Writer, event: str) -> None:
+def test_the_writer_of_a_mailbox_after_an_event_is_in_the_table(state: Writer, event: str) -> None:
     for happen in WRITER_EVENTS[event]:
         box = box_for(state)
         happen(box)  # type: ignore[operator]
@@ -144,7 +144,7 @@ LIFE_EVENTS = {"overflow": overflow, "close": Mailbox.close, "cut_off": Mailbox.
 
 @for_each("event", LIFE_EVENTS)
 @for_each("state", Life)
-def test_what_becomes_of_a_mailbox_by_an_event_is_in_the_table(state: Life, event: str) -> None:
+def test_the_life_of_a_mailbox_after_an_event_is_in_the_table(state: Life, event: str) -> None:
     box = box_of(state)
     LIFE_EVENTS[event](box)  # type: ignore[operator]
     assert box.life is LIFE[state].get(event, state)
@@ -160,7 +160,7 @@ def test_the_tables_have_all_states_and_no_event_that_is_not_tried() -> None:
 # --- the mailbox as any queue.Queue -----------------------------------------------------------------------
 
 
-def test_what_is_put_and_got_comes_in_order_and_is_counted() -> None:
+def test_parcels_that_are_put_and_got_keep_their_order_and_are_counted() -> None:
     box = Mailbox(10)
     assert (box.empty(), box.qsize(), box.full()) == (True, 0, False)
     for lines in (1, 0, 3):  # a parcel of no lines is there all the same
@@ -240,12 +240,12 @@ def test_nothing_can_be_put_into_a_mailbox_that_overflowed_or_was_closed() -> No
 # --- the mailbox and its writer ------------------------------------------------------------------------
 
 
-def test_who_puts_into_an_idle_mailbox_has_to_schedule_it_and_nobody_else() -> None:
+def test_only_the_thread_that_puts_into_an_idle_mailbox_has_to_schedule_it() -> None:
     box = Mailbox(10)
     assert [box.push(parcel("a")), box.push(parcel("b")), box.push(parcel("c"))] == [True, False, False]
 
 
-def test_who_collects_is_told_of_what_comes_next() -> None:
+def test_a_put_after_a_collect_schedules_the_session_again() -> None:
     box = Mailbox(10)
     box.push(parcel("a"))
     box.push(parcel("b"))
@@ -285,7 +285,7 @@ def test_the_holder_of_a_closed_mailbox_finishes_it() -> None:
     assert box.life is Life.FINISHED
 
 
-def test_what_bounds_a_mailbox_is_lines_and_one_parcel_may_overshoot() -> None:
+def test_a_mailbox_is_bounded_by_lines_and_one_parcel_may_overshoot() -> None:
     box = Mailbox(10)
     assert [box.push(parcel(lines=6)), box.push(parcel(lines=100))] == [True, False]
     assert box.lines == 106
@@ -295,7 +295,7 @@ def test_what_bounds_a_mailbox_is_lines_and_one_parcel_may_overshoot() -> None:
 
 
 @for_each("text", ["x" * 6000, "é" * 3000, "🙂" * 1500])
-def test_what_bounds_a_mailbox_is_bytes_too_whatever_the_characters(text: str) -> None:
+def test_a_mailbox_is_bounded_by_bytes_too_whatever_the_characters(text: str) -> None:
     box = Mailbox(1000)
     message = Message(1, "#lab", 1, 0, "ann", "say", text)
     for event in (message, Answer(message, "1"), PrivateLine(0, "ann", "bob", text)):
@@ -463,7 +463,7 @@ def test_a_reader_does_not_wait_while_little_is_queued() -> None:
 
 
 @pytest.mark.usefixtures("waits_under_a_lock_on_purpose")
-def test_what_many_threads_put_is_counted_line_by_line_and_scheduled_by_one_of_them() -> None:
+def test_parcels_from_many_threads_are_counted_line_by_line_and_scheduled_by_one_thread() -> None:
     class SlowParcel(Parcel):
         """Lets others run while it is put."""
 

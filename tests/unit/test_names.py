@@ -362,7 +362,7 @@ def test_other_names_are_not_the_same(one, other):
     assert fold(one) != fold(other)
 
 
-def test_what_is_folded_stays_as_it_is():
+def test_a_folded_name_stays_as_it_is():
     """Otherwise a name looked up in its kept form could be missed."""
     for char in [*CHARACTERS[:0x3000], *CHARACTERS[0xF900:0x10000], *CHARACTERS[0x10400:0x10450]]:
         assert fold(fold(char)) == fold(char), ascii(char)

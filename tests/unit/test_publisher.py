@@ -241,7 +241,7 @@ def lab(house: House) -> ChatRoom:
 # --- coming back ----------------------------------------------------------------------------------------
 
 
-def test_who_comes_back_to_a_room_that_others_come_to_and_leave_meanwhile_sees_no_hole_and_no_repeat(
+def test_a_client_that_returns_to_a_room_while_others_enter_and_leave_sees_no_hole_and_no_repeat(
     house: House,
 ) -> None:
     """The room is read once when it is empty; what that gave is old when the room is empty again."""
@@ -295,13 +295,13 @@ def test_each_further_room_is_entered_when_there_is_room_for_what_it_shows(house
     assert len(ann.numbers()) == 20 * 100 + 20 * 50
 
 
-def test_what_is_stored_but_not_yet_shown_does_not_take_the_place_of_what_was(house: House) -> None:
+def test_stored_messages_that_are_not_shown_yet_do_not_push_out_shown_ones(house: House) -> None:
     room = house.old_room(1000)
     house.stored[room.id] += said(room, *range(1001, 1301))
     assert house.enter(Person(house, "ann"), room).numbers() == list(range(981, 1001))
 
 
-def test_who_is_cut_off_while_it_reads_what_it_missed_does_not_become_a_member(house: House) -> None:
+def test_a_session_that_is_cut_off_while_it_reads_missed_messages_does_not_become_a_member(house: House) -> None:
     room = house.old_room(1000)
     ann = Person(house, "ann")
     ann.mailbox.full = True
@@ -313,7 +313,7 @@ def test_who_is_cut_off_while_it_reads_what_it_missed_does_not_become_a_member(h
 # --- joining --------------------------------------------------------------------------------------------
 
 
-def test_whoever_enters_a_room_in_which_more_is_said_during_each_read_comes_in_all_the_same() -> None:
+def test_a_session_enters_even_if_more_is_said_during_each_read() -> None:
     house = House(recent_bytes=3000)
     room = house.old_room(500)
     house.at_read = lambda: house.dispatch(*said(room, *range(room.last + 1, room.last + RECENT + 51)))
@@ -325,7 +325,7 @@ def test_whoever_enters_a_room_in_which_more_is_said_during_each_read_comes_in_a
     assert numbers == list(range(numbers[0], room.last + 1))
 
 
-def test_who_enters_is_told_where_it_is_and_what_was_said_last(house: House, lab: ChatRoom) -> None:
+def test_a_session_that_enters_sees_the_room_and_its_last_messages(house: House, lab: ChatRoom) -> None:
     house.people("bob", "cy", room=lab)
     house.dispatch(*said(lab, 1, 2, 3))
     ann = Person(house, "ann")
@@ -346,7 +346,7 @@ def test_a_large_room_names_some_and_counts_the_rest(house: House) -> None:
 
 
 @pytest.mark.parametrize(("replay", "expected"), [(0, []), (1, [5]), (3, [3, 4, 5]), (99, [1, 2, 3, 4, 5])])
-def test_who_enters_sees_as_much_again_as_it_wants(
+def test_a_session_that_enters_sees_as_many_old_messages_as_it_wants(
     house: House, lab: ChatRoom, replay: int, expected: list[int]
 ) -> None:
     house.people("bob", room=lab)
@@ -354,7 +354,7 @@ def test_who_enters_sees_as_much_again_as_it_wants(
     assert house.enter(Person(house, "ann"), lab, replay=replay).numbers() == expected
 
 
-def test_what_is_too_old_to_be_kept_is_not_replayed() -> None:
+def test_messages_that_are_too_old_to_be_kept_are_not_replayed() -> None:
     """It may still be remembered for a while after the history has let go of it."""
     house = House(retain=3600)
     house.people("bob")
@@ -368,7 +368,7 @@ def test_what_is_too_old_to_be_kept_is_not_replayed() -> None:
     assert ann.seen[1:] == [events.Replay(LOBBY, tuple(old[2:]), 4)]
 
 
-def test_what_comes_after_entering_is_live_and_nothing_comes_twice(house: House, lab: ChatRoom) -> None:
+def test_messages_after_entering_are_live_and_none_comes_twice(house: House, lab: ChatRoom) -> None:
     house.people("bob", room=lab)
     house.dispatch(*said(lab, 1, 2, 3))
     ann = Person(house, "ann")
@@ -388,7 +388,7 @@ def test_entering_again_only_makes_the_room_the_current_one(house: House, lab: C
     assert house.publisher.current(ann) is house.lobby
 
 
-def test_what_was_said_long_ago_is_read_from_the_history_once(house: House) -> None:
+def test_old_messages_are_read_from_the_history_once(house: House) -> None:
     room = house.old_room(10)
     ann, bob = Person(house, "ann"), Person(house, "bob")
     house.enter(ann, room, replay=4)
@@ -511,7 +511,7 @@ def test_a_room_whose_oldest_messages_are_gone_is_entered_with_what_is_left(hous
 
 @pytest.mark.usefixtures("nimble")
 @pytest.mark.parametrize("recent_bytes", [1 << 20, 3000])
-def test_whoever_comes_while_messages_are_published_misses_none_and_sees_none_twice(recent_bytes: int) -> None:
+def test_a_session_that_enters_while_messages_are_published_misses_none_and_sees_none_twice(recent_bytes: int) -> None:
     """Joiners against the history thread. At first they all leave again, so the room is read again and again; then
     each leaves when three more have come, so there is somebody all the time; the last ones stay."""
     house = House(recent_bytes=recent_bytes)
@@ -567,7 +567,7 @@ def test_the_others_see_who_joins_and_the_joiner_does_not_see_itself(house: Hous
     assert ann.seen == [events.Entered(LOBBY, "", ("bob",), 1, 0)]
 
 
-def test_those_who_come_together_are_shown_in_one_line_and_only_to_whom_it_is_new(house: House) -> None:
+def test_sessions_that_join_together_are_shown_in_one_line_and_only_to_members_who_did_not_see_it(house: House) -> None:
     """Each has been told on entering who was there already, announced or not."""
     (old,) = house.people("old")
     first, second, third = Person(house, "first"), Person(house, "second"), Person(house, "third")
@@ -581,7 +581,7 @@ def test_those_who_come_together_are_shown_in_one_line_and_only_to_whom_it_is_ne
     assert third.seen == []
 
 
-def test_who_comes_after_those_announced_together_is_not_told_of_them_again(house: House) -> None:
+def test_a_session_that_joins_later_does_not_see_earlier_joins_again(house: House) -> None:
     first, second = Person(house, "first"), Person(house, "second")
     joined = house.publisher.subscribe(first, house.lobby, 0)
     house.publisher.subscribe(second, house.lobby, 0)
@@ -626,7 +626,7 @@ def test_everybody_knows_who_is_there_however_coming_and_going_is_batched(house:
         assert known == {other.name for other in inside - {person}}
 
 
-def test_who_came_and_went_on_is_shown_those_who_came_after_as_of_another_room(house: House, lab: ChatRoom) -> None:
+def test_a_session_that_entered_another_room_sees_later_joins_as_of_another_room(house: House, lab: ChatRoom) -> None:
     first, second = Person(house, "first"), Person(house, "second")
     joined = [house.publisher.subscribe(each, house.lobby, 0) for each in (first, second)]
     house.enter(first, lab)
@@ -646,7 +646,7 @@ def test_joins_are_gathered_only_where_nothing_was_said_between(house: House) ->
     ]
 
 
-def test_who_was_taken_out_before_its_joining_was_shown_never_joined(house: House) -> None:
+def test_a_session_removed_before_its_joining_was_shown_never_joined(house: House) -> None:
     (old,) = house.people("old")
     ann = Person(house, "ann")
     first = house.publisher.subscribe(ann, house.lobby, 0)
@@ -700,7 +700,7 @@ def test_when_everybody_is_about_to_leave_nobody_is_told_who_does(house: House) 
     assert ann.seen == said(house.lobby, 1)
 
 
-def test_who_leaves_still_sees_what_came_before_and_nothing_after(house: House, lab: ChatRoom) -> None:
+def test_a_session_that_leaves_sees_the_events_before_that_and_none_after(house: House, lab: ChatRoom) -> None:
     ann, bob = house.people("ann", "bob")
     house.enter(ann, lab)
     ann.news()
@@ -710,7 +710,7 @@ def test_who_leaves_still_sees_what_came_before_and_nothing_after(house: House, 
     assert house.publisher.rooms_of(ann) == ("#lab",)
 
 
-def test_who_leaves_its_only_room_is_nowhere(house: House) -> None:
+def test_a_session_that_leaves_its_only_room_is_in_no_room(house: House) -> None:
     (ann,) = house.people("ann")
     house.dispatch(ordered.Left(house.lobby.id, ann))
     assert ann.seen == [events.Departed(LOBBY, None)]
@@ -731,7 +731,7 @@ def test_leaving_twice_or_a_room_one_is_not_in_is_nothing(house: House, lab: Cha
     assert bob.seen == [events.Presence(LOBBY, "left", ("ann",))]
 
 
-def test_whose_conversation_is_over_leaves_every_room_and_is_forgotten(house: House, lab: ChatRoom) -> None:
+def test_a_session_whose_conversation_is_over_leaves_every_room_and_is_forgotten(house: House, lab: ChatRoom) -> None:
     ann, bob, cy = house.people("ann", "bob", "cy")
     house.enter(ann, lab)
     house.enter(cy, lab)
@@ -762,9 +762,7 @@ def test_a_new_name_is_shown_once_however_many_rooms_are_shared(house: House, la
     assert other.seen == []
 
 
-def test_what_was_said_under_the_old_name_is_shown_before_the_new_one_in_every_room(
-    house: House, lab: ChatRoom
-) -> None:
+def test_messages_under_the_old_name_are_shown_before_the_new_one_in_every_room(house: House, lab: ChatRoom) -> None:
     ann, bob = house.people("ann", "bob")
     for person in (ann, bob):
         house.enter(person, lab)
@@ -888,7 +886,7 @@ def test_a_batch_that_concerns_nobody_schedules_nobody(house: House, lab: ChatRo
     assert house.publisher.last(lab) == 1
 
 
-def test_what_was_queued_is_scheduled_though_a_bug_ends_the_dispatch(house: House) -> None:
+def test_queued_parcels_are_scheduled_though_a_bug_ends_the_dispatch(house: House) -> None:
     """A mailbox that is not idle and not scheduled would never be written for again."""
     (ann,) = house.people("ann")
     house.scheduled.clear()
@@ -902,7 +900,7 @@ def test_what_was_queued_is_scheduled_though_a_bug_ends_the_dispatch(house: Hous
 # --- too slow -------------------------------------------------------------------------------------------
 
 
-def test_whose_queue_is_full_is_cut_off_once_the_lock_is_released_and_the_rest_hear_everything(house: House) -> None:
+def test_a_session_whose_queue_is_full_is_cut_off_after_the_lock_and_the_others_get_everything(house: House) -> None:
     ann, slow, cy = house.people("ann", "slow", "cy")
     slow.mailbox.full = True
     house.dispatch(*said(house.lobby, 1))  # Person.cut_off asserts that the lock is not held
@@ -912,7 +910,7 @@ def test_whose_queue_is_full_is_cut_off_once_the_lock_is_released_and_the_rest_h
     assert ann.numbers() == cy.numbers() == [1]
 
 
-def test_whose_queue_is_full_on_entering_is_cut_off(house: House) -> None:
+def test_a_session_whose_queue_is_full_on_entering_is_cut_off(house: House) -> None:
     ann = Person(house, "ann")
     ann.mailbox.full = True
     house.publisher.subscribe(ann, house.lobby, 20)
@@ -1008,7 +1006,7 @@ def test_a_room_can_be_meant_only_by_its_members(house: House, lab: ChatRoom) ->
         house.publisher.member_of(ann, "#attic")
 
 
-def test_who_has_not_entered_anywhere_is_nowhere(house: House) -> None:
+def test_a_session_that_has_entered_no_room_is_in_no_room(house: House) -> None:
     nobody = Person(house, "nobody")
     assert house.publisher.rooms_of(nobody) == ()
     with pytest.raises(NotInRoom):
@@ -1085,7 +1083,7 @@ def test_members_of_a_deleted_room_are_told_and_land_in_the_lobby(house: House, 
     assert old.seen == [events.Presence(LOBBY, "joined", ("ann", "bob")), *said(house.lobby, 1)]
 
 
-def test_who_is_in_the_lobby_too_only_goes_back_to_it(house: House, lab: ChatRoom) -> None:
+def test_a_session_that_is_also_in_the_lobby_goes_back_to_it(house: House, lab: ChatRoom) -> None:
     ann, bob = house.people("ann", "bob")
     house.enter(ann, lab)
     house.enter(bob, lab)
@@ -1099,7 +1097,7 @@ def test_who_is_in_the_lobby_too_only_goes_back_to_it(house: House, lab: ChatRoo
     assert ann.shown[-1] == bob.shown[-1] == ("here", said(house.lobby, 1)[0])
 
 
-def test_who_talks_in_another_room_stays_there(house: House, lab: ChatRoom) -> None:
+def test_a_session_that_talks_in_another_room_stays_there(house: House, lab: ChatRoom) -> None:
     hall = house.publisher.create_chat_room("#hall", "bob")
     (ann,) = house.people("ann", room=lab)
     house.enter(ann, hall)
@@ -1109,7 +1107,7 @@ def test_who_talks_in_another_room_stays_there(house: House, lab: ChatRoom) -> N
     assert house.publisher.rooms_of(ann) == ("#hall",)
 
 
-def test_who_lands_in_the_lobby_sees_what_is_said_from_then_on(house: House, lab: ChatRoom) -> None:
+def test_a_session_moved_to_the_lobby_sees_its_messages_from_then_on(house: House, lab: ChatRoom) -> None:
     """And not again what it could read there up to the number that it was told."""
     house.people("old")
     (ann,) = house.people("ann", room=lab)

@@ -48,7 +48,7 @@ def line() -> Iterator[Line]:
     line.end()
 
 
-def test_what_is_lent_goes_to_whoever_asked_first(line: Line) -> None:
+def test_a_thing_is_lent_to_the_thread_that_asked_first(line: Line) -> None:
     mine = line.readers.take(WAIT)
     assert mine == "the book"
     for name in ("ann", "bob", "cy"):

@@ -37,7 +37,7 @@ HARMFUL = [*C0, *DEL_AND_C1, *BREAKS, *DIRECTIONS, *ZERO_WIDTH, *DEPRECATED, *AN
 @for_each(
     "chars", [C0, DEL_AND_C1, DIRECTIONS, ZERO_WIDTH, DEPRECATED, ANNOTATIONS, SURROGATES],
 )  # fmt: skip
-def test_what_could_harm_a_terminal_is_taken_out(chars):
+def test_harmful_characters_are_removed_from_texts(chars):
     for char in {*chars} - {*BREAKS, "\t"}:
         assert clean(f"é{char}é") == "éé", ascii(char)
         assert clean(f"é{char * 3}é") == "éé", ascii(char)
@@ -59,7 +59,7 @@ def left():
     return set(clean("x".join(CHARACTERS)))
 
 
-def test_of_all_characters_none_that_harms_is_left_and_none_else_is_lost(left):
+def test_all_harmful_characters_and_no_others_are_removed(left):
     lost = [char for char in CHARACTERS if char not in left]
     assert lost == sorted({*HARMFUL} - {"\r\n"})
 
@@ -172,7 +172,7 @@ def test_an_escape_sequence_that_is_cut_short_says_nothing(kind):
         ("\x1b\u200b[31m", "[31m"),
     ],
 )
-def test_what_is_no_part_of_a_sequence_stays(typed, left):
+def test_characters_outside_a_sequence_stay(typed, left):
     assert clean(typed) == left
 
 
@@ -206,12 +206,12 @@ def test_blanks_at_the_end_go_and_at_the_beginning_stay():
 @for_each(
     "text", ["hi all", "naïve café", "שלום עולם", "مرحبا", "日本語", "می\u200cخواهم", "👩\u200d💻", "🏳️", "e\u0301"]
 )
-def test_what_people_write_stays(text):
+def test_the_texts_that_people_write_stay(text):
     assert clean(text) == text
 
 
 @for_each("seed", range(10))
-def test_what_is_clean_stays_as_it_is(seed):
+def test_a_clean_text_stays_as_it_is(seed):
     rng = random.Random(seed)
     for _ in range(50):
         text = clean("".join(rng.choices([*HARMFUL, *" \tabcé🙂" * 300], k=50)))
@@ -271,7 +271,7 @@ REAL = {
 
 
 @for_each("kind", REAL)
-def test_what_is_written_somewhere_in_the_world_is_said_as_it_is(kind):
+def test_texts_of_all_writing_systems_stay_as_they_are(kind):
     assert check_text(REAL[kind]) == REAL[kind]
     assert check_text(f"a {REAL[kind]} b") == f"a {REAL[kind]} b"
     assert check_words(REAL[kind]) == REAL[kind]
@@ -309,7 +309,7 @@ def test_a_text_is_at_most_two_thousand_characters_however_many_bytes(char):
     assert isinstance(caught.value, Told)
 
 
-def test_what_is_taken_out_does_not_count():
+def test_removed_characters_do_not_count():
     assert check_text("x" * 2000 + "\x1b\u200b  ") == "x" * 2000
 
 

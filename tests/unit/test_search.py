@@ -122,12 +122,12 @@ def test_ways_to_write_a_word_count_as_the_same(group: list[str]) -> None:
 
 
 @for_each("pair", DIFFERENT.split())
-def test_what_makes_another_word_stays(pair: str) -> None:
+def test_differences_that_make_another_word_stay(pair: str) -> None:
     one, other = pair.split("/")
     assert fold_text(one) != fold_text(other)
 
 
-def test_of_every_character_all_normal_forms_and_both_cases_count_as_the_same() -> None:
+def test_all_normal_forms_and_both_cases_of_every_character_are_equal() -> None:
     for code in range(0x110000):
         char = chr(code)
         if unicodedata.category(char) in ("Cn", "Co", "Cs", "Lo") and code > 0x3400 and code % 97:
@@ -328,7 +328,7 @@ def test_one_step_of_the_index_is_bounded(storage: Storage, text: str, most: int
     is_sound(storage)
 
 
-def test_a_history_that_was_killed_goes_on_indexing_where_it_was(
+def test_a_killed_history_continues_to_index_where_it_was(
     path: pathlib.Path, tmp_path: pathlib.Path, storage: Storage, opened: Callable[..., Storage]
 ) -> None:
     storage.commit(Batch(messages=[said(number, "hello") for number in range(1, 2 * MAX_ADD + 2)]))
@@ -420,7 +420,7 @@ def test_another_error_of_the_index_is_not_taken_for_a_missing_fts5(storage: Sto
         Index().open(WithoutFts5(storage._writer, "disk I/O error"))  # type: ignore[arg-type]
 
 
-def test_what_is_said_after_the_newest_were_deleted_is_found_after_a_restart(opened: Callable[..., Storage]) -> None:
+def test_a_message_after_the_newest_were_deleted_is_found_after_a_restart(opened: Callable[..., Storage]) -> None:
     """Their ids are not given again: the index would be taken to have them already."""
     storage = opened()
     storage.commit(Batch([made(LAB)], [said(1, "hello"), said(2, "hello")]))
@@ -434,7 +434,7 @@ def test_what_is_said_after_the_newest_were_deleted_is_found_after_a_restart(ope
     assert (found(again, "hello"), in_index(again, "hello")) == ([3], 1)
 
 
-def test_what_the_index_cannot_take_in_is_read(storage: Storage) -> None:
+def test_messages_that_the_index_cannot_take_are_read(storage: Storage) -> None:
     storage.commit(Batch(messages=[said(number, "hello") for number in range(1, MAX_ADD + 1)]))
     index_all(storage)
     storage.commit(Batch(messages=[said(MAX_ADD + 1, "hello and goodbye")]))
@@ -486,7 +486,7 @@ def test_a_search_finds_everything_once_though_the_index_moves_on_meanwhile(
 
 
 @pytest.mark.parametrize("indexed", [0, 3, 5])
-def test_what_is_swept_leaves_the_index_whether_or_not_all_of_it_is_in_it(storage: Storage, indexed: int) -> None:
+def test_deleted_messages_leave_the_index_even_if_only_some_are_in_it(storage: Storage, indexed: int) -> None:
     for number, text in enumerate(TEXTS[:5]):
         if number == indexed:
             index_all(storage)

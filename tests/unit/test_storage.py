@@ -791,12 +791,12 @@ WANTED = [
 ]
 
 
-def test_whatever_is_searched_for_is_words_and_never_a_query(searched: Storage) -> None:
+def test_search_words_are_never_a_query(searched: Storage) -> None:
     searched.commit(Batch(messages=[said([n], text=text)[0] for n, text in enumerate(AWKWARD)]))
     assert [(words, numbers(searched.search(words, None, None, 20))) for words, _ in WANTED] == WANTED
 
 
-def test_whatever_is_searched_for_is_no_error(searched: Storage) -> None:
+def test_no_search_words_are_an_error(searched: Storage) -> None:
     searched.commit(Batch(messages=said([1, 2])))
     for words in ['"', '""', "*", "-", "^", "{ }", "( )", "a AND (", "'", "%", "_", "!", "\\", ":", "+"]:
         assert searched.search(words, None, None, 20) == [], words
@@ -881,9 +881,7 @@ def test_a_search_that_takes_too_long_is_stopped_and_told(storage: Storage, monk
         assert storage.search("nowhere", None, None, 10) == []
 
 
-def test_what_the_server_reads_at_its_start_may_take_as_long_as_it_does(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_at_the_servers_start_has_no_time_limit(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     storage.commit(Batch(messages=said(range(1, 10_001))))
     monkeypatch.setattr(reading, "READ_TIMEOUT", -1.0)
     assert storage.count() == 10_000
@@ -993,7 +991,9 @@ def test_a_sweep_goes_on_after_a_restart(
     again._writer.execute("INSERT INTO pieces (pieces) VALUES ('integrity-check')")
 
 
-def test_what_is_too_old_goes_in_slices_and_the_rest_stays(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_that_are_too_old_go_in_slices_and_the_others_stay(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(retention, "SWEEP_ROWS", 10)
     storage.commit(Batch(messages=said(range(1, 31))))
     index_all(storage)

@@ -97,7 +97,7 @@ def reading(wire: Wire, timeout: float | None = None) -> Callable[[], bytes]:
 # --- reading --------------------------------------------------------------------------------------------
 
 
-def test_what_has_come_is_read_at_once_and_no_more_than_a_buffer_of_it(pair: Pair) -> None:
+def test_received_bytes_are_read_at_once_up_to_a_buffer(pair: Pair) -> None:
     pair.peer.sendall(b"hello")
     assert pair.read() == b"hello"
     pair.peer.sendall(b"x" * (READ_SIZE + 1))
@@ -151,7 +151,7 @@ def test_a_reader_that_comes_after_it_was_stopped_does_not_wait(pair: Pair) -> N
     assert pair.read() == b""
 
 
-def test_what_had_come_before_reading_was_stopped_is_still_read(pair: Pair) -> None:
+def test_bytes_received_before_stop_reading_are_still_read(pair: Pair) -> None:
     pair.peer.sendall(b"typed ahead")
     assert select.select([pair.sock], [], [], WAIT)[0]
     pair.wire.stop_reading()

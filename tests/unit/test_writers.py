@@ -217,13 +217,13 @@ def long_lines(first: int, count: int) -> list[str]:
 # --- what both layouts do -------------------------------------------------------------------------------
 
 
-def test_what_is_sent_arrives_in_order(office: Office) -> None:
+def test_parcels_arrive_in_order(office: Office) -> None:
     connection = office.connect()
     connection.send(*(f"line {n}" for n in range(100)))
     assert connection.read(100) == [f"line {n}" for n in range(100)]
 
 
-def test_what_many_threads_send_is_all_there_and_each_ones_in_order(office: Office) -> None:
+def test_parcels_from_many_threads_all_arrive_and_each_threads_in_order(office: Office) -> None:
     connection = office.connect()
     senders = [
         threading.Thread(target=connection.send, args=[f"{name} {n}" for n in range(300)], daemon=True)
@@ -259,7 +259,7 @@ def test_nobody_waits_for_a_client_that_does_not_read(office: Office) -> None:
     assert slow.read(MANY) == long_lines(0, MANY)
 
 
-def test_whoever_is_cut_off_gets_the_parcel_under_way_then_the_reason_and_nothing_else(
+def test_a_session_that_is_cut_off_gets_the_parcel_under_way_then_the_reason_and_nothing_else(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "GRACE", WAIT)
@@ -296,7 +296,9 @@ def test_a_parcel_is_sent_whole_or_not_at_all(
     assert wire.sent == kept + b"The server is shutting down. Goodbye.\r\n"
 
 
-def test_whoever_is_cut_off_while_its_queue_is_full_is_told_so(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_that_is_cut_off_while_its_queue_is_full_gets_the_reason(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "GRACE", WAIT)
     connection = office.connect(limit=50)
     connection.send(*long_lines(0, 5 * MANY))
@@ -571,7 +573,9 @@ def test_catching_up_waits_for_a_held_up_writer_only_so_long(office: Office, mon
 # --- the crew -------------------------------------------------------------------------------------------
 
 
-def test_who_is_behind_gets_a_thread_of_its_own_and_goes_back_to_the_crew(open_office: Callable[..., Office]) -> None:
+def test_a_session_that_is_behind_gets_a_thread_of_its_own_and_goes_back_to_the_crew(
+    open_office: Callable[..., Office],
+) -> None:
     office = open_office(crew_of_one)
     connection = office.connect()
     assert writer_threads() == ["writer-1"]
@@ -623,7 +627,7 @@ def no_more_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(threading.Thread, "start", refuse)
 
 
-def test_who_is_behind_is_cut_off_if_no_thread_can_be_started_and_the_crew_goes_on(
+def test_a_session_that_is_behind_is_cut_off_if_no_thread_can_be_started_and_the_crew_continues(
     open_office: Callable[..., Office], no_more_threads: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     office = open_office(crew_of_one)
