@@ -24,7 +24,7 @@ def test_a_known_name_of_mixed_scripts_holds_nobody_up(server):
     other.expect("The name coco looks like сосо")
 
 
-def test_whoever_looks_like_somebody_does_not_come_in(server):
+def test_nobody_enters_under_a_name_that_looks_like_another(server):
     server.client("coco")
     other = server.client()
     other.expect("What is your name?")
@@ -38,7 +38,7 @@ def test_whoever_looks_like_somebody_does_not_come_in(server):
     assert other.ask("/nick СОСО") == [error_line(LooksTaken("СОСО", "coco", "СОСО3"))]
 
 
-def test_whoever_mixes_scripts_does_not_come_in(server):
+def test_nobody_enters_under_a_name_that_mixes_scripts(server):
     server.client("ann")
     other = server.client()
     other.expect("What is your name?")
@@ -111,7 +111,7 @@ def test_names_stay_known_after_their_people_have_gone_and_over_a_restart(serve,
     looked_at(serve(db=str(tmp_path / "chat.db")))
 
 
-def test_of_fifty_who_claim_names_that_look_alike_at_once_one_has_it(server):
+def test_only_one_of_fifty_who_claim_names_that_look_alike_at_once_has_it(server):
     """Under load: each round, everybody lets go and claims again."""
     faces = ["coco", "сосо", "ⲥⲟⲥⲟ", "СОСО", "Coco"]
     store = server.chat.sessions
@@ -166,7 +166,7 @@ def test_a_room_may_mix_scripts_and_its_look_is_free_again_once_it_is_deleted(se
     assert len(server.chat.publisher) == 2
 
 
-def test_who_asks_for_a_name_of_the_servers_is_told(server, program):
+def test_a_reserved_name_is_refused_with_the_reason(server, program):
     other = server.client()
     other.expect("What is your name?")
     for name in ("Server", "YOU", "а11"):
@@ -178,7 +178,7 @@ def test_who_asks_for_a_name_of_the_servers_is_told(server, program):
 
 
 @pytest.mark.parametrize(("old", "now"), [("server", "server2"), ("You", "You2"), ("аnn", "ann"), ("ａｎｎ", "ann")])
-def test_whoever_comes_back_by_token_with_a_name_from_before_the_rule_gets_one_near_it(
+def test_a_person_who_comes_back_by_token_with_a_name_from_before_the_rule_gets_a_similar_one(
     serve, program, tmp_path, old, now
 ):
     running = serve()

@@ -203,7 +203,7 @@ def test_a_name_is_given_back_only_by_its_owner():
     house.come("second", "сосо")
 
 
-def test_what_is_known_is_bounded_and_the_oldest_is_forgotten(monkeypatch):
+def test_the_known_names_are_bounded_and_the_oldest_are_forgotten(monkeypatch):
     monkeypatch.setattr(module, "KNOWN", 100)
     house = House()
     for number in range(1000):
