@@ -80,7 +80,11 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
 @click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, help="Runs for each figure.")
 @click.option("--seconds", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Length of a run.")
 @click.option(
-    "--dialect", type=click.Choice(["text", "json"]), default="text", show_default=True, help="chat_threads'."
+    "--dialect",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Of the clients of chat_threads.",
 )
 @click.option("--processes", type=click.IntRange(1, 64), default=max(1, machine.cores() - 1), show_default=True)
 def main(members: list[int], windows: list[int], repeat: int, seconds: float, dialect: str, processes: int) -> None:

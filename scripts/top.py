@@ -68,8 +68,10 @@ def screen(address: str, stats: StatsShown, threads: ThreadList, rates: tuple[fl
 
 @click.command(help="\n\n".join(__doc__.split("\n\n")[:2]))
 @click.argument("address", metavar="HOST:PORT", default="localhost:8080")
-@click.option("--every", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds.")
-@click.option("--count", type=click.IntRange(1), help="Stop after this many times.")
+@click.option(
+    "--every", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds between two updates."
+)
+@click.option("--count", type=click.IntRange(1), help="Stop after this many updates.")
 @click.option("--name", default="top", show_default=True)
 def main(address: str, every: float, count: int | None, name: str) -> None:
     host, _, port = address.rpartition(":")

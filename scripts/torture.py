@@ -176,7 +176,7 @@ def report(results: list[Result], told: list[tuple[str, object]]) -> None:
 
 @click.command(help=__doc__, context_settings={"show_default": True})
 @click.option("--seed", type=int, show_default="another one each time", help="Seed of the random choices.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=5.0, help="How long.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=5.0, help="Length of the run.")
 @click.option("--writers", type=click.IntRange(1), default=8, help="Clients that send messages.")
 @click.option("--readers", type=click.IntRange(0), default=16, help="Clients that only read.")
 @click.option("--travellers", type=click.IntRange(0), default=2, help="Clients that stay away for long and come back.")
