@@ -14,7 +14,7 @@ from support.servers import Running
 from support.waiting import WAIT, wait_for
 from support.words import error_line
 
-from chat_threads import __version__, commands, publisher, quota
+from chat_threads import __version__, publisher, quota
 from chat_threads.errors import (
     BadName,
     BadRoom,
@@ -33,8 +33,6 @@ from chat_threads.errors import (
     WordsTooLong,
 )
 from chat_threads.ordered import Left
-
-ROWS = [kind.row for kind in commands.TYPED]
 
 DAY = 86_400
 
@@ -122,11 +120,6 @@ def test_what_is_said_is_shown_to_all_and_to_the_sender_alike(server):
     assert asked(ann, "hi all") == news(bob) == ["[14:03] ann: hi all"]
 
 
-def test_two_slashes_say_a_text_that_begins_with_one(server):
-    ann, bob = server.clients_named("ann", "bob")
-    assert asked(ann, "//etc/passwd") == news(bob) == ["[14:03] ann: /etc/passwd"]
-
-
 def test_an_action_is_shown_with_the_name_of_its_actor(server):
     ann, bob = server.clients_named("ann", "bob")
     assert asked(ann, "/me waves") == news(bob) == ["[14:03] ~ ann waves"]
@@ -199,11 +192,6 @@ def test_an_error_does_not_repeat_control_characters(server):
     assert asked(ann, "/fl\x1b[5m\u202eash") == [error_line(UnknownCommand("/flash"))]
 
 
-def test_a_tab_separates_a_command_from_what_follows(server):
-    (ann,) = server.clients_named("ann")
-    assert asked(ann, "/join\t#lab2") == ["* You are in #lab2, and nobody else is."]
-
-
 def test_blank_lines_say_nothing(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.send("", "   ", "\t")
@@ -213,78 +201,9 @@ def test_blank_lines_say_nothing(server):
 # --- the table of commands ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("typed", "told"),
-    [
-        ("/jion #lab2", "There is no command /jion. Did you mean /join?"),
-        ("/qwertz", "There is no command /qwertz. /help lists the commands."),
-        ("/" + "x" * 100, "There is no command /" + "x" * 39 + ". /help lists the commands."),
-        ("/help jion", "There is no command /jion. Did you mean /join?"),
-    ],
-)
-def test_the_error_for_an_unknown_command_suggests_the_nearest_one(server, typed, told):
-    (ann,) = server.clients_named("ann")
-    assert asked(ann, typed) == [f"! {told}"]
-
-
-def test_a_command_may_be_typed_in_any_case(server):
-    (ann,) = server.clients_named("ann")
-    assert asked(ann, "/TOPIC") == ["* #lobby has no topic."]
-
-
-def test_the_error_for_wrong_arguments_shows_the_usage(server):
-    (ann,) = server.clients_named("ann")
-    wrong = """/join; /join #a #b; /leave #a #b; /create; /delete; /delete #a #b; /rooms now; /who #a #b; /invite;
-        /invite a #b c; /msg; /msg bob; /reply; /me; /nick; /nick a b; /whois; /whois a b; /back now; /ignore;
-        /ignore a b; /unignore; /history x; /history before; /history before x; /history 2y; /history -1;
-        /history #a 1 2; /search; /search in:#lobby from:ann; /set bell; /set a b c; /stats now; /ping now; /help a b"""
-    for typed in wrong.split(";"):
-        word = typed.split()[0]
-        assert asked(ann, typed.strip()) == [f"! Usage: {commands.BY_NAME[word].row.usage}"], typed
-
-
-def test_help_lists_every_command(server):
-    (ann,) = server.clients_named("ann")
-    head, rule, *rows = ann.ask("/help")
-    assert head.split() == ["*", "command", "does"]
-    assert set(rule) == set("* -")
-    listed = [tuple(re.split(r"  +", row.removeprefix("* "))) for row in rows]
-    assert listed[:2] == [("text", "say it in the current room"), ("//text", "say a text that begins with /")]
-    assert listed[2:] == [(row.usage, row.does) for row in ROWS]
-    assert all(len(row) <= 80 for row in rows)
-
-
-def test_help_explains_each_command_by_any_of_its_names(server):
-    (ann,) = server.clients_named("ann")
-    for name, kind in commands.BY_NAME.items():
-        lines = ann.ask(f"/help {name}")
-        assert lines[0] == f"* {kind.row.usage}: {kind.row.does}."
-        assert all(line.startswith("* ") and len(line) <= 80 for line in lines)
-        explained = " ".join(line.removeprefix("* ") for line in lines[1:])
-        assert kind.row.more in explained
-        assert all(alias in explained for alias in kind.row.aliases)
-        assert ann.ask(f"/help {name[1:]}") == lines
-
-
 def test_help_on_msg_says_that_private_lines_are_never_stored(server):
     (ann,) = server.clients_named("ann")
     assert "never stored" in " ".join(ann.ask("/help msg"))
-
-
-@pytest.mark.parametrize(
-    ("alias", "command"),
-    [
-        ("/j #lab2", "/join #lab2"),
-        ("/part #lobby", "/leave #lobby"),
-        ("/list", "/rooms"),
-        ("/names", "/who"),
-        ("/r hi", "/reply hi"),
-        ("/?", "/help"),
-    ],
-)
-def test_an_alias_does_the_same(serve, alias, command):
-    seen = [asked(serve(db=":memory:").client("ann"), typed) for typed in (alias, command)]
-    assert seen[0] == seen[1]
 
 
 # --- joining and leaving ------------------------------------------------------------------------------------
@@ -837,27 +756,6 @@ def test_the_settings_are_plain_at_first_and_shown(server):
     assert asked(ann, "/set") == ["* Set: timestamps on, numbers off, colour off, bell on, joins on, replay 20."]
 
 
-@pytest.mark.parametrize(
-    "typed", ["bogus on", "bell maybe", "numbers seconds", "replay 201", "replay -1", "replay ten"]
-)
-def test_a_setting_that_does_not_exist_is_an_error(server, typed):
-    (ann,) = server.clients_named("ann")
-    assert asked(ann, f"/set {typed}") == ["! Usage: /set OPTION VALUE. /help set lists them."]
-
-
-def test_timestamps_may_have_seconds_or_be_left_out(server):
-    ann, bob = server.clients_named("ann", "bob")
-    ann.ask("/set timestamps seconds")
-    bob.ask("/set timestamps off")
-    assert re.fullmatch(r"\[\d\d:\d\d:\d\d\] ann: hi", ann.ask("hi")[0])
-    assert bob.news() == ["ann: hi"]
-    assert bob.ask("/msg ann psst") == ["you -> ann: psst"]
-    assert re.fullmatch(r"\[\d\d:\d\d:\d\d\] bob -> you: psst", ann.news()[0])
-    assert bob.ask("/history")[1] == "1 ann: hi"
-    ann.ask("/set timestamps on")
-    assert asked(ann, "hi") == ["[14:03] ann: hi"]
-
-
 def test_the_numbers_shown_are_those_of_the_history(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.ask("one")
@@ -870,53 +768,6 @@ def test_the_numbers_shown_are_those_of_the_history(server):
     ann.ask("/join #lobby")
     bob.ask("four")
     assert news(ann) == ["2 [14:03] #lab2 bob: four"]
-
-
-def test_colour_is_for_names_notices_and_errors_only(server):
-    ann, bob = server.clients_named("ann", "bob")
-    ann.ask("/set color on")
-    bob.ask("hi")
-    said = news(ann)[0]
-    assert re.fullmatch(r"\[14:03\] \x1b\[3[1-6]md?bob\x1b\[0m: hi", said)
-    assert asked(ann, "/topic") == ["\x1b[2m* #lobby has no topic.\x1b[0m"]
-    assert asked(ann, "/back now") == ["\x1b[31m! Usage: /back\x1b[0m"]
-    assert "\x1b" not in "".join(bob.seen)
-    assert asked(ann, "/set colour off") == ["* colour is off now."]
-
-
-def test_the_bell_rings_at_ones_name_and_on_private_lines(server):
-    ann, bob = server.clients_named("ann", "bob")
-    bob.ask("/set bell on")
-    for text in ("hello Bob", "bobby, hello", "/me pokes bob!", "/msg bob psst"):
-        ann.ask(text)
-    assert news(bob) == [
-        "[14:03] ann: hello Bob\a",
-        "[14:03] ann: bobby, hello",
-        "[14:03] ~ ann pokes bob!\a",
-        "[14:03] ann -> you: psst\a",
-    ]
-    assert asked(bob, "I am bob") == ["[14:03] bob: I am bob"]
-    bob.ask("/nick rob")
-    ann.ask("bob or rob?")
-    ann.ask("bob?")
-    assert news(bob) == ["[14:03] ann: bob or rob?\a", "[14:03] ann: bob?"]
-    bob.ask("/set bell off")
-    ann.ask("rob?")
-    assert news(bob) == ["[14:03] ann: rob?"]
-    assert "\a" not in "".join(ann.seen)
-
-
-def test_joins_off_hides_joining_leaving_and_renaming(server):
-    ann, bob = server.clients_named("ann", "bob")
-    ann.ask("/set joins off")
-    cy = server.client("cy")
-    cy.send("/nick cyd", "/quit")
-    cy.rest()
-    assert news(bob) == ["* cy joined", "* cy is cyd now", "* cyd left"]
-    assert news(ann) == []
-    ann.ask("/set joins on")
-    server.client("di").news()
-    assert news(ann) == ["* di joined"]
 
 
 def test_replay_is_how_many_messages_one_sees_on_entering(server):

@@ -259,24 +259,6 @@ def test_a_line_that_is_too_long_is_an_error_and_the_connection_stays(server):
     assert timeless(ann.ask("hi")) == timeless(bob.news()) == ["[14:03] ann: hi"]
 
 
-def test_a_line_that_is_not_utf8_is_an_error_and_the_connection_stays(server):
-    ann, bob = server.clients_named("ann", "bob")
-    ann.send_bytes(b"gr\xfc\xdfe\r\n")
-    assert ann.news() == [
-        "! That line is not UTF-8, so it was not sent. Set your terminal to UTF-8."
-        " In telnet, press Ctrl-], type: set outbinary, and type the line again."
-    ]
-    assert timeless(ann.ask("grüße")) == timeless(bob.news()) == ["[14:03] ann: grüße"]
-
-
-@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r\x00", b"\r"])
-def test_a_line_may_end_in_any_usual_way(server, end):
-    ann, bob = server.clients_named("ann", "bob")
-    ann.send_bytes(end.join([b"one", b"two", b"", b"three", b""]))
-    ann.expect("three")
-    assert timeless(bob.upto("three")) == ["[14:03] ann: one", "[14:03] ann: two"]
-
-
 def test_half_a_line_that_never_ends_is_cut_off(serve):
     server = serve(line_timeout=0.4)
     ann, bob = server.clients_named("ann", "bob")
@@ -577,31 +559,6 @@ def test_the_message_of_the_day_is_shown_on_entering(serve):
         "* You are in #lobby, and nobody else is. /help lists the commands.",
     ]
     assert ann.ask("/join #lab2") == ["* You are in #lab2, and nobody else is."]
-
-
-def test_each_session_may_have_a_writer_of_its_own(serve):
-    server = serve(writers=None)
-    ann, bob = server.clients_named("ann", "bob")
-    assert {each.name for each in our_threads()} >= {"writer-of-1", "writer-of-2", "reader-1", "reader-2"}
-    assert timeless(ann.ask("hi")) == timeless(bob.news()) == ["[14:03] ann: hi"]
-    bob.send("/quit")
-    assert bob.rest() == ["* Goodbye."]
-    bob.close()
-    wait_for(lambda: "writer-of-2" not in {each.name for each in our_threads()})
-    assert server.chat.stop() == []
-    assert ann.rest() == ["* bob left", error_line(ShuttingDown())]
-    assert our_threads() == []
-
-
-def test_clients_may_connect_by_ipv6(serve):
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        pytest.skip("this machine has no IPv6, so this was not tested with it")
-    server = serve(host="::1")
-    with Client(server.port, "ann", host="::1") as ann:
-        assert timeless(ann.ask("hi")) == ["[14:03] ann: hi"]
 
 
 def test_a_client_may_reconnect_under_its_name(server):
