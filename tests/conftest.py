@@ -41,7 +41,7 @@ def watched_locks() -> Iterator[lockwatch.Watch]:
 
 @pytest.fixture
 def nimble() -> Iterator[None]:
-    """Threads take turns often, so that what can go wrong between two of them does."""
+    """Threads take turns often, so that races show."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -50,7 +50,7 @@ def nimble() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def locks_as_in_their_table(watched_locks: lockwatch.Watch) -> Iterator[None]:
-    """Whatever a test does, no lock is taken in a wrong order, and nothing waits under one."""
+    """In every test, no lock is taken in a wrong order, and nothing waits under a lock."""
     watched_locks.faults.clear()
     yield
     assert watched_locks.faults == []
@@ -102,7 +102,7 @@ def server(serve: Callable[..., Running]) -> Running:
 
 @pytest.fixture
 def program(serve) -> Iterator[Start]:
-    """Programs of a server, by default a server of their own: program("ann", room="#a"), program(server=server)."""
+    """Programs on a server, by default a server of their own: program("ann", room="#a"), program(server=server)."""
     with contextlib.ExitStack() as stack:
         default: list[Running] = []
 
@@ -186,7 +186,7 @@ def tmux(tmp_path) -> Iterator[Callable[..., Tmux]]:
 
 @pytest.fixture
 def screen(tmux) -> Callable[..., Tmux]:
-    """Come in with the terminal client: screen(server, "ann")."""
+    """Enter with the terminal client: screen(server, "ann")."""
     pytest.importorskip("prompt_toolkit")
 
     def come_in(to: Any, name: str, *options: str) -> Tmux:

@@ -1,4 +1,4 @@
-"""What the tests share: clients and servers, waiting, the watch on the locks, and the look at a server's health."""
+"""Shared by the tests: clients and servers, waiting, the watch on the locks, and the checks of a server's health."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""Clients on plain sockets: a person and a program. Each waits for what should come, and fails with what came."""
+"""Clients on plain sockets: a person and a program. They wait for expected output, and fail with the actual output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TINY = 4096  # bytes in the receive buffer of a client that does not read
 
 
 class Client:
-    """A chat client on a plain socket. Everything waits for what should come, and fails with what came."""
+    """A chat client on a plain socket. Its methods wait for expected output, and fail with the actual output."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Client:
         receive_buffer: int = 0,
         source: str | None = None,
     ) -> None:
-        """``source``: the address of this machine that it comes from, such as 127.0.0.2 (Linux)."""
+        """``source``: its own address on this machine, such as 127.0.0.2 (Linux)."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer:
@@ -80,7 +80,7 @@ class Client:
         return self.seen[-1]
 
     def expect(self, text: str, wait: float = WAIT) -> str:
-        """Read on to a line that has the text, and return it."""
+        """Read to the first line with this text, and return it."""
         deadline = time.monotonic() + wait
         while True:
             line = self.line(max(0.0, deadline - time.monotonic()))
@@ -90,13 +90,13 @@ class Client:
                 return line
 
     def upto(self, text: str, wait: float = WAIT) -> list[str]:
-        """All lines up to one that has the text, that one left out."""
+        """Return all lines before the first one with this text."""
         at = len(self.seen)
         self.expect(text, wait)
         return self.seen[at:-1]
 
     def ask(self, line: str) -> list[str]:
-        """Send a line and return all that comes up to the answer of a ping after it.
+        """Send a line, and return everything up to the answer to a ping after it.
 
         What others say at that moment may be among it.
         """
@@ -104,11 +104,11 @@ class Client:
         return self.upto("* Pong:")
 
     def news(self) -> list[str]:
-        """All that has come by now and was not read."""
+        """Everything that has arrived and was not read."""
         return self.ask("")
 
     def rest(self, wait: float = WAIT) -> list[str]:
-        """All lines up to the end of the connection. It closes its own end then: the server waits for that."""
+        """All lines up to the end of the connection. Then it closes its own end, for which the server waits."""
         at = len(self.seen)
         deadline = time.monotonic() + wait
         while self.line(max(0.0, deadline - time.monotonic())) is not None:
@@ -140,7 +140,7 @@ def line_of(request: object) -> bytes:
 
 
 class Program:
-    """A client that speaks JSON lines on a plain socket. Everything waits for what should come."""
+    """A client that speaks JSON lines on a plain socket. Its methods wait for expected output."""
 
     def __init__(self, port: int, receive_buffer: int = 0) -> None:
         self.sock = socket.socket()
@@ -157,7 +157,7 @@ class Program:
         self.sock.sendall(b"".join(map(line_of, [*requests, *([fields] if fields else [])])))
 
     def read(self) -> dict[str, Any] | None:
-        """The next object; None at the end of the connection. The greeting before them is skipped."""
+        """The next object; None at the end of the connection. Skips the greeting."""
         if self.greeting is None:
             self.greeting = self.file.readline()
             assert self.greeting.startswith(b"* Welcome to chat_threads ")
@@ -169,26 +169,26 @@ class Program:
         return self.seen[-1]
 
     def expect(self, kind: str, /, **fields: object) -> dict[str, Any]:
-        """Read on to an object of that type with these fields, and return it."""
+        """Read to the first object of that type with these fields, and return it."""
         while (found := self.read()) is not None:
             if found["type"] == kind and fields.items() <= found.items():
                 return found
         raise AssertionError(f"the connection ended before {kind} {fields}; seen: {self.seen[-20:]}")
 
     def upto(self, kind: str, /, **fields: object) -> list[dict[str, Any]]:
-        """All objects up to such a one, that one left out."""
+        """Return all objects before the first such object."""
         at = len(self.seen)
         self.expect(kind, **fields)
         return self.seen[at:-1]
 
     def ask(self, *requests: object, **fields: object) -> list[dict[str, Any]]:
-        """Send requests and return all that comes up to the answer of a ping after them."""
+        """Send requests, and return everything up to the answer to a ping after them."""
         ref = f"ping {next(self._pings)}"
         self.send(*requests, *([fields] if fields else []), {"type": "ping", "ref": ref})
         return self.upto("pong", ref=ref)
 
     def rest(self) -> list[dict[str, Any]]:
-        """All objects up to the end of the connection, of which it closes its own end then."""
+        """All objects up to the end of the connection. Then it closes its own end."""
         at = len(self.seen)
         while self.read() is not None:
             pass
@@ -204,12 +204,12 @@ Start = Callable[..., Program]
 
 
 def said(lines: Iterable[str]) -> list[tuple[str, str]]:
-    """The (name, text) of those lines that somebody said."""
+    """The (name, text) of the lines that are messages."""
     return [(match[2], match[3]) for line in lines if (match := SAID.fullmatch(line))]
 
 
 def whole(reader: LibraryClient, room: str) -> list[Message]:
-    """All that the history has of a room."""
+    """All messages of a room in the history."""
     found: list[Message] = []
     after: int | None = 0
     while after is not None:

@@ -1,4 +1,4 @@
-"""Lines of JSON, and nearly, from somebody who means no good."""
+"""Hostile lines of JSON, valid and nearly valid."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ODD = [
 
 
 def hostile(rng: random.Random, huge: bool = True) -> Iterator[bytes]:
-    """Lines without their ends: truncated, deep, huge, odd Unicode, wrong types. None has a quit in it that works."""
+    """Lines without their ends: truncated, deep, huge, odd Unicode, wrong types. None contains a valid quit."""
     types = [kind for kind in REQUESTS if kind != "quit"]
 
     def value(depth: int = 0) -> Any:

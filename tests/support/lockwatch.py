@@ -1,4 +1,4 @@
-"""The rules about locks in ``chat_threads/__init__.py``, held up against what the code does.
+"""Checks the code against the rules about locks in ``chat_threads/__init__.py``.
 
 Every lock that the package makes while a Watch is installed is a watched one, found by where it is made; so are
 those inside the queues and events that it makes. A watched lock knows its name and its row in the table, and
@@ -39,14 +39,14 @@ STANDARD = ("threading", "queue")  # modules that make locks on behalf of who ca
 
 @dataclass(frozen=True)
 class Table:
-    """The lock table: its rows from top to bottom, and by row what may be taken while it is held."""
+    """The lock table: its rows from top to bottom, and for each lock the locks that may be taken under it."""
 
     rows: tuple[str, ...]
     inside: dict[str, frozenset[str]]
 
 
 def read_table(docstring: str) -> Table:
-    """The table under the heading "Locks"; ValueError if a row says nothing that can be checked."""
+    """The table under the heading "Locks"; ValueError if a row cannot be checked."""
     lines = docstring.split("\nLocks\n", 1)[1].splitlines()
     rules = [number for number, line in enumerate(lines) if re.fullmatch(r"=+( +=+)+", line)]
     starts = [match.start() for match in re.finditer("=+", lines[rules[0]])]
@@ -71,7 +71,7 @@ def read_table(docstring: str) -> Table:
 
 
 class WrongOrder(AssertionError):
-    """A lock was taken while one was held under which the table does not allow it."""
+    """A lock was taken under a lock for which the table does not allow it."""
 
 
 class _Held(threading.local):
@@ -80,7 +80,7 @@ class _Held(threading.local):
 
 
 class WatchedLock:
-    """A Lock that knows its name and tells its watch who takes it while holding what."""
+    """A Lock that knows its name and reports to its watch which thread takes it while holding other locks."""
 
     __slots__ = ("name", "_watch", "_inner", "_held")
 
@@ -126,7 +126,7 @@ class WatchedLock:
 
 
 class WatchedRLock(WatchedLock):
-    """An RLock likewise; taking it again is no matter."""
+    """The same for an RLock; taking it again is allowed."""
 
     __slots__ = ()
 
@@ -165,7 +165,7 @@ class Watch:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[Watch]:
-        """While this lasts, the locks that the package makes are watched; others are as ever."""
+        """A context in which the locks that the package makes are watched. Other locks stay plain."""
         lock, rlock = threading.Lock, threading.RLock
 
         def make_lock() -> Any:
@@ -183,7 +183,7 @@ class Watch:
             threading.Lock, threading.RLock = lock, rlock  # type: ignore[misc]
 
     def _name(self, frame: FrameType) -> str | None:
-        """What the lock is called that is made in this frame: "Class.attribute"; None: it is not the package's."""
+        """The name of the lock that this frame makes: "Class.attribute"; None: it is not the package's."""
         between: list[FrameType] = []
         maker: FrameType | None = frame
         while maker is not None and maker.f_globals.get("__name__") in STANDARD:
@@ -233,7 +233,7 @@ class Watch:
                 raise WrongOrder(what)
 
     def circle(self) -> list[str] | None:
-        """Names of locks each of which was held while the next was taken, the last one before the first."""
+        """A circle of lock names: each was held while the next was taken, and the last while the first was taken."""
         after: dict[str, list[str]] = {}
         for held, taken in list(self.edges):
             after.setdefault(held, []).append(taken)
@@ -319,7 +319,7 @@ _POLLS = tuple(type(getattr(select, kind)()) for kind in ("poll",) if hasattr(se
 
 
 def _may_wait(called: BuiltinFunctionType) -> str | None:
-    """What a function written in C does that may wait, or None."""
+    """How a function written in C may wait, or None."""
     owner = getattr(called, "__self__", None)
     if isinstance(owner, _POLLS):
         return "a wait for sockets"

@@ -13,7 +13,7 @@ SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 
 
 def load(name: str) -> ModuleType:
-    """A module out of scripts/, which is no package."""
+    """A module from scripts/, which is not a package."""
     spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
     assert spec
     assert spec.loader

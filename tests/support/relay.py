@@ -14,7 +14,7 @@ from .waiting import WAIT, wait_for
 
 
 class Relay:
-    """Stands between clients and a server, and can break what goes through it: on its own port, in a thread.
+    """A relay between clients and a server, on its own port and in a thread. It can break connections.
 
     One client at a time, and none while ``held`` is set. ``cut`` breaks the connection of this moment, in a manner of
     its choice, once so many more bytes have gone through it.
@@ -49,7 +49,7 @@ class Relay:
             self._pass_on(near, far)
 
     def _pass_on(self, near: socket.socket, far: socket.socket) -> None:
-        """Copy both ways until one side ends, or so many bytes after a cut is asked for."""
+        """Copy both ways until one side ends, or until so many bytes after a requested cut."""
         left: int | None = None
         while not self._stopped:
             if left is None:
@@ -80,7 +80,7 @@ class Relay:
             self.cuts += 1
 
     def drop(self) -> None:
-        """Let the server see the end of the connections that it still believes in."""
+        """Let the server see the end of the broken connections."""
         while self._left:
             self._left.pop().close()
 

@@ -1,4 +1,4 @@
-"""A server in this process or in one of its own, and other programs that the tests start."""
+"""A server in this process or in a process of its own, and other programs that the tests start."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Running:
         return client
 
     def clients_named(self, *names: str) -> list[Client]:
-        """Clients that are all in, and have seen one another join."""
+        """Clients that have all entered, and have seen one another join."""
         clients = [self.client(name) for name in names]
         for _ in range(2):  # after the first round all have joined, after the second all have seen it
             for client in clients:
@@ -55,7 +55,7 @@ class Running:
 
 
 def client_threads() -> list[threading.Thread]:
-    """Those of the client library that are alive in this process."""
+    """The client library's threads that are alive in this process."""
     return [thread for thread in threading.enumerate() if thread.name.startswith("client-")]
 
 
@@ -129,7 +129,7 @@ class Process:
 
 
 def stored(db: pathlib.Path) -> list[tuple[int, str, str]]:
-    """(number, sender, text) of all that is in a history with one room, in order, once its server has ended."""
+    """(number, sender, text) of all messages in a history with one room, in order, after its server has ended."""
     with contextlib.closing(sqlite3.connect(db)) as connection:
         return connection.execute("SELECT number, sender, text FROM messages ORDER BY number").fetchall()
 
@@ -149,7 +149,7 @@ def started_with(streams: str, *program: str, env: dict[str, str] | None = None)
 
 
 def free_port() -> int:
-    """One that is not of those that the system gives to connections: it is to be listened on again and again."""
+    """A port outside the system's range for connections, so that servers can listen on it again and again."""
     chance = random.Random()
     while True:
         port = chance.randrange(20_000, 32_000)
@@ -158,7 +158,7 @@ def free_port() -> int:
 
 
 def needs(program: str) -> str:
-    """The path of a program that a test drives; skip without it, and fail in CI, where it has to be."""
+    """The path of a program that a test drives. Without it, skip; in CI, fail, because it must be there."""
     import shutil
 
     # Debian has tt++ and haproxy where not everybody looks.

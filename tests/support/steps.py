@@ -43,7 +43,7 @@ def kind() -> str:
 
 
 def raises(step: Step, error: str, armed: mmap.mmap) -> Trace:
-    """What breaks a thread of a kind when it comes to a line, once the server is armed; and only once."""
+    """A trace function that breaks a thread of a kind at a line, only once, after the server is armed."""
     mine, file, line = step
     path, done = PACKAGE + file, []
 
@@ -60,7 +60,7 @@ def raises(step: Step, error: str, armed: mmap.mmap) -> Trace:
 
 
 def notes(found: set[Step], armed: mmap.mmap) -> Trace:
-    """What notes down all the lines that each kind of thread comes to."""
+    """A trace function that notes all lines that each kind of thread reaches."""
 
     def watch(frame: FrameType, event: str, argument: object) -> Trace | None:
         if not frame.f_code.co_filename.startswith(PACKAGE):
@@ -78,7 +78,7 @@ def notes(found: set[Step], armed: mmap.mmap) -> Trace:
 
 
 class Forked:
-    """A server in a process that is a copy of this one. Traced as ``trace`` says, from when it is armed on."""
+    """A server in a copy of this process. Traced with ``trace`` after it is armed."""
 
     def __init__(
         self, db: pathlib.Path, trace: Callable[[mmap.mmap], Trace] | None = None, found: set[Step] | None = None
@@ -166,7 +166,7 @@ def forked(*args: Any, **more: Any) -> Iterator[Forked]:
 
 
 def conversation(process: Forked) -> set[str]:
-    """What people do while the fault strikes, whatever becomes of it; returns the texts that were acknowledged."""
+    """The actions of people during the fault. Returns the acknowledged texts."""
     seen: set[str] = set()
     for name in ("ann", "bob"):
         with contextlib.suppress(AssertionError, OSError), process.client() as client:
@@ -195,7 +195,7 @@ def answers(process: Forked) -> bool:
 
 
 def steps(db: pathlib.Path) -> list[Step]:
-    """The lines that each kind of thread comes to in the conversation, and when the server stops."""
+    """The lines that each kind of thread reaches in the conversation, and while the server stops."""
     found: set[Step] = set()
     with forked(db, lambda armed: notes(found, armed), found) as process:
         process.arm()
@@ -205,7 +205,7 @@ def steps(db: pathlib.Path) -> list[Step]:
 
 
 def outcome(db: pathlib.Path, step: Step, error: str) -> str:
-    """What a server did in which a thread broke at a step: "went on" or "ended"; AssertionError if it did neither."""
+    """What a server did after a thread broke at a step: "went on" or "ended"; AssertionError if it did neither."""
     with forked(db, lambda armed: raises(step, error, armed)) as process:
         process.arm()
         seen = conversation(process)

@@ -1,4 +1,4 @@
-"""The terminal client: with plain lines in and out, and in a terminal of tmux's."""
+"""The terminal client: with plain lines in and out, and in a terminal of tmux."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(
     env: dict[str, str] | None = None,
     encoding: str = "utf-8",
 ) -> subprocess.CompletedProcess[str]:
-    """Pipe lines through the client; ``before`` is Python to be run first."""
+    """Pipe lines through the client. ``before`` is Python code to run first."""
     start = ["-c", f"{before}; {RUN}"] if before else ["-m", "chat_threads.client"]
     done = subprocess.run(
         [sys.executable, *start, f"127.0.0.1:{port}", *options],
@@ -43,7 +43,7 @@ _numbers = itertools.count()
 
 
 class Tmux:
-    """A program in a terminal of tmux's: keys in, the screen out."""
+    """A program in a terminal of tmux: keys in, the screen out."""
 
     def __init__(self, tmux: str, record: Any, *command: str) -> None:
         self._tmux = [tmux, "-f", "/dev/null", "-L", f"chat-{os.getpid()}-{next(_numbers)}"]
@@ -81,7 +81,7 @@ class Tmux:
         return [line.rstrip() for line in shown.splitlines() if line.strip()]
 
     def scrollback(self) -> list[str]:
-        """All that has been on the screen, as one would scroll up to it."""
+        """Everything that has been on the screen, including the scrollback."""
         return self.lines("-S", "-", "-E", "-")
 
     def expect(self, *patterns: str) -> None:

@@ -1,4 +1,4 @@
-"""Waiting for events, threads that do something at the same time, and locks that somebody holds."""
+"""Waiting for events, running threads at the same time, and holding locks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WAIT = 20.0  # seconds; how long a test waits for what should come soon, on a bu
 
 @contextlib.contextmanager
 def held(lock: Any) -> Iterator[None]:
-    """Somebody holds the lock."""
+    """Whether a thread holds the lock."""
     taken, release = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -32,7 +32,7 @@ def held(lock: Any) -> Iterator[None]:
 
 
 def wait_for(condition: Callable[[], object], what: str = "", wait: float = WAIT) -> None:
-    """Wait until the condition holds, looking again and again; for what has no event of its own."""
+    """Poll until the condition holds. For conditions without an event of their own."""
     deadline = time.monotonic() + wait
     tick = threading.Event()
     while not condition():
@@ -41,7 +41,7 @@ def wait_for(condition: Callable[[], object], what: str = "", wait: float = WAIT
 
 
 def in_threads(work: Callable[..., None], *arguments: Iterable[object]) -> None:
-    """Call ``work`` once for each of the arguments, all at the same time; raise what one of them raised."""
+    """Call ``work`` once for each argument, all at the same time. Raise an exception of one of them."""
     failed: list[BaseException] = []
 
     def run(*values: object) -> None:

@@ -1,4 +1,4 @@
-"""Staying well: what has to hold of a server in its own process while a test does something bad to it, and after."""
+"""Staying well: the conditions that a server in its own process must fulfil during a fault and after it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ needs_proc = pytest.mark.skipif(
 
 
 class Canary:
-    """Two programs in a room of their own: every 100 ms one of them says a number, and the other has to hear it.
+    """Two programs in a room of their own: every 100 ms one of them says a number, and the other must receive it.
 
     The times are counted from when a message was due, so that a server that stands still for a while delays all
     the messages of that while and not just one. A message is excused if part of its way from one to the other lay
@@ -103,7 +103,7 @@ class Canary:
 
     @contextlib.contextmanager
     def excused(self) -> Iterator[None]:
-        """What is under way now, or begins before this ends, may take any time or be refused."""
+        """A context: messages under way in it may take any time or be refused."""
         with self._lock:
             self._excused.append([time.monotonic(), math.inf])
             mine = self._excused[-1]
@@ -114,7 +114,7 @@ class Canary:
                 mine[1] = time.monotonic()
 
     def sing(self, count: int = AFTERWARDS) -> None:
-        """Wait until so many more messages went through."""
+        """Wait until so many more messages have arrived."""
         with self._lock:
             first = len(self._due)
 
@@ -125,7 +125,7 @@ class Canary:
                 raise AssertionError(f"the canary is silent; {self._troubles}, {list(self._refused.values())[-3:]}")
 
     def end(self) -> None:
-        """Stop talking, and wait for what is under way."""
+        """Stop talking, and wait for the messages under way."""
         self._stop.set()
         self._threads[0].join(WAIT)
         with self._lock:
@@ -143,7 +143,7 @@ class Canary:
             sock.close()
 
     def check(self) -> None:
-        """Every message that is not excused was heard, and in time."""
+        """Every message that is not excused arrived, and in time."""
         assert not self._troubles, self._troubles
         times: list[float] = []
         for number, due in self._due.items():
@@ -174,7 +174,7 @@ def open_files(process: Process) -> Iterator[str]:
 
 
 def memory(process: Process) -> int:
-    """What is resident, in MB."""
+    """The resident memory, in MB."""
     status = pathlib.Path(f"/proc/{process.popen.pid}/status").read_text()
     found = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert found
@@ -185,7 +185,7 @@ def memory(process: Process) -> int:
 def staying_well(
     process: Process, tracebacks: int = 0, comes_back: bool = True, growth: int = GROWTH
 ) -> Iterator[Canary]:
-    """Do something bad to the server in the ``with`` block; it is stopped and looked at when that ends.
+    """A context in which a test causes a fault. At its end, the server is stopped and checked.
 
     Throughout, the canary's messages arrive: what the fault must stop is to be excused, ``with canary.excused()``.
     Then the server has as many threads and descriptors as before and at most ``growth`` MB more; it stops with 0; what
