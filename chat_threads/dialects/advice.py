@@ -40,7 +40,7 @@ _BY_CODE: dict[str, type[errors.ChatError]] = {
 def error(problem: Problem) -> str:
     """What went wrong, and what a person who types commands can do about it."""
     kind = problem.kind or _BY_CODE.get(problem.code)
-    if kind not in ADVICE:
+    if kind not in ADVICE or (problem.kind is None and " /" in problem.text):  # a server of 1.0.0 has advised already
         return problem.text
     return f"{problem.fact or problem.text} {ADVICE[kind](problem)}".rstrip()
 
