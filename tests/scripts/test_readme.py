@@ -10,7 +10,8 @@ import textwrap
 from collections.abc import Iterator
 
 import click
-from support.pages import OPERATORS, PROGRAMMERS, PROTOCOL, README, ROOT, SOURCE, USERS, table_after
+from support.pages import OPERATORS, PROGRAMMERS, PROTOCOL, README, RELIABILITY, ROOT, SOURCE, USERS, table_after
+from support.programs import load
 
 from chat_threads import commands
 from chat_threads.cli import GROUPS, main
@@ -134,3 +135,22 @@ def test_the_readme_is_short_and_every_page_that_it_names_exists():
         assert (ROOT / page).exists(), page
     for picture in re.findall(r"^.. image:: (\S+)$", README, re.MULTILINE):
         assert (ROOT / picture).exists(), picture
+
+
+def test_every_test_that_the_page_on_reliability_names_is_there():
+    names = set(re.findall(r"``(test_\w+)``", RELIABILITY))
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(names) > 20
+    assert [name for name in sorted(names) if f"def {name}(" not in tests] == []
+
+
+def test_every_file_of_the_tests_that_a_page_names_is_there():
+    for page in (ROOT / "docs").rglob("*.rst"):
+        for path in re.findall(r"``(tests/[\w/.]+)``", page.read_text(encoding="utf-8")):
+            assert (ROOT / path).exists(), (page, path)
+
+
+def test_the_page_on_reliability_has_every_check_and_every_fault():
+    assert re.findall(r"^(C\d)     ", RELIABILITY, re.MULTILINE) == [f"C{number}" for number in range(1, 9)]
+    table = RELIABILITY.split("\nfault  ")[1].split("\n====", 2)[1].splitlines()[1:]
+    assert [line[:38].strip() for line in table if line[:38].strip()] == list(load("torture_faults").FAULTS)

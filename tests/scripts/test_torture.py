@@ -6,7 +6,6 @@ import dataclasses
 import os
 import pathlib
 import random
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -395,24 +394,6 @@ def test_one_text_for_two_asks_is_no_run_to_be_judged():
     ask = Ask("w0", "#a", "say", "w0 1", [1.0])
     with pytest.raises(ValueError, match="two asks"):
         checker.check([ask, ask], [], [])
-
-
-# --- the page about it ----------------------------------------------------------------------------------
-
-PAGE = (SCRIPTS.parent / "docs" / "reliability.rst").read_text(encoding="utf-8")
-
-
-def test_every_test_that_the_page_on_reliability_names_is_there():
-    names = set(re.findall(r"``(test_\w+)``", PAGE))
-    tests = "".join(path.read_text(encoding="utf-8") for path in pathlib.Path(__file__).parents[1].rglob("test_*.py"))
-    assert len(names) > 20
-    assert [name for name in sorted(names) if f"def {name}(" not in tests] == []
-
-
-def test_the_page_on_reliability_has_every_check_and_every_fault():
-    assert re.findall(r"^(C\d)     ", PAGE, re.MULTILINE) == [f"C{number}" for number in range(1, 9)]
-    table = PAGE.split("\nfault  ")[1].split("\n====", 2)[1].splitlines()[1:]
-    assert [line[:38].strip() for line in table if line[:38].strip()] == list(load("torture_faults").FAULTS)
 
 
 # --- runs -----------------------------------------------------------------------------------------------

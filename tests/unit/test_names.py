@@ -9,6 +9,7 @@ import unicodedata
 
 import pytest
 from support.samples import for_each
+from support.written import WRITTEN
 
 from chat_threads.errors import BadName, BadRoom, Told
 from chat_threads.letters import INVISIBLE, clusters, is_mark, scripts
@@ -17,71 +18,6 @@ from chat_threads.rules import MARKS, NAME_LENGTH, ROOM_LENGTH, check_name, chec
 CHARACTERS = [chr(number) for number in range(sys.maxunicode + 1)]
 CONTROLS = [char for char in CHARACTERS if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zs", "Zl", "Zp")]
 UNSEEN = [*INVISIBLE, "\u2800", "\u00ad", "\ufe0f", "\U000e0041", "\u180e"]
-
-# A person or a language, as those write it who speak it.
-WRITTEN = {
-    "Adlam": "𞤀𞤥𞤢𞤣𞤵",
-    "Amharic": "ኃይለሥላሴ",
-    "Arabic": "محمّد",
-    "Arabic with digits": "علي٣",
-    "Armenian": "Սևակ",
-    "Balinese": "ᬩᬮᬶ",
-    "Bengali": "রবীন্দ্রনাথ",
-    "Bengali with a joiner": "র‍্যাচেল",
-    "Bopomofo": "ㄅㄆㄇ",
-    "Burmese": "ကျွန်ုပ်",
-    "Cherokee": "ᏣᎳᎩ",
-    "Chinese": "李雷",
-    "Coptic": "ⲙⲉⲧⲣⲉⲙⲛ̀ⲭⲏⲙⲓ",
-    "Devanagari": "अनिल",
-    "Devanagari with digits": "हिन्दी२",
-    "Dhivehi": "ދިވެހި",
-    "English": "Ann-Marie",
-    "Georgian": "გიორგი",
-    "Greek": "Γιώργος",
-    "Gujarati": "ગુજરાતી",
-    "Gurmukhi": "ਗੁਰਪ੍ਰੀਤ",
-    "Hawaiian": "ʻAnaʻole",
-    "Hebrew": "צ׳ארלי",
-    "Hebrew with points": "דָּוִד",
-    "Hindi": "कृष्णमूर्ति",
-    "Inuktitut": "ᐃᓄᒃᑎᑐᑦ",
-    "Japanese": "佐々木",
-    "Japanese in kana": "サーバー",
-    "Japanese of three scripts": "山田アナさんB",
-    "Japanese with a dot": "ジョン・スミス",
-    "Javanese": "ꦗꦮ",
-    "Kannada": "ಕನ್ನಡ",
-    "Khmer": "ស្រីមុំ",
-    "Korean": "김철수",
-    "Korean with Latin": "철수Kim",
-    "Korean in letters": "ㅋㅋㅋ",
-    "Lao": "ນ້ຳຝົນ",
-    "Latin with stroke and dots": "Łódźİı",
-    "Lisu": "ꓡꓲꓢꓴ",
-    "Malayalam": "കൃഷ്ണൻ",
-    "Malayalam with a joiner": "അവന്‍",
-    "Meetei": "ꯃꯤꯇꯩ",
-    "Mongolian": "ᠮᠣᠩᠭᠣᠯ",
-    "N'Ko": "ߒߞߏ",
-    "Odia": "ଓଡ଼ିଆ",
-    "Ol Chiki": "ᱥᱟᱱᱛᱟᱲᱤ",
-    "Persian": "علی‌رضا",
-    "Russian": "Алёна",
-    "Sinhala": "ශ්‍රීමාලි",
-    "Sundanese": "ᮞᮥᮔ᮪ᮓ",
-    "Syriac": "ܐܪܡܝܐ",
-    "Tamazight": "ⵜⴰⵎⴰⵣⵉⵖⵜ",
-    "Tamil": "கவிதா",
-    "Telugu": "రాజేశ్వరి",
-    "Thai": "กิตติ",
-    "Thai with am": "น้ำฝน",
-    "Tibetan": "བསྟན་འཛིན་",
-    "Ukrainian": "Мар\u02bcяна",
-    "Vai": "ꕙꔤ",
-    "Vietnamese": "Nguyễn",
-    "Yi": "ꆈꌠ",
-}
 
 
 # --- names --------------------------------------------------------------------------------------------
@@ -95,30 +31,6 @@ def test_names_of_every_language_are_names_and_rooms(language):
         assert check_name(typed + "_2") == name + "_2"
         assert check_room("#" + typed) == "#" + name
         assert check_room(f"#lab2-{typed}") == f"#lab2-{name}"
-
-
-@pytest.mark.usefixtures("greets_at_once")
-def test_people_of_every_language_come_in_and_talk_in_rooms_of_their_own(server, program):
-    ann = server.client("ann")
-    for name in WRITTEN.values():
-        typed, name = unicodedata.normalize("NFD", name), unicodedata.normalize("NFC", name)
-        person = server.client()
-        person.expect("What is your name?")
-        person.send(f"{typed} #{typed}")
-        person.expect(f"Hello, {name}.")
-        assert f"#{name}" in (person.line() or "")
-        assert ann.ask(f"/whois {typed}")[0] == f"* {name} is in #{name}."
-        assert ann.ask(f"/join #{typed}")[0] == f"* You are in #{name} with 1 other: {name}."
-        assert ann.ask(f"/msg {name} hi")[0].endswith(f"you -> {name}: hi")
-        assert person.expect("-> you: hi")
-        person.send("/quit")
-        person.expect("Goodbye")
-        ann.ask(f"/leave #{name}")
-        client = program(server=server)
-        client.send(type="hello", name=typed, room=f"#{typed}", replay=0)
-        assert client.expect("welcome")["name"] == name
-        assert client.expect("joined")["room"] == f"#{name}"
-        client.close()
 
 
 @for_each("language", WRITTEN)

@@ -1,4 +1,4 @@
-"""Names that could be taken for another person's, in a conversation: refused, and nobody is driven mad by it."""
+"""Names in a conversation: of every language; and those that could be taken for another's, which are refused."""
 
 from __future__ import annotations
 
@@ -10,10 +10,35 @@ import unicodedata
 import pytest
 from support.waiting import WAIT, wait_for
 from support.words import error_line
+from support.written import WRITTEN
 
 from chat_threads import names as module
 from chat_threads.errors import LooksTaken, MixedName, NameTaken, RoomExists
 from chat_threads.rules import fold
+
+
+@pytest.mark.usefixtures("greets_at_once")
+def test_people_of_every_language_come_in_and_talk_in_rooms_of_their_own(server, program):
+    ann = server.client("ann")
+    for name in WRITTEN.values():
+        typed, name = unicodedata.normalize("NFD", name), unicodedata.normalize("NFC", name)
+        person = server.client()
+        person.expect("What is your name?")
+        person.send(f"{typed} #{typed}")
+        person.expect(f"Hello, {name}.")
+        assert f"#{name}" in (person.line() or "")
+        assert ann.ask(f"/whois {typed}")[0] == f"* {name} is in #{name}."
+        assert ann.ask(f"/join #{typed}")[0] == f"* You are in #{name} with 1 other: {name}."
+        assert ann.ask(f"/msg {name} hi")[0].endswith(f"you -> {name}: hi")
+        assert person.expect("-> you: hi")
+        person.send("/quit")
+        person.expect("Goodbye")
+        ann.ask(f"/leave #{name}")
+        client = program(server=server)
+        client.send(type="hello", name=typed, room=f"#{typed}", replay=0)
+        assert client.expect("welcome")["name"] == name
+        assert client.expect("joined")["room"] == f"#{name}"
+        client.close()
 
 
 def test_a_known_name_of_mixed_scripts_holds_nobody_up(server):
