@@ -450,6 +450,8 @@ class Publisher:
                     self._leave(item.session, place, room, "", outbox)
                     event = events.Departed(room.name, place.current.name if place.current else None)
                     outbox.show(item.session, *events.answers(item.ref, event))
+                elif item.ref:  # a RoomEnded came first, and every request with a ref is answered
+                    outbox.show(item.session, *events.answers(item.ref, events.problem(errors.RoomGone())))
             else:
                 for room in list(place.rooms.values()):
                     self._leave(item.session, place, room, item.words, outbox)

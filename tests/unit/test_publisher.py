@@ -23,6 +23,7 @@ from chat_threads.errors import (
     NotInRoom,
     NotStored,
     RoomExists,
+    RoomGone,
     TooManyRooms,
     UnknownRoom,
     Unreadable,
@@ -1116,6 +1117,12 @@ def test_a_session_moved_to_the_lobby_sees_its_messages_from_then_on(house: Hous
     assert isinstance(entered, events.Entered)
     assert entered.last == 2
     assert ann.numbers() == [3]
+
+
+def test_a_member_that_leaves_a_room_just_after_its_end_is_answered(house: House, lab: ChatRoom) -> None:
+    ann = house.enter(Person(house, "ann"), lab)
+    house.dispatch(ordered.RoomEnded(lab.id, "bob", None), ordered.Left(lab.id, ann, "r1"))
+    assert ann.seen[-1] == events.Answer(events.problem(RoomGone()), "r1")
 
 
 def test_a_deleted_room_is_gone_and_its_name_is_free(house: House, lab: ChatRoom) -> None:
