@@ -37,7 +37,7 @@ PROTOCOLS = (
     Protocol(re.compile(rb"\{"), JsonDialect),
     _foreign(
         "a web server",
-        rb"[A-Z]{3,16} \S+ HTTP/\d|GET /\S*[\r\n]",
+        rb"[A-Z-]{3,18} (?:[^\r\n]* )?HTTP/\d|GET /\S*[\r\n]",
         "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
         "Content-Length: {length}\r\nConnection: close\r\n\r\n{}\r\n",
     ),
@@ -58,6 +58,7 @@ PROTOCOLS = (
     _foreign("VNC", rb"RFB \d"),
     _foreign("a Java debugger", rb"JDWP-Handshake"),
     _foreign("BitTorrent", rb"\x13BitTorrent"),
+    _foreign("SOCKS", rb"\x05[\x01-\x04][\x00-\x03]"),  # RFC 1928, section 3
     _foreign("TLS", rb"\x16"),  # RFC 8446, section 5.1
     # RDP, SMB, SOCKS, MQTT, LDAP, DNS, X11, databases, …: a NUL that is not the end of a line (RFC 854), nor in what
     # telnet says of itself
