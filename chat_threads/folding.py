@@ -8,7 +8,8 @@ that make another word, and removes differences that are only another spelling:
 - accents, dots and strokes over, under and through a letter: é, ё, ą, Việt, Łódź; æ and œ become two letters;
 - Hebrew and Arabic points, the tatweel, the forms of alef, Persian and Arabic keyboards' kaf and yeh;
 - the nukta, and Devanagari's candrabindu; katakana and hiragana; the digits of all scripts;
-- invisible characters; curly quotes and the longer dashes.
+- invisible characters; the quotes, dashes and other signs of print, such as the gershayim and maqaf of Hebrew;
+- the Armenian ligature և, which is ԵՎ in capitals.
 
 It keeps vowel signs, viramas, the tones of Thai and Lao, and the voicing of kana, which are not accents.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 import unicodedata
 
 # Increased whenever the rule changes: the index of a history is then made anew.
-RULE = f"2, Unicode {unicodedata.unidata_version}"
+RULE = f"3, Unicode {unicodedata.unidata_version}"
 
 _REMEMBERED = 20_000  # letters whose replacements are cached
 
@@ -36,9 +37,11 @@ _PLAIN = {
     **dict(zip("ىیکةہٱ", "ييكهها", strict=True)),
     "ँ": "ं",
     # Typographic signs that keyboards do not have.
-    **dict.fromkeys("‘’‚‛ʼ′", "'"),
-    **dict.fromkeys("“”„‟«»", '"'),
-    **dict.fromkeys("‐‒–—―−", "-"),
+    **dict.fromkeys("‘’‚‛ʼʻ′׳", "'"),
+    **dict.fromkeys("“”„‟«»״", '"'),
+    **dict.fromkeys("‐‒–—―−־", "-"),
+    **dict.fromkeys("⁄∕", "/"),
+    "〜": "~",
     # Invisible, or only a longer line: the grapheme joiner, the tatweel, Hangul fillers, Mongolian separators.
     **dict.fromkeys("\u034f\u0640\u115f\u1160\u180b\u180c\u180d\u180f", ""),
 }
@@ -78,4 +81,5 @@ def fold_text(text: str) -> str:
     if text.isascii():
         return text.lower()
     text = unicodedata.normalize("NFKD", text).casefold().translate(_TABLE)
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFKD", text).translate(_TABLE))
+    text = unicodedata.normalize("NFC", unicodedata.normalize("NFKD", text).translate(_TABLE))
+    return text.replace("եւ", "եվ")  # the first is what Unicode makes of և, the second what people write

@@ -109,7 +109,9 @@ SAME = """
     שלום שָׁלוֹם שׁלום                           कलम क़लम क\u093cलम             हां हाँ
     don't don’t donʼt                          a-b a–b a‑b a—b               год2024 год２０２４ год٢٠٢٤
     ❤ ❤\ufe0f                                  soft so\u00adft so\u200bft    x2 x² x₂
-    dzungla Džungla DŽungla džungla
+    dzungla Džungla DŽungla džungla             երևան Երևան ԵՐԵՎԱՆ ԵՐԵՒԱՆ երեւան
+    צה"ל צה״ל                                   ג'ירפה ג׳ירפה                תל-אביב תל־אביב
+    'olelo ʻōlelo ʼolelo                        5~10 5〜10 ５～１０             1/2 ½ 1∕2 １／２
 """
 DIFFERENT = """
     か/が は/ぱ ครู/คร น้ำ/นำ कुल/कल गति/गत সে/স தமிழ்/தமழ் မြ/မ 한/하 日/目 i/l o/ö2 ы/и ب/ت ש/ס 1/l c++/c--
