@@ -106,6 +106,9 @@ _LOOKS_LIKE = {
     for group in re.split("  |\n", _TABLE.strip())
     for char in group.partition(" ")[2]
 }
+# Unicode has no plain letters for these, so they look like nothing else in its table.
+_SMALL_CAPITALS = str.maketrans("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnopqrstuvwyz")
+
 _LIKE_I = {code: "i" if look == "l" else look for code, look in _LOOKS_LIKE.items()}
 
 # Invisible, or only a longer line: joiners and the tatweel; and the tsheg, which is optional at the end.
@@ -118,11 +121,13 @@ def looks(name: str) -> tuple[str, ...]:
     """What a name looks like: UTS #39's skeleton, in lower case. Names that have one of these in common look alike.
 
     A name has several looks if the upper and lower case of a letter look like different letters (Greek Ν and ν look
-    like N and v), or if a letter looks like both I and l. A name in ASCII looks only like itself, in any case.
+    like N and v), if a letter is a small capital, or if one looks like both I and l. A name in ASCII looks only like
+    itself, in any case.
     """
     if name.isascii():
         return (name.lower(),)
-    found = _look(name, _LOOKS_LIKE), _look(name.casefold(), _LOOKS_LIKE), _look(name, _LIKE_I)
+    spellings = name, name.casefold(), name.translate(_SMALL_CAPITALS)
+    found = *(_look(each, _LOOKS_LIKE) for each in spellings), _look(name, _LIKE_I)
     return tuple(dict.fromkeys(found))
 
 

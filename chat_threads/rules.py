@@ -70,9 +70,10 @@ _SEQUENCE = re.compile(
     "(?:\x1b\\[|\x9b)(?:M[^\x00-\x1f]{0,3}|\\[[ -~]?|[0-?]*[ -/]*[@-~]?)"
     # SS2 and SS3: cursor keys, the keypad
     "|(?:\x1b[NO]|[\x8e\x8f])[0-9;]*[ -~]?"
-    # OSC, DCS, APC, PM, SOS: up to BEL or ST. Where that is missing a terminal would take the rest of the line for it;
-    # the one-character forms are likelier to come from a text that was decoded wrongly.
-    "|(?:\x1b[PX\\]^_]|[\x90\x98\x9d-\x9f])[^\x07\x18\x1a\x1b\x80-\x9f]*(?:\x07|\x9c|\x1b\\\\)"
+    # OSC, DCS, APC, PM, SOS, the title of screen and tmux: up to BEL or ST. Where that is missing a terminal would take
+    # the rest of the line for it; the one-character forms are likelier from a text that was decoded wrongly, and
+    # ESC k from the key.
+    "|(?:\x1b[PX\\]^_k]|[\x90\x98\x9d-\x9f])[^\x07\x18\x1a\x1b\x80-\x9f]*(?:\x07|\x9c|\x1b\\\\)"
     "|\x1b[PX\\]^_][^\x00-\x1f\x80-\x9f\u2028\u2029]*"
     # character sets and the like
     "|\x1b(?:[!-/][ -/]*[0-~]?| [FGLMN])"
@@ -137,7 +138,7 @@ def is_reserved(name: str) -> bool:
     return any(look.translate(reading).replace("rn", "m") in RESERVED for look in shown for reading in _READINGS)
 
 
-_READINGS = (str.maketrans("10", "lo", "-_."), str.maketrans("1l0", "iio", "-_."))
+_READINGS = (str.maketrans("103457", "loeast", "-_."), str.maketrans("1l03457", "iioeast", "-_."))
 
 
 def _is_name(name: str) -> bool:

@@ -38,6 +38,9 @@ ALIKE_PAIRS = [
     ("ivan", "ıvan"),  # Latin
     ("ivan", "İvan"),
     ("gail", "ɡɑil"),
+    ("anna", "ᴀɴɴᴀ"),
+    ("Tom", "ᴛᴏᴍ"),
+    ("wik", "ᴡɪᴋ"),
     ("Ștefan", "Ştefan"),
     ("сосо", "ⲥⲟⲥⲟ"),
     ("علي", "علی"),  # Arabic and Persian yeh
@@ -230,13 +233,17 @@ def test_a_room_that_looks_like_another_is_kept_by_the_same_code_as_one_that_exi
 # --- the server's own names ------------------------------------------------------------------------------------
 
 
+SMALL_CAPITALS = str.maketrans("abcdefghijklmnoprtuvwyz", "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀᴛᴜᴠᴡʏᴢ")
+
+
 @for_each("name", sorted(RESERVED))
 def test_the_servers_names_are_nobodys(name):
     cyrillic = name.translate(str.maketrans("aeopcyxs", "аеорсухѕ"))
     first, rest = name[0], name[1:]
     for typed in (
         *(name, name.upper(), name.title(), f"{name}-", f"{name}_", f"{first}.{rest}"),
-        *(first + rest.replace(old, new) for old, new in ("o0", "oｏ", "l1", "lI", "i1")),
+        *(first + rest.replace(old, new) for old, new in ("o0", "oｏ", "l1", "lI", "i1", "a4", "e3", "s5", "t7")),
+        name.translate(SMALL_CAPITALS),
         name.replace("m", "rn"),
     ):
         assert is_reserved(typed), typed

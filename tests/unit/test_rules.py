@@ -162,6 +162,8 @@ def test_an_escape_sequence_that_is_cut_short_says_nothing(kind):
         ("a\x1bé", "aé"),
         ("\x1bhello", "hello"),  # the key was pressed, and then something written
         ("\x1b hello", " hello"),
+        ("\x1bkvi notes.txt\x1b\\$ make", "$ make"),  # a title of screen and tmux
+        ("o\x1bk, no title", "ok, no title"),
         ("\x1b[3é", "é"),
         ("\x1b]0;cut\nnext line", " next line"),
         ("\x1b]0;cut\u2028next line", " next line"),
