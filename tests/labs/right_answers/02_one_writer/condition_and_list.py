@@ -1,4 +1,4 @@
-"""Without a queue: a list and a condition; the writer takes all that is there."""
+"""Without a queue: a list and a condition. The writer takes all lines that are there."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""A daemon thread, and the queue's own count of what is not done yet."""
+"""A daemon thread, and the queue's own count of unfinished items."""
 
 import queue
 import threading

@@ -1,4 +1,4 @@
-"""Under the lock nobody else puts, so one who looks whether there is room can rely on it."""
+"""Only the lock's holder puts, so a check for room under the lock stays true."""
 
 import queue
 import threading

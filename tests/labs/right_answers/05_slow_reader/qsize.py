@@ -1,4 +1,4 @@
-"""One thread puts, so what qsize says can only become less until it does: no race."""
+"""Only one thread puts, so after a check of qsize the queue can only become shorter: no race."""
 
 from __future__ import annotations
 

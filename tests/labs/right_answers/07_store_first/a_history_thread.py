@@ -1,4 +1,4 @@
-"""One thread commits, shows and lets in, in the order of its queue; who speaks waits for it."""
+"""One thread commits, shows and admits, in the order of its queue. say() waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A queue.Queue: waits for one line, and takes all others that are there."""
+"""A queue.Queue: waits for one line, and then takes all others that are there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits a moment, so that the rest of the line may come.
+"""Waits a moment, so that the rest of the line may arrive.
 
 Fails: what recv() returns is not a line
 """

@@ -1,4 +1,4 @@
-"""The limit is for bytes.
+"""The limit is in bytes, but this counts characters.
 
 Fails: has to become None
 """

@@ -1,4 +1,4 @@
-"""A CR is one of the bytes before LF.
+"""A CR before the LF counts towards the limit, but this leaves it out.
 
 Fails: has to become None
 """

@@ -1,4 +1,4 @@
-"""Keeps the rest as text: a character in two pieces becomes two that are wrong.
+"""Keeps the rest as text, so a character in two pieces becomes two wrong characters.
 
 Fails: half a character was decoded before the other half arrived
 """

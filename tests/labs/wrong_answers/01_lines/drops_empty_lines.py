@@ -1,4 +1,4 @@
-"""Keeps the rest, and takes an empty line for nothing.
+"""Keeps the rest, but drops empty lines.
 
 Fails: something was lost or held back
 """

@@ -1,4 +1,4 @@
-"""Returns the whole lines, and forgets what came after them.
+"""Returns the whole lines, but forgets the bytes after them.
 
 Fails: the first part of the line was lost
 """

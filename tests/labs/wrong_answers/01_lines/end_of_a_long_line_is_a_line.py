@@ -1,4 +1,4 @@
-"""Throws away what is too long, and takes what is left of it for a line.
+"""Drops the first part of a line that is too long, and returns its end as a line.
 
 Fails: has to become None
 """

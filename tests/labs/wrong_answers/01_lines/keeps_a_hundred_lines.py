@@ -1,4 +1,4 @@
-"""Keeps what would be enough for hundreds of lines.
+"""Keeps enough bytes for hundreds of lines.
 
 Fails: A client sends 1,000,000 bytes and never an LF.
 """

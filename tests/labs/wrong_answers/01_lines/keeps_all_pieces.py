@@ -1,4 +1,4 @@
-"""Keeps what came as a list of pieces, all of them.
+"""Keeps all pieces in a list, without a limit.
 
 Fails: A client sends 1,000,000 bytes and never an LF.
 """

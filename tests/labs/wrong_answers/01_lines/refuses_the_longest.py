@@ -1,4 +1,4 @@
-"""A line of limit bytes is not too long.
+"""A line of exactly limit bytes is not too long, but this refuses it.
 
 Fails: is not longer than 64 bytes
 """

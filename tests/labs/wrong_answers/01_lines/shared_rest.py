@@ -1,4 +1,4 @@
-"""Keeps the rest, of all connections in one place.
+"""Keeps the rest of all connections in one place.
 
 Fails: one connection must not see the bytes of another
 """

@@ -1,4 +1,4 @@
-"""Keeps the rest, and dies of what is not UTF-8.
+"""Keeps the rest, but dies of invalid UTF-8.
 
 Fails: feed() raised UnicodeDecodeError
 """

@@ -1,4 +1,4 @@
-"""Takes off every space with the line's end.
+"""Removes spaces at the end of a line, too.
 
 Fails: '  is the café open? '
 """

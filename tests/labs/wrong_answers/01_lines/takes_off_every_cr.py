@@ -1,4 +1,4 @@
-"""One CR is taken off, not all.
+"""Removes all CRs before the LF instead of one.
 
 Fails: 'one' should be 'one\\r'
 """

@@ -1,4 +1,4 @@
-"""Looks at the limit only when a line ends, and keeps all until then.
+"""Checks the limit only when a line ends, and keeps everything until then.
 
 Fails: A client sends 1,000,000 bytes and never an LF.
 """

@@ -1,4 +1,4 @@
-"""There is a place for ten lines, and who says the eleventh waits for the client.
+"""The queue has ten places, so the thread that says the eleventh line waits for the client.
 
 Caught by: test_say_does_not_wait_for_the_client: it is full
 """

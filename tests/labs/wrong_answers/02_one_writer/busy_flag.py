@@ -1,4 +1,4 @@
-"""A variable that says whether somebody is writing: looked at, and then set.
+"""A flag says whether a thread is writing, but checking and setting it are two steps.
 
 Caught by: test_lines_arrive_whole: which nobody said
 """

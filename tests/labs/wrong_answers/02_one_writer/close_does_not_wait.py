@@ -1,4 +1,4 @@
-"""What is in the queue when the outbox is closed is not sent yet.
+"""close() returns while lines are still in the queue.
 
 Caught by: test_lines_of_one_thread_arrive_in_order_and_before_close_returns: the client had got
 """

@@ -1,4 +1,4 @@
-"""The writer takes an empty queue for the end.
+"""The writer mistakes an empty queue for the end.
 
 Caught by: test_lines_of_one_thread_arrive_in_order_and_before_close_returns: the client had got
 """

@@ -1,4 +1,4 @@
-"""The lock is held for a piece of a line, not for the line.
+"""The lock is held for a piece of a line, not for the whole line.
 
 Caught by: test_lines_arrive_whole: which nobody said
 """

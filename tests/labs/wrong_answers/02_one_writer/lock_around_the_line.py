@@ -1,4 +1,4 @@
-"""The lines are whole, and everybody waits for the client, one for the other.
+"""The lines are whole, but every speaker waits for the client, one after the other.
 
 Caught by: test_say_does_not_wait_for_the_client: waits for self._lock
 """

@@ -1,4 +1,4 @@
-"""Each line has a lock of its own, which nobody else takes.
+"""Each line has a new lock, which no other thread takes.
 
 Caught by: test_lines_arrive_whole: which nobody said
 """

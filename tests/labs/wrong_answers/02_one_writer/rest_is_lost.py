@@ -1,4 +1,4 @@
-"""The writer sends once, and what the socket did not take is lost.
+"""The writer calls send once for each line, and loses what the socket did not take.
 
 Caught by: test_lines_arrive_whole: which nobody said
 """

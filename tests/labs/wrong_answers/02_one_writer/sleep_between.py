@@ -1,4 +1,4 @@
-"""A pause, so that the other one gets ready meanwhile.
+"""A pause, in the hope that the other thread finishes its line.
 
 Caught by: test_lines_arrive_whole: which nobody said
 """

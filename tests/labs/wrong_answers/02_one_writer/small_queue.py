@@ -1,4 +1,4 @@
-"""A queue for one line: whoever says the next one waits for the client after all.
+"""A queue for one line: the thread that says the next line still waits for the client.
 
 Caught by: test_say_does_not_wait_for_the_client: waits in put()
 """

@@ -1,4 +1,4 @@
-"""All is sent when close comes back, and the writer waits for more.
+"""Everything is sent when close() returns, but the writer waits for more.
 
 Caught by: test_lines_of_one_thread_arrive_in_order_and_before_close_returns: but the program did not
 """

@@ -1,4 +1,4 @@
-"""Nobody waits, and the lines overtake each other.
+"""Nobody waits, but the lines overtake each other.
 
 Caught by: test_lines_of_one_thread_arrive_in_order_and_before_close_returns: the client had got
 """

@@ -1,4 +1,4 @@
-"""One operation of the dictionary looks and takes, but not while somebody else is in the middle of it.
+"""One dictionary operation checks and takes, but another thread may be in the middle of a rename.
 
 Caught by: test_only_one_session_gets_a_name_by_claim_or_by_rename: Both were told yes
 """

@@ -1,4 +1,4 @@
-"""The new name may be the old one in another case.
+"""The new name may be the old one in another case, and then this frees it.
 
 Caught by: test_a_session_may_claim_its_own_name_in_another_case: It was told yes, and then ann was nobody
 """

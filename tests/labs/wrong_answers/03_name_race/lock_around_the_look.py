@@ -1,4 +1,4 @@
-"""The lock is given back between looking and taking.
+"""Releases the lock between checking and taking.
 
 Caught by: test_only_one_session_gets_a_name: Both were told yes, and only one can be sam
 """

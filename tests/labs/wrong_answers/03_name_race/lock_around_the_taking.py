@@ -1,4 +1,4 @@
-"""Only what changes the table is under the lock, and what was looked at may be old.
+"""Only the change of the table is under the lock, so the check may be outdated.
 
 Caught by: test_only_one_session_gets_a_name: Both were told yes, and only one can be sam
 """

@@ -1,4 +1,4 @@
-"""A lock for each name, and they are made by looking and taking, too.
+"""A lock for each name, but these locks are made by check-then-act, too.
 
 Caught by: test_only_one_session_gets_a_name: Both were told yes, and only one can be sam
 """

@@ -1,4 +1,4 @@
-"""Each call has a lock of its own, which nobody else takes.
+"""Each call has a new lock, which no other thread takes.
 
 Caught by: test_only_one_session_gets_a_name: Both were told yes, and only one can be sam
 """

@@ -1,4 +1,4 @@
-"""Takes the name and looks whether it has it: so does the other, a little later.
+"""Takes the name, and then checks whether it has it: the other thread does the same a little later.
 
 Caught by: test_only_one_session_gets_a_name: Both were told yes, and only one can be sam
 """

@@ -1,4 +1,4 @@
-"""Who has a name may claim it again.
+"""A session may claim its own name again, but this refuses it.
 
 Caught by: test_a_session_may_claim_its_own_name_in_another_case: It was told no
 """

@@ -1,4 +1,4 @@
-"""The name is given back by looking and then removing, without the lock.
+"""release() checks and then removes, without the lock.
 
 Caught by: test_a_name_released_twice_is_not_taken_from_its_next_session: sam
 """

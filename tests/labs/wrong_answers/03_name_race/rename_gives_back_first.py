@@ -1,4 +1,4 @@
-"""The old name is free before it is known whether the new one is: who loses has none.
+"""Frees the old name before the new one is taken: if that fails, the session has no name.
 
 Caught by: test_a_session_that_does_not_get_the_new_name_keeps_the_old_one: so bob is still bob
 """

@@ -1,4 +1,4 @@
-"""Each method is locked, and rename calls two of them: somebody may come between.
+"""Each method takes the lock, and rename calls two of them: another thread may run between them.
 
 Caught by: test_rename_takes_the_new_name_and_frees_the_old_one_in_one_step: it had two names
 """

@@ -1,4 +1,4 @@
-"""rename holds the lock and calls what takes it again: it waits for itself.
+"""rename holds the lock and calls a method that takes it again, so it waits for itself.
 
 Caught by: test_a_session_that_does_not_get_the_new_name_keeps_the_old_one: which it holds itself
 """

@@ -1,4 +1,4 @@
-"""A pause, so that they do not come at the same moment.
+"""A pause, so that the threads do not come at the same moment.
 
 Caught by: test_only_one_session_gets_a_name: Both were told yes, and only one can be sam
 """

@@ -1,4 +1,4 @@
-"""Gives names back under a lock of its own, which keeps out nobody else.
+"""release() has a lock of its own, which keeps no other method out.
 
 Caught by: test_a_name_released_during_a_rename_is_not_taken_from_its_next_session: died of KeyError
 """

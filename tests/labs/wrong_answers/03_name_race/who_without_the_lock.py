@@ -1,4 +1,4 @@
-"""All that changes the table is locked, and who looks at it sees half of a change.
+"""Every change is under the lock, but who() reads without it and sees half of a change.
 
 Caught by: test_rename_takes_the_new_name_and_frees_the_old_one_in_one_step: it had two names
 """

@@ -1,4 +1,4 @@
-"""Cuts off under another lock, which everybody who says something wants.
+"""Disconnects under another lock, which every speaker needs.
 
 Caught by: test_a_member_can_join_while_another_is_disconnected: which ann holds
 """

@@ -1,4 +1,4 @@
-"""A queue ten times as big is full ten times as late.
+"""A queue ten times as big only takes ten times as long to fill up.
 
 Caught by: test_nobody_waits_for_a_member_that_does_not_read: slow has room for 2 texts
 """

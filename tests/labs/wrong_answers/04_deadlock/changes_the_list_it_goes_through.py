@@ -1,4 +1,4 @@
-"""Removes from the list that the loop goes through, which skips the next one.
+"""Removes from the list in a loop over it, which skips the next member.
 
 Caught by: test_nobody_waits_for_a_member_that_does_not_read: asleep has room for 2 texts
 """

@@ -1,4 +1,4 @@
-"""Who is behind is cut off after the lock; until then the next text is put after the missing one.
+"""A slow member is disconnected after the lock, and until then gets later texts after a hole.
 
 Caught by: test_a_disconnected_member_sees_no_hole: which came before it
 """

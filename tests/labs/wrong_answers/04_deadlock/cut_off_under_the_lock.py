@@ -1,4 +1,4 @@
-"""cut_off takes the lock to leave, and is called with the lock held.
+"""Calls cut_off with the lock held, and cut_off takes the lock to leave.
 
 Caught by: test_nobody_waits_for_a_member_that_does_not_read: which it holds itself
 """

@@ -1,4 +1,4 @@
-"""Two were full at the same text, and one is cut off.
+"""Two queues are full at the same text, but only one member is disconnected.
 
 Caught by: test_nobody_waits_for_a_member_that_does_not_read: was not disconnected by cut_off()
 """

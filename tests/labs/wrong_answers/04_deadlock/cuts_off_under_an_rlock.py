@@ -1,4 +1,4 @@
-"""An RLock lets cut_off come back in, and whoever cut_off waits for stays out.
+"""The RLock lets cut_off take it again, but the thread that cut_off waits for cannot get it.
 
 Caught by: test_a_member_can_join_while_another_is_disconnected: which ann holds
 """

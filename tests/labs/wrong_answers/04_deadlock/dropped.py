@@ -1,4 +1,4 @@
-"""What does not fit is left out, and nobody is told.
+"""Drops texts that do not fit, and tells nobody.
 
 Caught by: test_nobody_waits_for_a_member_that_does_not_read: not disconnected
 """

@@ -1,4 +1,4 @@
-"""The lock is taken anew for every member, and another text comes between two of them.
+"""Takes the lock for each member separately, so another text may come between two of them.
 
 Caught by: test_all_members_get_the_texts_in_one_order: cy gets
 """

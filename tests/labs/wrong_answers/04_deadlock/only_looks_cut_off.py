@@ -1,4 +1,4 @@
-"""Does a part of what cut_off does, and leaves out the rest.
+"""Does only a part of what cut_off does.
 
 Caught by: test_nobody_waits_for_a_member_that_does_not_read: was not disconnected by cut_off()
 """

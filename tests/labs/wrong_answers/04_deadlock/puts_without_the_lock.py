@@ -1,4 +1,4 @@
-"""Looks up the members under the lock and puts without it: two texts may change places.
+"""Copies the members under the lock and puts without it, so two texts may change places.
 
 Caught by: test_all_members_get_the_texts_in_one_order: cy gets
 """

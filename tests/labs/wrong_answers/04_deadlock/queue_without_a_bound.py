@@ -1,4 +1,4 @@
-"""A queue without a bound is never full: it grows until the memory is.
+"""A queue without a bound is never full: it grows until the memory is full.
 
 Caught by: test_nobody_waits_for_a_member_that_does_not_read: slow has room for 2 texts
 """

@@ -1,4 +1,4 @@
-"""Another kind of lock: one thread may take it twice. Here there are two threads.
+"""With an RLock, one thread may take it twice. But here there are two threads.
 
 Caught by: test_a_member_can_leave_while_its_queue_is_full: waits for self._lock, which ann holds
 """

@@ -1,4 +1,4 @@
-"""Looks every now and then whether there is room, with the lock held.
+"""Checks now and then whether there is room, with the lock held.
 
 Caught by: test_nobody_waits_for_a_member_that_does_not_read: There was no end
 """

@@ -1,4 +1,4 @@
-"""Waits for each slow member only a second, with the lock held; nobody can do anything meanwhile.
+"""Waits only a second for each slow member, but with the lock held, so everybody waits.
 
 Caught by: test_nobody_waits_for_a_member_that_does_not_read: All threads waited
 """

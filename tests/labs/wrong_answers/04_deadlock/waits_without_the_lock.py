@@ -1,4 +1,4 @@
-"""Looks up the members under the lock and puts without it: waits, and two texts may change places.
+"""Copies the members under the lock and puts without it: it still waits, and texts may change places.
 
 Caught by: test_nobody_waits_for_a_member_that_does_not_read: waits in put()
 """

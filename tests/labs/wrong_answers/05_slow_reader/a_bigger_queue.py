@@ -1,4 +1,4 @@
-"""A queue that is ten times as large, and no end of it.
+"""A queue that is ten times as large, and still a queue that fills up.
 
 Fails: lines were kept for bob; 5 may wait
 """

@@ -1,4 +1,4 @@
-"""Gives a slow reader a moment, and then cuts it off.
+"""Gives a slow reader a moment before it disconnects it.
 
 Fails: say() waited 0.01 s for bob
 """

@@ -1,4 +1,4 @@
-"""A queue with a bound, and everybody waits for the slowest.
+"""A bounded queue, but everybody waits for the slowest reader.
 
 Fails: No thread can continue: publisher waits in put()
 """

@@ -1,4 +1,4 @@
-"""Cuts off while going through the members.
+"""Disconnects members in the loop over the dictionary.
 
 Fails: publisher died of RuntimeError: dictionary changed size during iteration
 """

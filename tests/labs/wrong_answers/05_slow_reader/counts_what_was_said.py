@@ -1,4 +1,4 @@
-"""Counts what was said instead of what waits.
+"""Counts the lines that were said instead of those that wait.
 
 Fails: that harms ann: 11 of 15 lines came
 """

@@ -1,4 +1,4 @@
-"""Who has come back meanwhile is taken out of the room instead.
+"""A member that has entered again is removed in place of the old one.
 
 Fails: Bob entered again. The members are [
 """

@@ -1,4 +1,4 @@
-"""Cuts the slow one off, and does not say so.
+"""Disconnects a slow reader without telling it.
 
 Fails: that begins with '!' and says why
 """

@@ -1,4 +1,4 @@
-"""A last word has to say why.
+"""The last word gives no reason.
 
 Fails: says why.
 """

@@ -1,4 +1,4 @@
-"""A full queue takes no more, silently.
+"""Drops the newest line when the queue is full, silently.
 
 Fails: is missing. He cannot know that.
 """

@@ -1,4 +1,4 @@
-"""A full queue forgets what is oldest, silently.
+"""Drops the oldest line when the queue is full, silently.
 
 Fails: is missing. He cannot know that.
 """

@@ -1,4 +1,4 @@
-"""Throws away what waits, one by one, while the writer may be taking it.
+"""Drops the waiting lines one by one, while the writer may be taking them.
 
 Fails: Bob got
 """

@@ -1,4 +1,4 @@
-"""A bound, and nobody who catches queue.Full.
+"""A bounded queue, but nobody catches queue.Full.
 
 Fails: publisher died of Full
 """

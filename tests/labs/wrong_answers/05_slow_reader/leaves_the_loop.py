@@ -1,4 +1,4 @@
-"""Cuts the slow one off, and those behind it do not get the line.
+"""Disconnects a slow reader, and the members after it do not get the line.
 
 Fails: that harms cy
 """

@@ -1,4 +1,4 @@
-"""Cuts off one line too early.
+"""Disconnects one line too early.
 
 Fails: should have got them
 """

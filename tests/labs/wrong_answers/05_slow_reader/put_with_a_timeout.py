@@ -1,4 +1,4 @@
-"""Waits for a slow reader only for a moment, before cutting it off.
+"""Waits a moment for a slow reader before it disconnects it.
 
 Fails: say() waited 0.05 s for bob
 """

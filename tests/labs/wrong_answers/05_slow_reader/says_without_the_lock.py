@@ -1,4 +1,4 @@
-"""A lock that is held for a moment is no wait, and without it nobody may come in.
+"""say() takes no lock, so a member may enter in the middle of it.
 
 Fails: died of RuntimeError: dictionary
 """

@@ -1,4 +1,4 @@
-"""Tells the slow one that it is cut off, and goes on putting lines into its queue.
+"""Tells a slow reader that it is disconnected, but keeps putting lines into its queue.
 
 Fails: after the last word comes
 """

@@ -1,4 +1,4 @@
-"""A lock that the writer holds while it waits for its client.
+"""The writer holds a lock while it waits for its client, and say() needs that lock.
 
 Fails: When 1 is said, say() does not return
 """

@@ -1,4 +1,4 @@
-"""The queue has a bound, so who submits waits for the disk after all.
+"""The queue has a bound, so submit() still waits for the disk.
 
 Caught by: test_submit_does_not_wait_for_the_disk: it is full
 """

@@ -1,4 +1,4 @@
-"""stop() says that it is over, and does not wait until it is.
+"""stop() asks the thread to end, but does not wait for it.
 
 Caught by: test_every_accepted_text_is_stored_when_stop_returns: the stored texts were
 """

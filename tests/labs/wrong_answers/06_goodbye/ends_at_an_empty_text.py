@@ -1,4 +1,4 @@
-"""An empty text is false, and the end is None.
+"""Mistakes an empty text for the end mark: both are false.
 
 Caught by: test_an_empty_text_is_a_text: No thread can continue
 """

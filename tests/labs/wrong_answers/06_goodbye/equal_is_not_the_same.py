@@ -1,4 +1,4 @@
-"""Compares with ==, and two sessions of one name are equal.
+"""Compares with ==, but two sessions with the same name are equal.
 
 Caught by: test_an_old_session_does_not_take_the_name_from_a_new_one: who('sam') is None
 """

@@ -1,4 +1,4 @@
-"""Waits for the thread with the lock held that the thread needs.
+"""Waits for the thread while it holds the lock that the thread needs.
 
 Caught by: test_every_accepted_text_is_stored_when_stop_returns: No thread can continue
 """

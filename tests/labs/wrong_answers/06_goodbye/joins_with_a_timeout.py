@@ -1,4 +1,4 @@
-"""A queue whose last items are not stored after a second is given up, while the disk is slow.
+"""Gives up after a second, although a slow disk has not stored everything.
 
 Caught by: test_every_accepted_text_is_stored_when_stop_returns: the stored texts were
 """

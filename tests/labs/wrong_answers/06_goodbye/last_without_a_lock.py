@@ -1,4 +1,4 @@
-"""None is the last in the queue, unless somebody who has looked before puts a text after it.
+"""None is the last item, unless a thread that checked before puts a text after it.
 
 Caught by: test_a_text_submitted_during_stop_is_stored_or_refused: It is not stored
 """

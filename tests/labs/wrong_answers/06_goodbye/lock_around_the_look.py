@@ -1,4 +1,4 @@
-"""The lock is given back between looking whether it stops and putting.
+"""Releases the lock between the check of _stopping and the put.
 
 Caught by: test_a_text_submitted_during_stop_is_stored_or_refused: It is not stored
 """

@@ -1,4 +1,4 @@
-"""Looks every second whether it is to stop, though it could be told.
+"""The thread checks every second whether it should stop, although it could be woken.
 
 Caught by: test_the_thread_sleeps_until_it_has_something_to_do: is keeper in an endless loop?
 """

@@ -1,4 +1,4 @@
-"""Looks whether the name is its own, and then takes the lock: meanwhile it may be another's.
+"""Checks that the name is its own, and then takes the lock: by then another session may have it.
 
 Caught by: test_an_old_session_does_not_take_the_name_from_a_new_one: who('sam') is None
 """

@@ -1,4 +1,4 @@
-"""The old session leaves the table alone, and so does the last one: the name is never free again.
+"""No session removes its entry, so the name is never free again.
 
 Caught by: test_a_name_is_free_when_its_session_has_left: sam has left
 """

@@ -1,4 +1,4 @@
-"""Puts first and looks after that: what it refuses is stored all the same.
+"""Puts first and checks after that, so a refused text is still stored.
 
 Caught by: test_a_text_submitted_during_stop_is_stored_or_refused: It is stored
 """

@@ -1,4 +1,4 @@
-"""A pause, so that the new one comes later or has come before.
+"""A pause, so that the new session comes later or has already come.
 
 Caught by: test_an_old_session_does_not_take_the_name_from_a_new_one: who('sam') is None
 """

@@ -1,4 +1,4 @@
-"""A pause, in which what is in the queue will be stored, probably.
+"""A pause in which the thread will probably store everything.
 
 Caught by: test_every_accepted_text_is_stored_when_stop_returns: the stored texts were
 """

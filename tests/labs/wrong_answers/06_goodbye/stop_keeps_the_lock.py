@@ -1,4 +1,4 @@
-"""Waits for the thread with the lock that submit wants.
+"""Waits for the thread while it holds the lock that submit() needs.
 
 Caught by: test_submit_during_stop_does_not_wait_for_the_disk: waits for self._lock, which bob holds
 """

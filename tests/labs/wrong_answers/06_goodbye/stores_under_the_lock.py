@@ -1,4 +1,4 @@
-"""The thread stores with the lock held, so who submits waits for the disk.
+"""The thread stores while it holds the lock, so submit() waits for the disk.
 
 Caught by: test_submit_does_not_wait_for_the_disk: waits for self._lock, which keeper holds
 """

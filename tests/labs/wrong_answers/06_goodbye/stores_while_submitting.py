@@ -1,4 +1,4 @@
-"""There is no queue: who submits waits for the disk.
+"""There is no queue, so submit() waits for the disk.
 
 Caught by: test_submit_does_not_wait_for_the_disk: No thread can continue
 """

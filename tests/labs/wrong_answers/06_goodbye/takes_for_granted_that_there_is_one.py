@@ -1,4 +1,4 @@
-"""The new session may have left before the old one.
+"""Fails if the new session has left before the old one.
 
 Caught by: test_the_name_is_free_when_both_sessions_have_left_in_any_order: died of KeyError
 """

@@ -1,4 +1,4 @@
-"""Waits until the queue is empty: then somebody who has looked before puts something in.
+"""Waits until the queue is empty, but a thread that checked before may still put a text in.
 
 Caught by: test_a_text_submitted_during_stop_is_stored_or_refused: It is not stored
 """

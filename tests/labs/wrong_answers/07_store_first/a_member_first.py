@@ -1,4 +1,4 @@
-"""Becomes a member first, so that nothing can be missed, and then reads: a line can come twice.
+"""Adds the member first and then reads the history: no line is missed, but one may come twice.
 
 Fails: 2 twice
 """

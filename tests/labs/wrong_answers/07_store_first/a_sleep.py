@@ -1,4 +1,4 @@
-"""No lock around enter(), but a moment for others to end what they are saying.
+"""No lock around enter(), but a moment for others to finish.
 
 Fails: 2 twice
 """

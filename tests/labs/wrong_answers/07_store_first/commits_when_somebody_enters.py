@@ -1,4 +1,4 @@
-"""Commits when somebody wants to read it, and at no other time.
+"""Commits only when somebody enters.
 
 Fails: it was shown before it was stored
 """

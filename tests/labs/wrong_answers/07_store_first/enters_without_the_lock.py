@@ -1,4 +1,4 @@
-"""A lock around say(), and none around enter().
+"""A lock around say(), but none around enter().
 
 Fails: 2 is missing
 """

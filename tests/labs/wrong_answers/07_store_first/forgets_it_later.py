@@ -1,4 +1,4 @@
-"""What was refused is forgotten when the next one speaks, and whoever comes in before is shown it.
+"""Forgets a refused line only when the next one is said, and shows it to anybody who enters before.
 
 Fails: It is still added
 """

@@ -1,4 +1,4 @@
-"""Between letting the lock go and forgetting what was refused, somebody else adds a line.
+"""Another thread may add a line between releasing the lock and rolling back.
 
 Fails: given twice
 """

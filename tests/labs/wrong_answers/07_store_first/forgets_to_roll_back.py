@@ -1,4 +1,4 @@
-"""What could not be committed is still added, and comes into the file with the next line.
+"""A line that could not be committed is still added, and gets into the file with the next one.
 
 Fails: has to be forgotten
 """

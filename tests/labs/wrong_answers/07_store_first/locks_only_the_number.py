@@ -1,4 +1,4 @@
-"""A lock around the number, which is what two threads change.
+"""A lock around the number only.
 
 Fails: 2 twice
 """

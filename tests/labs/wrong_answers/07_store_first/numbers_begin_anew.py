@@ -1,4 +1,4 @@
-"""The numbers begin with 1 whenever the server does.
+"""The numbers begin with 1 at each start of the server.
 
 Fails: but 4 comes next
 """

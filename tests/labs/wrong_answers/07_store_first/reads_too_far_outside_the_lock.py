@@ -1,4 +1,4 @@
-"""Reads outside the lock also what is not committed yet.
+"""Reads outside the lock, and also lines that are not committed yet.
 
 Fails: before it was committed
 """

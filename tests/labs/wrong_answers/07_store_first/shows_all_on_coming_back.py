@@ -1,4 +1,4 @@
-"""Takes no notice of after.
+"""Ignores the argument after.
 
 Fails: should have been shown [3, 4, 5]
 """

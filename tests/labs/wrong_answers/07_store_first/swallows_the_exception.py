@@ -1,4 +1,4 @@
-"""A disk that is full is nobody's business.
+"""Hides the exception of a full disk from the caller.
 
 Fails: say() must raise the exception of commit()
 """

@@ -1,4 +1,4 @@
-"""What could not be committed leaves a hole in the numbers.
+"""A line that could not be committed leaves a hole in the numbers.
 
 Fails: 'three' has the next number, 2
 """

@@ -1,4 +1,4 @@
-"""Takes all that is there, and sends it a line a call all the same.
+"""Takes all lines, but still sends one in each call.
 
 Fails: all gathered lines should go out in one
 """

@@ -1,4 +1,4 @@
-"""Clears the event after it has taken the lines: what comes in between is forgotten.
+"""Clears the event after taking the lines, and forgets a line that came in between.
 
 Fails: No thread can continue
 """

@@ -1,4 +1,4 @@
-"""Sends without the lock, and then clears what came meanwhile, too.
+"""Sends without the lock, and then also clears the lines that came during the send.
 
 Fails: 'one' and 'two' were put; the writer sent
 """

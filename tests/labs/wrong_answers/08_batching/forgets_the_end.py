@@ -1,4 +1,4 @@
-"""Ends when it is closed, whatever is left.
+"""Ends at close(), even if lines are left.
 
 Fails: 'one' and 'two' were put; the writer sent
 """

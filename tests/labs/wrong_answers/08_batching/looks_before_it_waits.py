@@ -1,4 +1,4 @@
-"""Looks without the lock whether there is something, and then waits for what has come already.
+"""Checks without the lock, and then waits for a line that has already come.
 
 Fails: 'hello' was put, all threads are idle, and it was not sent
 """

@@ -1,4 +1,4 @@
-"""No condition: looks now and then whether something has come.
+"""No condition: checks every millisecond for lines.
 
 Fails: has to sleep until it is woken
 """

@@ -1,4 +1,4 @@
-"""Takes from the wrong end.
+"""Takes lines from the wrong end.
 
 Fails: 'one' and 'two' were put; the writer sent
 """

@@ -1,4 +1,4 @@
-"""Takes all that is there, and keeps the lock while it sends.
+"""Takes all lines, but holds the lock while it sends.
 
 Fails: No thread can continue: ann waits for self._state, which writer holds
 """

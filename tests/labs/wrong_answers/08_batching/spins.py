@@ -1,4 +1,4 @@
-"""No condition: asks again and again whether something has come.
+"""No condition: checks for lines again and again.
 
 Fails: has to sleep until it is woken
 """

@@ -1,4 +1,4 @@
-"""Waits a little after the first line, in case that more come.
+"""Waits a little after the first line, in case more lines come.
 
 Fails: after it was put, although nothing delayed it
 """

@@ -1,4 +1,4 @@
-"""Sends when it is worth the while.
+"""Waits for ten lines, so that a call is worth it.
 
 Fails: it was not sent
 """
