@@ -263,7 +263,8 @@ class Mailbox(queue.Queue[Parcel]):
 
     def get(self, block: bool = True, timeout: float | None = None) -> Parcel:
         """As in the standard library. After the first call, ``push`` wakes a thread that waits here."""
-        self._getters = True
+        with self.mutex:
+            self._getters = True
         return super().get(block, timeout)
 
     def put(self, item: Parcel, block: bool = True, timeout: float | None = None) -> None:
