@@ -33,7 +33,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Message(Event):
-    """What was said, as the history has it: committed before anybody sees it (promise 1).
+    """A message as the history has it: committed before anybody sees it (promise 1).
 
     ``number`` counts a room's messages from 1 without a gap (promise 2). ``who`` is the number of the sender's token
     (tokens.token_id), by which people are ignored; 0: unknown.

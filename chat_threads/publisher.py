@@ -32,7 +32,7 @@ _Change = ordered.RoomEnded | ordered.TopicSet | ordered.Left | ordered.LeftAll 
 
 
 class _Outbox:
-    """What is still to be delivered under the lock, and what is to be done once the lock is released."""
+    """The events to deliver under the lock, and the actions to take after the lock is released."""
 
     __slots__ = ("_output", "waiting", "ready", "full", "size")
 

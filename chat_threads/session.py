@@ -32,7 +32,7 @@ from .wire import Wire
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What others may know of a session. Frozen, and replaced as a whole: a thread sees the old one or the new."""
+    """The public facts about a session. Frozen, and replaced as a whole: a thread sees the old one or the new."""
 
     name: str = ""
     away: str | None = None  # None: here; otherwise the reason, which may be empty

@@ -1,4 +1,4 @@
-"""What people who type can do after an error or a notice: the advice that names commands as they are typed."""
+"""Advice after an error or a notice for people who type: it names commands as they are typed."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     errors.NotUtf8: lambda problem: _SET_UTF8,
     disconnects.TooSlow: lambda problem: "Connect again; /history shows what you missed.",
 }
-"""What stands in the place of an error's own advice."""
+"""The advice that replaces an error's own."""
 
-# What a server sent as JSON has no kind. It is advised by its code, if that and the fields say enough.
+# An error that a server sent as JSON has no kind. Its code and fields decide the advice, if they say enough.
 _BY_CODE: dict[str, type[errors.ChatError]] = {
     kind.code: kind for kind in (errors.UnknownRoom, errors.RoomExists, errors.NotInRoom, errors.UnknownPerson)
 }

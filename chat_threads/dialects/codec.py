@@ -153,7 +153,7 @@ def _milliseconds(at: str) -> int:
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:
-    """What turns a value from JSON into one of that type. Strings are taken as they are."""
+    """The function that turns a value from JSON into one of that type. Strings stay as they are."""
     if get_origin(hint) in (Union, types.UnionType):  # X | None
         inner = _reader(get_args(hint)[0])
         return lambda value: None if value is None else inner(value)

@@ -72,13 +72,13 @@ _BLANKS = re.compile(rb"(?:\xef\xbb\xbf|[ \t\n]|\r(?:\x00|(?=[^\x00])))*")  # th
 
 
 def without_blanks(head: bytes) -> bytes:
-    """What a client has sent so far, without byte order marks, blanks and blank lines before it."""
+    """The bytes from a client without leading byte order marks, blanks and blank lines."""
     found = _BLANKS.match(head)
     return head[found.end() :] if found else head
 
 
 def recognise(head: bytes) -> Callable[[int], Dialect] | None:
-    """What makes the dialect of a client that has sent this, by ``without_blanks``; None: too little to tell. Raises
+    """The function that makes the client's dialect, by its bytes from ``without_blanks``. None: too few bytes. Raises
     NotChat."""
     for protocol in PROTOCOLS:
         if protocol.first.match(head):

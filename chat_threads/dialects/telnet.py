@@ -25,7 +25,7 @@ WILL, WONT, DO, DONT, IAC = 251, 252, 253, 254, 255
 EOF, SUSP = 236, 237  # RFC 1184
 BINARY, TIMING_MARK, LINEMODE = 0, 6, 34  # RFC 856, 860, 1184
 
-# What is agreed to when the client asks for it: 8 bits each way, and that it edits its lines itself.
+# The options that we accept from a client: 8 bits each way, and that it edits its lines itself.
 _AGREED = {(WILL, BINARY), (DO, BINARY), (WILL, LINEMODE)}
 
 # Sent once LINEMODE is agreed: MODE is EDIT and TRAPSIG (RFC 1184, section 2.2). Ctrl-C remains an IP.

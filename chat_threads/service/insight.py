@@ -55,7 +55,7 @@ def _last_the_readers(slot: inside.Slot) -> tuple[bool, int]:
 
 
 def _row(slot: inside.Slot, now: float, where: str) -> events.ThreadRow:
-    """What is shown of a thread, read without any lock."""
+    """The row of a thread, read without any lock."""
     session: Session | None = slot.session
     doing, since = slot.doing
     waiting, most = slot.depth() if slot.depth else (None, None)

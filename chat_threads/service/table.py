@@ -41,7 +41,7 @@ class Insight:
 
 @dataclass(frozen=True)
 class Context:
-    """What the commands work with. All reader threads share one; it is frozen, and each part has its own lock."""
+    """The parts that the commands use. All reader threads share one; it is frozen, and each part has its own lock."""
 
     publisher: Publisher
     sessions: SessionStore
