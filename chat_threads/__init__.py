@@ -15,7 +15,8 @@ name                how many     owns, and what it does
 ==================  ===========  =============================================================================
 main                1            the signals; builds everything, waits, stops everything
 acceptor            1            the listening socket: accepts, starts readers, joins them
-reader-N            1 a client   the client's socket and dialect: reads, obeys, says goodbye, closes
+reader-N            1 a client   the client's socket and dialect: reads, carries out commands, says goodbye,
+                                 closes; a writer sends
 history             1            the only writing SQLite connection: numbers, commits, publishes, sweeps
 writer-1, -2, ...   --writers    send what sessions' queues hold; never wait for a socket
 writer-of-N         1 for each   sends to one client whose socket was full, and may wait for it; with
@@ -25,6 +26,9 @@ log                 1            the log file or stderr
 trace               1            the file of --trace
 lab-...             1 a fault    only with --lab: makes a fault, waits, and ends it
 ==================  ===========  =============================================================================
+
+Two writes pass no mailbox and no writer: the acceptor refuses a connection, and a reader says that no writer thread
+could be started for its client.
 
 Locks
 =====

@@ -254,8 +254,9 @@ def read_motd(path: str) -> tuple[str, ...]:
 def run(options: Options, log_level: str, log_file: str | None) -> int:
     """Serve until a signal says to stop, then stop in order. In the main thread; raises StartError.
 
-    Returns the exit code, 0. If a thread has ended unexpectedly, or something does not stop in time, the process ends
-    here with BROKEN.
+    Returns the exit code, 0, also if a thread outlived the time that it had to end; the log names that thread. If a
+    thread has ended unexpectedly, an exception occurs while stopping, or stopping takes FORCE_AFTER seconds, the
+    process ends here with BROKEN.
     """
     asked: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # its put is safe in a signal handler
     stops = _catch_signals(asked, reopens=log_file is not None)

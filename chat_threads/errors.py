@@ -460,7 +460,7 @@ class Busy(Told):
     """The request is under way, but takes long."""
 
     code = "busy"
-    fact = "The history is busy; please wait. Your request will be done."
+    fact = "The history is busy; please wait. If you asked for a change, it is still under way."
 
 
 class Unreadable(Told):

@@ -1,7 +1,8 @@
 """A session's queue: the parcels that wait for one client, and which thread may send them.
 
-A mailbox has two states. ``Writer`` says which thread empties it, so that at most one thread writes to the session's
-socket. ``Life`` says what may still be put into it. The tables ``WRITER`` and ``LIFE`` list all transitions.
+A mailbox has two states. ``Writer`` says which thread empties it. ``Life`` says what may still be put into it. The
+tables ``WRITER`` and ``LIFE`` list all transitions. At most one thread writes to the session's socket, because the
+session is always scheduled with the same writer, and that writer leaves the mailbox to at most one holder.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LEAST_BYTES = 1 << 22  # bytes that may wait in any case: more than the longest 
 class Writer(Enum):
     """Which thread empties a mailbox."""
 
-    IDLE = "none: the next thread that puts a parcel must schedule it"
+    IDLE = "none; its writer may still be sending. The next thread that puts a parcel must schedule it"
     SCHEDULED = "the session's writer, which was told"
     HELD = "a thread of its own, until that thread finds it empty"
 

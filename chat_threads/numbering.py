@@ -50,7 +50,7 @@ class Numbering:
 
     def _draft(self, draft: ordered.Draft) -> None:
         room_id, token, ref = draft.room_id, draft.token, draft.ref
-        last = self.numbers[room_id] if room_id in self.numbers else self._last.get(room_id)
+        last = self._last_of(room_id)
         if last is None:
             self.refused.append((draft, RoomGone()))
             return

@@ -159,8 +159,8 @@ def store(
 def forget(writer: sqlite3.Connection, connected: Set[int]) -> bool:
     """If there are more than TOKENS tokens, forget up to SWEEP_TOKENS of them, with their requests.
 
-    Tokens without requests are forgotten first, then those that were unused for the longest time. Tokens in
-    ``connected`` stay. Returns whether there are more to forget.
+    Tokens without requests and without rooms are forgotten first, then those that were unused for the longest time.
+    Tokens in ``connected`` stay. Returns whether there are more to forget.
     """
     spare = writer.execute("SELECT count(*) FROM tokens").fetchone()[0] - TOKENS
     if spare <= 0:

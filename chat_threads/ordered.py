@@ -125,5 +125,5 @@ class NameChanged(Ordered):
     new: str
 
 
-# What the history publishes after a commit: messages, and all ordered values except drafts.
+# What the history publishes after a commit: messages, and the ordered values that somebody sees.
 Published = Message | Acked | RoomEnded | TopicSet | Joined | Left | LeftAll | NameChanged

@@ -44,7 +44,7 @@ class Parcel:
         """``output`` counts the bytes until no queue holds the parcel any more."""
         self.lines = sum(event.lines for event in events)
         self.size = sum(event.size for event in events)
-        self._lock = threading.Lock()  # guards _events; only View.encode is called under it
+        self._lock = threading.Lock()  # guards _events; only View.encode and Held.resize are called under it
         self._view = view
         self._events: Sequence[Event] | None = events
         self._data: bytes | None = None  # set once, under the lock, and read as a whole

@@ -169,7 +169,7 @@ class ReadingSide:
         """Up to ``limit`` messages in order: the newest ones, or those just below ``before`` or just above ``after``.
 
         A page has fewer if they would take more than ``size`` bytes (Message.size), but at least one. Messages are read
-        a few at a time, so no more than ``size`` bytes are in memory.
+        ROWS_AT_ONCE at a time, so at most so many messages beyond ``size`` are in memory.
         """
         upwards = after is not None
         sign, order = (">", "ASC") if upwards else ("<", "DESC")

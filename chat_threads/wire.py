@@ -1,4 +1,5 @@
-"""A connected socket with two threads: the reader may wait, the writer may not.
+"""A connected socket with two threads. The reader may wait in ``read``. ``send`` never waits; a thread that serves one
+client alone may wait in ``wait_writable``.
 
 The reader's and the writer's calls may run at the same time, on one socket object. The socket
 is in blocking mode, so that a waiting reader costs one system call, and writers send with MSG_DONTWAIT. That works on

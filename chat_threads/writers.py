@@ -6,7 +6,8 @@ That thread may wait, until the session has caught up or is cut off.
 
 ``OnePerSession`` gives each session a thread of its own from the start. It is the textbook layout, for comparison.
 
-In both layouts a session's mailbox has one writer at a time; see ``mailbox.Mailbox``.
+In both layouts at most one thread writes to a session's socket: a session always has the same writer (``schedule``),
+and a holder takes over only when that writer calls ``Mailbox.hold``.
 """
 
 from __future__ import annotations

@@ -235,7 +235,7 @@ class Client:
         self._get(Ack, "delete", room=room)
 
     def rooms(self) -> tuple[RoomRow, ...]:
-        """The rooms, those with the most people first; a few hundred at most::
+        """The rooms, those with the most people first; 100 at most::
 
         >>> [(row.room, row.messages) for row in chat.rooms()]
         [('#lab', 103), ('#lab2', 0), ('#lobby', 0)]
@@ -243,7 +243,7 @@ class Client:
         return self._get(RoomList, "rooms").rooms
 
     def who(self, room: str | None = None) -> tuple[PersonRow, ...]:
-        """The people in a room, or everybody; a few hundred at most."""
+        """The people in a room, or everybody; 100 at most."""
         return self._get(PeopleList, "who", room=room).people
 
     def whois(self, name: str) -> PersonShown:

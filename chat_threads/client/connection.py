@@ -19,8 +19,9 @@ _KEEPALIVE = (  # a peer that vanishes without a word is noticed within 40 secon
 
 
 class Connection:
-    """Owns one socket. The writer calls ``send``. Any thread may call ``abort``, which ends both threads' waits. The
-    reader calls everything else, and calls ``close`` after the writer has ended."""
+    """Owns one socket. The writer calls ``send``, and the reader does before there is a writer. Any thread may call
+    ``abort``, which ends both threads' waits. The reader calls everything else, and calls ``close`` after the writer
+    has ended."""
 
     def __init__(self, host: str, port: int, timeout: float) -> None:
         """Connect; raise OSError. Until ``patient`` is called, a wait raises TimeoutError after ``timeout`` seconds."""

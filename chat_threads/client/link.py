@@ -49,10 +49,10 @@ class LinkOptions:
 class Link:
     """What the program's threads share with the reader and the writer: requests, events, and the state.
 
-    Any number of the program's threads call ``submit``, ``forget``, ``next_event``, ``settle``, ``close`` and
-    read the properties. One of them calls ``open`` first, and is the reader until that returns. From then on the
-    reader thread alone reads from the connection, sets and closes it, and ends the link. It starts the writer thread
-    of each connection, which alone writes to it, and joins it.
+    Any number of the program's threads call ``submit``, ``forget``, ``next_event``, ``settle``, ``close`` and read the
+    properties. One of them calls ``open`` first, and is the reader until that returns. From then on the reader thread
+    alone reads from the connection, sets and closes it, and ends the link. It starts a writer thread for each
+    connection and joins it. Only the writer writes to the connection after the handshake.
     """
 
     def __init__(self, host: str, port: int, state: State, options: LinkOptions) -> None:

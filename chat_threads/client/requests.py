@@ -18,7 +18,8 @@ SAID = frozenset(("say", "action"))  # these only if they were sent under a toke
 class Asked(Future[Event]):
     """The answer to come. ``result`` raises Refused if the answer is an error, Disconnected if there is none.
 
-    Callbacks run in the client's reader thread and must not wait.
+    Callbacks must not wait: they run in the client's reader thread, or at once in the thread that adds them if the
+    answer is there.
     """
 
     def __init__(self, ref: str) -> None:

@@ -91,7 +91,7 @@ class State:
         return True
 
     def _note_settings(self, kind: str, fields: Fields, said: Notice) -> None:
-        """The server has done a request whose effect ends with the connection."""
+        """The server has done a request whose effect this client has to repeat on its next connection."""
         if kind in ("nick", "resume"):
             self.name = said.name or fields.get("name", self.name)  # 1.0.0 says the name only in words
             self.token = fields.get("token", self.token)

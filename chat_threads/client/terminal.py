@@ -134,8 +134,8 @@ def main(
     """Talk on a chat_threads server. /help lists the commands there.
 
     If the input is not a terminal, each line is sent as a message or a command: echo hi | chat-threads-client
-    localhost. The exit code is 1 if the connection was lost or, in a script, if something was not done; stderr says
-    why. Otherwise it is 0.
+    localhost. The exit code is 1 if the client could not connect or reconnect or, in a script, if something was not
+    done; stderr says why. Otherwise it is 0.
     """
     streams.prepare()
     host, port = address

@@ -135,7 +135,7 @@ PLAIN = [
         errors.ReadOnly(),
         "The server's disk failed. No new message can be stored or shown until the server is started again.",
     ),
-    (errors.Busy(), "The history is busy; please wait. Your request will be done."),
+    (errors.Busy(), "The history is busy; please wait. If you asked for a change, it is still under way."),
     (errors.Unreadable("it is busy"), "The history cannot be read now: it is busy. Try again."),
     (errors.Broken(), "Internal server error. The server's log has the details."),
     (disconnects.NoNameInTime(60.0), "No name was given within 60 seconds. Goodbye."),
