@@ -208,6 +208,10 @@ class ChatServer(socketserver.ThreadingTCPServer):
 
 def _resolved(address: tuple[str, int]) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
     """The family and address to listen on: IPv4 for a name that has both. Raises socket.gaierror."""
-    found = socket.getaddrinfo(bare(address[0]) or None, address[1], type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    host, port = bare(address[0]) or None, address[1]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError as error:  # an empty or too long part between dots, among others
+        raise socket.gaierror(socket.EAI_NONAME, "it is no name of a host") from error
     family, _, _, _, listened_on = min(found, key=lambda each: each[0] != socket.AF_INET)
     return family, listened_on

@@ -25,7 +25,10 @@ class Connection:
 
     def __init__(self, host: str, port: int, timeout: float) -> None:
         """Connect; raise OSError. Until ``patient`` is called, a wait raises TimeoutError after ``timeout`` seconds."""
-        self._sock = socket.create_connection((host, port), timeout)
+        try:
+            self._sock = socket.create_connection((host, port), timeout)
+        except UnicodeError as error:  # an empty or too long part between dots, among others
+            raise socket.gaierror(socket.EAI_NONAME, "it is no name of a host") from error
         self._rest = b""
         try:
             if self._sock.getsockname() == self._sock.getpeername():  # RFC 9293, 3.5: both opened it at once

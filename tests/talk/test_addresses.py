@@ -17,6 +17,7 @@ from support.servers import needs
 from support.waiting import WAIT, wait_for
 
 from chat_threads.addresses import bare, is_local, network, networks, plain
+from chat_threads.client.connection import Connection
 from chat_threads.errors import StartError
 
 AGAIN = "! There are too many connections from your address: at most {} are allowed. Close one, then connect again."
@@ -179,10 +180,18 @@ def test_a_name_that_has_ipv6_alone_is_listened_on(serve, tmp_path, monkeypatch)
     assert serve(host="chat.invalid", db=str(tmp_path / "other.db")).chat.address[0] == "::1"
 
 
-@pytest.mark.parametrize("host", ["[::1", "::1]", "[127.0.0.1", "no.such.host.invalid"])
+@pytest.mark.parametrize(
+    "host", ["[::1", "::1]", "[127.0.0.1", "no.such.host.invalid", "..", ".", "x" * 64 + ".org", "\udcff"]
+)
 def test_an_invalid_address_is_reported(serve, host):
     with pytest.raises(StartError, match="There is no address"):
         serve(host=host)
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "..", "x" * 64 + ".org", "\udcff"])
+def test_a_client_of_an_invalid_address_does_not_reach_it(host):
+    with pytest.raises(socket.gaierror):
+        Connection(host, 1, WAIT)
 
 
 BOTH = """
