@@ -18,7 +18,7 @@ class NoNameInTime(NoHandshake):
 
 
 class TooManyTries(NoHandshake):
-    """None of the names that the client gave would do."""
+    """None of the names that the client gave was accepted."""
 
     fact = "That was the third try. Goodbye."
 

@@ -32,7 +32,7 @@ class ChatError(ChatThreadsError):
 
     code = "error"
     room: str | None = None  # the room that it is about
-    near: str | None = None  # the nearest name, room or command that would do
+    near: str | None = None  # the most similar name, room or command that is possible
     seconds: int | None = None  # after so many seconds it can be tried again
     fact = ""
     advice = ""
