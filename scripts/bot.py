@@ -15,7 +15,7 @@ import sys
 import click
 
 from chat_threads import streams
-from chat_threads.client import Client, ClientError, Disconnected, Message, Presence, Refused
+from chat_threads.client import Client, ClientError, Message, Presence
 
 DICE = re.compile(r"!roll ([1-9]|[1-9]\d)d([1-9]\d{0,2})")
 
@@ -39,7 +39,7 @@ def main(address: str, name: str, room: str) -> None:
     try:
         with Client(host, int(port or 8080), name=name, room=room, reconnect=True) as chat:
             for event in chat.events():
-                with contextlib.suppress(Refused, Disconnected):  # not said; events() goes on, or raises if all is over
+                with contextlib.suppress(ClientError):  # maybe not said; events() goes on, or raises if all is over
                     if isinstance(event, Presence) and event.kind == "joined":
                         chat.say(event.room, f"Welcome, {', '.join(event.names)}! I roll dice: !roll 2d6")
                     elif isinstance(event, Message) and event.sender != chat.name:

@@ -10,12 +10,15 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
+import bot
 import pytest
 from support.servers import STREAMS, free_port, started_with
 from support.waiting import WAIT
 
 from chat_threads.batch import Batch
+from chat_threads.client import Client, TimedOut
 from chat_threads.events import Message
 from chat_threads.ordered import RoomMade
 from chat_threads.storage import Storage, StorageError
@@ -103,7 +106,7 @@ def test_a_file_that_is_no_history_is_not_copied(tmp_path):
 def test_the_bot_answers_greets_and_stays_when_the_server_is_killed_and_started_again(start_process):
     port = free_port()
     process = start_process(port=port)
-    with subprocess.Popen([sys.executable, SCRIPTS / "bot.py", f"127.0.0.1:{port}"], stderr=subprocess.PIPE) as bot:
+    with subprocess.Popen([sys.executable, SCRIPTS / "bot.py", f"127.0.0.1:{port}"], stderr=subprocess.PIPE) as program:
         try:
             with process.client("ann") as ann:
                 if "bot" not in ann.seen[-1]:
@@ -123,12 +126,12 @@ def test_the_bot_answers_greets_and_stays_when_the_server_is_killed_and_started_
                     ann.expect("* bot joined")
                 ann.send("!uptime")
                 ann.expect("bot: The server has been up for 0.0 hours.")
-            bot.send_signal(signal.SIGINT)
-            assert bot.wait(WAIT) == 0
-            assert bot.stderr is not None
-            assert bot.stderr.read() == b""
+            program.send_signal(signal.SIGINT)
+            assert program.wait(WAIT) == 0
+            assert program.stderr is not None
+            assert program.stderr.read() == b""
         finally:
-            bot.kill()
+            program.kill()
 
 
 def test_the_bot_goes_on_when_what_it_says_is_refused(server, monkeypatch):
@@ -142,7 +145,7 @@ def test_the_bot_goes_on_when_what_it_says_is_refused(server, monkeypatch):
 
     monkeypatch.setattr(server.chat.storage, "commit", full)
     ann = server.client("ann")
-    with subprocess.Popen([sys.executable, SCRIPTS / "bot.py", f"127.0.0.1:{server.port}"]) as bot:
+    with subprocess.Popen([sys.executable, SCRIPTS / "bot.py", f"127.0.0.1:{server.port}"]) as program:
         try:
             ann.expect("* bot joined")
             ann.send("!roll 0d6")
@@ -150,7 +153,31 @@ def test_the_bot_goes_on_when_what_it_says_is_refused(server, monkeypatch):
             ann.send("!roll 0d6")
             ann.expect("bot: !roll takes dice like 2d6.")
         finally:
-            bot.kill()
+            program.kill()
+
+
+def test_the_bot_goes_on_when_an_answer_takes_too_long(monkeypatch):
+    said = []
+
+    class Slow(Client):
+        def __init__(self, *where: object, name: str, **more: object) -> None:
+            self.asked = iter(("!roll 0d6", "!roll 1d1"))
+
+        name = "bot"
+
+        def events(self, timeout: float | None = None) -> Iterator[Message]:
+            return (Message(0, "#lab", 1, 0, "ann", "say", text) for text in self.asked)
+
+        def say(self, room: str, text: str) -> int:
+            said.append(text)
+            raise TimedOut("No answer to say within 30 seconds.")
+
+        def close(self, words: str = "") -> None:
+            pass
+
+    monkeypatch.setattr(bot, "Client", Slow)
+    assert bot.main.main([], standalone_mode=False) is None
+    assert said == ["!roll takes dice like 2d6.", "1 = 1"]
 
 
 def test_the_bot_says_in_a_line_why_it_cannot_come_in(server):
