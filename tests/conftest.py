@@ -95,6 +95,12 @@ def greets_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def greets_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test in which clients speak before they are greeted, however late the machine lets them."""
+    monkeypatch.setattr("chat_threads.conversation.GREETING_PAUSE", WAIT)
+
+
+@pytest.fixture
 def server(serve: Callable[..., Running]) -> Running:
     """A server in this process with a fresh history and no limit on the rate."""
     return serve()

@@ -158,10 +158,10 @@ def test_one_that_gives_way_is_told_why_and_what_to_do(start_process):
         with contextlib.closing(Program(process.port)) as program:  # one that gives no name is told, too
             program.send(type="help")
             assert program.read(), "it is waiting now"
-            assert silent[0].rest()[-1].startswith(GAVE_WAY)
+            assert silent[0].rest(stays=True)[-1].startswith(GAVE_WAY)
             for client in silent[1:]:
                 stack.enter_context(process.client()).expect("What is your name?")
-                assert client.rest()[-1].startswith(GAVE_WAY)
+                assert client.rest(stays=True)[-1].startswith(GAVE_WAY)
             stack.enter_context(process.client())
             assert program.expect("error", code="no_handshake")["text"].startswith(GAVE_WAY[2:])
             assert program.expect("bye")["reason"] == "no_handshake"
@@ -215,7 +215,7 @@ def test_without_a_token_whoever_comes_when_all_are_taken_is_told_at_once(start_
                 for _ in range(2 * RETURNING):
                     client = stack.enter_context(process.client())
                     client.send_bytes(says)
-                    assert client.rest()[-1] == FULL
+                    assert client.rest(stays=True)[-1] == FULL
 
 
 @pytest.mark.stress

@@ -107,13 +107,17 @@ class Client:
         """Everything that has arrived and was not read."""
         return self.ask("")
 
-    def rest(self, wait: float = WAIT) -> list[str]:
-        """All lines up to the end of the connection. Then it closes its own end, for which the server waits."""
+    def rest(self, wait: float = WAIT, stays: bool = False) -> list[str]:
+        """All lines up to the end of the connection. Then it closes its own end, for which the server waits.
+
+        A client that ``stays`` leaves its end open, as one that does not know better.
+        """
         at = len(self.seen)
         deadline = time.monotonic() + wait
         while self.line(max(0.0, deadline - time.monotonic())) is not None:
             pass
-        self.close()
+        if not stays:
+            self.close()
         return self.seen[at:]
 
     def nothing_comes(self, wait: float = 0.2) -> bool:

@@ -230,6 +230,7 @@ def test_a_client_that_comes_while_the_history_cannot_be_read_gets_in_and_may_jo
 # --- what is not a chat client ------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("greets_late")
 @pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1", b"POST /x?y HTTP/1.0", b"OPTIONS * HTTP/1.1"])
 def test_a_web_browser_is_answered_as_one_and_not_greeted(server, request_line):
     browser = server.client()
@@ -491,7 +492,7 @@ def test_many_refused_connections_do_not_pile_up(serve, monkeypatch):
     for _ in range(20):
         client = server.client()
         client.send("ann")
-        assert "full" in client.rest()[0]
+        assert "full" in client.rest(stays=True)[0]
     wait_for(lambda: len(server.chat.server._refused) <= 5)
 
 

@@ -242,8 +242,7 @@ def everything(sock: socket.socket) -> bytes:
 
 @pytest.mark.parametrize("greeted", [False, True], ids=["at once", "after the greeting"])
 def test_a_client_of_another_protocol_is_refused_at_once_and_nothing_of_it_is_said(request, server, greeted):
-    if greeted:
-        request.getfixturevalue("greets_at_once")
+    request.getfixturevalue("greets_at_once" if greeted else "greets_late")
     witness = server.client("witness")
     for kind, (spoken, answer) in SPOKEN.items():
         client = server.client()
