@@ -592,7 +592,7 @@ def check_whole(log: Log, history: list[Message], said: dict[str, list[str]]) ->
         assert [each.text for each in history if each.sender == name] == texts
 
 
-@pytest.mark.parametrize("cuts", [12, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cuts", [12, pytest.param(50, marks=pytest.mark.stress)])
 def test_a_client_cut_off_while_8_talk_has_the_rooms_history_and_said_everything_once(serve, connect, relay, cuts):
     server = serve()
     through = relay(server.port, seed=50)
@@ -626,7 +626,7 @@ def test_a_client_cut_off_while_8_talk_has_the_rooms_history_and_said_everything
     assert log.count(Online) == log.count(Offline) >= cuts
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.stress)])
 def test_clients_of_a_server_that_is_killed_have_the_rooms_history_and_said_everything_once(
     start_process, connect, kills
 ):

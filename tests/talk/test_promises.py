@@ -227,7 +227,7 @@ def test_a_member_that_never_reads_is_cut_off_and_logged_while_the_others_get_ev
     assert session not in server.chat.sessions.people()
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="the memory is read from /proc")
 def test_members_that_never_read_do_not_make_the_server_grow(start_process):
     """In all 48 MB are said, and none of five members reads them. The server may hold 600 lines for each."""
@@ -257,7 +257,7 @@ def test_members_that_never_read_do_not_make_the_server_grow(start_process):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.stress)])
 def test_everything_that_anybody_saw_is_in_the_history_once_whenever_the_server_is_killed(
     start_process, tmp_path, kills
 ):

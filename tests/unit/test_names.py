@@ -157,7 +157,8 @@ def test_names_that_differ_in_joiners_only_are_the_same():
     assert fold("ශ්\u200dරී") == fold("ශ්රී")
 
 
-@pytest.mark.parametrize("step", [61, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("step", [61, pytest.param(1, marks=pytest.mark.stress)])
 def test_every_character_of_a_name_is_drawn(step):
     """Of controls, formats and separators none; a mark stands on a letter."""
     for char in [*CHARACTERS[:0x1000], *CHARACTERS[0x1000::step]]:
