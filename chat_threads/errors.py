@@ -411,7 +411,7 @@ class NothingToFind(Told):
     """A search without a word."""
 
     code = "nothing_to_say"
-    fact = "A search needs a word with a letter or digit in it."
+    fact = "A search needs a word with a letter, a digit or an emoji in it."
 
 
 # --- the history --------------------------------------------------------------------------------------

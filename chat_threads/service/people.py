@@ -240,7 +240,7 @@ def _set_ignored(context: Context, session: Session, ignored: Mapping[int, str])
 def _identity_of(person: str) -> int:
     identity = identity_of(person)
     if identity is None:
-        raise BadRequest("person must be the 16 digits from the answer to ignore.")
+        raise BadRequest("person must be the 16 hexadecimal digits in the answer to ignore.")
     return identity
 
 
