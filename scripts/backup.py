@@ -32,7 +32,7 @@ def copied(source: str, unfinished: str) -> int:
     with contextlib.suppress(FileNotFoundError):
         os.remove(unfinished)
     with contextlib.ExitStack() as stack:
-        url = "file:" + urllib.parse.quote(os.path.abspath(source)) + "?mode=ro"
+        url = "file:" + urllib.parse.quote(os.fsencode(os.path.abspath(source))) + "?mode=ro"
         history = stack.enter_context(contextlib.closing(sqlite3.connect(url, uri=True)))
         filelock.make_private(unfinished)
         target = stack.enter_context(contextlib.closing(sqlite3.connect(unfinished)))

@@ -153,7 +153,9 @@ def main(history: str, rooms: tuple[str, ...], since: str | None, kind: str, pse
     start = 0 if since is None else moment(since)
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     try:
-        file = sqlite3.connect("file:" + urllib.parse.quote(os.path.abspath(history)) + "?mode=ro", uri=True)
+        file = sqlite3.connect(
+            "file:" + urllib.parse.quote(os.fsencode(os.path.abspath(history))) + "?mode=ro", uri=True
+        )
         try:
             export = Export(file, rooms)
             said = export.rows(start)

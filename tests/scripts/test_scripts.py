@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import re
 import signal
@@ -228,6 +229,25 @@ def test_letters_that_cannot_be_printed_become_escapes(server, tmp_path, script,
         out, err = done.communicate(timeout=WAIT)
     assert (done.returncode, err.replace("Copying\n", "")) == (0, "")
     assert out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the name of a file is text")
+def test_histories_whose_names_are_no_text_are_copied_exported_and_put_back(tmp_path):
+    """In the encoding of the locale: a disk may come from another system, and cron has LC_ALL=C."""
+    history, copy, again = (tmp_path / os.fsdecode(name) for name in (b"caf\xe9.db", b"copy\xff.db", b"\xe9.db"))
+    storage = Storage(str(history))
+    storage.commit(Batch([RoomMade(1, "#lab", "#lab", "", "ann", 0)]))
+    storage.commit(Batch(messages=[Message(1, "#lab", 1, 1, "ann", "say", "hello")]))
+    storage.close()
+    for script, *paths in (
+        ("backup.py", history, copy),
+        ("backup.py", again, "--restore", copy),
+        ("export.py", again),
+    ):
+        command = [sys.executable, SCRIPTS / script, *paths]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=WAIT)
+        assert done.returncode == 0, done.stderr
+    assert b"ann: hello" in done.stdout
 
 
 @pytest.mark.parametrize("streams", [">/dev/full", ">&-"])
