@@ -58,7 +58,8 @@ def test_searchers_keep_nobody_out(start_process, tmp_path):
             each.send(*[{"type": "search", "words": "the", "from": "nobody", "ref": "last"}] * 8)
         for number in range(5):
             with contextlib.closing(come(process, name=f"new{number}", room="#hall", replay=0)) as newcomer:
-                assert newcomer.ask(type="history")[0]["type"] == "history"
+                shown = newcomer.ask(type="history")  # and maybe that the newcomer before has left
+                assert "history" in [each["type"] for each in shown]
         for each in searchers:
             each.expect("search", ref="last")
 
