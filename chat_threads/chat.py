@@ -218,12 +218,14 @@ def _listen(options: Options, service: Service, sessions: SessionStore, writers:
             (options.host, options.port), service, sessions, writers, options.limits, output, options.proxies
         )
     except socket.gaierror as error:
-        raise StartError(f"There is no address {options.host}: {error.strerror}.") from error
+        raise StartError(f"The address {options.host} cannot be resolved: {error.strerror}.") from error
     except PermissionError as error:
         raise StartError(
             f"This user may not use port {options.port}. Take one above 1023, such as --port 8080."
         ) from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise StartError(f"Port {options.port} is in use by another program; --port takes another one.") from error
+            raise StartError(
+                f"Port {options.port} is in use by another program. Choose another with --port."
+            ) from error
         raise StartError(f"Cannot listen on {options.host} port {options.port}: {error.strerror}.") from error

@@ -39,7 +39,8 @@ BROKEN_AFTER = 6.0  # the same for a broken server, where waiting for stuck thre
 NO_WORDS = b"chat_threads: A fault in the server: it is out of memory, or it cannot stop. Start it again.\n"
 BROKEN = 70  # the exit code after an internal error: EX_SOFTWARE of sysexits.h
 EVERYWHERE = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
-"""Hosts that mean all addresses of this machine, each with nobody's addresses for ``own_address`` (RFC 5737, 3849)."""
+"""Hosts that mean all addresses of this machine, each with documentation addresses to probe with in ``own_address``
+(RFC 5737, 3849)."""
 
 GROUPS = {
     "Where it listens": ("--host", "--port", "--max-clients", "--per-address", "--proxy-protocol"),
@@ -67,7 +68,9 @@ GROUPS = {
     metavar="ADDRESS",
     help="Address to listen on; 127.0.0.1 for this machine only, :: for IPv6 and IPv4.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, metavar="N", help="TCP port; 0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, metavar="N", help="TCP port; 0 chooses a free one."
+)
 @click.option(
     "--max-clients", type=click.IntRange(1, 100_000), default=1000, metavar="N", help="Connections at a time."
 )
@@ -163,7 +166,7 @@ GROUPS = {
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
-    help="Least level that is logged. What people say is never logged.",
+    help="Lowest level that is logged. What people say is never logged.",
 )
 @click.option(
     "--log-file",
@@ -288,8 +291,9 @@ def _catch_signals(asked: queue.SimpleQueue[int | None], reopens: bool) -> set[i
     """Have signals put into the queue; return those that say to stop.
 
     A signal that is ignored when the program starts stays ignored: SIGHUP under nohup, SIGINT in the background of a
-    shell's script. After the first signal that stops it, SIGINT and SIGTERM end it at once. SIGHUP is ignored then,
-    because a terminal that is closed may send it twice, and the interpreter takes its handlers back before it ends.
+    shell's script. After the first stopping signal, a second SIGINT or SIGTERM ends the server at once. SIGHUP is
+    ignored then, because a terminal that is closed may send it twice, and the interpreter takes its handlers back
+    before it ends.
     """
     numbers = {
         name: getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
@@ -388,8 +392,8 @@ def _tell(ends: Ends) -> None:
 def stacks() -> str:
     """What every thread is doing, by its name.
 
-    This holds the GIL. faulthandler's own signal handler walks the stacks of running threads, which crashed the
-    process about once in 150 times with Python 3.11 and 3.13.
+    This code holds the GIL. faulthandler's signal handler does not: it walks the stacks of running threads, which
+    crashed the process about once in 150 times with Python 3.11 and 3.13.
     """
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return "\n".join(
@@ -429,7 +433,11 @@ def _announce(chat: Chat, options: Options) -> None:
     else:
         click.echo(f"Listening: telnet {plain(host)} {port}")
     stored, rooms = chat.history.stored, len(chat.publisher.list_chat_rooms())
-    kept = "in memory, lost at the end" if options.db == MEMORY else click.format_filename(os.path.abspath(options.db))
+    kept = (
+        "in memory only, lost when the server stops"
+        if options.db == MEMORY
+        else click.format_filename(os.path.abspath(options.db))
+    )
     click.echo(
         f"History: {kept}: {stored} message{'' if stored == 1 else 's'}, {rooms} room{'' if rooms == 1 else 's'}."
     )

@@ -1,4 +1,4 @@
-"""Commands: what a client asks for, in any dialect. Each is one row of this table: a class, and above it its usage.
+"""Commands: what a client asks for, in any dialect. Each is a class; the decorator above it is its row in the table.
 
 ``@command`` gives what people type, the help, the type of the request that programs send, and the cost (see ``pace``).
 ``/help`` and the reading and checking of input come from this table. ``service`` carries the commands out.
@@ -22,7 +22,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Command:
-    """What one client asks for. Its reader thread carries it out."""
+    """What one client asks for. The client's reader thread carries it out."""
 
     __slots__ = ()
     row: ClassVar[Row] = Row()
@@ -84,7 +84,7 @@ class Say(Command):
     room: str | None = None
 
 
-@command("/join #room", "go to a room; make it if needed", "join", aliases=("/j",), cost=2)  # and pace.PAGE a page
+@command("/join #room", "go to a room; make it if needed", "join", aliases=("/j",), cost=2)  # and pace.PAGE per page
 @dataclass(frozen=True, slots=True)
 class Join(Command):
     """Go to a room and see its newest messages, or all messages after number ``since``."""
@@ -123,7 +123,7 @@ class Create(Command):
 )
 @dataclass(frozen=True, slots=True)
 class Delete(Command):
-    """Delete a room with its history; with ``ask`` only say how many messages that are, and how to confirm."""
+    """Delete a room with its history; with ``ask`` only say how many messages it has, and how to confirm."""
 
     room: str
     ask: bool = False
@@ -170,7 +170,7 @@ class Invite(Command):
 
 @command(
     "/msg NAME text",
-    "say it to one person, privately",
+    "send somebody a private line",
     "private",
     more="A private line is shown to the two of you and never stored. A person who is not connected never gets it.",
 )
@@ -206,7 +206,7 @@ class Nick(Command):
     "show your token for /resume",
     "token",
     more="When a connection is lost, the server may keep it, and your name, for minutes. Type /resume TOKEN on a"
-    " new connection, in place of a name or later, to take its place at once.",
+    " new connection, instead of a name or later. It then takes the place of the old one at once.",
 )
 @dataclass(frozen=True, slots=True)
 class ShowToken(Command):
@@ -238,7 +238,7 @@ class Whois(Command):
     "/away [reason]",
     "say that you are away",
     "away",
-    more="A person who sends you a private line sees the reason. /back ends it.",
+    more="A person who sends you a private line sees the reason. /back says that you are back.",
 )
 @dataclass(frozen=True, slots=True)
 class Away(Command):
@@ -255,8 +255,8 @@ class Back(Command):
     "/ignore NAME",
     "hide what somebody says",
     "ignore",
-    more="It lasts while you are connected, in every room and in private. It follows the person to other names,"
-    " and when they come back with their token. You still hear somebody else who takes the name later. /history"
+    more="It lasts while you are connected, in every room and in private. It still holds when the person takes another"
+    " name or comes back with their token. You still hear somebody else who takes the name later. /history"
     " still shows everything.",
 )
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ class Ignore(Command):
     person: str | None = None
 
 
-@command("/unignore NAME", "show it again", "unignore")
+@command("/unignore NAME", "show again what somebody says", "unignore")
 @dataclass(frozen=True, slots=True)
 class Unignore(Command):
     name: str
@@ -372,8 +372,8 @@ class Stats(Command):
     "show what every thread is doing",
     "threads",
     more="For connections from the server's own machine. It answers even while a thread is stuck, because it takes"
-    " no lock. queue is what waits there now, and most is the most that ever waited. lines and bytes count what"
-    " was sent.",
+    " no lock. queue is the number of items that wait now, and most is the highest number so far."
+    " lines and bytes count what was sent.",
     cost=6,
 )
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class GaveWay(NoHandshake):
     """The client had given no name when the last place was needed."""
 
     fact = "The server is full, and you had given no name, so your place went to somebody else."
-    advice = "Come again, and give it at once."
+    advice = "Connect again, and give your name at once."
 
 
 class UnfinishedLine(CutOff):
@@ -75,7 +75,7 @@ class TooManyConnections(CutOff):
 
 
 class NoProxyHeader(CutOff):
-    """A connection from a proxy that does not begin as a proxy's has to."""
+    """A connection from a proxy's address, without a PROXY header."""
 
     code = "no_proxy_header"
     fact = "Connections from your address must begin with the PROXY protocol, and yours does not."
@@ -88,7 +88,7 @@ class ShuttingDown(CutOff):
 
 
 class NotChat(CutOff):
-    """The peer speaks another protocol. It is sent ``answer`` instead of a text, maybe nothing."""
+    """The peer speaks another protocol. The server sends it ``answer`` (possibly empty) instead of a text."""
 
     code = "not_chat"
 

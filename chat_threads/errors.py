@@ -186,7 +186,7 @@ class InTooManyRooms(TooManyRooms):
 
 
 class MadeTooManyRooms(TooManyRooms):
-    """Under the session's token ``limit`` rooms were made that exist."""
+    """The session's token owns ``limit`` rooms."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"You have made {limit} rooms, and more are not allowed.", "Delete one of them.")
@@ -194,7 +194,7 @@ class MadeTooManyRooms(TooManyRooms):
 
 
 class AddressMadeTooManyRooms(TooManyRooms):
-    """Another room can be made from that address in so many ``seconds``."""
+    """Another room can be made from the session's address after ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = _whole(seconds)
@@ -247,7 +247,7 @@ class OthersRoom(NotAllowed):
 
 
 class NamesakesRoom(OthersRoom):
-    """The same, but the session has the creator's name, and so may be that person without the token."""
+    """As OthersRoom, for a session that has the creator's name: it may be the creator, without the token."""
 
     def __init__(self, room: str, creator: str) -> None:
         super().__init__(room, creator, "If that was you, come back with your token first.")
@@ -344,7 +344,7 @@ class BadRequest(Told):
 
 
 class UnknownType(Told):
-    """A request of a type that does not exist; None: the type is missing, or no string."""
+    """A request of a type that does not exist; None: the type is missing or is not a string."""
 
     code = "unknown_type"
 
@@ -352,9 +352,9 @@ class UnknownType(Told):
         what = (
             f"There is no request of type {kind[:40]!a}."
             if kind is not None
-            else "A request needs a type, which is a string."
+            else 'A request needs a field "type" with a string.'
         )
-        super().__init__(what, "The request help lists the types.")
+        super().__init__(what, 'The request "help" lists the types.')
 
 
 class TooLong(Told):
@@ -380,10 +380,10 @@ class WordsTooLong(TooLong):
 
 
 class LineTooLong(TooLong):
-    """A line of more than ``limit`` bytes, of which nothing was ``done``."""
+    """A line of more than ``limit`` bytes, of which no part was ``done``."""
 
     def __init__(self, limit: int, done: str) -> None:
-        super().__init__(f"A line has at most {limit} bytes. Yours was longer, and nothing of it was {done}.")
+        super().__init__(f"A line has at most {limit} bytes. Yours was longer, so it was not {done}.")
         self.limit = limit
 
 
@@ -401,7 +401,7 @@ class NotUtf8(Told):
 
 
 class NothingToSay(Told):
-    """Without what must not reach a terminal, nothing is left of the text."""
+    """The text is empty once control characters are removed."""
 
     code = "nothing_to_say"
     fact = "That line has no visible characters, so it was not sent."
@@ -418,7 +418,7 @@ class NothingToFind(Told):
 
 
 class NotStored(Told):
-    """The history could not keep it, so nobody saw it (promise 1)."""
+    """The history could not store the value, so nobody saw it (promise 1)."""
 
     code = "not_stored"
 
@@ -427,7 +427,7 @@ class NotStored(Told):
 
 
 class RoomNotStored(Told):
-    """A room was made, but the history could not keep it yet. It tries again with whatever comes next."""
+    """A room was made, but the history could not store it yet. The history tries again with the next batch."""
 
     code = "not_stored"
 
@@ -439,12 +439,12 @@ class RoomNotStored(Told):
 
 
 class MaybeStored(Told):
-    """The disk failed in a commit, or the files were changed, so that nobody can tell whether that was stored.
+    """The disk failed in a commit, or the files were changed, so that nobody can tell whether the message was stored.
     Everybody gets ReadOnly as well."""
 
     code = "maybe_stored"
-    fact = "It is not known whether that was stored: the server's disk failed, or its files were changed."
-    advice = "Look when the server has been started again."
+    fact = "The server does not know whether that was stored: the server's disk failed, or its files were changed."
+    advice = "Check the history after the server has restarted."
 
 
 class ReadOnly(Told):

@@ -280,9 +280,9 @@ class ThreadRow:
     seconds: float  # for how long it has been doing that
     where: str  # file, line and function
     waiting: int | None  # in its queue, or its session's: lines, batches or messages
-    most: int | None  # that ever waited there
-    lines: int | None  # that its session's writer took, so far
-    bytes: int | None  # that were sent to its session, so far
+    most: int | None  # the highest number so far
+    lines: int | None  # lines that the session's writer has taken
+    bytes: int | None  # bytes sent to the session
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +310,7 @@ class LockRow:
 
 @dataclass(frozen=True, slots=True)
 class LockList(Event):
-    """How the locks were used. ``counted``: the server counts that."""
+    """How the locks were used. ``counted``: whether the server counts lock use."""
 
     counted: bool
     locks: tuple[LockRow, ...]
@@ -382,8 +382,8 @@ class HelpShown(Event):
 
 @dataclass(frozen=True, slots=True)
 class Notice(Event):
-    """A short answer in words, and what it is about, where that helps: a person, as the requests ignore and unignore
-    take it, a name, a room. ``next`` is the type of the request that goes on from there; a dialect words it."""
+    """A short answer in words. Where it helps, the fields say whom or what it is about; ``person`` is in the form that
+    ignore and unignore accept. ``next`` is the type of the request to send next; each dialect words it."""
 
     text: str
     person: str = ""
@@ -401,7 +401,7 @@ class Problem(Event):
     room: str | None = None
     near: str | None = None
     seconds: int | None = None
-    # For a dialect that words the advice itself. JSON has neither, so an error from a server does not.
+    # For a dialect that words the advice itself. JSON carries neither field, so an error decoded from JSON has neither.
     kind: type[ChatError] | None = field(default=None, compare=False)
     fact: str = field(default="", compare=False)
 

@@ -16,7 +16,7 @@ from . import identity
 from .errors import StartError
 
 LOG, SHARED = "-wal", "-shm"  # the endings of SQLite's files beside the history: its log, and the log's index
-JOURNAL = "-journal"  # that of another file it looks for, from before the history had a log
+JOURNAL = "-journal"  # the ending of the rollback journal, which SQLite also looks for
 _LOG_MAGIC = b"\x37\x7f\x06"  # the first bytes of a log
 _LOG_HEADER = 32  # bytes of its header, which changes when the log begins anew
 
@@ -121,8 +121,8 @@ class OpenFiles:
     def sync_log(self) -> None:
         """Have the disk write SQLite's log.
 
-        SQLite does so again just before it copies the log, and reports errors. But then it takes no time: nobody can
-        overwrite the file between our look at it and the copy.
+        SQLite does so again just before it copies the log, and reports errors. After this call that sync is quick, so
+        there is hardly any time to overwrite the file between our check and the copy.
         """
         if self._log:
             with contextlib.suppress(OSError):

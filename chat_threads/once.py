@@ -69,14 +69,14 @@ class Once:
         self._max_bytes = max_bytes
         # Owned by the history thread:
         self._requests: OrderedDict[int, Requests] = OrderedDict()  # by token; the last used token is last
-        self._bytes = 0  # that these take, roughly
+        self._bytes = 0  # roughly the bytes that _requests takes
         self._unsure: set[tuple[int, str]] = set()  # requests of a failed commit that may come back, by token and ref
 
     def recall(self, items: Iterable[ordered.Ordered]) -> tuple[list[ordered.Ordered], Refused]:
         """Replace each request that is already committed under its token and ref by its acknowledgement.
 
-        If it is unknown whether a request is committed, it is refused with an error that leaves this open, because
-        saying "not stored" might be wrong.
+        A request of which nobody knows whether it is committed is refused with MaybeStored, because saying "not stored"
+        might be wrong.
         """
         recalled: list[ordered.Ordered] = []
         unsure: Refused = []

@@ -16,7 +16,7 @@ PAGE = 2  # tokens for each page of messages that is shown on entering a room
 BLANKS = 500  # blank lines that cost one token
 BIG = 1 << 18  # characters sent, over all members of a room, for which a message costs one more token
 SHOWN = 1 << 17  # bytes of an answer, or of a page, that cost one more token
-TABLE = 1 << 12  # bytes in a table that cost one more token, because the width of each letter is measured
+TABLE = 1 << 12  # bytes in a table that cost one more token, because the width of each character is measured
 LONGEST_WAIT = 3600.0  # seconds for a token, however small the rate
 
 

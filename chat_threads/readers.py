@@ -1,4 +1,4 @@
-"""Lends things to one thread at a time, in the order of asking: the connections that read the history."""
+"""Lends each thing to one thread at a time, in the order of asking: the connections that read the history."""
 
 from __future__ import annotations
 

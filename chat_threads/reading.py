@@ -1,4 +1,4 @@
-"""Reading an open history: pages, searches, counts, rooms and names. Any thread may read.
+"""What is read from an open history: pages, searches, counts, rooms and names. Any thread may read.
 
 A thread that reads borrows one of a few read-only connections and is its only user until it gives the connection back.
 The thread that writes is never in its way: SQLite's write-ahead log shows each reader what was committed when its query

@@ -33,7 +33,7 @@ from .search import Index, together
 log = logging.getLogger(__name__)
 
 SWEEP_ROWS = 1000  # the most messages that one transaction deletes
-SWEEP_LETTERS = 50_000  # about the most letters that it deletes: each has an entry in the index
+SWEEP_LETTERS = 50_000  # about the most characters that it deletes: each has an entry in the index
 LOOK_ROWS = 5000  # messages whose age one transaction looks at
 LOOK_PAST = 4  # such looks in a row without a message that is too old, after which a pass ends
 THOROUGH_EVERY = 86_400.0  # seconds between two passes that look at all messages
@@ -127,7 +127,8 @@ class Sweeper:
         return now - retain
 
     def _doubt(self, known: int, doubted: int | None, now: int) -> int | None:
-        """Since when, by its own time, a clock that says ``now`` is doubted. None: it has run on for long enough."""
+        """What the clock showed when the doubt began, for a clock that now shows ``now``. None: it has run on for long
+        enough."""
         if doubted is None or not 0 <= now - doubted <= AGAIN:
             doubted = now
         elif now - doubted >= CONFIRMED:
@@ -293,12 +294,12 @@ class Sweeper:
                 found = writer.execute("SELECT name FROM rooms WHERE id = ?", (room,)).fetchone()
             named.append(f"{count} of {found[0] if found else self._names.get(room, f'room {room}')}")
         rest = len(tally.rooms) - len(named)
-        return ", ".join(named) + (f", and some of {rest} other room{'s' if rest > 1 else ''}" if rest else "")
+        return ", ".join(named) + (f", and the rest of {rest} other room{'s' if rest > 1 else ''}" if rest else "")
 
 
 def forget_unused(writer: sqlite3.Connection, which: str, value: int | str) -> None:
-    """Forget those of the rooms in which nothing was ever said. They are no reason any more to keep their owners'
-    tokens."""
+    """Forget those of the selected rooms in which nothing was ever said. Their owners' tokens need no longer be kept
+    for them."""
     unused = f"FROM rooms WHERE {which} AND last = 0 AND NOT EXISTS (SELECT 1 FROM messages WHERE room = rooms.id)"
     owners = writer.execute(f"SELECT DISTINCT owner {unused} AND owner != 0", (value,)).fetchall()
     writer.execute(f"DELETE {unused}", (value,))
@@ -310,7 +311,7 @@ def forget_unused(writer: sqlite3.Connection, which: str, value: int | str) -> N
 
 
 def _some(writer: sqlite3.Connection, where: str, values: Sequence[int]) -> tuple[list[_Row], bool]:
-    """The first of those messages, as many as one transaction may delete, and whether there may be more.
+    """The first messages that match ``where``, as many as one transaction may delete, and whether there may be more.
 
     They are read as one row, because SQLite releases the GIL for each row and must get it back.
     """

@@ -143,7 +143,7 @@ def create(path: str) -> None:
     for rest in ("-wal", "-journal"):
         if os.path.exists(path + rest):
             raise StartError(
-                f"There is no history {path}, but there is {path + rest}, the end of one."
+                f"There is no history {path}, but {path + rest} exists, which is part of one."
                 " Bring the history back, or move that file away."
             )
     unfinished = path + ".new"

@@ -41,7 +41,7 @@ LAST_WORDS = 1.0  # seconds that a refused connection is kept, so that it can re
 MAX_READS = 16  # reads of a refused connection's input
 MAX_REFUSED = 200  # refused connections kept at a time
 WARNING_PAUSE = 10.0  # seconds between two warnings of proxies that send no header
-LOGGED = 50  # connections that are logged as they come, in LOG_PAUSE; further ones once they have given a name
+LOGGED = 50  # connections logged on arrival in each LOG_PAUSE; the others are logged when they give a name
 LOG_PAUSE = 10.0  # seconds between two log lines that count connections without a name
 NO_PROXIES = Networks()
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -180,7 +180,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         try:
             Conversation(request, client_address, self, number, entry)
         except Exception:
-            if self.sessions.knows(number):  # it did not say goodbye, and would stay in its rooms for ever
+            if self.sessions.knows(number):  # the session did not say goodbye, and would stay in its rooms for ever
                 raise
             log.exception("the conversation with %s broke", client_address[0])
         finally:

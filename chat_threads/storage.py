@@ -47,9 +47,9 @@ class StorageError(Exception):
 class StorageBroken(StorageError):
     """Nothing can be committed until the history is opened again. ``error`` is for everybody, ``advice`` for the log.
 
-    Either an fsync failed. Trying again would prove nothing: the system may drop what it could not write and report
-    success the next time (https://wiki.postgresql.org/wiki/Fsync_Errors). Or the files are no longer those that were
-    opened.
+    Either an fsync failed, or the files are no longer those that were opened. After a failed fsync, trying again proves
+    nothing: the system may drop what it could not write and report success the next time
+    (https://wiki.postgresql.org/wiki/Fsync_Errors).
     """
 
     text = "{why}, so nothing is stored until the server is started again"
@@ -61,7 +61,7 @@ class StorageBroken(StorageError):
 
 
 class StorageUnsure(StorageBroken):
-    """It is also unknown whether this batch will be there when the history is opened again."""
+    """As StorageBroken, and nobody knows whether the batch was stored."""
 
     text = "{why}, and it is not known whether that was stored"
 
@@ -338,8 +338,8 @@ class Storage(ReadingSide):
     def sweep(self, older_than: int | None) -> tuple[int, bool]:
         """Delete some messages: of deleted rooms, and from before ``older_than``.
 
-        A transaction deletes few, so nobody waits long. Returns how many, and whether there may be more. Raises
-        StorageError.
+        One call deletes only a few messages, so nobody waits long. Returns the number deleted, and whether there may be
+        more. Raises StorageError.
         """
         try:
             with self._writing() as writer:
@@ -412,7 +412,8 @@ class Storage(ReadingSide):
 
     def _failure(self, error: Exception) -> StorageError:
         """The exception for an SQLite error in a transaction. Makes sure that nothing of the transaction comes back,
-        even after a kill. If it cannot, an fsync failed, or the files were replaced, nothing is written any more."""
+        even after a kill. If that is impossible, or an fsync failed, or the files were replaced, the storage writes
+        nothing more."""
         undone = self._log is None or self._log.undo(self._writer, self._synchronous)
         try:
             self._same_files()

@@ -30,14 +30,14 @@ class Row:
     @property
     def places(self) -> list[str]:
         """What follows the name: ``#room``, ``NAME`` and the like stand for one word, ``N`` for a number, and a word in
-        small letters for the rest of the line. Brackets mark what is optional."""
+        lower case for the rest of the line. Brackets mark what is optional."""
         return re.findall(r"\[[^]]*\]|\S+", self.usage)[1:]
 
     def read(self, names: Iterable[str], rest: str) -> dict[str, str | int] | None:
         """Read ``rest``, the stripped text after the command's name: a value for each place, by the field's name.
 
-        ``names`` has the fields in the order of the places. None if ``rest`` does not fit the usage. A word is taken
-        for an optional room that something else can follow only if it begins with #.
+        ``names`` has the fields in the order of the places. None if ``rest`` does not fit the usage. An optional room
+        that is not the last place must begin with #; otherwise the place is left empty.
         """
         given: dict[str, str | int] = {}
         for place, name in zip(self.places, names, strict=False):

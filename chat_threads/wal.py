@@ -1,4 +1,4 @@
-"""SQLite's log as the next start would read it: which part of a failed transaction would it find there?
+"""SQLite's log as the next start would read it: which part of a failed transaction would that start find in the log?
 
 A commit may fail late, when everything that it wrote is in the log, whole and valid. Its last step is to note in the
 log's index, the ``-shm`` file, how far the log goes, and on a full disk that step can fail. The running SQLite goes by

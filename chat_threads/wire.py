@@ -1,10 +1,9 @@
 """A connected socket with two threads. The reader may wait in ``read``. ``send`` never waits; a thread that serves one
 client alone may wait in ``wait_writable``.
 
-The reader's and the writer's calls may run at the same time, on one socket object. The socket
-is in blocking mode, so that a waiting reader costs one system call, and writers send with MSG_DONTWAIT. That works on
-Linux: Windows has no such flag, and macOS ignores it when sending. On these systems the socket is non-blocking, and
-the reader first waits until there is something to read.
+The reader's and the writer's calls may run at the same time, on one socket object. On Linux the socket is blocking, so
+that a waiting reader costs one system call, and writers send with MSG_DONTWAIT. Windows lacks that flag, and macOS
+ignores it when sending. There the socket is non-blocking, and the reader first waits until there is something to read.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ NOWAIT: int = socket.MSG_DONTWAIT if sys.platform.startswith("linux") else 0
 LOOK = 1.0  # seconds after which the reader of a non-blocking socket checks whether it should stop
 READ_SIZE = 4096  # bytes; a waiting reader holds a buffer of this size
 LINGER = 2.0  # seconds to keep reading after the last word, so that it arrives
-SLACK = 3.0  # seconds that the system waits longer than the writers: slow readers get their error
+SLACK = 3.0  # extra seconds for the system's timeout, so that the writers' comes first and slow readers get their error
 _TCP_INFO_RTT = 68  # offset of tcpi_rtt, microseconds, in Linux's struct tcp_info
 
 
@@ -30,8 +29,8 @@ class Wire:
     calls ``close`` last, when no writer has the wire any more."""
 
     def __init__(self, sock: socket.socket, nowait: int = NOWAIT, patience: float = 30.0) -> None:
-        """A peer that acknowledges nothing for ``patience`` + SLACK seconds has vanished: neither the data sent to it
-        (TCP_USER_TIMEOUT, only on Linux; RFC 5482) nor the probes of an idle connection."""
+        """The system drops a peer that, for ``patience`` + SLACK seconds, acknowledges neither data (TCP_USER_TIMEOUT,
+        Linux only; RFC 5482) nor keepalive probes."""
         self._sock = sock
         self._nowait = nowait
         self._stopped = False  # set by stop_reading, read by the reader
@@ -81,7 +80,8 @@ class Wire:
         return _ready(self._sock, "write", timeout)
 
     def stop_reading(self) -> None:
-        """Make the reader see the end of input, after the bytes that have already arrived. It may be waiting now."""
+        """Make the reader see the end of input, after the bytes that have already arrived. The reader may be waiting in
+        ``read``."""
         self._stopped = True
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RD)

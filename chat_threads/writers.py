@@ -50,7 +50,8 @@ class Unsent:
         self._sent += sent
 
     def finish_parcel(self) -> None:
-        """Leave out everything after the parcel under way. A client cannot read half a parcel, so that is kept."""
+        """Leave out everything after the parcel under way. That parcel is kept, because a client cannot read half of
+        it."""
         end = self._ends[bisect_left(self._ends, self._sent)]
         self.left = self.left[: end - self._sent]
 
@@ -176,7 +177,7 @@ class Writers:
         except OSError:  # the peer is gone
             session.abandon()
         except Exception:
-            log.exception("%s could not be sent something", session)
+            log.exception("nothing could be sent to %s", session)
             session.abandon()
         else:
             if sent < len(data):
@@ -337,7 +338,7 @@ class OnePerSession(Writers):
 
     def schedule(self, sessions: Sequence[Session]) -> None:
         with self._state:
-            # A session that is missing has found its mailbox closed before it was told, and its writer has ended.
+            # The writer of a session that is missing has ended, because its mailbox was closed before it was scheduled.
             owners = [own for session in sessions if (own := self._own_writers.get(session))]
             for own in owners:
                 if not own.waits:

@@ -64,7 +64,7 @@ class Client:
     must not be done twice, such as ``private``, raises Disconnected if it was sent and not answered.
 
     If many clients share an address, the server may have no token for this one. Then the client comes back by its
-    name, and waits for that as long as the server may keep it for the dead connection: 150 seconds. It misses
+    name, and waits for the name for as long as the server may keep it for the dead connection: 150 seconds. It misses
     nothing. But what it said without an answer is not sent again, because the history might have it twice: ``say``
     raises Disconnected, and the message may be stored or not. The client asks for a token until it has one.
 
@@ -207,7 +207,7 @@ class Client:
         return self._get(Ack, "say", room=room, text=text).number or 0
 
     def action(self, room: str, text: str) -> int:
-        """Say what one does, as /me does: ~ ann waves. Returns its number, as ``say`` does."""
+        """Send an action, as /me does: ~ ann waves. Returns its number, as ``say`` does."""
         return self._get(Ack, "action", room=room, text=text).number or 0
 
     def private(self, to: str, text: str) -> PrivateLine:
@@ -231,7 +231,7 @@ class Client:
         return self._get(Entered, "create", room=room, topic=topic)
 
     def delete(self, room: str) -> None:
-        """Delete a room that this client's token has made, with its history."""
+        """Delete a room that belongs to this client's token, with its history."""
         self._get(Ack, "delete", room=room)
 
     def rooms(self) -> tuple[RoomRow, ...]:

@@ -32,7 +32,7 @@ class Connection:
         self._rest = b""
         try:
             if self._sock.getsockname() == self._sock.getpeername():  # RFC 9293, 3.5: both opened it at once
-                raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens, and TCP found ourselves")
+                raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens, and the socket connected to itself")
         except OSError:  # the peer may be gone already
             self._sock.close()
             raise
@@ -58,7 +58,7 @@ class Connection:
             except OSError as error:
                 if isinstance(error, TimeoutError) and self._sock.gettimeout() is not None:
                     raise
-                return []  # without a limit of ours it is the system's: the peer no longer answers
+                return []  # without our own timeout, it is the system's: the peer no longer answers
             length += len(data)
             if not data or length > MAX_LINE:
                 return []

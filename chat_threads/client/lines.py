@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 LINE = 8192  # bytes in a line, without its end, as over telnet
 READ_SIZE = 65536  # bytes
-LOOK = 0.5  # seconds between two looks whether the terminal is ours again
+LOOK = 0.5  # seconds between checks whether the terminal is ours again
 _WINDOWS = os.name == "nt"
 
 
@@ -109,7 +109,7 @@ def is_ours(file: Any) -> bool:
 
 
 def never_stopped() -> None:
-    """Have a read fail with EIO instead of stopping the program, if another job got the terminal just before it. For
-    the main thread."""
+    """Have a read fail with EIO instead of stopping the program, if another job took the terminal just before the read.
+    For the main thread."""
     if hasattr(signal, "SIGTTIN"):
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)

@@ -141,8 +141,8 @@ class Link:
             return bool(self._changed.wait_for(lambda: not self._requests, timeout))
 
     def next_event(self, timeout: float | None) -> Event | None:
-        """Take an event, or wait for one. None: none came in time, or the client is closed; raises why it ended
-        otherwise."""
+        """Take an event, or wait for one. None: none came in time, or the client is closed. Otherwise raises the error
+        that ended the link."""
         with self._changed:
             self._changed.wait_for(lambda: self._events or self._ended, timeout)
             if not self._events:

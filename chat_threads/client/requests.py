@@ -10,7 +10,7 @@ from ..events import Event, Problem
 from .errors import Refused
 
 # A request that was sent and not answered when the connection ended may have been done or not. These can be sent again
-# without harm. ``ignore`` is none of them: somebody else may have that name by now.
+# without harm. ``ignore`` is not one of them: somebody else may have that name by now.
 SENT_AGAIN = frozenset("join rooms who topic whois away back unignore history search set stats ping token".split())
 SAID = frozenset(("say", "action"))  # these only if they were sent under a token, by which the server knows their refs
 
@@ -43,7 +43,7 @@ class Request:
         self.fields = fields
         self.line = encode({"type": kind, **fields, "ref": ref})
         self.asked = Asked(ref)
-        self.sent = False  # or at least begun to be
+        self.sent = False  # or sending has begun
         self.by_token = False  # whether the client knew its token when it was sent
 
     @property

@@ -1,6 +1,6 @@
 """What a person types becomes requests, and events become lines to show. There is no terminal in here.
 
-The commands and the looks are those of telnet: the text dialect's.
+Commands and output look as they do over telnet: both come from the text dialect.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def pasted(before: str, block: str) -> str:
 
 class Talk:
     """A person's conversation. The thread that reads the keyboard calls ``obey`` and ``enter``; another thread calls
-    ``listen``. What is public is set by that one, but for ``failed``, and read by any thread."""
+    ``listen``. The thread in ``listen`` sets the public attributes, except ``failed``; any thread may read them."""
 
     def __init__(self, chat: Client, write: Callable[[str, bool], None], screen: bool = False) -> None:
-        """``write(lines, error)`` shows lines and is called from any thread. ``screen``: it shows colours and
-        completes what is typed."""
+        """``write(lines, error)`` shows lines and is called from any thread. ``screen``: the terminal shows colours and
+        completes words."""
         self.chat = chat
         self.failed = False  # whether something was not done; set by any thread, and only to True
         self.over: ClientError | None = None  # why the client has given up; None if it has not, or was closed
@@ -82,7 +82,7 @@ class Talk:
     # --- what is typed --------------------------------------------------------------------------------------
 
     def obey(self, line: str) -> None:
-        """Do what is typed, in which a line end is a space; raise EOFError after /quit."""
+        """Carry out a typed line; line ends inside it count as spaces. Raise EOFError after /quit."""
         try:
             self._do(parse_line(line))
         except ChatError as error:
@@ -138,7 +138,7 @@ class Talk:
         return asked
 
     def _answered(self, asked: Any) -> None:
-        """Answers come among the events, and refusals too. That there will be no answer does not."""
+        """Answers and refusals are shown as events. A request that gets no answer is reported here."""
         error = asked.exception()
         if isinstance(error, Disconnected) and asked.ref not in self._unseen:
             self.failed = True

@@ -123,7 +123,7 @@ def _login() -> str | None:
     "--give-up",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="Seconds to try to reconnect after a lost connection."
+    help="How long to try to reconnect after a lost connection, in seconds."
     f"  [default: {GIVE_UP:g}; no limit if you type on a terminal]",
 )
 @click.option("--plain", is_flag=True, help="Read and print plain lines, even on a terminal.")
@@ -168,7 +168,7 @@ def _run_on_screen(chat: Client) -> bool:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "prompt_toolkit":
             raise
-        write_plain("* pip install 'chat_threads[client]' keeps what you type apart from what others say.", False)
+        write_plain("* To keep what you type apart from what others say: pip install 'chat_threads[client]'", False)
         return False
     if Screen(chat).run().over:
         sys.exit(1)

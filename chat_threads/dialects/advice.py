@@ -7,12 +7,13 @@ from collections.abc import Callable
 from .. import disconnects, errors
 from ..events import Notice, Problem
 
-# Before BINARY is agreed, some telnets leave out the byte 85. The line cannot be mended: it may be missing anywhere.
+# Before BINARY is agreed, some telnet clients drop the byte 0x85. The line cannot be repaired: the byte may be missing
+# anywhere.
 _SET_UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
 
 ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     errors.UnknownCommand: lambda problem: "" if problem.near else "/help lists the commands.",
-    errors.UnknownRoom: lambda problem: "/rooms lists them, /join makes one.",
+    errors.UnknownRoom: lambda problem: "/rooms lists the rooms, /join makes one.",
     errors.RoomExists: lambda problem: f"/join {problem.room} goes there.",
     errors.LooksLikeRoom: lambda problem: f"/join {problem.room} goes there.",
     errors.ServerHasTooManyRooms: lambda problem: "/rooms lists them.",
@@ -31,7 +32,7 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
 }
 """The advice that replaces an error's own."""
 
-# An error that a server sent as JSON has no kind. Its code and fields decide the advice, if they say enough.
+# An error that a server sent as JSON has no kind. Its code chooses the advice, if the code and the fields are enough.
 _BY_CODE: dict[str, type[errors.ChatError]] = {
     kind.code: kind for kind in (errors.UnknownRoom, errors.RoomExists, errors.NotInRoom, errors.UnknownPerson)
 }

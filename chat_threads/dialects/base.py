@@ -49,8 +49,8 @@ class SharedViews(Generic[S, V]):
 
 
 class Dialect(Protocol):
-    """One client's way of speaking. It belongs to the client's reader thread; only the views, which are immutable, are
-    for others, too."""
+    """One client's way of speaking. It belongs to the client's reader thread; other threads may use only the views,
+    which are immutable."""
 
     views: Views
     """How this client is shown events."""

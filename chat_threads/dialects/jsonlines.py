@@ -195,7 +195,7 @@ class JsonDialect:
         kind = request.get("type")
         if not isinstance(kind, str) or kind not in REQUESTS:
             raise UnknownType(kind if isinstance(kind, str) else None)
-        if (kind == "hello") is self._named and kind != "quit":  # that one may come before it too
+        if (kind == "hello") is self._named and kind != "quit":  # quit may come before hello, too
             raise BadRequest("hello must be the first request, and may come only once.")
         make, wanted = REQUESTS[kind]
         arguments = {}
@@ -214,7 +214,7 @@ class JsonDialect:
                 arguments[field.argument] = value
         if kind == "hello":
             if "name" not in arguments and "token" not in arguments:
-                raise BadRequest("hello needs name, or token.")
+                raise BadRequest("hello needs a name or a token.")
             self._set_replay(self.replay if request.get("replay") is None else request["replay"])
             arguments["since"] = _since(request.get("since"))
         return make(**arguments)
@@ -255,7 +255,7 @@ class JsonDialect:
 @dataclass(frozen=True, slots=True)
 class _Style:
     joins: bool = True
-    ignored: frozenset[int] = frozenset()  # the numbers of their tokens
+    ignored: frozenset[int] = frozenset()  # the numbers of the ignored people's tokens
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

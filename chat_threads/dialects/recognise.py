@@ -66,7 +66,7 @@ PROTOCOLS = (
     # A person's first line, whatever it is; or the first byte of telnet's own; or more than fits into a line.
     Protocol(re.compile(rb"(?s:.*?(?:[^\r\n][\r\n]|\xff)|.{%d})" % (LINE + 1)), TextDialect),
 )
-"""The first row that matches is how the client speaks; as long as none does, it has sent too little to tell."""
+"""The first row that matches is the client's protocol. While no row matches, the client has sent too little."""
 
 _BLANKS = re.compile(rb"(?:\xef\xbb\xbf|[ \t\n]|\r(?:\x00|(?=[^\x00])))*")  # the first is a byte order mark
 
@@ -78,8 +78,8 @@ def without_blanks(head: bytes) -> bytes:
 
 
 def recognise(head: bytes) -> Callable[[int], Dialect] | None:
-    """The function that makes the client's dialect, by its bytes from ``without_blanks``. None: too few bytes. Raises
-    NotChat."""
+    """The dialect's constructor for a client that has sent ``head`` (from ``without_blanks``). None: too little has
+    come. Raises NotChat."""
     for protocol in PROTOCOLS:
         if protocol.first.match(head):
             if protocol.dialect is None:

@@ -1,7 +1,7 @@
 """What people see: each event as lines of text. ``SHOW`` is the table.
 
-Lines that begin with ``*`` are the server's, ``!`` are errors; nothing that people say begins so, in any setting. An
-action has ``~`` before the name, which no name begins with. Lines end with CR LF. Everything is pure.
+Lines that begin with ``*`` are the server's, ``!`` are errors; no line of what people say begins with either, in any
+setting. An action has ``~`` before the name, which no name begins with. Lines end with CR LF. Everything is pure.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Style:
     colour: bool = False
     bell: str = ""  # the name at which to ring
     joins: bool = True
-    ignored: frozenset[int] = frozenset()  # the numbers of their tokens
+    ignored: frozenset[int] = frozenset()  # the numbers of the ignored people's tokens
     here: bool = True
 
 
@@ -249,7 +249,7 @@ def _page_lines(style: Style, messages: Sequence[events.Message], with_room: boo
 
 def _history_page(style: Style, event: events.HistoryPage) -> str:
     if not event.messages:
-        what = "Nothing was said there." if event.last else f"Nothing was said in {event.room} yet."
+        what = "That part of the history has no messages." if event.last else f"Nothing was said in {event.room} yet."
         return _line(style, what)
     first, last = event.messages[0].number, event.messages[-1].number
     head = f"{event.room}, messages {first} to {last} of {event.last}:"
@@ -388,7 +388,7 @@ def _token_shown(style: Style, event: events.TokenShown) -> str:
     return _lines(
         style,
         f"Your token is {event.token} and nobody else should know it.",
-        "If your connection hangs, connect again and type this in place of a name to be back in its rooms:",
+        "If your connection hangs, connect again and type this instead of a name to return to your rooms:",
         f"/resume {event.token}",
     )
 

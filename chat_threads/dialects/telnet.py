@@ -2,7 +2,7 @@
 
 ``Telnet`` takes a connection's bytes apart as RFC 854 says, and answers requests for options. ``LineEditor``
 makes lines of the text, and obeys the keys that erase. The bytes of a client that does not speak telnet (nc,
-PuTTY's "raw") pass through both unchanged, and it is never sent a byte of telnet.
+PuTTY's "raw") pass through both unchanged, and such a client never gets a telnet byte.
 
 Telnet is a path for 7 bits until both ends agree on BINARY (RFC 856). Until then Debian's telnet takes 83, 8F, 9A
 and 9C in a character of UTF-8 for its keys Ctrl-C, Ctrl-O, Ctrl-Z and Ctrl-\\: it sends a command in place of the
@@ -138,7 +138,7 @@ class Telnet:
         return found
 
     def _replaces(self, command: int, before: bytes) -> bool:
-        """Whether telnet sent this command in place of a byte of the character that the text before it ends in."""
+        """Whether telnet sent this command in place of a byte of the unfinished character at the end of ``before``."""
         if command not in _REPLACED or (WILL, BINARY) in self._on:
             return False
         return _continues(before, _REPLACED[command])
@@ -146,8 +146,8 @@ class Telnet:
     def _ask_for_binary(self) -> bytes:
         """Ask the client to send 8 bits.
 
-        Not to receive: telnet shows our UTF-8 without that, and once it has agreed, its own echo of Enter no longer
-        returns to the first column.
+        Do not ask it to receive 8 bits: telnet shows our UTF-8 anyway, and after agreeing its local echo of Enter no
+        longer returns to the first column.
         """
         self._asked.add((WILL, BINARY))
         return bytes((IAC, DO, BINARY))
@@ -180,7 +180,8 @@ _SIGNALS = {IP: Signal.INTERRUPT, EOF: Signal.END_OF_FILE, AYT: Signal.ARE_YOU_T
 
 
 def _continues(before: bytes, byte: int) -> bool:
-    """Whether the text before ends in an incomplete character of UTF-8, and this byte can be the next of it."""
+    """Whether the text before ends in an incomplete character of UTF-8, and this byte can be that character's next
+    byte."""
     for length in (1, 2, 3):
         try:
             (before[-length:] + bytes((byte,))).decode()

@@ -120,7 +120,7 @@ class TextDialect:
         elif option == "replay" and NUMBER.fullmatch(value) and int(value) <= MAX_REPLAY:
             self.replay = int(value)
         else:
-            raise Usage("/set OPTION VALUE. /help set lists them.")
+            raise Usage("/set OPTION VALUE. /help set lists the options.")
         return f"{option} is {value} now."
 
 

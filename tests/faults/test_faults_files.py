@@ -256,7 +256,7 @@ FAULTS: dict[Callable[[pathlib.Path], None], str | None] = {
 TALK = 400  # messages
 
 
-UNKNOWN = "! It is not known whether that was stored"
+UNKNOWN = "! The server does not know whether that was stored"
 
 
 def talk(client: Client, name: str) -> tuple[list[str], list[str]]:

@@ -27,9 +27,7 @@ pytestmark = [
 
 PLACES = 8
 FULL = f"! The server is full: {PLACES} are connected. Try again later."
-GAVE_WAY = (
-    "! The server is full, and you had given no name, so your place went to somebody else. Come again, and give it"
-)
+GAVE_WAY = "! The server is full, and you had given no name, so your place went to somebody else."
 DRIPS = {  # what each says at once, and then again and again
     "silent": (b"", b""),
     "a byte at a time": (b"", b"x"),

@@ -283,7 +283,7 @@ def test_a_history_that_is_none_is_said_in_one_line_and_ends_with_2(in_this_proc
         (["--db", "nowhere/chat.db"], "nowhere/chat.db"),
         (["--log-file", "nowhere/chat.log"], "The file of --log-file, nowhere/chat.log, cannot be written"),
         (["--log-file", "."], "The file of --log-file, ., cannot be written"),
-        (["--host", "no.such.host.invalid"], "There is no address no.such.host.invalid"),
+        (["--host", "no.such.host.invalid"], "The address no.such.host.invalid cannot be resolved"),
         (["--host", "203.0.113.1"], "Cannot listen on 203.0.113.1"),  # RFC 5737: nobody's
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -303,7 +303,7 @@ def test_a_port_in_use_is_said_in_one_line_and_the_history_is_free_again(in_this
     for _ in range(2):  # the second one would find the history locked by the first
         code, out, err = in_this_process("--host", "127.0.0.1", "--port", taken_port, "--db", tmp_path / "chat.db")
         assert (code, out) == (2, "")
-        assert err == f"chat_threads: Port {taken_port} is in use by another program; --port takes another one.\n"
+        assert err == f"chat_threads: Port {taken_port} is in use by another program. Choose another with --port.\n"
 
 
 def test_a_port_that_is_not_allowed_is_said_with_one_that_is(in_this_process, tmp_path, monkeypatch):
@@ -387,7 +387,7 @@ def test_a_server_on_all_of_ipv6_says_what_to_type_for_both_families(capsys, own
 def test_without_a_network_only_this_machines_address_is_said(capsys, own_addresses, host):
     address, _, history = _announced(capsys, host, 1, 1, ":memory:")
     assert address == "On this machine: telnet localhost 8080"
-    assert history == "History: in memory, lost at the end: 1 message, 1 room."
+    assert history == "History: in memory only, lost when the server stops: 1 message, 1 room."
 
 
 @pytest.mark.parametrize(
@@ -815,7 +815,7 @@ def test_a_history_in_memory_makes_no_file_and_is_lost(start_process, tmp_path, 
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         process = start_process(db=pathlib.Path(":memory:"))
-        assert "in memory, lost at the end: 0 messages" in process.output
+        assert "in memory only, lost when the server stops: 0 messages" in process.output
         with process.client("ann") as ann:
             ann.ask("hello")
             assert any("ann: hello" in line for line in ann.ask("/history"))

@@ -184,7 +184,7 @@ def test_a_name_that_has_ipv6_alone_is_listened_on(serve, tmp_path, monkeypatch)
     "host", ["[::1", "::1]", "[127.0.0.1", "no.such.host.invalid", "..", ".", "x" * 64 + ".org", "\udcff"]
 )
 def test_an_invalid_address_is_reported(serve, host):
-    with pytest.raises(StartError, match="There is no address"):
+    with pytest.raises(StartError, match="cannot be resolved"):
         serve(host=host)
 
 

@@ -664,7 +664,7 @@ def test_history_beyond_either_end_is_empty(server):
     (ann,) = server.clients_named("ann")
     say_many(ann, 2)
     for typed in ("/history before 1", "/history before 0", "/history after 2", f"/history after {10**15 - 1}"):
-        assert asked(ann, typed) == ["* Nothing was said there."]
+        assert asked(ann, typed) == ["* That part of the history has no messages."]
 
 
 def test_history_of_a_while_ago_shows_the_day(server):

@@ -424,7 +424,7 @@ def test_a_bug_in_showing_something_ends_that_client_only(server, monkeypatch, c
     ann.send("/stats")
     assert ann.rest() == []
     assert bob.line() == "* ann left"
-    assert "session 1 (ann) could not be sent something" in caplog.messages
+    assert "nothing could be sent to session 1 (ann)" in caplog.messages
 
 
 def test_a_message_that_cannot_be_stored_is_an_error_and_the_conversation_goes_on(server, monkeypatch):

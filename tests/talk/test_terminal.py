@@ -491,7 +491,7 @@ def test_without_prompt_toolkit_a_terminal_has_plain_lines_and_is_told_what_woul
     bob = server.client("bob")
     ann = tmux(sys.executable, "-c", f"{WITHOUT_PROMPT_TOOLKIT}; {RUN}", f"127.0.0.1:{server.port}", "--name", "ann")
     ann.expect(
-        r"^\* pip install 'chat_threads\[client\]' keeps what you type apart from what others say\.$",
+        r"^\* To keep what you type apart from what others say: pip install 'chat_threads\[client\]'$",
         r"^\* You are in #lobby with 1 other: bob\.",
     )
     ann.enter("hi bob")

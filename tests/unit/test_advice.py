@@ -21,10 +21,10 @@ UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary
 TYPED = [
     (errors.UnknownCommand("/foo"), "There is no command /foo.", "", "/help lists the commands."),
     (errors.UnknownCommand("/jion", "/join"), "There is no command /jion. Did you mean /join?", "", ""),
-    (errors.UnknownRoom("#x"), "There is no room #x.", "", "/rooms lists them, /join makes one."),
+    (errors.UnknownRoom("#x"), "There is no room #x.", "", "/rooms lists the rooms, /join makes one."),
     (
         errors.UnknownRoom("#lap", "#lab"),
-        "There is no room #lap. Did you mean #lab?", "", "/rooms lists them, /join makes one.",
+        "There is no room #lap. Did you mean #lab?", "", "/rooms lists the rooms, /join makes one.",
     ),
     (errors.RoomExists("#x"), "The room #x exists already.", "", "/join #x goes there."),
     (errors.LooksLikeRoom("#a", "#b"), "#a looks like #b, which exists already.", "", "/join #b goes there."),
@@ -113,11 +113,11 @@ PLAIN = [
     ),
     (errors.BadJson("it is not"), "That line was not understood: it is not."),
     (errors.BadRequest("say needs text."), "say needs text."),
-    (errors.UnknownType("shout"), "There is no request of type 'shout'. The request help lists the types."),
-    (errors.UnknownType(None), "A request needs a type, which is a string. The request help lists the types."),
+    (errors.UnknownType("shout"), "There is no request of type 'shout'. The request \"help\" lists the types."),
+    (errors.UnknownType(None), 'A request needs a field "type" with a string. The request "help" lists the types.'),
     (errors.TextTooLong(3, 2), "That is 3 characters, and a line has at most 2. Nothing was sent."),
     (errors.WordsTooLong(3, 2), "That is 3 characters, and at most 2 are allowed here. Nothing was changed."),
-    (errors.LineTooLong(9, "sent"), "A line has at most 9 bytes. Yours was longer, and nothing of it was sent."),
+    (errors.LineTooLong(9, "sent"), "A line has at most 9 bytes. Yours was longer, so it was not sent."),
     (errors.NothingToSay(), "That line has no visible characters, so it was not sent."),
     (errors.NothingToFind(), "A search needs a word with a letter, a digit or an emoji in it."),
     (errors.NotStored("the disk is full"), "Not stored, so not sent: the disk is full"),
@@ -128,8 +128,8 @@ PLAIN = [
     ),
     (
         errors.MaybeStored(),
-        "It is not known whether that was stored: the server's disk failed, or its files were changed."
-        " Look when the server has been started again.",
+        "The server does not know whether that was stored: the server's disk failed, or its files were changed."
+        " Check the history after the server has restarted.",
     ),
     (
         errors.ReadOnly(),
@@ -143,7 +143,7 @@ PLAIN = [
     (
         disconnects.GaveWay(),
         "The server is full, and you had given no name, so your place went to somebody else."
-        " Come again, and give it at once.",
+        " Connect again, and give your name at once.",
     ),
     (disconnects.UnfinishedLine(300.0), "You started a line and did not finish it within 300 seconds. Goodbye."),
     (disconnects.Replaced(), "You reconnected elsewhere; this connection is closed. Goodbye."),
@@ -237,7 +237,7 @@ def test_every_request_that_goes_on_from_a_notice_is_one():
 
 def test_an_error_that_came_as_json_is_advised_by_its_code():
     told = {
-        events.Problem("unknown_room", "There is no room #x.", room="#x"): "/rooms lists them, /join makes one.",
+        events.Problem("unknown_room", "There is no room #x.", room="#x"): "/rooms lists the rooms, /join makes one.",
         events.Problem("not_in_room", "You are not in #x.", room="#x"): "/join #x goes there.",
         events.Problem("not_in_room", "You are not in a room."): "Type /join #lobby.",
         events.Problem("room_exists", "#a looks like #b.", room="#b"): "/join #b goes there.",

@@ -149,7 +149,7 @@ def test_a_replay_that_is_no_number_up_to_200_is_told(replay):
 
 
 def test_a_hello_without_a_name_and_a_token_is_told():
-    assert told(b'{"type":"hello"}', None).text == "hello needs name, or token."
+    assert told(b'{"type":"hello"}', None).text == "hello needs a name or a token."
 
 
 @for_each("since", [88, "#a", ["#a"], {"#a": "88"}, {"#a": -1}, {"#a": None}, {"#a": True}, {"#a": 1.5}])
@@ -411,7 +411,7 @@ def test_unknown_fields_are_ignored():
 def test_an_unknown_type_is_told_short_and_without_what_could_harm(kind):
     error = told(line_of({"type": kind}).rstrip())
     assert isinstance(error, UnknownType)
-    assert error.text.endswith(". The request help lists the types.")
+    assert error.text.endswith('. The request "help" lists the types.')
     assert len(error.text) < 120
     assert error.text.isprintable()
 
@@ -420,7 +420,7 @@ def test_an_unknown_type_is_told_short_and_without_what_could_harm(kind):
 def test_a_request_without_a_type_that_is_a_string_is_told(request_):
     error = told(line_of(request_).rstrip())
     assert isinstance(error, UnknownType)
-    assert error.text == "A request needs a type, which is a string. The request help lists the types."
+    assert error.text == 'A request needs a field "type" with a string. The request "help" lists the types.'
 
 
 @for_each("name", [None, "ann"])
@@ -453,7 +453,7 @@ def test_a_longer_line_is_told_once_and_the_next_is_a_line(name, end, length):
     dialect.feed(say_of(length) + end + line_of({"type": "hello", "name": "bob", "ref": "1"}))
     request = next_request(dialect)
     assert isinstance(request.command, LineTooLong)
-    assert request.command.text == "A line has at most 65536 bytes. Yours was longer, and nothing of it was done."
+    assert request.command.text == "A line has at most 65536 bytes. Yours was longer, so it was not done."
     assert request.ref == ""
     assert drain(dialect) == ([BadRequest] if name else [commands.Hello("bob")])
 

@@ -298,7 +298,7 @@ def test_a_line_of_the_log_is_bounded_however_many_rooms_there_are(
     history.say(0)
     assert history.sweep(0) == 990
     (line,) = told(caplog, logging.INFO)
-    assert line.endswith(", and some of 985 other rooms")
+    assert line.endswith(", and the rest of 985 other rooms")
     assert len(line) < 300
 
 

@@ -603,7 +603,7 @@ SEEN = (
         events.TokenShown("t0ken"),
         [
             "* Your token is t0ken and nobody else should know it.",
-            "* If your connection hangs, connect again and type this in place of a name to be back in its rooms:",
+            "* If your connection hangs, connect again and type this instead of a name to return to your rooms:",
             "* /resume t0ken",
         ],
     ),
@@ -653,7 +653,7 @@ SEEN = (
         ["* #lab2, messages 1 to 1 of 1:", f"1 [{DAY} 14:03] ann: hi"],
     ),
     (events.HistoryPage("#lab2", (), 0, None, None), ["* Nothing was said in #lab2 yet."]),
-    (events.HistoryPage("#lab2", (), 5, None, None), ["* Nothing was said there."]),
+    (events.HistoryPage("#lab2", (), 5, None, None), ["* That part of the history has no messages."]),
     (
         events.SearchPage("hi", (said(room="#lab2", number=12), said(kind="action", number=9)), False),
         [

@@ -108,7 +108,7 @@ class Reader(socketserver.StreamRequestHandler):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A small chat server around an Outbox.")
-    parser.add_argument("--port", type=int, default=8090, help="8090 unless told otherwise; 0 takes a free one")
+    parser.add_argument("--port", type=int, default=8090, help="8090 unless told otherwise; 0 chooses a free port")
     parser.add_argument("--task", help="the file with an Outbox; without it, one that sends a line a call")
     options = parser.parse_args()
     outbox = runpy.run_path(options.task)["Outbox"] if options.task else PerMessage
