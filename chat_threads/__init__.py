@@ -14,7 +14,8 @@ Threads
 name                how many     owns, and what it does
 ==================  ===========  =============================================================================
 main                1            the signals; builds everything, waits, stops everything
-acceptor            1            the listening socket: accepts, starts readers, joins them
+acceptor            1            the listening socket and the sockets of refused connections: accepts, starts
+                                 readers, joins them
 reader-N            1 a client   the client's socket and dialect: reads, carries out commands, says goodbye,
                                  closes; a writer sends
 history             1            the only writing SQLite connection: numbers, commits, publishes, sweeps
@@ -33,8 +34,8 @@ could be started for its client.
 Locks
 =====
 
-Under a lock: memory only. No socket, no SQL, no log line, no wait, no join. Take out, release, act. A thread that
-holds a lock may take another one only if the table says so.
+Under a lock: memory only. No socket, no SQL, no log line, no join. No wait, except on the lock's own condition, which
+releases the lock. Take out, release, act. A thread that holds a lock may take another one only if the table says so.
 
 ==========================  ========================================  ===========================================
 lock                        guards                                    taken while it is held
@@ -54,8 +55,10 @@ lock                        guards                                    taken whil
 ``Output._lock``            the bytes that wait for all sessions      none
 ==========================  ========================================  ===========================================
 
-Data crosses threads as a frozen dataclass, as bytes, or in an attribute that is set and read as a whole: those that
-``inside`` shows, a mailbox's ``life`` and ``writer``, and these. Any thread reads them without a lock.
+Data crosses threads as a frozen dataclass, as bytes, as a parcel, which has its own lock, or in an attribute that is
+set and read as a whole. Any thread reads such an attribute without a lock. They are those that ``inside`` shows, a
+mailbox's without an underscore (and its numbers of bytes and lines, in ``held`` and ``depth``), a room's ``last`` and
+its number of members, and these.
 
 ======================  ====================================================================================
 attribute               set by
@@ -64,10 +67,10 @@ attribute               set by
 ``Index.usable``        main, when the history is opened
 ``Session.profile``     the session's reader
 ``Session.heard``       the session's reader
-``Session.views``       the session's reader, under ``Publisher._lock``
+``Session.views``       the session's reader, under ``Publisher._lock``; without it before the session is in a room
 ``Session.token``       the session's reader, under ``SessionStore._lock``; ``Session.identity`` with it
 ``Session.reply_to``    the readers of sessions that write to this one; the last one counts
-``Session.broken``      the session's writer
+``Session.broken``      the session's writer; its reader, if no writer could be started
 ``Session.reason``      any thread that closes the session or cuts it off, under ``Mailbox.mutex``, together
                         with the last words, so that the client sees this reason
 ======================  ====================================================================================

@@ -14,7 +14,7 @@ from .lookalikes import looks
 from .parcel import Parcel, View, Views
 
 RECENT = 200  # messages of a room kept in memory for those who enter
-RECENT_BYTES = 1 << 26  # bytes of those of all rooms together, by default
+RECENT_BYTES = 1 << 26  # bytes of these messages, over all rooms, by default
 MESSAGE = 400  # bytes that a message takes in memory besides its text
 ROOMS_EACH = 20  # rooms that one session may be in
 NAMED = 10  # people named on entering a room; the others are counted
@@ -22,14 +22,14 @@ NAMED = 10  # people named on entering a room; the others are counted
 
 class Mailbox(Protocol):
     def push(self, parcel: Parcel) -> bool:
-        """Put a parcel without waiting. True: the queue was idle, so tell a writer. Raise queue.Full."""
+        """Put a parcel without waiting. True: the queue was idle, so tell a writer. Raise queue.Full if it is full."""
 
 
 class Subscriber(Protocol):
     """What the Publisher needs of a session."""
 
     views: Views
-    """How the session is shown events. Set under the Publisher's lock."""
+    """How the session is shown events. Set under the Publisher's lock; without it before the session is in a room."""
     identity: int
     """The number of its token (tokens.token_id), which owns the rooms made under it."""
     address: str
@@ -45,11 +45,14 @@ class Subscriber(Protocol):
         """Called by the reader: wait until the client may get a page of messages; False if the session is over."""
 
     def was_shown(self, size: int) -> None:
-        """Called by the reader: so many bytes were queued as an answer, and the client has to pay for them."""
+        """Called by the reader: ``size`` bytes were queued as an answer, and the client has to pay for them."""
 
 
 class ChatRoom:
-    """A room. The Publisher's lock guards everything except id, name, key, looks, creator, owner and address."""
+    """A room. The Publisher's lock guards everything except id, name, key, looks, creator and owner.
+
+    These never change. ``list_chat_rooms`` and ``audience`` read numbers without the lock.
+    """
 
     __slots__ = (
         *("id", "name", "key", "looks", "creator", "owner", "address", "topic", "last"),
@@ -63,14 +66,14 @@ class ChatRoom:
         self.name = name
         self.key = key
         self.looks = looks(name)  # the looks that no other room may have
-        self.creator = creator  # the creator's name at that time; somebody else may have it now
+        self.creator = creator  # the creator's name when the room was made; somebody else may have it now
         self.owner = owner  # the number of a token; 0: it belongs to nobody
         self.address = ""  # of the creator; "" if made before the server's start
         self.topic = topic
         self.last = last  # the number of the newest message that was published
         self.recent: deque[events.Message] = deque(maxlen=RECENT)  # ends with number ``last``; Recent changes it
         self.held = 0  # roughly the bytes of ``recent``
-        self.loaded = last == 0  # whether ``recent`` goes back as far as it can
+        self.loaded = last == 0  # whether ``recent`` has all messages that it may hold
         self.members: dict[Subscriber, int] = {}  # with the number of the change that added each, in that order
         self.groups: dict[View, dict[Subscriber, None]] = {}  # the same members, by view
         self.changes = 0  # of the list of members so far
@@ -132,7 +135,7 @@ class Place:
             raise InTooManyRooms(ROOMS_EACH)
 
     def go_to(self, session: Subscriber, room: ChatRoom | None) -> None:
-        """Make a room the current one. The session sees the current room by another view than the others."""
+        """Make a room the current one. The session sees it through a different view from its other rooms."""
         if self.current is not room:
             here, elsewhere = session.views.here, session.views.elsewhere
             if self.current is not None:
@@ -164,8 +167,8 @@ class Recent:
         self._rooms.move_to_end(room.id)
 
     def fill(self, room: ChatRoom, stored: Sequence[events.Message], as_of: int) -> bool:
-        """Add ``stored``, the newest messages in the history when the room's ``last`` was ``as_of``, below those
-        published since then. Return False if some of the latter are gone, so that there would be a hole."""
+        """Put ``stored`` before the messages in memory. ``stored`` are the newest messages up to number ``as_of``.
+        Return False if there would be a hole, because later messages have been dropped from memory."""
         first = room.recent[0].number if room.recent else room.last + 1
         if first > as_of + 1:
             return False
@@ -178,14 +181,14 @@ class Recent:
         return True
 
     def forget(self, room: ChatRoom) -> None:
-        """The last member has left the room."""
+        """Drop the room's messages from memory: it has no members."""
         self._rooms.pop(room.id, None)
         self._count(room, -room.held)
         room.recent.clear()
         room.loaded = room.last == 0
 
     def trim(self) -> None:
-        """Drop the messages beyond ``most`` bytes. Not while a session is about to be shown them."""
+        """Drop the messages beyond ``most`` bytes. Do not call it while a session is about to be shown them."""
         while self._held > self._most and self._rooms:
             room = next(iter(self._rooms.values()))
             while self._held > self._most and room.recent:

@@ -15,9 +15,9 @@ from .errors import CutOff
 from .memory import Held
 from .parcel import Parcel
 
-LOW_WATER = 0.5  # of the queue's limit: above it, the session's reader waits before the next command
-EASY_BYTES = 1 << 18  # the same for the waiting bytes, in the queue and for the socket
-LINE_BYTES = 4096  # bytes that may wait for each line of the limit
+LOW_WATER = 0.5  # fraction of the queue's limit; above it, the session's reader waits before the next command
+EASY_BYTES = 1 << 18  # the same limit in bytes: those in the queue plus those that wait for the socket
+LINE_BYTES = 4096  # bytes allowed for each line of the queue's limit
 LEAST_BYTES = 1 << 22  # bytes that may wait in any case: more than the longest batch
 
 
@@ -33,9 +33,9 @@ class Life(Enum):
     """What a mailbox accepts, and what is still to be sent."""
 
     OPEN = "accepts parcels"
-    OVERFLOWED = "was full when a parcel came: accepts no other, so that its client sees no hole"
+    OVERFLOWED = "was full when a parcel came: refuses that one and all later ones, so that its client sees no hole"
     CLOSED = "accepts no more; its parcels are still to be sent"
-    CUT = "accepts no more; only the last word is still to be sent"
+    CUT = "accepts no more; was emptied: only the parcel under way and the last words are still to be sent"
     FINISHED = "everything was sent, or given up"
 
 
@@ -79,7 +79,7 @@ class Mailbox(queue.Queue[Parcel]):
         self.taken = 0  # lines taken out so far
         self.most = 0  # the most lines that ever waited; noted when they are taken
         self.under_way = 0  # bytes that the writer has taken but the socket has not, if these are many
-        self.last_words = False  # the last collected parcel was the last word of cut_off; the writer's
+        self.last_words = False  # the parcels last collected are cut_off's last words; only the writer reads this
         self._lines = 0
         self._bytes = 0
         self._in_hand: Parcel | Held | None = None  # the parcels under way, kept so that they count as waiting
@@ -128,8 +128,8 @@ class Mailbox(queue.Queue[Parcel]):
     def cut_off(self, last: Parcel | None = None, reason: CutOff | None = None) -> bool:
         """Drop the waiting parcels, put a last one, and close. True: the caller must schedule the session.
 
-        If a last parcel was put by an earlier ``cut_off``, it stays, and so does its reason. A call without a last
-        parcel drops that one, too; its ``reason`` counts only if there is none yet.
+        After a first ``cut_off``, a second one with a last parcel changes nothing. A call without a last parcel drops
+        an earlier last parcel, too; the call's ``reason`` is kept only if none is set.
         """
         with self.mutex:
             if self.life is Life.FINISHED or (self.life is CUT and last):
@@ -164,7 +164,7 @@ class Mailbox(queue.Queue[Parcel]):
 
     @property
     def closed(self) -> bool:
-        """Whether it accepts nothing more, not even a last word. Takes no lock."""
+        """Whether ``push`` and ``close`` put nothing more in; ``cut_off`` still replaces what waits. Takes no lock."""
         return self.life is not OPEN and self.life is not Life.OVERFLOWED
 
     @property

@@ -24,9 +24,9 @@ from .quota import Quota
 from .rules import LIKELY, fold, nearest
 
 LOBBY = "#lobby"
-MAX_OVERTAKEN = 10  # times that newer messages overtake what was read; then a session enters without the older ones
+MAX_OVERTAKEN = 10  # rounds in which new messages overtake what was read; then a session enters without the older ones
 ROOMS = 10_000  # rooms in all
-CROWD = 100  # members; in a larger room, joining and leaving are not shown
+CROWD = 100  # members; in a larger room, joining, leaving and new names are not shown
 
 _Change = ordered.RoomEnded | ordered.TopicSet | ordered.Left | ordered.LeftAll | ordered.NameChanged
 
@@ -68,7 +68,7 @@ class Publisher:
     ``schedule(sessions)`` tells the writers that these sessions' queues are no longer idle. ``flush()`` waits until
     the writers have sent what they can. ``newest(room_id, number, count)`` reads the last messages up to a number from
     the history, and ``newer`` those after it; both may raise. None of these is called under the lock.
-    ``enqueue(item)`` is: it puts an item into the history's queue without waiting, or raises NotStored.
+    ``enqueue(item)`` is called under it. It puts an item into the history's queue without waiting, or raises NotStored.
 
     A session that enters without a number is shown no message older than ``retain`` seconds. ``recent_bytes`` limits
     the messages kept in memory, and ``output`` counts the bytes that wait to be sent.
@@ -96,7 +96,7 @@ class Publisher:
         self._rooms: dict[int, ChatRoom] = {}
         self._by_key: dict[str, ChatRoom] = {}
         self._quota = Quota()
-        self._left: dict[int, ChatRoom] = {}  # rooms whose last member has left since the last batch
+        self._left: dict[int, ChatRoom] = {}  # rooms found without members since the last batch
         self._by_look: dict[str, ChatRoom] = {}
         self._places: dict[Subscriber, Place] = {}
         self._recent = Recent(recent_bytes)
@@ -121,8 +121,8 @@ class Publisher:
         """Make a room that belongs to ``origin``. Raise RoomExists, also if a room looks like it; TooManyRooms; or
         NotStored if the history's queue is full.
 
-        The room is queued to the history before anybody can find it, and so before anything that is said in it. If it
-        cannot be stored, ``origin`` is told, as the answer to its request ``ref``.
+        The room is put into the history's queue before anybody can find it, and so before anything that is said in it.
+        If it cannot be stored, ``origin`` is told, as the answer to its request ``ref``.
         """
         key, appearance = fold(name), looks(name)
         owner = origin.identity if origin else 0
@@ -174,12 +174,12 @@ class Publisher:
             return [events.RoomRow(room.name, len(room.members), room.last, room.topic) for room in rooms]
 
     def get(self, name: str) -> ChatRoom | None:
-        """The room with this name in any case, or None."""
+        """The room with this name, in upper or lower case, or None."""
         with self._lock:
             return self._by_key.get(fold(name))
 
     def find(self, name: str) -> ChatRoom:
-        """The room with this name in any case. Raise UnknownRoom."""
+        """The room with this name, in upper or lower case. Raise UnknownRoom."""
         with self._lock:
             room = self._by_key.get(fold(name))
             names = [] if room else [each.name for each in islice(self._rooms.values(), LIKELY)]
@@ -216,7 +216,7 @@ class Publisher:
         First this waits until the client has read most of what waits for it. Then, in one step under the lock, the
         newest ``replay`` messages are queued, at most PAGE_BYTES, and the session becomes a member, which gets every
         later message. With ``since``, it gets all messages after that number. Those beyond one page, or no longer in
-        memory, are read and queued first, a page at a time, each when the client has read most of the page before. A
+        memory, are read and queued first, a page at a time; the next one when the client has read most of the last. A
         number that the room has not reached is ignored.
 
         ``ref`` goes back with the answer. Returns what to submit so that the others see the join; None if the session
@@ -265,7 +265,7 @@ class Publisher:
                     self._recent.trim()
                     break
                 as_of = room.last
-            # Read outside the lock. The next round notices if newer messages have overtaken this.
+            # Read outside the lock. The next round notices if newer messages have overtaken what was read.
             if not loaded:
                 stored = self._newest(room.id, as_of, chatroom.RECENT)
             elif since is not None:
@@ -312,7 +312,8 @@ class Publisher:
     def unsubscribe(self, session: Subscriber, room: ChatRoom | None = None) -> None:
         """Take the session out of a room; without a room, take it out of all and forget it. Nobody is told.
 
-        Left and LeftAll do the same and tell the others. This is for when they cannot be submitted.
+        Left and LeftAll do the same and tell the others. ``people.depart`` calls this after LeftAll, in case that was
+        not submitted or not handled in time.
         """
         with self._lock:
             place = self._places.get(session)
@@ -344,7 +345,7 @@ class Publisher:
             return place.current
 
     def peek_current(self, session: Subscriber) -> ChatRoom | None:
-        """The same, or None. Takes no lock, for a look inside while a thread holds it."""
+        """The session's current room, or None. Takes no lock, so it answers while another thread holds the lock."""
         place = self._places.get(session)
         return place.current if place else None
 
@@ -390,9 +391,10 @@ class Publisher:
 
     def dispatch_messages(self, batch: Sequence[ordered.Published]) -> list[int]:
         """Show a committed batch, in order, to the sessions that it concerns. Each gets one parcel for each room,
-        however many messages the batch has. Returns the ids of the rooms that were dropped as unused.
+        however many messages the batch has, unless members leave or change names in it. Returns the ids of the rooms
+        that were dropped as unused.
 
-        First this waits until the writers have handed the batch before to the system. So queues grow only for slow
+        First this waits until the writers have handed the previous batch to the system. So queues grow only for slow
         clients. For all others, the batches grow instead.
         """
         self._flush()
@@ -429,7 +431,7 @@ class Publisher:
             outbox.waiting.setdefault(room.id, []).append(message)
 
     def _change(self, item: _Change, outbox: _Outbox) -> None:
-        """Change rooms or members, after delivering what came before the change to those it concerns."""
+        """Change rooms or members. Before members change, deliver what came first. A new topic waits in its place."""
         assert self._lock.locked()
         if isinstance(item, ordered.TopicSet):
             room = self._rooms.get(item.room_id)
@@ -541,7 +543,7 @@ class Publisher:
         return [room.id for room in unused]
 
     def _deliver(self, room_id: int, outbox: _Outbox) -> None:
-        """Queue what waits for a room to its members. This is the hot path."""
+        """Put what waits for the room into its members' queues. This is the hot path."""
         room = self._rooms.get(room_id)
         items = [
             item

@@ -1,8 +1,9 @@
 """A session is one connected client: its queue, its name, and how it ends.
 
 The reader thread (the server's handler) makes a ``Session``, which lives as long as this thread. Other threads put
-parcels into the session's mailbox, and may cut the session off. All they do with its socket is stop its reading.
-``SessionStore`` knows all sessions. It gives each name to one session only, and no two names look alike.
+parcels into the session's mailbox, and may cut the session off. Only the session's reader reads from its socket, and
+only its writer sends on it. Any other thread only stops its reading. ``SessionStore`` knows all sessions. It gives each
+name to one session only, and no two names look alike.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Profile:
 
     name: str = ""
     away: str | None = None  # None: here; otherwise the reason, which may be empty
-    # The numbers of the ignored people's tokens, with the names that they had then. No sessions: these must be freed.
+    # The numbers of the ignored people's tokens, with the names that they had then. It holds no Session, so that ended
+    # sessions can be freed.
     ignored: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -70,7 +72,7 @@ class Session:
         self.wire = wire
         self.dialect = dialect  # the reader thread's
         self.ref = ""  # of the current request; the reader thread's
-        self.views: Views = dialect.views  # set under the Publisher's lock (set_views), read anywhere
+        self.views: Views = dialect.views  # read anywhere; set under the Publisher's lock once it is in a room
         self.mailbox = Mailbox(queue_limit)
         self.written = threading.Event()  # set by a writer when everything is sent, or when it gives up
         self.ended = threading.Event()  # set by any thread that wants the conversation to end
@@ -80,7 +82,7 @@ class Session:
         self.contact = Contact(number)
         self.reply_to: Contact | None = None  # who sent the last private line; set by the senders' readers
         self.identity = 0  # the number of its token; set with the token by the SessionStore, read anywhere
-        self.known = False  # whether the client was told its token, so that its requests are remembered; the reader's
+        self.known = False  # whether the client was told its token (then its requests are remembered); the reader's
         self.known_by_name = False  # whether the SessionStore knows its name as a person's; the reader thread's
         self.address = ""  # the client's; set by the reader thread at the start
         self.pace = Pace(0.0, 0)  # the reader thread's, which sets it at the start
@@ -154,7 +156,7 @@ class Session:
         self.was_shown(sum(event.size for event in events))
 
     def was_shown(self, size: int) -> None:
-        """Charge the client for so many bytes, which were queued as an answer."""
+        """Charge the client for ``size`` bytes, which were queued as an answer."""
         self.pace.pay(cost_of_showing(size))
 
     def close(self, *last: Event, reason: CutOff | None = None) -> None:
@@ -204,7 +206,7 @@ class SessionStore:
         """Give the session a name: check it and take it in one step. Raise NameTaken, with a free name, if another
         session has it, or if it looks like another person's.
 
-        The session gives back the name that it has; it may claim the same name in another case. With a token, it
+        The session gives back the name that it has; it may claim the same name with other capitals. With a token, it
         takes the place of the session that has this token, whose name is free for it. That session is returned, and
         the caller must cut it off.
         """
@@ -238,7 +240,7 @@ class SessionStore:
             return {session.identity for session in self._tokens.values()}
 
     def wait_for_token(self, address: str) -> float:
-        """Return 0, and count it, if a client from this address may have a token; otherwise the seconds to wait."""
+        """Count a token and return 0 if a client from this address may have one; otherwise the seconds to wait."""
         with self._lock:
             return self._handout.wait(address)
 
@@ -250,7 +252,7 @@ class SessionStore:
         return session if here else None
 
     def free(self, name: str, identity: int = 0) -> str:
-        """This name, or a similar one, that the holder of this token may have now; 0: that anybody may have."""
+        """This name, or a similar one, that the holder of token ``identity`` may have now; identity 0: anybody."""
         with self._lock:
             return self._names.free(name, identity)
 
@@ -272,7 +274,7 @@ class SessionStore:
             self.know([(session.name, session.identity)])
 
     def named(self, name: str) -> Session:
-        """The session with this name in any case. Raise UnknownPerson."""
+        """The session with this name, in upper or lower case. Raise UnknownPerson."""
         with self._lock:
             session = self._names.owner(fold(name))
             names = [] if session else [each.name for each in islice(self._names.owners(), LIKELY)]

@@ -37,7 +37,7 @@ SLICE = 0.25  # seconds within which a waiting writer notices that its session w
 
 
 class Unsent:
-    """A batch of parcels whose first bytes the socket has taken. Belongs to the thread that sends it."""
+    """A batch of parcels of which the socket has taken some bytes, or none. Belongs to the thread that sends it."""
 
     def __init__(self, parcels: Sequence[Parcel], data: bytes, sent: int) -> None:
         self.left = memoryview(data)[sent:]
@@ -61,7 +61,7 @@ class Writers:
 
     def __init__(self, send_timeout: float, count: inside.Count | None = None) -> None:
         self.send_timeout = send_timeout
-        # Its lock guards the attributes below; no other lock is taken under it.
+        # The condition's lock guards the attributes below; no other lock is taken under it.
         self._state = threading.Condition(count(threading.Lock()) if count else None)
         self._scheduled = 0  # how often a session was scheduled so far
         self._written = 0  # how often a scheduled session was written to, or its socket was full
@@ -88,7 +88,7 @@ class Writers:
         return []
 
     def give_up_within(self, seconds: float) -> None:
-        """The server is stopping: from now on, wait at most so many seconds for any socket."""
+        """The server is stopping: from now on, wait at most ``seconds`` seconds for any socket."""
         with self._state:
             self._give_up = time.monotonic() + seconds
 
@@ -186,7 +186,7 @@ class Writers:
         return None
 
     def _send_all(self, session: Session, rest: Unsent) -> bool:
-        """Send the rest of a batch, all of it within one deadline. Return False if it did not go.
+        """Send the rest of a batch, all of it within one deadline. Return False if it could not be sent.
 
         If the session is cut off meanwhile, finish the parcel under way and leave out the others, unless they are the
         last words.
