@@ -1,4 +1,4 @@
-"""Chat builds the whole server from its parts, starts it, and stops it in order. Nothing else does."""
+"""Chat builds the whole server from its parts, starts it, and stops it cleanly. Nothing else does."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def read_motd(path: str) -> tuple[str, ...]:
 
 
 def run(options: Options, log_level: str, log_file: str | None) -> int:
-    """Serve until a signal says to stop, then stop in order. In the main thread; raises StartError.
+    """Serve until a signal says to stop, then stop cleanly. In the main thread; raises StartError.
 
     Returns the exit code, 0, also if a thread outlived the time that it had to end; the log names that thread. If a
     thread has ended unexpectedly, an exception occurs while stopping, or stopping takes FORCE_AFTER seconds, the
@@ -316,7 +316,7 @@ def _catch_signals(asked: queue.SimpleQueue[int | None], reopens: bool) -> set[i
 
 
 def _wait(asked: queue.SimpleQueue[int | None], stops: set[int], logs: LogThread, ends: Ends, chat: Chat) -> None:
-    """Obey signals until one says to stop, or until a thread is broken."""
+    """Handle signals until one says to stop, or until a thread is broken."""
     while ends.broken is None:
         try:
             number = asked.get(timeout=1.0)  # bounded, because Ctrl-C does not interrupt a wait on Windows
@@ -333,7 +333,7 @@ def _wait(asked: queue.SimpleQueue[int | None], stops: set[int], logs: LogThread
 
 
 def _stop(chat: Chat, logs: LogThread, ends: Ends) -> int:
-    """Stop in order if possible; return the exit code.
+    """Stop cleanly if possible; return the exit code.
 
     From here on anything that fails or takes too long ends the process. Without memory any line may raise, and the
     interpreter's own shutdown may wait for stuck threads.

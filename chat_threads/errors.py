@@ -260,7 +260,7 @@ class IgnoresItself(NotAllowed):
 
 
 class NotLocal(NotAllowed):
-    """Only the operator, and with --lab everybody, may look inside the server."""
+    """The command is for connections from the server's own machine, unless the server was started with --lab."""
 
     fact = "Only connections from the server's own machine may see that; --lab shows it to everybody."
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import unicodedata
 
-# Increased whenever the rule changes: the index of a history is then made anew.
+# Increased whenever the rule changes: the index of a history is then rebuilt.
 RULE = f"3, Unicode {unicodedata.unidata_version}"
 
 _REMEMBERED = 20_000  # letters whose replacements are cached

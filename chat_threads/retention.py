@@ -3,13 +3,13 @@
 **The clock.** A clock that is ahead at one start would delete the history of months. So the file keeps the last time
 that was trusted, and a clock that is days away from it is doubted. Then nothing is deleted for its age until the clock
 has run on for a day, in one run of the server or over several. Messages that come meanwhile prove nothing, because
-their times are from the same clock. A clock that is behind is doubted, too, but obeyed: it deletes too little.
+their times are from the same clock. A clock that is behind is doubted, too, but followed: it deletes too little.
 
 **Old messages.** Times may go back while numbers go on, and a message may have a time in the future. So a pass goes on
 for some thousands of messages after the last one that it deleted. The first pass, and one a day, looks at all messages.
 
 **Traces.** SQLite overwrites most of what is deleted, but not all. So messages are wiped in place before they are
-deleted, and a purge does the rest afterwards: it writes the index anew, and a short file too, and empties SQLite's log.
+deleted, and a purge does the rest afterwards: it rewrites the index, and a short file too, and empties SQLite's log.
 
 The history thread calls all of this, through the Storage.
 """
@@ -37,8 +37,8 @@ SWEEP_LETTERS = 50_000  # about the most characters that it deletes: each has an
 LOOK_ROWS = 5000  # messages whose age one transaction looks at
 LOOK_PAST = 4  # such looks in a row without a message that is too old, after which a pass ends
 THOROUGH_EVERY = 86_400.0  # seconds between two passes that look at all messages
-MERGE_PAGES = 100  # pages of the index that one transaction writes anew
-MAX_COMPACT = 1 << 25  # bytes up to which a purge writes the whole file anew, which takes about 0.2 s
+MERGE_PAGES = 100  # pages of the index that one transaction rewrites
+MAX_COMPACT = 1 << 25  # bytes up to which a purge rewrites the whole file, which takes about 0.2 s
 PURGE_PAUSE = 0.02  # seconds between two steps of a purge
 READER_PAUSE = 5.0  # seconds until the next try at emptying SQLite's log, if somebody was reading it
 NAMED = 5  # rooms named in a log line; the others are counted

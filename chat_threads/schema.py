@@ -28,16 +28,16 @@ FRAME = 24 + 4096  # bytes of a page in SQLite's log
 #
 # rooms       ``last`` is the highest number of a message that was deleted; higher ones are in ``messages``. ``owner``
 #             is the number of the token that the room belongs to; 0: nobody's, made before there were owners.
-# messages    ``who`` is the number of the sender's token, which tells two people with one name apart; 0: unknown, as it
-#             was said before that was kept.
+# messages    ``who`` is the number of the sender's token, which tells two people with one name apart; 0: unknown; the
+#             message is older than this column.
 # doomed      deleted rooms whose messages are not all deleted yet.
 # tokens      ``used`` counts the uses of all tokens, so it orders them without a clock. ``kept`` is 1 for a token under
 #             which something was said with a ref, or that a room belongs to. Tokens with 0 are forgotten first.
 # refs        what became of the last requests under a token. The ``count``-th is in slot count % REFS, so a new row
 #             takes the place of the oldest.
 # searchable  the rule by which the search index was made, and the last message in it. ``search`` makes the index.
-# retention   ``seen`` is the last time of the clock that was trusted, ``doubted`` the time since when, by its own time,
-#             the clock is doubted, ``remains`` whether something that was deleted may still be readable in the file.
+# retention   ``seen`` is the last time of the clock that was trusted, ``doubted`` what the clock showed when the server
+#             began to doubt it, ``remains`` whether something that was deleted may still be readable in the file.
 # identity    the mark that ties the file and SQLite's log together (see the module ``identity``).
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (

@@ -104,7 +104,7 @@ class Index:
             if "no such module" not in str(error):
                 raise
             log.warning("this SQLite has no FTS5: searching reads every message")
-        kept = RULE if self.usable else ""  # without FTS5 nothing is removed from it, so it has to be made anew
+        kept = RULE if self.usable else ""  # without FTS5 nothing is removed from it, so it has to be rebuilt
         if rule != kept:
             self.upto = 0
             writer.execute("UPDATE searchable SET rule = ?, upto = 0", (kept,))

@@ -3,8 +3,8 @@
 This is the seam behind which another store would fit: ``commit`` a batch, all or nothing; read ``page`` and
 ``search``; ``sweep`` away what is no longer wanted. It knows no sessions or queues and has no thread of its own.
 
-The history thread is the only one that writes. Whatever this file has belongs to it, except for opening and closing,
-when no other thread has the history.
+The history thread is the only one that writes. That thread owns every attribute of Storage, except for opening and
+closing, when no other thread has the history.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A commit may fail late, when everything that it wrote is in the log, whole and valid. Its last step is to note in the
 log's index, the ``-shm`` file, how far the log goes, and on a full disk that step can fail. The running SQLite goes by
-the index, and its next commit overwrites the rest. But after a kill the index is made anew from the log, and then the
+the index, and its next commit overwrites the rest. But after a kill the index is rebuilt from the log, and then the
 failed transaction is found there. Both formats are documented: https://sqlite.org/walformat.html
 """
 

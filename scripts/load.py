@@ -9,8 +9,8 @@ keeps this many messages under way, which shows the highest rate that the server
 The server limits what a client may send (--rate 20 lines a second, --max-clients 1000); to go beyond that, start it
 with --rate 0 or --max-clients 20000. The messages stay in its history, in the rooms #load0, #load1 and so on.
 
-Exit code 0: everything arrived; 1: something was lost, doubled or out of order, or a client was cut off; 2: there was
-no run, and a line says why.
+Exit code 0: everything arrived; 1: something was lost, duplicated or out of order, or a client was cut off; 2: there
+was no run, and a line says why.
 """
 
 from __future__ import annotations

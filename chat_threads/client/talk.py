@@ -92,7 +92,7 @@ class Talk:
             self.refuse(error.text)
 
     def enter(self, typed: str) -> None:
-        """Obey a line, with what was pasted into it (see ``pasted``); raise EOFError after /quit.
+        """Carry out a line, with what was pasted into it (see ``pasted``); raise EOFError after /quit.
 
         A block of several lines is said line by line, and none of them is a command. If a command was typed in front
         of it, the whole block belongs to that command.

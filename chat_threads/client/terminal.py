@@ -35,7 +35,7 @@ def write_plain(lines: str, error: bool) -> None:
 
 
 def run_plain(talk: Talk, lines: Lines) -> None:
-    """Obey line after line while a thread prints, until the input has ended and is answered, or the connection has
+    """Carry out line after line while a thread prints, until the input has ended and is answered, or the connection has
     ended. The thread then ends the wait for input, without a signal, because a script may ignore signals."""
 
     def show() -> None:

@@ -1,12 +1,12 @@
 """The telnet layer: what is text, what is telnet's own, and where a line ends. Pure: no socket.
 
 ``Telnet`` takes a connection's bytes apart as RFC 854 says, and answers requests for options. ``LineEditor``
-makes lines of the text, and obeys the keys that erase. The bytes of a client that does not speak telnet (nc,
+makes lines of the text, and applies the keys that erase. The bytes of a client that does not speak telnet (nc,
 PuTTY's "raw") pass through both unchanged, and such a client never gets a telnet byte.
 
-Telnet is a path for 7 bits until both ends agree on BINARY (RFC 856). Until then Debian's telnet takes 83, 8F, 9A
-and 9C in a character of UTF-8 for its keys Ctrl-C, Ctrl-O, Ctrl-Z and Ctrl-\\: it sends a command in place of the
-byte. So a client is asked for BINARY as soon as it has sent a command, and a command in the middle of a character
+Telnet is a path for 7 bits until both ends agree on BINARY (RFC 856). Until then Debian's telnet takes the bytes 0x83,
+0x8F, 0x9A and 0x9C of a UTF-8 character for its keys Ctrl-C, Ctrl-O, Ctrl-Z and Ctrl-\\: it sends a command in place of
+the byte. So a client is asked for BINARY as soon as it has sent a command, and a command in the middle of a character
 is read as the byte that it replaced.
 
 However the bytes are split between calls, both classes give the same result.

@@ -1,4 +1,4 @@
-"""Lab 1: a stream is not lines. Mend Lines.feed; README.rst says what it has to do.
+"""Lab 1: a stream is not lines. Fix Lines.feed; README.rst says what it has to do.
 
 ``python task.py`` sends a few lines through a real socket and shows what feed() makes of them.
 """

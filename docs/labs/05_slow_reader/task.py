@@ -1,4 +1,4 @@
-"""Lab 5: a slow reader. Mend Room and Member; README.rst says what they have to do.
+"""Lab 5: a slow reader. Fix Room and Member; README.rst says what they have to do.
 
 ``python task.py`` shows what happens to a room when one of its members does not read.
 """

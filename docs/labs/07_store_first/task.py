@@ -1,4 +1,4 @@
-"""Lab 7: store first. Mend Room.enter and Room.say; README.rst says what they have to do.
+"""Lab 7: store first. Fix Room.enter and Room.say; README.rst says what they have to do.
 
 ``python task.py`` kills a server (kill -9) while it shows a line, and then looks into the server's file.
 """

@@ -67,7 +67,7 @@ def run(server: str, window: int, load: str, members: int, seconds: float, folde
                 check=False,
             )
             if done.returncode == 1:
-                give_up("lines were lost, doubled or out of order. All checks have to pass before it is measured.")
+                give_up("lines were lost, duplicated or out of order. All checks have to pass before it is measured.")
             if done.returncode:
                 give_up(f"load.py failed: {(done.stderr.strip().splitlines() or ['it is silent'])[-1]}")
             with open(report, encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Lab 8: batching. Mend Outbox so that all gathered lines go out in one call; README.rst says how.
+"""Lab 8: batching. Fix Outbox so that all gathered lines go out in one call; README.rst says how.
 
 ``python task.py`` sends 20,000 lines through a real socket and counts the system calls. measure.py draws what the
 Outbox is worth in a chat server.
