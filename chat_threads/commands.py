@@ -371,8 +371,8 @@ class Stats(Command):
     "/threads",
     "show what every thread is doing",
     "threads",
-    more="For connections from the server's own machine. It answers even while a thread is stuck, because it takes"
-    " no lock. queue is the number of items that wait now, and most is the highest number so far."
+    more="For connections from the server's own machine. It answers even while a thread is stuck, because it reads"
+    " without a lock. queue is the number of items that wait now, and most is the highest number so far."
     " lines and bytes count what was sent.",
     cost=6,
 )

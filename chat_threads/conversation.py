@@ -1,8 +1,8 @@
 """One client's conversation, from the greeting to the goodbye, in its reader thread.
 
 ``Conversation`` is the handler of ``server.ChatServer``, a ThreadingTCPServer of the standard library. It reads, does
-the handshake, and has the ``Service`` carry out each command. It also bounds how fast a client may go, and for how long
-the thread waits for it.
+the handshake, and has the ``Service`` carry out each command. It also limits the client's speed, and how long the
+thread waits for the client.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 TRIES = 3  # at giving a name
 TOKEN_PAUSE = 0.5  # seconds in which a program that reconnects to a full server must show its token
 GREETING_PAUSE = 0.1  # seconds before the greeting: a web browser or a TLS client speaks first, a person does not
-PATIENCE = 15.0  # seconds to wait on leaving until what was said is stored; SQLite may wait 5 for another's lock
+PATIENCE = 15.0  # seconds to wait on leaving until messages are stored; SQLite may wait 5 for another process's lock
 STOP_PATIENCE = 1.0  # the same when the server is stopping
 NAMELESS = "connections without a name, not logged one by one: %d, the last from %s: %s"
 _WAITS = "waits for input"
@@ -89,7 +89,7 @@ class Conversation(socketserver.BaseRequestHandler):
     """One connection, from its greeting to its goodbye. Its reader thread alone calls it and reads its attributes.
 
     socketserver calls ``setup``, ``handle`` and ``finish``, in this order. In ``handle`` the thread waits for the
-    client, and for what its commands wait for.
+    client, and wherever a command waits.
     """
 
     request: socket.socket
@@ -106,7 +106,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def setup(self) -> None:
         limits = self.server.limits
         self._wire = Wire(self.request, patience=limits.send_timeout)
-        self._dialect: Dialect = TextDialect(limits.replay)  # until its first bytes say otherwise
+        self._dialect: Dialect = TextDialect(limits.replay)  # until the client's first bytes say otherwise
         self._session = Session(
             self._number,
             self._wire,
@@ -119,7 +119,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self._session.local = is_local(self.client_address[0], self.request.getsockname()[0])
         self._slot = inside.enter("reader", "begins", self._session, self._session.mailbox.depth)
         self._session.pace = Pace(limits.rate, limits.burst)
-        self._blank = 0  # lines that were read, were no requests, and are not paid for yet
+        self._blank = 0  # lines that held no request and are not yet paid for
         self._first = b""  # what came together with a proxy's header
         self._head: bytes | None = b""  # the first bytes, until they tell which dialect the client speaks
         self._idle_reads = 0  # reads since the last request
@@ -127,7 +127,8 @@ class Conversation(socketserver.BaseRequestHandler):
         self._last: tuple[events.Event, ...] = ()  # what to say before closing
         self._reason: CutOff | None = None  # why to close, if not because the client leaves
         self._words = ""  # what the client said on leaving
-        self._logged = bool(self.server.arrivals.happens())  # False: only if it gives a name, lest a flood fill the log
+        # False: log it only after it has given a name, so that a flood does not fill the log
+        self._logged = bool(self.server.arrivals.happens())
 
     def handle(self) -> None:
         session = self._session
@@ -167,10 +168,11 @@ class Conversation(socketserver.BaseRequestHandler):
     # --- reading --------------------------------------------------------------------------------------------
 
     def _next(self, deadline: float | None = None) -> commands.Command | ChatError | None:
-        """Take up the client's next request: the command, or the mistake in it; None when no more will come.
+        """Return the client's next command, or the error in it; None at the end.
 
-        Waits for the client and for tokens, and answers telnet's negotiation meanwhile. Raises NoHandshake after
-        ``deadline``, and UnfinishedLine when a line takes too long. A byte now and then extends neither.
+        Waits for the client and for tokens of its ``Pace``, and answers telnet's negotiation meanwhile. Raises
+        NoHandshake after ``deadline``, and UnfinishedLine when a line takes too long. A byte now and then extends
+        neither.
         """
         while True:
             self._check(deadline)
@@ -190,7 +192,7 @@ class Conversation(socketserver.BaseRequestHandler):
                     return None
 
     def _pay_for_nothing(self, deadline: float | None) -> None:
-        """A flood of blank lines, or of bytes without a line, is paid for too. Waits for the tokens."""
+        """A flood of blank lines, or of bytes without a line, is paid for too. Waits for tokens of its ``Pace``."""
         tokens, self._blank = divmod(max(0, self._blank), BLANKS)
         if self._idle_reads > 1:
             tokens += 1
@@ -215,7 +217,7 @@ class Conversation(socketserver.BaseRequestHandler):
         until = min((each for each in (deadline, line_end) if each is not None), default=None)
         if self._session.ended.is_set():
             return False
-        if line_end is not None and line_end <= now:  # checked before reading, so that a flood does not extend it
+        if line_end is not None and line_end <= now:  # checked before reading: a flood does not extend the deadline
             raise UnfinishedLine(self.server.limits.line_timeout)
         self._slot.doing = _WAITS, now
         data = self._wire.read(None if until is None else until - now)
@@ -237,17 +239,17 @@ class Conversation(socketserver.BaseRequestHandler):
                 return
             data, self._head = self._head, None
             self._dialect = self._session.dialect = make(self.server.limits.replay)
-            self._session.views = self._dialect.views  # it is in no room yet
+            self._session.views = self._dialect.views  # the session is in no room yet, so no lock is needed
         self._dialect.feed(data)
 
     def _slow_down(self, tokens: int, deadline: float | None = None) -> None:
-        """Wait until the client has read most of what waits for it, and until it has the tokens for its request."""
+        """Wait until the client has read most of what waits for it, and until it has tokens in its ``Pace``."""
         self._session.mailbox.wait_for_low_water()
         self._session.pace.pay(tokens)
         self._wait(self._session.pace.delay(), deadline)
 
     def _wait(self, seconds: float, deadline: float | None = None) -> None:
-        """Wait for so many seconds, but not beyond the deadline or the session's end."""
+        """Wait for ``seconds`` seconds, but not beyond the deadline or the session's end."""
         if deadline is not None:
             seconds = min(seconds, deadline - time.monotonic())
         if seconds > 0:
@@ -274,14 +276,14 @@ class Conversation(socketserver.BaseRequestHandler):
         self._logged = True
 
     def _take_header(self, deadline: float) -> bool:
-        """Wait for what the proxy says of the client; False at the end of the connection. Raises NoHandshake,
+        """Wait for what the proxy says about the client; False at the end of the connection. Raises NoHandshake,
         ServerFull, NoProxyHeader and TooManyConnections."""
         try:
             header, self._first = self._read_header(deadline)
         except proxy.BadHeader as error:
             if count := self.server.headerless.happens():
                 log.warning(
-                    "%d connections without a PROXY header, now from %s: %s", count, self.client_address[0], error
+                    "%d connections without a PROXY header, the last from %s: %s", count, self.client_address[0], error
                 )
             raise NoProxyHeader() from None
         if header is None:
@@ -310,7 +312,7 @@ class Conversation(socketserver.BaseRequestHandler):
         return header, data[header.length :]
 
     def _handshake(self, deadline: float) -> bool:
-        """Greet the client, and wait until it is in; False if it went away, or lost its place to another one."""
+        """Greet the client, and wait until it is admitted; False if it went away, or lost its place to another one."""
         self._look_ahead()
         first = self._token_at_once() if self._by_token else None
         self._session.send(events.Greeting(__version__))
@@ -398,7 +400,7 @@ class Conversation(socketserver.BaseRequestHandler):
     # --- the goodbye ----------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Leave the rooms, then send what is queued, and only then let go of the socket.
+        """Leave the rooms, then send what is queued, and only then release the socket.
 
         Waits for the history, then for the writer, which has deadlines of its own, and last for the client to close.
         """

@@ -33,7 +33,7 @@ class ChatError(ChatThreadsError):
     code = "error"
     room: str | None = None  # the room that it is about
     near: str | None = None  # the most similar name, room or command that is possible
-    seconds: int | None = None  # after so many seconds it can be tried again
+    seconds: int | None = None  # to wait before the client can try again
     fact = ""
     advice = ""
 

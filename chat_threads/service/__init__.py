@@ -2,10 +2,11 @@
 
 Each family of commands has a file: ``talk``, ``rooms``, ``people``, ``pages`` and ``insight``. Above each function
 stands the command that it carries out. Everything here runs in the reader thread of the session that asked, except
-``refuse`` and ``announce``, which the history thread calls.
+``refuse`` and ``announce``, which the history thread calls, and the notice that a fault has ended, which the fault's
+lab thread sends.
 
-A change that everybody must see in the same order is submitted to the history; the rest is answered at once. To submit
-is to wait while the history's queue is full: at most ``history.PATIENCE`` seconds, and then NotStored is raised.
+A change that everybody must see in the same order is submitted to the history; the rest is answered at once. ``submit``
+waits while the history's queue is full, at most ``history.PATIENCE`` seconds; then it raises NotStored.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ class Service:
     def admit(self, session: Session, hello: commands.Hello) -> None:
         """The handshake: give the session its name and bring it into its first rooms.
 
-        The first rooms are those that it asks for. With a token they are those of the connection whose place it takes.
-        If there are none, the lobby is the first room. Raises BadName, BadRoom, NameTaken, UnknownToken or Unreadable;
-        then nothing has changed, and the client may try again. Waits as ``people.take`` and ``rooms.enter_or_make`` do.
+        The first rooms are those that it asks for. If it asks for none, they are those of the connection whose place it
+        takes; failing that, the lobby. Raises BadName, BadRoom, NameTaken, UnknownToken or Unreadable; then nothing has
+        changed, and the client may try again. Waits as ``people.name_of``, ``people.take``, ``people.keep_token`` and
+        ``rooms.enter_or_make`` do.
         """
         context = self._context
         name = people.name_of(context, hello.token) if hello.token else hello.name

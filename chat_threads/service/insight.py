@@ -38,7 +38,7 @@ def _may_look(context: Context, session: Session) -> None:
 
 @does(commands.ShowThreads)
 def show_threads(context: Context, session: Session, command: commands.ShowThreads) -> None:
-    """Answers even when other threads are stuck: it takes none of their locks."""
+    """Answers even when other threads are stuck: it reads what they do without a lock."""
     _may_look(context, session)
     now = time.monotonic()
     slots = sorted(inside.slots(), key=_last_the_readers)
@@ -75,7 +75,7 @@ def _row(slot: inside.Slot, now: float, where: str) -> events.ThreadRow:
 
 @does(commands.ShowLocks)
 def show_locks(context: Context, session: Session, command: commands.ShowLocks) -> None:
-    """Takes no lock: it reads the numbers as they are."""
+    """Reads the numbers as they are, without a lock."""
     _may_look(context, session)
     now = time.monotonic()
     rows = []
@@ -89,7 +89,7 @@ def show_locks(context: Context, session: Session, command: commands.ShowLocks) 
 
 @does(commands.ShowTrip)
 def show_trip(context: Context, session: Session, command: commands.ShowTrip) -> None:
-    """Takes no lock. Of a trip that is not over it shows what is known so far."""
+    """Reads the trip without a lock. Of a trip that is not over it shows what is known so far."""
     _may_look(context, session)
     recorder, room = context.insight.recorder, context.publisher.peek_current(session)
     if recorder is None:

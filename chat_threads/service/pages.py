@@ -18,7 +18,7 @@ MAX_FOUND = 50  # hits that a search shows
 
 @does(commands.ReadHistory)
 def read_history(context: Context, session: Session, command: commands.ReadHistory) -> None:
-    """Waits for a connection to read with."""
+    """Waits for an SQLite connection to read with."""
     room = context.room(session, command.room)
     storage = context.history.storage
     before, after, limit = command.before, command.after, PAGE
@@ -40,7 +40,7 @@ def read_history(context: Context, session: Session, command: commands.ReadHisto
 
 @does(commands.Search)
 def search(context: Context, session: Session, command: commands.Search) -> None:
-    """Waits for a connection to read with, and for the search itself."""
+    """Waits for an SQLite connection to read with, and for the search itself."""
     words = check_words(command.words)
     if not words_of(words):
         raise NothingToFind()

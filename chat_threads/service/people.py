@@ -66,7 +66,8 @@ def checked_name(context: Context, typed: str) -> str:
 def take(context: Context, session: Session, name: str, token: str) -> list[str]:
     """Give the session a name and, with a token, the place of the session that had the token.
 
-    That session is cut off. Returns its rooms, with its current one at the end. Waits as ``depart`` does, with SETTLE.
+    That session is cut off. Returns its rooms, with its current one at the end. Waits as ``depart`` does, with a
+    patience of SETTLE seconds.
     """
     old = context.sessions.claim(session, name, token)
     rooms: list[str] = []
@@ -82,7 +83,7 @@ def take(context: Context, session: Session, name: str, token: str) -> list[str]
 
 
 def keep_token(context: Context, session: Session) -> None:
-    """The client knows its token, or is about to: submit the token and the session's name to the history."""
+    """Submit the token and the session's name to the history. The client has the token, or is about to get it."""
     session.known = True
     context.sessions.introduce(session)
     if context.sessions.holder(session.token) is session:
@@ -91,9 +92,9 @@ def keep_token(context: Context, session: Session) -> None:
 
 
 def depart(context: Context, session: Session, words: str, patience: float) -> None:
-    """Take the session out of its rooms, after what it has said.
+    """Take the session out of its rooms, after the messages that it has sent.
 
-    Waits for the history at most ``patience`` seconds, and longer if its queue is full: see ``History.submit``.
+    Waits for the history up to ``patience`` seconds, plus up to ``history.PATIENCE`` while its queue is full.
     """
     try:
         context.history.submit(ordered.LeftAll(session, words))
@@ -167,7 +168,7 @@ def resume(context: Context, session: Session, command: commands.Resume) -> None
     rooms = take(context, session, name_of(context, command.token), command.token)
     keep_token(context, session)
     ignored = dict(session.profile.ignored)
-    if ignored.pop(session.identity, None):  # it is that person now, and must see its own lines
+    if ignored.pop(session.identity, None):  # the session is that person now, and must see its own lines
         _set_ignored(context, session, ignored)
     _rename(context, session, old)
     for room in rooms:

@@ -10,7 +10,7 @@ from ..rules import check_room, check_words
 from ..session import Session
 from .table import MAX_ROWS, Context, does
 
-TRIES = 3  # at entering a room that is deleted each time, just before the session is in it
+TRIES = 3  # attempts to enter a room; an attempt fails if the room is deleted just before
 NO_TOPIC = "-"  # the topic that removes a topic
 
 
@@ -55,7 +55,7 @@ def _find_or_make(context: Context, session: Session, name: str) -> ChatRoom:
 
 
 def _make(context: Context, session: Session, name: str, topic: str = "") -> ChatRoom:
-    context.publisher.check_place(session)  # first, so that nobody makes a room and cannot enter it
+    context.publisher.check_place(session)  # first, so that nobody makes a room that they cannot enter
     return context.publisher.create_chat_room(name, session.name, topic, session, session.ref)
 
 
@@ -95,7 +95,7 @@ def leave(context: Context, session: Session, command: commands.Leave) -> None:
 
 @does(commands.Delete)
 def delete(context: Context, session: Session, command: commands.Delete) -> None:
-    """Waits until the room is deleted; with ``ask``, for a connection to count its messages with."""
+    """Waits until the room is deleted; with ``ask``, for an SQLite connection to count its messages with."""
     room = context.room(session, command.room)
     ends = context.publisher.delete_chat_room(session, room, session.ref)
     if command.ask:

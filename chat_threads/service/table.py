@@ -22,7 +22,7 @@ from ..session import Session, SessionStore
 from ..trace import Recorder
 
 MAX_ROWS = 100  # rows in a table of rooms, people or threads
-SETTLE = 15.0  # seconds to wait for what was said before; more than SQLite waits for another's lock
+SETTLE = 15.0  # seconds to wait for what was said before; more than SQLite waits for another process's lock
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Context:
         return self.publisher.member_of(session, name) if member else self.publisher.find(name)
 
     def wait(self, session: Session) -> None:
-        """Wait until the history has done all that was submitted before; raise Busy after SETTLE seconds.
+        """Wait until the history has handled everything that was submitted before; raise Busy after SETTLE seconds.
 
         Returns at once when the session has ended.
         """
@@ -75,7 +75,7 @@ F = TypeVar("F", bound=Callable[..., None])
 
 
 def does(kind: type[commands.Command]) -> Callable[[F], F]:
-    """The function below carries out that command."""
+    """Register the decorated function as the one that carries out the command."""
 
     def register(function: F) -> F:
         METHODS[kind] = function
