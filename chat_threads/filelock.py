@@ -29,7 +29,7 @@ def make_private(path: str) -> None:
 
 
 class FileLock:
-    """Both locks. The system gives them back when the process ends, however it ends. Used by main only.
+    """Both locks. The system releases them when the process ends, however it ends. Used by main only.
 
     StartError: another process has one, or the lock file is not what it should be.
     """
@@ -67,7 +67,7 @@ class FileLock:
             if stat.S_IMODE(found.st_mode) != OURS:
                 os.fchmod(self._lock_file, OURS)
         holder = f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
-        with contextlib.suppress(OSError):  # on a full disk it is locked all the same, but does not say by whom
+        with contextlib.suppress(OSError):  # a full disk: the file is locked all the same, but does not say by whom
             os.ftruncate(self._lock_file, 0)
             os.lseek(self._lock_file, 0, os.SEEK_SET)
             os.write(self._lock_file, holder.encode())
@@ -96,8 +96,8 @@ class FileLock:
     def hold(self) -> None:
         """Lock the history itself, which must exist by now. Call this before SQLite opens it. Raises StartError.
 
-        Closing any descriptor of a file drops the locks that SQLite has on the file in this process. So this one stays
-        open until ``release``.
+        Closing any descriptor of a file drops the locks that SQLite has on the file in this process. So this
+        descriptor stays open until ``release``.
         """
         found = os.stat(self._path)
         if not stat.S_ISREG(found.st_mode):
@@ -130,7 +130,7 @@ class FileLock:
             )
 
     def release(self) -> None:
-        """Give both locks back. All connections to the history are closed by then."""
+        """Release both locks. All connections to the history are closed by then."""
         while self._descriptors:
             os.close(self._descriptors.pop())
 

@@ -18,7 +18,7 @@ from .errors import StartError
 LOG, SHARED = "-wal", "-shm"  # the endings of SQLite's files beside the history: its log, and the log's index
 JOURNAL = "-journal"  # the ending of the rollback journal, which SQLite also looks for
 _LOG_MAGIC = b"\x37\x7f\x06"  # the first bytes of a log
-_LOG_HEADER = 32  # bytes of its header, which changes when the log begins anew
+_LOG_HEADER = 32  # bytes of its header, which changes when SQLite starts the log again
 
 
 def refuse_unwritable(path: str) -> None:
@@ -81,13 +81,16 @@ class OpenFiles:
 
     def __init__(self, path: str, log_limit: int) -> None:
         self._path = path
-        self._log_limit = log_limit  # bytes to which SQLite cuts its log when it begins the log anew
+        self._log_limit = log_limit  # bytes to which SQLite cuts its log when it starts the log again
         self._file: BinaryIO = open(path, "rb", buffering=0)
         self._log: BinaryIO | None = None
         self._writer: sqlite3.Connection
 
     def opened(self, writer: sqlite3.Connection) -> int:
-        """SQLite has opened the history and written to its log. Returns a descriptor of the log. Raises OSError."""
+        """Take note of the files. SQLite has opened the history and written to its log by then.
+
+        Returns a descriptor of the log. Raises OSError.
+        """
         self._writer = writer
         self._page_size = int(writer.execute("PRAGMA page_size").fetchone()[0])
         self._root = identity.root(writer)
@@ -97,8 +100,8 @@ class OpenFiles:
         self._log = open(self._path + LOG, "rb", buffering=0)
         self._were = {name: _identity(name) for name in (self._path, self._path + LOG, self._path + SHARED)}
         self._size = os.stat(self._path).st_size  # the file gets smaller only by SQLite's own means
-        self._log_size, self._log_header = 0, b""  # the log gets smaller only when it begins anew
-        self._may_begin = True  # whether the log was copied since the last look, so that it may have begun anew
+        self._log_size, self._log_header = 0, b""  # the log gets smaller only when SQLite starts it again
+        self._may_begin = True  # whether the log was copied since the last check: SQLite may then have started it again
         self._marks.update(mark.mark for _, mark in identity.marks_in(self._log))
         return self._log.fileno()
 
@@ -107,7 +110,7 @@ class OpenFiles:
             self._log.close()
 
     def close(self) -> None:
-        """All connections to the history are closed."""
+        """Close the files. All connections to the history are closed by then."""
         self.close_log()
         self._file.close()
 
@@ -122,14 +125,14 @@ class OpenFiles:
         """Have the disk write SQLite's log.
 
         SQLite does so again just before it copies the log, and reports errors. After this call that sync is quick, so
-        there is hardly any time to overwrite the file between our check and the copy.
+        another program has hardly any time to overwrite the file between our check and the copy.
         """
         if self._log:
             with contextlib.suppress(OSError):
                 os.fsync(self._log.fileno())
 
     def copied(self) -> None:
-        """SQLite's log, or a part of it, was copied into the file."""
+        """Take note that SQLite's log, or a part of it, was copied into the file."""
         self._may_begin = True
         found = self._found(self._root)
         if found is not None and found.mark in self._marks:
@@ -163,7 +166,7 @@ class OpenFiles:
     def remove_log(self) -> None:
         """Delete SQLite's log after all connections are closed and all of it was copied into the file.
 
-        SQLite does not delete it if the file was moved. It would be in the way of the history that is put there.
+        SQLite does not delete it if the file was moved. It would be in the way of the next history of this name.
         """
         for name in (self._path + LOG, self._path + SHARED):
             if _identity(name) == self._were[name]:
@@ -202,8 +205,8 @@ class OpenFiles:
             return False
         found = self._found(root)
         if found is None and root != self._root:
-            # Somebody reads what was there before the newest mark, so SQLite has copied only a part of its log. Until
-            # it copies all of the log, the mark may be neither in its old place nor in its new one.
+            # A reader still needs what was there before the newest mark, so SQLite has copied only a part of its log.
+            # Until it copies all of the log, the mark may be neither in its old place nor in its new one.
             self._marks.add(identity.NONE)
         self._root = root
         if (found.mark if found else identity.NONE) not in self._marks:
@@ -221,7 +224,7 @@ class OpenFiles:
         if size and not header.startswith(_LOG_MAGIC):
             return False
         if header != self._log_header or size < min(self._log_size, self._log_limit):
-            # SQLite begins the log anew, or empties it, only when the file has all of it. Then the file has the
+            # SQLite starts the log again, or empties it, only when the file has all of it. Then the file has the
             # history's mark, unless a newer mark was written since.
             found = self._found(self._root)
             if not self._may_begin and not (found and found.mark == self._mark):
@@ -244,7 +247,7 @@ def _name_of(descriptor: int) -> str | None:
 
 
 def _identity(name: str) -> tuple[int, int] | None:
-    """Which file a name stands for (device and inode); None: there is none, or it cannot be looked at."""
+    """Which file a name stands for (device and inode); None: there is none, or it is not accessible."""
     try:
         found = os.stat(name)
     except OSError:

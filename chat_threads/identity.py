@@ -7,7 +7,7 @@ it. The mark is renewed
 
 - when the history is opened and when it is closed;
 - just before the log is copied into the file, as the last thing in that log;
-- just after that, if all of the log was copied, as the first thing in the log that begins anew.
+- just after that, if all of the log was copied, as the first thing in the log, which starts again from its beginning.
 
 So the file itself, without its log, holds either one of the marks in the log, or the mark before the first of them. A
 backup that was made before this log was begun holds neither. A backup that was made while this log was in use holds a
@@ -28,7 +28,7 @@ from .schema import connect
 
 MAGIC = b"\xff\xfech\xffmk\xfe"  # stands before a mark; no text in UTF-8 has these bytes
 SIZE = 16  # bytes of a mark
-NONE = bytes(SIZE)  # stands for the mark of a history from before there were marks
+NONE = bytes(SIZE)  # stands for the mark of a history that an older version made, without a mark
 _LEAF = 13  # the type of a page that holds rows of a table (https://sqlite.org/fileformat2.html#b_tree_pages)
 _HEADER = struct.Struct(">8I")  # of SQLite's log: magic, version, page size, count, two salts, two checksums
 _FRAME = struct.Struct(">6I")  # of a page in it: page, size of the file after a commit, the same salts and checksums
@@ -85,7 +85,7 @@ def mark(connection: sqlite3.Connection) -> bytes:
 def refuse_strange_log(path: str) -> None:
     """Raise StartError if SQLite's log beside a history belongs to another file. Call this before SQLite opens them.
 
-    A history or a log that is damaged, or from before there were marks, is not refused: nobody can tell.
+    A history or a log that is damaged or has no mark is not refused: nobody can tell whether they belong together.
     """
     log = path + "-wal"
     with contextlib.suppress(OSError), open(log, "rb") as file:
@@ -132,7 +132,7 @@ def marks_in(file: BinaryIO) -> Iterator[tuple[int, Mark]]:
 
 
 def _holds(file: BinaryIO, number: int) -> bool:
-    """Whether SQLite would apply the log at least up to that frame. Takes about a second for 10 MB.
+    """Whether SQLite would apply the log at least up to frame ``number``. Takes about a second for 10 MB.
 
     All checksums must be right up to a commit in that frame or in a later one.
     """

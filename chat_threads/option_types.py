@@ -13,7 +13,7 @@ from .addresses import Networks, networks
 
 
 class GroupedCommand(click.Command):
-    """A command whose --help shows the options in groups: by title, their names."""
+    """A command whose --help shows the options in groups. ``groups``: by title, the options' names."""
 
     def __init__(self, *args: Any, groups: Mapping[str, tuple[str, ...]], **extra: Any) -> None:
         super().__init__(*args, **extra)
@@ -32,13 +32,13 @@ class GroupedCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
-        except click.UsageError as error:  # in one line, as every other reason not to start
+        except click.UsageError as error:  # in one line, like every other error at the start
             click.echo(f"chat_threads: {error.format_message()} --help shows the options.", err=True)
             ctx.exit(2)
 
 
 class Number(click.FloatRange):
-    """A number in a range; click lets "nan" through any."""
+    """A number in a range; click accepts "nan" in any range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)

@@ -28,7 +28,7 @@ SEARCHERS = 2  # read-only connections for searches, which take long and must no
 BORROW_TIMEOUT = 5.0  # seconds a thread waits for one of them
 READ_TIMEOUT = 3.0  # seconds one page or search may take
 ROWS_AT_ONCE = 50  # messages of a page that are read at once, if the page's size is bounded
-STEPS = 20_000  # steps of SQLite's virtual machine between two looks at the clock
+STEPS = 20_000  # steps of SQLite's virtual machine between two checks of the time
 
 _SELECT = (
     "SELECT m.room, r.name, m.number, m.at, m.sender, m.kind, m.text, m.who"
@@ -114,7 +114,7 @@ class ReadingSide:
             return rows(sql, values)
 
     def _read_at_the_start(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """As ``_read``, however long it takes: nobody waits yet, and without the answer there is no server."""
+        """As ``_read``, but without a limit: no client waits yet, and without the answer the server cannot start."""
         with self._reading(timeout=float("inf")) as rows:
             return rows(sql, values)
 
@@ -169,7 +169,7 @@ class ReadingSide:
         """Up to ``limit`` messages in order: the newest ones, or those just below ``before`` or just above ``after``.
 
         A page has fewer if they would take more than ``size`` bytes (Message.size), but at least one. Messages are read
-        ROWS_AT_ONCE at a time, so at most so many messages beyond ``size`` are in memory.
+        ROWS_AT_ONCE at a time, so at most ROWS_AT_ONCE messages beyond ``size`` are in memory.
         """
         upwards = after is not None
         sign, order = (">", "ASC") if upwards else ("<", "DESC")
@@ -212,7 +212,7 @@ class ReadingSide:
     ) -> list[Message]:
         """The newest ``limit`` messages that have all the words, the oldest first. The module ``search`` says how.
 
-        It finds whatever was committed before. It ends soon, with Unreadable, when ``ended`` is set.
+        Messages that were committed before the call are found. Soon after ``ended`` is set, it raises Unreadable.
         """
         query = Query(words_of(words), room, None if sender is None else fold(sender))
         if not query.words:
@@ -224,7 +224,7 @@ class ReadingSide:
 
 
 def reason(error: Exception) -> str:
-    """Why SQLite failed, in the words that clients are told."""
+    """Why SQLite failed, in the words that clients get."""
     text = str(error)
     for sign, reason in (
         ("disk is full", "disk full"),

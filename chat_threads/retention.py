@@ -1,15 +1,16 @@
-"""Deletes what must go: messages of deleted rooms, messages that are too old, and rooms that are of no use.
+"""Deletes what must go: messages of deleted rooms, messages that are too old, and unused rooms.
 
 **The clock.** A clock that is ahead at one start would delete the history of months. So the file keeps the last time
 that was trusted, and a clock that is days away from it is doubted. Then nothing is deleted for its age until the clock
 has run on for a day, in one run of the server or over several. Messages that come meanwhile prove nothing, because
 their times are from the same clock. A clock that is behind is doubted, too, but followed: it deletes too little.
 
-**Old messages.** Times may go back while numbers go on, and a message may have a time in the future. So a pass goes on
-for some thousands of messages after the last one that it deleted. The first pass, and one a day, looks at all messages.
+**Old messages.** A message may have an earlier time than the one before it, or a time in the future. So a pass goes on
+for some thousands of messages after the last one that it deleted. The first pass, and one a day, checks all messages.
 
 **Traces.** SQLite overwrites most of what is deleted, but not all. So messages are wiped in place before they are
-deleted, and a purge does the rest afterwards: it rewrites the index, and a short file too, and empties SQLite's log.
+deleted, and a purge does the rest afterwards: it rewrites the index, rewrites the whole file if it is short, and
+empties SQLite's log.
 
 The history thread calls all of this, through the Storage.
 """
@@ -34,9 +35,9 @@ log = logging.getLogger(__name__)
 
 SWEEP_ROWS = 1000  # the most messages that one transaction deletes
 SWEEP_LETTERS = 50_000  # about the most characters that it deletes: each has an entry in the index
-LOOK_ROWS = 5000  # messages whose age one transaction looks at
-LOOK_PAST = 4  # such looks in a row without a message that is too old, after which a pass ends
-THOROUGH_EVERY = 86_400.0  # seconds between two passes that look at all messages
+LOOK_ROWS = 5000  # messages whose age one transaction checks
+LOOK_PAST = 4  # such transactions in a row that find no message that is too old, after which a pass ends
+THOROUGH_EVERY = 86_400.0  # seconds between two passes that check all messages
 MERGE_PAGES = 100  # pages of the index that one transaction rewrites
 MAX_COMPACT = 1 << 25  # bytes up to which a purge rewrites the whole file, which takes about 0.2 s
 PURGE_PAUSE = 0.02  # seconds between two steps of a purge
@@ -46,7 +47,7 @@ NAMED = 5  # rooms named in a log line; the others are counted
 DAY_MS = 86_400_000  # milliseconds; so are the next four
 TRUST = 7.5 * DAY_MS  # how far a clock may be from the last trusted time: some servers run once a week
 CONFIRMED = DAY_MS  # how long a doubted clock must run on until it is trusted
-AGAIN = 14 * DAY_MS  # a doubted clock that has advanced by more than this was moved again, and is doubted anew
+AGAIN = 14 * DAY_MS  # a doubted clock that has advanced by more than this was set again; its day starts again
 KEEP_EVERY = DAY_MS // 24  # how often the trusted time is stored
 
 
@@ -78,10 +79,10 @@ class Slice:
 
     deleted: Sequence[_Row] = ()
     doomed: bool = False  # whether they are of a deleted room; otherwise they are too old
-    after: int = 0  # the id of the last message that this pass has looked at
-    barren: int = 0  # looks in a row that found nothing
+    after: int = 0  # the id of the last message that this pass has checked
+    barren: int = 0  # transactions in a row that found no message that is too old
     more: bool = False  # whether the pass goes on
-    at_end: bool = False  # whether the pass has looked at all messages
+    at_end: bool = False  # whether the pass has checked all messages
     wiped: tuple[int, int] = (0, 0)  # a deleted room, and the number up to which it is wiped
 
 
@@ -92,7 +93,7 @@ class Sweeper:
         self._index = index
         self._clock = clock
         self._slice = Slice()  # the last one
-        self._thorough_at = 0.0  # when a pass looks at all messages again
+        self._thorough_at = 0.0  # when a pass checks all messages again
         self._old, self._doomed = _Tally(), _Tally()  # what was deleted and not logged yet
         self._names: dict[int, str] = {}  # of deleted rooms
         self.remains = False  # whether something that was deleted may still be readable in the file
@@ -100,7 +101,7 @@ class Sweeper:
         self._warned: int | None = None  # the doubted time that the log was warned of
 
     def open(self, writer: sqlite3.Connection) -> None:
-        """Take over what the file says."""
+        """Read from the file whether deleted data may still be readable in it."""
         self.remains = bool(writer.execute("SELECT remains FROM retention").fetchone()[0])
 
     # --- the clock ------------------------------------------------------------------------------------------
@@ -127,8 +128,10 @@ class Sweeper:
         return now - retain
 
     def _doubt(self, known: int, doubted: int | None, now: int) -> int | None:
-        """What the clock showed when the doubt began, for a clock that now shows ``now``. None: it has run on for long
-        enough."""
+        """Check whether the clock, which now shows ``now``, is still doubted.
+
+        Returns what it showed when the doubt began. None: it has run on for long enough, and is trusted again.
+        """
         if doubted is None or not 0 <= now - doubted <= AGAIN:
             doubted = now
         elif now - doubted >= CONFIRMED:
@@ -153,10 +156,10 @@ class Sweeper:
     def purge(
         self, writer: sqlite3.Connection, copying: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
     ) -> float | None:
-        """Do one step towards a file in which nothing that was deleted can be read. Not in a transaction.
+        """Do one step towards a file in which nothing that was deleted can be read. Call it outside a transaction.
 
-        Returns the seconds until the next step; None: that was the last. SQLite's log is copied into the file within
-        ``copying``.
+        Returns the seconds until the next step; None: that was the last. ``copying`` is a context in which SQLite's
+        log is copied into the file.
         """
         if self._index.usable and not self._merged:
             with transaction(writer):
@@ -168,7 +171,7 @@ class Sweeper:
             if pages * size <= MAX_COMPACT:
                 writer.execute("VACUUM")
             self._compacted = True
-        with copying():  # without a pause, before somebody reads what is only in the log
+        with copying():  # at once, because a reader that needs the log keeps it from being emptied
             emptied = _empty_log(writer)
         if not emptied:
             return READER_PAUSE
@@ -185,7 +188,7 @@ class Sweeper:
             self._names[room] = name
 
     def sweep(self, writer: sqlite3.Connection, older_than: int | None) -> Slice:
-        """Delete the next slice. Give it to ``passed`` when it is committed."""
+        """Delete the next slice. The caller commits it, and then gives it to ``passed``."""
         doomed = writer.execute("SELECT min(room) FROM doomed").fetchone()[0]
         if doomed is not None:
             return self._sweep_room(writer, doomed)
@@ -193,7 +196,7 @@ class Sweeper:
 
     def _sweep_room(self, writer: sqlite3.Connection, room: int) -> Slice:
         """The next slice of a deleted room. The whole room is wiped before any message is deleted: when SQLite deletes
-        a row, it moves its neighbours, and does not overwrite the place where they were."""
+        a row, it moves its neighbours, and does not overwrite their old places."""
         was = self._slice
         upto = was.wiped[1] if was.wiped[0] == room else 0
         rows, rest = _some(writer, "room = ? AND number > ? ORDER BY number", (room, upto))
@@ -264,12 +267,12 @@ class Sweeper:
         self._slice = done
         if done.deleted or done.doomed:
             self.remains = True
-            self._merging = self._merged = self._compacted = False  # a purge must begin anew
+            self._merging = self._merged = self._compacted = False  # a purge must start again
         if done.at_end:
             self._thorough_at = self._clock() + THOROUGH_EVERY
         if not done.more:
             self.tell(writer)
-            self._names.clear()  # no deleted room is left: they go before old messages
+            self._names.clear()  # no deleted room is left, because those go before old messages
 
     def tell(self, writer: sqlite3.Connection) -> None:
         """Log what was deleted and is not in the log yet."""
@@ -298,8 +301,10 @@ class Sweeper:
 
 
 def forget_unused(writer: sqlite3.Connection, which: str, value: int | str) -> None:
-    """Forget those of the selected rooms in which nothing was ever said. Their owners' tokens need no longer be kept
-    for them."""
+    """Delete those of the selected rooms in which nothing was ever said.
+
+    The token of such a room's owner is no longer marked as kept, unless it has another room or a stored ref.
+    """
     unused = f"FROM rooms WHERE {which} AND last = 0 AND NOT EXISTS (SELECT 1 FROM messages WHERE room = rooms.id)"
     owners = writer.execute(f"SELECT DISTINCT owner {unused} AND owner != 0", (value,)).fetchall()
     writer.execute(f"DELETE {unused}", (value,))

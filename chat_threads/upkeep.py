@@ -33,7 +33,7 @@ class _Task:
     """Something to do in steps."""
 
     def __init__(self, does: str, step: Callable[[], None], at: float | None) -> None:
-        self.does = does  # what the thread does meanwhile, for those who look inside
+        self.does = does  # what the thread does meanwhile, for /threads
         self.step = step  # does one step, and sets ``at``
         self.at = at  # time of the next step; None: there is nothing to do
 

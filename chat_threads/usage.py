@@ -20,7 +20,7 @@ class Row:
     more: str = ""  # what /help COMMAND adds
     cost: int = 1  # in tokens, see pace
     named: Mapping[str, str] = field(default_factory=dict)  # fields that have another name in a request
-    local: Sequence[str] = ()  # fields that the JSON dialect does not read as it reads others
+    local: Sequence[str] = ()  # fields that the JSON dialect's table of requests lacks
 
     @property
     def name(self) -> str:

@@ -1,9 +1,9 @@
-"""SQLite's log as the next start would read it: which part of a failed transaction would that start find in the log?
+"""Reads SQLite's log as the next start would: does the log still hold a failed transaction?
 
 A commit may fail late, when everything that it wrote is in the log, whole and valid. Its last step is to note in the
-log's index, the ``-shm`` file, how far the log goes, and on a full disk that step can fail. The running SQLite goes by
-the index, and its next commit overwrites the rest. But after a kill the index is rebuilt from the log, and then the
-failed transaction is found there. Both formats are documented: https://sqlite.org/walformat.html
+log's index, the ``-shm`` file, how far the log goes, and on a full disk that step can fail. The running SQLite trusts
+the index, and its next commit overwrites the failed one. But after a kill the index is rebuilt from the log, and then
+the failed transaction is found there. Both formats are documented: https://sqlite.org/walformat.html
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Log:
         """Make sure that nothing of the writer's failed transaction would be found after a kill.
 
         Whatever the error was, the whole transaction may be in the log; then an empty commit is written over it.
-        ``synchronous`` is the writer's setting. Returns False if the transaction may still be found, or if nobody can
-        know.
+        ``synchronous`` is the writer's setting. Returns False if the transaction may still be found, or if that
+        cannot be known.
         """
         with contextlib.suppress(sqlite3.Error):
             if writer.in_transaction:
@@ -83,7 +83,7 @@ class Log:
     def _beyond(self) -> list[int] | None:
         """The pages of commits in the log that SQLite's index does not have, in the log's order.
 
-        None: the next commit begins the log anew, and until then the log holds what it held before.
+        None: SQLite is about to start the log again from its beginning, and has not written to it yet.
         """
         try:
             known, salts = self._known()
