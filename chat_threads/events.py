@@ -13,7 +13,7 @@ from .errors import ChatError
 
 Kind = Literal["say", "action"]
 LINE_SIZE = 128  # about how many bytes a line has without its text
-PAGE_BYTES = 1 << 19  # of messages that are shown at once, whatever their number
+PAGE_BYTES = 1 << 19  # bytes of messages that are shown at once, whatever their number
 
 
 class Event:
@@ -160,7 +160,7 @@ class RoomDeleted(Event):
 
 @dataclass(frozen=True, slots=True)
 class PrivateLine(Event):
-    """A private line: live only, never stored. ``sent`` is true in the sender's own copy."""
+    """A private line: shown at once, and never stored. ``sent`` is true in the sender's own copy."""
 
     at: int
     sender: str
@@ -301,7 +301,7 @@ class ThreadList(Event):
 class LockRow:
     lock: str
     taken: int
-    contended: int  # how often another thread had it
+    contended: int  # how often a thread had to wait for it
     waited: float  # seconds, in all
     longest: float  # seconds that it was held
     holder: str | None  # the thread that has it now
@@ -334,7 +334,7 @@ class Stages:
 @dataclass(frozen=True, slots=True)
 class MemberTrip:
     name: str
-    queued: float  # milliseconds since it was received
+    queued: float  # milliseconds since the message was received
     written: float | None  # None: not yet, or never
 
 

@@ -31,7 +31,7 @@ class Connection:
             raise socket.gaierror(socket.EAI_NONAME, "it is no name of a host") from error
         self._rest = b""
         try:
-            if self._sock.getsockname() == self._sock.getpeername():  # RFC 9293, 3.5: both opened it at once
+            if self._sock.getsockname() == self._sock.getpeername():  # RFC 9293, 3.5: a simultaneous open
                 raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens, and the socket connected to itself")
         except OSError:  # the peer may be gone already
             self._sock.close()
@@ -81,5 +81,5 @@ class Connection:
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self._sock.close()

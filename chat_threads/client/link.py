@@ -21,18 +21,18 @@ MAX_EVENTS = 10_000  # events that wait for the program before the reader stops 
 MAX_UNREAD = 10 * MAX_EVENTS
 CONNECT_WITHIN = 10.0  # seconds to be connected and welcomed
 GOODBYE_WITHIN = 30.0  # seconds for the answers to the last requests, on closing
-FIRST_PAUSE = 0.2  # seconds before the first try to come back, at most; doubled with each failed try
+FIRST_PAUSE = 0.2  # seconds before the first try to reconnect, at most; doubled with each failed try
 STEADY = 5.0  # seconds after which a connection counts as good, and the pauses are short again
-MAX_REFUSALS = 5  # in a row; then the client gives up coming back
+MAX_REFUSALS = 5  # in a row; then the client no longer tries to reconnect
 NAME_KEPT = (
     150.0  # seconds for which a server may hold our name because it has not noticed that the old connection is dead
 )
 FIRST_ASK = 2.0  # seconds before a client without a token asks for one, at most; doubled each time, up to LONGEST_ASK
 LONGEST_ASK = 60.0
 
-_AGAIN = "again"  # the ref of requests that the program did not make; their answers are not handed on
+_AGAIN = "again"  # the ref of requests that the program did not make; the program does not get their answers
 _CLOSED = "The client is closed."
-_FINAL = frozenset(("quit", "replaced"))  # reasons of a ``bye`` after which the client does not come back
+_FINAL = frozenset(("quit", "replaced"))  # reasons of a ``bye`` after which the client does not reconnect
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Link:
     # --- the program's threads ------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Enter, start the reader, and wait until the client is in a room. Raise OSError or a ClientError."""
+        """Connect, start the reader, and wait until the client is in a room. Raise OSError or a ClientError."""
         connection = self._come_in()
         with self._changed:
             self._connection = connection
@@ -91,7 +91,7 @@ class Link:
             raise ended
 
     def close(self, words: str) -> None:
-        """Send what was asked and a last word, wait for the answers, and end the threads."""
+        """Send the waiting requests and the last words, wait for the answers, and end the threads."""
         deadline = time.monotonic() + GOODBYE_WITHIN
         with self._changed:
             if not self._closing:
@@ -155,7 +155,7 @@ class Link:
             return event
 
     def submit(self, kind: str, fields: Fields, timeout: float | None) -> Asked:
-        """Have a request sent; wait at most ``timeout`` seconds while too many are not answered."""
+        """Queue a request; wait at most ``timeout`` seconds while too many are not answered."""
         with self._changed:
             if kind in SAID and "room" not in fields and (room := self._heading()):
                 fields["room"] = room  # another room may be the current one when it is sent again
@@ -179,7 +179,7 @@ class Link:
         return self._state.room
 
     def _ask(self, kind: str, fields: Fields) -> Asked:
-        """With the lock held."""
+        """Queue a request. The caller holds the lock."""
         self._count += 1
         request = Request(kind, fields, f"{self._refs}-{self._count}")
         self._requests[request.asked.ref] = request
@@ -245,7 +245,7 @@ class Link:
     # --- the reader -----------------------------------------------------------------------------------------
 
     def _run(self, connection: Connection | None) -> None:
-        failed = 0  # tries to come back, since a connection was good
+        failed = 0  # tries to reconnect, since a connection was good
         try:
             while connection:
                 began = time.monotonic()
@@ -259,7 +259,7 @@ class Link:
             self._end(Disconnected("internal", "The client broke; its reader's traceback says where."))
 
     def _converse(self, connection: Connection) -> Disconnected:
-        """Read to the end of a connection, while a thread of its own writes; return why it ended."""
+        """Read to the end of a connection, while another thread writes; return why it ended."""
         writer = threading.Thread(
             target=self._write, args=(connection,), name=f"client-{self.name}-writer", daemon=True
         )
@@ -315,7 +315,7 @@ class Link:
             self._events.append(event)
 
     def _lost(self, why: Disconnected) -> bool:
-        """A connection has ended: keep the requests to send again, fail the others. True: come back."""
+        """A connection has ended: keep the requests to send again, fail the others. Returns whether to reconnect."""
         with self._changed:
             if self._closing or not self._options.reconnect or why.code in _FINAL:
                 going_on = False
@@ -380,7 +380,7 @@ class Link:
         return None, failed
 
     def _end(self, why: ClientError) -> None:
-        """There will be no further connection: tell everybody who waits. The first reason stays."""
+        """There will be no further connection: wake every thread that waits. The first reason stays."""
         with self._changed:
             if self._ended is None:
                 self._ended = why
@@ -397,7 +397,7 @@ class Link:
     def _write(self, connection: Connection) -> None:
         """Send the requests in order, all that wait in one call, until this connection has ended.
 
-        While a client that is to come back has no token, ask for one now and then.
+        A client that is to reconnect needs a token: while it has none, ask for one from time to time.
         """
         pause = FIRST_ASK
         ask_at = time.monotonic() + random.uniform(pause / 2, pause)
@@ -422,7 +422,7 @@ class Link:
             try:
                 connection.send(b"".join(request.line for request in batch))
             except OSError:
-                connection.abort()  # the reader sees it and comes back
+                connection.abort()  # the reader sees the end, and reconnects
                 return
 
 

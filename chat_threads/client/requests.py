@@ -12,7 +12,8 @@ from .errors import Refused
 # A request that was sent and not answered when the connection ended may have been done or not. These can be sent again
 # without harm. ``ignore`` is not one of them: somebody else may have that name by now.
 SENT_AGAIN = frozenset("join rooms who topic whois away back unignore history search set stats ping token".split())
-SAID = frozenset(("say", "action"))  # these only if they were sent under a token, by which the server knows their refs
+# These can be sent again only if they were sent under a token, because the server remembers refs by token.
+SAID = frozenset(("say", "action"))
 
 
 class Asked(Future[Event]):
@@ -36,7 +37,7 @@ class Asked(Future[Event]):
 
 
 class Request:
-    """A request that is not answered, and its answer to come. For whoever holds ``Link._changed``."""
+    """A request that is not answered, and its answer to come. The thread that uses it holds ``Link._changed``."""
 
     def __init__(self, kind: str, fields: dict[str, Any], ref: str) -> None:
         self.kind = kind
@@ -48,10 +49,10 @@ class Request:
 
     @property
     def may_be_sent(self) -> bool:
-        """Whether sending it on the next connection does it once, or does no harm."""
+        """Whether it can be sent on the next connection: it is carried out once in all, or twice without harm."""
         return not self.sent or self.kind in SENT_AGAIN or (self.kind in SAID and self.by_token)
 
 
 def encode(fields: dict[str, Any]) -> bytes:
-    """An object as the line that is sent."""
+    """The line for an object."""
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"

@@ -1,6 +1,6 @@
 """The terminal client on a terminal, with prompt_toolkit: the line being typed stays whole while others talk.
 
-What comes is printed above it, into the terminal's own scrollback.
+What others say is printed above that line, into the terminal's own scrollback.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..rules import fold
 from .chat import Client
 from .talk import Talk, completions, pasted
 
-LOOK = 0.5  # seconds between two drawings of the bottom line
+LOOK = 0.5  # seconds between two redraws of the bottom line
 
 
 class _Completer(Completer):
@@ -35,7 +35,7 @@ class _Completer(Completer):
 
 
 def _keys() -> KeyBindings:
-    """A pasted block is not a row of keys: a line end in it is not Enter."""
+    """The keys with a meaning of their own. A line end in a pasted block does not count as Enter."""
     keys = KeyBindings()
 
     @keys.add(Keys.BracketedPaste)

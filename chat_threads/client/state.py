@@ -1,4 +1,4 @@
-"""What the server knows of this client, as the client remembers it: enough to come back after a lost connection."""
+"""What the client remembers, so that it can return to its place after a lost connection."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class State:
     """The client's name and token, its rooms with the last number seen in each, and the settings that last as long as
     a connection.
 
-    It has no lock: every method and attribute is for whoever holds ``Link._changed``.
+    It has no lock: the thread that calls a method or reads an attribute holds ``Link._changed``.
     """
 
     def __init__(self, name: str, first_room: str | None, replay: int) -> None:
@@ -64,7 +64,7 @@ class State:
         return ((kind, fields) for (kind, _), fields in self._standing.items())
 
     def note(self, event: Event, request: Request | None) -> bool:
-        """Remember what is needed to come back; False: the program already got this event."""
+        """Remember what a new connection needs; False: the program already got this event."""
         places = self.places
         if isinstance(event, Message):
             place = places.setdefault(fold(event.room), _Place(event.room, 0))

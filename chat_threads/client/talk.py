@@ -1,4 +1,4 @@
-"""What a person types becomes requests, and events become lines to show. There is no terminal in here.
+"""What a person types becomes requests, and events become lines to show. This module uses no terminal.
 
 Commands and output look as they do over telnet: both come from the text dialect.
 """
@@ -117,7 +117,7 @@ class Talk:
             self.refuse(error.text)
 
     def refuse(self, why: str) -> None:
-        """Say that something was not done."""
+        """Show why something was not done."""
         self.failed = True
         self._print(events.Problem("", why))
 

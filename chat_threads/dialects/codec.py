@@ -27,9 +27,9 @@ class Form:
     order: Sequence[str] = ()  # all fields, if JSON has them in another order
     local: Mapping[str, Any] = field(default_factory=dict)  # fields that JSON lacks, and their values on reading
     optional: Sequence[str] = ()  # fields that JSON leaves out if they are the default
-    flat: Sequence[str] = ()  # dataclasses whose fields stand among its own
-    digits: Mapping[str, int] = field(default_factory=dict)  # how many digits these fields are rounded to
-    constant: Mapping[str, Any] = field(default_factory=dict)  # what tells it from other forms of the same type
+    flat: Sequence[str] = ()  # fields whose dataclass's fields stand directly in the object
+    digits: Mapping[str, int] = field(default_factory=dict)  # decimals to which these fields are rounded
+    constant: Mapping[str, Any] = field(default_factory=dict)  # keys and values that other forms of the type lack
 
 
 # Of two forms of one type, the one with more fields comes first: an object is read as the first form that fits.
@@ -122,7 +122,7 @@ def decode(found: Object) -> events.Event | None:
     """The event that an object is, or None if its type is not in FORMS.
 
     Fields that are not known are ignored. Raises KeyError, TypeError, ValueError or AttributeError if the object lacks
-    a field or holds what it should not.
+    a field or a field has a wrong value.
     """
     kinds = _BY_TYPE.get(found["type"], ())
     for kind in kinds[:-1]:

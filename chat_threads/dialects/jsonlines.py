@@ -1,4 +1,4 @@
-"""What programs send and get: one JSON object a line. docs/protocol.rst is its description for people.
+"""What programs send and get: one JSON object a line. docs/protocol.rst describes the objects for people.
 
 ``REQUESTS`` turns objects into commands, by the rows of ``commands``; ``codec`` turns events into objects. Lines are
 UTF-8, at most 64 KiB, and end with LF (a CR before it is removed). A line that is not understood is answered with an

@@ -43,7 +43,7 @@ class Style:
 
 
 def views(style: Style) -> Views:
-    """How the current room and the others are shown, by these settings."""
+    """The views of the current room and of the others, with these settings."""
     return Views(here=_VIEWS.of(style), elsewhere=_VIEWS.of(replace(style, here=False)))
 
 

@@ -1,4 +1,4 @@
-"""The telnet layer: what is text, what is telnet's own, and where a line ends. Pure: no socket.
+"""The telnet layer: separates the text from telnet's commands, and finds the ends of lines. Pure: no socket.
 
 ``Telnet`` takes a connection's bytes apart as RFC 854 says, and answers requests for options. ``LineEditor``
 makes lines of the text, and applies the keys that erase. The bytes of a client that does not speak telnet (nc,
@@ -50,7 +50,7 @@ class _State(Enum):
     COMMAND = 1  # after IAC
     OPTION = 2  # after IAC and WILL, WONT, DO or DONT
     SUB = 3  # after IAC SB
-    SUB_COMMAND = 4  # after IAC in there
+    SUB_COMMAND = 4  # after IAC in a subnegotiation
 
 
 class Telnet:
@@ -68,7 +68,7 @@ class Telnet:
         # Options, each as the client would ask for it: (WILL or DO, option).
         self._asked: set[tuple[int, int]] = set()  # asked for, and not yet answered
         self._on: set[tuple[int, int]] = set()  # agreed
-        self._refused: set[tuple[int, int]] = set()  # refused, and not taken back
+        self._refused: set[tuple[int, int]] = set()  # refused, and not withdrawn by the client
 
     @property
     def pending(self) -> bool:
@@ -153,7 +153,7 @@ class Telnet:
         return bytes((IAC, DO, BINARY))
 
     def _answer(self, verb: int, option: int) -> bytes:
-        """Answer a request that changes something, and nothing else (RFC 1143)."""
+        """The answer to a request; b"" if it changes nothing (RFC 1143)."""
         way = (verb if verb in (WILL, DO) else verb - 1), option
         agree = DO if way[0] == WILL else WILL
         asked = way in self._asked
@@ -193,8 +193,8 @@ def _continues(before: bytes, byte: int) -> bool:
 
 
 class LineEditor:
-    """Lines of at most ``limit`` bytes. CR LF, LF, CR NUL and a CR alone end a line; BS and DEL take back a
-    character, a whole one in UTF-8; Ctrl-U takes back the line."""
+    """Lines of at most ``limit`` bytes. CR LF, LF, CR NUL and a CR alone end a line. BS and DEL erase a
+    whole UTF-8 character; Ctrl-U erases the line."""
 
     _SPECIAL = re.compile(rb"[\r\n\x00\x08\x7f\x15]")
 

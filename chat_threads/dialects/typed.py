@@ -32,7 +32,7 @@ def parse_name(line: str) -> commands.Command | None:
     """A line that is typed in place of a name, maybe with a room; None if it is blank; raise UnknownCommand or Usage.
 
     A command that works without a name stays that command; any other one becomes Help on it. Control characters stay,
-    so that no name is made of a line that has any.
+    so that a line that has any is rejected as a name.
     """
     words = without_sequences(line).replace("\ufeff", " ").split()  # a file may begin with a byte order mark
     if not words:
