@@ -11,6 +11,7 @@ import queue
 import random
 import select
 import socket
+import textwrap
 import threading
 import time
 import traceback
@@ -28,6 +29,7 @@ HUNGER = 150  # pages of history that it requests before that
 AWAY = (5.0, 40.0)  # seconds that a traveller is away
 MUCH = 1000  # missed messages in all rooms together from which a return is counted
 RECENT = 50  # acknowledged texts that searchers look for
+COUNTED = 56  # characters of a refusal's text, by which it is counted
 FILLER = "as far as one can hear: ÄÖÜ 你好 🧵 "
 # Errors that end a connection; after these the client comes back.
 CUT_OFF = frozenset({"too_slow", "replaced", "shutting_down", "no_handshake", "server_full"})
@@ -559,4 +561,4 @@ class Writer(Client):
             self.world.acked.append(ask.text)
         else:
             ask.refusals.append(Refusal(now(), event["code"]))
-            self.world.count(f"refused: {event['text']}")
+            self.world.count(textwrap.shorten(f"refused: {event['text']}", COUNTED))
