@@ -138,7 +138,7 @@ def test_a_person_has_time_to_type_a_name_while_others_come_from_another_address
             slow.expect("You are in #lobby")
 
 
-def test_while_there_are_places_whoever_types_by_hand_has_the_whole_time(start_process):
+def test_while_there_are_places_a_person_who_types_by_hand_has_the_whole_time(start_process):
     process = start_process("--max-clients", str(PLACES))
     with staying_well(process), contextlib.ExitStack() as stack:
         silent = [stack.enter_context(process.client()) for _ in range(PLACES - 2 - 1)]
@@ -213,7 +213,7 @@ def test_a_client_that_comes_back_by_token_has_a_place_though_all_are_taken(star
 @pytest.mark.parametrize(
     "says", [b"", b"ann\r\n", b'{"type":"hello","name":"ann"}\n', b"/resume nonsense\r\n", b"/help\r\n", b"x", b"\xff"]
 )
-def test_without_a_token_whoever_comes_when_all_are_taken_is_told_at_once(start_process, says):
+def test_a_client_without_a_token_gets_an_error_at_once_when_all_places_are_taken(start_process, says):
     process = start_process("--max-clients", str(PLACES))
     with staying_well(process), full_of_people(process):
         for _ in range(2):

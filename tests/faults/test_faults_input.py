@@ -137,7 +137,7 @@ def attacked(start_process, tmp_path) -> Callable[..., contextlib.AbstractContex
 # --- too long, too much ---------------------------------------------------------------------------------
 
 
-def test_ten_megabytes_without_a_newline_are_not_kept_and_told_once(attacked):
+def test_ten_megabytes_without_a_newline_are_not_kept_and_get_one_error(attacked):
     """As a name, as a text, as a program's hello and as its request."""
     with attacked() as scene:
         before = memory(scene.process)
@@ -202,7 +202,7 @@ LINES = [
 ]
 
 
-def test_invalid_utf8_overlong_forms_and_surrogates_are_told_and_nobody_sees_them(attacked):
+def test_invalid_utf8_overlong_forms_and_surrogates_get_errors_and_nobody_sees_them(attacked):
     with attacked() as scene, Client(scene.port, "attacker") as attacker:
         for line, bad in itertools.product(LINES, NOT_UTF8.values()):
             attacker.send_bytes(line % bad.replace(b"\xff", b"\xff\xff") + b"\r\n")
@@ -502,7 +502,7 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["in a conversation", "before a name"])
-def test_json_of_depth_a_hundred_thousand_and_numbers_of_five_thousand_digits_are_told(attacked, named):
+def test_json_nested_a_hundred_thousand_deep_and_numbers_of_five_thousand_digits_get_errors(attacked, named):
     with attacked() as scene:
         for number, line in enumerate([*DEEP, *NUMBERS]):
             hello = {"type": "hello", "name": f"attacker{number}", "room": "#json"}

@@ -259,7 +259,7 @@ for kind, method in service.METHODS.items():
 """
 
 
-def test_a_bug_in_any_command_is_told_to_who_gave_it_and_logged_once(start_process):
+def test_the_client_that_gave_a_broken_command_gets_an_error_and_the_bug_is_logged_once(start_process):
     kinds = set(METHODS)
     assert kinds == set(EACH)
     process = start_process(plant=BUGS)

@@ -156,7 +156,7 @@ def newcomers_and_returners_are_not_held_up(process: Process, query: str, count:
 
 @pytest.mark.parametrize("indexed", [True, False], ids=["indexed", "not indexed yet"])
 @pytest.mark.parametrize("query", [COSTLY, NOBODYS], ids=["costly", "nobody's"])
-def test_searchers_do_not_hold_up_whoever_comes_in_or_comes_back(filled, query, indexed):
+def test_searches_do_not_delay_people_who_enter_or_come_back(filled, query, indexed):
     newcomers_and_returners_are_not_held_up(filled(FEW, indexed=indexed), query, 4)
 
 

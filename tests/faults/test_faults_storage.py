@@ -57,7 +57,7 @@ def small_disk(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_full_disk_is_told_to_who_speaks_and_the_rest_goes_on_until_there_is_room(start_process, small_disk):
+def test_senders_get_an_error_while_the_disk_is_full_and_the_rest_goes_on(start_process, small_disk):
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(700_000))
     process = start_process("--rate", "0", db=small_disk / "chat.db")
@@ -82,7 +82,7 @@ def test_a_full_disk_is_told_to_who_speaks_and_the_rest_goes_on_until_there_is_r
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="another process cannot be limited here")
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="there every failed write is taken for a failed disk")
-def test_a_file_that_may_not_grow_is_told_to_who_speaks_until_it_may(start_process):
+def test_senders_get_an_error_while_the_file_may_not_grow(start_process):
     """As where a quota is used up."""
     process = start_process("--rate", "0")
     with staying_well(process) as canary, process.client("ann") as ann, process.client("bob") as bob:
@@ -130,7 +130,9 @@ REFUSED = error_line(NotStored("the disk failed, so nothing is stored until the 
 
 
 @pytest.mark.parametrize("sync", ["normal", "full"])
-def test_after_a_failed_fsync_all_are_told_and_nothing_is_acknowledged_any_more(start_process, failing_disk, sync):
+def test_after_a_failed_fsync_everybody_gets_an_error_and_nothing_is_acknowledged_any_more(
+    start_process, failing_disk, sync
+):
     """With --sync normal it fails when the log is copied into the file, with full at a commit."""
     sign, env = failing_disk
     process = start_process("--sync", sync, "--rate", "0", env=env, plant=SOON)
@@ -190,7 +192,7 @@ def locked(db: pathlib.Path) -> Iterator[None]:
 
 
 @pytest.mark.stress
-def test_a_history_that_is_locked_for_three_seconds_makes_who_speaks_wait(start_process):
+def test_senders_wait_while_a_history_is_locked_for_three_seconds(start_process):
     process = start_process()
     with staying_well(process) as canary, process.client("ann") as ann, canary.excused():
         with locked(process.db):
@@ -207,7 +209,7 @@ def _ask_while_locked(client: Client, line: str) -> list[str]:
 
 
 @pytest.mark.stress
-def test_a_history_that_is_locked_for_long_is_told_to_who_speaks(start_process):
+def test_senders_get_an_error_when_a_history_is_locked_for_long(start_process):
     process = start_process()
     with staying_well(process) as canary, process.client("ann") as ann, canary.excused():
         with locked(process.db):
@@ -221,7 +223,7 @@ def test_a_history_that_is_locked_for_long_is_told_to_who_speaks(start_process):
     assert "in vain" not in [text for _, _, text in stored(process.db)]
 
 
-def test_a_program_that_reads_for_long_is_told_to_the_operator_as_the_log_grows(start_process):
+def test_the_operator_hears_of_a_program_that_reads_for_long_as_the_log_grows(start_process):
     process = start_process("--rate", "0", plant="from chat_threads import storage\nstorage.LOG_LIMIT = 1_000_000")
     with staying_well(process), process.client("ann") as ann:
         with contextlib.closing(sqlite3.connect(process.db, isolation_level=None)) as other:
@@ -237,7 +239,7 @@ def test_a_program_that_reads_for_long_is_told_to_the_operator_as_the_log_grows(
     assert all("WARNING" in line and f"{process.db}-wal has " in line and "End that program" in line for line in told)
 
 
-def test_a_second_server_on_the_history_or_the_port_is_told_and_the_first_notices_nothing(start_process, tmp_path):
+def test_a_second_server_on_the_history_or_the_port_says_why_and_the_first_notices_nothing(start_process, tmp_path):
     process = start_process()
     with staying_well(process):
         for arguments, why in (

@@ -163,7 +163,7 @@ def test_nothing_of_what_was_too_old_can_be_read_in_any_file(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_nothing_of_a_deleted_room_can_be_read_in_a_file_that_is_too_long_to_be_written_anew(
+def test_nothing_of_a_deleted_room_can_be_read_in_a_file_that_is_too_long_to_rewrite(
     storage: Storage, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(module, "MAX_COMPACT", 0)
@@ -254,7 +254,7 @@ def killed(path: pathlib.Path, copy: pathlib.Path) -> Storage:
 
 @pytest.mark.parametrize("who", ["the purge", "another program"])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_file_that_was_written_anew_while_others_read_is_still_the_one_that_was_opened(
+def test_a_file_that_was_rewritten_while_others_read_is_still_the_one_that_was_opened(
     storage: Storage, path: pathlib.Path, tmp_path_factory: pytest.TempPathFactory, seed: int, who: str
 ) -> None:
     """SQLite copies a part of its log only, and not the page with the mark, which has moved."""
@@ -346,9 +346,7 @@ def test_a_history_that_was_closed_or_killed_before_its_purge_is_purged_later(
             assert readable(db) == {}
 
 
-def test_a_file_that_could_not_be_written_anew_is_written_anew_in_the_next_step(
-    storage: Storage, path: pathlib.Path
-) -> None:
+def test_a_file_that_could_not_be_rewritten_is_rewritten_in_the_next_step(storage: Storage, path: pathlib.Path) -> None:
     """Another program holds the lock."""
     talk(storage, 5, 300)
     storage._writer.execute("PRAGMA busy_timeout = 0")
@@ -367,7 +365,7 @@ def test_a_file_that_could_not_be_written_anew_is_written_anew_in_the_next_step(
     assert asked.count("VACUUM") == 3
 
 
-def test_a_step_of_a_purge_that_copies_nothing_does_not_allow_the_log_to_begin_anew(
+def test_a_step_of_a_purge_that_copies_nothing_does_not_allow_the_log_to_start_again(
     storage: Storage, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a log that is overwritten after it would not be noticed."""
@@ -382,7 +380,7 @@ def test_a_step_of_a_purge_that_copies_nothing_does_not_allow_the_log_to_begin_a
     assert copies == []
 
 
-def test_an_index_is_written_anew_in_small_steps(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_is_rewritten_in_small_steps(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MERGE_PAGES", 10)
     talk(storage, 4)
     storage.commit(Batch(rooms_ended=[1]))

@@ -281,7 +281,7 @@ def test_without_the_option_an_address_has_all_places(serve):
         server.client(f"guest{number}")
 
 
-def test_an_address_of_a_family_that_the_system_lacks_is_told_in_one_line(serve, monkeypatch):
+def test_an_address_of_a_family_that_the_system_lacks_is_reported_in_one_line(serve, monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 

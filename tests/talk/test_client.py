@@ -507,7 +507,7 @@ def test_many_threads_may_share_a_client(server, connect):
 # --- the end of a connection -----------------------------------------------------------------------------
 
 
-def test_without_reconnect_the_end_of_the_connection_is_told_to_all_who_wait(fake, connect):
+def test_without_reconnect_all_who_wait_get_an_error_at_the_end_of_the_connection(fake, connect):
     def script(lines, send):
         next(lines)
         send(WELCOME, joined("#lab"), message(1))
@@ -656,7 +656,7 @@ def test_clients_of_a_server_that_is_killed_have_the_rooms_history_and_said_ever
         assert log.count(Online) == log.count(Offline) == kills
 
 
-def test_a_server_that_has_forgotten_all_is_told_what_was_not_acknowledged(start_process, connect, tmp_path):
+def test_a_server_that_has_forgotten_all_gets_what_was_not_acknowledged(start_process, connect, tmp_path):
     port = free_port()
     process = start_process("--rate", "0", port=port)
     ann = connect(port, "ann", room="#lab", reconnect=True)

@@ -121,7 +121,7 @@ def test_a_script_may_have_closed_its_streams(server, streams):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_an_input_that_cannot_be_read_is_told(server):
+def test_an_input_that_cannot_be_read_is_reported(server):
     command = [sys.executable, "-m", "chat_threads.client", f"127.0.0.1:{server.port}", "--name", "ann"]
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" 0>/dev/null', "sh", *command], capture_output=True, check=False, timeout=WAIT, env=ENV

@@ -307,7 +307,7 @@ def test_two_or_three_people_are_all_named(server):
     assert news(ann) == ["* bob and cy left"]
 
 
-def test_what_comes_between_is_told_in_order(server):
+def test_joins_messages_and_leaves_are_shown_in_order(server):
     (ann,) = server.clients_named("ann")
     with history_held_up(server):
         bob = server.client("bob")

@@ -358,7 +358,7 @@ def test_a_slowed_client_gets_everything_later_and_nobody_else_notices(serve, pr
         ("/lab pause publisher", "Usage: /lab slow NAME MS"),
     ],
 )
-def test_a_fault_that_cannot_be_made_is_told(serve, line, why):
+def test_a_fault_that_cannot_be_made_gets_an_error(serve, line, why):
     bob = serve(lab=True).client("bob")
     [answer] = bob.ask(line)
     assert answer.startswith("! ")

@@ -102,7 +102,9 @@ def test_replay_0_in_the_hello_shows_nothing_of_what_was_said(server, program):
         ({"type": "nothing"}, "unknown_type"),
     ],
 )
-def test_a_mistake_in_the_handshake_is_told_with_its_ref_and_one_may_try_again(server, program, first, code):
+def test_a_mistake_in_the_handshake_gets_an_error_with_its_ref_and_the_program_may_try_again(
+    server, program, first, code
+):
     program("bob", server)
     ann = program(None, server)
     ann.send({**first, "ref": "1"}, {"type": "hello", "name": "ann", "ref": "2"})
@@ -111,7 +113,7 @@ def test_a_mistake_in_the_handshake_is_told_with_its_ref_and_one_may_try_again(s
     assert (welcome["type"], welcome["ref"]) == ("welcome", "2")
 
 
-def test_after_three_tries_a_program_is_told_and_the_connection_ends(program):
+def test_after_three_tries_a_program_gets_an_error_and_the_connection_ends(program):
     ann = program()
     ann.sock.sendall(b'{"type":\n\n{"type":"hello","name":"1"}\r\n{"type":"ping"}\n{"type":"hello","name":"ann"}\n')
     errors = ann.rest()
@@ -249,7 +251,7 @@ def test_a_private_line_is_seen_by_the_two_and_has_the_senders_ref(server, progr
     assert ann.expect("private")["text"] == "yes?"
 
 
-def test_what_one_program_does_the_others_in_the_room_are_shown(server, program):
+def test_the_others_in_the_room_see_what_a_program_does(server, program):
     ann, bob = program("ann", server), program("bob", server)
     ann.expect("presence", kind="joined", names=["bob"])
     bob.send(
@@ -308,7 +310,7 @@ def test_with_joins_off_a_program_is_not_shown_who_comes_and_goes(server, progra
     assert kinds(ann.ask(type="who")) == ["message", "who"]
 
 
-def test_what_the_ignored_say_does_not_come(server, program):
+def test_a_program_does_not_get_what_ignored_people_say(server, program):
     ann, bob = program("ann", server), server.client("bob")
     ann.ask(type="ignore", name="BOB")
     bob.ask("in the room")
@@ -350,7 +352,7 @@ def test_history_is_paged_by_numbers(program):
         (b"/quit", "bad_json"), (b"\xff\xf4", "not_utf8"),
     ],
 )  # fmt: skip
-def test_a_line_that_is_not_understood_is_told_and_the_connection_stays(program, line, code):
+def test_a_line_that_is_not_understood_gets_an_error_and_the_connection_stays(program, line, code):
     ann = program("ann")
     ann.sock.sendall(line + b"\r\n\r\n\n")
     (error,) = ann.ask(type="say", text="hi", ref="1")[:-2]
@@ -465,7 +467,7 @@ def test_neither_ack_nor_message_comes_before_the_commit(server, program, monkey
     assert bob.expect("message")["number"] == 1
 
 
-def test_what_cannot_be_stored_is_told_with_its_ref_and_nobody_sees_it(server, program, monkeypatch):
+def test_a_message_that_cannot_be_stored_gets_an_error_with_its_ref_and_nobody_sees_it(server, program, monkeypatch):
     ann, bob = program("ann", server, room="#lab"), program("bob", server, room="#lab")
     ann.ask(type="who")
 
@@ -533,13 +535,13 @@ def test_a_line_that_never_ends_is_cut_off_with_a_reason(serve, program):
     assert [each.get("code") or each.get("reason") for each in ann.rest()] == ["unfinished_line"] * 2
 
 
-def test_who_sends_no_hello_is_cut_off_with_a_reason(serve, program):
+def test_a_program_that_sends_no_hello_is_cut_off_with_a_reason(serve, program):
     ann = program(None, serve(handshake_timeout=0.3))
     ann.sock.sendall(b"{")
     assert [each.get("code") or each.get("reason") for each in ann.rest()] == ["no_handshake"] * 2
 
 
-def test_a_bug_is_told_as_an_error_with_the_ref(server, program, monkeypatch, caplog):
+def test_a_bug_gives_an_error_with_the_ref(server, program, monkeypatch, caplog):
     def boom(*args: object) -> None:
         raise ZeroDivisionError("a bug")
 

@@ -143,7 +143,7 @@ def test_a_person_who_joins_while_the_last_one_leaves_is_in_a_room_that_exists(
     assert late.ask(type="history", room="#lab")[0]["messages"][0]["text"] == "the only one"
 
 
-def test_a_room_that_is_made_again_begins_anew_and_since_says_nothing_of_it(
+def test_a_room_that_is_made_again_starts_at_1_whatever_since_says(
     serve: Callable[..., Running], program: Start
 ) -> None:
     server = serve()

@@ -38,7 +38,7 @@ WITHOUT_PROMPT_TOOLKIT = "import sys; sys.modules['prompt_toolkit'] = None"
 
 
 @for_each("line", [line for _, _, line in SPOKEN if line])
-def test_what_is_typed_is_the_request_that_means_the_same_to_the_server(line):
+def test_a_typed_line_becomes_the_request_that_means_the_same_to_the_server(line):
     command = parse_line(line)
     dialect = JsonDialect()
     dialect.admitted("ann")
@@ -81,7 +81,7 @@ def test_the_last_word_is_completed(before, found):
     assert completions(Known(), before) == found  # type: ignore[arg-type]
 
 
-def test_what_can_be_completed_is_bounded_and_the_latest_is_kept():
+def test_words_to_complete_are_bounded_and_the_latest_are_kept():
     known: dict[str, None] = {}
     for number in range(MAX_KNOWN + 10):
         _see(known, str(number), "always")
@@ -112,7 +112,7 @@ def without_times(text: str) -> list[str]:
     return re.sub(r"^\[\d\d:\d\d\] ", "", text, flags=re.M).splitlines()
 
 
-def test_what_a_script_pipes_in_is_said_and_acknowledged_and_the_room_is_printed(server):
+def test_a_scripts_input_is_said_and_acknowledged_and_the_room_is_printed(server):
     done = run(server.port, "--name", "ann", typed="hi\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert without_times(done.stdout) == [
@@ -185,14 +185,14 @@ def test_quit_with_words_leaves_and_what_comes_after_it_is_not_said(server):
         (("--name", "ann", "--replay", "201"), 2, "Error: Invalid value for '--replay'"),
     ],
 )
-def test_who_cannot_come_in_is_told_why_in_a_line(server, options, code, said):
+def test_a_person_who_cannot_enter_gets_the_reason_in_one_line(server, options, code, said):
     server.client("bob")
     done = run(server.port, *options, typed="hi\n")
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.splitlines()[-1].startswith(said)
 
 
-def test_where_no_server_answers_that_is_told_in_a_line():
+def test_a_server_that_does_not_answer_is_reported_in_one_line():
     port = free_port()
     done = run(port, "--name", "ann", typed="hi\n")
     assert (done.returncode, done.stdout) == (1, "")
@@ -200,7 +200,7 @@ def test_where_no_server_answers_that_is_told_in_a_line():
 
 
 @pytest.mark.parametrize("address", ["localhost:0", "localhost:70000", "a:b:c", ":8080", "[::1", ""])
-def test_what_is_no_address_is_a_mistake_in_the_command_line(address):
+def test_an_argument_that_is_no_address_is_a_mistake_in_the_command_line(address):
     done = subprocess.run(
         [sys.executable, "-m", "chat_threads.client", address], capture_output=True, text=True, check=False
     )
@@ -321,7 +321,7 @@ def test_a_script_whose_output_nobody_reads_goes_on(server, connect):
     assert len(whole(connect(server, "bob"), "#lobby")) == 500
 
 
-def test_what_was_said_on_another_day_is_shown_under_its_date(server, connect):
+def test_messages_of_another_day_are_shown_under_their_date(server, connect):
     ann = connect(server, "ann")
     ann.say("#lobby", "old")
     tomorrow = "import time; real = time.strftime; time.strftime = lambda f, *t: real(f, *t) if t else '2999-01-01'"
@@ -478,7 +478,7 @@ def test_quit_leaves_with_a_last_word(server, screen):
     ann.expect(r"ended with 0$")
 
 
-def test_who_is_replaced_is_told_and_the_program_ends(server, screen, connect):
+def test_a_replaced_client_shows_the_reason_and_ends(server, screen, connect):
     ann = screen(server, "ann")
     ann.enter("/token")
     ann.expect(r"/resume \S+$")

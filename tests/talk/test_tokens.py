@@ -95,7 +95,7 @@ def test_with_a_token_one_may_have_another_name_but_not_somebody_elses(program):
 
 
 @pytest.mark.parametrize("token", ["nobody's", "x" * 60_000, "\u202e", "' OR 1"])
-def test_a_token_that_is_not_known_is_told_and_one_may_come_in_by_a_name(program, token):
+def test_an_unknown_token_gets_an_error_and_the_client_may_enter_by_a_name(program, token):
     ann = program()
     ann.send({"type": "hello", "token": token, "name": "ann"}, {"type": "hello", "name": "ann"})
     assert ann.read()["code"] == "unknown_token"
@@ -260,7 +260,7 @@ def test_a_number_that_the_room_has_not_reached_is_left_out_of_account(program):
     assert texts(again.seen) == [(1, "one"), (2, "two")]
 
 
-def test_a_bad_room_in_since_is_told_and_one_may_try_again(program):
+def test_a_bad_room_in_since_gets_an_error_and_the_program_may_try_again(program):
     ann = program()
     ann.send({"type": "hello", "name": "ann", "since": {"nowhere": 1}}, {"type": "hello", "name": "ann"})
     assert ann.read()["code"] == "bad_room"
@@ -586,7 +586,7 @@ def test_the_order_of_tokens_is_that_of_their_use_and_not_the_clocks(serve, monk
 # --- how many tokens one address gets -----------------------------------------------------------------
 
 
-def test_an_address_gets_so_many_tokens_at_once_and_then_as_many_as_time_brings(monkeypatch):
+def test_an_address_gets_a_number_of_tokens_at_once_and_then_as_many_as_time_brings(monkeypatch):
     monkeypatch.setattr(tokens, "AT_ONCE", 3)
     monkeypatch.setattr(tokens, "A_SECOND", 0.5)
     clock = [100.0]

@@ -260,7 +260,7 @@ def test_a_trace_ends_at_its_limit_and_the_chat_goes_on(serve, program, tmp_path
     slices_of(events)
 
 
-def test_a_trace_that_cannot_be_written_is_told(tmp_path):
+def test_a_trace_that_cannot_be_written_is_reported(tmp_path):
     with pytest.raises(StartError, match=r"^The file of --trace, .*, cannot be written: "):
         TraceFile(str(tmp_path), 10)
 

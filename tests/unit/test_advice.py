@@ -249,6 +249,6 @@ def test_an_error_that_came_as_json_is_advised_by_its_code():
         assert advice.error(problem) == f"{problem.text} {typed}".rstrip()
 
 
-def test_what_a_server_of_1_0_0_advises_is_not_advised_twice():
+def test_the_advice_of_a_server_of_1_0_0_is_not_repeated():
     text = "The room #x exists already. /join #x goes there."
     assert advice.error(events.Problem("room_exists", text)) == text

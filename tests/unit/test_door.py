@@ -38,7 +38,7 @@ class Connections:
 # --- the places of an address -------------------------------------------------------------------------------
 
 
-def test_an_address_has_so_many_places_and_gets_each_back():
+def test_an_address_has_a_number_of_places_and_gets_each_back():
     comers = Connections(100, per_address=2)
     assert [bool(comers.come(number, "192.0.2.1")) for number in (1, 2, 3)] == [True, True, False]
     assert comers.come(4, "192.0.2.2")
@@ -152,7 +152,7 @@ def test_no_more_give_way_at_a_time_than_may():
     assert comers.come(300)
 
 
-def test_when_so_many_give_way_the_next_one_waits_until_one_has_left():
+def test_when_too_many_give_way_the_next_one_waits_until_one_has_left():
     comers = Connections(100)
     for number in range(100 + GIVING_WAY):
         comers.come(number)
@@ -256,7 +256,7 @@ def test_the_places_always_add_up_and_nothing_is_kept_of_connections_that_left(s
 # --- behind a proxy -----------------------------------------------------------------------------------------
 
 
-def test_one_whose_address_comes_later_is_counted_from_then_on():
+def test_a_connection_whose_address_comes_later_is_counted_from_then_on():
     comers = Connections(100, per_address=1)
     for number in range(5):
         assert comers.come(number, None)
@@ -270,7 +270,7 @@ def test_one_whose_address_comes_later_is_counted_from_then_on():
     assert not comers.door._from
 
 
-def test_one_whose_address_comes_later_gives_way_with_those_of_its_address():
+def test_a_connection_whose_address_comes_later_gives_way_with_those_of_its_address():
     comers = Connections(4)
     for number in range(4):
         comers.come(number, None)

@@ -142,23 +142,23 @@ def test_a_hello_is_a_name_or_a_token_and_maybe_rooms_and_how_much_to_replay(req
 
 
 @for_each("replay", [-1, 201, 1.5, "20", True, [20], 2**53 - 1])
-def test_a_replay_that_is_no_number_up_to_200_is_told(replay):
+def test_a_replay_that_is_no_number_up_to_200_is_rejected(replay):
     error = told(line_of({"type": "hello", "name": "ann", "replay": replay}).rstrip(), None)
     assert isinstance(error, BadRequest)
     assert error.text == "replay must be a number from 0 to 200."
 
 
-def test_a_hello_without_a_name_and_a_token_is_told():
+def test_a_hello_without_a_name_and_a_token_is_rejected():
     assert told(b'{"type":"hello"}', None).text == "hello needs a name or a token."
 
 
 @for_each("since", [88, "#a", ["#a"], {"#a": "88"}, {"#a": -1}, {"#a": None}, {"#a": True}, {"#a": 1.5}])
-def test_a_since_that_is_no_object_of_numbers_is_told(since):
+def test_a_since_that_is_no_object_of_numbers_is_rejected(since):
     error = told(line_of({"type": "hello", "name": "ann", "since": since}).rstrip(), None)
     assert error.text == "since of hello must be an object with rooms as keys and numbers as values."
 
 
-def test_a_since_with_more_rooms_than_one_may_be_in_is_told():
+def test_a_since_with_more_rooms_than_one_may_be_in_is_rejected():
     rooms = {f"#r{number}": 0 for number in range(21)}
     error = told(line_of({"type": "hello", "name": "ann", "since": rooms}).rstrip(), None)
     assert error.text == "since of hello may have at most 20 rooms."
@@ -170,7 +170,7 @@ def test_only_a_hello_or_a_quit_comes_before_the_hello():
         assert inputs(line_of(request), name=None) == expected
 
 
-def test_a_second_hello_is_told():
+def test_a_second_hello_is_rejected():
     error = told(b'{"type":"hello","name":"ann"}')
     assert error.code == "bad_request"
     assert error.text == "hello must be the first request, and may come only once."
@@ -189,7 +189,7 @@ def test_a_ref_is_kept_for_the_answer_of_its_request_alone(ref):
 
 @for_each("ref", [1, 1.5, True, ["1"], {"a": "1"}, "x" * (REF_LENGTH + 1), "🙂" * (REF_LENGTH + 1)])
 @for_each("kind", ["ping", "nothing"])
-def test_a_ref_that_is_no_string_of_up_to_64_characters_is_told_and_not_brought_back(ref, kind):
+def test_a_ref_that_is_no_string_of_up_to_64_characters_is_rejected_and_not_returned(ref, kind):
     dialect = dialect_of()
     dialect.feed(line_of({"type": kind, "ref": ref}))
     request = next_request(dialect)
@@ -236,20 +236,20 @@ def test_a_line_that_is_not_understood_does_not_bring_back_the_ref_before_it():
         b'{"a":[1,]}', b"[" * DEPTH, b'{"a":' * DEPTH, b"\\[[[[[[[[[[[", b'"\\"[[[[[[[[[[["',
     ],
 )  # fmt: skip
-def test_a_line_that_is_not_json_is_told(line):
+def test_a_line_that_is_not_json_gets_an_error(line):
     error = told(line)
     assert error.code == "bad_json"
     assert error.text.startswith("That line was not understood: ")
 
 
 @for_each("line", [b"[]", b'"ping"', b"1", b"null", b"true", b'[{"type":"ping"}]', b"1.5", b'""'])
-def test_a_line_that_is_no_object_is_told(line):
+def test_a_line_that_is_no_object_gets_an_error(line):
     error = told(line)
     assert isinstance(error, BadJson)
     assert error.text == "That line was not understood: a line must be one object."
 
 
-def test_every_truncated_request_is_told():
+def test_every_truncated_request_gets_an_error():
     for request, _, _ in SPOKEN:
         line = line_of(request).rstrip()
         for end in range(1, len(line)):
@@ -265,7 +265,7 @@ def test_every_truncated_request_is_told():
         b'{"type":"ping","t\\u0079pe":"quit"}',
     ],
 )  # fmt: skip
-def test_a_key_that_comes_twice_is_told_wherever_it_is(line):
+def test_a_duplicate_key_is_rejected_wherever_it_is(line):
     error = told(line)
     assert isinstance(error, BadJson)
     assert "same key twice" in error.text
@@ -273,7 +273,7 @@ def test_a_key_that_comes_twice_is_told_wherever_it_is(line):
 
 @for_each("number", ["NaN", "Infinity", "-Infinity"])
 @for_each("line", ['{"type":"history","count":%s}', '{"type":"ping","x":[%s]}'])
-def test_what_is_no_number_in_json_is_told(line, number):
+def test_numbers_that_json_lacks_are_rejected(line, number):
     error = told((line % number).encode())
     assert isinstance(error, BadJson)
     assert f"{number} is not JSON" in error.text
@@ -287,7 +287,7 @@ def test_what_is_no_number_in_json_is_told(line, number):
     ],
 )  # fmt: skip
 @for_each("line", ['{"type":"history","count":%s}', '{"type":"ping","x":[%s]}', '{"ref":%s}'])
-def test_a_number_out_of_range_is_told_wherever_it_is(line, number):
+def test_a_number_out_of_range_is_rejected_wherever_it_is(line, number):
     error = told((line % number).encode())
     assert isinstance(error, BadJson)
     assert "a number is" in error.text
@@ -301,7 +301,7 @@ def test_the_largest_number_in_range_is_a_number():
 
 @for_each("number", ["-1", "1.5", "1.0", "1e2", "-0.5", '"5"', "true", "false", "[5]", '{"a":5}'])
 @for_each("field", ["count", "before", "after", "seconds"])
-def test_a_number_that_is_none_from_0_on_is_told(field, number):
+def test_a_field_for_a_whole_number_from_0_on_rejects_everything_else(field, number):
     error = told(f'{{"type":"history","{field}":{number}}}'.encode())
     assert isinstance(error, BadRequest)
     assert error.text.startswith(f"{field} of history must ")
@@ -314,13 +314,13 @@ def test_a_number_that_is_none_from_0_on_is_told(field, number):
         "[1,[" * DEPTH + "]]" * DEPTH, '["[",' * DEPTH + "1" + "]" * DEPTH,
     ],
 )  # fmt: skip
-def test_what_is_too_deep_is_told(deep):
+def test_a_line_that_is_nested_too_deeply_is_rejected(deep):
     error = told(f'{{"type":"ping","x":{deep}}}'.encode())
     assert isinstance(error, BadJson)
     assert error.text.endswith(f"it is nested more than {DEPTH} deep.")
 
 
-def test_what_is_a_hundred_thousand_deep_is_told():
+def test_a_line_that_is_nested_a_hundred_thousand_deep_is_rejected():
     assert inputs(b"[" * 100_000 + b"\n", b'{"type":"ping"}\n') == [LineTooLong, commands.Ping()]
     with pytest.raises(BadJson, match="deep"):
         jsonlines.parse(b"[" * 100_000 + b"]" * 100_000)
@@ -339,14 +339,14 @@ def test_what_is_a_hundred_thousand_deep_is_told():
         '"\\\\","y":"' + "[" * 1000 + '"',
     ],
 )
-def test_what_is_deep_enough_or_has_its_brackets_beside_one_another_or_in_strings_is_a_request(value):
+def test_a_line_nested_up_to_the_limit_or_with_brackets_side_by_side_or_in_strings_is_a_request(value):
     assert inputs(f'{{"type":"ping","x":{value}}}\n'.encode()) == [commands.Ping()]
 
 
 @for_each(
     "half", ["\\ud800", "\\udfff", "\\uDBFF", "a\\udc00b", "\\udc00\\ud800", "\\ud83d\\ud83d\\ude00", "\\ud83d😀"]
 )
-def test_half_of_a_surrogate_pair_is_told_in_every_field_that_is_a_string(half):
+def test_half_of_a_surrogate_pair_is_rejected_in_every_field_for_a_string(half):
     for kind, (_, fields) in REQUESTS.items():
         for broken in [field for field in fields if field.kind is str]:
             given = {field.name: "x" for field in fields if field.required} | {broken.name: "HALF"}
@@ -354,7 +354,7 @@ def test_half_of_a_surrogate_pair_is_told_in_every_field_that_is_a_string(half):
             assert isinstance(told(line.encode(), None if kind == "hello" else "ann"), BadJson), line
 
 
-def test_half_of_a_surrogate_pair_is_told_in_a_ref_and_in_a_type():
+def test_half_of_a_surrogate_pair_is_rejected_in_a_ref_and_in_a_type():
     assert isinstance(told(b'{"type":"ping","ref":"\\ud800"}'), BadRequest)
     error = told(b'{"type":"\\ud800"}')
     assert isinstance(error, UnknownType)
@@ -366,7 +366,7 @@ def test_a_whole_surrogate_pair_is_the_character_that_it_is():
 
 
 @for_each("value", [1, 1.5, True, False, ["x"], {"x": "y"}, [], {}])
-def test_what_is_no_string_is_told_in_every_field_that_is_one(value):
+def test_every_field_for_a_string_rejects_other_values(value):
     for kind, (_, fields) in REQUESTS.items():
         for wrong in [field for field in fields if field.kind is str]:
             given = {field.name: "x" for field in fields if field.required} | {wrong.name: value}
@@ -376,7 +376,7 @@ def test_what_is_no_string_is_told_in_every_field_that_is_one(value):
 
 
 @for_each("value", [0, 1, 1.5, "true", "", ["x"], {"x": "y"}, [], {}])
-def test_what_is_neither_true_nor_false_is_told(value):
+def test_a_field_for_true_or_false_rejects_other_values(value):
     error = told(line_of({"type": "delete", "room": "#lab", "ask": value}).rstrip())
     assert isinstance(error, BadRequest)
     assert error.text == "ask of delete must be true or false."
@@ -408,7 +408,7 @@ def test_unknown_fields_are_ignored():
 
 
 @for_each("kind", ["nothing", "", "SAY", "say ", "message", "ack", "__init__", "\x1b[2J\r\n", "x" * 60_000])
-def test_an_unknown_type_is_told_short_and_without_what_could_harm(kind):
+def test_the_error_for_an_unknown_type_is_short_and_harmless(kind):
     error = told(line_of({"type": kind}).rstrip())
     assert isinstance(error, UnknownType)
     assert error.text.endswith('. The request "help" lists the types.')
@@ -417,7 +417,7 @@ def test_an_unknown_type_is_told_short_and_without_what_could_harm(kind):
 
 
 @for_each("request_", [{}, {"text": "hi"}, {"type": None}, {"type": 1}, {"type": ["say"]}, {"type": {}}])
-def test_a_request_without_a_type_that_is_a_string_is_told(request_):
+def test_a_request_without_a_type_that_is_a_string_is_rejected(request_):
     error = told(line_of(request_).rstrip())
     assert isinstance(error, UnknownType)
     assert error.text == 'A request needs a field "type" with a string. The request "help" lists the types.'
@@ -425,7 +425,7 @@ def test_a_request_without_a_type_that_is_a_string_is_told(request_):
 
 @for_each("name", [None, "ann"])
 @for_each("bad", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"caf\xe9"])
-def test_a_line_that_is_not_utf_8_is_told(name, bad):
+def test_a_line_that_is_not_utf_8_gets_an_error(name, bad):
     assert isinstance(told(b'{"type":"say","text":"' + bad + b'"}', name), NotUtf8)
     assert isinstance(told(bad, name), NotUtf8)
 
@@ -448,7 +448,7 @@ def test_a_line_of_64_kib_is_a_line_whatever_its_end(end):
 @for_each("name", [None, "ann"])
 @for_each("end", [b"\n", b"\r\n"])
 @for_each("length", [LINE + 1, LINE + 2, 3 * LINE])
-def test_a_longer_line_is_told_once_and_the_next_is_a_line(name, end, length):
+def test_a_longer_line_gets_one_error_and_the_next_is_a_line(name, end, length):
     dialect = dialect_of(name)
     dialect.feed(say_of(length) + end + line_of({"type": "hello", "name": "bob", "ref": "1"}))
     request = next_request(dialect)
@@ -806,7 +806,7 @@ def test_with_joins_off_who_comes_goes_or_is_renamed_is_not_shown():
     assert len(shown(*hidden, dialect=dialect)) == 3
 
 
-def test_what_the_ignored_say_is_not_shown_but_for_pages():
+def test_what_ignored_people_say_is_shown_only_in_pages():
     dialect = dialect_of()
     dialect.ignoring(frozenset({7}))
     replay = events.Replay("#lobby", (said(), said(who=7)), 7)
@@ -838,7 +838,7 @@ def test_programs_that_are_shown_the_same_share_a_view():
         ("joins\n", "on"),
     ],
 )  # fmt: skip
-def test_an_option_that_there_is_not_is_told_and_changes_nothing(option, value):
+def test_an_unknown_option_gets_an_error_and_changes_nothing(option, value):
     dialect = dialect_of()
     with pytest.raises(BadRequest, match=r"^set takes joins on or off, and replay 0 to 200\.$"):
         dialect.set_option(option, value)

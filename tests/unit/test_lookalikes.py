@@ -119,7 +119,7 @@ def test_the_table_has_letters_of_names_and_what_they_look_like_looks_like_itsel
 
 
 @for_each(("typed", "near"), [("аnn", "ann"), ("αnn", "ann"), ("Zоё", "Zoë"), ("Αнна", "нна"), ("mike\u0483", "mike")])
-def test_a_name_of_mixed_scripts_is_told_with_the_one_that_it_looks_like(typed, near):
+def test_the_error_for_a_name_of_mixed_scripts_names_the_one_that_it_looks_like(typed, near):
     with pytest.raises(BadName) as caught:
         check_name(typed)
     assert caught.value.near == near

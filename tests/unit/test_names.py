@@ -205,7 +205,7 @@ def test_a_name_may_mix_what_is_written_together(name):
         ("علي ٣", "علي٣"), ("ann\ufe0f", "ann"),
     ],
 )  # fmt: skip
-def test_a_bad_name_is_told_with_one_near_it_that_would_do(typed, near):
+def test_the_error_for_a_bad_name_suggests_a_similar_one(typed, near):
     with pytest.raises(BadName, match=re.escape(f" Try {near}.")) as caught:
         check_name(typed)
     assert caught.value.code == "bad_name"
@@ -213,7 +213,7 @@ def test_a_bad_name_is_told_with_one_near_it_that_would_do(typed, near):
 
 
 @for_each("typed", ["", "123", "!?", "-_.", "\u3164\u200b", "🙂", "\u0301\u0302", "\u093f", "١٢٣"])
-def test_a_bad_name_with_nothing_near_it_is_told_the_rule_only(typed):
+def test_the_error_for_a_bad_name_with_no_similar_one_states_only_the_rule(typed):
     with pytest.raises(BadName, match=r"begins with a letter\.$"):
         check_name(typed)
 

@@ -947,14 +947,14 @@ def test_a_room_that_exists_is_not_made_again_whatever_its_case(house: House, la
         house.publisher.create_chat_room("#LAB", "bob")
 
 
-def test_there_are_so_many_rooms_and_no_more(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_rooms_is_limited(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROOMS", 2)
     house.publisher.create_chat_room("#lab", "ann")
     with pytest.raises(TooManyRooms, match="2 rooms already"):
         house.publisher.create_chat_room("#hall", "ann")
 
 
-def test_one_person_is_in_so_many_rooms_and_no_more(house: House) -> None:
+def test_the_number_of_rooms_of_one_person_is_limited(house: House) -> None:
     rooms = [house.publisher.create_chat_room(f"#room{n}", "ann", "a topic") for n in range(ROOMS_EACH + 1)]
     ann = house.enter(Person(house, "ann"), *rooms[:-1])
     with pytest.raises(TooManyRooms, match=f"in {ROOMS_EACH} rooms"):
@@ -989,7 +989,7 @@ def test_rooms_are_listed_the_fullest_first(house: House, lab: ChatRoom) -> None
     ]
 
 
-def test_an_unknown_room_is_told_with_the_nearest_one(house: House, lab: ChatRoom) -> None:
+def test_the_error_for_an_unknown_room_names_the_nearest_one(house: House, lab: ChatRoom) -> None:
     with pytest.raises(UnknownRoom, match=r"Did you mean #lab\?"):
         house.publisher.find("#labb")
     with pytest.raises(UnknownRoom, match=r"^There is no room #zzzzzz\.$"):
@@ -1058,7 +1058,7 @@ def test_a_room_that_was_made_before_there_were_owners_belongs_to_nobody(house: 
         ann.identity = 7
 
 
-def test_one_who_deletes_a_room_from_outside_is_told_that_it_is_gone(house: House, lab: ChatRoom) -> None:
+def test_a_person_who_deletes_a_room_from_outside_gets_an_answer_that_it_is_gone(house: House, lab: ChatRoom) -> None:
     (ann,) = house.people("ann")
     (bob,) = house.people("bob", room=lab)
     house.dispatch(ordered.RoomEnded(lab.id, "ann", ann), ordered.RoomEnded(lab.id, "ann", ann))

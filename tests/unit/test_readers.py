@@ -69,7 +69,7 @@ def test_nobody_who_comes_later_takes_it_from_one_whose_turn_it_is(line: Line) -
     line.readers.give(again)
 
 
-def test_one_who_waits_too_long_leaves_the_line(line: Line) -> None:
+def test_a_thread_that_waits_too_long_leaves_the_line(line: Line) -> None:
     mine = line.readers.take(WAIT)
     assert mine
     assert line.readers.take(0.0) is None
@@ -80,7 +80,9 @@ def test_one_who_waits_too_long_leaves_the_line(line: Line) -> None:
     assert line.got == [("ann", "the book")]
 
 
-def test_one_who_has_no_reason_to_wait_any_more_leaves_the_line(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_has_no_reason_to_wait_any_more_leaves_the_line(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "LOOK", 0.01)
     mine = line.readers.take(WAIT)
     assert mine

@@ -302,7 +302,7 @@ def test_a_line_of_the_log_is_bounded_however_many_rooms_there_are(
     assert len(line) < 300
 
 
-def test_a_pass_that_is_cut_short_by_the_end_is_told_too(
+def test_a_pass_that_is_cut_short_by_the_end_is_logged_too(
     history: History, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SWEEP_ROWS", 7)

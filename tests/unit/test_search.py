@@ -346,7 +346,7 @@ def test_a_killed_history_continues_to_index_where_it_was(
     is_sound(again)
 
 
-def test_an_older_history_is_searched_at_once_and_its_index_made_anew(
+def test_an_older_history_is_searched_at_once_and_its_index_rebuilt(
     path: pathlib.Path, opened: Callable[..., Storage]
 ) -> None:
     with contextlib.closing(sqlite3.connect(path)) as old:
@@ -367,7 +367,7 @@ def test_an_older_history_is_searched_at_once_and_its_index_made_anew(
     assert storage._read("SELECT count(*) FROM sqlite_master WHERE name LIKE 'messages_fts%'", ()) == [(0,)]
 
 
-def test_under_another_rule_the_index_is_made_anew(
+def test_under_another_rule_the_index_is_rebuilt(
     opened: Callable[..., Storage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = opened()
@@ -395,7 +395,7 @@ class WithoutFts5:
         return self.connection.execute(sql, values)
 
 
-def test_an_sqlite_without_fts5_reads_and_one_with_it_makes_the_index_anew(
+def test_an_sqlite_without_fts5_reads_and_one_with_it_rebuilds_the_index(
     opened: Callable[..., Storage], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage = opened()
@@ -524,7 +524,7 @@ def test_a_history_in_memory_is_indexed_and_searched(opened: Callable[..., Stora
     assert (found(storage, "今"), found(storage, "hang")) == ([1], [2])
 
 
-def test_a_search_in_a_history_that_breaks_is_told(storage: Storage) -> None:
+def test_a_search_in_a_history_that_breaks_gets_an_error(storage: Storage) -> None:
     storage.commit(Batch(messages=[said(1, "hello")]))
     index_all(storage)
     storage._writer.execute("DROP TABLE pieces")

@@ -258,7 +258,7 @@ def test_a_removed_session_is_forgotten_and_its_name_free(store: SessionStore) -
     named(store, "ann")
 
 
-def test_an_unknown_person_is_told_with_the_nearest_one(store: SessionStore) -> None:
+def test_the_error_for_an_unknown_person_names_the_nearest_one(store: SessionStore) -> None:
     named(store, "annabel", "bob")
     with pytest.raises(UnknownPerson, match=r"Nobody here is called anabel\. Did you mean annabel\?"):
         store.named("anabel")

@@ -846,7 +846,9 @@ def test_readers_cannot_write(storage: Storage) -> None:
         reader.execute("DELETE FROM rooms")
 
 
-def test_when_all_readers_are_lent_out_the_next_one_is_told(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_all_readers_are_lent_out_the_next_borrower_gets_an_error(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reading, "BORROW_TIMEOUT", 0.01)
     with contextlib.ExitStack() as lent:
         for _ in range(reading.READERS):
@@ -871,7 +873,9 @@ def test_in_memory_a_batch_waits_for_the_reader_only_so_long(
     assert numbers(storage.page(LAB)) == [1]
 
 
-def test_a_search_that_takes_too_long_is_stopped_and_told(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_takes_too_long_is_stopped_with_an_error(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage.commit(Batch(messages=said(range(1, 10_001))))
     with monkeypatch.context() as hasty:
         hasty.setattr(reading, "READ_TIMEOUT", -1.0)
@@ -918,7 +922,7 @@ def test_in_memory_the_time_for_a_read_does_not_run_on_for_the_next_batch(
     assert storage.count() == 5000
 
 
-def test_a_history_that_breaks_while_open_is_told_to_who_reads(storage: Storage) -> None:
+def test_readers_get_an_error_when_a_history_breaks_while_open(storage: Storage) -> None:
     storage._writer.execute("DROP TABLE messages")
     with pytest.raises(Unreadable, match="no such table"):
         storage.page(LAB)

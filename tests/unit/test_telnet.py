@@ -206,7 +206,7 @@ def test_an_option_asked_for_again_is_not_refused_again(ask, back, refusal):
 
 
 @for_each(("ask", "back", "refusal"), REFUSALS)
-def test_an_option_taken_back_is_not_answered_and_then_refused_anew(ask, back, refusal):
+def test_a_withdrawn_option_is_not_answered_and_then_refused_again(ask, back, refusal):
     assert answers(IAC + back + b"\x01") == []
     change = IAC + ask + b"\x01" + IAC + back + b"\x01"
     assert answers(change * 3) == [IAC + refusal + b"\x01"] * 3
@@ -256,7 +256,7 @@ def test_a_client_that_refuses_binary_is_not_asked_again_and_may_ask_later():
     assert answers(IAC + WONT + BINARY + IAC + WILL + BINARY) == [IAC + DO + BINARY]
 
 
-def test_a_client_may_take_binary_back_and_ask_for_it_anew():
+def test_a_client_may_withdraw_binary_and_ask_for_it_again():
     assert answers(IAC + WILL + BINARY + (IAC + WONT + BINARY) * 2) == [IAC + DONT + BINARY]
     assert answers((IAC + DO + BINARY + IAC + DONT + BINARY) * 2) == [IAC + WILL + BINARY, IAC + WONT + BINARY] * 2
     change = IAC + WONT + BINARY + IAC + WILL + BINARY

@@ -123,7 +123,7 @@ def test_a_blank_line_is_nothing(line):
         "/set numbers on off", "/stats x", "/ping x", "/help join leave",
     ],
 )  # fmt: skip
-def test_a_command_with_arguments_that_it_does_not_take_is_told_its_usage(line):
+def test_a_command_with_arguments_that_it_does_not_take_gets_its_usage(line):
     usage = commands.BY_NAME[line.split()[0]].row.usage
     with pytest.raises(Usage, match=f"^{re.escape('Usage: ' + usage)}$") as caught:
         parse_line(line)
@@ -131,7 +131,7 @@ def test_a_command_with_arguments_that_it_does_not_take_is_told_its_usage(line):
     assert isinstance(caught.value, Told)
 
 
-def test_an_unknown_command_is_told_with_the_nearest_one():
+def test_the_error_for_an_unknown_command_names_the_nearest_one():
     with pytest.raises(UnknownCommand) as caught:
         parse_line("/jion #lab2")
     assert caught.value.text == "There is no command /jion. Did you mean /join?"
@@ -162,7 +162,7 @@ def test_an_unknown_command_is_shown_short_and_without_what_could_harm():
 
 
 @for_each("seed", range(5))
-def test_whatever_is_typed_is_a_command_or_is_told(seed):
+def test_every_line_that_is_typed_is_a_command_or_gets_an_error(seed):
     rng = random.Random(seed)
     words = [
         *commands.BY_NAME,
@@ -278,7 +278,7 @@ def test_the_first_line_is_a_name_and_maybe_a_room(typed, hello):
         "an\u202en",
     ],
 )
-def test_a_first_line_that_is_no_name_and_room_is_kept_whole_so_that_it_is_told(typed):
+def test_a_first_line_that_is_no_name_and_room_is_kept_whole_for_the_error(typed):
     """Nothing of it is dropped silently, and the rules refuse it."""
     (hello,) = inputs(typed.encode() + b"\n", name=None)
     assert f"{hello.name} {hello.room or ''}".rstrip() == typed
@@ -313,7 +313,7 @@ def test_one_may_quit_instead_of_giving_a_name(typed):
         (b"stats", "/stats"),
     ],
 )
-def test_what_needs_a_name_is_explained_in_place_of_one(typed, about):
+def test_a_command_that_needs_a_name_is_explained_when_typed_in_place_of_one(typed, about):
     assert inputs(typed + b"\r\n", name=None) == [commands.Help(about)]
 
 
@@ -364,14 +364,14 @@ def test_a_mouse_report_beyond_column_95_takes_nothing_from_its_line(report):
 
 @for_each("name", [None, "ann"])
 @for_each("line", [b"caf\xe9", b"\xff\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80"])
-def test_a_line_that_is_not_utf_8_is_told_and_the_next_is_a_line(name, line):
+def test_a_line_that_is_not_utf_8_gets_an_error_and_the_next_is_a_line(name, line):
     found = inputs(line + b"\r\nbob\r\n", name=name)
     assert found == [(NotUtf8, NotUtf8().text), commands.Say("bob") if name else commands.Hello("bob")]
     assert issubclass(NotUtf8, Told)
 
 
 @for_each("name", [None, "ann"])
-def test_a_line_that_is_too_long_is_told_and_the_next_is_a_line(name):
+def test_a_line_that_is_too_long_gets_an_error_and_the_next_is_a_line(name):
     told, after = inputs(b"x" * (LINE + 1) + b"\r\nbob\r\n", name=name)
     assert told[0] is LineTooLong
     assert "8192 bytes" in told[1]
@@ -384,7 +384,7 @@ def test_a_line_of_8192_bytes_is_a_line():
     assert inputs(b"x" * LINE + b"\r\n") == [commands.Say("x" * LINE)]
 
 
-def test_a_line_of_ten_megabytes_is_told_once_and_never_kept():
+def test_a_line_of_ten_megabytes_gets_one_error_and_is_never_kept():
     dialect, chunk = dialect_of("ann"), b"x" * 4096
     tracemalloc.start()
     try:
@@ -817,7 +817,7 @@ def test_events_are_shown_one_after_the_other():
     assert shown() == ""
 
 
-def test_what_is_not_unicode_text_is_shown_with_a_mark_instead_of_failing():
+def test_half_of_a_surrogate_pair_is_shown_as_a_question_mark():
     assert shown(events.Notice("a\ud800b")) == "* a?b\r\n"
 
 
@@ -846,12 +846,12 @@ def test_a_line_of_another_room_names_it():
     assert lines_of(said(room="#lab2"), here=False, settings=["timestamps off"]) == ["#lab2 ann: hi"]
 
 
-def test_who_joined_or_left_another_room_is_shown_with_it():
+def test_a_person_who_joins_or_leaves_another_room_is_shown_with_the_room():
     assert lines_of(events.Presence("#lab2", "joined", ("ann", "bob")), here=False) == ["* ann and bob joined #lab2"]
     assert lines_of(events.Presence("#lab2", "left", ("ann",), "bye"), here=False) == ["* ann left #lab2 (bye)"]
 
 
-def test_what_is_no_rooms_is_shown_alike_everywhere():
+def test_an_event_of_no_room_looks_the_same_in_every_room():
     for event in EVENTS:
         if not isinstance(event, events.Message | events.Presence):
             assert shown(event, here=False) == shown(event, here=True)
@@ -869,14 +869,14 @@ def test_time_can_be_shown_in_seconds_or_not_at_all():
     assert lines_of(private, settings=["timestamps off"]) == ["ann -> you: psst"]
 
 
-def test_what_was_said_on_another_day_is_shown_with_the_day():
+def test_a_message_of_another_day_is_shown_with_the_day():
     page = events.HistoryPage("#lobby", (said(),), 7, None, None)
     assert lines_of(page)[1] == "7 [2024-01-02 14:03] ann: hi"
     assert lines_of(page, settings=["timestamps seconds"])[1] == "7 [2024-01-02 14:03:05] ann: hi"
     assert lines_of(page, settings=["timestamps off"])[1] == "7 ann: hi"
 
 
-def test_what_was_said_today_is_shown_without_the_day():
+def test_a_message_of_today_is_shown_without_the_day():
     now = time.time()
     line = lines_of(events.HistoryPage("#lobby", (said(at=int(now * 1000)),), 7, None, None))[1]
     if time.localtime().tm_mday == time.localtime(now).tm_mday:  # not over midnight
@@ -1004,7 +1004,7 @@ def test_what_an_ignored_person_said_is_hidden_on_entering_but_not_in_the_histor
         assert shown(page, ignoring=[BOB]) == shown(page)
 
 
-def test_who_is_no_longer_ignored_is_seen_again():
+def test_a_person_who_is_no_longer_ignored_is_seen_again():
     dialect = dialect_of("ann")
     dialect.ignoring(frozenset({BOB}))
     dialect.ignoring(frozenset())
@@ -1080,7 +1080,7 @@ def test_without_arguments_the_settings_are_said_and_all_are_plain_at_first():
         ("", "on"), ("ignored", "on"), ("here", "off"), ("_style", "on"),
     ],
 )  # fmt: skip
-def test_an_option_or_value_that_there_is_not_is_told_and_changes_nothing(option, value):
+def test_an_unknown_option_or_value_gets_an_error_and_changes_nothing(option, value):
     dialect = dialect_of("ann")
     views, settings = dialect.views, dialect.set_option(None, None)
     with pytest.raises(Usage, match="/set OPTION VALUE"):
@@ -1142,7 +1142,7 @@ def test_the_columns_of_a_table_line_up(event, settings):
         assert {row[start:end] for start, end in gaps if start < len(row)} <= {"  ", " ", ""}, row
 
 
-def test_what_looks_like_a_number_is_shown_in_a_table_as_it_is():
+def test_text_that_looks_like_a_number_is_shown_unchanged_in_a_table():
     table = lines_of(events.RoomList((events.RoomRow("#007", 1, 2, "1e5"), events.RoomRow("#8", 1, 2, "0010")), 0))
     assert table[2].split() == ["*", "#007", "1", "2", "1e5"]
     assert table[3].split() == ["*", "#8", "1", "2", "0010"]
@@ -1185,7 +1185,7 @@ def test_help_on_private_lines_tells_that_they_are_never_stored():
     assert "never stored" in shown(events.HelpShown(command.about))
 
 
-def test_what_grows_with_what_it_holds_counts_for_all_of_its_lines():
+def test_an_event_counts_at_least_as_many_lines_as_it_shows():
     """So that a queue bounded in lines bounds the memory."""
     many = tuple(said(number=number) for number in range(1, 201))
     people = (events.PersonRow("ann", (), 0, None),) * 100
