@@ -295,7 +295,7 @@ def test_sessions_that_ignore_nobody_or_the_same_people_share_a_view(server):
     assert sessions[0].views == sessions[2].views
 
 
-def test_the_history_tells_people_apart_and_one_of_before_still_opens(server, tmp_path):
+def test_the_history_stores_who_sent_each_message_and_an_older_history_still_opens(server, tmp_path):
     bob = server.client("bob")
     bob.ask("hi")
     bob.ask("/nick rob")

@@ -177,7 +177,7 @@ def test_every_error_is_below():
 
 
 @pytest.mark.parametrize(("error", "fact", "everybodys", "typed"), TYPED)
-def test_people_who_type_are_told_what_to_type(error, fact, everybodys, typed):
+def test_errors_for_people_say_what_to_type(error, fact, everybodys, typed):
     assert error.text == f"{fact} {everybodys}".rstrip()
     assert advice.error(events.problem(error)) == f"{fact} {typed}".rstrip()
     view = TextDialect().views.here
@@ -185,7 +185,7 @@ def test_people_who_type_are_told_what_to_type(error, fact, everybodys, typed):
 
 
 @pytest.mark.parametrize(("error", "text"), PLAIN)
-def test_all_other_errors_are_told_to_everybody_alike(error, text):
+def test_all_other_errors_have_the_same_text_for_everybody(error, text):
     assert error.text == advice.error(events.problem(error)) == text
 
 
@@ -198,7 +198,7 @@ def strings(path: pathlib.Path) -> Iterator[str]:
             yield node.value
 
 
-def test_nothing_that_programs_are_told_names_what_people_type():
+def test_no_text_for_programs_names_a_typed_command():
     typed = re.compile(r"(?<![\w/])(?:" + "|".join(map(re.escape, commands.BY_NAME)) + r")\b")
     # The table of what people type; the operator's options; what a thread does, for whoever looks inside.
     others = {"commands", "usage", "cli", "lab", "watched"}
@@ -227,15 +227,15 @@ def test_nothing_that_programs_are_told_names_what_people_type():
         (events.Notice("From a newer server.", next="dance"), "From a newer server."),
     ],
 )
-def test_people_who_type_are_told_how_to_go_on_from_a_notice(notice, typed):
+def test_notices_for_people_say_what_to_type_next(notice, typed):
     assert advice.notice(notice) == typed
 
 
-def test_every_request_that_goes_on_from_a_notice_is_one():
+def test_every_request_that_a_notice_suggests_exists():
     assert {kind.row.type for kind in commands.TYPED} >= set(advice.NEXT)
 
 
-def test_an_error_that_came_as_json_is_advised_by_its_code():
+def test_an_error_that_came_as_json_gets_its_advice_by_its_code():
     told = {
         events.Problem("unknown_room", "There is no room #x.", room="#x"): "/rooms lists the rooms, /join makes one.",
         events.Problem("not_in_room", "You are not in #x.", room="#x"): "/join #x goes there.",

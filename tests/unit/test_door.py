@@ -98,7 +98,7 @@ def test_an_address_with_many_that_wait_loses_one_before_an_address_with_few():
     assert comers.door.speaks(1)
 
 
-def test_one_that_has_spoken_keeps_its_place_and_one_that_gave_way_can_speak_no_more():
+def test_a_connection_that_has_spoken_keeps_its_place_and_one_that_gave_way_can_speak_no_more():
     comers = Connections(2)
     comers.come(1)
     comers.come(2)
@@ -110,7 +110,7 @@ def test_one_that_has_spoken_keeps_its_place_and_one_that_gave_way_can_speak_no_
     assert comers.door.speaks(3)
 
 
-def test_one_that_has_no_session_yet_may_have_to_give_way_and_finds_out():
+def test_a_connection_that_has_no_session_yet_may_have_to_give_way_and_finds_out():
     comers = Connections(1)
     comers.come(1, waits=False)
     assert comers.come(2) == Entry(instead_of=None)
@@ -118,7 +118,7 @@ def test_one_that_has_no_session_yet_may_have_to_give_way_and_finds_out():
     assert not comers.door.speaks(1)
 
 
-def test_one_that_gave_a_wrong_name_waits_again_behind_the_others():
+def test_a_connection_that_gave_a_wrong_name_waits_again_behind_the_others():
     comers = Connections(2)
     comers.come(1)
     comers.come(2)
@@ -179,7 +179,7 @@ def test_when_all_have_names_a_few_may_show_a_token():
     assert comers.come(52) == Entry()  # the place that is free
 
 
-def test_one_that_may_show_a_token_does_not_give_way_to_the_next():
+def test_a_connection_that_may_show_a_token_does_not_give_way_to_the_next():
     comers = Connections(1)
     comers.come(1)
     comers.door.speaks(1)

@@ -90,7 +90,7 @@ OTHER_NAMES = [
 
 
 @for_each(("one", "other"), ALIKE_PAIRS)
-def test_names_that_look_alike_are_known_to(one, other):
+def test_names_that_look_alike_have_a_look_in_common(one, other):
     assert fold(one) != fold(other)
     assert set(looks(one)) & set(looks(other))
     assert set(looks("#" + one)) & set(looks("#" + other))
@@ -157,13 +157,13 @@ def test_a_name_that_looks_like_one_in_use_is_refused_with_one_that_is_free(one,
 
 
 @for_each(("one", "other"), OTHER_NAMES)
-def test_names_that_are_told_apart_are_had_at_once(one, other):
+def test_names_that_do_not_look_alike_may_be_in_use_at_once(one, other):
     house = House()
     house.come("first", one)
     house.come("second", other)
 
 
-def test_a_class_of_students_with_numbers_comes_in():
+def test_a_class_of_students_with_numbers_in_their_names_may_enter():
     house = House()
     for number in range(1000):
         house.come(f"student {number}", f"s{number}")
@@ -172,7 +172,7 @@ def test_a_class_of_students_with_numbers_comes_in():
         house.come(name, name)
 
 
-def test_a_known_name_is_everybodys_and_what_looks_like_it_is_of_whoever_is_known_by_it():
+def test_anybody_may_take_a_known_name_but_only_its_person_may_take_one_that_looks_like_it():
     house = House()
     house.names.know(Name.of("coco"), 7)
     with pytest.raises(LooksTaken, match="looks like coco"):
@@ -182,7 +182,7 @@ def test_a_known_name_is_everybodys_and_what_looks_like_it_is_of_whoever_is_know
     house.come("the same", "сосо", 7)
 
 
-def test_names_that_look_alike_and_were_known_before_the_rule_come_in_but_not_both_at_once():
+def test_names_that_look_alike_and_are_older_than_the_rule_may_enter_but_not_both_at_once():
     house = House()
     house.names.know(Name.of("coco"), 0)
     house.names.know(Name.of("сосо"), 8)

@@ -676,7 +676,7 @@ def test_last_words_are_never_gathered_with_others_who_leave(house: House) -> No
     assert old.seen == [events.Presence(LOBBY, "left", ("bob",), "bye"), events.Presence(LOBBY, "left", ("cy", "dan"))]
 
 
-def test_in_a_crowd_nobody_is_told_who_comes_and_goes_but_everybody_what_is_said(house: House) -> None:
+def test_a_crowded_room_shows_messages_but_no_joins_leaves_and_new_names(house: House) -> None:
     crowd = house.people(*(f"p{n}" for n in range(CROWD)))
     last = house.enter(Person(house, "last"), house.lobby)  # the room is too large from here on
     assert {len(person.seen) for person in crowd} == {0}
@@ -687,13 +687,13 @@ def test_in_a_crowd_nobody_is_told_who_comes_and_goes_but_everybody_what_is_said
     assert {tuple(person.news()) for person in crowd} == {(events.Presence(LOBBY, "left", ("last",)),)}
 
 
-def test_in_the_largest_room_that_is_no_crowd_joining_is_shown(house: House) -> None:
+def test_the_largest_room_that_is_no_crowd_shows_joins(house: House) -> None:
     people = house.people(*(f"p{n}" for n in range(CROWD - 1)))
     house.enter(Person(house, "hundredth"), house.lobby)
     assert {tuple(person.seen) for person in people} == {(events.Presence(LOBBY, "joined", ("hundredth",)),)}
 
 
-def test_when_everybody_is_about_to_leave_nobody_is_told_who_does(house: House) -> None:
+def test_leaves_are_not_shown_when_everybody_is_about_to_leave(house: House) -> None:
     ann, bob, cy = house.people("ann", "bob", "cy")
     house.publisher.be_quiet()
     house.enter(Person(house, "dan"), house.lobby)
@@ -1016,7 +1016,7 @@ def test_a_session_that_has_entered_no_room_is_in_no_room(house: House) -> None:
     house.dispatch(ordered.NameChanged(nobody, "nobody", "somebody"), ordered.LeftAll(nobody))
 
 
-def test_unsubscribing_takes_out_of_one_room_or_of_all_and_tells_nobody(house: House, lab: ChatRoom) -> None:
+def test_unsubscribing_removes_from_one_room_or_from_all_and_is_shown_to_nobody(house: House, lab: ChatRoom) -> None:
     ann, bob = house.people("ann", "bob")
     house.enter(ann, lab)
     bob.news()
@@ -1032,7 +1032,7 @@ def test_unsubscribing_takes_out_of_one_room_or_of_all_and_tells_nobody(house: H
 # --- deleting rooms -------------------------------------------------------------------------------------
 
 
-def test_only_whoever_made_a_room_may_delete_it_whatever_the_name_and_nobody_the_lobby(house: House) -> None:
+def test_only_the_person_who_made_a_room_may_delete_it_under_any_name_and_nobody_the_lobby(house: House) -> None:
     ann, bob, other_ann = Person(house, "ann"), Person(house, "bob"), Person(house, "Ann")
     ann.identity, bob.identity, other_ann.identity = 7, 8, 9
     lab = house.publisher.create_chat_room("#lab", "ann", origin=ann)
@@ -1067,7 +1067,7 @@ def test_a_person_who_deletes_a_room_from_outside_gets_an_answer_that_it_is_gone
     assert isinstance(bob.seen[0], events.RoomDeleted)
 
 
-def test_members_of_a_deleted_room_are_told_and_land_in_the_lobby(house: House, lab: ChatRoom) -> None:
+def test_members_of_a_deleted_room_see_its_deletion_and_land_in_the_lobby(house: House, lab: ChatRoom) -> None:
     (old,) = house.people("old")
     ann, bob = house.people("ann", "bob", room=lab)
     house.dispatch(*said(lab, 1), ordered.RoomEnded(lab.id, "ann", ann), *said(lab, 2), *said(house.lobby, 1))

@@ -199,7 +199,7 @@ def test_messages_stamped_in_the_future_do_not_keep_the_others(history: History,
     assert len(left) == future + 1
 
 
-def test_a_pass_ends_after_a_few_looks_that_find_nothing_but_one_a_day_looks_at_all(
+def test_a_pass_ends_after_a_few_steps_that_find_nothing_but_one_a_day_checks_all(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_ROWS", 10)

@@ -82,7 +82,7 @@ def test_an_error_is_told_with_its_code(desk: Desk) -> None:
     assert desk.collected() == [Busy().text]
 
 
-def test_the_first_reason_to_cut_off_is_the_one_that_is_told(desk: Desk) -> None:
+def test_the_client_gets_the_first_reason_to_cut_it_off(desk: Desk) -> None:
     desk.session.cut_off(ShuttingDown())
     desk.session.cut_off(TooSlow())
     assert isinstance(desk.session.reason, ShuttingDown)
@@ -90,7 +90,7 @@ def test_the_first_reason_to_cut_off_is_the_one_that_is_told(desk: Desk) -> None
     assert desk.scheduled == [desk.session]
 
 
-def test_the_reason_to_close_a_session_counts_only_if_it_is_told(desk: Desk) -> None:
+def test_the_reason_to_close_a_session_counts_only_if_the_client_gets_it(desk: Desk) -> None:
     desk.session.cut_off(TooSlow())
     desk.session.close(problem(ShuttingDown()), reason=ShuttingDown())
     assert isinstance(desk.session.reason, TooSlow)
@@ -101,7 +101,7 @@ def test_the_reason_to_close_a_session_counts_only_if_it_is_told(desk: Desk) -> 
     assert isinstance(other.session.reason, TooSlow)
 
 
-def test_a_reason_that_cannot_be_told_takes_no_other_ones_place(desk: Desk) -> None:
+def test_a_reason_that_the_client_cannot_get_does_not_replace_an_earlier_one(desk: Desk) -> None:
     desk.session.cut_off(ShuttingDown())
     desk.session.abandon(TooSlow())
     assert isinstance(desk.session.reason, ShuttingDown)

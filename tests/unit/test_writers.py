@@ -378,7 +378,9 @@ def test_the_reason_is_never_sent_in_the_middle_of_a_line(office: Office, monkey
     assert wire.sent == b"a li"
 
 
-def test_one_that_was_cut_off_is_waited_for_a_moment_only(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_was_cut_off_delays_the_end_for_a_moment_only(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "GRACE", 0.02)
     connection = office.connect()
     connection.send(*long_lines(0, MANY))
@@ -488,7 +490,7 @@ def test_catching_up_waits_for_no_client_that_does_not_read(office: Office, monk
     assert time.monotonic() - began < WAIT / 2
 
 
-def test_catching_up_waits_for_no_client_that_is_told_of_more_while_it_does_not_read(
+def test_catching_up_waits_for_no_client_that_gets_more_while_it_does_not_read(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some of what is sent is scheduled while the writer sends what was sent before, and then has to wait."""
@@ -506,7 +508,7 @@ def test_catching_up_waits_for_no_client_that_is_told_of_more_while_it_does_not_
     assert time.monotonic() - began < WAIT / 2
 
 
-def test_catching_up_waits_for_no_writer_that_ended_as_it_was_told_of_more(
+def test_catching_up_waits_for_no_writer_that_ended_as_more_came_for_it(
     open_office: Callable[..., Office], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The session is scheduled once more when its writer has sent the last word and is about to end."""
