@@ -22,18 +22,18 @@ from chat_threads.chat import Chat, Options
 from chat_threads.client import Client as LibraryClient
 from chat_threads.conversation import Limits
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background; what we start would ignore it, too
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background; our programs would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-if os.path.isdir("/dev/shm"):  # memory, for tmp_path; a disk takes long to sync, and every commit does
+if os.path.isdir("/dev/shm"):  # tmp_path is in memory: every commit syncs, which is slow on a disk
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def watched_locks() -> Iterator[lockwatch.Watch]:
-    """All locks of the package, throughout the suite. What is called under them is looked at, too, but from
-    Python 3.12 on only by test_locks.py: there each change of the profile function takes long."""
+    """Watch all locks of the package, throughout the suite, and the calls made under them. From Python 3.12 on, only
+    test_locks.py checks the calls, because each change of the profile function is slow there."""
     with lockwatch.Watch(looks=sys.version_info < (3, 12)).installed() as watch:
         yield watch
     assert watch.circle() is None
@@ -41,7 +41,7 @@ def watched_locks() -> Iterator[lockwatch.Watch]:
 
 @pytest.fixture
 def nimble() -> Iterator[None]:
-    """Threads take turns often, so that races show."""
+    """Make threads take turns often, so that races show."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -58,7 +58,7 @@ def locks_as_in_their_table(watched_locks: lockwatch.Watch) -> Iterator[None]:
 
 @pytest.fixture
 def waits_under_a_lock_on_purpose(watched_locks: lockwatch.Watch) -> Iterator[None]:
-    """For a test that lets others run in the middle of what the code does under a lock."""
+    """For a test that lets other threads run while the code holds a lock."""
     yield
     watched_locks.faults[:] = [fault for fault in watched_locks.faults if not fault.startswith(("a wait for", "a get"))]
 

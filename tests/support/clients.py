@@ -98,19 +98,19 @@ class Client:
     def ask(self, line: str) -> list[str]:
         """Send a line, and return everything up to the answer to a ping after it.
 
-        What others say at that moment may be among it.
+        It may include what others say at that moment.
         """
         self.send(line, "/ping")
         return self.upto("* Pong:")
 
     def news(self) -> list[str]:
-        """Everything that has arrived and was not read."""
+        """Everything that has arrived and has not been read."""
         return self.ask("")
 
     def rest(self, wait: float = WAIT, stays: bool = False) -> list[str]:
         """All lines up to the end of the connection. Then it closes its own end, for which the server waits.
 
-        A client that ``stays`` leaves its end open, as one that does not know better.
+        With ``stays``, the client leaves its end open, as a careless client does.
         """
         at = len(self.seen)
         deadline = time.monotonic() + wait

@@ -1,11 +1,12 @@
 """Checks the code against the rules about locks in ``chat_threads/__init__.py``.
 
-Every lock that the package makes while a Watch is installed is a watched one, found by where it is made; so are
-those inside the queues and events that it makes. A watched lock knows its name and its row in the table, and
+While a Watch is installed, it replaces every lock that the package makes by a watched lock. It recognises such a lock
+by the line that makes it. The locks inside the package's queues and events are watched, too. A watched lock knows its
+name and its row in the table, and
 
-- fails if it is taken in another order than the table allows (WrongOrder, in the thread that does it);
-- notes what was held while it was taken, so that a circle can be looked for at the end;
-- while it is held, has a profile function look at every call of its thread, and notes each that may wait.
+- raises WrongOrder, in the thread that takes it, if the table does not allow that order;
+- notes which locks were held when it was taken, so that the Watch can search for a circle at the end;
+- while it is held, checks every call of its thread with a profile function, and notes each call that may wait.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ import chat_threads
 from chat_threads.inside import CountedLock
 
 PACKAGE = chat_threads.__name__
-STANDARD = ("threading", "queue")  # modules that make locks on behalf of who calls them
+STANDARD = ("threading", "queue")  # modules that make locks for their callers
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def read_table(docstring: str) -> Table:
         found = [line[start:end].strip() for start, end in columns]
         if found[0]:
             cells.append(found)
-        else:  # the row before goes on
+        else:  # this line continues the row before
             cells[-1] = [f"{before} {more}".strip() for before, more in zip(cells[-1], found, strict=True)]
     rows = tuple(name.strip("`") for name, _, _ in cells)
     inside = {}
@@ -269,7 +270,7 @@ class Watch:
         if code is _WAIT:
             lock = frame.f_locals["self"]._lock
             if self.held.locks == [lock._lock if isinstance(lock, CountedLock) else lock]:
-                return None  # which lets go of it
+                return None  # which releases it
         if code in (_PUT, _GET):
             bounded = code is _GET or frame.f_locals["self"].maxsize > 0
             return _PYTHON[code] if frame.f_locals["block"] and bounded else None
@@ -330,5 +331,5 @@ def _may_wait(called: BuiltinFunctionType) -> str | None:
             return f"{what} ({called.__name__})"
     try:
         return _FUNCTIONS.get(called)
-    except TypeError:  # a method of something that has no hash
+    except TypeError:  # a method of an object without a hash
         return None

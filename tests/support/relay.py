@@ -16,8 +16,8 @@ from .waiting import WAIT, wait_for
 class Relay:
     """A relay between clients and a server, on its own port and in a thread. It can break connections.
 
-    One client at a time, and none while ``held`` is set. ``cut`` breaks the connection of this moment, in a manner of
-    its choice, once so many more bytes have gone through it.
+    It serves one client at a time, and none while ``held`` is set. ``cut`` breaks the present connection after a given
+    number of further bytes; it chooses at random how.
     """
 
     def __init__(self, port: int, chance: random.Random) -> None:
@@ -28,7 +28,7 @@ class Relay:
         self._chance = chance
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self._after: int | None = None  # so many bytes comes a cut
+        self._after: int | None = None  # the bytes until the next cut
         self._stopped = False
         self._left: list[socket.socket] = []  # ends of cut connections that the other side still believes in
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -49,7 +49,7 @@ class Relay:
             self._pass_on(near, far)
 
     def _pass_on(self, near: socket.socket, far: socket.socket) -> None:
-        """Copy both ways until one side ends, or until so many bytes after a requested cut."""
+        """Copy both ways until one side ends or a cut is due."""
         left: int | None = None
         while not self._stopped:
             if left is None:
@@ -70,7 +70,7 @@ class Relay:
         if self._stopped or not self._chance.randrange(3):
             near.close()
             far.close()
-        else:  # the client sees the end of it, and the server nothing
+        else:  # the client sees the end of the connection, and the server sees nothing
             if self._chance.randrange(2):
                 near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
             near.close()
@@ -92,7 +92,7 @@ class Relay:
 
 
 class Log:
-    """Takes a client's events in a thread of its own, to the end of the client: ``of(room)`` are its messages."""
+    """Collects a client's events in a thread of its own until the client ends. ``of(room)`` returns its messages."""
 
     def __init__(self, reader: Client) -> None:
         self.events: list[events.Event] = []

@@ -15,7 +15,7 @@ Test = Callable[..., None]
 def for_each(names: str | tuple[str, ...], samples: Iterable[Any]) -> Callable[[Test], Test]:
     """Call a test with each of the samples and report all that fail. It is ``parametrize`` within one test.
 
-    All samples share the fixtures of the test. A test of its own would cost each of them milliseconds.
+    All samples share the fixtures of the test. A separate test for each sample would take milliseconds more.
     """
     given = (names,) if isinstance(names, str) else names
     rows = [dict(zip(given, (each,) if isinstance(names, str) else each, strict=True)) for each in samples]

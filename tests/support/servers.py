@@ -46,7 +46,7 @@ class Running:
         return client
 
     def clients_named(self, *names: str) -> list[Client]:
-        """Clients that have all entered, and have seen one another join."""
+        """Clients that have all entered and have seen one another join."""
         clients = [self.client(name) for name in names]
         for _ in range(2):  # after the first round all have joined, after the second all have seen it
             for client in clients:
@@ -138,7 +138,7 @@ STREAMS = [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/fu
 
 
 def started_with(streams: str, *program: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """A Python program, started by a shell with its streams as the shell's words say."""
+    """Start a Python program by a shell, with the redirections given in the shell's syntax."""
     return subprocess.Popen(
         ["sh", "-c", f'exec "$@" {streams}', "sh", sys.executable, *program],
         stdout=subprocess.PIPE,
@@ -161,7 +161,7 @@ def needs(program: str) -> str:
     """The path of a program that a test drives. Without it, skip; in CI, fail, because it must be there."""
     import shutil
 
-    # Debian has tt++ and haproxy where not everybody looks.
+    # Debian installs tt++ and haproxy in directories that may not be in PATH.
     path = shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/games:/usr/sbin")
     if path is None:
         message = f"{program} is not installed, so this was not tested with it"

@@ -1,4 +1,4 @@
-"""Every command in each way of asking for it: a program's request, the command, and what a person types."""
+"""Every command in its three forms: a program's request, the command itself, and what a person types."""
 
 from __future__ import annotations
 

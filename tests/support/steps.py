@@ -1,7 +1,7 @@
 """Servers in which a thread breaks: for test_steps.py.
 
-As a program this is a worker. It has imported the server once and forks for each case, so that there are enough
-processors for a server for each line that any of its threads comes to.
+Run as a program, this file is a worker. It imports the server once and forks for each case. That is fast enough to
+try one server for each line that any of its threads reaches.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from support.wellness import check_history
 
 PACKAGE = os.path.dirname(chat_threads.__file__) + os.sep
 FAULT = "chat_threads: A fault in the server: "
-SHORT = 2.0  # seconds that people wait for an answer which may never come
+SHORT = 2.0  # seconds that clients wait for an answer that may never come
 
 Trace = Callable[[FrameType, str, Any], Any]
 Step = tuple[str, str, int]
@@ -43,7 +43,7 @@ def kind() -> str:
 
 
 def raises(step: Step, error: str, armed: mmap.mmap) -> Trace:
-    """A trace function that breaks a thread of a kind at a line, only once, after the server is armed."""
+    """A trace function that breaks a thread of that kind at that line, once, after the server is armed."""
     mine, file, line = step
     path, done = PACKAGE + file, []
 
@@ -139,7 +139,7 @@ class Forked:
         return self.code is not None
 
     def end(self, number: int = 0) -> int:
-        """Wait for its end, after a signal if there is one; return its exit code."""
+        """Send the signal, if one is given, and wait until the server ends. Return its exit code."""
         if number and not self.ended():
             os.kill(self.pid, number)
         wait_for(self.ended, "it ends")
@@ -166,7 +166,7 @@ def forked(*args: Any, **more: Any) -> Iterator[Forked]:
 
 
 def conversation(process: Forked) -> set[str]:
-    """The actions of people during the fault. Returns the acknowledged texts."""
+    """Let people talk during the fault. Return the acknowledged texts."""
     seen: set[str] = set()
     for name in ("ann", "bob"):
         with contextlib.suppress(AssertionError, OSError), process.client() as client:
@@ -183,8 +183,8 @@ def conversation(process: Forked) -> set[str]:
 
 
 def answers(process: Forked) -> bool:
-    """Whether a newcomer is let in and hears itself, and nobody is left behind in the room. The first newcomer may be
-    the one whose connection breaks the acceptor: it is closed, and the next one is let in."""
+    """Whether a newcomer can enter and sees its own text, and nobody else is still in the room. The connection of the
+    first newcomer may break the acceptor; then that connection is closed, and the second newcomer must get in."""
     for name in ("late", "later"):
         with contextlib.suppress(OSError, AssertionError), process.client(name) as late:
             late.send("still here")
@@ -205,7 +205,7 @@ def steps(db: pathlib.Path) -> list[Step]:
 
 
 def outcome(db: pathlib.Path, step: Step, error: str) -> str:
-    """What a server did after a thread broke at a step: "went on" or "ended"; AssertionError if it did neither."""
+    """What a server did after a thread broke at a step: "went on" or "ended". AssertionError if it did neither."""
     with forked(db, lambda armed: raises(step, error, armed)) as process:
         process.arm()
         seen = conversation(process)
@@ -215,7 +215,7 @@ def outcome(db: pathlib.Path, step: Step, error: str) -> str:
             code = process.end()
             assert code, f"exit code 0: {process.errors}"
         said = FAULT in process.errors
-        if step[0] == "MainThread" and code == 1:  # at a line of main's around all that catches something
+        if step[0] == "MainThread" and code == 1:  # at a line of main that is outside its try blocks
             said = "Traceback" in process.errors
         else:
             assert code in (0, cli.BROKEN), f"exit code {code}: {process.errors}"

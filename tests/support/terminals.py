@@ -81,7 +81,7 @@ class Tmux:
         return [line.rstrip() for line in shown.splitlines() if line.strip()]
 
     def scrollback(self) -> list[str]:
-        """Everything that has been on the screen, including the scrollback."""
+        """All lines of the screen and its scrollback."""
         return self.lines("-S", "-", "-E", "-")
 
     def expect(self, *patterns: str) -> None:

@@ -1,4 +1,4 @@
-"""A view for tests, and the parcels that are shown by it."""
+"""A view for tests, and parcels for that view."""
 
 from __future__ import annotations
 

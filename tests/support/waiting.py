@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-WAIT = 20.0  # seconds; how long a test waits for what should come soon, on a busy machine
+WAIT = 20.0  # seconds; how long a test waits for something that should happen soon, even on a busy machine
 
 
 @contextlib.contextmanager
@@ -41,7 +41,7 @@ def wait_for(condition: Callable[[], object], what: str = "", wait: float = WAIT
 
 
 def in_threads(work: Callable[..., None], *arguments: Iterable[object]) -> None:
-    """Call ``work`` once for each argument, all at the same time. Raise an exception of one of them."""
+    """Call ``work`` once for each argument, all at the same time. If calls raise exceptions, raise one of these."""
     failed: list[BaseException] = []
 
     def run(*values: object) -> None:

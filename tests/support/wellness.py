@@ -1,4 +1,4 @@
-"""Staying well: the conditions that a server in its own process must fulfil during a fault and after it."""
+"""The conditions that a server in its own process must meet during a fault and after it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ needs_proc = pytest.mark.skipif(
 class Canary:
     """Two programs in a room of their own: every 100 ms one of them says a number, and the other must receive it.
 
-    The times are counted from when a message was due, so that a server that stands still for a while delays all
-    the messages of that while and not just one. A message is excused if part of its way from one to the other lay
-    in a time that is excused.
+    The time of a message counts from the moment when it was due. So a pause of the server delays every message that
+    was due in the pause, not just one. A message is excused if it was under way at any moment of an excused time.
     """
 
     def __init__(self, port: int) -> None:
@@ -47,7 +46,7 @@ class Canary:
         self._refused: dict[int, tuple[float, str]] = {}  # when, and the server's words
         self._excused: list[list[float]] = []  # from, to
         self._troubles: list[str] = []
-        self.acknowledged = 0  # the highest number that was, or that somebody heard
+        self.acknowledged = 0  # the highest number that was acknowledged or that the other program heard
         self._socks = [socket.create_connection(("127.0.0.1", port), WAIT) for _ in range(2)]
         self._files = [sock.makefile("rb") for sock in self._socks]
         self._threads = [threading.Thread(target=self._talk, daemon=True)]
@@ -103,7 +102,7 @@ class Canary:
 
     @contextlib.contextmanager
     def excused(self) -> Iterator[None]:
-        """A context: messages under way in it may take any time or be refused."""
+        """A context in which messages may take any time or be refused."""
         with self._lock:
             self._excused.append([time.monotonic(), math.inf])
             mine = self._excused[-1]
@@ -187,17 +186,17 @@ def staying_well(
 ) -> Iterator[Canary]:
     """A context in which a test causes a fault. At its end, the server is stopped and checked.
 
-    Throughout, the canary's messages arrive: what the fault must stop is to be excused, ``with canary.excused()``.
-    Then the server has as many threads and descriptors as before and at most ``growth`` MB more; it stops with 0; what
-    it wrote to stderr has so many tracebacks, none as a rule; and its history is sound. Clients of the test have to be
-    gone when the block ends, and to come after it began. After a fault that only a restart mends, the canary does
-    not come back.
+    The canary's messages must arrive throughout. ``with canary.excused()`` excuses those that the fault has to stop.
+    At the end, the server must have as many threads and descriptors as before, and use at most ``growth`` MB more. It
+    must stop with exit code 0, with exactly ``tracebacks`` tracebacks in its stderr, and its history must be sound.
+    The test's clients must connect and disconnect inside the block. Pass ``comes_back=False`` for a fault that lasts
+    until the server restarts: then the canary's messages need not arrive again.
     """
     canary = Canary(process.port)
     try:
-        canary.sing(2)  # what is loaded late is loaded then
+        canary.sing(2)  # after that, every module has been loaded
         looks = [(threads(process), descriptors(process)) for _ in range(10)]
-        before = min(each[0] for each in looks), min(each[1] for each in looks)  # without what is there for a moment
+        before = min(each[0] for each in looks), min(each[1] for each in looks)  # without what exists for a moment
         resident = memory(process)
         yield canary
         if comes_back:
@@ -223,8 +222,8 @@ def staying_well(
 def check_history(db: pathlib.Path, acknowledged: Mapping[str, int] = {}) -> None:
     """A history that no server has open is sound, and each room's messages are numbered 1 to its last.
 
-    ``acknowledged`` has the highest number of a room that somebody was told of: the file does not know its last one,
-    if that is lost.
+    ``acknowledged`` gives the highest acknowledged number of a room. Without it, nobody could see that the last message
+    is lost: the file itself does not show that.
     """
     with contextlib.closing(sqlite3.connect(db)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -1,4 +1,4 @@
-"""What people read: tests/unit/test_advice.py has the sentences, and all other tests only the errors."""
+"""The sentences that people read. Only tests/unit/test_advice.py spells them out; all other tests name the errors."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from chat_threads.errors import ChatError
 
 
 def error_line(error: ChatError) -> str:
-    """The line that a person at telnet reads of an error."""
+    """The line in which a person at telnet reads the error."""
     return f"! {advice.error(events.problem(error))}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# A person or a language, as those write it who speak it.
+# The name of a person or a language, as its speakers write it.
 WRITTEN = {
     "Adlam": "𞤀𞤥𞤢𞤣𞤵",
     "Amharic": "ኃይለሥላሴ",

@@ -8,25 +8,25 @@ import threading
 
 
 class Outbox:
-    """The way to one client. Any thread may say a line to it."""
+    """Sends lines to one client. Any thread may say a line."""
 
     def __init__(self, send):
-        """``send(data)`` gives bytes to the client's socket and returns how many it took: at least one, maybe not
-        all. It waits as long as the socket is full."""
+        """``send(data)`` gives bytes to the client's socket and returns how many the socket took: at least one, but
+        maybe not all. It waits while the socket is full."""
         self._send = send
         self._queue = queue.Queue(10)  # of bytes; None is the last
         self._writer = threading.Thread(target=self._work, name="writer")
 
     def start(self):
-        """Called once, before a line is said."""
+        """Called once, before the first line is said."""
         self._writer.start()
 
     def say(self, line):
-        """Any thread: the client shall get this line. Comes back at once, however slow the client is."""
+        """Send this line to the client. Called by any thread; returns at once, however slow the client is."""
         self._queue.put(line.encode() + b"\n")
 
     def close(self):
-        """Called once, after the last line was said. Comes back when everything is sent."""
+        """Called once, after the last line was said. Returns when everything has been sent."""
         self._queue.put(None)
         self._writer.join()
 

@@ -11,35 +11,35 @@ class NameTaken(Exception):
 
 
 class NameTable:
-    """Who has which name. Upper and lower case are the same name. Any thread may call any method."""
+    """Knows which session has which name. Upper and lower case make no difference. Any thread may call any method."""
 
     def __init__(self):
         self._lock = threading.Lock()  # guards _named; nothing is called under it that could take it again
-        self._named = {}  # the session of each name, by the name in lower case
+        self._named = {}  # the session that has each name; the keys are in lower case
 
     def claim(self, session, name):
-        """Give the name to the session; NameTaken if another session has it."""
+        """Give the name to the session. Raise NameTaken if another session has the name."""
         with self._lock:
             self._claim(session, name)
 
     def rename(self, session, old, new):
-        """Give the session the new name, and back the old one. NameTaken: it keeps the old one."""
+        """Give the session the new name and free the old one. After NameTaken, the session keeps the old name."""
         with self._lock:
             self._claim(session, new)
             if old.casefold() != new.casefold():
                 self._release(session, old)
 
     def release(self, session, name):
-        """The name is free again, if that session had it."""
+        """Free the name if that session has it."""
         with self._lock:
             self._release(session, name)
 
     def who(self, name):
-        """The session of that name, or None."""
+        """Return the session that has the name, or None."""
         with self._lock:
             return self._named.get(name.casefold())
 
-    # The lock is held.
+    # The caller holds the lock.
 
     def _claim(self, session, name):
         key = name.casefold()

@@ -8,39 +8,39 @@ import threading
 
 
 class Member:
-    """One who is in a room. At most ``limit`` texts wait for it in its queue, which its own thread empties."""
+    """A member of a room. At most ``limit`` texts wait in its queue, which the member's own thread empties."""
 
     def __init__(self, name, limit):
         self.name = name
         self.queue = queue.Queue(limit)
-        self.cut = False  # it did not keep up: its thread stops when it sees that
+        self.cut = False  # the member did not keep up; its thread stops when it sees this
 
     def cut_off(self, room):
-        """End a member that does not keep up."""
+        """Disconnect a member that does not keep up."""
         self.cut = True
         room.leave(self)
 
 
 class Room:
-    """Its members get the same texts, in the same order. Any thread may call any method."""
+    """A room's members get the same texts, in the same order. Any thread may call any method."""
 
     def __init__(self):
         self._lock = threading.RLock()  # guards _members
         self._members = []
 
     def join(self, member):
-        """From now on the member gets what is said."""
+        """Add a member. From now on it gets every text."""
         with self._lock:
             self._members.append(member)
 
     def leave(self, member):
-        """From when this comes back on, the member gets nothing any more."""
+        """Remove a member. Once this returns, the member gets nothing more."""
         with self._lock:
             if member in self._members:
                 self._members.remove(member)
 
     def say(self, text):
-        """Put the text into the queue of every member. Never waits for a member; one whose queue is full is cut off."""
+        """Give every member the text. Never waits for a member; a member whose queue is full is disconnected."""
         behind = []
         with self._lock:
             for member in self._members:

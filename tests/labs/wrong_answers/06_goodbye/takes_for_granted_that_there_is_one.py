@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 
 class Keeper:
-    """A thread of its own stores texts, one after the other, in the order in which they were accepted."""
+    """Stores texts in a thread of its own, one after the other, in the order in which they were accepted."""
 
     def __init__(self, store):
-        """``store(text)`` writes one to the disk, which takes a while."""
+        """``store(text)`` writes a text to the disk, which takes a while."""
         self._store = store
         self._queue = queue.Queue()
-        self._lock = threading.Lock()  # guards _stopping; nothing is put into the queue after None
+        self._lock = threading.Lock()  # guards _stopping, and keeps every text before the None in the queue
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="keeper")
 
@@ -24,8 +24,8 @@ class Keeper:
         self._thread.start()
 
     def submit(self, text):
-        """Any thread, and it does not wait for the disk. True: the text is accepted, and will be stored. False: it
-        is not, for we are stopping, and it will not."""
+        """Accept a text, and return True: it will be stored. When the keeper is stopping, return False: the text is
+        refused and will not be stored. Called by any thread; never waits for the disk."""
         with self._lock:
             if self._stopping:
                 return False
@@ -33,7 +33,7 @@ class Keeper:
             return True
 
     def stop(self):
-        """Called once. Comes back when all that was accepted is stored; nothing is accepted after that."""
+        """Called once. Returns when every accepted text is stored. After that, every text is refused."""
         with self._lock:
             self._stopping = True
             self._queue.put(None)
@@ -46,32 +46,32 @@ class Keeper:
 
 @dataclass
 class Session:
-    """One connection of somebody."""
+    """One connection of a person."""
 
     name: str
 
 
 class Names:
-    """Whose name it is. Who comes in with a name has it from then on; the older session that had it is ended."""
+    """Knows which session has which name. A new session takes the name over from an older one, which is then ended."""
 
     def __init__(self):
         self._lock = threading.Lock()  # guards _named
-        self._named = {}  # the session of each name
+        self._named = {}  # the session that has each name
 
     def enter(self, session):
-        """The session comes in. Returns the one that had the name until now, to be ended, or None."""
+        """A session enters. Return the session that had the name until now, which the caller ends, or None."""
         with self._lock:
             old = self._named.get(session.name)
             self._named[session.name] = session
             return old
 
     def leave(self, session):
-        """The session has ended. Its own thread calls this last, maybe long after another came in by that name."""
+        """A session has ended. Its own thread calls this last, maybe long after a new session took the name."""
         with self._lock:
             if self._named[session.name] is session:
                 del self._named[session.name]
 
     def who(self, name):
-        """The session that has the name, or None."""
+        """Return the session that has the name, or None."""
         with self._lock:
             return self._named.get(name)

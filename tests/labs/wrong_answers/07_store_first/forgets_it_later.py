@@ -14,51 +14,55 @@ Show = Callable[[int, str], None]
 
 
 class Store:
-    """The history's file. Needs no change: the check has its own, to look at who calls what and when."""
+    """The history's file. Needs no change: the check has a Store of its own, which records the calls."""
 
     def __init__(self, path: str) -> None:
         self._db = sqlite3.connect(path, check_same_thread=False)
         self._db.execute("CREATE TABLE IF NOT EXISTS lines (number INTEGER PRIMARY KEY, text TEXT NOT NULL)")
 
     def append(self, number: int, text: str) -> None:
-        """Add a line. It is in the file only after ``commit``; kill -9 before that, and it never was."""
+        """Add a line. It is in the file only after ``commit``; after a kill -9 before that, it is lost."""
         self._db.execute("INSERT INTO lines VALUES (?, ?)", (number, text))
 
     def commit(self) -> None:
-        """Put what was added into the file, all or nothing. An exception: it is not there, but still added."""
+        """Put all added lines into the file, or none. After an exception they are still added, but not in the file."""
         self._db.commit()
 
     def rollback(self) -> None:
-        """Forget what was added and not committed."""
+        """Forget the lines that were added and not committed."""
         self._db.rollback()
 
     def after(self, number: int) -> list[tuple[int, str]]:
-        """The lines with higher numbers, in order; what was added and not committed is among them."""
+        """Return the lines with higher numbers, in order, including those that are not committed yet."""
         return self._db.execute("SELECT number, text FROM lines WHERE number > ? ORDER BY number", (number,)).fetchall()
 
     def last(self) -> int:
-        """The highest number, or 0."""
+        """Return the highest number, or 0."""
         return self._db.execute("SELECT coalesce(max(number), 0) FROM lines").fetchone()[0]
 
 
 class Room:
-    """A room with a history. Every method is called by any thread."""
+    """A room with a history. Any thread may call any method."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._lock = threading.Lock()  # guards what follows, and keeps the order in which is committed and shown
+        self._lock = threading.Lock()  # guards what follows; lines are shown in the order of their commits
         self._last = store.last()
         self._members: list[Show] = []
 
     def enter(self, show: Show, after: int = 0) -> None:
-        """Show somebody all that was said after that number, then what is said from now on: in order, each once."""
+        """Show a newcomer every line after that number, then each new line: in order, each exactly once."""
         with self._lock:
             for number, text in self._store.after(after):
                 show(number, text)
             self._members.append(show)
 
     def say(self, text: str) -> int:
-        """Give a line the next number, keep it, and show it to everybody in the room; return the number."""
+        """Give a line the next number, store it, and show it to every member. Return the number.
+
+        A line that was shown, or whose number was returned, is in the file, whatever happens next. If ``commit``
+        raises, nobody sees the line, its number is used for the next line, and the caller gets the exception.
+        """
         with self._lock:
             self._store.rollback()
             number = self._last + 1
