@@ -370,7 +370,7 @@ class Pong(Event):
 
 @dataclass(frozen=True, slots=True)
 class HelpShown(Event):
-    """Help on one command, or the list of all. A client that is not ``named`` yet is told how to give its name."""
+    """Help on one command, or the list of all. A client that is not ``named`` yet sees how to give its name."""
 
     about: str | None
     named: bool = True

@@ -45,7 +45,7 @@ class _Marker(ordered.Ordered):
         self.passed = threading.Event()
 
 
-# The error for a value that could not be stored. For values of other types, nobody is told.
+# The error for a value that could not be stored. For values of other types, no error is sent.
 _NOT_STORED: dict[type[ordered.Ordered], Callable[[Any, str], ChatError]] = {
     ordered.Draft: lambda item, why: NotStored(why),
     ordered.RoomEnded: lambda item, why: NotStored(why, "done"),
@@ -55,7 +55,7 @@ _NOT_STORED: dict[type[ordered.Ordered], Callable[[Any, str], ChatError]] = {
 
 
 def _not_stored(items: Iterable[ordered.Ordered], failed: StorageError) -> Refused:
-    """The values of a failed batch whose origins are told, each with the error for its origin."""
+    """The values of a failed batch whose origins get an error, each with that error."""
     unsure = isinstance(failed, StorageUnsure)
     return [
         (item, MaybeStored() if unsure else _NOT_STORED[type(item)](item, str(failed)))

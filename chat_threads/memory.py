@@ -74,7 +74,7 @@ class Output:
         self._relief_at = 0.0  # the earliest time of the next call of relieve
 
     def hold(self, size: int) -> Held:
-        """Count so many more bytes, until the returned object is freed. Takes no lock."""
+        """Count ``size`` more bytes, until the returned object is freed. Takes no lock."""
         return Held(size, self._changes.append)
 
     def total(self) -> int:

@@ -26,12 +26,12 @@ def cost(command: object) -> int:
 
 
 def cost_of_saying(text: str, members: int) -> int:
-    """The cost of sending a text to so many members, beyond the cost of the command."""
+    """The cost of sending a text to ``members`` members, beyond the cost of the command."""
     return len(text) * members // BIG
 
 
 def cost_of_showing(size: int) -> int:
-    """The cost of an answer with so many bytes, beyond the cost of the command."""
+    """The cost of an answer of ``size`` bytes, beyond the cost of the command."""
     return size // SHOWN
 
 
@@ -66,13 +66,13 @@ class Seldom:
     """Limits a log line about an event that may happen without end. Any thread may call it."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic, times: int = 1) -> None:
-        """``times``: the most log lines in so many ``seconds``."""
+        """At most ``times`` log lines in each span of ``seconds``."""
         self._seconds = seconds
         self._clock = clock
         self._times = times
         self._lock = threading.Lock()  # guards the three below
-        self._next = clock()  # when there may be so many again
-        self._left = 0  # until then
+        self._next = clock()  # when ``times`` lines may follow again
+        self._left = 0  # lines that may be logged until then
         self._unsaid = 0
 
     def happens(self) -> int:

@@ -122,7 +122,7 @@ class Publisher:
         NotStored if the history's queue is full.
 
         The room is put into the history's queue before anybody can find it, and so before anything that is said in it.
-        If it cannot be stored, ``origin`` is told, as the answer to its request ``ref``.
+        If it cannot be stored, ``origin`` gets an error, as the answer to its request ``ref``.
         """
         key, appearance = fold(name), looks(name)
         owner = origin.identity if origin else 0
@@ -153,7 +153,7 @@ class Publisher:
     def delete_chat_room(self, session: Subscriber, room: ChatRoom, ref: str = "") -> ordered.RoomEnded:
         """Return what to submit to the history so that the room ends. Raise NotAllowed.
 
-        The members are told and moved when it is committed.
+        The members see the deletion, and are moved, when it is committed.
         """
         if room.name == LOBBY:
             raise errors.LobbyStays(LOBBY)
@@ -310,9 +310,9 @@ class Publisher:
         return ordered.Joined(room.id, session, session.name, change)
 
     def unsubscribe(self, session: Subscriber, room: ChatRoom | None = None) -> None:
-        """Take the session out of a room; without a room, take it out of all and forget it. Nobody is told.
+        """Take the session out of a room; without a room, take it out of all and forget it. Nobody sees it.
 
-        Left and LeftAll do the same and tell the others. ``people.depart`` calls this after LeftAll, in case that was
+        Left and LeftAll do the same and show it to others. ``people.depart`` calls this after LeftAll, in case that was
         not submitted or not handled in time.
         """
         with self._lock:

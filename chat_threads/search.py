@@ -137,7 +137,7 @@ class Index:
         _write(writer, "pieces, rowid, terms", 3, values)
 
     def merge(self, writer: sqlite3.Connection, pages: int, begin: bool) -> bool:
-        """Rewrite roughly so many pages of the index. Return False if nothing is left to do.
+        """Rewrite about ``pages`` pages of the index. Return False if nothing is left to do.
 
         FTS5 only notes that something was removed. It is gone when all parts of the index from before have been merged
         into one (https://sqlite.org/fts5.html#the_merge_command).

@@ -231,7 +231,7 @@ class Storage(ReadingSide):
         if not busy:
             if copied == pages:
                 self._renew()
-                self._same_files()  # after the log has begun anew
+                self._same_files()  # after SQLite has started its log again
             self._watch_log(pages * schema.FRAME, copied == pages)
 
     # --- writing --------------------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ class Storage(ReadingSide):
                 self._unfolded += MERGE_PAGES
                 pause = self.sweeper.purge(writer, self._copying)
                 self._renew()
-                self._same_files()  # the log may have begun anew
+                self._same_files()  # SQLite may have started its log again
                 return pause
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error

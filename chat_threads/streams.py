@@ -51,7 +51,7 @@ def prepare() -> None:
     """Call this first in a program, before anything is opened.
 
     Afterwards, descriptors 0 to 2 are open. Otherwise a file or socket would get one of these numbers, and output would
-    end up in it. Printing raises neither OSError nor UnicodeEncodeError: letters that the encoding lacks are printed
+    end up in it. Printing raises neither OSError nor UnicodeEncodeError: characters that the encoding lacks are printed
     as escapes. Streams that were replaced, as in tests, stay as they are.
     """
     for number in range(3):

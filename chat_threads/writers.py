@@ -141,7 +141,7 @@ class Writers:
             if before and self._written >= self._wanted:
                 self._state.notify_all()
 
-    # --- by whoever is the session's writer now -----------------------------------------------------------
+    # --- by the thread that is the session's writer now --------------------------------------------------
 
     def _write(self, session: Session) -> Unsent | None:
         """Send what is queued, without waiting. If something did not fit, hold the mailbox and return the rest."""

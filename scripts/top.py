@@ -35,7 +35,7 @@ def rate_of(before: Sequence[ThreadRow], now: Sequence[ThreadRow], seconds: floa
 
 
 def screen(address: str, stats: StatsShown, threads: ThreadList, rates: tuple[float, float], height: int) -> list[str]:
-    """The screen, in at most so many lines."""
+    """The screen, in at most ``height`` lines."""
     rows = sorted(threads.threads, key=lambda row: (-(row.waiting or 0), row.role == "reader", row.thread))
     shown = rows[: max(1, height - HEAD)]
     table = tabulate(

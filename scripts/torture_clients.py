@@ -72,7 +72,7 @@ class Connection:
             raise Gone from error
 
     def next(self, seconds: float) -> dict[str, Any] | None:
-        """The next object; None after so many seconds without one."""
+        """The next object; None after ``seconds`` without one."""
         deadline = now() + seconds
         while True:
             while self._lines:

@@ -346,7 +346,7 @@ class Meddler(threading.Thread):
             self._disk.free()
 
     def _grow_log_and_fill_disk(self) -> None:
-        """A long read keeps SQLite from starting its log anew. With more than 4,062 pages in it, the index of the log
+        """A long read keeps SQLite from starting its log again. With more than 4,062 pages in it, the index of the log
         needs another block of ``-shm``, and there may be no room for that."""
         with contextlib.closing(sqlite3.connect(self._server.db, timeout=PATIENCE, isolation_level=None)) as other:
             try:

@@ -277,7 +277,7 @@ class Client:
     def ignore(self, name: str) -> None:
         """Hide what a person says under any name, except in pages of the history, until ``unignore``.
 
-        The person is whoever has the name now. After a reconnect the client ignores the same person again."""
+        The person is the one who has the name now. After a reconnect the client ignores the same person again."""
         self._get(Notice, "ignore", name=name)
 
     def unignore(self, name: str) -> None:

@@ -57,7 +57,7 @@ class Histogram:
         return sum(self.counts)
 
     def percentile(self, percent: float) -> int | None:
-        """The value that so many percent do not exceed, rounded up to the end of its bucket; None: no records."""
+        """The value that ``percent`` percent do not exceed, rounded up to the end of its bucket; None: no records."""
         total = self.total
         if not total:
             return None

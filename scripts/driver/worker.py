@@ -492,7 +492,7 @@ class Worker:
             self._take_turn(client)
 
     def _fill_window(self, client: Client, now: int) -> None:
-        """Closed loop: keep so many messages under way. After ``patience``, give up those that did not come back."""
+        """Closed loop: keep ``--window`` messages under way. After ``patience``, give up those that are lost."""
         assert self.plan.window
         if client.next - client.acked >= self.plan.window:
             if now - client.progress < self.plan.patience * 1e6:

@@ -195,7 +195,7 @@ def test_a_line_that_never_ends_fills_no_memory():
     tracemalloc.start()
     try:
         for _ in range(1000):
-            lines.feed(b"x" * size)  # made anew each time: it counts if it is kept
+            lines.feed(b"x" * size)  # a new object each time, which counts if it is kept
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

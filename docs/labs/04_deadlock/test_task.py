@@ -42,7 +42,7 @@ class Member(task.Member):
 
 
 def room_of(**limits):
-    """A room and its members, each with a queue for so many texts."""
+    """A room and its members, each with the limit of its queue."""
     room = task.Room()
     members = [Member(name, limit) for name, limit in limits.items()]
     for member in members:

@@ -78,7 +78,7 @@ class Person:
             self.enough.set()
 
     def wait_for(self, count: int) -> None:
-        """Until so many lines were shown, by whatever thread."""
+        """Wait until ``count`` lines were shown, by any thread."""
         self.wanted = count
         if len(self.lines) < count:
             self.enough.wait(WAIT)
