@@ -24,7 +24,7 @@ from chat_threads.writers import JOINED, Crew
 
 pytestmark = pytest.mark.slow
 
-# Nobody is told that a thread breaks, as when there is no memory for that; and looks and alarms come soon.
+# The report of a broken thread fails, as it does when no memory is left; checks and alarms come soon.
 UNTOLD = """
 import signal, threading
 from chat_threads import chat, cli, ends, history, logs, server, writers
@@ -90,7 +90,7 @@ def test_a_thread_that_is_gone_or_stuck_is_noticed_without_a_notice(start_proces
     assert f"chat_threads: A fault in the server: the thread {name} ended: {why}." in process.errors
 
 
-MANY = 3 * STUCK  # more steps than looks at which a thread may be where it was
+MANY = 3 * STUCK  # more steps than the checks at which a thread may be where it was
 
 
 def test_a_writer_that_goes_on_is_not_stuck_however_many_sessions_its_turn_has():
@@ -186,7 +186,7 @@ def test_without_memory_the_server_serves_or_says_why_it_ends(start_process):
 
 
 def test_a_thread_that_breaks_before_it_begins_is_noticed_too(monkeypatch):
-    """Python says so to the unraisable hook only, and whoever starts the thread waits for it for ever."""
+    """Python calls only the unraisable hook, and the thread that starts the other one waits for it for ever."""
     woken = threading.Event()
 
     def break_at_once(thread: threading.Thread) -> None:

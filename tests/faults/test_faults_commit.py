@@ -48,7 +48,7 @@ pytestmark = [
 LAB, NEW = 1, 2
 BLOCK_END = 4062  # frames of the log for which the first block of its index has room
 MANY = 12  # messages in the commit that fails
-FRESH, CROSSING, AGAIN = "a short log", "a log that needs another block of its index", "a log that begins anew"
+FRESH, CROSSING, AGAIN = "a short log", "a log that needs another block of its index", "a log that starts again"
 
 
 # --- what runs with the library -------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def sweep(storage: Storage) -> None:
 
 
 def purge(storage: Storage) -> None:
-    """Write the index and the file anew, and empty the log."""
+    """Rewrite the index and the file, and empty the log."""
     storage.sweeper.remains = True
     while storage.purge() is not None:
         pass
@@ -295,7 +295,7 @@ def test_the_history_is_whole_whichever_call_of_other_work_fails(work, late):
 
 
 def grow_log(db: pathlib.Path) -> None:
-    """Another program makes a log of more than 4,062 frames; the space stays with the log when it begins anew."""
+    """Another program makes a log of more than 4,062 frames; the space stays with the log when it starts again."""
     with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as other:
         other.execute("PRAGMA wal_autocheckpoint = 0")
         for statement in (
@@ -323,7 +323,7 @@ def test_a_message_refused_on_a_full_disk_does_not_come_back_after_a_kill(start_
         process = start_process("--rate", "0", db=db, plant=plant)
         grow_log(db)
         with process.client("ann") as ann:
-            assert any("ann: first" in line for line in ann.ask("first"))  # the log begins anew
+            assert any("ann: first" in line for line in ann.ask("first"))  # the log starts again
         process.kill()
         process = start_process("--rate", "0", db=db, plant=plant)
         with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as reader, process.client("bob") as bob:

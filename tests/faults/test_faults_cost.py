@@ -26,9 +26,9 @@ from chat_threads.rules import TEXT_LENGTH, WORDS_LENGTH
 
 pytestmark = [needs_proc, pytest.mark.quiet]
 
-ALLOWED = {1: 0.02, 20: 0.2}  # seconds by which so many clients may raise another's 99th percentile
+ALLOWED = {1: 0.02, 20: 0.2}  # by the number of clients: the seconds by which they may raise another's 99th percentile
 TRIES = 3, 9  # at least and at most, each a while without them and a while with them
-TALKERS = 5  # each says EVERY so many seconds something, below the usual rate of 20 a second
+TALKERS = 5  # each says something every EVERY seconds, below the usual rate of 20 a second
 EVERY = 0.06
 WHILE = 1.5  # seconds
 CROWD = 100  # people with similar names, who all see what the attackers say
@@ -266,7 +266,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, P
 
 @contextlib.contextmanager
 def attackers(process: Process, dialect: str, count: int, lines: pathlib.Path) -> Iterator[subprocess.Popen[str]]:
-    """So many clients in a process of their own, which begin when they are told."""
+    """``count`` clients in a process of their own, which begin on a signal through its stdin."""
     command = [sys.executable, "-c", ATTACK, str(process.port), str(count), dialect, str(CROWD), str(lines)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as popen:
         try:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 
 def made(path: pathlib.Path, count: int = 3) -> pathlib.Path:
-    """A history with so many messages, as ``kill -9`` leaves it: with SQLite's log and the index of that."""
+    """A history with ``count`` messages, as ``kill -9`` leaves it: with SQLite's log and the log's index."""
     live = path.with_name("live")
     live.mkdir()
     storage = Storage(str(live / path.name))

@@ -258,7 +258,7 @@ def test_nul_esc_c1_osc_bidi_and_zero_width_are_taken_out_of_texts_topics_away_a
 
 
 def test_nul_esc_c1_osc_bidi_and_zero_width_are_refused_in_names_and_rooms(attacked):
-    """And what is told of it is harmless, too."""
+    """The errors are harmless, too."""
     with attacked() as scene, contextlib.closing(Program(scene.port)) as attacker:
         attacker.send(type="hello", name="attacker")
         attacker.expect("joined")

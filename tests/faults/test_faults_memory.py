@@ -41,7 +41,7 @@ def wrote(db: pathlib.Path, sql: str, rows: list[tuple[Any, ...]]) -> None:
 
 
 def with_refs(db: pathlib.Path, tokens: int) -> list[str]:
-    """A history in which so many tokens have said as much as is remembered of each; the tokens."""
+    """Make a history in which each token has said as much as is remembered of it. Returns the tokens."""
     names = [f"token{number}" for number in range(tokens)]
     ids = [token_id(name) for name in names]
     wrote(
@@ -62,7 +62,7 @@ def with_refs(db: pathlib.Path, tokens: int) -> list[str]:
 
 
 def with_texts(db: pathlib.Path, rooms: int, count: int = 200) -> None:
-    """A history with #room0 and so on, each with so many of the longest texts."""
+    """A history with #room0 and so on, each with ``count`` of the longest texts."""
     wrote(
         db,
         "INSERT INTO rooms (id, name, key, topic, creator, created, last) VALUES (?, ?, ?, '', 'ann', 0, 0)",
@@ -275,7 +275,7 @@ def test_relief_comes_when_there_is_too_much_and_not_too_often():
 
 
 class Waiting:
-    """A session for which so many lines wait."""
+    """A session for which lines wait."""
 
     def __init__(self, number: int, lines: int) -> None:
         self.number = number

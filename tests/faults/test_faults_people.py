@@ -166,8 +166,8 @@ def test_in_a_race_for_names_each_is_had_by_one_at_a_time(start_process):
 
 
 def test_a_room_is_deleted_while_it_talks_and_is_joined(start_process):
-    """Again and again, by whoever made it; under the same name it begins anew at 1. Who is in it sees no hole, whoever
-    says something is told whether it is stored, and everybody lands in a room."""
+    """Again and again, by the person who made it; a new room of the same name starts at 1. Its members see no hole,
+    each sender learns whether the message is stored, and everybody lands in a room."""
     process = start_process("--rate", "0")
     with staying_well(process):
         deleted: list[str] = []

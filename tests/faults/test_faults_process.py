@@ -42,7 +42,7 @@ GOODBYE = error_line(ShuttingDown())
 
 @contextlib.contextmanager
 def crowd(process: Process, readers: int, stuck: int) -> Iterator[list[Client]]:
-    """So many that read, and so many that do not and for each of which a writer thread waits; yields the readers."""
+    """Clients that read, and clients that do not, for each of which a writer thread waits. Yields the former."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(process.client(f"reader{number}")) for number in range(readers - 1)]
         before = threads(process)

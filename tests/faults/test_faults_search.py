@@ -33,7 +33,7 @@ COMERS = 7  # that come in, for a median
 
 @pytest.fixture(scope="module")
 def histories(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, bool], pathlib.Path]:
-    """A history of so many messages in its lobby, with an index of them or without; made once, to be copied."""
+    """A history with messages in its lobby, with an index of them or without; made once, to be copied."""
     folder = tmp_path_factory.mktemp("histories")
 
     def history(messages: int, indexed: bool) -> pathlib.Path:

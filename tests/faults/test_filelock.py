@@ -67,7 +67,7 @@ def for_all() -> Iterator[pathlib.Path]:
 
 @pytest.mark.parametrize("runs", [True, False])
 def test_a_history_with_two_names_is_refused_under_either(start_process, closed, tmp_path, runs):
-    """SQLite's log lies beside one of them, and whoever comes by the other one does not see it."""
+    """SQLite's log lies beside one of them, and a server that uses the other name does not see it."""
     other = tmp_path / "elsewhere" / "other.db"
     other.parent.mkdir()
     process = start_process(db=closed) if runs else None

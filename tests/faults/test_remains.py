@@ -150,7 +150,7 @@ def test_nothing_of_a_deleted_room_in_which_nothing_was_said_can_be_read(storage
 def test_nothing_of_what_was_too_old_can_be_read_in_any_file(
     path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, compact: bool, fts5: bool
 ) -> None:
-    """Also in a file that is too long to be written anew, and where SQLite has no FTS5."""
+    """Also in a file that is too long to rewrite, and where SQLite has no FTS5."""
     if not compact:
         monkeypatch.setattr(module, "MAX_COMPACT", 0)
     with contextlib.closing(Storage(str(path))) as storage:

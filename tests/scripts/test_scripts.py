@@ -51,7 +51,7 @@ def test_a_backup_of_a_running_server_has_everything_that_was_seen(server, tmp_p
 
 
 def test_a_backup_is_made_though_something_is_said_all_the_time(serve, tmp_path):
-    """SQLite begins a copy anew whenever the history has changed, unless it is told to copy what is there now."""
+    """SQLite starts a copy again whenever the history has changed, unless a transaction holds its state."""
     storage = Storage(str(tmp_path / "chat.db"))
     storage.commit(Batch([RoomMade(1, "#lab", "#lab", "", "ann", 0)]))
     storage.commit(Batch(messages=[Message(1, "#lab", n, n, "ann", "say", "x" * 3000) for n in range(1, 20_001)]))

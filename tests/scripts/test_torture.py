@@ -204,7 +204,7 @@ def unseen_at_the_end(run: Run) -> None:
 
 
 def joined_too_early(run: Run) -> None:
-    """cy is told of an older last message than was acknowledged, and shown all from there."""
+    """On joining, cy gets an older last number than was acknowledged, and all messages from there."""
     stay = run.stays_of("cy", "#a")[0]
     earlier = run.stays_of("ann", "#a")[0].messages[stay.last - 1]
     stay.last -= 1

@@ -113,7 +113,7 @@ class Canary:
                 mine[1] = time.monotonic()
 
     def sing(self, count: int = AFTERWARDS) -> None:
-        """Wait until so many more messages have arrived."""
+        """Wait until ``count`` more messages have arrived."""
         with self._lock:
             first = len(self._due)
 

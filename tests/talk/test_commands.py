@@ -59,7 +59,7 @@ def say_many(client: Client, count: int) -> None:
 
 
 def tell_wrong_time(server: Running, ago: float) -> None:
-    """From now on messages are stored as if they were said so many seconds ago."""
+    """From now on messages are stored as if they were said ``ago`` seconds ago."""
     server.chat.history._now = lambda: time.time() - ago
 
 
@@ -85,7 +85,7 @@ def history_held_up(server: Running) -> Iterator[None]:
 
 
 def waiting(server: Running, count: int) -> None:
-    """Wait until so many values are in the history's queue."""
+    """Wait until ``count`` values are in the history's queue."""
     wait_for(lambda: server.chat.history._queue.qsize() == count, f"{count} values in the history's queue")
 
 

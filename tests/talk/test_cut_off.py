@@ -1,4 +1,4 @@
-"""A session that is cut off: the client, the log and whoever asks are given the same reason."""
+"""A session that is cut off: the client, the log and everybody who asks get the same reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What requests cost, and that whoever asks for dear ones waits longer."""
+"""What requests cost: a client that sends expensive ones waits longer."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ def test_members_that_never_read_do_not_make_the_server_grow(start_process):
 def test_everything_that_anybody_saw_is_in_the_history_once_whenever_the_server_is_killed(
     start_process, tmp_path, kills
 ):
-    """So many kills on one file. Each look at it is at a copy, so that the next server has to mend it itself."""
+    """The kills are on one file. Each check opens a copy, so that the next server has to recover the file itself."""
     chance = random.Random(20)
     db, copy = tmp_path / "chat.db", tmp_path / "copy.db"
     seen: dict[int, tuple[str, str]] = {}

@@ -129,7 +129,7 @@ def test_only_one_of_many_that_show_a_token_at_the_same_time_remains(server):
 
 
 def test_a_token_that_is_still_on_its_way_to_the_storage_is_not_said_to_be_unknown(program, serve, monkeypatch):
-    """Who hears that it is unknown says everything anew, and what was under way with it would be there twice."""
+    """A client whose token is unknown sends everything again, and messages under way would be stored twice."""
     running = serve()
     monkeypatch.setattr(people, "SETTLE", 0.1)
     monkeypatch.setattr(conversation, "PATIENCE", 0.1)
@@ -283,7 +283,7 @@ def test_missed_messages_wait_for_a_slow_reader(program, serve):
 
 
 def fill_rooms(talker: Program, rooms: int, messages: int) -> dict[str, int]:
-    """Say so much in so many rooms, one after the other; the rooms, each with a since of 0."""
+    """Say ``messages`` texts in each room, one room after the other. Returns the rooms, each with a since of 0."""
     long = "x" * 1000
     names = [f"#room{number}" for number in range(rooms)]
     for room in names:

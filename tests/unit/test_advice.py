@@ -1,4 +1,4 @@
-"""Errors and notices in words: what every client is told, and what people who type commands read instead."""
+"""Errors and notices in words: what every client gets, and what people who type commands read instead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chat_threads.dialects.text import TextDialect
 
 UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
 
-# Every error with advice of its own for people who type: what went wrong, what every client is told then, and what they
+# Every error with advice of its own for people who type: what went wrong, what every client gets then, and what they
 # read in its place.
 TYPED = [
     (errors.UnknownCommand("/foo"), "There is no command /foo.", "", "/help lists the commands."),
@@ -70,7 +70,7 @@ TYPED = [
     ),
 ]  # fmt: skip
 
-# All others, with typical fields, and what everybody is told.
+# All others, with typical fields, and what everybody gets.
 PLAIN = [
     (errors.Usage("/me action"), "Usage: /me action"),
     (errors.BadName(), errors.BadName.rule),
@@ -200,7 +200,7 @@ def strings(path: pathlib.Path) -> Iterator[str]:
 
 def test_no_text_for_programs_names_a_typed_command():
     typed = re.compile(r"(?<![\w/])(?:" + "|".join(map(re.escape, commands.BY_NAME)) + r")\b")
-    # The table of what people type; the operator's options; what a thread does, for whoever looks inside.
+    # The table of what people type; the operator's options; what a thread does, for /threads.
     others = {"commands", "usage", "cli", "lab", "watched"}
     package = pathlib.Path(chat_threads.__file__).parent
     saying = [each for each in package.glob("*.py") if each.stem not in others] + [*package.glob("service/*.py")]

@@ -1,4 +1,4 @@
-"""The history thread: one order, numbers without a gap, nothing shown that is not stored, and who is told why."""
+"""The history thread: one order, numbers without a gap, nothing shown that is not stored, and errors for senders."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def test_a_history_that_was_killed_at_any_moment_is_never_refused(house: House) 
 
 
 def test_a_history_that_was_killed_while_another_program_read_is_not_refused(house: House) -> None:
-    """SQLite's log is copied only in part, or not begun anew."""
+    """SQLite's log is copied only in part, or not started again."""
     for _ in range(5):
         house.say(5)
         with contextlib.closing(sqlite3.connect(house.path, isolation_level=None)) as other:

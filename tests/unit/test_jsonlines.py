@@ -434,7 +434,7 @@ def test_a_line_that_is_not_utf_8_gets_an_error(name, bad):
 
 
 def say_of(length: int) -> bytes:
-    """A request that is so many bytes long, without its end."""
+    """A request of ``length`` bytes, without its end."""
     return b'{"type":"say","text":"' + b"x" * (length - 24) + b'"}'
 
 

@@ -66,7 +66,7 @@ BOTH = Views(HERE, THERE)
 
 
 class Box:
-    """A mailbox that keeps everything; it is always idle, unless it is told to be busy or full."""
+    """A mailbox that keeps everything; it is always idle, unless a test makes it busy or full."""
 
     def __init__(self) -> None:
         self.parcels: list[Parcel] = []

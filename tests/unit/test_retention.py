@@ -20,7 +20,7 @@ RETAIN = 90
 
 
 def said(number: int, day: float, room: int = LAB, text: str = "hello") -> Message:
-    """A message of so many days after TODAY."""
+    """A message that was said ``day`` days after TODAY."""
     return Message(room, "", number, int(TODAY + day * DAY_MS), "ann", "say", text)
 
 
@@ -179,7 +179,7 @@ def test_the_time_that_was_believed_is_written_once_an_hour(history: History) ->
     assert writes == [1, 0, 0, 0, 0, 0] * 3
 
 
-# --- what a pass looks at -------------------------------------------------------------------------------
+# --- what a pass checks ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("future", [1, 1000])
@@ -207,7 +207,7 @@ def test_a_pass_ends_after_a_few_steps_that_find_nothing_but_one_a_day_checks_al
     history.storage.sweeper._clock = lambda: now[0]
     history.say(*[0] * 100)
     history.say(-89.5)
-    assert history.sweep(0) == 0  # looks at all: it is the first one
+    assert history.sweep(0) == 0  # the first pass checks all
     looks: list[object] = []
     sweep = history.storage.sweep
     history.storage.sweep = lambda older_than: looks.append(older_than) or sweep(older_than)  # type: ignore

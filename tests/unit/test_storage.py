@@ -57,7 +57,7 @@ def index_all(storage: Storage) -> None:
 
 
 def written(path: pathlib.Path, count: int = 500) -> None:
-    """Make a history with a room and so many messages, and close it."""
+    """Make a history with a room and ``count`` messages, and close it."""
     storage = Storage(str(path))
     storage.commit(Batch([made(LAB, "#lab")], said(range(1, count + 1))))
     storage.close()

@@ -193,7 +193,7 @@ def test_every_line_that_is_typed_is_a_command_or_gets_an_error(seed):
 
 
 def _parsed(line):
-    """What a line is: a command, or the error that it is told."""
+    """What a line is: a command, or the error for it."""
     try:
         return parse_line(line)
     except ChatError as error:
@@ -347,7 +347,7 @@ def test_once_admitted_lines_are_commands():
 
 def test_cursor_keys_and_colours_around_a_command_are_no_part_of_it():
     assert inputs(b"\x1b[A/quit\r\n") == [commands.Quit()]
-    assert inputs(b"\x1b[A\x1b[B\r\n") == [commands.Say("")]  # which is told
+    assert inputs(b"\x1b[A\x1b[B\r\n") == [commands.Say("")]  # which gets an error
     assert inputs(b"\x1b[31mFAILED\x1b[0m test\r\n") == [commands.Say("FAILED test")]
     assert inputs(b"\x1b[200~pasted\x1b[201~\r\n") == [commands.Say("pasted")]
     assert inputs(b"/msg \x1b[31mbob hi\r\n") == [commands.Private("bob", "hi")]
@@ -402,7 +402,7 @@ def test_a_line_of_ten_megabytes_gets_one_error_and_is_never_kept():
 
 
 def test_line_separators_of_unicode_end_no_line():
-    """What is told apart by str.splitlines is one line here, and is cleaned as one."""
+    """A text that str.splitlines would split is one line here, and is cleaned as one."""
     text = "one\u2028two\u2029three\u0085four\x0b\x0c\x1c\x1d\x1efive"
     cleaned = "one two three four  five"
     assert inputs(text.encode() + b"\r\n") == [commands.Say(cleaned)]

@@ -116,7 +116,7 @@ class Connection:
 
 
 class ScriptedWire:
-    """A wire without a socket: takes so many bytes at each send, and cannot be written to if told so."""
+    """A wire without a socket: each send takes the next of ``takes`` bytes. ``writable``: what a wait returns."""
 
     def __init__(self, *takes: int, writable: bool = True) -> None:
         self.takes = list(takes)  # the last of them for ever
