@@ -58,14 +58,14 @@ class Client:
 
     With ``reconnect=True`` a client whose connection is lost comes back by itself. It tries after a random pause; the
     longest possible pause doubles with each failed try, up to ``longest_pause`` seconds, so that a thousand clients
-    do not come back at once. It shows its token and, for each room, the number of the last message that it handed
-    on, and it sends every unanswered request again, with the same ref and in the same order. So every message is
-    handed on once, in order, and what the program says is in the history once. Meanwhile calls wait. A request that
-    must not be done twice, such as ``private``, raises Disconnected if it was sent and not answered.
+    do not come back at once. It shows its token and, for each room, the number of the last message that the program
+    got. It sends every unanswered request again, with the same ref and in the same order. So the program gets every
+    message once, in order, and what it says is in the history once. Until then, calls wait. A request that must not
+    be done twice, such as ``private``, raises Disconnected if it was sent and not answered.
 
     If many clients share an address, the server may have no token for this one. Then the client comes back by its
     name, and waits for the name for as long as the server may keep it for the dead connection: 150 seconds. It misses
-    nothing. But what it said without an answer is not sent again, because the history might have it twice: ``say``
+    nothing. But a message without an answer is not sent again, because the history might then have it twice: ``say``
     raises Disconnected, and the message may be stored or not. The client asks for a token until it has one.
 
     The client gives up if the server refuses it several times in a row, if another client enters with its token, or

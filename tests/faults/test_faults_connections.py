@@ -141,7 +141,7 @@ def test_a_client_that_is_behind_is_cut_off_if_it_cannot_get_a_writer_thread(wit
 
 
 @pytest.mark.stress
-def test_more_than_max_clients_are_told_so_within_a_second(start_process):
+def test_clients_above_max_clients_get_the_reason_within_a_second(start_process):
     process = start_process("--max-clients", "4")
     with staying_well(process), contextlib.ExitStack() as stack:
         ann, bob = stack.enter_context(process.client("ann")), stack.enter_context(process.client("bob"))

@@ -154,7 +154,7 @@ def test_while_there_are_places_a_person_who_types_by_hand_has_the_whole_time(st
             client.expect("You are in #lobby")
 
 
-def test_one_that_gives_way_is_told_why_and_what_to_do(start_process):
+def test_a_connection_that_gives_way_gets_the_reason_and_advice(start_process):
     process = start_process("--max-clients", str(PLACES))
     with staying_well(process), contextlib.ExitStack() as stack:
         silent = []

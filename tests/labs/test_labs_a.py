@@ -388,7 +388,7 @@ def test_two_locks_taken_in_one_order_pass(explore):
     assert explore(LOCKS, "left_first", "both_left_first").fault is None
 
 
-def test_one_who_waits_for_itself_is_found(explore):
+def test_a_thread_that_waits_for_itself_is_found(explore):
     assert (
         explore(LOCKS, "left_twice").fault == "No thread can continue: ann waits for self._left, which it holds itself."
     )
@@ -418,7 +418,7 @@ def test_a_sleep_keeps_nobody_from_coming_first(explore):
     assert explore("import time\n" + COUNTER, "sleeper", "race", check=two_counted).fault
 
 
-def test_one_who_looks_again_and_again_ends_if_it_lets_others_have_the_turn(explore, stepper):
+def test_a_thread_that_polls_ends_if_it_lets_others_have_the_turn(explore, stepper):
     assert explore(WAITS, "poll", "set").fault is None
     result = explore(WAITS, "spin", "set")
     assert result.fault == "There was no end after 3000 lines of code: is ann in an endless loop?"

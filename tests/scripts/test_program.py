@@ -419,7 +419,7 @@ STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if ha
 
 @posix
 @pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
-def test_a_signal_ends_it_with_0_and_clients_are_told(start_process, number):
+def test_a_signal_ends_it_with_0_and_clients_get_the_reason(start_process, number):
     process = start_process()
     with process.client("ann") as ann, process.client() as nameless:
         nameless.expect("What is your name?")
@@ -537,7 +537,7 @@ def test_it_serves_and_stops_in_order_whatever_its_streams_are(tmp_path, streams
 @pytest.mark.parametrize(
     "options", [["--port", "many"], ["--db", "/dev/null/chat.db"]], ids=["an option", "the history"]
 )
-def test_why_it_does_not_start_ends_with_2_even_if_nobody_can_be_told(streams, options):
+def test_a_failed_start_ends_with_2_even_if_nobody_can_read_why(streams, options):
     with started_with(streams, "-m", "chat_threads", "--port", "0", *options) as server:
         assert server.wait(WAIT) == 2
 

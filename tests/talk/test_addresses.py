@@ -230,7 +230,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhe
 
 
 @linux
-def test_more_than_per_address_are_told_so_and_others_come_in(serve):
+def test_connections_above_per_address_get_an_error_and_others_enter(serve):
     server = serve(per_address=2)
     with Client(server.port, "ann", source="127.0.0.1") as ann, Client(server.port, source="127.0.0.1") as nameless:
         nameless.expect("What is your name?")

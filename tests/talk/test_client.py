@@ -300,7 +300,7 @@ def test_rooms_are_made_left_and_deleted(server, connect):
     assert (refused.value.code, refused.value.room) == ("unknown_room", "#lab")
 
 
-def test_people_are_told_from_one_another(server, connect):
+def test_the_calls_about_people_do_what_they_say(server, connect):
     ann, bob = connect(server, "ann"), connect(server, "bob")
     assert ann.private("bob", "psst").sent
     assert heard(bob, PrivateLine).text == "psst"
@@ -431,7 +431,9 @@ def test_a_program_that_does_not_read_is_waited_for_and_loses_nothing(server, co
     assert [each.text for each in said(bob, 1000)] == texts
 
 
-def test_a_program_that_only_asks_and_reads_no_events_is_answered_and_told_in_the_end(server, connect, monkeypatch):
+def test_a_program_that_only_asks_and_reads_no_events_gets_answers_and_an_error_in_the_end(
+    server, connect, monkeypatch
+):
     monkeypatch.setattr(link, "MAX_EVENTS", 10)
     monkeypatch.setattr(link, "MAX_UNREAD", 100)
     ann = connect(server, "ann")
@@ -673,7 +675,7 @@ def test_a_server_that_has_forgotten_all_gets_what_was_not_acknowledged(start_pr
     ]  # fmt: skip
 
 
-def test_on_coming_back_a_token_is_shown_what_was_heard_is_told_and_what_was_not_answered_is_sent_again(fake, connect):
+def test_a_returning_client_shows_its_token_and_last_numbers_and_sends_unanswered_requests_again(fake, connect):
     heard: list[dict[str, Any]] = []
 
     def first(lines, send):

@@ -115,7 +115,7 @@ def test_a_newcomer_sees_what_was_said_and_who_is_there(serve):
     assert news(cy)[-2:] == ["* ann joined", "[14:03] ann: hi all"]
 
 
-def test_what_is_said_is_shown_to_all_and_to_the_sender_alike(server):
+def test_a_message_looks_the_same_to_its_sender_and_to_the_others(server):
     ann, bob = server.clients_named("ann", "bob")
     assert asked(ann, "hi all") == news(bob) == ["[14:03] ann: hi all"]
 
@@ -162,7 +162,7 @@ def test_a_text_has_up_to_2000_characters(server):
     ],
     ids=["escapes", "C0", "C1", "separators", "directions", "invisible", "tab", "nul", "erased", "kept"],
 )
-def test_what_could_harm_a_terminal_is_taken_out_of_everything_people_write(server, typed, shown):
+def test_everything_people_write_loses_what_could_harm_a_terminal(server, typed, shown):
     ann, bob = server.clients_named("ann", "bob")
     for command in (b"", b"/me ", b"/topic ", b"/away ", b"/msg bob "):
         ann.send_bytes(command + typed + b"\r\n")

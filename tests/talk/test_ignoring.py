@@ -320,7 +320,7 @@ def test_an_invalid_person_is_an_error(program, person):
         assert ann.ask(type=kind, name="bob", person=person)[0]["code"] == "bad_request"
 
 
-def test_a_program_is_told_whom_it_ignores_and_may_ask_for_them_by_that(server, program):
+def test_a_program_gets_the_person_whom_it_ignores_and_may_use_that_in_requests(server, program):
     ann, bob = program("ann", server), server.client("bob")
 
     def answer(**request: str) -> str:

@@ -302,7 +302,7 @@ def test_threads_answers_within_100_ms_while_a_lab_pauses_the_publisher(serve, p
     assert threads(ann)["lab-publisher"]["doing"] == "holds the Publisher for 10 s"
 
 
-def test_a_pause_is_over_when_its_time_is_up_and_everybody_is_told(serve, program):
+def test_a_pause_ends_with_its_time_and_a_notice_to_everybody(serve, program):
     server = serve(lab=True)
     ann, bob = program("ann", server=server), server.client("bob")
     ann.send(type="lab", fault="pause", target="publisher", amount=1)

@@ -71,7 +71,7 @@ def test_an_ended_session_is_freed_whatever_it_did(serve, program, options):
     assert program_stays.ask(type="reply", text="are you there?")[-1]["code"] == "unknown_person"
 
 
-def test_a_chain_of_replies_holds_none_of_those_who_are_gone(serve, program):
+def test_a_chain_of_replies_keeps_no_ended_session_in_memory(serve, program):
     """Each gets a private line from the one before and leaves in the middle of a line."""
     server = serve()
     previous = program("p0", server)

@@ -18,7 +18,7 @@ from chat_threads.rules import fold
 
 
 @pytest.mark.usefixtures("greets_at_once")
-def test_people_of_every_language_come_in_and_talk_in_rooms_of_their_own(server, program):
+def test_people_of_every_language_enter_and_talk_in_rooms_of_their_own(server, program):
     ann = server.client("ann")
     for name in WRITTEN.values():
         typed, name = unicodedata.normalize("NFD", name), unicodedata.normalize("NFC", name)
@@ -72,7 +72,7 @@ def test_nobody_enters_under_a_name_that_mixes_scripts(server):
     assert other.line() == told
 
 
-def test_a_program_that_looks_like_somebody_is_told_and_its_token_brings_it_back(server, program):
+def test_a_program_whose_name_looks_like_anothers_is_refused_unless_it_shows_the_token(server, program):
     coco = program("coco", server=server)
     token = next(each["token"] for each in coco.seen if each["type"] == "welcome")
     other = program(server=server)

@@ -275,7 +275,7 @@ def test_the_others_in_the_room_see_what_a_program_does(server, program):
     assert ann.seen[-1] == {"type": "presence", "room": "#lobby", "kind": "left", "names": ["rob"], "words": "see you"}
 
 
-def test_a_room_that_is_deleted_is_told_to_its_members(server, program):
+def test_members_see_that_their_room_is_deleted(server, program):
     ann, bob = program("ann", server, room="#lab"), program("bob", server, room="#lab")
     ann.send(type="delete", room="#lab", ref="d")
     assert bob.expect("deleted") == {"type": "deleted", "room": "#lab", "by": "ann", "current": "#lobby"}

@@ -279,7 +279,7 @@ def test_a_program_and_a_person_may_begin_with_a_byte_order_mark_that_comes_in_p
     ann.expect("* Hello, ann.")
 
 
-def test_a_scanner_that_asks_for_statistics_is_told_what_it_would_mean_and_gets_no_name(server):
+def test_a_scanner_that_asks_for_statistics_gets_a_hint_and_no_name(server):
     scanner = server.client()
     scanner.send("stats")
     scanner.expect("First type your name")

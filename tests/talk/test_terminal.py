@@ -487,7 +487,7 @@ def test_a_replaced_client_shows_the_reason_and_ends(server, screen, connect):
     ann.expect(r"^! You reconnected elsewhere", r"ended with 1$")
 
 
-def test_without_prompt_toolkit_a_terminal_has_plain_lines_and_is_told_what_would_be_better(server, tmux):
+def test_without_prompt_toolkit_a_terminal_has_plain_lines_and_a_hint_to_install_it(server, tmux):
     bob = server.client("bob")
     ann = tmux(sys.executable, "-c", f"{WITHOUT_PROMPT_TOOLKIT}; {RUN}", f"127.0.0.1:{server.port}", "--name", "ann")
     ann.expect(

@@ -195,7 +195,7 @@ def test_people_may_resume_after_they_have_come_in_by_another_name(server):
     assert again.ask("/resume nothing") == [error_line(UnknownToken())]
 
 
-def test_a_reply_goes_to_who_wrote_on_a_new_connection_too(program):
+def test_a_reply_reaches_its_addressee_on_a_new_connection_too(program):
     ann, bob = program("ann"), program("bob")
     ann.ask(type="private", to="bob", text="call me back")
     again = program()
@@ -618,7 +618,7 @@ def test_so_many_addresses_are_remembered_and_no_more(monkeypatch):
     assert len(handout._left) == 10
 
 
-def test_above_the_pace_newcomers_come_in_without_a_token_and_lose_nothing_else(serve, program, monkeypatch):
+def test_newcomers_above_the_pace_enter_without_a_token_and_lose_nothing_else(serve, program, monkeypatch):
     monkeypatch.setattr(tokens, "AT_ONCE", 2)
     monkeypatch.setattr(tokens, "A_SECOND", 1e-9)
     server = serve()

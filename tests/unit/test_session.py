@@ -76,7 +76,7 @@ def test_sending_to_a_session_that_does_not_read_cuts_it_off_and_says_why(desk: 
     assert desk.scheduled == [desk.session]
 
 
-def test_an_error_is_told_with_its_code(desk: Desk) -> None:
+def test_an_error_comes_with_its_code(desk: Desk) -> None:
     assert problem(UnknownRoom("#a", "#b")) == Problem("unknown_room", UnknownRoom("#a", "#b").text, "#a", "#b")
     desk.session.tell(Busy())
     assert desk.collected() == [Busy().text]

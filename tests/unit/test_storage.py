@@ -277,7 +277,7 @@ def test_a_file_system_without_shared_memory_is_refused() -> None:
 # --- one server per file --------------------------------------------------------------------------------
 
 
-def test_the_second_server_on_a_file_is_told_who_has_it(path: pathlib.Path, opened: Callable[..., Storage]) -> None:
+def test_the_second_server_on_a_file_says_who_has_it(path: pathlib.Path, opened: Callable[..., Storage]) -> None:
     first = opened()
     with pytest.raises(StartError) as refused:
         Storage(str(path))
