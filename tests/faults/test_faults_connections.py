@@ -58,7 +58,7 @@ def log_lines(process: Process, *levels: str) -> list[str]:
 # --- what the system does not give ----------------------------------------------------------------------
 
 
-def test_without_descriptors_the_server_rests_serves_who_is_in_and_recovers_in_a_second(start_process):
+def test_without_descriptors_the_server_waits_serves_its_clients_and_recovers_in_a_second(start_process):
     process = start_process(shell="ulimit -n 64")
     with staying_well(process), contextlib.ExitStack() as stack:
         clients = [stack.enter_context(process.client()) for _ in range(100)]  # the system accepts for the server
@@ -267,7 +267,7 @@ def test_half_a_line_before_the_end_is_not_carried_out(start_process):
         assert not [line for line in bob.ask("/search never") if "ann: " in line]
 
 
-def test_all_that_is_owed_is_delivered_though_the_client_has_sent_its_end(start_process):
+def test_all_replies_are_delivered_though_the_client_has_ended_its_input(start_process):
     process = start_process("--rate", "0")
     with staying_well(process), process.client() as ann:
         ann.send("ann", *(f"line {number}" for number in range(500)), "/whois ann", "/jion")

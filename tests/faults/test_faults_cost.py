@@ -292,7 +292,7 @@ CASES = [("json", name) for name in REQUESTS] + [("text", name) for name in LINE
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("count", sorted(ALLOWED))
 @pytest.mark.parametrize(("dialect", "name"), CASES, ids=[f"{dialect} {name}" for dialect, name in CASES])
-def test_no_command_is_so_dear_that_others_notice(scene, tmp_path, dialect, name, count):
+def test_no_command_is_so_expensive_that_others_notice(scene, tmp_path, dialect, name, count):
     process, probe = scene
     lines = tmp_path / "lines"
     worst = REQUESTS[name] if dialect == "json" else LINES[name]

@@ -112,7 +112,7 @@ def comes_in(process: Process, name: str) -> Client:
 
 
 @pytest.mark.parametrize("kinds", [*([kind] for kind in DRIPS), list(DRIPS)], ids=[*DRIPS, "all kinds"])
-def test_connections_without_a_name_keep_nobody_out_that_gives_one(start_process, kinds):
+def test_connections_without_a_name_keep_out_nobody_who_gives_one(start_process, kinds):
     process = start_process("--max-clients", str(PLACES), "--rate", "0")
     with staying_well(process):
         most = threads(process) + PLACES + GIVING_WAY + RETURNING, descriptors(process) + 2 * PLACES + GIVING_WAY + 200

@@ -123,7 +123,7 @@ def test_a_session_that_is_gone_is_forgotten_by_those_it_wrote_to(start_process)
 # --- names ----------------------------------------------------------------------------------------------------
 
 
-def test_in_a_race_for_names_each_is_had_by_one_at_a_time(start_process):
+def test_in_a_race_for_names_each_name_has_one_owner_at_a_time(start_process):
     """Twelve change between three names. Who has one says so in public; nobody else says so before it is given up."""
     process = start_process("--rate", "0")
     with staying_well(process), contextlib.closing(come_in(process, "witness", "#ring")) as witness:
@@ -165,7 +165,7 @@ def test_in_a_race_for_names_each_is_had_by_one_at_a_time(start_process):
 # --- rooms ---------------------------------------------------------------------------------------------------
 
 
-def test_a_room_is_deleted_while_it_talks_and_is_joined(start_process):
+def test_a_room_is_deleted_while_people_talk_in_it_and_join_it(start_process):
     """Again and again, by the person who made it; a new room of the same name starts at 1. Its members see no hole,
     each sender learns whether the message is stored, and everybody lands in a room."""
     process = start_process("--rate", "0")

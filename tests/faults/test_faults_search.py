@@ -193,7 +193,7 @@ def searching(process: Process, count: int) -> list[Client]:
     return clients
 
 
-def test_with_forty_searches_under_way_or_waiting_sigterm_ends_it_in_order(start_process, tmp_path):
+def test_sigterm_with_forty_searches_under_way_or_waiting_stops_the_server_cleanly(start_process, tmp_path):
     process = start_process("--rate", "0", plant=ENDLESS)
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(client) for client in searching(process, 40)]
@@ -207,7 +207,7 @@ def test_with_forty_searches_under_way_or_waiting_sigterm_ends_it_in_order(start
 
 @pytest.mark.stress
 @pytest.mark.timeout(600)
-def test_with_forty_searches_in_a_large_history_sigterm_ends_it_in_order(filled):
+def test_sigterm_with_forty_searches_in_a_large_history_stops_the_server_cleanly(filled):
     process = filled(MANY, indexed=False)
     with contextlib.ExitStack() as stack:
         for client in searching(process, 40):

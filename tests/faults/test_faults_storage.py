@@ -258,7 +258,7 @@ def test_a_second_server_on_the_history_or_the_port_says_why_and_the_first_notic
             assert second.stderr.count("\n") == 1
 
 
-def test_a_backup_of_a_live_history_has_the_end_that_a_copy_of_the_file_has_not(start_process, tmp_path):
+def test_a_backup_of_a_live_history_has_the_end_that_a_copy_of_the_file_lacks(start_process, tmp_path):
     process = start_process("--rate", "0")
     with staying_well(process), process.client("ann") as ann:
         for number in range(100):

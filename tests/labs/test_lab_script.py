@@ -190,7 +190,7 @@ def test_a_file_that_is_not_python_is_shown_where_it_breaks(started):
     assert "SyntaxError: expected ':'" in done.stdout
 
 
-def test_a_file_that_is_missing_is_said(started):
+def test_a_missing_file_is_reported(started):
     (started / "task.py").unlink()
     done = lab("check", at=started)
     assert (done.returncode, done.stderr) == (2, f"lab: {started / 'task.py'} is missing.\n")

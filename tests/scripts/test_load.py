@@ -753,7 +753,7 @@ def test_a_peer_loses_nothing(peer, drive):
 
 
 @pytest.mark.stress
-def test_the_bench_prints_a_table_of_all_who_take_part():
+def test_the_bench_prints_a_table_of_all_servers():
     command = [sys.executable, SCRIPTS / "bench.py", "--members", "5", "--windows", "4", "--repeat", "1"]
     done = subprocess.run([*command, "--seconds", "0.2"], capture_output=True, text=True, check=False, timeout=LIMIT)
     assert done.returncode == 0, done.stdout + done.stderr

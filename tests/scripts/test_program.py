@@ -208,7 +208,7 @@ def test_the_console_script_and_the_module_are_the_same_program():
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_bad_option_is_said_in_one_line_and_ends_with_2(arguments, why):
+def test_a_bad_option_is_reported_in_one_line_and_ends_with_2(arguments, why):
     result = CliRunner().invoke(cli.main, arguments)
     assert result.exit_code == 2
     [line] = result.output.splitlines()
@@ -217,7 +217,7 @@ def test_a_bad_option_is_said_in_one_line_and_ends_with_2(arguments, why):
     assert line.endswith("--help shows the options.")
 
 
-def test_a_bad_value_in_the_environment_is_said_likewise():
+def test_a_bad_value_in_the_environment_is_reported_in_the_same_way():
     result = CliRunner(env={"CHAT_THREADS_PORT": "eighty"}).invoke(cli.main, [])
     assert result.exit_code == 2
     [line] = result.output.splitlines()
@@ -234,7 +234,7 @@ def test_a_bad_value_in_the_environment_is_said_likewise():
     ],
     ids=["missing", "not UTF-8", "a long line", "many lines"],
 )
-def test_an_unreadable_motd_is_said_in_one_line_and_ends_with_2(tmp_path, content, why):
+def test_an_unreadable_motd_is_reported_in_one_line_and_ends_with_2(tmp_path, content, why):
     motd = tmp_path / "motd.txt"
     if content is not None:
         motd.write_bytes(content)
@@ -264,7 +264,7 @@ def _other_sqlite(path: pathlib.Path) -> None:
     ],
     ids=["a directory", "an empty file", "a text", "another program's"],
 )
-def test_a_history_that_is_none_is_said_in_one_line_and_ends_with_2(in_this_process, tmp_path, make, why):
+def test_a_file_that_is_no_history_is_reported_in_one_line_and_ends_with_2(in_this_process, tmp_path, make, why):
     db = tmp_path / "chat.db"
     make(db)
     before = db.read_bytes() if db.is_file() else None
@@ -288,7 +288,7 @@ def test_a_history_that_is_none_is_said_in_one_line_and_ends_with_2(in_this_proc
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_file_or_an_address_that_cannot_be_used_is_said_in_one_line(
+def test_a_file_or_an_address_that_cannot_be_used_is_reported_in_one_line(
     in_this_process, tmp_path, monkeypatch, arguments, why
 ):
     monkeypatch.chdir(tmp_path)
@@ -299,14 +299,14 @@ def test_a_file_or_an_address_that_cannot_be_used_is_said_in_one_line(
     assert why in line
 
 
-def test_a_port_in_use_is_said_in_one_line_and_the_history_is_free_again(in_this_process, tmp_path, taken_port):
+def test_a_port_in_use_is_reported_in_one_line_and_the_history_is_free_again(in_this_process, tmp_path, taken_port):
     for _ in range(2):  # the second one would find the history locked by the first
         code, out, err = in_this_process("--host", "127.0.0.1", "--port", taken_port, "--db", tmp_path / "chat.db")
         assert (code, out) == (2, "")
         assert err == f"chat_threads: Port {taken_port} is in use by another program. Choose another with --port.\n"
 
 
-def test_a_port_that_is_not_allowed_is_said_with_one_that_is(in_this_process, tmp_path, monkeypatch):
+def test_the_error_for_a_port_that_is_not_allowed_names_one_that_is(in_this_process, tmp_path, monkeypatch):
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -844,7 +844,7 @@ def test_an_empty_motd_is_none(tmp_path):
     assert cli.read_motd(str(tmp_path / "motd.txt")) == ()
 
 
-def test_too_few_files_for_max_clients_are_said_and_all_that_there_are_taken(monkeypatch, capsys):
+def test_too_few_descriptors_for_max_clients_are_reported_and_all_are_used(monkeypatch, capsys):
     resource = pytest.importorskip("resource")
     limits = {"now": (50, 1000)}
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
@@ -885,7 +885,7 @@ def test_with_few_files_it_starts_says_so_and_takes_the_next_when_one_leaves(sta
     assert "Traceback" not in process.errors
 
 
-def test_a_start_that_fails_late_lets_go_of_everything(serve, tmp_path, taken_port):
+def test_a_start_that_fails_late_releases_everything(serve, tmp_path, taken_port):
     with pytest.raises(StartError, match="is in use"):
         serve(port=taken_port)
     with pytest.raises(StartError, match="is in use"):

@@ -181,7 +181,7 @@ def test_the_bot_goes_on_when_an_answer_takes_too_long(monkeypatch):
     assert said == ["!roll takes dice like 2d6.", "1 = 1"]
 
 
-def test_the_bot_says_in_a_line_why_it_cannot_come_in(server):
+def test_the_bot_says_in_a_line_why_it_cannot_enter(server):
     server.client("bot")
     command = [sys.executable, SCRIPTS / "bot.py", f"127.0.0.1:{server.port}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -215,7 +215,7 @@ def test_a_lab_is_handed_out_whatever_the_streams_are(tmp_path, streams):
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 @pytest.mark.parametrize("script", ["backup.py", "lab.py", "export.py", "top.py"])
-def test_letters_that_cannot_be_printed_become_escapes(server, tmp_path, script, encoding):
+def test_characters_that_cannot_be_printed_become_escapes(server, tmp_path, script, encoding):
     server.client("Аня").ask("hello")
     folder = tmp_path / "чат"
     folder.mkdir()

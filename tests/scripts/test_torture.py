@@ -304,7 +304,7 @@ BROKEN: dict[Callable[[Run], None], set[str]] = {
 }
 
 
-def test_a_run_that_kept_every_promise_has_no_violations_and_every_check_had_something_to_look_at():
+def test_a_run_that_kept_every_promise_has_no_violations_and_every_check_had_something_to_check():
     run = good_run()
     results = run.results()
     assert [each.check for each in results] == ["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8"]

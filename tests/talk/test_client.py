@@ -193,7 +193,7 @@ def test_ones_own_copy_of_a_private_line_is_known_by_its_ref():
     assert decode(line)[0] == PrivateLine(AT, "ann", "bob", "psst", sent=True)
 
 
-def test_an_object_of_another_type_is_handed_on_as_it_is():
+def test_an_object_of_another_type_becomes_an_event_with_all_its_fields():
     assert decode(b'{"type":"news","of":["today"]}')[0] == Other("news", {"type": "news", "of": ["today"]})
 
 

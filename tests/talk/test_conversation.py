@@ -192,7 +192,7 @@ def test_a_flood_without_a_lines_end_is_cut_off_too(serve, limits, name, told):
     assert time.monotonic() - began < 5
 
 
-def test_if_the_first_room_cannot_be_made_one_is_in_the_lobby(server, monkeypatch):
+def test_a_client_whose_first_room_cannot_be_made_is_in_the_lobby(server, monkeypatch):
     monkeypatch.setattr(publisher, "ROOMS", 1)
     ann = greeted(server)
     ann.send("ann #lab2")

@@ -247,7 +247,7 @@ def test_a_hundred_people_can_be_ignored(program):
     assert ann.ask(type="ignore", name="cy", person=people[100])[0]["code"] == "too_long"
 
 
-def test_so_many_people_can_be_ignored_and_no_more(come, monkeypatch):
+def test_the_number_of_ignored_people_is_limited(come, monkeypatch):
     monkeypatch.setattr(people, "MAX_IGNORED", 2)
     ann = come("ann")
     for name in ("bob", "cy", "dan"):
@@ -306,7 +306,7 @@ def test_the_history_stores_who_sent_each_message_and_an_older_history_still_ope
 
 
 @pytest.mark.parametrize("token", ["", "a", "LvW6rA4ZmbO_SkSSqEBHqg", "x" * 100])
-def test_a_person_is_written_so_that_it_can_be_read(token):
+def test_the_written_form_of_a_person_can_be_read_back(token):
     assert identity_of(person_of(token_id(token))) == token_id(token)
     assert person_of(token_id(token)) not in token
 

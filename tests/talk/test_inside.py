@@ -166,7 +166,7 @@ def test_a_slow_readers_writer_is_shown_with_what_it_waits_for(serve, program):
     bob.close()
 
 
-def test_a_queue_tells_the_most_that_ever_waited():
+def test_a_queue_shows_the_most_that_ever_waited():
     queue: BatchQueue[int] = BatchQueue(10)
     assert queue.depth() == (0, 0)
     for item in range(5):

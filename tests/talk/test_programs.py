@@ -128,7 +128,7 @@ def test_after_three_tries_a_program_gets_an_error_and_the_connection_ends(progr
     assert errors[-2]["text"] == "That was the third try. Goodbye."
 
 
-def test_one_may_quit_instead_of_saying_hello(program):
+def test_a_program_may_quit_instead_of_saying_hello(program):
     ann = program()
     ann.send(type="quit", ref="1")
     assert ann.rest() == [{"type": "bye", "reason": "quit", "ref": "1"}]
@@ -301,7 +301,7 @@ def test_a_program_may_ask_what_deleting_a_room_would_delete(server, program):
     assert kinds(told[:2]) == ["notice", "ack"], "she is not in there any more, and is answered all the same"
 
 
-def test_with_joins_off_a_program_is_not_shown_who_comes_and_goes(server, program):
+def test_with_joins_off_a_program_gets_no_joins_and_leaves(server, program):
     ann = program("ann", server)
     ann.ask(type="set", option="joins", value="off")
     bob = program("bob", server)

@@ -81,7 +81,7 @@ def test_a_half_open_connection_is_taken_over_too(program):
     assert texts(again.seen) == [(1, "I am back")]
 
 
-def test_with_a_token_one_may_have_another_name_but_not_somebody_elses(program):
+def test_a_client_with_a_token_may_take_another_name_but_not_somebody_elses(program):
     ann, bob = program("ann"), program("bob")
     again = program()
     again.send({"type": "hello", "token": token_of(ann), "name": "bob"})
@@ -413,7 +413,7 @@ def test_a_message_sent_again_under_its_ref_is_stored_once_and_acknowledged_agai
     assert [each["text"] for each in again.ask(type="history")[0]["messages"]] == ["once", "waves", "new"]
 
 
-def test_the_same_ref_of_another_is_another(program):
+def test_the_same_ref_under_another_token_is_another_request(program):
     for name in ("ann", "bob"):
         client = program(name, room="#lab")
         client.ask({"type": "say", "text": name, "ref": "1"})
@@ -610,7 +610,7 @@ def test_an_address_is_that_of_a_customer_however_it_is_written(monkeypatch):
     assert handout.wait("2001:db8:1:3::3") == 0.0
 
 
-def test_so_many_addresses_are_remembered_and_no_more(monkeypatch):
+def test_the_number_of_remembered_addresses_is_limited(monkeypatch):
     monkeypatch.setattr(tokens, "ADDRESSES", 10)
     handout = tokens.Handout(lambda: 0.0)
     for number in range(1000):

@@ -387,7 +387,7 @@ def test_settle_waits_until_what_came_before_is_published(house: House) -> None:
     assert house.texts() == ["held"]
 
 
-def test_settle_ends_early_for_one_that_has_no_reason_to_wait_any_more(house: House) -> None:
+def test_settle_ends_early_for_a_thread_that_has_no_reason_to_wait_any_more(house: House) -> None:
     house.hold()
     gone = threading.Event()
     gone.set()

@@ -792,7 +792,7 @@ def test_times_are_utc_with_milliseconds_wherever_the_server_is(at, monkeypatch)
     assert round(seen.timestamp() * 1000) == at
 
 
-def test_with_joins_off_who_comes_goes_or_is_renamed_is_not_shown():
+def test_with_joins_off_joins_leaves_and_new_names_are_not_shown():
     dialect = dialect_of()
     assert dialect.set_option("joins", "off") == "joins is off now."
     hidden = [
@@ -819,7 +819,7 @@ def test_what_ignored_people_say_is_shown_only_in_pages():
     assert shown(said(who=7), dialect=dialect) == []
 
 
-def test_programs_that_are_shown_the_same_share_a_view():
+def test_programs_with_the_same_settings_share_a_view():
     one, other = dialect_of("ann"), dialect_of("bob")
     assert one.views == other.views
     one.set_option("joins", "off")

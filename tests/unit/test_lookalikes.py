@@ -237,7 +237,7 @@ SMALL_CAPITALS = str.maketrans("abcdefghijklmnoprtuvwyz", "ᴀʙᴄᴅᴇꜰɢʜ
 
 
 @for_each("name", sorted(RESERVED))
-def test_the_servers_names_are_nobodys(name):
+def test_the_servers_names_are_reserved(name):
     cyrillic = name.translate(str.maketrans("aeopcyxs", "аеорсухѕ"))
     first, rest = name[0], name[1:]
     for typed in (
@@ -256,7 +256,7 @@ def test_the_servers_names_are_nobodys(name):
 
 
 @for_each("name", ["your", "alla", "Alan", "hera", "server2", "admiral", "Moder", "rooms", "ann", "Ally", "Юля"])
-def test_other_names_are_not_the_servers(name):
+def test_other_names_are_not_reserved(name):
     assert not is_reserved(name)
     assert check_name(name) == name
 
@@ -277,7 +277,7 @@ Alí Ålí Åli Élodie İlay Işıl Ilıca Łukasz Ólafur Þór Đorđe Øyvin
 
 
 @for_each("spelled", [str, str.lower, str.upper])
-def test_nobodys_given_name_is_the_servers(spelled):
+def test_no_given_name_is_reserved(spelled):
     for name in map(spelled, GIVEN_NAMES):
         assert not is_reserved(name), name
         assert check_name(name)

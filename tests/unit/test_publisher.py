@@ -482,7 +482,7 @@ def test_a_room_used_and_left_by_others_while_it_is_read_leaves_no_hole(house: H
     assert house.reads == 3
 
 
-def test_a_history_that_cannot_be_read_keeps_one_out_and_nothing_else(house: House) -> None:
+def test_a_history_that_cannot_be_read_keeps_a_session_out_and_has_no_other_effect(house: House) -> None:
     room = house.old_room(10)
 
     def broken() -> None:
@@ -719,7 +719,7 @@ def test_a_session_that_leaves_its_only_room_is_in_no_room(house: House) -> None
         house.publisher.current(ann)
 
 
-def test_leaving_twice_or_a_room_one_is_not_in_is_nothing(house: House, lab: ChatRoom) -> None:
+def test_leaving_twice_or_leaving_a_room_from_outside_does_nothing(house: House, lab: ChatRoom) -> None:
     ann, bob = house.people("ann", "bob")
     house.dispatch(
         ordered.Left(lab.id, ann),
@@ -842,7 +842,7 @@ def test_options_can_be_set_before_one_is_anywhere(house: House) -> None:
     assert [view for view, _ in ann.shown] == ["there"]
 
 
-def test_all_who_are_shown_it_the_same_way_share_one_parcel(house: House, lab: ChatRoom) -> None:
+def test_members_with_the_same_view_share_one_parcel(house: House, lab: ChatRoom) -> None:
     ann, bob, cy, elsewhere = house.people("ann", "bob", "cy", "elsewhere")
     house.enter(elsewhere, lab)
     house.publisher.set_views(cy, Views(Plain("colour"), THERE))
@@ -868,7 +868,7 @@ def test_a_room_gets_one_parcel_a_batch_however_rooms_are_mixed_in_it(house: Hou
     ]
 
 
-def test_one_dispatch_waits_for_the_writers_once_and_schedules_only_who_was_idle(house: House) -> None:
+def test_one_dispatch_waits_for_the_writers_once_and_schedules_only_idle_sessions(house: House) -> None:
     ann, bob, cy = house.people("ann", "bob", "cy")
     bob.mailbox.idle = False  # a writer has it already
     house.scheduled.clear()

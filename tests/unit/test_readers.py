@@ -58,7 +58,7 @@ def test_a_thing_is_lent_to_the_thread_that_asked_first(line: Line) -> None:
     assert line.got == [("ann", "the book"), ("bob", "the book"), ("cy", "the book")]
 
 
-def test_nobody_who_comes_later_takes_it_from_one_whose_turn_it_is(line: Line) -> None:
+def test_a_later_thread_does_not_take_it_from_the_one_whose_turn_it_is(line: Line) -> None:
     mine = line.readers.take(WAIT)
     assert mine
     line.asks("ann")

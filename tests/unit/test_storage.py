@@ -241,12 +241,12 @@ def test_a_directory_is_refused(tmp_path: pathlib.Path) -> None:
     assert list(directory.iterdir()) == []
 
 
-def test_a_directory_that_is_not_there_is_said(tmp_path: pathlib.Path) -> None:
+def test_a_missing_directory_is_reported(tmp_path: pathlib.Path) -> None:
     with pytest.raises(StartError, match="cannot be opened: No such file or directory"):
         Storage(str(tmp_path / "missing" / "chat.db"))
 
 
-def test_a_directory_that_may_not_be_written_to_is_said(tmp_path: pathlib.Path) -> None:
+def test_a_directory_that_may_not_be_written_to_is_reported(tmp_path: pathlib.Path) -> None:
     directory = tmp_path / "locked"
     directory.mkdir(mode=0o555)
     if os.access(directory, os.W_OK):  # root may write everywhere, but not there
@@ -449,7 +449,7 @@ def test_the_tokens_of_an_older_history_are_older_than_any_new_one(
     assert tokens_of(storage) == [(1, 1), (4, 0)]
 
 
-def test_tokens_are_forgotten_a_few_at_a_time_and_never_those_of_who_is_here(
+def test_tokens_are_forgotten_a_few_at_a_time_and_never_those_of_connected_clients(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(once, "TOKENS", 4)

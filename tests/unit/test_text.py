@@ -291,7 +291,7 @@ def test_blank_lines_before_the_name_are_nothing():
 
 
 @for_each("typed", [b"/quit\n", b"/exit\n", b"/bye\n", b"quit\n", b"exit\n", b"Bye \r\n", b"\x1b[Aquit\n"])
-def test_one_may_quit_instead_of_giving_a_name(typed):
+def test_a_client_may_quit_instead_of_giving_a_name(typed):
     assert inputs(typed, name=None) == [commands.Quit()]
     assert inputs(b"/QUIT good night\n", name=None) == [commands.Quit("good night")]
 
@@ -1061,13 +1061,13 @@ def test_what_people_say_never_looks_like_a_line_of_the_servers_in_any_setting(s
         ("replay", "0", "replay is 0 now."), ("replay", "200", "replay is 200 now."), ("BELL", "On", "bell is on now."),
     ],
 )  # fmt: skip
-def test_an_option_is_set_and_said(option, value, answer):
+def test_an_option_is_set_and_shown(option, value, answer):
     dialect = dialect_of("ann")
     assert dialect.set_option(option, value) == answer
     assert answer.replace(" is ", " ").removesuffix(" now.") in dialect.set_option(None, None)
 
 
-def test_without_arguments_the_settings_are_said_and_all_are_plain_at_first():
+def test_without_arguments_the_settings_are_shown_and_all_are_plain_at_first():
     expected = "Set: timestamps on, numbers off, colour off, bell off, joins on, replay 20."
     assert dialect_of("ann").set_option(None, None) == expected
 
@@ -1108,7 +1108,7 @@ def test_settings_are_one_clients_own():
     assert shown(said(), name="bob") == "[14:03] ann: hi\r\n"
 
 
-def test_those_who_are_shown_the_same_share_a_view_and_no_others_do():
+def test_people_with_the_same_settings_share_a_view_and_no_others_do():
     """So that what a thousand sessions are shown alike is turned into bytes once."""
     ann, bob = dialect_of("ann", "numbers on", "colour on"), dialect_of("bob", "colour on", "numbers on")
     assert ann.views.here is bob.views.here
