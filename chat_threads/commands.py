@@ -419,7 +419,7 @@ class ShowTrip(Command):
 )
 @dataclass(frozen=True, slots=True)
 class MakeFault(Command):
-    """Make a fault to look at: "slow" adds ``amount`` milliseconds to every send to a person, and "pause" stops the
+    """Make a fault for a class: "slow" adds ``amount`` milliseconds to every send to a person, and "pause" stops the
     publisher or the history for ``amount`` seconds."""
 
     fault: str

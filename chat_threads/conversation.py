@@ -161,7 +161,7 @@ class Conversation(socketserver.BaseRequestHandler):
         except CutOff as error:
             self._last = (events.problem(error), events.Bye(error.code))
             self._reason = error
-        except Exception:  # a bug: logged once, and only this client is told
+        except Exception:  # a bug: logged once, and only this client gets an error
             log.exception("the conversation of %s broke", session)
             self._last = (events.problem(Broken()), events.Bye(Broken.code))
 
@@ -393,7 +393,7 @@ class Conversation(socketserver.BaseRequestHandler):
                 raise
             except ChatError as error:
                 session.answer(events.problem(error))
-            except Exception:  # a bug: logged once, and only this client is told
+            except Exception:  # a bug: logged once, and only this client gets an error
                 log.exception("%s of %s failed", type(command).__name__, session)
                 session.answer(events.problem(Broken()))
 

@@ -44,11 +44,11 @@ class ChatError(ChatThreadsError):
 
 
 class Told(ChatError):
-    """The client is told, and the conversation goes on."""
+    """The client gets the error, and the conversation goes on."""
 
 
 class CutOff(ChatError):
-    """The client is told, and the connection is closed."""
+    """The client gets the error, and the connection is closed."""
 
 
 # --- typing -------------------------------------------------------------------------------------------
@@ -448,7 +448,7 @@ class MaybeStored(Told):
 
 
 class ReadOnly(Told):
-    """Nothing can be stored until the server is started again. Everybody is told, also clients that come later."""
+    """Nothing can be stored until the server is started again. Everybody gets the error, and so do later clients."""
 
     code = "read_only"
 
@@ -473,7 +473,7 @@ class Unreadable(Told):
 
 
 class Broken(Told):
-    """A bug in the server: the client is told, and the log has the traceback."""
+    """A bug in the server: the client gets the error, and the log has the traceback."""
 
     code = "internal"
     fact = "Internal server error. The server's log has the details."

@@ -100,7 +100,7 @@ def depart(context: Context, session: Session, words: str, patience: float) -> N
         context.history.submit(ordered.LeftAll(session, words))
         context.history.settle(patience)
     except Told:
-        pass  # the history is stuck, and the others are not told
+        pass  # the history is stuck, so the others do not see the departure
     context.publisher.unsubscribe(session)
 
 
@@ -190,7 +190,7 @@ def back(context: Context, session: Session, command: commands.Back) -> None:
 
 @does(commands.Ignore)
 def ignore(context: Context, session: Session, command: commands.Ignore) -> None:
-    """Ignore a person, not a name: the token is kept, because a person changes names and another may take them."""
+    """Ignore a person, not a name. The token is kept, because people change names, and others may take the old ones."""
     if command.person is None:
         other = context.sessions.named(command.name)
         identity, name = other.identity, other.name

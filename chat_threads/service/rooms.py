@@ -30,7 +30,7 @@ def enter_or_make(
 def enter_or_tell(
     context: Context, session: Session, name: str, first_time: bool = False, since: int | None = None
 ) -> bool:
-    """Enter the room as ``enter_or_make`` does, but tell the session of an error instead of raising it.
+    """Enter the room as ``enter_or_make`` does, but show the session an error instead of raising it.
 
     True if the session has entered.
     """

@@ -27,7 +27,7 @@ SETTLE = 15.0  # seconds to wait for what was said before; more than SQLite wait
 
 @dataclass(frozen=True)
 class Insight:
-    """The additions of --lab and --trace: the parts to look at, and who may look."""
+    """What --lab and --trace add, and whether everybody may look inside."""
 
     locks: inside.Locks = field(default_factory=inside.Locks)
     faults: Faults | None = None  # those that --lab allows
