@@ -1,5 +1,5 @@
-"""No thread ends unnoticed: the server goes on for everybody, or ends with a code that says so. It never lives on
-without answering. See also test_steps.py."""
+"""No thread ends unnoticed: the server either keeps working for everybody, or ends with an exit code that says so. It
+never stays alive without answering. See also test_steps.py."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def is_stuck(*args):
 
 
 def answers(process: Process) -> bool:
-    """Whether a newcomer is let in and hears itself, and nobody is left behind in the room.
+    """Whether a newcomer can enter and sees its own text, and nobody else is still in the room.
 
     While the threads of those who have just left are about to end, there may be no memory for another one. The server
     says so, or has none to say so, and another newcomer tries.

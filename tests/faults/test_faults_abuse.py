@@ -1,6 +1,6 @@
-"""One client that goes as far as it may: the others notice nothing, and the server is as well afterwards as before.
+"""One client goes as far as it may: the others notice nothing, and the server is as well afterwards as before.
 
-What each of these is about has tests of its own, which say more; here a server in a process of its own is looked at.
+Other tests examine each subject in detail. These tests check a server in a process of its own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A commit that fails at any of its calls: what was refused is not found after a kill, and what was acknowledged is.
+"""A commit fails at any of its system calls: after a kill, no refused message is found, and every acknowledged one is.
 
-The calls that SQLite makes on the files are made to fail by a library, one after the other. Each time a process of its
-own opens the history, says something, and kills itself.
+A library makes the calls that SQLite makes on its files fail, one after the other. Each time, a new process opens the
+history, says something, and kills itself.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def said(text: str, first: int, count: int = 1) -> list[Message]:
 
 
 def say(storage: Storage) -> None:
-    """All that a batch can hold."""
+    """Commit a batch with everything that a batch can hold."""
     batch = Batch([RoomMade(NEW, "#new", "#new", "", "ann", 0, owner=7)], said("doubtful", 1001, MANY))
     batch.topics[LAB] = "doubtful"
     batch.tokens[7] = TokenUsed(7, "ann")
@@ -68,7 +68,7 @@ def say(storage: Storage) -> None:
 
 
 def sweep(storage: Storage) -> None:
-    """Delete what is old: all of it."""
+    """Delete all messages, as if they were too old."""
     retention.SWEEP_ROWS = 20
     storage.sweep(1)
 
@@ -125,7 +125,7 @@ def prepared(path: str, log: str) -> None:
 
 
 def lived(path: str, log: str, work: str, goes_on: bool, calls: Any, arm: Callable[[], None]) -> dict[str, object]:
-    """What became of what was said in one life, and whether the call that was to fail was made."""
+    """The fate of what one process said, and whether it reached the call that was to fail."""
     if log == CROSSING:
         wal.BLOCKS = 0  # they are made when they are needed
     if work == "open":
@@ -156,7 +156,7 @@ def lived(path: str, log: str, work: str, goes_on: bool, calls: Any, arm: Callab
 
 
 def drive(directory: str, log: str, work: str, error: int, late: bool, more: int, goes_on: bool) -> None:
-    """For each call that the work makes: one life in which it fails. Prints what was told, a line for each."""
+    """For each call that the work makes, run one process in which that call fails. Print a line with each answer."""
     calls = faults.Calls.__new__(faults.Calls)
     calls._numbers = pathlib.Path(os.environ["TORTURE_CALLS"])
     template = pathlib.Path(directory, "template")
@@ -197,7 +197,7 @@ def drive(directory: str, log: str, work: str, error: int, late: bool, more: int
 
 
 def found(db: pathlib.Path) -> dict[str, Any]:
-    """What a start after the kill finds; the file is sound, and so is its search index."""
+    """The data that a start after the kill finds. Asserts that the file and its search index are sound."""
     with contextlib.closing(sqlite3.connect(db)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         connection.execute("INSERT INTO pieces (pieces) VALUES ('integrity-check')")
@@ -227,7 +227,7 @@ DONE: dict[str, dict[str, Any]] = {
 
 
 def each_call_fails(log: str, work: str, error: int, late: bool, more: int, goes_on: bool = False) -> list[str]:
-    """Let each call fail in a life of its own, and look what is there afterwards; returns what was answered."""
+    """Make each call fail in a process of its own, and check the history afterwards. Return the answers."""
     with contextlib.ExitStack() as stack:
         memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a disk takes long to sync
         directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir=memory)))
@@ -270,7 +270,7 @@ CASES = [*QUICK, *(pytest.param(*case, marks=pytest.mark.stress) for case in ALL
 
 @pytest.mark.parametrize(("log", "error", "late", "more"), CASES)
 def test_a_refused_message_does_not_come_back_after_a_kill_whichever_call_of_its_commit_failed(log, error, late, more):
-    """Only if the calls go on failing, it may be unknown, and is said so."""
+    """Only if later calls fail, too, the outcome may be unknown; then the answer says so."""
     answers = each_call_fails(log, "say", error, late, more)
     assert set(answers) <= {"stored", "refused", "unsure"}
     assert "refused" in answers
@@ -285,7 +285,7 @@ def test_after_any_failed_call_of_a_commit_the_next_message_is_stored(log):
 @pytest.mark.parametrize("work", ["sweep", "purge", "forget", "index", "checkpoint", "open"])
 @pytest.mark.parametrize("late", [EARLY, LATE])
 def test_the_history_is_whole_whichever_call_of_other_work_fails(work, late):
-    """What is to go, or to be indexed, is so as a whole or not at all. A start is refused, and the next one is not."""
+    """Deleting and indexing happen completely or not at all. A start may be refused; the next one is not."""
     answers = each_call_fails(FRESH, work, errno.EIO, late, 0)
     assert answers[-1] == "stored"
     assert set(answers) == {"stored", "not started" if work == "open" else "refused"}
@@ -311,7 +311,7 @@ def grow_log(db: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("blocks", [0, wal.BLOCKS])
 def test_a_message_refused_on_a_full_disk_does_not_come_back_after_a_kill(start_process, tmp_path, blocks):
-    """There is room in the log for a commit, but, without blocks in store, none in the log's index."""
+    """The log has room for a commit. Its index has none, unless blocks are in store."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(disk)]
@@ -328,7 +328,7 @@ def test_a_message_refused_on_a_full_disk_does_not_come_back_after_a_kill(start_
         process = start_process("--rate", "0", db=db, plant=plant)
         with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as reader, process.client("bob") as bob:
             reader.execute("BEGIN")
-            reader.execute("SELECT count(*) FROM rooms").fetchone()  # so that the log goes on
+            reader.execute("SELECT count(*) FROM rooms").fetchone()  # so that the log continues
             with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
                 while True:
                     file.write(bytes(4096))
@@ -368,7 +368,7 @@ wal.Log.comes_back = wal.Log.is_void = unclear
 
 
 def test_a_text_of_which_it_is_unknown_whether_it_is_stored_is_answered_so_each_time(start_process, tmp_path):
-    """Nothing is stored afterwards. What is sent again under its ref after a restart is there once."""
+    """Nothing is stored afterwards. A text sent again under its ref after a restart is stored once."""
     sign = tmp_path / "fails"
     process = start_process(plant=UNCLEAR.format(sign=str(sign)))
     perhaps = {"type": "say", "text": "perhaps", "ref": "a"}

@@ -1,4 +1,4 @@
-"""Faults and attacks of those who connect: each is made to happen, and the server stays well."""
+"""Faults and attacks of clients: the tests cause each, and the server stays well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one client may cost the others: each command with its worst arguments, as fast as the rate allows."""
+"""The cost of one client to the others: each command with its worst arguments, as fast as the rate allows."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ for line in sys.stdin:
 
 
 class Probe:
-    """Some who talk in a room of their own, and one who listens there: how long what they say takes."""
+    """Clients that talk in a room of their own, and one that listens there and measures the delays."""
 
     def __init__(self, process: Process) -> None:
         self._programs = [Program(process.port) for _ in range(TALKERS + 1)]

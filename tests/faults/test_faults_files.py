@@ -61,7 +61,7 @@ def start(db: pathlib.Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def mounted() -> Iterator[list[pathlib.Path]]:
-    """What a test has mounted."""
+    """The mount points of a test; unmounted at its end."""
     mounts: list[pathlib.Path] = []
     yield mounts
     for each in mounts:

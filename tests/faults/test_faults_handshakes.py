@@ -1,4 +1,4 @@
-"""Handshakes that nobody ends: many connections without a name take all places, and keep nobody out."""
+"""Handshakes without an end: many connections without a name take all places, but people still get in."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DRIPS = {  # what each says at once, and then again and again
 
 
 class Siege:
-    """So many connections from an address, each of which says what its kind says and comes again when it is ended."""
+    """``count`` connections from one address. Each sends the lines of its kind, and comes again when it is closed."""
 
     def __init__(self, port: int, kinds: list[str], count: int, address: str = "127.0.0.66") -> None:
         self._port, self._kinds, self._count, self._address = port, kinds, count, address

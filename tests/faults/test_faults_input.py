@@ -1,6 +1,6 @@
 """Input that no person types: too long, too much, not text, harmful to a terminal, of another protocol.
 
-A witness is in the same room throughout. At the end all that it saw, and the log, is looked through for what must
+A witness is in the same room throughout. At the end, the tests search its output and the log for characters that must
 never reach a terminal.
 """
 
@@ -77,7 +77,7 @@ def harmful(char: str) -> bool:
 
 
 def harmless(text: str) -> str:
-    """What may be shown of it: no escape sequence, the end of a line as a blank, and nothing else that is harmful."""
+    """The text without its escape sequences and harmful characters; the end of a line becomes a blank."""
     for sequence in SEQUENCES:
         text = text.replace(sequence, "")
     return "".join(" " if char in BLANKS else char for char in text if char in BLANKS or not harmful(char))
@@ -106,7 +106,7 @@ class Scene:
             assert line.partition(f" {by}: ")[2] == text
 
     def still_talks(self, attacker: Client, name: str) -> None:
-        """The attacker's connection goes on, and so does everything else."""
+        """The attacker can still talk, and the witness sees it."""
         attacker.send("still here")
         attacker.expect(f"{name}: still here")
         self.said(name, ["still here"])
@@ -356,7 +356,7 @@ OFTEN = ("every option",)
     "kind", [kind if kind in OFTEN else pytest.param(kind, marks=pytest.mark.stress) for kind in LONG_FLOODS]
 )
 def test_an_iac_flood_of_a_megabyte_is_no_text_and_harms_nobody(attacked, kind):
-    """Who reads the answers is not cut off. What goes on for long is taken in without a limit on the rate."""
+    """A client that reads the answers is not cut off. The long floods run without a limit on the rate."""
     with (
         attacked(*(["--rate", "1000", "--burst", "50"] if kind in OFTEN else [])) as scene,
         Client(scene.port, "attacker") as attacker,
@@ -433,7 +433,7 @@ def test_an_open_subnegotiation_is_not_kept_and_nothing_in_it_is_carried_out(att
 
 
 def test_ctrl_c_with_urgent_data_ends_the_conversation_and_not_a_byte_is_taken_for_text(attacked):
-    """What telnet sends on Ctrl-C, in the middle of a line: IAC IP, IAC DO TIMING-MARK, and IAC DM as urgent data."""
+    """On Ctrl-C, telnet sends IAC IP, IAC DO TIMING-MARK, and IAC DM as urgent data; here in the middle of a line."""
     with attacked() as scene, Client(scene.port, "attacker") as attacker:
         attacker.send("said")
         attacker.expect("attacker: said")

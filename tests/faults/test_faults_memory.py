@@ -1,4 +1,4 @@
-"""What the server holds for all its clients together is bounded, and given back: measured in processes."""
+"""The memory for all clients together is bounded and given back. The tests measure servers in their own processes."""
 
 from __future__ import annotations
 
@@ -141,8 +141,8 @@ KEPT = 60  # MB that malloc may keep in holes of its heap after a flood of long 
 
 @contextlib.contextmanager
 def those_who_do_not_read(process: Process, count: int, canary: Canary) -> Iterator[None]:
-    """So many programs, each of which asks for pages of the longest texts and reads none; not all at once. That much
-    work may hold up the canary on a busy machine."""
+    """``count`` programs, each of which asks for pages of the longest texts and reads none. They ask in groups.
+    The canary is excused meanwhile, because so much work may delay it on a busy machine."""
     with contextlib.ExitStack() as stack:
         programs = []
         for number in range(count):

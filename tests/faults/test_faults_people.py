@@ -124,7 +124,7 @@ def test_a_session_that_is_gone_is_forgotten_by_those_it_wrote_to(start_process)
 
 
 def test_in_a_race_for_names_each_name_has_one_owner_at_a_time(start_process):
-    """Twelve change between three names. Who has one says so in public; nobody else says so before it is given up."""
+    """Twelve clients race for three names. The holder says so in public; nobody else does until the name is free."""
     process = start_process("--rate", "0")
     with staying_well(process), contextlib.closing(come_in(process, "witness", "#ring")) as witness:
         won: list[str] = []

@@ -1,4 +1,4 @@
-"""Faults of the process and its surroundings: each is made to happen, and the server stays well."""
+"""Faults of the process and its surroundings: the tests cause each, and the server stays well."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_clock_that_is_set_by_an_hour_changes_no_order_and_no_timeout(start_pr
 
 
 def read_all(pipe: io.FileIO) -> bytes:
-    """What is in a pipe that does not block."""
+    """All bytes that are in a non-blocking pipe."""
     return b"".join(iter(lambda: pipe.read(65536), None))
 
 

@@ -1,4 +1,4 @@
-"""Searchers without end in a large history: nobody else waits for them, and they do not hold up the end."""
+"""Endless searches in a large history: nobody else waits for them, and they do not delay the server's stop."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def token_of(process: Process) -> tuple[str, int]:
 def newcomers_and_returners_are_not_held_up(process: Process, query: str, count: int) -> None:
     with staying_well(process):
         token, last = token_of(process)
-        missed = max(1, last - 1000)  # all that is in a large history would take long to send, whoever searches
+        missed = max(1, last - 1000)  # the whole history would take long to send, even without searches
 
         def newcomer(number: int) -> Client:
             return process.client(f"guest{number}")

@@ -1,4 +1,4 @@
-"""Faults of the disk and of the history's file: each is made to happen, and the server stays well."""
+"""Faults of the disk and of the history's file: the tests cause each, and the server stays well."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_after_a_failed_fsync_everybody_gets_an_error_and_nothing_is_acknowledge
         for each in (ann, bob):
             if FAILED not in each.seen:
                 each.expect(FAILED)
-        sign.unlink()  # as if nothing had been: what was not written is not tried again
+        sign.unlink()  # fsync succeeds again, but does not retry the failed writes
         for line in ("hello?", "/me waves"):
             assert REFUSED in ann.ask(line)
         assert REFUSED.replace("sent", "done") in bob.ask("/topic never")

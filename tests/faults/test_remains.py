@@ -1,4 +1,4 @@
-"""What was deleted cannot be read in any file of the history: not its texts, words, pieces, senders or topics."""
+"""Deleted data cannot be read in any file of the history: no texts, words, pieces, senders or topics."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_an_sqlite_that_does_not_overwrite_what_it_deletes_is_told_to(
     connect = sqlite3.connect
 
     def careless(*args: Any, **more: Any) -> sqlite3.Connection:
-        """What an SQLite without SECURE_DELETE is like."""
+        """Connect as an SQLite without SECURE_DELETE does."""
         connection = connect(*args, **more)
         connection.execute("PRAGMA secure_delete = OFF")
         return connection
@@ -197,7 +197,7 @@ def test_an_sqlite_that_does_not_overwrite_what_it_deletes_is_told_to(
 
 
 def test_an_older_history_is_purged_once(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was deleted before there were purges."""
+    """An older version, without purges, left deleted data in its files."""
     monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
     schema.create(str(path))
     with contextlib.closing(sqlite3.connect(path)) as old, old:
@@ -246,7 +246,7 @@ def reading(path: pathlib.Path) -> Iterator[None]:
 
 
 def killed(path: pathlib.Path, copy: pathlib.Path) -> Storage:
-    """What a start after a kill finds."""
+    """Open a copy of the history, as a start after a kill finds it."""
     for end in ("", "-wal"):
         shutil.copy(f"{path}{end}", f"{copy}{end}")
     return Storage(str(copy))

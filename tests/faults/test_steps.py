@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, needs_proc, pytest.mark.skipif(not hasattr(os, "
 
 
 def found_steps(tmp_path: pathlib.Path) -> list[Step]:
-    """In a process of its own: pytest has threads, and watches the locks."""
+    """Find them in a separate process, because pytest has threads and the suite watches the locks."""
     found = subprocess.run(
         [*PROGRAM, str(tmp_path)], input="null\n", stdout=subprocess.PIPE, env=ENV, text=True, check=True
     )
@@ -31,7 +31,7 @@ def found_steps(tmp_path: pathlib.Path) -> list[Step]:
 
 
 def outcomes(cases: list[tuple[str, str, int, str]], directory: pathlib.Path) -> list[str]:
-    """What happened in each case, in any order, tried by workers side by side."""
+    """The outcome of each case, in any order. Several workers try the cases at the same time."""
     left: queue.SimpleQueue[tuple[str, str, int, str]] = queue.SimpleQueue()
     for case in cases:
         left.put(case)
@@ -63,7 +63,7 @@ def outcomes(cases: list[tuple[str, str, int, str]], directory: pathlib.Path) ->
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("share", [40, pytest.param(1, marks=pytest.mark.stress)], ids=["few", "all"])
 def test_a_thread_that_breaks_at_any_step_harms_nobody_or_ends_the_server(tmp_path, share):
-    """One after the other of all lines that a thread comes to raises an exception there."""
+    """Each line that a thread reaches raises an exception, one line per run."""
     steps = found_steps(tmp_path)
     assert {kind for kind, _, _ in steps} == {"MainThread", "acceptor", "history", "reader-N", "writer-N", "log"}
     cases = [(*step, ERRORS[number // share % 2]) for number, step in enumerate(steps) if number % share == share // 2]

@@ -1,4 +1,4 @@
-"""The look at a server's health finds what it is there to find."""
+"""The checks of a server's health find the faults that they are for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The load driver: what it finds with a server that is right, with one that is made to be wrong, and with none."""
+"""The load driver: its findings with a correct server, with a faulty one, and with none."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Run:
     found: dict
 
     def row(self, name: str) -> str:
-        """What the table says of something."""
+        """The value in the table's row of that name."""
         match = re.search(rf"^{re.escape(name)}  +(.+)$", self.output, re.MULTILINE)
         assert match, self.output + self.errors
         return match[1]

@@ -1,4 +1,4 @@
-"""The program as its operator sees it: options, what it says on starting, why it does not start, signals, restarts."""
+"""The program as its operator sees it: options, the messages at the start, reasons not to start, signals, restarts."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ OPTIONS = {  # option: a value other than the default, and what comes of it
 
 @pytest.fixture
 def chosen(monkeypatch, tmp_path) -> Callable[..., dict[str, object]]:
-    """What the program would run with: chosen(arguments, environment), by OPTIONS' names."""
+    """chosen(arguments, environment): the values that the program would run with, by their names in OPTIONS."""
     (tmp_path / "motd.txt").write_text("be kind\n")
     monkeypatch.chdir(tmp_path)
 
@@ -330,7 +330,7 @@ def test_a_second_server_on_one_history_says_who_holds_it_and_ends_with_2(start_
     assert re.match(
         rf"chat_threads: The history \S+chat\.db is in use by process {first.popen.pid}, since \d{{4}}-", line
     )
-    with first.client("ann") as ann:  # who goes on as if nothing had been
+    with first.client("ann") as ann:  # her client works as before
         assert ann.ask("still here")
     assert first.stop() == 0
 
@@ -350,7 +350,7 @@ def _announced(capsys, host: str, stored: int, rooms: int, db: str = "chat.db") 
 
 @pytest.fixture
 def own_addresses(monkeypatch) -> dict[bool, str]:
-    """What others see of this machine: by IPv4, and by IPv6 (True). Empty: it has no network."""
+    """The addresses under which others reach this machine: IPv4 (False) and IPv6 (True). Empty: it has no network."""
     found: dict[bool, str] = {}
     monkeypatch.setattr(cli, "own_address", lambda other: found.get(":" in other))
     return found

@@ -1,4 +1,4 @@
-"""The README and docs/ say what the program does: their tables are held against the program's own."""
+"""The README and docs/ say what the program does: their tables are compared with the program's own."""
 
 from __future__ import annotations
 

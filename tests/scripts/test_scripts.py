@@ -281,7 +281,7 @@ def all_files(folder: pathlib.Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def killed(start_process, tmp_path) -> pathlib.Path:
-    """A history after kill -9: 20 messages, of which a backup, copy.db, has ten."""
+    """A history of 20 messages after kill -9. Its backup, copy.db, has the first ten."""
     process = start_process("--rate", "0")
     with process.client("ann") as ann:
         for number in range(20):

@@ -1,4 +1,4 @@
-"""scripts/torture.py and its checker: that it finds each way of breaking a promise, and short runs of it."""
+"""scripts/torture.py: its checker finds each way of breaking a promise, and short runs work."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def joined_too_early(run: Run) -> None:
 
 
 def acknowledged_out_of_order(run: Run) -> None:
-    """What has number 41 was acknowledged before number 20 was sent."""
+    """Message 41 was acknowledged before message 20 was sent."""
     ask = run.ask("#a", 41)
     ask.sent[0] = run.ask("#a", 20).sent[0] - 1
     ask.acks[0] = ask.acks[0]._replace(at=ask.sent[0] + 0.01)
@@ -241,7 +241,7 @@ def come_back_to_less(run: Run) -> None:
 
 
 def come_back_with_another_number(run: Run) -> None:
-    """What bob saw before its connection broke is not what it asked to go on from."""
+    """bob comes back with another number than that of the last message it saw."""
     del run.stays_of("bob", "#a")[0].messages[-1]
 
 

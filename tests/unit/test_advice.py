@@ -161,7 +161,7 @@ PLAIN = [
     (disconnects.NotChat("This is a chat server, not SSH."), "This is a chat server, not SSH."),
 ]
 
-# Of these only others are raised.
+# Only subclasses of these are raised.
 FAMILIES = {errors.TooManyRooms, errors.NotAllowed, errors.BadFault, errors.TooLong, disconnects.NoHandshake}
 
 

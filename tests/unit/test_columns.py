@@ -62,7 +62,7 @@ WIDTH = {
 
 
 def cells(line: str, starts: list[int]) -> list[str]:
-    """What stands in each column, found by how wide what stands before it is drawn."""
+    """The text in each column of a line. A column is found by the drawn width of the text before it."""
     found = ["" for _ in starts]
     at = 0
     for each in clusters(line):
@@ -108,7 +108,7 @@ def test_a_text_is_cut_between_letters_and_fits(text, most):
 
 
 def test_a_very_long_text_is_cut_in_no_time():
-    """Otherwise pytest's timeout would end it: measuring all of it for each letter takes the square of its length."""
+    """Measuring the whole text for each letter takes the square of its length: pytest's timeout would end the test."""
     assert columns(shortened("कि" * 1_000_000, 30)) <= 30
     assert columns(shortened("e" + "\u0301" * 1_000_000, 30)) <= 30
 

@@ -1,4 +1,4 @@
-"""The door: who gets a place, and who has to go for it."""
+"""The door: which connection gets a place, and which one has to give up its place."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_places_are_free_again_when_their_connections_have_left():
 
 @pytest.fixture
 def impatient(monkeypatch) -> None:
-    """Nobody waits for those that give way to leave."""
+    """Make nobody wait until a connection that gives up its place has left."""
     monkeypatch.setattr(door, "PATIENCE", 0.0)
 
 

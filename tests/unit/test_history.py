@@ -32,7 +32,7 @@ def draft(text: str, room: int = LAB, origin: object = "ann's session") -> order
 
 
 class Store(Storage):
-    """A history whose commits can be made to wait or to fail, and that notes what is done to it."""
+    """A history that records its calls. A test can make its commits wait or fail."""
 
     def __init__(self, path: str = MEMORY) -> None:
         super().__init__(path)
@@ -76,7 +76,7 @@ class Store(Storage):
 
 
 class House:
-    """A history with its thread, and what it hands on."""
+    """A history with its thread, and what the thread hands on."""
 
     def __init__(self, store: Store, **more: Any) -> None:
         self.store = store
@@ -104,12 +104,12 @@ class House:
         assert self.history.settle(WAIT)
 
     def say(self, *texts: str, room: int = LAB) -> None:
-        """Say it and wait until it was published or refused."""
+        """Say a text, and wait until it is published or refused."""
         self.submit(*(draft(text, room) for text in texts))
         self.settle()
 
     def hold(self) -> None:
-        """Let the history thread wait in a commit of one message, so that what comes now is one batch."""
+        """Make the history thread wait in a commit of one message: everything submitted meanwhile becomes one batch."""
         self.settle()
         self.store.waiting.clear()
         self.store.gate.clear()
@@ -215,7 +215,7 @@ def test_nothing_is_published_before_it_is_stored(open_house: Callable[..., Hous
     looked: list[bool] = []
 
     def look(batch: Sequence[ordered.Published]) -> None:
-        """Through a reading connection, which sees what is committed and nothing else."""
+        """Read through a second connection, which sees only committed data."""
         said = [item for item in batch if isinstance(item, Message)]
         looked.append(house.store.page(LAB, limit=1000)[-len(said) :] == said)
 

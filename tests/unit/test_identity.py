@@ -1,4 +1,4 @@
-"""A log of SQLite's belongs to one file: with another, such as a backup in its place, nothing is opened or changed."""
+"""SQLite's log belongs to one file. Beside another file, such as a backup, nothing is opened or changed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class House:
         self.said += count
 
     def copy(self, name: str) -> pathlib.Path:
-        """A backup of what there is now."""
+        """Make a backup of the present files."""
         copy = self.path.with_name(name)
         command = [sys.executable, SCRIPTS / "backup.py", self.path, copy]
         subprocess.run(command, capture_output=True, check=True)

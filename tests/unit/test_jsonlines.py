@@ -1,4 +1,4 @@
-"""JSON lines: every request read, every event shown, every mistake told."""
+"""JSON lines: every request is read, every event is shown, and every mistake gets an error."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def inputs(*chunks: bytes, name: str | None = "ann") -> list[Any]:
 
 
 def told(line: bytes, name: str | None = "ann") -> ChatError:
-    """The error that a line is; the next line is a request as if nothing had been."""
+    """The error for a line. The next line must be read as usual."""
     dialect = dialect_of(name)
     dialect.feed(line + b'\n{"type":"hello","name":"bob"}\n{"type":"ping","ref":"after"}\n')
     error = next_request(dialect).command

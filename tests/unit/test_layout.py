@@ -1,4 +1,4 @@
-"""The shape of the package: who imports whom, who may touch sockets, threads and SQL, and what is explained."""
+"""The shape of the package: imports, the modules that may use sockets, threads and SQL, and docstrings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import chat_threads
 
 PACKAGE = pathlib.Path(chat_threads.__file__).parent
 
-# Each module imports only what stands in a line above its own. The package itself holds the version only.
+# Each module imports only modules from the lines above its own. The package itself holds only the version.
 LAYERS = """
     __init__        memory
     errors          usage           inside          streams     ends        addresses   letters    lookalikes
@@ -52,7 +52,7 @@ LAYERS = """
 """
 LEVEL = {module: level for level, line in enumerate(LAYERS.split("\n")) for module in line.split()}
 
-# What of the standard library and of others only some may import.
+# Modules of the standard library and of other packages that only some modules may import.
 RESERVED = {
     "socket": {"conversation", "wire", "server", "chat", "cli", "client.connection"},
     "socketserver": {"conversation", "server"},
@@ -64,10 +64,10 @@ RESERVED = {
     "tabulate": {"dialects.columns"},
     "wcwidth": {"dialects.columns"},
 }
-# A client knows what is on the wire, and nothing of how a server runs; what is for people knows how they speak.
+# A client knows the protocol, and nothing of how a server runs. A client for people also knows their dialect.
 CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules"}
 PEOPLES_MAY = CLIENTS_MAY | {"dialects.typed", "dialects.text", "dialects.jsonlines", "streams"}
-# A dialect is pure: of ours it imports only these, and of the standard library none of those.
+# A dialect does no I/O: it imports only these of our modules, and none of those of the standard library.
 DIALECTS_MAY = {"commands", "disconnects", "errors", "events", "letters", "parcel", "rules", "usage"}
 DIALECTS_MUST_NOT = {"socket", "threading", "queue", "sqlite3", "logging", "os", "select", "asyncio", "subprocess"}
 
@@ -81,7 +81,7 @@ SOURCES = {name_of(path): path.read_text(encoding="utf-8") for path in sorted(PA
 
 
 def imports(module: str, source: str) -> Iterator[str]:
-    """What a module imports: of ours with a dot before it (".errors", ".dialects.text"), else by its first name."""
+    """The imports of a module: ours with a dot in front (".errors", ".dialects.text"), others by their first name."""
     package = module.split(".")[:-1]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -104,7 +104,7 @@ def imports(module: str, source: str) -> Iterator[str]:
 
 
 def wrong_imports(module: str, source: str) -> list[str]:
-    """What a module imports and must not, in words."""
+    """The forbidden imports of a module, in words."""
     dialect = module.startswith("dialects.")
     clients_may = PEOPLES_MAY if module in ("client.talk", "client.terminal") else CLIENTS_MAY
     wrong = []

@@ -1,6 +1,6 @@
-"""The lock table is kept: order, nothing that waits under a lock, no circle; and many threads that take turns often.
+"""The code keeps to the lock table: the order, no waiting under a lock, and no circle. Threads take turns often here.
 
-The fixtures in conftest.py look at the same things throughout the suite. Here it is shown that they are found.
+The fixtures in conftest.py check the same throughout the suite. These tests show that the checks find faults.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ MAKERS = {"threading.Lock", "threading.RLock", "threading.Condition", "threading
 
 
 def a_publisher() -> Publisher:
-    """One whose surroundings do nothing."""
+    """A Publisher whose surroundings do nothing."""
     parts = [part for part in inspect.signature(Publisher).parameters.values() if part.default is part.empty]
     return Publisher(*[lambda *_: None for _ in parts])  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def watch() -> Iterator[Watch]:
-    """Watches the locks that are made in this test only, so that what is planted is not the suite's fault."""
+    """Watch only the locks that this test makes, so that a planted fault does not count for the suite."""
     with Watch().installed() as watch:
         yield watch
 
@@ -301,7 +301,7 @@ def test_a_lock_that_is_taken_twice_by_its_thread_fails_instead_of_waiting_for_e
 
 
 def test_the_packages_own_locks_fail_in_a_wrong_order(watch):
-    """As if the store asked the publisher about its rooms, or a session pushed into another one's mailbox."""
+    """Imitate a store that asks the publisher about its rooms, and a session that pushes into another one's mailbox."""
     store = SessionStore()
     publisher = a_publisher()
     with store._lock, pytest.raises(WrongOrder):
@@ -317,7 +317,7 @@ def test_the_packages_own_locks_fail_in_a_wrong_order(watch):
 
 
 def test_a_circle_is_found_though_no_thread_was_ever_caught_in_it(planted):
-    """Each order on its own is harmless while they come one after the other."""
+    """Each order alone does no harm as long as the threads run one after the other."""
     watch, module = planted
     upper, lower, lines = module["Upper"]()._lock, module["Lower"]()._changed, module["Lines"]().mutex
 

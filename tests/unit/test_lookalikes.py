@@ -1,4 +1,4 @@
-"""Names that could be taken for another person's, or for the server's: refused, and nobody is driven mad by it."""
+"""Names that could be taken for another person's, or for the server's: they are refused, and ordinary names are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queues: one that is emptied in one go, and a session's mailbox with its states and its one writer."""
+"""The queues: a queue that is emptied all at once, and a session's mailbox with its states and its one writer."""
 
 from __future__ import annotations
 
@@ -395,7 +395,7 @@ def test_cutting_off_an_idle_mailbox_has_to_be_scheduled() -> None:
 
 
 def test_cutting_off_without_a_reason_throws_away_the_one_that_waits() -> None:
-    """The wire is broken: what goes out now would come in the middle of a line."""
+    """The wire broke in the middle of a line, so more bytes would continue that line."""
     box = Mailbox(10)
     box.push(parcel("a"))
     box.cut_off(parcel("reason"))

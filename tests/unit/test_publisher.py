@@ -1,4 +1,4 @@
-"""The Publisher: joining is atomic, one order for all, who sees who comes and goes, and nothing done under its lock."""
+"""The Publisher: atomic joins, one order for all, who sees joins and leaves, and no work under its lock."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ class Box:
         return self.idle
 
     def wait_for_low_water(self) -> bool:
-        """As a session waits for it."""
+        """Wait as a session does."""
         return not self.closed
 
 
 class Person:
-    """A subscriber that remembers what it was shown."""
+    """A subscriber that records everything that it is shown."""
 
     def __init__(self, house: House, name: str, views: Views = BOTH) -> None:
         self._house = house
@@ -128,7 +128,7 @@ class Person:
         return [event for _, event in self.shown]
 
     def news(self) -> list[events.Event]:
-        """What was shown since this was asked last."""
+        """The events shown since the last call."""
         seen = self.seen
         self.mailbox.parcels.clear()
         return seen
@@ -145,7 +145,7 @@ class Person:
 
 
 class House:
-    """A Publisher between fakes that assert that nothing is asked of them under its lock."""
+    """A Publisher among fakes. Each fake asserts that it is not called under the Publisher's lock."""
 
     def __init__(self, retain: float | None = None, recent_bytes: int = 1 << 20) -> None:
         self.scheduled: list[Person] = []
@@ -197,7 +197,7 @@ class House:
         self.enqueued.append(item)
 
     def dispatch(self, *batch: ordered.Published | None) -> None:
-        """As the history thread does, once it is all committed."""
+        """Dispatch as the history thread does after a commit."""
         items = [item for item in batch if item is not None]
         for item in items:
             if isinstance(item, events.Message):
@@ -218,7 +218,7 @@ class House:
         return people
 
     def old_room(self, last: int, kept: int | None = None) -> ChatRoom:
-        """A room as after a restart: of its numbers up to ``last`` the newest ``kept`` are in the history."""
+        """A room as after a restart, with the last number ``last`` and the newest ``kept`` messages in the history."""
         room = ChatRoom(50, "#old", "#old", "ann", "of old", last)
         self.publisher.restore([room], 51)
         self.stored[50] = said(room, *range(1 + (0 if kept is None else last - kept), last + 1))
@@ -356,7 +356,7 @@ def test_a_session_that_enters_sees_as_many_old_messages_as_it_wants(
 
 
 def test_messages_that_are_too_old_to_be_kept_are_not_replayed() -> None:
-    """It may still be remembered for a while after the history has let go of it."""
+    """The room may still remember a message for a while after the history has deleted it."""
     house = House(retain=3600)
     house.people("bob")
     now = int(time.time() * 1000)
@@ -569,7 +569,7 @@ def test_the_others_see_who_joins_and_the_joiner_does_not_see_itself(house: Hous
 
 
 def test_sessions_that_join_together_are_shown_in_one_line_and_only_to_members_who_did_not_see_it(house: House) -> None:
-    """Each has been told on entering who was there already, announced or not."""
+    """On entering, each has seen everybody who was there already, announced or not."""
     (old,) = house.people("old")
     first, second, third = Person(house, "first"), Person(house, "second"), Person(house, "third")
     joined = [house.publisher.subscribe(each, house.lobby, 0) for each in (first, second, third)]
@@ -593,7 +593,7 @@ def test_a_session_that_joins_later_does_not_see_earlier_joins_again(house: Hous
 
 @pytest.mark.parametrize("seed", range(20))
 def test_everybody_knows_who_is_there_however_coming_and_going_is_batched(house: House, seed: int) -> None:
-    """What each was told on entering, and then of who joined and left, adds up to who is there."""
+    """The names seen on entering, with all joins and leaves after that, must give the present members."""
     chance = random.Random(seed)
     people = [Person(house, f"p{n}") for n in range(NAMED)]
     inside: set[Person] = set()
@@ -888,7 +888,7 @@ def test_a_batch_that_concerns_nobody_schedules_nobody(house: House, lab: ChatRo
 
 
 def test_queued_parcels_are_scheduled_though_a_bug_ends_the_dispatch(house: House) -> None:
-    """A mailbox that is not idle and not scheduled would never be written for again."""
+    """No writer would ever come to a mailbox that is neither idle nor scheduled."""
     (ann,) = house.people("ann")
     house.scheduled.clear()
     with pytest.raises(AttributeError):
@@ -1109,7 +1109,7 @@ def test_a_session_that_talks_in_another_room_stays_there(house: House, lab: Cha
 
 
 def test_a_session_moved_to_the_lobby_sees_its_messages_from_then_on(house: House, lab: ChatRoom) -> None:
-    """And not again what it could read there up to the number that it was told."""
+    """It must not see again the messages up to the number that it was given."""
     house.people("old")
     (ann,) = house.people("ann", room=lab)
     house.dispatch(*said(house.lobby, 1, 2), ordered.RoomEnded(lab.id, "ann", ann), *said(house.lobby, 3))
@@ -1146,7 +1146,7 @@ def test_a_full_person_may_land_in_the_lobby_too(house: House) -> None:
 
 
 def test_without_errors_every_fake_was_asked_outside_the_lock(house: House) -> None:
-    """The fakes assert it; this sees that they could tell."""
+    """The fakes assert that. This test checks that their assertion works."""
     with house.lock:
         for call in (house._flush, lambda: house._newest(1, 1, 1), lambda: house._schedule([])):
             with pytest.raises(AssertionError):

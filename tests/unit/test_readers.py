@@ -1,4 +1,4 @@
-"""Lending in the order of asking: who comes first has it first, and nobody waits for ever."""
+"""Readers are lent in the order of the requests, and nobody waits for ever."""
 
 from __future__ import annotations
 

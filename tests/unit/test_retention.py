@@ -1,4 +1,4 @@
-"""What --retain deletes, by which clock, and what the log says of it."""
+"""--retain: which messages it deletes, by which clock, and what it logs."""
 
 from __future__ import annotations
 

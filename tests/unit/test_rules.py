@@ -1,4 +1,4 @@
-"""What may be said: texts that cannot harm a terminal, and are not empty."""
+"""The rules for texts: a text cannot harm a terminal, and is not empty."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_end_of_a_line_and_a_tab_become_a_space(mark):
 
 @pytest.fixture(scope="module")
 def left():
-    """What is left of all characters that there are, each between two letters."""
+    """The characters that survive the cleaning, out of all that exist, each between two letters."""
     return set(clean("x".join(CHARACTERS)))
 
 

@@ -1,4 +1,4 @@
-"""The search: what counts as the same, what is found in all writing systems, and the index that follows the commits."""
+"""The search: which letters count as equal, words in all writing systems, and an index that follows the commits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions: how one is cut off, and names that are had by one."""
+"""Sessions: how a session is cut off, and that a name belongs to one session only."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_a_name_that_fifty_claim_at_once_goes_to_exactly_one_each_time(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow_fold(name: str) -> str:
-        """Let others run, so that they could come between looking whether a name is free and taking it."""
+        """Let other threads run between the check whether a name is free and its taking."""
         threading.Event().wait(1e-6)
         return fold(name)
 

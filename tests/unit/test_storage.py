@@ -1,4 +1,4 @@
-"""The SQLite file: what is opened and what is refused, all or nothing in one commit, pages, search and sweeping."""
+"""The SQLite file: which files are opened or refused, atomic commits, pages, search and sweeping."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def indexed(storage: Storage, word: str) -> int:
 
 
 def index_all(storage: Storage) -> None:
-    """What the history thread does when it is quiet."""
+    """Index everything, as the history thread does when it is idle."""
     while storage.unindexed:
         storage.index()
 
@@ -104,7 +104,7 @@ def storage(opened: Callable[..., Storage]) -> Storage:
 
 @pytest.fixture(params=["index", "not indexed yet", "half", "no FTS5"])
 def searched(request: pytest.FixtureRequest, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    """The same, searched by its index, while that is not made yet or not all of it, and as where SQLite has none."""
+    """A history to search: with its index, with half of it, with none yet, and with an SQLite without FTS5."""
     if request.param == "no FTS5":
         storage._index.usable = False
     elif request.param != "not indexed yet":
@@ -225,7 +225,7 @@ def test_a_refused_file_is_not_locked_afterwards(path: pathlib.Path, opened: Cal
 
 @pytest.mark.parametrize("end", ["-wal", "-journal"])
 def test_the_end_of_a_history_without_its_beginning_is_refused_and_kept(path: pathlib.Path, end: str) -> None:
-    """SQLite would throw the log away on making a new file, and with it what was said last."""
+    """SQLite would make a new file and throw the log away, with the last messages in it."""
     rest = pathlib.Path(f"{path}{end}")
     rest.write_bytes(b"all that was said last")
     with pytest.raises(StartError, match=f"{end} exists, which is part of one"):
@@ -304,7 +304,7 @@ def test_the_lock_file_of_a_dead_server_is_no_obstacle(path: pathlib.Path, opene
 def test_a_lock_file_that_nothing_can_be_written_to_is_no_obstacle(
     opened: Callable[..., Storage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk: what is there already can be served all the same."""
+    """On a full disk, the server can still serve the old messages."""
     opened().close()
 
     def full(*arguments: object) -> int:
@@ -485,7 +485,7 @@ def test_the_rooms_of_an_older_history_belong_to_nobody(path: pathlib.Path, open
 def test_a_committed_batch_is_in_the_files_though_nothing_was_closed(
     path: pathlib.Path, storage: Storage, tmp_path: pathlib.Path, opened: Callable[..., Storage]
 ) -> None:
-    """What a kill leaves behind: the file and its log, copied while the server runs."""
+    """A copy of the file and its log, made while the server runs, is what a kill leaves behind."""
     storage.commit(Batch(messages=said(range(1, 201)), topics={LAB: "graphs"}))
     killed = tmp_path / "killed.db"
     for end in ("", "-wal"):
@@ -542,7 +542,7 @@ def test_a_batch_that_fails_in_the_middle_leaves_nothing_of_itself(storage: Stor
 
 
 def test_after_a_rollback_that_fails_nothing_is_written_any_more(storage: Storage) -> None:
-    """The transaction would go on with the next batch."""
+    """Otherwise the next batch would continue the transaction."""
 
     class Stuck:
         in_transaction = True

@@ -1,4 +1,4 @@
-"""The telnet layer: RFC 854 taken apart, options answered, 8 bits, and lines of what is typed, at any split."""
+"""The telnet layer: parsing (RFC 854), answers to options, 8 bits, and lines, however the bytes are split."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def known():
 
 
 def converse(*chunks, limit=LIMIT):
-    """What a client's bytes come to: lines, signals and answers in order, and whether something is unfinished."""
+    """The result of a client's bytes: lines, signals and answers in order, and whether something is unfinished."""
     telnet, editor = known(), LineEditor(limit)
     seen = []
     for chunk in chunks:
@@ -48,7 +48,7 @@ def lines(*chunks, limit=LIMIT):
 
 
 def received(*chunks):
-    """What the telnet layer alone makes of the bytes: all of the text, and the signals and answers in order."""
+    """The result of the telnet layer alone: all of the text, and the signals and answers in order."""
     telnet = known()
     items = [item for chunk in chunks for item in telnet.receive(chunk)]
     text = b"".join(item for item in items if isinstance(item, bytes))
@@ -68,7 +68,7 @@ def split_at_random(rng, data):
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
-# What a client sends, piece by piece, and what it comes to.
+# The pieces that a client sends, and the result.
 DIALOGUE = (
     (b"CR LF\r\nLF\nCR NUL\r\x00CR\r", [b"CR LF", b"LF", b"CR NUL", b"CR"]),
     (b"\r\n\n\r\x00\r", [b""] * 4),
@@ -349,7 +349,7 @@ def test_a_command_in_a_character_is_the_byte_that_it_replaced_wherever_it_stand
 
 
 def telnets_way(text):
-    """What Debian's telnet makes of a text when it sends 7 bits."""
+    """The bytes that Debian's telnet sends for a text when it sends 7 bits."""
     command = {byte: IAC + command + IAC + DO + TIMING_MARK for command, byte in REPLACED}
     return b"".join(command.get(byte, bytes((byte,))) for byte in text.encode())
 

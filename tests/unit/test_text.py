@@ -1,4 +1,4 @@
-"""What people type and see: every command read, every event shown, in every way of showing it."""
+"""The dialect of people: every command is read, and every event is shown, with every setting."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROWS = [kind.row for kind in commands.TYPED]
 
 # --- what is typed: the table -------------------------------------------------------------------------
 
-# What the shared table does not have, because a program says it otherwise or not at all.
+# Commands that the shared table lacks, because a program sends them in another form or not at all.
 TYPED = (
     *((line, command) for _, command, line in SPOKEN if line),
     ("  indented", commands.Say("  indented")),
@@ -502,7 +502,7 @@ def said(text="hi", sender="ann", room="#lobby", number=7, at=AT, kind="say", wh
 
 
 def shown(*events, settings=(), name="ann", here=True, ignoring=()):
-    """What somebody sees of events in the current room or, if not here, in another."""
+    """The text that a person sees for events in the current room or, if not ``here``, in another room."""
     dialect = dialect_of(name, *settings)
     dialect.ignoring(frozenset(ignoring))
     return dialect.views.of(here).encode(events).decode()
@@ -1109,7 +1109,7 @@ def test_settings_are_one_clients_own():
 
 
 def test_people_with_the_same_settings_share_a_view_and_no_others_do():
-    """So that what a thousand sessions are shown alike is turned into bytes once."""
+    """So an event for a thousand sessions with equal views is encoded once."""
     ann, bob = dialect_of("ann", "numbers on", "colour on"), dialect_of("bob", "colour on", "numbers on")
     assert ann.views.here is bob.views.here
     assert ann.views.elsewhere is bob.views.elsewhere

@@ -160,7 +160,7 @@ def test_bytes_received_before_stop_reading_are_still_read(pair: Pair) -> None:
 
 
 def test_a_reader_that_is_not_woken_checks_by_itself_whether_it_is_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some systems without MSG_DONTWAIT do not wake one who waits when the socket is shut down."""
+    """On some systems without MSG_DONTWAIT, a shutdown of the socket does not wake a waiting reader."""
     with contextlib.closing(Pair(0)) as pair:
         monkeypatch.setattr(module, "LOOK", 0.01)
         monkeypatch.setattr(socket.socket, "shutdown", lambda *args: None)

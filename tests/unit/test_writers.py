@@ -1,4 +1,4 @@
-"""The writer threads: order, partial sends, one writer at a time, who is cut off and how, and an end for all."""
+"""The writer threads: order, partial sends, one writer at a time, cutting off, and the end."""
 
 from __future__ import annotations
 
