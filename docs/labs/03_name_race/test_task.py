@@ -19,7 +19,7 @@ def no_order_goes_wrong(scene, make, check):
 
 
 class Scene:
-    """A table, and what each session was told."""
+    """A table, and the answer that each session got."""
 
     def __init__(self, **names):
         self.table = task.NameTable()
@@ -57,7 +57,7 @@ def session(who):
 
 
 def one_was_told_yes(scene, name):
-    """What is wrong, if it was not one of them, and the same as the table says."""
+    """Check that one session got yes, and that the table names the same one. Returns what is wrong, or None."""
     told = sorted(scene.told.values())
     if told == ["yes", "yes"]:
         return f"Both were told yes, and only one can be {name}. {scene.says(name)}"

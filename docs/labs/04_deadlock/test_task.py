@@ -27,7 +27,7 @@ def no_order_goes_wrong(scene, make, check):
 
 
 class Member(task.Member):
-    """One of whom is known whether cut_off was called."""
+    """A member that notes whether cut_off was called."""
 
     was_cut_off = False
 

@@ -30,7 +30,7 @@ def numbers(lines: list[str]) -> list[int]:
 
 
 def hole(lines: list[str], first: int = 1) -> str | None:
-    """What somebody must not be given, in words: something that is missing, twice there or after the last word."""
+    """What is wrong with a member's lines, in words: one is missing, repeated, or after the last word."""
     end = next((at for at, line in enumerate(lines) if line.startswith("!")), len(lines) - 1)
     if lines[end + 1 :]:
         return f"after the last word comes {lines[end + 1]!r}"
@@ -43,12 +43,12 @@ def hole(lines: list[str], first: int = 1) -> str | None:
 
 
 def last_word(lines: list[str]) -> bool:
-    """Whether somebody was told that this is all, and why."""
+    """Whether one of the lines gives the reason for the end."""
     return any(line.startswith("!") and line[1:].strip() for line in lines)
 
 
 class Story:
-    """Steps that are taken, and what came of them, to be told if it goes wrong."""
+    """The steps of a check and their results, which are shown if the check fails."""
 
     def __init__(self) -> None:
         self.room = task.Room(LIMIT)
@@ -58,7 +58,7 @@ class Story:
         self.last = 0
 
     def say(self, count: int, *readers: str) -> None:
-        """So many lines, each of which these people read at once."""
+        """Say ``count`` lines, each of which these people read at once."""
         first = self.last + 1
         for number in range(first, first + count):
             self._in_time(number, first, readers)
@@ -74,7 +74,7 @@ class Story:
             self.steps.append(f"  {said} said; {who} read{'s' * (len(readers) < 2)} at once")
 
     def _in_time(self, number: int, first: int, readers: tuple[str, ...]) -> None:
-        """The publisher's thread says a line; if it does not come back, tell where it is."""
+        """The publisher's thread says a line. If it does not return in time, show where it is."""
         error: list[Exception] = []
 
         def publish() -> None:

@@ -1,4 +1,4 @@
-"""The check of lab 7: servers are killed while they show a line, and people come in while others speak."""
+"""The check of lab 7: servers are killed while they show a line, and people enter while others speak."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Disk:
 
 
 class Person:
-    """Somebody who is shown lines, and what is wrong with them."""
+    """A person who gets lines, and what is wrong with these."""
 
     def __init__(self, name: str, disk: Disk) -> None:
         self.name = name
@@ -84,7 +84,7 @@ class Person:
             self.enough.wait(WAIT)
 
     def problem(self, first: int, last: int) -> str | None:
-        """What is wrong, in words, if these numbers were to be shown: a hole, a repeat, another order."""
+        """What is wrong, in words, if exactly these numbers should be shown: a hole, a repeat, another order."""
         saw = f"{self.name} was shown {', '.join(map(str, self.lines)) or 'nothing'}"
         twice = [number for number in self.lines if self.lines.count(number) > 1]
         if twice:
@@ -130,7 +130,7 @@ time.sleep(10)
 
 
 def killed(path: pathlib.Path, when: str) -> list[str]:
-    """Run a server on a file until it is killed at its third line; what had been shown, or returned, until then."""
+    """Run a server on a file until it is killed at its third line. Returns what it showed or returned before."""
     here = pathlib.Path(__file__).resolve()
     arguments = [str(here.parent.parent), str(here), str(path), str(int(KILL)), when]
     process = subprocess.run(
@@ -306,7 +306,7 @@ def test_nothing_is_shown_or_acknowledged_before_it_is_committed():
 
 
 def say_in_time(room: task.Room, text: str) -> tuple[str, Exception | None]:
-    """What came of saying it, in words, and the exception if there was one."""
+    """Say a text. Returns the result in words, and the exception if there was one."""
     came: list[int | Exception] = []
 
     def speak() -> None:

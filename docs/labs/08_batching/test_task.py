@@ -1,4 +1,4 @@
-"""The check of lab 8: it counts what is sent in one call, and stops the clock to see whether anything is put off."""
+"""The check of lab 8: it counts what is sent in one call, and stops the clock to see whether any send is delayed."""
 
 from __future__ import annotations
 
