@@ -29,7 +29,7 @@ RIGHT = ROOT / "tests" / "labs" / "right_answers"
 WRONG_ANSWERS = [f"{lab}/{path.stem}" for lab in MINE for path in sorted((WRONG / lab).glob("*.py"))]
 RIGHT_ANSWERS = [f"{lab}/{path.stem}" for lab in MINE for path in sorted((RIGHT / lab).glob("*.py"))]
 
-# What the checks of each task say as it is handed out: all of its faults, and nothing else.
+# The failures of each unsolved task: all of its faults, and nothing else.
 AS_HANDED_OUT = {
     "02_one_writer": {
         "test_lines_arrive_whole": "The client got the line 'ann bob 1', which nobody said.",
@@ -65,7 +65,7 @@ def stepper(monkeypatch):
 
 @pytest.fixture
 def failures(stepper, monkeypatch):
-    """A function: the checks of a lab, or the one of that name, that a file does not pass, each with what it says."""
+    """A function that returns the failed checks of a lab for a file, with their messages: all, or one by name."""
 
     def failures(lab: str, path: pathlib.Path, only: str = "") -> dict[str, str]:
         monkeypatch.setenv("LAB_TASK", str(path))

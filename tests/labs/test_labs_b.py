@@ -147,7 +147,7 @@ def test_a_lab_is_whole(lab):
 
 
 def test_a_server_around_an_outbox_counts_its_calls(tmp_path):
-    """What measure.py measures: serve.py, with an Outbox of the student's and without."""
+    """measure.py measures serve.py with the student's Outbox and without it."""
     copy = copy_out("08_batching", tmp_path)
     for options in ([], ["--task", str(LABS / "08_batching" / "solution.py")]):
         command = [sys.executable, "serve.py", "--port", "0", *options]

@@ -1,4 +1,4 @@
-"""The client for programs: its calls, its events, and that it comes back without a hole or a repeat."""
+"""The client for programs: its calls, its events, and reconnecting without a hole or a repeat."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Fake:
 
 @pytest.fixture
 def fake() -> Iterator[Callable[..., Fake]]:
-    """A server that is none: fake(script, …), where script(lines, send) is one conversation."""
+    """A scripted stand-in for a server: fake(script, …), where script(lines, send) is one conversation."""
     started: list[Fake] = []
 
     def start(*scripts: Callable[[Any, Callable[..., None]], None]) -> Fake:
@@ -587,7 +587,7 @@ class Talkers:
 
 
 def check_whole(log: Log, history: list[Message], said: dict[str, list[str]]) -> None:
-    """What a client was handed is exactly the history, in which all that anybody said is once and in order."""
+    """The client received exactly the history, and the history has every text that was said, once and in order."""
     assert [each.number for each in history] == list(range(1, len(history) + 1))
     assert log.of("#lab") == history
     for name, texts in said.items():
@@ -711,7 +711,7 @@ def test_a_returning_client_shows_its_token_and_last_numbers_and_sends_unanswere
 
 
 def test_without_a_token_what_was_said_and_not_answered_is_not_sent_again(fake, connect):
-    """Nobody could tell that it is the same: the history would have it twice."""
+    """The server could not recognise the second copy: the history would have the text twice."""
     heard: list[dict[str, Any]] = []
 
     def first(lines, send):
@@ -777,7 +777,7 @@ def test_without_a_token_a_client_gives_up_when_its_name_stays_taken(serve, conn
 
 
 def test_a_client_without_a_token_asks_until_it_has_one_and_comes_back_by_it(fake, connect, monkeypatch):
-    """What it said before that is not under the token, so it is not sent again."""
+    """Texts that it said before it had the token are not stored under the token, so it does not send them again."""
     monkeypatch.setattr(link, "FIRST_ASK", 0.02)
     said, asked, back = [], [], []
 
@@ -916,7 +916,7 @@ def test_a_client_whose_name_was_taken_gives_up_after_some_tries(serve, connect,
 
 
 def test_a_client_that_missed_a_thousand_messages_in_six_rooms_is_handed_them_all(serve, connect, relay):
-    """Its way back is narrow, so that all of it never fits into the queue at once; others go on talking."""
+    """Its queue is too small for all of them at once, and the others keep talking."""
     server = serve(queue_limit=600)
     through = relay(server.port)
     ann = connect(through, "ann", reconnect=True, longest_pause=1.0)

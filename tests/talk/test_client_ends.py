@@ -52,7 +52,7 @@ class Ending:
         )
 
     def expect(self, text: str) -> None:
-        """Read on to a line that has the text."""
+        """Read to the first line that contains the text."""
         assert any(text in line for line in self.popen.stdout)
 
     def end(self) -> tuple[int, list[str]]:
@@ -85,7 +85,7 @@ def start() -> Iterator[Callable[..., Ending]]:
 
 @pytest.fixture
 def fifo(tmp_path: pathlib.Path) -> Iterator[str]:
-    """A named pipe that somebody has open for writing, and never writes to."""
+    """A named pipe with a writer that never writes."""
     path = str(tmp_path / "fifo")
     os.mkfifo(path)
     held = os.open(path, os.O_RDWR)
@@ -273,12 +273,12 @@ class Job:
                 self.screen += data
 
     def fetch(self) -> None:
-        """Bring it to the foreground."""
+        """Bring the job to the foreground."""
         self.leader.stdin.write("fg\n")
         self.leader.stdin.flush()
 
     def end(self) -> int:
-        """How it ended, as the system says it; a stopped one has not."""
+        """The exit status from the system. A stopped job has not ended."""
         self.leader.stdin.close()
         return int(self.leader.stdout.readline())
 

@@ -1,4 +1,4 @@
-"""What is pasted into the terminal client, and what a script gives it: which lines there are, and what they say."""
+"""Input of the terminal client from a paste or a script: where its lines end, and their texts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from chat_threads.client.talk import MAX_PASTED, Talk, pasted
 
 pytestmark = pytest.mark.slow
 
-# What Python's str.splitlines takes for the end of a line, but for LF and CR LF.
+# Characters that end a line for Python's str.splitlines, except LF and CR LF.
 NO_ENDS = {"CR": "\r", "VT": "\v", "FF": "\f", "FS": "\x1c", "GS": "\x1d", "RS": "\x1e", "NEL": "\x85"}
 NO_ENDS |= {"LS": "\u2028", "PS": "\u2029"}
 no_ends = pytest.mark.parametrize("mark", NO_ENDS.values(), ids=NO_ENDS)
 
 
 def shown(mark: str) -> str:
-    """What the server makes of such a mark."""
+    """The characters that the server shows for such a mark."""
     return "" if "\x1c" <= mark <= "\x1e" else " "
 
 
@@ -176,7 +176,7 @@ def test_a_line_that_came_after_the_end_is_not_done(typing):
 
 
 class Chat:
-    """A Talk's part of the client: keeps what is asked."""
+    """The part of the client that a Talk uses. It records the requests."""
 
     name = "ann"
 
@@ -195,7 +195,7 @@ class Chat:
 
 
 def entered(before: str, *blocks: str) -> list[dict[str, Any]]:
-    """What is asked for when these are pasted behind what was typed, and then Enter is pressed."""
+    """The requests after typing ``before``, pasting these blocks behind it, and pressing Enter."""
     chat = Chat()
     talk = Talk(chat, lambda lines, error: None)  # type: ignore[arg-type]
     for block in blocks:

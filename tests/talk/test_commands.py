@@ -1,4 +1,4 @@
-"""What each command does, as people see it: typed into a socket, and read back from it line by line."""
+"""The effect of each command, as people see it: a test types into a socket and reads the lines that come back."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def timeless(lines: Iterable[str]) -> list[str]:
 
 
 def asked(client: Client, line: str) -> list[str]:
-    """What a client sees of a line that it types."""
+    """The lines that a client sees after it types a line."""
     return timeless(client.ask(line))
 
 
 def news(client: Client) -> list[str]:
-    """What a client saw since it was last asked."""
+    """The lines that a client has received since the last call."""
     return timeless(client.news())
 
 

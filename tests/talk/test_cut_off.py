@@ -18,7 +18,7 @@ def test_if_two_threads_cut_a_client_off_at_once_one_of_them_gives_the_reason_ev
     session = server.chat.sessions.named("ann")
 
     def overtaken(error: ChatError) -> Problem:
-        """Another thread comes first, just as this one cuts the session off."""
+        """Another thread cuts the session off just before this one does."""
         monkeypatch.setattr(session_module, "problem", problem)
         in_threads(session.cut_off, [Replaced()])
         return problem(error)

@@ -1,4 +1,4 @@
-"""/ignore: it is the person who is not heard, whatever their name is, and nobody else who has that name."""
+"""/ignore hides a person, even under a new name, and nobody else who takes the old name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def relay() -> Iterator[Callable[..., Relay]]:
 
 
 class Person:
-    """Somebody in the lobby who speaks as people do, or as programs do: the same words for both."""
+    """A member of the lobby: a person or a program, driven by the same lines."""
 
     def __init__(self, server: Running, name: str, programs: bool, token: str = "") -> None:
         self.programs = programs
@@ -50,7 +50,7 @@ class Person:
             self.token = self.client.expect("/resume ").split()[-1]
 
     def ask(self, line: str) -> str:
-        """All that it sees by the time that its line is answered."""
+        """Everything that it sees until its line is answered."""
         if not self.programs:
             return " ".join(self.client.ask(line))
         word, _, rest = line.partition(" ")

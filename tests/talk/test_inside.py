@@ -20,7 +20,7 @@ SOON = 0.1  # seconds; how fast it must answer whatever is stuck
 
 
 def threads(client) -> dict[str, dict]:
-    """What /threads answers, by the thread's name."""
+    """The answer of /threads: its rows by the thread's name."""
     client.send(type="threads", ref="look")
     return {row["thread"]: row for row in client.expect("threads", ref="look")["threads"]}
 
@@ -200,7 +200,7 @@ def test_the_threads_of_a_process_include_main_and_log(start_process):
 
 
 def locks(client) -> dict[str, dict]:
-    """What /locks answers, by the lock's name."""
+    """The answer of /locks: its rows by the lock's name."""
     client.send(type="locks", ref="look")
     return {row["lock"]: row for row in client.expect("locks", ref="look")["locks"]}
 

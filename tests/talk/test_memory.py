@@ -1,4 +1,4 @@
-"""What the server keeps in memory: nothing of a session that has ended."""
+"""The server keeps nothing in memory of a session that has ended."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from chat_threads.errors import UnknownPerson
 
 
 def remains(server: Running, *names: str) -> list[weakref.ref[Any]]:
-    """What these sessions are made of, so that one sees whether it is still there."""
+    """Weak references to the parts of these sessions: they show whether a part is still in memory."""
     sessions = [server.chat.sessions.named(name) for name in names]
     parts = [part for each in sessions for part in (each, each.dialect, each.mailbox, each.wire, each.profile)]
     return [weakref.ref(part) for part in parts if type(part).__weakrefoffset__]
 
 
 def freed(references: list[weakref.ref[Any]]) -> bool:
-    """Whether nothing of them is left, though nobody has done anything since they ended."""
+    """Whether all parts are gone, although nobody has done anything since the sessions ended."""
     gc.collect()
     return not any(reference() for reference in references)
 

@@ -1,4 +1,4 @@
-"""Names in a conversation: of every language; and those that could be taken for another's, which are refused."""
+"""Names in a conversation: names of every language, and the refusal of names that look like another's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs among people, over sockets: what each request does, in which order things are shown, and how it ends."""
+"""Programs among people, over sockets: the effect of each request, the order of events, and the end."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def test_a_newcomer_while_others_talk_sees_the_replay_and_then_the_live_messages
     views: list[tuple[int, list[tuple[str, str]]]] = []
 
     def talk(talker: Client) -> None:
-        """Always a few lines under way, and the next one when one comes back."""
+        """Keep a few lines under way: say the next one when one comes back."""
         name = f"talker{talkers.index(talker) + 1}"
         for count in range(8):
             talker.send(f"{name} {count}")
@@ -230,7 +230,7 @@ def test_a_member_that_never_reads_is_cut_off_and_logged_while_the_others_get_ev
 @pytest.mark.stress
 @pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="the memory is read from /proc")
 def test_members_that_never_read_do_not_make_the_server_grow(start_process):
-    """In all 48 MB are said, and none of five members reads them. The server may hold 600 lines for each."""
+    """48 MB are said, and none of five members reads. The server may hold 600 lines for each."""
     process = start_process("--rate", "0", "--queue-limit", "600", "--send-timeout", "60")
 
     def resident() -> int:

@@ -1,4 +1,4 @@
-"""The PROXY protocol: what a header says, whatever pieces it comes in, and a server behind proxies."""
+"""The PROXY protocol: headers, in any pieces, and a server behind proxies."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_an_invalid_header_is_refused(name):
 
 @for_each("name", BAD)
 def test_an_invalid_header_is_refused_though_it_comes_byte_by_byte(name):
-    """At the latest when all of it has come; and before that it is never taken for one."""
+    """It is refused when all of it has come, or before. It is never taken for a valid one."""
     data = BAD[name]
     for length in range(len(data)):
         with contextlib.suppress(BadHeader):
@@ -152,7 +152,7 @@ def test_an_invalid_header_is_refused_though_it_comes_byte_by_byte(name):
 
 @for_each("seed", range(20))
 def test_a_header_with_broken_bytes_is_read_or_refused_and_never_anything_else(seed):
-    """What is read is as long as it says, and an address is one. What is waited for is bounded."""
+    """A header that is read has the length that it names, and a valid address. The wait for more bytes is bounded."""
     chance = random.Random(seed)
     for _ in range(500):
         data = bytearray(chance.choice(list(HEADERS.values()))[0])
@@ -362,7 +362,7 @@ def test_per_address_counts_the_clients_and_not_the_proxy(serve):
         assert proxied(server, header, b"more\r\n").rest() == [
             "! There are too many connections from your address: at most 2 are allowed. Close one, then connect again."
         ]
-    for number in range(4):  # those of which the proxy does not say where they come from
+    for number in range(4):  # connections whose address the proxy does not tell
         proxied(server, b"PROXY UNKNOWN\r\nunknown%d\r\n" % number).expect("You are in")
 
 
@@ -421,7 +421,7 @@ listen two
 
 
 def test_people_behind_haproxy_have_their_own_addresses(start_process, tmp_path):
-    """And its checks of the server's health are nobody's."""
+    """haproxy's checks of the server's health count for no address."""
     program = needs("haproxy")
     process = start_process("--proxy-protocol", "127.0.0.1")
     ports = {"one": free_port(), "two": free_port()}

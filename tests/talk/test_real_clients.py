@@ -1,4 +1,4 @@
-"""Real clients as Debian has them, each in a terminal of its own: what people type and what they see."""
+"""Real clients from Debian, each in a terminal of its own: what people type and what they see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients of other protocols are known by their first words, and never taken for people."""
+"""The server recognises clients of other protocols by their first words, and never takes them for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rooms that nobody needs disappear, and nobody can make so many that none are left for others."""
+"""Rooms that nobody needs disappear, and nobody can use up all the rooms."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_a_room_that_is_made_again_starts_at_1_whatever_since_says(
 
 
 class Person:
-    """A subscriber, as far as the Publisher asks."""
+    """The part of a subscriber that the Publisher uses."""
 
     views: Any = Views("here", "there")  # type: ignore[arg-type]
     address = "10.0.0.1"
@@ -195,7 +195,7 @@ class Store(Storage):
 
 
 class House:
-    """A Publisher and a History, whose thread is this one."""
+    """A Publisher and a History. The test's thread acts as the history thread."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self.storage = Store(str(path))

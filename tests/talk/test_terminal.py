@@ -54,7 +54,7 @@ def test_a_command_that_programs_cannot_ask_for_has_no_request():
 
 
 class Known:
-    """A Talk's part of it."""
+    """The part of the client that a Talk uses."""
 
     def __init__(self) -> None:
         self.names = dict.fromkeys(("cy", "Ömer", "bob"))

@@ -1,4 +1,4 @@
-"""Tokens: taking one's place again, missing nothing, and saying everything once."""
+"""Tokens: a client takes its place again, misses nothing, and says everything exactly once."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_client_that_shows_a_token_has_the_name_and_the_rooms_at_once_and_the_
 
 
 def test_a_half_open_connection_is_taken_over_too(program):
-    """The old connection does not read, answer or end: as if its machine had lost power."""
+    """The old connection does not read, answer or end, as if its machine had lost power."""
     ann = program("ann", receive_buffer=4096)
     again = program()
     again.send(type="hello", token=token_of(ann), room="#lab")
@@ -268,7 +268,7 @@ def test_a_bad_room_in_since_gets_an_error_and_the_program_may_try_again(program
 
 
 def test_missed_messages_wait_for_a_slow_reader(program, serve):
-    """More is missed than the queue may hold, and read late: nobody is cut off, and nothing is left out."""
+    """The client missed more than its queue may hold, and reads late. It is not cut off, and no message is left out."""
     server = serve(queue_limit=600)
     ann = program("ann", server, room="#lab")
     for start in range(0, 3000, 200):
@@ -306,7 +306,7 @@ def by_room(seen: list[dict[str, Any]]) -> dict[str, list[int]]:
 
 @pytest.mark.parametrize(("rooms", "messages"), [(20, 60), (6, 200), (20, 201)])
 def test_since_brings_what_was_missed_in_many_rooms_whatever_the_queue_holds(program, serve, rooms, messages):
-    """All of it is far more than may wait, and none of it is read before all is asked for."""
+    """The replay is far longer than the queue, and the client reads nothing before it has asked for everything."""
     server = serve(queue_limit=600)
     since = fill_rooms(program("ann", server), rooms, messages)
     bob = program(None, server, receive_buffer=4096)
@@ -362,7 +362,7 @@ def test_a_person_who_resumes_is_shown_the_last_of_twenty_rooms(program, serve):
 
 
 def test_a_client_that_comes_back_while_others_talk_sees_no_hole_and_no_repeat(program, serve, monkeypatch):
-    """Only two messages are held in memory, so each way back goes through the history, and is overtaken."""
+    """Only two messages stay in memory, so each return reads the history, while new messages arrive."""
     monkeypatch.setattr(chatroom, "RECENT", 20)
     server = serve(queue_limit=5000)
     talkers = [program(f"talker{number}", server, room="#lab") for number in range(3)]
@@ -467,7 +467,7 @@ def test_requests_are_known_when_they_are_no_longer_in_memory(program, serve, mo
 
 
 def test_a_stored_message_is_acknowledged_again_even_while_nothing_can_be_stored(program, serve, monkeypatch):
-    """The answer to what was sent again must not be that it is not stored."""
+    """The server must not answer that the repeated message is not stored."""
     server = serve()
     ann = program("ann", server)
     say = {"type": "say", "text": "once", "ref": "1"}

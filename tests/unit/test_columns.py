@@ -84,7 +84,7 @@ def lines_of(event) -> list[str]:
 
 
 def likely(text: str, whole: str) -> bool:
-    """Whether this is the whole, or a beginning of it that was cut between letters."""
+    """Whether this is the whole text, or its beginning, cut between letters."""
     if not text.endswith("…"):
         return text == whole
     kept = clusters(text[:-1])

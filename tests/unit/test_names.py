@@ -35,7 +35,7 @@ def test_names_of_every_language_are_names_and_rooms(language):
 
 @for_each("language", WRITTEN)
 def test_a_name_that_is_too_long_is_cut_between_letters(language):
-    """Nothing of it is lost but the end, and no letter loses its vowel."""
+    """It loses only its end, and no letter loses its vowel."""
     name = unicodedata.normalize("NFC", WRITTEN[language])
     for typed in (name * 20, name + " " + name * 20, name + "!" * 20, f"«{name}»"):
         with pytest.raises(BadName) as caught:
@@ -160,7 +160,7 @@ def test_names_that_differ_in_joiners_only_are_the_same():
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("step", [61, pytest.param(1, marks=pytest.mark.stress)])
 def test_every_character_of_a_name_is_drawn(step):
-    """Of controls, formats and separators none; a mark stands on a letter."""
+    """It has no controls, formats or separators, and each mark stands on a letter."""
     for char in [*CHARACTERS[:0x1000], *CHARACTERS[0x1000::step]]:
         if unicodedata.category(char) in ("Cn", "Co", "Cs") or "\uac10" < char < "\ud7a0" or char > "\U00030000":
             continue

@@ -25,7 +25,7 @@ def said(number: int, day: float, room: int = LAB, text: str = "hello") -> Messa
 
 
 class History:
-    """A stored history that is swept as the history thread does it, one pass for each time of its clock."""
+    """A stored history, swept as the history thread does it: one pass for each time of its clock."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path

@@ -282,7 +282,7 @@ def test_the_second_server_on_a_file_says_who_has_it(path: pathlib.Path, opened:
     with pytest.raises(StartError) as refused:
         Storage(str(path))
     assert f"is in use by process {os.getpid()}, since 2" in refused.value.text
-    first.commit(Batch([made(LAB, "#lab")], said([1])))  # and the first one goes on
+    first.commit(Batch([made(LAB, "#lab")], said([1])))  # and the first one still works
     assert numbers(first.page(LAB)) == [1]
 
 
@@ -378,7 +378,7 @@ def test_sync_sets_how_much_a_commit_waits_for(opened: Callable[..., Storage], s
 
 
 def added(monkeypatch: pytest.MonkeyPatch, *statements: str) -> None:
-    """Act as a later chat_threads, which brings files one step further."""
+    """Imitate a later version of chat_threads, which has one more migration."""
     monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, statements))
     monkeypatch.setattr(schema, "VERSION", VERSION + 1)
 
@@ -806,7 +806,7 @@ def test_no_search_words_are_an_error(searched: Storage) -> None:
 def test_a_commit_that_fails_while_there_are_no_descriptors_left_is_not_the_last_one(
     opened: Callable[..., Storage],
 ) -> None:
-    """Whether it could come back after a kill is read in SQLite's log, which is open already."""
+    """The check whether it could come back after a kill reads SQLite's log, which is open already."""
     import resource
 
     storage = opened(busy_timeout=0.01)

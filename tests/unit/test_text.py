@@ -193,7 +193,7 @@ def test_every_line_that_is_typed_is_a_command_or_gets_an_error(seed):
 
 
 def _parsed(line):
-    """What a line is: a command, or the error for it."""
+    """The command in a line, or the error for it."""
     try:
         return parse_line(line)
     except ChatError as error:
@@ -794,7 +794,7 @@ def test_an_event_is_shown_as_people_know_it(event, expected):
 
 
 def test_every_event_has_a_row_in_the_table_of_what_is_seen():
-    """All but the wire's own bytes, which go out as they are."""
+    """All events except the wire's own bytes, which are sent unchanged."""
     assert set(SHOW) == EVENT_TYPES - {events.WireBytes}
 
 

@@ -239,7 +239,7 @@ def test_parcels_from_many_threads_all_arrive_and_each_threads_in_order(office: 
 
 
 def test_a_client_that_reads_in_fits_and_starts_gets_everything_once_and_in_order(office: Office) -> None:
-    """It falls behind and catches up again and again, so it changes hands in the crew again and again."""
+    """It often falls behind and catches up, so its session often moves from one thread of the crew to another."""
     connection = office.connect()
     for turn in range(5):
         lines = long_lines(turn * MANY, MANY)
