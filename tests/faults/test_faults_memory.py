@@ -76,7 +76,7 @@ def with_texts(db: pathlib.Path, rooms: int, count: int = 200) -> None:
 
 
 def speak(process: Process, tokens: list[str]) -> None:
-    """Somebody comes with each of the tokens and says something under a ref, so that all its refs are looked at."""
+    """Enter with each token and say something under a ref, so that the server reads all refs of the token."""
     for token in tokens:
         with contextlib.closing(Program(process.port)) as program:
             program.send({"type": "hello", "token": token, "replay": 0})

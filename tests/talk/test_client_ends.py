@@ -214,7 +214,7 @@ def test_a_script_that_leaves_ends_with_0(server, start, typed):
 
 
 def test_ctrl_c_ends_a_script_with_0_and_one_that_ignores_it_goes_on(server, start):
-    """As it was started: a shell's script ignores SIGINT for what it has in the background."""
+    """A script may have been started with SIGINT ignored: a shell does that for programs in the background."""
     ann = start("exec {}", server.port, stdin=subprocess.PIPE)
     ann.expect("You are in #lobby")
     ann.popen.send_signal(signal.SIGINT)

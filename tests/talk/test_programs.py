@@ -52,7 +52,7 @@ def test_a_hello_without_a_room_begins_in_the_lobby(program):
 
 @pytest.mark.parametrize("early", [True, False])
 def test_the_greeting_is_one_line_before_the_objects(request, server, early):
-    """One that speaks at once is greeted as a program; one that waits for the greeting gets that of people."""
+    """A client that speaks at once is greeted as a program; a client that waits gets the greeting for people."""
     request.getfixturevalue("greets_late" if early else "greets_at_once")
     with socket.create_connection(("127.0.0.1", server.port), WAIT) as sock, sock.makefile("rb") as file:
         hello = b'{"type":"hello","name":"ann"}\n'

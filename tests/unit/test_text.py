@@ -1186,7 +1186,7 @@ def test_help_on_private_lines_tells_that_they_are_never_stored():
 
 
 def test_an_event_counts_at_least_as_many_lines_as_it_shows():
-    """So that a queue bounded in lines bounds the memory."""
+    """Therefore a queue that is bounded in lines bounds the memory."""
     many = tuple(said(number=number) for number in range(1, 201))
     people = (events.PersonRow("ann", (), 0, None),) * 100
     for event in (

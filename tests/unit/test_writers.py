@@ -493,7 +493,7 @@ def test_catching_up_waits_for_no_client_that_does_not_read(office: Office, monk
 def test_catching_up_waits_for_no_client_that_gets_more_while_it_does_not_read(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some of what is sent is scheduled while the writer sends what was sent before, and then has to wait."""
+    """Some parcels are scheduled while the writer sends earlier ones, and then has to wait."""
     monkeypatch.setattr(module, "FLUSH_TIMEOUT", WAIT)
     connection = office.connect()
     connection.wire.gate.clear()
