@@ -161,7 +161,7 @@ def test_a_connection_that_gives_way_gets_the_reason_and_advice(start_process):
         for _ in range(PLACES - 2):
             silent.append(stack.enter_context(process.client()))
             silent[-1].expect("What is your name?")
-        with contextlib.closing(Program(process.port)) as program:  # one that gives no name is told, too
+        with contextlib.closing(Program(process.port)) as program:  # a client without a name gets the error, too
             program.send(type="help")
             assert program.read(), "it is waiting now"
             assert silent[0].rest(stays=True)[-1].startswith(GAVE_WAY)

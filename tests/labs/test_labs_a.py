@@ -367,7 +367,7 @@ def test_correct_locking_passes_after_all_orders_were_tried(explore):
 
 @pytest.mark.parametrize(("preemptions", "orders"), [(0, 2), (1, 4), (2, 6), (3, 6)])
 def test_two_threads_of_two_lines_have_six_orders(explore, preemptions, orders):
-    """Four steps, of which two are ann's: 4! / (2! 2!) = 6."""
+    """There are four steps, and two of them are ann's: 4! / (2! 2!) = 6."""
     assert explore(COUNTER, "race", "race", preemptions=preemptions).orders == orders
 
 

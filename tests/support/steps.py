@@ -205,7 +205,7 @@ def steps(db: pathlib.Path) -> list[Step]:
 
 
 def outcome(db: pathlib.Path, step: Step, error: str) -> str:
-    """What a server did after a thread broke at a step: "went on" or "ended". AssertionError if it did neither."""
+    """Return "went on" or "ended": the server's reaction when a thread breaks at a step. AssertionError if neither."""
     with forked(db, lambda armed: raises(step, error, armed)) as process:
         process.arm()
         seen = conversation(process)

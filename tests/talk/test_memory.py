@@ -30,7 +30,7 @@ def freed(references: list[weakref.ref[Any]]) -> bool:
 
 
 def held_by(references: list[weakref.ref[Any]]) -> str:
-    """What keeps them in memory, for the message of a failed test."""
+    """The objects that keep them in memory, for the message of a failed test."""
     alive = [found for reference in references if (found := reference()) is not None]
     return "\n".join(f"{each}: {[str(holder)[:300] for holder in gc.get_referrers(each)]}" for each in alive)
 
