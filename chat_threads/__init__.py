@@ -56,9 +56,9 @@ lock                        guards                                    taken whil
 ==========================  ========================================  ===========================================
 
 Data crosses threads as a frozen dataclass, as bytes, as a parcel, which has its own lock, or in an attribute that is
-set and read as a whole. Any thread reads such an attribute without a lock. They are those that ``inside`` shows, a
-mailbox's without an underscore (and its numbers of bytes and lines, in ``held`` and ``depth``), a room's ``last`` and
-its number of members, and these.
+set and read as a whole. Any thread reads such an attribute without a lock. They are what ``inside`` shows; a mailbox's
+attributes without an underscore, and what its ``held`` and ``depth`` read; a room's ``last`` and its number of members;
+the number of rooms; and those in this table.
 
 ======================  ====================================================================================
 attribute               set by

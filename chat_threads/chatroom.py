@@ -49,9 +49,8 @@ class Subscriber(Protocol):
 
 
 class ChatRoom:
-    """A room. The Publisher's lock guards everything except id, name, key, looks, creator and owner.
-
-    These never change. ``list_chat_rooms`` and ``audience`` read numbers without the lock.
+    """A room. The Publisher's lock guards everything except id, name, key, looks, creator and
+    owner, which never change. ``list_chat_rooms`` and ``audience`` read numbers without the lock.
     """
 
     __slots__ = (

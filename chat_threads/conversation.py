@@ -89,7 +89,7 @@ class Conversation(socketserver.BaseRequestHandler):
     """One connection, from its greeting to its goodbye. Its reader thread alone calls it and reads its attributes.
 
     socketserver calls ``setup``, ``handle`` and ``finish``, in this order. In ``handle`` the thread waits for the
-    client, and wherever a command waits.
+    client, and for whatever a command has to wait for.
     """
 
     request: socket.socket

@@ -1,8 +1,8 @@
 """The history thread: it numbers messages, commits them, and publishes them after the commit.
 
-This file keeps promise 1: nothing is published before it is committed. Promise 2 begins here: there is one history
-thread, so there is one order. Everything that must keep this order (joining, leaving, a new name, a topic) goes
-through the same queue, although only messages get a number.
+This file keeps promise 1: no message, topic or deletion is published before it is committed. Promise 2 begins here:
+there is one history thread, so there is one order. The news of joins, leaves and new names goes through the same queue,
+although only messages get a number.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ class History:
     """A queue and the one thread that empties it into the storage.
 
     ``submit``, ``enqueue`` and ``settle`` are for any thread. The history thread calls the functions that ``start``
-    gets: ``publish`` with the committed values, in order, which returns the rooms that have disappeared; ``refuse``
+    gets: ``publish`` with the values to show, in order, which returns the ids of the rooms that it dropped; ``refuse``
     with each value that was not stored, and the error; ``announce`` with an error for everybody. It calls
-    ``connected`` for the tokens of connected clients, which are not forgotten. Between two batches, the requests under
-    tokens take at most ``refs_bytes`` of memory; others are read when needed.
+    ``connected`` for the tokens of connected clients, which are not forgotten. Between two batches, the results of
+    requests under tokens take at most ``refs_bytes`` of memory; the others are read from the file when needed.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class History:
     def _turn(self) -> bool:
         """Wait for a batch and handle it. Return whether there will be another one.
 
-        An unexpected exception ends the thread, and with it the server: see ends. Continuing would be worse, because
+        An unexpected exception ends the thread, and with it the server (see ``ends``). Continuing would be worse:
         nobody could know which part of the batch is committed, and which senders were told.
         """
         inside.does("waits for messages")
@@ -209,7 +209,7 @@ class History:
                 refused = _not_stored(items, failed)
                 if isinstance(failed, StorageUnsure):
                     self._once.may_come_back(batch.refs)
-                submitted = {id(item) for item in items}
+                submitted = {id(item) for item in items}  # joins, leaves and new names are shown all the same
                 published = [item for item in published if id(item) in submitted and type(item) not in _NOT_STORED]
             else:
                 self._last.update(numbered.numbers)

@@ -178,7 +178,7 @@ class Mailbox(queue.Queue[Parcel]):
         return 0 if self.life is CUT else self._bytes + self.under_way
 
     def depth(self) -> tuple[int, int]:
-        """The lines that wait now, and the most that ever did. Takes no lock: see inside."""
+        """The lines that wait now, and the most that ever did. Takes no lock (see ``inside``)."""
         waiting = self._lines
         return waiting, max(self.most, waiting)
 

@@ -431,7 +431,7 @@ class Publisher:
             outbox.waiting.setdefault(room.id, []).append(message)
 
     def _change(self, item: _Change, outbox: _Outbox) -> None:
-        """Change rooms or members. Before members change, deliver what came first. A new topic waits in its place."""
+        """Change rooms or members. Before members change, deliver what waits. A new topic is added to what waits."""
         assert self._lock.locked()
         if isinstance(item, ordered.TopicSet):
             room = self._rooms.get(item.room_id)
@@ -543,7 +543,7 @@ class Publisher:
         return [room.id for room in unused]
 
     def _deliver(self, room_id: int, outbox: _Outbox) -> None:
-        """Put what waits for the room into its members' queues. This is the hot path."""
+        """Put what waits for the room into its members' queues, but no join that is over again. The hot path."""
         room = self._rooms.get(room_id)
         items = [
             item

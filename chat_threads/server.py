@@ -50,8 +50,8 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class ChatServer(socketserver.ThreadingTCPServer):
     """Accepts connections and starts a thread ``reader-N`` for each.
 
-    ``serve_forever`` runs in the acceptor thread. Only that thread uses the attributes below "the acceptor's". Any
-    thread may use the others.
+    ``serve_forever`` runs in the acceptor thread. Only that thread uses the attributes below "the acceptor's", and
+    ``stop`` after it has ended. Any thread may use the others.
     """
 
     allow_reuse_address = os.name == "posix"  # on Windows this would let two servers share a port
@@ -78,7 +78,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self.stopping = threading.Event()  # set by stop(), read by the readers
         self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()  # numbers of readers that have ended
         self.beats = 0  # steps of the acceptor so far; set by the acceptor, read by main
-        # Shared with the readers; each of these but proxies, which never changes, has its own lock.
+        # Shared with the readers. ``proxies`` never changes; each of the others has its own lock.
         self.door = Door(limits.max_clients, limits.per_address)
         self.proxies = proxies
         self.headerless = Seldom(WARNING_PAUSE)

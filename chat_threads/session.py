@@ -2,8 +2,8 @@
 
 The reader thread (the server's handler) makes a ``Session``, which lives as long as this thread. Other threads put
 parcels into the session's mailbox, and may cut the session off. Only the session's reader reads from its socket, and
-only its writer sends on it. Any other thread only stops its reading. ``SessionStore`` knows all sessions. It gives each
-name to one session only, and no two names look alike.
+only the thread that is its writer now sends on it (see ``mailbox``). Any other thread may only stop the reading.
+``SessionStore`` knows all sessions. It gives each name to one session only, and no two names look alike.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Session:
         self.ref = ""  # of the current request; the reader thread's
         self.views: Views = dialect.views  # read anywhere; set under the Publisher's lock once it is in a room
         self.mailbox = Mailbox(queue_limit)
-        self.written = threading.Event()  # set by a writer when everything is sent, or when it gives up
+        self.written = threading.Event()  # set by the thread that writes, when all is sent or given up
         self.ended = threading.Event()  # set by any thread that wants the conversation to end
         self.profile = Profile()  # set by the reader thread, read anywhere
         self.began = time.monotonic()
@@ -137,7 +137,8 @@ class Session:
         self.wire.stop_reading()
 
     def abandon(self, reason: CutOff | None = None) -> None:
-        """Give up sending, for ``reason`` or because the wire is broken. Called by the thread that writes."""
+        """Give up sending, for ``reason`` or because the wire is broken. Called by the thread
+        that writes, or by the reader if no writer could be started."""
         self.broken = True
         self.mailbox.cut_off(reason=reason)
         self.end()

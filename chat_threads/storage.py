@@ -3,8 +3,8 @@
 This is the seam behind which another store would fit: ``commit`` a batch, all or nothing; read ``page`` and
 ``search``; ``sweep`` away what is no longer wanted. It knows no sessions or queues and has no thread of its own.
 
-The history thread is the only one that writes. That thread owns every attribute of Storage, except for opening and
-closing, when no other thread has the history.
+The history thread is the only one that writes. It owns every attribute of Storage. While the history is
+opened or closed, main owns them, because no other thread uses it then.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ FILES_CHANGED = "the history's files are no longer those that the server opened"
 
 
 class StorageError(Exception):
-    """A batch could not be committed, not even a part of it. The text is a reason for people."""
+    """The history could not be changed: nothing was stored, unless this is a StorageUnsure. The text is a reason for
+    people."""
 
 
 class StorageBroken(StorageError):

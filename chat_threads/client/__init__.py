@@ -19,14 +19,14 @@ thread                owns, and what it does
 ====================  ===========================================================================================
 the program's         any number of them: ask, wait for answers, take events from the queue
 client-NAME-reader    the connection: reads it, sorts answers from events, reconnects; joined by ``close``
-client-NAME-writer    one for each connection: alone writes to its socket after the handshake; joined
+client-NAME-writer    one for each connection: the only one that writes to it after the handshake; joined
 client-show           the terminal client's: takes the events and prints them; joined by the main thread
 ====================  ===========================================================================================
 
 There is one lock, the condition ``Link._changed``. It guards what the threads share: the state, the queue of events and
-the queue of requests. Both queues are bounded: when 10,000 events wait, the reader waits, unless a call waits for an
-answer; when 256 requests have no answer, the program waits. No socket is touched and no callback is made while the lock
-is held.
+the queue of requests. Both queues are bounded: when 10,000 events wait, the reader waits, unless a request has no
+answer yet; when 256 requests have no answer, the program waits. No socket is touched and no callback is made while the
+lock is held.
 """
 
 from ..events import (

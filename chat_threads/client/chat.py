@@ -158,7 +158,7 @@ class Client:
             >>> [event.text for event in chat.events(timeout=0.5) if isinstance(event, Message)]
             ['hello']
 
-        While 10,000 events wait here and no call waits for an answer, nothing is read from the server. The server
+        While 10,000 events wait here and no request is unanswered, nothing is read from the server. The server
         disconnects the client in the end; with ``reconnect=True`` the client gets the rest when it is back.
         """
         while event := self._link.next_event(timeout):

@@ -58,7 +58,7 @@ class Connection:
             except OSError as error:
                 if isinstance(error, TimeoutError) and self._sock.gettimeout() is not None:
                     raise
-                return []  # without our own timeout, it is the system's: the peer no longer answers
+                return []  # we have set no timeout, so it is the system's: the peer no longer answers
             length += len(data)
             if not data or length > MAX_LINE:
                 return []

@@ -64,8 +64,8 @@ class Talk:
         self.over: ClientError | None = None  # why the client has given up; None if it has not, or was closed
         self.room: str | None = None
         self.people: dict[str, int] = {}  # how many people are in each of the user's rooms, by folded name
-        self.names: dict[str, None] = {}  # of people and rooms that were seen, the latest last
-        self.rooms: dict[str, None] = {}
+        self.names: dict[str, None] = {}  # people that were seen, the latest last
+        self.rooms: dict[str, None] = {}  # rooms that were seen, likewise
         self._write = write
         self._screen = screen
         self._day = time.strftime(_DAY)

@@ -62,7 +62,7 @@ class Dialect(Protocol):
     """Whether a token is handed out with the welcome, or only when it is asked for."""
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the wire. At most these and one line before them are kept."""
+        """Take bytes from the wire. The dialect keeps at most these and one unfinished line from before."""
 
     def next_input(self) -> Input | None:
         """What the bytes so far mean, one input a call; None: feed more. Raises nothing."""

@@ -19,8 +19,8 @@ from .text import LINE, TextDialect
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """A protocol that a client may speak. ``first`` matches what its clients send first; for a protocol that is not
-    ours, that must not be a name, alone or with a room after it."""
+    """A protocol that a client may speak. ``first`` matches what its clients send first. In a row for a foreign
+    protocol, it must not match a name, or a name and a room: that is a person's first line."""
 
     first: re.Pattern[bytes]
     dialect: Callable[[int], Dialect] | None = None  # None: it is not ours

@@ -6,7 +6,7 @@ from .. import commands
 from ..errors import Usage
 from ..rules import clean, without_sequences
 
-# Typed in place of a name, these mean commands. The last is memcached's.
+# Typed in place of a name, these words mean commands.
 _MEANT = frozenset(("quit", "exit", "bye", "help", "?", "stats"))
 _WITHOUT_NAME = frozenset((commands.Nick, commands.Resume, commands.Help, commands.Quit))
 
