@@ -14,6 +14,8 @@ Instances are values: they are raised and queued, any thread may read them, and 
 
 from __future__ import annotations
 
+import math
+
 
 class ChatThreadsError(Exception):
     """The root: everything that this package raises on purpose."""
@@ -484,4 +486,5 @@ def _did_you_mean(near: str | None) -> str:
 
 
 def _whole(seconds: float) -> int:
-    return max(1, round(seconds))
+    """Rounded up, so that whoever waits for as long as that can try again."""
+    return max(1, math.ceil(round(seconds, 3)))
