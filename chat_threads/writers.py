@@ -6,8 +6,10 @@ That thread may wait, until the session has caught up or is cut off.
 
 ``OnePerSession`` gives each session a thread of its own from the start. It is the textbook layout, for comparison.
 
-In both layouts at most one thread writes to a session's socket: a session always has the same writer (``schedule``),
-and a holder takes over only when that writer calls ``Mailbox.hold``.
+In both layouts at most one thread at a time writes to a session's socket. ``Wire.send`` does not check this; three
+rules make it so. A session always has the same writer, and each writer serves its sessions one after the other
+(``schedule``). Only that writer calls ``Mailbox.hold``: from then on it finds nothing to collect, and the thread that it
+has started for the session is the writer. That thread gives the mailbox back only when it is empty (``collect_held``).
 """
 
 from __future__ import annotations
