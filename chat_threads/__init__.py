@@ -28,8 +28,8 @@ trace               1            the file of --trace
 lab-...             1 a fault    only with --lab: makes a fault, waits, and ends it
 ==================  ===========  =============================================================================
 
-Two writes pass no mailbox and no writer: the acceptor refuses a connection, and a reader says that no writer thread
-could be started for its client.
+Two kinds of write do not go through a mailbox and a writer: the acceptor refuses a connection, and a reader says that
+no writer thread could be started for its client.
 
 Locks
 =====
@@ -56,9 +56,9 @@ lock                        guards                                    taken whil
 ==========================  ========================================  ===========================================
 
 Data crosses threads as a frozen dataclass, as bytes, as a parcel, which has its own lock, or in an attribute that is
-set and read as a whole. Any thread reads such an attribute without a lock. They are what ``inside`` shows; a mailbox's
-attributes without an underscore, and what its ``held`` and ``depth`` read; a room's ``last`` and its number of members;
-the number of rooms; and those in this table.
+set and read as a whole. Any thread reads such an attribute without a lock. The main ones are what ``inside`` shows; a
+mailbox's attributes without an underscore, and what its ``held`` and ``depth`` read; a room's ``last`` and its number
+of members; the number of rooms; and those in this table.
 
 ======================  ====================================================================================
 attribute               set by
@@ -72,7 +72,7 @@ attribute               set by
 ``Session.reply_to``    the readers of sessions that write to this one; the last one counts
 ``Session.broken``      the session's writer; its reader, if no writer could be started
 ``Session.reason``      any thread that closes the session or cuts it off, under ``Mailbox.mutex``, together
-                        with the last words, so that the client sees this reason
+                        with the last words, if there are any, so that the client sees this reason
 ======================  ====================================================================================
 """
 

@@ -134,7 +134,7 @@ class Place:
             raise InTooManyRooms(ROOMS_EACH)
 
     def go_to(self, session: Subscriber, room: ChatRoom | None) -> None:
-        """Make a room the current one. The session sees it through a different view from its other rooms."""
+        """Make a room the current one. The session has one view for it, and another for its other rooms."""
         if self.current is not room:
             here, elsewhere = session.views.here, session.views.elsewhere
             if self.current is not None:

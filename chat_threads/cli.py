@@ -257,7 +257,7 @@ def read_motd(path: str) -> tuple[str, ...]:
 def run(options: Options, log_level: str, log_file: str | None) -> int:
     """Serve until a signal says to stop, then stop cleanly. In the main thread; raises StartError.
 
-    Returns the exit code, 0, also if a thread outlived the time that it had to end; the log names that thread. If a
+    Returns the exit code 0, even if a thread did not end in time; the log names that thread. If a
     thread has ended unexpectedly, an exception occurs while stopping, or stopping takes FORCE_AFTER seconds, the
     process ends here with BROKEN.
     """

@@ -470,7 +470,7 @@ class Quit(Command):
 
 
 TYPED: tuple[type[Command], ...] = tuple(kind for kind in ALL if kind.row.usage)
-"""The commands that people type."""
+"""The commands that people type with a /."""
 
 REQUESTED: dict[str, type[Command]] = {kind.row.type: kind for kind in ALL if kind.row.type}
 """The commands that programs send, by the type of the request."""

@@ -1,4 +1,5 @@
-"""Why the server disconnects a client: the errors that end a connection. The last thing that a client gets is one."""
+"""Why the server disconnects a client: the errors that end a connection. A client that is cut off gets one, and
+after it at most a Bye."""
 
 from __future__ import annotations
 

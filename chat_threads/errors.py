@@ -382,7 +382,7 @@ class WordsTooLong(TooLong):
 
 
 class LineTooLong(TooLong):
-    """A line of more than ``limit`` bytes. Nothing of it was carried out. ``done``: the word for that, such as sent."""
+    """A line of more than ``limit`` bytes. ``done``: what was not done with it, such as sent."""
 
     def __init__(self, limit: int, done: str) -> None:
         super().__init__(f"A line has at most {limit} bytes. Yours was longer, so it was not {done}.")

@@ -138,7 +138,8 @@ class History:
     def settle(self, timeout: float, unless: threading.Event | None = None) -> bool:
         """Wait until all values that were submitted before have been published or refused: a barrier in the queue.
 
-        Returns False after ``timeout`` seconds, or within LOOK seconds after ``unless`` is set.
+        Returns False after ``timeout`` seconds, or within LOOK seconds after ``unless`` is set; while the queue is
+        full, ``unless`` does not count.
         """
         deadline = time.monotonic() + timeout
         marker = _Marker()

@@ -116,8 +116,8 @@ class Mailbox(queue.Queue[Parcel]):
     def close(self, last: Parcel | None = None, reason: CutOff | None = None) -> bool:
         """Put a last parcel, even beyond the limit, and close. True: the caller must schedule the session.
 
-        ``reason`` is what the last parcel says. If several threads close or cut off the same mailbox, the reason is
-        always that of the last parcel that waits.
+        ``reason`` is what the last parcel says. If several threads close or cut off the same mailbox, the reason that
+        is kept is the one that the waiting last parcel says.
         """
         with self.mutex:
             if self.closed:

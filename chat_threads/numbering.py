@@ -31,7 +31,7 @@ class Numbering:
         self.batch = Batch()  # what to commit
         self.numbers: dict[int, int | None] = {}  # each room's last number after the commit; None: it is gone
         self.published: list[ordered.Published] = []  # the values to show after the commit, in order
-        self.refused: Refused = []  # drafts whose room is gone
+        self.refused: Refused = []  # values whose room is gone
 
     def make(self, rooms: Iterable[ordered.RoomMade]) -> None:
         """Begin with the rooms whose rows are not stored yet, before any message in them."""

@@ -41,7 +41,7 @@ class _Outbox:
         self.waiting: dict[int, list[events.Event | ordered.Joined]] = {}  # by room, in order: to be delivered
         self.ready: list[Subscriber] = []  # their queues were idle: their writers must be told
         self.full: list[Subscriber] = []  # their queues were full: they must be cut off
-        self.size = 0  # bytes that were queued, except published messages
+        self.size = 0  # bytes that ``put`` has queued; _deliver does not count its parcels
 
     def add(self, room: ChatRoom, event: events.Event | ordered.Joined) -> None:
         """Have an event delivered to the room's members, after those that wait."""
@@ -70,7 +70,7 @@ class Publisher:
     the history, and ``newer`` those after it; both may raise. None of these is called under the lock.
     ``enqueue(item)`` is called under it. It puts an item into the history's queue without waiting, or raises NotStored.
 
-    A session that enters without a number is shown no message older than ``retain`` seconds. ``recent_bytes`` limits
+    No message older than ``retain`` seconds is shown from memory. ``recent_bytes`` limits
     the messages kept in memory, and ``output`` counts the bytes that wait to be sent.
     """
 
@@ -543,7 +543,7 @@ class Publisher:
         return [room.id for room in unused]
 
     def _deliver(self, room_id: int, outbox: _Outbox) -> None:
-        """Put what waits for the room into its members' queues, but no join that is over again. The hot path."""
+        """Put what waits for the room into its members' queues, but no join of one that has left. The hot path."""
         room = self._rooms.get(room_id)
         items = [
             item

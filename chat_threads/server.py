@@ -50,8 +50,8 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class ChatServer(socketserver.ThreadingTCPServer):
     """Accepts connections and starts a thread ``reader-N`` for each.
 
-    ``serve_forever`` runs in the acceptor thread. Only that thread uses the attributes below "the acceptor's", and
-    ``stop`` after it has ended. Any thread may use the others.
+    ``serve_forever`` runs in the acceptor thread. Only that thread uses the attributes under the comment "The
+    acceptor's"; after it has ended, ``stop`` uses them. Any thread may use the others.
     """
 
     allow_reuse_address = os.name == "posix"  # on Windows this would let two servers share a port

@@ -180,7 +180,8 @@ class Storage(ReadingSide):
     # --- the files under it -----------------------------------------------------------------------------------
 
     def _same_files(self) -> None:
-        """Raise StorageBroken if the files are not, or were not at an earlier check, those that were opened."""
+        """Raise StorageBroken if nothing can be stored any more: the files are no longer those that were opened, or an
+        fsync failed."""
         if self._broken:
             raise StorageBroken(self._broken)
         fault = self._files.fault() if self._files else None

@@ -13,7 +13,7 @@ NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 class Row:
     """A command's row in the table of commands."""
 
-    usage: str = ""  # what people type; "": only programs can ask for it
+    usage: str = ""  # what people type after a /; "": it has no such word
     does: str = ""  # its line in /help
     type: str = ""  # of the request that programs send; "": only people can ask for it
     aliases: Sequence[str] = ()

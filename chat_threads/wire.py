@@ -19,14 +19,14 @@ NOWAIT: int = socket.MSG_DONTWAIT if sys.platform.startswith("linux") else 0
 LOOK = 1.0  # seconds after which the reader of a non-blocking socket checks whether it should stop
 READ_SIZE = 4096  # bytes; a waiting reader holds a buffer of this size
 LINGER = 2.0  # seconds to keep reading after the last word, so that it arrives
-SLACK = 3.0  # extra seconds for the system's timeout, so that the writers' comes first and slow readers get their error
+SLACK = 3.0  # extra seconds for the system's timeout, so that the writers' timeout comes first and is logged
 _TCP_INFO_RTT = 68  # offset of tcpi_rtt, microseconds, in Linux's struct tcp_info
 
 
 class Wire:
-    """Owns one connected socket. ``read``, ``linger`` and ``close`` are for the reader; ``send`` and ``wait_writable``
-    for the thread that writes at the time; ``stop_reading`` and ``rtt`` for any thread until ``close``. The reader
-    calls ``close`` last, when no writer has the wire any more."""
+    """Owns one connected socket. ``read`` and ``linger`` are for the reader; ``send`` and ``wait_writable`` for the
+    thread that writes at the time; ``stop_reading`` and ``rtt`` for any thread, even when the socket is closed. The
+    server closes the socket at the end of the reader's thread, when no writer has the wire any more."""
 
     def __init__(self, sock: socket.socket, nowait: int = NOWAIT, patience: float = 30.0) -> None:
         """The system drops a peer that, for ``patience`` + SLACK seconds, acknowledges neither data (TCP_USER_TIMEOUT,
@@ -100,9 +100,6 @@ class Wire:
                     return
         except OSError:
             return
-
-    def close(self) -> None:
-        self._sock.close()
 
     def rtt(self) -> float | None:
         """TCP's own estimate of the round trip, in seconds; None if the system has none."""

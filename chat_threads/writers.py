@@ -6,10 +6,14 @@ That thread may wait, until the session has caught up or is cut off.
 
 ``OnePerSession`` gives each session a thread of its own from the start. It is the textbook layout, for comparison.
 
-In both layouts at most one thread at a time writes to a session's socket. ``Wire.send`` does not check this; three
-rules make it so. A session always has the same writer, and each writer serves its sessions one after the other
-(``schedule``). Only that writer calls ``Mailbox.hold``: from then on it finds nothing to collect, and the thread that it
-has started for the session is the writer. That thread gives the mailbox back only when it is empty (``collect_held``).
+At most one thread at a time writes to a session's socket. ``Wire.send`` does not check this; three rules make it so.
+
+1. A session always has the same writer, which serves its sessions one after the other (``schedule``).
+2. Only that writer calls ``Mailbox.hold``. From then on it finds nothing to collect, and only the session's own thread
+   writes. (With OnePerSession they are the same thread.)
+3. The session's own thread gives the mailbox back only when the mailbox is empty (``collect_held``).
+
+A client without a writer is the exception: the acceptor refuses it, or its reader says that no writer could be started.
 """
 
 from __future__ import annotations

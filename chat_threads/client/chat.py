@@ -57,11 +57,11 @@ class Client:
     ``replay`` is the number of earlier messages that ``events`` yields when the client enters a room.
 
     With ``reconnect=True`` a client whose connection is lost comes back by itself. It tries after a random pause; the
-    longest possible pause doubles with each failed try, up to ``longest_pause`` seconds, so that a thousand clients
-    do not come back at once. It shows its token and, for each room, the number of the last message that the program
-    got. It sends every unanswered request again, with the same ref and in the same order. So the program gets every
-    message once, in order, and what it says is in the history once. Until then, calls wait. A request that must not
-    be done twice, such as ``private``, raises Disconnected if it was sent and not answered.
+    longest possible pause doubles with each failed try, up to ``longest_pause`` seconds, so that a thousand clients do
+    not come back at once. It shows its token and, for each room, the number of the last message that the program got.
+    It sends every unanswered request again, with the same ref and in the same order. So the program gets every message
+    once, in order, and what it says is in the history once. While there is no connection, calls wait. A request that
+    must not be done twice, such as ``private``, raises Disconnected if it was sent and not answered.
 
     If many clients share an address, the server may have no token for this one. Then the client comes back by its
     name, and waits for the name for as long as the server may keep it for the dead connection: 150 seconds. It misses
@@ -109,8 +109,9 @@ class Client:
         self.close()
 
     def close(self, words: str = "") -> None:
-        """Leave, with a last word that others see. First the requests so far are sent and answered, for at most 30
-        seconds; those without an answer then fail with Disconnected. A second call does nothing."""
+        """Leave, with a last word that others see. While there is a connection, the requests so far are first sent
+        and answered, for at most 30 seconds; those without an answer then fail with Disconnected. A second call does
+        nothing."""
         self._link.close(words)
 
     # --- what it is -----------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ class Client:
         """Yield what happens, in order. If several threads iterate, each event goes to one of them.
 
         The iteration ends when nothing has come for ``timeout`` seconds, or after the client was closed. It raises
-        Disconnected if the connection has ended otherwise. Either way all events come first. Answers to requests are
+        the ClientError that ended the connection otherwise. Either way all events come first. Answers to requests are
         not among the events, but the client's own messages are::
 
             >>> chat.say("#lab", "hello")

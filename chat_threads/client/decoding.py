@@ -64,5 +64,5 @@ def _harmless(value: Any) -> Any:
     if isinstance(value, list):
         return [_harmless(each) for each in value]
     if isinstance(value, dict):
-        return {key: _harmless(each) for key, each in value.items()}
+        return {clean(key): _harmless(each) for key, each in value.items()}
     return value

@@ -6,7 +6,7 @@ from ..errors import ChatThreadsError
 
 
 class ClientError(ChatThreadsError):
-    """The base of all errors that a Client raises."""
+    """The base of all errors that a Client raises; making one also raises OSError."""
 
 
 class Refused(ClientError):
@@ -25,8 +25,8 @@ class Refused(ClientError):
 class Disconnected(ClientError):
     """The connection has ended. A request that was sent and not answered may have been done or not.
 
-    ``code`` is the reason in the server's ``bye`` ("shutting_down", "replaced", "quit", …), or "lost" if there was
-    no ``bye``.
+    ``code`` is the reason in the server's ``bye`` ("shutting_down", "replaced", "quit", …), or "lost", "quit" or
+    "internal" if there was no ``bye``.
     """
 
     def __init__(self, code: str, text: str) -> None:

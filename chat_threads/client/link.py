@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from ..events import Ack, Answer, Bye, Event, Problem, Welcome
+from ..rules import clean
 from .connection import Connection
 from .decoding import Fields, Offline, Online, decode
 from .errors import ClientError, Disconnected, Refused, TimedOut, Unread
@@ -50,8 +51,8 @@ class Link:
     """What the program's threads share with the reader and the writer: requests, events, and the state.
 
     Any number of the program's threads call ``submit``, ``forget``, ``next_event``, ``settle``, ``close`` and read the
-    properties. One of them calls ``open`` first, and is the reader until that returns. From then on the reader thread
-    alone reads from the connection, sets and closes it, and ends the link. It starts a writer thread for each
+    properties. One of them calls ``open`` first, and is the reader until it starts the reader thread. From then on only
+    that thread reads from the connection, replaces it, closes it, and ends the link. It starts a writer thread for each
     connection and joins it. Only the writer writes to the connection after the handshake.
     """
 
@@ -216,7 +217,7 @@ class Link:
             while lines:
                 line = lines.pop(0)
                 if not line.startswith(b"{"):  # the greeting, or the reason for not greeting
-                    greeting = line.decode("utf-8", "replace").strip().removeprefix("! ") or greeting
+                    greeting = clean(line.decode("utf-8", "replace")).strip().removeprefix("! ") or greeting
                     continue
                 event, fields = _decode(line)
                 if isinstance(event, Welcome):

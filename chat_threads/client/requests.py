@@ -17,7 +17,8 @@ SAID = frozenset(("say", "action"))
 
 
 class Asked(Future[Event]):
-    """The answer to come. ``result`` raises Refused if the answer is an error, Disconnected if there is none.
+    """The answer to come. ``result`` raises Refused if the answer is an error, or the ClientError that ended the
+    connection if there is none.
 
     Callbacks must not wait: they run in the client's reader thread, or at once in the thread that adds them if the
     answer is there.

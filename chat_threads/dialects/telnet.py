@@ -1,8 +1,8 @@
 """The telnet layer: separates the text from telnet's commands, and finds the ends of lines. Pure: no socket.
 
 ``Telnet`` takes a connection's bytes apart as RFC 854 says, and answers requests for options. ``LineEditor``
-makes lines of the text, and applies the keys that erase. The bytes of a client that does not speak telnet (nc,
-PuTTY's "raw") pass through both unchanged, and such a client never gets a telnet byte.
+makes lines of the text, and applies the keys that erase. The text of a client that does not speak telnet (nc,
+PuTTY's "raw") passes through ``Telnet`` unchanged, and such a client never gets a telnet byte.
 
 Telnet is a path for 7 bits until both ends agree on BINARY (RFC 856). Until then Debian's telnet takes the bytes 0x83,
 0x8F, 0x9A and 0x9C of a UTF-8 character for its keys Ctrl-C, Ctrl-O, Ctrl-Z and Ctrl-\\: it sends a command in place of

@@ -75,8 +75,8 @@ class Service:
         METHODS[type(command)](self._context, session, command)
 
     def dismiss(self, session: Session, words: str, patience: float) -> None:
-        """The conversation is over: show the session its last messages, show the others that it left, and free its
-        name. Waits as ``people.depart`` does."""
+        """The conversation is over: show the session the messages up to its leaving, show the others that it left, and
+        free its name. Waits as ``people.depart`` does."""
         if session.name:
             people.depart(self._context, session, _words_or_none(words), patience)
             self._context.sessions.release(session)

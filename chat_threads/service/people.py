@@ -39,7 +39,7 @@ MAX_IGNORED = 100
 def name_of(context: Context, token: str) -> str:
     """The name that a token was last used with; raise UnknownToken, or Unreadable if the server cannot tell.
 
-    Waits at most SETTLE seconds: the token may be on its way to the storage.
+    Waits at most SETTLE seconds, as the token may be on its way to the storage, and for an SQLite connection.
     """
     holder = context.sessions.holder(token)
     if holder:

@@ -62,7 +62,7 @@ class Context:
     def wait(self, session: Session) -> None:
         """Wait until the history has handled everything that was submitted before; raise Busy after SETTLE seconds.
 
-        Returns at once when the session has ended.
+        Returns soon when the session has ended (see ``History.settle``).
         """
         if not self.history.settle(SETTLE, session.ended) and not session.ended.is_set():
             raise Busy()

@@ -558,6 +558,26 @@ def test_a_server_that_is_none_and_one_that_says_nothing_are_not_waited_for(fake
         Client("127.0.0.1", silent.port, name="ann")
 
 
+def test_nothing_that_a_server_sends_can_harm_a_terminal(fake, connect):
+    hostile = fake(lambda lines, send: send(b"\x1b]0;title\x07full \x1b[2Jup\x9b5m\n"))
+    with pytest.raises(Disconnected) as lost:
+        Client("127.0.0.1", hostile.port, name="ann")
+    assert str(lost.value).isprintable()
+
+    def script(lines, send):
+        next(lines)
+        send(WELCOME, {"type": "new \x1b[2J", "key \x1b]0;x\x07": {"in \x1b[1m": ["a \x1b[2Jb"]}})
+
+    ann = connect(fake(script), "ann")
+    got = ann.events()
+    event = next(got)
+    assert isinstance(event, Other)
+    assert repr(event.fields).isprintable()
+    assert "\\x" not in repr(event.fields)
+    with pytest.raises(Disconnected):
+        next(got)
+
+
 # --- coming back ----------------------------------------------------------------------------------------
 
 

@@ -58,7 +58,7 @@ class Pair:
             count -= len(self.peer.recv(65536))
 
     def close(self) -> None:
-        self.wire.close()
+        self.sock.close()
         self.peer.close()
 
 
@@ -235,7 +235,7 @@ def test_last_words_arrive_though_there_is_input_that_nobody_reads(pair: Pair) -
     pair.peer.shutdown(socket.SHUT_WR)
     lingering.join(WAIT)
     assert not lingering.is_alive()
-    pair.wire.close()
+    pair.sock.close()
     data = b""
     while more := pair.peer.recv(100):
         data += more
@@ -261,7 +261,7 @@ def test_a_peer_that_never_stops_sending_is_waited_for_only_so_long(pair: Pair) 
     pair.wire.linger(0.05)
     took = time.monotonic() - began
     ended.set()
-    pair.wire.close()
+    pair.sock.close()
     babbling.join(WAIT)
     assert 0.05 <= took < WAIT
 
@@ -272,8 +272,8 @@ def test_lingering_on_a_broken_connection_ends_at_once(pair: Pair) -> None:
     pair.wire.linger(WAIT)
 
 
-def test_a_closed_wire_can_be_stopped_and_asked_by_anybody(pair: Pair) -> None:
-    pair.wire.close()
+def test_a_wire_whose_socket_is_closed_can_be_stopped_and_asked_by_anybody(pair: Pair) -> None:
+    pair.sock.close()
     pair.wire.stop_reading()
     assert pair.wire.rtt() is None
 
