@@ -201,11 +201,13 @@ class Mailbox(queue.Queue[Parcel]):
                 self.under_way = in_hand.size
 
     def sent(self) -> None:
-        """The socket has taken all bytes under way. Only called if these were many."""
+        """The socket has taken all bytes under way. Only called if these were many. While another thread holds the
+        mailbox, they are that thread's, and this does nothing."""
         with self.mutex:
-            self.under_way = 0
-            if self._awaited:
-                self.not_full.notify_all()
+            if self.writer is not _HELD:
+                self.under_way = 0
+                if self._awaited:
+                    self.not_full.notify_all()
 
     def finish(self) -> bool:
         """The collected parcels are sent. Return whether they were the last of a closed mailbox."""

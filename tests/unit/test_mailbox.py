@@ -456,6 +456,19 @@ def test_a_reader_waits_while_much_is_on_its_way_to_a_full_socket(ease: Callable
     assert box.held() == 0
 
 
+def test_a_writer_that_finds_a_held_mailbox_does_not_take_the_bytes_under_way_for_sent() -> None:
+    """The session may still be on its writer's list when the mailbox becomes the holder's."""
+    box = Mailbox(10)
+    box.push(Parcel(WORDS, [Message(1, "#lab", 1, 0, "ann", "say", "x" * (EASY_BYTES + 1))]))
+    [taken] = box.collect()
+    box.push(parcel())  # schedules the session again
+    box.keep(taken)
+    box.hold()
+    assert box.collect() == []
+    box.sent()
+    assert box.under_way == taken.size
+
+
 def test_a_reader_does_not_wait_while_little_is_queued() -> None:
     box = Mailbox(10)
     box.push(parcel(lines=5))

@@ -83,9 +83,9 @@ class Connection:
             self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
             self.peer.settimeout(WAIT)
             self.peer.connect(listening.getsockname())
-            sock, _ = listening.accept()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
-        self.wire = WatchedWire(sock)
+            self.sock, _ = listening.accept()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        self.wire = WatchedWire(self.sock)
         self.session = Session(number, self.wire, Dialect(), writers.schedule, limit)  # type: ignore[arg-type]
         self._buffer = b""
 
@@ -172,7 +172,7 @@ class Office:
         assert self.writers.stop(WAIT) == []
         assert writer_threads() == []
         for connection in self.connections:
-            connection.wire.close()
+            connection.sock.close()
             connection.peer.close()
             assert connection.wire.clashes == 0
 
