@@ -7,7 +7,7 @@ except in the errors of typing.
 
 The two branches of ChatError say what happens next. After a ``Told`` the conversation goes on. After a ``CutOff`` it is
 over; ``disconnects`` has these. A ``StartError`` is for the operator: the program prints it and exits with 2. Anything
-else that is raised is a bug.
+else that nobody catches is a bug.
 
 Instances are values: they are raised and queued, any thread may read them, and nothing changes them.
 """
@@ -18,7 +18,7 @@ import math
 
 
 class ChatThreadsError(Exception):
-    """The root: everything that this package raises on purpose."""
+    """The root of the errors that reach a client, an operator or a program."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)

@@ -41,7 +41,7 @@ class _Outbox:
         self.waiting: dict[int, list[events.Event | ordered.Joined]] = {}  # by room, in order: to be delivered
         self.ready: list[Subscriber] = []  # their queues were idle: their writers must be told
         self.full: list[Subscriber] = []  # their queues were full: they must be cut off
-        self.size = 0  # bytes that ``put`` has queued; _deliver does not count its parcels
+        self.size = 0  # bytes that ``put`` has queued; most parcels of _deliver are not counted
 
     def add(self, room: ChatRoom, event: events.Event | ordered.Joined) -> None:
         """Have an event delivered to the room's members, after those that wait."""

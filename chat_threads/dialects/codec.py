@@ -32,7 +32,7 @@ class Form:
     constant: Mapping[str, Any] = field(default_factory=dict)  # keys and values that other forms of the type lack
 
 
-# Of two forms of one type, the one with more fields comes first: an object is read as the first form that fits.
+# Of two forms of one type, the one that fits fewer objects comes first: an object is read as the first that fits.
 FORMS: dict[type, Form] = {
     events.Message: Form("message", named={"sender": "from"}, local={"room_id": 0, "who": 0}),
     events.Welcome: Form("welcome", order=("name", "token", "version", "motd")),

@@ -1,7 +1,8 @@
 """What people see: each event as lines of text. ``SHOW`` is the table.
 
 Lines that begin with ``*`` are the server's, ``!`` are errors; no line of what people say begins with either, in any
-setting. An action has ``~`` before the name, which no name begins with. Lines end with CR LF. Everything is pure.
+setting. An action has ``~`` before the name, which no name begins with. Lines end with CR LF. Everything is pure,
+except that times depend on the time zone and on today's date.
 """
 
 from __future__ import annotations
