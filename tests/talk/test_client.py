@@ -904,6 +904,7 @@ def test_ignored_people_being_away_and_settings_outlast_a_connection(server, con
     assert log.count(events.Notice) == 0
 
 
+@pytest.mark.slow
 def test_a_client_that_was_away_for_long_gets_every_message_and_then_the_live_ones(server, connect, relay, monkeypatch):
     monkeypatch.setattr(link, "MAX_EVENTS", 100)
     through = relay(server.port)

@@ -394,6 +394,7 @@ def test_a_bug_in_the_handshake_ends_that_client_only(server, monkeypatch, caplo
     server.client("ann")
 
 
+@pytest.mark.slow
 def test_a_flood_of_connections_without_a_name_is_logged_in_a_few_lines_and_a_person_as_always(
     serve, monkeypatch, caplog
 ):

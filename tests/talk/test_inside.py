@@ -331,7 +331,7 @@ def test_a_paused_history_commits_nothing_and_then_everything(serve, program):
     assert any("The history runs again." in line for line in lines)
 
 
-@pytest.mark.parametrize("writers", [2, None])
+@pytest.mark.parametrize("writers", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["crew", "per-session"])
 def test_a_slowed_client_gets_everything_later_and_nobody_else_notices(serve, program, writers):
     server = serve(lab=True, writers=writers)
     ann, bob = program("ann", server=server), server.client("bob")

@@ -96,7 +96,7 @@ def _answer(rival: socket.socket) -> str:
 # --- one order ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("writers", [2, None], ids=["crew", "per-session"])
+@pytest.mark.parametrize("writers", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["crew", "per-session"])
 def test_all_members_and_the_history_show_the_messages_of_eight_senders_in_one_order(serve, writers):
     server = serve(writers=writers, queue_limit=5000)
     each, total = 500, 4000
@@ -193,7 +193,7 @@ def test_clients_that_enter_an_empty_room_at_once_all_see_its_whole_history_and_
 # --- slow readers ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("writers", [2, None], ids=["crew", "per-session"])
+@pytest.mark.parametrize("writers", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["crew", "per-session"])
 def test_a_member_that_never_reads_is_cut_off_and_logged_while_the_others_get_everything(serve, caplog, writers):
     caplog.set_level(logging.INFO, logger="chat_threads")
     limit, batch = 200, 512
@@ -317,7 +317,7 @@ def test_everything_that_anybody_saw_is_in_the_history_once_whenever_the_server_
 # --- stopping -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("writers", [2, None], ids=["crew", "per-session"])
+@pytest.mark.parametrize("writers", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["crew", "per-session"])
 def test_every_thread_ends_though_a_client_does_not_read_its_output(serve, writers):
     server = serve(writers=writers, queue_limit=100_000)
     stuck, ann = server.client("stuck", receive_buffer=TINY), server.client("ann")

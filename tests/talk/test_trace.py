@@ -198,7 +198,7 @@ def test_a_message_sent_again_under_a_token_has_one_trip(serve, program):
 # --- the file -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("writers", [2, None])
+@pytest.mark.parametrize("writers", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["crew", "per-session"])
 def test_a_trace_of_100_messages_to_50_members_has_5000_arrows(serve, program, tmp_path, writers):
     server = serve(trace=str(tmp_path / "trace.json"), writers=writers)
     ann = program("ann", server=server, room="#lab")

@@ -200,7 +200,7 @@ def _full(batch: object) -> None:
     raise StorageError("disk full")
 
 
-@pytest.mark.parametrize("writers", [2, None], ids=["crew", "per-session"])
+@pytest.mark.parametrize("writers", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["crew", "per-session"])
 def test_in_a_conversation_in_which_everything_happens_the_table_says_what_the_locks_do(
     watch, serve, monkeypatch, writers
 ):
@@ -513,7 +513,7 @@ def nimble() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("nimble")
-@pytest.mark.parametrize("writers", [2, None], ids=["crew", "per-session"])
+@pytest.mark.parametrize("writers", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["crew", "per-session"])
 def test_with_threads_that_take_turns_all_the_time_the_promises_hold(serve, writers):
     """Eight talk in two rooms, four come and go, two fight for names, one does not read and is cut off."""
     server = serve(writers=writers, queue_limit=5000, replay=20)

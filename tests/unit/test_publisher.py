@@ -511,7 +511,7 @@ def test_a_room_whose_oldest_messages_are_gone_is_entered_with_what_is_left(hous
 
 
 @pytest.mark.usefixtures("nimble")
-@pytest.mark.parametrize("recent_bytes", [1 << 20, 3000])
+@pytest.mark.parametrize("recent_bytes", [1 << 20, pytest.param(3000, marks=pytest.mark.slow)])
 def test_a_session_that_enters_while_messages_are_published_misses_none_and_sees_none_twice(recent_bytes: int) -> None:
     """Joiners against the history thread. At first they all leave again, so the room is read again and again; then
     each leaves when three more have come, so there is somebody all the time; the last ones stay."""
