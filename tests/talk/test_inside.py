@@ -302,6 +302,7 @@ def test_threads_answers_within_100_ms_while_a_lab_pauses_the_publisher(serve, p
     assert threads(ann)["lab-publisher"]["doing"] == "holds the Publisher for 10 s"
 
 
+@pytest.mark.slow
 def test_a_pause_ends_with_its_time_and_a_notice_to_everybody(serve, program):
     server = serve(lab=True)
     ann, bob = program("ann", server=server), server.client("bob")
@@ -331,7 +332,8 @@ def test_a_paused_history_commits_nothing_and_then_everything(serve, program):
     assert any("The history runs again." in line for line in lines)
 
 
-@pytest.mark.parametrize("writers", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["crew", "per-session"])
+@pytest.mark.slow
+@pytest.mark.parametrize("writers", [2, None], ids=["crew", "per-session"])
 def test_a_slowed_client_gets_everything_later_and_nobody_else_notices(serve, program, writers):
     server = serve(lab=True, writers=writers)
     ann, bob = program("ann", server=server), server.client("bob")

@@ -467,6 +467,7 @@ def test_a_room_that_had_to_go_gives_its_makers_address_no_other_one(
         house.make("#more", mallory)
 
 
+@pytest.mark.slow
 def test_the_limit_of_rooms_per_person_holds_under_any_name_and_after_a_restart(
     start_process: Callable[..., Process], tmp_path: pathlib.Path
 ) -> None:

@@ -581,6 +581,7 @@ def test_a_disk_that_fails_while_the_index_is_written_makes_the_history_read_onl
     assert [message.text for message in house.store.search("hello", None, None, 10)] == ["hello"]
 
 
+@pytest.mark.slow
 def test_a_long_history_without_an_index_starts_at_once_and_the_log_says_how_far_it_is(
     open_house: Callable[..., House],
     tmp_path: pathlib.Path,
