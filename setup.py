@@ -22,7 +22,8 @@ setup(
     extras_require={
         "client": ["prompt_toolkit>=3.0.50"],
         "plot": ["matplotlib>=3.6"],
-        "test": ["pytest>=7.3", "pytest-timeout>=2", "prompt_toolkit>=3.0.50"],
+        "web": ["websockets>=13", "segno>=1.6"],
+        "test": ["pytest>=7.3", "pytest-timeout>=2", "prompt_toolkit>=3.0.50", "websockets>=13", "segno>=1.6"],
     },
     entry_points={
         "console_scripts": [
