@@ -6,7 +6,8 @@ one member. All servers run all the time and take turns, so other work on the ma
 the median of --repeat runs. The load driver of load.py checks every delivery; the exit code is 1 if one was missing.
 
 The servers: this one (``--rate 0``, its history on disk), this one with ``--writers per-session``, the two of
-scripts/peers/, and Redis pub/sub if redis-server (6 or newer) is installed.
+scripts/peers/, and Redis pub/sub if redis-server (6 or newer) is installed. With --no-peers, only the first takes part,
+once for each --dialect: bench.py --no-peers --cpu --dialect web,json compares the costs of two dialects.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ SCRIPTS = pathlib.Path(__file__).resolve().parent
 OURS = "-m chat_threads --host 127.0.0.1 --port {port} --db {folder}/{port}.db --rate 0 --max-clients 20000"
 STARTING = 15.0  # seconds that a server may take to answer
 STOPPING = 10.0
+OUR_DIALECTS = ("text", "json", "web")
 MAIN = "chat_threads"
 
 
@@ -48,12 +50,21 @@ class Contender:
     dialect: str
 
 
-def contenders(dialect: str) -> list[Contender]:
+@dataclass(frozen=True, slots=True)
+class Running:
+    port: int
+    pid: int
+
+
+def contenders(dialects: list[str], peers: bool) -> list[Contender]:
     """The servers that take part. The last one is the reference for the ratios."""
     ours = (sys.executable, *OURS.split())
-    found = [
-        Contender(MAIN, ours, dialect),
-        Contender("per-session", (*ours, "--writers", "per-session"), dialect),
+    several = len(dialects) > 1
+    found = [Contender(f"{MAIN}, {each}" if several else MAIN, ours, each) for each in dialects]
+    if not peers:
+        return found
+    found += [
+        Contender("per-session", (*ours, "--writers", "per-session"), dialects[0]),
         Contender("asyncio", (sys.executable, str(SCRIPTS / "peers" / "asyncio_chat.py"), "--port", "{port}"), "text"),
         Contender("textbook", (sys.executable, str(SCRIPTS / "peers" / "textbook.py"), "--port", "{port}"), "text"),
     ]
@@ -74,6 +85,18 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
         return [int(each) for each in value.split(",")]
 
 
+class Dialects(click.ParamType):  # type: ignore[type-arg]
+    name = "DIALECT,..."
+
+    def convert(self, value: str | list[str], param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        if isinstance(value, list):
+            return value
+        wanted = value.split(",")
+        if not set(wanted) <= set(OUR_DIALECTS) or len(wanted) > len(set(wanted)):
+            self.fail(f"{value!r} is not one of {', '.join(OUR_DIALECTS)}, or several with commas.", param, ctx)
+        return wanted
+
+
 @click.command(help=__doc__.split(": bench.py")[0] + ".", epilog=__doc__.split("\n\n", 1)[1])
 @click.option("--members", type=Numbers(), default="10,100,1000", show_default=True, help="Sizes of the room.")
 @click.option("--windows", type=Numbers(), default="1,64", show_default=True, help="Messages under way.")
@@ -81,36 +104,47 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
 @click.option("--seconds", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Length of a run.")
 @click.option(
     "--dialect",
-    type=click.Choice(["text", "json"]),
+    type=Dialects(),
     default="text",
     show_default=True,
-    help="Of the clients of chat_threads.",
+    help=f"Of the clients of chat_threads: {', '.join(OUR_DIALECTS)}. Several take turns.",
 )
+@click.option("--peers/--no-peers", default=True, show_default=True, help="Whether the other servers take part.")
+@click.option("--cpu", is_flag=True, help="Show microseconds of the server's CPU for a delivery instead.")
 @click.option("--processes", type=click.IntRange(1, 64), default=max(1, machine.cores() - 1), show_default=True)
-def main(members: list[int], windows: list[int], repeat: int, seconds: float, dialect: str, processes: int) -> None:
+def main(
+    members: list[int],
+    windows: list[int],
+    repeat: int,
+    seconds: float,
+    dialect: list[str],
+    peers: bool,
+    cpu: bool,
+    processes: int,
+) -> None:
     raise_file_limit()
-    taking_part = contenders(dialect)
+    taking_part = contenders(dialect, peers)
     cells = [(count, window, each) for count in members for window in windows for each in taking_part]
     results: defaultdict[tuple[int, int, Contender], list[Result]] = defaultdict(list)
     try:
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            ports = {each: stack.enter_context(running(each, folder)) for each in taking_part}
+            servers = {each: stack.enter_context(running(each, folder)) for each in taking_part}
             runs = [cell for count in members for _ in range(repeat) for cell in cells if cell[0] == count]
             for cell in stack.enter_context(click.progressbar(runs, label="Measuring", file=sys.stderr)):
                 count, window, each = cell
-                results[cell].append(measure(ports[each], each.dialect, count, window, seconds, processes))
+                results[cell].append(measure(servers[each], each.dialect, count, window, seconds, processes))
     except Failed as failed:
         sys.exit(f"bench: {failed}.")
-    show(results, members, windows, taking_part, seconds, repeat)
+    show(results, members, windows, taking_part, seconds, repeat, cpu)
     if broken := [cell for cell, found in results.items() if not all(result.clean for result in found)]:
         names = ", ".join(f"{each.name} ({count} members, {window} under way)" for count, window, each in broken)
         sys.exit(f"bench: not everything was delivered once and in order by {names}.")
 
 
 @contextlib.contextmanager
-def running(contender: Contender, folder: str) -> Iterator[int]:
-    """Run a server during the ``with`` block; yields its port."""
+def running(contender: Contender, folder: str) -> Iterator[Running]:
+    """Run a server during the ``with`` block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -128,7 +162,7 @@ def running(contender: Contender, folder: str) -> Iterator[int]:
                     said = pathlib.Path(log.name).read_text("utf-8", "replace").strip().splitlines()
                     raise Failed(f"{contender.name} did not start: {said[-1] if said else failed}") from None
                 time.sleep(0.05)
-        yield port
+        yield Running(port, process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -138,8 +172,8 @@ def running(contender: Contender, folder: str) -> Iterator[int]:
             process.wait()
 
 
-def measure(port: int, dialect: str, members: int, window: int, seconds: float, processes: int) -> Result:
-    family, address = resolve("127.0.0.1", port)
+def measure(server: Running, dialect: str, members: int, window: int, seconds: float, processes: int) -> Result:
+    family, address = resolve("127.0.0.1", server.port)
     plan = Plan(
         family=family,
         address=address,
@@ -159,7 +193,7 @@ def measure(port: int, dialect: str, members: int, window: int, seconds: float, 
         run=new_run(),
         epoch=clock(),
     )
-    return conduct(plan)
+    return conduct(plan, server.pid)
 
 
 def show(
@@ -169,26 +203,29 @@ def show(
     taking_part: list[Contender],
     seconds: float,
     repeat: int,
+    cpu: bool,
 ) -> None:
     rows = []
     limited = False
     other = taking_part[-1]
+    figure = cost if cpu else rate
     for count in members:
         for window in windows:
-            rates = {each: rate(results[count, window, each]) for each in taking_part}
+            figures = {each: figure(results[count, window, each]) for each in taking_part}
             row = [str(count), str(window)]
             for each in taking_part:
                 mark = ""
                 if each is not other:
-                    mark = f" ({rates[each] / rates[other]:.2f})" if rates[other] else " (-)"
-                if statistics.median(bool(result.bottleneck) for result in results[count, window, each]):
+                    mark = f" ({figures[each] / figures[other]:.2f})" if figures[other] else " (-)"
+                if not cpu and statistics.median(bool(result.bottleneck) for result in results[count, window, each]):
                     limited = True
                     mark += " [d]"
-                row.append(f"{rates[each]:,.0f}{mark}")
+                row.append(f"{figures[each]:,.{2 if cpu else 0}f}{mark}")
             rows.append(row)
     headers = ["members", "under way", *(each.name for each in taking_part)]
     align = ["right"] * len(headers)
-    click.echo(f"{machine.describe()}. Messages delivered a second, the median of {repeat} runs of {seconds:g} s;")
+    what = "Microseconds of the server's CPU for a delivery" if cpu else "Messages delivered a second"
+    click.echo(f"{machine.describe()}. {what}, the median of {repeat} runs of {seconds:g} s;")
     click.echo(f"in brackets, how many times {other.name}'s.\n")
     click.echo(tabulate(rows, headers, tablefmt="rst", disable_numparse=True, colalign=align))
     if limited:
@@ -197,6 +234,11 @@ def show(
 
 def rate(found: list[Result]) -> float:
     return statistics.median(result.deliveries_per_second for result in found)
+
+
+def cost(found: list[Result]) -> float:
+    """Microseconds of CPU; 0: unknown, as where there is no /proc."""
+    return statistics.median(1e6 * (each.server_seconds or 0.0) / max(1, each.tally.delivered) for each in found)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def number(low: float, high: float, open_low: bool = False) -> click.FloatRange:
 @click.option(
     "--ramp", type=number(0, 86_400), default=0.0, show_default=True, help="Seconds over which the clients connect."
 )
-@click.option("--dialect", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--dialect", type=click.Choice(["text", "json", "web"]), default="text", show_default=True)
 @click.option("--slow", type=click.IntRange(0), default=0, show_default=True, help="Clients that never read.")
 @click.option("--churn", type=number(0, 10_000), default=0.0, show_default=True, help="Reconnects a second.")
 @click.option(

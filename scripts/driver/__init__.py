@@ -5,6 +5,7 @@ The parts of a run, with their files::
     load.py, bench.py -> conductor -> worker, worker, ... (processes, each with a share of the clients)
                             |            one thread, selectors, all its sockets without blocking
                             |            dialects: how to enter, and how a client knows that it has
+                            |            websocket: frames and the opening handshake
                             |            checks: what each client has seen, and in which order
                             |            histogram: latencies in buckets
                             +-- report: the table, CSV, JSON, a plot

@@ -5,11 +5,23 @@ Messages are found by their mark, so the rest of a server's output is ignored.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from . import websocket
 from .plan import ROOM
+
+
+def whole_lines(data: bytes) -> int:
+    """How many of the bytes are whole lines."""
+    return data.rfind(b"\n") + 1
+
+
+def in_frame(lines: bytes) -> bytes:
+    """Lines in a WebSocket's text frame, with a mask that nobody can foretell (RFC 6455, section 10.3)."""
+    return websocket.frame(lines, random.getrandbits(32).to_bytes(4, "big"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +30,16 @@ class Dialect:
     inside: bytes  # part of the line that says that the client has entered
     say: tuple[str, str]  # the bytes before and after a text; {room} is filled in
     trouble: re.Pattern[bytes]  # a line in which the server reports an error
+    packed: Callable[[bytes], bytes] = bytes  # lines as they are sent
+    whole: Callable[[bytes], int] = whole_lines  # how many of some received bytes can be read without the next ones
+    upgrade: bool = False  # whether a WebSocket's handshake comes first
 
+
+def _hello(name: str, room: str) -> str:
+    return f'{{"type":"hello","name":"{name}","room":"{room}"}}\n'
+
+
+_SAY = ('{{"type":"say","room":"{room}","text":"', '"}}\n')
 
 DIALECTS = {
     "text": Dialect(
@@ -28,10 +49,20 @@ DIALECTS = {
         trouble=re.compile(rb"^! .*$", re.MULTILINE),
     ),
     "json": Dialect(
-        hello=lambda name, room: f'{{"type":"hello","name":"{name}","room":"{room}"}}\n',
+        hello=_hello,
         inside=b'"type":"joined"',
-        say=('{{"type":"say","room":"{room}","text":"', '"}}\n'),
+        say=_SAY,
         trouble=re.compile(rb'^(?:! .*|.*"type":"error".*)$', re.MULTILINE),
+    ),
+    # The JSON lines in a WebSocket's text frames. A frame of the server holds whole lines.
+    "web": Dialect(
+        hello=_hello,
+        inside=b'"type":"joined"',
+        say=_SAY,
+        trouble=re.compile(rb'^(?:! .*|HTTP/1\.1 .*|.*"type":"error".*)$', re.MULTILINE),
+        packed=in_frame,
+        whole=websocket.whole_frames,
+        upgrade=True,
     ),
     # Redis 6 or newer; RESP 3, in which one connection may subscribe and publish.
     "redis": Dialect(

@@ -38,6 +38,12 @@ class Plan:
     run: str  # letters and digits that mark the messages of this run
     epoch: int  # the clock's time from which times in texts count
 
+    @property
+    def host(self) -> str:
+        """The server as an HTTP request's Host (RFC 9110, section 7.2)."""
+        host, port = self.address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
     def room_of(self, client: int) -> int:
         return client % self.rooms
 

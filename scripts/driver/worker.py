@@ -20,6 +20,7 @@ from .checks import OneOrder, Room, Seen, Tally
 from .dialects import DIALECTS, Texts, room_name
 from .histogram import Histogram
 from .plan import Plan, clock
+from .websocket import Broken, Handshake
 
 READ = 65536  # bytes at a time
 IN_FLIGHT = 64  # connections under way; more would fill a server's backlog
@@ -69,7 +70,7 @@ class Client:
     """A client and its connection. The number stays the same when it reconnects; the name does not."""
 
     __slots__ = (
-        *("acked", "gone", "inside", "last", "name", "next", "number", "out", "progress"),
+        *("acked", "gone", "handshake", "inside", "last", "name", "next", "number", "out", "progress"),
         *("room", "seen", "slow", "sock", "tail", "watched"),
     )
 
@@ -79,6 +80,7 @@ class Client:
         self.room = room
         self.name = ""
         self.sock: socket.socket | None = None
+        self.handshake: Handshake | None = None  # a WebSocket's that is under way
         self.inside = False
         self.gone = False
         self.watched = 0  # the events that the selector watches
@@ -98,6 +100,7 @@ class Worker:
         self.plan = plan
         self.pipe = pipe
         self.dialect = DIALECTS[plan.dialect]
+        self.packed, self.whole = self.dialect.packed, self.dialect.whole
         self.texts = Texts(plan.run, plan.size, plan.dialect)
         self.selector = selectors.DefaultSelector()
         numbers = plan.clients_of(process)
@@ -345,12 +348,19 @@ class Worker:
         client.name = f"load-{plan.run}-{client.number}{again}"
         client.inside = client.gone = False
         client.tail = client.last = b""
-        client.out = self.dialect.hello(client.name, room_name(plan.room_of(client.number))).encode()
+        if self.dialect.upgrade:
+            client.handshake = Handshake(plan.host, os.urandom(16))
+            client.out = client.handshake.request
+        else:
+            client.out = self._hello(client)
         error = sock.connect_ex(plan.address)
         if error not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
             self._ended(client, os.strerror(error))
             return
         self._watch(client, selectors.EVENT_READ | selectors.EVENT_WRITE)
+
+    def _hello(self, client: Client) -> bytes:
+        return self.packed(self.dialect.hello(client.name, room_name(self.plan.room_of(client.number))).encode())
 
     def _read(self, client: Client) -> None:
         assert client.sock
@@ -369,7 +379,16 @@ class Worker:
             return
         if client.tail:
             data = client.tail + data
-        end = data.rfind(b"\n") + 1
+        try:
+            if client.handshake:
+                data = self._shake(client, data)
+                if client.handshake:
+                    return
+            end = self.whole(data)
+        except Broken as broken:
+            client.last = b""
+            self._ended(client, str(broken))
+            return
         client.tail = data[end:]
         if end < len(data):
             data = data[:end]
@@ -393,6 +412,19 @@ class Worker:
                 self._fill_window(client, now)
         if self.agenda and self.agenda[0][0] <= now:
             self._send_due(now)
+
+    def _shake(self, client: Client, data: bytes) -> bytes:
+        """When the response to the handshake is whole, say hello; return the bytes after it. Raises Broken."""
+        assert client.handshake
+        end = client.handshake.response(data)
+        if not end:
+            client.tail, client.last = data, data[-LAST:]
+            return b""
+        client.handshake = None
+        client.tail = b""
+        client.out += self._hello(client)
+        self._flush(client)
+        return data[end:]
 
     def _enter(self, client: Client, data: bytes) -> bytes:
         """Look for the line that says that the client has entered; return the lines after it."""
@@ -475,7 +507,7 @@ class Worker:
     def _say(self, client: Client, at: int) -> None:
         """Send a message by itself, as people do, with the time from which its latency counts."""
         room = self.plan.room_of(client.number)
-        client.out = self.texts.message(client.number, room, client.next, at - self.plan.epoch).encode()
+        client.out = self.packed(self.texts.message(client.number, room, client.next, at - self.plan.epoch).encode())
         client.next += 1
         self.interval.sent += 1
         self._flush(client)

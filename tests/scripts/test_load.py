@@ -25,7 +25,7 @@ import click
 import load
 import pytest
 from click.testing import CliRunner
-from driver import machine, report
+from driver import machine, report, websocket
 from driver.checks import MAX_MISSING, Batch, OneOrder, Room, Seen, Tally
 from driver.conductor import Result, Row
 from driver.dialects import Texts
@@ -579,13 +579,56 @@ def test_the_same_bytes_are_read_once():
     assert room.read(data)[1]
 
 
-@pytest.mark.parametrize("dialect", ["text", "json", "redis"])
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+def test_the_drivers_handshake_and_frames_are_those_of_a_websocket(size):
+    protocol = pytest.importorskip("websockets.server").ServerProtocol(max_size=1 << 17)
+    opening = websocket.Handshake("127.0.0.1:8080", bytes(range(16)))
+    protocol.receive_data(opening.request)
+    [request] = protocol.events_received()
+    protocol.send_response(protocol.accept(request))
+    head = b"".join(protocol.data_to_send())
+    assert [opening.response(head[:at]) for at in (0, 1, len(head) - 1)] == [0, 0, 0]
+    assert opening.response(head + b"\x81") == len(head)
+
+    payload = (b"0123456\n" * (1 << 13))[:size]
+    protocol.receive_data(websocket.frame(payload, b"\x00\xff\x81\x0a"))
+    assert [found.data for found in protocol.events_received()] == [payload]
+    for _ in range(2):
+        protocol.send_text(payload)
+    sent = b"".join(protocol.data_to_send())
+    assert websocket.whole_frames(sent) == len(sent)
+    assert [websocket.whole_frames(sent[:at]) for at in (1, len(sent) // 2, len(sent) - 1)] == [
+        *(0, len(sent) // 2, len(sent) // 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "HTTP/1.1 503 Service Unavailable"),
+        (b"HTTP/1.1 101 OK\r\nSec-WebSocket-Accept: x\r\n\r\n", "another Sec-WebSocket-Accept"),
+        (b"x" * 20_000, "does not end"),
+    ],
+)
+def test_a_handshake_that_is_refused_or_no_handshake_is_found(data, why):
+    with pytest.raises(websocket.Broken, match=why):
+        websocket.Handshake("127.0.0.1:8080", bytes(16)).response(data)
+
+
+@pytest.mark.parametrize("data", [b"\x81\x81abcdx", b"\xc1\x01x", b"\x83\x01x", b"\x09\x00", b"\x81\x00{}\n"])
+def test_a_frame_that_no_server_may_send_is_found(data):
+    with pytest.raises(websocket.Broken, match="no server's frame begins with the bytes"):
+        websocket.whole_frames(data)
+
+
+@pytest.mark.parametrize("dialect", ["text", "json", "web", "redis"])
 def test_a_message_has_its_size_and_is_found_again(dialect):
     texts = Texts("r1", 60, dialect)
     line = texts.message(12, 3, 45, 678)
     assert texts.find(line.encode()) == [(12, 45, 678)]
     assert Texts("r2", 60, dialect).find(line.encode()) == []
-    said = {"text": line, "json": json.loads(line)["text"] if dialect == "json" else "", "redis": line.split(" ")[-1]}
+    json_text = json.loads(line)["text"] if dialect in ("json", "web") else ""
+    said = {"text": line, "json": json_text, "web": json_text, "redis": line.split(" ")[-1]}
     assert len(said[dialect].rstrip("\r\n")) == 60
 
 
@@ -763,6 +806,17 @@ def test_the_bench_prints_a_table_of_all_servers():
     assert re.split(r"\s\s+", head.strip()) == ["members", "under way", *names]
     assert [row.split()[:2] for row in rows] == [["5", "4"]]
     assert len(re.findall(r"[1-9][\d,]* \(\d+\.\d\d\)", rows[0])) == len(names) - 1
+
+
+@pytest.mark.stress
+def test_the_bench_compares_the_costs_of_two_dialects():
+    command = [sys.executable, SCRIPTS / "bench.py", "--members", "5", "--windows", "4", "--repeat", "1"]
+    command += ["--seconds", "0.2", "--no-peers", "--cpu", "--dialect", "json,text"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    head, row = [line for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert re.split(r"\s\s+", head.strip()) == ["members", "under way", "chat_threads, json", "chat_threads, text"]
+    assert re.search(r" \d+\.\d\d \(\d+\.\d\d\) +\d+\.\d\d$", row)
 
 
 def test_the_readme_has_every_option_of_the_load_driver():
