@@ -23,7 +23,14 @@ setup(
         "client": ["prompt_toolkit>=3.0.50"],
         "plot": ["matplotlib>=3.6"],
         "web": ["websockets>=13", "segno>=1.6"],
-        "test": ["pytest>=7.3", "pytest-timeout>=2", "prompt_toolkit>=3.0.50", "websockets>=13", "segno>=1.6"],
+        "test": [
+            "pytest>=7.3",
+            "pytest-timeout>=2",
+            "prompt_toolkit>=3.0.50",
+            "websockets>=13",
+            "segno>=1.6",
+            "prometheus_client>=0.16",
+        ],
     },
     entry_points={
         "console_scripts": [

@@ -41,7 +41,8 @@ releases the lock. Take out, release, act. A thread that holds a lock may take a
 lock                        guards                                    taken while it is held
 ==========================  ========================================  ===========================================
 ``Publisher._lock``         rooms, members, everybody's current room  ``Mailbox.mutex``, ``BatchQueue.mutex``
-``SessionStore._lock``      sessions and their names                  none
+``SessionStore._lock``      sessions, their names, and the counts     none
+                            of those that ended
 ``Writers._state``          the counts that flush() compares, the     none
                             writer threads
 ``History._lock``           the counts that /stats shows              none
@@ -65,7 +66,9 @@ attribute               set by
 ======================  ====================================================================================
 ``History.read_only``   the history thread, once
 ``Index.usable``        main, when the history is opened
+``History.commits``     the history thread, which changes its numbers
 ``Session.profile``     the session's reader
+``Session.dialect``     the session's reader; other threads read only its name
 ``Session.heard``       the session's reader
 ``Session.views``       the session's reader, under ``Publisher._lock``; without it before the session is in a room
 ``Session.token``       the session's reader, under ``SessionStore._lock``; ``Session.identity`` with it

@@ -53,6 +53,7 @@ class Options:
     lab: bool = False
     trace: str | None = None  # a file
     trace_limit: int = 1_000_000  # events
+    metrics_from: Networks = NO_PROXIES  # these see the metrics, besides the server's own machine
     memory: int = 256  # MB, for what is held for clients; see memory.Shares
     limits: Limits = field(default_factory=Limits)
 
@@ -128,7 +129,7 @@ class Chat:
                 locks.named("Publisher").observe = recorder.publisher_used
             self._restore_rooms()
             self.sessions.know(self.storage.names())
-            insight = Insight(locks, self.faults if options.lab else None, recorder)
+            insight = Insight(locks, self.faults if options.lab else None, recorder, options.metrics_from)
             self.service = Service(self.publisher, self.sessions, self.history, options.motd, insight)
             self.server = _listen(options, self.service, self.sessions, writers, output)
         except BaseException as error:

@@ -54,7 +54,7 @@ GROUPS = {
         "--queue-limit",
         "--memory",
     ),
-    "To look inside": ("--lab", "--trace", "--trace-limit"),
+    "To look inside": ("--lab", "--trace", "--trace-limit", "--metrics-from"),
     "Log and help": ("--log-level", "--log-file", "--version", "--help"),
 }
 
@@ -163,6 +163,14 @@ GROUPS = {
     "--trace-limit", type=click.IntRange(1), default=1_000_000, metavar="N", help="Stop tracing after this many events."
 )
 @click.option(
+    "--metrics-from",
+    type=NetworksType(),
+    default=Networks(),
+    metavar="ADDRESS[,...]",
+    show_default="this machine",
+    help="Show /metrics and its numbers to these addresses, too.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -197,6 +205,7 @@ def main(
     lab: bool,
     trace: str | None,
     trace_limit: int,
+    metrics_from: Networks,
     log_level: str,
     log_file: str | None,
 ) -> None:
@@ -227,6 +236,7 @@ def main(
             lab=lab,
             trace=trace,
             trace_limit=trace_limit,
+            metrics_from=metrics_from,
             memory=memory,
             limits=limits,
         )

@@ -447,6 +447,18 @@ class AreYouThere(Command):
     """Telnet's Are You There (RFC 854)."""
 
 
+@dataclass(frozen=True, slots=True)
+class ShowMetrics(Command):
+    """The numbers for a monitoring system. ``forwarded``: the request passed a proxy, so it is never local."""
+
+    forwarded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShowHealth(Command):
+    """Whether the server can store and serve."""
+
+
 @command("/help [COMMAND]", "list the commands, or explain one", "help", aliases=("/?",), local=("about",))
 @dataclass(frozen=True, slots=True)
 class Help(Command):

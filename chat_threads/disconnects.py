@@ -96,3 +96,9 @@ class NotChat(CutOff):
     def __init__(self, text: str, answer: bytes = b"") -> None:
         super().__init__(text)
         self.answer = answer
+
+
+CODES = frozenset(
+    each.code for each in vars().copy().values() if isinstance(each, type) and issubclass(each, CutOff)
+) - {CutOff.code}
+"""The codes of all errors above."""

@@ -369,6 +369,25 @@ class Pong(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsShown(Event):
+    """The numbers in the text format of Prometheus, version 0.0.4; its lines end with LF."""
+
+    text: str
+
+    @property
+    def size(self) -> int:
+        return len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthShown(Event):
+    """``text`` is "ok", or the reason why the server cannot store or serve, in a sentence."""
+
+    healthy: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class HelpShown(Event):
     """Help on one command, or the list of all. A client that is not ``named`` yet sees how to give its name."""
 

@@ -18,6 +18,7 @@ from typing import Any
 from . import inside, ordered
 from .batch import Batch
 from .errors import ChatError, MaybeStored, NotStored, ReadOnly, RoomNotStored
+from .metrics import Commits
 from .numbering import Numbering
 from .once import REFS_BYTES, Once, Refused
 from .queues import BatchQueue
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 BATCH = 512  # values in one transaction, at most
 QUEUE = 2048  # values in the queue; if it is full, senders wait
 PATIENCE = 30.0  # seconds that a sender waits for a place in the queue
+IDLE = "waits for messages"  # what /threads shows of the thread between two batches
 LOOK = 0.25  # seconds after which a thread that waits for the queue checks whether it still has to
 
 Publish = Callable[[Sequence[ordered.Published]], Iterable[int] | None]
@@ -88,6 +90,7 @@ class History:
         self._refuse: Refuse
         self._announce: Announce
         self.read_only: ReadOnly | None = None  # set once, by the history thread; any thread reads it
+        self.commits = Commits()  # changed by the history thread; any thread reads its attributes
         self._now = now
         self._queue: BatchQueue[ordered.Ordered | None] = BatchQueue(QUEUE)
         self.thread = threading.Thread(target=self._run, name="history", daemon=True)
@@ -154,6 +157,10 @@ class History:
                 return False
         return True
 
+    def waiting(self) -> int:
+        """The number of values in the queue. Takes no lock."""
+        return self._queue.depth()[0]
+
     @property
     def stored(self) -> int:
         """The number of messages in the history."""
@@ -169,7 +176,7 @@ class History:
     # --- the history thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        inside.enter("history", "waits for messages", depth=self._queue.depth)
+        inside.enter("history", IDLE, depth=self._queue.depth)
         try:
             self._work()
         finally:
@@ -185,7 +192,7 @@ class History:
         An unexpected exception ends the thread, and with it the server (see ``ends``). Continuing would be worse:
         nobody could know which part of the batch is committed, and which senders were told.
         """
-        inside.does("waits for messages")
+        inside.does(IDLE)
         batch = self._queue.take(BATCH, self._upkeep.pause())
         inside.does("numbers a batch")
         self._handle([item for item in batch if item is not None and type(item) is not _Marker])
@@ -202,9 +209,11 @@ class History:
         batch, published, refused = numbered.batch, numbered.published, numbered.refused
         if batch:
             inside.does("commits")
+            began = time.monotonic()
             try:
                 self.storage.commit(batch)
             except StorageError as failed:
+                self.commits.took(time.monotonic() - began, 0, str(failed))
                 level = logging.DEBUG if self._give_up_on(failed) else logging.ERROR
                 log.log(level, "not stored: %s (%d messages)", failed, len(batch.messages))
                 refused = _not_stored(items, failed)
@@ -213,6 +222,7 @@ class History:
                 submitted = {id(item) for item in items}  # joins, leaves and new names are shown all the same
                 published = [item for item in published if id(item) in submitted and type(item) not in _NOT_STORED]
             else:
+                self.commits.took(time.monotonic() - began, len(batch.messages))
                 self._last.update(numbered.numbers)
                 self._committed(batch)
         if published:

@@ -63,6 +63,11 @@ def run(role: str, doing: str, work: Callable[[], object]) -> None:
         leave()
 
 
+def slot_of(thread: threading.Thread) -> Slot | None:
+    """The slot of a thread; None if it has none."""
+    return _slots.get(thread.ident or 0)
+
+
 def slots() -> list[Slot]:
     """The slots of all threads that have one."""
     return list(_slots.values())

@@ -135,6 +135,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
 
     def _refuse(self, request: socket.socket, address: tuple[str, int], error: CutOff) -> None:
         """Send the reason, without a thread and without waiting. The connection is closed a little later."""
+        self.sessions.refused(error)
         if self.arrivals.happens():
             log.info("refused a connection from %s: %s", address[0], error.code)
         elif count := self.nameless.happens():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -21,8 +22,9 @@ from .disconnects import TooSlow
 from .errors import ChatError, CutOff, UnknownPerson
 from .events import Bye, Event, PersonRow, answers, problem
 from .letters import scripts, written_together
-from .mailbox import Mailbox
+from .mailbox import Mailbox, Writer
 from .memory import Output
+from .metrics import LEFT, Traffic
 from .names import Name, Names
 from .pace import PAGE, Pace, cost_of_showing
 from .parcel import Parcel, Views
@@ -70,7 +72,7 @@ class Session:
     ) -> None:
         self.number = number
         self.wire = wire
-        self.dialect = dialect  # the reader thread's
+        self.dialect = dialect  # the reader thread's; other threads read only its name
         self.ref = ""  # of the current request; the reader thread's
         self.views: Views = dialect.views  # read anywhere; set under the Publisher's lock once it is in a room
         self.mailbox = Mailbox(queue_limit)
@@ -175,15 +177,23 @@ class SessionStore:
     """All sessions and their names. Any thread may call any method."""
 
     def __init__(self, count: inside.Count = inside.uncounted) -> None:
-        self._lock = count(threading.Lock())  # guards the four below; no other lock is taken while it is held
+        self._lock = count(threading.Lock())  # guards the five below; no other lock is taken while it is held
         self._sessions: dict[int, Session] = {}
         self._names: Names[Session] = Names()
         self._tokens: dict[str, Session] = {}
         self._handout = Handout()
+        self._past = Traffic()  # of the connections that have ended; and how many have begun
 
     def add(self, session: Session) -> None:
         with self._lock:
             self._sessions[session.number] = session
+            self._past.begun += 1
+
+    def refused(self, error: CutOff) -> None:
+        """Count a connection that was refused, and so never had a session."""
+        with self._lock:
+            self._past.begun += 1
+            self._past.ended[error.code] += 1
 
     def release(self, session: Session) -> None:
         """Free the session's name and its token."""
@@ -200,8 +210,22 @@ class SessionStore:
     def remove(self, session: Session) -> None:
         """Forget the session, and free its name and its token."""
         self.release(session)
+        with self._lock:  # in one step, so that traffic() counts each session once
+            if self._sessions.pop(session.number, None):
+                self._past.ended[session.reason.code if session.reason else LEFT] += 1
+                self._past.lines += session.mailbox.taken
+                self._past.sent += session.wire.sent
+
+    def traffic(self) -> Traffic:
+        """What all connections have done so far. The lock is held for about a millisecond for 3,000 sessions."""
         with self._lock:
-            self._sessions.pop(session.number, None)
+            found = replace(self._past, ended=self._past.ended.copy(), here=Counter())
+            for session in self._sessions.values():
+                found.lines += session.mailbox.taken
+                found.sent += session.wire.sent
+                found.here[session.dialect.name] += 1
+                found.behind += session.mailbox.writer is Writer.HELD
+        return found
 
     def claim(self, session: Session, name: str, token: str = "") -> Session | None:
         """Give the session a name: check it and take it in one step. Raise NameTaken, with a free name, if another

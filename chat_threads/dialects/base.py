@@ -49,8 +49,11 @@ class SharedViews(Generic[S, V]):
 
 
 class Dialect(Protocol):
-    """One client's way of speaking. It belongs to the client's reader thread; other threads may use only the views,
-    which are immutable."""
+    """One client's way of speaking. It belongs to the client's reader thread; other threads may use only the views
+    and the name, which are immutable."""
+
+    name: str
+    """"text", "json" or "web", for the numbers of sessions. It never changes, so any thread may read it."""
 
     views: Views
     """How this client is shown events."""

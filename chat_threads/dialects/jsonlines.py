@@ -144,6 +144,7 @@ def _ref_of(request: dict[str, Any]) -> str:
 class JsonDialect:
     """A program's end of the conversation. See base.Dialect."""
 
+    name = "json"
     token_first = True
 
     def __init__(self, replay: int = REPLAY) -> None:

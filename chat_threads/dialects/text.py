@@ -30,6 +30,7 @@ _MOUSE = re.compile(rb"\x1b\[M[^\x00-\x1f]{0,3}")
 class TextDialect:
     """A person's end of the conversation. See base.Dialect."""
 
+    name = "text"
     token_first = False
 
     def __init__(self, replay: int = REPLAY) -> None:

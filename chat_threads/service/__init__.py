@@ -1,6 +1,7 @@
 """The service: what each command does, and how a conversation begins and ends. It is the same for every dialect.
 
-Each family of commands has a file: ``talk``, ``rooms``, ``people``, ``pages`` and ``insight``. Above each function
+Each family of commands has a file: ``talk``, ``rooms``, ``people``, ``pages``, ``insight`` and
+``metrics``. Above each function
 stands the command that it carries out. Everything here runs in the reader thread of the session that asked, except
 ``refuse`` and ``announce``, which the history thread calls, and the notice that a fault has ended, which the fault's
 lab thread sends.
@@ -18,12 +19,12 @@ from ..publisher import LOBBY, Publisher
 from ..rules import check_room, check_words
 from ..session import Session, SessionStore
 from ..tokens import new_token
-from . import insight, pages, people, rooms, talk
+from . import insight, metrics, pages, people, rooms, talk
 from .table import METHODS, Context, Insight
 
 __all__ = ["METHODS", "Insight", "Service"]
 
-FAMILIES = (talk, rooms, people, pages, insight)  # importing them has filled METHODS
+FAMILIES = (talk, rooms, people, pages, insight, metrics)  # importing them has filled METHODS
 
 
 class Service:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from .. import commands, inside
+from ..addresses import Networks
 from ..chatroom import ChatRoom
 from ..errors import Busy
 from ..history import History
@@ -27,11 +28,12 @@ SETTLE = 15.0  # seconds to wait for what was said before; more than SQLite wait
 
 @dataclass(frozen=True)
 class Insight:
-    """What --lab and --trace add, and whether everybody may look inside."""
+    """What --lab and --trace add, and who may look inside."""
 
     locks: inside.Locks = field(default_factory=inside.Locks)
     faults: Faults | None = None  # those that --lab allows
     recorder: Recorder | None = None  # of messages' trips
+    metrics_from: Networks = field(default_factory=Networks)  # see the metrics, besides the server's own machine
 
     @property
     def for_all(self) -> bool:

@@ -95,6 +95,7 @@ OPTIONS = {  # option: a value other than the default, and what comes of it
     "--lab": ("", "lab", True),
     "--trace": ("trace.json", "trace", "trace.json"),
     "--trace-limit": ("500", "trace_limit", 500),
+    "--metrics-from": ("10.0.0.0/8", "metrics_from", networks("10.0.0.0/8")),
     "--log-level": ("debug", "log_level", "debug"),
     "--log-file": ("chat.log", "log_file", "chat.log"),
 }

@@ -13,6 +13,7 @@ import chat_threads
 from chat_threads import commands, disconnects, errors, events, lab
 from chat_threads.dialects import advice
 from chat_threads.dialects.text import TextDialect
+from chat_threads.metrics import MetricsNotShown
 
 UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
 
@@ -97,6 +98,11 @@ PLAIN = [
     (
         errors.NotLocal(),
         "Only connections from the server's own machine may see that; --lab shows it to everybody.",
+    ),
+    (
+        MetricsNotShown(),
+        "Only connections from the server's own machine may see the metrics. Start the server with --metrics-from and"
+        " your address, or ask on that machine.",
     ),
     (errors.NoFaults(), "Faults can be made only on a server that was started with --lab."),
     (errors.NoTrip("#x", 3), "There is no record of the trip of message 3 of #x."),

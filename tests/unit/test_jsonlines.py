@@ -102,11 +102,13 @@ def test_every_command_that_a_person_types_has_its_json_form():
 
 
 def test_every_command_there_is_has_its_json_form():
-    """All but telnet's Are You There, which a program asks with a ping."""
+    """All but telnet's Are You There, which a program asks with a ping, and what is asked by HTTP."""
     every = {each for each in vars(commands).values() if isinstance(each, type) and issubclass(each, commands.Command)}
     assert every - {commands.Command} - {type(command) for _, command, _ in SPOKEN} == {
         commands.Hello,
         commands.AreYouThere,
+        commands.ShowMetrics,
+        commands.ShowHealth,
     }
 
 
@@ -703,7 +705,9 @@ def test_an_answer_is_the_event_with_the_ref(event, objects):
 
 def test_every_event_there_is_has_its_json_form():
     every = {each for each in vars(events).values() if isinstance(each, type) and issubclass(each, events.Event)} - {
-        events.Event
+        events.Event,
+        events.MetricsShown,
+        events.HealthShown,
     }
     by_hand = {events.Greeting, events.Replay, events.Answer, events.WireBytes, events.HelpShown}  # in jsonlines
     assert {kind for kind in codec.FORMS if issubclass(kind, events.Event)} == every - by_hand

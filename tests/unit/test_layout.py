@@ -17,6 +17,7 @@ LAYERS = """
     __init__        memory
     errors          usage           inside          streams     ends        addresses   letters    lookalikes
     events          disconnects     rules           queues          tokens      lab         filelock    wal
+    metrics
     commands        ordered         parcel
     mailbox         chatroom
     schema          folding         readers     batch
@@ -30,7 +31,7 @@ LAYERS = """
     dialects.render
     dialects.text   dialects.jsonlines  session
     service.table
-    service.talk    service.rooms   service.pages   service.insight
+    service.talk    service.rooms   service.pages   service.insight     service.metrics
     service.people
     service.__init__    writers     dialects.recognise  door
     proxy

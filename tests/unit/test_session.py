@@ -33,6 +33,7 @@ class StillWire:
 
     def __init__(self) -> None:
         self.stopped = 0
+        self.sent = 0
 
     def stop_reading(self) -> None:
         self.stopped += 1

@@ -67,11 +67,12 @@ def test_every_row_of_the_table_is_typed_above():
 
 
 def test_every_command_that_a_person_can_ask_for_can_be_typed():
-    """All but the handshake, which is a line of its own, and telnet's Are You There."""
+    """All but the handshake, which is a line of its own, telnet's Are You There, and what is asked by HTTP."""
     every = {
         each for each in vars(commands).values() if isinstance(each, type) and issubclass(each, commands.Command)
     } - {commands.Command}  # fmt: skip
-    assert every - {type(command) for _, command in TYPED} == {commands.Hello, commands.AreYouThere}
+    by_http = {commands.ShowMetrics, commands.ShowHealth}
+    assert every - {type(command) for _, command in TYPED} == {commands.Hello, commands.AreYouThere} | by_http
     assert inputs(b"ann\r\n", name=None) == [commands.Hello("ann")]
     assert inputs(b"/Resume t0ken\r\n", name=None) == [commands.Hello(token="t0ken")]
     assert inputs(b"\xff\xf6") == [ASK, commands.AreYouThere()]
@@ -785,7 +786,7 @@ SEEN = (
 EVENTS = [event for event, _ in SEEN] + [events.HelpShown(None), events.HelpShown("/set"), events.HelpShown("/J")]
 EVENT_TYPES = {
     each for each in vars(events).values() if isinstance(each, type) and issubclass(each, events.Event)
-} - {events.Event}  # fmt: skip
+} - {events.Event, events.MetricsShown, events.HealthShown}  # fmt: skip
 
 
 @for_each(("event", "expected"), SEEN)

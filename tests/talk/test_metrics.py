@@ -1,0 +1,245 @@
+"""The numbers for a monitoring system, and whether the server is well: /metrics and /healthz."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.clients import Client, Program
+from support.samples import for_each
+from support.servers import needs
+from support.waiting import held, in_threads, wait_for
+
+from chat_threads import commands, events
+from chat_threads.addresses import networks
+from chat_threads.dialects.text import TextDialect
+from chat_threads.disconnects import CODES
+from chat_threads.errors import ReadOnly
+from chat_threads.metrics import MetricsNotShown
+from chat_threads.ordered import Left
+from chat_threads.service import metrics
+from chat_threads.session import Session
+from chat_threads.storage import StorageError
+
+pytestmark = pytest.mark.usefixtures("waits_under_a_lock_on_purpose")
+
+
+class Asker(Session):
+    """A connection that asks and keeps the answers."""
+
+    def __init__(self, address: str = "127.0.0.1", local: bool = True) -> None:
+        super().__init__(0, None, TextDialect(), lambda sessions: None, 10)  # type: ignore[arg-type]
+        self.address, self.local = address, local
+        self.answers: list[events.Event] = []
+
+    def answer(self, *shown: events.Event) -> None:
+        self.answers += shown
+
+
+def asked(server, command: commands.Command, **who) -> events.Event:
+    """The answer to a command, from a connection like that."""
+    asker = Asker(**who)
+    server.chat.service.handle(asker, command)
+    [answer] = asker.answers
+    return answer
+
+
+def scrape(server, **who) -> str:
+    return asked(server, commands.ShowMetrics(), **who).text
+
+
+def read(text: str) -> dict[str, float]:
+    """The samples of a scrape, by name and labels: ``chat_threads_sessions{dialect="text"}`` without the prefix."""
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for name, labels, value, *_ in family.samples:
+            key = name.removeprefix("chat_threads_") + "".join(f" {label}" for label in labels.values())
+            assert key not in found
+            found[key] = value
+    return found
+
+
+def numbers(server) -> dict[str, float]:
+    return read(scrape(server))
+
+
+def health(server, **who) -> tuple[bool, str]:
+    answer = asked(server, commands.ShowHealth(), **who)
+    return answer.healthy, answer.text
+
+
+def test_the_numbers_are_those_of_what_has_happened(server):
+    ann, bob = server.clients_named("ann", "bob #lab")
+    robot = Program(server.port)
+    server.clients.append(robot)
+    robot.send(type="hello", name="robot")
+    robot.expect("joined")
+    before = numbers(server)
+    assert before["sessions text"] == 2
+    assert before["sessions json"] == 1
+    assert before["sessions web"] == 0
+    assert before["rooms"] == 2
+    assert before["connections_total"] == 3
+    assert before["threads reader"] == 3
+    assert before["healthy"] == 1
+    ann.ask("hello")
+    robot.expect("message", text="hello")
+    after = numbers(server)
+    assert after["messages_total"] == before["messages_total"] + 1
+    assert after["commit_seconds_count"] > before["commit_seconds_count"]
+    bob.send("/quit")
+    bob.rest()
+    wait_for(lambda: numbers(server)["disconnects_total left"] == 1)
+    assert numbers(server)["sessions text"] == 1
+
+
+def test_lines_and_bytes_are_those_that_the_clients_got_also_after_they_have_left(server):
+    ann = server.client("ann")
+    ann.ask("hello")
+    ann.send("/quit")
+    got = [*ann.seen, *ann.rest()]
+    wait_for(lambda: numbers(server)["disconnects_total left"] == 1)
+    found = numbers(server)
+    assert found["deliveries_total"] == len(got)
+    assert found["sent_bytes_total"] == sum(len(line.encode()) + 2 for line in got)
+
+
+def test_prometheus_finds_no_fault_in_the_text(server):
+    server.client("ann").ask("hello")
+    text = scrape(server)
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert all(family.documentation for family in families.values())
+    assert {family.type for family in families.values()} == {"counter", "gauge", "histogram"}
+    done = subprocess.run([needs("promtool"), "check", "metrics"], input=text, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_every_reason_for_the_end_of_a_connection_is_there_from_the_start(serve):
+    server = serve(max_clients=1)
+    found = numbers(server)
+    assert {key.split()[1] for key in found if key.startswith("disconnects")} == {"left", *CODES}
+    server.client("ann")
+    assert "The server is full" in server.client().rest()[0]
+    wait_for(lambda: numbers(server)["disconnects_total server_full"] == 1)
+    assert numbers(server)["connections_total"] == 2
+
+
+def test_the_numbers_do_not_tell_who_is_here_or_where(server):
+    server.client("xyzzy #plugh").ask("frotz")
+    text = scrape(server)
+    assert not any(word in text for word in ("xyzzy", "plugh", "frotz", "127.0.0.1"))
+
+
+# --- who may see them -----------------------------------------------------------------------------------
+
+
+@for_each(
+    ("address", "local", "forwarded", "allowed"),
+    [
+        ("127.0.0.1", True, False, True),
+        ("127.0.0.1", True, True, False),  # a proxy on this machine passed it on
+        ("192.0.2.7", False, False, False),
+        ("10.1.2.3", False, False, True),  # in --metrics-from
+        ("10.1.2.3", False, True, True),  # the operator has named the proxy itself
+        ("", False, False, False),  # a proxy did not say from where
+    ],
+)
+def test_the_numbers_are_for_this_machine_and_for_the_addresses_that_the_operator_names(
+    serve, address, local, forwarded, allowed
+):
+    server = serve(db=":memory:", metrics_from=networks("10.0.0.0/8,::1"))
+    command = commands.ShowMetrics(forwarded)
+    if allowed:
+        assert asked(server, command, address=address, local=local).text.startswith("# HELP chat_threads_")
+    else:
+        with pytest.raises(MetricsNotShown):
+            asked(server, command, address=address, local=local)
+
+
+# --- while something is wrong ---------------------------------------------------------------------------
+
+
+def test_the_numbers_and_the_health_are_told_while_the_publishers_lock_and_the_histories_are_held(server, monkeypatch):
+    server.client("ann").ask("hello")
+    monkeypatch.setattr(metrics, "STUCK", 0.1)
+    with held(server.chat.publisher._lock), held(server.chat.history._lock):
+        server.chat.history.submit(Left(0, None))
+        assert numbers(server)["messages_total"] == 1
+        wait_for(lambda: not health(server)[0])
+        assert re.fullmatch(
+            r"The history has been at one step for \d+ seconds: it publishes\.", health(server, local=False)[1]
+        )
+        server.chat.history.submit(Left(0, None))
+        assert numbers(server)["history_queue_items"] >= 1
+        assert numbers(server)["healthy"] == 0
+    wait_for(lambda: health(server) == (True, "ok"))
+
+
+def test_a_failed_commit_makes_the_server_ill_until_one_succeeds_or_a_minute_has_passed(server, monkeypatch):
+    ann = server.client("ann")
+    with monkeypatch.context() as patch:
+        patch.setattr(server.chat.storage, "commit", _full)
+        ann.send("lost")
+        ann.expect("! Not stored")
+    assert health(server) == (False, "The last message could not be stored: disk full.")
+    assert numbers(server)["commit_failures_total"] == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics, "FAILURE", 0.0)
+        assert health(server) == (True, "ok")
+    ann.ask("kept")
+    assert health(server) == (True, "ok")
+    assert numbers(server)["messages_total"] == 1
+
+
+def _full(batch: object) -> None:
+    raise StorageError("disk full")
+
+
+def test_a_server_that_can_store_nothing_any_more_is_ill(server):
+    server.chat.history.read_only = ReadOnly()
+    assert health(server) == (False, ReadOnly().text)
+    server.chat.history.read_only = None
+
+
+# --- the counters ---------------------------------------------------------------------------------------
+
+
+def test_no_counter_falls_and_none_counts_twice_while_sessions_come_and_go(server, nimble, greets_at_once):
+    fell: list[str] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        before: dict[str, float] = {}
+        while not over.is_set():
+            now = numbers(server)
+            fell.extend(
+                key for key, value in before.items() if re.search("_(total|count|sum|bucket)", key) and now[key] < value
+            )
+            before = now
+
+    got = []
+
+    def come_and_go(number: int) -> None:
+        for _ in range(5):
+            client = Client(server.port, f"ann{number}")
+            client.send("hello", "/quit")
+            got.append([*client.seen, *client.rest()])
+            client.close()
+
+    watcher = threading.Thread(target=watch, name="watcher")
+    watcher.start()
+    try:
+        in_threads(come_and_go, range(8))
+    finally:
+        over.set()
+        watcher.join()
+    assert fell == []
+    wait_for(lambda: numbers(server)["disconnects_total left"] == 40)
+    found = numbers(server)
+    assert found["connections_total"] == 40
+    assert found["messages_total"] == 40
+    assert found["deliveries_total"] == sum(len(lines) for lines in got)
+    assert found["sent_bytes_total"] == sum(len(line.encode()) + 2 for lines in got for line in lines)
