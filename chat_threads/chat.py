@@ -22,6 +22,7 @@ from .history import History
 from .lab import Faults
 from .memory import Output, Shares
 from .publisher import LOBBY, Publisher
+from .reach import home
 from .rules import fold
 from .server import NO_PROXIES, ChatServer
 from .service import Insight, Service
@@ -130,7 +131,9 @@ class Chat:
             self._restore_rooms()
             self.sessions.know(self.storage.names())
             insight = Insight(locks, self.faults if options.lab else None, recorder, options.metrics_from)
-            self.service = Service(self.publisher, self.sessions, self.history, options.motd, insight)
+            self.service = Service(
+                self.publisher, self.sessions, self.history, options.motd, insight, lambda: home(*self.address)
+            )
             self.server = _listen(options, self.service, self.sessions, writers, output)
         except BaseException as error:
             if self.writers:

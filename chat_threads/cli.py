@@ -7,7 +7,6 @@ import logging
 import os
 import queue
 import signal
-import socket
 import sys
 import threading
 import traceback
@@ -15,7 +14,8 @@ import traceback
 import click
 
 from . import __version__, inside
-from .addresses import Networks, plain
+from .addresses import Networks
+from .announcement import announce
 from .chat import DAY, Chat, Options
 from .conversation import Limits
 from .door import GIVING_WAY, RETURNING
@@ -26,7 +26,6 @@ from .logs import LogThread
 from .memory import give_back_what_is_freed
 from .option_types import GroupedCommand, NetworksType, Number, WritersType
 from .rules import WORDS_LENGTH, clean
-from .schema import MEMORY
 from .server import MAX_REFUSED
 
 log = logging.getLogger(__name__)
@@ -38,9 +37,6 @@ FORCE_AFTER = 15.0  # seconds after which a server that was told to stop ends by
 BROKEN_AFTER = 6.0  # the same for a broken server, where waiting for stuck threads helps nobody
 NO_WORDS = b"chat_threads: A fault in the server: it is out of memory, or it cannot stop. Start it again.\n"
 BROKEN = 70  # the exit code after an internal error: EX_SOFTWARE of sysexits.h
-EVERYWHERE = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
-"""Hosts that mean all addresses of this machine, each with documentation addresses to probe with in ``own_address``
-(RFC 5737, 3849)."""
 
 GROUPS = {
     "Where it listens": ("--host", "--port", "--max-clients", "--per-address", "--proxy-protocol"),
@@ -289,7 +285,7 @@ def run(options: Options, log_level: str, log_file: str | None) -> int:
             raise
         try:
             chat.start()
-            _announce(chat, options)
+            announce(chat, options)
             inside.enter("main", "waits for a signal")
             _wait(asked, stops, logs, ends, chat)
         except Exception as error:
@@ -430,37 +426,3 @@ def _raise_file_limit(max_clients: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _announce(chat: Chat, options: Options) -> None:
-    host, port = chat.address
-    if host in EVERYWHERE:
-        others = " or ".join(
-            f"telnet {address} {port}" for probe in EVERYWHERE[host] if (address := own_address(probe))
-        )
-        click.echo(f"On this machine: telnet localhost {port}" + (f"   From others: {others}" if others else ""))
-        click.echo("Everybody who can reach this machine can connect. With --host 127.0.0.1, only this machine can.")
-    else:
-        click.echo(f"Listening: telnet {plain(host)} {port}")
-    stored, rooms = chat.history.stored, len(chat.publisher.list_chat_rooms())
-    kept = (
-        "in memory only, lost when the server stops"
-        if options.db == MEMORY
-        else click.format_filename(os.path.abspath(options.db))
-    )
-    click.echo(
-        f"History: {kept}: {stored} message{'' if stored == 1 else 's'}, {rooms} room{'' if rooms == 1 else 's'}."
-    )
-
-
-def own_address(other: str) -> str | None:
-    """This machine's address as a host with that address sees it; None: there is no network of that family.
-
-    Connecting a UDP socket sends nothing: the system only looks up which of its addresses it would use.
-    """
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in other else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((other, 9))
-            return str(probe.getsockname()[0])
-    except OSError:
-        return None

@@ -1,7 +1,8 @@
 """Commands: what a client asks for, in any dialect. Each is a class; the decorator above it is its row in the table.
 
-``@command`` gives what people type, the help, the type of the request that programs send, and the cost (see ``pace``).
-``/help`` and the reading and checking of input come from this table. ``service`` carries the commands out.
+``@command`` (see ``usage``) gives what people type, the help, the type of the request that programs send, and the cost
+(see ``pace``). ``/help`` and the reading and checking of input come from this table. ``service`` carries the commands
+out.
 
 All are frozen, so any thread may read them without a lock. The name of a room has its ``#``.
 """
@@ -9,58 +10,16 @@ All are frozen, so any thread may read them without a lock. The name of a room h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import ClassVar, TypeVar
+from dataclasses import dataclass
 
 from .errors import UnknownCommand
 from .rules import nearest
-from .usage import NUMBER, Row
+from .usage import ALL as ALL
+from .usage import NUMBER, command
+from .usage import Command as Command
 
 _WHILE = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-class Command:
-    """What one client asks for. The client's reader thread carries it out."""
-
-    __slots__ = ()
-    row: ClassVar[Row] = Row()
-
-    @classmethod
-    def typed(cls, rest: str) -> Command | None:
-        """The command that a person types, from what follows its name, stripped; None if it is not as the usage says.
-
-        The places of the usage are the first fields, in their order.
-        """
-        given = cls.row.read((each.name for each in fields(cls)), rest)  # type: ignore[arg-type]
-        return None if given is None else cls(**given)
-
-
-C = TypeVar("C", bound=type[Command])
-ALL: list[type[Command]] = []
-"""The commands that people type or programs send, in the order of /help."""
-
-
-def command(
-    usage: str = "",
-    does: str = "",
-    type: str = "",
-    *,
-    aliases: Sequence[str] = (),
-    more: str = "",
-    cost: int = 1,
-    named: Mapping[str, str] | None = None,
-    local: Sequence[str] = (),
-) -> Callable[[C], C]:
-    """Give a class of commands its row."""
-
-    def register(kind: C) -> C:
-        kind.row = Row(usage, does, type, aliases, more, cost, named or {}, local)
-        ALL.append(kind)
-        return kind
-
-    return register
 
 
 @command(type="hello", local=("since",))
@@ -359,6 +318,22 @@ class SetOption(Command):
     def typed(cls, rest: str) -> Command | None:
         words = rest.split()
         return cls(*words) if len(words) in (0, 2) else None
+
+
+@command(
+    "/qr",
+    "show the address as a QR code",
+    "qr",
+    more="Whoever reads it with a phone's camera comes into your current room, in a browser.",
+    cost=2,  # and pace.CODE for the code
+    local=("base",),
+)
+@dataclass(frozen=True, slots=True)
+class ShowQr(Command):
+    """Show the address of the chat, and of the current room in it, and its QR code. ``base`` is the address by which
+    the client reached the chat; without it, the server gives its own."""
+
+    base: str = ""
 
 
 @command("/stats", "show how the server is doing", "stats")

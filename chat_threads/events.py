@@ -261,6 +261,22 @@ class PersonShown(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class QrShown(Event):
+    """The address of the chat, and its QR code as in ``qr.rows_of``."""
+
+    url: str
+    rows: tuple[str, ...]
+
+    @property
+    def lines(self) -> int:
+        return 1 + len(self.rows) // 2
+
+    @property
+    def size(self) -> int:
+        return LINE_SIZE + 2 * sum(map(len, self.rows))
+
+
+@dataclass(frozen=True, slots=True)
 class StatsShown(Event):
     version: str
     uptime: float  # seconds

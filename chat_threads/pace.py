@@ -16,6 +16,7 @@ PAGE = 2  # tokens for each page of messages that is shown on entering a room
 BLANKS = 500  # blank lines that cost one token
 BIG = 1 << 18  # characters sent, over all members of a room, for which a message costs one more token
 SHOWN = 1 << 17  # bytes of an answer, or of a page, that cost one more token
+CODE = 14  # characters of an address whose QR code costs one token
 TABLE = 1 << 12  # bytes in a table that cost one more token, because the width of each character is measured
 LONGEST_WAIT = 3600.0  # seconds for a token, however small the rate
 
@@ -38,6 +39,11 @@ def cost_of_showing(size: int) -> int:
 def cost_of_table(rows: Iterable[Iterable[str]]) -> int:
     """The cost of a table with these cells, beyond the command and ``cost_of_showing``."""
     return sum(len(cell.encode("utf-8", "replace")) for row in rows for cell in row) // TABLE
+
+
+def cost_of_code(url: str) -> int:
+    """The cost of making the QR code of an address, beyond the command."""
+    return len(url) // CODE
 
 
 class Pace:

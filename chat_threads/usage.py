@@ -1,10 +1,14 @@
-"""The usage of a command, such as ``/topic [#room] [text]``, and how it reads what people type."""
+"""What a command is: a class with a row in the table of commands.
+
+The row has the usage, such as ``/topic [#room] [text]``, and reads what people type by it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import ClassVar, TypeVar
 
 NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 
@@ -54,3 +58,45 @@ class Row:
             if value:
                 given[name] = int(value) if kind == "N" else value
         return None if rest else given
+
+
+class Command:
+    """What one client asks for. The client's reader thread carries it out."""
+
+    __slots__ = ()
+    row: ClassVar[Row] = Row()
+
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        """The command that a person types, from what follows its name, stripped; None if it is not as the usage says.
+
+        The places of the usage are the first fields, in their order.
+        """
+        given = cls.row.read((each.name for each in fields(cls)), rest)  # type: ignore[arg-type]
+        return None if given is None else cls(**given)
+
+
+C = TypeVar("C", bound=type[Command])
+ALL: list[type[Command]] = []
+"""The commands that people type or programs send, in the order of /help."""
+
+
+def command(
+    usage: str = "",
+    does: str = "",
+    type: str = "",
+    *,
+    aliases: Sequence[str] = (),
+    more: str = "",
+    cost: int = 1,
+    named: Mapping[str, str] | None = None,
+    local: Sequence[str] = (),
+) -> Callable[[C], C]:
+    """Give a class of commands its row."""
+
+    def register(kind: C) -> C:
+        kind.row = Row(usage, does, type, aliases, more, cost, named or {}, local)
+        ALL.append(kind)
+        return kind
+
+    return register

@@ -56,9 +56,11 @@ class Talk:
     """A person's conversation. The thread that reads the keyboard calls ``obey`` and ``enter``; another thread calls
     ``listen``. The thread in ``listen`` sets the public attributes, except ``failed``; any thread may read them."""
 
-    def __init__(self, chat: Client, write: Callable[[str, bool], None], screen: bool = False) -> None:
+    def __init__(
+        self, chat: Client, write: Callable[[str, bool], None], screen: bool = False, blocks: bool = True
+    ) -> None:
         """``write(lines, error)`` shows lines and is called from any thread. ``screen``: the terminal shows colours and
-        completes words."""
+        completes words. ``blocks``: it has the characters that QR codes are drawn with."""
         self.chat = chat
         self.failed = False  # whether something was not done; set by any thread, and only to True
         self.over: ClientError | None = None  # why the client has given up; None if it has not, or was closed
@@ -72,7 +74,7 @@ class Talk:
         self._said_last = ""  # the text of the last line, if it was an error
         self._unseen: set[str] = set()  # refs of requests whose answers are not shown
         self._name = chat.name
-        self._dialect = TextDialect()  # renders the lines
+        self._dialect = TextDialect(blocks=blocks)  # renders the lines
         self._dialect.admitted(chat.name)
         if screen:
             self._dialect.set_option("colour", "on")

@@ -15,6 +15,7 @@ import click
 from .. import __version__, streams
 from ..dialects.jsonlines import MAX_REPLAY, REPLAY
 from ..errors import BadName
+from ..qr import has_blocks
 from ..rules import check_name
 from .chat import PORT, Client
 from .errors import ClientError
@@ -153,7 +154,7 @@ def main(
     try:
         if not typed or plain or os.environ.get("TERM") == "dumb" or not _run_on_screen(chat):
             never_stopped()
-            talk = Talk(chat, write_plain)
+            talk = Talk(chat, write_plain, blocks=has_blocks(sys.stdout.encoding))
             run_plain(talk, Lines(sys.stdin))
             if talk.over or (talk.failed and not typed):
                 sys.exit(1)

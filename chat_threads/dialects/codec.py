@@ -53,6 +53,7 @@ FORMS: dict[type, Form] = {
     events.PersonRow: Form(digits={"idle": 3}),
     events.PeopleList: Form("who"),
     events.PersonShown: Form("whois", flat=("person",), digits={"connected": 3}),
+    events.QrShown: Form("qr"),
     events.StatsShown: Form("stats", digits={"uptime": 3}),
     events.ThreadRow: Form(named={"waiting": "queue"}, digits={"seconds": 4}),
     events.ThreadList: Form("threads"),

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from .. import commands, events
+from .. import commands, events, qr
 from ..parcel import Views
 from ..rules import fold, mentions
 from . import advice
@@ -41,6 +41,7 @@ class Style:
     joins: bool = True
     ignored: frozenset[int] = frozenset()  # the numbers of the ignored people's tokens
     here: bool = True
+    blocks: bool = True  # whether the terminal has the characters that QR codes are drawn with
 
 
 def views(style: Style) -> Views:
@@ -315,6 +316,13 @@ def _person_shown(style: Style, event: events.PersonShown) -> str:
     return _lines(style, *lines)
 
 
+def _qr_shown(style: Style, event: events.QrShown) -> str:
+    """The code has its own colours, and stays undimmed. Of one that is too wide for a terminal, only the address."""
+    fits = len("* ") + qr.columns(event.rows, style.blocks) <= TABLE
+    code = qr.drawn(event.rows, style.blocks) if fits else []
+    return _line(style, event.url) + "".join(f"* {line}\r\n" for line in code)
+
+
 def _stats_shown(style: Style, event: events.StatsShown) -> str:
     rows = [
         ["version", event.version],
@@ -458,6 +466,7 @@ SHOW: dict[type[events.Event], Callable[[Style, Any], str]] = {
     events.RoomList: _room_list,
     events.PeopleList: _people_list,
     events.PersonShown: _person_shown,
+    events.QrShown: _qr_shown,
     events.StatsShown: _stats_shown,
     events.ThreadList: _thread_list,
     events.TripShown: _trip_shown,

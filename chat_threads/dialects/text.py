@@ -33,9 +33,9 @@ class TextDialect:
     name = "text"
     token_first = False
 
-    def __init__(self, replay: int = REPLAY) -> None:
+    def __init__(self, replay: int = REPLAY, blocks: bool = True) -> None:
         self.replay = replay
-        self._style = Style()
+        self._style = Style(blocks=blocks)
         self.views: Views = views(self._style)
         self._name = ""
         self._bell = False

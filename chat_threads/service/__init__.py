@@ -12,10 +12,13 @@ waits while the history's queue is full, at most ``history.PATIENCE`` seconds; t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .. import __version__, commands, events, ordered
 from ..errors import ChatError, TooLong
 from ..history import History
 from ..publisher import LOBBY, Publisher
+from ..reach import HERE, HTTP, url
 from ..rules import check_room, check_words
 from ..session import Session, SessionStore
 from ..tokens import new_token
@@ -37,8 +40,10 @@ class Service:
         history: History,
         motd: tuple[str, ...] = (),
         insight: Insight | None = None,
+        home: Callable[[], str] = lambda: url(HERE, HTTP),
     ) -> None:
-        self._context = Context(publisher, sessions, history, insight or Insight())
+        """``home`` says which address opens the chat in a browser."""
+        self._context = Context(publisher, sessions, history, insight or Insight(), home)
         self._motd = motd
 
     def admit(self, session: Session, hello: commands.Hello) -> None:

@@ -1,4 +1,4 @@
-"""Insight: how the server is doing, what its threads and locks do, and help."""
+"""Insight: how the server is doing and where it is, what its threads and locks do, and help."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from .. import __version__, commands, events, inside
+from .. import __version__, commands, events, inside, qr
 from ..errors import NoFaults, NotInRoom, NotLocal, NoTrip, TripsUnrecorded
 from ..lab import UnknownFault
+from ..pace import cost_of_code
+from ..reach import with_room
 from ..session import Session
 from .table import MAX_ROWS, Context, does
 
@@ -29,6 +31,15 @@ def stats(context: Context, session: Session, command: commands.Stats) -> None:
             context.history.per_second(),
         )
     )
+
+
+@does(commands.ShowQr)
+def show_qr(context: Context, session: Session, command: commands.ShowQr) -> None:
+    """The address leads into the session's current room. Takes no lock."""
+    room = context.publisher.peek_current(session)
+    url = (command.base or context.home()) + with_room(room.name if room else "")
+    session.pace.pay(cost_of_code(url))
+    session.answer(events.QrShown(url, qr.rows_of(url)))
 
 
 def _may_look(context: Context, session: Session) -> None:

@@ -49,6 +49,7 @@ class Context:
     sessions: SessionStore
     history: History
     insight: Insight = field(default_factory=Insight)
+    home: Callable[[], str] = lambda: ""  # the address of the chat for browsers, as others reach it
     began: float = field(default_factory=time.monotonic)
 
     def room(self, session: Session, name: str | None, member: bool = False) -> ChatRoom:

@@ -34,6 +34,7 @@ WHILE = 1.5  # seconds
 CROWD = 100  # people with similar names, who all see what the attackers say
 WIDE = "🙂" * TEXT_LENGTH
 TOPIC = "🙂" * WORDS_LENGTH
+WIDEST = "#" + "\u0e17\u0e35\u0e48" * 31  # a room whose QR code is large
 MISTYPED = "similarnamex1"
 
 # What programs send. {me} is a number of the client's own, {n} one that goes up.
@@ -64,6 +65,7 @@ REQUESTS: dict[str, list[Any]] = {
     "history": [{"type": "history", "room": "#long", "count": 200}, {"type": "history", "room": "#long", "seconds": 9}],
     "search": [{"type": "search", "words": "e", "from": "nobody"}, {"type": "search", "words": "the word"}],
     "set": [{"type": "set", "option": "x" * 60_000, "value": "y"}],
+    "qr": [{"type": "join", "room": WIDEST}, {"type": "qr"}],
     "stats": [{"type": "stats"}],
     "threads": [{"type": "threads"}],
     "locks": [{"type": "locks"}],
@@ -103,6 +105,7 @@ LINES: dict[str, list[str]] = {
     "/history": ["/history #long 200", "/history #long 9s"],
     "/search": ["/search e from:nobody", "/search the word"],
     "/set": ["/set nothing on"],
+    "/qr": [f"/join {WIDEST}", "/qr"],
     "/stats": ["/stats"],
     "/threads": ["/threads"],
     "/locks": ["/locks"],

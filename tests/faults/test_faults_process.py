@@ -238,6 +238,7 @@ EACH = {  # how to ask for everything that the service can do
     commands.ReadHistory: b"/history",
     commands.Search: b"/search hi",
     commands.SetOption: b"/set bell on",
+    commands.ShowQr: b"/qr",
     commands.Stats: b"/stats",
     commands.ShowThreads: b"/threads",
     commands.ShowLocks: b"/locks",

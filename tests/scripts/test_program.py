@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import ipaddress
 import logging
 import os
@@ -20,15 +21,17 @@ import time
 import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from support.clients import Client
+from support.samples import for_each
 from support.servers import STREAMS, free_port, our_threads, started_with
 from support.waiting import WAIT, wait_for
 from support.words import error_line
 
-from chat_threads import __version__, cli, logs
+from chat_threads import __version__, announcement, cli, logs, qr, reach
 from chat_threads.addresses import networks
 from chat_threads.chat import Chat, Options
 from chat_threads.conversation import Limits
@@ -339,13 +342,16 @@ def test_a_second_server_on_one_history_says_who_holds_it_and_ends_with_2(start_
 # --- what it says on starting ---------------------------------------------------------------------------
 
 
-def _announced(capsys, host: str, stored: int, rooms: int, db: str = "chat.db") -> list[str]:
-    chat = types.SimpleNamespace(
+def _chat(host: str, stored: int = 0, rooms: int = 1) -> Any:
+    return types.SimpleNamespace(
         address=(host, 8080),
         history=types.SimpleNamespace(stored=stored),
         publisher=types.SimpleNamespace(list_chat_rooms=lambda: [None] * rooms),
     )
-    cli._announce(chat, Options(host=host, db=db))
+
+
+def _announced(capsys, host: str, stored: int, rooms: int, db: str = "chat.db") -> list[str]:
+    announcement.announce(_chat(host, stored, rooms), Options(host=host, db=db))
     return capsys.readouterr().out.splitlines()
 
 
@@ -353,7 +359,7 @@ def _announced(capsys, host: str, stored: int, rooms: int, db: str = "chat.db") 
 def own_addresses(monkeypatch) -> dict[bool, str]:
     """The addresses under which others reach this machine: IPv4 (False) and IPv6 (True). Empty: it has no network."""
     found: dict[bool, str] = {}
-    monkeypatch.setattr(cli, "own_address", lambda other: found.get(":" in other))
+    monkeypatch.setattr(reach, "own_address", lambda other: found.get(":" in other))
     return found
 
 
@@ -362,55 +368,120 @@ def test_a_server_on_all_addresses_says_what_others_can_type_and_how_to_keep_the
 ):
     monkeypatch.chdir(tmp_path)
     own_addresses.update({False: "192.0.2.7", True: "2001:db8::7"})
-    address, hint, history = _announced(capsys, "0.0.0.0", 431, 2)
+    address, page, hint, history = _announced(capsys, "0.0.0.0", 431, 2)
     assert address == "On this machine: telnet localhost 8080   From others: telnet 192.0.2.7 8080"
-    assert "With --host 127.0.0.1, only this machine can." in hint
+    assert page == "In a browser: http://localhost:8080/   From others: http://192.0.2.7:8080/"
+    assert hint.endswith("; --host 127.0.0.1 prevents it.")
     assert history == f"History: {tmp_path / 'chat.db'}: 431 messages, 2 rooms."
 
 
 @pytest.mark.parametrize(
-    ("has", "others"),
+    ("has", "others", "pages"),
     [
-        ({False: "192.0.2.7", True: "2001:db8::7"}, "telnet 192.0.2.7 8080 or telnet 2001:db8::7 8080"),
-        ({False: "192.0.2.7"}, "telnet 192.0.2.7 8080"),
-        ({True: "2001:db8::7"}, "telnet 2001:db8::7 8080"),
+        (
+            {False: "192.0.2.7", True: "2001:db8::7"},
+            "telnet 192.0.2.7 8080 or telnet 2001:db8::7 8080",
+            ["   From others: http://192.0.2.7:8080/", "  or http://[2001:db8::7]:8080/"],  # in 80 columns
+        ),
+        ({False: "192.0.2.7"}, "telnet 192.0.2.7 8080", ["   From others: http://192.0.2.7:8080/"]),
+        ({True: "2001:db8::7"}, "telnet 2001:db8::7 8080", ["   From others: http://[2001:db8::7]:8080/"]),
     ],
     ids=["both", "IPv4", "IPv6"],
 )
-def test_a_server_on_all_of_ipv6_says_what_to_type_for_both_families(capsys, own_addresses, has, others):
+def test_a_server_on_all_of_ipv6_says_what_to_type_for_both_families(capsys, own_addresses, has, others, pages):
     own_addresses.update(has)
-    address, hint, _ = _announced(capsys, "::", 0, 1)
+    address, *page, hint, _ = _announced(capsys, "::", 0, 1)
     assert address == f"On this machine: telnet localhost 8080   From others: {others}"
-    assert "With --host 127.0.0.1, only this machine can." in hint
+    assert page == ["In a browser: http://localhost:8080/" + pages[0], *pages[1:]]
+    assert hint.endswith("; --host 127.0.0.1 prevents it.")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_without_a_network_only_this_machines_address_is_said(capsys, own_addresses, host):
-    address, _, history = _announced(capsys, host, 1, 1, ":memory:")
+    address, page, _, history = _announced(capsys, host, 1, 1, ":memory:")
     assert address == "On this machine: telnet localhost 8080"
+    assert page == "In a browser: http://localhost:8080/"
     assert history == "History: in memory only, lost when the server stops: 1 message, 1 room."
 
 
 @pytest.mark.parametrize(
-    ("host", "typed"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::ffff:127.0.0.1", "127.0.0.1")]
+    ("host", "typed", "opened"),
+    [
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1"),
+        ("::1", "::1", "[::1]"),
+        ("::ffff:127.0.0.1", "127.0.0.1", "127.0.0.1"),
+    ],
 )
-def test_a_server_on_one_address_says_that_address(capsys, host, typed):
-    address, history = _announced(capsys, host, 0, 1)
+def test_a_server_on_one_address_says_that_address(capsys, host, typed, opened):
+    address, page, history = _announced(capsys, host, 0, 1)
     assert address == f"Listening: telnet {typed} 8080"
+    assert page == f"In a browser: http://{opened}:8080/"
     assert history.startswith("History: ")
 
 
 @pytest.mark.parametrize("other", ["192.0.2.1", "2001:db8::1"])
 def test_the_address_on_the_network_is_one_of_this_machine_or_none(monkeypatch, other):
-    found = cli.own_address(other)
+    found = reach.own_address(other)
     assert found is None or ipaddress.ip_address(found).version == ipaddress.ip_address(other).version
 
     class Unplugged(socket.socket):
         def connect(self, address: object) -> None:
             raise OSError(101, "Network is unreachable")
 
-    monkeypatch.setattr(cli.socket, "socket", Unplugged)
-    assert cli.own_address(other) is None
+    monkeypatch.setattr(reach.socket, "socket", Unplugged)
+    assert reach.own_address(other) is None
+
+
+class _Terminal(io.StringIO):
+    """A stdout on a terminal."""
+
+    encoding = "utf-8"
+
+    def fileno(self) -> int:
+        return 1
+
+    def isatty(self) -> bool:
+        return True
+
+
+@for_each(
+    ("size", "encoding", "lines"),
+    [
+        ((80, 24), "utf-8", 17),
+        ((80, 21), "utf-8", 0),  # too few rows for the lines above, the code, and the cursor
+        ((32, 24), "utf-8", 0),
+        ((80, 40), "cp850", 17),
+        ((80, 40), "latin-1", 33),  # without half blocks, each row of the code takes a line
+        ((64, 40), "latin-1", 0),
+        (None, "utf-8", 0),  # not a terminal
+    ],
+)
+def test_a_terminal_with_room_for_it_shows_the_qr_code_of_the_address(
+    own_addresses, monkeypatch, size, encoding, lines
+):
+    def size_of(number: int) -> tuple[int, int]:
+        if size is None:
+            raise OSError(25, "Inappropriate ioctl for device")
+        return size
+
+    own_addresses[False] = "192.168.100.100"
+    shown = _Terminal()
+    shown.encoding = encoding
+    with monkeypatch.context() as patch:
+        patch.setattr(announcement.os, "get_terminal_size", size_of)
+        patch.setattr(announcement.sys, "stdout", shown)
+        patch.setenv("TERM", "xterm")
+        announcement.announce(_chat("0.0.0.0"), Options(db=":memory:"))
+    code = shown.getvalue().splitlines()[4:]
+    assert code == (qr.drawn(qr.rows_of("http://192.168.100.100:8080/"), lines == 17) if lines else [])
+    assert len(code) == lines
+
+
+def test_without_websockets_it_says_what_to_install_for_the_browser(capsys, own_addresses, monkeypatch):
+    own_addresses[False] = "192.0.2.7"
+    monkeypatch.setattr(announcement, "HAS_WEB", False)
+    _, page, *_ = _announced(capsys, "0.0.0.0", 1, 1)
+    assert page == "In a browser: first type .venv/bin/pip install '.[web]' and start again."
 
 
 # --- signals --------------------------------------------------------------------------------------------

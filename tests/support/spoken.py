@@ -67,6 +67,7 @@ SPOKEN: list[tuple[dict[str, Any], commands.Command, str | None]] = [
     ),
     ({"type": "set"}, commands.SetOption(), "/set"),
     ({"type": "set", "option": "joins", "value": "off"}, commands.SetOption("joins", "off"), "/set joins off"),
+    ({"type": "qr"}, commands.ShowQr(), "/qr"),
     ({"type": "stats"}, commands.Stats(), "/stats"),
     ({"type": "threads"}, commands.ShowThreads(), "/threads"),
     ({"type": "locks"}, commands.ShowLocks(), "/locks"),

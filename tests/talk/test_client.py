@@ -144,6 +144,7 @@ EVENTS = (
     events.RoomList((events.RoomRow("#lab", 2, 7, "locks"),), 3),
     events.PeopleList(None, (events.PersonRow("ann", ("#lab", "#b"), 1.5, None),), 1),
     events.PersonShown(events.PersonRow("ann", (), 0.0, "at lunch"), 12.25),
+    events.QrShown("http://192.168.1.5:8080/#lab", ("010", "001")),
     events.StatsShown("1.0.0", 3.5, 2, 1, 7, 9, 0.7),
     events.ThreadList(
         (

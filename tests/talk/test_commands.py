@@ -14,7 +14,7 @@ from support.servers import Running
 from support.waiting import WAIT, wait_for
 from support.words import error_line
 
-from chat_threads import __version__, publisher, quota
+from chat_threads import __version__, publisher, qr, quota
 from chat_threads.errors import (
     BadName,
     BadRoom,
@@ -61,6 +61,23 @@ def say_many(client: Client, count: int) -> None:
 def tell_wrong_time(server: Running, ago: float) -> None:
     """From now on messages are stored as if they were said ``ago`` seconds ago."""
     server.chat.history._now = lambda: time.time() - ago
+
+
+def test_qr_shows_the_address_that_leads_into_the_current_room(server, program):
+    ann, bob = server.client("ann #lab2"), program("bob", server=server)
+    home = f"http://127.0.0.1:{server.port}/"
+    url, *code = asked(ann, "/qr")
+    assert url == f"* {home}#lab2"
+    assert [line.removeprefix("* ") for line in code] == qr.drawn(qr.rows_of(f"{home}#lab2"))
+    bob.send({"type": "leave"}, {"type": "qr", "ref": "q"})
+    assert bob.expect("qr", ref="q") == {"type": "qr", "url": home, "rows": [*qr.rows_of(home)], "ref": "q"}
+
+
+def test_without_segno_qr_still_shows_the_address(server, monkeypatch):
+    ann = server.client("ann")
+    monkeypatch.setattr(qr, "segno", None)
+    qr.rows_of.cache_clear()
+    assert asked(ann, "/qr") == [error_line(qr.NoQrCode(f"http://127.0.0.1:{server.port}/#lobby"))]
 
 
 @contextlib.contextmanager

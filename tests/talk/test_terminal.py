@@ -18,7 +18,7 @@ from support.terminals import ENV, RUN, run
 from support.waiting import WAIT, wait_for
 from support.words import error_line
 
-from chat_threads import commands
+from chat_threads import commands, qr
 from chat_threads.client.talk import MAX_KNOWN, _see, completions, request_of
 from chat_threads.client.terminal import _Address
 from chat_threads.commands import AreYouThere, Help, SetOption
@@ -449,6 +449,15 @@ def test_it_comes_back_by_itself_with_what_was_missed_and_says_what_was_typed_me
     ann.expect(r"^\* Connected again\.$", r"ann: typed meanwhile$", r"^>", r"^ ann   #lobby   1 person   connected$")
     with process.client("bob") as bob:
         assert bob.ask("/history")[-1].endswith("ann: typed meanwhile")
+
+
+def test_a_qr_code_uses_only_what_the_terminals_character_set_has(server):
+    for encoding, blocks in (("utf-8", True), ("latin-1", False)):
+        env = {"PYTHONIOENCODING": encoding}
+        shown = run(server.port, "--name", "ann", typed="/qr\n", env=env, encoding=encoding).stdout
+        code = qr.drawn(qr.rows_of(f"http://127.0.0.1:{server.port}/#lobby"), blocks)
+        plain = [re.sub("\x1b\\[[0-9;]+m", "", f"* {line}").rstrip() for line in code]  # a pipe gets no colours
+        assert [line.rstrip() for line in shown.splitlines()[-len(code) :]] == plain
 
 
 def test_nothing_that_others_type_or_are_called_can_harm_the_terminal(server, screen):

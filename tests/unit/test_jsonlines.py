@@ -626,6 +626,8 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
     ),
     (events.PeopleList(None, (PERSON,), 4), [{"type": "who", "room": None, "people": [PERSON_SHOWN], "more": 4}]),
     (events.PersonShown(PERSON, 12.00049), [{"type": "whois", **PERSON_SHOWN, "connected": 12.0}]),
+    (events.QrShown("http://h:1/#lab", ("010", "001")), [{"type": "qr", "url": "http://h:1/#lab",
+                "rows": ["010", "001"]}]),
     (
         events.StatsShown("1.0.0", 10.5, 12, 3, 4000, 17, 12.3),
         [
@@ -764,6 +766,7 @@ def test_a_line_has_no_raw_newline_or_control_character_whatever_is_in_it(odd):
         events.HistoryPage(odd, (said(odd),), 1, 1, 1), events.SearchPage(odd, (said(odd),), False),
         events.RoomList((events.RoomRow(odd, 1, 1, odd),), 0), events.PeopleList(odd, (row,), 0),
         events.PersonShown(row, 1.0),
+        events.QrShown(odd, (odd,)),
         events.StatsShown(odd, 1.0, 1, 1, 1, 1, 1.0), events.Pong(0.1, 0.1), events.TokenShown(odd),
         events.ThreadList((events.ThreadRow(odd, odd, odd, odd, 0.1, odd, 1, 1, 1, 1),), 0),
         events.LockList(True, (events.LockRow(odd, 1, 1, 0.1, 0.1, odd, 0.1),)),

@@ -17,7 +17,7 @@ LAYERS = """
     __init__        memory
     errors          usage           inside          streams     ends        addresses   letters    lookalikes
     events          disconnects     rules           queues          tokens      lab         filelock    wal
-    metrics
+    metrics         reach       qr
     commands        ordered         parcel
     mailbox         chatroom
     schema          folding         readers     batch
@@ -38,6 +38,7 @@ LAYERS = """
     conversation    logs            watched
     server
     chat            option_types
+    announcement
     cli
     __main__
     client.errors   client.lines
@@ -55,21 +56,22 @@ LEVEL = {module: level for level, line in enumerate(LAYERS.split("\n")) for modu
 
 # Modules of the standard library and of other packages that only some modules may import.
 RESERVED = {
-    "socket": {"conversation", "wire", "server", "chat", "cli", "client.connection"},
+    "socket": {"conversation", "wire", "server", "chat", "reach", "client.connection"},
     "socketserver": {"conversation", "server"},
     "select": {"wire", "client.lines"},
     "sqlite3": {"schema", "search", "identity", "files", "once", "reading", "retention", "storage", "wal"},
     "signal": {"cli", "client.lines"},
-    "click": {"cli", "option_types", "client.terminal"},
+    "click": {"announcement", "cli", "option_types", "client.terminal"},
+    "segno": {"qr"},
     "prompt_toolkit": {"client.screen"},
     "tabulate": {"dialects.columns"},
     "wcwidth": {"dialects.columns"},
 }
 # A client knows the protocol, and nothing of how a server runs. A client for people also knows their dialect.
 CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules"}
-PEOPLES_MAY = CLIENTS_MAY | {"dialects.typed", "dialects.text", "dialects.jsonlines", "streams"}
+PEOPLES_MAY = CLIENTS_MAY | {"dialects.typed", "dialects.text", "dialects.jsonlines", "qr", "streams"}
 # A dialect does no I/O: it imports only these of our modules, and none of those of the standard library.
-DIALECTS_MAY = {"commands", "disconnects", "errors", "events", "letters", "parcel", "rules", "usage"}
+DIALECTS_MAY = {"commands", "disconnects", "errors", "events", "letters", "parcel", "qr", "rules", "usage"}
 DIALECTS_MUST_NOT = {"socket", "threading", "queue", "sqlite3", "logging", "os", "select", "asyncio", "subprocess"}
 
 

@@ -757,6 +757,11 @@ SEEN = (
         ["* The use of locks is not counted. Start the server with --lab or --trace to count it."],
     ),
     (
+        events.QrShown("http://h:1/#lab", ("010", "011", "001")),
+        ["* http://h:1/#lab", "* \x1b[30;47m █▄\x1b[0m", "* \x1b[30;47m  ▀\x1b[0m"],
+    ),
+    (events.QrShown("http://h:1/#lab", ("0" * 77,) * 77), ["* http://h:1/#lab"]),  # wider than a terminal
+    (
         STATS,
         [
             "* what               value",
@@ -834,7 +839,7 @@ def test_every_line_ends_with_cr_lf_and_has_no_other_end_or_control_in_it(settin
         for here in (True, False):
             for line in lines_of(event, settings=settings, here=here):
                 assert not re.search("[\x00-\x06\x08-\x1a\x1c-\x1f\x7f-\x9f\u2028\u2029]", line), line
-                assert "colour on" in settings or "\x1b" not in line
+                assert "colour on" in settings or isinstance(event, events.QrShown) or "\x1b" not in line
                 assert "bell on" in settings or "\a" not in line
 
 
@@ -894,7 +899,8 @@ def test_numbers_are_shown_before_the_messages():
 def test_colour_changes_nothing_but_the_colour():
     for event in EVENTS:
         coloured = shown(event, settings=["colour on"])
-        assert re.sub("\x1b\\[[0-9]+m", "", coloured) == shown(event)
+        plain = shown(event).replace("\x1b[30;47m", "").replace("\x1b[0m", "")  # a QR code has colours anyway
+        assert re.sub("\x1b\\[[0-9;]+m", "", coloured) == plain
 
 
 def test_colour_is_on_names_and_notices_and_ends_where_it_should():
@@ -911,7 +917,7 @@ def test_colour_is_on_names_and_notices_and_ends_where_it_should():
 def test_no_colour_runs_on_into_the_next_line():
     for event in EVENTS:
         for line in lines_of(event, settings=["colour on"]):
-            codes = re.findall("\x1b\\[([0-9]+)m", line)
+            codes = re.findall("\x1b\\[([0-9;]+)m", line)
             assert codes[1::2] == ["0"] * (len(codes) // 2)
             assert len(codes) % 2 == 0
 
