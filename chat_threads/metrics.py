@@ -19,7 +19,7 @@ from itertools import accumulate
 
 from .errors import NotAllowed
 
-BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BOUNDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of commits, in seconds; SQLite waits up to 5 s for another program's lock."""
 
 LEFT = "left"  # the reason of a client that left by itself, or whose connection broke
@@ -119,7 +119,7 @@ def process() -> Iterator[Metric]:
     with contextlib.suppress(ImportError):  # Windows
         import resource
 
-        yield Metric(
-            "process_max_fds", "gauge", "Allowed file descriptors.", resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        )
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if most != resource.RLIM_INFINITY:
+            yield Metric("process_max_fds", "gauge", "Allowed file descriptors.", most)
     yield Metric("process_threads", "gauge", "Threads of the process.", threading.active_count())

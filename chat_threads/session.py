@@ -217,7 +217,7 @@ class SessionStore:
                 self._past.sent += session.wire.sent
 
     def traffic(self) -> Traffic:
-        """What all connections have done so far. The lock is held for about a millisecond for 3,000 sessions."""
+        """What all connections have done so far. With 10,000 sessions, the lock is held for about 6 ms."""
         with self._lock:
             found = replace(self._past, ended=self._past.ended.copy(), here=Counter())
             for session in self._sessions.values():

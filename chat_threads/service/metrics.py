@@ -19,7 +19,7 @@ from .table import Context, does
 OURS = "chat_threads_"  # what our metrics' names begin with
 STUCK = 10.0  # seconds that a step of the history may take; SQLite waits up to 5 s for another program's lock
 FAILURE = 60.0  # seconds after which a failed commit says nothing of the next one
-SESSIONS = 500  # sessions whose numbers are read for one token (see pace)
+SESSIONS = 1000  # sessions whose numbers are read for one token (see pace)
 
 
 @does(commands.ShowMetrics)
@@ -70,7 +70,7 @@ def _metrics(context: Context) -> str:
         ),
         Metric("threads", "gauge", "Threads by role.", Counter(slot.role for slot in inside.slots()), "role"),
         Metric("history_queue_items", "gauge", f"Values that wait to be stored, at most {QUEUE}.", history.waiting()),
-        Metric("commit_failures_total", "counter", "Commits that failed and stored nothing.", history.commits.failed),
+        Metric("commit_failures_total", "counter", "Commits that failed.", history.commits.failed),
     ]
     times = histogram(f"{OURS}commit_seconds", "How long commits took; each stores a batch.", history.commits)
     return text(server, OURS) + times + text(process())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 import subprocess
 import threading
@@ -13,6 +14,7 @@ from support.samples import for_each
 from support.servers import needs
 from support.waiting import held, in_threads, wait_for
 
+import chat_threads
 from chat_threads import commands, events
 from chat_threads.addresses import networks
 from chat_threads.dialects.text import TextDialect
@@ -115,6 +117,14 @@ def test_prometheus_finds_no_fault_in_the_text(server):
     assert {family.type for family in families.values()} == {"counter", "gauge", "histogram"}
     done = subprocess.run([needs("promtool"), "check", "metrics"], input=text, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_every_number_that_the_operators_page_names_is_there(server):
+    page = (pathlib.Path(chat_threads.__file__).parents[1] / "docs" / "operators.rst").read_text(encoding="utf-8")
+    names = set(re.findall(r"\b(?:chat_threads|process)_\w+_\w+|chat_threads_(?:rooms|sessions|healthy)", page))
+    text = scrape(server)
+    assert len(names) > 10
+    assert [name for name in sorted(names) if f"\n{name}" not in text] == []
 
 
 def test_every_reason_for_the_end_of_a_connection_is_there_from_the_start(serve):
