@@ -15,6 +15,7 @@ from . import inside
 from .addresses import Networks
 from .chatroom import ChatRoom
 from .conversation import Limits
+from .dialects.base import Settings
 from .ends import Vital
 from .errors import StartError, Unreadable
 from .events import PAGE_BYTES
@@ -46,9 +47,11 @@ class Options:
     host: str = "0.0.0.0"
     port: int = 8080
     proxies: Networks = NO_PROXIES  # connections from these begin with the PROXY protocol
+    origins: frozenset[str] = frozenset()  # of web pages that may connect, besides our own
     db: str = "chat_threads.db"
     sync: str = "normal"
     retain_days: float | None = None
+    replay: int = 20  # messages shown on entering a room
     writers: int | None = 2  # None: one per session
     motd: tuple[str, ...] = ()
     lab: bool = False
@@ -219,7 +222,14 @@ class Chat:
 def _listen(options: Options, service: Service, sessions: SessionStore, writers: Writers, output: Output) -> ChatServer:
     try:
         return ChatServer(
-            (options.host, options.port), service, sessions, writers, options.limits, output, options.proxies
+            (options.host, options.port),
+            service,
+            sessions,
+            writers,
+            options.limits,
+            output,
+            options.proxies,
+            Settings(options.replay, options.origins, options.lab),
         )
     except socket.gaierror as error:
         raise StartError(f"The address {options.host} cannot be resolved: {error.strerror}.") from error

@@ -24,7 +24,7 @@ from .errors import StartError
 from .history import BATCH
 from .logs import LogThread
 from .memory import give_back_what_is_freed
-from .option_types import GroupedCommand, NetworksType, Number, WritersType
+from .option_types import GroupedCommand, NetworksType, Number, OriginsType, WritersType
 from .rules import WORDS_LENGTH, clean
 from .server import MAX_REFUSED
 
@@ -39,7 +39,7 @@ NO_WORDS = b"chat_threads: A fault in the server: it is out of memory, or it can
 BROKEN = 70  # the exit code after an internal error: EX_SOFTWARE of sysexits.h
 
 GROUPS = {
-    "Where it listens": ("--host", "--port", "--max-clients", "--per-address", "--proxy-protocol"),
+    "Where it listens": ("--host", "--port", "--max-clients", "--per-address", "--proxy-protocol", "--web-origin"),
     "What is kept": ("--db", "--sync", "--retain", "--replay", "--motd"),
     "How it runs": (
         "--writers",
@@ -84,6 +84,14 @@ GROUPS = {
     metavar="ADDRESS[,...]",
     show_default="off",
     help="Take the clients' addresses from the PROXY protocol of these proxies.",
+)
+@click.option(
+    "--web-origin",
+    type=OriginsType(),
+    default=frozenset(),
+    metavar="ORIGIN[,...]",
+    show_default="none",
+    help="Let pages of these origins open WebSockets, too, such as https://chat.example.org.",
 )
 @click.option("--db", default="chat_threads.db", metavar="FILE", help="SQLite file; ':memory:' keeps nothing.")
 @click.option(
@@ -186,6 +194,7 @@ def main(
     max_clients: int,
     per_address: int | None,
     proxy_protocol: Networks,
+    web_origin: frozenset[str],
     db: str,
     sync: str,
     retain: float | None,
@@ -217,16 +226,17 @@ def main(
         handshake_timeout=handshake_timeout,
         queue_limit=queue_limit,
         send_timeout=send_timeout,
-        replay=replay,
     )
     try:
         options = Options(
             host=host,
             port=port,
             proxies=proxy_protocol,
+            origins=web_origin,
             db=db,
             sync=sync,
             retain_days=retain,
+            replay=replay,
             writers=None if writers == "per-session" else int(writers),
             motd=read_motd(motd) if motd else (),
             lab=lab,

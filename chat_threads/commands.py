@@ -473,3 +473,7 @@ def called(word: str) -> type[Command]:
         near = nearest(word[1:].lower(), [name[1:] for name in BY_NAME])
         raise UnknownCommand(word[:40], "/" + near if near else None)
     return kind
+
+
+BEFORE_A_NAME = (AreYouThere, Help, ShowMetrics, ShowHealth, ShowThreads, ShowLocks, ShowTrip)
+"""The commands that a client may give before it has a name, if its dialect lets it."""

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from . import __version__, commands, events, inside, proxy
 from .addresses import Networks, is_local
-from .dialects.base import Dialect
+from .dialects.base import Dialect, Settings
 from .dialects.recognise import recognise, without_blanks
 from .dialects.text import TextDialect
 from .disconnects import (
@@ -36,7 +36,7 @@ from .disconnects import (
 from .door import Door, Entry
 from .errors import Broken, ChatError, CutOff
 from .memory import Output
-from .pace import BLANKS, Pace, Seldom, cost
+from .pace import BLANKS, Pace, Seldom, cost, cost_of_showing
 from .parcel import Parcel
 from .service import Service
 from .session import Session, SessionStore
@@ -66,13 +66,13 @@ class Limits:
     line_timeout: float = 300.0  # from a line's first byte to its end
     queue_limit: int = 1000  # lines waiting to be sent
     send_timeout: float = 30.0
-    replay: int = 20  # messages shown on entering a room
 
 
 class Host(Protocol):
     """What a conversation needs of the server that accepted it."""
 
     limits: Limits
+    settings: Settings
     service: Service
     sessions: SessionStore
     writers: Writers
@@ -106,7 +106,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def setup(self) -> None:
         limits = self.server.limits
         self._wire = Wire(self.request, patience=limits.send_timeout)
-        self._dialect: Dialect = TextDialect(limits.replay)  # until the client's first bytes say otherwise
+        self._dialect: Dialect = TextDialect(self.server.settings)  # until the client's first bytes say otherwise
         self._session = Session(
             self._number,
             self._wire,
@@ -156,7 +156,9 @@ class Conversation(socketserver.BaseRequestHandler):
             self._last = (events.WireBytes(error.answer),) if error.answer else ()
             self._reason = error
         except (ServerFull, TooManyConnections, NoProxyHeader) as error:
-            self._last = (events.WireBytes(in_place_of_the_greeting(error)),)
+            self._last = (events.problem(error), events.Bye(error.code))
+            if self._dialect.greeted:
+                self._last = (events.WireBytes(in_place_of_the_greeting(error)),)
             self._reason = error
         except CutOff as error:
             self._last = (events.problem(error), events.Bye(error.code))
@@ -179,7 +181,10 @@ class Conversation(socketserver.BaseRequestHandler):
             found = self._dialect.next_input()
             if isinstance(found, events.WireBytes):
                 self._session.send(found)
-                self._slow_down(1, deadline)
+                if not self._session.name:  # the session is in no room, so no lock is needed
+                    self._session.views = self._dialect.views
+                    self._session.local = self._session.local and self._dialect.may_be_local
+                self._slow_down(1 + cost_of_showing(len(found.data)), deadline)
             elif found is not None:
                 self._half_since = None
                 self._idle_reads = 0
@@ -229,18 +234,20 @@ class Conversation(socketserver.BaseRequestHandler):
         """Recognise the dialect by the first bytes, and give it all bytes; raise NotChat if the client speaks another
         protocol."""
         self._idle_reads += 1
-        if lines := data.count(b"\n"):
-            self._half_since = None
-            self._blank += lines
-        if self._head is not None:
+        if self._head is None:
+            lines = self._dialect.feed(data)
+        else:
+            lines = data.count(b"\n")
             self._head = without_blanks(self._head + data)
             make = recognise(self._head)
-            if make is None:
-                return
-            data, self._head = self._head, None
-            self._dialect = self._session.dialect = make(self.server.limits.replay)
-            self._session.views = self._dialect.views  # the session is in no room yet, so no lock is needed
-        self._dialect.feed(data)
+            if make is not None:
+                self._dialect = self._session.dialect = make(self.server.settings)
+                self._session.views = self._dialect.views  # the session is in no room yet, so no lock is needed
+                self._dialect.feed(self._head)
+                self._head = None
+        if lines:
+            self._half_since = None
+            self._blank += lines
 
     def _slow_down(self, tokens: int, deadline: float | None = None) -> None:
         """Wait until the client has read most of what waits for it, and until it has tokens in its ``Pace``."""
@@ -317,12 +324,8 @@ class Conversation(socketserver.BaseRequestHandler):
         first = self._token_at_once() if self._by_token else None
         self._session.send(events.Greeting(__version__))
         for attempt in range(1, TRIES + 1):
-            hello = self._next(deadline) if first is None else first
+            hello = self._hello(deadline) if first is None else first
             first = None
-            while isinstance(hello, (commands.AreYouThere, commands.Help)):  # these do not count as a try
-                self.server.service.handle(self._session, hello)
-                self._slow_down(1, deadline)
-                hello = self._next(deadline)
             self._session.heard = time.monotonic()
             if hello is None or not self.server.door.speaks(self._number):
                 return False
@@ -346,6 +349,18 @@ class Conversation(socketserver.BaseRequestHandler):
                     raise TooManyTries() from None
         return False
 
+    def _hello(self, deadline: float) -> commands.Command | ChatError | None:
+        """The client's next command of those that count as a try at the handshake. Carries out the others."""
+        while isinstance(hello := self._next(deadline), commands.BEFORE_A_NAME):
+            try:
+                self.server.service.handle(self._session, hello)
+            except CutOff:
+                raise
+            except ChatError as error:
+                self._session.answer(events.problem(error))
+            self._slow_down(cost(hello), deadline)
+        return hello
+
     def _look_ahead(self) -> None:
         """Wait GREETING_PAUSE seconds for a client of another protocol, which would speak first; raise NotChat."""
         data = self._first or (None if self._by_token else self._wire.read(GREETING_PAUSE))
@@ -361,7 +376,7 @@ class Conversation(socketserver.BaseRequestHandler):
         """The server is full: wait TOKEN_PAUSE seconds for a hello with a token. None if the client goes away; raise
         ServerFull if it says anything else, or nothing."""
         try:
-            hello = self._next(time.monotonic() + TOKEN_PAUSE)
+            hello = self._hello(time.monotonic() + TOKEN_PAUSE)
         except NoHandshake:
             raise self._full() from None
         if hello is None or (isinstance(hello, commands.Hello) and hello.token):
@@ -410,6 +425,7 @@ class Conversation(socketserver.BaseRequestHandler):
         if stopping.is_set() and self._reason is None:
             self._reason = ShuttingDown()
             self._last = (events.problem(self._reason), events.Bye(self._reason.code))
+        session.views = self._dialect.views  # it is in no room any more, so no lock is needed
         owed = []
         while isinstance(answer := self._dialect.next_input(), events.WireBytes):
             owed.append(answer.data)

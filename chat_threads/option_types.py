@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,3 +75,21 @@ class NetworksType(click.ParamType):  # type: ignore[type-arg]
             return value if isinstance(value, Networks) else networks(value)
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)
+
+
+class OriginsType(click.ParamType):  # type: ignore[type-arg]
+    """Origins of web pages (RFC 6454), with commas between them."""
+
+    name = "ORIGIN[,...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, frozenset):
+            return value
+        found = frozenset(each.strip().lower() for each in value.split(",") if each.strip())
+        for each in found:
+            if not _ORIGIN.fullmatch(each):
+                self.fail(f"{each!r} is not an origin, such as https://chat.example.org.", param, ctx)
+        return found
+
+
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")

@@ -22,6 +22,7 @@ from typing import Any
 from . import inside
 from .addresses import Networks, bare, plain
 from .conversation import NAMELESS, Conversation, Limits, in_place_of_the_greeting
+from .dialects.base import DEFAULTS, Settings
 from .disconnects import GaveWay, ServerFull
 from .door import Door, Entry
 from .errors import CutOff
@@ -68,12 +69,14 @@ class ChatServer(socketserver.ThreadingTCPServer):
         limits: Limits,
         output: Output | None = None,
         proxies: Networks = NO_PROXIES,
+        settings: Settings = DEFAULTS,
     ) -> None:
         """``proxies``: connections from these addresses begin with the PROXY protocol (see proxy)."""
         self.service = service
         self.sessions = sessions
         self.writers = writers
         self.limits = limits
+        self.settings = settings
         self.output = output or Output()  # counts what waits for all sessions
         self.stopping = threading.Event()  # set by stop(), read by the readers
         self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()  # numbers of readers that have ended

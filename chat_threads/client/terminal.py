@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 import click
 
 from .. import __version__, streams
-from ..dialects.jsonlines import MAX_REPLAY, REPLAY
+from ..dialects.base import REPLAY
+from ..dialects.jsonlines import MAX_REPLAY
 from ..errors import BadName
 from ..qr import has_blocks
 from ..rules import check_name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -26,7 +26,22 @@ Input = Request | WireBytes
 """What a client's bytes mean: a request, or bytes to send back at once, for telnet's sake."""
 
 
-S = TypeVar("S", bound=Hashable)
+REPLAY = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a dialect needs to know of the server's options."""
+
+    replay: int = REPLAY  # messages shown on entering a room, unless the client says otherwise
+    origins: frozenset[str] = frozenset()  # of web pages that may connect, besides our own (RFC 6454)
+    lab: bool = False
+
+
+DEFAULTS = Settings()
+
+
+S = TypeVar("S")  # hashable
 V = TypeVar("V", bound=View)
 
 
@@ -55,17 +70,27 @@ class Dialect(Protocol):
     name: str
     """"text", "json" or "web", for the numbers of sessions. It never changes, so any thread may read it."""
 
-    views: Views
-    """How this client is shown events."""
-
-    replay: int
-    """How many messages it wants to see on entering a room."""
-
     token_first: bool
     """Whether a token is handed out with the welcome, or only when it is asked for."""
 
-    def feed(self, data: bytes) -> None:
-        """Take bytes from the wire. The dialect keeps at most these and one unfinished line from before."""
+    greeted: bool
+    """Whether its clients read a line of text before anything else: the greeting, or why there is none."""
+
+    @property
+    def views(self) -> Views:
+        """How this client is shown events."""
+
+    @property
+    def replay(self) -> int:
+        """How many messages it wants to see on entering a room."""
+
+    @property
+    def may_be_local(self) -> bool:
+        """Whether a client on the server's own machine may do what only such clients may."""
+
+    def feed(self, data: bytes) -> int:
+        """Take bytes from the wire. The dialect keeps at most these and one unfinished line from before. Return the
+        number of lines that ended, or of blank lines that cost as much (see ``pace.BLANKS``)."""
 
     def next_input(self) -> Input | None:
         """What the bytes so far mean, one input a call; None: feed more. Raises nothing."""

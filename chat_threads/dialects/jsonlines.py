@@ -20,12 +20,11 @@ from ..errors import BadJson, BadRequest, ChatError, LineTooLong, NotUtf8, Unkno
 from ..parcel import Views
 from ..rules import REFS, TEXT_LENGTH, WORDS_LENGTH
 from . import codec
-from .base import Input, Request, SharedViews
+from .base import DEFAULTS, Input, Request, Settings, SharedViews
 
 LINE = 65536  # bytes in a line, without its end
 DEPTH = 8  # objects and arrays inside one another; no request needs more than two
 REF_LENGTH = 64  # characters
-REPLAY = 20  # messages shown on entering a room, unless told otherwise
 MAX_REPLAY = 200
 MAX_SINCE = 20  # rooms to come back to in one hello
 _BIGGEST = 2**53 - 1  # the largest integer that every JSON reader keeps exactly (RFC 8259, section 6)
@@ -146,9 +145,11 @@ class JsonDialect:
 
     name = "json"
     token_first = True
+    greeted = True
+    may_be_local = True
 
-    def __init__(self, replay: int = REPLAY) -> None:
-        self.replay = replay
+    def __init__(self, settings: Settings = DEFAULTS) -> None:
+        self.replay = settings.replay
         self._style = _Style()
         self.views = Views(_VIEWS.of(self._style), _VIEWS.of(self._style))
         self._named = False
@@ -156,7 +157,7 @@ class JsonDialect:
         self._overlong = False
         self._found: deque[bytes | None] = deque()
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> int:
         *ended, rest = data.split(b"\n")
         for part in ended:
             self._keep(part)
@@ -165,6 +166,7 @@ class JsonDialect:
             self._line.clear()
             self._overlong = False
         self._keep(rest)
+        return len(ended)
 
     def _keep(self, part: bytes) -> None:
         if self._overlong or len(self._line) + len(part) > LINE + 1:  # a CR is not counted

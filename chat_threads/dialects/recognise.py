@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..disconnects import NotChat
-from .base import Dialect
+from .base import Dialect, Settings
 from .jsonlines import JsonDialect
 from .text import LINE, TextDialect
+from .web import WebDialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Protocol:
     protocol, it must not match a name, or a name and a room: that is a person's first line."""
 
     first: re.Pattern[bytes]
-    dialect: Callable[[int], Dialect] | None = None  # None: it is not ours
+    dialect: Callable[[Settings], Dialect] | None = None  # None: it is not ours
     refusal: str = ""
     answer: bytes = b""  # the refusal in a form that its clients can show; b"": they would not read it
 
@@ -35,9 +36,10 @@ def _foreign(name: str, first: bytes, answer: str = "") -> Protocol:
 
 PROTOCOLS = (
     Protocol(re.compile(rb"\{"), JsonDialect),
+    Protocol(re.compile(rb"[A-Z-]{3,18} (?:[^\r\n]* )?HTTP/\d"), WebDialect),
     _foreign(
-        "a web server",
-        rb"[A-Z-]{3,18} (?:[^\r\n]* )?HTTP/\d|GET /\S*[\r\n]",
+        "an HTTP/0.9 server",
+        rb"GET /\S*[\r\n]",
         "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
         "Content-Length: {length}\r\nConnection: close\r\n\r\n{}\r\n",
     ),
@@ -77,7 +79,7 @@ def without_blanks(head: bytes) -> bytes:
     return head[found.end() :] if found else head
 
 
-def recognise(head: bytes) -> Callable[[int], Dialect] | None:
+def recognise(head: bytes) -> Callable[[Settings], Dialect] | None:
     """The dialect's constructor for a client that has sent ``head`` (from ``without_blanks``). None: too little has
     come. Raises NotChat."""
     for protocol in PROTOCOLS:

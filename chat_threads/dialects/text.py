@@ -14,13 +14,12 @@ from .. import commands, events
 from ..errors import ChatError, LineTooLong, NotUtf8, Usage
 from ..parcel import Views
 from ..usage import NUMBER
-from .base import Input, Request
+from .base import DEFAULTS, Input, Request, Settings
 from .render import Style, views
 from .telnet import LineEditor, Signal, Telnet
 from .typed import parse_line, parse_name
 
 LINE = 8192  # bytes in a line, without its end
-REPLAY = 20  # messages shown on entering a room, unless told otherwise
 MAX_REPLAY = 200
 
 # A mouse's position as X10 reports it. Beyond column 95 that is not UTF-8, but the line around it is good.
@@ -32,9 +31,11 @@ class TextDialect:
 
     name = "text"
     token_first = False
+    greeted = True
+    may_be_local = True
 
-    def __init__(self, replay: int = REPLAY, blocks: bool = True) -> None:
-        self.replay = replay
+    def __init__(self, settings: Settings = DEFAULTS, blocks: bool = True) -> None:
+        self.replay = settings.replay
         self._style = Style(blocks=blocks)
         self.views: Views = views(self._style)
         self._name = ""
@@ -43,12 +44,13 @@ class TextDialect:
         self._editor = LineEditor(LINE)
         self._found: deque[bytes | Signal | events.WireBytes | None] = deque()
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> int:
         for item in self._telnet.receive(data):
             if isinstance(item, bytes):
                 self._found.extend(self._editor.feed(item))
             else:
                 self._found.append(item)
+        return data.count(b"\n")
 
     @property
     def pending(self) -> bool:

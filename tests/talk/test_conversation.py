@@ -230,19 +230,6 @@ def test_a_client_that_comes_while_the_history_cannot_be_read_gets_in_and_may_jo
 # --- what is not a chat client ------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("greets_late")
-@pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1", b"POST /x?y HTTP/1.0", b"OPTIONS * HTTP/1.1"])
-def test_a_web_browser_is_answered_as_one_and_not_greeted(server, request_line):
-    browser = server.client()
-    browser.send_bytes(request_line + b"\r\nHost: localhost\r\nAccept: */*\r\n\r\n")
-    head, _, body = everything(browser).partition(b"\r\n\r\n")
-    status, *fields = head.split(b"\r\n")
-    assert status == b"HTTP/1.1 400 Bad Request"
-    assert b"Connection: close" in fields
-    assert f"Content-Length: {len(body)}".encode() in fields
-    assert body == b"This is a chat server, not a web server. Connect with: telnet HOST PORT\r\n"
-
-
 def test_http_in_a_conversation_is_a_text_like_any(server):
     (ann,) = server.clients_named("ann")
     assert timeless(ann.ask("GET / HTTP/1.1")) == ["[14:03] ann: GET / HTTP/1.1"]

@@ -14,22 +14,13 @@ from support.waiting import WAIT
 from chat_threads.dialects.jsonlines import JsonDialect
 from chat_threads.dialects.recognise import PROTOCOLS, recognise, without_blanks
 from chat_threads.dialects.text import LINE, TextDialect
+from chat_threads.dialects.web import WebDialect
 from chat_threads.disconnects import NotChat
 from chat_threads.errors import CutOff
 
 # What clients and port scanners send first, and how the answer begins. b"": they are sent nothing.
 SPOKEN: dict[str, tuple[bytes, bytes]] = {
-    "HTTP": (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"HTTP/1.1 400 "),
-    "HTTP POST": (b"POST /chat?x=y HTTP/1.0\r\n\r\nname=x", b"HTTP/1.1 400 "),
-    "HTTP OPTIONS": (b"OPTIONS * HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
-    "HTTP proxy": (b"CONNECT example.org:443 HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
-    "UPnP": (b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n\r\n", b"HTTP/1.1 400 "),
-    "HTTP, a blank in the path": (b"GET /a b HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
-    "HTTP, no path": (b"GET  HTTP/1.0\r\n\r\n", b"HTTP/1.1 400 "),
-    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"HTTP/1.1 400 "),
     "HTTP/0.9": (b"GET /\r\n", b"HTTP/1.1 400 "),
-    "WebDAV": (b"PROPFIND / HTTP/1.1\r\nDepth: 0\r\n\r\n", b"HTTP/1.1 400 "),
-    "long HTTP": (b"GET /" + b"x" * 3000 + b" HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 "),
     "RTSP": (b"OPTIONS / RTSP/1.0\r\n\r\n", b"RTSP/1.0 400 "),
     "RTSP DESCRIBE": (b"DESCRIBE rtsp://example.org/1 RTSP/1.0\r\nCSeq: 1\r\n\r\n", b"RTSP/1.0 400 "),
     "SIP": (b"OPTIONS sip:nm SIP/2.0\r\nVia: SIP/2.0/TCP nm;branch=foo\r\n\r\n", b"SIP/2.0 400 "),
@@ -204,6 +195,14 @@ def test_a_persons_name_is_never_taken_for_another_protocol(name):
             assert recognise(without_blanks(data)) is TextDialect, data
             for at in range(1, len(line.encode().rstrip())):
                 assert recognise(without_blanks(data[:at])) is None, data[:at]
+
+
+@for_each("line", ["GET / HTTP/1.1", "POST /x?y=z HTTP/1.0", "M-SEARCH * HTTP/1.1", "GET  HTTP/1.0", "PRI * HTTP/2.0"])
+def test_http_is_known_by_its_first_line_however_it_is_split(line):
+    data = f"{line}\r\n".encode()
+    assert recognise(without_blanks(data)) is WebDialect
+    for at in range(1, data.index(b"HTTP/")):
+        assert recognise(without_blanks(data[:at])) is None, data[:at]
 
 
 @for_each("first", [b"\xff\xfb\x18", b"\xff\xfd\x03ann", b"\xff\xf6", b"an\xff\xf4\xff\xfd\x06", b"x" * (LINE + 1)])

@@ -13,9 +13,9 @@ from support.samples import for_each
 from support.spoken import SPOKEN
 
 from chat_threads import commands, events
-from chat_threads.dialects.base import Request
+from chat_threads.dialects.base import Request, Settings
 from chat_threads.dialects.render import SHOW
-from chat_threads.dialects.text import LINE, REPLAY, TextDialect
+from chat_threads.dialects.text import LINE, TextDialect
 from chat_threads.dialects.typed import parse_line
 from chat_threads.errors import (
     BadName,
@@ -1098,10 +1098,10 @@ def test_an_unknown_option_or_value_gets_an_error_and_changes_nothing(option, va
 
 def test_replay_is_how_many_messages_are_shown_on_entering():
     dialect = TextDialect()
-    assert dialect.replay == REPLAY == 20
+    assert dialect.replay == 20
     dialect.set_option("replay", "5")
     assert dialect.replay == 5
-    assert TextDialect(replay=7).replay == 7
+    assert TextDialect(Settings(replay=7)).replay == 7
 
 
 def test_help_on_set_tells_every_option():

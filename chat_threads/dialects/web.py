@@ -1,0 +1,379 @@
+"""The dialect of browsers: the page, and its WebSocket, on the port of all others. See base.Dialect.
+
+A browser's first line is HTTP's. Each GET is answered, and ``/ws`` turns the connection into a WebSocket (RFC 6455).
+From then on it is the protocol for programs (``jsonlines``): each line to us is a text frame, and each parcel to the
+client is one text frame with the lines of the parcel. ``websockets`` reads the frames. Without it there is no page and
+no WebSocket, and a browser is told what to install; the rest of HTTP needs nothing more than the standard library.
+
+Frames from a server are not masked, so all clients with the same view share the bytes of a frame.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, cast
+
+from .. import commands, disconnects, events
+from ..errors import Broken
+from ..page import Page, chat_page
+from ..parcel import View, Views
+from . import codec
+from .base import DEFAULTS, Input, Request, Settings, SharedViews
+from .http import HTML, JSON, MAX_HEAD, TEXT, Get, Refused, answer, is_own, read
+from .jsonlines import LINE, JsonDialect
+
+try:
+    from websockets.server import ServerProtocol
+except ImportError:
+    ServerProtocol = None  # type: ignore[assignment,misc]
+
+
+FRAME = 16  # blank lines that cost as much as a frame, see pace.BLANKS
+UNINSTALLED = (
+    "This server was installed without what the chat in a browser needs. In its folder, type\n"
+    "    .venv/bin/pip install '.[web]'\n"
+    "and start it again. Until then, connect with: telnet HOST PORT\n"
+)
+
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+# The codes of a Close. 4000 to 4999 are for applications (RFC 6455, section 7.4.2).
+CLOSE_CODES = {
+    "quit": 1000,
+    disconnects.ShuttingDown.code: 1001,
+    disconnects.NoHandshake.code: 4001,
+    disconnects.TooSlow.code: 4002,
+    disconnects.UnfinishedLine.code: 4003,
+    disconnects.Replaced.code: 4004,
+    disconnects.ServerFull.code: 4005,
+    disconnects.TooManyConnections.code: 4006,
+    disconnects.NoProxyHeader.code: 4007,
+}
+_BROKEN = 1011  # of any other code: a fault in the server
+_UNSUPPORTED, _INVALID = 1003, 1007
+_TEXT, _CLOSE = 0x81, 0x88  # a whole message in one frame, and a Close (section 5.2)
+
+
+def frame(first: int, payload: bytes) -> bytes:
+    """A frame of a server (RFC 6455, section 5.2). ``first`` is its first byte."""
+    size = len(payload)
+    if size < 126:
+        return bytes((first, size)) + payload
+    return struct.pack("!BBH" if size < 1 << 16 else "!BBQ", first, 126 if size < 1 << 16 else 127, size) + payload
+
+
+class WebDialect:
+    """A browser's end of the conversation. See base.Dialect."""
+
+    name = "web"
+    token_first = True
+    greeted = False
+
+    def __init__(self, settings: Settings = DEFAULTS) -> None:
+        self._settings = settings
+        self._json = JsonDialect(settings)
+        self._buffer = bytearray()  # requests by HTTP that are not answered yet
+        self._protocol: Any = None  # the ServerProtocol, once it is a WebSocket
+        self._message = bytearray()  # the fragments of an unfinished message
+        self._kind: Any = None  # the first fragment's opcode; None: no message has begun
+        self._found: deque[Input | bytes] = deque()  # bytes: a whole message
+        self._over = False  # whether nothing more is read
+
+    # --- the same as for programs -----------------------------------------------------------------------
+
+    @property
+    def views(self) -> Views:
+        if self._protocol is None:
+            return Views(_HTTP, _HTTP)
+        if self._over:
+            return Views(_SILENT, _SILENT)
+        shown = self._json.views
+        return Views(_VIEWS.of(shown.here), _VIEWS.of(shown.elsewhere))
+
+    @property
+    def replay(self) -> int:
+        return self._json.replay
+
+    @property
+    def may_be_local(self) -> bool:
+        """A page of any site may open a WebSocket from the server's own machine, so that is never a local client."""
+        return self._protocol is None
+
+    def admitted(self, name: str) -> None:
+        self._json.admitted(name)
+
+    def renamed(self, name: str) -> None:
+        self._json.renamed(name)
+
+    def ignoring(self, people: frozenset[int]) -> None:
+        self._json.ignoring(people)
+
+    def set_option(self, name: str | None, value: str | None) -> str:
+        return self._json.set_option(name, value)
+
+    # --- HTTP -------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> int:
+        if self._over:
+            return 0
+        if self._protocol is None:
+            self._buffer += data
+            return data.count(b"\n")
+        return self._receive(data)
+
+    @property
+    def pending(self) -> bool:
+        if self._protocol is None:
+            return bool(self._buffer)
+        return self._kind is not None or bool(self._protocol.reader.buffer)  # at least a part of the frame is there
+
+    def next_input(self) -> Input | None:
+        while True:
+            found = self._json.next_input()
+            if found is not None:
+                return found
+            if self._found:
+                item = self._found.popleft()
+                if not isinstance(item, bytes):
+                    return item
+                self._json.feed(item if item.endswith(b"\n") else item + b"\n")
+            elif self._protocol is not None or self._over or not self._next_request():
+                return None
+
+    def _next_request(self) -> bool:
+        """Take one request out of the buffer, and put what it means into ``_found``; False if none is complete."""
+        end = self._buffer.find(b"\n\r\n", 0, MAX_HEAD) + 3
+        if end < 3:
+            end = self._buffer.find(b"\n") + 1
+            if len(self._buffer) < MAX_HEAD and (not end or self._buffer.startswith(b"GET ")):
+                return False  # it is not complete, and may be good
+        head = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        try:
+            if len(self._buffer) >= MAX_HEAD:
+                raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"A request has at most {MAX_HEAD} bytes.")
+            get = read(head)
+            if get.path == "/ws":
+                self._upgrade(get, head)
+                return True
+            route = ROUTES.get(get.path)
+            if route is None:
+                self._found.append(_page(HTTPStatus.NOT_FOUND, TEXT, b"There is no such page. The chat is at /.\n"))
+            else:
+                self._found.append(route(get, self._settings))
+        except Refused as refused:
+            self._found.append(events.WireBytes(refused.answer))
+            self._end()
+        else:
+            if not get.keep:
+                self._end()
+        return True
+
+    def _end(self) -> None:
+        self._found.append(Request(commands.Quit()))
+        self._buffer.clear()
+        self._over = True
+
+    def _upgrade(self, get: Get, head: bytes) -> None:
+        """Answer a request for a WebSocket (RFC 6455, section 4.2). Raises Refused."""
+        if ServerProtocol is None:
+            raise Refused(HTTPStatus.NOT_IMPLEMENTED, UNINSTALLED)
+        if get.origin is not None and not is_own(get.origin, get.host) and get.origin not in self._settings.origins:
+            raise Refused(
+                HTTPStatus.FORBIDDEN,
+                f"Pages of {get.host} may connect, and pages of other hosts may not. The server's option --web-origin"
+                " allows another one.",
+            )
+        protocol = ServerProtocol(max_size=LINE + 2)  # with the end of the line
+        protocol.receive_data(head)
+        asked = protocol.events_received()
+        if not asked:
+            raise Refused(HTTPStatus.BAD_REQUEST, "The request for a WebSocket cannot be read.")
+        protocol.send_response(protocol.accept(cast(Any, asked[0])))
+        self._found.append(events.WireBytes(b"".join(protocol.data_to_send())))
+        if protocol.handshake_exc:
+            self._end()
+            return
+        self._protocol = protocol
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        if rest:
+            self._receive(rest)
+
+    # --- the WebSocket ----------------------------------------------------------------------------------
+
+    def _receive(self, data: bytes) -> int:
+        """Take bytes of frames; return their cost in blank lines. ``websockets`` answers a ping and a Close by itself,
+        and closes if something is wrong. No answer is longer than what it answers."""
+        protocol = self._protocol
+        protocol.receive_data(data)
+        received = protocol.events_received()
+        for each in received:
+            self._take(each)
+        answers = b"".join(protocol.data_to_send())
+        if protocol.eof_sent:
+            self._over = True
+            self._message.clear()
+            self._found.append(Request(commands.Quit()))
+        if answers:
+            self._found.append(events.WireBytes(answers))
+        return FRAME * len(received)
+
+    def _take(self, each: Any) -> None:
+        """Join the fragments of a message (section 5.4), and check that it is text."""
+        opcode = int(each.opcode)
+        if opcode > 2:
+            return  # a ping, a pong or a Close
+        if opcode:
+            self._kind = opcode
+        self._message += each.data
+        if not each.fin:
+            return
+        message, kind = bytes(self._message), self._kind
+        self._message.clear()
+        self._kind = None
+        try:
+            message.decode()
+        except UnicodeDecodeError:
+            kind = None
+        if kind == 1:
+            self._found.append(message)
+        elif not self._protocol.eof_sent:
+            self._protocol.fail(_INVALID if kind is None else _UNSUPPORTED, "a message must be text in UTF-8")
+
+
+# --- what we answer ---------------------------------------------------------------------------------------
+
+
+def _page(status: HTTPStatus, kind: str, body: bytes, *fields: tuple[str, str]) -> events.WireBytes:
+    return events.WireBytes(answer(status, kind, body, *fields))
+
+
+def show(page: Page, host: str) -> events.WireBytes:
+    """A page of ours. It may load nothing, and connect only to the host that it came from (CSP, level 3)."""
+    policy = (
+        f"default-src 'none'; script-src {' '.join(page.scripts)}; style-src {' '.join(page.styles)}; img-src data:;"
+        f" connect-src 'self' ws://{host} wss://{host}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return _page(HTTPStatus.OK, HTML, page.body, ("Content-Security-Policy", policy))
+
+
+def _chat(get: Get, settings: Settings) -> Input:
+    if ServerProtocol is None:
+        return _page(HTTPStatus.NOT_IMPLEMENTED, TEXT, UNINSTALLED.encode())
+    return show(chat_page(), get.host)
+
+
+def _metrics(get: Get, settings: Settings) -> Input:
+    # Another host's page can have its name changed to mean this machine: a name is not local.
+    return Request(commands.ShowMetrics(forwarded=get.forwarded or get.named))
+
+
+def _health(get: Get, settings: Settings) -> Input:
+    return Request(commands.ShowHealth())
+
+
+def _threads(get: Get, settings: Settings) -> Input:
+    return _data(commands.ShowThreads(), settings)
+
+
+def _locks(get: Get, settings: Settings) -> Input:
+    return _data(commands.ShowLocks(), settings)
+
+
+def _data(command: commands.Command, settings: Settings) -> Input:
+    """What everybody may see with --lab. A page of any site may ask from the server's own machine, so that is not
+    enough."""
+    if settings.lab:
+        return Request(command)
+    return _page(HTTPStatus.NOT_FOUND, TEXT, b"Start the server with --lab to see that in a browser.\n")
+
+
+ROUTES: dict[str, Callable[[Get, Settings], Input]] = {
+    "/": _chat,
+    "/metrics": _metrics,
+    "/healthz": _health,
+    "/threads.json": _threads,
+    "/locks.json": _locks,
+}
+"""What a GET means, by its path: bytes to send, or a command whose answer is shown by ``HttpView``."""
+
+
+class HttpView:
+    """How events look to a client that has no WebSocket yet, or none any more: answers by HTTP. Immutable; see
+    parcel.View."""
+
+    __slots__ = ()
+
+    def encode(self, shown: Sequence[events.Event]) -> bytes:
+        if any(isinstance(event, events.Bye) for event in shown):
+            return b"".join(
+                answer(_LAST_WORDS[event.code], TEXT, f"{event.text}\n".encode(), ("Connection", "close"))
+                for event in shown
+                if isinstance(event, events.Problem) and event.code in _LAST_WORDS
+            )
+        return b"".join(map(_answer_by_http, shown))
+
+
+# The errors that end a connection and are said. A browser drops an idle connection that is closed without a word.
+_LAST_WORDS = {
+    disconnects.ServerFull.code: HTTPStatus.SERVICE_UNAVAILABLE,
+    disconnects.TooManyConnections.code: HTTPStatus.SERVICE_UNAVAILABLE,
+    Broken.code: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+def _answer_by_http(event: events.Event) -> bytes:
+    if isinstance(event, events.WireBytes):
+        return event.data
+    if isinstance(event, events.MetricsShown):
+        return answer(HTTPStatus.OK, METRICS, event.text.encode())
+    if isinstance(event, events.HealthShown):
+        status = HTTPStatus.OK if event.healthy else HTTPStatus.SERVICE_UNAVAILABLE
+        return answer(status, TEXT, f"{event.text}\n".encode())
+    if isinstance(event, events.Problem):
+        status = HTTPStatus.FORBIDDEN if event.code == "not_allowed" else HTTPStatus.BAD_REQUEST
+        return answer(status, TEXT, f"{event.text}\n".encode())
+    if isinstance(event, (events.ThreadList, events.LockList, events.TripShown)):
+        return answer(HTTPStatus.OK, JSON, json.dumps(codec.encode(event), ensure_ascii=False).encode())
+    return b""
+
+
+class SilentView:
+    """After a client's Close nothing is shown, but the answer to it is still sent. Immutable; see parcel.View."""
+
+    __slots__ = ()
+
+    def encode(self, shown: Sequence[events.Event]) -> bytes:
+        return b"".join(event.data for event in shown if isinstance(event, events.WireBytes))
+
+
+class WebView:
+    """How events look on a WebSocket: lines of JSON in one text frame. After a ``bye`` comes a Close. Immutable;
+    see parcel.View."""
+
+    __slots__ = ("_lines", "__weakref__")
+
+    def __init__(self, lines: View) -> None:
+        self._lines = lines
+
+    def encode(self, shown: Sequence[events.Event]) -> bytes:
+        if len(shown) == 1 and isinstance(shown[0], events.WireBytes):
+            return shown[0].data
+        lines = self._lines.encode([event for event in shown if not isinstance(event, events.Greeting)])
+        data = frame(_TEXT, lines) if lines else b""
+        for event in shown:
+            told = event.event if isinstance(event, events.Answer) else event
+            if isinstance(told, events.Bye):
+                code = CLOSE_CODES.get(told.reason, _BROKEN)
+                data += frame(_CLOSE, struct.pack("!H", code) + told.reason.encode())
+        return data
+
+
+_HTTP = HttpView()
+_SILENT = SilentView()
+_VIEWS = SharedViews(WebView)

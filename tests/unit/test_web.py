@@ -1,0 +1,340 @@
+"""The dialect of browsers, by itself: requests by HTTP, and the frames of a WebSocket."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+
+import pytest
+from support.samples import for_each
+
+from chat_threads import commands, errors, events
+from chat_threads.dialects import web
+from chat_threads.dialects.base import Request, Settings
+from chat_threads.dialects.http import MAX_HEAD
+from chat_threads.dialects.jsonlines import LINE, JsonDialect
+from chat_threads.dialects.web import WebDialect
+
+pytest.importorskip("websockets")
+
+HEAD = "GET {} HTTP/1.1\r\nHost: chat.example:8080\r\n{}\r\n"
+UPGRADE = (
+    "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+def get(path: str, fields: str = "") -> bytes:
+    return HEAD.format(path, fields).encode()
+
+
+def inputs(dialect: WebDialect) -> list[object]:
+    """All inputs, with the bytes on the wire joined."""
+    found: list[object] = []
+    while (each := dialect.next_input()) is not None:
+        if isinstance(each, events.WireBytes):
+            each = each.data
+            if found and isinstance(found[-1], bytes):
+                each = found.pop() + each
+        found.append(each)
+    return found
+
+
+def answer_to(*requests: bytes, settings: Settings | None = None) -> list[object]:
+    dialect = WebDialect(settings or Settings())
+    for each in requests:
+        dialect.feed(each)
+    return inputs(dialect)
+
+
+def upgraded(settings: Settings | None = None) -> WebDialect:
+    dialect = WebDialect(settings or Settings())
+    dialect.feed(get("/ws", UPGRADE))
+    (answer,) = inputs(dialect)
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer  # RFC 6455, section 1.3
+    return dialect
+
+
+def masked(payload: bytes, first: int = 0x81, mask: bytes = b"\x0f\xf0\x55\xaa") -> bytes:
+    """A frame of a client."""
+    size = len(payload)
+    if size < 126:
+        length = struct.pack("!B", 0x80 | size)
+    else:
+        length = struct.pack("!BH", 0xFE, size) if size < 1 << 16 else struct.pack("!BQ", 0xFF, size)
+    return bytes([first]) + length + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+
+
+def frames(data: bytes) -> list[tuple[int, bytes]]:
+    """The frames of a server: the first byte and the payload of each."""
+    found = []
+    while data:
+        size, start = data[1], 2
+        if size == 126:
+            (size,), start = struct.unpack_from("!H", data, 2), 4
+        elif size == 127:
+            (size,), start = struct.unpack_from("!Q", data, 2), 10
+        assert len(data) >= start + size
+        found.append((data[0], data[start : start + size]))
+        data = data[start + size :]
+    return found
+
+
+HELLO, SAY = b'{"type":"hello","name":"ann"}', '{"type":"say","text":"héllo","ref":"1"}'.encode()
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------
+
+
+@for_each(
+    ("request_", "status"),
+    {
+        "no such page": (get("/nope"), 404),
+        "another method": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", 405),
+        "another method, at once": (b"OPTIONS * HTTP/1.1\r\n", 405),
+        "HEAD": (b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        "a body": (get("/", "Content-Length: 3\r\n") + b"abc", 400),
+        "a body in chunks": (get("/", "Transfer-Encoding: chunked\r\n"), 400),
+        "a body, twice": (get("/", "Content-Length: 0\r\nContent-Length: 3\r\n"), 400),
+        "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
+        "two hosts": (get("/", "Host: b\r\n"), 400),
+        "a host that could break out of a header": (b"GET / HTTP/1.1\r\nHost: a; script-src *\r\n\r\n", 400),
+        "a host with a quote": (b"GET / HTTP/1.1\r\nHost: a'b\r\n\r\n", 400),
+        "no path": (b"GET  HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        "too many fields": (get("/", "A: b\r\n" * 200), 431),
+        "too long": (get("/", "A: " + "b" * MAX_HEAD + "\r\n"), 431),
+        "too long, without an end": (get("/", "A: " + "b" * MAX_HEAD)[:-4], 431),
+        "a WebSocket without its fields": (get("/ws"), 426),
+        "a WebSocket of an old version": (get("/ws", UPGRADE.replace("13", "8")), 400),
+        "threads without --lab": (get("/threads.json"), 404),
+    }.values(),
+)
+def test_what_cannot_be_answered_is_refused_with_its_status(request_, status):
+    answer, *rest = answer_to(request_)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert f"\r\ncontent-length: {len(body)}".encode() in head.lower()
+    assert bool(body) == (b"HEAD" not in request_)
+    assert rest == ([] if status == 404 else [Request(commands.Quit())])
+
+
+def test_requests_are_answered_in_order_and_the_connection_stays_open_if_the_client_wants_that():
+    two = get("/a") + get("/threads.json") + get("/b")
+    for data in ([two], [two[at : at + 1] for at in range(len(two))]):
+        first, request, last = answer_to(*data, settings=Settings(lab=True))
+        assert first.startswith(b"HTTP/1.1 404")
+        assert request == Request(commands.ShowThreads())
+        assert last.startswith(b"HTTP/1.1 404")
+    for closing in (get("/a", "Connection: close\r\n"), get("/a").replace(b"HTTP/1.1", b"HTTP/1.0")):
+        assert answer_to(closing + get("/b"))[1:] == [Request(commands.Quit())]
+    kept = get("/a", "Connection: Keep-Alive\r\n").replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert len(answer_to(kept)) == 1
+
+
+def test_a_flood_of_requests_is_answered_one_by_one():
+    dialect = WebDialect()
+    dialect.feed(get("/") * 100)
+    first = dialect.next_input()
+    assert first.data.count(b"HTTP/1.1 200") == 1
+    assert len(dialect._found) == 0
+
+
+def test_the_page_may_only_connect_to_the_host_that_it_came_from():
+    (answer,) = answer_to(get("/"))
+    assert answer.startswith(b"HTTP/1.1 200")
+    head = answer.partition(b"\r\n\r\n")[0].decode()
+    (policy,) = (line for line in head.split("\r\n") if line.startswith("Content-Security-Policy: "))
+    rules = dict(rule.strip().partition(" ")[::2] for rule in policy.partition(": ")[2].split(";"))
+    assert rules["connect-src"] == "'self' ws://chat.example:8080 wss://chat.example:8080"
+    for rule in ("default-src", "base-uri", "form-action", "frame-ancestors"):
+        assert rules[rule] == "'none'"
+    for field in ("X-Content-Type-Options: nosniff", "Referrer-Policy: no-referrer"):
+        assert field in head.split("\r\n")
+
+
+@for_each(
+    ("origin", "allowed"),
+    {
+        "http://chat.example:8080": True,
+        "https://chat.example:8080": True,
+        "HTTP://CHAT.EXAMPLE:8080": True,
+        "https://other.example": True,  # by --web-origin
+        "http://chat.example": False,
+        "http://chat.example:8081": False,
+        "http://evil.example:8080": False,
+        "http://chat.example:8080.evil": False,
+        "null": False,
+        "file://": False,
+        "": False,
+    }.items(),
+)
+def test_only_our_own_pages_and_those_of_the_option_may_open_a_websocket(origin, allowed):
+    settings = Settings(origins=frozenset({"https://other.example"}))
+    answer, *rest = answer_to(get("/ws", f"{UPGRADE}Origin: {origin}\r\n"), settings=settings)
+    assert answer.startswith(b"HTTP/1.1 101" if allowed else b"HTTP/1.1 403")
+    assert bool(rest) is not allowed
+
+
+def test_the_port_that_a_scheme_has_anyway_may_be_left_out_of_an_origin():
+    plain = get("/ws", UPGRADE + "Origin: http://chat.example\r\n").replace(b":8080", b"")
+    for each in (plain, plain.replace(b"chat.example\r\n", b"chat.example:80\r\n", 1)):
+        assert answer_to(each)[0].startswith(b"HTTP/1.1 101")
+
+
+def test_without_websockets_a_browser_is_told_what_to_install(monkeypatch):
+    monkeypatch.setattr(web, "ServerProtocol", None)
+    for each in (get("/"), get("/ws", UPGRADE)):
+        answer = answer_to(each)[0]
+        assert answer.startswith(b"HTTP/1.1 501 ")
+        assert b"pip install '.[web]'" in answer
+
+
+# --- the WebSocket ----------------------------------------------------------------------------------------
+
+
+def test_lines_come_in_text_frames_however_the_bytes_are_split():
+    say = commands.Say("héllo")
+    data = (
+        masked(HELLO)
+        + masked(SAY + b"\n" + SAY)  # several lines
+        + masked(SAY[:20], 0x01)
+        + masked(b"hm", 0x89)  # a ping between fragments
+        + masked(SAY[20:22], 0x00)
+        + masked(SAY[22:], 0x80)
+        + masked(b"", 0x8A)  # a pong that nobody asked for
+        + masked(b"")
+        + masked(b'{"type":"say","text":"' + b"x" * 300 + b'"}')
+    )
+    rng = random.Random(1)
+    splits = [[len(data)], [1] * len(data), *([rng.randint(1, 60) for _ in data] for _ in range(30))]
+    for sizes in splits:
+        dialect, found, at = upgraded(), [], 0
+        for size in sizes:
+            dialect.feed(data[at : at + size])
+            at += size
+            while (each := dialect.next_input()) is not None:
+                if isinstance(each, Request) and isinstance(each.command, commands.Hello):
+                    dialect.admitted("ann")
+                found.append(each)
+        assert [each for each in found if isinstance(each, events.WireBytes)] == [events.WireBytes(b"\x8a\x02hm")]
+        assert [each for each in found if isinstance(each, Request)] == [
+            Request(commands.Hello("ann")),
+            *[Request(say, "1")] * 3,
+            Request(commands.Say("x" * 300)),
+        ]
+        assert not dialect.pending
+
+
+def test_frames_that_come_with_the_request_are_read():
+    answer, hello = answer_to(get("/ws", UPGRADE) + masked(HELLO))
+    assert answer.startswith(b"HTTP/1.1 101")
+    assert hello == Request(commands.Hello("ann"))
+
+
+def test_a_frame_ends_a_line_and_what_is_wrong_in_it_is_answered_as_on_a_line():
+    dialect = upgraded()
+    dialect.feed(masked(HELLO[:10]) + masked(HELLO[10:]))
+    kinds = [type(each.command) for each in inputs(dialect)]
+    assert kinds == [errors.BadJson] * 2
+
+
+@for_each(
+    ("sent", "code"),
+    {
+        "a Close": (masked(struct.pack("!H", 4000) + b"why", 0x88), 4000),
+        "a Close without a code": (masked(b"", 0x88), None),
+        "bytes": (masked(b"\x00", 0x82), 1003),
+        "not UTF-8": (masked(b'{"type":"\xff"}'), 1007),
+        "a surrogate": (masked(b"\xed\xa0\x80"), 1007),
+        "not UTF-8 in fragments": (masked(b"\xc3", 0x01) + masked(b"\x28", 0x80), 1007),
+        "not masked": (b"\x81\x02hi", 1002),
+        "a reserved bit": (masked(b"hi", 0xC1), 1002),
+        "a reserved opcode": (masked(b"hi", 0x83), 1002),
+        "a fragment of nothing": (masked(b"hi", 0x80), 1002),
+        "a new message in fragments": (masked(b"hi", 0x01) + masked(b"hi"), 1002),
+        "too long": (masked(b"x" * (LINE + 3)), 1009),
+        "too long, by its length alone": (masked(b"x" * (LINE + 3))[:14], 1009),
+        "too long in fragments": (masked(b"x" * 40000, 0x01) + masked(b"x" * 40000, 0x80), 1009),
+    }.values(),
+)
+def test_what_ends_a_websocket_is_answered_with_one_close_and_nothing_after_it(sent, code):
+    dialect = upgraded()
+    dialect.feed(sent)
+    dialect.feed(masked(HELLO))
+    found = inputs(dialect)
+    assert Request(commands.Quit()) in found
+    (answer,) = (each for each in found if isinstance(each, bytes))
+    ((first, payload),) = frames(answer)
+    assert first == 0x88
+    assert payload[:2] == (b"" if code is None else struct.pack("!H", code))
+    for view in (dialect.views.here, dialect.views.elsewhere):
+        assert view.encode([events.Notice("hi")]) == view.encode([events.Bye()]) == b""
+        assert view.encode([events.WireBytes(answer)]) == answer
+
+
+def test_the_longest_line_fits():
+    say = b'{"type":"say","text":"hi","ref":"1"' + b" " * (LINE - 36) + b"}"
+    assert len(say) == LINE
+    for end in (b"", b"\n", b"\r\n"):
+        dialect = upgraded()
+        dialect.admitted("ann")
+        dialect.feed(masked(say + end))
+        assert inputs(dialect) == [Request(commands.Say("hi"), "1")]
+
+
+def test_a_frame_costs_as_much_whatever_bytes_are_in_it():
+    dialect = upgraded()
+    newlines = masked(b"\n" * 100, mask=b"\0\0\0\0")
+    assert dialect.feed(newlines) == dialect.feed(masked(b"")) == web.FRAME
+    assert dialect.feed(newlines[:50]) == 0
+    assert dialect.pending
+    assert dialect.feed(newlines[50:]) == web.FRAME
+    assert not dialect.pending
+    dialect.feed(masked(b"a", 0x01))
+    assert dialect.pending
+
+
+def test_a_parcel_is_one_frame_with_the_lines_that_a_program_gets():
+    programs, browsers = JsonDialect(), upgraded()
+    message = events.Message(1, "#lobby", 1, 0, "ann", "say", "héllo")
+    for shown in ([message], [message] * 3, [message] * 3000, [events.Notice("x" * 30)]):
+        lines = programs.views.here.encode(shown)
+        assert frames(browsers.views.here.encode(shown)) == [(0x81, lines)]
+    assert browsers.views.here.encode([events.Greeting("1.2")]) == b""
+    assert browsers.views.here is upgraded().views.here, "they share the bytes"
+
+
+@for_each(
+    ("reason", "code"),
+    {
+        "quit": 1000,
+        "shutting_down": 1001,
+        "too_slow": 4002,
+        "replaced": 4004,
+        "server_full": 4005,
+        "internal": 1011,
+    }.items(),
+)
+def test_our_goodbye_is_a_line_and_a_close_with_a_code_of_its_own(reason, code):
+    for last in (events.Bye(reason), events.Answer(events.Bye(reason), "7")):
+        text, close = frames(upgraded().views.here.encode([events.Problem(reason, "why"), last]))
+        assert [json.loads(line)["type"] for line in text[1].splitlines()] == ["error", "bye"]
+        assert close == (0x88, struct.pack("!H", code) + reason.encode())
+
+
+def test_the_codes_differ():
+    assert len(set(web.CLOSE_CODES.values())) == len(web.CLOSE_CODES)
+
+
+def test_a_browser_that_cannot_be_served_is_told_by_http_and_an_idle_one_is_told_nothing():
+    view = WebDialect().views.here
+    for code, status in (("server_full", 503), ("too_many_connections", 503), ("internal", 500)):
+        told = view.encode([events.Problem(code, "Try again later."), events.Bye(code)])
+        assert told.startswith(b"HTTP/1.1 %d " % status)
+        assert told.endswith(b"\r\n\r\nTry again later.\n")
+    assert view.encode([events.Problem("no_handshake", "Too late."), events.Bye("no_handshake")]) == b""
+    assert view.encode([events.Greeting("1.2")]) == b""
+    assert view.encode([events.Bye()]) == b""
