@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import pathlib
 import re
 import subprocess
@@ -12,13 +14,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.clients import Client, Program
 from support.samples import for_each
 from support.servers import needs
-from support.waiting import held, in_threads, wait_for
+from support.waiting import WAIT, held, in_threads, wait_for
 
 import chat_threads
 from chat_threads import commands, events
 from chat_threads.addresses import networks
 from chat_threads.dialects.text import TextDialect
-from chat_threads.disconnects import CODES
+from chat_threads.disconnects import CODES, TooSlow
 from chat_threads.errors import ReadOnly
 from chat_threads.metrics import MetricsNotShown
 from chat_threads.ordered import Left
@@ -217,6 +219,23 @@ def test_a_server_that_can_store_nothing_any_more_is_ill(server):
 # --- the counters ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("writers", [2, None])
+def test_a_client_that_does_not_read_has_a_writer_behind_until_it_is_cut_off(serve, program, writers):
+    server = serve(writers=writers, queue_limit=2000)
+    ann, _ = program("ann", server=server), server.client("bob", receive_buffer=4096)
+
+    def found(name):
+        ann.ask(*[{"type": "say", "text": "x" * 2000}] * 50)
+        return numbers(server)[name]
+
+    wait_for(lambda: found("writers_behind") == 1)
+    assert numbers(server)["disconnects_total too_slow"] == 0
+    server.chat.sessions.named("bob").cut_off(TooSlow())
+    wait_for(lambda: numbers(server)["disconnects_total too_slow"] == 1)
+    assert numbers(server)["writers_behind"] == 0
+
+
 def test_no_counter_falls_and_none_counts_twice_while_sessions_come_and_go(server, nimble, greets_at_once):
     fell: list[str] = []
     over = threading.Event()
@@ -253,3 +272,59 @@ def test_no_counter_falls_and_none_counts_twice_while_sessions_come_and_go(serve
     assert found["messages_total"] == 40
     assert found["deliveries_total"] == sum(len(lines) for lines in got)
     assert found["sent_bytes_total"] == sum(len(line.encode()) + 2 for lines in got for line in lines)
+
+
+# --- by HTTP --------------------------------------------------------------------------------------------
+
+
+def get(server, path: str, proxy: bytes = b"", **fields: str) -> tuple[int, str, str]:
+    """The status, the media type and the text of an answer; ``proxy``: what comes before the request."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT)
+    with contextlib.closing(connection):
+        connection.connect()
+        connection.sock.sendall(proxy)
+        connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in fields.items()})
+        answer = connection.getresponse()
+        return answer.status, answer.headers["Content-Type"], answer.read().decode()
+
+
+def test_prometheus_gets_the_numbers_by_http_and_its_connection_is_one_of_them(server):
+    server.client("ann").ask("hello")
+    status, kind, text = get(server, "/metrics")
+    assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    found = read(text)
+    assert found["sessions web"] == found["sessions text"] == 1
+    assert found["messages_total"] == 1
+
+
+@for_each(
+    "fields",
+    [
+        {"Forwarded": "for=192.0.2.7"},
+        {"X_Forwarded_For": "192.0.2.7"},
+        {"X_Real_IP": "192.0.2.7"},
+        {"Via": "1.1 proxy"},
+        {"Host": "chat.example:8080"},  # a page may have its own name changed to mean this machine
+    ],
+)
+def test_a_request_that_a_proxy_passed_on_is_not_local(serve, fields):
+    server = serve(db=":memory:")
+    assert get(server, "/metrics", **fields) == (403, "text/plain; charset=utf-8", MetricsNotShown().text + "\n")
+    assert get(server, "/healthz", **fields)[0] == 200
+
+
+def test_by_the_proxy_protocol_the_clients_address_counts(serve):
+    server = serve(proxies=networks("127.0.0.1"), metrics_from=networks("198.51.100.0/24"))
+    for address, status in (("198.51.100.9", 200), ("192.0.2.7", 403)):
+        header = f"PROXY TCP4 {address} 203.0.113.1 40000 8080\r\n".encode()
+        assert get(server, "/metrics", header)[0] == status
+
+
+def test_healthz_is_503_with_the_reason_while_the_publishers_lock_is_held(server, monkeypatch):
+    assert get(server, "/healthz") == (200, "text/plain; charset=utf-8", "ok\n")
+    monkeypatch.setattr(metrics, "STUCK", 0.0)
+    with held(server.chat.publisher._lock):
+        server.chat.history.submit(Left(0, None))
+        wait_for(lambda: get(server, "/healthz")[0] == 503)
+        assert get(server, "/healthz")[2].startswith("The history has been at one step for ")
+        assert get(server, "/metrics")[0] == 200
