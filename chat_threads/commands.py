@@ -379,9 +379,10 @@ class ShowLocks(Command):
 )
 @dataclass(frozen=True, slots=True)
 class ShowTrip(Command):
-    """Show the trip of a message of the current room, by its number."""
+    """Show the trip of a message by its number, or of the newest one, in ``room`` or in the current room."""
 
-    number: int
+    number: int | None = None
+    room: str | None = None
 
 
 @command(

@@ -278,8 +278,9 @@ class NoTrip(Told):
 
     code = "no_trip"
 
-    def __init__(self, room: str, number: int) -> None:
-        super().__init__(f"There is no record of the trip of message {number} of {room}.")
+    def __init__(self, room: str | None, number: int | None) -> None:
+        which = "a message" if number is None else f"message {number}"
+        super().__init__(f"There is no record of the trip of {which}{f' of {room}' if room else ''}.")
         self.room = room
         self.number = number
 

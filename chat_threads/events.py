@@ -322,6 +322,7 @@ class LockRow:
     longest: float  # seconds that it was held
     holder: str | None  # the thread that has it now
     held: float | None  # seconds, until now
+    waiting: tuple[str, ...] = ()  # threads that wait for it now, in the order in which they came; 100 at most
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,8 @@ def places(idents: Container[int]) -> dict[int, str]:
 class CountedLock:
     """A threading.Lock that counts its uses. Used only on request, because counting costs more than the lock.
 
-    The thread that holds the lock sets the numbers; other threads read them without the lock.
+    The thread that holds the lock sets the numbers; other threads read them without the lock. A thread that has to wait
+    puts its name among the waiting ones, and takes it away afterwards.
     """
 
     def __init__(self, name: str, lock: threading.Lock) -> None:
@@ -102,6 +103,7 @@ class CountedLock:
         self.waited = 0.0  # seconds in total
         self.longest = 0.0  # seconds, the longest time that it was held
         self.holder: tuple[str, float] | None = None  # the thread that holds it, and since when
+        self._waiting: dict[int, str] = {}  # threads that wait for it, by ident; each sets its own; single operations
         self.observe: Callable[[float, float, float], None] | None = None  # after release: (asked, had, released)
         self._lock = lock
         self._asked = 0.0
@@ -109,7 +111,7 @@ class CountedLock:
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         asked = had = time.monotonic()
         if not self._lock.acquire(False):
-            if not blocking or not self._lock.acquire(True, timeout):
+            if not blocking or not self._wait(timeout):
                 return False
             had = time.monotonic()
             self.contended += 1
@@ -118,6 +120,18 @@ class CountedLock:
         self._asked = asked
         self.holder = (threading.current_thread().name, had)
         return True
+
+    def _wait(self, timeout: float) -> bool:
+        thread = threading.current_thread()
+        self._waiting[threading.get_ident()] = thread.name
+        try:
+            return self._lock.acquire(True, timeout)
+        finally:
+            del self._waiting[threading.get_ident()]
+
+    def waiting(self) -> list[str]:
+        """The names of the threads that wait for it now, in the order in which they came. Takes no lock."""
+        return list(self._waiting.values())
 
     def release(self) -> None:
         assert self.holder is not None

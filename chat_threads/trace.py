@@ -27,6 +27,7 @@ from .events import Event, MemberTrip, Message, Stages, TripShown
 from .memory import Output
 from .ordered import Draft, Ordered
 from .parcel import Parcel, View
+from .rules import fold
 from .streams import own_file
 
 log = logging.getLogger(__name__)
@@ -112,9 +113,6 @@ class Recorder:
         self._batch: list[tuple[Draft, Trip]] = []  # the history thread's: its present batch
         self._trips: OrderedDict[tuple[str, int], Trip] = OrderedDict()  # by room and number; the history thread's
         self._behind: dict[int, list[Trip]] = {}  # by session: partly written trips; its writer's
-
-    def find(self, room: str, number: int) -> Trip | None:
-        return self._trips.get((room, number))
 
     # --- the readers ----------------------------------------------------------------------------------------
 
@@ -203,6 +201,20 @@ class Recorder:
         return waits
 
     # --- any thread -----------------------------------------------------------------------------------------
+
+    def find(self, room: str, number: int) -> Trip | None:
+        """The trip of that message, whatever the case of the room's letters."""
+        return self._trips.get((room, number)) or next(
+            (trip for trip in self._kept() if trip.number == number and fold(trip.room) == fold(room)), None
+        )
+
+    def newest(self, room: str | None) -> Trip | None:
+        """The latest trip of the room, or of any room."""
+        return next((trip for trip in self._kept() if room is None or fold(trip.room) == fold(room)), None)
+
+    def _kept(self) -> list[Trip]:
+        """The trips, the latest first. Copied in a single operation, as the history thread may change them."""
+        return list(self._trips.values())[::-1]
 
     def publisher_used(self, asked: float, had: float, released: float) -> None:
         """The calling thread has just released the Publisher's lock."""

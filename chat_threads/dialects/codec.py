@@ -57,7 +57,7 @@ FORMS: dict[type, Form] = {
     events.StatsShown: Form("stats", digits={"uptime": 3}),
     events.ThreadRow: Form(named={"waiting": "queue"}, digits={"seconds": 4}),
     events.ThreadList: Form("threads"),
-    events.LockRow: Form(digits={"waited": 6, "longest": 6, "held": 6}),
+    events.LockRow: Form(optional=("waiting",), digits={"waited": 6, "longest": 6, "held": 6}),
     events.LockList: Form("locks"),
     events.Stages: Form(digits={"queued": 3, "taken": 3, "committed": 3, "published": 3}),
     events.MemberTrip: Form(digits={"queued": 3, "written": 3}),

@@ -12,6 +12,7 @@ from ..errors import NoFaults, NotInRoom, NotLocal, NoTrip, TripsUnrecorded
 from ..lab import UnknownFault
 from ..pace import cost_of_code
 from ..reach import with_room
+from ..rules import check_room, fold
 from ..session import Session
 from .table import MAX_ROWS, Context, does
 
@@ -94,22 +95,32 @@ def show_locks(context: Context, session: Session, command: commands.ShowLocks) 
         name, since = lock.holder or (None, now)
         held = None if name is None else max(0.0, now - since)
         longest = max(lock.longest, held or 0.0)
-        rows.append(events.LockRow(lock.name, lock.taken, lock.contended, lock.waited, longest, name, held))
+        waiting = tuple(lock.waiting()[:MAX_ROWS])
+        rows.append(events.LockRow(lock.name, lock.taken, lock.contended, lock.waited, longest, name, held, waiting))
     session.answer(events.LockList(context.insight.locks.counted, tuple(rows)))
 
 
 @does(commands.ShowTrip)
 def show_trip(context: Context, session: Session, command: commands.ShowTrip) -> None:
-    """Reads the trip without a lock. Of a trip that is not over it shows what is known so far."""
+    """Reads the trip without a lock. Of a trip that is not over it shows what is known so far.
+
+    With --lab, everybody may see the trips of every room, as everybody may read its history; otherwise only those of
+    the session's current room. Without a room and without a current one, it is the newest trip of all.
+    """
     _may_look(context, session)
-    recorder, room = context.insight.recorder, context.publisher.peek_current(session)
+    recorder, current = context.insight.recorder, context.publisher.peek_current(session)
     if recorder is None:
         raise TripsUnrecorded()
-    if room is None:
+    room = current.name if current else None
+    if command.room is not None and fold(command.room) != fold(room or ""):
+        room = check_room(command.room)
+        if not context.insight.for_all:
+            raise NotInRoom(room)
+    if room is None and (command.number is not None or not context.insight.for_all):
         raise NotInRoom()
-    trip = recorder.find(room.name, command.number)
+    trip = recorder.newest(room) if command.number is None else recorder.find(room or "", command.number)
     if trip is None:
-        raise NoTrip(room.name, command.number)
+        raise NoTrip(room, command.number)
     session.answer(trip.shown())
 
 

@@ -72,6 +72,7 @@ SPOKEN: list[tuple[dict[str, Any], commands.Command, str | None]] = [
     ({"type": "threads"}, commands.ShowThreads(), "/threads"),
     ({"type": "locks"}, commands.ShowLocks(), "/locks"),
     ({"type": "trace", "number": 12}, commands.ShowTrip(12), "/trace 12"),
+    ({"type": "trace", "room": "#lab2"}, commands.ShowTrip(room="#lab2"), None),
     (
         {"type": "lab", "fault": "slow", "target": "bob", "amount": 500},
         commands.MakeFault("slow", "bob", 500),

@@ -153,7 +153,8 @@ EVENTS = (
         ),
         1,
     ),
-    events.LockList(True, (events.LockRow("Publisher", 12, 3, 0.5, 0.25, "history", 0.125),)),
+    events.LockList(True, (events.LockRow("Publisher", 12, 3, 0.5, 0.25, "history", 0.125, ("reader-1", "main")),)),
+    events.LockList(True, (events.LockRow("Publisher", 12, 3, 0.5, 0.25, None, None),)),
     events.LockList(False, ()),
     events.TripShown(
         "#lab",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 
@@ -226,9 +225,10 @@ def test_a_lock_counts_how_often_it_was_taken_waited_for_and_held():
         assert not lock.acquire(timeout=0.01)
         waiter = threading.Thread(target=lambda: lock.acquire() and lock.release(), name="waiter")
         waiter.start()
-        wait_for(lambda: any(place for place in [sys._current_frames().get(waiter.ident)]))
+        wait_for(lambda: lock.waiting() == ["waiter"])
         threading.Event().wait(0.02)
     waiter.join()
+    assert lock.waiting() == []
     assert (lock.taken, lock.contended) == (3, 1)
     assert 0.01 < lock.waited < WAIT
     assert lock.longest >= 0.02
@@ -293,7 +293,8 @@ def test_threads_answers_within_100_ms_while_a_lab_pauses_the_publisher(serve, p
     bob.expect("* ann holds the Publisher's lock for 10 s.")
     wait_for(lambda: locks(ann)["Publisher"]["holder"] == "lab-publisher")
     bob.send("hello")
-    wait_for(lambda: threads(ann)[reader(server, "bob")]["doing"] == "obeys Say")
+    wait_for(lambda: reader(server, "bob") in locks(ann)["Publisher"].get("waiting", []))
+    assert threads(ann)[reader(server, "bob")]["doing"] == "obeys Say"
     began = time.monotonic()
     assert quickest(lambda: threads(ann)) < SOON
     assert quickest(lambda: locks(ann)) < SOON

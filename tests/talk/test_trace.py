@@ -115,6 +115,38 @@ def test_a_trip_has_its_stages_in_order_and_every_member(serve, program):
         assert stages[-1] <= row["queued"] <= row["written"] < WAIT * 1000
 
 
+def asked(client, **which: object) -> tuple[str, object]:
+    """The room and the number of the trip that is shown, or the code of the error and its room."""
+    [found] = [each for each in client.ask({"type": "trace", "ref": "look", **which}) if each.get("ref") == "look"]
+    return (found["room"], found["number"]) if found["type"] == "trace" else (found["code"], found.get("room"))
+
+
+def test_with_lab_everybody_sees_the_trips_of_every_room_and_the_newest_one(serve, program):
+    server = serve(lab=True)
+    ann, bob = program("ann", server=server), program("bob", server=server, room="#Lab2")
+    assert asked(ann) == ("no_trip", "#lobby")
+    bob.ask({"type": "say", "text": "one"}, {"type": "say", "text": "two"})
+    ann.ask(type="say", text="three")
+    assert asked(ann) == asked(ann, number=1) == ("#lobby", 1)
+    assert asked(ann, room="#lab2") == ("#Lab2", 2)
+    assert asked(ann, room="#LAB2", number=1) == ("#Lab2", 1)
+    assert asked(ann, room="#lab2", number=3) == ("no_trip", "#lab2")
+    assert asked(ann, room="lab2") == ("bad_room", None)
+    ann.ask(type="leave")
+    assert asked(ann) == ("#lobby", 1), "the newest of all rooms"
+    assert asked(ann, number=1) == ("not_in_room", None)
+
+
+def test_without_lab_only_the_current_room_has_trips(serve, program, tmp_path):
+    server = serve(trace=str(tmp_path / "trace.json"))
+    ann, bob = program("ann", server=server), program("bob", server=server, room="#lab2")
+    bob.ask(type="say", text="one")
+    assert asked(ann, room="#lab2") == ("not_in_room", "#lab2")
+    assert asked(bob, room="#LAB2") == ("#lab2", 1)
+    bob.ask(type="leave")
+    assert asked(bob) == ("not_in_room", None)
+
+
 def test_a_person_sees_a_trip_as_a_table(serve):
     server = serve(lab=True)
     bob = server.client("bob")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import chat_threads
-from chat_threads import commands, disconnects, errors, events, lab
+from chat_threads import commands, disconnects, errors, events, lab, qr
 from chat_threads.dialects import advice
 from chat_threads.dialects.text import TextDialect
 from chat_threads.metrics import MetricsNotShown
@@ -105,7 +105,14 @@ PLAIN = [
         " your address, or ask on that machine.",
     ),
     (errors.NoFaults(), "Faults can be made only on a server that was started with --lab."),
+    (
+        qr.NoQrCode("http://h:1/#x"),
+        "The address of this chat is http://h:1/#x. There is no QR code of it, because the server lacks segno."
+        " Install it there: pip install '.[web]' in the folder of README.rst.",
+    ),
     (errors.NoTrip("#x", 3), "There is no record of the trip of message 3 of #x."),
+    (errors.NoTrip("#x", None), "There is no record of the trip of a message of #x."),
+    (errors.NoTrip(None, None), "There is no record of the trip of a message."),
     (errors.TripsUnrecorded(), "This server records no trips. Start it with --lab or --trace to record them."),
     (lab.UnknownFault(), "The faults are slow NAME, pause publisher, and pause history."),
     (lab.FaultTooSlow(10_000), "A send can be slowed by 1 to 10000 ms."),
