@@ -19,12 +19,14 @@ from chat_threads.events import (
     problem,
 )
 from chat_threads.mailbox import Life
+from chat_threads.metrics import LEFT
 from chat_threads.parcel import Views
 from chat_threads.rules import fold
 from chat_threads.session import Session, SessionStore
 
 
 class Dialect:
+    name = "text"
     views = Views(WORDS, WORDS)
 
 
@@ -257,6 +259,33 @@ def test_a_removed_session_is_forgotten_and_its_name_free(store: SessionStore) -
     store.remove(session)
     assert (store.all(), store.people(), len(store)) == ([], [], 0)
     named(store, "ann")
+
+
+def test_each_session_counts_once_in_the_traffic_while_it_is_removed(store: SessionStore, nimble: None) -> None:
+    sessions = []
+    for number in range(800):
+        session = Desk().session
+        session.number = number
+        session.wire.sent = 3
+        session.mailbox.taken = 2
+        store.add(session)
+        sessions.append(session)
+    seen = []
+
+    def look(over: threading.Event) -> None:
+        while not over.is_set():
+            seen.append(store.traffic())
+
+    def remove(over: threading.Event) -> None:
+        for session in sessions:
+            store.remove(session)
+            store.remove(session)  # changes nothing
+        over.set()
+
+    over = threading.Event()
+    in_threads(lambda work: work(over), [look, remove])
+    assert {(each.sent, each.lines, each.begun) for each in [*seen, store.traffic()]} == {(2400, 1600, 800)}
+    assert {each.here["text"] + each.ended[LEFT] for each in [*seen, store.traffic()]} == {800}
 
 
 def test_the_error_for_an_unknown_person_names_the_nearest_one(store: SessionStore) -> None:
