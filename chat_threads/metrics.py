@@ -1,8 +1,8 @@
 """Numbers for a monitoring system: what is counted, and how Prometheus reads it.
 
-A client library would take a lock for each message. Here nothing is counted twice: the parts of the server keep plain
-numbers for themselves, each in one thread or under a lock that they hold anyway. ``service.metrics`` reads them when it
-is asked. A counter never falls while the server runs.
+A client library would take a lock for each message. Here the parts of the server keep plain numbers, each changed by
+one thread, or under a lock that is held anyway. ``service.metrics`` reads them when it is asked, so a message costs
+nothing more. A counter never falls while the server runs.
 """
 
 from __future__ import annotations

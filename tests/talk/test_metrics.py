@@ -17,7 +17,7 @@ from support.servers import needs
 from support.waiting import WAIT, held, in_threads, wait_for
 
 import chat_threads
-from chat_threads import commands, events
+from chat_threads import commands, events, inside
 from chat_threads.addresses import networks
 from chat_threads.dialects.text import TextDialect
 from chat_threads.disconnects import CODES, TooSlow
@@ -134,9 +134,10 @@ def test_every_reason_for_the_end_of_a_connection_is_there_from_the_start(serve)
     found = numbers(server)
     assert {key.split()[1] for key in found if key.startswith("disconnects")} == {"left", *CODES}
     server.client("ann")
+    assert get(server, "/healthz")[0] == get(server, "/metrics")[0] == 200  # on one of the extra places
     assert "The server is full" in server.client().rest()[0]
     wait_for(lambda: numbers(server)["disconnects_total server_full"] == 1)
-    assert numbers(server)["connections_total"] == 2
+    assert numbers(server)["connections_total"] == 4
 
 
 def test_the_numbers_do_not_tell_who_is_here_or_where(server):
@@ -210,10 +211,12 @@ def _full(batch: object) -> None:
     raise StorageError("disk full")
 
 
-def test_a_server_that_can_store_nothing_any_more_is_ill(server):
-    server.chat.history.read_only = ReadOnly()
+def test_a_server_that_can_store_nothing_any_more_is_ill(server, monkeypatch):
+    monkeypatch.setattr(server.chat.history, "read_only", ReadOnly())
     assert health(server) == (False, ReadOnly().text)
-    server.chat.history.read_only = None
+    monkeypatch.undo()
+    monkeypatch.setattr(inside, "slot_of", lambda thread: None)
+    assert health(server) == (False, "The history thread does not run.")
 
 
 # --- the counters ---------------------------------------------------------------------------------------
