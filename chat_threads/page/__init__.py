@@ -1,19 +1,109 @@
-"""The page of the chat."""
+"""The page: what a browser shows, as one HTML response that needs no second request.
+
+``index.html``, ``style.css`` and the ``*.js`` files are put together once, as they are: there is no build step, and what a
+browser shows as its source is what is in these files. ``main.js`` says how they fit together. The table of commands comes
+with them as data, so that a line means the same on the page as over telnet.
+
+Everything is pure, except that the files are read; any thread may read a Page.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from .. import commands
+
+SCRIPTS = (
+    "wire.js",
+    "outbox.js",
+    "state.js",
+    "typed.js",
+    "dom.js",
+    "answers.js",
+    "conversation.js",
+    "sheets.js",
+    "composer.js",
+    "main.js",
+)
+"""The scripts of the chat, in their order: each uses only what stands before it, until ``main.js`` starts it all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page in one response, with the hashes that its Content-Security-Policy allows."""
+    """An HTML document, and what a Content-Security-Policy has to allow for it: the hashes, in quotes, of its scripts
+    and of its styles (CSP Level 3, section 2.3.1)."""
 
     body: bytes
     scripts: tuple[str, ...]
     styles: tuple[str, ...]
 
 
+def assemble(html: str, styles: Sequence[str], scripts: Sequence[str], data: Any = None) -> Page:
+    """The page of the file ``html``, with the files ``styles`` and ``scripts`` in place of its comments
+    ``<!-- styles -->`` and ``<!-- scripts -->``. The names are those of files in this folder.
+
+    ``data`` is what ``JSON.parse`` finds in the element with the id ``data``. Raise ValueError if a file would end its
+    element too early.
+    """
+    css, js = [read(name) for name in styles], [read(name) for name in scripts]
+    if any("</" in text for text in css) or any("</script" in text.lower() or "<!--" in text for text in js):
+        raise ValueError("a style or a script contains the end of its own element")
+    # In JSON a < stands only inside a string, where \u003c means the same and ends no element.
+    block = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    elements = [f'<script type="application/json" id="data">{block}</script>'] if data is not None else []
+    elements += [f"<script>{text}</script>" for text in js]
+    body = read(html)
+    for mark, found in (("<!-- styles -->", [f"<style>{text}</style>" for text in css]), ("<!-- scripts -->", elements)):
+        before, _, after = body.partition(mark)
+        body = before + "\n".join(found) + after
+    return Page(body.encode("utf-8"), tuple(map(_hash, js)), tuple(map(_hash, css)))
+
+
+def read(name: str) -> str:
+    """The text of a file of this folder. Its lines end with LF, as a browser counts them for the hash."""
+    return (resources.files(__package__) / name).read_text("utf-8").replace("\r\n", "\n")
+
+
+def _hash(text: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii") + "'"
+
+
+def table() -> list[dict[str, Any]]:
+    """The commands that people type, as the page needs them: the words, the help, and how to read what follows."""
+    return [_row(kind) for kind in commands.TYPED]
+
+
+def _row(kind: type[commands.Command]) -> dict[str, Any]:
+    row = kind.row
+    names = [row.named.get(each.name, each.name) for each in fields(kind)]  # type: ignore[arg-type]
+    places = [
+        {
+            "field": name,
+            "optional": place.startswith("["),
+            "kind": "rest" if (word := place.strip("[]"))[0].islower() else {"#room": "room", "N": "number"}.get(word, "word"),
+        }
+        for place, name in zip(row.places, names, strict=False)
+    ]
+    # A command whose words have no fixed order reads them itself, here and in typed.js.
+    return {
+        "words": [row.name, *row.aliases],
+        "usage": row.usage,
+        "does": row.does,
+        "more": row.more,
+        "type": row.type,
+        "places": [] if "typed" in vars(kind) else places,
+        "own": "typed" in vars(kind),
+    }
+
+
+@cache
 def chat_page() -> Page:
-    """The page of the chat."""
-    return Page(b"<!doctype html><title>chat</title>", ("'none'",), ("'none'",))
+    """The chat, put together at the first call."""
+    return assemble("index.html", ["style.css"], SCRIPTS, {"commands": table()})

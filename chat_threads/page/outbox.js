@@ -1,0 +1,111 @@
+"use strict";
+// The outbox: requests that have no answer yet, in the order in which they were made. docs/protocol.rst, "Exactly
+// once": under the same token, the server does a `say` with the same ref once, however often it comes.
+
+// Requests that may be carried out twice without harm.
+const HARMLESS = new Set(
+  "join rooms who topic whois away back unignore history search set stats ping token qr".split(" "));
+const SAID = new Set(["say", "action"]); // the server remembers their refs
+const WRITTEN = new Set(["say", "action", "private", "reply"]); // what people wrote; it is shown while it waits
+const MOST_WAITING = 1000;
+
+// A ref begins with the tab's own prefix: another tab may have the same token, and its refs must be others.
+function newPrefix() {
+  const bytes = crypto.getRandomValues(new Uint8Array(6)); // unlike randomUUID, this works without https
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+class Outbox {
+  // `store` keeps a string: save(text) and load(). `prefix` begins every ref.
+  constructor(store, prefix) {
+    this.store = store;
+    this.prefix = prefix;
+    this.made = 0;
+    this.most = 256; // unanswered requests that the server remembers; it says so in `welcome`
+    // Each item: ref, request, at (when it was made), state, and the token under which it was sent.
+    // States: "waiting" -> "sent" -> answered and gone, or "unsure": sent, and nobody knows whether it was done;
+    // or "refused": the server did not do it, and `why` says so; or "later": to be sent again on the next connection.
+    this.items = [];
+    try {
+      this.items = JSON.parse(store.load() || "[]");
+    } catch (error) {
+      // Whatever is there is not ours.
+    }
+  }
+
+  get full() {
+    return this.items.length >= MOST_WAITING;
+  }
+
+  find(ref) {
+    return this.items.find((each) => each.ref === ref);
+  }
+
+  add(request, at) {
+    this.made += 1;
+    const ref = `${this.prefix}-${this.made}`;
+    const item = { ref, request: { ...request, ref }, at, state: "waiting", token: "" };
+    this.items.push(item);
+    this.save();
+    return item;
+  }
+
+  // What can be sent now, in order. It counts as sent from here on.
+  take(token) {
+    const sent = this.items.filter((each) => each.state === "sent").length;
+    const next = this.items.filter((each) => each.state === "waiting").slice(0, Math.max(0, this.most - sent));
+    for (const item of next) {
+      item.state = "sent";
+      item.token = token;
+    }
+    if (next.length) this.save();
+    return next.map((item) => item.request);
+  }
+
+  // The server has welcomed us again, under `token`. What was sent before and not answered waits again if it can be
+  // sent again; otherwise it is "unsure". `forgotten`: the server did not know our token any more, so it has stored
+  // nothing that was sent under it and not acknowledged. Returns what is unsure now.
+  back(token, forgotten) {
+    const unsure = [];
+    for (const item of this.items) if (item.state === "later") item.state = "sent";
+    for (const item of this.items.filter((each) => each.state === "sent")) {
+      const known = forgotten || (item.token && item.token === token);
+      const again = HARMLESS.has(item.request.type) || (SAID.has(item.request.type) && known);
+      item.state = again ? "waiting" : "unsure";
+      if (!again) unsure.push(item);
+    }
+    this.items = this.items.filter((each) => each.state !== "unsure" || WRITTEN.has(each.request.type));
+    this.save();
+    return unsure;
+  }
+
+  // The item that is answered; it is gone then.
+  answered(ref) {
+    const item = this.find(ref);
+    if (item) this.drop(item);
+    return item;
+  }
+
+  // What somebody wrote was not done: it stays until they send it again or drop it.
+  refused(item, why) {
+    item.state = "refused";
+    item.why = why;
+    if (!this.items.includes(item)) this.items.push(item);
+    this.save();
+  }
+
+  // Send it again, with the same ref: should it have been stored after all, it is stored once.
+  again(item) {
+    item.state = "waiting";
+    this.save();
+  }
+
+  drop(item) {
+    this.items = this.items.filter((each) => each !== item);
+    this.save();
+  }
+
+  save() {
+    this.store.save(JSON.stringify(this.items.filter((each) => WRITTEN.has(each.request.type))));
+  }
+}
