@@ -17,6 +17,7 @@ setup(
     long_description_content_type="text/x-rst",
     license="MIT",
     packages=find_packages(include=["chat_threads", "chat_threads.*"]),
+    package_data={"chat_threads.page": ["*.html", "*.css", "*.js"]},
     python_requires=">=3.10",
     install_requires=["click>=8.0", "tabulate[widechars]>=0.9"],
     extras_require={

@@ -1,10 +1,10 @@
 """The page: what a browser shows, as one HTML response that needs no second request.
 
-``index.html``, ``style.css`` and the ``*.js`` files are put together once, as they are: there is no build step, and what a
-browser shows as its source is what is in these files. ``main.js`` says how they fit together. The table of commands comes
-with them as data, so that a line means the same on the page as over telnet.
+``index.html``, ``style.css`` and the ``*.js`` files are put together once, as they are. There is no build step: what a
+browser shows as the source of the page is what is in these files, and ``main.js`` says how they fit together. The table
+of commands comes with them as data, so that a line means the same on the page as over telnet.
 
-Everything is pure, except that the files are read; any thread may read a Page.
+Any thread may read a Page. Only the files are read, once.
 """
 
 from __future__ import annotations
@@ -59,10 +59,8 @@ def assemble(html: str, styles: Sequence[str], scripts: Sequence[str], data: Any
     block = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     elements = [f'<script type="application/json" id="data">{block}</script>'] if data is not None else []
     elements += [f"<script>{text}</script>" for text in js]
-    body = read(html)
-    for mark, found in (("<!-- styles -->", [f"<style>{text}</style>" for text in css]), ("<!-- scripts -->", elements)):
-        before, _, after = body.partition(mark)
-        body = before + "\n".join(found) + after
+    body = read(html).replace("<!-- styles -->", "\n".join(f"<style>{text}</style>" for text in css))
+    body = body.replace("<!-- scripts -->", "\n".join(elements))
     return Page(body.encode("utf-8"), tuple(map(_hash, js)), tuple(map(_hash, css)))
 
 
@@ -76,31 +74,18 @@ def _hash(text: str) -> str:
 
 
 def table() -> list[dict[str, Any]]:
-    """The commands that people type, as the page needs them: the words, the help, and how to read what follows."""
-    return [_row(kind) for kind in commands.TYPED]
-
-
-def _row(kind: type[commands.Command]) -> dict[str, Any]:
-    row = kind.row
-    names = [row.named.get(each.name, each.name) for each in fields(kind)]  # type: ignore[arg-type]
-    places = [
+    """The commands that people type, as ``typed.js`` needs them: the help, and how a request of that type is made."""
+    return [
         {
-            "field": name,
-            "optional": place.startswith("["),
-            "kind": "rest" if (word := place.strip("[]"))[0].islower() else {"#room": "room", "N": "number"}.get(word, "word"),
+            "words": [kind.row.name, *kind.row.aliases],
+            "usage": kind.row.usage,
+            "does": kind.row.does,
+            "more": kind.row.more,
+            "type": kind.row.type,
+            "fields": [kind.row.named.get(each.name, each.name) for each in fields(kind)],  # type: ignore[arg-type]
         }
-        for place, name in zip(row.places, names, strict=False)
+        for kind in commands.TYPED
     ]
-    # A command whose words have no fixed order reads them itself, here and in typed.js.
-    return {
-        "words": [row.name, *row.aliases],
-        "usage": row.usage,
-        "does": row.does,
-        "more": row.more,
-        "type": row.type,
-        "places": [] if "typed" in vars(kind) else places,
-        "own": "typed" in vars(kind),
-    }
 
 
 @cache

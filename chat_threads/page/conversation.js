@@ -75,7 +75,7 @@ class Conversation {
       this.target = 0;
     }
     const items = room ? this.items(room, waiting) : [];
-    if (changed || room.loading || this.quietNext) this.quiet();
+    if (changed || (room && room.loading) || this.quietNext) this.quiet();
     this.quietNext = room && room.loading !== "";
     const ids = new Set(items.map((item) => item.id));
     const anchor = changed || this.follow ? null : this.anchor(ids);

@@ -61,19 +61,23 @@ const OWN = {
   },
 };
 
-// Read what follows a command's name: each place is one word, a number, or the rest of the line.
-function readPlaces(places, rest) {
+// Read what follows a command's name. The usage has a place for each of the first fields: #room, NAME and the like stand
+// for one word, N for a number, and a word in lower case for the rest of the line. Brackets mark what is optional.
+function readPlaces({ usage, fields }, rest) {
+  const places = usage.match(/\[[^\]]*\]|\S+/g).slice(1);
   const given = {};
   for (const [at, place] of places.entries()) {
+    const optional = place.startsWith("[");
+    const kind = optional ? place.slice(1, -1) : place;
     let value = "";
-    if (place.kind === "rest") {
+    if (/^[a-z]/.test(kind)) {
       [value, rest] = [rest, ""];
-    } else if (!(place.optional && place.kind === "room" && at < places.length - 1 && !rest.startsWith("#"))) {
+    } else if (!(optional && kind === "#room" && at < places.length - 1 && !rest.startsWith("#"))) {
       const cut = rest.indexOf(" ");
       [value, rest] = cut < 0 ? [rest, ""] : [rest.slice(0, cut), rest.slice(cut + 1).trim()];
     }
-    if ((!value && !place.optional) || (place.kind === "number" && !NUMBER.test(value))) return null;
-    if (value) given[place.field] = place.kind === "number" ? Number(value) : value;
+    if ((!value && !optional) || (kind === "N" && !NUMBER.test(value))) return null;
+    if (value) given[fields[at]] = kind === "N" ? Number(value) : value;
   }
   return rest ? null : given;
 }
@@ -128,9 +132,9 @@ class Typed {
       const what = `There is no command ${word.slice(0, 40)}.`;
       return { error: `${what} ${near ? `Did you mean ${near}?` : "/help lists the commands."}` };
     }
-    const read = command.own ? OWN[command.type] : (text) => readPlaces(command.places, text);
-    if (!read || !command.type) return { error: `${command.words[0]} works over telnet only.` };
-    const fields = read(rest);
+    if (!command.type) return { error: `${command.words[0]} works over telnet only.` };
+    const read = OWN[command.type];
+    const fields = read ? read(rest) : readPlaces(command, rest);
     return fields ? { request: { type: command.type, ...fields } } : { error: `Usage: ${command.usage}` };
   }
 

@@ -1,0 +1,87 @@
+"""The page that a browser gets, and the parts of its scripts that need no browser. node runs them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from support.spoken import SPOKEN
+
+from chat_threads.client.talk import request_of
+from chat_threads.dialects.typed import parse_line
+from chat_threads.errors import ChatError
+from chat_threads.page import SCRIPTS, assemble, chat_page, read, table
+
+
+def in_node(scripts, code):
+    """What ``code`` returns, after the scripts; None if this machine has no node."""
+    if not shutil.which("node"):
+        assert not os.environ.get("CI"), "CI needs node"
+        pytest.skip("node is not installed")
+    source = "\n".join([*map(read, scripts), f"console.log(JSON.stringify((() => {{{code}}})()))"])
+    done = subprocess.run(["node", "-"], input=source, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def hashes(body, element):
+    found = re.findall(rf"<{element}>(.*?)</{element}>", body.decode(), re.DOTALL)
+    return tuple(f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in found)
+
+
+def test_the_hashes_are_those_of_the_scripts_and_styles_in_the_page():
+    page = chat_page()
+    assert page.scripts == hashes(page.body, "script")
+    assert page.styles == hashes(page.body, "style")
+    assert len(page.scripts) == len(SCRIPTS)
+
+
+def test_the_page_asks_for_nothing_else_and_has_no_inline_handler_or_style():
+    found = re.findall(r' (?:src|href|on[a-z]+|style)="([^"]*)"', read("index.html"))
+    assert [each[:20] for each in found] == ["data:image/svg+xml,%"]
+
+
+def test_data_cannot_end_its_element():
+    body = assemble("index.html", [], [], {"text": "</script><!--"}).body.decode()
+    assert body.count("</script>") == 1
+    assert json.loads(re.findall(r'id="data">(.*?)</script>', body)[0]) == {"text": "</script><!--"}
+
+
+ODD = """
+  x = 1|/j #lab2|/join|/join #a b|/create|/delete|/delete #a no|/rooms x|/WHO #a|/topic #a of  it|/topic -|/invite
+/msg bob|/msg bob hi  you|/r hi|/nick|/away|/history before|/history 2x|/history #a #b|/search in: x|/search from:bob
+/set|/set joins|/trace x|/trace|/lab pause bob 5|/lab slow bob x|/lab slow bob|/ping x|/bye for now|/nosuch|/|//|   |
+"""
+LINES = [line for _, _, line in SPOKEN if line is not None] + re.split("[|\n]", ODD)
+
+
+def as_in_python(line):
+    try:
+        command = parse_line(line)
+    except ChatError:
+        return "error"
+    return command and {key: value for key, value in request_of(command).items() if value != ""}
+
+
+def test_a_typed_line_is_the_same_request_as_in_the_terminal_client():
+    code = f"""const typed = new Typed({json.dumps(table())});
+        return {json.dumps(LINES)}.map((line) => typed.line(line));"""
+    found = in_node(["state.js", "typed.js"], code)
+    shown = {line: each and each.get("request", "error") for line, each in zip(LINES, found, strict=True)}
+    assert shown == {line: as_in_python(line) for line in LINES}
+
+
+@pytest.mark.slow
+def test_an_installed_package_has_the_files_of_the_page(tmp_path):
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build", "--build-base", str(tmp_path)], check=True, capture_output=True
+    )
+    found = {path.name for path in tmp_path.glob("lib/chat_threads/page/*")}
+    assert found >= {"index.html", "style.css", *SCRIPTS}
