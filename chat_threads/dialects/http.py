@@ -22,6 +22,7 @@ JSON = "application/json"
 _REQUEST_LINE = re.compile(rb"([A-Z-]{3,18}) (\S+) HTTP/1\.([01])")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _NO_NAME = re.compile(r"localhost(?::[0-9]+)?|[0-9.]+(?::[0-9]+)?|\[.*")  # hosts that no foreign DNS server can name
+_GZIP = re.compile(r"\s*gzip\s*(?:;\s*q=(?!0(?:\.0*)?\s*$)[0-9.]+\s*)?", re.IGNORECASE)  # RFC 9110, section 12.5.3
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 
 
@@ -42,6 +43,7 @@ class Get:
     origin: str | None  # of the page that asks; None: a program, or the browser itself
     forwarded: bool  # whether a proxy passed it on
     named: bool  # whether the host is a name, and not an address or localhost
+    gzip: bool  # whether the answer's content may be packed so
     keep: bool  # whether the connection stays open afterwards
 
 
@@ -87,6 +89,7 @@ def read(head: bytes) -> Get:
         origins[0].strip().lower() if origins else None,
         any(fields.get_all(name, []) for name in _FORWARDED),
         not _NO_NAME.fullmatch(host),
+        any(_GZIP.fullmatch(each) for field in fields.get_all("Accept-Encoding", []) for each in field.split(",")),
         "close" not in wishes and (version == "1" or "keep-alive" in wishes),
     )
 

@@ -253,19 +253,23 @@ def _page(status: HTTPStatus, kind: str, body: bytes, *fields: tuple[str, str]) 
     return events.WireBytes(answer(status, kind, body, *fields))
 
 
-def show(page: Page, host: str) -> events.WireBytes:
+def show(page: Page, get: Get) -> events.WireBytes:
     """A page of ours. It may load nothing, and connect only to the host that it came from (CSP, level 3)."""
+    host = get.host
     policy = (
         f"default-src 'none'; script-src {' '.join(page.scripts)}; style-src {' '.join(page.styles)}; img-src data:;"
         f" connect-src 'self' ws://{host} wss://{host}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    return _page(HTTPStatus.OK, HTML, page.body, ("Content-Security-Policy", policy))
+    fields = [("Content-Security-Policy", policy), ("Vary", "Accept-Encoding")]
+    if get.gzip:
+        return _page(HTTPStatus.OK, HTML, page.packed, *fields, ("Content-Encoding", "gzip"))
+    return _page(HTTPStatus.OK, HTML, page.body, *fields)
 
 
 def _chat(get: Get, settings: Settings) -> Input:
     if ServerProtocol is None:
         return _page(HTTPStatus.NOT_IMPLEMENTED, TEXT, UNINSTALLED.encode())
-    return show(chat_page(), get.host)
+    return show(chat_page(), get)
 
 
 def _metrics(get: Get, settings: Settings) -> Input:

@@ -10,6 +10,7 @@ Any thread may read a Page. Only the files are read, once.
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 from collections.abc import Sequence
@@ -38,9 +39,10 @@ SCRIPTS = (
 @dataclass(frozen=True, slots=True)
 class Page:
     """An HTML document, and what a Content-Security-Policy has to allow for it: the hashes, in quotes, of its scripts
-    and of its styles (CSP Level 3, section 2.3.1)."""
+    and of its styles (CSP Level 3, section 2.3.1). ``packed`` is the body as gzip (RFC 1952), which browsers accept."""
 
     body: bytes
+    packed: bytes
     scripts: tuple[str, ...]
     styles: tuple[str, ...]
 
@@ -61,7 +63,8 @@ def assemble(html: str, styles: Sequence[str], scripts: Sequence[str], data: Any
     elements += [f"<script>{text}</script>" for text in js]
     body = read(html).replace("<!-- styles -->", "\n".join(f"<style>{text}</style>" for text in css))
     body = body.replace("<!-- scripts -->", "\n".join(elements))
-    return Page(body.encode("utf-8"), tuple(map(_hash, js)), tuple(map(_hash, css)))
+    whole = body.encode("utf-8")
+    return Page(whole, gzip.compress(whole, mtime=0), tuple(map(_hash, js)), tuple(map(_hash, css)))
 
 
 def read(name: str) -> str:
