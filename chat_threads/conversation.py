@@ -246,7 +246,8 @@ class Conversation(socketserver.BaseRequestHandler):
                 self._dialect.feed(self._head)
                 self._head = None
         if lines:
-            self._half_since = None
+            if not self._dialect.framed:
+                self._half_since = None
             self._blank += lines
 
     def _slow_down(self, tokens: int, deadline: float | None = None) -> None:

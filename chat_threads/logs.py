@@ -14,6 +14,8 @@ from .streams import own_file
 QUEUED = 2000  # lines that may wait to be written; more are dropped and counted
 FORMAT = "%(asctime)s %(levelname)s %(threadName)s: %(message)s"
 STDERR = 2
+_LIBRARY = logging.getLogger("websockets")
+_LIBRARY.setLevel(logging.WARNING)  # below that, it logs what people say
 
 
 class _QueueHandler(logging.Handler):
@@ -33,7 +35,7 @@ class _QueueHandler(logging.Handler):
 
 
 class LogThread:
-    """Takes over the package's logging from ``start`` to ``stop``.
+    """Takes over the logging of the package, and of ``websockets``, from ``start`` to ``stop``.
 
     The ``log`` thread owns the file, and writes to it without a lock or a buffer. If nobody reads the other end of a
     pipe, only this thread is stuck, and the process can still end.
@@ -53,6 +55,7 @@ class LogThread:
     def start(self) -> None:
         """Begin to log."""
         self._logger.addHandler(self._handler)
+        _LIBRARY.addHandler(self._handler)
         self.thread.start()
 
     def write(self, text: str) -> None:
@@ -69,6 +72,7 @@ class LogThread:
     def stop(self, timeout: float = 1.0) -> None:
         """Write the queued lines, for at most ``timeout`` seconds, and end."""
         self._logger.removeHandler(self._handler)
+        _LIBRARY.removeHandler(self._handler)
         with contextlib.suppress(queue.Full):
             if self._handler.dropped:
                 self._lines.put(f"{self._handler.dropped} log lines were dropped", timeout=timeout / 4)

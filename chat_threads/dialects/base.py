@@ -76,6 +76,9 @@ class Dialect(Protocol):
     greeted: bool
     """Whether its clients read a line of text before anything else: the greeting, or why there is none."""
 
+    framed: bool
+    """Whether ``feed`` also counts frames, which need not end a line."""
+
     @property
     def views(self) -> Views:
         """How this client is shown events."""

@@ -20,6 +20,7 @@ HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 
 _REQUEST_LINE = re.compile(rb"([A-Z-]{3,18}) (\S+) HTTP/1\.([01])")
+_FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r?\n)*\r?\n")  # RFC 9110, section 5
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _NO_NAME = re.compile(r"localhost(?::[0-9]+)?|[0-9.]+(?::[0-9]+)?|\[.*")  # hosts that no foreign DNS server can name
 _GZIP = re.compile(r"\s*gzip\s*(?:;\s*q=(?!0(?:\.0*)?\s*$)[0-9.]+\s*)?", re.IGNORECASE)  # RFC 9110, section 12.5.3
@@ -66,6 +67,8 @@ def read(head: bytes) -> Get:
         raise _Headless(HTTPStatus.METHOD_NOT_ALLOWED, "", ("Allow", "GET"))
     if method != "GET":
         raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is possible here.", ("Allow", "GET"))
+    if not _FIELDS.fullmatch(rest):  # what the standard library passes over, a proxy before us may read otherwise
+        raise Refused(HTTPStatus.BAD_REQUEST, "A header field of the request cannot be read.")
     try:
         fields: Fields = http.client.parse_headers(io.BytesIO(rest))
     except http.client.HTTPException:

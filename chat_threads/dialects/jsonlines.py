@@ -146,6 +146,7 @@ class JsonDialect:
     name = "json"
     token_first = True
     greeted = True
+    framed = False
     may_be_local = True
 
     def __init__(self, settings: Settings = DEFAULTS) -> None:

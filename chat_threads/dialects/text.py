@@ -32,6 +32,7 @@ class TextDialect:
     name = "text"
     token_first = False
     greeted = True
+    framed = False
     may_be_local = True
 
     def __init__(self, settings: Settings = DEFAULTS, blocks: bool = True) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ except ImportError:
     ServerProtocol = None  # type: ignore[assignment,misc]
 
 
+CHUNK = 4096  # bytes of a message whose lines are taken apart at a time, as many as of a line's client
 FRAME = 16  # blank lines that cost as much as a frame, see pace.BLANKS
 UNINSTALLED = (
     "This server was installed without what the chat in a browser needs. In its folder, type\n"
@@ -72,6 +73,7 @@ class WebDialect:
     name = "web"
     token_first = True
     greeted = False
+    framed = True
 
     def __init__(self, settings: Settings = DEFAULTS) -> None:
         self._settings = settings
@@ -80,7 +82,8 @@ class WebDialect:
         self._protocol: Any = None  # the ServerProtocol, once it is a WebSocket
         self._message = bytearray()  # the fragments of an unfinished message
         self._kind: Any = None  # the first fragment's opcode; None: no message has begun
-        self._found: deque[Input | bytes] = deque()  # bytes: a whole message
+        self._found: deque[Input | bytes] = deque()  # bytes: a part of a message
+        self._failed = False  # whether a message was not text, and no more are taken
         self._over = False  # whether nothing more is read
 
     # --- the same as for programs -----------------------------------------------------------------------
@@ -88,7 +91,8 @@ class WebDialect:
     @property
     def views(self) -> Views:
         if self._protocol is None:
-            return Views(_HTTP, _HTTP)
+            view = _ASKING if self._buffer else _IDLE
+            return Views(view, view)
         if self._over:
             return Views(_SILENT, _SILENT)
         shown = self._json.views
@@ -140,7 +144,7 @@ class WebDialect:
                 item = self._found.popleft()
                 if not isinstance(item, bytes):
                     return item
-                self._json.feed(item if item.endswith(b"\n") else item + b"\n")
+                self._json.feed(item)
             elif self._protocol is not None or self._over or not self._next_request():
                 return None
 
@@ -212,8 +216,7 @@ class WebDialect:
         protocol = self._protocol
         protocol.receive_data(data)
         received = protocol.events_received()
-        for each in received:
-            self._take(each)
+        lines = sum(map(self._take, received))
         answers = b"".join(protocol.data_to_send())
         if protocol.eof_sent:
             self._over = True
@@ -221,18 +224,18 @@ class WebDialect:
             self._found.append(Request(commands.Quit()))
         if answers:
             self._found.append(events.WireBytes(answers))
-        return FRAME * len(received)
+        return FRAME * len(received) + lines
 
-    def _take(self, each: Any) -> None:
-        """Join the fragments of a message (section 5.4), and check that it is text."""
+    def _take(self, each: Any) -> int:
+        """Join the fragments of a message (section 5.4), and check that it is text; return the lines in it."""
         opcode = int(each.opcode)
-        if opcode > 2:
-            return  # a ping, a pong or a Close
+        if opcode > 2 or self._failed:
+            return 0  # a ping, a pong or a Close; or after what we do not take
         if opcode:
             self._kind = opcode
         self._message += each.data
         if not each.fin:
-            return
+            return 0
         message, kind = bytes(self._message), self._kind
         self._message.clear()
         self._kind = None
@@ -240,10 +243,14 @@ class WebDialect:
             message.decode()
         except UnicodeDecodeError:
             kind = None
-        if kind == 1:
-            self._found.append(message)
-        elif not self._protocol.eof_sent:
+        if kind != 1:
+            self._failed = True
             self._protocol.fail(_INVALID if kind is None else _UNSUPPORTED, "a message must be text in UTF-8")
+            return 0
+        if not message.endswith(b"\n"):
+            message += b"\n"
+        self._found.extend(message[at : at + CHUNK] for at in range(0, len(message), CHUNK))
+        return message.count(b"\n")
 
 
 # --- what we answer ---------------------------------------------------------------------------------------
@@ -308,27 +315,23 @@ ROUTES: dict[str, Callable[[Get, Settings], Input]] = {
 
 
 class HttpView:
-    """How events look to a client that has no WebSocket yet, or none any more: answers by HTTP. Immutable; see
-    parcel.View."""
+    """How events look to a client that has no WebSocket: answers by HTTP. Immutable; see parcel.View."""
 
-    __slots__ = ()
+    __slots__ = ("_last_words",)
+
+    def __init__(self, last_words: Mapping[str, HTTPStatus]) -> None:
+        """``last_words``: the errors that end the connection and are said. A browser drops an idle connection that is
+        closed without a word, and would take words for the answer to its next request."""
+        self._last_words = last_words
 
     def encode(self, shown: Sequence[events.Event]) -> bytes:
         if any(isinstance(event, events.Bye) for event in shown):
             return b"".join(
-                answer(_LAST_WORDS[event.code], TEXT, f"{event.text}\n".encode(), ("Connection", "close"))
+                answer(self._last_words[event.code], TEXT, f"{event.text}\n".encode(), ("Connection", "close"))
                 for event in shown
-                if isinstance(event, events.Problem) and event.code in _LAST_WORDS
+                if isinstance(event, events.Problem) and event.code in self._last_words
             )
         return b"".join(map(_answer_by_http, shown))
-
-
-# The errors that end a connection and are said. A browser drops an idle connection that is closed without a word.
-_LAST_WORDS = {
-    disconnects.ServerFull.code: HTTPStatus.SERVICE_UNAVAILABLE,
-    disconnects.TooManyConnections.code: HTTPStatus.SERVICE_UNAVAILABLE,
-    Broken.code: HTTPStatus.INTERNAL_SERVER_ERROR,
-}
 
 
 def _answer_by_http(event: events.Event) -> bytes:
@@ -378,6 +381,13 @@ class WebView:
         return data
 
 
-_HTTP = HttpView()
+_IDLE = HttpView({Broken.code: HTTPStatus.INTERNAL_SERVER_ERROR})
+_ASKING = HttpView(
+    {
+        disconnects.ServerFull.code: HTTPStatus.SERVICE_UNAVAILABLE,
+        disconnects.TooManyConnections.code: HTTPStatus.SERVICE_UNAVAILABLE,
+        Broken.code: HTTPStatus.INTERNAL_SERVER_ERROR,
+    }
+)
 _SILENT = SilentView()
 _VIEWS = SharedViews(WebView)

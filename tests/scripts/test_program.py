@@ -25,10 +25,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from driver.websocket import BINARY, FIN
 from support.clients import Client
 from support.samples import for_each
 from support.servers import STREAMS, free_port, our_threads, started_with
 from support.waiting import WAIT, wait_for
+from support.web import WebSocket, framed
 from support.words import error_line
 
 from chat_threads import __version__, announcement, cli, logs, qr, reach
@@ -784,6 +786,11 @@ def test_log_lines_carry_the_threads_name_and_never_what_people_say(start_proces
             late.expect("! A name is")
     with process.client() as web:
         web.send_bytes(b"GET /secret HTTP/1.1\r\n\r\n")
+        web.rest()
+    with contextlib.closing(WebSocket(process.port)) as web:
+        web.send({"type": "hello", "name": "cid"}, {"type": "say", "text": "secret text"})
+        web.expect("message", text="secret text")
+        web.sock.sendall(framed(b"secret bytes", FIN | BINARY))
         web.rest()
     assert process.stop() == 0
     assert process.errors == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import struct
+import tracemalloc
 
 import pytest
 from support.samples import for_each
@@ -100,6 +101,12 @@ HELLO, SAY = b'{"type":"hello","name":"ann"}', '{"type":"say","text":"héllo","r
         "a body, twice": (get("/", "Content-Length: 0\r\nContent-Length: 3\r\n"), 400),
         "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
         "two hosts": (get("/", "Host: b\r\n"), 400),
+        "a line that is no field": (get("/", "x\r\nX-Forwarded-For: 192.0.2.7\r\n"), 400),
+        "a blank before a colon": (get("/", "Transfer-Encoding : chunked\r\n"), 400),
+        "a field that is continued": (get("/", "A: b\r\n c\r\n"), 400),
+        "a CR in a field": (get("/", "A: b\rC: d\r\n"), 400),
+        "a NUL in a field": (get("/", "A: b\0\r\n"), 400),
+        "no name of a field": (get("/", ": b\r\n"), 400),
         "a host that could break out of a header": (b"GET / HTTP/1.1\r\nHost: a; script-src *\r\n\r\n", 400),
         "a host with a quote": (b"GET / HTTP/1.1\r\nHost: a'b\r\n\r\n", 400),
         "no path": (b"GET  HTTP/1.1\r\nHost: x\r\n\r\n", 400),
@@ -247,6 +254,8 @@ def test_a_frame_ends_a_line_and_what_is_wrong_in_it_is_answered_as_on_a_line():
         "a Close": (masked(struct.pack("!H", 4000) + b"why", 0x88), 4000),
         "a Close without a code": (masked(b"", 0x88), None),
         "bytes": (masked(b"\x00", 0x82), 1003),
+        "bytes, and a message at once": (masked(b"\x00", 0x82) + masked(SAY), 1003),
+        "a Close, and a message at once": (masked(b"", 0x88) + masked(SAY), None),
         "not UTF-8": (masked(b'{"type":"\xff"}'), 1007),
         "a surrogate": (masked(b"\xed\xa0\x80"), 1007),
         "not UTF-8 in fragments": (masked(b"\xc3", 0x01) + masked(b"\x28", 0x80), 1007),
@@ -264,9 +273,8 @@ def test_what_ends_a_websocket_is_answered_with_one_close_and_nothing_after_it(s
     dialect = upgraded()
     dialect.feed(sent)
     dialect.feed(masked(HELLO))
-    found = inputs(dialect)
-    assert Request(commands.Quit()) in found
-    (answer,) = (each for each in found if isinstance(each, bytes))
+    quit_, answer = inputs(dialect)
+    assert quit_ == Request(commands.Quit())
     ((first, payload),) = frames(answer)
     assert first == 0x88
     assert payload[:2] == (b"" if code is None else struct.pack("!H", code))
@@ -285,16 +293,32 @@ def test_the_longest_line_fits():
         assert inputs(dialect) == [Request(commands.Say("hi"), "1")]
 
 
-def test_a_frame_costs_as_much_whatever_bytes_are_in_it():
+def test_a_frame_costs_something_and_so_does_each_line_in_it_but_not_a_byte_that_looks_like_its_end():
     dialect = upgraded()
-    newlines = masked(b"\n" * 100, mask=b"\0\0\0\0")
-    assert dialect.feed(newlines) == dialect.feed(masked(b"")) == web.FRAME
+    newlines = masked(b"\n" * 100)
+    assert dialect.feed(newlines) == web.FRAME + 100
     assert dialect.feed(newlines[:50]) == 0
     assert dialect.pending
-    assert dialect.feed(newlines[50:]) == web.FRAME
+    assert dialect.feed(newlines[50:]) == web.FRAME + 100
     assert not dialect.pending
-    dialect.feed(masked(b"a", 0x01))
+    looks = masked(b"x" * 100, mask=b"rrrr")
+    assert looks.count(b"\n") == 100
+    assert dialect.feed(looks) == dialect.feed(masked(b"")) == web.FRAME + 1
+    assert dialect.feed(masked(b"", 0x89)) == web.FRAME
+    assert dialect.feed(masked(b"\n", 0x01)) == web.FRAME
     assert dialect.pending
+
+
+def test_a_long_message_is_kept_as_it_came_and_not_as_thousands_of_lines():
+    dialect = upgraded()
+    dialect.feed(masked(b"1\n" * (LINE // 2)))
+    tracemalloc.start()
+    try:
+        assert isinstance(dialect.next_input().command, errors.BadJson)
+        assert tracemalloc.get_traced_memory()[0] < 3 * LINE
+    finally:
+        tracemalloc.stop()
+    assert len(inputs(dialect)) == LINE // 2 - 1
 
 
 def test_a_parcel_is_one_frame_with_the_lines_that_a_program_gets():
@@ -330,7 +354,9 @@ def test_the_codes_differ():
 
 
 def test_a_browser_that_cannot_be_served_is_told_by_http_and_an_idle_one_is_told_nothing():
-    view = WebDialect().views.here
+    dialect = WebDialect()
+    dialect.feed(get("/")[:-1])
+    view = dialect.views.here
     for code, status in (("server_full", 503), ("too_many_connections", 503), ("internal", 500)):
         told = view.encode([events.Problem(code, "Try again later."), events.Bye(code)])
         assert told.startswith(b"HTTP/1.1 %d " % status)
@@ -338,3 +364,8 @@ def test_a_browser_that_cannot_be_served_is_told_by_http_and_an_idle_one_is_told
     assert view.encode([events.Problem("no_handshake", "Too late."), events.Bye("no_handshake")]) == b""
     assert view.encode([events.Greeting("1.2")]) == b""
     assert view.encode([events.Bye()]) == b""
+    dialect.feed(b"\n")
+    assert inputs(dialect)
+    idle = dialect.views.here
+    assert idle.encode([events.Problem("server_full", "Try again later."), events.Bye("server_full")]) == b""
+    assert idle.encode([events.Problem("internal", "A bug."), events.Bye("internal")]).startswith(b"HTTP/1.1 500 ")
