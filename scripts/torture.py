@@ -3,8 +3,9 @@
 
 It starts ``python -m chat_threads`` with a fresh history in a temporary directory. Writers and readers log their
 requests and everything they see. During the run, the server is killed and started again, or stopped and continued, its
-disk is filled, and another program locks its history. Clients break off, stay away, and stop reading. At the end all
-clients leave, the server stops, and ``torture_checker`` compares the logs with the history.
+disk is filled, and another program locks its history. Clients break off, stay away, and stop reading. A third of them
+are on WebSockets, if ``websockets`` is installed, and some WebSockets are hostile. At the end all clients leave, the
+server stops, and ``torture_checker`` compares the logs with the history.
 
 The exit code is 0 if every check is ok and the run counts, otherwise 1. The same --seed gives the same clients
 and the same choice of faults; the order in which threads run still differs.
@@ -30,8 +31,9 @@ from typing import Any
 import click
 from tabulate import tabulate
 from torture_checker import Look, Result, Row, check
-from torture_clients import PATIENCE, Client, Reader, Searcher, Traveller, World, Writer, now
+from torture_clients import PATIENCE, Client, Connection, Reader, Searcher, Traveller, World, Writer, now
 from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Server
+from torture_web import WHY_NOT, put_on_webs
 
 from chat_threads import streams
 
@@ -103,7 +105,13 @@ def finish(world: World, server: Server, clients: list[Client], unused: tuple[in
 
 
 def torture(
-    world: World, disk: Disk, calls: Calls, server: Server, minutes: float, kinds: list[tuple[type[Client], str, int]]
+    world: World,
+    disk: Disk,
+    calls: Calls,
+    server: Server,
+    minutes: float,
+    kinds: list[tuple[type[Client], str, int]],
+    web_every: int,
 ) -> tuple[list[Client], list[str], dict[str, str]]:
     """Do the run. Return the clients with their logs, the errors, and the faults that were left out."""
     if not server.start():
@@ -111,6 +119,10 @@ def torture(
     world.port = server.port
     unused = server.usage()
     clients = [kind(f"{letter}{number}", world) for kind, letter, count in kinds for number in range(1, count + 1)]
+    if web_every:  # of each kind: the first, and so on
+        numbers = [number for _, _, count in kinds for number in range(count)]
+        webs = [client for client, number in zip(clients, numbers, strict=True) if number % web_every == 0]
+        put_on_webs(webs, world)
     killer = Killer(world, server)
     meddler = Meddler(world, server, disk, calls, clients, killer)
     for thread in [*clients, killer, meddler]:
@@ -181,6 +193,9 @@ def report(results: list[Result], told: list[tuple[str, object]]) -> None:
 @click.option("--readers", type=click.IntRange(0), default=16, help="Clients that only read.")
 @click.option("--travellers", type=click.IntRange(0), default=2, help="Clients that stay away for long and come back.")
 @click.option("--searchers", type=click.IntRange(0), default=3, help="Clients that search.")
+@click.option(
+    "--web-every", type=click.IntRange(0), default=3, help="One client in so many is on a WebSocket; 0: none."
+)
 @click.option("--rooms", type=click.IntRange(1), default=4, help="Each client is in two of them, a traveller in all.")
 @click.option("--min-acks", type=click.IntRange(0), default=1000, help="A run with fewer does not count.")
 @click.option("--min-kills", type=click.IntRange(0), default=5, help="A run with fewer does not count.")
@@ -193,6 +208,7 @@ def main(
     readers: int,
     travellers: int,
     searchers: int,
+    web_every: int,
     rooms: int,
     min_acks: int,
     min_kills: int,
@@ -208,7 +224,7 @@ def main(
     server = Server(db, server_options, calls.environment)
     kinds = [(Writer, "w", writers), (Reader, "r", readers), (Traveller, "t", travellers), (Searcher, "s", searchers)]
     try:
-        clients, wrong, skipped = torture(world, disk, calls, server, minutes, kinds)
+        clients, wrong, skipped = torture(world, disk, calls, server, minutes, kinds, 0 if WHY_NOT else web_every)
         rows, damaged = read_history(server.db)
         if keep:
             save(pathlib.Path(keep), server.db, server, clients, world)
@@ -228,6 +244,7 @@ def main(
     told: list[tuple[str, object]] = [
         ("seed", seed),
         ("minutes", f"{minutes:g}"),
+        ("clients on WebSockets", WHY_NOT or sum(client.connect is not Connection for client in clients)),
         ("acknowledged", f"{outcomes['ok']:,}"),
         ("failed", f"{outcomes['fail']:,}"),
         ("unknown", f"{outcomes['unknown']:,}"),

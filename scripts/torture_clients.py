@@ -1,6 +1,7 @@
 """The clients of torture.py. Each is a thread that connects, loses its connection, comes back, and logs everything.
 
-They speak JSON lines with a small client of their own, which knows nothing of the server's source.
+They speak JSON lines with a small client of their own, which knows nothing of the server's source. ``torture_web`` puts
+the lines into WebSockets.
 """
 
 from __future__ import annotations
@@ -82,14 +83,21 @@ class Connection:
                 self._greeted = True
             if not select.select([self._sock], [], [], max(0.0, deadline - now()))[0]:
                 return None
-            try:
-                data = self._sock.recv(1 << 18)
-            except OSError as error:
-                raise Gone from error
-            if not data:
-                raise Gone
-            *ended, self._rest = (self._rest + data).split(b"\n")
-            self._lines = ended[::-1]
+            self._lines = self._lines_in(self._receive())[::-1]
+
+    def _receive(self) -> bytes:
+        try:
+            data = self._sock.recv(1 << 18)
+        except OSError as error:
+            raise Gone from error
+        if not data:
+            raise Gone
+        return data
+
+    def _lines_in(self, data: bytes) -> list[bytes]:
+        """The lines that have ended."""
+        *ended, self._rest = (self._rest + data).split(b"\n")
+        return ended
 
     @staticmethod
     def _object(line: bytes) -> dict[str, Any]:
@@ -100,6 +108,10 @@ class Connection:
         if not isinstance(found, dict) or not isinstance(found.get("type"), str):
             raise Odd(f"this line is no event: {line[:200]!r}")
         return found
+
+    def quit(self) -> None:
+        """Leave in order."""
+        self.send({"type": "quit"})
 
     def reset(self) -> None:
         """Break it: RST instead of FIN."""
@@ -166,6 +178,7 @@ class Client(threading.Thread):
         rooms = self.chance.sample(world.rooms, min(2, len(world.rooms)))
         # By room, the number to come back with. None: join, and see only new messages.
         self.reached: dict[str, int | None] = {room: 0 if self.chance.random() < 0.3 else None for room in rooms}
+        self.connect: Callable[[int, int], Connection] = Connection  # by port and receive buffer
         self.connection: Connection
         self.token = ""
         self._staying: dict[str, Stay] = {}
@@ -197,7 +210,7 @@ class Client(threading.Thread):
     # --- coming and going ---------------------------------------------------------------------------------
 
     def _come_in(self) -> None:
-        self.connection = Connection(self.world.port, self.chance.choice([0, 16384, 65536]))
+        self.connection = self.connect(self.world.port, self.chance.choice([0, 16384, 65536]))
         self._coming = True
         while True:
             known = {room: number for room, number in self.reached.items() if number is not None}
@@ -290,7 +303,7 @@ class Client(threading.Thread):
 
     def _start_afresh(self) -> None:
         """Leave, and enter with the same name but without the token. Raises Gone."""
-        self.connection.send({"type": "quit"})
+        self.connection.quit()
         self._forget_token()
         raise Gone
 
@@ -301,7 +314,7 @@ class Client(threading.Thread):
         """Read all pending answers, then leave every room in order."""
         for room in list(self._staying):
             self._leave(room)
-        self.connection.send({"type": "quit"})
+        self.connection.quit()
         self.finished = True
 
     def _obey(self) -> None:

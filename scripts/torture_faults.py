@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable
 
 from torture_clients import DISK_FAILED, PATIENCE, RECOVERY, Client, Odd, World, now
+from torture_web import WHY_NOT, attack
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHIM = ROOT / "scripts" / "torture_shim.c"
@@ -38,7 +39,9 @@ FAULTS = (
     "history locked by another",
     "clients broke off",
     "a client did not read",
+    "hostile WebSockets",
 )
+HOSTILE = (3, 8)  # hostile WebSockets, one after the other
 
 
 # --- the server, and where its history is --------------------------------------------------------------------
@@ -280,6 +283,10 @@ class Meddler(threading.Thread):
             self.skipped |= dict.fromkeys(
                 ["disk full", "log grown, then disk full"], "skipped: mounting is not allowed"
             )
+        if WHY_NOT:
+            self.skipped["hostile WebSockets"] = f"skipped: {WHY_NOT}"
+        else:
+            self._faults.append(self._attack)
         if calls.missing:
             self.skipped["calls on the files failed"] = calls.missing
         else:
@@ -315,6 +322,15 @@ class Meddler(threading.Thread):
     def _slow_client(self) -> None:
         for client in self._chance.sample(self._clients, min(3, len(self._clients))):
             client.orders.put("be slow")
+
+    def _attack(self) -> None:
+        """What hostile clients do must not disturb the others, so C7 applies."""
+        for _ in range(self._chance.randint(*HOSTILE)):
+            try:
+                attack(self._server.port, self._chance, self._world.count)
+            except Odd as odd:
+                self._world.odd.append(f"a hostile WebSocket: {odd}")
+            self._world.count("hostile WebSockets")
 
     def _pause(self) -> None:
         process = self._server.process

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib.util
 import os
 import pathlib
 import random
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,7 +24,7 @@ SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
-checker = load("torture_checker")
+checker, web = load("torture_checker"), load("torture_web")
 Ack, Ask, Fault, Look, Refusal, Row, Seen, Stay = (
     getattr(checker, name) for name in ("Ack", "Ask", "Fault", "Look", "Refusal", "Row", "Seen", "Stay")
 )
@@ -396,6 +400,72 @@ def test_one_text_for_two_asks_is_no_run_to_be_judged():
         checker.check([ask, ask], [], [])
 
 
+# --- the clients on WebSockets -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hear():
+    """A function that gives the types of the events which a client on a WebSocket takes out of some bytes."""
+    server_protocol = pytest.importorskip("websockets.server").ServerProtocol
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+        def answer(data: bytes) -> None:
+            sock, _ = server.accept()
+            protocol = server_protocol()
+            with sock:
+                protocol.receive_data(sock.recv(65536))
+                while not (events := protocol.events_received()):
+                    protocol.receive_data(sock.recv(65536))
+                protocol.send_response(protocol.accept(events[0]))
+                sock.sendall(b"".join(protocol.data_to_send()) + data)
+
+        def hear(data: bytes) -> list[str]:
+            thread = threading.Thread(target=answer, args=(data,))
+            thread.start()
+            stack.callback(thread.join)
+            connection = web.WebConnection(server.getsockname()[1], 0, random.Random(1), lambda what: None)
+            stack.callback(connection.close)
+            found = []
+            with contextlib.suppress(web.Gone):
+                while event := connection.next(5):
+                    found.append(event["type"])
+            return found
+
+        yield hear
+
+
+def in_frame(*lines: str) -> bytes:
+    data = "".join(line + "\n" for line in lines).encode()
+    return bytes((0x81, len(data))) + data
+
+
+BYE = in_frame('{"type":"bye","reason":"quit"}')
+
+
+def test_a_client_on_a_websocket_gets_the_lines_in_the_frames(hear):
+    data = in_frame('{"type":"one"}', '{"type":"two"}') + BYE + b"\x88\x06\x03\xe8quit"
+    assert hear(data) == ["one", "two", "bye"]
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"\x81\x02{}", "does not end with a line"),
+        (b"\x01\x03{}\n", "a frame that begins with 0x01"),
+        (b"\x82\x03{}\n", "a frame that begins with 0x82"),
+        (b"\x81\x83abcd{}\n", "no server's frame"),
+        (b"\x8a\x01x", "which was in no ping"),
+        (b"\x88\x02\x03\xe8", "a Close with 1000 '' and without a bye"),
+        (BYE + b"\x88\x06\x03\xe9quit", "after a bye with 'quit', a Close with 1001"),
+        (BYE + b"\x88\x06\x03\xe8quit" + BYE, "after its Close the server sent"),
+    ],
+)
+def test_a_server_that_breaks_the_rules_of_websockets_is_found(hear, data, why):
+    with pytest.raises(web.Odd, match=why):
+        hear(data)
+
+
 # --- runs -----------------------------------------------------------------------------------------------
 
 SMALL = ("--writers", "3", "--readers", "4", "--travellers", "1", "--searchers", "1", "--rooms", "2")
@@ -454,6 +524,8 @@ def test_a_short_run_with_a_kill_keeps_every_promise():
     assert value(done.stdout, "seed") == 25
     assert value(done.stdout, "kills") >= 1
     assert value(done.stdout, "acknowledged") >= 50
+    if importlib.util.find_spec("websockets"):
+        assert value(done.stdout, "clients on WebSockets") == 5  # of 9: the first and the fourth of each kind
     assert done.stdout.count("  ok") == 9
 
 
