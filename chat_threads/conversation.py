@@ -363,9 +363,15 @@ class Conversation(socketserver.BaseRequestHandler):
         return hello
 
     def _look_ahead(self) -> None:
-        """Wait GREETING_PAUSE seconds for a client of another protocol, which would speak first; raise NotChat."""
-        data = self._first or (None if self._by_token else self._wire.read(GREETING_PAUSE))
-        if data:
+        """Wait GREETING_PAUSE seconds for a client that speaks first, until its words say which dialect it speaks: a
+        browser must not be greeted. Raise NotChat."""
+        if self._first:
+            self._feed(self._first)
+        deadline = time.monotonic() + GREETING_PAUSE
+        while self._head is not None and not self._by_token:
+            data = self._wire.read(max(0.0, deadline - time.monotonic()))
+            if not data:
+                return
             self._feed(data)
 
     def _may_give_way(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 import struct
 
@@ -256,6 +257,26 @@ def test_a_client_of_another_protocol_is_refused_at_once_and_nothing_of_it_is_sa
     assert witness.news() == []
     assert "witness" in witness.ask("/who")[2]
     assert server.chat.history.stored == 0
+
+
+@pytest.mark.usefixtures("greets_late")
+@pytest.mark.parametrize(
+    ("pieces", "answer"),
+    [
+        ([b"G", b"ET / HT", b"TP/1.1\r\nHost: a\r\n\r\n"], b"HTTP/1.1 "),
+        ([b" ", b'{"type":"quit"}\n'], b"Programs skip this line."),
+        ([b"an", b"n\r\n"], b"What is your name?"),
+    ],
+)
+def test_a_client_that_speaks_first_is_greeted_as_what_it_is_however_its_words_are_split(server, pieces, answer):
+    """A browser cannot read a greeting at all."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT) as sock:
+        for piece in pieces[:-1]:
+            sock.sendall(piece)
+            assert not select.select([sock], [], [], 0.1)[0]
+        sock.sendall(pieces[-1])
+        with sock.makefile("rb") as answers:
+            assert answer in answers.readline()
 
 
 @pytest.mark.parametrize(
