@@ -144,7 +144,7 @@ STUB_RUN = ("--clients", "20", "--rate", "300", "--duration", "1", "--patience",
 # --- a server that is right ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dialect", ["text", "json"])
+@pytest.mark.parametrize("dialect", ["text", "json", "web"])
 def test_a_server_that_is_right_loses_nothing(server, drive, dialect):
     run = drive(server.port, "--clients", "40", "--duration", "1", "--dialect", dialect, "--processes", "2")
     assert run.code == 0, run.output + run.errors
@@ -200,7 +200,7 @@ def test_messages_of_an_earlier_run_are_not_mistaken_for_this_ones(server, drive
 
 
 @pytest.mark.stress
-@pytest.mark.parametrize("dialect", ["text", "json"])
+@pytest.mark.parametrize("dialect", ["text", "json", "web"])
 def test_a_client_that_reconnects_gets_the_messages_after_that(server, drive, dialect):
     options = ("--clients", "20", "--senders", "4", "--churn", "30", "--duration", "1.5", "--dialect", dialect)
     run = drive(server.port, *options, "--processes", "2")
@@ -347,10 +347,13 @@ def test_nobody_there_is_one_line_and_exit_code_2():
     assert refused("--port", str(port)) == f"load: nobody answers at 127.0.0.1 port {port}: Connection refused\n"
 
 
-def test_a_full_server_is_one_line_and_exit_code_2(serve, drive):
-    run = drive(serve(max_clients=10).port, "--clients", "40", "--duration", "1")
+@pytest.mark.parametrize(
+    ("dialect", "why"), [("text", "! The server is full"), ("web", "(HTTP/1.1 503|.*The server is full)")]
+)
+def test_a_full_server_is_one_line_and_exit_code_2(serve, drive, dialect, why):
+    run = drive(serve(max_clients=10).port, "--clients", "40", "--duration", "1", "--dialect", dialect)
     assert (run.code, run.output) == (2, "")
-    assert re.search(r"^load: about \d+ of 40 clients got in, then: ! The server is full", run.errors, re.MULTILINE)
+    assert re.search(rf"^load: about \d+ of 40 clients got in, then: {why}", run.errors, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -811,11 +814,11 @@ def test_the_bench_prints_a_table_of_all_servers():
 @pytest.mark.stress
 def test_the_bench_compares_the_costs_of_two_dialects():
     command = [sys.executable, SCRIPTS / "bench.py", "--members", "5", "--windows", "4", "--repeat", "1"]
-    command += ["--seconds", "0.2", "--no-peers", "--cpu", "--dialect", "json,text"]
+    command += ["--seconds", "0.2", "--no-peers", "--cpu", "--dialect", "web,json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
     assert done.returncode == 0, done.stdout + done.stderr
     head, row = [line for line in done.stdout.splitlines() if line.startswith("  ")]
-    assert re.split(r"\s\s+", head.strip()) == ["members", "under way", "chat_threads, json", "chat_threads, text"]
+    assert re.split(r"\s\s+", head.strip()) == ["members", "under way", "chat_threads, web", "chat_threads, json"]
     assert re.search(r" \d+\.\d\d \(\d+\.\d\d\) +\d+\.\d\d$", row)
 
 
