@@ -476,5 +476,5 @@ def called(word: str) -> type[Command]:
     return kind
 
 
-BEFORE_A_NAME = (AreYouThere, Help, ShowMetrics, ShowHealth, ShowThreads, ShowLocks, ShowTrip)
+BEFORE_A_NAME = (AreYouThere, Help, ShowMetrics, ShowHealth, ShowThreads, ShowLocks, ShowTrip, ShowQr)
 """The commands that a client may give before it has a name, if its dialect lets it."""

@@ -18,9 +18,12 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from .. import commands, disconnects, events
-from ..errors import Broken
+from ..errors import Broken, NotAllowed, NoTrip
 from ..page import Page, chat_page
+from ..page.lab import qr_page, threads_page, trace_page
 from ..parcel import View, Views
+from ..qr import NoQrCode
+from ..usage import NUMBER
 from . import codec
 from .base import DEFAULTS, Input, Request, Settings, SharedViews
 from .http import HTML, JSON, MAX_HEAD, TEXT, Get, Refused, answer, is_own, read
@@ -260,23 +263,26 @@ def _page(status: HTTPStatus, kind: str, body: bytes, *fields: tuple[str, str]) 
     return events.WireBytes(answer(status, kind, body, *fields))
 
 
-def show(page: Page, get: Get) -> events.WireBytes:
-    """A page of ours. It may load nothing, and connect only to the host that it came from (CSP, level 3)."""
-    host = get.host
+def show(page: Page, connects: str, gzip: bool = False) -> events.WireBytes:
+    """A page of ours. It may load nothing, and connect only where ``connects`` says (CSP, level 3)."""
+    scripts, styles = (" ".join(hashes) or "'none'" for hashes in (page.scripts, page.styles))
     policy = (
-        f"default-src 'none'; script-src {' '.join(page.scripts)}; style-src {' '.join(page.styles)}; img-src data:;"
-        f" connect-src 'self' ws://{host} wss://{host}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; script-src {scripts}; style-src {styles}; img-src data:; connect-src {connects};"
+        " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     fields = [("Content-Security-Policy", policy), ("Vary", "Accept-Encoding")]
-    if get.gzip:
+    if gzip:
         return _page(HTTPStatus.OK, HTML, page.packed, *fields, ("Content-Encoding", "gzip"))
     return _page(HTTPStatus.OK, HTML, page.body, *fields)
+
+
+Route = Callable[[Get, Settings], Input]
 
 
 def _chat(get: Get, settings: Settings) -> Input:
     if ServerProtocol is None:
         return _page(HTTPStatus.NOT_IMPLEMENTED, TEXT, UNINSTALLED.encode())
-    return show(chat_page(), get)
+    return show(chat_page(), f"'self' ws://{get.host} wss://{get.host}", get.gzip)
 
 
 def _metrics(get: Get, settings: Settings) -> Input:
@@ -288,28 +294,46 @@ def _health(get: Get, settings: Settings) -> Input:
     return Request(commands.ShowHealth())
 
 
-def _threads(get: Get, settings: Settings) -> Input:
-    return _data(commands.ShowThreads(), settings)
+def _qr(get: Get, settings: Settings) -> Input:
+    """The address by which the browser came, unless that means the browser's own machine."""
+    here = get.host.startswith(("localhost", "127.", "[::1]"))
+    return Request(commands.ShowQr("" if here else f"http://{get.host}/"))
 
 
-def _locks(get: Get, settings: Settings) -> Input:
-    return _data(commands.ShowLocks(), settings)
+def _in_lab(route: Route) -> Route:
+    """A route for what everybody may see with --lab. A page of any site may ask from the server's own machine, so that
+    is not enough."""
+
+    def in_lab(get: Get, settings: Settings) -> Input:
+        if settings.lab:
+            return route(get, settings)
+        return _page(HTTPStatus.NOT_FOUND, TEXT, b"Start the server with --lab to see that in a browser.\n")
+
+    return in_lab
 
 
-def _data(command: commands.Command, settings: Settings) -> Input:
-    """What everybody may see with --lab. A page of any site may ask from the server's own machine, so that is not
-    enough."""
-    if settings.lab:
-        return Request(command)
-    return _page(HTTPStatus.NOT_FOUND, TEXT, b"Start the server with --lab to see that in a browser.\n")
+def _trip(get: Get, settings: Settings) -> Input:
+    """?room=lab2&number=12, both optional."""
+    room, number = get.query.get("room"), get.query.get("number")
+    if number is not None and not NUMBER.fullmatch(number):
+        return _page(HTTPStatus.BAD_REQUEST, TEXT, b"The number of a message has only digits.\n")
+    return Request(
+        commands.ShowTrip(
+            None if number is None else int(number), None if room is None else f"#{room.removeprefix('#')}"
+        )
+    )
 
 
-ROUTES: dict[str, Callable[[Get, Settings], Input]] = {
+ROUTES: dict[str, Route] = {
     "/": _chat,
     "/metrics": _metrics,
     "/healthz": _health,
-    "/threads.json": _threads,
-    "/locks.json": _locks,
+    "/qr": _qr,
+    "/threads": _in_lab(lambda get, settings: show(threads_page(), "'self'", get.gzip)),
+    "/threads.json": _in_lab(lambda get, settings: Request(commands.ShowThreads())),
+    "/locks.json": _in_lab(lambda get, settings: Request(commands.ShowLocks())),
+    "/trace": _in_lab(lambda get, settings: show(trace_page(), "'self'", get.gzip)),
+    "/trace.json": _in_lab(_trip),
 }
 """What a GET means, by its path: bytes to send, or a command whose answer is shown by ``HttpView``."""
 
@@ -334,6 +358,14 @@ class HttpView:
         return b"".join(map(_answer_by_http, shown))
 
 
+# The status of an answer that is an error, if there is a better one than 400.
+_STATUS = {
+    NotAllowed.code: HTTPStatus.FORBIDDEN,
+    NoTrip.code: HTTPStatus.NOT_FOUND,
+    NoQrCode.code: HTTPStatus.NOT_IMPLEMENTED,
+}
+
+
 def _answer_by_http(event: events.Event) -> bytes:
     if isinstance(event, events.WireBytes):
         return event.data
@@ -343,8 +375,9 @@ def _answer_by_http(event: events.Event) -> bytes:
         status = HTTPStatus.OK if event.healthy else HTTPStatus.SERVICE_UNAVAILABLE
         return answer(status, TEXT, f"{event.text}\n".encode())
     if isinstance(event, events.Problem):
-        status = HTTPStatus.FORBIDDEN if event.code == "not_allowed" else HTTPStatus.BAD_REQUEST
-        return answer(status, TEXT, f"{event.text}\n".encode())
+        return answer(_STATUS.get(event.code, HTTPStatus.BAD_REQUEST), TEXT, f"{event.text}\n".encode())
+    if isinstance(event, events.QrShown):
+        return show(qr_page(event.url, event.rows), "'none'").data
     if isinstance(event, (events.ThreadList, events.LockList, events.TripShown)):
         return answer(HTTPStatus.OK, JSON, json.dumps(codec.encode(event), ensure_ascii=False).encode())
     return b""

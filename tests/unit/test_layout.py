@@ -30,6 +30,7 @@ LAYERS = """
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice
     dialects.render
     dialects.text   dialects.jsonlines  session     dialects.http   page.__init__
+    page.lab
     dialects.web
     service.table
     service.talk    service.rooms   service.pages   service.insight     service.metrics
@@ -76,7 +77,8 @@ PEOPLES_MAY = CLIENTS_MAY | {
 }
 # A dialect does no I/O: it imports only these of our modules, and none of those of the standard library.
 DIALECTS_MAY = {
-    *("commands", "disconnects", "errors", "events", "letters", "page.__init__", "parcel", "qr", "rules", "usage"),
+    *("commands", "disconnects", "errors", "events", "letters", "parcel", "qr", "rules", "usage"),
+    *("page.__init__", "page.lab"),
 }
 DIALECTS_MUST_NOT = {"socket", "threading", "queue", "sqlite3", "logging", "os", "select", "asyncio", "subprocess"}
 

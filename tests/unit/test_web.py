@@ -116,7 +116,6 @@ HELLO, SAY = b'{"type":"hello","name":"ann"}', '{"type":"say","text":"héllo","r
         "too long, without an end": (get("/", "A: " + "b" * MAX_HEAD)[:-4], 431),
         "a WebSocket without its fields": (get("/ws"), 426),
         "a WebSocket of an old version": (get("/ws", UPGRADE.replace("13", "8")), 400),
-        "threads without --lab": (get("/threads.json"), 404),
     }.values(),
 )
 def test_what_cannot_be_answered_is_refused_with_its_status(request_, status):
