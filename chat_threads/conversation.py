@@ -19,8 +19,9 @@ from typing import Protocol
 from . import __version__, commands, events, inside, proxy
 from .addresses import Networks, is_local
 from .dialects.base import Dialect, Settings
-from .dialects.recognise import recognise, without_blanks
+from .dialects.recognise import HTTP, recognise, without_blanks
 from .dialects.text import TextDialect
+from .dialects.web import ASKING
 from .disconnects import (
     GaveWay,
     NoHandshake,
@@ -452,6 +453,10 @@ class Conversation(socketserver.BaseRequestHandler):
             log.info(NAMELESS, count, session.address, why)
 
 
-def in_place_of_the_greeting(error: CutOff) -> bytes:
-    """The reason why there is no greeting, as a line of text: it is not known yet which dialect the client speaks."""
-    return bytes(Parcel(TextDialect().views.here, (events.problem(error),)).data)
+def in_place_of_the_greeting(error: CutOff, head: bytes = b"") -> bytes:
+    """The reason why there is no greeting, for a client that has sent ``head``: an answer by HTTP, or a line of text,
+    because it is not known yet which dialect the client speaks."""
+    last = (events.problem(error), events.Bye(error.code))
+    if HTTP.match(head):
+        return bytes(Parcel(ASKING, last).data)
+    return bytes(Parcel(TextDialect().views.here, last).data)

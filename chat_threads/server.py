@@ -39,6 +39,7 @@ ACCEPT_PAUSE = 0.2  # seconds after an accept failed because of missing descript
 USUAL_INTERVAL = sys.getswitchinterval()
 PATIENT = 5e-5  # seconds of the switch interval for each reader
 LAST_WORDS = 1.0  # seconds that a refused connection is kept, so that it can read why
+HEAD = 1024  # bytes of a refused connection's input that are looked at
 MAX_READS = 16  # reads of a refused connection's input
 MAX_REFUSED = 200  # refused connections kept at a time
 WARNING_PAUSE = 10.0  # seconds between two warnings of proxies that send no header
@@ -143,9 +144,12 @@ class ChatServer(socketserver.ThreadingTCPServer):
             log.info("refused a connection from %s: %s", address[0], error.code)
         elif count := self.nameless.happens():
             log.info(NAMELESS, count, address[0], error.code)
+        head = b""
         with contextlib.suppress(OSError):
             request.setblocking(False)
-            request.send(in_place_of_the_greeting(error))
+            with contextlib.suppress(BlockingIOError):
+                head = request.recv(HEAD, socket.MSG_PEEK)  # of a browser, which reads only answers by HTTP
+            request.send(in_place_of_the_greeting(error, head))
             request.shutdown(socket.SHUT_WR)
         self._refused.append((time.monotonic() + LAST_WORDS, request))
 

@@ -34,9 +34,10 @@ def _foreign(name: str, first: bytes, answer: str = "") -> Protocol:
     return Protocol(re.compile(first), None, text, answer.format(text, length=len(text) + 2).encode())
 
 
+HTTP = re.compile(rb"[A-Z-]{3,18} (?:[^\r\n]* )?HTTP/\d")
 PROTOCOLS = (
     Protocol(re.compile(rb"\{"), JsonDialect),
-    Protocol(re.compile(rb"[A-Z-]{3,18} (?:[^\r\n]* )?HTTP/\d"), WebDialect),
+    Protocol(HTTP, WebDialect),
     _foreign(
         "an HTTP/0.9 server",
         rb"GET /\S*[\r\n]",

@@ -94,7 +94,7 @@ class WebDialect:
     @property
     def views(self) -> Views:
         if self._protocol is None:
-            view = _ASKING if self._buffer else _IDLE
+            view = ASKING if self._buffer else _IDLE
             return Views(view, view)
         if self._over:
             return Views(_SILENT, _SILENT)
@@ -414,8 +414,9 @@ class WebView:
         return data
 
 
+# Between two requests, and while one is on its way.
 _IDLE = HttpView({Broken.code: HTTPStatus.INTERNAL_SERVER_ERROR})
-_ASKING = HttpView(
+ASKING = HttpView(
     {
         disconnects.ServerFull.code: HTTPStatus.SERVICE_UNAVAILABLE,
         disconnects.TooManyConnections.code: HTTPStatus.SERVICE_UNAVAILABLE,
