@@ -50,6 +50,7 @@ lock                        guards                                    taken whil
 ``Mailbox.mutex``           one session's queue and its two states    none
 ``BatchQueue.mutex``        the history queue's items                 none
 ``Door._state``             which connections have places or names    none
+``Spares._lock``             which connections came lately              none
 ``Seldom._lock``            how many log lines were left out          none
 ``Readers._lock``           spare connections, and who waits for one  none
 ``Parcel._lock``            one parcel's bytes                        none

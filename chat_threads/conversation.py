@@ -18,10 +18,9 @@ from typing import Protocol
 
 from . import __version__, commands, events, inside, proxy
 from .addresses import Networks, is_local
-from .dialects.base import Dialect, Settings
-from .dialects.recognise import HTTP, recognise, without_blanks
+from .dialects.base import SILENT, Dialect, Settings
+from .dialects.recognise import in_place_of_the_greeting, recognise, without_blanks
 from .dialects.text import TextDialect
-from .dialects.web import ASKING
 from .disconnects import (
     GaveWay,
     NoHandshake,
@@ -38,9 +37,10 @@ from .door import Door, Entry
 from .errors import Broken, ChatError, CutOff
 from .memory import Output
 from .pace import BLANKS, Pace, Seldom, cost, cost_of_showing
-from .parcel import Parcel
+from .parcel import Parcel, Views
 from .service import Service
 from .session import Session, SessionStore
+from .spares import Spares
 from .wire import Wire
 from .writers import Writers
 
@@ -49,9 +49,12 @@ log = logging.getLogger(__name__)
 TRIES = 3  # at giving a name
 TOKEN_PAUSE = 0.5  # seconds in which a program that reconnects to a full server must show its token
 GREETING_PAUSE = 0.1  # seconds before the greeting: a web browser or a TLS client speaks first, a person does not
+TWIN_PAUSE = 0.9  # seconds more for two connections that may be a browser's
 PATIENCE = 15.0  # seconds to wait on leaving until messages are stored; SQLite may wait 5 for another process's lock
 STOP_PATIENCE = 1.0  # the same when the server is stopping
 NAMELESS = "connections without a name, not logged one by one: %d, the last from %s: %s"
+SPOILT = b"* Your browser opened this connection before it asked for the page. Load the page again.\r\n"
+_WAITS = "waits for input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Host(Protocol):
     writers: Writers
     output: Output
     door: Door
+    spares: Spares
     proxies: Networks
     headerless: Seldom
     arrivals: Seldom
@@ -122,6 +126,8 @@ class Conversation(socketserver.BaseRequestHandler):
         self._blank = 0  # lines that held no request and are not yet paid for
         self._first = b""  # what came together with a proxy's header
         self._head: bytes | None = b""  # the first bytes, until they tell which dialect the client speaks
+        self._greeted = False
+        self._spare = False  # whether it is a browser's spare connection, which is told nothing until it speaks
         self._idle_reads = 0  # reads since the last request
         self._half_since: float | None = None  # when the unfinished line began
         self._last: tuple[events.Event, ...] = ()  # what to say before closing
@@ -182,7 +188,7 @@ class Conversation(socketserver.BaseRequestHandler):
             if isinstance(found, events.WireBytes):
                 self._session.send(found)
                 if not self._session.name:  # the session is in no room, so no lock is needed
-                    self._session.views = self._dialect.views
+                    self._session.views = self._views
                     self._session.local = self._session.local and self._dialect.may_be_local
                 self._slow_down(1 + cost_of_showing(len(found.data)), deadline)
             elif found is not None:
@@ -224,7 +230,7 @@ class Conversation(socketserver.BaseRequestHandler):
             return False
         if line_end is not None and line_end <= now:  # checked before reading: a flood does not extend the deadline
             raise UnfinishedLine(self.server.limits.line_timeout)
-        self._slot.doing = inside.INPUT, now
+        self._slot.doing = _WAITS, now
         data = self._wire.read(None if until is None else until - now)
         if data:
             self._feed(data)
@@ -241,14 +247,36 @@ class Conversation(socketserver.BaseRequestHandler):
             self._head = without_blanks(self._head + data)
             make = recognise(self._head)
             if make is not None:
-                self._dialect = self._session.dialect = make(self.server.settings)
-                self._session.views = self._dialect.views  # the session is in no room yet, so no lock is needed
+                self._recognised(make(self.server.settings))
                 self._dialect.feed(self._head)
                 self._head = None
+            elif lines and self._spare:  # a person waits for words
+                self._greet()
         if lines:
             if not self._dialect.framed:
                 self._half_since = None
             self._blank += lines
+
+    def _recognised(self, dialect: Dialect) -> None:
+        """The client speaks this dialect. Raise NotChat if it is a browser whose answer our greeting has spoilt."""
+        self.server.spares.speaks(self._arrival, not dialect.greeted, self._greeted)
+        if self._greeted and not dialect.greeted:
+            raise NotChat("a browser asked on a connection that was greeted", SPOILT)
+        self._dialect = self._session.dialect = dialect
+        if self._spare:
+            self._greet()
+        self._session.views = self._views  # the session is in no room yet, so no lock is needed
+
+    @property
+    def _views(self) -> Views:
+        return SILENT if self._spare else self._dialect.views
+
+    def _greet(self) -> None:
+        self._spare = False
+        self._session.views = self._views
+        if not self._greeted:
+            self._session.send(events.Greeting(__version__))
+        self._greeted = True
 
     def _slow_down(self, tokens: int, deadline: float | None = None) -> None:
         """Wait until the client has read most of what waits for it, and until it has tokens in its ``Pace``."""
@@ -323,7 +351,8 @@ class Conversation(socketserver.BaseRequestHandler):
         """Greet the client, and wait until it is admitted; False if it went away, or lost its place to another one."""
         self._look_ahead()
         first = self._token_at_once() if self._by_token else None
-        self._session.send(events.Greeting(__version__))
+        if not self._spare:
+            self._greet()
         for attempt in range(1, TRIES + 1):
             hello = self._hello(deadline) if first is None else first
             first = None
@@ -363,16 +392,28 @@ class Conversation(socketserver.BaseRequestHandler):
         return hello
 
     def _look_ahead(self) -> None:
-        """Wait GREETING_PAUSE seconds for a client that speaks first, until its words say which dialect it speaks: a
-        browser must not be greeted. Raise NotChat."""
+        """Wait for a client that speaks first, until its words say which dialect it speaks: a browser must not be
+        greeted. Raise NotChat. A browser's spare connection is shown nothing afterwards, see ``spares``."""
+        spares = self.server.spares
+        self._arrival = spares.arrives(self._session.address)
         if self._first:
             self._feed(self._first)
-        deadline = time.monotonic() + GREETING_PAUSE
-        while self._head is not None and not self._by_token:
+        if self._by_token or not self._listen(GREETING_PAUSE) or self._first:
+            return
+        if not spares.has_twin(self._arrival) or self._listen(TWIN_PAUSE):
+            self._spare = spares.take(self._arrival)
+            self._session.views = self._views
+
+    def _listen(self, seconds: float) -> bool:
+        """Read for so long, or until the dialect is known. Return whether the client is there and silent."""
+        silent, deadline = True, time.monotonic() + seconds
+        while self._head is not None:
             data = self._wire.read(max(0.0, deadline - time.monotonic()))
             if not data:
-                return
+                return silent and data is None
+            silent = False
             self._feed(data)
+        return False
 
     def _may_give_way(self) -> None:
         """From now on the client may lose its place to another one; raise GaveWay if it has already. Does not wait."""
@@ -432,7 +473,7 @@ class Conversation(socketserver.BaseRequestHandler):
         if stopping.is_set() and self._reason is None:
             self._reason = ShuttingDown()
             self._last = (events.problem(self._reason), events.Bye(self._reason.code))
-        session.views = self._dialect.views  # it is in no room any more, so no lock is needed
+        session.views = self._views  # it is in no room any more, so no lock is needed
         owed = []
         while isinstance(answer := self._dialect.next_input(), events.WireBytes):
             owed.append(answer.data)
@@ -450,12 +491,3 @@ class Conversation(socketserver.BaseRequestHandler):
             log.info("%s ends: %s", session, why)
         elif count := self.server.nameless.happens():
             log.info(NAMELESS, count, session.address, why)
-
-
-def in_place_of_the_greeting(error: CutOff, head: bytes = b"") -> bytes:
-    """The reason why there is no greeting, for a client that has sent ``head``: an answer by HTTP, or a line of text,
-    because it is not known yet which dialect the client speaks."""
-    last = (events.problem(error), events.Bye(error.code))
-    if HTTP.match(head):
-        return bytes(Parcel(ASKING, last).data)
-    return bytes(Parcel(TextDialect().views.here, last).data)

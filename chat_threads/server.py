@@ -21,8 +21,9 @@ from typing import Any
 
 from . import inside
 from .addresses import Networks, bare, plain
-from .conversation import NAMELESS, Conversation, Limits, in_place_of_the_greeting
+from .conversation import NAMELESS, Conversation, Limits
 from .dialects.base import DEFAULTS, Settings
+from .dialects.recognise import in_place_of_the_greeting
 from .disconnects import GaveWay, ServerFull
 from .door import Door, Entry
 from .errors import CutOff
@@ -30,6 +31,7 @@ from .memory import Output
 from .pace import Seldom
 from .service import Service
 from .session import SessionStore
+from .spares import Spares
 from .writers import Writers
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self.beats = 0  # steps of the acceptor so far; set by the acceptor, read by main
         # Shared with the readers. ``proxies`` never changes; each of the others has its own lock.
         self.door = Door(limits.max_clients, limits.per_address)
+        self.spares = Spares()
         self.proxies = proxies
         self.headerless = Seldom(WARNING_PAUSE)
         self.arrivals = Seldom(LOG_PAUSE, times=LOGGED)

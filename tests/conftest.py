@@ -92,6 +92,7 @@ def serve(tmp_path: pathlib.Path) -> Iterator[Callable[..., Running]]:
 def greets_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test in which many connections wait for the greeting. The server gives a browser time to speak first."""
     monkeypatch.setattr("chat_threads.conversation.GREETING_PAUSE", 0.0)
+    monkeypatch.setattr("chat_threads.conversation.TWIN_PAUSE", 0.0)
 
 
 @pytest.fixture

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from ..commands import Command
 from ..errors import ChatError
-from ..events import WireBytes
+from ..events import Event, WireBytes
 from ..parcel import View, Views
 
 
@@ -61,6 +61,18 @@ class SharedViews(Generic[S, V]):
         if view is None:
             view = self._views[style] = self._make(style)
         return view
+
+
+class SilentView:
+    """Nothing is shown, but an answer in bytes is still sent. Immutable; see parcel.View."""
+
+    __slots__ = ()
+
+    def encode(self, shown: Sequence[Event]) -> bytes:
+        return b"".join(event.data for event in shown if isinstance(event, WireBytes))
+
+
+SILENT = Views(SilentView(), SilentView())
 
 
 class Dialect(Protocol):

@@ -11,11 +11,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .. import events
 from ..disconnects import NotChat
+from ..errors import CutOff
+from ..parcel import Parcel
 from .base import Dialect, Settings
 from .jsonlines import JsonDialect
 from .text import LINE, TextDialect
-from .web import WebDialect
+from .web import ASKING, WebDialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +92,12 @@ def recognise(head: bytes) -> Callable[[Settings], Dialect] | None:
                 raise NotChat(protocol.refusal, protocol.answer)
             return protocol.dialect
     return None
+
+
+def in_place_of_the_greeting(error: CutOff, head: bytes = b"") -> bytes:
+    """The reason why there is no greeting, for a client that has sent ``head``: an answer by HTTP, or a line of text,
+    because it is not known yet which dialect the client speaks."""
+    last = (events.problem(error), events.Bye(error.code))
+    if HTTP.match(head):
+        return bytes(Parcel(ASKING, last).data)
+    return bytes(Parcel(TextDialect().views.here, last).data)

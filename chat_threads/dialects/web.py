@@ -25,7 +25,7 @@ from ..parcel import View, Views
 from ..qr import NoQrCode
 from ..usage import NUMBER
 from . import codec
-from .base import DEFAULTS, Input, Request, Settings, SharedViews
+from .base import DEFAULTS, SILENT, Input, Request, Settings, SharedViews
 from .http import HTML, JSON, MAX_HEAD, TEXT, Get, Refused, answer, is_own, read
 from .jsonlines import LINE, JsonDialect
 
@@ -97,7 +97,7 @@ class WebDialect:
             view = ASKING if self._buffer else _IDLE
             return Views(view, view)
         if self._over:
-            return Views(_SILENT, _SILENT)
+            return SILENT  # after a client's Close
         shown = self._json.views
         return Views(_VIEWS.of(shown.here), _VIEWS.of(shown.elsewhere))
 
@@ -383,15 +383,6 @@ def _answer_by_http(event: events.Event) -> bytes:
     return b""
 
 
-class SilentView:
-    """After a client's Close nothing is shown, but the answer to it is still sent. Immutable; see parcel.View."""
-
-    __slots__ = ()
-
-    def encode(self, shown: Sequence[events.Event]) -> bytes:
-        return b"".join(event.data for event in shown if isinstance(event, events.WireBytes))
-
-
 class WebView:
     """How events look on a WebSocket: lines of JSON in one text frame. After a ``bye`` comes a Close. Immutable;
     see parcel.View."""
@@ -423,5 +414,4 @@ ASKING = HttpView(
         Broken.code: HTTPStatus.INTERNAL_SERVER_ERROR,
     }
 )
-_SILENT = SilentView()
 _VIEWS = SharedViews(WebView)

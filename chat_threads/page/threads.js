@@ -157,7 +157,8 @@ async function look() {
   const locks = await ask("/locks.json");
   last = [threads, locks.locks];
   draw(...last);
-  say(summary(locks.locks));
+  const words = summary(locks.locks);
+  if (byId("state").textContent !== words) byId("state").textContent = words; // said aloud only when it changes
 }
 
 addEventListener("resize", () => last && draw(...last));

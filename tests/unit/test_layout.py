@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 # Each module imports only modules from the lines above its own. The package itself holds only the version.
 LAYERS = """
     __init__        memory
-    errors          usage           inside          streams     ends        addresses   letters    lookalikes
+    errors          usage           inside          streams     ends        addresses   letters    lookalikes  spares
     events          disconnects     rules           queues          tokens      lab         filelock    wal
     metrics         reach       qr
     commands        ordered         parcel

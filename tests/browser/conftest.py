@@ -1,0 +1,40 @@
+"""Fixtures: real browsers, and tabs in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support.browsers import Tab, started
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    with started("chromium") as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def firefox() -> Iterator[Any]:
+    with started("firefox") as browser:
+        yield browser
+
+
+@pytest.fixture
+def tab() -> Iterator[Callable[..., Tab]]:
+    """Open tabs: tab(chromium, server, **options of the context). The test fails if a page complains of anything."""
+    contexts: list[Any] = []
+    tabs: list[Tab] = []
+
+    def make(browser: Any, to: Any, **options: Any) -> Tab:
+        port = to if isinstance(to, int) else to.port
+        context = browser.new_context(**options)
+        contexts.append(context)
+        tabs.append(Tab(context.new_page(), f"http://127.0.0.1:{port}/"))
+        return tabs[-1]
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert [fault for each in tabs for fault in each.faults] == []

@@ -1,0 +1,130 @@
+"""Real browsers on the chat's page: Debian's Chromium and Firefox, driven by Playwright.
+
+A ``Tab`` is one page. It waits for what it expects, as a ``clients.Client`` does, and finds things as people do: by
+their roles and labels. What goes wrong in the page is kept in ``faults``; the fixture ``tab`` fails on any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .servers import needs
+from .waiting import WAIT
+
+PHONE = {"viewport": {"width": 360, "height": 640}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+DESKTOP = {"viewport": {"width": 1280, "height": 800}}
+LOST = re.compile(r"WebSocket connection to|can.t establish a connection|connection to ws://.* was interrupted")
+
+
+@contextlib.contextmanager
+def started(kind: str) -> Iterator[Any]:
+    """A browser of that kind, "chromium" or "firefox"; skip without it, but fail in CI."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        message = "playwright is not installed, so no browser was tested"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    path = needs({"chromium": "chromium", "firefox": "firefox-esr"}[kind])
+    with _driver(sync_playwright) as playwright:
+        if kind == "chromium":
+            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        else:
+            browser = playwright.firefox.launch(channel="moz-firefox", executable_path=path)
+        yield browser
+        browser.close()
+
+
+_drivers: list[Any] = []  # the one that runs, and how many browsers it has
+
+
+@contextlib.contextmanager
+def _driver(make: Any) -> Iterator[Any]:
+    """One Playwright for all browsers of this process: two cannot run in a thread."""
+    if _drivers:
+        yield _drivers[0]
+        return
+    with make() as playwright:
+        _drivers.append(playwright)
+        yield playwright
+        _drivers.clear()
+
+
+class Tab:
+    """A tab with the chat's page. ``faults`` has what the page complained about."""
+
+    def __init__(self, page: Any, url: str) -> None:
+        self.page = page
+        self.url = url
+        self.faults: list[str] = []
+        page.set_default_timeout(WAIT * 1000)
+        page.on("console", lambda message: self._hear(message.type, message.text))
+        page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
+
+    def _hear(self, kind: str, text: str) -> None:
+        """Browsers themselves complain of a server that is gone. That is no fault of the page's."""
+        if kind in ("error", "warning") and not LOST.search(text):
+            self.faults.append(f"{kind}: {text}")
+
+    # --- what a person does ---------------------------------------------------------------------------------
+
+    def open(self) -> Tab:
+        self.page.goto(self.url)
+        return self
+
+    def enter(self, name: str, room: str = "") -> Tab:
+        """Open the page, give the name, and wait until the server has let us in."""
+        self.open()
+        self.page.get_by_label("Your name").fill(name)
+        if room:
+            self.page.get_by_label("Room", exact=True).fill(room)
+        self.page.get_by_role("button", name="Enter", exact=True).click()
+        self.page.get_by_role("log").wait_for()
+        self.page.wait_for_function("() => app.wire.ready")
+        return self
+
+    @property
+    def box(self) -> Any:
+        return self.page.get_by_role("textbox", name="Message")
+
+    def say(self, *lines: str) -> None:
+        for line in lines:
+            self.box.fill(line)
+            self.box.press("Enter")
+
+    # --- what a person sees ---------------------------------------------------------------------------------
+
+    @property
+    def log(self) -> Any:
+        return self.page.get_by_role("log")
+
+    def said(self) -> list[str]:
+        """The texts of the messages on the page, without what waits to be sent."""
+        return self.page.eval_on_selector_all(
+            "[role=log] .row.message .text", "all => all.map((each) => each.textContent)"
+        )
+
+    def expect(self, text: str) -> Any:
+        """Wait for a row with this text, and return it."""
+        row = self.log.locator("li", has_text=text).last
+        row.wait_for()
+        return row
+
+    def until(self, expression: str, argument: object = None) -> None:
+        """Wait until a JavaScript function returns something true."""
+        self.page.wait_for_function(expression, arg=argument)
+
+    def firm(self) -> None:
+        """Wait until nothing waits to be sent."""
+        self.until("() => !document.querySelector('.row.waiting')")
+
+    def width(self) -> int:
+        """How many pixels the page is wider than the window."""
+        return self.page.evaluate(
+            "() => Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
+        )
