@@ -8,6 +8,9 @@ the median of --repeat runs. The load driver of load.py checks every delivery; t
 The servers: this one (``--rate 0``, its history on disk), this one with ``--writers per-session``, the two of
 scripts/peers/, and Redis pub/sub if redis-server (6 or newer) is installed. With --no-peers, only the first takes part,
 once for each --dialect: bench.py --no-peers --cpu --dialect web,json compares the costs of two dialects.
+
+With --counts, nothing is timed: bench.py --counts --members 10,100 prints how many calls, system calls and thread
+switches a message costs this server.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import click
-from driver import machine
+from driver import counts, machine
 from driver.conductor import Result, conduct, new_run, resolve
 from driver.plan import Plan, clock
 from driver.worker import Failed, raise_file_limit
@@ -111,6 +114,7 @@ class Dialects(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--peers/--no-peers", default=True, show_default=True, help="Whether the other servers take part.")
 @click.option("--cpu", is_flag=True, help="Show microseconds of the server's CPU for a delivery instead.")
+@click.option("--counts", "counting", is_flag=True, help="Count calls instead, of this server only.")
 @click.option("--processes", type=click.IntRange(1, 64), default=max(1, machine.cores() - 1), show_default=True)
 def main(
     members: list[int],
@@ -120,9 +124,13 @@ def main(
     dialect: list[str],
     peers: bool,
     cpu: bool,
+    counting: bool,
     processes: int,
 ) -> None:
     raise_file_limit()
+    if counting:
+        show_counts(members, windows, repeat)
+        return
     taking_part = contenders(dialect, peers)
     cells = [(count, window, each) for count in members for window in windows for each in taking_part]
     results: defaultdict[tuple[int, int, Contender], list[Result]] = defaultdict(list)
@@ -230,6 +238,24 @@ def show(
     click.echo(tabulate(rows, headers, tablefmt="rst", disable_numparse=True, colalign=align))
     if limited:
         click.echo("\n[d]: the driver was the bottleneck; the server may be faster than that.")
+
+
+def show_counts(members: list[int], windows: list[int], repeat: int) -> None:
+    rows = []
+    try:
+        for count in members:
+            for window in windows:
+                messages = max(50, 20 * window)
+                found = counts.count(count, window, messages, repeat)
+                if shutil.which("strace"):
+                    found += counts.count(count, window, messages, repeat, strace=True)
+                rows.append([str(count), str(window), *counts.row(found)])
+    except Failed as failed:
+        sys.exit(f"bench: {failed}.")
+    click.echo(f"Python {sys.version.split()[0]}. What a message costs the server, the median of {repeat} rounds.\n")
+    headers = ["members", "under way", *counts.HEADERS]
+    click.echo(tabulate(rows, headers, tablefmt="rst", disable_numparse=True, colalign=["right"] * len(headers)))
+    click.echo("\nCalls are of Python and C functions, by the threads of each kind; writers also for each delivery.")
 
 
 def rate(found: list[Result]) -> float:

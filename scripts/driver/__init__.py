@@ -11,6 +11,8 @@ The parts of a run, with their files::
                             +-- report: the table, CSV, JSON, a plot
                             +-- machine: what /proc says about the server and the cores
 
+``counts`` stands apart: bench.py --counts runs a server inside its own process, and counts instead of timing.
+
 The text of a message contains its sender, its number, and the time at which it was due. So any client in any process
 can tell which messages are missing, double or out of order, and how late they are. The clock is
 ``time.perf_counter_ns``, which is the same for all processes of a system. All processes of the driver are on one

@@ -1,0 +1,247 @@
+"""Counts what one message costs the server: calls, system calls and thread switches. Other work on the machine changes
+times; it hardly changes these.
+
+The server runs in this process, and its clients in another. One client talks and keeps a number of messages under way;
+a message is under way until every member of the room has it. So with one under way, each is a batch of its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pathlib
+import re
+import selectors
+import signal
+import socket
+import statistics
+import subprocess
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any
+
+from chat_threads.chat import Chat, Options
+from chat_threads.conversation import Limits
+
+from .worker import Failed
+
+PATIENCE = 30.0  # seconds to wait for the clients, and for strace
+LINE = 64  # characters in a message
+ROLES = ("reader", "history", "writer")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The costs of ``messages`` messages to ``members`` members. A number that is not available is None."""
+
+    members: int
+    messages: int
+    calls: dict[str, int] = field(default_factory=dict)
+    """Calls of Python and C functions, by the role of the thread; threading.setprofile counts them."""
+    writes: int | None = None
+    """Calls of pwrite64. Sends to sockets do not count (proc(5), io, syscw)."""
+    switches: int | None = None
+    """How often a thread of the server began to wait (proc(5), status, voluntary_ctxt_switches)."""
+    futexes: int | None = None
+    """Calls of futex, by strace. With strace, nothing else is counted."""
+
+
+HEADERS = ("reader", "history", "writers", "all calls", "by delivery", "pwrite64", "futex", "switches")
+
+
+def row(found: Sequence[Counts]) -> list[str]:
+    """A row of a table under HEADERS: the medians for one message. "-": not available."""
+
+    def median(of: Callable[[Counts], float | None]) -> str:
+        values = [value / each.messages for each in found if (value := of(each)) is not None]
+        return f"{statistics.median(values):.1f}" if values else "-"
+
+    return [
+        *(median(lambda each, role=role: each.calls.get(role)) for role in ROLES),  # type: ignore[misc]
+        median(lambda each: sum(each.calls.values()) if each.calls else None),
+        median(lambda each: each.calls["writer"] / each.members if each.calls else None),
+        median(lambda each: each.writes),
+        median(lambda each: each.futexes),
+        median(lambda each: each.switches),
+    ]
+
+
+class _Calls:
+    """Counts the calls of all threads that start while it is installed."""
+
+    def __init__(self) -> None:
+        self._by_thread: Counter[str] = Counter()  # each thread changes its own
+
+    @contextmanager
+    def installed(self) -> Iterator[list[int]]:
+        before = threading.getprofile()
+        threading.setprofile(self._event)
+        try:
+            yield []
+        finally:
+            threading.setprofile(before)
+
+    def _event(self, frame: FrameType, event: str, arg: object) -> None:
+        if event in ("call", "c_call"):
+            self._by_thread[threading.current_thread().name] += 1
+
+    def by_role(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for name, count in self._by_thread.copy().items():
+            found[name.partition("-")[0]] += count
+        return found
+
+
+def count(members: int, under_way: int, messages: int, rounds: int = 1, strace: bool = False) -> list[Counts]:
+    """Send ``messages`` messages in each round; the first one is for warming up, and does not count."""
+    calls = _Calls()
+    found: list[Counts] = []
+    with tempfile.TemporaryDirectory() as folder:
+        limits = Limits(rate=0, max_clients=members + 1)
+        with _nothing() if strace else calls.installed():
+            chat = Chat(Options("127.0.0.1", 0, db=str(pathlib.Path(folder, "counts.db")), limits=limits))
+            chat.start()
+            try:
+                with _clients(chat.address[1], members) as clients:
+                    for _ in range(rounds + 1):
+                        before = calls.by_role(), _writes(), _switches()
+                        with _stracing(folder) if strace else _nothing() as futexes:
+                            _talk(clients, under_way, messages)
+                        after = calls.by_role(), _writes(), _switches()
+                        found.append(_difference(members, messages, before, after, futexes))
+            finally:
+                chat.stop()
+    return found[1:]
+
+
+def _difference(
+    members: int, messages: int, before: tuple[Any, ...], after: tuple[Any, ...], futexes: list[int]
+) -> Counts:
+    """What was counted between two moments."""
+    if futexes:
+        return Counts(members, messages, futexes=futexes[0])
+    calls = {role: after[0][role] - before[0][role] for role in ROLES}
+    writes, switches = (
+        None if was is None or now is None else now - was for was, now in zip(before[1:], after[1:], strict=True)
+    )
+    return Counts(members, messages, calls, writes, switches)
+
+
+def _writes() -> int | None:
+    return _number("/proc/self/io", "syscw")
+
+
+def _switches() -> int | None:
+    """By all threads but this one. Threads that have ended do not count."""
+    if not os.path.isdir("/proc/self/task"):
+        return None
+    others = [each for each in os.listdir("/proc/self/task") if int(each) != threading.get_native_id()]
+    return sum(_number(f"/proc/self/task/{each}/status", "voluntary_ctxt_switches") or 0 for each in others)
+
+
+def _number(path: str, name: str) -> int | None:
+    with suppress(OSError):
+        found = re.search(rf"^{name}:\s+(\d+)$", pathlib.Path(path).read_text(), re.MULTILINE)
+        return int(found[1]) if found else None
+    return None
+
+
+@contextmanager
+def _nothing() -> Iterator[list[int]]:
+    yield []
+
+
+@contextmanager
+def _stracing(folder: str) -> Iterator[list[int]]:
+    """During the ``with`` block, count the calls of futex by this process. Raise Failed if strace cannot."""
+    output = pathlib.Path(folder, "strace")
+    command = ["strace", "-f", "-c", "-U", "calls,name", "-e", "trace=futex", "-o", str(output), "-p", str(os.getpid())]
+    found: list[int] = []
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
+        assert strace.stderr is not None
+        said = strace.stderr.readline()
+        if "attached" not in said:
+            raise Failed(f"strace does not count: {said.strip()}")
+        yield found
+        strace.send_signal(signal.SIGINT)
+        strace.communicate(timeout=PATIENCE)
+    found.append(sum(int(calls) for calls in re.findall(r"^\s*(\d+)\s+futex", output.read_text(), re.MULTILINE)))
+
+
+# --- the clients, in a process of their own ---------------------------------------------------------------
+
+
+@contextmanager
+def _clients(port: int, members: int) -> Iterator[Connection]:
+    """Clients in one room. The connection is for ``_talk``."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_be_the_clients, args=(port, members, theirs))
+    process.start()
+    theirs.close()
+    try:
+        _wait(ours)
+        yield ours
+    finally:
+        ours.close()  # it ends with that
+        process.join(PATIENCE)
+
+
+def _talk(clients: Connection, under_way: int, messages: int) -> None:
+    """Have one of the clients say the messages; return when all of them have them."""
+    clients.send((under_way, messages))
+    _wait(clients)
+
+
+def _wait(clients: Connection) -> None:
+    try:
+        if not clients.poll(PATIENCE):
+            raise Failed("the clients did not get everything in time")
+        clients.recv()
+    except EOFError:
+        raise Failed("the clients broke off") from None
+
+
+def _be_the_clients(port: int, members: int, orders: Connection) -> None:
+    with ExitStack() as stack:
+        socks = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(members)]
+        for number, sock in enumerate(socks):
+            sock.sendall(f"counts{number}\n".encode())
+        for sock in socks:
+            data = b""
+            while b"You are in #" not in data:
+                more = sock.recv(65536)
+                if not more:
+                    raise Failed(f"the server closed a connection: {data[-200:]!r}")
+                data += more
+        orders.send("ready")
+        with suppress(EOFError):
+            while True:
+                _say(socks, *orders.recv())
+                orders.send("done")
+
+
+def _say(socks: list[socket.socket], under_way: int, messages: int) -> None:
+    """The first socket says the messages. Other lines from the server, such as joins, end with other letters."""
+    line, end = b"x" * LINE + b"\n", b"x\r\n"
+    had = dict.fromkeys(socks, 0)
+    cut = dict.fromkeys(socks, b"")  # the last bytes, which may be the beginning of an end
+    sent = 0
+    with selectors.DefaultSelector() as selector:
+        for sock in socks:
+            selector.register(sock, selectors.EVENT_READ, sock)
+        while (done := min(had.values())) < messages:
+            if more := min(done + under_way, messages) - sent:
+                socks[0].sendall(more * line)
+                sent += more
+            for key, _ in selector.select():
+                member: socket.socket = key.data
+                data = cut[member] + member.recv(65536)
+                had[member] += data.count(end)
+                cut[member] = data[1 - len(end) :]

@@ -1,0 +1,41 @@
+"""What a message costs, in calls and writes. Times differ from run to run; these counts hardly do."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+BENCH = pathlib.Path(__file__).parents[2] / "scripts" / "bench.py"
+FEW, MANY = 10, 60  # members; one writer serves them all
+
+
+def table() -> dict[int, dict[str, float]]:
+    """The table of --counts for one message under way, by the number of members. In a process of its own, because the
+    watch on the locks would count too."""
+    command = [sys.executable, BENCH, "--counts", "--members", f"{FEW},{MANY}", "--windows", "1", "--repeat", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line.split("  ") for line in done.stdout.splitlines() if line.startswith("  ")]
+    head, *rows = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    found = [{name: float(cell) for name, cell in zip(head, row, strict=True) if cell != "-"} for row in rows]
+    return {int(row["members"]): row for row in found}
+
+
+def test_a_message_costs_no_more_calls_and_writes_than_it_did():
+    found = table()
+    few, many = found[FEW], found[MANY]
+    assert few["all calls"] <= 605
+    assert few.get("pwrite64", 0) <= 5
+
+    def each(thread: str) -> float:
+        """The calls for one more delivery."""
+        return (many[thread] - few[thread]) / (MANY - FEW)
+
+    assert each("writers") <= 12.2
+    assert each("history") <= 4.2
+    assert few["reader"] == pytest.approx(many["reader"], abs=2)  # whoever talks does nothing for each member
