@@ -54,7 +54,6 @@ PATIENCE = 15.0  # seconds to wait on leaving until messages are stored; SQLite 
 STOP_PATIENCE = 1.0  # the same when the server is stopping
 NAMELESS = "connections without a name, not logged one by one: %d, the last from %s: %s"
 SPOILT = b"* Your browser opened this connection before it asked for the page. Load the page again.\r\n"
-_WAITS = "waits for input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +229,7 @@ class Conversation(socketserver.BaseRequestHandler):
             return False
         if line_end is not None and line_end <= now:  # checked before reading: a flood does not extend the deadline
             raise UnfinishedLine(self.server.limits.line_timeout)
-        self._slot.doing = _WAITS, now
+        self._slot.doing = inside.INPUT, now
         data = self._wire.read(None if until is None else until - now)
         if data:
             self._feed(data)

@@ -17,6 +17,8 @@ from typing import Any, cast
 
 Depth = tuple[int, int | None]  # items that wait in a queue now, and the most that ever did, if that is known
 
+INPUT = "waits for input"  # what a reader does most of the time
+
 _slots: dict[int, Slot] = {}  # by the thread's ident
 
 

@@ -4,6 +4,7 @@
 
 const EVERY = 500; // milliseconds from one answer to the next question
 const SLOWER = 4; // an answer that took long is followed by a pause that is this many times as long
+const AFTER_ERROR = 2000; // milliseconds
 const LONGEST = 10000; // milliseconds, for a pause and for an answer
 
 // The object that the server answers with; throws an Error with a sentence for the reader.
@@ -22,7 +23,7 @@ async function ask(path) {
   throw new Error((await answer.text()).trim().slice(0, 300));
 }
 
-// Call `look` again and again. It is async; when it throws, the error's words are shown in the element "state".
+// Call `look` again and again. It is async; when it throws, the error's words are said.
 function repeat(look, every = EVERY) {
   let timer = 0;
   let running = false;
@@ -32,16 +33,16 @@ function repeat(look, every = EVERY) {
     if (running || document.hidden) return;
     running = true;
     const began = performance.now();
-    let wrong = "";
+    let pause = every;
     try {
       await look();
     } catch (error) {
-      wrong = error.message;
+      say(error.message, true);
+      pause = AFTER_ERROR;
     }
-    tell(wrong);
     running = false;
     const took = performance.now() - began;
-    if (!timer) timer = setTimeout(once, Math.min(LONGEST, Math.max(wrong ? 2000 : every, SLOWER * took)));
+    if (!timer) timer = setTimeout(once, Math.min(LONGEST, Math.max(pause, SLOWER * took)));
   }
 
   function soon() {
@@ -55,13 +56,11 @@ function repeat(look, every = EVERY) {
   return soon;
 }
 
-// Say what is wrong; "" if nothing is.
-function tell(wrong) {
+// Say something at the top of the page. A screen reader says it aloud, so the text is touched only when it changes.
+function say(words, wrong = false) {
   const state = byId("state");
   state.className = wrong ? "wrong" : "";
-  if (wrong) state.textContent = wrong;
-  else if (state.dataset.wrong) state.textContent = "";
-  state.dataset.wrong = wrong;
+  if (state.textContent !== words) state.textContent = words;
 }
 
 // A time in seconds, as people say it.

@@ -157,8 +157,7 @@ async function look() {
   const locks = await ask("/locks.json");
   last = [threads, locks.locks];
   draw(...last);
-  const words = summary(locks.locks);
-  if (byId("state").textContent !== words) byId("state").textContent = words; // said aloud only when it changes
+  say(summary(locks.locks));
 }
 
 addEventListener("resize", () => last && draw(...last));

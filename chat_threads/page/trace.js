@@ -95,7 +95,7 @@ function draw(trip) {
   byId("members-title").textContent = `Then to ${counted(all, "member")}${left ? `, of whom the ${MEMBERS} slowest` : ""}, after it was published`;
   const open = trip.members.filter((member) => member.written === null).length;
   const last = Math.max(0, ...trip.members.map((member) => member.written ?? 0));
-  byId("state").textContent = open ? `Not written to ${counted(open, "member")} yet.` : `Written to all within ${milliseconds(last)}.`;
+  say(open ? `Not written to ${counted(open, "member")} yet.` : `Written to all within ${milliseconds(last)}.`);
 }
 
 async function look() {

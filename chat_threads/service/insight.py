@@ -59,11 +59,12 @@ def show_threads(context: Context, session: Session, command: commands.ShowThrea
     session.answer(events.ThreadList(rows, len(slots) - len(rows)))
 
 
-def _last_the_readers(slot: inside.Slot) -> tuple[bool, int]:
-    """The order in which threads are shown: the readers at the end, those with the most waiting lines first."""
+def _last_the_readers(slot: inside.Slot) -> tuple[bool, int, bool]:
+    """The order in which threads are shown: the readers at the end, those with the most waiting lines first, and those
+    that only wait for input last."""
     if slot.role != "reader":
-        return False, 0
-    return True, -slot.depth()[0] if slot.depth else 0
+        return False, 0, False
+    return True, -slot.depth()[0] if slot.depth else 0, slot.doing[0] == inside.INPUT
 
 
 def _row(slot: inside.Slot, now: float, where: str) -> events.ThreadRow:

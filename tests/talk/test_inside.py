@@ -285,6 +285,16 @@ def test_the_locks_of_a_lab_are_counted(serve, program):
 # --- a lab --------------------------------------------------------------------------------------------------
 
 
+def test_a_reader_that_is_stuck_is_shown_before_those_that_wait_for_input(serve, program):
+    server = serve(lab=True)
+    ann, _, bob = program("ann", server=server), server.client("cy"), server.client("bob")
+    with held(server.chat.publisher._lock):
+        bob.send("hello")
+        wait_for(lambda: threads(ann)[reader(server, "bob")]["doing"] == "obeys Say")
+        shown = list(threads(ann))
+        assert shown.index(reader(server, "bob")) < shown.index(reader(server, "cy"))
+
+
 @pytest.mark.parametrize("writers", [2, None])
 def test_threads_answers_within_100_ms_while_a_lab_pauses_the_publisher(serve, program, writers):
     server = serve(lab=True, writers=writers)

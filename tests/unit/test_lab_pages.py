@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
+import subprocess
 
 from support.samples import for_each
+from support.servers import needs
+from support.waiting import WAIT
 
 from chat_threads import commands, events, qr
 from chat_threads.dialects.base import Request, Settings
 from chat_threads.dialects.web import WebDialect
+from chat_threads.page import read
 from chat_threads.page.lab import qr_page, threads_page, trace_page
 
 LAB = Settings(lab=True)
@@ -107,3 +112,60 @@ def test_without_segno_the_browser_is_told_what_to_install():
     data = WebDialect().views.here.encode([events.problem(qr.NoQrCode("http://h/"))])
     assert data.startswith(b"HTTP/1.1 501 ")
     assert data.endswith(b"pip install '.[web]' in the folder of README.rst.\n")
+
+
+ASKING = """
+let now = 0, hidden = false, took = 0, asked = 0, wrong = "";
+const timers = [], listeners = [], state = { dataset: {} };
+globalThis.document = {
+  get hidden() { return hidden; },
+  addEventListener: (kind, listener) => listeners.push(listener),
+};
+Object.defineProperty(globalThis, "performance", { value: { now: () => now } });
+globalThis.setTimeout = (again, pause) => timers.push([again, pause]);
+globalThis.clearTimeout = () => {};
+globalThis.byId = () => state;
+const done = () => new Promise((resolve) => setImmediate(resolve));
+async function next(milliseconds) {
+  took = milliseconds;
+  timers.at(-1)[0]();
+  await done();
+  return timers.at(-1)[1];
+}
+(async () => {
+  repeat(async () => {
+    asked += 1;
+    now += took;
+    if (wrong) throw new Error(wrong);
+    say("Well.");
+  });
+  await done();
+  const pauses = [timers.at(-1)[1]];
+  for (const each of [10, 1000, 9000]) pauses.push(await next(each));
+  wrong = "No.";
+  pauses.push(await next(10));
+  const told = [state.textContent, state.className];
+  wrong = "";
+  await next(10);
+  told.push(state.textContent, state.className);
+  hidden = true;
+  const before = [asked, timers.length];
+  timers.at(-1)[0]();
+  await done();
+  const silent = before[0] === asked && before[1] === timers.length;
+  hidden = false;
+  listeners[0]();
+  await done();
+  console.log(JSON.stringify({ pauses, told, silent, woken: asked === before[0] + 1 }));
+})();
+"""
+
+
+def test_the_pages_ask_less_often_when_answers_are_slow_and_not_at_all_while_they_are_hidden():
+    source = f"{read('asking.js')}\n{ASKING}"
+    done = subprocess.run([needs("node"), "-"], input=source, capture_output=True, text=True, check=True, timeout=WAIT)
+    found = json.loads(done.stdout)
+    assert found["pauses"] == [500, 500, 4000, 10_000, 2000]  # milliseconds
+    assert found["told"] == ["No.", "wrong", "Well.", ""]
+    assert found["silent"]
+    assert found["woken"]
