@@ -4,16 +4,22 @@
 
 const MOST = { readers: 6, sessions: 7, writers: 3, others: 3, faults: 2 }; // boxes of each kind, about twenty together
 const ROLES = { reader: "readers", history: "history", writer: "writers", lab: "faults" };
+const STUCK = /^(is paused by|is slowed down by|waits for a full socket)/;
+const IDLE = /^(waits for (input|messages|sessions|its session|a signal)|accepts connections|writes (what is logged|the trace))$/;
 const SCALE = 10; // a bar is full with this many, or with the most so far
 
-// How a thread is: the class of its box, what it does in words, and the locks that it waits for and holds.
+// How a thread is: the class of its box, what it does in words, and arrows to what it waits for or holds.
 function stateOf(thread, locks) {
-  const waits = locks.find((lock) => (lock.waiting || []).includes(thread.thread));
-  const holds = locks.filter((lock) => lock.holder === thread.thread);
-  if (waits) return { look: "stuck", words: `waits for ${waits.lock}`, waits, holds };
-  if (holds.length) return { look: "holds", words: thread.doing, waits, holds };
-  const idle = /^(waits for (input|messages|sessions|its session|a signal)|accepts connections|writes what is logged|writes the trace)$/.test(thread.doing);
-  return { look: idle ? "idle" : "busy", words: thread.doing, waits, holds };
+  const lock = locks.find((each) => (each.waiting || []).includes(thread.thread));
+  const arrows = locks.filter((each) => each.holder === thread.thread).map((each) => ({ to: `lock ${each.lock}`, kind: "holds" }));
+  if (thread.thread === "lab-history") arrows.push({ to: "thread history", kind: "holds" });
+  if (lock) return { look: "stuck", words: `waits for ${lock.lock}`, arrows: [...arrows, { to: `lock ${lock.lock}`, kind: "waits" }] };
+  if (/^history\.py:\d+ (settle|submit)$/.test(thread.where) && thread.seconds > 0.2) {
+    return { look: "stuck", words: "waits for history", arrows: [...arrows, { to: "thread history", kind: "waits" }] };
+  }
+  if (STUCK.test(thread.doing)) return { look: "stuck", words: thread.doing, arrows };
+  if (arrows.length || thread.role === "lab") return { look: "holds", words: thread.doing, arrows };
+  return { look: IDLE.test(thread.doing) ? "idle" : "busy", words: thread.doing, arrows };
 }
 
 // The threads of a column: those that are stuck first, then those that work.
@@ -24,7 +30,7 @@ function ordered(threads) {
 }
 
 function threadBox(thread) {
-  return el("li", { class: "box", "data-thread": thread.thread }, el("b"), el("span", { class: "doing" }), el("small"));
+  return el("li", { class: "box", "data-thread": thread.thread, "data-is": `thread ${thread.thread}` }, el("b"), el("span", { class: "doing" }), el("small"));
 }
 
 function showThread(box, thread) {
@@ -49,7 +55,7 @@ function showQueue(box, queue) {
 }
 
 function lockBox(lock) {
-  return el("li", { class: "box", "data-lock": lock.lock }, el("b"), el("span", { class: "doing" }), el("span"), el("small"));
+  return el("li", { class: "box", "data-lock": lock.lock, "data-is": `lock ${lock.lock}` }, el("b"), el("span", { class: "doing" }), el("span"), el("small"));
 }
 
 function showLock(box, lock) {
@@ -94,10 +100,10 @@ function draw(threads, locks) {
   const urgent = (lock) => (lock.waiting || []).length * 2 + (lock.holder && lock.held > 0.1 ? 1 : 0);
   some("locks", locks.map((lock) => ({ ...lock, id: lock.lock })).sort((one, other) => urgent(other) - urgent(one)), lockBox, showLock);
   drawArrows(all);
-  return locks;
+  return all;
 }
 
-// --- arrows from threads to the locks that they wait for or hold --------------------------------------------------
+// --- arrows from threads to what they wait for or hold -----------------------------------------------------------
 
 function drawArrows(threads) {
   const picture = byId("picture").getBoundingClientRect();
@@ -106,20 +112,16 @@ function drawArrows(threads) {
     return { left: box.left - picture.left, right: box.right - picture.left, top: box.top - picture.top, bottom: box.bottom - picture.top };
   };
   const boxes = new Map();
-  for (const box of document.querySelectorAll("[data-thread]")) boxes.set(box.dataset.thread, box);
-  const cards = new Map();
-  for (const card of document.querySelectorAll("[data-lock]")) cards.set(card.dataset.lock, card);
+  for (const box of document.querySelectorAll("[data-is]")) boxes.set(box.dataset.is, box);
   const lines = [];
   for (const thread of threads) {
-    const box = boxes.get(thread.thread);
-    if (!box) continue;
-    const both = [...(thread.waits ? [[thread.waits, "waits"]] : []), ...thread.holds.map((lock) => [lock, "holds"])];
-    for (const [lock, kind] of both) {
-      if (!cards.has(lock.lock)) continue;
-      const [from, to] = nearest(place(box), place(cards.get(lock.lock)));
-      const angle = (Math.atan2(to.y - from.y, to.x - from.x) * 180) / Math.PI;
-      lines.push(svg("line", { class: kind, x1: from.x, y1: from.y, x2: to.x, y2: to.y }));
-      lines.push(svg("path", { class: `${kind}-end`, d: "M2 0 L-16 -9 L-16 9 Z", transform: `translate(${to.x} ${to.y}) rotate(${angle})` }));
+    for (const { to, kind } of thread.arrows) {
+      const [one, other] = [boxes.get(`thread ${thread.thread}`), boxes.get(to)];
+      if (!one || !other) continue;
+      const [from, end] = nearest(place(one), place(other));
+      const angle = (Math.atan2(end.y - from.y, end.x - from.x) * 180) / Math.PI;
+      lines.push(svg("line", { class: kind, x1: from.x, y1: from.y, x2: end.x, y2: end.y }));
+      lines.push(svg("path", { class: `${kind}-end`, d: "M2 0 L-16 -9 L-16 9 Z", transform: `translate(${end.x} ${end.y}) rotate(${angle})` }));
     }
   }
   byId("arrows").replaceChildren(...lines);
@@ -138,16 +140,15 @@ function nearest(one, other) {
 
 // --- the loop -----------------------------------------------------------------------------------------------------
 
-// What the sentence at the top says: the worst lock, in words that can be read out.
-function summary(locks) {
+// What the sentence at the top says: who keeps whom waiting, in words that can be read out.
+function summary(threads, locks) {
+  const waits = (count) => (count ? counted(count, "thread waits", "threads wait") : "nobody waits");
   const held = locks.filter((lock) => lock.holder && (lock.held > 0.5 || (lock.waiting || []).length));
-  if (!held.length) return "No lock keeps anybody waiting.";
-  return held
-    .map((lock) => {
-      const count = (lock.waiting || []).length;
-      return `${lock.lock} is held by ${lock.holder}, and ${count ? counted(count, "thread waits", "threads wait") : "nobody waits"}.`;
-    })
-    .join(" ");
+  const words = held.map((lock) => `${lock.lock} is held by ${lock.holder}, and ${waits((lock.waiting || []).length)}.`);
+  const history = threads.find((thread) => thread.thread === "history");
+  const behind = threads.filter((thread) => thread.arrows.some((arrow) => arrow.to === "thread history" && arrow.kind === "waits"));
+  if (history && (history.look === "stuck" || behind.length)) words.push(`history ${history.words}, and ${waits(behind.length)} for it.`);
+  return words.join(" ") || "No lock keeps anybody waiting.";
 }
 
 let last = null;
@@ -156,8 +157,7 @@ async function look() {
   const threads = await ask("/threads.json");
   const locks = await ask("/locks.json");
   last = [threads, locks.locks];
-  draw(...last);
-  say(summary(locks.locks));
+  say(summary(draw(...last), locks.locks));
 }
 
 addEventListener("resize", () => last && draw(...last));
