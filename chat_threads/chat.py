@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -46,6 +47,7 @@ class Options:
 
     host: str = "0.0.0.0"
     port: int = 8080
+    web_port: int | None = None  # for browsers only; nobody is greeted there
     proxies: Networks = NO_PROXIES  # connections from these begin with the PROXY protocol
     origins: frozenset[str] = frozenset()  # of web pages that may connect, besides our own
     db: str = "chat_threads.db"
@@ -135,7 +137,7 @@ class Chat:
             self.sessions.know(self.storage.names())
             insight = Insight(locks, self.faults if options.lab else None, recorder, options.metrics_from)
             self.service = Service(
-                self.publisher, self.sessions, self.history, options.motd, insight, lambda: home(*self.address)
+                self.publisher, self.sessions, self.history, options.motd, insight, lambda: home(*self.web_address)
             )
             self.server = _listen(options, self.service, self.sessions, writers, output)
         except BaseException as error:
@@ -176,6 +178,11 @@ class Chat:
     @property
     def address(self) -> tuple[str, int]:
         return self.server.server_address[:2]  # type: ignore[return-value]
+
+    @property
+    def web_address(self) -> tuple[str, int]:
+        """Where browsers are sent to."""
+        return self.address[0], self.server.web_port or self.address[1]
 
     def vital(self) -> list[Vital]:
         """The threads that serve everybody, after they have started."""
@@ -220,8 +227,8 @@ class Chat:
 
 
 def _listen(options: Options, service: Service, sessions: SessionStore, writers: Writers, output: Output) -> ChatServer:
-    try:
-        return ChatServer(
+    with _explained(options.host, options.port, "--port"):
+        server = ChatServer(
             (options.host, options.port),
             service,
             sessions,
@@ -231,15 +238,26 @@ def _listen(options: Options, service: Service, sessions: SessionStore, writers:
             options.proxies,
             Settings(options.replay, options.origins, options.lab),
         )
+    if options.web_port is not None:
+        try:
+            with _explained(options.host, options.web_port, "--web-port"):
+                server.listen_for_browsers(options.web_port)
+        except BaseException:
+            server.server_close()
+            raise
+    return server
+
+
+@contextlib.contextmanager
+def _explained(host: str, port: int, option: str) -> Iterator[None]:
+    """Raise StartError if the server cannot listen there. It says which option to change."""
+    try:
+        yield
     except socket.gaierror as error:
-        raise StartError(f"The address {options.host} cannot be resolved: {error.strerror}.") from error
+        raise StartError(f"The address {host} cannot be resolved: {error.strerror}.") from error
     except PermissionError as error:
-        raise StartError(
-            f"This user may not use port {options.port}. Take one above 1023, such as --port 8080."
-        ) from error
+        raise StartError(f"This user may not use port {port}. Take one above 1023, such as {option} 8080.") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise StartError(
-                f"Port {options.port} is in use by another program. Choose another with --port."
-            ) from error
-        raise StartError(f"Cannot listen on {options.host} port {options.port}: {error.strerror}.") from error
+            raise StartError(f"Port {port} is in use by another program. Choose another with {option}.") from error
+        raise StartError(f"Cannot listen on {host} port {port}: {error.strerror}.") from error

@@ -39,7 +39,15 @@ NO_WORDS = b"chat_threads: A fault in the server: it is out of memory, or it can
 BROKEN = 70  # the exit code after an internal error: EX_SOFTWARE of sysexits.h
 
 GROUPS = {
-    "Where it listens": ("--host", "--port", "--max-clients", "--per-address", "--proxy-protocol", "--web-origin"),
+    "Where it listens": (
+        "--host",
+        "--port",
+        "--web-port",
+        "--max-clients",
+        "--per-address",
+        "--proxy-protocol",
+        "--web-origin",
+    ),
     "What is kept": ("--db", "--sync", "--retain", "--replay", "--motd"),
     "How it runs": (
         "--writers",
@@ -66,6 +74,13 @@ GROUPS = {
 )
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, metavar="N", help="TCP port; 0 chooses a free one."
+)
+@click.option(
+    "--web-port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    show_default="off",
+    help="Second TCP port, for browsers only: nobody is greeted there. 0 chooses a free one.",
 )
 @click.option(
     "--max-clients", type=click.IntRange(1, 100_000), default=1000, metavar="N", help="Connections at a time."
@@ -191,6 +206,7 @@ GROUPS = {
 def main(
     host: str,
     port: int,
+    web_port: int | None,
     max_clients: int,
     per_address: int | None,
     proxy_protocol: Networks,
@@ -231,6 +247,7 @@ def main(
         options = Options(
             host=host,
             port=port,
+            web_port=web_port,
             proxies=proxy_protocol,
             origins=web_origin,
             db=db,

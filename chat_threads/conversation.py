@@ -40,7 +40,7 @@ from .pace import BLANKS, Pace, Seldom, cost, cost_of_showing
 from .parcel import Parcel, Views
 from .service import Service
 from .session import Session, SessionStore
-from .spares import Spares
+from .spares import Arrival, Spares
 from .wire import Wire
 from .writers import Writers
 
@@ -81,6 +81,7 @@ class Host(Protocol):
     output: Output
     door: Door
     spares: Spares
+    web_port: int | None
     proxies: Networks
     headerless: Seldom
     arrivals: Seldom
@@ -126,7 +127,10 @@ class Conversation(socketserver.BaseRequestHandler):
         self._first = b""  # what came together with a proxy's header
         self._head: bytes | None = b""  # the first bytes, until they tell which dialect the client speaks
         self._greeted = False
-        self._spare = False  # whether it is a browser's spare connection, which is told nothing until it speaks
+        self._arrival: Arrival | None = None  # None on the port for browsers
+        # Whether it is a browser's spare connection, which is told nothing until it speaks.
+        self._spare = self.server.web_port == self.request.getsockname()[1]
+        self._session.views = self._views
         self._idle_reads = 0  # reads since the last request
         self._half_since: float | None = None  # when the unfinished line began
         self._last: tuple[events.Event, ...] = ()  # what to say before closing
@@ -162,7 +166,7 @@ class Conversation(socketserver.BaseRequestHandler):
             self._reason = error
         except (ServerFull, TooManyConnections, NoProxyHeader) as error:
             self._last = (events.problem(error), events.Bye(error.code))
-            if self._dialect.greeted:
+            if self._dialect.greeted and not self._spare:
                 self._last = (events.WireBytes(in_place_of_the_greeting(error)),)
             self._reason = error
         except CutOff as error:
@@ -258,7 +262,8 @@ class Conversation(socketserver.BaseRequestHandler):
 
     def _recognised(self, dialect: Dialect) -> None:
         """The client speaks this dialect. Raise NotChat if it is a browser whose answer our greeting has spoilt."""
-        self.server.spares.speaks(self._arrival, not dialect.greeted, self._greeted)
+        if self._arrival:
+            self.server.spares.speaks(self._arrival, not dialect.greeted, self._greeted)
         if self._greeted and not dialect.greeted:
             raise NotChat("a browser asked on a connection that was greeted", SPOILT)
         self._dialect = self._session.dialect = dialect
@@ -394,10 +399,11 @@ class Conversation(socketserver.BaseRequestHandler):
         """Wait for a client that speaks first, until its words say which dialect it speaks: a browser must not be
         greeted. Raise NotChat. A browser's spare connection is shown nothing afterwards, see ``spares``."""
         spares = self.server.spares
-        self._arrival = spares.arrives(self._session.address)
+        if not self._spare:
+            self._arrival = spares.arrives(self._session.address)
         if self._first:
             self._feed(self._first)
-        if self._by_token or not self._listen(GREETING_PAUSE) or self._first:
+        if self._by_token or self._arrival is None or not self._listen(GREETING_PAUSE) or self._first:
             return
         if not spares.has_twin(self._arrival) or self._listen(TWIN_PAUSE):
             self._spare = spares.take(self._arrival)

@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import queue
+import selectors
 import socket
 import socketserver
 import sys
@@ -37,6 +38,7 @@ from .writers import Writers
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024  # connections that wait to be accepted
+HTTP_HEAD = b"GET / HTTP/1.1\r\n"  # what a client on --web-port is taken to have sent
 ACCEPT_PAUSE = 0.2  # seconds after an accept failed because of missing descriptors or memory
 USUAL_INTERVAL = sys.getswitchinterval()
 PATIENT = 5e-5  # seconds of the switch interval for each reader
@@ -55,7 +57,8 @@ class ChatServer(socketserver.ThreadingTCPServer):
     """Accepts connections and starts a thread ``reader-N`` for each.
 
     ``serve_forever`` runs in the acceptor thread. Only that thread uses the attributes under the comment "The
-    acceptor's"; after it has ended, ``stop`` uses them. Any thread may use the others.
+    acceptor's"; after it has ended, ``stop`` uses them. Any thread may use the others. ``listen_for_browsers`` is for
+    the thread that made the server, before the acceptor starts.
     """
 
     allow_reuse_address = os.name == "posix"  # on Windows this would let two servers share a port
@@ -84,31 +87,83 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self.stopping = threading.Event()  # set by stop(), read by the readers
         self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()  # numbers of readers that have ended
         self.beats = 0  # steps of the acceptor so far; set by the acceptor, read by main
-        # Shared with the readers. ``proxies`` never changes; each of the others has its own lock.
+        # Shared with the readers. ``proxies`` and ``web_port`` never change; each of the others has its own lock.
         self.door = Door(limits.max_clients, limits.per_address)
         self.spares = Spares()
         self.proxies = proxies
+        self.web_port: int | None = None  # of the socket for browsers, where nobody is greeted; set before the start
         self.headerless = Seldom(WARNING_PAUSE)
         self.arrivals = Seldom(LOG_PAUSE, times=LOGGED)
         self.nameless = Seldom(LOG_PAUSE)
         # The acceptor's; the stopping thread's once the acceptor has ended.
         self._readers: dict[int, threading.Thread] = {}
         self._number = 0
+        self._ready: Any = None  # the listening socket on which a connection waits
         self._refused: deque[tuple[float, socket.socket]] = deque()
+        self._end = threading.Event()  # set by shutdown()
+        self._over = threading.Event()  # set by the acceptor at its end
         self.address_family, found = _resolved(address)
         super().__init__(found, Conversation)  # type: ignore[arg-type]
+        self._listening = [self.socket]
 
     def server_bind(self) -> None:
+        self._serve_ipv4_too(self.socket)
+        super().server_bind()
+
+    def listen_for_browsers(self, port: int) -> None:
+        """Also listen on this port of the same address; 0: a free one. Raises OSError."""
+        sock = socket.socket(self.address_family, self.socket_type)
+        self._listening.append(sock)  # so that server_close() closes it
+        self._serve_ipv4_too(sock)
+        if self.allow_reuse_address:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((self.server_address[0], port, *self.server_address[2:]))
+        sock.listen(BACKLOG)
+        self.web_port = sock.getsockname()[1]
+
+    def _serve_ipv4_too(self, sock: socket.socket) -> None:
         if self.address_family == socket.AF_INET6:  # :: also serves IPv4, whatever the system's default is
             with contextlib.suppress(OSError):  # if the system cannot do that
-                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        super().server_bind()
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for sock in self._listening:
+            sock.close()
 
     # --- the acceptor ---------------------------------------------------------------------------------------
 
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """As in socketserver, but for all sockets that listen."""
+        with selectors.DefaultSelector() as selector:
+            for sock in self._listening:
+                selector.register(sock, selectors.EVENT_READ)
+            while not self._end.is_set():
+                for key, _ in selector.select(poll_interval):
+                    self._ready = key.fileobj
+                    self._accept()
+                self.service_actions()
+        self._over.set()
+
+    def _accept(self) -> None:
+        try:
+            request, address = self.get_request()
+        except OSError:
+            return
+        try:
+            self.process_request(request, address)
+        except Exception:
+            self.handle_error(request, address)
+            self.shutdown_request(request)
+
+    def shutdown(self) -> None:
+        """Make ``serve_forever`` return, and wait for that."""
+        self._end.set()
+        self._over.wait()
+
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         try:
-            request, address = super().get_request()
+            request, address = super().get_request() if self._ready is self.socket else self._ready.accept()
             return request, (plain(address[0]), address[1])
         except OSError as error:
             if error.errno in _EXHAUSTED:  # without a pause, the loop would spin on the waiting connection
@@ -147,7 +202,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
             log.info("refused a connection from %s: %s", address[0], error.code)
         elif count := self.nameless.happens():
             log.info(NAMELESS, count, address[0], error.code)
-        head = b""
+        head = HTTP_HEAD if request.getsockname()[1] == self.web_port else b""
         with contextlib.suppress(OSError):
             request.setblocking(False)
             with contextlib.suppress(BlockingIOError):

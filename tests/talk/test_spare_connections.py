@@ -9,6 +9,7 @@ from support.waiting import wait_for
 
 from chat_threads.conversation import SPOILT
 from chat_threads.dialects.base import SILENT
+from chat_threads.errors import StartError
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 HELLO = b'{"type":"hello","name":"pia"}\n'
@@ -77,3 +78,35 @@ def test_a_browser_that_asks_on_a_greeted_connection_is_told_to_load_the_page_ag
     early.expect("* Welcome")
     early.send_bytes(GET)
     assert early.rest() == [SPOILT.decode().rstrip()]
+
+
+def test_on_the_port_for_browsers_nobody_is_greeted_before_they_speak(serve):
+    server = serve(web_port=0)
+    assert server.chat.web_address[1] == server.chat.server.web_port != server.port
+    asks(early := Client(server.chat.web_address[1]))
+    silent = [Client(server.chat.web_address[1]) for _ in range(3)]
+    server.clients.extend([early, *silent])
+    person = server.client()
+    person.expect("* Welcome")
+    assert all(client.nothing_comes(0) for client in silent)
+    for client in silent[:2]:
+        asks(client)
+    silent[2].send("ann", "hello")
+    silent[2].expect("] ann: hello")
+    assert silent[2].seen[0].startswith("* Welcome")
+
+
+def test_a_full_server_tells_a_browser_on_its_port_by_http(serve):
+    server = serve(web_port=0, max_clients=1)
+    server.client("ann")
+    browsers = [Client(server.chat.web_address[1]) for _ in range(12)]
+    server.clients.extend(browsers)
+    for each in browsers:
+        each.send_bytes(GET)
+    assert {each.line() for each in browsers} <= {"HTTP/1.1 503 Service Unavailable", "HTTP/1.1 200 OK"}
+
+
+def test_a_port_for_browsers_that_is_in_use_is_named_with_its_option(serve, server):
+    with pytest.raises(StartError, match=rf"Port {server.port} is in use .*--web-port"):
+        serve(web_port=server.port, db=":memory:")
+    serve(db=":memory:")
