@@ -41,7 +41,7 @@ from .parcel import Parcel, Views
 from .service import Service
 from .session import Session, SessionStore
 from .spares import Arrival, Spares
-from .wire import Wire
+from .wire import READ_SIZE, Wire
 from .writers import Writers
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ GREETING_PAUSE = 0.1  # seconds before the greeting: a web browser or a TLS clie
 TWIN_PAUSE = 0.9  # seconds more for two connections that may be a browser's
 PATIENCE = 15.0  # seconds to wait on leaving until messages are stored; SQLite may wait 5 for another process's lock
 STOP_PATIENCE = 1.0  # the same when the server is stopping
+OWED = 2 * READ_SIZE  # bytes of answers at the end; those to telnet and to frames are no longer than what they answer
 NAMELESS = "connections without a name, not logged one by one: %d, the last from %s: %s"
 SPOILT = b"* Your browser opened this connection before it asked for the page. Load the page again.\r\n"
 
@@ -479,11 +480,11 @@ class Conversation(socketserver.BaseRequestHandler):
             self._reason = ShuttingDown()
             self._last = (events.problem(self._reason), events.Bye(self._reason.code))
         session.views = self._views  # it is in no room any more, so no lock is needed
-        owed = []
-        while isinstance(answer := self._dialect.next_input(), events.WireBytes):
-            owed.append(answer.data)
-        if owed:  # after Ctrl-C, telnet shows nothing until its timing mark is answered
-            session.send(events.WireBytes(b"".join(owed)))
+        owed = b""  # after Ctrl-C, telnet shows nothing until its timing mark is answered
+        while len(owed) < OWED and isinstance(answer := self._dialect.next_input(), events.WireBytes):
+            owed += answer.data
+        if 0 < len(owed) <= OWED:  # more are pages
+            session.send(events.WireBytes(owed))
         session.close(*self._last, reason=self._reason)
         # The writer has two deadlines: one for what it is sending, and one for what is queued.
         if not session.written.wait(2 * self.server.limits.send_timeout + 10):

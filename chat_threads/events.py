@@ -475,9 +475,13 @@ class Answer(Event):
 
 @dataclass(frozen=True, slots=True)
 class WireBytes(Event):
-    """Bytes that go out as they are: an answer of the telnet layer, or of a protocol that is not ours."""
+    """Bytes that go out as they are: an answer of the telnet layer, a page, or words of a protocol that is not ours."""
 
     data: bytes
+
+    @property
+    def size(self) -> int:
+        return LINE_SIZE + len(self.data)
 
 
 def _utf8_length(text: str) -> int:

@@ -16,8 +16,10 @@ from support.waiting import WAIT, wait_for
 from support.web import Frame, WebSocket, framed, get
 
 from chat_threads.addresses import networks
-from chat_threads.dialects.web import CLOSE_CODES
+from chat_threads.dialects.web import CLOSE_CODES, ROUTES
 from chat_threads.disconnects import ServerFull, TooSlow
+from chat_threads.events import Event, WireBytes
+from chat_threads.session import Session
 
 Open = Callable[..., WebSocket]
 
@@ -259,8 +261,10 @@ def test_a_browser_that_is_refused_at_once_is_told_by_http_if_its_request_has_co
     """The acceptor refuses it, and does not wait for a request."""
     told, full = {}, ServerFull("1 are connected")
     for first in (get("/", server.port), b"", b"{", b"ann\n"):
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            theirs = stack.enter_context(socket.create_connection(listener.getsockname(), WAIT))
+            ours = stack.enter_context(listener.accept()[0])
             theirs.sendall(first)
             server.chat.server._refuse(ours, ("127.0.0.1", 1), full)
             told[first] = theirs.recv(65536)
@@ -292,3 +296,26 @@ def test_requests_on_a_connection_of_a_browser_pay_and_a_websocket_goes_on_payin
     ann = web(server, "ann")
     ann.sock.sendall(framed(b"", FIN | 9) * 600)
     wait_for(lambda: server.chat.sessions.named("ann").pace.delay() > 0)
+
+
+@pytest.mark.parametrize("end", ["too slow", "no name in time"])
+def test_pages_that_a_client_asks_for_and_does_not_read_are_not_in_memory(serve, monkeypatch, end):
+    """One read has room for more than a hundred requests, and a page has 100 kB."""
+    server = serve(send_timeout=0.5) if end == "too slow" else serve(rate=1.0, burst=1, handshake_timeout=0.5)
+    sent: list[int] = []
+    send = Session.send
+
+    def counted(session: Session, *shown: Event) -> object:
+        if not session.ended.is_set():
+            sent.extend(len(each.data) for each in shown if isinstance(each, WireBytes))
+        return send(session, *shown)
+
+    monkeypatch.setattr(Session, "send", counted)
+    monkeypatch.setitem(ROUTES, "/", lambda *_: WireBytes(bytes(200_000)))
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, TINY)
+        sock.connect(("127.0.0.1", server.port))
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 140)
+        wait_for(lambda: sent, "the first page")
+        wait_for(lambda: len(server.chat.sessions) == 0, "the end of the client")
+    assert sum(sent) < 10_000_000, "what the system keeps for a socket, and little more"
