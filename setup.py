@@ -24,6 +24,7 @@ setup(
         "client": ["prompt_toolkit>=3.0.50"],
         "plot": ["matplotlib>=3.6"],
         "web": ["websockets>=13", "segno>=1.6"],
+        "autobahn": ["kosoku==0.1.0"],  # has no wheels for 32-bit machines
         "test": [
             "pytest>=7.3",
             "pytest-timeout>=2",

@@ -224,9 +224,9 @@ class WebDialect:
         if protocol.eof_sent:
             self._over = True
             self._message.clear()
-            self._found.append(Request(commands.Quit()))
-        if answers:
-            self._found.append(events.WireBytes(answers))
+            self._found += [Request(commands.Quit()), events.WireBytes(answers)]
+        elif answers:  # a pong does not wait for the requests that came with the ping
+            self._found.appendleft(events.WireBytes(answers))
         return FRAME * len(received) + lines
 
     def _take(self, each: Any) -> int:
@@ -242,14 +242,22 @@ class WebDialect:
         message, kind = bytes(self._message), self._kind
         self._message.clear()
         self._kind = None
-        try:
-            message.decode()
-        except UnicodeDecodeError:
-            kind = None
+        if kind == 1:
+            try:
+                message.decode()
+            except UnicodeDecodeError:
+                return self._fail(_INVALID, "the message is not UTF-8")
+        return self._whole(kind, message)
+
+    def _fail(self, code: int, why: str) -> int:
+        self._failed = True
+        self._protocol.fail(code, why)
+        return 0
+
+    def _whole(self, kind: int, message: bytes) -> int:
+        """A whole message means lines; return how many."""
         if kind != 1:
-            self._failed = True
-            self._protocol.fail(_INVALID if kind is None else _UNSUPPORTED, "a message must be text in UTF-8")
-            return 0
+            return self._fail(_UNSUPPORTED, "a message must be text")
         if not message.endswith(b"\n"):
             message += b"\n"
         self._found.extend(message[at : at + CHUNK] for at in range(0, len(message), CHUNK))

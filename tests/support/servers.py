@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from typing import NoReturn
 
 import pytest
 
@@ -164,8 +165,13 @@ def needs(program: str) -> str:
     # Debian installs tt++ and haproxy in directories that may not be in PATH.
     path = shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":/usr/games:/usr/sbin")
     if path is None:
-        message = f"{program} is not installed, so this was not tested with it"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        lacks(program)
     return path
+
+
+def lacks(what: str) -> NoReturn:
+    """What a test is about is not installed: skip it; in CI, fail."""
+    message = f"{what} is not installed, so this was not tested with it"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)

@@ -253,6 +253,7 @@ def test_a_frame_ends_a_line_and_what_is_wrong_in_it_is_answered_as_on_a_line():
         "a Close": (masked(struct.pack("!H", 4000) + b"why", 0x88), 4000),
         "a Close without a code": (masked(b"", 0x88), None),
         "bytes": (masked(b"\x00", 0x82), 1003),
+        "bytes that are not UTF-8": (masked(b"\xff", 0x82), 1003),
         "bytes, and a message at once": (masked(b"\x00", 0x82) + masked(SAY), 1003),
         "a Close, and a message at once": (masked(b"", 0x88) + masked(SAY), None),
         "not UTF-8": (masked(b'{"type":"\xff"}'), 1007),
