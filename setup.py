@@ -25,6 +25,7 @@ setup(
         "plot": ["matplotlib>=3.6"],
         "web": ["websockets>=13", "segno>=1.6"],
         "autobahn": ["kosoku==0.1.0"],  # has no wheels for 32-bit machines
+        "browser": ["playwright==1.58.0"],  # later ones cannot drive Debian's Firefox
         "test": [
             "pytest>=7.3",
             "pytest-timeout>=2",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support.browsers import Tab, started
+from support.browsers import Cable, Tab, started
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +19,12 @@ def chromium() -> Iterator[Any]:
 def firefox() -> Iterator[Any]:
     with started("firefox") as browser:
         yield browser
+
+
+@pytest.fixture(params=["chromium", "firefox"])
+def browser(request: pytest.FixtureRequest) -> Any:
+    """Each browser in turn."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -38,3 +44,17 @@ def tab() -> Iterator[Callable[..., Tab]]:
     for context in contexts:
         context.close()
     assert [fault for each in tabs for fault in each.faults] == []
+
+
+@pytest.fixture
+def cable() -> Iterator[Callable[[Any], Cable]]:
+    """A network to a server: cable(server)."""
+    laid: list[Cable] = []
+
+    def lay(to: Any) -> Cable:
+        laid.append(Cable(to.port))
+        return laid[-1]
+
+    yield lay
+    for each in laid:
+        each.close()

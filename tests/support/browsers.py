@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import re
+import select
+import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +23,8 @@ from .waiting import WAIT
 
 PHONE = {"viewport": {"width": 360, "height": 640}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
+AXE = pathlib.Path(os.environ.get("CHAT_THREADS_AXE") or pathlib.Path.home() / ".cache/chat_threads/axe")
+"""Where .ci/run has npm install axe-core."""
 LOST = re.compile(r"WebSocket connection to|can.t establish a connection|connection to ws://.* was interrupted")
 
 
@@ -71,6 +77,12 @@ class Tab:
         if kind in ("error", "warning") and not LOST.search(text):
             self.faults.append(f"{kind}: {text}")
 
+    def beside(self, page: Any) -> Tab:
+        """The page of another tab that this one has opened."""
+        other = Tab(page, self.url)
+        other.faults = self.faults
+        return other
+
     # --- what a person does ---------------------------------------------------------------------------------
 
     def open(self) -> Tab:
@@ -84,8 +96,7 @@ class Tab:
         if room:
             self.page.get_by_label("Room", exact=True).fill(room)
         self.page.get_by_role("button", name="Enter", exact=True).click()
-        self.page.get_by_role("log").wait_for()
-        self.page.wait_for_function("() => app.wire.ready")
+        self.box.wait_for()
         return self
 
     @property
@@ -128,3 +139,82 @@ class Tab:
         return self.page.evaluate(
             "() => Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
         )
+
+    def top_of(self, row: Any) -> float:
+        """Where the row is on the screen, in pixels from the top."""
+        return float(row.evaluate("(each) => each.getBoundingClientRect().top"))
+
+    def complaints(self) -> list[str]:
+        """What axe-core finds serious or critical in the page as it is now: rule, and elements."""
+        source = AXE / "node_modules/axe-core/axe.min.js"
+        if not source.exists():
+            message = f"axe-core is not installed in {AXE}, so the page was not checked with it"
+            pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+        self.page.evaluate(source.read_text("utf-8"))
+        found = self.page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+        return [
+            f"{each['id']}: {[node['html'][:80] for node in each['nodes']]}"
+            for each in found["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+
+
+class Cable:
+    """A network between browsers and a server, on a port of its own. It can be cut, and mended."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._ends: dict[socket.socket, socket.socket] = {}  # the thread's
+        self._cut = False
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="cable", daemon=True)
+        self._thread.start()
+
+    def cut(self) -> None:
+        self._cut = True
+
+    def mend(self) -> None:
+        self._cut = False
+
+    def close(self) -> None:
+        self._stopped = True
+        self._thread.join(WAIT)
+        self._listener.close()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            if self._cut:
+                self._drop(*self._ends)
+            for sock in select.select([self._listener, *self._ends], [], [], 0.02)[0]:
+                if sock is self._listener:
+                    self._connect(sock.accept()[0])
+                elif sock in self._ends:
+                    self._pass_on(sock)
+        self._drop(*self._ends)
+
+    def _connect(self, near: socket.socket) -> None:
+        try:
+            far = socket.create_connection(("127.0.0.1", self._to), WAIT)
+        except OSError:
+            near.close()
+            return
+        self._ends[near], self._ends[far] = far, near
+
+    def _pass_on(self, sock: socket.socket) -> None:
+        try:
+            data = sock.recv(65536)
+            self._ends[sock].sendall(data)
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(sock)
+
+    def _drop(self, *socks: socket.socket) -> None:
+        for sock in socks:
+            other = self._ends.pop(sock, None)
+            if other:
+                del self._ends[other]
+                sock.close()
+                other.close()

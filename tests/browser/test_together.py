@@ -1,0 +1,116 @@
+"""The chat in real browsers, beside telnet and programs; and what is not lost when the server or the network is."""
+
+from __future__ import annotations
+
+import pytest
+from support.clients import said
+from support.servers import free_port, stored
+from support.waiting import wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def test_two_browsers_a_telnet_and_a_program_see_the_same_lines_in_the_same_order(
+    start_process, connect, tab, chromium, firefox
+):
+    server = start_process()
+    carl, dora = tab(chromium, server).enter("carl"), tab(firefox, server).enter("dora")
+    with server.client("tess") as tess:
+        pia = connect(server, "pia")
+        for number in range(5):
+            carl.say(f"carl {number}")
+            dora.say(f"dora {number}")
+            tess.send(f"tess {number}")
+            pia.say("#lobby", f"pia {number}")
+        for each in (carl, dora):
+            each.until("() => document.querySelectorAll('.row.message').length === 20")
+            each.firm()
+        tess.news()
+        lines = [text for _, text in said(tess.seen)]
+        assert len(lines) == 20
+        assert lines == [message.text for message in pia.history("#lobby").messages]
+        assert carl.said() == dora.said() == lines
+
+
+def test_what_is_written_while_the_server_is_down_arrives_once_and_in_order(start_process, tab, chromium, firefox):
+    port = free_port()
+    server = start_process(port=port)
+    both = [tab(chromium, server).enter("carl"), tab(firefox, server).enter("dora")]
+    for each in both:
+        each.say("before")
+        each.firm()
+    for number in range(3):  # some of these are on their way when the server dies
+        for each in both:
+            each.say(f"at the end {number}")
+    server.kill()
+    for each in both:
+        each.say(*(f"meanwhile {number}" for number in range(3)))
+        each.expect("meanwhile 2")
+    server = start_process(port=port, db=server.db)
+    for each in both:
+        each.firm()
+    assert server.stop() == 0
+    wanted = [
+        "before",
+        *(f"at the end {number}" for number in range(3)),
+        *(f"meanwhile {number}" for number in range(3)),
+    ]
+    found = stored(server.db)
+    for name in ("carl", "dora"):
+        assert [text for _, sender, text in found if sender == name] == wanted
+
+
+def test_what_is_written_offline_arrives_once_and_what_others_said_is_there(start_process, tab, cable, browser):
+    server = start_process()
+    network = cable(server)
+    carl = tab(browser, network).enter("carl")
+    carl.say("before")
+    carl.firm()
+    with server.client("tess") as tess:
+        for _ in range(2):
+            network.cut()
+            carl.until("() => app.wire.state !== 'open'")
+            assert "what you write waits" in carl.page.get_by_role("status").inner_text()
+            carl.say("written offline", "and more")
+            tess.send("said meanwhile")
+            tess.expect("said meanwhile")
+            network.mend()
+            carl.firm()
+        tess.news()
+        lines = [text for _, text in said(tess.ask("/history 20"))]
+    assert lines == ["before", *["said meanwhile", "written offline", "and more"] * 2]
+    wait_for(lambda: carl.said() == lines)
+
+
+def test_a_browser_that_is_switched_offline_comes_back_at_once(start_process, tab, chromium):
+    server = start_process()
+    carl = tab(chromium, server).enter("carl")
+    carl.page.context.set_offline(True)
+    carl.say("written offline")
+    carl.page.context.set_offline(False)
+    carl.firm()
+    assert carl.said() == ["written offline"]
+    assert server.stop() == 0
+    assert [text for _, _, text in stored(server.db)] == ["written offline"]
+
+
+def test_two_tabs_with_the_same_storage_do_not_replace_each_other_for_ever(start_process, tab, browser):
+    server = start_process()
+    first = tab(browser, server).enter("carl")
+    first.say("before")
+    first.firm()
+    first.until("() => sessionStorage.getItem('chat_threads')")
+    with first.page.expect_popup() as opened:
+        first.page.evaluate("() => { window.other = open(location.href) }")
+    second = first.beside(opened.value)
+    first.page.get_by_role("dialog", name="Open somewhere else").wait_for()
+    second.expect("before")
+    for event in ("online", "pageshow"):
+        first.page.evaluate("(event) => { dispatchEvent(new Event(event)) }", event)
+    second.say("from the second")
+    second.firm()
+    assert first.page.evaluate("() => app.wire.state") == "stopped"
+    assert second.page.evaluate("() => app.wire.state") == "open"
+    first.page.get_by_role("button", name="Continue here").click()
+    first.expect("from the second")
+    second.page.get_by_role("dialog", name="Open somewhere else").wait_for()
