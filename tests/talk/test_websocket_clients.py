@@ -41,7 +41,8 @@ class Sync:
         for each in self._socket:
             assert isinstance(each, str)
             yield from each.splitlines()
-        yield json.dumps({"type": "closed", "code": self._socket.close_code, "reason": self._socket.close_reason})
+        ended = self._socket.protocol
+        yield json.dumps({"type": "closed", "code": ended.close_code, "reason": ended.close_reason})
 
     def end(self) -> None:
         self._end.close()
