@@ -93,7 +93,7 @@ def read(head: bytes) -> Get:
         any(fields.get_all(name, []) for name in _FORWARDED),
         not _NO_NAME.fullmatch(host),
         any(_GZIP.fullmatch(each) for field in fields.get_all("Accept-Encoding", []) for each in field.split(",")),
-        "close" not in wishes and (version == "1" or "keep-alive" in wishes),
+        version == "1" and "close" not in wishes,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -37,6 +38,13 @@ def web() -> Iterator[Open]:
             return opened
 
         yield start
+
+
+def behind(server: Running, name: str) -> Session:
+    """A session whose socket takes little."""
+    found = server.chat.sessions.named(name)
+    found.wire._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, TINY)
+    return found
 
 
 def ending(client: WebSocket) -> list[Frame]:
@@ -130,20 +138,38 @@ def test_the_last_words_are_a_line_and_then_a_close(serve, web, tmp_path, reason
     assert len(frames) == 2
 
 
-@for_each("by", ["too_slow", "replaced", "its queue"])
+@for_each("by", ["too_slow", "replaced", "its queue", "shutting_down"])
 def test_a_client_that_is_behind_gets_whole_frames_and_then_the_reason(serve, web, tmp_path, by):
     server = serve(queue_limit=400, db=str(tmp_path / by))
     ann, talker = web(server, "ann", receive_buffer=TINY), server.client("talker")
-    slow = server.chat.sessions.named("ann")
+    slow = behind(server, "ann")
     said = 0
     while not (slow.reason if by == "its queue" else slow.mailbox.under_way and slow.mailbox.lines):
         talker.ask("\r\n".join([LONG] * 20))
         said += 20
         assert said < 20_000
     if by in END:
-        END[by](server, ann, web)
+        ends = threading.Thread(target=END[by], args=(server, ann, web))
+        ends.start()
     ending(ann)
-    assert ann.close_code == CLOSE_CODES["replaced" if by == "replaced" else "too_slow"]
+    assert ann.close_code == CLOSE_CODES["too_slow" if by == "its queue" else by]
+    if by in END:
+        ends.join()
+
+
+def test_when_its_room_is_deleted_a_client_that_is_behind_gets_all_of_it_in_whole_frames(serve, web):
+    server = serve(queue_limit=4000)
+    talker = server.client("talker")
+    talker.ask("/create #lab")
+    ann = web(server, "ann", receive_buffer=TINY, room="#lab", replay=0)
+    slow = behind(server, "ann")
+    said = 0
+    while not slow.mailbox.under_way:
+        talker.ask("\r\n".join([LONG] * 20))
+        said += 20
+    talker.ask("/delete #lab yes")
+    assert len([each for each in ann.upto("deleted") if each["type"] == "message"]) == said
+    assert ann.expect("joined")["room"] == "#lobby"
 
 
 def test_a_client_that_says_no_name_is_told_in_time(serve, web):
@@ -212,7 +238,7 @@ def test_on_a_full_server_a_browser_gets_the_page_and_comes_in_with_its_token(se
     server = serve(max_clients=1)
     ann = web(server, "ann")
     token = ann.seen[0]["token"]
-    assert answers(server, get("/healthz", server.port)).startswith(b"HTTP/1.1 200 ")
+    assert answers(server, get("/healthz", server.port, "Connection: close\r\n")).startswith(b"HTTP/1.1 200 ")
     page = answers(server, get("/", server.port))
     assert page.startswith(b"HTTP/1.1 200 ")
     assert page.count(b"HTTP/1.1 ") == 1, "nothing but the answer"
