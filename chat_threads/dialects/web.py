@@ -82,6 +82,7 @@ class WebDialect:
         self._settings = settings
         self._json = JsonDialect(settings)
         self._buffer = bytearray()  # requests by HTTP that are not answered yet
+        self._home = ""  # the address of the chat, as this browser reached it; "": the server knows a better one
         self._protocol: Any = None  # the ServerProtocol, once it is a WebSocket
         self._message = bytearray()  # the fragments of an unfinished message
         self._kind: Any = None  # the first fragment's opcode; None: no message has begun
@@ -141,6 +142,8 @@ class WebDialect:
     def next_input(self) -> Input | None:
         while True:
             found = self._json.next_input()
+            if isinstance(found, Request) and isinstance(found.command, commands.ShowQr):
+                return Request(commands.ShowQr(self._home), found.ref)
             if found is not None:
                 return found
             if self._found:
@@ -206,6 +209,7 @@ class WebDialect:
             self._end()
             return
         self._protocol = protocol
+        self._home = _home(get)
         rest = bytes(self._buffer)
         self._buffer.clear()
         if rest:
@@ -302,10 +306,16 @@ def _health(get: Get, settings: Settings) -> Input:
     return Request(commands.ShowHealth())
 
 
+def _home(get: Get) -> str:
+    """The address of the chat by which the browser came; "" if that means the browser's own machine."""
+    if get.host.startswith(("localhost", "127.", "[::1]")):
+        return ""
+    own = get.origin is not None and is_own(get.origin, get.host)  # then it knows whether a proxy speaks HTTPS
+    return f"{get.origin if own else f'http://{get.host}'}/"
+
+
 def _qr(get: Get, settings: Settings) -> Input:
-    """The address by which the browser came, unless that means the browser's own machine."""
-    here = get.host.startswith(("localhost", "127.", "[::1]"))
-    return Request(commands.ShowQr("" if here else f"http://{get.host}/"))
+    return Request(commands.ShowQr(_home(get)))
 
 
 def _in_lab(route: Route) -> Route:

@@ -263,6 +263,24 @@ def test_hostile_frames_raise_nothing_and_mean_the_same_however_the_bytes_are_sp
         assert found(data, lambda: 4096) == found(data, lambda: 1) == found(data, lambda: rng.randrange(1, 200))
 
 
+@for_each(
+    ("origin", "base"),
+    [
+        ("", "http://chat.example:8080/"),
+        ("Origin: https://chat.example:8080\r\n", "https://chat.example:8080/"),
+        ("Origin: http://other.example\r\n", "http://chat.example:8080/"),
+    ],
+)
+def test_a_browser_gets_the_code_of_the_address_by_which_it_came(origin, base):
+    dialect = WebDialect(Settings(origins=frozenset({"http://other.example"})))
+    dialect.feed(get("/ws", UPGRADE + origin))
+    dialect.feed(masked(b'{"type":"hello","name":"ann"}'))
+    assert isinstance(inputs(dialect)[1], Request)
+    dialect.admitted("ann")
+    dialect.feed(masked(b'{"type":"qr","ref":"1"}'))
+    assert inputs(dialect) == [Request(commands.ShowQr(base), "1")]
+
+
 def test_frames_that_come_with_the_request_are_read():
     answer, hello = answer_to(get("/ws", UPGRADE) + masked(HELLO))
     assert answer.startswith(b"HTTP/1.1 101")
