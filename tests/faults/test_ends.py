@@ -77,7 +77,7 @@ def test_a_server_that_finds_no_memory_for_words_says_so(start_process):
         ("writers.Crew._turn = breaks", "writer-1", "nobody knows why"),
         ("writers.Crew._serve = is_stuck", "writer-1", "TimeoutError"),
         ("logs.LogThread._put = breaks", "log", "nobody knows why"),
-        ("announce = cli._announce; cli._announce = lambda *args: announce(*args) or breaks()", "main", "MemoryError"),
+        ("announce = cli.announce; cli.announce = lambda *args: announce(*args) or breaks()", "main", "MemoryError"),
         ("server.ChatServer.beats = property(breaks, lambda *args: None)", "main", "MemoryError"),
     ],
 )

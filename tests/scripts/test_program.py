@@ -85,10 +85,15 @@ OPTIONS = {  # option: a value other than the default, and what comes of it
     "--max-clients": ("7", "limits.max_clients", 7),
     "--per-address": ("3", "limits.per_address", 3),
     "--proxy-protocol": ("10.0.0.1, 2001:db8::/32", "proxies", networks("10.0.0.1,2001:db8::/32")),
+    "--web-origin": (
+        "https://chat.example, http://other.example:8080",
+        "origins",
+        frozenset({"https://chat.example", "http://other.example:8080"}),
+    ),
     "--db": ("other.db", "db", "other.db"),
     "--sync": ("full", "sync", "full"),
     "--retain": ("1.5", "retain_days", 1.5),
-    "--replay": ("5", "limits.replay", 5),
+    "--replay": ("5", "replay", 5),
     "--motd": ("motd.txt", "motd", ("be kind",)),
     "--writers": ("per-session", "writers", None),
     "--rate": ("0", "limits.rate", 0.0),
@@ -630,8 +635,8 @@ def test_a_path_that_cannot_be_printed_is_printed_with_escapes(tmp_path, encodin
     assert len(error.splitlines()) == 1
     db.parent.mkdir()
     with started_with("", *program, env=env) as server:
-        assert server.stdout.readline().startswith("Listening: ")
-        assert server.stdout.readline().startswith("History: ")
+        for line in ("Listening: ", "In a browser: ", "History: "):
+            assert server.stdout.readline().startswith(line)
         server.send_signal(signal.SIGTERM)
         assert server.wait(WAIT) == 0
 
@@ -673,7 +678,7 @@ def test_it_stops_in_order_though_nobody_reads_what_it_prints(tmp_path):
         os.close(write_end)
         with open(read_end) as output:
             port = int(output.readline().split()[-1])
-            output.readline()
+            assert "History: " in output.readline() + output.readline()
             with Client(port, "ann") as ann:
                 output.close()
                 server.send_signal(signal.SIGINT)
@@ -718,13 +723,13 @@ def test_it_serves_though_nobody_reads_what_it_prints_on_starting(tmp_path):
 def test_run_serves_until_a_signal_and_leaves_no_thread(in_this_process, tmp_path, monkeypatch):
     """In this process and its main thread; a client comes and goes meanwhile."""
     ready: queue.SimpleQueue[Chat] = queue.SimpleQueue()
-    announce = cli._announce
+    announce = cli.announce
 
     def announce_and_tell(chat: Chat, options: Options) -> None:
         announce(chat, options)
         ready.put(chat)
 
-    monkeypatch.setattr(cli, "_announce", announce_and_tell)
+    monkeypatch.setattr(cli, "announce", announce_and_tell)
     ends: list[str] = []
 
     def visit() -> None:
