@@ -135,15 +135,17 @@ class ChatServer(socketserver.ThreadingTCPServer):
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """As in socketserver, but for all sockets that listen."""
-        with selectors.DefaultSelector() as selector:
-            for sock in self._listening:
-                selector.register(sock, selectors.EVENT_READ)
-            while not self._end.is_set():
-                for key, _ in selector.select(poll_interval):
-                    self._ready = key.fileobj
-                    self._accept()
-                self.service_actions()
-        self._over.set()
+        try:
+            with selectors.DefaultSelector() as selector:
+                for sock in self._listening:
+                    selector.register(sock, selectors.EVENT_READ)
+                while not self._end.is_set():
+                    for key, _ in selector.select(poll_interval):
+                        self._ready = key.fileobj
+                        self._accept()
+                    self.service_actions()
+        finally:
+            self._over.set()  # whatever broke, shutdown() must not wait for ever
 
     def _accept(self) -> None:
         try:

@@ -116,6 +116,17 @@ def test_a_thread_for_a_session_is_started_without_joining_all_that_have_ended()
     assert len(joined) == MANY  # none is forgotten
 
 
+def test_nobody_waits_for_an_acceptor_that_broke():
+    with ChatServer(("127.0.0.1", 0), None, None, None, Limits()) as server:
+        server.service_actions = lambda: 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            server.serve_forever(0.01)
+        stops = threading.Thread(target=server.shutdown, daemon=True)
+        stops.start()
+        stops.join(WAIT)
+        assert not stops.is_alive()
+
+
 @pytest.mark.parametrize("what", ["readers that end", "connections that were refused"])
 def test_an_acceptor_that_goes_on_is_not_stuck_however_much_there_is_to_clear_away(what):
     ends, steps = Ends(lambda: None), []
