@@ -138,7 +138,13 @@ def main(
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             servers = {each: stack.enter_context(running(each, folder)) for each in taking_part}
-            runs = [cell for count in members for _ in range(repeat) for cell in cells if cell[0] == count]
+            runs = [  # in turn forwards and backwards, because what comes before has an effect
+                cell
+                for count in members
+                for turn in range(repeat)
+                for cell in cells[:: -1 if turn % 2 else 1]
+                if cell[0] == count
+            ]
             for cell in stack.enter_context(click.progressbar(runs, label="Measuring", file=sys.stderr)):
                 count, window, each = cell
                 results[cell].append(measure(servers[each], each.dialect, count, window, seconds, processes))

@@ -246,9 +246,10 @@ class Worker:
         for client in self.clients:
             if not client.slow and (client.inside or client.gone):
                 client.seen.count_lost(sent, self.tally)
+        self.pipe.send(("done", self.report))  # before the clients leave, which costs the server time
+        for client in self.clients:
             if client.sock:
                 client.sock.close()
-        self.pipe.send(("done", self.report))
 
     def _look_at_slow(self) -> None:
         """Read the unread bytes of the slow clients, to see which of them were disconnected."""
