@@ -110,3 +110,22 @@ function help(commands, about) {
   if (about.words.length > 1) parts.push(el("p", {}, `Also: ${about.words.slice(1).join(", ")}`));
   return parts;
 }
+
+// A notice or an error as a note, with what can be done about it to tap.
+function said(event) {
+  const action = GO_ON[event.next || event.code];
+  const [label, line] = action ? action(event) : ["", ""];
+  const actions = line && !line.includes("undefined") ? [{ label, line }] : null; // a field that this error lacks
+  return { text: event.text, tone: event.type === "error" ? "error" : "", actions };
+}
+
+const GO_ON = {
+  back: () => ["I am back", "/back"],
+  delete: ({ room }) => ["Delete it for good", `/delete ${room} yes`],
+  unignore: ({ name }) => ["Show it again", `/unignore ${name}`],
+  threads: () => ["Show the threads", "/threads"],
+  not_in_room: ({ room }) => [`Join ${room}`, `/join ${room}`],
+  room_exists: ({ room }) => [`Join ${room}`, `/join ${room}`],
+  unknown_room: ({ near }) => [`Join ${near}`, `/join ${near}`],
+  name_taken: ({ near }) => [`Use ${near}`, `/nick ${near}`],
+};

@@ -174,8 +174,8 @@ class Sheets {
       }, { example: "a reason, if you like", blank: true }).all
       : el("div", { class: "field" }, el("h3", {}, "Away"), this.button("I am back", () => app.perform({ type: "back" })));
     const settings = SWITCHES.map(([option, label]) => {
-      const box = el("input", { type: "checkbox", onchange: () => app.set(option, box.checked ? "on" : "off") });
-      box.checked = app.settings[option] !== "off";
+      const box = el("input", { type: "checkbox", onchange: () => app.settings.set(option, box.checked ? "on" : "off") });
+      box.checked = app.settings.values[option] !== "off";
       return el("label", { class: "switch" }, box, label);
     });
     this.open(app.chat.name, [name.all, away, el("div", { class: "field" }, el("h3", {}, "Settings"), ...settings),
