@@ -1,8 +1,8 @@
 """The page: what a browser shows, as one HTML response that needs no second request.
 
-``index.html``, ``style.css`` and the ``*.js`` files are put together once, as they are. There is no build step: what a
-browser shows as the source of the page is what is in these files, and ``main.js`` says how they fit together. The table
-of commands comes with them as data, so that a line means the same on the page as over telnet.
+``index.html``, ``style.css`` and the ``*.js`` files are put together once. There is no build step: a browser gets the
+lines of these files, without comments and indentation. ``main.js`` says how they fit together. The table of commands
+comes with them as data, so that a line means the same on the page as over telnet.
 
 Any thread may read a Page. Only the files are read, once.
 """
@@ -13,6 +13,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -29,11 +30,8 @@ SCRIPTS = (
     "dom.js",
     "answers.js",
     "conversation.js",
-    "settings.js",
-    "entry.js",
-    "screen.js",
-    "sheets.js",
     "composer.js",
+    "sheets.js",
     "main.js",
 )
 """The scripts of the chat, in their order: each uses only what stands before it, until ``main.js`` starts it all."""
@@ -57,14 +55,14 @@ def assemble(html: str, styles: Sequence[str], scripts: Sequence[str], data: Any
     ``data`` is what ``JSON.parse`` finds in the element with the id ``data``. Raise ValueError if a file would end its
     element too early.
     """
-    css, js = [read(name) for name in styles], [read(name) for name in scripts]
+    css, js = [bare(read(name)) for name in styles], [bare(read(name)) for name in scripts]
     if any("</" in text for text in css) or any("</script" in text.lower() or "<!--" in text for text in js):
         raise ValueError("a style or a script contains the end of its own element")
     # In JSON a < stands only inside a string, where \u003c means the same and ends no element.
     block = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     elements = [f'<script type="application/json" id="data">{block}</script>'] if data is not None else []
     elements += [f"<script>{text}</script>" for text in js]
-    body = read(html).replace("<!-- styles -->", "\n".join(f"<style>{text}</style>" for text in css))
+    body = bare(read(html)).replace("<!-- styles -->", "\n".join(f"<style>{text}</style>" for text in css))
     body = body.replace("<!-- scripts -->", "\n".join(elements))
     whole = body.encode("utf-8")
     return Page(whole, gzip.compress(whole, mtime=0), tuple(map(_hash, js)), tuple(map(_hash, css)))
@@ -75,23 +73,37 @@ def read(name: str) -> str:
     return (resources.files(__package__) / name).read_text("utf-8").replace("\r\n", "\n")
 
 
+def bare(text: str) -> str:
+    """The text without indentation, empty lines, and comments. In a script a comment ends its line, after `` // ``."""
+    return _ONLY_FOR_READERS.sub("", text)
+
+
+_ONLY_FOR_READERS = re.compile(r"^ *(?:(?://.*|/\*.*\*/)?\n)?| // .*$", re.MULTILINE)
+
+
 def _hash(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii") + "'"
 
 
 def table() -> list[dict[str, Any]]:
-    """The commands that people type, as ``typed.js`` needs them: the help, and how a request of that type is made."""
-    return [
-        {
-            "words": [kind.row.name, *kind.row.aliases],
-            "usage": kind.row.usage,
-            "does": kind.row.does,
-            "more": kind.row.more,
-            "type": kind.row.type,
-            "fields": [kind.row.named.get(each.name, each.name) for each in fields(kind)],  # type: ignore[arg-type]
-        }
-        for kind in commands.TYPED
-    ]
+    """The commands that people type, as ``typed.js`` needs them: the help, and how a request of that type is made.
+
+    What is empty is left out, and so is a type that is the command's name.
+    """
+    return [{key: value for key, value in _row(kind).items() if value} for kind in commands.TYPED]
+
+
+def _row(kind: type[commands.Command]) -> dict[str, Any]:
+    row = kind.row
+    names = [row.named.get(each.name, each.name) for each in fields(kind)]  # type: ignore[arg-type]
+    return {
+        "aliases": row.aliases,
+        "usage": row.usage,
+        "does": row.does,
+        "more": row.more,
+        "type": row.type if row.type != row.name[1:] else "",
+        "fields": names[: len(row.places)] if "typed" not in vars(kind) else [],
+    }
 
 
 @cache

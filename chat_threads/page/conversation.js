@@ -6,10 +6,8 @@ const AT_END = 48; // pixels from the end that still count as the end
 const TOGETHER = 5 * 60000; // milliseconds within which somebody's messages stand under one name
 
 class Conversation {
-  // `does` has the functions more(room, "before" or "after"), jump(room, number), line(text), again(item), drop(item),
-  // edit(item), read() and settings().
-  constructor(does) {
-    this.does = does;
+  constructor(app) {
+    this.app = app;
     this.scroller = byId("scroller");
     this.log = byId("log");
     this.room = null;
@@ -21,15 +19,13 @@ class Conversation {
     byId("to-end").addEventListener("click", () => this.newest());
   }
 
-  // --- scrolling ----------------------------------------------------------------------------------------------
-
   get gap() {
     return this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight;
   }
 
   scrolled() {
-    this.follow = this.gap < AT_END && (!this.room || this.room.attached);
-    this.does.read();
+    this.follow = this.gap < AT_END && this.room !== null && this.room.attached;
+    this.app.read();
     this.more();
   }
 
@@ -38,167 +34,118 @@ class Conversation {
   }
 
   newest() {
+    if (this.room && !this.room.attached) this.app.load(this.room, "around", this.room.last);
     this.follow = true;
-    if (this.room && !this.room.attached) this.does.more(this.room, "newest");
     this.toEnd();
-    this.does.read();
+    this.app.read();
   }
 
   // Ask for more of the history where the rows end soon.
   more() {
-    const room = this.room;
+    const { room } = this;
     if (!room || room.peer || room.loading) return;
-    const top = this.scroller.scrollTop;
-    if (top < NEAR && room.first > 1 && !(room.rows[0] && room.rows[0].nothingBefore)) this.does.more(room, "before");
-    else if (!room.attached && this.gap < NEAR && room.end) this.does.more(room, "after");
+    if (this.scroller.scrollTop < NEAR && room.first > 1 && !room.whole) this.app.load(room, "before", room.first);
+    else if (!room.attached && this.gap < NEAR && room.end) this.app.load(room, "after", room.end);
   }
-
-  // The first row in view, and how far it is from the top: it stays there, whatever is added above it.
-  anchor(ids) {
-    const top = this.scroller.scrollTop;
-    for (const child of this.log.children) {
-      if (child.offsetTop + child.offsetHeight > top && ids.has(child.rowId)) {
-        return { child, offset: child.offsetTop - top };
-      }
-    }
-    return null;
-  }
-
-  // --- rows ---------------------------------------------------------------------------------------------------
 
   // Show the room. `waiting` are the items of the outbox that belong here.
   show(room, waiting) {
     const changed = room !== this.room;
-    if (changed) {
-      this.room = room;
-      this.follow = true;
-      this.target = 0;
-    }
-    const items = room ? this.items(room, waiting) : [];
-    if (changed || (room && room.loading) || this.quietNext) this.quiet();
-    this.quietNext = room && room.loading !== "";
-    const ids = new Set(items.map((item) => item.id));
-    const anchor = changed || this.follow ? null : this.anchor(ids);
-    arrange(this.log, items, (item) => this.make(item), (child, item) => this.update(child, item));
-    if (anchor) this.scroller.scrollTop = anchor.child.offsetTop - anchor.offset;
-    const goal = this.target ? this.log.querySelector(`[data-number="${Number(this.target)}"]`) : changed && this.log.querySelector(".divider");
+    if (changed) Object.assign(this, { room, follow: true, target: 0 });
+    if (changed || this.wasLoading || (room && room.loading)) this.quiet();
+    this.wasLoading = room && room.loading;
+    const rows = room ? this.rows(room, waiting) : [];
+    // The first row in view stays where it is, whatever is added above it.
+    const ids = new Set(rows.map((row) => row.id));
+    const top = this.scroller.scrollTop;
+    const anchor = !this.follow && [...this.log.children].find((child) =>
+      child.offsetTop + child.offsetHeight > top && ids.has(child.id));
+    const offset = anchor ? anchor.offsetTop - top : 0;
+    arrange(this.log, rows, ({ id }) => el("li", { id }), (child, row) => this.fill(child, row));
+    if (anchor) this.scroller.scrollTop = anchor.offsetTop - offset;
+    const goal = this.target ? this.log.querySelector(`[data-number="${this.target}"]`) : changed && byId("divider");
     if (goal) this.goTo(goal);
     else if (this.follow) this.toEnd();
     this.more();
   }
 
   goTo(goal) {
-    const top = goal.offsetTop - this.scroller.clientHeight / 3;
-    this.follow = false;
-    this.scroller.scrollTop = top;
-    if (this.target) {
-      goal.classList.add("found");
-      setTimeout(() => goal.classList.remove("found"), 4000);
-      this.target = 0;
-    }
+    this.scroller.scrollTop = goal.offsetTop - this.scroller.clientHeight / 3;
+    goal.classList.toggle("found", this.target > 0);
+    this.target = 0;
     this.follow = this.gap < AT_END && this.room.attached;
   }
 
   // A screen reader stays silent while old messages come, or another room.
   quiet() {
-    this.log.setAttribute("aria-live", "off");
-    this.log.setAttribute("aria-busy", "true");
+    const live = (on) => {
+      this.log.setAttribute("aria-live", on ? "polite" : "off");
+      this.log.setAttribute("aria-busy", String(!on));
+    };
+    live(false);
     clearTimeout(this.loud);
-    this.loud = setTimeout(() => {
-      this.log.setAttribute("aria-live", "polite");
-      this.log.setAttribute("aria-busy", "false");
-    }, 400);
+    this.loud = setTimeout(live, 400, true);
   }
 
   // The rows with the days, the place where the unread messages begin, and what waits to be sent.
-  items(room, waiting) {
-    const settings = this.does.settings();
-    const items = [];
+  rows(room, waiting) {
+    const { joins } = this.app.settings;
+    const rows = [];
     let day = "";
-    let last = null;
     let divided = !room.divider;
+    let last = {};
+    const add = (row) => {
+      rows.push(row);
+      last = row;
+    };
     for (const row of room.rows) {
-      if (row.presence && !settings.joins) continue;
-      if (dayOf(row.at) !== day && row.kind === "message") {
-        day = dayOf(row.at);
-        items.push({ id: "day " + day, kind: "day", at: row.at });
-        last = null;
-      }
+      if (row.names && joins === "off") continue;
+      const today = new Date(row.at).toDateString();
+      if (row.kind === "message" && today !== day) add({ id: today.replace(/ /g, "-"), kind: "day", text: calendar.format(row.at) });
+      if (row.kind === "message") day = today;
       if (!divided && row.number > room.divider) {
         divided = true;
-        items.push({ id: "divider", kind: "divider" });
-        last = null;
+        add({ id: "divider", kind: "divider", text: "New" });
       }
-      row.follows = last !== null && last.kind === "message" && row.kind === "message" && last.from === row.from
-        && !row.action && !last.action && row.at - last.at < TOGETHER;
-      items.push(row);
-      last = row;
+      row.follows = last.from === row.from && row.from && !row.action && !last.action && row.at - last.at < TOGETHER;
+      add(row);
     }
-    for (const item of waiting) {
-      if (!item.came) items.push({ id: item.ref, kind: "waiting", item, state: item.state });
-    }
-    return items;
+    return rows.concat(waiting.filter((item) => !item.came).map((item) => ({
+      id: item.ref, kind: "waiting", item, from: this.app.chat.name, at: item.at, text: item.request.text,
+      action: item.request.type === "action", state: item.state })));
   }
 
-  make(item) {
-    const child = el("li", {});
-    child.rowId = item.id;
-    return child;
-  }
-
-  // Fill or refill an element: most rows never change, and are left alone.
-  update(child, item) {
-    const looks = `${item.kind} ${item.follows || ""} ${item.changed || 0} ${item.state || ""} ${this.does.settings().looks}`;
-    if (child.looks === looks) return;
-    const wasWaiting = child.looks && item.kind === "message";
-    child.looks = looks;
-    child.className = `row ${item.kind}${item.follows ? " follows" : ""}${item.mention ? " mention" : ""}${item.mine ? " mine" : ""}${wasWaiting ? "" : ""}${item.tone ? " " + item.tone : ""}${item.state ? " " + item.state : ""}`;
-    child.replaceChildren(...ROWS[item.kind](item, this.does));
-    if (item.number) child.dataset.number = item.number;
+  // Fill or refill a row's element. Most rows never change, and are left alone.
+  fill(child, row) {
+    const { timestamps } = this.app.settings;
+    const looks = [row.kind, row.follows && "follows", row.mention && "mention", row.look, row.state];
+    const now = [...looks, row.changed, timestamps].join();
+    if (child.looks === now) return;
+    child.looks = now;
+    child.className = ["row", ...looks].filter((each) => each).join(" ");
+    if (row.number) child.dataset.number = row.number;
+    child.replaceChildren(...(row.from ? spoken(row, timestamps) : noted(row)));
   }
 }
 
-function timeOf(row, settings) {
-  if (settings.timestamps === "off") return null;
-  const form = settings.timestamps === "seconds" ? clockSeconds : clock;
-  return el("time", { datetime: new Date(row.at).toISOString(), title: new Date(row.at).toLocaleString() }, form.format(row.at));
+const FATES = { waiting: "waiting", sent: "sending", later: "waiting for the server", unsure: "It may have arrived or not." };
+
+function spoken(row, timestamps) {
+  const { from, at, text, action, item } = row;
+  const time = timestamps !== "off" && el("time", { datetime: new Date(at).toISOString() }, clock.format(at));
+  const parts = [el("span", { class: "head" }, !action && nameOf(from), time),
+    el("bdi", { class: "text", dir: "auto" }, action && nameOf(from), action && " ", linked(text))];
+  if (item) parts.push(el("small", {}, FATES[item.state] || item.why));
+  if (item && /unsure|refused/.test(item.state)) {
+    parts.push(el("span", { class: "actions" }, button("Send again", `/again ${item.ref}`), button("Edit", `/edit ${item.ref}`)));
+  }
+  return parts;
 }
 
-function messageRow(row, does, extra = []) {
-  const settings = does.settings();
-  const head = el("span", { class: "head" }, nameOf(row.from), timeOf(row, settings),
-    settings.numbers && row.number ? el("span", { class: "number" }, String(row.number)) : null);
-  const text = el("bdi", { class: "text", dir: "auto" }, row.action ? nameOf(row.from) : null, row.action ? " " : null, linked(row.text));
-  return [row.action ? el("span", { class: "head" }, timeOf(row, settings)) : head, text, ...extra];
+function noted({ kind, names, text, answers, line }) {
+  if (kind === "day" || kind === "divider") return [el("span", {}, text)];
+  const many = names && (names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} others` : names.join(", "));
+  const words = names ? `${many} ${kind}${text ? ` (${text})` : ""}` : text;
+  return [words && el("bdi", { class: "text", dir: "auto" }, linked(words)), ...(answers || []),
+    line && el("span", { class: "actions" }, button(line, line))].filter(given);
 }
-
-// The elements of each kind of row.
-const ROWS = {
-  message: (row, does) => messageRow(row, does),
-  day: (row) => [el("span", {}, dayName(row.at, Date.now()))],
-  divider: () => [el("span", {}, "New")],
-
-  waiting({ item }, does) {
-    const row = { from: does.myName(), at: item.at, text: item.request.text, action: item.request.type === "action" };
-    const state = { waiting: "waiting", sent: "sending", refused: item.why, unsure: "It may have arrived or not." }[item.state];
-    const buttons = item.state === "refused" || item.state === "unsure"
-      ? el("span", { class: "actions" },
-        el("button", { type: "button", onclick: () => does.again(item) }, "Send again"),
-        el("button", { type: "button", onclick: () => does.edit(item) }, "Edit"),
-        el("button", { type: "button", onclick: () => does.drop(item) }, "Drop"))
-      : null;
-    return messageRow(row, does, [el("span", { class: "fate" }, state), buttons].filter((each) => each));
-  },
-
-  note(row, does) {
-    const text = row.names ? `${listed(row.names)} ${row.event}.` : row.text;
-    const parts = text ? [el("bdi", { class: "text", dir: "auto" }, linked(text))] : [];
-    if (row.answer) parts.push(...answer(row.answer, does.jump));
-    if (row.help) parts.push(...help(row.help.commands, row.help.about));
-    if (row.actions) {
-      parts.push(el("span", { class: "actions" }, row.actions.map((each) =>
-        el("button", { type: "button", onclick: () => does.line(each.line) }, each.label))));
-    }
-    return [el("div", { class: "box" }, parts)];
-  },
-};

@@ -1,206 +1,175 @@
 "use strict";
 // The chat in the browser. Read the files in this order: wire.js is the connection, outbox.js what waits for an answer,
-// state.js what is known; these three and typed.js know nothing of a page. dom.js makes elements; conversation.js,
-// composer.js, sheets.js, screen.js and entry.js are the parts of what is seen. App, below, connects them: what is typed
-// or tapped goes through perform() into the outbox, what comes goes through came() into the state, and draw() shows the
-// state.
+// state.js what is known; these three and typed.js know nothing of a page. dom.js and answers.js make elements;
+// conversation.js, composer.js and sheets.js are the parts of what is seen. App, below, connects them: what is typed or
+// tapped goes through line() and perform() into the outbox, what comes goes through came() into the state, and draw()
+// shows the state.
 
-const KEPT = "chat_threads"; // in sessionStorage: what this tab keeps when it is loaded again
-const OUTBOX = "chat_threads outbox";
-const NAME_KEPT = 150000; // milliseconds for which a server may hold our name for a connection that is dead
 const FRESH = 60000; // milliseconds after which the list of people is asked for again
+const NAME_KEPT = 150000; // milliseconds for which a server may hold our name for a connection that is dead
+
+// What a browser keeps under a key. It may refuse: then the page works without it.
+const store = (storage, key) => ({
+  save(text) {
+    try {
+      window[storage].setItem(`chat_threads ${key}`, text);
+    } catch (error) {
+      // Full, or forbidden.
+    }
+  },
+  load() {
+    try {
+      return window[storage].getItem(`chat_threads ${key}`) || "";
+    } catch (error) {
+      return "";
+    }
+  },
+});
+const NAME = store("localStorage", "name");
+const SETTINGS = store("localStorage", "settings");
+const TAB = store("sessionStorage", "tab"); // a copied tab has a copy, and so the same token
+
+// Requests that are about the room on the screen, if they name none.
+const HERE = /^(say|action|leave|topic|invite|history|trace)$/;
+// Answers that are seen in another way.
+const QUIET = /^(ack|private|left|joined|current|deleted)$/;
+const CHOICES = { timestamps: /^(on|off)$/, joins: /^(on|off)$/, replay: /^[0-9]+$/ };
 
 class App {
   constructor() {
-    const { commands } = JSON.parse(byId("data").textContent);
-    this.typed = new Typed(commands);
+    this.settings = { timestamps: "on", joins: "on", replay: "50", ...JSON.parse(SETTINGS.load() || "{}") };
+    this.typed = new Typed(JSON.parse(byId("data").textContent).commands);
     this.chat = new Chat();
-    this.settings = new Settings(this);
-    this.outbox = new Outbox({ save: (text) => keep("sessionStorage", OUTBOX, text), load: () => recall("sessionStorage", OUTBOX) }, newPrefix());
+    const prefix = [...crypto.getRandomValues(new Uint8Array(8))].join(""); // randomUUID needs https
+    this.outbox = new Outbox(store("sessionStorage", "outbox"), prefix);
     this.asked = new Map(); // by ref: the room where something was asked, and who wants the answer
     this.inside = false; // whether we have been welcomed since we entered
-    this.motd = [];
-    this.forgotten = false; // whether the server did not know our token
+    this.first = ""; // the room to show on entering
     this.lostAt = 0;
-    this.fine = window.matchMedia("(pointer: fine)").matches; // a mouse: there is no keyboard that pops up
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    this.wire = new Wire(`${scheme}//${location.host}/ws`, {
+    this.wire = new Wire(`${location.protocol.replace("http", "ws")}//${location.host}/ws`, {
       opened: () => this.greet(),
       came: (events) => this.came(events),
       ended: (code, wasOpen) => this.ended(code, wasOpen),
     });
-    this.conversation = new Conversation({
-      more: (room, where) => this.load(room, where),
-      jump: (room, number) => this.jump(room, number),
-      line: (text) => this.line(text),
-      again: (item) => this.outbox.again(item) || this.flush(),
-      drop: (item) => this.outbox.drop(item) || this.draw(),
-      edit: (item) => this.outbox.drop(item) || this.composer.insert(item.request.text) || this.draw(),
-      read: () => this.read(),
-      myName: () => this.chat.name,
-      settings: () => this.settings.looks,
-    });
-    this.sheets = new Sheets(this);
+    this.conversation = new Conversation(this);
     this.composer = new Composer(this);
-    this.screen = new Screen(this);
-    this.entry = new Entry((name, room) => this.enter(name, room), this.addressed());
+    this.sheets = new Sheets(this);
     this.listen();
+    this.begin();
   }
 
   // --- entering -----------------------------------------------------------------------------------------------
 
-  start() {
-    const kept = recall("sessionStorage", KEPT);
-    if (kept) {
-      try {
-        this.chat.restore(JSON.parse(kept));
-        const wanted = this.addressed();
-        if (wanted && this.chat.room(wanted)) this.chat.shown = this.chat.room(wanted);
-        else if (wanted && !(this.chat.shown && this.chat.shown.peer)) this.first = wanted;
-        this.inside = true;
-        this.reveal();
-        this.wire.start();
-        return;
-      } catch (error) {
-        this.chat = new Chat();
-      }
+  begin() {
+    byId("name").value = NAME.load();
+    byId("room").value = this.first = this.addressed();
+    if (!TAB.load()) {
+      this.enterForm("");
+      return;
     }
-    this.entry.open();
+    this.chat.restore(JSON.parse(TAB.load()));
+    this.inside = true;
+    this.show(this.chat.shown);
+    this.wire.start();
   }
 
-  // The room in the address: "#lab2", or "".
+  // The room in the address: "#lab2".
   addressed() {
-    try {
-      const room = decodeURIComponent(location.hash);
-      return room.length > 1 ? room : "";
-    } catch (error) {
-      return "";
-    }
+    return location.hash.length > 1 ? decodeURIComponent(location.hash.replace(/%(?![0-9A-F]{2})/gi, "%25")) : "";
   }
 
-  enter(name, room) {
-    // The same person again has the same token, and with it the same rooms to delete.
-    const same = this.left && fold(name) === fold(this.left.name);
-    this.chat = Object.assign(new Chat(), { token: same ? this.left.token : "" });
-    this.chat.call(name);
-    this.first = room;
-    this.inside = false;
+  enterForm(why) {
+    byId("enter").hidden = false;
+    byId("chat").hidden = true;
+    byId("why").textContent = why;
+    byId("name").focus();
+  }
+
+  enter() {
+    const room = byId("room").value.trim() || "#lobby";
+    this.chat = new Chat(byId("name").value.trim());
+    this.first = room.startsWith("#") ? room : "#" + room;
+    byId("why").textContent = "Connecting …";
     this.wire.stop();
     this.wire.start();
   }
 
   greet() {
-    this.chat.replay = Number(this.settings.values.replay);
-    this.wire.send([this.chat.hello(this.first)]);
+    this.wire.send([this.chat.hello(Number(this.settings.replay), this.first)]);
   }
 
   // The server has not let us in.
-  refused(event) {
-    if (event.code === "unknown_token") {
+  refused({ code, text }) {
+    if (code === "unknown_token") {
       this.chat.token = "";
       this.forgotten = true;
       this.greet();
-    } else if (this.inside && event.code === "name_taken" && Date.now() - this.lostAt < NAME_KEPT) {
-      this.status("Your name is still held for your old connection. Trying again.");
-      this.wire.over(0);
-    } else if (this.inside && event.code === "unreadable") {
-      this.wire.over(0);
+    } else if (this.inside && (code === "unreadable" || (code === "name_taken" && Date.now() - this.lostAt < NAME_KEPT))) {
+      this.wire.over(0); // try again later
     } else {
       this.wire.stop();
-      byId("name").value = this.chat.name || byId("name").value;
-      this.entry.open(event.text, event.near && !event.near.startsWith("#") ? event.near : "");
+      this.enterForm(text);
     }
   }
 
   welcomed(event) {
-    this.chat.take(event);
-    this.outbox.most = Math.min(this.chat.limits.refs, 256);
-    keep("localStorage", NAME, this.chat.name);
-    if (!this.inside) this.motd = event.motd;
-    for (const item of this.outbox.back(this.chat.token, this.forgotten)) {
-      if (!WRITTEN.has(item.request.type)) this.problem(`The connection was lost before the answer to ${item.request.type} came. It may have been done or not.`);
-    }
+    const { chat, outbox } = this;
+    chat.take(event);
+    outbox.most = chat.limits.refs;
+    NAME.save(chat.name);
+    this.motd = this.inside ? [] : event.motd;
     this.inside = true;
+    byId("state").textContent = "";
+    for (const type of outbox.back(chat.token, this.forgotten)) this.problem(`The answer to ${type} was lost with the connection.`);
     this.forgotten = false;
-    this.left = null;
     // These last as long as a connection.
-    if (this.chat.away !== null) this.ask({ type: "away", reason: this.chat.away }, () => {});
-    for (const [person, name] of this.chat.ignored) this.ask({ type: "ignore", name, person }, () => {});
-    this.reveal();
-    this.status("");
-    this.flush();
-    this.wantToken(2000);
-  }
-
-  // While the server has no token for us, ask for one from time to time.
-  wantToken(pause) {
-    clearTimeout(this.tokenTimer);
-    if (this.chat.token) return;
-    this.tokenTimer = setTimeout(() => {
-      if (this.wire.ready && !this.chat.token) this.ask({ type: "token" }, () => this.keepSoon());
-      this.wantToken(Math.min(60000, 2 * pause));
-    }, pause);
-  }
-
-  reveal() {
-    this.entry.close();
-    if (this.shownRoom !== this.chat.shown) this.show(this.chat.shown);
-    this.draw();
+    if (chat.away !== null) this.ask({ type: "away", reason: chat.away }, () => {});
+    for (const [person, name] of chat.ignored) this.ask({ type: "ignore", name, person }, () => {});
+    if (!chat.token) setTimeout(() => this.ask({ type: "token" }, () => {}), FRESH);
   }
 
   // --- asking -------------------------------------------------------------------------------------------------
 
   // Everything in the box, as typed. Returns whether the box can be emptied.
   line(typed) {
+    const [word, first, second] = typed.split(" ");
+    if (word === "/msg" && first && !second) return this.show(this.chat.privately(first)) || true;
+    if (BUTTONS[word]) return BUTTONS[word](this, first, Number(second));
+    const { text: most } = this.chat.limits;
     const found = this.typed.all(typed);
-    const most = this.chat.limits.text;
-    for (const { request, error } of found) {
-      const length = request && request.text ? [...request.text].length : 0;
-      if (error) return this.problem(error);
-      if (length > most) return this.problem(`A line has ${length} characters. At most ${most} are allowed, so nothing was sent.`);
-    }
+    const wrong = found.find(({ error, request }) => error || [...(request.text || "")].length > most);
+    if (wrong) return this.problem(wrong.error || `A line has more than ${most} characters, so nothing was sent.`);
     if (this.outbox.full) return this.problem("Too many lines wait to be sent. Wait until the connection is back.");
     for (const { request } of found) this.perform(request);
     this.conversation.newest();
-    this.draw();
     return true;
   }
 
-  // Show an error where the user is looking; returns false.
-  problem(text, actions = null) {
-    this.chat.note(this.chat.shown, { tone: "error", text, actions });
+  // Say something of our own where the user is looking; returns false.
+  problem(text, look = "error") {
+    this.chat.note(this.chat.shown, { text, look });
     this.draw();
     return false;
   }
 
-  // Carry out a request of the user, whether it was typed or tapped.
-  perform(request) {
+  perform({ ...request }) {
     const { chat } = this;
+    const { type } = request;
     const place = chat.shown;
-    if (request.type === "help") return this.help(request.about);
-    if (request.type === "set" && request.option !== "replay") return this.settings.set(request.option, request.value, true);
-    if (request.type === "quit") return this.quit(request.words);
-    if (request.type === "join" && chat.room(request.room)) return this.show(chat.room(request.room));
-    if (place && place.peer) {
-      if (request.type === "say") return this.ask({ type: "private", to: place.peer, text: request.text });
-      if (request.type === "action") return this.problem("What you do is for rooms; this is a private conversation.");
-    }
-    const here = place && !place.peer ? place.name : null;
-    const whole = { ...request };
-    if (HERE.has(request.type) && !request.room && here) whole.room = here;
-    if ((request.type === "say" || request.type === "action") && !whole.room) return this.problem("You are not in a room. Join one first.");
-    if (request.type === "set" && request.value) this.settings.set("replay", request.value);
-    // /trace goes by the server's current room.
-    if (request.type === "trace" && here && here !== chat.current) this.ask({ type: "join", room: here }, () => {});
-    return this.ask(whole);
+    if (type === "help") return this.help(this.typed.called(request.about || ""));
+    if (type === "set") return this.set(request);
+    if (type === "quit" && !this.wire.ready) return this.gone();
+    if (type === "join" && chat.room(request.room)) return this.show(chat.room(request.room));
+    if (place && place.peer && type === "say") return this.ask({ type: "private", to: place.name, text: request.text });
+    if (HERE.test(type) && !request.room && place && !place.peer) request.room = place.name;
+    if ((type === "say" || type === "action") && !request.room) return this.problem("This is not a room.");
+    return this.ask(request);
   }
 
   // Put a request into the outbox. `then` gets the answer or the error; without it, they are shown in this room.
   ask(request, then = null) {
-    const item = this.outbox.add(request, Date.now());
-    this.asked.set(item.ref, { then, room: this.chat.shown });
+    this.asked.set(this.outbox.add(request, Date.now()), { then, room: this.chat.shown });
     this.flush();
-    return item;
   }
 
   flush() {
@@ -209,45 +178,40 @@ class App {
   }
 
   help(about) {
-    const { typed } = this;
-    const command = about && typed.called(about);
-    if (about && !command) return this.problem(typed.line(about).error);
-    return this.chat.note(this.chat.shown, { help: { commands: typed.commands, about: command } });
+    const rows = [["text", "say it in this room"], ["//text", "say a text that begins with /"],
+      ...this.typed.commands.map(({ usage, does }) => [usage, does])];
+    const found = about ? { usage: about.usage, does: about.does, note: about.more, also: about.aliases }
+      : { commands: rows.map(([command, does]) => ({ command, does })) };
+    this.chat.note(this.chat.shown, { answers: answer({ type: "help", ...found }) });
+    this.draw();
   }
 
-  quit(words) {
-    if (this.wire.ready) {
-      this.ask(words ? { type: "quit", words } : { type: "quit" }, () => {});
-    } else if (!this.outbox.items.length || window.confirm("Some lines are not sent yet. Leave without sending them?")) {
-      this.gone("");
-    }
+  set({ option, value }) {
+    if (option && !(CHOICES[option] && CHOICES[option].test(value))) return this.problem("Settings are timestamps, joins and replay.");
+    if (option) this.settings[option] = value;
+    SETTINGS.save(JSON.stringify(this.settings));
+    if (option === "replay") return this.ask({ type: "set", option, value });
+    return this.problem(Object.entries(this.settings).map((pair) => pair.join(" ")).join(", "), "");
   }
 
   // We have left. The next one to enter from this tab begins anew.
-  gone(why) {
+  gone(why = "") {
     this.wire.stop();
-    this.left = { name: this.chat.name, token: this.chat.token };
     this.inside = false;
     this.outbox.items = [];
     this.outbox.save();
+    TAB.save("");
     this.chat = new Chat();
-    try {
-      window.sessionStorage.removeItem(KEPT);
-    } catch (error) {
-      // It was not kept either.
-    }
-    this.show(null);
-    this.entry.open(why);
+    this.enterForm(why);
   }
 
   // --- what comes ---------------------------------------------------------------------------------------------
 
   came(events) {
     for (const event of events) {
-      if (event.type === "bye" && event.reason === "quit") this.gone("You have left. See you.");
-      else if (event.type === "bye" && event.reason === "replaced") this.replaced();
+      if (event.type === "bye") this.bye(event.reason);
       else if (event.type === "welcome") this.welcomed(event);
-      else if (event.type === "error" && !this.wire.ready) this.refused(event);
+      else if (!this.wire.ready) this.refused(event);
       else if (event.ref) this.answered(event);
       else this.told(event);
     }
@@ -258,243 +222,244 @@ class App {
   // What nobody asked for.
   told(event) {
     const { chat } = this;
-    const mentions = [...chat.rooms.values()].reduce((sum, room) => sum + room.mentions, 0);
     chat.take(event, this.outbox.items);
-    if (event.type === "joined") this.joined(chat.room(event.room));
     if (event.type === "notice" || event.type === "error") chat.note(chat.shown, said(event));
-    if (this.settings.values.bell === "on" && [...chat.rooms.values()].reduce((sum, room) => sum + room.mentions, 0) > mentions) this.settings.ring();
-  }
-
-  joined(room) {
-    if (this.motd.length) this.chat.note(room, { text: this.motd.join("\n") });
+    if (event.type !== "joined") return;
+    const room = chat.room(event.room);
+    if (this.motd.length) chat.note(room, { text: this.motd.join("\n") });
     this.motd = [];
-    if (this.first && fold(this.first) === fold(room.name)) {
-      this.first = "";
-      this.show(room);
-    } else if (room === this.chat.shown) {
-      this.refresh(true);
-    }
+    if (room === chat.shown || (this.first && fold(this.first) === fold(room.name))) this.show(room);
   }
 
   answered(event) {
     const { chat, outbox } = this;
-    const item = outbox.find(event.ref);
-    const { then, room } = this.asked.get(event.ref) || { then: null, room: chat.shown };
-    if (event.type === "error") {
-      if (event.code === "busy") {
-        chat.note(room, { tone: "quiet", text: event.text }); // the answer is still to come
-        return;
-      }
-      if (item && event.code === "unreadable" && !item.retried) {
-        item.retried = true;
-        setTimeout(() => outbox.again(item) || this.flush(), 1000);
-        return;
-      }
-      if (item && event.code === "maybe_stored" && SAID.has(item.request.type)) {
-        item.state = "later"; // once the server has been started again
-        return;
-      }
+    const { type, code, ref } = event;
+    const item = outbox.find(ref) || { request: {} };
+    const { then, room } = this.asked.get(ref) || {};
+    const written = WRITTEN.has(item.request.type);
+    if (code === "busy") return this.problem(event.text, ""); // the answer is still to come
+    if (code === "maybe_stored" && written) return outbox.set(item, "later"); // once the server has been started again
+    if (code === "unreadable" && written && !item.retried) {
+      item.retried = true;
+      return setTimeout(() => outbox.set(item, "waiting") || this.flush(), 1000);
     }
-    this.asked.delete(event.ref);
-    if (event.type === "error" && item && WRITTEN.has(item.request.type)) {
-      outbox.refused(item, event.text);
-      return;
-    }
+    this.asked.delete(ref);
+    if (type === "error" && written) return outbox.set(item, "refused", event.text);
     chat.take(event, outbox.items);
-    outbox.answered(event.ref);
-    const request = item ? item.request : {};
-    if (event.type === "notice") this.settled(request, event);
-    if (then) then(event);
-    else this.showAnswer(event, [...chat.rooms.values()].includes(room) ? room : chat.shown);
-  }
-
-  showAnswer(event, room) {
-    const { chat } = this;
-    if (event.type === "joined" || event.type === "current") this.show(chat.room(event.room));
-    else if (event.type === "error" || event.type === "notice") chat.note(room, said(event));
-    else if (event.type === "deleted") chat.note(chat.shown, { text: `You deleted ${event.room}.` });
-    else if (!QUIET.has(event.type)) chat.note(room, { answer: event });
+    outbox.drop(item);
+    if (type === "notice") this.settled(item.request, event);
+    if (then) return then(event);
+    if (type === "joined" || type === "current") this.show(chat.room(event.room));
+    if (type === "search") this.sheets.open("search", answer(event));
+    else if (!QUIET.test(type)) {
+      const row = type === "error" || type === "notice" ? said(event) : { answers: answer(event) };
+      chat.note([...chat.rooms.values()].includes(room) ? room : chat.shown, row);
+    }
+    return undefined;
   }
 
   // A request about ourselves was done.
-  settled(request, event) {
+  settled({ type, reason, token }, { name, person }) {
     const { chat } = this;
-    if ((request.type === "nick" || request.type === "resume") && event.name) {
-      chat.call(event.name);
-      if (request.type === "resume") chat.token = request.token;
-      keep("localStorage", NAME, chat.name);
+    if (/nick|resume/.test(type)) {
+      chat.name = name || chat.name;
+      chat.token = token || chat.token;
+      NAME.save(chat.name);
     }
-    if (request.type === "away") chat.away = request.reason || "";
-    if (request.type === "back") chat.away = null;
-    if (request.type === "ignore" && event.person) chat.ignored.set(event.person, event.name);
-    if (request.type === "unignore" && event.person) chat.ignored.delete(event.person);
-    const me = chat.shown && chat.shown.people.get(fold(chat.name));
-    if (me) me.away = chat.away;
+    if (type === "away") chat.away = reason || "";
+    if (type === "back") chat.away = null;
+    if (type === "ignore") chat.ignored.push([person, name]);
+    if (type === "unignore") chat.ignored = chat.ignored.filter((each) => each[0] !== person);
+    this.refresh();
   }
 
-  replaced() {
+  bye(reason) {
+    if (reason === "quit") this.gone("You have left. See you.");
+    if (reason !== "replaced") return;
     this.wire.stop();
-    this.status("Open somewhere else");
-    this.sheets.replaced();
+    byId("state").textContent = "Open somewhere else";
+    this.sheets.open("replaced");
   }
 
   ended(code, wasOpen) {
     if (wasOpen) this.lostAt = Date.now();
     for (const room of this.chat.rooms.values()) room.loading = "";
-    if (code === 4004) this.replaced();
-    else if (this.inside) this.status(navigator.onLine === false ? "You are offline. What you write waits." : "The connection is lost. Trying again; what you write waits.");
-    else this.entry.say("The server does not answer. Trying again …");
+    const what = "The connection is lost. Trying again; what you write waits.";
+    byId("state").textContent = what;
+    byId("why").textContent = this.inside ? "" : "The server does not answer. Trying again …";
+    if (code === 4004) this.bye("replaced");
     this.draw();
-  }
-
-  status(text) {
-    if (byId("state").textContent !== text) byId("state").textContent = text;
   }
 
   // --- the history --------------------------------------------------------------------------------------------
 
-  load(room, where, number = 0) {
+  // Ask for messages before or after a number, or around it.
+  load(room, loading, number) {
     if (room.loading || !this.wire.ready) return;
-    const request = { type: "history", room: room.name, count: 100 };
-    if (where === "before") request.before = room.first;
-    if (where === "after") request.after = room.end;
-    if (where === "around") request.before = number + 30;
-    if (where === "newest" || where === "around") {
+    if (loading === "around") {
       room.rows = [];
-      room.attached = false;
+      room.attached = room.whole = false;
     }
-    room.loading = where;
-    this.ask(request, (event) => {
+    room.loading = loading;
+    const beside = loading === "after" ? { after: number } : { before: number + (loading === "around" ? 30 : 0) };
+    this.ask({ type: "history", room: room.name, count: 100, ...beside }, (event) => {
       if (event.type === "history") this.chat.page(room, event);
-      else room.loading = "";
+      room.loading = "";
     });
   }
 
-  // Go to a message that a search found, with what was said around it.
-  jump(name, number) {
-    const { chat } = this;
-    const room = chat.room(name);
-    if (!room) {
-      this.ask({ type: "join", room: name }, (event) => {
-        if (event.type === "error") chat.note(chat.shown, said(event));
-        else this.jump(event.room, number);
-      });
-      return;
-    }
+  // Go to a message, with what was said around it.
+  goTo(name, number) {
+    const room = this.chat.room(name);
+    if (!room) return this.ask({ type: "join", room: name }, ({ text }) => (text ? this.problem(text) : this.goTo(name, number)));
     this.show(room);
-    if (!room.rows.some((row) => row.number === number)) {
-      room.loading = "";
-      this.load(room, "around", number);
-    }
+    if (!room.rows.some((row) => row.number === number)) this.load(room, "around", number);
+    this.conversation.show(room, []);
     this.conversation.target = number;
     this.draw();
+    return true;
   }
 
   // --- the screen ---------------------------------------------------------------------------------------------
 
   show(room) {
-    const { chat } = this;
-    this.shownRoom = room;
-    if (this.sheets.drawer) this.sheets.close();
-    chat.shown = room;
-    if (room) room.divider = room.unread ? room.read : 0;
-    this.composer.show(room);
-    this.composer.focus();
-    if (room && !room.peer && this.wire.ready) window.history.replaceState(null, "", room.name);
-    this.refresh(true);
+    const changed = room !== this.chat.shown || byId("chat").hidden;
+    byId("enter").hidden = true;
+    byId("chat").hidden = false;
+    this.chat.shown = room;
+    this.first = "";
+    if (changed && room) {
+      room.divider = room.unread ? room.read : 0;
+      this.composer.put(room.draft);
+      this.composer.focus();
+    }
+    if (room && !room.peer) history.replaceState(null, "", room.name);
+    this.refresh();
     this.draw();
     this.keepSoon();
   }
 
-  forget(room) {
-    this.chat.rooms.delete("@" + fold(room.name));
-    if (this.chat.shown === room) this.show(this.chat.joined[0] || null);
-    this.draw();
-  }
-
   // Ask who is in the room, with their away state, where the list is on the screen.
-  refresh(force = false) {
+  refresh() {
     const room = this.chat.shown;
-    const visible = byId("people").offsetParent && getComputedStyle(byId("people")).visibility === "visible";
-    if (!room || room.peer || !visible || !this.wire.ready || document.hidden) return;
-    if (!force && Date.now() - (room.asked || 0) < FRESH) return;
-    room.asked = Date.now();
-    this.ask({ type: "who", room: room.name }, () => {});
-  }
-
-  draw() {
-    this.screen.draw();
+    const seen = getComputedStyle(byId("people")).visibility === "visible" && !document.hidden;
+    if (room && !room.peer && seen && this.wire.ready) this.ask({ type: "who", room: room.name }, () => {});
   }
 
   // What is on the screen counts as read.
   read() {
     const room = this.chat.shown;
     if (!room || document.hidden || !this.conversation.follow || !room.attached) return;
-    const drawn = room.unread > 0;
-    room.read = Math.max(room.read, room.last);
-    room.unread = room.mentions = 0;
-    if (drawn) this.draw();
+    if (room.unread) this.draw();
+    Object.assign(room, { read: Math.max(room.read, room.last), unread: 0, mentions: 0 });
+  }
+
+  // Draw soon, and once for everything that comes until then. A hidden page gets no animation frames.
+  draw() {
+    if (this.drawing) return;
+    this.drawing = true;
+    const now = () => {
+      this.drawing = false;
+      this.drawNow(this.chat.shown);
+    };
+    if (document.hidden) setTimeout(now, 200);
+    else requestAnimationFrame(now);
+  }
+
+  drawNow(room) {
+    const { chat, conversation } = this;
+    const open = room && !room.peer;
+    const key = open ? "room" : "to";
+    conversation.show(room, this.outbox.items.filter(({ request }) => room && WRITTEN.has(request.type)
+      && fold(request[key] || "") === fold(room.name)));
+    this.read();
+    const elsewhere = [...chat.rooms.values()].reduce((sum, each) => sum + (each === room ? 0 : each.unread), 0);
+    const all = elsewhere + (room ? room.unread : 0);
+    document.title = `${all ? `(${all}) ` : ""}${room ? room.name : ""} chat`;
+    const texts = {
+      place: room ? room.name : "No room",
+      topic: open ? room.topic : room ? "Only you two see this." : "",
+      "people-count": open ? counted(room.count, "person", "people") : "",
+      count: open ? room.count : "",
+      elsewhere: elsewhere || "",
+      "my-name": chat.away === null ? chat.name : `${chat.name} (away)`,
+      beginning: !room || room.loading || room.first > 1 || !room.attached ? ""
+        : !open ? "What you write here is stored nowhere." : room.last ? `This is the beginning of ${room.name}.` : "Nothing was said here yet.",
+      "to-end": room && room.unread ? `${room.unread} new ↓` : "Newest ↓",
+    };
+    for (const [id, text] of Object.entries(texts)) byId(id).textContent = text;
+    byId("to-end").hidden = !room || (conversation.follow && room.attached);
+    byId("text").placeholder = `Message ${texts.place}`;
+    this.drawLists(room);
+  }
+
+  drawLists(room) {
+    const rooms = [...this.chat.rooms].map(([id, each]) => ({ id, each }));
+    const row = (data) => el("li", {}, el("button", { type: "button", ...data }, el("bdi"), el("span")));
+    arrange(byId("room-list"), rooms, ({ id }) => row({ "data-room": id }), ({ firstChild: it }, { each }) => {
+      const mentioned = each.mentions && !each.peer ? `, ${counted(each.mentions, "mention")}` : "";
+      it.setAttribute("aria-label", each.unread ? `${each.name}, ${each.unread} unread${mentioned}` : each.name);
+      it.setAttribute("aria-current", each === room);
+      it.classList.toggle("private", each.peer !== "");
+      it.firstChild.textContent = each.name;
+      it.lastChild.textContent = each.unread ? (each.mentions ? "@" : "") + each.unread : "";
+      it.lastChild.className = each.mentions ? "badge mentions" : "badge";
+    });
+    const people = room ? [...room.people.values()].sort((one, other) => (fold(one.name) < fold(other.name) ? -1 : 1)) : [];
+    arrange(byId("people-list"), people.map((each) => ({ id: each.name, each })), ({ id }) =>
+      fill(el("li"), {}, [el("button", { type: "button", "data-sheet": id === this.chat.name ? "me" : `person ${id}` }, nameOf(id), el("span"))]),
+    ({ firstChild: it }, { each }) => (it.lastChild.textContent = given(each.away) ? each.away || "away" : ""));
   }
 
   // --- the browser's events -----------------------------------------------------------------------------------
 
   listen() {
-    const tap = (id, does) => byId(id).addEventListener("click", does);
-    tap("open-rooms", () => this.sheets.openDrawer(byId("rooms")));
-    tap("open-people", () => {
-      this.sheets.openDrawer(byId("people"));
-      this.refresh(true);
+    byId("enter").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.enter();
     });
-    tap("find-room", () => this.sheets.findRoom());
-    tap("about", () => this.sheets.about());
-    tap("open-search", () => this.sheets.search());
-    tap("me", () => this.sheets.me());
-    document.addEventListener("visibilitychange", () => {
-      if (document.hidden) {
-        this.keepNow();
-      } else {
-        this.wire.hurry();
-        this.refresh();
-        this.draw();
-      }
-    });
-    window.addEventListener("pageshow", () => this.wire.hurry());
-    window.addEventListener("online", () => this.wire.hurry());
-    window.addEventListener("offline", () => this.wire.hurry());
-    window.addEventListener("pagehide", () => this.keepNow());
-    window.addEventListener("hashchange", () => {
-      const room = this.addressed();
-      if (room && this.inside) this.perform({ type: "join", room });
-    });
+    byId("open-people").addEventListener("click", () => this.refresh());
+    const back = () => {
+      if (document.hidden) return this.keep();
+      this.wire.hurry();
+      this.refresh();
+      return this.draw();
+    };
+    document.addEventListener("visibilitychange", back);
+    for (const name of ["pageshow", "online", "offline"]) window.addEventListener(name, back);
+    window.addEventListener("pagehide", () => this.keep());
+    window.addEventListener("hashchange", () => this.inside && this.perform({ type: "join", room: this.addressed() }));
     setInterval(() => this.refresh(), FRESH);
-    // A phone's keyboard covers the page without making it smaller (iOS): the page takes the height that is left.
+    // The keyboard of an iPhone covers the page without making it smaller: the page takes the height that is left.
     const view = window.visualViewport;
-    if (view) {
-      const fit = () => {
-        document.documentElement.style.setProperty("--height", view.scale > 1.01 ? "100dvh" : `${view.height}px`);
-        if (view.scale <= 1.01) window.scrollTo(0, 0);
-      };
-      view.addEventListener("resize", fit);
-    }
+    if (!view) return;
+    view.addEventListener("resize", () => {
+      document.documentElement.style.setProperty("--height", view.scale > 1 ? "100dvh" : `${view.height}px`);
+      if (view.scale <= 1) window.scrollTo(0, 0);
+    });
   }
 
   keepSoon() {
-    if (!this.inside || this.keeping) return;
-    this.keeping = setTimeout(() => {
-      this.keeping = 0;
-      this.keepNow();
-    }, 500);
+    this.keeping = this.keeping || setTimeout(() => this.keep(), 500);
   }
 
-  keepNow() {
-    if (this.inside) keep("sessionStorage", KEPT, JSON.stringify(this.chat.kept()));
+  keep() {
+    clearTimeout(this.keeping);
+    this.keeping = 0;
+    if (this.inside) TAB.save(JSON.stringify(this.chat.kept()));
   }
 }
 
-// Requests that are about the room on the screen, if they name none.
-const HERE = new Set(["say", "action", "leave", "topic", "invite", "history"]);
-// Answers that are seen in another way.
-const QUIET = new Set(["ack", "private", "left", "message", "bye"]);
+// Lines that only the page's own buttons type.
+const BUTTONS = {
+  "/goto": (app, room, number) => app.goTo(room, number),
+  "/again": (app, ref) => app.outbox.set(app.outbox.find(ref), "waiting") || app.flush(),
+  "/edit"(app, ref) {
+    const item = app.outbox.find(ref);
+    app.outbox.drop(item);
+    app.composer.put(item.request.text);
+    app.draw();
+  },
+};
 
 const app = new App();
-app.start();

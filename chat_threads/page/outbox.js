@@ -3,20 +3,14 @@
 // once": under the same token, the server does a `say` with the same ref once, however often it comes.
 
 // Requests that may be carried out twice without harm.
-const HARMLESS = new Set(
-  "join rooms who topic whois away back unignore history search set stats ping token qr".split(" "));
+const HARMLESS = new Set("join rooms who topic whois away back unignore history search set stats ping token qr".split(" "));
 const SAID = new Set(["say", "action"]); // the server remembers their refs
 const WRITTEN = new Set(["say", "action", "private", "reply"]); // what people wrote; it is shown while it waits
 const MOST_WAITING = 1000;
 
-// A ref begins with the tab's own prefix: another tab may have the same token, and its refs must be others.
-function newPrefix() {
-  const bytes = crypto.getRandomValues(new Uint8Array(6)); // unlike randomUUID, this works without https
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
 class Outbox {
-  // `store` keeps a string: save(text) and load(). `prefix` begins every ref.
+  // `store` keeps a string: save(text) and load(). `prefix` begins every ref: another tab may have the same token, and
+  // its refs must be others.
   constructor(store, prefix) {
     this.store = store;
     this.prefix = prefix;
@@ -25,12 +19,7 @@ class Outbox {
     // Each item: ref, request, at (when it was made), state, and the token under which it was sent.
     // States: "waiting" -> "sent" -> answered and gone, or "unsure": sent, and nobody knows whether it was done;
     // or "refused": the server did not do it, and `why` says so; or "later": to be sent again on the next connection.
-    this.items = [];
-    try {
-      this.items = JSON.parse(store.load() || "[]");
-    } catch (error) {
-      // Whatever is there is not ours.
-    }
+    this.items = JSON.parse(store.load() || "[]");
   }
 
   get full() {
@@ -44,59 +33,39 @@ class Outbox {
   add(request, at) {
     this.made += 1;
     const ref = `${this.prefix}-${this.made}`;
-    const item = { ref, request: { ...request, ref }, at, state: "waiting", token: "" };
-    this.items.push(item);
+    this.items.push({ ref, request: { ...request, ref }, at, state: "waiting", token: "" });
     this.save();
-    return item;
+    return ref;
   }
 
   // What can be sent now, in order. It counts as sent from here on.
   take(token) {
     const sent = this.items.filter((each) => each.state === "sent").length;
     const next = this.items.filter((each) => each.state === "waiting").slice(0, Math.max(0, this.most - sent));
-    for (const item of next) {
-      item.state = "sent";
-      item.token = token;
-    }
+    for (const item of next) Object.assign(item, { state: "sent", token });
     if (next.length) this.save();
     return next.map((item) => item.request);
   }
 
   // The server has welcomed us again, under `token`. What was sent before and not answered waits again if it can be
   // sent again; otherwise it is "unsure". `forgotten`: the server did not know our token any more, so it has stored
-  // nothing that was sent under it and not acknowledged. Returns what is unsure now.
+  // nothing that was sent under it and not acknowledged. Returns the types of what is unsure and shown nowhere.
   back(token, forgotten) {
-    const unsure = [];
-    for (const item of this.items) if (item.state === "later") item.state = "sent";
-    for (const item of this.items.filter((each) => each.state === "sent")) {
+    const lost = [];
+    for (const item of this.items.filter((each) => each.state === "sent" || each.state === "later")) {
+      const { type } = item.request;
       const known = forgotten || (item.token && item.token === token);
-      const again = HARMLESS.has(item.request.type) || (SAID.has(item.request.type) && known);
-      item.state = again ? "waiting" : "unsure";
-      if (!again) unsure.push(item);
+      item.state = HARMLESS.has(type) || (SAID.has(type) && known) ? "waiting" : "unsure";
+      if (item.state === "unsure" && !WRITTEN.has(type)) lost.push(type);
     }
     this.items = this.items.filter((each) => each.state !== "unsure" || WRITTEN.has(each.request.type));
     this.save();
-    return unsure;
+    return lost;
   }
 
-  // The item that is answered; it is gone then.
-  answered(ref) {
-    const item = this.find(ref);
-    if (item) this.drop(item);
-    return item;
-  }
-
-  // What somebody wrote was not done: it stays until they send it again or drop it.
-  refused(item, why) {
-    item.state = "refused";
-    item.why = why;
-    if (!this.items.includes(item)) this.items.push(item);
-    this.save();
-  }
-
-  // Send it again, with the same ref: should it have been stored after all, it is stored once.
-  again(item) {
-    item.state = "waiting";
+  // With "waiting" it is sent again, with the same ref: should it have been stored after all, it is stored once.
+  set(item, state, why = "") {
+    Object.assign(item, { state, why });
     this.save();
   }
 

@@ -1,226 +1,130 @@
 "use strict";
-// Sheets: what opens over the conversation to join a room, to look for something, to change a setting. One is open at a
-// time. `app` is the App of main.js.
+// What opens over the conversation: a sheet to join a room, to look for something, to change a setting; and, on a phone,
+// the rooms and the people. One is open at a time. What is tapped or filled in here types a line, like people do.
 
 class Sheets {
   constructor(app) {
     this.app = app;
-    this.sheet = byId("sheet");
-    this.scrim = byId("scrim");
+    this.panel = null; // the element that is open
     this.cameFrom = null; // the element that had the focus before
-    this.drawer = null;
-    this.shut = null; // called when the sheet closes
-    byId("close-sheet").addEventListener("click", () => this.close());
-    this.scrim.addEventListener("click", () => this.close());
+    byId("scrim").addEventListener("click", () => this.close());
     document.addEventListener("keydown", (event) => this.key(event));
-  }
-
-  get isOpen() {
-    return !this.sheet.hidden;
+    document.addEventListener("click", (event) => this.tapped(event.target.closest("button")));
+    document.addEventListener("submit", (event) => this.filled(event));
   }
 
   key(event) {
-    if (event.key === "Escape" && (this.isOpen || this.drawer)) this.close();
-    const inside = this.isOpen ? this.sheet : this.drawer;
-    if (event.key !== "Tab" || !inside) return;
-    const stops = [...inside.querySelectorAll("button, input, select, a[href], [tabindex='0']")].filter((each) => each.offsetParent);
-    const edge = event.shiftKey ? stops[0] : stops[stops.length - 1];
-    if (!inside.contains(document.activeElement) || document.activeElement === edge) {
-      event.preventDefault(); // the focus goes round inside
-      (event.shiftKey ? stops[stops.length - 1] : stops[0]).focus();
-    }
+    if (event.key === "Escape") this.close();
+    if (event.key !== "Tab" || !this.panel) return;
+    const stops = [...this.panel.querySelectorAll("button, input, [tabindex='0']")].filter((each) => each.offsetParent);
+    const [first, last] = event.shiftKey ? [stops[stops.length - 1], stops[0]] : [stops[0], stops[stops.length - 1]];
+    if (this.panel.contains(document.activeElement) && document.activeElement !== last) return;
+    event.preventDefault(); // the focus goes round inside
+    first.focus();
   }
 
-  // Open a sheet. `focus` is the element to begin with; without it no keyboard pops up.
-  open(title, content, focus, shut = null) {
-    if (!this.isOpen && !this.drawer) this.cameFrom = document.activeElement;
-    this.hideDrawer();
-    byId("sheet-title").textContent = title;
-    byId("sheet-body").replaceChildren(...content.filter((each) => each));
-    this.shut = shut;
-    this.sheet.hidden = this.scrim.hidden = false;
-    byId("sheet-body").scrollTop = 0;
-    (focus || byId("close-sheet")).focus();
+  tapped(it) {
+    if (!it) return;
+    const { line, sheet, drawer, room } = it.dataset;
+    if (sheet) this.open(sheet.split(" ")[0], sheet.split(" ")[1]);
+    if (drawer) this.show(byId(drawer));
+    if (it.id === "close-sheet" || line || room) this.close();
+    if (line) this.app.line(line);
+    if (room) this.app.show(this.app.chat.rooms.get(room));
   }
 
-  openDrawer(drawer) {
-    this.cameFrom = document.activeElement;
-    this.drawer = drawer;
-    drawer.classList.add("open");
-    this.scrim.hidden = false;
-    const first = drawer.querySelector("[aria-current], button");
-    if (first) first.focus();
+  // A field of a sheet: what is filled in continues its line.
+  filled(event) {
+    const { line, empty } = event.target.dataset;
+    const value = event.target.querySelector("input").value.trim() || empty;
+    if (!line) return;
+    event.preventDefault();
+    if (value === undefined) return;
+    if (line !== "/search ") this.close();
+    this.app.line(line + value);
   }
 
-  hideDrawer() {
-    if (this.drawer) this.drawer.classList.remove("open");
-    this.drawer = null;
+  show(panel) {
+    this.cameFrom = this.panel ? this.cameFrom : document.activeElement;
+    if (this.panel) this.panel.classList.remove("open");
+    this.panel = panel;
+    panel.classList.add("open");
+    byId("scrim").hidden = false;
+    (panel.querySelector("[aria-current=true]") || panel.querySelector("button")).focus();
   }
 
   close() {
-    const shut = this.shut;
-    this.shut = null;
-    this.hideDrawer();
-    this.sheet.hidden = this.scrim.hidden = true;
-    if (this.cameFrom && this.cameFrom !== byId("text")) this.cameFrom.focus();
-    else this.app.composer.focus();
-    this.cameFrom = null;
-    if (shut) shut();
+    if (!this.panel) return;
+    const { panel, cameFrom } = this;
+    this.panel = null;
+    panel.classList.remove("open");
+    byId("scrim").hidden = true;
+    if (cameFrom === byId("text")) this.app.composer.focus();
+    else cameFrom.focus();
+    if (byId("sheet").dataset.then && panel === byId("sheet")) this.app.wire.start(); // see replaced()
   }
 
-  // A button that does something and closes the sheet.
-  button(label, does, kind = "") {
-    return el("button", { type: "button", class: kind, onclick: () => {
-      this.close();
-      does();
-    } }, label);
-  }
-
-  // A form with one field; what is typed there goes to `does`, unless it is blank and must not be.
-  form(label, value, action, does, options = {}) {
-    const input = el("input", { value, maxlength: options.most || 200, autocapitalize: "off", autocomplete: "off",
-      "aria-label": label, placeholder: options.example, enterkeyhint: "go", type: options.type || "text" });
-    const form = el("form", { class: "line", onsubmit: (event) => {
-      event.preventDefault();
-      if (input.value.trim() || options.blank) does(input.value.trim());
-    } }, input, el("button", { type: "submit" }, action));
-    return { all: el("div", { class: "field" }, el("h3", {}, label), form), input };
-  }
-
-  // --- rooms --------------------------------------------------------------------------------------------------
-
-  findRoom() {
-    const { app } = this;
-    const listing = el("div", { class: "list", "aria-live": "polite" }, el("p", { class: "hint" }, "Looking for rooms …"));
-    const go = (type, typed) => {
-      const room = typed.startsWith("#") ? typed : "#" + typed;
-      this.close();
-      app.perform({ type, room });
-    };
-    const join = this.form("Join a room", "", "Join", (room) => go("join", room), { example: "#lab2", most: 97 });
-    const create = this.form("Create a room", "", "Create", (room) => go("create", room), { example: "#new-room", most: 97 });
-    this.open("Join or create", [join.all, create.all, el("h3", {}, "Rooms on this server"), listing], app.fine && join.input);
-    app.ask({ type: "rooms" }, (event) => {
-      if (event.type !== "rooms") return listing.replaceChildren(el("p", { class: "hint" }, event.text));
-      const rows = event.rooms.map((each) => el("button", { type: "button", onclick: () => go("join", each.room) },
-        el("b", {}, el("bdi", {}, each.room)), el("span", { class: "hint" }, `${each.people} here, ${counted(each.messages, "message")}`),
-        each.topic ? el("bdi", { class: "hint" }, each.topic) : null));
-      if (event.more) rows.push(el("p", { class: "hint" }, `and ${counted(event.more, "more room")}.`));
-      return listing.replaceChildren(...rows);
-    });
-  }
-
-  // The room or the private conversation on the screen.
-  about() {
-    const { app } = this;
-    const room = app.chat.shown;
-    if (!room) return;
-    if (room.peer) {
-      this.person(room.peer);
-      return;
-    }
-    const topic = this.form("Topic", room.topic, "Set", (text) => {
-      this.close();
-      app.perform({ type: "topic", room: room.name, text: text || "-" });
-    }, { most: 200, blank: true });
-    const invite = this.form("Invite somebody", "", "Invite", (name) => {
-      this.close();
-      app.perform({ type: "invite", room: room.name, name });
-    }, { example: "name", most: 60 });
-    this.open(room.name, [topic.all, invite.all,
-      this.button("Show the address as a QR code", () => app.perform({ type: "qr" })),
-      this.button("Leave the room", () => app.perform({ type: "leave", room: room.name })),
-      this.button("Delete the room …", () => app.perform({ type: "delete", room: room.name, ask: true }), "danger")]);
-  }
-
-  // --- people -------------------------------------------------------------------------------------------------
-
-  person(name) {
-    const { app } = this;
-    if (fold(name) === fold(app.chat.name)) {
-      this.me();
-      return;
-    }
-    const about = el("div", { "aria-live": "polite" }, el("p", { class: "hint" }, "…"));
-    const room = app.chat.shown;
-    const ignored = [...app.chat.ignored.values()].some((each) => fold(each) === fold(name));
-    const talking = app.chat.rooms.get("@" + fold(name));
-    this.open(name, [about,
-      room && room.peer !== name ? this.button("Write privately", () => app.show(app.chat.privately(name))) : null,
-      room && !room.peer && !room.people.has(fold(name)) ? this.button(`Invite to ${room.name}`, () => app.perform({ type: "invite", name, room: room.name })) : null,
-      room && !room.peer ? this.button("Say the name", () => app.composer.insert(name + ": ")) : null,
-      ignored
-        ? this.button("Show again what they say", () => app.perform({ type: "unignore", name }))
-        : this.button("Hide what they say", () => app.perform({ type: "ignore", name })),
-      talking ? this.button("Close the private conversation", () => app.forget(talking)) : null]);
-    app.ask({ type: "whois", name }, (event) => {
-      if (event.type !== "whois") return about.replaceChildren(el("p", { class: "hint" }, event.text));
-      const away = event.away === null ? "" : ` Away${event.away ? ": " + event.away : "."}`;
-      return about.replaceChildren(el("p", { class: "hint" },
-        `In ${event.rooms.join(", ") || "no room"}. Connected for ${span(event.connected)}, last typed ${span(event.idle)} ago.${away}`));
-    });
-  }
-
-  me() {
-    const { app } = this;
-    const name = this.form("Your name", app.chat.name, "Change", (typed) => {
-      this.close();
-      app.perform({ type: "nick", name: typed });
-    }, { most: 60 });
-    const away = app.chat.away === null
-      ? this.form("Away", "", "I am away", (reason) => {
-        this.close();
-        app.perform({ type: "away", reason });
-      }, { example: "a reason, if you like", blank: true }).all
-      : el("div", { class: "field" }, el("h3", {}, "Away"), this.button("I am back", () => app.perform({ type: "back" })));
-    const settings = SWITCHES.map(([option, label]) => {
-      const box = el("input", { type: "checkbox", onchange: () => app.settings.set(option, box.checked ? "on" : "off") });
-      box.checked = app.settings.values[option] !== "off";
-      return el("label", { class: "switch" }, box, label);
-    });
-    this.open(app.chat.name, [name.all, away, el("div", { class: "field" }, el("h3", {}, "Settings"), ...settings),
-      this.button("All commands", () => app.line("/help")),
-      this.button("Show my token", () => app.perform({ type: "token" })),
-      this.button("Show the address as a QR code", () => app.perform({ type: "qr" })),
-      this.button("Leave the chat", () => app.perform({ type: "quit" }), "danger")]);
-  }
-
-  // --- search -------------------------------------------------------------------------------------------------
-
-  search() {
-    const { app } = this;
-    const found = el("div", { "aria-live": "polite" });
-    const room = app.chat.shown && !app.chat.shown.peer ? app.chat.shown.name : "";
-    const only = el("input", { type: "checkbox" });
-    const words = this.form("Words, from:NAME", "", "Search", (typed) => {
-      const { request, error } = app.typed.line("/search " + typed);
-      if (error) return found.replaceChildren(el("p", {}, error));
-      if (only.checked && room) request.room = room;
-      found.replaceChildren(el("p", { class: "hint" }, "Searching …"));
-      return app.ask(request, (event) => {
-        const jump = (where, number) => {
-          this.close();
-          app.jump(where, number);
-        };
-        found.replaceChildren(...(event.type === "search" ? answer(event, jump) : [el("p", {}, event.text)]));
-      });
-    }, { type: "search" });
-    this.open("Search", [words.all, room ? el("label", { class: "switch" }, only, `Only in ${room}`) : null, found], words.input);
-  }
-
-  // Another tab has taken our place. Taking it back happens only by a tap: otherwise two tabs would do so for ever.
-  replaced() {
-    this.open("Open somewhere else", [
-      el("p", {}, "This conversation goes on in another tab or window, under the same name."),
-      this.button("Continue here", () => {}, "main"),
-    ], null, () => this.app.wire.start());
+  // Fill the sheet, from the table below, and open it.
+  open(name, about = "") {
+    const [title, ...parts] = SHEETS[name](this.app, about);
+    byId("sheet-title").textContent = title;
+    byId("sheet-body").replaceChildren(...parts.flat(2).filter(given));
+    byId("sheet").dataset.then = name === "replaced" ? "start" : "";
+    this.show(byId("sheet"));
+    if (name === "search") byId("sheet").querySelector("input").focus();
   }
 }
 
-const SWITCHES = [
-  ["timestamps", "Times"],
-  ["numbers", "Numbers of messages"],
-  ["colour", "Names in colour"],
-  ["joins", "Who comes and goes"],
-  ["bell", "A sound when my name is said"],
-];
+// A field that continues a line: "/join #" and what is filled in. `empty` stands for nothing, if that means something.
+function field(label, line, action, value = "", empty = null, type = "text") {
+  return el("form", { "data-line": line, "data-empty": empty, autocapitalize: "off", autocomplete: "off" },
+    el("label", {}, label, el("input", { value, type, maxlength: 300 })),
+    el("button", {}, action));
+}
+
+const SHEETS = {
+  find(app) {
+    const list = el("div", {}, "Looking for rooms …");
+    app.ask({ type: "rooms" }, (event) => list.replaceChildren(...(event.rooms ? answer(event) : [event.text])));
+    return ["Join or create", field("Join a room", "/join #", "Join"), field("Create a room", "/create #", "Create"), list];
+  },
+
+  // The room or the private conversation on the screen.
+  about({ chat }) {
+    const room = chat.shown;
+    if (!room) return SHEETS.me({ chat });
+    if (room.peer) return SHEETS.person({ chat }, room.peer);
+    const { name, topic } = room;
+    return [name, field("Topic", `/topic ${name} `, "Set", topic, "-"), field("Invite somebody", "/invite ", "Invite"),
+      button("QR code of the address", "/qr"), button("Leave the room", `/leave ${name}`),
+      button("Delete the room …", `/delete ${name}`)];
+  },
+
+  person({ chat }, name) {
+    const hidden = chat.ignored.some((each) => each[1] === name);
+    return [name, button("Write privately", `/msg ${name}`), button("Who is that?", `/whois ${name}`),
+      button("Invite to this room", `/invite ${name}`),
+      hidden ? button("Show again what they say", `/unignore ${name}`) : button("Hide what they say", `/ignore ${name}`)];
+  },
+
+  me({ chat, settings }) {
+    const flip = (option, hide, show) => settings[option] === "off"
+      ? button(show, `/set ${option} on`) : button(hide, `/set ${option} off`);
+    return [chat.name, field("Your name", "/nick ", "Change", chat.name),
+      chat.away === null ? field("A reason to be away", "/away ", "I am away", "", "") : button("I am back", "/back"),
+      flip("timestamps", "Hide the times", "Show the times"),
+      flip("joins", "Hide who comes and goes", "Show who comes and goes"),
+      button("All commands", "/help"), button("My token", "/token"), button("QR code of the address", "/qr"),
+      button("Leave the chat", "/quit")];
+  },
+
+  search(app, found = []) {
+    return ["Search", field("Words; maybe in:#room, from:name", "/search ", "Search", "", null, "search"), found];
+  },
+
+  // Another tab has taken our place. Taking it back happens only by a tap: otherwise two tabs would do so for ever.
+  replaced() {
+    return ["Open somewhere else", el("p", {}, "This conversation goes on in another tab or window."),
+      el("button", { type: "button", class: "main", onclick: () => byId("close-sheet").click() }, "Continue here")];
+  },
+};

@@ -1,9 +1,8 @@
 "use strict";
-// What is known: the rooms with their rows, the people, and which row comes next. Pure data, without a page: the server's
-// objects go in, and what is shown is read from here.
+// What is known: the rooms with their rows, and the people. Pure data, without a page: the server's objects go in, and
+// what is shown is read from here.
 
 const MOST_ROWS = 1000; // in a room; beyond that, rows at the far end are dropped, and loaded again when needed
-const MOST_PRIVATE = 200; // private lines of a conversation that survive a reload: the server keeps none
 const AGAIN = 40; // messages of each room that a reloaded page asks for once more, to fill the screen
 
 // The form in which two spellings of a name or a room are equal; nearly the server's (rules.fold).
@@ -11,23 +10,17 @@ function fold(name) {
   return name.normalize("NFKC").toLowerCase();
 }
 
-// A function that says whether a text has this name as a word. Without lookbehind, which older Safaris lack.
-function mentionOf(name) {
-  const escaped = name.replace(/[.*+?^${}()|[\]\\-]/g, "\\$&").replace(/\\-/g, "-");
-  const found = new RegExp(`(^|[^\\p{L}\\p{M}\\p{N}_])${escaped}(?![\\p{L}\\p{M}\\p{N}_])`, "iu");
-  return (text) => found.test(text);
+// Whether a text has this name as a word. Without lookbehind, which older Safaris lack.
+function mentions(name, text) {
+  const plain = name.replace(/[.]/g, "\\.");
+  return new RegExp(`(^|[^\\p{L}\\p{M}\\p{N}_])${plain}(?![\\p{L}\\p{M}\\p{N}_])`, "iu").test(text);
 }
 
 let rowsMade = 0;
 
 function newRow(fields) {
   rowsMade += 1;
-  return { id: `r${rowsMade}`, ...fields };
-}
-
-// A row for a reloaded page, which numbers its rows anew.
-function nameless({ id, ...row }) {
-  return row;
+  return { id: `row${rowsMade}`, ...fields };
 }
 
 // A room, or a private conversation with the person `peer`.
@@ -36,67 +29,51 @@ class Room {
     this.name = name;
     this.peer = peer;
     this.topic = "";
-    this.people = new Map(); // by folded name: { name, away, idle }
+    this.people = new Map(); // by folded name: { name, away }
     this.count = 0; // how many people are there, with us
     this.rows = []; // in order: messages (with a number) and notes, a part of the room's history without a gap
+    this.draft = "";
+    this.empty();
+  }
+
+  // As if nothing had been said.
+  empty() {
+    this.rows = [];
     this.last = 0; // the number of the newest message that came
     this.read = 0; // the number of the newest message that was on the screen
     this.divider = 0; // the number after which the unread messages began when the room was opened
-    this.unread = 0;
-    this.mentions = 0;
+    this.unread = this.mentions = 0;
     this.attached = true; // whether the rows reach to the newest message
-    this.loading = ""; // "before", "after", "around" or "newest" while a part of the history is on its way
-    this.draft = "";
+    this.loading = ""; // "before", "after" or "around" while a part of the history is on its way
   }
 
   get first() {
-    const found = this.rows.find((row) => row.number);
-    return found ? found.number : 0;
+    return (this.rows.find((row) => row.number) || { number: 0 }).number;
   }
 
   get end() {
-    for (let at = this.rows.length - 1; at >= 0; at -= 1) if (this.rows[at].number) return this.rows[at].number;
-    return 0;
+    return Math.max(0, ...this.rows.slice(-MOST_ROWS).map((row) => row.number || 0));
   }
 
   // Drop rows at the start or at the end, so that the page stays fast.
-  trim(start) {
+  trim(atStart) {
     const over = this.rows.length - MOST_ROWS;
     if (over <= 0) return;
-    if (start) {
-      this.rows.splice(0, over);
-    } else {
-      this.rows.splice(-over);
-      this.attached = this.attached && this.peer !== "";
-    }
-  }
-
-  clear() {
-    this.rows = [];
-    this.last = this.read = this.divider = this.unread = this.mentions = 0;
-    this.attached = true;
+    this.rows.splice(atStart ? 0 : MOST_ROWS, over);
+    if (!atStart) this.attached = false;
   }
 }
 
 class Chat {
-  constructor() {
-    this.name = "";
-    this.token = "";
+  constructor(name = "", token = "") {
+    this.name = name;
+    this.token = token;
     this.rooms = new Map(); // by folded name; private conversations by "@" and the folded name
     this.shown = null; // the Room on the screen
-    this.current = null; // the name of the server's current room, which only /trace still goes by
-    this.replay = 50;
-    this.limits = { text: 2000, words: 200, refs: 256 };
     this.away = null; // our own reason, or null
-    this.ignored = new Map(); // by person: the name
-    this.known = []; // rooms that the server has listed
-    this.listed = false;
-    this.mentioned = () => false;
-  }
-
-  call(name) {
-    this.name = name;
-    this.mentioned = mentionOf(name);
+    this.ignored = []; // of the people whom we ignore: [person, name]
+    this.known = []; // names of rooms that the server has listed
+    this.limits = { text: 2000, refs: 256 };
   }
 
   room(name) {
@@ -115,51 +92,28 @@ class Chat {
   }
 
   // The hello of a connection: with the token if there is one, and the rooms with the newest numbers that were seen.
-  hello(first) {
-    const hello = { type: "hello", replay: this.replay };
-    if (this.token) hello.token = this.token;
-    else hello.name = this.name;
-    const since = {};
-    for (const room of this.joined) since[room.name] = room.rows.length ? room.last : Math.max(0, room.last - AGAIN);
-    if (Object.keys(since).length) hello.since = since;
-    if (this.shown && !this.shown.peer) hello.room = this.shown.name;
-    else if (first && !hello.since) hello.room = first;
+  // A page that was loaded again has no rows, and asks for some that it has seen before.
+  hello(replay, first) {
+    const since = this.joined.map((room) => [room.name, room.rows.length ? room.last : Math.max(0, room.last - AGAIN)]);
+    const hello = { type: "hello", replay, ...(this.token ? { token: this.token } : { name: this.name }) };
+    if (since.length) hello.since = Object.fromEntries(since);
+    if (first) hello.room = first;
+    else if (this.shown && !this.shown.peer) hello.room = this.shown.name;
     return hello;
   }
 
   // --- what a reload keeps ------------------------------------------------------------------------------------
 
   kept() {
-    return {
-      name: this.name,
-      token: this.token,
-      away: this.away,
-      ignored: [...this.ignored],
-      shown: this.shown ? [this.shown.name, this.shown.peer] : null,
-      rooms: this.joined.map((room) => [room.name, room.last, room.read]),
-      drafts: [...this.rooms].filter(([, room]) => room.draft).map(([key, room]) => [key, room.draft]),
-      privates: [...this.rooms.values()]
-        .filter((room) => room.peer)
-        .map((room) => [room.peer, room.rows.filter((row) => row.kind === "message").slice(-MOST_PRIVATE).map(nameless)]),
-    };
+    const rooms = this.joined.map(({ name, last, read, draft }) => ({ name, last, read, draft }));
+    const { name, token, away, ignored, shown } = this;
+    return { name, token, away, ignored, rooms, shown: shown && !shown.peer && shown.name };
   }
 
-  restore(kept) {
-    this.call(kept.name);
-    this.token = kept.token;
-    this.away = kept.away;
-    this.ignored = new Map(kept.ignored);
-    for (const [name, last, read] of kept.rooms) {
-      const room = new Room(name);
-      room.last = last;
-      room.read = read;
-      this.rooms.set(fold(name), room);
-    }
-    for (const [peer, rows] of kept.privates) {
-      this.privately(peer).rows = rows.map((row) => newRow(row));
-    }
-    for (const [key, draft] of kept.drafts) if (this.rooms.has(key)) this.rooms.get(key).draft = draft;
-    if (kept.shown) this.shown = this.rooms.get((kept.shown[1] ? "@" : "") + fold(kept.shown[0])) || null;
+  restore({ rooms, shown, ...rest }) {
+    Object.assign(this, rest);
+    for (const each of rooms) this.rooms.set(fold(each.name), Object.assign(new Room(each.name), each));
+    this.shown = shown ? this.room(shown) : null;
   }
 
   // --- rows ---------------------------------------------------------------------------------------------------
@@ -168,214 +122,166 @@ class Chat {
   note(room, fields) {
     if (!room) return;
     const last = room.rows[room.rows.length - 1];
-    if (fields.names && last && last.names && last.event === fields.event) {
+    if (last && fields.names && last.kind === fields.kind) {
       last.names = [...new Set([...last.names, ...fields.names])]; // a class that comes in is one line, not thirty
-      last.changed = (last.changed || 0) + 1;
-      return;
-    }
-    room.rows.push(newRow({ kind: "note", at: Date.now(), ...fields }));
-    if (room.attached) room.trim(true);
-  }
-
-  rowOf(message) {
-    const mine = message.from === this.name;
-    return newRow({
-      kind: "message",
-      number: message.number,
-      at: Date.parse(message.at),
-      from: message.from,
-      action: message.kind === "action",
-      text: message.text,
-      mine,
-      mention: !mine && this.mentioned(message.text),
-    });
-  }
-
-  // --- what comes ---------------------------------------------------------------------------------------------
-
-  // Take in one of the server's objects. `waiting` are the outbox's items, so that a message of ours takes the place of
-  // its waiting row. Objects that only answer somebody's question are left to the caller.
-  take(event, waiting) {
-    const does = TAKES[event.type];
-    if (does) does(this, event, waiting || []);
-  }
-
-  leave(room, current) {
-    this.rooms.delete(fold(room));
-    this.current = current;
-    if (this.shown && !this.shown.peer && fold(this.shown.name) === fold(room)) {
-      this.shown = (current && this.room(current)) || this.joined[0] || null;
-    }
-  }
-
-  // A part of a room's history, which was asked for with `loading`. Returns whether it belongs to what is shown.
-  page(room, event) {
-    const asked = room.loading;
-    room.loading = "";
-    const rows = event.messages.map((each) => this.rowOf(each));
-    if (asked === "before") {
-      const older = rows.filter((row) => !room.first || row.number < room.first);
-      if (!older.length && room.rows.length) room.rows[0].nothingBefore = true;
-      room.rows.unshift(...older);
-      room.trim(false);
-    } else if (asked === "after") {
-      room.rows.push(...rows.filter((row) => row.number > room.end));
-      room.attached = room.end >= room.last || !rows.length;
-      room.last = Math.max(room.last, room.end);
-      room.trim(true);
+      last.changed = last.names.length;
     } else {
-      room.rows = rows.concat(asked === "newest" ? room.rows.filter((row) => row.kind === "note") : []);
-      room.attached = room.end >= room.last || event.after === null;
-      if (room.attached) room.last = Math.max(room.last, room.end);
+      room.rows.push(newRow({ kind: "note", at: Date.now(), ...fields }));
     }
   }
-}
 
-// A waiting line of ours that this message is: the row keeps its place on the screen and becomes firm.
-function claim(row, waiting, matches) {
-  const item = waiting.find((each) => !each.came && matches(each.request) && each.state === "sent");
-  if (item) {
+  rowOf({ number, at, from, kind, text }) {
+    const mine = from === this.name;
+    const mention = !mine && mentions(this.name, text);
+    return newRow({ kind: "message", number, at: Date.parse(at), from, text, mine, mention, action: kind === "action" });
+  }
+
+  // A message of ours takes the place of its waiting row, which becomes firm.
+  claim(row, waiting, matches) {
+    const item = row.mine && waiting.find((each) => !each.came && each.state === "sent" && matches(each.request));
+    if (!item) return;
     item.came = true;
     row.id = item.ref;
+  }
+
+  // Somebody else's line came.
+  count(room, row, isMention) {
+    if (row.mine) return;
+    room.unread += 1;
+    if (isMention) room.mentions += 1;
+  }
+
+  leave(name, current) {
+    const wasShown = this.shown === this.room(name);
+    this.rooms.delete(fold(name));
+    if (wasShown) this.shown = (current && this.room(current)) || this.joined[0] || null;
+  }
+
+  // A part of a room's history, as asked for with `loading`.
+  page(room, { messages }) {
+    const rows = messages.map((each) => this.rowOf(each));
+    const { loading, first, end } = room;
+    room.loading = "";
+    if (loading === "before") {
+      room.rows.unshift(...rows.filter((row) => !first || row.number < first));
+      room.whole = !rows.length;
+      room.trim(false);
+      return;
+    }
+    if (loading === "after") room.rows.push(...rows.filter((row) => row.number > end));
+    else room.rows = rows;
+    room.attached = !rows.length || room.end >= room.last;
+    room.last = Math.max(room.last, room.end);
+    room.trim(true);
+  }
+
+  // Take in one of the server's objects. `waiting` are the outbox's items.
+  take(event, waiting) {
+    if (TAKES[event.type]) TAKES[event.type](this, event, waiting);
   }
 }
 
 const TAKES = {
-  welcome(chat, event) {
-    chat.call(event.name);
-    chat.token = event.token;
-    chat.limits = { ...chat.limits, ...event.limits };
+  welcome(chat, { name, token, limits }) {
+    Object.assign(chat, { name, token, limits });
   },
 
-  token(chat, event) {
-    chat.token = event.token;
+  token(chat, { token }) {
+    chat.token = token;
   },
 
-  joined(chat, event) {
-    let room = chat.room(event.room);
-    if (!room) {
-      room = new Room(event.room);
-      room.read = event.last; // what was said before we came is not unread
-      chat.rooms.set(fold(event.room), room);
-    } else if (event.last < room.last) {
-      room.clear(); // another room of the same name
-    }
-    room.read = Math.min(room.read, event.last);
-    room.name = event.room;
-    room.topic = event.topic;
-    room.count = event.count + 1;
-    room.people = new Map(event.people.map((name) => [fold(name), { name, away: null }]));
+  joined(chat, { room: name, topic, people, count, last }) {
+    const room = chat.room(name) || Object.assign(new Room(name), { read: last }); // what was said before is not unread
+    if (last < room.last) room.empty(); // another room of the same name
+    chat.rooms.set(fold(name), room);
+    room.people = new Map(people.map((each) => [fold(each), { name: each }]));
     room.people.set(fold(chat.name), { name: chat.name, away: chat.away });
-    chat.current = event.room;
+    Object.assign(room, { name, topic, count: count + 1 });
     if (!chat.shown) chat.shown = room;
   },
 
   message(chat, event, waiting) {
-    let room = chat.room(event.room);
-    if (!room) {
-      room = new Room(event.room); // what we missed comes before `joined`
-      chat.rooms.set(fold(event.room), room);
-    }
+    const key = fold(event.room);
+    const room = chat.rooms.get(key) || new Room(event.room); // what we missed comes before `joined`
+    chat.rooms.set(key, room);
     if (room.rows.length && event.number <= (room.attached ? room.end : room.last)) return; // we have it
     const row = chat.rowOf(event);
-    if (row.mine) {
-      const type = row.action ? "action" : "say";
-      claim(row, waiting, (request) =>
-        request.type === type && request.text.trim() === row.text.trim() && fold(request.room) === fold(event.room));
-    }
+    chat.claim(row, waiting, ({ type, room: to, text }) =>
+      type === event.kind && fold(to) === key && text.trim() === row.text.trim());
     room.last = Math.max(room.last, event.number);
-    if (room.attached) {
-      room.rows.push(row);
-      room.trim(true);
-    }
-    if (!row.mine && event.number > room.read) {
-      room.unread += 1;
-      if (row.mention) room.mentions += 1;
-    }
+    if (room.attached) room.rows.push(row);
+    room.trim(true);
+    if (event.number > room.read) chat.count(room, row, row.mention);
   },
 
   private(chat, event, waiting) {
-    const mine = event.from === chat.name;
-    const room = chat.privately(mine ? event.to : event.from);
-    const row = newRow({ kind: "message", at: Date.parse(event.at), from: event.from, text: event.text, mine });
-    if (mine) claim(row, waiting, (request) => request.ref === event.ref);
+    const row = { ...chat.rowOf(event), mention: false };
+    const room = chat.privately(row.mine ? event.to : event.from);
+    chat.claim(row, waiting, ({ ref }) => ref === event.ref);
     room.rows.push(row);
     room.trim(true);
-    if (!mine) {
-      room.unread += 1;
-      room.mentions += 1;
-    }
+    chat.count(room, row, true);
   },
 
   presence(chat, event) {
     if (event.kind === "renamed") {
-      const [old, now] = [fold(event.old), fold(event.new)];
-      for (const [key, room] of [...chat.rooms]) {
-        const person = room.people.get(old);
-        if (person) {
-          room.people.delete(old);
-          room.people.set(now, { ...person, name: event.new });
-          chat.note(room, { tone: "quiet", text: `${event.old} is ${event.new} now.`, presence: true });
-        }
-        if (room.peer && key === "@" + old) {
-          chat.rooms.delete(key);
-          room.name = room.peer = event.new;
-          chat.rooms.set("@" + now, room);
-        }
-      }
+      renamed(chat, event);
       return;
     }
     const room = chat.room(event.room);
     if (!room) return;
+    const joined = event.kind === "joined";
     for (const name of event.names) {
-      if (event.kind === "joined") room.people.set(fold(name), { name, away: null });
+      if (joined) room.people.set(fold(name), { name });
       else room.people.delete(fold(name));
     }
-    room.count = Math.max(1, room.count + event.names.length * (event.kind === "joined" ? 1 : -1));
-    const words = event.words ? ` (${event.words})` : "";
-    if (words) chat.note(room, { tone: "quiet", text: `${event.names.join(", ")} left${words}`, presence: true });
-    else chat.note(room, { tone: "quiet", event: event.kind, names: event.names, presence: true });
+    room.count += event.names.length * (joined ? 1 : -1);
+    chat.note(room, { kind: event.kind, names: event.names, text: event.words });
   },
 
-  topic(chat, event) {
-    const room = chat.room(event.room);
-    if (room) room.topic = event.topic;
-    if (!event.by) return; // the answer to a question
-    const text = event.topic ? `${event.by} set the topic: ${event.topic}` : `${event.by} removed the topic.`;
-    chat.note(room, { tone: "quiet", text });
+  topic(chat, { room: name, topic, by }) {
+    const room = chat.room(name);
+    if (room) room.topic = topic;
+    if (by) chat.note(room, { text: topic ? `${by} set the topic: ${topic}` : `${by} removed the topic.` });
   },
 
-  who(chat, event) {
-    const room = event.room && chat.room(event.room);
+  who(chat, { room: name, people, more }) {
+    const room = name && chat.room(name);
     if (!room) return;
-    room.people = new Map(event.people.map((each) => [fold(each.name), each]));
-    room.count = event.people.length + event.more;
+    room.people = new Map(people.map((each) => [fold(each.name), each]));
+    room.count = people.length + more;
   },
 
-  rooms(chat, event) {
-    chat.known = event.rooms;
-    chat.listed = true;
-    for (const each of event.rooms) {
-      const room = chat.room(each.room);
-      if (room) [room.count, room.topic] = [each.people, each.topic];
-    }
+  rooms(chat, { rooms }) {
+    chat.known = rooms.map((each) => each.room);
   },
 
-  left(chat, event) {
-    chat.leave(event.room, event.current);
+  left(chat, { room, current }) {
+    chat.leave(room, current);
   },
 
-  current(chat, event) {
-    chat.current = event.room;
+  deleted(chat, { room, by, current }) {
+    chat.leave(room, current);
+    chat.note(chat.shown, { text: `${by} deleted ${room} and its history.` });
   },
 
-  deleted(chat, event) {
-    chat.leave(event.room, event.current);
-    chat.note(chat.shown, { text: `${event.by} deleted ${event.room} and its history.` });
-  },
-
-  invited(chat, event) {
-    const actions = [{ label: `Join ${event.room}`, line: `/join ${event.room}` }];
-    chat.note(chat.shown, { text: `${event.by} invites you to ${event.room}.`, actions });
+  invited(chat, { room, by }) {
+    chat.note(chat.shown, { text: `${by} invites you to ${room}.`, line: `/join ${room}` });
   },
 };
+
+function renamed(chat, { old, new: name }) {
+  const keys = [fold(old), fold(name)];
+  const talk = chat.rooms.get("@" + keys[0]);
+  if (talk) {
+    chat.rooms.delete("@" + keys[0]);
+    chat.rooms.set("@" + keys[1], Object.assign(talk, { name, peer: name }));
+  }
+  for (const room of chat.rooms.values()) {
+    const person = room.people.get(keys[0]);
+    if (!person) continue;
+    room.people.delete(keys[0]);
+    room.people.set(keys[1], { ...person, name });
+    chat.note(room, { text: `${old} is ${name} now.` });
+  }
+}

@@ -13,51 +13,46 @@ function wordsOf(text) {
 // Commands whose words have no fixed order. Each returns the fields, or null if the words are not as the usage says.
 const OWN = {
   delete(rest) {
-    const [room, ...more] = wordsOf(rest);
-    if (!room || more.length > 1 || (more.length && more[0] !== "yes")) return null;
-    return { room, ask: !more.length };
+    const [room, yes, ...more] = wordsOf(rest);
+    return room && !more.length && (!yes || yes === "yes") ? { room, ask: !yes } : null;
   },
 
   history(rest) {
     const words = wordsOf(rest);
     const fields = words.length && words[0].startsWith("#") ? { room: words.shift() } : {};
-    if (!words.length) return fields;
-    if (words.length === 1 && NUMBER.test(words[0])) return { ...fields, count: Number(words[0]) };
-    const span = /^([0-9]{1,9})([smhd])$/.exec(words[0]);
-    if (words.length === 1 && span) return { ...fields, seconds: Number(span[1]) * UNITS[span[2]] };
-    if (words.length === 2 && ["before", "after"].includes(words[0]) && NUMBER.test(words[1])) {
-      return { ...fields, [words[0]]: Number(words[1]) };
-    }
-    return null;
+    const [word, number, ...more] = words;
+    if (!word) return fields;
+    const time = /^([0-9]{1,9})([smhd])$/.exec(word);
+    if (!number && NUMBER.test(word)) return { ...fields, count: Number(word) };
+    if (!number && time) return { ...fields, seconds: Number(time[1]) * UNITS[time[2]] };
+    const beside = /^(before|after)$/.test(word) && !more.length && NUMBER.test(number || "");
+    return beside ? { ...fields, [word]: Number(number) } : null;
   },
 
   search(rest) {
     const fields = {};
-    const words = [];
-    for (const word of wordsOf(rest)) {
-      if (word.startsWith("in:") && word.length > 3) fields.room = word.slice(3);
-      else if (word.startsWith("from:") && word.length > 5) fields.from = word.slice(5);
-      else words.push(word);
-    }
+    const words = wordsOf(rest).filter((word) => {
+      const [, key, value] = /^(in|from):(.+)$/.exec(word) || [];
+      if (key) fields[key === "in" ? "room" : "from"] = value;
+      return !key;
+    });
     return words.length ? { ...fields, words: words.join(" ") } : null;
   },
 
   set(rest) {
-    const words = wordsOf(rest);
-    if (!words.length) return {};
-    return words.length === 2 ? { option: words[0], value: words[1] } : null;
+    const [option, value, ...more] = wordsOf(rest);
+    if (!option) return {};
+    return value && !more.length ? { option, value } : null;
   },
 
   lab(rest) {
     const [fault, target, amount, ...more] = wordsOf(rest);
-    if (more.length || !["slow", "pause"].includes(fault) || !NUMBER.test(amount || "")) return null;
-    if (fault === "pause" && !["publisher", "history"].includes(target)) return null;
-    return { fault, target, amount: Number(amount) };
+    const good = fault === "slow" || (fault === "pause" && /^(publisher|history)$/.test(target));
+    return good && !more.length && NUMBER.test(amount || "") ? { fault, target, amount: Number(amount) } : null;
   },
 
   help(rest) {
-    if (!rest) return {};
-    return /\s/.test(rest) ? null : { about: rest.startsWith("/") ? rest : "/" + rest };
+    return /\s/.test(rest) ? null : rest && { about: rest.startsWith("/") ? rest : "/" + rest };
   },
 };
 
@@ -65,7 +60,7 @@ const OWN = {
 // for one word, N for a number, and a word in lower case for the rest of the line. Brackets mark what is optional.
 function readPlaces({ usage, fields }, rest) {
   const places = usage.match(/\[[^\]]*\]|\S+/g).slice(1);
-  const given = {};
+  const found = {};
   for (const [at, place] of places.entries()) {
     const optional = place.startsWith("[");
     const kind = optional ? place.slice(1, -1) : place;
@@ -73,36 +68,22 @@ function readPlaces({ usage, fields }, rest) {
     if (/^[a-z]/.test(kind)) {
       [value, rest] = [rest, ""];
     } else if (!(optional && kind === "#room" && at < places.length - 1 && !rest.startsWith("#"))) {
-      const cut = rest.indexOf(" ");
-      [value, rest] = cut < 0 ? [rest, ""] : [rest.slice(0, cut), rest.slice(cut + 1).trim()];
+      [, value, rest] = /^(\S*)\s*(.*)$/.exec(rest);
     }
     if ((!value && !optional) || (kind === "N" && !NUMBER.test(value))) return null;
-    if (value) given[fields[at]] = kind === "N" ? Number(value) : value;
+    if (value) found[fields[at]] = kind === "N" ? Number(value) : value;
   }
-  return rest ? null : given;
-}
-
-// How many letters have to change to make one word of the other.
-function distance(one, other) {
-  let row = [...other].map((_, at) => at + 1);
-  [...one].forEach((letter, down) => {
-    let corner = down;
-    let left = down + 1;
-    row = row.map((above, at) => {
-      const best = Math.min(above + 1, left + 1, corner + (letter === other[at] ? 0 : 1));
-      corner = above;
-      left = best;
-      return best;
-    });
-  });
-  return row.length ? row[row.length - 1] : one.length;
+  return rest ? null : found;
 }
 
 class Typed {
   constructor(commands) {
-    this.commands = commands;
     this.byWord = new Map();
-    for (const command of commands) for (const word of command.words) this.byWord.set(word, command);
+    this.commands = commands.map((each) => {
+      const word = each.usage.split(" ")[0];
+      return { word, type: word.slice(1), aliases: [], ...each };
+    });
+    for (const each of this.commands) for (const word of [each.word, ...each.aliases]) this.byWord.set(word, each);
   }
 
   // The command of a word with its /; undefined if there is none.
@@ -110,58 +91,36 @@ class Typed {
     return this.byWord.get(word.toLowerCase());
   }
 
-  nearest(word) {
-    const near = [...this.byWord.keys()]
-      .map((each) => [each.startsWith(word) ? 0.5 : distance(word.slice(0, 20), each), each])
-      .sort((one, other) => one[0] - other[0])[0];
-    return near && near[0] < 3 ? near[1] : "";
-  }
-
   // A typed line: { request }, or { error }, or null if it is blank. A line end inside it counts as a space.
   line(typed) {
     const line = typed.replace(/\r\n|[\t-\r\x85\u2028\u2029]/g, " ").replace(/ +$/, "");
     if (!line.trim()) return null;
-    if (line.startsWith("//")) return { request: { type: "say", text: line.slice(1) } };
-    if (!line.startsWith("/")) return { request: { type: "say", text: line } };
-    const cut = line.indexOf(" ");
-    const word = cut < 0 ? line : line.slice(0, cut);
-    const rest = cut < 0 ? "" : line.slice(cut + 1).trim();
+    if (!line.startsWith("/") || line.startsWith("//")) return { request: { type: "say", text: line.replace(/^\/\//, "/") } };
+    const [, word, rest] = /^(\S*) *(.*)$/.exec(line);
     const command = this.called(word);
-    if (!command) {
-      const near = this.nearest(word.toLowerCase());
-      const what = `There is no command ${word.slice(0, 40)}.`;
-      return { error: `${what} ${near ? `Did you mean ${near}?` : "/help lists the commands."}` };
-    }
-    if (!command.type) return { error: `${command.words[0]} works over telnet only.` };
-    const read = OWN[command.type];
-    const fields = read ? read(rest) : readPlaces(command, rest);
-    return fields ? { request: { type: command.type, ...fields } } : { error: `Usage: ${command.usage}` };
+    if (!command) return { error: `There is no command ${word.slice(0, 40)}. /help lists the commands.` };
+    const fields = OWN[command.type] ? OWN[command.type](rest) : readPlaces(command, rest);
+    return fields === null ? { error: `Usage: ${command.usage}` } : { request: { type: command.type, ...fields } };
   }
 
   // Everything in the box, as a list of what `line` returns. Several lines are several messages, and none of them is a
   // command. But if the first word is a command, the rest belongs to it, as over telnet: /topic, /msg.
   all(typed) {
     const text = typed.replace(/\r\n?/g, "\n").replace(/^\n+|\s+$/g, "").replace(/\t/g, "    ");
-    const lines = text.split("\n").filter((line) => line.trim());
-    if (lines.length < 2 || this.called(lines[0].split(" ")[0])) return [this.line(text)].filter((each) => each);
-    if (lines.length > MOST_LINES) {
-      return [{ error: `These are ${lines.length} lines. At most ${MOST_LINES} can be said at once, so none was sent.` }];
-    }
-    return lines.map((line) => ({ request: { type: "say", text: line.replace(/\s+$/, "") } }));
+    const lines = text.split("\n").map((line) => line.trimEnd()).filter((line) => line);
+    if (lines.length > MOST_LINES) return [{ error: `At most ${MOST_LINES} lines can be said at once. None was sent.` }];
+    if (lines.length > 1 && !this.called(wordsOf(text)[0])) return lines.map((line) => ({ request: { type: "say", text: line } }));
+    return [this.line(text)].filter((each) => each);
   }
 
-  // What the last word can become: { from: where the word begins, words: [{ word, does }] }.
+  // What the last word can become: { from: where the word begins, words }. A word is a command's, a room's or a name.
   completions(before, names, rooms) {
     const from = before.search(/\S+$/);
-    if (from < 0) return { from: 0, words: [] };
-    const word = before.slice(from);
-    if (from === 0 && word.startsWith("/")) {
-      const found = this.commands.filter((each) => each.words[0].startsWith(word.toLowerCase()));
-      return { from, words: found.map((each) => ({ word: each.words[0], does: each.does, usage: each.usage })) };
-    }
-    const about = from > 0 && before.startsWith("/help ") ? this.commands.map((each) => each.words[0]) : [];
-    const known = word.startsWith("#") ? rooms : word.startsWith("/") ? about : names;
+    const word = from < 0 ? "" : before.slice(from);
+    const commands = this.commands.map((each) => each.word);
+    const known = word.startsWith("#") ? rooms : word.startsWith("/") ? commands : names;
     const begins = fold(word.replace(/^@/, ""));
-    return { from, words: known.filter((each) => fold(each).startsWith(begins)).map((each) => ({ word: each })) };
+    const command = word.startsWith("/") && from > 0 && !before.startsWith("/help ");
+    return { from, words: word && !command ? known.filter((each) => fold(each).startsWith(begins)) : [] };
   }
 }

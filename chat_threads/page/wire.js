@@ -7,14 +7,12 @@ const ANSWER_WITHIN = 20000; // the server says "busy" after 15 s
 const HURRIED_ANSWER = 8000; // when somebody has just come back to the page
 const CONNECT_WITHIN = 10000;
 const STEADY = 5000; // a connection that lasted this long counts as good
-const LONGEST_PAUSE = 30000;
 const PING = "ping"; // the ref of our own pings
 
 // The pause before the next try, after so many failed ones: 1 to 2 s, then 2 to 4, up to 15 to 30. It is random, so
 // that a class of phones does not come back in the same instant.
 function pauseAfter(failed, random) {
-  const most = Math.min(LONGEST_PAUSE, 2000 * 2 ** Math.min(failed, 10));
-  return most / 2 + random * (most / 2);
+  return Math.min(30000, 2000 * 2 ** failed) * (0.5 + random / 2);
 }
 
 // `told` has the functions opened(), came(objects) and ended(code, wasOpen). After ended the wire tries again by
@@ -23,12 +21,10 @@ class Wire {
   constructor(url, told) {
     this.url = url;
     this.told = told;
-    this.socket = null;
     this.state = "stopped"; // then "waiting", "connecting", "open", and "waiting" again
     this.failed = 0;
     this.timer = 0; // of the one thing that is next: the next try, or the next look at the connection
-    this.heard = 0; // when something came
-    this.asked = 0; // when we asked for an answer that has not come; 0: we wait for none
+    this.asked = false; // whether we wait for the answer to a ping
     this.ready = false; // whether the server has welcomed us; it answers no ping before
   }
 
@@ -44,27 +40,24 @@ class Wire {
   // Somebody looks at the page again, or the network is back: do not wait any longer.
   hurry() {
     if (this.state === "waiting") this.connect();
-    else if (this.state === "open" && this.ready && !this.asked) this.ping(HURRIED_ANSWER);
+    else if (this.ready && !this.asked) this.ping(HURRIED_ANSWER);
   }
 
   send(objects) {
-    if (this.state !== "open" || !objects.length) return;
-    this.socket.send(objects.map((each) => JSON.stringify(each)).join("\n"));
+    if (this.state === "open" && objects.length) this.socket.send(objects.map((each) => JSON.stringify(each)).join("\n"));
   }
 
   connect() {
     this.drop();
     this.state = "connecting";
-    const socket = new WebSocket(this.url);
-    this.socket = socket;
     this.opened = 0;
+    const socket = (this.socket = new WebSocket(this.url));
     socket.onopen = () => {
       this.state = "open";
-      this.opened = this.heard = Date.now();
-      this.look(CONNECT_WITHIN);
+      this.opened = Date.now();
       this.told.opened();
     };
-    socket.onmessage = (event) => this.take(String(event.data));
+    socket.onmessage = (event) => this.take(event.data);
     socket.onclose = (event) => this.over(event.code);
     this.look(CONNECT_WITHIN);
   }
@@ -72,38 +65,29 @@ class Wire {
   // Look after so many milliseconds whether the connection lives.
   look(after) {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      if (!this.ready || this.asked) this.over(0);
-      else this.ping(ANSWER_WITHIN);
-    }, after);
+    this.timer = setTimeout(() => (this.asked || !this.ready ? this.over(0) : this.ping(ANSWER_WITHIN)), after);
   }
 
   ping(within) {
-    this.asked = Date.now();
+    this.asked = true;
     this.send([{ type: "ping", ref: PING }]);
     this.look(within);
   }
 
   // A frame holds one or more lines.
   take(frame) {
-    this.heard = Date.now();
-    this.asked = 0;
-    const objects = [];
-    for (const line of frame.split("\n")) {
-      if (line.startsWith("{")) objects.push(JSON.parse(line));
-    }
+    const objects = frame.split("\n").filter((line) => line).map((line) => JSON.parse(line));
+    this.asked = false;
     if (objects.some((each) => each.type === "welcome")) this.ready = true;
     if (this.ready) this.look(PING_EVERY);
-    const others = objects.filter((each) => each.ref !== PING);
-    if (others.length) this.told.came(others);
+    this.told.came(objects.filter((each) => each.ref !== PING));
   }
 
   over(code) {
     const wasOpen = this.state === "open";
-    const steady = this.opened && Date.now() - this.opened > STEADY;
+    if (this.opened && Date.now() - this.opened > STEADY) this.failed = 0;
     this.drop();
     this.state = "waiting";
-    if (steady) this.failed = 0;
     this.timer = setTimeout(() => this.connect(), pauseAfter(this.failed, Math.random()));
     this.failed += 1;
     this.told.ended(code, wasOpen);
@@ -112,12 +96,10 @@ class Wire {
   // Let go of the socket. Its close may take minutes on a dead network, and is no longer of interest.
   drop() {
     clearTimeout(this.timer);
-    this.ready = false;
-    this.asked = 0;
-    const socket = this.socket;
+    this.ready = this.asked = false;
+    if (!this.socket) return;
+    this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
+    this.socket.close();
     this.socket = null;
-    if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close();
   }
 }

@@ -20,7 +20,7 @@ from chat_threads.client.talk import request_of
 from chat_threads.dialects.typed import parse_line
 from chat_threads.dialects.web import WebDialect
 from chat_threads.errors import ChatError
-from chat_threads.page import SCRIPTS, assemble, chat_page, read, table
+from chat_threads.page import SCRIPTS, assemble, bare, chat_page, read, table
 
 
 def in_node(scripts, code):
@@ -28,7 +28,7 @@ def in_node(scripts, code):
     if not shutil.which("node"):
         assert not os.environ.get("CI"), "CI needs node"
         pytest.skip("node is not installed")
-    source = "\n".join([*map(read, scripts), f"console.log(JSON.stringify((() => {{{code}}})()))"])
+    source = "\n".join([*(bare(read(each)) for each in scripts), f"console.log(JSON.stringify((() => {{{code}}})()))"])
     done = subprocess.run(["node", "-"], input=source, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
