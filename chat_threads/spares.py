@@ -14,8 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 KEPT = 256  # arrivals
-TOGETHER = 0.1  # seconds between a request by HTTP, or the arrival of its connection, and the arrival of a spare one
-TWINS = 0.05  # seconds between the arrivals of two connections of a browser, of which neither has spoken yet
+TOGETHER = 0.1  # seconds between the arrivals of a browser's connections, or a request and such an arrival
 
 
 @dataclass(eq=False, slots=True)
@@ -62,7 +61,7 @@ class Spares:
                 each is not arrival
                 and each.silent
                 and each.address == arrival.address
-                and abs(each.at - arrival.at) < TWINS
+                and abs(each.at - arrival.at) < TOGETHER
                 for each in self._known
             )
 

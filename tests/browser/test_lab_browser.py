@@ -29,7 +29,7 @@ def test_a_paused_publisher_is_drawn_with_its_holder_and_those_who_wait(serve, c
     most: list[int] = []
     page.on("request", lambda request: (under_way.add(request), most.append(len(under_way))))
     page.on("requestfinished", lambda request: under_way.discard(request))
-    page.goto(f"{opened.url}threads")
+    opened.open("threads")
     page.get_by_text(CALM).wait_for()
 
     ann.send("/lab pause publisher 60")
@@ -66,7 +66,7 @@ def test_a_trip_is_a_timeline_of_the_newest_message_and_buttons_go_to_others(ser
     page = opened.page
     ann.send("one")
     bob.expect("ann: one")
-    page.goto(f"{opened.url}trace")
+    opened.open("trace")
     page.get_by_role("heading", name="Message 1 of #lobby, by ann").wait_for()
     bob.send("two")
     page.get_by_role("heading", name="Message 2 of #lobby, by bob").wait_for()
@@ -80,7 +80,7 @@ def test_a_trip_is_a_timeline_of_the_newest_message_and_buttons_go_to_others(ser
     page.get_by_role("button", name="Previous").click()
     page.get_by_role("heading", name="Message 1 of #lobby, by ann").wait_for()
     assert page.url == f"{opened.url}trace?room=lobby&number=1"
-    page.goto(f"{opened.url}trace?room=%3Cimg%20src%3Dx%3E&number=2")
+    opened.open("trace?room=%3Cimg%20src%3Dx%3E&number=2")
     page.get_by_text("A room's name is '#'").wait_for()
     assert page.locator("img").count() == 0
 
@@ -88,7 +88,7 @@ def test_a_trip_is_a_timeline_of_the_newest_message_and_buttons_go_to_others(ser
 def test_the_page_of_the_code_can_be_scanned_from_the_screen(server, chromium, tab, tmp_path):
     for name, options in {"desktop": DESKTOP, "phone": PHONE, "dark": {**DESKTOP, "color_scheme": "dark"}}.items():
         opened = tab(chromium, server, **options)
-        opened.page.goto(f"{opened.url}qr")
+        opened.open("qr")
         opened.page.screenshot(path=tmp_path / f"{name}.png")
         scan = [needs("zbarimg"), "-q", "--raw", tmp_path / f"{name}.png"]
         assert subprocess.run(scan, capture_output=True, text=True, check=True).stdout == f"{opened.url}\n"

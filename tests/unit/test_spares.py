@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chat_threads.spares import KEPT, TOGETHER, TWINS, Arrival, Spares
+from chat_threads.spares import KEPT, TOGETHER, Arrival, Spares
 
 
 class Door:
@@ -61,7 +61,9 @@ def test_after_a_spoilt_answer_two_are_spare(door):
     assert [door.spares.take(each) for each in two] == [True, True]
 
 
-@pytest.mark.parametrize(("others", "twin"), [([], False), ([TWINS / 2], True), ([2 * TWINS], False), ([0, 0], False)])
+@pytest.mark.parametrize(
+    ("others", "twin"), [([], False), ([TOGETHER / 2], True), ([2 * TOGETHER], False), ([0, 0], False)]
+)
 def test_two_silent_connections_at_once_are_twins_and_more_are_a_crowd(door, others, twin):
     first = door.comes()
     for after in others:
