@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 TRIES = 3  # at giving a name
 TOKEN_PAUSE = 0.5  # seconds in which a program that reconnects to a full server must show its token
 GREETING_PAUSE = 0.1  # seconds before the greeting: a web browser or a TLS client speaks first, a person does not
+PIECES = 8  # reads before the greeting; whoever is still not known by then speaks no faster than the rate allows
 TWIN_PAUSE = 0.9  # seconds more for two connections that may be a browser's
 PATIENCE = 15.0  # seconds to wait on leaving until messages are stored; SQLite may wait 5 for another process's lock
 STOP_PATIENCE = 1.0  # the same when the server is stopping
@@ -413,7 +414,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def _listen(self, seconds: float) -> bool:
         """Read for so long, or until the dialect is known. Return whether the client is there and silent."""
         silent, deadline = True, time.monotonic() + seconds
-        while self._head is not None:
+        while self._head is not None and self._idle_reads < PIECES:
             data = self._wire.read(max(0.0, deadline - time.monotonic()))
             if not data:
                 return silent and data is None

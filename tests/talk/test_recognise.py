@@ -279,6 +279,19 @@ def test_a_client_that_speaks_first_is_greeted_as_what_it_is_however_its_words_a
             assert answer in answers.readline()
 
 
+@pytest.mark.usefixtures("greets_late")
+def test_a_client_that_speaks_byte_by_byte_is_greeted_after_a_few(server):
+    """To look at its words again for each of thousands of bytes takes seconds, and is not paid for before."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT) as sock:
+        for _ in range(100):
+            sock.sendall(b"a")
+            if select.select([sock], [], [], 0.05)[0]:
+                break
+        else:
+            pytest.fail("it is not greeted")
+        assert b"What is your name?" in sock.recv(65536)
+
+
 @pytest.mark.parametrize(
     "pieces", [[b"\xef", b"\xbb", b"\xbf", b" \r", b"\n"], [b"\xef\xbb", b"\xbf\xef\xbb\xbf"], [b"\r\n", b"\t"]]
 )
