@@ -221,6 +221,7 @@ class WebDialect:
         """Take bytes of frames; return their cost in blank lines. ``websockets`` answers a ping and a Close by itself,
         and closes if something is wrong. No answer is longer than what it answers."""
         protocol = self._protocol
+        before = len(self._found)
         protocol.receive_data(data)
         received = protocol.events_received()
         lines = sum(map(self._take, received))
@@ -230,7 +231,7 @@ class WebDialect:
             self._message.clear()
             self._found += [Request(commands.Quit()), events.WireBytes(answers)]
         elif answers:  # a pong does not wait for the requests that came with the ping
-            self._found.appendleft(events.WireBytes(answers))
+            self._found.insert(before, events.WireBytes(answers))
         return FRAME * len(received) + lines
 
     def _take(self, each: Any) -> int:

@@ -285,6 +285,9 @@ def test_frames_that_come_with_the_request_are_read():
     answer, hello = answer_to(get("/ws", UPGRADE) + masked(HELLO))
     assert answer.startswith(b"HTTP/1.1 101")
     assert hello == Request(commands.Hello("ann"))
+    answer, hello = answer_to(get("/ws", UPGRADE) + masked(HELLO) + masked(b"hm", 0x89))
+    assert answer.startswith(b"HTTP/1.1 101")
+    assert answer.endswith(b"\r\n\r\n\x8a\x02hm")
 
 
 def test_a_frame_ends_a_line_and_what_is_wrong_in_it_is_answered_as_on_a_line():
