@@ -199,7 +199,9 @@ class WebDialect:
                 " allows another one.",
             )
         protocol = ServerProtocol(max_size=LINE + 2)  # with the end of the line
-        protocol.receive_data(head)
+        # The cookies of all servers on this host may make a line that is longer than websockets takes.
+        fields = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"cookie:")]
+        protocol.receive_data(b"\r\n".join(fields))
         asked = protocol.events_received()
         if not asked:
             raise Refused(HTTPStatus.BAD_REQUEST, "The request for a WebSocket cannot be read.")

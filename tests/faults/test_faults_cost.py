@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from driver.websocket import CONTINUATION, FIN, PING, TEXT, Handshake, frame
 from support.clients import Program
 from support.servers import Process
 from support.waiting import WAIT, wait_for
@@ -121,12 +122,33 @@ LINES: dict[str, list[str]] = {
     "a long line": ["x" * 66_000],
     "blank lines": ["\n" * 500],
 }
+
+# What comes on a WebSocket, and on a browser's other connections.
+KEY = b"\x0f\xf0\x55\xaa"
+FRAMES: dict[str, bytes] = {
+    "empty messages": frame(b"", KEY) * 1000,
+    "pings": frame(b"p" * 125, KEY, FIN | PING) * 1000,
+    "fragments": frame(b" ", KEY, TEXT) + frame(b" ", KEY, CONTINUATION) * 1000 + frame(b"", KEY, FIN),
+    "ends of lines": frame(b"\n" * 60_000, KEY),
+    "no JSON": frame(b"{" * 60_000, KEY),
+    "wide texts": frame(json.dumps({"type": "say", "text": WIDE}, ensure_ascii=False).encode(), KEY),
+}
+_HOST = b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+PAGES: dict[str, bytes] = {
+    "the page": b"GET /" + _HOST + b"\r\n",
+    "the page, packed": b"GET /" + _HOST + b"Accept-Encoding: gzip\r\n\r\n",
+    "numbers": b"GET /metrics" + _HOST + b"\r\n",
+    "health": b"GET /healthz" + _HOST + b"\r\n",
+    "many fields": b"GET /nope" + _HOST + b"".join(b"X%d: %s\r\n" % (n, b"y" * 140) for n in range(95)) + b"\r\n",
+}
 ATTACK = """
 import itertools, json, selectors, socket, sys, threading
-port, count, json_lines, crowd = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "json", int(sys.argv[4])
-requests = [line.rstrip("\\n") for line in json.load(open(sys.argv[5]))]
+port, count, dialect, crowd = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+json_lines = dialect in ("json", "frames")
+given = json.load(open(sys.argv[5]))
+requests = [line.rstrip("\\n") for line in given]
 go, idle = threading.Event(), threading.Semaphore(0)
-PONG = b'"ref":"over"' if json_lines else b"* Pong"
+PONG = b'"ref":"over"' if json_lines else b"no such page" if dialect == "pages" else b"* Pong"
 def come(name):
     sock = socket.create_connection(("127.0.0.1", port))
     hello = json.dumps({"type": "hello", "name": name, "room": "#hall", "replay": 0}) if json_lines else name + " #hall"
@@ -138,7 +160,19 @@ def until_pong(sock):
         data = sock.recv(1 << 16)
         assert data, "cut off"
         tail = tail[-20:] + data
+def attack_with_bytes(me, opening, again):
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.sendall(opening.replace(b"{me}", me))
+    until_pong(sock)
+    while True:
+        idle.release()
+        go.wait()
+        while go.is_set():
+            sock.sendall(again)
+            until_pong(sock)
 def attack(me):
+    if dialect in ("frames", "pages"):
+        attack_with_bytes(b"%03d" % me, *(each.encode("latin-1") for each in given))
     sock = come(f"attacker{me}")
     ping = json.dumps({"type": "ping", "ref": "over"}, separators=(",", ":")) if json_lines else "/ping"
     numbers = itertools.count()
@@ -289,7 +323,20 @@ def tell(popen: subprocess.Popen[str], what: str) -> None:
     assert popen.stdout.readline() == "done\n", "the attackers were cut off"
 
 
+def bytes_of(dialect: str, name: str) -> list[bytes]:
+    """What an attacker sends first, with {me} in it, and then again and again. The last of each has an answer that no
+    other has. Only the length of a frame counts {me}, so a name has as many letters."""
+    if dialect == "pages":
+        last = b"GET /nope" + _HOST + b"\r\n"
+        return [last, PAGES[name] * 2 + last]
+    ping = frame(b'{"type":"ping","ref":"over"}', bytes(4))
+    hello = frame(b'{"type":"hello","name":"attacker123","room":"#hall","replay":0}', bytes(4))
+    opening = Handshake("127.0.0.1", bytes(16)).request + hello.replace(b"123", b"{me}") + ping
+    return [opening, FRAMES[name] * 2 + ping]
+
+
 CASES = [("json", name) for name in REQUESTS] + [("text", name) for name in LINES]
+CASES += [("frames", name) for name in FRAMES] + [("pages", name) for name in PAGES]
 
 
 @pytest.mark.timeout(300)
@@ -298,8 +345,11 @@ CASES = [("json", name) for name in REQUESTS] + [("text", name) for name in LINE
 def test_no_command_is_so_expensive_that_others_notice(scene, tmp_path, dialect, name, count):
     process, probe = scene
     lines = tmp_path / "lines"
-    worst = REQUESTS[name] if dialect == "json" else LINES[name]
-    lines.write_text(json.dumps([each if isinstance(each, str) else json.dumps(each) for each in worst]))
+    if dialect in ("frames", "pages"):
+        lines.write_text(json.dumps([each.decode("latin-1") for each in bytes_of(dialect, name)]))
+    else:
+        worst = REQUESTS[name] if dialect == "json" else LINES[name]
+        lines.write_text(json.dumps([each if isinstance(each, str) else json.dumps(each) for each in worst]))
     raised: list[float] = []
     with attackers(process, dialect, count, lines) as popen:
         while len(raised) < TRIES[0] or (statistics.median(raised) > ALLOWED[count] and len(raised) < TRIES[1]):

@@ -60,6 +60,11 @@ def upgraded(settings: Settings | None = None) -> WebDialect:
     return dialect
 
 
+def test_cookies_of_other_servers_on_the_host_keep_no_websocket_from_opening():
+    (answer,) = answer_to(get("/ws", f"Cookie: {'x' * 9000}\r\n{UPGRADE}"))
+    assert answer.startswith(b"HTTP/1.1 101 ")
+
+
 def masked(payload: bytes, first: int = 0x81, mask: bytes = b"\x0f\xf0\x55\xaa") -> bytes:
     """A frame of a client."""
     size = len(payload)
