@@ -122,7 +122,6 @@ class Chat:
             )
             self.publisher = make.publisher(
                 schedule=writers.schedule,
-                flush=writers.flush if recorder is None else recorder.waiting(writers.flush),
                 newest=lambda room, number, count: self.storage.page(room, number + 1, None, count, PAGE_BYTES),
                 newer=lambda room, number, count: self.storage.page(room, None, number, count, PAGE_BYTES),
                 enqueue=self.history.enqueue,
@@ -148,6 +147,7 @@ class Chat:
             if isinstance(error, Unreadable):
                 raise StartError(str(error)) from error
             raise
+        self._flush = writers.flush if recorder is None else recorder.waiting(writers.flush)
         self._acceptor = threading.Thread(target=self._accept, args=(POLL,), name="acceptor", daemon=True)
 
     def _end_trace(self, timeout: float) -> bool:
@@ -190,7 +190,8 @@ class Chat:
         return [(self._acceptor, self.server.beats), (self.history.thread, None), *self.writers.vital()]
 
     def start(self) -> None:
-        self.history.start(self.publisher.dispatch_messages, self.service.refuse, self.service.announce)
+        dispatch = self.publisher.dispatch_messages
+        self.history.start(dispatch, self.service.refuse, self.service.announce, self._flush)
         self._acceptor.start()
 
     def stop(self) -> list[str]:

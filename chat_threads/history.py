@@ -36,6 +36,7 @@ LOOK = 0.25  # seconds after which a thread that waits for the queue checks whet
 Publish = Callable[[Sequence[ordered.Published]], Iterable[int] | None]
 Refuse = Callable[[ordered.Ordered, ChatError], None]
 Announce = Callable[[ChatError], None]
+Flush = Callable[[], None]
 
 
 class _Marker(ordered.Ordered):
@@ -71,9 +72,10 @@ class History:
 
     ``submit``, ``enqueue`` and ``settle`` are for any thread. The history thread calls the functions that ``start``
     gets: ``publish`` with the values to show, in order, which returns the ids of the rooms that it dropped; ``refuse``
-    with each value that was not stored, and the error; ``announce`` with an error for everybody. It calls
-    ``connected`` for the tokens of connected clients, which are not forgotten. Between two batches, the results of
-    requests under tokens take at most ``refs_bytes`` of memory; the others are read from the file when needed.
+    with each value that was not stored, and the error; ``announce`` with an error for everybody; ``flush`` before each
+    batch, to wait until the writers have sent what they can of the one before. It calls ``connected`` for the tokens
+    of connected clients, which are not forgotten. Between two batches, the results of requests under tokens take at
+    most ``refs_bytes`` of memory; the others are read from the file when needed.
     """
 
     def __init__(
@@ -86,9 +88,10 @@ class History:
         refs_bytes: int = REFS_BYTES,
     ) -> None:
         self.storage = storage
-        self._publish: Publish  # this and the next two: set by ``start``, before the thread begins
+        self._publish: Publish  # this and the next three: set by ``start``, before the thread begins
         self._refuse: Refuse
         self._announce: Announce
+        self._flush: Flush
         self.read_only: ReadOnly | None = None  # set once, by the history thread; any thread reads it
         self.commits = Commits()  # changed by the history thread; any thread reads its attributes
         self._now = now
@@ -108,9 +111,15 @@ class History:
 
     # --- any thread ---------------------------------------------------------------------------------------
 
-    def start(self, publish: Publish, refuse: Refuse, announce: Announce = lambda error: None) -> None:
+    def start(
+        self,
+        publish: Publish,
+        refuse: Refuse,
+        announce: Announce = lambda error: None,
+        flush: Flush = lambda: None,
+    ) -> None:
         """Begin. Once, by main."""
-        self._publish, self._refuse, self._announce = publish, refuse, announce
+        self._publish, self._refuse, self._announce, self._flush = publish, refuse, announce, flush
         self.thread.start()
 
     def stop(self, timeout: float) -> bool:
@@ -189,11 +198,20 @@ class History:
     def _turn(self) -> bool:
         """Wait for a batch and handle it. Return whether there will be another one.
 
+        Before a batch is committed, the writers hand the batch before it to the system. So queues grow only for slow
+        clients. For all others the batches grow instead, and the writers do not have to compete with a commit for the
+        interpreter's lock.
+
         An unexpected exception ends the thread, and with it the server (see ``ends``). Continuing would be worse:
         nobody could know which part of the batch is committed, and which senders were told.
         """
         inside.does(IDLE)
         batch = self._queue.take(BATCH, self._upkeep.pause())
+        if batch:
+            inside.does("waits for the writers")
+            self._flush()
+            if self._queue.queue:  # what came meanwhile joins the batch
+                batch += self._queue.take(BATCH - len(batch), 0.0)
         inside.does("numbers a batch")
         self._handle([item for item in batch if item is not None and type(item) is not _Marker])
         self._upkeep.do()

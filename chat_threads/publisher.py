@@ -65,9 +65,9 @@ class Publisher:
     """The rooms and their subscribers. Any thread may call any method, except that only the history thread calls
     ``dispatch_messages``.
 
-    ``schedule(sessions)`` tells the writers that these sessions' queues are no longer idle. ``flush()`` waits until
-    the writers have sent what they can. ``newest(room_id, number, count)`` reads the last messages up to a number from
-    the history, and ``newer`` those after it; both may raise. None of these is called under the lock.
+    ``schedule(sessions)`` tells the writers that these sessions' queues are no longer idle.
+    ``newest(room_id, number, count)`` reads the last messages up to a number from the history, and ``newer`` those
+    after it; both may raise. None of these is called under the lock.
     ``enqueue(item)`` is called under it. It puts an item into the history's queue without waiting, or raises NotStored.
 
     No message older than ``retain`` seconds is shown from memory. ``recent_bytes`` limits
@@ -77,7 +77,6 @@ class Publisher:
     def __init__(
         self,
         schedule: Callable[[list[Subscriber]], None],
-        flush: Callable[[], None],
         newest: Callable[[int, int, int], Sequence[events.Message]],
         newer: Callable[[int, int, int], Sequence[events.Message]],
         enqueue: Callable[[ordered.Ordered], None],
@@ -87,7 +86,6 @@ class Publisher:
         output: Output | None = None,
     ) -> None:
         self._schedule = schedule
-        self._flush = flush
         self._newest = newest
         self._newer = newer
         self._enqueue = enqueue
@@ -393,11 +391,7 @@ class Publisher:
         """Show a committed batch, in order, to the sessions that it concerns. Each gets one parcel for each room,
         however many messages the batch has, unless members leave or change names in it. Returns the ids of the rooms
         that were dropped as unused.
-
-        First this waits until the writers have handed the previous batch to the system. So queues grow only for slow
-        clients. For all others, the batches grow instead.
         """
-        self._flush()
         outbox = _Outbox(self._output)
         try:
             with self._lock:

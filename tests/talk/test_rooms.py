@@ -203,7 +203,6 @@ class House:
         self.queued: list[ordered.Ordered] = []
         self.publisher = publisher.Publisher(
             lambda sessions: None,
-            lambda: None,
             lambda *what: (),
             lambda *what: (),
             self.queued.append,  # type: ignore[arg-type]

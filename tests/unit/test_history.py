@@ -84,11 +84,16 @@ class House:
         self.published: list[ordered.Published] = []
         self.refused: list[tuple[ordered.Ordered, ChatError]] = []
         self.at_publish: Callable[[Sequence[ordered.Published]], None] = lambda batch: None
+        self.at_flush: Callable[[], None] = lambda: None
 
     def start(self, *rooms: int) -> House:
         for room in rooms:
             self.history.enqueue(made(room))
-        self.history.start(self._publish, lambda item, error: self.refused.append((item, error)))
+        self.history.start(
+            self._publish,
+            lambda item, error: self.refused.append((item, error)),
+            flush=lambda: self.at_flush(),
+        )
         return self
 
     def _publish(self, batch: Sequence[ordered.Published]) -> None:
@@ -235,6 +240,20 @@ def test_the_waiting_values_are_one_batch_up_to_a_bound(house: House) -> None:
     house.go_on()
     assert [len(batch.messages) for batch in house.store.batches][-3:] == [1, BATCH, 88]
     assert house.numbers() == list(range(1, BATCH + 90))
+
+
+def test_what_comes_while_the_writers_send_is_one_batch_with_what_waits(house: House) -> None:
+    house.settle()
+    house.store.batches.clear()
+
+    def more_comes() -> None:
+        assert not house.store.batches  # nothing is committed before the writers are ready
+        house.at_flush = lambda: None
+        house.submit(draft("two"), draft("three"))
+
+    house.at_flush = more_comes
+    house.say("one")
+    assert [[message.text for message in batch.messages] for batch in house.store.batches] == [["one", "two", "three"]]
 
 
 def test_a_message_has_the_time_at_which_it_was_stored(open_house: Callable[..., House]) -> None:
