@@ -27,6 +27,7 @@ from .errors import StartError
 from .schema import connect
 
 MAGIC = b"\xff\xfech\xffmk\xfe"  # stands before a mark; no text in UTF-8 has these bytes
+_MAGIC_SIZE = len(MAGIC)
 SIZE = 16  # bytes of a mark
 NONE = bytes(SIZE)  # stands for the mark of a history that an older version made, without a mark
 _LEAF = 13  # the type of a page that holds rows of a table (https://sqlite.org/fileformat2.html#b_tree_pages)
@@ -59,8 +60,8 @@ def found_in(page: bytes) -> Mark | None:
     if len(page) < 512 or page[0] != _LEAF or page[3:5] != b"\0\1":  # one row
         return None
     row = int.from_bytes(page[8:10], "big")
-    at = page.find(MAGIC, row, row + len(MAGIC) + 16) + len(MAGIC)
-    if at < len(MAGIC) or len(page) < at + 2 * SIZE:
+    at = page.find(MAGIC, row, row + _MAGIC_SIZE + 16) + _MAGIC_SIZE
+    if at < _MAGIC_SIZE or len(page) < at + 2 * SIZE:
         return None
     return Mark(page[at : at + SIZE], page[at + SIZE : at + 2 * SIZE])
 

@@ -14,6 +14,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence, Set
+from contextlib import AbstractContextManager
 from typing import Any
 
 from . import files, identity, once, schema
@@ -238,22 +239,15 @@ class Storage(ReadingSide):
 
     # --- writing --------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
         """The writing connection, to write with. Raises StorageBroken when nothing can be stored any more."""
         if self._broken:
             raise StorageBroken(self._broken)
-        with self._own() as connection:
-            yield connection
+        return self._own()
 
-    @contextlib.contextmanager
-    def _own(self) -> Iterator[sqlite3.Connection]:
+    def _own(self) -> AbstractContextManager[sqlite3.Connection]:
         """The writing connection. It can still read when nothing can be stored any more."""
-        if self.path == MEMORY:
-            with self._borrow() as connection:
-                yield connection
-        else:
-            yield self._writer
+        return self._borrow() if self.path == MEMORY else contextlib.nullcontext(self._writer)
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -302,10 +296,9 @@ class Storage(ReadingSide):
         """Insert with few statements, because each releases the GIL and has to get it back."""
         last_id = self._last_id
         at = 0
-        while at < len(messages):
-            rows = _ROWS_AT_ONCE
-            while rows > len(messages) - at:
-                rows //= 2  # powers of two only: so there are few statements, and SQLite compiles each once
+        while left := len(messages) - at:
+            # Powers of two only: so there are few statements, and SQLite compiles each once.
+            rows = min(_ROWS_AT_ONCE, 1 << left.bit_length() - 1)
             values: list[Any] = []
             for message in messages[at : at + rows]:
                 last_id += 1
