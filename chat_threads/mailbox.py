@@ -184,14 +184,31 @@ class Mailbox(queue.Queue[Parcel]):
 
     # --- the session's writer -------------------------------------------------------------------------------
 
-    def collect(self) -> list[Parcel]:
+    def collect(self, holder: bool = False) -> list[Parcel]:
         """Take all parcels; the next push will schedule the session again. Returns nothing while another thread holds
-        the mailbox."""
-        with self.mutex:
-            if self.writer is _HELD:
+        the mailbox. ``holder``: for collect_held, which does the rest in the same way."""
+        with self.mutex:  # the hot path: few calls, and a state is set without its table
+            if holder:
+                self._in_hand = None
+                if not self.queue:
+                    self._change_writer("release")
+                    self._change_life("finish")
+            elif self.writer is _HELD:
                 return []
-            self.writer = _IDLE  # "collect", without the table: the hot path
-            return self._take_all()
+            else:
+                self.writer = _IDLE  # "collect"
+            parcels = list(self.queue)
+            self.queue.clear()
+            lines = self._lines
+            self.under_way = self._bytes if self._bytes > EASY_BYTES else 0
+            self._lines = self._bytes = 0
+            self.last_words = self.life is CUT
+            self.taken += lines
+            if lines > self.most:
+                self.most = lines
+            if self._awaited:
+                self.not_full.notify_all()
+            return parcels
 
     def keep(self, in_hand: Parcel | Held) -> None:
         """The socket has not taken all of these last collected parcels."""
@@ -225,27 +242,7 @@ class Mailbox(queue.Queue[Parcel]):
 
     def collect_held(self) -> list[Parcel]:
         """The last collected parcels are sent. Take all parcels; if there are none, release the mailbox."""
-        with self.mutex:
-            self._in_hand = None
-            if not self.queue:
-                self._change_writer("release")
-                self._change_life("finish")
-            return self._take_all()
-
-    def _take_all(self) -> list[Parcel]:
-        # Called under mutex. Not asserted, because this runs for each session and batch.
-        parcels = list(self.queue)
-        self.queue.clear()
-        lines = self._lines
-        self.under_way = self._bytes if self._bytes > EASY_BYTES else 0
-        self._lines = self._bytes = 0
-        self.last_words = self.life is CUT
-        self.taken += lines
-        if lines > self.most:
-            self.most = lines
-        if self._awaited:
-            self.not_full.notify_all()
-        return parcels
+        return self.collect(holder=True)
 
     # --- the session's reader -------------------------------------------------------------------------------
 

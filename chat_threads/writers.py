@@ -87,7 +87,8 @@ class Writers:
         """Wait until each scheduled session was written to, or its socket was full; at most FLUSH_TIMEOUT seconds."""
         with self._state:
             self._wanted = self._scheduled
-            self._state.wait_for(lambda: self._written >= self._wanted, FLUSH_TIMEOUT)
+            if self._written < self._wanted:
+                self._state.wait_for(lambda: self._written >= self._wanted, FLUSH_TIMEOUT)
 
     def vital(self) -> list[Vital]:
         """The threads that write to more than one session."""
@@ -178,7 +179,7 @@ class Writers:
     def _send(self, session: Session, parcels: list[Parcel]) -> Unsent | None:
         """Send without waiting, and return what did not fit. Abandon the session if it cannot be sent to."""
         try:
-            data = parcels[0].data if len(parcels) == 1 else b"".join([parcel.data for parcel in parcels])
+            data = b"".join([parcel.data for parcel in parcels]) if parcels[1:] else parcels[0].data
             sent = session.wire.send(data) if data else 0
         except OSError:  # the peer is gone
             session.abandon()
@@ -274,23 +275,24 @@ class Crew(Writers):
         inside.does("sends")
         try:
             for session in sessions:
-                self._serve(session)
+                try:
+                    rest = self._write(session)
+                except Exception:  # a bug must not end the thread that others share
+                    self._give_up_on(session)
+                    rest = None
+                if rest is not None:
+                    self._hire(session, rest)
                 self._served[number] += 1
         finally:  # otherwise flush would wait for these sessions before every batch
             self._done(len(sessions))
         return True
 
-    def _serve(self, session: Session) -> None:
-        try:
-            rest = self._write(session)
-        except Exception:  # a bug must not end the thread that others share
-            log.exception("%s could not be written to", session)
-            session.abandon()
-            if session.mailbox.finish():
-                session.written.set()
-        else:
-            if rest is not None:
-                self._hire(session, rest)
+    @staticmethod
+    def _give_up_on(session: Session) -> None:
+        log.exception("%s could not be written to", session)
+        session.abandon()
+        if session.mailbox.finish():
+            session.written.set()
 
     def _hire(self, session: Session, rest: Unsent) -> None:
         try:
