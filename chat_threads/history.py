@@ -98,6 +98,7 @@ class History:
         self._queue: BatchQueue[ordered.Ordered | None] = BatchQueue(QUEUE)
         self.thread = threading.Thread(target=self._run, name="history", daemon=True)
         # Owned by the history thread:
+        self._does = inside.does  # its own slot's, once it has one
         self._last: dict[int, int | None] = {room.id: room.last for room in storage.rooms()}
         self._unsaved: dict[int, ordered.RoomMade] = {}  # rooms whose row is not committed yet
         self._unused: list[int] = []  # forgotten rooms whose rows are still in the file
@@ -185,7 +186,7 @@ class History:
     # --- the history thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        inside.enter("history", IDLE, depth=self._queue.depth)
+        self._does = inside.enter("history", IDLE, depth=self._queue.depth).does
         try:
             self._work()
         finally:
@@ -205,14 +206,14 @@ class History:
         An unexpected exception ends the thread, and with it the server (see ``ends``). Continuing would be worse:
         nobody could know which part of the batch is committed, and which senders were told.
         """
-        inside.does(IDLE)
+        self._does(IDLE)
         batch = self._queue.take(BATCH, self._upkeep.pause())
         if batch:
-            inside.does("waits for the writers")
+            self._does("waits for the writers")
             self._flush()
             if self._queue.queue:  # what came meanwhile joins the batch
                 batch += self._queue.take(BATCH - len(batch), 0.0)
-        inside.does("numbers a batch")
+        self._does("numbers a batch")
         self._handle([item for item in batch if item is not None and type(item) is not _Marker])
         self._upkeep.do()
         for item in batch:
@@ -226,7 +227,7 @@ class History:
         numbered = self._number(items)
         batch, published, refused = numbered.batch, numbered.published, numbered.refused
         if batch:
-            inside.does("commits")
+            self._does("commits")
             began = time.monotonic()
             try:
                 self.storage.commit(batch)
@@ -244,8 +245,9 @@ class History:
                 self._last.update(numbered.numbers)
                 self._committed(batch)
         if published:
-            inside.does("publishes")
-            self._forget(self._publish(published) or ())
+            self._does("publishes")
+            if dropped := self._publish(published):
+                self._forget(dropped)
         for item, error in refused + unsure:
             self._refuse(item, error)
         self._once.trim()

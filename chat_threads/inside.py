@@ -36,6 +36,10 @@ class Slot:
         self.session = session  # the session that it works for; opaque here
         self.depth = depth  # of the queue that it empties, or that it waits for
 
+    def does(self, what: str) -> None:
+        """For this thread: as ``inside.does``, without looking for the slot."""
+        self.doing = (what, time.monotonic())
+
 
 def enter(role: str, doing: str, session: Any = None, depth: Callable[[], Depth] | None = None) -> Slot:
     """Make a slot for the calling thread; ``leave`` removes it."""

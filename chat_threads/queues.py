@@ -40,8 +40,9 @@ class BatchQueue(queue.Queue[T]):
                 if left is not None and left <= 0:
                     return []
                 self.not_empty.wait(left)
-            self.most = max(self.most, len(self.queue))
-            if len(self.queue) <= limit:
+            waiting = len(self.queue)
+            self.most = max(self.most, waiting)
+            if waiting <= limit:
                 batch = list(self.queue)
                 self.queue.clear()
             else:

@@ -76,7 +76,7 @@ class _Calls:
     """Counts the calls of all threads that start while it is installed."""
 
     def __init__(self) -> None:
-        self._by_thread: Counter[str] = Counter()  # each thread changes its own
+        self._by_thread: Counter[int] = Counter()  # by its ident; each thread changes its own
 
     @contextmanager
     def installed(self) -> Iterator[list[int]]:
@@ -89,12 +89,13 @@ class _Calls:
 
     def _event(self, frame: FrameType, event: str, arg: object) -> None:
         if event in ("call", "c_call"):
-            self._by_thread[threading.current_thread().name] += 1
+            self._by_thread[threading.get_ident()] += 1
 
     def by_role(self) -> Counter[str]:
+        """The calls so far of the threads that have not ended."""
         found: Counter[str] = Counter()
-        for name, count in self._by_thread.copy().items():
-            found[name.partition("-")[0]] += count
+        for thread in threading.enumerate():
+            found[thread.name.partition("-")[0]] += self._by_thread[thread.ident or 0]
         return found
 
 
