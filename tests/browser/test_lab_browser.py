@@ -93,3 +93,22 @@ def test_the_page_of_the_code_can_be_scanned_from_the_screen(server, chromium, t
         scan = [needs("zbarimg"), "-q", "--raw", tmp_path / f"{name}.png"]
         assert subprocess.run(scan, capture_output=True, text=True, check=True).stdout == f"{opened.url}\n"
         assert opened.width() <= 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_the_pages_beside_the_chat(serve, chromium, tab, scheme):
+    server = serve(lab=True)
+    ann, bob = server.clients_named("ann", "bob")
+    ann.ask("hello")
+    opened = tab(chromium, server, **PHONE, color_scheme=scheme)
+    found = {}
+    for path, shown in {"qr": "svg", "trace": "#members .row"}.items():
+        opened.open(path).page.locator(shown).first.wait_for()
+        found[path] = opened.complaints()
+    ann.send("/lab pause publisher 60")
+    bob.expect("* ann holds the Publisher's lock for 60 s.")
+    bob.send("hi")
+    opened.open("threads").page.locator("li.stuck[data-thread]").wait_for()
+    found["threads"] = opened.complaints()
+    assert {where: each for where, each in found.items() if each} == {}
+    end_faults(server)
