@@ -59,6 +59,7 @@ CLOSE_CODES = {
 }
 _BROKEN = 1011  # of any other code: a fault in the server
 _UNSUPPORTED, _INVALID = 1003, 1007
+_OPENING = (b"get ", b"upgrade:", b"connection:", b"sec-websocket-")  # what a request for a WebSocket consists of
 _TEXT, _CLOSE = 0x81, 0x88  # a whole message in one frame, and a Close (section 5.2)
 
 
@@ -199,9 +200,9 @@ class WebDialect:
                 " allows another one.",
             )
         protocol = ServerProtocol(max_size=LINE + 2)  # with the end of the line
-        # The cookies of all servers on this host may make a line that is longer than websockets takes.
-        fields = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"cookie:")]
-        protocol.receive_data(b"\r\n".join(fields))
+        # websockets keeps them as long as the connection, and takes no cookies over 8,192 bytes.
+        fields = [line for line in head.split(b"\r\n") if line.lower().startswith(_OPENING)]
+        protocol.receive_data(b"\r\n".join([*fields, b"", b""]))
         asked = protocol.events_received()
         if not asked:
             raise Refused(HTTPStatus.BAD_REQUEST, "The request for a WebSocket cannot be read.")
