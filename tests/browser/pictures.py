@@ -17,7 +17,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from support.browsers import Tab, started
-from support.clients import Client
 from support.servers import Process
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -25,31 +24,36 @@ PHONE = {"viewport": {"width": 360, "height": 640}, "device_scale_factor": 1.5, 
 DESKTOP = {"viewport": {"width": 1000, "height": 560}}
 
 
-def talk(server: Process, carl: Tab, tess: Client, ben: Client) -> None:
-    """A conversation in #lab2, and a line elsewhere."""
-    tess.ask("/topic Lab 2: deadlocks")
-    tess.ask("Mine hangs with 3 threads, never with 2. Is that a deadlock?")
-    ben.ask("Type /threads: what do they wait for?")
-    tess.ask("One waits for Publisher and holds History. The other one the other way round.")
-    carl.say("Then take them in the same order everywhere: docs/walk.rst, step 4")
-    carl.expect("step 4")
-    carl.say("    with first, second:\n        move(message)")
-    carl.expect("move(message)")
-    tess.ask("That was it. Thank you, carl!")
-    ben.ask("/away at lunch")
-    with server.client("ada") as ada:
+def talk(server: Process, carl: Tab) -> list[str]:
+    """A conversation in #lab2, and a line elsewhere, while carl is in #lab2. Return what tess sees of it on telnet."""
+    carl.enter("carl", "#lab2")
+    carl.say("/join #lobby")
+    rooms = carl.page.get_by_role("navigation", name="Rooms")
+    rooms.get_by_role("button", name="#lobby").wait_for()
+    rooms.get_by_role("button", name="#lab2").click()
+    with server.client("tess") as tess, server.client("ben") as ben, server.client("ada") as ada:
+        for each in (tess, ben):
+            each.send("/join #lab2", "/leave #lobby")
+            each.expect("You left #lobby")
+        tess.ask("/topic Lab 2: deadlocks")
+        tess.news()
+        at = len(tess.seen)
+        tess.ask("Mine hangs with 3 threads, never with 2. Is that a deadlock?")
+        ben.ask("Type /threads: what do they wait for?")
+        tess.ask("One waits for Publisher and holds History. The other one the other way round.")
+        carl.say("Then take them in the same order everywhere:", "    with first, second:\n        move(message)")
+        carl.firm()
+        tess.ask("That was it. Thank you, carl!")
         ada.ask("Lecture at 10:15 in room 4. carl, can you bring the adapter?")
-    carl.expect("Thank you")
-    carl.page.wait_for_timeout(600)
+        carl.expect("Thank you")
+        rooms.get_by_role("button", name="#lobby, 1 unread, 1 mention").wait_for()
+        tess.news()
+        return [line for line in tess.seen[at:] if "Pong" not in line]
 
 
 def main(folder: pathlib.Path) -> None:
     with tempfile.TemporaryDirectory() as temporary, started("chromium") as browser:
         server = Process(pathlib.Path(temporary) / "chat.db", "--rate", "0")
-        tess, ben = server.client("tess"), server.client("ben")
-        for each in (tess, ben):
-            each.send("/join #lab2", "/leave #lobby")
-            each.expect("You left #lobby")
         tabs = {
             name: Tab(browser.new_context(**options).new_page(), f"http://127.0.0.1:{server.port}/")
             for name, options in {
@@ -58,10 +62,7 @@ def main(folder: pathlib.Path) -> None:
                 "dark": {**PHONE, "color_scheme": "dark"},
             }.items()
         }
-        carl = tabs["desktop"].enter("carl", "#lab2")
-        carl.say("/join #lobby")
-        carl.page.get_by_role("navigation", name="Rooms").get_by_role("button", name="#lab2").click()
-        talk(server, carl, tess, ben)
+        print("\n".join(talk(server, tabs["desktop"])))
         for name in ("phone", "dark"):
             tabs[name].enter("mia" if name == "phone" else "noor", "#lab2")
             tabs[name].expect("Thank you")

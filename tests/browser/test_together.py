@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pictures
 import pytest
 from support.clients import said
+from support.pages import README
 from support.servers import free_port, stored
 from support.waiting import wait_for
 
@@ -99,7 +101,7 @@ def test_two_tabs_with_the_same_storage_do_not_replace_each_other_for_ever(start
     first = tab(browser, server).enter("carl")
     first.say("before")
     first.firm()
-    first.until("() => sessionStorage.getItem('chat_threads')")
+    first.until('() => Object.values(sessionStorage).some((each) => /"token":"[^"]/.test(each))')
     with first.page.expect_popup() as opened:
         first.page.evaluate("() => { window.other = open(location.href) }")
     second = first.beside(opened.value)
@@ -114,3 +116,10 @@ def test_two_tabs_with_the_same_storage_do_not_replace_each_other_for_ever(start
     first.page.get_by_role("button", name="Continue here").click()
     first.expect("from the second")
     second.page.get_by_role("dialog", name="Open somewhere else").wait_for()
+
+
+def test_the_conversation_in_the_readme_is_what_a_telnet_beside_a_browser_shows(start_process, tab, chromium):
+    server = start_process("--rate", "0")
+    seen = pictures.talk(server, tab(chromium, server, **pictures.DESKTOP))
+    assert len(seen) == 7
+    assert "".join(f"    [22:13]{line[7:]}\n" for line in seen) in README

@@ -71,7 +71,7 @@ class Tab:
         self.faults: list[str] = []
         page.set_default_timeout(WAIT * 1000)
         page.on("console", lambda message: self._hear(message.type, message.text))
-        page.on("pageerror", lambda error: self._hear("error", f"uncaught: {error}"))
+        page.on("pageerror", lambda error: self._hear("error", f"uncaught: {error.stack}"))
 
     def _hear(self, kind: str, text: str) -> None:
         """Browsers themselves complain of a server that is gone. That is no fault of the page's."""
