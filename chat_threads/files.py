@@ -84,6 +84,8 @@ class OpenFiles:
         self._log_limit = log_limit  # bytes to which SQLite cuts its log when it starts the log again
         self._file: BinaryIO = open(path, "rb", buffering=0)
         self._log: BinaryIO | None = None
+        self._page = b""  # the last page that was looked at for a mark
+        self._in_page: identity.Mark | None = None  # what it held
         self._writer: sqlite3.Connection
 
     def opened(self, writer: sqlite3.Connection) -> int:
@@ -189,7 +191,10 @@ class OpenFiles:
     def _found(self, root: int) -> identity.Mark | None:
         """The mark that the file itself holds."""
         self._file.seek((root - 1) * self._page_size)
-        return identity.found_in(self._file.read(self._page_size))
+        page = self._file.read(self._page_size)
+        if page != self._page:  # it seldom changes, and each commit looks at it twice
+            self._page, self._in_page = page, identity.found_in(page)
+        return self._in_page
 
     def _file_is_whole(self) -> bool:
         size = os.fstat(self._file.fileno()).st_size
