@@ -47,12 +47,12 @@ def tab() -> Iterator[Callable[..., Tab]]:
 
 
 @pytest.fixture
-def cable() -> Iterator[Callable[[Any], Cable]]:
-    """A network to a server: cable(server)."""
+def cable() -> Iterator[Callable[..., Cable]]:
+    """A network to a server or to a port: cable(server), cable(8081, late=0.3)."""
     laid: list[Cable] = []
 
-    def lay(to: Any) -> Cable:
-        laid.append(Cable(to.port))
+    def lay(to: Any, late: float = 0.0) -> Cable:
+        laid.append(Cable(to if isinstance(to, int) else to.port, late))
         return laid[-1]
 
     yield lay

@@ -9,6 +9,8 @@ from support.pages import README
 from support.servers import free_port, stored
 from support.waiting import wait_for
 
+from chat_threads.conversation import GREETING_PAUSE
+
 pytestmark = pytest.mark.slow
 
 
@@ -123,3 +125,10 @@ def test_the_conversation_in_the_readme_is_what_a_telnet_beside_a_browser_shows(
     seen = pictures.talk(server, tab(chromium, server, **pictures.DESKTOP))
     assert len(seen) == 7
     assert "".join(f"    [22:13]{line[7:]}\n" for line in seen) in README
+
+
+def test_a_request_that_comes_late_is_answered_on_the_port_for_browsers(serve, tab, cable, browser):
+    late = cable(serve(web_port=0).chat.web_address[1], late=3 * GREETING_PAUSE)
+    page = tab(browser, late).page
+    page.goto(f"http://127.0.0.1:{late.port}/")
+    page.get_by_label("Your name").wait_for()

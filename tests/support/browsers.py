@@ -13,6 +13,7 @@ import re
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -171,10 +172,12 @@ class Tab:
 
 
 class Cable:
-    """A network between browsers and a server, on a port of its own. It can be cut, and mended."""
+    """A network between browsers and a server, on a port of its own. It can be cut, and mended. It holds the first
+    bytes of each connection back for ``late`` seconds."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, late: float = 0.0) -> None:
         self._to = port
+        self._late = late
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._ends: dict[socket.socket, socket.socket] = {}  # the thread's
@@ -212,6 +215,7 @@ class Cable:
             near.close()
             return
         self._ends[near], self._ends[far] = far, near
+        time.sleep(self._late)
 
     def _pass_on(self, sock: socket.socket) -> None:
         try:
