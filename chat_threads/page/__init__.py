@@ -55,17 +55,18 @@ def assemble(html: str, styles: Sequence[str], scripts: Sequence[str], data: Any
     ``data`` is what ``JSON.parse`` finds in the element with the id ``data``. Raise ValueError if a file would end its
     element too early.
     """
-    css, js = [bare(read(name)) for name in styles], [bare(read(name)) for name in scripts]
-    if any("</" in text for text in css) or any("</script" in text.lower() or "<!--" in text for text in js):
+    css, js = ("".join(bare(read(name)) for name in names) for names in (styles, scripts))
+    js = js and _STRICT + js.replace(_STRICT, "")  # the first line counts for the whole script
+    if "</" in css or "</script" in js.lower() or "<!--" in js:
         raise ValueError("a style or a script contains the end of its own element")
     # In JSON a < stands only inside a string, where \u003c means the same and ends no element.
     block = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     elements = [f'<script type="application/json" id="data">{block}</script>'] if data is not None else []
-    elements += [f"<script>{text}</script>" for text in js]
-    body = bare(read(html)).replace("<!-- styles -->", "\n".join(f"<style>{text}</style>" for text in css))
+    elements += [f"<script>{js}</script>"] if js else []
+    body = bare(read(html)).replace("<!-- styles -->", f"<style>{css}</style>" if css else "")
     body = body.replace("<!-- scripts -->", "\n".join(elements))
     whole = body.encode("utf-8")
-    return Page(whole, gzip.compress(whole, mtime=0), tuple(map(_hash, js)), tuple(map(_hash, css)))
+    return Page(whole, gzip.compress(whole, mtime=0), (_hash(js),) if js else (), (_hash(css),) if css else ())
 
 
 def read(name: str) -> str:
@@ -78,6 +79,7 @@ def bare(text: str) -> str:
     return _ONLY_FOR_READERS.sub("", text)
 
 
+_STRICT = '"use strict";\n'
 _ONLY_FOR_READERS = re.compile(r"^ *(?:(?://.*|/\*.*\*/)?\n)?| // .*$", re.MULTILINE)
 
 
@@ -85,25 +87,28 @@ def _hash(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii") + "'"
 
 
-def table() -> list[dict[str, Any]]:
-    """The commands that people type, as ``typed.js`` needs them: the help, and how a request of that type is made.
+def table() -> list[list[Any]]:
+    """The commands that people type, as ``typed.js`` needs them. Each is the usage, the help, its details, the aliases,
+    the type of the request, and the names of its fields; empty ones at the end are left out. So are a type that is the
+    command's name, and fields that are called as their places in the usage."""
+    return [_row(kind) for kind in commands.TYPED]
 
-    What is empty is left out, and so is a type that is the command's name.
-    """
-    return [{key: value for key, value in _row(kind).items() if value} for kind in commands.TYPED]
 
-
-def _row(kind: type[commands.Command]) -> dict[str, Any]:
+def _row(kind: type[commands.Command]) -> list[Any]:
     row = kind.row
-    names = [row.named.get(each.name, each.name) for each in fields(kind)]  # type: ignore[arg-type]
-    return {
-        "aliases": row.aliases,
-        "usage": row.usage,
-        "does": row.does,
-        "more": row.more,
-        "type": row.type if row.type != row.name[1:] else "",
-        "fields": names[: len(row.places)] if "typed" not in vars(kind) else [],
-    }
+    names = [row.named.get(each.name, each.name) for each in fields(kind)][: len(row.places)]  # type: ignore[arg-type]
+    plain = [place.strip("[#]").lower() for place in row.places]
+    found = [
+        row.usage,
+        row.does,
+        row.more if row.type != "set" else "",  # the page has fewer settings
+        list(row.aliases),
+        row.type if row.type != row.name[1:] else "",
+        [] if "typed" in vars(kind) or names == plain else names,
+    ]
+    while not found[-1]:
+        del found[-1]
+    return found
 
 
 @cache

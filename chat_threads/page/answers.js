@@ -3,12 +3,11 @@
 // name and a value. So a command that is added to the server needs no line here.
 
 const SPANS = /^(idle|uptime|connected)$/; // seconds, long
-const MOMENTS = /^(waited|longest|held|seconds|through|network)$/; // seconds, short
 
 function shown(key, value) {
   if (value === null || value === undefined) return "";
   if (SPANS.test(key)) return span(value);
-  if (MOMENTS.test(key)) return `${(value * 1000).toFixed(1)} ms`;
+  if (value % 1) return value.toFixed(4);
   if (key === "at") return new Date(value).toLocaleString();
   return Array.isArray(value) ? value.join(", ") : String(value);
 }
@@ -18,7 +17,7 @@ function table(rows) {
   const number = (key) => rows.every((row) => row[key] === null || typeof row[key] === "number") && "number";
   const cell = (key, value) =>
     key === "room" ? button(value, `/join ${value}`, "link") : el("bdi", {}, shown(key, value));
-  const head = keys.map((key) => el("th", { scope: "col", class: number(key) }, key.replace("_", " ")));
+  const head = keys.map((key) => el("th", { scope: "col", class: number(key) }, key));
   const body = rows.map((row) => el("tr", {}, keys.map((key) => el("td", { class: number(key) }, cell(key, row[key])))));
   // A wide table scrolls by itself; with tabindex, keys can scroll it, too.
   return el("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Table" },
@@ -28,7 +27,7 @@ function table(rows) {
 // Messages that a search found, or a page of the history: each leads to its place in the room.
 function hits(messages) {
   return messages.map(({ room, number, at, from, text }) =>
-    el("button", { type: "button", class: "hit", "data-line": `/goto ${room} ${number}` },
+    el("button", { class: "hit", "data-line": `/goto ${room} ${number}` },
       el("small", {}, `${room} ${number}, ${shown("at", at)}`), el("span", {}, nameOf(from), ": ", el("bdi", {}, text))));
 }
 
@@ -54,23 +53,21 @@ function answer({ type, ref, more, ...fields }) {
 
 // A button that types a line. Most of what can be tapped is this.
 function button(label, line, kind = "") {
-  return el("button", { type: "button", class: kind, "data-line": line }, label);
+  return el("button", { class: kind, "data-line": line }, label);
 }
 
 // What people can do next, after a notice or an error: a line to tap.
 const NEXT = {
-  back: () => "/back",
-  threads: () => "/threads",
-  delete: ({ room }) => room && `/delete ${room} yes`,
-  unignore: ({ name }) => name && `/unignore ${name}`,
-  not_in_room: ({ room }) => room && `/join ${room}`,
-  room_exists: ({ room }) => room && `/join ${room}`,
-  unknown_room: ({ near }) => near && `/join ${near}`,
-  name_taken: ({ near }) => near && `/nick ${near}`,
+  delete: "/delete {room} yes",
+  unignore: "/unignore {name}",
+  not_in_room: "/join {room}",
+  room_exists: "/join {room}",
+  unknown_room: "/join {near}",
+  name_taken: "/nick {near}",
 };
 
 // A notice or an error as a row.
 function said(event) {
-  const next = NEXT[event.next || event.code];
-  return { text: event.text, look: event.type, line: next && next(event) };
+  const line = (NEXT[event.next || event.code] || "").replace(/{(\w+)}/, (_, field) => event[field] || "");
+  return { text: event.text, look: event.type, line: / $/.test(line) ? "" : line };
 }

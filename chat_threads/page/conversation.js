@@ -51,7 +51,7 @@ class Conversation {
   // Show the room. `waiting` are the items of the outbox that belong here.
   show(room, waiting) {
     const changed = room !== this.room;
-    if (changed) Object.assign(this, { room, follow: true, target: 0 });
+    if (changed) Object.assign(this, { room, follow: true });
     if (changed || this.wasLoading || (room && room.loading)) this.quiet();
     this.wasLoading = room && room.loading;
     const rows = room ? this.rows(room, waiting) : [];
@@ -89,7 +89,6 @@ class Conversation {
 
   // The rows with the days, the place where the unread messages begin, and what waits to be sent.
   rows(room, waiting) {
-    const { joins } = this.app.settings;
     const rows = [];
     let day = "";
     let divided = !room.divider;
@@ -99,7 +98,7 @@ class Conversation {
       last = row;
     };
     for (const row of room.rows) {
-      if (row.names && joins === "off") continue;
+      if (row.names && this.app.joins === "off") continue;
       const today = new Date(row.at).toDateString();
       if (row.kind === "message" && today !== day) add({ id: today.replace(/ /g, "-"), kind: "day", text: calendar.format(row.at) });
       if (row.kind === "message") day = today;
@@ -117,27 +116,24 @@ class Conversation {
 
   // Fill or refill a row's element. Most rows never change, and are left alone.
   fill(child, row) {
-    const { timestamps } = this.app.settings;
     const looks = [row.kind, row.follows && "follows", row.mention && "mention", row.look, row.state];
-    const now = [...looks, row.changed, timestamps].join();
+    const now = [...looks, row.changed].join();
     if (child.looks === now) return;
     child.looks = now;
     child.className = ["row", ...looks].filter((each) => each).join(" ");
     if (row.number) child.dataset.number = row.number;
-    child.replaceChildren(...(row.from ? spoken(row, timestamps) : noted(row)));
+    child.replaceChildren(...(row.from ? spoken(row) : noted(row)));
   }
 }
 
-const FATES = { waiting: "waiting", sent: "sending", later: "waiting for the server", unsure: "It may have arrived or not." };
-
-function spoken(row, timestamps) {
+function spoken(row) {
   const { from, at, text, action, item } = row;
-  const time = timestamps !== "off" && el("time", { datetime: new Date(at).toISOString() }, clock.format(at));
+  const time = el("time", { datetime: new Date(at).toISOString() }, clock.format(at));
   const parts = [el("span", { class: "head" }, !action && nameOf(from), time),
     el("bdi", { class: "text", dir: "auto" }, action && nameOf(from), action && " ", linked(text))];
-  if (item) parts.push(el("small", {}, FATES[item.state] || item.why));
+  if (item) parts.push(el("small", {}, item.why || "waiting"));
   if (item && /unsure|refused/.test(item.state)) {
-    parts.push(el("span", { class: "actions" }, button("Send again", `/again ${item.ref}`), button("Edit", `/edit ${item.ref}`)));
+    parts.push(el("span", { class: "actions" }, button("Take it back", `/edit ${item.ref}`)));
   }
   return parts;
 }
@@ -147,5 +143,5 @@ function noted({ kind, names, text, answers, line }) {
   const many = names && (names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} others` : names.join(", "));
   const words = names ? `${many} ${kind}${text ? ` (${text})` : ""}` : text;
   return [words && el("bdi", { class: "text", dir: "auto" }, linked(words)), ...(answers || []),
-    line && el("span", { class: "actions" }, button(line, line))].filter(given);
+    line && el("span", { class: "actions" }, button(line, line))].filter((each) => each);
 }

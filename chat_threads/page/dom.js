@@ -55,11 +55,11 @@ function linked(text) {
 // A name in its colour. <bdi> keeps a name that is written from right to left from turning its neighbours around.
 function nameOf(name) {
   const sum = [...fold(name)].reduce((so_far, letter) => (so_far * 31 + letter.codePointAt(0)) % 997, 0);
-  return el("bdi", { class: `name c${sum % 6}` }, name);
+  return el("bdi", { class: `name c${sum % 4}` }, name);
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const calendar = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
 
 // A time span, short: 42s, 5m, 3h, 2d.
 function span(seconds) {

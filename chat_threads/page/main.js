@@ -6,7 +6,6 @@
 // shows the state.
 
 const FRESH = 60000; // milliseconds after which the list of people is asked for again
-const NAME_KEPT = 150000; // milliseconds for which a server may hold our name for a connection that is dead
 
 // What a browser keeps under a key. It may refuse: then the page works without it.
 const store = (storage, key) => ({
@@ -26,30 +25,27 @@ const store = (storage, key) => ({
   },
 });
 const NAME = store("localStorage", "name");
-const SETTINGS = store("localStorage", "settings");
+const JOINS = store("localStorage", "joins"); // "off": do not show who comes and goes
 const TAB = store("sessionStorage", "tab"); // a copied tab has a copy, and so the same token
 
 // Requests that are about the room on the screen, if they name none.
 const HERE = /^(say|action|leave|topic|invite|history|trace)$/;
 // Answers that are seen in another way.
 const QUIET = /^(ack|private|left|joined|current|deleted)$/;
-const CHOICES = { timestamps: /^(on|off)$/, joins: /^(on|off)$/, replay: /^[0-9]+$/ };
 
 class App {
   constructor() {
-    this.settings = { timestamps: "on", joins: "on", replay: "50", ...JSON.parse(SETTINGS.load() || "{}") };
+    this.joins = JOINS.load();
     this.typed = new Typed(JSON.parse(byId("data").textContent).commands);
     this.chat = new Chat();
     const prefix = [...crypto.getRandomValues(new Uint8Array(8))].join(""); // randomUUID needs https
     this.outbox = new Outbox(store("sessionStorage", "outbox"), prefix);
-    this.asked = new Map(); // by ref: the room where something was asked, and who wants the answer
     this.inside = false; // whether we have been welcomed since we entered
     this.first = ""; // the room to show on entering
-    this.lostAt = 0;
     this.wire = new Wire(`${location.protocol.replace("http", "ws")}//${location.host}/ws`, {
       opened: () => this.greet(),
       came: (events) => this.came(events),
-      ended: (code, wasOpen) => this.ended(code, wasOpen),
+      ended: (code) => this.ended(code),
     });
     this.conversation = new Conversation(this);
     this.composer = new Composer(this);
@@ -69,13 +65,17 @@ class App {
     }
     this.chat.restore(JSON.parse(TAB.load()));
     this.inside = true;
-    this.show(this.chat.shown);
+    this.draw();
     this.wire.start();
   }
 
   // The room in the address: "#lab2".
   addressed() {
-    return location.hash.length > 1 ? decodeURIComponent(location.hash.replace(/%(?![0-9A-F]{2})/gi, "%25")) : "";
+    try {
+      return decodeURIComponent(location.hash);
+    } catch (error) {
+      return "";
+    }
   }
 
   enterForm(why) {
@@ -95,7 +95,7 @@ class App {
   }
 
   greet() {
-    this.wire.send([this.chat.hello(Number(this.settings.replay), this.first)]);
+    this.wire.send([this.chat.hello(this.first)]);
   }
 
   // The server has not let us in.
@@ -104,7 +104,7 @@ class App {
       this.chat.token = "";
       this.forgotten = true;
       this.greet();
-    } else if (this.inside && (code === "unreadable" || (code === "name_taken" && Date.now() - this.lostAt < NAME_KEPT))) {
+    } else if (code === "unreadable") {
       this.wire.over(0); // try again later
     } else {
       this.wire.stop();
@@ -119,8 +119,9 @@ class App {
     NAME.save(chat.name);
     this.motd = this.inside ? [] : event.motd;
     this.inside = true;
+    this.drawn = undefined; // even without a room, show the chat
     byId("state").textContent = "";
-    for (const type of outbox.back(chat.token, this.forgotten)) this.problem(`The answer to ${type} was lost with the connection.`);
+    if (outbox.back(chat.token, this.forgotten)) this.problem("The answer to a command was lost with the connection.");
     this.forgotten = false;
     // These last as long as a connection.
     if (chat.away !== null) this.ask({ type: "away", reason: chat.away }, () => {});
@@ -133,13 +134,14 @@ class App {
   // Everything in the box, as typed. Returns whether the box can be emptied.
   line(typed) {
     const [word, first, second] = typed.split(" ");
-    if (word === "/msg" && first && !second) return this.show(this.chat.privately(first)) || true;
-    if (BUTTONS[word]) return BUTTONS[word](this, first, Number(second));
+    if (word === "/msg" && first && !second) return this.show(this.chat.privately(first));
+    if (word === "/goto") return this.goTo(first, Number(second)); // two lines that only the page's own buttons type
+    if (word === "/edit") return this.edit(this.outbox.find(first));
     const { text: most } = this.chat.limits;
     const found = this.typed.all(typed);
     const wrong = found.find(({ error, request }) => error || [...(request.text || "")].length > most);
     if (wrong) return this.problem(wrong.error || `A line has more than ${most} characters, so nothing was sent.`);
-    if (this.outbox.full) return this.problem("Too many lines wait to be sent. Wait until the connection is back.");
+    if (this.outbox.items.length + found.length > MOST_WAITING) return this.problem("These are too many lines at once.");
     for (const { request } of found) this.perform(request);
     this.conversation.newest();
     return true;
@@ -157,7 +159,7 @@ class App {
     const { type } = request;
     const place = chat.shown;
     if (type === "help") return this.help(this.typed.called(request.about || ""));
-    if (type === "set") return this.set(request);
+    if (type === "set" && request.option === "joins") return this.set(request.value);
     if (type === "quit" && !this.wire.ready) return this.gone();
     if (type === "join" && chat.room(request.room)) return this.show(chat.room(request.room));
     if (place && place.peer && type === "say") return this.ask({ type: "private", to: place.name, text: request.text });
@@ -166,9 +168,17 @@ class App {
     return this.ask(request);
   }
 
+  // Put what was not done back into the box.
+  edit(item) {
+    this.outbox.drop(item);
+    this.composer.put(item.request.text);
+    this.draw();
+  }
+
   // Put a request into the outbox. `then` gets the answer or the error; without it, they are shown in this room.
   ask(request, then = null) {
-    this.asked.set(this.outbox.add(request, Date.now()), { then, room: this.chat.shown });
+    const { shown } = this.chat;
+    Object.assign(this.outbox.add(request, Date.now()), { then, place: shown && shown.key });
     this.flush();
   }
 
@@ -178,20 +188,17 @@ class App {
   }
 
   help(about) {
-    const rows = [["text", "say it in this room"], ["//text", "say a text that begins with /"],
-      ...this.typed.commands.map(({ usage, does }) => [usage, does])];
-    const found = about ? { usage: about.usage, does: about.does, note: about.more, also: about.aliases }
-      : { commands: rows.map(([command, does]) => ({ command, does })) };
-    this.chat.note(this.chat.shown, { answers: answer({ type: "help", ...found }) });
+    const [commands, note, also] = about ? [[about], about.more, about.aliases] : [this.typed.commands];
+    const rows = commands.map(({ usage, does }) => ({ usage, does }));
+    this.chat.note(this.chat.shown, { answers: answer({ type: "help", rows, note, also }) });
     this.draw();
   }
 
-  set({ option, value }) {
-    if (option && !(CHOICES[option] && CHOICES[option].test(value))) return this.problem("Settings are timestamps, joins and replay.");
-    if (option) this.settings[option] = value;
-    SETTINGS.save(JSON.stringify(this.settings));
-    if (option === "replay") return this.ask({ type: "set", option, value });
-    return this.problem(Object.entries(this.settings).map((pair) => pair.join(" ")).join(", "), "");
+  // The page needs to hear who comes and goes, even if it does not show it.
+  set(joins) {
+    this.joins = joins;
+    JOINS.save(joins);
+    return this.problem(`joins is ${joins} now.`, "");
   }
 
   // We have left. The next one to enter from this tab begins anew.
@@ -202,6 +209,7 @@ class App {
     this.outbox.save();
     TAB.save("");
     this.chat = new Chat();
+    this.drawn = null;
     this.enterForm(why);
   }
 
@@ -228,32 +236,28 @@ class App {
     const room = chat.room(event.room);
     if (this.motd.length) chat.note(room, { text: this.motd.join("\n") });
     this.motd = [];
-    if (room === chat.shown || (this.first && fold(this.first) === fold(room.name))) this.show(room);
+    if (fold(this.first) === room.key) this.show(room);
+    if (room === chat.shown) this.refresh();
   }
 
   answered(event) {
     const { chat, outbox } = this;
     const { type, code, ref } = event;
     const item = outbox.find(ref) || { request: {} };
-    const { then, room } = this.asked.get(ref) || {};
     const written = WRITTEN.has(item.request.type);
     if (code === "busy") return this.problem(event.text, ""); // the answer is still to come
     if (code === "maybe_stored" && written) return outbox.set(item, "later"); // once the server has been started again
-    if (code === "unreadable" && written && !item.retried) {
-      item.retried = true;
-      return setTimeout(() => outbox.set(item, "waiting") || this.flush(), 1000);
-    }
-    this.asked.delete(ref);
+    if (code === "unreadable" && written) return setTimeout(() => outbox.set(item, "waiting") || this.flush(), 1000);
     if (type === "error" && written) return outbox.set(item, "refused", event.text);
     chat.take(event, outbox.items);
     outbox.drop(item);
     if (type === "notice") this.settled(item.request, event);
-    if (then) return then(event);
+    if (item.then) return item.then(event);
     if (type === "joined" || type === "current") this.show(chat.room(event.room));
     if (type === "search") this.sheets.open("search", answer(event));
     else if (!QUIET.test(type)) {
       const row = type === "error" || type === "notice" ? said(event) : { answers: answer(event) };
-      chat.note([...chat.rooms.values()].includes(room) ? room : chat.shown, row);
+      chat.note(chat.rooms.get(item.place) || chat.shown, row);
     }
     return undefined;
   }
@@ -281,11 +285,9 @@ class App {
     this.sheets.open("replaced");
   }
 
-  ended(code, wasOpen) {
-    if (wasOpen) this.lostAt = Date.now();
+  ended(code) {
     for (const room of this.chat.rooms.values()) room.loading = "";
-    const what = "The connection is lost. Trying again; what you write waits.";
-    byId("state").textContent = what;
+    byId("state").textContent = "The connection is lost. Trying again; what you write waits.";
     byId("why").textContent = this.inside ? "" : "The server does not answer. Trying again …";
     if (code === 4004) this.bye("replaced");
     this.draw();
@@ -312,31 +314,31 @@ class App {
   goTo(name, number) {
     const room = this.chat.room(name);
     if (!room) return this.ask({ type: "join", room: name }, ({ text }) => (text ? this.problem(text) : this.goTo(name, number)));
-    this.show(room);
     if (!room.rows.some((row) => row.number === number)) this.load(room, "around", number);
-    this.conversation.show(room, []);
     this.conversation.target = number;
-    this.draw();
-    return true;
+    return this.show(room);
   }
 
   // --- the screen ---------------------------------------------------------------------------------------------
 
   show(room) {
-    const changed = room !== this.chat.shown || byId("chat").hidden;
-    byId("enter").hidden = true;
-    byId("chat").hidden = false;
     this.chat.shown = room;
     this.first = "";
-    if (changed && room) {
-      room.divider = room.unread ? room.read : 0;
-      this.composer.put(room.draft);
-      this.composer.focus();
-    }
-    if (room && !room.peer) history.replaceState(null, "", room.name);
-    this.refresh();
     this.draw();
-    this.keepSoon();
+    return true;
+  }
+
+  // Another room is on the screen now.
+  turned(room) {
+    this.drawn = room;
+    byId("enter").hidden = this.inside;
+    byId("chat").hidden = !this.inside;
+    this.composer.put(room ? room.draft : "");
+    this.composer.focus();
+    if (!room) return;
+    room.divider = room.unread ? room.read : 0;
+    if (!room.peer) history.replaceState(null, "", room.name);
+    this.refresh();
   }
 
   // Ask who is in the room, with their away state, where the list is on the screen.
@@ -368,23 +370,23 @@ class App {
 
   drawNow(room) {
     const { chat, conversation } = this;
+    if (room !== this.drawn) this.turned(room);
     const open = room && !room.peer;
     const key = open ? "room" : "to";
     conversation.show(room, this.outbox.items.filter(({ request }) => room && WRITTEN.has(request.type)
       && fold(request[key] || "") === fold(room.name)));
     this.read();
-    const elsewhere = [...chat.rooms.values()].reduce((sum, each) => sum + (each === room ? 0 : each.unread), 0);
-    const all = elsewhere + (room ? room.unread : 0);
+    const all = [...chat.rooms.values()].reduce((sum, each) => sum + each.unread, 0);
+    const elsewhere = all - (room ? room.unread : 0);
     document.title = `${all ? `(${all}) ` : ""}${room ? room.name : ""} chat`;
     const texts = {
       place: room ? room.name : "No room",
-      topic: open ? room.topic : room ? "Only you two see this." : "",
+      topic: open ? room.topic : room ? "Only you two see this, and it is not stored." : "",
       "people-count": open ? counted(room.count, "person", "people") : "",
       count: open ? room.count : "",
       elsewhere: elsewhere || "",
       "my-name": chat.away === null ? chat.name : `${chat.name} (away)`,
-      beginning: !room || room.loading || room.first > 1 || !room.attached ? ""
-        : !open ? "What you write here is stored nowhere." : room.last ? `This is the beginning of ${room.name}.` : "Nothing was said here yet.",
+      beginning: room && !room.loading && room.first < 2 && room.attached ? `This is the beginning of ${room.name}.` : "",
       "to-end": room && room.unread ? `${room.unread} new ↓` : "Newest ↓",
     };
     for (const [id, text] of Object.entries(texts)) byId(id).textContent = text;
@@ -395,19 +397,17 @@ class App {
 
   drawLists(room) {
     const rooms = [...this.chat.rooms].map(([id, each]) => ({ id, each }));
-    const row = (data) => el("li", {}, el("button", { type: "button", ...data }, el("bdi"), el("span")));
+    const row = (data) => el("li", {}, el("button", { ...data }, el("bdi"), el("span", { class: "badge" })));
     arrange(byId("room-list"), rooms, ({ id }) => row({ "data-room": id }), ({ firstChild: it }, { each }) => {
       const mentioned = each.mentions && !each.peer ? `, ${counted(each.mentions, "mention")}` : "";
       it.setAttribute("aria-label", each.unread ? `${each.name}, ${each.unread} unread${mentioned}` : each.name);
       it.setAttribute("aria-current", each === room);
-      it.classList.toggle("private", each.peer !== "");
       it.firstChild.textContent = each.name;
       it.lastChild.textContent = each.unread ? (each.mentions ? "@" : "") + each.unread : "";
-      it.lastChild.className = each.mentions ? "badge mentions" : "badge";
     });
     const people = room ? [...room.people.values()].sort((one, other) => (fold(one.name) < fold(other.name) ? -1 : 1)) : [];
     arrange(byId("people-list"), people.map((each) => ({ id: each.name, each })), ({ id }) =>
-      fill(el("li"), {}, [el("button", { type: "button", "data-sheet": id === this.chat.name ? "me" : `person ${id}` }, nameOf(id), el("span"))]),
+      el("li", {}, el("button", { "data-sheet": id === this.chat.name ? "me" : `person ${id}` }, nameOf(id), el("small"))),
     ({ firstChild: it }, { each }) => (it.lastChild.textContent = given(each.away) ? each.away || "away" : ""));
   }
 
@@ -428,7 +428,6 @@ class App {
     document.addEventListener("visibilitychange", back);
     for (const name of ["pageshow", "online", "offline"]) window.addEventListener(name, back);
     window.addEventListener("pagehide", () => this.keep());
-    window.addEventListener("hashchange", () => this.inside && this.perform({ type: "join", room: this.addressed() }));
     setInterval(() => this.refresh(), FRESH);
     // The keyboard of an iPhone covers the page without making it smaller: the page takes the height that is left.
     const view = window.visualViewport;
@@ -449,17 +448,5 @@ class App {
     if (this.inside) TAB.save(JSON.stringify(this.chat.kept()));
   }
 }
-
-// Lines that only the page's own buttons type.
-const BUTTONS = {
-  "/goto": (app, room, number) => app.goTo(room, number),
-  "/again": (app, ref) => app.outbox.set(app.outbox.find(ref), "waiting") || app.flush(),
-  "/edit"(app, ref) {
-    const item = app.outbox.find(ref);
-    app.outbox.drop(item);
-    app.composer.put(item.request.text);
-    app.draw();
-  },
-};
 
 const app = new App();

@@ -6,7 +6,7 @@
 const HARMLESS = new Set("join rooms who topic whois away back unignore history search set stats ping token qr".split(" "));
 const SAID = new Set(["say", "action"]); // the server remembers their refs
 const WRITTEN = new Set(["say", "action", "private", "reply"]); // what people wrote; it is shown while it waits
-const MOST_WAITING = 1000;
+const MOST_WAITING = 1000; // items; a class that pastes a book must wait
 
 class Outbox {
   // `store` keeps a string: save(text) and load(). `prefix` begins every ref: another tab may have the same token, and
@@ -22,10 +22,6 @@ class Outbox {
     this.items = JSON.parse(store.load() || "[]");
   }
 
-  get full() {
-    return this.items.length >= MOST_WAITING;
-  }
-
   find(ref) {
     return this.items.find((each) => each.ref === ref);
   }
@@ -33,9 +29,10 @@ class Outbox {
   add(request, at) {
     this.made += 1;
     const ref = `${this.prefix}-${this.made}`;
-    this.items.push({ ref, request: { ...request, ref }, at, state: "waiting", token: "" });
+    const item = { ref, request: { ...request, ref }, at, state: "waiting", token: "" };
+    this.items.push(item);
     this.save();
-    return ref;
+    return item;
   }
 
   // What can be sent now, in order. It counts as sent from here on.
@@ -49,18 +46,18 @@ class Outbox {
 
   // The server has welcomed us again, under `token`. What was sent before and not answered waits again if it can be
   // sent again; otherwise it is "unsure". `forgotten`: the server did not know our token any more, so it has stored
-  // nothing that was sent under it and not acknowledged. Returns the types of what is unsure and shown nowhere.
+  // nothing that was sent under it and not acknowledged. Returns how many are unsure and shown nowhere.
   back(token, forgotten) {
-    const lost = [];
     for (const item of this.items.filter((each) => each.state === "sent" || each.state === "later")) {
       const { type } = item.request;
       const known = forgotten || (item.token && item.token === token);
-      item.state = HARMLESS.has(type) || (SAID.has(type) && known) ? "waiting" : "unsure";
-      if (item.state === "unsure" && !WRITTEN.has(type)) lost.push(type);
+      const again = HARMLESS.has(type) || (SAID.has(type) && known);
+      Object.assign(item, again ? { state: "waiting" } : { state: "unsure", why: "It may have arrived or not." });
     }
+    const all = this.items.length;
     this.items = this.items.filter((each) => each.state !== "unsure" || WRITTEN.has(each.request.type));
     this.save();
-    return lost;
+    return all - this.items.length;
   }
 
   // With "waiting" it is sent again, with the same ref: should it have been stored after all, it is stored once.

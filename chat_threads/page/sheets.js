@@ -107,13 +107,10 @@ const SHEETS = {
       hidden ? button("Show again what they say", `/unignore ${name}`) : button("Hide what they say", `/ignore ${name}`)];
   },
 
-  me({ chat, settings }) {
-    const flip = (option, hide, show) => settings[option] === "off"
-      ? button(show, `/set ${option} on`) : button(hide, `/set ${option} off`);
+  me({ chat, joins }) {
     return [chat.name, field("Your name", "/nick ", "Change", chat.name),
       chat.away === null ? field("A reason to be away", "/away ", "I am away", "", "") : button("I am back", "/back"),
-      flip("timestamps", "Hide the times", "Show the times"),
-      flip("joins", "Hide who comes and goes", "Show who comes and goes"),
+      joins === "off" ? button("Show who comes and goes", "/set joins on") : button("Hide who comes and goes", "/set joins off"),
       button("All commands", "/help"), button("My token", "/token"), button("QR code of the address", "/qr"),
       button("Leave the chat", "/quit")];
   },
@@ -125,6 +122,6 @@ const SHEETS = {
   // Another tab has taken our place. Taking it back happens only by a tap: otherwise two tabs would do so for ever.
   replaced() {
     return ["Open somewhere else", el("p", {}, "This conversation goes on in another tab or window."),
-      el("button", { type: "button", class: "main", onclick: () => byId("close-sheet").click() }, "Continue here")];
+      el("button", { class: "main", onclick: () => byId("close-sheet").click() }, "Continue here")];
   },
 };

@@ -3,7 +3,7 @@
 // what is shown is read from here.
 
 const MOST_ROWS = 1000; // in a room; beyond that, rows at the far end are dropped, and loaded again when needed
-const AGAIN = 40; // messages of each room that a reloaded page asks for once more, to fill the screen
+const AGAIN = 40; // messages of each room that a new page shows at first; one that was loaded again has seen them
 
 // The form in which two spellings of a name or a room are equal; nearly the server's (rules.fold).
 function fold(name) {
@@ -34,6 +34,11 @@ class Room {
     this.rows = []; // in order: messages (with a number) and notes, a part of the room's history without a gap
     this.draft = "";
     this.empty();
+  }
+
+  // What it is called in Chat.rooms.
+  get key() {
+    return (this.peer && "@") + fold(this.name);
   }
 
   // As if nothing had been said.
@@ -86,16 +91,19 @@ class Chat {
 
   // The private conversation with somebody; it begins if there is none.
   privately(name) {
-    const key = "@" + fold(name);
-    if (!this.rooms.has(key)) this.rooms.set(key, new Room(name, name));
-    return this.rooms.get(key);
+    return this.rooms.get("@" + fold(name)) || this.add(new Room(name, name));
+  }
+
+  add(room) {
+    this.rooms.set(room.key, room);
+    return room;
   }
 
   // The hello of a connection: with the token if there is one, and the rooms with the newest numbers that were seen.
   // A page that was loaded again has no rows, and asks for some that it has seen before.
-  hello(replay, first) {
+  hello(first) {
     const since = this.joined.map((room) => [room.name, room.rows.length ? room.last : Math.max(0, room.last - AGAIN)]);
-    const hello = { type: "hello", replay, ...(this.token ? { token: this.token } : { name: this.name }) };
+    const hello = { type: "hello", replay: AGAIN, ...(this.token ? { token: this.token } : { name: this.name }) };
     if (since.length) hello.since = Object.fromEntries(since);
     if (first) hello.room = first;
     else if (this.shown && !this.shown.peer) hello.room = this.shown.name;
@@ -112,7 +120,7 @@ class Chat {
 
   restore({ rooms, shown, ...rest }) {
     Object.assign(this, rest);
-    for (const each of rooms) this.rooms.set(fold(each.name), Object.assign(new Room(each.name), each));
+    for (const each of rooms) this.add(Object.assign(new Room(each.name), each));
     this.shown = shown ? this.room(shown) : null;
   }
 
@@ -182,18 +190,14 @@ class Chat {
 }
 
 const TAKES = {
-  welcome(chat, { name, token, limits }) {
-    Object.assign(chat, { name, token, limits });
-  },
+  welcome: (chat, { name, token, limits }) => Object.assign(chat, { name, token, limits }),
 
-  token(chat, { token }) {
-    chat.token = token;
-  },
+  token: (chat, { token }) => Object.assign(chat, { token }),
 
   joined(chat, { room: name, topic, people, count, last }) {
-    const room = chat.room(name) || Object.assign(new Room(name), { read: last }); // what was said before is not unread
+    // What was said before we came is not unread.
+    const room = chat.room(name) || chat.add(Object.assign(new Room(name), { read: last }));
     if (last < room.last) room.empty(); // another room of the same name
-    chat.rooms.set(fold(name), room);
     room.people = new Map(people.map((each) => [fold(each), { name: each }]));
     room.people.set(fold(chat.name), { name: chat.name, away: chat.away });
     Object.assign(room, { name, topic, count: count + 1 });
@@ -201,13 +205,11 @@ const TAKES = {
   },
 
   message(chat, event, waiting) {
-    const key = fold(event.room);
-    const room = chat.rooms.get(key) || new Room(event.room); // what we missed comes before `joined`
-    chat.rooms.set(key, room);
+    const room = chat.room(event.room) || chat.add(new Room(event.room)); // what we missed comes before `joined`
     if (room.rows.length && event.number <= (room.attached ? room.end : room.last)) return; // we have it
     const row = chat.rowOf(event);
     chat.claim(row, waiting, ({ type, room: to, text }) =>
-      type === event.kind && fold(to) === key && text.trim() === row.text.trim());
+      type === event.kind && fold(to) === room.key && text.trim() === row.text.trim());
     room.last = Math.max(room.last, event.number);
     if (room.attached) room.rows.push(row);
     room.trim(true);
@@ -252,36 +254,24 @@ const TAKES = {
     room.count = people.length + more;
   },
 
-  rooms(chat, { rooms }) {
-    chat.known = rooms.map((each) => each.room);
-  },
+  rooms: (chat, { rooms }) => Object.assign(chat, { known: rooms.map((each) => each.room) }),
 
-  left(chat, { room, current }) {
-    chat.leave(room, current);
-  },
+  left: (chat, { room, current }) => chat.leave(room, current),
 
   deleted(chat, { room, by, current }) {
     chat.leave(room, current);
     chat.note(chat.shown, { text: `${by} deleted ${room} and its history.` });
   },
 
-  invited(chat, { room, by }) {
-    chat.note(chat.shown, { text: `${by} invites you to ${room}.`, line: `/join ${room}` });
-  },
+  invited: (chat, { room, by }) => chat.note(chat.shown, { text: `${by} invites you to ${room}.`, line: `/join ${room}` }),
 };
 
 function renamed(chat, { old, new: name }) {
-  const keys = [fold(old), fold(name)];
-  const talk = chat.rooms.get("@" + keys[0]);
-  if (talk) {
-    chat.rooms.delete("@" + keys[0]);
-    chat.rooms.set("@" + keys[1], Object.assign(talk, { name, peer: name }));
-  }
   for (const room of chat.rooms.values()) {
-    const person = room.people.get(keys[0]);
+    const person = room.people.get(fold(old));
     if (!person) continue;
-    room.people.delete(keys[0]);
-    room.people.set(keys[1], { ...person, name });
+    room.people.delete(fold(old));
+    room.people.set(fold(name), { ...person, name });
     chat.note(room, { text: `${old} is ${name} now.` });
   }
 }

@@ -4,7 +4,6 @@
 
 const NUMBER = /^[0-9]{1,15}$/;
 const UNITS = { s: 1, m: 60, h: 3600, d: 86400 };
-const MOST_LINES = 100; // that are said at once
 
 function wordsOf(text) {
   return text.split(/\s+/).filter((word) => word);
@@ -71,17 +70,19 @@ function readPlaces({ usage, fields }, rest) {
       [, value, rest] = /^(\S*)\s*(.*)$/.exec(rest);
     }
     if ((!value && !optional) || (kind === "N" && !NUMBER.test(value))) return null;
-    if (value) found[fields[at]] = kind === "N" ? Number(value) : value;
+    const field = fields[at] || kind.toLowerCase().replace("#", "");
+    if (value) found[field] = kind === "N" ? Number(value) : value;
   }
   return rest ? null : found;
 }
 
 class Typed {
+  // `commands` are as page.table() has them.
   constructor(commands) {
     this.byWord = new Map();
-    this.commands = commands.map((each) => {
-      const word = each.usage.split(" ")[0];
-      return { word, type: word.slice(1), aliases: [], ...each };
+    this.commands = commands.map(([usage, does, more = "", aliases = [], type = "", fields = []]) => {
+      const word = usage.split(" ")[0];
+      return { word, usage, does, more, aliases, type: type || word.slice(1), fields };
     });
     for (const each of this.commands) for (const word of [each.word, ...each.aliases]) this.byWord.set(word, each);
   }
@@ -108,7 +109,6 @@ class Typed {
   all(typed) {
     const text = typed.replace(/\r\n?/g, "\n").replace(/^\n+|\s+$/g, "").replace(/\t/g, "    ");
     const lines = text.split("\n").map((line) => line.trimEnd()).filter((line) => line);
-    if (lines.length > MOST_LINES) return [{ error: `At most ${MOST_LINES} lines can be said at once. None was sent.` }];
     if (lines.length > 1 && !this.called(wordsOf(text)[0])) return lines.map((line) => ({ request: { type: "say", text: line } }));
     return [this.line(text)].filter((each) => each);
   }
@@ -120,7 +120,6 @@ class Typed {
     const commands = this.commands.map((each) => each.word);
     const known = word.startsWith("#") ? rooms : word.startsWith("/") ? commands : names;
     const begins = fold(word.replace(/^@/, ""));
-    const command = word.startsWith("/") && from > 0 && !before.startsWith("/help ");
-    return { from, words: word && !command ? known.filter((each) => fold(each).startsWith(begins)) : [] };
+    return { from, words: word && (from === 0 || known !== commands) ? known.filter((each) => fold(each).startsWith(begins)) : [] };
   }
 }

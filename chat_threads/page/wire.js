@@ -15,7 +15,7 @@ function pauseAfter(failed, random) {
   return Math.min(30000, 2000 * 2 ** failed) * (0.5 + random / 2);
 }
 
-// `told` has the functions opened(), came(objects) and ended(code, wasOpen). After ended the wire tries again by
+// `told` has the functions opened(), came(objects) and ended(code). After ended the wire tries again by
 // itself, unless stop() was called.
 class Wire {
   constructor(url, told) {
@@ -84,13 +84,12 @@ class Wire {
   }
 
   over(code) {
-    const wasOpen = this.state === "open";
     if (this.opened && Date.now() - this.opened > STEADY) this.failed = 0;
     this.drop();
     this.state = "waiting";
     this.timer = setTimeout(() => this.connect(), pauseAfter(this.failed, Math.random()));
     this.failed += 1;
-    this.told.ended(code, wasOpen);
+    this.told.ended(code);
   }
 
   // Let go of the socket. Its close may take minutes on a dead network, and is no longer of interest.
