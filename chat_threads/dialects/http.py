@@ -23,7 +23,6 @@ _REQUEST_LINE = re.compile(rb"([A-Z-]{3,18}) (\S+) HTTP/1\.([01])")
 _FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r?\n)*\r?\n")  # RFC 9110, section 5
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _NO_NAME = re.compile(r"localhost(?::[0-9]+)?|[0-9.]+(?::[0-9]+)?|\[.*")  # hosts that no foreign DNS server can name
-_GZIP = re.compile(r"\s*gzip\s*(?:;\s*q=(?!0(?:\.0*)?\s*$)[0-9.]+\s*)?", re.IGNORECASE)  # RFC 9110, section 12.5.3
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 
 
@@ -44,7 +43,6 @@ class Get:
     origin: str | None  # of the page that asks; None: a program, or the browser itself
     forwarded: bool  # whether a proxy passed it on
     named: bool  # whether the host is a name, and not an address or localhost
-    gzip: bool  # whether the answer's content may be packed so
     keep: bool  # whether the connection stays open afterwards
 
 
@@ -92,7 +90,6 @@ def read(head: bytes) -> Get:
         origins[0].strip().lower() if origins else None,
         any(fields.get_all(name, []) for name in _FORWARDED),
         not _NO_NAME.fullmatch(host),
-        any(_GZIP.fullmatch(each) for field in fields.get_all("Accept-Encoding", []) for each in field.split(",")),
         version == "1" and "close" not in wishes,
     )
 

@@ -279,17 +279,14 @@ def _page(status: HTTPStatus, kind: str, body: bytes, *fields: tuple[str, str]) 
     return events.WireBytes(answer(status, kind, body, *fields))
 
 
-def show(page: Page, connects: str, gzip: bool = False) -> events.WireBytes:
+def show(page: Page, connects: str) -> events.WireBytes:
     """A page of ours. It may load nothing, and connect only where ``connects`` says (CSP, level 3)."""
     scripts, styles = (" ".join(hashes) or "'none'" for hashes in (page.scripts, page.styles))
     policy = (
         f"default-src 'none'; script-src {scripts}; style-src {styles}; img-src data:; connect-src {connects};"
         " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    fields = [("Content-Security-Policy", policy), ("Vary", "Accept-Encoding")]
-    if gzip:
-        return _page(HTTPStatus.OK, HTML, page.packed, *fields, ("Content-Encoding", "gzip"))
-    return _page(HTTPStatus.OK, HTML, page.body, *fields)
+    return _page(HTTPStatus.OK, HTML, page.body, ("Content-Security-Policy", policy))
 
 
 Route = Callable[[Get, Settings], Input]
@@ -298,7 +295,7 @@ Route = Callable[[Get, Settings], Input]
 def _chat(get: Get, settings: Settings) -> Input:
     if ServerProtocol is None:
         return _page(HTTPStatus.NOT_IMPLEMENTED, TEXT, UNINSTALLED.encode())
-    return show(chat_page(), f"'self' ws://{get.host} wss://{get.host}", get.gzip)
+    return show(chat_page(), f"'self' ws://{get.host} wss://{get.host}")
 
 
 def _metrics(get: Get, settings: Settings) -> Input:
@@ -351,10 +348,10 @@ ROUTES: dict[str, Route] = {
     "/metrics": _metrics,
     "/healthz": _health,
     "/qr": _qr,
-    "/threads": _in_lab(lambda get, settings: show(threads_page(), "'self'", get.gzip)),
+    "/threads": _in_lab(lambda get, settings: show(threads_page(), "'self'")),
     "/threads.json": _in_lab(lambda get, settings: Request(commands.ShowThreads())),
     "/locks.json": _in_lab(lambda get, settings: Request(commands.ShowLocks())),
-    "/trace": _in_lab(lambda get, settings: show(trace_page(), "'self'", get.gzip)),
+    "/trace": _in_lab(lambda get, settings: show(trace_page(), "'self'")),
     "/trace.json": _in_lab(_trip),
 }
 """What a GET means, by its path: bytes to send, or a command whose answer is shown by ``HttpView``."""

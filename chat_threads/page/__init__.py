@@ -10,7 +10,6 @@ Any thread may read a Page. Only the files are read, once.
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
 import re
@@ -40,10 +39,9 @@ SCRIPTS = (
 @dataclass(frozen=True, slots=True)
 class Page:
     """An HTML document, and what a Content-Security-Policy has to allow for it: the hashes, in quotes, of its scripts
-    and of its styles (CSP Level 3, section 2.3.1). ``packed`` is the body as gzip (RFC 1952), which browsers accept."""
+    and of its styles (CSP Level 3, section 2.3.1)."""
 
     body: bytes
-    packed: bytes
     scripts: tuple[str, ...]
     styles: tuple[str, ...]
 
@@ -65,8 +63,7 @@ def assemble(html: str, styles: Sequence[str], scripts: Sequence[str], data: Any
     elements += [f"<script>{js}</script>"] if js else []
     body = bare(read(html)).replace("<!-- styles -->", f"<style>{css}</style>" if css else "")
     body = body.replace("<!-- scripts -->", "\n".join(elements))
-    whole = body.encode("utf-8")
-    return Page(whole, gzip.compress(whole, mtime=0), (_hash(js),) if js else (), (_hash(css),) if css else ())
+    return Page(body.encode("utf-8"), (_hash(js),) if js else (), (_hash(css),) if css else ())
 
 
 def read(name: str) -> str:

@@ -79,8 +79,9 @@ class Conversation {
   // A screen reader stays silent while old messages come, or another room.
   quiet() {
     const live = (on) => {
-      this.log.setAttribute("aria-live", on ? "polite" : "off");
-      this.log.setAttribute("aria-busy", String(!on));
+      const { parentNode: it } = this.log;
+      it.setAttribute("aria-live", on ? "polite" : "off");
+      it.setAttribute("aria-busy", !on);
     };
     live(false);
     clearTimeout(this.loud);

@@ -35,4 +35,4 @@ def qr_page(url: str, rows: Sequence[str]) -> Page:
         f'<path d="{squares}"/></svg>'
     )
     body = page.body.decode("utf-8").replace("<!-- url -->", html.escape(url)).replace("<!-- code -->", code)
-    return Page(body.encode("utf-8"), b"", page.scripts, page.styles)  # not packed: it goes out once
+    return Page(body.encode("utf-8"), page.scripts, page.styles)

@@ -36,9 +36,9 @@ class Sheets {
   // A field of a sheet: what is filled in continues its line.
   filled(event) {
     const { line, empty } = event.target.dataset;
-    const value = event.target.querySelector("input").value.trim() || empty;
     if (!line) return;
     event.preventDefault();
+    const value = event.target.querySelector("input").value.trim() || empty;
     if (value === undefined) return;
     if (line !== "/search ") this.close();
     this.app.line(line + value);

@@ -136,7 +136,6 @@ FRAMES: dict[str, bytes] = {
 _HOST = b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 PAGES: dict[str, bytes] = {
     "the page": b"GET /" + _HOST + b"\r\n",
-    "the page, packed": b"GET /" + _HOST + b"Accept-Encoding: gzip\r\n\r\n",
     "numbers": b"GET /metrics" + _HOST + b"\r\n",
     "health": b"GET /healthz" + _HOST + b"\r\n",
     "many fields": b"GET /nope" + _HOST + b"".join(b"X%d: %s\r\n" % (n, b"y" * 140) for n in range(95)) + b"\r\n",
