@@ -16,6 +16,7 @@ switches a message costs this server.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import pathlib
 import shutil
 import signal
@@ -129,7 +130,7 @@ def main(
 ) -> None:
     raise_file_limit()
     if counting:
-        show_counts(members, windows, repeat)
+        show_counts(members, windows, repeat, dialect)
         return
     taking_part = contenders(dialect, peers)
     cells = [(count, window, each) for count in members for window in windows for each in taking_part]
@@ -246,20 +247,19 @@ def show(
         click.echo("\n[d]: the driver was the bottleneck; the server may be faster than that.")
 
 
-def show_counts(members: list[int], windows: list[int], repeat: int) -> None:
+def show_counts(members: list[int], windows: list[int], repeat: int, dialects: list[str]) -> None:
     rows = []
     try:
-        for count in members:
-            for window in windows:
-                messages = max(50, 20 * window)
-                found = counts.count(count, window, messages, repeat)
-                if shutil.which("strace"):
-                    found += counts.count(count, window, messages, repeat, strace=True)
-                rows.append([str(count), str(window), *counts.row(found)])
+        for size, window, dialect in itertools.product(members, windows, dialects):
+            messages = max(50, 20 * window)
+            found = counts.count(size, window, messages, repeat, dialect=dialect)
+            if shutil.which("strace"):
+                found += counts.count(size, window, messages, repeat, strace=True, dialect=dialect)
+            rows.append([str(size), str(window), *([dialect] if len(dialects) > 1 else []), *counts.row(found)])
     except Failed as failed:
         sys.exit(f"bench: {failed}.")
     click.echo(f"Python {sys.version.split()[0]}. What a message costs the server, the median of {repeat} rounds.\n")
-    headers = ["members", "under way", *counts.HEADERS]
+    headers = ["members", "under way", *(["dialect"] if len(dialects) > 1 else []), *counts.HEADERS]
     click.echo(tabulate(rows, headers, tablefmt="rst", disable_numparse=True, colalign=["right"] * len(headers)))
     click.echo("\nCalls are of Python and C functions, by the threads of each kind; writers also for each delivery.")
 

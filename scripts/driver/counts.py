@@ -29,6 +29,8 @@ from typing import Any
 from chat_threads.chat import Chat, Options
 from chat_threads.conversation import Limits
 
+from .dialects import DIALECTS, Dialect
+from .websocket import Handshake
 from .worker import Failed
 
 PATIENCE = 30.0  # seconds to wait for the clients, and for strace
@@ -99,7 +101,9 @@ class _Calls:
         return found
 
 
-def count(members: int, under_way: int, messages: int, rounds: int = 1, strace: bool = False) -> list[Counts]:
+def count(
+    members: int, under_way: int, messages: int, rounds: int = 1, strace: bool = False, dialect: str = "text"
+) -> list[Counts]:
     """Send ``messages`` messages in each round; the first one is for warming up, and does not count."""
     calls = _Calls()
     found: list[Counts] = []
@@ -109,7 +113,7 @@ def count(members: int, under_way: int, messages: int, rounds: int = 1, strace: 
             chat = Chat(Options("127.0.0.1", 0, db=str(pathlib.Path(folder, "counts.db")), limits=limits))
             chat.start()
             try:
-                with _clients(chat.address[1], members) as clients:
+                with _clients(chat.address[1], members, dialect) as clients:
                     for _ in range(rounds + 1):
                         before = calls.by_role(), _writes(), _switches()
                         with _stracing(folder) if strace else _nothing() as futexes:
@@ -179,11 +183,11 @@ def _stracing(folder: str) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _clients(port: int, members: int) -> Iterator[Connection]:
+def _clients(port: int, members: int, dialect: str) -> Iterator[Connection]:
     """Clients in one room. The connection is for ``_talk``."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_be_the_clients, args=(port, members, theirs))
+    process = context.Process(target=_be_the_clients, args=(port, members, dialect, theirs))
     process.start()
     theirs.close()
     try:
@@ -209,28 +213,40 @@ def _wait(clients: Connection) -> None:
         raise Failed("the clients broke off") from None
 
 
-def _be_the_clients(port: int, members: int, orders: Connection) -> None:
+def _be_the_clients(port: int, members: int, dialect: str, orders: Connection) -> None:
+    speaks = DIALECTS[dialect]
     with ExitStack() as stack:
         socks = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(members)]
+        if speaks.upgrade:
+            opening = Handshake(f"127.0.0.1:{port}", bytes(16))
+            for sock in socks:
+                sock.sendall(opening.request)
+                _until(sock, b"\r\n\r\n")
         for number, sock in enumerate(socks):
-            sock.sendall(f"counts{number}\n".encode())
+            sock.sendall(speaks.packed(speaks.hello(f"counts{number}", "#lobby").encode()))
         for sock in socks:
-            data = b""
-            while b"You are in #" not in data:
-                more = sock.recv(65536)
-                if not more:
-                    raise Failed(f"the server closed a connection: {data[-200:]!r}")
-                data += more
+            _until(sock, speaks.inside)
         orders.send("ready")
         with suppress(EOFError):
             while True:
-                _say(socks, *orders.recv())
+                _say(socks, speaks, *orders.recv())
                 orders.send("done")
 
 
-def _say(socks: list[socket.socket], under_way: int, messages: int) -> None:
+def _until(sock: socket.socket, wanted: bytes) -> None:
+    data = b""
+    while wanted not in data:
+        more = sock.recv(65536)
+        if not more:
+            raise Failed(f"the server closed a connection: {data[-200:]!r}")
+        data += more
+
+
+def _say(socks: list[socket.socket], speaks: Dialect, under_way: int, messages: int) -> None:
     """The first socket says the messages. Other lines from the server, such as joins, end with other letters."""
-    line, end = b"x" * LINE + b"\n", b"x\r\n"
+    before, after = speaks.say
+    line = speaks.packed(f"{before.format(room='#lobby')}{'x' * LINE}{after.format()}".encode())
+    end = b'x"}\n' if speaks.inside.startswith(b'"') else b"x\r\n"
     had = dict.fromkeys(socks, 0)
     cut = dict.fromkeys(socks, b"")  # the last bytes, which may be the beginning of an end
     sent = 0

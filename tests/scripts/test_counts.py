@@ -14,10 +14,11 @@ BENCH = pathlib.Path(__file__).parents[2] / "scripts" / "bench.py"
 FEW, MANY = 10, 60  # members; one writer serves them all
 
 
-def table() -> dict[int, dict[str, float]]:
+def table(dialect: str = "text") -> dict[int, dict[str, float]]:
     """The table of --counts for one message under way, by the number of members. In a process of its own, because the
     watch on the locks would count too."""
     command = [sys.executable, BENCH, "--counts", "--members", f"{FEW},{MANY}", "--windows", "1", "--repeat", "1"]
+    command += ["--dialect", dialect]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.split("  ") for line in done.stdout.splitlines() if line.startswith("  ")]
@@ -39,3 +40,15 @@ def test_a_message_costs_no_more_calls_and_writes_than_it_did():
     assert each("writers") <= 9.2
     assert each("history") <= 4.2
     assert few["reader"] == pytest.approx(many["reader"], abs=2)  # whoever talks does nothing for each member
+
+
+def test_a_delivery_over_a_websocket_costs_as_many_calls_as_one_to_a_program():
+    pytest.importorskip("websockets")
+    json, web = table("json"), table("web")
+
+    def each(found: dict[int, dict[str, float]], thread: str) -> float:
+        return (found[MANY][thread] - found[FEW][thread]) / (MANY - FEW)
+
+    for thread in ("writers", "history"):
+        assert each(web, thread) == pytest.approx(each(json, thread), abs=0.2)
+    assert web[FEW]["all calls"] <= json[FEW]["all calls"] + 80  # for reading the frame, and making one for all
