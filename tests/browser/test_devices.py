@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.browsers import DESKTOP, PHONE
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -129,3 +130,49 @@ def test_axe_finds_nothing_serious(server, tab, chromium, scheme):
         found[button] = carl.complaints()
         carl.page.keyboard.press("Escape")
     assert {where: each for where, each in found.items() if each} == {}
+
+
+def test_everything_that_people_can_do_has_a_place_to_tap(server, tab, chromium):
+    carl = tab(chromium, server, **PHONE).enter("carl")
+    page, sheet = carl.page, carl.page.get_by_role("dialog")
+    tess = server.client("tess")
+
+    def tap(*labels: str) -> None:
+        for label in labels:
+            page.get_by_role("button", name=label).and_(page.locator(":visible")).last.tap()
+
+    def fill(label: str, text: str, button: str) -> None:
+        form = sheet.locator("form").filter(has=page.get_by_label(label))
+        form.get_by_label(label).fill(text)
+        form.get_by_role("button", name=button).tap()
+
+    tap("Rooms", "Join or create")
+    fill("Create a room", "lab2", "Create")
+    page.get_by_role("button", name="#lab2").first.wait_for()
+    tap("#lab2")
+    fill("Topic", "Deadlocks", "Set")
+    tap("#lab2")
+    fill("Invite", "tess", "Invite")
+    tess.expect("carl invites you to #lab2")
+    tess.send("/join #lab2", "the needle")
+    carl.expect("the needle")
+    assert "Deadlocks" in page.get_by_role("banner").or_(page.locator("header")).filter(visible=True).last.inner_text()
+    tap("people", "tess", "Write privately")
+    carl.box.fill("psst")
+    tap("Send")
+    tess.expect("psst")
+    tap("Rooms", "#lab2", "Search")
+    fill("Words", "needle", "Search")
+    sheet.get_by_text("the needle").wait_for()
+    tap("Close", "Rooms", "carl")
+    fill("away", "at lunch", "I am away")
+    wait_for(lambda: "at lunch" in "".join(tess.ask("/whois carl")))
+    tap("Rooms", "carl", "I am back")
+    wait_for(lambda: "at lunch" not in "".join(tess.ask("/whois carl")))
+    tap("Rooms", "carl")
+    fill("Your name", "carla", "Change")
+    tess.expect("carl is carla now")
+    tap("#lab2", "Leave the room")
+    tess.expect("carla left")
+    tap("Rooms", "carla", "Leave the chat")
+    page.get_by_role("button", name="Enter", exact=True).wait_for()

@@ -29,6 +29,7 @@ def test_a_paused_publisher_is_drawn_with_its_holder_and_those_who_wait(serve, c
     most: list[int] = []
     page.on("request", lambda request: (under_way.add(request), most.append(len(under_way))))
     page.on("requestfinished", lambda request: under_way.discard(request))
+    page.on("requestfailed", lambda request: under_way.discard(request))
     opened.open("threads")
     page.get_by_text(CALM).wait_for()
 
