@@ -102,9 +102,10 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self._refused: deque[tuple[float, socket.socket]] = deque()
         self._end = threading.Event()  # set by shutdown()
         self._over = threading.Event()  # set by the acceptor at its end
+        self._listening: list[socket.socket] = []  # before the base class binds: on errors it calls server_close()
         self.address_family, found = _resolved(address)
         super().__init__(found, Conversation)  # type: ignore[arg-type]
-        self._listening = [self.socket]
+        self._listening.append(self.socket)
 
     def server_bind(self) -> None:
         self._serve_ipv4_too(self.socket)
