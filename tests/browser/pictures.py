@@ -20,8 +20,14 @@ from support.browsers import Tab, started
 from support.servers import Process
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
-PHONE = {"viewport": {"width": 360, "height": 640}, "device_scale_factor": 1.5, "is_mobile": True, "has_touch": True}
-DESKTOP = {"viewport": {"width": 1000, "height": 560}}
+PHONE = {
+    "viewport": {"width": 360, "height": 640},
+    "device_scale_factor": 1.5,
+    "is_mobile": True,
+    "has_touch": True,
+    "locale": "en-GB",
+}
+DESKTOP = {"viewport": {"width": 1000, "height": 560}, "locale": "en-GB"}
 
 
 def talk(server: Process, carl: Tab) -> list[str]:
@@ -31,15 +37,15 @@ def talk(server: Process, carl: Tab) -> list[str]:
     rooms = carl.page.get_by_role("navigation", name="Rooms")
     rooms.get_by_role("button", name="#lobby").wait_for()
     rooms.get_by_role("button", name="#lab2").click()
-    with server.client("tess") as tess, server.client("ben") as ben, server.client("ada") as ada:
-        for each in (tess, ben):
+    with server.client("tess") as tess, server.client("joe") as joe, server.client("ada") as ada:
+        for each in (tess, joe):
             each.send("/join #lab2", "/leave #lobby")
             each.expect("You left #lobby")
         tess.ask("/topic Lab 2: deadlocks")
         tess.news()
         at = len(tess.seen)
         tess.ask("Mine hangs with 3 threads, never with 2. Is that a deadlock?")
-        ben.ask("Type /threads: what do they wait for?")
+        joe.ask("Type /threads: what do they wait for?")
         tess.ask("One waits for Publisher and holds History. The other one the other way round.")
         carl.say("Then take them in the same order everywhere:", "    with first, second:\n        move(message)")
         carl.firm()
