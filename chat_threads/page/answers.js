@@ -2,11 +2,9 @@
 // Answers as elements. One renderer shows them all: a list of objects is a table, and everything else is pairs of a
 // name and a value. So a command that is added to the server needs no line here.
 
-const SPANS = /^(idle|uptime|connected)$/; // seconds, long
-
 function shown(key, value) {
   if (value === null || value === undefined) return "";
-  if (SPANS.test(key)) return span(value);
+  if (/^(idle|uptime|connected)$/.test(key)) return span(value);
   if (value % 1) return value.toFixed(4);
   if (key === "at") return new Date(value).toLocaleString();
   return Array.isArray(value) ? value.join(", ") : String(value);
@@ -43,7 +41,7 @@ function answer({ type, ref, more, ...fields }) {
   const parts = [el("b", {}, type)];
   const pairs = Object.entries(fields).filter(([, value]) => given(value) && typeof [value].flat()[0] !== "object");
   if (type === "qr") return [qrCode(fields.rows), el("p", {}, fields.url)];
-  parts.push(el("dl", {}, pairs.map(([key, value]) => [el("dt", {}, key), el("dd", {}, el("bdi", {}, shown(key, value) || "none"))])));
+  parts.push(el("dl", {}, pairs.map(([key, value]) => [el("dt", {}, key), el("dd", {}, el("bdi", {}, shown(key, value)))])));
   for (const [key, value] of Object.entries(fields)) {
     if (Array.isArray(value) && typeof value[0] === "object") parts.push(key === "messages" ? hits(value) : table(value));
   }

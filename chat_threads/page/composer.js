@@ -74,7 +74,7 @@ class Composer {
     const usage = command && before.includes(" ") ? [el("code", {}, command.usage), ` ${command.does}`] : [];
     const offers = from >= 0 && /[/#@]/.test(before[from]) ? words : [];
     if (before[from] === "#" && !this.app.chat.known.length) this.app.ask({ type: "rooms" }, () => this.offer());
-    byId("offers").replaceChildren(...(offers.length ? offers.slice(0, 40).map((word) =>
+    byId("offers").replaceChildren(...(offers.length ? offers.map((word) =>
       el("button", { onclick: () => this.complete(word) }, el("b", {}, word), " ", does(word))) : usage));
     byId("offers").hidden = !byId("offers").childNodes.length;
   }

@@ -24,7 +24,9 @@ class Conversation {
   }
 
   scrolled() {
-    this.follow = this.gap < AT_END && this.room !== null && this.room.attached;
+    const { room } = this;
+    if (!room || room.loading === "around") return; // the rows are gone, and others will come
+    this.follow = this.gap < AT_END && room.attached;
     this.app.read();
     this.more();
   }

@@ -54,7 +54,7 @@ function linked(text) {
 
 // A name in its colour. <bdi> keeps a name that is written from right to left from turning its neighbours around.
 function nameOf(name) {
-  const sum = [...fold(name)].reduce((so_far, letter) => (so_far * 31 + letter.codePointAt(0)) % 997, 0);
+  const sum = [...fold(name)].reduce((so_far, letter) => (so_far * 7 + letter.codePointAt(0)) % 101, 0);
   return el("bdi", { class: `name c${sum % 4}` }, name);
 }
 

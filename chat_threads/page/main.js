@@ -11,14 +11,14 @@ const FRESH = 60000; // milliseconds after which the list of people is asked for
 const store = (storage, key) => ({
   save(text) {
     try {
-      window[storage].setItem(`chat_threads ${key}`, text);
+      window[storage].setItem(`chat ${key}`, text);
     } catch (error) {
       // Full, or forbidden.
     }
   },
   load() {
     try {
-      return window[storage].getItem(`chat_threads ${key}`) || "";
+      return window[storage].getItem(`chat ${key}`) || "";
     } catch (error) {
       return "";
     }
@@ -59,13 +59,10 @@ class App {
   begin() {
     byId("name").value = NAME.load();
     byId("room").value = this.first = this.addressed();
-    if (!TAB.load()) {
-      this.enterForm("");
-      return;
-    }
+    this.draw();
+    if (!TAB.load()) return;
     this.chat.restore(JSON.parse(TAB.load()));
     this.inside = true;
-    this.draw();
     this.wire.start();
   }
 
@@ -79,10 +76,10 @@ class App {
   }
 
   enterForm(why) {
-    byId("enter").hidden = false;
-    byId("chat").hidden = true;
     byId("why").textContent = why;
-    byId("name").focus();
+    this.inside = false;
+    this.drawn = undefined;
+    this.draw();
   }
 
   enter() {
@@ -121,7 +118,7 @@ class App {
     this.inside = true;
     this.drawn = undefined; // even without a room, show the chat
     byId("state").textContent = "";
-    if (outbox.back(chat.token, this.forgotten)) this.problem("The answer to a command was lost with the connection.");
+    if (outbox.back(chat.token, this.forgotten)) this.problem("A command may not have been done.");
     this.forgotten = false;
     // These last as long as a connection.
     if (chat.away !== null) this.ask({ type: "away", reason: chat.away }, () => {});
@@ -204,12 +201,10 @@ class App {
   // We have left. The next one to enter from this tab begins anew.
   gone(why = "") {
     this.wire.stop();
-    this.inside = false;
     this.outbox.items = [];
     this.outbox.save();
     TAB.save("");
     this.chat = new Chat();
-    this.drawn = null;
     this.enterForm(why);
   }
 
@@ -297,7 +292,8 @@ class App {
 
   // Ask for messages before or after a number, or around it.
   load(room, loading, number) {
-    if (room.loading || !this.wire.ready) return;
+    if ((room.loading && loading !== "around") || !this.wire.ready) return;
+    const asked = (room.asked = {}); // a later question makes the answer to this one useless
     if (loading === "around") {
       room.rows = [];
       room.attached = room.whole = false;
@@ -305,6 +301,7 @@ class App {
     room.loading = loading;
     const beside = loading === "after" ? { after: number } : { before: number + (loading === "around" ? 30 : 0) };
     this.ask({ type: "history", room: room.name, count: 100, ...beside }, (event) => {
+      if (room.asked !== asked) return;
       if (event.type === "history") this.chat.page(room, event);
       room.loading = "";
     });
@@ -333,6 +330,7 @@ class App {
     this.drawn = room;
     byId("enter").hidden = this.inside;
     byId("chat").hidden = !this.inside;
+    if (!this.inside) byId("name").focus();
     this.composer.put(room ? room.draft : "");
     this.composer.focus();
     if (!room) return;
@@ -418,7 +416,6 @@ class App {
       event.preventDefault();
       this.enter();
     });
-    byId("open-people").addEventListener("click", () => this.refresh());
     const back = () => {
       if (document.hidden) return this.keep();
       this.wire.hurry();

@@ -20,7 +20,7 @@ class Sheets {
     const [first, last] = event.shiftKey ? [stops[stops.length - 1], stops[0]] : [stops[0], stops[stops.length - 1]];
     if (this.panel.contains(document.activeElement) && document.activeElement !== last) return;
     event.preventDefault(); // the focus goes round inside
-    first.focus();
+    first?.focus();
   }
 
   tapped(it) {
@@ -50,7 +50,8 @@ class Sheets {
     this.panel = panel;
     panel.classList.add("open");
     byId("scrim").hidden = false;
-    (panel.querySelector("[aria-current=true]") || panel.querySelector("button")).focus();
+    (panel.querySelector("[aria-current=true]") || panel.querySelector("button"))?.focus();
+    this.app.refresh();
   }
 
   close() {
@@ -78,13 +79,13 @@ class Sheets {
 // A field that continues a line: "/join #" and what is filled in. `empty` stands for nothing, if that means something.
 function field(label, line, action, value = "", empty = null, type = "text") {
   return el("form", { "data-line": line, "data-empty": empty, autocapitalize: "off", autocomplete: "off" },
-    el("label", {}, label, el("input", { value, type, maxlength: 300 })),
+    el("label", {}, label, el("input", { value, type })),
     el("button", {}, action));
 }
 
 const SHEETS = {
   find(app) {
-    const list = el("div", {}, "Looking for rooms …");
+    const list = el("div", {}, "…");
     app.ask({ type: "rooms" }, (event) => list.replaceChildren(...(event.rooms ? answer(event) : [event.text])));
     return ["Join or create", field("Join a room", "/join #", "Join"), field("Create a room", "/create #", "Create"), list];
   },
@@ -111,8 +112,7 @@ const SHEETS = {
     return [chat.name, field("Your name", "/nick ", "Change", chat.name),
       chat.away === null ? field("A reason to be away", "/away ", "I am away", "", "") : button("I am back", "/back"),
       joins === "off" ? button("Show who comes and goes", "/set joins on") : button("Hide who comes and goes", "/set joins off"),
-      button("All commands", "/help"), button("My token", "/token"), button("QR code of the address", "/qr"),
-      button("Leave the chat", "/quit")];
+      button("All commands", "/help"), button("My token", "/token"), button("Leave the chat", "/quit")];
   },
 
   search(app, found = []) {

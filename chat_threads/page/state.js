@@ -3,6 +3,7 @@
 // what is shown is read from here.
 
 const MOST_ROWS = 1000; // in a room; beyond that, rows at the far end are dropped, and loaded again when needed
+const MOST = 50; // private conversations, and names in a line about those who came
 const AGAIN = 40; // messages of each room that a new page shows at first; one that was loaded again has seen them
 
 // The form in which two spellings of a name or a room are equal; nearly the server's (rules.fold).
@@ -96,6 +97,9 @@ class Chat {
 
   add(room) {
     this.rooms.set(room.key, room);
+    // Somebody may write under ever new names.
+    const talks = [...this.rooms.values()].filter((each) => each.peer && each !== this.shown);
+    if (talks.length > MOST) this.rooms.delete(talks[0].key);
     return room;
   }
 
@@ -131,10 +135,12 @@ class Chat {
     if (!room) return;
     const last = room.rows[room.rows.length - 1];
     if (last && fields.names && last.kind === fields.kind) {
-      last.names = [...new Set([...last.names, ...fields.names])]; // a class that comes in is one line, not thirty
+      // A class that comes in is one line, not thirty.
+      last.names = [...new Set([...last.names, ...fields.names])].slice(0, MOST);
       last.changed = last.names.length;
     } else {
       room.rows.push(newRow({ kind: "note", at: Date.now(), ...fields }));
+      room.trim(true);
     }
   }
 

@@ -82,6 +82,73 @@ def test_a_typed_line_is_the_same_request_as_in_the_terminal_client():
     assert shown == {line: as_in_python(line) for line in LINES}
 
 
+def test_the_pauses_between_tries_grow_from_a_second_to_thirty_and_are_random():
+    code = "return [0, 1, 2, 3, 4, 5, 99].map((failed) => [pauseAfter(failed, 0), pauseAfter(failed, 1)])"
+    found = in_node(["wire.js"], code)
+    assert found == [
+        [1000, 2000],
+        [2000, 4000],
+        [4000, 8000],
+        [8000, 16000],
+        [15000, 30000],
+        [15000, 30000],
+        [15000, 30000],
+    ]
+
+
+def test_after_a_lost_connection_the_outbox_sends_again_what_cannot_be_done_twice():
+    code = """
+        const make = (kept) => new Outbox({ load: () => kept, save: (text) => { make.kept = text; } }, "p");
+        const fates = (sentUnder, backUnder, forgotten) => {
+            const box = make("");
+            for (const type of ["say", "private", "who", "leave"]) box.add({ type }, 0);
+            box.take(sentUnder);
+            box.add({ type: "say" }, 0);
+            const unsure = box.back(backUnder, forgotten);
+            const states = box.items.map((each) => `${each.request.type} ${each.state}`);
+            return [states, unsure, box.take("t").map((each) => each.ref)];
+        };
+        const box = make("");
+        for (let at = 0; at < 300; at += 1) box.add({ type: "say" }, 0);
+        const many = [box.take("t").length, box.take("t").length];
+        box.drop(box.find("p-1"));
+        const again = make(make.kept);
+        return {
+            same: fates("t", "t", false),
+            other: fates("t", "new", false),
+            none: fates("", "new", false),
+            forgotten: fates("t", "new", true),
+            many: [...many, box.take("t")[0].ref],
+            reloaded: [again.items.length, again.back("t", false), again.take("t")[0].ref],
+        };"""
+    again = ["say waiting", "private unsure", "who waiting", "say waiting"]
+    unsure = ["say unsure", *again[1:]]
+    assert in_node(["outbox.js"], code) == {
+        "same": [again, 1, ["p-1", "p-3", "p-5"]],
+        "other": [unsure, 1, ["p-3", "p-5"]],
+        "none": [unsure, 1, ["p-3", "p-5"]],
+        "forgotten": [again, 1, ["p-1", "p-3", "p-5"]],
+        "many": [256, 0, "p-257"],
+        "reloaded": [299, 0, "p-2"],
+    }
+
+
+def test_what_strangers_send_does_not_grow_the_page_without_end():
+    code = """
+        const chat = new Chat("ann");
+        const at = "2026-11-29T10:00:00.000Z";
+        chat.take({ type: "joined", room: "#a", topic: "", people: [], count: 0, last: 0 }, []);
+        for (let n = 1; n < 3000; n += 1) {
+            chat.take({ type: "private", at, from: `eve${n}`, to: "ann", text: "hi" }, []);
+            chat.take({ type: "presence", kind: n % 1000 ? "joined" : "left", room: "#a", names: [`n${n}`] }, []);
+            chat.take({ type: "invited", room: "#b", by: "eve" }, []);
+            chat.take({ type: "message", room: "#a", number: n, at, from: "eve", kind: "say", text: "x" }, []);
+        }
+        const rows = chat.room("#a").rows;
+        return [chat.rooms.size, rows.length, rows[rows.length - 1].number];"""
+    assert in_node(["state.js"], code) == [51, 1000, 2999]
+
+
 @pytest.mark.slow
 def test_an_installed_package_has_the_files_of_the_page(tmp_path):
     subprocess.run(
