@@ -101,8 +101,9 @@ class App {
       this.chat.token = "";
       this.forgotten = true;
       this.greet();
-    } else if (code === "unreadable") {
-      this.wire.over(0); // try again later
+    } else if (!/^(bad|name)_/.test(code)) {
+      this.wire.over(0); // try again later: the server may be full, or about to stop
+      byId("state").textContent = byId("why").textContent = text;
     } else {
       this.wire.stop();
       this.enterForm(text);
@@ -136,7 +137,7 @@ class App {
     if (word === "/edit") return this.edit(this.outbox.find(first));
     const { text: most } = this.chat.limits;
     const found = this.typed.all(typed);
-    const wrong = found.find(({ error, request }) => error || [...(request.text || "")].length > most);
+    const wrong = found.find(({ error, request }) => error || [...(request.text || JSON.stringify(request))].length > most);
     if (wrong) return this.problem(wrong.error || `A line has more than ${most} characters, so nothing was sent.`);
     if (this.outbox.items.length + found.length > MOST_WAITING) return this.problem("These are too many lines at once.");
     for (const { request } of found) this.perform(request);
@@ -161,7 +162,7 @@ class App {
     if (type === "join" && chat.room(request.room)) return this.show(chat.room(request.room));
     if (place && place.peer && type === "say") return this.ask({ type: "private", to: place.name, text: request.text });
     if (HERE.test(type) && !request.room && place && !place.peer) request.room = place.name;
-    if ((type === "say" || type === "action") && !request.room) return this.problem("This is not a room.");
+    if (SAID.has(type) && !request.room) return this.problem("This is not a room.");
     return this.ask(request);
   }
 
@@ -226,7 +227,7 @@ class App {
   told(event) {
     const { chat } = this;
     chat.take(event, this.outbox.items);
-    if (event.type === "notice" || event.type === "error") chat.note(chat.shown, said(event));
+    if (/notice|error/.test(event.type)) chat.note(chat.shown, said(event));
     if (event.type !== "joined") return;
     const room = chat.room(event.room);
     if (this.motd.length) chat.note(room, { text: this.motd.join("\n") });
@@ -248,10 +249,10 @@ class App {
     outbox.drop(item);
     if (type === "notice") this.settled(item.request, event);
     if (item.then) return item.then(event);
-    if (type === "joined" || type === "current") this.show(chat.room(event.room));
+    if (/joined|current/.test(type)) this.show(chat.room(event.room));
     if (type === "search") this.sheets.open("search", answer(event));
     else if (!QUIET.test(type)) {
-      const row = type === "error" || type === "notice" ? said(event) : { answers: answer(event) };
+      const row = /notice|error/.test(type) ? said(event) : { answers: answer(event) };
       chat.note(chat.rooms.get(item.place) || chat.shown, row);
     }
     return undefined;
@@ -267,8 +268,8 @@ class App {
     }
     if (type === "away") chat.away = reason || "";
     if (type === "back") chat.away = null;
-    if (type === "ignore") chat.ignored.push([person, name]);
-    if (type === "unignore") chat.ignored = chat.ignored.filter((each) => each[0] !== person);
+    if (/ignore/.test(type)) chat.ignored = chat.ignored.filter((each) => each[0] !== person);
+    if (type === "ignore") chat.ignored.push([person, name]); // once, though each connection asks for it again
     this.refresh();
   }
 

@@ -48,7 +48,8 @@ class Outbox {
   // sent again; otherwise it is "unsure". `forgotten`: the server did not know our token any more, so it has stored
   // nothing that was sent under it and not acknowledged. Returns how many are unsure and shown nowhere.
   back(token, forgotten) {
-    for (const item of this.items.filter((each) => each.state === "sent" || each.state === "later")) {
+    this.items = this.items.filter((each) => !each.came); // all others have seen them, too
+    for (const item of this.items.filter((each) => /sent|later/.test(each.state))) {
       const { type } = item.request;
       const known = forgotten || (item.token && item.token === token);
       const again = HARMLESS.has(type) || (SAID.has(type) && known);

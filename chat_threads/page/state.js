@@ -214,7 +214,7 @@ const TAKES = {
     const room = chat.room(event.room) || chat.add(new Room(event.room)); // what we missed comes before `joined`
     if (room.rows.length && event.number <= (room.attached ? room.end : room.last)) return; // we have it
     const row = chat.rowOf(event);
-    chat.claim(row, waiting, ({ type, room: to, text }) =>
+    if (event.number > room.last) chat.claim(row, waiting, ({ type, room: to, text }) => // what is older waits no more
       type === event.kind && fold(to) === room.key && text.trim() === row.text.trim());
     room.last = Math.max(room.last, event.number);
     if (room.attached) room.rows.push(row);

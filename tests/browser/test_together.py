@@ -91,13 +91,15 @@ def test_what_is_written_offline_arrives_once_and_what_others_said_is_there(star
 def test_a_browser_that_is_switched_offline_comes_back_at_once(start_process, tab, chromium):
     server = start_process()
     carl = tab(chromium, server).enter("carl")
+    carl.say("/away " + "b" * 70_000)  # no message to the server may have as much
     carl.page.context.set_offline(True)
-    carl.say("written offline")
+    lines = [f"{number} {'é' * 1990}" for number in range(18)]  # nor as much as these together
+    carl.say(*lines)
     carl.page.context.set_offline(False)
     carl.firm()
-    assert carl.said() == ["written offline"]
+    assert carl.said() == lines
     assert server.stop() == 0
-    assert [text for _, _, text in stored(server.db)] == ["written offline"]
+    assert [text for _, _, text in stored(server.db)] == lines
 
 
 def test_two_tabs_with_the_same_storage_do_not_replace_each_other_for_ever(start_process, tab, browser):
@@ -120,6 +122,43 @@ def test_two_tabs_with_the_same_storage_do_not_replace_each_other_for_ever(start
     first.page.get_by_role("button", name="Continue here").click()
     first.expect("from the second")
     second.page.get_by_role("dialog", name="Open somewhere else").wait_for()
+
+
+def test_a_page_whose_place_is_taken_tries_again_until_it_is_free(start_process, tab, cable, chromium, tmp_path):
+    port = free_port()
+    server = start_process("--max-clients", "1", port=port)
+    network = cable(server)
+    carl = tab(chromium, network).enter("carl")
+    network.cut()
+    carl.until("() => !app.wire.ready")
+    carl.say("written meanwhile")
+    server.kill()
+    server = start_process("--max-clients", "1", port=port, db=tmp_path / "new.db")  # it knows no token
+    with server.client("tess"):
+        network.mend()
+        carl.page.evaluate("() => app.wire.hurry()")
+        carl.page.get_by_role("status").get_by_text("full").wait_for()
+    carl.firm()
+    assert carl.said() == ["written meanwhile"]
+
+
+def test_no_word_no_setting_and_no_address_takes_the_page_out_of_the_chat(start_process, tab, cable, browser):
+    network = cable(start_process())
+    carl, words = tab(browser, network).enter("carl"), ["constructor is a word", "toString", "__proto__"]
+    carl.say("/set replay 201", "/set constructor x", *words)
+    carl.firm()
+    assert carl.said() == words
+    carl.page.evaluate("() => { location.hash = '%FF' }")
+    carl.page.reload()
+    carl.expect(words[-1])
+    with tab(browser, network).enter("dora").page:
+        carl.say("/ignore dora")
+        for _ in range(3):
+            carl.until("() => app.wire.ready && !app.outbox.items.length && app.chat.ignored.length === 1")
+            network.cut()
+            carl.until("() => !app.wire.ready")
+            network.mend()
+            carl.page.evaluate("() => app.wire.hurry()")
 
 
 def test_the_conversation_in_the_readme_is_what_a_telnet_beside_a_browser_shows(start_process, tab, chromium):

@@ -149,6 +149,24 @@ def test_what_strangers_send_does_not_grow_the_page_without_end():
     assert in_node(["state.js"], code) == [51, 1000, 2999]
 
 
+def test_an_older_line_with_the_same_text_does_not_hide_one_that_waits():
+    code = """const chat = new Chat("ann");
+        const said = (number) => chat.take({ type: "message", room: "#lobby", number, at: "2026-11-24T14:23:25.985Z",
+          from: "ann", kind: "say", text: "+1" }, outbox.items);
+        const outbox = new Outbox({ load: () => "", save() {} }, "x");
+        TAKES.joined(chat, { room: "#lobby", topic: "", people: [], count: 0, last: 9 });
+        chat.shown.last = 9; // as after a reload, which asks for what it has seen
+        outbox.add({ type: "say", room: "#lobby", text: "+1" }, 0);
+        outbox.take("token");
+        said(9);
+        const before = Boolean(outbox.items[0].came);
+        said(10);
+        const after = outbox.items[0].came;
+        outbox.back("another token", false);
+        return [before, after, outbox.items];"""
+    assert in_node(["state.js", "outbox.js"], code) == [False, True, []]
+
+
 @pytest.mark.slow
 def test_an_installed_package_has_the_files_of_the_page(tmp_path):
     subprocess.run(
