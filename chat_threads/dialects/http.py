@@ -78,6 +78,8 @@ def read(head: bytes) -> Get:
     ):
         raise Refused(HTTPStatus.BAD_REQUEST, "A GET has no content here.")
     hosts, origins = fields.get_all("Host", []), fields.get_all("Origin", [])
+    if version == "0" and not hosts:  # HTTP/1.0 has no such field, and proxies check servers by it
+        hosts = ["localhost"]
     host = hosts[0].strip().lower() if len(hosts) == 1 else ""
     if not _HOST.fullmatch(host) or len(origins) > 1:
         raise Refused(HTTPStatus.BAD_REQUEST, "The request must have one Host, a name or an address with its port.")

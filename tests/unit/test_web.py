@@ -146,6 +146,10 @@ def test_requests_are_answered_in_order_and_the_connection_stays_open_if_the_cli
         assert answer_to(closing + get("/b"))[1:] == [Request(commands.Quit())]
 
 
+def test_a_health_check_by_http_1_0_needs_no_host():
+    assert answer_to(b"GET /healthz HTTP/1.0\r\n\r\n") == [Request(commands.ShowHealth()), Request(commands.Quit())]
+
+
 def test_a_flood_of_requests_is_answered_one_by_one():
     dialect = WebDialect()
     dialect.feed(get("/") * 100)
