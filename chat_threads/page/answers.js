@@ -16,7 +16,8 @@ function table(rows) {
   const cell = (key, value) =>
     key === "room" ? button(value, `/join ${value}`, "link") : el("bdi", {}, shown(key, value));
   const head = keys.map((key) => el("th", { scope: "col", class: number(key) }, key));
-  const body = rows.map((row) => el("tr", {}, keys.map((key) => el("td", { class: number(key) }, cell(key, row[key])))));
+  const body = rows.map((row) =>
+    el("tr", {}, keys.map((key) => el("td", { class: number(key) }, cell(key, row[key])))));
   // A wide table scrolls by itself; with tabindex, keys can scroll it, too.
   return el("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Table" },
     el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
@@ -26,7 +27,8 @@ function table(rows) {
 function hits(messages) {
   return messages.map(({ room, number, at, from, text }) =>
     el("button", { class: "hit", "data-line": `/goto ${room} ${number}` },
-      el("small", {}, `${room} ${number}, ${shown("at", at)}`), el("span", {}, nameOf(from), ": ", el("bdi", {}, text))));
+      el("small", {}, `${room} ${number}, ${shown("at", at)}`),
+      el("span", {}, nameOf(from), ": ", el("bdi", {}, text))));
 }
 
 // A QR code: black on white in every colour scheme, because cameras expect it so.
@@ -41,9 +43,11 @@ function answer({ type, ref, more, ...fields }) {
   const parts = [el("b", {}, type)];
   const pairs = Object.entries(fields).filter(([, value]) => given(value) && typeof [value].flat()[0] !== "object");
   if (type === "qr") return [qrCode(fields.rows), el("p", {}, fields.url)];
-  parts.push(el("dl", {}, pairs.map(([key, value]) => [el("dt", {}, key), el("dd", {}, el("bdi", {}, shown(key, value)))])));
+  parts.push(el("dl", {}, pairs.map(([key, value]) =>
+    [el("dt", {}, key), el("dd", {}, el("bdi", {}, shown(key, value)))])));
   for (const [key, value] of Object.entries(fields)) {
-    if (Array.isArray(value) && typeof value[0] === "object") parts.push(key === "messages" ? hits(value) : table(value));
+    if (!Array.isArray(value) || typeof value[0] !== "object") continue;
+    parts.push(key === "messages" ? hits(value) : table(value));
   }
   if (more) parts.push(el("p", {}, `and ${more === true ? "" : more} more`));
   return parts.flat();

@@ -10,7 +10,9 @@ class Composer {
       this.send();
     });
     // A tap on Send must not take the focus from the box, or a phone would hide its keyboard.
-    for (const press of ["pointerdown", "mousedown"]) byId("send").addEventListener(press, (event) => event.preventDefault());
+    for (const press of ["pointerdown", "mousedown"]) {
+      byId("send").addEventListener(press, (event) => event.preventDefault());
+    }
     this.text.addEventListener("keydown", (event) => this.key(event));
     this.text.addEventListener("input", () => this.changed());
   }

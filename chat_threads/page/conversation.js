@@ -102,9 +102,11 @@ class Conversation {
     };
     for (const row of room.rows) {
       if (row.names && this.app.joins === "off") continue;
-      const today = new Date(row.at).toDateString();
-      if (row.kind === "message" && today !== day) add({ id: today.replace(/ /g, "-"), kind: "day", text: calendar.format(row.at) });
-      if (row.kind === "message") day = today;
+      const today = new Date(row.at).toDateString().replace(/ /g, "-");
+      if (row.from && today !== day) {
+        day = today;
+        add({ id: day, kind: "day", text: calendar.format(row.at) });
+      }
       if (!divided && row.number > room.divider) {
         divided = true;
         add({ id: "divider", kind: "divider", text: "New" });
@@ -143,7 +145,8 @@ function spoken(row) {
 
 function noted({ kind, names, text, answers, line }) {
   if (kind === "day" || kind === "divider") return [el("span", {}, text)];
-  const many = names && (names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} others` : names.join(", "));
+  const others = names && names.length > 3 ? ` and ${names.length - 2} others` : "";
+  const many = names && names.slice(0, others ? 2 : 3).join(", ") + others;
   const words = names ? `${many} ${kind}${text ? ` (${text})` : ""}` : text;
   return [words && el("bdi", { class: "text", dir: "auto" }, linked(words)), ...(answers || []),
     line && el("span", { class: "actions" }, button(line, line))].filter((each) => each);

@@ -137,9 +137,11 @@ class App {
     if (word === "/edit") return this.edit(this.outbox.find(first));
     const { text: most } = this.chat.limits;
     const found = this.typed.all(typed);
-    const wrong = found.find(({ error, request }) => error || [...(request.text || JSON.stringify(request))].length > most);
-    if (wrong) return this.problem(wrong.error || `A line has more than ${most} characters, so nothing was sent.`);
-    if (this.outbox.items.length + found.length > MOST_WAITING) return this.problem("These are too many lines at once.");
+    const long = ({ request }) => [...(request.text || JSON.stringify(request))].length > most;
+    const wrong = found.find((each) => each.error || long(each));
+    if (wrong) return this.problem(wrong.error || `A line may have ${most} characters. Nothing was sent.`);
+    const all = this.outbox.items.length + found.length;
+    if (all > MOST_WAITING) return this.problem("These are too many lines at once.");
     for (const { request } of found) this.perform(request);
     this.conversation.newest();
     return true;
@@ -274,7 +276,7 @@ class App {
   }
 
   bye(reason) {
-    if (reason === "quit") this.gone("You have left. See you.");
+    if (reason === "quit") this.gone("You have left.");
     if (reason !== "replaced") return;
     this.wire.stop();
     byId("state").textContent = "Open somewhere else";
@@ -311,7 +313,10 @@ class App {
   // Go to a message, with what was said around it.
   goTo(name, number) {
     const room = this.chat.room(name);
-    if (!room) return this.ask({ type: "join", room: name }, ({ text }) => (text ? this.problem(text) : this.goTo(name, number)));
+    if (!room) {
+      const then = ({ text }) => (text ? this.problem(text) : this.goTo(name, number));
+      return this.ask({ type: "join", room: name }, then);
+    }
     if (!room.rows.some((row) => row.number === number)) this.load(room, "around", number);
     this.conversation.target = number;
     return this.show(room);
@@ -380,12 +385,13 @@ class App {
     document.title = `${all ? `(${all}) ` : ""}${room ? room.name : ""} chat`;
     const texts = {
       place: room ? room.name : "No room",
-      topic: open ? room.topic : room ? "Only you two see this, and it is not stored." : "",
+      topic: open ? room.topic : room ? "Only you two see this." : "",
       "people-count": open ? counted(room.count, "person", "people") : "",
       count: open ? room.count : "",
       elsewhere: elsewhere || "",
       "my-name": chat.away === null ? chat.name : `${chat.name} (away)`,
-      beginning: room && !room.loading && room.first < 2 && room.attached ? `This is the beginning of ${room.name}.` : "",
+      beginning: room && !room.loading && room.first < 2 && room.attached
+        ? `This is the beginning of ${room.name}.` : "",
       "to-end": room && room.unread ? `${room.unread} new ↓` : "Newest ↓",
     };
     for (const [id, text] of Object.entries(texts)) byId(id).textContent = text;
@@ -404,10 +410,13 @@ class App {
       it.firstChild.textContent = each.name;
       it.lastChild.textContent = each.unread ? (each.mentions ? "@" : "") + each.unread : "";
     });
-    const people = room ? [...room.people.values()].sort((one, other) => (fold(one.name) < fold(other.name) ? -1 : 1)) : [];
-    arrange(byId("people-list"), people.map((each) => ({ id: each.name, each })), ({ id }) =>
-      el("li", {}, el("button", { "data-sheet": id === this.chat.name ? "me" : `person ${id}` }, nameOf(id), el("small"))),
-    ({ firstChild: it }, { each }) => (it.lastChild.textContent = given(each.away) ? each.away || "away" : ""));
+    const people = room ? [...room.people.values()].map((each) => ({ id: each.name, each })) : [];
+    people.sort((one, other) => (fold(one.id) < fold(other.id) ? -1 : 1));
+    const make = ({ id }) => el("li", {},
+      el("button", { "data-sheet": id === this.chat.name ? "me" : `person ${id}` }, nameOf(id), el("small")));
+    arrange(byId("people-list"), people, make, ({ firstChild: it }, { each }) => {
+      it.lastChild.textContent = given(each.away) ? each.away || "away" : "";
+    });
   }
 
   // --- the browser's events -----------------------------------------------------------------------------------

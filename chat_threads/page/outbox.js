@@ -3,7 +3,8 @@
 // once": under the same token, the server does a `say` with the same ref once, however often it comes.
 
 // Requests that may be carried out twice without harm.
-const HARMLESS = new Set("join rooms who topic whois away back unignore history search set stats ping token qr".split(" "));
+const HARMLESS = new Set(
+  "join rooms who topic whois away back unignore history search set stats ping token qr".split(" "));
 const SAID = new Set(["say", "action"]); // the server remembers their refs
 const WRITTEN = new Set(["say", "action", "private", "reply"]); // what people wrote; it is shown while it waits
 const MOST_WAITING = 1000; // items; a class that pastes a book must wait

@@ -1,6 +1,6 @@
 "use strict";
-// What opens over the conversation: a sheet to join a room, to look for something, to change a setting; and, on a phone,
-// the rooms and the people. One is open at a time. What is tapped or filled in here types a line, like people do.
+// What opens over the conversation: a sheet to join a room, to look for something, to change a setting; and, on a
+// phone, the rooms and the people. One is open at a time. What is tapped or filled in types a line, as people do.
 
 class Sheets {
   constructor(app) {
@@ -87,7 +87,8 @@ const SHEETS = {
   find(app) {
     const list = el("div", {}, "…");
     app.ask({ type: "rooms" }, (event) => list.replaceChildren(...(event.rooms ? answer(event) : [event.text])));
-    return ["Join or create", field("Join a room", "/join #", "Join"), field("Create a room", "/create #", "Create"), list];
+    return ["Join or create", field("Join a room", "/join #", "Join"),
+      field("Create a room", "/create #", "Create"), list];
   },
 
   // The room or the private conversation on the screen.
@@ -97,7 +98,7 @@ const SHEETS = {
     if (room.peer) return SHEETS.person({ chat }, room.peer);
     const { name, topic } = room;
     return [name, field("Topic", `/topic ${name} `, "Set", topic, "-"), field("Invite somebody", "/invite ", "Invite"),
-      button("QR code of the address", "/qr"), button("Leave the room", `/leave ${name}`),
+      button("QR code", "/qr"), button("Leave the room", `/leave ${name}`),
       button("Delete the room …", `/delete ${name}`)];
   },
 
@@ -105,18 +106,20 @@ const SHEETS = {
     const hidden = chat.ignored.some((each) => each[1] === name);
     return [name, button("Write privately", `/msg ${name}`), button("Who is that?", `/whois ${name}`),
       button("Invite to this room", `/invite ${name}`),
-      hidden ? button("Show again what they say", `/unignore ${name}`) : button("Hide what they say", `/ignore ${name}`)];
+      hidden ? button("Show what they say", `/unignore ${name}`)
+        : button("Hide what they say", `/ignore ${name}`)];
   },
 
   me({ chat, joins }) {
     return [chat.name, field("Your name", "/nick ", "Change", chat.name),
       chat.away === null ? field("A reason to be away", "/away ", "I am away", "", "") : button("I am back", "/back"),
-      joins === "off" ? button("Show who comes and goes", "/set joins on") : button("Hide who comes and goes", "/set joins off"),
+      joins === "off" ? button("Show who comes and goes", "/set joins on")
+        : button("Hide who comes and goes", "/set joins off"),
       button("All commands", "/help"), button("My token", "/token"), button("Leave the chat", "/quit")];
   },
 
   search(app, found = []) {
-    return ["Search", field("Words; maybe in:#room, from:name", "/search ", "Search", "", null, "search"), found];
+    return ["Search", field("Words, in:#room, from:name", "/search ", "Search", "", null, "search"), found];
   },
 
   // Another tab has taken our place. Taking it back happens only by a tap: otherwise two tabs would do so for ever.

@@ -147,7 +147,8 @@ class Chat {
   rowOf({ number, at, from, kind, text }) {
     const mine = from === this.name;
     const mention = !mine && mentions(this.name, text);
-    return newRow({ kind: "message", number, at: Date.parse(at), from, text, mine, mention, action: kind === "action" });
+    const action = kind === "action";
+    return newRow({ kind: "message", number, at: Date.parse(at), from, text, mine, mention, action });
   }
 
   // A message of ours takes the place of its waiting row, which becomes firm.
@@ -269,7 +270,8 @@ const TAKES = {
     chat.note(chat.shown, { text: `${by} deleted ${room} and its history.` });
   },
 
-  invited: (chat, { room, by }) => chat.note(chat.shown, { text: `${by} invites you to ${room}.`, line: `/join ${room}` }),
+  invited: (chat, { room, by }) =>
+    chat.note(chat.shown, { text: `${by} invites you to ${room}.`, line: `/join ${room}` }),
 };
 
 function renamed(chat, { old, new: name }) {

@@ -55,8 +55,8 @@ const OWN = {
   },
 };
 
-// Read what follows a command's name. The usage has a place for each of the first fields: #room, NAME and the like stand
-// for one word, N for a number, and a word in lower case for the rest of the line. Brackets mark what is optional.
+// Read what follows a command's name. The usage has a place for each of the first fields: #room, NAME and the like
+// stand for one word, N for a number, a word in lower case for the rest of the line. Brackets mark what is optional.
 function readPlaces({ usage, fields }, rest) {
   const places = usage.match(/\[[^\]]*\]|\S+/g).slice(1);
   const found = {};
@@ -96,7 +96,7 @@ class Typed {
   line(typed) {
     const line = typed.replace(/\r\n|[\t-\r\x85\u2028\u2029]/g, " ").replace(/ +$/, "");
     if (!line.trim()) return null;
-    if (!line.startsWith("/") || line.startsWith("//")) return { request: { type: "say", text: line.replace(/^\/\//, "/") } };
+    if (!/^\/(?!\/)/.test(line)) return { request: { type: "say", text: line.replace(/^\/\//, "/") } };
     const [, word, rest] = /^(\S*) *(.*)$/.exec(line);
     const command = this.called(word);
     if (!command) return { error: `There is no command ${word.slice(0, 40)}. /help lists the commands.` };
@@ -109,8 +109,8 @@ class Typed {
   all(typed) {
     const text = typed.replace(/\r\n?/g, "\n").replace(/^\n+|\s+$/g, "").replace(/\t/g, "    ");
     const lines = text.split("\n").map((line) => line.trimEnd()).filter((line) => line);
-    if (lines.length > 1 && !this.called(wordsOf(text)[0])) return lines.map((line) => ({ request: { type: "say", text: line } }));
-    return [this.line(text)].filter((each) => each);
+    if (lines.length < 2 || this.called(wordsOf(text)[0])) return [this.line(text)].filter((each) => each);
+    return lines.map((line) => ({ request: { type: "say", text: line } }));
   }
 
   // What the last word can become: { from: where the word begins, words }. A word is a command's, a room's or a name.
@@ -120,6 +120,7 @@ class Typed {
     const commands = this.commands.map((each) => each.word);
     const known = word.startsWith("#") ? rooms : word.startsWith("/") ? commands : names;
     const begins = fold(word.replace(/^@/, ""));
-    return { from, words: word && (from === 0 || known !== commands) ? known.filter((each) => fold(each).startsWith(begins)) : [] };
+    const fits = (each) => word && (from === 0 || known !== commands) && fold(each).startsWith(begins);
+    return { from, words: known.filter(fits) };
   }
 }
