@@ -143,6 +143,7 @@ class App {
     const all = this.outbox.items.length + found.length;
     if (all > MOST_WAITING) return this.problem("These are too many lines at once.");
     for (const { request } of found) this.perform(request);
+    this.drawNow(this.chat.shown); // at once, as for every key
     this.conversation.newest();
     return true;
   }
