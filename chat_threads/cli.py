@@ -230,7 +230,7 @@ def main(
     log_level: str,
     log_file: str | None,
 ) -> None:
-    """A chat server over TCP. People connect with telnet, nc or PuTTY.
+    """A chat server over TCP. People connect with a browser, telnet, nc or PuTTY.
 
     Every option may also be set in the environment: CHAT_THREADS_PORT=8080 is --port 8080.
     """

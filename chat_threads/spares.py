@@ -2,7 +2,7 @@
 
 A browser opens connections in advance: Chromium two for one request, a few milliseconds apart. The spare one stays
 silent until the next request. A greeting would lie there unread, and the browser would take it for the answer to that
-request. A spare connection looks like a person's in telnet but for what came at the same moment from the same address.
+request. Only what came at the same moment from the same address tells such a connection from a person's in telnet.
 """
 
 from __future__ import annotations

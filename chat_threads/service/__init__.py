@@ -1,10 +1,9 @@
 """The service: what each command does, and how a conversation begins and ends. It is the same for every dialect.
 
-Each family of commands has a file: ``talk``, ``rooms``, ``people``, ``pages``, ``insight`` and
-``metrics``. Above each function
-stands the command that it carries out. Everything here runs in the reader thread of the session that asked, except
-``refuse`` and ``announce``, which the history thread calls, and the notice that a fault has ended, which the fault's
-lab thread sends.
+Each family of commands has a file: ``talk``, ``rooms``, ``people``, ``pages``, ``insight`` and ``metrics``. Above each
+function stands the command that it carries out. Everything here runs in the reader thread of the session that asked,
+except ``refuse`` and ``announce``, which the history thread calls, and the notice that a fault has ended, which the
+fault's lab thread sends.
 
 A change that everybody must see in the same order is submitted to the history; the rest is answered at once. ``submit``
 waits while the history's queue is full, at most ``history.PATIENCE`` seconds; then it raises NotStored.
