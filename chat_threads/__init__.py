@@ -14,7 +14,7 @@ Threads
 name                how many     owns, and what it does
 ==================  ===========  =============================================================================
 main                1            the signals; builds everything, waits, stops everything
-acceptor            1            the listening socket and the sockets of refused connections: accepts, starts
+acceptor            1            the listening sockets and the sockets of refused connections: accepts, starts
                                  readers, joins them
 reader-N            1 a client   the client's socket and dialect: reads, carries out commands, says goodbye,
                                  closes; a writer sends
