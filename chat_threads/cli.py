@@ -187,7 +187,7 @@ GROUPS = {
     default=Networks(),
     metavar="ADDRESS[,...]",
     show_default="this machine",
-    help="Show /metrics and its numbers to these addresses, too.",
+    help="Show /metrics to these addresses, too.",
 )
 @click.option(
     "--log-level",

@@ -324,7 +324,7 @@ class SetOption(Command):
     "/qr",
     "show the address as a QR code",
     "qr",
-    more="Whoever reads it with a phone's camera comes into your current room, in a browser.",
+    more="A phone that scans it opens your current room in a browser.",
     cost=2,  # and pace.CODE for the code
     local=("base",),
 )

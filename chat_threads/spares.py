@@ -45,7 +45,7 @@ class Spares:
 
     def speaks(self, arrival: Arrival, by_http: bool, greeted: bool) -> None:
         """The connection is no longer silent. If a browser asks on a connection that was greeted, the answer is
-        spoilt: it opens two new ones to try again."""
+        spoilt, and the browser opens two new ones to try again."""
         with self._lock:
             arrival.silent = False
             if by_http:
