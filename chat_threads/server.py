@@ -205,9 +205,9 @@ class ChatServer(socketserver.ThreadingTCPServer):
             log.info("refused a connection from %s: %s", address[0], error.code)
         elif count := self.nameless.happens():
             log.info(NAMELESS, count, address[0], error.code)
-        head = HTTP_HEAD if request.getsockname()[1] == self.web_port else b""
         with contextlib.suppress(OSError):
             request.setblocking(False)
+            head = HTTP_HEAD if request.getsockname()[1] == self.web_port else b""
             with contextlib.suppress(BlockingIOError):
                 head = request.recv(HEAD, socket.MSG_PEEK)  # of a browser, which reads only answers by HTTP
             request.send(in_place_of_the_greeting(error, head))

@@ -23,6 +23,7 @@ _REQUEST_LINE = re.compile(rb"([A-Z-]{3,18}) (\S+) HTTP/1\.([01])")
 _FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r?\n)*\r?\n")  # RFC 9110, section 5
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _NO_NAME = re.compile(r"localhost(?::[0-9]+)?|[0-9.]+(?::[0-9]+)?|\[.*")  # hosts that no foreign DNS server can name
+_ABSOLUTE = re.compile(r"https?://[^/?]*/?", re.IGNORECASE)  # of a target as for a proxy (RFC 9112, section 3.2.2)
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 
 
@@ -83,7 +84,7 @@ def read(head: bytes) -> Get:
     host = hosts[0].strip().lower() if len(hosts) == 1 else ""
     if not _HOST.fullmatch(host) or len(origins) > 1:
         raise Refused(HTTPStatus.BAD_REQUEST, "The request must have one Host, a name or an address with its port.")
-    path, _, query = target.partition("?")
+    path, _, query = _ABSOLUTE.sub("/", target).partition("?")
     wishes = [wish.strip().lower() for field in fields.get_all("Connection", []) for wish in field.split(",")]
     return Get(
         path,

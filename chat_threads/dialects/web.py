@@ -157,6 +157,10 @@ class WebDialect:
 
     def _next_request(self) -> bool:
         """Take one request out of the buffer, and put what it means into ``_found``; False if none is complete."""
+        while self._buffer.startswith(
+            b"\r\n"
+        ):  # a browser's of old times, after the last request (RFC 9112, section 2.2)
+            del self._buffer[:2]
         end = self._buffer.find(b"\n\r\n", 0, MAX_HEAD) + 3
         if end < 3:
             end = self._buffer.find(b"\n") + 1

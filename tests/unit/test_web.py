@@ -150,6 +150,14 @@ def test_a_health_check_by_http_1_0_needs_no_host():
     assert answer_to(b"GET /healthz HTTP/1.0\r\n\r\n") == [Request(commands.ShowHealth()), Request(commands.Quit())]
 
 
+@for_each("before", [b"", b"\r\n", b"\r\n\r\n"])
+def test_the_target_may_be_absolute_and_empty_lines_may_come_before_a_request(before):
+    for target in ("/healthz", "http://chat.example:8080/healthz", "HTTP://other/healthz?x=y"):
+        assert answer_to(get("/a") + before + get(target))[1] == Request(commands.ShowHealth())
+    for target in ("http://chat.example:8080", "http://chat.example:8080/"):
+        assert answer_to(get(target))[0].startswith(b"HTTP/1.1 200")
+
+
 def test_a_flood_of_requests_is_answered_one_by_one():
     dialect = WebDialect()
     dialect.feed(get("/") * 100)
