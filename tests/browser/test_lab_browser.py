@@ -53,6 +53,7 @@ def test_a_paused_publisher_is_drawn_with_its_holder_and_those_who_wait(serve, c
     end_faults(server)
     page.get_by_text(CALM).wait_for()
     ann.send("/lab pause history 60")
+    bob.expect("* ann stops the history for 60 s.")
     bob.send("hi", "/leave")
     page.get_by_text("history is paused by /lab, and 1 thread waits for it.").wait_for()
     assert reader.inner_text().startswith(f"{bobs} for bob\nwaits for history")
