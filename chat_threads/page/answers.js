@@ -3,7 +3,7 @@
 // name and a value. So a command that is added to the server needs no line here.
 
 function shown(key, value) {
-  if (value === null || value === undefined) return "";
+  if (value == null) return "";
   if (/^(idle|uptime|connected)$/.test(key)) return span(value);
   if (value % 1) return value.toFixed(4);
   if (key === "at") return new Date(value).toLocaleString();

@@ -54,8 +54,8 @@ class Conversation {
   show(room, waiting) {
     const changed = room !== this.room;
     if (changed) Object.assign(this, { room, follow: true });
-    if (changed || this.wasLoading || (room && room.loading)) this.quiet();
-    this.wasLoading = room && room.loading;
+    if (changed || this.wasLoading || room?.loading) this.quiet();
+    this.wasLoading = room?.loading;
     const rows = room ? this.rows(room, waiting) : [];
     // The first row in view stays where it is, whatever is added above it.
     const ids = new Set(rows.map((row) => row.id));
@@ -145,7 +145,7 @@ function spoken(row) {
 
 function noted({ kind, names, text, answers, line }) {
   if (kind === "day" || kind === "divider") return [el("span", {}, text)];
-  const others = names && names.length > 3 ? ` and ${names.length - 2} others` : "";
+  const others = names?.length > 3 ? ` and ${names.length - 2} others` : "";
   const many = names && names.slice(0, others ? 2 : 3).join(", ") + others;
   const words = names ? `${many} ${kind}${text ? ` (${text})` : ""}` : text;
   return [words && el("bdi", { class: "text", dir: "auto" }, linked(words)), ...(answers || []),

@@ -13,7 +13,7 @@ function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 
-const given = (value) => value !== false && value !== null && value !== undefined;
+const given = (value) => value !== false && value != null;
 
 function fill(made, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {

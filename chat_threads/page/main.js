@@ -163,9 +163,9 @@ class App {
     if (type === "set" && request.option === "joins") return this.set(request.value);
     if (type === "quit" && !this.wire.ready) return this.gone();
     if (type === "join" && chat.room(request.room)) return this.show(chat.room(request.room));
-    if (place && place.peer && type === "say") return this.ask({ type: "private", to: place.name, text: request.text });
+    if (place?.peer && type === "say") return this.ask({ type: "private", to: place.name, text: request.text });
     if (HERE.test(type) && !request.room && place && !place.peer) request.room = place.name;
-    if (SAID.has(type) && !request.room) return this.problem("This is not a room.");
+    if (SAID.test(type) && !request.room) return this.problem("This is not a room.");
     return this.ask(request);
   }
 
@@ -179,7 +179,7 @@ class App {
   // Put a request into the outbox. `then` gets the answer or the error; without it, they are shown in this room.
   ask(request, then = null) {
     const { shown } = this.chat;
-    Object.assign(this.outbox.add(request, Date.now()), { then, place: shown && shown.key });
+    Object.assign(this.outbox.add(request, Date.now()), { then, place: shown?.key });
     this.flush();
   }
 
@@ -243,11 +243,14 @@ class App {
     const { chat, outbox } = this;
     const { type, code, ref } = event;
     const item = outbox.find(ref) || { request: {} };
-    const written = WRITTEN.has(item.request.type);
+    const { type: asked, to = "" } = item.request;
+    const written = WRITTEN.test(asked);
     if (code === "busy") return this.problem(event.text, ""); // the answer is still to come
     if (code === "maybe_stored" && written) return outbox.set(item, "later"); // once the server has been started again
     if (code === "unreadable" && written) return setTimeout(() => outbox.set(item, "waiting") || this.flush(), 1000);
-    if (type === "error" && written) return outbox.set(item, "refused", event.text);
+    // It stays where it waited, to be taken back. A private line to nobody waited nowhere.
+    const seen = SAID.test(asked) || chat.rooms.has("@" + fold(to));
+    if (type === "error" && seen) return outbox.set(item, "refused", event.text);
     chat.take(event, outbox.items);
     outbox.drop(item);
     if (type === "notice") this.settled(item.request, event);
@@ -378,7 +381,7 @@ class App {
     if (room !== this.drawn) this.turned(room);
     const open = room && !room.peer;
     const key = open ? "room" : "to";
-    conversation.show(room, this.outbox.items.filter(({ request }) => room && WRITTEN.has(request.type)
+    conversation.show(room, this.outbox.items.filter(({ request }) => room && WRITTEN.test(request.type)
       && fold(request[key] || "") === fold(room.name)));
     this.read();
     const all = [...chat.rooms.values()].reduce((sum, each) => sum + each.unread, 0);
@@ -393,7 +396,7 @@ class App {
       "my-name": chat.away === null ? chat.name : `${chat.name} (away)`,
       beginning: room && !room.loading && room.first < 2 && room.attached
         ? `This is the beginning of ${room.name}.` : "",
-      "to-end": room && room.unread ? `${room.unread} new ↓` : "Newest ↓",
+      "to-end": room?.unread ? `${room.unread} new ↓` : "Newest ↓",
     };
     for (const [id, text] of Object.entries(texts)) byId(id).textContent = text;
     byId("to-end").hidden = !room || (conversation.follow && room.attached);

@@ -3,10 +3,9 @@
 // once": under the same token, the server does a `say` with the same ref once, however often it comes.
 
 // Requests that may be carried out twice without harm.
-const HARMLESS = new Set(
-  "join rooms who topic whois away back unignore history search set stats ping token qr".split(" "));
-const SAID = new Set(["say", "action"]); // the server remembers their refs
-const WRITTEN = new Set(["say", "action", "private", "reply"]); // what people wrote; it is shown while it waits
+const HARMLESS = /^(join|rooms|who|topic|whois|away|back|unignore|history|search|set|stats|ping|token|qr)$/;
+const SAID = /^(say|action)$/; // the server remembers their refs
+const WRITTEN = /^(say|action|private|reply)$/; // what people wrote; it is shown while it waits
 const MOST_WAITING = 1000; // items; a class that pastes a book must wait
 
 class Outbox {
@@ -53,11 +52,11 @@ class Outbox {
     for (const item of this.items.filter((each) => /sent|later/.test(each.state))) {
       const { type } = item.request;
       const known = forgotten || (item.token && item.token === token);
-      const again = HARMLESS.has(type) || (SAID.has(type) && known);
+      const again = HARMLESS.test(type) || (SAID.test(type) && known);
       Object.assign(item, again ? { state: "waiting" } : { state: "unsure", why: "It may have arrived or not." });
     }
     const all = this.items.length;
-    this.items = this.items.filter((each) => each.state !== "unsure" || WRITTEN.has(each.request.type));
+    this.items = this.items.filter((each) => each.state !== "unsure" || WRITTEN.test(each.request.type));
     this.save();
     return all - this.items.length;
   }
@@ -74,6 +73,6 @@ class Outbox {
   }
 
   save() {
-    this.store.save(JSON.stringify(this.items.filter((each) => WRITTEN.has(each.request.type))));
+    this.store.save(JSON.stringify(this.items.filter((each) => WRITTEN.test(each.request.type))));
   }
 }

@@ -97,9 +97,10 @@ class Chat {
 
   add(room) {
     this.rooms.set(room.key, room);
-    // Somebody may write under ever new names.
+    // Somebody may write under ever new names. Those whom we answered stay longest.
     const talks = [...this.rooms.values()].filter((each) => each.peer && each !== this.shown);
-    if (talks.length > MOST) this.rooms.delete(talks[0].key);
+    const least = talks.find((each) => !each.rows.some((row) => row.mine)) || talks[0];
+    if (talks.length > MOST) this.rooms.delete(least.key);
     return room;
   }
 

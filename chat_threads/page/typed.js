@@ -6,7 +6,7 @@ const NUMBER = /^[0-9]{1,15}$/;
 const UNITS = { s: 1, m: 60, h: 3600, d: 86400 };
 
 function wordsOf(text) {
-  return text.split(/\s+/).filter((word) => word);
+  return text.match(/\S+/g) || [];
 }
 
 // Commands whose words have no fixed order. Each returns the fields, or null if the words are not as the usage says.

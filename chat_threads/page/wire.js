@@ -77,7 +77,7 @@ class Wire {
 
   // A frame holds one or more lines.
   take(frame) {
-    const objects = frame.split("\n").filter((line) => line).map((line) => JSON.parse(line));
+    const objects = frame.trim().split("\n").map((line) => JSON.parse(line));
     this.asked = false;
     if (objects.some((each) => each.type === "welcome")) this.ready = true;
     if (this.ready) this.look(PING_EVERY);

@@ -144,17 +144,18 @@ def make_fault(context: Context, session: Session, command: commands.MakeFault) 
     else:
         raise UnknownFault()
     log.info("%s %s", session, what)
-    _tell_all(context, f"{session.name} {what}.", next="threads")
+    _tell_all(context, f"{session.name} {what}.", next="threads", asked=session)
 
 
 def _over(context: Context, text: str) -> Callable[[], None]:
     return lambda: _tell_all(context, text)
 
 
-def _tell_all(context: Context, text: str, next: str = "") -> None:
-    """Tell everybody at once, even if other threads are stuck."""
+def _tell_all(context: Context, text: str, next: str = "", asked: Session | None = None) -> None:
+    """Tell everybody at once, even if other threads are stuck; for the session that ``asked`` it is the answer."""
     for each in context.sessions.people():
-        each.send(events.Notice(text, next=next))
+        tell = each.answer if each is asked else each.send
+        tell(events.Notice(text, next=next))
 
 
 @does(commands.Ping)

@@ -385,6 +385,13 @@ def test_one_fault_of_a_kind_is_made_at_a_time(serve):
     assert any("under way already" in line for line in bob.ask("/lab slow bob 2"))
 
 
+def test_the_notice_of_a_fault_is_the_answer_to_the_one_who_made_it(serve, program):
+    server = serve(lab=True)
+    ann, bob = program("ann", server=server), program("bob", server=server)
+    assert ann.ask(type="lab", fault="slow", target="bob", amount=1)[0]["type"] == "notice"
+    assert "ref" not in bob.expect("notice")
+
+
 def test_without_lab_no_fault_can_be_made(server, program):
     [answer] = program("ann", server=server).ask(type="lab", fault="pause", target="publisher", amount=1)
     assert (answer["type"], answer["code"]) == ("error", "not_allowed")

@@ -138,6 +138,7 @@ def test_what_strangers_send_does_not_grow_the_page_without_end():
         const chat = new Chat("ann");
         const at = "2026-11-29T10:00:00.000Z";
         chat.take({ type: "joined", room: "#a", topic: "", people: [], count: 0, last: 0 }, []);
+        chat.take({ type: "private", at, from: "ann", to: "bob", text: "hi" }, []);
         for (let n = 1; n < 3000; n += 1) {
             chat.take({ type: "private", at, from: `eve${n}`, to: "ann", text: "hi" }, []);
             chat.take({ type: "presence", kind: n % 1000 ? "joined" : "left", room: "#a", names: [`n${n}`] }, []);
@@ -145,8 +146,8 @@ def test_what_strangers_send_does_not_grow_the_page_without_end():
             chat.take({ type: "message", room: "#a", number: n, at, from: "eve", kind: "say", text: "x" }, []);
         }
         const rows = chat.room("#a").rows;
-        return [chat.rooms.size, rows.length, rows[rows.length - 1].number];"""
-    assert in_node(["state.js"], code) == [51, 1000, 2999]
+        return [chat.rooms.size, rows.length, rows[rows.length - 1].number, chat.rooms.has("@bob")];"""
+    assert in_node(["state.js"], code) == [51, 1000, 2999, True]
 
 
 def test_an_older_line_with_the_same_text_does_not_hide_one_that_waits():
