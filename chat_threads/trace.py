@@ -50,7 +50,7 @@ class Trip:
         self.number = 0
         self.received = received  # the reader had the line and began with it
         self.queued = 0.0  # it entered the history's queue
-        self.taken = 0.0  # the history thread took it from the queue
+        self.taken = 0.0  # the history thread took it, and the writers have sent what came before
         self.committed = 0.0
         self.published = 0.0  # the Publisher began to queue it to members
         self.to: dict[int, Leg] = {}  # by the session's number
