@@ -157,19 +157,18 @@ class WebDialect:
 
     def _next_request(self) -> bool:
         """Take one request out of the buffer, and put what it means into ``_found``; False if none is complete."""
-        while self._buffer.startswith(
-            b"\r\n"
-        ):  # a browser's of old times, after the last request (RFC 9112, section 2.2)
+        while self._buffer.startswith(b"\r\n"):  # old browsers sent it after a request (RFC 9112, section 2.2)
             del self._buffer[:2]
         end = self._buffer.find(b"\n\r\n", 0, MAX_HEAD) + 3
-        if end < 3:
+        complete, full = end >= 3, len(self._buffer) >= MAX_HEAD
+        if not complete:
             end = self._buffer.find(b"\n") + 1
-            if len(self._buffer) < MAX_HEAD and (not end or self._buffer.startswith(b"GET ")):
-                return False  # it is not complete, and may be good
+            if not full and (not end or self._buffer.startswith(b"GET ")):
+                return False  # it may still be good
         head = bytes(self._buffer[:end])
         del self._buffer[:end]
         try:
-            if len(self._buffer) >= MAX_HEAD:
+            if full and not complete:
                 raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"A request has at most {MAX_HEAD} bytes.")
             get = read(head)
             if get.path == "/ws":

@@ -121,6 +121,7 @@ HELLO, SAY = b'{"type":"hello","name":"ann"}', '{"type":"say","text":"héllo","r
         "too many fields": (get("/", "A: b\r\n" * 200), 431),
         "too long": (get("/", "A: " + "b" * MAX_HEAD + "\r\n"), 431),
         "too long, without an end": (get("/", "A: " + "b" * MAX_HEAD)[:-4], 431),
+        "too long by a byte, without an end": (get("/", "A: " + "b" * MAX_HEAD)[:MAX_HEAD], 431),
         "a WebSocket without its fields": (get("/ws"), 426),
         "a WebSocket of an old version": (get("/ws", UPGRADE.replace("13", "8")), 400),
     }.values(),
