@@ -165,6 +165,7 @@ ASKED = (
     ({"type": "search", "words": "hi"}, ["search*"]),
     ({"type": "set"}, ["notice*"]),
     ({"type": "set", "option": "joins", "value": "on"}, ["notice*"]),
+    ({"type": "qr"}, ["qr*"]),
     ({"type": "stats"}, ["stats*"]),
     ({"type": "threads"}, ["threads*"]),
     ({"type": "locks"}, ["locks*"]),
