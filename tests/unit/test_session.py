@@ -273,7 +273,7 @@ def test_each_session_counts_once_in_the_traffic_while_it_is_removed(store: Sess
     seen = []
 
     def look(over: threading.Event) -> None:
-        while not over.is_set():
+        while not over.wait(0.0001):  # otherwise it would hardly ever leave the lock to the other thread
             seen.append(store.traffic())
 
     def remove(over: threading.Event) -> None:
