@@ -388,7 +388,8 @@ def test_one_fault_of_a_kind_is_made_at_a_time(serve):
 def test_the_notice_of_a_fault_is_the_answer_to_the_one_who_made_it(serve, program):
     server = serve(lab=True)
     ann, bob = program("ann", server=server), program("bob", server=server)
-    assert ann.ask(type="lab", fault="slow", target="bob", amount=1)[0]["type"] == "notice"
+    ann.send(type="lab", fault="slow", target="bob", amount=1, ref="1")
+    ann.expect("notice", ref="1")
     assert "ref" not in bob.expect("notice")
 
 
