@@ -85,6 +85,7 @@ OPTIONS = {  # option: a value other than the default, and what comes of it
     "--max-clients": ("7", "limits.max_clients", 7),
     "--per-address": ("3", "limits.per_address", 3),
     "--proxy-protocol": ("10.0.0.1, 2001:db8::/32", "proxies", networks("10.0.0.1,2001:db8::/32")),
+    "--web-port": ("8081", "web_port", 8081),
     "--web-origin": (
         "https://chat.example, http://other.example:8080",
         "origins",
@@ -352,6 +353,7 @@ def test_a_second_server_on_one_history_says_who_holds_it_and_ends_with_2(start_
 def _chat(host: str, stored: int = 0, rooms: int = 1) -> Any:
     return types.SimpleNamespace(
         address=(host, 8080),
+        web_address=(host, 8080),
         history=types.SimpleNamespace(stored=stored),
         publisher=types.SimpleNamespace(list_chat_rooms=lambda: [None] * rooms),
     )
