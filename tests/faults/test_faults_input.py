@@ -416,10 +416,11 @@ def test_a_client_that_asks_endless_telnet_questions_waits(attacked, named):
                 with contextlib.suppress(ConnectionResetError):
                     while more := attacker.sock.recv(65536):
                         got += more
-                assert b"! No name was given within 1.5 seconds. Goodbye.\r\n" in got
-                assert time.monotonic() - began < 4.0
+                assert b"! No name was given within 3 seconds. Goodbye.\r\n" in got
+                assert time.monotonic() - began < 5.5
 
-    with attacked("--rate", "40", "--burst", "20", "--handshake-timeout", "1.5") as scene:
+    # The three may be taken for a browser's connections and greeted a second late; the deadline comes after the count.
+    with attacked("--rate", "40", "--burst", "20", "--handshake-timeout", "3") as scene:
         in_threads(ask, ["AYT", "timing marks", "on and off"])
 
 
