@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .errors import UnknownCommand
-from .rules import nearest
+from .errors import SpacedRoom, UnknownCommand
+from .rules import is_room, nearest
 from .usage import ALL as ALL
 from .usage import NUMBER, command
 from .usage import Command as Command
@@ -70,14 +70,23 @@ class Create(Command):
     room: str
     topic: str = ""
 
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        """A topic of one word is not taken: ``#my room`` may be meant as a name. Raises SpacedRoom."""
+        room, _, topic = rest.partition(" ")
+        topic = topic.strip()
+        if topic and " " not in topic and is_room(near := f"{room}_{topic}"):
+            raise SpacedRoom(room, near)
+        return cls(room, topic) if room else None
+
 
 @command(
     "/delete #room [yes]",
     "delete your room and its history",
     "delete",
     more="Without yes, it only says how many messages would be deleted. Only the person who made the room can"
-    " delete it: on the same connection, or after /resume with the token that /token showed there. Its members are"
-    " told, and they move to #lobby.",
+    " delete it: on the same connection, or after /resume with the token that /token showed there. Its members"
+    " move to #lobby.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,7 @@ class ListRooms(Command):
     pass
 
 
-@command("/who [#room]", "list who is here, or in a room", "who", aliases=("/names",), cost=3)
+@command("/who [#room]", "list who is here, or in a room", "who", aliases=("/names", "/users"), cost=3)
 @dataclass(frozen=True, slots=True)
 class Who(Command):
     room: str | None = None
@@ -131,6 +140,7 @@ class Invite(Command):
     "/msg NAME text",
     "send somebody a private line",
     "private",
+    aliases=("/w", "/tell", "/query", "/pm"),
     more="A private line is shown to the two of you and never stored. A person who is not connected never gets it.",
 )
 @dataclass(frozen=True, slots=True)
@@ -197,6 +207,7 @@ class Whois(Command):
     "/away [reason]",
     "say that you are away",
     "away",
+    aliases=("/afk",),
     more="A person who sends you a private line sees the reason. /back says that you are back.",
 )
 @dataclass(frozen=True, slots=True)
@@ -211,18 +222,19 @@ class Back(Command):
 
 
 @command(
-    "/ignore NAME",
+    "/ignore [NAME]",
     "hide what somebody says",
     "ignore",
     more="It lasts while you are connected, in every room and in private. It still holds when the person takes another"
     " name or comes back with their token. You still hear somebody else who takes the name later. /history"
-    " still shows everything.",
+    " still shows everything. Without a name, it lists whom you ignore.",
 )
 @dataclass(frozen=True, slots=True)
 class Ignore(Command):
-    """Hide what a person says: the one who has the name now, or ``person`` (tokens.person_of) under any name."""
+    """Hide what a person says: the one who has the name now, or ``person`` (tokens.person_of) under any name. Without
+    either, list the people who are ignored."""
 
-    name: str
+    name: str = ""
     person: str | None = None
 
 
@@ -347,8 +359,8 @@ class Stats(Command):
     "show what every thread is doing",
     "threads",
     more="For connections from the server's own machine. It answers even while a thread is stuck, because it reads"
-    " without a lock. queue is the number of items that wait now, and most is the highest number so far."
-    " lines and bytes count what was sent.",
+    " without a lock. queue is how many items wait now, and most is the highest number so far. lines and bytes count"
+    " what was sent.",
     cost=6,
 )
 @dataclass(frozen=True, slots=True)
@@ -373,8 +385,8 @@ class ShowLocks(Command):
     "show the trip of message N",
     "trace",
     more="For one of the newest messages of the current room; recorded only with --lab or --trace. Times are in"
-    " milliseconds since a reader thread took up the line: when the message was put into the history's queue,"
-    " taken from it, committed and published, and, for each member, when it was queued and written to the socket.",
+    " milliseconds since a reader thread took up the line: queued for the history, taken, committed and published;"
+    " and, for each member, queued and written to the socket.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)
@@ -468,10 +480,11 @@ BY_NAME: dict[str, type[Command]] = {name: kind for kind in TYPED for name in (k
 
 
 def called(word: str) -> type[Command]:
-    """The command for a word with a ``/``, upper or lower case; raise UnknownCommand with the nearest one."""
+    """The command for a word with a ``/``, upper or lower case; raise UnknownCommand with the nearest one, but never
+    /delete: what cannot be undone is not suggested."""
     kind = BY_NAME.get(word.lower())
     if kind is None:
-        near = nearest(word[1:].lower(), [name[1:] for name in BY_NAME])
+        near = nearest(word[1:].lower(), [name[1:] for name in BY_NAME if name != Delete.row.name])
         raise UnknownCommand(word[:40], "/" + near if near else None)
     return kind
 

@@ -55,6 +55,7 @@ PATIENCE = 15.0  # seconds to wait on leaving until messages are stored; SQLite 
 STOP_PATIENCE = 1.0  # the same when the server is stopping
 OWED = 2 * READ_SIZE  # bytes of answers at the end; those to telnet and to frames are no longer than what they answer
 NAMELESS = "connections without a name, not logged one by one: %d, the last from %s: %s"
+_HELP = commands.Help()
 SPOILT = b"* Your browser opened this connection before it asked for the page. Load the page again.\r\n"
 
 
@@ -257,6 +258,9 @@ class Conversation(socketserver.BaseRequestHandler):
                 self._head = None
             elif lines and self._spare:  # a person waits for words
                 self._greet()
+            elif lines and self._greeted and not self._head:  # a blank line
+                self._session.send(events.HelpShown(None, named=False))
+                self._session.pace.pay(cost(_HELP))
         if lines:
             if not self._dialect.framed:
                 self._half_since = None

@@ -94,6 +94,19 @@ class BadName(Told):
         return BadName(near, self.rule)
 
 
+class SpacedName(BadName):
+    """Two words, of which the second may be meant as a room."""
+
+    def __init__(self, near: str | None, name: str, room: str) -> None:
+        super().__init__(near, "A name has no spaces.")
+        self._typed = name, room
+        self.advice = f"{self.advice} To begin in the room {room}, type {name} {room}.".lstrip()
+        self.text = f"{self.fact} {self.advice}"
+
+    def with_near(self, near: str) -> BadName:
+        return SpacedName(near, *self._typed)
+
+
 class ReservedName(BadName):
     """A name that others would take for the server's, or for everybody's."""
 
@@ -131,8 +144,22 @@ class LooksTaken(NameTaken):
 
 
 class BadRoom(Told):
+    """``near`` is a similar name that is allowed, if there is one."""
+
     code = "bad_room"
     fact = "A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2."
+
+    def __init__(self, near: str | None = None, fact: str = "") -> None:
+        super().__init__(fact, f"Try {near}." if near else "")
+        self.near = near
+
+
+class SpacedRoom(BadRoom):
+    """``/create #my room``: a name with a space in it, or a room and its topic. Only people can type it."""
+
+    def __init__(self, room: str, near: str) -> None:
+        super().__init__(near, f"A room's name has no spaces, so {room} was not made.")
+        self.room = room
 
 
 class UnknownRoom(Told):

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from itertools import islice, pairwise
 
-from .errors import BadName, BadRoom, MixedName, NothingToSay, ReservedName, TextTooLong, WordsTooLong
+from .errors import BadName, BadRoom, MixedName, NothingToSay, ReservedName, SpacedName, TextTooLong, WordsTooLong
 from .letters import (
     COMMON,
     JOINERS,
@@ -119,7 +119,11 @@ def check_name(typed: str) -> str:
     """
     name = _kept(typed)
     if not _is_name(name):
-        raise BadName(_nearest_name(without_sequences(typed[:_LOOKED_AT])))
+        near = _nearest_name(without_sequences(typed[:_LOOKED_AT]))
+        first, *rest = name.split(" ")
+        if len(rest) == 1 and _is_name(first) and is_room("#" + rest[0]):
+            raise SpacedName(near, first, "#" + rest[0])
+        raise BadName(near)
     used = scripts(name)
     if not written_together(used):
         raise MixedName(" and ".join(used), _nearest_name(name))
@@ -238,17 +242,22 @@ def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
 
 
 def check_room(typed: str) -> str:
-    """Return the room's name as it is kept; raise BadRoom."""
+    """Return the room's name as it is kept; raise BadRoom, with the name after a ``#`` if only that is missing."""
     room = _kept(typed)
+    if is_room(room):
+        return room
+    raise BadRoom("#" + room if is_room("#" + room) else None)
+
+
+def is_room(room: str) -> bool:
+    """Whether this is a room's name in the form in which it is kept."""
     body = room[1:]
-    if (
+    return (
         room.startswith("#")
         and _has_length(body, ROOM_LENGTH)
         and (in_identifier(body[0]) or body[0] in "-_")
         and _sifted(body, "-_") == body
-    ):
-        return room
-    raise BadRoom()
+    )
 
 
 def without_sequences(text: str) -> str:

@@ -95,7 +95,7 @@ class State:
         if kind in ("nick", "resume"):
             self.name = said.name or fields.get("name", self.name)  # 1.0.0 says the name only in words
             self.token = fields.get("token", self.token)
-        elif kind == "ignore":
+        elif kind == "ignore" and fields.get("name"):
             # Whoever has that name later may be somebody else. A server that names no person goes by names.
             person = {"person": said.person} if said.person else {}
             self._standing["ignore", said.person or fold(fields["name"])] = {**fields, **person}

@@ -13,6 +13,9 @@ _SET_UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outb
 
 ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     errors.UnknownCommand: lambda problem: "" if problem.near else "/help lists the commands.",
+    errors.SpacedRoom: lambda problem: (
+        f"Type /create {problem.near}; or, if that is a topic of one word, /create {problem.room} and then /topic."
+    ),
     errors.UnknownRoom: lambda problem: "/rooms lists the rooms, /join makes one.",
     errors.RoomExists: lambda problem: f"/join {problem.room} goes there.",
     errors.LooksLikeRoom: lambda problem: f"/join {problem.room} goes there.",
@@ -50,7 +53,7 @@ NEXT: dict[str, Callable[[Notice], str]] = {
     "back": lambda notice: "/back ends it.",
     "delete": lambda notice: f"/delete {notice.room} yes deletes it for good.",
     "threads": lambda notice: "/threads and /locks show it.",
-    "unignore": lambda notice: f"/unignore {notice.name} shows it again.",
+    "unignore": lambda notice: f"/unignore {notice.name or 'NAME'} shows it again.",
 }
 """How people go on from a notice, by the type of the request."""
 

@@ -29,14 +29,14 @@ def parse_line(line: str) -> commands.Command | None:
 
 
 def parse_name(line: str) -> commands.Command | None:
-    """A line that is typed in place of a name, maybe with a room; None if it is blank; raise UnknownCommand or Usage.
+    """A line that is typed in place of a name, maybe with a room; raise UnknownCommand or Usage.
 
-    A command that works without a name stays that command; any other one becomes Help on it. Control characters stay,
-    so that a line that has any is rejected as a name.
+    A blank line asks for help. A command that works without a name stays that command; any other one becomes Help on
+    it. Control characters stay, so that a line that has any is rejected as a name.
     """
     words = without_sequences(line).replace("\ufeff", " ").split()  # a file may begin with a byte order mark
     if not words:
-        return None
+        return commands.Help()
     if len(words) == 1 and words[0].lower() in _MEANT:
         words[0] = "/" + words[0]
     if words[0].startswith("/") and not words[0].startswith("//"):

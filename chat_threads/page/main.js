@@ -275,7 +275,7 @@ class App {
     if (type === "away") chat.away = reason || "";
     if (type === "back") chat.away = null;
     if (/ignore/.test(type)) chat.ignored = chat.ignored.filter((each) => each[0] !== person);
-    if (type === "ignore") chat.ignored.push([person, name]); // once, though each connection asks for it again
+    if (type === "ignore" && person) chat.ignored.push([person, name]); // once, though each connection asks for it again
     this.refresh();
   }
 

@@ -191,6 +191,9 @@ def back(context: Context, session: Session, command: commands.Back) -> None:
 @does(commands.Ignore)
 def ignore(context: Context, session: Session, command: commands.Ignore) -> None:
     """Ignore a person, not a name. The token is kept, because people change names, and others may take the old ones."""
+    if not command.name and command.person is None:
+        session.answer(_ignored_people(session))
+        return
     if command.person is None:
         other = context.sessions.named(command.name)
         identity, name = other.identity, other.name
@@ -204,6 +207,13 @@ def ignore(context: Context, session: Session, command: commands.Ignore) -> None
     _set_ignored(context, session, ignored)
     said = f"What {name} says is hidden now."
     session.answer(events.Notice(said, person_of(identity), name, next="unignore"))
+
+
+def _ignored_people(session: Session) -> events.Notice:
+    ignored = session.profile.ignored
+    if not ignored:
+        return events.Notice("You ignore nobody.")
+    return events.Notice(f"You ignore {', '.join(ignored.values())}.", next="unignore")
 
 
 @does(commands.Unignore)

@@ -493,7 +493,7 @@ def test_nothing_of_a_deleted_room_can_be_read_while_the_server_runs_and_afterwa
     chance = random.Random(5)
     process = start_process("--rate", "0")
     with process.client("ann") as ann, process.client("bob") as bob:
-        ann.ask(f"/create #lab {rare(chance)}")
+        ann.ask(f"/create #lab {rare(chance)}!")
         for _ in range(50):
             ann.ask(" ".join(rare(chance) for _ in range(9)))
             bob.ask("stays")

@@ -44,6 +44,7 @@ SPOKEN: list[tuple[dict[str, Any], commands.Command, str | None]] = [
     ({"type": "away", "reason": "at lunch"}, commands.Away("at lunch"), "/away at lunch"),
     ({"type": "back"}, commands.Back(), "/back"),
     ({"type": "ignore", "name": "bob"}, commands.Ignore("bob"), "/ignore bob"),
+    ({"type": "ignore"}, commands.Ignore(), "/ignore"),
     ({"type": "ignore", "name": "bob", "person": "0" * 16}, commands.Ignore("bob", "0" * 16), None),
     ({"type": "unignore", "name": "bob", "person": "0" * 16}, commands.Unignore("bob", "0" * 16), None),
     ({"type": "unignore", "name": "bob"}, commands.Unignore("bob"), "/unignore bob"),

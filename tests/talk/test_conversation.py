@@ -104,7 +104,7 @@ def test_a_client_may_speak_before_it_is_greeted(server):
 @pytest.mark.parametrize(
     ("typed", "near"),
     [
-        ("ann lee", "annlee"),
+        ("ann van lee", "annvanlee"),
         ("1ann", "ann"),
         ("ann!", "ann"),
         ("x" * 21, "x" * 20),
@@ -152,10 +152,21 @@ def test_after_three_tries_the_connection_ends(server):
     ]
 
 
-def test_blank_lines_do_not_count_as_tries(server):
+def test_blank_lines_get_an_answer_and_do_not_count_as_tries(server):
     ann = greeted(server)
-    ann.send("", "   ", "\t", "", "ann")
-    assert ann.line().startswith("* Hello, ann.")
+    for blank in ("", "   ", "1", "\t", ""):  # before and after the client is known
+        ann.send(blank)
+        assert ann.expect("! A name is" if blank == "1" else "First type your name")
+    ann.send("ann")
+    ann.expect("* Hello, ann.")
+
+
+def test_a_name_and_a_room_without_its_sign_are_explained(server):
+    ann = greeted(server)
+    ann.send("ann lab2", "ann b c", "ann #lab2")
+    assert ann.line() == "! A name has no spaces. Try annlab2. To begin in the room #lab2, type ann #lab2."
+    assert ann.line() == error_line(BadName("annbc"))
+    ann.expect("You are in #lab2")
 
 
 @pytest.mark.parametrize("typed", [b"/quit\r\n", b"/QUIT now\r\n", bytes((IAC, IP)), bytes((IAC, EOF))])

@@ -399,3 +399,11 @@ def test_a_person_who_is_away_when_the_client_comes_back_is_still_ignored(server
 def test_the_library_says_that_somebody_is_not_here_to_be_ignored(server, connect):
     with pytest.raises(Refused, match="Nobody here is called bob"):
         connect(server, "ann").ignore("bob")
+
+
+def test_ignore_alone_lists_the_people_who_are_ignored(server):
+    ann, *_ = server.clients_named("ann", "bob", "cy")
+    assert ann.ask("/ignore") == ["* You ignore nobody."]
+    ann.ask("/ignore bob")
+    ann.ask("/ignore CY")
+    assert ann.ask("/ignore") == ["* You ignore bob, cy. /unignore NAME shows it again."]

@@ -160,6 +160,7 @@ ASKED = (
     ({"type": "away", "reason": "at lunch"}, ["notice*"]),
     ({"type": "back"}, ["notice*"]),
     ({"type": "ignore", "name": "bob"}, ["notice*"]),
+    ({"type": "ignore"}, ["notice*"]),
     ({"type": "unignore", "name": "bob"}, ["notice*"]),
     ({"type": "history"}, ["history*"]),
     ({"type": "search", "words": "hi"}, ["search*"]),

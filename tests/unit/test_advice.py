@@ -22,6 +22,11 @@ UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary
 TYPED = [
     (errors.UnknownCommand("/foo"), "There is no command /foo.", "", "/help lists the commands."),
     (errors.UnknownCommand("/jion", "/join"), "There is no command /jion. Did you mean /join?", "", ""),
+    (
+        errors.SpacedRoom("#my", "#my_room"),
+        "A room's name has no spaces, so #my was not made.", "Try #my_room.",
+        "Type /create #my_room; or, if that is a topic of one word, /create #my and then /topic.",
+    ),
     (errors.UnknownRoom("#x"), "There is no room #x.", "", "/rooms lists the rooms, /join makes one."),
     (
         errors.UnknownRoom("#lap", "#lab"),
@@ -87,6 +92,10 @@ PLAIN = [
         "The name anm looks like ann, which belongs to somebody else. Try ann2.",
     ),
     (errors.BadRoom(), "A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2."),
+    (
+        errors.SpacedName("annlab2", "ann", "#lab2").with_near("annlab3"),
+        "A name has no spaces. Try annlab3. To begin in the room #lab2, type ann #lab2.",
+    ),
     (errors.RoomGone(), "That room has just been deleted. Nothing was done."),
     (errors.LobbyStays("#lobby"), "#lobby cannot be deleted."),
     (errors.NobodysRoom("#x"), "#x belongs to nobody, so it cannot be deleted."),

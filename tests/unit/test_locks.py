@@ -139,7 +139,7 @@ def everything_happens(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = server.client("slow #flood", receive_buffer=4096)
     for line in (
         "hi",
-        "/create #lab Graphs",
+        "/create #lab Graphs and trees",
         "/topic Trees",
         "/topic",
         "/invite bob",

@@ -82,6 +82,7 @@ def test_every_command_that_a_person_can_ask_for_can_be_typed():
     ("alias", "name"),
     [
         ("/j", "/join"), ("/part", "/leave"), ("/list", "/rooms"), ("/names", "/who"), ("/r", "/reply"),
+        ("/w", "/msg"), ("/tell", "/msg"), ("/query", "/msg"), ("/pm", "/msg"), ("/users", "/who"), ("/afk", "/away"),
         ("/?", "/help"), ("/exit", "/quit"), ("/bye", "/quit"),
     ],
 )  # fmt: skip
@@ -115,7 +116,7 @@ def test_a_blank_line_is_nothing(line):
         "/join", "/join #a #b", "/leave #a #b", "/create", "/delete", "/delete #a #b", "/delete #a yes x",
         "/delete #a no", "/rooms #a", "/who #a #b",
         "/invite", "/invite bob #a #b", "/msg", "/msg bob", "/msg bob  ", "/reply", "/me", "/me  ", "/nick",
-        "/nick ann bob", "/token x", "/resume", "/resume a b", "/whois", "/whois ann bob", "/back now", "/ignore",
+        "/nick ann bob", "/token x", "/resume", "/resume a b", "/whois", "/whois ann bob", "/back now",
         "/ignore ann bob", "/unignore",
         "/history x", "/history #a x", "/history 1 2", "/history -1", "/history 1.5", "/history ٣", "/history h",
         "/history 2w", "/history 2 h", "/history before", "/history before x", "/history before 1 2",
@@ -160,6 +161,30 @@ def test_an_unknown_command_is_shown_short_and_without_what_could_harm():
         parse_line("/\x1b[2J" + "x" * 5000)
     assert caught.value.text.startswith("There is no command /xxx")
     assert len(caught.value.text) < 100
+
+
+@for_each("line", ["/del", "/dele #a", "/delet #a", "/DELTE #a"])
+def test_delete_is_never_suggested(line):
+    with pytest.raises(UnknownCommand) as caught:
+        parse_line(line)
+    assert caught.value.near is None
+
+
+@for_each(
+    ("line", "expected"),
+    [
+        ("/create #my room", "/create #my_room"),
+        ("/create #my room for two", commands.Create("#my", "room for two")),
+        ("/create #my room?", commands.Create("#my", "room?")),  # no name, so it is a topic
+    ],
+)
+def test_a_room_is_not_made_from_one_half_of_its_name(line, expected):
+    if isinstance(expected, commands.Command):
+        assert parse_line(line) == expected
+    else:
+        with pytest.raises(BadRoom, match="so #my was not made") as caught:
+            parse_line(line)
+        assert f"/create {caught.value.near}" == expected
 
 
 @for_each("seed", range(5))
@@ -287,8 +312,8 @@ def test_a_first_line_that_is_no_name_and_room_is_kept_whole_for_the_error(typed
         check_name(hello.name), check_room(hello.room or "#lobby")
 
 
-def test_blank_lines_before_the_name_are_nothing():
-    assert inputs(b"\r\n  \r\nann\r\n", name=None) == [commands.Hello("ann")]
+def test_a_blank_line_in_place_of_the_name_asks_for_help():
+    assert inputs(b"\r\n  \r\nann\r\n", name=None) == [commands.Help(), commands.Help(), commands.Hello("ann")]
 
 
 @for_each("typed", [b"/quit\n", b"/exit\n", b"/bye\n", b"quit\n", b"exit\n", b"Bye \r\n", b"\x1b[Aquit\n"])
