@@ -436,6 +436,11 @@ class AreYouThere(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class ShowScreen(Command):
+    """The client's window has changed: show it what comes from now on by its new views."""
+
+
+@dataclass(frozen=True, slots=True)
 class ShowMetrics(Command):
     """The numbers for a monitoring system. ``forwarded``: the request passed a proxy, so it is never local."""
 

@@ -153,7 +153,7 @@ class Conversation(socketserver.BaseRequestHandler):
             session.abandon(full)
             session.written.set()
             with contextlib.suppress(OSError):
-                self._wire.send(Parcel(session.views.here, (events.problem(full),)).data)
+                self._wire.send(Parcel(session.views.own, (events.problem(full),)).data)
             return
         if self.server.stopping.is_set():
             session.end()

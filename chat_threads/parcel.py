@@ -21,11 +21,18 @@ class View(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """A client's two views: one for its current room, and one for its other rooms."""
+    """A client's views: one for its current room, one for its other rooms, and one for what only this client is shown.
+
+    Members of a room share the first two. The last one also depends on the client's window.
+    """
 
     here: View
-    """For its current room, and for events without a room."""
     elsewhere: View
+    own: View = None  # type: ignore[assignment]  # without it, the one for its current room
+
+    def __post_init__(self) -> None:
+        if self.own is None:
+            object.__setattr__(self, "own", self.here)
 
     def of(self, here: bool) -> View:
         """The view for the current room (``here``), or the other one."""

@@ -49,7 +49,7 @@ class _Outbox:
 
     def show(self, session: Subscriber, *shown: events.Event) -> None:
         """Queue events for one session only."""
-        self.put(session, Parcel(session.views.here, shown, self._output))
+        self.put(session, Parcel(session.views.own, shown, self._output))
 
     def put(self, session: Subscriber, parcel: Parcel) -> None:
         """Queue a parcel, which other sessions may share."""

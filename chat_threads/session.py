@@ -115,7 +115,7 @@ class Session:
     def send(self, *events: Event) -> None:
         """Queue events. Never waits: a session whose queue is full is cut off instead."""
         try:
-            was_idle = self.mailbox.push(Parcel(self.views.here, events, self.output))
+            was_idle = self.mailbox.push(Parcel(self.views.own, events, self.output))
         except queue.Full:
             self.cut_off(TooSlow())
         else:
@@ -129,7 +129,7 @@ class Session:
 
     def cut_off(self, error: CutOff) -> None:
         """End the session now. Only the parcel under way and the reason are still sent."""
-        if self.mailbox.cut_off(Parcel(self.views.here, (problem(error), Bye(error.code))), error):
+        if self.mailbox.cut_off(Parcel(self.views.own, (problem(error), Bye(error.code))), error):
             self._schedule([self])
         self.end()
 
@@ -164,7 +164,7 @@ class Session:
 
     def close(self, *last: Event, reason: CutOff | None = None) -> None:
         """Queue the last events, which say the reason if there is one, and accept no more."""
-        if self.mailbox.close(Parcel(self.views.here, last) if last else None, reason):
+        if self.mailbox.close(Parcel(self.views.own, last) if last else None, reason):
             self._schedule([self])
 
     def person(self, rooms: tuple[str, ...]) -> PersonRow:

@@ -21,9 +21,9 @@ from ..rules import fold, mentions
 from . import advice
 from .base import SharedViews
 from .columns import shortened, table
+from .telnet import SIZE
 
-WIDTH = 76  # characters in a line of help, for a terminal of 80
-TABLE = 78  # columns in a line of a table
+MARGIN = 2  # columns of a line of the server before its table: "* "
 COME_IN = (
     "First type your name, alone or with a room: ann, or ann #lab2. /resume TOKEN takes your old place, /quit leaves."
     " Once you are in, /help lists the commands."
@@ -42,11 +42,13 @@ class Style:
     ignored: frozenset[int] = frozenset()  # the numbers of the ignored people's tokens
     here: bool = True
     blocks: bool = True  # whether the terminal has the characters that QR codes are drawn with
+    columns: int = SIZE[0]  # of the window, for tables
 
 
 def views(style: Style) -> Views:
-    """The views of the current room and of the others, with these settings."""
-    return Views(here=_VIEWS.of(style), elsewhere=_VIEWS.of(replace(style, here=False)))
+    """The views with these settings. Only the view for this client alone depends on its window."""
+    shared = replace(style, columns=SIZE[0])
+    return Views(_VIEWS.of(shared), _VIEWS.of(replace(shared, here=False)), own=_VIEWS.of(style))
 
 
 class TextView:
@@ -86,7 +88,12 @@ def _table(
     right: Sequence[int] = (),
     shrink: Sequence[tuple[int, int]] = (),
 ) -> str:
-    return _lines(style, *table(headers, rows, right, TABLE if shrink else None, shrink))
+    return _lines(style, *table(headers, rows, right, _room_in(style) if shrink else None, shrink))
+
+
+def _room_in(style: Style) -> int:
+    """How many columns of the window a table may take."""
+    return style.columns - MARGIN
 
 
 def _name(style: Style, name: str) -> str:
@@ -318,7 +325,7 @@ def _person_shown(style: Style, event: events.PersonShown) -> str:
 
 def _qr_shown(style: Style, event: events.QrShown) -> str:
     """The code has its own colours, and stays undimmed. Of one that is too wide for a terminal, only the address."""
-    fits = len("* ") + qr.columns(event.rows, style.blocks) <= TABLE
+    fits = len("* ") + qr.columns(event.rows, style.blocks) <= _room_in(style)
     code = qr.drawn(event.rows, style.blocks) if fits else []
     return _line(style, event.url) + "".join(f"* {line}\r\n" for line in code)
 
@@ -413,7 +420,7 @@ def _help_shown(style: Style, event: events.HelpShown) -> str:
     lines = []
     if event.about:
         row = commands.called(event.about).row
-        lines += [f"{row.usage}: {row.does}.", *textwrap.wrap(row.more, WIDTH)]
+        lines += [f"{row.usage}: {row.does}.", *textwrap.wrap(row.more, _room_in(style) - len("* "))]
         if row.aliases:
             lines.append("Also: " + ", ".join(row.aliases))
     if not event.named:

@@ -18,18 +18,25 @@ import re
 from enum import Enum
 
 from ..events import WireBytes
+from .options import BINARY, DO, DONT, ECHO, IAC, LINEMODE, NAWS, SGA, WILL, WONT, Options, State
 
 # RFC 854
 SE, NOP, DM, BRK, IP, AO, AYT, EC, EL, GA, SB = 240, 241, 242, 243, 244, 245, 246, 247, 248, 249, 250
-WILL, WONT, DO, DONT, IAC = 251, 252, 253, 254, 255
 EOF, SUSP = 236, 237  # RFC 1184
-BINARY, TIMING_MARK, LINEMODE = 0, 6, 34  # RFC 856, 860, 1184
 
-# The options that we accept from a client: 8 bits each way, and that it edits its lines itself.
-_AGREED = {(WILL, BINARY), (DO, BINARY), (WILL, LINEMODE)}
+# The options that a client may ask for: 8 bits each way, to edit its lines itself, and to tell its window's size.
+_WELCOME = frozenset(((WILL, BINARY), (DO, BINARY), (WILL, LINEMODE), (WILL, NAWS)))
 
-# Sent once LINEMODE is agreed: MODE is EDIT and TRAPSIG (RFC 1184, section 2.2). Ctrl-C remains an IP.
-_EDIT_LINES = bytes((IAC, SB, LINEMODE, 1, 3, IAC, SE))
+# With both of these on, telnet passes on each key as it is pressed, and does not show it (RFC 857, 858).
+_KEY_BY_KEY = ((DO, ECHO), (DO, SGA))
+
+# With LINEMODE, its MODE says who edits (RFC 1184, section 2.2): the client, with EDIT and TRAPSIG, so that Ctrl-C
+# remains an IP; or this end.
+_CLIENT_EDITS = bytes((IAC, SB, LINEMODE, 1, 3, IAC, SE))
+_SERVER_EDITS = bytes((IAC, SB, LINEMODE, 1, 0, IAC, SE))
+
+SIZE = (80, 24)  # columns and rows of a window whose size is not known
+_LEAST, _MOST = (10, 4), (500, 200)  # a size beyond these is taken as the nearest of them
 
 # The byte that each command may stand for: that of telnet's key for it, with the high bit set.
 _REPLACED = {IP: 0x83, AO: 0x8F, SUSP: 0x9A, BRK: 0x9C}
@@ -43,6 +50,7 @@ class Signal(Enum):
     INTERRUPT = "Ctrl-C"
     END_OF_FILE = "Ctrl-D"
     ARE_YOU_THERE = "AYT"
+    CHANGED = "an option has changed, or the window's size"
 
 
 class _State(Enum):
@@ -54,21 +62,20 @@ class _State(Enum):
 
 
 class Telnet:
-    """The part of RFC 854 that a server needs if it wants 8 bits and whole lines.
+    """The part of RFC 854 that a server needs if it wants 8 bits and whole lines, or single keys.
 
-    Options change as in RFC 1143, so that two ends never answer each other's answers for ever. This end asks for
-    BINARY only, once, and never takes back what it agreed to, so the states WANTNO and queues of that RFC do not occur.
+    Options change as in RFC 1143 (see ``options``). A client that has sent a command is asked for BINARY and for its
+    window's size, once. It is asked for single keys only by ``key_by_key``.
     """
 
     def __init__(self) -> None:
+        self.spoken = False  # whether the client has sent a command, and so speaks telnet
+        self.size = SIZE  # columns and rows, as the client tells them, within bounds
         self._state = _State.TEXT
         self._verb = 0
-        self._spoken = False  # whether the client has sent a command, and so speaks telnet
         self._tail = b""  # the last three bytes of text: an incomplete character has no more
-        # Options, each as the client would ask for it: (WILL or DO, option).
-        self._asked: set[tuple[int, int]] = set()  # asked for, and not yet answered
-        self._on: set[tuple[int, int]] = set()  # agreed
-        self._refused: set[tuple[int, int]] = set()  # refused, and not withdrawn by the client
+        self._sub = bytearray()  # the beginning of a subnegotiation
+        self._options = Options(_WELCOME)
 
     @property
     def pending(self) -> bool:
@@ -78,8 +85,8 @@ class Telnet:
     def receive(self, data: bytes) -> list[bytes | Signal | WireBytes]:
         """Take bytes apart: text (bytes), a Signal, or an answer to send (WireBytes), in order.
 
-        Erase Character and Erase Line become the bytes DEL and Ctrl-U in the text. The contents of a subnegotiation
-        are dropped, because no option that is agreed to needs them.
+        Erase Character and Erase Line become the bytes DEL and Ctrl-U in the text. Of subnegotiations, only the
+        window's size counts (RFC 1073).
         """
         if self._state is _State.TEXT and IAC not in data:
             self._tail = (self._tail + data[-3:])[-3:]
@@ -101,6 +108,9 @@ class Telnet:
                 end = len(data) if end < 0 else end
                 if self._state is _State.TEXT:
                     text += data[at:end]
+                else:
+                    self._sub += data[at : min(end, at + _SUB)]
+                    del self._sub[_SUB:]
                 if end < len(data):
                     self._state = _State.COMMAND if self._state is _State.TEXT else _State.SUB_COMMAND
                 at = end + 1
@@ -109,23 +119,31 @@ class Telnet:
             at += 1
             if self._state is _State.OPTION:
                 self._state = _State.TEXT
+                before = self.key_by_key
                 answer = self._answer(self._verb, byte)
                 if answer:
                     add(WireBytes(answer))
+                if self.key_by_key is not before:
+                    add(Signal.CHANGED)
             elif self._state is _State.SUB_COMMAND:  # IAC SE ends it, anything else belongs to it
                 self._state = _State.TEXT if byte == SE else _State.SUB
+                if byte != SE:
+                    self._sub.append(byte)
+                elif self._resized():
+                    add(Signal.CHANGED)
             else:
                 self._state = _State.TEXT
                 if byte == IAC:
                     text.append(IAC)
                     continue
-                if byte >= EOF and not self._spoken:
-                    self._spoken = True
-                    add(WireBytes(self._ask_for_binary()))
+                if byte >= EOF and not self.spoken:
+                    self.spoken = True
+                    add(WireBytes(self._ask()))
                 if byte in (WILL, WONT, DO, DONT):
                     self._verb, self._state = byte, _State.OPTION
                 elif byte == SB:
                     self._state = _State.SUB
+                    self._sub.clear()
                 elif byte == EC:
                     text.append(DELETE)
                 elif byte == EL:
@@ -139,42 +157,63 @@ class Telnet:
 
     def _replaces(self, command: int, before: bytes) -> bool:
         """Whether telnet sent this command in place of a byte of the unfinished character at the end of ``before``."""
-        if command not in _REPLACED or (WILL, BINARY) in self._on:
+        if command not in _REPLACED or self._options.on((WILL, BINARY)):
             return False
         return _continues(before, _REPLACED[command])
 
-    def _ask_for_binary(self) -> bytes:
-        """Ask the client to send 8 bits.
+    def _ask(self) -> bytes:
+        """Ask the client to send 8 bits, and its window's size.
 
         Do not ask it to receive 8 bits: telnet shows our UTF-8 anyway, and after agreeing its local echo of Enter no
         longer returns to the first column.
         """
-        self._asked.add((WILL, BINARY))
-        return bytes((IAC, DO, BINARY))
+        return self._options.ask((WILL, BINARY), (WILL, NAWS))
 
     def _answer(self, verb: int, option: int) -> bytes:
         """The answer to a request; b"" if it changes nothing (RFC 1143)."""
-        way = (verb if verb in (WILL, DO) else verb - 1), option
-        agree = DO if way[0] == WILL else WILL
-        asked = way in self._asked
-        self._asked.discard(way)
-        if verb in (WONT, DONT):
-            self._refused.discard(way)
-            if way not in self._on:
-                return b""
-            self._on.remove(way)
-            return bytes((IAC, agree + 1, option))
-        if way in self._on:
-            return b""
-        if way in _AGREED:
-            self._on.add(way)
-            answer = b"" if asked else bytes((IAC, agree, option))
-            return answer + _EDIT_LINES if option == LINEMODE else answer
-        if way in self._refused and option != TIMING_MARK:  # each timing mark is a request of its own
-            return b""
-        self._refused.add(way)
-        return bytes((IAC, agree + 1, option))
+        way = (WILL, LINEMODE)
+        before = self._options.on(way)
+        answer = self._options.receive(verb, option)
+        if self._options.on(way) and not before:
+            wanted = self._options.state(_KEY_BY_KEY[0]) in (State.YES, State.WANT_YES)
+            answer += _SERVER_EDITS if wanted else _CLIENT_EDITS
+        return answer
 
+    def _resized(self) -> bool:
+        """Whether the subnegotiation that has ended tells a new size. 0 is one that the client does not know."""
+        if len(self._sub) != _SUB - 1 or self._sub[0] != NAWS or not self._options.on((WILL, NAWS)):
+            return False
+        told = int.from_bytes(self._sub[1:3], "big"), int.from_bytes(self._sub[3:5], "big")
+        columns, rows = (
+            max(least, min(most, each)) if each else usual
+            for each, usual, least, most in zip(told, SIZE, _LEAST, _MOST, strict=True)
+        )
+        before, self.size = self.size, (columns, rows)
+        return self.size != before
+
+    # --- single keys ----------------------------------------------------------------------------------------
+
+    def ask_key_by_key(self) -> bytes:
+        """Ask the client for single keys, and for its window's size, which its answers tell first; what to send."""
+        mode = _SERVER_EDITS if self._options.on((WILL, LINEMODE)) else b""
+        return self._options.ask((WILL, NAWS), *_KEY_BY_KEY) + mode
+
+    def ask_whole_lines(self) -> bytes:
+        """Ask the client for whole lines again; what to send."""
+        mode = _CLIENT_EDITS if self._options.on((WILL, LINEMODE)) else b""
+        return self._options.withdraw(*_KEY_BY_KEY) + mode
+
+    @property
+    def key_by_key(self) -> bool | None:
+        """Whether the client passes on single keys: True if it has agreed, False if it has refused or was not asked,
+        None while it has not answered."""
+        states = {self._options.state(way) for way in _KEY_BY_KEY}
+        if states == {State.YES}:
+            return True
+        return False if states & {State.NO, State.WANT_NO, State.WANT_YES_THEN_NO} else None
+
+
+_SUB = 6  # bytes kept of a subnegotiation: one more than a window's size has
 
 _SIGNALS = {IP: Signal.INTERRUPT, EOF: Signal.END_OF_FILE, AYT: Signal.ARE_YOU_THERE}
 

@@ -62,6 +62,11 @@ class TextDialect:
             item = self._found.popleft()
             if isinstance(item, events.WireBytes):
                 return item
+            if item is Signal.CHANGED:
+                self._set_style(columns=self._telnet.size[0])
+                if self._name:
+                    return Request(commands.ShowScreen())
+                continue
             if isinstance(item, Signal):
                 return Request(commands.AreYouThere() if item is Signal.ARE_YOU_THERE else commands.Quit())
             try:

@@ -255,6 +255,11 @@ def _identity_of(person: str) -> int:
     return identity
 
 
+@does(commands.ShowScreen)
+def show_screen(context: Context, session: Session, command: commands.ShowScreen) -> None:
+    update_views(context, session)
+
+
 @does(commands.SetOption)
 def set_option(context: Context, session: Session, command: commands.SetOption) -> None:
     said = session.dialect.set_option(command.name, command.value)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from support.clients import ASKS_FOR_BINARY, Client, Program
+from support.clients import ASKED, Client, Program
 from support.hostile import hostile
 from support.servers import Process
 from support.waiting import WAIT, in_threads
@@ -446,7 +446,7 @@ def test_ctrl_c_with_urgent_data_ends_the_conversation_and_not_a_byte_is_taken_f
         data = b""
         while more := attacker.sock.recv(65536):
             data += more
-        assert data.replace(bytes((IAC, WONT, TIMING_MARK)), b"") == ASKS_FOR_BINARY + b"* Goodbye.\r\n"
+        assert data.replace(bytes((IAC, WONT, TIMING_MARK)), b"") == ASKED + b"* Goodbye.\r\n"
         assert scene.witness.upto("attacker left")[-1].endswith("attacker: said")
 
 
@@ -563,7 +563,7 @@ def test_ten_thousand_hostile_lines_are_answered_each_or_end_the_connection_in_o
                     sock.sendall(b"".join(line + b"\n" for line in first))
                     sock.shutdown(socket.SHUT_WR)
                 with contextlib.suppress(ConnectionError):
-                    answers = file.read().replace(ASKS_FOR_BINARY, b"").decode().splitlines()
+                    answers = file.read().replace(ASKED, b"").decode().splitlines()
                     assert answers or refused_without_a_word(first), first
             counted += len(first)
         assert counted > 10_000

@@ -16,7 +16,7 @@ from chat_threads.events import Message
 
 from .waiting import WAIT
 
-ASKS_FOR_BINARY = b"\xff\xfd\x00"  # what the server says to a client that has sent telnet's commands: IAC DO BINARY
+ASKED = b"\xff\xfd\x00\xff\xfd\x1f"  # what a client that has sent a telnet command is told: IAC DO BINARY, IAC DO NAWS
 SAID = re.compile(r"(?:(\d+) )?\[[^]]*\] (\w+): (.*)")  # number, if it is shown; name; text
 LONG = "x" * 1900
 TINY = 4096  # bytes in the receive buffer of a client that does not read
@@ -76,7 +76,7 @@ class Client:
                 return None
             self.buffer += data
         line, _, self.buffer = self.buffer.partition(b"\r\n")
-        self.seen.append(line.replace(ASKS_FOR_BINARY, b"").decode())
+        self.seen.append(line.replace(ASKED, b"").decode())
         return self.seen[-1]
 
     def expect(self, text: str, wait: float = WAIT) -> str:

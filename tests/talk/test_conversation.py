@@ -14,7 +14,7 @@ import threading
 import time
 
 import pytest
-from support.clients import ASKS_FOR_BINARY, Client
+from support.clients import ASKED, Client
 from support.servers import Running, our_threads
 from support.waiting import WAIT, wait_for
 from support.words import error_line
@@ -325,9 +325,9 @@ def test_a_client_that_sends_much_and_reads_later_slows_only_itself(serve):
 
 def test_every_telnet_option_is_refused_once_and_no_text_is_lost(server):
     ann = greeted(server)
-    ann.send_bytes(bytes((IAC, DO, 1, IAC, WILL, 31, IAC, SB, 31, 0, 80, 0, 24, IAC, SE)))
-    assert bytes_upto(ann, bytes((IAC, DONT, 31))) == ASKS_FOR_BINARY + bytes((IAC, WONT, 1, IAC, DONT, 31))
-    ann.send_bytes(bytes((IAC, DO, 1, IAC, WILL, 31)) + b"an" + bytes((IAC, 241)) + b"n\r\n")
+    ann.send_bytes(bytes((IAC, DO, 1, IAC, WILL, 24, IAC, SB, 24, 0, 80, 0, 24, IAC, SE)))
+    assert bytes_upto(ann, bytes((IAC, DONT, 24))) == ASKED + bytes((IAC, WONT, 1, IAC, DONT, 24))
+    ann.send_bytes(bytes((IAC, DO, 1, IAC, WILL, 24)) + b"an" + bytes((IAC, 241)) + b"n\r\n")
     assert ann.line().startswith("* Hello, ann.")
     ann.send_bytes(bytes((IAC, DONT, 1, IAC, DO, 1)))
     assert bytes_upto(ann, bytes((IAC, WONT, 1))).endswith(b"commands.\r\n" + bytes((IAC, WONT, 1)))

@@ -26,7 +26,7 @@ LAYERS = """
     retention       files           reading
     wire            pace            storage         trace           dialects.__init__
     upkeep
-    dialects.base   history         publisher
+    dialects.base   history         publisher   dialects.options
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice
     dialects.render
     dialects.text   dialects.jsonlines  session     dialects.http   page.__init__

@@ -17,7 +17,8 @@ NOP, DM, BRK, IP, AO, AYT, EC, EL, GA, EOF = (
 )  # fmt: skip
 SUSP, ABORT = b"\xed", b"\xee"
 BINARY, TIMING_MARK, LINEMODE = b"\x00", b"\x06", b"\x22"
-ASK = IAC + DO + BINARY  # sent once, when a client shows that it speaks telnet
+ECHO, SGA, NAWS = b"\x01", b"\x03", b"\x1f"
+ASK = IAC + DO + BINARY + IAC + DO + NAWS  # sent once, when a client shows that it speaks telnet
 EDIT_LINES = IAC + SB + LINEMODE + b"\x01\x03" + IAC + SE
 LIMIT = 64  # bytes in a line, here
 KIB = 1024
@@ -195,7 +196,7 @@ def test_it_never_speaks_first():
 
 @for_each(("ask", "back", "refusal"), REFUSALS)
 def test_every_option_but_those_that_are_wanted_is_refused(ask, back, refusal):
-    wanted = {BINARY, LINEMODE} if ask == WILL else {BINARY}
+    wanted = {BINARY, LINEMODE, NAWS} if ask == WILL else {BINARY}
     for option in set(one_by_one(bytes(range(256)))) - wanted:
         assert answers(IAC + ask + option) == [IAC + refusal + option]
 
@@ -240,7 +241,7 @@ def test_the_first_command_is_answered_by_asking_for_binary_and_no_other_is(comm
 def test_a_signal_or_a_request_that_comes_first_is_answered_too():
     assert Telnet().receive(IAC + AYT) == [WireBytes(ASK), Signal.ARE_YOU_THERE]
     assert Telnet().receive(IAC + IP) == [WireBytes(ASK), Signal.INTERRUPT]
-    assert Telnet().receive(IAC + WILL + b"\x1f") == [WireBytes(ASK), WireBytes(IAC + DONT + b"\x1f")]
+    assert Telnet().receive(IAC + WILL + b"\x18") == [WireBytes(ASK), WireBytes(IAC + DONT + b"\x18")]
     assert Telnet().receive(IAC + DO + BINARY) == [WireBytes(ASK), WireBytes(IAC + WILL + BINARY)]
 
 
@@ -270,7 +271,8 @@ def test_line_mode_is_agreed_to_when_a_client_offers_it():
     assert answers(IAC + WILL + LINEMODE + what_it_has) == [IAC + DO + LINEMODE + EDIT_LINES]
 
 
-WANTED = ((WILL, BINARY), (DO, BINARY), (WILL, LINEMODE))
+WANTED = ((WILL, BINARY), (DO, BINARY), (WILL, LINEMODE), (WILL, NAWS))
+KEYS = ((DO, ECHO), (DO, SGA))
 
 
 class _Peer:
@@ -310,9 +312,11 @@ def test_two_ends_that_answer_each_other_come_to_an_end_and_agree(seed):
     rng = random.Random(seed)
     telnet, peer = Telnet(), _Peer()
     to_server, to_client = [], []
-    for step in range(60):
+    for step in range(90):
         if step < 20:
             to_server.append(peer.change(*rng.choice(WANTED)))
+        if step < 20 and rng.random() < 0.5:  # this end changes its mind as often
+            to_client.append(rng.choice((telnet.ask_key_by_key, telnet.ask_whole_lines))())
         if to_client and rng.random() < 0.5:
             to_server.append(peer.receive(to_client.pop(0)))
         elif to_server:
@@ -322,6 +326,69 @@ def test_two_ends_that_answer_each_other_come_to_an_end_and_agree(seed):
     assert not peer.waits
     for way in WANTED:  # what is on here is not answered when it is asked for
         assert (telnet.receive(IAC + way[0] + way[1]) == []) == (way in peer.on), way
+    assert telnet.key_by_key is peer.on.issuperset(KEYS)
+
+
+# --- single keys and the window's size ------------------------------------------------------------------
+
+AGREES = IAC + DO + ECHO + IAC + DO + SGA
+
+
+def test_single_keys_are_asked_for_and_withdrawn_once():
+    telnet = Telnet()
+    assert telnet.key_by_key is False
+    assert telnet.ask_key_by_key() == IAC + DO + NAWS + IAC + WILL + ECHO + IAC + WILL + SGA
+    assert (telnet.ask_key_by_key(), telnet.key_by_key) == (b"", None)
+    assert telnet.receive(AGREES)[-1] is Signal.CHANGED
+    assert telnet.key_by_key is True
+    assert telnet.ask_whole_lines() == IAC + WONT + ECHO + IAC + WONT + SGA
+    assert (telnet.ask_whole_lines(), telnet.ask_key_by_key(), telnet.key_by_key) == (b"", b"", None)
+    refusal = IAC + DONT + ECHO + IAC + DONT + SGA
+    both = [WireBytes(IAC + WILL + ECHO), WireBytes(IAC + WILL + SGA)]  # asked for again, after the answer
+    assert telnet.receive(refusal) == both
+    assert telnet.receive(refusal) == [Signal.CHANGED]
+    assert telnet.key_by_key is False
+
+
+def test_a_client_that_edits_its_lines_is_told_that_the_server_does_and_back():
+    telnet = known()
+    telnet.receive(IAC + WILL + LINEMODE)
+    keys = IAC + SB + LINEMODE + b"\x01\x00" + IAC + SE
+    assert telnet.ask_key_by_key().endswith(keys)
+    telnet.receive(AGREES)
+    assert telnet.ask_whole_lines().endswith(EDIT_LINES)
+    late = known()
+    late.ask_key_by_key()
+    assert late.receive(IAC + WILL + LINEMODE) == [WireBytes(IAC + DO + LINEMODE + keys)]
+
+
+SIZES = (
+    (b"\x00\x50\x00\x18", None),
+    (b"\x00\x28\x00\x14", (40, 20)),
+    (b"\x00\xff\xff\x00\x64", (255, 100)),  # a 255 is doubled
+    (b"\xff\xff\xff\xff\xff\xff\xff\xff", (500, 200)),
+    (b"\x00\x00\x00\x32", (80, 50)),  # 0: not known
+    (b"\x00\x01\x00\x01", (10, 4)),
+    (b"\x00\x00\x00\x00", None),
+    *((wrong, None) for wrong in (b"", b"\x00\x28\x00", b"\x00\x28\x00\x14\x00", b"\x28" * 50)),
+)
+
+
+@for_each(("told", "size"), SIZES)
+def test_the_size_of_the_window_is_understood_and_bounded_at_any_split(told, size):
+    sent = IAC + WILL + NAWS + IAC + SB + NAWS + told + IAC + SE + b"on"
+    for at in range(len(sent) + 1):
+        telnet = known()
+        items = telnet.receive(sent[:at]) + telnet.receive(sent[at:])
+        assert telnet.size == (size or (80, 24))
+        assert items.count(Signal.CHANGED) == (size is not None)
+        assert b"".join(item for item in items if isinstance(item, bytes)) == b"on"
+
+
+def test_a_size_is_ignored_until_it_is_agreed_that_the_client_tells_it():
+    telnet = Telnet()
+    assert telnet.receive(IAC + SB + NAWS + b"\x00\x28\x00\x14" + IAC + SE) == [WireBytes(ASK)]
+    assert telnet.size == (80, 24)
 
 
 REPLACED = [(IP, 0x83), (AO, 0x8F), (SUSP, 0x9A), (BRK, 0x9C)]

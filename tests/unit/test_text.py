@@ -8,7 +8,7 @@ import time
 import tracemalloc
 
 import pytest
-from support.clients import ASKS_FOR_BINARY
+from support.clients import ASKED
 from support.samples import for_each
 from support.spoken import SPOKEN
 
@@ -67,12 +67,15 @@ def test_every_row_of_the_table_is_typed_above():
 
 
 def test_every_command_that_a_person_can_ask_for_can_be_typed():
-    """All but the handshake, which is a line of its own, telnet's Are You There, and what is asked by HTTP."""
+    """All but the handshake, which is a line of its own, what telnet says of itself, and what is asked by HTTP."""
     every = {
         each for each in vars(commands).values() if isinstance(each, type) and issubclass(each, commands.Command)
     } - {commands.Command}  # fmt: skip
     by_http = {commands.ShowMetrics, commands.ShowHealth}
-    assert every - {type(command) for _, command in TYPED} == {commands.Hello, commands.AreYouThere} | by_http
+    assert (
+        every - {type(command) for _, command in TYPED}
+        == {commands.Hello, commands.AreYouThere, commands.ShowScreen} | by_http
+    )
     assert inputs(b"ann\r\n", name=None) == [commands.Hello("ann")]
     assert inputs(b"/Resume t0ken\r\n", name=None) == [commands.Hello(token="t0ken")]
     assert inputs(b"\xff\xf6") == [ASK, commands.AreYouThere()]
@@ -250,7 +253,7 @@ def drain(dialect):
     return found
 
 
-ASK = events.WireBytes(ASKS_FOR_BINARY)
+ASK = events.WireBytes(ASKED)
 
 
 def inputs(*chunks, name="ann"):
@@ -1228,3 +1231,18 @@ def test_an_event_counts_at_least_as_many_lines_as_it_shows():
         events.HelpShown(None),
     ):  # fmt: skip
         assert event.lines >= len(lines_of(event)), type(event)
+
+
+def test_tables_are_as_wide_as_the_window_and_rooms_do_not_depend_on_it():
+    """RFC 1073. The size may come before the name, and change later."""
+    ann, bob = dialect_of(None), dialect_of("bob")
+    rooms = events.RoomList((events.RoomRow("#lobby", 1, 2, "a topic of thirty characters"),), 0)
+    told = b"\xff\xfb\x1f\xff\xfa\x1f\x00%c\x00\x18\xff\xf0"
+    ann.feed(told % 50)
+    assert drain(ann) == [ASK]
+    ann.admitted("ann")
+    assert max(map(len, ann.views.own.encode([rooms]).decode().splitlines())) == 50
+    ann.feed(told % 60)
+    assert drain(ann) == [commands.ShowScreen()]
+    assert max(map(len, ann.views.own.encode([rooms]).decode().splitlines())) > 50
+    assert (ann.views.here, ann.views.elsewhere) == (bob.views.here, bob.views.elsewhere)
