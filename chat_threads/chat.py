@@ -114,7 +114,7 @@ class Chat:
                 self.sessions.identities,
                 shares.refs,
             )
-            count_writers = locks.count("Writers") if locks.counted else None
+            count_writers = locks.count("Writers")
             self.writers = writers = (
                 make.one_per_session(limits.send_timeout, count_writers)
                 if options.writers is None

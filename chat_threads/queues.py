@@ -17,16 +17,44 @@ T = TypeVar("T")
 class BatchQueue(queue.Queue[T]):
     """A bounded queue.Queue whose only consumer takes batches.
 
-    As in the standard library, ``mutex`` guards the items, and the conditions ``not_empty`` and ``not_full``
-    share it; ``put`` waits while ``maxsize`` items are there.
+    As in the standard library, ``mutex`` guards the items, and ``put`` waits for ``not_full`` while ``maxsize`` items
+    are there. The consumer does not wait for ``not_empty``. A thread that waits for a condition is woken while the lock
+    is still held, and then has to wait a second time, for that lock. Here ``put`` releases the lock first, and then
+    rings the bell, once for each time that the consumer falls asleep.
+
+    ``join`` and ``task_done`` do not work: nobody counts the items that were taken.
     """
 
-    most = 0  # the most items that ever waited; noted in take()
+    def __init__(self, maxsize: int) -> None:
+        super().__init__(maxsize)
+        self.most = 0  # the most items that ever waited; noted in take()
+        self._asleep = False  # the consumer waits for the bell, or is about to; guarded by the mutex
+        self._putters = 0  # threads that wait for room; guarded by the mutex
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def depth(self) -> tuple[int, int]:
         """Items that wait now, and the most that ever did. Takes no lock: each number is read as a whole."""
         waiting = len(self.queue)
         return waiting, max(self.most, waiting)
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """Put an item, and wake the consumer. Wait for room, at most ``timeout`` seconds, or not at all; then raise
+        queue.Full."""
+        with self.mutex:
+            if len(self.queue) >= self.maxsize:
+                self._wait_for_room(block, timeout)
+            self.queue.append(item)
+            ring, self._asleep = self._asleep, False
+        if ring:
+            self._bell.put(None)
+
+    def _wait_for_room(self, block: bool, timeout: float | None) -> None:
+        self._putters += 1
+        try:
+            if not block or not self.not_full.wait_for(lambda: len(self.queue) < self.maxsize, timeout):
+                raise queue.Full
+        finally:
+            self._putters -= 1
 
     def take(self, limit: int, timeout: float | None = None) -> list[T]:
         """Wait for an item, at most ``timeout`` seconds; then take up to ``limit`` items.
@@ -34,18 +62,34 @@ class BatchQueue(queue.Queue[T]):
         Returns the items in order, or an empty list after the timeout. Only for the consumer's thread.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self.not_empty:
-            while not self.queue:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return []
-                self.not_empty.wait(left)
-            waiting = len(self.queue)
-            self.most = max(self.most, waiting)
-            if waiting <= limit:
-                batch = list(self.queue)
-                self.queue.clear()
-            else:
-                batch = [self.queue.popleft() for _ in range(limit)]
+        while True:
+            with self.mutex:
+                if self.queue:
+                    return self._some(limit)
+                self._asleep = True
+            # An old ring, for an item that was taken before the consumer heard it, only brings it here once more.
+            left = None if deadline is None else deadline - time.monotonic()
+            try:
+                self._bell.get(left is None or left > 0, left)
+            except queue.Empty:
+                return []
+
+    def _some(self, limit: int) -> list[T]:
+        batch = list(self.queue)
+        if len(batch) > self.most:
+            self.most = len(batch)
+        self.queue.clear()
+        if len(batch) > limit:
+            self.queue.extend(batch[limit:])
+            del batch[limit:]
+        self._asleep = False
+        if self._putters:
             self.not_full.notify(len(batch))
-            return batch
+        return batch
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """As in the standard library, but only for the consumer's thread."""
+        batch = self.take(1, timeout if block else 0.0)
+        if not batch:
+            raise queue.Empty
+        return batch[0]

@@ -18,6 +18,7 @@ A client without a writer is the exception: the acceptor refuses it, or its read
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -65,13 +66,12 @@ class Unsent:
 class Writers:
     """What both layouts have in common. Any thread may call any public method."""
 
-    def __init__(self, send_timeout: float, count: inside.Count | None = None) -> None:
+    def __init__(self, send_timeout: float, count: inside.Count = inside.uncounted) -> None:
         self.send_timeout = send_timeout
-        # The condition's lock guards the attributes below; no other lock is taken under it.
-        self._state = threading.Condition(count(threading.Lock()) if count else None)
+        self._state = count(threading.Lock())  # guards the attributes below; no other lock is taken under it
         self._scheduled = 0  # how often a session was scheduled so far
         self._written = 0  # how often a scheduled session was written to, or its socket was full
-        self._wanted = 0  # flush waits until _written reaches this
+        self._flush: tuple[int, queue.SimpleQueue[None]] | None = None  # what flush waits for, and where it is told
         self._threads: set[threading.Thread] = set()
         self._ended: list[threading.Thread] = []  # threads that have ended, or are about to: they must be joined
         self._give_up = float("inf")  # monotonic time after which no writer waits for a socket
@@ -84,11 +84,15 @@ class Writers:
         """A session begins. Called once, before it is scheduled. RuntimeError or MemoryError: no thread can start."""
 
     def flush(self) -> None:
-        """Wait until each scheduled session was written to, or its socket was full; at most FLUSH_TIMEOUT seconds."""
+        """Wait until each scheduled session was written to, or its socket was full; at most FLUSH_TIMEOUT seconds.
+        Only the history thread calls this."""
         with self._state:
-            self._wanted = self._scheduled
-            if self._written < self._wanted:
-                self._state.wait_for(lambda: self._written >= self._wanted, FLUSH_TIMEOUT)
+            if self._written >= self._scheduled:
+                return
+            told: queue.SimpleQueue[None] = queue.SimpleQueue()  # a new one, because an old one may be told late
+            self._flush = self._scheduled, told
+        with contextlib.suppress(queue.Empty):
+            told.get(timeout=FLUSH_TIMEOUT)
 
     def vital(self) -> list[Vital]:
         """The threads that write to more than one session."""
@@ -142,11 +146,14 @@ class Writers:
         return thread
 
     def _done(self, count: int) -> None:
+        told = None
         with self._state:
-            before = self._written < self._wanted
             self._written += count
-            if before and self._written >= self._wanted:
-                self._state.notify_all()
+            if self._flush and self._written >= self._flush[0]:
+                told = self._flush[1]
+                self._flush = None
+        if told:  # after the lock is released, for which the history thread would wait, too
+            told.put(None)
 
     # --- by the thread that is the session's writer now --------------------------------------------------
 
@@ -231,7 +238,7 @@ class Crew(Writers):
     message wakes one thread. The members of a large room are spread over all writers.
     """
 
-    def __init__(self, size: int, send_timeout: float, count: inside.Count | None = None) -> None:
+    def __init__(self, size: int, send_timeout: float, count: inside.Count = inside.uncounted) -> None:
         super().__init__(send_timeout, count)
         self._ready: list[queue.SimpleQueue[Sequence[Session] | None]] = [queue.SimpleQueue() for _ in range(size)]
         # One entry for each writer, which sets it: how many sessions it has written to, and whether it waits.
@@ -322,7 +329,7 @@ class _OwnWriter:
 class OnePerSession(Writers):
     """One thread for each session, asleep until its session is scheduled."""
 
-    def __init__(self, send_timeout: float, count: inside.Count | None = None) -> None:
+    def __init__(self, send_timeout: float, count: inside.Count = inside.uncounted) -> None:
         super().__init__(send_timeout, count)
         self._own_writers: dict[Session, _OwnWriter] = {}  # guarded by _state
 

@@ -33,6 +33,7 @@ from typing import Any
 
 import chat_threads
 from chat_threads.inside import CountedLock
+from chat_threads.queues import BatchQueue
 
 PACKAGE = chat_threads.__name__
 STANDARD = ("threading", "queue")  # modules that make locks for their callers
@@ -271,7 +272,7 @@ class Watch:
             lock = frame.f_locals["self"]._lock
             if self.held.locks == [lock._lock if isinstance(lock, CountedLock) else lock]:
                 return None  # which releases it
-        if code in (_PUT, _GET):
+        if code in (_PUT, _BATCH_PUT, _GET):
             bounded = code is _GET or frame.f_locals["self"].maxsize > 0
             return _PYTHON[code] if frame.f_locals["block"] and bounded else None
         return _PYTHON.get(code)
@@ -293,9 +294,11 @@ def _where() -> str:
 
 
 _WAIT, _PUT, _GET = threading.Condition.wait.__code__, queue.Queue.put.__code__, queue.Queue.get.__code__
+_BATCH_PUT = BatchQueue.put.__code__
 _PYTHON: dict[CodeType, str] = {
     _WAIT: "a wait for a Condition",
     _PUT: "a put that can wait",
+    _BATCH_PUT: "a put that can wait",
     _GET: "a get that can wait",
     threading.Event.wait.__code__: "a wait for an Event",
     threading.Thread.join.__code__: "a join",

@@ -441,14 +441,20 @@ def test_a_call_that_cannot_wait_is_no_fault(watch):
 
 
 def test_waiting_for_a_condition_whose_lock_is_held_is_no_fault_but_with_another_one_held_it_is(watch):
-    waiting: BatchQueue[int] = BatchQueue(1)
-    assert waiting.take(1, 0.01) == []
+    full: BatchQueue[int] = BatchQueue(1)
+    full.put(1)
+
+    def put_more() -> None:
+        with contextlib.suppress(queue.Full):
+            full.put(2, timeout=0.01)
+
+    put_more()
     assert watch.faults == []
-    publisher = a_publisher()
-    with publisher._lock:
-        waiting.take(1, 0.01)
-    (fault,) = watch.faults
-    assert fault.startswith("a wait for a Condition while Publisher._lock, BatchQueue.mutex is held")
+    with a_publisher()._lock:
+        put_more()
+    put, wait = watch.faults
+    assert put.startswith("a put that can wait while Publisher._lock is held")
+    assert wait.startswith("a wait for a Condition while Publisher._lock, BatchQueue.mutex is held")
 
 
 SUITE = """

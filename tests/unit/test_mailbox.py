@@ -63,10 +63,45 @@ def test_taking_from_an_empty_queue_waits_for_what_comes() -> None:
     queue: BatchQueue[int] = BatchQueue(10)
     taken: list[int] = []
     taker = in_thread(lambda: taken.extend(queue.take(5)))
-    wait_for(lambda: waiting(queue.not_empty) == 1)
+    wait_for(lambda: queue._asleep)
     queue.put(7)
     assert joined(taker)
     assert taken == [7]
+
+
+@pytest.mark.usefixtures("nimble")
+def test_the_consumer_is_woken_for_every_item_though_it_often_leaves_before_the_bell_rings() -> None:
+    queue: BatchQueue[int] = BatchQueue(10)
+    taken: list[int] = []
+
+    def take() -> None:
+        while len(taken) < 4000:
+            taken.extend(queue.take(3, 0.0))
+            taken.extend(queue.take(3, 1e-6))
+            if len(taken) < 4000:
+                taken.extend(queue.take(3))
+
+    def put(first: int) -> None:
+        for n in range(first, 4000, 4):
+            queue.put(n)
+
+    threads = [in_thread(take), *(in_thread(lambda n=n: put(n)) for n in range(4))]  # type: ignore[misc]
+    assert all(joined(thread) for thread in threads)
+    assert [[n for n in taken if n % 4 == first] for first in range(4)] == [[*range(n, 4000, 4)] for n in range(4)]
+
+
+def test_one_item_is_got_at_a_time_as_from_any_queue() -> None:
+    waiting: BatchQueue[int] = BatchQueue(2)
+    waiting.put(1)
+    waiting.put_nowait(2)
+    assert waiting.full()
+    with pytest.raises(queue.Full):
+        waiting.put_nowait(3)
+    with pytest.raises(queue.Full):
+        waiting.put(3, timeout=0.01)
+    assert [waiting.get(), waiting.get_nowait(), waiting.empty()] == [1, 2, True]
+    with pytest.raises(queue.Empty):
+        waiting.get(timeout=0.01)
 
 
 def test_a_batch_that_is_taken_lets_as_many_put_as_it_made_room_for() -> None:
