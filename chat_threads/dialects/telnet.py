@@ -70,6 +70,7 @@ class Telnet:
 
     def __init__(self) -> None:
         self.spoken = False  # whether the client has sent a command, and so speaks telnet
+        self.pending = False  # whether a command has begun and not ended
         self.size = SIZE  # columns and rows, as the client tells them, within bounds
         self._state = _State.TEXT
         self._verb = 0
@@ -77,18 +78,13 @@ class Telnet:
         self._sub = bytearray()  # the beginning of a subnegotiation
         self._options = Options(_WELCOME)
 
-    @property
-    def pending(self) -> bool:
-        """Whether a command has begun and not ended."""
-        return self._state is not _State.TEXT
-
     def receive(self, data: bytes) -> list[bytes | Signal | WireBytes]:
         """Take bytes apart: text (bytes), a Signal, or an answer to send (WireBytes), in order.
 
         Erase Character and Erase Line become the bytes DEL and Ctrl-U in the text. Of subnegotiations, only the
         window's size counts (RFC 1073).
         """
-        if self._state is _State.TEXT and IAC not in data:
+        if not self.pending and IAC not in data:
             self._tail = (self._tail + data[-3:])[-3:]
             return [data] if data else []
         found: list[bytes | Signal | WireBytes] = []
@@ -153,6 +149,7 @@ class Telnet:
                 elif byte in _SIGNALS:
                     add(_SIGNALS[byte])
         add()
+        self.pending = self._state is not _State.TEXT
         return found
 
     def _replaces(self, command: int, before: bytes) -> bool:
@@ -235,59 +232,52 @@ class LineEditor:
     """Lines of at most ``limit`` bytes. CR LF, LF, CR NUL and a CR alone end a line. BS and DEL erase a
     whole UTF-8 character; Ctrl-U erases the line."""
 
-    _SPECIAL = re.compile(rb"[\r\n\x00\x08\x7f\x15]")
+    _KEYS = re.compile(rb"[\x08\x7f\x15]|[^\x08\x7f\x15]+")  # the keys that erase, and what is between them
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._line = bytearray()
+        self._line = b""
         self._overlong = False
         self._after_cr = False
-
-    @property
-    def pending(self) -> bool:
-        """Whether a line has begun and not ended."""
-        return bool(self._line) or self._overlong
+        self.pending = False  # whether a line has begun and not ended
 
     def feed(self, text: bytes) -> list[bytes | None]:
         """The lines that this text ends, without their ends; None for one that was longer than the limit."""
         lines: list[bytes | None] = []
-        at = 0
-        while at < len(text):
-            if self._after_cr:
-                self._after_cr = False
-                if text[at] in b"\n\x00":  # the second byte of a line's end
-                    at += 1
-                    continue
-            found = self._SPECIAL.search(text, at)
-            end = found.start() if found else len(text)
-            self._keep(text, at, end)
-            at = end + 1
-            if found:
-                byte = text[end]
-                if byte in b"\r\n":
-                    lines.append(None if self._overlong else bytes(self._line))
-                    self._line.clear()
-                    self._overlong = False
-                    self._after_cr = byte == 0x0D
-                elif byte == ERASE_LINE:
-                    self._line.clear()
-                    self._overlong = False
-                elif byte in (BACKSPACE, DELETE):
-                    self._erase()
-                else:
-                    self._keep(text, end, end + 1)
+        for part in text.splitlines(keepends=True):  # bytes are split at CR LF, LF and CR only
+            if self._after_cr and part[0] in b"\n\x00":  # the second byte of a line's end
+                part = part[1:]
+            self._after_cr = part[-1:] == b"\r"
+            typed = part.rstrip(b"\r\n")
+            if DELETE in typed or BACKSPACE in typed or ERASE_LINE in typed:
+                self._edit(typed)
+            else:
+                self._keep(typed)
+            if typed != part:
+                lines.append(None if self._overlong else self._line)
+                self._line, self._overlong = b"", False
+        self.pending = self._overlong or self._line != b""
         return lines
 
-    def _keep(self, text: bytes, start: int, end: int) -> None:
-        if self._overlong:
-            return
-        if len(self._line) + end - start > self._limit:
+    def _edit(self, typed: bytes) -> None:
+        """Apply the keys that erase, and keep what is typed between them."""
+        for each in self._KEYS.findall(typed):
+            if each in (b"\x08", b"\x7f"):
+                self._erase()
+            elif each == b"\x15":
+                self._line, self._overlong = b"", False
+            else:
+                self._keep(each)
+
+    def _keep(self, typed: bytes) -> None:
+        self._line += typed
+        if self._overlong or len(self._line) > self._limit:
             self._overlong = True
-            self._line.clear()
-        else:
-            self._line += text[start:end]
+            self._line = b""
 
     def _erase(self) -> None:
-        while self._line:
-            if self._line.pop() & 0xC0 != 0x80:  # not a continuation byte (RFC 3629): the character is gone
-                return
+        """Take the last character off the line: its continuation bytes (RFC 3629), and the byte before them."""
+        end = len(self._line) - 1
+        while end > 0 and self._line[end] & 0xC0 == 0x80:
+            end -= 1
+        self._line = self._line[: max(0, end)]

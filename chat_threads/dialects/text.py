@@ -44,37 +44,38 @@ class TextDialect:
         self._telnet = Telnet()
         self._editor = LineEditor(LINE)
         self._found: deque[bytes | Signal | events.WireBytes | None] = deque()
+        self.pending = False
 
     def feed(self, data: bytes) -> int:
+        ended = 0
         for item in self._telnet.receive(data):
-            if isinstance(item, bytes):
-                self._found.extend(self._editor.feed(item))
+            if type(item) is bytes:
+                lines = self._editor.feed(item)
+                self._found += lines
+                ended += len(lines)
             else:
                 self._found.append(item)
-        return data.count(b"\n")
-
-    @property
-    def pending(self) -> bool:
-        return self._editor.pending or self._telnet.pending
+        self.pending = self._editor.pending or self._telnet.pending
+        return ended
 
     def next_input(self) -> Input | None:
         while self._found:
             item = self._found.popleft()
-            if isinstance(item, events.WireBytes):
+            if item is None or type(item) is bytes:
+                try:
+                    command = self._parse(item)
+                except ChatError as error:
+                    return Request(error)
+                if command is not None:
+                    return Request(command)
+            elif isinstance(item, events.WireBytes):
                 return item
-            if item is Signal.CHANGED:
+            elif item is Signal.CHANGED:
                 self._set_style(columns=self._telnet.size[0])
                 if self._name:
                     return Request(commands.ShowScreen())
-                continue
-            if isinstance(item, Signal):
+            else:
                 return Request(commands.AreYouThere() if item is Signal.ARE_YOU_THERE else commands.Quit())
-            try:
-                command = self._parse(item)
-            except ChatError as error:
-                return Request(error)
-            if command is not None:
-                return Request(command)
         return None
 
     def _parse(self, line: bytes | None) -> commands.Command | None:

@@ -15,11 +15,12 @@ def parse_line(line: str) -> commands.Command | None:
     """A line that is typed in a conversation; None if it is blank; raise UnknownCommand or Usage."""
     if not line.strip():
         return None
-    line = clean(line)  # a cursor key before a command does not belong to it
-    if line.startswith("//"):
-        return commands.Say(line[1:])
-    if not line.startswith("/"):
+    if line[0] == "/" or not line.isprintable():
+        line = clean(line)  # a cursor key before a command does not belong to it
+    if line[:1] != "/":
         return commands.Say(line)
+    if line[:2] == "//":
+        return commands.Say(line[1:])
     word, _, rest = line.partition(" ")
     kind = commands.called(word)
     command = kind.typed(rest.strip())

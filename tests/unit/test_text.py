@@ -518,6 +518,11 @@ def test_a_line_or_a_telnet_command_that_has_begun_is_pending(typed, pending):
     assert dialect.pending is pending
 
 
+@for_each("end", [b"\r\n", b"\n", b"\r\x00", b"\r"])
+def test_each_line_that_ends_is_counted_so_that_a_flood_of_blank_ones_is_paid_for(end):
+    assert dialect_of("ann").feed(b"x" + 3 * end + b"y") == 3
+
+
 # --- what is seen -------------------------------------------------------------------------------------
 
 AT = int(time.mktime((2024, 1, 2, 14, 3, 5, 0, 0, -1))) * 1000  # in the zone of this machine
