@@ -265,6 +265,11 @@ def without_sequences(text: str) -> str:
     return _SEQUENCE.sub("", text)
 
 
+def without_harmful(text: str) -> str:
+    """The text without control and direction characters; nothing becomes a space."""
+    return text if text.isprintable() else _HARMFUL.sub("", text)
+
+
 def clean(text: str) -> str:
     """The text without anything that could harm a terminal: whole escape sequences, control and direction characters.
 

@@ -27,8 +27,9 @@ LAYERS = """
     wire            pace            storage         trace           dialects.__init__
     upkeep
     dialects.base   history         publisher   dialects.options
-    dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice
-    dialects.render
+    dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
+    dialects.render dialects.buffer     dialects.drawing
+    dialects.editing
     dialects.text   dialects.jsonlines  session     dialects.http   page.__init__
     page.lab
     dialects.web

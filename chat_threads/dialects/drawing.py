@@ -1,0 +1,140 @@
+"""How the line that is being edited looks on a terminal, and the status line. Pure: text in, bytes out.
+
+The terminal, not the server, remembers where the cursor belongs: it is saved between the two halves of the line. So the
+cursor is right even where a terminal draws a character wider or narrower than ``columns`` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..letters import clusters
+from .columns import columns, shortened
+
+MOST = 250  # columns that the line uses of a wider terminal: a bound on the work
+_WIDEST = 1000  # columns of a status line
+_LEAST = 8  # columns for the text; a prompt that leaves fewer is not drawn
+_EXAMINED = 8  # characters for each column: few letters have more in one column
+_DRAWN = 32  # characters that are drawn of one letter
+
+_SAVE, _RESTORE, _ERASE = "\x1b7", "\x1b8", "\x1b[K"
+_NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
+_SIGNS = str.maketrans("\n\t", "↵ ")  # how line ends and tabs look in the line
+
+
+class Drawing:
+    """Draws the line into one row of the terminal. A line that is longer than the row is scrolled sideways: ``<`` and
+    ``>`` stand where some of it is hidden. The row's last column stays free for the cursor.
+
+    It remembers which part is shown, and what was drawn last, so that it draws only what has changed. The cost is
+    bounded by the width. The caller sees to it that nothing else moves the cursor or writes into the row, or calls
+    ``forget``.
+    """
+
+    def __init__(self) -> None:
+        self._start = 0  # the first character that is shown
+        self._drawn: tuple[str, str] | None = None  # what stands before the cursor, and after it
+
+    def forget(self) -> None:
+        """The row may show anything: draw everything next time."""
+        self._drawn = None
+
+    def draw(self, before: str, after: str, width: int, prompt: str = "> ", row: int | None = None) -> bytes:
+        """The bytes that show a text and a cursor in it, on a terminal of ``width`` columns; b"" if nothing changes.
+
+        The row is ``row``, counted from 1, or the one that the cursor is in. No part has harmful characters.
+        """
+        room = max(0, min(width, MOST) - 1)
+        lead = columns(prompt)
+        if room < lead + _LEAST:
+            prompt, lead = "", 0
+        left, right = self._window(before, after, room - lead)
+        left = prompt + left
+        was, self._drawn = self._drawn, (left, right)
+        if was == self._drawn:
+            return b""
+        return (_changes(was, left, right) or _whole(left, right, row)).encode("utf-8", "replace")
+
+    def _window(self, before: str, after: str, room: int) -> tuple[str, str]:
+        """The parts of the text before and after the cursor that are shown in ``room`` columns."""
+        shown, mark = before[self._start :], int(self._start > 0)
+        if (mark and not shown) or not _fits(shown, room - mark):
+            self._start = 0 if _fits(before, room) else len(before) - len("".join(_last(before, room // 2)))
+        left = "<" * min(room, self._start, 1) + _shown(clusters(before[self._start :]))
+        room -= columns(left)
+        if _fits(after, room):
+            return left, _shown(clusters(after))
+        return left, _shown(_first(after, room - 1)) + ">" * min(room, 1)
+
+
+def status(name: str, room: str | None, people: int, unread: Sequence[str], width: int) -> str:
+    """The text of a status line for a terminal of ``width`` columns: one's name, the current room, the number of people
+    in it, and the rooms with messages that were not shown there. It is cut and padded so that the last column stays
+    free: some terminals scroll when the last one of the last row is written to."""
+    most = min(width, _WIDEST) - 1
+    if most < 1:
+        return ""
+    parts = [name]
+    if room is None:
+        parts.append("in no room")
+    else:
+        parts += [room, f"{people} {'person' if people == 1 else 'people'}"]
+    if unread:
+        parts.append("new in " + " ".join(unread[:_WIDEST]))
+    text = shortened(" " + "  ".join(parts), most)
+    return text + " " * (most - columns(text))
+
+
+def _fits(text: str, room: int) -> bool:
+    """Whether a text takes at most ``room`` columns."""
+    if text.isascii() or len(text) > _EXAMINED * (room + 1):
+        return len(text) <= room
+    return sum(map(_columns, clusters(text))) <= room
+
+
+def _first(text: str, room: int) -> list[str]:
+    """The first letters, as many as fit into ``room`` columns."""
+    return _fitting(clusters(text[: _EXAMINED * (max(0, room) + 1)]), room)
+
+
+def _last(text: str, room: int) -> list[str]:
+    """The last letters, as many as fit into ``room`` columns."""
+    return _fitting(reversed(clusters(text[-_EXAMINED * (room + 1) :])), room)[::-1]
+
+
+def _fitting(letters: Iterable[str], room: int) -> list[str]:
+    found: list[str] = []
+    for letter in letters:
+        room -= _columns(letter)
+        if room < 0:
+            break
+        found.append(letter)
+    return found
+
+
+def _columns(letter: str) -> int:
+    return columns(letter[:_DRAWN].translate(_SIGNS))
+
+
+def _shown(letters: Iterable[str]) -> str:
+    """How letters are drawn."""
+    return "".join(letter[:_DRAWN] for letter in letters).translate(_SIGNS)
+
+
+def _changes(was: tuple[str, str] | None, left: str, right: str) -> str:
+    """The least that has to be sent after ``was`` was drawn; "" if that is the whole row. Where a terminal may draw a
+    character wider or narrower than expected, only the whole row is safe."""
+    if was is None or not (left + right).isascii():
+        return ""
+    if left + right == "".join(was):
+        return f"\x1b[{len(left) + 1}G"
+    if not right and not was[1] and left.startswith(was[0]):
+        return left[len(was[0]) :]
+    return ""
+
+
+def _whole(left: str, right: str, row: int | None) -> str:
+    """The whole row. No text wraps into the next one, even on a terminal that draws characters wider than expected."""
+    line = (f"\x1b[{row};1H" if row else "\r") + left
+    line += f"{_SAVE}{right}{_ERASE}{_RESTORE}" if right else _ERASE
+    return line if (left + right).isascii() else f"{_NO_WRAP}{line}{_WRAP}"

@@ -1,0 +1,150 @@
+"""A line editor for clients that send each key as it is pressed. Pure: bytes in; lines and bytes to draw out.
+
+``Keys`` makes keys of the bytes, ``Buffer`` edits the line, and ``Drawing`` shows it. The bytes come without telnet's
+commands. However they are split between calls, the lines and the text are the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from ..events import WireBytes
+from .buffer import Buffer
+from .drawing import Drawing
+from .keys import Key, Keys, Paste
+
+BATCH = 64  # keys, or pieces of text, between two drawings: a bound on the work that one drawing stands for
+
+
+class Wish(Enum):
+    """What a person asks for with a key, besides editing."""
+
+    LEAVE = "Ctrl-C or Ctrl-D on an empty line"
+    REDRAW = "Ctrl-L"
+    FULL = "text was dropped, because the line is full"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The completions of the last word in ``before`` are wanted: see Editing.complete."""
+
+    before: str
+
+
+Item = bytes | WireBytes | Wish | Wanted
+"""A line without its end, bytes to send to the terminal, or something else to do."""
+
+
+class Editing:
+    """The line editor of one client. It belongs to the client's reader thread.
+
+    What was pasted is shown, and sent when Enter is pressed.
+    """
+
+    def __init__(self, limit: int, columns: int = 80, row: int | None = None, prompt: str = "> ") -> None:
+        """A line has at most ``limit`` bytes. See ``resize`` for the others."""
+        self._buffer = Buffer(limit)
+        self._keys = Keys()
+        self._drawing = Drawing()
+        self._typed: deque[Key | str | Paste] = deque()
+        self._found: deque[Item] = deque()
+        self._columns, self._row, self._prompt = columns, row, prompt
+        self._stale = True  # whether the row may not show the line as it is
+        self._ring = False
+        self._told = False  # whether the person knows that the line is full
+
+    @property
+    def text(self) -> str:
+        """The line that is being edited."""
+        return self._buffer.text
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes. Call ``next`` until it returns None before feeding more."""
+        self._typed.extend(self._keys.feed(data))
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does: some clients send a command of telnet's for it."""
+        self._typed.append(Key.INTERRUPT)
+
+    def next(self) -> Item | None:
+        """What the bytes so far come to, in order; None: feed more.
+
+        A drawing comes before the lines of the same batch of keys, so that Enter empties the line at once.
+        """
+        if not self._found and (self._typed or self._stale):
+            self._work()
+        return self._found.popleft() if self._found else None
+
+    def complete(self, candidates: Sequence[str]) -> None:
+        """Complete the word that was Wanted with the first of these words; Tab then shows the others."""
+        self._ring = not self._buffer.complete(candidates)
+        self._stale = True
+
+    def resize(self, columns: int, row: int | None = None) -> None:
+        """The terminal has so many columns, and the line is in this row, counted from 1; None: in the cursor's row."""
+        self._columns, self._row = columns, row
+        self.redraw()
+
+    def set_prompt(self, prompt: str) -> None:
+        """Show another prompt, which has no harmful characters."""
+        self._prompt, self._stale = prompt, True
+
+    def redraw(self) -> None:
+        """The terminal may show anything in the line's row: ``next`` draws all of it."""
+        self._drawing.forget()
+        self._stale = True
+
+    def _work(self) -> None:
+        """Do what a batch of keys says, and draw."""
+        for _ in range(BATCH):
+            if not self._typed or not self._do(self._typed.popleft()):
+                break
+        if self._buffer.full:
+            self._ring = True
+            if not self._told:
+                self._told = True
+                self._found.appendleft(Wish.FULL)
+        drawn = (
+            self._drawing.draw(self._buffer.before, self._buffer.after, self._columns, self._prompt, self._row)
+            + b"\a" * self._ring
+        )
+        if drawn:
+            self._found.appendleft(WireBytes(drawn))
+        self._stale = self._ring = False
+        if self._found and self._found[-1] is Wish.REDRAW:
+            self.redraw()
+
+    def _do(self, typed: Key | str | Paste) -> bool:
+        """Do what was typed; False if what is found has to be handled before the next key."""
+        buffer = self._buffer
+        if isinstance(typed, (str, Paste)):
+            buffer.insert(typed if isinstance(typed, str) else typed.text)
+        elif typed is Key.ENTER:
+            self._told = False
+            self._found.extend(_lines(buffer.take()))
+        elif typed is Key.INTERRUPT and buffer.text:
+            self._told = False
+            buffer.clear()
+        elif typed is Key.INTERRUPT or (typed is Key.DELETE_OR_LEAVE and not buffer.text):
+            self._found.append(Wish.LEAVE)
+        elif typed in (Key.COMPLETE, Key.COMPLETE_BACK) and not buffer.completing:
+            self._found.append(Wanted(buffer.before))
+            return False
+        elif typed is Key.REDRAW:
+            self._found.append(Wish.REDRAW)
+            return False
+        else:
+            buffer.press(typed)
+        return True
+
+
+def _lines(text: str) -> list[bytes]:
+    """The lines that a text is sent as. If it begins with a command, all of it belongs to that command, so that nothing
+    of a private line is said in public. Otherwise none of its lines is a command."""
+    first, *rest = text.split("\n")
+    if first.startswith("/") and not first.startswith("//"):
+        return [" ".join([first, *rest]).encode()]
+    return [line.encode() for line in (first, *("/" * line.startswith("/") + line for line in rest))]
