@@ -18,6 +18,7 @@ from .usage import ALL as ALL
 from .usage import NUMBER, command
 from .usage import Command as Command
 
+EVERYTHING = "all"  # /help with what each command does
 _WHILE = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -455,7 +456,7 @@ class ShowHealth(Command):
 @command("/help [COMMAND]", "list the commands, or explain one", "help", aliases=("/?",), local=("about",))
 @dataclass(frozen=True, slots=True)
 class Help(Command):
-    """Show the help on one command, or the list of commands. Each dialect has its own."""
+    """Show the help on one command, the commands in groups, or EVERYTHING. Each dialect has its own."""
 
     about: str | None = None
 
@@ -463,6 +464,8 @@ class Help(Command):
     def typed(cls, rest: str) -> Command | None:
         if not rest or " " in rest:
             return None if rest else cls()
+        if rest.lower() == EVERYTHING:
+            return cls(EVERYTHING)
         word = rest if rest.startswith("/") else "/" + rest
         called(word)
         return cls(word)
@@ -485,8 +488,7 @@ BY_NAME: dict[str, type[Command]] = {name: kind for kind in TYPED for name in (k
 
 
 def called(word: str) -> type[Command]:
-    """The command for a word with a ``/``, upper or lower case; raise UnknownCommand with the nearest one, but never
-    /delete: what cannot be undone is not suggested."""
+    """The command for a word with a ``/``, in any case; raise UnknownCommand with the nearest one, never /delete."""
     kind = BY_NAME.get(word.lower())
     if kind is None:
         near = nearest(word[1:].lower(), [name[1:] for name in BY_NAME if name != Delete.row.name])

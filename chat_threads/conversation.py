@@ -55,7 +55,6 @@ PATIENCE = 15.0  # seconds to wait on leaving until messages are stored; SQLite 
 STOP_PATIENCE = 1.0  # the same when the server is stopping
 OWED = 2 * READ_SIZE  # bytes of answers at the end; those to telnet and to frames are no longer than what they answer
 NAMELESS = "connections without a name, not logged one by one: %d, the last from %s: %s"
-_HELP = commands.Help()
 SPOILT = b"* Your browser opened this connection before it asked for the page. Load the page again.\r\n"
 
 
@@ -211,9 +210,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def _pay_for_nothing(self, deadline: float | None) -> None:
         """A flood of blank lines, or of bytes without a line, is paid for too. Waits for tokens of its ``Pace``."""
         tokens, self._blank = divmod(max(0, self._blank), BLANKS)
-        if self._idle_reads > 1:
-            tokens += 1
-        self._session.pace.pay(tokens)
+        self._session.pace.pay(tokens + (self._idle_reads > 1))
         self._wait(self._session.pace.delay(), deadline)
 
     def _check(self, deadline: float | None) -> None:
@@ -259,8 +256,7 @@ class Conversation(socketserver.BaseRequestHandler):
             elif lines and self._spare:  # a person waits for words
                 self._greet()
             elif lines and self._greeted and not self._head:  # a blank line
-                self._session.send(events.HelpShown(None, named=False))
-                self._session.pace.pay(cost(_HELP))
+                self._session.answer(events.HelpShown(None, named=False))
         if lines:
             if not self._dialect.framed:
                 self._half_since = None

@@ -61,8 +61,7 @@ class UnknownCommand(Told):
 
     def __init__(self, command: str, near: str | None = None) -> None:
         super().__init__(f"There is no command {command}.{_did_you_mean(near)}")
-        self.command = command
-        self.near = near
+        self.command, self.near = command, near
 
 
 class Usage(Told):
@@ -84,27 +83,13 @@ class BadName(Told):
     code = "bad_name"
     rule = "A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter."
 
-    def __init__(self, near: str | None = None, rule: str = rule) -> None:
-        super().__init__(rule, f"Try {near}." if near else "")
-        self.near = near
-        self.rule = rule
+    def __init__(self, near: str | None = None, rule: str = rule, more: str = "") -> None:
+        super().__init__(rule, f"Try {near}. {more}".rstrip() if near else more)
+        self.near, self.rule, self.more = near, rule, more
 
     def with_near(self, near: str) -> BadName:
         """The same error with another name to try."""
-        return BadName(near, self.rule)
-
-
-class SpacedName(BadName):
-    """Two words, of which the second may be meant as a room."""
-
-    def __init__(self, near: str | None, name: str, room: str) -> None:
-        super().__init__(near, "A name has no spaces.")
-        self._typed = name, room
-        self.advice = f"{self.advice} To begin in the room {room}, type {name} {room}.".lstrip()
-        self.text = f"{self.fact} {self.advice}"
-
-    def with_near(self, near: str) -> BadName:
-        return SpacedName(near, *self._typed)
+        return BadName(near, self.rule, self.more)
 
 
 class ReservedName(BadName):
@@ -128,8 +113,7 @@ class NameTaken(Told):
 
     def __init__(self, name: str, near: str, why: str = "is taken") -> None:
         super().__init__(f"The name {name} {why}.", f"Try {near}.")
-        self.name = name
-        self.near = near
+        self.name, self.near = name, near
 
 
 class LooksTaken(NameTaken):
@@ -271,8 +255,7 @@ class OthersRoom(NotAllowed):
 
     def __init__(self, room: str, creator: str, advice: str = "") -> None:
         super().__init__(f"{room} was made by {creator}. Nobody else can delete it.", advice)
-        self.room = room
-        self.creator = creator
+        self.room, self.creator = room, creator
 
 
 class NamesakesRoom(OthersRoom):
@@ -308,8 +291,7 @@ class NoTrip(Told):
     def __init__(self, room: str | None, number: int | None) -> None:
         which = "a message" if number is None else f"message {number}"
         super().__init__(f"There is no record of the trip of {which}{f' of {room}' if room else ''}.")
-        self.room = room
-        self.number = number
+        self.room, self.number = room, number
 
 
 class TripsUnrecorded(Told):
@@ -351,8 +333,7 @@ class UnknownPerson(Told):
 
     def __init__(self, name: str, near: str | None = None) -> None:
         super().__init__(f"Nobody here is called {name}.{_did_you_mean(near)}")
-        self.name = name
-        self.near = near
+        self.name, self.near = name, near
 
 
 # --- lines and texts ----------------------------------------------------------------------------------
@@ -396,8 +377,7 @@ class TextTooLong(TooLong):
 
     def __init__(self, length: int, limit: int) -> None:
         super().__init__(f"That is {length} characters, and a line has at most {limit}. Nothing was sent.")
-        self.length = length
-        self.limit = limit
+        self.length, self.limit = length, limit
 
 
 class WordsTooLong(TooLong):
@@ -405,8 +385,7 @@ class WordsTooLong(TooLong):
 
     def __init__(self, length: int, limit: int) -> None:
         super().__init__(f"That is {length} characters, and at most {limit} are allowed here. Nothing was changed.")
-        self.length = length
-        self.limit = limit
+        self.length, self.limit = length, limit
 
 
 class LineTooLong(TooLong):

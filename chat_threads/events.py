@@ -310,7 +310,7 @@ class ThreadList(Event):
 
     @property
     def lines(self) -> int:
-        return 3 + len(self.threads)
+        return 3 + 2 * len(self.threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,10 +406,12 @@ class HealthShown(Event):
 
 @dataclass(frozen=True, slots=True)
 class HelpShown(Event):
-    """Help on one command, or the list of all. A client that is not ``named`` yet sees how to give its name."""
+    """Help on one command, the commands in groups, or, about "all", what each of them does. A client that is not
+    ``named`` yet sees how to give its name. ``without``: commands that do not work for this client."""
 
     about: str | None
     named: bool = True
+    without: frozenset[str] = frozenset()
 
     @property
     def lines(self) -> int:

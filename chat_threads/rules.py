@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from itertools import islice, pairwise
 
-from .errors import BadName, BadRoom, MixedName, NothingToSay, ReservedName, SpacedName, TextTooLong, WordsTooLong
+from .errors import BadName, BadRoom, MixedName, NothingToSay, ReservedName, TextTooLong, WordsTooLong
 from .letters import (
     COMMON,
     JOINERS,
@@ -122,7 +122,8 @@ def check_name(typed: str) -> str:
         near = _nearest_name(without_sequences(typed[:_LOOKED_AT]))
         first, *rest = name.split(" ")
         if len(rest) == 1 and _is_name(first) and is_room("#" + rest[0]):
-            raise SpacedName(near, first, "#" + rest[0])
+            more = f"To begin in the room #{rest[0]}, type {first} #{rest[0]}."
+            raise BadName(near, "A name has no spaces.", more)
         raise BadName(near)
     used = scripts(name)
     if not written_together(used):

@@ -7,7 +7,6 @@ except that times depend on the time zone and on today's date.
 
 from __future__ import annotations
 
-import textwrap
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -15,19 +14,16 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from .. import commands, events, qr
+from .. import events, qr
 from ..parcel import Views
 from ..rules import fold, mentions
 from . import advice
 from .base import SharedViews
 from .columns import shortened, table
+from .help import help_lines
 from .telnet import SIZE
 
 MARGIN = 2  # columns of a line of the server before its table: "* "
-COME_IN = (
-    "First type your name, alone or with a room: ann, or ann #lab2. /resume TOKEN takes your old place, /quit leaves."
-    " Once you are in, /help lists the commands."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,22 +348,19 @@ def _short_while(seconds: float) -> str:
 
 
 def _thread_list(style: Style, event: events.ThreadList) -> str:
+    """Two lines for each thread, because a table with everything is wider than a terminal."""
     rows = [
-        [
-            row.thread,
-            row.role,
-            row.session or "",
-            row.doing,
-            _short_while(row.seconds),
-            _pair(row.waiting, row.most),
-            _pair(row.lines, row.bytes),
-            row.where,
-        ]
+        [row.thread, row.session or "", row.doing, _short_while(row.seconds), _pair(row.waiting, row.most)]
         for row in event.threads
     ]
-    headers = ("thread", "role", "session", "doing", "for", "queue/most", "lines/bytes", "where")
-    shown = _table(style, headers, rows, right=(4, 5, 6))
-    return shown + (_line(style, f"and {_count(event.more, 'more reader')}.") if event.more else "")
+    headers = ("thread", "session", "doing", "for", "queue/most")
+    head, rule, *lines = table(headers, rows, right=(3, 4), most=_room_in(style), shrink=((1, 12), (2, 12)))
+    shown = [head, rule]
+    for row, line in zip(event.threads, lines, strict=True):
+        sent = f"  sent {_count(row.lines, 'line')}, {row.bytes} bytes" if row.lines is not None else ""
+        shown += (line, shortened(f"  at {row.where}{sent}", _room_in(style)))
+    more = [f"and {_count(event.more, 'more reader')}."] if event.more else []
+    return _lines(style, *shown, *more)
 
 
 def _lock_list(style: Style, event: events.LockList) -> str:
@@ -380,12 +373,12 @@ def _lock_list(style: Style, event: events.LockList) -> str:
             str(row.contended),
             f"{row.waited * 1000:.1f}ms",
             f"{row.longest * 1000:.1f}ms",
-            "" if row.holder is None else f"{row.holder}, for {_short_while(row.held or 0.0)}",
+            "" if row.holder is None else f"{row.holder}, {_short_while(row.held or 0.0)}",
         ]
         for row in event.locks
     ]
     headers = ("lock", "taken", "contended", "waited", "longest", "held now by")
-    return _table(style, headers, rows, right=(1, 2, 3, 4))
+    return _table(style, headers, rows, right=(1, 2, 3, 4), shrink=((5, 12),))
 
 
 def _trip_shown(style: Style, event: events.TripShown) -> str:
@@ -417,19 +410,7 @@ def _pong(style: Style, event: events.Pong) -> str:
 
 
 def _help_shown(style: Style, event: events.HelpShown) -> str:
-    lines = []
-    if event.about:
-        row = commands.called(event.about).row
-        lines += [f"{row.usage}: {row.does}.", *textwrap.wrap(row.more, _room_in(style) - len("* "))]
-        if row.aliases:
-            lines.append("Also: " + ", ".join(row.aliases))
-    if not event.named:
-        lines.append(COME_IN)
-    if lines:
-        return _lines(style, *lines)
-    rows = [["text", "say it in the current room"], ["//text", "say a text that begins with /"]]
-    rows += [[kind.row.usage, kind.row.does] for kind in commands.TYPED]
-    return _table(style, ("command", "does"), rows)
+    return _lines(style, *help_lines(event, _room_in(style)))
 
 
 def _notice(style: Style, event: events.Notice) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .. import __version__, commands, events, inside, qr
 from ..errors import NoFaults, NotInRoom, NotLocal, NoTrip, TripsUnrecorded
@@ -173,4 +173,19 @@ def are_you_there(context: Context, session: Session, command: commands.AreYouTh
 
 @does(commands.Help)
 def show_help(context: Context, session: Session, command: commands.Help) -> None:
-    session.answer(events.HelpShown(command.about, bool(session.name)))
+    without = () if command.about not in (None, commands.EVERYTHING) else _useless(context, session)
+    session.answer(events.HelpShown(command.about, bool(session.name), frozenset(without)))
+
+
+def _useless(context: Context, session: Session) -> Iterator[str]:
+    """The commands that would not work for this session."""
+    insight = context.insight
+    may_look = session.local or insight.for_all
+    for kind, works in (
+        (commands.ShowThreads, may_look),
+        (commands.ShowLocks, may_look and insight.locks.counted),
+        (commands.ShowTrip, may_look and insight.recorder is not None),
+        (commands.MakeFault, insight.faults is not None),
+    ):
+        if not works:
+            yield kind.row.name

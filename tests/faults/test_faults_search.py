@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 from support.clients import Client, Program
@@ -183,7 +184,7 @@ def test_searches_without_end_hold_up_nobody_who_comes_in_or_comes_back(start_pr
 
 def at_it(onlooker: Client, where: str = "") -> int:
     """How many are searching, or wait for it; or those of them that are in a file of ours."""
-    return sum("obeys Search" in line and where in line for line in onlooker.ask("/threads"))
+    return sum("obeys Search" in line and where in at for line, at in pairwise(onlooker.ask("/threads")))
 
 
 def searching(process: Process, count: int) -> list[Client]:

@@ -93,8 +93,8 @@ PLAIN = [
     ),
     (errors.BadRoom(), "A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2."),
     (
-        errors.SpacedName("annlab2", "ann", "#lab2").with_near("annlab3"),
-        "A name has no spaces. Try annlab3. To begin in the room #lab2, type ann #lab2.",
+        errors.BadName("annlab2", "A name has no spaces.", "Type ann #lab2.").with_near("annlab3"),
+        "A name has no spaces. Try annlab3. Type ann #lab2.",
     ),
     (errors.RoomGone(), "That room has just been deleted. Nothing was done."),
     (errors.LobbyStays("#lobby"), "#lobby cannot be deleted."),

@@ -28,8 +28,8 @@ LAYERS = """
     upkeep
     dialects.base   history         publisher   dialects.options
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
-    dialects.render dialects.buffer     dialects.drawing
-    dialects.editing
+    dialects.help   dialects.buffer     dialects.drawing
+    dialects.render dialects.editing
     dialects.text   dialects.jsonlines  session     dialects.http   page.__init__
     page.lab
     dialects.web

@@ -53,6 +53,7 @@ TYPED = (
     ("/lab pause publisher 10", commands.MakeFault("pause", "publisher", 10)),
     ("/help /msg", commands.Help("/msg")),
     ("/help msg", commands.Help("/msg")),
+    ("/help ALL", commands.Help("all")),
 )
 
 
@@ -582,6 +583,26 @@ LOCKS = events.LockList(
         events.LockRow("Writers", 4000, 12, 0.0105, 2.0, "history", 0.2),
     ),
 )
+WIDE_THREADS = events.ThreadList(
+    (
+        events.ThreadRow(
+            "writer-of-123456",
+            "writer",
+            "x" * 20,
+            "holds the Publisher for 10 s",
+            9.9,
+            "y" * 99,
+            10**5,
+            10**5,
+            10**9,
+            10**12,
+        ),
+    ),
+    1,
+)
+WIDE_LOCKS = events.LockList(True, (events.LockRow("SessionStore", 10**6, 10**6, 99.9, 59.9, "lab-publisher", 2.171),))
+WIDE_ROOMS = events.RoomList((events.RoomRow("#" + "x" * 32, 10**4, 10**9, "t" * 200),), 0)
+WIDE_PEOPLE = events.PeopleList(None, (events.PersonRow("x" * 20, ("#" + "y" * 32,) * 20, 10**7, "z" * 200),), 0)
 DAY = "2024-01-02"  # shown with what was said on another day
 
 SEEN = (
@@ -750,10 +771,12 @@ SEEN = (
     (
         THREADS,
         [
-            "* thread    role     session    doing               for    queue/most    lines/bytes  where",
-            "* --------  -------  ---------  ---------------  ------  ------------  -------------  ---------------",
-            "* history   history             commits          0.012s          3/40                 storage.py:9 go",
-            "* reader-1  reader   ann        waits for input      2m           0/7       120/4500  wire.py:70 read",
+            "* thread    session    doing               for    queue/most",
+            "* --------  ---------  ---------------  ------  ------------",
+            "* history              commits          0.012s          3/40",
+            "*   at storage.py:9 go",
+            "* reader-1  ann        waits for input      2m           0/7",
+            "*   at wire.py:70 read  sent 120 lines, 4500 bytes",
             "* and 1 more reader.",
         ],
     ),
@@ -761,9 +784,9 @@ SEEN = (
         LOCKS,
         [
             "* lock       taken    contended    waited    longest  held now by",
-            "* -------  -------  -----------  --------  ---------  -------------------",
+            "* -------  -------  -----------  --------  ---------  ---------------",
             "* History      120            0     0.0ms      0.3ms",
-            "* Writers     4000           12    10.5ms   2000.0ms  history, for 0.200s",
+            "* Writers     4000           12    10.5ms   2000.0ms  history, 0.200s",
         ],
     ),
     (
@@ -821,7 +844,12 @@ SEEN = (
     (events.Ack("#lobby", 12), []),
     (events.Answer(events.Notice("yes"), "1"), ["* yes"]),
 )
-EVENTS = [event for event, _ in SEEN] + [events.HelpShown(None), events.HelpShown("/set"), events.HelpShown("/J")]
+EVENTS = [event for event, _ in SEEN] + [
+    events.HelpShown(None),
+    events.HelpShown("all"),
+    events.HelpShown("/set"),
+    events.HelpShown("/J"),
+]
 EVENT_TYPES = {
     each for each in vars(events).values() if isinstance(each, type) and issubclass(each, events.Event)
 } - {events.Event, events.MetricsShown, events.HealthShown}  # fmt: skip
@@ -1172,7 +1200,7 @@ def test_a_view_that_was_handed_out_does_not_change():
 
 
 @for_each("settings", [(), ("colour on",)])
-@for_each("event", [ROOMS, PEOPLE, STATS, events.HelpShown(None)])
+@for_each("event", [ROOMS, PEOPLE, STATS, events.HelpShown("all")])
 def test_the_columns_of_a_table_line_up(event, settings):
     rows = [re.sub("\x1b\\[[0-9]+m", "", line) for line in lines_of(event, settings=settings)]
     rows = [line for line in rows if not line.startswith("* and ")]
@@ -1195,7 +1223,7 @@ def test_a_table_of_rooms_counts_those_left_out():
 
 
 def test_help_lists_every_command_with_what_it_does():
-    table = lines_of(events.HelpShown(None))
+    table = lines_of(events.HelpShown("all"))
     for row in ROWS:
         assert [line for line in table if line.startswith(f"* {row.usage} ") and line.endswith(f" {row.does}")], row
     assert [line for line in table if line.startswith("* text ")]
@@ -1203,10 +1231,27 @@ def test_help_lists_every_command_with_what_it_does():
     assert len(table) == len(ROWS) + 4
 
 
-def test_help_fits_a_terminal_of_eighty_columns():
-    for about in (None, *(row.name for row in ROWS)):
-        for line in lines_of(events.HelpShown(about)):
+def test_help_fits_a_terminal_of_eighty_columns_and_twenty_four_lines():
+    for about in (None, "all", *(row.name for row in ROWS)):
+        for line in lines_of(events.HelpShown(about)) + lines_of(events.HelpShown(about, named=False)):
             assert len(line) < 80, line
+    groups = lines_of(events.HelpShown(None))
+    assert len(groups) < 20
+    for row in ROWS:
+        assert [line for line in groups if f"  {row.usage}  " in f" {line[10:]}  "], row.usage
+
+
+def test_help_leaves_out_what_does_not_work_here():
+    for about in (None, "all"):
+        told = shown(events.HelpShown(about, without=frozenset({"/lab"})))
+        assert "/trace " in told
+        assert "/lab " not in told
+
+
+@for_each("event", [WIDE_THREADS, WIDE_LOCKS, WIDE_ROOMS, WIDE_PEOPLE, STATS])
+def test_a_table_fits_a_terminal_of_eighty_columns(event):
+    for line in lines_of(event):
+        assert len(line) <= 80, line
 
 
 @for_each("row", ROWS)
@@ -1233,7 +1278,7 @@ def test_an_event_counts_at_least_as_many_lines_as_it_shows():
         events.Replay("#lobby", many, 200), events.HistoryPage("#lobby", many, 300, 1, 200),
         events.SearchPage("hi", many, True),
         events.RoomList((events.RoomRow("#a", 1, 1, ""),) * 100, 5), events.PeopleList(None, people, 5),
-        events.HelpShown(None),
+        events.HelpShown(None), events.HelpShown("all"), THREADS,
     ):  # fmt: skip
         assert event.lines >= len(lines_of(event)), type(event)
 

@@ -1,0 +1,59 @@
+"""The help that people see: the commands in groups, what each of them does, or all about one. Pure functions."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from .. import commands
+from ..events import HelpShown
+from ..usage import Row
+from .columns import table
+
+ROOM = 78  # columns that lines may have, for a terminal of 80
+COME_IN = (
+    "First type your name, alone or with a room: ann, or ann #lab2. /resume TOKEN takes your old place, /quit leaves."
+    " Once you are in, /help lists the commands."
+)
+TALK = "Talk"  # the group of all other commands
+GROUPS = {
+    "Rooms": "/join /leave /create /delete /rooms /who /topic /invite",
+    "You": "/nick /token /resume /away /back /set",
+    "Reading": "/history /search",
+    "Server": "/qr /stats /ping /help /quit",
+    "Inside": "/threads /locks /trace /lab",
+}
+_GROUP_OF = {name: group for group, names in GROUPS.items() for name in names.split()}
+_STAYS = "\xa0"  # a space at which textwrap does not end a line
+
+
+def help_lines(event: HelpShown, room: int = ROOM) -> list[str]:
+    """The lines of the help that the event asks for, in at most ``room`` columns."""
+    lines, width = [], room - 2
+    if event.about and event.about != commands.EVERYTHING:
+        row = commands.called(event.about).row
+        lines += [f"{row.usage}: {row.does}.", *textwrap.wrap(row.more, width)]
+        if row.aliases:
+            lines.append("Also: " + ", ".join(row.aliases))
+    if not event.named:
+        lines += textwrap.wrap(COME_IN, width)
+    if lines:
+        return lines
+    shown = [kind.row for kind in commands.TYPED if kind.row.name not in event.without]
+    if event.about is None:
+        return _groups(shown, width)
+    if room < ROOM:
+        return [line for row in shown for line in (row.usage, f"  {row.does}")]
+    rows = [["text", "say it in the current room"], ["//text", "say a text that begins with /"]]
+    return table(("command", "does"), rows + [[row.usage, row.does] for row in shown])
+
+
+def _groups(shown: Sequence[Row], width: int) -> list[str]:
+    """The commands in groups, so that all of them fit into a terminal of 80 columns and 24 lines."""
+    lines = textwrap.wrap("A line is said in the current room; //text says a text that begins with /.", width)
+    for group in (TALK, *GROUPS):
+        usages = [row.usage for row in shown if _GROUP_OF.get(row.name, TALK) == group]
+        usages = [each.replace(" ", _STAYS) if len(each) <= width - 9 else each for each in usages]
+        lines += textwrap.wrap("  ".join(usages), width, initial_indent=f"{group:9}", subsequent_indent=" " * 9)
+    lines += textwrap.wrap("/help COMMAND explains a command, and /help all says what each of them does.", width)
+    return [line.replace(_STAYS, " ") for line in lines]
