@@ -46,11 +46,13 @@ def site(address: str) -> str:
 
 def is_local(peer: str, own: str) -> bool:
     """Whether a connection comes from the server's own machine: from a loopback address or the server's own address."""
-    peer, own = plain(peer), plain(own)
-    if peer == own:
-        return True
+    return is_loopback(peer) or plain(peer) == plain(own)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether this address only reaches the machine itself."""
     try:
-        return ipaddress.ip_address(peer).is_loopback
+        return ipaddress.ip_address(plain(address)).is_loopback
     except ValueError:
         return False
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from . import __version__, commands, events, inside, proxy
-from .addresses import Networks, is_local
+from .addresses import Networks, is_local, is_loopback
 from .dialects.base import SILENT, Dialect, Settings
 from .dialects.recognise import in_place_of_the_greeting, recognise, without_blanks
 from .dialects.text import TextDialect
@@ -83,7 +83,6 @@ class Host(Protocol):
     output: Output
     door: Door
     spares: Spares
-    web_port: int | None
     proxies: Networks
     headerless: Seldom
     arrivals: Seldom
@@ -102,16 +101,24 @@ class Conversation(socketserver.BaseRequestHandler):
     server: Host  # type: ignore[assignment]
 
     def __init__(
-        self, request: socket.socket, client_address: tuple[str, int], server: Host, number: int, entry: Entry
+        self,
+        request: socket.socket,
+        client_address: tuple[str, int],
+        server: Host,
+        number: int,
+        entry: Entry,
+        browsers: bool = False,
     ) -> None:
+        """``browsers``: it came on the port for browsers, where nobody is greeted."""
         self._number = number
+        self._browsers = browsers
         self._proxied = client_address[0] in server.proxies
         self._by_token = entry.by_token  # whether it may stay only if it shows a token at once
         super().__init__(request, client_address, server)  # type: ignore[arg-type]
 
     def setup(self) -> None:
         limits = self.server.limits
-        self._wire = Wire(self.request, patience=limits.send_timeout)
+        self._wire = Wire(self.request)
         self._dialect: Dialect = TextDialect(self.server.settings)  # until the client's first bytes say otherwise
         self._session = Session(
             self._number,
@@ -122,7 +129,9 @@ class Conversation(socketserver.BaseRequestHandler):
             self.server.output,
         )
         self._session.address = self.client_address[0]
-        self._session.local = is_local(self.client_address[0], self.request.getsockname()[0])
+        self._session.local = is_loopback(self.client_address[0]) or is_local(
+            self.client_address[0], self.request.getsockname()[0]
+        )
         self._slot = inside.enter("reader", "begins", self._session, self._session.mailbox.depth)
         self._session.pace = Pace(limits.rate, limits.burst)
         self._blank = 0  # lines that held no request and are not yet paid for
@@ -131,7 +140,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self._greeted = False
         self._arrival: Arrival | None = None  # None on the port for browsers
         # Whether it is a browser's spare connection, which is told nothing until it speaks.
-        self._spare = self.server.web_port == self.request.getsockname()[1]
+        self._spare = self._browsers
         self._session.views = self._views
         self._idle_reads = 0  # reads since the last request
         self._half_since: float | None = None  # when the unfinished line began
@@ -159,9 +168,10 @@ class Conversation(socketserver.BaseRequestHandler):
         try:
             deadline = time.monotonic() + self.server.limits.handshake_timeout
             if self._begin(deadline) and self._handshake(deadline):
-                if not self._logged:
-                    self._log_beginning()
-                log.info("%s is admitted", session)
+                if self._logged:
+                    log.info("%s is admitted", session)
+                else:
+                    self._log_beginning(" and is admitted")
                 self._converse()
         except NotChat as error:
             self._last = (events.WireBytes(error.answer),) if error.answer else ()
@@ -312,9 +322,9 @@ class Conversation(socketserver.BaseRequestHandler):
             self._log_beginning()
         return True
 
-    def _log_beginning(self) -> None:
+    def _log_beginning(self, and_then: str = "") -> None:
         by = f" by {self.client_address[0]}" if self._proxied else ""
-        log.info("%s begins from %s%s", self._session, self._session.address, by)
+        log.info("%s begins from %s%s%s", self._session, self._session.address, by, and_then)
         self._logged = True
 
     def _take_header(self, deadline: float) -> bool:

@@ -9,9 +9,11 @@ import queue
 import threading
 
 from . import inside
+from .queues import BatchQueue
 from .streams import own_file
 
 QUEUED = 2000  # lines that may wait to be written; more are dropped and counted
+PAUSE = 0.02  # seconds between two writes: when many clients come at once, the thread does not wake for each line
 FORMAT = "%(asctime)s %(levelname)s %(threadName)s: %(message)s"
 STDERR = 2
 _LIBRARY = logging.getLogger("websockets")
@@ -21,7 +23,7 @@ _LIBRARY.setLevel(logging.WARNING)  # below that, it logs what people say
 class _QueueHandler(logging.Handler):
     """Puts lines into the queue, and drops them when it is full."""
 
-    def __init__(self, lines: queue.Queue[str | None]) -> None:
+    def __init__(self, lines: BatchQueue[str | None]) -> None:
         super().__init__()
         self._lines = lines
         self.dropped = 0  # guarded by the handler's own lock, which logging holds around emit
@@ -46,7 +48,8 @@ class LogThread:
         self._path = file
         self._file = io.FileIO(file, "ab", opener=own_file) if file else io.FileIO(STDERR, "wb", closefd=False)
         self._reopen = threading.Event()  # set by reopen(), cleared by the log thread
-        self._lines: queue.Queue[str | None] = queue.Queue(QUEUED)
+        self._ending = threading.Event()  # set by stop()
+        self._lines: BatchQueue[str | None] = BatchQueue(QUEUED)
         self._handler = _QueueHandler(self._lines)
         self._logger = logging.getLogger(__package__)
         self._logger.setLevel(level.upper())
@@ -73,6 +76,7 @@ class LogThread:
         """Write the queued lines, for at most ``timeout`` seconds, and end."""
         self._logger.removeHandler(self._handler)
         _LIBRARY.removeHandler(self._handler)
+        self._ending.set()
         with contextlib.suppress(queue.Full):
             if self._handler.dropped:
                 self._lines.put(f"{self._handler.dropped} log lines were dropped", timeout=timeout / 4)
@@ -83,12 +87,16 @@ class LogThread:
         inside.run("log", "writes what is logged", self._run)
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
+        while True:
+            lines = self._lines.take(QUEUED)
             if self._reopen.is_set():
                 self._reopen.clear()
                 self._open_again()
-            if line:
-                self._put(line)
+            if text := "\n".join(line for line in lines if line):
+                self._put(text)
+            if None in lines:
+                break
+            self._ending.wait(PAUSE)
         self._file.close()
 
     def _open_again(self) -> None:

@@ -33,11 +33,13 @@ from .pace import Seldom
 from .service import Service
 from .session import SessionStore
 from .spares import Spares
+from .wire import INHERITED, prepare
 from .writers import Writers
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024  # connections that wait to be accepted
+AT_ONCE = 64  # connections accepted one after the other on one socket
 HTTP_HEAD = b"GET / HTTP/1.1\r\n"  # what a client on --web-port is taken to have sent
 ACCEPT_PAUSE = 0.2  # seconds after an accept failed because of missing descriptors or memory
 USUAL_INTERVAL = sys.getswitchinterval()
@@ -108,21 +110,23 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self._listening.append(self.socket)
 
     def server_bind(self) -> None:
-        self._serve_ipv4_too(self.socket)
+        self._prepare(self.socket)
         super().server_bind()
 
     def listen_for_browsers(self, port: int) -> None:
         """Also listen on this port of the same address; 0: a free one. Raises OSError."""
         sock = socket.socket(self.address_family, self.socket_type)
         self._listening.append(sock)  # so that server_close() closes it
-        self._serve_ipv4_too(sock)
+        self._prepare(sock)
         if self.allow_reuse_address:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((self.server_address[0], port, *self.server_address[2:]))
         sock.listen(BACKLOG)
         self.web_port = sock.getsockname()[1]
 
-    def _serve_ipv4_too(self, sock: socket.socket) -> None:
+    def _prepare(self, sock: socket.socket) -> None:
+        sock.setblocking(False)  # so that the acceptor sees when no more connections wait
+        prepare(sock, self.limits.send_timeout)  # for all connections, if INHERITED
         if self.address_family == socket.AF_INET6:  # :: also serves IPv4, whatever the system's default is
             with contextlib.suppress(OSError):  # if the system cannot do that
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -143,21 +147,26 @@ class ChatServer(socketserver.ThreadingTCPServer):
                 while not self._end.is_set():
                     for key, _ in selector.select(poll_interval):
                         self._ready = key.fileobj
-                        self._accept()
+                        for _ in range(AT_ONCE):
+                            if not self._accept():
+                                break
                     self.service_actions()
         finally:
             self._over.set()  # whatever broke, shutdown() must not wait for ever
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Accept a connection from the socket that is ready; False if none waits any more."""
+        self.beats += 1
         try:
             request, address = self.get_request()
         except OSError:
-            return
+            return False
         try:
             self.process_request(request, address)
         except Exception:
             self.handle_error(request, address)
             self.shutdown_request(request)
+        return not self._end.is_set()
 
     def shutdown(self) -> None:
         """Make ``serve_forever`` return, and wait for that."""
@@ -166,7 +175,9 @@ class ChatServer(socketserver.ThreadingTCPServer):
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         try:
-            request, address = super().get_request() if self._ready is self.socket else self._ready.accept()
+            request, address = self._ready.accept()
+            if not INHERITED:
+                prepare(request, self.limits.send_timeout)
             return request, (plain(address[0]), address[1])
         except OSError as error:
             if error.errno in _EXHAUSTED:  # without a pause, the loop would spin on the waiting connection
@@ -187,7 +198,10 @@ class ChatServer(socketserver.ThreadingTCPServer):
             if entry.instead_of:
                 entry.instead_of.cut_off(GaveWay())
             thread = threading.Thread(
-                target=self._read, args=(request, client_address, number, entry), name=f"reader-{number}", daemon=True
+                target=self._read,
+                args=(request, client_address, number, entry, self._ready is not self.socket),
+                name=f"reader-{number}",
+                daemon=True,
             )
             self._readers[number] = thread
             thread.start()
@@ -207,7 +221,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
             log.info(NAMELESS, count, address[0], error.code)
         with contextlib.suppress(OSError):
             request.setblocking(False)
-            head = HTTP_HEAD if request.getsockname()[1] == self.web_port else b""
+            head = HTTP_HEAD if self._ready is not self.socket else b""
             with contextlib.suppress(BlockingIOError):
                 head = request.recv(HEAD, socket.MSG_PEEK)  # of a browser, which reads only answers by HTTP
             request.send(in_place_of_the_greeting(error, head))
@@ -245,9 +259,11 @@ class ChatServer(socketserver.ThreadingTCPServer):
 
     # --- the readers ----------------------------------------------------------------------------------------
 
-    def _read(self, request: socket.socket, client_address: tuple[str, int], number: int, entry: Entry) -> None:
+    def _read(
+        self, request: socket.socket, client_address: tuple[str, int], number: int, entry: Entry, browsers: bool
+    ) -> None:
         try:
-            Conversation(request, client_address, self, number, entry)
+            Conversation(request, client_address, self, number, entry, browsers)
         except Exception:
             if self.sessions.knows(number):  # the session did not say goodbye, and would stay in its rooms for ever
                 raise

@@ -15,7 +15,9 @@ import struct
 import sys
 import time
 
-NOWAIT: int = socket.MSG_DONTWAIT if sys.platform.startswith("linux") else 0
+LINUX = sys.platform.startswith("linux")
+NOWAIT: int = socket.MSG_DONTWAIT if LINUX else 0
+INHERITED = LINUX  # whether an accepted socket has the options of the one that listened
 LOOK = 1.0  # seconds after which the reader of a non-blocking socket checks whether it should stop
 READ_SIZE = 4096  # bytes; a waiting reader holds a buffer of this size
 LINGER = 2.0  # seconds to keep reading after the last word, so that it arrives
@@ -23,32 +25,40 @@ SLACK = 3.0  # extra seconds for the system's timeout, so that the writers' time
 _TCP_INFO_RTT = 68  # offset of tcpi_rtt, microseconds, in Linux's struct tcp_info
 
 
+def prepare(sock: socket.socket, patience: float) -> None:
+    """Set the options of a socket that is connected, or will be. One that listens hands them on if INHERITED.
+
+    The system drops a peer that, for ``patience`` + SLACK seconds, acknowledges neither data (TCP_USER_TIMEOUT, Linux
+    only; RFC 5482) nor keepalive probes.
+    """
+    options = (
+        (socket.SOL_SOCKET, "SO_OOBINLINE", 1),  # telnet marks an interrupt with urgent data (RFC 854)
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", int(1000 * (patience + SLACK))),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", max(1, min(60, int(patience / 3)))),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", max(1, min(15, int(patience / 6)))),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 4),
+    )
+    with contextlib.suppress(OSError):  # the peer may be gone already
+        for level, option, value in options:
+            if hasattr(socket, option):
+                sock.setsockopt(level, getattr(socket, option), value)
+
+
 class Wire:
     """Owns one connected socket. ``read`` and ``linger`` are for the reader; ``send`` and ``wait_writable`` for the
     thread that writes at the time; ``stop_reading`` and ``rtt`` for any thread, even when the socket is closed. The
     server closes the socket at the end of the reader's thread, when no writer has the wire any more."""
 
-    def __init__(self, sock: socket.socket, nowait: int = NOWAIT, patience: float = 30.0) -> None:
-        """The system drops a peer that, for ``patience`` + SLACK seconds, acknowledges neither data (TCP_USER_TIMEOUT,
-        Linux only; RFC 5482) nor keepalive probes."""
+    def __init__(self, sock: socket.socket, nowait: int = NOWAIT) -> None:
+        """``sock``: prepared by ``prepare``."""
         self._sock = sock
         self._nowait = nowait
         self._stopped = False  # set by stop_reading, read by the reader
         self.sent = 0  # bytes so far; set by the writing thread, read by any
-        options = (
-            (socket.SOL_SOCKET, "SO_OOBINLINE", 1),  # telnet marks an interrupt with urgent data (RFC 854)
-            (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-            (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
-            (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", int(1000 * (patience + SLACK))),
-            (socket.IPPROTO_TCP, "TCP_KEEPIDLE", max(1, min(60, int(patience / 3)))),
-            (socket.IPPROTO_TCP, "TCP_KEEPINTVL", max(1, min(15, int(patience / 6)))),
-            (socket.IPPROTO_TCP, "TCP_KEEPCNT", 4),
-        )
-        with contextlib.suppress(OSError):  # the peer may be gone already
-            for level, option, value in options:
-                if hasattr(socket, option):
-                    sock.setsockopt(level, getattr(socket, option), value)
-        sock.setblocking(bool(nowait))
+        if (sock.gettimeout() is None) is not bool(nowait):
+            sock.setblocking(bool(nowait))
 
     def read(self, timeout: float | None = None) -> bytes | None:
         """Return the next bytes. None: nothing came within ``timeout`` seconds, or a shorter time; call again.

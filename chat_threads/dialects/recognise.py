@@ -74,6 +74,9 @@ PROTOCOLS = (
 )
 """The first row that matches is the client's protocol. While no row matches, the client has sent too little."""
 
+# One pattern for all rows, because each client is compared with all of them; the group that matched is the row.
+_ANY = re.compile(b"|".join(b"(%s)" % each.first.pattern for each in PROTOCOLS))
+
 _BLANKS = re.compile(rb"(?:\xef\xbb\xbf|[ \t\n]|\r(?:\x00|(?=[^\x00])))*")  # the first is a byte order mark
 
 
@@ -86,12 +89,14 @@ def without_blanks(head: bytes) -> bytes:
 def recognise(head: bytes) -> Callable[[Settings], Dialect] | None:
     """The dialect's constructor for a client that has sent ``head`` (from ``without_blanks``). None: too little has
     come. Raises NotChat."""
-    for protocol in PROTOCOLS:
-        if protocol.first.match(head):
-            if protocol.dialect is None:
-                raise NotChat(protocol.refusal, protocol.answer)
-            return protocol.dialect
-    return None
+    found = _ANY.match(head)
+    if not found:
+        return None
+    assert found.lastindex is not None
+    protocol = PROTOCOLS[found.lastindex - 1]
+    if protocol.dialect is None:
+        raise NotChat(protocol.refusal, protocol.answer)
+    return protocol.dialect
 
 
 def in_place_of_the_greeting(error: CutOff, head: bytes = b"") -> bytes:

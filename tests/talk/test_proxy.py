@@ -309,6 +309,7 @@ def test_a_client_is_local_if_it_is_at_the_proxys_machine_and_the_proxy_at_the_s
 
 def test_a_client_at_the_machine_of_a_proxy_elsewhere_is_not_local(serve, monkeypatch):
     server = behind_proxies(serve)
+    monkeypatch.setattr("chat_threads.conversation.is_loopback", lambda address: False)
     monkeypatch.setattr("chat_threads.conversation.is_local", lambda peer, own: peer == own != "127.0.0.1")
     proxied(server, b"PROXY TCP4 192.0.2.7 192.0.2.7 1 2\r\nann\r\n").expect("You are in #lobby")
     assert not server.chat.sessions.named("ann").local

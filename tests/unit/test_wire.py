@@ -15,7 +15,7 @@ from support.samples import for_each
 from support.waiting import WAIT
 
 from chat_threads import wire as module
-from chat_threads.wire import NOWAIT, READ_SIZE, Wire
+from chat_threads.wire import INHERITED, NOWAIT, READ_SIZE, Wire, prepare
 
 SMALL = 4096  # bytes of a socket's buffer, so that it is soon full
 
@@ -25,11 +25,14 @@ class Pair:
 
     def __init__(self, nowait: int) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening:
+            prepare(listening, 30.0)
             self.peer = socket.socket()
             self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
             self.peer.settimeout(WAIT)
             self.peer.connect(listening.getsockname())
             self.sock, _ = listening.accept()
+        if not INHERITED:
+            prepare(self.sock, 30.0)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         self.wire = Wire(self.sock, nowait)
 
@@ -281,9 +284,20 @@ def test_a_wire_whose_socket_is_closed_can_be_stopped_and_asked_by_anybody(pair:
 # --- what TCP knows -------------------------------------------------------------------------------------
 
 
-def test_small_pieces_are_sent_at_once_and_dead_peers_found(pair: Pair) -> None:
-    assert pair.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    assert pair.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+@pytest.mark.skipif(not INHERITED, reason="on this system each connection is prepared")
+def test_small_pieces_are_sent_at_once_and_dead_peers_found_on_each_connection() -> None:
+    with socket.socket() as listening, socket.socket() as peer:
+        prepare(listening, 30.0)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        peer.connect(listening.getsockname())
+        with listening.accept()[0] as sock:
+            for option in (socket.SO_OOBINLINE, socket.SO_KEEPALIVE):
+                assert sock.getsockopt(socket.SOL_SOCKET, option)
+            for option in (socket.TCP_NODELAY, socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+                ours = sock.getsockopt(socket.IPPROTO_TCP, option)
+                assert ours == listening.getsockopt(socket.IPPROTO_TCP, option) > 0
+            assert sock.gettimeout() is None  # a waiting reader costs one system call
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no such option")
@@ -293,7 +307,7 @@ def test_small_pieces_are_sent_at_once_and_dead_peers_found(pair: Pair) -> None:
 def test_a_dead_peer_is_found_in_about_the_time_that_a_slow_one_has(patience: float, options: tuple[int, ...]) -> None:
     names = ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
     with socket.socket() as sock:
-        Wire(sock, patience=patience)
+        prepare(sock, patience)
         assert tuple(sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names) == options
 
 
