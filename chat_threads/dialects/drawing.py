@@ -14,6 +14,7 @@ from .columns import columns, shortened
 MOST = 250  # columns that the line uses of a wider terminal: a bound on the work
 _WIDEST = 1000  # columns of a status line
 _LEAST = 8  # columns for the text; a prompt that leaves fewer is not drawn
+_SPARE = 3  # columns right of the cursor, if there is more text: for a wide letter, and the sign that there is more
 _EXAMINED = 8  # characters for each column: few letters have more in one column
 _DRAWN = 32  # characters that are drawn of one letter
 
@@ -57,14 +58,18 @@ class Drawing:
 
     def _window(self, before: str, after: str, room: int) -> tuple[str, str]:
         """The parts of the text before and after the cursor that are shown in ``room`` columns."""
+        spare = _SPARE if after and room > _LEAST else 0
         shown, mark = before[self._start :], int(self._start > 0)
-        if (mark and not shown) or not _fits(shown, room - mark):
-            self._start = 0 if _fits(before, room) else len(before) - len("".join(_last(before, room // 2)))
-        left = "<" * min(room, self._start, 1) + _shown(clusters(before[self._start :]))
-        room -= columns(left)
-        if _fits(after, room):
-            return left, _shown(clusters(after))
-        return left, _shown(_first(after, room - 1)) + ">" * min(room, 1)
+        if (mark and not shown) or not (_fits(shown, room - mark - spare) or _fits(shown + after, room - mark)):
+            whole = _fits(before, room - spare)
+            self._start = 0 if whole else len(before) - len("".join(_last(before, room // 2)))
+        mark = min(room, self._start, 1)
+        left = clusters(before[self._start :])
+        right = clusters(after[: _EXAMINED * (room + 1)])
+        room -= mark + sum(map(_columns, left))
+        if sum(map(_columns, right)) > room or len("".join(right)) < len(after):
+            right = [*_fitting(right, room - 1), ">" * min(room, 1)]
+        return "<" * mark + _shown(left), _shown(right)
 
 
 def status(name: str, room: str | None, people: int, unread: Sequence[str], width: int) -> str:
@@ -92,17 +97,13 @@ def _fits(text: str, room: int) -> bool:
     return sum(map(_columns, clusters(text))) <= room
 
 
-def _first(text: str, room: int) -> list[str]:
-    """The first letters, as many as fit into ``room`` columns."""
-    return _fitting(clusters(text[: _EXAMINED * (max(0, room) + 1)]), room)
-
-
 def _last(text: str, room: int) -> list[str]:
     """The last letters, as many as fit into ``room`` columns."""
     return _fitting(reversed(clusters(text[-_EXAMINED * (room + 1) :])), room)[::-1]
 
 
 def _fitting(letters: Iterable[str], room: int) -> list[str]:
+    """The letters that come first, as many as fit."""
     found: list[str] = []
     for letter in letters:
         room -= _columns(letter)
