@@ -45,5 +45,10 @@ class Batch:
     refs: list[StoredRef] = field(default_factory=list)
 
     def __bool__(self) -> bool:
+        return bool(self.messages) or self.more
+
+    @property
+    def more(self) -> bool:
+        """Whether there is anything besides messages."""
         rooms = self.rooms_made or self.rooms_ended or self.rooms_unused or self.topics
-        return bool(self.messages or rooms or self.tokens or self.refs)
+        return bool(rooms or self.tokens or self.refs)

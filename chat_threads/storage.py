@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from typing import Any
@@ -32,10 +33,17 @@ log = logging.getLogger(__name__)
 BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
 LOG_LIMIT = 64 << 20  # bytes that SQLite's log keeps after it was copied; above this, the server's log says so
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
-PAGES = 9  # pages that a commit of one message adds, as measured; a larger commit adds more
+PAGES = 2  # pages that a commit of one message adds, as measured; a larger commit adds more
+REF_PAGES = 3  # pages that a request under a token adds; more requests add more
 INDEX_PAGES = 40  # pages that indexing a few messages adds
 _UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC and _DIR_FSYNC (https://sqlite.org/rescode.html)
+FOUND_WHOLE = 0.01  # seconds after a commit whose files were whole, in which the next one begins without looking
 _ROWS_AT_ONCE = 64  # rows in one INSERT: 64 * 8 stays below SQLite's old limit of 999 variables
+_COLUMNS = "id, room, number, at, sender, kind, text, who"
+_INSERT = {  # by the number of rows; powers of two only, so there are few statements, and SQLite compiles each once
+    rows: f"INSERT INTO messages ({_COLUMNS}) VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?, ?)'] * rows)}"
+    for rows in (1 << power for power in range(_ROWS_AT_ONCE.bit_length()))
+}
 
 DISK_FAILED = "the disk failed"
 FILES_CHANGED = "the history's files are no longer those that the server opened"
@@ -81,6 +89,7 @@ class Storage(ReadingSide):
         self._synchronous = "FULL" if sync == "full" else "NORMAL"
         self._broken = ""  # why nothing is stored any more: an fsync failed, or the files were replaced
         self._files: files.OpenFiles | None = None  # None: the history is in memory
+        self._whole_until = 0.0  # by time.monotonic(): until then the next commit need not look before it begins
         self._folded = False  # the files were replaced, and all of SQLite's log was copied into the open file
         self._log_told = LOG_LIMIT  # the length of SQLite's log from which the server's log reports it
         self._unfolded = 0  # roughly the pages in the log since the last checkpoint
@@ -223,6 +232,7 @@ class Storage(ReadingSide):
         finally:
             if self._files:
                 self._files.copied()
+            self._whole_until = 0.0
 
     def _fold(self, writer: sqlite3.Connection) -> None:
         """Copy SQLite's log into the file, as far as readers allow. Raise StorageError."""
@@ -259,46 +269,66 @@ class Storage(ReadingSide):
             raise self._failure(error) from error
 
     def commit(self, batch: Batch) -> None:
-        """Store the batch in one transaction, all or nothing. Raise StorageError with a reason."""
+        """Store the batch in one transaction, all or nothing. Raise StorageError with a reason.
+
+        The files are always checked afterwards, because that decides whether a message is acknowledged. Just after
+        another commit they are not checked before, except for what this commit would hide. If they were replaced in
+        between, the batch is maybe stored instead of not stored.
+        """
+        began = time.monotonic()
         try:
-            self._same_files()
-            with self._writing() as writer, transaction(writer):
-                for room in batch.rooms_unused:  # first, because a new room may have the name of one of them
-                    forget_unused(writer, "id = ?", room)
-                for made in batch.rooms_made:
-                    writer.execute(
-                        "INSERT INTO rooms (id, name, key, topic, creator, created, owner, last)"
-                        " VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
-                        (made.room_id, made.room, made.key, made.topic, made.creator, made.at, made.owner),
-                    )
-                last_id = self._insert(writer, batch.messages)
-                for room, topic in batch.topics.items():
-                    writer.execute("UPDATE rooms SET topic = ? WHERE id = ?", (topic, room))
-                for room in batch.rooms_ended:
-                    self.sweeper.ends(writer, room)
-                    writer.execute("DELETE FROM rooms WHERE id = ?", (room,))
-                    writer.execute("INSERT INTO doomed (room) VALUES (?)", (room,))
-                once.store(writer, batch.tokens.values(), batch.refs, self._uses)
-                for made in batch.rooms_made:
-                    if made.owner:
-                        writer.execute("UPDATE tokens SET kept = 1 WHERE id = ?", (made.owner,))
+            if began >= self._whole_until or self._broken or (self._files and self._files.log_was_cut()):
+                self._same_files()
+            if self.path == MEMORY:
+                with self._borrow() as writer:
+                    last_id = self._store(writer, batch)
+            else:
+                last_id = self._store(self._writer, batch)
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error
         try:
             self._same_files()
         except StorageBroken as broken:  # it is stored, but it is unknown in which file
             raise StorageUnsure(self._broken, broken.error, broken.advice) from broken
+        self._whole_until = began + FOUND_WHOLE
         self._last_id = last_id
         self._uses += len(batch.tokens)
-        self._unfolded += PAGES + (len(batch.messages) + len(batch.refs)) // 8
+        self._unfolded += PAGES + len(batch.messages) // 6
+        if batch.refs:
+            self._unfolded += REF_PAGES + len(batch.refs) // 2
+
+    def _store(self, writer: sqlite3.Connection, batch: Batch) -> int:
+        """Store the batch. Return the id of its last message, or of the one before the batch."""
+        if len(batch.messages) in _INSERT and not batch.more:
+            return self._insert(writer, batch.messages)  # a single statement is a transaction by itself
+        with transaction(writer):
+            for room in batch.rooms_unused:  # first, because a new room may have the name of one of them
+                forget_unused(writer, "id = ?", room)
+            for made in batch.rooms_made:
+                writer.execute(
+                    "INSERT INTO rooms (id, name, key, topic, creator, created, owner, last)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+                    (made.room_id, made.room, made.key, made.topic, made.creator, made.at, made.owner),
+                )
+            last_id = self._insert(writer, batch.messages)
+            for room, topic in batch.topics.items():
+                writer.execute("UPDATE rooms SET topic = ? WHERE id = ?", (topic, room))
+            for room in batch.rooms_ended:
+                self.sweeper.ends(writer, room)
+                writer.execute("DELETE FROM rooms WHERE id = ?", (room,))
+                writer.execute("INSERT INTO doomed (room) VALUES (?)", (room,))
+            once.store(writer, batch.tokens.values(), batch.refs, self._uses)
+            for made in batch.rooms_made:
+                if made.owner:
+                    writer.execute("UPDATE tokens SET kept = 1 WHERE id = ?", (made.owner,))
+        return last_id
 
     def _insert(self, writer: sqlite3.Connection, messages: Sequence[Message]) -> int:
         """Insert with few statements, because each releases the GIL and has to get it back."""
-        last_id = self._last_id
-        at = 0
-        while left := len(messages) - at:
-            # Powers of two only: so there are few statements, and SQLite compiles each once.
-            rows = min(_ROWS_AT_ONCE, 1 << left.bit_length() - 1)
+        last_id, at, left, rows = self._last_id, 0, len(messages), _ROWS_AT_ONCE
+        while left:
+            while rows > left:
+                rows //= 2
             values: list[Any] = []
             for message in messages[at : at + rows]:
                 last_id += 1
@@ -312,10 +342,9 @@ class Storage(ReadingSide):
                     message.text,
                     message.who,
                 )
-            marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
-            columns = "id, room, number, at, sender, kind, text, who"
-            writer.execute(f"INSERT INTO messages ({columns}) VALUES {marks}", values)
+            writer.execute(_INSERT[rows], values)
             at += rows
+            left -= rows
         return last_id
 
     def forget_unused_rooms(self, kept: str) -> None:

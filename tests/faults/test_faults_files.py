@@ -23,7 +23,7 @@ from chat_threads.batch import Batch
 from chat_threads.errors import StartError
 from chat_threads.events import Message
 from chat_threads.ordered import RoomMade
-from chat_threads.storage import Storage, StorageBroken, StorageUnsure
+from chat_threads.storage import CHECKPOINT, Storage, StorageBroken, StorageUnsure
 
 pytestmark = pytest.mark.slow
 
@@ -295,12 +295,13 @@ def start_talking(process: Process, count: int) -> Client:
     return ann
 
 
-EARLY = "from chat_threads import storage\nstorage.CHECKPOINT = 300"  # SQLite's log is copied every 30 messages
+EARLY = "from chat_threads import storage\nstorage.CHECKPOINT = 60"  # SQLite's log is copied every 30 messages
+EACH = f"{EARLY}\nstorage.FOUND_WHOLE = 0"  # and the files are checked before each commit
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[each.__name__ for each in FAULTS])
 def test_once_the_files_are_replaced_nothing_is_acknowledged_and_everybody_gets_an_error(start_process, home, fault):
-    process = start_process("--rate", "0", db=home / "chat.db", plant=EARLY)
+    process = start_process("--rate", "0", db=home / "chat.db", plant=EACH)
     with start_talking(process, 100) as ann, process.client("bob") as bob:
         fault(process.db)
         assert REFUSED in ann.ask("too late")
@@ -334,7 +335,7 @@ def test_messages_from_before_the_files_were_replaced_are_saved_by_the_command_i
 ):
     if not os.path.exists("/proc/self/fd"):
         pytest.skip("the files of a process are found in /proc")
-    process = start_process("--rate", "0", db=home / "chat.db", plant=EARLY)
+    process = start_process("--rate", "0", db=home / "chat.db", plant=EACH)
     with start_talking(process, 50) as ann:
         fault(process.db)
         assert REFUSED in ann.ask("too late")
@@ -382,6 +383,22 @@ def test_a_message_acknowledged_while_the_files_are_replaced_was_stored_before(s
         where = "chat.db"
     if where is not None:
         assert [text for _, _, text in stored(home / where) if "x" in text] in (kept, kept + perhaps)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[each.__name__ for each in FAULTS])
+def test_the_first_commit_after_the_files_are_replaced_is_never_acknowledged_however_soon_it_comes(home, fault):
+    db = made(home / "chat.db")
+    storage = Storage(str(db))
+    backup(db)
+    storage._unfolded = CHECKPOINT
+    storage.checkpoint()
+    for number in range(4, 30):
+        storage.commit(Batch(messages=[Message(1, "", number, 4, "ann", "say", "x" * 500)]))
+    fault(db)
+    storage._whole_until = float("inf")
+    with pytest.raises(StorageBroken):
+        storage.commit(Batch(messages=[Message(1, "", 30, 4, "ann", "say", "x" * 500)]))
+    storage.close()
 
 
 @pytest.mark.parametrize("during", ["a text", "a deletion"])

@@ -124,7 +124,7 @@ def failing_disk(tmp_path: pathlib.Path) -> tuple[pathlib.Path, dict[str, str]]:
     return sign, {"LD_PRELOAD": str(shim), "FSYNC_FAILS": str(sign)}
 
 
-SOON = "from chat_threads import storage\nstorage.CHECKPOINT = 30"  # an fsync every few messages, not every hundred
+SOON = "from chat_threads import storage\nstorage.CHECKPOINT = 8"  # an fsync every few messages, not every hundreds
 FAILED = "! The server's disk failed. No new message can be stored or shown until the server is started again."
 REFUSED = error_line(NotStored("the disk failed, so nothing is stored until the server is started again"))
 

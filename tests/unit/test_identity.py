@@ -71,7 +71,7 @@ class House:
 @pytest.fixture
 def house(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """SQLite's log is copied into the file every ten messages."""
-    monkeypatch.setattr(module, "CHECKPOINT", 90)
+    monkeypatch.setattr(module, "CHECKPOINT", 20)
     folder = tmp_path / "house"
     folder.mkdir()
     house = House(folder)

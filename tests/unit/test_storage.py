@@ -547,7 +547,7 @@ def test_after_a_rollback_that_fails_nothing_is_written_any_more(storage: Storag
     class Stuck:
         in_transaction = True
 
-        def execute(self, sql: str) -> None:
+        def execute(self, sql: str, values: object = ()) -> None:
             raise sqlite3.OperationalError("disk I/O error")
 
     writer = storage._writer
@@ -593,13 +593,13 @@ def test_another_programs_lock_is_named_and_waited_for_only_so_long(
 
 
 def test_sqlites_log_is_copied_into_the_file_before_it_is_long(path: pathlib.Path, storage: Storage) -> None:
-    for number in range(1, 401):
+    for number in range(1, 1201):
         storage.commit(Batch(messages=said([number])))
         storage.checkpoint()
     page = storage._writer.execute("PRAGMA page_size").fetchone()[0]
     assert pathlib.Path(f"{path}-wal").stat().st_size < 1.3 * CHECKPOINT * page
     shutil.copy(path, path.with_name("copy.db"))
-    assert sqlite(path.with_name("copy.db"), "SELECT count(*) FROM messages")[0][0] > 300
+    assert sqlite(path.with_name("copy.db"), "SELECT count(*) FROM messages")[0][0] > 600
 
 
 def test_a_history_that_became_read_only_is_named(storage: Storage) -> None:
