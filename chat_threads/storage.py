@@ -286,10 +286,11 @@ class Storage(ReadingSide):
                 last_id = self._store(self._writer, batch)
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error
-        try:
-            self._same_files()
-        except StorageBroken as broken:  # it is stored, but it is unknown in which file
-            raise StorageUnsure(self._broken, broken.error, broken.advice) from broken
+        if self._files and not self._files.unchanged(began):
+            try:
+                self._same_files()
+            except StorageBroken as broken:  # it is stored, but it is unknown in which file
+                raise StorageUnsure(self._broken, broken.error, broken.advice) from broken
         self._whole_until = began + FOUND_WHOLE
         self._last_id = last_id
         self._uses += len(batch.tokens)
