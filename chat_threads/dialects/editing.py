@@ -17,6 +17,9 @@ from .drawing import Drawing
 from .keys import Key, Keys, Paste
 
 BATCH = 64  # keys, or pieces of text, between two drawings: a bound on the work that one drawing stands for
+_WORK: dict[Key | str | Paste, int] = dict.fromkeys(
+    (Key.WORD_LEFT, Key.WORD_RIGHT, Key.KILL_WORD_BEFORE, Key.KILL_WORD_AFTER), 8
+)  # in keys
 
 
 class Wish(Enum):
@@ -74,7 +77,7 @@ class Editing:
 
         A drawing comes before the lines of the same batch of keys, so that Enter empties the line at once.
         """
-        if not self._found and (self._typed or self._stale):
+        while not self._found and (self._typed or self._stale):
             self._work()
         return self._found.popleft() if self._found else None
 
@@ -99,9 +102,14 @@ class Editing:
 
     def _work(self) -> None:
         """Do what a batch of keys says, and draw."""
-        for _ in range(BATCH):
-            if not self._typed or not self._do(self._typed.popleft()):
+        work = 0
+        while self._typed and work < BATCH:
+            typed = self._typed.popleft()
+            work += _WORK.get(typed, 1)
+            if not self._do(typed):
                 break
+        if work >= BATCH:  # a drawing stands for each batch, whatever has changed
+            self._drawing.forget()
         if self._buffer.full:
             self._ring = True
             if not self._told:

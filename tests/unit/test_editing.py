@@ -390,10 +390,9 @@ def test_hostile_bytes_never_reach_the_terminal_and_fill_no_memory():
                 elif isinstance(item, bytes):
                     assert len(item) <= LIMIT + LINES
                     assert without_harmful(item.decode().replace("\t", "")) == item.decode().replace("\t", "")
-        for _ in range(HISTORY * 2):
-            pull(editing, rng.randbytes(4096) + "🙂".encode() * 2000 + b"\r")
         for _ in range(HISTORY):
-            pull(editing, UP + "🙂".encode() * 2000)
+            pull(editing, "🙂".encode() * 2000 + b"a\x7f\r")
+        pull(editing, ("🙂".encode() * 2000 + UP) * HISTORY)
         used, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -434,5 +433,6 @@ def test_a_key_costs_little_however_long_the_line_is(keys, letter, monkeypatch):
     looked_at = 0
     flood = keys * 100
     drawings = sum(isinstance(item, WireBytes) for item in pull(editing, flood, candidates=["ab", "ac"]))
-    assert drawings <= 400
-    assert looked_at <= 600 * 150 + drawings * 8 * 80 * 4
+    assert drawings <= 201
+    assert looked_at <= max(1, drawings) * 8000
+    assert pull(editing, b"\x03ok\r")[-1] == b"ok", "nothing is left undone"
