@@ -53,14 +53,13 @@ lock                        guards                                    taken whil
 ``Spares._lock``             which connections came lately              none
 ``Seldom._lock``            how many log lines were left out          none
 ``Readers._lock``           spare connections, and who waits for one  none
-``Parcel._lock``            one parcel's bytes                        none
 ``Output._lock``            the bytes that wait for all sessions      none
 ==========================  ========================================  ===========================================
 
-Data crosses threads as a frozen dataclass, as bytes, as a parcel, which has its own lock, or in an attribute that is
-set and read as a whole. Any thread reads such an attribute without a lock. The main ones are what ``inside`` shows; a
-mailbox's attributes without an underscore, and what its ``held`` and ``depth`` read; a room's ``last`` and its number
-of members; the number of rooms; and those in this table.
+Data crosses threads as a frozen dataclass, as bytes, as a parcel, or in an attribute that is set and read as a whole.
+Any thread reads such an attribute without a lock. The main ones are what ``inside`` shows; a mailbox's attributes
+without an underscore, and what its ``held`` and ``depth`` read; a room's ``last`` and its number of members; the number
+of rooms; and those in this table.
 
 ======================  ====================================================================================
 attribute               set by

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from sys import getsizeof
 from typing import Protocol
 
 from . import events, ordered
@@ -21,8 +21,10 @@ NAMED = 10  # people named on entering a room; the others are counted
 
 
 class Mailbox(Protocol):
+    @property
+    def life(self) -> object: ...
     def push(self, parcel: Parcel) -> bool:
-        """Put a parcel without waiting. True: the queue was idle, so tell a writer. Raise queue.Full if it is full."""
+        """Put a parcel without waiting. True: the queue was idle, so tell a writer; or ``life`` is OVERFLOWED."""
 
 
 class Subscriber(Protocol):
@@ -158,10 +160,13 @@ class Recent:
 
     def add(self, room: ChatRoom, message: events.Message) -> None:
         """Add a published message, the newest of its room."""
-        if len(room.recent) == room.recent.maxlen:
-            self._count(room, -_weight(room.recent[0]))
-        room.recent.append(message)
-        self._count(room, _weight(message))
+        recent = room.recent
+        change = getsizeof(message.text) + MESSAGE  # as _weight, which takes longer; this is the hot path
+        if len(recent) == RECENT:
+            change -= getsizeof(recent[0].text) + MESSAGE
+        recent.append(message)
+        room.held += change
+        self._held += change
         self._rooms[room.id] = room
         self._rooms.move_to_end(room.id)
 
@@ -203,7 +208,7 @@ class Recent:
 
 def _weight(message: events.Message) -> int:
     """Roughly the bytes of a message in memory."""
-    return sys.getsizeof(message.text) + MESSAGE
+    return getsizeof(message.text) + MESSAGE
 
 
 def merged(

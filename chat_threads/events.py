@@ -7,7 +7,7 @@ says seconds; rooms are written with their ``#``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal, final
 
 from .errors import ChatError
 
@@ -31,6 +31,7 @@ class Event:
         return LINE_SIZE * self.lines
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Message(Event):
     """A message as the history has it: committed before anybody sees it (promise 1).
@@ -47,6 +48,8 @@ class Message(Event):
     kind: Kind
     text: str
     who: int = 0
+
+    lines: ClassVar[int] = 1  # not a property, because each parcel with messages asks for it
 
     @property
     def size(self) -> int:

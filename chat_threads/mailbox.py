@@ -54,7 +54,7 @@ LIFE: Mapping[Life, Mapping[str, Life]] = {
 }
 
 # Short names, because push and collect compare with them for each session and batch.
-OPEN, CUT = Life.OPEN, Life.CUT
+OPEN, OVERFLOWED, CUT = Life.OPEN, Life.OVERFLOWED, Life.CUT
 _IDLE, _SCHEDULED, _HELD = Writer.IDLE, Writer.SCHEDULED, Writer.HELD
 
 
@@ -89,29 +89,25 @@ class Mailbox(queue.Queue[Parcel]):
     # --- any thread -----------------------------------------------------------------------------------------
 
     def push(self, parcel: Parcel) -> bool:
-        """Put a parcel without waiting. True: the caller must schedule the session. Raise queue.Full if the mailbox is
-        full or was full before.
+        """Put a parcel without waiting. True: the caller must schedule the session; and it must cut the session off if
+        ``life`` is OVERFLOWED, because the mailbox was full.
 
         A closed mailbox accepts nothing and returns False. One parcel may exceed the limits. A mailbox that was full
         once stays full, even if it is emptied before the caller cuts the session off: the client sees no hole.
         """
         with self.mutex:  # the hot path: few calls, and a state is set without its table
-            if self.life is not OPEN:
-                if self.life is Life.OVERFLOWED:
-                    raise queue.Full
+            if self.life is OPEN and self._lines < self.maxsize and self._bytes < self.most_bytes:
+                self.queue.append(parcel)
+                self._lines += parcel.lines
+                self._bytes += parcel.size
+                if self._getters:
+                    self.not_empty.notify()
+                if self.writer is _IDLE:
+                    self.writer = _SCHEDULED
+                    return True
                 return False
-            if self._lines >= self.maxsize or self._bytes >= self.most_bytes:
-                self._change_life("overflow")
-                raise queue.Full
-            self.queue.append(parcel)
-            self._lines += parcel.lines
-            self._bytes += parcel.size
-            if self._getters:
-                self.not_empty.notify()
-            if self.writer is _IDLE:
-                self.writer = _SCHEDULED
-                return True
-            return False
+            self._change_life("overflow")
+            return self.life is OVERFLOWED
 
     def close(self, last: Parcel | None = None, reason: CutOff | None = None) -> bool:
         """Put a last parcel, even beyond the limit, and close. True: the caller must schedule the session.
@@ -165,7 +161,7 @@ class Mailbox(queue.Queue[Parcel]):
     @property
     def closed(self) -> bool:
         """Whether ``push`` and ``close`` put nothing more in; ``cut_off`` still replaces what waits. Takes no lock."""
-        return self.life is not OPEN and self.life is not Life.OVERFLOWED
+        return self.life is not OPEN and self.life is not OVERFLOWED
 
     @property
     def lines(self) -> int:
@@ -197,8 +193,8 @@ class Mailbox(queue.Queue[Parcel]):
                 return []
             else:
                 self.writer = _IDLE  # "collect"
-            parcels = list(self.queue)
-            self.queue.clear()
+            parcels: list[Parcel] = self.queue
+            self.queue = []
             lines = self._lines
             self.under_way = self._bytes if self._bytes > EASY_BYTES else 0
             self._lines = self._bytes = 0
@@ -273,13 +269,16 @@ class Mailbox(queue.Queue[Parcel]):
             self._putters = self._awaited = True
         super().put(item, block, timeout)
 
+    def _init(self, maxsize: int) -> None:
+        self.queue: list[Parcel] = []  # a list, because collect takes it as it is and leaves a new one
+
     def _qsize(self) -> int:
         """The lines, at least one for each parcel; at least ``maxsize`` if there are too many bytes."""
         size = max(self._lines, len(self.queue))
         return max(size, self.maxsize) if self._bytes >= self.most_bytes else size
 
     def _put(self, parcel: Parcel) -> None:
-        if self.life is Life.OVERFLOWED:
+        if self.life is OVERFLOWED:
             raise queue.Full
         if self.life is OPEN:
             self.queue.append(parcel)
@@ -287,7 +286,7 @@ class Mailbox(queue.Queue[Parcel]):
             self._bytes += parcel.size
 
     def _get(self) -> Parcel:
-        parcel: Parcel = self.queue.popleft()
+        parcel: Parcel = self.queue.pop(0)
         self._lines -= parcel.lines
         self._bytes -= parcel.size
         self.taken += parcel.lines

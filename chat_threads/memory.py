@@ -41,11 +41,6 @@ class Held:
         self._note = note
         note(size)
 
-    def resize(self, size: int) -> None:
-        """The size is now known exactly."""
-        self._note(size - self.size)
-        self.size = size
-
     def __del__(self) -> None:
         self._note(-self.size)
 

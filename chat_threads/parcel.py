@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,34 +39,38 @@ class Views:
 
 
 class Parcel:
-    """Events for all sessions with one view. The first thread that needs the bytes encodes them, once.
+    """Events for all sessions with one view. The first thread that needs the bytes encodes them.
 
-    One parcel is put into many queues; writer threads read its ``data``.
+    One parcel is put into many queues; writer threads read its ``data``. There is no lock: if two writers need the
+    bytes at the same moment, both encode, and both get the same bytes.
     """
 
-    __slots__ = ("lines", "size", "_lock", "_view", "_events", "_data", "_held")
+    __slots__ = ("lines", "size", "data", "_view", "_events", "_output", "_held")
+
+    data: bytes
+    """The bytes. Unset until a thread reads it; then set once, or twice to the same."""
 
     def __init__(self, view: View, events: Sequence[Event], output: Output | None = None) -> None:
         """``output`` counts the bytes until no queue holds the parcel any more."""
-        self.lines = sum(event.lines for event in events)
-        self.size = sum(event.size for event in events)
-        self._lock = threading.Lock()  # guards _events; only View.encode and Held.resize are called under it
+        lines = size = 0
+        for event in events:
+            lines += event.lines
+            size += event.size
+        self.lines = lines
+        self.size = size
         self._view = view
         self._events: Sequence[Event] | None = events
-        self._data: bytes | None = None  # set once, under the lock, and read as a whole
-        self._held = output.hold(self.size) if output else None
+        self._output = output
+        self._held = output.hold(size) if output else None
 
-    @property
-    def data(self) -> bytes:
-        data = self._data
-        return self._encode() if data is None else data
-
-    def _encode(self) -> bytes:
-        with self._lock:
-            if self._events is not None:
-                self._data = self._view.encode(self._events)
-                if self._held:
-                    self._held.resize(len(self._data))
-                self._events = None
-            assert self._data is not None
-            return self._data
+    def __getattr__(self, name: str) -> bytes:
+        """Python calls this when an attribute is unset. So reading ``data`` costs no call once it is set."""
+        if name != "data":
+            raise AttributeError(name)
+        events = self._events
+        if events is not None:
+            self.data = data = self._view.encode(events)
+            if self._output:
+                self._held = self._output.hold(len(data))  # in place of the one with the estimated size
+            self._events = None
+        return self.data

@@ -7,17 +7,19 @@ queues: a mailbox's in ``push``, and the history queue's in ``enqueue``.
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Sequence
 from heapq import nsmallest
 from itertools import islice
+from typing import Any
 
 from . import chatroom, errors, events, inside, ordered
 from .chatroom import ChatRoom, Place, Recent, Subscriber
 from .disconnects import TooSlow
 from .lookalikes import looks
+from .mailbox import OVERFLOWED
 from .memory import Output
 from .parcel import Parcel, View, Views
 from .quota import Quota
@@ -34,18 +36,20 @@ _Change = ordered.RoomEnded | ordered.TopicSet | ordered.Left | ordered.LeftAll 
 class _Outbox:
     """The events to deliver under the lock, and the actions to take after the lock is released."""
 
-    __slots__ = ("_output", "waiting", "ready", "full", "size")
+    __slots__ = ("_output", "waiting", "mixed", "ready", "size")
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self.waiting: dict[int, list[events.Event | ordered.Joined]] = {}  # by room, in order: to be delivered
-        self.ready: list[Subscriber] = []  # their queues were idle: their writers must be told
-        self.full: list[Subscriber] = []  # their queues were full: they must be cut off
+        # To be delivered, by room, in order. ``add`` adds to it, and _publish_message adds messages.
+        self.waiting: defaultdict[int, list[events.Event | ordered.Joined]] = defaultdict(list)
+        self.mixed: set[int] = set()  # rooms for which more than messages waits
+        self.ready: list[Subscriber] = []  # for whom ``push`` returned True: to be scheduled, or cut off as well
         self.size = 0  # bytes that ``put`` has queued; most parcels of _deliver are not counted
 
-    def add(self, room: ChatRoom, event: events.Event | ordered.Joined) -> None:
+    def add(self, room_id: int, event: events.Event | ordered.Joined) -> None:
         """Have an event delivered to the room's members, after those that wait."""
-        self.waiting.setdefault(room.id, []).append(event)
+        self.waiting[room_id].append(event)
+        self.mixed.add(room_id)
 
     def show(self, session: Subscriber, *shown: events.Event) -> None:
         """Queue events for one session only."""
@@ -54,11 +58,8 @@ class _Outbox:
     def put(self, session: Subscriber, parcel: Parcel) -> None:
         """Queue a parcel, which other sessions may share."""
         self.size += parcel.size
-        try:
-            if session.mailbox.push(parcel):
-                self.ready.append(session)
-        except queue.Full:
-            self.full.append(session)
+        if session.mailbox.push(parcel):
+            self.ready.append(session)
 
 
 class Publisher:
@@ -397,21 +398,22 @@ class Publisher:
             with self._lock:
                 acks: dict[Subscriber, list[events.Event]] = {}
                 for item in batch:
-                    if isinstance(item, events.Message):
+                    if type(item) is events.Message:
                         self._publish_message(item, outbox)
                     elif isinstance(item, ordered.Acked):
                         acks.setdefault(item.origin, []).append(
                             events.Answer(events.Ack(item.room, item.number), item.ref)
                         )
                     elif isinstance(item, ordered.Joined):
-                        outbox.waiting.setdefault(item.room_id, []).append(item)
+                        outbox.add(item.room_id, item)
                     else:
                         self._change(item, outbox)
                 for room_id in list(outbox.waiting):
                     self._deliver(room_id, outbox)
                 self._recent.trim()
-                for session, shown in acks.items():
-                    outbox.show(session, *shown)
+                if acks:
+                    for session, shown in acks.items():
+                        outbox.show(session, *shown)
                 return self._drop_unused()
         finally:  # a queue that was filled and not scheduled would never be emptied again
             self._act(outbox)
@@ -422,7 +424,7 @@ class Publisher:
         if room is not None:
             room.last = message.number
             self._recent.add(room, message)
-            outbox.waiting.setdefault(room.id, []).append(message)
+            outbox.waiting[room.id].append(message)
 
     def _change(self, item: _Change, outbox: _Outbox) -> None:
         """Change rooms or members. Before members change, deliver what waits. A new topic is added to what waits."""
@@ -431,7 +433,7 @@ class Publisher:
             room = self._rooms.get(item.room_id)
             if room:
                 room.topic = item.topic
-                outbox.add(room, events.TopicChanged(room.name, item.by, item.topic))
+                outbox.add(room.id, events.TopicChanged(room.name, item.by, item.topic))
         elif isinstance(item, ordered.RoomEnded):
             self._end_room(item, outbox)
         else:
@@ -476,7 +478,7 @@ class Publisher:
         self._remove(session, place, room)
         if not self._quiet:
             who = session.identity if words else 0
-            outbox.add(room, events.Presence(room.name, "left", (session.name,), words, who))
+            outbox.add(room.id, events.Presence(room.name, "left", (session.name,), words, who))
 
     def _end_room(self, item: ordered.RoomEnded, outbox: _Outbox) -> None:
         assert self._lock.locked()
@@ -496,7 +498,7 @@ class Publisher:
                 entered.append(lobby.entered())
                 change = lobby.add(session, session.views.elsewhere)
                 place.rooms[lobby.id] = lobby
-                outbox.add(lobby, ordered.Joined(lobby.id, session, session.name, change))
+                outbox.add(lobby.id, ordered.Joined(lobby.id, session, session.name, change))
             if was_current:
                 place.go_to(session, lobby)
             self._remove(session, place, room)
@@ -520,6 +522,8 @@ class Publisher:
         """Drop the rooms that everybody has left and that have neither messages nor a topic. Above nine tenths of
         ROOMS, drop some that have a topic, too."""
         assert self._lock.locked()
+        if not self._left and len(self._rooms) <= ROOMS * 9 // 10:
+            return []
         unused = [
             room
             for room in self._left.values()
@@ -537,18 +541,34 @@ class Publisher:
         return [room.id for room in unused]
 
     def _deliver(self, room_id: int, outbox: _Outbox) -> None:
-        """Put what waits for the room into its members' queues, but no join of one that has left. The hot path."""
+        """Put what waits for the room into its members' queues. The hot path."""
+        items: Sequence[Any] | None = outbox.waiting.pop(room_id, None)
         room = self._rooms.get(room_id)
-        items = [
-            item
-            for item in outbox.waiting.pop(room_id, ())
-            if not isinstance(item, ordered.Joined) or (room and room.members.get(item.session) == item.change)
-        ]
         if room is None or not items:
             return
+        late: Container[Subscriber] = ()
+        if room_id in outbox.mixed:
+            items, late = self._deliver_to_late(room, items, outbox)
+        if items:
+            for view, sessions in room.groups.items():
+                parcel, members = self._address(
+                    view, items, [each for each in sessions if each not in late] if late else sessions
+                )
+                # The same as outbox.put, without a call for each member.
+                outbox.ready += [session for session in members if session.mailbox.push(parcel)]
+
+    def _deliver_to_late(
+        self, room: ChatRoom, items: Iterable[events.Event | ordered.Joined], outbox: _Outbox
+    ) -> tuple[Sequence[events.Event], Container[Subscriber]]:
+        """Joins, leaves and messages wait for the room. Show the sessions that came late what they have not seen;
+        return them, and what to show to all others. No join is shown of a session that has left."""
+        items = [
+            item
+            for item in items
+            if not isinstance(item, ordered.Joined) or room.members.get(item.session) == item.change
+        ]
         joined = [item.change for item in items if isinstance(item, ordered.Joined)]
         crowded = len(room.members) > CROWD or self._quiet
-        everything = list(chatroom.merged(room.name, items, crowded, 0))
         late: dict[Subscriber, None] = {}
         if joined and not crowded:
             # A session that became a member at or after the first of these changes saw some of them on entering.
@@ -564,19 +584,7 @@ class Publisher:
                     parcel, members = self._address(view, shown, (session,))
                     for member in members:
                         outbox.put(member, parcel)
-        if everything:
-            ready = outbox.ready.append
-            for view, sessions in room.groups.items():
-                parcel, members = self._address(
-                    view, everything, [each for each in sessions if each not in late] if late else sessions
-                )
-                # The same as outbox.put, without a call for each member.
-                for session in members:
-                    try:
-                        if session.mailbox.push(parcel):
-                            ready(session)
-                    except queue.Full:
-                        outbox.full.append(session)
+        return list(chatroom.merged(room.name, items, crowded, 0)), late
 
     def _address(
         self, view: View, shown: Sequence[events.Event], members: Iterable[Subscriber]
@@ -589,6 +597,6 @@ class Publisher:
     def _act(self, outbox: _Outbox) -> None:
         if outbox.ready:
             self._schedule(outbox.ready)
-        for session in outbox.full:
-            session.cut_off(TooSlow())
+            for session in [each for each in outbox.ready if each.mailbox.life is OVERFLOWED]:
+                session.cut_off(TooSlow())
         self._output.check()

@@ -20,7 +20,7 @@ class BatchQueue(queue.Queue[T]):
     As in the standard library, ``mutex`` guards the items, and ``put`` waits for ``not_full`` while ``maxsize`` items
     are there. The consumer does not wait for ``not_empty``. A thread that waits for a condition is woken while the lock
     is still held, and then has to wait a second time, for that lock. Here ``put`` releases the lock first, and then
-    rings the bell, once for each time that the consumer falls asleep.
+    rings the bell. The consumer makes a new bell whenever it falls asleep, so it hears no ring that is late.
 
     ``join`` and ``task_done`` do not work: nobody counts the items that were taken.
     """
@@ -28,9 +28,8 @@ class BatchQueue(queue.Queue[T]):
     def __init__(self, maxsize: int) -> None:
         super().__init__(maxsize)
         self.most = 0  # the most items that ever waited; noted in take()
-        self._asleep = False  # the consumer waits for the bell, or is about to; guarded by the mutex
+        self._bell: queue.SimpleQueue[None] | None = None  # the consumer sleeps by it; set under the mutex
         self._putters = 0  # threads that wait for room; guarded by the mutex
-        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def depth(self) -> tuple[int, int]:
         """Items that wait now, and the most that ever did. Takes no lock: each number is read as a whole."""
@@ -44,9 +43,9 @@ class BatchQueue(queue.Queue[T]):
             if len(self.queue) >= self.maxsize:
                 self._wait_for_room(block, timeout)
             self.queue.append(item)
-            ring, self._asleep = self._asleep, False
-        if ring:
-            self._bell.put(None)
+        bell = self._bell
+        if bell:
+            bell.put(None)
 
     def _wait_for_room(self, block: bool, timeout: float | None) -> None:
         self._putters += 1
@@ -66,11 +65,11 @@ class BatchQueue(queue.Queue[T]):
             with self.mutex:
                 if self.queue:
                     return self._some(limit)
-                self._asleep = True
-            # An old ring, for an item that was taken before the consumer heard it, only brings it here once more.
+                bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+                self._bell = bell
             left = None if deadline is None else deadline - time.monotonic()
             try:
-                self._bell.get(left is None or left > 0, left)
+                bell.get(left is None or left > 0, left)
             except queue.Empty:
                 return []
 
@@ -82,7 +81,7 @@ class BatchQueue(queue.Queue[T]):
         if len(batch) > limit:
             self.queue.extend(batch[limit:])
             del batch[limit:]
-        self._asleep = False
+        self._bell = None
         if self._putters:
             self.not_full.notify(len(batch))
         return batch

@@ -8,7 +8,6 @@ only the thread that is its writer now sends on it (see ``mailbox``). Any other 
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import Counter
@@ -22,7 +21,7 @@ from .disconnects import TooSlow
 from .errors import ChatError, CutOff, UnknownPerson
 from .events import Bye, Event, PersonRow, answers, problem
 from .letters import scripts, written_together
-from .mailbox import Mailbox, Writer
+from .mailbox import OVERFLOWED, Mailbox, Writer
 from .memory import Output
 from .metrics import LEFT, Traffic
 from .names import Name, Names
@@ -114,13 +113,10 @@ class Session:
 
     def send(self, *events: Event) -> None:
         """Queue events. Never waits: a session whose queue is full is cut off instead."""
-        try:
-            was_idle = self.mailbox.push(Parcel(self.views.own, events, self.output))
-        except queue.Full:
-            self.cut_off(TooSlow())
-        else:
-            if was_idle:
-                self._schedule([self])
+        if self.mailbox.push(Parcel(self.views.own, events, self.output)):
+            self._schedule([self])
+            if self.mailbox.life is OVERFLOWED:
+                self.cut_off(TooSlow())
         self.output.check()
 
     def tell(self, error: ChatError, ref: str = "") -> None:

@@ -109,11 +109,12 @@ class _Watched(Writers):
         self._never = threading.Event()
 
     def _send(self, session: Session, parcels: list[Parcel]) -> Unsent | None:
+        if not parcels:
+            return super()._send(session, parcels)
         began = time.monotonic()
         rest: Unsent | None = None
-        if self._faults.delay(session.number):
-            data = b"".join([parcel.data for parcel in parcels])
-            rest = Unsent(parcels, data, 0) if data else None
+        if self._faults.delay(session.number) and (data := b"".join([parcel.data for parcel in parcels])):
+            rest = self._leave(session, parcels, data, data)
         else:
             rest = super()._send(session, parcels)
         self._recorder.sent(session.number, session.name, parcels, began, rest is None)

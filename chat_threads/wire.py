@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 
 LINUX = sys.platform.startswith("linux")
 NOWAIT: int = socket.MSG_DONTWAIT if LINUX else 0
@@ -47,14 +48,18 @@ def prepare(sock: socket.socket, patience: float) -> None:
 
 
 class Wire:
-    """Owns one connected socket. ``read`` and ``linger`` are for the reader; ``send`` and ``wait_writable`` for the
-    thread that writes at the time; ``stop_reading`` and ``rtt`` for any thread, even when the socket is closed. The
-    server closes the socket at the end of the reader's thread, when no writer has the wire any more."""
+    """Owns one connected socket. ``read`` and ``linger`` are for the reader; ``send``, ``put`` and ``wait_writable``
+    for the thread that writes at the time; ``stop_reading`` and ``rtt`` for any thread, even when the socket is closed.
+    The server closes the socket at the end of the reader's thread, when no writer has the wire any more.
+
+    ``put(data, nowait)`` is the socket's own ``send``, for a thread that writes to many clients. It raises
+    BlockingIOError if the system takes nothing, and its caller adds to ``sent``."""
 
     def __init__(self, sock: socket.socket, nowait: int = NOWAIT) -> None:
         """``sock``: prepared by ``prepare``."""
         self._sock = sock
-        self._nowait = nowait
+        self.nowait = nowait
+        self.put: Callable[[bytes, int], int] = sock.send
         self._stopped = False  # set by stop_reading, read by the reader
         self.sent = 0  # bytes so far; set by the writing thread, read by any
         if (sock.gettimeout() is None) is not bool(nowait):
@@ -65,7 +70,7 @@ class Wire:
 
         b"" is the end: the peer has closed, the connection is broken, or ``stop_reading`` was called.
         """
-        if not self._nowait:
+        if not self.nowait:
             timeout = LOOK if timeout is None else min(timeout, LOOK)
         if timeout is not None and not _ready(self._sock, "read", timeout):
             return b"" if self._stopped else None
@@ -79,7 +84,7 @@ class Wire:
     def send(self, data: bytes | memoryview) -> int:
         """Send without waiting; return the number of bytes that the system took, maybe 0. OSError: the peer is gone."""
         try:
-            sent = self._sock.send(data, self._nowait)
+            sent = self._sock.send(data, self.nowait)
         except BlockingIOError:
             return 0
         self.sent += sent

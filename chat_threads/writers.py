@@ -44,10 +44,11 @@ SLICE = 0.25  # seconds within which a waiting writer notices that its session w
 
 
 class Unsent:
-    """A batch of parcels of which the socket has taken some bytes, or none. Belongs to the thread that sends it."""
+    """A batch of parcels of which the socket has taken ``sent`` bytes, maybe none, and ``left`` are left. Belongs to
+    the thread that sends it."""
 
-    def __init__(self, parcels: Sequence[Parcel], data: bytes, sent: int) -> None:
-        self.left = memoryview(data)[sent:]
+    def __init__(self, parcels: Sequence[Parcel], left: bytes, sent: int) -> None:
+        self.left = memoryview(left)
         self._sent = sent
         self._ends = [0, *accumulate(len(parcel.data) for parcel in parcels)]  # where each parcel ends
 
@@ -157,19 +158,41 @@ class Writers:
 
     # --- by the thread that is the session's writer now --------------------------------------------------
 
-    def _write(self, session: Session) -> Unsent | None:
-        """Send what is queued, without waiting. If something did not fit, hold the mailbox and return the rest."""
-        mailbox = session.mailbox
-        parcels = mailbox.collect()
-        rest = self._send(session, parcels) if parcels else None
-        if rest is not None:
-            mailbox.hold()
-        else:
-            if mailbox.under_way:
-                mailbox.sent()
-            if mailbox.life is not OPEN and mailbox.finish():
-                session.written.set()
-        return rest
+    def _send(self, session: Session, parcels: list[Parcel]) -> Unsent | None:
+        """Send the parcels, which were just collected, without waiting. If something does not fit, hold the mailbox
+        and return the rest. Abandon the session if it cannot be sent to."""
+        mailbox, wire = session.mailbox, session.wire
+        if parcels:
+            data = left = b""
+            try:  # the hot path: few calls
+                data = b"".join([parcel.data for parcel in parcels]) if parcels[1:] else parcels[0].data
+                if left := data:
+                    sent = wire.put(data, wire.nowait)
+                    wire.sent += sent
+                    left = data[sent:]  # mostly nothing
+            except BlockingIOError:
+                pass
+            except OSError:  # the peer is gone
+                session.abandon()
+                left = b""
+            except Exception:
+                log.exception("nothing could be sent to %s", session)
+                session.abandon()
+                left = b""
+            if left:
+                return self._leave(session, parcels, data, left)
+        if mailbox.under_way:
+            mailbox.sent()
+        if mailbox.life is not OPEN and mailbox.finish():
+            session.written.set()
+        return None
+
+    @staticmethod
+    def _leave(session: Session, parcels: list[Parcel], data: bytes, left: bytes) -> Unsent:
+        """The socket has not taken all of these parcels' data: leave the mailbox to the thread that sends the rest."""
+        session.mailbox.keep(session.output.hold(len(data)) if parcels[1:] else parcels[0])
+        session.mailbox.hold()
+        return Unsent(parcels, left, len(data) - len(left))
 
     def _write_waiting(self, session: Session, rest: Unsent | None) -> None:
         """Called by the holder: send ``rest`` and what is queued, waiting if necessary, until the mailbox is empty."""
@@ -182,22 +205,6 @@ class Writers:
             rest = self._send(session, parcels)
         if session.mailbox.life is Life.FINISHED:
             session.written.set()
-
-    def _send(self, session: Session, parcels: list[Parcel]) -> Unsent | None:
-        """Send without waiting, and return what did not fit. Abandon the session if it cannot be sent to."""
-        try:
-            data = b"".join([parcel.data for parcel in parcels]) if parcels[1:] else parcels[0].data
-            sent = session.wire.send(data) if data else 0
-        except OSError:  # the peer is gone
-            session.abandon()
-        except Exception:
-            log.exception("nothing could be sent to %s", session)
-            session.abandon()
-        else:
-            if sent < len(data):
-                session.mailbox.keep(parcels[0] if len(parcels) == 1 else session.output.hold(len(data)))
-                return Unsent(parcels, data, sent)
-        return None
 
     def _send_all(self, session: Session, rest: Unsent) -> bool:
         """Send the rest of a batch, all of it within one deadline. Return False if it could not be sent.
@@ -283,7 +290,7 @@ class Crew(Writers):
         try:
             for session in sessions:
                 try:
-                    rest = self._write(session)
+                    rest = self._send(session, session.mailbox.collect())
                 except Exception:  # a bug must not end the thread that others share
                     self._give_up_on(session)
                     rest = None
@@ -368,7 +375,7 @@ class OnePerSession(Writers):
                 inside.does("waits for its session")
                 own.wake.get()
                 inside.does("sends")
-                rest = self._write(session)
+                rest = self._send(session, session.mailbox.collect())
                 with self._state:
                     done = min(own.due, 1) if rest is None else own.due
                     own.due -= done

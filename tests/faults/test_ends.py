@@ -75,7 +75,7 @@ def test_a_server_that_finds_no_memory_for_words_says_so(start_process):
         ("server.ChatServer.process_request = is_stuck", "acceptor", "TimeoutError"),
         ("history.History._handle = breaks", "history", "nobody knows why"),
         ("writers.Crew._turn = breaks", "writer-1", "nobody knows why"),
-        ("writers.Crew._write = is_stuck", "writer-1", "TimeoutError"),
+        ("writers.Crew._send = is_stuck", "writer-1", "TimeoutError"),
         ("logs.LogThread._put = breaks", "log", "nobody knows why"),
         ("announce = cli.announce; cli.announce = lambda *args: announce(*args) or breaks()", "main", "MemoryError"),
         ("server.ChatServer.beats = property(breaks, lambda *args: None)", "main", "MemoryError"),
@@ -98,11 +98,11 @@ def test_a_writer_that_goes_on_is_not_stuck_however_many_sessions_its_turn_has()
     ends = Ends(lambda: None)
 
     class LookedAt(Crew):
-        def _write(self, session: object) -> None:
+        def _send(self, session: object, parcels: object) -> None:
             ends.look(self.vital())
 
     crew = LookedAt(1, WAIT)
-    crew.schedule([types.SimpleNamespace(number=1)] * MANY)
+    crew.schedule([types.SimpleNamespace(number=1, mailbox=types.SimpleNamespace(collect=list))] * MANY)
     assert crew.stop(WAIT) == []
     assert ends.broken is None
 

@@ -21,6 +21,7 @@ from chat_threads.batch import Batch, StoredRef
 from chat_threads.errors import NotStored, RoomGone, TooManyRooms
 from chat_threads.events import Message
 from chat_threads.history import History
+from chat_threads.mailbox import Life
 from chat_threads.ordered import Draft, RoomMade, TokenUsed, TopicSet
 from chat_threads.parcel import Views
 from chat_threads.quota import Quota
@@ -173,6 +174,7 @@ class Person:
     def __init__(self, name: str, identity: int = 0) -> None:
         self.name, self.identity = name, identity
         self.mailbox = self
+        self.life = Life.OPEN
         self.gone = False
 
     def push(self, parcel: object) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import queue
 import random
 import sys
 import threading
@@ -28,6 +27,7 @@ from chat_threads.errors import (
     UnknownRoom,
     Unreadable,
 )
+from chat_threads.mailbox import Life
 from chat_threads.parcel import Parcel, Views
 from chat_threads.publisher import CROWD, LOBBY, Publisher
 
@@ -74,11 +74,13 @@ class Box:
         self.full = False
         self.pushed = 0
         self.closed = False
+        self.life = Life.OPEN
 
     def push(self, parcel: Parcel) -> bool:
         self.pushed += 1
         if self.full:
-            raise queue.Full
+            self.life = Life.OVERFLOWED
+            return True
         self.parcels.append(parcel)
         return self.idle
 

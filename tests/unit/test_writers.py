@@ -49,6 +49,7 @@ class WatchedWire(Wire):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
+        self.put = lambda data, nowait: self.send(data)
         self.gate = threading.Event()
         self.gate.set()
         self.waiting = threading.Event()  # a thread has come to the gate
@@ -118,10 +119,13 @@ class Connection:
 class ScriptedWire:
     """A wire without a socket: each send takes the next of ``takes`` bytes. ``writable``: what a wait returns."""
 
+    nowait = 0
+    sent = 0
+
     def __init__(self, *takes: int, writable: bool = True) -> None:
         self.takes = list(takes)  # the last of them for ever
         self.writable = writable
-        self.sent = b""
+        self.taken = b""
         self.sends = 0
         self.waits = 0
         self.stopped = threading.Event()
@@ -130,8 +134,11 @@ class ScriptedWire:
     def send(self, data: bytes | memoryview) -> int:
         self.sends += 1
         take = self.takes.pop(0) if len(self.takes) > 1 else self.takes[0]
-        self.sent += bytes(data[:take])
+        self.taken += bytes(data[:take])
         return min(take, len(data))
+
+    def put(self, data: bytes, nowait: int) -> int:
+        return self.send(data)
 
     def wait_writable(self, timeout: float) -> bool:
         self.waits += 1
@@ -293,7 +300,7 @@ def test_a_parcel_is_sent_whole_or_not_at_all(
     wait_for(lambda: wire.waits > before + 1 or wire.sends > 1)  # the writer has seen it
     wire.writable = True
     assert session.written.wait(WAIT)
-    assert wire.sent == kept + b"The server is shutting down. Goodbye.\r\n"
+    assert wire.taken == kept + b"The server is shutting down. Goodbye.\r\n"
 
 
 def test_a_session_that_is_cut_off_while_its_queue_is_full_gets_the_reason(
@@ -312,7 +319,7 @@ def test_all_of_the_last_words_are_sent_though_the_socket_is_full_when_they_come
     assert session.mailbox.cut_off(Parcel(LINES, [Notice("this is why"), Notice("bye")]))
     office.writers.schedule([session])
     assert session.written.wait(WAIT)
-    assert session.wire.sent == b"this is why\r\nbye\r\n"  # type: ignore[attr-defined]
+    assert session.wire.taken == b"this is why\r\nbye\r\n"  # type: ignore[attr-defined]
 
 
 def test_last_words_are_sent_before_the_session_counts_as_written(office: Office) -> None:
@@ -353,7 +360,7 @@ def test_the_time_to_send_is_for_a_whole_batch_however_many_bytes_trickle(
     session.send(Notice("x" * 100_000))
     assert session.written.wait(WAIT)
     assert isinstance(session.reason, TooSlow)
-    assert 1 < len(wire.sent) < 50_000
+    assert 1 < len(wire.taken) < 50_000
 
 
 def test_a_client_that_takes_a_little_at_a_time_gets_it_all(office: Office) -> None:
@@ -362,7 +369,7 @@ def test_a_client_that_takes_a_little_at_a_time_gets_it_all(office: Office) -> N
     session.send(Notice("hello"), Notice("world"))
     session.close(Notice("goodbye"))
     assert session.written.wait(WAIT)
-    assert wire.sent == b"hello\r\nworld\r\ngoodbye\r\n"
+    assert wire.taken == b"hello\r\nworld\r\ngoodbye\r\n"
     assert session.reason is None
 
 
@@ -375,7 +382,7 @@ def test_the_reason_is_never_sent_in_the_middle_of_a_line(office: Office, monkey
     wait_for(lambda: wire.sends)
     session.cut_off(TooSlow())
     assert session.written.wait(WAIT)
-    assert wire.sent == b"a li"
+    assert wire.taken == b"a li"
 
 
 def test_a_client_that_was_cut_off_delays_the_end_for_a_moment_only(
@@ -539,19 +546,19 @@ def test_a_bug_in_writing_ends_one_session_and_not_the_thread_that_others_share(
 ) -> None:
     office = open_office(crew_of_one)
     one, other = office.scripted(ScriptedWire(10**6)), office.scripted(ScriptedWire(10**6))
-    write = office.writers._write
+    send = office.writers._send
 
-    def buggy(session: Session) -> Unsent | None:
+    def buggy(session: Session, parcels: list[Parcel]) -> Unsent | None:
         if session is one:
             raise ZeroDivisionError
-        return write(session)
+        return send(session, parcels)
 
-    monkeypatch.setattr(office.writers, "_write", buggy)
+    monkeypatch.setattr(office.writers, "_send", buggy)
     for session in (one, other):
         session.send(Notice("hello"))
     assert one.written.wait(WAIT)
     office.writers.flush()
-    assert other.wire.sent == b"hello\r\n"  # type: ignore[attr-defined]
+    assert other.wire.taken == b"hello\r\n"  # type: ignore[attr-defined]
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
 
 
@@ -613,7 +620,7 @@ def test_a_large_room_is_written_to_by_the_whole_crew_and_everybody_gets_it(open
     assert all(session.mailbox.push(parcel) for session in sessions)
     office.writers.schedule(sessions)
     office.writers.flush()
-    assert {session.wire.sent for session in sessions} == {b"to all\r\n"}  # type: ignore[attr-defined]
+    assert {session.wire.taken for session in sessions} == {b"to all\r\n"}  # type: ignore[attr-defined]
 
 
 @pytest.fixture
