@@ -43,6 +43,7 @@ class Batch:
     tokens: dict[int, TokenUsed] = field(default_factory=dict)
     tokens_used: int = 0  # how many of them a client got or showed; others were only used in messages
     refs: list[StoredRef] = field(default_factory=list)
+    places: dict[int, str] = field(default_factory=dict)  # what tokens keep (kept.Kept.text), by token
 
     def __bool__(self) -> bool:
         return bool(self.messages) or self.more
@@ -51,4 +52,4 @@ class Batch:
     def more(self) -> bool:
         """Whether there is anything besides messages."""
         rooms = self.rooms_made or self.rooms_ended or self.rooms_unused or self.topics
-        return bool(rooms or self.tokens or self.refs)
+        return bool(rooms or self.tokens or self.refs or self.places)

@@ -130,6 +130,10 @@ class Place:
         self.rooms: dict[int, ChatRoom] = {}  # by id; the room entered last is last
         self.current: ChatRoom | None = None
 
+    def in_order(self) -> list[ChatRoom]:
+        """The rooms as they were entered, but the current one at the end."""
+        return sorted(self.rooms.values(), key=lambda room: room is self.current)
+
     def check(self) -> None:
         """Raise InTooManyRooms if the session may not enter another room."""
         if len(self.rooms) >= ROOMS_EACH:

@@ -175,8 +175,8 @@ class Nick(Command):
     "/token",
     "show your token for /resume",
     "token",
-    more="When a connection is lost, the server may keep it, and your name, for minutes. Type /resume TOKEN on a"
-    " new connection, instead of a name or later. It then takes the place of the old one at once.",
+    more="Type /resume TOKEN on a new connection, in place of a name or later: at once after a connection hangs, or"
+    " tomorrow. Then you are where you were; see /help resume.",
 )
 @dataclass(frozen=True, slots=True)
 class ShowToken(Command):
@@ -187,8 +187,8 @@ class ShowToken(Command):
     "/resume TOKEN",
     "take your old place, by its token",
     "resume",
-    more="The old connection with that token is closed, and you get its name and its rooms. If there is no old"
-    " connection, you get the name that the token was last used with.",
+    more="A connection that still has that token is closed. You have your name again; in a terminal also your rooms,"
+    " with what you missed, your settings, and whom you ignore.",
     cost=4,
 )
 @dataclass(frozen=True, slots=True)
@@ -226,9 +226,9 @@ class Back(Command):
     "/ignore [NAME]",
     "hide what somebody says",
     "ignore",
-    more="It lasts while you are connected, in every room and in private. It still holds when the person takes another"
-    " name or comes back with their token. You still hear somebody else who takes the name later. /history"
-    " still shows everything. Without a name, it lists whom you ignore.",
+    more="It lasts while you are connected, and after /resume, in every room and in private. It still holds when the"
+    " person takes another name or comes back with their token. You still hear somebody else who takes the name later."
+    " /history still shows everything. Without a name, it lists whom you ignore.",
 )
 @dataclass(frozen=True, slots=True)
 class Ignore(Command):

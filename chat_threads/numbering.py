@@ -99,6 +99,9 @@ class Numbering:
         self.batch.tokens[item.token] = item
         self.batch.tokens_used += 1
 
+    def _place_kept(self, item: ordered.PlaceKept) -> None:
+        self.batch.places[item.token] = item.place
+
     def _room_made(self, item: ordered.RoomMade) -> None:
         """``make`` has handled it."""
 
@@ -113,6 +116,7 @@ _TAKES: dict[type[ordered.Ordered], Callable[[Numbering, Any], None]] = {
     ordered.RoomEnded: Numbering._room_ended,
     ordered.RoomMade: Numbering._room_made,
     ordered.TokenUsed: Numbering._token_used,
+    ordered.PlaceKept: Numbering._place_kept,
     **dict.fromkeys(
         (ordered.Acked, ordered.Joined, ordered.Left, ordered.LeftAll, ordered.NameChanged), Numbering._publish
     ),

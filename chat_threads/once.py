@@ -15,7 +15,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import islice
 
 from . import ordered
@@ -156,6 +156,14 @@ def store(
         )
 
 
+def keep(writer: sqlite3.Connection, places: Mapping[int, str]) -> None:
+    """Store what tokens keep, in place of what they kept before. Of a token that is not in the file, nothing."""
+    writer.executemany(
+        "INSERT OR REPLACE INTO places (token, place) SELECT id, ? FROM tokens WHERE id = ?",
+        [(place, token) for token, place in places.items()],
+    )
+
+
 def forget(writer: sqlite3.Connection, connected: Set[int]) -> bool:
     """If there are more than TOKENS tokens, forget up to SWEEP_TOKENS of them, with their requests.
 
@@ -169,5 +177,6 @@ def forget(writer: sqlite3.Connection, connected: Set[int]) -> bool:
     ids = list(islice((row for row in oldest if row[0] not in connected), min(spare, SWEEP_TOKENS)))
     oldest.close()
     writer.executemany("DELETE FROM refs WHERE token = ?", ids)
+    writer.executemany("DELETE FROM places WHERE token = ?", ids)
     writer.executemany("DELETE FROM tokens WHERE id = ?", ids)
     return bool(spare > SWEEP_TOKENS == len(ids))

@@ -82,6 +82,14 @@ class TokenUsed(Ordered):
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceKept(Ordered):
+    """What a token keeps for the person who has it, as ``kept.Kept.text`` writes it. Shown to nobody."""
+
+    token: int
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
 class Joined(Ordered):
     """A session became a member: change number ``change`` of the room's list of members."""
 

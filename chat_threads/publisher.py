@@ -362,6 +362,12 @@ class Publisher:
             place = self._places.get(session)
             return tuple(room.name for room in place.rooms.values()) if place else ()
 
+    def seen(self, session: Subscriber) -> list[tuple[int, str, int]]:
+        """The session's rooms, each with its id, its name and its newest number; the current one is the last."""
+        with self._lock:
+            place = self._places.get(session) or Place()
+            return [(each.id, each.name, each.last) for each in place.in_order()]
+
     @staticmethod
     def audience(room: ChatRoom) -> int:
         """How many members the room has. Takes no lock."""

@@ -148,6 +148,17 @@ class ReadingSide:
         rows = self._read("SELECT name FROM tokens WHERE id = ?", (token,))
         return rows[0][0] if rows else None
 
+    def place(self, token: int) -> str:
+        """What a token keeps for the person who has it (see the module ``kept``); "": nothing."""
+        rows = self._read("SELECT place FROM places WHERE token = ?", (token,))
+        return str(rows[0][0]) if rows else ""
+
+    def room_names(self, rooms: Sequence[int]) -> dict[int, str]:
+        """The names of these rooms, by their ids; those that are gone are left out. At most 999."""
+        if not rooms:
+            return {}
+        return dict(self._read(f"SELECT id, name FROM rooms WHERE id IN ({', '.join('?' * len(rooms))})", rooms))
+
     def names(self, spoken: int = 50_000) -> list[tuple[str, int]]:
         """The names that people are known by: first those of the senders of the last ``spoken`` messages, each with 0,
         then those of all tokens, each with the token's number. In both parts the name used last is at the end."""

@@ -20,6 +20,7 @@ from .dialects.base import Dialect
 from .disconnects import TooSlow
 from .errors import ChatError, CutOff, UnknownPerson
 from .events import Bye, Event, PersonRow, answers, problem
+from .kept import Kept
 from .letters import scripts, written_together
 from .mailbox import OVERFLOWED, Mailbox, Writer
 from .memory import Output
@@ -30,6 +31,8 @@ from .parcel import Parcel, Views
 from .rules import LIKELY, clean, fold, nearest
 from .tokens import Handout, token_id
 from .wire import Wire
+
+MAX_IGNORED = 100  # people whom one session may ignore
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ class Session:
         self.broken = False  # nothing more can be sent; set by the thread that writes, before written
         self.local = False  # whether the client is on the server's machine; set by the reader thread at the start
         self.output = output or Output()  # counts the bytes that wait for all sessions
+        self.kept: Kept | None = None  # what its token keeps, as noted last; set by the reader thread, read anywhere
+        self.note_at: float | None = None  # when to note that again; None: the token keeps nothing; the reader's
         self._schedule = schedule
 
     @property
@@ -142,6 +147,12 @@ class Session:
         self.end()
 
     # --- the reader thread ----------------------------------------------------------------------------------
+
+    def restore(self, away: str | None, ignored: Mapping[int, str]) -> None:
+        """Be as away as before, and ignore the same people as well, but not oneself, up to MAX_IGNORED."""
+        both = [*ignored.items(), *self.profile.ignored.items()]
+        people = {person: name for person, name in both if person != self.identity}
+        self.profile = replace(self.profile, away=away, ignored=dict(islice(people.items(), MAX_IGNORED)))
 
     def next_page(self) -> bool:
         """Wait until the client has read most of what waits for it, and can pay for another page of messages. Return

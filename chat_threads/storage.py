@@ -319,6 +319,8 @@ class Storage(ReadingSide):
                 writer.execute("DELETE FROM rooms WHERE id = ?", (room,))
                 writer.execute("INSERT INTO doomed (room) VALUES (?)", (room,))
             once.store(writer, batch.tokens.values(), batch.refs, self._uses)
+            if batch.places:
+                once.keep(writer, batch.places)
             for made in batch.rooms_made:
                 if made.owner:
                     writer.execute("UPDATE tokens SET kept = 1 WHERE id = ?", (made.owner,))

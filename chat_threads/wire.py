@@ -61,6 +61,7 @@ class Wire:
         self.nowait = nowait
         self.put: Callable[[bytes, int], int] = sock.send
         self._stopped = False  # set by stop_reading, read by the reader
+        self.lost = False  # whether the connection broke, so that nobody knows what the peer has read; the reader's
         self.sent = 0  # bytes so far; set by the writing thread, read by any
         if (sock.gettimeout() is None) is not bool(nowait):
             sock.setblocking(bool(nowait))
@@ -79,6 +80,7 @@ class Wire:
         except BlockingIOError:
             return None
         except OSError:
+            self.lost = True
             return b""
 
     def send(self, data: bytes | memoryview) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -122,6 +122,10 @@ class Dialect(Protocol):
 
     def ignoring(self, people: frozenset[int]) -> None:
         """Hide what these people say, who are given by the numbers of their tokens. The views may have changed."""
+
+    def settings(self) -> Mapping[str, str] | None:
+        """The settings, as ``set_option`` takes them, to be kept for a client that comes back by its token; None: this
+        client keeps everything itself."""
 
     def set_option(self, name: str | None, value: str | None) -> str:
         """Change a setting; without a name, change nothing. Return the answer in words; raise Usage or BadRequest. The

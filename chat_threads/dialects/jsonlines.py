@@ -241,6 +241,9 @@ class JsonDialect:
         self._style = style
         self.views = Views(_VIEWS.of(style), _VIEWS.of(style))
 
+    def settings(self) -> None:
+        """Programs keep theirs themselves."""
+
     def set_option(self, name: str | None, value: str | None) -> str:
         if name is None:
             return f"Set: joins {'on' if self._style.joins else 'off'}, replay {self.replay}."

@@ -105,18 +105,19 @@ class TextDialect:
         if style != self._style:
             self._style, self.views = style, views(style)
 
+    def settings(self) -> dict[str, str]:
+        return {
+            "timestamps": self._style.timestamps,
+            "numbers": _on_off(self._style.numbers),
+            "colour": _on_off(self._style.colour),
+            "bell": _on_off(self._bell),
+            "joins": _on_off(self._style.joins),
+            "replay": str(self.replay),
+        }
+
     def set_option(self, name: str | None, value: str | None) -> str:
-        style = self._style
         if name is None:
-            settings = {
-                "timestamps": style.timestamps,
-                "numbers": _on_off(style.numbers),
-                "colour": _on_off(style.colour),
-                "bell": _on_off(self._bell),
-                "joins": _on_off(style.joins),
-                "replay": str(self.replay),
-            }
-            return "Set: " + ", ".join(f"{key} {value}" for key, value in settings.items()) + "."
+            return "Set: " + ", ".join(f"{key} {value}" for key, value in self.settings().items()) + "."
         option, value = name.lower(), (value or "").lower()
         if option == "color":
             option = "colour"

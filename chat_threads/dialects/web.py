@@ -121,6 +121,9 @@ class WebDialect:
     def ignoring(self, people: frozenset[int]) -> None:
         self._json.ignoring(people)
 
+    def settings(self) -> None:
+        """The page keeps its own."""
+
     def set_option(self, name: str | None, value: str | None) -> str:
         return self._json.set_option(name, value)
 

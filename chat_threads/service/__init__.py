@@ -21,7 +21,7 @@ from ..reach import HERE, HTTP, url
 from ..rules import check_room, check_words
 from ..session import Session, SessionStore
 from ..tokens import new_token
-from . import insight, metrics, pages, people, rooms, talk
+from . import insight, metrics, pages, people, returning, rooms, talk
 from .table import METHODS, Context, Insight
 
 __all__ = ["METHODS", "Insight", "Service"]
@@ -49,9 +49,9 @@ class Service:
         """The handshake: give the session its name and bring it into its first rooms.
 
         The first rooms are those that it asks for. If it asks for none, they are those of the connection whose place it
-        takes; failing that, the lobby. Raises BadName, BadRoom, NameTaken, UnknownToken or Unreadable; then nothing has
-        changed, and the client may try again. Waits as ``people.name_of``, ``people.take``, ``people.keep_token`` and
-        ``rooms.enter_or_make`` do.
+        takes, or those that its token keeps; failing that, the lobby. Raises BadName, BadRoom, NameTaken, UnknownToken
+        or Unreadable; then nothing has changed, and the client may try again. Waits as ``people.name_of``,
+        ``people.take``, ``people.keep_token``, ``returning.kept_under`` and ``rooms.enter_or_make`` do.
         """
         context = self._context
         name = people.name_of(context, hello.token) if hello.token else hello.name
@@ -61,28 +61,39 @@ class Service:
         if hello.room:
             room = check_room(hello.room)
             wanted[room] = wanted.pop(room, None)  # the last one is the current one
+        kept = returning.kept_under(context, session, hello.token) if hello.token else None
         old = people.take(context, session, name, hello.token or new_token())
         if hello.token or (session.dialect.token_first and not context.sessions.wait_for_token(session.address)):
             people.keep_token(context, session)
         session.dialect.admitted(name)
+        if kept:
+            returning.restore(session, kept)
         people.update_views(context, session)
         session.answer(events.Welcome(name, self._motd, __version__, session.token if session.known else ""))
         if context.history.read_only:
             session.tell(context.history.read_only)
+        if kept:
+            returning.tell(session, kept)
+            wanted = wanted or returning.rooms(context, session, old, kept)
         entered = False
         for room, since in (wanted or dict.fromkeys(old)).items():
             entered = rooms.enter_or_tell(context, session, room, not entered, since) or entered
         if not entered:
             rooms.enter_or_tell(context, session, LOBBY, first_time=True)
+        if session.note_at is not None:
+            returning.note(context, session)
 
     def handle(self, session: Session, command: commands.Command) -> None:
         """Carry out a command; raise ChatError if that is not possible. Waits as the command's function says."""
         METHODS[type(command)](self._context, session, command)
+        if session.note_at is not None and (session.heard >= session.note_at or type(command) in returning.CHANGES):
+            returning.note(self._context, session)
 
     def dismiss(self, session: Session, words: str, patience: float) -> None:
         """The conversation is over: show the session the messages up to its leaving, show the others that it left, and
         free its name. Waits as ``people.depart`` does."""
         if session.name:
+            returning.leave(self._context, session, patience)
             people.depart(self._context, session, _words_or_none(words), patience)
             self._context.sessions.release(session)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from .. import commands, events, ordered
@@ -26,14 +26,13 @@ from ..errors import (
 )
 from ..pace import cost_of_table
 from ..rules import check_name, check_words, fold
-from ..session import Session
+from ..session import MAX_IGNORED, Session
 from ..tokens import identity_of, person_of, token_id
+from . import returning
 from .rooms import enter_or_tell
 from .table import MAX_ROWS, SETTLE, Context, does
 
 log = logging.getLogger(__name__)
-
-MAX_IGNORED = 100
 
 
 def name_of(context: Context, token: str) -> str:
@@ -85,6 +84,7 @@ def take(context: Context, session: Session, name: str, token: str) -> list[str]
 def keep_token(context: Context, session: Session) -> None:
     """Submit the token and the session's name to the history. The client has the token, or is about to get it."""
     session.known = True
+    returning.begin(session)
     context.sessions.introduce(session)
     if context.sessions.holder(session.token) is session:
         with contextlib.suppress(NotStored):  # then its next message stores it
@@ -163,16 +163,22 @@ def show_token(context: Context, session: Session, command: commands.ShowToken) 
 
 @does(commands.Resume)
 def resume(context: Context, session: Session, command: commands.Resume) -> None:
-    """Take the place of the session that has the token. Waits as ``name_of``, ``take`` and ``enter_or_tell`` do."""
-    old = session.name
-    rooms = take(context, session, name_of(context, command.token), command.token)
+    """Take the place of the session that has the token, or had it. Waits as ``name_of``, ``take`` and ``enter_or_tell``
+    do, and for an SQLite connection."""
+    old, name = session.name, name_of(context, command.token)
+    kept = returning.kept_under(context, session, command.token)
+    rooms: Iterable[str] = take(context, session, name, command.token)
     keep_token(context, session)
+    if kept:
+        returning.restore(session, kept)
+        returning.tell(session, kept)
     ignored = dict(session.profile.ignored)
     if ignored.pop(session.identity, None):  # the session is that person now, and must see its own lines
         _set_ignored(context, session, ignored)
     _rename(context, session, old)
-    for room in rooms:
-        enter_or_tell(context, session, room)
+    wanted = returning.rooms(context, session, list(rooms), kept) if kept else dict.fromkeys(rooms)
+    for room, since in wanted.items():
+        enter_or_tell(context, session, room, since=since)
 
 
 @does(commands.Away)

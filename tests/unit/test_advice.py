@@ -27,6 +27,10 @@ TYPED = [
         "A room's name has no spaces, so #my was not made.", "Try #my_room.",
         "Type /create #my_room; or, if that is a topic of one word, /create #my and then /topic.",
     ),
+    (
+        errors.NameTaken("ann", "ann2"),
+        "The name ann is taken.", "Try ann2.", "Try ann2. If it is yours, type /resume TOKEN, with its token.",
+    ),
     (errors.UnknownRoom("#x"), "There is no room #x.", "", "/rooms lists the rooms, /join makes one."),
     (
         errors.UnknownRoom("#lap", "#lab"),
@@ -86,7 +90,6 @@ PLAIN = [
         errors.MixedName("Cyrillic and Latin", "bob"),
         "A name is written in one script, and this one mixes Cyrillic and Latin. Try bob.",
     ),
-    (errors.NameTaken("ann", "ann2"), "The name ann is taken. Try ann2."),
     (
         errors.LooksTaken("anm", "ann", "ann2"),
         "The name anm looks like ann, which belongs to somebody else. Try ann2.",

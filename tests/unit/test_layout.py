@@ -20,7 +20,7 @@ LAYERS = """
     metrics         reach       qr
     commands        ordered         parcel
     mailbox         chatroom
-    schema          folding         readers     batch
+    schema          folding         readers     batch       kept
     once
     search          names           identity    numbering   quota
     retention       files           reading
@@ -34,7 +34,7 @@ LAYERS = """
     page.lab
     dialects.web
     service.table
-    service.talk    service.rooms   service.pages   service.insight     service.metrics
+    service.talk    service.returning   service.rooms   service.pages   service.insight     service.metrics
     service.people
     service.__init__    writers     dialects.recognise  door
     proxy

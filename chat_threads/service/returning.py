@@ -1,0 +1,137 @@
+"""Coming back: what a token keeps of a person, and how the person gets it again.
+
+Only for people who know their token, in dialects that leave their settings to the server: programs and browsers keep
+theirs themselves. A session's reader notes what is kept after a command that changes it, once a minute while the person
+types, and at the end. It goes through the history's queue into the next batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from .. import commands, events, ordered
+from ..errors import ChatError, NotStored
+from ..kept import Kept, Seen, mark_of
+from ..session import Session
+from ..tokens import token_id
+from .table import Context
+
+EVERY = 60.0  # seconds between two notes while the person only talks
+PAID = 1000  # characters of a note for one token (see pace)
+MISSED = 200  # messages of a room that somebody who comes back is shown, at most
+
+CHANGES = frozenset(
+    (
+        *(commands.Join, commands.Create, commands.Leave, commands.Delete, commands.Resume, commands.ShowToken),
+        *(commands.Ignore, commands.Unignore, commands.Away, commands.Back, commands.SetOption),
+    )
+)
+"""The commands after which something else is kept."""
+
+
+def begin(session: Session) -> None:
+    """The client knows its token: note what it keeps from now on. Called by the session's reader."""
+    if session.dialect.settings() is not None:
+        session.note_at = 0.0
+
+
+def note(context: Context, session: Session) -> None:
+    """After a command: note what the session's token keeps. Called by the session's reader, which waits as
+    ``History.submit`` does, and whose client pays for it."""
+    _look(context, session, sure=True)
+    session.pace.pay(_submit(context, session) // PAID)
+
+
+def _look(context: Context, session: Session, sure: bool) -> None:
+    """``sure``: the client has seen what it was sent. Otherwise the numbers stay as they were noted last, because the
+    connection may have been dead for a while."""
+    seen = {} if sure or session.kept is None else {each.room: each.number for each in session.kept.rooms}
+    profile, settings = session.profile, session.dialect.settings() or {}
+    session.kept = Kept(
+        tuple(
+            Seen(room, mark_of(name), min(last, seen.get(room, last)), "" if last else name)
+            for room, name, last in context.publisher.seen(session)
+        ),
+        profile.away,
+        tuple(profile.ignored.items()),
+        tuple(settings.items()),
+    )
+
+
+def _submit(context: Context, session: Session) -> int:
+    """Return how many characters are submitted."""
+    session.note_at = session.heard + EVERY
+    if session.kept is None or context.sessions.holder(session.token) is not session:
+        return 0
+    text = session.kept.text()
+    with contextlib.suppress(NotStored):  # then what was noted before is kept
+        context.history.submit(ordered.PlaceKept(session.identity, text))
+    return len(text)
+
+
+def leave(context: Context, session: Session, patience: float) -> None:
+    """The conversation is over, and the session still in its rooms: note what is kept. Waits up to ``patience`` seconds
+    for what it has said, so that it has seen that."""
+    if session.note_at is None or context.sessions.holder(session.token) is not session:
+        return
+    sure = not (session.broken or session.reason or session.wire.lost)
+    if sure:
+        context.history.settle(patience)
+    _look(context, session, sure)
+    _submit(context, session)
+
+
+def kept_under(context: Context, session: Session, token: str) -> Kept | None:
+    """What the token keeps for a session that shows it, which has not taken its place yet; None: nothing for this
+    dialect. Raises Unreadable. Waits for an SQLite connection."""
+    if session.dialect.settings() is None:
+        return None
+    holder = context.sessions.holder(token)
+    if holder:
+        return holder.kept or Kept()
+    return Kept.read(context.history.storage.place(token_id(token)))
+
+
+def restore(session: Session, kept: Kept) -> None:
+    """Give the session what was kept, besides the rooms. The views of its dialect change."""
+    for option, value in kept.settings:
+        with contextlib.suppress(ChatError):  # an option of another version
+            session.dialect.set_option(option, value)
+    session.restore(kept.away, dict(kept.ignored))
+    session.dialect.ignoring(frozenset(session.profile.ignored))
+
+
+def rooms(context: Context, session: Session, old: list[str], kept: Kept) -> dict[str, int | None]:
+    """The rooms to enter, in order, each with the number of the last message that was seen there.
+
+    ``old`` are those of the connection whose place the session has taken: it was there until now, but nobody knows how
+    long its client has been away. If there was none, they are those that were kept.
+    """
+    names = context.history.storage.room_names([each.room for each in kept.rooms])
+    seen = {}
+    for each in kept.rooms:
+        name = names.get(each.room, "")
+        if mark_of(name) != each.mark:  # it is gone; made again if nothing was said in it
+            name = each.name
+        if name:
+            seen[name] = each.number
+    found: dict[str, int | None] = {}
+    for name in old or seen:
+        room = context.publisher.get(name)
+        number = seen.get(name)
+        if room and number is not None:
+            last = context.publisher.last(room)
+            if old:
+                number = max(0, min(number, last - session.dialect.replay))
+            number = max(number, last - MISSED)
+        found[name] = number
+    return found
+
+
+def tell(session: Session, kept: Kept) -> None:
+    """Say what is as it was, where the person would not see it otherwise."""
+    if kept.away is not None:
+        session.answer(events.Notice("You are still away.", next="back"))
+    if kept.ignored:
+        names = ", ".join(name for _, name in kept.ignored)
+        session.answer(events.Notice(f"You still ignore {names}.", next="unignore"))

@@ -1,0 +1,207 @@
+"""Coming back by a token: a person is where they were, with what they missed, even after hours and a restart."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+
+import pytest
+from support.clients import Client, Program
+from support.waiting import wait_for
+
+from chat_threads import kept, once
+from chat_threads.rules import fold
+from chat_threads.service import returning
+
+SETTINGS = ("/set timestamps off", "/set numbers on", "/set joins off", "/set replay 3", "/set bell on")
+
+
+def token_of(client: Client) -> str:
+    client.send("/token")
+    return client.expect("/resume ").split()[-1]
+
+
+def gone(client: Client) -> None:
+    """It has left: its rooms have seen it leave."""
+    client.send("/quit")
+    client.rest()
+
+
+def texts(lines: list[str]) -> list[str]:
+    """The messages among these lines, without their numbers and times."""
+    said = (re.fullmatch(r"(?:\d+ )?(?:\[[^]]*\] )?(?:#\w+ )?(\w+: .*)", line) for line in lines)
+    return [each[1] for each in said if each]
+
+
+def settle_in(server) -> tuple[Client, str]:
+    """ann is in two rooms and has set up much; #lab is her current one."""
+    ann = server.client("ann")
+    token = token_of(ann)
+    for line in ("seen", "/join #lab", "/ignore bob", "/away at lunch", *SETTINGS):
+        ann.ask(line)
+    ann.ask("/join #other")
+    ann.ask("/join #lab")
+    return ann, token
+
+
+def everything_is_back(ann: Client, missed: list[str]) -> None:
+    lines = ann.upto("* Pong:")
+    assert "* You are still away. /back ends it." in lines
+    assert "* You still ignore bob. /unignore NAME shows it again." in lines
+    assert [line.split()[4].rstrip(",") for line in lines if line.startswith("* You are in")] == [
+        "#lobby", "#other", "#lab",
+    ]  # fmt: skip
+    assert texts(lines) == missed
+    assert ann.ask("/set") == ["* Set: timestamps off, numbers on, colour off, bell on, joins off, replay 3."]
+    assert ann.ask("/whois ann")[-1] == "* Away: at lunch"
+    ann.send("here I am")
+    assert ann.expect("here I am").endswith("ann: here I am")
+
+
+@pytest.mark.parametrize("how", ["in place of a name", "in a conversation"])
+def test_a_person_who_left_comes_back_with_everything_and_sees_what_they_missed(server, how):
+    bob, cy = server.clients_named("bob", "cy")
+    ann, token = settle_in(server)
+    ann.send("my last word")
+    gone(ann)
+    for line in ("one", "/join #lab", "two"):
+        cy.ask(line)
+    bob.ask("not heard")
+    again = server.client(None if how == "in place of a name" else "x #lobby")
+    if how == "in a conversation":
+        again.ask("/leave")
+    again.send(f"/resume {token}", "/ping")
+    everything_is_back(again, ["cy: one", "cy: two"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_restart_forgets_nothing(start_process, end):
+    process = start_process()
+    bob = process.client("bob")
+    ann, token = settle_in(process)
+    if end == "kill":
+        wait_for(lambda: '"replay","3"' in "".join(places(process.db)), "it is noted")
+        process.kill()
+    else:
+        assert process.stop() == 0
+    ann.close()
+    bob.close()
+    process = start_process()
+    with process.client("cy") as cy, process.client() as again:
+        cy.ask("while you were away")
+        again.send(f"/resume {token}", "/ping")
+        everything_is_back(again, ["cy: while you were away"])
+
+
+def places(db) -> list[str]:
+    with closing(sqlite3.connect(db)) as connection:
+        return [place for (place,) in connection.execute("SELECT place FROM places")]
+
+
+def test_what_a_hanging_connection_did_not_show_is_shown_after_it(server):
+    """Nobody knows since when it hangs, so everything since its last line counts as missed."""
+    ann = server.client("ann")
+    token = token_of(ann)
+    ann.ask("/set replay 0")
+    cy = server.client("cy")
+    for number in range(30):
+        cy.ask(f"line {number}")
+    again = server.client()
+    again.send(f"/resume {token}", "/ping")
+    assert texts(again.upto("* Pong:")) == [f"cy: line {number}" for number in range(30)]
+    ann.rest()
+    again.ask("read")
+    gone(again)
+    third = server.client()
+    third.send(f"/resume {token}", "/ping")
+    assert texts(third.upto("* Pong:")) == []
+
+
+def test_a_connection_that_broke_has_seen_what_was_there_at_its_last_line(server):
+    ann = server.client("ann")
+    token = token_of(ann)
+    cy = server.client("cy")
+    cy.ask("was it seen?")
+    ann.reset()
+    cy.expect("ann left")
+    again = server.client()
+    again.send(f"/resume {token}", "/ping")
+    assert texts(again.upto("* Pong:")) == ["cy: was it seen?"]
+
+
+def test_of_very_much_that_was_missed_the_newest_is_shown_and_where_the_rest_is(server, monkeypatch):
+    monkeypatch.setattr(returning, "MISSED", 5)
+    ann, cy = server.clients_named("ann", "cy")
+    token = token_of(ann)
+    gone(ann)
+    for number in range(9):
+        cy.ask(f"line {number}")
+    again = server.client()
+    again.send(f"/resume {token}", "/ping")
+    lines = again.upto("* Pong:")
+    assert texts(lines) == [f"cy: line {number}" for number in range(4, 9)]
+    assert "* The last 5 of 9 messages; /history before 5 shows older ones." in lines
+
+
+def test_a_room_that_is_gone_is_left_out_and_its_name_is_nowhere(server, tmp_path):
+    ann, cy = server.clients_named("ann", "cy")
+    token = token_of(ann)
+    cy.ask("/create #secretroom")
+    cy.ask("hello")
+    ann.ask("/join #secretroom")
+    gone(ann)
+    cy.ask("/delete #secretroom yes")
+    assert "secretroom" not in places(server.chat.storage.path)[0]
+    again = server.client()
+    again.send(f"/resume {token}", "/ping")
+    lines = again.upto("* Pong:")
+    assert [line for line in lines if "You are in" in line] == [
+        "* You are in #lobby with 1 other: cy. /help lists the commands."
+    ]
+
+
+def test_a_token_keeps_little_and_what_it_keeps_is_forgotten_with_it(server, monkeypatch):
+    ann = server.client("ann")
+    token_of(ann)
+    gone(ann)
+    wait_for(lambda: len(places(server.chat.storage.path)) == 1)
+    monkeypatch.setattr(once, "TOKENS", 0)
+    server.client("bob")
+    server.chat.history._upkeep.tokens_used = 10**6
+    server.chat.history._upkeep.sweeping.at = 0.0
+    server.client("cy").ask("hello")
+    wait_for(lambda: places(server.chat.storage.path) == [], "it is forgotten")
+    most = kept.Kept(
+        (kept.Seen(2**62, 2**32, 2**62, "#" + "x" * 32),) * 20,
+        "x" * 200,
+        ((2**63 - 1, "x" * 20),) * 100,
+        (("timestamps", "seconds"),) * 9,
+    )
+    assert len(most.text()) < 10_000
+    assert kept.Kept.read(most.text()) == most
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "1", "[1,2,3,4]", '[[["x"]],null,[],[]]', "null"])
+def test_what_cannot_be_read_keeps_nothing(text):
+    assert kept.Kept.read(text) == kept.Kept()
+
+
+def test_a_room_is_known_by_its_name_in_any_case():
+    assert kept.mark_of("#Lab") == kept.mark_of(fold("#lab")) != kept.mark_of("#lab2")
+
+
+def test_a_program_keeps_everything_itself(server):
+    with closing(Program(server.port)) as ann, closing(Program(server.port)) as again:
+        ann.send(type="hello", name="ann", room="#lab")
+        token = ann.expect("welcome")["token"]
+        ann.ask(type="say", text="hi")
+        ann.ask(type="away", reason="x")
+        ann.send(type="quit")
+        ann.rest()
+        again.send(type="hello", token=token)
+        assert again.expect("joined")["room"] == "#lobby"
+        again.send(type="whois", name="ann")
+        assert again.expect("whois")["away"] is None
+    assert places(server.chat.storage.path) == []
