@@ -18,7 +18,7 @@ from typing import Protocol
 
 from . import __version__, commands, events, inside, proxy
 from .addresses import Networks, is_local, is_loopback
-from .dialects.base import SILENT, Dialect, Settings
+from .dialects.base import SILENT, Dialect, Request, Settings
 from .dialects.recognise import in_place_of_the_greeting, recognise, without_blanks
 from .dialects.text import TextDialect
 from .disconnects import (
@@ -36,7 +36,7 @@ from .disconnects import (
 from .door import Door, Entry
 from .errors import Broken, ChatError, CutOff
 from .memory import Output
-from .pace import BLANKS, Pace, Seldom, cost, cost_of_showing
+from .pace import BLANKS, Pace, Seldom, cost_of_showing
 from .parcel import Parcel, Views
 from .service import Service
 from .session import Session, SessionStore
@@ -197,35 +197,39 @@ class Conversation(socketserver.BaseRequestHandler):
         NoHandshake after ``deadline``, and UnfinishedLine when a line takes too long. A byte now and then extends
         neither.
         """
-        while True:
-            self._check(deadline)
+        while not self._wire.stopped:
+            if deadline is not None:
+                self._check(deadline)
             found = self._dialect.next_input()
-            if isinstance(found, events.WireBytes):
+            if found is None:
+                if self._idle_reads > 1 or self._blank >= BLANKS or self._session.pace.tokens < 0:
+                    self._pay_for_nothing(deadline)
+                if not self._read_more(deadline):
+                    break
+            elif type(found) is Request:
+                self._half_since = None
+                self._idle_reads = 0
+                if self._blank:
+                    self._blank -= 1
+                self._session.ref = found.ref
+                return found.command
+            else:
                 self._session.send(found)
                 if not self._session.name:  # the session is in no room, so no lock is needed
                     self._session.views = self._views
                     self._session.local = self._session.local and self._dialect.may_be_local
                 self._slow_down(1 + cost_of_showing(len(found.data)), deadline)
-            elif found is not None:
-                self._half_since = None
-                self._idle_reads = 0
-                self._blank -= 1
-                self._session.ref = found.ref
-                return found.command
-            else:
-                self._pay_for_nothing(deadline)
-                if not self._read_more(deadline):
-                    return None
+        return None
 
     def _pay_for_nothing(self, deadline: float | None) -> None:
-        """A flood of blank lines, or of bytes without a line, is paid for too. Waits for tokens of its ``Pace``."""
-        tokens, self._blank = divmod(max(0, self._blank), BLANKS)
-        self._session.pace.pay(tokens + (self._idle_reads > 1))
-        self._wait(self._session.pace.delay(), deadline)
+        """A flood of blank lines, or of bytes without a line, is paid for too. Waits for tokens of its ``Pace``, and
+        for those that the last answer cost."""
+        tokens, self._blank = divmod(self._blank, BLANKS)
+        self._wait(self._session.pace.pay(tokens + (self._idle_reads > 1)), deadline)
 
-    def _check(self, deadline: float | None) -> None:
+    def _check(self, deadline: float) -> None:
         """Raise NoHandshake after the deadline."""
-        if deadline is not None and time.monotonic() >= deadline:
+        if time.monotonic() >= deadline:
             seconds = self.server.limits.handshake_timeout
             raise NoNameInTime(seconds)
 
@@ -233,16 +237,16 @@ class Conversation(socketserver.BaseRequestHandler):
         """Wait for bytes, until ``deadline`` or until the line must have ended, and feed them to the dialect; False at
         the end of the connection."""
         now = time.monotonic()
+        until = deadline
         if not self._head and not self._dialect.pending:
             self._half_since = None
-        elif self._half_since is None:
-            self._half_since = now
-        line_end = None if self._half_since is None else self._half_since + self.server.limits.line_timeout
-        until = min((each for each in (deadline, line_end) if each is not None), default=None)
-        if self._session.ended.is_set():
-            return False
-        if line_end is not None and line_end <= now:  # checked before reading: a flood does not extend the deadline
-            raise UnfinishedLine(self.server.limits.line_timeout)
+        else:
+            if self._half_since is None:
+                self._half_since = now
+            line_end = self._half_since + self.server.limits.line_timeout
+            if line_end <= now:  # checked before reading: a flood does not extend the deadline
+                raise UnfinishedLine(self.server.limits.line_timeout)
+            until = line_end if deadline is None else min(deadline, line_end)
         self._slot.doing = inside.INPUT, now
         data = self._wire.read(None if until is None else until - now)
         if data:
@@ -297,8 +301,8 @@ class Conversation(socketserver.BaseRequestHandler):
     def _slow_down(self, tokens: int, deadline: float | None = None) -> None:
         """Wait until the client has read most of what waits for it, and until it has tokens in its ``Pace``."""
         self._session.mailbox.wait_for_low_water()
-        self._session.pace.pay(tokens)
-        self._wait(self._session.pace.delay(), deadline)
+        if delay := self._session.pace.pay(tokens):
+            self._wait(delay, deadline)
 
     def _wait(self, seconds: float, deadline: float | None = None) -> None:
         """Wait for ``seconds`` seconds, but not beyond the deadline or the session's end."""
@@ -404,7 +408,7 @@ class Conversation(socketserver.BaseRequestHandler):
                 raise
             except ChatError as error:
                 self._session.answer(events.problem(error))
-            self._slow_down(cost(hello), deadline)
+            self._slow_down(hello.cost, deadline)
         return hello
 
     def _look_ahead(self) -> None:
@@ -456,12 +460,12 @@ class Conversation(socketserver.BaseRequestHandler):
     def _converse(self) -> None:
         session = self._session
         while (command := self._next()) is not None:
-            session.heard = time.monotonic()
-            self._slot.doing = f"obeys {type(command).__name__}", session.heard
-            self._slow_down(cost(command))
-            if session.ended.is_set():
+            session.heard = now = time.monotonic()
+            self._slot.doing = f"obeys {type(command).__name__}", now
+            self._slow_down(command.cost)
+            if self._wire.stopped:
                 return
-            if isinstance(command, commands.Quit):
+            if type(command) is commands.Quit:
                 self._words = command.words
                 self._last = events.answers(self._session.ref, events.Bye())
                 return

@@ -33,6 +33,7 @@ class ChatError(ChatThreadsError):
     """Something that a client has to be told. Programs get ``room``, ``near`` and ``seconds`` as fields, too."""
 
     code = "error"
+    cost = 1  # of the request, in tokens, if it is answered before it becomes a command; see pace
     room: str | None = None  # the room that it is about
     near: str | None = None  # the most similar name, room or command that is possible
     seconds: int | None = None  # to wait before the client can try again

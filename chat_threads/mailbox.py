@@ -249,11 +249,13 @@ class Mailbox(queue.Queue[Parcel]):
         asks for long answers and does not read them gets only one.
         """
         with self.mutex:
-            while not self.closed and (self._lines > self.maxsize * LOW_WATER or self.held() > EASY_BYTES):
+            while self._lines > self.maxsize * LOW_WATER or self._bytes + self.under_way > EASY_BYTES:
+                if self.closed:
+                    break
                 self._awaited = True
                 self.not_full.wait()
             self._awaited = self._putters
-            return not self.closed
+            return self.life is OPEN or self.life is Life.OVERFLOWED
 
     # --- for the inherited put, get, qsize, empty and full ----------------------------------------------------
 

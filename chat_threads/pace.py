@@ -10,8 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from .commands import Command
-
 PAGE = 2  # tokens for each page of messages that is shown on entering a room
 BLANKS = 500  # blank lines that cost one token
 BIG = 1 << 18  # characters sent, over all members of a room, for which a message costs one more token
@@ -19,11 +17,6 @@ SHOWN = 1 << 17  # bytes of an answer, or of a page, that cost one more token
 CODE = 14  # characters of an address whose QR code costs one token
 TABLE = 1 << 12  # bytes in a table that cost one more token, because the width of each character is measured
 LONGEST_WAIT = 3600.0  # seconds for a token, however small the rate
-
-
-def cost(command: object) -> int:
-    """The cost of a command, or of an error, in tokens."""
-    return command.row.cost if isinstance(command, Command) else 1
 
 
 def cost_of_saying(text: str, members: int) -> int:
@@ -50,22 +43,21 @@ class Pace:
     """A token bucket: a client gets ``burst`` tokens at once and ``rate`` a second in the long run (0: no limit)."""
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.tokens = float(burst)  # in the bucket when ``pay`` was last called; may be negative
         self._rate = rate
         self._burst = burst
         self._clock = clock
-        self._tokens = float(burst)
         self._at = clock()
 
-    def pay(self, tokens: int) -> None:
-        """Take tokens. The bucket may become negative."""
-        if self._rate:
-            now = self._clock()
-            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - tokens
-            self._at = now
-
-    def delay(self) -> float:
-        """Seconds to wait until the bucket is no longer negative."""
-        return min(max(0.0, -self._tokens / self._rate), LONGEST_WAIT) if self._rate else 0.0
+    def pay(self, tokens: int) -> float:
+        """Take tokens; return the seconds to wait until the bucket is no longer negative."""
+        if not self._rate:
+            return 0.0
+        now = self._clock()
+        had = self.tokens + (now - self._at) * self._rate
+        self.tokens = (had if had < self._burst else self._burst) - tokens
+        self._at = now
+        return 0.0 if self.tokens >= 0 else min(-self.tokens / self._rate, LONGEST_WAIT)
 
 
 class Seldom:

@@ -368,11 +368,6 @@ class Publisher:
             place = self._places.get(session) or Place()
             return [(each.id, each.name, each.last) for each in place.in_order()]
 
-    @staticmethod
-    def audience(room: ChatRoom) -> int:
-        """How many members the room has. Takes no lock."""
-        return len(room.members)
-
     def members(self, room: ChatRoom) -> list[Subscriber]:
         with self._lock:
             return list(room.members)

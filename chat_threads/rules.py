@@ -280,7 +280,7 @@ def clean(text: str) -> str:
         text = _HARMFUL.sub("", _BREAK.sub(" ", _SEQUENCE.sub("", text)))
     if not text.isascii():
         text = _MANY_MARKS.sub(_fewer_marks, text)
-    return text.rstrip(" ")
+    return text.rstrip(" ") if text[-1:] == " " else text
 
 
 def _fewer_marks(found: re.Match[str]) -> str:
@@ -313,7 +313,7 @@ def check_text(typed: str, limit: int = TEXT_LENGTH) -> str:
     text = clean(typed)
     if len(text) > limit:
         raise TextTooLong(len(text), limit)
-    if not any(map(_is_visible, text)):
+    if not ("!" <= text[:1] <= "~" or any(map(_is_visible, text))):  # most begin with a visible sign of ASCII
         raise NothingToSay()
     return text
 

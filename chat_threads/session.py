@@ -136,8 +136,8 @@ class Session:
 
     def end(self) -> None:
         """Make the reader thread see the end of input. It then says goodbye in order."""
-        self.ended.set()
         self.wire.stop_reading()
+        self.ended.set()
 
     def abandon(self, reason: CutOff | None = None) -> None:
         """Give up sending, for ``reason`` or because the wire is broken. Called by the thread
@@ -157,8 +157,8 @@ class Session:
     def next_page(self) -> bool:
         """Wait until the client has read most of what waits for it, and can pay for another page of messages. Return
         False if the session is over."""
-        self.pace.pay(PAGE)
-        return self.mailbox.wait_for_low_water() and not self.ended.wait(self.pace.delay())
+        delay = self.pace.pay(PAGE)
+        return self.mailbox.wait_for_low_water() and not self.ended.wait(delay)
 
     def answer(self, *events: Event) -> None:
         """Queue the answer to the current request."""
@@ -300,10 +300,9 @@ class SessionStore:
                 self._names.know(name, identity)
 
     def introduce(self, session: Session) -> None:
-        """Called by the reader thread: the session is known by its name from now on."""
-        if not session.known_by_name:
-            session.known_by_name = True
-            self.know([(session.name, session.identity)])
+        """Called by the reader thread, at least once for each name: the session is known by it from now on."""
+        session.known_by_name = True
+        self.know([(session.name, session.identity)])
 
     def named(self, name: str) -> Session:
         """The session with this name, in upper or lower case. Raise UnknownPerson."""

@@ -22,7 +22,6 @@ class Row:
     type: str = ""  # of the request that programs send; "": only people can ask for it
     aliases: Sequence[str] = ()
     more: str = ""  # what /help COMMAND adds
-    cost: int = 1  # in tokens, see pace
     named: Mapping[str, str] = field(default_factory=dict)  # fields that have another name in a request
     local: Sequence[str] = ()  # fields that the JSON dialect's table of requests lacks
 
@@ -65,6 +64,7 @@ class Command:
 
     __slots__ = ()
     row: ClassVar[Row] = Row()
+    cost: ClassVar[int] = 1  # in tokens, see pace
 
     @classmethod
     def typed(cls, rest: str) -> Command | None:
@@ -92,10 +92,11 @@ def command(
     named: Mapping[str, str] | None = None,
     local: Sequence[str] = (),
 ) -> Callable[[C], C]:
-    """Give a class of commands its row."""
+    """Give a class of commands its row and its cost."""
 
     def register(kind: C) -> C:
-        kind.row = Row(usage, does, type, aliases, more, cost, named or {}, local)
+        kind.row = Row(usage, does, type, aliases, more, named or {}, local)
+        kind.cost = cost
         ALL.append(kind)
         return kind
 

@@ -60,7 +60,7 @@ class Wire:
         self._sock = sock
         self.nowait = nowait
         self.put: Callable[[bytes, int], int] = sock.send
-        self._stopped = False  # set by stop_reading, read by the reader
+        self.stopped = False  # set by stop_reading, read by the reader
         self.lost = False  # whether the connection broke, so that nobody knows what the peer has read; the reader's
         self.sent = 0  # bytes so far; set by the writing thread, read by any
         if (sock.gettimeout() is None) is not bool(nowait):
@@ -74,7 +74,7 @@ class Wire:
         if not self.nowait:
             timeout = LOOK if timeout is None else min(timeout, LOOK)
         if timeout is not None and not _ready(self._sock, "read", timeout):
-            return b"" if self._stopped else None
+            return b"" if self.stopped else None
         try:
             return self._sock.recv(READ_SIZE)
         except BlockingIOError:
@@ -99,7 +99,7 @@ class Wire:
     def stop_reading(self) -> None:
         """Make the reader see the end of input, after the bytes that have already arrived. The reader may be waiting in
         ``read``."""
-        self._stopped = True
+        self.stopped = True
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RD)
 

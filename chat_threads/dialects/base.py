@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, final
 from weakref import WeakValueDictionary
 
 from ..commands import Command
@@ -13,10 +13,11 @@ from ..events import Event, WireBytes
 from ..parcel import View, Views
 
 
-@dataclass(frozen=True, slots=True)
+@final
+@dataclass(slots=True)
 class Request:
     """What a client asks for: a command, or the error to answer; and the client's name for the request, which the
-    answers repeat."""
+    answers repeat. Not frozen, because it stays in one thread, and freezing takes time at each line."""
 
     command: Command | ChatError
     ref: str = ""  # "": none; people's requests have none

@@ -20,7 +20,7 @@ from ..errors import BadJson, BadRequest, ChatError, LineTooLong, NotUtf8, Unkno
 from ..parcel import Views
 from ..rules import REFS, TEXT_LENGTH, WORDS_LENGTH
 from . import codec
-from .base import DEFAULTS, Input, Request, Settings, SharedViews
+from .base import DEFAULTS, Request, Settings, SharedViews
 
 LINE = 65536  # bytes in a line, without its end
 DEPTH = 8  # objects and arrays inside one another; no request needs more than two
@@ -81,7 +81,7 @@ def _since(rooms: object) -> tuple[tuple[str, int], ...]:
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) != len(pairs):
+    if len(found) < len(pairs):
         raise BadJson("an object has the same key twice")
     return found
 
@@ -134,7 +134,9 @@ def parse(line: bytes) -> dict[str, Any]:
 
 def _ref_of(request: dict[str, Any]) -> str:
     """The program's name for its request, or ""; raise BadRequest."""
-    ref = "" if request.get("ref") is None else request["ref"]
+    ref = request.get("ref")
+    if ref is None:
+        return ""
     if not isinstance(ref, str) or len(ref) > REF_LENGTH or _SURROGATE.search(ref):
         raise BadRequest(f"ref must be a string of up to {REF_LENGTH} characters.")
     return ref
@@ -156,31 +158,23 @@ class JsonDialect:
         self._named = False
         self._line = bytearray()
         self._overlong = False
+        self.pending = False
         self._found: deque[bytes | None] = deque()
 
     def feed(self, data: bytes) -> int:
         *ended, rest = data.split(b"\n")
         for part in ended:
-            self._keep(part)
-            line = bytes(self._line).removesuffix(b"\r")
+            line = bytes(self._line + part).removesuffix(b"\r")
             self._found.append(None if self._overlong or len(line) > LINE else line)
-            self._line.clear()
-            self._overlong = False
-        self._keep(rest)
+            self._line, self._overlong = bytearray(), False
+        if rest:
+            self._line += rest
+            if self._overlong or len(self._line) > LINE + 1:  # a CR is not counted
+                self._line, self._overlong = bytearray(), True
+        self.pending = self._overlong or self._line != b""
         return len(ended)
 
-    def _keep(self, part: bytes) -> None:
-        if self._overlong or len(self._line) + len(part) > LINE + 1:  # a CR is not counted
-            self._overlong = True
-            self._line.clear()
-        else:
-            self._line += part
-
-    @property
-    def pending(self) -> bool:
-        return bool(self._line) or self._overlong
-
-    def next_input(self) -> Input | None:
+    def next_input(self) -> Request | None:
         while self._found:
             line = self._found.popleft()
             ref = ""
@@ -208,14 +202,15 @@ class JsonDialect:
             if value is None:
                 if field.required:
                     raise BadRequest(f"{kind} needs {field.name}.")
-            elif not isinstance(value, field.kind) or (isinstance(value, bool) and field.kind is not bool):
+                continue
+            given = type(value)  # exactly: true and false are no numbers
+            if given is not field.kind:
                 raise BadRequest(f"{field.name} of {kind} must be {_KINDS[field.kind]}.")
-            elif isinstance(value, int) and value < 0:
+            if given is int and value < 0:
                 raise BadRequest(f"{field.name} of {kind} must not be below 0.")
-            elif isinstance(value, str) and _SURROGATE.search(value):
+            if given is str and not value.isascii() and _SURROGATE.search(value):
                 raise BadJson("a string has half of a surrogate pair")
-            else:
-                arguments[field.argument] = value
+            arguments[field.argument] = value
         if kind == "hello":
             if "name" not in arguments and "token" not in arguments:
                 raise BadRequest("hello needs a name or a token.")

@@ -146,9 +146,9 @@ class WebDialect:
     def next_input(self) -> Input | None:
         while True:
             found = self._json.next_input()
-            if isinstance(found, Request) and isinstance(found.command, commands.ShowQr):
-                return Request(commands.ShowQr(self._home), found.ref)
             if found is not None:
+                if type(found.command) is commands.ShowQr:
+                    return Request(commands.ShowQr(self._home), found.ref)
                 return found
             if self._found:
                 item = self._found.popleft()
@@ -274,7 +274,8 @@ class WebDialect:
             return self._fail(_UNSUPPORTED, "a message must be text")
         if not message.endswith(b"\n"):
             message += b"\n"
-        self._found.extend(message[at : at + CHUNK] for at in range(0, len(message), CHUNK))
+        for at in range(0, len(message), CHUNK):
+            self._found.append(message[at : at + CHUNK])
         return message.count(b"\n")
 
 

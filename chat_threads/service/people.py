@@ -85,7 +85,8 @@ def keep_token(context: Context, session: Session) -> None:
     """Submit the token and the session's name to the history. The client has the token, or is about to get it."""
     session.known = True
     returning.begin(session)
-    context.sessions.introduce(session)
+    if not session.known_by_name:
+        context.sessions.introduce(session)
     if context.sessions.holder(session.token) is session:
         with contextlib.suppress(NotStored):  # then its next message stores it
             context.history.submit(ordered.TokenUsed(session.identity, session.name))

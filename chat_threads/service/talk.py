@@ -17,11 +17,13 @@ def say(context: Context, session: Session, command: commands.Say | commands.Act
     """Submit a draft to the history, which shows it to everybody in the room, the sender too, once it is stored."""
     text = check_text(command.text)
     room = context.room(session, command.room, member=True)
-    session.pace.pay(cost_of_saying(text, context.publisher.audience(room)))
-    ref = session.ref
-    token = session.identity if ref and session.known else 0
-    context.sessions.introduce(session)
-    draft = ordered.Draft(room.id, room.name, session.name, kind, text, session, ref, token, session.identity)
+    if more := cost_of_saying(text, len(room.members)):
+        session.pace.pay(more)
+    if not session.known_by_name:
+        context.sessions.introduce(session)
+    name, ref, who = session.profile.name, session.ref, session.identity
+    token = who if ref and session.known else 0
+    draft = ordered.Draft(room.id, room.name, name, kind, text, session, ref, token, who)
     context.history.submit(draft)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from support.samples import for_each
 
-from chat_threads import commands, events, rules
+from chat_threads import commands, rules
+from chat_threads.errors import UnknownType
 from chat_threads.events import PAGE_BYTES
-from chat_threads.pace import BIG, LONGEST_WAIT, PAGE, SHOWN, TABLE, Pace, Seldom, cost, cost_of_saying
+from chat_threads.pace import BIG, LONGEST_WAIT, PAGE, SHOWN, TABLE, Pace, Seldom, cost_of_saying
 from chat_threads.rules import LIKELY, free_name, nearest
 
 
@@ -25,46 +26,38 @@ def clock() -> Clock:
 
 def test_a_burst_is_free_and_then_each_token_takes_its_time(clock):
     pace = Pace(20.0, 50, clock)
-    pace.pay(50)
-    assert pace.delay() == 0
-    pace.pay(1)
-    assert pace.delay() == pytest.approx(0.05)
+    assert pace.pay(50) == 0
+    assert pace.pay(1) == pytest.approx(0.05)
     clock.now += 0.05
-    pace.pay(0)
-    assert pace.delay() == 0
+    assert pace.pay(0) == 0
 
 
 def test_an_expensive_request_takes_as_many_times_as_long(clock):
     pace = Pace(20.0, 50, clock)
     pace.pay(50)
-    pace.pay(cost(commands.ListRooms()))
-    assert pace.delay() == pytest.approx(commands.ListRooms.row.cost / 20)
+    assert pace.pay(commands.ListRooms().cost) == pytest.approx(commands.ListRooms.cost / 20)
 
 
 def test_a_request_that_costs_more_than_a_burst_is_done_and_waited_for_afterwards(clock):
     pace = Pace(1.0, 2, clock)
-    pace.pay(10)
-    assert pace.delay() == 8
+    assert pace.pay(10) == 8
     clock.now += 1000
-    pace.pay(2)
-    assert pace.delay() == 0
+    assert pace.pay(2) == 0
 
 
 def test_without_a_rate_nothing_is_waited_for(clock):
     pace = Pace(0.0, 50, clock)
-    pace.pay(10**6)
-    assert pace.delay() == 0
+    assert pace.pay(10**6) == 0
 
 
 def test_however_small_the_rate_the_wait_ends(clock):
     pace = Pace(1e-9, 1, clock)
-    pace.pay(2)
-    assert pace.delay() == LONGEST_WAIT
+    assert pace.pay(2) == LONGEST_WAIT
 
 
 def test_a_request_costs_what_the_table_says_and_anything_else_one_token():
-    assert cost(commands.Say("hi")) == cost(events.Notice("a mistake")) == 1
-    assert all(kind.row.cost >= 1 for kind in commands.ALL)
+    assert commands.Say("hi").cost == UnknownType("tell").cost == 1
+    assert all(kind.cost >= 1 for kind in commands.ALL)
 
 
 def test_a_message_costs_more_the_longer_it_is_and_the_more_members_see_it():
@@ -84,9 +77,9 @@ def test_long_answers_and_pages_cost_more(serve, program):
         ({"type": "history", "room": "#lab", "count": 100}, PAGE_BYTES),
         ({"type": "join", "room": "#lab", "since": 0}, 800_000),
     ):
-        before = pace._tokens
+        before = pace.tokens
         bob.ask(request)
-        assert before - pace._tokens >= size // SHOWN * 0.9 + 1
+        assert before - pace.tokens >= size // SHOWN * 0.9 + 1
 
 
 def test_a_table_costs_more_the_more_there_is_in_it(serve, program):
@@ -98,9 +91,9 @@ def test_a_table_costs_more_the_more_there_is_in_it(serve, program):
     bob = program("bob", server)
     pace = server.chat.sessions.named("bob").pace
     for request in commands.Who(), commands.ListRooms():
-        before = pace._tokens
+        before = pace.tokens
         bob.ask(type=request.row.type)
-        assert before - pace._tokens >= cost(request) + 20 * len(away.encode()) // TABLE
+        assert before - pace.tokens >= request.cost + 20 * len(away.encode()) // TABLE
 
 
 def test_entering_a_room_costs_a_page_and_more_for_those_that_were_missed(serve, program):
@@ -110,14 +103,14 @@ def test_entering_a_room_costs_a_page_and_more_for_those_that_were_missed(serve,
     bob.ask(*({"type": "say", "text": "x"} for _ in range(1000)))
     bob.seen.clear()
     pace = server.chat.sessions.named("ann").pace
-    before = pace._tokens
+    before = pace.tokens
     ann.ask(type="join", room="#lab")
-    joined = before - pace._tokens - 1  # the ping
-    assert joined == pytest.approx(cost(commands.Join("#lab")) + PAGE, abs=0.1)
+    joined = before - pace.tokens - 1  # the ping
+    assert joined == pytest.approx(commands.Join.cost + PAGE, abs=0.1)
     ann.ask(type="leave", room="#lab")
-    before = pace._tokens
+    before = pace.tokens
     ann.ask(type="join", room="#lab", since=0)
-    assert before - pace._tokens - 0.9 >= cost(commands.Join("#lab")) + 5 * PAGE
+    assert before - pace.tokens - 0.9 >= commands.Join.cost + 5 * PAGE
 
 
 @pytest.mark.parametrize("typed", ["similarnamex001", "similar" * 10_000, "#" + "x" * 31, "", "x"])

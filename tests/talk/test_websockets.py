@@ -319,10 +319,10 @@ def test_requests_on_a_connection_of_a_browser_pay_and_a_websocket_goes_on_payin
     server = serve(rate=1.0, burst=3)
     with socket.create_connection(("127.0.0.1", server.port), WAIT) as sock:
         sock.sendall(get("/nope", server.port) * 20)
-        wait_for(lambda: any(session.pace.delay() > 0 for session in server.chat.sessions.all()))
+        wait_for(lambda: any(session.pace.tokens < 0 for session in server.chat.sessions.all()))
     ann = web(server, "ann")
     ann.sock.sendall(framed(b"", FIN | 9) * 600)
-    wait_for(lambda: server.chat.sessions.named("ann").pace.delay() > 0)
+    wait_for(lambda: server.chat.sessions.named("ann").pace.tokens < 0)
 
 
 @pytest.mark.parametrize("end", ["too slow", "no name in time"])
