@@ -287,6 +287,7 @@ def test_connections_of_an_address_count_whatever_they_speak(serve, web):
 def test_a_browser_that_is_refused_at_once_is_told_by_http_if_its_request_has_come(server, monkeypatch):
     """The acceptor refuses it, and does not wait for a request."""
     told, full = {}, ServerFull("1 are connected")
+    monkeypatch.setattr(server.chat.server, "_ready", server.chat.server.socket)
     for first in (get("/", server.port), b"", b"{", b"ann\n"):
         with contextlib.ExitStack() as stack:
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
