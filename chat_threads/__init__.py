@@ -45,7 +45,6 @@ lock                        guards                                    taken whil
                             of those that ended
 ``Writers._state``          the counts that flush() compares, the     none
                             writer threads
-``History._lock``           the counts that /stats shows              none
 ``Faults._lock``            the faults that /lab has under way        none
 ``Mailbox.mutex``           one session's queue and its two states    none
 ``BatchQueue.mutex``        the history queue's items                 none
@@ -67,6 +66,7 @@ attribute               set by
 ``History.read_only``   the history thread, once
 ``Index.usable``        main, when the history is opened
 ``History.commits``     the history thread, which changes its numbers
+``History.stored``      the history thread; the number of messages
 ``Session.profile``     the session's reader
 ``Session.dialect``     the session's reader; other threads read only its name
 ``Session.heard``       the session's reader

@@ -110,7 +110,6 @@ class Chat:
                 self.storage,
                 options.retain_days,
                 time.time,
-                locks.count("History"),
                 self.sessions.identities,
                 shares.refs,
             )

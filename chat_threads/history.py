@@ -11,7 +11,6 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any
 
@@ -39,15 +38,6 @@ Announce = Callable[[ChatError], None]
 Flush = Callable[[], None]
 
 
-class _Marker(ordered.Ordered):
-    """A place in the queue. Reports when everything before it has been published."""
-
-    __slots__ = ("passed",)
-
-    def __init__(self) -> None:
-        self.passed = threading.Event()
-
-
 # The error for a value that could not be stored. For values of other types, no error is sent.
 _NOT_STORED: dict[type[ordered.Ordered], Callable[[Any, str], ChatError]] = {
     ordered.Draft: lambda item, why: NotStored(why),
@@ -57,13 +47,13 @@ _NOT_STORED: dict[type[ordered.Ordered], Callable[[Any, str], ChatError]] = {
 }
 
 
-def _not_stored(items: Iterable[ordered.Ordered], failed: StorageError) -> Refused:
+def _not_stored(items: Iterable[ordered.Ordered | None], failed: StorageError) -> Refused:
     """The values of a failed batch whose origins get an error, each with that error."""
     unsure = isinstance(failed, StorageUnsure)
     return [
         (item, MaybeStored() if unsure else _NOT_STORED[type(item)](item, str(failed)))
         for item in items
-        if type(item) in _NOT_STORED
+        if item is not None and type(item) in _NOT_STORED
     ]
 
 
@@ -83,7 +73,6 @@ class History:
         storage: Storage,
         retain_days: float | None = None,
         now: Callable[[], float] = time.time,
-        count: inside.Count = inside.uncounted,
         connected: Callable[[], Set[int]] = frozenset,
         refs_bytes: int = REFS_BYTES,
     ) -> None:
@@ -94,21 +83,19 @@ class History:
         self._flush: Flush
         self.read_only: ReadOnly | None = None  # set once, by the history thread; any thread reads it
         self.commits = Commits()  # changed by the history thread; any thread reads its attributes
+        self.stored = storage.count()  # messages in the history; set by the history thread, and any thread reads it
         self._now = now
         self._queue: BatchQueue[ordered.Ordered | None] = BatchQueue(QUEUE)
         self.thread = threading.Thread(target=self._run, name="history", daemon=True)
         # Owned by the history thread:
-        self._does = inside.does  # its own slot's, once it has one
+        self._slot = inside.Slot("history", IDLE, None, self._queue.depth)  # another one once the thread runs
+        self._pause: float | None = 0.0  # seconds until a step of the upkeep is due; None: none is
         self._last: dict[int, int | None] = {room.id: room.last for room in storage.rooms()}
         self._unsaved: dict[int, ordered.RoomMade] = {}  # rooms whose row is not committed yet
         self._unused: list[int] = []  # forgotten rooms whose rows are still in the file
         self._unborn: set[int] = set()  # rooms that were forgotten before their RoomMade arrived
         self._once = Once(storage.refs, refs_bytes)
         self._upkeep = Upkeep(storage, retain_days, now, connected, self._deleted, self._give_up_on)
-        # Shared: the lock guards these two; nothing is called under it.
-        self._lock = count(threading.Lock())
-        self._stored = storage.count()
-        self._seconds: deque[tuple[int, int]] = deque(maxlen=11)  # (second, messages in it), the newest last
 
     # --- any thread ---------------------------------------------------------------------------------------
 
@@ -155,7 +142,7 @@ class History:
         full, ``unless`` does not count.
         """
         deadline = time.monotonic() + timeout
-        marker = _Marker()
+        marker = ordered.Marker()
         try:
             self._queue.put(marker, timeout=timeout)
         except queue.Full:
@@ -171,22 +158,10 @@ class History:
         """The number of values in the queue. Takes no lock."""
         return self._queue.depth()[0]
 
-    @property
-    def stored(self) -> int:
-        """The number of messages in the history."""
-        with self._lock:
-            return self._stored
-
-    def per_second(self) -> float:
-        """Messages committed a second, averaged over the last ten whole seconds."""
-        this = int(time.monotonic())
-        with self._lock:
-            return sum(count for second, count in self._seconds if this - 10 <= second < this) / 10
-
     # --- the history thread -------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._does = inside.enter("history", IDLE, depth=self._queue.depth).does
+        self._slot = inside.enter("history", IDLE, depth=self._queue.depth)
         try:
             self._work()
         finally:
@@ -206,33 +181,33 @@ class History:
         An unexpected exception ends the thread, and with it the server (see ``ends``). Continuing would be worse:
         nobody could know which part of the batch is committed, and which senders were told.
         """
-        self._does(IDLE)
-        batch = self._queue.take(BATCH, self._upkeep.pause())
+        self._slot.doing = IDLE, time.monotonic()
+        batch = self._queue.take(BATCH, self._pause)
         if batch:
-            self._does("waits for the writers")
+            self._slot.doing = "waits for the writers", time.monotonic()
             self._flush()
             if self._queue.queue:  # what came meanwhile joins the batch
                 batch += self._queue.take(BATCH - len(batch), 0.0)
-        self._does("numbers a batch")
-        self._handle([item for item in batch if item is not None and type(item) is not _Marker])
-        self._upkeep.do()
+        self._slot.doing = "numbers a batch", time.monotonic()
+        self._handle(batch)
+        self._pause = self._upkeep.do()
         for item in batch:
-            if isinstance(item, _Marker):
+            if type(item) is ordered.Marker:
                 item.passed.set()
         return None not in batch
 
-    def _handle(self, items: list[ordered.Ordered]) -> None:
+    def _handle(self, items: Sequence[ordered.Ordered | None]) -> None:
         """Number a batch, commit it, and publish it or refuse it."""
         items, unsure = self._once.recall(items)
         numbered = self._number(items)
         batch, published, refused = numbered.batch, numbered.published, numbered.refused
         if batch:
-            self._does("commits")
             began = time.monotonic()
+            self._slot.doing = "commits", began
             try:
                 self.storage.commit(batch)
             except StorageError as failed:
-                self.commits.took(time.monotonic() - began, 0, str(failed))
+                self.commits.took(began, time.monotonic(), 0, str(failed))
                 level = logging.DEBUG if self._give_up_on(failed) else logging.ERROR
                 log.log(level, "not stored: %s (%d messages)", failed, len(batch.messages))
                 refused = _not_stored(items, failed)
@@ -241,11 +216,9 @@ class History:
                 submitted = {id(item) for item in items}  # joins, leaves and new names are shown all the same
                 published = [item for item in published if id(item) in submitted and type(item) not in _NOT_STORED]
             else:
-                self.commits.took(time.monotonic() - began, len(batch.messages))
-                self._last.update(numbered.numbers)
-                self._committed(batch)
+                self._committed(numbered, began, time.monotonic())
         if published:
-            self._does("publishes")
+            self._slot.doing = "publishes", time.monotonic()
             if dropped := self._publish(published):
                 self._forget(dropped)
         for item, error in refused + unsure:
@@ -269,37 +242,39 @@ class History:
             else:
                 self._unused = []
 
-    def _number(self, items: list[ordered.Ordered]) -> Numbering:
+    def _number(self, items: Sequence[ordered.Ordered | None]) -> Numbering:
         """Number a batch. This changes only the notes on rooms without a row."""
-        made = [item for item in items if isinstance(item, ordered.RoomMade)]
-        self._unsaved.update((item.room_id, item) for item in made if item.room_id not in self._unborn)
-        self._unborn.difference_update(item.room_id for item in made)
+        for item in items:
+            if type(item) is ordered.RoomMade:
+                if item.room_id in self._unborn:
+                    self._unborn.remove(item.room_id)
+                else:
+                    self._unsaved[item.room_id] = item
         numbered = Numbering(self._last, self._once, int(self._now() * 1000))
-        numbered.make(self._unsaved.values())
+        if self._unsaved:
+            numbered.make(self._unsaved.values())
         numbered.take(items)
-        if numbered.batch:
+        if self._unused and numbered.batch:
             numbered.batch.rooms_unused = self._unused
         return numbered
 
-    def _committed(self, batch: Batch) -> None:
+    def _committed(self, numbered: Numbering, began: float, now: float) -> None:
         """Take note of a batch that is stored, and of what is due after it."""
-        self._unsaved.clear()
-        self._unused = []
-        self._once.committed(batch.refs)
-        self._upkeep.committed(batch)
+        batch = numbered.batch
+        messages = len(batch.messages)
+        self.stored += messages
+        self.commits.took(began, now, messages)
+        self._last.update(numbered.numbers)
         for room_id in batch.rooms_ended:
             del self._last[room_id]
-        if batch.messages:
-            second = int(time.monotonic())
-            with self._lock:
-                self._stored += len(batch.messages)
-                if not self._seconds or self._seconds[-1][0] != second:
-                    self._seconds.append((second, 0))
-                self._seconds[-1] = (second, self._seconds[-1][1] + len(batch.messages))
+        self._unsaved = {}
+        self._unused = []
+        if batch.refs:
+            self._once.committed(batch.refs)
+        self._upkeep.committed(batch, now)
 
     def _deleted(self, messages: int) -> None:
-        with self._lock:
-            self._stored -= messages
+        self.stored -= messages
 
     def _give_up_on(self, error: StorageError) -> bool:
         """If nothing can be stored any more, tell everybody and the log, once. Returns whether that is so."""

@@ -22,6 +22,7 @@ from .errors import NotAllowed
 BOUNDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of commits, in seconds; SQLite waits up to 5 s for another program's lock."""
 
+RATE_OVER = 10  # seconds over which the rate of messages is averaged
 LEFT = "left"  # the reason of a client that left by itself, or whose connection broke
 _BEGAN = time.time()  # about when the process began
 
@@ -43,17 +44,35 @@ class Commits:
         self.failure: tuple[float, str] | None = None  # of the last commit: when, by time.monotonic(), and why
         self.seconds = 0.0  # that all commits took, with those that failed
         self.within = [0] * (len(BOUNDS) + 1)  # commits by the first of BOUNDS that they took at most; the last: longer
+        # The last seconds in which there were messages, oldest first, each with the messages before it.
+        self.before: tuple[tuple[int, int], ...] = ()
+        self._next_second = 0
 
-    def took(self, seconds: float, messages: int, failure: str = "") -> None:
-        """Count a commit. With ``failure`` it stored nothing."""
-        self.seconds += seconds
-        self.within[bisect_left(BOUNDS, seconds)] += 1
+    def took(self, began: float, ended: float, messages: int, failure: str = "") -> None:
+        """Count a commit from ``began`` to ``ended``, by time.monotonic(). With ``failure`` it stored nothing."""
+        self.seconds += ended - began
+        self.within[bisect_left(BOUNDS, ended - began)] += 1
         if failure:
             self.failed += 1
-            self.failure = time.monotonic(), failure
-        else:
-            self.messages += messages
-            self.failure = None
+            self.failure = ended, failure
+            return
+        if ended >= self._next_second and messages:
+            second = int(ended)
+            self._next_second = second + 1
+            self.before = (*self.before[-RATE_OVER:], (second, self.messages))
+        self.messages += messages
+        self.failure = None
+
+    def per_second(self) -> float:
+        """Messages committed a second, averaged over the last RATE_OVER whole seconds. Any thread."""
+        this = int(time.monotonic())
+        messages = self.messages  # first: if a second begins meanwhile, ``before`` has it, with its number
+        seconds = self.before
+
+        def until(second: int) -> int:
+            return next((before for begun, before in seconds if begun >= second), messages)
+
+        return (until(this) - until(this - RATE_OVER)) / RATE_OVER
 
 
 @dataclass

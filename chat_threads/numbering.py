@@ -22,6 +22,8 @@ class Numbering:
     ``last`` has the last committed number of each room; ``at`` is the time of the batch, in milliseconds.
     """
 
+    __slots__ = ("_last", "_once", "_at", "_refs", "_counts", "batch", "numbers", "published", "refused")
+
     def __init__(self, last: Mapping[int, int | None], once: Once, at: int) -> None:
         self._last = last
         self._once = once
@@ -39,8 +41,8 @@ class Numbering:
             self.batch.rooms_made.append(room)
             self.numbers[room.room_id] = 0
 
-    def take(self, items: Iterable[ordered.Ordered]) -> None:
-        """Go through a batch in order, except RoomMade, which ``make`` has handled."""
+    def take(self, items: Iterable[ordered.Ordered | None]) -> None:
+        """Go through a batch in order."""
         for item in items:
             _TAKES[type(item)](self, item)
 
@@ -50,7 +52,7 @@ class Numbering:
 
     def _draft(self, draft: ordered.Draft) -> None:
         room_id, token, ref = draft.room_id, draft.token, draft.ref
-        last = self._last_of(room_id)
+        last = self.numbers[room_id] if room_id in self.numbers else self._last.get(room_id)  # as _last_of
         if last is None:
             self.refused.append((draft, RoomGone()))
             return
@@ -102,21 +104,21 @@ class Numbering:
     def _place_kept(self, item: ordered.PlaceKept) -> None:
         self.batch.places[item.token] = item.place
 
-    def _room_made(self, item: ordered.RoomMade) -> None:
-        """``make`` has handled it."""
+    def _pass(self, item: ordered.RoomMade | ordered.Marker | None) -> None:
+        """``make`` has handled the new rooms. A Marker, or None for the end, is only a place in the queue."""
 
     def _publish(self, item: ordered.Published) -> None:
         """It needs no storing, only its place in the order."""
         self.published.append(item)
 
 
-_TAKES: dict[type[ordered.Ordered], Callable[[Numbering, Any], None]] = {
+_TAKES: dict[type[ordered.Ordered | None], Callable[[Numbering, Any], None]] = {
     ordered.Draft: Numbering._draft,
     ordered.TopicSet: Numbering._topic_set,
     ordered.RoomEnded: Numbering._room_ended,
-    ordered.RoomMade: Numbering._room_made,
     ordered.TokenUsed: Numbering._token_used,
     ordered.PlaceKept: Numbering._place_kept,
+    **dict.fromkeys((ordered.RoomMade, ordered.Marker, type(None)), Numbering._pass),
     **dict.fromkeys(
         (ordered.Acked, ordered.Joined, ordered.Left, ordered.LeftAll, ordered.NameChanged), Numbering._publish
     ),

@@ -72,14 +72,19 @@ class Once:
         self._bytes = 0  # roughly the bytes that _requests takes
         self._unsure: set[tuple[int, str]] = set()  # requests of a failed commit that may come back, by token and ref
 
-    def recall(self, items: Iterable[ordered.Ordered]) -> tuple[list[ordered.Ordered], Refused]:
+    def recall(self, items: Sequence[ordered.Ordered | None]) -> tuple[Sequence[ordered.Ordered | None], Refused]:
         """Replace each request that is already committed under its token and ref by its acknowledgement.
 
         A request of which nobody knows whether it is committed is refused with MaybeStored, because saying "not stored"
         might be wrong.
         """
-        recalled: list[ordered.Ordered] = []
         unsure: Refused = []
+        for item in items:
+            if type(item) is ordered.Draft and item.token:
+                break
+        else:
+            return items, unsure
+        recalled: list[ordered.Ordered | None] = []
         for item in items:
             if isinstance(item, ordered.Draft) and item.token:
                 if (item.token, item.ref) in self._unsure:

@@ -1,11 +1,12 @@
 """Ordered values travel through the history's queue with the messages. So each takes effect, and everybody sees it,
 between the same two messages.
 
-All are frozen, so any thread may read them without a lock. Times are UTC in milliseconds since 1970.
+All but Marker are frozen, so any thread may read them without a lock. Times are UTC in milliseconds since 1970.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,6 +132,15 @@ class NameChanged(Ordered):
     session: Any
     old: str
     new: str
+
+
+class Marker(Ordered):
+    """A place in the queue. Reports when everything before it has been published."""
+
+    __slots__ = ("passed",)
+
+    def __init__(self) -> None:
+        self.passed = threading.Event()
 
 
 # What the history publishes after a commit: messages, and the ordered values that somebody sees.

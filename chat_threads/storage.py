@@ -34,7 +34,7 @@ BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
 LOG_LIMIT = 64 << 20  # bytes that SQLite's log keeps after it was copied; above this, the server's log says so
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
 PAGES = 2  # pages that a commit of one message adds, as measured; a larger commit adds more
-REF_PAGES = 3  # pages that a request under a token adds; more requests add more
+TOKEN_PAGES = 3  # pages that a request under a token adds; more requests add more
 INDEX_PAGES = 40  # pages that indexing a few messages adds
 _UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC and _DIR_FSYNC (https://sqlite.org/rescode.html)
 FOUND_WHOLE = 0.01  # seconds after a commit whose files were whole, in which the next one begins without looking
@@ -292,11 +292,11 @@ class Storage(ReadingSide):
             except StorageBroken as broken:  # it is stored, but it is unknown in which file
                 raise StorageUnsure(self._broken, broken.error, broken.advice) from broken
         self._whole_until = began + FOUND_WHOLE
+        self._unfolded += PAGES + (last_id - self._last_id) // 6
         self._last_id = last_id
-        self._uses += len(batch.tokens)
-        self._unfolded += PAGES + len(batch.messages) // 6
-        if batch.refs:
-            self._unfolded += REF_PAGES + len(batch.refs) // 2
+        if batch.tokens:
+            self._uses += len(batch.tokens)
+            self._unfolded += TOKEN_PAGES + len(batch.refs) // 2
 
     def _store(self, writer: sqlite3.Connection, batch: Batch) -> int:
         """Store the batch. Return the id of its last message, or of the one before the batch."""

@@ -126,7 +126,7 @@ class Recorder:
 
     # --- the history thread ---------------------------------------------------------------------------------
 
-    def taken(self, items: Sequence[Ordered]) -> None:
+    def taken(self, items: Sequence[Ordered | None]) -> None:
         now = time.monotonic()
         self._batch = [
             (item, trip)

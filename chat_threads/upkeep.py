@@ -74,27 +74,35 @@ class Upkeep:
         self.said_at = 0.0  # time of the last commit of a message
         self._index_told: float | None = None  # time of the last report of progress; None: there was none
 
-    def pause(self) -> float | None:
-        """Seconds until the next step is due; None: there is nothing to do."""
-        due = [task.at for task in self._tasks if task.at is not None]
-        return max(0.0, min(due) - time.monotonic()) if due else None
-
-    def do(self) -> None:
-        """Do a step of each task that is due, and copy SQLite's log into the file if it is long."""
+    def do(self) -> float | None:
+        """Do a step of each task that is due, and copy SQLite's log into the file if it is long. Return the seconds
+        until the next step is due; None: there is nothing to do."""
+        now = time.monotonic()
+        first: float | None = None
         for task in self._tasks:
-            if task.at is not None and time.monotonic() >= task.at:
+            if task.at is not None and task.at <= now:
                 inside.does(task.does)
                 task.step()
-        self._checkpoint()
+                now = time.monotonic()
+            if task.at is not None and (first is None or task.at < first):
+                first = task.at
+        try:
+            self._storage.checkpoint()
+        except StorageError as error:
+            self._failed(error, logging.ERROR, "SQLite's log was not copied into the file")
+        if first is None:
+            return None
+        return first - now if first > now else 0.0
 
-    def committed(self, batch: Batch) -> None:
-        """Take note of what is due after a batch."""
+    def committed(self, batch: Batch, now: float) -> None:
+        """Take note of what is due after a batch. ``now`` is by time.monotonic()."""
         self.tokens_used += batch.tokens_used
         if self.tokens_used >= TOKENS_SWEPT or batch.rooms_ended:
-            self.sweeping.at = time.monotonic()
+            self.sweeping.at = now
         if batch.messages:
-            now = self.said_at = time.monotonic()
-            self.indexing.at = max(self.index_again, now if self._storage.unindexed >= INDEX_AFTER else now + QUIET)
+            self.said_at = now
+            at = now if self._storage.unindexed >= INDEX_AFTER else now + QUIET
+            self.indexing.at = at if at > self.index_again else self.index_again
 
     def _failed(self, error: StorageError, level: int, what: str) -> bool:
         """Log what could not be done; after the report that nothing can be stored, only at the debug level."""
@@ -169,9 +177,3 @@ class Upkeep:
         elif not left and self._index_told is not None:
             log.info("the search index is made")
             self._index_told = None
-
-    def _checkpoint(self) -> None:
-        try:
-            self._storage.checkpoint()
-        except StorageError as error:
-            self._failed(error, logging.ERROR, "SQLite's log was not copied into the file")

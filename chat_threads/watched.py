@@ -59,7 +59,7 @@ class WatchedHistory(History):
             raise
         trip.queued = time.monotonic()
 
-    def _handle(self, items: list[Ordered]) -> None:
+    def _handle(self, items: Sequence[Ordered | None]) -> None:
         self._recorder.taken(items)
         self._faults.hold_history()
         super()._handle(items)

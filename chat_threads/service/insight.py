@@ -29,7 +29,7 @@ def stats(context: Context, session: Session, command: commands.Stats) -> None:
             len(context.publisher),
             context.history.stored,
             threading.active_count(),
-            context.history.per_second(),
+            context.history.commits.per_second(),
         )
     )
 

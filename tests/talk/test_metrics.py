@@ -175,10 +175,10 @@ def test_the_numbers_are_for_this_machine_and_for_the_addresses_that_the_operato
 # --- while something is wrong ---------------------------------------------------------------------------
 
 
-def test_the_numbers_and_the_health_are_told_while_the_publishers_lock_and_the_histories_are_held(server, monkeypatch):
+def test_the_numbers_and_the_health_are_told_while_the_publishers_lock_is_held(server, monkeypatch):
     server.client("ann").ask("hello")
     monkeypatch.setattr(metrics, "STUCK", 0.1)
-    with held(server.chat.publisher._lock), held(server.chat.history._lock):
+    with held(server.chat.publisher._lock):
         server.chat.history.submit(Left(0, None))
         assert numbers(server)["messages_total"] == 1
         wait_for(lambda: not health(server)[0])
