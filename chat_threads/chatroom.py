@@ -79,6 +79,12 @@ class ChatRoom:
         self.groups: dict[View, dict[Subscriber, None]] = {}  # the same members, by view
         self.changes = 0  # of the list of members so far
 
+    def names(self) -> list[str]:
+        """The members' names, those who spoke last first."""
+        here = {member.name: None for member in self.members}
+        spoke = dict.fromkeys(message.sender for message in reversed(self.recent) if message.sender in here)
+        return list(spoke | here)
+
     def add(self, session: Subscriber, view: View) -> int:
         self.changes += 1
         self.members[session] = self.changes

@@ -13,6 +13,11 @@ import re
 from dataclasses import dataclass
 
 from .errors import SpacedRoom, UnknownCommand
+from .implied import AreYouThere as AreYouThere
+from .implied import Complete as Complete
+from .implied import ShowHealth as ShowHealth
+from .implied import ShowMetrics as ShowMetrics
+from .implied import ShowScreen as ShowScreen
 from .rules import is_room, nearest
 from .usage import ALL as ALL
 from .usage import NUMBER, command
@@ -334,6 +339,22 @@ class SetOption(Command):
 
 
 @command(
+    "/edit on|off",
+    "over telnet: keep your line whole",
+    more="What others say scrolls above your line instead of into it. Up and Down show earlier lines, Tab completes"
+    " names, rooms and commands, and other keys work as in a shell. Ctrl-C erases the line; on an empty one it leaves.",
+    cost=2,
+)
+@dataclass(frozen=True, slots=True)
+class Edit(Command):
+    on: bool
+
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        return cls(rest == "on") if (rest := rest.lower()) in ("on", "off") else None
+
+
+@command(
     "/qr",
     "show the address as a QR code",
     "qr",
@@ -429,28 +450,6 @@ class MakeFault(Command):
 @dataclass(frozen=True, slots=True)
 class Ping(Command):
     pass
-
-
-@dataclass(frozen=True, slots=True)
-class AreYouThere(Command):
-    """Telnet's Are You There (RFC 854)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShowScreen(Command):
-    """The client's window has changed: show it what comes from now on by its new views."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShowMetrics(Command):
-    """The numbers for a monitoring system. ``forwarded``: the request passed a proxy, so it is never local."""
-
-    forwarded: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ShowHealth(Command):
-    """Whether the server can store and serve."""
 
 
 @command("/help [COMMAND]", "list the commands, or explain one", "help", aliases=("/?",), local=("about",))

@@ -298,7 +298,7 @@ class Conversation(socketserver.BaseRequestHandler):
             self._session.send(events.Greeting(__version__))
         self._greeted = True
 
-    def _slow_down(self, tokens: int, deadline: float | None = None) -> None:
+    def _slow_down(self, tokens: float, deadline: float | None = None) -> None:
         """Wait until the client has read most of what waits for it, and until it has tokens in its ``Pace``."""
         self._session.mailbox.wait_for_low_water()
         if delay := self._session.pace.pay(tokens):

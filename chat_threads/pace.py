@@ -49,7 +49,7 @@ class Pace:
         self._clock = clock
         self._at = clock()
 
-    def pay(self, tokens: int) -> float:
+    def pay(self, tokens: float) -> float:
         """Take tokens; return the seconds to wait until the bucket is no longer negative."""
         if not self._rate:
             return 0.0

@@ -259,7 +259,7 @@ class Publisher:
                     ready = loaded and shown == missed
                 if ready:
                     joined = self._enter(
-                        session, place, room, shown, events.answers(ref, room.entered(first_time)), outbox
+                        session, place, room, shown, list(events.answers(ref, room.entered(first_time))), outbox
                     )
                     self._recent.trim()
                     break
@@ -289,16 +289,9 @@ class Publisher:
                 place.check()
 
     def _enter(
-        self,
-        session: Subscriber,
-        place: Place,
-        room: ChatRoom,
-        replay: int,
-        entered: tuple[events.Event, ...],
-        outbox: _Outbox,
+        self, session: Subscriber, place: Place, room: ChatRoom, replay: int, shown: list[events.Event], outbox: _Outbox
     ) -> ordered.Joined:
         assert self._lock.locked()
-        shown = list(entered)
         oldest = 0 if self._retain is None else int((time.time() - self._retain) * 1000)
         if newest := room.newest(replay, oldest):
             shown.append(events.Replay(room.name, newest, room.last))
@@ -368,19 +361,28 @@ class Publisher:
             place = self._places.get(session) or Place()
             return [(each.id, each.name, each.last) for each in place.in_order()]
 
+    def names(self, room: ChatRoom) -> list[str]:
+        """The names of the room's members, those who spoke last first."""
+        with self._lock:
+            return room.names()
+
     def members(self, room: ChatRoom) -> list[Subscriber]:
         with self._lock:
             return list(room.members)
 
-    def set_views(self, session: Subscriber, views: Views) -> None:
-        """Show the session its rooms by these views from now on."""
+    def set_views(self, session: Subscriber, views: Views, *first: events.Event) -> None:
+        """Show the session these events, and from then on its rooms by these views."""
+        outbox = _Outbox(self._output)
         with self._lock:
+            if first:
+                outbox.show(session, *first)
             place = self._places.get(session)
             if place:
                 for room in place.rooms.values():
                     here = room is place.current
                     room.regroup(session, session.views.of(here), views.of(here))
             session.views = views
+        self._act(outbox)
 
     def be_quiet(self) -> None:
         """Show no joins and leaves from now on, because everybody is about to leave."""

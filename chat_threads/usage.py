@@ -64,7 +64,7 @@ class Command:
 
     __slots__ = ()
     row: ClassVar[Row] = Row()
-    cost: ClassVar[int] = 1  # in tokens, see pace
+    cost: ClassVar[float] = 1  # in tokens, see pace
 
     @classmethod
     def typed(cls, rest: str) -> Command | None:
@@ -88,7 +88,7 @@ def command(
     *,
     aliases: Sequence[str] = (),
     more: str = "",
-    cost: int = 1,
+    cost: float = 1,
     named: Mapping[str, str] | None = None,
     local: Sequence[str] = (),
 ) -> Callable[[C], C]:

@@ -124,8 +124,10 @@ class Talk:
         self._print(events.Problem("", why))
 
     def _do(self, command: commands.Command | None) -> None:
-        if isinstance(command, commands.Help):
-            self._print(events.HelpShown(command.about))
+        if isinstance(command, commands.Edit):
+            self.refuse("/edit is for telnet. On a terminal, this program keeps your line whole by itself.")
+        elif isinstance(command, commands.Help):
+            self._print(events.HelpShown(command.about, without=frozenset(("/edit",))))
         elif isinstance(command, commands.SetOption) and command.name != "replay":
             self._print(events.Notice(self._dialect.set_option(command.name, command.value)))
         elif isinstance(command, commands.Quit):
@@ -264,7 +266,7 @@ def completions(talk: Talk, before: str) -> list[str]:
     word = before.rpartition(" ")[2]
     known: list[str] = []
     if word.startswith("/") and word == before:
-        known = [kind.row.name for kind in commands.TYPED]
+        known = [kind.row.name for kind in commands.TYPED if kind.row.type]
     elif word.startswith("#"):
         known = sorted(talk.rooms)
     elif word:

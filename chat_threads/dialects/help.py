@@ -18,7 +18,7 @@ COME_IN = (
 TALK = "Talk"  # the group of all other commands
 GROUPS = {
     "Rooms": "/join /leave /create /delete /rooms /who /topic /invite",
-    "You": "/nick /token /resume /away /back /set",
+    "You": "/nick /token /resume /away /back /set /edit",
     "Reading": "/history /search",
     "Server": "/qr /stats /ping /help /quit",
     "Inside": "/threads /locks /trace /lab",

@@ -17,7 +17,8 @@ from ..errors import CutOff
 from ..parcel import Parcel
 from .base import Dialect, Settings
 from .jsonlines import JsonDialect
-from .text import LINE, TextDialect
+from .screen import LINE
+from .text import TextDialect
 from .web import ASKING, WebDialect
 
 

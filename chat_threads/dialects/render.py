@@ -10,15 +10,13 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
 from .. import events, qr
-from ..parcel import Views
 from ..rules import fold, mentions
 from . import advice
-from .base import SharedViews
 from .columns import shortened, table
 from .help import help_lines
 from .telnet import SIZE
@@ -39,12 +37,7 @@ class Style:
     here: bool = True
     blocks: bool = True  # whether the terminal has the characters that QR codes are drawn with
     columns: int = SIZE[0]  # of the window, for tables
-
-
-def views(style: Style) -> Views:
-    """The views with these settings. Only the view for this client alone depends on its window."""
-    shared = replace(style, columns=SIZE[0])
-    return Views(_VIEWS.of(shared), _VIEWS.of(replace(shared, here=False)), own=_VIEWS.of(style))
+    screen: bool = False  # whether the person edits lines, and what is said is drawn above them
 
 
 class TextView:
@@ -63,9 +56,6 @@ class TextView:
             else:
                 parts.append(SHOW[type(event)](self.style, event).encode("utf-8", "replace"))
         return b"".join(parts)
-
-
-_VIEWS = SharedViews(TextView)
 
 
 def _line(style: Style, text: str) -> str:

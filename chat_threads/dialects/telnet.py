@@ -27,6 +27,10 @@ EOF, SUSP = 236, 237  # RFC 1184
 # The options that a client may ask for: 8 bits each way, to edit its lines itself, and to tell its window's size.
 _WELCOME = frozenset(((WILL, BINARY), (DO, BINARY), (WILL, LINEMODE), (WILL, NAWS)))
 
+# The client is asked to send 8 bits, and its window's size. It is not asked to receive 8 bits: telnet shows our UTF-8
+# anyway, and after agreeing its local echo of Enter no longer returns to the first column.
+_WANTED = ((WILL, BINARY), (WILL, NAWS))
+
 # With both of these on, telnet passes on each key as it is pressed, and does not show it (RFC 857, 858).
 _KEY_BY_KEY = ((DO, ECHO), (DO, SGA))
 
@@ -50,6 +54,7 @@ class Signal(Enum):
     INTERRUPT = "Ctrl-C"
     END_OF_FILE = "Ctrl-D"
     ARE_YOU_THERE = "AYT"
+    ANSWERS = "it has answered a question for the first time, so a program speaks telnet there"
     CHANGED = "an option has changed, or the window's size"
 
 
@@ -69,9 +74,10 @@ class Telnet:
     """
 
     def __init__(self) -> None:
-        self.spoken = False  # whether the client has sent a command, and so speaks telnet
         self.pending = False  # whether a command has begun and not ended
         self.size = SIZE  # columns and rows, as the client tells them, within bounds
+        self._spoken = False  # whether the client has sent a command
+        self._answers = False  # whether it has answered what it was asked
         self._state = _State.TEXT
         self._verb = 0
         self._tail = b""  # the last three bytes of text: an incomplete character has no more
@@ -119,6 +125,9 @@ class Telnet:
                 answer = self._answer(self._verb, byte)
                 if answer:
                     add(WireBytes(answer))
+                if byte == NAWS and self._verb in (WILL, WONT) and not self._answers:
+                    self._answers = True
+                    add(Signal.ANSWERS)
                 if self.key_by_key is not before:
                     add(Signal.CHANGED)
             elif self._state is _State.SUB_COMMAND:  # IAC SE ends it, anything else belongs to it
@@ -132,9 +141,10 @@ class Telnet:
                 if byte == IAC:
                     text.append(IAC)
                     continue
-                if byte >= EOF and not self.spoken:
-                    self.spoken = True
-                    add(WireBytes(self._ask()))
+                if byte >= EOF and not self._spoken:
+                    self._spoken = True
+                    if asked := self._options.ask(*_WANTED):
+                        add(WireBytes(asked))
                 if byte in (WILL, WONT, DO, DONT):
                     self._verb, self._state = byte, _State.OPTION
                 elif byte == SB:
@@ -157,14 +167,6 @@ class Telnet:
         if command not in _REPLACED or self._options.on((WILL, BINARY)):
             return False
         return _continues(before, _REPLACED[command])
-
-    def _ask(self) -> bytes:
-        """Ask the client to send 8 bits, and its window's size.
-
-        Do not ask it to receive 8 bits: telnet shows our UTF-8 anyway, and after agreeing its local echo of Enter no
-        longer returns to the first column.
-        """
-        return self._options.ask((WILL, BINARY), (WILL, NAWS))
 
     def _answer(self, verb: int, option: int) -> bytes:
         """The answer to a request; b"" if it changes nothing (RFC 1143)."""
@@ -191,9 +193,9 @@ class Telnet:
     # --- single keys ----------------------------------------------------------------------------------------
 
     def ask_key_by_key(self) -> bytes:
-        """Ask the client for single keys, and for its window's size, which its answers tell first; what to send."""
+        """Ask the client for single keys, and for what it should tell before; what to send."""
         mode = _SERVER_EDITS if self._options.on((WILL, LINEMODE)) else b""
-        return self._options.ask((WILL, NAWS), *_KEY_BY_KEY) + mode
+        return self._options.ask(*_WANTED, *_KEY_BY_KEY) + mode
 
     def ask_whole_lines(self) -> bytes:
         """Ask the client for whole lines again; what to send."""

@@ -1,13 +1,16 @@
 """The dialect of people: lines of text over telnet, nc, or anything like them. See base.Dialect.
 
-``typed`` says which command a line is, and ``render`` how people see events.
+``typed`` says which command a line is, and ``render`` how people see events. A telnet client may send each key instead
+of whole lines (``Mode``); then ``editing`` makes the lines, and ``screen`` draws.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
+from enum import Enum
 from typing import Any
 
 from .. import commands, events
@@ -15,15 +18,29 @@ from ..errors import ChatError, LineTooLong, NotUtf8, Usage
 from ..parcel import Views
 from ..usage import NUMBER
 from .base import DEFAULTS, Input, Request, Settings
-from .render import Style, views
+from .editing import Editing, Wanted, Wish
+from .render import Style
+from .screen import END, LINE, Screen, Situation
 from .telnet import LineEditor, Signal, Telnet
 from .typed import parse_line, parse_name
+from .views import views
 
-LINE = 8192  # bytes in a line, without its end
 MAX_REPLAY = 200
+KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
+
+OFFER = "/edit on keeps your line whole while others talk; /help edit says more."
 
 # A mouse's position as X10 reports it. Beyond column 95 that is not UTF-8, but the line around it is good.
 _MOUSE = re.compile(rb"\x1b\[M[^\x00-\x1f]{0,3}")
+
+
+class Mode(Enum):
+    """What the client sends, and what it was asked for. ``TextDialect._changed`` has the client's answers."""
+
+    LINES = "whole lines"
+    ASKED = "whole lines; it was asked for single keys"
+    SILENT = "whole lines, without an answer so far, and the person was told so"
+    KEYS = "single keys"
 
 
 class TextDialect:
@@ -42,8 +59,15 @@ class TextDialect:
         self._name = ""
         self._bell = False
         self._telnet = Telnet()
-        self._editor = LineEditor(LINE)
-        self._found: deque[bytes | Signal | events.WireBytes | None] = deque()
+        self._mode = Mode.LINES
+        self._editor: LineEditor | Screen = LineEditor(LINE)
+        self._screen: Screen | None = None  # with Mode.KEYS
+        self._keys: Editing | None = None  # has the lines of a client that sends keys
+        self._ended = b""  # what ends a screen, to be sent before anything else is shown
+        self._note = ""  # to be said on the new screen
+        self._ended_line = False  # whether a line has ended since the status line was last drawn
+        self._offer = ""  # to be said once the person has a name
+        self._found: deque[bytes | Signal | Input | None] = deque()
         self.pending = False
 
     def feed(self, data: bytes) -> int:
@@ -53,30 +77,41 @@ class TextDialect:
                 lines = self._editor.feed(item)
                 self._found += lines
                 ended += len(lines)
+            elif item is Signal.CHANGED:
+                self._changed()
+            elif item is Signal.ANSWERS:
+                self._offer = OFFER
+                self._make_offer()
+            elif item is Signal.INTERRUPT and self._keys is not None:
+                self._keys.interrupt()
             else:
                 self._found.append(item)
+        if self._mode is not Mode.LINES:
+            ended += self._feed_more(len(data), ended)
         self.pending = self._editor.pending or self._telnet.pending
         return ended
 
     def next_input(self) -> Input | None:
+        if self._keys is not None and (request := self._next_of_keys(self._keys)):
+            return request
         while self._found:
             item = self._found.popleft()
             if item is None or type(item) is bytes:
-                try:
-                    command = self._parse(item)
-                except ChatError as error:
-                    return Request(error)
-                if command is not None:
-                    return Request(command)
-            elif isinstance(item, events.WireBytes):
-                return item
-            elif item is Signal.CHANGED:
-                self._set_style(columns=self._telnet.size[0])
-                if self._name:
-                    return Request(commands.ShowScreen())
-            else:
+                if request := self._request(item):
+                    return request
+            elif isinstance(item, Signal):
                 return Request(commands.AreYouThere() if item is Signal.ARE_YOU_THERE else commands.Quit())
+            else:
+                return item  # type: ignore[return-value]
         return None
+
+    def _request(self, line: bytes | None) -> Request | None:
+        """What a line asks for; None if it is blank."""
+        try:
+            command = self._parse(line)
+        except ChatError as error:
+            return Request(error)
+        return None if command is None else Request(command)
 
     def _parse(self, line: bytes | None) -> commands.Command | None:
         if line is None:
@@ -92,6 +127,7 @@ class TextDialect:
 
     def admitted(self, name: str) -> None:
         self.renamed(name)
+        self._make_offer()
 
     def renamed(self, name: str) -> None:
         self._name = name
@@ -104,6 +140,117 @@ class TextDialect:
         style = replace(self._style, **changes)
         if style != self._style:
             self._style, self.views = style, views(style)
+
+    # --- single keys ----------------------------------------------------------------------------------------
+
+    def edit(self, on: bool) -> str:
+        """Ask the client for single keys, or for whole lines again; return the answer in words. ``draw`` has what is
+        to be sent before it."""
+        if on and self._mode is Mode.LINES:
+            self._mode = Mode.ASKED
+            self._found.append(events.WireBytes(self._telnet.ask_key_by_key()))
+            return "Your program is asked to send each key as you press it."
+        if on:
+            return "That is on already." if self._mode is Mode.KEYS else "Your program has been asked already."
+        if self._mode is Mode.LINES:
+            return "That is off already."
+        self._to_lines()
+        return "Your program sends whole lines again."
+
+    def draw(self, situation: Situation) -> bytes:
+        """What is to be sent before anything is shown by the views that the dialect has now: the end of the screen, or
+        whatever has changed on it, except the line."""
+        drawn, self._ended = self._ended, b""
+        if self._screen is not None:
+            drawn += self._screen.draw(situation)
+            if self._note:
+                drawn += self._said(self._note)
+                self._note = ""
+        return drawn
+
+    def complete(self, candidates: Sequence[str]) -> None:
+        """The answer to the last ``commands.Complete``: the words that fit, the likeliest first."""
+        if self._keys is not None:
+            self._keys.complete(candidates)
+
+    def _changed(self) -> None:
+        """The client has answered, withdrawn, or has a window of another size."""
+        keys = self._telnet.key_by_key
+        if self._screen is not None and keys:
+            self._screen.resize(self._telnet.size)
+        elif self._screen is not None:
+            self._to_lines()
+        elif self._mode is not Mode.LINES and keys:
+            self._mode = Mode.KEYS
+            self._screen = self._editor = Screen(self._telnet.size)
+            self._keys = self._screen.editing
+            self._note = "Your line stays whole now. Tab completes, Up shows earlier lines, /edit off."
+        elif self._mode is not Mode.LINES and keys is False:
+            self._to_lines()
+            self._tell("Your program sends whole lines only. Everything stays as it was.")
+        self._set_style(columns=self._telnet.size[0], screen=self._mode is Mode.KEYS)
+        if self._name:
+            self._found.append(Request(commands.ShowScreen()))
+
+    def _to_lines(self) -> None:
+        if self._mode is Mode.KEYS:
+            self._ended = END
+            self._screen = None
+            self._editor = LineEditor(LINE)
+            self._set_style(screen=False)
+        self._mode = Mode.LINES
+        self._found.append(events.WireBytes(self._telnet.ask_whole_lines()))
+
+    def _feed_more(self, size: int, ended: int) -> int:
+        """Bytes have come from a client that was asked for single keys; the number of blank lines that they cost."""
+        if self._mode is Mode.KEYS:
+            return KEY * size
+        if self._mode is Mode.ASKED and ended:
+            self._mode = Mode.SILENT
+            self._tell("Your program has not answered, so it goes on sending whole lines. /edit off asks no more.")
+        return 0
+
+    def _next_of_keys(self, keys: Editing) -> Request | events.WireBytes | None:
+        """The next thing that the keys so far come to."""
+        while (item := keys.next()) is not None:
+            if type(item) is bytes:
+                self._ended_line = True
+                if request := self._request(item):
+                    return request
+            elif item is Wish.LEAVE:
+                return Request(commands.Quit())
+            elif isinstance(item, Wanted):
+                return Request(commands.Complete(item.before))
+            elif self._screen is None:  # the keys came before the screen ended
+                continue
+            elif isinstance(item, events.WireBytes):
+                return Request(commands.ShowScreen(item.data))
+            elif item is Wish.FULL:
+                return events.WireBytes(self._said("Your line is full; the rest was dropped."))
+            else:
+                self._screen.redraw()
+                return Request(commands.ShowScreen())
+        if self._mode is not Mode.KEYS:
+            self._keys = None
+        elif self._ended_line:
+            self._ended_line = False
+            return Request(commands.ShowScreen())  # what the line has done may change the status line
+        return None
+
+    def _make_offer(self) -> None:
+        """Say to a person whose client speaks telnet that lines can be edited, once."""
+        if self._offer and self._name:
+            if self._mode is Mode.LINES:
+                self._tell(self._offer)
+            self._offer = ""
+
+    def _tell(self, text: str) -> None:
+        self._found.append(events.WireBytes(self._said(text)))
+
+    def _said(self, text: str) -> bytes:
+        return self.views.own.encode((events.Notice(text),))
+
+    # --- settings -------------------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, str]:
         return {

@@ -105,9 +105,10 @@ def depart(context: Context, session: Session, words: str, patience: float) -> N
     context.publisher.unsubscribe(session)
 
 
-def update_views(context: Context, session: Session) -> None:
-    """Give the session the views that its dialect has now."""
-    context.publisher.set_views(session, session.dialect.views)
+def update_views(context: Context, session: Session, *first: events.Event) -> None:
+    """Give the session the views that its dialect has now. Between what it was shown by the old ones and what it will
+    be shown by the new ones, show it ``first``."""
+    context.publisher.set_views(session, session.dialect.views, *first)
 
 
 @does(commands.Who)
@@ -260,11 +261,6 @@ def _identity_of(person: str) -> int:
     if identity is None:
         raise BadRequest("person must be the 16 hexadecimal digits in the answer to ignore.")
     return identity
-
-
-@does(commands.ShowScreen)
-def show_screen(context: Context, session: Session, command: commands.ShowScreen) -> None:
-    update_views(context, session)
 
 
 @does(commands.SetOption)

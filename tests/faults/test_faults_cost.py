@@ -106,6 +106,7 @@ LINES: dict[str, list[str]] = {
     "/history": ["/history #long 200", "/history #long 9s"],
     "/search": ["/search e from:nobody", "/search the word"],
     "/set": ["/set nothing on"],
+    "/edit": ["/edit on", "/edit off"],
     "/qr": [f"/join {WIDEST}", "/qr"],
     "/stats": ["/stats"],
     "/threads": ["/threads"],

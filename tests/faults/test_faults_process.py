@@ -238,6 +238,7 @@ EACH = {  # how to ask for everything that the service can do
     commands.ReadHistory: b"/history",
     commands.Search: b"/search hi",
     commands.SetOption: b"/set bell on",
+    commands.Edit: b"/edit on",
     commands.ShowQr: b"/qr",
     commands.Stats: b"/stats",
     commands.ShowThreads: b"/threads",
@@ -262,7 +263,8 @@ for kind, method in service.METHODS.items():
 
 def test_the_client_that_gave_a_broken_command_gets_an_error_and_the_bug_is_logged_once(start_process):
     kinds = set(METHODS)
-    assert kinds == set(EACH) | {commands.ShowMetrics, commands.ShowHealth}  # those by HTTP
+    by_http, by_keys = {commands.ShowMetrics, commands.ShowHealth}, {commands.ShowScreen, commands.Complete}
+    assert kinds == set(EACH) | by_http | by_keys
     kinds = set(EACH)
     process = start_process(plant=BUGS)
     told = error_line(Broken())

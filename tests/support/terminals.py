@@ -45,12 +45,12 @@ _numbers = itertools.count()
 class Tmux:
     """A program in a terminal of tmux: keys in, the screen out."""
 
-    def __init__(self, tmux: str, record: Any, *command: str) -> None:
+    def __init__(self, tmux: str, record: Any, *command: str, columns: int = 100, rows: int = 30) -> None:
         self._tmux = [tmux, "-f", "/dev/null", "-L", f"chat-{os.getpid()}-{next(_numbers)}"]
         self._record = record
         # The shell waits for a key first, so that nothing that the program writes is missed.
         script = f"trap : INT; read go; {shlex.join(command)}; echo ended with $?; read end"
-        self._call("new-session", "-d", "-x", "100", "-y", "30", "sh", "-c", script)
+        self._call("new-session", "-d", "-x", str(columns), "-y", str(rows), "sh", "-c", script)
         self._call("pipe-pane", f"cat > {shlex.quote(str(record))}")
         self.keys("Enter")
 
@@ -74,6 +74,18 @@ class Tmux:
     def enter(self, line: str) -> None:
         self.type(line)
         self.keys("Enter")
+
+    def resize(self, columns: int, rows: int) -> None:
+        self._call("resize-window", "-x", str(columns), "-y", str(rows))
+
+    def rows(self) -> list[str]:
+        """All rows of the screen, blank ones too."""
+        return [line.rstrip() for line in self._call("capture-pane", "-p").split("\n")[:-1]]
+
+    def cursor(self) -> tuple[int, int]:
+        """The cursor's row and column, counted from 1."""
+        shown = self._call("display-message", "-p", "#{cursor_y} #{cursor_x}").split()
+        return int(shown[0]) + 1, int(shown[1]) + 1
 
     def lines(self, *options: str) -> list[str]:
         """The lines of the screen that are not blank."""

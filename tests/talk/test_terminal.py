@@ -66,7 +66,7 @@ class Known:
     [
         ("/jo", ["/join"]),
         ("/t", ["/topic", "/token", "/threads", "/trace"]),
-        ("/", [row.name for row in ROWS]),
+        ("/", [row.name for row in ROWS if row.name != "/edit"]),
         ("hi /jo", []),
         ("/join #la", ["#lab", "#lab2"]),
         ("#", ["#lab", "#lab2", "#lobby"]),

@@ -18,6 +18,7 @@ LAYERS = """
     errors          usage           inside          streams     ends        addresses   letters    lookalikes  spares
     events          disconnects     rules           queues          tokens      lab         filelock    wal
     metrics         reach       qr
+    implied
     commands        ordered         parcel
     mailbox         chatroom
     schema          folding         readers     batch       kept
@@ -30,12 +31,15 @@ LAYERS = """
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
     dialects.help   dialects.buffer     dialects.drawing
     dialects.render dialects.editing
+    dialects.screen
+    dialects.views
     dialects.text   dialects.jsonlines  session     dialects.http   page.__init__
     page.lab
     dialects.web
     service.table
     service.talk    service.returning   service.rooms   service.pages   service.insight     service.metrics
     service.people
+    service.screen
     service.__init__    writers     dialects.recognise  door
     proxy
     conversation    logs            watched

@@ -337,7 +337,7 @@ AGREES = IAC + DO + ECHO + IAC + DO + SGA
 def test_single_keys_are_asked_for_and_withdrawn_once():
     telnet = Telnet()
     assert telnet.key_by_key is False
-    assert telnet.ask_key_by_key() == IAC + DO + NAWS + IAC + WILL + ECHO + IAC + WILL + SGA
+    assert telnet.ask_key_by_key() == ASK + IAC + WILL + ECHO + IAC + WILL + SGA
     assert (telnet.ask_key_by_key(), telnet.key_by_key) == (b"", None)
     assert telnet.receive(AGREES)[-1] is Signal.CHANGED
     assert telnet.key_by_key is True

@@ -15,7 +15,7 @@ from support.spoken import SPOKEN
 from chat_threads import commands, events
 from chat_threads.dialects.base import Request, Settings
 from chat_threads.dialects.render import SHOW
-from chat_threads.dialects.text import LINE, TextDialect
+from chat_threads.dialects.text import LINE, OFFER, TextDialect
 from chat_threads.dialects.typed import parse_line
 from chat_threads.errors import (
     BadName,
@@ -54,6 +54,8 @@ TYPED = (
     ("/help /msg", commands.Help("/msg")),
     ("/help msg", commands.Help("/msg")),
     ("/help ALL", commands.Help("all")),
+    ("/edit on", commands.Edit(True)),
+    ("/edit OFF", commands.Edit(False)),
 )
 
 
@@ -72,11 +74,9 @@ def test_every_command_that_a_person_can_ask_for_can_be_typed():
     every = {
         each for each in vars(commands).values() if isinstance(each, type) and issubclass(each, commands.Command)
     } - {commands.Command}  # fmt: skip
+    by_telnet = {commands.AreYouThere, commands.ShowScreen, commands.Complete}
     by_http = {commands.ShowMetrics, commands.ShowHealth}
-    assert (
-        every - {type(command) for _, command in TYPED}
-        == {commands.Hello, commands.AreYouThere, commands.ShowScreen} | by_http
-    )
+    assert every - {type(command) for _, command in TYPED} == {commands.Hello} | by_telnet | by_http
     assert inputs(b"ann\r\n", name=None) == [commands.Hello("ann")]
     assert inputs(b"/Resume t0ken\r\n", name=None) == [commands.Hello(token="t0ken")]
     assert inputs(b"\xff\xf6") == [ASK, commands.AreYouThere()]
@@ -1292,6 +1292,7 @@ def test_tables_are_as_wide_as_the_window_and_rooms_do_not_depend_on_it():
     assert drain(ann) == [ASK]
     ann.admitted("ann")
     assert max(map(len, ann.views.own.encode([rooms]).decode().splitlines())) == 50
+    assert [item.data for item in drain(ann)] == [ann.views.own.encode([events.Notice(OFFER)])]
     ann.feed(told % 60)
     assert drain(ann) == [commands.ShowScreen()]
     assert max(map(len, ann.views.own.encode([rooms]).decode().splitlines())) > 50

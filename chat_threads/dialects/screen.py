@@ -1,0 +1,94 @@
+"""The screen of a client in edit mode: what others say above, the line being edited, and a status line below. Pure.
+
+Above is a scroll region of the terminal (DECSTBM). What is said is drawn the same for everybody, however large their
+windows: save the cursor, go to the last row of the region, show the text on a new line, go back. So the *terminal*
+remembers where the person types, and a thousand sessions can share the bytes (see ``above``). Only the reader thread
+draws the two lines below, by ``Screen``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .drawing import status
+from .editing import Editing
+
+LINE = 8192  # bytes in a line, without its end
+
+# Save the cursor; count rows within the region (DECOM), which goes to its first row; down to its last row; scroll.
+_TO_REGION = b"\x1b7\x1b[?6h\x1b[999B\n"
+_BACK = b"\x1b[?6l\x1b8"
+
+_BELOW = 2  # rows that the line and the status line take
+_PASTES = "\x1b[?2004h"  # mark what is pasted (bracketed paste)
+
+# The whole screen scrolls again, and the two lines are erased. The cursor stays where they began.
+END = b"\x1b[?2004l\x1b[r\x1b[999;1H\x1b[2K\x1b[A\x1b[2K"
+
+
+def above(lines: bytes) -> bytes:
+    """Draw lines, which end in CR LF, into the region. Longer lines than the window wrap there."""
+    return _TO_REGION + lines[:-2] + _BACK if lines else b""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the status line shows, as the person's reader thread knows it."""
+
+    name: str
+    room: str | None  # the current one
+    people: int  # in it
+    rooms: Sequence[tuple[str, int]]  # those that the person is in, each with the number of its last message
+
+
+class Screen:
+    """One client's screen. It belongs to the client's reader thread."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.editing = Editing(LINE)
+        self._seen: dict[str, int] = {}  # by room: the last message when it was the current one, or first known
+        self._status = ""  # as it is on the screen
+        self._clear = "\r\n"  # makes way for the two lines; "": they are there
+        self._columns, self._rows = size
+        self.editing.resize(self._columns, self._rows - 1)
+
+    pending = False  # a line that has begun may take any time: it is short, and its bytes are here
+
+    def feed(self, data: bytes) -> list[bytes | None]:
+        """Take keys. The lines that they make come from ``editing.next``."""
+        self.editing.feed(data)
+        return []
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """The window has another size, and the terminal has moved its contents, with the cursor."""
+        if size != (self._columns, self._rows):
+            self._columns, self._rows = size
+            self.redraw()
+
+    def redraw(self) -> None:
+        """The line is in the cursor's row, wherever that is, and the status line may be below it or gone: draw both
+        again."""
+        self._clear = "\x1b7\x1b[r\x1b8\r\x1b[J\n"
+        self.editing.resize(self._columns, self._rows - 1)
+
+    def draw(self, situation: Situation) -> bytes:
+        """What brings the screen up to date, but the line: the region if it has to be set, and the status line if it
+        has changed. The cursor is in the line's row afterwards."""
+        drawn = ""
+        if self._clear:
+            line = f"\x1b[{self._rows - 1};1H"
+            drawn = f"{self._clear}\x1b[1;{self._rows - _BELOW}r{line}\x1b[J{_PASTES}"
+            self._clear = self._status = ""
+        text = status(situation.name, situation.room, situation.people, self._unread(situation), self._columns)
+        if text != self._status:
+            self._status = text
+            drawn += f"\x1b7\x1b[{self._rows};1H\x1b[7m{text}\x1b[0m\x1b[K\x1b8"
+        return drawn.encode("utf-8", "replace")
+
+    def _unread(self, situation: Situation) -> list[str]:
+        """The rooms in which something was said since they were the current one."""
+        seen, self._seen = self._seen, {}
+        for room, last in situation.rooms:
+            self._seen[room] = last if room == situation.room else seen.get(room, last)
+        return [room for room, last in situation.rooms if last > self._seen[room]]

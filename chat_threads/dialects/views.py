@@ -1,0 +1,42 @@
+"""A person's views: one for each way in which people see events. Sessions with the same settings share them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from .. import events
+from ..parcel import Views
+from . import screen
+from .base import SharedViews
+from .render import Style, TextView
+from .telnet import SIZE
+
+
+def views(style: Style) -> Views:
+    """The views with these settings. Only the view for this client alone depends on its window."""
+    shared = replace(style, columns=SIZE[0])
+    return Views(_VIEWS.of(shared), _VIEWS.of(replace(shared, here=False)), own=_VIEWS.of(style))
+
+
+class ScreenView(TextView):
+    """How events look on the screen of a person who edits lines (see ``screen``)."""
+
+    __slots__ = ()
+
+    def encode(self, shown: Sequence[events.Event]) -> bytes:
+        if shown and isinstance(shown[-1], events.Bye):  # the last words stand below the screen, which ends
+            return screen.END + super().encode(shown)
+        parts: list[bytes] = []
+        for raw, group in groupby(shown, lambda event: isinstance(event, events.WireBytes)):
+            data = super().encode(list(group))
+            parts.append(data if raw else screen.above(data))
+        return b"".join(parts)
+
+
+def _view(style: Style) -> TextView:
+    return ScreenView(style) if style.screen else TextView(style)
+
+
+_VIEWS = SharedViews(_view)

@@ -1,0 +1,75 @@
+"""The screen of a person who edits lines over telnet. Only the text dialect has one, and the commands for it."""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+from .. import commands, events
+from ..dialects.base import Dialect
+from ..dialects.screen import Situation
+from ..dialects.text import TextDialect
+from ..rules import fold
+from ..session import Session
+from .people import update_views
+from .table import Context, does
+
+REDRAW = 1  # tokens for a change of the views, or of the window
+ROOMS = 8  # tokens for comparing all rooms, maybe 10,000
+MOST = 100  # candidates for a completion
+
+
+def _has_screen(dialect: Dialect) -> TypeGuard[TextDialect]:
+    return isinstance(dialect, TextDialect)
+
+
+@does(commands.Edit)
+def edit(context: Context, session: Session, command: commands.Edit) -> None:
+    """Ask the client for single keys, or end its screen. If it has to be asked, its screen begins with its answer."""
+    assert _has_screen(session.dialect)
+    said = session.dialect.edit(command.on)
+    show_screen(context, session, commands.ShowScreen())
+    session.answer(events.Notice(said))
+
+
+@does(commands.ShowScreen)
+def show_screen(context: Context, session: Session, command: commands.ShowScreen) -> None:
+    """Draw what has changed: what the person has typed, the status line, or all of the screen. Never waits."""
+    assert _has_screen(session.dialect)
+    room = context.publisher.peek_current(session)
+    rooms = [(name, last) for _, name, last in context.publisher.seen(session)]
+    people = len(room.members) if room else 0
+    situation = Situation(session.name, room.name if room else None, people, rooms)
+    _draw(context, session, session.dialect.draw(situation) + command.drawn)
+
+
+def _draw(context: Context, session: Session, drawn: bytes) -> None:
+    """Send what is drawn and, in the same step, show the rooms by the dialect's views from now on."""
+    shown = (events.WireBytes(drawn),) if drawn else ()
+    if session.dialect.views != session.views:
+        session.pace.pay(REDRAW)
+        update_views(context, session, *shown)
+    elif shown:
+        session.send(*shown)
+
+
+@does(commands.Complete)
+def complete(context: Context, session: Session, command: commands.Complete) -> None:
+    """Find the commands, rooms or people that begin with the last word that was typed."""
+    assert _has_screen(session.dialect)
+    session.dialect.complete(_candidates(context, session, command.before))
+
+
+def _candidates(context: Context, session: Session, before: str) -> list[str]:
+    """At most MOST words, the likeliest first: of people, those who spoke last."""
+    word = before.rpartition(" ")[2]
+    if word.startswith("/"):
+        found = [kind.row.name for kind in commands.TYPED] if word == before else []
+    elif word.startswith("#"):
+        session.pace.pay(ROOMS)
+        found = [*context.publisher.rooms_of(session), *(row.room for row in context.publisher.list_chat_rooms())]
+    else:
+        room = context.publisher.peek_current(session)
+        found = context.publisher.names(room) if room else []
+        found = [name for name in found if name != session.name]
+    start = fold(word)
+    return [each for each in dict.fromkeys(found) if fold(each).startswith(start)][:MOST]

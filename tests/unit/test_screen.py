@@ -1,0 +1,273 @@
+"""Edit mode over telnet: how a client comes to it and leaves it, what is drawn, and what it costs. Without a socket."""
+
+from __future__ import annotations
+
+import re
+
+from support.clients import ASKED
+from support.samples import for_each
+from support.words import error_line
+
+from chat_threads import commands, events
+from chat_threads.dialects import screen
+from chat_threads.dialects.base import Request
+from chat_threads.dialects.screen import Situation
+from chat_threads.dialects.text import Mode, TextDialect
+from chat_threads.disconnects import TooSlow
+
+IAC, DONT, DO, WONT, WILL, SB, SE = b"\xff", b"\xfe", b"\xfd", b"\xfc", b"\xfb", b"\xfa", b"\xf0"
+ECHO, SGA, NAWS = b"\x01", b"\x03", b"\x1f"
+WANTS_KEYS = IAC + WILL + ECHO + IAC + WILL + SGA
+WANTS_LINES = IAC + WONT + ECHO + IAC + WONT + SGA
+AGREES = IAC + DO + ECHO + IAC + DO + SGA
+HERE = Situation("ann", "#lobby", 3, (("#lobby", 7), ("#lab", 2)))
+
+
+def size(columns: int, rows: int) -> bytes:
+    return IAC + SB + NAWS + columns.to_bytes(2, "big") + rows.to_bytes(2, "big") + IAC + SE
+
+
+def drain(dialect, situation=HERE):
+    """What the client is sent on its own, and what it asks for; its screen is drawn as the service draws it."""
+    drawn, asked = b"", []
+    while (item := dialect.next_input()) is not None:
+        if isinstance(item, events.WireBytes):
+            drawn += item.data
+            continue
+        assert isinstance(item, Request)
+        if isinstance(item.command, commands.ShowScreen):
+            drawn += dialect.draw(situation) + item.command.drawn
+        else:
+            asked.append(item.command)
+    return drawn, asked
+
+
+def asked(*chunks, name="ann"):
+    """A dialect that has asked for single keys."""
+    dialect = TextDialect()
+    for chunk in chunks:
+        dialect.feed(chunk)
+    drain(dialect)
+    dialect.admitted(name)
+    dialect.edit(True)
+    drain(dialect)
+    return dialect
+
+
+def editing(columns=80, rows=24):
+    dialect = asked()
+    dialect.feed(IAC + WILL + NAWS + size(columns, rows) + AGREES)
+    drain(dialect)
+    return dialect
+
+
+def said(text="hi", sender="bob"):
+    return events.Message(1, "#lobby", 1, 0, sender, "say", text)
+
+
+# --- coming and going -----------------------------------------------------------------------------------
+
+
+def test_a_client_is_asked_only_by_edit_and_its_screen_begins_with_its_answer():
+    dialect = TextDialect()
+    dialect.admitted("ann")
+    assert drain(dialect) == (b"", [])
+    dialect.edit(True)
+    assert drain(dialect) == (ASKED + WANTS_KEYS, [])
+    before = dialect.views
+    dialect.feed(IAC + WILL + NAWS + size(40, 20) + IAC + DO + ECHO)
+    assert b"\x1b" not in drain(dialect)[0]
+    dialect.feed(IAC + DO + SGA)
+    drawn, _ = drain(dialect)
+    assert b"\x1b[1;18r" in drawn
+    assert b"\x1b[20;1H\x1b[7m ann  #lobby  3 people" in drawn
+    assert b"* Your line stays whole now." in drawn
+    assert dialect.views.here is not before.here
+
+
+@for_each("refusal", [IAC + DONT + ECHO, IAC + DO + ECHO + IAC + DONT + SGA])
+def test_a_client_that_refuses_is_told_and_goes_on_with_lines(refusal):
+    dialect = asked()
+    views = dialect.views
+    dialect.feed(refusal)
+    drawn, _ = drain(dialect)
+    assert b"Your program sends whole lines only" in drawn
+    assert b"\x1b" not in drawn
+    dialect.feed(b"hello\r\n")
+    assert drain(dialect) == (b"", [commands.Say("hello")])
+    assert dialect.views == views
+
+
+def test_a_client_that_is_silent_is_told_once_and_may_still_agree():
+    dialect = asked()
+    dialect.feed(b"one\r\n")
+    drawn, lines = drain(dialect)
+    assert b"has not answered" in drawn
+    assert lines == [commands.Say("one")]
+    dialect.feed(b"two\r\n")
+    assert drain(dialect) == (b"", [commands.Say("two")])
+    dialect.feed(AGREES)
+    assert b"\x1b[1;22r" in drain(dialect)[0]
+
+
+def test_edit_off_puts_everything_back():
+    dialect, plain = editing(), TextDialect()
+    plain.admitted("ann")
+    dialect.feed(b"half a line")
+    drain(dialect)
+    dialect.edit(False)
+    assert dialect.draw(HERE) == screen.END
+    assert drain(dialect) == (WANTS_LINES, [])
+    assert dialect.views == plain.views
+    dialect.feed(IAC + DONT + ECHO + IAC + DONT + SGA + b"whole\r\n")
+    assert drain(dialect) == (b"", [commands.Say("whole")])
+
+
+def test_a_client_that_withdraws_gets_its_terminal_back():
+    dialect = editing()
+    dialect.feed(IAC + DONT + ECHO)
+    drawn, _ = drain(dialect)
+    assert screen.END in drawn
+    assert IAC + WONT + SGA in drawn
+    dialect.feed(b"whole\r\n")
+    assert drain(dialect)[1] == [commands.Say("whole")]
+
+
+def test_edit_may_be_said_again_and_again_and_is_asked_and_withdrawn_once_for_each_answer():
+    dialect = asked()
+    for _ in range(50):
+        dialect.edit(False)
+        dialect.edit(True)
+    drawn, _ = drain(dialect)
+    assert drawn == b""
+    dialect.feed(AGREES)
+    assert b"\x1b[1;22r" in drain(dialect)[0]
+    assert "already" in dialect.edit(True)
+
+
+def test_what_was_typed_after_edit_off_in_the_same_read_is_not_lost():
+    dialect = editing()
+    dialect.feed(b"/edit off\rand more\r")
+    found = []
+    while (item := dialect.next_input()) is not None:
+        if isinstance(item, Request) and isinstance(item.command, commands.Edit):
+            dialect.edit(False)
+        elif isinstance(item, Request) and isinstance(item.command, commands.Say):
+            found.append(item.command)
+    assert found == [commands.Say("and more")]
+
+
+@for_each("mode", list(Mode))
+def test_telnet_is_offered_edit_once_and_never_while_it_has_it(mode):
+    dialect = TextDialect()
+    dialect.feed(IAC + WILL + NAWS)
+    drain(dialect)
+    if mode is not Mode.LINES:
+        dialect._mode = mode
+    dialect.admitted("ann")
+    dialect.feed((IAC + WONT + NAWS + IAC + WILL + NAWS) * 3)
+    assert drain(dialect)[0].count(b"/edit on") == (mode is Mode.LINES)
+
+
+# --- keys -----------------------------------------------------------------------------------------------
+
+
+def test_keys_make_lines_and_ctrl_c_on_an_empty_one_leaves():
+    dialect = editing()
+    dialect.feed(b"helo\x1b[D" + b"l\r\x00\r\r\n")
+    assert drain(dialect)[1] == [commands.Say("hello")]
+    dialect.feed(b"away with it" + IAC + b"\xf4")
+    assert drain(dialect)[1] == []
+    dialect.feed(IAC + b"\xf4")
+    assert drain(dialect)[1] == [commands.Quit()]
+    dialect.feed(b"\x03")
+    assert drain(dialect)[1] == [commands.Quit()]
+
+
+def test_half_a_line_may_wait_for_ever_and_half_a_telnet_command_may_not():
+    dialect = editing()
+    dialect.feed(b"half a line")
+    drain(dialect)
+    assert not dialect.pending
+    dialect.feed(IAC)
+    assert dialect.pending
+
+
+def test_tab_asks_for_completions():
+    dialect = editing()
+    dialect.feed(b"hey b\t")
+    assert dialect.next_input().command == commands.ShowScreen(b"hey b")
+    assert dialect.next_input().command == commands.Complete("hey b")
+    dialect.complete(["bob"])
+    dialect.feed(b"there\r")
+    assert drain(dialect)[1] == [commands.Say("hey bob there")]
+
+
+def test_many_keys_cost_tokens_even_if_they_come_to_nothing():
+    dialect = editing()
+    assert dialect.feed(b"\r" * 4096) >= 4096
+    assert dialect.feed(b"\x1b[D" * 1000) >= 3000
+
+
+# --- what is drawn --------------------------------------------------------------------------------------
+
+
+def test_what_is_said_is_the_same_bytes_for_windows_of_any_size():
+    large, small = editing(200, 50), editing(40, 20)
+    assert (large.views.here, large.views.elsewhere) == (small.views.here, small.views.elsewhere)
+    data = small.views.here.encode([said("one"), said("two")])
+    plain = TextDialect().views.here.encode([said("one"), said("two")])
+    assert data == b"\x1b7\x1b[?6h\x1b[999B\n" + plain[:-2] + b"\x1b[?6l\x1b8"
+    assert len(data) - len(plain) <= 20
+
+
+def test_hidden_and_raw_events_are_drawn_as_they_are():
+    dialect = editing()
+    dialect.ignoring(frozenset((5,)))
+    hidden = events.Message(1, "#lobby", 1, 0, "bob", "say", "hi", who=5)
+    assert dialect.views.here.encode([hidden]) == b""
+    raw = events.WireBytes(b"\x1b[5;1H")
+    assert dialect.views.own.encode([raw]) == raw.data
+    mixed = dialect.views.own.encode([raw, events.Notice("x"), raw])
+    assert mixed == raw.data + screen.above(b"* x\r\n") + raw.data
+
+
+def test_the_last_words_stand_below_the_screen_however_it_ends():
+    view = editing().views.own
+    assert view.encode([events.Bye("quit")]) == screen.END + b"* Goodbye.\r\n"
+    slow = TooSlow()
+    last = view.encode([events.problem(slow), events.Bye(slow.code)])
+    assert last == screen.END + error_line(slow).encode() + b"\r\n"
+
+
+def test_a_change_of_the_window_draws_everything_again_and_another_report_of_it_nothing():
+    dialect = editing()
+    dialect.feed(b"half")
+    drain(dialect)
+    dialect.feed(size(60, 30))
+    drawn, _ = drain(dialect)
+    assert b"\x1b[1;28r" in drawn
+    assert b"\x1b[29;1H> half" in drawn
+    assert b"\x1b[30;1H\x1b[7m ann" in drawn
+    dialect.feed(size(60, 30) * 100)
+    assert drain(dialect) == (b"", [])
+
+
+def test_the_status_line_is_drawn_when_it_changes_and_shows_rooms_with_something_new():
+    dialect = editing()
+    dialect.feed(b"x")
+    assert drain(dialect)[0] == b"x"
+    more = Situation("ann", "#lobby", 4, (("#lobby", 9), ("#lab", 3)))
+    dialect.feed(b"y")
+    assert b" ann  #lobby  4 people  new in #lab " in drain(dialect, more)[0]
+    there = Situation("ann", "#lab", 1, (("#lobby", 9), ("#lab", 3)))
+    dialect.feed(b"z")
+    assert re.search(rb" ann  #lab  1 person +\x1b\[0m", drain(dialect, there)[0])
+
+
+def test_ctrl_l_draws_everything_again():
+    dialect = editing()
+    dialect.feed(b"half\x0c")
+    drawn, _ = drain(dialect)
+    assert b"\x1b[1;22r" in drawn
+    assert b"\x1b[23;1H> half" in drawn
