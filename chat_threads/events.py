@@ -53,7 +53,8 @@ class Message(Event):
 
     @property
     def size(self) -> int:
-        return LINE_SIZE + _utf8_length(self.text)
+        text = self.text
+        return LINE_SIZE + (len(text) if text.isascii() else _utf8_length(text))
 
 
 @dataclass(frozen=True, slots=True)

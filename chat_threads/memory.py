@@ -64,13 +64,14 @@ class Output:
         # Bytes made (+) and freed (-) since the last call of total(). A deque, because its append takes no lock: a
         # Held may be freed while its thread holds any lock.
         self._changes: deque[int] = deque()
+        self.note = self._changes.append  # for a Held; any thread
         self._lock = threading.Lock()  # guards the two below; nothing is called while it is held
         self._total = 0
         self._relief_at = 0.0  # the earliest time of the next call of relieve
 
     def hold(self, size: int) -> Held:
         """Count ``size`` more bytes, until the returned object is freed. Takes no lock."""
-        return Held(size, self._changes.append)
+        return Held(size, self.note)
 
     def total(self) -> int:
         """The number of bytes that wait now."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .events import Event
-from .memory import Output
+from .memory import Held, Output
+
+ROUGH = 4096  # bytes; the size of a parcel that is no larger is counted as estimated
 
 
 class View(Protocol):
@@ -61,7 +63,7 @@ class Parcel:
         self._view = view
         self._events: Sequence[Event] | None = events
         self._output = output
-        self._held = output.hold(size) if output else None
+        self._held = Held(size, output.note) if output else None
 
     def __getattr__(self, name: str) -> bytes:
         """Python calls this when an attribute is unset. So reading ``data`` costs no call once it is set."""
@@ -70,7 +72,7 @@ class Parcel:
         events = self._events
         if events is not None:
             self.data = data = self._view.encode(events)
-            if self._output:
-                self._held = self._output.hold(len(data))  # in place of the one with the estimated size
+            if self._output and max(self.size, len(data)) > ROUGH:
+                self._held = Held(len(data), self._output.note)  # in place of the one with the estimated size
             self._events = None
         return self.data

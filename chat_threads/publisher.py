@@ -417,7 +417,7 @@ class Publisher:
                 if acks:
                     for session, shown in acks.items():
                         outbox.show(session, *shown)
-                return self._drop_unused()
+                return self._drop_unused() if self._left or len(self._rooms) > ROOMS * 9 // 10 else []
         finally:  # a queue that was filled and not scheduled would never be emptied again
             self._act(outbox)
 
@@ -525,8 +525,6 @@ class Publisher:
         """Drop the rooms that everybody has left and that have neither messages nor a topic. Above nine tenths of
         ROOMS, drop some that have a topic, too."""
         assert self._lock.locked()
-        if not self._left and len(self._rooms) <= ROOMS * 9 // 10:
-            return []
         unused = [
             room
             for room in self._left.values()

@@ -8,7 +8,6 @@ cost of a lock, a commit or a send.
 from __future__ import annotations
 
 import queue
-import time
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -56,34 +55,33 @@ class BatchQueue(queue.Queue[T]):
             self._putters -= 1
 
     def take(self, limit: int, timeout: float | None = None) -> list[T]:
-        """Wait for an item, at most ``timeout`` seconds; then take up to ``limit`` items.
+        """Wait until an item comes, at most ``timeout`` seconds after the last one; then take up to ``limit`` items.
 
         Returns the items in order, or an empty list after the timeout. Only for the consumer's thread.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
+        while True:  # a thread may ring for an item that was taken before
             with self.mutex:
                 if self.queue:
                     return self._some(limit)
                 bell: queue.SimpleQueue[None] = queue.SimpleQueue()
                 self._bell = bell
-            left = None if deadline is None else deadline - time.monotonic()
             try:
-                bell.get(left is None or left > 0, left)
+                bell.get(timeout is None or timeout > 0, timeout)
             except queue.Empty:
                 return []
 
     def _some(self, limit: int) -> list[T]:
+        self._bell = None
         batch = list(self.queue)
-        if len(batch) > self.most:
-            self.most = len(batch)
+        waiting = len(batch)
+        if waiting > self.most:
+            self.most = waiting
         self.queue.clear()
-        if len(batch) > limit:
+        if waiting > limit:
             self.queue.extend(batch[limit:])
             del batch[limit:]
-        self._bell = None
         if self._putters:
-            self.not_full.notify(len(batch))
+            self.not_full.notify(waiting)
         return batch
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:

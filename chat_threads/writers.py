@@ -87,11 +87,13 @@ class Writers:
     def flush(self) -> None:
         """Wait until each scheduled session was written to, or its socket was full; at most FLUSH_TIMEOUT seconds.
         Only the history thread calls this."""
+        if self._written >= self._scheduled:  # each is read as a whole
+            return
         with self._state:
-            if self._written >= self._scheduled:
-                return
             told: queue.SimpleQueue[None] = queue.SimpleQueue()  # a new one, because an old one may be told late
             self._flush = self._scheduled, told
+            if self._written >= self._scheduled:
+                return
         with contextlib.suppress(queue.Empty):
             told.get(timeout=FLUSH_TIMEOUT)
 
@@ -275,18 +277,20 @@ class Crew(Writers):
         return super().stop(timeout)
 
     def _work(self, number: int) -> None:
-        while self._turn(number):  # one call for each share, so that a waiting writer keeps no session alive
+        slot = inside.slot_of(threading.current_thread())
+        assert slot is not None
+        while self._turn(number, slot.does):  # one call for each share, so that a waiting writer keeps no session alive
             pass
 
-    def _turn(self, number: int) -> bool:
+    def _turn(self, number: int, does: Callable[[str], None]) -> bool:
         """Wait for sessions and write to them. Return False if the thread must end."""
-        inside.does("waits for sessions")
+        does("waits for sessions")
         self._idle[number] = True
         sessions = self._ready[number].get()
         if sessions is None:
             return False
         self._idle[number] = False
-        inside.does("sends")
+        does("sends")
         try:
             for session in sessions:
                 try:
