@@ -25,6 +25,7 @@ from .usage import Command as Command
 
 EVERYTHING = "all"  # /help with what each command does
 _WHILE = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+_LIMIT = re.compile("(in|from|before(?=:#)):(.+)")  # of a search
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -287,33 +288,31 @@ class ReadHistory(Command):
 
 
 @command(
-    "/search words [in:#room] [from:NAME]",
+    "/search [words] [in:#room] [from:NAME]",
     "find messages with all the words",
     "search",
-    more="A word is found inside other words, too, in any case, and with or without its accents: hang finds"
-    " hanging, strasse finds Straße. The newest 50 messages are shown. in: searches one room, and from: searches"
-    " what one person said.",
+    more="A word is found inside other words, in any case, with or without accents: hang finds hanging, strasse"
+    " Straße. in: searches one room, from: what one person said. The newest 50 are shown; before:#lab2/17 shows older"
+    " ones.",
     cost=5,
     named={"sender": "from"},
 )
 @dataclass(frozen=True, slots=True)
 class Search(Command):
-    words: str
+    """Find messages. ``before``: only older ones than this one, as ``#room/number``."""
+
+    words: str = ""
     room: str | None = None
     sender: str | None = None
+    before: str | None = None
 
     @classmethod
     def typed(cls, rest: str) -> Command | None:
-        words: list[str] = []
-        room = sender = None
-        for word in rest.split():
-            if word.startswith("in:") and len(word) > 3:
-                room = word[3:]
-            elif word.startswith("from:") and len(word) > 5:
-                sender = word[5:]
-            else:
-                words.append(word)
-        return cls(" ".join(words), room, sender) if words else None
+        words, limits = rest.split(), {}
+        for found in filter(None, map(_LIMIT.fullmatch, rest.split())):
+            words.remove(found[0])
+            limits[found[1]] = found[2]
+        return cls(" ".join(words), limits.get("in"), limits.get("from"), limits.get("before")) if rest else None
 
 
 @command(

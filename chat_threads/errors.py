@@ -418,10 +418,10 @@ class NothingToSay(Told):
 
 
 class NothingToFind(Told):
-    """A search without a word."""
+    """A search without a word, or for nothing at all."""
 
     code = "nothing_to_say"
-    fact = "A search needs a word with a letter, a digit or an emoji in it."
+    fact = "A search needs a word with a letter, a digit or an emoji in it, or a person or a room."
 
 
 # --- the history --------------------------------------------------------------------------------------

@@ -57,6 +57,21 @@ class Message(Event):
         return LINE_SIZE + (len(text) if text.isascii() else _utf8_length(text))
 
 
+class _Page:
+    """Messages, and at most two lines around them."""
+
+    __slots__ = ()
+    messages: tuple[Message, ...]
+
+    @property
+    def lines(self) -> int:
+        return 2 + len(self.messages)
+
+    @property
+    def size(self) -> int:
+        return sum(message.size for message in self.messages)
+
+
 @dataclass(frozen=True, slots=True)
 class Greeting(Event):
     """The first line to a client, before its name is known."""
@@ -89,21 +104,13 @@ class Entered(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Replay(Event):
+class Replay(_Page, Event):
     """The newest messages of a room, shown on entering it, or some of those that a returning client has missed. The
     room's newest number is ``last``."""
 
     room: str
     messages: tuple[Message, ...]
     last: int
-
-    @property
-    def lines(self) -> int:
-        return 1 + len(self.messages)
-
-    @property
-    def size(self) -> int:
-        return sum(message.size for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +191,7 @@ class Invited(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryPage(Event):
+class HistoryPage(_Page, Event):
     """Messages of one room in order, at most 200. ``before`` and ``after`` ask for more pages; None: there are none."""
 
     room: str
@@ -193,30 +200,16 @@ class HistoryPage(Event):
     before: int | None
     after: int | None
 
-    @property
-    def lines(self) -> int:
-        return 2 + len(self.messages)
-
-    @property
-    def size(self) -> int:
-        return sum(message.size for message in self.messages)
-
 
 @dataclass(frozen=True, slots=True)
-class SearchPage(Event):
-    """The messages that a search found, oldest first. ``more``: older ones were left out."""
+class SearchPage(_Page, Event):
+    """The messages that a search found, oldest first. ``more``: older ones were left out; ``older`` is the search for
+    them, as people type it."""
 
     words: str
     messages: tuple[Message, ...]
     more: bool
-
-    @property
-    def lines(self) -> int:
-        return 2 + len(self.messages)
-
-    @property
-    def size(self) -> int:
-        return sum(message.size for message in self.messages)
+    older: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from .events import Message
 from .readers import Readers
 from .rules import fold
 from .schema import MEMORY
-from .search import Index, Query, Rows, words_of
+from .search import ALL, Index, Query, Rows, words_of
 
 READERS = 3  # read-only connections for pages and other quick queries
 SEARCHERS = 2  # read-only connections for searches, which take long and must not hold up the others
@@ -218,18 +218,31 @@ class ReadingSide:
                 low = middle
         return low
 
+    def place_of(self, room: int, number: int) -> int:
+        """The place of a message among those of all rooms, for ``search``; if it is gone, that of the next one."""
+        sql = "SELECT id FROM messages WHERE room = ? AND number >= ? ORDER BY number LIMIT 1"
+        rows = self._read(sql, (room, number))
+        return int(rows[0][0]) if rows else ALL
+
     def search(
-        self, words: str, room: int | None, sender: str | None, limit: int, ended: threading.Event | None = None
+        self,
+        words: str,
+        room: int | None,
+        sender: str | None,
+        limit: int,
+        ended: threading.Event | None = None,
+        below: int | None = None,
     ) -> list[Message]:
-        """The newest ``limit`` messages that have all the words, the oldest first. The module ``search`` says how.
+        """The newest ``limit`` messages that have all the words, the oldest first; with ``below``, of those before that
+        place (see ``place_of``). The module ``search`` says how.
 
         Messages that were committed before the call are found. Soon after ``ended`` is set, it raises Unreadable.
         """
         query = Query(words_of(words), room, None if sender is None else fold(sender))
-        if not query.words:
+        if not query.words and (words or (room is None and sender is None)):
             return []
         with self._reading(self._searchers, ended) as rows:
-            found = self._index.find(rows, query, limit)
+            found = self._index.find(rows, query, limit, ALL if below is None else below)
             sql = f"{_SELECT} WHERE m.id IN ({', '.join('?' * len(found))}) ORDER BY m.id"
             return [Message(*row) for row in rows(sql, found)]
 

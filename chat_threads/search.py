@@ -24,6 +24,7 @@ from .rules import fold
 
 log = logging.getLogger(__name__)
 
+ALL = 1 << 62  # an id above those of all messages
 PIECE = 3  # letters
 MAX_EXACT = 32  # pieces in one query of the index, at most
 MAX_SHORT = 3  # words of one or two letters in one query: each costs as much as a common word
@@ -146,14 +147,14 @@ class Index:
         writer.execute("INSERT INTO pieces (pieces, rank) VALUES ('merge', ?)", (-pages if begin else pages,))
         return writer.total_changes - before >= 2
 
-    def find(self, rows: Rows, query: Query, limit: int) -> list[int]:
-        """The ids of the newest ``limit`` messages of a search, the newest first. Any thread."""
+    def find(self, rows: Rows, query: Query, limit: int, below: int = ALL) -> list[int]:
+        """The ids of the newest ``limit`` messages of a search below the id ``below``, the newest first. Any thread."""
         upto = rows("SELECT upto FROM searchable", ())[0][0] if self.usable else 0
-        found = _find(rows, query, limit, "messages AS m", "m.id", "m.id > ?", upto)
+        found = _find(rows, query, limit, below, "messages AS m", "m.id", "m.id > ?", upto)
         if upto and len(found) < limit:
             source = "pieces AS p CROSS JOIN messages AS m ON m.id = p.rowid"
             where = "p.rowid <= ? AND p.pieces MATCH ?"
-            found += _find(rows, query, limit - len(found), source, "p.rowid", where, upto, query.terms())
+            found += _find(rows, query, limit - len(found), below, source, "p.rowid", where, upto, query.terms())
         return found
 
 
@@ -165,8 +166,10 @@ def _write(writer: sqlite3.Connection, columns: str, width: int, values: Sequenc
         writer.execute(f"INSERT INTO pieces ({columns}) VALUES {marks}", some)
 
 
-def _find(rows: Rows, query: Query, limit: int, source: str, key: str, where: str, *values: Any) -> list[int]:
-    """Go through the messages of a source, the newest first, until ``limit`` are found."""
+def _find(
+    rows: Rows, query: Query, limit: int, below: int, source: str, key: str, where: str, *values: Any
+) -> list[int]:
+    """Go through the messages of a source before the id ``below``, the newest first, until ``limit`` are found."""
     sql = f"SELECT m.id, m.room, m.sender, m.text FROM {source} JOIN rooms AS r ON r.id = m.room WHERE {where}"
     if query.room is not None:
         sql += " AND m.room = ?"
@@ -174,7 +177,6 @@ def _find(rows: Rows, query: Query, limit: int, source: str, key: str, where: st
     sql += f" AND {key} < ? ORDER BY {key} DESC LIMIT ?"
     meant = cache(lambda sender: query.sender in (None, fold(sender)))
     found: list[int] = []
-    below = 1 << 62
     while len(found) < limit:
         messages = together(rows, sql, (*values, below, SLICE))
         for id_, _, sender, text in messages:

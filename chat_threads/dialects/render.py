@@ -258,14 +258,18 @@ def _history_page(style: Style, event: events.HistoryPage) -> str:
 
 
 def _search_page(style: Style, event: events.SearchPage) -> str:
+    star = ""
+    if "*" in event.words:
+        plain = " ".join(event.words.replace("*", " ").split())
+        star = _line(style, f"A * was searched for like a letter. Parts of words are found without it: /search {plain}")
     if not event.messages:
-        return _line(style, f"Nothing was found for: {event.words}")
+        return _line(style, f"Nothing was found for: {event.words}") + star
     count = len(event.messages)
     found = f"{_count(count, 'message')} found for: {event.words}"
     if event.more:
         found = f"More than {_count(count, 'match', 'matches')}; the newest {count} for: {event.words}"
-    head = _line(style, found)
-    return head + _page_lines(style, event.messages, True)
+    older = _line(style, f"Older: /search {event.older}") if event.older else ""
+    return _line(style, found) + _page_lines(style, event.messages, True) + star + older
 
 
 def _room_list(style: Style, event: events.RoomList) -> str:

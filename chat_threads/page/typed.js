@@ -31,11 +31,12 @@ const OWN = {
   search(rest) {
     const fields = {};
     const words = wordsOf(rest).filter((word) => {
-      const [, key, value] = /^(in|from):(.+)$/.exec(word) || [];
-      if (key) fields[key === "in" ? "room" : "from"] = value;
+      const [, key, value] = /^(in|from|before(?=:#)):(.+)$/.exec(word) || [];
+      if (key) fields[key === "in" ? "room" : key] = value;
       return !key;
     });
-    return words.length ? { ...fields, words: words.join(" ") } : null;
+    if (words[0]) fields.words = words.join(" ");
+    return rest ? fields : null;
   },
 
   set(rest) {

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 from .. import commands, events
-from ..errors import NothingToFind
-from ..rules import check_room, check_words
+from ..errors import BadRequest, NothingToFind, TooLong, WordsTooLong
+from ..rules import NAME_LENGTH, check_room, check_words, clean
 from ..search import words_of
 from ..session import Session
+from ..usage import NUMBER
 from .table import Context, does
 
 PAGE = 20  # messages in a page of history, unless told otherwise
@@ -41,9 +42,22 @@ def read_history(context: Context, session: Session, command: commands.ReadHisto
 @does(commands.Search)
 def search(context: Context, session: Session, command: commands.Search) -> None:
     """Waits for an SQLite connection to read with, and for the search itself."""
-    words = check_words(command.words)
-    if not words_of(words):
+    try:
+        words = check_words(command.words)
+    except WordsTooLong as error:
+        raise TooLong(f"A search has at most {error.limit} characters, and this one has {error.length}.") from None
+    room = context.publisher.find(check_room(command.room)) if command.room else None
+    if not words_of(words) and (words or not (room or command.sender)):
         raise NothingToFind()
-    room = context.publisher.find(check_room(command.room)).id if command.room else None
-    found = context.history.storage.search(words, room, command.sender, MAX_FOUND + 1, session.ended)
-    session.answer(events.SearchPage(words, tuple(found[-MAX_FOUND:]), len(found) > MAX_FOUND))
+    storage, below = context.history.storage, None
+    if command.before:
+        last_room, _, number = command.before.rpartition("/")
+        if not NUMBER.fullmatch(number):
+            raise BadRequest("before takes a room and the number of a message in it, as in #lab2/17.")
+        below = storage.place_of(context.publisher.find(check_room(last_room)).id, int(number))
+    found = storage.search(words, room.id if room else None, command.sender, MAX_FOUND + 1, session.ended, below)
+    shown, more = tuple(found[-MAX_FOUND:]), len(found) > MAX_FOUND
+    limits = [f"in:{room.name}"] if room else []
+    limits += [f"from:{clean(command.sender)[:NAME_LENGTH]}"] if command.sender else []
+    older = [words, *limits, f"before:{shown[0].room}/{shown[0].number}"] if more else []
+    session.answer(events.SearchPage(words or " ".join(limits), shown, more, " ".join(older).lstrip()))

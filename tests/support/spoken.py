@@ -66,6 +66,12 @@ SPOKEN: list[tuple[dict[str, Any], commands.Command, str | None]] = [
         commands.Search("lost", "#lab2", "bob"),
         "/search lost in:#lab2 from:bob",
     ),
+    ({"type": "search", "from": "bob"}, commands.Search("", None, "bob"), "/search from:bob"),
+    (
+        {"type": "search", "room": "#lab2", "before": "#lab2/17"},
+        commands.Search("", "#lab2", None, "#lab2/17"),
+        "/search before:#lab2/17 in:#lab2",
+    ),
     ({"type": "set"}, commands.SetOption(), "/set"),
     ({"type": "set", "option": "joins", "value": "off"}, commands.SetOption("joins", "off"), "/set joins off"),
     ({"type": "qr"}, commands.ShowQr(), "/qr"),

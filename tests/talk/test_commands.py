@@ -730,9 +730,18 @@ def test_search_finds_messages_that_have_all_the_words(server):
     assert asked(bob, "/search lab in:#lab2") == ["* 1 message found for: lab", found[2]]
     assert asked(bob, "/search in:#LOBBY from:ANN lab") == ["* 1 message found for: lab", found[0]]
     assert asked(bob, "/search lab from:nobody") == ["* Nothing was found for: lab"]
-    assert asked(bob, '/search "lab* OR') == ['* Nothing was found for: "lab* OR']
+    assert asked(bob, "/search from:ann") == ["* 2 messages found for: from:ann", found[0], found[2]]
+    assert asked(bob, "/search in:#Lab2") == ["* 1 message found for: in:#lab2", found[2]]
+    assert asked(bob, '/search "lab* OR') == [
+        '* Nothing was found for: "lab* OR',
+        '* A * was searched for like a letter. Parts of words are found without it: /search "lab OR',
+    ]
     assert asked(bob, "/search lab in:#lap2")[0].startswith("! There is no room #lap2. Did you mean #lab2?")
-    assert asked(bob, "/search ?!") == [error_line(NothingToFind())]
+    for nothing in ("?!", "?! from:ann", "* in:#lab2"):
+        assert asked(bob, f"/search {nothing}") == [error_line(NothingToFind())]
+    assert asked(bob, "/search " + "lab " * 60) == ["! A search has at most 200 characters, and this one has 239."]
+    assert asked(bob, "/search lab before:#lap2/3")[0].startswith("! There is no room #lap2. Did you mean #lab2?")
+    assert asked(bob, "/search lab before:#lab2")[0].startswith("! before takes a room and the number")
 
 
 @pytest.mark.parametrize(
@@ -755,12 +764,17 @@ def test_search_finds_words_in_all_writing_systems(server, said, words):
     assert asked(ann, f"/search {words}") == [f"* 1 message found for: {words}", f"#lobby 1 [14:03] ann: {said}"]
 
 
-def test_search_shows_the_newest_fifty(server):
+@pytest.mark.parametrize("query", ["line", "from:ann", "in:#lobby", "line from:ann in:#lobby"])
+def test_search_shows_the_newest_fifty_and_how_to_get_the_older_ones(server, query):
     (ann,) = server.clients_named("ann")
-    say_many(ann, 60)
-    head, *lines = asked(ann, "/search line")
-    assert head == "* More than 50 matches; the newest 50 for: line"
-    assert lines == [f"#lobby {number} [14:03] ann: line {number}" for number in range(11, 61)]
+    say_many(ann, 110)
+    head, *lines, older = asked(ann, f"/search {query}")
+    assert head.startswith("* More than 50 matches; the newest 50 for: ")
+    assert lines == [f"#lobby {number} [14:03] ann: line {number}" for number in range(61, 111)]
+    lines = asked(ann, older.removeprefix("* Older: "))
+    assert lines[1:-1] == [f"#lobby {number} [14:03] ann: line {number}" for number in range(11, 61)]
+    last = asked(ann, lines[-1].removeprefix("* Older: "))
+    assert last[1:] == [f"#lobby {number} [14:03] ann: line {number}" for number in range(1, 11)]
 
 
 # --- what a session is shown --------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ PLAIN = [
     (errors.WordsTooLong(3, 2), "That is 3 characters, and at most 2 are allowed here. Nothing was changed."),
     (errors.LineTooLong(9, "sent"), "A line has at most 9 bytes. Yours was longer, so it was not sent."),
     (errors.NothingToSay(), "That line has no visible characters, so it was not sent."),
-    (errors.NothingToFind(), "A search needs a word with a letter, a digit or an emoji in it."),
+    (errors.NothingToFind(), "A search needs a word with a letter, a digit or an emoji in it, or a person or a room."),
     (errors.NotStored("the disk is full"), "Not stored, so not sent: the disk is full"),
     (errors.NotStored("the disk is full", "done"), "Not stored, so not done: the disk is full"),
     (

@@ -309,7 +309,7 @@ def test_a_commit_leaves_the_index_alone(storage: Storage) -> None:
     storage._writer.set_trace_callback(statements.append)
     storage.commit(Batch(messages=[said(1, "hello")]))
     storage._writer.set_trace_callback(None)
-    assert [statement.split()[0] for statement in statements] == ["BEGIN", "INSERT", "COMMIT"]
+    assert [statement.split()[0] for statement in statements] == ["INSERT"]
     assert (storage.unindexed, in_index(storage, "hello"), found(storage, "hello")) == (1, 0, [1])
     storage.index()
     assert (storage.unindexed, in_index(storage, "hello"), found(storage, "hello")) == (0, 1, [1])
@@ -471,7 +471,7 @@ def test_a_search_finds_everything_once_though_the_index_moves_on_meanwhile(
     asked: list[str] = []
     find = Index.find
 
-    def meanwhile(index: Index, rows: module.Rows, query: Query, limit: int) -> list[int]:
+    def meanwhile(index: Index, rows: module.Rows, query: Query, limit: int, below: int) -> list[int]:
         def slow(sql: str, values: object) -> list[tuple[object, ...]]:
             if len(asked) == step:
                 index_all(storage)
@@ -480,7 +480,7 @@ def test_a_search_finds_everything_once_though_the_index_moves_on_meanwhile(
             asked.append(sql)
             return rows(sql, values)  # type: ignore[arg-type]
 
-        return find(index, slow, query, limit)
+        return find(index, slow, query, limit, below)
 
     monkeypatch.setattr(Index, "find", meanwhile)
     assert found(storage, "hello") in ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6, 7])

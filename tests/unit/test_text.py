@@ -49,7 +49,7 @@ TYPED = (
     ("/history #lab2 3d", commands.ReadHistory("#lab2", seconds=259_200)),
     ("/search in:#lab2 lost wakeup from:bob", commands.Search("lost wakeup", "#lab2", "bob")),
     ("/search from:bob lost in:#lab2 wakeup", commands.Search("lost wakeup", "#lab2", "bob")),
-    ("/search in: from:", commands.Search("in: from:")),
+    ("/search in: from: before: before:17", commands.Search("in: from: before: before:17")),
     ("/lab pause publisher 10", commands.MakeFault("pause", "publisher", 10)),
     ("/help /msg", commands.Help("/msg")),
     ("/help msg", commands.Help("/msg")),
@@ -125,7 +125,7 @@ def test_a_blank_line_is_nothing(line):
         "/history x", "/history #a x", "/history 1 2", "/history -1", "/history 1.5", "/history ٣", "/history h",
         "/history 2w", "/history 2 h", "/history before", "/history before x", "/history before 1 2",
         "/history since 1", "/history 1 #a", "/history " + "9" * 16, "/history " + "9" * 10 + "d",
-        "/history before " + "9" * 16, "/search", "/search in:#a", "/search in:#a from:bob", "/set numbers",
+        "/history before " + "9" * 16, "/search", "/set numbers",
         "/set numbers on off", "/stats x", "/ping x", "/help join leave",
     ],
 )  # fmt: skip
