@@ -337,7 +337,7 @@ def test_a_text_without_a_room_goes_to_the_current_room(server, connect):
     [
         ({"name": "bob"}, "name_taken", "bob2"),
         ({"name": "a b"}, "bad_name", "ab"),
-        ({"room": "x"}, "bad_room", None),
+        ({"room": "x"}, "bad_room", "#x"),
     ],
 )
 def test_a_name_or_room_that_the_server_does_not_take_is_refused(server, connect, options, code, near):
