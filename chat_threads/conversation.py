@@ -14,6 +14,7 @@ import socketserver
 import threading
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from . import __version__, commands, events, inside, proxy
@@ -37,7 +38,7 @@ from .door import Door, Entry
 from .errors import Broken, ChatError, CutOff
 from .memory import Output
 from .pace import BLANKS, Pace, Seldom, cost_of_showing
-from .parcel import Parcel, Views
+from .parcel import Parcel, View, Views
 from .service import Service
 from .session import Session, SessionStore
 from .spares import Arrival, Spares
@@ -70,6 +71,15 @@ class Limits:
     line_timeout: float = 300.0  # from a line's first byte to its end
     queue_limit: int = 1000  # lines waiting to be sent
     send_timeout: float = 30.0
+
+
+_STRANGER = TextDialect()  # of the clients who have yet to speak. It is fed nothing, so that all of them can share it
+
+
+@lru_cache(maxsize=8)
+def _greeting(view: View) -> Parcel:
+    """The greeting, which is the same for all clients with this view."""
+    return Parcel(view, (events.Greeting(__version__),))
 
 
 class Host(Protocol):
@@ -119,7 +129,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def setup(self) -> None:
         limits = self.server.limits
         self._wire = Wire(self.request)
-        self._dialect: Dialect = TextDialect(self.server.settings)  # until the client's first bytes say otherwise
+        self._dialect: Dialect = _STRANGER  # until the client's first bytes tell its own
         self._session = Session(
             self._number,
             self._wire,
@@ -295,7 +305,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self._spare = False
         self._session.views = self._views
         if not self._greeted:
-            self._session.send(events.Greeting(__version__))
+            self._session.put(_greeting(self._session.views.own), more=self._blank > 0)  # a request is answered soon
         self._greeted = True
 
     def _slow_down(self, tokens: float, deadline: float | None = None) -> None:

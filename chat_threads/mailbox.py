@@ -88,9 +88,10 @@ class Mailbox(queue.Queue[Parcel]):
 
     # --- any thread -----------------------------------------------------------------------------------------
 
-    def push(self, parcel: Parcel) -> bool:
+    def push(self, parcel: Parcel, more: bool = False) -> bool:
         """Put a parcel without waiting. True: the caller must schedule the session; and it must cut the session off if
-        ``life`` is OVERFLOWED, because the mailbox was full.
+        ``life`` is OVERFLOWED, because the mailbox was full. ``more``: the caller is about to push again, so that this
+        need not be scheduled yet.
 
         A closed mailbox accepts nothing and returns False. One parcel may exceed the limits. A mailbox that was full
         once stays full, even if it is emptied before the caller cuts the session off: the client sees no hole.
@@ -102,7 +103,7 @@ class Mailbox(queue.Queue[Parcel]):
                 self._bytes += parcel.size
                 if self._getters:
                     self.not_empty.notify()
-                if self.writer is _IDLE:
+                if self.writer is _IDLE and not (more and self._is_low()):
                     self.writer = _SCHEDULED
                     return True
                 return False
@@ -256,6 +257,9 @@ class Mailbox(queue.Queue[Parcel]):
                 self.not_full.wait()
             self._awaited = self._putters
             return self.life is OPEN or self.life is Life.OVERFLOWED
+
+    def _is_low(self) -> bool:
+        return self._lines <= self.maxsize * LOW_WATER and self._bytes <= EASY_BYTES
 
     # --- for the inherited put, get, qsize, empty and full ----------------------------------------------------
 

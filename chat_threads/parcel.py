@@ -16,6 +16,8 @@ class View(Protocol):
     """A way to show events: a dialect with its options. Immutable, and compared by identity: there is one object for
     each way, and a thousand sessions can share it."""
 
+    def __hash__(self) -> int: ...
+
     def encode(self, events: Sequence[Event]) -> bytes:
         """Encode these events. Pure: any thread, no waiting, the same bytes every time."""
 

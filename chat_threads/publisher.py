@@ -218,9 +218,9 @@ class Publisher:
         memory, are read and queued first, a page at a time; the next one when the client has read most of the last. A
         number that the room has not reached is ignored.
 
-        ``ref`` goes back with the answer. Returns what to submit so that the others see the join; None if the session
-        was a member already, or is over. Raises TooManyRooms, UnknownRoom (deleted meanwhile), and what ``newest`` and
-        ``newer`` raise.
+        ``ref`` goes back with the answer. Returns what to submit so that the others see the join; None if they would
+        not see it (see CROWD), or if the session was a member already, or is over. Raises TooManyRooms, UnknownRoom
+        (deleted meanwhile), and what ``newest`` and ``newer`` raise.
         """
         try:
             return self._subscribe(session, room, replay, first_time, ref, since)
@@ -290,7 +290,7 @@ class Publisher:
 
     def _enter(
         self, session: Subscriber, place: Place, room: ChatRoom, replay: int, shown: list[events.Event], outbox: _Outbox
-    ) -> ordered.Joined:
+    ) -> ordered.Joined | None:
         assert self._lock.locked()
         oldest = 0 if self._retain is None else int((time.time() - self._retain) * 1000)
         if newest := room.newest(replay, oldest):
@@ -299,7 +299,11 @@ class Publisher:
         change = room.add(session, session.views.elsewhere)
         place.go_to(session, room)
         outbox.show(session, *shown)
-        return ordered.Joined(room.id, session, session.name, change)
+        return None if self._crowded(room) else ordered.Joined(room.id, session, session.name, change)
+
+    def _crowded(self, room: ChatRoom) -> bool:
+        """Whether joins and leaves in the room are not shown."""
+        return len(room.members) > CROWD or self._quiet
 
     def unsubscribe(self, session: Subscriber, room: ChatRoom | None = None) -> None:
         """Take the session out of a room; without a room, take it out of all and forget it. Nobody sees it.
@@ -569,7 +573,7 @@ class Publisher:
             if not isinstance(item, ordered.Joined) or room.members.get(item.session) == item.change
         ]
         joined = [item.change for item in items if isinstance(item, ordered.Joined)]
-        crowded = len(room.members) > CROWD or self._quiet
+        crowded = self._crowded(room)
         late: dict[Subscriber, None] = {}
         if joined and not crowded:
             # A session that became a member at or after the first of these changes saw some of them on entering.

@@ -45,6 +45,10 @@ _LOOKED_AT = 160
 
 _PER_LETTER = 3  # code points in a name or a room, for each letter that it may have
 
+# Names and rooms in ASCII that are allowed, except RESERVED names.
+_PLAIN_NAME = re.compile(f"[A-Za-z][A-Za-z0-9._-]{{0,{NAME_LENGTH - 1}}}")
+_PLAIN_ROOM = re.compile(f"#[A-Za-z0-9_-]{{1,{ROOM_LENGTH}}}")
+
 # Letters of living languages that NFKC decomposes: Thai and Lao am, Lao's two digraphs, Armenian ev, Kazakh's high
 # hamza, the letters of Hangul. They stay as they are typed. Other characters that NFKC changes are forms of plain
 # characters (ligatures, full width, mathematical letters), and become plain.
@@ -104,6 +108,8 @@ _INVISIBLE_SYMBOL = re.compile(
 
 def fold(name: str) -> str:
     """The form in which two spellings of the same name or room are equal."""
+    if name.isascii():
+        return name[:_LOOKED_AT].lower()
     folded = unicodedata.normalize("NFKC", name[:_LOOKED_AT]).casefold()
     return unicodedata.normalize("NFKC", folded).translate(_NO_JOINERS)
 
@@ -117,6 +123,8 @@ def check_name(typed: str) -> str:
     A name is an identifier of Unicode's (UAX #31) in one script, or in scripts that are written together (UTS #39,
     "highly restrictive"). Its length is counted in letters, each with its marks.
     """
+    if _PLAIN_NAME.fullmatch(typed) and not is_reserved(typed):  # most are
+        return typed
     name = _kept(typed)
     if not _is_name(name):
         near = _nearest_name(without_sequences(typed[:_LOOKED_AT]))
@@ -244,6 +252,8 @@ def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
 
 def check_room(typed: str) -> str:
     """Return the room's name as it is kept; raise BadRoom, with the name after a ``#`` if only that is missing."""
+    if _PLAIN_ROOM.fullmatch(typed):  # most are
+        return typed
     room = _kept(typed)
     if is_room(room):
         return room

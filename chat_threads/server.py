@@ -175,7 +175,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         try:
-            request, address = self._ready.accept()
+            request, address = super().get_request() if self._ready is self.socket else self._ready.accept()
             if not INHERITED:
                 prepare(request, self.limits.send_timeout)
             return request, (plain(address[0]), address[1])
@@ -221,7 +221,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
             log.info(NAMELESS, count, address[0], error.code)
         with contextlib.suppress(OSError):
             request.setblocking(False)
-            head = HTTP_HEAD if self._ready is not self.socket else b""
+            head = HTTP_HEAD if request.getsockname()[1] == self.web_port else b""
             with contextlib.suppress(BlockingIOError):
                 head = request.recv(HEAD, socket.MSG_PEEK)  # of a browser, which reads only answers by HTTP
             request.send(in_place_of_the_greeting(error, head))

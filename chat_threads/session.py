@@ -116,9 +116,14 @@ class Session:
 
     # --- any thread -----------------------------------------------------------------------------------------
 
-    def send(self, *events: Event) -> None:
-        """Queue events. Never waits: a session whose queue is full is cut off instead."""
-        if self.mailbox.push(Parcel(self.views.own, events, self.output)):
+    def send(self, *events: Event, more: bool = False) -> None:
+        """Queue events. Never waits: a session whose queue is full is cut off instead. ``more``: this thread is about
+        to queue more for the session, so its writer need not be told yet."""
+        self.put(Parcel(self.views.own, events, self.output), more)
+
+    def put(self, parcel: Parcel, more: bool = False) -> None:
+        """As ``send``, with a parcel that other sessions may share."""
+        if self.mailbox.push(parcel, more):
             self._schedule([self])
             if self.mailbox.life is OVERFLOWED:
                 self.cut_off(TooSlow())
@@ -160,9 +165,9 @@ class Session:
         delay = self.pace.pay(PAGE)
         return self.mailbox.wait_for_low_water() and not self.ended.wait(delay)
 
-    def answer(self, *events: Event) -> None:
-        """Queue the answer to the current request."""
-        self.send(*answers(self.ref, *events))
+    def answer(self, *events: Event, more: bool = False) -> None:
+        """Queue the answer to the current request. ``more``: as in ``send``."""
+        self.send(*answers(self.ref, *events), more=more)
         self.was_shown(sum(event.size for event in events))
 
     def was_shown(self, size: int) -> None:
@@ -242,19 +247,20 @@ class SessionStore:
         takes the place of the session that has this token, whose name is free for it. That session is returned, and
         the caller must cut it off.
         """
-        wanted, own = Name.of(name), Name.of(session.name)
+        wanted, own = Name.of(name), Name.of(session.name) if session.name else None
         identity = token_id(token) if token else session.identity
         with self._lock:
             other = self._tokens.get(token) if token else None
             self._names.check(wanted, identity, (session, other))
             if not token and self._tokens.get(session.token) is session:
                 token = session.token  # it keeps its own, unless another session has taken its place
-            self._forget(session, own)
+            if own:
+                self._forget(session, own)
             if other:
                 self._forget(other, Name.of(other.name))
             self._names.take(wanted, session)
             session.known_by_name = False
-            session.profile = replace(session.profile, name=name)
+            session.profile = Profile(name, session.profile.away, session.profile.ignored)
             session.contact.name = name
             if token:
                 session.contact.token, session.identity = token, identity

@@ -73,8 +73,9 @@ class Buffer:
 
     # --- keys ---------------------------------------------------------------------------------------------
 
-    def press(self, key: Key) -> None:
-        """Do what a key does. ENTER, INTERRUPT and REDRAW are not for the buffer."""
+    def press(self, key: Key) -> bool:
+        """Do what a key does; False if it can do nothing here."""
+        state = self.before, self.after, self._at
         self.full = False
         if key not in _TURNS:
             self._turns = []
@@ -84,6 +85,7 @@ class Buffer:
         else:
             self._killing = False
             _MOVES[key](self)
+        return state != (self.before, self.after, self._at)
 
     def take(self) -> str:
         """Return the text, keep it in the history, and begin a new line."""

@@ -153,8 +153,8 @@ class JsonDialect:
 
     def __init__(self, settings: Settings = DEFAULTS) -> None:
         self.replay = settings.replay
-        self._style = _Style()
-        self.views = Views(_VIEWS.of(self._style), _VIEWS.of(self._style))
+        self._style = _USUAL
+        self.views = _USUAL_VIEWS
         self._named = False
         self._line = bytearray()
         self._overlong = False
@@ -294,6 +294,8 @@ class JsonView:
 
 
 _VIEWS = SharedViews(JsonView)
+_USUAL = _Style()
+_USUAL_VIEWS = Views(_VIEWS.of(_USUAL), _VIEWS.of(_USUAL))
 
 
 def _message_line(event: events.Message) -> str:

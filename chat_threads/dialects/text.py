@@ -34,6 +34,10 @@ OFFER = "/edit on keeps your line whole while others talk; /help edit says more.
 _MOUSE = re.compile(rb"\x1b\[M[^\x00-\x1f]{0,3}")
 
 
+_USUAL = Style()
+_USUAL_VIEWS = views(_USUAL)
+
+
 class Mode(Enum):
     """What the client sends, and what it was asked for. ``TextDialect._changed`` has the client's answers."""
 
@@ -54,8 +58,8 @@ class TextDialect:
 
     def __init__(self, settings: Settings = DEFAULTS, blocks: bool = True) -> None:
         self.replay = settings.replay
-        self._style = Style(blocks=blocks)
-        self.views: Views = views(self._style)
+        self._style = _USUAL if blocks else Style(blocks=False)
+        self.views: Views = _USUAL_VIEWS if blocks else views(self._style)
         self._name = ""
         self._bell = False
         self._telnet = Telnet()
@@ -131,7 +135,8 @@ class TextDialect:
 
     def renamed(self, name: str) -> None:
         self._name = name
-        self._set_style(bell=name if self._bell else "")
+        if self._bell:
+            self._set_style(bell=name)
 
     def ignoring(self, people: frozenset[int]) -> None:
         self._set_style(ignored=people)

@@ -68,8 +68,9 @@ class Service:
         session.dialect.admitted(name)
         if kept:
             returning.restore(session, kept)
-        people.update_views(context, session)
-        session.answer(events.Welcome(name, self._motd, __version__, session.token if session.known else ""))
+        if session.views is not session.dialect.views:
+            people.update_views(context, session)
+        session.answer(events.Welcome(name, self._motd, __version__, session.token if session.known else ""), more=True)
         if context.history.read_only:
             session.tell(context.history.read_only)
         if kept:

@@ -289,6 +289,17 @@ def test_a_put_after_a_collect_schedules_the_session_again() -> None:
     assert box.push(parcel("d")) is True
 
 
+def test_a_put_before_another_one_need_not_be_scheduled_unless_much_waits() -> None:
+    box = Mailbox(10)
+    assert box.push(parcel("a"), more=True) is False
+    assert box.push(parcel("b")) is True
+    assert texts(box.collect()) == ["a", "b"]
+    assert [box.push(parcel("c"), more=True) for _ in range(6)] == [False] * 5 + [True]  # a reader would wait now
+    box = Mailbox(10)
+    box.push(parcel("d"), more=True)
+    assert box.close() is True
+
+
 def test_a_held_mailbox_is_its_holders_until_that_finds_it_empty() -> None:
     box = Mailbox(10)
     box.push(parcel("a"))
