@@ -10,9 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from .rules import TEXT_LENGTH
+
 PAGE = 2  # tokens for each page of messages that is shown on entering a room
 BLANKS = 500  # blank lines that cost one token
 BIG = 1 << 18  # characters sent, over all members of a room, for which a message costs one more token
+CROWD = BIG // TEXT_LENGTH  # members of a room; with fewer, no message costs more than its command
 SHOWN = 1 << 17  # bytes of an answer, or of a page, that cost one more token
 CODE = 14  # characters of an address whose QR code costs one token
 TABLE = 1 << 12  # bytes in a table that cost one more token, because the width of each character is measured

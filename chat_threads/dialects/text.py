@@ -47,6 +47,14 @@ class Mode(Enum):
     KEYS = "single keys"
 
 
+def _without_mouse(line: bytes) -> str:
+    """The text of a line that is UTF-8 but for reports of a mouse; raise NotUtf8."""
+    try:
+        return _MOUSE.sub(b"", line).decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotUtf8() from None
+
+
 class TextDialect:
     """A person's end of the conversation. See base.Dialect."""
 
@@ -112,22 +120,16 @@ class TextDialect:
     def _request(self, line: bytes | None) -> Request | None:
         """What a line asks for; None if it is blank."""
         try:
-            command = self._parse(line)
+            if line is None:
+                raise LineTooLong(LINE, "sent")
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError:
+                text = _without_mouse(line)
+            command = parse_line(text) if self._name else parse_name(text)
         except ChatError as error:
             return Request(error)
         return None if command is None else Request(command)
-
-    def _parse(self, line: bytes | None) -> commands.Command | None:
-        if line is None:
-            raise LineTooLong(LINE, "sent")
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError:
-            try:
-                text = _MOUSE.sub(b"", line).decode("utf-8")
-            except UnicodeDecodeError:
-                raise NotUtf8() from None
-        return parse_line(text) if self._name else parse_name(text)
 
     def admitted(self, name: str) -> None:
         self.renamed(name)

@@ -6,7 +6,7 @@ import time
 
 from .. import commands, events, ordered
 from ..errors import NobodyWrote, UnknownPerson
-from ..pace import cost_of_saying
+from ..pace import CROWD, cost_of_saying
 from ..rules import check_text
 from ..session import Session
 from .table import Context, does
@@ -17,8 +17,9 @@ def say(context: Context, session: Session, command: commands.Say | commands.Act
     """Submit a draft to the history, which shows it to everybody in the room, the sender too, once it is stored."""
     text = check_text(command.text)
     room = context.room(session, command.room, member=True)
-    if more := cost_of_saying(text, len(room.members)):
-        session.pace.pay(more)
+    members = len(room.members)
+    if members >= CROWD:
+        session.pace.pay(cost_of_saying(text, members))
     if not session.known_by_name:
         context.sessions.introduce(session)
     name, ref, who = session.profile.name, session.ref, session.identity

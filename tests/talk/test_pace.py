@@ -8,7 +8,7 @@ from support.samples import for_each
 from chat_threads import commands, rules
 from chat_threads.errors import UnknownType
 from chat_threads.events import PAGE_BYTES
-from chat_threads.pace import BIG, LONGEST_WAIT, PAGE, SHOWN, TABLE, Pace, Seldom, cost_of_saying
+from chat_threads.pace import BIG, CROWD, LONGEST_WAIT, PAGE, SHOWN, TABLE, Pace, Seldom, cost_of_saying
 from chat_threads.rules import LIKELY, free_name, nearest
 
 
@@ -61,7 +61,7 @@ def test_a_request_costs_what_the_table_says_and_anything_else_one_token():
 
 
 def test_a_message_costs_more_the_longer_it_is_and_the_more_members_see_it():
-    assert cost_of_saying("x" * 2000, 100) == 0
+    assert cost_of_saying("x" * 2000, CROWD) == 0
     assert cost_of_saying("x" * 100, 1000) == 0
     assert cost_of_saying("x" * 2000, 1000) == 2_000_000 // BIG > 1
 
