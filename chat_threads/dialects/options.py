@@ -10,7 +10,7 @@ from collections.abc import Mapping, Set
 from enum import Enum
 
 WILL, WONT, DO, DONT, IAC = 251, 252, 253, 254, 255  # RFC 854
-BINARY, ECHO, SGA, TIMING_MARK, NAWS, LINEMODE = 0, 1, 3, 6, 31, 34  # RFC 856, 857, 858, 860, 1073, 1184
+BINARY, ECHO, SGA, TIMING_MARK, TTYPE, NAWS, LINEMODE = 0, 1, 3, 6, 24, 31, 34  # RFC 856-858, 860, 1091, 1073, 1184
 
 Way = tuple[int, int]
 """An option as the client would ask for it: (WILL, option) is done by the client, and (DO, option) by this end."""

@@ -15,10 +15,11 @@ However the bytes are split between calls, both classes give the same result.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from enum import Enum
 
 from ..events import WireBytes
-from .options import BINARY, DO, DONT, ECHO, IAC, LINEMODE, NAWS, SGA, WILL, WONT, Options, State
+from .options import BINARY, DO, DONT, ECHO, IAC, LINEMODE, NAWS, SGA, TTYPE, WILL, WONT, Options, State
 
 # RFC 854
 SE, NOP, DM, BRK, IP, AO, AYT, EC, EL, GA, SB = 240, 241, 242, 243, 244, 245, 246, 247, 248, 249, 250
@@ -38,6 +39,11 @@ _KEY_BY_KEY = ((DO, ECHO), (DO, SGA))
 # remains an IP; or this end.
 _CLIENT_EDITS = bytes((IAC, SB, LINEMODE, 1, 3, IAC, SE))
 _SERVER_EDITS = bytes((IAC, SB, LINEMODE, 1, 0, IAC, SE))
+
+# What a client is asked for the name of its terminal, and the names of those that cannot do with single keys: they edit
+# lines by themselves and draw them, or cannot move the cursor (RFC 1091).
+_WHICH_TERMINAL = bytes((IAC, SB, TTYPE, 1, IAC, SE))
+_OWN_LINE = ("tintin", "tinyfugue", "mudlet", "mushclient", "cmud", "zmud", "kildclient", "blightmud", "dumb")
 
 SIZE = (80, 24)  # columns and rows of a window whose size is not known
 _LEAST, _MOST = (10, 4), (500, 200)  # a size beyond these is taken as the nearest of them
@@ -82,6 +88,8 @@ class Telnet:
         self._verb = 0
         self._tail = b""  # the last three bytes of text: an incomplete character has no more
         self._sub = bytearray()  # the beginning of a subnegotiation
+        self._wants_keys = False  # whether this end wants single keys
+        self._terminal: str | None = None  # its name, in lower case; "": it is not told; None: not yet
         self._options = Options(_WELCOME)
 
     def receive(self, data: bytes) -> list[bytes | Signal | WireBytes]:
@@ -128,7 +136,9 @@ class Telnet:
                 if byte == NAWS and self._verb in (WILL, WONT) and not self._answers:
                     self._answers = True
                     add(Signal.ANSWERS)
-                if self.key_by_key is not before:
+                if byte == TTYPE and self._verb == WONT:
+                    self._know_terminal("", add)
+                elif self.key_by_key is not before:
                     add(Signal.CHANGED)
             elif self._state is _State.SUB_COMMAND:  # IAC SE ends it, anything else belongs to it
                 self._state = _State.TEXT if byte == SE else _State.SUB
@@ -136,6 +146,8 @@ class Telnet:
                     self._sub.append(byte)
                 elif self._resized():
                     add(Signal.CHANGED)
+                elif self._sub[:2] == bytes((TTYPE, 0)):
+                    self._know_terminal(self._sub[2:].decode("ascii", "replace").lower(), add)
             else:
                 self._state = _State.TEXT
                 if byte == IAC:
@@ -170,17 +182,29 @@ class Telnet:
 
     def _answer(self, verb: int, option: int) -> bytes:
         """The answer to a request; b"" if it changes nothing (RFC 1143)."""
-        way = (WILL, LINEMODE)
+        way = (WILL, option)
         before = self._options.on(way)
         answer = self._options.receive(verb, option)
         if self._options.on(way) and not before:
-            wanted = self._options.state(_KEY_BY_KEY[0]) in (State.YES, State.WANT_YES)
-            answer += _SERVER_EDITS if wanted else _CLIENT_EDITS
+            if option == LINEMODE:
+                wanted = self._options.state(_KEY_BY_KEY[0]) in (State.YES, State.WANT_YES)
+                answer += _SERVER_EDITS if wanted else _CLIENT_EDITS
+            elif option == TTYPE:
+                answer += _WHICH_TERMINAL
         return answer
+
+    def _know_terminal(self, name: str, add: Callable[..., None]) -> None:
+        """The client has told the name of its terminal, or that it does not tell it."""
+        first, self._terminal = self._terminal is None, name
+        if first and self._wants_keys:
+            if asked := self._ask_keys():
+                add(WireBytes(asked))
+            else:
+                add(Signal.CHANGED)
 
     def _resized(self) -> bool:
         """Whether the subnegotiation that has ended tells a new size. 0 is one that the client does not know."""
-        if len(self._sub) != _SUB - 1 or self._sub[0] != NAWS or not self._options.on((WILL, NAWS)):
+        if len(self._sub) != 5 or self._sub[0] != NAWS or not self._options.on((WILL, NAWS)):
             return False
         told = int.from_bytes(self._sub[1:3], "big"), int.from_bytes(self._sub[3:5], "big")
         columns, rows = (
@@ -193,26 +217,41 @@ class Telnet:
     # --- single keys ----------------------------------------------------------------------------------------
 
     def ask_key_by_key(self) -> bytes:
-        """Ask the client for single keys, and for what it should tell before; what to send."""
+        """Want single keys from now on; what to send. The client is asked for them once it has told its terminal."""
+        self._wants_keys = True
+        asked = self._options.ask(*_WANTED)
+        return asked + (self._options.ask((WILL, TTYPE)) if self._terminal is None else self._ask_keys())
+
+    def _ask_keys(self) -> bytes:
+        if self.has_own_line:
+            return b""
         mode = _SERVER_EDITS if self._options.on((WILL, LINEMODE)) else b""
-        return self._options.ask(*_WANTED, *_KEY_BY_KEY) + mode
+        return self._options.ask(*_KEY_BY_KEY) + mode
 
     def ask_whole_lines(self) -> bytes:
-        """Ask the client for whole lines again; what to send."""
-        mode = _CLIENT_EDITS if self._options.on((WILL, LINEMODE)) else b""
-        return self._options.withdraw(*_KEY_BY_KEY) + mode
+        """Want whole lines again; what to send."""
+        self._wants_keys = False
+        withdrawn = self._options.withdraw(*_KEY_BY_KEY)
+        return withdrawn + (_CLIENT_EDITS if withdrawn and self._options.on((WILL, LINEMODE)) else b"")
 
     @property
     def key_by_key(self) -> bool | None:
         """Whether the client passes on single keys: True if it has agreed, False if it has refused or was not asked,
         None while it has not answered."""
+        if not self._wants_keys or self.has_own_line:
+            return False
+        if self._terminal is None:
+            return None
         states = {self._options.state(way) for way in _KEY_BY_KEY}
-        if states == {State.YES}:
-            return True
-        return False if states & {State.NO, State.WANT_NO, State.WANT_YES_THEN_NO} else None
+        return False if State.NO in states else states == {State.YES} or None
+
+    @property
+    def has_own_line(self) -> bool:
+        """Whether the client has told the name of a terminal with which single keys do not help."""
+        return self._terminal is not None and self._terminal.startswith(_OWN_LINE)
 
 
-_SUB = 6  # bytes kept of a subnegotiation: one more than a window's size has
+_SUB = 48  # bytes kept of a subnegotiation: those of a window's size, or of a terminal's name
 
 _SIGNALS = {IP: Signal.INTERRUPT, EOF: Signal.END_OF_FILE, AYT: Signal.ARE_YOU_THERE}
 

@@ -28,6 +28,8 @@ from .views import views
 MAX_REPLAY = 200
 KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
 
+REFUSED = "Your program sends whole lines only. Everything stays as it was."
+OWN_LINE = "Your program has a line of its own. Everything stays as it was."
 OFFER = "/edit on keeps your line whole while others talk; /help edit says more."
 
 # A mouse's position as X10 reports it. Beyond column 95 that is not UTF-8, but the line around it is good.
@@ -154,8 +156,10 @@ class TextDialect:
         """Ask the client for single keys, or for whole lines again; return the answer in words. ``draw`` has what is
         to be sent before it."""
         if on and self._mode is Mode.LINES:
+            if self._telnet.has_own_line:
+                return OWN_LINE
             self._mode = Mode.ASKED
-            self._found.append(events.WireBytes(self._telnet.ask_key_by_key()))
+            self._send(self._telnet.ask_key_by_key())
             return "Your program is asked to send each key as you press it."
         if on:
             return "That is on already." if self._mode is Mode.KEYS else "Your program has been asked already."
@@ -194,7 +198,7 @@ class TextDialect:
             self._note = "Your line stays whole now. Tab completes, Up shows earlier lines, /edit off."
         elif self._mode is not Mode.LINES and keys is False:
             self._to_lines()
-            self._tell("Your program sends whole lines only. Everything stays as it was.")
+            self._tell(OWN_LINE if self._telnet.has_own_line else REFUSED)
         self._set_style(columns=self._telnet.size[0], screen=self._mode is Mode.KEYS)
         if self._name:
             self._found.append(Request(commands.ShowScreen()))
@@ -206,7 +210,7 @@ class TextDialect:
             self._editor = LineEditor(LINE)
             self._set_style(screen=False)
         self._mode = Mode.LINES
-        self._found.append(events.WireBytes(self._telnet.ask_whole_lines()))
+        self._send(self._telnet.ask_whole_lines())
 
     def _feed_more(self, size: int, ended: int) -> int:
         """Bytes have come from a client that was asked for single keys; the number of blank lines that they cost."""
@@ -252,7 +256,11 @@ class TextDialect:
             self._offer = ""
 
     def _tell(self, text: str) -> None:
-        self._found.append(events.WireBytes(self._said(text)))
+        self._send(self._said(text))
+
+    def _send(self, data: bytes) -> None:
+        if data:
+            self._found.append(events.WireBytes(data))
 
     def _said(self, text: str) -> bytes:
         return self.views.own.encode((events.Notice(text),))

@@ -16,7 +16,7 @@ from chat_threads.dialects.text import Mode, TextDialect
 from chat_threads.disconnects import TooSlow
 
 IAC, DONT, DO, WONT, WILL, SB, SE = b"\xff", b"\xfe", b"\xfd", b"\xfc", b"\xfb", b"\xfa", b"\xf0"
-ECHO, SGA, NAWS = b"\x01", b"\x03", b"\x1f"
+ECHO, SGA, TTYPE, NAWS = b"\x01", b"\x03", b"\x18", b"\x1f"
 WANTS_KEYS = IAC + WILL + ECHO + IAC + WILL + SGA
 WANTS_LINES = IAC + WONT + ECHO + IAC + WONT + SGA
 AGREES = IAC + DO + ECHO + IAC + DO + SGA
@@ -50,6 +50,7 @@ def asked(*chunks, name="ann"):
     drain(dialect)
     dialect.admitted(name)
     dialect.edit(True)
+    dialect.feed(IAC + WONT + TTYPE)
     drain(dialect)
     return dialect
 
@@ -73,7 +74,9 @@ def test_a_client_is_asked_only_by_edit_and_its_screen_begins_with_its_answer():
     dialect.admitted("ann")
     assert drain(dialect) == (b"", [])
     dialect.edit(True)
-    assert drain(dialect) == (ASKED + WANTS_KEYS, [])
+    assert drain(dialect) == (ASKED + IAC + DO + TTYPE, [])
+    dialect.feed(IAC + WONT + TTYPE)
+    assert drain(dialect) == (WANTS_KEYS, [])
     before = dialect.views
     dialect.feed(IAC + WILL + NAWS + size(40, 20) + IAC + DO + ECHO)
     assert b"\x1b" not in drain(dialect)[0]
@@ -83,6 +86,9 @@ def test_a_client_is_asked_only_by_edit_and_its_screen_begins_with_its_answer():
     assert b"\x1b[20;1H\x1b[7m ann  #lobby  3 people" in drawn
     assert b"* Your line stays whole now." in drawn
     assert dialect.views.here is not before.here
+
+
+TINTIN = IAC + SB + TTYPE + b"\x00TINTIN++" + IAC + SE
 
 
 @for_each("refusal", [IAC + DONT + ECHO, IAC + DO + ECHO + IAC + DONT + SGA])
@@ -96,6 +102,18 @@ def test_a_client_that_refuses_is_told_and_goes_on_with_lines(refusal):
     dialect.feed(b"hello\r\n")
     assert drain(dialect) == (b"", [commands.Say("hello")])
     assert dialect.views == views
+
+
+def test_a_program_that_has_a_line_of_its_own_keeps_it():
+    dialect = TextDialect()
+    dialect.admitted("ann")
+    dialect.edit(True)
+    dialect.feed(IAC + WILL + TTYPE + TINTIN)
+    drawn, _ = drain(dialect)
+    assert b"Your program has a line of its own" in drawn
+    assert IAC + WILL not in drawn
+    assert "a line of its own" in dialect.edit(True)
+    assert drain(dialect) == (b"", [])
 
 
 def test_a_client_that_is_silent_is_told_once_and_may_still_agree():

@@ -17,7 +17,7 @@ NOP, DM, BRK, IP, AO, AYT, EC, EL, GA, EOF = (
 )  # fmt: skip
 SUSP, ABORT = b"\xed", b"\xee"
 BINARY, TIMING_MARK, LINEMODE = b"\x00", b"\x06", b"\x22"
-ECHO, SGA, NAWS = b"\x01", b"\x03", b"\x1f"
+ECHO, SGA, TTYPE, NAWS = b"\x01", b"\x03", b"\x18", b"\x1f"
 ASK = IAC + DO + BINARY + IAC + DO + NAWS  # sent once, when a client shows that it speaks telnet
 EDIT_LINES = IAC + SB + LINEMODE + b"\x01\x03" + IAC + SE
 LIMIT = 64  # bytes in a line, here
@@ -311,7 +311,7 @@ class _Peer:
 def test_two_ends_that_answer_each_other_come_to_an_end_and_agree(seed):
     rng = random.Random(seed)
     telnet, peer = Telnet(), _Peer()
-    to_server, to_client = [], []
+    to_server, to_client = [is_a(b"XTERM")], []
     for step in range(90):
         if step < 20:
             to_server.append(peer.change(*rng.choice(WANTED)))
@@ -334,10 +334,37 @@ def test_two_ends_that_answer_each_other_come_to_an_end_and_agree(seed):
 AGREES = IAC + DO + ECHO + IAC + DO + SGA
 
 
-def test_single_keys_are_asked_for_and_withdrawn_once():
+def is_a(terminal):
+    return IAC + SB + TTYPE + b"\x00" + terminal + IAC + SE
+
+
+def test_a_client_is_asked_for_its_terminal_and_then_for_single_keys():
+    for answer in (IAC + WONT + TTYPE, IAC + WILL + TTYPE + is_a(b"XTERM-256COLOR")):
+        telnet = Telnet()
+        assert telnet.ask_key_by_key() == ASK + IAC + DO + TTYPE
+        assert (telnet.ask_key_by_key(), telnet.key_by_key) == (b"", None)
+        items = telnet.receive(answer)
+        assert items[-1] == WireBytes(IAC + WILL + ECHO + IAC + WILL + SGA)
+        assert (WireBytes(IAC + SB + TTYPE + b"\x01" + IAC + SE) in items) == (WILL in answer)
+        assert telnet.receive(AGREES) == [Signal.CHANGED]
+        assert telnet.key_by_key is True
+
+
+@for_each("terminal", [b"TINTIN++", b"TinTin++ 2.02", b"TinyFugue", b"dumb", b"Mudlet 4"])
+def test_programs_that_draw_lines_themselves_are_not_asked_for_single_keys(terminal):
     telnet = Telnet()
+    telnet.ask_key_by_key()
+    items = telnet.receive(IAC + WILL + TTYPE + is_a(terminal))
+    assert items[-1] is Signal.CHANGED
+    assert not any(IAC + WILL in item.data for item in items if isinstance(item, WireBytes))
     assert telnet.key_by_key is False
-    assert telnet.ask_key_by_key() == ASK + IAC + WILL + ECHO + IAC + WILL + SGA
+
+
+def test_single_keys_are_asked_for_and_withdrawn_once():
+    telnet = known()
+    telnet.receive(is_a(b"XTERM"))
+    assert telnet.key_by_key is False
+    assert telnet.ask_key_by_key() == IAC + WILL + ECHO + IAC + WILL + SGA
     assert (telnet.ask_key_by_key(), telnet.key_by_key) == (b"", None)
     assert telnet.receive(AGREES)[-1] is Signal.CHANGED
     assert telnet.key_by_key is True
@@ -352,12 +379,13 @@ def test_single_keys_are_asked_for_and_withdrawn_once():
 
 def test_a_client_that_edits_its_lines_is_told_that_the_server_does_and_back():
     telnet = known()
-    telnet.receive(IAC + WILL + LINEMODE)
+    telnet.receive(is_a(b"XTERM") + IAC + WILL + LINEMODE)
     keys = IAC + SB + LINEMODE + b"\x01\x00" + IAC + SE
     assert telnet.ask_key_by_key().endswith(keys)
     telnet.receive(AGREES)
     assert telnet.ask_whole_lines().endswith(EDIT_LINES)
     late = known()
+    late.receive(is_a(b"XTERM"))
     late.ask_key_by_key()
     assert late.receive(IAC + WILL + LINEMODE) == [WireBytes(IAC + DO + LINEMODE + keys)]
 
