@@ -1,81 +1,47 @@
 #!/usr/bin/env python3
-"""Compare chat_threads with other chat servers: bench.py prints the table of docs/performance.rst.
+"""Compare chat_threads with other chat servers: bench.py prints the tables of docs/performance.rst.
 
 One sender in a room of --members keeps --windows messages under way, for --seconds; a delivery is one message read by
-one member. All servers run all the time and take turns, so other work on the machine affects them alike. A figure is
-the median of --repeat runs. The load driver of load.py checks every delivery; the exit code is 1 if one was missing.
+one member. All servers run all the time and take turns, A B C A B C, so other work on the machine affects them alike.
+A figure is the median of --repeat runs. Below it is the median of how many times the server's figure that of
+chat_threads was, each time in the same round, and the lowest and highest of these ratios. The clients count what each
+of them gets; the exit code is 1 if that was not every message once. After that, --joins clients enter a new server as
+fast as they can, in rooms of ten.
 
-The servers: this one (``--rate 0``, its history on disk), this one with ``--writers per-session``, the two of
-scripts/peers/, and Redis pub/sub if redis-server (6 or newer) is installed. With --no-peers, only the first takes part,
-once for each --dialect: bench.py --no-peers --cpu --dialect web,json compares the costs of two dialects.
+The servers, as far as they are installed: this one (--rate 0, its history on disk) with people's lines and with JSON
+lines, and with --writers per-session; Redis, storing each message in a stream as well as publishing it, and publishing
+only; the IRC servers ergo (--ergo, with its history in SQLite), inspircd and ngircd; and scripts/peers/: the floor, an
+event loop, and the textbook's threads. With --no-peers, only this server takes part, once for each --dialect: bench.py
+--no-peers --cpu --dialect web,json compares the costs of two dialects.
 
-With --counts, nothing is timed: bench.py --counts --members 10,100 prints how many calls, system calls and thread
-switches a message costs this server.
+With --counts or --stages, there are no other servers. --counts prints how many calls, system calls and thread switches
+a message costs, without timing anything. --stages prints where a message's time goes from thread to thread.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
-import pathlib
+import os
 import shutil
-import signal
-import socket
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import click
-from driver import counts, machine
-from driver.conductor import Result, conduct, new_run, resolve
-from driver.plan import Plan, clock
+from driver import comparison, contenders, counts, machine, stages
+from driver.comparison import Comparison
+from driver.conductor import new_run
+from driver.contenders import Contender, Running
+from driver.crowd import Crowd, Outcome, Task, crowd
 from driver.worker import Failed, raise_file_limit
 from tabulate import tabulate
 
 from chat_threads import streams
 
-SCRIPTS = pathlib.Path(__file__).resolve().parent
-OURS = "-m chat_threads --host 127.0.0.1 --port {port} --db {folder}/{port}.db --rate 0 --max-clients 20000"
-STARTING = 15.0  # seconds that a server may take to answer
-STOPPING = 10.0
 OUR_DIALECTS = ("text", "json", "web")
-MAIN = "chat_threads"
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    name: str
-    command: tuple[str, ...]  # {port} and {folder} are filled in
-    dialect: str
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    port: int
-    pid: int
-
-
-def contenders(dialects: list[str], peers: bool) -> list[Contender]:
-    """The servers that take part. The last one is the reference for the ratios."""
-    ours = (sys.executable, *OURS.split())
-    several = len(dialects) > 1
-    found = [Contender(f"{MAIN}, {each}" if several else MAIN, ours, each) for each in dialects]
-    if not peers:
-        return found
-    found += [
-        Contender("per-session", (*ours, "--writers", "per-session"), dialects[0]),
-        Contender("asyncio", (sys.executable, str(SCRIPTS / "peers" / "asyncio_chat.py"), "--port", "{port}"), "text"),
-        Contender("textbook", (sys.executable, str(SCRIPTS / "peers" / "textbook.py"), "--port", "{port}"), "text"),
-    ]
-    if shutil.which("redis-server"):
-        redis = ("redis-server", "--bind", "127.0.0.1", "--port", "{port}", "--save", "", "--dir", "{folder}")
-        found.append(Contender("Redis", (*redis, "--client-output-buffer-limit", "pubsub 0 0 0"), "redis"))
-    return found
+ROOMS_OF = 10  # clients, when they only join
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]
@@ -103,151 +69,146 @@ class Dialects(click.ParamType):  # type: ignore[type-arg]
 
 @click.command(help=__doc__.split(": bench.py")[0] + ".", epilog=__doc__.split("\n\n", 1)[1])
 @click.option("--members", type=Numbers(), default="10,100,1000", show_default=True, help="Sizes of the room.")
-@click.option("--windows", type=Numbers(), default="1,64", show_default=True, help="Messages under way.")
+@click.option("--windows", type=Numbers(), default="1,8,64", show_default=True, help="Messages under way.")
 @click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, help="Runs for each figure.")
 @click.option("--seconds", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Length of a run.")
 @click.option(
     "--dialect",
     type=Dialects(),
-    default="text",
-    show_default=True,
+    show_default="text; and json if other servers take part",
     help=f"Of the clients of chat_threads: {', '.join(OUR_DIALECTS)}. Several take turns.",
 )
 @click.option("--peers/--no-peers", default=True, show_default=True, help="Whether the other servers take part.")
+@click.option("--only", metavar="NAME,...", help="Only these other servers: redis-stored, ergo, floor and so on.")
+@click.option("--ergo", type=click.Path(exists=True, dir_okay=False), help="The binary of the IRC server ergo.")
+@click.option(
+    "--joins", type=click.IntRange(0, 20_000), default=1000, show_default=True, help="Clients that join; 0: none do."
+)
 @click.option("--cpu", is_flag=True, help="Show microseconds of the server's CPU for a delivery instead.")
 @click.option("--counts", "counting", is_flag=True, help="Count calls instead, of this server only.")
+@click.option("--stages", "staging", is_flag=True, help="Show where a message's time goes instead.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write everything to this file.")
 @click.option("--processes", type=click.IntRange(1, 64), default=max(1, machine.cores() - 1), show_default=True)
 def main(
     members: list[int],
     windows: list[int],
     repeat: int,
     seconds: float,
-    dialect: list[str],
+    dialect: list[str] | None,
     peers: bool,
+    only: str | None,
+    ergo: str | None,
+    joins: int,
     cpu: bool,
     counting: bool,
+    staging: bool,
+    json_path: str | None,
     processes: int,
 ) -> None:
     raise_file_limit()
     if counting:
-        show_counts(members, windows, repeat, dialect)
+        show_counts(members, windows, repeat, dialect or ["text"])
         return
-    taking_part = contenders(dialect, peers)
-    cells = [(count, window, each) for count in members for window in windows for each in taking_part]
-    results: defaultdict[tuple[int, int, Contender], list[Result]] = defaultdict(list)
-    try:
-        with contextlib.ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            servers = {each: stack.enter_context(running(each, folder)) for each in taking_part}
-            runs = [  # in turn forwards and backwards, because what comes before has an effect
-                cell
-                for count in members
-                for turn in range(repeat)
-                for cell in cells[:: -1 if turn % 2 else 1]
-                if cell[0] == count
-            ]
-            for cell in stack.enter_context(click.progressbar(runs, label="Measuring", file=sys.stderr)):
-                count, window, each = cell
-                results[cell].append(measure(servers[each], each.dialect, count, window, seconds, processes))
-    except Failed as failed:
-        sys.exit(f"bench: {failed}.")
-    show(results, members, windows, taking_part, seconds, repeat, cpu)
-    if broken := [cell for cell, found in results.items() if not all(result.clean for result in found)]:
-        names = ", ".join(f"{each.name} ({count} members, {window} under way)" for count, window, each in broken)
-        sys.exit(f"bench: not everything was delivered once and in order by {names}.")
-
-
-@contextlib.contextmanager
-def running(contender: Contender, folder: str) -> Iterator[Running]:
-    """Run a server during the ``with`` block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [part.format(port=port, folder=folder) for part in contender.command]
-    with open(pathlib.Path(folder) / f"{port}.log", "wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + STARTING
-        while True:
-            try:
-                resolve("127.0.0.1", port)
-                break
-            except Failed as failed:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    said = pathlib.Path(log.name).read_text("utf-8", "replace").strip().splitlines()
-                    raise Failed(f"{contender.name} did not start: {said[-1] if said else failed}") from None
-                time.sleep(0.05)
-        yield Running(port, process.pid)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOPPING)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def measure(server: Running, dialect: str, members: int, window: int, seconds: float, processes: int) -> Result:
-    family, address = resolve("127.0.0.1", server.port)
-    plan = Plan(
-        family=family,
-        address=address,
-        dialect=dialect,
-        clients=members,
-        rooms=1,
-        senders=1,
-        rate=None,
-        window=window,
-        size=64,
-        duration=seconds,
-        ramp=0.0,
-        slow=0,
-        churn=0.0,
-        processes=min(processes, members),
-        patience=10.0,
-        run=new_run(),
-        epoch=clock(),
-    )
-    return conduct(plan, server.pid)
-
-
-def show(
-    results: dict[tuple[int, int, Contender], list[Result]],
-    members: list[int],
-    windows: list[int],
-    taking_part: list[Contender],
-    seconds: float,
-    repeat: int,
-    cpu: bool,
-) -> None:
-    rows = []
-    limited = False
-    other = taking_part[-1]
-    figure = cost if cpu else rate
-    for count in members:
-        for window in windows:
-            figures = {each: figure(results[count, window, each]) for each in taking_part}
-            row = [str(count), str(window)]
-            for each in taking_part:
-                mark = ""
-                if each is not other:
-                    mark = f" ({figures[each] / figures[other]:.2f})" if figures[other] else " (-)"
-                if not cpu and statistics.median(bool(result.bottleneck) for result in results[count, window, each]):
-                    limited = True
-                    mark += " [d]"
-                row.append(f"{figures[each]:,.{2 if cpu else 0}f}{mark}")
-            rows.append(row)
-    headers = ["members", "under way", *(each.name for each in taking_part)]
-    align = ["right"] * len(headers)
+    if staging:
+        show_stages(members)
+        return
+    dialect = dialect or ["text", "json"][: 1 + peers]
+    taking_part = contenders.ours(dialect)
+    remarks: list[str] = []
+    if peers:
+        others, remarks = contenders.peers(ergo)
+        if only is not None:
+            wanted = only.split(",")
+            if missing := set(wanted) - {each.name for each in others}:
+                sys.exit(f"bench: {', '.join(sorted(missing))}: not here, or no such server. {' '.join(remarks)}")
+            others, remarks = [each for each in others if each.name in wanted], []
+        taking_part += others
+    cells = list(itertools.product(members, windows))
+    found = Comparison(taking_part, cells, seconds, cpu)
+    found.remarks += remarks
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)  # some servers give up being root
+        with crowd(processes) as clients:
+            talk(found, clients, folder, repeat)
+            if joins and not cpu:
+                join(found, clients, folder, repeat, joins)
     what = "Microseconds of the server's CPU for a delivery" if cpu else "Messages delivered a second"
     click.echo(f"{machine.describe()}. {what}, the median of {repeat} runs of {seconds:g} s;")
-    click.echo(f"in brackets, how many times {other.name}'s.\n")
-    click.echo(tabulate(rows, headers, tablefmt="rst", disable_numparse=True, colalign=align))
-    if limited:
+    click.echo(f"below it, how many times the server's figure that of {taking_part[0].title} was.\n")
+    click.echo(found.table())
+    if found.limited:
         click.echo("\n[d]: the driver was the bottleneck; the server may be faster than that.")
+    for remark in found.remarks:
+        click.echo(f"\n{remark}")
+    record: dict[str, Any] = found.record()
+    if peers and only is None and not cpu:
+        click.echo()
+        record["counts"] = show_counts([min(members)], [min(windows)], 1, dialect)
+    if json_path:
+        comparison.write_json(record, json_path)
+    if found.wrong:
+        sys.exit(f"bench: not everything was delivered once by {', '.join(found.wrong)}.")
 
 
-def show_counts(members: list[int], windows: list[int], repeat: int, dialects: list[str]) -> None:
+def talk(found: Comparison, clients: Crowd, folder: str, repeat: int) -> None:
+    """All servers run, and take turns in each cell."""
+    with contextlib.ExitStack() as stack:
+        servers: dict[Contender, Running] = {}
+        for each in found.servers:
+            try:
+                servers[each] = stack.enter_context(contenders.running(each, folder))
+            except Failed as failed:
+                found.remarks.append(f"{failed}.")
+        if found.servers[0] not in servers:
+            sys.exit(f"bench: {found.remarks[-1]}")
+        runs = list(itertools.product(found.cells, range(repeat), found.servers))
+        for (members, window), _, each in stack.enter_context(progress(runs, "Measuring")):
+            task = Task(0, each.dialect, members, window, found.seconds, new_run(), each.at_once)
+            outcome = do(found, clients, each, servers.get(each), task)
+            found.talks[each, (members, window)].append(outcome)
+
+
+def join(found: Comparison, clients: Crowd, folder: str, repeat: int, count: int) -> None:
+    """Each time, the server is a new one, so that all memory that it takes is for these clients."""
+    runs = list(itertools.product(range(repeat), found.servers))
+    with progress(runs, "Joining") as shown:
+        for _, each in shown:
+            rooms = max(1, count // ROOMS_OF)
+            task = Task(0, each.dialect, count, 1, 0.0, new_run(), each.at_once, rooms=rooms)
+            with contextlib.suppress(Failed), contenders.running(each, folder) as server:
+                found.joins[each].append(do(found, clients, each, server, task))
+
+
+def do(found: Comparison, clients: Crowd, contender: Contender, server: Running | None, task: Task) -> Outcome | None:
+    """One run. None: the server is not there, or failed; a remark says so."""
+    if server is None:
+        return None
+    try:
+        outcome = clients.do(dataclasses.replace(task, port=server.port), server.pid)
+        contenders.settle(server.pid)
+    except Failed as failed:
+        found.remarks.append(f"{contender.title} ({task.clients} members, {task.window} under way): {failed}.")
+        return None
+    return outcome
+
+
+def progress(runs: list[Any], label: str) -> Any:
+    return click.progressbar(runs, label=label, file=sys.stderr)
+
+
+def show_stages(members: list[int]) -> None:
+    try:
+        found = [stages.account(size, max(40, min(300, 4000 // size))) for size in members]
+    except Failed as failed:
+        sys.exit(f"bench: {failed}.")
+    click.echo(f"{machine.describe()}. Microseconds for one message, by the number of members; one is under way.\n")
+    headers = ["stage", *map(str, members)]
+    align = ["left", *["right"] * len(members)]
+    click.echo(tabulate(stages.rows(found), headers, tablefmt="rst", disable_numparse=True, colalign=align))
+
+
+def show_counts(members: list[int], windows: list[int], repeat: int, dialects: list[str]) -> list[dict[str, str]]:
+    """Count, print, and return the rows for JSON."""
     rows = []
     try:
         for size, window, dialect in itertools.product(members, windows, dialects):
@@ -262,15 +223,7 @@ def show_counts(members: list[int], windows: list[int], repeat: int, dialects: l
     headers = ["members", "under way", *(["dialect"] if len(dialects) > 1 else []), *counts.HEADERS]
     click.echo(tabulate(rows, headers, tablefmt="rst", disable_numparse=True, colalign=["right"] * len(headers)))
     click.echo("\nCalls are of Python and C functions, by the threads of each kind; writers also for each delivery.")
-
-
-def rate(found: list[Result]) -> float:
-    return statistics.median(result.deliveries_per_second for result in found)
-
-
-def cost(found: list[Result]) -> float:
-    """Microseconds of CPU; 0: unknown, as where there is no /proc."""
-    return statistics.median(1e6 * (each.server_seconds or 0.0) / max(1, each.tally.delivered) for each in found)
+    return [dict(zip(headers, row, strict=True)) for row in rows]
 
 
 if __name__ == "__main__":

@@ -113,11 +113,11 @@ def count(
             chat = Chat(Options("127.0.0.1", 0, db=str(pathlib.Path(folder, "counts.db")), limits=limits))
             chat.start()
             try:
-                with _clients(chat.address[1], members, dialect) as clients:
+                with clients(chat.address[1], members, dialect) as them:
                     for _ in range(rounds + 1):
                         before = calls.by_role(), _writes(), _switches()
                         with _stracing(folder) if strace else _nothing() as futexes:
-                            _talk(clients, under_way, messages)
+                            talk(them, under_way, messages)
                         after = calls.by_role(), _writes(), _switches()
                         found.append(_difference(members, messages, before, after, futexes))
             finally:
@@ -183,8 +183,8 @@ def _stracing(folder: str) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _clients(port: int, members: int, dialect: str) -> Iterator[Connection]:
-    """Clients in one room. The connection is for ``_talk``."""
+def clients(port: int, members: int, dialect: str) -> Iterator[Connection]:
+    """Clients in one room. The connection is for ``talk``."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_be_the_clients, args=(port, members, dialect, theirs))
@@ -198,7 +198,7 @@ def _clients(port: int, members: int, dialect: str) -> Iterator[Connection]:
         process.join(PATIENCE)
 
 
-def _talk(clients: Connection, under_way: int, messages: int) -> None:
+def talk(clients: Connection, under_way: int, messages: int) -> None:
     """Have one of the clients say the messages; return when all of them have them."""
     clients.send((under_way, messages))
     _wait(clients)

@@ -5,6 +5,8 @@ Messages are found by their mark, so the rest of a server's output is ignored.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import random
 import re
 from collections.abc import Callable
@@ -33,6 +35,11 @@ class Dialect:
     packed: Callable[[bytes], bytes] = bytes  # lines as they are sent
     whole: Callable[[bytes], int] = whole_lines  # how many of some received bytes can be read without the next ones
     upgrade: bool = False  # whether a WebSocket's handshake comes first
+    mark: bytes = b"^"  # what a message of ``crowd`` contains once, and nothing else that the server sends
+    welcome: bytes = b""  # part of the line after which ``enter`` is sent; empty: no such step
+    enter: Callable[[str], str] = lambda room: ""  # the lines to enter the room, if the hello does not
+    first: str = ""  # the lines that a sender of ``crowd`` sends before its hello
+    echo: bool = True  # whether a sender gets its own messages
 
 
 def _hello(name: str, room: str) -> str:
@@ -40,6 +47,9 @@ def _hello(name: str, room: str) -> str:
 
 
 _SAY = ('{{"type":"say","room":"{room}","text":"', '"}}\n')
+
+# One call for each message: it is stored in a stream, and everybody who listens has it.
+STORE = "redis.call('XADD', KEYS[1], '*', 'text', ARGV[1]) return redis.call('PUBLISH', KEYS[1], ARGV[1])"
 
 DIALECTS = {
     "text": Dialect(
@@ -63,6 +73,7 @@ DIALECTS = {
         packed=in_frame,
         whole=websocket.whole_frames,
         upgrade=True,
+        mark=b"^^^",  # one of them may also be the length of a frame
     ),
     # Redis 6 or newer; RESP 3, in which one connection may subscribe and publish.
     "redis": Dialect(
@@ -72,6 +83,22 @@ DIALECTS = {
         trouble=re.compile(rb"^-.*$", re.MULTILINE),
     ),
 }
+DIALECTS["stored redis"] = dataclasses.replace(
+    DIALECTS["redis"],
+    first=f'SCRIPT LOAD "{STORE}"\r\n',
+    say=(f"EVALSHA {hashlib.sha1(STORE.encode()).hexdigest()} 1 {{room}} ", "\r\n"),
+)
+# IRC (RFC 2812): 001 is the welcome, 366 the end of the names in the room.
+DIALECTS["irc"] = Dialect(
+    hello=lambda name, room: f"NICK {name}\r\nUSER {name} 0 * :{name}\r\n",
+    welcome=b" 001 ",
+    enter=lambda room: f"JOIN {room}\r\n",
+    inside=b" 366 ",
+    say=("PRIVMSG {room} :", "\r\n"),
+    trouble=re.compile(rb"^(?:ERROR .*|\S+ (?:40[1-7]|43[0-7]|46[1-5]|47[1-6]) .*)$", re.MULTILINE),
+    first="CAP REQ :echo-message\r\nCAP END\r\n",
+)
+DIALECTS["irc without echo"] = dataclasses.replace(DIALECTS["irc"], first="", echo=False)
 
 
 class Texts:

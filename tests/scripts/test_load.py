@@ -13,7 +13,6 @@ import os
 import pathlib
 import random
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -796,30 +795,6 @@ def test_a_peer_loses_nothing(peer, drive):
     run = drive(peer, "--clients", "40", "--duration", "1")
     assert run.code == 0, run.output + run.errors
     assert run.row("delivered") == "4000"
-
-
-@pytest.mark.stress
-def test_the_bench_prints_a_table_of_all_servers():
-    command = [sys.executable, SCRIPTS / "bench.py", "--members", "5", "--windows", "4", "--repeat", "1"]
-    done = subprocess.run([*command, "--seconds", "0.2"], capture_output=True, text=True, check=False, timeout=LIMIT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"Python {sys.version.split()[0]}" in done.stdout
-    head, *rows = [line for line in done.stdout.splitlines() if line.startswith("  ")]
-    names = ["chat_threads", "per-session", "asyncio", "textbook", *(["Redis"] if shutil.which("redis-server") else [])]
-    assert re.split(r"\s\s+", head.strip()) == ["members", "under way", *names]
-    assert [row.split()[:2] for row in rows] == [["5", "4"]]
-    assert len(re.findall(r"[1-9][\d,]* \(\d+\.\d\d\)", rows[0])) == len(names) - 1
-
-
-@pytest.mark.stress
-def test_the_bench_compares_the_costs_of_two_dialects():
-    command = [sys.executable, SCRIPTS / "bench.py", "--members", "5", "--windows", "4", "--repeat", "1"]
-    command += ["--seconds", "0.2", "--no-peers", "--cpu", "--dialect", "web,json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    head, row = [line for line in done.stdout.splitlines() if line.startswith("  ")]
-    assert re.split(r"\s\s+", head.strip()) == ["members", "under way", "chat_threads, web", "chat_threads, json"]
-    assert re.search(r" \d+\.\d\d \(\d+\.\d\d\) +\d+\.\d\d$", row)
 
 
 def test_the_readme_has_every_option_of_the_load_driver():

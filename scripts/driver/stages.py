@@ -1,0 +1,127 @@
+"""Where a message's time goes, stage by stage, with one message under way.
+
+As with ``counts``, the server runs in this process, and its clients in another. The times of the stages come from the
+trace that ``--trace`` writes, which itself takes some microseconds of each. The CPU times of the threads come from the
+system, in a run without a trace.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import pathlib
+import statistics
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from chat_threads.chat import Chat, Options
+from chat_threads.conversation import Limits
+
+from . import counts
+
+STAGES = (  # in the order in which a message passes them
+    "reader: line, checks",
+    "reader to history thread",
+    "history: number, commit",
+    "history: check, to the Publisher",
+    "Publisher: fan-out to the queues",
+    "history thread to writer",
+    "writers: from the first send to the last",
+    "clients: until the next message is read",
+)
+
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What one message to ``members`` members takes, in microseconds."""
+
+    members: int
+    stages: dict[str, float]  # the medians
+    traced: float  # from one message to the next, with the trace
+    untraced: float
+    cpu: dict[str, float]  # by the role of the thread; empty where the system does not tell
+
+
+def account(members: int, messages: int) -> Account:
+    """Measure it. Raises Failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        trace = pathlib.Path(folder, "trace.json")
+        _run(folder, members, messages, str(trace))
+        found = _stages(json.loads(trace.read_text("utf-8")))[messages:]  # the first ones were for warming up
+    with tempfile.TemporaryDirectory() as folder:
+        untraced, cpu = _run(folder, members, messages, None)
+    stages = {name: statistics.median(each[name] for each in found) for name in STAGES}
+    traced = statistics.median(sum(each.values()) for each in found)
+    return Account(members, stages, traced, untraced, cpu)
+
+
+def _run(folder: str, members: int, messages: int, trace: str | None) -> tuple[float, dict[str, float]]:
+    """Microseconds for a message, and the CPU time of each kind of thread; the medians of ROUNDS rounds."""
+    limits = Limits(rate=0, max_clients=members + 1)
+    chat = Chat(Options("127.0.0.1", 0, db=str(pathlib.Path(folder, "stages.db")), limits=limits, trace=trace))
+    times, cpu = [], []
+    chat.start()
+    try:
+        with counts.clients(chat.address[1], members, "text") as them:
+            counts.talk(them, 1, messages)  # to warm up
+            for _ in range(ROUNDS):
+                before, began = _cpu(), time.perf_counter()
+                counts.talk(them, 1, messages)
+                times.append(1e6 * (time.perf_counter() - began) / messages)
+                after = _cpu()
+                cpu.append({role: (after[role] - before[role]) / 1000 / messages for role in counts.ROLES})
+    finally:
+        chat.stop()
+    known = counts.ROLES if any(cpu[0].values()) else ()
+    return statistics.median(times), {role: statistics.median(each[role] for each in cpu) for role in known}
+
+
+def _cpu() -> Counter[str]:
+    """The nanoseconds of CPU that the threads of this process have used, by role (proc(5), schedstat)."""
+    found: Counter[str] = Counter()
+    for thread in threading.enumerate():
+        with suppress(OSError):
+            text = pathlib.Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text()
+            found[thread.name.partition("-")[0]] += int(text.split()[0])
+    return found
+
+
+def _stages(events: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
+    """The stages of each message but the last. With one under way, what happens until the next read belongs to it."""
+    slices = sorted((each for each in events if each["ph"] == "X"), key=lambda each: float(each["ts"]))
+    reads = [at for at, each in enumerate(slices) if each["name"] == "read"]
+    found = []
+    for at, end in itertools.pairwise(reads):
+        named = defaultdict(list)
+        for each in slices[at:end]:
+            named[each["name"]].append((each["ts"], each["ts"] + each["dur"]))
+        if named["commit"] and named["fan-out"] and named["send"]:
+            moments = (
+                *(*named["read"][0], *named["commit"][0], *named["fan-out"][-1]),
+                max(named["send"][0][0], named["fan-out"][-1][1]),  # a writer may begin before the last queue has it
+                max(end for _, end in named["send"]),
+                slices[end]["ts"],
+            )
+            lengths = [after - before for before, after in itertools.pairwise(moments)]
+            found.append(dict(zip(STAGES, lengths, strict=True)))
+    return found
+
+
+def rows(found: Sequence[Account]) -> list[list[str]]:
+    """The rows of a table with a column for each account."""
+    lines = [[name, *(f"{each.stages[name]:.0f}" for each in found)] for name in STAGES]
+    lines.append(["all of it, with the trace", *(f"{each.traced:.0f}" for each in found)])
+    lines.append(["all of it, without", *(f"{each.untraced:.0f}" for each in found)])
+    if all(each.cpu for each in found):
+        lines += [[f"CPU: {role}", *(f"{each.cpu[role]:.0f}" for each in found)] for role in counts.ROLES]
+        lines.append(["CPU: for a delivery", *(f"{sum(each.cpu.values()) / each.members:.1f}" for each in found)])
+    return lines

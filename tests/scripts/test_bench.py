@@ -1,0 +1,186 @@
+"""The bench: each server that it compares, what its clients count, and its tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+from driver import stages
+from driver.comparison import Comparison, short
+from driver.conductor import new_run
+from driver.contenders import PEERS, Contender, ours, peers, running
+from driver.crowd import Crowd, Outcome, Task, crowd
+from driver.worker import Failed
+
+BENCH = PEERS.parent / "bench.py"
+OURS = ours(["text", "json", "web"])
+FOUND, REMARKS = peers(shutil.which("ergo"))
+NAMES = ("per-session", "redis-stored", "redis", "ergo", "inspircd", "ngircd", "floor", "asyncio", "textbook")
+
+
+@pytest.fixture(scope="module")
+def many() -> Iterator[Crowd]:
+    """A crowd in two processes."""
+    with crowd(2) as clients:
+        yield clients
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> str:
+    for each in (tmp_path, *list(tmp_path.parents)[:2]):  # some servers give up being root
+        os.chmod(each, 0o755)
+    return str(tmp_path)
+
+
+def measured(many: Crowd, contender: Contender, folder: str, **changes: object) -> Outcome:
+    with running(contender, folder) as server:
+        options: dict = {"clients": 5, "window": 4, "seconds": 0.1, **changes}
+        return many.do(Task(server.port, contender.dialect, run=new_run(), **options), server.pid)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["text", "json", "web", *NAMES])
+def test_a_server_delivers_every_message_once_to_each_client(many, folder, name):
+    contender = next((each for each in [*OURS, *FOUND] if each.name == name), None)
+    if contender is None:
+        pytest.skip(next(each for each in REMARKS if each.lower().startswith(name.partition("-")[0])))
+    if name == "web":
+        pytest.importorskip("websockets")
+    found = measured(many, contender, folder)
+    assert found.sent > 4
+    assert (found.in_all, found.wrong) == (5 * found.sent, 0)
+    assert 0 < found.delivered <= found.in_all
+    assert 0 < found.latency(50) <= found.latency(99)
+
+
+BAD = """
+import socket, sys
+sys.path.insert(0, {folder!r})
+import floor
+class Bad(floor.Floor):
+    messages = 0
+    def say(self, data):
+        self.messages += 1
+        if self.messages == {number}:
+            {fault}
+        super().say(data)
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
+    Bad(listener).serve()
+"""
+
+
+def bad(number: int, fault: str) -> Contender:
+    """A server that does something wrong with one of the messages, which come one by one."""
+    code = textwrap.dedent(BAD).format(folder=str(PEERS), number=number, fault=fault)
+    return Contender("bad", "bad", (sys.executable, "-c", code.replace("$", "$$"), "$port"), "text")
+
+
+@pytest.mark.slow
+def test_a_message_that_comes_twice_is_counted_and_a_lost_one_ends_the_run(many, folder, monkeypatch):
+    twice = bad(5, "[*self.members][-1].sendall(data)")
+    assert measured(many, twice, folder, window=1).wrong == 1
+    with pytest.raises(Failed, match="the server closed"):
+        measured(many, bad(5, "[*self.members][-1].shutdown(socket.SHUT_WR)"), folder, window=1)
+    assert measured(many, twice, folder, window=1).wrong == 1  # the crowd goes on after that
+
+
+@pytest.mark.slow
+def test_clients_that_only_join_are_counted_and_so_is_the_memory_for_them(many, folder):
+    found = measured(many, OURS[0], folder, clients=30, seconds=0.0, rooms=3)
+    assert (found.clients, found.sent) == (30, 0)
+    assert 0 < found.joining < 10
+    if sys.platform.startswith("linux"):
+        assert 5_000 < (found.memory or 0) < 500_000
+
+
+def bench(*options: str) -> str:
+    done = subprocess.run([sys.executable, BENCH, *options], capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def rows(output: str) -> list[list[str]]:
+    """The rows of the first table, with its head."""
+    head, body = re.split(r"^=[= ]+$", output, flags=re.MULTILINE)[1:3]
+    return [re.split(r"\s\s+", line.strip()) for line in (head + body).splitlines() if line.strip()]
+
+
+@pytest.mark.slow
+def test_the_bench_prints_a_table_and_writes_json(tmp_path):
+    file = tmp_path / "found.json"
+    small = ("--members", "5", "--windows", "4", "--seconds", "0.1", "--joins", "10", "--processes", "1")
+    output = bench(*small, "--repeat", "2", "--only", "floor", "--json", str(file))
+    assert f"Python {sys.version.split()[0]}" in output
+    head, *table = rows(output)
+    assert head == ["server", "5x4", "joins/s", "kB each"]
+    assert [row[0] for row in table] == ["chat_threads", "chat_threads, JSON", "..", "..", "floor", "..", ".."]
+    assert all(
+        re.fullmatch(r"[\d,.]+[kM]?( \[d\])?", cell) for row in (table[0], table[1], table[4]) for cell in row[1:]
+    )
+    found = json.loads(file.read_text())
+    assert list(found["servers"]) == ["chat_threads", "chat_threads, JSON", "floor"]
+    theirs = found["servers"]["floor"]
+    assert [len(theirs["cells"]["5x4"][name]) for name in ("deliveries_per_s", "p50_ms", "ratio")] == [2, 2, 2]
+    assert len(theirs["joins_per_s"]) == 2
+
+
+@pytest.mark.slow
+def test_the_bench_compares_the_costs_of_two_dialects():
+    options = ("--members", "5", "--windows", "4", "--repeat", "1", "--seconds", "0.2")
+    head, ours, theirs, *_ = rows(bench(*options, "--no-peers", "--cpu", "--dialect", "web,json"))
+    assert head == ["server", "5x4"]
+    assert [ours[0], theirs[0]] == ["chat_threads, web", "chat_threads, JSON"]
+    if sys.platform.startswith("linux"):
+        assert re.fullmatch(r"\d+\.\d\d", theirs[1])
+
+
+@pytest.mark.slow
+def test_the_stages_of_a_message_add_up():
+    found = stages.account(3, 40)
+    assert tuple(found.stages) == stages.STAGES
+    assert sum(found.stages.values()) == pytest.approx(found.traced, rel=0.5)
+    if sys.platform.startswith("linux"):
+        assert all(found.cpu[role] > 5 for role in ("reader", "history", "writer"))
+    assert len({len(row) for row in stages.rows([found, found])}) == 1
+
+
+def outcome(delivered: int, **changes: object) -> Outcome:
+    return Outcome(5, 2.0, 0.1, 12_300, delivered=delivered, in_all=delivered, **changes)  # type: ignore[arg-type]
+
+
+def test_ratios_are_of_runs_in_the_same_round():
+    us, them = OURS[0], Contender("other", "other", (), "text")
+    found = Comparison([us, them], [(5, 1)], 2.0)
+    found.talks[us, (5, 1)] = [outcome(100), outcome(200), outcome(300), None]
+    found.talks[them, (5, 1)] = [outcome(400, cpu=0.95), outcome(100, cpu=0.9), outcome(100, cpu=0.9), outcome(100)]
+    assert found.ratios(them, (5, 1)) == [0.25, 2.0, 3.0]
+    found.joins[us] = [outcome(0)]
+    found.joins[them] = [None]
+    assert rows(found.table()) == [
+        ["server", "5x1", "joins/s", "kB each"],
+        ["chat_threads", "100", "2", "12"],
+        ["other", "50 [d]", "-", "-"],
+        ["..", "2.00"],
+        ["..", "0.25-3.00"],
+    ]
+    assert found.limited
+    assert not found.wrong
+    found.talks[them, (5, 1)][0] = outcome(400, wrong=1)
+    assert found.wrong == ["other (5 members, 1 under way)"]
+    record = found.record()["servers"]["other"]
+    assert record["cells"]["5x1"]["deliveries_per_s"] == [200, 50, 50, 50]
+    assert record["joins_per_s"] == [None]
+
+
+def test_numbers_have_three_digits_that_count():
+    assert [short(each) for each in (0, 87.4, 1350, 9999, 10_000, 24_130, 357_400, 999_600, 3_821_000, 12_340_000)] == [
+        *("0", "87", "1,350", "9,999", "10.0k", "24.1k", "357k", "1.00M", "3.82M", "12.3M")
+    ]
