@@ -17,6 +17,7 @@ from typing import Any
 from . import inside, ordered
 from .batch import Batch
 from .errors import ChatError, MaybeStored, NotStored, ReadOnly, RoomNotStored
+from .latch import Latch
 from .metrics import Commits
 from .numbering import Numbering
 from .once import REFS_BYTES, Once, Refused
@@ -135,7 +136,7 @@ class History:
         except queue.Full:
             raise NotStored("the history does not keep up") from None
 
-    def settle(self, timeout: float, unless: threading.Event | None = None) -> bool:
+    def settle(self, timeout: float, unless: Latch | None = None) -> bool:
         """Wait until all values that were submitted before have been published or refused: a barrier in the queue.
 
         Returns False after ``timeout`` seconds, or within LOOK seconds after ``unless`` is set; while the queue is

@@ -8,6 +8,7 @@ session is always scheduled with the same writer, and that writer leaves the mai
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Mapping
 from enum import Enum
 
@@ -70,7 +71,11 @@ class Mailbox(queue.Queue[Parcel]):
     """
 
     def __init__(self, limit: int) -> None:
-        super().__init__(limit)  # maxsize is in lines
+        # As queue.Queue.__init__, but without its three conditions: __getattr__ makes them.
+        self.maxsize = limit  # in lines
+        self.mutex = threading.Lock()
+        self._init(limit)
+        self.unfinished_tasks = 0
         self.most_bytes = max(limit * LINE_BYTES, LEAST_BYTES)
         # mutex guards the attributes below. Any thread may read those without an underscore, each as a whole.
         self.writer = _IDLE
@@ -85,6 +90,14 @@ class Mailbox(queue.Queue[Parcel]):
         self._in_hand: Parcel | Held | None = None  # the parcels under way, kept so that they count as waiting
         self._awaited = False  # a thread may wait for room, or until little is left
         self._getters = self._putters = False  # a thread has called get, or put, and may wait in it
+
+    def __getattr__(self, name: str) -> threading.Condition:
+        """Python calls this when an attribute is unset. The conditions of queue.Queue are made when a thread first
+        needs one: they take 3 KB, and for most sessions nobody ever waits."""
+        if name not in ("not_empty", "not_full", "all_tasks_done"):
+            raise AttributeError(name)
+        made: threading.Condition = self.__dict__.setdefault(name, threading.Condition(self.mutex))
+        return made
 
     # --- any thread -----------------------------------------------------------------------------------------
 
@@ -145,8 +158,10 @@ class Mailbox(queue.Queue[Parcel]):
             self.queue.append(last)
         self._lines = sum(parcel.lines for parcel in self.queue)
         self._bytes = sum(parcel.size for parcel in self.queue)
-        self.not_full.notify_all()
-        self.not_empty.notify_all()
+        if self._awaited:
+            self.not_full.notify_all()
+        if self._getters:
+            self.not_empty.notify_all()
         was_idle = self.writer is _IDLE
         self._change_writer("put")
         return was_idle

@@ -6,11 +6,11 @@ All but Marker are frozen, so any thread may read them without a lock. Times are
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Any
 
 from .events import Kind, Message
+from .latch import Latch
 
 
 class Ordered:
@@ -140,7 +140,7 @@ class Marker(Ordered):
     __slots__ = ("passed",)
 
     def __init__(self) -> None:
-        self.passed = threading.Event()
+        self.passed = Latch()
 
 
 # What the history publishes after a commit: messages, and the ordered values that somebody sees.

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+from .latch import Latch
+
 T = TypeVar("T")
 
 LOOK = 0.25  # seconds after which a waiting thread checks whether it still has to wait
@@ -29,7 +31,7 @@ class Readers(Generic[T]):
         self._spare = list(things)
         self._line: deque[_Place[T]] = deque()  # empty if something is spare
 
-    def take(self, timeout: float, unless: threading.Event | None = None) -> T | None:
+    def take(self, timeout: float, unless: Latch | None = None) -> T | None:
         """Wait for a thing. Return None after ``timeout`` seconds, or within LOOK seconds after ``unless`` is set."""
         place: _Place[T] = _Place()
         with self._lock:

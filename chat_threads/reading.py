@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from . import schema
 from .batch import StoredRoom
 from .errors import Unreadable
 from .events import Message
+from .latch import Latch
 from .readers import Readers
 from .rules import fold
 from .schema import MEMORY
@@ -62,7 +62,7 @@ class ReadingSide:
 
     @contextlib.contextmanager
     def _borrow(
-        self, readers: Readers[sqlite3.Connection] | None = None, ended: threading.Event | None = None
+        self, readers: Readers[sqlite3.Connection] | None = None, ended: Latch | None = None
     ) -> Iterator[sqlite3.Connection]:
         """A connection to read with, this thread's until the end of the ``with`` block."""
         readers = readers or self._readers
@@ -79,7 +79,7 @@ class ReadingSide:
     def _reading(
         self,
         readers: Readers[sqlite3.Connection] | None = None,
-        ended: threading.Event | None = None,
+        ended: Latch | None = None,
         timeout: float | None = None,
     ) -> Iterator[Rows]:
         """A function that runs a query and returns all its rows.
@@ -230,7 +230,7 @@ class ReadingSide:
         room: int | None,
         sender: str | None,
         limit: int,
-        ended: threading.Event | None = None,
+        ended: Latch | None = None,
         below: int | None = None,
     ) -> list[Message]:
         """The newest ``limit`` messages that have all the words, the oldest first; with ``below``, of those before that

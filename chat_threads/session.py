@@ -21,6 +21,7 @@ from .disconnects import TooSlow
 from .errors import ChatError, CutOff, UnknownPerson
 from .events import Bye, Event, PersonRow, answers, problem
 from .kept import Kept
+from .latch import Latch
 from .letters import scripts, written_together
 from .mailbox import OVERFLOWED, Mailbox, Writer
 from .memory import Output
@@ -78,8 +79,8 @@ class Session:
         self.ref = ""  # of the current request; the reader thread's
         self.views: Views = dialect.views  # read anywhere; set under the Publisher's lock once it is in a room
         self.mailbox = Mailbox(queue_limit)
-        self.written = threading.Event()  # set by the thread that writes, when all is sent or given up
-        self.ended = threading.Event()  # set by any thread that wants the conversation to end
+        self.written = Latch()  # set by the thread that writes, when all is sent or given up
+        self.ended = Latch()  # set by any thread that wants the conversation to end
         self.profile = Profile()  # set by the reader thread, read anywhere
         self.began = time.monotonic()
         self.heard = self.began  # when the last line came; set by the reader thread, read anywhere

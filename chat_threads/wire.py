@@ -20,7 +20,8 @@ LINUX = sys.platform.startswith("linux")
 NOWAIT: int = socket.MSG_DONTWAIT if LINUX else 0
 INHERITED = LINUX  # whether an accepted socket has the options of the one that listened
 LOOK = 1.0  # seconds after which the reader of a non-blocking socket checks whether it should stop
-READ_SIZE = 4096  # bytes; a waiting reader holds a buffer of this size
+READ_SIZE = 4096  # bytes, at most
+LEAST_READ = 448  # bytes; a waiting reader holds a buffer of this size, unless it has just read more
 LINGER = 2.0  # seconds to keep reading after the last word, so that it arrives
 SLACK = 3.0  # extra seconds for the system's timeout, so that the writers' timeout comes first and is logged
 _TCP_INFO_RTT = 68  # offset of tcpi_rtt, microseconds, in Linux's struct tcp_info
@@ -60,6 +61,7 @@ class Wire:
         self._sock = sock
         self.nowait = nowait
         self.put: Callable[[bytes, int], int] = sock.send
+        self._size = LEAST_READ  # bytes to ask for; the reader's
         self.stopped = False  # set by stop_reading, read by the reader
         self.lost = False  # whether the connection broke, so that nobody knows what the peer has read; the reader's
         self.sent = 0  # bytes so far; set by the writing thread, read by any
@@ -73,15 +75,20 @@ class Wire:
         """
         if not self.nowait:
             timeout = LOOK if timeout is None else min(timeout, LOOK)
-        if timeout is not None and not _ready(self._sock, "read", timeout):
-            return b"" if self.stopped else None
         try:
-            return self._sock.recv(READ_SIZE)
+            try:
+                data = self._sock.recv(self._size, 0 if timeout is None else self.nowait)
+            except BlockingIOError:  # nothing has come yet
+                if timeout is None or not _ready(self._sock, "read", timeout):
+                    return b"" if self.stopped else None
+                data = self._sock.recv(self._size)
         except BlockingIOError:
             return None
         except OSError:
             self.lost = True
             return b""
+        self._size = READ_SIZE if data[LEAST_READ - 1 :] else LEAST_READ
+        return data
 
     def send(self, data: bytes | memoryview) -> int:
         """Send without waiting; return the number of bytes that the system took, maybe 0. OSError: the peer is gone."""

@@ -7,7 +7,6 @@ of whole lines (``Mode``); then ``editing`` makes the lines, and ``screen`` draw
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
@@ -81,7 +80,7 @@ class TextDialect:
         self._note = ""  # to be said on the new screen
         self._ended_line = False  # whether a line has ended since the status line was last drawn
         self._offer = ""  # to be said once the person has a name
-        self._found: deque[bytes | Signal | Input | None] = deque()
+        self._found: list[bytes | Signal | Input | None] = []  # at most a read's; a deque would take 700 bytes more
         self.pending = False
 
     def feed(self, data: bytes) -> int:
@@ -109,7 +108,7 @@ class TextDialect:
         if self._keys is not None and (request := self._next_of_keys(self._keys)):
             return request
         while self._found:
-            item = self._found.popleft()
+            item = self._found.pop(0)
             if item is None or type(item) is bytes:
                 if request := self._request(item):
                     return request

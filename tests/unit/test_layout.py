@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 LAYERS = """
     __init__        memory
     errors          usage           inside          streams     ends        addresses   letters    lookalikes  spares
-    events          disconnects     rules           queues          tokens      lab         filelock    wal
+    events          disconnects     rules           queues          tokens      lab         filelock    wal     latch
     metrics         reach       qr
     implied
     commands        ordered         parcel

@@ -71,15 +71,22 @@ def locks_in(source: str) -> list[str]:
     tree = ast.parse(source)
 
     def makers(within: ast.AST) -> list[ast.Call]:
-        return [each for each in ast.walk(within) if isinstance(each, ast.Call) and ast.unparse(each.func) in MAKERS]
+        calls = [each for each in ast.walk(within) if isinstance(each, ast.Call)]
+        return [
+            each
+            for each in calls
+            if ast.unparse(each.func) in MAKERS
+            and not (each.args and isinstance(each.args[0], ast.Attribute))  # a condition of another lock
+        ]
 
     for owner in [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]:
         for node in ast.walk(owner):
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute) and makers(node.value):
                 found.append(f"{owner.name}.{node.targets[0].attr}")
                 bound += makers(node.value)
-        if any("queue.Queue" in ast.unparse(base) for base in owner.bases):
-            found.append(f"{owner.name}.mutex")
+        mutex = f"{owner.name}.mutex"
+        if any("queue.Queue" in ast.unparse(base) for base in owner.bases) and mutex not in found:
+            found.append(mutex)
     unbound = [call for call in makers(tree) if call not in bound]
     imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "threading"]
     return found + [f"line {node.lineno}" for node in [*unbound, *imported]]
