@@ -19,7 +19,7 @@ from .batch import Batch
 from .errors import ChatError, MaybeStored, NotStored, ReadOnly, RoomNotStored
 from .latch import Latch
 from .metrics import Commits
-from .numbering import Numbering
+from .numbering import Numbering, Rooms
 from .once import REFS_BYTES, Once, Refused
 from .queues import BatchQueue
 from .storage import Storage, StorageBroken, StorageError, StorageUnsure
@@ -91,10 +91,7 @@ class History:
         # Owned by the history thread:
         self._slot = inside.Slot("history", IDLE, None, self._queue.depth)  # another one once the thread runs
         self._pause: float | None = 0.0  # seconds until a step of the upkeep is due; None: none is
-        self._last: dict[int, int | None] = {room.id: room.last for room in storage.rooms()}
-        self._unsaved: dict[int, ordered.RoomMade] = {}  # rooms whose row is not committed yet
-        self._unused: list[int] = []  # forgotten rooms whose rows are still in the file
-        self._unborn: set[int] = set()  # rooms that were forgotten before their RoomMade arrived
+        self._rooms = Rooms({room.id: room.last for room in storage.rooms()})
         self._once = Once(storage.refs, refs_bytes)
         self._upkeep = Upkeep(storage, retain_days, now, connected, self._deleted, self._give_up_on)
 
@@ -185,7 +182,6 @@ class History:
         self._slot.doing = IDLE, time.monotonic()
         batch = self._queue.take(BATCH, self._pause)
         if batch:
-            self._slot.doing = "waits for the writers", time.monotonic()
             self._flush()
             if self._queue.queue:  # what came meanwhile joins the batch
                 batch += self._queue.take(BATCH - len(batch), 0.0)
@@ -199,65 +195,50 @@ class History:
 
     def _handle(self, items: Sequence[ordered.Ordered | None]) -> None:
         """Number a batch, commit it, and publish it or refuse it."""
-        items, unsure = self._once.recall(items)
-        numbered = self._number(items)
+        numbered = Numbering(self._rooms, self._once, int(self._now() * 1000))
+        numbered.take(items)
         batch, published, refused = numbered.batch, numbered.published, numbered.refused
-        if batch:
-            began = time.monotonic()
+        now = time.monotonic()
+        if batch.messages or batch.more:
+            began = now
             self._slot.doing = "commits", began
             try:
                 self.storage.commit(batch)
             except StorageError as failed:
-                self.commits.took(began, time.monotonic(), 0, str(failed))
+                now = time.monotonic()
+                self.commits.took(began, now, 0, str(failed))
                 level = logging.DEBUG if self._give_up_on(failed) else logging.ERROR
                 log.log(level, "not stored: %s (%d messages)", failed, len(batch.messages))
-                refused = _not_stored(items, failed)
+                answered = numbered.answered
+                refused = _not_stored((item for item in items if id(item) not in answered), failed)
                 if isinstance(failed, StorageUnsure):
                     self._once.may_come_back(batch.refs)
-                submitted = {id(item) for item in items}  # joins, leaves and new names are shown all the same
-                published = [item for item in published if id(item) in submitted and type(item) not in _NOT_STORED]
+                # Joins, leaves and new names are shown all the same.
+                shown = {id(item) for item in (*items, *answered.values())}
+                published = [item for item in published if id(item) in shown and type(item) not in _NOT_STORED]
             else:
-                self._committed(numbered, began, time.monotonic())
+                now = time.monotonic()
+                self._committed(numbered, began, now)
         if published:
-            self._slot.doing = "publishes", time.monotonic()
+            self._slot.doing = "publishes", now
             if dropped := self._publish(published):
                 self._forget(dropped)
-        for item, error in refused + unsure:
+        for item, error in refused + numbered.unsure:
             self._refuse(item, error)
-        self._once.trim()
+        if numbered.under_tokens:
+            self._once.trim()
 
     def _forget(self, rooms: Iterable[int]) -> None:
-        """Forget these rooms: nothing can be said in them any more. Delete their rows now, or with the next batch."""
-        before = len(self._unused)
-        for room in rooms:
-            if self._last.pop(room, None) is not None:
-                self._unused.append(room)
-            elif self._unsaved.pop(room, None) is None:
-                self._unborn.add(room)
-        if len(self._unused) > before:
+        """Forget these rooms. Delete their rows now, or with the next batch."""
+        if self._rooms.forget(rooms):
+            unused = self._rooms.unused
             try:
-                self.storage.commit(Batch(rooms_unused=self._unused))
+                self.storage.commit(Batch(rooms_unused=unused))
             except StorageError as error:
-                log.warning("%d unused rooms are still in the file: %s", len(self._unused), error)
+                log.warning("%d unused rooms are still in the file: %s", len(unused), error)
                 self._give_up_on(error)
             else:
-                self._unused = []
-
-    def _number(self, items: Sequence[ordered.Ordered | None]) -> Numbering:
-        """Number a batch. This changes only the notes on rooms without a row."""
-        for item in items:
-            if type(item) is ordered.RoomMade:
-                if item.room_id in self._unborn:
-                    self._unborn.remove(item.room_id)
-                else:
-                    self._unsaved[item.room_id] = item
-        numbered = Numbering(self._last, self._once, int(self._now() * 1000))
-        if self._unsaved:
-            numbered.make(self._unsaved.values())
-        numbered.take(items)
-        if self._unused and numbered.batch:
-            numbered.batch.rooms_unused = self._unused
-        return numbered
+                self._rooms.unused = []
 
     def _committed(self, numbered: Numbering, began: float, now: float) -> None:
         """Take note of a batch that is stored, and of what is due after it."""
@@ -265,11 +246,12 @@ class History:
         messages = len(batch.messages)
         self.stored += messages
         self.commits.took(began, now, messages)
-        self._last.update(numbered.numbers)
+        rooms = self._rooms
+        rooms.last |= numbered.numbers
         for room_id in batch.rooms_ended:
-            del self._last[room_id]
-        self._unsaved = {}
-        self._unused = []
+            del rooms.last[room_id]
+        rooms.unsaved = {}
+        rooms.unused = []
         if batch.refs:
             self._once.committed(batch.refs)
         self._upkeep.committed(batch, now)

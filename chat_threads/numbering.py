@@ -6,26 +6,54 @@ commit leaves no gap in the numbers. The history thread calls all of this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import ordered
 from .batch import Batch, StoredRef
-from .errors import RoomGone
+from .errors import ChatError, RoomGone
 from .events import Message
 from .once import Once, Refused
 
 
+class Rooms:
+    """What the history knows of rooms between two batches. Owned by the history thread."""
+
+    def __init__(self, last: dict[int, int | None]) -> None:
+        self.last = last  # the last committed number of each room
+        self.unsaved: dict[int, ordered.RoomMade] = {}  # rooms whose row is not committed yet
+        self.unused: list[int] = []  # forgotten rooms whose rows are still in the file
+        self._unborn: set[int] = set()  # rooms that were forgotten before their RoomMade arrived
+
+    def make(self, room: ordered.RoomMade) -> bool:
+        """Take note of a new room. Return whether its row must be stored: not if the room was forgotten meanwhile."""
+        if room.room_id in self._unborn:
+            self._unborn.remove(room.room_id)
+            return False
+        self.unsaved[room.room_id] = room
+        return True
+
+    def forget(self, rooms: Iterable[int]) -> bool:
+        """Nothing can be said in these rooms any more. Return whether there is another row to delete."""
+        before = len(self.unused)
+        for room in rooms:
+            if self.last.pop(room, None) is not None:
+                self.unused.append(room)
+            elif self.unsaved.pop(room, None) is None:
+                self._unborn.add(room)
+        return len(self.unused) > before
+
+
 class Numbering:
-    """One batch and its numbers.
+    """One batch and its numbers. ``at`` is the time of the batch, in milliseconds."""
 
-    ``last`` has the last committed number of each room; ``at`` is the time of the batch, in milliseconds.
-    """
+    __slots__ = (
+        *("_rooms", "_once", "_at", "_refs", "_counts"),
+        *("batch", "numbers", "published", "refused", "unsure", "answered", "under_tokens"),
+    )
 
-    __slots__ = ("_last", "_once", "_at", "_refs", "_counts", "batch", "numbers", "published", "refused")
-
-    def __init__(self, last: Mapping[int, int | None], once: Once, at: int) -> None:
-        self._last = last
+    def __init__(self, rooms: Rooms, once: Once, at: int) -> None:
+        self._rooms = rooms
         self._once = once
         self._at = at
         self._refs: dict[tuple[int, str], StoredRef] = {}  # the requests in this batch, by token and ref
@@ -34,25 +62,36 @@ class Numbering:
         self.numbers: dict[int, int | None] = {}  # each room's last number after the commit; None: it is gone
         self.published: list[ordered.Published] = []  # the values to show after the commit, in order
         self.refused: Refused = []  # values whose room is gone
-
-    def make(self, rooms: Iterable[ordered.RoomMade]) -> None:
-        """Begin with the rooms whose rows are not stored yet, before any message in them."""
-        for room in rooms:
-            self.batch.rooms_made.append(room)
-            self.numbers[room.room_id] = 0
+        self.unsure: Refused = []  # requests of which nobody knows whether they are committed
+        self.answered: dict[int, ordered.Acked | None] = {}  # by id: drafts that are known already, or in ``unsure``
+        self.under_tokens = False  # whether requests under tokens were looked up
 
     def take(self, items: Iterable[ordered.Ordered | None]) -> None:
-        """Go through a batch in order."""
+        """Go through a batch in order. Rooms whose rows an earlier batch could not store are stored first."""
+        for made in self._rooms.unsaved.values() if self._rooms.unsaved else ():
+            self._make(made)
         for item in items:
             _TAKES[type(item)](self, item)
+        if self._rooms.unused and self.batch:
+            self.batch.rooms_unused = self._rooms.unused
+
+    def _make(self, room: ordered.RoomMade) -> None:
+        self.batch.rooms_made.append(room)
+        self.numbers[room.room_id] = 0
+
+    def _room_made(self, room: ordered.RoomMade) -> None:
+        if self._rooms.make(room):
+            self._make(room)
 
     def _last_of(self, room_id: int) -> int | None:
         """The last number of a room so far; None: the room is gone."""
-        return self.numbers[room_id] if room_id in self.numbers else self._last.get(room_id)
+        return self.numbers[room_id] if room_id in self.numbers else self._rooms.last.get(room_id)
 
     def _draft(self, draft: ordered.Draft) -> None:
         room_id, token, ref = draft.room_id, draft.token, draft.ref
-        last = self.numbers[room_id] if room_id in self.numbers else self._last.get(room_id)  # as _last_of
+        if token and self._is_answered(draft):
+            return
+        last = self.numbers[room_id] if room_id in self.numbers else self._rooms.last.get(room_id)  # as _last_of
         if last is None:
             self.refused.append((draft, RoomGone()))
             return
@@ -67,6 +106,22 @@ class Numbering:
             self.published.append(ordered.Acked(draft.origin, ref, draft.room, number))
         if token:
             self._count(draft, number)
+
+    def _is_answered(self, draft: ordered.Draft) -> bool:
+        """Whether a request needs no message: it is committed already, or nobody knows whether it is."""
+        self.under_tokens = True
+        acked: ordered.Acked | None = None
+        try:
+            known = self._once.recall(draft.token, draft.ref)
+        except ChatError as error:
+            self.unsure.append((draft, error))
+        else:
+            if known is None:
+                return False
+            acked = ordered.Acked(draft.origin, draft.ref, known.room, known.number)
+            self.published.append(acked)
+        self.answered[id(draft)] = acked
+        return True
 
     def _count(self, draft: ordered.Draft, number: int) -> None:
         """Remember a request with its message's number, so that it is not carried out twice."""
@@ -104,8 +159,8 @@ class Numbering:
     def _place_kept(self, item: ordered.PlaceKept) -> None:
         self.batch.places[item.token] = item.place
 
-    def _pass(self, item: ordered.RoomMade | ordered.Marker | None) -> None:
-        """``make`` has handled the new rooms. A Marker, or None for the end, is only a place in the queue."""
+    def _pass(self, item: ordered.Marker | None) -> None:
+        """A Marker, or None for the end, is only a place in the queue."""
 
     def _publish(self, item: ordered.Published) -> None:
         """It needs no storing, only its place in the order."""
@@ -115,10 +170,11 @@ class Numbering:
 _TAKES: dict[type[ordered.Ordered | None], Callable[[Numbering, Any], None]] = {
     ordered.Draft: Numbering._draft,
     ordered.TopicSet: Numbering._topic_set,
+    ordered.RoomMade: Numbering._room_made,
     ordered.RoomEnded: Numbering._room_ended,
     ordered.TokenUsed: Numbering._token_used,
     ordered.PlaceKept: Numbering._place_kept,
-    **dict.fromkeys((ordered.RoomMade, ordered.Marker, type(None)), Numbering._pass),
+    **dict.fromkeys((ordered.Marker, type(None)), Numbering._pass),
     **dict.fromkeys(
         (ordered.Acked, ordered.Joined, ordered.Left, ordered.LeftAll, ordered.NameChanged), Numbering._publish
     ),

@@ -20,7 +20,7 @@ from itertools import islice
 
 from . import ordered
 from .batch import StoredRef
-from .errors import ChatError, MaybeStored, Unreadable
+from .errors import ChatError, MaybeStored
 from .rules import REFS
 
 TOKENS = 20_000  # tokens that are remembered
@@ -72,33 +72,15 @@ class Once:
         self._bytes = 0  # roughly the bytes that _requests takes
         self._unsure: set[tuple[int, str]] = set()  # requests of a failed commit that may come back, by token and ref
 
-    def recall(self, items: Sequence[ordered.Ordered | None]) -> tuple[Sequence[ordered.Ordered | None], Refused]:
-        """Replace each request that is already committed under its token and ref by its acknowledgement.
+    def recall(self, token: int, ref: str) -> StoredRef | None:
+        """The result of a request that is already committed; None: it is new.
 
-        A request of which nobody knows whether it is committed is refused with MaybeStored, because saying "not stored"
-        might be wrong.
+        Raise MaybeStored if nobody knows whether it is committed, because saying "not stored" might be wrong. Raise
+        Unreadable if the file cannot tell.
         """
-        unsure: Refused = []
-        for item in items:
-            if type(item) is ordered.Draft and item.token:
-                break
-        else:
-            return items, unsure
-        recalled: list[ordered.Ordered | None] = []
-        for item in items:
-            if isinstance(item, ordered.Draft) and item.token:
-                if (item.token, item.ref) in self._unsure:
-                    unsure.append((item, MaybeStored()))
-                    continue
-                try:
-                    known = self._requests_of(item.token).by_ref.get(item.ref)
-                except Unreadable as error:
-                    unsure.append((item, error))
-                    continue
-                if known:
-                    item = ordered.Acked(item.origin, item.ref, known.room, known.number)
-            recalled.append(item)
-        return recalled, unsure
+        if (token, ref) in self._unsure:
+            raise MaybeStored()
+        return self._requests_of(token).by_ref.get(ref)
 
     def count(self, token: int) -> int:
         """The number of committed requests under a token. ``recall`` has read them for this batch."""

@@ -94,6 +94,7 @@ class Writers:
             self._flush = self._scheduled, told
             if self._written >= self._scheduled:
                 return
+        inside.does("waits for the writers")
         with contextlib.suppress(queue.Empty):
             told.get(timeout=FLUSH_TIMEOUT)
 

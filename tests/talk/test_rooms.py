@@ -292,7 +292,7 @@ def test_a_room_that_disappears_before_its_row_is_stored_is_never_stored(house: 
     house.submit(made)
     assert stored(house.storage.path) == ["#lab", "#lobby"]
     assert {row.id for row in house.storage.rooms()} == {1, again.id}
-    assert not house.history._unborn
+    assert not house.history._rooms._unborn
 
 
 def test_a_full_disk_keeps_a_row_until_there_is_room_again_and_the_name_is_free_all_the_same(house: House) -> None:

@@ -15,7 +15,7 @@ from support.words import error_line
 
 from chat_threads import chatroom, conversation, once, storage, tokens, upkeep
 from chat_threads.disconnects import Replaced
-from chat_threads.errors import UnknownToken
+from chat_threads.errors import UnknownToken, Unreadable
 from chat_threads.rules import REFS
 from chat_threads.service import people
 from chat_threads.storage import StorageError
@@ -498,7 +498,7 @@ def test_a_message_sent_twice_is_refused_while_it_is_unknown_whether_it_is_store
     ann = program("ann", server)
 
     def fail(token: int) -> list[once.StoredRef]:
-        raise once.Unreadable("damaged")
+        raise Unreadable("damaged")
 
     monkeypatch.setattr(server.chat.history._once, "_read", fail)
     assert ann.ask({"type": "say", "text": "x", "ref": "1"})[0]["code"] == "unreadable"
