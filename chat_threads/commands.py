@@ -321,7 +321,7 @@ class Search(Command):
     "set",
     more="/set timestamps on|off|seconds, /set numbers on|off, /set colour on|off (names and notices),"
     " /set bell on|off (when your name is said, and on private lines), /set joins on|off,"
-    " /set replay N (messages on entering a room, 0 to 200).",
+    " /set replay N (messages on entering a room, 0 to 200), /set zone Europe/Berlin (times; server: the server's).",
     named={"name": "option"},
 )
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ import socket
 import socketserver
 import threading
 import time
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
 from . import __version__, commands, events, inside, proxy
 from .addresses import Networks, is_local, is_loopback
+from .days import Days
 from .dialects.base import SILENT, Dialect, Request, Settings
 from .dialects.recognise import in_place_of_the_greeting, recognise, without_blanks
 from .dialects.text import TextDialect
@@ -36,6 +36,7 @@ from .disconnects import (
 )
 from .door import Door, Entry
 from .errors import Broken, ChatError, CutOff
+from .limits import Limits as Limits
 from .memory import Output
 from .pace import BLANKS, Pace, Seldom, cost_of_showing
 from .parcel import Parcel, View, Views
@@ -57,20 +58,6 @@ STOP_PATIENCE = 1.0  # the same when the server is stopping
 OWED = 2 * READ_SIZE  # bytes of answers at the end; those to telnet and to frames are no longer than what they answer
 NAMELESS = "connections without a name, not logged one by one: %d, the last from %s: %s"
 SPOILT = b"* Your browser opened this connection before it asked for the page. Load the page again.\r\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client may do. Times in seconds."""
-
-    rate: float = 20.0  # tokens a second in the long run; 0: no limit. The rows in commands say what a line costs
-    burst: int = 50  # tokens at once
-    max_clients: int = 1000
-    per_address: int = 0  # connections from one address; 0: no limit
-    handshake_timeout: float = 60.0
-    line_timeout: float = 300.0  # from a line's first byte to its end
-    queue_limit: int = 1000  # lines waiting to be sent
-    send_timeout: float = 30.0
 
 
 _STRANGER = TextDialect()  # of the clients who have yet to speak. It is fed nothing, so that all of them can share it
@@ -146,6 +133,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self._session.pace = Pace(limits.rate, limits.burst)
         self._blank = 0  # lines that held no request and are not yet paid for
         self._first = b""  # what came together with a proxy's header
+        self._days: Days | None = None  # of a person who has a name
         self._head: bytes | None = b""  # the first bytes, until they tell which dialect the client speaks
         self._greeted = False
         self._arrival: Arrival | None = None  # None on the port for browsers
@@ -248,6 +236,10 @@ class Conversation(socketserver.BaseRequestHandler):
         the end of the connection."""
         now = time.monotonic()
         until = deadline
+        if self._days is not None:
+            until = self._days.look_at
+            if until <= now and (today := self._days.look(now)):
+                self._session.send(events.Notice(today))
         if not self._head and not self._dialect.pending:
             self._half_since = None
         else:
@@ -256,7 +248,7 @@ class Conversation(socketserver.BaseRequestHandler):
             line_end = self._half_since + self.server.limits.line_timeout
             if line_end <= now:  # checked before reading: a flood does not extend the deadline
                 raise UnfinishedLine(self.server.limits.line_timeout)
-            until = line_end if deadline is None else min(deadline, line_end)
+            until = line_end if until is None else min(until, line_end)
         self._slot.doing = inside.INPUT, now
         data = self._wire.read(None if until is None else until - now)
         if data:
@@ -469,6 +461,8 @@ class Conversation(socketserver.BaseRequestHandler):
 
     def _converse(self) -> None:
         session = self._session
+        if self._dialect.today(time.time()) is not None:
+            self._days = Days(self._dialect.today, time.monotonic())
         while (command := self._next()) is not None:
             session.heard = now = time.monotonic()
             self._slot.doing = f"obeys {type(command).__name__}", now

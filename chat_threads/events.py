@@ -105,12 +105,15 @@ class Entered(Event):
 
 @dataclass(frozen=True, slots=True)
 class Replay(_Page, Event):
-    """The newest messages of a room, shown on entering it, or some of those that a returning client has missed. The
-    room's newest number is ``last``."""
+    """Messages of a room up to number ``last``, the newest: shown on entering, or missed by a client that returns."""
 
     room: str
     messages: tuple[Message, ...]
     last: int
+
+    @property
+    def lines(self) -> int:
+        return 1 + len(self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,8 +406,8 @@ class HealthShown(Event):
 
 @dataclass(frozen=True, slots=True)
 class HelpShown(Event):
-    """Help on one command, the commands in groups, or, about "all", what each of them does. A client that is not
-    ``named`` yet sees how to give its name. ``without``: commands that do not work for this client."""
+    """Help on one command, on "all", or the commands in groups, ``without`` those that do not work for this client. One
+    that is not ``named`` yet sees how to give its name."""
 
     about: str | None
     named: bool = True

@@ -124,6 +124,10 @@ class Dialect(Protocol):
     def ignoring(self, people: frozenset[int]) -> None:
         """Hide what these people say, who are given by the numbers of their tokens. The views may have changed."""
 
+    def today(self, at: float) -> str | None:
+        """Which day it is for the client, in words, at a time in seconds since 1970; "" if it does not want to know.
+        None: it is never told."""
+
     def settings(self) -> Mapping[str, str] | None:
         """The settings, as ``set_option`` takes them, to be kept for a client that comes back by its token; None: this
         client keeps everything itself."""

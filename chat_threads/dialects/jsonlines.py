@@ -235,6 +235,9 @@ class JsonDialect:
         self._style = style
         self.views = Views(_VIEWS.of(style), _VIEWS.of(style))
 
+    def today(self, at: float) -> None:
+        """Programs know the time."""
+
     def settings(self) -> None:
         """Programs keep theirs themselves."""
 

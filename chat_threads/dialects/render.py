@@ -11,12 +11,11 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any
 
 from .. import events, qr
 from ..rules import fold, mentions
-from . import advice
+from . import advice, clock
 from .columns import shortened, table
 from .help import help_lines
 from .telnet import SIZE
@@ -29,6 +28,7 @@ class Style:
     """A person's settings, and whether a view is of the current room."""
 
     timestamps: str = "on"
+    zone: str = ""  # as in the module clock
     numbers: bool = False
     colour: bool = False
     bell: str = ""  # the name at which to ring
@@ -88,28 +88,18 @@ def _name(style: Style, name: str) -> str:
     return f"\x1b[{31 + zlib.crc32(fold(name).encode('utf-8')) % 6}m{name}\x1b[0m"
 
 
-@lru_cache(maxsize=256)
-def _clock(minute: int) -> str:
-    return time.strftime("[%H:%M] ", time.localtime(minute * 60))
-
-
-@lru_cache(maxsize=256)
-def _clock_seconds(second: int) -> str:
-    return time.strftime("[%H:%M:%S] ", time.localtime(second))
-
-
 def _stamp(style: Style, at: int) -> str:
     """The time of an event that has just happened."""
     if style.timestamps == "on":
-        return _clock(at // 60_000)
-    return _clock_seconds(at // 1000) if style.timestamps == "seconds" else ""
+        return clock.minute(style.zone, at // 60_000)
+    return clock.second(style.zone, at // 1000) if style.timestamps == "seconds" else ""
 
 
 def _old_stamp(style: Style, at: int) -> str:
     """The time of an older event: with its day, unless that is today."""
     stamp = _stamp(style, at)
-    day = time.strftime("%Y-%m-%d", time.localtime(at / 1000))
-    return stamp.replace("[", f"[{day} ") if stamp and day != time.strftime("%Y-%m-%d") else stamp
+    day = clock.day(style.zone, at / 1000)
+    return stamp.replace("[", f"[{day} ") if stamp and day != clock.day(style.zone, time.time()) else stamp
 
 
 def _said(style: Style, event: events.Message) -> str:

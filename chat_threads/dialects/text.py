@@ -16,6 +16,7 @@ from .. import commands, events
 from ..errors import ChatError, LineTooLong, NotUtf8, Usage
 from ..parcel import Views
 from ..usage import NUMBER
+from . import clock
 from .base import DEFAULTS, Input, Request, Settings
 from .editing import Editing, Wanted, Wish
 from .render import Style
@@ -266,6 +267,9 @@ class TextDialect:
 
     # --- settings -------------------------------------------------------------------------------------------
 
+    def today(self, at: float) -> str:
+        return clock.today(self._style.zone, at) if self._style.timestamps != "off" else ""
+
     def settings(self) -> dict[str, str]:
         return {
             "timestamps": self._style.timestamps,
@@ -274,12 +278,14 @@ class TextDialect:
             "bell": _on_off(self._bell),
             "joins": _on_off(self._style.joins),
             "replay": str(self.replay),
+            "zone": self._style.zone or _SERVERS,
         }
 
     def set_option(self, name: str | None, value: str | None) -> str:
         if name is None:
             return "Set: " + ", ".join(f"{key} {value}" for key, value in self.settings().items()) + "."
-        option, value = name.lower(), (value or "").lower()
+        option, typed = name.lower(), value or ""
+        value = typed.lower()
         if option == "color":
             option = "colour"
         if option == "timestamps" and value in ("on", "off", "seconds"):
@@ -291,11 +297,18 @@ class TextDialect:
             self._set_style(**{option: _SWITCH[value]})
         elif option == "replay" and NUMBER.fullmatch(value) and int(value) <= MAX_REPLAY:
             self.replay = int(value)
+        elif option == "zone":
+            zone = "" if value == _SERVERS else clock.known(typed)
+            if zone is None:
+                raise Usage(f"/set zone NAME, such as Europe/Berlin, UTC, or {_SERVERS} for the server's own.")
+            self._set_style(zone=zone)
+            value = zone or value
         else:
             raise Usage("/set OPTION VALUE. /help set lists the options.")
         return f"{option} is {value} now."
 
 
+_SERVERS = "server"  # the zone in which the server runs
 _SWITCH = {"on": True, "off": False}
 
 

@@ -121,6 +121,9 @@ class WebDialect:
     def ignoring(self, people: frozenset[int]) -> None:
         self._json.ignoring(people)
 
+    def today(self, at: float) -> None:
+        """The page knows the time."""
+
     def settings(self) -> None:
         """The page keeps its own."""
 

@@ -11,6 +11,7 @@ waits while the history's queue is full, at most ``history.PATIENCE`` seconds; t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from .. import __version__, commands, events, ordered
@@ -70,7 +71,9 @@ class Service:
             returning.restore(session, kept)
         if session.views is not session.dialect.views:
             people.update_views(context, session)
-        session.answer(events.Welcome(name, self._motd, __version__, session.token if session.known else ""), more=True)
+        welcome = events.Welcome(name, self._motd, __version__, session.token if session.known else "")
+        today = session.dialect.today(time.time())
+        session.answer(welcome, *((events.Notice(today),) if today else ()), more=True)
         if context.history.read_only:
             session.tell(context.history.read_only)
         if kept:

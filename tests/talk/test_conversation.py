@@ -19,10 +19,11 @@ from support.servers import Running, our_threads
 from support.waiting import WAIT, wait_for
 from support.words import error_line
 
-from chat_threads import __version__, publisher
+from chat_threads import __version__, days, publisher
 from chat_threads import server as server_module
 from chat_threads.commands import Stats
-from chat_threads.dialects import render
+from chat_threads.dialects import clock, render
+from chat_threads.dialects.text import TextDialect
 from chat_threads.disconnects import NoNameInTime, ServerFull, ShuttingDown, TooManyTries, UnfinishedLine
 from chat_threads.errors import BadName, BadRoom, Broken, LineTooLong, NameTaken, NotStored, TextTooLong, Unreadable
 from chat_threads.events import Message, StatsShown
@@ -85,6 +86,7 @@ def test_the_server_greets_and_lets_in_by_a_name(server):
     ann = greeted(server)
     ann.send("ann")
     assert ann.line() == "* Hello, ann. What is said in a room is kept: /history shows it."
+    assert ann.line() == "* " + clock.today("", time.time())
     assert ann.line() == "* You are in #lobby, and nobody else is. /help lists the commands."
 
 
@@ -207,7 +209,7 @@ def test_a_client_whose_first_room_cannot_be_made_is_in_the_lobby(server, monkey
     monkeypatch.setattr(publisher, "ROOMS", 1)
     ann = greeted(server)
     ann.send("ann #lab2")
-    assert ann.upto("You are in #lobby")[1].startswith("! There are 1 rooms already.")
+    assert ann.upto("You are in #lobby")[2].startswith("! There are 1 rooms already.")
     assert timeless(ann.ask("hi")) == ["[14:03] ann: hi"]
 
 
@@ -234,7 +236,7 @@ def test_a_client_that_comes_while_the_history_cannot_be_read_gets_in_and_may_jo
         ann = greeted(server)
         ann.send("ann", "hello?")
         told = ann.upto("You are not in a room")
-        assert told[1] == error_line(Unreadable("the disk is gone"))
+        assert error_line(Unreadable("the disk is gone")) in told
     assert timeless(ann.ask("/join #lobby"))[-1] == "[14:03] bob: hi"
 
 
@@ -556,9 +558,23 @@ def test_the_message_of_the_day_is_shown_on_entering(serve):
         "* Hello, ann. What is said in a room is kept: /history shows it.",
         "* Be kind.",
         "* Lab 2 is due on Friday.",
+        "* " + clock.today("", time.time()),
         "* You are in #lobby, and nobody else is. /help lists the commands.",
     ]
     assert ann.ask("/join #lab2") == ["* You are in #lab2, and nobody else is."]
+
+
+def test_a_person_who_stays_is_told_when_another_day_begins(server, monkeypatch, program):
+    day = ["It is today."]
+    monkeypatch.setattr(days, "QUARTER", 0.05)
+    monkeypatch.setattr(TextDialect, "today", lambda self, at: day[0])
+    ann, bob = server.client("ann"), program("bob", server=server)
+    assert "* It is today." in ann.seen
+    ann.ask("hello")
+    day[0] = "It is tomorrow."
+    ann.expect("* It is tomorrow.")
+    assert timeless(ann.ask("a new day")) == ["[14:03] ann: a new day"]
+    assert not any("tomorrow" in str(each) for each in bob.ask(type="stats"))
 
 
 def test_a_client_may_reconnect_under_its_name(server):

@@ -26,7 +26,7 @@ def test_people_of_every_language_enter_and_talk_in_rooms_of_their_own(server, p
         person.expect("What is your name?")
         person.send(f"{typed} #{typed}")
         person.expect(f"Hello, {name}.")
-        assert f"#{name}" in (person.line() or "")
+        assert f"#{name}" in person.expect("You are in")
         assert ann.ask(f"/whois {typed}")[0] == f"* {name} is in #{name}."
         assert ann.ask(f"/join #{typed}")[0] == f"* You are in #{name} with 1 other: {name}."
         assert ann.ask(f"/msg {name} hi")[0].endswith(f"you -> {name}: hi")

@@ -14,7 +14,14 @@ from chat_threads import kept, once
 from chat_threads.rules import fold
 from chat_threads.service import returning
 
-SETTINGS = ("/set timestamps off", "/set numbers on", "/set joins off", "/set replay 3", "/set bell on")
+SETTINGS = (
+    "/set timestamps off",
+    "/set numbers on",
+    "/set joins off",
+    "/set replay 3",
+    "/set bell on",
+    "/set zone utc",
+)
 
 
 def token_of(client: Client) -> str:
@@ -53,7 +60,7 @@ def everything_is_back(ann: Client, missed: list[str]) -> None:
         "#lobby", "#other", "#lab",
     ]  # fmt: skip
     assert texts(lines) == missed
-    assert ann.ask("/set") == ["* Set: timestamps off, numbers on, colour off, bell on, joins off, replay 3."]
+    assert ann.ask("/set") == ["* Set: timestamps off, numbers on, colour off, bell on, joins off, replay 3, zone UTC."]
     assert ann.ask("/whois ann")[-1] == "* Away: at lunch"
     ann.send("here I am")
     assert ann.expect("here I am").endswith("ann: here I am")

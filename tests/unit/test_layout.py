@@ -17,7 +17,7 @@ LAYERS = """
     __init__        memory
     errors          usage           inside          streams     ends        addresses   letters    lookalikes  spares
     events          disconnects     rules           queues          tokens      lab         filelock    wal     latch
-    metrics         reach       qr
+    metrics         reach       qr              limits
     implied
     commands        ordered         parcel
     mailbox         chatroom
@@ -27,7 +27,7 @@ LAYERS = """
     retention       files           reading
     wire            pace            storage         trace           dialects.__init__
     upkeep
-    dialects.base   history         publisher   dialects.options
+    dialects.base   dialects.clock  days     history         publisher   dialects.options
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
     dialects.help   dialects.buffer     dialects.drawing
     dialects.render dialects.editing

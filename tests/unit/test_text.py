@@ -13,6 +13,7 @@ from support.samples import for_each
 from support.spoken import SPOKEN
 
 from chat_threads import commands, events
+from chat_threads.dialects import clock
 from chat_threads.dialects.base import Request, Settings
 from chat_threads.dialects.render import SHOW
 from chat_threads.dialects.text import LINE, OFFER, TextDialect
@@ -936,6 +937,32 @@ def test_time_can_be_shown_in_seconds_or_not_at_all():
     assert lines_of(private, settings=["timestamps off"]) == ["ann -> you: psst"]
 
 
+def test_times_are_in_the_persons_own_zone():
+    at = 1_709_424_185_000  # 2024-03-03, 00:03:05 UTC
+    page = events.HistoryPage("#lobby", (said(at=at),), 7, None, None)
+    for zone, day, time_ in (
+        ("UTC", "03", "00:03"),
+        ("Asia/Kolkata", "03", "05:33"),
+        ("America/New_York", "02", "19:03"),
+    ):
+        assert lines_of(said(at=at), settings=[f"zone {zone}"]) == [f"[{time_}] ann: hi"]
+        assert lines_of(page, settings=[f"zone {zone}"])[1] == f"7 [2024-03-{day} {time_}] ann: hi"
+    both = [f"* {clock.today(zone, at / 1000)}" for zone in ("Asia/Kolkata", "America/New_York")]
+    assert both == [
+        "* It is Sunday, 3 March 2024. Times are in IST (UTC+5:30).",
+        "* It is Saturday, 2 March 2024. Times are in EST (UTC-5).",
+    ]
+    dialect = dialect_of("ann", "zone UTC")
+    assert dialect.today(at / 1000) == "It is Sunday, 3 March 2024. Times are in UTC."
+    dialect.set_option("timestamps", "off")
+    assert dialect.today(at / 1000) == ""
+
+
+def test_people_in_one_zone_share_their_view():
+    dialects = [dialect_of(name, "zone Europe/Berlin") for name in ("ann", "bob")]
+    assert dialects[0].views == dialects[1].views != dialect_of("cy", "zone Europe/Paris").views
+
+
 def test_a_message_of_another_day_is_shown_with_the_day():
     page = events.HistoryPage("#lobby", (said(),), 7, None, None)
     assert lines_of(page)[1] == "7 [2024-01-02 14:03] ann: hi"
@@ -1127,6 +1154,8 @@ def test_what_people_say_never_looks_like_a_line_of_the_servers_in_any_setting(s
         ("numbers", "on", "numbers is on now."), ("colour", "on", "colour is on now."),
         ("color", "on", "colour is on now."), ("bell", "on", "bell is on now."), ("joins", "off", "joins is off now."),
         ("replay", "0", "replay is 0 now."), ("replay", "200", "replay is 200 now."), ("BELL", "On", "bell is on now."),
+        ("zone", "Europe/Berlin", "zone is Europe/Berlin now."), ("zone", "asia/kolkata", "zone is Asia/Kolkata now."),
+        ("zone", "utc", "zone is UTC now."), ("zone", "Server", "zone is server now."),
     ],
 )  # fmt: skip
 def test_an_option_is_set_and_shown(option, value, answer):
@@ -1136,7 +1165,7 @@ def test_an_option_is_set_and_shown(option, value, answer):
 
 
 def test_without_arguments_the_settings_are_shown_and_all_are_plain_at_first():
-    expected = "Set: timestamps on, numbers off, colour off, bell off, joins on, replay 20."
+    expected = "Set: timestamps on, numbers off, colour off, bell off, joins on, replay 20, zone server."
     assert dialect_of("ann").set_option(None, None) == expected
 
 
@@ -1145,13 +1174,14 @@ def test_without_arguments_the_settings_are_shown_and_all_are_plain_at_first():
     [
         ("timestamps", "yes"), ("numbers", "seconds"), ("colour", "red"), ("bell", "1"), ("joins", None), ("joins", ""),
         ("replay", "201"), ("replay", "-1"), ("replay", "many"), ("replay", "٣"), ("replay", "9" * 20), ("size", "on"),
+        ("zone", "Nowhere/Nothing"), ("zone", "../UTC"), ("zone", "/etc/passwd"), ("zone", "a" * 99), ("zone", ""),
         ("", "on"), ("ignored", "on"), ("here", "off"), ("_style", "on"),
     ],
 )  # fmt: skip
 def test_an_unknown_option_or_value_gets_an_error_and_changes_nothing(option, value):
     dialect = dialect_of("ann")
     views, settings = dialect.views, dialect.set_option(None, None)
-    with pytest.raises(Usage, match="/set OPTION VALUE"):
+    with pytest.raises(Usage, match=r"/set (OPTION VALUE|zone NAME)"):
         dialect.set_option(option, value)
     assert dialect.views == views
     assert dialect.set_option(None, None) == settings
