@@ -167,6 +167,7 @@ class Recent:
         self._most = most
         self._held = 0
         self._rooms: OrderedDict[int, ChatRoom] = OrderedDict()  # with messages; the room of the newest message is last
+        self._newest: ChatRoom | None = None  # that room, if it is known
 
     def add(self, room: ChatRoom, message: events.Message) -> None:
         """Add a published message, the newest of its room."""
@@ -177,8 +178,9 @@ class Recent:
         recent.append(message)
         room.held += change
         self._held += change
-        self._rooms[room.id] = room
-        self._rooms.move_to_end(room.id)
+        if room is not self._newest:
+            self._newest = self._rooms[room.id] = room
+            self._rooms.move_to_end(room.id)
 
     def fill(self, room: ChatRoom, stored: Sequence[events.Message], as_of: int) -> bool:
         """Put ``stored`` before the messages in memory. ``stored`` are the newest messages up to number ``as_of``.
@@ -191,12 +193,14 @@ class Recent:
         room.recent.extend([message for message in stored if message.number < first] + newer)
         self._count(room, sum(map(_weight, room.recent)) - room.held)
         self._rooms[room.id] = room
+        self._newest = None
         room.loaded = True
         return True
 
     def forget(self, room: ChatRoom) -> None:
         """Drop the room's messages from memory: it has no members."""
         self._rooms.pop(room.id, None)
+        self._newest = None
         self._count(room, -room.held)
         room.recent.clear()
         room.loaded = room.last == 0
@@ -210,6 +214,7 @@ class Recent:
                 room.loaded = False
             if not room.recent:
                 del self._rooms[room.id]
+                self._newest = None
 
     def _count(self, room: ChatRoom, change: int) -> None:
         room.held += change

@@ -40,7 +40,7 @@ class _Outbox:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        # To be delivered, by room, in order. ``add`` adds to it, and _publish_message adds messages.
+        # To be delivered, by room, in order. ``add`` adds to it, and dispatch_messages adds messages.
         self.waiting: defaultdict[int, list[events.Event | ordered.Joined]] = defaultdict(list)
         self.mixed: set[int] = set()  # rooms for which more than messages waits
         self.ready: list[Subscriber] = []  # for whom ``push`` returned True: to be scheduled, or cut off as well
@@ -406,7 +406,11 @@ class Publisher:
                 acks: dict[Subscriber, list[events.Event]] = {}
                 for item in batch:
                     if type(item) is events.Message:
-                        self._publish_message(item, outbox)
+                        room = self._rooms.get(item.room_id)
+                        if room is not None:
+                            room.last = item.number
+                            self._recent.add(room, item)
+                            outbox.waiting[room.id].append(item)
                     elif isinstance(item, ordered.Acked):
                         acks.setdefault(item.origin, []).append(
                             events.Answer(events.Ack(item.room, item.number), item.ref)
@@ -424,14 +428,6 @@ class Publisher:
                 return self._drop_unused() if self._left or len(self._rooms) > ROOMS * 9 // 10 else []
         finally:  # a queue that was filled and not scheduled would never be emptied again
             self._act(outbox)
-
-    def _publish_message(self, message: events.Message, outbox: _Outbox) -> None:
-        # Under the lock. Neither this nor _deliver asserts it, because they run for each message and room.
-        room = self._rooms.get(message.room_id)
-        if room is not None:
-            room.last = message.number
-            self._recent.add(room, message)
-            outbox.waiting[room.id].append(message)
 
     def _change(self, item: _Change, outbox: _Outbox) -> None:
         """Change rooms or members. Before members change, deliver what waits. A new topic is added to what waits."""
@@ -546,7 +542,7 @@ class Publisher:
         return [room.id for room in unused]
 
     def _deliver(self, room_id: int, outbox: _Outbox) -> None:
-        """Put what waits for the room into its members' queues. The hot path."""
+        """Put what waits for the room into its members' queues. The hot path, so it does not assert the lock."""
         items: Sequence[Any] | None = outbox.waiting.pop(room_id, None)
         room = self._rooms.get(room_id)
         if room is None or not items:

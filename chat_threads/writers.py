@@ -260,9 +260,9 @@ class Crew(Writers):
         ]
 
     def schedule(self, sessions: Sequence[Session]) -> None:
+        size = len(self._ready)
         with self._state:
             self._scheduled += len(sessions)
-        size = len(self._ready)
         for number, ready in enumerate(self._ready):
             share = [session for session in sessions if session.number // NEIGHBOURS % size == number]
             if share:

@@ -49,13 +49,15 @@ class TextView:
         self.style = style
 
     def encode(self, shown: Sequence[events.Event]) -> bytes:
-        parts: list[bytes] = []
-        for event in shown:
-            if isinstance(event, events.WireBytes):
-                parts.append(event.data)
-            else:
-                parts.append(SHOW[type(event)](self.style, event).encode("utf-8", "replace"))
-        return b"".join(parts)
+        style = self.style
+        return b"".join(
+            [
+                event.data
+                if type(event) is events.WireBytes
+                else SHOW[type(event)](style, event).encode("utf-8", "replace")
+                for event in shown
+            ]
+        )
 
 
 def _line(style: Style, text: str) -> str:
@@ -103,9 +105,8 @@ def _old_stamp(style: Style, at: int) -> str:
 
 
 def _said(style: Style, event: events.Message) -> str:
-    if event.kind == "action":
-        return f"~ {_name(style, event.sender)} {event.text}"
-    return f"{_name(style, event.sender)}: {event.text}"
+    name = _name(style, event.sender) if style.colour else event.sender
+    return f"~ {name} {event.text}" if event.kind == "action" else f"{name}: {event.text}"
 
 
 def _message(style: Style, event: events.Message) -> str:
@@ -113,13 +114,8 @@ def _message(style: Style, event: events.Message) -> str:
         return ""
     number = f"{event.number} " if style.numbers else ""
     room = "" if style.here else event.room + " "
-    return f"{number}{_stamp(style, event.at)}{room}{_said(style, event)}{_ring(style, event)}\r\n"
-
-
-def _ring(style: Style, event: events.Message) -> str:
-    if style.bell and event.sender != style.bell and mentions(style.bell, event.text):
-        return "\a"
-    return ""
+    ring = "\a" if style.bell and event.sender != style.bell and mentions(style.bell, event.text) else ""
+    return f"{number}{_stamp(style, event.at)}{room}{_said(style, event)}{ring}\r\n"
 
 
 def _greeting(style: Style, event: events.Greeting) -> str:
