@@ -182,8 +182,8 @@ def tmux(tmp_path) -> Iterator[Callable[..., Tmux]]:
     """Start programs in terminals: tmux("python", "-m", …); killed at the end."""
     started: list[Tmux] = []
 
-    def start(*command: str) -> Tmux:
-        started.append(Tmux(needs("tmux"), tmp_path / f"written{len(started)}", *command))
+    def start(*command: str, **size: int) -> Tmux:
+        started.append(Tmux(needs("tmux"), tmp_path / f"written{len(started)}", *command, **size))
         return started[-1]
 
     yield start

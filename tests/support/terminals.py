@@ -82,19 +82,23 @@ class Tmux:
         """All rows of the screen, blank ones too."""
         return [line.rstrip() for line in self._call("capture-pane", "-p").split("\n")[:-1]]
 
+    def ask(self, question: str) -> list[str]:
+        """What tmux knows of the terminal: the words of "#{pane_width} #{wrap_flag}"."""
+        return self._call("display-message", "-p", question).split()
+
     def cursor(self) -> tuple[int, int]:
         """The cursor's row and column, counted from 1."""
-        shown = self._call("display-message", "-p", "#{cursor_y} #{cursor_x}").split()
-        return int(shown[0]) + 1, int(shown[1]) + 1
+        row, column = self.ask("#{cursor_y} #{cursor_x}")
+        return int(row) + 1, int(column) + 1
 
     def lines(self, *options: str) -> list[str]:
         """The lines of the screen that are not blank."""
         shown = self._call("capture-pane", "-p", *options)
         return [line.rstrip() for line in shown.splitlines() if line.strip()]
 
-    def scrollback(self) -> list[str]:
-        """All lines of the screen and its scrollback."""
-        return self.lines("-S", "-", "-E", "-")
+    def scrollback(self, *options: str) -> list[str]:
+        """All lines of the screen and its scrollback. -J: those that wrap are whole."""
+        return self.lines("-S", "-", "-E", "-", *options)
 
     def expect(self, *patterns: str) -> None:
         """Wait until the screen has lines that match these, in this order."""
