@@ -9,10 +9,10 @@ of them gets; the exit code is 1 if that was not every message once. After that,
 fast as they can, in rooms of ten.
 
 The servers, as far as they are installed: this one (--rate 0, its history on disk) with people's lines and with JSON
-lines, and with --writers per-session; Redis, storing each message in a stream as well as publishing it, and publishing
-only; the IRC servers ergo (--ergo, with its history in SQLite), inspircd and ngircd; and scripts/peers/: the floor, an
-event loop, and the textbook's threads. With --no-peers, only this server takes part, once for each --dialect: bench.py
---no-peers --cpu --dialect web,json compares the costs of two dialects.
+lines, with --sync full, and with --writers per-session; Redis, storing each message in a stream as well as publishing
+it, and publishing only; the IRC servers ergo (--ergo, with its history in SQLite), inspircd and ngircd; and
+scripts/peers/: the floor, an event loop, and the textbook's threads. With --no-peers, only this server takes part, once
+for each --dialect: bench.py --no-peers --cpu --dialect web,json compares the costs of two dialects.
 
 With --counts or --stages, there are no other servers. --counts prints how many calls, system calls and thread switches
 a message costs, without timing anything. --stages prints where a message's time goes from thread to thread.
@@ -87,6 +87,9 @@ class Dialects(click.ParamType):  # type: ignore[type-arg]
 @click.option("--cpu", is_flag=True, help="Show microseconds of the server's CPU for a delivery instead.")
 @click.option("--counts", "counting", is_flag=True, help="Count calls instead, of this server only.")
 @click.option("--stages", "staging", is_flag=True, help="Show where a message's time goes instead.")
+@click.option(
+    "--before", type=click.Path(exists=True, file_okay=False), help="With --stages: a folder with another version."
+)
 @click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write everything to this file.")
 @click.option("--processes", type=click.IntRange(1, 64), default=max(1, machine.cores() - 1), show_default=True)
 def main(
@@ -102,6 +105,7 @@ def main(
     cpu: bool,
     counting: bool,
     staging: bool,
+    before: str | None,
     json_path: str | None,
     processes: int,
 ) -> None:
@@ -110,7 +114,7 @@ def main(
         show_counts(members, windows, repeat, dialect or ["text"])
         return
     if staging:
-        show_stages(members)
+        show_stages(members, before, json_path)
         return
     dialect = dialect or ["text", "json"][: 1 + peers]
     taking_part = contenders.ours(dialect)
@@ -196,14 +200,22 @@ def progress(runs: list[Any], label: str) -> Any:
     return click.progressbar(runs, label=label, file=sys.stderr)
 
 
-def show_stages(members: list[int]) -> None:
+def show_stages(members: list[int], before: str | None, json_path: str | None) -> None:
+    """The stages of this version, and those of another one beside them."""
+    found, headers = [], ["stage"]
     try:
-        found = [stages.account(size, max(40, min(300, 4000 // size))) for size in members]
+        for size in members:
+            if before:
+                found += stages.of_another_version(size, before)
+                headers.append(f"{size}, before")
+            found.append(stages.account(size))
+            headers.append(str(size))
     except Failed as failed:
         sys.exit(f"bench: {failed}.")
+    if json_path:
+        comparison.write_json([dataclasses.asdict(each) for each in found], json_path)
     click.echo(f"{machine.describe()}. Microseconds for one message, by the number of members; one is under way.\n")
-    headers = ["stage", *map(str, members)]
-    align = ["left", *["right"] * len(members)]
+    align = ["left", *["right"] * len(found)]
     click.echo(tabulate(stages.rows(found), headers, tablefmt="rst", disable_numparse=True, colalign=align))
 
 

@@ -73,7 +73,7 @@ class Comparison:
                 lines[0] += self._joins(server)
                 lines[1] += ["", ""]
                 lines[2] += ["", ""]
-            rows += lines if server is not self.servers[0] else lines[:1]
+            rows += [line for line in lines if any(line)]
         headers = ["server", *(f"{members}x{window}" for members, window in self.cells)]
         if any(self.joins.values()):
             headers += ["joins/s", "kB each"]
@@ -92,7 +92,8 @@ class Comparison:
         ratios = self.ratios(server, cell)
         if server is self.servers[0] or not ratios:
             return text, "", ""
-        return text, _ratio(statistics.median(ratios)), f"{_ratio(min(ratios))}-{_ratio(max(ratios))}"
+        spread = f"{_ratio(min(ratios))}-{_ratio(max(ratios))}" if len(ratios) > 1 else ""
+        return text, _ratio(statistics.median(ratios)), spread
 
     def _joins(self, server: Contender) -> list[str]:
         found = [outcome for outcome in self.joins[server] if outcome]
@@ -162,7 +163,7 @@ def short(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def write_json(record: dict[str, Any], path: str) -> None:
+def write_json(record: object, path: str) -> None:
     with open(path, "w", encoding="utf-8") as file:
         json.dump(record, file, indent=1)
         file.write("\n")

@@ -60,6 +60,7 @@ def peers(ergo: str | None) -> tuple[list[Contender], list[str]]:
     """The other servers that are here, and a sentence about each that is not, or is not as it should be."""
     found, remarks = [], []
     [text] = ours(["text"])
+    found.append(Contender("sync-full", "sync full", (*text.command, "--sync", "full"), "text"))
     found.append(Contender("per-session", "per-session", (*text.command, "--writers", "per-session"), "text"))
     if shutil.which("redis-server"):
         options = "--bind 127.0.0.1 --port $port --dir $folder --maxclients 20000"

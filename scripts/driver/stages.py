@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import pathlib
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -24,6 +27,7 @@ from chat_threads.chat import Chat, Options
 from chat_threads.conversation import Limits
 
 from . import counts
+from .worker import Failed
 
 STAGES = (  # in the order in which a message passes them
     "reader: line, checks",
@@ -38,6 +42,7 @@ STAGES = (  # in the order in which a message passes them
 
 
 ROUNDS = 5
+BENCH = pathlib.Path(__file__).resolve().parents[1] / "bench.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,9 @@ class Account:
     cpu: dict[str, float]  # by the role of the thread; empty where the system does not tell
 
 
-def account(members: int, messages: int) -> Account:
+def account(members: int) -> Account:
     """Measure it. Raises Failed."""
+    messages = max(40, min(300, 4000 // members))
     with tempfile.TemporaryDirectory() as folder:
         trace = pathlib.Path(folder, "trace.json")
         _run(folder, members, messages, str(trace))
@@ -62,6 +68,18 @@ def account(members: int, messages: int) -> Account:
     stages = {name: statistics.median(each[name] for each in found) for name in STAGES}
     traced = statistics.median(sum(each.values()) for each in found)
     return Account(members, stages, traced, untraced, cpu)
+
+
+def of_another_version(members: int, folder: str) -> list[Account]:
+    """The same of the package in that folder, in a process of its own. Raises Failed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        found = pathlib.Path(scratch, "found.json")
+        command = [sys.executable, str(BENCH), "--stages", "--members", str(members), "--json", str(found)]
+        environment = {**os.environ, "PYTHONPATH": os.path.abspath(folder)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Failed(f"the version in {folder} cannot be measured: {done.stderr.strip()[-200:]}")
+        return [Account(**each) for each in json.loads(found.read_text("utf-8"))]
 
 
 def _run(folder: str, members: int, messages: int, trace: str | None) -> tuple[float, dict[str, float]]:

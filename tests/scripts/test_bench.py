@@ -23,7 +23,18 @@ from driver.worker import Failed
 BENCH = PEERS.parent / "bench.py"
 OURS = ours(["text", "json", "web"])
 FOUND, REMARKS = peers(shutil.which("ergo"))
-NAMES = ("per-session", "redis-stored", "redis", "ergo", "inspircd", "ngircd", "floor", "asyncio", "textbook")
+NAMES = (
+    "sync-full",
+    "per-session",
+    "redis-stored",
+    "redis",
+    "ergo",
+    "inspircd",
+    "ngircd",
+    "floor",
+    "asyncio",
+    "textbook",
+)
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +154,16 @@ def test_the_bench_compares_the_costs_of_two_dialects():
 
 
 @pytest.mark.slow
-def test_the_stages_of_a_message_add_up():
-    found = stages.account(3, 40)
-    assert tuple(found.stages) == stages.STAGES
-    assert sum(found.stages.values()) == pytest.approx(found.traced, rel=0.5)
-    if sys.platform.startswith("linux"):
-        assert all(found.cpu[role] > 5 for role in ("reader", "history", "writer"))
-    assert len({len(row) for row in stages.rows([found, found])}) == 1
+def test_the_stages_of_a_message_add_up_in_each_version(tmp_path):
+    file = tmp_path / "found.json"
+    table = rows(bench("--stages", "--members", "3", "--before", str(PEERS.parents[1]), "--json", str(file)))
+    assert table[0] == ["stage", "3, before", "3"]
+    assert [row[0] for row in table[1 : 1 + len(stages.STAGES)]] == list(stages.STAGES)
+    for found in json.loads(file.read_text()):
+        assert found["members"] == 3
+        assert sum(found["stages"].values()) == pytest.approx(found["traced"], rel=0.5)
+        if sys.platform.startswith("linux"):
+            assert all(found["cpu"][role] > 5 for role in ("reader", "history", "writer"))
 
 
 def outcome(delivered: int, **changes: object) -> Outcome:
