@@ -55,10 +55,10 @@ lock                        guards                                    taken whil
 ``Output._lock``            the bytes that wait for all sessions      none
 ==========================  ========================================  ===========================================
 
-Data crosses threads as a frozen dataclass, as bytes, as a parcel, or in an attribute that is set and read as a whole.
-Any thread reads such an attribute without a lock. The main ones are what ``inside`` shows; a mailbox's attributes
-without an underscore, and what its ``held`` and ``depth`` read; a room's ``last`` and its number of members; the number
-of rooms; and those in this table.
+Data crosses threads as a frozen dataclass or a named tuple, as bytes, as a parcel, or in an attribute that is set and
+read as a whole. Any thread reads such an attribute without a lock. The main ones are what ``inside`` shows; a mailbox's
+attributes without an underscore, and what its ``held`` and ``depth`` read; a room's ``last`` and its number of members;
+the number of rooms; and those in this table.
 
 ======================  ====================================================================================
 attribute               set by

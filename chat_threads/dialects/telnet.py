@@ -290,31 +290,21 @@ class LineEditor:
                 part = part[1:]
             self._after_cr = part[-1:] == b"\r"
             typed = part.rstrip(b"\r\n")
-            if DELETE in typed or BACKSPACE in typed or ERASE_LINE in typed:
-                self._edit(typed)
-            else:
-                self._keep(typed)
+            keys = DELETE in typed or BACKSPACE in typed or ERASE_LINE in typed
+            for each in self._KEYS.findall(typed) if keys else (typed,):
+                if each in (b"\x08", b"\x7f"):
+                    self._erase()
+                elif each == b"\x15":
+                    self._line, self._overlong = b"", False
+                else:
+                    self._line += each
+                    if self._overlong or len(self._line) > self._limit:
+                        self._line, self._overlong = b"", True
             if typed != part:
                 lines.append(None if self._overlong else self._line)
                 self._line, self._overlong = b"", False
         self.pending = self._overlong or self._line != b""
         return lines
-
-    def _edit(self, typed: bytes) -> None:
-        """Apply the keys that erase, and keep what is typed between them."""
-        for each in self._KEYS.findall(typed):
-            if each in (b"\x08", b"\x7f"):
-                self._erase()
-            elif each == b"\x15":
-                self._line, self._overlong = b"", False
-            else:
-                self._keep(each)
-
-    def _keep(self, typed: bytes) -> None:
-        self._line += typed
-        if self._overlong or len(self._line) > self._limit:
-            self._overlong = True
-            self._line = b""
 
     def _erase(self) -> None:
         """Take the last character off the line: its continuation bytes (RFC 3629), and the byte before them."""
