@@ -236,10 +236,8 @@ class Conversation(socketserver.BaseRequestHandler):
         the end of the connection."""
         now = time.monotonic()
         until = deadline
-        if self._days is not None:
-            until = self._days.look_at
-            if until <= now and (today := self._days.look(now)):
-                self._session.send(events.Notice(today))
+        if self._days is not None and self._days.due <= now and (today := self._days.look(now)):
+            self._session.send(events.Notice(today))
         if not self._head and not self._dialect.pending:
             self._half_since = None
         else:
@@ -248,7 +246,7 @@ class Conversation(socketserver.BaseRequestHandler):
             line_end = self._half_since + self.server.limits.line_timeout
             if line_end <= now:  # checked before reading: a flood does not extend the deadline
                 raise UnfinishedLine(self.server.limits.line_timeout)
-            until = line_end if until is None else min(until, line_end)
+            until = line_end if deadline is None else min(deadline, line_end)
         self._slot.doing = inside.INPUT, now
         data = self._wire.read(None if until is None else until - now)
         if data:
@@ -462,7 +460,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def _converse(self) -> None:
         session = self._session
         if self._dialect.today(time.time()) is not None:
-            self._days = Days(self._dialect.today, time.monotonic())
+            self._days = Days(self._dialect.today, self._wire.wake_after)
         while (command := self._next()) is not None:
             session.heard = now = time.monotonic()
             self._slot.doing = f"obeys {type(command).__name__}", now

@@ -7,26 +7,29 @@ from collections.abc import Callable
 
 QUARTER = 900.0  # seconds: in every time zone a day begins with a quarter of an hour, as UTC counts them
 AFTER = 0.1  # seconds after it
+LATE = 60.0  # seconds that an idle person may be told late
 
 
 class Days:
-    """Owned by the session's reader, which looks when ``look_at`` has come, or later: a client may keep it busy.
+    """Owned by the session's reader, which looks when ``due`` (monotonic time) has come, or later: a client may keep it
+    busy.
 
     ``today`` says in words which day it is for the person, at a time of the clock; "" if they do not want to know.
+    ``wake`` makes the reader look if nothing comes for so many seconds. So that a line costs nothing, the seconds are
+    counted anew only every LATE seconds.
     """
 
-    def __init__(self, today: Callable[[float], str | None], now: float) -> None:
-        """``now`` is monotonic time."""
+    def __init__(self, today: Callable[[float], str | None], wake: Callable[[float], None]) -> None:
+        self.due = 0.0
         self._today = today
+        self._wake = wake
         self._told = today(time.time())
-        self.look_at = now + _until_quarter()
 
     def look(self, now: float) -> str:
         """The day in words, if it is another one than at the last look; otherwise ""."""
-        self.look_at = now + _until_quarter()
-        before, self._told = self._told, self._today(time.time())
+        clock = time.time()
+        left = QUARTER - clock % QUARTER + AFTER
+        self._wake(left)
+        self.due = now + min(left, LATE)
+        before, self._told = self._told, self._today(clock)
         return self._told or "" if self._told != before else ""
-
-
-def _until_quarter() -> float:
-    return QUARTER - time.time() % QUARTER + AFTER

@@ -49,9 +49,10 @@ def prepare(sock: socket.socket, patience: float) -> None:
 
 
 class Wire:
-    """Owns one connected socket. ``read`` and ``linger`` are for the reader; ``send``, ``put`` and ``wait_writable``
-    for the thread that writes at the time; ``stop_reading`` and ``rtt`` for any thread, even when the socket is closed.
-    The server closes the socket at the end of the reader's thread, when no writer has the wire any more.
+    """Owns one connected socket. ``read``, ``wake_after`` and ``linger`` are for the reader; ``send``, ``put`` and
+    ``wait_writable`` for the thread that writes at the time; ``stop_reading`` and ``rtt`` for any thread, even when the
+    socket is closed. The server closes the socket at the end of the reader's thread, when no writer has the wire any
+    more.
 
     ``put(data, nowait)`` is the socket's own ``send``, for a thread that writes to many clients. It raises
     BlockingIOError if the system takes nothing, and its caller adds to ``sent``."""
@@ -89,6 +90,14 @@ class Wire:
             return b""
         self._size = READ_SIZE if data[LEAST_READ - 1 :] else LEAST_READ
         return data
+
+    def wake_after(self, seconds: float) -> None:
+        """From now on, a ``read`` without a timeout returns None if nothing comes for so long. The system keeps the
+        time, so it costs no call. The reader of a non-blocking socket wakes every LOOK seconds anyway."""
+        if self.nowait:
+            timeval = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
 
     def send(self, data: bytes | memoryview) -> int:
         """Send without waiting; return the number of bytes that the system took, maybe 0. OSError: the peer is gone."""

@@ -123,6 +123,17 @@ def test_a_reader_waits_only_so_long(pair: Pair, timeout: float) -> None:
     began = time.monotonic()
     assert pair.wire.read(timeout) is None
     assert timeout <= time.monotonic() - began + 0.001 < WAIT
+
+
+def test_a_reader_that_has_the_system_wake_it_waits_only_so_long(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK", 0.02)
+    pair.wire.wake_after(0.02)
+    for _ in range(2):
+        began = time.monotonic()
+        assert pair.wire.read() is None
+        assert 0.02 <= time.monotonic() - began + 0.005 < WAIT
+    pair.peer.sendall(b"hi")
+    assert pair.wire.read() == b"hi"
     pair.peer.sendall(b"late")
     assert pair.read() == b"late"
 
