@@ -16,6 +16,7 @@ import click
 
 from chat_threads import streams
 from chat_threads.client import Client, ClientError, Message, Presence
+from chat_threads.client.terminal import Address
 
 DICE = re.compile(r"!roll ([1-9]|[1-9]\d)d([1-9]\d{0,2})")
 
@@ -31,13 +32,13 @@ def answer(chat: Client, text: str) -> str | None:
 
 
 @click.command(help=__doc__.split("\n\n")[1])
-@click.argument("address", metavar="[HOST:PORT]", default="localhost:8080")
+@click.argument("address", type=Address(), metavar="[HOST[:PORT]]", default="localhost:8080")
 @click.option("--name", default="bot", show_default=True, help="The bot's name.")
 @click.option("--room", default="#lobby", show_default=True, help="Answer in this room.")
-def main(address: str, name: str, room: str) -> None:
-    host, _, port = address.partition(":")
+def main(address: tuple[str, int], name: str, room: str) -> None:
+    host, port = address
     try:
-        with Client(host, int(port or 8080), name=name, room=room, reconnect=True) as chat:
+        with Client(host, port, name=name, room=room, reconnect=True) as chat:
             for event in chat.events():
                 with contextlib.suppress(ClientError):  # maybe not said; events() goes on, or raises if all is over
                     if isinstance(event, Presence) and event.kind == "joined":
@@ -47,7 +48,9 @@ def main(address: str, name: str, room: str) -> None:
                             chat.say(event.room, said)
     except KeyboardInterrupt:
         pass
-    except (ClientError, OSError, ValueError) as error:
+    except OSError as error:
+        sys.exit(f"bot: no server answers at {host}, port {port}: {error.strerror or error}.")
+    except ClientError as error:
         sys.exit(f"bot: {error}")
 
 

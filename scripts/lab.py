@@ -7,6 +7,7 @@ could not be carried out.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pathlib
 import re
@@ -75,6 +76,8 @@ def run_checks(folder: pathlib.Path, task: pathlib.Path, report: pathlib.Path) -
 
     They are the ones that were handed out, whatever has become of the copy.
     """
+    if importlib.util.find_spec("pytest") is None:
+        return f"the checks need pytest. Install it with: {sys.executable} -m pip install pytest"
     with tempfile.TemporaryDirectory() as clean:
         place = pathlib.Path(clean)
         shutil.copytree(folder, place / folder.name, ignore=shutil.ignore_patterns(*NOT_COPIED))

@@ -57,7 +57,7 @@ class Picture:
 
 def read(path: str) -> list[dict[str, Any]]:
     """Read the events of a trace. The bracket at its end may be missing, and its last line may be incomplete."""
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", errors="replace") as file:
         text = file.read().strip()
     for end in ("", "]", None):
         try:
@@ -225,8 +225,11 @@ def main(trace: str, output: str, room: str | None, number: int | None) -> None:
     if output.endswith(".png"):
         draw_png(picture, output)
     else:
-        with open(output, "w", encoding="utf-8") as file:
-            file.write(svg_of(picture))
+        try:
+            with open(output, "w", encoding="utf-8") as file:
+                file.write(svg_of(picture))
+        except OSError as error:
+            sys.exit(f"timeline: {output} could not be written: {error.strerror}.")
     click.echo(f"{output}: {picture.title}, {shown(round(picture.ended - picture.began, 1))}")
 
 

@@ -17,6 +17,7 @@ from tabulate import tabulate
 
 from chat_threads import streams
 from chat_threads.client import Client, ClientError
+from chat_threads.client.terminal import Address
 from chat_threads.events import StatsShown, ThreadList, ThreadRow
 
 HOME, LINE_END, REST = "\x1b[H", "\x1b[K\n", "\x1b[J"  # to the top; clear to the end of the line, of the screen
@@ -67,17 +68,17 @@ def screen(address: str, stats: StatsShown, threads: ThreadList, rates: tuple[fl
 
 
 @click.command(help="\n\n".join(__doc__.split("\n\n")[:2]))
-@click.argument("address", metavar="HOST:PORT", default="localhost:8080")
+@click.argument("address", type=Address(), metavar="[HOST[:PORT]]", default="localhost:8080")
 @click.option(
     "--every", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds between two updates."
 )
 @click.option("--count", type=click.IntRange(1), help="Stop after this many updates.")
 @click.option("--name", default="top", show_default=True)
-def main(address: str, every: float, count: int | None, name: str) -> None:
-    host, _, port = address.rpartition(":")
+def main(address: tuple[str, int], every: float, count: int | None, name: str) -> None:
+    host, port = address
     in_place = sys.stdout.isatty()
     try:
-        with Client(host, int(port), name=name, reconnect=False) as chat:
+        with Client(host, port, name=name, reconnect=False) as chat:
             chat.leave()
             before: ThreadList | None = None
             asked = began = time.monotonic()
@@ -89,7 +90,7 @@ def main(address: str, every: float, count: int | None, name: str) -> None:
                 assert isinstance(threads, ThreadList)
                 now = time.monotonic()
                 rates = rate_of((before or threads).threads, threads.threads, max(now - asked, 0.001))
-                lines = screen(address, chat.stats(), threads, rates, shutil.get_terminal_size().lines - 1)
+                lines = screen(f"{host}:{port}", chat.stats(), threads, rates, shutil.get_terminal_size().lines - 1)
                 if in_place:
                     width = shutil.get_terminal_size().columns
                     click.echo(HOME + "".join(line[:width] + LINE_END for line in lines) + REST, nl=False)
@@ -104,7 +105,9 @@ def main(address: str, every: float, count: int | None, name: str) -> None:
             raise error
     except (KeyboardInterrupt, BrokenPipeError):
         pass
-    except (ClientError, OSError, ValueError) as error:
+    except ConnectionError as error:
+        sys.exit(f"top: no server answers at {host}, port {port}: {error.strerror or error}.")
+    except (ClientError, OSError) as error:
         sys.exit(f"top: {error}")
 
 

@@ -83,7 +83,9 @@ def _answered(chat: Client) -> bool:
 # --- the command line -----------------------------------------------------------------------------------------
 
 
-class _Address(click.ParamType):  # type: ignore[type-arg]
+class Address(click.ParamType):  # type: ignore[type-arg]
+    """A server, as people type it: its host and its port."""
+
     name = "HOST[:PORT]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
@@ -110,7 +112,8 @@ def _login() -> str | None:
 
 
 @click.command()
-@click.argument("address", type=_Address(), metavar="HOST[:PORT]")
+@click.argument("address", type=Address(), metavar="HOST[:PORT]")
+@click.argument("port", type=click.IntRange(1, 65535), metavar="[PORT]", required=False)
 @click.option("--name", metavar="NAME", help="Your name; by default your login name here, or one like it.")
 @click.option("--room", metavar="#ROOM", help="Enter this room first; it is made if needed.")
 @click.option(
@@ -131,7 +134,13 @@ def _login() -> str | None:
 @click.option("--plain", is_flag=True, help="Read and print plain lines, even on a terminal.")
 @click.version_option(__version__, "--version", message=f"{PROGRAM} %(version)s")
 def main(
-    address: tuple[str, int], name: str | None, room: str | None, replay: int, give_up: float | None, plain: bool
+    address: tuple[str, int],
+    port: int | None,
+    name: str | None,
+    room: str | None,
+    replay: int,
+    give_up: float | None,
+    plain: bool,
 ) -> None:
     """Talk on a chat_threads server. /help lists the commands there.
 
@@ -140,7 +149,7 @@ def main(
     done; stderr says why. Otherwise it is 0.
     """
     streams.prepare()
-    host, port = address
+    host, port = address[0], port or address[1]
     name = name or _login()
     if name is None:
         _fail("You have no name yet. Give one with --name NAME.")
@@ -170,7 +179,7 @@ def _run_on_screen(chat: Client) -> bool:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "prompt_toolkit":
             raise
-        write_plain("* To keep what you type apart from what others say: pip install 'chat_threads[client]'", False)
+        write_plain("* Plain lines. To keep what you type apart: pip install 'chat_threads[client]'", False)
         return False
     if Screen(chat).run().over:
         sys.exit(1)

@@ -14,12 +14,19 @@ from .table import Context, does
 
 PAGE = 20  # messages in a page of history, unless told otherwise
 MAX_PAGE = 200
+OWN_WORDS = 1.0  # seconds
 MAX_FOUND = 50  # hits that a search shows
+
+
+def _settle(context: Context, session: Session) -> None:
+    """Wait for what the session has said just before, so that it finds that; but not long, if the history is stuck."""
+    context.history.settle(OWN_WORDS, session.ended)
 
 
 @does(commands.ReadHistory)
 def read_history(context: Context, session: Session, command: commands.ReadHistory) -> None:
-    """Waits for an SQLite connection to read with."""
+    """Waits for an SQLite connection to read with, and as ``_settle`` does."""
+    _settle(context, session)
     room = context.room(session, command.room)
     storage = context.history.storage
     before, after, limit = command.before, command.after, PAGE
@@ -41,7 +48,8 @@ def read_history(context: Context, session: Session, command: commands.ReadHisto
 
 @does(commands.Search)
 def search(context: Context, session: Session, command: commands.Search) -> None:
-    """Waits for an SQLite connection to read with, and for the search itself."""
+    """Waits for an SQLite connection to read with, for the search itself, and as ``_settle`` does."""
+    _settle(context, session)
     try:
         words = check_words(command.words)
     except WordsTooLong as error:

@@ -254,3 +254,14 @@ def test_the_lecturers_page_lists_the_labs_as_the_script_does(tmp_path):
     page = (LABS / "README.rst").read_text(encoding="utf-8")
     told = lab("list", at=tmp_path).stdout.splitlines()
     assert "lab.py list\n" + "".join(f"    {line}\n" for line in told) in page
+
+
+def test_check_without_pytest_says_what_to_install(started):
+    plant = (
+        "import importlib.util, runpy, sys; find = importlib.util.find_spec;"
+        "importlib.util.find_spec = lambda name, *more: None if name == 'pytest' else find(name, *more);"
+        f"sys.argv = [{str(SCRIPT)!r}, 'check']; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", plant], cwd=started, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"lab: the checks need pytest. Install it with: {sys.executable} -m pip install pytest\n"

@@ -365,3 +365,26 @@ def test_a_backup_is_either_made_or_put_back(killed, tmp_path, arguments):
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert "Name the copy to make, or the one to --restore." in done.stderr
+
+
+# --- what cannot work ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", ["top.py", "bot.py"])
+@pytest.mark.parametrize(
+    ("address", "code", "why"),
+    [
+        ("127.0.0.1:PORT", 1, r"\w+: no server answers at 127\.0\.0\.1, port PORT: Connection refused\.\n"),
+        (
+            "localhost:abc",
+            2,
+            r"(?s)Usage.*Error: Invalid value for '\[HOST\[:PORT\]\]': .* is neither HOST nor HOST:PORT\.\n",
+        ),
+    ],
+)
+def test_an_address_without_a_server_gets_one_line(script, address, code, why):
+    port = str(free_port())
+    command = [sys.executable, SCRIPTS / script, address.replace("PORT", port)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT)
+    assert done.returncode == code
+    assert re.fullmatch(why.replace("port PORT", f"port {port}"), done.stderr), done.stderr

@@ -20,7 +20,7 @@ from support.words import error_line
 
 from chat_threads import commands, qr
 from chat_threads.client.talk import MAX_KNOWN, _see, completions, request_of
-from chat_threads.client.terminal import _Address
+from chat_threads.client.terminal import Address
 from chat_threads.commands import AreYouThere, Help, SetOption
 from chat_threads.dialects.base import Request
 from chat_threads.dialects.jsonlines import JsonDialect
@@ -102,7 +102,7 @@ def test_words_to_complete_are_bounded_and_the_latest_are_kept():
     ],
 )
 def test_an_address_is_a_host_and_maybe_a_port(typed, address):
-    assert _Address().convert(typed, None, None) == address
+    assert Address().convert(typed, None, None) == address
 
 
 # --- plain lines ----------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_quit_with_words_leaves_and_what_comes_after_it_is_not_said(server):
     ("options", "code", "said"),
     [
         (("--name", "bob"), 1, "chat-threads-client: The name bob is taken. Try bob2."),
-        (("--name", "a b"), 1, "chat-threads-client: A name is 1 to 20 letters, digits, '-', '_' or '.',"),
+        (("--name", "a!"), 1, "chat-threads-client: A name is 1 to 20 letters, digits, '-', '_' or '.',"),
         (("--name", "ann", "--room", "lab"), 1, "chat-threads-client: A room's name is '#' and 1 to 32 letters,"),
         (("--name", "ann", "--replay", "201"), 2, "Error: Invalid value for '--replay'"),
     ],
@@ -197,6 +197,19 @@ def test_a_server_that_does_not_answer_is_reported_in_one_line():
     done = run(port, "--name", "ann", typed="hi\n")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"chat-threads-client: No server answers at 127.0.0.1, port {port}: Connection refused.\n"
+
+
+def test_the_port_may_be_an_argument_of_its_own_as_for_telnet(server):
+    command = [sys.executable, "-m", "chat_threads.client", "127.0.0.1", str(server.port), "--name", "ann"]
+    done = subprocess.run(command, input="hi\n", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ann: hi" in done.stdout
+
+
+def test_a_script_finds_what_it_has_just_said(server):
+    told = without_times(run(server.port, "--name", "ann", typed="hello\n/history\n/search hello\n").stdout)
+    assert "* #lobby, messages 1 to 1 of 1:" in told
+    assert "* 1 message found for: hello" in told
 
 
 @pytest.mark.parametrize("address", ["localhost:0", "localhost:70000", "a:b:c", ":8080", "[::1", ""])
@@ -500,7 +513,7 @@ def test_without_prompt_toolkit_a_terminal_has_plain_lines_and_a_hint_to_install
     bob = server.client("bob")
     ann = tmux(sys.executable, "-c", f"{WITHOUT_PROMPT_TOOLKIT}; {RUN}", f"127.0.0.1:{server.port}", "--name", "ann")
     ann.expect(
-        r"^\* To keep what you type apart from what others say: pip install 'chat_threads\[client\]'$",
+        r"^\* Plain lines\. To keep what you type apart: pip install 'chat_threads\[client\]'$",
         r"^\* You are in #lobby with 1 other: bob\.",
     )
     ann.enter("hi bob")
