@@ -94,6 +94,9 @@ class Screen:
         else:
             people = talk.people.get(fold(talk.room), 1)
             where = f"{talk.room}   {people} {'person' if people == 1 else 'people'}"
-        waiting = chat.unanswered
+        waiting = f"   {chat.unanswered} unanswered" if chat.unanswered else ""
         state = "connected" if chat.online else "not connected: trying to reconnect"
-        return f" {chat.name}   {where}   {state}" + (f"   {waiting} unanswered" if waiting else "")
+        line = f" {chat.name}   {where}   {state}{waiting}"
+        if len(line) <= self._session.app.output.get_size().columns:
+            return line
+        return f" {state.partition(':')[0]}{waiting}   {talk.room or where}   {chat.name}"  # the most important first

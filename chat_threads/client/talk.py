@@ -262,13 +262,25 @@ def _see(known: dict[str, None], *words: str) -> None:
 
 
 def completions(talk: Talk, before: str) -> list[str]:
-    """The completions of the last word: commands if it begins the line, otherwise rooms or names."""
+    """The completions of the last word: commands or, with a colon, names at the beginning of the line; otherwise rooms
+    that fit the command, or names."""
     word = before.rpartition(" ")[2]
     known: list[str] = []
     if word.startswith("/") and word == before:
         known = [kind.row.name for kind in commands.TYPED if kind.row.type]
     elif word.startswith("#"):
-        known = sorted(talk.rooms)
+        known = _rooms_for(talk, before)
     elif word:
-        known = list(reversed(talk.names))
+        known = [f"{name}: " if word == before else name for name in reversed(talk.names)]
     return [each for each in known if fold(each).startswith(fold(word))]
+
+
+def _rooms_for(talk: Talk, before: str) -> list[str]:
+    """The rooms that the command in the line can be for; a text may name any room."""
+    kind = commands.BY_NAME.get(before.partition(" ")[0].lower())
+    if kind is commands.Create or (kind and "#room" not in kind.row.usage):
+        return []
+    rooms = sorted(talk.rooms)
+    if kind in (commands.Leave, commands.Invite):
+        rooms = [room for room in rooms if fold(room) in talk.people]
+    return rooms

@@ -59,6 +59,7 @@ class Known:
     def __init__(self) -> None:
         self.names = dict.fromkeys(("cy", "Ömer", "bob"))
         self.rooms = dict.fromkeys(("#lobby", "#lab2", "#lab"))
+        self.people = {"#lab2": 3}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,12 @@ class Known:
         ("hi /jo", []),
         ("/join #la", ["#lab", "#lab2"]),
         ("#", ["#lab", "#lab2", "#lobby"]),
-        ("b", ["bob"]),
+        ("/leave #la", ["#lab2"]),
+        ("/invite bob #", ["#lab2"]),
+        ("/create #la", []),
+        ("/msg bob #la", []),
+        ("see #la", ["#lab", "#lab2"]),
+        ("b", ["bob: "]),
         ("hi ö", ["Ömer"]),
         ("/msg C", ["cy"]),
         ("", []),
@@ -458,6 +464,9 @@ def test_it_comes_back_by_itself_with_what_was_missed_and_says_what_was_typed_me
     ann.expect(r"^! The connection was lost\.$", r"^\* Trying to reconnect\.$", r"not connected: trying to reconnect$")
     ann.enter("typed meanwhile")
     ann.expect(r"^ ann   #lobby   1 person   not connected: trying to reconnect   1 unanswered$")
+    ann.resize(40, 30)
+    ann.expect(r"^ not connected   1 unanswered   #lobby")
+    ann.resize(100, 30)
     process = start_process(port=port)
     ann.expect(r"^\* Connected again\.$", r"ann: typed meanwhile$", r"^>", r"^ ann   #lobby   1 person   connected$")
     with process.client("bob") as bob:
