@@ -164,8 +164,8 @@ class Recent:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._held = 0
+        self.most = most
+        self.held = 0  # roughly the bytes of the messages
         self._rooms: OrderedDict[int, ChatRoom] = OrderedDict()  # with messages; the room of the newest message is last
         self._newest: ChatRoom | None = None  # that room, if it is known
 
@@ -177,7 +177,7 @@ class Recent:
             change -= getsizeof(recent[0].text) + MESSAGE
         recent.append(message)
         room.held += change
-        self._held += change
+        self.held += change
         if room is not self._newest:
             self._newest = self._rooms[room.id] = room
             self._rooms.move_to_end(room.id)
@@ -207,9 +207,9 @@ class Recent:
 
     def trim(self) -> None:
         """Drop the messages beyond ``most`` bytes. Do not call it while a session is about to be shown them."""
-        while self._held > self._most and self._rooms:
+        while self.held > self.most and self._rooms:
             room = next(iter(self._rooms.values()))
-            while self._held > self._most and room.recent:
+            while self.held > self.most and room.recent:
                 self._count(room, -_weight(room.recent.popleft()))
                 room.loaded = False
             if not room.recent:
@@ -218,7 +218,7 @@ class Recent:
 
     def _count(self, room: ChatRoom, change: int) -> None:
         room.held += change
-        self._held += change
+        self.held += change
 
 
 def _weight(message: events.Message) -> int:

@@ -74,7 +74,7 @@ class Parcel:
         events = self._events
         if events is not None:
             self.data = data = self._view.encode(events)
-            if self._output and max(self.size, len(data)) > ROUGH:
+            if self._output and (self.size > ROUGH or len(data) > ROUGH):
                 self._held = Held(len(data), self._output.note)  # in place of the one with the estimated size
             self._events = None
         return self.data

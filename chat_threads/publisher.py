@@ -421,7 +421,8 @@ class Publisher:
                         self._change(item, outbox)
                 for room_id in list(outbox.waiting):
                     self._deliver(room_id, outbox)
-                self._recent.trim()
+                if self._recent.held > self._recent.most:
+                    self._recent.trim()
                 if acks:
                     for session, shown in acks.items():
                         outbox.show(session, *shown)
@@ -596,8 +597,11 @@ class Publisher:
     # --- after the lock -------------------------------------------------------------------------------------
 
     def _act(self, outbox: _Outbox) -> None:
-        if outbox.ready:
-            self._schedule(outbox.ready)
-            for session in [each for each in outbox.ready if each.mailbox.life is OVERFLOWED]:
+        ready = outbox.ready
+        try:
+            for session in [each for each in ready if each.mailbox.life is OVERFLOWED]:
                 session.cut_off(TooSlow())
-        self._output.check()
+            self._output.check()
+        finally:
+            if ready:  # last: a writer that is woken needs the interpreter's lock, which this thread has
+                self._schedule(ready)

@@ -250,6 +250,7 @@ class Crew(Writers):
 
     def __init__(self, size: int, send_timeout: float, count: inside.Count = inside.uncounted) -> None:
         super().__init__(send_timeout, count)
+        self._size = size
         self._ready: list[queue.SimpleQueue[Sequence[Session] | None]] = [queue.SimpleQueue() for _ in range(size)]
         # One entry for each writer, which sets it: how many sessions it has written to, and whether it waits.
         self._served = [0] * size
@@ -260,11 +261,13 @@ class Crew(Writers):
         ]
 
     def schedule(self, sessions: Sequence[Session]) -> None:
-        size = len(self._ready)
         with self._state:
             self._scheduled += len(sessions)
-        for number, ready in enumerate(self._ready):
-            share = [session for session in sessions if session.number // NEIGHBOURS % size == number]
+        size = self._size
+        shares = [
+            [session for session in sessions if session.number // NEIGHBOURS % size == number] for number in range(size)
+        ]
+        for share, ready in zip(shares, self._ready, strict=True):  # last, because the writers now want to run
             if share:
                 ready.put(share)
 
@@ -280,18 +283,18 @@ class Crew(Writers):
     def _work(self, number: int) -> None:
         slot = inside.slot_of(threading.current_thread())
         assert slot is not None
-        while self._turn(number, slot.does):  # one call for each share, so that a waiting writer keeps no session alive
+        while self._turn(number, slot):  # one call for each share, so that a waiting writer keeps no session alive
             pass
 
-    def _turn(self, number: int, does: Callable[[str], None]) -> bool:
+    def _turn(self, number: int, slot: inside.Slot) -> bool:
         """Wait for sessions and write to them. Return False if the thread must end."""
-        does("waits for sessions")
+        slot.doing = "waits for sessions", time.monotonic()
         self._idle[number] = True
         sessions = self._ready[number].get()
         if sessions is None:
             return False
         self._idle[number] = False
-        does("sends")
+        slot.doing = "sends", time.monotonic()
         try:
             for session in sessions:
                 try:

@@ -423,7 +423,7 @@ def test_the_room_that_was_silent_for_longest_lets_go_of_its_oldest_messages_and
     house.dispatch(
         ordered.RoomEnded(rooms[0].id, "ann", None), *(ordered.Left(rooms[1].id, person) for person in (ann, bob))
     )
-    assert house.publisher._recent._held == sum(each.held for each in rooms) == rooms[2].held
+    assert house.publisher._recent.held == sum(each.held for each in rooms) == rooms[2].held
 
 
 def test_messages_published_while_the_history_is_read_are_replayed_with_it(house: House) -> None:
