@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 _MAPPED = 96  # bits of an IPv6 address before an IPv4 address in it (RFC 4291, section 2.5.5.2)
 _FIRST_HALF = 64  # bits of an IPv6 address; a customer has at least all addresses that share them (RFC 6177)
@@ -49,6 +50,7 @@ def is_local(peer: str, own: str) -> bool:
     return is_loopback(peer) or plain(peer) == plain(own)
 
 
+@lru_cache(maxsize=256)
 def is_loopback(address: str) -> bool:
     """Whether this address only reaches the machine itself."""
     try:

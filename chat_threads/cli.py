@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import queue
@@ -311,6 +312,7 @@ def run(options: Options, log_level: str, log_file: str | None) -> int:
             logs.stop()
             raise
         try:
+            gc.freeze()  # what is there now stays: the garbage collector need not look at it again and again
             chat.start()
             announce(chat, options)
             inside.enter("main", "waits for a signal")

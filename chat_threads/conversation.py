@@ -492,7 +492,8 @@ class Conversation(socketserver.BaseRequestHandler):
         """
         session, stopping = self._session, self.server.stopping
         inside.does("says goodbye")
-        self.server.service.dismiss(session, self._words, STOP_PATIENCE if stopping.is_set() else PATIENCE)
+        all_leave = stopping.is_set()
+        self.server.service.dismiss(session, self._words, STOP_PATIENCE if all_leave else PATIENCE, all_leave)
         if stopping.is_set() and self._reason is None:
             self._reason = ShuttingDown()
             self._last = (events.problem(self._reason), events.Bye(self._reason.code))

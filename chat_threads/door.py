@@ -23,6 +23,9 @@ class Entry:
     by_token: bool = False  # it may stay only if it shows a token at once
 
 
+_USUAL = Entry()
+
+
 class Door:
     """Gives places to connections: ``most`` in all, and ``per_address`` to each address (0: any number).
 
@@ -55,10 +58,11 @@ class Door:
         of = _UNKNOWN if address is None else network(address)
         with self._state:
             self._check(of)
-            self._state.wait_for(lambda: len(self._leaving) < GIVING_WAY, PATIENCE)
+            if len(self._leaving) >= GIVING_WAY:
+                self._state.wait_for(lambda: len(self._leaving) < GIVING_WAY, PATIENCE)
             there = len(self._network_of) - len(self._leaving)
             taken = there - len(self._on_approval)
-            entry = Entry()
+            entry = _USUAL
             if taken >= self._most:
                 if self._waiting and len(self._leaving) < GIVING_WAY:
                     entry = Entry(instead_of=self._give_way())

@@ -16,6 +16,7 @@ QUEUED = 2000  # lines that may wait to be written; more are dropped and counted
 PAUSE = 0.02  # seconds between two writes: when many clients come at once, the thread does not wake for each line
 FORMAT = "%(asctime)s %(levelname)s %(threadName)s: %(message)s"
 STDERR = 2
+logging.logProcesses = logging.logMultiprocessing = False  # for FORMAT, nobody need find these out for each line
 _LIBRARY = logging.getLogger("websockets")
 _LIBRARY.setLevel(logging.WARNING)  # below that, it logs what people say
 

@@ -225,8 +225,8 @@ class Publisher:
         try:
             return self._subscribe(session, room, replay, first_time, ref, since)
         finally:
-            with self._lock:  # the room may have been made for this session, and still be empty
-                if not room.members:
+            if not room.members:  # it may have been made for this session
+                with self._lock:
                     self._left[room.id] = room
 
     def _subscribe(
@@ -477,10 +477,10 @@ class Publisher:
     def _leave(self, session: Subscriber, place: Place, room: ChatRoom, words: str, outbox: _Outbox) -> None:
         assert self._lock.locked()
         pending = outbox.waiting.get(room.id)
-        if pending and any(not isinstance(event, events.Presence) for event in pending):
+        if pending and not isinstance(pending[-1], events.Presence):
             self._deliver(room.id, outbox)  # the session still sees what came before
         self._remove(session, place, room)
-        if not self._quiet:
+        if not self._crowded(room):
             who = session.identity if words else 0
             outbox.add(room.id, events.Presence(room.name, "left", (session.name,), words, who))
 

@@ -93,11 +93,15 @@ class Service:
         if session.note_at is not None and (session.heard >= session.note_at or type(command) in returning.CHANGES):
             returning.note(self._context, session)
 
-    def dismiss(self, session: Session, words: str, patience: float) -> None:
+    def dismiss(self, session: Session, words: str, patience: float, all_leave: bool = False) -> None:
         """The conversation is over: show the session the messages up to its leaving, show the others that it left, and
-        free its name. Waits as ``people.depart`` does."""
+        free its name. If ``all_leave``, only the first of these: nobody else is shown anything. Waits as
+        ``people.depart`` does."""
         if session.name:
             returning.leave(self._context, session, patience)
+            if all_leave:
+                self._context.history.settle(patience)
+                return
             people.depart(self._context, session, _words_or_none(words), patience)
             self._context.sessions.release(session)
 
