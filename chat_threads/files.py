@@ -107,7 +107,8 @@ class OpenFiles:
         self._log: BinaryIO | None = None
         self._file_number, self._log_number = self._file.fileno(), -1  # their descriptors
         self._folder = None if sys.platform == "win32" else os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-        self._known: _Glance | None = None  # what ``fault`` has examined; None: look again
+        self._seen: _Glance | None = None  # what ``unchanged`` has just seen
+        self._known: _Glance | None = None  # what it saw before ``fault`` found nothing; None: that shows nothing yet
         self._known_until = 0.0  # by time.monotonic()
         self._page = b""  # the last page that was looked at for a mark
         self._in_page: identity.Mark | None = None  # what it held
@@ -171,31 +172,30 @@ class OpenFiles:
             self._marks = {found.mark, self._mark}
 
     def unchanged(self, now: float) -> bool:
-        """Whether the files are certainly as they were when ``fault`` found nothing. ``now`` is by time.monotonic()."""
-        if self._known is None or now >= self._known_until:
-            return False
-        glance, log_size = self._glance(self._folder)
-        if glance != self._known or log_size < self._log_size:
-            return False
-        self._log_size, self._may_begin = log_size, False
-        return True
+        """Whether the files are certainly as they were when ``fault`` found nothing. If not, ask ``fault``.
 
-    def _glance(self, folder: int | None) -> tuple[_Glance, int]:
-        """What shows a change to a name in the directory, to the file, or to the log's beginning; the log's size."""
-        assert folder is not None
-        names, file, log = os.fstat(folder), os.fstat(self._file_number), os.fstat(self._log_number)
+        ``now`` is by time.monotonic().
+        """
+        if self._folder is None:
+            return False
+        # A change to a name in the directory, to the file or to the beginning of the log changes one of these.
+        names, file, log = os.fstat(self._folder), os.fstat(self._file_number), os.fstat(self._log_number)
         times = names.st_mtime_ns, names.st_ctime_ns, file.st_mtime_ns, file.st_ctime_ns
         header = _read(self._log_number, _LOG_HEADER, 0)
-        return (times, file.st_size, file.st_nlink, log.st_nlink, header), log.st_size
+        seen = times, file.st_size, file.st_nlink, log.st_nlink, header
+        if seen != self._known or now >= self._known_until or log.st_size < self._log_size:
+            self._seen = seen
+            return False
+        self._log_size, self._may_begin = log.st_size, False
+        return True
 
     def fault(self) -> str | None:
         """What happened to the files, in words for the log; None: they are those that were opened. About 10 µs."""
-        if self._folder is None:
-            return self._examine()
-        glance, _ = self._glance(self._folder)  # before the rest, so that what happens meanwhile shows the next time
+        seen, self._seen, self._known = self._seen, None, None
         found = self._examine()
-        settled = found is None and max(glance[0]) + SETTLED < time.time_ns()
-        self._known, self._known_until = glance if settled else None, time.monotonic() + UNCHANGED
+        if found is None and seen is not None and max(seen[0]) + SETTLED < time.time_ns():
+            # Seen before they were examined, so what happens from now on will show.
+            self._known, self._known_until = seen, time.monotonic() + UNCHANGED
         return found
 
     def _examine(self) -> str | None:

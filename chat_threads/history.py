@@ -185,7 +185,6 @@ class History:
             self._flush()
             if self._queue.queue:  # what came meanwhile joins the batch
                 batch += self._queue.take(BATCH - len(batch), 0.0)
-        self._slot.doing = "numbers a batch", time.monotonic()
         self._handle(batch)
         self._pause = self._upkeep.do()
         for item in batch:

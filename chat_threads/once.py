@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import islice
 
-from . import ordered
+from . import inside, ordered
 from .batch import StoredRef
 from .errors import ChatError, MaybeStored
 from .rules import REFS
@@ -90,6 +90,7 @@ class Once:
         """The known requests of a token, from memory, or from the file if needed. Raise Unreadable."""
         requests = self._requests.get(token)
         if requests is None:
+            inside.does("looks for earlier requests")
             requests = self._requests[token] = Requests(self._read(token))
             self._bytes += requests.bytes
         else:

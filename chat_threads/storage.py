@@ -93,6 +93,8 @@ class Storage(ReadingSide):
         self._folded = False  # the files were replaced, and all of SQLite's log was copied into the open file
         self._log_told = LOG_LIMIT  # the length of SQLite's log from which the server's log reports it
         self._unfolded = 0  # roughly the pages in the log since the last checkpoint
+        self.log_is_long = False  # whether a commit has made it so long that it should be copied into the file
+        self.unindexed = 0  # roughly the messages that are not in the index yet; a search reads them one by one
         self.sweeper = Sweeper(self._index)
         if path != MEMORY:
             files.refuse_unwritable(self.path)
@@ -148,6 +150,7 @@ class Storage(ReadingSide):
         self.sweeper.open(writer)
         newest: int = writer.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
         self._last_id = max(newest, self._index.upto)  # an id in the index is not used again
+        self.unindexed = self._last_id - self._index.upto if self._index.usable else 0
         self._uses: int = writer.execute("SELECT coalesce(max(used), 0) FROM tokens").fetchone()[0]
         return migrated
 
@@ -292,11 +295,15 @@ class Storage(ReadingSide):
             except StorageBroken as broken:  # it is stored, but it is unknown in which file
                 raise StorageUnsure(self._broken, broken.error, broken.advice) from broken
         self._whole_until = began + FOUND_WHOLE
-        self._unfolded += PAGES + (last_id - self._last_id) // 6
+        added = last_id - self._last_id
         self._last_id = last_id
+        self._unfolded += PAGES + added // 6
         if batch.tokens:
             self._uses += len(batch.tokens)
             self._unfolded += TOKEN_PAGES + len(batch.refs) // 2
+        self.log_is_long = self._unfolded >= CHECKPOINT
+        if self._index.usable:
+            self.unindexed += added
 
     def _store(self, writer: sqlite3.Connection, batch: Batch) -> int:
         """Store the batch. Return the id of its last message, or of the one before the batch."""
@@ -400,16 +407,12 @@ class Storage(ReadingSide):
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error
 
-    @property
-    def unindexed(self) -> int:
-        """Roughly the number of messages that are not in the index yet. A search reads them one by one."""
-        return self._last_id - self._index.upto if self._index.usable else 0
-
     def index(self) -> None:
         """Add the next few messages to the index. Raises StorageError."""
         with self._changing() as writer:
             upto = self._index.add(writer, self._last_id)
         self._index.upto = upto
+        self.unindexed = self._last_id - upto
         self._unfolded += INDEX_PAGES
 
     def checkpoint(self) -> None:
@@ -419,7 +422,7 @@ class Storage(ReadingSide):
         """
         if self.path == MEMORY or self._broken or self._unfolded < CHECKPOINT:
             return
-        self._unfolded = 0
+        self._unfolded, self.log_is_long = 0, False
         self._fold(self._writer)
 
     def _watch_log(self, size: int, copied: bool) -> None:

@@ -79,17 +79,17 @@ class Upkeep:
         until the next step is due; None: there is nothing to do."""
         now = time.monotonic()
         first: float | None = None
+        grown = self._storage.log_is_long
         for task in self._tasks:
             if task.at is not None and task.at <= now:
                 inside.does(task.does)
                 task.step()
+                grown = True
                 now = time.monotonic()
             if task.at is not None and (first is None or task.at < first):
                 first = task.at
-        try:
-            self._storage.checkpoint()
-        except StorageError as error:
-            self._failed(error, logging.ERROR, "SQLite's log was not copied into the file")
+        if grown:
+            self._checkpoint()
         if first is None:
             return None
         return first - now if first > now else 0.0
@@ -168,6 +168,12 @@ class Upkeep:
             self.indexing.at = now + pause if self._storage.unindexed else None
             self._tell_how_far()
         self.index_again = self.indexing.at or 0.0
+
+    def _checkpoint(self) -> None:
+        try:
+            self._storage.checkpoint()
+        except StorageError as error:
+            self._failed(error, logging.ERROR, "SQLite's log was not copied into the file")
 
     def _tell_how_far(self) -> None:
         now, left = time.monotonic(), self._storage.unindexed

@@ -560,7 +560,7 @@ def test_while_people_talk_the_index_leaves_them_most_of_the_time(
     monkeypatch.setattr(upkeep, "QUIET", quiet)
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(house.store, "index", takes_a_second)
-    monkeypatch.setattr(type(house.store), "unindexed", 1)
+    monkeypatch.setattr(house.store, "unindexed", 1)
     history._upkeep.said_at = 1000.0
     history._upkeep._index()
     assert history._upkeep.indexing.at == pytest.approx(1001.0 + max(rest, upkeep.INDEX_PAUSE))
