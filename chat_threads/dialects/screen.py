@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from .drawing import status
 from .editing import Editing
+from .options import ECHO, IAC, SGA, WONT
 
 LINE = 8192  # bytes in a line, without its end
 
@@ -25,6 +26,9 @@ _PASTES = "\x1b[?2004h"  # mark what is pasted (bracketed paste)
 
 # The whole screen scrolls again, and the two lines are erased. The cursor stays where they began.
 END = b"\x1b[?2004l\x1b[r\x1b[999;1H\x1b[2K\x1b[A\x1b[2K"
+
+# The same when the conversation ends, and telnet shows again what one types (RFC 857, 858).
+LAST = END + bytes((IAC, WONT, ECHO, IAC, WONT, SGA))
 
 
 def above(lines: bytes) -> bytes:

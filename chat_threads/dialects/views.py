@@ -27,7 +27,9 @@ class ScreenView(TextView):
 
     def encode(self, shown: Sequence[events.Event]) -> bytes:
         if shown and isinstance(shown[-1], events.Bye):  # the last words stand below the screen, which ends
-            return screen.END + super().encode(shown)
+            return screen.LAST + super().encode(shown)
+        if not any(isinstance(event, events.WireBytes) for event in shown):
+            return screen.above(super().encode(shown))
         parts: list[bytes] = []
         for raw, group in groupby(shown, lambda event: isinstance(event, events.WireBytes)):
             data = super().encode(list(group))
