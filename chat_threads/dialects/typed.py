@@ -13,14 +13,15 @@ _WITHOUT_NAME = frozenset((commands.Nick, commands.Resume, commands.Help, comman
 
 def parse_line(line: str) -> commands.Command | None:
     """A line that is typed in a conversation; None if it is blank; raise UnknownCommand or Usage."""
+    if line.isprintable() and line[:1] not in " /":  # most lines: neither blank nor a command
+        return commands.Say(line)
     if not line.strip():
         return None
-    if line[0] == "/" or not line.isprintable():
-        line = clean(line)  # a cursor key before a command does not belong to it
-    if line[:1] != "/":
-        return commands.Say(line)
-    if line[:2] == "//":
+    line = clean(line)  # a cursor key before a command does not belong to it
+    if line.startswith("//"):
         return commands.Say(line[1:])
+    if not line.startswith("/"):
+        return commands.Say(line)
     word, _, rest = line.partition(" ")
     kind = commands.called(word)
     command = kind.typed(rest.strip())
