@@ -11,15 +11,13 @@ import contextlib
 import logging
 import socket
 import socketserver
-import threading
 import time
 from functools import lru_cache
-from typing import Protocol
 
 from . import __version__, commands, events, inside, proxy
-from .addresses import Networks, is_local, is_loopback
+from .addresses import is_local, is_loopback
 from .days import Days
-from .dialects.base import SILENT, Dialect, Request, Settings
+from .dialects.base import SILENT, Dialect, Request
 from .dialects.recognise import in_place_of_the_greeting, recognise, without_blanks
 from .dialects.text import TextDialect
 from .disconnects import (
@@ -34,17 +32,15 @@ from .disconnects import (
     TooManyTries,
     UnfinishedLine,
 )
-from .door import Door, Entry
+from .door import Entry
 from .errors import Broken, ChatError, CutOff
+from .host import Host
 from .limits import Limits as Limits
-from .memory import Output
-from .pace import BLANKS, Pace, Seldom, cost_of_showing
+from .pace import BLANKS, Pace, cost_of_showing
 from .parcel import Parcel, View, Views
-from .service import Service
-from .session import Session, SessionStore
-from .spares import Arrival, Spares
+from .session import Session
+from .spares import Arrival
 from .wire import READ_SIZE, Wire
-from .writers import Writers
 
 log = logging.getLogger(__name__)
 
@@ -67,24 +63,6 @@ _STRANGER = TextDialect()  # of the clients who have yet to speak. It is fed not
 def _greeting(view: View) -> Parcel:
     """The greeting, which is the same for all clients with this view."""
     return Parcel(view, (events.Greeting(__version__),))
-
-
-class Host(Protocol):
-    """What a conversation needs of the server that accepted it."""
-
-    limits: Limits
-    settings: Settings
-    service: Service
-    sessions: SessionStore
-    writers: Writers
-    output: Output
-    door: Door
-    spares: Spares
-    proxies: Networks
-    headerless: Seldom
-    arrivals: Seldom
-    nameless: Seldom
-    stopping: threading.Event
 
 
 class Conversation(socketserver.BaseRequestHandler):

@@ -41,7 +41,7 @@ LAYERS = """
     service.people
     service.screen
     service.__init__    writers     dialects.recognise  door
-    proxy
+    proxy           host
     conversation    logs            watched
     server
     chat            option_types
