@@ -25,6 +25,7 @@ import dataclasses
 import itertools
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from typing import Any
@@ -110,6 +111,7 @@ def main(
     processes: int,
 ) -> None:
     raise_file_limit()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped, too
     if counting:
         show_counts(members, windows, repeat, dialect or ["text"])
         return

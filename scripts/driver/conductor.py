@@ -48,7 +48,6 @@ class Result:
     server: machine.Usage | None  # resources that the server's process had used at the end
     server_cpu: float | None  # of a core, during the run
     cores_busy: float | None  # of all cores of the machine; 1.0: all of them all the time
-    server_seconds: float | None = None  # of CPU, until everything was delivered
 
     @property
     def measured(self) -> list[Row]:
@@ -191,7 +190,6 @@ class _Conductor:
         elapsed, after, busy_share = clock() - asked, self._server(), _share(busy, machine.cores_busy())
         self._tell("totals", sent)
         reports = list(self._gather("done").values())
-        done = self._server()
         for report in reports:
             self.tally.add(report.tally)
         rows = [self.rows.get(number, Row()) for number in range(max(self.rows, default=0) + 1)]
@@ -210,7 +208,6 @@ class _Conductor:
             server=after,
             server_cpu=(after.cpu - before.cpu) * 1e6 / elapsed if before and after else None,
             cores_busy=busy_share,
-            server_seconds=done.cpu - before.cpu if before and done else None,
         )
 
     def _server(self) -> machine.Usage | None:
