@@ -24,6 +24,12 @@ _BACK = b"\x1b[?6l\x1b8"
 _BELOW = 2  # rows that the line and the status line take
 _PASTES = "\x1b[?2004h"  # mark what is pasted (bracketed paste)
 
+# Make way for the two lines after a change of the window: erase them where they are, from the cursor's row on; or leave
+# all rows as they are, and scroll.
+_ERASE = "\x1b7\x1b[r\x1b8\r\x1b[J\n"
+_SCROLL = "\x1b[r\x1b[999;1H\n\n"
+_MOMENT = 2.0  # seconds in which a change of the window may go on
+
 # The whole screen scrolls again, and the two lines are erased. The cursor stays where they began.
 END = b"\x1b[?2004l\x1b[r\x1b[999;1H\x1b[2K\x1b[A\x1b[2K"
 
@@ -44,6 +50,7 @@ class Situation:
     room: str | None  # the current one
     people: int  # in it
     rooms: Sequence[tuple[str, int]]  # those that the person is in, each with the number of its last message
+    now: float = 0.0  # seconds, on any clock that only goes forward
 
 
 class Screen:
@@ -54,6 +61,9 @@ class Screen:
         self._seen: dict[str, int] = {}  # by room: the last message when it was the current one, or first known
         self._status = ""  # as it is on the screen
         self._clear = "\r\n"  # makes way for the two lines; "": they are there
+        self._moved = False  # whether the window has changed since the last drawing
+        self._rooms: Sequence[tuple[str, int]] = ()  # at the last drawing
+        self._drawn_at = self._said_at = float("-inf")  # the last drawing, and when something was said just before one
         self._columns, self._rows = size
         self.editing.resize(self._columns, self._rows - 1)
 
@@ -68,27 +78,42 @@ class Screen:
         """The window has another size, and the terminal has moved its contents, with the cursor."""
         if size != (self._columns, self._rows):
             self._columns, self._rows = size
+            self._moved = True
             self.redraw()
 
     def redraw(self) -> None:
         """The line is in the cursor's row, wherever that is, and the status line may be below it or gone: draw both
         again."""
-        self._clear = "\x1b7\x1b[r\x1b8\r\x1b[J\n"
+        self._clear = _ERASE
         self.editing.resize(self._columns, self._rows - 1)
 
     def draw(self, situation: Situation) -> bytes:
         """What brings the screen up to date, but the line: the region if it has to be set, and the status line if it
         has changed. The cursor is in the line's row afterwards."""
         drawn = ""
+        lately = self._lately(situation)
         if self._clear:
             line = f"\x1b[{self._rows - 1};1H"
-            drawn = f"{self._clear}\x1b[1;{self._rows - _BELOW}r{line}\x1b[J{_PASTES}"
+            clear = _SCROLL if self._moved and lately else self._clear
+            drawn = f"{clear}\x1b[1;{self._rows - _BELOW}r{line}\x1b[J{_PASTES}"
             self._clear = self._status = ""
+            self._moved = False
         text = status(situation.name, situation.room, situation.people, self._unread(situation), self._columns)
         if text != self._status:
             self._status = text
             drawn += f"\x1b7\x1b[{self._rows};1H\x1b[7m{text}\x1b[0m\x1b[K\x1b8"
         return drawn.encode("utf-8", "replace")
+
+    def _lately(self, situation: Situation) -> bool:
+        """Whether something was said in the last moments, as far as drawings show it.
+
+        A terminal forgets the region when its window changes. Until the region is set again, what is said stands in the
+        rows of the two lines, and must not be erased.
+        """
+        if situation.rooms != self._rooms and situation.now - self._drawn_at < _MOMENT:
+            self._said_at = situation.now
+        self._rooms, self._drawn_at = situation.rooms, situation.now
+        return situation.now - self._said_at < _MOMENT
 
     def _unread(self, situation: Situation) -> list[str]:
         """The rooms in which something was said since they were the current one."""

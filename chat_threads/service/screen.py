@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TypeGuard
 
 from .. import commands, events
@@ -38,7 +39,7 @@ def show_screen(context: Context, session: Session, command: commands.ShowScreen
     room = context.publisher.peek_current(session)
     rooms = [(name, last) for _, name, last in context.publisher.seen(session)]
     people = len(room.members) if room else 0
-    situation = Situation(session.name, room.name if room else None, people, rooms)
+    situation = Situation(session.name, room.name if room else None, people, rooms, time.monotonic())
     _draw(context, session, session.dialect.draw(situation) + command.drawn)
 
 

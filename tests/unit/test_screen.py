@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from support.clients import ASKED
 from support.samples import for_each
@@ -269,6 +270,20 @@ def test_a_change_of_the_window_draws_everything_again_and_another_report_of_it_
     assert b"\x1b[30;1H\x1b[7m ann" in drawn
     dialect.feed(size(60, 30) * 100)
     assert drain(dialect) == (b"", [])
+
+
+def test_what_was_said_while_the_window_changed_is_not_erased():
+    """The terminal has forgotten the region, so that it may stand in the rows of the line and the status line."""
+    for said_at, erased in ((11.0, False), (100.0, True)):
+        dialect = editing()
+        dialect.feed(b"half")
+        drain(dialect, replace(HERE, now=10.0))
+        dialect.feed(size(60, 30))
+        drawn, _ = drain(dialect, replace(HERE, rooms=(("#lobby", 8), ("#lab", 2)), now=said_at))
+        assert drawn.startswith(b"\x1b7\x1b[r\x1b8\r\x1b[J\n" if erased else b"\x1b[r\x1b[999;1H\n\n")
+        dialect.feed(size(61, 30))
+        drawn, _ = drain(dialect, replace(HERE, rooms=(("#lobby", 8), ("#lab", 2)), now=said_at + 5))
+        assert drawn.startswith(b"\x1b7\x1b[r\x1b8\r\x1b[J\n"), "a window that changes in silence leaves no old row"
 
 
 def test_the_status_line_is_drawn_when_it_changes_and_shows_rooms_with_something_new():
