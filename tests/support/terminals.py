@@ -75,6 +75,11 @@ class Tmux:
         self.type(line)
         self.keys("Enter")
 
+    def paste(self, text: str) -> None:
+        """Paste, between the marks of bracketed paste if the program has asked for them."""
+        self._call("set-buffer", text)
+        self._call("paste-buffer", "-p")
+
     def resize(self, columns: int, rows: int) -> None:
         self._call("resize-window", "-x", str(columns), "-y", str(rows))
 
