@@ -71,7 +71,7 @@ class Mailbox(queue.Queue[Parcel]):
     """
 
     def __init__(self, limit: int) -> None:
-        # As queue.Queue.__init__, but without its three conditions: __getattr__ makes them.
+        # As queue.Queue.__init__, but without its three conditions, see ``_condition``.
         self.maxsize = limit  # in lines
         self.mutex = threading.Lock()
         self._init(limit)
@@ -91,13 +91,24 @@ class Mailbox(queue.Queue[Parcel]):
         self._awaited = False  # a thread may wait for room, or until little is left
         self._getters = self._putters = False  # a thread has called get, or put, and may wait in it
 
-    def __getattr__(self, name: str) -> threading.Condition:
-        """Python calls this when an attribute is unset. The conditions of queue.Queue are made when a thread first
-        needs one: they take 3 KB, and for most sessions nobody ever waits."""
-        if name not in ("not_empty", "not_full", "all_tasks_done"):
-            raise AttributeError(name)
+    def _condition(self, name: str) -> threading.Condition:
+        """Make a condition of queue.Queue, when a thread first needs it. The three take 3 KB, and for most sessions
+        nobody ever waits. (``__getattr__`` would be shorter, and would make all attributes slow, also those that are
+        set.)"""
         made: threading.Condition = self.__dict__.setdefault(name, threading.Condition(self.mutex))
         return made
+
+    @property
+    def not_empty(self) -> threading.Condition:  # type: ignore[override]
+        return self._condition("_not_empty")
+
+    @property
+    def not_full(self) -> threading.Condition:  # type: ignore[override]
+        return self._condition("_not_full")
+
+    @property
+    def all_tasks_done(self) -> threading.Condition:  # type: ignore[override]
+        return self._condition("_all_tasks_done")
 
     # --- any thread -----------------------------------------------------------------------------------------
 

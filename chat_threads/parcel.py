@@ -49,10 +49,7 @@ class Parcel:
     bytes at the same moment, both encode, and both get the same bytes.
     """
 
-    __slots__ = ("lines", "size", "data", "_view", "_events", "_output", "_held")
-
-    data: bytes
-    """The bytes. Unset until a thread reads it; then set once, or twice to the same."""
+    __slots__ = ("lines", "size", "encoded", "_view", "_events", "_output", "_held")
 
     def __init__(self, view: View, events: Sequence[Event], output: Output | None = None) -> None:
         """``output`` counts the bytes until no queue holds the parcel any more."""
@@ -62,19 +59,20 @@ class Parcel:
             size += event.size
         self.lines = lines
         self.size = size
+        self.encoded: bytes | None = None  # ``data``, once a thread has read that; set as a whole
         self._view = view
         self._events: Sequence[Event] | None = events
         self._output = output
         self._held = Held(size, output.note) if output else None
 
-    def __getattr__(self, name: str) -> bytes:
-        """Python calls this when an attribute is unset. So reading ``data`` costs no call once it is set."""
-        if name != "data":
-            raise AttributeError(name)
+    @property
+    def data(self) -> bytes:
         events = self._events
         if events is not None:
-            self.data = data = self._view.encode(events)
+            data = self._view.encode(events)
             if self._output and (self.size > ROUGH or len(data) > ROUGH):
                 self._held = Held(len(data), self._output.note)  # in place of the one with the estimated size
+            self.encoded = data
             self._events = None
-        return self.data
+        assert self.encoded is not None
+        return self.encoded

@@ -168,7 +168,10 @@ class Writers:
         if parcels:
             data = left = b""
             try:  # the hot path: few calls
-                data = b"".join([parcel.data for parcel in parcels]) if parcels[1:] else parcels[0].data
+                if parcels[1:]:
+                    data = b"".join([parcel.data for parcel in parcels])
+                else:
+                    data = parcels[0].encoded or parcels[0].data  # the first without a call
                 if left := data:
                     sent = wire.put(data, wire.nowait)
                     wire.sent += sent

@@ -8,6 +8,15 @@ import sys
 
 import pytest
 
+from chat_threads.chatroom import ChatRoom
+from chat_threads.history import History
+from chat_threads.mailbox import Mailbox
+from chat_threads.parcel import Parcel
+from chat_threads.publisher import Publisher
+from chat_threads.session import Session
+from chat_threads.wire import Wire
+from chat_threads.writers import Crew
+
 pytestmark = pytest.mark.slow
 
 BENCH = pathlib.Path(__file__).parents[2] / "scripts" / "bench.py"
@@ -41,6 +50,13 @@ def test_a_message_costs_no_more_calls_and_writes_than_it_did():
     assert each("history") <= 3.2
     assert few["reader"] <= 52
     assert few["reader"] == pytest.approx(many["reader"], abs=2)  # whoever talks does nothing for each member
+
+
+@pytest.mark.parametrize("thing", [Session, Mailbox, Parcel, Wire, ChatRoom, Publisher, Crew, History])
+def test_no_class_on_the_path_of_a_message_has_a_function_for_its_attributes(thing):
+    """No count shows it, but Python would look up all attributes slowly, also those that are set."""
+    assert not hasattr(thing, "__getattr__")
+    assert thing.__getattribute__ is object.__getattribute__
 
 
 def test_a_delivery_over_a_websocket_costs_as_many_calls_as_one_to_a_program():
