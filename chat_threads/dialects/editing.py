@@ -91,10 +91,6 @@ class Editing:
         self._columns, self._row = columns, row
         self.redraw()
 
-    def set_prompt(self, prompt: str) -> None:
-        """Show another prompt, which has no harmful characters."""
-        self._prompt, self._stale = prompt, True
-
     def redraw(self) -> None:
         """The terminal may show anything in the line's row: ``next`` draws all of it."""
         self._drawing.forget()

@@ -346,6 +346,9 @@ def test_what_does_not_fit_is_dropped_with_a_bell_and_one_word():
         assert [item.data for item in items if isinstance(item, WireBytes)][-1].endswith(b"\a")
         assert editing.text == "oooooooé"
         assert pull(editing, b"\x7f!\r")[-1] == b"ooooooo!"
+    editing = Editing(10)
+    assert Wish.FULL in pull(editing, b"aaaaaaa b\t", candidates=["bob"])
+    assert editing.text == "aaaaaaa b", "a completion is whole or not at all"
     many = PASTE + b"\n" * 500 + PASTED
     assert [len(typed(*split, b"\r")[0]) for split in ([many], [many[:50], many[50:]])] == [LINES + 1] * 2
 
