@@ -216,12 +216,13 @@ def _wait(clients: Connection) -> None:
 def _be_the_clients(port: int, members: int, dialect: str, orders: Connection) -> None:
     speaks = DIALECTS[dialect]
     with ExitStack() as stack:
-        socks = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(members)]
-        if speaks.upgrade:
-            opening = Handshake(f"127.0.0.1:{port}", bytes(16))
-            for sock in socks:
-                sock.sendall(opening.request)
+        socks = []
+        for _ in range(members):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            if speaks.upgrade:  # at once: the server greets a client that says nothing
+                sock.sendall(Handshake(f"127.0.0.1:{port}", bytes(16)).request)
                 _until(sock, b"\r\n\r\n")
+            socks.append(sock)
         for number, sock in enumerate(socks):
             sock.sendall(speaks.packed(speaks.hello(f"counts{number}", "#lobby").encode()))
         for sock in socks:
