@@ -15,7 +15,7 @@ from .people import update_views
 from .table import Context, does
 
 REDRAW = 1  # tokens for a change of the views, or of the window
-ROOMS = 8  # tokens for comparing all rooms, maybe 10,000
+COMPARED = 500  # words that are compared with what was typed, for a token
 MOST = 100  # candidates for a completion
 
 
@@ -66,11 +66,11 @@ def _candidates(context: Context, session: Session, before: str) -> list[str]:
     if word.startswith("/"):
         found = [kind.row.name for kind in commands.TYPED] if word == before else []
     elif word.startswith("#"):
-        session.pace.pay(ROOMS)
         found = [*context.publisher.rooms_of(session), *(row.room for row in context.publisher.list_chat_rooms())]
     else:
         room = context.publisher.peek_current(session)
         found = context.publisher.names(room) if room else []
         found = [name for name in found if name != session.name]
+    session.pace.pay(len(found) // COMPARED)
     start = fold(word)
     return [each for each in dict.fromkeys(found) if fold(each).startswith(start)][:MOST]
