@@ -17,6 +17,7 @@ from .drawing import Drawing
 from .keys import Key, Keys, Paste
 
 BATCH = 64  # keys, or pieces of text, between two drawings: a bound on the work that one drawing stands for
+TAB = 4  # columns from one tab stop to the next, as on the page for browsers
 _WORK: dict[Key | str | Paste, int] = dict.fromkeys(
     (Key.WORD_LEFT, Key.WORD_RIGHT, Key.KILL_WORD_BEFORE, Key.KILL_WORD_AFTER), 8
 )  # in keys
@@ -146,9 +147,13 @@ class Editing:
 
 
 def _lines(text: str) -> list[bytes]:
-    """The lines that a text is sent as. If it begins with a command, all of it belongs to that command, so that nothing
-    of a private line is said in public. Otherwise none of its lines is a command."""
+    """The lines that a text is sent as, with blanks in place of tabs, so that code stays aligned.
+
+    If it begins with a command, all of it belongs to that command, so that nothing of a private line is said in public.
+    Otherwise none of its lines is a command.
+    """
     first, *rest = text.split("\n")
     if first.startswith("/") and not first.startswith("//"):
         return [" ".join([first, *rest]).encode()]
-    return [line.encode() for line in (first, *("/" * line.startswith("/") + line for line in rest))]
+    rest = ["/" * line.startswith("/") + line.expandtabs(TAB) for line in rest]
+    return [line.encode() for line in (first.expandtabs(TAB), *rest)]

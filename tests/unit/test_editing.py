@@ -14,7 +14,7 @@ from support.samples import for_each
 from chat_threads.dialects.buffer import HISTORY, LINES
 from chat_threads.dialects.columns import columns
 from chat_threads.dialects.drawing import MOST, status
-from chat_threads.dialects.editing import Editing, Wanted, Wish
+from chat_threads.dialects.editing import TAB, Editing, Wanted, Wish
 from chat_threads.events import WireBytes
 from chat_threads.letters import clusters
 from chat_threads.rules import without_harmful
@@ -150,7 +150,7 @@ PIECES = [
     (b"unsent\x03sent\r", [b"sent"]),
     (b"ab\x04\x02\x04\r", [b"a"]),
     (b"\x0c", [Wish.REDRAW]),
-    (PASTE + b"one\ttab" + PASTED + b"!\r", [b"one\ttab!"]),
+    (PASTE + b"one\ttab\n\tand\n/\tmore" + PASTED + b"!\r", [b"one tab", b"    and", b"//   more!"]),
     (PASTE + b"a\r\nb\r\x00\nc\x1b[31m\x1bd\x0c" + PASTED + b"\r", [b"a", b"b", b"", b"cd"]),
     (b"say:" + PASTE + b"\n/quit\n//x" + PASTED + b"\r", [b"say:", b"//quit", b"///x"]),
     (b"/msg bob " + PASTE + b"all\nof it" + PASTED + b"\r", [b"/msg bob all of it"]),
@@ -391,7 +391,7 @@ def test_hostile_bytes_never_reach_the_terminal_and_fill_no_memory():
                     assert len(item.data) < 40 * 32 * 4
                     row.write(item.data.decode())
                 elif isinstance(item, bytes):
-                    assert len(item) <= LIMIT + LINES
+                    assert len(item) <= LIMIT * TAB + LINES
                     assert without_harmful(item.decode().replace("\t", "")) == item.decode().replace("\t", "")
         for _ in range(HISTORY):
             pull(editing, "🙂".encode() * 2000 + b"a\x7f\r")
