@@ -219,6 +219,8 @@ def show_stages(members: list[int], before: str | None, json_path: str | None) -
     click.echo(f"{machine.describe()}. Microseconds for one message, by the number of members; one is under way.\n")
     align = ["left", *["right"] * len(found)]
     click.echo(tabulate(stages.rows(found), headers, tablefmt="rst", disable_numparse=True, colalign=align))
+    alone = ", ".join(f"{what} {took:.1f}" for what, took in stages.bare().items())
+    click.echo(f"\nBy themselves, without anything around them: {alone} microseconds.")
 
 
 def show_counts(members: list[int], windows: list[int], repeat: int, dialects: list[str]) -> list[dict[str, str]]:

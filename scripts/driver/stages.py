@@ -11,6 +11,9 @@ import itertools
 import json
 import os
 import pathlib
+import queue
+import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -19,7 +22,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +44,8 @@ STAGES = (  # in the order in which a message passes them
 )
 
 
-ROUNDS = 5
+ROUNDS = 3
+TRIES = 1000  # of a step by itself
 BENCH = pathlib.Path(__file__).resolve().parents[1] / "bench.py"
 
 
@@ -68,6 +72,63 @@ def account(members: int) -> Account:
     stages = {name: statistics.median(each[name] for each in found) for name in STAGES}
     traced = statistics.median(sum(each.values()) for each in found)
     return Account(members, stages, traced, untraced, cpu)
+
+
+def bare() -> dict[str, float]:
+    """What the steps cost by themselves, in Python and without anything around them: microseconds, the medians."""
+    return {"a send": _bare_send(), "a commit of one row": _bare_commit(), "a hand-over": _bare_hand_over()}
+
+
+def _bare_send() -> float:
+    """Over TCP, to somebody who does not wait for it."""
+    times = []
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as sender:
+        receiver, _ = listener.accept()
+        with receiver:
+            sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for _ in range(TRIES):
+                began = time.perf_counter()
+                sender.send(bytes(counts.LINE))
+                times.append(time.perf_counter() - began)
+                receiver.recv(65536)
+    return 1e6 * statistics.median(times)
+
+
+def _bare_commit() -> float:
+    """With a log, as the server's history has it."""
+    times = []
+    with tempfile.TemporaryDirectory() as folder:
+        with closing(sqlite3.connect(pathlib.Path(folder, "bare.db"), isolation_level=None)) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = NORMAL")
+            database.execute("CREATE TABLE messages (number INTEGER PRIMARY KEY, text TEXT)")
+            for _ in range(TRIES):
+                began = time.perf_counter()
+                database.execute("INSERT INTO messages (text) VALUES (?)", ("x" * counts.LINE,))
+                times.append(time.perf_counter() - began)
+    return 1e6 * statistics.median(times)
+
+
+def _bare_hand_over() -> float:
+    """From one thread to another that waits for it: half of the way there and back."""
+    there: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    back: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def answer() -> None:
+        while there.get():
+            back.put(True)
+
+    other = threading.Thread(target=answer, name="answer")
+    other.start()
+    times = []
+    for _ in range(TRIES):
+        began = time.perf_counter()
+        there.put(True)
+        back.get()
+        times.append(time.perf_counter() - began)
+    there.put(False)
+    other.join()
+    return 1e6 * statistics.median(times) / 2
 
 
 def of_another_version(members: int, folder: str) -> list[Account]:

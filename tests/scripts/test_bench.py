@@ -156,7 +156,9 @@ def test_the_bench_compares_the_costs_of_two_dialects():
 @pytest.mark.slow
 def test_the_stages_of_a_message_add_up_in_each_version(tmp_path):
     file = tmp_path / "found.json"
-    table = rows(bench("--stages", "--members", "3", "--before", str(PEERS.parents[1]), "--json", str(file)))
+    output = bench("--stages", "--members", "3", "--before", str(PEERS.parents[1]), "--json", str(file))
+    assert re.search(r": a send [\d.]+, a commit of one row [\d.]+, a hand-over [\d.]+ microseconds\.$", output.strip())
+    table = rows(output)
     assert table[0] == ["stage", "3, before", "3"]
     assert [row[0] for row in table[1 : 1 + len(stages.STAGES)]] == list(stages.STAGES)
     for found in json.loads(file.read_text()):
