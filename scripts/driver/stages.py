@@ -1,8 +1,8 @@
 """Where a message's time goes, stage by stage, with one message under way.
 
 As with ``counts``, the server runs in this process, and its clients in another. The times of the stages come from the
-trace that ``--trace`` writes, which itself takes some microseconds of each. The CPU times of the threads come from the
-system, in a run without a trace.
+trips that a server with ``--lab`` notes, which itself takes some microseconds of each. The CPU times of the threads
+come from the system, in a run without that.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from chat_threads import trace
 from chat_threads.chat import Chat, Options
 from chat_threads.conversation import Limits
+from chat_threads.trace import Trip
 
 from . import counts
 from .worker import Failed
@@ -38,13 +40,12 @@ STAGES = (  # in the order in which a message passes them
     "history: number, commit",
     "history: check, to the Publisher",
     "Publisher: fan-out to the queues",
-    "history thread to writer",
-    "writers: from the first send to the last",
+    "history thread to writer, first send",
+    "writers: the other sends",
     "clients: until the next message is read",
 )
-
-
 ROUNDS = 3
+ROOM = "#lobby"
 TRIES = 1000  # of a step by itself
 BENCH = pathlib.Path(__file__).resolve().parents[1] / "bench.py"
 
@@ -55,20 +56,18 @@ class Account:
 
     members: int
     stages: dict[str, float]  # the medians
-    traced: float  # from one message to the next, with the trace
+    traced: float  # from one message to the next, with the notes
     untraced: float
     cpu: dict[str, float]  # by the role of the thread; empty where the system does not tell
 
 
 def account(members: int) -> Account:
     """Measure it. Raises Failed."""
-    messages = max(40, min(300, 4000 // members))
-    with tempfile.TemporaryDirectory() as folder:
-        trace = pathlib.Path(folder, "trace.json")
-        _run(folder, members, messages, str(trace))
-        found = _stages(json.loads(trace.read_text("utf-8")))[messages:]  # the first ones were for warming up
-    with tempfile.TemporaryDirectory() as folder:
-        untraced, cpu = _run(folder, members, messages, None)
+    messages = max(40, min(trace.KEPT, 4000 // members))
+    trace.MEMBERS = max(trace.MEMBERS, members)  # all legs of a trip are wanted
+    trips, _, _ = _run(members, messages, lab=True)
+    _, untraced, cpu = _run(members, messages, lab=False)
+    found = [_stages(trip, following) for trip, following in itertools.pairwise(trips)]
     stages = {name: statistics.median(each[name] for each in found) for name in STAGES}
     traced = statistics.median(sum(each.values()) for each in found)
     return Account(members, stages, traced, untraced, cpu)
@@ -143,25 +142,34 @@ def of_another_version(members: int, folder: str) -> list[Account]:
         return [Account(**each) for each in json.loads(found.read_text("utf-8"))]
 
 
-def _run(folder: str, members: int, messages: int, trace: str | None) -> tuple[float, dict[str, float]]:
-    """Microseconds for a message, and the CPU time of each kind of thread; the medians of ROUNDS rounds."""
+def _run(members: int, messages: int, lab: bool) -> tuple[list[Trip], float, dict[str, float]]:
+    """The trips of the last messages; and the medians of microseconds for a message, and of each kind of thread's CPU
+    time."""
     limits = Limits(rate=0, max_clients=members + 1)
-    chat = Chat(Options("127.0.0.1", 0, db=str(pathlib.Path(folder, "stages.db")), limits=limits, trace=trace))
     times, cpu = [], []
-    chat.start()
-    try:
-        with counts.clients(chat.address[1], members, "text") as them:
-            counts.talk(them, 1, messages)  # to warm up
-            for _ in range(ROUNDS):
-                before, began = _cpu(), time.perf_counter()
-                counts.talk(them, 1, messages)
-                times.append(1e6 * (time.perf_counter() - began) / messages)
-                after = _cpu()
-                cpu.append({role: (after[role] - before[role]) / 1000 / messages for role in counts.ROLES})
-    finally:
-        chat.stop()
+    with tempfile.TemporaryDirectory() as folder:
+        chat = Chat(Options("127.0.0.1", 0, db=str(pathlib.Path(folder, "stages.db")), limits=limits, lab=lab))
+        chat.start()
+        try:
+            with counts.clients(chat.address[1], members, "text") as them:
+                counts.talk(them, 1, messages)  # to warm up
+                for _ in range(ROUNDS):
+                    before, began = _cpu(), time.perf_counter()
+                    counts.talk(them, 1, messages)
+                    times.append(1e6 * (time.perf_counter() - began) / messages)
+                    after = _cpu()
+                    cpu.append({role: (after[role] - before[role]) / 1000 / messages for role in counts.ROLES})
+            history: Any = chat.history
+            trips = [history._recorder.find(ROOM, number) for number in _last(messages)] if lab else []
+        finally:
+            chat.stop()
     known = counts.ROLES if any(cpu[0].values()) else ()
-    return statistics.median(times), {role: statistics.median(each[role] for each in cpu) for role in known}
+    return trips, statistics.median(times), {role: statistics.median(each[role] for each in cpu) for role in known}
+
+
+def _last(messages: int) -> range:
+    """The numbers of the last messages, after one round for warming up."""
+    return range(ROUNDS * messages + 1, (ROUNDS + 1) * messages + 1)
 
 
 def _cpu() -> Counter[str]:
@@ -174,31 +182,29 @@ def _cpu() -> Counter[str]:
     return found
 
 
-def _stages(events: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
-    """The stages of each message but the last. With one under way, what happens until the next read belongs to it."""
-    slices = sorted((each for each in events if each["ph"] == "X"), key=lambda each: float(each["ts"]))
-    reads = [at for at, each in enumerate(slices) if each["name"] == "read"]
-    found = []
-    for at, end in itertools.pairwise(reads):
-        named = defaultdict(list)
-        for each in slices[at:end]:
-            named[each["name"]].append((each["ts"], each["ts"] + each["dur"]))
-        if named["commit"] and named["fan-out"] and named["send"]:
-            moments = (
-                *(*named["read"][0], *named["commit"][0], *named["fan-out"][-1]),
-                max(named["send"][0][0], named["fan-out"][-1][1]),  # a writer may begin before the last queue has it
-                max(end for _, end in named["send"]),
-                slices[end]["ts"],
-            )
-            lengths = [after - before for before, after in itertools.pairwise(moments)]
-            found.append(dict(zip(STAGES, lengths, strict=True)))
-    return found
+def _stages(trip: Trip, following: Trip) -> dict[str, float]:
+    """The stages of a message, in microseconds, until the next one is read."""
+    queued = [leg.queued for leg in trip.to.values()]
+    written = [leg.written for leg in trip.to.values()]
+    moments = [
+        trip.received,
+        min(trip.queued, trip.taken),  # the reader notes it afterwards
+        trip.taken,
+        trip.committed,
+        trip.published,
+        max(queued),
+        max(min(written), max(queued)),  # a writer may begin before the last queue has it
+        max(written),
+        following.received,
+    ]
+    lengths = [1e6 * (after - before) for before, after in itertools.pairwise(moments)]
+    return dict(zip(STAGES, lengths, strict=True))
 
 
 def rows(found: Sequence[Account]) -> list[list[str]]:
     """The rows of a table with a column for each account."""
     lines = [[name, *(f"{each.stages[name]:.0f}" for each in found)] for name in STAGES]
-    lines.append(["all of it, with the trace", *(f"{each.traced:.0f}" for each in found)])
+    lines.append(["all of it, with the notes", *(f"{each.traced:.0f}" for each in found)])
     lines.append(["all of it, without", *(f"{each.untraced:.0f}" for each in found)])
     if all(each.cpu for each in found):
         lines += [[f"CPU: {role}", *(f"{each.cpu[role]:.0f}" for each in found)] for role in counts.ROLES]
