@@ -20,6 +20,10 @@ from .columns import shortened, table
 from .help import help_lines
 from .telnet import SIZE
 
+# For names: those of xterm's 256 colours that are as readable on white as on black. Each has a contrast of at least
+# 4 to both (WCAG 2.2), of which no colour has more than 4.6.
+COLOURS = (131, 130, 64, 28, 29, 31, 27, 63, 98, 129, 163, 161)
+
 MARGIN = 2  # columns of a line of the server before its table: "* "
 
 
@@ -87,7 +91,8 @@ def _room_in(style: Style) -> int:
 def _name(style: Style, name: str) -> str:
     if not style.colour:
         return name
-    return f"\x1b[{31 + zlib.crc32(fold(name).encode('utf-8')) % 6}m{name}\x1b[0m"
+    colour = COLOURS[zlib.crc32(fold(name).encode("utf-8")) % len(COLOURS)]
+    return f"\x1b[38;5;{colour}m{name}\x1b[0m"
 
 
 def _stamp(style: Style, at: int) -> str:

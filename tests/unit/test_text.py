@@ -15,7 +15,7 @@ from support.spoken import SPOKEN
 from chat_threads import commands, events
 from chat_threads.dialects import clock
 from chat_threads.dialects.base import Request, Settings
-from chat_threads.dialects.render import SHOW
+from chat_threads.dialects.render import COLOURS, SHOW
 from chat_threads.dialects.text import LINE, OFFER, TextDialect
 from chat_threads.dialects.typed import parse_line
 from chat_threads.errors import (
@@ -992,7 +992,7 @@ def test_colour_changes_nothing_but_the_colour():
 
 
 def test_colour_is_on_names_and_notices_and_ends_where_it_should():
-    name = "\x1b\\[3[1-6]mann\x1b\\[0m"
+    name = "\x1b\\[38;5;[0-9]+mann\x1b\\[0m"
     assert re.fullmatch(f"\\[14:03\\] {name}: hi", lines_of(said(), settings=["colour on"])[0])
     action = said("waves", kind="action")
     assert re.fullmatch(f"\\[14:03\\] ~ {name} waves", lines_of(action, settings=["colour on"])[0])
@@ -1012,10 +1012,19 @@ def test_no_colour_runs_on_into_the_next_line():
 
 def test_a_name_has_one_colour_whatever_its_case_and_not_all_have_the_same():
     def colour(name):
-        return re.findall("\x1b\\[3([1-6])m", shown(said(sender=name), settings=["colour on"]))
+        return re.findall(r"\x1b\[38;5;(\d+)m", shown(said(sender=name), settings=["colour on"]))
 
     assert colour("ann") == colour("ANN") == colour("ann")
     assert len({tuple(colour(f"ann{number}")) for number in range(50)}) > 1
+
+
+@for_each("colour", COLOURS)
+def test_a_colour_of_names_is_as_readable_on_white_as_on_black(colour):
+    """Colours 16 to 231 are a cube of six levels each; the contrast is that of WCAG 2.2."""
+    levels = [(0, 95, 135, 175, 215, 255)[(colour - 16) // size % 6] / 255 for size in (36, 6, 1)]
+    linear = [level / 12.92 if level <= 0.03928 else ((level + 0.055) / 1.055) ** 2.4 for level in levels]
+    luminance = sum(weight * each for weight, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    assert min(1.05 / (luminance + 0.05), (luminance + 0.05) / 0.05) >= 4
 
 
 @for_each("text", ["ann?", "hi ann", "hi Ann!", "ANN: look", "is ann's lab done", "(ann)", "bob,ann,cy", "ann"])
