@@ -548,21 +548,21 @@ def test_sighup_opens_the_log_file_again_as_logrotate_wants_it(start_process, tm
     log, moved = tmp_path / "chat.log", tmp_path / "chat.log.1"
     process = start_process("--log-file", str(log))
     with process.client("ann"):
-        wait_for(lambda: "(ann) is admitted" in log.read_text(), "the log is written")
+        wait_for(lambda: re.search(r"\(ann\).* is admitted", log.read_text()), "the log is written")
         for _ in range(3):
             log.rename(moved)
             process.popen.send_signal(signal.SIGHUP)
             wait_for(log.exists, "there is a new log")
             assert log.read_text() == ""
         with process.client("bob"):
-            wait_for(lambda: "(bob) is admitted" in log.read_text())
+            wait_for(lambda: re.search(r"\(bob\).* is admitted", log.read_text()))
         assert "(bob)" not in moved.read_text()
         log.rename(moved)
         log.mkdir()
         process.popen.send_signal(signal.SIGHUP)
         wait_for(lambda: "cannot be opened again, so the old one stays in use: Is a directory" in moved.read_text())
         with process.client("cy"):
-            wait_for(lambda: "(cy) is admitted" in moved.read_text())
+            wait_for(lambda: re.search(r"\(cy\).* is admitted", moved.read_text()))
     assert process.stop() == 0
 
 
@@ -751,7 +751,7 @@ def test_run_serves_until_a_signal_and_leaves_no_thread(in_this_process, tmp_pat
     cli.run(options, "info", str(tmp_path / "chat.log"))
     visitor.join(WAIT)
     assert ends == [error_line(ShuttingDown())]
-    assert "(ann) is admitted" in (tmp_path / "chat.log").read_text()
+    assert re.search(r"\(ann\).* is admitted", (tmp_path / "chat.log").read_text())
 
 
 # --- the log --------------------------------------------------------------------------------------------
@@ -812,7 +812,7 @@ def test_without_a_log_file_the_log_goes_to_stderr_and_the_level_is_heeded(start
         process = start_process("--log-level", level)
         process.client("ann").close()
         assert process.stop() == 0
-        assert ("session 1 (ann) is admitted" in process.errors) == shown
+        assert bool(re.search(r"session 1 \(ann\).* is admitted", process.errors)) == shown
 
 
 @posix
