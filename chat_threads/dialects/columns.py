@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Sequence
+from itertools import chain
 
 from tabulate import MIN_PADDING, tabulate
 
@@ -45,10 +47,22 @@ def table(
     most: int | None = None,
     shrink: Sequence[tuple[int, int]] = (),
 ) -> list[str]:
-    """The lines of a table, with the columns in ``right`` flush right.
+    """The lines of a table; see ``blocks``."""
+    head, lines = blocks(headers, rows, right, most, shrink)
+    return [*head, *chain.from_iterable(lines)]
+
+
+def blocks(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[int] = (),
+    most: int | None = None,
+    shrink: Sequence[tuple[int, int]] = (),
+) -> tuple[list[str], list[list[str]]]:
+    """The lines above a table, and those of each row, with the columns in ``right`` flush right.
 
     If the table is wider than ``most``, the columns in ``shrink`` become narrower, one after the other, each at least
-    as wide as its pair says.
+    as wide as its pair says. If it is still wider, there are no columns, and a row has as many lines as it needs.
     """
     sizes = [list(map(columns, row)) for row in rows]
     widths = [max([columns(header) + MIN_PADDING, *column]) for header, *column in zip(headers, *sizes, strict=True)]
@@ -58,6 +72,8 @@ def table(
             narrower = max(least, widths[column] - spare)
             spare -= widths[column] - narrower
             widths[column] = narrower
+    if most is not None and spare > 0:
+        return [], [_listed(headers, row, most) for row in rows]
     cells = [
         [
             _isolated(cell if size <= width else shortened(cell, width))
@@ -67,7 +83,14 @@ def table(
     ]
     align = ["right" if column in right else "left" for column in range(len(headers))]
     drawn = tabulate(cells, headers, tablefmt="simple", disable_numparse=True, colalign=align if cells else None)
-    return [line.rstrip(f" {_LEFT_TO_RIGHT}") for line in drawn.split("\n")]
+    head, rule, *lines = (line.rstrip(f" {_LEFT_TO_RIGHT}") for line in drawn.split("\n"))
+    return [head, rule], [[line] for line in lines]
+
+
+def _listed(headers: Sequence[str], row: Sequence[str], most: int) -> list[str]:
+    """A row in words: its first cell, and the others with their headers."""
+    cells = [f"{header}: {_isolated(cell)}" for header, cell in zip(headers[1:], row[1:], strict=True) if cell]
+    return textwrap.wrap("  ".join([row[0], *cells]), most, subsequent_indent="  ")
 
 
 def _isolated(cell: str) -> str:

@@ -7,6 +7,7 @@ except that times depend on the time zone and on today's date.
 
 from __future__ import annotations
 
+import textwrap
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 from .. import events, qr
 from ..rules import fold, mentions
 from . import advice, clock
-from .columns import shortened, table
+from .columns import blocks, shortened, table
 from .help import help_lines
 from .telnet import SIZE
 
@@ -64,7 +65,16 @@ class TextView:
         )
 
 
+def _folded(style: Style, text: str) -> list[str]:
+    """The text in lines that fit a narrow window. In a wider one few are too long, and the terminal breaks them."""
+    if len(text) <= _room_in(style) or style.columns >= SIZE[0]:
+        return [text]
+    return textwrap.wrap(text, _room_in(style))
+
+
 def _line(style: Style, text: str) -> str:
+    if len(lines := _folded(style, text)) > 1:
+        return _lines(style, *lines)
     line = f"* {text}".rstrip()
     return f"\x1b[2m{line}\x1b[0m\r\n" if style.colour else f"{line}\r\n"
 
@@ -339,18 +349,17 @@ def _thread_list(style: Style, event: events.ThreadList) -> str:
         for row in event.threads
     ]
     headers = ("thread", "session", "doing", "for", "queue/most")
-    head, rule, *lines = table(headers, rows, right=(3, 4), most=_room_in(style), shrink=((1, 12), (2, 12)))
-    shown = [head, rule]
-    for row, line in zip(event.threads, lines, strict=True):
+    shown, each = blocks(headers, rows, (3, 4), _room_in(style), shrink=((1, 12), (2, 12)))
+    for row, lines in zip(event.threads, each, strict=True):
         sent = f"  sent {_count(row.lines, 'line')}, {row.bytes} bytes" if row.lines is not None else ""
-        shown += (line, shortened(f"  at {row.where}{sent}", _room_in(style)))
+        shown += (*lines, shortened(f"  at {row.where}{sent}", _room_in(style)))
     more = [f"and {_count(event.more, 'more reader')}."] if event.more else []
     return _lines(style, *shown, *more)
 
 
 def _lock_list(style: Style, event: events.LockList) -> str:
     if not event.counted:
-        return _line(style, "The use of locks is not counted. Start the server with --lab or --trace to count it.")
+        return _line(style, "The use of locks is counted only with --lab or --trace.")
     rows = [
         [
             row.lock,
@@ -382,15 +391,15 @@ def _token_shown(style: Style, event: events.TokenShown) -> str:
     return _lines(
         style,
         f"Your token is {event.token} and nobody else should know it.",
-        "If your connection hangs, connect again and type this instead of a name to return to your rooms:",
+        "To come back to where you were, connect and type this in place of a name:",
         f"/resume {event.token}",
     )
 
 
 def _pong(style: Style, event: events.Pong) -> str:
-    text = f"Pong: {event.through * 1000:.2f} ms through the server's queue and back"
+    text = f"Pong: {event.through * 1000:.2f} ms through the server's queue"
     if event.network is not None:
-        text += f", {event.network * 1000:.2f} ms over the network and back"
+        text += f", {event.network * 1000:.2f} ms over the network"
     return _line(style, text + ".")
 
 
@@ -403,8 +412,8 @@ def _notice(style: Style, event: events.Notice) -> str:
 
 
 def _problem(style: Style, event: events.Problem) -> str:
-    text = advice.error(event)
-    return f"\x1b[31m! {text}\x1b[0m\r\n" if style.colour else f"! {text}\r\n"
+    lines = [f"! {line}" for line in _folded(style, advice.error(event))]
+    return "".join(f"\x1b[31m{line}\x1b[0m\r\n" if style.colour else f"{line}\r\n" for line in lines)
 
 
 def _bye(style: Style, event: events.Bye) -> str:

@@ -283,7 +283,8 @@ class TextDialect:
 
     def set_option(self, name: str | None, value: str | None) -> str:
         if name is None:
-            return "Set: " + ", ".join(f"{key} {value}" for key, value in self.settings().items()) + "."
+            told = [f"{key} {value}" for key, value in self.settings().items() if value != _SERVERS]
+            return f"Set: {', '.join(told)}."
         option, typed = name.lower(), value or ""
         value = typed.lower()
         if option == "color":
@@ -300,7 +301,7 @@ class TextDialect:
         elif option == "zone":
             zone = "" if value == _SERVERS else clock.known(typed)
             if zone is None:
-                raise Usage(f"/set zone NAME, such as Europe/Berlin, UTC, or {_SERVERS} for the server's own.")
+                raise Usage(f"/set zone Europe/Berlin, or UTC, or {_SERVERS} for the server's own.")
             self._set_style(zone=zone)
             value = zone or value
         else:

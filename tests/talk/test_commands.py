@@ -782,13 +782,9 @@ def test_search_shows_the_newest_fifty_and_how_to_get_the_older_ones(server, que
 
 def test_the_settings_are_plain_at_first_and_shown(server):
     (ann,) = server.clients_named("ann")
-    assert asked(ann, "/set") == [
-        "* Set: timestamps on, numbers off, colour off, bell off, joins on, replay 20, zone server."
-    ]
+    assert asked(ann, "/set") == ["* Set: timestamps on, numbers off, colour off, bell off, joins on, replay 20."]
     assert asked(ann, "/SET Bell ON") == ["* bell is on now."]
-    assert asked(ann, "/set") == [
-        "* Set: timestamps on, numbers off, colour off, bell on, joins on, replay 20, zone server."
-    ]
+    assert asked(ann, "/set") == ["* Set: timestamps on, numbers off, colour off, bell on, joins on, replay 20."]
 
 
 def test_the_numbers_shown_are_those_of_the_history(server):
@@ -845,9 +841,7 @@ def test_ping_shows_the_round_trip(server):
     (ann,) = server.clients_named("ann")
     ann.send("/ping")
     pong = ann.expect("Pong")
-    assert re.fullmatch(
-        r"\* Pong: \d+\.\d\d ms through the server's queue and back(, \d+\.\d\d ms over the network and back)?\.", pong
-    )
+    assert re.fullmatch(r"\* Pong: \d+\.\d\d ms through the server's queue(, \d+\.\d\d ms over the network)?\.", pong)
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ def locks(client) -> dict[str, dict]:
 def test_locks_are_not_counted_unless_that_is_asked_for(server, program):
     [answer] = program("ann", server=server).ask(type="locks")
     assert answer == {"type": "locks", "counted": False, "locks": []}
-    assert server.client("bob").ask("/locks")[-1].startswith("* The use of locks is not counted.")
+    assert server.client("bob").ask("/locks")[-1].startswith("* The use of locks is counted only with")
     assert not isinstance(server.chat.publisher._lock, inside.CountedLock)
 
 
