@@ -70,7 +70,9 @@ class Dialects(click.ParamType):  # type: ignore[type-arg]
 
 @click.command(help=__doc__.split(": bench.py")[0] + ".", epilog=__doc__.split("\n\n", 1)[1])
 @click.option("--members", type=Numbers(), default="10,100,1000", show_default=True, help="Sizes of the room.")
-@click.option("--windows", type=Numbers(), default="1,8,64", show_default=True, help="Messages under way.")
+@click.option(
+    "--windows", type=Numbers(), show_default="1,8,64; --counts: 1,64; --stages: 1", help="Messages under way."
+)
 @click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, help="Runs for each figure.")
 @click.option("--seconds", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Length of a run.")
 @click.option(
@@ -95,7 +97,7 @@ class Dialects(click.ParamType):  # type: ignore[type-arg]
 @click.option("--processes", type=click.IntRange(1, 64), default=max(1, machine.cores() - 1), show_default=True)
 def main(
     members: list[int],
-    windows: list[int],
+    windows: list[int] | None,
     repeat: int,
     seconds: float,
     dialect: list[str] | None,
@@ -113,10 +115,10 @@ def main(
     raise_file_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped, too
     if counting:
-        show_counts(members, windows, repeat, dialect or ["text"])
+        show_counts(members, windows or [1, 64], repeat, dialect or ["text"])
         return
     if staging:
-        show_stages(members, before, json_path)
+        show_stages(list(itertools.product(members, windows or [1])), before, json_path)
         return
     dialect = dialect or ["text", "json"][: 1 + peers]
     taking_part = contenders.ours(dialect)
@@ -129,6 +131,7 @@ def main(
                 sys.exit(f"bench: {', '.join(sorted(missing))}: not here, or no such server. {' '.join(remarks)}")
             others, remarks = [each for each in others if each.name in wanted], []
         taking_part += others
+    windows = windows or [1, 8, 64]
     cells = list(itertools.product(members, windows))
     found = Comparison(taking_part, cells, seconds, cpu)
     found.remarks += remarks
@@ -202,21 +205,21 @@ def progress(runs: list[Any], label: str) -> Any:
     return click.progressbar(runs, label=label, file=sys.stderr)
 
 
-def show_stages(members: list[int], before: str | None, json_path: str | None) -> None:
+def show_stages(cells: list[tuple[int, int]], before: str | None, json_path: str | None) -> None:
     """The stages of this version, and those of another one beside them."""
     found, headers = [], ["stage"]
     try:
-        for size in members:
+        for size, window in cells:
             if before:
-                found += stages.of_another_version(size, before)
-                headers.append(f"{size}, before")
-            found.append(stages.account(size))
-            headers.append(str(size))
+                found += stages.of_another_version(size, window, before)
+                headers.append(f"{size}x{window}, before")
+            found.append(stages.account(size, window))
+            headers.append(f"{size}x{window}")
     except Failed as failed:
         sys.exit(f"bench: {failed}.")
     if json_path:
         comparison.write_json([dataclasses.asdict(each) for each in found], json_path)
-    click.echo(f"{machine.describe()}. Microseconds for one message, by the number of members; one is under way.\n")
+    click.echo(f"{machine.describe()}. Microseconds for one message, by the members and the messages under way.\n")
     align = ["left", *["right"] * len(found)]
     click.echo(tabulate(stages.rows(found), headers, tablefmt="rst", disable_numparse=True, colalign=align))
     alone = ", ".join(f"{what} {took:.1f}" for what, took in stages.bare().items())

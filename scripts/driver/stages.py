@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -52,25 +52,30 @@ BENCH = pathlib.Path(__file__).resolve().parents[1] / "bench.py"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What one message to ``members`` members takes, in microseconds."""
+    """What one message to ``members`` members takes, in microseconds, with ``window`` messages under way."""
 
     members: int
-    stages: dict[str, float]  # the medians
-    traced: float  # from one message to the next, with the notes
-    untraced: float
+    window: int
+    stages: dict[str, float]  # the medians; empty with more than one message under way
+    noted: float | None  # from one message to the next, with the notes
+    alone: float  # and without
     cpu: dict[str, float]  # by the role of the thread; empty where the system does not tell
 
 
-def account(members: int) -> Account:
+def account(members: int, window: int) -> Account:
     """Measure it. Raises Failed."""
     messages = max(40, min(trace.KEPT, 4000 // members))
+    if window > 1:
+        _, alone, cpu = _run(members, window, messages * window // 4, lab=False)
+        return Account(members, window, {}, None, alone, cpu)
     trace.MEMBERS = max(trace.MEMBERS, members)  # all legs of a trip are wanted
-    trips, _, _ = _run(members, messages, lab=True)
-    _, untraced, cpu = _run(members, messages, lab=False)
+    trips, _, _ = _run(members, 1, messages, lab=True)
+    _, alone, cpu = _run(members, 1, messages, lab=False)
     found = [_stages(trip, following) for trip, following in itertools.pairwise(trips)]
-    stages = {name: statistics.median(each[name] for each in found) for name in STAGES}
-    traced = statistics.median(sum(each.values()) for each in found)
-    return Account(members, stages, traced, untraced, cpu)
+    noted = statistics.median(sum(each.values()) for each in found)
+    return Account(
+        members, 1, {name: statistics.median(each[name] for each in found) for name in STAGES}, noted, alone, cpu
+    )
 
 
 def bare() -> dict[str, float]:
@@ -130,19 +135,20 @@ def _bare_hand_over() -> float:
     return 1e6 * statistics.median(times) / 2
 
 
-def of_another_version(members: int, folder: str) -> list[Account]:
+def of_another_version(members: int, window: int, folder: str) -> list[Account]:
     """The same of the package in that folder, in a process of its own. Raises Failed."""
     with tempfile.TemporaryDirectory() as scratch:
         found = pathlib.Path(scratch, "found.json")
-        command = [sys.executable, str(BENCH), "--stages", "--members", str(members), "--json", str(found)]
+        options = ["--stages", "--members", str(members), "--windows", str(window), "--json", str(found)]
         environment = {**os.environ, "PYTHONPATH": os.path.abspath(folder)}
+        command = [sys.executable, str(BENCH), *options]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Failed(f"the version in {folder} cannot be measured: {done.stderr.strip()[-200:]}")
         return [Account(**each) for each in json.loads(found.read_text("utf-8"))]
 
 
-def _run(members: int, messages: int, lab: bool) -> tuple[list[Trip], float, dict[str, float]]:
+def _run(members: int, window: int, messages: int, lab: bool) -> tuple[list[Trip], float, dict[str, float]]:
     """The trips of the last messages; and the medians of microseconds for a message, and of each kind of thread's CPU
     time."""
     limits = Limits(rate=0, max_clients=members + 1)
@@ -152,10 +158,10 @@ def _run(members: int, messages: int, lab: bool) -> tuple[list[Trip], float, dic
         chat.start()
         try:
             with counts.clients(chat.address[1], members, "text") as them:
-                counts.talk(them, 1, messages)  # to warm up
+                counts.talk(them, window, messages)  # to warm up
                 for _ in range(ROUNDS):
                     before, began = _cpu(), time.perf_counter()
-                    counts.talk(them, 1, messages)
+                    counts.talk(them, window, messages)
                     times.append(1e6 * (time.perf_counter() - began) / messages)
                     after = _cpu()
                     cpu.append({role: (after[role] - before[role]) / 1000 / messages for role in counts.ROLES})
@@ -203,10 +209,15 @@ def _stages(trip: Trip, following: Trip) -> dict[str, float]:
 
 def rows(found: Sequence[Account]) -> list[list[str]]:
     """The rows of a table with a column for each account."""
-    lines = [[name, *(f"{each.stages[name]:.0f}" for each in found)] for name in STAGES]
-    lines.append(["all of it, with the notes", *(f"{each.traced:.0f}" for each in found)])
-    lines.append(["all of it, without", *(f"{each.untraced:.0f}" for each in found)])
-    if all(each.cpu for each in found):
-        lines += [[f"CPU: {role}", *(f"{each.cpu[role]:.0f}" for each in found)] for role in counts.ROLES]
-        lines.append(["CPU: for a delivery", *(f"{sum(each.cpu.values()) / each.members:.1f}" for each in found)])
+
+    def row(name: str, of: Callable[[Account], float | None], digits: int = 0) -> list[str]:
+        return [name, *("-" if (value := of(each)) is None else f"{value:.{digits}f}" for each in found)]
+
+    lines = [row(name, lambda each, name=name: each.stages.get(name)) for name in STAGES]  # type: ignore[misc]
+    lines += [
+        row("all of it, with the notes", lambda each: each.noted),
+        row("all of it, without", lambda each: each.alone),
+    ]
+    lines += [row(f"CPU: {role}", lambda each, role=role: each.cpu.get(role)) for role in counts.ROLES]  # type: ignore[misc]
+    lines.append(row("CPU: for a delivery", lambda each: sum(each.cpu.values()) / each.members or None, 1))
     return lines

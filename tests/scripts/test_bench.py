@@ -159,11 +159,11 @@ def test_the_stages_of_a_message_add_up_in_each_version(tmp_path):
     output = bench("--stages", "--members", "3", "--before", str(PEERS.parents[1]), "--json", str(file))
     assert re.search(r": a send [\d.]+, a commit of one row [\d.]+, a hand-over [\d.]+ microseconds\.$", output.strip())
     table = rows(output)
-    assert table[0] == ["stage", "3, before", "3"]
+    assert table[0] == ["stage", "3x1, before", "3x1"]
     assert [row[0] for row in table[1 : 1 + len(stages.STAGES)]] == list(stages.STAGES)
     for found in json.loads(file.read_text()):
         assert found["members"] == 3
-        assert sum(found["stages"].values()) == pytest.approx(found["traced"], rel=0.5)
+        assert sum(found["stages"].values()) == pytest.approx(found["noted"], rel=0.5)
         if sys.platform.startswith("linux"):
             assert all(found["cpu"][role] > 5 for role in ("reader", "history", "writer"))
 
