@@ -76,7 +76,7 @@ class Telnet:
     """The part of RFC 854 that a server needs if it wants 8 bits and whole lines, or single keys.
 
     Options change as in RFC 1143 (see ``options``). A client that has sent a command is asked for BINARY and for its
-    window's size, once. It is asked for single keys only by ``key_by_key``.
+    window's size, once. It is asked for single keys only by ``ask_key_by_key``.
     """
 
     def __init__(self) -> None:
