@@ -19,6 +19,7 @@ from driver.conductor import new_run
 from driver.contenders import PEERS, Contender, ours, peers, running
 from driver.crowd import Crowd, Outcome, Task, crowd
 from driver.worker import Failed
+from support.pages import PERFORMANCE, table_after
 
 BENCH = PEERS.parent / "bench.py"
 OURS = ours(["text", "json", "web"])
@@ -194,6 +195,11 @@ def test_ratios_are_of_runs_in_the_same_round():
     record = found.record()["servers"]["other"]
     assert record["cells"]["5x1"]["deliveries_per_s"] == [200, 50, 50, 50]
     assert record["joins_per_s"] == [None]
+
+
+def test_the_page_on_performance_says_what_each_server_is():
+    told = [row[0] for row in table_after("servers", PERFORMANCE)]
+    assert {each.title for each in FOUND} | {"chat_threads", "chat_threads, JSON"} <= set(told)
 
 
 def test_numbers_have_three_digits_that_count():
