@@ -55,6 +55,7 @@ class Options:
         self._welcome = welcome
         self._states: dict[Way, State] = {}  # those that were ever agreed to or asked for; at most a few
         self._refused: set[Way] = set()  # refused, and not withdrawn by the client
+        self._waiting: set[Way] = set()  # asked for again, which is not answered
 
     def state(self, way: Way) -> State:
         return self._states.get(way, State.NO)
@@ -64,8 +65,14 @@ class Options:
         return self.state(way) is State.YES
 
     def ask(self, *ways: Way) -> bytes:
-        """Want these options from now on; what to send."""
-        return b"".join(self._change(way, "ask") for way in ways)
+        """Want these options from now on; what to send. Debian's telnet counts its requests: for one that waits for an
+        answer, the question is the answer, and none follows."""
+        said = b"".join(self._change(way, "ask") for way in ways)
+        for way in self._waiting.intersection(ways):
+            self._change(way, "yes")
+        self._waiting.difference_update(ways)
+        self._refused.difference_update(ways)
+        return said
 
     def withdraw(self, *ways: Way) -> bytes:
         """Want these options no longer; what to send."""
@@ -76,10 +83,12 @@ class Options:
         way = (verb if verb in (WILL, DO) else verb - 1), option
         if verb in (WONT, DONT):
             self._refused.discard(way)
+            self._waiting.discard(way)
             return self._change(way, "no")
         if self.state(way) is not State.NO or way in self._welcome:
             return self._change(way, "yes")
         if way in self._refused and option != TIMING_MARK:  # each timing mark is a request of its own
+            self._waiting.add(way)
             return b""
         self._refused.add(way)
         return _said(way, False)

@@ -199,7 +199,7 @@ class Telnet:
         if first and self._wants_keys:
             if asked := self._ask_keys():
                 add(WireBytes(asked))
-            else:
+            if self.key_by_key is not None:
                 add(Signal.CHANGED)
 
     def _resized(self) -> bool:

@@ -160,6 +160,8 @@ class TextDialect:
                 return OWN_LINE
             self._mode = Mode.ASKED
             self._send(self._telnet.ask_key_by_key())
+            if self._telnet.key_by_key:
+                self._changed()
             return "Your program is asked to send each key as you press it."
         if on:
             return "That is on already." if self._mode is Mode.KEYS else "Your program has been asked already."

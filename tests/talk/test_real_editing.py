@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable
 
 import pytest
+from support.servers import needs
 from support.terminals import Tmux
 from support.waiting import wait_for
 
@@ -16,6 +18,8 @@ COMMANDS = {
     "telnet": ("telnet", "127.0.0.1", "{}"),
     "telnet-ssl": ("telnet-ssl", "127.0.0.1", "{}"),
     "plink": ("plink", "-telnet", "-batch", "-P", "{}", "127.0.0.1"),
+    "telnet that asks for options": ("telnet", "--", "127.0.0.1", "-{}"),
+    "tt++": ("sh", "-c", "PATH=$PATH:/usr/games; tt++ -G -e '#split 0 0;#session chat 127.0.0.1 {}'"),
     "telnet and reset": ("sh", "-c", "telnet 127.0.0.1 {}; reset"),
     "tf": ("tf", "-n", "-f/dev/null", "127.0.0.1", "{}"),
 }
@@ -71,7 +75,14 @@ def is_as_before(terminal: Tmux) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "columns", "rows"), [("telnet", 80, 24), ("telnet", 40, 20), ("telnet-ssl", 200, 50), ("plink", 80, 24)]
+    ("program", "columns", "rows"),
+    [
+        ("telnet", 80, 24),
+        ("telnet", 40, 20),
+        ("telnet-ssl", 200, 50),
+        ("plink", 80, 24),
+        ("telnet that asks for options", 80, 24),
+    ],
 )
 def test_two_people_talk_while_a_third_edits_in_the_middle_of_a_line(server, come_in, program, columns, rows):
     ann = come_in(server, program, columns, rows)
@@ -168,3 +179,12 @@ def test_a_client_that_sends_whole_lines_is_told_so(server, come_in):
     fugue.expect("Your program .* Everything stays as it was.")
     fugue.enter("hello")
     fugue.expect(r"\] ann: hello")
+
+
+def test_a_client_with_a_line_of_its_own_keeps_it(server, come_in, monkeypatch):
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/games")  # Debian puts it there
+    needs("tt++")
+    tin = come_in(server, "tt++")
+    tin.expect("Your program has a line of its own. Everything stays as it was.")
+    tin.enter("hello")
+    tin.expect(r"\] ann: hello")

@@ -377,6 +377,21 @@ def test_single_keys_are_asked_for_and_withdrawn_once():
     assert telnet.key_by_key is False
 
 
+def test_a_request_that_was_made_again_is_answered_by_the_question():
+    """As Debian's telnet does with LINEMODE: it asks for SUPPRESS-GO-AHEAD again, and counts."""
+    telnet = known()
+    telnet.receive(IAC + DO + SGA + IAC + DO + SGA + is_a(b"XTERM"))
+    telnet.ask_key_by_key()
+    assert telnet.key_by_key is None
+    assert telnet.receive(IAC + DO + ECHO) == [Signal.CHANGED]
+    assert telnet.key_by_key is True
+    both = known()
+    both.receive(AGREES + AGREES)
+    both.ask_key_by_key()
+    assert both.receive(is_a(b"XTERM"))[-1] is Signal.CHANGED
+    assert both.key_by_key is True
+
+
 def test_a_client_that_edits_its_lines_is_told_that_the_server_does_and_back():
     telnet = known()
     telnet.receive(is_a(b"XTERM") + IAC + WILL + LINEMODE)
