@@ -114,6 +114,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self._days: Days | None = None  # of a person who has a name
         self._head: bytes | None = b""  # the first bytes, until they tell which dialect the client speaks
         self._greeted = False
+        self._greeting_waits = False  # for an answer, which is sent with it
         self._arrival: Arrival | None = None  # None on the port for browsers
         # Whether it is a browser's spare connection, which is told nothing until it speaks.
         self._spare = self._browsers
@@ -212,6 +213,9 @@ class Conversation(socketserver.BaseRequestHandler):
     def _read_more(self, deadline: float | None) -> bool:
         """Wait for bytes, until ``deadline`` or until the line must have ended, and feed them to the dialect; False at
         the end of the connection."""
+        if self._greeting_waits:
+            self._greeting_waits = False
+            self._session.send()  # the lines so far were blank: nothing, but with it the greeting
         now = time.monotonic()
         until = deadline
         if self._days is not None and self._days.due <= now and (today := self._days.look(now)):
@@ -273,7 +277,8 @@ class Conversation(socketserver.BaseRequestHandler):
         self._spare = False
         self._session.views = self._views
         if not self._greeted:
-            self._session.put(_greeting(self._session.views.own), more=self._blank > 0)  # a request is answered soon
+            self._greeting_waits = self._blank > 0
+            self._session.put(_greeting(self._session.views.own), more=self._greeting_waits)
         self._greeted = True
 
     def _slow_down(self, tokens: float, deadline: float | None = None) -> None:

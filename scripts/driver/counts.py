@@ -125,6 +125,30 @@ def count(
     return found[1:]
 
 
+def count_joins(dialect: str, room_size: int, joins: int = 50) -> dict[str, float]:
+    """The calls for each client that joins, by the role of the thread. It speaks at once, and another one comes when it
+    has entered. There are ``room_size`` members in each room at the end. Threads that end are not counted."""
+    calls, speaks = _Calls(), DIALECTS[dialect]
+    with tempfile.TemporaryDirectory() as folder, calls.installed(), ExitStack() as stack:
+        chat = Chat(Options("127.0.0.1", 0, db=str(pathlib.Path(folder, "counts.db")), limits=Limits(rate=0)))
+        chat.start()
+        stack.callback(chat.stop)
+
+        def join(number: int) -> None:
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", chat.address[1]), PATIENCE))
+            sock.sendall(speaks.hello(f"counts{number}", f"#counts{number // room_size}").encode())
+            _until(sock, speaks.inside)
+
+        first = room_size * (-(-joins // room_size))  # in whole rooms, so that each join is like any other
+        for number in range(first):
+            join(number)
+        before = calls.by_role()
+        for number in range(first, first + joins):
+            join(number)
+        after = calls.by_role()
+    return {role: (after[role] - before[role]) / joins for role in ("acceptor", *ROLES)}
+
+
 def _difference(
     members: int, messages: int, before: tuple[Any, ...], after: tuple[Any, ...], futexes: list[int]
 ) -> Counts:

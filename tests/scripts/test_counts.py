@@ -52,6 +52,15 @@ def test_a_message_costs_no_more_calls_and_writes_than_it_did():
     assert few["reader"] == pytest.approx(many["reader"], abs=2)  # whoever talks does nothing for each member
 
 
+@pytest.mark.parametrize(("dialect", "most"), [("text", 700), ("json", 820)])
+def test_a_client_that_joins_a_room_of_ten_costs_no_more_calls_than_it_did(dialect, most):
+    code = f"from driver.counts import count_joins; print(sum(count_joins({dialect!r}, 10).values()))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=BENCH.parent, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 300 < float(done.stdout) <= most
+
+
 @pytest.mark.parametrize("thing", [Session, Mailbox, Parcel, Wire, ChatRoom, Publisher, Crew, History])
 def test_no_class_on_the_path_of_a_message_has_a_function_for_its_attributes(thing):
     """No count shows it, but Python would look up all attributes slowly, also those that are set."""

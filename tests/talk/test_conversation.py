@@ -97,6 +97,13 @@ def test_a_name_with_a_room_begins_in_that_room(server):
     assert ann.ask("/whois ann")[0] == "* ann is in #lab2."
 
 
+@pytest.mark.parametrize("first", [b"\r\n", b"\n", b"\xff\xfb\x1f\r\n"])
+def test_a_client_that_has_asked_for_nothing_yet_is_greeted(server, first):
+    client = server.client()
+    client.send_bytes(first)
+    client.expect(f"* Welcome to chat_threads {__version__}. ")
+
+
 def test_a_client_may_speak_before_it_is_greeted(server):
     ann = server.client()
     ann.send("ann", "hi")
