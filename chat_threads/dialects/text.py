@@ -197,7 +197,7 @@ class TextDialect:
             self._mode = Mode.KEYS
             self._screen = self._editor = Screen(self._telnet.size)
             self._keys = self._screen.editing
-            self._note = "Your line stays whole now. Tab completes, Up shows earlier lines, /edit off."
+            self._note = "Your line stays whole now. Tab completes, Up goes back, /edit off ends it."
         elif self._mode is not Mode.LINES and keys is False:
             self._to_lines()
             self._tell(OWN_LINE if self._telnet.has_own_line else REFUSED)
@@ -220,7 +220,7 @@ class TextDialect:
             return KEY * size
         if self._mode is Mode.ASKED and ended:
             self._mode = Mode.SILENT
-            self._tell("Your program has not answered, so it goes on sending whole lines. /edit off asks no more.")
+            self._tell("Your program has not answered. It goes on sending whole lines.")
         return 0
 
     def _next_of_keys(self, keys: Editing) -> Request | events.WireBytes | None:

@@ -831,6 +831,24 @@ def test_changed_options_show_every_room_the_new_way(house: House, lab: ChatRoom
     assert lab.groups == house.lobby.groups == {}
 
 
+def test_what_is_shown_with_changed_options_stands_between_the_old_way_and_the_new(house: House) -> None:
+    (ann,) = house.people("ann")
+    ann.news()
+    house.dispatch(*said(house.lobby, 1))
+    house.publisher.set_views(ann, Views(Plain("new here"), THERE), events.Notice("now"))
+    house.dispatch(*said(house.lobby, 1))
+    assert [view for view, _ in ann.shown] == ["here", "here", "new here"]
+    assert ann.shown[1] == ("here", events.Notice("now"))
+
+
+def test_the_names_in_a_room_begin_with_those_who_spoke_last(house: House) -> None:
+    house.people("ann", "bob", "cy")
+    names = ("bob", "gone", "cy", "bob", "cy")
+    spoke = [message for number, name in enumerate(names) for message in said(house.lobby, number + 1, sender=name)]
+    house.dispatch(*spoke)
+    assert house.publisher.names(house.lobby) == ["cy", "bob", "ann"]
+
+
 def test_options_can_be_set_before_one_is_anywhere(house: House) -> None:
     ann = Person(house, "ann")
     house.publisher.set_views(ann, Views(THERE, THERE))
