@@ -134,8 +134,8 @@ class BadRoom(Told):
     code = "bad_room"
     fact = "A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2."
 
-    def __init__(self, near: str | None = None, fact: str = "") -> None:
-        super().__init__(fact, f"Try {near}." if near else "")
+    def __init__(self, near: str | None = None, fact: str = "A room's name begins with '#'.") -> None:
+        super().__init__(fact if near else "", f"Try {near}." if near else "")
         self.near = near
 
 
@@ -143,7 +143,7 @@ class SpacedRoom(BadRoom):
     """``/create #my room``: a name with a space in it, or a room and its topic. Only people can type it."""
 
     def __init__(self, room: str, near: str) -> None:
-        super().__init__(near, f"A room's name has no spaces, so {room} was not made.")
+        super().__init__(near, "A room's name has no spaces.")
         self.room = room
 
 

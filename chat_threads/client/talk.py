@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,6 +81,8 @@ class Talk:
             self._dialect.set_option("colour", "on")
             self._dialect.set_option("bell", "on")
         self._print(chat.welcome)
+        if screen:
+            self._print(events.Notice(self._dialect.today(time.time())))
 
     # --- what is typed --------------------------------------------------------------------------------------
 
@@ -203,7 +206,10 @@ class Talk:
 
     def _print(self, event: events.Event, room: str | None = None, bold: bool = False) -> None:
         here = room is None or self.room is None or fold(room) == fold(self.room)
-        text = self._dialect.views.of(here).encode((event,)).decode("utf-8", "replace")
+        if self._screen:
+            self._dialect.window(shutil.get_terminal_size().columns)
+        views = self._dialect.views
+        text = (views.own if here else views.elsewhere).encode((event,)).decode("utf-8", "replace")
         lines = text.replace("\r\n", "\n").removesuffix("\n")
         if bold:
             lines = "\x1b[1m" + lines.replace("\x1b[0m", "\x1b[0;1m") + "\x1b[0m"

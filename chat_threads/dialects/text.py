@@ -142,6 +142,10 @@ class TextDialect:
         if self._bell:
             self._set_style(bell=name)
 
+    def window(self, columns: int) -> None:
+        """The window is so wide. For a client that draws the lines itself; over telnet, the option NAWS says it."""
+        self._set_style(columns=max(10, min(columns, 500)))
+
     def ignoring(self, people: frozenset[int]) -> None:
         self._set_style(ignored=people)
 

@@ -24,8 +24,8 @@ TYPED = [
     (errors.UnknownCommand("/jion", "/join"), "There is no command /jion. Did you mean /join?", "", ""),
     (
         errors.SpacedRoom("#my", "#my_room"),
-        "A room's name has no spaces, so #my was not made.", "Try #my_room.",
-        "Type /create #my_room; or, if that is a topic of one word, /create #my and then /topic.",
+        "A room's name has no spaces.", "Try #my_room.",
+        "Type /create #my_room; or /create #my, and then its /topic.",
     ),
     (
         errors.NameTaken("ann", "ann2"),

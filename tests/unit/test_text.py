@@ -187,7 +187,7 @@ def test_a_room_is_not_made_from_one_half_of_its_name(line, expected):
     if isinstance(expected, commands.Command):
         assert parse_line(line) == expected
     else:
-        with pytest.raises(BadRoom, match="so #my was not made") as caught:
+        with pytest.raises(BadRoom, match="has no spaces") as caught:
             parse_line(line)
         assert f"/create {caught.value.near}" == expected
 
