@@ -269,7 +269,7 @@ class NamesakesRoom(OthersRoom):
 class IgnoresItself(NotAllowed):
     """A session cannot ignore itself: its own lines are its acknowledgements."""
 
-    fact = "You cannot ignore yourself: you see your own lines to know that they are stored."
+    fact = "You cannot ignore yourself: your own lines show you that they are stored."
 
 
 class NotLocal(NotAllowed):

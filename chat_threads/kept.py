@@ -1,8 +1,7 @@
 """What a token keeps for a person who comes back: where they were, what they had seen, and how they had set it up.
 
-It is stored beside the token, as one line of JSON, and forgotten with the token. A room in which something was said
-stands in it by its id and a checksum, so that its name is nowhere in the file once it was deleted. Any thread may read
-it, because it is frozen.
+It is stored beside the token, as one line of JSON, and forgotten with the token. A room stands in it by its id and a
+checksum, so that its name is nowhere in the file once it was deleted. Any thread may read it, because it is frozen.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ class Seen:
     room: int
     mark: int  # of its name: an id may be used again after its room was deleted
     number: int
-    name: str = ""  # only while nothing is said there, when the room ends as soon as everybody has left
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Kept:
 
     def text(self) -> str:
         """As it is stored."""
-        rooms = [(each.room, each.mark, each.number, each.name) for each in self.rooms]
+        rooms = [(each.room, each.mark, each.number) for each in self.rooms]
         return json.dumps([rooms, self.away, self.ignored, self.settings], ensure_ascii=False, separators=(",", ":"))
 
     @classmethod

@@ -13,7 +13,7 @@ _SET_UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outb
 
 ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     errors.UnknownCommand: lambda problem: "" if problem.near else "/help lists the commands.",
-    errors.NameTaken: lambda problem: f"Try {problem.near}. If it is yours, type /resume TOKEN, with its token.",
+    errors.NameTaken: lambda problem: f"Try {problem.near}. If that is you, type /resume TOKEN.",
     errors.SpacedRoom: lambda problem: f"Type /create {problem.near}; or /create {problem.room}, and then its /topic.",
     errors.UnknownRoom: lambda problem: "/rooms lists the rooms, /join makes one.",
     errors.RoomExists: lambda problem: f"/join {problem.room} goes there.",

@@ -262,7 +262,7 @@ def _search_page(style: Style, event: events.SearchPage) -> str:
     star = ""
     if "*" in event.words:
         plain = " ".join(event.words.replace("*", " ").split())
-        star = _line(style, f"A * was searched for like a letter. Parts of words are found without it: /search {plain}")
+        star = _line(style, f"A * is searched for as it is. Parts of words need none: /search {plain}")
     if not event.messages:
         return _line(style, f"Nothing was found for: {event.words}") + star
     count = len(event.messages)

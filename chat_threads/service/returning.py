@@ -49,7 +49,7 @@ def _look(context: Context, session: Session, sure: bool) -> None:
     profile, settings = session.profile, session.dialect.settings() or {}
     session.kept = Kept(
         tuple(
-            Seen(room, mark_of(name), min(last, seen.get(room, last)), "" if last else name)
+            Seen(room, mark_of(name), min(last, seen.get(room, last)))
             for room, name, last in context.publisher.seen(session)
         ),
         profile.away,
@@ -108,13 +108,11 @@ def rooms(context: Context, session: Session, old: list[str], kept: Kept) -> dic
     long its client has been away. If there was none, they are those that were kept.
     """
     names = context.history.storage.room_names([each.room for each in kept.rooms])
-    seen = {}
-    for each in kept.rooms:
-        name = names.get(each.room, "")
-        if mark_of(name) != each.mark:  # it is gone; made again if nothing was said in it
-            name = each.name
-        if name:
-            seen[name] = each.number
+    seen = {
+        names[each.room]: each.number
+        for each in kept.rooms
+        if each.room in names and mark_of(names[each.room]) == each.mark
+    }
     found: dict[str, int | None] = {}
     for name in old or seen:
         room = context.publisher.get(name)

@@ -734,7 +734,7 @@ def test_search_finds_messages_that_have_all_the_words(server):
     assert asked(bob, "/search in:#Lab2") == ["* 1 message found for: in:#lab2", found[2]]
     assert asked(bob, '/search "lab* OR') == [
         '* Nothing was found for: "lab* OR',
-        '* A * was searched for like a letter. Parts of words are found without it: /search "lab OR',
+        '* A * is searched for as it is. Parts of words need none: /search "lab OR',
     ]
     assert asked(bob, "/search lab in:#lap2")[0].startswith("! There is no room #lap2. Did you mean #lab2?")
     for nothing in ("?!", "?! from:ann", "* in:#lab2"):

@@ -47,8 +47,8 @@ def settle_in(server) -> tuple[Client, str]:
     token = token_of(ann)
     for line in ("seen", "/join #lab", "/ignore bob", "/away at lunch", *SETTINGS):
         ann.ask(line)
-    ann.ask("/join #other")
-    ann.ask("/join #lab")
+    for line in ("seen, too", "/join #other", "and this", "/join #lab"):
+        ann.ask(line)
     return ann, token
 
 
@@ -152,13 +152,17 @@ def test_of_very_much_that_was_missed_the_newest_is_shown_and_where_the_rest_is(
     assert "* The last 5 of 9 messages; /history before 5 shows older ones." in lines
 
 
-def test_a_room_that_is_gone_is_left_out_and_its_name_is_nowhere(server, tmp_path):
+@pytest.mark.parametrize("said", ["before", "after"])
+def test_a_room_that_is_gone_is_left_out_and_its_name_is_nowhere(server, said):
+    """Whether or not anything had been said in it when it was noted."""
     ann, cy = server.clients_named("ann", "cy")
     token = token_of(ann)
     cy.ask("/create #secretroom")
-    cy.ask("hello")
+    if said == "before":
+        cy.ask("hello")
     ann.ask("/join #secretroom")
     gone(ann)
+    cy.ask("hello again")
     cy.ask("/delete #secretroom yes")
     assert "secretroom" not in places(server.chat.storage.path)[0]
     again = server.client()
@@ -181,7 +185,7 @@ def test_a_token_keeps_little_and_what_it_keeps_is_forgotten_with_it(server, mon
     server.client("cy").ask("hello")
     wait_for(lambda: places(server.chat.storage.path) == [], "it is forgotten")
     most = kept.Kept(
-        (kept.Seen(2**62, 2**32, 2**62, "#" + "x" * 32),) * 20,
+        (kept.Seen(2**62, 2**32, 2**62),) * 20,
         "x" * 200,
         ((2**63 - 1, "x" * 20),) * 100,
         (("timestamps", "seconds"),) * 9,

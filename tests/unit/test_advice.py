@@ -29,7 +29,7 @@ TYPED = [
     ),
     (
         errors.NameTaken("ann", "ann2"),
-        "The name ann is taken.", "Try ann2.", "Try ann2. If it is yours, type /resume TOKEN, with its token.",
+        "The name ann is taken.", "Try ann2.", "Try ann2. If that is you, type /resume TOKEN.",
     ),
     (errors.UnknownRoom("#x"), "There is no room #x.", "", "/rooms lists the rooms, /join makes one."),
     (
@@ -105,7 +105,7 @@ PLAIN = [
     (errors.OthersRoom("#x", "ann"), "#x was made by ann. Nobody else can delete it."),
     (
         errors.IgnoresItself(),
-        "You cannot ignore yourself: you see your own lines to know that they are stored.",
+        "You cannot ignore yourself: your own lines show you that they are stored.",
     ),
     (
         errors.NotLocal(),
