@@ -62,13 +62,13 @@ class Service:
         if hello.room:
             room = check_room(hello.room)
             wanted[room] = wanted.pop(room, None)  # the last one is the current one
-        kept = returning.kept_under(context, session, hello.token) if hello.token else None
+        place = returning.kept_under(context, session, hello.token) if hello.token else None
         old = people.take(context, session, name, hello.token or new_token())
         if hello.token or (session.dialect.token_first and not context.sessions.wait_for_token(session.address)):
             people.keep_token(context, session)
         session.dialect.admitted(name)
-        if kept:
-            returning.restore(session, kept)
+        if place:
+            returning.restore(session, place.kept)
         if session.views is not session.dialect.views:
             people.update_views(context, session)
         welcome = events.Welcome(name, self._motd, __version__, session.token if session.known else "")
@@ -76,13 +76,10 @@ class Service:
         session.answer(welcome, *((events.Notice(today),) if today else ()), more=True)
         if context.history.read_only:
             session.tell(context.history.read_only)
-        if kept:
-            returning.tell(session, kept)
-            wanted = wanted or returning.rooms(context, session, old, kept)
-        entered = False
-        for room, since in (wanted or dict.fromkeys(old)).items():
-            entered = rooms.enter_or_tell(context, session, room, not entered, since) or entered
-        if not entered:
+        if place:
+            returning.tell(session, place.kept)
+            wanted = wanted or returning.rooms(context, session, old, place)
+        if not returning.enter(context, session, wanted or dict.fromkeys(old), first_time=True):
             rooms.enter_or_tell(context, session, LOBBY, first_time=True)
         if session.note_at is not None:
             returning.note(context, session)

@@ -29,7 +29,6 @@ from ..rules import check_name, check_words, fold
 from ..session import MAX_IGNORED, Session
 from ..tokens import identity_of, person_of, token_id
 from . import returning
-from .rooms import enter_or_tell
 from .table import MAX_ROWS, SETTLE, Context, does
 
 log = logging.getLogger(__name__)
@@ -168,19 +167,19 @@ def resume(context: Context, session: Session, command: commands.Resume) -> None
     """Take the place of the session that has the token, or had it. Waits as ``name_of``, ``take`` and ``enter_or_tell``
     do, and for an SQLite connection."""
     old, name = session.name, name_of(context, command.token)
-    kept = returning.kept_under(context, session, command.token)
+    place = returning.kept_under(context, session, command.token)
     rooms: Iterable[str] = take(context, session, name, command.token)
     keep_token(context, session)
-    if kept:
-        returning.restore(session, kept)
-        returning.tell(session, kept)
+    if place:
+        returning.restore(session, place.kept)
+        returning.tell(session, place.kept)
     ignored = dict(session.profile.ignored)
     if ignored.pop(session.identity, None):  # the session is that person now, and must see its own lines
         _set_ignored(context, session, ignored)
     _rename(context, session, old)
-    wanted = returning.rooms(context, session, list(rooms), kept) if kept else dict.fromkeys(rooms)
-    for room, since in wanted.items():
-        enter_or_tell(context, session, room, since=since)
+    returning.enter(
+        context, session, returning.rooms(context, session, list(rooms), place) if place else dict.fromkeys(rooms)
+    )
 
 
 @does(commands.Away)

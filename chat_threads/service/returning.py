@@ -8,12 +8,15 @@ types, and at the end. It goes through the history's queue into the next batch.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from .. import commands, events, ordered
-from ..errors import ChatError, NotStored
+from ..errors import ChatError, NotStored, Unreadable
 from ..kept import Kept, Seen, mark_of
 from ..session import Session
 from ..tokens import token_id
+from .rooms import enter_or_tell
 from .table import Context
 
 EVERY = 60.0  # seconds between two notes while the person only talks
@@ -81,15 +84,34 @@ def leave(context: Context, session: Session, patience: float) -> None:
     _submit(context, session)
 
 
-def kept_under(context: Context, session: Session, token: str) -> Kept | None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a token keeps, and the numbers that were seen in the rooms that there still are, by their names."""
+
+    kept: Kept
+    seen: Mapping[str, int]
+
+
+def kept_under(context: Context, session: Session, token: str) -> Place | None:
     """What the token keeps for a session that shows it, which has not taken its place yet; None: nothing for this
-    dialect. Raises Unreadable. Waits for an SQLite connection."""
+    dialect. Raises Unreadable, but not if another session has the token. Waits for an SQLite connection."""
     if session.dialect.settings() is None:
         return None
-    holder = context.sessions.holder(token)
-    if holder:
-        return holder.kept or Kept()
-    return Kept.read(context.history.storage.place(token_id(token)))
+    storage, holder = context.history.storage, context.sessions.holder(token)
+    kept = holder.kept if holder else None
+    try:
+        kept = kept or Kept.read(storage.place(token_id(token)))
+        names = storage.room_names([each.room for each in kept.rooms])
+    except Unreadable:
+        if holder is None:
+            raise
+        kept, names = kept or Kept(), {}
+    seen = {
+        names[each.room]: each.number
+        for each in kept.rooms
+        if each.room in names and mark_of(names[each.room]) == each.mark
+    }
+    return Place(kept, seen)
 
 
 def restore(session: Session, kept: Kept) -> None:
@@ -101,22 +123,16 @@ def restore(session: Session, kept: Kept) -> None:
     session.dialect.ignoring(frozenset(session.profile.ignored))
 
 
-def rooms(context: Context, session: Session, old: list[str], kept: Kept) -> dict[str, int | None]:
+def rooms(context: Context, session: Session, old: list[str], place: Place) -> dict[str, int | None]:
     """The rooms to enter, in order, each with the number of the last message that was seen there.
 
     ``old`` are those of the connection whose place the session has taken: it was there until now, but nobody knows how
     long its client has been away. If there was none, they are those that were kept.
     """
-    names = context.history.storage.room_names([each.room for each in kept.rooms])
-    seen = {
-        names[each.room]: each.number
-        for each in kept.rooms
-        if each.room in names and mark_of(names[each.room]) == each.mark
-    }
     found: dict[str, int | None] = {}
-    for name in old or seen:
+    for name in old or place.seen:
         room = context.publisher.get(name)
-        number = seen.get(name)
+        number = place.seen.get(name)
         if room and number is not None:
             last = context.publisher.last(room)
             if old:
@@ -124,6 +140,20 @@ def rooms(context: Context, session: Session, old: list[str], kept: Kept) -> dic
             number = max(number, last - MISSED)
         found[name] = number
     return found
+
+
+def enter(context: Context, session: Session, wanted: Mapping[str, int | None], first_time: bool = False) -> bool:
+    """Enter these rooms, and show an error for each that cannot be entered; return whether there is one that can be.
+
+    If one cannot be entered now, nothing more is noted, so that the token still keeps it.
+    """
+    entered = False
+    for name, since in wanted.items():
+        if enter_or_tell(context, session, name, first_time and not entered, since):
+            entered = True
+        else:
+            session.note_at = None
+    return entered
 
 
 def tell(session: Session, kept: Kept) -> None:

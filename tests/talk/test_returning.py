@@ -11,6 +11,7 @@ from support.clients import Client, Program
 from support.waiting import wait_for
 
 from chat_threads import kept, once
+from chat_threads.errors import Unreadable
 from chat_threads.rules import fold
 from chat_threads.service import returning
 
@@ -192,6 +193,30 @@ def test_a_token_keeps_little_and_what_it_keeps_is_forgotten_with_it(server, mon
     )
     assert len(most.text()) < 10_000
     assert kept.Kept.read(most.text()) == most
+
+
+@pytest.mark.parametrize("what", ["room_names", "place", "page"])
+def test_a_history_that_cannot_be_read_just_now_loses_nothing(server, monkeypatch, what):
+    """Either nothing happens and the person may try again, or what could not be entered is still kept."""
+    ann, token = settle_in(server)
+    gone(ann)
+    again = server.client()
+
+    def unreadable(*_: object) -> None:
+        raise Unreadable("the disk is busy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.chat.storage, what, unreadable)
+        patch.setattr(server.chat.publisher, "_newest", unreadable)
+        again.send(f"/resume {token}")
+        again.expect("Try again.")
+        if what == "page":
+            again.ask("/away now")
+            gone(again)
+            again = server.client()
+    again.send(f"/resume {token}", "/ping")
+    lines = again.upto("* Pong:")
+    assert sum("You are in" in line for line in lines) == 3
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "1", "[1,2,3,4]", '[[["x"]],null,[],[]]', "null"])

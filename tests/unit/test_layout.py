@@ -37,7 +37,8 @@ LAYERS = """
     page.lab
     dialects.web
     service.table
-    service.talk    service.returning   service.rooms   service.pages   service.insight     service.metrics
+    service.talk    service.rooms   service.pages   service.insight     service.metrics
+    service.returning
     service.people
     service.screen
     service.__init__    writers     dialects.recognise  door
