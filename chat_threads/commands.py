@@ -339,7 +339,7 @@ class SetOption(Command):
 
 @command(
     "/edit on|off",
-    "over telnet: keep your line whole",
+    "keep your line whole over telnet",
     more="What others say scrolls above your line instead of into it. Up and Down show earlier lines, Tab completes"
     " names, rooms and commands, and other keys work as in a shell. Ctrl-C erases the line; on an empty one it leaves.",
     cost=2,
