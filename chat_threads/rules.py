@@ -85,8 +85,9 @@ _SEQUENCE = re.compile(
     "|\x1b[0-_clmno|}~]"
 )
 
-# Line ends (Unicode 5.8) and tabs. Each becomes a space; CR LF becomes one.
-_BREAK = re.compile("\r\n|[\t-\r\x85\u2028\u2029]")
+# Line ends (Unicode 5.8). Each becomes a space; CR LF becomes one. A tab becomes spaces up to the next tab stop.
+_BREAK = re.compile("\r\n|[\n-\r\x85\u2028\u2029]")
+TAB = 4  # columns from one tab stop to the next, as on the page for browsers
 
 # Other characters that must never reach another person's terminal: control characters C0, DEL and C1 (ECMA-48),
 # direction marks, embeddings, overrides and isolates (UAX #9), zero-width space and no-break space, word joiner,
@@ -284,10 +285,10 @@ def without_harmful(text: str) -> str:
 def clean(text: str) -> str:
     """The text without anything that could harm a terminal: whole escape sequences, control and direction characters.
 
-    Line ends and tabs become a space, blanks at the end are removed, and a letter keeps at most MARKS marks.
+    Line ends become a space, tabs become spaces, blanks at the end are removed, and a letter keeps at most MARKS marks.
     """
     if not text.isprintable():  # all harmful characters are not
-        text = _HARMFUL.sub("", _BREAK.sub(" ", _SEQUENCE.sub("", text)))
+        text = _HARMFUL.sub("", _BREAK.sub(" ", _SEQUENCE.sub("", text)).expandtabs(TAB))
     if not text.isascii():
         text = _MANY_MARKS.sub(_fewer_marks, text)
     return text.rstrip(" ") if text[-1:] == " " else text

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ..events import WireBytes
+from ..rules import TAB
 from .buffer import Buffer
 from .drawing import Drawing
 from .keys import Key, Keys, Paste
 
 BATCH = 64  # keys, or pieces of text, between two drawings: a bound on the work that one drawing stands for
-TAB = 4  # columns from one tab stop to the next, as on the page for browsers
 _WORK: dict[Key | str | Paste, int] = dict.fromkeys(
     (Key.WORD_LEFT, Key.WORD_RIGHT, Key.KILL_WORD_BEFORE, Key.KILL_WORD_AFTER), 8
 )  # in keys

@@ -29,6 +29,7 @@ from support.wellness import Canary, memory, needs_proc, staying_well
 
 from chat_threads.dialects.recognise import recognise, without_blanks
 from chat_threads.disconnects import NotChat
+from chat_threads.rules import TAB
 
 pytestmark = [pytest.mark.slow, needs_proc]
 
@@ -64,7 +65,7 @@ SEQUENCES = [
 BIDI = list("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 ZERO_WIDTH = list("\u180e\u200b\u2060\ufeff")
 LINE_ENDS = list("\u0085\u2028\u2029\x0b\x0c\x1c\x1d\x1e")  # str.splitlines splits at them
-BLANKS = "\t\n\x0b\x0c\r\x85\u2028\u2029"  # shown as a space
+BLANKS = "\n\x0b\x0c\r\x85\u2028\u2029"  # shown as a space
 HARMFUL = [*CONTROLS, *SEQUENCES, *BIDI, *ZERO_WIDTH, *LINE_ENDS]
 
 
@@ -78,10 +79,11 @@ def harmful(char: str) -> bool:
 
 
 def harmless(text: str) -> str:
-    """The text without its escape sequences and harmful characters; the end of a line becomes a blank."""
+    """The text without its escape sequences and harmful characters; the end of a line becomes a blank, a tab more."""
     for sequence in SEQUENCES:
         text = text.replace(sequence, "")
-    return "".join(" " if char in BLANKS else char for char in text if char in BLANKS or not harmful(char))
+    text = "".join(" " if char in BLANKS else char for char in text).expandtabs(TAB)
+    return "".join(char for char in text if not harmful(char))
 
 
 def harms(lines: Iterable[str]) -> list[str]:

@@ -172,12 +172,11 @@ def test_a_text_has_up_to_2000_characters(server):
         ("one\u2028two\u2029three".encode(), "one two three"),
         ("left\u202eright\u202c \u2066iso\u2069 \u200fmark\u200e \u061c.".encode(), "leftright iso mark ."),
         ("no\u200bwidth\ufeff".encode(), "nowidth"),
-        (b"a\ttab", "a tab"),
         (b"nul\x00nul", "nulnul"),
         (b"typ0\x08o and wird\x7f\x7f\x7ford", "typo and word"),
         ("gr\u00fc\u00dfe \U0001f469\u200d\U0001f4bb \u65e5\u672c".encode(), "grüße 👩\u200d💻 日本"),
     ],
-    ids=["escapes", "C0", "C1", "separators", "directions", "invisible", "tab", "nul", "erased", "kept"],
+    ids=["escapes", "C0", "C1", "separators", "directions", "invisible", "nul", "erased", "kept"],
 )
 def test_everything_people_write_loses_what_could_harm_a_terminal(server, typed, shown):
     ann, bob = server.clients_named("ann", "bob")
@@ -207,6 +206,13 @@ def test_an_error_does_not_repeat_control_characters(server):
     (ann,) = server.clients_named("ann")
     assert asked(ann, "/msg \x1b[31mbobby hi") == [error_line(UnknownPerson("bobby"))]
     assert asked(ann, "/fl\x1b[5m\u202eash") == [error_line(UnknownCommand("/flash"))]
+
+
+def test_pasted_code_stays_aligned(server):
+    (ann,) = server.clients_named("ann")
+    ann.send("\tif x:", "\t\ty", "a\tb")
+    ann.expect("b")
+    assert [line.partition("ann: ")[2] for line in ann.seen[-3:]] == ["    if x:", "        y", "a   b"]
 
 
 def test_blank_lines_say_nothing(server):

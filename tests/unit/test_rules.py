@@ -44,8 +44,16 @@ def test_harmful_characters_are_removed_from_texts(chars):
         assert clean(char) == "", ascii(char)
 
 
-@for_each("mark", [*BREAKS, "\t"])
-def test_the_end_of_a_line_and_a_tab_become_a_space(mark):
+@for_each(
+    ("text", "columns"),
+    [("\t", ""), ("\tx", "    x"), ("if x:\ty", "if x:   y"), ("abcd\te", "abcd    e"), ("\t\té", " " * 8 + "é")],
+)
+def test_a_tab_becomes_spaces_so_that_code_stays_aligned(text, columns):
+    assert clean(text) == columns
+
+
+@for_each("mark", BREAKS)
+def test_the_end_of_a_line_becomes_a_space(mark):
     assert clean(f"one{mark}two") == "one two"
     assert clean(f"é{mark}{mark}é") == "é  é"
     assert clean(f"é {mark}\u200bé{mark}") == "é  é"
@@ -202,7 +210,7 @@ def test_a_long_text_of_beginnings_is_cleaned_in_a_time_that_grows_with_its_leng
 
 def test_blanks_at_the_end_go_and_at_the_beginning_stay():
     assert clean("  def f():  ") == "  def f():"
-    assert clean("\tdef é():\t \u200b ") == " def é():"
+    assert clean("\tdef é():\t \u200b ") == "    def é():"
 
 
 @for_each(
@@ -222,7 +230,7 @@ def test_a_clean_text_stays_as_it_is(seed):
 
 
 def test_a_text_is_said_cleaned():
-    assert check_text(" \x1b[1mhi\tall\u202e ") == " hi all"
+    assert check_text(" \x1b[1mhi\rall\u202e ") == " hi all"
 
 
 INVISIBLE = [
@@ -324,7 +332,7 @@ def test_a_text_can_have_another_limit():
 def test_words_may_be_empty_and_have_no_blanks_around_them():
     assert check_words("") == ""
     assert check_words("\u200b \t") == ""
-    assert check_words("  back\tat \x1b[1m5 ") == "back at 5"
+    assert check_words("  back\nat \x1b[1m5 ") == "back at 5"
 
 
 def test_words_are_at_most_two_hundred_characters():
