@@ -106,7 +106,9 @@ class OpenFiles:
         self._file: BinaryIO = open(path, "rb", buffering=0)
         self._log: BinaryIO | None = None
         self._file_number, self._log_number = self._file.fileno(), -1  # their descriptors
-        self._folder = None if sys.platform == "win32" else os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+        self._folder: int | None = None  # a descriptor of the directory; None: the system gives none
+        with contextlib.suppress(OSError):  # Windows, and a directory that may not be read
+            self._folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
         self._seen: _Glance | None = None  # what ``unchanged`` has just seen
         self._known: _Glance | None = None  # what it saw before ``fault`` found nothing; None: that shows nothing yet
         self._known_until = 0.0  # by time.monotonic()
