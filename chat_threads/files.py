@@ -86,7 +86,7 @@ def _mounted_read_only(name: str) -> bool:
         return False
 
 
-_Glance = tuple[tuple[int, int, int, int], int, int, int, bytes]
+_Glance = tuple[tuple[int, int, int, int], int, int, int, int, int, bytes]
 
 
 class OpenFiles:
@@ -180,11 +180,16 @@ class OpenFiles:
         """
         if self._folder is None:
             return False
-        # A change to a name in the directory, to the file or to the beginning of the log changes one of these.
-        names, file, log = os.fstat(self._folder), os.fstat(self._file_number), os.fstat(self._log_number)
+        # Whatever happens to a name, to the file or to the beginning of the log changes one of these.
+        try:
+            file = os.stat(self._path)
+        except OSError:
+            self._seen = None
+            return False
+        names, log = os.fstat(self._folder), os.fstat(self._log_number)
         times = names.st_mtime_ns, names.st_ctime_ns, file.st_mtime_ns, file.st_ctime_ns
         header = _read(self._log_number, _LOG_HEADER, 0)
-        seen = times, file.st_size, file.st_nlink, log.st_nlink, header
+        seen = times, file.st_dev, file.st_ino, file.st_size, file.st_nlink, log.st_nlink, header
         if seen != self._known or now >= self._known_until or log.st_size < self._log_size:
             self._seen = seen
             return False

@@ -35,6 +35,7 @@ LOG_LIMIT = 64 << 20  # bytes that SQLite's log keeps after it was copied; above
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
 PAGES = 2  # pages that a commit of one message adds, as measured; a larger commit adds more
 TOKEN_PAGES = 3  # pages that a request under a token adds; more requests add more
+PAGE_LETTERS = 1000  # letters of long texts that fill a page, at four bytes each
 INDEX_PAGES = 40  # pages that indexing a few messages adds
 _UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC and _DIR_FSYNC (https://sqlite.org/rescode.html)
 FOUND_WHOLE = 0.01  # seconds after a commit whose files were whole, in which the next one begins without looking
@@ -300,7 +301,11 @@ class Storage(ReadingSide):
         self._unfolded += PAGES + added // 6
         if batch.tokens:
             self._uses += len(batch.tokens)
-            self._unfolded += TOKEN_PAGES + len(batch.refs) // 2
+            self._unfolded += TOKEN_PAGES + len(batch.tokens)
+        if batch.places:
+            self._unfolded += len(batch.places) + sum(map(len, batch.places.values())) // PAGE_LETTERS
+        if batch.rooms_made or batch.topics:
+            self._unfolded += 2 * len(batch.rooms_made) + len(batch.topics)
         self.log_is_long = self._unfolded >= CHECKPOINT
         if self._index.usable:
             self.unindexed += added
@@ -335,13 +340,14 @@ class Storage(ReadingSide):
 
     def _insert(self, writer: sqlite3.Connection, messages: Sequence[Message]) -> int:
         """Insert with few statements, because each releases the GIL and has to get it back."""
-        last_id, at, left, rows = self._last_id, 0, len(messages), _ROWS_AT_ONCE
+        last_id, at, left, rows, letters = self._last_id, 0, len(messages), _ROWS_AT_ONCE, 0
         while left:
             while rows > left:
                 rows //= 2
             values: list[Any] = []
             for message in messages[at : at + rows]:
                 last_id += 1
+                letters += len(message.text)
                 values += (
                     last_id,
                     message.room_id,
@@ -355,6 +361,7 @@ class Storage(ReadingSide):
             writer.execute(_INSERT[rows], values)
             at += rows
             left -= rows
+        self._unfolded += letters // PAGE_LETTERS
         return last_id
 
     def forget_unused_rooms(self, kept: str) -> None:

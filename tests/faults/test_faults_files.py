@@ -199,6 +199,10 @@ def directory_replaced(db: pathlib.Path) -> None:
     made(db)
 
 
+def directory_above_renamed(db: pathlib.Path) -> None:
+    db.parent.parent.rename(db.parent.parent.with_name("elsewhere"))
+
+
 def truncated(db: pathlib.Path) -> None:
     os.truncate(db, 0)
 
@@ -244,6 +248,7 @@ FAULTS: dict[Callable[[pathlib.Path], None], str | None] = {
     renamed: "old.db",
     directory_renamed: "../moved/chat.db",
     directory_replaced: "../moved/chat.db",
+    directory_above_renamed: "../../elsewhere/home/chat.db",
     truncated: None,
     truncated_to_half: None,
     log_deleted: "chat.db",
@@ -280,8 +285,8 @@ def talk(client: Client, name: str) -> tuple[list[str], list[str]]:
 @pytest.fixture
 def home(tmp_path: pathlib.Path) -> pathlib.Path:
     """A directory for a history that can be moved."""
-    folder = tmp_path / "home"
-    folder.mkdir()
+    folder = tmp_path / "above" / "home"
+    folder.mkdir(parents=True)
     return folder
 
 
