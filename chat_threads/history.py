@@ -139,6 +139,8 @@ class History:
         Returns False after ``timeout`` seconds, or within LOOK seconds after ``unless`` is set; while the queue is
         full, ``unless`` does not count.
         """
+        if self._queue.is_done():
+            return True
         deadline = time.monotonic() + timeout
         marker = ordered.Marker()
         try:

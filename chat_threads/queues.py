@@ -35,6 +35,11 @@ class BatchQueue(queue.Queue[T]):
         waiting = len(self.queue)
         return waiting, max(self.most, waiting)
 
+    def is_done(self) -> bool:
+        """Whether the consumer has handled all that was put so far, and waits for more. Any thread."""
+        with self.mutex:
+            return self._bell is not None and not self.queue
+
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Put an item, and wake the consumer. Wait for room, at most ``timeout`` seconds, or not at all; then raise
         queue.Full."""

@@ -269,7 +269,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
                 raise
             log.exception("the conversation with %s broke", client_address[0])
         finally:
-            self.shutdown_request(request)
+            self.close_request(request)
             inside.leave()
             self.door.leave(number)
             self._ended.put(number)

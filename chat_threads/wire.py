@@ -128,9 +128,12 @@ class Wire:
         deadline = time.monotonic() + seconds
         try:
             self._sock.shutdown(socket.SHUT_WR)
-            while _ready(self._sock, "read", max(0.0, deadline - time.monotonic())):
-                if not self._sock.recv(READ_SIZE) or time.monotonic() > deadline:
-                    return
+            while time.monotonic() <= deadline:
+                try:
+                    if not self._sock.recv(READ_SIZE, self.nowait):
+                        return
+                except BlockingIOError:
+                    _ready(self._sock, "read", deadline - time.monotonic())
         except OSError:
             return
 
