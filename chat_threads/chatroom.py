@@ -17,6 +17,7 @@ RECENT = 200  # messages of a room kept in memory for those who enter
 RECENT_BYTES = 1 << 26  # bytes of these messages, over all rooms, by default
 MESSAGE = 400  # bytes that a message takes in memory besides its text
 ROOMS_EACH = 20  # rooms that one session may be in
+LOOKED_AT = 1000  # members whose names may complete what somebody types
 NAMED = 10  # people named on entering a room; the others are counted
 
 
@@ -80,8 +81,8 @@ class ChatRoom:
         self.changes = 0  # of the list of members so far
 
     def names(self) -> list[str]:
-        """The members' names, those who spoke last first."""
-        here = {member.name: None for member in self.members}
+        """The names of at most LOOKED_AT members, those who spoke last first."""
+        here = {member.name: None for member in islice(self.members, LOOKED_AT)}
         spoke = dict.fromkeys(message.sender for message in reversed(self.recent) if message.sender in here)
         return list(spoke | here)
 

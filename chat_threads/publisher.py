@@ -365,6 +365,11 @@ class Publisher:
             place = self._places.get(session) or Place()
             return [(each.id, each.name, each.last) for each in place.in_order()]
 
+    def beginning(self, start: str, most: int) -> list[str]:
+        """The names of at most ``most`` rooms that begin with ``start``, which is in the form of ``rules.fold``."""
+        with self._lock:
+            return list(islice((room.name for key, room in self._by_key.items() if key.startswith(start)), most))
+
     def names(self, room: ChatRoom) -> list[str]:
         """The names of the room's members, those who spoke last first."""
         with self._lock:

@@ -59,7 +59,7 @@ class Screen:
     def __init__(self, size: tuple[int, int]) -> None:
         self.editing = Editing(LINE)
         self._seen: dict[str, int] = {}  # by room: the last message when it was the current one, or first known
-        self._status = ""  # as it is on the screen
+        self._status: object = None  # what the status line on the screen says; None: it is not there
         self._clear = "\r\n"  # makes way for the two lines; "": they are there
         self._moved = False  # whether the window has changed since the last drawing
         self._rooms: Sequence[tuple[str, int]] = ()  # at the last drawing
@@ -96,11 +96,12 @@ class Screen:
             line = f"\x1b[{self._rows - 1};1H"
             clear = _SCROLL if self._moved and lately else self._clear
             drawn = f"{clear}\x1b[1;{self._rows - _BELOW}r{line}\x1b[J{_PASTES}"
-            self._clear = self._status = ""
+            self._clear, self._status = "", None
             self._moved = False
-        text = status(situation.name, situation.room, situation.people, self._unread(situation), self._columns)
-        if text != self._status:
-            self._status = text
+        says = situation.name, situation.room, situation.people, self._unread(situation), self._columns
+        if says != self._status:  # to measure its letters takes longer than all else here
+            self._status = says
+            text = status(*says)
             drawn += f"\x1b7\x1b[{self._rows};1H\x1b[7m{text}\x1b[0m\x1b[K\x1b8"
         return drawn.encode("utf-8", "replace")
 

@@ -61,7 +61,8 @@ class Signal(Enum):
     END_OF_FILE = "Ctrl-D"
     ARE_YOU_THERE = "AYT"
     ANSWERS = "it has answered a question for the first time, so a program speaks telnet there"
-    CHANGED = "an option has changed, or the window's size"
+    CHANGED = "whether it passes on single keys has changed"
+    RESIZED = "its window has another size"
 
 
 class _State(Enum):
@@ -145,7 +146,7 @@ class Telnet:
                 if byte != SE:
                     self._sub.append(byte)
                 elif self._resized():
-                    add(Signal.CHANGED)
+                    add(Signal.RESIZED)
                 elif self._sub[:2] == bytes((TTYPE, 0)):
                     self._know_terminal(self._sub[2:].decode("ascii", "replace").lower(), add)
             else:

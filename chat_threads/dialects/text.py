@@ -85,7 +85,7 @@ class TextDialect:
         self.pending = False
 
     def feed(self, data: bytes) -> int:
-        ended = 0
+        ended, resized = 0, False
         for item in self._telnet.receive(data):
             if type(item) is bytes:
                 lines = self._editor.feed(item)
@@ -93,6 +93,8 @@ class TextDialect:
                 ended += len(lines)
             elif item is Signal.CHANGED:
                 self._changed()
+            elif item is Signal.RESIZED:
+                resized = True
             elif item is Signal.ANSWERS:
                 self._offer = OFFER
                 self._make_offer()
@@ -100,6 +102,8 @@ class TextDialect:
                 self._keys.interrupt()
             else:
                 self._found.append(item)
+        if resized:  # once, however many sizes came: a new style takes its time
+            self._changed()
         if self._mode is not Mode.LINES:
             ended += self._feed_more(len(data), ended)
         self.pending = self._editor.pending or self._telnet.pending

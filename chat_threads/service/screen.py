@@ -15,7 +15,10 @@ from .people import update_views
 from .table import Context, does
 
 REDRAW = 1  # tokens for a change of the views, or of the window
-COMPARED = 500  # words that are compared with what was typed, for a token
+DRAWN = 1 << 11  # bytes of letters that had to be measured, for a token; and MEASURED more
+MEASURED = 0.3
+COMPARED = 40  # names that are not of ASCII alone and are compared with what was typed, for a token
+ROOMS = 2  # tokens for looking through all rooms, maybe 10,000
 MOST = 100  # candidates for a completion
 
 
@@ -46,6 +49,8 @@ def show_screen(context: Context, session: Session, command: commands.ShowScreen
 def _draw(context: Context, session: Session, drawn: bytes) -> None:
     """Send what is drawn and, in the same step, show the rooms by the dialect's views from now on."""
     shown = (events.WireBytes(drawn),) if drawn else ()
+    if not drawn.isascii():
+        session.pace.pay(MEASURED + len(drawn) / DRAWN)
     if session.dialect.views != session.views:
         session.pace.pay(REDRAW)
         update_views(context, session, *shown)
@@ -63,14 +68,15 @@ def complete(context: Context, session: Session, command: commands.Complete) -> 
 def _candidates(context: Context, session: Session, before: str) -> list[str]:
     """At most MOST words, the likeliest first: of people, those who spoke last."""
     word = before.rpartition(" ")[2]
+    start = fold(word)
     if word.startswith("/"):
         found = [kind.row.name for kind in commands.TYPED] if word == before else []
     elif word.startswith("#"):
-        found = [*context.publisher.rooms_of(session), *(row.room for row in context.publisher.list_chat_rooms())]
+        session.pace.pay(ROOMS)
+        found = [*context.publisher.rooms_of(session), *context.publisher.beginning(start, MOST)]
     else:
         room = context.publisher.peek_current(session)
         found = context.publisher.names(room) if room else []
         found = [name for name in found if name != session.name]
-    session.pace.pay(len(found) // COMPARED)
-    start = fold(word)
+    session.pace.pay(sum(not each.isascii() for each in found) // COMPARED)
     return [each for each in dict.fromkeys(found) if fold(each).startswith(start)][:MOST]

@@ -424,7 +424,7 @@ def test_the_size_of_the_window_is_understood_and_bounded_at_any_split(told, siz
         telnet = known()
         items = telnet.receive(sent[:at]) + telnet.receive(sent[at:])
         assert telnet.size == (size or (80, 24))
-        assert items.count(Signal.CHANGED) == (size is not None)
+        assert items.count(Signal.RESIZED) == (size is not None)
         assert b"".join(item for item in items if isinstance(item, bytes)) == b"on"
 
 
