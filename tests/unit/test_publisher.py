@@ -841,6 +841,12 @@ def test_what_is_shown_with_changed_options_stands_between_the_old_way_and_the_n
     assert ann.shown[1] == ("here", events.Notice("now"))
 
 
+def test_the_rooms_that_begin_with_a_word_are_found_in_any_case(house: House, lab: ChatRoom) -> None:
+    house.publisher.create_chat_room("#Labor", "ann")
+    assert house.publisher.beginning("#la", 10) == ["#lab", "#Labor"]
+    assert house.publisher.beginning("#", 2) == [LOBBY, "#lab"]
+
+
 def test_the_names_in_a_room_begin_with_those_who_spoke_last(house: House) -> None:
     house.people("ann", "bob", "cy")
     names = ("bob", "gone", "cy", "bob", "cy")

@@ -286,6 +286,14 @@ def test_what_was_said_while_the_window_changed_is_not_erased():
         assert drawn.startswith(b"\x1b7\x1b[r\x1b8\r\x1b[J\n"), "a window that changes in silence leaves no old row"
 
 
+def test_of_many_sizes_in_one_read_only_the_last_counts():
+    dialect = editing()
+    dialect.feed(b"".join(size(40 + n, 10) for n in range(100)))
+    shown = [item for item in iter(dialect.next_input, None) if item == Request(commands.ShowScreen())]
+    assert len(shown) == 1
+    assert dialect.views.own.style.columns == 139
+
+
 def test_the_status_line_is_drawn_when_it_changes_and_shows_rooms_with_something_new():
     dialect = editing()
     dialect.feed(b"x")
