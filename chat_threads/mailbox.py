@@ -76,6 +76,7 @@ class Mailbox(queue.Queue[Parcel]):
         self.mutex = threading.Lock()
         self._init(limit)
         self.unfinished_tasks = 0
+        self.is_shutdown = False  # from Python 3.13 on, put and get look at it
         self.most_bytes = max(limit * LINE_BYTES, LEAST_BYTES)
         # mutex guards the attributes below. Any thread may read those without an underscore, each as a whole.
         self.writer = _IDLE
