@@ -25,7 +25,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """At most about 10,000 characters as text: a person is in 20 rooms at most, and ignores 100 people."""
+    """At most about 30,000 bytes as text: a person is in 20 rooms at most, and ignores 100 people."""
 
     rooms: tuple[Seen, ...] = ()  # the current one is the last
     away: str | None = None

@@ -20,6 +20,7 @@ from .rooms import enter_or_tell
 from .table import Context
 
 EVERY = 60.0  # seconds between two notes while the person only talks
+SHORTEST = 20  # bytes of a message as it is sent, at least
 PAID = 1000  # characters of a note for one token (see pace)
 MISSED = 200  # messages of a room that somebody who comes back is shown, at most
 
@@ -41,24 +42,20 @@ def begin(session: Session) -> None:
 def note(context: Context, session: Session) -> None:
     """After a command: note what the session's token keeps. Called by the session's reader, which waits as
     ``History.submit`` does, and whose client pays for it."""
-    _look(context, session, sure=True)
+    _look(context, session, unread=session.mailbox.held() // SHORTEST)
     session.pace.pay(_submit(context, session) // PAID)
 
 
-def _look(context: Context, session: Session, sure: bool) -> None:
-    """``sure``: the client has seen what it was sent. Otherwise the numbers stay as they were noted last, because the
-    connection may have been dead for a while."""
-    seen = {} if sure or session.kept is None else {each.room: each.number for each in session.kept.rooms}
+def _look(context: Context, session: Session, unread: int | None) -> None:
+    """``unread``: at most so many of the messages to the client may still wait to be sent. None: nobody knows, because
+    the connection may have been dead for a while. Then the numbers stay as they were noted last."""
+    noted = {each.room: each.number for each in session.kept.rooms} if session.kept else {}
+    seen = []
+    for room, name, last in context.publisher.seen(session):
+        before = noted.get(room, 0 if noted else last)
+        seen.append(Seen(room, mark_of(name), min(last, before if unread is None else max(before, last - unread))))
     profile, settings = session.profile, session.dialect.settings() or {}
-    session.kept = Kept(
-        tuple(
-            Seen(room, mark_of(name), min(last, seen.get(room, last)))
-            for room, name, last in context.publisher.seen(session)
-        ),
-        profile.away,
-        tuple(profile.ignored.items()),
-        tuple(settings.items()),
-    )
+    session.kept = Kept(tuple(seen), profile.away, tuple(profile.ignored.items()), tuple(settings.items()))
 
 
 def _submit(context: Context, session: Session) -> int:
@@ -80,7 +77,7 @@ def leave(context: Context, session: Session, patience: float) -> None:
     sure = not (session.broken or session.reason or session.wire.lost)
     if sure:
         context.history.settle(patience)
-    _look(context, session, sure)
+    _look(context, session, unread=0 if sure else None)
     _submit(context, session)
 
 

@@ -21,6 +21,7 @@ from support.waiting import WAIT, in_threads, wait_for
 from support.words import error_line
 
 from chat_threads.disconnects import ShuttingDown
+from chat_threads.errors import NameTaken
 
 
 def stat(client: Client, what: str) -> int:
@@ -71,7 +72,7 @@ def test_a_name_raced_for_by_fifty_connections_goes_to_exactly_one_a_hundred_tim
         winners = [rival for rival, answer in answers.items() if answer.startswith(f"* Hello, racer{race}.")]
         assert len(winners) == 1
         losers = [answer for answer in answers.values() if not answer.startswith("* Hello")]
-        assert losers == [f"! The name racer{race} is taken. Try racer{race}2."] * 49
+        assert losers == [error_line(NameTaken(f"racer{race}", f"racer{race}2"))] * 49
         for rival in list(rivals):
             tries[rival] -= 1
             if rival in winners or not tries[rival]:
