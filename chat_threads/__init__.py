@@ -71,7 +71,7 @@ attribute               set by
 ``Session.dialect``     the session's reader; other threads read only its name
 ``Session.heard``       the session's reader
 ``Session.views``       the session's reader, under ``Publisher._lock``; without it before the session is in a room
-``Session.kept``        the session's reader; the reader of a session that takes its place reads it
+``Session.kept``        the session's reader; so is ``note_at``. A session that takes its place reads both
 ``Session.token``       the session's reader, under ``SessionStore._lock``; ``Session.identity`` with it
 ``Session.reply_to``    the readers of sessions that write to this one; the last one counts
 ``Session.broken``      the session's writer; its reader, if no writer could be started

@@ -95,7 +95,7 @@ class Session:
         self.local = False  # whether the client is on the server's machine; set by the reader thread at the start
         self.output = output or Output()  # counts the bytes that wait for all sessions
         self.kept: Kept | None = None  # what its token keeps, as noted last; set by the reader thread, read anywhere
-        self.note_at: float | None = None  # when to note that again; None: the token keeps nothing; the reader's
+        self.note_at: float | None = None  # when to note that again; None: not now
         self._schedule = schedule
 
     @property

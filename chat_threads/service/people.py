@@ -83,7 +83,6 @@ def take(context: Context, session: Session, name: str, token: str) -> list[str]
 def keep_token(context: Context, session: Session) -> None:
     """Submit the token and the session's name to the history. The client has the token, or is about to get it."""
     session.known = True
-    returning.begin(session)
     if not session.known_by_name:
         context.sessions.introduce(session)
     if context.sessions.holder(session.token) is session:
@@ -159,6 +158,7 @@ def show_token(context: Context, session: Session, command: commands.ShowToken) 
         if seconds:
             raise TooManyTokens(seconds)
         keep_token(context, session)
+        returning.begin(session)
     session.answer(events.TokenShown(session.token))
 
 

@@ -8,7 +8,7 @@ types, and at the end. It goes through the history's queue into the next batch.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .. import commands, events, ordered
@@ -43,7 +43,7 @@ def note(context: Context, session: Session) -> None:
     """After a command: note what the session's token keeps. Called by the session's reader, which waits as
     ``History.submit`` does, and whose client pays for it."""
     _look(context, session, unread=session.mailbox.held() // SHORTEST)
-    session.pace.pay(_submit(context, session) // PAID)
+    session.pace.pay(_submit(context, session, context.history.submit) // PAID)
 
 
 def _look(context: Context, session: Session, unread: int | None) -> None:
@@ -58,14 +58,14 @@ def _look(context: Context, session: Session, unread: int | None) -> None:
     session.kept = Kept(tuple(seen), profile.away, tuple(profile.ignored.items()), tuple(settings.items()))
 
 
-def _submit(context: Context, session: Session) -> int:
+def _submit(context: Context, session: Session, submit: Callable[[ordered.Ordered], None]) -> int:
     """Return how many characters are submitted."""
     session.note_at = session.heard + EVERY
     if session.kept is None or context.sessions.holder(session.token) is not session:
         return 0
     text = session.kept.text()
     with contextlib.suppress(NotStored):  # then what was noted before is kept
-        context.history.submit(ordered.PlaceKept(session.identity, text))
+        submit(ordered.PlaceKept(session.identity, text))
     return len(text)
 
 
@@ -78,7 +78,7 @@ def leave(context: Context, session: Session, patience: float) -> None:
     if sure:
         context.history.settle(patience)
     _look(context, session, unread=0 if sure else None)
-    _submit(context, session)
+    _submit(context, session, context.history.enqueue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,7 @@ class Place:
 
     kept: Kept
     seen: Mapping[str, int]
+    unfinished: bool = False  # the session that has the token has itself not entered all of them
 
 
 def kept_under(context: Context, session: Session, token: str) -> Place | None:
@@ -108,11 +109,16 @@ def kept_under(context: Context, session: Session, token: str) -> Place | None:
         for each in kept.rooms
         if each.room in names and mark_of(names[each.room]) == each.mark
     }
-    return Place(kept, seen)
+    return Place(kept, seen, holder is not None and holder.note_at is None)
 
 
 def restore(session: Session, kept: Kept) -> None:
-    """Give the session what was kept, besides the rooms. The views of its dialect change."""
+    """Give the session what was kept, besides the rooms. The views of its dialect change.
+
+    Until ``enter`` is through, nothing is noted. So if the connection breaks meanwhile, or another one takes its place,
+    all stays as it was kept.
+    """
+    session.kept, session.note_at = kept, None
     for option, value in kept.settings:
         with contextlib.suppress(ChatError):  # an option of another version
             session.dialect.set_option(option, value)
@@ -127,7 +133,8 @@ def rooms(context: Context, session: Session, old: list[str], place: Place) -> d
     long its client has been away. If there was none, they are those that were kept.
     """
     found: dict[str, int | None] = {}
-    for name in old or place.seen:
+    both = dict.fromkeys([*place.seen, *old]) if place.unfinished else old or place.seen
+    for name in both:
         room = context.publisher.get(name)
         number = place.seen.get(name)
         if room and number is not None:
@@ -144,13 +151,12 @@ def enter(context: Context, session: Session, wanted: Mapping[str, int | None], 
 
     If one cannot be entered now, nothing more is noted, so that the token still keeps it.
     """
-    entered = False
+    entered = 0
     for name, since in wanted.items():
-        if enter_or_tell(context, session, name, first_time and not entered, since):
-            entered = True
-        else:
-            session.note_at = None
-    return entered
+        entered += enter_or_tell(context, session, name, first_time and not entered, since)
+    if session.kept is not None and entered == len(wanted) and not session.ended.is_set():
+        begin(session)
+    return entered > 0
 
 
 def tell(session: Session, kept: Kept) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from contextlib import closing
+from typing import Any
 
 import pytest
 from support.clients import Client, Program
-from support.waiting import wait_for
+from support.waiting import WAIT, wait_for
 
 from chat_threads import kept, once
 from chat_threads.errors import Unreadable
@@ -154,6 +156,37 @@ def test_what_may_still_wait_to_be_sent_does_not_count_as_seen(server, monkeypat
     again = server.client()
     again.send(f"/resume {token}", "/ping")
     assert texts(again.upto("* Pong:")) == [f"cy: line {number}" for number in range(10, 30)]
+
+
+@pytest.mark.parametrize("second", ["at once", "after it broke"])
+def test_a_return_that_breaks_off_before_it_is_through_loses_nothing(server, monkeypatch, second):
+    _, cy = server.clients_named("bob", "cy")
+    ann, token = settle_in(server)
+    gone(ann)
+    cy.ask("missed")
+    stuck, go_on = threading.Event(), threading.Event()
+    newest = server.chat.publisher._newest
+
+    def slow(room: int, number: int, count: int) -> Any:
+        stuck.set()
+        go_on.wait(WAIT)
+        return newest(room, number, count)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.chat.publisher, "_newest", slow)  # the first return is held up on the way to its rooms
+        first = server.client()
+        first.send(f"/resume {token}")
+        assert stuck.wait(WAIT)
+    if second == "after it broke":
+        first.reset()
+        go_on.set()
+        wait_for(lambda: "ann" not in [each.name for each in server.chat.sessions.people()])
+    again = server.client()
+    again.send(f"/resume {token}", "/ping")
+    if second == "at once":
+        wait_for(lambda: server.chat.sessions.named("ann").number == 5)
+        go_on.set()
+    everything_is_back(again, ["cy: missed"])
 
 
 def test_of_very_much_that_was_missed_the_newest_is_shown_and_where_the_rest_is(server, monkeypatch):
