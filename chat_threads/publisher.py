@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Sequence
 from heapq import nsmallest
 from itertools import islice
@@ -21,6 +20,7 @@ from .disconnects import TooSlow
 from .lookalikes import looks
 from .mailbox import OVERFLOWED
 from .memory import Output
+from .outbox import Outbox
 from .parcel import Parcel, View, Views
 from .quota import Quota
 from .rules import LIKELY, fold, nearest
@@ -31,35 +31,6 @@ ROOMS = 10_000  # rooms in all
 CROWD = 100  # members; in a larger room, joining, leaving and new names are not shown
 
 _Change = ordered.RoomEnded | ordered.TopicSet | ordered.Left | ordered.LeftAll | ordered.NameChanged
-
-
-class _Outbox:
-    """The events to deliver under the lock, and the actions to take after the lock is released."""
-
-    __slots__ = ("_output", "waiting", "mixed", "ready", "size")
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        # To be delivered, by room, in order. ``add`` adds to it, and dispatch_messages adds messages.
-        self.waiting: defaultdict[int, list[events.Event | ordered.Joined]] = defaultdict(list)
-        self.mixed: set[int] = set()  # rooms for which more than messages waits
-        self.ready: list[Subscriber] = []  # for whom ``push`` returned True: to be scheduled, or cut off as well
-        self.size = 0  # bytes that ``put`` has queued; most parcels of _deliver are not counted
-
-    def add(self, room_id: int, event: events.Event | ordered.Joined) -> None:
-        """Have an event delivered to the room's members, after those that wait."""
-        self.waiting[room_id].append(event)
-        self.mixed.add(room_id)
-
-    def show(self, session: Subscriber, *shown: events.Event) -> None:
-        """Queue events for one session only."""
-        self.put(session, Parcel(session.views.own, shown, self._output))
-
-    def put(self, session: Subscriber, parcel: Parcel) -> None:
-        """Queue a parcel, which other sessions may share."""
-        self.size += parcel.size
-        if session.mailbox.push(parcel):
-            self.ready.append(session)
 
 
 class Publisher:
@@ -237,7 +208,7 @@ class Publisher:
         if since is not None and since > self.last(room):
             since = None
         while session.next_page():
-            outbox = _Outbox(self._output)
+            outbox = Outbox(self._output)
             with self._lock:
                 if self._rooms.get(room.id) is not room:
                     raise errors.UnknownRoom(room.name)
@@ -289,7 +260,7 @@ class Publisher:
                 place.check()
 
     def _enter(
-        self, session: Subscriber, place: Place, room: ChatRoom, replay: int, shown: list[events.Event], outbox: _Outbox
+        self, session: Subscriber, place: Place, room: ChatRoom, replay: int, shown: list[events.Event], outbox: Outbox
     ) -> ordered.Joined | None:
         assert self._lock.locked()
         oldest = 0 if self._retain is None else int((time.time() - self._retain) * 1000)
@@ -381,7 +352,7 @@ class Publisher:
 
     def set_views(self, session: Subscriber, views: Views, *first: events.Event) -> None:
         """Show the session these events, and from then on its rooms by these views."""
-        outbox = _Outbox(self._output)
+        outbox = Outbox(self._output)
         with self._lock:
             if first:
                 outbox.show(session, *first)
@@ -405,7 +376,7 @@ class Publisher:
         however many messages the batch has, unless members leave or change names in it. Returns the ids of the rooms
         that were dropped as unused.
         """
-        outbox = _Outbox(self._output)
+        outbox = Outbox(self._output)
         try:
             with self._lock:
                 acks: dict[Subscriber, list[events.Event]] = {}
@@ -435,7 +406,7 @@ class Publisher:
         finally:  # a queue that was filled and not scheduled would never be emptied again
             self._act(outbox)
 
-    def _change(self, item: _Change, outbox: _Outbox) -> None:
+    def _change(self, item: _Change, outbox: Outbox) -> None:
         """Change rooms or members. Before members change, deliver what waits. A new topic is added to what waits."""
         assert self._lock.locked()
         if isinstance(item, ordered.TopicSet):
@@ -464,7 +435,7 @@ class Publisher:
                     self._leave(item.session, place, room, item.words, outbox)
                 del self._places[item.session]
 
-    def _rename(self, item: ordered.NameChanged, place: Place, outbox: _Outbox) -> None:
+    def _rename(self, item: ordered.NameChanged, place: Place, outbox: Outbox) -> None:
         assert self._lock.locked()
         for room in place.rooms.values():
             self._deliver(room.id, outbox)
@@ -479,7 +450,7 @@ class Publisher:
                         told.add(session)
                         outbox.put(session, parcel)
 
-    def _leave(self, session: Subscriber, place: Place, room: ChatRoom, words: str, outbox: _Outbox) -> None:
+    def _leave(self, session: Subscriber, place: Place, room: ChatRoom, words: str, outbox: Outbox) -> None:
         assert self._lock.locked()
         pending = outbox.waiting.get(room.id)
         if pending and not isinstance(pending[-1], events.Presence):
@@ -489,7 +460,7 @@ class Publisher:
             who = session.identity if words else 0
             outbox.add(room.id, events.Presence(room.name, "left", (session.name,), words, who))
 
-    def _end_room(self, item: ordered.RoomEnded, outbox: _Outbox) -> None:
+    def _end_room(self, item: ordered.RoomEnded, outbox: Outbox) -> None:
         assert self._lock.locked()
         room = self._rooms.get(item.room_id)
         if room is None:
@@ -547,7 +518,7 @@ class Publisher:
                 unused.append(room)
         return [room.id for room in unused]
 
-    def _deliver(self, room_id: int, outbox: _Outbox) -> None:
+    def _deliver(self, room_id: int, outbox: Outbox) -> None:
         """Put what waits for the room into its members' queues. The hot path, so it does not assert the lock."""
         items: Sequence[Any] | None = outbox.waiting.pop(room_id, None)
         room = self._rooms.get(room_id)
@@ -565,7 +536,7 @@ class Publisher:
                 outbox.ready += [session for session in members if session.mailbox.push(parcel)]
 
     def _deliver_to_late(
-        self, room: ChatRoom, items: Iterable[events.Event | ordered.Joined], outbox: _Outbox
+        self, room: ChatRoom, items: Iterable[events.Event | ordered.Joined], outbox: Outbox
     ) -> tuple[Sequence[events.Event], Container[Subscriber]]:
         """Joins, leaves and messages wait for the room. Show the sessions that came late what they have not seen;
         return them, and what to show to all others. No join is shown of a session that has left."""
@@ -601,7 +572,7 @@ class Publisher:
 
     # --- after the lock -------------------------------------------------------------------------------------
 
-    def _act(self, outbox: _Outbox) -> None:
+    def _act(self, outbox: Outbox) -> None:
         ready = outbox.ready
         try:
             for session in [each for each in ready if each.mailbox.life is OVERFLOWED]:

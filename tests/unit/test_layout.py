@@ -27,7 +27,8 @@ LAYERS = """
     retention       files           reading
     wire            pace            storage         trace           dialects.__init__
     upkeep
-    dialects.base   dialects.clock  days     history         publisher   dialects.options
+    dialects.base   dialects.clock  days     history         outbox      dialects.options
+    publisher
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
     dialects.help   dialects.buffer     dialects.drawing
     dialects.render dialects.editing
