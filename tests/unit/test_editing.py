@@ -154,6 +154,7 @@ PIECES = [
     (PASTE + b"a\r\nb\r\x00\nc\x1b[31m\x1bd\x0c" + PASTED + b"\r", [b"a", b"b", b"", b"cd"]),
     (b"say:" + PASTE + b"\n/quit\n//x" + PASTED + b"\r", [b"say:", b"//quit", b"///x"]),
     (b"/msg bob " + PASTE + b"all\nof it" + PASTED + b"\r", [b"/msg bob all of it"]),
+    (PASTE + b"\n \n/msg bob all\nof it" + PASTED + b"\r", [b"/msg bob all of it"]),
     (PASTE + b"its end was lost\r\x03x\r", [b"x"]),
     (PASTED + b"x\r", [b"x"]),
 ]
