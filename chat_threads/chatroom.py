@@ -52,8 +52,8 @@ class Subscriber(Protocol):
 
 
 class ChatRoom:
-    """A room. The Publisher's lock guards everything except id, name, key, looks, creator and
-    owner, which never change. Any thread may read ``last`` and the number of members without the lock.
+    """A room. The Publisher's lock guards everything except id, name, key, looks, creator and owner, which never
+    change. Any thread may read ``last`` and the number of members without the lock.
     """
 
     __slots__ = (

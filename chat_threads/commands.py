@@ -181,8 +181,8 @@ class Nick(Command):
     "/token",
     "show your token for /resume",
     "token",
-    more="Type /resume TOKEN on a new connection, in place of a name or later: at once after a connection hangs, or"
-    " tomorrow. Then you are where you were; see /help resume.",
+    more="When a connection hangs, or tomorrow, type /resume TOKEN on a new one, in place of a name or later. Then"
+    " you are where you were; see /help resume.",
 )
 @dataclass(frozen=True, slots=True)
 class ShowToken(Command):
@@ -292,8 +292,8 @@ class ReadHistory(Command):
     "find messages with all the words",
     "search",
     more="A word is found inside other words, in any case, with or without accents: hang finds hanging, strasse"
-    " Straße. in: searches one room, from: what one person said. The newest 50 are shown; before:#lab2/17 shows older"
-    " ones.",
+    " finds Straße. in: searches one room, from: what one person said. The newest 50 are shown; before:#lab2/17 shows"
+    " older ones.",
     cost=5,
     named={"sender": "from"},
 )
@@ -321,7 +321,7 @@ class Search(Command):
     "set",
     more="/set timestamps on|off|seconds, /set numbers on|off, /set colour on|off (names and notices),"
     " /set bell on|off (when your name is said, and on private lines), /set joins on|off,"
-    " /set replay N (messages on entering a room, 0 to 200), /set zone Europe/Berlin (times; server: the server's).",
+    " /set replay N (messages on entering a room, 0 to 200), /set zone Europe/Berlin (for times; server: its own).",
     named={"name": "option"},
 )
 @dataclass(frozen=True, slots=True)

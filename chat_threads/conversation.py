@@ -469,7 +469,7 @@ class Conversation(socketserver.BaseRequestHandler):
     # --- the goodbye ----------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Leave the rooms, then send what is queued, and only then release the socket.
+        """Leave the rooms, unless the server stops; then send what is queued, and only then release the socket.
 
         Waits for the history, then for the writer, which has deadlines of its own, and last for the client to close.
         """

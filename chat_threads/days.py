@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 QUARTER = 900.0  # seconds: in every time zone a day begins with a quarter of an hour, as UTC counts them
 AFTER = 0.1  # seconds after it
-LATE = 60.0  # seconds that an idle person may be told late
+LATE = 60.0  # seconds by which an idle person may be told late
 
 
 class Days:

@@ -92,9 +92,9 @@ _Glance = tuple[tuple[int, int, int, int], int, int, int, int, int, bytes]
 class OpenFiles:
     """The files of an open history. Made before SQLite opens them. Owned by the history thread.
 
-    ``fault`` examines the files, which takes long where each commit has to wait for it. ``unchanged`` says whether it
-    has to be asked: it compares the times that the system keeps. While SQLite writes to its log, nobody changes the
-    file itself, or a name in its directory.
+    ``fault`` examines the files. That is slow for a step that each commit waits for. So ``unchanged`` says whether
+    ``fault`` has to be asked: it compares the times that the system keeps. While SQLite writes to its log, nobody
+    changes the file itself, or a name in its directory.
 
     The file itself stays open here until ``close``, because closing any descriptor of a file drops the locks that
     SQLite has on the file in this process.

@@ -1,7 +1,7 @@
 """What a token keeps for a person who comes back: where they were, what they had seen, and how they had set it up.
 
 It is stored beside the token, as one line of JSON, and forgotten with the token. A room stands in it by its id and a
-checksum, so that its name is nowhere in the file once it was deleted. Any thread may read it, because it is frozen.
+checksum, so that its name is nowhere in the file once it is deleted. Any thread may read it, because it is frozen.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An event that happens once, for the many that each session needs and that nobody, or one thread, waits for."""
+"""An event that happens once. Each session has a few, and mostly nobody, or one thread, waits for them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Outbox:
         # To be delivered, by room, in order. ``add`` adds to it, and dispatch_messages adds messages.
         self.waiting: defaultdict[int, list[events.Event | ordered.Joined]] = defaultdict(list)
         self.mixed: set[int] = set()  # rooms for which more than messages waits
-        self.ready: list[Subscriber] = []  # for whom ``push`` returned True: to be scheduled, or cut off as well
+        self.ready: list[Subscriber] = []  # for whom ``push`` returned True: to be scheduled; some to be cut off first
         self.size = 0  # bytes that ``put`` has queued; most parcels of _deliver are not counted
 
     def add(self, room_id: int, event: events.Event | ordered.Joined) -> None:

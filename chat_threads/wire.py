@@ -55,7 +55,8 @@ class Wire:
     more.
 
     ``put(data, nowait)`` is the socket's own ``send``, for a thread that writes to many clients. It raises
-    BlockingIOError if the system takes nothing, and its caller adds to ``sent``."""
+    BlockingIOError if the system takes nothing, and its caller adds to ``sent``.
+    """
 
     def __init__(self, sock: socket.socket, nowait: int = NOWAIT) -> None:
         """``sock``: prepared by ``prepare``."""

@@ -3,10 +3,10 @@
 
 One sender in a room of --members keeps --windows messages under way, for --seconds; a delivery is one message read by
 one member. All servers run all the time and take turns, A B C A B C, so other work on the machine affects them alike.
-A figure is the median of --repeat runs. Below it is the median of how many times the server's figure that of
-chat_threads was, each time in the same round, and the lowest and highest of these ratios. The clients count what each
-of them gets; the exit code is 1 if that was not every message once. After that, --joins clients enter a new server as
-fast as they can, in rooms of ten.
+A figure is the median of --repeat runs. Below it is the figure of chat_threads divided by it, each time in the same
+round: the median of these ratios, and their lowest and highest. The clients count what each of them gets; the exit code
+is 1 if that was not every message once. After that, --joins clients enter a new server as fast as they can, in rooms of
+ten.
 
 The servers, as far as they are installed: this one (--rate 0, its history on disk) with people's lines and with JSON
 lines, with --sync full, and with --writers per-session; Redis, storing each message in a stream as well as publishing
@@ -143,7 +143,7 @@ def main(
                 join(found, clients, folder, repeat, joins)
     what = "Microseconds of the server's CPU for a delivery" if cpu else "Messages delivered a second"
     click.echo(f"{machine.describe()}. {what}, the median of {repeat} runs of {seconds:g} s;")
-    click.echo(f"below it, how many times the server's figure that of {taking_part[0].title} was.\n")
+    click.echo(f"below it, the figure of {taking_part[0].title} divided by it, and the range of that.\n")
     click.echo(found.table())
     if found.limited:
         click.echo("\n[d]: the driver was the bottleneck; the server may be faster than that.")
@@ -206,7 +206,7 @@ def progress(runs: list[Any], label: str) -> Any:
 
 
 def show_stages(cells: list[tuple[int, int]], before: str | None, json_path: str | None) -> None:
-    """The stages of this version, and those of another one beside them."""
+    """Print the stages of this version, and those of another one beside them."""
     found, headers = [], ["stage"]
     try:
         for size, window in cells:

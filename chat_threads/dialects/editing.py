@@ -149,8 +149,8 @@ class Editing:
 def _lines(text: str) -> list[bytes]:
     """The lines that a text is sent as, with blanks in place of tabs, so that code stays aligned.
 
-    If it begins with a command, after blank lines or not, all of it belongs to that command, so that nothing of a private
-    line is said in public. Otherwise none of its lines is a command.
+    If it begins with a command, after blank lines or not, all of it belongs to that command, so that nothing of a
+    private line is said in public. Otherwise none of its lines is a command.
     """
     lines = text.split("\n")
     begins = next((at for at, line in enumerate(lines) if line.strip()), 0)

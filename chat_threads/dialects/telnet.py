@@ -2,7 +2,7 @@
 
 ``Telnet`` takes a connection's bytes apart as RFC 854 says, and answers requests for options. ``LineEditor``
 makes lines of the text, and applies the keys that erase. The text of a client that does not speak telnet (nc,
-PuTTY's "raw") passes through ``Telnet`` unchanged, and such a client never gets a telnet byte.
+PuTTY's "raw") passes through ``Telnet`` unchanged. Such a client gets no telnet byte before ``ask_key_by_key``.
 
 Telnet is a path for 7 bits until both ends agree on BINARY (RFC 856). Until then Debian's telnet takes the bytes 0x83,
 0x8F, 0x9A and 0x9C of a UTF-8 character for its keys Ctrl-C, Ctrl-O, Ctrl-Z and Ctrl-\\: it sends a command in place of
@@ -40,8 +40,8 @@ _KEY_BY_KEY = ((DO, ECHO), (DO, SGA))
 _CLIENT_EDITS = bytes((IAC, SB, LINEMODE, 1, 3, IAC, SE))
 _SERVER_EDITS = bytes((IAC, SB, LINEMODE, 1, 0, IAC, SE))
 
-# What a client is asked for the name of its terminal, and the names of those that cannot do with single keys: they edit
-# lines by themselves and draw them, or cannot move the cursor (RFC 1091).
+# The question for the name of a client's terminal (RFC 1091), and how the names begin of those that do not take single
+# keys: they edit lines by themselves and draw them, or cannot move the cursor.
 _WHICH_TERMINAL = bytes((IAC, SB, TTYPE, 1, IAC, SE))
 _OWN_LINE = ("tintin", "tinyfugue", "mudlet", "mushclient", "cmud", "zmud", "kildclient", "blightmud", "dumb")
 
@@ -97,7 +97,7 @@ class Telnet:
         """Take bytes apart: text (bytes), a Signal, or an answer to send (WireBytes), in order.
 
         Erase Character and Erase Line become the bytes DEL and Ctrl-U in the text. Of subnegotiations, only the
-        window's size counts (RFC 1073).
+        window's size (RFC 1073) and the terminal's name (RFC 1091) count.
         """
         if not self.pending and IAC not in data:
             self._tail = (self._tail + data[-3:])[-3:]

@@ -41,7 +41,7 @@ _USUAL_VIEWS = views(_USUAL)
 
 
 class Mode(Enum):
-    """What the client sends, and what it was asked for. ``TextDialect._changed`` has the client's answers."""
+    """What the client sends, and what it was asked for. ``TextDialect._changed`` handles the client's answers."""
 
     LINES = "whole lines"
     ASKED = "whole lines; it was asked for single keys"
@@ -50,7 +50,7 @@ class Mode(Enum):
 
 
 def _without_mouse(line: bytes) -> str:
-    """The text of a line that is UTF-8 but for reports of a mouse; raise NotUtf8."""
+    """The text of a line, which is UTF-8 except for reports of a mouse; raise NotUtf8."""
     try:
         return _MOUSE.sub(b"", line).decode("utf-8")
     except UnicodeDecodeError:

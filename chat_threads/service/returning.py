@@ -47,8 +47,8 @@ def note(context: Context, session: Session) -> None:
 
 
 def _look(context: Context, session: Session, unread: int | None) -> None:
-    """``unread``: at most so many of the messages to the client may still wait to be sent. None: nobody knows, because
-    the connection may have been dead for a while. Then the numbers stay as they were noted last."""
+    """``unread``: at most so many messages may still wait to be sent to the client. None: nobody knows, because the
+    connection may have been dead for a while. Then the numbers stay as they were noted last."""
     noted = {each.room: each.number for each in session.kept.rooms} if session.kept else {}
     seen = []
     for room, name, last in context.publisher.seen(session):
@@ -83,7 +83,7 @@ def leave(context: Context, session: Session, patience: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a token keeps, and the numbers that were seen in the rooms that there still are, by their names."""
+    """What a token keeps, and the numbers that were seen in the rooms that still exist, by their names."""
 
     kept: Kept
     seen: Mapping[str, int]
@@ -130,7 +130,8 @@ def rooms(context: Context, session: Session, old: list[str], place: Place) -> d
     """The rooms to enter, in order, each with the number of the last message that was seen there.
 
     ``old`` are those of the connection whose place the session has taken: it was there until now, but nobody knows how
-    long its client has been away. If there was none, they are those that were kept.
+    long its client has been away. If there was none, they are those that were kept; if that session had not entered
+    all of its own rooms yet, they are both.
     """
     found: dict[str, int | None] = {}
     both = dict.fromkeys([*place.seen, *old]) if place.unfinished else old or place.seen

@@ -15,7 +15,7 @@ from .people import update_views
 from .table import Context, does
 
 REDRAW = 1  # tokens for a change of the views, or of the window
-DRAWN = 1 << 11  # bytes of letters that had to be measured, for a token; and MEASURED more
+DRAWN = 1 << 11  # bytes drawn for a token, if letters had to be measured; each drawing costs MEASURED more
 MEASURED = 0.3
 COMPARED = 40  # names that are not of ASCII alone and are compared with what was typed, for a token
 ROOMS = 2  # tokens for looking through all rooms, maybe 10,000

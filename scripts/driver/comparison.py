@@ -42,7 +42,7 @@ class Comparison:
         return [self.figure(outcome) for outcome in self.talks[server, cell]]
 
     def ratios(self, server: Contender, cell: Cell) -> list[float]:
-        """How many times the server's figure the first server's was, in each round."""
+        """The first server's figure divided by this server's, in each round."""
         pairs = zip(self.figures(self.servers[0], cell), self.figures(server, cell), strict=True)
         return [ours / theirs for ours, theirs in pairs if ours and theirs]
 

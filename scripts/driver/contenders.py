@@ -1,7 +1,7 @@
 """The servers that bench.py compares: how to start each, and how to speak to it.
 
 The set-up is as fair as it can be: IRC servers have no limit on how fast somebody may send, their queues are large, and
-the one who talks gets its own messages back (scripts/peers/ has their files). All servers listen at 127.0.0.1.
+all but ngircd send a client its own messages back (scripts/peers/ has their files). All servers listen at 127.0.0.1.
 """
 
 from __future__ import annotations
