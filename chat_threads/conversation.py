@@ -480,7 +480,7 @@ class Conversation(socketserver.BaseRequestHandler):
         if stopping.is_set() and self._reason is None:
             self._reason = ShuttingDown()
             self._last = (events.problem(self._reason), events.Bye(self._reason.code))
-        session.views = self._views  # it is in no room any more, so no lock is needed
+        session.views = self._views  # a change only if it is in no room any more, so no lock is needed
         owed = b""  # after Ctrl-C, telnet shows nothing until its timing mark is answered
         while len(owed) < OWED and isinstance(answer := self._dialect.next_input(), events.WireBytes):
             owed += answer.data
