@@ -80,7 +80,8 @@ def slots() -> list[Slot]:
 
 
 def places(idents: Container[int]) -> dict[int, str]:
-    """Where in this package each of these threads is, by ident: "publisher.py:291 subscribe". Takes no lock."""
+    """Where in this package each of these threads is, by ident: "publisher.py:291 subscribe". Takes no lock. A thread
+    that waits for a latch is where it asked for that."""
     found = {}
     for ident, frame in sys._current_frames().items():
         if ident not in idents:
@@ -88,7 +89,7 @@ def places(idents: Container[int]) -> dict[int, str]:
         at = frame
         while at is not None:
             package, _, module = at.f_globals.get("__name__", "").partition(".")
-            if package == __package__ and at.f_code.co_filename != __file__:
+            if package == __package__ and module not in ("inside", "latch"):
                 found[ident] = f"{module.replace('.', '/')}.py:{at.f_lineno} {at.f_code.co_name}"
                 break
             at = at.f_back  # type: ignore[assignment]

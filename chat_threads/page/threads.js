@@ -6,6 +6,7 @@ const MOST = { readers: 6, sessions: 7, writers: 3, others: 3, faults: 2 }; // b
 const ROLES = { reader: "readers", history: "history", writer: "writers", lab: "faults" };
 const STUCK = /^(is paused by|is slowed down by|waits for a full socket)/;
 const IDLE = /^(waits for (input|messages|sessions|its session|a signal)|accepts connections|writes (what is logged|the trace))$/;
+const BEHIND = /^(history\.py:\d+ settle|queues\.py:\d+ _wait_for_room)$/; // for the history
 const SCALE = 10; // a bar is full with this many, or with the most so far
 
 // How a thread is: the class of its box, what it does in words, and arrows to what it waits for or holds.
@@ -14,7 +15,7 @@ function stateOf(thread, locks) {
   const arrows = locks.filter((each) => each.holder === thread.thread).map((each) => ({ to: `lock ${each.lock}`, kind: "holds" }));
   if (thread.thread === "lab-history") arrows.push({ to: "thread history", kind: "holds" });
   if (lock) return { look: "stuck", words: `waits for ${lock.lock}`, arrows: [...arrows, { to: `lock ${lock.lock}`, kind: "waits" }] };
-  if (/^history\.py:\d+ (settle|submit)$/.test(thread.where) && thread.seconds > 0.2) {
+  if (BEHIND.test(thread.where) && thread.seconds > 0.2) {
     return { look: "stuck", words: "waits for history", arrows: [...arrows, { to: "thread history", kind: "waits" }] };
   }
   if (STUCK.test(thread.doing)) return { look: "stuck", words: thread.doing, arrows };

@@ -52,7 +52,7 @@ def test_a_message_costs_no_more_calls_and_writes_than_it_did():
     assert few["reader"] == pytest.approx(many["reader"], abs=2)  # whoever talks does nothing for each member
 
 
-@pytest.mark.parametrize(("dialect", "most"), [("text", 700), ("json", 820)])
+@pytest.mark.parametrize(("dialect", "most"), [("text", 730), ("json", 850)])
 def test_a_client_that_joins_a_room_of_ten_costs_no_more_calls_than_it_did(dialect, most):
     code = f"from driver.counts import count_joins; print(sum(count_joins({dialect!r}, 10).values()))"
     command = [sys.executable, "-c", code]
