@@ -11,8 +11,9 @@ ten.
 The servers, as far as they are installed: this one (--rate 0, its history on disk) with people's lines and with JSON
 lines, with --sync full, and with --writers per-session; Redis, storing each message in a stream as well as publishing
 it, and publishing only; the IRC servers ergo (--ergo, with its history in SQLite), inspircd and ngircd; and
-scripts/peers/: the floor, an event loop, and the textbook's threads. With --no-peers, only this server takes part, once
-for each --dialect: bench.py --no-peers --cpu --dialect web,json compares the costs of two dialects.
+scripts/peers/: the floor, the pipeline of threads by itself, an event loop, and the textbook's threads. With
+--no-peers, only this server takes part, once for each --dialect: bench.py --no-peers --cpu --dialect web,json compares
+the costs of two dialects.
 
 With --counts or --stages, there are no other servers. --counts prints how many calls, system calls and thread switches
 a message costs, without timing anything. --stages prints where a message's time goes from thread to thread.

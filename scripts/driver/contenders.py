@@ -91,8 +91,9 @@ def peers(ergo: str | None) -> tuple[list[Contender], list[str]]:
         found.append(irc)  # a few at once, because no more than ten wait to be accepted
     else:
         remarks.append("ngircd is not here: that is also the name of Debian's package.")
-    for name, title in (("floor", "floor"), ("asyncio_chat", "asyncio"), ("textbook", "textbook")):
-        found.append(Contender(title, title, (sys.executable, str(PEERS / f"{name}.py"), "--port", "$port"), "text"))
+    for title in ("floor", "pipeline", "asyncio", "textbook"):
+        script = PEERS / ("asyncio_chat.py" if title == "asyncio" else f"{title}.py")
+        found.append(Contender(title, title, (sys.executable, str(script), "--port", "$port"), "text"))
     delayed = [each.title for each in found if each.nodelay]
     if delayed and not can_preload():
         remarks.append(

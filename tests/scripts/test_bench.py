@@ -33,6 +33,7 @@ NAMES = (
     "inspircd",
     "ngircd",
     "floor",
+    "pipeline",
     "asyncio",
     "textbook",
 )

@@ -766,7 +766,7 @@ def test_a_servers_process_is_found_by_its_port(start_process):
 # --- the peers and the table --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["textbook.py", "asyncio_chat.py"])
+@pytest.fixture(params=["textbook.py", "asyncio_chat.py", "pipeline.py"])
 def peer(request) -> Iterator[int]:
     """The port of one of scripts/peers/."""
     command = [sys.executable, "-u", SCRIPTS / "peers" / request.param, "--port", "0"]
