@@ -73,6 +73,8 @@ class BatchQueue(queue.Queue[T]):
             try:
                 bell.get(timeout is None or timeout > 0, timeout)
             except queue.Empty:
+                with self.mutex:
+                    self._bell = None  # the consumer has something else to do
                 return []
 
     def _some(self, limit: int) -> list[T]:

@@ -89,17 +89,18 @@ def test_the_consumer_is_woken_for_every_item_though_it_often_leaves_before_the_
     assert [[n for n in taken if n % 4 == first] for first in range(4)] == [[*range(n, 4000, 4)] for n in range(4)]
 
 
-def test_a_queue_is_done_when_its_consumer_has_come_back_for_more() -> None:
+def test_a_queue_is_done_while_its_consumer_waits_for_more() -> None:
     waiting: BatchQueue[int] = BatchQueue(10)
     assert not waiting.is_done()  # there is no consumer yet
-    waiting.take(10, 0.0)
-    assert waiting.is_done()
+    consumer = in_thread(lambda: waiting.take(10))
+    wait_for(waiting.is_done)
     waiting.put(1)
-    assert not waiting.is_done()
-    assert waiting.take(10) == [1]
+    assert joined(consumer)
     assert not waiting.is_done()  # the consumer may still work at it
-    waiting.take(10, 0.0)
-    assert waiting.is_done()
+    assert waiting.take(10, 0.0) == []
+    assert not waiting.is_done()  # nothing came in time, so the consumer may do something else
+    waiting.put(2)
+    assert not waiting.is_done()
 
 
 def test_one_item_is_got_at_a_time_as_from_any_queue() -> None:
