@@ -55,7 +55,6 @@ OWED = 2 * READ_SIZE  # bytes of answers at the end; those to telnet and to fram
 NAMELESS = "connections without a name, not logged one by one: %d, the last from %s: %s"
 SPOILT = b"* Your browser opened this connection before it asked for the page. Load the page again.\r\n"
 
-
 _STRANGER = TextDialect()  # of the clients who have yet to speak. It is fed nothing, so that all of them can share it
 
 
@@ -356,7 +355,7 @@ class Conversation(socketserver.BaseRequestHandler):
         first = self._token_at_once() if self._by_token else None
         if not self._spare:
             self._greet()
-        for attempt in range(1, TRIES + 1):
+        for _ in range(TRIES):
             hello = self._hello(deadline) if first is None else first
             first = None
             self._session.heard = time.monotonic()
@@ -378,9 +377,7 @@ class Conversation(socketserver.BaseRequestHandler):
                     raise self._full() from None
                 self._session.answer(events.problem(error))
                 self._may_give_way()
-                if attempt == TRIES:
-                    raise TooManyTries() from None
-        return False
+        raise TooManyTries()
 
     def _hello(self, deadline: float) -> commands.Command | ChatError | None:
         """The client's next command of those that count as a try at the handshake. Carries out the others."""
@@ -480,13 +477,15 @@ class Conversation(socketserver.BaseRequestHandler):
         if stopping.is_set() and self._reason is None:
             self._reason = ShuttingDown()
             self._last = (events.problem(self._reason), events.Bye(self._reason.code))
-        session.views = self._views  # a change only if it is in no room any more, so no lock is needed
+        if not session.name:  # it was in no room, so no lock is needed
+            session.views = self._views
         owed = b""  # after Ctrl-C, telnet shows nothing until its timing mark is answered
         while len(owed) < OWED and isinstance(answer := self._dialect.next_input(), events.WireBytes):
             owed += answer.data
         if 0 < len(owed) <= OWED:  # more are pages
             session.send(events.WireBytes(owed))
-        session.close(*self._last, reason=self._reason)
+        left = (events.Bye("left"),) if self._dialect.greeted else ()  # without words, but it ends an editor's screen
+        session.close(*(self._last or left), reason=self._reason)
         # The writer has two deadlines: one for what it is sending, and one for what is queued.
         if not session.written.wait(2 * self.server.limits.send_timeout + 10):
             log.error("not everything could be sent to %s", session)

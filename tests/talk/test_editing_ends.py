@@ -1,0 +1,139 @@
+"""However editing ends, the client's terminal is as it was before: it scrolls, shows what is typed, marks no pastes."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+import pytest
+from support.clients import TINY, Client
+from support.servers import Running
+
+WITHDRAWS_ECHO, WITHDRAWS_SGA = b"\xff\xfe\x01", b"\xff\xfe\x03"
+AGREES = b"\xff\xfd\x01\xff\xfd\x03"
+STATES = re.compile(rb"\xff[\xfb\xfc](?P<option>[\x01\x03])|\x1b\[(?P<region>[0-9;]*)r|\x1b\[\?(?P<mode>[0-9]+)[hl]")
+
+
+def left_over(data: bytes) -> list[bytes]:
+    """What a terminal that got these bytes has not had put back."""
+    states: dict[bytes, bytes] = {}
+    for found in STATES.finditer(data):
+        what = found[0][-1:] if found["option"] else found["mode"] or b"region"
+        states[what] = found[0]
+    wraps = (b"\x1b[?7h", b"\xff\xfc\x01", b"\xff\xfc\x03", b"\x1b[r")
+    return [each for each in states.values() if each not in wraps and not each.endswith(b"l")]
+
+
+class Editor(Client):
+    """A person who edits lines. It keeps all bytes that came."""
+
+    def __init__(self, server: Running, receive_buffer: int = 0) -> None:
+        super().__init__(server.port, "ann", receive_buffer=receive_buffer)
+        server.clients.append(self)
+        self.came = b""
+        self.send("/edit on")
+        self.until(b"\xff\xfd\x18")  # DO TERMINAL-TYPE
+        self.send_bytes(b"\xff\xfc\x18")
+        self.until(b"\xff\xfb\x03")  # WILL SUPPRESS-GO-AHEAD
+        self.send_bytes(AGREES)
+        self.until(b"stays whole")
+
+    def until(self, wanted: bytes | None) -> bytes:
+        """Read until this has come; None: until the end."""
+        at = len(self.came)
+        while wanted is None or wanted not in self.came[at:]:
+            try:
+                data = self.sock.recv(1 << 16)
+            except ConnectionResetError:
+                data = b""
+            self.came += data
+            if not data:
+                assert wanted is None, self.came[at:]
+                break
+        return self.came[at:]
+
+
+def quits(ann, server):
+    ann.send_bytes(b"/quit\r")
+
+
+def quits_and_withdraws(ann, server):
+    ann.send_bytes(b"/quit\r" + WITHDRAWS_ECHO)
+
+
+def presses_ctrl_c_and_withdraws(ann, server):
+    ann.send_bytes(b"\xff\xf4" + WITHDRAWS_SGA + WITHDRAWS_ECHO)
+
+
+def closes_its_end(ann, server):
+    ann.send_bytes("half a líne".encode()[:8])
+    ann.sock.shutdown(socket.SHUT_WR)
+
+
+def closes_its_end_in_a_paste_and_withdraws(ann, server):
+    ann.send_bytes(b"\x1b[200~one\rtwo" + WITHDRAWS_ECHO)
+    ann.sock.shutdown(socket.SHUT_WR)
+
+
+def ends_editing_and_quits(ann, server):
+    ann.send_bytes(b"/edit off\r/quit\r")
+
+
+def begins_again_and_quits_at_once(ann, server):
+    ann.send_bytes(b"/edit off\r")
+    ann.until(b"whole lines again")
+    assert left_over(ann.came) == []
+    ann.send_bytes(WITHDRAWS_ECHO + WITHDRAWS_SGA)
+    ann.send("/edit on")
+    ann.until(b"\xff\xfb\x03")
+    ann.send_bytes(AGREES + b"/quit\r")
+
+
+def sends_half_a_telnet_command(ann, server):
+    ann.send_bytes(b"\xff")
+
+
+def loses_its_place(ann, server):
+    ann.send_bytes(b"/token\r")
+    token = re.search(rb"/resume (\S+)", ann.until(b"/resume "))
+    while token is None or not ann.came.endswith(b"\x1b8"):
+        ann.came += ann.sock.recv(1 << 16)
+        token = re.search(rb"/resume (\S{20,})", ann.came)
+    server.client(None).send(f"/resume {token[1].decode()}")
+
+
+def sees_the_server_stop(ann, server):
+    server.chat.stop()
+
+
+def reads_nothing(ann, server):
+    bob = server.client("bob")
+    session = server.chat.sessions.named("ann")
+    while not session.ended.is_set():
+        bob.ask("x" * 1900)
+
+
+WAYS = [
+    quits,
+    quits_and_withdraws,
+    presses_ctrl_c_and_withdraws,
+    closes_its_end,
+    closes_its_end_in_a_paste_and_withdraws,
+    ends_editing_and_quits,
+    begins_again_and_quits_at_once,
+    sends_half_a_telnet_command,
+    loses_its_place,
+    sees_the_server_stop,
+    reads_nothing,
+]
+
+
+@pytest.mark.parametrize("ends", WAYS, ids=lambda way: str(way.__name__))
+def test_the_terminal_is_as_before_when_a_client_that_edits(serve, ends):
+    server = serve(line_timeout=0.2)
+    ann = Editor(server, receive_buffer=TINY if ends is reads_nothing else 0)
+    assert len(left_over(ann.came)) == 4
+    ends(ann, server)
+    ann.until(None)
+    ann.close()
+    assert left_over(ann.came) == []
