@@ -7,6 +7,7 @@ a message is under way until every member of the room has it. So with one under 
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import pathlib
@@ -36,6 +37,7 @@ from .worker import Failed
 PATIENCE = 30.0  # seconds to wait for the clients, and for strace
 LINE = 64  # characters in a message
 ROLES = ("reader", "history", "writer")
+RUNTIME = 1 << 20  # bytes; more than the structure of the interpreter that contains the GIL has
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,12 @@ class Counts:
     switches: int | None = None
     """How often a thread of the server began to wait (proc(5), status, voluntary_ctxt_switches)."""
     futexes: int | None = None
-    """Calls of futex, by strace. With strace, nothing else is counted."""
+    """Calls of futex, by strace. With strace, only these are counted, and the next."""
+    gil_futexes: int | None = None
+    """Those of them with which threads wait for Python's own lock, or wake somebody who does."""
 
 
-HEADERS = ("reader", "history", "writers", "all calls", "by delivery", "pwrite64", "futex", "switches")
+HEADERS = ("reader", "history", "writers", "all calls", "by delivery", "pwrite64", "futex", "for the GIL", "switches")
 
 
 def row(found: Sequence[Counts]) -> list[str]:
@@ -70,6 +74,7 @@ def row(found: Sequence[Counts]) -> list[str]:
         median(lambda each: each.calls["writer"] / each.members if each.calls else None),
         median(lambda each: each.writes),
         median(lambda each: each.futexes),
+        median(lambda each: each.gil_futexes),
         median(lambda each: each.switches),
     ]
 
@@ -154,7 +159,7 @@ def _difference(
 ) -> Counts:
     """What was counted between two moments."""
     if futexes:
-        return Counts(members, messages, futexes=futexes[0])
+        return Counts(members, messages, futexes=futexes[0], gil_futexes=futexes[1])
     calls = {role: after[0][role] - before[0][role] for role in ROLES}
     writes, switches = (
         None if was is None or now is None else now - was for was, now in zip(before[1:], after[1:], strict=True)
@@ -188,9 +193,10 @@ def _nothing() -> Iterator[list[int]]:
 
 @contextmanager
 def _stracing(folder: str) -> Iterator[list[int]]:
-    """During the ``with`` block, count the calls of futex by this process. Raise Failed if strace cannot."""
+    """During the ``with`` block, count the calls of futex by this process; the list has them afterwards, and then those
+    for the GIL. Raise Failed if strace cannot."""
     output = pathlib.Path(folder, "strace")
-    command = ["strace", "-f", "-c", "-U", "calls,name", "-e", "trace=futex", "-o", str(output), "-p", str(os.getpid())]
+    command = ["strace", "-f", "-e", "trace=futex", "-e", "signal=none", "-o", str(output), "-p", str(os.getpid())]
     found: list[int] = []
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
         assert strace.stderr is not None
@@ -200,7 +206,9 @@ def _stracing(folder: str) -> Iterator[list[int]]:
         yield found
         strace.send_signal(signal.SIGINT)
         strace.communicate(timeout=PATIENCE)
-    found.append(sum(int(calls) for calls in re.findall(r"^\s*(\d+)\s+futex", output.read_text(), re.MULTILINE)))
+    calls = [int(address, 16) for address in re.findall(r"futex\(0x([0-9a-f]+),", output.read_text())]
+    runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
+    found += [len(calls), sum(runtime <= each < runtime + RUNTIME for each in calls)]
 
 
 # --- the clients, in a process of their own ---------------------------------------------------------------
