@@ -477,8 +477,8 @@ class Conversation(socketserver.BaseRequestHandler):
         if stopping.is_set() and self._reason is None:
             self._reason = ShuttingDown()
             self._last = (events.problem(self._reason), events.Bye(self._reason.code))
-        if not session.name:  # it was in no room, so no lock is needed
-            session.views = self._views
+        if not session.name or self._views is SILENT:  # the latter after a browser's Close: nothing may come after ours
+            session.views = self._views  # a change only if it is in no room any more, so no lock is needed
         owed = b""  # after Ctrl-C, telnet shows nothing until its timing mark is answered
         while len(owed) < OWED and isinstance(answer := self._dialect.next_input(), events.WireBytes):
             owed += answer.data

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 from .. import __version__, commands, events, ordered
+from ..dialects.base import SILENT
 from ..errors import ChatError, TooLong
 from ..history import History
 from ..publisher import LOBBY, Publisher
@@ -92,12 +93,14 @@ class Service:
 
     def dismiss(self, session: Session, words: str, patience: float, all_leave: bool = False) -> None:
         """The conversation is over: show the session the messages up to its leaving, show the others that it left, and
-        free its name. If ``all_leave``, only the first of these: nobody else is shown anything. Waits as
-        ``people.depart`` does."""
+        free its name. If ``all_leave``, only the first of these: nobody else is shown anything. Afterwards it is in no
+        room, or it is silent if its dialect is. Waits as ``people.depart`` does."""
         if session.name:
             returning.leave(self._context, session, patience)
             if all_leave:
                 self._context.history.settle(patience)
+                if session.dialect.views is SILENT:
+                    people.update_views(self._context, session)
                 return
             people.depart(self._context, session, _words_or_none(words), patience)
             self._context.sessions.release(session)

@@ -217,6 +217,16 @@ def test_what_a_client_sends_after_its_close_or_after_ours_is_not_carried_out(se
     assert not [each for each in bob.seen if "too late" in each]
 
 
+def test_nothing_follows_our_close_though_the_server_stops_at_that_moment(server, web):
+    ann, bob = web(server, "ann"), web(server, "bob")
+    server.chat.server.stopping.set()
+    for each in (ann, bob):
+        each.sock.sendall(framed(b"", FIN | CLOSE))
+        while each.frame()[0] != FIN | CLOSE:
+            pass
+        assert each.frame() is None
+
+
 def test_a_client_that_only_reads_on_gets_what_it_asked_for_before_the_end(server, web):
     ann = web(server, "ann")
     ann.send({"type": "say", "text": "last", "ref": "1"}, {"type": "ping", "ref": "2"})
