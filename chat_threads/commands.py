@@ -18,7 +18,8 @@ from .implied import Complete as Complete
 from .implied import ShowHealth as ShowHealth
 from .implied import ShowMetrics as ShowMetrics
 from .implied import ShowScreen as ShowScreen
-from .rules import is_room, nearest
+from .meant import meant
+from .rules import is_room
 from .usage import ALL as ALL
 from .usage import NUMBER, command
 from .usage import Command as Command
@@ -486,10 +487,10 @@ BY_NAME: dict[str, type[Command]] = {name: kind for kind in TYPED for name in (k
 
 
 def called(word: str) -> type[Command]:
-    """The command for a word with a ``/``, in any case; raise UnknownCommand with the nearest one, never /delete."""
+    """The command for a word with a ``/``, in any case; raise UnknownCommand with the likeliest, never /delete."""
     kind = BY_NAME.get(word.lower())
     if kind is None:
-        near = nearest(word[1:].lower(), [name[1:] for name in BY_NAME if name != Delete.row.name])
+        near = meant(word[1:], [name[1:] for name in BY_NAME if name != Delete.row.name])
         raise UnknownCommand(word[:40], "/" + near if near else None)
     return kind
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import commands
-from ..errors import Usage
+from ..errors import UnknownCommand, Usage
 from ..rules import clean, without_sequences
 
 # Typed in place of a name, these words mean commands.
@@ -23,6 +23,8 @@ def parse_line(line: str) -> commands.Command | None:
     if not line.startswith("/"):
         return commands.Say(line)
     word, _, rest = line.partition(" ")
+    if word == "/" and (kind := commands.BY_NAME.get("/" + rest.strip().partition(" ")[0].lower())):
+        raise UnknownCommand(word, kind.row.name)
     kind = commands.called(word)
     command = kind.typed(rest.strip())
     if command is None:

@@ -18,7 +18,7 @@ LAYERS = """
     errors          usage           inside          streams     ends        addresses   letters    lookalikes  spares
     events          disconnects     rules           queues          tokens      lab         filelock    wal     latch
     metrics         reach       qr              limits
-    implied
+    implied         meant
     commands        ordered         parcel
     mailbox         chatroom
     schema          folding         readers     batch       kept

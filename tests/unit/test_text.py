@@ -12,7 +12,7 @@ from support.clients import ASKED
 from support.samples import for_each
 from support.spoken import SPOKEN
 
-from chat_threads import commands, events
+from chat_threads import commands, events, meant
 from chat_threads.dialects import clock
 from chat_threads.dialects.base import Request, Settings
 from chat_threads.dialects.render import COLOURS, SHOW
@@ -154,11 +154,34 @@ def test_the_error_for_an_unknown_command_names_the_nearest_one():
         ("/serach", "/search"),
         ("/ignor", "/ignore"),
         ("/help jion", "/join"),
+        ("/ehlp", "/help"),
+        ("/inv bob", "/invite"),
+        ("/unig bob", "/unignore"),
+        ("/quit!", "/quit"),
+        ("/who;", "/who"),
+        ('/help "join"', "/join"),
+        ("/ join #lab2", "/join"),
     ],
 )
 def test_the_nearest_command_is_found_whatever_the_case(typed, near):
     with pytest.raises(UnknownCommand, match=re.escape(f"Did you mean {near}?")):
         parse_line(typed)
+
+
+@for_each("name", sorted({*meant.ELSEWHERE.values()}))
+def test_a_word_of_another_chat_leads_to_the_command_for_it_here(name):
+    words = [word for word, means in meant.ELSEWHERE.items() if means == name]
+    assert f"/{name}" in commands.BY_NAME
+    for word in words:
+        with pytest.raises(UnknownCommand, match=re.escape(f"Did you mean /{name}?")):
+            parse_line(f"/{word.upper()} bob")
+
+
+def test_a_word_that_is_like_no_command_leads_to_none():
+    for word in "clear cls date save time get upload version2 op mode grip foo remind shrug 1 / é //".split():
+        with pytest.raises(UnknownCommand) as caught:
+            parse_line(f"/help {word}" if word.startswith("/") else f"/{word} bob")
+        assert caught.value.near is None, word
 
 
 def test_an_unknown_command_is_shown_short_and_without_what_could_harm():

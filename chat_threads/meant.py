@@ -1,0 +1,52 @@
+"""What somebody meant who typed a command that does not exist: a guess, or None. Pure functions, any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .rules import nearest
+
+LIKE = 2  # letters that a word and the guess may differ in length
+
+# The words that other chats have for the commands here.
+_ELSEWHERE = {
+    "away": "brb gone",
+    "create": "add make new",
+    "help": "commands cmds faq h man usage",
+    "history": "backlog hist last log logs more scrollback",
+    "ignore": "ban block kick mute silence squelch",
+    "join": "channel chan enter go goto open switch",
+    "me": "action do emote",
+    "msg": "chat dm m message notice private send text whisper",
+    "nick": "alias handle name rename username",
+    "quit": "close disconnect logoff logout q signout x",
+    "resume": "login reconnect restore",
+    "rooms": "channels chans groups ls",
+    "search": "find grep",
+    "set": "color colour config option options preferences prefs settings theme",
+    "stats": "about info uptime version",
+    "topic": "subject title",
+    "unignore": "unban unblock unmute",
+    "who": "here members online people ppl",
+    "whois": "finger profile whoami",
+}
+ELSEWHERE = {word: name for name, words in _ELSEWHERE.items() for word in words.split()}
+
+
+def meant(typed: str, names: Iterable[str]) -> str | None:
+    """The one of ``names`` that a word without its ``/`` was meant for.
+
+    That is the name for it here, if another chat has the word; or the only name that begins with the word; or a name
+    that the word is a slip of the fingers for. Another first letter is no slip, unless the two first are exchanged.
+    """
+    typed = typed.lower().strip("\"'`.,:;!?")
+    if typed in ELSEWHERE:
+        return ELSEWHERE[typed]
+    names = list(names)
+    begun = [name for name in names if len(typed) > 1 and name.startswith(typed)]
+    if len(begun) == 1:
+        return begun[0]
+    near = nearest(typed, names)
+    if near is None or abs(len(near) - len(typed)) >= LIKE:
+        return None
+    return near if typed[0] == near[0] or typed[1::-1] == near[:2] else None
