@@ -206,8 +206,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def _check(self, deadline: float) -> None:
         """Raise NoHandshake after the deadline."""
         if time.monotonic() >= deadline:
-            seconds = self.server.limits.handshake_timeout
-            raise NoNameInTime(seconds)
+            raise NoNameInTime(self.server.limits.handshake_timeout)
 
     def _read_more(self, deadline: float | None) -> bool:
         """Wait for bytes, until ``deadline`` or until the line must have ended, and feed them to the dialect; False at
@@ -232,7 +231,9 @@ class Conversation(socketserver.BaseRequestHandler):
         data = self._wire.read(None if until is None else until - now)
         if data:
             self._feed(data)
-        return data != b""  # None: nothing yet
+        elif data is None:  # nothing yet
+            self.server.service.wait(self._session)
+        return data != b""
 
     def _feed(self, data: bytes) -> None:
         """Recognise the dialect by the first bytes, and give it all bytes; raise NotChat if the client speaks another

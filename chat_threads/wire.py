@@ -49,7 +49,7 @@ def prepare(sock: socket.socket, patience: float) -> None:
 
 
 class Wire:
-    """Owns one connected socket. ``read``, ``wake_after`` and ``linger`` are for the reader; ``send``, ``put`` and
+    """Owns one connected socket. ``read``, ``linger`` and the two that wake are for the reader; ``send``, ``put`` and
     ``wait_writable`` for the thread that writes at the time; ``stop_reading`` and ``rtt`` for any thread, even when the
     socket is closed. The server closes the socket at the end of the reader's thread, when no writer has the wire any
     more.
@@ -63,6 +63,7 @@ class Wire:
         self._sock = sock
         self.nowait = nowait
         self.put: Callable[[bytes, int], int] = sock.send
+        self._most: float | None = None  # see wake_at_least; the reader's
         self._size = LEAST_READ  # bytes to ask for; the reader's
         self.stopped = False  # set by stop_reading, read by the reader
         self.lost = False  # whether the connection broke, so that nobody knows what the peer has read; the reader's
@@ -95,10 +96,19 @@ class Wire:
     def wake_after(self, seconds: float) -> None:
         """From now on, a ``read`` without a timeout returns None if nothing comes for so long. The system keeps the
         time, so it costs no call. The reader of a non-blocking socket wakes every LOOK seconds anyway."""
+        if self._most is not None:
+            seconds = min(seconds, self._most)
         if self.nowait:
             timeval = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+
+    def wake_at_least(self, seconds: float | None) -> None:
+        """Wake from now on after so many seconds even if ``wake_after`` says more; None: no longer, once ``wake_after``
+        is called again."""
+        self._most = seconds
+        if seconds is not None:
+            self.wake_after(seconds)
 
     def send(self, data: bytes | memoryview) -> int:
         """Send without waiting; return the number of bytes that the system took, maybe 0. OSError: the peer is gone."""

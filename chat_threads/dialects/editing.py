@@ -29,6 +29,7 @@ class Wish(Enum):
     LEAVE = "Ctrl-C or Ctrl-D on an empty line"
     REDRAW = "Ctrl-L"
     FULL = "text was dropped, because the line is full"
+    SCROLL_BACK = "Page Up, for the first time since the last line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Editing:
         self._columns, self._row, self._prompt = columns, row, prompt
         self._stale = True  # whether the row may not show the line as it is
         self._ring = False
-        self._told = False  # whether the person knows that the line is full
+        self._told: set[Wish] = set()  # what the person need not be told before the next line
 
     @property
     def text(self) -> str:
@@ -108,10 +109,7 @@ class Editing:
         if work >= BATCH:  # a drawing stands for each batch, whatever has changed
             self._drawing.forget()
         if self._buffer.full:
-            self._ring = True
-            if not self._told:
-                self._told = True
-                self._found.appendleft(Wish.FULL)
+            self._tell(Wish.FULL)
         drawn = (
             self._drawing.draw(self._buffer.before, self._buffer.after, self._columns, self._prompt, self._row)
             + b"\a" * self._ring
@@ -119,7 +117,7 @@ class Editing:
         if drawn:
             self._found.appendleft(WireBytes(drawn))
         self._stale = self._ring = False
-        if self._found and self._found[-1] is Wish.REDRAW:
+        if Wish.REDRAW in self._found:
             self.redraw()
 
     def _do(self, typed: Key | str | Paste) -> bool:
@@ -128,10 +126,10 @@ class Editing:
         if isinstance(typed, (str, Paste)):
             buffer.insert(typed if isinstance(typed, str) else typed.text)
         elif typed is Key.ENTER:
-            self._told = False
+            self._told.clear()
             self._found.extend(_lines(buffer.take()))
         elif typed is Key.INTERRUPT and buffer.text:
-            self._told = False
+            self._told.clear()
             buffer.clear()
         elif typed is Key.INTERRUPT or (typed is Key.DELETE_OR_LEAVE and not buffer.text):
             self._found.append(Wish.LEAVE)
@@ -141,9 +139,18 @@ class Editing:
         elif typed is Key.REDRAW:
             self._found.append(Wish.REDRAW)
             return False
+        elif typed is Key.SCROLL_BACK:
+            self._tell(Wish.SCROLL_BACK)
         else:
             buffer.press(typed)
         return True
+
+    def _tell(self, wish: Wish) -> None:
+        """Ring; and have the person told why, once for each line."""
+        self._ring = True
+        if wish not in self._told:
+            self._told.add(wish)
+            self._found.append(wish)
 
 
 def _lines(text: str) -> list[bytes]:

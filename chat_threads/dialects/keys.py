@@ -37,6 +37,7 @@ class Key(Enum):
     COMPLETE = "menu-complete"
     COMPLETE_BACK = "menu-complete-backward"
     REDRAW = "clear-screen"
+    SCROLL_BACK = "Page Up"
     INTERRUPT = "Ctrl-C"
 
 
@@ -91,6 +92,7 @@ _FINALS = {
     "4~": Key.END,
     "8~": Key.END,
     "3~": Key.DELETE,
+    "5~": Key.SCROLL_BACK,
 }
 _SS3 = {"M": Key.ENTER, "c": Key.WORD_RIGHT, "d": Key.WORD_LEFT}  # the keypad's Enter; rxvt with Ctrl
 

@@ -51,6 +51,7 @@ class Situation:
     people: int  # in it
     rooms: Sequence[tuple[str, int]]  # those that the person is in, each with the number of its last message
     now: float = 0.0  # seconds, on any clock that only goes forward
+    lines: int = 0  # that the client was sent so far
 
 
 class Screen:
@@ -60,7 +61,7 @@ class Screen:
         self.editing = Editing(LINE)
         self._seen: dict[str, int] = {}  # by room: the last message when it was the current one, or first known
         self._status: object = None  # what the status line on the screen says; None: it is not there
-        self._clear = "\r\n"  # makes way for the two lines; "": they are there
+        self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
         self._moved = False  # whether the window has changed since the last drawing
         self._rooms: Sequence[tuple[str, int]] = ()  # at the last drawing
         self._drawn_at = self._said_at = float("-inf")  # the last drawing, and when something was said just before one
@@ -84,7 +85,8 @@ class Screen:
     def redraw(self) -> None:
         """The line is in the cursor's row, wherever that is, and the status line may be below it or gone: draw both
         again."""
-        self._clear = _ERASE
+        if self._clear is not None:
+            self._clear = _ERASE
         self.editing.resize(self._columns, self._rows - 1)
 
     def draw(self, situation: Situation) -> bytes:
@@ -92,9 +94,11 @@ class Screen:
         has changed. The cursor is in the line's row afterwards."""
         drawn = ""
         lately = self._lately(situation)
-        if self._clear:
+        if self._clear != "":
             line = f"\x1b[{self._rows - 1};1H"
-            clear = _SCROLL if self._moved and lately else self._clear
+            clear = self._begin(situation.lines) if self._clear is None else self._clear
+            if self._moved and lately:
+                clear = _SCROLL
             drawn = f"{clear}\x1b[1;{self._rows - _BELOW}r{line}\x1b[J{_PASTES}"
             self._clear, self._status = "", None
             self._moved = False
@@ -104,6 +108,16 @@ class Screen:
             text = status(*says)
             drawn += f"\x1b7\x1b[{self._rows};1H\x1b[7m{text}\x1b[0m\x1b[K\x1b8"
         return drawn.encode("utf-8", "replace")
+
+    def _begin(self, lines: int) -> str:
+        """Make way for the two lines on a screen whose rows are unknown, and move what is there to the bottom.
+
+        The client was sent so many lines, so at least as many rows are in use. With the others, and as many line feeds,
+        what was written last is in the row of this number, wherever it was; then it goes down, and nothing is lost.
+        """
+        used = min(max(1, lines), self._rows - _BELOW)
+        down = self._rows - _BELOW - used
+        return "\n" * (down + 1) + (f"\x1b[H\x1b[{down}L" if down else "")
 
     def _lately(self, situation: Situation) -> bool:
         """Whether something was said in the last moments, as far as drawings show it.

@@ -30,7 +30,13 @@ KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
 
 REFUSED = "Your program sends whole lines only. Everything stays as it was."
 OWN_LINE = "Your program has a line of its own. Everything stays as it was."
+UNANSWERED = "Your program has not answered; nc and its like never do. Everything stays as it was."
 OFFER = "/edit on keeps your line whole while others talk; /help edit says more."
+
+_HINTS: dict[object, str] = {
+    Wish.FULL: "Your line is full; the rest was dropped.",
+    Wish.SCROLL_BACK: "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or use /history.",
+}
 
 # A mouse's position as X10 reports it. Beyond column 95 that is not UTF-8, but the line around it is good.
 _MOUSE = re.compile(rb"\x1b\[M[^\x00-\x1f]{0,3}")
@@ -158,6 +164,11 @@ class TextDialect:
         if style != self._style:
             self._style, self.views = style, views(style)
 
+    @property
+    def editing(self) -> bool:
+        """Whether the client has a screen."""
+        return self._screen is not None
+
     # --- single keys ----------------------------------------------------------------------------------------
 
     def edit(self, on: bool) -> str:
@@ -175,8 +186,9 @@ class TextDialect:
             return "That is on already." if self._mode is Mode.KEYS else "Your program has been asked already."
         if self._mode is Mode.LINES:
             return "That is off already."
+        goes_on = "again" if self._mode is Mode.KEYS else "as before"
         self._to_lines()
-        return "Your program sends whole lines again."
+        return f"Your program sends whole lines {goes_on}."
 
     def draw(self, situation: Situation) -> bytes:
         """What is to be sent before anything is shown by the views that the dialect has now: the end of the screen, or
@@ -228,7 +240,7 @@ class TextDialect:
             return KEY * size
         if self._mode is Mode.ASKED and ended:
             self._mode = Mode.SILENT
-            self._tell("Your program has not answered. It goes on sending whole lines.")
+            self._tell(UNANSWERED)
         return 0
 
     def _next_of_keys(self, keys: Editing) -> Request | events.WireBytes | None:
@@ -246,8 +258,8 @@ class TextDialect:
                 continue
             elif isinstance(item, events.WireBytes):
                 return Request(commands.ShowScreen(item.data))
-            elif item is Wish.FULL:
-                return events.WireBytes(self._said("Your line is full; the rest was dropped."))
+            elif item in _HINTS:
+                return events.WireBytes(self._said(_HINTS[item]))
             else:
                 self._screen.redraw()
                 return Request(commands.ShowScreen())

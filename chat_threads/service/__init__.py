@@ -91,6 +91,10 @@ class Service:
         if session.note_at is not None and (session.heard >= session.note_at or type(command) in returning.CHANGES):
             returning.note(self._context, session)
 
+    def wait(self, session: Session) -> None:
+        """Nothing came from the client for a while: bring up to date what a person who edits lines sees."""
+        screen.refresh(self._context, session)
+
     def dismiss(self, session: Session, words: str, patience: float, all_leave: bool = False) -> None:
         """The conversation is over: show the session the messages up to its leaving, show the others that it left, and
         free its name. If ``all_leave``, only the first of these: nobody else is shown anything. Afterwards it is in no

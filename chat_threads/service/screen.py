@@ -20,6 +20,7 @@ MEASURED = 0.3
 COMPARED = 40  # names that are not of ASCII alone and are compared with what was typed, for a token
 ROOMS = 2  # tokens for looking through all rooms, maybe 10,000
 MOST = 100  # candidates for a completion
+REFRESH = 2.0  # seconds after which the status line of somebody who presses no key is brought up to date
 
 
 def _has_screen(dialect: Dialect) -> TypeGuard[TextDialect]:
@@ -42,17 +43,26 @@ def show_screen(context: Context, session: Session, command: commands.ShowScreen
     room = context.publisher.peek_current(session)
     rooms = [(name, last) for _, name, last in context.publisher.seen(session)]
     people = len(room.members) if room else 0
-    situation = Situation(session.name, room.name if room else None, people, rooms, time.monotonic())
+    lines = session.mailbox.taken
+    situation = Situation(session.name, room.name if room else None, people, rooms, time.monotonic(), lines)
     _draw(context, session, session.dialect.draw(situation) + command.drawn)
+
+
+def refresh(context: Context, session: Session) -> None:
+    """Bring the status line up to date of a person who presses no key. Never waits."""
+    if _has_screen(session.dialect) and session.dialect.editing:
+        show_screen(context, session, commands.ShowScreen())
 
 
 def _draw(context: Context, session: Session, drawn: bytes) -> None:
     """Send what is drawn and, in the same step, show the rooms by the dialect's views from now on."""
+    assert _has_screen(session.dialect)
     shown = (events.WireBytes(drawn),) if drawn else ()
     if not drawn.isascii():
         session.pace.pay(MEASURED + len(drawn) / DRAWN)
     if session.dialect.views != session.views:
         session.pace.pay(REDRAW)
+        session.wire.wake_at_least(REFRESH if session.dialect.editing else None)
         update_views(context, session, *shown)
     elif shown:
         session.send(*shown)

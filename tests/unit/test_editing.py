@@ -150,6 +150,7 @@ PIECES = [
     (b"unsent\x03sent\r", [b"sent"]),
     (b"ab\x04\x02\x04\r", [b"a"]),
     (b"\x0c", [Wish.REDRAW]),
+    (b"\x1b[5~\x1b[6~\x1b[5~x\r\x1b[5;2~", [Wish.SCROLL_BACK, b"x", Wish.SCROLL_BACK]),
     (PASTE + b"one\ttab\n\tand\n/\tmore" + PASTED + b"!\r", [b"one tab", b"    and", b"//   more!"]),
     (PASTE + b"a\r\nb\r\x00\nc\x1b[31m\x1bd\x0c" + PASTED + b"\r", [b"a", b"b", b"", b"cd"]),
     (b"say:" + PASTE + b"\n/quit\n//x" + PASTED + b"\r", [b"say:", b"//quit", b"///x"]),
@@ -291,7 +292,7 @@ def test_only_what_changes_is_drawn():
     assert drawn(b"hello") == [b"\r> hello\x1b[K"]
     assert drawn(b" you") == [b" you"]
     assert drawn(LEFT * 50) == [b"\x1b[3G"], "one drawing for all keys that come together"
-    assert drawn(LEFT) == drawn(b"\x1b[") == drawn(b"5~") == []
+    assert drawn(LEFT) == drawn(b"\x1b[") == drawn(b"6~") == []
     assert drawn(b"\x15\x0b\r") == [b"\r> \x1b[K"]
     editing.resize(40, 23)
     assert drawn(b"x") == [b"\x1b[23;1H> x\x1b[K"]
