@@ -42,7 +42,7 @@ from tabulate import tabulate
 
 from chat_threads import streams
 
-OUR_DIALECTS = ("text", "json", "web")
+OUR_DIALECTS = ("text", "json", "web", "edit")
 ROOMS_OF = 10  # clients, when they only join
 
 

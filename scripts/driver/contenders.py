@@ -52,7 +52,7 @@ class Running:
 def ours(dialects: Sequence[str]) -> list[Contender]:
     options = "--host 127.0.0.1 --port $port --db $folder/history.db --rate 0 --max-clients 20000"
     command = (sys.executable, "-m", "chat_threads", *options.split())
-    titles = {"json": "chat_threads, JSON", "web": "chat_threads, web"}
+    titles = {"json": "chat_threads, JSON", "web": "chat_threads, web", "edit": "chat_threads, edit"}
     return [Contender(each, titles.get(each, "chat_threads"), command, each) for each in dialects]
 
 

@@ -276,7 +276,7 @@ class _Clients:
         hello = dialect.packed(((dialect.first if client.talks else "") + dialect.hello(name, room)).encode())
         steps = [(b"", hello), (dialect.inside, b"")]  # what to see first, and what to send then
         if dialect.welcome:
-            steps.insert(1, (dialect.welcome, dialect.enter(room).encode()))
+            steps[1:1] = [(dialect.welcome, dialect.enter(room).encode()), *dialect.asked]
         if dialect.upgrade:
             handshake = Handshake(f"127.0.0.1:{task.port}", os.urandom(16))
             steps = [(b"", handshake.request), (END_OF_HEAD, hello), *steps[1:]]

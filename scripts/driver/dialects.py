@@ -38,8 +38,15 @@ class Dialect:
     mark: bytes = b"^"  # what a message of ``crowd`` contains once, and nothing else that the server sends
     welcome: bytes = b""  # part of the line after which ``enter`` is sent; empty: no such step
     enter: Callable[[str], str] = lambda room: ""  # the lines to enter the room, if the hello does not
+    asked: tuple[tuple[bytes, bytes], ...] = ()  # what ``crowd`` is then asked, and its answers
     first: str = ""  # the lines that a sender of ``crowd`` sends before its hello
     echo: bool = True  # whether a sender gets its own messages
+
+
+# Telnet's options (RFC 854, 856, 857, 858, 1073 and 1091): what the server asks, and what a terminal answers.
+ASKED_FOR_KEYS = b"\xff\xfd\x00\xff\xfd\x1f\xff\xfd\x18"  # BINARY, NAWS and TERMINAL-TYPE, please
+SAYS_ITS_SIZE = b"\xff\xfb\x00\xff\xfb\x1f\xff\xfa\x1f\x00\x50\x00\x18\xff\xf0\xff\xfc\x18"  # 80 columns and 24 rows
+ASKED_FOR_ECHO, AGREES = b"\xff\xfb\x01\xff\xfb\x03", b"\xff\xfd\x01\xff\xfd\x03"  # ECHO and SUPPRESS-GO-AHEAD
 
 
 def _hello(name: str, room: str) -> str:
@@ -74,6 +81,16 @@ DIALECTS = {
         whole=websocket.whole_frames,
         upgrade=True,
         mark=b"^^^",  # one of them may also be the length of a frame
+    ),
+    # People whose terminals send each key, and show what the server draws.
+    "edit": Dialect(
+        hello=lambda name, room: f"{name} {room}\n",
+        welcome=b"You are in #",
+        enter=lambda room: "/edit on\n",
+        asked=((ASKED_FOR_KEYS, SAYS_ITS_SIZE), (ASKED_FOR_ECHO, AGREES)),
+        inside=b"\x1b[?2004h",  # the screen is drawn
+        say=("", "\r"),
+        trouble=re.compile(rb"^! .*$", re.MULTILINE),
     ),
     # Redis 6 or newer; RESP 3, in which one connection may subscribe and publish.
     "redis": Dialect(

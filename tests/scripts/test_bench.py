@@ -22,7 +22,7 @@ from driver.worker import Failed
 from support.pages import PERFORMANCE, table_after
 
 BENCH = PEERS.parent / "bench.py"
-OURS = ours(["text", "json", "web"])
+OURS = ours(["text", "json", "web", "edit"])
 FOUND, REMARKS = peers(shutil.which("ergo"))
 NAMES = (
     "sync-full",
@@ -60,7 +60,7 @@ def measured(many: Crowd, contender: Contender, folder: str, **changes: object) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["text", "json", "web", *NAMES])
+@pytest.mark.parametrize("name", ["text", "json", "web", "edit", *NAMES])
 def test_a_server_delivers_every_message_once_to_each_client(many, folder, name):
     contender = next((each for each in [*OURS, *FOUND] if each.name == name), None)
     if contender is None:
