@@ -16,7 +16,9 @@ QUEUED = 2000  # lines that may wait to be written; more are dropped and counted
 PAUSE = 0.02  # seconds between two writes: when many clients come at once, the thread does not wake for each line
 FORMAT = "%(asctime)s %(levelname)s %(threadName)s: %(message)s"
 STDERR = 2
-logging.logProcesses = logging.logMultiprocessing = False  # for FORMAT, nobody need find these out for each line
+# For FORMAT, nobody need find these out for each line: https://docs.python.org/3/howto/logging.html#optimization
+logging.logProcesses = logging.logMultiprocessing = False
+logging._srcfile = None  # where the line was logged from
 _LIBRARY = logging.getLogger("websockets")
 _LIBRARY.setLevel(logging.WARNING)  # below that, it logs what people say
 

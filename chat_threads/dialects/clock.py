@@ -60,9 +60,10 @@ def day(zone: str, at: float) -> str:
     return _moment(zone, at).strftime("%Y-%m-%d")
 
 
-def today(zone: str, at: float) -> str:
-    """The day and the zone in words, for ``at`` in seconds."""
-    moment = _moment(zone, at).astimezone(_zone(zone))
+@lru_cache(maxsize=1024)
+def today(zone: str, at: int) -> str:
+    """The day and the zone in words, for ``at`` in minutes."""
+    moment = _moment(zone, at * 60).astimezone(_zone(zone))
     difference = moment.utcoffset()
     minutes = int(difference.total_seconds()) // 60 if difference else 0
     hours, rest = divmod(abs(minutes), 60)

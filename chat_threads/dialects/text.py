@@ -290,7 +290,7 @@ class TextDialect:
     # --- settings -------------------------------------------------------------------------------------------
 
     def today(self, at: float) -> str:
-        return clock.today(self._style.zone, at) if self._style.timestamps != "off" else ""
+        return clock.today(self._style.zone, int(at) // 60) if self._style.timestamps != "off" else ""
 
     def settings(self) -> dict[str, str]:
         return {
