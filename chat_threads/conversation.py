@@ -55,6 +55,8 @@ OWED = 2 * READ_SIZE  # bytes of answers at the end; those to telnet and to fram
 NAMELESS = "connections without a name, not logged one by one: %d, the last from %s: %s"
 SPOILT = b"* Your browser opened this connection before it asked for the page. Load the page again.\r\n"
 
+_AT_THE_DOOR = (ServerFull, TooManyConnections, NoProxyHeader)  # said before the greeting, or instead of it
+
 _STRANGER = TextDialect()  # of the clients who have yet to speak. It is fed nothing, so that all of them can share it
 
 
@@ -149,17 +151,14 @@ class Conversation(socketserver.BaseRequestHandler):
                 else:
                     self._log_beginning(" and is admitted")
                 self._converse()
-        except NotChat as error:
-            self._last = (events.WireBytes(error.answer),) if error.answer else ()
-            self._reason = error
-        except (ServerFull, TooManyConnections, NoProxyHeader) as error:
-            self._last = (events.problem(error), events.Bye(error.code))
-            if self._dialect.greeted and not self._spare:
-                self._last = (events.WireBytes(in_place_of_the_greeting(error)),)
-            self._reason = error
         except CutOff as error:
             self._last = (events.problem(error), events.Bye(error.code))
+            if isinstance(error, NotChat):
+                self._last = (events.WireBytes(error.answer),) if error.answer else ()
+            elif isinstance(error, _AT_THE_DOOR) and self._dialect.greeted and not self._spare:
+                self._last = (events.WireBytes(in_place_of_the_greeting(error)),)
             self._reason = error
+            error.without_stack()
         except Exception:  # a bug: logged once, and only this client gets an error
             log.exception("the conversation of %s broke", session)
             self._last = (events.problem(Broken()), events.Bye(Broken.code))
@@ -376,7 +375,7 @@ class Conversation(socketserver.BaseRequestHandler):
             except ChatError as error:
                 if self._by_token:
                     raise self._full() from None
-                self._session.answer(events.problem(error))
+                self._session.answer(events.problem(error.without_stack()))
                 self._may_give_way()
         raise TooManyTries()
 

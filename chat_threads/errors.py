@@ -9,7 +9,7 @@ The two branches of ChatError say what happens next. After a ``Told`` the conver
 over; ``disconnects`` has these. A ``StartError`` is for the operator: the program prints it and exits with 2. Anything
 else that nobody catches is a bug.
 
-Instances are values: they are raised and queued, any thread may read them, and nothing changes them.
+Instances are values: they are raised and queued, any thread may read them, and nobody changes what they say.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ class ChatError(ChatThreadsError):
         self.fact = fact or self.fact
         self.advice = advice or self.advice
         super().__init__(f"{self.fact} {self.advice}".rstrip())
+
+    def without_stack(self) -> ChatError:
+        """This error, without the functions that raised it. Their variables may hold it, and only gc finds cycles."""
+        self.__traceback__ = self.__context__ = None
+        return self
 
 
 class Told(ChatError):
@@ -212,10 +217,8 @@ class AddressMadeTooManyRooms(TooManyRooms):
 
     def __init__(self, seconds: float) -> None:
         self.seconds = _whole(seconds)
-        super().__init__(
-            "Too many rooms were made from your address.",
-            f"Delete one of yours, or make another one in {self.seconds} seconds.",
-        )
+        advice = f"Delete one of yours, or make another one in {self.seconds} seconds."
+        super().__init__("Too many rooms were made from your address.", advice)
 
 
 class NotInRoom(Told):
@@ -442,15 +445,13 @@ class RoomNotStored(Told):
     code = "not_stored"
 
     def __init__(self, room: str, why: str) -> None:
-        super().__init__(
-            f"{room} was made, but it is not stored yet: {why}. The server tries again with the next message."
-        )
+        after = "The server tries again with the next message."
+        super().__init__(f"{room} was made, but it is not stored yet: {why}. {after}")
         self.room = room
 
 
 class MaybeStored(Told):
-    """The disk failed in a commit, or the files were changed, so that nobody can tell whether the message was stored.
-    Everybody gets ReadOnly as well."""
+    """The disk failed in a commit, or the files were changed, so nobody can tell. Everybody gets ReadOnly as well."""
 
     code = "maybe_stored"
     fact = "The server does not know whether that was stored: the server's disk failed, or its files were changed."

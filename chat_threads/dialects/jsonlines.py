@@ -185,7 +185,7 @@ class JsonDialect:
                     ref = _ref_of(request)
                     return Request(self._command(request), ref)
             except ChatError as error:
-                return Request(error, ref)
+                return Request(error.without_stack(), ref)
         return None
 
     def _command(self, request: dict[str, Any]) -> commands.Command:

@@ -140,7 +140,7 @@ class TextDialect:
                 text = _without_mouse(line)
             command = parse_line(text) if self._name else parse_name(text)
         except ChatError as error:
-            return Request(error)
+            return Request(error.without_stack())
         return None if command is None else Request(command)
 
     def admitted(self, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import socket
 import weakref
 from typing import Any
 
@@ -69,6 +70,38 @@ def test_an_ended_session_is_freed_whatever_it_did(serve, program, options):
     assert freed(references), held_by(references)
     assert stays.ask("/reply are you there?")[-1] == error_line(UnknownPerson("bob"))
     assert program_stays.ask(type="reply", text="are you there?")[-1]["code"] == "unknown_person"
+
+
+@pytest.fixture
+def without_collector():
+    """Objects are freed when nobody holds them any more; cycles stay."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"ann\r\nhello\r\n",
+        b"ann\r\n/unknown\r\n/msg nobody hello\r\n",
+        b"a b\r\nx y\r\n\xff\xfe\r\n",
+        b"SSH-2.0-ssh\r\n",
+        b'{"type": "unknown"}\n{"type": "hello"}\n{"type":}\n',
+    ],
+)
+def test_a_connection_is_freed_when_it_ends_even_after_errors(server, without_collector, said):
+    """There is no cycle, so no memory waits for the garbage collector."""
+    with socket.create_connection(("127.0.0.1", server.port)) as sock:
+        wait_for(lambda: len(server.chat.sessions) == 1)
+        reference = weakref.ref(server.chat.sessions.all()[0])
+        sock.sendall(said)
+        sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError):
+            while sock.recv(4096):
+                pass
+    wait_for(lambda: reference() is None)
 
 
 def test_a_chain_of_replies_keeps_no_ended_session_in_memory(serve, program):
