@@ -21,7 +21,8 @@ class NoNameInTime(NoHandshake):
 class TooManyTries(NoHandshake):
     """None of the names that the client gave was accepted."""
 
-    fact = "That was the third try. Goodbye."
+    fact = "That was the third try."
+    advice = "Connect again for another one."
 
 
 class GaveWay(NoHandshake):

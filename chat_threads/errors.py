@@ -89,13 +89,13 @@ class BadName(Told):
     code = "bad_name"
     rule = "A name is 1 to 20 letters, digits, '-', '_' or '.', and begins with a letter."
 
-    def __init__(self, near: str | None = None, rule: str = rule, more: str = "") -> None:
-        super().__init__(rule, f"Try {near}. {more}".rstrip() if near else more)
-        self.near, self.rule, self.more = near, rule, more
+    def __init__(self, near: str | None = None, rule: str = rule) -> None:
+        super().__init__(rule, f"Try {near}." if near else "")
+        self.near, self.rule = near, rule
 
     def with_near(self, near: str) -> BadName:
         """The same error with another name to try."""
-        return BadName(near, self.rule, self.more)
+        return BadName(near, self.rule)
 
 
 class ReservedName(BadName):

@@ -129,11 +129,7 @@ def check_name(typed: str) -> str:
     name = _kept(typed)
     if not _is_name(name):
         near = _nearest_name(without_sequences(typed[:_LOOKED_AT]))
-        first, *rest = name.split(" ")
-        if len(rest) == 1 and _is_name(first) and is_room("#" + rest[0]):
-            more = f"To begin in the room #{rest[0]}, type {first} #{rest[0]}."
-            raise BadName(near, "A name has no spaces.", more)
-        raise BadName(near)
+        raise BadName(near, "A name has no spaces.") if near and " " in name.strip() else BadName(near)
     used = scripts(name)
     if not written_together(used):
         raise MixedName(" and ".join(used), _nearest_name(name))

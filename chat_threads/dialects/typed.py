@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from .. import commands
-from ..errors import UnknownCommand, Usage
-from ..rules import clean, without_sequences
+from ..errors import BadName, Told, UnknownCommand, Usage
+from ..rules import check_name, clean, is_room, without_sequences
+from ..usage import Row
 
 # Typed in place of a name, these words mean commands.
 _MEANT = frozenset(("quit", "exit", "bye", "help", "?", "stats"))
 _WITHOUT_NAME = frozenset((commands.Nick, commands.Resume, commands.Help, commands.Quit))
+
+
+class Mistyped(Told):
+    """A line that is not as the usage says, but it is clear what was meant."""
+
+    code = "usage"
 
 
 def parse_line(line: str) -> commands.Command | None:
@@ -26,10 +33,35 @@ def parse_line(line: str) -> commands.Command | None:
     if word == "/" and (kind := commands.BY_NAME.get("/" + rest.strip().partition(" ")[0].lower())):
         raise UnknownCommand(word, kind.row.name)
     kind = commands.called(word)
+    words = rest.split()
+    if words and (mistake := _confused(kind.row, words)):
+        raise mistake
     command = kind.typed(rest.strip())
     if command is None:
-        raise Usage(kind.row.usage)
+        raise _one_too_many(kind.row, words) or Usage(kind.row.usage)
     return command
+
+
+def _confused(row: Row, words: list[str]) -> Mistyped | None:
+    """What is wrong with a room in place of a person, or a person in place of a room; None: nothing."""
+    if words[0].startswith("#") and row.places[:1] in (["NAME"], ["[NAME]"]) and row.name != "/nick":
+        if len(words) == 2 and "[#room]" in row.places:
+            return Mistyped("The person's name comes first.", f"Type {row.name} {words[1][:40]} {words[0][:40]}.")
+        room = words[0][:40]
+        return Mistyped(f"{room} is a room, and {row.name} is for a person.", f"/join {room} goes there.")
+    if row.name == "/who" and len(words) == 1 and not words[0].startswith("#"):
+        word = words[0][:40]
+        return Mistyped("A room's name begins with '#'.", f"Type /who #{word}; or /whois {word} for a person.")
+    return None
+
+
+def _one_too_many(row: Row, words: list[str]) -> Mistyped | None:
+    """What is wrong with two words where the command takes one name or one room; None: something else."""
+    if len(words) == 2 and row.places == ["NAME"] and is_room("#" + (name := "".join(words))):
+        return Mistyped("A name has no spaces.", f"Type {row.name} {name}.")
+    if len(words) == 2 and row.places in (["#room"], ["[#room]"]) and is_room(room := "_".join(words)):
+        return Mistyped("A room's name has no spaces.", f"Type {row.name} {room}.")
+    return None
 
 
 def parse_name(line: str) -> commands.Command | None:
@@ -44,7 +76,10 @@ def parse_name(line: str) -> commands.Command | None:
     if len(words) == 1 and words[0].lower() in _MEANT:
         words[0] = "/" + words[0]
     if words[0].startswith("/") and not words[0].startswith("//"):
-        kind = commands.called(words[0])
+        try:
+            kind = commands.called(words[0])
+        except UnknownCommand as error:
+            raise error if error.near else Mistyped(error.fact, "First type your name; /help says more.") from None
         if kind not in _WITHOUT_NAME:
             return commands.Help(kind.row.name)
         command = parse_line(" ".join(words))
@@ -53,4 +88,32 @@ def parse_name(line: str) -> commands.Command | None:
         return commands.Hello(token=command.token) if isinstance(command, commands.Resume) else command
     if len(words) == 2 and words[1].startswith("#"):
         return commands.Hello(words[0], words[1])
+    if rooms := [word for word in words[:4] if is_room(word)]:
+        raise _out_of_order(words[:4], rooms[0])
+    if len(words) == 2 and (mistake := _two_words(*words)):
+        raise mistake
     return commands.Hello(" ".join(words))
+
+
+def _out_of_order(words: list[str], room: str) -> Mistyped:
+    """What to do with a name, a room and more in place of a name."""
+    names = [word for word in words if word[0] != "#"]
+    clear = len(names) == 1 or names[:1] == words[:1]
+    name = names[0] if clear and is_room("#" + names[0]) else "ann"
+    return Mistyped("First comes your name, and then at most one room.", f"Type {name} {room}.")
+
+
+def _two_words(first: str, second: str) -> Mistyped | None:
+    """What to do with two words in place of a name; None: they are not a name and a room without its sign."""
+    error = _why_not(f"{first} {second}")
+    if error is None or _why_not(first) or not is_room(room := f"#{second}"):
+        return None
+    return Mistyped(error.fact, f"{error.advice} To begin in the room {room}, type {first} {room}.")
+
+
+def _why_not(name: str) -> BadName | None:
+    try:
+        check_name(name)
+    except BadName as error:
+        return error
+    return None

@@ -166,7 +166,11 @@ def show_token(context: Context, session: Session, command: commands.ShowToken) 
 def resume(context: Context, session: Session, command: commands.Resume) -> None:
     """Take the place of the session that has the token, or had it. Waits as ``name_of``, ``take`` and ``enter_or_tell``
     do, and for an SQLite connection."""
-    old, name = session.name, name_of(context, command.token)
+    old = session.name
+    try:
+        name = name_of(context, command.token)
+    except UnknownToken:
+        raise UnknownToken(advice="You keep your name and your place.") from None
     place = returning.kept_under(context, session, command.token)
     rooms: Iterable[str] = take(context, session, name, command.token)
     keep_token(context, session)

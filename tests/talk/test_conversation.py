@@ -113,14 +113,12 @@ def test_a_client_may_speak_before_it_is_greeted(server):
 @pytest.mark.parametrize(
     ("typed", "near"),
     [
-        ("ann van lee", "annvanlee"),
         ("1ann", "ann"),
         ("ann!", "ann"),
         ("x" * 21, "x" * 20),
         ("//ann", "ann"),
         ("an\u202en", "ann"),
         ("12345", None),
-        ("#lab2", "lab2"),
         ("bob?", "bob2"),
     ],
 )
@@ -172,9 +170,9 @@ def test_blank_lines_get_an_answer_and_do_not_count_as_tries(server):
 
 def test_a_name_and_a_room_without_its_sign_are_explained(server):
     ann = greeted(server)
-    ann.send("ann lab2", "ann b c", "ann #lab2")
+    ann.send("ann lab2", "ann van lee", "ann #lab2")
     assert ann.line() == "! A name has no spaces. Try annlab2. To begin in the room #lab2, type ann #lab2."
-    assert ann.line() == error_line(BadName("annbc"))
+    assert ann.line() == error_line(BadName("annvanlee", "A name has no spaces."))
     ann.expect("You are in #lab2")
 
 
@@ -282,7 +280,7 @@ def test_half_a_line_that_never_ends_is_cut_off(serve):
 def test_unread_input_does_not_lose_the_last_words(server):
     client = greeted(server)
     client.send("1", "2", "3", *["more that nobody reads"] * 5000)
-    assert everything(client).decode().endswith(f"{BAD_NAME}\r\n! That was the third try. Goodbye.\r\n")
+    assert everything(client).decode().endswith(f"{BAD_NAME}\r\n{error_line(TooManyTries())}\r\n")
     for _ in range(100):
         client.send("x" * 50_000)  # this would reset a connection that was closed at once
     ann = server.client("ann")

@@ -13,6 +13,7 @@ import chat_threads
 from chat_threads import commands, disconnects, errors, events, lab, qr
 from chat_threads.dialects import advice
 from chat_threads.dialects.text import TextDialect
+from chat_threads.dialects.typed import Mistyped
 from chat_threads.metrics import MetricsNotShown
 
 UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
@@ -83,6 +84,7 @@ TYPED = [
 # All others, with typical fields, and what everybody gets.
 PLAIN = [
     (errors.Usage("/me action"), "Usage: /me action"),
+    (Mistyped("A name has no spaces.", "Type /nick annb."), "A name has no spaces. Type /nick annb."),
     (errors.BadName(), errors.BadName.rule),
     (errors.BadName("bob"), f"{errors.BadName.rule} Try bob."),
     (errors.ReservedName("server", "server2"), "The name server is reserved for the server. Try server2."),
@@ -96,8 +98,8 @@ PLAIN = [
     ),
     (errors.BadRoom(), "A room's name is '#' and 1 to 32 letters, digits, '-' or '_', like #lab2."),
     (
-        errors.BadName("annlab2", "A name has no spaces.", "Type ann #lab2.").with_near("annlab3"),
-        "A name has no spaces. Try annlab3. Type ann #lab2.",
+        errors.BadName("annlab2", "A name has no spaces.").with_near("annlab3"),
+        "A name has no spaces. Try annlab3.",
     ),
     (errors.RoomGone(), "That room has just been deleted. Nothing was done."),
     (errors.LobbyStays("#lobby"), "#lobby cannot be deleted."),
@@ -164,7 +166,7 @@ PLAIN = [
     (errors.Unreadable("it is busy"), "The history cannot be read now: it is busy. Try again."),
     (errors.Broken(), "Internal server error. The server's log has the details."),
     (disconnects.NoNameInTime(60.0), "No name was given within 60 seconds. Goodbye."),
-    (disconnects.TooManyTries(), "That was the third try. Goodbye."),
+    (disconnects.TooManyTries(), "That was the third try. Connect again for another one."),
     (
         disconnects.GaveWay(),
         "The server is full, and you had given no name, so your place went to somebody else."

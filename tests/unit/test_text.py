@@ -17,7 +17,7 @@ from chat_threads.dialects import clock
 from chat_threads.dialects.base import Request, Settings
 from chat_threads.dialects.render import COLOURS, SHOW
 from chat_threads.dialects.text import LINE, OFFER, TextDialect
-from chat_threads.dialects.typed import parse_line
+from chat_threads.dialects.typed import Mistyped, parse_line, parse_name
 from chat_threads.errors import (
     BadName,
     BadRoom,
@@ -121,7 +121,7 @@ def test_a_blank_line_is_nothing(line):
         "/join", "/join #a #b", "/leave #a #b", "/create", "/delete", "/delete #a #b", "/delete #a yes x",
         "/delete #a no", "/rooms #a", "/who #a #b",
         "/invite", "/invite bob #a #b", "/msg", "/msg bob", "/msg bob  ", "/reply", "/me", "/me  ", "/nick",
-        "/nick ann bob", "/token x", "/resume", "/resume a b", "/whois", "/whois ann bob", "/back now",
+        "/token x", "/resume", "/resume a b", "/whois", "/nick ann b c", "/nick ann #b", "/back now",
         "/ignore ann bob", "/unignore",
         "/history x", "/history #a x", "/history 1 2", "/history -1", "/history 1.5", "/history ٣", "/history h",
         "/history 2w", "/history 2 h", "/history before", "/history before x", "/history before 1 2",
@@ -316,15 +316,10 @@ def test_the_first_line_is_a_name_and_maybe_a_room(typed, hello):
 @for_each(
     "typed",
     [
-        "ann bob",
-        "ann lab2",
-        "#lab2",
-        "#lab2 ann",
-        "ann #lab2 #lab3",
-        "ann bob #lab2",
+        "ann bob cy",
+        "ann b!b",
+        "7 up",
         "//ann",
-        "help me",
-        "quit now",
         "an\x00n",
         "\x01ann",
         "ann\x07",
@@ -338,6 +333,37 @@ def test_a_first_line_that_is_no_name_and_room_is_kept_whole_for_the_error(typed
     assert f"{hello.name} {hello.room or ''}".rstrip() == typed
     with pytest.raises((BadName, BadRoom)):
         check_name(hello.name), check_room(hello.room or "#lobby")
+
+
+@for_each(
+    ("typed", "told"),
+    [
+        ("ann lab2", "A name has no spaces. Try annlab2. To begin in the room #lab2, type ann #lab2."),
+        *((typed, "First comes your name, and then at most one room. Type ann #lab2.")
+          for typed in ("#lab2", "#lab2 ann", "ann #lab2 #lab3", "ann #lab2 now", "ann cy #lab2", "a\x07 #lab2 b")),
+        ("#lab2 joe", "First comes your name, and then at most one room. Type joe #lab2."),
+        ("/foo", "There is no command /foo. First type your name; /help says more."),
+    ],
+)  # fmt: skip
+def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
+    with pytest.raises(Mistyped, match=f"^{re.escape(told)}$"):
+        parse_name(typed)
+
+
+@for_each(
+    ("typed", "told"),
+    [
+        ("/msg #lab2 hi", "#lab2 is a room, and /msg is for a person. /join #lab2 goes there."),
+        ("/ignore #lab2", "#lab2 is a room, and /ignore is for a person. /join #lab2 goes there."),
+        ("/invite #lab2 bob", "The person's name comes first. Type /invite bob #lab2."),
+        ("/who bob", "A room's name begins with '#'. Type /who #bob; or /whois bob for a person."),
+        ("/join #my room", "A room's name has no spaces. Type /join #my_room."),
+        ("/nick ann b", "A name has no spaces. Type /nick annb."),
+    ],
+)
+def test_a_person_in_place_of_a_room_and_a_name_of_two_words_are_explained(typed, told):
+    with pytest.raises(Mistyped, match=f"^{re.escape(told)}$"):
+        parse_line(typed)
 
 
 def test_a_blank_line_in_place_of_the_name_asks_for_help():
@@ -379,10 +405,10 @@ def test_every_command_in_place_of_a_name_is_a_name_a_quit_or_help(row):
             assert isinstance(found, (commands.Hello, commands.Quit, commands.Help)) or (
                 isinstance(found, tuple)
                 and (row.name in ("/nick", "/resume", "/help"))
-                and found[0] in (Usage, UnknownCommand)
+                and found[0] in (Usage, UnknownCommand, Mistyped)
             ), typed
-    for typed in ("/frob", "/jion #lab"):
-        assert inputs(typed.encode() + b"\n", name=None)[0][0] is UnknownCommand
+    for typed, kind in (("/frob", Mistyped), ("/jion #lab", UnknownCommand)):
+        assert inputs(typed.encode() + b"\n", name=None)[0][0] is kind
 
 
 @for_each("typed", ["helper", "quitter", "who", "join", "nick", "exit2", "Q", "stats2", "me", "list"])
