@@ -23,6 +23,7 @@ from .rules import is_room
 from .usage import ALL as ALL
 from .usage import NUMBER, command
 from .usage import Command as Command
+from .values import value
 
 EVERYTHING = "all"  # /help with what each command does
 _WHILE = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
@@ -43,7 +44,7 @@ class Hello(Command):
 
 
 @command(type="say")
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Say(Command):
     """Say ``text`` in ``room``, or in the current room. People type the text alone."""
 

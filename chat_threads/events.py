@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, final
 
 from .errors import ChatError
+from .values import value
 
 Kind = Literal["say", "action"]
 LINE_SIZE = 128  # about how many bytes a line has without its text
@@ -32,7 +33,7 @@ class Event:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Message(Event):
     """A message as the history has it: committed before anybody sees it (promise 1).
 

@@ -86,7 +86,7 @@ def _mounted_read_only(name: str) -> bool:
         return False
 
 
-_Glance = tuple[tuple[int, int, int, int], int, int, int, int, int, bytes]
+_Glance = tuple[tuple[int, int, int, int], int, int, int, int, bytes]
 
 
 class OpenFiles:
@@ -186,14 +186,15 @@ class OpenFiles:
         except OSError:
             self._seen = None
             return False
-        names, log = os.fstat(self._folder), os.fstat(self._log_number)
+        names = os.fstat(self._folder)
         times = names.st_mtime_ns, names.st_ctime_ns, file.st_mtime_ns, file.st_ctime_ns
         header = _read(self._log_number, _LOG_HEADER, 0)
-        seen = times, file.st_dev, file.st_ino, file.st_size, file.st_nlink, log.st_nlink, header
-        if seen != self._known or now >= self._known_until or log.st_size < self._log_size:
+        log_size = os.lseek(self._log_number, 0, os.SEEK_END)  # a quarter of the time of fstat
+        seen = times, file.st_dev, file.st_ino, file.st_size, file.st_nlink, header
+        if seen != self._known or now >= self._known_until or log_size < self._log_size:
             self._seen = seen
             return False
-        self._log_size, self._may_begin = log.st_size, False
+        self._log_size, self._may_begin = log_size, False
         return True
 
     def fault(self) -> str | None:
@@ -221,7 +222,7 @@ class OpenFiles:
     def log_was_cut(self) -> bool:
         """Whether SQLite's log is shorter than at the last check. The next commit hides that, because it makes the log
         longer again."""
-        return os.fstat(self._log_number).st_size < self._log_size
+        return os.lseek(self._log_number, 0, os.SEEK_END) < self._log_size
 
     def whole(self) -> bool:
         """Whether the open files, wherever they are now, still hold what SQLite wrote to them."""

@@ -181,14 +181,15 @@ class History:
         An unexpected exception ends the thread, and with it the server (see ``ends``). Continuing would be worse:
         nobody could know which part of the batch is committed, and which senders were told.
         """
-        self._slot.doing = IDLE, time.monotonic()
         batch = self._queue.take(BATCH, self._pause)
         if batch:
             self._flush()
             if self._queue.queue:  # what came meanwhile joins the batch
                 batch += self._queue.take(BATCH - len(batch), 0.0)
         self._handle(batch)
-        self._pause = self._upkeep.do()
+        now = time.monotonic()
+        self._pause = self._upkeep.do(now)
+        self._slot.doing = IDLE, now
         for item in batch:
             if type(item) is ordered.Marker:
                 item.passed.set()
@@ -196,8 +197,7 @@ class History:
 
     def _handle(self, items: Sequence[ordered.Ordered | None]) -> None:
         """Number a batch, commit it, and publish it or refuse it."""
-        numbered = Numbering(self._rooms, self._once, int(self._now() * 1000))
-        numbered.take(items)
+        numbered = Numbering(self._rooms, self._once, int(self._now() * 1000), items)
         batch, published, refused = numbered.batch, numbered.published, numbered.refused
         now = time.monotonic()
         if batch.messages or batch.more:

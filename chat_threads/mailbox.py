@@ -276,14 +276,15 @@ class Mailbox(queue.Queue[Parcel]):
         That is, until at most half of the allowed lines are queued, and few bytes wait for the socket. So a client that
         asks for long answers and does not read them gets only one.
         """
-        with self.mutex:
-            while self._lines > self.maxsize * LOW_WATER or self._bytes + self.under_way > EASY_BYTES:
-                if self.closed:
-                    break
-                self._awaited = True
-                self.not_full.wait()
-            self._awaited = self._putters
-            return self.life is OPEN or self.life is Life.OVERFLOWED
+        if self._lines > self.maxsize * LOW_WATER or self._bytes + self.under_way > EASY_BYTES:  # each as a whole
+            with self.mutex:
+                while self._lines > self.maxsize * LOW_WATER or self._bytes + self.under_way > EASY_BYTES:
+                    if self.closed:
+                        break
+                    self._awaited = True
+                    self.not_full.wait()
+                self._awaited = self._putters
+        return self.life is OPEN or self.life is OVERFLOWED
 
     def _is_low(self) -> bool:
         return self._lines <= self.maxsize * LOW_WATER and self._bytes <= EASY_BYTES

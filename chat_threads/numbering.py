@@ -45,14 +45,14 @@ class Rooms:
 
 
 class Numbering:
-    """One batch and its numbers. ``at`` is the time of the batch, in milliseconds."""
+    """One batch and its numbers, which it gets when this is made. ``at`` is the time of the batch, in milliseconds."""
 
     __slots__ = (
         *("_rooms", "_once", "_at", "_refs", "_counts"),
         *("batch", "numbers", "published", "refused", "unsure", "answered", "under_tokens"),
     )
 
-    def __init__(self, rooms: Rooms, once: Once, at: int) -> None:
+    def __init__(self, rooms: Rooms, once: Once, at: int, items: Iterable[ordered.Ordered | None]) -> None:
         self._rooms = rooms
         self._once = once
         self._at = at
@@ -65,15 +65,13 @@ class Numbering:
         self.unsure: Refused = []  # requests of which nobody knows whether they are committed
         self.answered: dict[int, ordered.Acked | None] = {}  # by id: drafts that are known already, or in ``unsure``
         self.under_tokens = False  # whether requests under tokens were looked up
-
-    def take(self, items: Iterable[ordered.Ordered | None]) -> None:
-        """Go through a batch in order. Rooms whose rows an earlier batch could not store are stored first."""
-        for made in self._rooms.unsaved.values() if self._rooms.unsaved else ():
-            self._make(made)
+        if rooms.unsaved:  # an earlier batch could not store them
+            for made in rooms.unsaved.values():
+                self._make(made)
         for item in items:
             _TAKES[type(item)](self, item)
-        if self._rooms.unused and self.batch:
-            self.batch.rooms_unused = self._rooms.unused
+        if rooms.unused and self.batch:
+            self.batch.rooms_unused = rooms.unused
 
     def _make(self, room: ordered.RoomMade) -> None:
         self.batch.rooms_made.append(room)
@@ -91,7 +89,10 @@ class Numbering:
         room_id, token, ref = draft.room_id, draft.token, draft.ref
         if token and self._is_answered(draft):
             return
-        last = self.numbers[room_id] if room_id in self.numbers else self._rooms.last.get(room_id)  # as _last_of
+        try:
+            last = (self.numbers if room_id in self.numbers else self._rooms.last)[room_id]  # as _last_of
+        except KeyError:
+            last = None
         if last is None:
             self.refused.append((draft, RoomGone()))
             return

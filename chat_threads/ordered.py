@@ -7,10 +7,11 @@ All but Marker are frozen, so any thread may read them without a lock. Times are
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from .events import Kind, Message
 from .latch import Latch
+from .values import value
 
 
 class Ordered:
@@ -19,7 +20,14 @@ class Ordered:
     __slots__ = ()
 
 
-class _Draft(NamedTuple):
+@value(frozen=True, slots=True)
+class Draft(Ordered):
+    """A message without a number. It becomes a Message, or its origin gets an error.
+
+    With a ``token`` (tokens.token_id) and a ``ref``, it is stored once, however often it is submitted. ``who`` is
+    always the number of the sender's token.
+    """
+
     room_id: int
     room: str
     sender: str
@@ -29,16 +37,6 @@ class _Draft(NamedTuple):
     ref: str = ""
     token: int = 0
     who: int = 0
-
-
-class Draft(_Draft, Ordered):
-    """A message without a number. It becomes a Message, or its origin gets an error.
-
-    With a ``token`` (tokens.token_id) and a ``ref``, it is stored once, however often it is submitted. ``who`` is
-    always the number of the sender's token. A tuple, because a frozen dataclass takes four times as long to make.
-    """
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

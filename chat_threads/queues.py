@@ -27,7 +27,7 @@ class BatchQueue(queue.Queue[T]):
     def __init__(self, maxsize: int) -> None:
         super().__init__(maxsize)
         self.most = 0  # the most items that ever waited; noted in take()
-        self._bell: queue.SimpleQueue[None] | None = None  # the consumer sleeps by it; set under the mutex
+        self._bell: queue.SimpleQueue[None] | None = None  # the consumer, which sets it, sleeps by it
         self._putters = 0  # threads that wait for room; guarded by the mutex
 
     def depth(self) -> tuple[int, int]:
@@ -64,31 +64,26 @@ class BatchQueue(queue.Queue[T]):
 
         Returns the items in order, or an empty list after the timeout. Only for the consumer's thread.
         """
-        while True:  # a thread may ring for an item that was taken before
-            with self.mutex:
-                if self.queue:
-                    return self._some(limit)
-                bell: queue.SimpleQueue[None] = queue.SimpleQueue()
-                self._bell = bell
+        while not self.queue:  # a thread may ring for an item that was taken before
+            bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+            self._bell = bell
+            if self.queue:  # again, because a thread that has just put an item may not have seen this bell
+                break
             try:
                 bell.get(timeout is None or timeout > 0, timeout)
             except queue.Empty:
-                with self.mutex:
-                    self._bell = None  # the consumer has something else to do
+                self._bell = None  # the consumer has something else to do
                 return []
-
-    def _some(self, limit: int) -> list[T]:
-        self._bell = None
-        batch = list(self.queue)
-        waiting = len(batch)
-        if waiting > self.most:
-            self.most = waiting
-        self.queue.clear()
-        if waiting > limit:
-            self.queue.extend(batch[limit:])
-            del batch[limit:]
-        if self._putters:
-            self.not_full.notify(waiting)
+        with self.mutex:
+            self._bell = None
+            batch = self.queue
+            self.queue = batch[limit:]  # mostly nothing
+            waiting = len(batch)
+            if waiting > self.most:
+                self.most = waiting
+            if self._putters:
+                self.not_full.notify(waiting)
+        del batch[limit:]
         return batch
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
@@ -97,3 +92,6 @@ class BatchQueue(queue.Queue[T]):
         if not batch:
             raise queue.Empty
         return batch[0]
+
+    def _init(self, maxsize: int) -> None:
+        self.queue: list[T] = []  # a list, because take hands it out as it is and leaves a new one

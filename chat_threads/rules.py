@@ -318,7 +318,7 @@ def _is_visible(char: str) -> bool:
 def check_text(typed: str, limit: int = TEXT_LENGTH) -> str:
     """Return a message's text, cleaned: not blank, at most ``limit`` characters. Raise NothingToSay or TooLong."""
     text = clean(typed)
-    if len(text) > limit:
+    if text[limit:]:
         raise TextTooLong(len(text), limit)
     if not ("!" <= text[:1] <= "~" or any(map(_is_visible, text))):  # most begin with a visible sign of ASCII
         raise NothingToSay()

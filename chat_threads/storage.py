@@ -14,14 +14,13 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager
 from typing import Any
 
 from . import files, identity, once, schema
 from .batch import Batch, StoredRef
 from .errors import ReadOnly, StartError, Unreadable
-from .events import Message
 from .filelock import FileLock
 from .reading import ReadingSide, reason
 from .retention import MERGE_PAGES, Sweeper, forget_unused
@@ -283,11 +282,12 @@ class Storage(ReadingSide):
         try:
             if began >= self._whole_until or self._broken or (self._files and self._files.log_was_cut()):
                 self._same_files()
+            store = self._store if batch.more else self._insert
             if self.path == MEMORY:
                 with self._borrow() as writer:
-                    last_id = self._store(writer, batch)
+                    last_id = store(writer, batch)
             else:
-                last_id = self._store(self._writer, batch)
+                last_id = store(self._writer, batch)
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error
         if self._files and not self._files.unchanged(began):
@@ -312,8 +312,6 @@ class Storage(ReadingSide):
 
     def _store(self, writer: sqlite3.Connection, batch: Batch) -> int:
         """Store the batch. Return the id of its last message, or of the one before the batch."""
-        if len(batch.messages) in _INSERT and not batch.more:
-            return self._insert(writer, batch.messages)  # a single statement is a transaction by itself
         with transaction(writer):
             for room in batch.rooms_unused:  # first, because a new room may have the name of one of them
                 forget_unused(writer, "id = ?", room)
@@ -323,7 +321,7 @@ class Storage(ReadingSide):
                     " VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
                     (made.room_id, made.room, made.key, made.topic, made.creator, made.at, made.owner),
                 )
-            last_id = self._insert(writer, batch.messages)
+            last_id = self._insert(writer, batch)
             for room, topic in batch.topics.items():
                 writer.execute("UPDATE rooms SET topic = ? WHERE id = ?", (topic, room))
             for room in batch.rooms_ended:
@@ -338,9 +336,15 @@ class Storage(ReadingSide):
                     writer.execute("UPDATE tokens SET kept = 1 WHERE id = ?", (made.owner,))
         return last_id
 
-    def _insert(self, writer: sqlite3.Connection, messages: Sequence[Message]) -> int:
-        """Insert with few statements, because each releases the GIL and has to get it back."""
-        last_id, at, left, rows, letters = self._last_id, 0, len(messages), _ROWS_AT_ONCE, 0
+    def _insert(self, writer: sqlite3.Connection, batch: Batch) -> int:
+        """Insert the messages with few statements, because each releases the GIL and has to get it back. Return as
+        ``_store``. A single statement is a transaction by itself."""
+        messages = batch.messages
+        left = len(messages)
+        if left not in _INSERT and not writer.in_transaction:
+            with transaction(writer):
+                return self._insert(writer, batch)
+        last_id, at, rows, letters = self._last_id, 0, _ROWS_AT_ONCE, 0
         while left:
             while rows > left:
                 rows //= 2

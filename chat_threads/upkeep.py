@@ -74,10 +74,9 @@ class Upkeep:
         self.said_at = 0.0  # time of the last commit of a message
         self._index_told: float | None = None  # time of the last report of progress; None: there was none
 
-    def do(self) -> float | None:
+    def do(self, now: float) -> float | None:
         """Do a step of each task that is due, and copy SQLite's log into the file if it is long. Return the seconds
-        until the next step is due; None: there is nothing to do."""
-        now = time.monotonic()
+        until the next step is due; None: there is nothing to do. ``now`` is by time.monotonic()."""
         first: float | None = None
         grown = self._storage.log_is_long
         for task in self._tasks:
