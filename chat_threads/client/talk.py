@@ -9,6 +9,7 @@ import contextlib
 import re
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from ..dialects.typed import parse_line
 from ..errors import ChatError
 from ..rules import clean, fold, mentions
 from .chat import Client
-from .decoding import Offline, Online
+from .decoding import Offline, Online, Other
 from .errors import ClientError, Disconnected
 from .requests import Asked
 
@@ -74,6 +75,7 @@ class Talk:
         self._day = time.strftime(_DAY)
         self._said_last = ""  # the text of the last line, if it was an error
         self._unseen: set[str] = set()  # refs of requests whose answers are not shown
+        self._helps: deque[str | None] = deque()  # what help was asked for and not answered; both threads'
         self._name = chat.name
         self._dialect = TextDialect(blocks=blocks)  # renders the lines
         self._dialect.admitted(chat.name)
@@ -130,7 +132,11 @@ class Talk:
         if isinstance(command, commands.Edit):
             self.refuse("/edit is for telnet. On a terminal, this program keeps your line whole by itself.")
         elif isinstance(command, commands.Help):
-            self._print(events.HelpShown(command.about, without=frozenset(("/edit",))))
+            if command.about not in (None, commands.EVERYTHING):
+                self._print(events.HelpShown(command.about))
+            else:
+                self._helps.append(command.about)
+                self._ask(type="help")
         elif isinstance(command, commands.SetOption) and command.name != "replay":
             self._print(events.Notice(self._dialect.set_option(command.name, command.value)))
         elif isinstance(command, commands.Quit):
@@ -185,6 +191,9 @@ class Talk:
             self._print(events.Notice("Connected again."))
         elif isinstance(event, events.Message):
             self._show_message(event)
+        elif isinstance(event, Other):
+            if event.type == "help" and self._helps:
+                self._print(_help(self._helps.popleft(), event))
         elif not isinstance(event, events.Bye):
             self.failed |= isinstance(event, events.Problem)
             self._print(event, getattr(event, "room", None))
@@ -257,6 +266,13 @@ class Talk:
             self._unseen.add(self.chat.submit("who", room=room).ref)
             if not again:
                 self._unseen.add(self.chat.submit("rooms").ref)
+
+
+def _help(about: str | None, answer: Other) -> events.HelpShown:
+    """The help without /edit and the commands whose requests the server does not name: they do not work here."""
+    works = answer.fields["requests"]
+    useless = {kind.row.name for kind in commands.TYPED if kind.row.type and kind.row.type not in works}
+    return events.HelpShown(about, without=frozenset(useless | {"/edit"}))
 
 
 def _see(known: dict[str, None], *words: str) -> None:

@@ -321,7 +321,8 @@ _LIMITS = {
 
 def _fields(event: events.Event) -> dict[str, Any]:
     if isinstance(event, events.HelpShown):
-        return {"type": "help", "requests": sorted(REQUESTS)}
+        useless = {kind.row.type for kind in commands.TYPED if kind.row.name in event.without}
+        return {"type": "help", "requests": sorted(REQUESTS.keys() - useless)}
     found = codec.encode(event)
     if isinstance(event, events.Welcome):
         found["limits"] = _LIMITS

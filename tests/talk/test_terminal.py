@@ -159,6 +159,18 @@ def test_commands_may_be_piped_in_too_and_what_is_not_a_command_is_an_error_and_
     ]
 
 
+@pytest.mark.parametrize("lab", [False, True])
+def test_the_help_has_the_commands_that_work_here(serve, lab):
+    server = serve(lab=lab)
+    done = run(server.port, "--name", "ann", typed="/help\n/help all\n")
+    assert done.returncode == 0, done.stderr
+    groups, _, every = done.stdout.partition("/help COMMAND explains")
+    assert "/join #room" in groups
+    for word in ("/lab ", "/locks "):
+        assert (word in groups, word in every) == (lab, lab)
+    assert ("/edit" in done.stdout, "/threads" in groups) == (False, True)
+
+
 def test_an_action_is_not_taken_for_the_servers_line_without_timestamps_either(server):
     said = run(server.port, "--name", "ann", typed="/set timestamps off\n/me left\n")
     read = run(server.port, "--name", "ann", "--replay", "0", typed="/set timestamps off\n/history 1\n/search left\n")
