@@ -6,8 +6,11 @@ What others say is printed above that line, into the terminal's own scrollback.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
+import time
 from collections.abc import Iterator
+from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
@@ -22,6 +25,10 @@ from .chat import Client
 from .talk import Talk, completions, pasted
 
 LOOK = 0.5  # seconds between two redraws of the bottom line
+SETTLED = 0.5  # seconds after which a window that was changed has the size that it tells
+
+# Terminals that, when they become narrower, wrap the rows that are too long. Each sets one of these.
+_WRAPS = "TMUX VTE_VERSION KITTY_WINDOW_ID WT_SESSION KONSOLE_VERSION ALACRITTY_WINDOW_ID WEZTERM_PANE ITERM_SESSION_ID"
 
 
 class _Completer(Completer):
@@ -46,6 +53,31 @@ def _keys() -> KeyBindings:
     return keys
 
 
+def _leave_no_row(app: Any) -> None:
+    """Before the line is drawn again in a narrower window, go up by the rows that the terminal has wrapped above the
+    cursor. prompt_toolkit does not know of them, has no public way to be told, and would leave them on the screen.
+
+    A terminal that does not wrap keeps what is above. So does one whose window was changed just before: it may have
+    another size by now, and going up too far would erase what was said.
+    """
+    if not any(name in os.environ for name in _WRAPS.split()) or not hasattr(app, "_on_resize"):
+        return
+    resized, last = app._on_resize, 0.0
+
+    def on_resize() -> None:
+        nonlocal last
+        before, last = last, time.monotonic()
+        drawn, cursor = app.renderer.last_rendered_screen, app.renderer._cursor_pos
+        width = app.output.get_size().columns
+        if last - before > SETTLED and drawn and width:
+            rows = (drawn.data_buffer[y] for y in range(cursor.y))
+            ends = [max((x for x, char in row.items() if char.char != " "), default=0) for row in rows]
+            app.output.cursor_up(sum(end // width for end in [*ends, max(0, cursor.x - 1)]))
+        resized()
+
+    app._on_resize = on_resize
+
+
 class Screen:
     """The main thread has the keyboard; ``client-show`` prints."""
 
@@ -65,6 +97,7 @@ class Screen:
                 erase_when_done=True,
                 key_bindings=_keys(),
             )
+            _leave_no_row(self._session.app)
             shower = threading.Thread(target=self._show, name="client-show", daemon=True)
             shower.start()
             try:

@@ -392,6 +392,17 @@ def test_history_scrolls_above_in_the_terminals_own_scrollback(server, screen):
     assert said == [str(number) for number in range(100)]
 
 
+def test_a_narrower_window_leaves_no_old_row_of_the_line_and_erases_nothing(server, screen):
+    ann = screen(server, "ann")
+    ann.enter("this stays")
+    ann.expect("ann: this stays", "^>$")
+    ann.type("a line that is longer than forty columns, and stays whole")
+    ann.expect("stays whole$")
+    ann.resize(40, 20)
+    ann.expect("ann: this stays", "^> a line that is longer than forty colum$", "^ns, and stays whole$", "^ ann")
+    assert sum("a line that" in row for row in ann.rows()) == 1
+
+
 def test_up_and_down_bring_back_what_was_typed(server, screen):
     ann = screen(server, "ann")
     ann.enter("first")
