@@ -130,7 +130,7 @@ WAYS = [
 
 @pytest.mark.parametrize("ends", WAYS, ids=lambda way: str(way.__name__))
 def test_the_terminal_is_as_before_when_a_client_that_edits(serve, ends):
-    server = serve(line_timeout=0.2)
+    server = serve(line_timeout=0.2, queue_limit=100)
     ann = Editor(server, receive_buffer=TINY if ends is reads_nothing else 0)
     assert len(left_over(ann.came)) == 4
     ends(ann, server)

@@ -314,6 +314,7 @@ def test_with_joins_off_a_program_gets_no_joins_and_leaves(server, program):
 
 def test_a_program_does_not_get_what_ignored_people_say(server, program):
     ann, bob = program("ann", server), server.client("bob")
+    ann.expect("presence", names=["bob"])
     ann.ask(type="ignore", name="BOB")
     bob.ask("in the room")
     bob.ask("/msg ann in private")

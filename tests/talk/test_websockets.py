@@ -104,6 +104,7 @@ def test_a_browser_a_program_and_a_person_are_in_one_room(server, web, program):
 def test_with_a_thread_for_each_writer_and_all_that_is_recorded_it_is_the_same(serve, web, tmp_path):
     server = serve(writers=None, trace=str(tmp_path / "trace"), lab=True)
     ann, bob = web(server, "ann"), web(server, "bob")
+    ann.expect("presence", names=["bob"])
     ann.send(type="say", text="hi", ref="1")
     number = ann.expect("ack")["number"]
     bob.expect("message", text="hi")
