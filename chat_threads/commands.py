@@ -321,9 +321,9 @@ class Search(Command):
     "/set [OPTION VALUE]",
     "show or change what you see",
     "set",
-    more="/set timestamps on|off|seconds, /set numbers on|off, /set colour on|off (names and notices),"
-    " /set bell on|off (when your name is said, and on private lines), /set joins on|off,"
-    " /set replay N (messages on entering a room, 0 to 200), /set zone Europe/Berlin (for times; server: its own).",
+    more="/set timestamps on|off|seconds\n/set numbers on|off: of messages\n/set colour on|off: of names and notices\n"
+    "/set bell on|off: when your name is said, and on private lines\n/set joins on|off: who comes and who goes\n"
+    "/set replay N: messages on entering a room, 0 to 200\n/set zone Europe/Berlin, or UTC, or server for its own",
     named={"name": "option"},
 )
 @dataclass(frozen=True, slots=True)
@@ -462,11 +462,12 @@ class Help(Command):
 
     @classmethod
     def typed(cls, rest: str) -> Command | None:
-        if not rest or " " in rest:
-            return None if rest else cls()
-        if rest.lower() == EVERYTHING:
+        if not rest:
+            return cls()
+        word = rest.split()[0]
+        if word.lower() == EVERYTHING:
             return cls(EVERYTHING)
-        word = rest if rest.startswith("/") else "/" + rest
+        word = word if word.startswith("/") else "/" + word
         called(word)
         return cls(word)
 

@@ -17,7 +17,7 @@ from typing import Any
 from .. import commands, events
 from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import TextDialect
-from ..dialects.typed import parse_line
+from ..dialects.typed import HINTS, parse_line
 from ..errors import ChatError
 from ..rules import clean, fold, mentions
 from .chat import Client
@@ -92,6 +92,8 @@ class Talk:
         """Carry out a typed line; line ends inside it count as spaces. Raise EOFError after /quit."""
         try:
             self._do(parse_line(line))
+            if line in HINTS:
+                self._print(events.Notice(HINTS[line]))
         except ChatError as error:
             self.failed = True
             self._print(events.problem(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -32,7 +33,8 @@ def help_lines(event: HelpShown, room: int = ROOM) -> list[str]:
     lines, width = [], room - 2
     if event.about and event.about != commands.EVERYTHING:
         row = commands.called(event.about).row
-        lines += [f"{row.usage}: {row.does}.", *textwrap.wrap(row.more, width)]
+        lines.append(f"{row.usage}: {row.does}.")
+        lines += [line for part in row.more.split("\n") for line in textwrap.wrap(part, width)]
         if row.aliases:
             lines.append("Also: " + ", ".join(row.aliases))
     if not event.named:
@@ -42,10 +44,21 @@ def help_lines(event: HelpShown, room: int = ROOM) -> list[str]:
     shown = [kind.row for kind in commands.TYPED if kind.row.name not in event.without]
     if event.about is None:
         return _groups(shown, width)
-    if room < ROOM:
-        return [line for row in shown for line in (row.usage, f"  {row.does}")]
     rows = [["text", "say it in the current room"], ["//text", "say a text that begins with /"]]
-    return table(("command", "does"), rows + [[row.usage, row.does] for row in shown])
+    rows += [[row.usage, row.does] for row in shown]
+    if room >= ROOM:
+        return table(("command", "does"), rows)
+    for usage, does in rows:
+        lines += textwrap.wrap(_whole(usage, width - 4), width, subsequent_indent=" " * 4)
+        lines += textwrap.wrap(does, width, initial_indent="  ", subsequent_indent="  ")
+    return [line.replace(_STAYS, " ") for line in lines]
+
+
+def _whole(usage: str, most: int) -> str:
+    """The usage, with its brackets kept whole if they fit into ``most`` columns."""
+    return re.sub(
+        r"\[[^]]*\]", lambda found: found[0].replace(" ", _STAYS) if len(found[0]) <= most else found[0], usage
+    )
 
 
 def _groups(shown: Sequence[Row], width: int) -> list[str]:

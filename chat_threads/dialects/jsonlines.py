@@ -250,7 +250,7 @@ class JsonDialect:
             self.replay = int(value)
         else:
             raise BadRequest(f"set takes joins on or off, and replay 0 to {MAX_REPLAY}.")
-        return f"{name} is {value} now."
+        return f"Set: {name} {value}."
 
 
 # --- what we send -------------------------------------------------------------------------------------

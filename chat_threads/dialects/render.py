@@ -263,6 +263,9 @@ def _search_page(style: Style, event: events.SearchPage) -> str:
     if "*" in event.words:
         plain = " ".join(event.words.replace("*", " ").split())
         star = _line(style, f"A * is searched for as it is. Parts of words need none: /search {plain}")
+    for limit, example in (("in:", "in:#lab2"), ("from:", "from:ann")):
+        if limit in event.words.split():
+            star += _line(style, f"No space belongs after {limit} as in {example}")
     if not event.messages:
         return _line(style, f"Nothing was found for: {event.words}") + star
     count = len(event.messages)

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from .. import commands, events
-from ..errors import ChatError, LineTooLong, NotUtf8, Usage
+from ..errors import ChatError, LineTooLong, NotUtf8
 from ..parcel import Views
 from ..usage import NUMBER
 from . import clock
@@ -22,7 +22,7 @@ from .editing import Editing, Wanted, Wish
 from .render import Style
 from .screen import END, LINE, Screen, Situation
 from .telnet import LineEditor, Signal, Telnet
-from .typed import parse_line, parse_name
+from .typed import HINTS, not_set, parse_line, parse_name
 from .views import views
 
 MAX_REPLAY = 200
@@ -139,6 +139,8 @@ class TextDialect:
             except UnicodeDecodeError:
                 text = _without_mouse(line)
             command = parse_line(text) if self._name else parse_name(text)
+            if text in HINTS and self._name:
+                self._tell(HINTS[text])
         except ChatError as error:
             return Request(error.without_stack())
         return None if command is None else Request(command)
@@ -323,12 +325,12 @@ class TextDialect:
         elif option == "zone":
             zone = "" if value == _SERVERS else clock.known(typed)
             if zone is None:
-                raise Usage(f"/set zone Europe/Berlin, or UTC, or {_SERVERS} for the server's own.")
+                raise not_set(option)
             self._set_style(zone=zone)
             value = zone or value
         else:
-            raise Usage("/set OPTION VALUE. /help set lists the options.")
-        return f"{option} is {value} now."
+            raise not_set(name)
+        return f"Set: {option} {value}."
 
 
 _SERVERS = "server"  # the zone in which the server runs

@@ -11,6 +11,18 @@ from ..usage import Row
 _MEANT = frozenset(("quit", "exit", "bye", "help", "?", "stats"))
 _WITHOUT_NAME = frozenset((commands.Nick, commands.Resume, commands.Help, commands.Quit))
 
+_WISHES = {
+    "If you want to leave, type /quit.": ("exit", "logout", "quit"),
+    "/help lists the commands.": ("commands", "help"),
+}
+HINTS = {
+    spelled: hint
+    for hint, words in _WISHES.items()
+    for word in words
+    for spelled in (word, word.capitalize(), word.upper())
+}
+"""What to tell a person whose whole line is such a word: it is said, but perhaps it was meant as a command."""
+
 
 class Mistyped(Told):
     """A line that is not as the usage says, but it is clear what was meant."""
@@ -38,8 +50,19 @@ def parse_line(line: str) -> commands.Command | None:
         raise mistake
     command = kind.typed(rest.strip())
     if command is None:
+        if kind is commands.SetOption:
+            raise not_set(words[0])
         raise _one_too_many(kind.row, words) or Usage(kind.row.usage)
     return command
+
+
+def not_set(option: str) -> Usage | Mistyped:
+    """The error for an option that does not exist, or for a value that it does not take."""
+    begin = f"/set {'colour' if option.lower() == 'color' else option.lower()} "
+    for line in commands.SetOption.row.more.split("\n"):
+        if line.startswith(begin):
+            return Usage(line)
+    return Mistyped(f"There is no option {option[:40]}.", "/help set lists the options.")
 
 
 def _confused(row: Row, words: list[str]) -> Mistyped | None:

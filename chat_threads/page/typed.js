@@ -52,7 +52,8 @@ const OWN = {
   },
 
   help(rest) {
-    return /\s/.test(rest) ? null : rest && { about: rest.startsWith("/") ? rest : "/" + rest };
+    const [word] = wordsOf(rest);
+    return word && { about: word.startsWith("/") ? word : "/" + word };
   },
 };
 

@@ -188,8 +188,9 @@ def resume(context: Context, session: Session, command: commands.Resume) -> None
 
 @does(commands.Away)
 def away(context: Context, session: Session, command: commands.Away) -> None:
-    session.profile = replace(session.profile, away=check_words(command.reason))
-    session.answer(events.Notice("You are away.", next="back"))
+    reason = check_words(command.reason)
+    session.profile = replace(session.profile, away=reason)
+    session.answer(events.Notice(f"You are away: {reason}." if reason else "You are away.", next="back"))
 
 
 @does(commands.Back)

@@ -584,7 +584,7 @@ def test_whois_shows_where_somebody_is_and_since_when(server):
 
 def test_a_private_line_to_somebody_away_answers_with_the_reason(server):
     ann, bob = server.clients_named("ann", "bob")
-    assert asked(bob, "/away feeding the cat") == ["* You are away. /back ends it."]
+    assert asked(bob, "/away feeding the cat") == ["* You are away: feeding the cat. /back ends it."]
     assert asked(ann, "/msg bob hi") == ["[14:03] you -> bob: hi", "* bob is away: feeding the cat"]
     bob.ask("/away")
     assert asked(ann, "/msg bob hi") == ["[14:03] you -> bob: hi", "* bob is away."]
@@ -742,6 +742,7 @@ def test_search_finds_messages_that_have_all_the_words(server):
         '* Nothing was found for: "lab* OR',
         '* A * is searched for as it is. Parts of words need none: /search "lab OR',
     ]
+    assert asked(bob, "/search from: bob")[1] == "* No space belongs after from: as in from:ann"
     assert asked(bob, "/search lab in:#lap2")[0].startswith("! There is no room #lap2. Did you mean #lab2?")
     for nothing in ("?!", "?! from:ann", "* in:#lab2"):
         assert asked(bob, f"/search {nothing}") == [error_line(NothingToFind())]
@@ -789,7 +790,7 @@ def test_search_shows_the_newest_fifty_and_how_to_get_the_older_ones(server, que
 def test_the_settings_are_plain_at_first_and_shown(server):
     (ann,) = server.clients_named("ann")
     assert asked(ann, "/set") == ["* Set: timestamps on, numbers off, colour off, bell off, joins on, replay 20."]
-    assert asked(ann, "/SET Bell ON") == ["* bell is on now."]
+    assert asked(ann, "/SET Bell ON") == ["* Set: bell on."]
     assert asked(ann, "/set") == ["* Set: timestamps on, numbers off, colour off, bell on, joins on, replay 20."]
 
 
@@ -821,7 +822,7 @@ def test_replay_is_how_many_messages_one_sees_on_entering(server):
         ),
         ("200", ["* What was said so far, 25 messages:"] + [f"[14:03] ann: line {number}" for number in range(1, 26)]),
     ):
-        assert asked(bob, f"/set replay {replay}") == [f"* replay is {replay} now."]
+        assert asked(bob, f"/set replay {replay}") == [f"* Set: replay {replay}."]
         assert asked(bob, "/join #lab2")[1:] == shown
         bob.ask("/leave")
 

@@ -143,7 +143,7 @@ def test_commands_may_be_piped_in_too_and_what_is_not_a_command_is_an_error_and_
         "~ ann waves",
         "you -> bob: psst",
         "* /me action: do something: ~ ann waves.",
-        "* joins is off now.",
+        "* Set: joins off.",
         "* You are anna now.",
     ):
         assert line in shown

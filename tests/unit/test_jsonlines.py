@@ -806,7 +806,7 @@ def test_times_are_utc_with_milliseconds_wherever_the_server_is(at, monkeypatch)
 
 def test_with_joins_off_joins_leaves_and_new_names_are_not_shown():
     dialect = dialect_of()
-    assert dialect.set_option("joins", "off") == "joins is off now."
+    assert dialect.set_option("joins", "off") == "Set: joins off."
     hidden = [
         events.Presence("#a", "joined", ("bob",)),
         events.Presence("#a", "left", ("bob",), "bye"),
@@ -860,7 +860,7 @@ def test_an_unknown_option_gets_an_error_and_changes_nothing(option, value):
 def test_replay_may_be_set_from_0_to_200():
     dialect = dialect_of()
     for value in ("0", "200", "7"):
-        assert dialect.set_option("replay", value) == f"replay is {value} now."
+        assert dialect.set_option("replay", value) == f"Set: replay {value}."
         assert dialect.replay == int(value)
 
 

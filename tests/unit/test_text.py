@@ -126,8 +126,8 @@ def test_a_blank_line_is_nothing(line):
         "/history x", "/history #a x", "/history 1 2", "/history -1", "/history 1.5", "/history ٣", "/history h",
         "/history 2w", "/history 2 h", "/history before", "/history before x", "/history before 1 2",
         "/history since 1", "/history 1 #a", "/history " + "9" * 16, "/history " + "9" * 10 + "d",
-        "/history before " + "9" * 16, "/search", "/set numbers",
-        "/set numbers on off", "/stats x", "/ping x", "/help join leave",
+        "/history before " + "9" * 16, "/search",
+        "/stats x", "/ping x",
     ],
 )  # fmt: skip
 def test_a_command_with_arguments_that_it_does_not_take_gets_its_usage(line):
@@ -1217,18 +1217,18 @@ def test_what_people_say_never_looks_like_a_line_of_the_servers_in_any_setting(s
 @for_each(
     ("option", "value", "answer"),
     [
-        ("timestamps", "off", "timestamps is off now."), ("timestamps", "seconds", "timestamps is seconds now."),
-        ("numbers", "on", "numbers is on now."), ("colour", "on", "colour is on now."),
-        ("color", "on", "colour is on now."), ("bell", "on", "bell is on now."), ("joins", "off", "joins is off now."),
-        ("replay", "0", "replay is 0 now."), ("replay", "200", "replay is 200 now."), ("BELL", "On", "bell is on now."),
-        ("zone", "Europe/Berlin", "zone is Europe/Berlin now."), ("zone", "asia/kolkata", "zone is Asia/Kolkata now."),
-        ("zone", "utc", "zone is UTC now."),
+        ("timestamps", "off", "Set: timestamps off."), ("timestamps", "seconds", "Set: timestamps seconds."),
+        ("numbers", "on", "Set: numbers on."), ("colour", "on", "Set: colour on."),
+        ("color", "on", "Set: colour on."), ("bell", "on", "Set: bell on."), ("joins", "off", "Set: joins off."),
+        ("replay", "0", "Set: replay 0."), ("replay", "200", "Set: replay 200."), ("BELL", "On", "Set: bell on."),
+        ("zone", "Europe/Berlin", "Set: zone Europe/Berlin."), ("zone", "asia/kolkata", "Set: zone Asia/Kolkata."),
+        ("zone", "utc", "Set: zone UTC."),
     ],
 )  # fmt: skip
 def test_an_option_is_set_and_shown(option, value, answer):
     dialect = dialect_of("ann")
     assert dialect.set_option(option, value) == answer
-    assert answer.replace(" is ", " ").removesuffix(" now.") in dialect.set_option(None, None)
+    assert answer.removeprefix("Set: ").removesuffix(".") in dialect.set_option(None, None)
 
 
 def test_without_arguments_the_settings_are_shown_and_all_are_plain_at_first():
@@ -1248,8 +1248,10 @@ def test_without_arguments_the_settings_are_shown_and_all_are_plain_at_first():
 def test_an_unknown_option_or_value_gets_an_error_and_changes_nothing(option, value):
     dialect = dialect_of("ann")
     views, settings = dialect.views, dialect.set_option(None, None)
-    with pytest.raises(Usage, match=r"/set (OPTION VALUE|zone Europe)"):
+    with pytest.raises(Told) as caught:
         dialect.set_option(option, value)
+    known = f"/set {option} " in commands.SetOption.row.more
+    assert caught.value.text.startswith(f"Usage: /set {option} " if known else f"There is no option {option}.")
     assert dialect.views == views
     assert dialect.set_option(None, None) == settings
 
@@ -1260,6 +1262,23 @@ def test_replay_is_how_many_messages_are_shown_on_entering():
     dialect.set_option("replay", "5")
     assert dialect.replay == 5
     assert TextDialect(Settings(replay=7)).replay == 7
+
+
+@for_each("typed", ["timestamps", "bell loud", "colour", "color red", "replay 201", "zone", "joins off now"])
+def test_a_set_that_is_wrong_gets_the_line_of_its_option(typed):
+    option = typed.split()[0].replace("color", "colour")
+
+    def set_option():
+        command = parse_line(f"/set {typed}")
+        dialect_of("ann").set_option(command.name, command.value)
+
+    with pytest.raises(Usage, match=rf"^Usage: /set {option} "):
+        set_option()
+
+
+@for_each("typed", ["/help set zone", "/help /set  bell on", "/? SET x"])
+def test_help_is_about_the_first_word(typed):
+    assert lines_of(events.HelpShown(parse_line(typed).about)) == lines_of(events.HelpShown("/set"))
 
 
 def test_help_on_set_tells_every_option():
@@ -1338,6 +1357,24 @@ def test_help_fits_a_terminal_of_eighty_columns_and_twenty_four_lines():
         assert [line for line in groups if f"  {row.usage}  " in f" {line[10:]}  "], row.usage
 
 
+def test_help_keeps_brackets_whole_in_a_narrow_window():
+    dialect = dialect_of("ann")
+    dialect.window(40)
+    lines = dialect.views.own.encode((events.HelpShown("all"),)).decode().split("\r\n")
+    at = lines.index("* /history [#room]")
+    assert lines[at + 1 : at + 3] == ["*     [N|2h|before N|after N]", "*   page through what was said"]
+    assert lines[:2] == ["* text", "*   say it in the current room"]
+
+
+@for_each("typed", ["exit", "Quit", "LOGOUT", "help", "commands"])
+def test_a_line_that_may_be_meant_as_a_command_is_said_with_a_hint(typed):
+    dialect = dialect_of("ann")
+    dialect.feed(typed.encode() + b"\n")
+    assert dialect.next_input().command == commands.Say(typed)
+    assert (b"/help" if typed in ("help", "commands") else b"/quit") in dialect.next_input().data
+    assert dialect.next_input() is None
+
+
 def test_help_leaves_out_what_does_not_work_here():
     for about in (None, "all"):
         told = shown(events.HelpShown(about, without=frozenset({"/lab"})))
@@ -1368,7 +1405,7 @@ def test_help_on_a_command_tells_its_usage_and_all_of_its_names(row):
         text = lines_of(events.HelpShown(name))
         assert text[0] == f"* {row.usage}: {row.does}."
         told = " ".join(line.removeprefix("* ") for line in text)
-        assert row.more in told
+        assert row.more.replace("\n", " ") in told
         for alias in row.aliases:
             assert re.search(f"Also: .*{re.escape(alias)}", told)
 
