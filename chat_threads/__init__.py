@@ -28,8 +28,8 @@ trace               1            the file of --trace
 lab-...             1 a fault    only with --lab: makes a fault, waits, and ends it
 ==================  ===========  =============================================================================
 
-Two kinds of write do not go through a mailbox and a writer: the acceptor refuses a connection, and a reader says that
-no writer thread could be started for its client.
+Three kinds of write do not go through a mailbox and a writer: the acceptor refuses a connection, a reader says that no
+writer thread could be started for its client, and a reader speaks TLS, before anything else is sent and after it.
 
 Locks
 =====
@@ -53,6 +53,7 @@ lock                        guards                                    taken whil
 ``Seldom._lock``            how many log lines were left out          none
 ``Readers._lock``           spare connections, and who waits for one  none
 ``Output._lock``            the bytes that wait for all sessions      none
+``Channel._lock``           the SSL object of one connection          none
 ==========================  ========================================  ===========================================
 
 Data crosses threads as a frozen dataclass or a named tuple, as bytes, as a parcel, or in an attribute that is set and
@@ -70,6 +71,7 @@ attribute               set by
 ``Session.profile``     the session's reader
 ``Session.dialect``     the session's reader; other threads read only its name
 ``Session.heard``       the session's reader
+``Session.wire``        the session's reader, before anything is sent, if the client speaks TLS
 ``Session.views``       the session's reader, under ``Publisher._lock``; without it before the session is in a room
 ``Session.kept``        the session's reader; so is ``note_at``. A session that takes its place reads both
 ``Session.token``       the session's reader, under ``SessionStore._lock``; ``Session.identity`` with it

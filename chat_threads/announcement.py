@@ -22,11 +22,13 @@ def announce(chat: Chat, options: Options) -> None:
     """Print how to connect, and what there is; in a terminal with enough room, also the QR code of the address."""
     (host, port), web = chat.address, chat.web_address[1]
     everywhere, others = host in reach.EVERYWHERE, reach.from_others(host)
-    telnet = " or ".join(f"telnet {address} {port}" for address in others)
-    urls = [reach.url(address, web) for address in others]
+    secure = chat.certificate is not None
+    program = "telnet-ssl -z ssl" if options.tls_only else "telnet"
+    telnet = " or ".join(f"{program} {address} {port}" for address in others)
+    urls = [reach.url(address, web, secure=secure) for address in others]
     if everywhere:
-        lines = [f"On this machine: telnet {reach.HERE} {port}" + (f"   From others: {telnet}" if telnet else "")]
-        lines += _in_a_browser(reach.url(reach.HERE, web), urls)
+        lines = [f"On this machine: {program} {reach.HERE} {port}" + (f"   From others: {telnet}" if telnet else "")]
+        lines += _in_a_browser(reach.url(reach.HERE, web, secure=secure), urls)
         lines += ["Everybody who can reach this machine can connect; --host 127.0.0.1 prevents it."]
     else:
         lines = [f"Listening: {telnet}", *_in_a_browser(urls[0], [])]

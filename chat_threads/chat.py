@@ -30,6 +30,7 @@ from .server import NO_PROXIES, ChatServer
 from .service import Insight, Service
 from .session import SessionStore
 from .storage import Storage, StorageError
+from .tls import Certificate
 from .trace import Recorder, TraceFile
 from .watched import WatchedCrew, WatchedHistory, WatchedOnePerSession, WatchedPublisher, WatchedStorage
 from .writers import Crew, OnePerSession, Writers
@@ -50,6 +51,9 @@ class Options:
     web_port: int | None = None  # for browsers only; nobody is greeted there
     proxies: Networks = NO_PROXIES  # connections from these begin with the PROXY protocol
     origins: frozenset[str] = frozenset()  # of web pages that may connect, besides our own
+    tls_cert: str | None = None  # a file; None: nobody can speak TLS
+    tls_key: str | None = None  # a file; None: it is in that of the certificate
+    tls_only: bool = False
     db: str = "chat_threads.db"
     sync: str = "normal"
     retain_days: float | None = None
@@ -90,6 +94,7 @@ class Chat:
 
     def __init__(self, options: Options) -> None:
         limits = options.limits
+        self.certificate = _certificate(options)
         self.trace = TraceFile(options.trace, options.trace_limit) if options.trace else None
         recorder = Recorder(self.trace) if options.lab or self.trace else None
         locks = inside.Locks(counted=recorder is not None)
@@ -135,9 +140,14 @@ class Chat:
             self.sessions.know(self.storage.names())
             insight = Insight(locks, self.faults if options.lab else None, recorder, options.metrics_from)
             self.service = Service(
-                self.publisher, self.sessions, self.history, options.motd, insight, lambda: home(*self.web_address)
+                self.publisher,
+                self.sessions,
+                self.history,
+                options.motd,
+                insight,
+                lambda: home(*self.web_address, self.certificate is not None),
             )
-            self.server = _listen(options, self.service, self.sessions, writers, output)
+            self.server = _listen(options, self.service, self.sessions, writers, output, self.certificate)
         except BaseException as error:
             if self.writers:
                 self.writers.stop(1.0)
@@ -226,7 +236,23 @@ class Chat:
         return remain
 
 
-def _listen(options: Options, service: Service, sessions: SessionStore, writers: Writers, output: Output) -> ChatServer:
+def _certificate(options: Options) -> Certificate | None:
+    if options.tls_cert:
+        return Certificate(options.tls_cert, options.tls_key)
+    if options.tls_key or options.tls_only:
+        option = "--tls-key" if options.tls_key else "--tls-only"
+        raise StartError(f"The option {option} needs a certificate. Give one with --tls-cert.")
+    return None
+
+
+def _listen(
+    options: Options,
+    service: Service,
+    sessions: SessionStore,
+    writers: Writers,
+    output: Output,
+    certificate: Certificate | None,
+) -> ChatServer:
     with _explained(options.host, options.port, "--port"):
         server = ChatServer(
             (options.host, options.port),
@@ -237,6 +263,8 @@ def _listen(options: Options, service: Service, sessions: SessionStore, writers:
             output,
             options.proxies,
             Settings(options.replay, options.origins, options.lab),
+            certificate,
+            options.tls_only,
         )
     if options.web_port is not None:
         try:

@@ -52,6 +52,7 @@ GROUPS = {
         "--proxy-protocol",
         "--web-origin",
     ),
+    "Encryption": ("--tls-cert", "--tls-key", "--tls-only"),
     "What is kept": ("--db", "--sync", "--retain", "--replay", "--motd"),
     "How it runs": (
         "--writers",
@@ -112,6 +113,21 @@ GROUPS = {
     show_default="none",
     help="Let pages of these origins open WebSockets, too, such as https://chat.example.org.",
 )
+@click.option(
+    "--tls-cert",
+    type=click.Path(),
+    metavar="FILE",
+    show_default="off",
+    help="Certificate, and those that lead to its root (PEM): clients may speak TLS. SIGHUP loads it again.",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(),
+    metavar="FILE",
+    show_default="in the same file",
+    help="Key of the certificate (PEM), without a password.",
+)
+@click.option("--tls-only", is_flag=True, help="Refuse connections that are not encrypted.")
 @click.option("--db", default="chat_threads.db", metavar="FILE", help="SQLite file; ':memory:' keeps nothing.")
 @click.option(
     "--sync",
@@ -215,6 +231,9 @@ def main(
     per_address: int | None,
     proxy_protocol: Networks,
     web_origin: frozenset[str],
+    tls_cert: str | None,
+    tls_key: str | None,
+    tls_only: bool,
     db: str,
     sync: str,
     retain: float | None,
@@ -254,6 +273,9 @@ def main(
             web_port=web_port,
             proxies=proxy_protocol,
             origins=web_origin,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            tls_only=tls_only,
             db=db,
             sync=sync,
             retain_days=retain,
@@ -299,7 +321,7 @@ def run(options: Options, log_level: str, log_file: str | None) -> int:
     process ends here with BROKEN.
     """
     asked: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # its put is safe in a signal handler
-    stops = _catch_signals(asked, reopens=log_file is not None)
+    stops = _catch_signals(asked, reopens=log_file is not None or options.tls_cert is not None)
     give_back_what_is_freed()
     threading.stack_size(STACK)
     _raise_file_limit(options.limits.max_clients)
@@ -367,8 +389,19 @@ def _wait(asked: queue.SimpleQueue[int | None], stops: set[int], logs: LogThread
             return
         if number == getattr(signal, "SIGHUP", None):
             logs.reopen()
+            _reload(chat)
         elif number is not None:
             logs.write(stacks())
+
+
+def _reload(chat: Chat) -> None:
+    """Load the certificate again, for new connections."""
+    if chat.certificate:
+        try:
+            chat.certificate.reload()
+            log.info("the certificate was loaded again")
+        except StartError as error:
+            log.error("the certificate stays as it was: %s", error.text)
 
 
 def _stop(chat: Chat, logs: LogThread, ends: Ends) -> int:

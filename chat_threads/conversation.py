@@ -28,6 +28,7 @@ from .disconnects import (
     NotChat,
     ServerFull,
     ShuttingDown,
+    TlsOnly,
     TooManyConnections,
     TooManyTries,
     UnfinishedLine,
@@ -38,8 +39,10 @@ from .host import Host
 from .limits import Limits as Limits
 from .pace import BLANKS, Pace, cost_of_showing
 from .parcel import Parcel, View, Views
+from .securewire import HANDSHAKE, SecureWire
 from .session import Session
 from .spares import Arrival
+from .tls import HELLO, Violation
 from .wire import READ_SIZE, Wire
 
 log = logging.getLogger(__name__)
@@ -47,6 +50,8 @@ log = logging.getLogger(__name__)
 TRIES = 3  # at giving a name
 TOKEN_PAUSE = 0.5  # seconds in which a program that reconnects to a full server must show its token
 GREETING_PAUSE = 0.1  # seconds before the greeting: a web browser or a TLS client speaks first, a person does not
+TLS_PAUSE = 0.5  # the same if clients may speak TLS: some first load what they need for it
+TLS_ONLY_PAUSE = 2.0  # the same if they must, and the others are refused
 PIECES = 8  # reads before the greeting; the rate limits a client that is still not known after them
 TWIN_PAUSE = 0.9  # seconds more for two connections that may be a browser's
 PATIENCE = 15.0  # seconds to wait on leaving until messages are stored; SQLite may wait 5 for another process's lock
@@ -55,7 +60,7 @@ OWED = 2 * READ_SIZE  # bytes of answers at the end; those to telnet and to fram
 NAMELESS = "connections without a name, not logged one by one: %d, the last from %s: %s"
 SPOILT = b"* Your browser opened this connection before it asked for the page. Load the page again.\r\n"
 
-_AT_THE_DOOR = (ServerFull, TooManyConnections, NoProxyHeader)  # said before the greeting, or instead of it
+_AT_THE_DOOR = (ServerFull, TooManyConnections, NoProxyHeader, TlsOnly)  # said before the greeting, or instead of it
 
 _STRANGER = TextDialect()  # of the clients who have yet to speak. It is fed nothing, so that all of them can share it
 
@@ -115,6 +120,7 @@ class Conversation(socketserver.BaseRequestHandler):
         self._days: Days | None = None  # of a person who has a name
         self._head: bytes | None = b""  # the first bytes, until they tell which dialect the client speaks
         self._greeted = False
+        self._secured = False  # whether the connection is encrypted
         self._greeting_waits = False  # for an answer, which is sent with it
         self._arrival: Arrival | None = None  # None on the port for browsers
         # Whether it is a browser's spare connection, which is told nothing until it speaks.
@@ -156,7 +162,7 @@ class Conversation(socketserver.BaseRequestHandler):
             if isinstance(error, NotChat):
                 self._last = (events.WireBytes(error.answer),) if error.answer else ()
             elif isinstance(error, _AT_THE_DOOR) and self._dialect.greeted and not self._spare:
-                self._last = (events.WireBytes(in_place_of_the_greeting(error)),)
+                self._last = (events.WireBytes(in_place_of_the_greeting(error, self._head or b"")),)
             self._reason = error
             error.without_stack()
         except Exception:  # a bug: logged once, and only this client gets an error
@@ -240,9 +246,14 @@ class Conversation(socketserver.BaseRequestHandler):
         self._idle_reads += 1
         if self._head is None:
             lines = self._dialect.feed(data)
+        elif data[:1] == HELLO and self._may_be_secured:
+            self._secure(data)
+            return
         else:
             lines = data.count(b"\n")
             self._head = without_blanks(self._head + data)
+            if lines or self._head:
+                self._check_secure()
             make = recognise(self._head)
             if make is not None:
                 self._recognised(make(self.server.settings))
@@ -256,6 +267,32 @@ class Conversation(socketserver.BaseRequestHandler):
             if not self._dialect.framed:
                 self._half_since = None
             self._blank += lines
+
+    @property
+    def _may_be_secured(self) -> bool:
+        return not self._head and not self._greeted and not self._secured and self.server.certificate is not None
+
+    def _secure(self, data: bytes) -> None:
+        """The client has sent ``data``, with which TLS begins. Nothing was sent to it yet. Wait for the end of the TLS
+        handshake; raise NotChat."""
+        assert self.server.certificate
+        wire = SecureWire(self.request, self._wire.nowait, self.server.certificate.context)
+        before, self._wire = self._wire, wire
+        self._session.wire = wire
+        wire.stopped = before.stopped  # after the exchange, because any thread may stop it
+        inside.does("waits for the TLS handshake")
+        try:
+            wire.shake(data, TOKEN_PAUSE if self._by_token else HANDSHAKE)
+        except Violation as error:
+            if self._logged:
+                log.info("%s: TLS: %s", self._session, error)
+            raise NotChat(f"TLS: {error}") from None
+        self._secured = True
+
+    def _check_secure(self) -> None:
+        """Raise TlsOnly if the client must speak TLS and does not."""
+        if self.server.tls_only and not self._secured:
+            raise TlsOnly()
 
     def _recognised(self, dialect: Dialect) -> None:
         """The client speaks this dialect. Raise NotChat if it is a browser whose answer our greeting has spoilt."""
@@ -273,6 +310,7 @@ class Conversation(socketserver.BaseRequestHandler):
         return SILENT if self._spare else self._dialect.views
 
     def _greet(self) -> None:
+        self._check_secure()
         self._spare = False
         self._session.views = self._views
         if not self._greeted:
@@ -399,7 +437,8 @@ class Conversation(socketserver.BaseRequestHandler):
             self._arrival = spares.arrives(self._session.address)
         if self._first:
             self._feed(self._first)
-        if self._by_token or self._arrival is None or not self._listen(GREETING_PAUSE) or self._first:
+        pause = GREETING_PAUSE if not self.server.certificate else TLS_ONLY_PAUSE if self.server.tls_only else TLS_PAUSE
+        if self._by_token or self._arrival is None or not self._listen(pause) or self._first:
             return
         if not spares.has_twin(self._arrival) or self._listen(TWIN_PAUSE):
             self._spare = spares.take(self._arrival)
@@ -407,13 +446,15 @@ class Conversation(socketserver.BaseRequestHandler):
 
     def _listen(self, seconds: float) -> bool:
         """Read for so long, or until the dialect is known. Return whether the client is there and silent."""
-        silent, deadline = True, time.monotonic() + seconds
+        silent, secured, deadline = True, self._secured, time.monotonic() + seconds
         while self._head is not None and self._idle_reads < PIECES:
             data = self._wire.read(max(0.0, deadline - time.monotonic()))
             if not data:
                 return silent and data is None
             silent = False
             self._feed(data)
+            if self._secured is not secured:  # it may speak first once more
+                silent, secured, deadline = True, True, time.monotonic() + GREETING_PAUSE
         return False
 
     def _may_give_way(self) -> None:

@@ -84,6 +84,14 @@ class NoProxyHeader(CutOff):
     advice = "Connect through the proxy."
 
 
+class TlsOnly(CutOff):
+    """A connection without TLS to a server that was started with --tls-only."""
+
+    code = "tls_only"
+    fact = "This server only takes encrypted connections, by TLS."
+    advice = "Connect with telnet-ssl -z ssl, or open its address with https:// in a browser."
+
+
 class ShuttingDown(CutOff):
     code = "shutting_down"
     fact = "The server is shutting down. Goodbye."

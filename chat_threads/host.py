@@ -14,6 +14,7 @@ from .pace import Seldom
 from .service import Service
 from .session import SessionStore
 from .spares import Spares
+from .tls import Certificate
 from .writers import Writers
 
 
@@ -30,6 +31,8 @@ class Host(Protocol):
     door: Door
     spares: Spares
     proxies: Networks
+    certificate: Certificate | None  # for clients that speak TLS; None: there are none
+    tls_only: bool
     headerless: Seldom
     arrivals: Seldom
     nameless: Seldom

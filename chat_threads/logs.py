@@ -70,7 +70,9 @@ class LogThread:
             self._lines.put_nowait(text)
 
     def reopen(self) -> None:
-        """Open the file again by its name, after it was moved away, as logrotate does."""
+        """Open the file again by its name, after it was moved away, as logrotate does. stderr stays open."""
+        if self._path is None:
+            return
         self._reopen.set()
         with contextlib.suppress(queue.Full):  # a full queue: the thread will check soon
             self._lines.put_nowait("")

@@ -12,7 +12,7 @@ EVERYWHERE = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
 (RFC 5737, 3849)."""
 HERE = "localhost"  # this machine, for itself
 LOOPBACK = "127.0.0.1"
-HTTP = 80  # the port that an address leaves out
+HTTP, HTTPS = 80, 443  # the ports that an address leaves out
 
 
 def own_address(other: str) -> str | None:
@@ -36,10 +36,12 @@ def from_others(host: str) -> list[str]:
     return [address for probe in EVERYWHERE[host] if (address := own_address(probe))]
 
 
-def url(host: str, port: int, room: str = "") -> str:
-    """The address of the chat for a browser, which leads into ``room`` (with its ``#``) if one is given."""
+def url(host: str, port: int, room: str = "", secure: bool = False) -> str:
+    """The address of the chat for a browser, which leads into ``room`` (with its ``#``) if one is given. ``secure``: by
+    TLS."""
     name = f"[{host}]" if ":" in host else host
-    return f"http://{name}{'' if port == HTTP else f':{port}'}/{with_room(room)}"
+    scheme, usual = ("https", HTTPS) if secure else ("http", HTTP)
+    return f"{scheme}://{name}{'' if port == usual else f':{port}'}/{with_room(room)}"
 
 
 def with_room(room: str) -> str:
@@ -47,7 +49,7 @@ def with_room(room: str) -> str:
     return f"#{quote(room[1:], safe='')}" if room else ""
 
 
-def home(host: str, port: int) -> str:
+def home(host: str, port: int, secure: bool) -> str:
     """The address of the chat on a server at ``host`` and ``port``, as others reach it; this machine's own address, if
     there is no other."""
-    return url((from_others(host) or [HERE])[0], port)
+    return url((from_others(host) or [HERE])[0], port, secure=secure)

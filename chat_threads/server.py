@@ -33,6 +33,7 @@ from .pace import Seldom
 from .service import Service
 from .session import SessionStore
 from .spares import Spares
+from .tls import Certificate
 from .wire import INHERITED, prepare
 from .writers import Writers
 
@@ -78,8 +79,11 @@ class ChatServer(socketserver.ThreadingTCPServer):
         output: Output | None = None,
         proxies: Networks = NO_PROXIES,
         settings: Settings = DEFAULTS,
+        certificate: Certificate | None = None,
+        tls_only: bool = False,
     ) -> None:
-        """``proxies``: connections from these addresses begin with the PROXY protocol (see proxy)."""
+        """``proxies``: connections from these addresses begin with the PROXY protocol (see proxy). ``certificate``: for
+        clients that speak TLS. ``tls_only``: refuse the others."""
         self.service = service
         self.sessions = sessions
         self.writers = writers
@@ -89,10 +93,13 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self.stopping = threading.Event()  # set by stop(), read by the readers
         self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()  # numbers of readers that have ended
         self.beats = 0  # steps of the acceptor so far; set by the acceptor, read by main
-        # Shared with the readers. ``proxies`` and ``web_port`` never change; each of the others has its own lock.
+        # Shared with the readers. ``proxies``, ``web_port``, ``certificate`` and ``tls_only`` never change; each of the
+        # others has its own lock.
         self.door = Door(limits.max_clients, limits.per_address)
         self.spares = Spares()
         self.proxies = proxies
+        self.certificate = certificate
+        self.tls_only = tls_only
         self.web_port: int | None = None  # of the socket for browsers, where nobody is greeted; set before the start
         self.headerless = Seldom(WARNING_PAUSE)
         self.arrivals = Seldom(LOG_PAUSE, times=LOGGED)

@@ -55,14 +55,18 @@ class Wire:
     more.
 
     ``put(data, nowait)`` is the socket's own ``send``, for a thread that writes to many clients. It raises
-    BlockingIOError if the system takes nothing, and its caller adds to ``sent``.
+    BlockingIOError if the system takes nothing, and its caller adds to ``sent``. If it leaves something in ``unsent``,
+    its caller calls it again, with or without more.
     """
+
+    unsent: memoryview = memoryview(b"")
+    """What ``put`` has taken and the system has not: nothing here, see ``tls.SecureWire``. The writing thread's."""
 
     def __init__(self, sock: socket.socket, nowait: int = NOWAIT) -> None:
         """``sock``: prepared by ``prepare``."""
         self._sock = sock
         self.nowait = nowait
-        self.put: Callable[[bytes, int], int] = sock.send
+        self.put: Callable[[bytes | memoryview, int], int] = sock.send
         self._most: float | None = None  # see wake_at_least; the reader's
         self._size = LEAST_READ  # bytes to ask for; the reader's
         self.stopped = False  # set by stop_reading, read by the reader

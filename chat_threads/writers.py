@@ -185,7 +185,7 @@ class Writers:
                 log.exception("nothing could be sent to %s", session)
                 session.abandon()
                 left = b""
-            if left:
+            if left or wire.unsent:
                 return self._leave(session, parcels, data, left)
         if mailbox.under_way:
             mailbox.sent()
@@ -227,7 +227,7 @@ class Writers:
                 deadline = min(deadline, time.monotonic() + GRACE)
                 if not session.mailbox.last_words:
                     rest.finish_parcel()
-            if not rest.left:
+            if not rest.left and not session.wire.unsent:
                 return True
             with self._state:
                 give_up = self._give_up

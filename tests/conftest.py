@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support import lockwatch
+from support import certificates, lockwatch
 from support.clients import Program, Start
 from support.servers import Process, Running, client_threads, needs, our_threads
 from support.terminals import Tmux
@@ -86,6 +86,12 @@ def serve(tmp_path: pathlib.Path) -> Iterator[Callable[..., Running]]:
             client.close()
         assert running.chat.stop() == []
     assert our_threads() == []
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> certificates.Files:
+    """A certificate for this machine, and its key."""
+    return certificates.make(tmp_path_factory.mktemp("tls"), "ours")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
 from types import TracebackType
@@ -71,6 +72,10 @@ class Client:
     The client gives up if the server refuses it several times in a row, if another client enters with its token, or
     after it has tried for ``give_up`` seconds (None: it tries for ever) and a last try has failed.
 
+    With ``tls=True`` the connection is encrypted, and the server must show a certificate for ``host`` that this machine
+    trusts; otherwise Refused is raised. For other rules, give an ssl.SSLContext, such as
+    ``ssl.create_default_context(cafile="cert.pem")`` for a certificate that signs itself.
+
     Any thread may make any call. A call waits for its answer, at most ``timeout`` seconds (None: for ever), and raises
     a ClientError if there is none. ``listen=False`` drops all events, for a program that only speaks. With
     ``answers=True`` the events include the answers to requests, each as an ``Answer``.
@@ -90,13 +95,15 @@ class Client:
         answers: bool = False,
         longest_pause: float = 30.0,
         give_up: float | None = None,
+        tls: bool | ssl.SSLContext = False,
     ) -> None:
         self.timeout = timeout
+        context = ssl.create_default_context() if tls is True else tls or None
         self._link = Link(
             host,
             port,
             State(name, room, replay),
-            LinkOptions(reconnect, listen, answers, longest_pause, give_up),
+            LinkOptions(reconnect, listen, answers, longest_pause, give_up, context),
         )
         self._link.open()
 

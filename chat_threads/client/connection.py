@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import ssl
+
+from ..tls import RECORD, Channel, Violation, reason
+from .errors import Refused
 
 READ_SIZE = 65536  # bytes
 MAX_LINE = 32 * 1024 * 1024  # bytes in a line; a page of history is the longest line, and far shorter
@@ -23,8 +27,9 @@ class Connection:
     ``abort``, which ends both threads' waits. The reader calls everything else, and calls ``close`` after the writer
     has ended."""
 
-    def __init__(self, host: str, port: int, timeout: float) -> None:
-        """Connect; raise OSError. Until ``patient`` is called, a wait raises TimeoutError after ``timeout`` seconds."""
+    def __init__(self, host: str, port: int, timeout: float, tls: ssl.SSLContext | None = None) -> None:
+        """Connect, and with ``tls`` encrypt what follows. Raise OSError, or Refused if the server's certificate is not
+        trusted. Until ``patient`` is called, a wait raises TimeoutError after ``timeout`` seconds."""
         try:
             self._sock = socket.create_connection((host, port), timeout)
         except UnicodeError as error:  # an empty or too long part between dots, among others
@@ -40,6 +45,33 @@ class Connection:
             if hasattr(socket, option):
                 with contextlib.suppress(OSError):
                     self._sock.setsockopt(getattr(socket, level), getattr(socket, option), value)
+        self._channel: Channel | None = None
+        if tls:
+            try:
+                self._channel = self._secured(Channel(tls, host), host)
+            except BaseException:
+                self._sock.close()
+                raise
+
+    def _secured(self, channel: Channel, host: str) -> Channel:
+        """Do the TLS handshake, and return the channel."""
+        received = b""
+        try:
+            while True:
+                done, answer = channel.shake(received)
+                self._sock.sendall(answer)
+                if done:
+                    return channel
+                received = self._sock.recv(READ_SIZE)
+                if not received:
+                    raise Refused("tls", f"{host} ended the connection during the TLS handshake.")
+        except ssl.SSLCertVerificationError as error:
+            with contextlib.suppress(OSError):
+                self._sock.sendall(channel.farewell())
+            why = error.verify_message.rstrip(".")
+            raise Refused("untrusted", f"The certificate of {host} is not trusted: {why}.") from error
+        except ssl.SSLError as error:
+            raise Refused("tls", f"{host} does not speak TLS on this port, or not ours: {reason(error)}.") from error
 
     def patient(self) -> None:
         """From now on, wait without a limit."""
@@ -54,8 +86,8 @@ class Connection:
         length = len(self._rest)
         while True:
             try:
-                data = self._sock.recv(READ_SIZE)
-            except OSError as error:
+                data = self._receive()
+            except (OSError, Violation) as error:
                 if isinstance(error, TimeoutError) and self._sock.gettimeout() is not None:
                     raise
                 return []  # we have set no timeout, so it is the system's: the peer no longer answers
@@ -67,13 +99,29 @@ class Connection:
                 *lines, self._rest = b"".join(parts).split(b"\n")
                 return lines
 
+    def _receive(self) -> bytes:
+        """Wait for the next bytes; b"" at the end."""
+        if not self._channel:
+            return self._sock.recv(READ_SIZE)
+        while (data := self._channel.decrypt()) is None:
+            received = self._sock.recv(READ_SIZE)
+            if not received:
+                return b""
+            if (data := self._channel.decrypt(received)) is not None:
+                break
+        return data
+
     def give_back(self, lines: list[bytes]) -> None:
         """Let ``lines`` return these next."""
         self._rest = b"".join(line + b"\n" for line in lines) + self._rest
 
     def send(self, data: bytes) -> None:
         """Send all of it, however long that takes; raise OSError."""
-        self._sock.sendall(data)
+        if not self._channel:
+            self._sock.sendall(data)
+            return
+        for at in range(0, len(data), RECORD):
+            self._sock.sendall(self._channel.encrypt(data[at : at + RECORD]))
 
     def abort(self) -> None:
         """End both threads' waits; ``lines`` returns []."""

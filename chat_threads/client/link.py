@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import ssl
 import threading
 import time
 from collections import deque
@@ -45,6 +46,7 @@ class LinkOptions:
     answers: bool = False
     longest_pause: float = 30.0  # seconds
     give_up: float | None = None  # seconds
+    tls: ssl.SSLContext | None = None  # None: not encrypted
 
 
 class Link:
@@ -201,7 +203,7 @@ class Link:
 
     def _come_in(self) -> Connection:
         """Connect and be welcomed; raise OSError, Disconnected or Refused."""
-        connection = Connection(self._host, self._port, CONNECT_WITHIN)
+        connection = Connection(self._host, self._port, CONNECT_WITHIN, self._options.tls)
         try:
             self._handshake(connection)
             connection.patient()

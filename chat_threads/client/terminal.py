@@ -6,6 +6,7 @@ import getpass
 import ipaddress
 import os
 import re
+import ssl
 import sys
 import threading
 from typing import Any, NoReturn
@@ -131,6 +132,10 @@ def _login() -> str | None:
     help="How long to try to reconnect after a lost connection, in seconds."
     f"  [default: {GIVE_UP:g}; no limit if you type on a terminal]",
 )
+@click.option("--tls", is_flag=True, help="Encrypt the connection. The server's certificate must be trusted.")
+@click.option(
+    "--tls-ca", type=click.Path(), metavar="FILE", help="Trust the certificates in this file (PEM), too. Implies --tls."
+)
 @click.option("--plain", is_flag=True, help="Read and print plain lines, even on a terminal.")
 @click.version_option(__version__, "--version", message=f"{PROGRAM} %(version)s")
 def main(
@@ -140,6 +145,8 @@ def main(
     room: str | None,
     replay: int,
     give_up: float | None,
+    tls: bool,
+    tls_ca: str | None,
     plain: bool,
 ) -> None:
     """Talk on a chat_threads server. /help lists the commands there.
@@ -156,7 +163,17 @@ def main(
     typed = sys.stdin.isatty() and sys.stdout.isatty() and is_ours(sys.stdin)
     give_up = GIVE_UP if give_up is None and not typed else give_up
     try:
-        chat = Client(host, port, name=name, room=room, replay=replay, reconnect=True, answers=True, give_up=give_up)
+        chat = Client(
+            host,
+            port,
+            name=name,
+            room=room,
+            replay=replay,
+            reconnect=True,
+            answers=True,
+            give_up=give_up,
+            tls=_trusting(tls_ca) if tls_ca else tls,
+        )
     except OSError as error:
         _fail(f"No server answers at {host}, port {port}: {error.strerror or error}.")
     except ClientError as error:
@@ -170,6 +187,17 @@ def main(
                 sys.exit(1)
     finally:
         chat.close()
+
+
+def _trusting(ca: str) -> ssl.SSLContext:
+    """Rules for a server whose certificate is in this file, or leads to one in it."""
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(ca)
+    except OSError as error:
+        why = "it has no certificate in the PEM format" if isinstance(error, ssl.SSLError) else error.strerror
+        _fail(f"The file of --tls-ca, {ca}, cannot be used: {why}.")
+    return context
 
 
 def _run_on_screen(chat: Client) -> bool:

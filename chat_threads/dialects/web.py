@@ -440,6 +440,7 @@ ASKING = HttpView(
     {
         disconnects.ServerFull.code: HTTPStatus.SERVICE_UNAVAILABLE,
         disconnects.TooManyConnections.code: HTTPStatus.SERVICE_UNAVAILABLE,
+        disconnects.TlsOnly.code: HTTPStatus.BAD_REQUEST,
         Broken.code: HTTPStatus.INTERNAL_SERVER_ERROR,
     }
 )

@@ -33,11 +33,12 @@ def tab() -> Iterator[Callable[..., Tab]]:
     contexts: list[Any] = []
     tabs: list[Tab] = []
 
-    def make(browser: Any, to: Any, **options: Any) -> Tab:
+    def make(browser: Any, to: Any, secure: bool = False, **options: Any) -> Tab:
+        """``secure``: by https, from a server whose certificate the browser need not trust."""
         port = to if isinstance(to, int) else to.port
-        context = browser.new_context(**options)
+        context = browser.new_context(ignore_https_errors=secure, **options)
         contexts.append(context)
-        tabs.append(Tab(context.new_page(), f"http://127.0.0.1:{port}/"))
+        tabs.append(Tab(context.new_page(), f"http{'s' if secure else ''}://127.0.0.1:{port}/"))
         return tabs[-1]
 
     yield make

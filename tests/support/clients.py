@@ -7,6 +7,7 @@ import json
 import re
 import select
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -32,6 +33,7 @@ class Client:
         host: str = "127.0.0.1",
         receive_buffer: int = 0,
         source: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """``source``: its own address on this machine, such as 127.0.0.2 (Linux)."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -43,6 +45,8 @@ class Client:
             if source:
                 self.sock.bind((source, 0))
             self.sock.connect((host, port))
+            if tls:
+                self.sock = tls.wrap_socket(self.sock, server_hostname=host)
         except OSError:
             self.sock.close()
             raise
@@ -146,12 +150,14 @@ def line_of(request: object) -> bytes:
 class Program:
     """A client that speaks JSON lines on a plain socket. Its methods wait for expected output."""
 
-    def __init__(self, port: int, receive_buffer: int = 0) -> None:
+    def __init__(self, port: int, receive_buffer: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.sock = socket.socket()
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(WAIT)
         self.sock.connect(("127.0.0.1", port))
+        if tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1")
         self.file = self.sock.makefile("rb")
         self.greeting: bytes | None = None
         self.seen: list[dict[str, Any]] = []

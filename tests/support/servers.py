@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
@@ -41,8 +42,8 @@ class Running:
     def port(self) -> int:
         return self.chat.address[1]
 
-    def client(self, name: str | None = None, receive_buffer: int = 0) -> Client:
-        client = Client(self.port, name, receive_buffer=receive_buffer)
+    def client(self, name: str | None = None, receive_buffer: int = 0, tls: ssl.SSLContext | None = None) -> Client:
+        client = Client(self.port, name, receive_buffer=receive_buffer, tls=tls)
         self.clients.append(client)
         return client
 

@@ -184,6 +184,11 @@ PLAIN = [
         "Connections from your address must begin with the PROXY protocol, and yours does not."
         " Connect through the proxy.",
     ),
+    (
+        disconnects.TlsOnly(),
+        "This server only takes encrypted connections, by TLS. Connect with telnet-ssl -z ssl, or open its address with"
+        " https:// in a browser.",
+    ),
     (disconnects.ShuttingDown(), "The server is shutting down. Goodbye."),
     (disconnects.NotChat("This is a chat server, not SSH."), "This is a chat server, not SSH."),
 ]

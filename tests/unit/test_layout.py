@@ -17,6 +17,7 @@ LAYERS = """
     __init__        memory          values
     errors          usage           inside          streams     ends        addresses   letters    lookalikes  spares
     events          disconnects     rules           queues          tokens      lab         filelock    wal     latch
+    tls
     metrics         reach       qr              limits
     implied         meant
     commands        ordered         parcel
@@ -26,7 +27,7 @@ LAYERS = """
     search          names           identity    numbering   quota
     retention       files           reading
     wire            pace            storage         trace           dialects.__init__
-    upkeep
+    upkeep      securewire
     dialects.base   dialects.clock  days     history         outbox      dialects.options
     publisher
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
@@ -65,7 +66,8 @@ LEVEL = {module: level for level, line in enumerate(LAYERS.split("\n")) for modu
 
 # Modules of the standard library and of other packages that only some modules may import.
 RESERVED = {
-    "socket": {"conversation", "wire", "server", "chat", "reach", "client.connection"},
+    "socket": {"conversation", "wire", "securewire", "server", "chat", "reach", "client.connection"},
+    "ssl": {"tls", "securewire", "client.connection", "client.link", "client.chat", "client.terminal"},
     "socketserver": {"conversation", "server"},
     "select": {"wire", "client.lines"},
     "sqlite3": {"schema", "search", "identity", "files", "once", "reading", "retention", "storage", "wal"},
@@ -77,7 +79,7 @@ RESERVED = {
     "wcwidth": {"dialects.columns"},
 }
 # A client knows the protocol, and nothing of how a server runs. A client for people also knows their dialect.
-CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules"}
+CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules", "tls"}
 PEOPLES_MAY = CLIENTS_MAY | {
     *("dialects.typed", "dialects.text", "dialects.base", "dialects.jsonlines"),
     *("qr", "streams"),

@@ -209,9 +209,12 @@ def _full(batch: object) -> None:
 
 @pytest.mark.parametrize("writers", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["crew", "per-session"])
 def test_in_a_conversation_in_which_everything_happens_the_table_says_what_the_locks_do(
-    watch, serve, monkeypatch, writers
+    watch, serve, monkeypatch, certificate, writers
 ):
-    everything_happens(serve(writers=writers, queue_limit=600, send_timeout=5.0), monkeypatch)
+    server = serve(writers=writers, queue_limit=600, send_timeout=5.0, **certificate.options)
+    with server.client("safe", tls=certificate.trusted) as safe:
+        safe.ask("hello")
+    everything_happens(server, monkeypatch)
     assert watch.faults == []
     assert watch.circle() is None
     assert {name for name in watch.names if "standard library" not in name} == set(TABLE.rows)

@@ -121,6 +121,7 @@ class ScriptedWire:
 
     nowait = 0
     sent = 0
+    unsent = b""
 
     def __init__(self, *takes: int, writable: bool = True) -> None:
         self.takes = list(takes)  # the last of them for ever

@@ -1,0 +1,103 @@
+"""A Wire whose bytes are encrypted by TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+
+from .tls import RECORD, Channel, Violation, reason
+from .wire import LINGER, Wire
+
+HANDSHAKE = 10.0  # seconds for the TLS handshake
+
+
+class SecureWire(Wire):
+    """A Wire whose bytes are encrypted. Made by the reader, which calls ``shake`` before anything else is read.
+
+    ``put`` takes all bytes that it encrypts. What the system does not take of them stays in ``unsent``, and the next
+    call sends that first; so the caller comes back until ``unsent`` is empty.
+    """
+
+    def __init__(self, sock: socket.socket, nowait: int, context: ssl.SSLContext) -> None:
+        super().__init__(sock, nowait)
+        self._channel = Channel(context)
+        self._shaken = False  # set by the reader: whether the handshake is done
+        del self.put  # the socket's own; the class has another
+
+    # --- the reader -----------------------------------------------------------------------------------------
+
+    def shake(self, data: bytes, timeout: float) -> None:
+        """Do the handshake with a client that has sent ``data``. Raises Violation, also after ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                done, answer = self._channel.shake(data)
+            except ssl.SSLError as error:
+                self._tell(self._channel.farewell())
+                raise Violation(reason(error)) from None
+            self._tell(answer)
+            if done:
+                self._shaken = True
+                return
+            left = deadline - time.monotonic()
+            received = super().read(left) if left > 0 else None
+            if received == b"":
+                raise Violation("it left during the TLS handshake")
+            if received is None and deadline <= time.monotonic():
+                raise Violation(f"it did not finish the TLS handshake within {timeout:g} seconds")
+            data = received or b""
+
+    def _tell(self, data: bytes) -> None:
+        """Send a few bytes of the handshake, for which an unused connection has room."""
+        with contextlib.suppress(OSError):  # the reader sees the end
+            if self._sock.send(data, self.nowait) < len(data):
+                self.stop_reading()
+
+    def read(self, timeout: float | None = None) -> bytes | None:
+        try:
+            plain = self._channel.decrypt()
+            if plain is None:
+                received = super().read(timeout)
+                plain = self._channel.decrypt(received) if received else received
+        except Violation:
+            self.lost = True
+            return b""
+        return plain
+
+    def linger(self, seconds: float = LINGER) -> None:
+        if self._shaken and not self.unsent:
+            self._tell(self._channel.farewell())
+        super().linger(seconds)
+
+    # --- the thread that writes -------------------------------------------------------------------------------
+
+    def put(self, data: bytes | memoryview, nowait: int) -> int:
+        if not self._shaken:  # only the reason for ending it comes so early, and the client could not read that
+            return len(data)
+        left, taken = memoryview(data), 0
+        try:
+            while True:
+                if self.unsent:
+                    self.unsent = self.unsent[self._sock.send(self.unsent, nowait) :]
+                elif taken == len(left):
+                    return taken
+                else:
+                    self.unsent = memoryview(self._channel.encrypt(left[taken : taken + RECORD]))
+                    taken = min(taken + RECORD, len(left))
+        except BlockingIOError:
+            if not taken:
+                raise
+            return taken
+        except BaseException:  # the peer is gone
+            self.unsent = memoryview(b"")
+            raise
+
+    def send(self, data: bytes | memoryview) -> int:
+        try:
+            sent = self.put(data, self.nowait)
+        except BlockingIOError:
+            return 0
+        self.sent += sent
+        return sent

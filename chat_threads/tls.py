@@ -1,0 +1,137 @@
+"""TLS in memory, for a connection that two threads use: one reads, one writes.
+
+Two threads must not use an SSL object of Python at the same time. If it had the socket, a thread that waits in it for
+the network would keep the other one out. So it has none here. ``Channel`` turns plain bytes into encrypted ones and
+back, under a lock; who sends and receives them is another module's subject: ``securewire`` on the server's side,
+``client.connection`` on the client's. ``Certificate`` is what the server shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import threading
+
+from .errors import StartError
+
+READ_SIZE = 4096  # plain bytes that are taken at a time, at most
+RECORD = 16_384  # bytes of plain text in a record, at most (RFC 8446, section 5.1)
+HELLO = b"\x16"  # what a TLS client sends first: the type of a handshake record
+MOST_SILENT = 4 * RECORD  # encrypted bytes that may come without a byte of plain text
+MOST_WAITING = 4 * RECORD  # bytes of TLS's own answers that may wait for the writer
+
+
+class Violation(Exception):
+    """The peer broke the rules of TLS. The text says how."""
+
+
+class Channel:
+    """The TLS state of one connection, with no socket. Any thread may call any method; only memory is touched."""
+
+    def __init__(self, context: ssl.SSLContext, host: str | None = None) -> None:
+        """``host``: for a client, the name that the server's certificate must have. None: this is the server."""
+        self._lock = threading.Lock()  # guards the SSL object and its two buffers
+        self._received = ssl.MemoryBIO()
+        self._to_send = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._received, self._to_send, server_side=host is None, server_hostname=host)
+        self._silent = 0  # encrypted bytes since the last plain text
+        self._more = True  # the SSL object may have plain text without another byte
+
+    def shake(self, received: bytes = b"") -> tuple[bool, bytes]:
+        """Take bytes of the handshake. Return whether it is done, and what to send to the peer. Raises ssl.SSLError;
+        then ``farewell`` has what to tell the peer."""
+        with self._lock:
+            self._received.write(received)
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                return False, self._to_send.read()
+            return True, self._to_send.read()
+
+    def decrypt(self, received: bytes = b"") -> bytes | None:
+        """Take encrypted bytes; return up to READ_SIZE plain ones. None: more must come first. b"": the peer has
+        closed. Give it bytes only after it has returned None without any. Raises Violation, also for a peer that sends
+        only TLS's own messages, such as updates of the keys (RFC 8446, section 4.6.3)."""
+        with self._lock:
+            if not received and not self._more:
+                return None
+            self._received.write(received)
+            self._silent += len(received)
+            try:
+                plain = self._tls.read(READ_SIZE)
+            except ssl.SSLWantReadError:
+                self._more = False
+                if self._silent > MOST_SILENT or self._to_send.pending > MOST_WAITING:
+                    raise Violation("it sends TLS's own messages and no text") from None
+                return None
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+            except ssl.SSLError as error:
+                raise Violation(reason(error)) from None
+            self._more = bool(self._tls.pending() or self._received.pending)
+            self._silent = 0
+            return plain
+
+    def encrypt(self, plain: bytes | memoryview) -> bytes:
+        """What to send for up to RECORD plain bytes, with TLS's own messages that wait. Raises ssl.SSLError."""
+        with self._lock:
+            if plain:
+                self._tls.write(plain)
+            return self._to_send.read()
+
+    def farewell(self) -> bytes:
+        """What to send last: that no more will come (RFC 8446, section 6.1), or what went wrong."""
+        with self._lock:
+            with contextlib.suppress(ssl.SSLError):  # the peer has not said so, too
+                self._tls.unwrap()
+            return self._to_send.read()
+
+
+class Certificate:
+    """The server's certificate and its key. ``context`` is replaced as a whole, so any thread may read it; only main
+    calls ``load``."""
+
+    def __init__(self, cert: str, key: str | None) -> None:
+        """``cert``: a file with the certificate and those that lead to its root; ``key``: None, if it is in the same
+        file. Raises StartError."""
+        self._cert, self._key = cert, key
+        self.context = self.load()
+
+    def load(self) -> ssl.SSLContext:
+        """A context made from what is in the files now, for new connections. Raises StartError."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")  # for TLS 1.2; 1.3 has no others
+        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+        try:
+            context.load_cert_chain(self._cert, self._key, password=_no_password)
+        except (OSError, ValueError) as error:
+            raise StartError(f"TLS cannot begin with {self._files()}: {_why(error)}.") from error
+        return context
+
+    def reload(self) -> None:
+        """Use what is in the files now. Raises StartError; then the old certificate stays."""
+        self.context = self.load()
+
+    def _files(self) -> str:
+        return self._cert if self._key is None else f"{self._cert} and {self._key}"
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password, for which a server cannot ask; take one without")
+
+
+def _why(error: OSError | ValueError) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the key does not belong to the certificate"
+    return "they have no certificate and key in the PEM format" if error.reason in _NO_PEM else reason(error)
+
+
+_NO_PEM = (None, "NO_START_LINE", "PEM_LIB")
+
+
+def reason(error: ssl.SSLError) -> str:
+    """What OpenSSL says, in small letters."""
+    return (error.reason or "not TLS").replace("_", " ").lower()

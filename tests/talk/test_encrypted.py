@@ -1,0 +1,261 @@
+"""Clients that speak TLS, on the port on which others do not."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import pathlib
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from support import certificates
+from support.clients import Client, Program
+from support.samples import for_each
+from support.servers import Process, Running, needs
+from support.waiting import WAIT, in_threads, wait_for
+from support.words import error_line
+
+from chat_threads.client import Refused
+from chat_threads.disconnects import ShuttingDown, TlsOnly
+
+Serve = Callable[..., Running]
+
+
+@pytest.fixture
+def safe(serve: Serve, certificate: certificates.Files) -> Running:
+    """A server that speaks TLS, and plain too."""
+    return serve(**certificate.options)
+
+
+def test_people_and_programs_talk_encrypted_with_those_who_do_not(
+    safe: Running, certificate: certificates.Files
+) -> None:
+    ann = safe.client("ann", tls=certificate.trusted)
+    bob = safe.client("bob")
+    with contextlib.closing(Program(safe.port, tls=certificate.trusted)) as program:
+        program.send(type="hello", name="robot")
+        program.expect("joined")
+        ann.send("hello, all")
+        bob.expect("ann: hello, all")
+        program.expect("message", text="hello, all")
+        program.send(type="say", text="beep")
+        ann.expect("robot: beep")
+    ann.send("/quit")
+    assert ann.rest()[-1] == "* Goodbye."
+
+
+def test_a_browser_gets_the_page_by_https_and_by_http(safe: Running, certificate: certificates.Files) -> None:
+    secure = http.client.HTTPSConnection("127.0.0.1", safe.port, timeout=WAIT, context=certificate.trusted)
+    plain = http.client.HTTPConnection("127.0.0.1", safe.port, timeout=WAIT)
+    for connection in (secure, plain):
+        with contextlib.closing(connection):
+            connection.request("GET", "/")
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()[:15]) == (200, b"<!doctype html>")
+
+
+def test_a_server_without_a_certificate_says_nothing_to_tls(server: Running, certificate: certificates.Files) -> None:
+    with pytest.raises(OSError, match=r"EOF|reset|closed|wrong version"):
+        server.client(tls=certificate.trusted)
+
+
+def test_who_does_not_speak_tls_is_told_so_where_only_that_is_taken(
+    serve: Serve, certificate: certificates.Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat_threads.conversation.TLS_ONLY_PAUSE", 0.2)
+    server = serve(**certificate.options, tls_only=True)
+    refusal = error_line(TlsOnly())
+    assert server.client().rest() == [refusal]  # one that waits for the greeting, as telnet does
+    for first in ("ann", '{"type": "hello", "name": "ann"}'):
+        client = server.client()
+        client.send(first)
+        assert client.rest() == [refusal]
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT)) as browser:
+        browser.request("GET", "/")
+        assert "https://" in browser.getresponse().read().decode()
+    server.client("ann", tls=certificate.trusted)
+    assert [session.name for session in server.chat.sessions.people()] == ["ann"]
+
+
+@for_each("first", [b"\x16", b"\x16\x03\x01\x02\x00\x01", b"\x16\x03\x01"])
+def test_a_handshake_that_stalls_ends_soon(safe: Running, monkeypatch: pytest.MonkeyPatch, first: bytes) -> None:
+    monkeypatch.setattr("chat_threads.conversation.HANDSHAKE", 0.2)
+    client = safe.client()
+    client.send_bytes(first)
+    client.rest()
+    wait_for(lambda: len(safe.chat.sessions) == 0, "the end")
+
+
+@for_each("first", [b"\x16" * 5000, b"\x16\x03\x01\x00\x05hello", b"\x16\x00", b"\x16\x03\x01\xff\xff" + b"x" * 70_000])
+def test_what_only_looks_like_tls_ends_at_once(safe: Running, first: bytes) -> None:
+    client = safe.client()
+    with contextlib.suppress(ConnectionError):
+        client.send_bytes(first)
+        client.sock.shutdown(socket.SHUT_WR)
+    with contextlib.suppress(UnicodeDecodeError):  # TLS's own words
+        client.rest()
+    wait_for(lambda: len(safe.chat.sessions) == 0, "the end")
+
+
+def test_who_was_greeted_cannot_begin_with_tls(safe: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat_threads.conversation.TLS_PAUSE", 0.0)
+    client = safe.client()
+    client.expect("* Welcome")
+    client.send_bytes(b"\x16\x03\x01\x00\x05hello")
+    client.rest()
+    wait_for(lambda: len(safe.chat.sessions) == 0, "the end")
+
+
+def test_a_client_that_reads_slowly_gets_all_of_it(serve: Serve, certificate: certificates.Files) -> None:
+    server = serve(**certificate.options, queue_limit=5000)
+    slow = server.client("slow", receive_buffer=4096, tls=certificate.trusted)
+    ann = server.client("ann")
+    for number in range(600):
+        ann.send(f"{number} " + "x" * 1500)
+    ann.expect("599 ")
+    lines = slow.upto("599 ")
+    assert [line.split()[2] for line in lines if " ann: " in line] == [str(number) for number in range(599)]
+
+
+def test_a_client_that_does_not_read_is_cut_off_and_every_line_it_got_is_whole(
+    serve: Serve, certificate: certificates.Files
+) -> None:
+    server = serve(**certificate.options, queue_limit=300)
+    deaf = server.client("deaf", receive_buffer=4096, tls=certificate.trusted)
+    ann = server.client("ann")
+    session = server.chat.sessions.named("deaf")
+    while not session.ended.is_set():
+        ann.ask("\r\n".join(["x" * 1900] * 50))
+        ann.seen.clear()
+    said = [line for line in deaf.rest() if " ann: " in line]
+    assert said
+    assert {line.split(": ")[1] for line in said} == {"x" * 1900}
+    assert deaf.seen[-1].startswith("! You read too slowly")
+
+
+def test_a_stop_is_said_to_clients_by_tls_too(safe: Running, certificate: certificates.Files) -> None:
+    ann = safe.client("ann", tls=certificate.trusted)
+    assert safe.chat.stop() == []
+    assert ann.rest()[-1] == error_line(ShuttingDown())
+
+
+def test_the_library_speaks_tls_with_a_server_that_it_trusts(
+    safe: Running, certificate: certificates.Files, connect: Callable[..., object], tmp_path: pathlib.Path
+) -> None:
+    chat = connect(safe, "ann", tls=certificate.trusted)
+    assert chat.say("#lobby", "x" * 2000) == 1
+    other = certificates.make(tmp_path, "other")
+    with pytest.raises(Refused, match="not trusted: self-signed certificate") as caught:
+        connect(safe, "bob", tls=other.trusted)
+    assert caught.value.code == "untrusted"
+    with pytest.raises(Refused, match="not trusted"):
+        connect(safe, "bob", tls=True)
+
+
+def test_the_library_says_that_a_server_does_not_speak_tls(
+    server: Running, certificate: certificates.Files, connect: Callable[..., object]
+) -> None:
+    with pytest.raises(Refused) as caught:
+        connect(server, "ann", tls=certificate.trusted)
+    assert caught.value.code == "tls"
+
+
+def test_many_come_go_and_talk_at_once(safe: Running, certificate: certificates.Files, nimble: None) -> None:
+    trusted = certificate.trusted
+
+    def talk(number: int) -> None:
+        for turn in range(3):
+            with Client(safe.port, f"n{number}", tls=trusted) as client:
+                for count in range(10):
+                    client.send(f"{number} {turn} {count}")
+                    client.expect(f"n{number}: {number} {turn} {count}")
+                client.send("/quit")
+                client.rest()
+
+    in_threads(talk, range(8))
+    assert safe.chat.history.stored == 8 * 3 * 10
+
+
+# --- a server in a process of its own, and real programs ------------------------------------------------
+
+
+@pytest.mark.slow
+def test_sighup_loads_a_new_certificate_and_keeps_the_old_one_if_the_new_is_bad(
+    certificate: certificates.Files, tmp_path: pathlib.Path
+) -> None:
+    used = certificates.make(tmp_path, "used")
+    old = used.trusted
+    server = Process(tmp_path / "chat.db", "--tls-cert", str(used.cert), "--tls-key", str(used.key))
+    try:
+        with Client(server.port, "ann", tls=old) as ann:
+            used.cert.write_text("half of a certi")
+            server.popen.send_signal(signal.SIGHUP)
+            wait_for(lambda: "the certificate stays as it was" in server.errors, "the error")
+            Client(server.port, "bob", tls=old).close()
+            shutil.copy(certificate.cert, used.cert)
+            shutil.copy(certificate.key, used.key)
+            server.popen.send_signal(signal.SIGHUP)
+            wait_for(lambda: "the certificate was loaded again" in server.errors, "the new one")
+            with Client(server.port, "cleo", tls=certificate.trusted) as cleo:
+                ann.send("still here")
+                cleo.expect("ann: still here")
+            with pytest.raises(ssl.SSLCertVerificationError):
+                Client(server.port, tls=old)
+        assert server.errors.count("the certificate stays as it was") == 1
+    finally:
+        assert server.stop() == 0
+
+
+@pytest.mark.slow
+def test_openssl_talks_and_too_many_new_keys_end_its_connection(safe: Running, certificate: certificates.Files) -> None:
+    command = [needs("openssl"), "s_client", "-CAfile", certificate.cert, "-connect", f"localhost:{safe.port}"]
+    with subprocess.Popen([*command, "-quiet"], stdin=-1, stdout=-1, stderr=-1) as talker:
+        out, _ = talker.communicate(b"ann\nhello\n/quit\n", timeout=WAIT)
+        assert b"ann: hello" in out
+        assert out.endswith(b"* Goodbye.\r\n")
+    watcher = safe.client("bob")
+    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1) as flooder:
+        assert flooder.stdin
+        flooder.stdin.write(b"flooder\n")
+        flooder.stdin.flush()
+        watcher.expect("flooder joined")
+        with contextlib.suppress(BrokenPipeError):
+            while flooder.poll() is None:
+                flooder.stdin.write(b"K\n")  # a new key, and the server has to take one, too
+                flooder.stdin.flush()
+        watcher.expect("flooder left")
+        with contextlib.suppress(BrokenPipeError):
+            flooder.stdin.close()
+        flooder.stdin = None
+        flooder.communicate(timeout=WAIT)
+    watcher.ask("hello")
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(200)
+def test_testssl_finds_nothing_worse_than_low(
+    safe: Running, certificate: certificates.Files, tmp_path: pathlib.Path
+) -> None:
+    found = tmp_path / "found.json"
+    command = [
+        needs("testssl"),
+        "--add-ca",
+        certificate.cert,
+        "--warnings",
+        "off",
+        "-p",
+        "-s",
+        "-U",
+        "--jsonfile",
+        found,
+    ]
+    subprocess.run([*command, f"127.0.0.1:{safe.port}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=180)
+    rows = json.loads(found.read_text())
+    assert {"TLS1_2", "TLS1_3", "heartbleed", "LUCKY13"} <= {row["id"] for row in rows}
+    assert [row for row in rows if row["severity"] not in ("OK", "INFO", "LOW")] == []

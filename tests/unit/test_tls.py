@@ -1,0 +1,261 @@
+"""TLS in memory, and a wire that is encrypted, with a thread that reads and one that writes."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import random
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+
+import pytest
+from support import certificates
+from support.samples import for_each
+from support.waiting import WAIT, in_threads
+
+from chat_threads.errors import StartError
+from chat_threads.securewire import SecureWire
+from chat_threads.tls import MOST_SILENT, RECORD, Certificate, Channel, Violation
+from chat_threads.wire import NOWAIT
+
+SMALL = 4096  # bytes of a socket's buffer, so that it is soon full
+MEGABYTES = 14 << 20
+
+
+def context(files: certificates.Files) -> ssl.SSLContext:
+    return Certificate(str(files.cert), str(files.key)).context
+
+
+@pytest.fixture
+def channels(certificate: certificates.Files) -> tuple[Channel, Channel]:
+    """A server's channel and a client's, which have shaken hands."""
+    server, client = Channel(context(certificate)), Channel(certificate.trusted, "localhost")
+    done, to_server = client.shake()
+    while not done:
+        _, to_client = server.shake(to_server)
+        done, to_server = client.shake(to_client)
+    _, tickets = server.shake(to_server)
+    client.decrypt(tickets)
+    return server, client
+
+
+# --- in memory ------------------------------------------------------------------------------------------
+
+
+def plain_of(channel: Channel, encrypted: bytes, rng: random.Random) -> bytes:
+    """What the channel makes of these bytes if they come in pieces of any size."""
+    found, at = b"", 0
+    while at < len(encrypted):
+        while more := channel.decrypt():
+            found += more
+        size = rng.choice((1, 5, 100, 4096))
+        found += channel.decrypt(encrypted[at : at + size]) or b""
+        at += size
+    while more := channel.decrypt():
+        found += more
+    return found
+
+
+@for_each("seed", range(5))
+def test_any_split_of_what_comes_gives_the_same_text(channels: tuple[Channel, Channel], seed: int) -> None:
+    server, client = channels
+    rng = random.Random(seed)
+    texts = [rng.randbytes(rng.choice((1, 2, 100, RECORD))) for _ in range(20)]
+    assert plain_of(server, b"".join(map(client.encrypt, texts)), rng) == b"".join(texts)
+    assert plain_of(client, b"".join(map(server.encrypt, texts)), rng) == b"".join(texts)
+
+
+def test_the_end_of_a_peer_that_says_so_is_told_from_a_pause(channels: tuple[Channel, Channel]) -> None:
+    server, client = channels
+    last = client.encrypt(b"bye") + client.farewell()
+    assert server.decrypt(last[:10]) is None
+    assert server.decrypt(last[10:]) == b"bye"
+    assert server.decrypt() == b""
+
+
+def test_bytes_that_were_changed_on_the_way_end_it(channels: tuple[Channel, Channel]) -> None:
+    server, client = channels
+    encrypted = bytearray(client.encrypt(b"hello"))
+    encrypted[-1] ^= 1
+    with pytest.raises(Violation, match="bad record mac"):
+        server.decrypt(bytes(encrypted))
+
+
+def test_a_record_that_never_ends_takes_no_more_memory_than_a_record(channels: tuple[Channel, Channel]) -> None:
+    server, _ = channels
+    with pytest.raises(Violation):
+        feed(server, b"\x17\x03\x03\x40\x00" + b"x" * 4091, MOST_SILENT // 4096 + 1)
+
+
+def feed(channel: Channel, data: bytes, times: int) -> None:
+    for _ in range(times):
+        channel.decrypt(data)
+
+
+def test_a_client_that_expects_another_host_does_not_trust_the_certificate(certificate: certificates.Files) -> None:
+    server, client = Channel(context(certificate)), Channel(certificate.trusted, "example.org")
+    _, hello = client.shake()
+    _, answer = server.shake(hello)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        client.shake(answer)
+    with pytest.raises(ssl.SSLError):
+        server.shake(client.farewell())
+
+
+# --- a wire ---------------------------------------------------------------------------------------------
+
+
+class Ends:
+    """A TCP connection on loopback: the server's end as a SecureWire, the client's as a socket and its channel."""
+
+    def __init__(self, files: certificates.Files, receive_buffer: int) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self.peer = socket.socket()
+            if receive_buffer:
+                self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            self.peer.settimeout(WAIT)
+            self.peer.connect(listening.getsockname())
+            self.sock, _ = listening.accept()
+        if receive_buffer:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, receive_buffer)
+        self.wire = SecureWire(self.sock, NOWAIT, context(files))
+        self.channel = Channel(files.trusted, "localhost")
+        in_threads(lambda work: work(), [lambda: self.wire.shake(b"", WAIT), self.shake])
+
+    def shake(self) -> None:
+        done, answer = self.channel.shake()
+        while not done:
+            self.peer.sendall(answer)
+            done, answer = self.channel.shake(self.peer.recv(4096))
+        self.peer.sendall(answer)
+
+    def read(self) -> bytes:
+        """The client's: wait for the next bytes; b"" at the end."""
+        while (data := self.channel.decrypt()) is None:
+            received = self.peer.recv(65536)
+            if not received:
+                return b""
+            if (data := self.channel.decrypt(received)) is not None:
+                break
+        return data
+
+
+@pytest.fixture
+def ends(certificate: certificates.Files) -> Iterator[Ends]:
+    ends = Ends(certificate, SMALL)
+    yield ends
+    ends.sock.close()
+    ends.peer.close()
+
+
+def send_all(wire: SecureWire, data: bytes) -> None:
+    """As a writer does."""
+    left = memoryview(data)
+    while left or wire.unsent:
+        if wire.wait_writable(WAIT):
+            left = left[wire.send(left) :]
+
+
+@pytest.mark.slow
+def test_four_threads_move_megabytes_in_both_directions_intact(certificate: certificates.Files) -> None:
+    ends = Ends(certificate, 0)
+    to_client, to_server = random.Random(1).randbytes(MEGABYTES), random.Random(2).randbytes(MEGABYTES)
+    at_client, at_server = bytearray(), bytearray()
+
+    def client_writes() -> None:
+        for at in range(0, MEGABYTES, RECORD):
+            ends.peer.sendall(ends.channel.encrypt(to_server[at : at + RECORD]))
+
+    def client_reads() -> None:
+        while len(at_client) < MEGABYTES:
+            at_client.extend(ends.read())
+
+    def server_reads() -> None:
+        while len(at_server) < MEGABYTES:
+            at_server.extend(ends.wire.read(WAIT) or b"")
+
+    with contextlib.closing(ends.sock), contextlib.closing(ends.peer):
+        work = [client_writes, client_reads, server_reads, lambda: send_all(ends.wire, to_client)]
+        in_threads(lambda each: each(), work)
+    assert bytes(at_client) == to_client
+    assert bytes(at_server) == to_server
+
+
+def test_what_a_full_socket_does_not_take_is_kept_and_sent_first(ends: Ends) -> None:
+    data = bytes(range(256)) * 400
+    taken = ends.wire.put(data, NOWAIT)
+    assert 0 < taken <= len(data)
+    assert ends.wire.unsent
+    with pytest.raises(BlockingIOError):
+        ends.wire.put(b"more", NOWAIT)
+    found = bytearray()
+
+    def read() -> None:
+        while len(found) < len(data):
+            found.extend(ends.read())
+
+    in_threads(lambda each: each(), [read, lambda: send_all(ends.wire, data[taken:])])
+    assert bytes(found) == data
+
+
+def test_nothing_is_kept_for_a_peer_that_is_gone(ends: Ends) -> None:
+    ends.wire.put(b"x" * 100_000, NOWAIT)
+    assert ends.wire.unsent
+    ends.peer.close()
+    with pytest.raises(ConnectionError):
+        send_all(ends.wire, b"x" * 1_000_000)
+    assert not ends.wire.unsent
+
+
+def test_a_wire_says_that_no_more_will_come(ends: Ends) -> None:
+    ends.wire.send(b"bye")
+    closing = threading.Thread(target=ends.wire.linger)
+    closing.start()
+    assert ends.read() == b"bye"
+    assert ends.channel.decrypt(ends.peer.recv(4096)) == b""  # by TLS, and not only by TCP
+    ends.peer.close()
+    closing.join()
+
+
+# --- the certificate ------------------------------------------------------------------------------------
+
+
+def test_each_fault_in_the_files_is_named(certificate: certificates.Files, tmp_path: pathlib.Path) -> None:
+    other = certificates.make(tmp_path, "other")
+    locked = certificates.make(tmp_path, "locked", "-passout", "pass:secret")
+    text = tmp_path / "text.pem"
+    text.write_text("hello\n")
+    faults = {
+        (certificate.cert, other.key): "the key does not belong to the certificate",
+        (certificate.cert, None): "no certificate and key in the PEM format",
+        (text, certificate.key): "no certificate and key in the PEM format",
+        (tmp_path / "none.pem", certificate.key): "No such file or directory",
+        (certificate.cert, tmp_path): "Is a directory",
+        (locked.cert, locked.key): "the key has a password",
+    }
+    for (cert, key), why in faults.items():
+        with pytest.raises(StartError, match=why) as caught:
+            Certificate(str(cert), key and str(key))
+        assert str(cert) in caught.value.text
+
+
+def test_a_certificate_and_its_key_may_be_in_one_file(certificate: certificates.Files, tmp_path: pathlib.Path) -> None:
+    both = tmp_path / "both.pem"
+    both.write_text(certificate.cert.read_text() + certificate.key.read_text())
+    Certificate(str(both), None)
+
+
+def test_a_bad_pair_does_not_replace_a_good_one(certificate: certificates.Files, tmp_path: pathlib.Path) -> None:
+    both = tmp_path / "both.pem"
+    both.write_text(certificate.cert.read_text() + certificate.key.read_text())
+    ours = Certificate(str(both), None)
+    good = ours.context
+    both.write_text("")
+    with pytest.raises(StartError):
+        ours.reload()
+    assert ours.context is good
+    both.write_text(certificate.cert.read_text() + certificate.key.read_text())
+    ours.reload()
+    assert ours.context is not good
