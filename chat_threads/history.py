@@ -186,20 +186,20 @@ class History:
             self._flush()
             if self._queue.queue:  # what came meanwhile joins the batch
                 batch += self._queue.take(BATCH - len(batch), 0.0)
-        self._handle(batch)
+        committed = self._handle(batch)
         now = time.monotonic()
-        self._pause = self._upkeep.do(now)
+        self._pause = self._upkeep.do(now, committed)
         self._slot.doing = IDLE, now
         for item in batch:
             if type(item) is ordered.Marker:
                 item.passed.set()
         return None not in batch
 
-    def _handle(self, items: Sequence[ordered.Ordered | None]) -> None:
-        """Number a batch, commit it, and publish it or refuse it."""
+    def _handle(self, items: Sequence[ordered.Ordered | None]) -> Batch | None:
+        """Number a batch, commit it, and publish it or refuse it. Return what was committed; None: nothing was."""
         numbered = Numbering(self._rooms, self._once, int(self._now() * 1000), items)
         batch, published, refused = numbered.batch, numbered.published, numbered.refused
-        now = time.monotonic()
+        now, committed = time.monotonic(), None
         if batch.messages or batch.more:
             began = now
             self._slot.doing = "commits", began
@@ -218,7 +218,7 @@ class History:
                 shown = {id(item) for item in (*items, *answered.values())}
                 published = [item for item in published if id(item) in shown and type(item) not in _NOT_STORED]
             else:
-                now = time.monotonic()
+                now, committed = time.monotonic(), batch
                 self._committed(numbered, began, now)
         if published:
             self._slot.doing = "publishes", now
@@ -228,6 +228,7 @@ class History:
             self._refuse(item, error)
         if numbered.under_tokens:
             self._once.trim()
+        return committed
 
     def _forget(self, rooms: Iterable[int]) -> None:
         """Forget these rooms. Delete their rows now, or with the next batch."""
@@ -242,7 +243,7 @@ class History:
                 self._rooms.unused = []
 
     def _committed(self, numbered: Numbering, began: float, now: float) -> None:
-        """Take note of a batch that is stored, and of what is due after it."""
+        """Take note of a batch that is stored."""
         batch = numbered.batch
         messages = len(batch.messages)
         self.stored += messages
@@ -255,7 +256,6 @@ class History:
         rooms.unused = []
         if batch.refs:
             self._once.committed(batch.refs)
-        self._upkeep.committed(batch, now)
 
     def _deleted(self, messages: int) -> None:
         self.stored -= messages

@@ -74,9 +74,18 @@ class Upkeep:
         self.said_at = 0.0  # time of the last commit of a message
         self._index_told: float | None = None  # time of the last report of progress; None: there was none
 
-    def do(self, now: float) -> float | None:
+    def do(self, now: float, committed: Batch | None = None) -> float | None:
         """Do a step of each task that is due, and copy SQLite's log into the file if it is long. Return the seconds
-        until the next step is due; None: there is nothing to do. ``now`` is by time.monotonic()."""
+        until the next step is due; None: there is nothing to do. ``now`` is by time.monotonic(). ``committed`` is
+        what the history has just stored."""
+        if committed is not None:
+            self.tokens_used += committed.tokens_used
+            if self.tokens_used >= TOKENS_SWEPT or committed.rooms_ended:
+                self.sweeping.at = now
+            if committed.messages:
+                self.said_at = now
+                at = now if self._storage.unindexed >= INDEX_AFTER else now + QUIET
+                self.indexing.at = at if at > self.index_again else self.index_again
         first: float | None = None
         grown = self._storage.log_is_long
         for task in self._tasks:
@@ -92,16 +101,6 @@ class Upkeep:
         if first is None:
             return None
         return first - now if first > now else 0.0
-
-    def committed(self, batch: Batch, now: float) -> None:
-        """Take note of what is due after a batch. ``now`` is by time.monotonic()."""
-        self.tokens_used += batch.tokens_used
-        if self.tokens_used >= TOKENS_SWEPT or batch.rooms_ended:
-            self.sweeping.at = now
-        if batch.messages:
-            self.said_at = now
-            at = now if self._storage.unindexed >= INDEX_AFTER else now + QUIET
-            self.indexing.at = at if at > self.index_again else self.index_again
 
     def _failed(self, error: StorageError, level: int, what: str) -> bool:
         """Log what could not be done; after the report that nothing can be stored, only at the debug level."""

@@ -59,11 +59,12 @@ class WatchedHistory(History):
             raise
         trip.queued = time.monotonic()
 
-    def _handle(self, items: Sequence[Ordered | None]) -> None:
+    def _handle(self, items: Sequence[Ordered | None]) -> Batch | None:
         self._recorder.taken(items)
         self._faults.hold_history()
-        super()._handle(items)
+        committed = super()._handle(items)
         self._recorder.taken(())  # hold no reference to finished drafts
+        return committed
 
 
 class WatchedPublisher(Publisher):
