@@ -19,7 +19,6 @@ from .conversation import Limits
 from .dialects.base import Settings
 from .ends import Vital
 from .errors import StartError, Unreadable
-from .events import PAGE_BYTES
 from .history import History
 from .lab import Faults
 from .memory import Output, Shares
@@ -126,8 +125,8 @@ class Chat:
             )
             self.publisher = make.publisher(
                 schedule=writers.schedule,
-                newest=lambda room, number, count: self.storage.page(room, number + 1, None, count, PAGE_BYTES),
-                newer=lambda room, number, count: self.storage.page(room, None, number, count, PAGE_BYTES),
+                newest=lambda room, number, count: self.storage.page(room, number + 1, None, count, bounded=True),
+                newer=lambda room, number, count: self.storage.page(room, None, number, count, bounded=True),
                 enqueue=self.history.enqueue,
                 retain=None if options.retain_days is None else options.retain_days * DAY,
                 count=locks.count("Publisher"),

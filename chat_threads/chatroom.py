@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from sys import getsizeof
 from typing import Protocol
 
 from . import events, ordered
 from .errors import CutOff, InTooManyRooms
 from .lookalikes import looks
+from .paging import Page
 from .parcel import Parcel, View, Views
 
 RECENT = 200  # messages of a room kept in memory for those who enter
@@ -99,13 +100,7 @@ class ChatRoom:
 
     def fitting(self, most: int) -> int:
         """How many of the newest messages fit into one page, at most ``most``."""
-        left, count = events.PAGE_BYTES, 0
-        for message in islice(reversed(self.recent), max(0, most)):
-            left -= _weight(message)
-            if left < 0 and count:
-                break
-            count += 1
-        return count
+        return len(list(takewhile(Page().takes, islice(reversed(self.recent), max(0, most)))))
 
     def newest(self, count: int, oldest: int) -> tuple[events.Message, ...]:
         """The ``count`` newest messages, without those sent before ``oldest``, in milliseconds of the epoch."""

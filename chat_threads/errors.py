@@ -7,9 +7,7 @@ except in the errors of typing.
 
 The two branches of ChatError say what happens next. After a ``Told`` the conversation goes on. After a ``CutOff`` it is
 over; ``disconnects`` has these. A ``StartError`` is for the operator: the program prints it and exits with 2. Anything
-else that nobody catches is a bug.
-
-Instances are values: they are raised and queued, any thread may read them, and nobody changes what they say.
+else that nobody catches is a bug. Instances are values: any thread may read them, and nobody changes what they say.
 """
 
 from __future__ import annotations
@@ -157,8 +155,7 @@ class UnknownRoom(Told):
 
     def __init__(self, room: str, near: str | None = None) -> None:
         super().__init__(f"There is no room {room}.{_did_you_mean(near)}")
-        self.room = room
-        self.near = near
+        self.room, self.near = room, near
 
 
 class RoomGone(Told):
@@ -364,11 +361,8 @@ class UnknownType(Told):
     code = "unknown_type"
 
     def __init__(self, kind: str | None) -> None:
-        what = (
-            f"There is no request of type {kind[:40]!a}."
-            if kind is not None
-            else 'A request needs a field "type" with a string.'
-        )
+        no_type = 'A request needs a field "type" with a string.'
+        what = no_type if kind is None else f"There is no request of type {kind[:40]!a}."
         super().__init__(what, 'The request "help" lists the types.')
 
 
@@ -382,6 +376,13 @@ class TextTooLong(TooLong):
     def __init__(self, length: int, limit: int) -> None:
         super().__init__(f"That is {length} characters, and a line has at most {limit}. Nothing was sent.")
         self.length, self.limit = length, limit
+
+
+class TooManyLines(TooLong):
+    """The same for its lines."""
+
+    def __init__(self, lines: int, limit: int) -> None:
+        super().__init__(f"That is {lines} lines, and a message has at most {limit}. Nothing was sent.")
 
 
 class WordsTooLong(TooLong):

@@ -13,8 +13,7 @@ from .errors import ChatError
 from .values import value
 
 Kind = Literal["say", "action"]
-LINE_SIZE = 128  # about how many bytes a line has without its text
-PAGE_BYTES = 1 << 19  # bytes of messages that are shown at once, whatever their number
+LINE_SIZE = 128  # about how many bytes a line has without its text; each further line of a text has 5
 
 
 class Event:
@@ -38,7 +37,7 @@ class Message(Event):
     """A message as the history has it: committed before anybody sees it (promise 1).
 
     ``number`` counts a room's messages from 1 without a gap (promise 2). ``who`` is the number of the sender's token
-    (tokens.token_id), by which people are ignored; 0: unknown.
+    (tokens.token_id), by which people are ignored; 0: unknown. ``lines`` counts those of the text.
     """
 
     room_id: int
@@ -49,24 +48,24 @@ class Message(Event):
     kind: Kind
     text: str
     who: int = 0
-
-    lines: ClassVar[int] = 1  # not a property, because each parcel with messages asks for it
+    lines: int = field(default=1, compare=False)  # no property, because each parcel with messages asks for it
 
     @property
     def size(self) -> int:
         text = self.text
-        return LINE_SIZE + (len(text) if text.isascii() else _utf8_length(text))
+        return LINE_SIZE + 5 * (self.lines - 1) + (len(text) if text.isascii() else _utf8_length(text))
 
 
 class _Page:
-    """Messages, and at most two lines around them."""
+    """Messages, and at most so many lines ``around`` them."""
 
     __slots__ = ()
+    around: ClassVar[int] = 2
     messages: tuple[Message, ...]
 
     @property
     def lines(self) -> int:
-        return 2 + len(self.messages)
+        return self.around + sum(message.lines for message in self.messages)
 
     @property
     def size(self) -> int:
@@ -108,13 +107,10 @@ class Entered(Event):
 class Replay(_Page, Event):
     """Messages of a room up to number ``last``, the newest: shown on entering, or missed by a client that returns."""
 
+    around: ClassVar[int] = 1
     room: str
     messages: tuple[Message, ...]
     last: int
-
-    @property
-    def lines(self) -> int:
-        return 1 + len(self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +180,12 @@ class PrivateLine(Event):
     sent: bool = False
 
     @property
+    def lines(self) -> int:
+        return 1 + self.text.count("\n")
+
+    @property
     def size(self) -> int:
-        return LINE_SIZE + _utf8_length(self.text)
+        return LINE_SIZE + 5 * (self.lines - 1) + _utf8_length(self.text)
 
 
 @dataclass(frozen=True, slots=True)

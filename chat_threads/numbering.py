@@ -100,7 +100,9 @@ class Numbering:
             self.published.append(ordered.Acked(draft.origin, ref, again.room, again.number))
             return
         number = self.numbers[room_id] = last + 1
-        message = Message(room_id, draft.room, number, self._at, draft.sender, draft.kind, draft.text, draft.who)
+        text = draft.text
+        lines = text.count("\n") + 1 if "\n" in text else 1
+        message = Message(room_id, draft.room, number, self._at, draft.sender, draft.kind, text, draft.who, lines)
         self.batch.messages.append(message)
         self.published.append(message)
         if ref:

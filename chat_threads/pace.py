@@ -27,6 +27,12 @@ def cost_of_saying(text: str, members: int) -> int:
     return len(text) * members // BIG
 
 
+def cost_of_lines(text: str) -> int:
+    """The cost of a text of several lines, beyond the command: each line as much as if it were sent alone, because
+    the queues of those who read it are bounded in lines."""
+    return text.count("\n")
+
+
 def cost_of_showing(size: int) -> int:
     """The cost of an answer of ``size`` bytes, beyond the cost of the command."""
     return size // SHOWN

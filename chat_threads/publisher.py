@@ -184,8 +184,8 @@ class Publisher:
         """Make the session a member of the room, and the room its current one. Called by its reader thread.
 
         First this waits until the client has read most of what waits for it. Then, in one step under the lock, the
-        newest ``replay`` messages are queued, at most PAGE_BYTES, and the session becomes a member, which gets every
-        later message. With ``since``, it gets all messages after that number. Those beyond one page, or no longer in
+        newest ``replay`` messages are queued, at most one page, and the session becomes a member, which gets each later
+        message. With ``since``, it gets all messages after that number. Those beyond one page, or no longer in
         memory, are read and queued first, a page at a time; the next one when the client has read most of the last. A
         number that the room has not reached is ignored.
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 from . import schema
@@ -18,6 +19,7 @@ from .batch import StoredRoom
 from .errors import Unreadable
 from .events import Message
 from .latch import Latch
+from .paging import Page
 from .readers import Readers
 from .rules import fold
 from .schema import MEMORY
@@ -175,28 +177,26 @@ class ReadingSide:
         before: int | None = None,
         after: int | None = None,
         limit: int = 20,
-        size: float = float("inf"),
+        bounded: bool = False,
     ) -> list[Message]:
         """Up to ``limit`` messages in order: the newest ones, or those just below ``before`` or just above ``after``.
 
-        A page has fewer if they would take more than ``size`` bytes (Message.size), but at least one. Messages are read
-        ROWS_AT_ONCE at a time, so at most ROWS_AT_ONCE messages beyond ``size`` are in memory.
+        If ``bounded``, only those that fit into a ``paging.Page``. They are read ROWS_AT_ONCE at a time, so at most
+        ROWS_AT_ONCE messages beyond the page are in memory.
         """
         upwards = after is not None
         sign, order = (">", "ASC") if upwards else ("<", "DESC")
         bound = after if after is not None else 2**62 if before is None else min(before, 2**62)
         sql = f"{_SELECT} WHERE m.room = ? AND m.number {sign} ? ORDER BY m.number {order} LIMIT ?"
+        page = Page() if bounded else None
         found: list[Message] = []
         with self._reading() as rows:
             while len(found) < limit:
-                wanted = min(limit - len(found), limit if size == float("inf") else ROWS_AT_ONCE)
-                some = [Message(*row) for row in rows(sql, (room, min(bound, 2**62), wanted))]
-                for message in some:
-                    size -= message.size
-                    if size < 0 and found:
-                        some = []
-                        break
-                    found.append(message)
+                wanted = min(limit - len(found), ROWS_AT_ONCE if page else limit)
+                some = _messages(rows(sql, (room, min(bound, 2**62), wanted)))
+                if page:
+                    some = list(takewhile(page.takes, some))
+                found += some
                 if len(some) < wanted:
                     break
                 bound = found[-1].number
@@ -244,7 +244,11 @@ class ReadingSide:
         with self._reading(self._searchers, ended) as rows:
             found = self._index.find(rows, query, limit, ALL if below is None else below)
             sql = f"{_SELECT} WHERE m.id IN ({', '.join('?' * len(found))}) ORDER BY m.id"
-            return [Message(*row) for row in rows(sql, found)]
+            return _messages(rows(sql, found))
+
+
+def _messages(rows: Iterable[Sequence[Any]]) -> list[Message]:
+    return [Message(*(*row, row[6].count("\n") + 1)) for row in rows]
 
 
 def reason(error: Exception) -> str:

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from itertools import islice, pairwise
 
-from .errors import BadName, BadRoom, MixedName, NothingToSay, ReservedName, TextTooLong, WordsTooLong
+from .errors import BadName, BadRoom, MixedName, NothingToSay, ReservedName, TextTooLong, TooManyLines, WordsTooLong
 from .letters import (
     COMMON,
     JOINERS,
@@ -33,6 +33,7 @@ from .lookalikes import in_latin, looks
 NAME_LENGTH = 20
 ROOM_LENGTH = 32
 TEXT_LENGTH = 2000  # a message
+LINES = 40  # lines in it
 
 WORDS_LENGTH = 200  # a topic, a reason to be away, words on leaving
 REFS = 256  # requests that are remembered for each token, to recognise a request that is sent again
@@ -290,6 +291,33 @@ def clean(text: str) -> str:
     return text.rstrip(" ") if text[-1:] == " " else text
 
 
+def clean_lines(text: str) -> str:
+    """As ``clean``, but LF ends a line and stays."""
+    return "\n".join(map(clean, text.split("\n"))) if "\n" in text else clean(text)
+
+
+def _trimmed(text: str) -> str:
+    """The text without blank lines before and after it."""
+    text = text.rstrip()
+    blank = len(text) - len(text.lstrip())
+    return text[text.rfind("\n", 0, blank) + 1 :]
+
+
+def in_messages(text: str) -> list[str]:
+    """The lines of a text in as few messages as possible: LF is between the lines of each. A line that is too long for
+    a message is one of its own."""
+    found: list[str] = []
+    room = 0  # lines that the last message may have besides its first
+    for line in text.split("\n"):
+        if room and len(found[-1]) + 1 + len(line) <= TEXT_LENGTH:
+            found[-1] += "\n" + line
+            room -= 1
+        elif line.strip():
+            found.append(line)
+            room = LINES - 1
+    return [each.rstrip() for each in found]
+
+
 def _fewer_marks(found: re.Match[str]) -> str:
     kept, marks = "", 0
     for char in found[0]:
@@ -316,8 +344,17 @@ def _is_visible(char: str) -> bool:
 
 
 def check_text(typed: str, limit: int = TEXT_LENGTH) -> str:
-    """Return a message's text, cleaned: not blank, at most ``limit`` characters. Raise NothingToSay or TooLong."""
-    text = clean(typed)
+    """Return a message's text, cleaned: not blank, at most ``limit`` characters. Raise NothingToSay or TooLong.
+
+    It may have up to LINES lines, with LF between them. CR LF and CR end a line, too, and nothing else does.
+    """
+    if "\n" in typed or "\r" in typed:
+        typed = _trimmed(without_sequences(typed).replace("\r\n", "\n").replace("\r", "\n"))
+        if (count := typed.count("\n") + 1) > LINES:
+            raise TooManyLines(count, LINES)
+        text = _trimmed(clean_lines(typed))
+    else:
+        text = clean(typed)
     if text[limit:]:
         raise TextTooLong(len(text), limit)
     if not ("!" <= text[:1] <= "~" or any(map(_is_visible, text))):  # most begin with a visible sign of ASCII

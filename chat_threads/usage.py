@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import ClassVar, TypeVar
 
 NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
+_WORD = re.compile("[^ \n]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ class Row:
             elif optional and kind == "#room" and place != self.places[-1] and not rest.startswith("#"):
                 value = ""
             else:
-                value, _, rest = rest.partition(" ")
-                rest = rest.strip()
+                value = _WORD.match(rest)[0]  # type: ignore[index]
+                rest = rest[len(value) :].strip()
             if (not value and not optional) or (kind == "N" and not NUMBER.fullmatch(value)):
                 return None
             if value:

@@ -31,6 +31,7 @@ AWAY = (5.0, 40.0)  # seconds that a traveller is away
 MUCH = 1000  # missed messages in all rooms together from which a return is counted
 RECENT = 50  # acknowledged texts that searchers look for
 COUNTED = 56  # characters of a refusal's text, by which it is counted
+MOST_LINES = 40  # in a text
 FILLER = "as far as one can hear: ÄÖÜ 你好 🧵 "
 # Errors that end a connection; after these the client comes back.
 CUT_OFF = frozenset({"too_slow", "replaced", "shutting_down", "no_handshake", "server_full"})
@@ -515,6 +516,8 @@ class Writer(Client):
             room = self.chance.choice(list(self.reached))
             long = self.chance.choices([30, 100, 1900], [20, 10, 1])[0]
             text = f"{self.name}n{self._said}z {FILLER * (long // len(FILLER) + 1)}"[:long].rstrip() + "."
+            if self.chance.random() < 0.1:
+                text = text.replace(": ", ":\n", MOST_LINES - 1)
             ask = Ask(self.name, room, self.chance.choice(["say", "say", "action"]), text, [now()])
             ref = self._ref("say")
             self.asks.append(ask)

@@ -211,7 +211,8 @@ class Client:
         return answer
 
     def say(self, room: str, text: str) -> int:
-        """Say something in a room; return the message's number once it is committed to the history."""
+        """Say something in a room; return the message's number once it is committed to the history. The text may have
+        up to 40 lines, with LF between them."""
         return self._get(Ack, "say", room=room, text=text).number or 0
 
     def action(self, room: str, text: str) -> int:

@@ -2,18 +2,19 @@
 
 The events are those of ``chat_threads.events``. Three are the client's own: ``Offline`` and ``Online``, and
 ``Other``, an object that has no event. Every string has passed through ``rules.clean``, so that no server can harm
-a terminal.
+a terminal. Only what somebody said may have several lines.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import events
 from ..dialects import codec
-from ..rules import clean
+from ..rules import clean, clean_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,12 @@ def decode(line: bytes) -> tuple[events.Event, Fields]:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _harmless(value: Any) -> Any:
+def _harmless(value: Any, cleaned: Callable[[str], str] = clean) -> Any:
     if isinstance(value, str):
-        return clean(value)
+        return cleaned(value)
     if isinstance(value, list):
         return [_harmless(each) for each in value]
     if isinstance(value, dict):
-        return {clean(key): _harmless(each) for key, each in value.items()}
+        text = clean_lines if value.get("type") in ("message", "private") else clean
+        return {clean(key): _harmless(each, text if key == "text" else clean) for key, each in value.items()}
     return value

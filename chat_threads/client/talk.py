@@ -19,7 +19,7 @@ from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import TextDialect
 from ..dialects.typed import HINTS, parse_line
 from ..errors import ChatError
-from ..rules import clean, fold, mentions
+from ..rules import clean, clean_lines, fold, in_messages, mentions
 from .chat import Client
 from .decoding import Offline, Online, Other
 from .errors import ClientError, Disconnected
@@ -46,12 +46,12 @@ def _is_command(line: str) -> bool:
 def pasted(before: str, block: str) -> str:
     """What a pasted block becomes in the line that is being typed, with ``before`` in front of it.
 
-    One line is what it would be if it had been typed. Several lines are text: if they would make the line a command,
-    one more ``/`` in front prevents that.
+    One line is what it would be if it had been typed. Several lines are text: if they begin with a ``/``, one more in
+    front keeps them from becoming a command, and keeps the comment of a program as it is.
     """
     block = re.sub("\r\n?", "\n", block).strip("\n")
-    makes_command = "\n" in block and _is_command(before + block) and not _is_command(before)
-    return "/" + block if makes_command else block
+    begins = "\n" in block and clean(before + block).startswith("/") and not clean(before)
+    return "/" + block if begins else block
 
 
 class Talk:
@@ -89,7 +89,7 @@ class Talk:
     # --- what is typed --------------------------------------------------------------------------------------
 
     def obey(self, line: str) -> None:
-        """Carry out a typed line; line ends inside it count as spaces. Raise EOFError after /quit."""
+        """Carry out a typed line. Raise EOFError after /quit."""
         try:
             self._do(parse_line(line))
             if line in HINTS:
@@ -103,25 +103,22 @@ class Talk:
     def enter(self, typed: str) -> None:
         """Carry out a line, with what was pasted into it (see ``pasted``); raise EOFError after /quit.
 
-        A block of several lines is said line by line, and none of them is a command. If a command was typed in front
-        of it, the whole block belongs to that command.
+        A block of several lines is one message, or as few as have room for it, and none of its lines is a command. If a
+        command was typed in front of it, the whole block belongs to that command.
         """
-        first, *rest = typed.split("\n")
-        if not rest or _is_command(first):
+        lines = typed.count("\n") + 1
+        if lines == 1 or _is_command(typed.partition("\n")[0]):
             self.obey(typed)
-        elif len(rest) >= MAX_PASTED:
-            self.refuse(
-                f"{len(rest) + 1} lines were pasted, but at most {MAX_PASTED} are allowed at once. None was sent."
-            )
+        elif lines > MAX_PASTED:
+            self.refuse(f"{lines} lines were pasted, but at most {MAX_PASTED} are allowed at once. None was sent.")
         else:
-            self.obey(first)
-            for line in rest:
-                if line.strip():
-                    self._say(line)
+            text = clean_lines(typed)
+            for message in in_messages(text[1:] if text.startswith("//") else text):
+                self._say(message)
 
     def _say(self, text: str) -> None:
         try:
-            self._do(commands.Say(clean(text)))
+            self._do(commands.Say(text))
         except ClientError as error:
             self.refuse(error.text)
 

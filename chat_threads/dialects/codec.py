@@ -34,7 +34,7 @@ class Form:
 
 # Of two forms of one type, the one that fits fewer objects comes first: an object is read as the first that fits.
 FORMS: dict[type, Form] = {
-    events.Message: Form("message", named={"sender": "from"}, local={"room_id": 0, "who": 0}),
+    events.Message: Form("message", named={"sender": "from"}, local={"room_id": 0, "who": 0, "lines": 1}),
     events.Welcome: Form("welcome", order=("name", "token", "version", "motd")),
     events.Entered: Form("joined", named={"others": "people"}, local={"first_time": False}),
     events.Current: Form("current"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ..events import WireBytes
-from ..rules import TAB
+from ..rules import TAB, in_messages
 from .buffer import Buffer
 from .drawing import Drawing
 from .keys import Key, Keys, Paste
@@ -154,15 +154,15 @@ class Editing:
 
 
 def _lines(text: str) -> list[bytes]:
-    """The lines that a text is sent as, with blanks in place of tabs, so that code stays aligned.
+    """The text as it is sent: in few messages, each of one line or more, with blanks in place of tabs.
 
     If it begins with a command, after blank lines or not, all of it belongs to that command, so that nothing of a
     private line is said in public. Otherwise none of its lines is a command.
     """
-    lines = text.split("\n")
-    begins = next((at for at, line in enumerate(lines) if line.strip()), 0)
-    first, *rest = lines[begins:]
+    text = text.expandtabs(TAB)
+    if "\n" not in text:
+        return [text.encode()]
+    first, *rest = in_messages(text) or [""]
     if first.startswith("/") and not first.startswith("//"):
-        return [" ".join([first, *rest]).encode()]
-    rest = ["/" * line.startswith("/") + line.expandtabs(TAB) for line in rest]
-    return [line.encode() for line in (first.expandtabs(TAB), *rest)]
+        return ["\n".join([first, *rest]).encode()]
+    return [each.encode() for each in (first, *("/" * each.startswith("/") + each for each in rest))]

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, get_args, get_type_hints
 from .. import commands, events
 from ..errors import BadJson, BadRequest, ChatError, LineTooLong, NotUtf8, UnknownType
 from ..parcel import Views
-from ..rules import REFS, TEXT_LENGTH, WORDS_LENGTH
+from ..rules import LINES, REFS, TEXT_LENGTH, WORDS_LENGTH
 from . import codec
 from .base import DEFAULTS, Request, Settings, SharedViews
 
@@ -312,6 +312,7 @@ def _message_line(event: events.Message) -> str:
 _LIMITS = {
     "line": LINE,
     "text": TEXT_LENGTH,
+    "lines": LINES,
     "words": WORDS_LENGTH,
     "ref": REF_LENGTH,
     "refs": REFS,

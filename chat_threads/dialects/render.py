@@ -1,8 +1,9 @@
 """What people see: each event as lines of text. ``SHOW`` is the table.
 
 Lines that begin with ``*`` are the server's, ``!`` are errors; no line of what people say begins with either, in any
-setting. An action has ``~`` before the name, which no name begins with. Lines end with CR LF. Everything is pure,
-except that times depend on the time zone and on today's date.
+setting. An action has ``~`` before the name, which no name begins with. The second and later lines of a text have
+``FURTHER`` in front, with which nothing else begins. Lines end with CR LF. Everything is pure, except that times depend
+on the time zone and on today's date.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from .telnet import SIZE
 # For names: those of xterm's 256 colours that are as readable on white as on black. Each has a contrast of at least
 # 4 to both (WCAG 2.2), of which no colour has more than 4.6.
 COLOURS = (131, 130, 64, 28, 29, 31, 27, 63, 98, 129, 163, 161)
+
+FURTHER = "\r\n  | "  # begins each further line of a text, so that it cannot look like somebody else's, or the server's
 
 MARGIN = 2  # columns of a line of the server before its table: "* "
 
@@ -121,7 +124,10 @@ def _old_stamp(style: Style, at: int) -> str:
 
 def _said(style: Style, event: events.Message) -> str:
     name = _name(style, event.sender) if style.colour else event.sender
-    return f"~ {name} {event.text}" if event.kind == "action" else f"{name}: {event.text}"
+    text = event.text
+    if "\n" in text:
+        text = text.replace("\n", FURTHER)
+    return f"~ {name} {text}" if event.kind == "action" else f"{name}: {text}"
 
 
 def _message(style: Style, event: events.Message) -> str:
@@ -223,11 +229,11 @@ def _room_deleted(style: Style, event: events.RoomDeleted) -> str:
 
 
 def _private_line(style: Style, event: events.PrivateLine) -> str:
-    stamp = _stamp(style, event.at)
+    stamp, text = _stamp(style, event.at), event.text.replace("\n", FURTHER)
     if event.sent:
-        return f"{stamp}you -> {_name(style, event.to)}: {event.text}\r\n"
+        return f"{stamp}you -> {_name(style, event.to)}: {text}\r\n"
     ring = "\a" if style.bell else ""
-    return f"{stamp}{_name(style, event.sender)} -> you: {event.text}{ring}\r\n"
+    return f"{stamp}{_name(style, event.sender)} -> you: {text}{ring}\r\n"
 
 
 def _invited(style: Style, event: events.Invited) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from .. import commands
 from ..errors import BadName, Told, UnknownCommand, Usage
-from ..rules import check_name, clean, is_room, without_sequences
+from ..rules import check_name, clean_lines, is_room, without_sequences
 from ..usage import Row
 
 # Typed in place of a name, these words mean commands.
@@ -30,25 +32,33 @@ class Mistyped(Told):
     code = "usage"
 
 
+_OF_LINES = frozenset((commands.Private, commands.Reply, commands.Act))  # what they say may have several lines
+_WORD = re.compile("[^ \n]*")
+
+
 def parse_line(line: str) -> commands.Command | None:
-    """A line that is typed in a conversation; None if it is blank; raise UnknownCommand or Usage."""
+    """A line that is typed in a conversation; None if it is blank; raise UnknownCommand or Usage.
+
+    It may be a text of several lines, with LF between them. If it begins with a command, all of it belongs to that.
+    """
     if line.isprintable() and line[:1] not in " /":  # most lines: neither blank nor a command
         return commands.Say(line)
     if not line.strip():
         return None
-    line = clean(line)  # a cursor key before a command does not belong to it
+    line = clean_lines(line)  # a cursor key before a command does not belong to it
     if line.startswith("//"):
         return commands.Say(line[1:])
     if not line.startswith("/"):
         return commands.Say(line)
-    word, _, rest = line.partition(" ")
-    if word == "/" and (kind := commands.BY_NAME.get("/" + rest.strip().partition(" ")[0].lower())):
+    word = _WORD.match(line)[0]  # type: ignore[index]
+    rest = line[len(word) :].strip()
+    if word == "/" and (kind := commands.BY_NAME.get("/" + rest.partition(" ")[0].lower())):
         raise UnknownCommand(word, kind.row.name)
     kind = commands.called(word)
     words = rest.split()
     if words and (mistake := _confused(kind.row, words)):
         raise mistake
-    command = kind.typed(rest.strip())
+    command = kind.typed(rest if kind in _OF_LINES else rest.replace("\n", " "))
     if command is None:
         if kind is commands.SetOption:
             raise not_set(words[0])

@@ -1,8 +1,9 @@
 """The page: what a browser shows, as one HTML response that needs no second request.
 
 ``index.html``, ``style.css`` and the ``*.js`` files are put together once. There is no build step: a browser gets the
-lines of these files, without comments and indentation. ``main.js`` says how they fit together. The table of commands
-comes with them as data, so that a line means the same on the page as over telnet.
+lines of these files, without comments and indentation, and the styles without the blanks that mean nothing. ``main.js``
+says how they fit together. The table of commands comes with them as data, so that a line means the same on the page as
+over telnet.
 
 Any thread may read a Page. Only the files are read, once.
 """
@@ -54,6 +55,7 @@ def assemble(html: str, styles: Sequence[str], scripts: Sequence[str], data: Any
     element too early.
     """
     css, js = ("".join(bare(read(name)) for name in names) for names in (styles, scripts))
+    css = tight(css)
     js = js and _STRICT + js.replace(_STRICT, "")  # the first line counts for the whole script
     if "</" in css or "</script" in js.lower() or "<!--" in js:
         raise ValueError("a style or a script contains the end of its own element")
@@ -69,6 +71,11 @@ def assemble(html: str, styles: Sequence[str], scripts: Sequence[str], data: Any
 def read(name: str) -> str:
     """The text of a file of this folder. Its lines end with LF, as a browser counts them for the hash."""
     return (resources.files(__package__) / name).read_text("utf-8").replace("\r\n", "\n")
+
+
+def tight(css: str) -> str:
+    """A style without the blanks and line ends that mean nothing."""
+    return re.sub(r"\s*([{};])\s*|(?<=:) ", r"\1", css)
 
 
 def bare(text: str) -> str:

@@ -136,7 +136,7 @@ class App {
     if (word === "/goto") return this.goTo(first, Number(second)); // two lines that only the page's own buttons type
     if (word === "/edit") return this.edit(this.outbox.find(first));
     const { text: most } = this.chat.limits;
-    const found = this.typed.all(typed);
+    const found = this.typed.all(typed, this.chat.limits);
     const long = ({ request }) => [...(request.text || JSON.stringify(request))].length > most;
     const wrong = found.find((each) => each.error || long(each));
     if (wrong) return this.problem(wrong.error || `A line has at most ${most} characters.`);

@@ -79,7 +79,7 @@ class Chat {
     this.away = null; // our own reason, or null
     this.ignored = []; // of the people whom we ignore: [person, name]
     this.known = []; // names of rooms that the server has listed
-    this.limits = { text: 2000, refs: 256 };
+    this.limits = { text: 2000, lines: 40, refs: 256 };
   }
 
   room(name) {

@@ -2,7 +2,9 @@
 // What people type becomes requests, as over telnet: the server sends the table of its commands with the page.
 // dialects/typed.py and usage.py do the same in Python, and a test compares the two.
 
+const COMMAND = /^\/(?!\/)/;
 const NUMBER = /^[0-9]{1,15}$/;
+const WORD = /^(\S*)\s*([^]*)$/; // and what follows it
 const UNITS = { s: 1, m: 60, h: 3600, d: 86400 };
 
 function wordsOf(text) {
@@ -69,7 +71,7 @@ function readPlaces({ usage, fields }, rest) {
     if (/^[a-z]/.test(kind)) {
       [value, rest] = [rest, ""];
     } else if (!(optional && kind === "#room" && at < places.length - 1 && !rest.startsWith("#"))) {
-      [, value, rest] = /^(\S*)\s*(.*)$/.exec(rest);
+      [, value, rest] = WORD.exec(rest);
     }
     if ((!value && !optional) || (kind === "N" && !NUMBER.test(value))) return null;
     const field = fields[at] || kind.toLowerCase().replace("#", "");
@@ -94,25 +96,38 @@ class Typed {
     return this.byWord.get(word.toLowerCase());
   }
 
-  // A typed line: { request }, or { error }, or null if it is blank. A line end inside it counts as a space.
+  // A typed line, or a text of several: { request }, or { error }, or null if it is blank. What is said keeps its lines.
   line(typed) {
-    const line = typed.replace(/\r\n|[\t-\r\x85\u2028\u2029]/g, " ").replace(/ +$/, "");
+    const line = typed.replace(/[\t\v-\r\x85\u2028\u2029]/g, " ").replace(/ +$/, "");
     if (!line.trim()) return null;
-    if (!/^\/(?!\/)/.test(line)) return { request: { type: "say", text: line.replace(/^\/\//, "/") } };
-    const [, word, rest] = /^(\S*) *(.*)$/.exec(line);
+    if (!COMMAND.test(line)) return { request: { type: "say", text: line.replace(/^\/\//, "/") } };
+    const [, word, rest] = WORD.exec(line);
     const command = this.called(word);
     if (!command) return { error: `There is no command ${word.slice(0, 40)}. /help lists the commands.` };
-    const fields = OWN[command.type] ? OWN[command.type](rest) : readPlaces(command, rest);
-    return fields === null ? { error: `Usage: ${command.usage}` } : { request: { type: command.type, ...fields } };
+    const { type } = command;
+    const text = WRITTEN.test(type) ? rest : rest.replace(/\n/g, " ");
+    const fields = OWN[type] ? OWN[type](text) : readPlaces(command, text);
+    return fields === null ? { error: `Usage: ${command.usage}` } : { request: { type, ...fields } };
   }
 
-  // Everything in the box, as a list of what `line` returns. Several lines are several messages, and none of them is a
-  // command. But if the first word is a command, the rest belongs to it, as over telnet: /topic, /msg.
-  all(typed) {
-    const text = typed.replace(/\r\n?/g, "\n").replace(/^\n+|\s+$/g, "").replace(/\t/g, "    ");
-    const lines = text.split("\n").map((line) => line.trimEnd()).filter((line) => line);
-    if (lines.length < 2 || this.called(wordsOf(text)[0])) return [this.line(text)].filter((each) => each);
-    return lines.map((line) => ({ request: { type: "say", text: line } }));
+  // Everything in the box, as a list of what `line` returns. Several lines are one message, or as few as have room for
+  // them, and none is a command. But if the text begins with a command, all of it belongs to that: /topic, /msg.
+  all(typed, { text: most, lines }) {
+    const text = typed.replace(/\r\n?/g, "\n").replace(/^\s*\n|\s+$/g, "").replace(/\t/g, "    ");
+    if (COMMAND.test(text) || !/\n/.test(text)) return [this.line(text)].filter((each) => each);
+    const found = [];
+    let left = 0;
+    for (const line of text.split("\n").map((each) => each.trimEnd())) {
+      const more = `${found[found.length - 1]}\n${line}`;
+      if (left > 1 && more.length <= most) {
+        found[found.length - 1] = more;
+        left -= 1;
+      } else if (line) {
+        found.push(line);
+        left = lines;
+      }
+    }
+    return found.map((text) => ({ request: { type: "say", text } }));
   }
 
   // What the last word can become: { from: where the word begins, words }. A word is a command's, a room's or a name.

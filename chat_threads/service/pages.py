@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from itertools import takewhile
 
 from .. import commands, events
 from ..errors import BadRequest, NothingToFind, TooLong, WordsTooLong
+from ..paging import Page
 from ..rules import NAME_LENGTH, check_room, check_words, clean
 from ..search import words_of
 from ..session import Session
@@ -35,7 +37,7 @@ def read_history(context: Context, session: Session, command: commands.ReadHisto
     elif command.seconds is not None:
         after = storage.number_before(room.id, int((time.time() - command.seconds) * 1000))
         limit = MAX_PAGE
-    messages = tuple(storage.page(room.id, before, after, limit, events.PAGE_BYTES))
+    messages = tuple(storage.page(room.id, before, after, limit, bounded=True))
     last = context.publisher.last(room)
     if messages:
         last = max(last, messages[-1].number)
@@ -64,7 +66,8 @@ def search(context: Context, session: Session, command: commands.Search) -> None
             raise BadRequest("before takes a room and the number of a message in it, as in #lab2/17.")
         below = storage.place_of(context.publisher.find(check_room(last_room)).id, int(number))
     found = storage.search(words, room.id if room else None, command.sender, MAX_FOUND + 1, session.ended, below)
-    shown, more = tuple(found[-MAX_FOUND:]), len(found) > MAX_FOUND
+    shown = tuple(takewhile(Page().takes, found[: -MAX_FOUND - 1 : -1]))[::-1]
+    more = len(found) > len(shown)
     limits = [f"in:{room.name}"] if room else []
     limits += [f"from:{clean(command.sender)[:NAME_LENGTH]}"] if command.sender else []
     older = [words, *limits, f"before:{shown[0].room}/{shown[0].number}"] if more else []

@@ -6,7 +6,7 @@ import time
 
 from .. import commands, events, ordered
 from ..errors import NobodyWrote, UnknownPerson
-from ..pace import CROWD, cost_of_saying
+from ..pace import CROWD, cost_of_lines, cost_of_saying
 from ..rules import check_text
 from ..session import Session
 from .table import Context, does
@@ -16,6 +16,8 @@ from .table import Context, does
 def say(context: Context, session: Session, command: commands.Say | commands.Act, kind: events.Kind = "say") -> None:
     """Submit a draft to the history, which shows it to everybody in the room, the sender too, once it is stored."""
     text = check_text(command.text)
+    if "\n" in text:
+        session.pace.pay(cost_of_lines(text))
     room = context.room(session, command.room, member=True)
     members = len(room.members)
     if members >= CROWD:
@@ -37,6 +39,7 @@ def act(context: Context, session: Session, command: commands.Act) -> None:
 def private(context: Context, session: Session, command: commands.Private) -> None:
     """Show a line to the two people, at once: it is not stored, and has no place in the order. Never waits."""
     text = check_text(command.text)
+    session.pace.pay(cost_of_lines(text))
     other = context.sessions.named(command.to)
     at = int(time.time() * 1000)
     if session.identity not in other.profile.ignored:

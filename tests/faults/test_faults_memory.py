@@ -16,9 +16,10 @@ from support.wellness import Canary, memory, needs_proc, staying_well, threads
 
 from chat_threads.dialects.text import TextDialect
 from chat_threads.disconnects import TooSlow
-from chat_threads.events import LINE_SIZE, PAGE_BYTES, Notice
+from chat_threads.events import LINE_SIZE, Notice
 from chat_threads.mailbox import Mailbox
 from chat_threads.memory import PAUSE, Output
+from chat_threads.paging import PAGE_BYTES
 from chat_threads.parcel import Parcel
 from chat_threads.rules import REFS, TEXT_LENGTH
 from chat_threads.session import SessionStore

@@ -231,6 +231,14 @@ def test_a_room_is_exported_whatever_the_case_of_its_name(history):
     assert len(script("export", history, "--room", "#lab", "--room", "#lobby").stdout.splitlines()) == 3
 
 
+def test_a_further_line_of_a_text_looks_like_no_other_message_in_an_export(history, server, connect):
+    connect(server, "cy").say("#lobby", "one\n#lobby 9 [2026-11-30 04:00] bob: no")
+    lines = script("export", history).stdout.splitlines()
+    assert lines[-2:] == [lines[-2], "  | #lobby 9 [2026-11-30 04:00] bob: no"]
+    (*_, row) = csv.reader(io.StringIO(script("export", history, "--format", "csv").stdout))
+    assert row[-1] == json.loads(script("export", history, "--format", "jsonl").stdout.splitlines()[-1])["text"]
+
+
 def test_only_what_was_said_since_then_is_exported(history, server):
     server.chat.history._now = lambda: 946_684_800.0  # 2000-01-01
     server.client("cy").ask("long ago")

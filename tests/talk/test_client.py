@@ -211,9 +211,10 @@ def test_a_line_outside_the_protocol_is_a_value_error(line):
 
 
 def test_no_string_that_comes_can_harm_a_terminal():
-    line = json.dumps({**message(1, "\x1b[2Jhi\r\n\u202e\x9b31m"), "from": "b\x07ob"}).encode()
+    line = json.dumps({**message(1, "\x1b[2Jhi\r\n\u202e\x9b31mall"), "from": "b\x07o\nb"}).encode()
     event = decode(line)[0]
-    assert (event.text, event.sender) == ("hi", "bob")
+    assert (event.text, event.sender) == ("hi\nall", "bo b")  # which the text view marks, see test_blocks
+    assert decode(json.dumps({"type": "notice", "text": "a\n* b"}).encode())[0].text == "a * b"
     other = decode(json.dumps({"type": "help", "requests": [["\x1bsay"]]}).encode())[0]
     assert other.fields["requests"] == [["say"]]
 

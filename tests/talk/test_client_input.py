@@ -17,6 +17,7 @@ from support.waiting import WAIT
 from chat_threads.client import lines
 from chat_threads.client.lines import Lines
 from chat_threads.client.talk import MAX_PASTED, Talk, pasted
+from chat_threads.rules import LINES
 
 pytestmark = pytest.mark.slow
 
@@ -215,19 +216,21 @@ def says(*texts: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("before", "block", "asked"),
     [
-        ("", "one|two", says("one", "two")),
+        ("", "one|two", says("one\ntwo")),
         ("", "one|", says("one")),
-        ("", "|one||two||", says("one", "two")),
-        ("", "one|/quit|  /nick eve|//three", says("one", "/quit", "  /nick eve", "//three")),
-        ("", "/quit|one", says("/quit", "one")),
-        ("", "//quit|one", says("/quit", "one")),
-        ("", "\x1b[A/quit|one", says("/quit", "one")),
-        ("", "\u200b/quit|/quit", says("/quit", "/quit")),
-        ("so: ", "one|/quit", says("so: one", "/quit")),
-        (" ", "/quit|one", says(" /quit", "one")),
+        ("", "|if x:|\tgo()||else:  ||", says("if x:\n    go()\n\nelse:")),
+        ("", "one|/quit|  /nick eve|//three", says("one\n/quit\n  /nick eve\n//three")),
+        ("", "/quit|one", says("/quit\none")),
+        ("", "// a comment|one", says("// a comment\none")),
+        ("", "\x1b[A/quit|one", says("/quit\none")),
+        ("", "\u200b/quit|/quit", says("/quit\n/quit")),
+        ("so: ", "one|/quit", says("so: one\n/quit")),
+        (" ", "/quit|one", says(" /quit\none")),
+        (" ", " |/quit|one", says("/quit\none")),
         ("", "/join #lab|", [{"type": "join", "room": "#lab"}]),
         ("/join ", "#lab", [{"type": "join", "room": "#lab"}]),
-        ("/msg bob ", "one|/quit|two", [{"type": "private", "to": "bob", "text": "one /quit two"}]),
+        ("/msg bob ", "one|/quit|two", [{"type": "private", "to": "bob", "text": "one\n/quit\ntwo"}]),
+        ("/me ", "|waves|  twice", [{"type": "action", "text": "waves\n  twice"}]),
         ("/topic ", "|one|two", [{"type": "topic", "text": "one two"}]),
     ],
 )
@@ -240,10 +243,10 @@ def test_other_line_ends_of_python_do_not_end_a_line_in_a_paste(mark):
     assert entered("", f"one{mark}/quit{mark}two") == says(f"one{shown(mark)}/quit{shown(mark)}two")
 
 
-def test_more_lines_than_others_would_like_are_not_said():
-    assert len(entered("", "x\n" * MAX_PASTED)) == MAX_PASTED
+def test_a_long_paste_is_said_in_few_messages_and_a_longer_one_is_not():
+    lines = [f"/{number}" for number in range(MAX_PASTED)]
+    assert entered("", "\n".join(lines)) == says(*("\n".join(lines[at : at + LINES]) for at in range(0, 100, LINES)))
     assert entered("", "x\n" * (MAX_PASTED + 1)) == []
-    assert len(entered("", "x\n" * MAX_PASTED, "\nx\n")) <= MAX_PASTED
 
 
 def paste(terminal: Tmux, text: str) -> None:
@@ -261,12 +264,12 @@ def test_a_paste_into_the_terminal_client_is_sent_as_text_and_never_carried_out(
     paste(ann, "one\n/quit\n\u2028/quit\x85/nick eve\n  three\n")
     ann.expect(r"^> one$|^> one ", r"/quit")
     ann.keys("Enter")
-    ann.expect(r"ann: one$", r"ann: /quit$", r"ann:  /quit /nick eve$", r"ann:   three$", r"^>$")
+    ann.expect(r"ann: one$", r"^  \| /quit$", r"^  \|  /quit /nick eve$", r"^  \|   three$", r"^>$")
     paste(ann, "/quit\n/quit")
     ann.keys("Enter")
-    ann.expect(r"ann: /quit$", r"ann:   three$", r"ann: /quit$", r"ann: /quit$", r"^>$")
+    ann.expect(r"^  \|   three$", r"ann: /quit$", r"^  \| /quit$", r"^>$")
     paste(ann, "/join #lab\n")
     ann.keys("Enter")
     ann.expect(r"^\* You are in #lab, and nobody else is\.")
     said = [(each.sender, each.text) for each in whole(connect(server, "bob"), "#lobby")]
-    assert said == [("ann", text) for text in ("one", "/quit", " /quit /nick eve", "  three", "/quit", "/quit")]
+    assert said == [("ann", "one\n/quit\n /quit /nick eve\n  three"), ("ann", "/quit\n/quit")]

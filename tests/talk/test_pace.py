@@ -7,8 +7,8 @@ from support.samples import for_each
 
 from chat_threads import commands, rules
 from chat_threads.errors import UnknownType
-from chat_threads.events import PAGE_BYTES
 from chat_threads.pace import BIG, CROWD, LONGEST_WAIT, PAGE, SHOWN, TABLE, Pace, Seldom, cost_of_saying
+from chat_threads.paging import PAGE_BYTES
 from chat_threads.rules import LIKELY, free_name, nearest
 
 
@@ -64,6 +64,16 @@ def test_a_message_costs_more_the_longer_it_is_and_the_more_members_see_it():
     assert cost_of_saying("x" * 2000, CROWD) == 0
     assert cost_of_saying("x" * 100, 1000) == 0
     assert cost_of_saying("x" * 2000, 1000) == 2_000_000 // BIG > 1
+
+
+def test_a_text_of_several_lines_costs_as_much_as_its_lines(serve, program):
+    server = serve(rate=0.001, burst=10_000)
+    ann, _ = program("ann", server), program("bob", server)
+    pace = server.chat.sessions.named("ann").pace
+    for request in {"type": "say"}, {"type": "action"}, {"type": "private", "to": "bob"}:
+        before = pace.tokens
+        ann.ask({**request, "text": "x\r\n" * 40})
+        assert before - pace.tokens == pytest.approx(40 + 1, abs=0.1)  # and the ping
 
 
 def test_long_answers_and_pages_cost_more(serve, program):

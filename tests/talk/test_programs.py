@@ -20,7 +20,7 @@ from chat_threads.dialects.jsonlines import REQUESTS
 from chat_threads.service import METHODS
 from chat_threads.storage import Batch, StorageError
 
-LIMITS = {"line": 65536, "text": 2000, "words": 200, "ref": 64, "refs": 256, "replay": 200}
+LIMITS = {"line": 65536, "text": 2000, "lines": 40, "words": 200, "ref": 64, "refs": 256, "replay": 200}
 
 
 def kinds(objects: list[dict[str, Any]]) -> list[str]:
@@ -384,8 +384,9 @@ def test_a_program_and_a_person_talk(server, program):
     ann.expect("bob joined")
     ann.send("hello, bob")
     assert bob.expect("message")["from"] == "ann"
-    bob.send(type="say", text="hello, ann \x1b[2J\nno second line")
-    assert ann.expect("hello, ann").endswith("bob: hello, ann  no second line")
+    bob.send(type="say", text="hello, ann \x1b[2J\r\n* eve left\u2028no third line")
+    assert ann.expect("hello, ann").endswith("bob: hello, ann")
+    assert ann.line() == "  | * eve left no third line"
     bob.send(type="private", to="ann", text="psst")
     assert ann.expect("psst").endswith("bob -> you: psst")
 

@@ -128,8 +128,9 @@ def test_two_people_talk_while_a_third_edits_in_the_middle_of_a_line(server, com
     ann.paste("x = 1\n/quit\nlast")
     edited(ann, "> cy: x = 1↵/quit↵last", 23)
     ann.keys("Enter")
-    for line in ("cy: x = 1", "/quit", "last"):
-        bob.expect(f"] ann: {line}")
+    bob.expect("] ann: cy: x = 1")
+    assert [bob.line(), bob.line()] == ["  | /quit", "  | last"]
+    ann.expect(r"\] ann: cy: x = 1$", r"^  \| /quit$", r"^  \| last$")
     ann.enter("/edit off")
     ann.expect("Your program sends whole lines again")
     ann.enter("a whole line")

@@ -577,13 +577,14 @@ def shown(*events: events.Event, dialect: JsonDialect | None = None, here: bool 
 SAID = {
     "type": "message", "room": "#lobby", "number": 7, "at": AT_TEXT, "from": "ann", "kind": "say", "text": "hi"
 }  # fmt: skip
-LIMITS = {"line": 65536, "text": 2000, "words": 200, "ref": 64, "refs": 256, "replay": 200}
+LIMITS = {"line": 65536, "text": 2000, "lines": 40, "words": 200, "ref": 64, "refs": 256, "replay": 200}
 PERSON = events.PersonRow("ann", ("#lobby", "#lab2"), 0.41234, "at lunch")
 PERSON_SHOWN = {"name": "ann", "rooms": ["#lobby", "#lab2"], "idle": 0.412, "away": "at lunch"}
 
 SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
     (said(), [SAID]),
     (said("waves", kind="action"), [{**SAID, "kind": "action", "text": "waves"}]),
+    (said("if x:\n\n    go()"), [{**SAID, "text": "if x:\n\n    go()"}]),
     (
         events.Welcome("ann", ("Be nice.", ""), "1.0.0", "t0ken"),
         [

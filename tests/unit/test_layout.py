@@ -21,6 +21,7 @@ LAYERS = """
     metrics         reach       qr              limits
     implied         meant
     commands        ordered         parcel
+    paging
     mailbox         chatroom
     schema          folding         readers     batch       kept
     once

@@ -18,6 +18,7 @@ from chat_threads.client.talk import request_of
 from chat_threads.dialects.typed import parse_line
 from chat_threads.errors import ChatError
 from chat_threads.page import SCRIPTS, assemble, bare, chat_page, read, table
+from chat_threads.rules import in_messages
 
 
 def in_node(scripts, code):
@@ -77,9 +78,34 @@ def as_in_python(line):
 def test_a_typed_line_is_the_same_request_as_in_the_terminal_client():
     code = f"""const typed = new Typed({json.dumps(table())});
         return {json.dumps(LINES)}.map((line) => typed.line(line));"""
-    found = in_node(["state.js", "typed.js"], code)
+    found = in_node(["outbox.js", "state.js", "typed.js"], code)
     shown = {line: each and each.get("request", "error") for line, each in zip(LINES, found, strict=True)}
     assert shown == {line: as_in_python(line) for line in LINES}
+
+
+BOXES = (
+    "one",
+    "\r\n  \r\nif x:\r\n\tgo()\r\n\r\nelse:  \r\n\tstop()\r\n \r\n",
+    "/topic all\nof it",
+    "/mgs bob one\ntwo",
+    "//one\n/quit",
+    "  one\n/quit",
+    "x\n" * 100,
+    "\n".join(f"{number:>3} {'x' * (number * 7 % 90)}{chr(10) * (number % 3)}" for number in range(200)),
+    "a\n" + "x" * 1999 + "\n\n" + "y" * 2001 + "\n\nb",
+)
+
+
+def test_several_lines_in_the_box_are_the_messages_of_the_terminal_client():
+    code = f"""const typed = new Typed({json.dumps(table())});
+        return {json.dumps(BOXES)}.map((box) => typed.all(box, {{ text: 2000, lines: 40 }}));"""
+    for box, found in zip(BOXES, in_node(["outbox.js", "state.js", "typed.js"], code), strict=True):
+        if re.match("/(?!/)", box):
+            assert found == [{"error": found[0]["error"]} if "mgs" in box else {"request": as_in_python(box)}]
+            continue
+        text = "\n".join(each.rstrip() for each in box.replace("\r", "").replace("\t", "    ").split("\n"))
+        assert [each["request"]["text"].rstrip() for each in found] == in_messages(text)
+        assert {each["request"]["type"] for each in found} == {"say"}
 
 
 def test_the_pauses_between_tries_grow_from_a_second_to_thirty_and_are_random():

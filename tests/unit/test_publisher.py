@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from support.waiting import WAIT
@@ -28,6 +29,7 @@ from chat_threads.errors import (
     Unreadable,
 )
 from chat_threads.mailbox import Life
+from chat_threads.paging import PAGE_LINES
 from chat_threads.parcel import Parcel, Views
 from chat_threads.publisher import CROWD, LOBBY, Publisher
 
@@ -393,6 +395,16 @@ def test_old_messages_are_read_from_the_history_once(house: House) -> None:
     assert ann.numbers() == [7, 8, 9, 10]
     assert bob.numbers() == [8, 9, 10]
     assert house.reads == 1
+
+
+def test_a_page_has_fewer_messages_the_more_lines_they_have(house: House, lab: ChatRoom) -> None:
+    """So what is shown on entering does not fill the queue of a client that reads."""
+    ann = house.enter(Person(house, "ann"), lab)
+    house.dispatch(*(replace(each, text="x\n" * 39 + "x", lines=40) for each in said(lab, *range(1, 101))))
+    bob = house.enter(Person(house, "bob"), lab, replay=100)
+    assert bob.numbers() == list(range(101 - PAGE_LINES // 40, 101))
+    assert sum(parcel.lines for parcel in bob.mailbox.parcels) <= PAGE_LINES + 3
+    assert sum(parcel.lines for parcel in ann.mailbox.parcels) >= 4000
 
 
 def test_a_room_that_everybody_left_is_read_from_the_history_again(house: House) -> None:

@@ -11,12 +11,14 @@ from support.samples import for_each
 
 from chat_threads.errors import NothingToSay, Told, TooLong
 from chat_threads.rules import (
+    LINES,
     MARKS,
     TEXT_LENGTH,
     WORDS_LENGTH,
     check_text,
     check_words,
     clean,
+    in_messages,
 )
 
 CHARACTERS = [chr(number) for number in range(sys.maxunicode + 1)]
@@ -230,7 +232,7 @@ def test_a_clean_text_stays_as_it_is(seed):
 
 
 def test_a_text_is_said_cleaned():
-    assert check_text(" \x1b[1mhi\rall\u202e ") == " hi all"
+    assert check_text(" \x1b[1mhi\vall\u202e ") == " hi all"
 
 
 INVISIBLE = [
@@ -321,6 +323,50 @@ def test_a_text_is_at_most_two_thousand_characters_however_many_bytes(char):
 
 def test_removed_characters_do_not_count():
     assert check_text("x" * 2000 + "\x1b\u200b  ") == "x" * 2000
+
+
+@for_each("end", ["\n", "\r", "\r\n"])
+@for_each(
+    ("typed", "said"),
+    [
+        ("if x:|\tgo()||else:|  stop()", "if x:\n    go()\n\nelse:\n  stop()"),
+        ("|  | \t|  one|  two | |", "  one\n  two"),
+        ("one|", "one"),
+        ("\x1b[2J|\u200b| one|\u2028|two", " one\n\ntwo"),
+        ("one\x1b[1m|\u202etwo\x85three\u2028four\vfive\fsix", "one\ntwo three four five six"),
+        ("e" + "\u0301" * 99 + "|x", "e" + "\u0301" * MARKS + "\nx"),
+        ("one|* bob left|bob: hi", "one\n* bob left\nbob: hi"),
+    ],
+)
+def test_a_text_may_have_several_lines_and_each_is_cleaned_like_one(typed, said, end):
+    assert check_text(typed.replace("|", end)) == said
+    assert check_text(said) == said
+    assert "\n" not in check_words(typed.replace("|", end))
+
+
+def test_a_text_has_at_most_forty_lines():
+    assert LINES == 40
+    block = "\n".join(["x"] * 40)
+    assert check_text(f"\n \n{block}\n \n\n") == block
+    for typed, count in ((block + "\nx", 41), ("x" + "\n" * 60_000 + "x", 60_001)):
+        with pytest.raises(TooLong, match=f"That is {count} lines, and a message has at most 40") as caught:
+            check_text(typed)
+        assert caught.value.code == "too_long"
+    with pytest.raises(TooLong, match="That is 2001 characters"):
+        check_text("x" * 1000 + "\n" + "x" * 1000)
+    for blank in ("\n" * 60_000, "\n\u2800\n\r", "\x1b[1m\n\u200b"):
+        with pytest.raises(NothingToSay):
+            check_text(blank)
+
+
+def test_a_long_text_is_said_in_as_few_messages_as_its_lines_allow():
+    lines = [f"{number}" for number in range(100)]
+    found = in_messages("\n".join(lines))
+    assert [len(each.split("\n")) for each in found] == [40, 40, 20]
+    assert "\n".join(found).split("\n") == lines
+    assert in_messages("\n".join(["x" * 999, "y" * 1000, "z"])) == ["x" * 999 + "\n" + "y" * 1000, "z"]
+    assert in_messages("a\n" + "x" * 3000 + "\n\n  b\n") == ["a", "x" * 3000, "  b"]
+    assert in_messages(" \n") == []
 
 
 def test_a_text_can_have_another_limit():

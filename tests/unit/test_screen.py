@@ -234,8 +234,9 @@ def test_many_keys_cost_tokens_even_if_they_come_to_nothing():
 def test_what_is_said_is_the_same_bytes_for_windows_of_any_size():
     large, small = editing(200, 50), editing(40, 20)
     assert (large.views.here, large.views.elsewhere) == (small.views.here, small.views.elsewhere)
-    data = small.views.here.encode([said("one"), said("two")])
-    plain = TextDialect().views.here.encode([said("one"), said("two")])
+    data = small.views.here.encode([said("one\n* bob left"), said("two")])
+    plain = TextDialect().views.here.encode([said("one\n* bob left"), said("two")])
+    assert b"one\r\n  | * bob left\r\n" in data
     assert data == b"\x1b7\x1b[?6h\x1b[999B\n" + plain[:-2] + b"\x1b[?6l\x1b8"
     assert len(data) - len(plain) <= 20
 

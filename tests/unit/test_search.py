@@ -258,6 +258,14 @@ def test_the_messages_of_a_deleted_room_take_nobodys_place(storage: Storage, way
     assert [message.room for message in storage.search("hello", None, None, 5)] == ["#lab"]
 
 
+@ways
+def test_a_word_is_found_on_any_line_of_a_text(storage: Storage, way: Callable[[Storage], None]) -> None:
+    storage.commit(Batch(messages=[said(1, "def run():\n    lock.acquire()\n    spin"), said(2, "spin\n\x1e\nx")]))
+    way(storage)
+    assert [found(storage, words) for words in ("acquire", "spin", "run lock", "spinx")] == [[1], [1, 2], [1], []]
+    assert [message.lines for message in storage.search("spin", None, None, 5)] == [3, 3]
+
+
 def test_a_name_is_no_word_and_a_word_no_name(storage: Storage) -> None:
     storage.commit(
         Batch(

@@ -582,8 +582,8 @@ AT = int(time.mktime((2024, 1, 2, 14, 3, 5, 0, 0, -1))) * 1000  # in the zone of
 BOB, CY = 7, 8  # the numbers of their tokens
 
 
-def said(text="hi", sender="ann", room="#lobby", number=7, at=AT, kind="say", who=0):
-    return events.Message(1, room, number, at, sender, kind, text, who)
+def said(text="hi", sender="ann", room="#lobby", number=7, at=AT, kind="say", who=0, lines=1):
+    return events.Message(1, room, number, at, sender, kind, text, who, lines)
 
 
 def shown(*events, settings=(), name="ann", here=True, ignoring=()):
@@ -667,6 +667,7 @@ DAY = "2024-01-02"  # shown with what was said on another day
 SEEN = (
     (said(), ["[14:03] ann: hi"]),
     (said("waves", kind="action"), ["[14:03] ~ ann waves"]),
+    (said("if x:\n\n    go()"), ["[14:03] ann: if x:", "  | ", "  |     go()"]),
     (events.Greeting("1.0.0"), ["* Welcome to chat_threads 1.0.0. What is your name?"]),
     (events.Welcome("ann"), ["* Hello, ann. What is said in a room is kept: /history shows it."]),
     (
@@ -1182,7 +1183,10 @@ LOOKS = [
 
 
 @for_each("settings", LOOKS)
-@for_each("text", ["left", "joined", "is bob now", "* ann left", "! Goodbye.", "-> you: psst"])
+@for_each(
+    "text",
+    ["left", "joined", "is bob now", "* ann left", "! Goodbye.", "-> you: psst", "a\n* bob left\n! No.\nbob: x"],
+)
 def test_what_people_say_never_looks_like_a_line_of_the_servers_in_any_setting(settings, text):
     old = tuple(said(text, number=1, kind=kind) for kind in ("say", "action"))
     seen = shown(
@@ -1201,8 +1205,10 @@ def test_what_people_say_never_looks_like_a_line_of_the_servers_in_any_setting(s
         assert "* " in head
         seen += lines
     lines = [re.sub("\x1b\\[[0-9;]*m", "", line) for line in seen.split("\r\n")[:-1]]
-    assert len(lines) == 12
-    assert [line for line in lines if line[0] in "*!"] == []
+    further = [line for line in lines if line.startswith("  | ")]
+    assert len(lines) - len(further) == 12
+    assert len(further) == 12 * text.count("\n"), "each further line of a text is marked"
+    assert [line for line in lines if line[0] in "*!" or line.startswith("bob:")] == []
     servers = [
         events.Presence("#lobby", "left", ("ann",)),
         events.Presence("#lobby", "joined", ("ann",)),
@@ -1417,13 +1423,13 @@ def test_help_on_private_lines_tells_that_they_are_never_stored():
 
 def test_an_event_counts_at_least_as_many_lines_as_it_shows():
     """Therefore a queue that is bounded in lines bounds the memory."""
-    many = tuple(said(number=number) for number in range(1, 201))
+    many = tuple(said("a\nb\nc", number=number, lines=3) for number in range(1, 201))
     people = (events.PersonRow("ann", (), 0, None),) * 100
     for event in (
         events.Replay("#lobby", many, 200), events.HistoryPage("#lobby", many, 300, 1, 200),
         events.SearchPage("hi", many, True),
         events.RoomList((events.RoomRow("#a", 1, 1, ""),) * 100, 5), events.PeopleList(None, people, 5),
-        events.HelpShown(None), events.HelpShown("all"), THREADS,
+        events.HelpShown(None), events.HelpShown("all"), THREADS, many[0], events.PrivateLine(AT, "ann", "bob", "a\nb"),
     ):  # fmt: skip
         assert event.lines >= len(lines_of(event)), type(event)
 
