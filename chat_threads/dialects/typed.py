@@ -148,5 +148,6 @@ def _why_not(name: str) -> BadName | None:
     try:
         check_name(name)
     except BadName as error:
+        error.without_stack()
         return error
     return None

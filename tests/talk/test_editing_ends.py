@@ -110,7 +110,8 @@ def reads_nothing(ann, server):
     bob = server.client("bob")
     session = server.chat.sessions.named("ann")
     while not session.ended.is_set():
-        bob.ask("x" * 1900)
+        bob.send(*["x" * 1900] * 50)
+        bob.news()
 
 
 WAYS = [

@@ -157,7 +157,9 @@ def open_house() -> Iterator[Callable[..., House]]:
 @pytest.fixture
 def house(open_house: Callable[..., House]) -> House:
     """A running history with the rooms 1 and 2."""
-    return open_house().start(LAB, HALL)
+    house = open_house().start(LAB, HALL)
+    house.settle()
+    return house
 
 
 # --- numbers and order ----------------------------------------------------------------------------------
