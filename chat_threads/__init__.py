@@ -46,7 +46,7 @@ lock                        guards                                    taken whil
 ``Writers._state``          the counts that flush() compares, the     none
                             writer threads
 ``Faults._lock``            the faults that /lab has under way        none
-``Mailbox.mutex``           one session's queue and its two states    none
+``Mailbox.mutex``           all sessions' queues and their states     none
 ``BatchQueue.mutex``        the history queue's items                 none
 ``Door._state``             which connections have places or names    none
 ``Spares._lock``            which connections came lately             none

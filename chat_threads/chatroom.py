@@ -28,6 +28,9 @@ class Mailbox(Protocol):
     def push(self, parcel: Parcel) -> bool:
         """Put a parcel without waiting. True: the queue was idle, so tell a writer; or ``life`` is OVERFLOWED."""
 
+    def add(self, parcel: Parcel) -> bool:
+        """As ``push``, for a caller that holds the lock of all mailboxes."""
+
 
 class Subscriber(Protocol):
     """What the Publisher needs of a session."""

@@ -70,10 +70,19 @@ class Mailbox(queue.Queue[Parcel]):
     The inherited ``put`` and ``get`` work as in the standard library. They schedule nothing and change no state.
     """
 
+    # One lock for all mailboxes, not one for each: to put a parcel into a thousand mailboxes, the Publisher takes it
+    # once. Nobody holds it longer than that, and a thousand other locks need not be fetched from memory.
+    mutex = threading.Lock()
+
+    # With slots, Python finds an object's attributes in one place in memory, not in two.
+    __slots__ = (
+        *("maxsize", "queue", "unfinished_tasks", "is_shutdown", "most_bytes", "writer", "life", "reason", "taken"),
+        *("most", "under_way", "last_words", "_lines", "_bytes", "_in_hand", "_awaited", "_getters", "_putters"),
+    )
+
     def __init__(self, limit: int) -> None:
         # As queue.Queue.__init__, but without its three conditions, see ``_condition``.
         self.maxsize = limit  # in lines
-        self.mutex = threading.Lock()
         self._init(limit)
         self.unfinished_tasks = 0
         self.is_shutdown = False  # from Python 3.13 on, put and get look at it
@@ -121,19 +130,24 @@ class Mailbox(queue.Queue[Parcel]):
         A closed mailbox accepts nothing and returns False. One parcel may exceed the limits. A mailbox that was full
         once stays full, even if it is emptied before the caller cuts the session off: the client sees no hole.
         """
-        with self.mutex:  # the hot path: few calls, and a state is set without its table
-            if self.life is OPEN and self._lines < self.maxsize and self._bytes < self.most_bytes:
-                self.queue.append(parcel)
-                self._lines += parcel.lines
-                self._bytes += parcel.size
-                if self._getters:
-                    self.not_empty.notify()
-                if self.writer is _IDLE and not (more and self._is_low()):
-                    self.writer = _SCHEDULED
-                    return True
-                return False
-            self._change_life("overflow")
-            return self.life is OVERFLOWED
+        with self.mutex:
+            return self.add(parcel, more)
+
+    def add(self, parcel: Parcel, more: bool = False) -> bool:
+        """As ``push``, for a caller that holds the mutex, because it has many mailboxes to put into. The hot path, so
+        it asserts nothing, makes few calls, and sets a state without its table."""
+        if self.life is OPEN and self._lines < self.maxsize and self._bytes < self.most_bytes:
+            self.queue.append(parcel)
+            self._lines += parcel.lines
+            self._bytes += parcel.size
+            if self._getters:
+                self.not_empty.notify()
+            if self.writer is _IDLE and not (more and self._is_low()):
+                self.writer = _SCHEDULED
+                return True
+            return False
+        self._change_life("overflow")
+        return self.life is OVERFLOWED
 
     def close(self, last: Parcel | None = None, reason: CutOff | None = None) -> bool:
         """Put a last parcel, even beyond the limit, and close. True: the caller must schedule the session.
@@ -208,31 +222,36 @@ class Mailbox(queue.Queue[Parcel]):
 
     # --- the session's writer -------------------------------------------------------------------------------
 
-    def collect(self, holder: bool = False) -> list[Parcel]:
+    def collect(self) -> list[Parcel]:
         """Take all parcels; the next push will schedule the session again. Returns nothing while another thread holds
-        the mailbox. ``holder``: for collect_held, which does the rest in the same way."""
-        with self.mutex:  # the hot path: few calls, and a state is set without its table
-            if holder:
-                self._in_hand = None
-                if not self.queue:
-                    self._change_writer("release")
-                    self._change_life("finish")
-            elif self.writer is _HELD:
-                return []
-            else:
-                self.writer = _IDLE  # "collect"
-            parcels: list[Parcel] = self.queue
-            self.queue = []
-            lines = self._lines
-            self.under_way = self._bytes if self._bytes > EASY_BYTES else 0
-            self._lines = self._bytes = 0
-            self.last_words = self.life is CUT
-            self.taken += lines
-            if lines > self.most:
-                self.most = lines
-            if self._awaited:
-                self.not_full.notify_all()
-            return parcels
+        the mailbox."""
+        with self.mutex:
+            return self.take()
+
+    def take(self, holder: bool = False) -> list[Parcel]:
+        """As ``collect``, for a writer that holds the mutex, because it has many mailboxes to empty. ``holder``: for
+        collect_held, which does the rest in the same way. The hot path, see ``add``."""
+        if holder:
+            self._in_hand = None
+            if not self.queue:
+                self._change_writer("release")
+                self._change_life("finish")
+        elif self.writer is _HELD:
+            return []
+        else:
+            self.writer = _IDLE  # "collect"
+        parcels: list[Parcel] = self.queue
+        self.queue = []
+        lines = self._lines
+        self.under_way = self._bytes if self._bytes > EASY_BYTES else 0
+        self._lines = self._bytes = 0
+        self.last_words = self.life is CUT
+        self.taken += lines
+        if lines > self.most:
+            self.most = lines
+        if self._awaited:
+            self.not_full.notify_all()
+        return parcels
 
     def keep(self, in_hand: Parcel | Held) -> None:
         """The socket has not taken all of these last collected parcels."""
@@ -266,7 +285,8 @@ class Mailbox(queue.Queue[Parcel]):
 
     def collect_held(self) -> list[Parcel]:
         """The last collected parcels are sent. Take all parcels; if there are none, release the mailbox."""
-        return self.collect(holder=True)
+        with self.mutex:
+            return self.take(holder=True)
 
     # --- the session's reader -------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 One lock guards all of it. While it is held, only memory is touched. Work that may wait, such as waking writers or
 cutting a session off, is noted down and done after the lock is released. The only locks taken under it are those of
-queues: a mailbox's in ``push``, and the history queue's in ``enqueue``.
+queues: the mailboxes', to put parcels into them, and the history queue's in ``enqueue``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from . import chatroom, errors, events, inside, ordered
 from .chatroom import ChatRoom, Place, Recent, Subscriber
 from .disconnects import TooSlow
 from .lookalikes import looks
-from .mailbox import OVERFLOWED
+from .mailbox import OVERFLOWED, Mailbox
 from .memory import Output
 from .outbox import Outbox
 from .parcel import Parcel, View, Views
@@ -532,8 +532,8 @@ class Publisher:
                 parcel, members = self._address(
                     view, items, [each for each in sessions if each not in late] if late else sessions
                 )
-                # The same as outbox.put, without a call for each member.
-                outbox.ready += [session for session in members if session.mailbox.push(parcel)]
+                with Mailbox.mutex:  # once for all members, but otherwise the same as outbox.put
+                    outbox.ready += [session for session in members if session.mailbox.add(parcel)]
 
     def _deliver_to_late(
         self, room: ChatRoom, items: Iterable[events.Event | ordered.Joined], outbox: Outbox

@@ -33,6 +33,7 @@ from .rules import LIKELY, clean, fold, nearest
 from .tokens import Handout, token_id
 from .wire import Wire
 
+NEIGHBOURS = 64  # sessions with neighbouring numbers that share a writer
 MAX_IGNORED = 100  # people whom one session may ignore
 
 
@@ -64,6 +65,12 @@ class Contact:
 class Session:
     """One client. Only its reader thread calls the methods that are not marked "any thread"."""
 
+    __slots__ = (  # as in Mailbox
+        *("number", "cohort", "wire", "dialect", "ref", "views", "mailbox", "written", "ended", "profile", "began"),
+        *("heard", "contact", "reply_to", "identity", "known", "known_by_name", "address", "pace", "broken", "local"),
+        *("output", "kept", "note_at", "_schedule", "__weakref__"),
+    )
+
     def __init__(
         self,
         number: int,
@@ -74,6 +81,7 @@ class Session:
         output: Output | None = None,
     ) -> None:
         self.number = number
+        self.cohort = number // NEIGHBOURS  # NEIGHBOURS, who share a writer
         self.wire = wire
         self.dialect = dialect  # the reader thread's; other threads read only its name
         self.ref = ""  # of the current request; the reader thread's

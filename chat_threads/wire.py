@@ -59,14 +59,15 @@ class Wire:
     its caller calls it again, with or without more.
     """
 
-    unsent: memoryview = memoryview(b"")
-    """What ``put`` has taken and the system has not: nothing here, see ``tls.SecureWire``. The writing thread's."""
+    __slots__ = ("_sock", "nowait", "put", "sent", "unsent", "_most", "_size", "stopped", "lost")  # as in Mailbox
 
     def __init__(self, sock: socket.socket, nowait: int = NOWAIT) -> None:
         """``sock``: prepared by ``prepare``."""
         self._sock = sock
         self.nowait = nowait
         self.put: Callable[[bytes | memoryview, int], int] = sock.send
+        # What ``put`` has taken and the system has not: nothing here, see SecureWire. The writing thread's.
+        self.unsent: bytes | memoryview = b""
         self._most: float | None = None  # see wake_at_least; the reader's
         self._size = LEAST_READ  # bytes to ask for; the reader's
         self.stopped = False  # set by stop_reading, read by the reader

@@ -30,16 +30,16 @@ from itertools import accumulate
 from . import inside
 from .disconnects import TooSlow
 from .ends import Vital
-from .mailbox import OPEN, Life
+from .mailbox import OPEN, Life, Mailbox
 from .parcel import Parcel
 from .session import Session
 
 log = logging.getLogger(__name__)
 
-NEIGHBOURS = 64  # sessions with neighbouring numbers that share a writer
 FLUSH_TIMEOUT = 1.0  # seconds to wait for the writers; then the next batch is queued anyway
 GRACE = 1.0  # seconds to send the last words of a session that was cut off
 JOINED = 2  # ended threads that are joined whenever another one is started, so that they never pile up
+TOGETHER = 8  # mailboxes that a writer empties at a time, under their lock
 SLICE = 0.25  # seconds within which a waiting writer notices that its session was cut off
 
 
@@ -255,7 +255,7 @@ class Crew(Writers):
         super().__init__(send_timeout, count)
         self._size = size
         self._ready: list[queue.SimpleQueue[Sequence[Session] | None]] = [queue.SimpleQueue() for _ in range(size)]
-        # One entry for each writer, which sets it: how many sessions it has written to, and whether it waits.
+        # One entry for each writer, which sets it: how often it has written to some sessions, and whether it waits.
         self._served = [0] * size
         self._idle = [True] * size
         self._crew = [
@@ -267,9 +267,7 @@ class Crew(Writers):
         with self._state:
             self._scheduled += len(sessions)
         size = self._size
-        shares = [
-            [session for session in sessions if session.number // NEIGHBOURS % size == number] for number in range(size)
-        ]
+        shares = [[session for session in sessions if session.cohort % size == number] for number in range(size)]
         for share, ready in zip(shares, self._ready, strict=True):  # last, because the writers now want to run
             if share:
                 ready.put(share)
@@ -299,18 +297,31 @@ class Crew(Writers):
         self._idle[number] = False
         slot.doing = "sends", time.monotonic()
         try:
-            for session in sessions:
-                try:
-                    rest = self._send(session, session.mailbox.collect())
-                except Exception:  # a bug must not end the thread that others share
-                    self._give_up_on(session)
-                    rest = None
-                if rest is not None:
-                    self._hire(session, rest)
+            for first in range(0, len(sessions), TOGETHER):
+                self._serve(sessions[first : first + TOGETHER])
                 self._served[number] += 1
         finally:  # otherwise flush would wait for these sessions before every batch
             self._done(len(sessions))
         return True
+
+    def _serve(self, sessions: Sequence[Session]) -> None:
+        """Empty these sessions' mailboxes, and send to one after the other. A bug must not end the thread that others
+        share."""
+        try:
+            with Mailbox.mutex:
+                taken = [session.mailbox.take() for session in sessions]
+        except Exception:
+            for session in sessions:
+                self._give_up_on(session)
+            return
+        for session, parcels in zip(sessions, taken, strict=True):
+            try:
+                rest = self._send(session, parcels)
+            except Exception:
+                self._give_up_on(session)
+            else:
+                if rest is not None:
+                    self._hire(session, rest)
 
     @staticmethod
     def _give_up_on(session: Session) -> None:

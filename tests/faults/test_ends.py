@@ -102,7 +102,7 @@ def test_a_writer_that_goes_on_is_not_stuck_however_many_sessions_its_turn_has()
             ends.look(self.vital())
 
     crew = LookedAt(1, WAIT)
-    crew.schedule([types.SimpleNamespace(number=1, mailbox=types.SimpleNamespace(collect=list))] * MANY)
+    crew.schedule([types.SimpleNamespace(cohort=1, mailbox=types.SimpleNamespace(take=list))] * MANY)
     assert crew.stop(WAIT) == []
     assert ends.broken is None
 

@@ -205,16 +205,16 @@ def test_the_output_for_a_client_that_does_not_read_is_bounded_in_bytes_and_in_l
     (ann,) = server.clients_named("ann")
     server.client("slow", receive_buffer=TINY)
     session = server.chat.sessions.named("slow")
-    box, push, waited = session.mailbox, session.mailbox.push, []
+    box, add, waited = session.mailbox, session.mailbox.add, []
 
-    def watched_push(parcel: object) -> bool:
+    def watched_add(parcel: object, more: bool = False) -> bool:
         try:
-            return push(parcel)
+            return add(parcel, more)
         finally:
             if not box.closed:
-                waited.append((box.lines, box._bytes, box.life))
+                waited.append((box.depth()[0], box._bytes, box.life))
 
-    box.push = watched_push
+    box.add = watched_add
     while not session.ended.is_set():
         ann.send(*[text] * 20)
         ann.news()

@@ -33,6 +33,7 @@ from typing import Any
 
 import chat_threads
 from chat_threads.inside import CountedLock
+from chat_threads.mailbox import Mailbox
 from chat_threads.queues import BatchQueue
 
 PACKAGE = chat_threads.__name__
@@ -178,11 +179,14 @@ class Watch:
             name = self._name(sys._getframe(1))
             return WatchedRLock(name, self, _thread.RLock()) if name else rlock()
 
+        shared = Mailbox.mutex  # made when the module was imported
+        self.names |= {"Mailbox.mutex"} & {*self.table.rows}
         threading.Lock, threading.RLock = make_lock, make_rlock  # type: ignore[misc, assignment]
+        Mailbox.mutex = WatchedLock("Mailbox.mutex", self, _thread.allocate_lock())  # type: ignore[assignment]
         try:
             yield self
         finally:
-            threading.Lock, threading.RLock = lock, rlock  # type: ignore[misc]
+            threading.Lock, threading.RLock, Mailbox.mutex = lock, rlock, shared  # type: ignore[misc]
 
     def _name(self, frame: FrameType) -> str | None:
         """The name of the lock that this frame makes: "Class.attribute"; None: it is not the package's."""

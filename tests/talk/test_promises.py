@@ -203,15 +203,15 @@ def test_a_member_that_never_reads_is_cut_off_and_logged_while_the_others_get_ev
     ann, bob = server.clients_named("ann", "bob")
     session = server.chat.sessions.named("slow")
     waiting: list[int] = []
-    push = session.mailbox.push
+    add = session.mailbox.add
 
-    def watched_push(parcel: object) -> bool:
+    def watched_add(parcel: object, more: bool = False) -> bool:
         try:
-            return push(parcel)
+            return add(parcel, more)
         finally:
-            waiting.append(session.mailbox.lines)
+            waiting.append(session.mailbox.depth()[0])
 
-    session.mailbox.push = watched_push
+    session.mailbox.add = watched_add
     count = 0
     while not session.ended.is_set():
         ann.send(*(f"{number} {LONG}" for number in range(count, count + 50)))

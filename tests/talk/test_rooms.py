@@ -180,6 +180,8 @@ class Person:
     def push(self, parcel: object) -> bool:
         return True
 
+    add = push
+
     def next_page(self) -> bool:
         return not self.gone
 

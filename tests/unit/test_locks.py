@@ -81,9 +81,14 @@ def locks_in(source: str) -> list[str]:
 
     for owner in [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]:
         for node in ast.walk(owner):
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute) and makers(node.value):
-                found.append(f"{owner.name}.{node.targets[0].attr}")
-                bound += makers(node.value)
+            if isinstance(node, ast.Assign) and (made := makers(node.value)):
+                if isinstance(target := node.targets[0], ast.Attribute):
+                    found.append(f"{owner.name}.{target.attr}")
+                elif isinstance(target, ast.Name) and node in owner.body:  # one for all objects of the class
+                    found.append(f"{owner.name}.{target.id}")
+                else:
+                    continue
+                bound += made
         mutex = f"{owner.name}.mutex"
         if any("queue.Queue" in ast.unparse(base) for base in owner.bases) and mutex not in found:
             found.append(mutex)
@@ -105,6 +110,7 @@ def test_every_lock_has_its_row_in_the_table_and_every_row_its_lock():
 def test_a_lock_without_a_row_is_found_in_the_source():
     source = "class A(queue.Queue[T]):\n def f(self):\n  self._x = threading.Condition()\n  return threading.Lock()"
     assert locks_in(source) == ["A._x", "A.mutex", "line 4"]
+    assert locks_in("class A:\n x = threading.Lock()\n def f(self):\n  y = threading.Lock()") == ["A.x", "line 4"]
     assert locks_in("from threading import Lock") == ["line 1"]
 
 

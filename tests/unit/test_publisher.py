@@ -86,6 +86,9 @@ class Box:
         self.parcels.append(parcel)
         return self.idle
 
+    def add(self, parcel: Parcel) -> bool:
+        return self.push(parcel)
+
     def wait_for_low_water(self) -> bool:
         """Wait as a session does."""
         return not self.closed

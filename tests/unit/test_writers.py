@@ -15,9 +15,9 @@ from chat_threads import writers as module
 from chat_threads.disconnects import ShuttingDown, TooSlow
 from chat_threads.events import Event, Notice, Problem
 from chat_threads.parcel import Parcel, Views
-from chat_threads.session import Session
+from chat_threads.session import NEIGHBOURS, Session
 from chat_threads.wire import Wire
-from chat_threads.writers import NEIGHBOURS, Crew, OnePerSession, Unsent, Writers
+from chat_threads.writers import TOGETHER, Crew, OnePerSession, Unsent, Writers
 
 SMALL = 4096  # bytes of a socket's buffer, so that it is soon full
 MANY = 400  # lines of LONG bytes, too many for both buffers
@@ -561,6 +561,21 @@ def test_a_bug_in_writing_ends_one_session_and_not_the_thread_that_others_share(
     office.writers.flush()
     assert other.wire.taken == b"hello\r\n"  # type: ignore[attr-defined]
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+
+
+def test_a_bug_in_taking_out_ends_the_sessions_that_were_taken_together_and_no_others(
+    open_office: Callable[..., Office], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was taken out of the others' mailboxes before would be lost, and they would see a hole."""
+    office = open_office(crew_of_one)
+    sessions = [office.scripted(ScriptedWire(10**6)) for _ in range(TOGETHER + 1)]
+    for session in sessions:
+        assert session.mailbox.push(Parcel(LINES, [Notice("hello")]))
+    monkeypatch.setattr(sessions[1].mailbox, "take", lambda: 1 / 0)
+    office.writers.schedule(sessions)
+    assert all(session.written.wait(WAIT) for session in sessions[:TOGETHER] if session is not sessions[1])
+    office.writers.flush()
+    assert [session.wire.taken for session in sessions] == [b""] * TOGETHER + [b"hello\r\n"]  # type: ignore[attr-defined]
 
 
 def test_catching_up_with_nothing_takes_no_time(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
