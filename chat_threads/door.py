@@ -23,7 +23,7 @@ class Entry:
     by_token: bool = False  # it may stay only if it shows a token at once
 
 
-_USUAL = Entry()
+USUAL = Entry()  # there were places left
 
 
 class Door:
@@ -62,7 +62,7 @@ class Door:
                 self._state.wait_for(lambda: len(self._leaving) < GIVING_WAY, PATIENCE)
             there = len(self._network_of) - len(self._leaving)
             taken = there - len(self._on_approval)
-            entry = _USUAL
+            entry = USUAL
             if taken >= self._most:
                 if self._waiting and len(self._leaving) < GIVING_WAY:
                     entry = Entry(instead_of=self._give_way())

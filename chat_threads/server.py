@@ -26,13 +26,14 @@ from .conversation import NAMELESS, Conversation, Limits
 from .dialects.base import DEFAULTS, Settings
 from .dialects.recognise import in_place_of_the_greeting
 from .disconnects import GaveWay, ServerFull
-from .door import Door, Entry
+from .door import USUAL, Door, Entry
 from .errors import CutOff
 from .memory import Output
 from .pace import Seldom
 from .service import Service
 from .session import SessionStore
 from .spares import Spares
+from .starting import StartedThread
 from .tls import Certificate
 from .wire import INHERITED, prepare
 from .writers import Writers
@@ -105,7 +106,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self.arrivals = Seldom(LOG_PAUSE, times=LOGGED)
         self.nameless = Seldom(LOG_PAUSE)
         # The acceptor's; the stopping thread's once the acceptor has ended.
-        self._readers: dict[int, threading.Thread] = {}
+        self._readers: dict[int, StartedThread] = {}
         self._number = 0
         self._ready: Any = None  # the listening socket on which a connection waits
         self._refused: deque[tuple[float, socket.socket]] = deque()
@@ -200,24 +201,21 @@ class ChatServer(socketserver.ThreadingTCPServer):
         except CutOff as error:
             self._refuse(request, client_address, error)
             return
-        thread = None
         try:
             if entry.instead_of:
                 entry.instead_of.cut_off(GaveWay())
-            thread = threading.Thread(
-                target=self._read,
-                args=(request, client_address, number, entry, self._ready is not self.socket),
-                name=f"reader-{number}",
-                daemon=True,
-            )
-            self._readers[number] = thread
+            what = request, client_address, number, entry, self._ready is not self.socket
+            thread = self._readers[number] = StartedThread(self._read, what, f"reader-{number}")
             thread.start()
-        except (RuntimeError, MemoryError):  # the system cannot start more threads
+            if entry is not USUAL:  # a flood must not take places faster than readers can read names
+                thread.wait_for_its_beginning()
+        except Exception as error:
+            self._readers.pop(number, None)
+            self.door.leave(number)
+            if not isinstance(error, (RuntimeError, MemoryError)):
+                raise
+            # The system cannot start more threads.
             self._refuse(request, client_address, ServerFull("no thread could be started for you"))
-        finally:
-            if thread is None or thread.ident is None:
-                self._readers.pop(number, None)
-                self.door.leave(number)
 
     def _refuse(self, request: socket.socket, address: tuple[str, int], error: CutOff) -> None:
         """Send the reason, without a thread and without waiting. The connection is closed a little later."""

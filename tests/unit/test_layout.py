@@ -18,7 +18,7 @@ LAYERS = """
     errors          usage           inside          streams     ends        addresses   letters    lookalikes  spares
     events          disconnects     rules           queues          tokens      lab         filelock    wal     latch
     tls
-    metrics         reach       qr              limits
+    metrics         reach       qr              limits      starting
     implied         meant
     commands        ordered         parcel
     paging
