@@ -47,7 +47,7 @@ def talk(server: Process, carl: Tab) -> list[str]:
         tess.ask("Mine hangs with 3 threads, never with 2. Is that a deadlock?")
         joe.ask("Type /threads: what do they wait for?")
         tess.ask("One waits for Publisher and holds History. The other one the other way round.")
-        carl.say("Then take them in the same order everywhere:", "    with first, second:\n        move(message)")
+        carl.say("Then take them in the same order everywhere:\n    with first, second:\n        move(message)")
         carl.firm()
         tess.ask("That was it. Thank you, carl!")
         ada.ask("Lecture at 10:15 in room 4. carl, can you bring the adapter?")

@@ -73,9 +73,21 @@ def test_enter_sends_and_shift_enter_breaks_the_line_and_neither_does_while_an_i
     assert carl.box.input_value() == "a\nb"
     carl.box.press("Enter")
     tess.expect("] carl: a")
-    tess.expect("] carl: b")
+    assert tess.line() == "  | b"
+    carl.say("\n\nfor x in y:\n\tgo(x)\n\n* tess left\n", "/msg tess one\n  two", "\n".join(["x"] * 50))
+    tess.expect("] carl: for x in y:")
+    assert [tess.line() for _ in range(3)] == ["  |     go(x)", "  | ", "  | * tess left"]
+    tess.expect("] carl -> you: one")
+    assert tess.line() == "  |   two"
+    tess.expect("] carl: x")
+    tess.expect("] carl: x")
     carl.firm()
-    assert carl.said() == ["日本", "a", "b"]
+    assert carl.said() == [
+        "日本",
+        "a\nb",
+        "for x in y:\n    go(x)\n\n* tess left",
+        *("\n".join("x" * n) for n in (40, 10)),
+    ]
 
 
 def test_the_keyboard_alone_reaches_everything(server, tab, chromium):

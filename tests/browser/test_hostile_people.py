@@ -68,7 +68,9 @@ def test_whatever_people_say_is_shown_as_text_and_nothing_else(start_process, co
             f"/msg carl {HOSTILE[1]}", f"/away {HOSTILE[2][:150]}", f"/topic {HOSTILE[0]}", f"/create #b {HOSTILE[1]}"
         )
         mal.expect("You are in #b")
-    heard = [message.text for message in connect(server, "pia").history("#lobby").messages]
+    pia = connect(server, "pia")
+    pia.say("#lobby", f"one\n* bob left\n\n  {HOSTILE[1]}")
+    heard = [message.text for message in pia.history("#lobby").messages]
     carl.until("(count) => document.querySelectorAll('.row.message').length === count", len(heard))
     shown = [text.removeprefix("mal ") if HOSTILE[0] in text else text for text in carl.said()]
     assert shown == heard
@@ -83,6 +85,7 @@ def test_whatever_people_say_is_shown_as_text_and_nothing_else(start_process, co
     assert carl.width() <= 0
     for each in carl.log.locator(".text").all():
         assert each.evaluate("(text) => getComputedStyle(text).unicodeBidi") == "isolate"
+        assert each.evaluate("(text) => getComputedStyle(text).whiteSpace") == "pre-wrap"
 
 
 def test_a_page_of_another_origin_cannot_chat_and_a_program_can(start_process, browser, foreign):

@@ -178,8 +178,8 @@ def test_the_conversation_in_the_readme_is_what_a_telnet_beside_a_browser_shows(
     server = start_process("--rate", "0")
     seen = pictures.talk(server, tab(chromium, server, **pictures.DESKTOP))
     assert len(seen) == 7
-    shown = re.findall(r"^    \[\d\d:\d\d\] (\w+: .*)$", README, re.MULTILINE)
-    assert [line[8:] for line in seen] == shown[-7:]
+    shown = re.findall(r"^    (?:\[\d\d:\d\d\] (?=\w+: )|(?=  \| ))(.*)$", README, re.MULTILINE)
+    assert [re.sub(r"^\[.*?\] ", "", line) for line in seen] == shown[-7:]
 
 
 def test_a_request_that_comes_late_is_answered_on_the_port_for_browsers(serve, tab, cable, browser):
