@@ -69,4 +69,6 @@ def _groups(shown: Sequence[Row], width: int) -> list[str]:
         usages = [each.replace(" ", _STAYS) if len(each) <= width - 9 else each for each in usages]
         lines += textwrap.wrap("  ".join(usages), width, initial_indent=f"{group:9}", subsequent_indent=" " * 9)
     lines += textwrap.wrap("/help COMMAND explains a command, and /help all says what each of them does.", width)
+    if any(row.name == "/edit" for row in shown):
+        lines += textwrap.wrap("Over telnet, /edit on keeps your line whole while others talk.", width)
     return [line.replace(_STAYS, " ") for line in lines]

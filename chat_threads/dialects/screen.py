@@ -24,8 +24,9 @@ _BACK = b"\x1b[?6l\x1b8"
 _BELOW = 2  # rows that the line and the status line take
 _PASTES = "\x1b[?2004h"  # mark what is pasted (bracketed paste)
 
-# Make way for the two lines after a change of the window: erase them where they are, from the cursor's row on; or leave
-# all rows as they are, and scroll.
+# Make way for the two lines: erase them in their rows. After a change of the window: erase them where they are, from the
+# cursor's row on; or leave all rows as they are, and scroll.
+_WHOLE = "\x1b[r"
 _ERASE = "\x1b7\x1b[r\x1b8\r\x1b[J\n"
 _SCROLL = "\x1b[r\x1b[999;1H\n\n"
 _MOMENT = 2.0  # seconds in which a change of the window may go on
@@ -80,13 +81,15 @@ class Screen:
         if size != (self._columns, self._rows):
             self._columns, self._rows = size
             self._moved = True
-            self.redraw()
+            self._draw_again(_ERASE)
 
     def redraw(self) -> None:
-        """The line is in the cursor's row, wherever that is, and the status line may be below it or gone: draw both
-        again."""
+        """The two lines are in their rows, whatever else is written there now: draw both again."""
+        self._draw_again(self._clear or _WHOLE)
+
+    def _draw_again(self, clear: str) -> None:
         if self._clear is not None:
-            self._clear = _ERASE
+            self._clear = clear
         self.editing.resize(self._columns, self._rows - 1)
 
     def draw(self, situation: Situation) -> bytes:

@@ -327,5 +327,6 @@ def test_ctrl_l_draws_everything_again():
     dialect = editing()
     dialect.feed(b"half\x0c")
     drawn, _ = drain(dialect)
+    assert b"\n" not in drawn, "the line was in its row, and leaves none behind"
     assert b"\x1b[1;22r" in drawn
     assert b"\x1b[23;1H> half" in drawn
