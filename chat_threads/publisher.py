@@ -330,11 +330,13 @@ class Publisher:
             place = self._places.get(session)
             return tuple(room.name for room in place.rooms.values()) if place else ()
 
-    def seen(self, session: Subscriber) -> list[tuple[int, str, int]]:
-        """The session's rooms, each with its id, its name and its newest number; the current one is the last."""
+    def seen(self, session: Subscriber) -> list[tuple[int, str, int, int]]:
+        """The session's rooms, each with its id, its name, its newest number, and when that was said, in ms since 1970,
+        or 0 if that is not in memory. The current one is the last."""
         with self._lock:
             place = self._places.get(session) or Place()
-            return [(each.id, each.name, each.last) for each in place.in_order()]
+            rooms = place.in_order()
+            return [(each.id, each.name, each.last, each.recent[-1].at if each.recent else 0) for each in rooms]
 
     def beginning(self, start: str, most: int) -> list[str]:
         """The names of at most ``most`` rooms that begin with ``start``, which is in the form of ``rules.fold``."""

@@ -202,9 +202,9 @@ def screen(tmux) -> Callable[..., Tmux]:
     """Enter with the terminal client: screen(server, "ann")."""
     pytest.importorskip("prompt_toolkit")
 
-    def come_in(to: Any, name: str, *options: str) -> Tmux:
-        port = to if isinstance(to, int) else to.port
-        opened = tmux(sys.executable, "-m", "chat_threads.client", f"127.0.0.1:{port}", "--name", name, *options)
+    def come_in(to: Any, name: str, *options: str, **size: int) -> Tmux:
+        address = f"127.0.0.1:{to if isinstance(to, int) else to.port}"
+        opened = tmux(sys.executable, "-m", "chat_threads.client", address, "--name", name, *options, **size)
         opened.expect(rf"^\* Hello, {name}\.", r"^\* You are in #", r"^> *$", rf"^ {name}   #")
         return opened
 

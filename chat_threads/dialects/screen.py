@@ -24,12 +24,13 @@ _BACK = b"\x1b[?6l\x1b8"
 _BELOW = 2  # rows that the line and the status line take
 _PASTES = "\x1b[?2004h"  # mark what is pasted (bracketed paste)
 
-# Make way for the two lines: erase them in their rows. After a change of the window: erase them where they are, from the
-# cursor's row on; or leave all rows as they are, and scroll.
+# Make way for the two lines: erase them in their rows. After a change of the window: where they are, from the
+# cursor's row on. A terminal forgets the region when its window changes, so the rows of the two lines may hold what was
+# said in the last moment. Then leave all rows as they are, and scroll.
 _WHOLE = "\x1b[r"
 _ERASE = "\x1b7\x1b[r\x1b8\r\x1b[J\n"
 _SCROLL = "\x1b[r\x1b[999;1H\n\n"
-_MOMENT = 2.0  # seconds in which a change of the window may go on
+_MOMENT = 1.0  # seconds that may pass until the change of a window is known here
 
 # The whole screen scrolls again, and the two lines are erased. The cursor stays where they began.
 END = b"\x1b[?2004l\x1b[r\x1b[999;1H\x1b[2K\x1b[A\x1b[2K"
@@ -51,7 +52,7 @@ class Situation:
     room: str | None  # the current one
     people: int  # in it
     rooms: Sequence[tuple[str, int]]  # those that the person is in, each with the number of its last message
-    now: float = 0.0  # seconds, on any clock that only goes forward
+    silent: float = float("inf")  # seconds since something was said in one of them
     lines: int = 0  # that the client was sent so far
 
 
@@ -64,8 +65,6 @@ class Screen:
         self._status: object = None  # what the status line on the screen says; None: it is not there
         self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
         self._moved = False  # whether the window has changed since the last drawing
-        self._rooms: Sequence[tuple[str, int]] = ()  # at the last drawing
-        self._drawn_at = self._said_at = float("-inf")  # the last drawing, and when something was said just before one
         self._columns, self._rows = size
         self.editing.resize(self._columns, self._rows - 1)
 
@@ -96,11 +95,10 @@ class Screen:
         """What brings the screen up to date, but the line: the region if it has to be set, and the status line if it
         has changed. The cursor is in the line's row afterwards."""
         drawn = ""
-        lately = self._lately(situation)
         if self._clear != "":
             line = f"\x1b[{self._rows - 1};1H"
             clear = self._begin(situation.lines) if self._clear is None else self._clear
-            if self._moved and lately:
+            if self._moved and situation.silent < _MOMENT:
                 clear = _SCROLL
             drawn = f"{clear}\x1b[1;{self._rows - _BELOW}r{line}\x1b[J{_PASTES}"
             self._clear, self._status = "", None
@@ -121,17 +119,6 @@ class Screen:
         used = min(max(1, lines), self._rows - _BELOW)
         down = self._rows - _BELOW - used
         return "\n" * (down + 1) + (f"\x1b[H\x1b[{down}L" if down else "")
-
-    def _lately(self, situation: Situation) -> bool:
-        """Whether something was said in the last moments, as far as drawings show it.
-
-        A terminal forgets the region when its window changes. Until the region is set again, what is said stands in the
-        rows of the two lines, and must not be erased.
-        """
-        if situation.rooms != self._rooms and situation.now - self._drawn_at < _MOMENT:
-            self._said_at = situation.now
-        self._rooms, self._drawn_at = situation.rooms, situation.now
-        return situation.now - self._said_at < _MOMENT
 
     def _unread(self, situation: Situation) -> list[str]:
         """The rooms in which something was said since they were the current one."""

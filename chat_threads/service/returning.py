@@ -51,7 +51,7 @@ def _look(context: Context, session: Session, unread: int | None) -> None:
     connection may have been dead for a while. Then the numbers stay as they were noted last."""
     noted = {each.room: each.number for each in session.kept.rooms} if session.kept else {}
     seen = []
-    for room, name, last in context.publisher.seen(session):
+    for room, name, last, _ in context.publisher.seen(session):
         before = noted.get(room, 0 if noted else last)
         seen.append(Seen(room, mark_of(name), min(last, before if unread is None else max(before, last - unread))))
     profile, settings = session.profile, session.dialect.settings() or {}

@@ -41,10 +41,12 @@ def show_screen(context: Context, session: Session, command: commands.ShowScreen
     """Draw what has changed: what the person has typed, the status line, or all of the screen. Never waits."""
     assert _has_screen(session.dialect)
     room = context.publisher.peek_current(session)
-    rooms = [(name, last) for _, name, last in context.publisher.seen(session)]
+    seen = context.publisher.seen(session)
+    rooms = [(name, last) for _, name, last, _ in seen]
+    silent = time.time() - max((at for *_, at in seen), default=0) / 1000
     people = len(room.members) if room else 0
     lines = session.mailbox.taken
-    situation = Situation(session.name, room.name if room else None, people, rooms, time.monotonic(), lines)
+    situation = Situation(session.name, room.name if room else None, people, rooms, silent, lines)
     _draw(context, session, session.dialect.draw(situation) + command.drawn)
 
 

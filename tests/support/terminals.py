@@ -8,7 +8,11 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
+import unicodedata
 from typing import Any
+
+from chat_threads.dialects.columns import columns
 
 from .waiting import WAIT, wait_for
 
@@ -40,6 +44,14 @@ def run(
 
 
 _numbers = itertools.count()
+
+CURSOR = "▮"  # stands before the character that the cursor is on
+CHANGING = (  # and what stands for it
+    (r"\[\d\d:\d\d\]", "[12:34]"),
+    (r"It is \w+, \d+ \w+ \d{4}", "It is Monday, 1 January 2024"),
+    (r"chat_threads \d+\.\d+\.\d+", "chat_threads 1.0.0"),
+    (r"( \d|\d\d)s\b", " 0s"),
+)
 
 
 class Tmux:
@@ -116,6 +128,27 @@ class Tmux:
             wait_for(there, wait=2 * WAIT)  # a tmux, an interpreter and a program have to start first
         except AssertionError:
             raise AssertionError(f"{patterns} did not come; the screen shows\n" + "\n".join(self.lines())) from None
+
+    def bottom(self, count: int) -> list[str]:
+        """The last rows that are not blank, with CURSOR, and without what changes from day to day."""
+        rows = self.rows()
+        row, column = self.cursor()
+        line, at = rows[row - 1], 0
+        while at < len(line) and columns(line[: at + 1]) < column:
+            at += 1
+        blank = " " * (column - 1 - columns(line)) if at == len(line) else ""
+        rows[row - 1] = line[:at] + blank + CURSOR + line[at:]
+        for pattern, usual in CHANGING:
+            rows = [re.sub(pattern, usual, each) for each in rows if each]
+        return [unicodedata.normalize("NFC", each) for each in rows[-count:]]
+
+    def shows(self, screen: str) -> None:
+        """Wait until the screen ends with these rows (see ``bottom``)."""
+        expected = textwrap.dedent(screen).strip("\n").split("\n")
+        try:
+            wait_for(lambda: self.bottom(len(expected)) == expected)
+        except AssertionError:
+            raise AssertionError("the screen ends with\n" + "\n".join(self.bottom(len(expected)))) from None
 
     def written(self) -> bytes:
         """Every byte that the program has written."""
