@@ -119,7 +119,9 @@ def main(
         show_counts(members, windows or [1, 64], repeat, dialect or ["text"])
         return
     if staging:
-        show_stages(list(itertools.product(members, windows or [1])), before, json_path)
+        accounts = show_stages(list(itertools.product(members, windows or [1])), repeat, before)
+        if json_path:
+            comparison.write_json([dataclasses.asdict(each) for each in accounts], json_path)
         return
     dialect = dialect or ["text", "json"][: 1 + peers]
     taking_part = contenders.ours(dialect)
@@ -206,25 +208,19 @@ def progress(runs: list[Any], label: str) -> Any:
     return click.progressbar(runs, label=label, file=sys.stderr)
 
 
-def show_stages(cells: list[tuple[int, int]], before: str | None, json_path: str | None) -> None:
-    """Print the stages of this version, and those of another one beside them."""
-    found, headers = [], ["stage"]
+def show_stages(cells: list[tuple[int, int]], rounds: int, before: str | None) -> list[stages.Account]:
+    """Print the stages of this version, with those of another one and of the peers beside them."""
+    found = []
+    click.echo(f"{machine.describe()}. Microseconds for one message, by the members and the messages under way.")
     try:
         for size, window in cells:
-            if before:
-                found += stages.of_another_version(size, window, before)
-                headers.append(f"{size}x{window}, before")
-            found.append(stages.account(size, window))
-            headers.append(f"{size}x{window}")
+            found += (them := stages.accounts(size, window, rounds, before))
+            click.echo(f"\n{stages.table(them)}")
     except Failed as failed:
         sys.exit(f"bench: {failed}.")
-    if json_path:
-        comparison.write_json([dataclasses.asdict(each) for each in found], json_path)
-    click.echo(f"{machine.describe()}. Microseconds for one message, by the members and the messages under way.\n")
-    align = ["left", *["right"] * len(found)]
-    click.echo(tabulate(stages.rows(found), headers, tablefmt="rst", disable_numparse=True, colalign=align))
     alone = ", ".join(f"{what} {took:.1f}" for what, took in stages.bare().items())
     click.echo(f"\nBy themselves, without anything around them: {alone} microseconds.")
+    return found
 
 
 def show_counts(members: list[int], windows: list[int], repeat: int, dialects: list[str]) -> list[dict[str, str]]:

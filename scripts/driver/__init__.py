@@ -12,8 +12,8 @@ The parts of a run of load.py, with their files::
                   +-- machine: what /proc says about the server and the cores
 
 bench.py measures, and checks less: ``contenders`` starts the servers, ``crowd`` has the clients, ``comparison`` makes
-the table. ``counts`` and ``stages`` run a server inside the bench's own process: one counts calls instead of timing
-them, and the other one follows a message from thread to thread.
+the table. ``counts`` runs a server inside the bench's own process, and counts calls instead of timing them. ``moments``
+follows a message from thread to thread, and ``stages`` makes a table of that.
 
 A message of load.py contains its sender, its number, and the time at which it was due. So any client in any process
 can tell which messages are missing, double or out of order, and how late they are. The clock is

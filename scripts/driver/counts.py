@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -56,6 +57,15 @@ class Counts:
     """Calls of futex, by strace. With strace, only these are counted, and the next."""
     gil_futexes: int | None = None
     """Those of them with which threads wait for Python's own lock, or wake somebody who does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Of one message, by time.monotonic: when it was sent, and when half of the members and all of them had it."""
+
+    sent: float
+    middle: float
+    last: float
 
 
 HEADERS = ("reader", "history", "writers", "all calls", "by delivery", "pwrite64", "futex", "for the GIL", "switches")
@@ -230,17 +240,17 @@ def clients(port: int, members: int, dialect: str) -> Iterator[Connection]:
         process.join(PATIENCE)
 
 
-def talk(clients: Connection, under_way: int, messages: int) -> None:
+def talk(clients: Connection, under_way: int, messages: int) -> list[Times]:
     """Have one of the clients say the messages; return when all of them have them."""
     clients.send((under_way, messages))
-    _wait(clients)
+    return [Times(*each) for each in _wait(clients)]
 
 
-def _wait(clients: Connection) -> None:
+def _wait(clients: Connection) -> Any:
     try:
         if not clients.poll(PATIENCE):
             raise Failed("the clients did not get everything in time")
-        clients.recv()
+        return clients.recv()
     except EOFError:
         raise Failed("the clients broke off") from None
 
@@ -262,8 +272,7 @@ def _be_the_clients(port: int, members: int, dialect: str, orders: Connection) -
         orders.send("ready")
         with suppress(EOFError):
             while True:
-                _say(socks, speaks, *orders.recv())
-                orders.send("done")
+                orders.send(_say(socks, speaks, *orders.recv()))
 
 
 def _until(sock: socket.socket, wanted: bytes) -> None:
@@ -275,23 +284,34 @@ def _until(sock: socket.socket, wanted: bytes) -> None:
         data += more
 
 
-def _say(socks: list[socket.socket], speaks: Dialect, under_way: int, messages: int) -> None:
-    """The first socket says the messages. Other lines from the server, such as joins, end with other letters."""
-    before, after = speaks.say
-    line = speaks.packed(f"{before.format(room='#lobby')}{'x' * LINE}{after.format()}".encode())
-    end = b'x"}\n' if speaks.inside.startswith(b'"') else b"x\r\n"
+def _say(socks: list[socket.socket], speaks: Dialect, under_way: int, messages: int) -> list[list[float]]:
+    """The first socket says the messages, each with a mark at its end. Returns the Times of each message."""
+    (before, after), mark = speaks.say, speaks.mark
+    text = "x" * (LINE - len(mark)) + mark.decode()
+    line = speaks.packed(f"{before.format(room='#lobby')}{text}{after.format()}".encode())
     had = dict.fromkeys(socks, 0)
-    cut = dict.fromkeys(socks, b"")  # the last bytes, which may be the beginning of an end
-    sent = 0
+    cut = dict.fromkeys(socks, b"")  # the last bytes, which may be the beginning of a mark
+    times: list[list[float]] = []
+    having = [0] * messages  # members that have each of the messages
+    done = 0  # messages that all members have
     with selectors.DefaultSelector() as selector:
         for sock in socks:
             selector.register(sock, selectors.EVENT_READ, sock)
-        while (done := min(had.values())) < messages:
-            if more := min(done + under_way, messages) - sent:
+        while done < messages:
+            if more := min(done + under_way, messages) - len(times):
+                times += [[time.monotonic(), 0.0, 0.0] for _ in range(more)]
                 socks[0].sendall(more * line)
-                sent += more
             for key, _ in selector.select():
                 member: socket.socket = key.data
                 data = cut[member] + member.recv(65536)
-                had[member] += data.count(end)
-                cut[member] = data[1 - len(end) :]
+                cut[member] = data[len(data) + 1 - len(mark) :]
+                first = had[member]
+                had[member] = first + data.count(mark)
+                for number in range(first, had[member]):
+                    having[number] += 1
+                    if having[number] == (len(socks) + 1) // 2:
+                        times[number][1] = time.monotonic()
+                    if having[number] == len(socks):
+                        times[number][2] = time.monotonic()
+                        done += 1
+    return times

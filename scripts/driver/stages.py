@@ -1,8 +1,8 @@
-"""Where a message's time goes, stage by stage, with one message under way.
+"""Where a message's time goes, stage by stage, with one message under way: in this server, in another version of it,
+and in the peers that have the same threads and less to do, or only a loop.
 
-As with ``counts``, the server runs in this process, and its clients in another. The times of the stages come from the
-trips that a server with ``--lab`` notes, which itself takes some microseconds of each. The CPU times of the threads
-come from the system, in a run without that.
+``moments`` measures one server in a process of its own. Here the servers take turns, so that other work on the machine
+affects them alike, and the stages become tables.
 """
 
 from __future__ import annotations
@@ -20,62 +20,131 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from chat_threads import trace
-from chat_threads.chat import Chat, Options
-from chat_threads.conversation import Limits
-from chat_threads.trace import Trip
+from tabulate import tabulate
 
 from . import counts
 from .worker import Failed
 
 STAGES = (  # in the order in which a message passes them
+    "client to reader",
     "reader: line, checks",
     "reader to history thread",
-    "history: number, commit",
-    "history: check, to the Publisher",
+    "history: number",
+    "history: commit",
+    "history: check, notes",
     "Publisher: fan-out to the queues",
-    "history thread to writer, first send",
-    "writers: the other sends",
-    "clients: until the next message is read",
+    "history thread to writer",
+    "writers: send to all members",
+    "clients: read, and send the next",
 )
-ROUNDS = 3
-ROOM = "#lobby"
+SERVER, BEFORE, PIPELINE = "server", "before", "pipeline"
+KINDS = {SERVER: "server", BEFORE: "server", PIPELINE: "pipeline", "floor": "floor"}  # by the column
+MORE = "server - pipeline"
 TRIES = 1000  # of a step by itself
-BENCH = pathlib.Path(__file__).resolve().parents[1] / "bench.py"
+PATIENCE = 120.0  # seconds for one measurement
+SCRIPTS = pathlib.Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """What one message to ``members`` members takes, in microseconds, with ``window`` messages under way."""
 
+    column: str
     members: int
     window: int
-    stages: dict[str, float]  # the medians; empty with more than one message under way
-    noted: float | None  # from one message to the next, with the notes
-    alone: float  # and without
+    stages: dict[str, float]
+    """Means of the messages whose whole trip was in the middle half; empty with more than one message under way."""
+    whole: float | None  # the sum of these
+    middle: float | None  # until half of the members had the message, the mean of the same messages
+    alone: float  # from one message to the next, without notes; the median of the rounds, as in the next two
+    spread: tuple[float, float]
     cpu: dict[str, float]  # by the role of the thread; empty where the system does not tell
 
 
-def account(members: int, window: int) -> Account:
-    """Measure it. Raises Failed."""
-    messages = max(40, min(trace.KEPT, 4000 // members))
-    if window > 1:
-        _, alone, cpu = _run(members, window, messages * window // 4, lab=False)
-        return Account(members, window, {}, None, alone, cpu)
-    trace.MEMBERS = max(trace.MEMBERS, members)  # all legs of a trip are wanted
-    trips, _, _ = _run(members, 1, messages, lab=True)
-    _, alone, cpu = _run(members, 1, messages, lab=False)
-    found = [_stages(trip, following) for trip, following in itertools.pairwise(trips)]
-    noted = statistics.median(sum(each.values()) for each in found)
+def accounts(members: int, window: int, rounds: int, before: str | None) -> list[Account]:
+    """Measure all servers, in turn. ``before``: a folder with another version of the package. Raises Failed."""
+    columns = [column for column in KINDS if before or column != BEFORE]
+    found: dict[str, list[dict[str, Any]]] = {column: [] for column in columns}
+    for _, column in itertools.product(range(rounds), columns):
+        folder = before if column == BEFORE and before else str(SCRIPTS.parent)
+        found[column].append(_measured(KINDS[column], members, window, folder))
+    return [_account(column, members, window, found[column]) for column in columns]
+
+
+def _measured(kind: str, members: int, window: int, folder: str) -> dict[str, Any]:
+    messages = max(40, min(200, 20_000 // members)) * (1 if window == 1 else window // 4)
+    command = [sys.executable, "-m", "driver.moments", kind, *map(str, (members, window, messages))]
+    environment = {**os.environ, "PYTHONPATH": os.path.abspath(folder)}
+    try:
+        done = subprocess.run(
+            command, cwd=SCRIPTS, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"the {kind} in {folder} took too long") from None
+    if done.returncode:
+        raise Failed(f"the {kind} in {folder} cannot be measured: {done.stderr.strip()[-200:]}")
+    outcome: dict[str, Any] = json.loads(done.stdout)
+    return outcome
+
+
+def _account(column: str, members: int, window: int, found: Sequence[dict[str, Any]]) -> Account:
+    alone = [each["alone"] for each in found]
+    roles = found[0]["cpu"]
+    cpu = {role: statistics.median(each["cpu"][role] for each in found) for role in roles}
+    trips = [trip for each in found for trip in each["trips"]]
+    middles = [middle for each in found for middle in each["middle"]]
+    lengths = [sum(length or 0.0 for length in trip) for trip in trips]
+    kept = sorted(range(len(trips)), key=lengths.__getitem__)[len(trips) // 4 : -(len(trips) // 4) or None]
+    stages = {
+        name: statistics.fmean(trips[each][at] for each in kept)
+        for at, name in enumerate(STAGES)
+        if kept and trips[0][at] is not None
+    }
+    whole = sum(stages.values()) if kept else None
+    middle = statistics.fmean(middles[each] for each in kept) if kept else None
     return Account(
-        members, 1, {name: statistics.median(each[name] for each in found) for name in STAGES}, noted, alone, cpu
+        column, members, window, stages, whole, middle, statistics.median(alone), (min(alone), max(alone)), cpu
     )
+
+
+def table(found: Sequence[Account]) -> str:
+    """A table with a column for each account, all of the same members and window, and how much more the server takes
+    than the pipeline."""
+    by_column = {each.column: each for each in found}
+
+    def row(name: str, of: Callable[[Account], float | None], digits: int = 0) -> list[str]:
+        values = {column: of(each) for column, each in by_column.items()}
+        ours, bare = values.get(SERVER), values.get(PIPELINE)
+        values[MORE] = None if ours is None or bare is None else ours - bare
+        return [name, *("-" if values[column] is None else f"{values[column]:.{digits}f}" for column in columns)]
+
+    columns = [column for column in (BEFORE, SERVER, PIPELINE, MORE, "floor") if column == MORE or column in by_column]
+    lines = [row(name, lambda each, name=name: each.stages.get(name)) for name in STAGES]  # type: ignore[misc]
+    lines += [
+        row("all of it: the sum", lambda each: each.whole),
+        row("half of the members have it after", lambda each: each.middle),
+    ]
+    if all(each.whole is None for each in found):
+        lines = []
+    lines += [
+        row("all of it, without notes", lambda each: each.alone),
+        ["lowest and highest", *(_spread(by_column.get(column)) for column in columns)],
+    ]
+    lines += [row(f"CPU: {role}", lambda each, role=role: each.cpu.get(role)) for role in counts.ROLES]  # type: ignore[misc]
+    lines.append(row("CPU: for a delivery", lambda each: sum(each.cpu.values()) / each.members or None, 1))
+    members, window = found[0].members, found[0].window
+    headers = [f"{members}x{window}", *columns]
+    align = ["left", *["right"] * len(columns)]
+    return tabulate(lines, headers, tablefmt="rst", disable_numparse=True, colalign=align)
+
+
+def _spread(account: Account | None) -> str:
+    return f"{account.spread[0]:.0f}-{account.spread[1]:.0f}" if account else "-"
 
 
 def bare() -> dict[str, float]:
@@ -133,91 +202,3 @@ def _bare_hand_over() -> float:
     there.put(False)
     other.join()
     return 1e6 * statistics.median(times) / 2
-
-
-def of_another_version(members: int, window: int, folder: str) -> list[Account]:
-    """The same of the package in that folder, in a process of its own. Raises Failed."""
-    with tempfile.TemporaryDirectory() as scratch:
-        found = pathlib.Path(scratch, "found.json")
-        options = ["--stages", "--members", str(members), "--windows", str(window), "--json", str(found)]
-        environment = {**os.environ, "PYTHONPATH": os.path.abspath(folder)}
-        command = [sys.executable, str(BENCH), *options]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Failed(f"the version in {folder} cannot be measured: {done.stderr.strip()[-200:]}")
-        return [Account(**each) for each in json.loads(found.read_text("utf-8"))]
-
-
-def _run(members: int, window: int, messages: int, lab: bool) -> tuple[list[Trip], float, dict[str, float]]:
-    """The trips of the last messages; and the medians of microseconds for a message, and of each kind of thread's CPU
-    time."""
-    limits = Limits(rate=0, max_clients=members + 1)
-    times, cpu = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        chat = Chat(Options("127.0.0.1", 0, db=str(pathlib.Path(folder, "stages.db")), limits=limits, lab=lab))
-        chat.start()
-        try:
-            with counts.clients(chat.address[1], members, "text") as them:
-                counts.talk(them, window, messages)  # to warm up
-                for _ in range(ROUNDS):
-                    before, began = _cpu(), time.perf_counter()
-                    counts.talk(them, window, messages)
-                    times.append(1e6 * (time.perf_counter() - began) / messages)
-                    after = _cpu()
-                    cpu.append({role: (after[role] - before[role]) / 1000 / messages for role in counts.ROLES})
-            history: Any = chat.history
-            trips = [history._recorder.find(ROOM, number) for number in _last(messages)] if lab else []
-        finally:
-            chat.stop()
-    known = counts.ROLES if any(cpu[0].values()) else ()
-    return trips, statistics.median(times), {role: statistics.median(each[role] for each in cpu) for role in known}
-
-
-def _last(messages: int) -> range:
-    """The numbers of the last messages, after one round for warming up."""
-    return range(ROUNDS * messages + 1, (ROUNDS + 1) * messages + 1)
-
-
-def _cpu() -> Counter[str]:
-    """The nanoseconds of CPU that the threads of this process have used, by role (proc(5), schedstat)."""
-    found: Counter[str] = Counter()
-    for thread in threading.enumerate():
-        with suppress(OSError):
-            text = pathlib.Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text()
-            found[thread.name.partition("-")[0]] += int(text.split()[0])
-    return found
-
-
-def _stages(trip: Trip, following: Trip) -> dict[str, float]:
-    """The stages of a message, in microseconds, until the next one is read."""
-    queued = [leg.queued for leg in trip.to.values()]
-    written = [leg.written for leg in trip.to.values()]
-    moments = [
-        trip.received,
-        min(trip.queued, trip.taken),  # the reader notes it afterwards
-        trip.taken,
-        trip.committed,
-        trip.published,
-        max(queued),
-        max(min(written), max(queued)),  # a writer may begin before the last queue has it
-        max(written),
-        following.received,
-    ]
-    lengths = [1e6 * (after - before) for before, after in itertools.pairwise(moments)]
-    return dict(zip(STAGES, lengths, strict=True))
-
-
-def rows(found: Sequence[Account]) -> list[list[str]]:
-    """The rows of a table with a column for each account."""
-
-    def row(name: str, of: Callable[[Account], float | None], digits: int = 0) -> list[str]:
-        return [name, *("-" if (value := of(each)) is None else f"{value:.{digits}f}" for each in found)]
-
-    lines = [row(name, lambda each, name=name: each.stages.get(name)) for name in STAGES]  # type: ignore[misc]
-    lines += [
-        row("all of it, with the notes", lambda each: each.noted),
-        row("all of it, without", lambda each: each.alone),
-    ]
-    lines += [row(f"CPU: {role}", lambda each, role=role: each.cpu.get(role)) for role in counts.ROLES]  # type: ignore[misc]
-    lines.append(row("CPU: for a delivery", lambda each: sum(each.cpu.values()) / each.members or None, 1))
-    return lines

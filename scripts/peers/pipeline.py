@@ -20,6 +20,8 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -40,15 +42,15 @@ class Member:
 class Pipeline:
     """The queues, and the threads that empty them. ``lock`` guards the members and their lists."""
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path, queues: Callable[[], queue.SimpleQueue[Any]] = queue.SimpleQueue) -> None:
         self.lock = threading.Lock()
         self.members: defaultdict[str, list[Member]] = defaultdict(list)
         self.count = 0  # clients so far
-        self.said: queue.SimpleQueue[tuple[str, str, str]] = queue.SimpleQueue()  # room, name, text
-        self.ready: list[queue.SimpleQueue[list[Member]]] = [queue.SimpleQueue() for _ in range(WRITERS)]
-        threading.Thread(target=self.store, args=(path,), daemon=True).start()
-        for ready in self.ready:
-            threading.Thread(target=write, args=(self, ready), daemon=True).start()
+        self.said: queue.SimpleQueue[tuple[str, str, str]] = queues()  # room, name, text
+        self.ready: list[queue.SimpleQueue[list[Member]]] = [queues() for _ in range(WRITERS)]
+        threading.Thread(target=self.store, args=(path,), name="history", daemon=True).start()
+        for number, ready in enumerate(self.ready, 1):
+            threading.Thread(target=write, args=(self, ready), name=f"writer-{number}", daemon=True).start()
 
     def enter(self, room: str, connection: socket.socket) -> Member:
         with self.lock:
@@ -63,6 +65,10 @@ class Pipeline:
         with self.lock:
             self.members[room].remove(member)
 
+    def hear(self, room: str, name: str, line: bytes) -> None:
+        """A client's reader thread has read a line."""
+        self.said.put((room, name, line.decode("utf-8", "replace").rstrip("\r\n")))
+
     def store(self, path: pathlib.Path) -> None:
         """The history thread."""
         history = sqlite3.connect(path, isolation_level=None)
@@ -73,14 +79,15 @@ class Pipeline:
             batch = [self.said.get()]
             while not self.said.empty():
                 batch.append(self.said.get())
-            at = time.time()
-            history.execute("BEGIN")
-            for room, name, text in batch:
-                history.execute(
-                    "INSERT INTO messages (room, at, sender, text) VALUES (?, ?, ?, ?)", (room, at, name, text)
-                )
-            history.execute("COMMIT")
+            self.commit(history, batch)
             self.publish(batch)
+
+    def commit(self, history: sqlite3.Connection, batch: list[tuple[str, str, str]]) -> None:
+        at = time.time()
+        history.execute("BEGIN")
+        for room, name, text in batch:
+            history.execute("INSERT INTO messages (room, at, sender, text) VALUES (?, ?, ?, ?)", (room, at, name, text))
+        history.execute("COMMIT")
 
     def publish(self, batch: list[tuple[str, str, str]]) -> None:
         """Put a stored batch into the lists of the members, and wake the writers."""
@@ -120,13 +127,14 @@ class Reader(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         pipeline = self.server.pipeline
+        threading.current_thread().name = "reader"
         self.connection.sendall(b"* Welcome to the pipeline. What is your name?\r\n")
         name, _, room = self.rfile.readline().decode("utf-8", "replace").strip().partition(" ")
         room = room or LOBBY
         member = pipeline.enter(room, self.connection)
         try:
             for line in self.rfile:
-                pipeline.said.put((room, name, line.decode("utf-8", "replace").rstrip("\r\n")))
+                pipeline.hear(room, name, line)
         except OSError:
             pass  # the client is gone
         finally:
