@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 import unicodedata
 from collections.abc import Sequence
 from itertools import chain
@@ -16,6 +16,7 @@ try:
 except ImportError:
     wcswidth = None  # type: ignore[assignment]
 
+_LETTER = 64  # more characters than any letter has
 _LEFT_TO_RIGHT = "\u200e"  # drawn as nothing
 
 
@@ -31,13 +32,40 @@ def shortened(text: str, most: int) -> str:
     """The text, or as many of its first letters as fit into ``most`` columns with an ellipsis."""
     if (len(text) <= most and text.isascii()) or columns(text) <= most:
         return text
-    short, width = "", 0
-    for each in clusters(text[: 8 * most]):  # a bound on the work; no text needs more characters
+    return _fitting(text, most - 1) + "…"
+
+
+def wrapped(text: str, most: int, later: str = "") -> list[str]:
+    """The text in lines of at most ``most`` columns, which end at spaces. A word that is too wide for a line is broken
+    between two letters. Every line but the first begins with ``later``."""
+    lines, line, used = [], "", 0
+    for word in re.split("( +)", text.rstrip()):
+        size = columns(word)
+        if used + size > most and used > len(later):
+            lines.append(line.rstrip())
+            line, used = later, len(later)
+        if word.isspace() and lines and used == len(later):
+            continue
+        while used + size > most and size > 1:
+            begin = _fitting(word, most - used) or clusters(word[:_LETTER])[0]
+            lines.append(line + begin)
+            word = word[len(begin) :]
+            line, used, size = later, len(later), columns(word)
+        line, used = line + word, used + size
+    return [*lines, line.rstrip()]
+
+
+def _fitting(word: str, most: int) -> str:
+    """The first letters of a word that fit into ``most`` columns."""
+    if word.isascii():
+        return word[:most]
+    begin, width = "", 0
+    for each in clusters(word[: 8 * most]):  # a bound on the work; no text needs more characters
         width += columns(each)
-        if width > most - 1:
+        if width > most:
             break
-        short += each
-    return short + "…"
+        begin += each
+    return begin
 
 
 def table(
@@ -88,9 +116,16 @@ def blocks(
 
 
 def _listed(headers: Sequence[str], row: Sequence[str], most: int) -> list[str]:
-    """A row in words: its first cell, and the others with their headers."""
+    """A row in words: its first cell, and the others with their headers. A line ends between two of these, unless one
+    alone is too wide."""
     cells = [f"{header}: {_isolated(cell)}" for header, cell in zip(headers[1:], row[1:], strict=True) if cell]
-    return textwrap.wrap("  ".join([row[0], *cells]), most, subsequent_indent="  ")
+    lines = [row[0]]
+    for cell in cells:
+        if columns(lines[-1]) + 2 + columns(cell) <= most:
+            lines[-1] += f"  {cell}"
+        else:
+            lines.append(f"  {cell}")
+    return [part for line in lines for part in wrapped(line, most, "  ")]
 
 
 def _isolated(cell: str) -> str:

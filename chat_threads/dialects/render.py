@@ -8,7 +8,6 @@ on the time zone and on today's date.
 
 from __future__ import annotations
 
-import textwrap
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 from .. import events, qr
 from ..rules import fold, mentions
 from . import advice, clock
-from .columns import blocks, shortened, table
+from .columns import blocks, shortened, table, wrapped
 from .help import help_lines
 from .telnet import SIZE
 
@@ -69,10 +68,10 @@ class TextView:
 
 
 def _folded(style: Style, text: str) -> list[str]:
-    """The text in lines that fit a narrow window. In a wider one few are too long, and the terminal breaks them."""
-    if len(text) <= _room_in(style) or style.columns >= SIZE[0]:
-        return [text]
-    return textwrap.wrap(text, _room_in(style))
+    """The text in lines that fit the window. Two spaces say that a line goes on with the one above it."""
+    room = _room_in(style)
+    fits = len(text) <= (room if text.isascii() else room // 2)  # a character has at most two columns
+    return [text] if fits else wrapped(text, room, "  ")
 
 
 def _line(style: Style, text: str) -> str:

@@ -20,6 +20,7 @@ from .waiting import WAIT
 ASKED = b"\xff\xfd\x00\xff\xfd\x1f"  # what a client that has sent a telnet command is told: IAC DO BINARY, IAC DO NAWS
 SAID = re.compile(r"(?:(\d+) )?\[[^]]*\] (\w+): (.*)")  # number, if it is shown; name; text
 LONG = "x" * 1900
+_FOLDED = re.compile(rb"([*!])   (?!at )([^\r]*)\r\n")  # how a notice or an error goes on; /threads has "at"
 TINY = 4096  # bytes in the receive buffer of a client that does not read
 
 
@@ -51,6 +52,7 @@ class Client:
             self.sock.close()
             raise
         self.buffer = b""
+        self.received = 0  # bytes
         self.seen: list[str] = []  # every line read so far
         if name is not None:
             self.send(name)
@@ -63,7 +65,7 @@ class Client:
         self.sock.sendall(data)
 
     def line(self, wait: float = WAIT) -> str | None:
-        """The next line without its end; None at the end of the connection."""
+        """The next line without its end; None at the end of the connection. What the server folded is one line."""
         deadline = time.monotonic() + wait
         while b"\r\n" not in self.buffer:
             left = deadline - time.monotonic()
@@ -79,7 +81,11 @@ class Client:
             if not data:
                 return None
             self.buffer += data
+            self.received += len(data)
         line, _, self.buffer = self.buffer.partition(b"\r\n")
+        while line[:2] in (b"! ", b"* ") and (more := _FOLDED.match(self.buffer)) and more[1] == line[:1]:
+            line += b" " + more[2]
+            self.buffer = self.buffer[more.end() :]
         self.seen.append(line.replace(ASKED, b"").decode())
         return self.seen[-1]
 

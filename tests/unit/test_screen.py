@@ -257,7 +257,8 @@ def test_the_last_words_stand_below_the_screen_however_it_ends():
     assert view.encode([events.Bye("quit")]) == screen.END + WANTS_LINES + b"* Goodbye.\r\n"
     slow = TooSlow()
     last = view.encode([events.problem(slow), events.Bye(slow.code)])
-    assert last == screen.END + WANTS_LINES + error_line(slow).encode() + b"\r\n"
+    assert last.startswith(screen.END + WANTS_LINES + b"! ")
+    assert last.replace(b"\r\n!   ", b" ").endswith(error_line(slow).encode() + b"\r\n")
 
 
 def test_a_change_of_the_window_draws_everything_again_and_another_report_of_it_nothing():

@@ -15,6 +15,7 @@ from support.spoken import SPOKEN
 from chat_threads import commands, events, meant
 from chat_threads.dialects import clock
 from chat_threads.dialects.base import Request, Settings
+from chat_threads.dialects.columns import columns as measured
 from chat_threads.dialects.render import COLOURS, SHOW
 from chat_threads.dialects.text import LINE, OFFER, TextDialect
 from chat_threads.dialects.typed import Mistyped, parse_line, parse_name
@@ -661,6 +662,9 @@ NARROW = (
     events.TokenShown("x" * 22),
     events.Notice("some words " * 20),
     events.Problem("x", "some words " * 20),
+    events.Welcome("ann", ("a line of the motd " * 9,)),
+    events.Entered("#" + "x-" * 16, "a topic " * 25, ("x" * 20,) * 10, 12, 1),
+    events.Invited("x" * 20, "#" + "x-" * 16),
 )
 DAY = "2024-01-02"  # shown with what was said on another day
 
@@ -1388,7 +1392,7 @@ def test_help_leaves_out_what_does_not_work_here():
         assert "/lab " not in told
 
 
-@for_each("columns", [40, 60, 79])
+@for_each("columns", [40, 60, 79, 80])
 @for_each("event", [WIDE_THREADS, WIDE_LOCKS, WIDE_ROOMS, WIDE_PEOPLE, STATS, ROOMS, PEOPLE, THREADS, LOCKS, *NARROW])
 def test_tables_help_and_sentences_of_the_server_fit_a_narrow_window(event, columns):
     """Each line says whose it is, and nothing of a table is lost but what is too long for a line."""
@@ -1397,6 +1401,38 @@ def test_tables_help_and_sentences_of_the_server_fit_a_narrow_window(event, colu
     lines = dialect.views.own.encode((event,)).decode().splitlines()
     assert {line[:2].rstrip() for line in lines} in ({"*"}, {"!"})
     assert max(map(len, lines)) <= columns, lines
+
+
+@for_each("columns", [40, 80])
+def test_a_notice_that_goes_on_in_another_line_is_indented_and_keeps_names_whole(columns):
+    dialect = dialect_of("ann")
+    dialect.window(columns)
+    room = "#a-very-long-room-name-12345678"
+    for event in (
+        events.Invited("bob", room),
+        events.Entered(room, "今天的作业在哪里" * 9, ("bob-the-builder",) * 9, 12, 1),
+    ):
+        lines = dialect.views.own.encode((event,)).decode().splitlines()
+        assert max(map(measured, lines)) <= columns
+        assert all(line.startswith("*   ") for line in lines[1:] if "topic" not in line)
+        assert any(room in line for line in lines)
+        assert not any(line.endswith("-") for line in lines)
+    lines = dialect_of("ann").views.own.encode((events.Problem("x", "what was wrong " * 9),)).decode().splitlines()
+    assert [line[:5] for line in lines] == ["! wha", "!   w"]
+    assert {word for line in lines for word in line.split()} == {"!", "what", "was", "wrong"}
+
+
+def test_a_table_that_became_a_list_keeps_each_value_beside_its_header():
+    dialect = dialect_of("ann")
+    dialect.window(40)
+    rooms = events.RoomList((events.RoomRow("#" + "x" * 30, 1, 2, "deadlocks"), events.RoomRow("#a", 1, 2, "a b")), 0)
+    lines = dialect.views.own.encode((rooms,)).decode().splitlines()
+    assert lines == [
+        "* #" + "x" * 30,
+        "*   people: 1  messages: 2",
+        "*   topic: deadlocks",
+        "* #a  people: 1  messages: 2  topic: a b",
+    ]
 
 
 @for_each("event", [WIDE_THREADS, WIDE_LOCKS, WIDE_ROOMS, WIDE_PEOPLE, STATS])
