@@ -190,10 +190,13 @@ class History:
         now = time.monotonic()
         self._pause = self._upkeep.do(now, committed)
         self._slot.doing = IDLE, now
+        more = True
         for item in batch:
             if type(item) is ordered.Marker:
                 item.passed.set()
-        return None not in batch
+            elif item is None:
+                more = False
+        return more
 
     def _handle(self, items: Sequence[ordered.Ordered | None]) -> Batch | None:
         """Number a batch, commit it, and publish it or refuse it. Return what was committed; None: nothing was."""
