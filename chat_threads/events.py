@@ -416,7 +416,7 @@ class HelpShown(Event):
 
     @property
     def lines(self) -> int:
-        return 40 if self.named or self.about else 1
+        return {"all": 40, None: 18 if self.named else 1}.get(self.about, 8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,12 +59,14 @@ class Situation:
 class Screen:
     """One client's screen. It belongs to the client's reader thread."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], unseen: int = 0) -> None:
+        """``unseen``: how many of the lines that the client was sent until now nobody sees."""
         self.editing = Editing(LINE)
         self._seen: dict[str, int] = {}  # by room: the last message when it was the current one, or first known
         self._status: object = None  # what the status line on the screen says; None: it is not there
         self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
         self._moved = False  # whether the window has changed since the last drawing
+        self._unseen = unseen
         self._columns, self._rows = size
         self.editing.resize(self._columns, self._rows - 1)
 
@@ -116,7 +118,7 @@ class Screen:
         The client was sent so many lines, so at least as many rows are in use. With the others, and as many line feeds,
         what was written last is in the row of this number, wherever it was; then it goes down, and nothing is lost.
         """
-        used = min(max(1, lines), self._rows - _BELOW)
+        used = min(max(1, lines - self._unseen), self._rows - _BELOW)
         down = self._rows - _BELOW - used
         return "\n" * (down + 1) + (f"\x1b[H\x1b[{down}L" if down else "")
 

@@ -86,6 +86,7 @@ class TextDialect:
         self._ended = b""  # what ends a screen, to be sent before anything else is shown
         self._note = ""  # to be said on the new screen
         self._ended_line = False  # whether a line has ended since the status line was last drawn
+        self._answers = 0  # to telnet, which nobody sees
         self._offer = ""  # to be said once the person has a name
         self._found: list[bytes | Signal | Input | None] = []  # at most a read's; a deque would take 700 bytes more
         self.pending = False
@@ -107,6 +108,7 @@ class TextDialect:
             elif item is Signal.INTERRUPT and self._keys is not None:
                 self._keys.interrupt()
             else:
+                self._answers += isinstance(item, events.WireBytes)
                 self._found.append(item)
         if resized:  # once, however many sizes came: a new style takes its time
             self._changed()
@@ -217,7 +219,7 @@ class TextDialect:
             self._to_lines()
         elif self._mode is not Mode.LINES and keys:
             self._mode = Mode.KEYS
-            self._screen = self._editor = Screen(self._telnet.size)
+            self._screen = self._editor = Screen(self._telnet.size, self._answers)
             self._keys = self._screen.editing
             self._note = "Your line stays whole now. Tab completes, Up goes back, /edit off ends it."
         elif self._mode is not Mode.LINES and keys is False:

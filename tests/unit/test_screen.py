@@ -305,11 +305,11 @@ def test_the_status_line_is_drawn_when_it_changes_and_shows_rooms_with_something
     assert re.search(rb" ann  #lab  1 person +\x1b\[0m", drain(dialect, there)[0])
 
 
-@for_each(("lines", "begins"), [(5, "\n" * 18 + "\x1b[H\x1b[17L"), (21, "\n\n\x1b[H\x1b[1L"), (22, "\n"), (90, "\n")])
+@for_each(("lines", "begins"), [(6, "\n" * 18 + "\x1b[H\x1b[17L"), (22, "\n\n\x1b[H\x1b[1L"), (23, "\n"), (90, "\n")])
 def test_what_was_said_before_editing_moves_down_to_the_line_as_far_as_rows_are_known_to_be_in_use(lines, begins):
     dialect = asked()
     dialect.feed(AGREES)
-    drawn, _ = drain(dialect, replace(HERE, lines=lines))
+    drawn, _ = drain(dialect, replace(HERE, lines=lines))  # one of them was an answer to telnet
     assert f"{begins}\x1b[1;22r\x1b[23;1H\x1b[J".encode() in drawn
 
 
