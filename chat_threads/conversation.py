@@ -481,7 +481,7 @@ class Conversation(socketserver.BaseRequestHandler):
     def _converse(self) -> None:
         session = self._session
         if self._dialect.today(time.time()) is not None:
-            self._days = Days(self._dialect.today, self._wire.wake_after)
+            self._days = Days(self._dialect.today)
         while (command := self._next()) is not None:
             session.heard = now = time.monotonic()
             self._slot.doing = f"obeys {type(command).__name__}", now

@@ -31,6 +31,14 @@ class Event:
         return LINE_SIZE * self.lines
 
 
+class _OneLine:
+    """An event of one short line. These are no properties, because each parcel asks for them."""
+
+    __slots__ = ()
+    lines: ClassVar[int] = 1
+    size: ClassVar[int] = LINE_SIZE
+
+
 @final
 @value(frozen=True, slots=True)
 class Message(Event):
@@ -73,7 +81,7 @@ class _Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Greeting(Event):
+class Greeting(_OneLine, Event):
     """The first line to a client, before its name is known."""
 
     version: str
@@ -90,9 +98,13 @@ class Welcome(Event):
     def lines(self) -> int:
         return 1 + len(self.motd)
 
+    @property
+    def size(self) -> int:
+        return LINE_SIZE * (1 + len(self.motd))
+
 
 @dataclass(frozen=True, slots=True)
-class Entered(Event):
+class Entered(_OneLine, Event):
     """The receiver is in a room now. ``others`` names some of the others, and ``count`` counts them all."""
 
     room: str
@@ -114,7 +126,7 @@ class Replay(_Page, Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Departed(Event):
+class Departed(_OneLine, Event):
     """The receiver has left a room; ``current`` is where its texts go now."""
 
     room: str
@@ -122,14 +134,14 @@ class Departed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Current(Event):
+class Current(_OneLine, Event):
     """The receiver was a member already; its texts go to this room now."""
 
     room: str
 
 
 @dataclass(frozen=True, slots=True)
-class Presence(Event):
+class Presence(_OneLine, Event):
     """Others joined or left a room. ``words`` are the last words of a person who left; ``who`` is as in Message."""
 
     room: str
@@ -140,7 +152,7 @@ class Presence(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Renamed(Event):
+class Renamed(_OneLine, Event):
     """Somebody in a room with the receiver has another name now. Shown once, however many rooms they share."""
 
     old: str
@@ -148,20 +160,20 @@ class Renamed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class TopicChanged(Event):
+class TopicChanged(_OneLine, Event):
     room: str
     by: str
     topic: str
 
 
 @dataclass(frozen=True, slots=True)
-class TopicShown(Event):
+class TopicShown(_OneLine, Event):
     room: str
     topic: str
 
 
 @dataclass(frozen=True, slots=True)
-class RoomDeleted(Event):
+class RoomDeleted(_OneLine, Event):
     """A room is gone with its history; the receiver's texts go to ``now_in`` now."""
 
     room: str
@@ -189,7 +201,7 @@ class PrivateLine(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Invited(Event):
+class Invited(_OneLine, Event):
     by: str
     room: str
 
@@ -256,7 +268,7 @@ class PeopleList(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class PersonShown(Event):
+class PersonShown(_OneLine, Event):
     person: PersonRow
     connected: float  # seconds
 
@@ -278,7 +290,7 @@ class QrShown(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class StatsShown(Event):
+class StatsShown(_OneLine, Event):
     version: str
     uptime: float  # seconds
     sessions: int
@@ -373,12 +385,12 @@ class TripShown(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class TokenShown(Event):
+class TokenShown(_OneLine, Event):
     token: str
 
 
 @dataclass(frozen=True, slots=True)
-class Pong(Event):
+class Pong(_OneLine, Event):
     """The answer to a ping. ``through``: seconds through the server's queue and back; ``network``: TCP's own
     estimate of the round trip in seconds, where the system tells it."""
 
@@ -398,7 +410,7 @@ class MetricsShown(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class HealthShown(Event):
+class HealthShown(_OneLine, Event):
     """``text`` is "ok", or the reason why the server cannot store or serve, in a sentence."""
 
     healthy: bool
@@ -420,7 +432,7 @@ class HelpShown(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Notice(Event):
+class Notice(_OneLine, Event):
     """A short answer in words. Where it helps, the fields say whom or what it is about; ``person`` is in the form that
     ignore and unignore accept. ``next`` is the type of the request to send next; each dialect words it."""
 
@@ -432,7 +444,7 @@ class Notice(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem(Event):
+class Problem(_OneLine, Event):
     """A ChatError, as the client is shown it. ``problem`` makes it."""
 
     code: str
@@ -446,14 +458,14 @@ class Problem(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Bye(Event):
+class Bye(_OneLine, Event):
     """The last event of a session: "quit", or the code of the problem that ended it."""
 
     reason: str = "quit"
 
 
 @dataclass(frozen=True, slots=True)
-class Ack(Event):
+class Ack(_OneLine, Event):
     """The request is done and committed. For a message, with its room and number."""
 
     room: str | None = None

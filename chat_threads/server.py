@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import inside
 from .addresses import Networks, bare, plain
@@ -55,6 +55,16 @@ LOGGED = 50  # connections logged on arrival in each LOG_PAUSE; the others are l
 LOG_PAUSE = 10.0  # seconds between two log lines that count connections without a name
 NO_PROXIES = Networks()
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class _Came(NamedTuple):
+    """A connection, as its reader gets it."""
+
+    request: socket.socket
+    address: tuple[str, int]
+    number: int
+    entry: Entry
+    browsers: bool  # it came on the port for browsers
 
 
 class ChatServer(socketserver.ThreadingTCPServer):
@@ -106,7 +116,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         self.arrivals = Seldom(LOG_PAUSE, times=LOGGED)
         self.nameless = Seldom(LOG_PAUSE)
         # The acceptor's; the stopping thread's once the acceptor has ended.
-        self._readers: dict[int, StartedThread] = {}
+        self._readers: dict[int, StartedThread[_Came]] = {}
         self._number = 0
         self._ready: Any = None  # the listening socket on which a connection waits
         self._refused: deque[tuple[float, socket.socket]] = deque()
@@ -204,8 +214,8 @@ class ChatServer(socketserver.ThreadingTCPServer):
         try:
             if entry.instead_of:
                 entry.instead_of.cut_off(GaveWay())
-            what = request, client_address, number, entry, self._ready is not self.socket
-            thread = self._readers[number] = StartedThread(self._read, what, f"reader-{number}")
+            came = _Came(request, client_address, number, entry, self._ready is not self.socket)
+            thread = self._readers[number] = StartedThread(self._read, came, f"reader-{number}")
             thread.start()
             if entry is not USUAL:  # a flood must not take places faster than readers can read names
                 thread.wait_for_its_beginning()
@@ -264,20 +274,18 @@ class ChatServer(socketserver.ThreadingTCPServer):
 
     # --- the readers ----------------------------------------------------------------------------------------
 
-    def _read(
-        self, request: socket.socket, client_address: tuple[str, int], number: int, entry: Entry, browsers: bool
-    ) -> None:
+    def _read(self, came: _Came) -> None:
         try:
-            Conversation(request, client_address, self, number, entry, browsers)
+            Conversation(came.request, came.address, self, came.number, came.entry, came.browsers)
         except Exception:
-            if self.sessions.knows(number):  # the session did not say goodbye, and would stay in its rooms for ever
+            if self.sessions.knows(came.number):  # it did not say goodbye, and would stay in its rooms for ever
                 raise
-            log.exception("the conversation with %s broke", client_address[0])
+            log.exception("the conversation with %s broke", came.address[0])
         finally:
-            self.close_request(request)
+            self.close_request(came.request)
             inside.leave()
-            self.door.leave(number)
-            self._ended.put(number)
+            self.door.leave(came.number)
+            self._ended.put(came.number)
 
     # --- the stopping thread --------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 LINUX = sys.platform.startswith("linux")
 NOWAIT: int = socket.MSG_DONTWAIT if LINUX else 0
 INHERITED = LINUX  # whether an accepted socket has the options of the one that listened
+IDLE = 60.0  # seconds after which a reader wakes that waits without a timeout; the system keeps the time
 LOOK = 1.0  # seconds after which the reader of a non-blocking socket checks whether it should stop
 READ_SIZE = 4096  # bytes, at most
 LEAST_READ = 448  # bytes; a waiting reader holds a buffer of this size, unless it has just read more
@@ -46,10 +47,12 @@ def prepare(sock: socket.socket, patience: float) -> None:
         for level, option, value in options:
             if hasattr(socket, option):
                 sock.setsockopt(level, getattr(socket, option), value)
+        if LINUX:  # once for all connections: each call with a struct fails first, as Python tries it with an integer
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(IDLE))
 
 
 class Wire:
-    """Owns one connected socket. ``read``, ``linger`` and the two that wake are for the reader; ``send``, ``put`` and
+    """Owns one connected socket. ``read``, ``wake_after`` and ``linger`` are for the reader; ``send``, ``put`` and
     ``wait_writable`` for the thread that writes at the time; ``stop_reading`` and ``rtt`` for any thread, even when the
     socket is closed. The server closes the socket at the end of the reader's thread, when no writer has the wire any
     more.
@@ -59,7 +62,7 @@ class Wire:
     its caller calls it again, with or without more.
     """
 
-    __slots__ = ("_sock", "nowait", "put", "sent", "unsent", "_most", "_size", "stopped", "lost")  # as in Mailbox
+    __slots__ = ("_sock", "nowait", "put", "sent", "unsent", "_size", "stopped", "lost")  # as in Mailbox
 
     def __init__(self, sock: socket.socket, nowait: int = NOWAIT) -> None:
         """``sock``: prepared by ``prepare``."""
@@ -68,7 +71,6 @@ class Wire:
         self.put: Callable[[bytes | memoryview, int], int] = sock.send
         # What ``put`` has taken and the system has not: nothing here, see SecureWire. The writing thread's.
         self.unsent: bytes | memoryview = b""
-        self._most: float | None = None  # see wake_at_least; the reader's
         self._size = LEAST_READ  # bytes to ask for; the reader's
         self.stopped = False  # set by stop_reading, read by the reader
         self.lost = False  # whether the connection broke, so that nobody knows what the peer has read; the reader's
@@ -99,21 +101,11 @@ class Wire:
         return data
 
     def wake_after(self, seconds: float) -> None:
-        """From now on, a ``read`` without a timeout returns None if nothing comes for so long. The system keeps the
-        time, so it costs no call. The reader of a non-blocking socket wakes every LOOK seconds anyway."""
-        if self._most is not None:
-            seconds = min(seconds, self._most)
+        """From now on, a ``read`` without a timeout returns None if nothing comes for so long; before, it is IDLE. The
+        reader of a non-blocking socket wakes every LOOK seconds anyway."""
         if self.nowait:
-            timeval = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
             with contextlib.suppress(OSError):
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
-
-    def wake_at_least(self, seconds: float | None) -> None:
-        """Wake from now on after so many seconds even if ``wake_after`` says more; None: no longer, once ``wake_after``
-        is called again."""
-        self._most = seconds
-        if seconds is not None:
-            self.wake_after(seconds)
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
 
     def send(self, data: bytes | memoryview) -> int:
         """Send without waiting; return the number of bytes that the system took, maybe 0. OSError: the peer is gone."""
@@ -162,6 +154,10 @@ class Wire:
         except OSError:
             return None
         return struct.unpack_from("=I", info, _TCP_INFO_RTT)[0] / 1e6 if len(info) >= _TCP_INFO_RTT + 4 else None
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
 
 
 def _ready(sock: socket.socket, what: str, timeout: float | None) -> bool:

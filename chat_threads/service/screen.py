@@ -11,6 +11,7 @@ from ..dialects.screen import Situation
 from ..dialects.text import TextDialect
 from ..rules import fold
 from ..session import Session
+from ..wire import IDLE
 from .people import update_views
 from .table import Context, does
 
@@ -64,7 +65,7 @@ def _draw(context: Context, session: Session, drawn: bytes) -> None:
         session.pace.pay(MEASURED + len(drawn) / DRAWN)
     if session.dialect.views != session.views:
         session.pace.pay(REDRAW)
-        session.wire.wake_at_least(REFRESH if session.dialect.editing else None)
+        session.wire.wake_after(REFRESH if session.dialect.editing else IDLE)
         update_views(context, session, *shown)
     elif shown:
         session.send(*shown)

@@ -19,7 +19,7 @@ from support.servers import Running, our_threads
 from support.waiting import WAIT, wait_for
 from support.words import error_line
 
-from chat_threads import __version__, days, publisher
+from chat_threads import __version__, days, publisher, wire
 from chat_threads import server as server_module
 from chat_threads.commands import Stats
 from chat_threads.dialects import clock, render
@@ -569,9 +569,11 @@ def test_the_message_of_the_day_is_shown_on_entering(serve):
     assert ann.ask("/join #lab2") == ["* You are in #lab2, and nobody else is."]
 
 
-def test_a_person_who_stays_is_told_when_another_day_begins(server, monkeypatch, program):
+def test_a_person_who_stays_is_told_when_another_day_begins(serve, monkeypatch, program):
     day = ["It is today."]
-    monkeypatch.setattr(days, "QUARTER", 0.05)
+    for module, seconds in ((days, "QUARTER"), (wire, "IDLE"), (wire, "LOOK")):
+        monkeypatch.setattr(module, seconds, 0.05)
+    server = serve()
     monkeypatch.setattr(TextDialect, "today", lambda self, at: day[0])
     ann, bob = server.client("ann"), program("bob", server=server)
     assert "* It is today." in ann.seen

@@ -21,7 +21,7 @@ def alone():
 
 def test_start_returns_before_the_thread_has_begun_and_join_waits_for_its_end(alone):
     did = []
-    thread = StartedThread(did.append, ("its work",), "reader-1")
+    thread = StartedThread(did.append, "its work", "reader-1")
     thread.start()
     assert (thread.ident, did) == (None, [])
     assert thread.is_alive()
@@ -34,7 +34,7 @@ def test_start_returns_before_the_thread_has_begun_and_join_waits_for_its_end(al
 
 
 def test_whoever_wants_to_can_wait_until_the_thread_has_begun(alone):
-    thread = StartedThread(threading.Event().wait, (0.0,), "reader-1")
+    thread = StartedThread(threading.Event().wait, 0.0, "reader-1")
     thread.start()
     thread.wait_for_its_beginning()
     assert thread.ident
@@ -43,7 +43,7 @@ def test_whoever_wants_to_can_wait_until_the_thread_has_begun(alone):
 
 def test_join_gives_up_after_its_timeout():
     end = threading.Event()
-    thread = StartedThread(end.wait, (), "reader-1")
+    thread = StartedThread(lambda _: end.wait(), None, "reader-1")
     thread.start()
     thread.join(0.01)
     assert thread.is_alive()
@@ -57,7 +57,7 @@ def test_a_thread_that_the_system_cannot_start_is_none(monkeypatch):
 
     for way in ("_start_new_thread", "_start_joinable_thread"):  # the second one from Python 3.13 on
         monkeypatch.setattr(threading, way, refuse, raising=False)
-    thread = StartedThread(print, (), "reader-1")
+    thread = StartedThread(print, "never", "reader-1")
     with pytest.raises(RuntimeError):
         thread.start()
     assert thread not in threading.enumerate()
