@@ -76,21 +76,28 @@ class SecureWire(Wire):
     def put(self, data: bytes | memoryview, nowait: int) -> int:
         if not self._shaken:  # only the reason for ending it comes so early, and the client could not read that
             return len(data)
-        left, taken = memoryview(data), 0
+        if self.unsent:
+            self._send_kept(nowait)
+        taken = 0
+        while taken < len(data) and not self.unsent:
+            piece = data if len(data) <= RECORD else memoryview(data)[taken : taken + RECORD]
+            encrypted = self._channel.encrypt(piece)
+            taken += len(piece)
+            try:
+                sent = self._sock.send(encrypted, nowait)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(encrypted):
+                self.unsent = memoryview(encrypted)[sent:]
+        return taken
+
+    def _send_kept(self, nowait: int) -> None:
+        """Raises BlockingIOError if the system takes nothing."""
         try:
-            while True:
-                if self.unsent:
-                    self.unsent = self.unsent[self._sock.send(self.unsent, nowait) :]
-                elif taken == len(left):
-                    return taken
-                else:
-                    self.unsent = memoryview(self._channel.encrypt(left[taken : taken + RECORD]))
-                    taken = min(taken + RECORD, len(left))
+            self.unsent = self.unsent[self._sock.send(self.unsent, nowait) :]
         except BlockingIOError:
-            if not taken:
-                raise
-            return taken
-        except BaseException:  # the peer is gone
+            raise
+        except OSError:  # the peer is gone
             self.unsent = memoryview(b"")
             raise
 

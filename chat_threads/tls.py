@@ -75,8 +75,7 @@ class Channel:
     def encrypt(self, plain: bytes | memoryview) -> bytes:
         """What to send for up to RECORD plain bytes, with TLS's own messages that wait. Raises ssl.SSLError."""
         with self._lock:
-            if plain:
-                self._tls.write(plain)
+            self._tls.write(plain)
             return self._to_send.read()
 
     def farewell(self) -> bytes:
