@@ -11,12 +11,13 @@ ten.
 The servers, as far as they are installed: this one (--rate 0, its history on disk) with people's lines and with JSON
 lines, with --sync full, and with --writers per-session; Redis, storing each message in a stream as well as publishing
 it, and publishing only; the IRC servers ergo (--ergo, with its history in SQLite), inspircd and ngircd; and
-scripts/peers/: the floor, the pipeline of threads by itself, an event loop, and the textbook's threads. With
---no-peers, only this server takes part, once for each --dialect: bench.py --no-peers --cpu --dialect web,json compares
-the costs of two dialects.
+scripts/peers/: the floor, the pipeline of threads by itself, an event loop, and the textbook's threads. At the end come
+the counts, the stages, and the costs of some dialects. With --no-peers, only this server takes part, once for each
+--dialect: bench.py --no-peers --cpu --dialect web,json compares the costs of two dialects.
 
 With --counts or --stages, there are no other servers. --counts prints how many calls, system calls and thread switches
-a message costs, without timing anything. --stages prints where a message's time goes from thread to thread.
+a message costs, without timing anything. --stages prints where a message's time goes from thread to thread, also with
+the pipeline and the floor, and with the version of this server in the folder --before.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import pathlib
 import shutil
 import signal
 import sys
@@ -44,6 +46,7 @@ from chat_threads import streams
 
 OUR_DIALECTS = ("text", "json", "web", "edit")
 ROOMS_OF = 10  # clients, when they only join
+COSTS = (["web", "json"], ["edit", "text"])  # dialects whose costs are compared
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]
@@ -95,6 +98,7 @@ class Dialects(click.ParamType):  # type: ignore[type-arg]
     "--before", type=click.Path(exists=True, file_okay=False), help="With --stages: a folder with another version."
 )
 @click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write everything to this file.")
+@click.option("--page", type=click.Path(exists=True, dir_okay=False), help="Put the tables where this page has them.")
 @click.option("--processes", type=click.IntRange(1, 64), default=max(1, machine.cores() - 1), show_default=True)
 def main(
     members: list[int],
@@ -111,55 +115,86 @@ def main(
     staging: bool,
     before: str | None,
     json_path: str | None,
+    page: str | None,
     processes: int,
 ) -> None:
     raise_file_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped, too
+    parts: dict[str, str] = {}  # of the page
+    record: dict[str, Any] = {"machine": machine.describe()}
+    wrong: list[str] = []
+
+    def compare(part: str, taking_part: list[Contender], remarks: list[str], cpu: bool, sizes: list[int]) -> None:
+        """Compare these servers, and print and keep what was found."""
+        cells = list(itertools.product(sizes, windows or [1, 8, 64]))
+        found = Comparison(taking_part, cells, seconds, cpu, remarks=list(remarks))
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)  # some servers give up being root
+            with crowd(processes) as clients:
+                talk(found, clients, folder, repeat)
+                if joins and not cpu:
+                    join(found, clients, folder, repeat, joins)
+        what = "Microseconds of the server's CPU for a delivery" if cpu else "Messages delivered a second"
+        lines = f"{machine.describe()}. {what}, the median of {repeat} runs of {seconds:g} s. Below it, the figure of "
+        parts[part] = say(
+            "\n\n".join([f"{lines}{taking_part[0].title} divided by it, and its range.", *found.tables()])
+        )
+        if found.limited:
+            click.echo("\n[d]: the driver was the bottleneck; the server may be faster than that.")
+        for remark in found.remarks:
+            click.echo(f"\n{remark}")
+        record[part] = found.record()
+        wrong.extend(found.wrong)
+
+    def count(sizes: list[int], under_way: list[int], rounds: int, dialects: list[str]) -> None:
+        parts["counts"], record["counts"] = show_counts(sizes, under_way, rounds, dialects)
+
+    def follow(cells: list[tuple[int, int]]) -> None:
+        parts["stages"], record["stages"] = show_stages(cells, repeat, before)
+
     if counting:
-        show_counts(members, windows or [1, 64], repeat, dialect or ["text"])
-        return
-    if staging:
-        accounts = show_stages(list(itertools.product(members, windows or [1])), repeat, before)
-        if json_path:
-            comparison.write_json([dataclasses.asdict(each) for each in accounts], json_path)
-        return
-    dialect = dialect or ["text", "json"][: 1 + peers]
-    taking_part = contenders.ours(dialect)
-    remarks: list[str] = []
-    if peers:
+        count(members, windows or [1, 64], repeat, dialect or ["text"])
+    elif staging:
+        follow(list(itertools.product(members, windows or [1])))
+    elif not peers:
+        dialects = dialect or ["text"]
+        compare(",".join(dialects), contenders.ours(dialects), [], cpu, members)
+    else:
         others, remarks = contenders.peers(ergo)
         if only is not None:
             wanted = only.split(",")
             if missing := set(wanted) - {each.name for each in others}:
                 sys.exit(f"bench: {', '.join(sorted(missing))}: not here, or no such server. {' '.join(remarks)}")
             others, remarks = [each for each in others if each.name in wanted], []
-        taking_part += others
-    windows = windows or [1, 8, 64]
-    cells = list(itertools.product(members, windows))
-    found = Comparison(taking_part, cells, seconds, cpu)
-    found.remarks += remarks
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)  # some servers give up being root
-        with crowd(processes) as clients:
-            talk(found, clients, folder, repeat)
-            if joins and not cpu:
-                join(found, clients, folder, repeat, joins)
-    what = "Microseconds of the server's CPU for a delivery" if cpu else "Messages delivered a second"
-    click.echo(f"{machine.describe()}. {what}, the median of {repeat} runs of {seconds:g} s;")
-    click.echo(f"below it, the figure of {taking_part[0].title} divided by it, and the range of that.\n")
-    click.echo(found.table())
-    if found.limited:
-        click.echo("\n[d]: the driver was the bottleneck; the server may be faster than that.")
-    for remark in found.remarks:
-        click.echo(f"\n{remark}")
-    record: dict[str, Any] = found.record()
-    if peers and only is None and not cpu:
-        click.echo()
-        record["counts"] = show_counts([min(members)], [min(windows)], 1, dialect)
+        compare("comparison", contenders.ours(dialect or ["text", "json"]) + others, remarks, cpu, members)
+        if only is None and not cpu:
+            count([min(members), max(members)], [1, 64], 1, ["text"])
+            follow([(size, 1) for size in members])
+            for pair in COSTS:
+                compare(",".join(pair), contenders.ours(pair), [], True, members[1:] or members)
     if json_path:
         comparison.write_json(record, json_path)
-    if found.wrong:
-        sys.exit(f"bench: not everything was delivered once by {', '.join(found.wrong)}.")
+    if page:
+        put_into(pathlib.Path(page), parts)
+    if wrong:
+        sys.exit(f"bench: not everything was delivered once by {', '.join(wrong)}.")
+
+
+def say(text: str) -> str:
+    click.echo(f"{text}\n")
+    return text
+
+
+def put_into(page: pathlib.Path, parts: dict[str, str]) -> None:
+    """Replace what stands between ``.. begin PART`` and ``.. end PART``, for each part that the page has."""
+    text = page.read_text("utf-8")
+    for part, found in parts.items():
+        begin, end = f".. begin {part}\n", f".. end {part}\n"
+        before, begins, rest = text.partition(begin)
+        _, ends, after = rest.partition(end)
+        if ends:
+            text = f"{before}{begins}\n{found}\n\n{ends}{after}"
+    page.write_text(text, "utf-8")
 
 
 def talk(found: Comparison, clients: Crowd, folder: str, repeat: int) -> None:
@@ -208,23 +243,28 @@ def progress(runs: list[Any], label: str) -> Any:
     return click.progressbar(runs, label=label, file=sys.stderr)
 
 
-def show_stages(cells: list[tuple[int, int]], rounds: int, before: str | None) -> list[stages.Account]:
-    """Print the stages of this version, with those of another one and of the peers beside them."""
-    found = []
-    click.echo(f"{machine.describe()}. Microseconds for one message, by the members and the messages under way.")
+def show_stages(cells: list[tuple[int, int]], rounds: int, before: str | None) -> tuple[str, list[dict[str, Any]]]:
+    """Print the stages of this version, with those of another one and of the peers beside them. Return that, and the
+    same for JSON."""
+    found, told = (
+        [],
+        [f"{machine.describe()}. Microseconds for one message, by the members and the messages under way."],
+    )
     try:
         for size, window in cells:
             found += (them := stages.accounts(size, window, rounds, before))
-            click.echo(f"\n{stages.table(them)}")
+            told.append(stages.table(them))
     except Failed as failed:
         sys.exit(f"bench: {failed}.")
     alone = ", ".join(f"{what} {took:.1f}" for what, took in stages.bare().items())
-    click.echo(f"\nBy themselves, without anything around them: {alone} microseconds.")
-    return found
+    told.append(f"By themselves, without anything around them: {alone} microseconds.")
+    return say("\n\n".join(told)), [dataclasses.asdict(each) for each in found]
 
 
-def show_counts(members: list[int], windows: list[int], repeat: int, dialects: list[str]) -> list[dict[str, str]]:
-    """Count, print, and return the rows for JSON."""
+def show_counts(
+    members: list[int], windows: list[int], repeat: int, dialects: list[str]
+) -> tuple[str, list[dict[str, str]]]:
+    """Count and print. Return that, and the rows for JSON."""
     rows, remark = [], None if shutil.which("strace") else "strace is not here"
     try:
         for size, window, dialect in itertools.product(members, windows, dialects):
@@ -237,13 +277,17 @@ def show_counts(members: list[int], windows: list[int], repeat: int, dialects: l
             rows.append([str(size), str(window), *([dialect] if len(dialects) > 1 else []), *counts.row(found)])
     except Failed as failed:
         sys.exit(f"bench: {failed}.")
-    click.echo(f"Python {sys.version.split()[0]}. What a message costs the server, the median of {repeat} rounds.\n")
     headers = ["members", "under way", *(["dialect"] if len(dialects) > 1 else []), *counts.HEADERS]
-    click.echo(tabulate(rows, headers, tablefmt="rst", disable_numparse=True, colalign=["right"] * len(headers)))
-    click.echo("\nCalls are of Python and C functions, by the threads of each kind; writers also for each delivery.")
+    told = [
+        f"Python {sys.version.split()[0]}. What a message costs the server, the median of {repeat} rounds.",
+        tabulate(
+            rows, headers, tablefmt="rst", disable_numparse=True, colalign=["left", *["right"] * len(headers[1:])]
+        ),
+        "Calls are of Python and C functions, by the threads of each kind; writers also for each delivery.",
+    ]
     if remark:
-        click.echo(f"Calls of futex are not counted: {remark}.")
-    return [dict(zip(headers, row, strict=True)) for row in rows]
+        told.append(f"Calls of futex are not counted: {remark}.")
+    return say("\n\n".join(told)), [dict(zip(headers, row, strict=True)) for row in rows]
 
 
 if __name__ == "__main__":

@@ -58,42 +58,44 @@ class Comparison:
     @property
     def limited(self) -> bool:
         """Whether the driver was the bottleneck anywhere."""
-        return "[d]" in self.table()
+        return any("[d]" in table for table in self.tables())
 
     # --- for people -----------------------------------------------------------------------------------------
 
-    def table(self) -> str:
+    def tables(self) -> list[str]:
+        """One for each size of the room, and one for the joins."""
+        sizes = list(dict.fromkeys(members for members, _ in self.cells))
+        found = [self._talk_table([cell for cell in self.cells if cell[0] == size]) for size in sizes]
+        return [*found, self._join_table()] if any(self.joins.values()) else found
+
+    def _talk_table(self, cells: Sequence[Cell]) -> str:
         rows = []
         for server in self.servers:
-            lines = [[server.title], [""], [""]]
-            for cell in self.cells:
-                for line, text in zip(lines, self._cell(server, cell), strict=True):
-                    line.append(text)
-            if any(self.joins.values()):
-                lines[0] += self._joins(server)
-                lines[1] += ["", ""]
-                lines[2] += ["", ""]
-            rows += [line for line in lines if any(line)]
-        headers = ["server", *(f"{members}x{window}" for members, window in self.cells)]
-        if any(self.joins.values()):
-            headers += ["joins/s", "kB each"]
-        align = ["left", *["right"] * (len(headers) - 1)]
-        return tabulate(rows, headers, tablefmt="rst", disable_numparse=True, colalign=align)
+            texts = [self._cell(server, cell) for cell in cells]
+            rows.append([server.title, *(figure for figure, _ in texts)])
+            if any(ratio for _, ratio in texts):
+                rows.append(["", *(ratio for _, ratio in texts)])
+        return _table(["server", *(f"{members}x{window}" for members, window in cells)], rows)
 
-    def _cell(self, server: Contender, cell: Cell) -> tuple[str, str, str]:
-        """The lines of a cell: the figure, the ratio, and its spread."""
+    def _cell(self, server: Contender, cell: Cell) -> tuple[str, str]:
+        """The lines of a cell: the figure, and the ratio with its spread."""
         known = [figure for figure in self.figures(server, cell) if figure is not None]
         if not known:
-            return "-", "", ""
+            return "-", ""
         figure = statistics.median(known)
         text = f"{figure:.2f}" if self.cpu else short(figure)
         if not self.cpu and _limited([outcome.cpu for outcome in self.talks[server, cell] if outcome]):
             text += " [d]"
         ratios = self.ratios(server, cell)
         if server is self.servers[0] or not ratios:
-            return text, "", ""
-        spread = f"{_ratio(min(ratios))}-{_ratio(max(ratios))}" if len(ratios) > 1 else ""
-        return text, _ratio(statistics.median(ratios)), spread
+            return text, ""
+        spread = f" ({_ratio(min(ratios))}-{_ratio(max(ratios))})" if len(ratios) > 1 else ""
+        return text, f"{_ratio(statistics.median(ratios))}{spread}"
+
+    def _join_table(self) -> str:
+        return _table(
+            ["server", "joins/s", "kB each"], [[server.title, *self._joins(server)] for server in self.servers]
+        )
 
     def _joins(self, server: Contender) -> list[str]:
         found = [outcome for outcome in self.joins[server] if outcome]
@@ -139,6 +141,11 @@ class Comparison:
             "joins_per_s": each(joins, joins_per_second),
             "bytes_per_client": each(joins, lambda one: one.memory),
         }
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    align = ["left", *["right"] * (len(headers) - 1)]
+    return tabulate(rows, headers, tablefmt="rst", disable_numparse=True, colalign=align)
 
 
 def _limited(cpu: list[float]) -> bool:

@@ -127,18 +127,22 @@ def rows(output: str) -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_the_bench_prints_a_table_and_writes_json(tmp_path):
-    file = tmp_path / "found.json"
+def test_the_bench_prints_tables_puts_them_into_a_page_and_writes_json(tmp_path):
+    file, page = tmp_path / "found.json", tmp_path / "page.rst"
+    page.write_text("before\n\n.. begin comparison\n\nold\n\n.. end comparison\n\nafter\n")
     small = ("--members", "5", "--windows", "4", "--seconds", "0.1", "--joins", "10", "--processes", "1")
-    output = bench(*small, "--repeat", "2", "--only", "floor", "--json", str(file))
+    output = bench(*small, "--repeat", "2", "--only", "floor", "--json", str(file), "--page", str(page))
     assert f"Python {sys.version.split()[0]}" in output
     head, *table = rows(output)
-    assert head == ["server", "5x4", "joins/s", "kB each"]
-    assert [row[0] for row in table] == ["chat_threads", "chat_threads, JSON", "..", "..", "floor", "..", ".."]
-    assert all(
-        re.fullmatch(r"[\d,.]+[kM]?( \[d\])?", cell) for row in (table[0], table[1], table[4]) for cell in row[1:]
-    )
-    found = json.loads(file.read_text())
+    assert head == ["server", "5x4"]
+    assert [row[0] for row in table] == ["chat_threads", "chat_threads, JSON", "..", "floor", ".."]
+    assert all(re.fullmatch(r"[\d,.]+[kM]?( \[d\])?", table[at][1]) for at in (0, 1, 3))
+    assert all(re.fullmatch(r"[\d.]+ \([\d.]+-[\d.]+\)", table[at][1]) for at in (2, 4))
+    begin, told, end = re.split(r"(?<=begin comparison\n)\n|\n(?=\.\. end)", page.read_text())
+    assert (begin, end) == ("before\n\n.. begin comparison\n", ".. end comparison\n\nafter\n")
+    assert told in output
+    assert "Python" in told
+    found = json.loads(file.read_text())["comparison"]
     assert list(found["servers"]) == ["chat_threads", "chat_threads, JSON", "floor"]
     theirs = found["servers"]["floor"]
     assert [len(theirs["cells"]["5x4"][name]) for name in ("deliveries_per_s", "p50_ms", "ratio")] == [2, 2, 2]
@@ -164,7 +168,7 @@ def test_the_stages_of_a_message_add_up_in_each_server(tmp_path):
     table = rows(output)
     assert table[0] == ["3x1", "before", "server", "pipeline", "server - pipeline", "floor"]
     assert [row[0] for row in table[1 : 1 + len(stages.STAGES)]] == list(stages.STAGES)
-    for found in json.loads(file.read_text()):
+    for found in json.loads(file.read_text())["stages"]:
         assert all(length >= 0 for length in found["stages"].values())
         assert found["column"] == "floor" or list(found["stages"]) == list(stages.STAGES)
         assert sum(found["stages"].values()) == pytest.approx(found["whole"])
@@ -186,12 +190,9 @@ def test_ratios_are_of_runs_in_the_same_round():
     assert found.ratios(them, (5, 1)) == [0.25, 2.0, 3.0]
     found.joins[us] = [outcome(0)]
     found.joins[them] = [None]
-    assert rows(found.table()) == [
-        ["server", "5x1", "joins/s", "kB each"],
-        ["chat_threads", "100", "2", "12"],
-        ["other", "50 [d]", "-", "-"],
-        ["..", "2.00"],
-        ["..", "0.25-3.00"],
+    assert [rows(table) for table in found.tables()] == [
+        [["server", "5x1"], ["chat_threads", "100"], ["other", "50 [d]"], ["..", "2.00 (0.25-3.00)"]],
+        [["server", "joins/s", "kB each"], ["chat_threads", "2", "12"], ["other", "-", "-"]],
     ]
     assert found.limited
     assert not found.wrong
