@@ -17,6 +17,7 @@ from typing import Any
 from . import inside, ordered
 from .batch import Batch
 from .errors import ChatError, MaybeStored, NotStored, ReadOnly, RoomNotStored
+from .events import Message
 from .latch import Latch
 from .metrics import Commits
 from .numbering import Numbering, Rooms
@@ -225,13 +226,29 @@ class History:
                 self._committed(numbered, began, now)
         if published:
             self._slot.doing = "publishes", now
-            if dropped := self._publish(published):
+            if dropped := (self._publish_in_parts if numbered.further else self._publish)(published):
                 self._forget(dropped)
         for item, error in refused + numbered.unsure:
             self._refuse(item, error)
         if numbered.under_tokens:
             self._once.trim()
         return committed
+
+    def _publish_in_parts(self, published: Iterable[ordered.Published]) -> list[int]:
+        """Publish a batch in which texts have several lines. After each BATCH lines, the writers send what they can, so
+        that no batch fills the queue of a client that reads: --queue-limit is above BATCH."""
+        dropped: list[int] = []
+        part: list[ordered.Published] = []
+        left = BATCH
+        for item in published:
+            lines = item.lines if type(item) is Message else 1
+            if lines > left:
+                dropped += self._publish(part) or ()
+                self._flush()
+                part, left = [], BATCH
+            part.append(item)
+            left -= lines
+        return dropped + list(self._publish(part) or ())
 
     def _forget(self, rooms: Iterable[int]) -> None:
         """Forget these rooms. Delete their rows now, or with the next batch."""

@@ -49,7 +49,7 @@ class Numbering:
 
     __slots__ = (
         *("_rooms", "_once", "_at", "_refs", "_counts"),
-        *("batch", "numbers", "published", "refused", "unsure", "answered", "under_tokens"),
+        *("batch", "numbers", "published", "refused", "unsure", "answered", "under_tokens", "further"),
     )
 
     def __init__(self, rooms: Rooms, once: Once, at: int, items: Iterable[ordered.Ordered | None]) -> None:
@@ -65,6 +65,7 @@ class Numbering:
         self.unsure: Refused = []  # requests of which nobody knows whether they are committed
         self.answered: dict[int, ordered.Acked | None] = {}  # by id: drafts that are known already, or in ``unsure``
         self.under_tokens = False  # whether requests under tokens were looked up
+        self.further = 0  # lines of the messages, beyond the first of each
         if rooms.unsaved:  # an earlier batch could not store them
             for made in rooms.unsaved.values():
                 self._make(made)
@@ -100,8 +101,10 @@ class Numbering:
             self.published.append(ordered.Acked(draft.origin, ref, again.room, again.number))
             return
         number = self.numbers[room_id] = last + 1
-        text = draft.text
-        lines = text.count("\n") + 1 if "\n" in text else 1
+        text, lines = draft.text, 1
+        if "\n" in text:
+            lines += text.count("\n")
+            self.further += lines - 1
         message = Message(room_id, draft.room, number, self._at, draft.sender, draft.kind, text, draft.who, lines)
         self.batch.messages.append(message)
         self.published.append(message)

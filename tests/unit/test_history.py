@@ -244,6 +244,23 @@ def test_the_waiting_values_are_one_batch_up_to_a_bound(house: House) -> None:
     assert house.numbers() == list(range(1, BATCH + 90))
 
 
+def test_a_batch_of_many_lines_is_published_in_parts_and_the_writers_send_between_them(house: House) -> None:
+    """So it does not fill the queue of a client that reads."""
+    parts: list[int | None] = []
+    house.at_publish = lambda batch: parts.append(sum(each.lines for each in batch if isinstance(each, Message)))
+    house.at_flush = lambda: parts.append(None)
+    house.hold()
+    house.submit(*(draft("x\n" * (n % 40) + "x") for n in range(100)))
+    parts.clear()
+    house.go_on()
+    assert [len(batch.messages) for batch in house.store.batches][-1] == 100
+    lines = [part for part in parts[parts.index(None) + 1 :] if part is not None]
+    assert sum(lines) == sum(n % 40 + 1 for n in range(100))
+    assert max(lines) <= BATCH < min(lines[:-1]) + 40
+    assert parts[-2 * len(lines) :: 2] == [None] * len(lines)
+    assert house.numbers() == list(range(1, 102))
+
+
 def test_what_comes_while_the_writers_send_is_one_batch_with_what_waits(house: House) -> None:
     house.settle()
     house.store.batches.clear()
