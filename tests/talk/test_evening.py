@@ -23,8 +23,6 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
     ann.expect("You are in")
     ann.enter("/edit on")
     ann.shows("""
-        * Welcome to chat_threads 1.0.0. What is your name?
-        ann
         * Hello, ann. What is said in a room is kept: /history shows it.
         * It is Monday, 1 January 2024. Times are in UTC.
         * You are in #lobby, and nobody else is. /help lists the commands.
@@ -43,15 +41,15 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
     sue.enter("/edit on")
     sue.shows("""
         * You are in #lobby with 1 other: ann.
-        * /help lists the commands.
+        *   /help lists the commands.
         * /edit on keeps your line whole while
-        * others talk; /help edit says more.
+        *   others talk; /help edit says more.
         /edit on
         * Your program is asked to send each key
-        * as you press it.
+        *   as you press it.
         * Your line stays whole now. Tab
-        * completes, Up goes back, /edit off
-        * ends it.
+        *   completes, Up goes back, /edit off
+        *   ends it.
         > ▮
          sue  #lobby  2 people
     """)
