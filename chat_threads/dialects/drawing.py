@@ -60,7 +60,8 @@ class Drawing:
         """The parts of the text before and after the cursor that are shown in ``room`` columns."""
         spare = _SPARE if after and room > _LEAST else 0
         shown, mark = before[self._start :], int(self._start > 0)
-        if (mark and not shown) or not (_fits(shown, room - mark - spare) or _fits(shown + after, room - mark)):
+        little = mark and (not shown or _fits(shown, room // 4))
+        if little or not (_fits(shown, room - mark - spare) or _fits(shown + after, room - mark)):
             whole = _fits(before, room - spare)
             self._start = 0 if whole else len(before) - len("".join(_last(before, room // 2)))
         mark = min(room, self._start, 1)

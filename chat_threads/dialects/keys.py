@@ -63,6 +63,7 @@ _CONTROLS = {
     "\r": Key.ENTER,
     "\x0e": Key.DOWN,
     "\x10": Key.UP,
+    "\x12": Key.REDRAW,  # as it is in a terminal that sends whole lines
     "\x15": Key.KILL_BEFORE,
     "\x17": Key.KILL_BLANK_WORD,
     "\x19": Key.YANK,

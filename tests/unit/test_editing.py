@@ -149,7 +149,7 @@ PIECES = [
     (b"\x03\x04", [Wish.LEAVE, Wish.LEAVE]),
     (b"unsent\x03sent\r", [b"sent"]),
     (b"ab\x04\x02\x04\r", [b"a"]),
-    (b"\x0c", [Wish.REDRAW]),
+    (b"\x0c\x12", [Wish.REDRAW, Wish.REDRAW]),
     (b"\x1b[5~\x1b[6~\x1b[5~x\r\x1b[5;2~", [Wish.SCROLL_BACK, b"x", Wish.SCROLL_BACK]),
     (PASTE + b"one\ttab\n\tand\n/\tmore" + PASTED + b"!\r", [b"one tab\n    and\n/   more!"]),
     (PASTE + b"x\n" * 79 + b"/y" + PASTED + b"\r", [b"x\n" * 39 + b"x", b"x\n" * 39 + b"/y"]),
@@ -278,6 +278,7 @@ def test_the_row_shows_the_text_around_the_cursor_at_any_width(width):
         if width > 11:
             assert before.endswith(left[1:]) if left[:1] == "<" else before == left
             assert after.startswith(right[:-1]) if right[-1:] == ">" else after == right
+            assert left[:1] != "<" or columns(left) > (min(width, MOST) - 3) // 4, "what was typed last is seen"
         if columns(before + after) < min(width, MOST) - 3:
             assert right == after
         elif width > 11:
