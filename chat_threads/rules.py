@@ -237,15 +237,21 @@ def _shortened(word: str, letters: int) -> str:
 
 def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
     """A name near ``wanted`` for which ``taken(name)`` is false: ann2, ann3, … ann10, and then with growing steps,
-    because somebody may have taken hundreds."""
-    number, step = 2, 1
+    because somebody may have taken hundreds. After ann2 comes ann3."""
+    numbered = _NUMBERED.fullmatch(wanted)
+    stem, number = (numbered[1], int(numbered[2]) + 1) if numbered else (wanted, 2)
+    tried, step = 1, 1
     while True:
         suffix = str(number)
-        candidate = _shortened(wanted, NAME_LENGTH - len(suffix)) + suffix
+        candidate = _shortened(stem, NAME_LENGTH - len(suffix)) + suffix
         if not taken(candidate):
             return candidate
-        step = 2 * step if number >= 10 else step
+        tried += 1
+        step = 2 * step if tried >= 10 else step
         number += step
+
+
+_NUMBERED = re.compile("(.*[^0-9])([1-9][0-9]?)", re.ASCII)
 
 
 def check_room(typed: str) -> str:

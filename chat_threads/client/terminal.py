@@ -20,11 +20,12 @@ from ..errors import BadName
 from ..qr import has_blocks
 from ..rules import check_name
 from .chat import PORT, Client
-from .errors import ClientError
+from .errors import ClientError, Refused
 from .lines import LINE, Lines, is_ours, never_stopped
 from .talk import Talk
 
 ANSWERED_WITHIN = 30.0  # seconds, after the last line and between one answer and the next
+NAMES = 10  # names that it tries, if the user has given none
 GIVE_UP = 60.0  # seconds for which it tries to reconnect, if nobody types
 PROGRAM = "chat-threads-client"
 
@@ -90,6 +91,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]
     name = "HOST[:PORT]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        value = re.sub("^(?:http|telnet)://([^/]+)/?.*", r"\1", value)  # as the server prints it for browsers
         match = re.fullmatch(r"(?:\[([^]]+)]|([^][:]+))(?::([0-9]{1,5}))?", value)
         if not match:
             try:
@@ -157,27 +159,13 @@ def main(
     """
     streams.prepare()
     host, port = address[0], port or address[1]
-    name = name or _login()
+    tries, name = (1, name) if name else (NAMES, _login())
     if name is None:
         _fail("You have no name yet. Give one with --name NAME.")
     typed = sys.stdin.isatty() and sys.stdout.isatty() and is_ours(sys.stdin)
     give_up = GIVE_UP if give_up is None and not typed else give_up
-    try:
-        chat = Client(
-            host,
-            port,
-            name=name,
-            room=room,
-            replay=replay,
-            reconnect=True,
-            answers=True,
-            give_up=give_up,
-            tls=_trusting(tls_ca) if tls_ca else tls,
-        )
-    except OSError as error:
-        _fail(f"No server answers at {host}, port {port}: {error.strerror or error}.")
-    except ClientError as error:
-        _fail(error.text)
+    trusted = _trusting(tls_ca) if tls_ca else tls
+    chat = _connected(host, port, name, tries, room=room, replay=replay, give_up=give_up, tls=trusted)
     try:
         if not typed or plain or os.environ.get("TERM") == "dumb" or not _run_on_screen(chat):
             never_stopped()
@@ -198,6 +186,19 @@ def _trusting(ca: str) -> ssl.SSLContext:
         why = "it has no certificate in the PEM format" if isinstance(error, ssl.SSLError) else error.strerror
         _fail(f"The file of --tls-ca, {ca}, cannot be used: {why}.")
     return context
+
+
+def _connected(host: str, port: int, name: str, tries: int, **options: Any) -> Client:
+    """A client that has entered under the name, or under one like it if that is taken and there are more ``tries``."""
+    try:
+        return Client(host, port, name=name, reconnect=True, answers=True, **options)
+    except OSError as error:
+        _fail(f"No server answers at {host}, port {port}: {error.strerror or error}.")
+    except ClientError as error:
+        if tries == 1 or not isinstance(error, Refused) or error.code != "name_taken" or not error.near:
+            _fail(error.text)
+        near = error.near
+    return _connected(host, port, near, tries - 1, **options)
 
 
 def _run_on_screen(chat: Client) -> bool:

@@ -245,6 +245,24 @@ def test_without_a_name_one_has_the_name_of_ones_login_or_one_like_it(server, lo
     assert f"{name}: hi" in without_times(shown.stdout)
 
 
+def test_a_second_client_of_one_login_has_a_name_of_its_own_unless_it_asked_for_the_one_that_is_taken(server):
+    server.clients_named("grace", "grace2")
+    before = "import getpass; getpass.getuser = lambda: 'grace'"
+    shown = run(server.port, typed="hi\n", before=before)
+    assert "grace3: hi" in without_times(shown.stdout)
+    shown = run(server.port, "--name", "grace", typed="hi\n", before=before)
+    assert (shown.returncode, shown.stderr) == (1, "chat-threads-client: The name grace is taken. Try grace3.\n")
+
+
+def test_the_address_for_browsers_is_an_address_for_the_client_too(server):
+    done = subprocess.run(
+        [sys.executable, "-m", "chat_threads.client", f"http://127.0.0.1:{server.port}/#lab2", "--name", "ann"],
+        input="hi\n", capture_output=True, text=True, check=False, timeout=WAIT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "ann: hi" in without_times(done.stdout)
+
+
 def test_without_a_name_and_a_login_like_one_the_client_asks_for_the_option(server):
     shown = run(server.port, typed="hi\n", before="import getpass; getpass.getuser = lambda: '___'")
     assert (shown.returncode, shown.stderr) == (

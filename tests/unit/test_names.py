@@ -290,7 +290,9 @@ def test_upper_and_lower_case_of_every_letter_that_has_both_are_the_same():
 def test_a_free_name_is_the_wanted_one_with_the_first_number_that_nobody_has():
     assert free_name("ann", {"ann"}.__contains__) == "ann2"
     assert free_name("ann", {"ann", "ann2"}.__contains__) == "ann3"
-    assert free_name("ann2", {"ann2"}.__contains__) == "ann22"
+    assert free_name("ann2", {"ann2"}.__contains__) == "ann3"
+    assert free_name("ann99", {"ann99"}.__contains__) == "ann100"
+    assert free_name("ann1990", {"ann1990"}.__contains__) == "ann19902"
 
 
 def test_a_free_name_is_never_too_long():
