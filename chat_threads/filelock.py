@@ -46,7 +46,9 @@ class FileLock:
                 raise self._odd("a symbolic link") from error
             if os.path.exists(self._beside) and not os.path.isfile(self._beside):  # a directory, a socket
                 raise self._odd("not a regular file") from error
-            raise StartError(f"The history {path} cannot be opened: {error.strerror}: {self._beside}.") from error
+            folder = os.path.dirname(self._beside)
+            why = f"{error.strerror}: {self._beside}" if os.path.isdir(folder) else f"there is no directory {folder}"
+            raise StartError(f"The history {path} cannot be opened: {why}.") from error
         try:
             self._lock_beside()
         except BaseException:

@@ -34,8 +34,18 @@ class GroupedCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:  # in one line, like every other error at the start
-            click.echo(f"chat_threads: {error.format_message()} --help shows the options.", err=True)
+            click.echo(f"chat_threads: {_plainly(error.format_message())} --help shows the options.", err=True)
             ctx.exit(2)
+
+
+def _plainly(text: str) -> str:
+    """click's sentence, without its words for types, and with an end."""
+    for words, plain in _PLAIN.items():
+        text = text.replace(words, plain)
+    return text if text.endswith((".", "?", "?)")) else f"{text}."
+
+
+_PLAIN = {"a valid integer range": "a whole number", "a valid float range": "a number"}
 
 
 class Number(click.FloatRange):

@@ -97,7 +97,8 @@ def restore(history: str, backup: str) -> None:
     except (StartError, Damaged, sqlite3.Error, OSError) as error:
         with contextlib.suppress(OSError):
             os.remove(unfinished)
-        sys.exit(f"backup: {backup} was not put in the place of {history}: {str(error).rstrip('.')}.")
+        why = str(error).rstrip(".").replace(", or give this one another --db", "")  # the advice for a server
+        sys.exit(f"backup: {backup} was not put in the place of {history}: {why}.")
     click.echo(
         f"{history}: {messages} messages, from {backup}." + (f" What was there is {aside} now." if aside else "")
     )

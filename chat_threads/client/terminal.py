@@ -118,7 +118,7 @@ def _login() -> str | None:
 @click.argument("address", type=Address(), metavar="HOST[:PORT]")
 @click.argument("port", type=click.IntRange(1, 65535), metavar="[PORT]", required=False)
 @click.option("--name", metavar="NAME", help="Your name; by default your login name here, or one like it.")
-@click.option("--room", metavar="#ROOM", help="Enter this room first; it is made if needed.")
+@click.option("--room", metavar="#ROOM", help="Enter this room first; it is made if needed. The # may be left out.")
 @click.option(
     "--replay",
     type=click.IntRange(0, MAX_REPLAY),
@@ -164,6 +164,7 @@ def main(
         _fail("You have no name yet. Give one with --name NAME.")
     typed = sys.stdin.isatty() and sys.stdout.isatty() and is_ours(sys.stdin)
     give_up = GIVE_UP if give_up is None and not typed else give_up
+    room = f"#{room.removeprefix('#')}" if room else None
     trusted = _trusting(tls_ca) if tls_ca else tls
     chat = _connected(host, port, name, tries, room=room, replay=replay, give_up=give_up, tls=trusted)
     try:

@@ -228,6 +228,7 @@ def test_messages_are_exported_as_json_lines_as_the_server_shows_them(history, s
 def test_a_room_is_exported_whatever_the_case_of_its_name(history):
     done = script("export", history, "--room", "#LAB")
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["#lab"]
+    assert script("export", history, "--room", "lab").stdout == done.stdout
     assert len(script("export", history, "--room", "#lab", "--room", "#lobby").stdout.splitlines()) == 3
 
 

@@ -202,9 +202,10 @@ def test_the_console_script_and_the_module_are_the_same_program():
     [
         (["--prot", "80"], "--prot"),
         (["--port"], "--port"),
-        (["--port", "eighty"], "eighty"),
+        (["--port", "eighty"], "'eighty' is not a whole number. --help"),
+        (["--retain", "long"], "'long' is not a number. --help"),
         (["--port", "65536"], "65536"),
-        (["lobby"], "lobby"),
+        (["lobby"], "(lobby). --help"),
         (["--sync", "never"], "never"),
         (["--writers", "0"], "0"),
         (["--writers", "many"], "many"),
@@ -237,6 +238,12 @@ def test_a_bad_value_in_the_environment_is_reported_in_the_same_way():
     assert result.exit_code == 2
     [line] = result.output.splitlines()
     assert "eighty" in line
+
+
+def test_a_history_in_a_directory_that_does_not_exist_is_reported_by_the_directory(tmp_path):
+    result = CliRunner().invoke(cli.main, ["--port", "0", "--db", str(tmp_path / "none" / "chat.db")])
+    assert result.exit_code == 2
+    assert result.output.endswith(f"cannot be opened: there is no directory {tmp_path / 'none'}.\n")
 
 
 @pytest.mark.parametrize(
@@ -361,6 +368,7 @@ def _chat(host: str, stored: int = 0, rooms: int = 1) -> Any:
         address=(host, 8080),
         web_address=(host, 8080),
         history=types.SimpleNamespace(stored=stored),
+        certificate=None,
         publisher=types.SimpleNamespace(list_chat_rooms=lambda: [None] * rooms),
     )
 
@@ -795,7 +803,7 @@ def test_log_lines_carry_the_threads_name_and_never_what_people_say(start_proces
         bob.send("/reply secret answer", "/quit secret farewell")
         bob.rest()
         with process.client() as late:
-            late.send("not a name: secret")
+            late.send("not-a-name:secret")
             late.expect("! A name is")
     with process.client() as web:
         web.send_bytes(b"GET /secret HTTP/1.1\r\n\r\n")

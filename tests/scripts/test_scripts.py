@@ -327,6 +327,7 @@ def test_no_backup_is_put_under_a_server_that_runs(server, tmp_path):
     done = restore(tmp_path / "chat.db", tmp_path / "copy.db")
     assert done.returncode == 1
     assert "is in use by process" in done.stderr
+    assert done.stderr.endswith(" Stop that server.\n")
     assert done.stderr.count("\n") == 1
     assert server.client("bob").ask("and still") != []
 

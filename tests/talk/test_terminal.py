@@ -199,7 +199,7 @@ def test_quit_with_words_leaves_and_what_comes_after_it_is_not_said(server):
     [
         (("--name", "bob"), 1, "chat-threads-client: The name bob is taken. Try bob2."),
         (("--name", "a!"), 1, "chat-threads-client: A name is 1 to 20 letters, digits, '-', '_' or '.',"),
-        (("--name", "ann", "--room", "lab"), 1, "chat-threads-client: A room's name begins with '#'. Try #lab."),
+        (("--name", "ann", "--room", "my lab"), 1, "chat-threads-client: A room's name is '#' and 1 to 32 letters,"),
         (("--name", "ann", "--replay", "201"), 2, "Error: Invalid value for '--replay'"),
     ],
 )
@@ -255,12 +255,14 @@ def test_a_second_client_of_one_login_has_a_name_of_its_own_unless_it_asked_for_
 
 
 def test_the_address_for_browsers_is_an_address_for_the_client_too(server):
+    address = f"http://127.0.0.1:{server.port}/"
     done = subprocess.run(
-        [sys.executable, "-m", "chat_threads.client", f"http://127.0.0.1:{server.port}/#lab2", "--name", "ann"],
+        [sys.executable, "-m", "chat_threads.client", address, "--name", "ann", "--room", "lab2"],
         input="hi\n", capture_output=True, text=True, check=False, timeout=WAIT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "ann: hi" in without_times(done.stdout)
+    assert "You are in #lab2," in done.stdout
 
 
 def test_without_a_name_and_a_login_like_one_the_client_asks_for_the_option(server):
@@ -473,7 +475,7 @@ def test_a_mention_rings_and_is_highlighted_and_other_lines_are_not(server, scre
     ann.expect("bob -> you: psst")
     wait_for(lambda: ann.written().count(b"\x07") == 2)
     ann.enter("/set bell off")
-    ann.expect(r"^\* bell is off now\.$")
+    ann.expect(r"^\* Set: bell off\.$")
     bob.send("ann, do not ring")
     ann.expect("do not ring")
     assert ann.written().count(b"\x07") == 2
