@@ -43,10 +43,11 @@ class StartedThread(threading.Thread, Generic[T]):
         super().__init__(name=name, daemon=True)
         self._work = work
         self._what = what
-        # No documented way leads there. All versions up to 3.14 have it; without it, ``start`` would wait as usual.
+        # No documented way leads there. If a later version has no such attribute, ``start`` waits as usual.
         self._started = self._begun = _Begun()
 
     def run(self) -> None:
+        self._begun.set()  # in case the standard library has not set it
         self._work(self._what)  # with one argument, for which Python needs no other stack in C, half a kilobyte
 
     def wait_for_its_beginning(self) -> None:

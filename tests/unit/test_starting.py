@@ -41,6 +41,17 @@ def test_whoever_wants_to_can_wait_until_the_thread_has_begun(alone):
     thread.join()
 
 
+def test_if_the_standard_library_does_not_use_the_latch_only_start_waits():
+    did = []
+    thread = StartedThread(did.append, "its work", "reader-1")
+    thread._started = threading.Event()  # as if it were another attribute
+    thread.start()
+    assert thread.ident
+    thread.join()
+    assert did == ["its work"]
+    assert not thread.is_alive()
+
+
 def test_join_gives_up_after_its_timeout():
     end = threading.Event()
     thread = StartedThread(lambda _: end.wait(), None, "reader-1")
