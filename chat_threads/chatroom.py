@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice, takewhile
 from sys import getsizeof
-from typing import Protocol
+from typing import Any, Protocol
 
 from . import events, ordered
 from .errors import CutOff, InTooManyRooms
@@ -225,33 +225,32 @@ def _weight(message: events.Message) -> int:
     return getsizeof(message.text) + MESSAGE
 
 
-def merged(
-    room: str, items: Iterable[events.Event | ordered.Joined], crowded: bool, since: int
-) -> Iterator[events.Event]:
+def merged(room: str, items: Iterable[events.Event | ordered.Joined], crowded: bool, since: int) -> list[events.Event]:
     """The events to show. Neighbouring joins or leaves become one event. Joins up to change ``since`` are left out."""
-    kind: str = ""
+    shown: list[Any] = []
+    this: Any
+    people: tuple[str, ...]
+    kind: Any = None  # whether the people in ``names`` have joined or left
     names: list[str] = []
-
-    def flush() -> Iterator[events.Event]:
-        if names:
-            yield events.Presence(room, "joined" if kind == "joined" else "left", tuple(names))
-            names.clear()
-
     for item in items:
-        if isinstance(item, (ordered.Joined, events.Presence)):
-            if crowded or (isinstance(item, ordered.Joined) and item.change <= since):
+        if isinstance(item, ordered.Joined):
+            if item.change <= since:
                 continue
-            this = "joined" if isinstance(item, ordered.Joined) else item.kind
-            if this != kind or (isinstance(item, events.Presence) and item.words):
-                yield from flush()
-            kind = this
-            if isinstance(item, events.Presence) and item.words:
-                yield item
-            elif isinstance(item, events.Presence):
-                names += item.names
-            else:
-                names.append(item.name)
+            this, people, words = "joined", (item.name,), ""
+        elif isinstance(item, events.Presence):
+            this, people, words = item.kind, item.names, item.words
         else:
-            yield from flush()
-            yield item
-    yield from flush()
+            this, people, words = None, (), ""
+        if this and crowded:
+            continue
+        if names and (this != kind or words):
+            shown.append(events.Presence(room, kind, tuple(names)))
+            names = []
+        kind = this
+        if this and not words:
+            names += people
+        else:
+            shown.append(item)
+    if names:
+        shown.append(events.Presence(room, kind, tuple(names)))
+    return shown

@@ -40,7 +40,8 @@ class Door:
     def __init__(self, most: int, per_address: int = 0) -> None:
         self._most = most
         self._per_address = per_address
-        self._state = threading.Condition(threading.Lock())  # guards the attributes below; nothing is called under it
+        self._state = threading.Lock()  # guards the attributes below; nothing is called under it
+        self._left = threading.Condition(self._state)  # one that gave way has ended
         self._network_of: dict[int, str] = {}  # of all connections that have entered
         self._from: dict[str, int] = {}  # connections of each network; never 0
         # Connections without a name, by network, the oldest first. A new one has no session yet.
@@ -59,7 +60,7 @@ class Door:
         with self._state:
             self._check(of)
             if len(self._leaving) >= GIVING_WAY:
-                self._state.wait_for(lambda: len(self._leaving) < GIVING_WAY, PATIENCE)
+                self._left.wait_for(lambda: len(self._leaving) < GIVING_WAY, PATIENCE)
             there = len(self._network_of) - len(self._leaving)
             taken = there - len(self._on_approval)
             entry = USUAL
@@ -91,7 +92,7 @@ class Door:
             if waits:
                 self._waiting.setdefault(of, {})[number] = session
 
-    # The next four are called under _state. They cannot assert it, because a Condition does not tell.
+    # The next four are called under _state.
 
     def _check(self, of: str) -> None:
         if self._per_address and of != _UNKNOWN and self._from.get(of, 0) >= self._per_address:
@@ -145,5 +146,5 @@ class Door:
             self._on_approval.discard(number)
             if number in self._leaving:
                 self._leaving.remove(number)
-                self._state.notify()
+                self._left.notify()
             self._uncount(number)

@@ -551,20 +551,21 @@ class Publisher:
         crowded = self._crowded(room)
         late: dict[Subscriber, None] = {}
         if joined and not crowded:
+            first = min(joined)
             # A session that became a member at or after the first of these changes saw some of them on entering.
             # Members stand in the order of their changes, so these are the last ones.
             for session in reversed(room.members):
                 since = room.members[session]
-                if since < min(joined):
+                if since < first:
                     break
                 late[session] = None
-                shown = list(chatroom.merged(room.name, items, crowded, since))
+                shown = chatroom.merged(room.name, items, crowded, since)
                 if shown:
                     view = session.views.of(self._places[session].current is room)
                     parcel, members = self._address(view, shown, (session,))
                     for member in members:
                         outbox.put(member, parcel)
-        return list(chatroom.merged(room.name, items, crowded, 0)), late
+        return chatroom.merged(room.name, items, crowded, 0), late
 
     def _address(
         self, view: View, shown: Sequence[events.Event], members: Iterable[Subscriber]

@@ -80,6 +80,9 @@ def encode(event: events.Event) -> Object:
     return found
 
 
+_PLAIN = frozenset((str, int, bool, type(None)))  # in JSON as they are; most fields are of these
+
+
 def _write(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_write(each) for each in value]
@@ -102,7 +105,7 @@ def _write(value: Any) -> Any:
         elif column.digits is not None and inner is not None:
             found[column.key] = round(inner, column.digits)
         else:
-            found[column.key] = _write(inner)
+            found[column.key] = inner if type(inner) in _PLAIN else _write(inner)
     return found
 
 

@@ -39,18 +39,19 @@ def wrapped(text: str, most: int, later: str = "") -> list[str]:
     """The text in lines of at most ``most`` columns, which end at spaces. A word that is too wide for a line is broken
     between two letters. Every line but the first begins with ``later``."""
     lines, line, used = [], "", 0
+    width = len if text.isascii() else columns  # the most frequent case, with fewer calls
     for word in re.split("( +)", text.rstrip()):
-        size = columns(word)
+        size = width(word)
         if used + size > most and used > len(later):
             lines.append(line.rstrip())
             line, used = later, len(later)
-        if word.isspace() and lines and used == len(later):
+        if used == len(later) and lines and word.isspace():
             continue
         while used + size > most and size > 1:
             begin = _fitting(word, most - used) or clusters(word[:_LETTER])[0]
             lines.append(line + begin)
             word = word[len(begin) :]
-            line, used, size = later, len(later), columns(word)
+            line, used, size = later, len(later), width(word)
         line, used = line + word, used + size
     return [*lines, line.rstrip()]
 
