@@ -604,7 +604,7 @@ def test_all_that_is_needed_to_find_a_cause_can_be_kept(tmp_path):
 
 @pytest.mark.stress
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("options", [(), ("--", "--writers", "per-session"), ("--", "--sync", "full")])
+@pytest.mark.parametrize("options", [(), ("--", "--writers", "per-session", "--sync", "full")])
 def test_a_longer_run_keeps_every_promise(options):
     done = torture("--minutes", "0.5", "--seed", "25", "--min-kills", "2", *options, wait=240)
     assert done.returncode == 0, done.stdout + done.stderr
