@@ -374,7 +374,7 @@ class TextTooLong(TooLong):
     """A text of ``length`` characters, where ``limit`` are allowed."""
 
     def __init__(self, length: int, limit: int) -> None:
-        super().__init__(f"That is {length} characters, and a line has at most {limit}. Nothing was sent.")
+        super().__init__(f"That is {length} characters, and a message has at most {limit}. Nothing was sent.")
         self.length, self.limit = length, limit
 
 

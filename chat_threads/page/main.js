@@ -139,7 +139,7 @@ class App {
     const found = this.typed.all(typed, this.chat.limits);
     const long = ({ request }) => [...(request.text || JSON.stringify(request))].length > most;
     const wrong = found.find((each) => each.error || long(each));
-    if (wrong) return this.problem(wrong.error || `A line has at most ${most} characters.`);
+    if (wrong) return this.problem(wrong.error || `A message has at most ${most} characters.`);
     const all = this.outbox.items.length + found.length;
     if (all > MOST_WAITING) return this.problem("These are too many lines at once.");
     for (const { request } of found) this.perform(request);

@@ -107,7 +107,7 @@ def test_a_line_without_end_is_not_kept_and_the_next_one_is_said(server, connect
     assert done.returncode == 1
     assert sorted(done.stderr.splitlines()) == [
         *(f"! Line {number} is longer than {lines.LINE} bytes, so it was not sent." for number in (1, 3, 6)),
-        f"! That is {lines.LINE} characters, and a line has at most 2000. Nothing was sent.",
+        f"! That is {lines.LINE} characters, and a message has at most 2000. Nothing was sent.",
     ]
     assert [each.text for each in whole(connect(server, "bob"), "#lobby")] == ["first", "last"]
 

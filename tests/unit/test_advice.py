@@ -142,7 +142,7 @@ PLAIN = [
     (errors.BadRequest("say needs text."), "say needs text."),
     (errors.UnknownType("shout"), "There is no request of type 'shout'. The request \"help\" lists the types."),
     (errors.UnknownType(None), 'A request needs a field "type" with a string. The request "help" lists the types.'),
-    (errors.TextTooLong(3, 2), "That is 3 characters, and a line has at most 2. Nothing was sent."),
+    (errors.TextTooLong(3, 2), "That is 3 characters, and a message has at most 2. Nothing was sent."),
     (errors.TooManyLines(3, 2), "That is 3 lines, and a message has at most 2. Nothing was sent."),
     (errors.WordsTooLong(3, 2), "That is 3 characters, and at most 2 are allowed here. Nothing was changed."),
     (errors.LineTooLong(9, "sent"), "A line has at most 9 bytes. Yours was longer, so it was not sent."),

@@ -315,7 +315,7 @@ def test_every_letter_and_digit_is_visible():
 def test_a_text_is_at_most_two_thousand_characters_however_many_bytes(char):
     assert TEXT_LENGTH == 2000
     assert check_text(char * 2000) == char * 2000
-    with pytest.raises(TooLong, match="That is 2001 characters, and a line has at most 2000") as caught:
+    with pytest.raises(TooLong, match="That is 2001 characters, and a message has at most 2000") as caught:
         check_text(char * 2001)
     assert caught.value.code == "too_long"
     assert isinstance(caught.value, Told)
@@ -371,7 +371,7 @@ def test_a_long_text_is_said_in_as_few_messages_as_its_lines_allow():
 
 def test_a_text_can_have_another_limit():
     assert check_text("x" * 5, 5) == "x" * 5
-    with pytest.raises(TooLong, match="That is 6 characters, and a line has at most 5"):
+    with pytest.raises(TooLong, match="That is 6 characters, and a message has at most 5"):
         check_text("x" * 6, 5)
 
 
