@@ -323,7 +323,7 @@ class Search(Command):
     "set",
     more="/set timestamps on|off|seconds\n/set numbers on|off: of messages\n/set colour on|off: of names and notices\n"
     "/set bell on|off: when your name is said, and on private lines\n/set joins on|off: who comes and who goes\n"
-    "/set replay N: messages on entering a room, 0 to 200\n/set zone Europe/Berlin, or UTC, or server for its own",
+    "/set replay N: messages on entering a room, 0 to 200\n/set zone Europe/Berlin, or UTC, or server: of times",
     named={"name": "option"},
 )
 @dataclass(frozen=True, slots=True)
@@ -464,12 +464,11 @@ class Help(Command):
     def typed(cls, rest: str) -> Command | None:
         if not rest:
             return cls()
-        word = rest.split()[0]
+        word = rest.split()[0].removeprefix("/")
         if word.lower() == EVERYTHING:
             return cls(EVERYTHING)
-        word = word if word.startswith("/") else "/" + word
-        called(word)
-        return cls(word)
+        called(f"/{word}")
+        return cls(f"/{word}")
 
 
 @command("/quit [words]", "leave, with a last word", "quit", aliases=("/exit", "/bye"))

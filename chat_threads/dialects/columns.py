@@ -117,16 +117,15 @@ def blocks(
 
 
 def _listed(headers: Sequence[str], row: Sequence[str], most: int) -> list[str]:
-    """A row in words: its first cell, and the others with their headers. A line ends between two of these, unless one
-    alone is too wide."""
+    """A row in words: its first cell, and the others with their headers. A line ends between two of these."""
     cells = [f"{header}: {_isolated(cell)}" for header, cell in zip(headers[1:], row[1:], strict=True) if cell]
-    lines = [row[0]]
+    lines = wrapped(row[0], most, "  ")
     for cell in cells:
         if columns(lines[-1]) + 2 + columns(cell) <= most:
             lines[-1] += f"  {cell}"
         else:
-            lines.append(f"  {cell}")
-    return [part for line in lines for part in wrapped(line, most, "  ")]
+            lines.append(f"  {shortened(cell, most - 2)}")
+    return lines
 
 
 def _isolated(cell: str) -> str:

@@ -253,7 +253,8 @@ def _history_page(style: Style, event: events.HistoryPage) -> str:
         what = "That part of the history has no messages." if event.last else f"Nothing was said in {event.room} yet."
         return _line(style, what)
     first, last = event.messages[0].number, event.messages[-1].number
-    head = f"{event.room}, messages {first} to {last} of {event.last}:"
+    which = f"messages {first} to {last}" if first < last else f"message {first}"
+    head = f"{event.room}, {which} of {event.last}:"
     ways = []
     if event.before:
         ways.append(f"Older: /history {event.room} before {event.before}")

@@ -41,7 +41,7 @@ def parse_line(line: str) -> commands.Command | None:
 
     It may be a text of several lines, with LF between them. If it begins with a command, all of it belongs to that.
     """
-    if line.isprintable() and line[:1] not in " /":  # most lines: neither blank nor a command
+    if line.isprintable() and line[:1] not in " /／":  # most lines: neither blank nor a command
         return commands.Say(line)
     if not line.strip():
         return None
@@ -49,6 +49,7 @@ def parse_line(line: str) -> commands.Command | None:
     if line.startswith("//"):
         return commands.Say(line[1:])
     if not line.startswith("/"):
+        _refuse_indented(line)
         return commands.Say(line)
     word = _WORD.match(line)[0]  # type: ignore[index]
     rest = line[len(word) :].strip()
@@ -76,6 +77,16 @@ def not_set(option: str) -> Usage | Mistyped:
 
 
 # A frame that keeps an error in a variable is in a cycle with it, through its traceback, so none of these does.
+
+
+def _refuse_indented(line: str) -> None:
+    """Raise Mistyped for a line that has a command behind blanks: it may be private, and must not be said to all."""
+    word = _WORD.match(line.lstrip().replace("／", "/", 1))[0]  # type: ignore[index]
+    if "\n" not in line and word.lower() in commands.BY_NAME:
+        what = (
+            "a wide ／ is not the / of a command" if "／" in line[: line.index(word[1])] else "a space stands before it"
+        )
+        raise Mistyped(f"That looks like {word}, but {what}. Nothing was sent.", f"Begin the line with {word}.")
 
 
 def _refuse_confused(row: Row, words: list[str]) -> None:

@@ -15,9 +15,13 @@ from .telnet import SIZE
 
 
 def views(style: Style) -> Views:
-    """The views with these settings. Only the view for this client alone depends on its window."""
-    shared = replace(style, columns=SIZE[0])
+    """The views with these settings. The view for this client alone fits its window. The others fit one of four widths,
+    so that a thousand windows do not make a thousand views."""
+    shared = replace(style, columns=min(SIZE[0], max(_STEP, style.columns // _STEP * _STEP)))
     return Views(_VIEWS.of(shared), _VIEWS.of(replace(shared, here=False)), own=_VIEWS.of(style))
+
+
+_STEP = 20  # columns
 
 
 class ScreenView(TextView):

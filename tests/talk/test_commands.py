@@ -678,7 +678,7 @@ def test_history_takes_a_number_a_place_or_a_time_span(server, typed, first, las
     if "#" in typed:
         ann.ask("/join #elsewhere")
     head, *lines, tail = ann.ask(typed)
-    assert head == f"* #lobby, messages {first} to {last} of 250:"
+    assert head == f"* #lobby, {f'messages {first} to {last}' if first < last else 'message 250'} of 250:"
     assert [line.split()[0] for line in lines] == [str(number) for number in range(first, last + 1)]
     assert tail == ways
 
@@ -713,7 +713,7 @@ def test_people_outside_a_room_can_read_its_history(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.send("/join #lab2", "/me was here")
     ann.news()
-    assert asked(bob, "/history #lab2") == ["* #lab2, messages 1 to 1 of 1:", "1 [14:03] ~ ann was here"]
+    assert asked(bob, "/history #lab2") == ["* #lab2, message 1 of 1:", "1 [14:03] ~ ann was here"]
     assert asked(bob, "/history #lap") == [error_line(UnknownRoom("#lap", "#lab2"))]
 
 

@@ -226,7 +226,7 @@ def test_the_port_may_be_an_argument_of_its_own_as_for_telnet(server):
 
 def test_a_script_finds_what_it_has_just_said(server):
     told = without_times(run(server.port, "--name", "ann", typed="hello\n/history\n/search hello\n").stdout)
-    assert "* #lobby, messages 1 to 1 of 1:" in told
+    assert "* #lobby, message 1 of 1:" in told
     assert "* 1 message found for: hello" in told
 
 

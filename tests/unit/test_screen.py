@@ -231,8 +231,8 @@ def test_many_keys_cost_tokens_even_if_they_come_to_nothing():
 # --- what is drawn --------------------------------------------------------------------------------------
 
 
-def test_what_is_said_is_the_same_bytes_for_windows_of_any_size():
-    large, small = editing(200, 50), editing(40, 20)
+def test_what_is_said_is_the_same_bytes_for_windows_of_any_height_and_of_about_one_width():
+    large, small = editing(200, 50), editing(80, 20)
     assert (large.views.here, large.views.elsewhere) == (small.views.here, small.views.elsewhere)
     data = small.views.here.encode([said("one\n* bob left"), said("two")])
     plain = TextDialect().views.here.encode([said("one\n* bob left"), said("two")])

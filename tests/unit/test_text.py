@@ -367,6 +367,17 @@ def test_a_person_in_place_of_a_room_and_a_name_of_two_words_are_explained(typed
         parse_line(typed)
 
 
+@for_each("typed", [" /msg bob secret", "\t/TOKEN", "\u3000/help", "／help", " ／w bob x"])
+def test_a_command_behind_a_blank_or_with_a_wide_slash_is_not_said_to_all(typed):
+    with pytest.raises(Mistyped, match=r"^That looks like /\w+, but .* Nothing was sent\. Begin the line with /\w+\."):
+        parse_line(typed)
+
+
+@for_each("typed", ["  x = 1", " // a comment", " /usr/bin", "a /help", " / ", "／", "\u3000ok", " /msg bob\nand more"])
+def test_other_lines_that_begin_with_a_blank_or_a_wide_slash_are_said(typed):
+    assert parse_line(typed) == commands.Say(typed.rstrip().replace("\t", "    "))
+
+
 def test_a_blank_line_in_place_of_the_name_asks_for_help():
     assert inputs(b"\r\n  \r\nann\r\n", name=None) == [commands.Help(), commands.Help(), commands.Hello("ann")]
 
@@ -488,7 +499,7 @@ def test_line_separators_of_unicode_end_no_line():
     cleaned = "one two three four  five"
     assert inputs(text.encode() + b"\r\n") == [commands.Say(cleaned)]
     assert inputs(f"/msg bob {text}\r\n".encode()) == [commands.Private("bob", cleaned)]
-    assert inputs("\u2028/quit\r\n".encode()) == [commands.Say(" /quit")]
+    assert inputs("\u2028/frob\r\n".encode()) == [commands.Say(" /frob")]
 
 
 @for_each(
@@ -761,15 +772,15 @@ SEEN = (
     ),
     (
         events.HistoryPage("#lab2", (said(number=5),), 5, 5, None),
-        ["* #lab2, messages 5 to 5 of 5:", f"5 [{DAY} 14:03] ann: hi", "* Older: /history #lab2 before 5"],
+        ["* #lab2, message 5 of 5:", f"5 [{DAY} 14:03] ann: hi", "* Older: /history #lab2 before 5"],
     ),
     (
         events.HistoryPage("#lab2", (said(number=1),), 5, None, 1),
-        ["* #lab2, messages 1 to 1 of 5:", f"1 [{DAY} 14:03] ann: hi", "* Newer: /history #lab2 after 1"],
+        ["* #lab2, message 1 of 5:", f"1 [{DAY} 14:03] ann: hi", "* Newer: /history #lab2 after 1"],
     ),
     (
         events.HistoryPage("#lab2", (said(number=1),), 1, None, None),
-        ["* #lab2, messages 1 to 1 of 1:", f"1 [{DAY} 14:03] ann: hi"],
+        ["* #lab2, message 1 of 1:", f"1 [{DAY} 14:03] ann: hi"],
     ),
     (events.HistoryPage("#lab2", (), 0, None, None), ["* Nothing was said in #lab2 yet."]),
     (events.HistoryPage("#lab2", (), 5, None, None), ["* That part of the history has no messages."]),
@@ -1422,6 +1433,18 @@ def test_a_notice_that_goes_on_in_another_line_is_indented_and_keeps_names_whole
     assert {word for line in lines for word in line.split()} == {"!", "what", "was", "wrong"}
 
 
+def test_what_many_are_shown_fits_one_of_four_widths_so_that_windows_do_not_make_views():
+    topic = events.TopicChanged("#lobby", "some words " * 18, "ann")
+    made = set()
+    for columns in range(10, 200):
+        dialect = dialect_of("ann")
+        dialect.window(columns)
+        made.add(dialect.views.here)
+        lines = dialect.views.here.encode((topic,)).decode().splitlines()
+        assert max(map(len, lines)) <= max(20, min(columns, 80))
+    assert len(made) == 4
+
+
 def test_a_table_that_became_a_list_keeps_each_value_beside_its_header():
     dialect = dialect_of("ann")
     dialect.window(40)
@@ -1433,6 +1456,9 @@ def test_a_table_that_became_a_list_keeps_each_value_beside_its_header():
         "*   topic: deadlocks",
         "* #a  people: 1  messages: 2  topic: a b",
     ]
+    (row,) = events.RoomList((events.RoomRow("#a", 10**9, 10**9, "d" * 200),), 0).rooms
+    lines = dialect.views.own.encode((events.RoomList((row,), 0),)).decode().splitlines()
+    assert lines[-1] == "*   topic: " + "d" * 28 + "…"
 
 
 @for_each("event", [WIDE_THREADS, WIDE_LOCKS, WIDE_ROOMS, WIDE_PEOPLE, STATS])
@@ -1470,7 +1496,7 @@ def test_an_event_counts_at_least_as_many_lines_as_it_shows():
         assert event.lines >= len(lines_of(event)), type(event)
 
 
-def test_tables_are_as_wide_as_the_window_and_rooms_do_not_depend_on_it():
+def test_tables_are_as_wide_as_the_window_and_windows_of_about_one_width_share_the_views_of_rooms():
     """RFC 1073. The size may come before the name, and change later."""
     ann, bob = dialect_of(None), dialect_of("bob")
     rooms = events.RoomList((events.RoomRow("#lobby", 1, 2, "a topic of thirty characters"),), 0)
@@ -1483,4 +1509,5 @@ def test_tables_are_as_wide_as_the_window_and_rooms_do_not_depend_on_it():
     ann.feed(told % 60)
     assert drain(ann) == [commands.ShowScreen()]
     assert max(map(len, ann.views.own.encode([rooms]).decode().splitlines())) > 50
+    bob.window(79)
     assert (ann.views.here, ann.views.elsewhere) == (bob.views.here, bob.views.elsewhere)
