@@ -41,14 +41,24 @@ class _Completer(Completer):
             yield Completion(each, -len(before.rpartition(" ")[2]))
 
 
-def _keys() -> KeyBindings:
-    """The keys with a meaning of their own. A line end in a pasted block does not count as Enter."""
+def _keys(talk: Talk) -> KeyBindings:
+    """The keys with a meaning of their own. A line end in a pasted block does not count as Enter, and Page Up shows no
+    earlier line, but says how to look back."""
     keys = KeyBindings()
 
     @keys.add(Keys.BracketedPaste)
     def paste(event: KeyPressEvent) -> None:
         line = event.current_buffer
         line.insert_text(pasted(line.document.text_before_cursor, event.data))
+
+    @keys.add(Keys.PageUp)
+    def page_up(event: KeyPressEvent) -> None:
+        if not event.is_repeat:
+            talk.say_how_to_scroll()
+
+    @keys.add(Keys.PageDown)
+    def page_down(event: KeyPressEvent) -> None:
+        pass
 
     return keys
 
@@ -62,20 +72,30 @@ def _leave_no_row(app: Any) -> None:
     """
     if not any(name in os.environ for name in _WRAPS.split()) or not hasattr(app, "_on_resize"):
         return
-    resized, last = app._on_resize, 0.0
+    resized, renderer, last = app._on_resize, app.renderer, 0.0
 
-    def on_resize() -> None:
+    def go_up() -> None:
         nonlocal last
+        drawn, cursor, width = renderer.last_rendered_screen, renderer._cursor_pos, app.output.get_size().columns
+        if drawn is None or width >= renderer._last_size.columns:
+            return
         before, last = last, time.monotonic()
-        drawn, cursor = app.renderer.last_rendered_screen, app.renderer._cursor_pos
-        width = app.output.get_size().columns
-        if last - before > SETTLED and drawn and width:
+        if last - before > SETTLED:
             rows = (drawn.data_buffer[y] for y in range(cursor.y))
             ends = [max((x for x, char in row.items() if char.char != " "), default=0) for row in rows]
-            app.output.cursor_up(sum(end // width for end in [*ends, max(0, cursor.x - 1)]))
+            app.output.cursor_up(sum(end // max(1, width) for end in [*ends, max(0, cursor.x - 1)]))
+
+    def on_resize() -> None:
+        go_up()
         resized()
 
+    def before_render(sender: object) -> None:  # before the signal has come
+        if renderer.last_rendered_screen is not None and renderer._last_size != app.output.get_size():
+            go_up()
+            renderer.erase(leave_alternate_screen=False)
+
     app._on_resize = on_resize
+    app.before_render += before_render
 
 
 class Screen:
@@ -95,7 +115,7 @@ class Screen:
                 bottom_toolbar=self._bottom,
                 refresh_interval=LOOK,
                 erase_when_done=True,
-                key_bindings=_keys(),
+                key_bindings=_keys(self._talk),
             )
             _leave_no_row(self._session.app)
             shower = threading.Thread(target=self._show, name="client-show", daemon=True)

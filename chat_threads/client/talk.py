@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import commands, events
 from ..dialects.jsonlines import REQUESTS
-from ..dialects.text import TextDialect
+from ..dialects.text import SCROLL_BACK, TextDialect
 from ..dialects.typed import HINTS, parse_line
 from ..errors import ChatError
 from ..rules import clean, clean_lines, fold, in_messages, mentions
@@ -126,6 +126,10 @@ class Talk:
         """Show why something was not done."""
         self.failed = True
         self._print(events.Problem("", why))
+
+    def say_how_to_scroll(self) -> None:
+        """Say how to look back. The keys for it are the terminal's."""
+        self._print(events.Notice(SCROLL_BACK))
 
     def _do(self, command: commands.Command | None) -> None:
         if isinstance(command, commands.Edit):

@@ -33,9 +33,10 @@ OWN_LINE = "Your program has a line of its own. Everything stays as it was."
 UNANSWERED = "Your program has not answered; nc and its like never do. Everything stays as it was."
 OFFER = "/edit on keeps your line whole while others talk; /help edit says more."
 
+SCROLL_BACK = "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or use /history."
 _HINTS: dict[object, str] = {
     Wish.FULL: "Your line is full; the rest was dropped.",
-    Wish.SCROLL_BACK: "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or use /history.",
+    Wish.SCROLL_BACK: SCROLL_BACK,
 }
 
 # A mouse's position as X10 reports it. Beyond column 95 that is not UTF-8, but the line around it is good.

@@ -437,6 +437,9 @@ def test_up_and_down_bring_back_what_was_typed(server, screen):
     ann.expect(r"^> /me waves$")
     ann.keys("Enter")
     ann.expect(r"~ ann waves$", r"~ ann waves$", r"^>$")
+    ann.type("half a line")
+    ann.keys("PPage", "NPage")
+    ann.expect("scrolls back", "^> half a line$")
 
 
 def test_tab_completes_commands_rooms_and_names(server, screen):
