@@ -21,6 +21,8 @@ from driver.crowd import Crowd, Outcome, Task, crowd
 from driver.worker import Failed
 from support.pages import PERFORMANCE, table_after
 
+pytestmark = pytest.mark.timeout(120)
+
 BENCH = PEERS.parent / "bench.py"
 OURS = ours(["text", "json", "web", "edit"])
 FOUND, REMARKS = peers(shutil.which("ergo"))
@@ -115,7 +117,7 @@ def test_clients_that_only_join_are_counted_and_so_is_the_memory_for_them(many, 
 
 
 def bench(*options: str) -> str:
-    done = subprocess.run([sys.executable, BENCH, *options], capture_output=True, text=True, check=False, timeout=50)
+    done = subprocess.run([sys.executable, BENCH, *options], capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
