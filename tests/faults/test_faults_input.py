@@ -239,13 +239,14 @@ def test_nul_esc_c1_osc_bidi_and_zero_width_are_taken_out_of_texts_topics_away_a
         attacker.expect("joined")
         texts = [f"a{payload}é" for payload in HARMFUL]  # a letter that no sequence could go on with
         shown = [harmless(text) for text in texts]
-        attacker.send(*({"type": "say", "text": text} for text in texts))
-        scene.said("attacker", shown)
-        attacker.send(*({"type": "action", "text": text} for text in texts))
-        for text in shown:
+        lines = [text for text in texts if not {"\n", "\r"} & {*text}]  # tests/talk/test_blocks.py has the others
+        attacker.send(*({"type": "say", "text": text} for text in lines))
+        scene.said("attacker", [harmless(text) for text in lines])
+        attacker.send(*({"type": "action", "text": text} for text in lines))
+        for text in map(harmless, lines):
             assert scene.witness.expect("~ attacker ").endswith(f"] ~ attacker {text}")
-        attacker.send(*({"type": "private", "to": "witness", "text": text} for text in texts))
-        for text in shown:
+        attacker.send(*({"type": "private", "to": "witness", "text": text} for text in lines))
+        for text in map(harmless, lines):
             assert scene.witness.expect("attacker -> you: ").endswith(f"-> you: {text}")
         attacker.send(*({"type": "topic", "text": text} for text in texts))
         for text in shown:
