@@ -31,6 +31,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 from typing import Any
 
 import click
@@ -45,6 +46,7 @@ from tabulate import tabulate
 from chat_threads import streams
 
 OUR_DIALECTS = ("text", "json", "web", "edit")
+WIDTH = 100  # characters in a line
 ROOMS_OF = 10  # clients, when they only join
 COSTS = (["web", "json"], ["edit", "text"])  # dialects whose costs are compared
 
@@ -135,10 +137,8 @@ def main(
                 if joins and not cpu:
                     join(found, clients, folder, repeat, joins)
         what = "Microseconds of the server's CPU for a delivery" if cpu else "Messages delivered a second"
-        lines = f"{machine.describe()}. {what}, the median of {repeat} runs of {seconds:g} s. Below it, the figure of "
-        parts[part] = say(
-            "\n\n".join([f"{lines}{taking_part[0].title} divided by it, and its range.", *found.tables()])
-        )
+        about = f"{machine.describe()}. {what}, the median of {repeat} runs of {seconds:g} s. Below it, the figure of "
+        parts[part] = say(f"{about}{taking_part[0].title} divided by it, and its range.", *found.tables())
         if found.limited:
             click.echo("\n[d]: the driver was the bottleneck; the server may be faster than that.")
         for remark in found.remarks:
@@ -180,7 +180,9 @@ def main(
         sys.exit(f"bench: not everything was delivered once by {', '.join(wrong)}.")
 
 
-def say(text: str) -> str:
+def say(about: str, *told: str) -> str:
+    """Print what the tables are about, and the tables. Return that."""
+    text = "\n\n".join([textwrap.fill(about, WIDTH), *told])
     click.echo(f"{text}\n")
     return text
 
@@ -258,7 +260,8 @@ def show_stages(cells: list[tuple[int, int]], rounds: int, before: str | None) -
         sys.exit(f"bench: {failed}.")
     alone = ", ".join(f"{what} {took:.1f}" for what, took in stages.bare().items())
     told.append(f"By themselves, without anything around them: {alone} microseconds.")
-    return say("\n\n".join(told)), [dataclasses.asdict(each) for each in found]
+    about = f"{machine.describe()}. Microseconds for one message, by the members and the messages under way."
+    return say(about, *told), [dataclasses.asdict(each) for each in found]
 
 
 def show_counts(
@@ -278,16 +281,14 @@ def show_counts(
     except Failed as failed:
         sys.exit(f"bench: {failed}.")
     headers = ["members", "under way", *(["dialect"] if len(dialects) > 1 else []), *counts.HEADERS]
+    about = f"Python {sys.version.split()[0]}. What a message costs the server, the median of {repeat} rounds."
     told = [
-        f"Python {sys.version.split()[0]}. What a message costs the server, the median of {repeat} rounds.",
-        tabulate(
-            rows, headers, tablefmt="rst", disable_numparse=True, colalign=["left", *["right"] * len(headers[1:])]
-        ),
+        tabulate(rows, headers, tablefmt="rst", disable_numparse=True, colalign=["right"] * len(headers)),
         "Calls are of Python and C functions, by the threads of each kind; writers also for each delivery.",
     ]
     if remark:
         told.append(f"Calls of futex are not counted: {remark}.")
-    return say("\n\n".join(told)), [dict(zip(headers, row, strict=True)) for row in rows]
+    return say(about, *told), [dict(zip(headers, row, strict=True)) for row in rows]
 
 
 if __name__ == "__main__":
