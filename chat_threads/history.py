@@ -28,6 +28,7 @@ from .upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
+AHEAD = 64  # lines, at most, in a batch that the next one need not wait for
 BATCH = 512  # values in one transaction, at most
 QUEUE = 2048  # values in the queue; if it is full, senders wait
 PATIENCE = 30.0  # seconds that a sender waits for a place in the queue
@@ -37,7 +38,7 @@ LOOK = 0.25  # seconds after which a thread that waits for the queue checks whet
 Publish = Callable[[Sequence[ordered.Published]], Iterable[int] | None]
 Refuse = Callable[[ordered.Ordered, ChatError], None]
 Announce = Callable[[ChatError], None]
-Flush = Callable[[], None]
+Flush = Callable[[bool], bool]
 
 
 # The error for a value that could not be stored. For values of other types, no error is sent.
@@ -91,6 +92,7 @@ class History:
         self.thread = threading.Thread(target=self._run, name="history", daemon=True)
         # Owned by the history thread:
         self._slot = inside.Slot("history", IDLE, None, self._queue.depth)  # another one once the thread runs
+        self._ahead = 0  # lines published since the writers had sent everything; beyond AHEAD, the next batch waits
         self._pause: float | None = 0.0  # seconds until a step of the upkeep is due; None: none is
         self._rooms = Rooms({room.id: room.last for room in storage.rooms()})
         self._once = Once(storage.refs, refs_bytes)
@@ -103,7 +105,7 @@ class History:
         publish: Publish,
         refuse: Refuse,
         announce: Announce = lambda error: None,
-        flush: Flush = lambda: None,
+        flush: Flush = lambda may_go_on: True,
     ) -> None:
         """Begin. Once, by main."""
         self._publish, self._refuse, self._announce, self._flush = publish, refuse, announce, flush
@@ -177,14 +179,16 @@ class History:
 
         Before a batch is committed, the writers hand the batch before it to the system. So queues grow only for slow
         clients. For all others the batches grow instead, and the writers do not have to compete with a commit for the
-        interpreter's lock.
+        interpreter's lock. But if that batch was small, and the writers have many members left, this one goes with it:
+        they then get both in one send. The next one waits.
 
         An unexpected exception ends the thread, and with it the server (see ``ends``). Continuing would be worse:
         nobody could know which part of the batch is committed, and which senders were told.
         """
         batch = self._queue.take(BATCH, self._pause)
         if batch:
-            self._flush()
+            if self._flush(self._ahead <= AHEAD):
+                self._ahead = 0
             if self._queue.queue:  # what came meanwhile joins the batch
                 batch += self._queue.take(BATCH - len(batch), 0.0)
         committed = self._handle(batch)
@@ -226,6 +230,7 @@ class History:
                 self._committed(numbered, began, now)
         if published:
             self._slot.doing = "publishes", now
+            self._ahead += BATCH if numbered.further or self._ahead else len(published)
             if dropped := (self._publish_in_parts if numbered.further else self._publish)(published):
                 self._forget(dropped)
         for item, error in refused + numbered.unsure:
@@ -244,7 +249,7 @@ class History:
             lines = item.lines if type(item) is Message else 1
             if lines > left:
                 dropped += self._publish(part) or ()
-                self._flush()
+                self._flush(False)
                 part, left = [], BATCH
             part.append(item)
             left -= lines

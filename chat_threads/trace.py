@@ -189,14 +189,15 @@ class Recorder:
         if self.file:
             self.file.send(threading.current_thread().name, began, now, name, trips)
 
-    def waiting(self, flush: Callable[[], None]) -> Callable[[], None]:
+    def waiting(self, flush: Callable[[bool], bool]) -> Callable[[bool], bool]:
         """Return a flush that also writes its time to the file."""
 
-        def waits() -> None:
+        def waits(may_go_on: bool) -> bool:
             began = time.monotonic()
-            flush()
+            done = flush(may_go_on)
             if self.file:
                 self.file.slice("wait for writers", threading.current_thread().name, began, time.monotonic())
+            return done
 
         return waits
 

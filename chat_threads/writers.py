@@ -36,6 +36,7 @@ from .session import Session
 
 log = logging.getLogger(__name__)
 
+MANY = 32  # sessions that are still to be written to; for fewer, the history rather waits
 FLUSH_TIMEOUT = 1.0  # seconds to wait for the writers; then the next batch is queued anyway
 GRACE = 1.0  # seconds to send the last words of a session that was cut off
 JOINED = 2  # ended threads that are joined whenever another one is started, so that they never pile up
@@ -84,19 +85,24 @@ class Writers:
     def attend(self, session: Session) -> None:
         """A session begins. Called once, before it is scheduled. RuntimeError or MemoryError: no thread can start."""
 
-    def flush(self) -> None:
+    def flush(self, may_go_on: bool = False) -> bool:
         """Wait until each scheduled session was written to, or its socket was full; at most FLUSH_TIMEOUT seconds.
-        Only the history thread calls this."""
-        if self._written >= self._scheduled:  # each is read as a whole
-            return
+        Only the history thread calls this. ``may_go_on``: if more than MANY sessions are left, do not wait, but return
+        False. A parcel that is put into their mailboxes now goes out in the same send as what is there."""
+        left = self._scheduled - self._written  # each is read as a whole
+        if left <= 0:
+            return True
+        if may_go_on and left > MANY:
+            return False
         with self._state:
             told: queue.SimpleQueue[None] = queue.SimpleQueue()  # a new one, because an old one may be told late
             self._flush = self._scheduled, told
             if self._written >= self._scheduled:
-                return
+                return True
         inside.does("waits for the writers")
         with contextlib.suppress(queue.Empty):
             told.get(timeout=FLUSH_TIMEOUT)
+        return True
 
     def vital(self) -> list[Vital]:
         """The threads that write to more than one session."""

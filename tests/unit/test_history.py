@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.waiting import WAIT
+from support.waiting import WAIT, wait_for
 
 from chat_threads import history as module
 from chat_threads import metrics, ordered, upkeep
@@ -85,6 +85,8 @@ class House:
         self.refused: list[tuple[ordered.Ordered, ChatError]] = []
         self.at_publish: Callable[[Sequence[ordered.Published]], None] = lambda batch: None
         self.at_flush: Callable[[], None] = lambda: None
+        self.ready = True
+        self.may_go_on: list[bool] = []
 
     def start(self, *rooms: int) -> House:
         for room in rooms:
@@ -92,9 +94,15 @@ class House:
         self.history.start(
             self._publish,
             lambda item, error: self.refused.append((item, error)),
-            flush=lambda: self.at_flush(),
+            flush=self._flush,
         )
         return self
+
+    def _flush(self, may_go_on: bool) -> bool:
+        """Are the writers ready now? They always are after a wait."""
+        self.may_go_on.append(may_go_on)
+        self.at_flush()
+        return self.ready or not may_go_on
 
     def _publish(self, batch: Sequence[ordered.Published]) -> None:
         assert threading.current_thread().name == "history"
@@ -273,6 +281,19 @@ def test_what_comes_while_the_writers_send_is_one_batch_with_what_waits(house: H
     house.at_flush = more_comes
     house.say("one")
     assert [[message.text for message in batch.messages] for batch in house.store.batches] == [["one", "two", "three"]]
+
+
+def test_a_batch_goes_with_a_small_one_that_the_writers_still_have_and_the_next_one_waits(house: House) -> None:
+    """So the queue of a client that reads holds no more than AHEAD lines when a batch comes."""
+    house.settle()
+    house.ready = False
+    went_on: list[bool] = []
+    house.at_publish = lambda batch: went_on.append(house.may_go_on[-1])
+    for text in ("one", "two", "three", "four", "five", "six", "two\nlines", "eight"):
+        before = len(house.published)
+        house.submit(draft(text))
+        wait_for(lambda before=before: len(house.published) > before)  # type: ignore[misc]
+    assert went_on == [True, True, False, True, False, True, False, False]
 
 
 def test_a_message_has_the_time_at_which_it_was_stored(open_house: Callable[..., House]) -> None:

@@ -489,6 +489,30 @@ def test_catching_up_waits_until_what_was_scheduled_is_sent(office: Office, monk
     assert order == ["the writer may go on", "caught up"]
 
 
+def test_a_batch_may_go_on_while_many_sessions_are_left_and_waits_while_few_are(
+    open_office: Callable[..., Office], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FLUSH_TIMEOUT", 0.02)
+    office = open_office(crew_of_one)
+    held, *others, last = [office.connect() for _ in range(module.MANY + 1)]
+    held.wire.gate.clear()
+
+    def show(text: str, *connections: Connection) -> None:
+        ready = [each.session for each in connections if each.session.mailbox.push(Parcel(LINES, [Notice(text)]))]
+        office.writers.schedule(ready)
+
+    show("one", held, *others)
+    assert held.wire.waiting.wait(WAIT)
+    assert office.writers.flush(may_go_on=True) is True  # it has waited, in vain
+    show("one", last)
+    assert office.writers.flush(may_go_on=True) is False
+    show("two", *others, last)
+    held.wire.gate.set()
+    assert [each.read(2) for each in (*others, last)] == [["one", "two"]] * (len(others) + 1)
+    monkeypatch.setattr(module, "FLUSH_TIMEOUT", WAIT)
+    assert office.writers.flush() is True
+
+
 def test_catching_up_waits_for_no_client_that_does_not_read(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FLUSH_TIMEOUT", WAIT)
     connection = office.connect()
