@@ -231,6 +231,12 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
          ann  #lobby  3 people
     """)
     cy.resize(100, 30)
+    cy.shows("""
+        [12:34] ann: while True:
+          |     x = q.get()
+        > ▮
+         cy   #lobby   3 people   connected
+    """)
     cy.enter("did your windows change?")
     cy.shows("""
         [12:34] sue: not me
