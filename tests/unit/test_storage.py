@@ -242,7 +242,7 @@ def test_a_directory_is_refused(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_missing_directory_is_reported(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(StartError, match="cannot be opened: No such file or directory"):
+    with pytest.raises(StartError, match="cannot be opened: there is no directory "):
         Storage(str(tmp_path / "missing" / "chat.db"))
 
 
