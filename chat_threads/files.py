@@ -14,7 +14,7 @@ import sys
 import time
 from typing import BinaryIO
 
-from . import identity
+from . import identity, wal
 from .errors import StartError
 
 LOG, SHARED = "-wal", "-shm"  # the endings of SQLite's files beside the history: its log, and the log's index
@@ -115,11 +115,12 @@ class OpenFiles:
         self._page = b""  # the last page that was looked at for a mark
         self._in_page: identity.Mark | None = None  # what it held
         self._writer: sqlite3.Connection
+        self._sqlites: wal.Log  # the log with its index, which says what SQLite takes the log to be
 
-    def opened(self, writer: sqlite3.Connection) -> int:
+    def opened(self, writer: sqlite3.Connection) -> wal.Log:
         """Take note of the files. SQLite has opened the history and written to its log by then.
 
-        Returns a descriptor of the log. Raises OSError.
+        Returns the log, for its caller to close. Raises OSError.
         """
         self._writer = writer
         self._page_size = int(writer.execute("PRAGMA page_size").fetchone()[0])
@@ -134,7 +135,8 @@ class OpenFiles:
         self._log_size, self._log_header = 0, b""  # the log gets smaller only when SQLite starts it again
         self._may_begin = True  # whether the log was copied since the last check: SQLite may then have started it again
         self._marks.update(mark.mark for _, mark in identity.marks_in(self._log))
-        return self._log_number
+        self._sqlites = wal.Log(self._path, self._log_number)
+        return self._sqlites
 
     def close_log(self) -> None:
         if self._log:
@@ -300,6 +302,8 @@ class OpenFiles:
             # history's mark, unless a newer mark was written since.
             found = self._found(self._root)
             if not self._may_begin and not (found and found.mark == self._mark):
+                return False
+            if not self._sqlites.is_current():  # another log was copied over it when SQLite may start it again
                 return False
         self._log_size, self._log_header, self._may_begin = size, header, False
         return True

@@ -124,7 +124,7 @@ class Storage(ReadingSide):
                 migrated = self._prepare(writer)
                 self._open_readers(writer)
                 if self._files:
-                    self._log = Log(self.path, self._files.opened(writer))
+                    self._log = self._files.opened(writer)
                     self._fold(writer) if migrated else self._renew()
                     self._same_files()
             except BaseException:

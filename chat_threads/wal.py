@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 BLOCK = 32_768  # bytes of the index for about 4,000 frames of the log
 BLOCKS = 4  # blocks that are allocated at the start, because a full disk has no room for them later
-TRIES = 3  # at writing an empty commit over a failed one
+TRIES = 3  # at writing an empty commit over a failed one, and at a look while another program writes
 _INDEX = 48  # bytes of the index's header, which is there twice
 _HEAD, _FRAME = 32, 24  # bytes of the log's header, and of a frame's header; a page follows the latter
 _EMPTY = [1]  # the pages of an empty commit: the first only, and no message writes that page alone
@@ -79,6 +79,22 @@ class Log:
     def is_void(self) -> bool:
         """Whether an empty commit has taken the place of that transaction, whatever SQLite says. Raises Unclear."""
         return self._beyond() in ([], _EMPTY)
+
+    def is_current(self) -> bool:
+        """Whether SQLite's index may be of the log that is there. False: another log was copied over it, or it was cut.
+
+        SQLite notes in the index that it starts the log again, and then writes to the log. Another program may do both
+        while this looks, so this looks again. If the index holds nothing of the log, all of the log is in the file.
+        """
+        for _ in range(TRIES):
+            try:
+                known, salts = self._known()
+                os.lseek(self._log, 0, os.SEEK_SET)
+                if not known or os.read(self._log, _HEAD)[16:24] == salts:
+                    return True
+            except (Unclear, OSError, struct.error):
+                return True  # nobody knows
+        return False
 
     def _beyond(self) -> list[int] | None:
         """The pages of commits in the log that SQLite's index does not have, in the log's order.

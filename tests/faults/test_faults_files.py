@@ -415,6 +415,54 @@ def test_the_first_commit_after_the_files_are_replaced_is_never_acknowledged_how
     storage.close()
 
 
+@pytest.mark.parametrize("reading", [False, True], ids=["alone", "while another program reads"])
+@pytest.mark.parametrize("step", range(5))
+def test_a_message_acknowledged_after_another_log_is_copied_over_at_a_checkpoint_is_stored(
+    home, monkeypatch, step, reading
+):
+    """At each step, because SQLite may have started its log again there, so a log that begins otherwise is no fault."""
+    db = made(home / "chat.db")
+    storage = Storage(str(db))
+    done = itertools.count()
+
+    def followed(of: object, name: str) -> None:
+        call = getattr(of, name)
+
+        def calling() -> None:
+            call()
+            if next(done) == step:
+                log_copied_over(db)
+
+        monkeypatch.setattr(of, name, calling)
+
+    def commit(number: int) -> None:
+        storage.commit(Batch(messages=[Message(1, "", number, 4, "ann", "say", f"text {number}")]))
+
+    with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as other:
+        if reading:  # what comes next stays in the log
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM messages").fetchone()
+        commit(4)
+        for name in ("renew", "sync_log", "copied"):  # and, if all was copied, a second mark
+            followed(storage._files, name)
+        followed(storage, "checkpoint")
+        storage._unfolded = CHECKPOINT
+        kept: list[str] = []
+        with contextlib.suppress(StorageBroken):
+            storage.checkpoint()
+            for number in range(5, 9):
+                commit(number)
+                kept.append(f"text {number}")
+        killed = home.with_name("killed")
+        killed.mkdir()
+        for end in ("", "-wal"):
+            shutil.copy(f"{db}{end}", killed / f"chat.db{end}")
+    storage.close()
+    for each in (killed / "chat.db", db) if kept else ():
+        assert {text for _, _, text in stored(each)} >= {f"text {number}" for number in range(1, 5)} | set(kept)
+        check_history(each)
+
+
 @pytest.mark.parametrize("during", ["a text", "a deletion"])
 def test_a_commit_while_the_file_is_renamed_is_answered_as_maybe_stored(tmp_path, monkeypatch, during):
     db = made(tmp_path / "chat.db")
