@@ -268,6 +268,12 @@ def _be_the_clients(port: int, members: int, dialect: str, orders: Connection) -
         for number, sock in enumerate(socks):
             sock.sendall(speaks.packed(speaks.hello(f"counts{number}", "#lobby").encode()))
         for sock in socks:
+            if speaks.welcome:
+                _until(sock, speaks.welcome)
+                sock.sendall(speaks.enter("#lobby").encode())
+            for question, answer in speaks.asked:
+                _until(sock, question)
+                sock.sendall(answer)
             _until(sock, speaks.inside)
         orders.send("ready")
         with suppress(EOFError):
