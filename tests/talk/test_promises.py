@@ -67,12 +67,12 @@ def test_a_name_raced_for_by_fifty_connections_goes_to_exactly_one_a_hundred_tim
             rivals.append(rival)
             tries[rival] = 2  # the third would close the connection
         for rival in rivals:
-            rival.sendall(b"racer%d\r\n" % race)
+            rival.sendall(b"racer%dx\r\n" % race)
         answers = {rival: _answer(rival) for rival in rivals}
-        winners = [rival for rival, answer in answers.items() if answer.startswith(f"* Hello, racer{race}.")]
+        winners = [rival for rival, answer in answers.items() if answer.startswith(f"* Hello, racer{race}x.")]
         assert len(winners) == 1
         losers = [answer for answer in answers.values() if not answer.startswith("* Hello")]
-        assert losers == [error_line(NameTaken(f"racer{race}", f"racer{race}2"))] * 49
+        assert losers == [error_line(NameTaken(f"racer{race}x", f"racer{race}x2"))] * 49
         for rival in list(rivals):
             tries[rival] -= 1
             if rival in winners or not tries[rival]:
