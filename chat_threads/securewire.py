@@ -56,11 +56,17 @@ class SecureWire(Wire):
                 self.stop_reading()
 
     def read(self, timeout: float | None = None) -> bytes | None:
+        """As in Wire. A part of a record is nothing yet: a client of whom only that has come is not silent."""
+        until = None if timeout is None else time.monotonic() + timeout
         try:
             plain = self._channel.decrypt()
-            if plain is None:
+            while plain is None:
                 received = super().read(timeout)
-                plain = self._channel.decrypt(received) if received else received
+                if not received:
+                    return received
+                plain = self._channel.decrypt(received)
+                if until is not None:
+                    timeout = max(0.0, until - time.monotonic())
         except Violation:
             self.lost = True
             return b""

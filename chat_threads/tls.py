@@ -18,6 +18,7 @@ READ_SIZE = 4096  # plain bytes that are taken at a time, at most
 RECORD = 16_384  # bytes of plain text in a record, at most (RFC 8446, section 5.1)
 HELLO = b"\x16"  # what a TLS client sends first: the type of a handshake record
 MOST_SILENT = 4 * RECORD  # encrypted bytes that may come without a byte of plain text
+LEAST_COUNTED = 64  # bytes; fewer that come at once count as so many, because taking them costs as much
 MOST_WAITING = 4 * RECORD  # bytes of TLS's own answers that may wait for the writer
 
 
@@ -56,7 +57,7 @@ class Channel:
             if not received and not self._more:
                 return None
             self._received.write(received)
-            self._silent += len(received)
+            self._silent += max(len(received), LEAST_COUNTED) if received else 0
             try:
                 plain = self._tls.read(READ_SIZE)
             except ssl.SSLWantReadError:

@@ -55,7 +55,7 @@ def test_a_browser_gets_the_page_by_https_and_by_http(safe: Running, certificate
     plain = http.client.HTTPConnection("127.0.0.1", safe.port, timeout=WAIT)
     for connection in (secure, plain):
         with contextlib.closing(connection):
-            connection.request("GET", "/")
+            connection.request("GET", "/", headers={"Cookie": "x" * 600})  # longer than the first read
             answer = connection.getresponse()
             assert (answer.status, answer.read()[:15]) == (200, b"<!doctype html>")
 

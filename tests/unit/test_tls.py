@@ -17,8 +17,8 @@ from support.waiting import WAIT, in_threads
 
 from chat_threads.errors import StartError
 from chat_threads.securewire import SecureWire
-from chat_threads.tls import MOST_SILENT, RECORD, Certificate, Channel, Violation
-from chat_threads.wire import NOWAIT
+from chat_threads.tls import LEAST_COUNTED, MOST_SILENT, RECORD, Certificate, Channel, Violation
+from chat_threads.wire import NOWAIT, READ_SIZE
 
 SMALL = 4096  # bytes of a socket's buffer, so that it is soon full
 MEGABYTES = 14 << 20
@@ -87,6 +87,14 @@ def test_a_record_that_never_ends_takes_no_more_memory_than_a_record(channels: t
     server, _ = channels
     with pytest.raises(Violation):
         feed(server, b"\x17\x03\x03\x40\x00" + b"x" * 4091, MOST_SILENT // 4096 + 1)
+
+
+def test_a_record_that_comes_byte_by_byte_is_soon_given_up(channels: tuple[Channel, Channel]) -> None:
+    server, client = channels
+    record = client.encrypt(b"x" * RECORD)
+    pieces = [record[at : at + 1] for at in range(MOST_SILENT // LEAST_COUNTED + 1)]
+    with pytest.raises(Violation):
+        any(map(server.decrypt, pieces))
 
 
 def feed(channel: Channel, data: bytes, times: int) -> None:
@@ -181,6 +189,11 @@ def test_four_threads_move_megabytes_in_both_directions_intact(certificate: cert
         in_threads(lambda each: each(), work)
     assert bytes(at_client) == to_client
     assert bytes(at_server) == to_server
+
+
+def test_a_wire_waits_for_the_rest_of_a_record(ends: Ends) -> None:
+    ends.peer.sendall(ends.channel.encrypt(b"x" * 2 * READ_SIZE))
+    assert ends.wire.read(WAIT) == b"x" * READ_SIZE
 
 
 def test_what_a_full_socket_does_not_take_is_kept_and_sent_first(ends: Ends) -> None:
