@@ -248,10 +248,8 @@ def progress(runs: list[Any], label: str) -> Any:
 def show_stages(cells: list[tuple[int, int]], rounds: int, before: str | None) -> tuple[str, list[dict[str, Any]]]:
     """Print the stages of this version, with those of another one and of the peers beside them. Return that, and the
     same for JSON."""
-    found, told = (
-        [],
-        [f"{machine.describe()}. Microseconds for one message, by the members and the messages under way."],
-    )
+    found: list[stages.Account] = []
+    told = []
     try:
         for size, window in cells:
             found += (them := stages.accounts(size, window, rounds, before))

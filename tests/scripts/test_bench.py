@@ -162,6 +162,7 @@ def test_the_bench_compares_the_costs_of_two_dialects():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)  # eight servers, one after the other
 def test_the_stages_of_a_message_add_up_in_each_server(tmp_path):
     file = tmp_path / "found.json"
     before = ("--before", str(PEERS.parents[1]))
