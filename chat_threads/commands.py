@@ -108,7 +108,7 @@ class Delete(Command):
     @classmethod
     def typed(cls, rest: str) -> Command | None:
         room, *more = rest.split() or [""]
-        return cls(room, ask=not more) if room and more in ([], ["yes"]) else None
+        return cls(room, ask=not more) if room and [*map(str.lower, more)] in ([], ["yes"]) else None
 
 
 @command("/rooms", "list the rooms", "rooms", aliases=("/list",), cost=10)  # it compares all rooms, maybe 10,000
@@ -258,7 +258,7 @@ class Unignore(Command):
     "/history [#room] [N|2h|before N|after N]",
     "page through what was said",
     "history",
-    more="N is a number of messages, at most 200. 2h is a time span in s, m, h or d. before and after take the"
+    more="N is a number of messages, 1 to 200. 2h is a time span in s, m, h or d. before and after take the"
     " number of a message, which the pages show.",
     cost=4,  # a page, and for a time span about 20 look-ups of where it begins
 )
@@ -279,7 +279,7 @@ class ReadHistory(Command):
         room = words.pop(0) if words and words[0].startswith("#") else None
         if not words:
             return cls(room)
-        if len(words) == 1 and NUMBER.fullmatch(words[0]):
+        if len(words) == 1 and NUMBER.fullmatch(words[0]) and int(words[0]):
             return cls(room, count=int(words[0]))
         if len(words) == 1 and (match := _WHILE.fullmatch(words[0])):
             return cls(room, seconds=int(match[1]) * _UNITS[match[2]])
@@ -462,9 +462,9 @@ class Help(Command):
 
     @classmethod
     def typed(cls, rest: str) -> Command | None:
-        if not rest:
+        word = rest.split()[0].lstrip("/") if rest else ""
+        if word.lower() in ("", "text"):  # the list begins with what a line without a command is
             return cls()
-        word = rest.split()[0].removeprefix("/")
         if word.lower() == EVERYTHING:
             return cls(EVERYTHING)
         called(f"/{word}")

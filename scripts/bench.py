@@ -79,8 +79,12 @@ class Dialects(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--windows", type=Numbers(), show_default="1,8,64; --counts: 1,64; --stages: 1", help="Messages under way."
 )
-@click.option("--repeat", type=click.IntRange(1, 100), default=3, show_default=True, help="Runs for each figure.")
-@click.option("--seconds", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Length of a run.")
+@click.option(
+    "--repeat", type=click.IntRange(1, 100), metavar="N", default=3, show_default=True, help="Runs for each figure."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(0.1, 60), metavar="N", default=1.0, show_default=True, help="Length of a run."
+)
 @click.option(
     "--dialect",
     type=Dialects(),
@@ -91,7 +95,12 @@ class Dialects(click.ParamType):  # type: ignore[type-arg]
 @click.option("--only", metavar="NAME,...", help="Only these other servers: redis-stored, ergo, floor and so on.")
 @click.option("--ergo", type=click.Path(exists=True, dir_okay=False), help="The binary of the IRC server ergo.")
 @click.option(
-    "--joins", type=click.IntRange(0, 20_000), default=1000, show_default=True, help="Clients that join; 0: none do."
+    "--joins",
+    type=click.IntRange(0, 20_000),
+    metavar="N",
+    default=1000,
+    show_default=True,
+    help="Clients that join; 0: none do.",
 )
 @click.option("--cpu", is_flag=True, help="Show microseconds of the server's CPU for a delivery instead.")
 @click.option("--counts", "counting", is_flag=True, help="Count calls instead, of this server only.")
@@ -101,7 +110,9 @@ class Dialects(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write everything to this file.")
 @click.option("--page", type=click.Path(exists=True, dir_okay=False), help="Put the tables where this page has them.")
-@click.option("--processes", type=click.IntRange(1, 64), default=max(1, machine.cores() - 1), show_default=True)
+@click.option(
+    "--processes", type=click.IntRange(1, 64), metavar="N", default=max(1, machine.cores() - 1), show_default=True
+)
 def main(
     members: list[int],
     windows: list[int] | None,

@@ -55,10 +55,17 @@ def number(low: float, high: float, open_low: bool = False) -> click.FloatRange:
 
 @click.command(cls=Command, help=__doc__.split(": load.py")[0] + ".", epilog=__doc__.split("\n\n", 1)[1])
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where the server is.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Its port.")
-@click.option("--clients", type=click.IntRange(1, 1_000_000), default=200, show_default=True, help="Connections.")
+@click.option("--port", type=click.IntRange(1, 65535), metavar="N", default=8080, show_default=True, help="Its port.")
 @click.option(
-    "--rooms", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Rooms that the clients share."
+    "--clients", type=click.IntRange(1, 1_000_000), metavar="N", default=200, show_default=True, help="Connections."
+)
+@click.option(
+    "--rooms",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Rooms that the clients share.",
 )
 @click.option(
     "--senders", type=click.IntRange(1), metavar="N", show_default="10, or all", help="Clients in each room that talk."
@@ -66,32 +73,52 @@ def number(low: float, high: float, open_low: bool = False) -> click.FloatRange:
 @click.option(
     "--rate",
     type=number(0, 1e7, True),
+    metavar="N",
     show_default="100",
     help="Open loop: messages a second, from all senders together.",
 )
-@click.option("--window", type=click.IntRange(1, 10_000), help="Closed loop: messages under way for each sender.")
-@click.option("--size", type=click.IntRange(40, 2000), default=64, show_default=True, help="Characters in a message.")
-@click.option("--duration", type=number(0, 86_400, True), default=10.0, show_default=True, help="Seconds of talk.")
 @click.option(
-    "--ramp", type=number(0, 86_400), default=0.0, show_default=True, help="Seconds over which the clients connect."
+    "--window", type=click.IntRange(1, 10_000), metavar="N", help="Closed loop: messages under way for each sender."
+)
+@click.option(
+    "--size", type=click.IntRange(40, 2000), metavar="N", default=64, show_default=True, help="Characters in a message."
+)
+@click.option(
+    "--duration", type=number(0, 86_400, True), metavar="N", default=10.0, show_default=True, help="Seconds of talk."
+)
+@click.option(
+    "--ramp",
+    type=number(0, 86_400),
+    metavar="N",
+    default=0.0,
+    show_default=True,
+    help="Seconds over which the clients connect.",
 )
 @click.option("--dialect", type=click.Choice(["text", "json", "web"]), default="text", show_default=True)
-@click.option("--slow", type=click.IntRange(0), default=0, show_default=True, help="Clients that never read.")
-@click.option("--churn", type=number(0, 10_000), default=0.0, show_default=True, help="Reconnects a second.")
+@click.option(
+    "--slow", type=click.IntRange(0), metavar="N", default=0, show_default=True, help="Clients that never read."
+)
+@click.option(
+    "--churn", type=number(0, 10_000), metavar="N", default=0.0, show_default=True, help="Reconnects a second."
+)
 @click.option(
     "--processes",
     type=click.IntRange(1, 64),
+    metavar="N",
     show_default="one less than there are cores",
     help="Processes that the clients are in.",
 )
 @click.option(
     "--patience",
     type=number(0, 3600, True),
+    metavar="N",
     default=5.0,
     show_default=True,
     help="Seconds without any message after which a missing message counts as lost.",
 )
-@click.option("--pid", type=click.IntRange(1), help="The server's process, if it cannot be found by its port.")
+@click.option(
+    "--pid", type=click.IntRange(1), metavar="N", help="The server's process, if it cannot be found by its port."
+)
 @click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write the run over time to this file.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write everything to this file.")
 @click.option(

@@ -70,9 +70,14 @@ def screen(address: str, stats: StatsShown, threads: ThreadList, rates: tuple[fl
 @click.command(help="\n\n".join(__doc__.split("\n\n")[:2]))
 @click.argument("address", type=Address(), metavar="[HOST[:PORT]]", default="localhost:8080")
 @click.option(
-    "--every", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds between two updates."
+    "--every",
+    type=click.FloatRange(0.1),
+    metavar="N",
+    default=1.0,
+    show_default=True,
+    help="Seconds between two updates.",
 )
-@click.option("--count", type=click.IntRange(1), help="Stop after this many updates.")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="Stop after this many updates.")
 @click.option("--name", default="top", show_default=True)
 def main(address: tuple[str, int], every: float, count: int | None, name: str) -> None:
     host, port = address

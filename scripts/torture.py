@@ -187,18 +187,30 @@ def report(results: list[Result], told: list[tuple[str, object]]) -> None:
 
 
 @click.command(help=__doc__, context_settings={"show_default": True})
-@click.option("--seed", type=int, show_default="another one each time", help="Seed of the random choices.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=5.0, help="Length of the run.")
-@click.option("--writers", type=click.IntRange(1), default=8, help="Clients that send messages.")
-@click.option("--readers", type=click.IntRange(0), default=16, help="Clients that only read.")
-@click.option("--travellers", type=click.IntRange(0), default=2, help="Clients that stay away for long and come back.")
-@click.option("--searchers", type=click.IntRange(0), default=3, help="Clients that search.")
+@click.option("--seed", type=int, metavar="N", show_default="another one each time", help="Seed of the random choices.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="N", default=5.0, help="Length of the run.")
+@click.option("--writers", type=click.IntRange(1), metavar="N", default=8, help="Clients that send messages.")
+@click.option("--readers", type=click.IntRange(0), metavar="N", default=16, help="Clients that only read.")
 @click.option(
-    "--web-every", type=click.IntRange(0), default=3, help="One client in so many is on a WebSocket; 0: none."
+    "--travellers",
+    type=click.IntRange(0),
+    metavar="N",
+    default=2,
+    help="Clients that stay away for long and come back.",
 )
-@click.option("--rooms", type=click.IntRange(1), default=4, help="Each client is in two of them, a traveller in all.")
-@click.option("--min-acks", type=click.IntRange(0), default=1000, help="A run with fewer does not count.")
-@click.option("--min-kills", type=click.IntRange(0), default=5, help="A run with fewer does not count.")
+@click.option("--searchers", type=click.IntRange(0), metavar="N", default=3, help="Clients that search.")
+@click.option(
+    "--web-every",
+    type=click.IntRange(0),
+    metavar="N",
+    default=3,
+    help="One client in so many is on a WebSocket; 0: none.",
+)
+@click.option(
+    "--rooms", type=click.IntRange(1), metavar="N", default=4, help="Each client is in two of them, a traveller in all."
+)
+@click.option("--min-acks", type=click.IntRange(0), metavar="N", default=1000, help="A run with fewer does not count.")
+@click.option("--min-kills", type=click.IntRange(0), metavar="N", default=5, help="A run with fewer does not count.")
 @click.option("--keep", type=click.Path(file_okay=False), help="Keep the history and all logs in this directory.")
 @click.argument("server_options", nargs=-1)
 def main(

@@ -28,8 +28,8 @@ _GROUP_OF = {name: group for group, names in GROUPS.items() for name in names.sp
 _STAYS = "\xa0"  # a space at which textwrap does not end a line
 
 
-def help_lines(event: HelpShown, room: int = ROOM) -> list[str]:
-    """The lines of the help that the event asks for, in at most ``room`` columns."""
+def help_lines(event: HelpShown, room: int = ROOM, editing: bool = False) -> list[str]:
+    """The lines of the help that the event asks for, in at most ``room`` columns; ``editing``: /edit is on."""
     lines, width = [], room - 2
     if event.about and event.about != commands.EVERYTHING:
         row = commands.called(event.about).row
@@ -43,7 +43,7 @@ def help_lines(event: HelpShown, room: int = ROOM) -> list[str]:
         return lines
     shown = [kind.row for kind in commands.TYPED if kind.row.name not in event.without]
     if event.about is None:
-        return _groups(shown, width)
+        return _groups(shown, width, offer=not editing)
     rows = [["text", "say it in the current room"], ["//text", "say a text that begins with /"]]
     rows += [[row.usage, row.does] for row in shown]
     if room >= ROOM:
@@ -61,7 +61,7 @@ def _whole(usage: str, most: int) -> str:
     )
 
 
-def _groups(shown: Sequence[Row], width: int) -> list[str]:
+def _groups(shown: Sequence[Row], width: int, offer: bool) -> list[str]:
     """The commands in groups, so that all of them fit into a terminal of 80 columns and 24 lines."""
     lines = textwrap.wrap("A line is said in the current room; //text says a text that begins with /.", width)
     for group in (TALK, *GROUPS):
@@ -69,6 +69,6 @@ def _groups(shown: Sequence[Row], width: int) -> list[str]:
         usages = [each.replace(" ", _STAYS) if len(each) <= width - 9 else each for each in usages]
         lines += textwrap.wrap("  ".join(usages), width, initial_indent=f"{group:9}", subsequent_indent=" " * 9)
     lines += textwrap.wrap("/help COMMAND explains a command, and /help all says what each of them does.", width)
-    if any(row.name == "/edit" for row in shown):
+    if offer and any(row.name == "/edit" for row in shown):
         lines += textwrap.wrap("Over telnet, /edit on keeps your line whole while others talk.", width)
     return [line.replace(_STAYS, " ") for line in lines]

@@ -413,7 +413,7 @@ def _pong(style: Style, event: events.Pong) -> str:
 
 
 def _help_shown(style: Style, event: events.HelpShown) -> str:
-    return _lines(style, *help_lines(event, _room_in(style)))
+    return _lines(style, *help_lines(event, _room_in(style), style.screen))
 
 
 def _notice(style: Style, event: events.Notice) -> str:

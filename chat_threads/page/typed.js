@@ -15,7 +15,7 @@ function wordsOf(text) {
 const OWN = {
   delete(rest) {
     const [room, yes, ...more] = wordsOf(rest);
-    return room && !more.length && (!yes || yes === "yes") ? { room, ask: !yes } : null;
+    return room && !more.length && (!yes || /^yes$/i.test(yes)) ? { room, ask: !yes } : null;
   },
 
   history(rest) {
@@ -24,7 +24,7 @@ const OWN = {
     const [word, number, ...more] = words;
     if (!word) return fields;
     const time = /^([0-9]{1,9})([smhd])$/.exec(word);
-    if (!number && NUMBER.test(word)) return { ...fields, count: Number(word) };
+    if (!number && NUMBER.test(word) && Number(word)) return { ...fields, count: Number(word) };
     if (!number && time) return { ...fields, seconds: Number(time[1]) * UNITS[time[2]] };
     const beside = /^(before|after)$/.test(word) && !more.length && NUMBER.test(number || "");
     return beside ? { ...fields, [word]: Number(number) } : null;
@@ -54,8 +54,8 @@ const OWN = {
   },
 
   help(rest) {
-    const [word] = wordsOf(rest);
-    return word && { about: word.startsWith("/") ? word : "/" + word };
+    const [word] = rest.match(/[^/\s]\S*/) || [];
+    return word && word.toLowerCase() !== "text" && { about: `/${word}` };
   },
 };
 
@@ -91,18 +91,21 @@ class Typed {
     for (const each of this.commands) for (const word of [each.word, ...each.aliases]) this.byWord.set(word, each);
   }
 
-  // The command of a word with its /; undefined if there is none.
+  // The command of a word with its /, which may be a wide one; undefined if there is none.
   called(word) {
-    return this.byWord.get(word.toLowerCase());
+    return this.byWord.get(word.toLowerCase().replace("／", "/"));
   }
 
   // A typed line, or a text of several: { request }, or { error }, or null if it is blank. What is said keeps its lines.
   line(typed) {
     const line = typed.replace(/[\t\v-\r\x85\u2028\u2029]/g, " ").replace(/ +$/, "");
     if (!line.trim()) return null;
-    if (!COMMAND.test(line)) return { request: { type: "say", text: line.replace(/^\/\//, "/") } };
-    const [, word, rest] = WORD.exec(line);
+    const [, word, rest] = WORD.exec(line.trimStart());
     const command = this.called(word);
+    if (!COMMAND.test(line)) { // a command that is not at the beginning may be private
+      if (command) return { error: `Nothing was sent. Begin the line with ${command.word}.` };
+      return { request: { type: "say", text: line.replace(/^\/\//, "/") } };
+    }
     if (!command) return { error: `There is no command ${word.slice(0, 40)}. /help lists the commands.` };
     const { type } = command;
     const text = WRITTEN.test(type) ? rest : rest.replace(/\n/g, " ");

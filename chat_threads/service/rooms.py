@@ -129,6 +129,9 @@ def topic(context: Context, session: Session, command: commands.Topic) -> None:
 def invite(context: Context, session: Session, command: commands.Invite) -> None:
     room = context.room(session, command.room, member=True)
     other = context.sessions.named(command.name)
+    if room.name in context.publisher.rooms_of(other):  # also for one who ignores the session: /who shows as much
+        session.answer(events.Notice(f"{other.name} is in {room.name} already."))
+        return
     if session.identity not in other.profile.ignored:
         other.send(events.Invited(session.name, room.name))
     session.answer(events.Notice(f"{other.name} is invited to {room.name}."))

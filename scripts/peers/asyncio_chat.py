@@ -58,7 +58,9 @@ async def serve(port: int) -> None:
 
 
 @click.command(help=__doc__.split(":", maxsplit=1)[0] + ".")
-@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 chooses a free port.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="N", default=8090, show_default=True, help="0 chooses a free port."
+)
 def main(port: int) -> None:
     asyncio.run(serve(port))
 

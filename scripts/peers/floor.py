@@ -65,7 +65,9 @@ class Floor:
 
 
 @click.command(help=__doc__.split(":", maxsplit=1)[0] + ".")
-@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 chooses a free port.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="N", default=8090, show_default=True, help="0 chooses a free port."
+)
 def main(port: int) -> None:
     with socket.create_server(("127.0.0.1", port), backlog=1024) as listener:
         click.echo(f"telnet 127.0.0.1 {listener.getsockname()[1]}")

@@ -93,7 +93,9 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 @click.command(help=__doc__.split(":", maxsplit=1)[0] + ".")
-@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 chooses a free port.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="N", default=8090, show_default=True, help="0 chooses a free port."
+)
 def main(port: int) -> None:
     threading.stack_size(512 * 1024)
     with Server(port) as server:

@@ -185,6 +185,12 @@ def test_the_version_is_the_newest_one_of_which_the_changes_are_listed():
     assert re.findall(r"^(\d+\.\d+\.\d+)$", changes, re.MULTILINE)[0] == __version__
 
 
+def test_the_help_of_the_scripts_shows_n_for_a_number():
+    for path in sorted((pathlib.Path(cli.__file__).parents[1] / "scripts").rglob("*.py")):
+        for option in re.findall(r"@click\.option\((?:.|\n)*?\n(?=@|def)", path.read_text(encoding="utf-8")):
+            assert "metavar=" in option or not re.search("Range|number\\(|type=int", option), (path.name, option)
+
+
 def test_the_console_script_and_the_module_are_the_same_program():
     script = pathlib.Path(sys.executable).with_name("chat-threads" + (".exe" if os.name == "nt" else ""))
     for program in ([str(script)], [sys.executable, "-m", "chat_threads"]):

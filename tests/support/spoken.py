@@ -53,7 +53,7 @@ SPOKEN: list[tuple[dict[str, Any], commands.Command, str | None]] = [
     ({"type": "history"}, commands.ReadHistory(), "/history"),
     ({"type": "history", "room": "#lab2"}, commands.ReadHistory("#lab2"), "/history #lab2"),
     ({"type": "history", "count": 50}, commands.ReadHistory(count=50), "/history 50"),
-    ({"type": "history", "count": 0}, commands.ReadHistory(count=0), "/history 0"),
+    ({"type": "history", "count": 0}, commands.ReadHistory(count=0), None),
     ({"type": "history", "seconds": 7200}, commands.ReadHistory(seconds=7200), "/history 2h"),
     ({"type": "history", "before": 430}, commands.ReadHistory(before=430), "/history before 430"),
     (

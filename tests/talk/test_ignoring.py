@@ -112,13 +112,14 @@ def test_an_ignored_person_stays_ignored_under_another_name(come):
     bob.ask("noise-one")
     bob.ask("/me does noise-two")
     bob.ask("/msg ann noise-three")
-    bob.ask("/invite ann")
     ann.ask("/join #lab")
     bob.ask("noise-four")
     bob.ask("/join #lab")
     bob.ask("noise-five")
     bob.ask("/nick bob")
     bob.ask("noise-six")
+    bob.ask("/join #own")
+    bob.ask("/invite ann")
     assert not ann.hears(
         "noise-one", "does noise-two", "noise-three", "noise-four", "noise-five", "noise-six", "invites you"
     )

@@ -318,7 +318,9 @@ def test_a_program_does_not_get_what_ignored_people_say(server, program):
     ann.ask(type="ignore", name="BOB")
     bob.ask("in the room")
     bob.ask("/msg ann in private")
+    bob.ask("/create #own")
     bob.ask("/invite ann")
+    bob.ask("/leave")
     assert kinds(ann.ask(type="history")) == ["history"]
     assert [each["text"] for each in ann.seen[-2]["messages"]] == ["in the room"]
     ann.ask(type="unignore", name="bob")

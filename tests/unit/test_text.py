@@ -56,6 +56,10 @@ TYPED = (
     ("/help /msg", commands.Help("/msg")),
     ("/help msg", commands.Help("/msg")),
     ("/help ALL", commands.Help("all")),
+    ("/help text", commands.Help()),
+    ("/help //text", commands.Help()),
+    ("/help /", commands.Help()),
+    ("/delete #a YES", commands.Delete("#a")),
     ("/edit on", commands.Edit(True)),
     ("/edit OFF", commands.Edit(False)),
 )
@@ -124,6 +128,7 @@ def test_a_blank_line_is_nothing(line):
         "/invite", "/invite bob #a #b", "/msg", "/msg bob", "/msg bob  ", "/reply", "/me", "/me  ", "/nick",
         "/token x", "/resume", "/resume a b", "/whois", "/nick ann b c", "/nick ann #b", "/back now",
         "/ignore ann bob", "/unignore",
+        "/history 0", "/history #a 0",
         "/history x", "/history #a x", "/history 1 2", "/history -1", "/history 1.5", "/history ٣", "/history h",
         "/history 2w", "/history 2 h", "/history before", "/history before x", "/history before 1 2",
         "/history since 1", "/history 1 #a", "/history " + "9" * 16, "/history " + "9" * 10 + "d",
@@ -179,9 +184,9 @@ def test_a_word_of_another_chat_leads_to_the_command_for_it_here(name):
 
 
 def test_a_word_that_is_like_no_command_leads_to_none():
-    for word in "clear cls date save time get upload version2 op mode grip foo remind shrug 1 / é //".split():
+    for word in "clear cls date save time get upload version2 op mode grip foo remind shrug 1 é".split():
         with pytest.raises(UnknownCommand) as caught:
-            parse_line(f"/help {word}" if word.startswith("/") else f"/{word} bob")
+            parse_line(f"/{word} bob")
         assert caught.value.near is None, word
 
 
@@ -1394,6 +1399,13 @@ def test_a_line_that_may_be_meant_as_a_command_is_said_with_a_hint(typed):
     assert dialect.next_input().command == commands.Say(typed)
     assert (b"/help" if typed in ("help", "commands") else b"/quit") in dialect.next_input().data
     assert dialect.next_input() is None
+
+
+def test_the_end_of_help_offers_to_edit_lines_to_a_person_who_does_not_do_so():
+    dialect = dialect_of("ann")
+    assert "/edit on keeps" in dialect.views.own.encode((events.HelpShown(None),)).decode()
+    dialect._set_style(screen=True)
+    assert "/edit on keeps" not in dialect.views.own.encode((events.HelpShown(None),)).decode()
 
 
 def test_help_leaves_out_what_does_not_work_here():
