@@ -199,16 +199,19 @@ class OpenFiles:
         self._log_size, self._may_begin = log_size, False
         return True
 
-    def fault(self) -> str | None:
-        """What happened to the files, in words for the log; None: they are those that were opened. About 10 µs."""
+    def fault(self, copying: bool = False) -> str | None:
+        """What happened to the files, in words for the log; None: they are those that were opened. About 10 µs.
+
+        ``copying``: SQLite will copy its log into the file. So look at the whole log, which takes longer.
+        """
         seen, self._seen, self._known = self._seen, None, None
-        found = self._examine()
+        found = self._examine(copying)
         if found is None and seen is not None and max(seen[0]) + SETTLED < time.time_ns():
             # Seen before they were examined, so what happens from now on will show.
             self._known, self._known_until = seen, time.monotonic() + UNCHANGED
         return found
 
-    def _examine(self) -> str | None:
+    def _examine(self, copying: bool) -> str | None:
         for name, was in self._were.items():
             now = _identity(name)
             if now is None:
@@ -217,7 +220,7 @@ class OpenFiles:
                 return f"{name} is another file now{self._new_name(name)}"
         if not self._file_is_whole():
             return f"{self._path} was truncated, or another file was copied over it"
-        if not self._log_is_whole():
+        if not self._log_is_whole() or (copying and not self._sqlites.is_current(frames=True)):
             return f"{self._path + LOG} was truncated, or another file was copied over it"
         return None
 
@@ -229,7 +232,7 @@ class OpenFiles:
     def whole(self) -> bool:
         """Whether the open files, wherever they are now, still hold what SQLite wrote to them."""
         try:
-            return self._file_is_whole() and self._log_is_whole()
+            return self._file_is_whole() and self._log_is_whole() and self._sqlites.is_current(frames=True)
         except OSError:
             return False
 

@@ -167,7 +167,7 @@ class Storage(ReadingSide):
             with contextlib.suppress(sqlite3.Error):
                 self._writer.execute("PRAGMA busy_timeout = 0")  # do not wait for another program's lock
             try:
-                self._same_files()
+                self._same_files(copying=True)
                 self._renew()
             except StorageError as error:
                 if not known and isinstance(error, StorageBroken):
@@ -192,12 +192,12 @@ class Storage(ReadingSide):
 
     # --- the files under it -----------------------------------------------------------------------------------
 
-    def _same_files(self) -> None:
+    def _same_files(self, copying: bool = False) -> None:
         """Raise StorageBroken if nothing can be stored any more: the files are no longer those that were opened, or an
-        fsync failed."""
+        fsync failed. ``copying``: SQLite will copy its log into the file."""
         if self._broken:
             raise StorageBroken(self._broken)
-        fault = self._files.fault() if self._files else None
+        fault = self._files.fault(copying) if self._files else None
         if not self._files or fault is None:
             return
         self._broken = FILES_CHANGED
@@ -229,7 +229,7 @@ class Storage(ReadingSide):
         self._renew()
         if self._files:
             self._files.sync_log()
-        self._same_files()
+        self._same_files(copying=True)
         try:
             yield
         finally:

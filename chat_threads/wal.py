@@ -19,6 +19,7 @@ BLOCKS = 4  # blocks that are allocated at the start, because a full disk has no
 TRIES = 3  # at writing an empty commit over a failed one, and at a look while another program writes
 _INDEX = 48  # bytes of the index's header, which is there twice
 _HEAD, _FRAME = 32, 24  # bytes of the log's header, and of a frame's header; a page follows the latter
+_PIECE = 65_536  # bytes that a program that copies a file writes at least, in one place
 _EMPTY = [1]  # the pages of an empty commit: the first only, and no message writes that page alone
 
 
@@ -80,8 +81,9 @@ class Log:
         """Whether an empty commit has taken the place of that transaction, whatever SQLite says. Raises Unclear."""
         return self._beyond() in ([], _EMPTY)
 
-    def is_current(self) -> bool:
+    def is_current(self, frames: bool = False) -> bool:
         """Whether SQLite's index may be of the log that is there. False: another log was copied over it, or it was cut.
+        ``frames``: look also whether a part of another log is further on, in one place of each 64 KB.
 
         SQLite notes in the index that it starts the log again, and then writes to the log. Another program may do both
         while this looks, so this looks again. If the index holds nothing of the log, all of the log is in the file.
@@ -90,10 +92,20 @@ class Log:
             try:
                 known, salts = self._known()
                 os.lseek(self._log, 0, os.SEEK_SET)
-                if not known or os.read(self._log, _HEAD)[16:24] == salts:
+                head = os.read(self._log, _HEAD)
+                if not known or (head[16:24] == salts and not (frames and self._strange(head, known))):
                     return True
             except (Unclear, OSError, struct.error):
                 return True  # nobody knows
+        return False
+
+    def _strange(self, head: bytes, known: int) -> bool:
+        """Whether one of the first ``known`` frames does not have the salts of the log's header."""
+        frame = _FRAME + int.from_bytes(head[8:12], "big")
+        for number in (*range(0, known, max(1, _PIECE // frame)), known - 1):
+            os.lseek(self._log, _HEAD + number * frame + 8, os.SEEK_SET)
+            if os.read(self._log, 8) != head[16:24]:
+                return True
         return False
 
     def _beyond(self) -> list[int] | None:

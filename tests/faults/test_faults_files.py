@@ -463,6 +463,29 @@ def test_a_message_acknowledged_after_another_log_is_copied_over_at_a_checkpoint
         check_history(each)
 
 
+@pytest.mark.parametrize("at", ["a checkpoint", "the end"])
+def test_a_part_of_another_log_that_is_copied_over_is_never_copied_into_the_file(home, at):
+    """As a slow program leaves it: SQLite started its log again after the program had written the beginning."""
+    db = made(home / "chat.db")
+    storage = Storage(str(db))
+    storage._unfolded = CHECKPOINT
+    storage.checkpoint()
+    for number in range(4, 18):
+        storage.commit(Batch(messages=[Message(1, "", number, 4, "ann", "say", "x" * 500)]))
+    ours = pathlib.Path(f"{db}-wal")
+    beginning = ours.read_bytes()[:65_536]
+    log_copied_over(db)
+    with ours.open("r+b") as log:
+        log.write(beginning)
+    before = db.read_bytes()
+    if at == "a checkpoint":
+        storage._unfolded = CHECKPOINT
+        with pytest.raises(StorageBroken):
+            storage.checkpoint()
+    storage.close()
+    assert db.read_bytes() == before
+
+
 @pytest.mark.parametrize("during", ["a text", "a deletion"])
 def test_a_commit_while_the_file_is_renamed_is_answered_as_maybe_stored(tmp_path, monkeypatch, during):
     db = made(tmp_path / "chat.db")
