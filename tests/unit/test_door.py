@@ -159,7 +159,7 @@ def test_when_too_many_give_way_the_next_one_waits_until_one_has_left():
     came = threading.Event()
     thread = threading.Thread(target=lambda: comers.come(1000) and came.set())
     thread.start()
-    wait_for(lambda: comers.door._state._waiters or came.is_set())
+    wait_for(lambda: comers.door._left._waiters or came.is_set())
     assert not came.is_set()
     comers.door.leave(0)
     thread.join()
