@@ -29,7 +29,7 @@ from .upkeep import Upkeep
 log = logging.getLogger(__name__)
 
 AHEAD = 64  # lines, at most, in a batch that the next one need not wait for
-BATCH = 512  # values in one transaction, at most
+BATCH = 512  # values in one transaction, at most; with what goes AHEAD of it, if it has not waited for that
 QUEUE = 2048  # values in the queue; if it is full, senders wait
 PATIENCE = 30.0  # seconds that a sender waits for a place in the queue
 IDLE = "waits for messages"  # what /threads shows of the thread between two batches
@@ -187,10 +187,10 @@ class History:
         """
         batch = self._queue.take(BATCH, self._pause)
         if batch:
-            if self._flush(self._ahead <= AHEAD):
+            if self._flush(self._ahead <= AHEAD and len(batch) <= BATCH - AHEAD):
                 self._ahead = 0
             if self._queue.queue:  # what came meanwhile joins the batch
-                batch += self._queue.take(BATCH - len(batch), 0.0)
+                batch += self._queue.take(BATCH - self._ahead - len(batch), 0.0)
         committed = self._handle(batch)
         now = time.monotonic()
         self._pause = self._upkeep.do(now, committed)
@@ -240,17 +240,18 @@ class History:
         return committed
 
     def _publish_in_parts(self, published: Iterable[ordered.Published]) -> list[int]:
-        """Publish a batch in which texts have several lines. After each BATCH lines, the writers send what they can, so
-        that no batch fills the queue of a client that reads: --queue-limit is above BATCH."""
+        """Publish a batch in which texts have several lines, in parts, after each of which the writers send what they
+        can. So no batch fills the queue of a client that reads: --queue-limit is above BATCH, which is a part and what
+        went AHEAD of it."""
         dropped: list[int] = []
         part: list[ordered.Published] = []
-        left = BATCH
+        left = BATCH - AHEAD
         for item in published:
             lines = item.lines if type(item) is Message else 1
             if lines > left:
                 dropped += self._publish(part) or ()
                 self._flush(False)
-                part, left = [], BATCH
+                part, left = [], BATCH - AHEAD
             part.append(item)
             left -= lines
         return dropped + list(self._publish(part) or ())

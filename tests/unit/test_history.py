@@ -10,13 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.samples import for_each
 from support.waiting import WAIT, wait_for
 
 from chat_threads import history as module
 from chat_threads import metrics, ordered, upkeep
 from chat_threads.errors import ChatError, NotStored, RoomGone, RoomNotStored
 from chat_threads.events import Message
-from chat_threads.history import BATCH, History
+from chat_threads.history import AHEAD, BATCH, History
 from chat_threads.retention import DAY_MS
 from chat_threads.storage import MEMORY, Batch, Storage, StorageBroken, StorageError
 
@@ -264,7 +265,7 @@ def test_a_batch_of_many_lines_is_published_in_parts_and_the_writers_send_betwee
     assert [len(batch.messages) for batch in house.store.batches][-1] == 100
     lines = [part for part in parts[parts.index(None) + 1 :] if part is not None]
     assert sum(lines) == sum(n % 40 + 1 for n in range(100))
-    assert max(lines) <= BATCH < min(lines[:-1]) + 40
+    assert max(lines) <= BATCH - AHEAD < min(lines[:-1]) + 40
     assert parts[-2 * len(lines) :: 2] == [None] * len(lines)
     assert house.numbers() == list(range(1, 102))
 
@@ -294,6 +295,30 @@ def test_a_batch_goes_with_a_small_one_that_the_writers_still_have_and_the_next_
         house.submit(draft(text))
         wait_for(lambda before=before: len(house.published) > before)  # type: ignore[misc]
     assert went_on == [True, True, False, True, False, True, False, False]
+
+
+@for_each("at_once", [1, BATCH - AHEAD, BATCH])
+def test_batches_that_the_writers_have_together_do_not_fill_the_smallest_queue(house: House, at_once: int) -> None:
+    queued = [0]  # lines, since the writers had sent everything
+    late = [draft("late") for _ in range(BATCH)]
+
+    def flushed() -> None:
+        while late:  # they come while the writers send
+            house.submit(late.pop())
+        if not house.may_go_on[-1]:
+            queued.append(0)
+
+    def published(batch: Sequence[ordered.Published]) -> None:
+        queued[-1] += len(batch)
+
+    house.hold()
+    house.ready = False
+    house.at_flush, house.at_publish = flushed, published
+    house.submit(*(draft("early") for _ in range(at_once)))
+    house.go_on()
+    house.settle()  # once more, for those that came late
+    assert sum(queued) == 1 + at_once + BATCH
+    assert max(queued) <= BATCH
 
 
 def test_a_message_has_the_time_at_which_it_was_stored(open_house: Callable[..., House]) -> None:
