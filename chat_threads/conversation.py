@@ -279,7 +279,8 @@ class Conversation(socketserver.BaseRequestHandler):
         wire = SecureWire(self.request, self._wire.nowait, self.server.certificate.context)
         before, self._wire = self._wire, wire
         self._session.wire = wire
-        wire.stopped = before.stopped  # after the exchange, because any thread may stop it
+        if before.stopped:  # after the exchange, because any thread may stop it; this one may be stopped already
+            wire.stopped = True
         inside.does("waits for the TLS handshake")
         try:
             wire.shake(data, TOKEN_PAUSE if self._by_token else HANDSHAKE)
