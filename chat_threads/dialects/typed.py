@@ -7,7 +7,7 @@ import re
 from .. import commands
 from ..errors import BadName, Told, UnknownCommand, Usage
 from ..rules import check_name, clean_lines, is_room, without_sequences
-from ..usage import Row
+from ..usage import NUMBER, Row
 
 # Typed in place of a name, these words mean commands.
 _MEANT = frozenset(("quit", "exit", "bye", "help", "?", "stats"))
@@ -102,7 +102,16 @@ def _refuse_confused(row: Row, words: list[str]) -> None:
 
 
 def _one_too_many(row: Row, words: list[str]) -> Mistyped | None:
-    """What is wrong with two words where the command takes one name or one room; None: something else."""
+    """What is wrong with words where the command takes none, or with two where it takes one name or one room, or with a
+    room in the wrong place; None: something else."""
+    if not row.places:
+        return Mistyped(f"{row.name} takes nothing after it.", f"Type {row.name} alone.")
+    if len(words) == 2 and words[1].startswith("#"):
+        first, second = (word.rstrip(",;")[:40] for word in words)
+        if first.startswith("#") and len(row.places) == 1:
+            return Mistyped(f"{row.name} takes one room at a time.", f"Type {row.name} {first}.")
+        if NUMBER.fullmatch(first) and row.name == "/history":
+            return Mistyped("The room comes first.", f"Type {row.name} {second} {first}.")
     if len(words) == 2 and row.places == ["NAME"] and is_room("#" + (name := "".join(words))):
         return Mistyped("A name has no spaces.", f"Type {row.name} {name}.")
     if len(words) == 2 and row.places in (["#room"], ["[#room]"]) and is_room(room := "_".join(words)):
