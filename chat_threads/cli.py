@@ -118,7 +118,7 @@ GROUPS = {
     type=click.Path(),
     metavar="FILE",
     show_default="off",
-    help="Certificate, and those that lead to its root (PEM): clients may speak TLS. SIGHUP loads it again.",
+    help="Certificate and its chain (PEM): clients may speak TLS. SIGHUP loads it again.",
 )
 @click.option(
     "--tls-key",

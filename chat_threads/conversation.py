@@ -273,8 +273,8 @@ class Conversation(socketserver.BaseRequestHandler):
         return not self._head and not self._greeted and not self._secured and self.server.certificate is not None
 
     def _secure(self, data: bytes) -> None:
-        """The client has sent ``data``, with which TLS begins. Nothing was sent to it yet. Wait for the end of the TLS
-        handshake; raise NotChat."""
+        """The client has begun to speak TLS, with ``data``, and was sent nothing yet. Do the TLS handshake with it;
+        raise NotChat."""
         assert self.server.certificate
         wire = SecureWire(self.request, self._wire.nowait, self.server.certificate.context)
         before, self._wire = self._wire, wire

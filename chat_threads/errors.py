@@ -44,7 +44,7 @@ class ChatError(ChatThreadsError):
         super().__init__(f"{self.fact} {self.advice}".rstrip())
 
     def without_stack(self) -> ChatError:
-        """This error, without the functions that raised it. Their variables may hold it, and only gc finds cycles."""
+        """This error, without its traceback. That may hold the error in turn, and only the collector frees a cycle."""
         self.__traceback__ = self.__context__ = None
         return self
 

@@ -13,7 +13,7 @@ from .errors import ChatError
 from .values import value
 
 Kind = Literal["say", "action"]
-LINE_SIZE = 128  # about how many bytes a line has without its text; each further line of a text has 5
+LINE_SIZE = 128  # about how many bytes a line has without its text; each further line of a text adds 5
 
 
 class Event:
@@ -32,7 +32,7 @@ class Event:
 
 
 class _OneLine:
-    """An event of one short line. These are no properties, because each parcel asks for them."""
+    """An event of one short line. ``lines`` and ``size`` are no properties, because each parcel asks for them."""
 
     __slots__ = ()
     lines: ClassVar[int] = 1

@@ -31,7 +31,7 @@ class Host(Protocol):
     door: Door
     spares: Spares
     proxies: Networks
-    certificate: Certificate | None  # for clients that speak TLS; None: there are none
+    certificate: Certificate | None  # for clients that speak TLS; None: nobody can
     tls_only: bool
     headerless: Seldom
     arrivals: Seldom

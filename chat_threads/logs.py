@@ -16,7 +16,7 @@ QUEUED = 2000  # lines that may wait to be written; more are dropped and counted
 PAUSE = 0.02  # seconds between two writes: when many clients come at once, the thread does not wake for each line
 FORMAT = "%(asctime)s %(levelname)s %(threadName)s: %(message)s"
 STDERR = 2
-# For FORMAT, nobody need find these out for each line: https://docs.python.org/3/howto/logging.html#optimization
+# FORMAT has none of these, so logging need not find them out for each line: https://docs.python.org/3/howto/logging.html#optimization
 logging.logProcesses = logging.logMultiprocessing = False
 logging._srcfile = None  # where the line was logged from
 _LIBRARY = logging.getLogger("websockets")

@@ -70,8 +70,8 @@ class Mailbox(queue.Queue[Parcel]):
     The inherited ``put`` and ``get`` work as in the standard library. They schedule nothing and change no state.
     """
 
-    # One lock for all mailboxes, not one for each: to put a parcel into a thousand mailboxes, the Publisher takes it
-    # once. Nobody holds it longer than that, and a thousand other locks need not be fetched from memory.
+    # One lock for all mailboxes, not one for each: to put a parcel into a thousand mailboxes, the Publisher takes one
+    # lock once, and the processor need not fetch a thousand locks from memory. Nobody holds it longer than that.
     mutex = threading.Lock()
 
     # With slots, Python finds an object's attributes in one place in memory, not in two.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from .rules import nearest
 
-LIKE = 2  # letters that a word and the guess may differ in length
+UNLIKE = 2  # letters of difference in length, from which on a word is not like another
 
 # The words that other chats have for the commands here.
 _ELSEWHERE = {
@@ -37,7 +37,7 @@ def meant(typed: str, names: Iterable[str]) -> str | None:
     """The one of ``names`` that a word without its ``/`` was meant for.
 
     That is the name for it here, if another chat has the word; or the only name that begins with the word; or a name
-    that the word is a slip of the fingers for. Another first letter is no slip, unless the two first are exchanged.
+    with a few other letters. The first letter must be the same, unless the first two are exchanged.
     """
     typed = typed.lower().strip("\"'`.,:;!?")
     if typed in ELSEWHERE:
@@ -47,6 +47,6 @@ def meant(typed: str, names: Iterable[str]) -> str | None:
     if len(begun) == 1:
         return begun[0]
     near = nearest(typed, names)
-    if near is None or abs(len(near) - len(typed)) >= LIKE:
+    if near is None or abs(len(near) - len(typed)) >= UNLIKE:
         return None
     return near if typed[0] == near[0] or typed[1::-1] == near[:2] else None

@@ -39,7 +39,7 @@ class GroupedCommand(click.Command):
 
 
 def _plainly(text: str) -> str:
-    """click's sentence, without its words for types, and with an end."""
+    """click's sentence, without its words for types, and with a full stop."""
     for words, plain in _PLAIN.items():
         text = text.replace(words, plain)
     return text if text.endswith((".", "?", "?)")) else f"{text}."

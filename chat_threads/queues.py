@@ -27,7 +27,7 @@ class BatchQueue(queue.Queue[T]):
     def __init__(self, maxsize: int) -> None:
         super().__init__(maxsize)
         self.most = 0  # the most items that ever waited; noted in take()
-        self._bell: queue.SimpleQueue[None] | None = None  # the consumer, which sets it, sleeps by it
+        self._bell: queue.SimpleQueue[None] | None = None  # set by the consumer, which sleeps by it
         self._putters = 0  # threads that wait for room; guarded by the mutex
 
     def depth(self) -> tuple[int, int]:

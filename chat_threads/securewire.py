@@ -80,7 +80,7 @@ class SecureWire(Wire):
     # --- the thread that writes -------------------------------------------------------------------------------
 
     def put(self, data: bytes | memoryview, nowait: int) -> int:
-        if not self._shaken:  # only the reason for ending it comes so early, and the client could not read that
+        if not self._shaken:  # only the reason for the end is sent so early, and the client could not read that
             return len(data)
         if self.unsent:
             self._send_kept(nowait)

@@ -63,8 +63,8 @@ class Contact:
 
 
 class Reached:
-    """What a delivery needs of a session. Python puts the slots of a base class first, so these three are side by side,
-    and come from memory in one step. With a thousand members, each further step for each of them can be seen."""
+    """What a delivery needs of a session. Python puts the slots of a base class first, so these three are side by side
+    and come from memory in one step. With a thousand members, one more step for each of them can be measured."""
 
     __slots__ = ("cohort", "mailbox", "wire")
 
@@ -88,7 +88,7 @@ class Session(Reached):
         output: Output | None = None,
     ) -> None:
         self.number = number
-        self.cohort = number // NEIGHBOURS  # NEIGHBOURS, who share a writer
+        self.cohort = number // NEIGHBOURS  # sessions of one cohort share a writer
         self.wire = wire
         self.dialect = dialect  # the reader thread's; other threads read only its name
         self.ref = ""  # of the current request; the reader thread's

@@ -19,7 +19,7 @@ FOR_EVER = 1e6  # seconds
 
 
 class _Begun(Latch):
-    """What a Thread sets when it begins, and for what its ``start`` waits. Here, that does not wait."""
+    """What a Thread sets when it begins, and what its ``start`` waits for. Here, this wait returns at once."""
 
     __slots__ = ()
 
@@ -43,12 +43,12 @@ class StartedThread(threading.Thread, Generic[T]):
         super().__init__(name=name, daemon=True)
         self._work = work
         self._what = what
-        # No documented way leads there. If a later version has no such attribute, ``start`` waits as usual.
+        # The attribute is not documented. If a later version of Python does not use it, ``start`` waits as usual.
         self._started = self._begun = _Begun()
 
     def run(self) -> None:
         self._begun.set()  # in case the standard library has not set it
-        self._work(self._what)  # with one argument, for which Python needs no other stack in C, half a kilobyte
+        self._work(self._what)  # one argument, because Python would call *args with half a kilobyte more of the C stack
 
     def wait_for_its_beginning(self) -> None:
         """Wait as ``start`` does in the standard library."""

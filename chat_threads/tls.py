@@ -1,9 +1,9 @@
 """TLS in memory, for a connection that two threads use: one reads, one writes.
 
 Two threads must not use an SSL object of Python at the same time. If it had the socket, a thread that waits in it for
-the network would keep the other one out. So it has none here. ``Channel`` turns plain bytes into encrypted ones and
-back, under a lock; who sends and receives them is another module's subject: ``securewire`` on the server's side,
-``client.connection`` on the client's. ``Certificate`` is what the server shows.
+the network would keep the other one out. So here it has no socket. ``Channel`` turns plain bytes into encrypted ones
+and back, under a lock. ``securewire`` sends and receives them for the server, ``client.connection`` for a client.
+``Certificate`` is what the server shows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ READ_SIZE = 4096  # plain bytes that are taken at a time, at most
 RECORD = 16_384  # bytes of plain text in a record, at most (RFC 8446, section 5.1)
 HELLO = b"\x16"  # what a TLS client sends first: the type of a handshake record
 MOST_SILENT = 4 * RECORD  # encrypted bytes that may come without a byte of plain text
-LEAST_COUNTED = 64  # bytes; fewer that come at once count as so many, because taking them costs as much
+LEAST_COUNTED = 64  # bytes that each piece counts as, at least, because taking a small one costs as much
 MOST_WAITING = 4 * RECORD  # bytes of TLS's own answers that may wait for the writer
 
 
@@ -51,8 +51,8 @@ class Channel:
 
     def decrypt(self, received: bytes = b"") -> bytes | None:
         """Take encrypted bytes; return up to READ_SIZE plain ones. None: more must come first. b"": the peer has
-        closed. Give it bytes only after it has returned None without any. Raises Violation, also for a peer that sends
-        only TLS's own messages, such as updates of the keys (RFC 8446, section 4.6.3)."""
+        closed. Give it bytes only after a call without any has returned None. Raises Violation, also for a peer that
+        sends only TLS's own messages, such as updates of the keys (RFC 8446, section 4.6.3)."""
         with self._lock:
             if not received and not self._more:
                 return None
@@ -92,8 +92,8 @@ class Certificate:
     calls ``load``."""
 
     def __init__(self, cert: str, key: str | None) -> None:
-        """``cert``: a file with the certificate and those that lead to its root; ``key``: None, if it is in the same
-        file. Raises StartError."""
+        """``cert``: a file with the certificate and its chain; ``key``: None, if the key is in the same file. Raises
+        StartError."""
         self._cert, self._key = cert, key
         self.context = self.load()
 
@@ -118,7 +118,7 @@ class Certificate:
 
 
 def _no_password() -> str:
-    raise ValueError("the key has a password, for which a server cannot ask; take one without")
+    raise ValueError("the key has a password, and a server cannot ask for it; give a key without one")
 
 
 def _why(error: OSError | ValueError) -> str:

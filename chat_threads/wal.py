@@ -82,11 +82,11 @@ class Log:
         return self._beyond() in ([], _EMPTY)
 
     def is_current(self, frames: bool = False) -> bool:
-        """Whether SQLite's index may be of the log that is there. False: another log was copied over it, or it was cut.
-        ``frames``: look also whether a part of another log is further on, in one place of each 64 KB.
+        """Whether SQLite's index may belong to the log that is there. False: another log was copied over it, or it was
+        cut. ``frames``: also look for a part of another log further on, in one place of each 64 KB.
 
-        SQLite notes in the index that it starts the log again, and then writes to the log. Another program may do both
-        while this looks, so this looks again. If the index holds nothing of the log, all of the log is in the file.
+        To start the log again, SQLite first notes that in the index, and then writes to the log. Another program may do
+        both while this looks, so this looks again. If the index holds nothing of the log, all of it is in the file.
         """
         for _ in range(TRIES):
             try:
@@ -96,7 +96,7 @@ class Log:
                 if not known or (head[16:24] == salts and not (frames and self._strange(head, known))):
                     return True
             except (Unclear, OSError, struct.error):
-                return True  # nobody knows
+                return True  # it cannot be told
         return False
 
     def _strange(self, head: bytes, known: int) -> bool:

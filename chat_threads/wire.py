@@ -47,7 +47,7 @@ def prepare(sock: socket.socket, patience: float) -> None:
         for level, option, value in options:
             if hasattr(socket, option):
                 sock.setsockopt(level, getattr(socket, option), value)
-        if LINUX:  # once for all connections: each call with a struct fails first, as Python tries it with an integer
+        if LINUX:  # once for all connections, because Python tries each such call with an integer first, which fails
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(IDLE))
 
 

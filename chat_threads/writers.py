@@ -36,7 +36,7 @@ from .session import Session
 
 log = logging.getLogger(__name__)
 
-MANY = 32  # sessions that are still to be written to; for fewer, the history rather waits
+MANY = 32  # sessions that the writers have left; with fewer, the history waits for them
 FLUSH_TIMEOUT = 1.0  # seconds to wait for the writers; then the next batch is queued anyway
 GRACE = 1.0  # seconds to send the last words of a session that was cut off
 JOINED = 2  # ended threads that are joined whenever another one is started, so that they never pile up
@@ -261,7 +261,7 @@ class Crew(Writers):
         super().__init__(send_timeout, count)
         self._size = size
         self._ready: list[queue.SimpleQueue[Sequence[Session] | None]] = [queue.SimpleQueue() for _ in range(size)]
-        # One entry for each writer, which sets it: how often it has written to some sessions, and whether it waits.
+        # One entry for each writer, which sets it: how many groups of sessions it has served, and whether it waits.
         self._served = [0] * size
         self._idle = [True] * size
         self._crew = [

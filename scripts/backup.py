@@ -97,7 +97,7 @@ def restore(history: str, backup: str) -> None:
     except (StartError, Damaged, sqlite3.Error, OSError) as error:
         with contextlib.suppress(OSError):
             os.remove(unfinished)
-        why = str(error).rstrip(".").replace(", or give this one another --db", "")  # the advice for a server
+        why = str(error).rstrip(".").replace(", or give this one another --db", "")  # advice for a server's start
         sys.exit(f"backup: {backup} was not put in the place of {history}: {why}.")
     click.echo(
         f"{history}: {messages} messages, from {backup}." + (f" What was there is {aside} now." if aside else "")

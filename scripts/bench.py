@@ -15,9 +15,9 @@ scripts/peers/: the floor, the pipeline of threads by itself, an event loop, and
 the counts, the stages, and the costs of some dialects. With --no-peers, only this server takes part, once for each
 --dialect: bench.py --no-peers --cpu --dialect web,json compares the costs of two dialects.
 
-With --counts or --stages, there are no other servers. --counts prints how many calls, system calls and thread switches
-a message costs, without timing anything. --stages prints where a message's time goes from thread to thread, also with
-the pipeline and the floor, and with the version of this server in the folder --before.
+With --counts or --stages, there is no comparison. --counts prints how many calls, system calls and thread switches a
+message costs this server, without timing anything. --stages prints where a message's time goes from thread to thread:
+in this server, in the version of it in the folder --before, in the pipeline and in the floor.
 """
 
 from __future__ import annotations

@@ -57,9 +57,8 @@ class Export:
         there = history.execute("SELECT key, id, name FROM rooms").fetchall()
         self._upto = history.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
         history.execute("COMMIT")
-        wanted = {
-            fold(room): room for room in (f"#{room.removeprefix('#')}" for room in rooms)
-        }  # a shell may want no #
+        with_sign = [f"#{room.removeprefix('#')}" for room in rooms]  # in a shell, # may begin a comment
+        wanted = {fold(room): room for room in with_sign}
         for key in wanted.keys() - {key for key, _, _ in there}:
             raise ValueError(f"there is no room {wanted[key]}")
         self._rooms = {room: name for key, room, name in there if key in wanted or not wanted}

@@ -71,7 +71,7 @@ class Connection:
             why = error.verify_message.rstrip(".")
             raise Refused("untrusted", f"The certificate of {host} is not trusted: {why}.") from error
         except ssl.SSLError as error:
-            raise Refused("tls", f"{host} does not speak TLS on this port, or not ours: {reason(error)}.") from error
+            raise Refused("tls", f"No TLS connection to {host} is possible on this port: {reason(error)}.") from error
 
     def patient(self) -> None:
         """From now on, wait without a limit."""

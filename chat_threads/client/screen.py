@@ -25,9 +25,9 @@ from .chat import Client
 from .talk import Talk, completions, pasted
 
 LOOK = 0.5  # seconds between two redraws of the bottom line
-SETTLED = 0.5  # seconds after which a window that was changed has the size that it tells
+SETTLED = 0.5  # seconds after a change in which the window may still have another size than it tells
 
-# Terminals that, when they become narrower, wrap the rows that are too long. Each sets one of these.
+# Variables of the environment. Each is set by a terminal that wraps long rows when its window becomes narrower.
 _WRAPS = "TMUX VTE_VERSION KITTY_WINDOW_ID WT_SESSION KONSOLE_VERSION ALACRITTY_WINDOW_ID WEZTERM_PANE ITERM_SESSION_ID"
 
 

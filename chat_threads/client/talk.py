@@ -75,7 +75,7 @@ class Talk:
         self._day = time.strftime(_DAY)
         self._said_last = ""  # the text of the last line, if it was an error
         self._unseen: set[str] = set()  # refs of requests whose answers are not shown
-        self._helps: deque[str | None] = deque()  # what help was asked for and not answered; both threads'
+        self._helps: deque[str | None] = deque()  # what /help was asked about and not answered; both threads'
         self._name = chat.name
         self._dialect = TextDialect(blocks=blocks)  # renders the lines
         self._dialect.admitted(chat.name)

@@ -60,7 +60,7 @@ class Screen:
     """One client's screen. It belongs to the client's reader thread."""
 
     def __init__(self, size: tuple[int, int], unseen: int = 0) -> None:
-        """``unseen``: how many of the lines that the client was sent until now nobody sees."""
+        """``unseen``: how many of the lines that the client was sent so far are not on the screen."""
         self.editing = Editing(LINE)
         self._seen: dict[str, int] = {}  # by room: the last message when it was the current one, or first known
         self._status: object = None  # what the status line on the screen says; None: it is not there
@@ -115,8 +115,9 @@ class Screen:
     def _begin(self, lines: int) -> str:
         """Make way for the two lines on a screen whose rows are unknown, and move what is there to the bottom.
 
-        The client was sent so many lines, so at least as many rows are in use. With the others, and as many line feeds,
-        what was written last is in the row of this number, wherever it was; then it goes down, and nothing is lost.
+        The client was sent so many ``lines``, so at least ``used`` rows are in use. The line feeds bring what was
+        written last into the row ``used``, wherever it was. Blank rows at the top then move it down, and nothing is
+        lost.
         """
         used = min(max(1, lines - self._unseen), self._rows - _BELOW)
         down = self._rows - _BELOW - used

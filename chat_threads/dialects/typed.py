@@ -76,7 +76,7 @@ def not_set(option: str) -> Usage | Mistyped:
     return Mistyped(f"There is no option {option[:40]}.", "/help set lists the options.")
 
 
-# A frame that keeps an error in a variable is in a cycle with it, through its traceback, so none of these does.
+# A frame that keeps an error in a variable is in a cycle with it, through its traceback. So these functions keep none.
 
 
 def _refuse_indented(line: str) -> None:

@@ -92,7 +92,7 @@ class Service:
             returning.note(self._context, session)
 
     def wait(self, session: Session) -> None:
-        """Nothing came from the client for a while: bring up to date what a person who edits lines sees."""
+        """Nothing came from the client for a while: bring the screen of a person who edits lines up to date."""
         screen.refresh(self._context, session)
 
     def dismiss(self, session: Session, words: str, patience: float, all_leave: bool = False) -> None:

@@ -52,7 +52,7 @@ def show_screen(context: Context, session: Session, command: commands.ShowScreen
 
 
 def refresh(context: Context, session: Session) -> None:
-    """Bring the status line up to date of a person who presses no key. Never waits."""
+    """Bring the status line of a person who presses no key up to date. Never waits."""
     if _has_screen(session.dialect) and session.dialect.editing:
         show_screen(context, session, commands.ShowScreen())
 

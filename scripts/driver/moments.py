@@ -65,7 +65,7 @@ class NotedQueue:
 class Notes:
     """What the threads noted. Each list is of one thread, or of threads of which only one works at a time."""
 
-    points: dict[str, list[float]] = field(default_factory=dict)  # see POINTS; a server may have less
+    points: dict[str, list[float]] = field(default_factory=dict)  # see POINTS; a server may have fewer
     writers: list[NotedQueue] = field(default_factory=list)  # the queue of each writer
     sends: tuple[list[float], list[float]] | None = None  # of a server without writers: begin and end
 
@@ -82,8 +82,8 @@ class Notes:
             time.sleep(0.01)
 
     def trip(self, sent: float, had: float) -> list[float | None] | None:
-        """The moments of the message that was sent and had by everybody at these times: POINTS, then when the first
-        writer was told, when the first one had that, and when the last one was through. None: it is incomplete."""
+        """The moments of the message that was ``sent`` and that everybody ``had`` at these times: POINTS, then when the
+        first writer was told, when the first one began, and when the last one was through. None: one is missing."""
         moments: list[float | None] = []
         for point in POINTS:
             times = self.points.get(point)
@@ -252,7 +252,7 @@ def _with_notes(kind: str, members: int, messages: int) -> dict[str, Any]:
         talk(1, messages // WARMING)
         times = talk(1, messages)
         notes.settle()
-        trips, middle = [], []  # made here, because clients that leave and a server that stops would be noted, too
+        trips, middle = [], []  # made here, because the end of the clients and of the server would be noted, too
         for this, following in itertools.pairwise(times):
             if moments := notes.trip(this.sent, this.last):
                 trips.append(_lengths([this.sent, *moments], following.sent))
@@ -274,7 +274,7 @@ def _lengths(moments: Sequence[float | None], end: float) -> list[float | None]:
 
 @contextmanager
 def _talking(kind: str, notes: Notes | None, members: int) -> Iterator[Callable[[int, int], list[Times]]]:
-    """A server of that kind, and its clients. Yields a function: so many are under way, and so many messages."""
+    """A server of that kind, and its clients. Yields a function that says messages: how many at once, how many."""
     with tempfile.TemporaryDirectory() as folder, KINDS[kind](notes, members, folder) as port:
         with counts.clients(port, members, "text") as them:
             yield lambda window, messages: counts.talk(them, window, messages)

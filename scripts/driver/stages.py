@@ -1,5 +1,5 @@
 """Where a message's time goes, stage by stage, with one message under way: in this server, in another version of it,
-and in the peers that have the same threads and less to do, or only a loop.
+in the pipeline, which has the same threads and less to do, and in the floor, which has only a loop.
 
 ``moments`` measures one server in a process of its own. Here the servers take turns, so that other work on the machine
 affects them alike, and the stages become tables.

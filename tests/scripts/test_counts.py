@@ -95,7 +95,7 @@ def test_ten_deliveries_to_a_hundred_members_cost_at_most_one_thread_switch():
 def test_a_client_that_joins_a_room_of_ten_costs_no_more_calls_than_it_did(dialect, most):
     code = f"from driver.counts import count_joins; print(sum(count_joins({dialect!r}, 10).values()))"
     command, found = [sys.executable, "-c", code], []
-    while len(found) < 3 and min(found, default=most + 1) > most:  # usually once; a busy machine wakes threads in vain
+    while len(found) < 3 and min(found, default=most + 1) > most:  # usually once; on a busy machine, some wake in vain
         done = subprocess.run(command, cwd=BENCH.parent, capture_output=True, text=True, check=False, timeout=100)
         assert done.returncode == 0, done.stdout + done.stderr
         found.append(float(done.stdout))

@@ -46,7 +46,7 @@ def run(
 _numbers = itertools.count()
 
 CURSOR = "▮"  # stands before the character that the cursor is on
-CHANGING = (  # and what stands for it
+CHANGING = (  # with what stands in its place
     (r"\[\d\d:\d\d\]", "[12:34]"),
     (r"It is \w+, \d+ \w+ \d{4}", "It is Monday, 1 January 2024"),
     (r"( \d|\d\d)s\b", " 0s"),

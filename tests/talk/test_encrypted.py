@@ -1,4 +1,4 @@
-"""Clients that speak TLS, on the port on which others do not."""
+"""Clients that speak TLS, on the same port as those that do not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Serve = Callable[..., Running]
 
 @pytest.fixture
 def safe(serve: Serve, certificate: certificates.Files) -> Running:
-    """A server that speaks TLS, and plain too."""
+    """A server that speaks with and without TLS."""
     return serve(**certificate.options)
 
 
@@ -65,7 +65,7 @@ def test_a_server_without_a_certificate_says_nothing_to_tls(server: Running, cer
         server.client(tls=certificate.trusted)
 
 
-def test_who_does_not_speak_tls_is_told_so_where_only_that_is_taken(
+def test_a_client_without_tls_is_told_so_by_a_server_that_takes_only_tls(
     serve: Serve, certificate: certificates.Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chat_threads.conversation.TLS_ONLY_PAUSE", 0.2)
@@ -103,7 +103,7 @@ def test_what_only_looks_like_tls_ends_at_once(safe: Running, first: bytes) -> N
     wait_for(lambda: len(safe.chat.sessions) == 0, "the end")
 
 
-def test_who_was_greeted_cannot_begin_with_tls(safe: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_was_greeted_cannot_begin_tls(safe: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chat_threads.conversation.TLS_PAUSE", 0.0)
     client = safe.client()
     client.expect("* Welcome")
@@ -139,7 +139,7 @@ def test_a_client_that_does_not_read_is_cut_off_and_every_line_it_got_is_whole(
     assert deaf.seen[-1].startswith("! You read too slowly")
 
 
-def test_a_stop_is_said_to_clients_by_tls_too(safe: Running, certificate: certificates.Files) -> None:
+def test_clients_that_speak_tls_are_told_of_a_stop_too(safe: Running, certificate: certificates.Files) -> None:
     ann = safe.client("ann", tls=certificate.trusted)
     assert safe.chat.stop() == []
     assert ann.rest()[-1] == error_line(ShuttingDown())

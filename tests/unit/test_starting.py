@@ -62,7 +62,7 @@ def test_join_gives_up_after_its_timeout():
     thread.join()
 
 
-def test_a_thread_that_the_system_cannot_start_is_none(monkeypatch):
+def test_a_thread_that_the_system_cannot_start_raises_an_error_and_is_not_listed(monkeypatch):
     def refuse(*args: object, **more: object) -> None:
         raise RuntimeError("can't start new thread")
 
