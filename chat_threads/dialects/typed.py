@@ -63,7 +63,7 @@ def parse_line(line: str) -> commands.Command | None:
     if command is None:
         if kind is commands.SetOption:
             raise not_set(words[0])
-        raise _one_too_many(kind.row, words) or Usage(kind.row.usage)
+        raise _what_is_wrong(kind.row, words) or Usage(kind.row.usage)
     return command
 
 
@@ -101,11 +101,12 @@ def _refuse_confused(row: Row, words: list[str]) -> None:
         raise Mistyped("A room's name begins with '#'.", f"Type /who #{word}; or /whois {word} for a person.")
 
 
-def _one_too_many(row: Row, words: list[str]) -> Mistyped | None:
-    """What is wrong with words where the command takes none, or with two where it takes one name or one room, or with a
-    room in the wrong place; None: something else."""
+def _what_is_wrong(row: Row, words: list[str]) -> Mistyped | None:
+    """What is wrong with words that do not fit the usage, and what to type; None: only the usage can tell."""
     if not row.places:
         return Mistyped(f"{row.name} takes nothing after it.", f"Type {row.name} alone.")
+    if row.name == "/history" and not words[-1].strip("0"):
+        return Mistyped("A page has 1 to 200 messages.", "/help history says more.")
     if len(words) == 2 and words[1].startswith("#"):
         first, second = (word.rstrip(",;")[:40] for word in words)
         if first.startswith("#") and len(row.places) == 1:
