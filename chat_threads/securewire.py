@@ -56,7 +56,7 @@ class SecureWire(Wire):
                 self.stop_reading()
 
     def read(self, timeout: float | None = None) -> bytes | None:
-        """As in Wire. A part of a record is nothing yet: a client of whom only that has come is not silent."""
+        """As in Wire. If only a part of a record has come, this waits for the rest of it."""
         until = None if timeout is None else time.monotonic() + timeout
         try:
             plain = self._channel.decrypt()
