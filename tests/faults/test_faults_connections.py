@@ -132,6 +132,7 @@ def test_a_client_that_is_behind_is_cut_off_if_it_cannot_get_a_writer_thread(wit
                 each.news()
                 said = [line.split()[2] for line in each.seen if LONG in line]
                 assert said == [str(number) for number in range(count)]
+        wait_for(lambda: "(slow) ends" in process.errors, "its name is free")
         sign.unlink()
         with process.client("slow #flood"):
             bob.expect("slow joined")
