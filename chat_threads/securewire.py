@@ -6,11 +6,15 @@ import contextlib
 import socket
 import ssl
 import time
+from itertools import count
 
+from .latch import Latch
 from .tls import RECORD, Channel, Violation, reason
 from .wire import LINGER, Wire
 
 HANDSHAKE = 10.0  # seconds for the TLS handshake
+PIECES = 8  # reads that may bring no text one after the other: a record takes six if it comes at once
+PAUSE = 0.05  # seconds before each further one, in which more comes: the client's pace only counts what brings text
 
 
 class SecureWire(Wire):
@@ -24,6 +28,7 @@ class SecureWire(Wire):
         super().__init__(sock, nowait)
         self._channel = Channel(context)
         self._shaken = False  # set by the reader: whether the handshake is done
+        self._stop = Latch()  # set by stop_reading
         del self.put  # the socket's own; the class has another
 
     # --- the reader -----------------------------------------------------------------------------------------
@@ -31,7 +36,7 @@ class SecureWire(Wire):
     def shake(self, data: bytes, timeout: float) -> None:
         """Do the handshake with a client that has sent ``data``. Raises Violation, also after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
-        while True:
+        for pieces in count(1):
             try:
                 done, answer = self._channel.shake(data)
             except ssl.SSLError as error:
@@ -41,6 +46,7 @@ class SecureWire(Wire):
             if done:
                 self._shaken = True
                 return
+            self._pause_after(pieces)
             left = deadline - time.monotonic()
             received = super().read(left) if left > 0 else None
             if received == b"":
@@ -60,11 +66,15 @@ class SecureWire(Wire):
         until = None if timeout is None else time.monotonic() + timeout
         try:
             plain = self._channel.decrypt()
+            pieces = 0
             while plain is None:
                 received = super().read(timeout)
                 if not received:
                     return received
                 plain = self._channel.decrypt(received)
+                pieces += 1
+                if plain is None:
+                    self._pause_after(pieces)
                 if until is not None:
                     timeout = max(0.0, until - time.monotonic())
         except Violation:
@@ -72,10 +82,21 @@ class SecureWire(Wire):
             return b""
         return plain
 
+    def _pause_after(self, pieces: int) -> None:
+        """So many reads have brought no text. If they were too many, wait."""
+        if pieces > PIECES:
+            self._stop.wait(PAUSE)
+
     def linger(self, seconds: float = LINGER) -> None:
         if self._shaken and not self.unsent:
             self._tell(self._channel.farewell())
         super().linger(seconds)
+
+    # --- any thread ----------------------------------------------------------------------------------------------
+
+    def stop_reading(self) -> None:
+        super().stop_reading()
+        self._stop.set()
 
     # --- the thread that writes -------------------------------------------------------------------------------
 

@@ -16,9 +16,9 @@ from support.samples import for_each
 from support.waiting import WAIT, in_threads
 
 from chat_threads.errors import StartError
-from chat_threads.securewire import SecureWire
+from chat_threads.securewire import PAUSE, PIECES, SecureWire
 from chat_threads.tls import LEAST_COUNTED, MOST_SILENT, RECORD, Certificate, Channel, Violation
-from chat_threads.wire import NOWAIT, READ_SIZE
+from chat_threads.wire import NOWAIT, READ_SIZE, Wire
 
 SMALL = 4096  # bytes of a socket's buffer, so that it is soon full
 MEGABYTES = 14 << 20
@@ -220,6 +220,38 @@ def test_nothing_is_kept_for_a_peer_that_is_gone(ends: Ends) -> None:
     with pytest.raises(ConnectionError):
         send_all(ends.wire, b"x" * 1_000_000)
     assert not ends.wire.unsent
+
+
+def test_a_client_that_sends_in_tiny_pieces_waits(
+    certificate: certificates.Files, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("chat_threads.securewire.Latch.wait", lambda latch, seconds: pauses.append(seconds))
+
+    def come_in_pieces(data: bytes) -> None:
+        pieces = [data[at : at + 1] for at in range(len(data))]
+        monkeypatch.setattr(Wire, "read", lambda wire, timeout=None: pieces.pop(0) if pieces else b"")
+
+    record = ends.channel.encrypt(b"hello")
+    come_in_pieces(record)
+    assert ends.wire.read() == b"hello"
+    assert pauses == [PAUSE] * (len(record) - 1 - PIECES)
+    pauses.clear()
+    _, hello = Channel(certificate.trusted, "localhost").shake()
+    come_in_pieces(hello)
+    with pytest.raises(Violation, match="left"):
+        SecureWire(ends.sock, NOWAIT, context(certificate)).shake(b"", WAIT)
+    assert len(pauses) >= len(hello) - PIECES
+
+
+def test_a_record_that_comes_at_once_is_read_without_a_pause(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat_threads.securewire.Latch.wait", pytest.fail)
+    sent = threading.Thread(target=ends.peer.sendall, args=(ends.channel.encrypt(b"x" * RECORD),))
+    sent.start()
+    sent.join()
+    found = 0
+    while found < RECORD:
+        found += len(ends.wire.read(WAIT) or b"")
 
 
 def test_a_wire_says_that_no_more_will_come(ends: Ends) -> None:
