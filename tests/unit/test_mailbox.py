@@ -13,7 +13,8 @@ from support.waiting import WAIT, wait_for
 
 from chat_threads.events import LINE_SIZE, Answer, HistoryPage, Message, Notice, PrivateLine, Replay
 from chat_threads.history import BATCH
-from chat_threads.mailbox import EASY_BYTES, LEAST_BYTES, LIFE, LINE_BYTES, WRITER, Life, Mailbox, Writer
+from chat_threads.mailbox import EASY_BYTES, LEAST_BYTES, LIFE, LINE_BYTES, LOW_WATER, WRITER, Life, Mailbox, Writer
+from chat_threads.paging import PAGE_LINES
 from chat_threads.parcel import Parcel
 from chat_threads.queues import BatchQueue
 from chat_threads.rules import TEXT_LENGTH
@@ -378,6 +379,16 @@ def test_the_longest_batch_is_never_too_many_bytes_for_an_empty_mailbox() -> Non
     box = Mailbox(BATCH + 1)
     assert box.push(Parcel(WORDS, batch)) is True
     assert box.push(parcel()) is False
+
+
+@for_each("limit", [BATCH + 1, 1000])
+def test_a_page_leaves_room_for_what_others_say(limit: int) -> None:
+    box = Mailbox(limit)
+    box.push(parcel(lines=int(limit * LOW_WATER)))
+    box.wait_for_low_water()  # not long: little is left
+    longest = Message(1, "#lab", 1, 0, "ann", "say", "x", lines=PAGE_LINES)
+    box.push(Parcel(WORDS, [HistoryPage("#lab", (longest,), 1, None, None)]))
+    assert not refuses(box)
 
 
 def test_a_mailbox_that_was_emptied_of_many_bytes_takes_as_many_again() -> None:
