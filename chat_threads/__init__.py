@@ -29,7 +29,8 @@ lab-...             1 a fault    only with --lab: makes a fault, waits, and ends
 ==================  ===========  =============================================================================
 
 Three kinds of write do not go through a mailbox and a writer: the acceptor refuses a connection, a reader says that no
-writer thread could be started for its client, and a reader speaks TLS, before anything else is sent and after it.
+writer thread could be started for its client, and a reader sends TLS's handshake at the beginning and its farewell at
+the end.
 
 Locks
 =====

@@ -106,7 +106,7 @@ class Dialects(click.ParamType):  # type: ignore[type-arg]
 @click.option("--counts", "counting", is_flag=True, help="Count calls instead, of this server only.")
 @click.option("--stages", "staging", is_flag=True, help="Show where a message's time goes instead.")
 @click.option(
-    "--before", type=click.Path(exists=True, file_okay=False), help="With --stages: a folder with another version."
+    "--before", type=click.Path(exists=True, file_okay=False), help="For the stages: a folder with another version."
 )
 @click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write everything to this file.")
 @click.option("--page", type=click.Path(exists=True, dir_okay=False), help="Put the tables where this page has them.")

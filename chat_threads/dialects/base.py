@@ -133,5 +133,5 @@ class Dialect(Protocol):
         client keeps everything itself."""
 
     def set_option(self, name: str | None, value: str | None) -> str:
-        """Change a setting; without a name, change nothing. Return the answer in words; raise a Told. The
-        views may have changed."""
+        """Change a setting; without a name, change nothing. Return the answer in words; raise a Told. The views may
+        have changed."""

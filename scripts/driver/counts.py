@@ -54,7 +54,7 @@ class Counts:
     switches: int | None = None
     """How often a thread of the server began to wait (proc(5), status, voluntary_ctxt_switches)."""
     futexes: int | None = None
-    """Calls of futex, by strace. With strace, only these are counted, and the next."""
+    """Calls of futex, by strace. With strace, only this and the next are counted."""
     gil_futexes: int | None = None
     """Those of them with which threads wait for Python's own lock, or wake somebody who does."""
 

@@ -38,7 +38,7 @@ def test_two_browsers_a_telnet_and_a_program_see_the_same_lines_in_the_same_orde
         assert carl.said() == dora.said() == lines
 
 
-def test_a_browser_that_speaks_tls_and_one_that_does_not_talk(start_process, certificate, tab, browser):
+def test_a_browser_with_tls_and_one_without_talk_to_each_other(start_process, certificate, tab, browser):
     server = start_process("--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key))
     carl, dora = tab(browser, server, secure=True).enter("carl"), tab(browser, server).enter("dora")
     carl.say("from https")

@@ -73,8 +73,8 @@ print(json.dumps([dataclasses.asdict(each) for each in count(*{arguments}, strac
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace, which counts system calls, is not installed")
 def test_a_message_is_handed_over_twice_and_no_thread_waits_for_anything_else():
     """A hand-over is two calls of futex: one thread waits, and another one wakes it. Waiting for the GIL takes more of
-    them, a different number each time, and more of them the more the machine has to do. So of many short rounds, the
-    one with the fewest counts. What every message costs is in that one, too."""
+    them, a different number each time, and more of them the more the machine has to do. So the test takes the round
+    with the fewest calls of many short ones. That round, too, has the calls that every message costs."""
     messages, rounds = 8, []
     for _ in range(5):  # usually one is enough
         rounds += counted(10, 1, messages, 20, strace=True)

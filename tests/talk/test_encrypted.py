@@ -33,9 +33,7 @@ def safe(serve: Serve, certificate: certificates.Files) -> Running:
     return serve(**certificate.options)
 
 
-def test_people_and_programs_talk_encrypted_with_those_who_do_not(
-    safe: Running, certificate: certificates.Files
-) -> None:
+def test_people_and_programs_with_tls_talk_to_those_without(safe: Running, certificate: certificates.Files) -> None:
     ann = safe.client("ann", tls=certificate.trusted)
     bob = safe.client("bob")
     with contextlib.closing(Program(safe.port, tls=certificate.trusted)) as program:
