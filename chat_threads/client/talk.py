@@ -139,7 +139,11 @@ class Talk:
                 self._print(events.HelpShown(command.about))
             else:
                 self._helps.append(command.about)
-                self._ask(type="help")
+                try:
+                    self._ask(type="help")
+                except ClientError:
+                    self._helps.pop()
+                    raise
         elif isinstance(command, commands.SetOption) and command.name != "replay":
             self._print(events.Notice(self._dialect.set_option(command.name, command.value)))
         elif isinstance(command, commands.Quit):

@@ -15,6 +15,8 @@ from support.terminals import ENV, Tmux, run
 from support.waiting import WAIT
 
 from chat_threads.client import lines
+from chat_threads.client.decoding import Other
+from chat_threads.client.errors import TimedOut
 from chat_threads.client.lines import Lines
 from chat_threads.client.talk import MAX_PASTED, Talk, pasted
 from chat_threads.rules import LINES
@@ -206,6 +208,21 @@ def entered(before: str, *blocks: str) -> list[dict[str, Any]]:
     except EOFError:
         pass
     return chat.asked
+
+
+def test_help_that_could_not_be_asked_for_does_not_change_what_the_next_one_shows():
+    chat, shown = Chat(), []
+    talk = Talk(chat, lambda lines, error: shown.append(lines))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chat, "submit", refusing)
+        talk.obey("/help all")
+    talk.obey("/help")
+    talk._show(Other("help", {"requests": []}))
+    assert "/help COMMAND explains a command" in shown[-1]
+
+
+def refusing(**request: Any) -> None:
+    raise TimedOut("no time")
 
 
 def says(*texts: str) -> list[dict[str, Any]]:
