@@ -5,7 +5,7 @@ from __future__ import annotations
 from .events import Message
 
 PAGE_BYTES = 1 << 19  # of messages (Message.size), whatever their number
-PAGE_LINES = 250  # of their texts: with what is left when it is sent, fewer than the smallest --queue-limit
+PAGE_LINES = 250  # of their texts: with what may still wait before them, fewer than the smallest --queue-limit
 
 
 class Page:

@@ -13,8 +13,8 @@ from .tls import RECORD, Channel, Violation, reason
 from .wire import LINGER, Wire
 
 HANDSHAKE = 10.0  # seconds for the TLS handshake
-PIECES = 8  # reads that may bring no text one after the other: a record takes six if it comes at once
-PAUSE = 0.05  # seconds before each further one, in which more comes: the client's pace only counts what brings text
+PIECES = 8  # reads in a row that may bring no text; a record that comes at once takes six
+PAUSE = 0.05  # seconds before each further one, because --rate counts only what brings text; meanwhile more comes
 
 
 class SecureWire(Wire):
@@ -83,7 +83,7 @@ class SecureWire(Wire):
         return plain
 
     def _pause_after(self, pieces: int) -> None:
-        """So many reads have brought no text. If they were too many, wait."""
+        """Wait if so many reads in a row, without any text, are too many."""
         if pieces > PIECES:
             self._stop.wait(PAUSE)
 

@@ -582,7 +582,7 @@ def test_a_server_that_breaks_a_promise_is_found(tmp_path, planted, found):
 
 @pytest.mark.stress
 def test_a_server_whose_refused_texts_come_back_is_found(tmp_path):
-    """It leaves in SQLite's log what has failed, and is killed when it has told the senders."""
+    """The server leaves in SQLite's log what has failed, and is killed when it has told the senders."""
     (tmp_path / "sitecustomize.py").write_text(PLANTED + LEFT_IN_THE_LOG)
     options = ("--minutes", "0.05", "--seed", "4", *SMALL, "--min-acks", "0", "--min-kills", "0")
     done = torture(*options, env={"PYTHONPATH": str(tmp_path)})

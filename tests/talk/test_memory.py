@@ -92,7 +92,7 @@ def without_collector():
     ],
 )
 def test_a_connection_is_freed_when_it_ends_even_after_errors(server, without_collector, said):
-    """There is no cycle, so no memory waits for the garbage collector."""
+    """It leaves no cycle, so no memory waits for the garbage collector."""
     with socket.create_connection(("127.0.0.1", server.port)) as sock:
         wait_for(lambda: len(server.chat.sessions) == 1)
         reference = weakref.ref(server.chat.sessions.all()[0])

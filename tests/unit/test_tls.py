@@ -1,4 +1,4 @@
-"""TLS in memory, and a wire that is encrypted, with a thread that reads and one that writes."""
+"""TLS in memory, and an encrypted wire with a thread that reads and one that writes."""
 
 from __future__ import annotations
 
