@@ -140,7 +140,8 @@ class Conversation(socketserver.BaseRequestHandler):
         try:
             self.server.writers.attend(session)
         except (RuntimeError, MemoryError):
-            log.error("no writer thread could be started for %s", session)
+            if self._logged:
+                log.error("no writer thread could be started for %s", session)
             full = ServerFull("no thread could be started for you")
             session.abandon(full)
             session.written.set()

@@ -424,6 +424,20 @@ def test_a_flood_of_connections_without_a_name_is_logged_in_a_few_lines_and_a_pe
     )
 
 
+def test_a_flood_of_connections_for_which_no_writer_starts_is_logged_in_a_few_lines(serve, monkeypatch, caplog):
+    monkeypatch.setattr(server_module, "LOGGED", 3)
+    server = serve()
+
+    def refuse(session: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(server.chat.server.writers, "attend", refuse)
+    for _ in range(10):
+        with contextlib.closing(server.client()) as refused:
+            assert "no thread could be started" in (refused.line() or "")
+    assert sum("no writer thread" in line for line in caplog.messages) == 3
+
+
 def test_a_bug_in_showing_something_ends_that_client_only(server, monkeypatch, caplog):
     ann, bob = server.clients_named("ann", "bob")
     monkeypatch.setitem(render.SHOW, StatsShown, boom)
