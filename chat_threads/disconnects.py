@@ -88,7 +88,7 @@ class TlsOnly(CutOff):
     """A connection without TLS to a server that was started with --tls-only."""
 
     code = "tls_only"
-    fact = "This server only takes encrypted connections, by TLS."
+    fact = "This server takes only encrypted connections (TLS)."
     advice = "Connect with telnet-ssl -z ssl, or open its address with https:// in a browser."
 
 

@@ -30,7 +30,7 @@ KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
 
 REFUSED = "Your program sends whole lines only. Everything stays as it was."
 OWN_LINE = "Your program has a line of its own. Everything stays as it was."
-UNANSWERED = "Your program has not answered; nc and its like never do. Everything stays as it was."
+UNANSWERED = "Your program has not answered; nc and programs like it never do. Everything stays as it was."
 OFFER = "/edit on keeps your line whole while others talk; /help edit says more."
 
 SCROLL_BACK = "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or use /history."

@@ -187,7 +187,7 @@ PLAIN = [
     ),
     (
         disconnects.TlsOnly(),
-        "This server only takes encrypted connections, by TLS. Connect with telnet-ssl -z ssl, or open its address with"
+        "This server takes only encrypted connections (TLS). Connect with telnet-ssl -z ssl, or open its address with"
         " https:// in a browser.",
     ),
     (disconnects.ShuttingDown(), "The server is shutting down. Goodbye."),
