@@ -211,6 +211,9 @@ class ChatServer(socketserver.ThreadingTCPServer):
         except CutOff as error:
             self._refuse(request, client_address, error)
             return
+        except Exception:  # without memory it may have been counted already
+            self.door.leave(number)
+            raise
         try:
             if entry.instead_of:
                 entry.instead_of.cut_off(GaveWay())

@@ -17,7 +17,7 @@ from .errors import StartError
 READ_SIZE = 4096  # plain bytes that are taken at a time, at most
 RECORD = 16_384  # bytes of plain text in a record, at most (RFC 8446, section 5.1)
 HELLO = b"\x16"  # what a TLS client sends first: the type of a handshake record
-MOST_SILENT = 4 * RECORD  # encrypted bytes that may come without a byte of plain text
+MOST_SILENT = 2 * RECORD  # encrypted bytes that may come without a byte of plain text
 LEAST_COUNTED = 64  # bytes that each piece counts as, at least, because taking a small one costs as much
 MOST_WAITING = 4 * RECORD  # bytes of TLS's own answers that may wait for the writer
 

@@ -127,6 +127,21 @@ def test_nobody_waits_for_an_acceptor_that_broke():
         assert not stops.is_alive()
 
 
+class NoRoom(dict):  # type: ignore[type-arg]
+    """There is no memory for one more."""
+
+    def setdefault(self, *_: object) -> None:
+        raise MemoryError
+
+
+def test_a_place_is_given_back_if_memory_ends_while_it_is_taken():
+    with ChatServer(("127.0.0.1", 0), None, None, None, Limits(max_clients=1)) as server:
+        server.door._waiting = NoRoom()
+        with pytest.raises(MemoryError):
+            server.process_request(None, ("127.0.0.1", 1))
+        assert server.door._network_of == server.door._from == {}
+
+
 @pytest.mark.parametrize("what", ["readers that end", "connections that were refused"])
 def test_an_acceptor_that_goes_on_is_not_stuck_however_much_there_is_to_clear_away(what):
     ends, steps = Ends(lambda: None), []
