@@ -85,23 +85,30 @@ def _answered(chat: Client) -> bool:
 # --- the command line -----------------------------------------------------------------------------------------
 
 
+_PORTS = {"http": 80, "https": 443}  # that an address for browsers leaves out
+
+
 class Address(click.ParamType):  # type: ignore[type-arg]
-    """A server, as people type it: its host and its port."""
+    """A server, as people type it, or as it prints its address for browsers: its host, its port, and whether it speaks
+    TLS there."""
 
     name = "HOST[:PORT]"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        value = re.sub("^(?:http|telnet)://([^/]+)/?.*", r"\1", value)  # as the server prints it for browsers
-        match = re.fullmatch(r"(?:\[([^]]+)]|([^][:]+))(?::([0-9]{1,5}))?", value)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int, bool]:
+        scheme, host = "", value
+        if url := re.fullmatch("(https?|telnet)://([^/]+)(?:/.*)?", value):
+            scheme, host = url.groups()
+        usual = _PORTS.get(scheme, PORT)
+        match = re.fullmatch(r"(?:\[([^]]+)]|([^][:]+))(?::([0-9]{1,5}))?", host)
         if not match:
             try:
-                return str(ipaddress.IPv6Address(value)), PORT
+                return str(ipaddress.IPv6Address(host)), usual, False
             except ValueError:
                 self.fail(f"{value!r} is neither HOST nor HOST:PORT.", param, ctx)
-        port = int(match[3] or PORT)
+        port = int(match[3] or usual)
         if not 1 <= port <= 65535:
             self.fail(f"{port} is not between 1 and 65535.", param, ctx)
-        return match[1] or match[2], port
+        return match[1] or match[2], port, scheme == "https"
 
 
 def _login() -> str | None:
@@ -134,14 +141,14 @@ def _login() -> str | None:
     help="How long to try to reconnect after a lost connection, in seconds."
     f"  [default: {GIVE_UP:g}; no limit if you type on a terminal]",
 )
-@click.option("--tls", is_flag=True, help="Encrypt the connection. The server's certificate must be trusted.")
+@click.option("--tls", is_flag=True, help="Encrypt the connection, as with https:// before HOST.")
 @click.option(
     "--tls-ca", type=click.Path(), metavar="FILE", help="Trust the certificates in this file (PEM), too. Implies --tls."
 )
 @click.option("--plain", is_flag=True, help="Read and print plain lines, even on a terminal.")
 @click.version_option(__version__, "--version", message=f"{PROGRAM} %(version)s")
 def main(
-    address: tuple[str, int],
+    address: tuple[str, int, bool],
     port: int | None,
     name: str | None,
     room: str | None,
@@ -165,7 +172,7 @@ def main(
     typed = sys.stdin.isatty() and sys.stdout.isatty() and is_ours(sys.stdin)
     give_up = GIVE_UP if give_up is None and not typed else give_up
     room = f"#{room.removeprefix('#')}" if room else None
-    trusted = _trusting(tls_ca) if tls_ca else tls
+    trusted = _trusting(tls_ca) if tls_ca else tls or address[2]
     chat = _connected(host, port, name, tries, room=room, replay=replay, give_up=give_up, tls=trusted)
     try:
         if not typed or plain or os.environ.get("TERM") == "dumb" or not _run_on_screen(chat):

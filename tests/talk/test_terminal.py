@@ -105,10 +105,18 @@ def test_words_to_complete_are_bounded_and_the_latest_are_kept():
         ("[::1]:8081", ("::1", 8081)),
         ("[::1]", ("::1", 8080)),
         ("::1", ("::1", 8080)),
+        ("telnet://localhost", ("localhost", 8080)),
+        ("http://192.0.2.1:8081/", ("192.0.2.1", 8081)),
+        ("http://192.0.2.1/#lab2", ("192.0.2.1", 80)),
     ],
 )
 def test_an_address_is_a_host_and_maybe_a_port(typed, address):
-    assert Address().convert(typed, None, None) == address
+    assert Address().convert(typed, None, None) == (*address, False)
+
+
+def test_an_address_for_browsers_says_whether_the_server_speaks_tls():
+    assert Address().convert("https://[::1]:8081/", None, None) == ("::1", 8081, True)
+    assert Address().convert("https://chat.example", None, None) == ("chat.example", 443, True)
 
 
 # --- plain lines ----------------------------------------------------------------------------------------
