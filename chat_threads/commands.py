@@ -27,7 +27,7 @@ from .values import value
 
 EVERYTHING = "all"  # /help with what each command does
 _WHILE = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
-_LIMIT = re.compile("(in|from|before(?=:#)):(.+)")  # of a search
+_LIMIT = re.compile("(in|from|before(?=:[#0-9])):(.+)")  # of a search
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

@@ -22,7 +22,7 @@ class TooManyTries(NoHandshake):
     """None of the names that the client gave was accepted."""
 
     fact = "That was the third try."
-    advice = "Connect again for another one."
+    advice = "Connect again to try again."
 
 
 class GaveWay(NoHandshake):

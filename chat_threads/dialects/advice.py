@@ -52,7 +52,10 @@ NEXT: dict[str, Callable[[Notice], str]] = {
     "back": lambda notice: "/back ends it.",
     "delete": lambda notice: f"/delete {notice.room} yes deletes it for good.",
     "threads": lambda notice: "/threads and /locks show it.",
-    "unignore": lambda notice: f"/unignore {notice.name or 'NAME'} shows it again.",
+    "topic": lambda notice: f"If you meant it, type /topic {notice.room} and the text.",
+    "unignore": lambda notice: (
+        f"/unignore {notice.name} shows it again." if notice.name else "/unignore NAME shows again what somebody says."
+    ),
 }
 """How people go on from a notice, by the type of the request."""
 

@@ -30,7 +30,7 @@ KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
 
 REFUSED = "Your program sends whole lines only. Everything stays as it was."
 OWN_LINE = "Your program has a line of its own. Everything stays as it was."
-UNANSWERED = "Your program has not answered; nc and programs like it never do. Everything stays as it was."
+UNANSWERED = "/edit stays off: your program has not answered. nc never does; telnet does."
 OFFER = "/edit on keeps your line whole while others talk; /help edit says more."
 
 SCROLL_BACK = "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or use /history."
@@ -188,7 +188,8 @@ class TextDialect:
                 self._changed()
             return "Your program is asked to send each key as you press it."
         if on:
-            return "That is on already." if self._mode is Mode.KEYS else "Your program has been asked already."
+            asked = UNANSWERED if self._mode is Mode.SILENT else "Your program has been asked already."
+            return "That is on already." if self._mode is Mode.KEYS else asked
         if self._mode is Mode.LINES:
             return "That is off already."
         goes_on = "again" if self._mode is Mode.KEYS else "as before"
@@ -310,8 +311,8 @@ class TextDialect:
 
     def set_option(self, name: str | None, value: str | None) -> str:
         if name is None:
-            told = [f"{key} {value}" for key, value in self.settings().items() if value != _SERVERS]
-            return f"Set: {', '.join(told)}."
+            told = self.settings() | {"zone": self._style.zone or clock.here()}
+            return f"Set: {', '.join(f'{key} {value}' for key, value in told.items())}."
         option, typed = name.lower(), value or ""
         value = typed.lower()
         if option == "color":
@@ -328,11 +329,11 @@ class TextDialect:
         elif option == "zone":
             zone = "" if value == _SERVERS else clock.known(typed)
             if zone is None:
-                raise not_set(option)
+                raise not_set(option, typed)
             self._set_style(zone=zone)
             value = zone or value
         else:
-            raise not_set(name)
+            raise not_set(name, typed)
         return f"Set: {option} {value}."
 
 

@@ -7,7 +7,8 @@ import re
 from .. import commands
 from ..errors import BadName, Told, UnknownCommand, Usage
 from ..rules import check_name, clean_lines, is_room, without_sequences
-from ..usage import NUMBER, Row
+from ..usage import Row
+from . import clock
 
 # Typed in place of a name, these words mean commands.
 _MEANT = frozenset(("quit", "exit", "bye", "help", "?", "stats"))
@@ -62,13 +63,15 @@ def parse_line(line: str) -> commands.Command | None:
     command = kind.typed(rest if kind in _OF_LINES else rest.replace("\n", " "))
     if command is None:
         if kind is commands.SetOption:
-            raise not_set(words[0])
+            raise not_set(words[0], " ".join(words[1:]))
         raise _what_is_wrong(kind.row, words) or Usage(kind.row.usage)
     return command
 
 
-def not_set(option: str) -> Usage | Mistyped:
+def not_set(option: str, value: str) -> Usage | Mistyped:
     """The error for an option that does not exist, or for a value that it does not take."""
+    if option.lower() == "zone" and (zone := clock.meant(value)):
+        return Mistyped("The name of a time zone begins with its region.", f"Type /set zone {zone}.")
     begin = f"/set {'colour' if option.lower() == 'color' else option.lower()} "
     for line in commands.SetOption.row.more.split("\n"):
         if line.startswith(begin):
@@ -90,7 +93,7 @@ def _refuse_indented(line: str) -> None:
 
 
 def _refuse_confused(row: Row, words: list[str]) -> None:
-    """Raise Mistyped for a room in place of a person, or a person in place of a room."""
+    """Raise Mistyped for a room in place of a person, a person in place of a room, or several people."""
     if words[0].startswith("#") and row.places[:1] in (["NAME"], ["[NAME]"]) and row.name != "/nick":
         if len(words) == 2 and "[#room]" in row.places:
             raise Mistyped("The person's name comes first.", f"Type {row.name} {words[1][:40]} {words[0][:40]}.")
@@ -99,25 +102,82 @@ def _refuse_confused(row: Row, words: list[str]) -> None:
     if row.name == "/who" and len(words) == 1 and not words[0].startswith("#"):
         word = words[0][:40]
         raise Mistyped("A room's name begins with '#'.", f"Type /who #{word}; or /whois {word} for a person.")
+    if row.name == "/invite" and len(words) == 2 and not words[1].startswith("#"):
+        first, second = (word.rstrip(",;")[:40] for word in words)
+        if is_room("#" + second):
+            advice = f"Type /invite {first} #{second}; for another person, type /invite {second}."
+            raise Mistyped("A room's name begins with '#'.", advice)
 
 
 def _what_is_wrong(row: Row, words: list[str]) -> Mistyped | None:
     """What is wrong with words that do not fit the usage, and what to type; None: only the usage can tell."""
     if not row.places:
         return Mistyped(f"{row.name} takes nothing after it.", f"Type {row.name} alone.")
-    if row.name == "/history" and not words[-1].strip("0"):
-        return Mistyped("A page has 1 to 200 messages.", "/help history says more.")
-    if len(words) == 2 and words[1].startswith("#"):
-        first, second = (word.rstrip(",;")[:40] for word in words)
-        if first.startswith("#") and len(row.places) == 1:
+    if row.name == "/history":
+        return _no_page(words)
+    first = words[0].rstrip(",;")[:40] if words else ""
+    if row.places in (["NAME"], ["[NAME]"]) and len(words) > 1:
+        if row.name == "/nick":
+            name = "".join(words)
+            return Mistyped("A name has no spaces.", f"Type /nick {name}.") if is_room("#" + name) else None
+        return Mistyped(f"{row.name} takes one name at a time.", f"Type {row.name} {first}.")
+    if row.name == "/invite" and len(rooms := [word for word in words if word.startswith("#")]) == 1:
+        return Mistyped("/invite takes one name, and then at most one room.", f"Type /invite {first} {rooms[0][:40]}.")
+    if row.places in (["#room"], ["[#room]"]) and len(words) > 1:
+        if words[0].startswith("#") and all(word.startswith("#") for word in words):
             return Mistyped(f"{row.name} takes one room at a time.", f"Type {row.name} {first}.")
-        if NUMBER.fullmatch(first) and row.name == "/history":
-            return Mistyped("The room comes first.", f"Type {row.name} {second} {first}.")
-    if len(words) == 2 and row.places == ["NAME"] and is_room("#" + (name := "".join(words))):
-        return Mistyped("A name has no spaces.", f"Type {row.name} {name}.")
-    if len(words) == 2 and row.places in (["#room"], ["[#room]"]) and is_room(room := "_".join(words)):
-        return Mistyped("A room's name has no spaces.", f"Type {row.name} {room}.")
+        room = "_".join(words)
+        if is_room(room):
+            return Mistyped("A room's name has no spaces.", f"Type {row.name} {room}.")
     return None
+
+
+# Time spans in words, and what /history takes for them: how many of which unit.
+_SPANS = {
+    word: (number, unit)
+    for words, number, unit in (
+        ("s sec secs second seconds", 1, "s"),
+        ("m min mins minute minutes", 1, "m"),
+        ("h hr hrs hour hours", 1, "h"),
+        ("d day days today", 1, "d"),
+        ("yesterday", 2, "d"),
+        ("w week weeks", 7, "d"),
+        ("month months", 30, "d"),
+    )
+    for word in words.split()
+}
+_SPAN = re.compile("([0-9]{0,6}) ?([a-z]+)", re.ASCII)
+_FILLERS = frozenset("last past the a an for from since ago".split())
+_NO_ROOMS = _FILLERS | {"before", "after", "until"}  # they begin no name of a room after /history
+
+
+def _span(words: list[str]) -> str | None:
+    """The time span that words such as ``2 hours`` or ``yesterday`` stand for, as /history takes it."""
+    found = _SPAN.fullmatch(" ".join(word for word in words if word not in _FILLERS))
+    if not found or found[2] not in _SPANS:
+        return None
+    number, unit = _SPANS[found[2]]
+    return f"{int(found[1] or 1) * number}{unit}"
+
+
+def _no_page(words: list[str]) -> Mistyped | None:
+    """What is wrong with words after /history, and what to type."""
+    if not words[-1].strip("0"):
+        return Mistyped("A page has 1 to 200 messages.", "/help history says more.")
+    rooms = [word.rstrip(",;")[:40] for word in words if word.startswith("#")]
+    rest = [word.lower() for word in words if not word.startswith("#")]
+    fact = ""
+    if len(rooms) > 1:
+        fact = "/history takes one room at a time."
+    elif rooms and not words[0].startswith("#"):
+        fact = "The room comes first."
+    elif not rooms and words[0][0].isalpha() and rest[0] not in _NO_ROOMS and not _span(rest):
+        fact, rooms, rest = "A room's name begins with '#'.", ["#" + words[0][:40]], rest[1:]
+    if span := _span(rest):
+        fact, rest = "A time span is a number with s, m, h or d.", [span]
+    page = " ".join([*rooms[:1], *rest])
+    good = fact and all(map(is_room, rooms[:1])) and commands.ReadHistory.typed(page)
+    return Mistyped(fact, f"Type /history {page}.") if good else None
 
 
 def parse_name(line: str) -> commands.Command | None:
@@ -144,6 +204,8 @@ def parse_name(line: str) -> commands.Command | None:
         return commands.Hello(token=command.token) if isinstance(command, commands.Resume) else command
     if len(words) == 2 and words[1].startswith("#"):
         return commands.Hello(words[0], words[1])
+    if len(words) == 3 and is_room(words[1]) and is_room(room := "_".join(words[1:])) and not _why_not(words[0]):
+        raise Mistyped("A room's name has no spaces.", f"Type {words[0]} {room}.")
     if rooms := [word for word in words[:4] if is_room(word)]:
         raise _out_of_order(words[:4], rooms[0])
     if len(words) == 2:

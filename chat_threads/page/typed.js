@@ -33,7 +33,7 @@ const OWN = {
   search(rest) {
     const fields = {};
     const words = wordsOf(rest).filter((word) => {
-      const [, key, value] = /^(in|from|before(?=:#)):(.+)$/.exec(word) || [];
+      const [, key, value] = /^(in|from|before(?=:[#\d])):(.+)$/.exec(word) || [];
       if (key) fields[key === "in" ? "room" : key] = value;
       return !key;
     });

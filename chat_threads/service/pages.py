@@ -61,8 +61,8 @@ def search(context: Context, session: Session, command: commands.Search) -> None
         raise NothingToFind()
     storage, below = context.history.storage, None
     if command.before:
-        last_room, _, number = command.before.rpartition("/")
-        if not NUMBER.fullmatch(number):
+        last_room, slash, number = command.before.rpartition("/")
+        if not slash or not NUMBER.fullmatch(number):
             raise BadRequest("before takes a room and the number of a message in it, as in #lab2/17.")
         below = storage.place_of(context.publisher.find(check_room(last_room)).id, int(number))
     found = storage.search(words, room.id if room else None, command.sender, MAX_FOUND + 1, session.ended, below)

@@ -17,6 +17,7 @@ from ..errors import (
     IgnoresItself,
     NotInRoom,
     NotStored,
+    ReservedName,
     Told,
     TooManyIgnored,
     TooManyTokens,
@@ -25,7 +26,7 @@ from ..errors import (
     Unreadable,
 )
 from ..pace import cost_of_table
-from ..rules import check_name, check_words, fold
+from ..rules import check_name, check_words, clean, fold
 from ..session import MAX_IGNORED, Session
 from ..tokens import identity_of, person_of, token_id
 from . import returning
@@ -230,7 +231,10 @@ def _ignored_people(session: Session) -> events.Notice:
 
 @does(commands.Unignore)
 def unignore(context: Context, session: Session, command: commands.Unignore) -> None:
-    name = check_name(command.name)
+    try:
+        name = check_name(command.name)
+    except ReservedName:  # nobody is going to be called that
+        name = clean(command.name)
     if command.person is None:
         identity = _ignored_as(context, session, name)
     else:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from .. import commands, events, ordered
 from ..chatroom import ChatRoom
+from ..dialects.text import TextDialect
 from ..errors import LooksLikeRoom, RoomExists, Told, UnknownRoom
 from ..pace import cost_of_table
-from ..rules import check_room, check_words
+from ..rules import check_room, check_words, is_room
 from ..session import Session
 from .table import MAX_ROWS, Context, does
 
@@ -123,6 +124,17 @@ def topic(context: Context, session: Session, command: commands.Topic) -> None:
         room = context.room(session, command.room, member=True)
         text = "" if command.text == NO_TOPIC else check_words(command.text)
         context.history.submit(ordered.TopicSet(room.id, session.name, text, session, session.ref))
+        if command.room is None and isinstance(session.dialect, TextDialect):
+            _ask_which_room(context, session, text)
+
+
+def _ask_which_room(context: Context, session: Session, text: str) -> None:
+    """Tell a person whose topic begins with a room's name, without its ``#``, that there is this room. Waits for the
+    topic."""
+    name = "#" + text.partition(" ")[0]
+    if is_room(name) and (named := context.publisher.get(name)):
+        context.wait(session)
+        session.answer(events.Notice(f"There is a room {named.name}.", room=named.name, next="topic"))
 
 
 @does(commands.Invite)

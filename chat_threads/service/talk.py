@@ -47,7 +47,7 @@ def private(context: Context, session: Session, command: commands.Private) -> No
         other.send(events.PrivateLine(at, session.name, other.name, text))
     session.answer(events.PrivateLine(at, session.name, other.name, text, sent=True))
     away = other.profile.away
-    if away is not None:
+    if away is not None and other is not session:
         session.answer(events.Notice(f"{other.name} is away" + (f": {away}" if away else ".")))
 
 

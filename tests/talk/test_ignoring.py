@@ -407,4 +407,4 @@ def test_ignore_alone_lists_the_people_who_are_ignored(server):
     assert ann.ask("/ignore") == ["* You ignore nobody."]
     ann.ask("/ignore bob")
     ann.ask("/ignore CY")
-    assert ann.ask("/ignore") == ["* You ignore bob, cy. /unignore NAME shows it again."]
+    assert ann.ask("/ignore") == ["* You ignore bob, cy. /unignore NAME shows again what somebody says."]

@@ -125,7 +125,7 @@ def test_after_three_tries_a_program_gets_an_error_and_the_connection_ends(progr
         ("bye", None),
     ]  # fmt: skip
     assert errors[-1]["reason"] == "no_handshake"
-    assert errors[-2]["text"] == "That was the third try. Connect again for another one."
+    assert errors[-2]["text"] == "That was the third try. Connect again to try again."
 
 
 def test_a_program_may_quit_instead_of_saying_hello(program):

@@ -58,7 +58,7 @@ def settle_in(server) -> tuple[Client, str]:
 def everything_is_back(ann: Client, missed: list[str]) -> None:
     lines = ann.upto("* Pong:")
     assert "* You are still away. /back ends it." in lines
-    assert "* You still ignore bob. /unignore NAME shows it again." in lines
+    assert "* You still ignore bob. /unignore NAME shows again what somebody says." in lines
     assert [line.split()[4].rstrip(",") for line in lines if line.startswith("* You are in")] == [
         "#lobby", "#other", "#lab",
     ]  # fmt: skip

@@ -123,6 +123,7 @@ def test_a_client_that_is_silent_is_told_once_and_may_still_agree():
     drawn, lines = drain(dialect)
     assert b"has not answered" in drawn
     assert lines == [commands.Say("one")]
+    assert "has not answered" in dialect.edit(True)
     dialect.feed(b"two\r\n")
     assert drain(dialect) == (b"", [commands.Say("two")])
     dialect.feed(AGREES)

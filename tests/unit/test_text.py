@@ -51,7 +51,8 @@ TYPED = (
     ("/history #lab2 3d", commands.ReadHistory("#lab2", seconds=259_200)),
     ("/search in:#lab2 lost wakeup from:bob", commands.Search("lost wakeup", "#lab2", "bob")),
     ("/search from:bob lost in:#lab2 wakeup", commands.Search("lost wakeup", "#lab2", "bob")),
-    ("/search in: from: before: before:17", commands.Search("in: from: before: before:17")),
+    ("/search in: from: before: before:x", commands.Search("in: from: before: before:x")),
+    ("/search before:17 lost", commands.Search("lost", before="17")),
     ("/lab pause publisher 10", commands.MakeFault("pause", "publisher", 10)),
     ("/help /msg", commands.Help("/msg")),
     ("/help msg", commands.Help("/msg")),
@@ -126,10 +127,9 @@ def test_a_blank_line_is_nothing(line):
         "/join", "/create", "/delete", "/delete #a #b", "/delete #a yes x",
         "/delete #a no", "/who a b c",
         "/invite", "/invite bob #a #b", "/msg", "/msg bob", "/msg bob  ", "/reply", "/me", "/me  ", "/nick",
-        "/resume", "/resume a b", "/whois", "/nick ann b c", "/nick ann #b",
-        "/ignore ann bob", "/unignore",
-        "/history x", "/history #a x", "/history 1 2", "/history -1", "/history 1.5", "/history ٣", "/history h",
-        "/history 2w", "/history 2 h", "/history before", "/history before x", "/history before 1 2",
+        "/resume", "/resume a b", "/whois", "/nick ann #b", "/unignore",
+        "/history #a x", "/history 1 2", "/history -1", "/history 1.5", "/history ٣", "/history a.b", "/history x y",
+        "/history before", "/history before x", "/history before 1 2", "/history since", "/history 2 parsecs",
         "/history since 1", "/history " + "9" * 16, "/history " + "9" * 10 + "d",
         "/history before " + "9" * 16, "/search",
     ],
@@ -344,9 +344,10 @@ def test_a_first_line_that_is_no_name_and_room_is_kept_whole_for_the_error(typed
     [
         ("ann lab2", "A name has no spaces. Try annlab2. To begin in the room #lab2, type ann #lab2."),
         *((typed, "First comes your name, and then at most one room. Type ann #lab2.")
-          for typed in ("#lab2", "#lab2 ann", "ann #lab2 #lab3", "ann #lab2 now", "ann cy #lab2", "a\x07 #lab2 b")),
+          for typed in ("#lab2", "#lab2 ann", "ann #lab2 #lab3", "ann #lab2 or 3", "ann cy #lab2", "a\x07 #lab2 b")),
         ("#lab2 joe", "First comes your name, and then at most one room. Type joe #lab2."),
         ("/foo", "There is no command /foo. First type your name; /help says more."),
+        ("ann #my lab", "A room's name has no spaces. Type ann #my_lab."),
     ],
 )  # fmt: skip
 def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
@@ -366,11 +367,25 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/history 0", "A page has 1 to 200 messages. /help history says more."),
         ("/history #lab2 0", "A page has 1 to 200 messages. /help history says more."),
         ("/history 5 #lab2", "The room comes first. Type /history #lab2 5."),
+        ("/history before 5 #lab2", "The room comes first. Type /history #lab2 before 5."),
+        ("/history #lab2 #lab3", "/history takes one room at a time. Type /history #lab2."),
+        ("/history lobby", "A room's name begins with '#'. Type /history #lobby."),
+        ("/history Lobby after 5", "A room's name begins with '#'. Type /history #Lobby after 5."),
+        *((f"/history {typed}", f"A time span is a number with s, m, h or d. Type /history {meant}.")
+          for typed, meant in (("2 h", "2h"), ("the last 2 Hours", "2h"), ("2w", "14d"), ("h", "1h"), ("today", "1d"),
+                               ("yesterday", "2d"), ("#lab2 5 min ago", "#lab2 5m"), ("lab2 an hour", "#lab2 1h"))),
         ("/who bob", "A room's name begins with '#'. Type /who #bob; or /whois bob for a person."),
         ("/join #my room", "A room's name has no spaces. Type /join #my_room."),
+        ("/j #my own room", "A room's name has no spaces. Type /join #my_own_room."),
         ("/nick ann b", "A name has no spaces. Type /nick annb."),
+        ("/nick ann b c", "A name has no spaces. Type /nick annbc."),
+        *((f"{name} ann{more}", f"{name} takes one name at a time. Type {name} ann.")
+          for name in ("/whois", "/ignore", "/unignore") for more in (" bob", ", bob", " and bob")),
+        ("/invite bob to #lab2", "/invite takes one name, and then at most one room. Type /invite bob #lab2."),
+        ("/invite bob, cy",
+         "A room's name begins with '#'. Type /invite bob #cy; for another person, type /invite cy."),
     ],
-)
+)  # fmt: skip
 def test_a_person_in_place_of_a_room_and_a_name_of_two_words_are_explained(typed, told):
     with pytest.raises(Mistyped, match=f"^{re.escape(told)}$"):
         parse_line(typed)
@@ -1262,8 +1277,37 @@ def test_an_option_is_set_and_shown(option, value, answer):
 
 
 def test_without_arguments_the_settings_are_shown_and_all_are_plain_at_first():
-    expected = "Set: timestamps on, numbers off, colour off, bell off, joins on, replay 20."
+    expected = f"Set: timestamps on, numbers off, colour off, bell off, joins on, replay 20, zone {clock.here()}."
     assert dialect_of("ann").set_option(None, None) == expected
+
+
+@for_each(
+    ("typed", "zone"),
+    [
+        ("Berlin", "Europe/Berlin"), ("new york", "America/New_York"), ("Port of Spain", "America/Port_of_Spain"),
+        ("Asia/Berlin", "Europe/Berlin"), ("kolk", "Asia/Kolkata"),
+    ],
+)  # fmt: skip
+def test_a_place_without_its_region_leads_to_its_time_zone(typed, zone):
+    with pytest.raises(Mistyped, match=f"^The name of a time zone begins with its region. Type /set zone {zone}.$"):
+        dialect_of("ann").set_option("zone", typed) if " " not in typed else parse_line(f"/set zone {typed}")
+    assert clock.known(zone) == zone
+
+
+@for_each(
+    ("moment", "name"),
+    [
+        ("CET-1CEST,M3.5.0,M10.5.0/3", "CES?T"), ("UTC0", "UTC"), ("<+0530>-5:30", r"UTC\+5:30"), ("<-03>3", "UTC-3"),
+    ],
+)  # fmt: skip
+def test_the_servers_own_zone_has_a_name_or_its_difference_from_utc(moment, name, monkeypatch):
+    monkeypatch.setenv("TZ", moment)
+    time.tzset()
+    try:
+        assert re.fullmatch(name, clock.here())
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @for_each(
