@@ -299,9 +299,15 @@ def completions(talk: Talk, before: str) -> list[str]:
         known = [kind.row.name for kind in commands.TYPED if kind.row.type]
     elif word.startswith("#"):
         known = _rooms_for(talk, before)
-    elif word:
+    elif word and _names_people(before):
         known = [f"{name}: " if word == before else name for name in reversed(talk.names)]
     return [each for each in known if fold(each).startswith(fold(word))]
+
+
+def _names_people(before: str) -> bool:
+    """Whether the last word of the line may be somebody's name."""
+    kind = commands.BY_NAME.get(before.partition(" ")[0].lower())
+    return kind is None or (kind is not commands.Nick and kind.row.names_people)
 
 
 def _rooms_for(talk: Talk, before: str) -> list[str]:

@@ -30,15 +30,14 @@ _STAYS = "\xa0"  # a space at which textwrap does not end a line
 
 def help_lines(event: HelpShown, room: int = ROOM, editing: bool = False) -> list[str]:
     """The lines of the help that the event asks for, in at most ``room`` columns; ``editing``: /edit is on."""
-    lines, width = [], room - 2
+    width = room - 2
+    lines = [] if event.named else textwrap.wrap(COME_IN, width)
     if event.about and event.about != commands.EVERYTHING:
         row = commands.called(event.about).row
         lines.append(f"{row.usage}: {row.does}.")
         lines += [line for part in row.more.split("\n") for line in textwrap.wrap(part, width)]
         if row.aliases:
             lines.append("Also: " + ", ".join(row.aliases))
-    if not event.named:
-        lines += textwrap.wrap(COME_IN, width)
     if lines:
         return lines
     shown = [kind.row for kind in commands.TYPED if kind.row.name not in event.without]

@@ -204,6 +204,9 @@ def parse_name(line: str) -> commands.Command | None:
         return commands.Hello(token=command.token) if isinstance(command, commands.Resume) else command
     if len(words) == 2 and words[1].startswith("#"):
         return commands.Hello(words[0], words[1])
+    name, sign, room = words[0].partition("#")
+    if len(words) == 1 and sign and not _why_not(name) and is_room(room := "#" + room):
+        raise Mistyped("A space is between a name and a room.", f"Type {name} {room}.")
     if len(words) == 3 and is_room(words[1]) and is_room(room := "_".join(words[1:])) and not _why_not(words[0]):
         raise Mistyped("A room's name has no spaces.", f"Type {words[0]} {room}.")
     if rooms := [word for word in words[:4] if is_room(word)]:

@@ -20,6 +20,7 @@ DRAWN = 1 << 11  # bytes drawn for a token, if letters had to be measured; each 
 MEASURED = 0.3
 COMPARED = 40  # names that are not of ASCII alone and are compared with what was typed, for a token
 ROOMS = 2  # tokens for looking through all rooms, maybe 10,000
+PEOPLE = 2  # and through all people
 MOST = 100  # candidates for a completion
 REFRESH = 2.0  # seconds after which the status line of somebody who presses no key is brought up to date
 
@@ -82,14 +83,26 @@ def _candidates(context: Context, session: Session, before: str) -> list[str]:
     """At most MOST words, the likeliest first: of people, those who spoke last."""
     word = before.rpartition(" ")[2]
     start = fold(word)
+    kind = commands.BY_NAME.get(before.partition(" ")[0].lower()) if word != before else None
     if word.startswith("/"):
-        found = [kind.row.name for kind in commands.TYPED] if word == before else []
+        found = [each.row.name for each in commands.TYPED] if word == before else []
+    elif kind in (commands.Nick, commands.Create):
+        found = []  # it makes something new
     elif word.startswith("#"):
         session.pace.pay(ROOMS)
         found = [*context.publisher.rooms_of(session), *context.publisher.beginning(start, MOST)]
-    else:
+    elif kind is commands.Help:
+        found = [each.row.name[1:] for each in commands.TYPED]
+    elif kind is commands.Unignore:
+        found = list(session.profile.ignored.values())
+    elif kind is None or kind.row.names_people:
         room = context.publisher.peek_current(session)
         found = context.publisher.names(room) if room else []
+        if kind and kind.row.places[0].strip("[]") == "NAME" and before.count(" ") == 1:  # maybe in another room
+            session.pace.pay(PEOPLE)
+            found += [other.name for other in context.sessions.people()]
         found = [name for name in found if name != session.name]
+    else:
+        found = []
     session.pace.pay(sum(not each.isascii() for each in found) // COMPARED)
     return [each for each in dict.fromkeys(found) if fold(each).startswith(start)][:MOST]

@@ -34,6 +34,7 @@ from chat_threads.errors import (
     WordsTooLong,
 )
 from chat_threads.ordered import Left
+from chat_threads.service import screen
 
 DAY = 86_400
 
@@ -499,6 +500,27 @@ def test_a_topic_that_begins_like_a_room_is_set_and_asked_about(server):
     for topic in ("lobbying", "lobby-talk", "the lobby", "..."):
         assert asked(ann, f"/topic {topic}") == [f"* ann set the topic of #lobby: {topic}"]
     assert asked(ann, "/topic #lobby lobby") == ["* ann set the topic of #lobby: lobby"]
+
+
+def test_tab_offers_what_the_command_takes(server):
+    ann, _, cy = server.clients_named("ann", "bob", "cy")
+    cy.ask("/join #cellar")
+    cy.ask("/leave #lobby")
+    ann.ask("/ignore cy")
+    session, context = server.chat.sessions.named("ann"), server.chat.server.service._context
+
+    def offered(before):
+        return screen._candidates(context, session, before)
+
+    for line in ("b", "hello b", "/msg b", "/invite b", "/msg cy is b", "/search b"):
+        assert offered(line) == ["bob"], line
+    for line in ("/msg c", "/ignore c", "/unignore c"):
+        assert offered(line) == ["cy"], line
+    for line in ("c", "/unignore b", "/nick b", "/set b", "/edit b", "/join b", "/resume b", "/create #c", "hi /j"):
+        assert offered(line) == [], line
+    assert offered("/join #c") == offered("see #c") == ["#cellar"]
+    assert offered("/jo") == ["/join"]
+    assert offered("/help jo") == ["join"]
 
 
 def test_an_invitation_says_how_to_follow_it(server):

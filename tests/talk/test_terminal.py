@@ -79,6 +79,8 @@ class Known:
         ("b", ["bob: "]),
         ("hi ö", ["Ömer"]),
         ("/msg C", ["cy"]),
+        ("/away with b", ["bob"]),
+        *((f"{line} b", []) for line in ("/nick", "/set", "/edit", "/resume", "/join", "/rooms")),
         ("", []),
         ("hi ", []),
     ],

@@ -347,6 +347,7 @@ def test_a_first_line_that_is_no_name_and_room_is_kept_whole_for_the_error(typed
           for typed in ("#lab2", "#lab2 ann", "ann #lab2 #lab3", "ann #lab2 or 3", "ann cy #lab2", "a\x07 #lab2 b")),
         ("#lab2 joe", "First comes your name, and then at most one room. Type joe #lab2."),
         ("/foo", "There is no command /foo. First type your name; /help says more."),
+        ("ann#lab2", "A space is between a name and a room. Type ann #lab2."),
         ("ann #my lab", "A room's name has no spaces. Type ann #my_lab."),
     ],
 )  # fmt: skip
