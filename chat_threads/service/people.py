@@ -168,6 +168,9 @@ def resume(context: Context, session: Session, command: commands.Resume) -> None
     """Take the place of the session that has the token, or had it. Waits as ``name_of``, ``take`` and ``enter_or_tell``
     do, and for an SQLite connection."""
     old = session.name
+    if context.sessions.holder(command.token) is session and session.note_at is not None:  # it has entered its rooms
+        session.answer(events.Notice(f"You are {old} already, and in your rooms.", name=old))
+        return
     try:
         name = name_of(context, command.token)
     except UnknownToken:

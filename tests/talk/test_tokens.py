@@ -192,6 +192,7 @@ def test_people_may_resume_after_they_have_come_in_by_another_name(server):
         "* ann left",
         "* ann2 is ann now",
     ]
+    assert again.ask(command) == ["* You are ann already, and in your rooms."]
     assert again.ask("/resume nothing") == [error_line(UnknownToken(advice="You keep your name and your place."))]
 
 
