@@ -165,20 +165,17 @@ def _count(number: int, one: str, many: str = "") -> str:
 
 
 def _replay(style: Style, event: events.Replay) -> str:
-    first = event.messages[0].number
+    first, count = event.messages[0].number, len(event.messages)
+    shown = [message for message in event.messages if message.who not in style.ignored]
+    hidden = f" ({count - len(shown)} hidden)" if len(shown) < count else ""
     if first > 1:
-        head = (
-            f"The last {_count(len(event.messages), 'message')} of {event.last}"
-            if len(event.messages) == 1
-            else f"The last {len(event.messages)} of {event.last} messages"
-        )
-        head += f"; /history before {first} shows older ones."
+        of = f"message of {event.last}" if count == 1 else f"of {event.last} messages"
+        head = f"The last {count} {of}{hidden}; /history before {first} shows older ones."
     else:
-        head = f"What was said so far, {_count(len(event.messages), 'message')}:"
+        head = f"What was said so far, {_count(count, 'message')}{hidden}:"
     lines = [
         (f"{message.number} " if style.numbers else "") + _old_stamp(style, message.at) + _said(style, message)
-        for message in event.messages
-        if message.who not in style.ignored
+        for message in shown
     ]
     return _line(style, head) + "".join(line + "\r\n" for line in lines)
 

@@ -663,7 +663,7 @@ def test_a_replay_leaves_out_ignored_people(server):
     ann.ask("/ignore bob")
     assert asked(ann, "/join #lab2") == [
         "* You are in #lab2 with 1 other: bob.",
-        "* What was said so far, 1 message:",
+        "* What was said so far, 1 message (1 hidden):",
     ]
 
 
