@@ -9,7 +9,8 @@ import re
 import ssl
 import sys
 import threading
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
+from urllib.parse import unquote
 
 import click
 
@@ -88,27 +89,35 @@ def _answered(chat: Client) -> bool:
 _PORTS = {"http": 80, "https": 443}  # that an address for browsers leaves out
 
 
+class Place(NamedTuple):
+    """Where to enter: a server and maybe a room."""
+
+    host: str
+    port: int
+    tls: bool = False
+    room: str | None = None
+
+
 class Address(click.ParamType):  # type: ignore[type-arg]
-    """A server, as people type it, or as it prints its address for browsers: its host, its port, and whether it speaks
-    TLS there."""
+    """A server, as people type it, or as it prints its address for browsers, maybe with a room."""
 
     name = "HOST[:PORT]"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int, bool]:
-        scheme, host = "", value
-        if url := re.fullmatch("(https?|telnet)://([^/]+)(?:/.*)?", value):
-            scheme, host = url.groups()
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        scheme, host, room = "", value, None
+        if url := re.fullmatch("(https?|telnet)://([^/#]+)(?:/[^#]*)?(#.+)?", value):
+            scheme, host, room = url.groups()
         usual = _PORTS.get(scheme, PORT)
         match = re.fullmatch(r"(?:\[([^]]+)]|([^][:]+))(?::([0-9]{1,5}))?", host)
         if not match:
             try:
-                return str(ipaddress.IPv6Address(host)), usual, False
+                return Place(str(ipaddress.IPv6Address(host)), usual)
             except ValueError:
                 self.fail(f"{value!r} is neither HOST nor HOST:PORT.", param, ctx)
         port = int(match[3] or usual)
         if not 1 <= port <= 65535:
             self.fail(f"{port} is not between 1 and 65535.", param, ctx)
-        return match[1] or match[2], port, scheme == "https"
+        return Place(match[1] or match[2], port, scheme == "https", unquote(room) if room else None)
 
 
 def _login() -> str | None:
@@ -148,7 +157,7 @@ def _login() -> str | None:
 @click.option("--plain", is_flag=True, help="Read and print plain lines, even on a terminal.")
 @click.version_option(__version__, "--version", message=f"{PROGRAM} %(version)s")
 def main(
-    address: tuple[str, int, bool],
+    address: Place,
     port: int | None,
     name: str | None,
     room: str | None,
@@ -165,14 +174,14 @@ def main(
     done; stderr says why. Otherwise it is 0.
     """
     streams.prepare()
-    host, port = address[0], port or address[1]
+    host, port = address.host, port or address.port
     tries, name = (1, name) if name else (NAMES, _login())
     if name is None:
         _fail("You have no name yet. Give one with --name NAME.")
     typed = sys.stdin.isatty() and sys.stdout.isatty() and is_ours(sys.stdin)
     give_up = GIVE_UP if give_up is None and not typed else give_up
-    room = f"#{room.removeprefix('#')}" if room else None
-    trusted = _trusting(tls_ca) if tls_ca else tls or address[2]
+    room = f"#{room.removeprefix('#')}" if room else address.room
+    trusted = _trusting(tls_ca) if tls_ca else tls or address.tls
     chat = _connected(host, port, name, tries, room=room, replay=replay, give_up=give_up, tls=trusted)
     try:
         if not typed or plain or os.environ.get("TERM") == "dumb" or not _run_on_screen(chat):

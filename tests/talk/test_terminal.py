@@ -109,16 +109,17 @@ def test_words_to_complete_are_bounded_and_the_latest_are_kept():
         ("::1", ("::1", 8080)),
         ("telnet://localhost", ("localhost", 8080)),
         ("http://192.0.2.1:8081/", ("192.0.2.1", 8081)),
-        ("http://192.0.2.1/#lab2", ("192.0.2.1", 80)),
     ],
 )
 def test_an_address_is_a_host_and_maybe_a_port(typed, address):
-    assert Address().convert(typed, None, None) == (*address, False)
+    assert Address().convert(typed, None, None) == (*address, False, None)
 
 
-def test_an_address_for_browsers_says_whether_the_server_speaks_tls():
-    assert Address().convert("https://[::1]:8081/", None, None) == ("::1", 8081, True)
-    assert Address().convert("https://chat.example", None, None) == ("chat.example", 443, True)
+def test_an_address_for_browsers_says_whether_the_server_speaks_tls_and_maybe_a_room():
+    assert Address().convert("https://[::1]:8081/", None, None) == ("::1", 8081, True, None)
+    assert Address().convert("https://chat.example", None, None) == ("chat.example", 443, True, None)
+    assert Address().convert("http://192.0.2.1/#lab2", None, None) == ("192.0.2.1", 80, False, "#lab2")
+    assert Address().convert("http://[::1]:8081#%C3%9Cbung", None, None) == ("::1", 8081, False, "#Übung")
 
 
 # --- plain lines ----------------------------------------------------------------------------------------
