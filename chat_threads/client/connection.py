@@ -64,7 +64,7 @@ class Connection:
                     return channel
                 received = self._sock.recv(READ_SIZE)
                 if not received:
-                    raise Refused("tls", f"{host} ended the connection during the TLS handshake.")
+                    raise Refused("tls", f"{host} ended the connection. Maybe it does not speak TLS on this port.")
         except ssl.SSLCertVerificationError as error:
             with contextlib.suppress(OSError):
                 self._sock.sendall(channel.farewell())

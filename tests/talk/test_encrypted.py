@@ -159,7 +159,7 @@ def test_the_library_speaks_tls_with_a_server_that_it_trusts(
 def test_the_library_says_that_a_server_does_not_speak_tls(
     server: Running, certificate: certificates.Files, connect: Callable[..., object]
 ) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Refused, match="on this port") as caught:
         connect(server, "ann", tls=certificate.trusted)
     assert caught.value.code == "tls"
 
