@@ -18,7 +18,7 @@ _ELSEWHERE = {
     "join": "channel chan enter go goto open switch",
     "me": "action do emote",
     "msg": "chat dm m message notice private send text whisper",
-    "nick": "alias handle name rename username",
+    "nick": "alias handle name nickname rename username",
     "quit": "close disconnect logoff logout q signout x",
     "resume": "login reconnect restore",
     "rooms": "channels chans groups ls",

@@ -192,6 +192,8 @@ class TextDialect:
             return "That is on already." if self._mode is Mode.KEYS else asked
         if self._mode is Mode.LINES:
             return "That is off already."
+        if self._mode is Mode.SILENT:  # it has perhaps just been found out, by this line
+            self._found = [each for each in self._found if each != events.WireBytes(self._said(UNANSWERED))]
         goes_on = "again" if self._mode is Mode.KEYS else "as before"
         self._to_lines()
         return f"Your program sends whole lines {goes_on}."

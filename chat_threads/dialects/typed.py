@@ -162,7 +162,7 @@ def _span(words: list[str]) -> str | None:
 
 def _no_page(words: list[str]) -> Mistyped | None:
     """What is wrong with words after /history, and what to type."""
-    if not words[-1].strip("0"):
+    if not words[-1].strip("0") or words[-1].lower() == "all":
         return Mistyped("A page has 1 to 200 messages.", "/help history says more.")
     rooms = [word.rstrip(",;")[:40] for word in words if word.startswith("#")]
     rest = [word.lower() for word in words if not word.startswith("#")]
@@ -176,8 +176,9 @@ def _no_page(words: list[str]) -> Mistyped | None:
     if span := _span(rest):
         fact, rest = "A time span is a number with s, m, h or d.", [span]
     page = " ".join([*rooms[:1], *rest])
+    person = f"; or /search from:{words[0][:40]} for what a person said" if rooms and words == [rooms[0][1:]] else ""
     good = fact and all(map(is_room, rooms[:1])) and commands.ReadHistory.typed(page)
-    return Mistyped(fact, f"Type /history {page}.") if good else None
+    return Mistyped(fact, f"Type /history {page}{person}.") if good else None
 
 
 def parse_name(line: str) -> commands.Command | None:

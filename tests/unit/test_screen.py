@@ -130,6 +130,15 @@ def test_a_client_that_is_silent_is_told_once_and_may_still_agree():
     assert b"\x1b[1;22r" in drain(dialect)[0]
 
 
+def test_edit_off_as_the_next_line_of_a_silent_client_is_answered_alone():
+    dialect = asked()
+    dialect.feed(b"/edit off\r\n")
+    request = dialect.next_input()
+    assert request.command == commands.Edit(False)
+    assert "whole lines as before" in dialect.edit(False)
+    assert b"has not answered" not in drain(dialect)[0]
+
+
 def test_edit_off_puts_everything_back():
     dialect, plain = editing(), TextDialect()
     plain.admitted("ann")

@@ -370,7 +370,9 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/history 5 #lab2", "The room comes first. Type /history #lab2 5."),
         ("/history before 5 #lab2", "The room comes first. Type /history #lab2 before 5."),
         ("/history #lab2 #lab3", "/history takes one room at a time. Type /history #lab2."),
-        ("/history lobby", "A room's name begins with '#'. Type /history #lobby."),
+        ("/history lobby",
+         "A room's name begins with '#'. Type /history #lobby; or /search from:lobby for what a person said."),
+        ("/history #lab2 all", "A page has 1 to 200 messages. /help history says more."),
         ("/history Lobby after 5", "A room's name begins with '#'. Type /history #Lobby after 5."),
         *((f"/history {typed}", f"A time span is a number with s, m, h or d. Type /history {meant}.")
           for typed, meant in (("2 h", "2h"), ("the last 2 Hours", "2h"), ("2w", "14d"), ("h", "1h"), ("today", "1d"),
