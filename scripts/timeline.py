@@ -211,7 +211,10 @@ def draw_png(picture: Picture, path: str) -> None:
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="Ends in .svg or .png.")
 @click.option("--room", help="Take a message of this room.")
 @click.option(
-    "--number", type=int, help="Take the message with this number; otherwise the first one with the most receivers."
+    "--number",
+    type=int,
+    metavar="N",
+    help="Take the message with this number; otherwise the first one with the most receivers.",
 )
 def main(trace: str, output: str, room: str | None, number: int | None) -> None:
     if not output.endswith((".svg", ".png")):

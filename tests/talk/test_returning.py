@@ -61,7 +61,7 @@ def everything_is_back(ann: Client, missed: list[str]) -> None:
     assert "* You still ignore bob. /unignore NAME shows again what somebody says." in lines
     assert [line.split()[4].rstrip(",") for line in lines if line.startswith("* You are in")] == [
         "#lobby", "#other", "#lab",
-    ]  # fmt: skip
+    ], lines  # fmt: skip
     assert [text for text in texts(lines) if not text.startswith("ann: ")] == missed
     assert ann.ask("/set") == ["* Set: timestamps off, numbers on, colour off, bell on, joins off, replay 3, zone UTC."]
     assert ann.ask("/whois ann")[-1] == "* Away: at lunch"
