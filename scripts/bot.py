@@ -16,7 +16,7 @@ import click
 
 from chat_threads import streams
 from chat_threads.client import Client, ClientError, Message, Presence
-from chat_threads.client.terminal import Address
+from chat_threads.client.terminal import Address, Place
 
 DICE = re.compile(r"!roll ([1-9]|[1-9]\d)d([1-9]\d{0,2})")
 
@@ -35,10 +35,10 @@ def answer(chat: Client, text: str) -> str | None:
 @click.argument("address", type=Address(), metavar="[HOST[:PORT]]", default="localhost:8080")
 @click.option("--name", default="bot", show_default=True, help="The bot's name.")
 @click.option("--room", default="#lobby", show_default=True, help="Answer in this room.")
-def main(address: tuple[str, int], name: str, room: str) -> None:
-    host, port = address
+def main(address: Place, name: str, room: str) -> None:
+    host, port, tls, where = address
     try:
-        with Client(host, port, name=name, room=room, reconnect=True) as chat:
+        with Client(host, port, name=name, room=where or room, reconnect=True, tls=tls) as chat:
             for event in chat.events():
                 with contextlib.suppress(ClientError):  # maybe not said; events() goes on, or raises if all is over
                     if isinstance(event, Presence) and event.kind == "joined":

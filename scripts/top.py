@@ -17,7 +17,7 @@ from tabulate import tabulate
 
 from chat_threads import streams
 from chat_threads.client import Client, ClientError
-from chat_threads.client.terminal import Address
+from chat_threads.client.terminal import Address, Place
 from chat_threads.events import StatsShown, ThreadList, ThreadRow
 
 HOME, LINE_END, REST = "\x1b[H", "\x1b[K\n", "\x1b[J"  # to the top; clear to the end of the line, of the screen
@@ -79,11 +79,11 @@ def screen(address: str, stats: StatsShown, threads: ThreadList, rates: tuple[fl
 )
 @click.option("--count", type=click.IntRange(1), metavar="N", help="Stop after this many updates.")
 @click.option("--name", default="top", show_default=True)
-def main(address: tuple[str, int], every: float, count: int | None, name: str) -> None:
-    host, port = address
+def main(address: Place, every: float, count: int | None, name: str) -> None:
+    host, port = address.host, address.port
     in_place = sys.stdout.isatty()
     try:
-        with Client(host, port, name=name, reconnect=False) as chat:
+        with Client(host, port, name=name, reconnect=False, tls=address.tls) as chat:
             chat.leave()
             before: ThreadList | None = None
             asked = began = time.monotonic()
