@@ -31,7 +31,8 @@ AWAY = (5.0, 40.0)  # seconds that a traveller is away
 MUCH = 1000  # missed messages in all rooms together from which a return is counted
 RECENT = 50  # acknowledged texts that searchers look for
 COUNTED = 56  # characters of a refusal's text, by which it is counted
-MOST_LINES = 40  # in a text
+MOST_LINES = 40  # in a text, and in several sent at once beyond one for each
+RATE = 20  # lines a second that the server takes in the long run; it lets a client that sends more wait
 FILLER = "as far as one can hear: ÄÖÜ 你好 🧵 "
 # Errors that end a connection; after these the client comes back.
 CUT_OFF = frozenset({"too_slow", "replaced", "shutting_down", "no_handshake", "server_full"})
@@ -497,11 +498,11 @@ class Writer(Client):
         self._send_again()
         while not self.world.finishing.is_set():
             self._obey()
-            self._say(self.chance.choice([1, 1, 2, 3, 5, BURST]))
-            if self._acked and self.chance.random() < 0.05:
-                self._repeat(self.chance.choice(self._acked[-50:]))
+            lines = self._say(self.chance.choice([1, 1, 2, 3, 5, BURST]))
+            if self._acked and lines < MOST_LINES and self.chance.random() < 0.05:
+                lines += self._repeat(self.chance.choice(self._acked[-50:]))
             self._await_answers(self.chance.uniform(1, PATIENCE))
-            deadline = now() + self.chance.uniform(0, 0.6)
+            deadline = now() + max(self.chance.uniform(0, 0.6), lines / RATE)
             while now() < deadline:
                 self._hear(0.05)
             if self.chance.random() < 0.02:
@@ -509,15 +510,18 @@ class Writer(Client):
         self._await_answers(PATIENCE)
         self._finish()
 
-    def _say(self, count: int) -> None:
-        requests = []
+    def _say(self, count: int) -> int:
+        """Send so many texts; return how many lines they have."""
+        requests: list[dict[str, Any]] = []
+        lines = 0
         for _ in range(count):
             self._said += 1
             room = self.chance.choice(list(self.reached))
             long = self.chance.choices([30, 100, 1900], [20, 10, 1])[0]
             text = f"{self.name}n{self._said}z {FILLER * (long // len(FILLER) + 1)}"[:long].rstrip() + "."
             if self.chance.random() < 0.1:
-                text = text.replace(": ", ":\n", MOST_LINES - 1)
+                text = text.replace(": ", ":\n", MOST_LINES - 1 - (lines - len(requests)))
+            lines += text.count("\n") + 1
             ask = Ask(self.name, room, self.chance.choice(["say", "say", "action"]), text, [now()])
             ref = self._ref("say")
             self.asks.append(ask)
@@ -525,18 +529,20 @@ class Writer(Client):
             self._under_token.append(ask)
             requests.append(self._request(ref, ask))
         self.connection.send(*requests)
+        return lines
 
     @staticmethod
     def _request(ref: str, ask: Ask) -> dict[str, Any]:
         return {"type": ask.kind, "room": ask.room, "text": ask.text, "ref": ref}
 
-    def _repeat(self, ref: str) -> None:
-        """Send an acknowledged text again: it has to be acknowledged again, but not stored again."""
+    def _repeat(self, ref: str) -> int:
+        """Send an acknowledged text again: it has to be acknowledged again, but not stored again. Return its lines."""
         ask = self._by_ref[ref]
         ask.sent.append(now())
         self._waiting[ref] = ask
         self.world.count("acknowledged, and sent again")
         self.connection.send(self._request(ref, ask))
+        return ask.text.count("\n") + 1
 
     def _send_again(self) -> None:
         """Send the unanswered texts of the last connection again, or leave them unknown."""
