@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import ssl
 import time
 from itertools import count
@@ -24,8 +23,9 @@ class SecureWire(Wire):
     call sends that first; so the caller comes back until ``unsent`` is empty.
     """
 
-    def __init__(self, sock: socket.socket, nowait: int, context: ssl.SSLContext) -> None:
-        super().__init__(sock, nowait)
+    def __init__(self, plain: Wire, context: ssl.SSLContext) -> None:
+        """``plain``: the wire whose place it takes, to which nothing was sent."""
+        super().__init__(plain._sock, plain.nowait)
         self._channel = Channel(context)
         self._shaken = False  # set by the reader: whether the handshake is done
         self._stop = Latch()  # set by stop_reading
@@ -33,9 +33,9 @@ class SecureWire(Wire):
 
     # --- the reader -----------------------------------------------------------------------------------------
 
-    def shake(self, data: bytes, timeout: float) -> None:
-        """Do the handshake with a client that has sent ``data``. Raises Violation, also after ``timeout`` seconds."""
-        deadline = time.monotonic() + timeout
+    def shake(self, data: bytes, deadline: float) -> None:
+        """Do the handshake with a client that has sent ``data``. Raises Violation, also at the deadline, a time by
+        time.monotonic()."""
         for pieces in count(1):
             try:
                 done, answer = self._channel.shake(data)
@@ -52,7 +52,7 @@ class SecureWire(Wire):
             if received == b"":
                 raise Violation("it left during the TLS handshake")
             if received is None and deadline <= time.monotonic():
-                raise Violation(f"it did not finish the TLS handshake within {timeout:g} seconds")
+                raise Violation("it did not finish the TLS handshake in time")
             data = received or b""
 
     def _tell(self, data: bytes) -> None:

@@ -97,14 +97,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> certificates.Files:
 @pytest.fixture
 def greets_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test in which many connections wait for the greeting. The server gives a browser time to speak first."""
-    monkeypatch.setattr("chat_threads.conversation.GREETING_PAUSE", 0.0)
-    monkeypatch.setattr("chat_threads.conversation.TWIN_PAUSE", 0.0)
+    monkeypatch.setattr("chat_threads.receiver.GREETING_PAUSE", 0.0)
+    monkeypatch.setattr("chat_threads.receiver.TWIN_PAUSE", 0.0)
 
 
 @pytest.fixture
 def greets_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test in which clients speak before they are greeted, however late the machine lets them."""
-    monkeypatch.setattr("chat_threads.conversation.GREETING_PAUSE", WAIT)
+    monkeypatch.setattr("chat_threads.receiver.GREETING_PAUSE", WAIT)
 
 
 @pytest.fixture

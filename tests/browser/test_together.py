@@ -11,7 +11,7 @@ from support.pages import README
 from support.servers import free_port, stored
 from support.waiting import wait_for
 
-from chat_threads.conversation import GREETING_PAUSE
+from chat_threads.receiver import GREETING_PAUSE
 
 pytestmark = pytest.mark.slow
 

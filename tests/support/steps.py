@@ -23,8 +23,7 @@ from types import FrameType
 from typing import Any
 
 import chat_threads
-from chat_threads import chat, cli
-from chat_threads import conversation as conversation_module
+from chat_threads import chat, cli, receiver
 from support.clients import Client
 from support.waiting import wait_for
 from support.wellness import check_history
@@ -105,7 +104,7 @@ class Forked:
         try:
             os.dup2(out, 1)
             os.dup2(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
-            chat.POLL, conversation_module.GREETING_PAUSE = 0.02, 0.01  # so that it starts and stops soon
+            chat.POLL, receiver.GREETING_PAUSE = 0.02, 0.01  # so that it starts and stops soon
             chat.STOP_WITHIN, cli.BROKEN_AFTER = 1.0, 2.0
             if trace:
                 threading.settrace(trace)

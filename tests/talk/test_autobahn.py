@@ -33,7 +33,7 @@ def test_the_cases_of_autobahn_pass(serve, monkeypatch):
         import kosoku
     except ImportError:
         lacks("kosoku")
-    monkeypatch.setattr("chat_threads.conversation.recognise", lambda head: Echo if b"\n" in head else None)
+    monkeypatch.setattr("chat_threads.receiver.recognise", lambda head: Echo if b"\n" in head else None)
     url = f"ws://127.0.0.1:{serve().port}/ws"
     results = asyncio.run(kosoku.run_fuzzingclient(url, GROUPS, sorted(OURS_DIFFERS), concurrency=4))
     assert len(results) == 246

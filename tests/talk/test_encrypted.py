@@ -66,7 +66,7 @@ def test_a_server_without_a_certificate_says_nothing_to_tls(server: Running, cer
 def test_a_client_without_tls_is_told_so_by_a_server_that_takes_only_tls(
     serve: Serve, certificate: certificates.Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat_threads.conversation.TLS_ONLY_PAUSE", 0.2)
+    monkeypatch.setattr("chat_threads.receiver.TLS_ONLY_PAUSE", 0.2)
     server = serve(**certificate.options, tls_only=True)
     refusal = error_line(TlsOnly())
     assert server.client().rest() == [refusal]  # one that waits for the greeting, as telnet does
@@ -81,13 +81,17 @@ def test_a_client_without_tls_is_told_so_by_a_server_that_takes_only_tls(
     assert [session.name for session in server.chat.sessions.people()] == ["ann"]
 
 
-@for_each("first", [b"\x16", b"\x16\x03\x01\x02\x00\x01", b"\x16\x03\x01"])
-def test_a_handshake_that_stalls_ends_soon(safe: Running, monkeypatch: pytest.MonkeyPatch, first: bytes) -> None:
-    monkeypatch.setattr("chat_threads.conversation.HANDSHAKE", 0.2)
-    client = safe.client()
-    client.send_bytes(first)
-    client.rest()
-    wait_for(lambda: len(safe.chat.sessions) == 0, "the end")
+@pytest.mark.parametrize(("own", "timeout"), [(0.2, WAIT), (WAIT, 0.2)], ids=["TLS's own limit", "for the name"])
+def test_a_handshake_that_stalls_ends_soon(
+    serve: Serve, certificate: certificates.Files, monkeypatch: pytest.MonkeyPatch, own: float, timeout: float
+) -> None:
+    monkeypatch.setattr("chat_threads.receiver.HANDSHAKE", own)
+    server = serve(**certificate.options, handshake_timeout=timeout)
+    for first in (b"\x16", b"\x16\x03\x01\x02\x00\x01", b"\x16\x03\x01"):
+        client = server.client()
+        client.send_bytes(first)
+        client.rest()
+        wait_for(lambda: len(server.chat.sessions) == 0, "the end")
 
 
 @for_each("first", [b"\x16" * 5000, b"\x16\x03\x01\x00\x05hello", b"\x16\x00", b"\x16\x03\x01\xff\xff" + b"x" * 70_000])
@@ -102,7 +106,7 @@ def test_what_only_looks_like_tls_ends_at_once(safe: Running, first: bytes) -> N
 
 
 def test_a_client_that_was_greeted_cannot_begin_tls(safe: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chat_threads.conversation.TLS_PAUSE", 0.0)
+    monkeypatch.setattr("chat_threads.receiver.TLS_PAUSE", 0.0)
     client = safe.client()
     client.expect("* Welcome")
     client.send_bytes(b"\x16\x03\x01\x00\x05hello")

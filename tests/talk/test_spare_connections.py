@@ -7,9 +7,9 @@ from support.clients import Client
 from support.servers import Running
 from support.waiting import wait_for
 
-from chat_threads.conversation import SPOILT
 from chat_threads.dialects.base import SILENT
 from chat_threads.errors import StartError
+from chat_threads.receiver import SPOILT
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 HELLO = b'{"type":"hello","name":"pia"}\n'

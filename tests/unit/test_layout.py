@@ -46,7 +46,8 @@ LAYERS = """
     service.screen
     service.__init__    writers     dialects.recognise  door
     proxy           host
-    conversation    logs            watched
+    receiver        logs            watched
+    conversation
     server
     chat            option_types
     announcement

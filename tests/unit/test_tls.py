@@ -8,6 +8,7 @@ import random
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -128,9 +129,9 @@ class Ends:
             self.sock, _ = listening.accept()
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, receive_buffer)
-        self.wire = SecureWire(self.sock, NOWAIT, context(files))
+        self.wire = SecureWire(Wire(self.sock), context(files))
         self.channel = Channel(files.trusted, "localhost")
-        in_threads(lambda work: work(), [lambda: self.wire.shake(b"", WAIT), self.shake])
+        in_threads(lambda work: work(), [lambda: self.wire.shake(b"", time.monotonic() + WAIT), self.shake])
 
     def shake(self) -> None:
         done, answer = self.channel.shake()
@@ -240,7 +241,7 @@ def test_a_client_that_sends_in_tiny_pieces_waits(
     _, hello = Channel(certificate.trusted, "localhost").shake()
     come_in_pieces(hello)
     with pytest.raises(Violation, match="left"):
-        SecureWire(ends.sock, NOWAIT, context(certificate)).shake(b"", WAIT)
+        SecureWire(Wire(ends.sock), context(certificate)).shake(b"", time.monotonic() + WAIT)
     assert len(pauses) >= len(hello) - PIECES
 
 
