@@ -82,13 +82,11 @@ class Service:
             wanted = wanted or returning.rooms(context, session, old, place)
         if not returning.enter(context, session, wanted or dict.fromkeys(old), first_time=True):
             rooms.enter_or_tell(context, session, LOBBY, first_time=True)
-        if session.note_at is not None:
-            returning.note(context, session)
 
     def handle(self, session: Session, command: commands.Command) -> None:
         """Carry out a command; raise ChatError if that is not possible. Waits as the command's function says."""
         METHODS[type(command)](self._context, session, command)
-        if session.note_at is not None and (session.heard >= session.note_at or type(command) in returning.CHANGES):
+        if session.note_at is not None and (session.heard > session.note_at or type(command) in returning.CHANGES):
             returning.note(self._context, session)
 
     def wait(self, session: Session) -> None:

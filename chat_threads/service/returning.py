@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from .. import commands, events, ordered
 from ..errors import ChatError, NotStored, Unreadable
 from ..kept import Kept, Seen, mark_of
+from ..mailbox import OPEN
 from ..session import Session
 from ..tokens import token_id
 from .rooms import enter_or_tell
@@ -26,11 +27,11 @@ MISSED = 200  # messages of a room that somebody who comes back is shown, at mos
 
 CHANGES = frozenset(
     (
-        *(commands.Join, commands.Create, commands.Leave, commands.Delete, commands.Resume, commands.ShowToken),
+        *(commands.Join, commands.Create, commands.Leave, commands.Delete, commands.ShowToken),
         *(commands.Ignore, commands.Unignore, commands.Away, commands.Back, commands.SetOption),
     )
 )
-"""The commands after which something else is kept."""
+"""The commands after which something else is kept. After Resume, ``enter`` notes it."""
 
 
 def begin(session: Session) -> None:
@@ -42,7 +43,12 @@ def begin(session: Session) -> None:
 def note(context: Context, session: Session) -> None:
     """After a command: note what the session's token keeps. Called by the session's reader, which waits as
     ``History.submit`` does, and whose client pays for it."""
-    _look(context, session, unread=session.mailbox.held() // SHORTEST)
+    unread = session.mailbox.held() // SHORTEST
+    _note(context, session, unread if session.mailbox.life is OPEN else None)  # otherwise something was dropped
+
+
+def _note(context: Context, session: Session, unread: int | None) -> None:
+    _look(context, session, unread)
     session.pace.pay(_submit(context, session, context.history.submit) // PAID)
 
 
@@ -150,13 +156,15 @@ def rooms(context: Context, session: Session, old: list[str], place: Place) -> d
 def enter(context: Context, session: Session, wanted: Mapping[str, int | None], first_time: bool = False) -> bool:
     """Enter these rooms, and show an error for each that cannot be entered; return whether there is one that can be.
 
-    If one cannot be entered now, nothing more is noted, so that the token still keeps it.
+    If one cannot be entered now, nothing more is noted, so that the token still keeps it. Otherwise the numbers stay as
+    they were kept until the client's next line: only that tells that it has received what it missed.
     """
     entered = 0
     for name, since in wanted.items():
         entered += enter_or_tell(context, session, name, first_time and not entered, since)
     if session.kept is not None and entered == len(wanted) and not session.ended.is_set():
-        begin(session)
+        _note(context, session, unread=None)
+        session.note_at = session.heard
     return entered > 0
 
 
