@@ -16,7 +16,7 @@ import sys
 import xml.etree.ElementTree as ET
 
 import pytest
-from support.waiting import WAIT, wait_for
+from support.waiting import WAIT
 
 from chat_threads.batch import Batch
 from chat_threads.events import Message
@@ -155,22 +155,17 @@ def test_top_shows_sessions_rates_and_threads(server):
 @pytest.mark.usefixtures("waits_under_a_lock_on_purpose")
 def test_top_goes_on_while_the_publisher_is_stuck(serve):
     server = serve(lab=True)
-    watch = subprocess.Popen(
-        [sys.executable, ROOT / "scripts" / "top.py", f"127.0.0.1:{server.port}", "--every", "0.1"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert watch.stdout is not None
-    wait_for(lambda: any(each.name == "top" for each in server.chat.sessions.people()))
-    wait_for(lambda: "sessions in" in (watch.stdout.readline() if watch.stdout else ""))
-    server.client("ann").send("/lab pause publisher 60")
-    wait_for(lambda: "lab-publisher" in (watch.stdout.readline() if watch.stdout else ""))
-    for _ in range(2):
-        wait_for(lambda: "sessions in" in (watch.stdout.readline() if watch.stdout else ""))
-    watch.terminate()
-    watch.wait(WAIT)
-    watch.stdout.close()
+    command = [sys.executable, ROOT / "scripts" / "top.py", f"127.0.0.1:{server.port}", "--every", "0.1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        try:
+            assert any("sessions in" in line for line in watch.stdout)
+            server.client("ann").send("/lab pause publisher 60")
+            assert any("lab-publisher" in line for line in watch.stdout)
+            for _ in range(2):
+                assert any("sessions in" in line for line in watch.stdout)
+        finally:
+            watch.terminate()
 
 
 def test_top_from_elsewhere_and_without_a_server_says_why(server, monkeypatch):

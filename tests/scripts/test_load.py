@@ -770,12 +770,12 @@ def test_a_servers_process_is_found_by_its_port(start_process):
 def peer(request) -> Iterator[int]:
     """The port of one of scripts/peers/."""
     command = [sys.executable, "-u", SCRIPTS / "peers" / request.param, "--port", "0"]
-    popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert popen.stdout
-    yield int(popen.stdout.readline().split()[-1])
-    popen.kill()
-    popen.wait(WAIT)
-    popen.stdout.close()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as popen:
+        assert popen.stdout
+        try:
+            yield int(popen.stdout.readline().split()[-1])
+        finally:
+            popen.kill()
 
 
 def test_a_peer_is_a_chat_server(peer):

@@ -524,18 +524,18 @@ LEFT_IN_THE_LOG = """
 
 def torture(*options: str, env: dict[str, str] | None = None, wait: float = 80) -> subprocess.CompletedProcess[str]:
     """Run the script. It is asked to end, and cleans up, if it takes too long."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, SCRIPTS / "torture.py", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **(env or {})},
-    )
-    try:
-        out, err = process.communicate(timeout=wait)
-    except subprocess.TimeoutExpired:
-        process.terminate()
-        out, err = process.communicate(timeout=30)
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=wait)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            out, err = process.communicate(timeout=30)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
@@ -554,13 +554,6 @@ def test_a_short_run_with_a_kill_keeps_every_promise():
     if importlib.util.find_spec("websockets"):
         assert value(done.stdout, "clients on WebSockets") == 5  # of 9: the first and the fourth of each kind
     assert done.stdout.count("  ok") == 9
-
-
-def test_a_run_with_too_few_kills_does_not_count():
-    done = torture("--minutes", "0.01", "--seed", "25", *SMALL)
-    assert done.returncode == 1
-    assert "The run does not count: " in done.stdout
-    assert "0 kills, and 5 are needed." in done.stdout
 
 
 @pytest.mark.stress
