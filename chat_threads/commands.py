@@ -2,7 +2,7 @@
 
 ``@command`` (see ``usage``) gives what people type, the help, the type of the request that programs send, and the cost
 (see ``pace``). ``/help`` and the reading and checking of input come from this table. ``service`` carries the commands
-out.
+out. Those about rooms are in ``room_commands``, and those that have no word in ``implied``.
 
 All are frozen, so any thread may read them without a lock. The name of a room has its ``#``.
 """
@@ -12,14 +12,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .errors import SpacedRoom, UnknownCommand
+from .errors import UnknownCommand
 from .implied import AreYouThere as AreYouThere
 from .implied import Complete as Complete
 from .implied import ShowHealth as ShowHealth
 from .implied import ShowMetrics as ShowMetrics
 from .implied import ShowScreen as ShowScreen
 from .meant import meant
-from .rules import is_room
+from .room_commands import Create as Create
+from .room_commands import Delete as Delete
+from .room_commands import Invite as Invite
+from .room_commands import Join as Join
+from .room_commands import Leave as Leave
+from .room_commands import ListRooms as ListRooms
+from .room_commands import Topic as Topic
+from .room_commands import Who as Who
 from .usage import ALL as ALL
 from .usage import NUMBER, command
 from .usage import Command as Command
@@ -49,99 +56,6 @@ class Say(Command):
     """Say ``text`` in ``room``, or in the current room. People type the text alone."""
 
     text: str
-    room: str | None = None
-
-
-@command("/join #room", "go to a room; make it if needed", "join", aliases=("/j",), cost=2)  # and pace.PAGE per page
-@dataclass(frozen=True, slots=True)
-class Join(Command):
-    """Go to a room and see its newest messages, or all messages after number ``since``."""
-
-    room: str
-    since: int | None = None
-
-
-@command("/leave [#room]", "leave a room, or the current one", "leave", aliases=("/part",))
-@dataclass(frozen=True, slots=True)
-class Leave(Command):
-    room: str | None = None
-
-
-@command(
-    "/create #room [topic]",
-    "make a new room and go there",
-    "create",
-    more="It is an error if the room exists. The person who made a room can /delete it; see /help delete.",
-    cost=3,
-)
-@dataclass(frozen=True, slots=True)
-class Create(Command):
-    room: str
-    topic: str = ""
-
-    @classmethod
-    def typed(cls, rest: str) -> Command | None:
-        """A topic of one word is not taken: ``#my room`` may be meant as a name. Raises SpacedRoom."""
-        room, _, topic = rest.partition(" ")
-        topic = topic.strip()
-        if topic and " " not in topic and is_room(near := f"{room}_{topic}"):
-            raise SpacedRoom(room, near)
-        return cls(room, topic) if room else None
-
-
-@command(
-    "/delete #room [yes]",
-    "delete your room and its history",
-    "delete",
-    more="Without yes, it only says how many messages would be deleted. Only the person who made the room can"
-    " delete it: on the same connection, or after /resume with the token that /token showed there. Its members"
-    " move to #lobby.",
-    cost=3,
-)
-@dataclass(frozen=True, slots=True)
-class Delete(Command):
-    """Delete a room with its history; with ``ask`` only say how many messages it has, and how to confirm."""
-
-    room: str
-    ask: bool = False
-
-    @classmethod
-    def typed(cls, rest: str) -> Command | None:
-        room, *more = rest.split() or [""]
-        return cls(room, ask=not more) if room and [*map(str.lower, more)] in ([], ["yes"]) else None
-
-
-@command("/rooms", "list the rooms", "rooms", aliases=("/list",), cost=10)  # it compares all rooms, maybe 10,000
-@dataclass(frozen=True, slots=True)
-class ListRooms(Command):
-    pass
-
-
-@command("/who [#room]", "list who is here, or in a room", "who", aliases=("/names", "/users"), cost=3)
-@dataclass(frozen=True, slots=True)
-class Who(Command):
-    room: str | None = None
-
-
-@command(
-    "/topic [#room] [text]",
-    "show or set what a room is about",
-    "topic",
-    more="/topic - removes the topic.",
-    cost=2,
-)
-@dataclass(frozen=True, slots=True)
-class Topic(Command):
-    """Show the topic (``text`` is None) or set it."""
-
-    room: str | None = None
-    text: str | None = None
-
-
-@command("/invite NAME [#room]", "invite somebody to a room", "invite")
-@dataclass(frozen=True, slots=True)
-class Invite(Command):
-    name: str
     room: str | None = None
 
 

@@ -10,33 +10,23 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, final
 
 from .errors import ChatError
+from .event import LINE_SIZE as LINE_SIZE
+from .event import Event as Event
+from .event import OneLine, utf8_length
+from .insights import HealthShown as HealthShown
+from .insights import LockList as LockList
+from .insights import LockRow as LockRow
+from .insights import MemberTrip as MemberTrip
+from .insights import MetricsShown as MetricsShown
+from .insights import Pong as Pong
+from .insights import Stages as Stages
+from .insights import StatsShown as StatsShown
+from .insights import ThreadList as ThreadList
+from .insights import ThreadRow as ThreadRow
+from .insights import TripShown as TripShown
 from .values import value
 
 Kind = Literal["say", "action"]
-LINE_SIZE = 128  # about how many bytes a line has without its text; each further line of a text adds 5
-
-
-class Event:
-    """Something that a client is shown. ``lines`` and ``size`` count against its queue's limits."""
-
-    __slots__ = ()
-
-    @property
-    def lines(self) -> int:
-        return 1
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes."""
-        return LINE_SIZE * self.lines
-
-
-class _OneLine:
-    """An event of one short line. ``lines`` and ``size`` are no properties, because each parcel asks for them."""
-
-    __slots__ = ()
-    lines: ClassVar[int] = 1
-    size: ClassVar[int] = LINE_SIZE
 
 
 @final
@@ -61,7 +51,7 @@ class Message(Event):
     @property
     def size(self) -> int:
         text = self.text
-        return LINE_SIZE + 5 * (self.lines - 1) + (len(text) if text.isascii() else _utf8_length(text))
+        return LINE_SIZE + 5 * (self.lines - 1) + (len(text) if text.isascii() else utf8_length(text))
 
 
 class _Page:
@@ -81,7 +71,7 @@ class _Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Greeting(_OneLine, Event):
+class Greeting(OneLine, Event):
     """The first line to a client, before its name is known."""
 
     version: str
@@ -104,7 +94,7 @@ class Welcome(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Entered(_OneLine, Event):
+class Entered(OneLine, Event):
     """The receiver is in a room now. ``others`` names some of the others, and ``count`` counts them all."""
 
     room: str
@@ -126,7 +116,7 @@ class Replay(_Page, Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Departed(_OneLine, Event):
+class Departed(OneLine, Event):
     """The receiver has left a room; ``current`` is where its texts go now."""
 
     room: str
@@ -134,14 +124,14 @@ class Departed(_OneLine, Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Current(_OneLine, Event):
+class Current(OneLine, Event):
     """The receiver was a member already; its texts go to this room now."""
 
     room: str
 
 
 @dataclass(frozen=True, slots=True)
-class Presence(_OneLine, Event):
+class Presence(OneLine, Event):
     """Others joined or left a room. ``words`` are the last words of a person who left; ``who`` is as in Message."""
 
     room: str
@@ -152,7 +142,7 @@ class Presence(_OneLine, Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Renamed(_OneLine, Event):
+class Renamed(OneLine, Event):
     """Somebody in a room with the receiver has another name now. Shown once, however many rooms they share."""
 
     old: str
@@ -160,20 +150,20 @@ class Renamed(_OneLine, Event):
 
 
 @dataclass(frozen=True, slots=True)
-class TopicChanged(_OneLine, Event):
+class TopicChanged(OneLine, Event):
     room: str
     by: str
     topic: str
 
 
 @dataclass(frozen=True, slots=True)
-class TopicShown(_OneLine, Event):
+class TopicShown(OneLine, Event):
     room: str
     topic: str
 
 
 @dataclass(frozen=True, slots=True)
-class RoomDeleted(_OneLine, Event):
+class RoomDeleted(OneLine, Event):
     """A room is gone with its history; the receiver's texts go to ``now_in`` now."""
 
     room: str
@@ -197,11 +187,11 @@ class PrivateLine(Event):
 
     @property
     def size(self) -> int:
-        return LINE_SIZE + 5 * (self.lines - 1) + _utf8_length(self.text)
+        return LINE_SIZE + 5 * (self.lines - 1) + utf8_length(self.text)
 
 
 @dataclass(frozen=True, slots=True)
-class Invited(_OneLine, Event):
+class Invited(OneLine, Event):
     by: str
     room: str
 
@@ -268,7 +258,7 @@ class PeopleList(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class PersonShown(_OneLine, Event):
+class PersonShown(OneLine, Event):
     person: PersonRow
     connected: float  # seconds
 
@@ -290,131 +280,8 @@ class QrShown(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class StatsShown(_OneLine, Event):
-    version: str
-    uptime: float  # seconds
-    sessions: int
-    rooms: int
-    stored: int
-    threads: int
-    per_second: float  # messages, mean of the last ten seconds
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadRow:
-    thread: str
-    role: str
-    session: str | None  # its name
-    doing: str
-    seconds: float  # for how long it has been doing that
-    where: str  # file, line and function
-    waiting: int | None  # in its queue, or its session's: lines, batches or messages
-    most: int | None  # the highest number so far
-    lines: int | None  # lines that the session's writer has taken
-    bytes: int | None  # bytes sent to the session
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadList(Event):
-    """What every thread is doing; ``more`` counts the readers that were left out."""
-
-    threads: tuple[ThreadRow, ...]
-    more: int
-
-    @property
-    def lines(self) -> int:
-        return 3 + 2 * len(self.threads)
-
-
-@dataclass(frozen=True, slots=True)
-class LockRow:
-    lock: str
-    taken: int
-    contended: int  # how often a thread had to wait for it
-    waited: float  # seconds, in all
-    longest: float  # seconds that it was held
-    holder: str | None  # the thread that has it now
-    held: float | None  # seconds, until now
-    waiting: tuple[str, ...] = ()  # threads that wait for it now, in the order in which they came; 100 at most
-
-
-@dataclass(frozen=True, slots=True)
-class LockList(Event):
-    """How the locks were used. ``counted``: whether the server counts lock use."""
-
-    counted: bool
-    locks: tuple[LockRow, ...]
-
-    @property
-    def lines(self) -> int:
-        return 3 + len(self.locks)
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """When a message was put into the history's queue, taken from it, committed and published: milliseconds since it
-    was received. None: not yet, or never."""
-
-    queued: float | None
-    taken: float | None
-    committed: float | None
-    published: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class MemberTrip:
-    name: str
-    queued: float  # milliseconds since the message was received
-    written: float | None  # None: not yet, or never
-
-
-@dataclass(frozen=True, slots=True)
-class TripShown(Event):
-    """A message's way through the threads: the stages, and then each member."""
-
-    room: str
-    number: int
-    sender: str
-    stages: Stages
-    members: tuple[MemberTrip, ...]
-    more: int
-
-    @property
-    def lines(self) -> int:
-        return 8 + len(self.members)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenShown(_OneLine, Event):
+class TokenShown(OneLine, Event):
     token: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pong(_OneLine, Event):
-    """The answer to a ping. ``through``: seconds through the server's queue and back; ``network``: TCP's own
-    estimate of the round trip in seconds, where the system tells it."""
-
-    through: float
-    network: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsShown(Event):
-    """The numbers in the text format of Prometheus, version 0.0.4; its lines end with LF."""
-
-    text: str
-
-    @property
-    def size(self) -> int:
-        return len(self.text)
-
-
-@dataclass(frozen=True, slots=True)
-class HealthShown(_OneLine, Event):
-    """``text`` is "ok", or the reason why the server cannot store or serve, in a sentence."""
-
-    healthy: bool
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,7 +299,7 @@ class HelpShown(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Notice(_OneLine, Event):
+class Notice(OneLine, Event):
     """A short answer in words. Where it helps, the fields say whom or what it is about; ``person`` is in the form that
     ignore and unignore accept. ``next`` is the type of the request to send next; each dialect words it."""
 
@@ -444,7 +311,7 @@ class Notice(_OneLine, Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem(_OneLine, Event):
+class Problem(OneLine, Event):
     """A ChatError, as the client is shown it. ``problem`` makes it."""
 
     code: str
@@ -458,14 +325,14 @@ class Problem(_OneLine, Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Bye(_OneLine, Event):
+class Bye(OneLine, Event):
     """The last event of a session: "quit", or the code of the problem that ended it."""
 
     reason: str = "quit"
 
 
 @dataclass(frozen=True, slots=True)
-class Ack(_OneLine, Event):
+class Ack(OneLine, Event):
     """The request is done and committed. For a message, with its room and number."""
 
     room: str | None = None
@@ -497,10 +364,6 @@ class WireBytes(Event):
     @property
     def size(self) -> int:
         return LINE_SIZE + len(self.data)
-
-
-def _utf8_length(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def problem(error: ChatError) -> Problem:

@@ -15,11 +15,13 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 # Each module imports only modules from the lines above its own. The package itself holds only the version.
 LAYERS = """
     __init__        memory          values
+    event
+    insights
     errors          usage           inside          streams     ends        addresses   letters    lookalikes  spares
     events          disconnects     rules           queues          tokens      lab         filelock    wal     latch
     tls
     metrics         reach       qr              limits      starting
-    implied         meant
+    implied         meant           room_commands
     commands        ordered         parcel
     paging
     mailbox         chatroom
@@ -199,7 +201,9 @@ def test_every_module_has_its_layer():
     assert set(SOURCES) == set(LEVEL)
 
 
-@for_each(("module", "ours"), [("errors", set()), ("events", {".errors", ".values"})])
+@for_each(
+    ("module", "ours"), [("errors", set()), ("event", set()), ("events", {".errors", ".event", ".insights", ".values"})]
+)
 def test_errors_and_events_import_next_to_nothing_of_ours(module, ours):
     assert {imported for imported in imports(module, SOURCES[module]) if imported.startswith(".")} == ours
 
