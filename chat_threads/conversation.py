@@ -87,6 +87,7 @@ class Conversation(socketserver.BaseRequestHandler):
             limits.queue_limit,
             self.server.output,
         )
+        self._session.wire.relayed = self._proxied
         self._session.address = self.client_address[0]
         self._session.local = is_loopback(self.client_address[0]) or is_local(
             self.client_address[0], self.request.getsockname()[0]

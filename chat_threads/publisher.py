@@ -338,6 +338,12 @@ class Publisher:
             rooms = place.in_order()
             return [(each.id, each.name, each.last, each.recent[-1].at if each.recent else 0) for each in rooms]
 
+    def recent(self, name: str) -> tuple[events.Message, ...]:
+        """The room's newest messages that are in memory, without a hole."""
+        room = self.get(name)
+        with self._lock:
+            return tuple(room.recent) if room else ()
+
     def beginning(self, start: str, most: int) -> list[str]:
         """The names of at most ``most`` rooms that begin with ``start``, which is in the form of ``rules.fold``."""
         with self._lock:

@@ -26,6 +26,7 @@ class SecureWire(Wire):
     def __init__(self, plain: Wire, context: ssl.SSLContext) -> None:
         """``plain``: the wire whose place it takes, to which nothing was sent."""
         super().__init__(plain._sock, plain.nowait)
+        self.relayed = plain.relayed
         self._channel = Channel(context)
         self._shaken = False  # set by the reader: whether the handshake is done
         self._stop = Latch()  # set by stop_reading

@@ -8,6 +8,7 @@ ignores it when sending. There the socket is non-blocking, and the reader first 
 
 from __future__ import annotations
 
+import array
 import contextlib
 import select
 import socket
@@ -17,6 +18,9 @@ import time
 from collections.abc import Callable
 
 LINUX = sys.platform.startswith("linux")
+if LINUX:
+    import fcntl
+    import termios
 NOWAIT: int = socket.MSG_DONTWAIT if LINUX else 0
 INHERITED = LINUX  # whether an accepted socket has the options of the one that listened
 IDLE = 60.0  # seconds after which a reader wakes that waits without a timeout; the system keeps the time
@@ -53,16 +57,16 @@ def prepare(sock: socket.socket, patience: float) -> None:
 
 class Wire:
     """Owns one connected socket. ``read``, ``wake_after`` and ``linger`` are for the reader; ``send``, ``put`` and
-    ``wait_writable`` for the thread that writes at the time; ``stop_reading`` and ``rtt`` for any thread, even when the
-    socket is closed. The server closes the socket at the end of the reader's thread, when no writer has the wire any
-    more.
+    ``wait_writable`` for the thread that writes at the time; ``stop_reading``, ``unacknowledged`` and ``rtt`` for any
+    thread, even when the socket is closed. The server closes the socket at the end of the reader's thread, when no
+    writer has the wire any more.
 
     ``put(data, nowait)`` is the socket's own ``send``, for a thread that writes to many clients. It raises
     BlockingIOError if the system takes nothing, and its caller adds to ``sent``. If it leaves something in ``unsent``,
     its caller calls it again, with or without more.
     """
 
-    __slots__ = ("_sock", "nowait", "put", "sent", "unsent", "_size", "stopped", "lost")  # as in Mailbox
+    __slots__ = ("_sock", "nowait", "put", "sent", "unsent", "_size", "stopped", "lost", "relayed")  # as in Mailbox
 
     def __init__(self, sock: socket.socket, nowait: int = NOWAIT) -> None:
         """``sock``: prepared by ``prepare``."""
@@ -73,6 +77,7 @@ class Wire:
         self.unsent: bytes | memoryview = b""
         self._size = LEAST_READ  # bytes to ask for; the reader's
         self.stopped = False  # set by stop_reading, read by the reader
+        self.relayed = False  # whether a proxy is the peer, and not the client; the reader's
         self.lost = False  # whether the connection broke, so that nobody knows what the peer has read; the reader's
         self.sent = 0  # bytes so far; set by the writing thread, read by any
         if (sock.gettimeout() is None) is not bool(nowait):
@@ -144,6 +149,18 @@ class Wire:
                     _ready(self._sock, "read", deadline - time.monotonic())
         except OSError:
             return
+
+    def unacknowledged(self) -> int | None:
+        """How many bytes the system has taken of which it does not know yet that they have arrived at the client's
+        system (tcp(7), SIOCOUTQ). None: nobody can tell. It says nothing of ``unsent``."""
+        if not LINUX or self.relayed:
+            return None
+        count = array.array("i", [0])
+        try:
+            fcntl.ioctl(self._sock, termios.TIOCOUTQ, count)
+        except (OSError, ValueError):  # it is closed
+            return None
+        return count[0]
 
     def rtt(self) -> float | None:
         """TCP's own estimate of the round trip, in seconds; None if the system has none."""

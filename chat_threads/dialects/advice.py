@@ -51,6 +51,7 @@ def error(problem: Problem) -> str:
 NEXT: dict[str, Callable[[Notice], str]] = {
     "back": lambda notice: "/back ends it.",
     "delete": lambda notice: f"/delete {notice.room} yes deletes it for good.",
+    "history": lambda notice: "/history shows it.",
     "threads": lambda notice: "/threads and /locks show it.",
     "topic": lambda notice: f"If you meant it, type /topic {notice.room} and the text.",
     "unignore": lambda notice: (

@@ -82,6 +82,8 @@ class Service:
             wanted = wanted or returning.rooms(context, session, old, place)
         if not returning.enter(context, session, wanted or dict.fromkeys(old), first_time=True):
             rooms.enter_or_tell(context, session, LOBBY, first_time=True)
+        if place:
+            returning.tell_what_is_left_out(session, old, place)
 
     def handle(self, session: Session, command: commands.Command) -> None:
         """Carry out a command; raise ChatError if that is not possible. Waits as the command's function says."""

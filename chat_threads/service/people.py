@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from .. import commands, events, ordered
@@ -15,7 +15,6 @@ from ..errors import (
     BadName,
     BadRequest,
     IgnoresItself,
-    NotInRoom,
     NotStored,
     ReservedName,
     Told,
@@ -62,21 +61,17 @@ def checked_name(context: Context, typed: str) -> str:
         raise (error.with_near(context.sessions.free(error.near)) if error.near else error) from None
 
 
-def take(context: Context, session: Session, name: str, token: str) -> list[str]:
+def take(context: Context, session: Session, name: str, token: str) -> dict[str, int | None]:
     """Give the session a name and, with a token, the place of the session that had the token.
 
-    That session is cut off. Returns its rooms, with its current one at the end. Waits as ``depart`` does, with a
-    patience of SETTLE seconds.
+    That session is cut off. Returns its rooms, as ``returning.see_off`` does. Waits as that does, and as ``depart``
+    does, with a patience of SETTLE seconds.
     """
     old = context.sessions.claim(session, name, token)
-    rooms: list[str] = []
+    rooms: dict[str, int | None] = {}
     if old:
         log.info("%s takes the place of %s", session, old)
-        rooms = list(context.publisher.rooms_of(old))
-        with contextlib.suppress(NotInRoom):
-            current = context.publisher.current(old).name
-            rooms.sort(key=lambda room: room == current)
-        old.cut_off(Replaced())
+        rooms = returning.see_off(context, old, Replaced())
         depart(context, old, "", SETTLE)
     return rooms
 
@@ -176,7 +171,7 @@ def resume(context: Context, session: Session, command: commands.Resume) -> None
     except UnknownToken:
         raise UnknownToken(advice="You keep your name and your place.") from None
     place = returning.kept_under(context, session, command.token)
-    rooms: Iterable[str] = take(context, session, name, command.token)
+    old_rooms = take(context, session, name, command.token)
     keep_token(context, session)
     if place:
         returning.restore(session, place.kept)
@@ -185,9 +180,10 @@ def resume(context: Context, session: Session, command: commands.Resume) -> None
     if ignored.pop(session.identity, None):  # the session is that person now, and must see its own lines
         _set_ignored(context, session, ignored)
     _rename(context, session, old)
-    returning.enter(
-        context, session, returning.rooms(context, session, list(rooms), place) if place else dict.fromkeys(rooms)
-    )
+    wanted = returning.rooms(context, session, old_rooms, place) if place else dict.fromkeys(old_rooms)
+    returning.enter(context, session, wanted)
+    if place:
+        returning.tell_what_is_left_out(session, old_rooms, place)
 
 
 @does(commands.Away)

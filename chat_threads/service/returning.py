@@ -8,11 +8,12 @@ types, and at the end. It goes through the history's queue into the next batch.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import commands, events, ordered
-from ..errors import ChatError, NotStored, Unreadable
+from ..errors import ChatError, CutOff, NotStored, Unreadable
 from ..kept import Kept, Seen, mark_of
 from ..mailbox import OPEN
 from ..session import Session
@@ -21,7 +22,10 @@ from .rooms import enter_or_tell
 from .table import Context
 
 EVERY = 60.0  # seconds between two notes while the person only talks
-SHORTEST = 20  # bytes of a message as it is sent, at least
+SHORTEST = 20  # bytes of a message as a queue counts them, at least
+AROUND = 3  # bytes around a message's name and text as it is sent, at least
+LOOK = 0.02  # seconds between two looks whether it has
+ARRIVES = 0.3  # seconds in which what was sent to a living client arrives
 PAID = 1000  # characters of a note for one token (see pace)
 MISSED = 200  # messages of a room that somebody who comes back is shown, at most
 
@@ -132,12 +136,46 @@ def restore(session: Session, kept: Kept) -> None:
     session.dialect.ignoring(frozenset(session.profile.ignored))
 
 
-def rooms(context: Context, session: Session, old: list[str], place: Place) -> dict[str, int | None]:
+def see_off(context: Context, old: Session, reason: CutOff) -> dict[str, int | None]:
+    """Cut off a session whose place another one takes. Return its rooms, the current one last, each with the number of
+    the newest message that has arrived at its client's system; None: nobody can tell. Waits at most ARRIVES seconds."""
+    seen = context.publisher.seen(old)
+    found: dict[str, int | None] = {name: None for _, name, _, _ in seen}
+    if old.note_at is not None and old.mailbox.life is OPEN:  # it was sent everything in all its rooms
+        deadline = time.monotonic() + ARRIVES
+        last = events.problem(reason), events.Bye(reason.code)
+        old.close(*last, reason=reason)
+        sent = old.written.wait(ARRIVES)  # then the system has all that was queued, and is told the rest
+        unread = old.wire.unacknowledged()
+        while unread and sent and time.monotonic() < deadline and not old.ended.wait(LOOK):
+            unread = old.wire.unacknowledged()
+        if unread is not None and not old.broken and old.reason is reason:
+            unread = max(0, unread + old.mailbox.held() - len(old.views.own.encode(last)))
+            for _, name, number, _ in seen:
+                found[name] = _arrived(old, number, context.publisher.recent(name), unread)
+    old.cut_off(reason)
+    return found
+
+
+def _arrived(old: Session, number: int, recent: Sequence[events.Message], unread: int) -> int:
+    """The newest message of a room that the client has, if ``unread`` bytes of all that it was sent have not arrived,
+    and it was sent everything up to ``number``. ``recent`` are the room's newest messages."""
+    for message in reversed(recent):
+        if message.number > number:
+            continue
+        if unread <= 0:
+            break
+        number = message.number - 1
+        if message.who not in old.profile.ignored:
+            unread -= len(message.sender) + len(message.text) + AROUND
+    return max(0, number - max(0, unread) // AROUND)
+
+
+def rooms(context: Context, session: Session, old: Mapping[str, int | None], place: Place) -> dict[str, int | None]:
     """The rooms to enter, in order, each with the number of the last message that was seen there.
 
-    ``old`` are those of the connection whose place the session has taken: it was there until now, but nobody knows how
-    long its client has been away. If there was none, they are those that were kept; if that session had not entered
-    all of its own rooms yet, they are both.
+    ``old`` are those of the connection whose place the session has taken, as ``see_off`` found them. If there was none,
+    they are those that were kept; if that session had not entered all of its own rooms yet, they are both.
     """
     found: dict[str, int | None] = {}
     both = dict.fromkeys([*place.seen, *old]) if place.unfinished else old or place.seen
@@ -146,7 +184,9 @@ def rooms(context: Context, session: Session, old: list[str], place: Place) -> d
         number = place.seen.get(name)
         if room and number is not None:
             last = context.publisher.last(room)
-            if old:
+            if (arrived := old.get(name)) is not None:
+                number = max(number, arrived)
+            elif old:  # nobody knows how long its client has been away
                 number = max(0, min(number, last - session.dialect.replay))
             number = max(number, last - MISSED)
         found[name] = number
@@ -175,3 +215,10 @@ def tell(session: Session, kept: Kept) -> None:
     if kept.ignored:
         names = ", ".join(name for _, name in kept.ignored)
         session.answer(events.Notice(f"You still ignore {names}.", next="unignore"))
+
+
+def tell_what_is_left_out(session: Session, old: Mapping[str, int | None], place: Place) -> None:
+    """Say that what had arrived on the connection whose place the session has taken is not shown again."""
+    if any(number is not None and number > place.seen.get(room, number) for room, number in old.items()):
+        said = "What your other connection had received is not shown again."
+        session.answer(events.Notice(said, next="history"))

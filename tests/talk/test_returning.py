@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from support.clients import Client, Program
+from support.clients import LONG, TINY, Client, Program
 from support.waiting import WAIT, wait_for
 
 from chat_threads import kept, once
@@ -17,6 +17,7 @@ from chat_threads.errors import Unreadable
 from chat_threads.mailbox import Mailbox
 from chat_threads.rules import fold
 from chat_threads.service import returning
+from chat_threads.wire import LINUX, Wire
 
 SETTINGS = (
     "/set timestamps off",
@@ -111,8 +112,54 @@ def places(db) -> list[str]:
         return [place for (place,) in connection.execute("SELECT place FROM places")]
 
 
-def test_what_a_hanging_connection_did_not_show_is_shown_after_it(server):
-    """Nobody knows since when it hangs, so everything since its last line counts as missed."""
+LEFT_OUT = "* What your other connection had received is not shown again. /history shows it."
+
+
+def test_what_a_living_connection_has_received_is_not_shown_again(server):
+    """In one room it has said something since, in the other one it has only listened."""
+    ann, cy = server.clients_named("ann", "cy #lab")
+    ann.ask("/join #lab")
+    token = token_of(ann)
+    for number in range(30):
+        cy.ask(f"line {number}")
+    ann.ask("my last word")
+    cy.ask("after it")
+    again = server.client()
+    again.send(f"/resume {token}", "/ping")
+    lines = again.upto("* Pong:")
+    assert texts(lines) == []
+    assert lines[-1] == LEFT_OUT
+    assert texts(ann.rest())[-1:] == ["cy: after it"]
+    third = server.client()
+    third.send(f"/resume {token}", "/ping")
+    assert texts(third.upto("* Pong:")) == []
+
+
+@pytest.mark.skipif(not LINUX, reason="only Linux tells what has arrived")
+@pytest.mark.parametrize("ignored", [False, True], ids=["", "amid ignored ones"])
+def test_what_a_hanging_connection_has_not_received_is_shown_after_it(server, ignored):
+    """Its client reads nothing: what fits into its system's buffer has arrived, and the rest has not."""
+    cy, bob = server.clients_named("cy", "bob")
+    ann = server.client("ann", receive_buffer=TINY)
+    token = token_of(ann)
+    if ignored:
+        ann.ask("/ignore bob")
+    for number in range(60):
+        cy.ask(f"line {number} {LONG}")
+        if ignored:
+            bob.ask(LONG)
+    again = server.client()
+    again.send(f"/resume {token}", "/ping")
+    lines = again.upto("* Pong:")
+    missed = [int(text.split()[2]) for text in texts(lines)]
+    had = [int(text.split()[2]) for text in texts(ann.rest()) if "line" in text]
+    assert missed == list(range(missed[0], 60))
+    assert len(had) >= missed[0] > 0, "no hole, and what has surely arrived is not shown again"
+    assert LEFT_OUT in lines
+
+
+def test_where_nobody_knows_what_has_arrived_everything_since_the_last_line_is_shown(server, monkeypatch):
+    monkeypatch.setattr(Wire, "unacknowledged", lambda wire: None)  # not Linux, or a proxy
     ann = server.client("ann")
     token = token_of(ann)
     ann.ask("/set replay 0")
