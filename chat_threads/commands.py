@@ -97,8 +97,8 @@ class Nick(Command):
     "/token",
     "show your token for /resume",
     "token",
-    more="When a connection hangs, or tomorrow, type /resume TOKEN on a new one, in place of a name or later. Then"
-    " you are where you were; see /help resume.",
+    more="When a connection hangs, or tomorrow, type /resume TOKEN on a new one, in place of a name or later."
+    " /help resume says what you get.",
 )
 @dataclass(frozen=True, slots=True)
 class ShowToken(Command):
@@ -109,8 +109,9 @@ class ShowToken(Command):
     "/resume TOKEN",
     "take your old place, by its token",
     "resume",
-    more="A connection that still has that token is closed. You have your name again; in a terminal also your rooms,"
-    " with what you missed, your settings, and whom you ignore.",
+    more="A connection that still has that token is closed. You have your name again, and the rooms"
+    " that you made are yours. In telnet and nc, you are also in your rooms, with what you missed, and"
+    " have your settings and whom you ignore.",
     cost=4,
 )
 @dataclass(frozen=True, slots=True)

@@ -210,12 +210,13 @@ class HistoryPage(_Page, Event):
 @dataclass(frozen=True, slots=True)
 class SearchPage(_Page, Event):
     """The messages that a search found, oldest first. ``more``: older ones were left out; ``older`` is the search for
-    them, as people type it."""
+    them, as people type it. ``limits``: how it was limited besides by its words, as people type it."""
 
     words: str
     messages: tuple[Message, ...]
     more: bool
     older: str = ""
+    limits: str = ""
 
 
 @dataclass(frozen=True, slots=True)

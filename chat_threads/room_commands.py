@@ -8,6 +8,10 @@ from .errors import SpacedRoom
 from .rules import is_room
 from .usage import Command, command
 
+# Words with which a name begins or ends, so that what is typed as a room and a topic may be one name with spaces.
+_BEGIN = frozenset("a an another her his just my new our that the their this your".split())
+_END = frozenset("channel chat class club corner course group lab project room team".split())
+
 
 @command("/join #room", "go to a room; make it if needed", "join", aliases=("/j",), cost=2)  # and pace.PAGE per page
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,14 @@ class Create(Command):
 
     @classmethod
     def typed(cls, rest: str) -> Command | None:
-        """A topic of one word is not taken: ``#my room`` may be meant as a name. Raises SpacedRoom."""
+        """Raises SpacedRoom if a room and its topic look like the two halves of a name, as in ``#my room``. A topic
+        that is only a dash is none, as for Topic."""
         room, _, topic = rest.partition(" ")
-        topic = topic.strip()
-        if topic and " " not in topic and is_room(near := f"{room}_{topic}"):
+        words = topic.lower().split()
+        halves = room[1:].lower() in _BEGIN or (len(words) == 1 and (words[0] in _END or words[0].isdigit()))
+        if words and halves and is_room(near := "_".join(rest.split())):
             raise SpacedRoom(room, near)
-        return cls(room, topic) if room else None
+        return cls(room, "" if words == ["-"] else topic.strip()) if room else None
 
 
 @command(

@@ -73,6 +73,7 @@ class Talk:
         self._write = write
         self._screen = screen
         self._day = time.strftime(_DAY)
+        self._new_here = True  # it has entered no room yet
         self._said_last = ""  # the text of the last line, if it was an error
         self._unseen: set[str] = set()  # refs of requests whose answers are not shown
         self._helps: deque[str | None] = deque()  # what /help was asked about and not answered; both threads'
@@ -180,7 +181,7 @@ class Talk:
         ref = ""
         if isinstance(event, events.Answer):
             ref, event = event.ref, event.event
-        first = self.room is None
+        first = self._new_here
         was_in = isinstance(event, events.Entered) and fold(event.room) in self.people
         self._note(event)
         if isinstance(event, events.Entered):
@@ -188,7 +189,7 @@ class Talk:
                 self._look_around(event.room, was_in)
             if was_in and not ref:  # the client reconnected, and nothing has changed for the user
                 return
-            event = replace(event, first_time=first)
+            event, self._new_here = replace(event, first_time=first), False
         if ref and ref in self._unseen:
             self._unseen.discard(ref)
         elif isinstance(event, Offline):
@@ -198,6 +199,10 @@ class Talk:
             self._print(events.Notice("Connected again."))
         elif isinstance(event, events.Message):
             self._show_message(event)
+        elif isinstance(event, events.TokenShown):
+            self._print(events.Notice(f"Your token is {event.token} and nobody else should know it."))
+            self._print(events.Notice("To have your name again, connect under any name, and type:"))
+            self._print(events.Notice(f"/resume {event.token}"))
         elif isinstance(event, Other):
             if event.type == "help" and self._helps:
                 self._print(_help(self._helps.popleft(), event))

@@ -47,7 +47,7 @@ FORMS: dict[type, Form] = {
     events.PrivateLine: Form("private", named={"sender": "from"}, local={"sent": False}),
     events.Invited: Form("invited", order=("room", "by")),
     events.HistoryPage: Form("history"),
-    events.SearchPage: Form("search", optional=("older",)),
+    events.SearchPage: Form("search", optional=("older", "limits")),
     events.RoomRow: Form(),
     events.RoomList: Form("rooms"),
     events.PersonRow: Form(digits={"idle": 3}),

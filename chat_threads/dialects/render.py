@@ -261,20 +261,25 @@ def _history_page(style: Style, event: events.HistoryPage) -> str:
     return _line(style, head) + _page_lines(style, event.messages, False) + tail
 
 
+_NO_QUOTES = str.maketrans(dict.fromkeys('"“”„«»'))
+
+
 def _search_page(style: Style, event: events.SearchPage) -> str:
-    star = ""
+    star, sought = "", f"{event.words} {event.limits}".rstrip()
     if "*" in event.words:
-        plain = " ".join(event.words.replace("*", " ").split())
+        plain = " ".join(sought.replace("*", " ").split())
         star = _line(style, f"A * is searched for as it is. Parts of words need none: /search {plain}")
+    elif not event.messages and (plain := " ".join(sought.translate(_NO_QUOTES).split())) not in ("", sought):
+        star = _line(style, f"Quotes are searched for as they are. Without them: /search {plain}")
     for limit, example in (("in:", "in:#lab2"), ("from:", "from:ann")):
         if limit in event.words.split():
             star += _line(style, f"No space belongs after {limit} as in {example}")
     if not event.messages:
-        return _line(style, f"Nothing was found for: {event.words}") + star
+        return _line(style, f"Nothing was found for: {sought}") + star
     count = len(event.messages)
-    found = f"{_count(count, 'message')} found for: {event.words}"
+    found = f"{_count(count, 'message')} found for: {sought}"
     if event.more:
-        found = f"More than {_count(count, 'match', 'matches')}; the newest {count} for: {event.words}"
+        found = f"More than {_count(count, 'match', 'matches')}; the newest {count} for: {sought}"
     older = _line(style, f"Older: /search {event.older}") if event.older else ""
     return _line(style, found) + _page_lines(style, event.messages, True) + star + older
 

@@ -128,7 +128,8 @@ def _what_is_wrong(row: Row, words: list[str]) -> Mistyped | None:
             return Mistyped(f"{row.name} takes one room at a time.", f"Type {row.name} {first}.")
         room = "_".join(words)
         if is_room(room):
-            return Mistyped("A room's name has no spaces.", f"Type {row.name} {room}.")
+            alone = f"{row.name} {first}, or " if row.name in ("/leave", "/who") else ""  # people are in that one
+            return Mistyped("A room's name has no spaces.", f"Type {alone}{row.name} {room}.")
     return None
 
 

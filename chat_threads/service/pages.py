@@ -71,4 +71,6 @@ def search(context: Context, session: Session, command: commands.Search) -> None
     limits = [f"in:{room.name}"] if room else []
     limits += [f"from:{clean(command.sender)[:NAME_LENGTH]}"] if command.sender else []
     older = [words, *limits, f"before:{shown[0].room}/{shown[0].number}"] if more else []
-    session.answer(events.SearchPage(words or " ".join(limits), shown, more, " ".join(older).lstrip()))
+    limited = " ".join(limits)
+    page = events.SearchPage(words or limited, shown, more, " ".join(older).lstrip(), limited if words else "")
+    session.answer(page)

@@ -204,7 +204,7 @@ def back(context: Context, session: Session, command: commands.Back) -> None:
 def ignore(context: Context, session: Session, command: commands.Ignore) -> None:
     """Ignore a person, not a name. The token is kept, because people change names, and others may take the old ones."""
     if not command.name and command.person is None:
-        session.answer(_ignored_people(session))
+        session.answer(_ignored_people(context, session))
         return
     if command.person is None:
         other = context.sessions.named(command.name)
@@ -221,11 +221,16 @@ def ignore(context: Context, session: Session, command: commands.Ignore) -> None
     session.answer(events.Notice(said, person_of(identity), name, next="unignore"))
 
 
-def _ignored_people(session: Session) -> events.Notice:
+def _ignored_people(context: Context, session: Session) -> events.Notice:
     ignored = session.profile.ignored
     if not ignored:
         return events.Notice("You ignore nobody.")
-    return events.Notice(f"You ignore {', '.join(ignored.values())}.", next="unignore")
+    now = {each.identity: each.name for each in context.sessions.people() if each.identity in ignored}
+    names = [
+        f"{now[person]} (was {name})" if fold(now.get(person, name)) != fold(name) else name
+        for person, name in ignored.items()
+    ]
+    return events.Notice(f"You ignore {', '.join(names)}.", next="unignore")
 
 
 @does(commands.Unignore)

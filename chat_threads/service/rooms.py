@@ -123,6 +123,9 @@ def topic(context: Context, session: Session, command: commands.Topic) -> None:
     else:
         room = context.room(session, command.room, member=True)
         text = "" if command.text == NO_TOPIC else check_words(command.text)
+        if not text and isinstance(session.dialect, TextDialect) and not context.publisher.topic(room):
+            session.answer(events.TopicShown(room.name, ""))  # nothing changes, so nobody else is told
+            return
         context.history.submit(ordered.TopicSet(room.id, session.name, text, session, session.ref))
         if command.room is None and isinstance(session.dialect, TextDialect):
             _ask_which_room(context, session, text)

@@ -403,8 +403,10 @@ def test_the_library_says_that_somebody_is_not_here_to_be_ignored(server, connec
 
 
 def test_ignore_alone_lists_the_people_who_are_ignored(server):
-    ann, *_ = server.clients_named("ann", "bob", "cy")
+    ann, bob, _ = server.clients_named("ann", "bob", "cy")
     assert ann.ask("/ignore") == ["* You ignore nobody."]
     ann.ask("/ignore bob")
     ann.ask("/ignore CY")
-    assert ann.ask("/ignore") == ["* You ignore bob, cy. /unignore NAME shows again what somebody says."]
+    bob.ask("/nick robert")
+    ann.expect("robert")
+    assert ann.ask("/ignore") == ["* You ignore robert (was bob), cy. /unignore NAME shows again what somebody says."]

@@ -143,7 +143,8 @@ def test_a_scripts_input_is_said_and_acknowledged_and_the_room_is_printed(server
 
 def test_commands_may_be_piped_in_too_and_what_is_not_a_command_is_an_error_and_its_exit_code(server):
     bob = server.client("bob")
-    lines = "/join #lab\n//x\n/me waves\n\n/topic locks\n/msg bob psst\n/help me\n/set joins off\n/nick anna\nbye\n"
+    lines = "/leave\n/join #lab\n//x\n/me waves\n\n/topic locks\n/msg bob psst\n/help me\n"
+    lines += "/set joins off\n/nick anna\nbye\n"
     done = run(server.port, "--name", "ann", "--room", "#begin", typed=lines)
     assert done.returncode == 0, done.stderr
     shown = without_times(done.stdout)
@@ -366,6 +367,7 @@ def test_a_server_that_does_not_come_back_makes_a_script_fail_in_the_end(start_p
 def test_a_script_that_is_replaced_ends_at_once_and_says_so(server, piped, connect):
     ann = piped(server.port, "--name", "ann")
     ann.say("/token")
+    ann.expect("To have your name again,")  # and no more: the rest is for telnet and nc
     token = ann.expect("/resume ").split()[-1]
     connect(server, "bob").request("resume", token=token)
     code, _, errors = ann.end()

@@ -206,8 +206,13 @@ def test_delete_is_never_suggested(line):
     ("line", "expected"),
     [
         ("/create #my room", "/create #my_room"),
-        ("/create #my room for two", commands.Create("#my", "room for two")),
+        ("/create #My new  room", "/create #My_new_room"),
+        ("/create #study group", "/create #study_group"),
+        ("/create #lab 3", "/create #lab_3"),
+        ("/create #lab3 deadlocks", commands.Create("#lab3", "deadlocks")),
+        ("/create #quiet room for two", commands.Create("#quiet", "room for two")),
         ("/create #my room?", commands.Create("#my", "room?")),  # no name, so it is a topic
+        ("/create #lab3 -", commands.Create("#lab3")),  # as for /topic
     ],
 )
 def test_a_room_is_not_made_from_one_half_of_its_name(line, expected):
@@ -379,6 +384,7 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
                                ("yesterday", "2d"), ("#lab2 5 min ago", "#lab2 5m"), ("lab2 an hour", "#lab2 1h"))),
         ("/who bob", "A room's name begins with '#'. Type /who #bob; or /whois bob for a person."),
         ("/join #my room", "A room's name has no spaces. Type /join #my_room."),
+        ("/leave #my now", "A room's name has no spaces. Type /leave #my, or /leave #my_now."),
         ("/j #my own room", "A room's name has no spaces. Type /join #my_own_room."),
         ("/nick ann b", "A name has no spaces. Type /nick annb."),
         ("/nick ann b c", "A name has no spaces. Type /nick annbc."),
@@ -825,6 +831,13 @@ SEEN = (
         ["* More than 1 match; the newest 1 for: hi", f"#lobby 7 [{DAY} 14:03] ann: hi"],
     ),
     (events.SearchPage("hi", (), False), ["* Nothing was found for: hi"]),
+    (
+        events.SearchPage('"it hangs"', (), False, "", "in:#lab2"),
+        [
+            '* Nothing was found for: "it hangs" in:#lab2',
+            "* Quotes are searched for as they are. Without them: /search it hangs in:#lab2",
+        ],
+    ),
     (
         ROOMS,
         [
