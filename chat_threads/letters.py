@@ -133,9 +133,15 @@ def clusters(text: str) -> list[str]:
     return found
 
 
-def _hangs_on(cluster: str, char: str) -> bool:
-    """Whether a character belongs to the cluster before it."""
-    if (
+def may_hang(char: str) -> bool:
+    """Whether a character may belong to the cluster before it. Letters of other scripts may after a character of which
+    this is true."""
+    return _hangs(char) or _is_flag_letter(char)
+
+
+def _hangs(char: str) -> bool:
+    """Whether a character belongs to the cluster before it, whichever that is."""
+    return (
         unicodedata.category(char) in ("Mn", "Mc", "Me")
         or char in JOINERS
         or char in "\u0e33\u0eb3"  # Thai and Lao am
@@ -143,7 +149,12 @@ def _hangs_on(cluster: str, char: str) -> bool:
         or "\ud7b0" <= char <= "\ud7ff"
         or "\U0001f3fb" <= char <= "\U0001f3ff"  # skin colours
         or "\U000e0020" <= char <= "\U000e007f"  # tags, in flags
-    ):
+    )
+
+
+def _hangs_on(cluster: str, char: str) -> bool:
+    """Whether a character belongs to the cluster before it."""
+    if _hangs(char):
         return True
     last = cluster[-1]
     if last == "\u200d":

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from .. import commands
 from ..events import HelpShown
 from ..usage import Row
-from .columns import table
+from .tables import table
 
 ROOM = 78  # columns that lines may have, for a terminal of 80
 COME_IN = (

@@ -1,50 +1,27 @@
 """What people see: each event as lines of text. ``SHOW`` is the table.
 
 Lines that begin with ``*`` are the server's, ``!`` are errors; no line of what people say begins with either, in any
-setting. An action has ``~`` before the name, which no name begins with. The second and later lines of a text have
-``FURTHER`` in front, with which nothing else begins. Lines end with CR LF. Everything is pure, except that times depend
-on the time zone and on today's date.
+setting (see ``speech``). Lines end with CR LF. Everything is pure, except that times depend on the time zone and on
+today's date.
 """
 
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from .. import events, qr
-from ..rules import fold, mentions
+from ..rules import mentions
 from . import advice, clock
-from .columns import blocks, shortened, table, wrapped
+from .columns import shortened
 from .help import help_lines
-from .telnet import SIZE
-
-# For names: those of xterm's 256 colours that are as readable on white as on black. Each has a contrast of at least
-# 4 to both (WCAG 2.2), of which no colour has more than 4.6.
-COLOURS = (131, 130, 64, 28, 29, 31, 27, 63, 98, 129, 163, 161)
-
-FURTHER = "\r\n  | "  # begins each further line of a text, so that it cannot look like somebody else's, or the server's
+from .rows import wrapped
+from .speech import Style, said, spoken
+from .tables import blocks, table
 
 MARGIN = 2  # columns of a line of the server before its table: "* "
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """A person's settings, and whether a view is of the current room."""
-
-    timestamps: str = "on"
-    zone: str = ""  # as in the module clock
-    numbers: bool = False
-    colour: bool = False
-    bell: str = ""  # the name at which to ring
-    joins: bool = True
-    ignored: frozenset[int] = frozenset()  # the numbers of the ignored people's tokens
-    here: bool = True
-    blocks: bool = True  # whether the terminal has the characters that QR codes are drawn with
-    columns: int = SIZE[0]  # of the window, for tables
-    screen: bool = False  # whether the person edits lines, and what is said is drawn above them
 
 
 class TextView:
@@ -100,13 +77,6 @@ def _room_in(style: Style) -> int:
     return style.columns - MARGIN
 
 
-def _name(style: Style, name: str) -> str:
-    if not style.colour:
-        return name
-    colour = COLOURS[zlib.crc32(fold(name).encode("utf-8")) % len(COLOURS)]
-    return f"\x1b[38;5;{colour}m{name}\x1b[0m"
-
-
 def _stamp(style: Style, at: int) -> str:
     """The time of an event that has just happened."""
     if style.timestamps == "on":
@@ -121,21 +91,13 @@ def _old_stamp(style: Style, at: int) -> str:
     return stamp.replace("[", f"[{day} ") if stamp and day != clock.day(style.zone, time.time()) else stamp
 
 
-def _said(style: Style, event: events.Message) -> str:
-    name = _name(style, event.sender) if style.colour else event.sender
-    text = event.text
-    if "\n" in text:
-        text = text.replace("\n", FURTHER)
-    return f"~ {name} {text}" if event.kind == "action" else f"{name}: {text}"
-
-
 def _message(style: Style, event: events.Message) -> str:
     if event.who in style.ignored:
         return ""
     number = f"{event.number} " if style.numbers else ""
     room = "" if style.here else event.room + " "
     ring = "\a" if style.bell and event.sender != style.bell and mentions(style.bell, event.text) else ""
-    return f"{number}{_stamp(style, event.at)}{room}{_said(style, event)}{ring}\r\n"
+    return f"{said(style, f'{number}{_stamp(style, event.at)}{room}', event)}{ring}\r\n"
 
 
 def _greeting(style: Style, event: events.Greeting) -> str:
@@ -174,7 +136,7 @@ def _replay(style: Style, event: events.Replay) -> str:
     else:
         head = f"What was said so far, {_count(count, 'message')}{hidden}:"
     lines = [
-        (f"{message.number} " if style.numbers else "") + _old_stamp(style, message.at) + _said(style, message)
+        said(style, (f"{message.number} " if style.numbers else "") + _old_stamp(style, message.at), message)
         for message in shown
     ]
     return _line(style, head) + "".join(line + "\r\n" for line in lines)
@@ -225,11 +187,11 @@ def _room_deleted(style: Style, event: events.RoomDeleted) -> str:
 
 
 def _private_line(style: Style, event: events.PrivateLine) -> str:
-    stamp, text = _stamp(style, event.at), event.text.replace("\n", FURTHER)
+    stamp = _stamp(style, event.at)
     if event.sent:
-        return f"{stamp}you -> {_name(style, event.to)}: {text}\r\n"
+        return spoken(style, f"{stamp}you -> ", event.to, ": ", event.text) + "\r\n"
     ring = "\a" if style.bell else ""
-    return f"{stamp}{_name(style, event.sender)} -> you: {text}{ring}\r\n"
+    return f"{spoken(style, stamp, event.sender, ' -> you: ', event.text)}{ring}\r\n"
 
 
 def _invited(style: Style, event: events.Invited) -> str:
@@ -238,11 +200,12 @@ def _invited(style: Style, event: events.Invited) -> str:
 
 def _page_lines(style: Style, messages: Sequence[events.Message], with_room: bool) -> str:
     width = len(str(messages[-1].number)) if messages and not with_room else 0
-    return "".join(
-        (f"{message.room} " if with_room else "")
-        + f"{message.number:>{width}} {_old_stamp(style, message.at)}{_said(style, message)}\r\n"
-        for message in messages
-    )
+    lines = ""
+    for message in messages:
+        before = f"{message.room} " if with_room else ""
+        before += f"{message.number:>{width}} {_old_stamp(style, message.at)}"
+        lines += said(style, before, message) + "\r\n"
+    return lines
 
 
 def _history_page(style: Style, event: events.HistoryPage) -> str:

@@ -83,6 +83,7 @@ class Telnet:
     def __init__(self) -> None:
         self.pending = False  # whether a command has begun and not ended
         self.size = SIZE  # columns and rows, as the client tells them, within bounds
+        self.knows_columns = False  # whether the client has told how many columns there are
         self._spoken = False  # whether the client has sent a command
         self._answers = False  # whether it has answered what it was asked
         self._state = _State.TEXT
@@ -212,8 +213,9 @@ class Telnet:
             max(least, min(most, each)) if each else usual
             for each, usual, least, most in zip(told, SIZE, _LEAST, _MOST, strict=True)
         )
-        before, self.size = self.size, (columns, rows)
-        return self.size != before
+        before = self.size, self.knows_columns
+        self.size, self.knows_columns = (columns, rows), told[0] > 0
+        return (self.size, self.knows_columns) != before
 
     # --- single keys ----------------------------------------------------------------------------------------
 

@@ -19,8 +19,8 @@ from ..usage import NUMBER
 from . import clock
 from .base import DEFAULTS, Input, Request, Settings
 from .editing import Editing, Wanted, Wish
-from .render import Style
 from .screen import END, LINE, Screen, Situation
+from .speech import Style
 from .telnet import LineEditor, Signal, Telnet
 from .typed import HINTS, not_set, parse_line, parse_name
 from .views import views
@@ -159,7 +159,7 @@ class TextDialect:
 
     def window(self, columns: int) -> None:
         """The window is so wide. For a client that draws the lines itself; over telnet, the option NAWS says it."""
-        self._set_style(columns=max(10, min(columns, 500)))
+        self._set_style(columns=max(10, min(columns, 500)), fits=True)
 
     def ignoring(self, people: frozenset[int]) -> None:
         self._set_style(ignored=people)
@@ -229,7 +229,8 @@ class TextDialect:
         elif self._mode is not Mode.LINES and keys is False:
             self._to_lines()
             self._tell(OWN_LINE if self._telnet.has_own_line else REFUSED)
-        self._set_style(columns=self._telnet.size[0], screen=self._mode is Mode.KEYS)
+        columns, fits = self._telnet.size[0], self._telnet.knows_columns
+        self._set_style(columns=columns, fits=fits, screen=self._mode is Mode.KEYS)
         if self._name:
             self._found.append(Request(commands.ShowScreen()))
 

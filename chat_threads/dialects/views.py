@@ -10,18 +10,19 @@ from .. import events
 from ..parcel import Views
 from . import screen
 from .base import SharedViews
-from .render import Style, TextView
-from .telnet import SIZE
+from .render import TextView
+from .speech import Style
 
 
 def views(style: Style) -> Views:
-    """The views with these settings. The view for this client alone fits its window. The others fit one of four widths,
-    so that a thousand windows do not make a thousand views."""
-    shared = replace(style, columns=min(SIZE[0], max(_STEP, style.columns // _STEP * _STEP)))
+    """The views with these settings. The view for this client alone fits its window. The others have one of WIDTHS
+    widths, so that a thousand windows do not make a thousand views."""
+    shared = replace(style, columns=max(_LEAST, min(_MOST, style.columns // _STEP * _STEP)))
     return Views(_VIEWS.of(shared), _VIEWS.of(replace(shared, here=False)), own=_VIEWS.of(style))
 
 
-_STEP = 20  # columns
+_LEAST, _MOST, _STEP = 10, 200, 5  # columns of the widths that are shared
+WIDTHS = (_MOST - _LEAST) // _STEP + 1
 
 
 class ScreenView(TextView):

@@ -79,7 +79,7 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
         * sue joined
         * cy joined
         [12:34] cy: has anybody an idea about exercise 3, in which the readers must not
-        wait for the writers?
+          | wait for the writers?
         [12:34] sue: not me
         > why does my q▮eue get full
          ann  #lobby  3 people
@@ -88,9 +88,9 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
     ann.keys("Enter")
     sue.shows("""
         * cy joined
-        [12:34] cy: has anybody an idea about ex
-        ercise 3, in which the readers must not
-        wait for the writers?
+        [12:34] cy: has anybody an idea about
+          | exercise 3, in which the readers
+          | must not wait for the writers?
         [12:34] sue: not me
         [12:34] ann: why does my queue get full
         > ▮
@@ -184,7 +184,7 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
     ann.keys("Enter")
     sue.shows("""
         [12:34] sue: one two three four five six
-         seven eight nine ten
+          | seven eight nine ten
         [12:34] cy: 王雷 says 你好
         [12:34] ann: 你好王雷 กำé!
         > ▮

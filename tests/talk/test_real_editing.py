@@ -60,7 +60,8 @@ def edited(terminal: Tmux, line: str, column: int) -> None:
 
 def said(lines: list[str]) -> list[str]:
     """What bob and cy have said, without what they have said more than once."""
-    return re.findall(r"^\[[^]]*\] (?:bob|cy): (line \d+(?: and more)*)", "\n".join(lines), re.M)
+    whole = "\n".join(lines).replace("\n  | ", " ")
+    return re.findall(r"^\[[^]]*\] (?:bob|cy): (line \d+(?: and more)*)", whole, re.M)
 
 
 def is_as_before(terminal: Tmux) -> None:

@@ -9,7 +9,8 @@ import pytest
 from support.samples import for_each
 
 from chat_threads.dialects import columns as module
-from chat_threads.dialects.columns import columns, shortened, table
+from chat_threads.dialects.columns import columns, shortened
+from chat_threads.dialects.tables import table
 from chat_threads.dialects.text import TextDialect
 from chat_threads.events import PeopleList, PersonRow, RoomList, RoomRow
 from chat_threads.letters import clusters

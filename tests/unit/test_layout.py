@@ -34,7 +34,9 @@ LAYERS = """
     dialects.base   dialects.clock  days     history         outbox      dialects.options
     publisher
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
-    dialects.help   dialects.buffer     dialects.drawing
+    dialects.rows   dialects.buffer     dialects.drawing
+    dialects.tables     dialects.speech
+    dialects.help
     dialects.render dialects.editing
     dialects.screen
     dialects.views
@@ -79,7 +81,7 @@ RESERVED = {
     "click": {"announcement", "cli", "option_types", "client.terminal"},
     "segno": {"qr"},
     "prompt_toolkit": {"client.screen"},
-    "tabulate": {"dialects.columns"},
+    "tabulate": {"dialects.tables"},
     "wcwidth": {"dialects.columns"},
 }
 # A client knows the protocol, and nothing of how a server runs. A client for people also knows their dialect.

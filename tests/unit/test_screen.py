@@ -142,6 +142,7 @@ def test_edit_off_as_the_next_line_of_a_silent_client_is_answered_alone():
 def test_edit_off_puts_everything_back():
     dialect, plain = editing(), TextDialect()
     plain.admitted("ann")
+    plain.window(80)
     dialect.feed(b"half a line")
     drain(dialect)
     dialect.edit(False)
@@ -242,7 +243,7 @@ def test_many_keys_cost_tokens_even_if_they_come_to_nothing():
 
 
 def test_what_is_said_is_the_same_bytes_for_windows_of_any_height_and_of_about_one_width():
-    large, small = editing(200, 50), editing(80, 20)
+    large, small = editing(84, 50), editing(80, 20)
     assert (large.views.here, large.views.elsewhere) == (small.views.here, small.views.elsewhere)
     data = small.views.here.encode([said("one\n* bob left"), said("two")])
     plain = TextDialect().views.here.encode([said("one\n* bob left"), said("two")])

@@ -406,7 +406,7 @@ def test_a_client_that_edits_its_lines_is_told_that_the_server_does_and_back():
 
 
 SIZES = (
-    (b"\x00\x50\x00\x18", None),
+    (b"\x00\x50\x00\x18", (80, 24)),
     (b"\x00\x28\x00\x14", (40, 20)),
     (b"\x00\xff\xff\x00\x64", (255, 100)),  # a 255 is doubled
     (b"\xff\xff\xff\xff\xff\xff\xff\xff", (500, 200)),
@@ -425,6 +425,7 @@ def test_the_size_of_the_window_is_understood_and_bounded_at_any_split(told, siz
         items = telnet.receive(sent[:at]) + telnet.receive(sent[at:])
         assert telnet.size == (size or (80, 24))
         assert items.count(Signal.RESIZED) == (size is not None)
+        assert telnet.knows_columns == (size is not None and told[:2] != b"\x00\x00")
         assert b"".join(item for item in items if isinstance(item, bytes)) == b"on"
 
 

@@ -16,9 +16,11 @@ from chat_threads import commands, events, meant
 from chat_threads.dialects import clock
 from chat_threads.dialects.base import Request, Settings
 from chat_threads.dialects.columns import columns as measured
-from chat_threads.dialects.render import COLOURS, SHOW
+from chat_threads.dialects.render import SHOW
+from chat_threads.dialects.speech import COLOURS
 from chat_threads.dialects.text import LINE, OFFER, TextDialect
 from chat_threads.dialects.typed import Mistyped, parse_line, parse_name
+from chat_threads.dialects.views import WIDTHS
 from chat_threads.errors import (
     BadName,
     BadRoom,
@@ -1511,16 +1513,53 @@ def test_a_notice_that_goes_on_in_another_line_is_indented_and_keeps_names_whole
     assert {word for line in lines for word in line.split()} == {"!", "what", "was", "wrong"}
 
 
-def test_what_many_are_shown_fits_one_of_four_widths_so_that_windows_do_not_make_views():
-    topic = events.TopicChanged("#lobby", "some words " * 18, "ann")
+def test_what_many_are_shown_fits_one_of_a_few_widths_so_that_windows_do_not_make_views():
+    topic, long = events.TopicChanged("#lobby", "some words " * 18, "ann"), said("some words " * 18)
     made = set()
-    for columns in range(10, 200):
+    for columns in range(10, 500):
         dialect = dialect_of("ann")
         dialect.window(columns)
         made.add(dialect.views.here)
-        lines = dialect.views.here.encode((topic,)).decode().splitlines()
-        assert max(map(len, lines)) <= max(20, min(columns, 80))
-    assert len(made) == 4
+        lines = dialect.views.here.encode((topic, long)).decode().splitlines()
+        assert min(200, columns) - 15 < max(map(len, lines)) <= columns
+    assert len(made) == WIDTHS
+
+
+@for_each("settings", LOOKS)
+@for_each("columns", [10, 23, 40])
+def test_no_row_of_a_long_line_looks_like_a_line_of_the_servers_in_a_window_of_known_width(settings, columns):
+    for begin in ("x" * 99, "x " * 50, "今天的作业" * 12, "กำ" * 40, "👩‍👩‍👧‍👦" * 20):
+        for before in range(0, columns, 7):
+            text = f"{begin[:before]} * bob left ! No. 7 [14:03] bob: hello ~ bob waves"
+            old = tuple(said(f"{text}\n{text}", "bartholomew", number=1, kind=kind) for kind in ("say", "action"))
+            dialect = dialect_of("ann", *settings)
+            dialect.window(columns)
+            shown = dialect.views.own.encode(
+                (
+                    *old,
+                    events.PrivateLine(AT, "ann", "bob", text),
+                    events.PrivateLine(AT, "ann", "bob", text, True),
+                    events.HistoryPage("#lobby", old, 2, None, None),
+                    events.SearchPage("x", old, False),
+                )
+            )
+            lines = re.sub("\x1b\\[[0-9;]*m|\a", "", shown.decode()).split("\r\n")[:-1]
+            assert max(map(measured, lines)) <= columns
+            people = [line for line in lines if line[0] not in "*!"]
+            assert len([line for line in people if not line.startswith("  | ")]) == 8
+            said_again = "".join(line.removeprefix("  | ") for line in people).replace(" ", "")
+            assert said_again.count(text.replace(" ", "")) == 14
+
+
+def test_a_client_that_does_not_tell_its_width_gets_lines_as_long_as_they_are():
+    long = said("some words " * 18 + "end")
+    dialect = dialect_of("ann")
+    assert dialect.views.here.encode((long,)).decode().count("\r\n") == 1
+    dialect.feed(b"\xff\xfb\x1f\xff\xfa\x1f" + bytes((0, 0, 0, 20)) + b"\xff\xf0")  # it does not know it
+    assert dialect.views.here.encode((long,)).decode().count("\r\n") == 1
+    dialect.feed(b"\xff\xfa\x1f" + bytes((0, 80, 0, 20)) + b"\xff\xf0")
+    lines = dialect.views.here.encode((long,)).decode().split("\r\n")
+    assert [line[:4] for line in lines] == ["[14:", "  | ", "  | ", ""]
 
 
 def test_a_table_that_became_a_list_keeps_each_value_beside_its_header():
@@ -1587,5 +1626,5 @@ def test_tables_are_as_wide_as_the_window_and_windows_of_about_one_width_share_t
     ann.feed(told % 60)
     assert drain(ann) == [commands.ShowScreen()]
     assert max(map(len, ann.views.own.encode([rooms]).decode().splitlines())) > 50
-    bob.window(79)
+    bob.window(63)
     assert (ann.views.here, ann.views.elsewhere) == (bob.views.here, bob.views.elsewhere)

@@ -1,0 +1,145 @@
+"""A text in rows that fit into a window. Pure: any thread.
+
+Rows end at spaces, and beside Chinese and Japanese letters. A word that is wider than a row is broken between two
+letters. The measures of the last texts are remembered, because windows of many widths show the same message.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from operator import add
+
+from ..letters import clusters, may_hang, script
+from .columns import columns
+
+_TEXTS = 16  # texts whose measures are remembered
+_REMEMBERED = 20_000  # letters, likewise
+_WIDEST, _LONGEST = 4, 32  # columns and characters of a letter; each character of a larger one counts as a letter
+
+_WORDS = re.compile("[^ ]+ *")
+
+# How a letter goes with others. ``_HANGING``: it may belong to the letter before it.
+_ALONE, _OPENING, _CLOSING, _IN_WORD, _SPACE, _HANGING = range(6)
+
+
+class _Letters(dict[str, tuple[int, int]]):
+    """The columns of a letter, and how it goes with others. A cache, filled on first use."""
+
+    def __missing__(self, letter: str) -> tuple[int, int]:
+        found = _most_columns(letter), _kind(letter)
+        if len(self) < _REMEMBERED:
+            self[letter] = found
+        return found
+
+
+_LETTERS = _Letters()
+
+
+def _most_columns(letter: str) -> int:
+    """How many columns a letter takes, or its characters one by one: some terminals do not join them."""
+    return columns(letter) if len(letter) == 1 else max(columns(letter), sum(map(columns, letter)))
+
+
+def _kind(letter: str) -> int:
+    if letter == " ":
+        return _SPACE
+    if len(letter) == 1 and may_hang(letter):
+        return _HANGING
+    if "\u3000" <= letter[0] <= "\u30ff" or "\uff00" <= letter[0] <= "\uff65":  # the signs of East Asian print
+        category = unicodedata.category(letter[0])
+        if category in ("Ps", "Pi"):
+            return _OPENING
+        if category[0] == "P" or category == "Lm":
+            return _CLOSING
+    return _ALONE if script(letter[0]) in ("Han", "Kana") else _IN_WORD
+
+
+def _parts(letter: str) -> Sequence[str]:
+    return [letter] if len(letter) <= _LONGEST and _LETTERS[letter][0] <= _WIDEST else letter
+
+
+class _Measures:
+    """Where the letters and words of a text begin and end. Positions are counted in letters."""
+
+    __slots__ = ("text", "last", "begins", "ends", "_chars", "columns")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._chars: Sequence[int] | None = None  # before each letter, and at the end; None: a letter is a character
+        self.columns: Sequence[int] = range(len(text) + 1)  # likewise
+        self.begins: Sequence[int]  # of words, and where they end
+        self.ends: Sequence[int]
+        if text.isascii():
+            words = _WORDS.findall(text)
+            self.begins = [*accumulate(map(len, words), initial=len(text) - len(text.lstrip(" ")))]
+            self.ends = [*map(add, self.begins, map(len, map(str.rstrip, words)))]
+        else:
+            self._measure_letters(text)
+        self.last = self.ends[-1] if self.ends else 0
+
+    def _measure_letters(self, text: str) -> None:
+        letters: Sequence[str] = text
+        found = [_LETTERS[letter] for letter in text]
+        if any(kind == _HANGING for _, kind in found):
+            letters = [part for letter in clusters(text) for part in _parts(letter)]
+            found = [_LETTERS[letter] for letter in letters]
+            self._chars = array("I", accumulate(map(len, letters), initial=0))
+        self.columns = array("I", accumulate((each for each, _ in found), initial=0))
+        self.begins, self.ends = begins, ends = array("I"), array("I")
+        before = _SPACE
+        for at, (_, kind) in enumerate(found):
+            if kind == _SPACE != before:
+                ends.append(at)
+            elif kind != _SPACE and (before == _SPACE or _may_part(before, kind)):
+                if before != _SPACE:
+                    ends.append(at)
+                begins.append(at)
+            before = kind
+        if before != _SPACE:
+            ends.append(len(letters))
+
+    def part(self, begin: int, end: int) -> str:
+        return self.text[begin:end] if self._chars is None else self.text[self._chars[begin] : self._chars[end]]
+
+
+def _may_part(before: int, after: int) -> bool:
+    """Whether a row may end between letters of these kinds, neither of which is a space."""
+    return before != _OPENING and after != _CLOSING and (before in (_ALONE, _CLOSING) or after in (_ALONE, _OPENING))
+
+
+_measures = lru_cache(_TEXTS)(_Measures)
+
+
+def rows(text: str, most: int, first: int | None = None) -> list[str]:
+    """The text in rows of at most ``most`` columns, without the spaces at their ends. The first row has at most
+    ``first`` columns; it may be empty then."""
+    measures = _measures(text)
+    columns, begins, ends, last = measures.columns, measures.begins, measures.ends, measures.last
+    found, begin, room = [], 0, most if first is None else max(0, first)
+    while columns[last] - columns[begin] > room:
+        reach = bisect_right(columns, columns[begin] + room) - 1  # where the row is full
+        fitting = bisect_right(ends, reach)  # words of the text that end there or before
+        word = begins[fitting]  # the next one
+        whole = columns[ends[fitting]] - columns[word] <= most  # whether it fits into a row of its own
+        if word >= begin and (word >= reach or whole) and (word > begin or room < most):
+            end, following = max(begin, ends[fitting - 1] if fitting else 0), word
+        else:
+            end = following = reach if reach > begin or room < most else begin + 1
+        if end > begin or room < most:
+            found.append(measures.part(begin, end))
+        begin, room = following, most
+    return [*found, measures.part(begin, last)] if begin < last or not found else found
+
+
+def wrapped(text: str, most: int, later: str = "") -> list[str]:
+    """The text in rows of at most ``most`` columns, of which every one but the first begins with ``later``."""
+    if columns(text) <= most:
+        return [text.rstrip(" ")]
+    first, *others = rows(text, most - len(later), most)
+    return [first, *(later + each for each in others)]
