@@ -60,8 +60,8 @@ lock                        guards                                    taken whil
 Data crosses threads as a frozen dataclass (mypy alone freezes those of ``values``), as a named tuple, as bytes, as a
 parcel, or in an attribute that is set and read as a whole. Any thread reads such an attribute without a lock. The main
 ones are what ``inside`` shows; a mailbox's attributes without an underscore, and what its ``held``, ``depth`` and
-``wait_for_low_water`` read; the bell of a BatchQueue; a room's ``last`` and its number of members; the number of rooms;
-and those in this table.
+``wait_for_low_water`` read; the bell of a BatchQueue; a room's ``last`` and its number of members; the number of rooms,
+and of removed messages (``redaction.Lately``); and those in this table.
 
 ======================  ====================================================================================
 attribute               set by

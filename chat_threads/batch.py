@@ -44,6 +44,7 @@ class Batch:
     tokens_used: int = 0  # how many of them a client got or showed; others were only used in messages
     refs: list[StoredRef] = field(default_factory=list)
     places: dict[int, str] = field(default_factory=dict)  # what tokens keep (kept.Kept.text), by token
+    redacted: list[tuple[int, int]] = field(default_factory=list)  # each a room and the number of a message
 
     def __bool__(self) -> bool:
         return bool(self.messages) or self.more
@@ -51,5 +52,5 @@ class Batch:
     @property
     def more(self) -> bool:
         """Whether there is anything besides messages."""
-        rooms = self.rooms_made or self.rooms_ended or self.rooms_unused or self.topics
+        rooms = self.rooms_made or self.rooms_ended or self.rooms_unused or self.topics or self.redacted
         return bool(rooms or self.tokens or self.refs or self.places)

@@ -13,6 +13,7 @@ from .errors import CutOff, InTooManyRooms
 from .lookalikes import looks
 from .paging import Page
 from .parcel import Parcel, View, Views
+from .redaction import removed
 
 RECENT = 200  # messages of a room kept in memory for those who enter
 RECENT_BYTES = 1 << 26  # bytes of these messages, over all rooms, by default
@@ -195,6 +196,14 @@ class Recent:
         self._newest = None
         room.loaded = True
         return True
+
+    def redact(self, room: ChatRoom, number: int) -> None:
+        """Drop the text of a message."""
+        for at, message in enumerate(room.recent):
+            if message.number == number:
+                left = room.recent[at] = removed(message)
+                self._count(room, _weight(left) - _weight(message))
+                return
 
     def forget(self, room: ChatRoom) -> None:
         """Drop the room's messages from memory: it has no members."""

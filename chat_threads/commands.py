@@ -205,6 +205,22 @@ class ReadHistory(Command):
 
 
 @command(
+    "/redact N [#room]",
+    "remove a message",
+    "redact",
+    more="/history shows the numbers. You can remove what you said in the last 24 hours, and anything in a room that"
+    " you made. The text is gone for good; the number, the time and the name stay.",
+    cost=5,
+)
+@dataclass(frozen=True, slots=True)
+class Redact(Command):
+    """Remove the text of a message by its number, in ``room`` or in the current room."""
+
+    number: int
+    room: str | None = None
+
+
+@command(
     "/search [words] [in:#room] [from:NAME]",
     "find messages with all the words",
     "search",

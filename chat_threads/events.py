@@ -26,7 +26,7 @@ from .insights import ThreadRow as ThreadRow
 from .insights import TripShown as TripShown
 from .values import value
 
-Kind = Literal["say", "action"]
+Kind = Literal["say", "action", "removed"]
 
 
 @final
@@ -35,7 +35,8 @@ class Message(Event):
     """A message as the history has it: committed before anybody sees it (promise 1).
 
     ``number`` counts a room's messages from 1 without a gap (promise 2). ``who`` is the number of the sender's token
-    (tokens.token_id), by which people are ignored; 0: unknown. ``lines`` counts those of the text.
+    (tokens.token_id), by which people are ignored; 0: unknown. ``lines`` counts those of the text. The text of
+    a message that was removed is "".
     """
 
     room_id: int
@@ -157,6 +158,15 @@ class TopicChanged(OneLine, Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Redacted(OneLine, Event):
+    """Somebody has removed a message of a room."""
+
+    room: str
+    number: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class TopicShown(OneLine, Event):
     room: str
     topic: str
@@ -217,6 +227,9 @@ class SearchPage(_Page, Event):
     more: bool
     older: str = ""
     limits: str = ""
+
+
+Page = Replay | HistoryPage | SearchPage
 
 
 @dataclass(frozen=True, slots=True)

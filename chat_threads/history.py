@@ -46,6 +46,7 @@ _NOT_STORED: dict[type[ordered.Ordered], Callable[[Any, str], ChatError]] = {
     ordered.Draft: lambda item, why: NotStored(why),
     ordered.RoomEnded: lambda item, why: NotStored(why, "done"),
     ordered.TopicSet: lambda item, why: NotStored(why, "done"),
+    ordered.Redacted: lambda item, why: NotStored(why, "done"),
     ordered.RoomMade: lambda item, why: RoomNotStored(item.room, why),
 }
 
@@ -94,7 +95,7 @@ class History:
         self._slot = inside.Slot("history", IDLE, None, self._queue.depth)  # another one once the thread runs
         self._ahead = 0  # lines published since the writers had sent everything; beyond AHEAD, the next batch waits
         self._pause: float | None = 0.0  # seconds until a step of the upkeep is due; None: none is
-        self._rooms = Rooms({room.id: room.last for room in storage.rooms()})
+        self._rooms = Rooms({room.id: room.last for room in storage.rooms()}, storage.message)
         self._once = Once(storage.refs, refs_bytes)
         self._upkeep = Upkeep(storage, retain_days, now, connected, self._deleted, self._give_up_on)
 

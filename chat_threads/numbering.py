@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import ordered
+from . import ordered, redaction
 from .batch import Batch, StoredRef
 from .errors import ChatError, RoomGone
 from .events import Message
@@ -19,8 +19,10 @@ from .once import Once, Refused
 class Rooms:
     """What the history knows of rooms between two batches. Owned by the history thread."""
 
-    def __init__(self, last: dict[int, int | None]) -> None:
+    def __init__(self, last: dict[int, int | None], message: Callable[[int, int], Message | None]) -> None:
+        """``message`` reads the committed message of a room with a number; may raise Unreadable."""
         self.last = last  # the last committed number of each room
+        self.message = message
         self.unsaved: dict[int, ordered.RoomMade] = {}  # rooms whose row is not committed yet
         self.unused: list[int] = []  # forgotten rooms whose rows are still in the file
         self._unborn: set[int] = set()  # rooms that were forgotten before their RoomMade arrived
@@ -145,6 +147,37 @@ class Numbering:
         self.batch.topics[item.room_id] = item.topic
         self._publish_with_ack(item)
 
+    def _redacted(self, item: ordered.Redacted) -> None:
+        try:
+            redaction.check(self._said(item), item, self._at)
+        except redaction.RemovedAlready as error:
+            if item.ref:  # a program may ask again after a broken connection
+                self.published.append(ordered.Acked(item.origin, item.ref))
+            else:
+                self.refused.append((item, error))
+        except ChatError as error:
+            self.refused.append((item, error))
+        else:
+            self.batch.redacted.append((item.room_id, item.number))
+            self._publish_with_ack(item)
+
+    def _said(self, item: ordered.Redacted) -> Message | None:
+        """The message that is to be removed, committed or in this batch; None: there is none. Raise RoomGone or
+        Unreadable."""
+        room, number = item.room_id, item.number
+        last = self._last_of(room)
+        if last is None:
+            raise RoomGone()
+        if not 0 < number <= last:
+            return None
+        if number > (self._rooms.last.get(room) or 0):
+            found = next(each for each in self.batch.messages if (each.room_id, each.number) == (room, number))
+        elif (committed := self._rooms.message(room, number)) is not None:
+            found = committed
+        else:
+            return None
+        return redaction.removed(found) if (room, number) in self.batch.redacted else found
+
     def _room_ended(self, item: ordered.RoomEnded) -> None:
         if self._last_of(item.room_id) is None:
             self.refused.append((item, RoomGone()))
@@ -153,7 +186,7 @@ class Numbering:
         self.numbers[item.room_id] = None
         self._publish_with_ack(item)
 
-    def _publish_with_ack(self, item: ordered.TopicSet | ordered.RoomEnded) -> None:
+    def _publish_with_ack(self, item: ordered.TopicSet | ordered.Redacted | ordered.RoomEnded) -> None:
         self.published.append(item)
         if item.ref:
             self.published.append(ordered.Acked(item.origin, item.ref))
@@ -176,6 +209,7 @@ class Numbering:
 _TAKES: dict[type[ordered.Ordered | None], Callable[[Numbering, Any], None]] = {
     ordered.Draft: Numbering._draft,
     ordered.TopicSet: Numbering._topic_set,
+    ordered.Redacted: Numbering._redacted,
     ordered.RoomMade: Numbering._room_made,
     ordered.RoomEnded: Numbering._room_ended,
     ordered.TokenUsed: Numbering._token_used,

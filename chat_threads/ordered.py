@@ -76,6 +76,24 @@ class TopicSet(Ordered):
 
 
 @dataclass(frozen=True, slots=True)
+class Redacted(Ordered):
+    """Remove a message; shown after the commit.
+
+    ``by`` is the name of the person who asks, and ``who`` the number of their token. ``of_anybody``: they may remove
+    what others have said in the room.
+    """
+
+    room_id: int
+    room: str
+    number: int
+    by: str
+    who: int
+    of_anybody: bool
+    origin: Any
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TokenUsed(Ordered):
     """A client got or showed a token (tokens.token_id), under a name. Stored before the messages under that token."""
 
@@ -145,4 +163,4 @@ class Marker(Ordered):
 
 
 # What the history publishes after a commit: messages, and the ordered values that somebody sees.
-Published = Message | Acked | RoomEnded | TopicSet | Joined | Left | LeftAll | NameChanged
+Published = Message | Acked | RoomEnded | TopicSet | Redacted | Joined | Left | LeftAll | NameChanged

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import replace
 from heapq import nsmallest
 from itertools import islice
 from typing import Any
@@ -23,6 +24,7 @@ from .memory import Output
 from .outbox import Outbox
 from .parcel import Parcel, View, Views
 from .quota import Quota
+from .redaction import Lately
 from .rules import LIKELY, fold, nearest
 
 LOBBY = "#lobby"
@@ -30,7 +32,7 @@ MAX_OVERTAKEN = 10  # rounds in which new messages overtake what was read; then 
 ROOMS = 10_000  # rooms in all
 CROWD = 100  # members; in a larger room, joining, leaving and new names are not shown
 
-_Change = ordered.RoomEnded | ordered.TopicSet | ordered.Left | ordered.LeftAll | ordered.NameChanged
+_Change = ordered.RoomEnded | ordered.TopicSet | ordered.Redacted | ordered.Left | ordered.LeftAll | ordered.NameChanged
 
 
 class Publisher:
@@ -70,6 +72,7 @@ class Publisher:
         self._by_look: dict[str, ChatRoom] = {}
         self._places: dict[Subscriber, Place] = {}
         self._recent = Recent(recent_bytes)
+        self.removals = Lately()
         self._output = output or Output()
         self._next_id = 1
         self._quiet = False
@@ -204,12 +207,14 @@ class Publisher:
         self, session: Subscriber, room: ChatRoom, replay: int, first_time: bool, ref: str, since: int | None
     ) -> ordered.Joined | None:
         stored: Sequence[events.Message] | None = None  # the newest messages, read when the last number was as_of
-        as_of = overtaken = 0
+        as_of = overtaken = removals = 0
         if since is not None and since > self.last(room):
             since = None
         while session.next_page():
             outbox = Outbox(self._output)
             with self._lock:
+                if stored:
+                    stored = self.removals.without(stored, removals)
                 if self._rooms.get(room.id) is not room:
                     raise errors.UnknownRoom(room.name)
                 place = self._places.setdefault(session, Place())
@@ -234,7 +239,7 @@ class Publisher:
                     )
                     self._recent.trim()
                     break
-                as_of = room.last
+                as_of, removals = room.last, self.removals.count
             # Read outside the lock. The next round notices if newer messages have overtaken what was read.
             if not loaded:
                 stored = self._newest(room.id, as_of, chatroom.RECENT)
@@ -243,20 +248,27 @@ class Publisher:
                 page = tuple(each for each in self._newer(room.id, since, chatroom.RECENT) if each.number <= as_of)
                 since = page[-1].number if page else as_of - shown
                 if page:
-                    outbox.show(session, events.Replay(room.name, page, as_of))
-                    self._act(outbox)
-                    session.was_shown(outbox.size)
+                    self.show_page(session, events.Replay(room.name, page, as_of), removals)
         else:
             return None
         self._act(outbox)
         session.was_shown(outbox.size)
         return joined
 
+    def show_page(self, session: Subscriber, page: events.Page, removals: int, ref: str = "") -> None:
+        """Show the session a page of messages as the answer to its request ``ref``. They were read after ``removals``
+        had this count. Texts that were removed meanwhile are left out. Called by its reader. Raises Unreadable."""
+        outbox = Outbox(self._output)
+        with self._lock:
+            page = replace(page, messages=self.removals.without(page.messages, removals))
+            outbox.show(session, *events.answers(ref, page))
+        self._act(outbox)
+        session.was_shown(outbox.size)
+
     def check_place(self, session: Subscriber) -> None:
         """Raise TooManyRooms if the session may not enter another room."""
         with self._lock:
-            place = self._places.get(session)
-            if place:
+            if place := self._places.get(session):
                 place.check()
 
     def _enter(
@@ -283,8 +295,7 @@ class Publisher:
         not submitted or not handled in time.
         """
         with self._lock:
-            place = self._places.get(session)
-            if place is None:
+            if (place := self._places.get(session)) is None:
                 return
             for each in [room] if room else list(place.rooms.values()):
                 if each.id in place.rooms:
@@ -364,8 +375,7 @@ class Publisher:
         with self._lock:
             if first:
                 outbox.show(session, *first)
-            place = self._places.get(session)
-            if place:
+            if place := self._places.get(session):
                 for room in place.rooms.values():
                     here = room is place.current
                     room.regroup(session, session.views.of(here), views.of(here))
@@ -418,10 +428,14 @@ class Publisher:
         """Change rooms or members. Before members change, deliver what waits. A new topic is added to what waits."""
         assert self._lock.locked()
         if isinstance(item, ordered.TopicSet):
-            room = self._rooms.get(item.room_id)
-            if room:
+            if room := self._rooms.get(item.room_id):
                 room.topic = item.topic
                 outbox.add(room.id, events.TopicChanged(room.name, item.by, item.topic))
+        elif isinstance(item, ordered.Redacted):
+            self.removals.add(item.room_id, item.number)
+            if room := self._rooms.get(item.room_id):
+                self._recent.redact(room, item.number)
+                outbox.add(room.id, events.Redacted(room.name, item.number, item.by))
         elif isinstance(item, ordered.RoomEnded):
             self._end_room(item, outbox)
         else:

@@ -251,6 +251,12 @@ def _messages(rows: Iterable[Sequence[Any]]) -> list[Message]:
     return [Message(*(*row, row[6].count("\n") + 1)) for row in rows]
 
 
+def message_of(connection: sqlite3.Connection, room: int, number: int) -> Message | None:
+    """The message of a room with that number; None: there is none."""
+    rows = connection.execute(f"{_SELECT} WHERE m.room = ? AND m.number = ?", (room, number)).fetchall()
+    return _messages(rows)[0] if rows else None
+
+
 def reason(error: Exception) -> str:
     """Why SQLite failed, in the words that clients get."""
     text = str(error)

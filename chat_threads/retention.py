@@ -1,4 +1,4 @@
-"""Deletes what must go: messages of deleted rooms, messages that are too old, and unused rooms.
+"""Deletes what must go: messages of deleted rooms, messages that are too old, texts that were removed, unused rooms.
 
 **The clock.** A clock that is ahead at one start would delete the history of months. So the file keeps the last time
 that was trusted, and a clock that is days away from it is doubted. Then nothing is deleted for its age until the clock
@@ -236,6 +236,21 @@ class Sweeper:
             return Slice(deleted, at_end=at_end)
         return Slice(deleted, after=last, barren=barren, more=True)
 
+    def redact(self, writer: sqlite3.Connection, room: int, number: int) -> None:
+        """Remove a message: only its number, its time and its sender stay. The caller commits it, and then calls
+        ``has_remains``."""
+        for *row, sender in writer.execute(
+            "SELECT id, room, at, number, sender FROM messages WHERE room = ? AND number = ?", (room, number)
+        ).fetchall():
+            self._leave_remains(writer)
+            self._wipe(writer, [_Row(*row)])
+            writer.execute("UPDATE messages SET sender = ?, kind = 'removed', text = '' WHERE id = ?", (sender, row[0]))
+
+    def has_remains(self) -> None:
+        """Something was deleted, and that is committed: a purge must start again."""
+        self.remains = True
+        self._merging = self._merged = self._compacted = False
+
     def _wipe(self, writer: sqlite3.Connection, rows: Sequence[_Row]) -> None:
         """Take messages out of the index, and overwrite their texts and senders with as many blanks."""
         these = f"WHERE id IN ({', '.join(str(row.id) for row in rows)})"
@@ -266,8 +281,7 @@ class Sweeper:
             tally.add(each)
         self._slice = done
         if done.deleted or done.doomed:
-            self.remains = True
-            self._merging = self._merged = self._compacted = False  # a purge must start again
+            self.has_remains()
         if done.at_end:
             self._thorough_at = self._clock() + THOROUGH_EVERY
         if not done.more:

@@ -114,7 +114,7 @@ class Index:
         """Index the next few messages; ``last`` is the id of the newest one. Return the last message in the index."""
         messages = together(
             lambda sql, values: writer.execute(sql, values).fetchall(),
-            "SELECT id, room, sender, text FROM messages WHERE id > ? ORDER BY id LIMIT ?",
+            "SELECT id, room, sender, text FROM messages WHERE id > ? AND kind != 'removed' ORDER BY id LIMIT ?",
             (self.upto, MAX_ADD),
         )
         values: list[Any] = []
@@ -171,6 +171,7 @@ def _find(
 ) -> list[int]:
     """Go through the messages of a source before the id ``below``, the newest first, until ``limit`` are found."""
     sql = f"SELECT m.id, m.room, m.sender, m.text FROM {source} JOIN rooms AS r ON r.id = m.room WHERE {where}"
+    sql += " AND m.kind != 'removed'"
     if query.room is not None:
         sql += " AND m.room = ?"
         values += (query.room,)

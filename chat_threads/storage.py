@@ -21,8 +21,9 @@ from typing import Any
 from . import files, identity, once, schema
 from .batch import Batch, StoredRef
 from .errors import ReadOnly, StartError, Unreadable
+from .events import Message
 from .filelock import FileLock
-from .reading import ReadingSide, reason
+from .reading import ReadingSide, message_of, reason
 from .retention import MERGE_PAGES, Sweeper, forget_unused
 from .schema import MEMORY, transaction
 from .wal import Log
@@ -304,6 +305,9 @@ class Storage(ReadingSide):
             self._unfolded += TOKEN_PAGES + len(batch.tokens)
         if batch.places:
             self._unfolded += len(batch.places) + sum(map(len, batch.places.values())) // PAGE_LETTERS
+        if batch.redacted:
+            self.sweeper.has_remains()
+            self._unfolded += INDEX_PAGES
         if batch.rooms_made or batch.topics:
             self._unfolded += 2 * len(batch.rooms_made) + len(batch.topics)
         self.log_is_long = self._unfolded >= CHECKPOINT
@@ -322,6 +326,8 @@ class Storage(ReadingSide):
                     (made.room_id, made.room, made.key, made.topic, made.creator, made.at, made.owner),
                 )
             last_id = self._insert(writer, batch)
+            for room, number in batch.redacted:
+                self.sweeper.redact(writer, room, number)
             for room, topic in batch.topics.items():
                 writer.execute("UPDATE rooms SET topic = ? WHERE id = ?", (topic, room))
             for room in batch.rooms_ended:
@@ -464,6 +470,14 @@ class Storage(ReadingSide):
             return StorageError(reason(error))
         self._broken = DISK_FAILED
         return StorageBroken() if undone else StorageUnsure()
+
+    def message(self, room: int, number: int) -> Message | None:
+        """A message; None: there is none. Uses the writing connection, as ``refs`` does. Raises Unreadable."""
+        with self._own() as writer:
+            try:
+                return message_of(writer, room, number)
+            except sqlite3.Error as error:
+                raise Unreadable(reason(error)) from error
 
     def refs(self, token: int) -> list[StoredRef]:
         """The results of the last REFS requests under a token, in order. Uses the writing connection, so that it does

@@ -80,7 +80,7 @@ class Upkeep:
         what the history has just stored."""
         if committed is not None:
             self.tokens_used += committed.tokens_used
-            if self.tokens_used >= TOKENS_SWEPT or committed.rooms_ended:
+            if self.tokens_used >= TOKENS_SWEPT or committed.rooms_ended or committed.redacted:
                 self.sweeping.at = now
             if committed.messages:
                 self.said_at = now

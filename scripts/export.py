@@ -119,6 +119,8 @@ def write_txt(rows: Iterable[Row], file: TextIO) -> None:
     for room, number, at, sender, kind, text in rows:
         stamp = time.strftime("%Y-%m-%d %H:%M", time.localtime(at / 1000))
         said = f"~ {sender} {text}" if kind == "action" else f"{sender}: {text}"
+        if kind == "removed":
+            said = f"* a message from {sender} was removed"
         said = said.replace("\n", "\n  | ")  # as on a terminal: no further line looks like another message
         file.write(f"{room} {number} [{stamp}] {said}\n")
 

@@ -316,6 +316,12 @@ class Client:
         """The newest 50 messages that contain all the words."""
         return self._get(SearchPage, "search", words=words, room=room, **{"from": sender})
 
+    def redact(self, number: int, room: str | None = None) -> None:
+        """Remove a message, by its number: one that this client has said in the last 24 hours, or any message of a room
+        that belongs to its token. In pages of the history its ``kind`` is "removed" then, and its text is "".
+        Members who are connected get an event ``Redacted``."""
+        self._get(Ack, "redact", room=room, number=number)
+
     def stats(self) -> StatsShown:
         """The server's counts and times."""
         return self._get(StatsShown, "stats")

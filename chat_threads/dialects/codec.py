@@ -43,6 +43,7 @@ FORMS: dict[type, Form] = {
     events.Presence: Form("presence", local={"who": 0}, optional=("words",)),
     events.TopicChanged: Form("topic", order=("room", "topic", "by")),
     events.TopicShown: Form("topic"),
+    events.Redacted: Form("redacted"),
     events.RoomDeleted: Form("deleted", named={"now_in": "current"}),
     events.PrivateLine: Form("private", named={"sender": "from"}, local={"sent": False}),
     events.Invited: Form("invited", order=("room", "by")),

@@ -20,7 +20,7 @@ TALK = "Talk"  # the group of all other commands
 GROUPS = {
     "Rooms": "/join /leave /create /delete /rooms /who /topic /invite",
     "You": "/nick /token /resume /away /back /set /edit",
-    "Reading": "/history /search",
+    "Reading": "/history /search /redact",
     "Server": "/qr /stats /ping /help /quit",
     "Inside": "/threads /locks /trace /lab",
 }

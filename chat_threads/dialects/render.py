@@ -177,6 +177,10 @@ def _topic_changed(style: Style, event: events.TopicChanged) -> str:
     return _line(style, f"{event.by} set the topic of {event.room}: {event.topic}")
 
 
+def _redacted(style: Style, event: events.Redacted) -> str:
+    return _line(style, f"{event.by} removed message {event.number} of {event.room}")
+
+
 def _topic_shown(style: Style, event: events.TopicShown) -> str:
     topic = f"The topic of {event.room} is: {event.topic}" if event.topic else f"{event.room} has no topic."
     return _line(style, topic)
@@ -414,6 +418,7 @@ SHOW: dict[type[events.Event], Callable[[Style, Any], str]] = {
     events.Renamed: _renamed,
     events.TopicChanged: _topic_changed,
     events.TopicShown: _topic_shown,
+    events.Redacted: _redacted,
     events.RoomDeleted: _room_deleted,
     events.PrivateLine: _private_line,
     events.Invited: _invited,

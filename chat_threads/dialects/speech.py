@@ -47,6 +47,8 @@ def said(style: Style, before: str, event: events.Message) -> str:
     """A message, with its time and the like ``before`` it."""
     if event.kind == "action":
         return spoken(style, f"{before}~ ", event.sender, " ", event.text)
+    if event.kind == "removed":
+        return spoken(style, f"{before}* a message from ", event.sender, " was removed", "")
     return spoken(style, before, event.sender, ": ", event.text)
 
 

@@ -105,7 +105,7 @@ def _row(kind: type[commands.Command]) -> list[Any]:
     found = [
         row.usage,
         row.does,
-        row.more if row.type != "set" else "",  # the page has fewer settings
+        row.more if row.type not in _SHORT else "",
         list(row.aliases),
         row.type if row.type != row.name[1:] else "",
         [] if "typed" in vars(kind) or names == plain else names,
@@ -113,6 +113,9 @@ def _row(kind: type[commands.Command]) -> list[Any]:
     while not found[-1]:
         del found[-1]
     return found
+
+
+_SHORT = ("set", "threads", "locks", "trace")  # the page has fewer settings, and explains no columns of a terminal
 
 
 @cache

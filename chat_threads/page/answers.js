@@ -28,7 +28,7 @@ function hits(messages) {
   return messages.map(({ room, number, at, from, text }) =>
     el("button", { class: "hit", "data-line": `/goto ${room} ${number}` },
       el("small", {}, `${room} ${number}, ${shown("at", at)}`),
-      el("span", {}, nameOf(from), ": ", el("bdi", {}, text))));
+      el("span", {}, nameOf(from), ": ", el("bdi", {}, text || "removed"))));
 }
 
 // A QR code: black on white in every colour scheme, because cameras expect it so.

@@ -17,6 +17,9 @@ function mentions(name, text) {
   return new RegExp(`(^|[^\\p{L}\\p{M}\\p{N}_])${plain}(?![\\p{L}\\p{M}\\p{N}_])`, "iu").test(text);
 }
 
+// What the row of a message becomes when its text is removed.
+const GONE = { kind: "message", text: "removed", look: "removed", mention: false, action: false };
+
 let rowsMade = 0;
 
 function newRow(fields) {
@@ -146,6 +149,7 @@ class Chat {
   }
 
   rowOf({ number, at, from, kind, text }) {
+    if (kind === "removed") return newRow({ ...GONE, number, at: Date.parse(at), from });
     const mine = from === this.name;
     const mention = !mine && mentions(this.name, text);
     const action = kind === "action";
@@ -253,6 +257,13 @@ const TAKES = {
     const room = chat.room(name);
     if (room) room.topic = topic;
     if (by) chat.note(room, { text: topic ? `${by} set the topic: ${topic}` : `${by} removed the topic.` });
+  },
+
+  redacted(chat, { room: name, number, by }) {
+    const room = chat.room(name);
+    const row = room && room.rows.find((each) => each.number === number);
+    if (row) Object.assign(row, GONE);
+    chat.note(room, { text: `${by} removed message ${number}.` });
   },
 
   who(chat, { room: name, people, more }) {

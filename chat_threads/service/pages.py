@@ -30,7 +30,7 @@ def read_history(context: Context, session: Session, command: commands.ReadHisto
     """Waits for an SQLite connection to read with, and as ``_settle`` does."""
     _settle(context, session)
     room = context.room(session, command.room)
-    storage = context.history.storage
+    storage, removals = context.history.storage, context.publisher.removals.count
     before, after, limit = command.before, command.after, PAGE
     if command.count is not None:
         limit = max(1, min(command.count, MAX_PAGE))
@@ -45,7 +45,8 @@ def read_history(context: Context, session: Session, command: commands.ReadHisto
         newer = messages[-1].number if messages[-1].number < last else None
     else:
         older = newer = None
-    session.answer(events.HistoryPage(room.name, messages, last, older, newer))
+    page = events.HistoryPage(room.name, messages, last, older, newer)
+    context.publisher.show_page(session, page, removals, session.ref)
 
 
 @does(commands.Search)
@@ -59,7 +60,7 @@ def search(context: Context, session: Session, command: commands.Search) -> None
     room = context.publisher.find(check_room(command.room)) if command.room else None
     if not words_of(words) and (words or not (room or command.sender)):
         raise NothingToFind()
-    storage, below = context.history.storage, None
+    storage, removals, below = context.history.storage, context.publisher.removals.count, None
     if command.before:
         last_room, slash, number = command.before.rpartition("/")
         if not slash or not NUMBER.fullmatch(number):
@@ -73,4 +74,4 @@ def search(context: Context, session: Session, command: commands.Search) -> None
     older = [words, *limits, f"before:{shown[0].room}/{shown[0].number}"] if more else []
     limited = " ".join(limits)
     page = events.SearchPage(words or limited, shown, more, " ".join(older).lstrip(), limited if words else "")
-    session.answer(page)
+    context.publisher.show_page(session, page, removals, session.ref)

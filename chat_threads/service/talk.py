@@ -60,3 +60,15 @@ def reply(context: Context, session: Session, command: commands.Reply) -> None:
     if other is None:
         raise UnknownPerson(who.name)
     private(context, session, commands.Private(other.name, command.text))
+
+
+@does(commands.Redact)
+def redact(context: Context, session: Session, command: commands.Redact) -> None:
+    """Submit it to the history, which knows who has said the message, and removes it or refuses."""
+    room = context.room(session, command.room, member=True)
+    who = session.identity
+    context.history.submit(
+        ordered.Redacted(
+            room.id, room.name, command.number, session.name, who, room.owner == who != 0, session, session.ref
+        )
+    )

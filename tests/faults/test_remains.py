@@ -145,6 +145,37 @@ def test_nothing_of_a_deleted_room_in_which_nothing_was_said_can_be_read(storage
     assert readable(path) == {}
 
 
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("compact", [True, False])
+def test_nothing_of_messages_that_were_removed_can_be_read_in_any_file(
+    storage: Storage, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, compact: bool, seed: int
+) -> None:
+    """One by one, among what stays, also in a file that is too long to rewrite."""
+    if not compact:
+        monkeypatch.setattr(module, "MAX_COMPACT", 0)
+    chance = random.Random(seed)
+    talk(storage, seed, rooms=range(2, 21, 2))
+    last = storage.page(2)[-1].number
+    secret = set()
+    for number in range(last + 1, last + 201):
+        word = chance.choice((rare, plain))
+        text = " ".join(word(chance) for _ in range(chance.choice([1, 3, 10, 60, 200])))[:2000]
+        storage.commit(Batch(messages=[Message(2, "#r2", number, 9999, "bob", "say", text)]))
+        secret |= {number} if word is rare else set()
+        if chance.random() < 0.3:
+            storage.index()
+    kept = [message for message in storage.page(2, limit=2000) if message.number not in secret]
+    for number in chance.sample(sorted(secret), len(secret)):
+        storage.commit(Batch(redacted=[(2, number)]))
+        if chance.random() < 0.3 and storage.unindexed:
+            storage.index()
+    purge(storage)
+    assert readable(path) == {}
+    assert [message for message in storage.page(2, limit=2000) if message.kind != "removed"] == kept
+    storage._writer.execute("INSERT INTO pieces (pieces) VALUES ('integrity-check')")
+    assert storage._writer.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
 @pytest.mark.parametrize("fts5", [True, False])
 @pytest.mark.parametrize("compact", [True, False])
 def test_nothing_of_what_was_too_old_can_be_read_in_any_file(
@@ -515,6 +546,25 @@ def test_nothing_of_a_deleted_room_can_be_read_while_the_server_runs_and_afterwa
     assert readable(path) == {}
     assert "deleted 50 messages of deleted rooms" in process.errors
     assert "what was deleted can no longer be read in the history's files" in process.errors
+
+
+def test_nothing_of_a_message_that_was_removed_can_be_read_while_the_server_runs_and_afterwards(
+    start_process: Callable[..., Process], path: pathlib.Path
+) -> None:
+    chance = random.Random(6)
+    process = start_process("--rate", "0")
+    with process.client("ann") as ann:
+        ann.ask("/join #lab")
+        for number in range(1, 61):  # texts with pages of their own, too
+            ann.ask(" ".join(rare(chance) for _ in range(chance.choice((1, 9, 190)))) if number % 2 else "stays")
+        assert readable(path)
+        for number in range(1, 61, 2):
+            ann.ask(f"/redact {number}")
+        wait_for(lambda: not readable(path), "all of it is gone")
+        assert len([line for line in ann.ask("/history 200") if "ann: stays" in line]) == 30
+        assert len([line for line in ann.ask("/search stays") if "ann: stays" in line]) == 30
+    assert process.stop() == 0
+    assert readable(path) == {}
 
 
 @pytest.mark.timeout(600)

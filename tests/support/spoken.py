@@ -62,6 +62,8 @@ SPOKEN: list[tuple[dict[str, Any], commands.Command, str | None]] = [
         "/history #lab2 after 12",
     ),
     ({"type": "history", "after": 12, "count": 200}, commands.ReadHistory(after=12, count=200), None),
+    ({"type": "redact", "number": 17}, commands.Redact(17), "/redact 17"),
+    ({"type": "redact", "number": 17, "room": "#lab2"}, commands.Redact(17, "#lab2"), "/redact 17 #lab2"),
     ({"type": "search", "words": "lost wakeup"}, commands.Search("lost wakeup"), "/search lost wakeup"),
     (
         {"type": "search", "words": "lost", "room": "#lab2", "from": "bob"},

@@ -136,6 +136,7 @@ EVENTS = (
     events.Renamed("bob", "rob"),
     events.TopicChanged("#lab", "bob", "locks"),
     events.TopicShown("#lab", ""),
+    events.Redacted("#lab", 7, "bob"),
     events.RoomDeleted("#lab", "bob", "#lobby"),
     events.PrivateLine(AT, "ann", "bob", "psst"),
     events.Invited("bob", "#lab"),

@@ -163,6 +163,7 @@ ASKED = (
     ({"type": "ignore"}, ["notice*"]),
     ({"type": "unignore", "name": "bob"}, ["notice*"]),
     ({"type": "history"}, ["history*"]),
+    ({"type": "redact", "number": 1}, ["error* unknown_message"]),
     ({"type": "search", "words": "hi"}, ["search*"]),
     ({"type": "set"}, ["notice*"]),
     ({"type": "set", "option": "joins", "value": "on"}, ["notice*"]),

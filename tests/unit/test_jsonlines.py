@@ -350,13 +350,18 @@ def test_a_line_nested_up_to_the_limit_or_with_brackets_side_by_side_or_in_strin
     assert inputs(f'{{"type":"ping","x":{value}}}\n'.encode()) == [commands.Ping()]
 
 
+def filled(fields):
+    """Values for the fields that a request needs."""
+    return {field.name: 1 if field.kind is int else "x" for field in fields if field.required}
+
+
 @for_each(
     "half", ["\\ud800", "\\udfff", "\\uDBFF", "a\\udc00b", "\\udc00\\ud800", "\\ud83d\\ud83d\\ude00", "\\ud83d😀"]
 )
 def test_half_of_a_surrogate_pair_is_rejected_in_every_field_for_a_string(half):
     for kind, (_, fields) in REQUESTS.items():
         for broken in [field for field in fields if field.kind is str]:
-            given = {field.name: "x" for field in fields if field.required} | {broken.name: "HALF"}
+            given = {**filled(fields), broken.name: "HALF"}
             line = json.dumps({"type": kind, **given}).replace("HALF", half)
             assert isinstance(told(line.encode(), None if kind == "hello" else "ann"), BadJson), line
 
@@ -376,7 +381,7 @@ def test_a_whole_surrogate_pair_is_the_character_that_it_is():
 def test_every_field_for_a_string_rejects_other_values(value):
     for kind, (_, fields) in REQUESTS.items():
         for wrong in [field for field in fields if field.kind is str]:
-            given = {field.name: "x" for field in fields if field.required} | {wrong.name: value}
+            given = {**filled(fields), wrong.name: value}
             error = told(line_of({"type": kind, **given}).rstrip(), None if kind == "hello" else "ann")
             assert isinstance(error, BadRequest)
             assert error.text == f"{wrong.name} of {kind} must be a string."
@@ -392,7 +397,7 @@ def test_a_field_for_true_or_false_rejects_other_values(value):
 def test_every_field_that_has_to_be_there_is_asked_for_and_null_is_no_value():
     for kind, (_, fields) in REQUESTS.items():
         for missing in [field for field in fields if field.required]:
-            given = {field.name: "x" for field in fields if field.required and field is not missing}
+            given = filled(field for field in fields if field is not missing)
             for request in ({"type": kind, **given}, {"type": kind, **given, missing.name: None}):
                 error = told(line_of(request).rstrip(), None if kind == "hello" else "ann")
                 assert isinstance(error, BadRequest)
@@ -402,8 +407,8 @@ def test_every_field_that_has_to_be_there_is_asked_for_and_null_is_no_value():
 def test_a_field_that_need_not_be_there_may_be_null():
     for kind, (_, fields) in REQUESTS.items():
         if kind != "hello":
-            given = {field.name: "x" if field.required else None for field in fields}
-            without = {field.name: "x" for field in fields if field.required}
+            without = filled(fields)
+            given = {field.name: without.get(field.name) for field in fields}
             assert inputs(line_of({"type": kind, **given})) == inputs(line_of({"type": kind, **without}))
 
 
@@ -614,6 +619,7 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
     (events.TopicChanged("#lobby", "bob", "locks"), [{"type": "topic", "room": "#lobby", "topic": "locks",
                 "by": "bob"}]),
     (events.TopicShown("#lobby", ""), [{"type": "topic", "room": "#lobby", "topic": ""}]),
+    (events.Redacted("#lobby", 7, "bob"), [{"type": "redacted", "room": "#lobby", "number": 7, "by": "bob"}]),
     (events.RoomDeleted("#lab2", "bob", "#lobby"), [{"type": "deleted", "room": "#lab2", "by": "bob",
                 "current": "#lobby"}]),
     (
@@ -767,7 +773,8 @@ def test_a_line_has_no_raw_newline_or_control_character_whatever_is_in_it(odd):
         events.Departed(odd, odd),
         events.Current(odd), events.Presence(odd, "left", (odd,), odd), events.Renamed(odd, odd),
         events.TopicChanged(odd, odd, odd),
-        events.TopicShown(odd, odd), events.RoomDeleted(odd, odd, odd), events.PrivateLine(AT, odd, odd, odd),
+        events.TopicShown(odd, odd), events.Redacted(odd, 1, odd), events.RoomDeleted(odd, odd, odd),
+        events.PrivateLine(AT, odd, odd, odd),
         events.Invited(odd, odd),
         events.HistoryPage(odd, (said(odd),), 1, 1, 1), events.SearchPage(odd, (said(odd),), False),
         events.RoomList((events.RoomRow(odd, 1, 1, odd),), 0), events.PeopleList(odd, (row,), 0),

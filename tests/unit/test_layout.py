@@ -23,7 +23,7 @@ LAYERS = """
     metrics         reach       qr              limits      starting
     implied         meant           room_commands
     commands        ordered         parcel
-    paging
+    paging          redaction
     mailbox         chatroom
     schema          folding         readers     batch       kept
     once

@@ -177,6 +177,21 @@ def test_what_strangers_send_does_not_grow_the_page_without_end():
     assert in_node(["state.js"], code) == [51, 1000, 2999, True]
 
 
+def test_a_message_that_was_removed_has_its_text_no_more_whether_it_was_there_or_comes_later():
+    code = """const chat = new Chat("ann");
+        const said = (number, kind, text) => chat.take({ type: "message", room: "#a", number,
+          at: "2026-11-24T14:23:25.985Z", from: "ann", kind, text }, []);
+        said(1, "removed", "");
+        said(2, "action", "ann is ann");
+        chat.take({ type: "redacted", room: "#a", number: 2, by: "bob" }, []);
+        chat.take({ type: "redacted", room: "#a", number: 9, by: "bob" }, []);
+        chat.take({ type: "redacted", room: "#b", number: 9, by: "bob" }, []);
+        return chat.room("#a").rows.map((row) => [row.kind, row.text, row.look || "", !!row.action]);"""
+    gone = ["message", "removed", "removed", False]
+    told = [["note", f"bob removed message {number}.", "", False] for number in (2, 9)]
+    assert in_node(["state.js"], code) == [gone, gone, *told]
+
+
 def test_an_older_line_with_the_same_text_does_not_hide_one_that_waits():
     code = """const chat = new Chat("ann");
         const said = (number) => chat.take({ type: "message", room: "#lobby", number, at: "2026-11-24T14:23:25.985Z",

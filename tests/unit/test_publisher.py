@@ -1191,3 +1191,65 @@ def test_without_errors_every_fake_was_asked_outside_the_lock(house: House) -> N
                 call()
         with pytest.raises(AssertionError):
             Person(house, "ann").cut_off(TooSlow())
+
+
+# --- messages that are removed --------------------------------------------------------------------------
+
+
+def removal(room: ChatRoom, number: int) -> ordered.Redacted:
+    return ordered.Redacted(room.id, room.name, number, "bob", 2, True, None)
+
+
+def texts(person: Person) -> list[str]:
+    return [
+        message.text
+        for event in person.seen
+        for message in (event.messages if isinstance(event, events.Replay) else [event])
+        if isinstance(message, events.Message)
+    ]
+
+
+def test_members_see_who_removed_a_message_and_those_who_enter_later_see_that_it_is_gone(
+    house: House, lab: ChatRoom
+) -> None:
+    (ann,) = house.people("ann", room=lab)
+    house.dispatch(*said(lab, 1, 2), removal(lab, 2), *said(lab, 3))
+    assert ann.seen == [*said(lab, 1, 2), events.Redacted("#lab", 2, "bob"), *said(lab, 3)]
+    held = house.publisher._recent.held
+    house.dispatch(removal(lab, 3), removal(lab, 99))
+    assert house.publisher._recent.held < held
+    assert texts(house.enter(Person(house, "cy"), lab)) == ["message 1", "", ""]
+
+
+@pytest.mark.parametrize("since", [None, 0])
+def test_a_message_that_is_removed_while_somebody_who_enters_reads_it_is_not_shown(
+    house: House, since: int | None
+) -> None:
+    """Read for the memory of the room, or as a page of what a client has missed."""
+    room = house.old_room(RECENT + 10)
+
+    def remove() -> None:
+        if house.reads == (1 if since is None else 2):
+            house.dispatch(removal(room, 20), removal(room, RECENT))
+
+    house.at_read = remove
+    ann = Person(house, "ann")
+    house.publisher.subscribe(ann, room, RECENT, since=since)
+    assert len(ann.numbers()) == RECENT + (0 if since is None else 10)
+    assert texts(ann).count("") == 2
+    assert not {f"message {number}" for number in (20, RECENT)} & set(texts(ann))
+
+
+def test_a_message_that_is_removed_while_a_page_is_read_is_not_in_the_page(house: House, lab: ChatRoom) -> None:
+    (ann,) = house.people("ann", room=lab)
+    house.dispatch(*said(lab, 1, 2))
+    count = house.publisher.removals.count
+    house.dispatch(removal(lab, 1))
+    ann.news()
+    paid = ann.paid_for
+    house.publisher.show_page(ann, events.HistoryPage("#lab", tuple(said(lab, 1, 2)), 2, None, None), count, "r")
+    (answer,) = ann.seen
+    assert isinstance(answer, events.Answer)
+    assert isinstance(answer.event, events.HistoryPage)
+    assert [message.text for message in answer.event.messages] == ["", "message 2"]
+    assert ann.paid_for == paid + answer.size

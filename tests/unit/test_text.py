@@ -789,6 +789,7 @@ SEEN = (
     (events.TopicChanged("#lab2", "ann", ""), ["* ann removed the topic of #lab2"]),
     (events.TopicShown("#lab2", "deadlocks"), ["* The topic of #lab2 is: deadlocks"]),
     (events.TopicShown("#lab2", ""), ["* #lab2 has no topic."]),
+    (events.Redacted("#lab2", 17, "ann"), ["* ann removed message 17 of #lab2"]),
     (
         events.RoomDeleted("#lab2", "ann", "#lobby"),
         ["* ann deleted #lab2 and its history. What you type goes to #lobby now."],
