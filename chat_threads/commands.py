@@ -97,8 +97,7 @@ class Nick(Command):
     "/token",
     "show your token for /resume",
     "token",
-    more="When a connection hangs, or tomorrow, type /resume TOKEN on a new one, in place of a name or later."
-    " /help resume says what you get.",
+    more="When a connection hangs, or tomorrow, type /resume TOKEN on a new one. /help resume says what you get.",
 )
 @dataclass(frozen=True, slots=True)
 class ShowToken(Command):

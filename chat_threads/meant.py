@@ -43,10 +43,12 @@ def meant(typed: str, names: Iterable[str]) -> str | None:
     if typed in ELSEWHERE:
         return ELSEWHERE[typed]
     names = list(names)
+    if typed[1:] and len(typed) == 2 and typed[::-1] in names:
+        return typed[::-1]
     begun = [name for name in names if len(typed) > 1 and name.startswith(typed)]
     if len(begun) == 1:
         return begun[0]
-    near = nearest(typed, names)
+    near = nearest(typed, [name for name in names if name[1:]])
     if near is None or abs(len(near) - len(typed)) >= UNLIKE:
         return None
     return near if typed[0] == near[0] or typed[1::-1] == near[:2] else None

@@ -58,6 +58,8 @@ class Row:
             else:
                 value = _WORD.match(rest)[0]  # type: ignore[index]
                 rest = rest[len(value) :].strip()
+                if kind == "NAME":  # it is often typed as it is in a text: @ann, or ann:
+                    value = value.removeprefix("@").rstrip(",:;") or value
             if (not value and not optional) or (kind == "N" and not NUMBER.fullmatch(value)):
                 return None
             if value:

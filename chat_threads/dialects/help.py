@@ -35,7 +35,9 @@ def help_lines(event: HelpShown, room: int = ROOM, editing: bool = False) -> lis
     if event.about and event.about != commands.EVERYTHING:
         row = commands.called(event.about).row
         lines.append(f"{row.usage}: {row.does}.")
-        lines += [line for part in row.more.split("\n") for line in textwrap.wrap(part, width)]
+        parts = row.more.split("\n")
+        for part in parts:
+            lines += textwrap.wrap(part, width, subsequent_indent="  " if parts[1:] else "")
         if row.aliases:
             lines.append("Also: " + ", ".join(row.aliases))
     if lines:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .. import events, qr
-from ..rules import mentions
+from ..rules import is_room, mentions
 from . import advice, clock
 from .columns import shortened
 from .help import help_lines
@@ -238,6 +238,10 @@ def _search_page(style: Style, event: events.SearchPage) -> str:
         star = _line(style, f"A * is searched for as it is. Parts of words need none: /search {plain}")
     elif not event.messages and (plain := " ".join(sought.translate(_NO_QUOTES).split())) not in ("", sought):
         star = _line(style, f"Quotes are searched for as they are. Without them: /search {plain}")
+    rooms = [word for word in event.words.split() if is_room(word)]
+    if rooms and not event.messages and not event.limits:
+        words = " ".join(word for word in event.words.split() if word != rooms[0])
+        star += _line(style, f"To search in {rooms[0]}, type /search {words} in:{rooms[0]}".replace("  ", " "))
     for limit, example in (("in:", "in:#lab2"), ("from:", "from:ann")):
         if limit in event.words.split():
             star += _line(style, f"No space belongs after {limit} as in {example}")

@@ -189,9 +189,9 @@ class TextDialect:
             return "Your program is asked to send each key as you press it."
         if on:
             asked = UNANSWERED if self._mode is Mode.SILENT else "Your program has been asked already."
-            return "That is on already." if self._mode is Mode.KEYS else asked
+            return "/edit is on already." if self._mode is Mode.KEYS else asked
         if self._mode is Mode.LINES:
-            return "That is off already."
+            return "/edit is off already."
         if self._mode is Mode.SILENT:  # it has perhaps just been found out, by this line
             self._found = [each for each in self._found if each != events.WireBytes(self._said(UNANSWERED))]
         goes_on = "again" if self._mode is Mode.KEYS else "as before"

@@ -6,7 +6,7 @@ import re
 
 from .. import commands
 from ..errors import BadName, Told, UnknownCommand, Usage
-from ..rules import check_name, clean_lines, is_room, without_sequences
+from ..rules import check_name, clean_lines, is_room, nearest, without_sequences
 from ..usage import Row
 from . import clock
 
@@ -72,11 +72,17 @@ def not_set(option: str, value: str) -> Usage | Mistyped:
     """The error for an option that does not exist, or for a value that it does not take."""
     if option.lower() == "zone" and (zone := clock.meant(value)):
         return Mistyped("The name of a time zone begins with its region.", f"Type /set zone {zone}.")
-    begin = f"/set {'colour' if option.lower() == 'color' else option.lower()} "
-    for line in commands.SetOption.row.more.split("\n"):
-        if line.startswith(begin):
-            return Usage(line)
-    return Mistyped(f"There is no option {option[:40]}.", "/help set lists the options.")
+    if option.lower() == "zone" and value.strip("?"):
+        return Mistyped(
+            f"There is no time zone {value[:40]}.", "Type one such as /set zone Europe/Berlin, UTC or server."
+        )
+    lines = {line.split()[1]: line for line in commands.SetOption.row.more.split("\n")}
+    name = "colour" if option.lower() == "color" else option.lower()
+    if name in lines:
+        return Usage(lines[name])
+    near = nearest(name, lines)
+    advice = f"Type /set {near} {value[:40]}".rstrip() + "." if near else "/help set lists the options."
+    return Mistyped(f"There is no option {option[:40]}.", advice)
 
 
 # A frame that keeps an error in a variable is in a cycle with it, through its traceback. So these functions keep none.
@@ -99,6 +105,9 @@ def _refuse_confused(row: Row, words: list[str]) -> None:
             raise Mistyped("The person's name comes first.", f"Type {row.name} {words[1][:40]} {words[0][:40]}.")
         room = words[0][:40]
         raise Mistyped(f"{room} is a room, and {row.name} is for a person.", f"/join {room} goes there.")
+    if row.places[:1] in (["#room"], ["[#room]"]) and len(rooms := [each for each in words[0].split(",") if each]) > 1:
+        if all(map(is_room, rooms)):
+            raise Mistyped(f"{row.name} takes one room at a time.", f"Type {row.name} {rooms[0]}.")
     if row.name == "/who" and len(words) == 1 and not words[0].startswith("#"):
         word = words[0][:40]
         raise Mistyped("A room's name begins with '#'.", f"Type /who #{word}; or /whois {word} for a person.")
@@ -182,6 +191,14 @@ def _no_page(words: list[str]) -> Mistyped | None:
     return Mistyped(fact, f"Type /history {page}{person}.") if good else None
 
 
+# How people introduce themselves to a program that asks for their name.
+_INTRODUCTION = re.compile(
+    r"(?:(?:hi|hello|hey)[,!]? )?(?:i am|i'm|im|it's|this is|call me|(?:my )?(?:user)?name(?: is|:|'s|)|login:?)"
+    r" (\w+)[.!]?",
+    re.IGNORECASE,
+)
+
+
 def parse_name(line: str) -> commands.Command | None:
     """A line that is typed in place of a name, maybe with a room; raise UnknownCommand or Usage.
 
@@ -200,12 +217,18 @@ def parse_name(line: str) -> commands.Command | None:
             raise error if error.near else Mistyped(error.fact, "First type your name; /help says more.") from None
         if kind not in _WITHOUT_NAME:
             return commands.Help(kind.row.name)
+        if kind is commands.Nick and len(words) == 3 and is_room(words[2]):
+            return commands.Hello(words[1], words[2])
         command = parse_line(" ".join(words))
         if isinstance(command, commands.Nick):
             return commands.Hello(command.name)
         return commands.Hello(token=command.token) if isinstance(command, commands.Resume) else command
+    if len(words) == 3 and words[1] == "#":
+        words = [words[0], "#" + words[2]]
     if len(words) == 2 and words[1].startswith("#"):
         return commands.Hello(words[0], words[1])
+    if found := _INTRODUCTION.fullmatch(" ".join(words)):
+        raise Mistyped("Type only your name.", f"If it is {found[1]}, type {found[1]}.")
     name, sign, room = words[0].partition("#")
     if len(words) == 1 and sign and not _why_not(name) and is_room(room := "#" + room):
         raise Mistyped("A space is between a name and a room.", f"Type {name} {room}.")

@@ -162,6 +162,7 @@ def test_the_error_for_an_unknown_command_names_the_nearest_one():
         ("/help jion", "/join"),
         ("/ehlp", "/help"),
         ("/inv bob", "/invite"),
+        ("/em waves", "/me"),
         ("/unig bob", "/unignore"),
         ("/quit!", "/quit"),
         ("/who;", "/who"),
@@ -174,6 +175,11 @@ def test_the_nearest_command_is_found_whatever_the_case(typed, near):
         parse_line(typed)
 
 
+def test_a_persons_name_may_be_typed_as_in_a_text():
+    assert parse_line("/msg @bob: hi @cy:") == commands.Private("bob", "hi @cy:")
+    assert parse_line("/invite @bob, #lab2") == commands.Invite("bob", "#lab2")
+
+
 @for_each("name", sorted({*meant.ELSEWHERE.values()}))
 def test_a_word_of_another_chat_leads_to_the_command_for_it_here(name):
     words = [word for word, means in meant.ELSEWHERE.items() if means == name]
@@ -184,7 +190,7 @@ def test_a_word_of_another_chat_leads_to_the_command_for_it_here(name):
 
 
 def test_a_word_that_is_like_no_command_leads_to_none():
-    for word in "clear cls date save time get upload version2 op mode grip foo remind shrug 1 é".split():
+    for word in "rm rx clear cls date save time get upload version2 op mode grip foo remind shrug 1 é".split():
         with pytest.raises(UnknownCommand) as caught:
             parse_line(f"/{word} bob")
         assert caught.value.near is None, word
@@ -355,6 +361,8 @@ def test_a_first_line_that_is_no_name_and_room_is_kept_whole_for_the_error(typed
         ("#lab2 joe", "First comes your name, and then at most one room. Type joe #lab2."),
         ("/foo", "There is no command /foo. First type your name; /help says more."),
         ("ann#lab2", "A space is between a name and a room. Type ann #lab2."),
+        *((typed, "Type only your name. If it is Pat, type Pat.")
+          for typed in ("Hello, my name is Pat!", "I'm Pat", "i am Pat", "name: Pat", "login Pat")),
         ("ann #my lab", "A room's name has no spaces. Type ann #my_lab."),
     ],
 )  # fmt: skip
@@ -370,6 +378,7 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/ignore #lab2", "#lab2 is a room, and /ignore is for a person. /join #lab2 goes there."),
         ("/invite #lab2 bob", "The person's name comes first. Type /invite bob #lab2."),
         ("/join #lab2, #lab3", "/join takes one room at a time. Type /join #lab2."),
+        ("/join #lab2,#lab3", "/join takes one room at a time. Type /join #lab2."),
         ("/leave #lab2 #lab3", "/leave takes one room at a time. Type /leave #lab2."),
         ("/rooms #lab2", "/rooms takes nothing after it. Type /rooms alone."),
         ("/history 0", "A page has 1 to 200 messages. /help history says more."),
@@ -420,6 +429,7 @@ def test_a_blank_line_in_place_of_the_name_asks_for_help():
 @for_each("typed", [b"/quit\n", b"/exit\n", b"/bye\n", b"quit\n", b"exit\n", b"Bye \r\n", b"\x1b[Aquit\n"])
 def test_a_client_may_quit_instead_of_giving_a_name(typed):
     assert inputs(typed, name=None) == [commands.Quit()]
+    assert inputs(b"/nick ann #lab2\nann # lab2\n", name=None) == [commands.Hello("ann", "#lab2")] * 2
     assert inputs(b"/QUIT good night\n", name=None) == [commands.Quit("good night")]
 
 
@@ -834,6 +844,10 @@ SEEN = (
         ["* More than 1 match; the newest 1 for: hi", f"#lobby 7 [{DAY} 14:03] ann: hi"],
     ),
     (events.SearchPage("hi", (), False), ["* Nothing was found for: hi"]),
+    (
+        events.SearchPage("#lab2 hangs", (), False),
+        ["* Nothing was found for: #lab2 hangs", "* To search in #lab2, type /search hangs in:#lab2"],
+    ),
     (
         events.SearchPage('"it hangs"', (), False, "", "in:#lab2"),
         [
@@ -1337,7 +1351,7 @@ def test_the_servers_own_zone_has_a_name_or_its_difference_from_utc(moment, name
         ("timestamps", "yes"), ("numbers", "seconds"), ("colour", "red"), ("bell", "1"), ("joins", None), ("joins", ""),
         ("replay", "201"), ("replay", "-1"), ("replay", "many"), ("replay", "٣"), ("replay", "9" * 20), ("size", "on"),
         ("zone", "Nowhere/Nothing"), ("zone", "../UTC"), ("zone", "/etc/passwd"), ("zone", "a" * 99), ("zone", ""),
-        ("", "on"), ("ignored", "on"), ("here", "off"), ("_style", "on"),
+        ("", "on"), ("ignored", "on"), ("timestamp", "off"), ("here", "off"), ("_style", "on"),
     ],
 )  # fmt: skip
 def test_an_unknown_option_or_value_gets_an_error_and_changes_nothing(option, value):
@@ -1346,7 +1360,9 @@ def test_an_unknown_option_or_value_gets_an_error_and_changes_nothing(option, va
     with pytest.raises(Told) as caught:
         dialect.set_option(option, value)
     known = f"/set {option} " in commands.SetOption.row.more
-    assert caught.value.text.startswith(f"Usage: /set {option} " if known else f"There is no option {option}.")
+    told = f"Usage: /set {option} " if known else f"There is no option {option}."
+    assert caught.value.text.startswith((told, f"There is no time {option} {value}"[:50]))
+    assert caught.value.text.endswith("Type /set timestamps off.") is (option == "timestamp")
     assert dialect.views == views
     assert dialect.set_option(None, None) == settings
 
