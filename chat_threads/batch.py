@@ -43,6 +43,7 @@ class Batch:
     tokens: dict[int, TokenUsed] = field(default_factory=dict)
     tokens_used: int = 0  # how many of them a client got or showed; others were only used in messages
     refs: list[StoredRef] = field(default_factory=list)
+    governed: dict[int, str] = field(default_factory=dict)  # Governance.text by room
     places: dict[int, str] = field(default_factory=dict)  # what tokens keep (kept.Kept.text), by token
     redacted: list[tuple[int, int]] = field(default_factory=list)  # each a room and the number of a message
 
@@ -53,4 +54,4 @@ class Batch:
     def more(self) -> bool:
         """Whether there is anything besides messages."""
         rooms = self.rooms_made or self.rooms_ended or self.rooms_unused or self.topics or self.redacted
-        return bool(rooms or self.tokens or self.refs or self.places)
+        return bool(rooms or self.governed or self.tokens or self.refs or self.places)

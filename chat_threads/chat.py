@@ -19,6 +19,7 @@ from .conversation import Limits
 from .dialects.base import Settings
 from .ends import Vital
 from .errors import StartError, Unreadable
+from .governance import governed
 from .history import History
 from .lab import Faults
 from .memory import Output, Shares
@@ -173,9 +174,13 @@ class Chat:
 
     def _restore_rooms(self) -> None:
         stored = self.storage.rooms()
+        rules = governed(stored, self.storage.governed())
         self.publisher.restore(
             [
-                ChatRoom(room.id, room.name, room.key, room.creator, room.topic, room.last, room.owner)
+                ChatRoom(
+                    *(room.id, room.name, room.key, room.creator, room.topic, room.last, room.owner),
+                    governance=rules.get(room.id),
+                )
                 for room in stored
             ],
             self.storage.highest_room() + 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from itertools import islice, takewhile
@@ -9,7 +10,8 @@ from sys import getsizeof
 from typing import Any, Protocol
 
 from . import events, ordered
-from .errors import CutOff, InTooManyRooms
+from .errors import ChatError, CutOff, InTooManyRooms
+from .governance import Governance
 from .lookalikes import looks
 from .paging import Page
 from .parcel import Parcel, View, Views
@@ -42,6 +44,10 @@ class Subscriber(Protocol):
     """The number of its token (tokens.token_id), which owns the rooms made under it."""
     address: str
     """The address of its client."""
+    account: bool
+    """Whether it is logged in."""
+    operator: bool
+    """Whether it is one of the server's operators."""
 
     @property
     def name(self) -> str: ...
@@ -58,16 +64,24 @@ class Subscriber(Protocol):
 
 class ChatRoom:
     """A room. The Publisher's lock guards everything except id, name, key, looks, creator and owner, which never
-    change. Any thread may read ``last`` and the number of members without the lock.
+    change. Any thread may read ``last``, ``governance`` and the number of members without the lock.
     """
 
     __slots__ = (
         *("id", "name", "key", "looks", "creator", "owner", "address", "topic", "last"),
-        *("recent", "held", "loaded", "members", "groups", "changes"),
+        *("recent", "held", "loaded", "members", "groups", "changes", "governance"),
     )
 
     def __init__(
-        self, id: int, name: str, key: str, creator: str, topic: str = "", last: int = 0, owner: int = 0
+        self,
+        id: int,
+        name: str,
+        key: str,
+        creator: str,
+        topic: str = "",
+        last: int = 0,
+        owner: int = 0,
+        governance: Governance | None = None,
     ) -> None:
         self.id = id
         self.name = name
@@ -84,12 +98,28 @@ class ChatRoom:
         self.members: dict[Subscriber, int] = {}  # with the number of the change that added each, in that order
         self.groups: dict[View, dict[Subscriber, None]] = {}  # the same members, by view
         self.changes = 0  # of the list of members so far
+        self.governance = governance  # None: as any room. Replaced as a whole; any thread reads it
 
     def names(self) -> list[str]:
         """The names of at most LOOKED_AT members, those who spoke last first."""
         here = {member.name: None for member in islice(self.members, LOOKED_AT)}
         spoke = dict.fromkeys(message.sender for message in reversed(self.recent) if message.sender in here)
         return list(spoke | here)
+
+    def refusal(self, session: Subscriber) -> ChatError | None:
+        """Why the session may not enter the room, and so may not read in it; None: it may."""
+        governance = self.governance
+        return governance.entering(self.name, session, int(time.time() * 1000)) if governance else None
+
+    def last_words(self, session: Subscriber, words: str) -> str:
+        """The words on leaving, if the session may speak in the room; otherwise ""."""
+        now = int(time.time() * 1000)
+        return "" if words and self.governance and self.governance.speaking(self.name, session, now) else words
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the room stays when everybody has left it: it has a message, a topic, or rules of its own."""
+        return bool(self.last or self.topic or self.governance)
 
     def add(self, session: Subscriber, view: View) -> int:
         self.changes += 1

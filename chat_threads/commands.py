@@ -2,7 +2,7 @@
 
 ``@command`` (see ``usage``) gives what people type, the help, the type of the request that programs send, and the cost
 (see ``pace``). ``/help`` and the reading and checking of input come from this table. ``service`` carries the commands
-out. Those about rooms are in ``room_commands``, and those that have no word in ``implied``.
+out. Those about rooms are in ``room_commands`` and ``room_roles``, and those that have no word in ``implied``.
 
 All are frozen, so any thread may read them without a lock. The name of a room has its ``#``.
 """
@@ -27,15 +27,24 @@ from .room_commands import Leave as Leave
 from .room_commands import ListRooms as ListRooms
 from .room_commands import Topic as Topic
 from .room_commands import Who as Who
+from .room_roles import OF_ROLES as OF_ROLES
+from .room_roles import SPAN, UNITS
+from .room_roles import Ban as Ban
+from .room_roles import Deop as Deop
+from .room_roles import Kick as Kick
+from .room_roles import ListBans as ListBans
+from .room_roles import Mute as Mute
+from .room_roles import Op as Op
+from .room_roles import Room as Room
+from .room_roles import Unban as Unban
+from .room_roles import Unmute as Unmute
 from .usage import ALL as ALL
 from .usage import NUMBER, command
 from .usage import Command as Command
 from .values import value
 
 EVERYTHING = "all"  # /help with what each command does
-_WHILE = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
 _LIMIT = re.compile("(in|from|before(?=:[#0-9])):(.+)")  # of a search
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @command(type="hello", local=("since",))
@@ -195,8 +204,8 @@ class ReadHistory(Command):
             return cls(room)
         if len(words) == 1 and NUMBER.fullmatch(words[0]) and int(words[0]):
             return cls(room, count=int(words[0]))
-        if len(words) == 1 and (match := _WHILE.fullmatch(words[0])):
-            return cls(room, seconds=int(match[1]) * _UNITS[match[2]])
+        if len(words) == 1 and (match := SPAN.fullmatch(words[0])):
+            return cls(room, seconds=int(match[1]) * UNITS[match[2]])
         if len(words) == 2 and words[0] in ("before", "after") and NUMBER.fullmatch(words[1]):
             number = int(words[1])
             return cls(room, before=number) if words[0] == "before" else cls(room, after=number)
@@ -377,6 +386,15 @@ class MakeFault(Command):
         if words[0] == "pause" and words[1] not in ("publisher", "history"):
             return None
         return cls(words[0], words[1], int(words[2]))
+
+
+@command(type="typed")
+@dataclass(frozen=True, slots=True)
+class Typed(Command):
+    """A line as a person types it: the command that it is takes its place. For pages and clients that do not know all
+    commands; a program sends the requests themselves."""
+
+    line: str
 
 
 @command("/ping", "time the round trip", "ping")

@@ -24,6 +24,12 @@ from .insights import StatsShown as StatsShown
 from .insights import ThreadList as ThreadList
 from .insights import ThreadRow as ThreadRow
 from .insights import TripShown as TripShown
+from .room_events import Action as Action
+from .room_events import Moderated as Moderated
+from .room_events import RoomSet as RoomSet
+from .room_events import RoomShown as RoomShown
+from .room_events import SanctionList as SanctionList
+from .room_events import SanctionRow as SanctionRow
 from .values import value
 
 Kind = Literal["say", "action", "removed"]
@@ -174,11 +180,11 @@ class TopicShown(OneLine, Event):
 
 @dataclass(frozen=True, slots=True)
 class RoomDeleted(OneLine, Event):
-    """A room is gone with its history; the receiver's texts go to ``now_in`` now."""
+    """A room is gone with its history; the receiver's texts go to ``now_in`` now; None: it is in no room."""
 
     room: str
     by: str
-    now_in: str
+    now_in: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +315,7 @@ class HelpShown(Event):
 
     @property
     def lines(self) -> int:
-        return {"all": 40, None: 18 if self.named else 1}.get(self.about, 8)
+        return {"all": 60, None: 21 if self.named else 1}.get(self.about, 8)
 
 
 @dataclass(frozen=True, slots=True)

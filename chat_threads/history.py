@@ -18,6 +18,7 @@ from . import inside, ordered
 from .batch import Batch
 from .errors import ChatError, MaybeStored, NotStored, ReadOnly, RoomNotStored
 from .events import Message
+from .governance import governed
 from .latch import Latch
 from .metrics import Commits
 from .numbering import Numbering, Rooms
@@ -47,6 +48,7 @@ _NOT_STORED: dict[type[ordered.Ordered], Callable[[Any, str], ChatError]] = {
     ordered.RoomEnded: lambda item, why: NotStored(why, "done"),
     ordered.TopicSet: lambda item, why: NotStored(why, "done"),
     ordered.Redacted: lambda item, why: NotStored(why, "done"),
+    ordered.RoomChanged: lambda item, why: NotStored(why, "done"),
     ordered.RoomMade: lambda item, why: RoomNotStored(item.room, why),
 }
 
@@ -95,7 +97,9 @@ class History:
         self._slot = inside.Slot("history", IDLE, None, self._queue.depth)  # another one once the thread runs
         self._ahead = 0  # lines published since the writers had sent everything; beyond AHEAD, the next batch waits
         self._pause: float | None = 0.0  # seconds until a step of the upkeep is due; None: none is
-        self._rooms = Rooms({room.id: room.last for room in storage.rooms()}, storage.message)
+        rooms = storage.rooms()
+        last: dict[int, int | None] = {room.id: room.last for room in rooms}
+        self._rooms = Rooms(last, storage.message, governed(rooms, storage.governed()))
         self._once = Once(storage.refs, refs_bytes)
         self._upkeep = Upkeep(storage, retain_days, now, connected, self._deleted, self._give_up_on)
 
@@ -277,6 +281,7 @@ class History:
         self.commits.took(began, now, messages)
         rooms = self._rooms
         rooms.last |= numbered.numbers
+        rooms.governed = numbered.governed
         for room_id in batch.rooms_ended:
             del rooms.last[room_id]
         rooms.unsaved = {}

@@ -13,16 +13,25 @@ from . import ordered, redaction
 from .batch import Batch, StoredRef
 from .errors import ChatError, RoomGone
 from .events import Message
+from .governance import Asked, Governance, Somebody, Spoken
 from .once import Once, Refused
+from .refusals import Banned
 
 
 class Rooms:
     """What the history knows of rooms between two batches. Owned by the history thread."""
 
-    def __init__(self, last: dict[int, int | None], message: Callable[[int, int], Message | None]) -> None:
+    def __init__(
+        self,
+        last: dict[int, int | None],
+        message: Callable[[int, int], Message | None],
+        governed: dict[int, Governance] | None = None,
+    ) -> None:
         """``message`` reads the committed message of a room with a number; may raise Unreadable."""
         self.last = last  # the last committed number of each room
         self.message = message
+        self.governed = governed or {}  # those rooms whose governance was ever changed; replaced as a whole
+        self.spoken = Spoken()
         self.unsaved: dict[int, ordered.RoomMade] = {}  # rooms whose row is not committed yet
         self.unused: list[int] = []  # forgotten rooms whose rows are still in the file
         self._unborn: set[int] = set()  # rooms that were forgotten before their RoomMade arrived
@@ -39,6 +48,7 @@ class Rooms:
         """Nothing can be said in these rooms any more. Return whether there is another row to delete."""
         before = len(self.unused)
         for room in rooms:
+            self.governed.pop(room, None)
             if self.last.pop(room, None) is not None:
                 self.unused.append(room)
             elif self.unsaved.pop(room, None) is None:
@@ -50,7 +60,7 @@ class Numbering:
     """One batch and its numbers, which it gets when this is made. ``at`` is the time of the batch, in milliseconds."""
 
     __slots__ = (
-        *("_rooms", "_once", "_at", "_refs", "_counts"),
+        *("_rooms", "_once", "_at", "_refs", "_counts", "governed"),
         *("batch", "numbers", "published", "refused", "unsure", "answered", "under_tokens", "further"),
     )
 
@@ -61,6 +71,7 @@ class Numbering:
         self._refs: dict[tuple[int, str], StoredRef] = {}  # the requests in this batch, by token and ref
         self._counts: dict[int, int] = {}  # the number of requests so far, by token
         self.batch = Batch()  # what to commit
+        self.governed = rooms.governed  # as it is after the commit: another dict after the first change
         self.numbers: dict[int, int | None] = {}  # each room's last number after the commit; None: it is gone
         self.published: list[ordered.Published] = []  # the values to show after the commit, in order
         self.refused: Refused = []  # values whose room is gone
@@ -102,6 +113,9 @@ class Numbering:
         if token and (again := self._refs.get((token, ref))):
             self.published.append(ordered.Acked(draft.origin, ref, again.room, again.number))
             return
+        if self.governed and room_id in self.governed and (error := self._refusal(draft)):
+            self.refused.append((draft, error))
+            return
         number = self.numbers[room_id] = last + 1
         text, lines = draft.text, 1
         if "\n" in text:
@@ -114,6 +128,15 @@ class Numbering:
             self.published.append(ordered.Acked(draft.origin, ref, draft.room, number))
         if token:
             self._count(draft, number)
+
+    def _refusal(self, draft: ordered.Draft) -> ChatError | None:
+        """Why a message may not be said in a governed room; None: it may."""
+        governance = self.governed[draft.room_id]
+        sender = Somebody.of(draft.origin, draft.who, draft.sender)
+        error = governance.speaking(draft.room, sender, self._at)
+        if error is None and governance.slow and not governance.rank(sender):
+            error = self._rooms.spoken.refuse(draft.room_id, draft.room, governance.slow, draft.who, self._at)
+        return error
 
     def _is_answered(self, draft: ordered.Draft) -> bool:
         """Whether a request needs no message: it is committed already, or nobody knows whether it is."""
@@ -144,6 +167,11 @@ class Numbering:
         if self._last_of(item.room_id) is None:
             self.refused.append((item, RoomGone()))
             return
+        if governance := self.governed.get(item.room_id):
+            sender = Somebody.of(item.origin, item.who, item.by)
+            if error := governance.speaking(item.room, sender, self._at):
+                self.refused.append((item, error))
+                return
         self.batch.topics[item.room_id] = item.topic
         self._publish_with_ack(item)
 
@@ -178,12 +206,40 @@ class Numbering:
             return None
         return redaction.removed(found) if (room, number) in self.batch.redacted else found
 
+    def _room_changed(self, item: ordered.RoomChanged) -> None:
+        if self._last_of(item.room_id) is None:
+            self.refused.append((item, RoomGone()))
+            return
+        before = self.governed.get(item.room_id) or Governance(item.owner)
+        asked = Asked(item.room, item.by, before.rank(item.by), self._at)
+        try:
+            if ban := before.banned(item.by, self._at):
+                raise Banned(item.room, ban.left(self._at), ban.why)
+            after = item.change.applied(before, asked)
+        except ChatError as error:
+            self.refused.append((item, error.without_stack()))
+            return
+        if self.governed is self._rooms.governed:
+            self.governed = self.governed.copy()
+        if after:
+            self.governed[item.room_id] = after
+        else:
+            self.governed.pop(item.room_id, None)
+        self.batch.governed[item.room_id] = after.text()
+        shown, expels = item.change.shown(asked), item.change.expels(after)
+        self.published.append(ordered.RoomGoverned(item.room_id, after or None, shown, expels, self._at, item.origin))
+        if item.ref:
+            self.published.append(ordered.Acked(item.origin, item.ref))
+
     def _room_ended(self, item: ordered.RoomEnded) -> None:
         if self._last_of(item.room_id) is None:
             self.refused.append((item, RoomGone()))
             return
         self.batch.rooms_ended.append(item.room_id)
         self.numbers[item.room_id] = None
+        if item.room_id in self.governed:
+            self.batch.governed[item.room_id] = ""
+            self.governed = {room: each for room, each in self.governed.items() if room != item.room_id}
         self._publish_with_ack(item)
 
     def _publish_with_ack(self, item: ordered.TopicSet | ordered.Redacted | ordered.RoomEnded) -> None:
@@ -212,6 +268,7 @@ _TAKES: dict[type[ordered.Ordered | None], Callable[[Numbering, Any], None]] = {
     ordered.Redacted: Numbering._redacted,
     ordered.RoomMade: Numbering._room_made,
     ordered.RoomEnded: Numbering._room_ended,
+    ordered.RoomChanged: Numbering._room_changed,
     ordered.TokenUsed: Numbering._token_used,
     ordered.PlaceKept: Numbering._place_kept,
     **dict.fromkeys((ordered.Marker, type(None)), Numbering._pass),

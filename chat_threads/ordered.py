@@ -6,12 +6,16 @@ All but Marker are frozen, so any thread may read them without a lock. Times are
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from .events import Kind, Message
+from .events import Event, Kind, Message
+from .governance import Change, Governance, Person, Sanction
 from .latch import Latch
 from .values import value
+
+P = TypeVar("P", bound=Person)
 
 
 class Ordered:
@@ -73,6 +77,39 @@ class TopicSet(Ordered):
     topic: str
     origin: Any
     ref: str = ""
+    room: str = ""
+    who: int = 0  # the number of the token of the person who sets it
+
+
+@dataclass(frozen=True, slots=True)
+class RoomChanged(Ordered):
+    """``by`` asks for a change of how a room is governed. It becomes a RoomGoverned, or its origin gets an error."""
+
+    room_id: int
+    room: str
+    owner: int
+    change: Change
+    by: Person
+    origin: Any
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomGoverned(Ordered):
+    """How a room is governed from now on; None: as any room. Shown after the commit, also to ``origin`` outside."""
+
+    room_id: int
+    governance: Governance | None
+    shown: Event | None
+    expels: Sanction | None  # the ban by which members have to leave
+    at: int
+    origin: Any
+
+    def leaving(self, members: Iterable[P]) -> list[P]:
+        """Those of the members who have to leave the room."""
+        if self.expels is None or self.governance is None:
+            return []
+        return [each for each in members if self.governance.expelled(each, self.expels, self.at)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,4 +200,4 @@ class Marker(Ordered):
 
 
 # What the history publishes after a commit: messages, and the ordered values that somebody sees.
-Published = Message | Acked | RoomEnded | TopicSet | Redacted | Joined | Left | LeftAll | NameChanged
+Published = Message | Acked | RoomEnded | TopicSet | Redacted | RoomGoverned | Joined | Left | LeftAll | NameChanged

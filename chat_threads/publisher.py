@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
 from heapq import nsmallest
-from itertools import islice
 from typing import Any
 
 from . import chatroom, errors, events, inside, ordered
 from .chatroom import ChatRoom, Place, Recent, Subscriber
+from .directory import Directory
 from .disconnects import TooSlow
 from .lookalikes import looks
 from .mailbox import OVERFLOWED, Mailbox
@@ -25,17 +25,25 @@ from .outbox import Outbox
 from .parcel import Parcel, View, Views
 from .quota import Quota
 from .redaction import Lately
-from .rules import LIKELY, fold, nearest
+from .rules import fold
 
 LOBBY = "#lobby"
 MAX_OVERTAKEN = 10  # rounds in which new messages overtake what was read; then a session enters without the older ones
 ROOMS = 10_000  # rooms in all
 CROWD = 100  # members; in a larger room, joining, leaving and new names are not shown
 
-_Change = ordered.RoomEnded | ordered.TopicSet | ordered.Redacted | ordered.Left | ordered.LeftAll | ordered.NameChanged
+_Change = (
+    ordered.RoomEnded
+    | ordered.TopicSet
+    | ordered.Redacted
+    | ordered.RoomGoverned
+    | ordered.Left
+    | ordered.LeftAll
+    | ordered.NameChanged
+)
 
 
-class Publisher:
+class Publisher(Directory):
     """The rooms and their subscribers. Any thread may call any method, except that only the history thread calls
     ``dispatch_messages``.
 
@@ -146,32 +154,9 @@ class Publisher:
         with self._lock:
             return [events.RoomRow(room.name, len(room.members), room.last, room.topic) for room in rooms]
 
-    def get(self, name: str) -> ChatRoom | None:
-        """The room with this name, in upper or lower case, or None."""
-        with self._lock:
-            return self._by_key.get(fold(name))
-
-    def find(self, name: str) -> ChatRoom:
-        """The room with this name, in upper or lower case. Raise UnknownRoom."""
-        with self._lock:
-            room = self._by_key.get(fold(name))
-            names = [] if room else [each.name for each in islice(self._rooms.values(), LIKELY)]
-        if room is None:
-            raise errors.UnknownRoom(name, nearest(name, names))
-        return room
-
     def __len__(self) -> int:
         """How many rooms there are. Takes no lock, so that /stats is answered while a thread holds it."""
         return len(self._rooms)
-
-    def topic(self, room: ChatRoom) -> str:
-        with self._lock:
-            return room.topic
-
-    def last(self, room: ChatRoom) -> int:
-        """The number of the room's newest published message, or 0."""
-        with self._lock:
-            return room.last
 
     # --- who is where ---------------------------------------------------------------------------------------
 
@@ -223,6 +208,8 @@ class Publisher:
                     outbox.show(session, *events.answers(ref, events.Current(room.name)))
                     joined = None
                     break
+                if refusal := room.refusal(session):
+                    raise refusal
                 place.check()
                 loaded = room.loaded or (stored is not None and self._recent.fill(room, stored, as_of))
                 missed = replay if since is None else room.last - since
@@ -327,48 +314,6 @@ class Publisher:
         place = self._places.get(session)
         return place.current if place else None
 
-    def member_of(self, session: Subscriber, name: str) -> ChatRoom:
-        """The room with this name, if the session is in it. Raise UnknownRoom or NotInRoom."""
-        room = self.find(name)
-        with self._lock:
-            place = self._places.get(session)
-            if place is None or room.id not in place.rooms:
-                raise errors.NotInRoom(room.name)
-        return room
-
-    def rooms_of(self, session: Subscriber) -> tuple[str, ...]:
-        with self._lock:
-            place = self._places.get(session)
-            return tuple(room.name for room in place.rooms.values()) if place else ()
-
-    def seen(self, session: Subscriber) -> list[tuple[int, str, int, int]]:
-        """The session's rooms, each with its id, its name, its newest number, and when that was said, in ms since 1970,
-        or 0 if that is not in memory. The current one is the last."""
-        with self._lock:
-            place = self._places.get(session) or Place()
-            rooms = place.in_order()
-            return [(each.id, each.name, each.last, each.recent[-1].at if each.recent else 0) for each in rooms]
-
-    def recent(self, name: str) -> tuple[events.Message, ...]:
-        """The room's newest messages that are in memory, without a hole."""
-        room = self.get(name)
-        with self._lock:
-            return tuple(room.recent) if room else ()
-
-    def beginning(self, start: str, most: int) -> list[str]:
-        """The names of at most ``most`` rooms that begin with ``start``, which is in the form of ``rules.fold``."""
-        with self._lock:
-            return list(islice((room.name for key, room in self._by_key.items() if key.startswith(start)), most))
-
-    def names(self, room: ChatRoom) -> list[str]:
-        """The names of the room's members, those who spoke last first."""
-        with self._lock:
-            return room.names()
-
-    def members(self, room: ChatRoom) -> list[Subscriber]:
-        with self._lock:
-            return list(room.members)
-
     def set_views(self, session: Subscriber, views: Views, *first: events.Event) -> None:
         """Show the session these events, and from then on its rooms by these views."""
         outbox = Outbox(self._output)
@@ -438,6 +383,8 @@ class Publisher:
                 outbox.add(room.id, events.Redacted(room.name, item.number, item.by))
         elif isinstance(item, ordered.RoomEnded):
             self._end_room(item, outbox)
+        elif isinstance(item, ordered.RoomGoverned):
+            self._govern(item, outbox)
         else:
             place = self._places.get(item.session)
             if place is None:
@@ -447,15 +394,33 @@ class Publisher:
             elif isinstance(item, ordered.Left):
                 room = place.rooms.get(item.room_id)
                 if room:
-                    self._leave(item.session, place, room, "", outbox)
-                    event = events.Departed(room.name, place.current.name if place.current else None)
-                    outbox.show(item.session, *events.answers(item.ref, event))
+                    self._depart(item.session, place, room, item.ref, outbox)
                 elif item.ref:  # a RoomEnded came first, and every request with a ref is answered
                     outbox.show(item.session, *events.answers(item.ref, events.problem(errors.RoomGone())))
             else:
                 for room in list(place.rooms.values()):
                     self._leave(item.session, place, room, item.words, outbox)
                 del self._places[item.session]
+
+    def _govern(self, item: ordered.RoomGoverned, outbox: Outbox) -> None:
+        """Take over how a room is governed. Those who have to leave see the notice, and nothing after it."""
+        assert self._lock.locked()
+        room = self._rooms.get(item.room_id)
+        if room is None:
+            return
+        room.governance = item.governance
+        if item.shown:
+            outbox.add(room.id, item.shown)
+            if item.origin is not None and item.origin not in room.members:
+                outbox.show(item.origin, item.shown)
+        for session in item.leaving(room.members):
+            self._depart(session, self._places[session], room, "", outbox)
+
+    def _depart(self, session: Subscriber, place: Place, room: ChatRoom, ref: str, outbox: Outbox) -> None:
+        assert self._lock.locked()
+        self._leave(session, place, room, "", outbox)
+        event = events.Departed(room.name, place.current.name if place.current else None)
+        outbox.show(session, *events.answers(ref, event))
 
     def _rename(self, item: ordered.NameChanged, place: Place, outbox: Outbox) -> None:
         assert self._lock.locked()
@@ -479,6 +444,7 @@ class Publisher:
             self._deliver(room.id, outbox)  # the session still sees what came before
         self._remove(session, place, room)
         if not self._crowded(room):
+            words = room.last_words(session, words)
             who = session.identity if words else 0
             outbox.add(room.id, events.Presence(room.name, "left", (session.name,), words, who))
 
@@ -496,16 +462,15 @@ class Publisher:
             place = self._places[session]
             was_current = place.current is room
             entered: list[events.Event] = []
-            if was_current and lobby.id not in place.rooms:
+            if was_current and lobby.id not in place.rooms and lobby.refusal(session) is None:
                 entered.append(lobby.entered())
                 change = lobby.add(session, session.views.elsewhere)
                 place.rooms[lobby.id] = lobby
                 outbox.add(lobby.id, ordered.Joined(lobby.id, session, session.name, change))
-            if was_current:
+            if was_current and lobby.id in place.rooms:
                 place.go_to(session, lobby)
             self._remove(session, place, room)
-            assert place.current is not None
-            told = events.RoomDeleted(room.name, item.by, place.current.name)
+            told = events.RoomDeleted(room.name, item.by, place.current.name if place.current else None)
             outbox.show(session, told, *entered)
         self._drop(room)
 
@@ -521,13 +486,13 @@ class Publisher:
         self._quota.give_back(room.owner, room.address)
 
     def _drop_unused(self) -> list[int]:
-        """Drop the rooms that everybody has left and that have neither messages nor a topic. Above nine tenths of
-        ROOMS, drop some that have a topic, too."""
+        """Drop the rooms that everybody has left and in which there is nothing to keep. Above nine tenths of ROOMS,
+        drop some in which nothing was said, too."""
         assert self._lock.locked()
         unused = [
             room
             for room in self._left.values()
-            if not (room.members or room.last or room.topic or room.name == LOBBY) and room.id in self._rooms
+            if not (room.members or room.is_kept or room.name == LOBBY) and room.id in self._rooms
         ]
         self._left.clear()
         for room in unused:

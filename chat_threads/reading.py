@@ -129,6 +129,10 @@ class ReadingSide:
         )
         return [StoredRoom(*row) for row in rows]
 
+    def governed(self) -> dict[int, str]:
+        """How rooms are governed (Governance.text), by their ids."""
+        return dict(self._read_at_the_start("SELECT room, text FROM governance", ()))
+
     def highest_room(self) -> int:
         """The highest id of a room, also of a deleted one whose messages are not all deleted yet; 0: there is none."""
         return int(

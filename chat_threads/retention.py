@@ -22,7 +22,7 @@ import logging
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -314,6 +314,13 @@ class Sweeper:
         return ", ".join(named) + (f", and the rest of {rest} other room{'s' if rest > 1 else ''}" if rest else "")
 
 
+def govern(writer: sqlite3.Connection, texts: Mapping[int, str]) -> None:
+    """Store how rooms are governed, in place of what was stored before; "" stores nothing."""
+    writer.executemany("DELETE FROM governance WHERE room = ?", [(room,) for room in texts])
+    rows = [(room, text) for room, text in texts.items() if text]
+    writer.executemany("INSERT INTO governance (room, text) VALUES (?, ?)", rows)
+
+
 def forget_unused(writer: sqlite3.Connection, which: str, value: int | str) -> None:
     """Delete those of the selected rooms in which nothing was ever said.
 
@@ -321,6 +328,7 @@ def forget_unused(writer: sqlite3.Connection, which: str, value: int | str) -> N
     """
     unused = f"FROM rooms WHERE {which} AND last = 0 AND NOT EXISTS (SELECT 1 FROM messages WHERE room = rooms.id)"
     owners = writer.execute(f"SELECT DISTINCT owner {unused} AND owner != 0", (value,)).fetchall()
+    writer.execute(f"DELETE FROM governance WHERE room IN (SELECT id {unused})", (value,))
     writer.execute(f"DELETE {unused}", (value,))
     writer.executemany(
         "UPDATE tokens SET kept = 0 WHERE id = ? AND NOT EXISTS (SELECT 1 FROM rooms WHERE owner = tokens.id)"

@@ -38,6 +38,7 @@ FRAME = 24 + 4096  # bytes of a page in SQLite's log
 # retention   ``seen`` is the last time of the clock that was trusted, ``doubted`` what the clock showed when the server
 #             began to doubt it, ``remains`` whether something that was deleted may still be readable in the file.
 # places      what a token keeps for a person who comes back (see the module ``kept``).
+# governance  how rooms are governed, if an operator has changed anything (see the module ``governance``).
 # identity    the mark that ties the file and SQLite's log together (see the module ``identity``).
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -100,6 +101,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " VALUES (CAST(x'fffe6368ff6d6bfe' || randomblob(16) AS BLOB), zeroblob(16))",
     ),
     ("CREATE TABLE places (token INTEGER PRIMARY KEY, place TEXT NOT NULL)",),
+    ("CREATE TABLE governance (room INTEGER PRIMARY KEY, text TEXT NOT NULL)",),
 )
 VERSION = len(MIGRATIONS)
 

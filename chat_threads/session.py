@@ -75,6 +75,7 @@ class Session(Reached):
     __slots__ = (  # as in Mailbox
         *("number", "dialect", "ref", "views", "written", "ended", "profile", "began", "heard", "contact", "reply_to"),
         *("identity", "known", "known_by_name", "address", "pace", "broken", "local", "output", "kept", "note_at"),
+        *("account", "operator"),
         *("_schedule", "__weakref__"),
     )
 
@@ -102,6 +103,8 @@ class Session(Reached):
         self.contact = Contact(number)
         self.reply_to: Contact | None = None  # who sent the last private line; set by the senders' readers
         self.identity = 0  # the number of its token; set with the token by the SessionStore, read anywhere
+        self.account = False  # whether it is logged in; set with the identity, read anywhere
+        self.operator = False  # whether it is one of the server's operators; set with the identity, read anywhere
         self.known = False  # whether the client was told its token (then its requests are remembered); the reader's
         self.known_by_name = False  # whether the SessionStore knows its name as a person's; the reader thread's
         self.address = ""  # the client's; set by the reader thread at the start

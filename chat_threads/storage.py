@@ -24,7 +24,7 @@ from .errors import ReadOnly, StartError, Unreadable
 from .events import Message
 from .filelock import FileLock
 from .reading import ReadingSide, message_of, reason
-from .retention import MERGE_PAGES, Sweeper, forget_unused
+from .retention import MERGE_PAGES, Sweeper, forget_unused, govern
 from .schema import MEMORY, transaction
 from .wal import Log
 
@@ -303,8 +303,8 @@ class Storage(ReadingSide):
         if batch.tokens:
             self._uses += len(batch.tokens)
             self._unfolded += TOKEN_PAGES + len(batch.tokens)
-        if batch.places:
-            self._unfolded += len(batch.places) + sum(map(len, batch.places.values())) // PAGE_LETTERS
+        if texts := [*batch.places.values(), *batch.governed.values()]:
+            self._unfolded += len(texts) + sum(map(len, texts)) // PAGE_LETTERS
         if batch.redacted:
             self.sweeper.has_remains()
             self._unfolded += INDEX_PAGES
@@ -330,6 +330,8 @@ class Storage(ReadingSide):
                 self.sweeper.redact(writer, room, number)
             for room, topic in batch.topics.items():
                 writer.execute("UPDATE rooms SET topic = ? WHERE id = ?", (topic, room))
+            if batch.governed:
+                govern(writer, batch.governed)
             for room in batch.rooms_ended:
                 self.sweeper.ends(writer, room)
                 writer.execute("DELETE FROM rooms WHERE id = ?", (room,))
@@ -375,10 +377,10 @@ class Storage(ReadingSide):
         return last_id
 
     def forget_unused_rooms(self, kept: str) -> None:
-        """Forget the rooms without messages and without a topic, except the one with this key. Called before clients
+        """Forget the rooms without messages, topic and governance, except the one with this key. Called before clients
         connect. Raises StorageError."""
         with self._changing() as writer:
-            forget_unused(writer, "topic = '' AND key != ?", kept)
+            forget_unused(writer, "topic = '' AND id NOT IN (SELECT room FROM governance) AND key != ?", kept)
 
     def oldest_kept(self, now: int, retain: int) -> int | None:
         """The time before which messages are too old, in milliseconds. None: the clock, which says ``now``, is not

@@ -18,7 +18,8 @@ COME_IN = (
 )
 TALK = "Talk"  # the group of all other commands
 GROUPS = {
-    "Rooms": "/join /leave /create /delete /rooms /who /topic /invite",
+    "Rooms": "/join /leave /create /delete /rooms /who /topic /invite /room",
+    "Rules": "/op /deop /kick /ban /unban /bans /mute /unmute",
     "You": "/nick /token /resume /away /back /set /edit",
     "Reading": "/history /search /redact",
     "Server": "/qr /stats /ping /help /quit",

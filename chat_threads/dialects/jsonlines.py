@@ -20,6 +20,7 @@ from ..parcel import Views
 from ..rules import LINES, REFS, TEXT_LENGTH, WORDS_LENGTH
 from . import codec
 from .base import DEFAULTS, Request, Settings, SharedViews
+from .typed import parse_line
 
 LINE = 65536  # bytes in a line, without its end
 DEPTH = 8  # objects and arrays inside one another; no request needs more than two
@@ -141,6 +142,16 @@ def _ref_of(request: dict[str, Any]) -> str:
     return ref
 
 
+def _meant(line: str) -> commands.Command:
+    """The command that a typed line is; raise UnknownCommand, Usage or BadRequest."""
+    command = parse_line(line)
+    if command is None:
+        raise BadRequest("line of typed is blank.")
+    if not command.row.type:
+        raise BadRequest(f"{command.row.name} works in a terminal only.")
+    return command
+
+
 class JsonDialect:
     """A program's end of the conversation. See base.Dialect."""
 
@@ -215,7 +226,7 @@ class JsonDialect:
                 raise BadRequest("hello needs a name or a token.")
             self._set_replay(self.replay if request.get("replay") is None else request["replay"])
             arguments["since"] = _since(request.get("since"))
-        return make(**arguments)
+        return _meant(arguments["line"]) if kind == "typed" else make(**arguments)
 
     def _set_replay(self, replay: object) -> None:
         if not isinstance(replay, int) or isinstance(replay, bool) or not 0 <= replay <= MAX_REPLAY:

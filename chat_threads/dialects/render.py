@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import events, qr
 from ..rules import is_room, mentions
-from . import advice, clock
+from . import advice, clock, governed
 from .columns import shortened
 from .help import help_lines
 from .rows import wrapped
@@ -187,7 +187,34 @@ def _topic_shown(style: Style, event: events.TopicShown) -> str:
 
 
 def _room_deleted(style: Style, event: events.RoomDeleted) -> str:
-    return _line(style, f"{event.by} deleted {event.room} and its history. What you type goes to {event.now_in} now.")
+    now = f"What you type goes to {event.now_in} now." if event.now_in else "You are not in a room now."
+    return _line(style, f"{event.by} deleted {event.room} and its history. {now}")
+
+
+def _moderated(style: Style, event: events.Moderated) -> str:
+    return _line(style, governed.moderated(event))
+
+
+def _room_set(style: Style, event: events.RoomSet) -> str:
+    return _line(style, governed.room_set(event))
+
+
+def _room_shown(style: Style, event: events.RoomShown) -> str:
+    return _lines(style, *governed.room_shown(event))
+
+
+def _sanction_list(style: Style, event: events.SanctionList) -> str:
+    if not event.people:
+        return _line(style, f"Nobody is banned from {event.room} or muted in it.")
+    rows = [
+        [row.name, governed.STATE[row.action], _left(row.seconds), row.by, shortened(row.why, 30)]
+        for row in event.people
+    ]
+    return _table(style, ("name", "what", "left", "by", "why"), rows, right=(2,), shrink=((4, 10), (0, 12), (3, 12)))
+
+
+def _left(seconds: int | None) -> str:
+    return "" if seconds is None else _while(seconds)
 
 
 def _private_line(style: Style, event: events.PrivateLine) -> str:
@@ -424,6 +451,10 @@ SHOW: dict[type[events.Event], Callable[[Style, Any], str]] = {
     events.TopicShown: _topic_shown,
     events.Redacted: _redacted,
     events.RoomDeleted: _room_deleted,
+    events.Moderated: _moderated,
+    events.RoomSet: _room_set,
+    events.RoomShown: _room_shown,
+    events.SanctionList: _sanction_list,
     events.PrivateLine: _private_line,
     events.Invited: _invited,
     events.HistoryPage: _history_page,

@@ -106,7 +106,7 @@ class Typed {
       if (command) return { error: `Nothing was sent. Begin the line with ${command.word}.` };
       return { request: { type: "say", text: line.replace(/^\/\//, "/") } };
     }
-    if (!command) return { error: `There is no command ${word.slice(0, 40)}. /help lists the commands.` };
+    if (!command) return { request: { type: "typed", line } }; // the server may know it
     const { type } = command;
     const text = WRITTEN.test(type) ? rest : rest.replace(/\n/g, " ");
     const fields = OWN[type] ? OWN[type](text) : readPlaces(command, text);

@@ -1,9 +1,9 @@
 """The service: what each command does, and how a conversation begins and ends. It is the same for every dialect.
 
-Each family of commands has a file: ``talk``, ``rooms``, ``people``, ``pages``, ``insight``, ``metrics`` and
-``screen``. Above each function stands the command that it carries out. Everything here runs in the reader thread of the
-session that asked, except ``refuse`` and ``announce``, which the history thread calls, and the notice that a fault has
-ended, which the fault's lab thread sends.
+Each family of commands has a file: ``talk``, ``rooms``, ``governing``, ``people``, ``pages``, ``insight``, ``metrics``
+and ``screen``. Above each function stands the command that it carries out. Everything here runs in the reader thread of
+the session that asked, except ``refuse`` and ``announce``, which the history thread calls, and the notice that a fault
+has ended, which the fault's lab thread sends.
 
 A change that everybody must see in the same order is submitted to the history; the rest is answered at once. ``submit``
 waits while the history's queue is full, at most ``history.PATIENCE`` seconds; then it raises NotStored.
@@ -23,12 +23,12 @@ from ..reach import HERE, HTTP, url
 from ..rules import check_room, check_words
 from ..session import Session, SessionStore
 from ..tokens import new_token
-from . import insight, metrics, pages, people, returning, rooms, screen, talk
+from . import governing, insight, metrics, pages, people, returning, rooms, screen, talk
 from .table import METHODS, Context, Insight
 
 __all__ = ["METHODS", "Insight", "Service"]
 
-FAMILIES = (talk, rooms, people, pages, insight, metrics, screen)  # importing them has filled METHODS
+FAMILIES = (talk, rooms, governing, people, pages, insight, metrics, screen)  # importing them has filled METHODS
 
 
 class Service:

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 
 from .. import __version__, commands, events, inside, qr
+from ..dialects.text import TextDialect
 from ..errors import NoFaults, NotInRoom, NotLocal, NoTrip, TripsUnrecorded
 from ..lab import UnknownFault
 from ..pace import cost_of_code
 from ..reach import with_room
 from ..rules import check_room, fold
 from ..session import Session
+from . import governing
 from .table import MAX_ROWS, Context, does
 
 log = logging.getLogger(__name__)
@@ -189,3 +191,5 @@ def _useless(context: Context, session: Session) -> Iterator[str]:
     ):
         if not works:
             yield kind.row.name
+    if isinstance(session.dialect, TextDialect):  # programs are told all that there is
+        yield from (kind.row.name for kind in governing.useless(context, session))

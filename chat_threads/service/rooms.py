@@ -9,6 +9,7 @@ from ..errors import LooksLikeRoom, RoomExists, Told, UnknownRoom
 from ..pace import cost_of_table
 from ..rules import check_room, check_words, is_room
 from ..session import Session
+from . import governing
 from .table import MAX_ROWS, Context, does
 
 TRIES = 3  # attempts to enter a room; an attempt fails if the room is deleted just before
@@ -126,7 +127,9 @@ def topic(context: Context, session: Session, command: commands.Topic) -> None:
         if not text and isinstance(session.dialect, TextDialect) and not context.publisher.topic(room):
             session.answer(events.TopicShown(room.name, ""))  # nothing changes, so nobody else is told
             return
-        context.history.submit(ordered.TopicSet(room.id, session.name, text, session, session.ref))
+        context.history.submit(
+            ordered.TopicSet(room.id, session.name, text, session, session.ref, room.name, session.identity)
+        )
         if command.room is None and isinstance(session.dialect, TextDialect):
             _ask_which_room(context, session, text)
 
@@ -147,6 +150,7 @@ def invite(context: Context, session: Session, command: commands.Invite) -> None
     if room.name in context.publisher.rooms_of(other):  # also for one who ignores the session: /who shows as much
         session.answer(events.Notice(f"{other.name} is in {room.name} already."))
         return
+    governing.invite(context, session, room, other)
     if session.identity not in other.profile.ignored:
         other.send(events.Invited(session.name, room.name))
     session.answer(events.Notice(f"{other.name} is invited to {room.name}."))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import chat_threads
-from chat_threads import commands, disconnects, errors, events, lab, qr
+from chat_threads import commands, disconnects, errors, events, lab, qr, redaction, refusals
 from chat_threads.dialects import advice
 from chat_threads.dialects.text import TextDialect
 from chat_threads.dialects.typed import Mistyped
@@ -83,6 +83,39 @@ TYPED = [
 
 # All others, with typical fields, and what everybody gets.
 PLAIN = [
+    (redaction.UnknownMessage("#lab", 5), "#lab has no message 5."),
+    (redaction.RemovedAlready("#lab", 5), "Message 5 of #lab has been removed already."),
+    (
+        redaction.OthersMessage("#lab", 5, "bob"),
+        "Message 5 of #lab is from bob. Only bob can remove it, and the person who made #lab.",
+    ),
+    (
+        redaction.OldMessage("#lab", 5),
+        "Message 5 of #lab is older than a day, so you cannot remove it any more.",
+    ),
+    (refusals.Banned("#lab"), "You are banned from #lab."),
+    (refusals.Banned("#lab", 7000, "rude"), "You are banned from #lab for 117 minutes (rude)."),
+    (refusals.Muted("#lab", 60), "You are muted in #lab for 60 seconds. Nothing was sent."),
+    (refusals.QuietRoom("#lab"), "#lab is quiet: only its operators speak now. Nothing was sent."),
+    (
+        refusals.TooSoon("#lab", 60, 5),
+        "#lab is slow: everybody has one message in 1 minute. Nothing was sent. Send it again in 5 seconds.",
+    ),
+    (
+        refusals.InviteOnly("#lab"),
+        "#lab is only for people who were invited. Ask one of its operators for an invitation.",
+    ),
+    (refusals.AccountsOnly("#lab"), "#lab is only for people who have an account and are logged in."),
+    (refusals.NotOperator("#lab"), "Only the owner and the operators of #lab may do that."),
+    (refusals.NotOwner("#lab"), "Only the owner of #lab may do that."),
+    (refusals.NotServerOperator(), "Only the server's operators may do that."),
+    (refusals.Protected("bob", "#lab"), "Only somebody who may do more in #lab than you can do that to bob."),
+    (refusals.NotListed("bob", "banned from", "#lab"), "bob is not banned from #lab."),
+    (
+        refusals.ListFull("#lab", 50, "operators"),
+        "#lab has 50 operators already, and more are not allowed. Take one back first.",
+    ),
+    (refusals.BadSetting("Try one of: quiet."), "A room has no such setting. Try one of: quiet."),
     (errors.Usage("/me action"), "Usage: /me action"),
     (Mistyped("A name has no spaces.", "Type /nick annb."), "A name has no spaces. Type /nick annb."),
     (errors.BadName(), errors.BadName.rule),
@@ -235,7 +268,7 @@ def strings(path: pathlib.Path) -> Iterator[str]:
 def test_no_text_for_programs_names_a_typed_command():
     typed = re.compile(r"(?<![\w/])(?:" + "|".join(map(re.escape, commands.BY_NAME)) + r")\b")
     # The table of what people type; the operator's options; what a thread does, for /threads.
-    others = {"commands", "room_commands", "usage", "cli", "lab", "watched"}
+    others = {"commands", "room_commands", "room_roles", "usage", "cli", "lab", "watched"}
     package = pathlib.Path(chat_threads.__file__).parent
     saying = [each for each in package.glob("*.py") if each.stem not in others] + [*package.glob("service/*.py")]
     assert {path.name: text for path in saying for text in strings(path) if typed.search(text)} == {}

@@ -110,6 +110,7 @@ def test_every_command_there_is_has_its_json_form():
         commands.Hello,
         commands.AreYouThere,
         commands.Edit,
+        commands.Typed,
         commands.ShowScreen,
         commands.Complete,
         commands.ShowMetrics,
@@ -623,6 +624,37 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
     (events.RoomDeleted("#lab2", "bob", "#lobby"), [{"type": "deleted", "room": "#lab2", "by": "bob",
                 "current": "#lobby"}]),
     (
+        events.Moderated("#lab2", "ann", "ban", "bob", "rude", 7200),
+        [
+            {
+                "type": "moderated", "room": "#lab2", "by": "ann", "action": "ban", "name": "bob", "why": "rude",
+                "seconds": 7200,
+            }
+        ],
+    ),
+    (
+        events.Moderated("#lab2", "ann", "op", "bob"),
+        [{"type": "moderated", "room": "#lab2", "by": "ann", "action": "op", "name": "bob"}],
+    ),
+    (
+        events.RoomSet("#lab2", "ann", "quiet"),
+        [{"type": "room", "room": "#lab2", "by": "ann", "setting": "quiet"}],
+    ),
+    (
+        events.RoomShown("#lab2", ("quiet",), "ann", ("bob",)),
+        [{"type": "room", "room": "#lab2", "settings": ["quiet"], "creator": "ann", "operators": ["bob"]}],
+    ),
+    (
+        events.SanctionList("#lab2", (events.SanctionRow("bob", "mute", "ann", "", None),)),
+        [
+            {
+                "type": "bans",
+                "room": "#lab2",
+                "people": [{"name": "bob", "action": "mute", "by": "ann", "why": "", "seconds": None}],
+            }
+        ],
+    ),
+    (
         events.PrivateLine(AT, "bob", "ann", "psst"),
         [{"type": "private", "at": AT_TEXT, "from": "bob", "to": "ann", "text": "psst"}],
     ),
@@ -775,6 +807,10 @@ def test_a_line_has_no_raw_newline_or_control_character_whatever_is_in_it(odd):
         events.TopicChanged(odd, odd, odd),
         events.TopicShown(odd, odd), events.Redacted(odd, 1, odd), events.RoomDeleted(odd, odd, odd),
         events.PrivateLine(AT, odd, odd, odd),
+        events.TopicShown(odd, odd), events.RoomDeleted(odd, odd, odd), events.PrivateLine(AT, odd, odd, odd),
+        events.Moderated(odd, odd, "ban", odd, odd), events.RoomSet(odd, odd, odd),
+        events.RoomShown(odd, (odd,), odd, (odd,)),
+        events.SanctionList(odd, (events.SanctionRow(odd, "ban", odd, odd, 1),)),
         events.Invited(odd, odd),
         events.HistoryPage(odd, (said(odd),), 1, 1, 1), events.SearchPage(odd, (said(odd),), False),
         events.RoomList((events.RoomRow(odd, 1, 1, odd),), 0), events.PeopleList(odd, (row,), 0),

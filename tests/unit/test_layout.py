@@ -16,12 +16,12 @@ PACKAGE = pathlib.Path(chat_threads.__file__).parent
 LAYERS = """
     __init__        memory          values
     event
-    insights
+    insights        room_events
     errors          usage           inside          streams     ends        addresses   letters    lookalikes  spares
     events          disconnects     rules           queues          tokens      lab         filelock    wal     latch
-    tls
+    tls             refusals
     metrics         reach       qr              limits      starting
-    implied         meant           room_commands
+    implied         meant           room_commands   room_roles      governance
     commands        ordered         parcel
     paging          redaction
     mailbox         chatroom
@@ -32,6 +32,7 @@ LAYERS = """
     wire            pace            storage         trace           dialects.__init__
     upkeep      securewire
     dialects.base   dialects.clock  days     history         outbox      dialects.options
+    directory       dialects.governed
     publisher
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
     dialects.rows   dialects.buffer     dialects.drawing
@@ -44,6 +45,7 @@ LAYERS = """
     page.lab
     dialects.web
     service.table
+    service.governing
     service.talk    service.rooms   service.pages   service.insight     service.metrics
     service.returning
     service.people
@@ -92,7 +94,7 @@ PEOPLES_MAY = CLIENTS_MAY | {
 }
 # A dialect does no I/O: it imports only these of our modules, and none of those of the standard library.
 DIALECTS_MAY = {
-    *("commands", "disconnects", "errors", "events", "letters", "parcel", "qr", "rules", "usage"),
+    *("commands", "disconnects", "errors", "events", "letters", "parcel", "qr", "refusals", "rules", "usage"),
     *("page.__init__", "page.lab"),
 }
 DIALECTS_MUST_NOT = {"socket", "threading", "queue", "sqlite3", "logging", "os", "select", "asyncio", "subprocess"}
@@ -204,7 +206,8 @@ def test_every_module_has_its_layer():
 
 
 @for_each(
-    ("module", "ours"), [("errors", set()), ("event", set()), ("events", {".errors", ".event", ".insights", ".values"})]
+    ("module", "ours"),
+    [("errors", set()), ("event", set()), ("events", {".errors", ".event", ".insights", ".room_events", ".values"})],
 )
 def test_errors_and_events_import_next_to_nothing_of_ours(module, ours):
     assert {imported for imported in imports(module, SOURCES[module]) if imported.startswith(".")} == ours

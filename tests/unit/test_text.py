@@ -85,7 +85,8 @@ def test_every_command_that_a_person_can_ask_for_can_be_typed():
     } - {commands.Command}  # fmt: skip
     by_telnet = {commands.AreYouThere, commands.ShowScreen, commands.Complete}
     by_http = {commands.ShowMetrics, commands.ShowHealth}
-    assert every - {type(command) for _, command in TYPED} == {commands.Hello} | by_telnet | by_http
+    by_programs = {commands.Hello, commands.Typed}
+    assert every - {type(command) for _, command in TYPED} == by_programs | by_telnet | by_http
     assert inputs(b"ann\r\n", name=None) == [commands.Hello("ann")]
     assert inputs(b"/Resume t0ken\r\n", name=None) == [commands.Hello(token="t0ken")]
     assert inputs(b"\xff\xf6") == [ASK, commands.AreYouThere()]
@@ -190,7 +191,7 @@ def test_a_word_of_another_chat_leads_to_the_command_for_it_here(name):
 
 
 def test_a_word_that_is_like_no_command_leads_to_none():
-    for word in "rm rx clear cls date save time get upload version2 op mode grip foo remind shrug 1 é".split():
+    for word in "rm rx clear cls date save time get upload version2 mode grip foo remind shrug 1 é".split():
         with pytest.raises(UnknownCommand) as caught:
             parse_line(f"/{word} bob")
         assert caught.value.near is None, word
@@ -803,6 +804,43 @@ SEEN = (
     (
         events.RoomDeleted("#lab2", "ann", "#lobby"),
         ["* ann deleted #lab2 and its history. What you type goes to #lobby now."],
+    ),
+    (
+        events.RoomDeleted("#lab2", "ann", None),
+        ["* ann deleted #lab2 and its history. You are not in a room now."],
+    ),
+    (events.Moderated("#lab2", "ann", "op", "bob"), ["* ann made bob an operator of #lab2"]),
+    (events.Moderated("#lab2", "ann", "deop", "bob"), ["* ann took the role of operator of #lab2 from bob"]),
+    (events.Moderated("#lab2", "ann", "kick", "bob", "rude"), ["* ann sent bob out of #lab2: rude"]),
+    (
+        events.Moderated("#lab2", "ann", "ban", "bob", "rude", 7200),
+        ["* ann banned bob from #lab2 for 2 hours: rude"],
+    ),
+    (events.Moderated("#lab2", "ann", "unban", "bob"), ["* ann lifted the ban of bob from #lab2"]),
+    (events.Moderated("#lab2", "ann", "mute", "bob", "", 90), ["* ann muted bob in #lab2 for 90 seconds"]),
+    (events.Moderated("#lab2", "ann", "unmute", "bob"), ["* ann lets bob speak in #lab2 again"]),
+    (events.RoomSet("#lab2", "ann", "quiet"), ["* ann made #lab2 quiet: only its operators may speak"]),
+    (
+        events.RoomSet("#lab2", "ann", "slow 60"),
+        ["* ann made #lab2 slow: everybody may speak once in 1 minute"],
+    ),
+    (
+        events.RoomSet("#lab2", "ann", "keep 30"),
+        ["* ann set #lab2 to keep 30: its messages stay for 30 days"],
+    ),
+    (events.RoomSet("#lab2", "ann", "pink"), ["* ann set #lab2 to pink"]),
+    (
+        events.RoomShown("#lab2", ("public", "slow 10"), "ann", ("bob", "cy")),
+        ["* #lab2 is public, slow 10.", "* It was made by ann; its operators: bob, cy."],
+    ),
+    (events.SanctionList("#lab2", ()), ["* Nobody is banned from #lab2 or muted in it."]),
+    (
+        events.SanctionList("#lab2", (events.SanctionRow("bob", "ban", "ann", "rude", 7200),)),
+        [
+            "* name    what      left  by    why",
+            "* ------  ------  ------  ----  -----",
+            "* bob     banned      2h  ann   rude",
+        ],
     ),
     (events.PrivateLine(AT, "ann", "bob", "psst"), ["[14:03] ann -> you: psst"]),
     (events.PrivateLine(AT, "ann", "bob", "psst", sent=True), ["[14:03] you -> bob: psst"]),

@@ -1,0 +1,62 @@
+"""How a room is governed, in words for people. Pure functions."""
+
+from __future__ import annotations
+
+from .. import events
+from ..refusals import span
+
+_DONE: dict[events.Action, str] = {
+    "op": "made {name} an operator of {room}",
+    "deop": "took the role of operator of {room} from {name}",
+    "kick": "sent {name} out of {room}",
+    "ban": "banned {name} from {room}",
+    "unban": "lifted the ban of {name} from {room}",
+    "mute": "muted {name} in {room}",
+    "unmute": "lets {name} speak in {room} again",
+}
+
+_SET = {
+    "public": "opened {room}: everybody may enter",
+    "invite-only": "closed {room}: only people who are invited may enter",
+    "open": "opened {room} for talk: everybody may speak",
+    "quiet": "made {room} quiet: only its operators may speak",
+    "slow off": "set {room} to slow off: everybody may speak at any pace",
+    "accounts-only": "set {room} to accounts-only: only people who are logged in may enter and speak",
+    "everybody": "set {room} to everybody: nobody needs an account there",
+    "listed": "put {room} on the list of rooms",
+    "unlisted": "took {room} off the list of rooms",
+    "keep all": "set {room} to keep all: its messages stay as long as those of other rooms",
+}
+
+STATE: dict[events.Action, str] = {"ban": "banned", "mute": "muted"}
+"""What a person on the list of bans is."""
+
+
+def moderated(event: events.Moderated) -> str:
+    """What an operator has done about a person."""
+    done = _DONE[event.action].format(name=event.name, room=event.room)
+    how_long = "" if event.seconds is None else f" for {span(event.seconds)}"
+    return f"{event.by} {done}{how_long}" + (f": {event.why}" if event.why else "")
+
+
+def room_set(event: events.RoomSet) -> str:
+    """What an operator has set in a room."""
+    word, _, number = event.setting.partition(" ")
+    if event.setting in _SET:
+        done = _SET[event.setting].format(room=event.room)
+    elif word == "slow" and number.isdecimal():
+        done = f"made {event.room} slow: everybody may speak once in {span(int(number))}"
+    elif word == "keep" and number.isdecimal():
+        done = f"set {event.room} to keep {number}: its messages stay for {span(86400 * int(number))}"
+    else:  # of a newer server
+        done = f"set {event.room} to {event.setting}"
+    return f"{event.by} {done}"
+
+
+def room_shown(event: events.RoomShown) -> tuple[str, str]:
+    """How a room is governed."""
+    operators = ", ".join(event.operators) or "nobody else"
+    return (
+        f"{event.room} is {', '.join(event.settings)}.",
+        f"It was made by {event.creator}; its operators: {operators}.",
+    )

@@ -1,0 +1,87 @@
+"""What the Publisher knows of its rooms and of who is in them, for others to look up.
+
+Any thread may call any method. Each takes the Publisher's lock, and returns what was so at that moment.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from . import errors, events
+from .chatroom import ChatRoom, Place, Subscriber
+from .rules import LIKELY, fold, nearest
+
+
+class Directory:
+    """The part of the Publisher that changes nothing. The Publisher makes and changes these attributes."""
+
+    _lock: Any
+    _rooms: dict[int, ChatRoom]
+    _by_key: dict[str, ChatRoom]
+    _places: dict[Subscriber, Place]
+
+    def get(self, name: str) -> ChatRoom | None:
+        """The room with this name, in upper or lower case, or None."""
+        with self._lock:
+            return self._by_key.get(fold(name))
+
+    def find(self, name: str) -> ChatRoom:
+        """The room with this name, in upper or lower case. Raise UnknownRoom."""
+        with self._lock:
+            room = self._by_key.get(fold(name))
+            names = [] if room else [each.name for each in islice(self._rooms.values(), LIKELY)]
+        if room is None:
+            raise errors.UnknownRoom(name, nearest(name, names))
+        return room
+
+    def topic(self, room: ChatRoom) -> str:
+        with self._lock:
+            return room.topic
+
+    def last(self, room: ChatRoom) -> int:
+        """The number of the room's newest published message, or 0."""
+        with self._lock:
+            return room.last
+
+    def member_of(self, session: Subscriber, name: str) -> ChatRoom:
+        """The room with this name, if the session is in it. Raise UnknownRoom or NotInRoom."""
+        room = self.find(name)
+        with self._lock:
+            place = self._places.get(session)
+            if place is None or room.id not in place.rooms:
+                raise errors.NotInRoom(room.name)
+        return room
+
+    def rooms_of(self, session: Subscriber) -> tuple[str, ...]:
+        with self._lock:
+            place = self._places.get(session)
+            return tuple(room.name for room in place.rooms.values()) if place else ()
+
+    def seen(self, session: Subscriber) -> list[tuple[int, str, int, int]]:
+        """The session's rooms, each with its id, its name, its newest number, and when that was said, in ms since 1970,
+        or 0 if that is not in memory. The current one is the last."""
+        with self._lock:
+            place = self._places.get(session) or Place()
+            rooms = place.in_order()
+            return [(each.id, each.name, each.last, each.recent[-1].at if each.recent else 0) for each in rooms]
+
+    def recent(self, name: str) -> tuple[events.Message, ...]:
+        """The room's newest messages that are in memory, without a hole."""
+        room = self.get(name)
+        with self._lock:
+            return tuple(room.recent) if room else ()
+
+    def beginning(self, start: str, most: int) -> list[str]:
+        """The names of at most ``most`` rooms that begin with ``start``, which is in the form of ``rules.fold``."""
+        with self._lock:
+            return list(islice((room.name for key, room in self._by_key.items() if key.startswith(start)), most))
+
+    def names(self, room: ChatRoom) -> list[str]:
+        """The names of the room's members, those who spoke last first."""
+        with self._lock:
+            return room.names()
+
+    def members(self, room: ChatRoom) -> list[Subscriber]:
+        with self._lock:
+            return list(room.members)

@@ -1,0 +1,63 @@
+"""Events about how a room is governed. See events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from .event import Event, OneLine
+
+Action = Literal["op", "deop", "kick", "ban", "unban", "mute", "unmute"]
+
+
+@dataclass(frozen=True, slots=True)
+class Moderated(OneLine, Event):
+    """An operator has done something about a person in a room. ``seconds``: for how long; None: until it is undone."""
+
+    room: str
+    by: str
+    action: Action
+    name: str
+    why: str = ""
+    seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSet(OneLine, Event):
+    """An operator has changed a setting of a room: "quiet", "slow 10" and the like, as people type it."""
+
+    room: str
+    by: str
+    setting: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoomShown(OneLine, Event):
+    """How a room is governed: its settings, as people type them, who made it, and the names of its operators."""
+
+    lines: ClassVar[int] = 3
+    room: str
+    settings: tuple[str, ...]
+    creator: str
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SanctionRow:
+    name: str
+    action: Action  # ban or mute
+    by: str
+    why: str
+    seconds: int | None  # until it ends; None: until it is lifted
+
+
+@dataclass(frozen=True, slots=True)
+class SanctionList(Event):
+    """Who is banned from a room or muted in it."""
+
+    room: str
+    people: tuple[SanctionRow, ...]
+
+    @property
+    def lines(self) -> int:
+        return 3 + len(self.people)

@@ -1,0 +1,176 @@
+"""Commands about who may do what in a room. See commands.
+
+They are about the current room, or about the room that is named first. Pages and clients need no table of them: they
+send what was typed (see ``Typed``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TypeVar
+
+from .usage import Command, command
+
+SPAN = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@command(
+    "/room [#room] [setting]",
+    "show or change the rules of a room",
+    "room",
+    more="The owner and the operators of a room may change them:\n"
+    "/room quiet: only operators speak; /room open\n"
+    "/room slow 10: each may speak once in 10 seconds; /room slow off\n"
+    "/room invite-only: only invited people may enter; /room public\n"
+    "/room accounts-only: only who is logged in enters; /room everybody\n"
+    "/room unlisted: /rooms does not show it; /room listed\n"
+    "The person who made a room owns it. /help op, kick, ban and mute say more.",
+    cost=3,
+)
+@dataclass(frozen=True, slots=True)
+class Room(Command):
+    """Show the rules of a room, or change one: ``setting`` is "quiet", "slow 10" and the like."""
+
+    room: str | None = None
+    setting: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _About(Command):
+    """A command about one person in a room."""
+
+    name: str
+    room: str | None = None
+
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        room, words = _room_first(rest)
+        return cls(words[0], room) if len(words) == 1 else None
+
+
+A = TypeVar("A", bound=_About)
+
+
+@command(
+    "/op [#room] NAME",
+    "make somebody an operator",
+    "op",
+    more="Only the owner of a room may do that. An operator may do all that the owner may, except /op, /deop of others"
+    " and /delete.",
+    cost=3,
+)
+@dataclass(frozen=True, slots=True)
+class Op(_About):
+    """Make a person an operator of a room."""
+
+
+@command("/deop [#room] NAME", "take that role back", "deop", cost=3)
+@dataclass(frozen=True, slots=True)
+class Deop(_About):
+    """Take the role of operator from a person."""
+
+
+@command(
+    "/kick [#room] NAME [why]",
+    "send somebody out for a minute",
+    "kick",
+    more="The owner and the operators of a room may do that. Nothing of that person appears after the notice. After a"
+    " minute they may come back.",
+    cost=3,
+)
+@dataclass(frozen=True, slots=True)
+class Kick(_About):
+    """Send a person out of a room for a minute."""
+
+    why: str = ""
+
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        room, words = _room_first(rest)
+        return cls(words[0], room, " ".join(words[1:])) if words else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sanction(_About):
+    """A command against one person, for ``seconds`` or for good. ``address``: also against whoever comes from there."""
+
+    seconds: int | None = None
+    why: str = ""
+    address: bool = False
+
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        room, words = _room_first(rest)
+        if not words:
+            return None
+        name, seconds, address = words.pop(0), None, False
+        if words and words[0].lower() == "address":
+            address = bool(words.pop(0))
+        if words and (found := SPAN.fullmatch(words[0])):
+            seconds = int(found[1]) * UNITS[found[2]]
+            words.pop(0)
+        return cls(name, room, seconds, " ".join(words), address)
+
+
+@command(
+    "/ban [#room] NAME [2h] [why]",
+    "send somebody out for good or 2h",
+    "ban",
+    more="The owner and the operators of a room may do that. It holds for the person under any name, and for the name."
+    " Without a time in s, m, h or d, it holds until /unban. It outlasts new connections and restarts of the server."
+    " The server's operators may put the word address after the name: then it holds for everybody who comes from that"
+    " address, which may be a whole lecture hall.",
+    cost=3,
+)
+@dataclass(frozen=True, slots=True)
+class Ban(_Sanction):
+    """Keep a person out of a room."""
+
+
+@command("/unban [#room] NAME", "lift a ban", "unban", cost=3)
+@dataclass(frozen=True, slots=True)
+class Unban(_About):
+    """Lift a ban, or let a kicked person come back."""
+
+
+@command(
+    "/bans [#room]",
+    "list who is banned or muted",
+    "bans",
+    cost=3,
+)
+@dataclass(frozen=True, slots=True)
+class ListBans(Command):
+    """List who is banned from a room or muted in it."""
+
+    room: str | None = None
+
+
+@command(
+    "/mute [#room] NAME [2h] [why]",
+    "let somebody read, but not speak",
+    "mute",
+    more="The owner and the operators of a room may do that. It holds as long as /ban would, or until /unmute.",
+    cost=3,
+)
+@dataclass(frozen=True, slots=True)
+class Mute(_Sanction):
+    """Let a person read in a room, but not speak."""
+
+
+@command("/unmute [#room] NAME", "let somebody speak again", "unmute", cost=3)
+@dataclass(frozen=True, slots=True)
+class Unmute(_About):
+    """Lift a mute."""
+
+
+def _room_first(rest: str) -> tuple[str | None, list[str]]:
+    """The room that is named first, if there is one, and the words after it."""
+    words = rest.split()
+    return (words.pop(0) if words and words[0].startswith("#") else None), words
+
+
+OF_ROLES: tuple[type[Command], ...] = (Room, Op, Deop, Kick, Ban, Unban, ListBans, Mute, Unmute)
+"""These commands."""

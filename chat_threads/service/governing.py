@@ -1,0 +1,161 @@
+"""Governing: the rules of a room, its operators, and what they do about people.
+
+Who may do what is checked by the history thread, which changes the rules between two messages (see ``governance``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Literal
+
+from .. import commands, events, ordered
+from ..chatroom import ChatRoom
+from ..errors import NotInRoom, UnknownPerson
+from ..governance import (
+    Appoint,
+    Change,
+    Dismiss,
+    Governance,
+    Invite,
+    Lifted,
+    Rank,
+    Sanctioned,
+    Sanctions,
+    Set,
+    Somebody,
+    read_setting,
+)
+from ..pace import cost_of_table
+from ..refusals import NotOperator
+from ..rules import check_name, check_words, clean
+from ..session import Session
+from .table import Context, does
+
+MODERATING = tuple(kind for kind in commands.OF_ROLES if kind is not commands.Room)
+"""The commands that /help lists only for operators."""
+
+
+def useless(context: Context, session: Session) -> Iterator[type[commands.Command]]:
+    """The commands that the session may not use in its current room."""
+    with contextlib.suppress(NotInRoom):
+        if rank(context.publisher.current(session), session):
+            return
+    yield from MODERATING
+
+
+def rank(room: ChatRoom, session: Session) -> Rank:
+    """What the session may do in a room now."""
+    return (room.governance or Governance(room.owner)).rank(session)
+
+
+def invite(context: Context, session: Session, room: ChatRoom, other: Session) -> None:
+    """If the room is only for invited people, let another session enter, and wait for that. Raise NotOperator."""
+    if room.governance and room.governance.invite_only:
+        if not rank(room, session):
+            raise NotOperator(room.name)
+        _submit(context, session, room, Invite(_noted(other)), "")
+        context.wait(session)
+
+
+def _noted(session: Session) -> Somebody:
+    return Somebody.of(session, session.identity, session.name)
+
+
+def _submit(context: Context, session: Session, room: ChatRoom, change: Change, ref: str) -> None:
+    item = ordered.RoomChanged(room.id, room.name, room.owner, change, _noted(session), session, ref)
+    context.history.submit(item)
+
+
+def _change(context: Context, session: Session, room: ChatRoom, change: Change) -> None:
+    _submit(context, session, room, change, session.ref)
+
+
+def _person(context: Context, room: ChatRoom, typed: str) -> Somebody:
+    """The person who has that name now, or who was the last to say something in the room under it. Otherwise only the
+    name is known."""
+    with contextlib.suppress(UnknownPerson):
+        return _noted(context.sessions.named(typed))
+    name = check_name(clean(typed))
+    said = reversed(context.publisher.recent(room.name))
+    return Somebody(next((each.who for each in said if each.sender == name), 0), name)
+
+
+@does(commands.Room)
+def room(context: Context, session: Session, command: commands.Room) -> None:
+    found = context.room(session, command.room)
+    if command.setting is not None:
+        read_setting(command.setting)
+        present = tuple((each.identity, each.name) for each in context.publisher.members(found))
+        _change(context, session, found, Set(command.setting, present))
+        return
+    rules = found.governance or Governance(found.owner)
+    operators = tuple(rules.operators.values())
+    session.answer(events.RoomShown(found.name, rules.settings(), found.creator, operators))
+
+
+@does(commands.Op)
+def op(context: Context, session: Session, command: commands.Op) -> None:
+    found = context.room(session, command.room)
+    _change(context, session, found, Appoint(_noted(context.sessions.named(command.name))))
+
+
+@does(commands.Deop)
+def deop(context: Context, session: Session, command: commands.Deop) -> None:
+    found = context.room(session, command.room)
+    _change(context, session, found, Dismiss(_person(context, found, command.name)))
+
+
+@does(commands.Kick)
+def kick(context: Context, session: Session, command: commands.Kick) -> None:
+    found = context.room(session, command.room)
+    person, why = _person(context, found, command.name), check_words(command.why)
+    _change(context, session, found, Sanctioned("kick", person, None, why))
+
+
+@does(commands.Ban)
+def ban(context: Context, session: Session, command: commands.Ban) -> None:
+    _sanction(context, session, command, "ban")
+
+
+@does(commands.Mute)
+def mute(context: Context, session: Session, command: commands.Mute) -> None:
+    _sanction(context, session, command, "mute")
+
+
+def _sanction(
+    context: Context, session: Session, command: commands.Ban | commands.Mute, kind: Literal["ban", "mute"]
+) -> None:
+    found = context.room(session, command.room)
+    person, why = _person(context, found, command.name), check_words(command.why)
+    _change(context, session, found, Sanctioned(kind, person, command.seconds, why, command.address))
+
+
+@does(commands.Unban)
+def unban(context: Context, session: Session, command: commands.Unban) -> None:
+    found = context.room(session, command.room)
+    _change(context, session, found, Lifted("unban", _person(context, found, command.name)))
+
+
+@does(commands.Unmute)
+def unmute(context: Context, session: Session, command: commands.Unmute) -> None:
+    found = context.room(session, command.room)
+    _change(context, session, found, Lifted("unmute", _person(context, found, command.name)))
+
+
+@does(commands.ListBans)
+def list_bans(context: Context, session: Session, command: commands.ListBans) -> None:
+    found = context.room(session, command.room)
+    if not rank(found, session):
+        raise NotOperator(found.name)
+    rules, at = found.governance or Governance(found.owner), int(time.time() * 1000)
+    both: tuple[tuple[Literal["ban", "mute"], Sanctions], ...] = (("ban", rules.bans), ("mute", rules.mutes))
+    rows = tuple(
+        events.SanctionRow(each.name, action, each.by, each.why, each.left(at))
+        for action, listed in both
+        for each in listed
+        if each.until is None or each.until > at
+    )
+    session.pace.pay(cost_of_table((row.name, row.by, row.why) for row in rows))
+    session.answer(events.SanctionList(found.name, rows))

@@ -1,0 +1,298 @@
+"""The rules of a room: who is its operator, who may enter and speak, and for how long somebody may not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.clients import Program, Start
+from support.servers import Process, Running
+from support.waiting import WAIT, wait_for
+
+from chat_threads import governance
+from chat_threads.storage import StorageError
+
+Rows = list[dict[str, Any]]
+
+
+def code(answers: Rows) -> str | None:
+    """The code of the error among the answers."""
+    return next((each["code"] for each in answers if each["type"] == "error"), None)
+
+
+def texts(seen: Rows) -> list[str]:
+    return [each["text"] for each in seen if each["type"] == "message"]
+
+
+def done(client: Program, line: str) -> Rows:
+    """Type a line, and return everything up to its acknowledgement or error."""
+    client.send(type="typed", line=line, ref=line)
+    seen: Rows = []
+    while not seen or seen[-1].get("ref") != line:
+        found = client.read()
+        assert found is not None
+        seen.append(found)
+    return seen
+
+
+def class_of(program: Start, server: Running, *names: str) -> list[Program]:
+    """Clients in #lab, which the first one owns."""
+    return [program(name, server, room="#lab") for name in names]
+
+
+# --- operators ------------------------------------------------------------------------------------------
+
+
+def test_the_owner_makes_operators_who_may_all_but_that(server: Running, program: Start) -> None:
+    ann, bob, cy = class_of(program, server, "ann", "bob", "cy")
+    assert code(done(bob, "/room quiet")) == code(done(bob, "/op bob")) == code(done(bob, "/kick cy")) == "not_allowed"
+    assert code(done(ann, "/op bob")) is None
+    assert cy.expect("moderated")["action"] == "op"
+    assert code(done(bob, "/room quiet")) is None
+    assert code(done(bob, "/op cy")) == code(done(bob, "/kick ann")) == code(done(bob, "/ban bob")) == "not_allowed"
+    assert bob.ask(type="room")[0]["operators"] == ["bob"]
+    assert code(done(bob, "/deop bob")) is None
+    assert code(done(bob, "/room open")) == "not_allowed"
+    assert code(done(ann, "/deop bob")) == "unknown_person"
+
+
+def test_nobody_governs_the_lobby_but_the_servers_operators_and_they_govern_every_room(
+    server: Running, program: Start
+) -> None:
+    ann, bob = program("ann", server), program("bob", server)
+    owner = program("cy", server, room="#lab")
+    assert code(done(ann, "/room quiet")) == "not_allowed"
+    server.chat.sessions.named("ann").operator = True
+    assert code(done(ann, "/room quiet")) is None
+    assert code(bob.ask(type="say", text="hi")) == "quiet_room"
+    assert code(done(ann, "/ban #lab cy")) is None
+    owner.expect("left", room="#lab")
+    assert code(done(owner, "/join #lab")) == code(done(owner, "/unban #lab cy")) == "banned"
+    assert code(done(ann, "/unban #lab cy")) is None
+    assert code(done(owner, "/join #lab")) is code(done(owner, "/room quiet")) is None
+
+
+# --- who may speak --------------------------------------------------------------------------------------
+
+
+def test_in_a_quiet_room_only_operators_speak_until_it_is_open_again(server: Running, program: Start) -> None:
+    ann, bob = class_of(program, server, "ann", "bob")
+    assert code(done(ann, "/room quiet")) is None
+    assert bob.expect("room") == {"type": "room", "room": "#lab", "by": "ann", "setting": "quiet"}
+    for request in ({"type": "say", "text": "hi"}, {"type": "action", "text": "waves"}, {"type": "topic", "text": "x"}):
+        bob.send({**request, "ref": "1"})
+        assert bob.expect("error", ref="1")["code"] == "quiet_room"
+    ann.send(type="say", text="listen", ref="2")
+    assert ann.expect("ack", ref="2")["number"] == 1  # what was refused has no number
+    bob.send({"type": "quit", "words": "boring"})
+    bob.rest()
+    assert "words" not in ann.expect("presence", kind="left")
+    assert code(done(ann, "/room open")) is None
+    bob = program("bob", server, room="#lab")
+    assert code(done(bob, "hi again")) is None
+
+
+def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: Running) -> None:
+    ann = server.client()
+    ann.send("ann #lab")
+    ann.expect("You are in #lab")
+    bob = server.client()
+    bob.send("bob #lab")
+    bob.expect("You are in #lab")
+    assert "/ban" not in "".join(bob.ask("/help"))
+    assert "/ban [#room]" in "".join(ann.ask("/help"))
+    ann.send("/room")
+    ann.expect("#lab is public, open, slow off, everybody, listed, keep all.")
+    ann.send("/room slow 600")
+    bob.expect("* ann made #lab slow: everybody may speak once in 10 minutes")
+    bob.send("one", "two")
+    bob.expect("bob: one")
+    assert "once" not in bob.expect("! #lab is slow: everybody has one message in 10 minutes. Nothing was sent.")
+    ann.send("/mute bob 3h rude words")
+    bob.expect("* ann muted bob in #lab for 3 hours: rude words")
+    bob.send("hello?")
+    bob.expect("! You are muted in #lab for 3 hours (rude words). Nothing was sent.")
+    ann.send("/bans")
+    ann.expect("bob     muted")
+    ann.send("/room pink")
+    ann.expect("! A room has no such setting. Try one of: public, invite-only,")
+    ann.send("/ban bob")
+    bob.expect("* ann banned bob from #lab")
+    bob.expect("You left #lab and are not in a room now.")
+    bob.send("/join #lab")
+    bob.expect("! You are banned from #lab.")
+
+
+def test_a_slow_room_takes_one_message_of_each_person_in_that_time(server: Running, program: Start) -> None:
+    ann, bob, cy = class_of(program, server, "ann", "bob", "cy")
+    assert code(done(ann, "/room slow 1")) is None
+    assert code(done(bob, "one")) is None
+    refused = done(bob, "two")[-1]
+    assert (refused["code"], refused["seconds"]) == ("too_soon", 1)
+    assert code(done(cy, "mine")) is code(done(ann, "a")) is code(done(ann, "b")) is None
+    wait_for(lambda: code(done(bob, "two")) is None)
+    assert code(done(ann, "/room slow off")) is None
+    assert code(done(bob, "three")) is code(done(bob, "four")) is None
+
+
+def test_a_room_for_accounts_takes_neither_texts_nor_guests(server: Running, program: Start) -> None:
+    ann, bob, cy = *class_of(program, server, "ann", "bob"), program("cy", server)
+    assert code(done(ann, "/room accounts-only")) is None
+    assert code(done(bob, "hi")) == code(done(cy, "/join #lab")) == "accounts_only"
+    for name in ("bob", "cy"):
+        server.chat.sessions.named(name).account = True
+    assert code(done(cy, "/join #lab")) is code(done(bob, "hi")) is code(done(ann, "hi")) is None
+
+
+# --- who may enter --------------------------------------------------------------------------------------
+
+
+def test_only_invited_people_enter_and_those_who_were_there_may_come_back(server: Running, program: Start) -> None:
+    ann, bob, cy = *class_of(program, server, "ann", "bob"), program("cy", server)
+    assert code(done(ann, "/room invite-only")) is None
+    done(bob, "/leave")
+    assert code(done(cy, "/join #lab")) == code(cy.ask(type="join", room="#lab", since=0)) == "invite_only"
+    assert code(done(bob, "/join #lab")) is None
+    assert code(done(bob, "/invite cy")) == "not_allowed"
+    assert code(done(ann, "/invite cy")) is None
+    cy.expect("invited")
+    assert code(done(cy, "/join #lab")) is None
+    assert code(done(ann, "/room public")) is None
+    assert code(done(program("dan", server), "/join #lab")) is None
+
+
+def test_nothing_of_a_banned_person_appears_after_the_notice(server: Running, program: Start) -> None:
+    ann, bob, cy = class_of(program, server, "ann", "bob", "cy")
+    flood = threading.Thread(
+        target=lambda: bob.send(*[{"type": "say", "text": "spam", "room": "#lab", "ref": str(n)} for n in range(3000)])
+    )
+    flood.start()
+    for _ in range(20):
+        cy.expect("message", **{"from": "bob"})
+    ann.send(type="kick", name="bob")
+    cy.expect("moderated", action="kick", name="bob")
+    answers = bob.upto("left")
+    flood.join(WAIT)
+    bob.send({"type": "ping", "ref": "end"})
+    rest = bob.upto("pong", ref="end")
+    last = max(each["number"] for each in [*answers, *rest] if each["type"] == "ack")
+    assert {each["type"] for each in rest} <= {"error", "ack", "presence"}
+    assert {each["code"] for each in rest if each["type"] == "error"} <= {"banned", "not_in_room"}
+    ann.send(type="say", text="quiet again", ref="q")
+    assert ann.expect("ack", ref="q")["number"] == last + 1
+    assert texts(cy.ask(type="who")) in ([], ["quiet again"])
+
+
+def test_a_ban_holds_under_other_names_on_other_connections_and_for_the_name(server: Running, program: Start) -> None:
+    ann, bob = class_of(program, server, "ann", "bob")
+    token = bob.ask(type="token")[-1]["token"]
+    assert code(done(ann, "/ban bob")) is None
+    bob.expect("left")
+    assert code(done(bob, "/nick rob")) is None
+    assert code(done(bob, "/join #lab")) == "banned"
+    bob.send({"type": "quit"})
+    bob.rest()
+    again = program(server=server)
+    again.send(type="hello", token=token, since={"#lab": 0})
+    assert again.expect("error")["code"] == "banned"
+    again.expect("joined", room="#lobby")
+    guest = program("BOB", server)  # a new identity
+    assert code(done(guest, "/join #lab")) == "banned"
+    server.chat.sessions.named("BOB").account = True  # the name is theirs
+    assert code(done(guest, "/join #lab")) is None
+    done(guest, "/leave #lab")
+    assert code(done(again, "/nick carl")) is None
+    assert code(done(ann, "/unban bob")) is None
+    assert code(done(again, "/join #lab")) is None
+
+
+def test_an_address_is_banned_by_the_servers_operators_only(server: Running, program: Start) -> None:
+    ann, _ = class_of(program, server, "ann", "bob")
+    assert code(done(ann, "/ban bob address")) == "not_allowed"
+    server.chat.sessions.named("ann").operator = True
+    assert code(done(ann, "/ban bob address 1h")) is None
+    assert code(done(program("cy", server), "/join #lab")) == "banned"  # all come from one address
+    assert code(done(ann, "hi")) is None
+
+
+@pytest.mark.slow
+def test_what_has_a_time_ends_by_itself(server: Running, program: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(governance, "KICKED", 1)
+    ann, bob = class_of(program, server, "ann", "bob")
+    for line in ("/kick bob", "/ban bob 1s"):
+        assert code(done(ann, line)) is None
+        bob.expect("left")
+        assert code(done(bob, "/join #lab")) == "banned"
+        wait_for(lambda: code(done(bob, "/join #lab")) is None)
+    assert code(done(ann, "/mute bob 1s")) is None
+    assert code(done(bob, "hi")) == "muted"
+    wait_for(lambda: code(done(bob, "hi")) is None)
+    assert ann.ask(type="bans")[-1]["people"] == []
+
+
+# --- what stays -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_bans_mutes_operators_and_settings_survive_kill_9(
+    start_process: Callable[..., Process], program: Start
+) -> None:
+    server = start_process()
+    ann, bob, cy = (program(name, server, room="#lab") for name in ("ann", "bob", "cy"))
+    tokens = []
+    for each in (ann, bob, cy):
+        each.send(type="token")
+        tokens.append(each.expect("token")["token"])
+    for line in ("/op cy", "/mute bob", "/room slow 5", "/room unlisted", "/ban dan 1d"):
+        assert code(done(ann, line)) is None
+    ann.send(type="room", ref="r")
+    rules = ann.expect("room", ref="r")
+    server.kill()
+    server = start_process()
+    ann, bob, cy = (program(server=server) for _ in range(3))
+    for each, token in zip((ann, bob, cy), tokens, strict=True):
+        each.send(type="hello", token=token, since={"#lab": 0})
+        each.expect("joined", room="#lab")
+    ann.send(type="room", ref="r")
+    assert ann.expect("room", ref="r") == rules
+    assert code(done(bob, "hi")) == "muted"
+    assert code(done(program("dan", server), "/join #lab")) == "banned"
+    assert code(done(cy, "/unmute bob")) is None
+    assert code(done(bob, "hi")) is None
+
+
+def test_a_room_with_rules_stays_when_everybody_has_left_and_goes_with_its_rules(
+    serve: Callable[..., Running], program: Start
+) -> None:
+    server = serve()
+    ann = program("ann", server, room="#lab")
+    token = ann.ask(type="token")[-1]["token"]
+    assert code(done(ann, "/ban bob secretly")) is None
+    done(ann, "/leave")
+    assert "#lab" in [row["room"] for row in ann.ask(type="rooms")[-1]["rooms"]]
+    ann.send({"type": "quit"})
+    ann.rest()
+    server.chat.stop()
+    server = serve()
+    ann = program(server=server)
+    ann.send(type="hello", token=token, room="#lab")
+    ann.expect("joined", room="#lab")
+    assert [row["why"] for row in ann.ask(type="bans")[-1]["people"]] == ["secretly"]
+    ann.send(type="delete", room="#lab", ref="d")
+    ann.expect("ack", ref="d")
+    assert server.chat.storage.governed() == {}
+
+
+def test_a_change_that_cannot_be_stored_changes_nothing(server: Running, program: Start) -> None:
+    ann, bob = class_of(program, server, "ann", "bob")
+
+    def full(batch: object) -> None:
+        raise StorageError("the disk is full")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server.chat.storage, "commit", full)
+        assert code(done(ann, "/mute bob")) == code(done(ann, "/ban bob")) == "not_stored"
+    assert code(done(bob, "hi")) is None
+    assert ann.ask(type="bans")[-1]["people"] == []
