@@ -51,12 +51,13 @@ _LIMIT = re.compile("(in|from|before(?=:[#0-9])):(.+)")  # of a search
 @dataclass(frozen=True, slots=True)
 class Hello(Command):
     """The handshake: a name and the first room; or a token from an earlier connection, and in ``since`` the rooms to
-    come back to, each with the number of the last message that was seen there."""
+    come back to, each with the number of the last message that was seen there. ``place``: as in Resume."""
 
     name: str = ""
     room: str | None = None
     token: str = ""
     since: tuple[tuple[str, int], ...] = ()
+    place: bool = False
 
 
 @command(type="say")
@@ -118,15 +119,17 @@ class ShowToken(Command):
     "take your old place, by its token",
     "resume",
     more="A connection that still has that token is closed. You have your name again, and the rooms"
-    " that you made are yours. In telnet and nc, you are also in your rooms, with what you missed, and"
-    " have your settings and whom you ignore.",
+    " that you made are yours. In telnet, nc and the terminal client, you are also in your rooms, with what"
+    " you missed, and have your settings and whom you ignore.",
     cost=4,
 )
 @dataclass(frozen=True, slots=True)
 class Resume(Command):
-    """Take the place of the session that has this token."""
+    """Take the place of the session that has this token. ``place``: a program wants what people get: all that the token
+    keeps, and that it goes on being kept."""
 
     token: str
+    place: bool | None = None
 
 
 @command("/whois NAME", "show what is known about somebody", "whois")

@@ -305,6 +305,13 @@ class TokenShown(OneLine, Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Restored(OneLine, Event):
+    """The settings that a token has kept, each as people type it after /set, for a client that applies them itself."""
+
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HelpShown(Event):
     """Help on one command, on "all", or the commands in groups, ``without`` those that do not work for this client. One
     that is not ``named`` yet sees how to give its name."""

@@ -76,6 +76,9 @@ class Client:
     trusts; otherwise Refused is raised. For other rules, give an ssl.SSLContext, such as
     ``ssl.create_default_context(cafile="cert.pem")`` for a certificate that signs itself.
 
+    ``place=True`` is for a person's client: from the request ``token`` on, the server keeps the client's place, so that
+    ``resume`` with ``place`` brings the person back to it (docs/protocol.rst, "Coming back").
+
     Any thread may make any call. A call waits for its answer, at most ``timeout`` seconds (None: for ever), and raises
     a ClientError if there is none. ``listen=False`` drops all events, for a program that only speaks. With
     ``answers=True`` the events include the answers to requests, each as an ``Answer``.
@@ -96,13 +99,14 @@ class Client:
         longest_pause: float = 30.0,
         give_up: float | None = None,
         tls: bool | ssl.SSLContext = False,
+        place: bool = False,
     ) -> None:
         self.timeout = timeout
         context = ssl.create_default_context() if tls is True else tls or None
         self._link = Link(
             host,
             port,
-            State(name, room, replay),
+            State(name, room, replay, place),
             LinkOptions(reconnect, listen, answers, longest_pause, give_up, context),
         )
         self._link.open()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..events import Current, Departed, Entered, Event, Message, Notice, RoomDeleted, TokenShown, Welcome
+from ..events import Current, Departed, Entered, Event, Message, Notice, Restored, RoomDeleted, TokenShown, Welcome
 from ..rules import fold
 from .decoding import Fields
 from .requests import Request
@@ -17,6 +17,7 @@ class _Place:
 
     room: str
     number: int
+    last: int = 0  # the room's newest number, as long as ``number`` is 0 because nobody knows which messages come
 
 
 class State:
@@ -26,8 +27,10 @@ class State:
     It has no lock: the thread that calls a method or reads an attribute holds ``Link._changed``.
     """
 
-    def __init__(self, name: str, first_room: str | None, replay: int) -> None:
+    def __init__(self, name: str, first_room: str | None, replay: int, place: bool = False) -> None:
         self.name = name
+        self._place = place
+        self._returning = False  # whether the rooms that are entered now are those of a token, after resume
         self.token = ""
         self.welcome = Welcome(name)
         self._first_room = first_room
@@ -43,12 +46,14 @@ class State:
     def hello(self) -> Fields:
         """The handshake: with the token if there is one, else the name, and the rooms where the client was."""
         hello: Fields = {"type": "hello", "replay": self._replay}
+        if self._place:
+            hello["place"] = True
         if self.token:
             hello["token"] = self.token
         else:
             hello["name"] = self.name
         if self.places:
-            hello["since"] = {place.room: place.number for place in self.places.values()}
+            hello["since"] = {place.room: place.number or place.last for place in self.places.values()}
         elif self._first_room:
             hello["room"] = self._first_room
         return hello
@@ -66,6 +71,8 @@ class State:
     def note(self, event: Event, request: Request | None) -> bool:
         """Remember what a new connection needs; False: the program already got this event."""
         places = self.places
+        if request:
+            self._returning = request.kind == "resume"
         if isinstance(event, Message):
             place = places.setdefault(fold(event.room), _Place(event.room, 0))
             if event.number <= place.number:
@@ -75,7 +82,8 @@ class State:
             entered = places.pop(fold(event.room), None)
             place = entered or _Place("", event.last + 1)
             if place.number > event.last:  # the client was not in this room, or it is a new room of the same name
-                place.number = max(0, event.last - self._replay)
+                place.number = 0 if self._returning else max(0, event.last - self._replay)
+                place.last = event.last if self._returning else 0
             place.room = event.room
             places[fold(event.room)] = place
         elif isinstance(event, (Departed, RoomDeleted)):
@@ -86,6 +94,8 @@ class State:
             self._make_current(event.room)
         elif isinstance(event, TokenShown):
             self.token = event.token
+        elif isinstance(event, Restored):
+            self._replay = next((int(each[7:]) for each in event.settings if each.startswith("replay ")), self._replay)
         elif isinstance(event, Notice) and request:
             self._note_settings(request.kind, request.fields, event)
         return True

@@ -73,6 +73,8 @@ class Talk:
         self._write = write
         self._screen = screen
         self._day = time.strftime(_DAY)
+        self._settings: dict[str, str] = {}  # what was set; the keyboard's thread, and ``listen`` after a return
+        self._keeps = False  # whether the server keeps it, too; the keyboard's thread
         self._new_here = True  # it has entered no room yet
         self._said_last = ""  # the text of the last line, if it was an error
         self._unseen: set[str] = set()  # refs of requests whose answers are not shown
@@ -146,12 +148,40 @@ class Talk:
                     self._helps.pop()
                     raise
         elif isinstance(command, commands.SetOption) and command.name != "replay":
-            self._print(events.Notice(self._dialect.set_option(command.name, command.value)))
+            self._set(command.name, command.value)
+        elif isinstance(command, commands.Resume):
+            self._keeps = True
+            self._ask(**request_of(replace(command, place=True)))
+        elif isinstance(command, commands.ShowToken):
+            self._keeps = True
+            for option, value in self._settings.items():
+                self._keep(option, value)
+            self._ask(**request_of(command))
         elif isinstance(command, commands.Quit):
             self.chat.close(command.words)
             raise EOFError
         elif command:
             self._ask(**request_of(command))
+
+    def _set(self, option: str | None, value: str | None) -> None:
+        """Change what is shown, which is up to this program. The server keeps it for a later return."""
+        self._print(events.Notice(self._dialect.set_option(option, value)))
+        if option and value:
+            self._settings[option.lower()] = value
+            if self._keeps:
+                self._keep(option.lower(), value)
+
+    def _keep(self, option: str, value: str) -> None:
+        self._unseen.add(self.chat.submit("set", option=option, value=value).ref)
+
+    def _restore(self, kept: events.Restored) -> None:
+        """Show what is said as the person has set it, where that is not as it is without."""
+        usual = TextDialect().settings()
+        for option, _, value in (each.partition(" ") for each in kept.settings):
+            if option != "replay" and value != usual.get(option):
+                with contextlib.suppress(ChatError):  # an option of another version
+                    self._dialect.set_option(option, value)
+                    self._settings[option] = value
 
     def _ask(self, **request: Any) -> Asked:
         asked = self.chat.submit(**request)
@@ -199,9 +229,11 @@ class Talk:
             self._print(events.Notice("Connected again."))
         elif isinstance(event, events.Message):
             self._show_message(event)
+        elif isinstance(event, events.Restored):
+            self._restore(event)
         elif isinstance(event, events.TokenShown):
             self._print(events.Notice(f"Your token is {event.token} and nobody else should know it."))
-            self._print(events.Notice("To have your name again, connect under any name, and type:"))
+            self._print(events.Notice("To come back to where you were, connect under any name, and type:"))
             self._print(events.Notice(f"/resume {event.token}"))
         elif isinstance(event, Other):
             if event.type == "help" and self._helps:

@@ -208,7 +208,7 @@ def _trusting(ca: str) -> ssl.SSLContext:
 def _connected(host: str, port: int, name: str, tries: int, **options: Any) -> Client:
     """A client that has entered under the name, or under one like it if that is taken and there are more ``tries``."""
     try:
-        return Client(host, port, name=name, reconnect=True, answers=True, **options)
+        return Client(host, port, name=name, reconnect=True, answers=True, place=True, **options)
     except OSError as error:
         _fail(f"No server answers at {host}, port {port}: {error.strerror or error}.")
     except ClientError as error:

@@ -69,6 +69,7 @@ FORMS: dict[type, Form] = {
     events.MemberTrip: Form(digits={"queued": 3, "written": 3}),
     events.TripShown: Form("trace", named={"sender": "from"}, flat=("stages",)),
     events.TokenShown: Form("token"),
+    events.Restored: Form("restored"),
     events.Pong: Form("pong"),
     events.Ack: Form("ack", optional=("room", "number")),
     events.Notice: Form("notice", optional=("person", "name", "room", "next")),

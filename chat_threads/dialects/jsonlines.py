@@ -152,6 +152,10 @@ def _meant(line: str) -> commands.Command:
     return command
 
 
+_KEPT = frozenset(("timestamps", "numbers", "colour", "bell", "joins", "replay", "zone"))  # see docs/protocol.rst
+_KEPT_LENGTH = 40  # characters of a value
+
+
 class JsonDialect:
     """A program's end of the conversation. See base.Dialect."""
 
@@ -166,6 +170,7 @@ class JsonDialect:
         self._style = _USUAL
         self.views = _USUAL_VIEWS
         self._named = False
+        self._kept: dict[str, str] | None = None  # the settings of a person at a terminal, kept for its client
         self._line = bytearray()
         self._overlong = False
         self.pending = False
@@ -226,6 +231,8 @@ class JsonDialect:
                 raise BadRequest("hello needs a name or a token.")
             self._set_replay(self.replay if request.get("replay") is None else request["replay"])
             arguments["since"] = _since(request.get("since"))
+        if arguments.get("place") and self._kept is None:
+            self._kept = {}
         return _meant(arguments["line"]) if kind == "typed" else make(**arguments)
 
     def _set_replay(self, replay: object) -> None:
@@ -249,16 +256,21 @@ class JsonDialect:
     def today(self, at: float) -> None:
         """Programs know the time."""
 
-    def settings(self) -> None:
-        """Programs keep theirs themselves."""
+    def settings(self) -> dict[str, str] | None:
+        """Programs keep theirs themselves, except for the client of a person who wants to come back."""
+        return self._kept
 
     def set_option(self, name: str | None, value: str | None) -> str:
         if name is None:
             return f"Set: joins {'on' if self._style.joins else 'off'}, replay {self.replay}."
-        if name == "joins" and value in ("on", "off"):
+        if self._kept is not None and name in _KEPT and value and len(value) <= _KEPT_LENGTH and name != "replay":
+            self._kept[name] = value
+        elif name == "joins" and value in ("on", "off"):
             self._set_style(replace(self._style, joins=value == "on"))
         elif name == "replay" and value and _UP_TO_3_DIGITS.fullmatch(value) and int(value) <= MAX_REPLAY:
             self.replay = int(value)
+            if self._kept is not None:
+                self._kept[name] = value
         else:
             raise BadRequest(f"set takes joins on or off, and replay 0 to {MAX_REPLAY}.")
         return f"Set: {name} {value}."

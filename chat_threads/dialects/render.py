@@ -433,6 +433,10 @@ def _ack(style: Style, event: events.Ack) -> str:
     return ""  # people see the echo of their line instead
 
 
+def _restored(style: Style, event: events.Restored) -> str:
+    return ""  # they are in force already
+
+
 def _answer(style: Style, event: events.Answer) -> str:
     return SHOW[type(event.event)](style, event.event)
 
@@ -474,6 +478,7 @@ SHOW: dict[type[events.Event], Callable[[Style, Any], str]] = {
     events.Problem: _problem,
     events.Bye: _bye,
     events.Ack: _ack,
+    events.Restored: _restored,
     events.Answer: _answer,
 }
 """How each event is shown."""

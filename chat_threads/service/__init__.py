@@ -77,12 +77,12 @@ class Service:
         session.answer(welcome, *((events.Notice(today),) if today else ()), more=True)
         if context.history.read_only:
             session.tell(context.history.read_only)
-        if place:
+        if place and not wanted:  # otherwise it is a program that reconnects, and knows where it was
             returning.tell(session, place.kept)
-            wanted = wanted or returning.rooms(context, session, old, place)
+            wanted = returning.rooms(context, session, old, place)
         if not returning.enter(context, session, wanted or dict.fromkeys(old), first_time=True):
             rooms.enter_or_tell(context, session, LOBBY, first_time=True)
-        if place:
+        if place and not hello.since:
             returning.tell_what_is_left_out(session, old, place)
 
     def handle(self, session: Session, command: commands.Command) -> None:

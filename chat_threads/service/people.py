@@ -154,6 +154,7 @@ def show_token(context: Context, session: Session, command: commands.ShowToken) 
         if seconds:
             raise TooManyTokens(seconds)
         keep_token(context, session)
+    if session.kept is None and session.note_at is None:  # otherwise a return may be under way
         returning.begin(session)
     session.answer(events.TokenShown(session.token))
 
@@ -175,11 +176,12 @@ def resume(context: Context, session: Session, command: commands.Resume) -> None
     keep_token(context, session)
     if place:
         returning.restore(session, place.kept)
-        returning.tell(session, place.kept)
     ignored = dict(session.profile.ignored)
     if ignored.pop(session.identity, None):  # the session is that person now, and must see its own lines
         _set_ignored(context, session, ignored)
     _rename(context, session, old)
+    if place:
+        returning.tell(session, place.kept)
     wanted = returning.rooms(context, session, old_rooms, place) if place else dict.fromkeys(old_rooms)
     returning.enter(context, session, wanted)
     if place:

@@ -1,8 +1,9 @@
 """Coming back: what a token keeps of a person, and how the person gets it again.
 
 Only for people who know their token, in dialects that leave their settings to the server: programs and browsers keep
-theirs themselves. A session's reader notes what is kept after a command that changes it, once a minute while the person
-types, and at the end. It goes through the history's queue into the next batch.
+theirs themselves, except for programs that ask for this, such as the terminal client. A session's reader notes what is
+kept after a command that changes it, once a minute while the person types, and at the end. It goes through the
+history's queue into the next batch.
 """
 
 from __future__ import annotations
@@ -210,15 +211,23 @@ def enter(context: Context, session: Session, wanted: Mapping[str, int | None], 
 
 def tell(session: Session, kept: Kept) -> None:
     """Say what is as it was, where the person would not see it otherwise."""
+    told: list[events.Event] = [events.Restored(tuple(f"{option} {value}" for option, value in kept.settings))]
     if kept.away is not None:
-        session.answer(events.Notice("You are still away.", next="back"))
+        told.append(events.Notice("You are still away.", next="back"))
     if kept.ignored:
         names = ", ".join(name for _, name in kept.ignored)
-        session.answer(events.Notice(f"You still ignore {names}.", next="unignore"))
+        told.append(events.Notice(f"You still ignore {names}.", next="unignore"))
+    _send(session, *told)
+
+
+def _send(session: Session, *told: events.Event) -> None:
+    """Show the session these events beside the answer to its request, which has only one."""
+    session.send(*told)
+    session.was_shown(sum(event.size for event in told))
 
 
 def tell_what_is_left_out(session: Session, old: Mapping[str, int | None], place: Place) -> None:
     """Say that what had arrived on the connection whose place the session has taken is not shown again."""
     if any(number is not None and number > place.seen.get(room, number) for room, number in old.items()):
         said = "What your other connection had received is not shown again."
-        session.answer(events.Notice(said, next="history"))
+        _send(session, events.Notice(said, next="history"))

@@ -78,6 +78,7 @@ SPOKEN: list[tuple[dict[str, Any], commands.Command, str | None]] = [
     ({"type": "nick", "name": "anna"}, commands.Nick("anna"), "/nick anna"),
     ({"type": "token"}, commands.ShowToken(), "/token"),
     ({"type": "resume", "token": "t0ken"}, commands.Resume("t0ken"), "/resume t0ken"),
+    ({"type": "resume", "token": "t0ken", "place": True}, commands.Resume("t0ken", place=True), None),
     ({"type": "whois", "name": "bob"}, commands.Whois("bob"), "/whois bob"),
     ({"type": "away"}, commands.Away(), "/away"),
     ({"type": "away", "reason": "at lunch"}, commands.Away("at lunch"), "/away at lunch"),

@@ -170,6 +170,7 @@ EVENTS = (
         0,
     ),
     events.TokenShown("secret"),
+    events.Restored(("numbers on", "replay 3")),
     events.Pong(0.001, None),
     events.Ack(),
     events.Ack("#lab", 7),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import re
 import sqlite3
 import threading
@@ -12,7 +13,10 @@ import pytest
 from support.clients import LONG, TINY, Client, Program
 from support.waiting import WAIT, wait_for
 
-from chat_threads import kept, once
+from chat_threads import events, kept, once
+from chat_threads.client.requests import Request
+from chat_threads.client.state import State
+from chat_threads.client.talk import Talk
 from chat_threads.errors import Unreadable
 from chat_threads.mailbox import Mailbox
 from chat_threads.rules import fold
@@ -145,9 +149,9 @@ def test_what_a_hanging_connection_has_not_received_is_shown_after_it(server, ig
     if ignored:
         ann.ask("/ignore bob")
     for number in range(60):
-        cy.ask(f"line {number} {LONG}")
+        cy.ask(f"line {number} {LONG[:400]}")
         if ignored:
-            bob.ask(LONG)
+            bob.ask(LONG[:400])
     again = server.client()
     again.send(f"/resume {token}", "/ping")
     lines = again.upto("* Pong:")
@@ -343,3 +347,73 @@ def test_a_program_keeps_everything_itself(server):
         again.send(type="whois", name="ann")
         assert again.expect("whois")["away"] is None
     assert places(server.chat.storage.path) == []
+
+
+class Telnet:
+    """A person in telnet."""
+
+    def __init__(self, server: Any, connect: Any, name: str) -> None:
+        self._client = server.client(name)
+
+    def ask(self, *lines: str) -> list[str]:
+        """What is shown up to the answer to the last line."""
+        self._client.send(*lines, "/ping")
+        return self._client.upto("* Pong:")
+
+    def leave(self) -> None:
+        gone(self._client)
+
+
+class Terminal:
+    """A person in the terminal client, which shows less on entering than the person will have missed."""
+
+    def __init__(self, server: Any, connect: Any, name: str) -> None:
+        name, _, room = name.partition(" ")
+        self._chat = connect(server, name, room=room or None, reconnect=True, answers=True, place=True, replay=3)
+        self._shown: queue.Queue[str] = queue.Queue()
+        self._talk = Talk(self._chat, lambda lines, error: list(map(self._shown.put, lines.split("\n"))))
+        self._thread = threading.Thread(target=self._talk.listen)
+        self._thread.start()
+
+    def ask(self, *lines: str) -> list[str]:
+        for line in (*lines, "/ping"):
+            self._talk.obey(line)
+        return list(iter(lambda: self._shown.get(timeout=WAIT).partition("Pong:")[0], "* "))
+
+    def leave(self) -> None:
+        self._chat.close()
+        self._thread.join(WAIT)
+
+
+@pytest.mark.parametrize("before", [Telnet, Terminal])
+@pytest.mark.parametrize("after", [Telnet, Terminal])
+def test_telnet_and_the_terminal_client_keep_the_same_place(server, connect, before, after):
+    cy, _ = server.clients_named("cy", "bob")
+    ann = before(server, connect, "ann")
+    ann.ask("/set numbers on", "/join #lab", "/ignore bob", "seen", "/join #lobby", "/set joins off")
+    token = next(line for line in ann.ask("/token") if "/resume" in line).split()[-1]
+    ann.ask("/set timestamps off", "/away at lunch", "/join #lab")
+    ann.leave()
+    cy.expect("ann left")
+    for number in range(9):
+        cy.ask(f"line {number}")
+    again = after(server, connect, "tmp #other")
+    lines = again.ask(f"/resume {token}")
+    assert [text for text in texts(lines) if text.startswith("cy: ")] == [f"cy: line {number}" for number in range(9)]
+    rooms = [line.split()[4].rstrip(",") for line in lines if line.startswith("* You are in")]
+    assert rooms[-2:] == ["#lobby", "#lab"]
+    assert "* You are still away. /back ends it." in lines
+    shown = " ".join(again.ask("/set", "/ignore", "back again"))
+    for part in ("timestamps off, numbers on", "joins off", "You ignore bob.", "2 ann: back again"):
+        assert part in shown
+    assert cy.ask("/whois ann")[-1] == "* Away: at lunch"
+    again.leave()
+
+
+def test_a_client_that_has_returned_and_missed_nothing_is_shown_nothing_again_when_it_reconnects():
+    state = State("tmp", None, 3, place=True)
+    state.note(events.Notice("You are ann now.", name="ann"), Request("resume", {"token": "t0ken"}, "1"))
+    state.note(events.Entered("#lab", "", (), 0, 9, False), None)
+    assert (state.hello()["since"], state.hello()["place"]) == ({"#lab": 9}, True)
+    assert state.note(events.Message(0, "#lab", 2, 0, "cy", "say", "missed"), None)
+    assert state.hello()["since"] == {"#lab": 2}

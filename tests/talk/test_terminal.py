@@ -367,7 +367,7 @@ def test_a_server_that_does_not_come_back_makes_a_script_fail_in_the_end(start_p
 def test_a_script_that_is_replaced_ends_at_once_and_says_so(server, piped, connect):
     ann = piped(server.port, "--name", "ann")
     ann.say("/token")
-    ann.expect("To have your name again,")  # and no more: the rest is for telnet and nc
+    ann.expect("To come back to where you were, connect under any name,")
     token = ann.expect("/resume ").split()[-1]
     connect(server, "bob").request("resume", token=token)
     code, _, errors = ann.end()

@@ -140,6 +140,7 @@ def test_every_request_of_the_table_is_in_the_examples_with_each_of_its_fields()
             20,
         ),
         ({"name": "ann", "since": {}}, commands.Hello("ann"), 20),
+        ({"name": "ann", "place": True}, commands.Hello("ann", place=True), 20),
     ],
 )
 def test_a_hello_is_a_name_or_a_token_and_maybe_rooms_and_how_much_to_replay(request_, hello, replay):
@@ -711,6 +712,7 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
         }],
     ),
     (events.TokenShown("t0ken"), [{"type": "token", "token": "t0ken"}]),
+    (events.Restored(("numbers on",)), [{"type": "restored", "settings": ["numbers on"]}]),
     (events.Pong(0.25, None), [{"type": "pong", "through": 0.25, "network": None}]),
     (events.HelpShown(None), [{"type": "help", "requests": sorted(REQUESTS)}]),
     (events.Notice("Done."), [{"type": "notice", "text": "Done."}]),
@@ -817,6 +819,7 @@ def test_a_line_has_no_raw_newline_or_control_character_whatever_is_in_it(odd):
         events.PersonShown(row, 1.0),
         events.QrShown(odd, (odd,)),
         events.StatsShown(odd, 1.0, 1, 1, 1, 1, 1.0), events.Pong(0.1, 0.1), events.TokenShown(odd),
+        events.Restored((odd,)),
         events.ThreadList((events.ThreadRow(odd, odd, odd, odd, 0.1, odd, 1, 1, 1, 1),), 0),
         events.LockList(True, (events.LockRow(odd, 1, 1, 0.1, 0.1, odd, 0.1),)),
         events.TripShown(odd, 1, odd, events.Stages(0.1, None, None, None), (events.MemberTrip(odd, 0.1, 0.1),), 0),

@@ -1012,6 +1012,7 @@ SEEN = (
     (events.Bye(), ["* Goodbye."]),
     (events.Bye("too_slow"), []),
     (events.Ack("#lobby", 12), []),
+    (events.Restored(("numbers on",)), []),
     (events.Answer(events.Notice("yes"), "1"), ["* yes"]),
 )
 EVENTS = [event for event, _ in SEEN] + [
