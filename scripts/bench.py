@@ -9,11 +9,11 @@ is 1 if that was not every message once. After that, --joins clients enter a new
 ten.
 
 The servers, as far as they are installed: this one (--rate 0, its history on disk) with people's lines and with JSON
-lines, with --sync full, and with --writers per-session; Redis, storing each message in a stream as well as publishing
-it, and publishing only; the IRC servers ergo (--ergo, with its history in SQLite), inspircd and ngircd; and
-scripts/peers/: the floor, the pipeline of threads by itself, an event loop, and the textbook's threads. At the end come
-the counts, the stages, and the costs of some dialects. With --no-peers, only this server takes part, once for each
---dialect: bench.py --no-peers --cpu --dialect web,json compares the costs of two dialects.
+lines, with --sync full, with --writers per-session, and with people's lines over TLS; Redis, storing each message in a
+stream as well as publishing it, and publishing only; the IRC servers ergo (--ergo, with its history in SQLite),
+inspircd and ngircd; and scripts/peers/: the floor, the pipeline of threads by itself, an event loop, and the textbook's
+threads. At the end come the counts, the stages, and the costs of some dialects and of TLS. With --no-peers, only this
+server takes part, once for each --dialect: bench.py --no-peers --cpu --dialect tls,text shows what TLS costs.
 
 With --counts or --stages, there is no comparison. --counts prints how many calls, system calls and thread switches a
 message costs this server, without timing anything. --stages prints where a message's time goes from thread to thread:
@@ -35,7 +35,7 @@ import textwrap
 from typing import Any
 
 import click
-from driver import comparison, contenders, counts, machine, stages
+from driver import comparison, contenders, counts, machine, secure, stages
 from driver.comparison import Comparison
 from driver.conductor import new_run
 from driver.contenders import Contender, Running
@@ -45,10 +45,10 @@ from tabulate import tabulate
 
 from chat_threads import streams
 
-OUR_DIALECTS = ("text", "json", "web", "edit")
+OUR_DIALECTS = ("text", "json", "web", "edit", "tls")
 WIDTH = 100  # characters in a line
 ROOMS_OF = 10  # clients, when they only join
-COSTS = (["web", "json"], ["edit", "text"])  # dialects whose costs are compared
+COSTS = (["web", "json"], ["edit", "text"], ["tls", "text"])  # dialects whose costs are compared
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]
@@ -89,7 +89,7 @@ class Dialects(click.ParamType):  # type: ignore[type-arg]
     "--dialect",
     type=Dialects(),
     show_default="text; and json if other servers take part",
-    help=f"Of the clients of chat_threads: {', '.join(OUR_DIALECTS)}. Several take turns.",
+    help=f"Of the clients of chat_threads: {', '.join(OUR_DIALECTS)}. tls: text over TLS. Several take turns.",
 )
 @click.option("--peers/--no-peers", default=True, show_default=True, help="Whether the other servers take part.")
 @click.option("--only", metavar="NAME,...", help="Only these other servers: redis-stored, ergo, floor and so on.")
@@ -181,7 +181,7 @@ def main(
         if only is None and not cpu:
             count([min(members), max(members)], [1, 64], 1, ["text"])
             follow([(size, 1) for size in members])
-            for pair in COSTS:
+            for pair in [each for each in COSTS if not (secure.WHY_NOT and "tls" in each)]:
                 compare(",".join(pair), contenders.ours(pair), [], True, members[1:] or members)
     if json_path:
         comparison.write_json(record, json_path)

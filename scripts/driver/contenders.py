@@ -7,6 +7,7 @@ all but ngircd send a client its own messages back (scripts/peers/ has their fil
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -19,7 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from . import machine
+from . import machine, secure
 from .conductor import resolve
 from .worker import Failed
 
@@ -53,15 +54,27 @@ def ours(dialects: Sequence[str]) -> list[Contender]:
     options = "--host 127.0.0.1 --port $port --db $folder/history.db --rate 0 --max-clients 20000"
     command = (sys.executable, "-m", "chat_threads", *options.split())
     titles = {"json": "chat_threads, JSON", "web": "chat_threads, web", "edit": "chat_threads, edit"}
-    return [Contender(each, titles.get(each, "chat_threads"), command, each) for each in dialects]
+    found = [Contender(each, titles.get(each, "chat_threads"), command, each) for each in dialects]
+    return [_with_tls(each) if each.name == "tls" else each for each in found]
+
+
+def _with_tls(contender: Contender) -> Contender:
+    files = ("$folder/cert.pem", "$folder/key.pem")
+    command = (*contender.command, "--tls-cert", files[0], "--tls-key", files[1])
+    before = secure.make_certificate(*files)
+    return dataclasses.replace(contender, title="chat_threads, TLS", command=command, before=before)
 
 
 def peers(ergo: str | None) -> tuple[list[Contender], list[str]]:
     """The other servers that are here, and a sentence about each that is not, or is not as it should be."""
     found, remarks = [], []
-    [text] = ours(["text"])
+    text, tls = ours(["text", "tls"])
     found.append(Contender("sync-full", "sync full", (*text.command, "--sync", "full"), "text"))
     found.append(Contender("per-session", "per-session", (*text.command, "--writers", "per-session"), "text"))
+    if secure.WHY_NOT:
+        remarks.append(secure.WHY_NOT)
+    else:
+        found.append(tls)
     if shutil.which("redis-server"):
         options = "--bind 127.0.0.1 --port $port --dir $folder --maxclients 20000"
         limits = ("--save", "", "--client-output-buffer-limit", "pubsub 0 0 0")
@@ -128,6 +141,8 @@ def running(contender: Contender, folder: str) -> Iterator[Running]:
     def filled(text: str) -> str:
         return string.Template(text).substitute(port=port, folder=home)
 
+    if contender.dialect == "tls" and secure.WHY_NOT:
+        raise Failed(secure.WHY_NOT.rstrip("."))
     if contender.file:
         (home / contender.file).write_text(filled((PEERS / contender.file).read_text("utf-8")), "utf-8")
     environment = dict(os.environ)

@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
@@ -31,6 +31,7 @@ from typing import Any
 from chat_threads.chat import Chat, Options
 from chat_threads.conversation import Limits
 
+from . import secure
 from .dialects import DIALECTS, Dialect
 from .websocket import Handshake
 from .worker import Failed
@@ -125,7 +126,11 @@ def count(
     with tempfile.TemporaryDirectory() as folder:
         limits = Limits(rate=0, max_clients=members + 1)
         with _nothing() if strace else calls.installed():
-            chat = Chat(Options("127.0.0.1", 0, db=str(pathlib.Path(folder, "counts.db")), limits=limits))
+            options = Options("127.0.0.1", 0, db=str(pathlib.Path(folder, "counts.db")), limits=limits)
+            if DIALECTS[dialect].tls:
+                cert, key = secure.make_now(folder)
+                options = replace(options, tls_cert=cert, tls_key=key)
+            chat = Chat(options)
             chat.start()
             try:
                 with clients(chat.address[1], members, dialect) as them:
@@ -261,6 +266,8 @@ def _be_the_clients(port: int, members: int, dialect: str, orders: Connection) -
         socks = []
         for _ in range(members):
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            if speaks.tls:
+                sock = stack.enter_context(secure.trusting().wrap_socket(sock))
             if speaks.upgrade:  # at once: the server greets a client that says nothing
                 sock.sendall(Handshake(f"127.0.0.1:{port}", bytes(16)).request)
                 _until(sock, b"\r\n\r\n")

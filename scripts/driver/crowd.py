@@ -26,6 +26,7 @@ from typing import Any
 
 from . import machine
 from .dialects import DIALECTS
+from .secure import SecureSocket
 from .websocket import Handshake
 from .worker import Failed, raise_file_limit
 
@@ -265,7 +266,7 @@ class _Clients:
 
     def _connect(self, number: int) -> _Client:
         task, dialect = self.task, self.dialect
-        sock = socket.socket()
+        sock = SecureSocket() if dialect.tls else socket.socket()
         client = _Client(sock, talks=number == 0, meter=number == (0 if dialect.echo else 1))
         self.clients.append(client)
         if client.talks:

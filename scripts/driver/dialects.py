@@ -41,6 +41,7 @@ class Dialect:
     asked: tuple[tuple[bytes, bytes], ...] = ()  # what ``crowd`` is then asked, and its answers
     first: str = ""  # the lines that a sender of ``crowd`` sends before its hello
     echo: bool = True  # whether a sender gets its own messages
+    tls: bool = False  # whether all of it is encrypted; see secure
 
 
 # Telnet's options (RFC 854, 856, 857, 858, 1073 and 1091): what the server asks, and what a terminal answers.
@@ -100,6 +101,7 @@ DIALECTS = {
         trouble=re.compile(rb"^-.*$", re.MULTILINE),
     ),
 }
+DIALECTS["tls"] = dataclasses.replace(DIALECTS["text"], tls=True)
 DIALECTS["stored redis"] = dataclasses.replace(
     DIALECTS["redis"],
     first=f'SCRIPT LOAD "{STORE}"\r\n',

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterator
 
 import pytest
-from driver import stages
+from driver import secure, stages
 from driver.comparison import Comparison, short
 from driver.conductor import new_run
 from driver.contenders import PEERS, Contender, ours, peers, running
@@ -24,9 +24,10 @@ from support.pages import PERFORMANCE, table_after
 pytestmark = pytest.mark.timeout(120)
 
 BENCH = PEERS.parent / "bench.py"
-OURS = ours(["text", "json", "web", "edit"])
+OURS = ours(["text", "json", "web", "edit", "tls"])
 FOUND, REMARKS = peers(shutil.which("ergo"))
 NAMES = (
+    "tls",
     "sync-full",
     "per-session",
     "redis-stored",
@@ -67,6 +68,8 @@ def test_a_server_delivers_every_message_once_to_each_client(many, folder, name)
     contender = next((each for each in [*OURS, *FOUND] if each.name == name), None)
     if contender is None:
         pytest.skip(next(each for each in REMARKS if each.lower().startswith(name.partition("-")[0])))
+    if name == "tls" and secure.WHY_NOT:
+        pytest.skip(secure.WHY_NOT)
     if name == "web":
         pytest.importorskip("websockets")
     found = measured(many, contender, folder)
