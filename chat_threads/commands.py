@@ -394,10 +394,11 @@ class MakeFault(Command):
 @command(type="typed")
 @dataclass(frozen=True, slots=True)
 class Typed(Command):
-    """A line as a person types it: the command that it is takes its place. For pages and clients that do not know all
-    commands; a program sends the requests themselves."""
+    """A line as a person types it: the command that it is takes its place, in ``room`` if it names none. For pages and
+    clients that do not know all commands; a program sends the requests themselves."""
 
     line: str
+    room: str | None = None
 
 
 @command("/ping", "time the round trip", "ping")

@@ -199,6 +199,11 @@ class Governance:
             return QuietRoom(room)
         return AccountsOnly(room) if self.accounts_only and not person.account else None
 
+    @property
+    def entries(self) -> int:
+        """The number of people on all lists."""
+        return len(self.operators) + len(self.invited) + len(self.bans) + len(self.mutes)
+
     def settings(self) -> tuple[str, ...]:
         """The settings as people type them, all of them."""
         return (

@@ -24,7 +24,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     "/room quiet: only operators speak; /room open\n"
     "/room slow 10: each may speak once in 10 seconds; /room slow off\n"
     "/room invite-only: only invited people may enter; /room public\n"
-    "/room accounts-only: only who is logged in enters; /room everybody\n"
+    "/room accounts-only: only people with accounts; /room everybody\n"
     "/room unlisted: /rooms does not show it; /room listed\n"
     "The person who made a room owns it. /help op, kick, ban and mute say more.",
     cost=3,

@@ -142,14 +142,15 @@ def _ref_of(request: dict[str, Any]) -> str:
     return ref
 
 
-def _meant(line: str) -> commands.Command:
+def _meant(typed: commands.Typed) -> commands.Command:
     """The command that a typed line is; raise UnknownCommand, Usage or BadRequest."""
-    command = parse_line(line)
+    command: Any = parse_line(typed.line)
     if command is None:
         raise BadRequest("line of typed is blank.")
     if not command.row.type:
         raise BadRequest(f"{command.row.name} works in a terminal only.")
-    return command
+    has_place = typed.room is not None and getattr(command, "room", "") is None
+    return replace(command, room=typed.room) if has_place else command  # type: ignore[no-any-return]
 
 
 _KEPT = frozenset(("timestamps", "numbers", "colour", "bell", "joins", "replay", "zone"))  # see docs/protocol.rst
@@ -233,7 +234,8 @@ class JsonDialect:
             arguments["since"] = _since(request.get("since"))
         if arguments.get("place") and self._kept is None:
             self._kept = {}
-        return _meant(arguments["line"]) if kind == "typed" else make(**arguments)
+        command = make(**arguments)
+        return _meant(command) if isinstance(command, commands.Typed) else command
 
     def _set_replay(self, replay: object) -> None:
         if not isinstance(replay, int) or isinstance(replay, bool) or not 0 <= replay <= MAX_REPLAY:

@@ -95,8 +95,9 @@ def table() -> list[list[Any]]:
     """The commands that people type and programs send, as ``typed.js`` needs them. Each is the usage, the help, its
     details, the aliases, the type of the request, and the names of its fields; empty ones at the end are left out. So
     are a type that is the command's name, and fields that are called as their places in the usage. Commands that are
-    not in it, such as those of OF_ROLES, go to the server as they are typed."""
-    return [_row(kind) for kind in commands.TYPED if kind.row.type and kind not in commands.OF_ROLES]
+    not in it go to the server as they are typed, which keeps the page small."""
+    elsewhere = (*commands.OF_ROLES, commands.MakeFault)
+    return [_row(kind) for kind in commands.TYPED if kind.row.type and kind not in elsewhere]
 
 
 def _row(kind: type[commands.Command]) -> list[Any]:

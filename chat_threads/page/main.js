@@ -29,7 +29,7 @@ const JOINS = store("localStorage", "joins"); // "off": do not show who comes an
 const TAB = store("sessionStorage", "tab"); // a copied tab has a copy, and so the same token
 
 // Requests that are about the room on the screen, if they name none.
-const HERE = /^(say|action|leave|topic|invite|history|trace)$/;
+const HERE = /^(say|action|leave|topic|invite|typed|history|trace)$/;
 // Answers that are seen in another way.
 const QUIET = /^(ack|private|left|joined|current|deleted)$/;
 
@@ -165,7 +165,7 @@ class App {
     if (type === "join" && chat.room(request.room)) return this.show(chat.room(request.room));
     if (place?.peer && type === "say") return this.ask({ type: "private", to: place.name, text: request.text });
     if (HERE.test(type) && !request.room && place && !place.peer) request.room = place.name;
-    if (SAID.test(type) && !request.room) return this.problem("This is not a room.");
+    if (/^(say|action|typed)$/.test(type) && !request.room) return this.problem("This is not a room.");
     return this.ask(request);
   }
 

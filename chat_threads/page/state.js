@@ -201,7 +201,14 @@ class Chat {
   }
 }
 
+// What an operator has done, as it is typed.
+const ruled = (chat, { room, by, action, name, setting, why = "" }) =>
+  by && chat.note(chat.room(room) || chat.shown, { text: `${by}: /${action || "room"} ${name || setting} ${why}` });
+
 const TAKES = {
+  moderated: ruled,
+  room: ruled,
+
   welcome: (chat, { name, token, limits }) => Object.assign(chat, { name, token, limits }),
 
   token: (chat, { token }) => Object.assign(chat, { token }),

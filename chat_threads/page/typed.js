@@ -47,12 +47,6 @@ const OWN = {
     return value && !more.length ? { option, value } : null;
   },
 
-  lab(rest) {
-    const [fault, target, amount, ...more] = wordsOf(rest);
-    const good = fault === "slow" || (fault === "pause" && /^(publisher|history)$/.test(target));
-    return good && !more.length && NUMBER.test(amount || "") ? { fault, target, amount: Number(amount) } : null;
-  },
-
   help(rest) {
     const [word] = rest.match(/[^/\s]\S*/) || [];
     return word && word.toLowerCase() !== "text" && { about: `/${word}` };

@@ -36,6 +36,8 @@ from .table import Context, does
 MODERATING = tuple(kind for kind in commands.OF_ROLES if kind is not commands.Room)
 """The commands that /help lists only for operators."""
 
+ENTRIES = 10  # people on a room's lists that cost as much as one more command, because a change stores all of them
+
 
 def useless(context: Context, session: Session) -> Iterator[type[commands.Command]]:
     """The commands that the session may not use in its current room."""
@@ -64,6 +66,7 @@ def _noted(session: Session) -> Somebody:
 
 
 def _submit(context: Context, session: Session, room: ChatRoom, change: Change, ref: str) -> None:
+    session.pace.pay(room.governance.entries / ENTRIES if room.governance else 0)
     item = ordered.RoomChanged(room.id, room.name, room.owner, change, _noted(session), session, ref)
     context.history.submit(item)
 

@@ -17,6 +17,7 @@ from .. import commands, events, ordered
 from ..errors import ChatError, CutOff, NotStored, Unreadable
 from ..kept import Kept, Seen, mark_of
 from ..mailbox import OPEN
+from ..refusals import AccountsOnly, Banned, InviteOnly
 from ..session import Session
 from ..tokens import token_id
 from .rooms import enter_or_tell
@@ -29,6 +30,8 @@ LOOK = 0.02  # seconds between two looks whether it has
 ARRIVES = 0.3  # seconds in which what was sent to a living client arrives
 PAID = 1000  # characters of a note for one token (see pace)
 MISSED = 200  # messages of a room that somebody who comes back is shown, at most
+
+KEPT_OUT = (Banned, InviteOnly, AccountsOnly)
 
 CHANGES = frozenset(
     (
@@ -197,13 +200,16 @@ def rooms(context: Context, session: Session, old: Mapping[str, int | None], pla
 def enter(context: Context, session: Session, wanted: Mapping[str, int | None], first_time: bool = False) -> bool:
     """Enter these rooms, and show an error for each that cannot be entered; return whether there is one that can be.
 
-    If one cannot be entered now, nothing more is noted, so that the token still keeps it. Otherwise the numbers stay as
+    If one cannot be entered now, nothing more is noted, so that the token still keeps it, unless the session may not
+    enter it at all. Otherwise the numbers stay as
     they were kept until the client's next line: only that tells that it has received what it missed.
     """
-    entered = 0
+    entered = settled = 0
     for name, since in wanted.items():
-        entered += enter_or_tell(context, session, name, first_time and not entered, since)
-    if session.kept is not None and entered == len(wanted) and not session.ended.is_set():
+        error = enter_or_tell(context, session, name, first_time and not entered, since)
+        entered += error is None
+        settled += error is None or isinstance(error, KEPT_OUT)
+    if session.kept is not None and settled == len(wanted) and not session.ended.is_set():
         _note(context, session, unread=None)
         session.note_at = session.heard
     return entered > 0

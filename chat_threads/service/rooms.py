@@ -31,17 +31,15 @@ def enter_or_make(
 
 def enter_or_tell(
     context: Context, session: Session, name: str, first_time: bool = False, since: int | None = None
-) -> bool:
-    """Enter the room as ``enter_or_make`` does, but show the session an error instead of raising it.
-
-    True if the session has entered.
-    """
+) -> Told | None:
+    """Enter the room as ``enter_or_make`` does, but show the session an error instead of raising it. Return the error;
+    None: the session has entered."""
     try:
         enter_or_make(context, session, name, first_time, since)
     except Told as error:
         session.tell(error, session.ref)
-        return False
-    return True
+        return error
+    return None
 
 
 def _find_or_make(context: Context, session: Session, name: str) -> ChatRoom:

@@ -208,6 +208,20 @@ def test_a_ban_holds_under_other_names_on_other_connections_and_for_the_name(ser
     assert code(done(again, "/join #lab")) is None
 
 
+def test_a_room_that_somebody_may_not_enter_any_more_is_not_kept_for_them(server: Running, program: Start) -> None:
+    ann = program("ann", server, room="#lab")
+    bob = server.client("bob")
+    bob.send("/join #lab", "/token")
+    token = bob.expect("* /resume ").split()[-1]
+    bob.send("/quit")
+    bob.rest()
+    assert code(done(ann, "/ban bob")) is None
+    for told in (["! You are banned from #lab."], []):
+        bob = server.client()
+        bob.send(f"/resume {token}", "/who", "/quit")
+        assert [line for line in bob.rest() if line.startswith("!")] == told
+
+
 def test_an_address_is_banned_by_the_servers_operators_only(server: Running, program: Start) -> None:
     ann, _ = class_of(program, server, "ann", "bob")
     assert code(done(ann, "/ban bob address")) == "not_allowed"

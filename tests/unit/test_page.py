@@ -17,7 +17,7 @@ from support.spoken import SPOKEN
 from chat_threads import commands
 from chat_threads.client.talk import request_of
 from chat_threads.dialects.typed import parse_line
-from chat_threads.errors import ChatError, UnknownCommand
+from chat_threads.errors import ChatError
 from chat_threads.page import SCRIPTS, assemble, bare, chat_page, read, table
 from chat_threads.rules import in_messages
 
@@ -70,14 +70,14 @@ LINES = [line for _, _, line in SPOKEN if line is not None] + re.split("[|\n]", 
 
 
 def as_in_python(line):
+    word = line.split()[0].lower() if line.startswith("/") and line[1:2] != "/" else ""
+    kind = commands.BY_NAME.get(word)
+    if word and (kind is None or kind.row.usage not in [row[0] for row in table()]):
+        return {"type": "typed", "line": line}
     try:
         command = parse_line(line)
-    except UnknownCommand:
-        return {"type": "typed", "line": line}
     except ChatError:
         return "error"
-    if isinstance(command, commands.OF_ROLES):
-        return {"type": "typed", "line": line}
     return command and {key: value for key, value in request_of(command).items() if value != ""}
 
 
@@ -195,6 +195,19 @@ def test_a_message_that_was_removed_has_its_text_no_more_whether_it_was_there_or
     gone = ["message", "removed", "removed", False]
     told = [["note", f"bob removed message {number}.", "", False] for number in (2, 9)]
     assert in_node(["state.js"], code) == [gone, gone, *told]
+
+
+def test_what_an_operator_does_is_told_in_its_room():
+    code = """const chat = new Chat("ann");
+        TAKES.joined(chat, { room: "#a", topic: "", people: [], count: 0, last: 0 });
+        for (const event of [
+          { type: "moderated", room: "#a", by: "bob", action: "ban", name: "cy", why: "rude", seconds: 60 },
+          { type: "moderated", room: "#b", by: "bob", action: "op", name: "cy" },
+          { type: "room", room: "#a", by: "bob", setting: "slow 10" },
+          { type: "room", room: "#a", settings: [], creator: "bob", operators: [] },
+        ]) chat.take(event, []);
+        return chat.room("#a").rows.map((row) => row.text.trim());"""
+    assert in_node(["state.js"], code) == ["bob: /ban cy rude", "bob: /op cy", "bob: /room slow 10"]
 
 
 def test_an_older_line_with_the_same_text_does_not_hide_one_that_waits():
