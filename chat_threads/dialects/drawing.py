@@ -36,6 +36,11 @@ class Drawing:
         self._start = 0  # the first character that is shown
         self._drawn: tuple[str, str] | None = None  # what stands before the cursor, and after it
 
+    @property
+    def column(self) -> int:
+        """The cursor's column, counted from 1."""
+        return 1 + (columns(self._drawn[0]) if self._drawn else 0)
+
     def forget(self) -> None:
         """The row may show anything: draw everything next time."""
         self._drawn = None

@@ -66,6 +66,11 @@ class Editing:
         """The line that is being edited."""
         return self._buffer.text
 
+    @property
+    def column(self) -> int:
+        """The cursor's column, counted from 1, as the line was drawn last."""
+        return self._drawing.column
+
     def feed(self, data: bytes) -> None:
         """Take bytes. Call ``next`` until it returns None before feeding more."""
         self._typed.extend(self._keys.feed(data))

@@ -4,12 +4,17 @@ Above is a scroll region of the terminal (DECSTBM). What is said is drawn the sa
 windows: save the cursor, go to the last row of the region, show the text on a new line, go back. So the *terminal*
 remembers where the person types, and a thousand sessions can share the bytes (see ``above``). Only the reader thread
 draws the two lines below, by ``Screen``.
+
+Before the two lines are drawn for the first time, or in a window of another size, the terminal is asked where its
+cursor is (ECMA-48: DSR). They are drawn when it has answered, or when anything else has come from it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from .drawing import status
 from .editing import Editing
@@ -24,13 +29,24 @@ _BACK = b"\x1b[?6l\x1b8"
 _BELOW = 2  # rows that the line and the status line take
 _PASTES = "\x1b[?2004h"  # mark what is pasted (bracketed paste)
 
+# Where is the cursor? And the answer (ECMA-48: CPR), or the beginning of one.
+_WHERE = "\x1b[6n"
+_ANSWER = re.compile(rb"\x1b\[([0-9]{1,4});([0-9]{1,4})R")
+_BEGUN = re.compile(rb"\x1b(?:\[[0-9]{0,4}(?:;[0-9]{0,4})?)?")
+
 # Make way for the two lines: erase them in their rows. After a change of the window: where they are, from the
 # cursor's row on. A terminal forgets the region when its window changes, so the rows of the two lines may hold what was
 # said in the last moment. Then leave all rows as they are, and scroll.
 _WHOLE = "\x1b[r"
 _ERASE = "\x1b7\x1b[r\x1b8\r\x1b[J\n"
 _SCROLL = "\x1b[r\x1b[999;1H\n\n"
-_MOMENT = 1.0  # seconds that may pass until the change of a window is known here
+
+
+def _moment(took: float | None) -> float:
+    """How many seconds may have passed since the change of a window, if the terminal took so long to answer; None: it
+    has not answered."""
+    return 1.0 if took is None else max(0.05, 1.5 * took)
+
 
 # The whole screen scrolls again, and the two lines are erased. The cursor stays where they began.
 END = b"\x1b[?2004l\x1b[r\x1b[999;1H\x1b[2K\x1b[A\x1b[2K"
@@ -56,6 +72,14 @@ class Situation:
     lines: int = 0  # that the client was sent so far
 
 
+class Question(Enum):
+    """The question where the cursor is. Until it is over, nothing is drawn."""
+
+    DUE = "not asked yet"
+    ASKED = "not answered yet"
+    OVER = "answered, or not waited for"
+
+
 class Screen:
     """One client's screen. It belongs to the client's reader thread."""
 
@@ -66,22 +90,45 @@ class Screen:
         self._status: object = None  # what the status line on the screen says; None: it is not there
         self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
         self._moved = False  # whether the window has changed since the last drawing
+        self._column = 1  # that of the cursor, before the window changed
         self._unseen = unseen
         self._columns, self._rows = size
+        self.question = Question.DUE
+        self._asked = 0  # questions without an answer
+        self._answer = b""  # the beginning of one
+        self._cursor: tuple[int, int] | None = None  # its row and column, as the terminal has answered
+        self._asked_at = Situation("", None, 0, ())  # what was known when it was asked
         self.editing.resize(self._columns, self._rows - 1)
 
     pending = False  # a line that has begun may take any time: it is short, and its bytes are here
 
     def feed(self, data: bytes) -> list[bytes | None]:
         """Take keys. The lines that they make come from ``editing.next``."""
-        self.editing.feed(data)
+        data, self._answer = self._answer + data, b""
+        while self._asked and (found := _ANSWER.match(data)):
+            data = data[found.end() :]
+            self._asked -= 1
+            if not self._asked:  # earlier ones were about windows of other sizes
+                self.question, self._cursor = Question.OVER, (int(found[1]), int(found[2]))
+        if self._asked and _BEGUN.fullmatch(data):
+            self._answer = data
+        elif data:
+            self.go_on()
+            self.editing.feed(data)
         return []
+
+    def go_on(self) -> None:
+        """Wait no longer for the terminal to say where the cursor is."""
+        self.question, self._asked = Question.OVER, 0
 
     def resize(self, size: tuple[int, int]) -> None:
         """The window has another size, and the terminal has moved its contents, with the cursor."""
         if size != (self._columns, self._rows):
+            if not self._moved:
+                self._column = self.editing.column
             self._columns, self._rows = size
             self._moved = True
+            self.question, self._cursor = Question.DUE, None
             self._draw_again(_ERASE)
 
     def redraw(self) -> None:
@@ -97,11 +144,17 @@ class Screen:
         """What brings the screen up to date, but the line: the region if it has to be set, and the status line if it
         has changed. The cursor is in the line's row afterwards."""
         drawn = ""
+        if self.question is Question.DUE:
+            self.question, self._asked_at = Question.ASKED, situation
+            self._asked += 1
+            return _WHERE.encode()
+        if self.question is Question.ASKED:
+            return b""
         if self._clear != "":
             line = f"\x1b[{self._rows - 1};1H"
             clear = self._begin(situation.lines) if self._clear is None else self._clear
-            if self._moved and situation.silent < _MOMENT:
-                clear = _SCROLL
+            if self._moved and self._clear:
+                clear = self._move(situation.silent)
             drawn = f"{clear}\x1b[1;{self._rows - _BELOW}r{line}\x1b[J{_PASTES}"
             self._clear, self._status = "", None
             self._moved = False
@@ -113,15 +166,36 @@ class Screen:
         return drawn.encode("utf-8", "replace")
 
     def _begin(self, lines: int) -> str:
-        """Make way for the two lines on a screen whose rows are unknown, and move what is there to the bottom.
+        """Make way for the two lines, and move what is there to the bottom.
 
-        The client was sent so many ``lines``, so at least ``used`` rows are in use. The line feeds bring what was
-        written last into the row ``used``, wherever it was. Blank rows at the top then move it down, and nothing is
-        lost.
+        The cursor says how many rows are ``used``. If it is not known, at least as many are as the client was sent
+        ``lines``. The line feeds bring what was written last into the row ``used``, wherever it was. Blank rows at the
+        top then move it down, and nothing is lost.
         """
-        used = min(max(1, lines - self._unseen), self._rows - _BELOW)
+        if self._cursor:
+            row, column = self._cursor
+            used = row - (column == 1) + max(0, lines - self._asked_at.lines - 1)  # the question counts as a line, too
+        else:
+            used = lines - self._unseen
+        used = min(max(1, used), self._rows - _BELOW)
         down = self._rows - _BELOW - used
         return "\n" * (down + 1) + (f"\x1b[H\x1b[{down}L" if down else "")
+
+    def _move(self, silent: float) -> str:
+        """Make way for the two lines in a window that has changed. The terminal has moved what is there, and the cursor
+        is still in the line's row."""
+        before = self._asked_at.silent
+        if silent < before or before < _moment(silent - before if self._cursor else None):
+            return _SCROLL
+        if not self._cursor:
+            return _ERASE
+        row, column = self._cursor
+        above, left = divmod(self._column - 1, self._columns)
+        if column == left + 1 != self._columns:  # the terminal wraps rows, and has wrapped the line above the cursor
+            row = max(1, row - above)
+        clear = f"\x1b[r\x1b[{row};1H\x1b[J"
+        down = self._rows - _BELOW - (row - 1)
+        return clear + (f"\x1b[H\x1b[{down}L" if down > 0 else f"\x1b[{self._rows};1H" + "\n" * -down)
 
     def _unread(self, situation: Situation) -> list[str]:
         """The rooms in which something was said since they were the current one."""

@@ -19,7 +19,7 @@ from ..usage import NUMBER
 from . import clock
 from .base import DEFAULTS, Input, Request, Settings
 from .editing import Editing, Wanted, Wish
-from .screen import END, LINE, Screen, Situation
+from .screen import END, LINE, Question, Screen, Situation
 from .speech import Style
 from .telnet import LineEditor, Signal, Telnet
 from .typed import HINTS, not_set, parse_line, parse_name
@@ -96,9 +96,12 @@ class TextDialect:
         ended, resized = 0, False
         for item in self._telnet.receive(data):
             if type(item) is bytes:
+                waits = self._screen is not None and self._screen.question is not Question.OVER
                 lines = self._editor.feed(item)
                 self._found += lines
                 ended += len(lines)
+                if waits and not self.waits:
+                    self._changed()
             elif item is Signal.CHANGED:
                 self._changed()
             elif item is Signal.RESIZED:
@@ -119,8 +122,9 @@ class TextDialect:
         return ended
 
     def next_input(self) -> Input | None:
-        if self._keys is not None and (request := self._next_of_keys(self._keys)):
-            return request
+        if self._keys is not None and (self._screen is None or self._screen.question is Question.OVER):
+            if request := self._next_of_keys(self._keys):
+                return request
         while self._found:
             item = self._found.pop(0)
             if item is None or type(item) is bytes:
@@ -171,8 +175,19 @@ class TextDialect:
 
     @property
     def editing(self) -> bool:
-        """Whether the client has a screen."""
+        """Whether the client has a screen, or is about to have one."""
         return self._screen is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether the screen waits until the terminal has said where the cursor is."""
+        return self._screen is not None and self._screen.question is not Question.OVER
+
+    def go_on(self) -> None:
+        """Wait for that no longer."""
+        if self._screen is not None and self.waits:
+            self._screen.go_on()
+            self._changed()
 
     # --- single keys ----------------------------------------------------------------------------------------
 
@@ -204,7 +219,7 @@ class TextDialect:
         drawn, self._ended = self._ended, b""
         if self._screen is not None:
             drawn += self._screen.draw(situation)
-            if self._note:
+            if self._note and not self.waits:
                 drawn += self._said(self._note)
                 self._note = ""
         return drawn
@@ -230,13 +245,14 @@ class TextDialect:
             self._to_lines()
             self._tell(OWN_LINE if self._telnet.has_own_line else REFUSED)
         columns, fits = self._telnet.size[0], self._telnet.knows_columns
-        self._set_style(columns=columns, fits=fits, screen=self._mode is Mode.KEYS)
+        begun = self._style.screen or not self.waits
+        self._set_style(columns=columns, fits=fits, screen=self._mode is Mode.KEYS and begun)
         if self._name:
             self._found.append(Request(commands.ShowScreen()))
 
     def _to_lines(self) -> None:
         if self._mode is Mode.KEYS:
-            self._ended = END
+            self._ended = END if self._style.screen else b""
             self._screen = None
             self._editor = LineEditor(LINE)
             self._set_style(screen=False)

@@ -34,6 +34,7 @@ def edit(context: Context, session: Session, command: commands.Edit) -> None:
     """Ask the client for single keys, or end its screen. If it has to be asked, its screen begins with its answer."""
     assert _has_screen(session.dialect)
     said = session.dialect.edit(command.on)
+    session.wire.wake_after(REFRESH if command.on else IDLE)
     show_screen(context, session, commands.ShowScreen())
     session.answer(events.Notice(said))
 
@@ -53,9 +54,15 @@ def show_screen(context: Context, session: Session, command: commands.ShowScreen
 
 
 def refresh(context: Context, session: Session) -> None:
-    """Bring the status line of a person who presses no key up to date. Never waits."""
-    if _has_screen(session.dialect) and session.dialect.editing:
+    """Bring the status line of a person who presses no key up to date; and draw the screen of a terminal that does not
+    say where its cursor is. Never waits."""
+    if not _has_screen(session.dialect):
+        return
+    if session.dialect.editing:
+        session.dialect.go_on()
         show_screen(context, session, commands.ShowScreen())
+    else:
+        session.wire.wake_after(IDLE)  # it was asked for single keys, and has refused them or not answered
 
 
 def _draw(context: Context, session: Session, drawn: bytes) -> None:

@@ -48,6 +48,7 @@ class Dialect:
 ASKED_FOR_KEYS = b"\xff\xfd\x00\xff\xfd\x1f\xff\xfd\x18"  # BINARY, NAWS and TERMINAL-TYPE, please
 SAYS_ITS_SIZE = b"\xff\xfb\x00\xff\xfb\x1f\xff\xfa\x1f\x00\x50\x00\x18\xff\xf0\xff\xfc\x18"  # 80 columns and 24 rows
 ASKED_FOR_ECHO, AGREES = b"\xff\xfb\x01\xff\xfb\x03", b"\xff\xfd\x01\xff\xfd\x03"  # ECHO and SUPPRESS-GO-AHEAD
+ASKED_WHERE, IN_ROW_12 = b"\x1b[6n", b"\x1b[12;1R"  # where the cursor is (ECMA-48: DSR, CPR)
 
 
 def _hello(name: str, room: str) -> str:
@@ -88,7 +89,7 @@ DIALECTS = {
         hello=lambda name, room: f"{name} {room}\n",
         welcome=b"You are in #",
         enter=lambda room: "/edit on\n",
-        asked=((ASKED_FOR_KEYS, SAYS_ITS_SIZE), (ASKED_FOR_ECHO, AGREES)),
+        asked=((ASKED_FOR_KEYS, SAYS_ITS_SIZE), (ASKED_FOR_ECHO, AGREES), (ASKED_WHERE, IN_ROW_12)),
         inside=b"\x1b[?2004h",  # the screen is drawn
         say=("", "\r"),
         trouble=re.compile(rb"^! .*$", re.MULTILINE),

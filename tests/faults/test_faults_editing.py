@@ -58,7 +58,8 @@ def test_a_flood_from_one_line_editor_costs_no_more_than_the_rate_allows(start_p
         for said, heard in (
             (b"/edit on\r\n", b"\xff\xfd\x18"),  # DO TERMINAL-TYPE
             (b"\xff\xfb\x1f" + SIZE % (80, 24) + b"\xff\xfc\x18", b"\xff\xfb\x03"),  # WILL SUPPRESS-GO-AHEAD
-            (AGREES, b"stays whole"),
+            (AGREES, b"\x1b[6n"),  # where is the cursor?
+            (b"\x1b[12;1R", b"stays whole"),
         ):
             ann.send_bytes(said)
             while heard not in ann.buffer:

@@ -18,6 +18,8 @@ from .waiting import WAIT, wait_for
 
 RUN = "from chat_threads.client.terminal import main; main(prog_name='chat-threads-client')"
 ENV = {**os.environ, "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+for each in ("COLUMNS", "LINES"):  # not the size of the terminals here
+    ENV.pop(each, None)
 
 
 def run(

@@ -11,6 +11,7 @@ from support.servers import Running
 
 WITHDRAWS_ECHO, WITHDRAWS_SGA = b"\xff\xfe\x01", b"\xff\xfe\x03"
 AGREES = b"\xff\xfd\x01\xff\xfd\x03"
+IN_ROW_12 = b"\x1b[12;1R"  # where the cursor is
 STATES = re.compile(rb"\xff[\xfb\xfc](?P<option>[\x01\x03])|\x1b\[(?P<region>[0-9;]*)r|\x1b\[\?(?P<mode>[0-9]+)[hl]")
 
 
@@ -36,6 +37,8 @@ class Editor(Client):
         self.send_bytes(b"\xff\xfc\x18")
         self.until(b"\xff\xfb\x03")  # WILL SUPPRESS-GO-AHEAD
         self.send_bytes(AGREES)
+        self.until(b"\x1b[6n")
+        self.send_bytes(IN_ROW_12)
         self.until(b"stays whole")
 
     def until(self, wanted: bytes | None) -> bytes:

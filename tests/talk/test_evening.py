@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, tmux, screen, monkeypatch):
     monkeypatch.setattr(service, "REFRESH", 0.1)
-    monkeypatch.setattr(drawing, "_MOMENT", 0.0)  # nobody speaks while a window changes
+    monkeypatch.setattr(drawing, "_moment", lambda took: 0.0)  # nobody speaks while a window changes
     port = str(server.port)
 
     # 1: ann comes by telnet, in a terminal of 80 by 24.

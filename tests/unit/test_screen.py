@@ -21,6 +21,7 @@ ECHO, SGA, TTYPE, NAWS = b"\x01", b"\x03", b"\x18", b"\x1f"
 WANTS_KEYS = IAC + WILL + ECHO + IAC + WILL + SGA
 WANTS_LINES = IAC + WONT + ECHO + IAC + WONT + SGA
 AGREES = IAC + DO + ECHO + IAC + DO + SGA
+WHERE = b"\x1b[6n"
 HERE = Situation("ann", "#lobby", 3, (("#lobby", 7), ("#lab", 2)))
 
 
@@ -59,8 +60,15 @@ def asked(*chunks, name="ann"):
 def editing(columns=80, rows=24):
     dialect = asked()
     dialect.feed(IAC + WILL + NAWS + size(columns, rows) + AGREES)
-    drain(dialect)
+    begin(dialect)
     return dialect
+
+
+def begin(dialect, row=12, situation=HERE):
+    """The terminal is asked where its cursor is, and says it. Return what is drawn then."""
+    assert drain(dialect, situation)[0].endswith(WHERE)
+    dialect.feed(b"\x1b[%d;1R" % row)
+    return drain(dialect, situation)[0]
 
 
 def said(text="hi", sender="bob"):
@@ -82,7 +90,7 @@ def test_a_client_is_asked_only_by_edit_and_its_screen_begins_with_its_answer():
     dialect.feed(IAC + WILL + NAWS + size(40, 20) + IAC + DO + ECHO)
     assert b"\x1b" not in drain(dialect)[0]
     dialect.feed(IAC + DO + SGA)
-    drawn, _ = drain(dialect)
+    drawn = begin(dialect)
     assert b"\x1b[1;18r" in drawn
     assert b"\x1b[20;1H\x1b[7m ann  #lobby  3 people" in drawn
     assert b"* Your line stays whole now." in drawn
@@ -127,7 +135,7 @@ def test_a_client_that_is_silent_is_told_once_and_may_still_agree():
     dialect.feed(b"two\r\n")
     assert drain(dialect) == (b"", [commands.Say("two")])
     dialect.feed(AGREES)
-    assert b"\x1b[1;22r" in drain(dialect)[0]
+    assert b"\x1b[1;22r" in begin(dialect)
 
 
 def test_edit_off_as_the_next_line_of_a_silent_client_is_answered_alone():
@@ -171,7 +179,7 @@ def test_edit_may_be_said_again_and_again_and_is_asked_and_withdrawn_once_for_ea
     drawn, _ = drain(dialect)
     assert drawn == b""
     dialect.feed(AGREES)
-    assert b"\x1b[1;22r" in drain(dialect)[0]
+    assert b"\x1b[1;22r" in begin(dialect)
     assert "already" in dialect.edit(True)
 
 
@@ -277,7 +285,7 @@ def test_a_change_of_the_window_draws_everything_again_and_another_report_of_it_
     dialect.feed(b"half")
     drain(dialect)
     dialect.feed(size(60, 30))
-    drawn, _ = drain(dialect)
+    drawn = begin(dialect, 23)
     assert b"\x1b[1;28r" in drawn
     assert b"\x1b[29;1H> half" in drawn
     assert b"\x1b[30;1H\x1b[7m ann" in drawn
@@ -285,15 +293,73 @@ def test_a_change_of_the_window_draws_everything_again_and_another_report_of_it_
     assert drain(dialect) == (b"", [])
 
 
+@for_each(
+    ("columns", "rows", "cursor", "clear"),
+    [
+        (100, 24, (23, 61), "\x1b[23;1H\x1b[J\x1b[24;1H"),  # it is where it was
+        (80, 20, (20, 61), "\x1b[20;1H\x1b[J\x1b[20;1H\n"),  # the terminal has dropped the status line
+        (80, 30, (29, 61), "\x1b[29;1H\x1b[J\x1b[30;1H"),  # it has got rows back from those above
+        (80, 30, (23, 61), "\x1b[23;1H\x1b[J\x1b[H\x1b[6L"),  # there were none
+        (40, 24, (23, 40), "\x1b[23;1H\x1b[J\x1b[24;1H"),  # it has cut the line
+        (40, 24, (22, 21), "\x1b[21;1H\x1b[J\x1b[H\x1b[2L"),  # it has wrapped the line, and the status line
+    ],
+)
+def test_in_another_window_the_line_is_erased_where_the_terminal_says_that_it_is(columns, rows, cursor, clear):
+    dialect = editing()
+    dialect.feed(b"x" * 58)
+    drain(dialect)
+    dialect.feed(size(columns, rows))
+    drain(dialect)
+    dialect.feed(b"\x1b[%d;%dR" % cursor)
+    assert drain(dialect)[0].startswith(f"\x1b[r{clear}\x1b[1;{rows - 2}r".encode())
+
+
 def test_what_was_said_while_the_window_changed_is_not_erased():
     """The terminal has forgotten the region, so that it may stand in the rows of the line and the status line."""
     dialect = editing()
-    dialect.feed(b"half")
     drain(dialect)
-    for columns, silent, erased in ((60, 0.5, False), (61, 5.0, True), (62, 0.1, False)):
+    for columns, before, after, erased in (
+        (60, 0.5, 0.51, True),
+        (61, 0.5, 0.9, False),  # the terminal is far away
+        (62, 0.01, 0.02, False),
+        (63, 5.0, 0.01, False),  # it was said while the terminal was asked
+    ):
         dialect.feed(size(columns, 30))
+        drain(dialect, replace(HERE, silent=before))
+        dialect.feed(b"\x1b[29;3R")
+        drawn, _ = drain(dialect, replace(HERE, silent=after))
+        assert drawn.startswith(b"\x1b[r\x1b[29;1H\x1b[J" if erased else b"\x1b[r\x1b[999;1H\n\n")
+
+
+def test_a_terminal_that_does_not_say_where_its_cursor_is_has_its_screen_with_the_next_key():
+    dialect = editing()
+    for columns, silent, erased in ((60, 0.5, False), (61, 5.0, True)):
+        dialect.feed(size(columns, 30))
+        assert drain(dialect, replace(HERE, silent=silent))[0] == WHERE
+        dialect.feed(b"x")
         drawn, _ = drain(dialect, replace(HERE, silent=silent))
         assert drawn.startswith(b"\x1b7\x1b[r\x1b8\r\x1b[J\n" if erased else b"\x1b[r\x1b[999;1H\n\n")
+    dialect.feed(size(62, 30))
+    drain(dialect)
+    dialect.go_on()
+    assert b"\x1b[1;28r" in drain(dialect)[0]
+    dialect.feed(b"\x1b[29;1R")  # too late
+    assert drain(dialect) == (b"", [])
+
+
+def test_of_several_answers_the_last_counts_and_one_in_pieces_is_no_key():
+    dialect = editing()
+    for columns in (60, 70):
+        dialect.feed(size(columns, 30))
+        assert drain(dialect)[0] == WHERE
+    answers = b"\x1b[20;3R\x1b[29;3R"
+    for byte in answers[:-1]:
+        dialect.feed(bytes((byte,)))
+        assert drain(dialect) == (b"", [])
+    dialect.feed(answers[-1:] + b"y")
+    drawn, _ = drain(dialect)
+    assert drawn.startswith(b"\x1b[r\x1b[29;1H\x1b[J")
+    assert drawn.endswith(b"\x1b[29;1H> y\x1b[K")
 
 
 def test_of_many_sizes_in_one_read_only_the_last_counts():
@@ -316,10 +382,19 @@ def test_the_status_line_is_drawn_when_it_changes_and_shows_rooms_with_something
     assert re.search(rb" ann  #lab  1 person +\x1b\[0m", drain(dialect, there)[0])
 
 
-@for_each(("lines", "begins"), [(6, "\n" * 18 + "\x1b[H\x1b[17L"), (22, "\n\n\x1b[H\x1b[1L"), (23, "\n"), (90, "\n")])
-def test_what_was_said_before_editing_moves_down_to_the_line_as_far_as_rows_are_known_to_be_in_use(lines, begins):
+@for_each(("row", "begins"), [(1, "\n" * 22 + "\x1b[H\x1b[21L"), (7, "\n" * 17 + "\x1b[H\x1b[16L"), (24, "\n")])
+def test_what_was_said_before_editing_moves_down_to_the_line(row, begins):
     dialect = asked()
     dialect.feed(AGREES)
+    assert f"{begins}\x1b[1;22r\x1b[23;1H\x1b[J".encode() in begin(dialect, row)
+
+
+@for_each(("lines", "begins"), [(6, "\n" * 18 + "\x1b[H\x1b[17L"), (22, "\n\n\x1b[H\x1b[1L"), (23, "\n"), (90, "\n")])
+def test_what_was_said_before_moves_as_far_as_rows_are_known_to_be_in_use_if_the_terminal_does_not_answer(
+    lines, begins
+):
+    dialect = asked()
+    dialect.feed(AGREES + b"x")
     drawn, _ = drain(dialect, replace(HERE, lines=lines))  # one of them was an answer to telnet
     assert f"{begins}\x1b[1;22r\x1b[23;1H\x1b[J".encode() in drawn
 
