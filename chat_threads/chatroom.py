@@ -64,7 +64,8 @@ class Subscriber(Protocol):
 
 class ChatRoom:
     """A room. The Publisher's lock guards everything except id, name, key, looks, creator and owner, which never
-    change. Any thread may read ``last``, ``governance`` and the number of members without the lock.
+    change. Any thread may read ``last``, ``governance``, the number of members, and whether a session is one of them,
+    without the lock.
     """
 
     __slots__ = (
@@ -110,6 +111,20 @@ class ChatRoom:
         """Why the session may not enter the room, and so may not read in it; None: it may."""
         governance = self.governance
         return governance.entering(self.name, session, int(time.time() * 1000)) if governance else None
+
+    def may_read(self, session: Subscriber | None) -> bool:
+        """Whether the session may read what is said in the room; None may: it is the server itself. Takes no lock.
+
+        This is the one place that decides. Whoever may not enter may not read.
+        """
+        return not self.governance or session is None or session in self.members or self.refusal(session) is None
+
+    def is_listed(self, session: Subscriber | None) -> bool:
+        """Whether the room is in lists, searches of all rooms and completions for the session. Takes no lock."""
+        governance = self.governance
+        if not governance or session is None or session in self.members:
+            return True
+        return not (governance.unlisted and not governance.rank(session)) and self.refusal(session) is None
 
     def last_words(self, session: Subscriber, words: str) -> str:
         """The words on leaving, if the session may speak in the room; otherwise ""."""

@@ -219,8 +219,8 @@ class ReadHistory(Command):
     "/redact N [#room]",
     "remove a message",
     "redact",
-    more="/history shows the numbers. You can remove what you said in the last 24 hours, and anything in a room that"
-    " you made. The text is gone for good; the number, the time and the name stay.",
+    more="/history shows the numbers. You can remove what you said in the last 24 hours. The owner and the operators"
+    " of the room can remove anything. The text is gone for good; the number, the time and the name stay.",
     cost=5,
 )
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from . import errors, events
 from .chatroom import ChatRoom, Place, Subscriber
+from .refusals import InviteOnly
 from .rules import LIKELY, fold, nearest
 
 
@@ -26,14 +27,28 @@ class Directory:
         with self._lock:
             return self._by_key.get(fold(name))
 
-    def find(self, name: str) -> ChatRoom:
-        """The room with this name, in upper or lower case. Raise UnknownRoom."""
+    def find(self, name: str, viewer: Subscriber | None = None) -> ChatRoom:
+        """The room with this name, in upper or lower case, for the session ``viewer``; None: for the server itself.
+
+        Raise UnknownRoom; also if there is such a room, for invited people only, and the viewer is not invited. For
+        another room that the viewer may not read in, raise why. Names no room that is not listed for the viewer.
+        """
         with self._lock:
             room = self._by_key.get(fold(name))
-            names = [] if room else [each.name for each in islice(self._rooms.values(), LIKELY)]
-        if room is None:
+            others = list(islice(self._rooms.values(), LIKELY))
+        refusal = None if room is None or viewer is None or room.may_read(viewer) else room.refusal(viewer)
+        if room is None or isinstance(refusal, InviteOnly):
+            names = [each.name for each in others if each is not room and each.is_listed(viewer)]
             raise errors.UnknownRoom(name, nearest(name, names))
+        if refusal:
+            raise refusal
         return room
+
+    def hidden(self, viewer: Subscriber) -> frozenset[int]:
+        """The ids of the rooms that are not listed for this session."""
+        with self._lock:
+            rooms = list(self._rooms.values())
+        return frozenset([room.id for room in rooms if room.governance and not room.is_listed(viewer)])
 
     def topic(self, room: ChatRoom) -> str:
         with self._lock:
@@ -45,18 +60,20 @@ class Directory:
             return room.last
 
     def member_of(self, session: Subscriber, name: str) -> ChatRoom:
-        """The room with this name, if the session is in it. Raise UnknownRoom or NotInRoom."""
-        room = self.find(name)
+        """The room with this name, if the session is in it. Raise NotInRoom, or as ``find`` does."""
+        room = self.find(name, session)
         with self._lock:
             place = self._places.get(session)
             if place is None or room.id not in place.rooms:
                 raise errors.NotInRoom(room.name)
         return room
 
-    def rooms_of(self, session: Subscriber) -> tuple[str, ...]:
+    def rooms_of(self, session: Subscriber, viewer: Subscriber | None = None) -> tuple[str, ...]:
+        """The names of the session's rooms: those that are listed for ``viewer``, or all."""
         with self._lock:
             place = self._places.get(session)
-            return tuple(room.name for room in place.rooms.values()) if place else ()
+            rooms = list(place.rooms.values()) if place else []
+        return tuple(room.name for room in rooms if room.is_listed(viewer))
 
     def seen(self, session: Subscriber) -> list[tuple[int, str, int, int]]:
         """The session's rooms, each with its id, its name, its newest number, and when that was said, in ms since 1970,
@@ -72,10 +89,12 @@ class Directory:
         with self._lock:
             return tuple(room.recent) if room else ()
 
-    def beginning(self, start: str, most: int) -> list[str]:
-        """The names of at most ``most`` rooms that begin with ``start``, which is in the form of ``rules.fold``."""
+    def beginning(self, start: str, most: int, viewer: Subscriber | None = None) -> list[str]:
+        """The names of at most ``most`` rooms that begin with ``start``, which is in the form of ``rules.fold``, and
+        are listed for ``viewer``."""
         with self._lock:
-            return list(islice((room.name for key, room in self._by_key.items() if key.startswith(start)), most))
+            rooms = [room for key, room in self._by_key.items() if key.startswith(start)]
+        return list(islice((room.name for room in rooms if room.is_listed(viewer)), most))
 
     def names(self, room: ChatRoom) -> list[str]:
         """The names of the room's members, those who spoke last first."""

@@ -177,7 +177,8 @@ class Numbering:
 
     def _redacted(self, item: ordered.Redacted) -> None:
         try:
-            redaction.check(self._said(item), item, self._at)
+            rules = self.governed.get(item.room_id) or Governance(item.owner)
+            redaction.check(self._said(item), item, rules, self._at)
         except redaction.RemovedAlready as error:
             if item.ref:  # a program may ask again after a broken connection
                 self.published.append(ordered.Acked(item.origin, item.ref))

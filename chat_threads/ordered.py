@@ -116,8 +116,7 @@ class RoomGoverned(Ordered):
 class Redacted(Ordered):
     """Remove a message; shown after the commit.
 
-    ``by`` is the name of the person who asks, and ``who`` the number of their token. ``of_anybody``: they may remove
-    what others have said in the room.
+    ``by`` is the name of the person who asks, and ``who`` the number of their token; ``owner`` is the room's.
     """
 
     room_id: int
@@ -125,7 +124,7 @@ class Redacted(Ordered):
     number: int
     by: str
     who: int
-    of_anybody: bool
+    owner: int
     origin: Any
     ref: str = ""
 

@@ -25,6 +25,7 @@ from .outbox import Outbox
 from .parcel import Parcel, View, Views
 from .quota import Quota
 from .redaction import Lately
+from .refusals import LooksHidden
 from .rules import fold
 
 LOBBY = "#lobby"
@@ -111,8 +112,8 @@ class Publisher(Directory):
             if key in self._by_key:
                 raise errors.RoomExists(self._by_key[key].name)
             for look in appearance:
-                if look in self._by_look:
-                    raise errors.LooksLikeRoom(name, self._by_look[look].name)
+                if other := self._by_look.get(look):
+                    raise errors.LooksLikeRoom(name, other.name) if other.is_listed(origin) else LooksHidden(name)
             if len(self._rooms) >= ROOMS:
                 raise errors.ServerHasTooManyRooms(ROOMS)
             address = origin.address if origin else ""
@@ -132,23 +133,25 @@ class Publisher(Directory):
             return room
 
     def delete_chat_room(self, session: Subscriber, room: ChatRoom, ref: str = "") -> ordered.RoomEnded:
-        """Return what to submit to the history so that the room ends. Raise NotAllowed.
+        """Return what to submit to the history so that the room ends: for its owner, or one of the server's operators.
+        Raise NotAllowed.
 
         The members see the deletion, and are moved, when it is committed.
         """
         if room.name == LOBBY:
             raise errors.LobbyStays(LOBBY)
-        if not room.owner:
+        if not room.owner and not session.operator:
             raise errors.NobodysRoom(room.name)
-        if room.owner != session.identity:
+        if room.owner != session.identity and not session.operator:
             namesake = fold(room.creator) == fold(session.name)
             raise (errors.NamesakesRoom if namesake else errors.OthersRoom)(room.name, room.creator)
         return ordered.RoomEnded(room.id, session.name, session, ref)
 
-    def list_chat_rooms(self, most: int = ROOMS) -> list[events.RoomRow]:
-        """At most ``most`` rooms, the fullest first."""
+    def list_chat_rooms(self, most: int = ROOMS, viewer: Subscriber | None = None) -> list[events.RoomRow]:
+        """At most ``most`` of the rooms that are listed for ``viewer``, the fullest first."""
         with self._lock:
             rooms = list(self._rooms.values())
+        rooms = [room for room in rooms if not room.governance or room.is_listed(viewer)]
         # Sorted without the lock, because thousands of rooms take milliseconds. Each number is read as a whole.
         rooms = nsmallest(most, rooms, key=lambda room: (-len(room.members), -room.last, room.key))
         with self._lock:

@@ -236,13 +236,14 @@ class ReadingSide:
         limit: int,
         ended: Latch | None = None,
         below: int | None = None,
+        hidden: frozenset[int] = frozenset(),
     ) -> list[Message]:
         """The newest ``limit`` messages that have all the words, the oldest first; with ``below``, of those before that
-        place (see ``place_of``). The module ``search`` says how.
+        place (see ``place_of``). Those of ``hidden`` rooms are left out. The module ``search`` says how.
 
         Messages that were committed before the call are found. Soon after ``ended`` is set, it raises Unreadable.
         """
-        query = Query(words_of(words), room, None if sender is None else fold(sender))
+        query = Query(words_of(words), room, None if sender is None else fold(sender), hidden)
         if not query.words and (words or (room is None and sender is None)):
             return []
         with self._reading(self._searchers, ended) as rows:

@@ -14,6 +14,8 @@ from itertools import islice
 from . import ordered
 from .errors import NotAllowed, Told, Unreadable
 from .events import Message
+from .governance import Governance, Somebody
+from .refusals import Banned
 
 WITHIN = 86_400_000  # milliseconds in which people may remove what they have said
 LATELY = 10_000  # removals that are remembered for pages that are being read
@@ -38,12 +40,11 @@ class RemovedAlready(UnknownMessage):
 
 
 class OthersMessage(NotAllowed):
-    """A person may remove only their own messages, unless the room is theirs."""
+    """A person may remove only their own messages, except for the owner and the operators of the room."""
 
     def __init__(self, room: str, number: int, sender: str) -> None:
-        super().__init__(
-            f"Message {number} of {room} is from {sender}. Only {sender} can remove it, and the person who made {room}."
-        )
+        whose = f"Message {number} of {room} is from {sender}."
+        super().__init__(f"{whose} Only {sender} can remove it, and the owner and the operators of {room}.")
         self.room, self.number = room, number
 
 
@@ -55,11 +56,15 @@ class OldMessage(NotAllowed):
         self.room, self.number = room, number
 
 
-def check(message: Message | None, item: ordered.Redacted, at: int) -> None:
-    """Raise UnknownMessage, RemovedAlready or NotAllowed if the message cannot be removed at the time ``at``."""
+def check(message: Message | None, item: ordered.Redacted, rules: Governance, at: int) -> None:
+    """Raise Banned, UnknownMessage, RemovedAlready or NotAllowed if the message cannot be removed at the time ``at``,
+    in a room with these rules."""
+    person = Somebody.of(item.origin, item.who, item.by)
+    if ban := rules.banned(person, at):
+        raise Banned(item.room, ban.left(at), ban.why)
     if message is None:
         raise UnknownMessage(item.room, item.number)
-    if not item.of_anybody:
+    if not rules.rank(person):
         if not item.who or message.who != item.who:
             raise OthersMessage(item.room, item.number, message.sender)
         if at - message.at > WITHIN:

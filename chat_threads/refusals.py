@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .errors import NotAllowed, Told
+from .errors import LooksLikeRoom, NotAllowed, RoomExists, Told
 
 
 class Banned(Told):
@@ -63,6 +63,14 @@ class InviteOnly(Told):
     def __init__(self, room: str) -> None:
         super().__init__(f"{room} is only for people who were invited.", "Ask one of its operators for an invitation.")
         self.room = room
+
+
+class LooksHidden(LooksLikeRoom):
+    """The name looks like that of a room that is not listed for the person."""
+
+    def __init__(self, name: str) -> None:
+        RoomExists.__init__(self, name, f"Another room's name looks like {name}.")
+        self.name = name
 
 
 class NotOperator(NotAllowed):

@@ -59,6 +59,7 @@ class Query:
     words: tuple[str, ...]
     room: int | None = None
     sender: str | None = None
+    hidden: frozenset[int] = frozenset()  # rooms in which nothing is found
 
     def terms(self) -> str:
         """The query for the index, in FTS5's syntax. It may find too many messages, but never too few."""
@@ -180,8 +181,8 @@ def _find(
     found: list[int] = []
     while len(found) < limit:
         messages = together(rows, sql, (*values, below, SLICE))
-        for id_, _, sender, text in messages:
-            if meant(sender):
+        for id_, room, sender, text in messages:
+            if room not in query.hidden and meant(sender):
                 folded = fold_text(text)
                 if all(word in folded for word in query.words):
                     found.append(id_)

@@ -322,7 +322,7 @@ class Client:
 
     def redact(self, number: int, room: str | None = None) -> None:
         """Remove a message, by its number: one that this client has said in the last 24 hours, or any message of a room
-        that belongs to its token. In pages of the history its ``kind`` is "removed" then, and its text is "".
+        that it owns or is an operator of. In pages of the history its ``kind`` is "removed" then, and its text is "".
         Members who are connected get an event ``Redacted``."""
         self._get(Ack, "redact", room=room, number=number)
 

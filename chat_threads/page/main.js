@@ -29,7 +29,7 @@ const JOINS = store("localStorage", "joins"); // "off": do not show who comes an
 const TAB = store("sessionStorage", "tab"); // a copied tab has a copy, and so the same token
 
 // Requests that are about the room on the screen, if they name none.
-const HERE = /^(say|action|leave|topic|invite|typed|history|trace)$/;
+const HERE = /^(say|action|leave|topic|invite|typed|history|redact|trace)$/;
 // Answers that are seen in another way.
 const QUIET = /^(ack|private|left|joined|current|deleted)$/;
 

@@ -122,7 +122,8 @@ def show_trip(context: Context, session: Session, command: commands.ShowTrip) ->
     if room is None and (command.number is not None or not context.insight.for_all):
         raise NotInRoom()
     trip = recorder.newest(room) if command.number is None else recorder.find(room or "", command.number)
-    if trip is None:
+    found = context.publisher.get(trip.room) if trip else None
+    if trip is None or (found and not found.may_read(session)):
         raise NoTrip(room, command.number)
     session.answer(trip.shown())
 

@@ -57,7 +57,7 @@ def search(context: Context, session: Session, command: commands.Search) -> None
         words = check_words(command.words)
     except WordsTooLong as error:
         raise TooLong(f"A search has at most {error.limit} characters, and this one has {error.length}.") from None
-    room = context.publisher.find(check_room(command.room)) if command.room else None
+    room = context.publisher.find(check_room(command.room), session) if command.room else None
     if not words_of(words) and (words or not (room or command.sender)):
         raise NothingToFind()
     storage, removals, below = context.history.storage, context.publisher.removals.count, None
@@ -65,8 +65,11 @@ def search(context: Context, session: Session, command: commands.Search) -> None
         last_room, slash, number = command.before.rpartition("/")
         if not slash or not NUMBER.fullmatch(number):
             raise BadRequest("before takes a room and the number of a message in it, as in #lab2/17.")
-        below = storage.place_of(context.publisher.find(check_room(last_room)).id, int(number))
-    found = storage.search(words, room.id if room else None, command.sender, MAX_FOUND + 1, session.ended, below)
+        below = storage.place_of(context.publisher.find(check_room(last_room), session).id, int(number))
+    hidden: frozenset[int] = frozenset() if room else context.publisher.hidden(session)
+    found = storage.search(
+        words, room.id if room else None, command.sender, MAX_FOUND + 1, session.ended, below, hidden
+    )
     shown = tuple(takewhile(Page().takes, found[: -MAX_FOUND - 1 : -1]))[::-1]
     more = len(found) > len(shown)
     limits = [f"in:{room.name}"] if room else []

@@ -114,7 +114,7 @@ def who(context: Context, session: Session, command: commands.Who) -> None:
         found = context.room(session, command.room)
         room, people = found.name, context.publisher.members(found)
     shown = sorted(people, key=lambda each: fold(each.name))[:MAX_ROWS]
-    rows = tuple(each.person(context.publisher.rooms_of(each)) for each in shown)
+    rows = tuple(each.person(context.publisher.rooms_of(each, session)) for each in shown)
     session.pace.pay(cost_of_table((row.name, *row.rooms, row.away or "") for row in rows))
     session.answer(events.PeopleList(room, rows, max(0, len(people) - MAX_ROWS)))
 
@@ -122,7 +122,7 @@ def who(context: Context, session: Session, command: commands.Who) -> None:
 @does(commands.Whois)
 def whois(context: Context, session: Session, command: commands.Whois) -> None:
     other = context.sessions.named(command.name)
-    person = other.person(context.publisher.rooms_of(other))
+    person = other.person(context.publisher.rooms_of(other, session))
     session.answer(events.PersonShown(person, time.monotonic() - other.began))
 
 

@@ -109,9 +109,10 @@ def delete(context: Context, session: Session, command: commands.Delete) -> None
 
 @does(commands.ListRooms)
 def list_rooms(context: Context, session: Session, command: commands.ListRooms) -> None:
-    rows = context.publisher.list_chat_rooms(MAX_ROWS)
+    rows = context.publisher.list_chat_rooms(MAX_ROWS, session)
+    there = len(context.publisher) - len(context.publisher.hidden(session))
     session.pace.pay(cost_of_table((row.room, row.topic) for row in rows))
-    session.answer(events.RoomList(tuple(rows), max(0, len(context.publisher) - MAX_ROWS)))
+    session.answer(events.RoomList(tuple(rows), max(0, there - MAX_ROWS)))
 
 
 @does(commands.Topic)
@@ -136,7 +137,7 @@ def _ask_which_room(context: Context, session: Session, text: str) -> None:
     """Tell a person whose topic begins with a room's name, without its ``#``, that there is this room. Waits for the
     topic."""
     name = "#" + text.partition(" ")[0]
-    if is_room(name) and (named := context.publisher.get(name)):
+    if is_room(name) and (named := context.publisher.get(name)) and named.is_listed(session):
         context.wait(session)
         session.answer(events.Notice(f"There is a room {named.name}.", room=named.name, next="topic"))
 

@@ -97,7 +97,7 @@ def _candidates(context: Context, session: Session, before: str) -> list[str]:
         found = []  # it makes something new
     elif word.startswith("#"):
         session.pace.pay(ROOMS)
-        found = [*context.publisher.rooms_of(session), *context.publisher.beginning(start, MOST)]
+        found = [*context.publisher.rooms_of(session), *context.publisher.beginning(start, MOST, session)]
     elif kind is commands.Help:
         found = [each.row.name[1:] for each in commands.TYPED]
     elif kind is commands.Unignore:

@@ -53,7 +53,8 @@ class Context:
     began: float = field(default_factory=time.monotonic)
 
     def room(self, session: Session, name: str | None, member: bool = False) -> ChatRoom:
-        """The named room, or the current one if ``name`` is None; raise BadRoom, UnknownRoom or NotInRoom.
+        """The named room, or the current one if ``name`` is None; raise BadRoom, NotInRoom, or as
+        ``Directory.find`` does.
 
         With ``member`` the session must be in the room.
         """
@@ -63,7 +64,7 @@ class Context:
         if current is not None and name == current.name:  # programs name it in each request
             return current
         check_room(name)
-        return self.publisher.member_of(session, name) if member else self.publisher.find(name)
+        return self.publisher.member_of(session, name) if member else self.publisher.find(name, session)
 
     def wait(self, session: Session) -> None:
         """Wait until the history has handled everything that was submitted before; raise Busy after SETTLE seconds.

@@ -66,9 +66,5 @@ def reply(context: Context, session: Session, command: commands.Reply) -> None:
 def redact(context: Context, session: Session, command: commands.Redact) -> None:
     """Submit it to the history, which knows who has said the message, and removes it or refuses."""
     room = context.room(session, command.room, member=True)
-    who = session.identity
-    context.history.submit(
-        ordered.Redacted(
-            room.id, room.name, command.number, session.name, who, room.owner == who != 0, session, session.ref
-        )
-    )
+    name, who, ref = session.name, session.identity, session.ref
+    context.history.submit(ordered.Redacted(room.id, room.name, command.number, name, who, room.owner, session, ref))

@@ -87,12 +87,13 @@ PLAIN = [
     (redaction.RemovedAlready("#lab", 5), "Message 5 of #lab has been removed already."),
     (
         redaction.OthersMessage("#lab", 5, "bob"),
-        "Message 5 of #lab is from bob. Only bob can remove it, and the person who made #lab.",
+        "Message 5 of #lab is from bob. Only bob can remove it, and the owner and the operators of #lab.",
     ),
     (
         redaction.OldMessage("#lab", 5),
         "Message 5 of #lab is older than a day, so you cannot remove it any more.",
     ),
+    (refusals.LooksHidden("#a"), "Another room's name looks like #a."),
     (refusals.Banned("#lab"), "You are banned from #lab."),
     (refusals.Banned("#lab", 7000, "rude"), "You are banned from #lab for 117 minutes (rude)."),
     (refusals.Muted("#lab", 60), "You are muted in #lab for 60 seconds. Nothing was sent."),

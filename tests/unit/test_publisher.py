@@ -102,6 +102,7 @@ class Person:
         self.name = name
         self.views = views
         self.identity = 0
+        self.account = self.operator = False
         self.address = "10.0.0.1"
         self.mailbox = Box()
         self.error: CutOff | None = None
@@ -1197,7 +1198,7 @@ def test_without_errors_every_fake_was_asked_outside_the_lock(house: House) -> N
 
 
 def removal(room: ChatRoom, number: int) -> ordered.Redacted:
-    return ordered.Redacted(room.id, room.name, number, "bob", 2, True, None)
+    return ordered.Redacted(room.id, room.name, number, "bob", 2, 2, None)
 
 
 def texts(person: Person) -> list[str]:

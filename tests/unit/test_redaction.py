@@ -66,8 +66,8 @@ def said(text: str, sender: str = "ann", who: int = ANN) -> Draft:
     return Draft(LAB, "#lab", sender, "say", text, "session", who=who)
 
 
-def redact(number: int, who: int = ANN, of_anybody: bool = False, ref: str = "", room: int = LAB) -> ordered.Redacted:
-    return ordered.Redacted(room, "#lab", number, "cy", who, of_anybody, "session", ref)
+def redact(number: int, who: int = ANN, owner: int = 0, ref: str = "", room: int = LAB) -> ordered.Redacted:
+    return ordered.Redacted(room, "#lab", number, "cy", who, owner, "session", ref)
 
 
 def test_the_author_can_remove_a_message_for_a_day_and_the_rooms_owner_always(house: House) -> None:
@@ -77,7 +77,7 @@ def test_the_author_can_remove_a_message_for_a_day_and_the_rooms_owner_always(ho
     assert house.do(redact(1)) == []
     house.now += 0.001
     assert [type(error) for error in house.do(redact(2))] == [OldMessage]
-    assert house.do(redact(3, BOB, of_anybody=True), redact(4, BOB, of_anybody=True)) == []
+    assert house.do(redact(3, BOB, owner=BOB), redact(4, BOB, owner=BOB)) == []
     assert house.left() == [
         (1, "ann", "removed", ""),
         (2, "ann", "say", "two"),
@@ -157,6 +157,7 @@ def test_no_search_finds_what_was_removed_whether_it_was_in_the_index_or_not(hou
         assert [each.number for each in house.storage.search("", LAB, "ann", 9)] == [2, 3]
         house.storage.index()
     house.storage._writer.execute("INSERT INTO pieces (pieces) VALUES ('integrity-check')")
+    assert house.storage._writer.execute("SELECT count(*) FROM pieces_docsize").fetchone() == (2,)
 
 
 def test_a_page_that_was_read_before_a_removal_has_the_text_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

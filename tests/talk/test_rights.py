@@ -1,0 +1,190 @@
+"""Who may do what in a room: each cell of the table in ``support.rights``, over text and JSON, and in the docs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support import rights
+from support.clients import Client, Program, Start
+from support.servers import Running
+
+WORDS, TOPIC = "stripesMARK", "okapiMARK"  # said in the room, and what it is about
+
+Ways = tuple[tuple[dict[str, Any], str], ...]  # requests, each with the line that does the same
+
+# What each action of the table stands for. ROOM, MESSAGE and MARK are filled in.
+ACTIONS: dict[str, Ways] = {
+    "read": (
+        ({"type": "history"}, "/history ROOM"),
+        ({"type": "history", "before": 2}, "/history ROOM before 2"),
+        ({"type": "history", "after": 0}, "/history ROOM after 0"),
+        ({"type": "history", "seconds": 60}, "/history ROOM 1m"),
+        ({"type": "search", "words": "zebra"}, "/search zebra in:ROOM"),
+        ({"type": "search", "from": "ownerMARK", "before": "ROOM/2"}, "/search from:ownerMARK before:ROOM/2 in:ROOM"),
+        ({"type": "topic"}, "/topic ROOM"),
+        ({"type": "who"}, "/who ROOM"),
+        ({"type": "room"}, "/room ROOM"),
+    ),
+    "say": (({"type": "say", "text": "hi"}, "hi"), ({"type": "action", "text": "waves"}, "/me waves")),
+    "topic": (({"type": "topic", "text": TOPIC}, f"/topic ROOM {TOPIC}"),),
+    "redact": (({"type": "redact", "number": "MESSAGE"}, "/redact MESSAGE ROOM"),),
+    "invite": (({"type": "invite", "name": "victimMARK"}, "/invite victimMARK ROOM"),),
+    "govern": (
+        ({"type": "room", "setting": "keep all"}, "/room ROOM keep all"),
+        ({"type": "mute", "name": "victimMARK"}, "/mute ROOM victimMARK"),
+        ({"type": "unmute", "name": "victimMARK"}, "/unmute ROOM victimMARK"),
+        ({"type": "ban", "name": "victimMARK", "seconds": 60}, "/ban ROOM victimMARK 1m"),
+        ({"type": "unban", "name": "victimMARK"}, "/unban ROOM victimMARK"),
+        ({"type": "kick", "name": "victimMARK"}, "/kick ROOM victimMARK"),
+        ({"type": "bans"}, "/bans ROOM"),
+    ),
+    "appoint": (
+        ({"type": "op", "name": "victimMARK"}, "/op ROOM victimMARK"),
+        ({"type": "deop", "name": "victimMARK"}, "/deop ROOM victimMARK"),
+    ),
+    "delete": (({"type": "delete", "ask": True}, "/delete ROOM"),),
+}
+ENTER: Ways = (({"type": "join", "since": 0}, "/join ROOM"), ({"type": "join"}, "/join ROOM"))
+LISTS: Ways = (
+    ({"type": "rooms"}, "/rooms"),
+    ({"type": "who"}, "/who"),
+    ({"type": "whois", "name": "ownerMARK"}, "/whois ownerMARK"),
+    ({"type": "search", "words": "zebra"}, "/search zebra"),
+    ({"type": "search", "from": "ownerMARK"}, "/search from:ownerMARK"),
+)
+INSIDE = ("member", "muted", "operator", "owner")  # whose current room it is
+MESSAGES = {"operator": 2, "owner": 3}  # that they remove; everybody else tries the first
+
+
+class Actor:
+    """A person with a text or a JSON client. ``heard`` is all that it was shown."""
+
+    def __init__(self, server: Running, name: str, as_json: bool) -> None:
+        self.name, self.server = name, server
+        self.heard = ""
+        self._refs = itertools.count()
+        self._client: Any = Program(server.port) if as_json else Client(server.port, name)
+        server.clients.append(self._client)
+        if as_json:
+            self._client.send(type="hello", name=name)
+            self._client.expect("joined")
+
+    @property
+    def session(self) -> Any:
+        return self.server.chat.sessions.named(self.name)
+
+    def do(self, request: dict[str, Any], line: str) -> tuple[str, str]:
+        """What becomes of it, "yes", or the code of an error, or "refused" where there are no codes; and what came."""
+        if isinstance(self._client, Program):
+            ref, came = f"r{next(self._refs)}", [{}]
+            self._client.send({**request, "ref": ref})
+            while came[-1].get("ref") != ref:
+                came.append(self._client.read())
+            code, shown = came[-1].get("code", "yes"), json.dumps(came)
+        else:
+            lines = self._client.ask(line)
+            code, shown = "refused" if any(each.startswith("! ") for each in lines) else "yes", "\n".join(lines)
+        self.heard += shown
+        return code, shown
+
+    def type(self, *lines: str) -> None:
+        for line in lines:
+            assert self.do({"type": "typed", "line": line}, line)[0] == "yes", line
+
+
+def furnished(server: Running, room: str, rule: str, mark: str, as_json: bool) -> dict[str, Actor]:
+    """The people of a room with this rule, their names with ``mark`` at the end."""
+    people = {role: Actor(server, role + mark, as_json) for role in (*rights.PEOPLE, "victim")}
+    people["account"].session.account = people["server"].session.operator = True
+    words, topic = (each.replace("MARK", mark) for each in (WORDS, TOPIC))
+    people["owner"].type(f"/create {room} {topic} here", *[f"zebra {words}"] * 3)
+    for role in ("member", "muted", "banned", "operator"):
+        people[role].type(f"/join {room}")
+    people["owner"].type(f"/op operator{mark}", f"/mute muted{mark}", f"/ban banned{mark}", f"/room {rule}")
+    people["owner"].type(f"/invite invited{mark}")
+    for each in people.values():
+        each.do({"type": "stats"}, "/stats")  # the answer comes after all that it was shown so far
+        each.heard = ""
+    return people
+
+
+def filled(ways: Ways, room: str, role: str, mark: str) -> Ways:
+    """The ways for one person, of whom there is one with each ``mark``."""
+    message = str(MESSAGES.get(role, 1))
+    text = json.dumps(ways).replace("ROOM", room).replace("MARK", mark)
+    return json.loads(text.replace('"MESSAGE"', message).replace("MESSAGE", message))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "text"])
+def test_everybody_may_do_what_the_table_says_and_nothing_else(server: Running, as_json: bool) -> None:
+    table, wrong = rights.cells(), []
+    for number, rule in enumerate(rights.RULES):
+        room, mark = f"#r{number}", str(number)
+        people = furnished(server, room, rule, mark, as_json)
+        for action, role in itertools.product((*ACTIONS, "list", "enter"), rights.PEOPLE):
+            me, expected = people[role], table[rule, action, role]
+            if action == "say" and not as_json and role not in INSIDE:
+                continue  # a line is said in the current room, and this one is not theirs
+            if action == "list":
+                shown = [me.do(*way)[1] for way in filled(LISTS, room, role, mark)]
+                offered = server.chat.publisher.beginning("#", 100, me.session)
+                found = ["yes" if room in each else "hidden" for each in (*shown, offered)]
+            else:
+                ways = filled(ENTER if action == "enter" else ACTIONS[action], room, role, mark)
+                found = [me.do({"room": room, **request}, line)[0] for request, line in ways]
+            wanted = ["yes", "too_soon"] if expected == "once" else [expected] * len(found)
+            if action != "list" and not as_json:
+                wanted = [each if each == "yes" else "refused" for each in wanted]
+            if found != wanted:
+                wrong.append((rule, action, role, wanted, found))
+            heard = {each.replace("MARK", mark) in me.heard for each in (WORDS, TOPIC)}
+            if action != "enter" and heard != {table[rule, "read", role] == "yes"}:
+                wrong.append((rule, action, role, "heard", [str(heard)]))
+    assert wrong == []
+
+
+def test_no_answer_tells_that_there_is_a_room_for_invited_people(serve: Callable[..., Running], program: Start) -> None:
+    """Mistyped names, names that look alike, hints, counts, and the trips of messages; except to /join and /create."""
+    server = serve(lab=True)
+    ann, eve = Client(server.port, "ann"), Client(server.port, "eve")
+    server.clients += [ann, eve]
+    asked = (
+        "/history #coven",
+        "/history #covem",
+        "/invite ann #coven",
+        "/topic coven is a word",
+        "/search x before:#coven/1",
+        "/delete #coven yes",
+        "/redact 1 #coven",
+        "/rooms",
+        "/who",
+    )
+    eve.ask("/topic here")
+    before = [[line for line in eve.ask(each) if "coven is a word" not in line] for each in asked]
+    ann.ask("/create #coven secret plans")
+    ann.ask("the plan")
+    ann.ask("/room invite-only")
+    after = [[line for line in eve.ask(each) if "coven is a word" not in line] for each in asked]
+    assert after[:-2] == before[:-2]
+    assert "coven" not in "".join(after[-2] + after[-1])
+    (looks,) = eve.ask("/create #cоven")  # with a Cyrillic letter
+    assert looks == "! Another room's name looks like #cоven."
+    eve.ask("/leave")
+    assert eve.ask("/trace 1") == eve.ask("/trace 99") == ["! You are not in a room. Type /join #lobby."]
+    spy = program("spy", server)
+    for request in ({"room": "#coven"}, {"room": "#coven", "number": 1}):
+        (error,) = (each for each in spy.ask({"type": "trace", **request}) if each["type"] == "error")
+        assert error["code"] == "no_trip"
+    assert [each["number"] for each in program("bob", server).ask(type="trace") if each["type"] == "trace"] == []
+    assert eve.ask("/join #coven") == [
+        "! #coven is only for people who were invited. Ask one of its operators for an invitation."
+    ]
+
+
+def test_the_docs_have_the_same_table() -> None:
+    before = rights.DOCS.read_text(encoding="utf-8")
+    assert rights.page(before) == before, "python -m support.rights, in tests, writes it again"
