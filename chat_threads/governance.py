@@ -35,7 +35,7 @@ from .refusals import (
     QuietRoom,
     TooSoon,
 )
-from .rules import fold
+from .rules import fold, nearest
 
 
 class StoredRoom(Protocol):
@@ -279,6 +279,13 @@ _WORDS: dict[str, dict[str, Any]] = {
     "unlisted": {"unlisted": True},
     "keep all": {"keep": 0},
 }
+_MEANT = {
+    "closed": "invite-only",
+    "private": "invite-only",
+    "normal": "open",
+    "moderated": "quiet",
+    "hidden": "unlisted",
+}
 SETTINGS = "public, invite-only, open, quiet, slow 10, slow off, accounts-only, everybody, listed, unlisted, keep 30"
 
 
@@ -294,7 +301,8 @@ def read_setting(typed: str) -> dict[str, Any]:
             return {"slow": number}
         if words[0] == "keep" and 1 <= number <= 36500:
             return {"keep": number}
-    raise BadSetting(f"Try one of: {SETTINGS}.")
+    near = nearest(_MEANT.get(setting, setting), SETTINGS.split(", "))
+    raise BadSetting(f"Try {near}." if near else f"Try one of: {SETTINGS}.")
 
 
 # --- changes --------------------------------------------------------------------------------------------

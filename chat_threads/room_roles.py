@@ -14,6 +14,10 @@ from .usage import Command, command
 
 SPAN = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# The same at the beginning of a text, also in words: 10m, 10 minutes, for 2 h.
+_BEGINS_WITH_SPAN = re.compile(
+    r"(?:for )?([0-9]{1,9}) ?([smhd]|(?:sec|second|min|minute|hour|day)s?)(?: |$)", re.ASCII | re.IGNORECASE
+)
 
 
 @command(
@@ -108,10 +112,11 @@ class _Sanction(_About):
         name, seconds, address = words.pop(0), None, False
         if words and words[0].lower() == "address":
             address = bool(words.pop(0))
-        if words and (found := SPAN.fullmatch(words[0])):
-            seconds = int(found[1]) * UNITS[found[2]]
-            words.pop(0)
-        return cls(name, room, seconds, " ".join(words), address)
+        why = " ".join(words)
+        if found := _BEGINS_WITH_SPAN.match(why):
+            seconds = int(found[1]) * UNITS[found[2][0].lower()]
+            why = why[found.end() :]
+        return cls(name, room, seconds, why, address)
 
 
 @command(

@@ -108,6 +108,8 @@ def _refuse_confused(row: Row, words: list[str]) -> None:
     if row.places[:1] in (["#room"], ["[#room]"]) and len(rooms := [each for each in words[0].split(",") if each]) > 1:
         if all(map(is_room, rooms)):
             raise Mistyped(f"{row.name} takes one room at a time.", f"Type {row.name} {rooms[0]}.")
+    if row.name == "/ban" and [word.lower() for word in words] == ["list"]:
+        raise Mistyped("/ban sends somebody out.", "Type /bans to list who is banned.")
     if row.name == "/who" and len(words) == 1 and not words[0].startswith("#"):
         word = words[0][:40]
         raise Mistyped("A room's name begins with '#'.", f"Type /who #{word}; or /whois {word} for a person.")

@@ -12,7 +12,8 @@ from typing import Literal
 
 from .. import commands, events, ordered
 from ..chatroom import ChatRoom
-from ..errors import NotInRoom, UnknownPerson
+from ..dialects.text import TextDialect
+from ..errors import BadName, NotAllowed, NotInRoom, UnknownPerson
 from ..governance import (
     Appoint,
     Change,
@@ -80,7 +81,10 @@ def _person(context: Context, room: ChatRoom, typed: str) -> Somebody:
     name is known."""
     with contextlib.suppress(UnknownPerson):
         return _noted(context.sessions.named(typed))
-    name = check_name(clean(typed))
+    try:
+        name = check_name(clean(typed))
+    except BadName:  # nobody can have it
+        raise UnknownPerson(clean(typed[:100])[:40]) from None
     said = reversed(context.publisher.recent(room.name))
     return Somebody(next((each.who for each in said if each.sender == name), 0), name)
 
@@ -100,8 +104,16 @@ def room(context: Context, session: Session, command: commands.Room) -> None:
 
 @does(commands.Op)
 def op(context: Context, session: Session, command: commands.Op) -> None:
+    """Waits until what the session has changed before is in force."""
+    context.wait(session)
     found = context.room(session, command.room)
-    _change(context, session, found, Appoint(_noted(context.sessions.named(command.name))))
+    person = _noted(context.sessions.named(command.name))
+    rules = found.governance or Governance(found.owner)
+    if isinstance(session.dialect, TextDialect) and person.identity in rules.operators and rank(found, session) > 1:
+        said = f"{person.name} is an operator of {found.name} already."
+        session.answer(events.Notice(said, name=person.name, room=found.name))  # nothing changes: nobody else is told
+        return
+    _change(context, session, found, Appoint(person))
 
 
 @does(commands.Deop)
@@ -114,6 +126,7 @@ def deop(context: Context, session: Session, command: commands.Deop) -> None:
 def kick(context: Context, session: Session, command: commands.Kick) -> None:
     found = context.room(session, command.room)
     person, why = _person(context, found, command.name), check_words(command.why)
+    _refuse_itself(session, person)
     _change(context, session, found, Sanctioned("kick", person, None, why))
 
 
@@ -127,11 +140,17 @@ def mute(context: Context, session: Session, command: commands.Mute) -> None:
     _sanction(context, session, command, "mute")
 
 
+def _refuse_itself(session: Session, person: Somebody) -> None:
+    if person.identity == session.identity:
+        raise NotAllowed("You cannot do that to yourself.")
+
+
 def _sanction(
     context: Context, session: Session, command: commands.Ban | commands.Mute, kind: Literal["ban", "mute"]
 ) -> None:
     found = context.room(session, command.room)
     person, why = _person(context, found, command.name), check_words(command.why)
+    _refuse_itself(session, person)
     _change(context, session, found, Sanctioned(kind, person, command.seconds, why, command.address))
 
 

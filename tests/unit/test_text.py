@@ -191,7 +191,7 @@ def test_a_word_of_another_chat_leads_to_the_command_for_it_here(name):
 
 
 def test_a_word_that_is_like_no_command_leads_to_none():
-    for word in "rm rx clear cls date save time get upload version2 mode grip foo remind shrug 1 é".split():
+    for word in "rm rx clear cls date save time get upload version2 grip foo remind shrug 1 é".split():
         with pytest.raises(UnknownCommand) as caught:
             parse_line(f"/{word} bob")
         assert caught.value.near is None, word
