@@ -10,12 +10,24 @@ import textwrap
 from collections.abc import Iterator
 
 import click
-from support.pages import OPERATORS, PROGRAMMERS, PROTOCOL, README, RELIABILITY, ROOT, SOURCE, USERS, table_after
+from support.pages import (
+    OPERATORS,
+    PROGRAMMERS,
+    PROTOCOL,
+    README,
+    RELIABILITY,
+    ROOT,
+    SOURCE,
+    TEACHERS,
+    USERS,
+    table_after,
+)
 from support.programs import load
 
 from chat_threads import commands
 from chat_threads.cli import GROUPS, main
 from chat_threads.dialects.jsonlines import REQUESTS
+from chat_threads.dialects.typed import parse_line
 from chat_threads.errors import ChatError
 
 ROWS = [kind.row for kind in commands.TYPED]
@@ -25,6 +37,12 @@ def test_the_commands_table_is_the_programs():
     told = table_after("commands", USERS)
     assert told[:2] == [["text", "say it in the current room"], ["//text", "say a text that begins with /"]]
     assert told[2:] == [[row.usage, row.does] for row in ROWS]
+
+
+def test_the_commands_for_an_evening_are_understood():
+    lines = [row[0] for row in table_after("evening", TEACHERS) if row[0]]
+    assert len(lines) == 10
+    assert not [line for line in lines if isinstance(parse_line(line), commands.Say)]
 
 
 def test_every_alias_is_named():

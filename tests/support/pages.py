@@ -7,9 +7,9 @@ import re
 
 ROOT = pathlib.Path(__file__).parents[2]
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
-USERS, OPERATORS, PROGRAMMERS, PROTOCOL, PERFORMANCE, RELIABILITY, SOURCE = (
+USERS, OPERATORS, PROGRAMMERS, PROTOCOL, PERFORMANCE, RELIABILITY, SOURCE, TEACHERS = (
     (ROOT / "docs" / f"{page}.rst").read_text(encoding="utf-8")
-    for page in ("users", "operators", "programmers", "protocol", "performance", "reliability", "source")
+    for page in ("users", "operators", "programmers", "protocol", "performance", "reliability", "source", "teachers")
 )
 
 
