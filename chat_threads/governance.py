@@ -171,6 +171,10 @@ class Governance:
         """The ban that keeps the person out of the room."""
         return self._sanction(self.bans, person, at)
 
+    def muted(self, person: Person, at: int) -> Sanction | None:
+        """The mute that keeps the person from speaking in the room."""
+        return self._sanction(self.mutes, person, at)
+
     def _sanction(self, sanctions: Sanctions, person: Person, at: int) -> Sanction | None:
         if not sanctions:
             return None
@@ -191,7 +195,7 @@ class Governance:
         """Why the person may not speak in the room now; None: it may. ``slow`` is not looked at."""
         if ban := self.banned(person, at):
             return Banned(room, ban.left(at), ban.why)
-        if mute := self._sanction(self.mutes, person, at):
+        if mute := self.muted(person, at):
             return Muted(room, mute.left(at), mute.why)
         if self.rank(person):
             return None

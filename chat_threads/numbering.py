@@ -13,7 +13,7 @@ from . import ordered, redaction
 from .batch import Batch, StoredRef
 from .errors import ChatError, RoomGone
 from .events import Message
-from .governance import Asked, Governance, Somebody, Spoken
+from .governance import Asked, Governance, Person, Somebody, Spoken
 from .once import Once, Refused
 from .refusals import Banned
 
@@ -177,6 +177,7 @@ class Numbering:
 
     def _redacted(self, item: ordered.Redacted) -> None:
         try:
+            self._refuse_banned(item.room_id, item.room, Somebody.of(item.origin, item.who, item.by))
             rules = self.governed.get(item.room_id) or Governance(item.owner)
             redaction.check(self._said(item), item, rules, self._at)
         except redaction.RemovedAlready as error:
@@ -214,8 +215,7 @@ class Numbering:
         before = self.governed.get(item.room_id) or Governance(item.owner)
         asked = Asked(item.room, item.by, before.rank(item.by), self._at)
         try:
-            if ban := before.banned(item.by, self._at):
-                raise Banned(item.room, ban.left(self._at), ban.why)
+            self._refuse_banned(item.room_id, item.room, item.by)
             after = item.change.applied(before, asked)
         except ChatError as error:
             self.refused.append((item, error.without_stack()))
@@ -231,6 +231,12 @@ class Numbering:
         self.published.append(ordered.RoomGoverned(item.room_id, after or None, shown, expels, self._at, item.origin))
         if item.ref:
             self.published.append(ordered.Acked(item.origin, item.ref))
+
+    def _refuse_banned(self, room_id: int, room: str, person: Person) -> None:
+        """Raise Banned if the person is banned from the room."""
+        governance = self.governed.get(room_id)
+        if governance and (ban := governance.banned(person, self._at)):
+            raise Banned(room, ban.left(self._at), ban.why)
 
     def _room_ended(self, item: ordered.RoomEnded) -> None:
         if self._last_of(item.room_id) is None:

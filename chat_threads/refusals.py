@@ -17,7 +17,8 @@ class Banned(Told):
 
 
 class Muted(Told):
-    """The person may be in the room, but not speak: for ``seconds``, or until the mute is lifted."""
+    """The person may be in the room, but neither speak nor take another name: for ``seconds``, or until the mute is
+    lifted."""
 
     code = "muted"
 

@@ -29,7 +29,7 @@ from ..governance import (
     read_setting,
 )
 from ..pace import cost_of_table
-from ..refusals import NotOperator
+from ..refusals import Muted, NotOperator
 from ..rules import check_name, check_words, clean
 from ..session import Session
 from .table import Context, does
@@ -60,6 +60,15 @@ def invite(context: Context, session: Session, room: ChatRoom, other: Session) -
             raise NotOperator(room.name)
         _submit(context, session, room, Invite(_noted(other)), "")
         context.wait(session)
+
+
+def check_rename(context: Context, session: Session) -> None:
+    """Raise Muted if the session is muted in one of its rooms: a new name could say there what it may not say."""
+    at = int(time.time() * 1000)
+    for name in context.publisher.rooms_of(session):
+        room = context.publisher.get(name)
+        if room and room.governance and (mute := room.governance.muted(session, at)):
+            raise Muted(room.name, mute.left(at), mute.why)
 
 
 def _noted(session: Session) -> Somebody:

@@ -28,7 +28,7 @@ from ..pace import cost_of_table
 from ..rules import check_name, check_words, clean, fold
 from ..session import MAX_IGNORED, Session
 from ..tokens import identity_of, person_of, token_id
-from . import returning
+from . import governing, returning
 from .table import MAX_ROWS, SETTLE, Context, does
 
 log = logging.getLogger(__name__)
@@ -132,6 +132,7 @@ def nick(context: Context, session: Session, command: commands.Nick) -> None:
     if name == old:
         session.answer(events.Notice(f"You are called {name} already.", name=name))
         return
+    governing.check_rename(context, session)
     take(context, session, name, "")
     if session.known:
         keep_token(context, session)

@@ -112,6 +112,8 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     assert "once" not in bob.expect("! #lab is slow: everybody has one message in 10 minutes. Nothing was sent.")
     ann.send("/mute bob for 3 hours rude words")
     bob.expect("* ann muted bob in #lab for 3 hours: rude words")
+    bob.send("/nick shouting")
+    bob.expect("! You are muted in #lab for 3 hours (rude words). Nothing was sent.")
     bob.send("hello?")
     bob.expect("! You are muted in #lab for 3 hours (rude words). Nothing was sent.")
     ann.send("/bans")

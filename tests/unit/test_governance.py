@@ -1,0 +1,155 @@
+"""The rules of a room as values: who may do what, how much fits, and how it is stored."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from support.samples import for_each
+
+from chat_threads import governance, refusals
+from chat_threads.errors import ChatError
+from chat_threads.governance import (
+    Appoint,
+    Asked,
+    Change,
+    Dismiss,
+    Governance,
+    Invite,
+    Lifted,
+    Rank,
+    Sanction,
+    Sanctioned,
+    Set,
+    Somebody,
+    Spoken,
+    governed,
+    read_setting,
+)
+
+OWNER, OPERATOR, MEMBER, OTHER = (Somebody(number, name) for number, name in enumerate(("ann", "bob", "cy", "dan"), 1))
+SERVER = Somebody(9, "root", account=True, operator=True, address="192.0.2.9")
+ROOM = Governance(1, operators={2: "bob"})
+NOW = 1_700_000_000_000
+
+
+def asked(by: Somebody, before: Governance = ROOM, at: int = NOW) -> Asked:
+    return Asked("#lab", by, before.rank(by), at)
+
+
+def after(change: Change, by: Somebody = OWNER, before: Governance = ROOM, at: int = NOW) -> Governance:
+    return change.applied(before, asked(by, before, at))
+
+
+def refused(change: Change, by: Somebody, before: Governance = ROOM) -> type[ChatError]:
+    with pytest.raises(ChatError) as caught:
+        after(change, by, before)
+    return type(caught.value)
+
+
+@for_each(
+    ("change", "least"),
+    [
+        (Set("quiet"), Rank.OPERATOR),
+        (Invite(OTHER), Rank.OPERATOR),
+        (Sanctioned("ban", MEMBER), Rank.OPERATOR),
+        (Sanctioned("kick", MEMBER), Rank.OPERATOR),
+        (Sanctioned("mute", OPERATOR), Rank.OWNER),
+        (Sanctioned("ban", OWNER), Rank.SERVER),
+        (Sanctioned("ban", MEMBER, by_address=True), Rank.SERVER),
+        (Appoint(MEMBER), Rank.OWNER),
+        (Dismiss(OPERATOR), Rank.OPERATOR),  # bob himself
+        (Dismiss(Somebody(0, "BOB")), Rank.OPERATOR),  # by his name
+        (Lifted("unban", OTHER), Rank.OPERATOR),
+    ],
+)
+def test_each_change_needs_a_rank_and_higher_ones_may_make_it_too(change, least):
+    before = replace(ROOM, bans=(Sanction(4, "dan", None, "ann"),))
+    for person in (MEMBER, OPERATOR, OWNER, SERVER):
+        if before.rank(person) >= least:
+            assert after(change, person, before) != before
+        else:
+            assert issubclass(refused(change, person, before), refusals.NotAllowed)
+    assert refused(Sanctioned("ban", SERVER), SERVER) is refusals.Protected
+
+
+def test_the_rules_of_a_room_are_stored_and_read_again():
+    rules = ROOM
+    for change in (
+        Set("slow 10"), Set("invite-only", ((3, "cy"),)), Set("keep 30"), Set("unlisted"), Set("accounts-only"),
+        Set("quiet"), Sanctioned("ban", OTHER, 60, "r\u00fcde"), Sanctioned("mute", MEMBER), Appoint(MEMBER),
+    ):  # fmt: skip
+        rules = after(change, before=rules)
+    rules = after(Sanctioned("ban", Somebody(7, "eve", address="2001:db8::1"), None, "", True), SERVER, rules)
+    assert Governance.read(rules.text(), 1) == rules
+    assert rules.bans[-1].network == "2001:db8::/64"
+    for setting in ("slow off", "public", "keep all", "listed", "everybody", "open"):
+        rules = after(Set(setting), before=rules)
+    rules = replace(rules, operators={}, invited={}, bans=(), mutes=())
+    assert not rules
+    assert rules.text() == ""
+
+
+def test_a_text_that_is_not_understood_closes_the_room_and_an_unknown_setting_is_left_out():
+    class Room:
+        id, owner = 5, 1
+
+    newer = json.loads(ROOM.text())
+    newer["settings"].append("painted pink")
+    assert governed([Room()], {5: json.dumps(newer)}) == {5: ROOM}
+    for text in ("", "[]", "{}", '{"settings":[],"operators":[],"invited":[],"bans":[[1]],"mutes":[]}'):
+        (rules,) = governed([Room()], {5: text, 6: text}).values()
+        assert type(rules.entering("#lab", MEMBER, NOW)) is refusals.InviteOnly
+        assert rules.entering("#lab", OWNER, NOW) is None
+
+
+def test_the_lists_are_bounded_and_what_has_ended_makes_room(monkeypatch):
+    for limit in ("OPERATORS", "SANCTIONS", "INVITED"):
+        monkeypatch.setattr(governance, limit, 2)
+    dan, eve, fay = (Somebody(number, name) for number, name in ((4, "dan"), (5, "eve"), (6, "fay")))
+    full = after(Appoint(dan))
+    assert refused(Appoint(eve), OWNER, full) is refusals.ListFull
+    full = after(Sanctioned("ban", eve, 60), before=after(Sanctioned("ban", dan)))
+    assert refused(Sanctioned("ban", fay), OWNER, full) is refusals.ListFull
+    assert [each.name for each in after(Sanctioned("ban", eve), before=full).bans] == ["dan", "eve"]
+    later = after(Sanctioned("ban", fay), before=full, at=NOW + 60_000)
+    assert [each.name for each in later.bans] == ["dan", "fay"]
+    assert len(after(Set("invite-only", tuple((number, "x") for number in range(9)))).invited) == 2
+
+
+def test_a_ban_is_for_the_person_and_the_name_but_not_for_an_account_of_that_name():
+    rules = after(Sanctioned("ban", OTHER, 60))
+    for person, out in (
+        (OTHER, True), (Somebody(4, "zoe"), True), (Somebody(7, "DAN"), True),
+        (Somebody(7, "dan", account=True), False), (Somebody(7, "dana"), False),
+    ):  # fmt: skip
+        assert (rules.banned(person, NOW) is not None) == out
+        assert rules.banned(person, NOW + 60_000) is None
+    assert refused(Lifted("unban", Somebody(7, "eve")), OWNER, rules) is refusals.NotListed
+    assert after(Lifted("unban", Somebody(4, "zoe")), before=rules).bans == ()
+
+
+def test_what_an_operator_of_the_server_did_only_they_undo():
+    rules = after(Sanctioned("ban", OTHER), SERVER)
+    assert refused(Lifted("unban", OTHER), OWNER, rules) is refusals.NotServerOperator
+    assert not after(Lifted("unban", OTHER), SERVER, rules).bans
+
+
+@for_each("typed", ["", "slow", "slow x", "slow 3601", "slow -1", "keep 0", "keep", "slow \u0664", "pink"])
+def test_a_setting_that_does_not_exist_is_refused_with_one_that_does(typed):
+    with pytest.raises(refusals.BadSetting) as caught:
+        read_setting(typed)
+    assert caught.value.advice.startswith("Try ")
+
+
+def test_slow_rooms_remember_so_many_people_only(monkeypatch):
+    monkeypatch.setattr(Spoken, "MOST", 2)
+    spoken = Spoken()
+    assert [spoken.refuse(1, "#lab", 10, who, NOW) for who in (1, 2, 3)] == [None] * 3
+    assert spoken.refuse(1, "#lab", 10, 1, NOW) is None  # forgotten
+    error = spoken.refuse(1, "#lab", 10, 3, NOW + 9001)
+    assert error is not None
+    assert error.seconds == 1
+    assert spoken.refuse(2, "#b", 10, 3, NOW) is None
+    assert spoken.refuse(1, "#lab", 10, 3, NOW - 1) is None  # the clock was set back
