@@ -51,6 +51,11 @@ class Batch:
         return bool(self.messages) or self.more
 
     @property
+    def sweeps(self) -> bool:
+        """Whether something is to be deleted after it."""
+        return bool(self.rooms_ended or self.redacted or self.governed)
+
+    @property
     def more(self) -> bool:
         """Whether there is anything besides messages."""
         rooms = self.rooms_made or self.rooms_ended or self.rooms_unused or self.topics or self.redacted

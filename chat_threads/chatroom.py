@@ -156,6 +156,13 @@ class ChatRoom:
         newest = islice(self.recent, max(0, len(self.recent) - count), None)
         return tuple(message for message in newest if message.at >= oldest)
 
+    def oldest(self, retain: float | None) -> int:
+        """The time, in milliseconds of the epoch, before which messages are too old to be shown. All are deleted after
+        ``retain`` seconds, and those of this room maybe earlier."""
+        keep = self.governance.keep * 86400 if self.governance else 0
+        limits = [each for each in (retain, keep) if each]
+        return int((time.time() - min(limits)) * 1000) if limits else 0
+
     def entered(self, first_time: bool = False) -> events.Entered:
         """The event for a session that is about to become a member."""
         others = tuple(other.name for other in islice(self.members, NAMED))

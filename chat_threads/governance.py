@@ -351,6 +351,8 @@ class Set(Change):
         if not asked.rank:
             raise NotOperator(asked.room)
         fields = read_setting(self.setting)
+        if "keep" in fields and asked.rank < Rank.OWNER:  # it deletes messages
+            raise NotOwner(asked.room)
         after = replace(before, **fields)
         if after.invite_only and not before.invite_only:
             people = dict(self.present) | dict(before.invited)

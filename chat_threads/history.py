@@ -24,6 +24,7 @@ from .metrics import Commits
 from .numbering import Numbering, Rooms
 from .once import REFS_BYTES, Once, Refused
 from .queues import BatchQueue
+from .retention import DAY_MS
 from .storage import Storage, StorageBroken, StorageError, StorageUnsure
 from .upkeep import Upkeep
 
@@ -101,7 +102,7 @@ class History:
         last: dict[int, int | None] = {room.id: room.last for room in rooms}
         self._rooms = Rooms(last, storage.message, governed(rooms, storage.governed()))
         self._once = Once(storage.refs, refs_bytes)
-        self._upkeep = Upkeep(storage, retain_days, now, connected, self._deleted, self._give_up_on)
+        self._upkeep = Upkeep(storage, retain_days, now, connected, self._kept, self._deleted, self._give_up_on)
 
     # --- any thread ---------------------------------------------------------------------------------------
 
@@ -288,6 +289,10 @@ class History:
         rooms.unused = []
         if batch.refs:
             self._once.committed(batch.refs)
+
+    def _kept(self) -> dict[int, int]:
+        """For how many milliseconds messages are kept in the rooms that have a rule for that."""
+        return {room: each.keep * DAY_MS for room, each in self._rooms.governed.items() if each.keep}
 
     def _deleted(self, messages: int) -> None:
         self.stored -= messages

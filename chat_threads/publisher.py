@@ -265,8 +265,7 @@ class Publisher(Directory):
         self, session: Subscriber, place: Place, room: ChatRoom, replay: int, shown: list[events.Event], outbox: Outbox
     ) -> ordered.Joined | None:
         assert self._lock.locked()
-        oldest = 0 if self._retain is None else int((time.time() - self._retain) * 1000)
-        if newest := room.newest(replay, oldest):
+        if newest := room.newest(replay, room.oldest(self._retain)):
             shown.append(events.Replay(room.name, newest, room.last))
         place.rooms[room.id] = room
         change = room.add(session, session.views.elsewhere)

@@ -30,6 +30,7 @@ _BEGINS_WITH_SPAN = re.compile(
     "/room invite-only: only invited people may enter; /room public\n"
     "/room accounts-only: only people with accounts; /room everybody\n"
     "/room unlisted: /rooms does not show it; /room listed\n"
+    "/room keep 30: messages go after 30 days; /room keep all; for the owner\n"
     "The person who made a room owns it. /help op, kick, ban and mute say more.",
     cost=3,
 )

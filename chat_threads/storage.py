@@ -388,8 +388,9 @@ class Storage(ReadingSide):
         with self._changing() as writer:
             return self.sweeper.oldest_kept(writer, now, retain)
 
-    def sweep(self, older_than: int | None) -> tuple[int, bool]:
-        """Delete some messages: of deleted rooms, and from before ``older_than``.
+    def sweep(self, older_than: int | None, left: dict[int, int] | None = None) -> tuple[int, bool]:
+        """Delete some messages: of deleted rooms, from before ``older_than``, and in the rooms in ``left`` as
+        ``Sweeper.sweep`` does.
 
         One call deletes only a few messages, so nobody waits long. Returns the number deleted, and whether there may be
         more. Raises StorageError.
@@ -397,7 +398,7 @@ class Storage(ReadingSide):
         try:
             with self._writing() as writer:
                 with transaction(writer):
-                    done = self.sweeper.sweep(writer, older_than)
+                    done = self.sweeper.sweep(writer, older_than, left or {})
                 self.sweeper.passed(writer, done)
         except (sqlite3.Error, Unreadable) as error:
             raise self._failure(error) from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 
 from . import inside
 from .batch import Batch
@@ -41,7 +41,8 @@ class _Task:
 class Upkeep:
     """The tasks of one history. Owned by the history thread, which calls everything.
 
-    ``connected`` returns the tokens of connected clients, which are not forgotten. ``deleted`` gets the number of
+    ``connected`` returns the tokens of connected clients, which are not forgotten. ``kept`` returns for how many
+    milliseconds messages are kept in the rooms that have a rule for that. ``deleted`` gets the number of
     messages that a step has deleted. ``give_up`` gets each error of the storage, and returns whether nothing can be
     stored any more.
     """
@@ -52,6 +53,7 @@ class Upkeep:
         retain_days: float | None,
         now: Callable[[], float],
         connected: Callable[[], Set[int]],
+        kept: Callable[[], Mapping[int, int]],
         deleted: Callable[[int], None],
         give_up: Callable[[StorageError], bool],
     ) -> None:
@@ -59,6 +61,7 @@ class Upkeep:
         self._retain = None if retain_days is None else int(retain_days * DAY_MS)
         self._now = now
         self._connected = connected
+        self._kept = kept
         self._deleted = deleted
         self._give_up = give_up
         self.sweeping = _Task("deletes what is old", self._sweep, 0.0)
@@ -66,6 +69,8 @@ class Upkeep:
         self.purging = _Task("overwrites what was deleted", self._purge, None)
         self._tasks = (self.sweeping, self.indexing, self.purging)
         self._oldest_kept: int | None = None  # the time before which messages are too old; None: no message is too old
+        self._rules: Mapping[int, int] = {}  # for how long messages were kept in rooms when this pass began
+        self._left: dict[int, int] = {}  # the same for rooms with a rule of their own that this pass has yet to check
         self.passing = False  # there are more messages to delete by _oldest_kept
         self.tokens_used = TOKENS_SWEPT  # since the last search for surplus tokens
         self._purge_took = 0.0  # seconds that this purge has taken so far
@@ -80,7 +85,7 @@ class Upkeep:
         what the history has just stored."""
         if committed is not None:
             self.tokens_used += committed.tokens_used
-            if self.tokens_used >= TOKENS_SWEPT or committed.rooms_ended or committed.redacted:
+            if self.tokens_used >= TOKENS_SWEPT or committed.sweeps:
                 self.sweeping.at = now
             if committed.messages:
                 self.said_at = now
@@ -112,9 +117,10 @@ class Upkeep:
         """Delete a slice of old data."""
         self.sweeping.at = time.monotonic() + SWEEP_EVERY  # whatever happens now
         try:
-            if not self.passing and self._retain is not None:
-                self._oldest_kept = self._storage.oldest_kept(int(self._now() * 1000), self._retain)
-            gone, more = self._storage.sweep(self._oldest_kept)
+            kept = self._kept()
+            if (not self.passing or kept != self._rules) and (self._retain is not None or kept):
+                self._begin(kept)
+            gone, more = self._storage.sweep(self._oldest_kept, self._left)
             self.passing = more
             if self.tokens_used >= TOKENS_SWEPT:
                 if self._storage.sweep_tokens(self._connected()):
@@ -124,13 +130,23 @@ class Upkeep:
         except StorageError as error:
             self._failed(error, logging.WARNING, "old data was not deleted")
             gone, more, self.passing = 0, False, False
+            self._left.clear()
             pause: float | None = SWEEP_EVERY
             self.tokens_used = 0
         else:
-            pause = SWEEP_PAUSE if more else None if self._retain is None else SWEEP_EVERY
+            pause = SWEEP_PAUSE if more else SWEEP_EVERY if kept or self._retain is not None else None
         self.sweeping.at = None if pause is None else time.monotonic() + pause
         self.purging.at = max(time.monotonic(), self.purge_again) if self._storage.remains and not more else None
         self._deleted(gone)
+
+    def _begin(self, kept: Mapping[int, int]) -> None:
+        """Begin a pass: find out which messages are too old now. Raises StorageError."""
+        self._rules = kept
+        retain = min([*kept.values(), *([] if self._retain is None else [self._retain])])
+        oldest = self._storage.oldest_kept(int(self._now() * 1000), retain)
+        now = None if oldest is None else oldest + retain
+        self._oldest_kept = None if now is None or self._retain is None else now - self._retain
+        self._left = {} if now is None else {room: now - each for room, each in kept.items()}
 
     def _purge(self) -> None:
         """Do one step of a purge, which makes deleted data unreadable."""

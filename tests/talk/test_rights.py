@@ -34,7 +34,7 @@ ACTIONS: dict[str, Ways] = {
     "redact": (({"type": "redact", "number": "MESSAGE"}, "/redact MESSAGE ROOM"),),
     "invite": (({"type": "invite", "name": "victimMARK"}, "/invite victimMARK ROOM"),),
     "govern": (
-        ({"type": "room", "setting": "keep all"}, "/room ROOM keep all"),
+        ({"type": "room", "setting": "RULE"}, "/room ROOM RULE"),
         ({"type": "mute", "name": "victimMARK"}, "/mute ROOM victimMARK"),
         ({"type": "unmute", "name": "victimMARK"}, "/unmute ROOM victimMARK"),
         ({"type": "ban", "name": "victimMARK", "seconds": 60}, "/ban ROOM victimMARK 1m"),
@@ -46,7 +46,10 @@ ACTIONS: dict[str, Ways] = {
         ({"type": "op", "name": "victimMARK"}, "/op ROOM victimMARK"),
         ({"type": "deop", "name": "victimMARK"}, "/deop ROOM victimMARK"),
     ),
-    "delete": (({"type": "delete", "ask": True}, "/delete ROOM"),),
+    "delete": (
+        ({"type": "delete", "ask": True}, "/delete ROOM"),
+        ({"type": "room", "setting": "keep 30"}, "/room ROOM keep 30"),
+    ),
 }
 ENTER: Ways = (({"type": "join", "since": 0}, "/join ROOM"), ({"type": "join"}, "/join ROOM"))
 LISTS: Ways = (
@@ -112,10 +115,10 @@ def furnished(server: Running, room: str, rule: str, mark: str, as_json: bool) -
     return people
 
 
-def filled(ways: Ways, room: str, role: str, mark: str) -> Ways:
-    """The ways for one person, of whom there is one with each ``mark``."""
+def filled(ways: Ways, rule: str, role: str, mark: str) -> Ways:
+    """The ways for one person, of whom there is one with each ``mark``, in the room with this rule."""
     message = str(MESSAGES.get(role, 1))
-    text = json.dumps(ways).replace("ROOM", room).replace("MARK", mark)
+    text = json.dumps(ways).replace("ROOM", f"#r{mark}").replace("MARK", mark).replace("RULE", rule)
     return json.loads(text.replace('"MESSAGE"', message).replace("MESSAGE", message))  # type: ignore[no-any-return]
 
 
@@ -130,11 +133,11 @@ def test_everybody_may_do_what_the_table_says_and_nothing_else(server: Running, 
             if action == "say" and not as_json and role not in INSIDE:
                 continue  # a line is said in the current room, and this one is not theirs
             if action == "list":
-                shown = [me.do(*way)[1] for way in filled(LISTS, room, role, mark)]
+                shown = [me.do(*way)[1] for way in filled(LISTS, rule, role, mark)]
                 offered = server.chat.publisher.beginning("#", 100, me.session)
                 found = ["yes" if room in each else "hidden" for each in (*shown, offered)]
             else:
-                ways = filled(ENTER if action == "enter" else ACTIONS[action], room, role, mark)
+                ways = filled(ENTER if action == "enter" else ACTIONS[action], rule, role, mark)
                 found = [me.do({"room": room, **request}, line)[0] for request, line in ways]
             wanted = ["yes", "too_soon"] if expected == "once" else [expected] * len(found)
             if action != "list" and not as_json:

@@ -17,6 +17,7 @@ from chat_threads import history as module
 from chat_threads import metrics, ordered, upkeep
 from chat_threads.errors import ChatError, NotStored, RoomGone, RoomNotStored
 from chat_threads.events import Message
+from chat_threads.governance import Set, Somebody
 from chat_threads.history import AHEAD, BATCH, History
 from chat_threads.retention import DAY_MS
 from chat_threads.storage import MEMORY, Batch, Storage, StorageBroken, StorageError
@@ -65,12 +66,12 @@ class Store(Storage):
         if not self.unindexed:
             self.indexed.set()
 
-    def sweep(self, older_than: int | None) -> tuple[int, bool]:
+    def sweep(self, older_than: int | None, left: dict[int, int] | None = None) -> tuple[int, bool]:
         self.log.append("sweep")
         self.at_sweep()
         if self.failing:
             raise StorageError(self.failing)
-        gone, more = super().sweep(older_than)
+        gone, more = super().sweep(older_than, left)
         if not more:
             self.swept.set()
         return gone, more
@@ -694,6 +695,30 @@ def test_a_long_history_without_an_index_starts_at_once_and_the_log_says_how_far
 
 
 # --- sweeping -------------------------------------------------------------------------------------------
+
+
+def test_a_rooms_own_rule_deletes_what_is_older_there_and_nothing_elsewhere(open_house: Callable[..., House]) -> None:
+    """At once, when the rule is made. ``/room keep all`` ends it."""
+    day, owner = DAY_MS / 1000, Somebody(5, "ann")
+    time_is = [10 * day]
+    house = open_house(now=lambda: time_is[0]).start(LAB, HALL)
+
+    def rule(setting: str) -> ordered.RoomChanged:
+        return ordered.RoomChanged(LAB, "#room1", 5, Set(setting), owner, None)
+
+    for room in (LAB, HALL):
+        house.say("old", room=room)
+    time_is[0] += 0.9 * day
+    for room in (LAB, HALL):
+        house.say("new", room=room)
+    time_is[0] += 0.2 * day
+    house.submit(rule("keep 1"))
+    wait_for(lambda: [each.text for each in house.store.page(LAB)] == ["new"], "the old message is gone")
+    assert [each.text for each in house.store.page(HALL)] == ["old", "new"]
+    wait_for(lambda: house.history.stored == 3)
+    house.submit(rule("keep all"))
+    house.settle()
+    assert house.history._kept() == {}
 
 
 def old_and_new(path: pathlib.Path) -> Store:

@@ -28,6 +28,7 @@ from chat_threads.errors import (
     UnknownRoom,
     Unreadable,
 )
+from chat_threads.governance import Governance
 from chat_threads.mailbox import Life
 from chat_threads.paging import PAGE_LINES
 from chat_threads.parcel import Parcel, Views
@@ -369,6 +370,13 @@ def test_messages_that_are_too_old_to_be_kept_are_not_replayed() -> None:
     house.dispatch(*old)
     ann = house.enter(Person(house, "ann"), house.lobby)
     assert ann.seen[1:] == [events.Replay(LOBBY, tuple(old[2:]), 4)]
+    for keep, shown in ((1, old[2:]), (2, old[2:])):  # in days, by the room's own rule
+        house.publisher._retain = None if keep == 1 else 3600
+        house.lobby.governance = Governance(keep=keep)
+        house.lobby.recent[0] = replace(old[0], at=now - 86_500_000)
+        house.lobby.recent[1] = replace(old[1], at=now - 86_500_000)
+        cy = house.enter(Person(house, f"cy{keep}"), house.lobby)
+        assert cy.seen[1] == events.Replay(LOBBY, tuple(shown), 4)
 
 
 def test_messages_after_entering_are_live_and_none_comes_twice(house: House, lab: ChatRoom) -> None:

@@ -302,6 +302,27 @@ def test_a_line_of_the_log_is_bounded_however_many_rooms_there_are(
     assert len(line) < 300
 
 
+def test_in_rooms_with_a_time_of_their_own_what_is_older_goes_in_small_steps(
+    history: History, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SWEEP_ROWS", 7)
+    caplog.set_level("INFO")
+    history.say(*[-40] * 16, -20, -1, 0)
+    history.say(*[-40] * 9, 0, room=HALL)
+    left = {99: TODAY, LAB: TODAY - 10 * DAY_MS}
+    found = []
+    while not found or found[-1][1]:
+        found.append(history.storage.sweep(None, left))
+    assert (found, left) == ([(7, True), (7, True), (3, True), (0, False)], {})
+    assert history.days() == [-1, 0]
+    assert len(history.days(HALL)) == 10
+    history.say(0)
+    assert [message.number for message in history.storage.page(LAB)] == [18, 19, 20]
+    assert told(caplog, logging.INFO) == [
+        "deleted 17 messages that were too old, from 2024-08-25 to 2024-09-14: 17 of #lab"
+    ]
+
+
 def test_a_pass_that_is_cut_short_by_the_end_is_logged_too(
     history: History, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
