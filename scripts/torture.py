@@ -4,8 +4,9 @@
 It starts ``python -m chat_threads`` with a fresh history in a temporary directory. Writers and readers log their
 requests and everything they see. During the run, the server is killed and started again, or stopped and continued, its
 disk is filled, and another program locks its history. Clients break off, stay away, and stop reading. A third of them
-are on WebSockets, if ``websockets`` is installed, and some WebSockets are hostile. At the end all clients leave, the
-server stops, and ``torture_checker`` compares the logs with the history.
+are on WebSockets, if ``websockets`` is installed, and a third speak TLS, if ``openssl`` is, which makes a certificate.
+Other WebSockets and TLS clients are hostile. At the end all clients leave, the server stops, and ``torture_checker``
+compares the logs with the history.
 
 The exit code is 0 if every check is ok and the run counts, otherwise 1. The same --seed gives the same clients
 and the same choice of faults; the order in which threads run still differs.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 import random
@@ -31,9 +33,11 @@ from typing import Any
 import click
 from tabulate import tabulate
 from torture_checker import Look, Result, Row, check
-from torture_clients import PATIENCE, Client, Connection, Reader, Searcher, Traveller, World, Writer, now
+from torture_clients import PATIENCE, Client, Reader, Searcher, Traveller, World, Writer, now
 from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Server
-from torture_web import WHY_NOT, put_on_webs
+from torture_tls import WHY_NOT as WHY_NO_TLS
+from torture_tls import Certificate, put_on_tls
+from torture_web import WHY_NOT, WebConnection, put_on_webs
 
 from chat_threads import streams
 
@@ -112,6 +116,8 @@ def torture(
     minutes: float,
     kinds: list[tuple[type[Client], str, int]],
     web_every: int,
+    tls_every: int,
+    certificate: Certificate | None,
 ) -> tuple[list[Client], list[str], dict[str, str]]:
     """Do the run. Return the clients with their logs, the errors, and the faults that were left out."""
     if not server.start():
@@ -123,8 +129,10 @@ def torture(
         numbers = [number for _, _, count in kinds for number in range(count)]
         webs = [client for client, number in zip(clients, numbers, strict=True) if number % web_every == 0]
         put_on_webs(webs, world)
+    if certificate:
+        put_on_tls(world.chance("TLS").sample(clients, -(-len(clients) // tls_every)), certificate)
     killer = Killer(world, server)
-    meddler = Meddler(world, server, disk, calls, clients, killer)
+    meddler = Meddler(world, server, disk, calls, clients, killer, certificate)
     for thread in [*clients, killer, meddler]:
         thread.start()
     began, seconds = now(), minutes * 60
@@ -162,6 +170,12 @@ def save(directory: pathlib.Path, db: pathlib.Path, server: Server, clients: lis
                 out.write(json.dumps(fields, ensure_ascii=False) + "\n")
     with open(directory / "faults.jsonl", "w", encoding="utf-8") as out:
         out.writelines(json.dumps([*fault[:3], sorted(fault.who or ())]) + "\n" for fault in world.faults)
+
+
+def kinds_of(clients: list[Client]) -> list[tuple[object, dict[str, Any]]]:
+    """How each client connects: the class, and what it is made with."""
+    parts = [functools.partial(client.connect) for client in clients]
+    return [(each.func, each.keywords) for each in parts]
 
 
 def end_early(number: int, frame: object) -> None:
@@ -207,6 +221,9 @@ def report(results: list[Result], told: list[tuple[str, object]]) -> None:
     help="One client in so many is on a WebSocket; 0: none.",
 )
 @click.option(
+    "--tls-every", type=click.IntRange(0), metavar="N", default=3, help="One client in so many speaks TLS; 0: none."
+)
+@click.option(
     "--rooms", type=click.IntRange(1), metavar="N", default=4, help="Each client is in two of them, a traveller in all."
 )
 @click.option("--min-acks", type=click.IntRange(0), metavar="N", default=1000, help="A run with fewer does not count.")
@@ -221,6 +238,7 @@ def main(
     travellers: int,
     searchers: int,
     web_every: int,
+    tls_every: int,
     rooms: int,
     min_acks: int,
     min_kills: int,
@@ -233,10 +251,12 @@ def main(
     disk = Disk(64 + round(24 * minutes))
     db = disk.directory / "chat.db"
     calls = Calls(db)
-    server = Server(db, server_options, calls.environment)
+    certificate = None if WHY_NO_TLS or not tls_every else Certificate()
+    server = Server(db, (*server_options, *(certificate.options if certificate else ())), calls.environment)
     kinds = [(Writer, "w", writers), (Reader, "r", readers), (Traveller, "t", travellers), (Searcher, "s", searchers)]
     try:
-        clients, wrong, skipped = torture(world, disk, calls, server, minutes, kinds, 0 if WHY_NOT else web_every)
+        webs = 0 if WHY_NOT else web_every
+        clients, wrong, skipped = torture(world, disk, calls, server, minutes, kinds, webs, tls_every, certificate)
         rows, damaged = read_history(server.db)
         if keep:
             save(pathlib.Path(keep), server.db, server, clients, world)
@@ -244,6 +264,8 @@ def main(
         server.end()
         disk.close()
         calls.close()
+        if certificate:
+            certificate.close()
     wrong = [*world.odd, *troubles(server.log), *damaged, *wrong]
     asks = [ask for client in clients for ask in client.asks]
     stays = [stay for client in clients for stay in client.stays]
@@ -256,7 +278,8 @@ def main(
     told: list[tuple[str, object]] = [
         ("seed", seed),
         ("minutes", f"{minutes:g}"),
-        ("clients on WebSockets", WHY_NOT or sum(client.connect is not Connection for client in clients)),
+        ("clients on WebSockets", WHY_NOT or sum(kind is WebConnection for kind, _ in kinds_of(clients))),
+        ("clients that speak TLS", WHY_NO_TLS or sum("wrap" in options for _, options in kinds_of(clients))),
         ("acknowledged", f"{outcomes['ok']:,}"),
         ("failed", f"{outcomes['fail']:,}"),
         ("unknown", f"{outcomes['unknown']:,}"),

@@ -1,7 +1,7 @@
 """The clients of torture.py. Each is a thread that connects, loses its connection, comes back, and logs everything.
 
 They speak JSON lines with a small client of their own, which knows nothing of the server's source. ``torture_web`` puts
-the lines into WebSockets.
+the lines into WebSockets, and ``torture_tls`` encrypts some of them.
 """
 
 from __future__ import annotations
@@ -51,9 +51,12 @@ class Odd(Exception):
 
 
 class Connection:
-    """JSON lines over a plain socket. Raises Gone."""
+    """JSON lines over a socket. Raises Gone."""
 
-    def __init__(self, port: int, receive_buffer: int = 0) -> None:
+    def __init__(
+        self, port: int, receive_buffer: int = 0, wrap: Callable[[socket.socket], socket.socket] | None = None
+    ) -> None:
+        """``wrap``: does TLS's handshake on a connected socket, and returns one that encrypts."""
         self._sock = socket.socket()
         if receive_buffer:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -63,6 +66,8 @@ class Connection:
         self._greeted = False
         try:
             self._sock.connect(("127.0.0.1", port))
+            if wrap:
+                self._sock = wrap(self._sock)
         except OSError as error:
             self._sock.close()
             raise Gone from error
@@ -180,7 +185,7 @@ class Client(threading.Thread):
         rooms = self.chance.sample(world.rooms, min(2, len(world.rooms)))
         # By room, the number to come back with. None: join, and see only new messages.
         self.reached: dict[str, int | None] = {room: 0 if self.chance.random() < 0.3 else None for room in rooms}
-        self.connect: Callable[[int, int], Connection] = Connection  # by port and receive buffer
+        self.connect: Callable[..., Connection] = Connection  # by port and receive buffer
         self.connection: Connection
         self.token = ""
         self._staying: dict[str, Stay] = {}

@@ -19,6 +19,9 @@ import traceback
 from collections.abc import Callable
 
 from torture_clients import DISK_FAILED, PATIENCE, RECOVERY, Client, Odd, World, now
+from torture_tls import WHY_NOT as WHY_NO_TLS
+from torture_tls import Certificate
+from torture_tls import attack as attack_by_tls
 from torture_web import WHY_NOT, attack
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -40,8 +43,10 @@ FAULTS = (
     "clients broke off",
     "a client did not read",
     "hostile WebSockets",
+    "hostile TLS clients",
+    "certificate loaded again",
 )
-HOSTILE = (3, 8)  # hostile WebSockets, one after the other
+HOSTILE = (3, 8)  # hostile clients, one after the other
 
 
 # --- the server, and where its history is --------------------------------------------------------------------
@@ -127,6 +132,7 @@ class Server:
         self.port = 0
         self.log: list[str] = []
         self.process: subprocess.Popen[str]
+        self.catches_signals = False  # whether it has said that it listens
         self._options = options
         self._environment = {**os.environ, **environment}
         self._drain: threading.Thread
@@ -136,6 +142,7 @@ class Server:
         command = [sys.executable, "-m", "chat_threads", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--db", str(self.db), "--send-timeout", str(SEND_TIMEOUT)]
         command += ["--queue-limit", str(QUEUE_LIMIT), *self._options]
+        self.catches_signals = False
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -152,6 +159,7 @@ class Server:
             if "telnet" in line and not self.port:
                 self.port = int(line.split("telnet")[1].split()[1])
             if line.startswith("History:"):
+                self.catches_signals = True
                 return True
         code = self._wait()
         if code not in (2, -signal.SIGKILL):
@@ -265,7 +273,14 @@ class Meddler(threading.Thread):
     """All other faults, one after the other, equally often."""
 
     def __init__(
-        self, world: World, server: Server, disk: Disk, calls: Calls, clients: list[Client], killer: Killer
+        self,
+        world: World,
+        server: Server,
+        disk: Disk,
+        calls: Calls,
+        clients: list[Client],
+        killer: Killer,
+        certificate: Certificate | None,
     ) -> None:
         super().__init__(name="meddler", daemon=True)
         self._world = world
@@ -274,6 +289,7 @@ class Meddler(threading.Thread):
         self._disk = disk
         self._calls = calls
         self._clients = clients
+        self._certificate = certificate
         self._chance = world.chance("meddler")
         self.skipped: dict[str, str] = {}
         self._faults: list[Callable[[], None]] = [self._break_clients, self._slow_client, self._pause, self._lock]
@@ -287,6 +303,11 @@ class Meddler(threading.Thread):
             self.skipped["hostile WebSockets"] = f"skipped: {WHY_NOT}"
         else:
             self._faults.append(self._attack)
+        if certificate:
+            self._faults += [self._attack_by_tls, self._load_certificate]
+        else:
+            why = f"skipped: {WHY_NO_TLS or 'nobody speaks TLS'}"
+            self.skipped |= dict.fromkeys(["hostile TLS clients", "certificate loaded again"], why)
         if calls.missing:
             self.skipped["calls on the files failed"] = calls.missing
         else:
@@ -331,6 +352,22 @@ class Meddler(threading.Thread):
             except Odd as odd:
                 self._world.odd.append(f"a hostile WebSocket: {odd}")
             self._world.count("hostile WebSockets")
+
+    def _attack_by_tls(self) -> None:
+        assert self._certificate
+        for _ in range(self._chance.randint(*HOSTILE)):
+            try:
+                attack_by_tls(self._server.port, self._certificate, self._chance, self._world)
+            except Odd as odd:
+                self._world.odd.append(f"a hostile TLS client: {odd}")
+            self._world.count("hostile TLS clients")
+
+    def _load_certificate(self) -> None:
+        """SIGHUP: nobody must notice. A server that is just starting would end."""
+        process = self._server.process
+        if self._server.catches_signals:
+            process.send_signal(signal.SIGHUP)  # no effect if it was killed in the meantime
+            self._world.count("certificate loaded again")
 
     def _pause(self) -> None:
         process = self._server.process

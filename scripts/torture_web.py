@@ -51,8 +51,15 @@ class WebConnection(Connection):
     from ``chance``, so the choices of a client are the same with and without a WebSocket.
     """
 
-    def __init__(self, port: int, receive_buffer: int, chance: random.Random, count: Callable[[str], None]) -> None:
-        super().__init__(port, receive_buffer)
+    def __init__(
+        self,
+        port: int,
+        receive_buffer: int,
+        chance: random.Random,
+        count: Callable[[str], None],
+        wrap: Callable[[socket.socket], socket.socket] | None = None,
+    ) -> None:
+        super().__init__(port, receive_buffer, wrap)
         self._chance = chance
         self._count = count
         self._greeted = True  # there is no line for people here

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import pathlib
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -553,6 +554,8 @@ def test_a_short_run_with_a_kill_keeps_every_promise():
     assert value(done.stdout, "acknowledged") >= 50
     if importlib.util.find_spec("websockets"):
         assert value(done.stdout, "clients on WebSockets") == 5  # of 9: the first and the fourth of each kind
+    if shutil.which("openssl"):
+        assert value(done.stdout, "clients that speak TLS") == 3
     assert done.stdout.count("  ok") == 9
 
 
