@@ -322,3 +322,51 @@ def test_a_change_that_cannot_be_stored_changes_nothing(server: Running, program
         assert code(done(ann, "/mute bob")) == code(done(ann, "/ban bob")) == "not_stored"
     assert code(done(bob, "hi")) is None
     assert ann.ask(type="bans")[-1]["people"] == []
+
+
+@pytest.mark.slow
+def test_with_bans_coming_and_going_everybody_sees_one_order_and_nothing_of_a_banned_person(
+    start_process: Callable[..., Process], program: Start
+) -> None:
+    server = start_process("--rate", "0")
+    ann, eve, fay = (program(name, server, room="#lab") for name in ("ann", "eve", "fay"))
+    names, over = ("bob", "cy", "dan"), threading.Event()
+
+    def talk(client: Program) -> None:
+        number = 0
+        while not over.is_set():
+            number += 1
+            client.send({"type": "join", "room": "#lab"}, {"type": "say", "text": str(number), "room": "#lab"})
+            client.ask(type="away")
+
+    talkers = [threading.Thread(target=talk, args=(program(name, server, room="#lab"),)) for name in names]
+    for each in talkers:
+        each.start()
+    try:
+        for turn in range(60):
+            name = names[turn % 3]
+            for line in (f"/{'kick' if turn % 2 else 'ban'} {name}", f"/unban {name}"):
+                assert code(done(ann, line)) is None
+    finally:
+        over.set()
+        for each in talkers:
+            each.join(WAIT)
+    assert code(done(ann, "/ban bob")) is code(done(ann, "the end")) is None
+    orders = []
+    for reader in (eve, fay):
+        reader.expect("message", text="the end")
+        order = [each for each in reader.seen if each["type"] in ("message", "moderated")]
+        out: set[str] = set()
+        for each in order:
+            if each["type"] == "message":
+                assert each["from"] not in out
+            else:
+                (out.discard if each["action"] == "unban" else out.add)(each["name"])
+        numbers = [each["number"] for each in order if each["type"] == "message"]
+        assert numbers == [*range(1, len(numbers) + 1)]
+        assert len(numbers) > 60
+        orders.append(order)
+    assert orders[0] == orders[1]
+    server.kill()
+    server = start_process("--rate", "0")
+    assert code(done(program("bob", server), "/join #lab")) == "banned"
