@@ -214,12 +214,15 @@ class Link:
 
     def _handshake(self, connection: Connection) -> None:
         connection.send(self._hello())
-        greeting = "The connection ended before a welcome."
+        greeting = strange = ""
         while lines := connection.lines():
             while lines:
                 line = lines.pop(0)
                 if not line.startswith(b"{"):  # the greeting, or the reason for not greeting
-                    greeting = clean(line.decode("utf-8", "replace")).strip().removeprefix("! ") or greeting
+                    text = clean(line.decode("utf-8", "replace")).strip()
+                    if text.startswith(("*", "!")):
+                        greeting = text.removeprefix("! ")
+                    strange = strange or text
                     continue
                 event, fields = _decode(line)
                 if isinstance(event, Welcome):
@@ -232,7 +235,9 @@ class Link:
                     connection.send(self._hello())
                 elif isinstance(event, Problem):
                     raise Refused(event.code, event.text, event.room, event.near, event.seconds)
-        raise Disconnected("lost", greeting)
+        if strange and not greeting:
+            greeting = f"What answers there is no chat_threads server. It said: {strange[:80]}"
+        raise Disconnected("lost", greeting or "The connection ended before a welcome.")
 
     def _hello(self) -> bytes:
         with self._changed:

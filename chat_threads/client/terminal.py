@@ -107,6 +107,10 @@ class Address(click.ParamType):  # type: ignore[type-arg]
         scheme, host, room = "", value, None
         if url := re.fullmatch("(https?|telnet)://([^/#]+)(?:/[^#]*)?(#.+)?", value):
             scheme, host, room = url.groups()
+        elif bare := re.fullmatch("([^/#]+)/?(#.+)", value):  # a browser hides http://
+            host, room = bare.groups()
+        if host.isdigit():
+            self.fail(f"{host} is a port. The host comes first, as in: localhost {host}", param, ctx)
         usual = _PORTS.get(scheme, PORT)
         match = re.fullmatch(r"(?:\[([^]]+)]|([^][:]+))(?::([0-9]{1,5}))?", host)
         if not match:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -118,6 +120,7 @@ def test_an_address_is_a_host_and_maybe_a_port(typed, address):
 def test_an_address_for_browsers_says_whether_the_server_speaks_tls_and_maybe_a_room():
     assert Address().convert("https://[::1]:8081/", None, None) == ("::1", 8081, True, None)
     assert Address().convert("https://chat.example", None, None) == ("chat.example", 443, True, None)
+    assert Address().convert("chat.example:8081/#lab2", None, None) == ("chat.example", 8081, False, "#lab2")
     assert Address().convert("http://192.0.2.1/#lab2", None, None) == ("192.0.2.1", 80, False, "#lab2")
     assert Address().convert("http://[::1]:8081#%C3%9Cbung", None, None) == ("::1", 8081, False, "#Übung")
 
@@ -229,6 +232,23 @@ def test_a_server_that_does_not_answer_is_reported_in_one_line():
     assert done.stderr == f"chat-threads-client: No server answers at 127.0.0.1, port {port}: Connection refused.\n"
 
 
+def test_a_server_of_another_kind_is_reported_in_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            peer, _ = other.accept()
+            with peer:
+                peer.recv(4096)
+                peer.sendall(b"HTTP/1.0 400 Bad request\r\nDate: today\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        done = run(other.getsockname()[1], "--name", "ann", typed="hi\n")
+        thread.join(WAIT)
+    said = "What answers there is no chat_threads server. It said: HTTP/1.0 400 Bad request"
+    assert (done.returncode, done.stderr) == (1, f"chat-threads-client: {said}\n")
+
+
 def test_the_port_may_be_an_argument_of_its_own_as_for_telnet(server):
     command = [sys.executable, "-m", "chat_threads.client", "127.0.0.1", str(server.port), "--name", "ann"]
     done = subprocess.run(command, input="hi\n", capture_output=True, text=True, check=False)
@@ -242,7 +262,7 @@ def test_a_script_finds_what_it_has_just_said(server):
     assert "* 1 message found for: hello" in told
 
 
-@pytest.mark.parametrize("address", ["localhost:0", "localhost:70000", "a:b:c", ":8080", "[::1", ""])
+@pytest.mark.parametrize("address", ["localhost:0", "localhost:70000", "a:b:c", ":8080", "[::1", "", "8080"])
 def test_an_argument_that_is_no_address_is_a_mistake_in_the_command_line(address):
     done = subprocess.run(
         [sys.executable, "-m", "chat_threads.client", address], capture_output=True, text=True, check=False
