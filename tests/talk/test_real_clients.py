@@ -157,7 +157,7 @@ def test_two_telnet_users_talk_page_and_search_and_a_third_reads_it_after_a_rest
     ann.enter("/history before 2")
     ann.expect(r"^1 \[\d\d:\d\d\] ann: did anyone get lab 2 to hang\?$")
     ann.enter("/search hangs from:bob")
-    ann.expect(r"^\* 1 message found for: hangs$")
+    ann.expect(r"^\* 1 message found for: hangs from:bob$")
     ann.expect(r"^#lobby 2 \[\d\d:\d\d\] bob: mine hangs every time$")
     bob.enter("/quit good night")
     bob.expect(r"^\* Goodbye\.$")
