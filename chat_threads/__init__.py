@@ -51,6 +51,7 @@ lock                        guards                                    taken whil
 ``BatchQueue.mutex``        the history queue's items                 none
 ``Door._state``             which connections have places or names    none
 ``Spares._lock``            which connections came lately             none
+``Handshakes._lock``        the TLS handshakes of each address        none
 ``Seldom._lock``            how many log lines were left out          none
 ``Readers._lock``           spare connections, and who waits for one  none
 ``Output._lock``            the bytes that wait for all sessions      none

@@ -8,6 +8,7 @@ from typing import Protocol
 from .addresses import Networks
 from .dialects.base import Settings
 from .door import Door
+from .handshakes import Handshakes
 from .limits import Limits
 from .memory import Output
 from .pace import Seldom
@@ -30,6 +31,7 @@ class Host(Protocol):
     output: Output
     door: Door
     spares: Spares
+    handshakes: Handshakes
     proxies: Networks
     certificate: Certificate | None  # for clients that speak TLS; None: nobody can
     tls_only: bool

@@ -194,6 +194,8 @@ class Receiver:
         """The client has begun to speak TLS, with ``data``, and was sent nothing yet. Do the TLS handshake with it,
         until the deadline at most; raise Violation."""
         assert self._server.certificate
+        if self._server.limits.rate:
+            self._server.handshakes.begins(self._session.address)
         before = self._wire
         self._wire = self._session.wire = wire = SecureWire(before, self._server.certificate.context)
         if before.stopped:  # after the exchange, because any thread may stop it; this one may be stopped already

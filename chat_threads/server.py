@@ -28,6 +28,7 @@ from .dialects.recognise import in_place_of_the_greeting
 from .disconnects import GaveWay, ServerFull
 from .door import USUAL, Door, Entry
 from .errors import CutOff
+from .handshakes import Handshakes
 from .memory import Output
 from .pace import Seldom
 from .service import Service
@@ -108,6 +109,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
         # others has its own lock.
         self.door = Door(limits.max_clients, limits.per_address)
         self.spares = Spares()
+        self.handshakes = Handshakes()
         self.proxies = proxies
         self.certificate = certificate
         self.tls_only = tls_only

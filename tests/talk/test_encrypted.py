@@ -94,6 +94,21 @@ def test_a_handshake_that_stalls_ends_soon(
         wait_for(lambda: len(server.chat.sessions) == 0, "the end")
 
 
+def test_an_address_that_makes_too_many_handshakes_is_refused_and_others_are_not(
+    serve: Serve, certificate: certificates.Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat_threads.handshakes.AT_ONCE", 2)
+    monkeypatch.setattr("chat_threads.handshakes.A_SECOND", 0.001)
+    server = serve(**certificate.options, rate=20.0)
+    for name in ("ann", "bob"):
+        server.client(name, tls=certificate.trusted)
+    with pytest.raises(OSError, match=r"EOF|reset|closed"):
+        server.client("cy", tls=certificate.trusted)
+    with socket.create_connection(("127.0.0.1", server.port), WAIT, ("127.0.0.2", 0)) as other:
+        certificate.trusted.wrap_socket(other, server_hostname="localhost").close()
+    server.client("dan")
+
+
 @for_each("first", [b"\x16" * 5000, b"\x16\x03\x01\x00\x05hello", b"\x16\x00", b"\x16\x03\x01\xff\xff" + b"x" * 70_000])
 def test_what_only_looks_like_tls_ends_at_once(safe: Running, first: bytes) -> None:
     client = safe.client()

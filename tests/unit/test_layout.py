@@ -27,7 +27,7 @@ LAYERS = """
     mailbox         chatroom
     schema          folding         readers     batch       kept
     once
-    search          names           identity    numbering   quota
+    search          names           identity    numbering   quota       handshakes
     retention       files           reading
     wire            pace            storage         trace           dialects.__init__
     upkeep      securewire
