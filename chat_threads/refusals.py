@@ -82,6 +82,12 @@ class NotOperator(NotAllowed):
         self.room = room
 
 
+class NoMuting(NotOperator):
+    """Nobody else mutes a person for everybody. Anybody may hide what the person says from themselves."""
+
+    advice = "Use ignore to hide from yourself what somebody says."
+
+
 class NotOwner(NotAllowed):
     """The change is for the room's owner."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .. import disconnects, errors
+from .. import disconnects, errors, refusals
 from ..events import Notice, Problem
 
 # Before BINARY is agreed, some telnet clients drop the byte 0x85. The line cannot be repaired: the byte may be missing
@@ -28,6 +28,7 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     errors.NamesakesRoom: lambda problem: "If that was you, /resume TOKEN first.",
     errors.NobodyWrote: lambda problem: "To send one, type /msg NAME text.",
     errors.UnknownPerson: lambda problem: "" if problem.near else "/who lists who is here.",
+    refusals.NoMuting: lambda problem: "/ignore NAME hides from you what somebody says.",
     errors.TooManyIgnored: lambda problem: "/unignore one of them first.",
     errors.NotUtf8: lambda problem: _SET_UTF8,
     disconnects.TooSlow: lambda problem: "Connect again; /history shows what you missed.",

@@ -29,7 +29,7 @@ from ..governance import (
     read_setting,
 )
 from ..pace import cost_of_table
-from ..refusals import Muted, NotOperator
+from ..refusals import Muted, NoMuting, NotOperator
 from ..rules import check_name, check_words, clean
 from ..session import Session
 from .table import Context, does
@@ -146,6 +146,9 @@ def ban(context: Context, session: Session, command: commands.Ban) -> None:
 
 @does(commands.Mute)
 def mute(context: Context, session: Session, command: commands.Mute) -> None:
+    found = context.room(session, command.room)
+    if not rank(found, session):  # checked once more by the history thread; here, because it tells more
+        raise NoMuting(found.name)
     _sanction(context, session, command, "mute")
 
 

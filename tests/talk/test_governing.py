@@ -120,6 +120,10 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     ann.expect("bob     muted")
     ann.send("/room pink")
     ann.expect("! A room has no such setting. Try one of: public, invite-only,")
+    bob.send("/mute ann")
+    bob.expect(
+        "! Only the owner and the operators of #lab may do that. /ignore NAME hides from you what somebody says."
+    )
     ann.send("/room closed")
     ann.expect("! A room has no such setting. Try invite-only.")
     ann.send("/ban list", "/ban nobody", "/kick ann")

@@ -66,6 +66,12 @@ TYPED = [
         errors.NobodyWrote(),
         "Nobody has sent you a private line yet.", "", "To send one, type /msg NAME text.",
     ),
+    (
+        refusals.NoMuting("#lab"),
+        "Only the owner and the operators of #lab may do that.",
+        "Use ignore to hide from yourself what somebody says.",
+        "/ignore NAME hides from you what somebody says.",
+    ),
     (errors.UnknownPerson("x"), "Nobody here is called x.", "", "/who lists who is here."),
     (errors.UnknownPerson("amm", "ann"), "Nobody here is called amm. Did you mean ann?", "", ""),
     (
