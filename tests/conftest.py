@@ -24,7 +24,8 @@ from chat_threads.conversation import Limits
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background; our programs would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup; likewise
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 if os.path.isdir("/dev/shm"):  # tmp_path is in memory: every commit syncs, which is slow on a disk
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")

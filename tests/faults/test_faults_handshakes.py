@@ -218,9 +218,10 @@ def test_a_client_without_a_token_gets_an_error_at_once_when_all_places_are_take
     with staying_well(process), full_of_people(process):
         for _ in range(2):
             with contextlib.ExitStack() as stack:
-                for _ in range(2 * RETURNING):
-                    client = stack.enter_context(process.client())
+                clients = [stack.enter_context(process.client()) for _ in range(2 * RETURNING)]
+                for client in clients:
                     client.send_bytes(says)
+                for client in clients:
                     assert client.rest(stays=True)[-1] == FULL
 
 
