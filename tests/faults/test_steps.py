@@ -16,7 +16,7 @@ from support.wellness import needs_proc
 
 PROGRAM = [sys.executable, "-m", "support.steps"]
 ENV = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
-WORKERS = 4 * (os.cpu_count() or 1)  # they mostly wait
+WORKERS = 8 * (os.cpu_count() or 1)  # they mostly wait
 ERRORS = ("MemoryError", "ZeroDivisionError")  # in turns
 
 pytestmark = [pytest.mark.slow, needs_proc, pytest.mark.skipif(not hasattr(os, "fork"), reason="servers are forked")]

@@ -196,7 +196,6 @@ def test_a_missing_file_is_reported(started):
     assert (done.returncode, done.stderr) == (2, f"lab: {started / 'task.py'} is missing.\n")
 
 
-@pytest.mark.stress
 def test_a_task_that_waits_for_ever_is_ended(started, monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("lab_script", SCRIPT)
     script = importlib.util.module_from_spec(spec)

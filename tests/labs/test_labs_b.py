@@ -67,13 +67,6 @@ def test_a_lab_as_handed_out_fails_for_the_right_reason(lab, tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("lab", OURS)
-def test_a_lab_solved_passes(lab, tmp_path):
-    done = check(lab, LABS / lab / "solution.py", tmp_path)
-    assert done.returncode == 0, done.stdout
-
-
-@pytest.mark.stress
 @pytest.mark.timeout(PATIENCE + 10)
 @pytest.mark.parametrize("lab", OURS)
 def test_a_lab_solved_passes_20_times_in_a_row(lab, tmp_path):
@@ -87,7 +80,6 @@ def test_a_lab_solved_passes_20_times_in_a_row(lab, tmp_path):
     )
 
 
-@pytest.mark.stress
 @pytest.mark.parametrize("answer", ANSWERS[WRONG], ids=str)
 def test_a_wrong_answer_fails_and_the_first_story_says_why(answer, tmp_path):
     task = WRONG / answer
@@ -98,7 +90,6 @@ def test_a_wrong_answer_fails_and_the_first_story_says_why(answer, tmp_path):
     assert why in done.stdout
 
 
-@pytest.mark.stress
 @pytest.mark.parametrize("answer", ANSWERS[RIGHT], ids=str)
 def test_another_right_answer_passes(answer, tmp_path):
     done = check(answer.parent.name, RIGHT / answer, tmp_path)

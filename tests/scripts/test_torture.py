@@ -546,8 +546,10 @@ def value(output: str, what: str) -> int:
     return int(line.split()[-1].replace(",", ""))
 
 
-def test_a_short_run_with_a_kill_keeps_every_promise():
-    done = torture("--minutes", "0.1", "--seed", "25", *SMALL, "--min-acks", "50", "--min-kills", "1")
+def test_a_short_run_with_a_kill_keeps_every_promise_and_all_that_is_needed_to_find_a_cause(tmp_path):
+    kept = tmp_path / "kept"
+    options = ("--minutes", "0.1", "--seed", "25", *SMALL, "--min-acks", "50", "--min-kills", "1")
+    done = torture(*options, "--keep", str(kept))
     assert done.returncode == 0, done.stdout + done.stderr
     assert value(done.stdout, "seed") == 25
     assert value(done.stdout, "kills") >= 1
@@ -557,9 +559,10 @@ def test_a_short_run_with_a_kill_keeps_every_promise():
     if shutil.which("openssl"):
         assert value(done.stdout, "clients that speak TLS") == 3
     assert done.stdout.count("  ok") == 9
+    files = {"chat.db", "server.log", "asks.jsonl", "stays.jsonl", "faults.jsonl"}
+    assert files <= {path.name for path in kept.iterdir()}
 
 
-@pytest.mark.stress
 @pytest.mark.parametrize(
     ("planted", "found"),
     [
@@ -576,7 +579,6 @@ def test_a_server_that_breaks_a_promise_is_found(tmp_path, planted, found):
     assert f"\n{found}" in done.stdout, done.stdout + done.stderr
 
 
-@pytest.mark.stress
 def test_a_server_whose_refused_texts_come_back_is_found(tmp_path):
     """The server leaves in SQLite's log what has failed, and is killed when it has told the senders."""
     (tmp_path / "sitecustomize.py").write_text(PLANTED + LEFT_IN_THE_LOG)
@@ -586,16 +588,6 @@ def test_a_server_whose_refused_texts_come_back_is_found(tmp_path):
         pytest.skip("no call can be made to fail here")
     assert "\nC2: " in done.stdout, done.stdout + done.stderr
     assert "exited with -9" in done.stdout
-
-
-@pytest.mark.stress
-def test_all_that_is_needed_to_find_a_cause_can_be_kept(tmp_path):
-    options = ("--minutes", "0.02", "--seed", "25", *SMALL, "--min-acks", "0", "--min-kills", "0")
-    done = torture(*options, "--keep", str(tmp_path / "kept"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert {"chat.db", "server.log", "asks.jsonl", "stays.jsonl", "faults.jsonl"} <= {
-        path.name for path in (tmp_path / "kept").iterdir()
-    }
 
 
 @pytest.mark.stress
