@@ -303,7 +303,8 @@ class Storage(ReadingSide):
         if batch.tokens:
             self._uses += len(batch.tokens)
             self._unfolded += TOKEN_PAGES + len(batch.tokens)
-        if texts := [*batch.places.values(), *batch.governed.values()]:
+        if batch.places or batch.governed:
+            texts = [*batch.places.values(), *batch.governed.values()]
             self._unfolded += len(texts) + sum(map(len, texts)) // PAGE_LETTERS
         if batch.redacted:
             self.sweeper.has_remains()

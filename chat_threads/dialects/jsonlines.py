@@ -235,7 +235,7 @@ class JsonDialect:
         if arguments.get("place") and self._kept is None:
             self._kept = {}
         command = make(**arguments)
-        return _meant(command) if isinstance(command, commands.Typed) else command
+        return _meant(command) if kind == "typed" else command  # type: ignore[arg-type]
 
     def _set_replay(self, replay: object) -> None:
         if not isinstance(replay, int) or isinstance(replay, bool) or not 0 <= replay <= MAX_REPLAY:
