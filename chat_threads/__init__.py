@@ -50,6 +50,9 @@ lock                        guards                                    taken whil
 ``Mailbox.mutex``           all sessions' queues and their states     none
 ``BatchQueue.mutex``        the history queue's items                 none
 ``Door._state``             which connections have places or names    none
+``Accounts._lock``          accounts, and who has tried passwords     none
+``Gate._lock``              who may work on a password, and who       none
+                            waits for that
 ``Spares._lock``            which connections came lately             none
 ``Handshakes._lock``        the TLS handshakes of each address        none
 ``Seldom._lock``            how many log lines were left out          none
@@ -77,7 +80,8 @@ attribute               set by
 ``Session.wire``        the session's reader, before anything is sent, if the client speaks TLS
 ``Session.views``       the session's reader, under ``Publisher._lock``; without it before the session is in a room
 ``Session.kept``        the session's reader; so is ``note_at``. A session that takes its place reads both
-``Session.token``       the session's reader, under ``SessionStore._lock``; ``Session.identity`` with it
+``Session.token``       the session's reader, under ``SessionStore._lock``; ``Session.identity``, ``.account`` and
+                        ``.operator`` with it
 ``Session.reply_to``    the readers of sessions that write to this one; the last one counts
 ``Session.broken``      the session's writer; its reader, if no writer could be started
 ``Session.reason``      any thread that closes the session or cuts it off, under ``Mailbox.mutex``, together

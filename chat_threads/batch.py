@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .events import Message
-from .ordered import RoomMade, TokenUsed
+from .ordered import AccountChange, RoomMade, TokenUsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Batch:
     governed: dict[int, str] = field(default_factory=dict)  # Governance.text by room
     places: dict[int, str] = field(default_factory=dict)  # what tokens keep (kept.Kept.text), by token
     redacted: list[tuple[int, int]] = field(default_factory=list)  # each a room and the number of a message
+    accounts: list[AccountChange | TokenUsed] = field(default_factory=list)  # in order, with the tokens for them
 
     def __bool__(self) -> bool:
         return bool(self.messages) or self.more
@@ -59,4 +60,4 @@ class Batch:
     def more(self) -> bool:
         """Whether there is anything besides messages."""
         rooms = self.rooms_made or self.rooms_ended or self.rooms_unused or self.topics or self.redacted
-        return bool(rooms or self.governed or self.tokens or self.refs or self.places)
+        return bool(rooms or self.governed or self.tokens or self.refs or self.places or self.accounts)

@@ -8,11 +8,12 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from . import inside
+from .accounts import Accounts, Plain
 from .addresses import Networks
 from .chatroom import ChatRoom
 from .conversation import Limits
@@ -23,6 +24,7 @@ from .governance import governed
 from .history import History
 from .lab import Faults
 from .memory import Output, Shares
+from .ordered import AccountEnded, AccountStored
 from .publisher import LOBBY, Publisher
 from .reach import home
 from .rules import fold
@@ -54,6 +56,8 @@ class Options:
     tls_cert: str | None = None  # a file; None: nobody can speak TLS
     tls_key: str | None = None  # a file; None: it is in that of the certificate
     tls_only: bool = False
+    plain_passwords: Plain = "warn"  # passwords without TLS from other machines
+    operators: tuple[str, ...] = ()  # accounts that are operators of the server, by name
     db: str = "chat_threads.db"
     sync: str = "normal"
     retain_days: float | None = None
@@ -110,6 +114,7 @@ class Chat:
         try:
             self._forget_unused_rooms()
             self.sessions = SessionStore(locks.count("SessionStore"))
+            self.accounts = Accounts(options.plain_passwords, options.operators)
             output = Output(shares.output, self.sessions.relieve)
             self.history = make.history(
                 self.storage,
@@ -117,6 +122,7 @@ class Chat:
                 time.time,
                 self.sessions.identities,
                 shares.refs,
+                self._accounts_changed,
             )
             count_writers = locks.count("Writers")
             self.writers = writers = (
@@ -138,6 +144,7 @@ class Chat:
                 locks.named("Publisher").observe = recorder.publisher_used
             self._restore_rooms()
             self.sessions.know(self.storage.names())
+            self._restore_accounts()
             insight = Insight(locks, self.faults if options.lab else None, recorder, options.metrics_from)
             self.service = Service(
                 self.publisher,
@@ -146,6 +153,7 @@ class Chat:
                 options.motd,
                 insight,
                 lambda: home(*self.web_address, self.certificate is not None),
+                self.accounts,
             )
             self.server = _listen(options, self.service, self.sessions, writers, output, self.certificate)
         except BaseException as error:
@@ -187,6 +195,18 @@ class Chat:
         )
         if fold(LOBBY) not in {room.key for room in stored}:
             self.publisher.create_chat_room(LOBBY, "chat_threads")
+
+    def _restore_accounts(self) -> None:
+        for account in self.storage.accounts():
+            self.sessions.reserve(account.name, account.id)
+            self.accounts.change([AccountStored(account, 0, None)])
+
+    def _accounts_changed(self, changes: Sequence[AccountStored]) -> None:
+        """For the history thread: these changes are stored."""
+        self.accounts.change(changes)
+        for change in changes:
+            if isinstance(change, AccountEnded):
+                self.sessions.unreserve(change.account.name)
 
     @property
     def address(self) -> tuple[str, int]:

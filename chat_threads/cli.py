@@ -15,6 +15,7 @@ import traceback
 import click
 
 from . import __version__, inside
+from .accounts import Plain
 from .addresses import Networks
 from .announcement import announce
 from .chat import DAY, Chat, Options
@@ -43,26 +44,13 @@ NO_WORDS = b"chat_threads: A fault in the server: it is out of memory, or it can
 BROKEN = 70  # the exit code after an internal error: EX_SOFTWARE of sysexits.h
 
 GROUPS = {
-    "Where it listens": (
-        "--host",
-        "--port",
-        "--web-port",
-        "--max-clients",
-        "--per-address",
-        "--proxy-protocol",
-        "--web-origin",
+    "Where it listens": tuple(
+        "--host --port --web-port --max-clients --per-address --proxy-protocol --web-origin".split()
     ),
     "Encryption": ("--tls-cert", "--tls-key", "--tls-only"),
+    "Accounts": ("--plain-passwords", "--operator"),
     "What is kept": ("--db", "--sync", "--retain", "--replay", "--motd"),
-    "How it runs": (
-        "--writers",
-        "--rate",
-        "--burst",
-        "--handshake-timeout",
-        "--send-timeout",
-        "--queue-limit",
-        "--memory",
-    ),
+    "How it runs": tuple("--writers --rate --burst --handshake-timeout --send-timeout --queue-limit --memory".split()),
     "To look inside": ("--lab", "--trace", "--trace-limit", "--metrics-from"),
     "Log and help": ("--log-level", "--log-file", "--version", "--help"),
 }
@@ -128,6 +116,18 @@ GROUPS = {
     help="Key of the certificate (PEM), without a password.",
 )
 @click.option("--tls-only", is_flag=True, help="Refuse connections that are not encrypted.")
+@click.option(
+    "--plain-passwords",
+    type=click.Choice(("warn", "refuse")),
+    default="warn",
+    help="What happens to passwords from other machines without TLS.",
+)
+@click.option(
+    "--operator",
+    multiple=True,
+    metavar="NAME",
+    help="The account of this name may do everything in every room; may be repeated.",
+)
 @click.option("--db", default="chat_threads.db", metavar="FILE", help="SQLite file; ':memory:' keeps nothing.")
 @click.option(
     "--sync",
@@ -234,6 +234,8 @@ def main(
     tls_cert: str | None,
     tls_key: str | None,
     tls_only: bool,
+    plain_passwords: Plain,
+    operator: tuple[str, ...],
     db: str,
     sync: str,
     retain: float | None,
@@ -276,6 +278,8 @@ def main(
             tls_cert=tls_cert,
             tls_key=tls_key,
             tls_only=tls_only,
+            plain_passwords=plain_passwords,
+            operators=operator,
             db=db,
             sync=sync,
             retain_days=retain,

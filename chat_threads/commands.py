@@ -2,7 +2,8 @@
 
 ``@command`` (see ``usage``) gives what people type, the help, the type of the request that programs send, and the cost
 (see ``pace``). ``/help`` and the reading and checking of input come from this table. ``service`` carries the commands
-out. Those about rooms are in ``room_commands`` and ``room_roles``, and those that have no word in ``implied``.
+out. Those about rooms are in ``room_commands`` and ``room_roles``, those of accounts in ``sign_in``, and those
+that have no word in ``implied``.
 
 All are frozen, so any thread may read them without a lock. The name of a room has its ``#``.
 """
@@ -10,7 +11,7 @@ All are frozen, so any thread may read them without a lock. The name of a room h
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import UnknownCommand
 from .implied import AreYouThere as AreYouThere
@@ -38,6 +39,11 @@ from .room_roles import Op as Op
 from .room_roles import Room as Room
 from .room_roles import Unban as Unban
 from .room_roles import Unmute as Unmute
+from .sign_in import ASKS as ASKS
+from .sign_in import ChangePassword as ChangePassword
+from .sign_in import Login as Login
+from .sign_in import Register as Register
+from .sign_in import Unregister as Unregister
 from .usage import ALL as ALL
 from .usage import NUMBER, command
 from .usage import Command as Command
@@ -51,13 +57,15 @@ _LIMIT = re.compile("(in|from|before(?=:[#0-9])):(.+)")  # of a search
 @dataclass(frozen=True, slots=True)
 class Hello(Command):
     """The handshake: a name and the first room; or a token from an earlier connection, and in ``since`` the rooms to
-    come back to, each with the number of the last message that was seen there. ``place``: as in Resume."""
+    come back to, each with the number of the last message that was seen there. ``place``: as in Resume.
+    ``password``: that of the account that has the name."""
 
     name: str = ""
     room: str | None = None
     token: str = ""
     since: tuple[tuple[str, int], ...] = ()
     place: bool = False
+    password: str = field(default="", repr=False)
 
 
 @command(type="say")

@@ -205,7 +205,8 @@ class Conversation(socketserver.BaseRequestHandler):
         first = self._token_at_once() if self._by_token else None
         if not self._receiver.spare:
             self._receiver.greet()
-        for _ in range(TRIES):
+        tries = 0
+        while tries < TRIES:
             hello = self._hello(deadline) if first is None else first
             first = None
             self._session.heard = time.monotonic()
@@ -218,8 +219,9 @@ class Conversation(socketserver.BaseRequestHandler):
                 if isinstance(hello, ChatError):
                     raise hello
                 if isinstance(hello, commands.Hello):
-                    self.server.service.admit(self._session, hello)
-                    return True
+                    if self.server.service.admit(self._session, hello):
+                        return True
+                    continue  # the client is asked for a password
             except CutOff:
                 raise
             except ChatError as error:
@@ -227,6 +229,7 @@ class Conversation(socketserver.BaseRequestHandler):
                     raise self._full() from None
                 self._session.answer(events.problem(error.without_stack()))
                 self._may_give_way()
+            tries += 1
         raise TooManyTries()
 
     def _hello(self, deadline: float) -> commands.Command | ChatError | None:

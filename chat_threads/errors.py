@@ -213,7 +213,7 @@ class AddressMadeTooManyRooms(TooManyRooms):
     """Another room can be made from the session's address after ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = _whole(seconds)
+        self.seconds = whole(seconds)
         advice = f"Delete one of yours, or make another one in {self.seconds} seconds."
         super().__init__("Too many rooms were made from your address.", advice)
 
@@ -318,7 +318,7 @@ class TooManyTokens(Told):
     code = "too_many_tokens"
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = _whole(seconds)
+        self.seconds = whole(seconds)
         super().__init__("Too many tokens were handed out to your address.", f"Ask again in {self.seconds} seconds.")
 
 
@@ -495,6 +495,6 @@ def _did_you_mean(near: str | None) -> str:
     return f" Did you mean {near}?" if near else ""
 
 
-def _whole(seconds: float) -> int:
+def whole(seconds: float) -> int:
     """Rounded up, so that whoever waits for as long as that can try again."""
     return max(1, math.ceil(round(seconds, 3)))

@@ -264,6 +264,7 @@ class PersonRow:
     rooms: tuple[str, ...]
     idle: float  # seconds since the last line
     away: str | None  # None: here; otherwise the reason, maybe empty
+    account: bool = False  # whether the person is logged in
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ Publish = Callable[[Sequence[ordered.Published]], Iterable[int] | None]
 Refuse = Callable[[ordered.Ordered, ChatError], None]
 Announce = Callable[[ChatError], None]
 Flush = Callable[[bool], bool]
+Change = Callable[[Sequence[ordered.AccountChange]], None]
 
 
 # The error for a value that could not be stored. For values of other types, no error is sent.
@@ -50,6 +51,8 @@ _NOT_STORED: dict[type[ordered.Ordered], Callable[[Any, str], ChatError]] = {
     ordered.TopicSet: lambda item, why: NotStored(why, "done"),
     ordered.Redacted: lambda item, why: NotStored(why, "done"),
     ordered.RoomChanged: lambda item, why: NotStored(why, "done"),
+    ordered.AccountStored: lambda item, why: NotStored(why, "done"),
+    ordered.AccountEnded: lambda item, why: NotStored(why, "done"),
     ordered.RoomMade: lambda item, why: RoomNotStored(item.room, why),
 }
 
@@ -72,7 +75,8 @@ class History:
     with each value that was not stored, and the error; ``announce`` with an error for everybody; ``flush`` before each
     batch, to wait until the writers have sent what they can of the one before. It calls ``connected`` for the tokens
     of connected clients, which are not forgotten. Between two batches, the results of requests under tokens take at
-    most ``refs_bytes`` of memory; the others are read from the file when needed.
+    most ``refs_bytes`` of memory; the others are read from the file when needed. It calls ``accounts`` with the changes
+    of accounts that are stored.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class History:
         now: Callable[[], float] = time.time,
         connected: Callable[[], Set[int]] = frozenset,
         refs_bytes: int = REFS_BYTES,
+        accounts: Change = lambda changes: None,
     ) -> None:
         self.storage = storage
         self._publish: Publish  # this and the next three: set by ``start``, before the thread begins
@@ -92,6 +97,7 @@ class History:
         self.commits = Commits()  # changed by the history thread; any thread reads its attributes
         self.stored = storage.count()  # messages in the history; set by the history thread, and any thread reads it
         self._now = now
+        self._accounts = accounts
         self._queue: BatchQueue[ordered.Ordered | None] = BatchQueue(QUEUE)
         self.thread = threading.Thread(target=self._run, name="history", daemon=True)
         # Owned by the history thread:
@@ -289,6 +295,8 @@ class History:
         rooms.unused = []
         if batch.refs:
             self._once.committed(batch.refs)
+        if batch.accounts:
+            self._accounts([each for each in batch.accounts if not isinstance(each, ordered.TokenUsed)])
 
     def _kept(self) -> dict[int, int]:
         """For how many milliseconds messages are kept in the rooms that have a rule for that."""

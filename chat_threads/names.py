@@ -2,7 +2,8 @@
 
 A name is *in use* while a session has it. It is *known* once something was said under it, or while a token is kept
 for it. Anybody may take a name that is not in use. Nobody may take a name that only looks like another person's name
-in use or known name; the owner of that name, who is recognised by the name itself or by its token, may.
+in use or known name; the owner of that name, who is recognised by the name itself or by its token, may. A name is
+*reserved* while it belongs to an account. Nobody else may take it, or a name that looks like it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from .account_errors import PasswordNeeded
 from .errors import LooksTaken, NameTaken
 from .lookalikes import looks
 from .rules import fold, free_name, is_reserved
@@ -41,6 +43,8 @@ class Names(Generic[Owner]):
     def __init__(self) -> None:
         self._owners: dict[str, Owner] = {}  # by key
         self._in_use: dict[str, Name] = {}  # by look
+        self._reserved: dict[str, tuple[int, str]] = {}  # by key: the account's number, and the name
+        self._reserved_looks: dict[str, str] = {}  # keys of reserved names by look
         self._known: OrderedDict[str, dict[str, tuple[int, str]]] = OrderedDict()  # by look and key
 
     def owner(self, key: str) -> Owner | None:
@@ -50,14 +54,17 @@ class Names(Generic[Owner]):
         return self._owners.values()
 
     def check(self, name: Name, identity: int, own: tuple[Owner | None, ...]) -> None:
-        """Raise NameTaken, with a free name, unless the person with this token's number may take the name.
+        """Raise NameTaken, with a free name, unless the person with this token's number may take the name;
+        PasswordNeeded, if another person's account has it.
 
         Names of the sessions in ``own`` count as free.
         """
+        if self._is_anothers(name.key, identity):
+            raise PasswordNeeded(self._reserved[name.key][1], self.free(name.text, identity))
         if self._owners.get(name.key, own[0]) not in own:
             raise NameTaken(name.text, self.free(name.text, identity))
         other = self._other_like(name, identity, own)
-        if other:
+        if other and name.key not in self._reserved:
             raise LooksTaken(name.text, other, self.free(name.text, identity))
 
     def take(self, name: Name, owner: Owner) -> None:
@@ -71,6 +78,19 @@ class Names(Generic[Owner]):
             for look in name.looks:
                 if look in self._in_use and self._in_use[look].key == name.key:
                     del self._in_use[look]
+
+    def reserve(self, name: Name, identity: int) -> None:
+        """The name belongs to the account with this number."""
+        self._reserved[name.key] = identity, name.text
+        for look in name.looks:
+            self._reserved_looks.setdefault(look, name.key)
+
+    def unreserve(self, name: Name) -> None:
+        """The name belongs to no account any more."""
+        self._reserved.pop(name.key, None)
+        for look in name.looks:
+            if self._reserved_looks.get(look) == name.key:
+                del self._reserved_looks[look]
 
     def know(self, name: Name, identity: int) -> None:
         """Remember a name, with the number of its token; 0: it has none."""
@@ -87,13 +107,22 @@ class Names(Generic[Owner]):
 
         def taken(near: str) -> bool:
             name = Name.of(near)
-            return name.key in self._owners or is_reserved(near) or self._other_like(name, identity, ()) is not None
+            if name.key in self._owners or is_reserved(near):
+                return True
+            return self._is_anothers(name.key, identity) or self._other_like(name, identity, ()) is not None
 
         return free_name(text, taken) if taken(text) else text
+
+    def _is_anothers(self, key: str, identity: int) -> bool:
+        """Whether the name is reserved for another person than this one."""
+        return self._reserved.get(key, (identity, ""))[0] != identity
 
     def _other_like(self, name: Name, identity: int, own: tuple[Owner | None, ...]) -> str | None:
         """Another person's name that looks like this one, or None."""
         for look in name.looks:
+            key = self._reserved_looks.get(look)
+            if key and key != name.key and self._reserved[key][0] != identity:
+                return self._reserved[key][1]
             used = self._in_use.get(look)
             if used and used.key != name.key and self._owners.get(used.key) not in own:
                 return used.text

@@ -257,9 +257,14 @@ class Numbering:
     def _token_used(self, item: ordered.TokenUsed) -> None:
         self.batch.tokens[item.token] = item
         self.batch.tokens_used += 1
+        if item.account:
+            self.batch.accounts.append(item)
 
     def _place_kept(self, item: ordered.PlaceKept) -> None:
         self.batch.places[item.token] = item.place
+
+    def _account_changed(self, item: ordered.AccountChange) -> None:
+        self.batch.accounts.append(item)
 
     def _pass(self, item: ordered.Marker | None) -> None:
         """A Marker, or None for the end, is only a place in the queue."""
@@ -278,6 +283,8 @@ _TAKES: dict[type[ordered.Ordered | None], Callable[[Numbering, Any], None]] = {
     ordered.RoomChanged: Numbering._room_changed,
     ordered.TokenUsed: Numbering._token_used,
     ordered.PlaceKept: Numbering._place_kept,
+    ordered.AccountStored: Numbering._account_changed,
+    ordered.AccountEnded: Numbering._account_changed,
     **dict.fromkeys((ordered.Marker, type(None)), Numbering._pass),
     **dict.fromkeys(
         (ordered.Acked, ordered.Joined, ordered.Left, ordered.LeftAll, ordered.NameChanged), Numbering._publish

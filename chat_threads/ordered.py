@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from .events import Event, Kind, Message
 from .governance import Change, Governance, Person, Sanction
 from .latch import Latch
+from .passwords import Account
 from .values import value
 
 P = TypeVar("P", bound=Person)
@@ -131,10 +132,31 @@ class Redacted(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class TokenUsed(Ordered):
-    """A client got or showed a token (tokens.token_id), under a name. Stored before the messages under that token."""
+    """A client got or showed a token (tokens.token_id), under a name. Stored before the messages under that token.
+    ``account``: the account that the token opens from now on; 0: it opens what it opened before."""
 
     token: int
     name: str
+    account: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStored(Ordered):
+    """An account was made or changed. ``key`` is the number of the only token that opens it from now on, besides its
+    password; 0: none does. Shown to nobody."""
+
+    account: Account
+    key: int
+    origin: Any
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountEnded(AccountStored):
+    """An account is given up. Its ``key`` stays the token of its person, and no other one is."""
+
+
+AccountChange = AccountStored  # or AccountEnded
 
 
 @dataclass(frozen=True, slots=True)

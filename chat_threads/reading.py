@@ -20,6 +20,7 @@ from .errors import Unreadable
 from .events import Message
 from .latch import Latch
 from .paging import Page
+from .passwords import Account, Password
 from .readers import Readers
 from .rules import fold
 from .schema import MEMORY
@@ -149,10 +150,23 @@ class ReadingSide:
         """How many messages of a room there are."""
         return int(self._read("SELECT count(*) FROM messages WHERE room = ?", (room,))[0][0])
 
-    def token(self, token: int) -> str | None:
-        """The name under which a token was used last; None: the token is unknown."""
-        rows = self._read("SELECT name FROM tokens WHERE id = ?", (token,))
-        return rows[0][0] if rows else None
+    def token(self, token: int) -> tuple[str, int] | None:
+        """The name under which a token was used last, and who it is for: the number of an account, or its own; None:
+        the token is unknown, or void."""
+        rows = self._read(
+            "SELECT name, coalesce(account, (SELECT 0 FROM accounts WHERE accounts.id = tokens.id), tokens.id)"
+            " FROM tokens LEFT JOIN keys ON token = tokens.id WHERE tokens.id = ?",
+            (token,),
+        )
+        return (rows[0][0], rows[0][1]) if rows and rows[0][1] else None
+
+    def accounts(self) -> list[Account]:
+        """All accounts."""
+        rows = self._read_at_the_start("SELECT id, name, made, n, r, p, salt, hash, operator FROM accounts", ())
+        return [
+            Account(identity, name, made, Password(*password), bool(operator))
+            for identity, name, made, *password, operator in rows
+        ]
 
     def place(self, token: int) -> str:
         """What a token keeps for the person who has it (see the module ``kept``); "": nothing."""

@@ -39,6 +39,10 @@ FRAME = 24 + 4096  # bytes of a page in SQLite's log
 #             began to doubt it, ``remains`` whether something that was deleted may still be readable in the file.
 # places      what a token keeps for a person who comes back (see the module ``kept``).
 # governance  how rooms are governed, if an operator has changed anything (see the module ``governance``).
+# accounts    the names that are reserved. ``id`` is the number of the token under which the name was registered; the
+#             others are what scrypt made of the password, and how.
+# keys        the tokens that open an account, and the numbers of their owners: a token that is not in here is its own
+#             owner, unless that is an account. 0: the token is void, although it was the first one of its owner.
 # identity    the mark that ties the file and SQLite's log together (see the module ``identity``).
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -102,6 +106,22 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("CREATE TABLE places (token INTEGER PRIMARY KEY, place TEXT NOT NULL)",),
     ("CREATE TABLE governance (room INTEGER PRIMARY KEY, text TEXT NOT NULL)",),
+    (
+        """CREATE TABLE accounts (
+            id       INTEGER PRIMARY KEY,
+            name     TEXT NOT NULL,
+            key      TEXT NOT NULL UNIQUE,
+            made     INTEGER NOT NULL,
+            n        INTEGER NOT NULL,
+            r        INTEGER NOT NULL,
+            p        INTEGER NOT NULL,
+            salt     BLOB NOT NULL,
+            hash     BLOB NOT NULL,
+            operator INTEGER NOT NULL
+        )""",
+        "CREATE TABLE keys (token INTEGER PRIMARY KEY, account INTEGER NOT NULL)",
+        "CREATE INDEX keys_by_account ON keys (account)",
+    ),
 )
 VERSION = len(MIGRATIONS)
 

@@ -32,6 +32,10 @@ class SecureWire(Wire):
         self._stop = Latch()  # set by stop_reading
         del self.put  # the socket's own; the class has another
 
+    @property
+    def private(self) -> bool:
+        return True
+
     # --- the reader -----------------------------------------------------------------------------------------
 
     def shake(self, data: bytes, deadline: float) -> None:

@@ -30,7 +30,7 @@ from .names import Name, Names
 from .pace import PAGE, Pace, cost_of_showing
 from .parcel import Parcel, Views
 from .rules import LIKELY, clean, fold, nearest
-from .tokens import Handout, token_id
+from .tokens import Handout, Who, token_id
 from .wire import Wire
 
 NEIGHBOURS = 64  # sessions with neighbouring numbers that share a writer
@@ -75,8 +75,7 @@ class Session(Reached):
     __slots__ = (  # as in Mailbox
         *("number", "dialect", "ref", "views", "written", "ended", "profile", "began", "heard", "contact", "reply_to"),
         *("identity", "known", "known_by_name", "address", "pace", "broken", "local", "output", "kept", "note_at"),
-        *("account", "operator"),
-        *("_schedule", "__weakref__"),
+        *("account", "operator", "_schedule", "__weakref__"),
     )
 
     def __init__(
@@ -102,9 +101,10 @@ class Session(Reached):
         self.heard = self.began  # when the last line came; set by the reader thread, read anywhere
         self.contact = Contact(number)
         self.reply_to: Contact | None = None  # who sent the last private line; set by the senders' readers
-        self.identity = 0  # the number of its token; set with the token by the SessionStore, read anywhere
-        self.account = False  # whether it is logged in; set with the identity, read anywhere
-        self.operator = False  # whether it is one of the server's operators; set with the identity, read anywhere
+        # Its account's number, or its token's; set by the SessionStore with the token and the next two, read anywhere
+        self.identity = 0
+        self.account = False  # whether it is logged in
+        self.operator = False  # whether its account is an operator of the server
         self.known = False  # whether the client was told its token (then its requests are remembered); the reader's
         self.known_by_name = False  # whether the SessionStore knows its name as a person's; the reader thread's
         self.address = ""  # the client's; set by the reader thread at the start
@@ -201,17 +201,18 @@ class Session(Reached):
     def person(self, rooms: tuple[str, ...]) -> PersonRow:
         """Any thread: the session as others see it."""
         profile = self.profile
-        return PersonRow(profile.name, rooms, time.monotonic() - self.heard, profile.away)
+        return PersonRow(profile.name, rooms, time.monotonic() - self.heard, profile.away, self.account)
 
 
 class SessionStore:
     """All sessions and their names. Any thread may call any method."""
 
     def __init__(self, count: inside.Count = inside.uncounted) -> None:
-        self._lock = count(threading.Lock())  # guards the five below; no other lock is taken while it is held
+        self._lock = count(threading.Lock())  # guards the six below; no other lock is taken while it is held
         self._sessions: dict[int, Session] = {}
         self._names: Names[Session] = Names()
         self._tokens: dict[str, Session] = {}
+        self._logged_in: dict[int, Session] = {}  # by the number of the account
         self._handout = Handout()
         self._past = Traffic()  # of the connections that have ended; and how many have begun
 
@@ -237,6 +238,8 @@ class SessionStore:
         self._names.give_back(name, session)
         if self._tokens.get(session.token) is session:
             del self._tokens[session.token]
+        if self._logged_in.get(session.identity) is session:
+            del self._logged_in[session.identity]
 
     def remove(self, session: Session) -> None:
         """Forget the session, and free its name and its token."""
@@ -258,21 +261,25 @@ class SessionStore:
                 found.behind += session.mailbox.writer is Writer.HELD
         return found
 
-    def claim(self, session: Session, name: str, token: str = "") -> Session | None:
+    def claim(self, session: Session, name: str, token: str = "", who: Who | None = None) -> Session | None:
         """Give the session a name: check it and take it in one step. Raise NameTaken, with a free name, if another
-        session has it, or if it looks like another person's.
+        session has it, if it belongs to another person's account, or if it looks like another person's.
 
         The session gives back the name that it has; it may claim the same name with other capitals. With a token, it
-        takes the place of the session that has this token, whose name is free for it. That session is returned, and
-        the caller must cut it off.
+        takes the place of the session that has this token, whose name is free for it; if the token is for an account,
+        it takes the place of the session that is logged in to that. That session is returned, and the caller must cut
+        it off. ``who`` is whose the token is; None: nobody's but its own.
         """
         wanted, own = Name.of(name), Name.of(session.name) if session.name else None
-        identity = token_id(token) if token else session.identity
+        if who is None:
+            who = Who(token_id(token)) if token else Who(session.identity, session.account, session.operator)
+        identity = who.identity
         with self._lock:
-            other = self._tokens.get(token) if token else None
+            other = self._holder(token, identity) if token else None
             self._names.check(wanted, identity, (session, other))
             if not token and self._tokens.get(session.token) is session:
                 token = session.token  # it keeps its own, unless another session has taken its place
+            replaced = None if other is session else other
             if own:
                 self._forget(session, own)
             if other:
@@ -283,18 +290,53 @@ class SessionStore:
             session.contact.name = name
             if token:
                 session.contact.token, session.identity = token, identity
+                session.account, session.operator = who.account, who.operator
                 self._tokens[token] = session
-        return None if other is session else other
+                if who.account:
+                    self._logged_in[identity] = session
+        return replaced
 
-    def holder(self, token: str) -> Session | None:
-        """The session that has this token now, or None."""
+    def _holder(self, token: str, account: int) -> Session | None:
+        assert self._lock.locked()
+        return self._tokens.get(token) or self._logged_in.get(account)
+
+    def holder(self, token: str, account: int = 0) -> Session | None:
+        """The session that has this token now, or is logged in to this account; None: there is none."""
         with self._lock:
-            return self._tokens.get(token) if token else None
+            return self._holder(token, account) if token or account else None
+
+    def logs_in(self, session: Session, operator: bool) -> None:
+        """The session's own name is an account now, and it is logged in."""
+        with self._lock:
+            session.account, session.operator = True, operator
+            if self._tokens.get(session.token) is session:  # otherwise another one has taken its place meanwhile
+                self._logged_in[session.identity] = session
+
+    def logs_out(self, session: Session) -> None:
+        """The session's account has ended."""
+        with self._lock:
+            session.account = session.operator = False
+            if self._logged_in.get(session.identity) is session:
+                del self._logged_in[session.identity]
+
+    def reserve(self, name: str, identity: int) -> None:
+        """From now on, only the person with this number may have the name, or one that looks like it."""
+        reserved = Name.of(name)
+        with self._lock:
+            self._names.reserve(reserved, identity)
+
+    def unreserve(self, name: str) -> None:
+        """Anybody may have the name."""
+        reserved = Name.of(name)
+        with self._lock:
+            self._names.unreserve(reserved)
 
     def identities(self) -> Set[int]:
-        """The numbers of all tokens in use."""
+        """The numbers of all tokens in use, and of their accounts."""
         with self._lock:
-            return {session.identity for session in self._tokens.values()}
+            sessions = list(self._tokens.values())
+        tokens = {token_id(session.token) for session in sessions if session.account}
+        return tokens | {session.identity for session in sessions}
 
     def wait_for_token(self, address: str) -> float:
         """Count a token and return 0 if a client from this address may have one; otherwise the seconds to wait."""

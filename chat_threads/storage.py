@@ -18,7 +18,7 @@ from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager
 from typing import Any
 
-from . import files, identity, once, schema
+from . import accounting, files, identity, once, schema
 from .batch import Batch, StoredRef
 from .errors import ReadOnly, StartError, Unreadable
 from .events import Message
@@ -338,6 +338,8 @@ class Storage(ReadingSide):
                 writer.execute("DELETE FROM rooms WHERE id = ?", (room,))
                 writer.execute("INSERT INTO doomed (room) VALUES (?)", (room,))
             once.store(writer, batch.tokens.values(), batch.refs, self._uses)
+            for change in batch.accounts:
+                accounting.store(writer, change)
             if batch.places:
                 once.keep(writer, batch.places)
             for made in batch.rooms_made:

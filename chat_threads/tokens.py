@@ -13,6 +13,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from .addresses import network
 
@@ -54,6 +55,15 @@ def person_of(identity: int) -> str:
 def identity_of(person: str) -> int | None:
     """The number from which ``person_of`` made this text; None: it made no such text."""
     return int(person, 16) or None if _PERSON.fullmatch(person) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whose a token is. ``identity`` is the number of an account, or of the token itself."""
+
+    identity: int
+    account: bool = False
+    operator: bool = False  # of the server
 
 
 class Handout:

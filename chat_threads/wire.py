@@ -83,6 +83,11 @@ class Wire:
         if (sock.gettimeout() is None) is not bool(nowait):
             sock.setblocking(bool(nowait))
 
+    @property
+    def private(self) -> bool:
+        """Whether nobody on the way can read what is sent. A proxy is the operator's, and may have ended TLS."""
+        return self.relayed
+
     def read(self, timeout: float | None = None) -> bytes | None:
         """Return the next bytes. None: nothing came within ``timeout`` seconds, or a shorter time; call again.
 

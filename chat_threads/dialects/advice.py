@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .. import disconnects, errors, refusals
+from .. import account_errors, disconnects, errors, refusals
 from ..events import Notice, Problem
 
 # Before BINARY is agreed, some telnet clients drop the byte 0x85. The line cannot be repaired: the byte may be missing
@@ -14,6 +14,10 @@ _SET_UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outb
 ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     errors.UnknownCommand: lambda problem: "" if problem.near else "/help lists the commands.",
     errors.NameTaken: lambda problem: f"Try {problem.near}. If that is you, type /resume TOKEN.",
+    account_errors.PasswordNeeded: lambda problem: f"If that is you, type /login; or try {problem.near}.",
+    account_errors.NoAccount: lambda problem: "/register makes one of the name that you have.",
+    account_errors.NotLoggedIn: lambda problem: "/login logs you in, /register makes your name an account.",
+    account_errors.PlainPassword: lambda problem: "Connect by TLS, or type /resume TOKEN.",
     errors.SpacedRoom: lambda problem: f"Type /create {problem.near}; or /create {problem.room}, and then its /topic.",
     errors.UnknownRoom: lambda problem: "/rooms lists the rooms, /join makes one.",
     errors.RoomExists: lambda problem: f"/join {problem.room} goes there.",

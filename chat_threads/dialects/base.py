@@ -118,6 +118,10 @@ class Dialect(Protocol):
     def admitted(self, name: str) -> None:
         """The handshake is over, and this is the client's name. From now on, lines are commands."""
 
+    def ask(self, command: Command) -> bool:
+        """Ask the client for what the command lacks, such as a password, and then give the whole command as a request.
+        False: this client has to send it by itself."""
+
     def renamed(self, name: str) -> None:
         """The client has another name now. The views may have changed."""
 

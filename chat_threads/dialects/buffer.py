@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from .. import commands
 from ..letters import clusters
 from ..rules import without_harmful
 from .keys import Key
@@ -36,6 +37,7 @@ class Buffer:
         self.before = ""  # the text before the cursor
         self.after = ""
         self.full = False  # whether text did not fit, since the last key
+        self.forgetful = False  # whether lines are not kept in the history, because they are passwords
         self._limit = limit
         self._killed = ""
         self._killing = False  # whether the last key was a kill: then the next kill is added to it
@@ -92,7 +94,9 @@ class Buffer:
         text = self.text
         self.clear()
         line = text.encode()
-        if text.strip() and line not in self._history[-1:]:
+        if self.forgetful:
+            self._killed = ""  # the keys that erase keep what they erase
+        elif text.strip() and line not in self._history[-1:] and not _is_secret(text):
             self._history = [*self._history, line][-HISTORY:]
             while sum(map(len, self._history)) > HISTORY_BYTES:
                 del self._history[0]
@@ -210,6 +214,12 @@ class Buffer:
             self._turns, self.full = [], True
         else:
             self.before = before
+
+
+def _is_secret(text: str) -> bool:
+    """Whether there may be a password in the text, behind a command that takes none."""
+    word, _, rest = text.strip().partition(" ")
+    return bool(rest) and commands.BY_NAME.get(word.lower()) in commands.ASKS
 
 
 def _size(text: str) -> int:

@@ -56,7 +56,7 @@ FORMS: dict[type, Form] = {
     events.SearchPage: Form("search", optional=("older", "limits")),
     events.RoomRow: Form(),
     events.RoomList: Form("rooms"),
-    events.PersonRow: Form(digits={"idle": 3}),
+    events.PersonRow: Form(optional=("account",), digits={"idle": 3}),
     events.PeopleList: Form("who"),
     events.PersonShown: Form("whois", flat=("person",), digits={"connected": 3}),
     events.QrShown: Form("qr"),

@@ -17,6 +17,8 @@ from .buffer import Buffer
 from .drawing import Drawing
 from .keys import Key, Keys, Paste
 
+HIDDEN = "password (not shown): "  # in front of a line that is not drawn
+_NOT_HIDDEN = frozenset((Key.COMPLETE, Key.COMPLETE_BACK, Key.UP, Key.DOWN, Key.YANK))  # keys without effect in it
 BATCH = 64  # keys, or pieces of text, between two drawings: a bound on the work that one drawing stands for
 _WORK: dict[Key | str | Paste, int] = dict.fromkeys(
     (Key.WORD_LEFT, Key.WORD_RIGHT, Key.KILL_WORD_BEFORE, Key.KILL_WORD_AFTER), 8
@@ -58,6 +60,7 @@ class Editing:
         self._found: deque[Item] = deque()
         self._columns, self._row, self._prompt = columns, row, prompt
         self._stale = True  # whether the row may not show the line as it is
+        self._hidden = False
         self._ring = False
         self._told: set[Wish] = set()  # what the person need not be told before the next line
 
@@ -93,6 +96,13 @@ class Editing:
         self._ring = not self._buffer.complete(candidates)
         self._stale = True
 
+    def hide(self, hidden: bool) -> None:
+        """From now on, the line is not drawn, nor kept among the earlier lines, because it is a password; or it is."""
+        self._hidden = hidden
+        self._buffer.clear()
+        self._buffer.forgetful = hidden
+        self.redraw()
+
     def resize(self, columns: int, row: int | None = None) -> None:
         """The terminal has so many columns, and the line is in this row, counted from 1; None: in the cursor's row."""
         self._columns, self._row = columns, row
@@ -115,10 +125,9 @@ class Editing:
             self._drawing.forget()
         if self._buffer.full:
             self._tell(Wish.FULL)
-        drawn = (
-            self._drawing.draw(self._buffer.before, self._buffer.after, self._columns, self._prompt, self._row)
-            + b"\a" * self._ring
-        )
+        line = ("", "") if self._hidden else (self._buffer.before, self._buffer.after)
+        prompt = HIDDEN if self._hidden else self._prompt
+        drawn = self._drawing.draw(*line, self._columns, prompt, self._row) + b"\a" * self._ring
         if drawn:
             self._found.appendleft(WireBytes(drawn))
         self._stale = self._ring = False
@@ -132,12 +141,16 @@ class Editing:
             buffer.insert(typed if isinstance(typed, str) else typed.text)
         elif typed is Key.ENTER:
             self._told.clear()
-            self._found.extend(_lines(buffer.take()))
+            text = buffer.take()
+            self._found.extend([text.encode()] if self._hidden else _lines(text))
+            return not (self._hidden or text.startswith("/"))  # what follows may be a password
         elif typed is Key.INTERRUPT and buffer.text:
             self._told.clear()
             buffer.clear()
         elif typed is Key.INTERRUPT or (typed is Key.DELETE_OR_LEAVE and not buffer.text):
             self._found.append(Wish.LEAVE)
+        elif self._hidden and typed in _NOT_HIDDEN:
+            self._ring = True
         elif typed in (Key.COMPLETE, Key.COMPLETE_BACK) and not buffer.completing:
             self._found.append(Wanted(buffer.before))
             return False

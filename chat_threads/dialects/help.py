@@ -21,6 +21,7 @@ GROUPS = {
     "Rooms": "/join /leave /create /delete /rooms /who /topic /invite /room",
     "Rules": "/op /deop /kick /ban /unban /bans /mute /unmute",
     "You": "/nick /token /resume /away /back /set /edit",
+    "Account": "/register /login /password /unregister",
     "Reading": "/history /search /redact",
     "Server": "/qr /stats /ping /help /quit",
     "Inside": "/threads /locks /trace /lab",

@@ -53,7 +53,7 @@ def _fields_of(kind: type[commands.Command]) -> tuple[Field, ...]:
         Field(
             kind.row.named.get(each.name, each.name),
             hints[each.name] if isinstance(hints[each.name], type) else get_args(hints[each.name])[0],  # of X | None
-            each.default is MISSING,
+            each.default is MISSING or "sent" in each.metadata,
             each.name,
         )
         for each in fields(kind)  # type: ignore[arg-type]
@@ -244,6 +244,9 @@ class JsonDialect:
 
     def admitted(self, name: str) -> None:
         self._named = True
+
+    def ask(self, command: commands.Command) -> bool:
+        return False
 
     def renamed(self, name: str) -> None:
         """Nothing that is shown depends on the name."""

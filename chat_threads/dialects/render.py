@@ -307,7 +307,12 @@ def _people_list(style: Style, event: events.PeopleList) -> str:
         [person.name, shortened(" ".join(person.rooms), 30), _while(person.idle), shortened(_away(person.away), 20)]
         for person in event.people
     ]
-    shown = _table(style, ("name", "rooms", "idle", "away"), rows, right=(2,), shrink=((1, 12), (3, 8), (0, 20)))
+    names = ["name", "rooms", "idle", "away"]
+    if any(person.account for person in event.people):
+        names.append("logged in")
+        for row, person in zip(rows, event.people, strict=True):
+            row.append("yes" if person.account else "")
+    shown = _table(style, names, rows, right=(2,), shrink=((1, 12), (3, 8), (0, 20)))
     return shown + (_line(style, f"and {event.more} more.") if event.more else "")
 
 
@@ -318,6 +323,8 @@ def _person_shown(style: Style, event: events.PersonShown) -> str:
         f"{person.name} is {rooms}.",
         f"Connected for {_while(event.connected)}, last typed {_while(person.idle)} ago.",
     ]
+    if person.account:
+        lines.append("Logged in: the name belongs to an account.")
     if person.away is not None:
         lines.append(f"Away: {person.away}" if person.away else "Away.")
     return _lines(style, *lines)

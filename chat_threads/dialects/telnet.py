@@ -237,6 +237,22 @@ class Telnet:
         withdrawn = self._options.withdraw(*_KEY_BY_KEY)
         return withdrawn + (_CLIENT_EDITS if withdrawn and self._options.on((WILL, LINEMODE)) else b"")
 
+    # --- what must not be seen ------------------------------------------------------------------------------
+
+    def hide(self) -> bytes:
+        """Want the client not to show what is typed (RFC 857): it leaves that to this end, which does not. What to
+        send."""
+        return self._options.ask((DO, ECHO))
+
+    def show(self) -> bytes:
+        """Want the client to show it again, unless it sends single keys; what to send."""
+        return b"" if self._wants_keys else self._options.withdraw((DO, ECHO))
+
+    @property
+    def hides(self) -> bool | None:
+        """Whether the client has agreed to that; None: it has never said anything by telnet."""
+        return self._options.on((DO, ECHO)) if self._spoken else None
+
     @property
     def key_by_key(self) -> bool | None:
         """Whether the client passes on single keys: True if it has agreed, False if it has refused or was not asked,

@@ -17,6 +17,7 @@ from ..errors import ChatError, LineTooLong, NotUtf8
 from ..parcel import Views
 from ..usage import NUMBER
 from . import clock
+from .asking import Form
 from .base import DEFAULTS, Input, Request, Settings
 from .editing import Editing, Wanted, Wish
 from .screen import END, LINE, Question, Screen, Situation
@@ -31,6 +32,8 @@ KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
 REFUSED = "Your program sends whole lines only. Everything stays as it was."
 OWN_LINE = "Your program has a line of its own. Everything stays as it was."
 UNANSWERED = "/edit stays off: your program has not answered. nc never does; telnet does."
+SHOWN = "Your program has shown what you typed. Clear its window, so that nobody reads it there."
+OTHER_NAME = "To take another name, type it."
 OFFER = "/edit on keeps your line whole while others talk; /help edit says more."
 
 SCROLL_BACK = "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or use /history."
@@ -88,6 +91,9 @@ class TextDialect:
         self._note = ""  # to be said on the new screen
         self._ended_line = False  # whether a line has ended since the status line was last drawn
         self._answers = 0  # to telnet, which nobody sees
+        self._form: Form | None = None  # what the person is being asked
+        self._hiding = False  # whether what is typed must not be seen
+        self._told_shown = False  # whether the person was told that it was seen
         self._offer = ""  # to be said once the person has a name
         self._found: list[bytes | Signal | Input | None] = []  # at most a read's; a deque would take 700 bytes more
         self.pending = False
@@ -137,7 +143,9 @@ class TextDialect:
         return None
 
     def _request(self, line: bytes | None) -> Request | None:
-        """What a line asks for; None if it is blank."""
+        """What a line asks for; None if it is blank, or answers a question."""
+        if self._form is not None:
+            return self._answered(self._form, line)
         try:
             if line is None:
                 raise LineTooLong(LINE, "sent")
@@ -160,6 +168,52 @@ class TextDialect:
         self._name = name
         if self._bell:
             self._set_style(bell=name)
+
+    # --- questions ------------------------------------------------------------------------------------------
+
+    def ask(self, command: commands.Command) -> bool:
+        self._form = Form(command)
+        self._ask_next(self._form)
+        return True
+
+    def _ask_next(self, form: Form) -> None:
+        """Ask the next question. The client is asked not to show the answer, if nobody may see it."""
+        hide = form.hidden
+        if hide and not self._hiding:
+            self._send(self._telnet.hide())
+        self._tell(form.question.text)
+        if hide and not self._hiding and self._telnet.hides is None:
+            self._tell("In telnet, it is not shown as you type; in nc, it is.")
+        self._hiding = hide
+        if self._keys is not None:
+            self._keys.hide(hide)
+
+    def _answered(self, form: Form, line: bytes | None) -> Request | None:
+        """A line answers a question; None: there is another one, or none any more."""
+        if self._hiding and not self._told_shown and not self._telnet.hides:
+            self._told_shown = True
+            self._tell(SHOWN)
+        try:
+            why = form.answer("" if line is None else line.decode("utf-8"))
+        except UnicodeDecodeError:
+            why = "That was not UTF-8, so nothing was changed."
+        if why is None and form.command is None:
+            self._ask_next(form)
+            return None
+        self._form = None
+        self._hide_no_more()
+        if why is None:
+            return Request(form.command)  # type: ignore[arg-type]
+        self._tell(why if self._name else f"{why} {OTHER_NAME}")
+        self._make_offer()
+        return None
+
+    def _hide_no_more(self) -> None:
+        if self._hiding:
+            self._hiding = False
+            self._send(self._telnet.show())
+            if self._keys is not None:
+                self._keys.hide(False)
 
     def window(self, columns: int) -> None:
         """The window is so wide. For a client that draws the lines itself; over telnet, the option NAWS says it."""
@@ -240,6 +294,7 @@ class TextDialect:
             self._mode = Mode.KEYS
             self._screen = self._editor = Screen(self._telnet.size, self._answers)
             self._keys = self._screen.editing
+            self._keys.hide(self._hiding)
             self._note = "Your line stays whole now. Tab completes, Up goes back, /edit off ends it."
         elif self._mode is not Mode.LINES and keys is False:
             self._to_lines()
@@ -258,6 +313,8 @@ class TextDialect:
             self._set_style(screen=False)
         self._mode = Mode.LINES
         self._send(self._telnet.ask_whole_lines())
+        if self._hiding:
+            self._send(self._telnet.hide())
 
     def _feed_more(self, size: int, ended: int) -> int:
         """Bytes have come from a client that was asked for single keys; the number of blank lines that they cost."""
@@ -297,7 +354,7 @@ class TextDialect:
 
     def _make_offer(self) -> None:
         """Say to a person whose client speaks telnet that lines can be edited, once."""
-        if self._offer and self._name:
+        if self._offer and self._name and self._form is None:
             if self._mode is Mode.LINES:
                 self._tell(self._offer)
             self._offer = ""

@@ -115,6 +115,9 @@ class WebDialect:
     def admitted(self, name: str) -> None:
         self._json.admitted(name)
 
+    def ask(self, command: commands.Command) -> bool:
+        return False
+
     def renamed(self, name: str) -> None:
         self._json.renamed(name)
 

@@ -1,9 +1,9 @@
 """The service: what each command does, and how a conversation begins and ends. It is the same for every dialect.
 
-Each family of commands has a file: ``talk``, ``rooms``, ``governing``, ``people``, ``pages``, ``insight``, ``metrics``
-and ``screen``. Above each function stands the command that it carries out. Everything here runs in the reader thread of
-the session that asked, except ``refuse`` and ``announce``, which the history thread calls, and the notice that a fault
-has ended, which the fault's lab thread sends.
+Each family of commands has a file: ``talk``, ``rooms``, ``governing``, ``people``, ``accounts``, ``pages``,
+``insight``, ``metrics`` and ``screen``. Above each function stands the command that it carries out. Everything here
+runs in the reader thread of the session that asked, except ``refuse`` and ``announce``, which the history thread calls,
+and the notice that a fault has ended, which the fault's lab thread sends.
 
 A change that everybody must see in the same order is submitted to the history; the rest is answered at once. ``submit``
 waits while the history's queue is full, at most ``history.PATIENCE`` seconds; then it raises NotStored.
@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from .. import __version__, commands, events, ordered
+from ..accounts import Accounts
 from ..dialects.base import SILENT
 from ..errors import ChatError, TooLong
 from ..history import History
@@ -23,12 +25,13 @@ from ..reach import HERE, HTTP, url
 from ..rules import check_room, check_words
 from ..session import Session, SessionStore
 from ..tokens import new_token
-from . import governing, insight, metrics, pages, people, returning, rooms, screen, talk
+from . import accounts, governing, insight, metrics, pages, passwords, people, returning, rooms, screen, talk
 from .table import METHODS, Context, Insight
 
 __all__ = ["METHODS", "Insight", "Service"]
 
-FAMILIES = (talk, rooms, governing, people, pages, insight, metrics, screen)  # importing them has filled METHODS
+# Importing them has filled METHODS.
+FAMILIES = (talk, rooms, governing, people, accounts, pages, insight, metrics, screen)
 
 
 class Service:
@@ -42,31 +45,41 @@ class Service:
         motd: tuple[str, ...] = (),
         insight: Insight | None = None,
         home: Callable[[], str] = lambda: url(HERE, HTTP),
+        all_accounts: Accounts | None = None,
     ) -> None:
-        """``home`` says which address opens the chat in a browser."""
-        self._context = Context(publisher, sessions, history, insight or Insight(), home)
+        """``home`` says which address opens the chat in a browser. ``all_accounts``: None makes some."""
+        self._context = Context(publisher, sessions, history, insight or Insight(), home, all_accounts or Accounts())
         self._motd = motd
 
-    def admit(self, session: Session, hello: commands.Hello) -> None:
-        """The handshake: give the session its name and bring it into its first rooms.
+    def admit(self, session: Session, hello: commands.Hello) -> bool:
+        """The handshake: give the session its name and bring it into its first rooms. Return False if its client is
+        asked for a password first: then the next hello has that.
 
         The first rooms are those that it asks for. If it asks for none, they are those of the connection whose place it
-        takes, or those that its token keeps; failing that, the lobby. Raises BadName, BadRoom, NameTaken, UnknownToken
-        or Unreadable; then nothing has changed, and the client may try again. Waits as ``people.name_of``,
-        ``people.take``, ``people.keep_token``, ``returning.kept_under`` and ``rooms.enter_or_make`` do.
+        takes, or those that its token or its account keeps; failing that, the lobby. Raises BadName, BadRoom,
+        NameTaken, UnknownToken, Unreadable, or what ``passwords.checked`` raises; then nothing has changed, and the
+        client may try again. Waits as that, ``people.known_by``, ``people.take``, ``people.keep_token``,
+        ``returning.kept_under`` and ``rooms.enter_or_make`` do.
         """
         context = self._context
-        name = people.name_of(context, hello.token) if hello.token else hello.name
+        name, who = people.known_by(context, hello.token) if hello.token else (hello.name, None)
         if hello.name or not hello.token:
             name = people.checked_name(context, hello.name)
         wanted: dict[str, int | None] = {check_room(room): number for room, number in hello.since}
         if hello.room:
             room = check_room(hello.room)
             wanted[room] = wanted.pop(room, None)  # the last one is the current one
-        place = returning.kept_under(context, session, hello.token) if hello.token else None
-        old = people.take(context, session, name, hello.token or new_token())
-        if hello.token or (session.dialect.token_first and not context.sessions.wait_for_token(session.address)):
-            people.keep_token(context, session)
+        token = hello.token or new_token()
+        if hello.password:
+            (name, who), token = passwords.checked(context, session, name, hello.password), new_token()
+        elif owner := passwords.owner_of(context, name, who):
+            if passwords.asks(context, session, replace(hello, name=owner.name)):
+                return False
+        place = returning.kept_under(context, session, token, who) if who else None
+        old = people.take(context, session, name, token, who)
+        new = token != hello.token
+        if not new or (session.dialect.token_first and not context.sessions.wait_for_token(session.address)):
+            people.keep_token(context, session, new)
         session.dialect.admitted(name)
         if place:
             returning.restore(session, place.kept)
@@ -84,6 +97,7 @@ class Service:
             rooms.enter_or_tell(context, session, LOBBY, first_time=True)
         if place and not hello.since:
             returning.tell_what_is_left_out(session, old, place)
+        return True
 
     def handle(self, session: Session, command: commands.Command) -> None:
         """Carry out a command; raise ChatError if that is not possible. Waits as the command's function says."""
@@ -111,6 +125,8 @@ class Service:
 
     def refuse(self, item: ordered.Ordered, error: ChatError) -> None:
         """For the history thread: send the error to the session whose value was not stored."""
+        if isinstance(item, ordered.AccountStored):
+            accounts.not_stored(self._context, item)
         origin: Session | None = getattr(item, "origin", None)
         if origin is not None:
             origin.tell(error, getattr(item, "ref", ""))

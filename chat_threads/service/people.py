@@ -27,30 +27,35 @@ from ..errors import (
 from ..pace import cost_of_table
 from ..rules import check_name, check_words, clean, fold
 from ..session import MAX_IGNORED, Session
-from ..tokens import identity_of, person_of, token_id
-from . import governing, returning
+from ..tokens import Who, identity_of, person_of, token_id
+from . import governing, passwords, returning
 from .table import MAX_ROWS, SETTLE, Context, does
 
 log = logging.getLogger(__name__)
 
 
-def name_of(context: Context, token: str) -> str:
-    """The name that a token was last used with; raise UnknownToken, or Unreadable if the server cannot tell.
+def known_by(context: Context, token: str) -> tuple[str, Who]:
+    """The name that a token was last used with, or that of its account, and who it is; raise UnknownToken, or
+    Unreadable if the server cannot tell.
 
     Waits at most SETTLE seconds, as the token may be on its way to the storage, and for an SQLite connection.
     """
     holder = context.sessions.holder(token)
     if holder:
-        return holder.name
+        return holder.name, Who(holder.identity, holder.account, holder.operator)
     settled = context.history.settle(SETTLE)
-    name = context.history.storage.token(token_id(token))
-    if name is None:
+    found = context.history.storage.token(token_id(token))
+    if found is None:
         raise UnknownToken() if settled else Unreadable("it is busy")
-    context.sessions.know([(name, token_id(token))])  # many other names may have pushed it out
+    name, identity = found
+    account = context.accounts.of(identity)
+    if account:
+        return account.name, Who(identity, True, context.accounts.is_operator(account))
+    context.sessions.know([(name, identity)])  # many other names may have pushed it out
     try:
-        return check_name(name)
+        return check_name(name), Who(identity)
     except BadName as error:  # the name is older than the rule
-        return context.sessions.free(error.near or name, token_id(token))
+        return context.sessions.free(error.near or name, identity), Who(identity)
 
 
 def checked_name(context: Context, typed: str) -> str:
@@ -61,13 +66,14 @@ def checked_name(context: Context, typed: str) -> str:
         raise (error.with_near(context.sessions.free(error.near)) if error.near else error) from None
 
 
-def take(context: Context, session: Session, name: str, token: str) -> dict[str, int | None]:
-    """Give the session a name and, with a token, the place of the session that had the token.
+def take(context: Context, session: Session, name: str, token: str, who: Who | None = None) -> dict[str, int | None]:
+    """Give the session a name and, with a token, the place of the session that had the token, or that is logged in to
+    the account of ``who``.
 
     That session is cut off. Returns its rooms, as ``returning.see_off`` does. Waits as that does, and as ``depart``
     does, with a patience of SETTLE seconds.
     """
-    old = context.sessions.claim(session, name, token)
+    old = context.sessions.claim(session, name, token, who)
     rooms: dict[str, int | None] = {}
     if old:
         log.info("%s takes the place of %s", session, old)
@@ -76,14 +82,16 @@ def take(context: Context, session: Session, name: str, token: str) -> dict[str,
     return rooms
 
 
-def keep_token(context: Context, session: Session) -> None:
-    """Submit the token and the session's name to the history. The client has the token, or is about to get it."""
+def keep_token(context: Context, session: Session, new: bool) -> None:
+    """Submit the token and the session's name to the history. The client has the token, or is about to get it; ``new``:
+    for the first time, so that it opens the account of the session, if it has one."""
     session.known = True
     if not session.known_by_name:
         context.sessions.introduce(session)
     if context.sessions.holder(session.token) is session:
         with contextlib.suppress(NotStored):  # then its next message stores it
-            context.history.submit(ordered.TokenUsed(session.identity, session.name))
+            account = session.identity if new and session.account else 0
+            context.history.submit(ordered.TokenUsed(token_id(session.token), session.name, account))
 
 
 def depart(context: Context, session: Session, words: str, patience: float) -> None:
@@ -132,14 +140,17 @@ def nick(context: Context, session: Session, command: commands.Nick) -> None:
     if name == old:
         session.answer(events.Notice(f"You are called {name} already.", name=name))
         return
+    owner = passwords.owner_of(context, name, Who(session.identity))
+    if owner and passwords.asks(context, session, commands.Login(owner.name)):
+        return
     governing.check_rename(context, session)
     take(context, session, name, "")
     if session.known:
-        keep_token(context, session)
-    _rename(context, session, old)
+        keep_token(context, session, new=False)
+    rename(context, session, old)
 
 
-def _rename(context: Context, session: Session, old: str) -> None:
+def rename(context: Context, session: Session, old: str) -> None:
     """The session has taken another name: show it to the session and to the others."""
     session.dialect.renamed(session.name)
     update_views(context, session)
@@ -154,7 +165,7 @@ def show_token(context: Context, session: Session, command: commands.ShowToken) 
         seconds = context.sessions.wait_for_token(session.address)
         if seconds:
             raise TooManyTokens(seconds)
-        keep_token(context, session)
+        keep_token(context, session, new=True)
     if session.kept is None and session.note_at is None:  # otherwise a return may be under way
         returning.begin(session)
     session.answer(events.TokenShown(session.token))
@@ -162,25 +173,34 @@ def show_token(context: Context, session: Session, command: commands.ShowToken) 
 
 @does(commands.Resume)
 def resume(context: Context, session: Session, command: commands.Resume) -> None:
-    """Take the place of the session that has the token, or had it. Waits as ``name_of``, ``take`` and ``enter_or_tell``
-    do, and for an SQLite connection."""
+    """Take the place of the session that has the token, or had it. Waits as ``known_by`` and ``come_back`` do."""
     old = session.name
     if context.sessions.holder(command.token) is session and session.note_at is not None:  # it has entered its rooms
         session.answer(events.Notice(f"You are {old} already, and in your rooms.", name=old))
         return
     try:
-        name = name_of(context, command.token)
+        name, who = known_by(context, command.token)
     except UnknownToken:
         raise UnknownToken(advice="You keep your name and your place.") from None
-    place = returning.kept_under(context, session, command.token)
-    old_rooms = take(context, session, name, command.token)
-    keep_token(context, session)
+    come_back(context, session, name, command.token, who)
+
+
+def come_back(context: Context, session: Session, name: str, token: str, who: Who, new: bool = False) -> None:
+    """Become the person who has the token, or to whom it is given (``new``), in place of the session that is that
+    person now. Waits as ``take`` and ``enter_or_tell`` do, and for an SQLite connection."""
+    old = session.name
+    place = returning.kept_under(context, session, token, who)
+    old_rooms = take(context, session, name, token, who)
+    if not new or session.known:
+        keep_token(context, session, new)
     if place:
         returning.restore(session, place.kept)
     ignored = dict(session.profile.ignored)
     if ignored.pop(session.identity, None):  # the session is that person now, and must see its own lines
         _set_ignored(context, session, ignored)
-    _rename(context, session, old)
+    rename(context, session, old)
+    if new and session.known:
+        session.answer(events.TokenShown(session.token))
     if place:
         returning.tell(session, place.kept)
     wanted = returning.rooms(context, session, old_rooms, place) if place else dict.fromkeys(old_rooms)

@@ -19,7 +19,7 @@ from ..kept import Kept, Seen, mark_of
 from ..mailbox import OPEN
 from ..refusals import AccountsOnly, Banned, InviteOnly
 from ..session import Session
-from ..tokens import token_id
+from ..tokens import Who
 from .rooms import enter_or_tell
 from .table import Context
 
@@ -104,15 +104,16 @@ class Place:
     unfinished: bool = False  # the session that has the token has itself not entered all of them
 
 
-def kept_under(context: Context, session: Session, token: str) -> Place | None:
-    """What the token keeps for a session that shows it, which has not taken its place yet; None: nothing for this
-    dialect. Raises Unreadable, but not if another session has the token. Waits for an SQLite connection."""
+def kept_under(context: Context, session: Session, token: str, who: Who) -> Place | None:
+    """What is kept for the person who has the token, for a session that shows it, or has logged in, and has not taken
+    the place yet; None: nothing for this dialect. Raises Unreadable, but not if another session is that person. Waits
+    for an SQLite connection."""
     if session.dialect.settings() is None:
         return None
-    storage, holder = context.history.storage, context.sessions.holder(token)
+    storage, holder = context.history.storage, context.sessions.holder(token, who.identity if who.account else 0)
     kept = holder.kept if holder else None
     try:
-        kept = kept or Kept.read(storage.place(token_id(token)))
+        kept = kept or Kept.read(storage.place(who.identity))
         names = storage.room_names([each.room for each in kept.rooms])
     except Unreadable:
         if holder is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from .. import commands, inside
+from ..accounts import Accounts
 from ..addresses import Networks
 from ..chatroom import ChatRoom
 from ..errors import Busy
@@ -50,6 +51,7 @@ class Context:
     history: History
     insight: Insight = field(default_factory=Insight)
     home: Callable[[], str] = lambda: ""  # the address of the chat for browsers, as others reach it
+    accounts: Accounts = field(default_factory=Accounts)
     began: float = field(default_factory=time.monotonic)
 
     def room(self, session: Session, name: str | None, member: bool = False) -> ChatRoom:

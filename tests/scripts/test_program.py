@@ -94,6 +94,8 @@ OPTIONS = {  # option: a value other than the default, and what comes of it
     "--tls-cert": ("cert.pem", "tls_cert", "cert.pem"),
     "--tls-key": ("key.pem", "tls_key", "key.pem"),
     "--tls-only": ("", "tls_only", True),
+    "--plain-passwords": ("refuse", "plain_passwords", "refuse"),
+    "--operator": ("ann", "operators", ("ann",)),
     "--db": ("other.db", "db", "other.db"),
     "--sync": ("full", "sync", "full"),
     "--retain": ("1.5", "retain_days", 1.5),

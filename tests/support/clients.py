@@ -18,6 +18,7 @@ from chat_threads.events import Message
 from .waiting import WAIT
 
 ASKED = b"\xff\xfd\x00\xff\xfd\x1f"  # what a client that has sent a telnet command is told: IAC DO BINARY, IAC DO NAWS
+_ECHO = re.compile(rb"\xff[\xfb\xfc]\x01")  # telnet is asked not to show what is typed, or to show it again
 SAID = re.compile(r"(?:(\d+) )?\[[^]]*\] (\w+): (.*)")  # number, if it is shown; name; text
 LONG = "x" * 1900
 _FOLDED = re.compile(rb"([*!])   (?!at )([^\r]*)\r\n")  # how a notice or an error goes on; /threads has "at"
@@ -53,6 +54,7 @@ class Client:
             raise
         self.buffer = b""
         self.received = 0  # bytes
+        self.hidden: list[bytes] = []  # what telnet was asked about showing what is typed
         self.seen: list[str] = []  # every line read so far
         if name is not None:
             self.send(name)
@@ -86,7 +88,8 @@ class Client:
         while line[:2] in (b"! ", b"* ") and (more := _FOLDED.match(self.buffer)) and more[1] == line[:1]:
             line += b" " + more[2]
             self.buffer = self.buffer[more.end() :]
-        self.seen.append(line.replace(ASKED, b"").decode())
+        self.hidden += _ECHO.findall(line)
+        self.seen.append(_ECHO.sub(b"", line.replace(ASKED, b"")).decode())
         return self.seen[-1]
 
     def expect(self, text: str, wait: float = WAIT) -> str:

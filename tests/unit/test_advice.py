@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import chat_threads
-from chat_threads import commands, disconnects, errors, events, lab, qr, redaction, refusals
+from chat_threads import account_errors, commands, disconnects, errors, events, lab, qr, redaction, refusals
 from chat_threads.dialects import advice
 from chat_threads.dialects.text import TextDialect
 from chat_threads.dialects.typed import Mistyped
@@ -77,6 +77,25 @@ TYPED = [
     (
         errors.TooManyIgnored(100),
         "You already ignore 100 people.", "Stop ignoring one of them first.", "/unignore one of them first.",
+    ),
+    (
+        account_errors.PasswordNeeded("ann", "ann2"),
+        "The name ann belongs to an account.",
+        'Send "password", too, to log in, or take another name, such as ann2.',
+        "If that is you, type /login; or try ann2.",
+    ),
+    (
+        account_errors.NoAccount("ann"),
+        "There is no account ann.", "", "/register makes one of the name that you have.",
+    ),
+    (
+        account_errors.NotLoggedIn(),
+        "You are not logged in.", "", "/login logs you in, /register makes your name an account.",
+    ),
+    (
+        account_errors.PlainPassword(),
+        "This connection is not encrypted, and this server takes no passwords on such a connection.",
+        "Connect by TLS, or show a token.", "Connect by TLS, or type /resume TOKEN.",
     ),
     (errors.NotUtf8(), "That line is not UTF-8, so it was not sent.", "", UTF8),
     (
@@ -158,6 +177,32 @@ PLAIN = [
         "Only connections from the server's own machine may see the metrics. Start the server with --metrics-from and"
         " your address, or ask on that machine.",
     ),
+    (account_errors.WrongPassword("ann"), "That is not the password of ann."),
+    (account_errors.RegisteredAlready("ann"), "ann has a password already, and you are logged in."),
+    (account_errors.BadPassword("A password has 8 characters."), "A password has 8 characters."),
+    (
+        account_errors.TypedPassword("/login"),
+        "/login takes nothing after it. What you typed may have been seen: it is no good as a password."
+        " Type /login alone, and the password when you are asked.",
+    ),
+    (
+        account_errors.PasswordsBusy(),
+        "Too many people are logging in at this moment. Try again in half a minute. A token needs no password.",
+    ),
+    (
+        account_errors.TooManyPasswords(2.5),
+        "Too many passwords came from your address. Try again in 3 seconds.",
+    ),
+    (
+        account_errors.TooManyPasswords(60, "ann"),
+        "Too many wrong passwords of ann came from your address. Try again in 60 seconds.",
+    ),
+    (account_errors.TooManyAccounts(), "There are too many accounts already."),
+    (
+        account_errors.TooManyAccounts(60),
+        "Too many accounts were made from your address. Try again in 60 seconds.",
+    ),
+    (account_errors.AccountBusy(), "Another change of this account is under way. Try again in a moment."),
     (errors.NoFaults(), "Faults can be made only on a server that was started with --lab."),
     (
         qr.NoQrCode("http://h:1/#x"),
@@ -275,7 +320,7 @@ def strings(path: pathlib.Path) -> Iterator[str]:
 def test_no_text_for_programs_names_a_typed_command():
     typed = re.compile(r"(?<![\w/])(?:" + "|".join(map(re.escape, commands.BY_NAME)) + r")\b")
     # The table of what people type; the operator's options; what a thread does, for /threads.
-    others = {"commands", "room_commands", "room_roles", "usage", "cli", "lab", "watched"}
+    others = {"commands", "room_commands", "room_roles", "sign_in", "usage", "cli", "lab", "watched"}
     package = pathlib.Path(chat_threads.__file__).parent
     saying = [each for each in package.glob("*.py") if each.stem not in others] + [*package.glob("service/*.py")]
     assert {path.name: text for path in saying for text in strings(path) if typed.search(text)} == {}

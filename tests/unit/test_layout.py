@@ -18,15 +18,16 @@ LAYERS = """
     event
     insights        room_events
     errors          usage           inside          streams     ends        addresses   letters    lookalikes  spares
+    account_errors
     events          disconnects     rules           queues          tokens      lab         filelock    wal     latch
     tls             refusals
-    metrics         reach       qr              limits      starting
-    implied         meant           room_commands   room_roles      governance
+    metrics         reach       qr              limits      starting    passwords
+    implied         meant           room_commands   room_roles      governance      sign_in
     commands        ordered         parcel
     paging          redaction
     mailbox         chatroom
     schema          folding         readers     batch       kept
-    once
+    once        accounts    accounting
     search          names           identity    numbering   quota       handshakes
     retention       files           reading
     wire            pace            storage         trace           dialects.__init__
@@ -35,7 +36,7 @@ LAYERS = """
     directory       dialects.governed
     publisher
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
-    dialects.rows   dialects.buffer     dialects.drawing
+    dialects.rows   dialects.buffer     dialects.drawing    dialects.asking
     dialects.tables     dialects.speech
     dialects.help
     dialects.render dialects.editing
@@ -46,9 +47,10 @@ LAYERS = """
     dialects.web
     service.table
     service.governing
-    service.talk    service.rooms   service.pages   service.insight     service.metrics
+    service.talk    service.rooms   service.pages   service.insight     service.metrics     service.passwords
     service.returning
     service.people
+    service.accounts
     service.screen
     service.__init__    writers     dialects.recognise  door
     proxy           host
@@ -78,7 +80,9 @@ RESERVED = {
     "ssl": {"tls", "securewire", "client.connection", "client.link", "client.chat", "client.terminal"},
     "socketserver": {"conversation", "server"},
     "select": {"wire", "client.lines"},
-    "sqlite3": {"schema", "search", "identity", "files", "once", "reading", "retention", "storage", "wal"},
+    "sqlite3": {
+        *("schema", "search", "accounting", "identity", "files", "once", "reading", "retention", "storage", "wal")
+    },
     "signal": {"cli", "client.lines"},
     "click": {"announcement", "cli", "option_types", "client.terminal"},
     "segno": {"qr"},
@@ -94,7 +98,8 @@ PEOPLES_MAY = CLIENTS_MAY | {
 }
 # A dialect does no I/O: it imports only these of our modules, and none of those of the standard library.
 DIALECTS_MAY = {
-    *("commands", "disconnects", "errors", "events", "letters", "parcel", "qr", "refusals", "rules", "usage"),
+    *("account_errors", "commands", "disconnects", "errors", "events", "letters", "parcel", "qr", "refusals"),
+    *("rules", "usage"),
     *("page.__init__", "page.lab"),
 }
 DIALECTS_MUST_NOT = {"socket", "threading", "queue", "sqlite3", "logging", "os", "select", "asyncio", "subprocess"}

@@ -63,6 +63,10 @@ TYPED = (
     ("/help //text", commands.Help()),
     ("/help /", commands.Help()),
     ("/delete #a YES", commands.Delete("#a")),
+    ("/register", commands.Register()),
+    ("/login", commands.Login()),
+    ("/password", commands.ChangePassword()),
+    ("/unregister", commands.Unregister()),
     ("/edit on", commands.Edit(True)),
     ("/edit OFF", commands.Edit(False)),
 )

@@ -1,0 +1,117 @@
+"""What can go wrong with accounts and passwords. No text here has a password in it, nor anything that may be one."""
+
+from __future__ import annotations
+
+from .errors import NameTaken, Told, whole
+
+
+class PasswordNeeded(NameTaken):
+    """The name belongs to an account, and the client has not shown its password."""
+
+    code = "password_needed"
+
+    def __init__(self, name: str, near: str) -> None:
+        super().__init__(name, near, "belongs to an account")
+        log_in = 'Send "password", too, to log in'
+        Told.__init__(self, self.fact, f"{log_in}, or take another name, such as {near}." if near else f"{log_in}.")
+
+
+class WrongPassword(Told):
+    """The answer to a wrong password, and to one that was changed meanwhile."""
+
+    code = "wrong_password"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"That is not the password of {name}.")
+        self.name = name
+
+
+class NoAccount(Told):
+    """Nobody has registered the name."""
+
+    code = "no_account"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no account {name}.")
+        self.name = name
+
+
+class NotLoggedIn(Told):
+    """The request is for somebody who is logged in."""
+
+    code = "not_logged_in"
+    fact = "You are not logged in."
+
+
+class RegisteredAlready(Told):
+    """The session is logged in, so its name has a password."""
+
+    code = "logged_in"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} has a password already, and you are logged in.")
+        self.name = name
+
+
+class BadPassword(Told):
+    """A new password that is not allowed. ``fact`` says why, and never what it was."""
+
+    code = "bad_password"
+
+
+class TypedPassword(Told):
+    """Something was typed after a command that takes nothing, and it may be a password."""
+
+    code = "usage"
+
+    def __init__(self, command: str) -> None:
+        fact = f"{command} takes nothing after it. What you typed may have been seen: it is no good as a password."
+        super().__init__(fact, f"Type {command} alone, and the password when you are asked.")
+
+
+class PlainPassword(Told):
+    """Passwords are not accepted from other machines without TLS."""
+
+    code = "not_encrypted"
+    fact = "This connection is not encrypted, and this server takes no passwords on such a connection."
+    advice = "Connect by TLS, or show a token."
+
+
+class PasswordsBusy(Told):
+    """Too many others have their passwords checked."""
+
+    code = "busy"
+    fact = "Too many people are logging in at this moment."
+    advice = "Try again in half a minute. A token needs no password."
+
+
+class TooManyPasswords(Told):
+    """Too many passwords were wrong for a name, or too many were checked for an address."""
+
+    code = "try_later"
+
+    def __init__(self, seconds: float, name: str = "") -> None:
+        self.seconds = whole(seconds)
+        of = f"wrong passwords of {name} came" if name else "passwords came"
+        super().__init__(f"Too many {of} from your address.", f"Try again in {self.seconds} seconds.")
+
+
+class TooManyAccounts(Told):
+    """No more accounts can be made: from this address for ``seconds``; None: at all."""
+
+    code = "no_more_accounts"
+
+    def __init__(self, seconds: float | None = None) -> None:
+        if seconds is None:
+            super().__init__("There are too many accounts already.")
+            return
+        self.seconds = whole(seconds)
+        super().__init__("Too many accounts were made from your address.", f"Try again in {self.seconds} seconds.")
+
+
+class AccountBusy(Told):
+    """Another change of the same account is under way."""
+
+    code = "busy"
+    fact = "Another change of this account is under way."
+    advice = "Try again in a moment."

@@ -1,0 +1,123 @@
+"""All accounts, in memory, and who may try which passwords how often.
+
+The history thread stores a change of an account, and only then puts it in here. So whatever is here is also on disk.
+Nobody can lock out somebody else: wrong passwords count for a name and an address together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+from .account_errors import AccountBusy, TooManyAccounts, TooManyPasswords
+from .addresses import network
+from .ordered import AccountChange, AccountEnded
+from .passwords import Account, Gate
+from .rules import fold
+from .tokens import Handout
+
+Plain = Literal["warn", "refuse"]
+
+MOST = 100_000  # accounts; each takes about 800 bytes
+FAILURES = 5  # wrong passwords for a name and an address, after which further ones are delayed
+WITHIN = 600.0  # seconds in which they count
+DELAY = 60.0  # seconds after the last of them
+REMEMBERED = 4096  # names and addresses with wrong passwords
+MADE_AT_ONCE = 300  # accounts that one address may make at once: a lecture hall may be one address
+MADE_A_SECOND = 1 / 60  # in the long run
+TRIED_AT_ONCE = 600  # passwords that are checked for one address at once: its accounts are registered by two
+TRIED_A_SECOND = 0.5
+
+
+class Accounts:
+    """All accounts, by their names and ids. Any thread may call any method, except ``change``: the history thread, and
+    main before it begins."""
+
+    def __init__(
+        self,
+        plain: Plain = "warn",
+        operators: Iterable[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``plain``: what happens to passwords without TLS from other machines. ``operators``: accounts with these
+        names are operators of the server."""
+        self.plain = plain
+        self.gate = Gate()
+        self._operators = frozenset(map(fold, operators))
+        self._clock = clock
+        self._lock = threading.Lock()  # guards the six below
+        self._by_key: dict[str, Account] = {}
+        self._by_id: dict[int, Account] = {}
+        self._changing: set[int] = set()  # the ids of accounts that somebody is about to change
+        self._failed: OrderedDict[tuple[str, str], list[float]] = OrderedDict()  # when, by folded name and network
+        self._made = Handout(clock, MADE_AT_ONCE, MADE_A_SECOND)
+        self._tried = Handout(clock, TRIED_AT_ONCE, TRIED_A_SECOND)
+
+    def named(self, name: str) -> Account | None:
+        """The account with this name, in upper or lower case; None: there is none."""
+        with self._lock:
+            return self._by_key.get(fold(name))
+
+    def of(self, identity: int) -> Account | None:
+        """The account with this id; None: this is nobody's account."""
+        with self._lock:
+            return self._by_id.get(identity)
+
+    def is_operator(self, account: Account) -> bool:
+        """Whether the person is an operator of the server."""
+        return account.operator or fold(account.name) in self._operators
+
+    def change(self, changes: Iterable[AccountChange]) -> None:
+        """These changes are stored."""
+        with self._lock:
+            for change in changes:
+                account = change.account
+                if isinstance(change, AccountEnded):
+                    self._by_id.pop(account.id, None)
+                    self._by_key.pop(fold(account.name), None)
+                else:
+                    self._by_id[account.id] = self._by_key[fold(account.name)] = account
+
+    @contextlib.contextmanager
+    def changing(self, identity: int) -> Iterator[None]:
+        """A context in which nobody else changes this account; raise AccountBusy if somebody does so now."""
+        with self._lock:
+            if identity in self._changing:
+                raise AccountBusy()
+            self._changing.add(identity)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._changing.discard(identity)
+
+    def may_make(self, address: str) -> None:
+        """Count an account that is made from this address; raise TooManyAccounts."""
+        with self._lock:
+            full, seconds = len(self._by_id) >= MOST, self._made.wait(address)
+        if full or seconds:
+            raise TooManyAccounts(None if full else seconds)
+
+    def may_try(self, name: str, address: str) -> None:
+        """Count a password that is about to be checked; raise TooManyPasswords."""
+        key, now = (fold(name), network(address)), self._clock()
+        with self._lock:
+            failed = [at for at in self._failed.get(key, ()) if at > now - WITHIN]
+            delay = failed[-1] + DELAY - now if len(failed) >= FAILURES else 0.0
+            seconds = 0.0 if delay > 0 else self._tried.wait(address)
+        if delay > 0 or seconds:
+            raise TooManyPasswords(delay, name) if delay > 0 else TooManyPasswords(seconds)
+
+    def tried(self, name: str, address: str, right: bool) -> None:
+        """The password that was checked was right, or wrong."""
+        key, now = (fold(name), network(address)), self._clock()
+        with self._lock:
+            failed = self._failed.pop(key, [])
+            if not right:
+                self._failed[key] = [*failed, now][-FAILURES:]
+                if len(self._failed) > REMEMBERED:
+                    self._failed.popitem(last=False)

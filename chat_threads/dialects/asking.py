@@ -1,0 +1,80 @@
+"""Questions to a person who types, such as for a password: one line answers each. Pure.
+
+The answers complete a command, such as ``/login``. What the answers say is in nothing but that command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .. import commands
+from ..rules import clean
+
+SHOWN = "name"  # the one field whose answer may be seen
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question for a field of the command; ``again``: the answer must be the same as the one before."""
+
+    field: str
+    text: str
+    again: bool = False
+
+
+def _login(command: Any) -> Sequence[Question]:
+    whose = f" of {clean(command.name)[:40]}" if command.name else ""
+    name = () if command.name else (Question(SHOWN, "Type the name of your account."),)
+    return (*name, Question("password", f"Type the password{whose}."))
+
+
+_NEW = (Question("new", "Type the new password."), Question("new", "Type it once more.", again=True))
+_OLD = Question("password", "Type your password.")
+QUESTIONS: Mapping[type[commands.Command], Callable[[Any], Sequence[Question]]] = {
+    commands.Hello: _login,
+    commands.Login: _login,
+    commands.Register: lambda command: (
+        Question("password", "Choose a password of 8 characters or more, and type it."),
+        Question("password", "Type it once more.", again=True),
+    ),
+    commands.ChangePassword: lambda command: (_OLD, *_NEW),
+    commands.Unregister: lambda command: (_OLD,),
+}
+"""The questions that complete each command."""
+
+
+class Form:
+    """The questions for one command, and the answers so far."""
+
+    def __init__(self, command: commands.Command) -> None:
+        self._command: Any = command
+        self._left = list(QUESTIONS[type(command)](command))
+        self._answers: dict[str, str] = {}
+
+    @property
+    def question(self) -> Question:
+        """The one that waits for an answer."""
+        return self._left[0]
+
+    @property
+    def hidden(self) -> bool:
+        """Whether nobody may see the answer."""
+        return self.question.field != SHOWN
+
+    def answer(self, text: str) -> str | None:
+        """Take an answer. Return None if the next question follows, or if ``command`` is complete; otherwise why the
+        questions end without a command."""
+        question = self._left.pop(0)
+        if not text.strip():
+            return "Nothing was typed, so nothing was changed."
+        if question.again and text != self._answers[question.field]:
+            return "The two are not the same, so nothing was changed."
+        self._answers[question.field] = text if question.field != SHOWN else text.strip()
+        return None
+
+    @property
+    def command(self) -> commands.Command | None:
+        """The command with all answers; None: another question follows."""
+        return None if self._left else replace(self._command, **self._answers)

@@ -1,0 +1,130 @@
+"""Passwords: how they are kept, which are allowed, and how few are checked at a time.
+
+A password is kept as what scrypt makes of it (RFC 7914), with a salt of its own. Checking one takes 185 ms of a
+processor and 16 MiB, so that nobody can try many, not even with a copy of the history. It also means that checking is
+the most expensive thing that a client can ask for: ``Gate`` lets AT_ONCE threads do it at a time, in the order in which
+they came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import threading
+import time
+import unicodedata
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .account_errors import BadPassword, PasswordsBusy
+from .latch import Latch
+
+SHORTEST = 8  # characters of a password
+LONGEST = 200
+COST = (1 << 14, 8, 5)  # scrypt's N, r and p
+AT_ONCE = 2  # passwords that are checked at a time
+WAITING = 300  # threads that may wait: a lecture hall
+PATIENCE = 60.0  # seconds that they wait at most
+LOOK = 0.5  # seconds after which a thread that waits checks whether its client is still there
+_MEMORY = 1 << 26  # bytes that scrypt may take
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """What is kept of a password, with the parameters of its own that it was made by."""
+
+    n: int
+    r: int
+    p: int
+    salt: bytes = field(repr=False)
+    hash: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, text: str) -> Password:
+        """Take a new password. Raise BadPassword. Needs 185 ms."""
+        salt = os.urandom(16)
+        return cls(*COST, salt, _scrypt(check_password(text), salt, *COST))
+
+    def matches(self, text: str) -> bool:
+        """Whether this is the password. Needs 185 ms; the time does not tell how near it is."""
+        if len(text) > LONGEST:
+            return False
+        return hmac.compare_digest(self.hash, _scrypt(_same(text), self.salt, self.n, self.r, self.p))
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A name that is reserved for the person who knows its password.
+
+    ``id`` is the number of the token under which it was registered (tokens.token_id). It says who the person is: what
+    they own, and what they said, has this number.
+    """
+
+    id: int
+    name: str
+    made: int  # milliseconds since 1970
+    password: Password
+    operator: bool = False  # of the server
+
+
+def check_password(text: str) -> str:
+    """A new password in the form in which it is hashed; raise BadPassword."""
+    if not text.isprintable():
+        raise BadPassword("A password has no control characters in it, such as those of the arrow keys.")
+    if not SHORTEST <= len(text) <= LONGEST:
+        raise BadPassword(f"A password has {SHORTEST} to {LONGEST} characters.")
+    return _same(text)
+
+
+def _same(text: str) -> str:
+    """The same for an é of one character and one of two (RFC 8265, section 4.2)."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _scrypt(text: str, salt: bytes, n: int, r: int, p: int) -> bytes:
+    return hashlib.scrypt(text.encode("utf-8", "replace"), salt=salt, n=n, r=r, p=p, maxmem=_MEMORY, dklen=32)
+
+
+class Gate:
+    """Lets few threads through at a time, in the order in which they came. Any thread may call any method."""
+
+    def __init__(self, at_once: int = AT_ONCE, most: int = WAITING, patience: float = PATIENCE) -> None:
+        self._most = most
+        self._patience = patience
+        self._lock = threading.Lock()  # guards the two below
+        self._free = at_once
+        self._waiting: deque[Latch] = deque()  # each is set when its thread may pass
+
+    def enter(self, ended: Latch, told: Callable[[int], None]) -> None:
+        """Wait for a turn; ``leave`` must follow. ``told`` is called with the number of those before this thread, if it
+        has to wait. Raise PasswordsBusy if too many wait, after ``patience`` seconds, or once ``ended`` is set."""
+        turn = Latch()
+        with self._lock:
+            if self._free and not self._waiting:
+                self._free -= 1
+                return
+            if len(self._waiting) >= self._most:
+                raise PasswordsBusy()
+            before = len(self._waiting)
+            self._waiting.append(turn)
+        deadline = time.monotonic() + self._patience
+        told(before)
+        while not turn.wait(LOOK):
+            if ended.is_set() or time.monotonic() >= deadline:
+                with self._lock:
+                    if turn in self._waiting:
+                        self._waiting.remove(turn)
+                        raise PasswordsBusy()
+                return  # its turn has just come
+
+    def leave(self) -> None:
+        """Let the next thread pass."""
+        with self._lock:
+            if self._waiting:
+                turn = self._waiting.popleft()
+            else:
+                self._free += 1
+                return
+        turn.set()

@@ -1,0 +1,141 @@
+"""Accounts: registering a name, logging in, and what else has to do with passwords.
+
+A change is submitted to the history, and answered once it is committed. Everything here waits for other people's
+passwords, and for the history.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from dataclasses import fields, replace
+
+from .. import commands, events, ordered
+from ..account_errors import NoAccount, NotLoggedIn, RegisteredAlready
+from ..errors import BadRequest, NotStored
+from ..passwords import Account, Password, check_password
+from ..rules import clean
+from ..session import Session
+from ..tokens import new_token, token_id
+from . import people, returning
+from .passwords import asks, check, check_private, checked, in_turn
+from .table import Context, does
+
+log = logging.getLogger(__name__)
+
+
+def _store(context: Context, session: Session, change: ordered.AccountChange) -> bool:
+    """Submit a change and wait until it is stored; return whether it is. If not, the session is told why."""
+    context.history.submit(change)
+    context.wait(session)
+    ended = isinstance(change, ordered.AccountEnded)
+    return context.accounts.of(change.account.id) == (None if ended else change.account)
+
+
+def not_stored(context: Context, change: ordered.AccountStored) -> None:
+    """For the history thread: the change could not be stored. If an account was to be made, the name is free again."""
+    if context.accounts.of(change.account.id) is None:
+        context.sessions.unreserve(change.account.name)
+
+
+def _own(context: Context, session: Session) -> Account:
+    """The account of a session that is logged in; raise NotLoggedIn."""
+    account = context.accounts.of(session.identity) if session.account else None
+    if account is None:
+        raise NotLoggedIn()
+    return account
+
+
+def _key(session: Session) -> int:
+    """The number of the session's token, if its client knows it."""
+    return token_id(session.token) if session.known else 0
+
+
+@does(commands.Register)
+def register(context: Context, session: Session, command: commands.Register) -> None:
+    accounts = context.accounts
+    if session.account:
+        raise RegisteredAlready(session.name)
+    if not command.password:
+        _ask(context, session, command)
+        return
+    check_private(context, session)
+    check_password(command.password)
+    with accounts.changing(session.identity):
+        accounts.may_make(session.address)
+        accounts.may_try(session.name, session.address)
+        password = in_turn(context, session, lambda: Password.of(command.password))
+        account = Account(session.identity, session.name, int(time.time() * 1000), password)
+        if context.sessions.holder(session.token) is not session:  # another connection has taken its place
+            return
+        context.sessions.reserve(account.name, account.id)
+        with contextlib.suppress(NotStored):
+            context.history.submit(ordered.TokenUsed(account.id, account.name))
+        try:
+            stored = _store(context, session, ordered.AccountStored(account, _key(session), session, session.ref))
+        except NotStored:
+            context.sessions.unreserve(account.name)
+            raise
+        if not stored:
+            return
+        context.sessions.logs_in(session, accounts.is_operator(account))
+    log.info("%s registers", session)
+    returning.begin(session)
+    said = f"{account.name} is yours now: only whoever knows the password can have this name. You are logged in."
+    session.answer(events.Notice(said, name=account.name))
+
+
+def _ask(context: Context, session: Session, command: commands.Command) -> None:
+    """Ask for what the command lacks. Raise BadRequest if the client has to send it by itself."""
+    if not asks(context, session, command):
+        missing = [each.name for each in fields(command) if not getattr(command, each.name)]  # type: ignore[arg-type]
+        raise BadRequest(f"{command.row.type} needs {' and '.join(missing)}.")
+
+
+@does(commands.Login)
+def login(context: Context, session: Session, command: commands.Login) -> None:
+    account = context.accounts.named(command.name) if command.name else None
+    if command.name and account is None:
+        raise NoAccount(clean(command.name[:100])[:40])
+    if account and session.account and session.identity == account.id:
+        raise RegisteredAlready(account.name)
+    if account is None or not command.password:
+        _ask(context, session, command)
+        return
+    name, who = checked(context, session, account.name, command.password)
+    people.come_back(context, session, name, new_token(), who, new=True)
+
+
+@does(commands.ChangePassword)
+def change_password(context: Context, session: Session, command: commands.ChangePassword) -> None:
+    account = _own(context, session)
+    if not command.password or not command.new:
+        _ask(context, session, replace(command, password="", new=""))
+        return
+    check_password(command.new)
+    with context.accounts.changing(account.id):
+        check(context, session, account, account.name, command.password)
+        context.accounts.may_try(account.name, session.address)
+        password = in_turn(context, session, lambda: Password.of(command.new))
+        changed = replace(account, password=password)
+        if not _store(context, session, ordered.AccountStored(changed, _key(session), session, session.ref)):
+            return
+    log.info("%s has another password", session)
+    session.answer(events.Notice("Your password is changed. Your other tokens are void.", name=account.name))
+
+
+@does(commands.Unregister)
+def unregister(context: Context, session: Session, command: commands.Unregister) -> None:
+    account = _own(context, session)
+    if not command.password:
+        _ask(context, session, command)
+        return
+    with context.accounts.changing(account.id):
+        check(context, session, account, account.name, command.password)
+        if not _store(context, session, ordered.AccountEnded(account, _key(session), session, session.ref)):
+            return
+        context.sessions.logs_out(session)
+    log.info("%s gives up the account %s", session, account.name)
+    said = f"{account.name} belongs to nobody now. You keep the name as long as you are here."
+    session.answer(events.Notice(said, name=account.name))

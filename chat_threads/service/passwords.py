@@ -1,0 +1,94 @@
+"""Passwords: asking a client for one, and checking it.
+
+A password is checked in the reader thread of the session that sent it, a few at a time (see ``passwords.Gate``). It is
+in the command and in local variables, and nowhere else: not in an error, a log line, or what ``/threads`` shows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from .. import commands, events, inside
+from ..account_errors import NoAccount, PlainPassword, WrongPassword
+from ..passwords import Account
+from ..rules import clean
+from ..session import Session
+from ..tokens import Who
+from .table import Context
+
+log = logging.getLogger(__name__)
+
+FAILED = 60  # tokens that a wrong password costs besides its command (see pace): three seconds, at the usual rate
+MANY = 4  # others before one, from which on a person is told how many they are
+PLAIN = "This connection is not encrypted: others on the network can read your password. Do not use one that you need."
+
+T = TypeVar("T")
+
+
+def owner_of(context: Context, name: str, who: Who | None) -> Account | None:
+    """The account to which the name belongs, if it is not that of the person."""
+    account = context.accounts.named(name)
+    return None if who and account and who.identity == account.id else account
+
+
+def asks(context: Context, session: Session, command: commands.Command) -> bool:
+    """Ask the session's client for the password that the command lacks, if its dialect can ask; return whether it can.
+    Raise PlainPassword."""
+    check_private(context, session)
+    if not session.dialect.ask(command):
+        return False
+    if not _is_private(session):
+        session.answer(events.Notice(PLAIN))
+    return True
+
+
+def _is_private(session: Session) -> bool:
+    return session.local or session.wire.private
+
+
+def check_private(context: Context, session: Session) -> None:
+    """Raise PlainPassword if nobody may send a password on this connection."""
+    if context.accounts.plain == "refuse" and not _is_private(session):
+        raise PlainPassword()
+
+
+def checked(context: Context, session: Session, name: str, text: str) -> tuple[str, Who]:
+    """The name of the account, and its person, if this is the password. Raise NoAccount, WrongPassword, PlainPassword,
+    TooManyPasswords or PasswordsBusy. Waits for other passwords, at most ``passwords.PATIENCE`` seconds."""
+    account = check(context, session, context.accounts.named(name), name, text)
+    log.info("%s logs in as %s", session, account.name)
+    return account.name, Who(account.id, True, context.accounts.is_operator(account))
+
+
+def check(context: Context, session: Session, account: Account | None, name: str, text: str) -> Account:
+    """The account, which was found by this name, if this is its password. Raises and waits as ``checked`` does."""
+    accounts = context.accounts
+    check_private(context, session)
+    if account is None:
+        raise NoAccount(clean(name[:100])[:40])
+    accounts.may_try(account.name, session.address)
+    right = in_turn(context, session, lambda: account.password.matches(text))
+    accounts.tried(account.name, session.address, right)
+    if not right or accounts.of(account.id) != account:  # changed meanwhile
+        session.pace.pay(FAILED)
+        raise WrongPassword(account.name)
+    return account
+
+
+def in_turn(context: Context, session: Session, work: Callable[[], T]) -> T:
+    """Do the work of a password when it is this thread's turn. Raise PasswordsBusy."""
+    gate = context.accounts.gate
+
+    def tell(before: int) -> None:
+        if before >= MANY:
+            session.answer(events.Notice(f"Please wait: {before} others are before you. A token needs no password."))
+
+    inside.does("waits for its turn at passwords")
+    gate.enter(session.ended, tell)
+    try:
+        inside.does("works on a password")
+        return work()
+    finally:
+        gate.leave()

@@ -1,0 +1,323 @@
+"""Accounts: a name that is reserved by a password, over text and JSON. No password reaches anybody or anything else."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+import sqlite3
+import threading
+
+import pytest
+from support.clients import Client, Program
+from support.waiting import WAIT, wait_for
+
+from chat_threads import accounts, conversation, passwords
+from chat_threads.passwords import Password
+
+SECRET, OTHER = "correct horse", "battery staple"
+HIDE, SHOW = b"\xff\xfb\x01", b"\xff\xfc\x01"  # IAC WILL ECHO, IAC WONT ECHO
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch):
+    """Passwords cost next to nothing."""
+    monkeypatch.setattr(passwords, "COST", (16, 8, 1))
+    monkeypatch.setattr(accounts, "TRIED_AT_ONCE", 1000)
+
+
+def registered(program, name: str = "ann", server=None, **hello: object) -> Program:
+    """A program whose name has SECRET as its password."""
+    client = program(name, server, **hello)
+    client.send(type="register", password=SECRET)
+    client.expect("notice", name=name)
+    return client
+
+
+def token_of(client: Program) -> str:
+    return [each for each in client.seen if each["type"] in ("welcome", "token")][-1]["token"]
+
+
+# --- over text ----------------------------------------------------------------------------------------
+
+
+def test_a_person_registers_by_typing_the_password_when_asked_and_later_comes_in_by_it(server):
+    ann = server.client("ann")
+    ann.send("/register")
+    ann.expect("Choose a password of 8 characters or more")
+    ann.send(SECRET, OTHER)
+    ann.expect("The two are not the same, so nothing was changed.")
+    ann.send("/register", "short", "short")
+    ann.expect("! A password has 8 to 200 characters.")
+    ann.send("/register", SECRET, SECRET)
+    ann.expect("* ann is yours now")
+    again = server.client()
+    again.send("ANN")
+    again.expect("* Type the password of ann.")
+    again.send("wrong password")
+    again.expect("! That is not the password of ann.")
+    again.send("ann #lab", "")
+    again.expect("* Nothing was typed, so nothing was changed. To take another name, type it.")
+    again.send("ann #lab", SECRET)
+    again.expect("You are in #lab")
+    assert "replaced" not in again.seen
+    assert any("other" in line or "elsewhere" in line or "place" in line for line in ann.rest())
+    assert "* Logged in: the name belongs to an account." in again.ask("/whois ann")
+
+
+def test_three_wrong_passwords_end_the_handshake(server, program):
+    registered(program, server=server)
+    eve = server.client()
+    for _ in range(3):
+        eve.send("ann", "wrong password")
+        eve.expect("! That is not the password of ann.")
+    assert any(line.startswith("! ") for line in eve.rest())
+
+
+def test_telnet_is_asked_not_to_show_the_password_and_nc_is_told_that_it_was_seen(server):
+    ann = server.client("ann")
+    ann.send("/register")
+    ann.expect("in nc, it is")
+    assert ann.hidden == [HIDE]
+    ann.send(SECRET)
+    ann.expect("Your program has shown what you typed.")
+    ann.send(SECRET)
+    ann.expect("* ann is yours now")
+    ann.send("/password")
+    ann.expect("Type your password.")
+    ann.send_bytes(b"\xff\xfd\x01")  # IAC DO ECHO
+    ann.send(SECRET, OTHER, OTHER)
+    ann.expect("* Your password is changed")
+    ann.ask("")
+    assert ann.hidden == [HIDE, SHOW]  # the first question was not answered, so it stood until now
+    assert str(ann.seen).count("has shown what you typed") == 1
+
+
+def test_what_is_typed_after_the_command_is_refused_and_shown_to_nobody(server):
+    ann, bob = server.client("ann"), server.client("bob")
+    for command in ("/register", "/login", "/password", "/unregister"):
+        assert any("it is no good as a password" in line for line in ann.ask(f"{command} {SECRET}"))
+    assert SECRET not in "\n".join([*bob.news(), *ann.seen])
+
+
+def test_a_person_who_takes_a_registered_name_later_is_asked_and_has_the_rooms_of_the_account(server, program):
+    registered(program, "ann", server, room="#lab")
+    bob = server.client("bob")
+    bob.send("/nick ann")
+    bob.expect("* Type the password of ann.")
+    bob.send(SECRET)
+    bob.expect("* You are ann now.")
+    bob.expect("#lab")
+    bob.send("/login")
+    bob.expect("Type the name of your account.")
+    bob.send("", "/who")
+    bob.expect("logged in")
+
+
+# --- over JSON ----------------------------------------------------------------------------------------
+
+
+def test_a_registered_name_needs_its_password_whatever_is_tried(program):
+    ann = registered(program)
+    for hello, code in [
+        ({"name": "ann"}, "password_needed"),
+        ({"name": "ANN", "password": "wrong password"}, "wrong_password"),
+        ({"name": "bob", "password": SECRET}, "no_account"),
+    ]:
+        eve = program()
+        eve.send({"type": "hello", **hello})
+        assert eve.expect("error")["code"] == code
+        eve.close()
+    eve = program("eve")
+    eve.send(type="nick", name="ann")
+    assert eve.expect("error")["code"] == "password_needed"
+    eve.send(type="login", name="ann")
+    assert eve.expect("error")["code"] == "bad_request"
+    eve.send(type="login", name="ann", password=SECRET)
+    assert eve.expect("notice")["name"] == "ann"
+    assert eve.expect("token")["token"] == token_of(eve)
+    assert ann.rest()[-1] == {"type": "bye", "reason": "replaced"}
+    eve.send(type="whois", name="ann")
+    assert eve.expect("whois")["account"] is True
+
+
+def test_a_token_of_an_account_brings_back_its_person_without_a_password(program):
+    ann = registered(program)
+    ann.ask(type="create", room="#anns")
+    back = program()
+    back.send(type="hello", name="ann", password=SECRET)
+    second = back.expect("welcome")["token"]
+    assert second != token_of(ann)
+    for token in (token_of(ann), second):
+        again = program()
+        again.send(type="hello", token=token)
+        assert again.expect("welcome")["name"] == "ann"
+        again.send(type="delete", room="#anns", ask=True)
+        assert again.expect("notice")["next"] == "delete"
+
+
+def test_another_password_voids_all_other_tokens(program):
+    ann = registered(program)
+    first = token_of(ann)
+    back = program()
+    back.send(type="hello", name="ann", password=SECRET)
+    back.send(type="password", password="wrong password", new=OTHER)
+    assert back.expect("error")["code"] == "wrong_password"
+    back.send(type="password", password=SECRET, new=OTHER)
+    back.expect("notice")
+    for hello, expected in [
+        ({"token": first}, "unknown_token"),
+        ({"name": "ann", "password": SECRET}, "wrong_password"),
+        ({"token": token_of(back)}, None),
+    ]:
+        again = program()
+        again.send({"type": "hello", **hello})
+        assert again.expect("error" if expected else "welcome").get("code") == expected
+
+
+def test_a_name_that_is_given_up_is_anybodys_and_its_void_tokens_stay_void(program):
+    ann = registered(program)
+    first = token_of(ann)
+    back = program()
+    back.send(type="hello", name="ann", password=SECRET)
+    back.send(type="password", password=SECRET, new=OTHER)
+    back.expect("notice")
+    back.send(type="unregister", password=OTHER)
+    back.expect("notice")
+    back.send(type="register", password=SECRET)
+    back.expect("notice")
+    back.send(type="unregister", password=SECRET)
+    back.expect("notice")
+    back.close()
+    thief = program()
+    thief.send(type="hello", token=first)
+    assert thief.expect("error")["code"] == "unknown_token"
+    wait_for(lambda: _may_have(program, "ann"), "the name is free")
+
+
+def _may_have(program, name: str) -> bool:
+    client = program()
+    client.send(type="hello", name=name)
+    found = client.read()
+    while found and found["type"] not in ("welcome", "error"):
+        found = client.read()
+    client.close()
+    return bool(found) and found["type"] == "welcome"
+
+
+def test_names_that_look_like_a_registered_one_are_refused(program):
+    registered(program, "copy")
+    eve = program()
+    eve.send(type="hello", name="сору")
+    assert eve.expect("error")["code"] == "name_taken"
+
+
+# --- what one client can do ---------------------------------------------------------------------------
+
+
+def test_wrong_passwords_delay_further_tries_from_there_and_nobody_elses(program, server, monkeypatch):
+    registered(program, server=server)
+    eve = program("eve", server)
+    codes = []
+    for _ in range(6):
+        eve.send(type="login", name="ann", password="wrong password")
+        codes.append(eve.expect("error")["code"])
+    assert codes == ["wrong_password"] * 5 + ["try_later"]
+    with Client(server.port, source="127.0.0.2") as ann:
+        ann.send("ann", SECRET)
+        ann.expect("You are in #")
+
+
+def test_few_passwords_are_checked_at_a_time_and_who_waits_too_long_is_told(program, serve, monkeypatch):
+    running = serve()
+    gate, checked, at_once = threading.Event(), [], []
+
+    def slowly(self: Password, text: str) -> bool:
+        checked.append(text)
+        at_once.append(len(checked))
+        assert gate.wait(WAIT)
+        checked.remove(text)
+        return False
+
+    registered(program, server=running)
+    monkeypatch.setattr(Password, "matches", slowly)
+    monkeypatch.setattr(accounts, "FAILURES", 100)
+    running.chat.accounts.gate._most = 3
+    others = []
+    for number in range(6):
+        others.append(program(None, running))
+        others[-1].send({"type": "hello", "name": "ann", "password": f"wrong {number}"})
+        if number < 5:
+            gate_of = running.chat.accounts.gate
+            wait_for(lambda: 2 - gate_of._free + len(gate_of._waiting) == number + 1, "it has come")  # noqa: B023
+    assert others[-1].expect("error")["code"] == "busy"
+    gate.set()
+    assert [each.expect("error")["code"] for each in others[:-1]] == ["wrong_password"] * 5
+    assert max(at_once) <= 2
+
+
+def test_without_tls_other_machines_are_warned_or_refused(serve, monkeypatch):
+    monkeypatch.setattr(conversation, "is_loopback", lambda address: False)
+    monkeypatch.setattr(conversation, "is_local", lambda *addresses: False)
+    for plain, expected in [("warn", "This connection is not encrypted"), ("refuse", "takes no passwords")]:
+        running = serve(plain_passwords=plain, db=":memory:")
+        ann = running.client("ann")
+        ann.send("/register")
+        ann.expect(expected)
+
+
+# --- where a password must not be -----------------------------------------------------------------------
+
+
+def test_a_password_is_in_no_log_history_trace_or_thread_list_and_is_shown_to_nobody(
+    serve, tmp_path: pathlib.Path, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    trace = tmp_path / "trace.jsonl"
+    running = serve(trace=str(trace), lab=True, db=str(tmp_path / "chat.db"))
+    bob = running.client("bob")
+    ann = running.client("ann")
+    ann.send("/register", SECRET, SECRET)
+    ann.expect("* ann is yours now")
+    ann.send("/password", SECRET, OTHER, OTHER)
+    ann.expect("* Your password is changed")
+    ann.send("/login " + OTHER, "/register " + OTHER, "/password", SECRET, OTHER, "x")
+    ann.expect("The two are not the same")
+    program = Program(running.port)
+    program.send({"type": "hello", "name": "ann", "password": OTHER})
+    program.expect("welcome")
+    program.send({"type": "password", "password": OTHER, "new": SECRET, "ref": 7})
+    program.send({"type": "password", "password": [SECRET]}, {"type": "login", "name": SECRET[:7], "pass": SECRET})
+    seen = [*program.ask(type="threads"), *program.ask(type="stats")]
+    ann.rest()
+    told = "\n".join([*bob.ask("/threads"), *bob.ask("/history 200"), *ann.seen, *map(str, [*seen, *program.seen])])
+    program.close()
+    bob.close()
+    assert running.chat.stop() == []
+    files = [path.read_bytes() for path in tmp_path.iterdir() if path.is_file()]
+    assert trace.exists()
+    assert len(files) > 1
+    for secret in (SECRET, OTHER):
+        assert secret not in told
+        assert secret not in caplog.text
+        assert not any(secret.encode() in data for data in files)
+    assert SECRET not in repr(Password.of(SECRET))
+
+
+def test_a_registered_account_is_committed_before_it_is_answered(start_process, tmp_path):
+    db = tmp_path / "chat.db"
+    process = start_process(db=db)
+    ann = Program(process.port)
+    ann.send({"type": "hello", "name": "ann"}, {"type": "register", "password": SECRET})
+    ann.expect("notice", name="ann")
+    process.kill()
+    ann.close()
+    again = start_process(db=db)
+    ann = Program(again.port)
+    ann.send(type="hello", name="ann")
+    assert ann.expect("error")["code"] == "password_needed"
+    ann.send(type="hello", name="ann", password=SECRET)
+    assert ann.expect("welcome")["name"] == "ann"
+    ann.close()
+    with sqlite3.connect(db) as connection:
+        [(name, n, salt)] = connection.execute("SELECT name, n, salt FROM accounts").fetchall()
+    assert (name, n, len(salt)) == ("ann", 1 << 14, 16)
