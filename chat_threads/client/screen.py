@@ -18,14 +18,18 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
+from prompt_toolkit.layout.dimension import Dimension, to_dimension
 from prompt_toolkit.patch_stdout import patch_stdout
 
+from ..dialects.columns import columns, shortened
 from ..rules import fold
 from .chat import Client
 from .talk import Talk, completions, pasted
 
 LOOK = 0.5  # seconds between two redraws of the bottom line
 SETTLED = 0.5  # seconds after a change in which the window may still have another size than it tells
+
+_LEAST = 6  # columns for a room or a name in the bottom line
 
 # Variables of the environment. Each is set by a terminal that wraps long rows when its window becomes narrower.
 _WRAPS = "TMUX VTE_VERSION KITTY_WINDOW_ID WT_SESSION KONSOLE_VERSION ALACRITTY_WINDOW_ID WEZTERM_PANE ITERM_SESSION_ID"
@@ -98,6 +102,20 @@ def _leave_no_row(app: Any) -> None:
     app.before_render += before_render
 
 
+def _leave_a_row_above(session: PromptSession[str]) -> None:
+    """Let the line take all rows but two: the bottom line, and one above. Some terminals take a program that erases the
+    whole window for one that clears it, and keep what was there in their scrollback."""
+    window = session.layout.current_window
+    usual = window.height
+
+    def height() -> Dimension:
+        most = max(1, session.app.output.get_size().rows - 2)
+        least = to_dimension(usual).min
+        return Dimension(min=min(least, most), max=most)
+
+    window.height = height
+
+
 class Screen:
     """The main thread has the keyboard; ``client-show`` prints."""
 
@@ -118,6 +136,7 @@ class Screen:
                 key_bindings=_keys(self._talk),
             )
             _leave_no_row(self._session.app)
+            _leave_a_row_above(self._session)
             shower = threading.Thread(target=self._show, name="client-show", daemon=True)
             shower.start()
             try:
@@ -142,14 +161,24 @@ class Screen:
 
     def _bottom(self) -> str:
         talk, chat = self._talk, self._chat
-        if talk.room is None:
-            where = "in no room"
-        else:
-            people = talk.people.get(fold(talk.room), 1)
-            where = f"{talk.room}   {people} {'person' if people == 1 else 'people'}"
-        waiting = f"   {chat.unanswered} unanswered" if chat.unanswered else ""
         state = "connected" if chat.online else "not connected: trying to reconnect"
-        line = f" {chat.name}   {where}   {state}{waiting}"
-        if len(line) <= self._session.app.output.get_size().columns:
-            return line
-        return f" {state.partition(':')[0]}{waiting}   {talk.room or where}   {chat.name}"  # the most important first
+        waiting = f"{chat.unanswered} unanswered" if chat.unanswered else ""
+        people = talk.people.get(fold(talk.room), 1) if talk.room else 0
+        how_many = f"{people} {'person' if people == 1 else 'people'}" if people else ""
+        return bottom(chat.name, talk.room or "in no room", how_many, state, waiting, self._columns)
+
+    @property
+    def _columns(self) -> int:
+        return self._session.app.output.get_size().columns
+
+
+def bottom(name: str, room: str, people: str, state: str, waiting: str, width: int) -> str:
+    """The text of the bottom line. In a narrow window, the state comes first, and the room and the name are cut."""
+    line = " " + "   ".join(filter(None, (name, room, people, state, waiting)))
+    if columns(line) <= width:
+        return line
+    first = " " + "  ".join(filter(None, (state.partition(":")[0], waiting)))
+    left = width - columns(f"{first}    {people}  ")
+    name = shortened(name, max(_LEAST, left // 3))
+    room = shortened(room, max(_LEAST, left - columns(name)))
+    return shortened("  ".join(filter(None, (first, room, name, people))), width)

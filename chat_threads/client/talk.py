@@ -15,11 +15,12 @@ from dataclasses import replace
 from typing import Any
 
 from .. import commands, events
+from ..dialects import advice
 from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import SCROLL_BACK, TextDialect
 from ..dialects.typed import HINTS, parse_line
 from ..errors import ChatError
-from ..rules import clean, clean_lines, fold, in_messages, mentions
+from ..rules import TAB, clean, clean_lines, fold, in_messages, mentions
 from .chat import Client
 from .decoding import Offline, Online, Other
 from .errors import ClientError, Disconnected
@@ -44,14 +45,10 @@ def _is_command(line: str) -> bool:
 
 
 def pasted(before: str, block: str) -> str:
-    """What a pasted block becomes in the line that is being typed, with ``before`` in front of it.
-
-    One line is what it would be if it had been typed. Several lines are text: if they begin with a ``/``, one more in
-    front keeps them from becoming a command, and keeps the comment of a program as it is.
-    """
+    """What a pasted block becomes in the line being typed, with ``before`` in front of it. Tabs become blanks."""
+    before = before.rpartition("\n")[2]
     block = re.sub("\r\n?", "\n", block).strip("\n")
-    begins = "\n" in block and clean(before + block).startswith("/") and not clean(before)
-    return "/" + block if begins else block
+    return (before + block).expandtabs(TAB)[len(before.expandtabs(TAB)) :]
 
 
 class Talk:
@@ -77,6 +74,7 @@ class Talk:
         self._keeps = False  # whether the server keeps it, too; the keyboard's thread
         self._new_here = True  # it has entered no room yet
         self._said_last = ""  # the text of the last line, if it was an error
+        self._last: dict[str, int] = {}  # by folded room, the newest message on entering, until one is shown
         self._unseen: set[str] = set()  # refs of requests whose answers are not shown
         self._helps: deque[str | None] = deque()  # what /help was asked about and not answered; both threads'
         self._name = chat.name
@@ -106,17 +104,17 @@ class Talk:
     def enter(self, typed: str) -> None:
         """Carry out a line, with what was pasted into it (see ``pasted``); raise EOFError after /quit.
 
-        A block of several lines is one message, or as few as have room for it, and none of its lines is a command. If a
-        command was typed in front of it, the whole block belongs to that command.
+        A block of several lines is one message, or as few as have room for it, and none of its lines is a command. If
+        it begins with a command, or one was typed in front of it, all of it belongs to that command.
         """
         lines = typed.count("\n") + 1
-        if lines == 1 or _is_command(typed.partition("\n")[0]):
-            self.obey(typed)
+        messages = [typed] if lines == 1 else in_messages(clean_lines(typed))
+        if lines == 1 or _is_command("".join(messages[:1])):
+            self.obey("\n".join(messages))
         elif lines > MAX_PASTED:
             self.refuse(f"{lines} lines were pasted, but at most {MAX_PASTED} are allowed at once. None was sent.")
         else:
-            text = clean_lines(typed)
-            for message in in_messages(text[1:] if text.startswith("//") else text):
+            for message in messages:
                 self._say(message)
 
     def _say(self, text: str) -> None:
@@ -158,6 +156,8 @@ class Talk:
                 self._keep(option, value)
             self._ask(**request_of(command))
         elif isinstance(command, commands.Quit):
+            if self._screen:
+                self._print(events.Bye("quit"))
             self.chat.close(command.words)
             raise EOFError
         elif command:
@@ -220,6 +220,7 @@ class Talk:
             if was_in and not ref:  # the client reconnected, and nothing has changed for the user
                 return
             event, self._new_here = replace(event, first_time=first), False
+            self._last[fold(event.room)] = event.last
         if ref and ref in self._unseen:
             self._unseen.discard(ref)
         elif isinstance(event, Offline):
@@ -248,6 +249,9 @@ class Talk:
             self._print(events.Problem("", text))
 
     def _show_message(self, message: events.Message) -> None:
+        last = self._last.pop(fold(message.room), 0)
+        if self._screen and message.number <= last:
+            self._print(events.Notice(advice.replayed(message.number, last - message.number + 1, last)))
         day = time.strftime(_DAY, time.localtime(message.at / 1000))
         if day != self._day:
             self._day = day

@@ -69,3 +69,12 @@ NEXT: dict[str, Callable[[Notice], str]] = {
 def notice(said: Notice) -> str:
     """A notice, and what a person can type next."""
     return f"{said.text} {NEXT[said.next](said)}" if said.next in NEXT else said.text
+
+
+def replayed(first: int, count: int, last: int, hidden: str = "") -> str:
+    """What stands above the ``count`` messages from number ``first`` on that are shown on entering a room, of which
+    ``last`` is the newest."""
+    if first > 1:
+        of = f"message of {last}" if count == 1 else f"of {last} messages"
+        return f"The last {count} {of}{hidden}; /history before {first} shows older ones."
+    return f"What was said so far, {count} {'message' if count == 1 else 'messages'}{hidden}:"

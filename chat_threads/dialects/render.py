@@ -130,11 +130,7 @@ def _replay(style: Style, event: events.Replay) -> str:
     first, count = event.messages[0].number, len(event.messages)
     shown = [message for message in event.messages if message.who not in style.ignored]
     hidden = f" ({count - len(shown)} hidden)" if len(shown) < count else ""
-    if first > 1:
-        of = f"message of {event.last}" if count == 1 else f"of {event.last} messages"
-        head = f"The last {count} {of}{hidden}; /history before {first} shows older ones."
-    else:
-        head = f"What was said so far, {_count(count, 'message')}{hidden}:"
+    head = advice.replayed(first, count, event.last, hidden)
     lines = [
         said(style, (f"{message.number} " if style.numbers else "") + _old_stamp(style, message.at), message)
         for message in shown

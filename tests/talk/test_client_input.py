@@ -237,13 +237,15 @@ def says(*texts: str) -> list[dict[str, Any]]:
         ("", "one|", says("one")),
         ("", "|if x:|\tgo()||else:  ||", says("if x:\n    go()\n\nelse:")),
         ("", "one|/quit|  /nick eve|//three", says("one\n/quit\n  /nick eve\n//three")),
-        ("", "/quit|one", says("/quit\none")),
+        ("", "/msg bob one|/quit", [{"type": "private", "to": "bob", "text": "one\n/quit"}]),
+        ("", "|/me waves|//twice|", [{"type": "action", "text": "waves\n//twice"}]),
+        ("", "one|/msg bob two", says("one\n/msg bob two")),
         ("", "// a comment|one", says("// a comment\none")),
-        ("", "\x1b[A/quit|one", says("/quit\none")),
-        ("", "\u200b/quit|/quit", says("/quit\n/quit")),
+        ("", "\x1b[A/me waves|one", [{"type": "action", "text": "waves\none"}]),
+        ("", "\u200b/me waves|/quit", [{"type": "action", "text": "waves\n/quit"}]),
         ("so: ", "one|/quit", says("so: one\n/quit")),
         (" ", "/quit|one", says(" /quit\none")),
-        (" ", " |/quit|one", says("/quit\none")),
+        (" ", " |/me waves|one", [{"type": "action", "text": "waves\none"}]),
         ("", "/join #lab|", [{"type": "join", "room": "#lab"}]),
         ("/join ", "#lab", [{"type": "join", "room": "#lab"}]),
         ("/msg bob ", "one|/quit|two", [{"type": "private", "to": "bob", "text": "one\n/quit\ntwo"}]),
@@ -251,7 +253,7 @@ def says(*texts: str) -> list[dict[str, Any]]:
         ("/topic ", "|one|two", [{"type": "topic", "text": "one two"}]),
     ],
 )
-def test_a_pasted_block_is_text(before, block, asked, end):
+def test_a_pasted_block_is_text_unless_it_begins_with_a_command(before, block, asked, end):
     assert entered(before, block.replace("|", end)) == asked
 
 
@@ -261,7 +263,7 @@ def test_other_line_ends_of_python_do_not_end_a_line_in_a_paste(mark):
 
 
 def test_a_long_paste_is_said_in_few_messages_and_a_longer_one_is_not():
-    lines = [f"/{number}" for number in range(MAX_PASTED)]
+    lines = [f"{number}" for number in range(MAX_PASTED)]
     assert entered("", "\n".join(lines)) == says(*("\n".join(lines[at : at + LINES]) for at in range(0, 100, LINES)))
     assert entered("", "x\n" * (MAX_PASTED + 1)) == []
 
@@ -272,7 +274,7 @@ def paste(terminal: Tmux, text: str) -> None:
     terminal._call("paste-buffer", "-p", "-r")
 
 
-def test_a_paste_into_the_terminal_client_is_sent_as_text_and_never_carried_out(
+def test_a_paste_into_the_terminal_client_is_text_unless_it_begins_with_a_command(
     server: Any,
     screen: Callable[..., Tmux],
     connect: Callable[..., Any],
@@ -282,11 +284,12 @@ def test_a_paste_into_the_terminal_client_is_sent_as_text_and_never_carried_out(
     ann.expect(r"^> one$|^> one ", r"/quit")
     ann.keys("Enter")
     ann.expect(r"ann: one$", r"^  \| /quit$", r"^  \|  /quit /nick eve$", r"^  \|   three$", r"^>$")
-    paste(ann, "/quit\n/quit")
+    paste(ann, "\n/me waves\n\t/quit")
+    ann.expect(r"^      /quit$|^ +/quit$")
     ann.keys("Enter")
-    ann.expect(r"^  \|   three$", r"ann: /quit$", r"^  \| /quit$", r"^>$")
+    ann.expect(r"^  \|   three$", r"~ ann waves$", r"^  \|     /quit$", r"^>$")
     paste(ann, "/join #lab\n")
     ann.keys("Enter")
     ann.expect(r"^\* You are in #lab, and nobody else is\.")
     said = [(each.sender, each.text) for each in whole(connect(server, "bob"), "#lobby")]
-    assert said == [("ann", "one\n/quit\n /quit /nick eve\n  three"), ("ann", "/quit\n/quit")]
+    assert said == [("ann", "one\n/quit\n /quit /nick eve\n  three"), ("ann", "waves\n    /quit")]

@@ -303,6 +303,7 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
     cy.shows("""
         [12:34] cy: hello again
         * sue left (good night)
+        * Goodbye.
         ended with 0
         ▮
     """)

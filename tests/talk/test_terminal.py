@@ -533,6 +533,54 @@ def test_the_bottom_line_shows_the_room_who_is_there_and_the_connection(start_pr
     ann.expect(r"^ anna   #lab   1 person   connected$")
 
 
+@for_each(
+    ("room", "name", "width", "shown"),
+    [
+        ("#lobby", "ann", 40, " ann   #lobby   3 people   connected"),
+        ("#lobby", "ann", 30, " connected  #lobby  ann  3 pe…"),
+        ("#とても長い部屋の名前でございます", "佐藤" * 5, 40, " connected  #とても長…  佐藤…  3 people"),
+        ("#とても長い部屋の名前でございます", "ann", 40, " connected  #とても長い…  ann  3 people"),
+    ],
+)
+def test_in_a_narrow_window_the_bottom_line_begins_with_the_state_and_cuts_the_room_and_the_name(
+    room, name, width, shown
+):
+    pytest.importorskip("prompt_toolkit")
+    from chat_threads.client.screen import bottom
+
+    assert bottom(name, room, "3 people", "connected", "", width) == shown
+
+
+def test_a_line_taller_than_the_window_leaves_nothing_behind(server, screen):
+    ann = screen(server, "ann", columns=40, rows=12)
+    for _ in range(33):
+        ann.type("words and words " * 4)
+    ann.expect("^> |^words and words", "^ ann   #lobby")
+    ann.keys("Enter")
+    ann.expect("^!   has at most 2000. Nothing was sent.", "^>$")
+    assert [line for line in ann.scrollback() if "words" in line or line.startswith(" ann")] == [
+        " ann   #lobby   1 person   connected"
+    ]
+
+
+def test_on_entering_the_screen_says_how_to_see_what_was_said_before(server, screen, connect):
+    bob = connect(server, "bob")
+    for number in range(25):
+        bob.say("#lobby", f"line {number}")
+    ann = screen(server, "ann")
+    ann.expect(
+        r"^\* The last 20 of 25 messages; /history before 6 shows older ones\.$", r"bob: line 5$", r"bob: line 24$"
+    )
+    ann.enter("/join #lab")
+    ann.expect(r"^\* You are in #lab, and nobody")
+    bob.join("#lab")
+    bob.say("#lab", "first")
+    ann.expect(r"bob: first$")
+    assert not any("1 message" in line for line in ann.lines())
+    ann.enter("/quit")
+    ann.expect(r"^\* Goodbye\.$", "^ended with 0$")
+
+
 def test_it_comes_back_by_itself_with_what_was_missed_and_says_what_was_typed_meanwhile(start_process, screen):
     port = free_port()
     process = start_process(port=port)
@@ -544,7 +592,7 @@ def test_it_comes_back_by_itself_with_what_was_missed_and_says_what_was_typed_me
     ann.enter("typed meanwhile")
     ann.expect(r"^ ann   #lobby   1 person   not connected: trying to reconnect   1 unanswered$")
     ann.resize(40, 30)
-    ann.expect(r"^ not connected   1 unanswered   #lobby")
+    ann.expect(r"^ not connected  1 unanswered  #lobby  a")
     ann.resize(100, 30)
     process = start_process(port=port)
     ann.expect(r"^\* Connected again\.$", r"ann: typed meanwhile$", r"^>", r"^ ann   #lobby   1 person   connected$")

@@ -93,7 +93,7 @@ RESERVED = {
 # A client knows the protocol, and nothing of how a server runs. A client for people also knows their dialect.
 CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules", "tls"}
 PEOPLES_MAY = CLIENTS_MAY | {
-    *("dialects.typed", "dialects.text", "dialects.base", "dialects.jsonlines"),
+    *("dialects.typed", "dialects.text", "dialects.base", "dialects.jsonlines", "dialects.advice", "dialects.columns"),
     *("qr", "streams"),
 }
 # A dialect does no I/O: it imports only these of our modules, and none of those of the standard library.
