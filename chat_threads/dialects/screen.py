@@ -89,6 +89,7 @@ class Screen:
         self._seen: dict[str, int] = {}  # by room: the last message when it was the current one, or first known
         self._status: object = None  # what the status line on the screen says; None: it is not there
         self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
+        self._used = False  # whether keys have come since the last ``freshen``
         self._moved = False  # whether the window has changed since the last drawing
         self._column = 1  # that of the cursor, before the window changed
         self._unseen = unseen
@@ -114,6 +115,7 @@ class Screen:
             self._answer = data
         elif data:
             self.go_on()
+            self._used = True
             self.editing.feed(data)
         return []
 
@@ -134,6 +136,13 @@ class Screen:
     def redraw(self) -> None:
         """The two lines are in their rows, whatever else is written there now: draw both again."""
         self._draw_again(self._clear or _WHOLE)
+
+    def freshen(self) -> None:
+        """The person has typed, and pauses: draw both lines again, as the prompt of telnet's own (Ctrl-]) may have been
+        there."""
+        if self._used and self.question is Question.OVER:
+            self._used, self._status = False, None
+            self.editing.redraw()
 
     def _draw_again(self, clear: str) -> None:
         if self._clear is not None:

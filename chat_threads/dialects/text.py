@@ -237,11 +237,13 @@ class TextDialect:
         """Whether the screen waits until the terminal has said where the cursor is."""
         return self._screen is not None and self._screen.question is not Question.OVER
 
-    def go_on(self) -> None:
-        """Wait for that no longer."""
+    def pause(self) -> None:
+        """Nothing has come from the client for a while: do not wait for that, and draw what may look wrong."""
         if self._screen is not None and self.waits:
             self._screen.go_on()
             self._changed()
+        elif self._screen is not None:
+            self._screen.freshen()
 
     # --- single keys ----------------------------------------------------------------------------------------
 

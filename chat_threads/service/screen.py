@@ -59,7 +59,7 @@ def refresh(context: Context, session: Session) -> None:
     if not _has_screen(session.dialect):
         return
     if session.dialect.editing:
-        session.dialect.go_on()
+        session.dialect.pause()
         show_screen(context, session, commands.ShowScreen())
     else:
         session.wire.wake_after(IDLE)  # it was asked for single keys, and has refused them or not answered

@@ -139,7 +139,7 @@ def imports(module: str, source: str) -> Iterator[str]:
 def wrong_imports(module: str, source: str) -> list[str]:
     """The forbidden imports of a module, in words."""
     dialect = module.startswith("dialects.")
-    clients_may = PEOPLES_MAY if module in ("client.talk", "client.terminal") else CLIENTS_MAY
+    clients_may = PEOPLES_MAY if module in ("client.talk", "client.terminal", "client.screen") else CLIENTS_MAY
     wrong = []
     for imported in imports(module, source):
         ours = imported.removeprefix(".") if imported.startswith(".") else None

@@ -341,9 +341,21 @@ def test_a_terminal_that_does_not_say_where_its_cursor_is_has_its_screen_with_th
         assert drawn.startswith(b"\x1b7\x1b[r\x1b8\r\x1b[J\n" if erased else b"\x1b[r\x1b[999;1H\n\n")
     dialect.feed(size(62, 30))
     drain(dialect)
-    dialect.go_on()
+    dialect.pause()
     assert b"\x1b[1;28r" in drain(dialect)[0]
     dialect.feed(b"\x1b[29;1R")  # too late
+    assert drain(dialect) == (b"", [])
+
+
+def test_after_a_pause_the_two_lines_are_drawn_once_more_as_telnets_own_prompt_may_have_been_there():
+    dialect = editing()
+    dialect.feed(b"half")
+    drain(dialect)
+    dialect.pause()
+    assert b"\x1b[24;1H\x1b[7m ann  #lobby" in dialect.draw(HERE)
+    assert drain(dialect) == (b"\x1b[23;1H> half\x1b[K", [])
+    dialect.pause()
+    assert dialect.draw(HERE) == b""
     assert drain(dialect) == (b"", [])
 
 
