@@ -424,7 +424,7 @@ class Help(Command):
 
     @classmethod
     def typed(cls, rest: str) -> Command | None:
-        word = rest.split()[0].lstrip("/") if rest else ""
+        word = rest.split()[0].lstrip("/").rstrip(",.;:!") if rest else ""
         if word.lower() in ("", "text"):  # the list begins with what a line without a command is
             return cls()
         if word.lower() == EVERYTHING:

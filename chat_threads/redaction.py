@@ -15,7 +15,8 @@ from . import ordered
 from .errors import NotAllowed, Told, Unreadable
 from .events import Message
 from .governance import Governance, Somebody
-from .refusals import Banned
+from .refusals import Banned, NamesakesMessage
+from .rules import fold
 
 WITHIN = 86_400_000  # milliseconds in which people may remove what they have said
 LATELY = 10_000  # removals that are remembered for pages that are being read
@@ -66,6 +67,8 @@ def check(message: Message | None, item: ordered.Redacted, rules: Governance, at
         raise UnknownMessage(item.room, item.number)
     if not rules.rank(person):
         if not item.who or message.who != item.who:
+            if fold(message.sender) == fold(person.name):
+                raise NamesakesMessage(item.room, item.number, message.sender)
             raise OthersMessage(item.room, item.number, message.sender)
         if at - message.at > WITHIN:
             raise OldMessage(item.room, item.number)

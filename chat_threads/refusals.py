@@ -88,6 +88,26 @@ class NoMuting(NotOperator):
     advice = "Use ignore to hide from yourself what somebody says."
 
 
+class NamesakesRules(NotOperator):
+    """Somebody with the owner's name, but another token. ``name``: of the person who made the room."""
+
+    advice = "If that was you, come back with your token first."
+
+    def __init__(self, room: str, name: str) -> None:
+        NotAllowed.__init__(self, f"{room} was made by {name}, under another token.")
+        self.room, self.name = room, name
+
+
+class NamesakesMessage(NotAllowed):
+    """The message is from somebody with the person's name, but another token."""
+
+    advice = "If that was you, come back with your token first."
+
+    def __init__(self, room: str, number: int, sender: str) -> None:
+        super().__init__(f"Message {number} of {room} is from {sender}, under another token.")
+        self.room, self.number = room, number
+
+
 class NotOwner(NotAllowed):
     """The change is for the room's owner."""
 

@@ -30,6 +30,8 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     ),
     errors.NotInRoom: lambda problem: f"/join {problem.room} goes there." if problem.room else "Type /join #lobby.",
     errors.NamesakesRoom: lambda problem: "If that was you, /resume TOKEN first.",
+    refusals.NamesakesRules: lambda problem: "If that was you, /resume TOKEN first.",
+    refusals.NamesakesMessage: lambda problem: "If that was you, /resume TOKEN first.",
     errors.NobodyWrote: lambda problem: "To send one, type /msg NAME text.",
     errors.UnknownPerson: lambda problem: "" if problem.near else "/who lists who is here.",
     refusals.NoMuting: lambda problem: "/ignore NAME hides from you what somebody says.",
@@ -48,6 +50,8 @@ _BY_CODE: dict[str, type[errors.ChatError]] = {
 def error(problem: Problem) -> str:
     """What went wrong, and what a person who types commands can do about it."""
     kind = problem.kind or _BY_CODE.get(problem.code)
+    if problem.kind is None and kind is errors.UnknownPerson and not problem.text.startswith("Nobody"):
+        return problem.text  # it is about somebody who is not banned, or the like
     if kind not in ADVICE or (problem.kind is None and " /" in problem.text):  # a server of 1.0.0 has advised already
         return problem.text
     return f"{problem.fact or problem.text} {ADVICE[kind](problem)}".rstrip()

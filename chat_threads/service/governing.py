@@ -29,8 +29,8 @@ from ..governance import (
     read_setting,
 )
 from ..pace import cost_of_table
-from ..refusals import Muted, NoMuting, NotOperator
-from ..rules import check_name, check_words, clean
+from ..refusals import Muted, NamesakesRules, NoMuting, NotOperator
+from ..rules import check_name, check_words, clean, fold
 from ..session import Session
 from .table import Context, does
 
@@ -82,6 +82,8 @@ def _submit(context: Context, session: Session, room: ChatRoom, change: Change, 
 
 
 def _change(context: Context, session: Session, room: ChatRoom, change: Change) -> None:
+    if not rank(room, session) and fold(room.creator) == fold(session.name):
+        raise NamesakesRules(room.name, room.creator)
     _submit(context, session, room, change, session.ref)
 
 

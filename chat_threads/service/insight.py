@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 
 from .. import __version__, commands, events, inside, qr
-from ..dialects.text import TextDialect
 from ..errors import NoFaults, NotInRoom, NotLocal, NoTrip, TripsUnrecorded
 from ..lab import UnknownFault
 from ..pace import cost_of_code
@@ -192,5 +191,5 @@ def _useless(context: Context, session: Session) -> Iterator[str]:
     ):
         if not works:
             yield kind.row.name
-    if isinstance(session.dialect, TextDialect):  # programs are told all that there is
+    if session.dialect.settings() is not None:  # a person's; other programs are told all that there is
         yield from (kind.row.name for kind in governing.useless(context, session))

@@ -139,6 +139,14 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     bob.expect("You left #lab and are not in a room now.")
     bob.send("/join #lab")
     bob.expect("! You are banned from #lab.")
+    ann.send("that was me")
+    ann.expect("ann: that was me")
+    ann.send("/quit")
+    ann.rest()
+    ann = server.client("ann #lab")
+    ann.send("/room open", "/redact 2")
+    ann.expect("! #lab was made by ann, under another token. If that was you, /resume TOKEN first.")
+    ann.expect("! Message 2 of #lab is from ann, under another token. If that was you, /resume TOKEN first.")
 
 
 def test_a_slow_room_takes_one_message_of_each_person_in_that_time(server: Running, program: Start) -> None:

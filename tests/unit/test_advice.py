@@ -67,6 +67,18 @@ TYPED = [
         "Nobody has sent you a private line yet.", "", "To send one, type /msg NAME text.",
     ),
     (
+        refusals.NamesakesRules("#lab", "ann"),
+        "#lab was made by ann, under another token.",
+        "If that was you, come back with your token first.",
+        "If that was you, /resume TOKEN first.",
+    ),
+    (
+        refusals.NamesakesMessage("#lab", 5, "ann"),
+        "Message 5 of #lab is from ann, under another token.",
+        "If that was you, come back with your token first.",
+        "If that was you, /resume TOKEN first.",
+    ),
+    (
         refusals.NoMuting("#lab"),
         "Only the owner and the operators of #lab may do that.",
         "Use ignore to hide from yourself what somebody says.",

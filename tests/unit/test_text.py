@@ -61,6 +61,7 @@ TYPED = (
     ("/help ALL", commands.Help("all")),
     ("/help text", commands.Help()),
     ("/help //text", commands.Help()),
+    ("/help join, leave", commands.Help("/join")),
     ("/help /", commands.Help()),
     ("/delete #a YES", commands.Delete("#a")),
     ("/register", commands.Register()),
