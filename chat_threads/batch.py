@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .events import Message
+from .events import AuditRow, Message
 from .ordered import AccountChange, RoomMade, TokenUsed
 
 
@@ -47,6 +47,7 @@ class Batch:
     places: dict[int, str] = field(default_factory=dict)  # what tokens keep (kept.Kept.text), by token
     redacted: list[tuple[int, int]] = field(default_factory=list)  # each a room and the number of a message
     accounts: list[AccountChange | TokenUsed] = field(default_factory=list)  # in order, with the tokens for them
+    audit: list[tuple[int, AuditRow]] = field(default_factory=list)  # each with the id of its room
 
     def __bool__(self) -> bool:
         return bool(self.messages) or self.more
@@ -59,5 +60,5 @@ class Batch:
     @property
     def more(self) -> bool:
         """Whether there is anything besides messages."""
-        rooms = self.rooms_made or self.rooms_ended or self.rooms_unused or self.topics or self.redacted
+        rooms = self.rooms_made or self.rooms_ended or self.rooms_unused or self.topics or self.redacted or self.audit
         return bool(rooms or self.governed or self.tokens or self.refs or self.places or self.accounts)

@@ -39,6 +39,10 @@ from .room_roles import Op as Op
 from .room_roles import Room as Room
 from .room_roles import Unban as Unban
 from .room_roles import Unmute as Unmute
+from .server_order import OF_ORDER as OF_ORDER
+from .server_order import Announce as Announce
+from .server_order import Audit as Audit
+from .server_order import Report as Report
 from .sign_in import ASKS as ASKS
 from .sign_in import ChangePassword as ChangePassword
 from .sign_in import Login as Login

@@ -25,6 +25,8 @@ from .insights import ThreadList as ThreadList
 from .insights import ThreadRow as ThreadRow
 from .insights import TripShown as TripShown
 from .room_events import Action as Action
+from .room_events import AuditList as AuditList
+from .room_events import AuditRow as AuditRow
 from .room_events import Moderated as Moderated
 from .room_events import RoomSet as RoomSet
 from .room_events import RoomShown as RoomShown

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import ordered, redaction
+from . import audit, ordered, redaction
 from .batch import Batch, StoredRef
 from .errors import ChatError, RoomGone
-from .events import Message
+from .events import AuditRow, Message
 from .governance import Asked, Governance, Person, Somebody, Spoken
 from .once import Once, Refused
 from .refusals import Banned
@@ -190,6 +190,7 @@ class Numbering:
         else:
             self.batch.redacted.append((item.room_id, item.number))
             self._publish_with_ack(item)
+            self._note(item.room_id, AuditRow(self._at, item.room, item.by, "redact", str(item.number)))
 
     def _said(self, item: ordered.Redacted) -> Message | None:
         """The message that is to be removed, committed or in this batch; None: there is none. Raise RoomGone or
@@ -228,6 +229,8 @@ class Numbering:
             self.governed.pop(item.room_id, None)
         self.batch.governed[item.room_id] = after.text()
         shown, expels = item.change.shown(asked), item.change.expels(after)
+        if row := audit.row_of(self._at, shown):
+            self._note(item.room_id, row)
         self.published.append(ordered.RoomGoverned(item.room_id, after or None, shown, expels, self._at, item.origin))
         if item.ref:
             self.published.append(ordered.Acked(item.origin, item.ref))
@@ -248,6 +251,14 @@ class Numbering:
             self.batch.governed[item.room_id] = ""
             self.governed = {room: each for room, each in self.governed.items() if room != item.room_id}
         self._publish_with_ack(item)
+
+    def _noted(self, item: ordered.Noted) -> None:
+        if item.room_id == audit.SERVER or self._last_of(item.room_id) is not None:
+            row = AuditRow(self._at, item.room, item.by, item.action, item.about, item.why)
+            self._note(item.room_id, row)
+
+    def _note(self, room: int, row: AuditRow) -> None:
+        self.batch.audit.append((room, row))
 
     def _publish_with_ack(self, item: ordered.TopicSet | ordered.Redacted | ordered.RoomEnded) -> None:
         self.published.append(item)
@@ -278,6 +289,7 @@ _TAKES: dict[type[ordered.Ordered | None], Callable[[Numbering, Any], None]] = {
     ordered.Draft: Numbering._draft,
     ordered.TopicSet: Numbering._topic_set,
     ordered.Redacted: Numbering._redacted,
+    ordered.Noted: Numbering._noted,
     ordered.RoomMade: Numbering._room_made,
     ordered.RoomEnded: Numbering._room_ended,
     ordered.RoomChanged: Numbering._room_changed,

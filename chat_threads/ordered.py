@@ -131,6 +131,18 @@ class Redacted(Ordered):
 
 
 @dataclass(frozen=True, slots=True)
+class Noted(Ordered):
+    """Something to remember of a room, or of the server, as in events.AuditRow. Shown to nobody."""
+
+    room_id: int
+    room: str
+    by: str
+    action: str
+    about: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TokenUsed(Ordered):
     """A client got or showed a token (tokens.token_id), under a name. Stored before the messages under that token.
     ``account``: the account that the token opens from now on; 0: it opens what it opened before."""

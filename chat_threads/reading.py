@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any
 
-from . import schema
+from . import audit, schema
 from .batch import StoredRoom
 from .errors import Unreadable
-from .events import Message
+from .events import AuditRow, Message
 from .latch import Latch
 from .paging import Page
 from .passwords import Account, Password
@@ -145,6 +145,11 @@ class ReadingSide:
     def count(self) -> int:
         """How many messages there are."""
         return int(self._read_at_the_start("SELECT count(*) FROM messages", ())[0][0])
+
+    def audit(self, room: int | None, limit: int) -> tuple[AuditRow, ...]:
+        """See ``audit.newest``."""
+        with self._reading() as rows:
+            return audit.newest(rows, room, limit)
 
     def count_in(self, room: int) -> int:
         """How many messages of a room there are."""

@@ -61,3 +61,28 @@ class SanctionList(Event):
     @property
     def lines(self) -> int:
         return 3 + len(self.people)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """What somebody did to keep order: an Action, or "room", "redact", "report" or "announce". ``about`` is a
+    name, a setting, or the number of a message."""
+
+    at: int
+    room: str  # "": the whole server
+    by: str
+    action: str
+    about: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditList(Event):
+    """What was done in a room to keep order, or everywhere: the newest last."""
+
+    room: str | None
+    rows: tuple[AuditRow, ...]
+
+    @property
+    def lines(self) -> int:
+        return 3 + len(self.rows)

@@ -43,6 +43,7 @@ FRAME = 24 + 4096  # bytes of a page in SQLite's log
 #             others are what scrypt made of the password, and how.
 # keys        the tokens that open an account, and the numbers of their owners: a token that is not in here is its own
 #             owner, unless that is an account. 0: the token is void, although it was the first one of its owner.
+# audit       what was done to keep order (see the module ``audit``). ``place`` is the room's name.
 # identity    the mark that ties the file and SQLite's log together (see the module ``identity``).
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -121,6 +122,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE TABLE keys (token INTEGER PRIMARY KEY, account INTEGER NOT NULL)",
         "CREATE INDEX keys_by_account ON keys (account)",
+    ),
+    (
+        """CREATE TABLE audit (
+            id     INTEGER PRIMARY KEY,
+            room   INTEGER NOT NULL,
+            at     INTEGER NOT NULL,
+            place  TEXT NOT NULL,
+            by     TEXT NOT NULL,
+            action TEXT NOT NULL,
+            about  TEXT NOT NULL,
+            why    TEXT NOT NULL
+        )""",
+        "CREATE INDEX audit_by_room ON audit (room)",
     ),
 )
 VERSION = len(MIGRATIONS)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager
 from typing import Any
 
-from . import accounting, files, identity, once, schema
+from . import accounting, audit, files, identity, once, schema
 from .batch import Batch, StoredRef
 from .errors import ReadOnly, StartError, Unreadable
 from .events import Message
@@ -333,7 +333,10 @@ class Storage(ReadingSide):
                 writer.execute("UPDATE rooms SET topic = ? WHERE id = ?", (topic, room))
             if batch.governed:
                 govern(writer, batch.governed)
+            if batch.audit:
+                audit.keep(writer, batch.audit)
             for room in batch.rooms_ended:
+                audit.forget(writer, room)
                 self.sweeper.ends(writer, room)
                 writer.execute("DELETE FROM rooms WHERE id = ?", (room,))
                 writer.execute("INSERT INTO doomed (room) VALUES (?)", (room,))

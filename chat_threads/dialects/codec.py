@@ -48,6 +48,8 @@ FORMS: dict[type, Form] = {
     events.Moderated: Form("moderated", optional=("why", "seconds")),
     events.RoomSet: Form("room"),
     events.RoomShown: Form("room"),
+    events.AuditRow: Form(),
+    events.AuditList: Form("audit"),
     events.SanctionRow: Form(),
     events.SanctionList: Form("bans"),
     events.PrivateLine: Form("private", named={"sender": "from"}, local={"sent": False}),

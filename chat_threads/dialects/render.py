@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from .. import events, qr
@@ -197,6 +197,18 @@ def _room_set(style: Style, event: events.RoomSet) -> str:
 
 def _room_shown(style: Style, event: events.RoomShown) -> str:
     return _lines(style, *governed.room_shown(event))
+
+
+def _audit_list(style: Style, event: events.AuditList) -> str:
+    if not event.rows:
+        return _line(style, "Nothing is remembered.")
+    always = replace(style, timestamps="on")
+    rows = [
+        [_old_stamp(always, row.at).strip("[] "), row.room, row.by, row.action, row.about, shortened(row.why, 40)]
+        for row in event.rows
+    ]
+    headers = ("when", "room", "by", "what", "about", "why")
+    return _table(style, headers, rows, shrink=((5, 12), (1, 12), (4, 12), (2, 12)))
 
 
 def _sanction_list(style: Style, event: events.SanctionList) -> str:
@@ -462,6 +474,7 @@ SHOW: dict[type[events.Event], Callable[[Style, Any], str]] = {
     events.RoomSet: _room_set,
     events.RoomShown: _room_shown,
     events.SanctionList: _sanction_list,
+    events.AuditList: _audit_list,
     events.PrivateLine: _private_line,
     events.Invited: _invited,
     events.HistoryPage: _history_page,

@@ -1,6 +1,6 @@
 """The service: what each command does, and how a conversation begins and ends. It is the same for every dialect.
 
-Each family of commands has a file: ``talk``, ``rooms``, ``governing``, ``people``, ``accounts``, ``pages``,
+Each family of commands has a file: ``talk``, ``rooms``, ``governing``, ``order``, ``people``, ``accounts``, ``pages``,
 ``insight``, ``metrics`` and ``screen``. Above each function stands the command that it carries out. Everything here
 runs in the reader thread of the session that asked, except ``refuse`` and ``announce``, which the history thread calls,
 and the notice that a fault has ended, which the fault's lab thread sends.
@@ -25,13 +25,13 @@ from ..reach import HERE, HTTP, url
 from ..rules import check_room, check_words
 from ..session import Session, SessionStore
 from ..tokens import new_token
-from . import accounts, governing, insight, metrics, pages, passwords, people, returning, rooms, screen, talk
+from . import accounts, governing, insight, metrics, order, pages, passwords, people, returning, rooms, screen, talk
 from .table import METHODS, Context, Insight
 
 __all__ = ["METHODS", "Insight", "Service"]
 
 # Importing them has filled METHODS.
-FAMILIES = (talk, rooms, governing, people, accounts, pages, insight, metrics, screen)
+FAMILIES = (talk, rooms, governing, order, people, accounts, pages, insight, metrics, screen)
 
 
 class Service:

@@ -42,10 +42,12 @@ ENTRIES = 10  # people on a room's lists that cost as much as one more command, 
 
 def useless(context: Context, session: Session) -> Iterator[type[commands.Command]]:
     """The commands that the session may not use in its current room."""
+    if not session.operator:
+        yield commands.Announce
     with contextlib.suppress(NotInRoom):
         if rank(context.publisher.current(session), session):
             return
-    yield from MODERATING
+    yield from (*MODERATING, commands.Audit)
 
 
 def rank(room: ChatRoom, session: Session) -> Rank:

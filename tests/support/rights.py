@@ -23,6 +23,7 @@ say      not_in_room  not_in_room  not_in_room  yes          muted        banned
 topic    not_in_room  not_in_room  not_in_room  yes          muted        banned  yes          yes    not_in_room
 invite   not_in_room  not_in_room  not_in_room  yes          yes          banned  yes          yes    not_in_room
 redact   not_in_room  not_in_room  not_in_room  not_allowed  not_allowed  banned  yes          yes    not_in_room
+report   not_in_room  not_in_room  not_in_room  yes          yes          banned  yes          yes    not_in_room
 govern   not_allowed  not_allowed  not_allowed  not_allowed  not_allowed  banned  yes          yes    yes
 appoint  not_allowed  not_allowed  not_allowed  not_allowed  not_allowed  banned  not_allowed  yes    yes
 delete   not_allowed  not_allowed  not_allowed  not_allowed  not_allowed  banned  not_allowed  yes    yes
@@ -36,6 +37,7 @@ say      unknown_room  not_in_room  unknown_room  yes          muted        bann
 topic    unknown_room  not_in_room  unknown_room  yes          muted        banned  yes          yes    not_in_room
 invite   unknown_room  not_in_room  unknown_room  not_allowed  not_allowed  banned  yes          yes    not_in_room
 redact   unknown_room  not_in_room  unknown_room  not_allowed  not_allowed  banned  yes          yes    not_in_room
+report   unknown_room  not_in_room  unknown_room  yes          yes          banned  yes          yes    not_in_room
 govern   unknown_room  not_allowed  unknown_room  not_allowed  not_allowed  banned  yes          yes    yes
 appoint  unknown_room  not_allowed  unknown_room  not_allowed  not_allowed  banned  not_allowed  yes    yes
 delete   unknown_room  not_allowed  unknown_room  not_allowed  not_allowed  banned  not_allowed  yes    yes
@@ -58,6 +60,7 @@ say      accounts_only  accounts_only  not_in_room  accounts_only  muted        
 topic    accounts_only  accounts_only  not_in_room  accounts_only  muted        banned  yes          yes    not_in_room
 invite   accounts_only  accounts_only  not_in_room  yes            yes          banned  yes          yes    not_in_room
 redact   accounts_only  accounts_only  not_in_room  not_allowed    not_allowed  banned  yes          yes    not_in_room
+report   accounts_only  accounts_only  not_in_room  yes            yes          banned  yes          yes    not_in_room
 govern   accounts_only  accounts_only  not_allowed  not_allowed    not_allowed  banned  yes          yes    yes
 appoint  accounts_only  accounts_only  not_allowed  not_allowed    not_allowed  banned  not_allowed  yes    yes
 delete   accounts_only  accounts_only  not_allowed  not_allowed    not_allowed  banned  not_allowed  yes    yes

@@ -137,6 +137,7 @@ EVENTS = (
     events.TopicChanged("#lab", "bob", "locks"),
     events.TopicShown("#lab", ""),
     events.Redacted("#lab", 7, "bob"),
+    events.AuditList(None, (events.AuditRow(AT, "#lab", "ann", "ban", "bob", "rude"),)),
     events.RoomDeleted("#lab", "bob", "#lobby"),
     events.Moderated("#lab", "ann", "ban", "bob", "rude", 7200),
     events.RoomSet("#lab", "ann", "quiet"),

@@ -33,6 +33,7 @@ ACTIONS: dict[str, Ways] = {
     "topic": (({"type": "topic", "text": TOPIC}, f"/topic ROOM {TOPIC}"),),
     "redact": (({"type": "redact", "number": "MESSAGE"}, "/redact MESSAGE ROOM"),),
     "invite": (({"type": "invite", "name": "victimMARK"}, "/invite victimMARK ROOM"),),
+    "report": (({"type": "report", "about": "victimMARK"}, "/report ROOM victimMARK"),),
     "govern": (
         ({"type": "room", "setting": "RULE"}, "/room ROOM RULE"),
         ({"type": "mute", "name": "victimMARK"}, "/mute ROOM victimMARK"),
@@ -41,6 +42,7 @@ ACTIONS: dict[str, Ways] = {
         ({"type": "unban", "name": "victimMARK"}, "/unban ROOM victimMARK"),
         ({"type": "kick", "name": "victimMARK"}, "/kick ROOM victimMARK"),
         ({"type": "bans"}, "/bans ROOM"),
+        ({"type": "audit"}, "/audit ROOM"),
     ),
     "appoint": (
         ({"type": "op", "name": "victimMARK"}, "/op ROOM victimMARK"),

@@ -332,7 +332,7 @@ def strings(path: pathlib.Path) -> Iterator[str]:
 def test_no_text_for_programs_names_a_typed_command():
     typed = re.compile(r"(?<![\w/])(?:" + "|".join(map(re.escape, commands.BY_NAME)) + r")\b")
     # The table of what people type; the operator's options; what a thread does, for /threads.
-    others = {"commands", "room_commands", "room_roles", "sign_in", "usage", "cli", "lab", "watched"}
+    others = {"commands", "room_commands", "room_roles", "server_order", "sign_in", "usage", "cli", "lab", "watched"}
     package = pathlib.Path(chat_threads.__file__).parent
     saying = [each for each in package.glob("*.py") if each.stem not in others] + [*package.glob("service/*.py")]
     assert {path.name: text for path in saying for text in strings(path) if typed.search(text)} == {}

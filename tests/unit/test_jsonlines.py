@@ -621,6 +621,18 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
     (events.TopicChanged("#lobby", "bob", "locks"), [{"type": "topic", "room": "#lobby", "topic": "locks",
                 "by": "bob"}]),
     (events.TopicShown("#lobby", ""), [{"type": "topic", "room": "#lobby", "topic": ""}]),
+    (
+        events.AuditList("#lab", (events.AuditRow(AT, "#lab", "ann", "ban", "bob", "60 s: rude"),)),
+        [
+            {
+                "type": "audit",
+                "room": "#lab",
+                "rows": [
+                    {"at": AT_TEXT, "room": "#lab", "by": "ann", "action": "ban", "about": "bob", "why": "60 s: rude"}
+                ],
+            }
+        ],
+    ),
     (events.Redacted("#lobby", 7, "bob"), [{"type": "redacted", "room": "#lobby", "number": 7, "by": "bob"}]),
     (events.RoomDeleted("#lab2", "bob", "#lobby"), [{"type": "deleted", "room": "#lab2", "by": "bob",
                 "current": "#lobby"}]),
@@ -812,6 +824,7 @@ def test_a_line_has_no_raw_newline_or_control_character_whatever_is_in_it(odd):
         events.TopicShown(odd, odd), events.RoomDeleted(odd, odd, odd), events.PrivateLine(AT, odd, odd, odd),
         events.Moderated(odd, odd, "ban", odd, odd), events.RoomSet(odd, odd, odd),
         events.RoomShown(odd, (odd,), odd, (odd,)),
+        events.AuditList(odd, (events.AuditRow(AT, odd, odd, odd, odd, odd),)),
         events.SanctionList(odd, (events.SanctionRow(odd, "ban", odd, odd, 1),)),
         events.Invited(odd, odd),
         events.HistoryPage(odd, (said(odd),), 1, 1, 1), events.SearchPage(odd, (said(odd),), False),

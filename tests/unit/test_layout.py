@@ -22,6 +22,7 @@ LAYERS = """
     events          disconnects     rules           queues          tokens      lab         filelock    wal     latch
     tls             refusals
     metrics         reach       qr              limits      starting    passwords
+    audit           server_order
     implied         meant           room_commands   room_roles      governance      sign_in
     commands        ordered         parcel
     paging          redaction
@@ -47,6 +48,7 @@ LAYERS = """
     dialects.web
     service.table
     service.governing
+    service.order
     service.talk    service.rooms   service.pages   service.insight     service.metrics     service.passwords
     service.returning
     service.people
@@ -81,7 +83,19 @@ RESERVED = {
     "socketserver": {"conversation", "server"},
     "select": {"wire", "client.lines"},
     "sqlite3": {
-        *("schema", "search", "accounting", "identity", "files", "once", "reading", "retention", "storage", "wal")
+        *(
+            "audit",
+            "schema",
+            "search",
+            "accounting",
+            "identity",
+            "files",
+            "once",
+            "reading",
+            "retention",
+            "storage",
+            "wal",
+        )
     },
     "signal": {"cli", "client.lines"},
     "click": {"announcement", "cli", "option_types", "client.terminal"},

@@ -838,6 +838,15 @@ SEEN = (
         events.RoomShown("#lab2", ("public", "slow 10"), "ann", ("bob", "cy")),
         ["* #lab2 is public, slow 10.", "* It was made by ann; its operators: bob, cy."],
     ),
+    (events.AuditList(None, ()), ["* Nothing is remembered."]),
+    (
+        events.AuditList("#lab2", (events.AuditRow(AT, "#lab2", "ann", "ban", "bob", "rude"),)),
+        [
+            "* when              room    by    what    about    why",
+            "* ----------------  ------  ----  ------  -------  -----",
+            f"* {DAY} 14:03  #lab2   ann   ban     bob      rude",
+        ],
+    ),
     (events.SanctionList("#lab2", ()), ["* Nobody is banned from #lab2 or muted in it."]),
     (
         events.SanctionList("#lab2", (events.SanctionRow("bob", "ban", "ann", "rude", 7200),)),

@@ -1,0 +1,62 @@
+"""Keeping order: reports to the operators, announcements, and what operators did."""
+
+from __future__ import annotations
+
+from .. import audit, commands, events, ordered
+from ..pace import cost_of_table
+from ..parcel import Parcel, View
+from ..refusals import NotOperator, NotServerOperator
+from ..rules import check_name, check_text, check_words, fold
+from ..session import Session
+from ..usage import NUMBER
+from .governing import rank
+from .table import Context, does
+
+MOST = 50  # rows that /audit shows
+
+
+@does(commands.Report)
+def report(context: Context, session: Session, command: commands.Report) -> None:
+    """Show it at once to the operators who are here. It is stored for those who are not."""
+    room = context.room(session, command.room, member=True)
+    number = NUMBER.fullmatch(command.about)
+    about = command.about if number else check_name(command.about)
+    why = check_words(command.why)
+    context.history.submit(ordered.Noted(room.id, room.name, session.name, "report", about, why))
+    what = f"message {about}" if number else about
+    said = f"{session.name} reports {what} in {room.name}" + (f": {why}" if why else ".")
+    there = set(context.publisher.members(room))
+    for other in context.sessions.people():
+        concerned = other is session or fold(other.name) == fold(about)
+        if not concerned and (other.operator or (other in there and rank(room, other))):
+            other.send(events.Notice(said, name="" if number else about, room=room.name))
+    session.answer(events.Notice("The operators are told. They also find it later.", room=room.name))
+
+
+@does(commands.Announce)
+def announce(context: Context, session: Session, command: commands.Announce) -> None:
+    """Show a text to everybody. Raise NotServerOperator."""
+    if not session.operator:
+        raise NotServerOperator()
+    text = check_words(check_text(command.text))
+    context.history.submit(ordered.Noted(audit.SERVER, "", session.name, "announce", "", text))
+    event = events.Notice(f"{session.name} announces to everybody: {text}", name=session.name)
+    parcels: dict[View, Parcel] = {}
+    for other in context.sessions.people():
+        view = other.views.own
+        if view not in parcels:
+            parcels[view] = Parcel(view, (event,), other.output)
+        other.put(parcels[view])
+    session.answer(events.Notice("Everybody who is here is shown that."))
+
+
+@does(commands.Audit)
+def list_audit(context: Context, session: Session, command: commands.Audit) -> None:
+    """Waits for what was submitted before, and for an SQLite connection. Raises NotServerOperator or NotOperator."""
+    room = context.room(session, command.room) if command.room or not session.operator else None
+    if room and not rank(room, session):
+        raise NotOperator(room.name)
+    context.wait(session)
+    rows = context.history.storage.audit(room.id if room else None, MOST)
+    session.pace.pay(cost_of_table((row.by, row.about, row.why) for row in rows))
+    session.answer(events.AuditList(room.name if room else None, rows))

@@ -1,0 +1,82 @@
+"""Reports, announcements, and what is remembered of those who keep order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from support.clients import Program, Start
+from support.servers import Running
+
+from chat_threads import audit
+
+
+def rows(client: Program, **more: object) -> list[tuple[str, str, str, str]]:
+    client.send({"type": "audit", **more, "ref": "a"})
+    found = client.expect("audit", ref="a")["rows"]
+    return [(row["by"], row["action"], row["about"], row["why"]) for row in found]
+
+
+def done(client: Program, line: str) -> dict[str, Any]:
+    client.send(type="typed", line=line, ref=line)
+    while (found := client.read()) is not None:
+        if found.get("ref") == line:
+            return found
+    raise AssertionError(client.seen)
+
+
+def test_a_report_reaches_the_operators_who_are_here_and_those_who_come_later(server: Running, program: Start) -> None:
+    ann, bob, cy = (program(name, server, room="#lab") for name in ("ann", "bob", "cy"))
+    boss = program("boss", server)
+    server.chat.sessions.named("boss").operator = True
+    assert done(cy, "/report bob rude words")["type"] == "notice"
+    for each in (ann, boss):
+        assert each.expect("notice", name="bob")["text"] == "cy reports bob in #lab: rude words"
+    assert "cy reports" not in str(bob.ask(type="stats"))
+    assert done(cy, "/report 17")["type"] == "notice"
+    assert boss.expect("notice", room="#lab")["text"] == "cy reports message 17 in #lab."
+    assert done(cy, "/report #lobby bob")["code"] == "not_in_room"
+    assert done(cy, "/report b/o/b")["code"] == "bad_name"
+    expected = [("cy", "report", "bob", "rude words"), ("cy", "report", "17", "")]
+    assert rows(ann, room="#lab") == rows(boss, room="#lab") == rows(boss) == expected
+    assert done(cy, "/audit")["code"] == done(bob, "/audit #lab")["code"] == "not_allowed"
+
+
+def test_an_announcement_is_shown_to_everybody_and_is_for_the_servers_operators(
+    server: Running, program: Start
+) -> None:
+    boss, bob, person = program("boss", server), program("bob", server, room="#lab"), server.client("cy")
+    assert done(boss, "/announce hi")["code"] == "not_allowed"
+    server.chat.sessions.named("boss").operator = True
+    assert done(boss, "/announce five minutes left")["type"] == "notice"
+    said = "boss announces to everybody: five minutes left"
+    assert bob.expect("notice")["text"] == said
+    assert person.expect("* boss announces") == f"* {said}"
+    assert rows(boss) == [("boss", "announce", "", "five minutes left")]
+
+
+def test_what_operators_do_is_remembered_for_each_room_and_goes_with_it(
+    serve: Callable[..., Running], program: Start, monkeypatch: Any
+) -> None:
+    server = serve()
+    ann, bob = program("ann", server, room="#lab"), program("bob", server, room="#lab")
+    bob.send(type="say", text="spam")
+    ann.expect("message")
+    for line in ("/room slow 5", "/op bob", "/deop bob", "/redact 1", "/mute bob 1h rude", "/unmute bob"):
+        assert "code" not in done(ann, line), line
+    assert done(bob, "/kick ann")["code"] == "not_allowed"  # and what was refused is not
+    expected = [
+        ("ann", "room", "slow 5", ""),
+        ("ann", "op", "bob", ""),
+        ("ann", "deop", "bob", ""),
+        ("ann", "redact", "1", ""),
+        ("ann", "mute", "bob", "3600 s: rude"),
+        ("ann", "unmute", "bob", ""),
+    ]
+    assert rows(ann) == expected
+    monkeypatch.setattr(audit, "KEPT", 4)
+    assert done(bob, "/report ann x")["type"] == "notice"
+    assert done(ann, "/room slow off")["type"] == "ack"
+    assert rows(ann) == [*expected[3:], ("bob", "report", "ann", "x"), ("ann", "room", "slow off", "")]
+    assert "code" not in done(ann, "/delete #lab yes")
+    assert server.chat.storage.audit(None, 50) == ()
