@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -42,7 +43,11 @@ class _Completer(Completer):
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
         before = document.text_before_cursor
         for each in completions(self._talk, before):
-            yield Completion(each, -len(before.rpartition(" ")[2]))
+            yield Completion(_with_space(each), -len(before.rpartition(" ")[2]), display=each)
+
+
+def _with_space(word: str) -> str:
+    return word.rstrip(" ") + " "
 
 
 def _keys(talk: Talk) -> KeyBindings:
@@ -54,6 +59,19 @@ def _keys(talk: Talk) -> KeyBindings:
     def paste(event: KeyPressEvent) -> None:
         line = event.current_buffer
         line.insert_text(pasted(line.document.text_before_cursor, event.data))
+
+    @keys.add(Keys.Tab)
+    def complete(event: KeyPressEvent) -> None:
+        line = event.current_buffer
+        before = line.document.text_before_cursor
+        found = completions(talk, before) if line.complete_state is None else []
+        if len(found) == 1:  # at once: the library completes in its own time, and another key would end that
+            line.delete_before_cursor(len(before.rpartition(" ")[2]))
+            line.insert_text(_with_space(found[0]))
+        elif line.complete_state is None:
+            line.start_completion(insert_common_part=True)
+        else:
+            line.complete_next()
 
     @keys.add(Keys.PageUp)
     def page_up(event: KeyPressEvent) -> None:
@@ -116,6 +134,25 @@ def _leave_a_row_above(session: PromptSession[str]) -> None:
     window.height = height
 
 
+@contextlib.contextmanager
+def _without_echo() -> Iterator[None]:
+    """Keep the terminal from showing what is typed while no line is being edited, between Enter and the next one."""
+    try:
+        import termios
+    except ImportError:  # Windows shows nothing then
+        yield
+        return
+    keyboard = sys.stdin.fileno()
+    usual = termios.tcgetattr(keyboard)
+    silent = [*usual]
+    silent[3] &= ~(termios.ECHO | termios.ICANON)  # the local modes
+    termios.tcsetattr(keyboard, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, usual)
+
+
 class Screen:
     """The main thread has the keyboard; ``client-show`` prints."""
 
@@ -124,7 +161,7 @@ class Screen:
 
     def run(self) -> Talk:
         """Talk until the conversation ends; Ctrl-C and Ctrl-D end it, too."""
-        with patch_stdout(raw=True):
+        with patch_stdout(raw=True), _without_echo():
             self._talk = Talk(self._chat, lambda lines, error: print(lines), screen=True)
             self._session: PromptSession[str] = PromptSession(
                 completer=_Completer(self._talk),

@@ -480,10 +480,8 @@ def test_tab_completes_commands_rooms_and_names(server, screen):
     ann = screen(server, "ann")
     server.client("cy")
     ann.expect(r"^\* cy joined$")
-    ann.type("/jo")
-    ann.keys("Tab")
-    ann.expect(r"^> /join$")
-    ann.type(" #la")
+    ann.keys("/", "j", "o", "Tab", "#", "l", "a")  # as fast as it can be
+    ann.expect(r"^> /join #la$")
     ann.keys("Tab")
     ann.expect(r"^> /join #lab2$")
     ann.keys("Enter")
@@ -491,6 +489,18 @@ def test_tab_completes_commands_rooms_and_names(server, screen):
     ann.type("hello ba")
     ann.keys("Tab")
     ann.expect(r"^> hello barnaby$")
+
+
+def test_what_is_typed_before_the_last_line_is_done_is_not_lost_and_not_shown_among_what_is_said(server, screen):
+    ann = screen(server, "ann")
+    for number in range(5):
+        ann.type(f"line {number}")
+        ann.keys("Enter", *"/who", "Enter", *"half a ", "C-u")
+    ann.type("end")
+    ann.expect("ann: line 4$", "ann +#lobby +", "^> end$")
+    lines = ann.scrollback()
+    assert [line[8:] for line in lines if "line" in line] == [f"ann: line {number}" for number in range(5)]
+    assert [line for line in lines if line[0] not in "*[> "] == []
 
 
 def test_a_mention_rings_and_is_highlighted_and_other_lines_are_not(server, screen):
