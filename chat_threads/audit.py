@@ -52,9 +52,9 @@ def forget(writer: sqlite3.Connection, room: int) -> None:
     writer.execute("DELETE FROM audit WHERE room = ?", (room,))
 
 
-def forget_old(writer: sqlite3.Connection, older_than: int) -> None:
-    """Forget what is older than the messages that are kept."""
-    writer.execute("DELETE FROM audit WHERE at < ?", (older_than,))
+def forget_old(writer: sqlite3.Connection, older_than: int) -> bool:
+    """Forget what is older than the messages that are kept. Return whether there was anything."""
+    return writer.execute("DELETE FROM audit WHERE at < ?", (older_than,)).rowcount > 0
 
 
 def newest(

@@ -251,8 +251,9 @@ class Sweeper:
                 return Slice(deleted, after=self._slice.after, more=True)
         barren = 0 if old else self._slice.barren + 1
         at_end = looked < LOOK_ROWS
-        if at_end:
-            audit.forget_old(writer, older_than)
+        if at_end and audit.forget_old(writer, older_than):
+            self._leave_remains(writer)
+            self.has_remains()
         if at_end or (barren >= LOOK_PAST and self._clock() < self._thorough_at):
             return Slice(deleted, at_end=at_end)
         return Slice(deleted, after=last, barren=barren, more=True)

@@ -12,7 +12,7 @@ from .errors import Refused
 # A request that was sent and not answered when the connection ended may have been done or not. These can be sent again
 # without harm. ``ignore`` is not one of them: somebody else may have that name by now.
 SENT_AGAIN = frozenset(
-    "join rooms who topic whois away back unignore history search redact set stats ping token help".split()
+    "join rooms who topic whois away back unignore history search redact audit set stats ping token help".split()
 )
 # These can be sent again only if they were sent under a token, because the server remembers refs by token.
 SAID = frozenset(("say", "action"))

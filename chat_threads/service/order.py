@@ -27,8 +27,8 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     said = f"{session.name} reports {what} in {room.name}" + (f": {why}" if why else ".")
     there = set(context.publisher.members(room))
     for other in context.sessions.people():
-        concerned = other is session or fold(other.name) == fold(about)
-        if not concerned and (other.operator or (other in there and rank(room, other))):
+        spared = other is session or fold(other.name) == fold(about) or session.identity in other.profile.ignored
+        if not spared and (other.operator or (other in there and rank(room, other))):
             other.send(events.Notice(said, name="" if number else about, room=room.name))
     session.answer(events.Notice("The operators are told. They also find it later.", room=room.name))
 

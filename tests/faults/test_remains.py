@@ -538,6 +538,8 @@ def test_nothing_of_a_deleted_room_can_be_read_while_the_server_runs_and_afterwa
             bob.ask("stays")
         ann.ask(f"/topic {rare(chance, 9)}")
         ann.ask("/topic graphs")
+        for line in (f"/report bob {rare(chance)}", f"/ban zed {rare(chance)}", f"/mute bob {rare(chance)}"):
+            ann.ask(line)
         assert readable(path)
         ann.ask("/delete #lab yes")
         wait_for(lambda: not readable(path), "all of it is gone")

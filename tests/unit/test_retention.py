@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from chat_threads import retention as module
-from chat_threads.events import Message
+from chat_threads.events import AuditRow, Message
 from chat_threads.ordered import RoomMade
 from chat_threads.retention import DAY_MS
 from chat_threads.storage import Batch, Storage
@@ -321,6 +321,16 @@ def test_in_rooms_with_a_time_of_their_own_what_is_older_goes_in_small_steps(
     assert told(caplog, logging.INFO) == [
         "deleted 17 messages that were too old, from 2024-08-25 to 2024-09-14: 17 of #lab"
     ]
+
+
+def test_what_operators_did_is_forgotten_with_the_messages_of_that_time(history: History) -> None:
+    history.say(0)
+    rows = [AuditRow(int(TODAY + day * DAY_MS), "#lab", "ann", "ban", "bob") for day in (-91, -89)]
+    history.storage.commit(Batch(audit=[(LAB, row) for row in rows]))
+    assert not history.storage.remains
+    assert history.sweep(0) == 0
+    assert history.storage.audit(None, 9) == (rows[1],)
+    assert history.storage.remains
 
 
 def test_a_pass_that_is_cut_short_by_the_end_is_logged_too(
