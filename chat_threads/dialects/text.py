@@ -20,7 +20,8 @@ from . import clock
 from .asking import Form
 from .base import DEFAULTS, Input, Request, Settings
 from .editing import Editing, Wanted, Wish
-from .screen import END, LINE, Question, Screen, Situation
+from .rows import wrapped
+from .screen import END, LINE, Question, Screen, Situation, above
 from .speech import Style
 from .telnet import LineEditor, Signal, Telnet
 from .typed import HINTS, not_set, parse_line, parse_name
@@ -279,6 +280,15 @@ class TextDialect:
                 drawn += self._said(self._note)
                 self._note = ""
         return drawn
+
+    def unfinished(self) -> bytes:
+        """What shows the line that is being edited among what was said; b"" if there is none."""
+        if self._screen is None or not self._style.screen or not self._screen.editing.text:
+            return b""
+        rows: list[str] = []
+        for line in self._screen.editing.text.split("\n"):
+            rows += wrapped(("  " if rows else "> ") + line, self._style.columns, "  ")
+        return above(("\r\n".join(rows) + "\r\n").encode("utf-8", "replace"))
 
     def complete(self, candidates: Sequence[str]) -> None:
         """The answer to the last ``commands.Complete``: the words that fit, the likeliest first."""

@@ -114,6 +114,7 @@ class Service:
         free its name. If ``all_leave``, only the first of these: nobody else is shown anything. Afterwards it is in no
         room, or it is silent if its dialect is. Waits as ``people.depart`` does."""
         if session.name:
+            screen.leave(session)
             returning.leave(self._context, session, patience)
             if all_leave:
                 self._context.history.settle(patience)

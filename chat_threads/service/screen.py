@@ -65,6 +65,12 @@ def refresh(context: Context, session: Session) -> None:
         session.wire.wake_after(IDLE)  # it was asked for single keys, and has refused them or not answered
 
 
+def leave(session: Session) -> None:
+    """The conversation ends: leave a line that the person has not finished above, where it can be read. Never waits."""
+    if _has_screen(session.dialect) and (unfinished := session.dialect.unfinished()):
+        session.send(events.WireBytes(unfinished))
+
+
 def _draw(context: Context, session: Session, drawn: bytes) -> None:
     """Send what is drawn and, in the same step, show the rooms by the dialect's views from now on."""
     assert _has_screen(session.dialect)

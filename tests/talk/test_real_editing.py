@@ -155,6 +155,7 @@ def test_the_terminal_is_as_before_however_the_conversation_ends(start_process, 
     ann.type("a half-typed line")
     if how == "the server stops":
         assert server.stop() == 0
+        ann.expect("^> a half-typed line$", "^! The server is shutting down")
     elif how == "/quit":
         ann.keys("C-u")
         ann.enter("/quit")

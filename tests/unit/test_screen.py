@@ -280,6 +280,16 @@ def test_the_last_words_stand_below_the_screen_however_it_ends():
     assert last.replace(b"\r\n!   ", b" ").endswith(error_line(slow).encode() + b"\r\n")
 
 
+def test_an_unfinished_line_can_be_shown_among_what_was_said():
+    dialect = editing(19)
+    assert dialect.unfinished() == b""
+    dialect.feed(b"half a line of ann\x1b[200~\rx\x1b[201~")
+    drain(dialect)
+    assert dialect.unfinished() == screen.above(b"> half a line of\r\n  ann\r\n  x\r\n")
+    dialect.edit(False)
+    assert dialect.unfinished() == b""
+
+
 def test_a_change_of_the_window_draws_everything_again_and_another_report_of_it_nothing():
     dialect = editing()
     dialect.feed(b"half")
