@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pathlib
 import random
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -147,8 +149,9 @@ def one_from_before_there_were_marks(house: House) -> pathlib.Path:
     house.say(25)
     copy = house.copy("copy.db")
     with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as file:
-        file.execute("DROP TABLE identity")
-        file.execute("DROP TABLE places")
+        for statement in itertools.chain(*schema.MIGRATIONS[5:]):
+            if made := re.match(r"CREATE TABLE (\w+)", statement):
+                file.execute(f"DROP TABLE {made[1]}")
         file.execute("PRAGMA user_version = 5")
         file.execute("PRAGMA journal_mode = DELETE")
     return copy
