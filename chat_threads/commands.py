@@ -54,6 +54,7 @@ from .usage import Command as Command
 from .values import value
 
 EVERYTHING = "all"  # /help with what each command does
+TEXT = "text"  # /help on a line that is no command
 _LIMIT = re.compile("(in|from|before(?=:[#0-9])):(.+)")  # of a search
 
 
@@ -429,8 +430,10 @@ class Help(Command):
     @classmethod
     def typed(cls, rest: str) -> Command | None:
         word = rest.split()[0].lstrip("/").rstrip(",.;:!") if rest else ""
-        if word.lower() in ("", "text"):  # the list begins with what a line without a command is
+        if not rest:
             return cls()
+        if word.lower() in ("", TEXT):
+            return cls(TEXT)
         if word.lower() == EVERYTHING:
             return cls(EVERYTHING)
         called(f"/{word}")

@@ -27,6 +27,7 @@ GROUPS = {
     "Inside": "/threads /locks /trace /lab",
 }
 _GROUP_OF = {name: group for group, names in GROUPS.items() for name in names.split()}
+A_TEXT = "A line is said in the current room; //text says a text that begins with /."
 _STAYS = "\xa0"  # a space at which textwrap does not end a line
 
 
@@ -34,7 +35,9 @@ def help_lines(event: HelpShown, room: int = ROOM, editing: bool = False) -> lis
     """The lines of the help that the event asks for, in at most ``room`` columns; ``editing``: /edit is on."""
     width = room - 2
     lines = [] if event.named else textwrap.wrap(COME_IN, width)
-    if event.about and event.about != commands.EVERYTHING:
+    if event.about == commands.TEXT:
+        lines += textwrap.wrap(A_TEXT, width)
+    elif event.about and event.about != commands.EVERYTHING:
         row = commands.called(event.about).row
         lines.append(f"{row.usage}: {row.does}.")
         parts = row.more.split("\n")
@@ -66,7 +69,7 @@ def _whole(usage: str, most: int) -> str:
 
 def _groups(shown: Sequence[Row], width: int, offer: bool) -> list[str]:
     """The commands in groups, so that all of them fit into a terminal of 80 columns and 24 lines."""
-    lines = textwrap.wrap("A line is said in the current room; //text says a text that begins with /.", width)
+    lines = textwrap.wrap(A_TEXT, width)
     for group in (TALK, *GROUPS):
         usages = [row.usage for row in shown if _GROUP_OF.get(row.name, TALK) == group]
         usages = [each.replace(" ", _STAYS) if len(each) <= width - 9 else each for each in usages]

@@ -176,6 +176,10 @@ def _no_page(words: list[str]) -> Mistyped | None:
     """What is wrong with words after /history, and what to type."""
     if not words[-1].strip("0") or words[-1].lower() == "all":
         return Mistyped("A page has 1 to 200 messages.", "/help history says more.")
+    if len(words) > 1 and words[0] not in _NO_ROOMS and (near := nearest(words[0].lower(), ("before", "after"))):
+        page = f"{near} {' '.join(words[1:])}"
+        if commands.ReadHistory.typed(page):
+            return Mistyped("before and after take the number of a message.", f"Type /history {page}.")
     rooms = [word.rstrip(",;")[:40] for word in words if word.startswith("#")]
     rest = [word.lower() for word in words if not word.startswith("#")]
     fact = ""
