@@ -179,7 +179,7 @@ class Numbering:
         try:
             self._refuse_banned(item.room_id, item.room, Somebody.of(item.origin, item.who, item.by))
             rules = self.governed.get(item.room_id) or Governance(item.owner)
-            redaction.check(self._said(item), item, rules, self._at)
+            said = redaction.check(self._said(item), item, rules, self._at)
         except redaction.RemovedAlready as error:
             if item.ref:  # a program may ask again after a broken connection
                 self.published.append(ordered.Acked(item.origin, item.ref))
@@ -190,7 +190,8 @@ class Numbering:
         else:
             self.batch.redacted.append((item.room_id, item.number))
             self._publish_with_ack(item)
-            self._note(item.room_id, AuditRow(self._at, item.room, item.by, "redact", str(item.number)))
+            if said.who != item.who:  # what people do with their own words is nobody's business
+                self._note(item.room_id, AuditRow(self._at, item.room, item.by, "redact", str(item.number)))
 
     def _said(self, item: ordered.Redacted) -> Message | None:
         """The message that is to be removed, committed or in this batch; None: there is none. Raise RoomGone or

@@ -57,9 +57,9 @@ class OldMessage(NotAllowed):
         self.room, self.number = room, number
 
 
-def check(message: Message | None, item: ordered.Redacted, rules: Governance, at: int) -> None:
-    """Raise Banned, UnknownMessage, RemovedAlready or NotAllowed if the message cannot be removed at the time ``at``,
-    in a room with these rules."""
+def check(message: Message | None, item: ordered.Redacted, rules: Governance, at: int) -> Message:
+    """The message, which may be removed at the time ``at`` in a room with these rules; otherwise raise Banned,
+    UnknownMessage, RemovedAlready or NotAllowed."""
     person = Somebody.of(item.origin, item.who, item.by)
     if ban := rules.banned(person, at):
         raise Banned(item.room, ban.left(at), ban.why)
@@ -74,6 +74,7 @@ def check(message: Message | None, item: ordered.Redacted, rules: Governance, at
             raise OldMessage(item.room, item.number)
     if message.kind == "removed":
         raise RemovedAlready(item.room, item.number)
+    return message
 
 
 def removed(message: Message) -> Message:

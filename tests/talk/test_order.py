@@ -60,8 +60,9 @@ def test_what_operators_do_is_remembered_for_each_room_and_goes_with_it(
 ) -> None:
     server = serve()
     ann, bob = program("ann", server, room="#lab"), program("bob", server, room="#lab")
-    bob.send(type="say", text="spam")
-    ann.expect("message")
+    bob.send({"type": "say", "text": "spam"}, {"type": "say", "text": "sorry"})
+    ann.expect("message", text="sorry")
+    assert "code" not in done(bob, "/redact 2")  # one's own is not
     for line in ("/room slow 5", "/op bob", "/deop bob", "/redact 1", "/mute bob 1h rude", "/unmute bob"):
         assert "code" not in done(ann, line), line
     assert done(bob, "/kick ann")["code"] == "not_allowed"  # and what was refused is not

@@ -185,6 +185,11 @@ def test_no_answer_tells_that_there_is_a_room_for_invited_people(serve: Callable
         (error,) = (each for each in spy.ask({"type": "trace", **request}) if each["type"] == "error")
         assert error["code"] == "no_trip"
     assert [each["number"] for each in program("bob", server).ask(type="trace") if each["type"] == "trace"] == []
+    late = program(server=server)
+    late.send(type="hello", name="cy", since={"#coven": 0})
+    assert late.expect("error", room="#coven")["code"] == "invite_only"
+    late.expect("joined", room="#lobby")
+    assert "the plan" not in str(late.seen)
     assert eve.ask("/join #coven") == [
         "! #coven is only for people who were invited. Ask one of its operators for an invitation."
     ]
