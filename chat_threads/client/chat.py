@@ -79,6 +79,9 @@ class Client:
     ``place=True`` is for a person's client: from the request ``token`` on, the server keeps the client's place, so that
     ``resume`` with ``place`` brings the person back to it (docs/protocol.rst, "Coming back").
 
+    ``password`` is that of the account that has the name (see ``register``); without it, Refused is raised if there is
+    one. Only the first connection needs it, and one whose token is void.
+
     Any thread may make any call. A call waits for its answer, at most ``timeout`` seconds (None: for ever), and raises
     a ClientError if there is none. ``listen=False`` drops all events, for a program that only speaks. With
     ``answers=True`` the events include the answers to requests, each as an ``Answer``.
@@ -90,6 +93,7 @@ class Client:
         port: int = PORT,
         *,
         name: str,
+        password: str = "",
         room: str | None = None,
         replay: int = 0,
         reconnect: bool = False,
@@ -106,7 +110,7 @@ class Client:
         self._link = Link(
             host,
             port,
-            State(name, room, replay, place),
+            State(name, room, replay, place, password=password),
             LinkOptions(reconnect, listen, answers, longest_pause, give_up, context),
         )
         self._link.open()
@@ -274,6 +278,22 @@ class Client:
     def invite(self, name: str, room: str | None = None) -> None:
         """Invite a person to a room that the client is in."""
         self._get(Notice, "invite", name=name, room=room)
+
+    def register(self, password: str) -> None:
+        """Make the name an account: from now on, only whoever knows the password can have it."""
+        self._get(Notice, "register", password=password)
+
+    def login(self, name: str, password: str) -> None:
+        """Become the person of an account."""
+        self._get(Notice, "login", name=name, password=password)
+
+    def change_password(self, password: str, new: str) -> None:
+        """Change the password of the account. Its other tokens are void then."""
+        self._get(Notice, "password", password=password, new=new)
+
+    def unregister(self, password: str) -> None:
+        """Give up the account: anybody may have the name."""
+        self._get(Notice, "unregister", password=password)
 
     def nick(self, name: str) -> None:
         """Take another name."""

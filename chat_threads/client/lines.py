@@ -10,6 +10,11 @@ import signal
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+try:
+    import termios
+except ImportError:  # Windows
+    termios = None  # type: ignore[assignment]
+
 LINE = 8192  # bytes in a line, without its end, as over telnet
 READ_SIZE = 65536  # bytes
 LOOK = 0.5  # seconds between checks whether the terminal is ours again
@@ -33,6 +38,7 @@ class Lines:
             # A signal that comes just before the wait does not end it; a byte in a pipe does.
             signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         self._stopped = False
+        self._hidden = False  # whether the terminal does not show what is typed
 
     def __iter__(self) -> Iterator[bytes | None]:
         """Yield each line without its end, or None for one that is longer than LINE. Raise OSError."""
@@ -82,6 +88,16 @@ class Lines:
             os.read(self._woken, READ_SIZE)
             return False
         return self._raw in ready and is_ours(self._raw)
+
+    def hide(self, hidden: bool) -> None:
+        """Have the terminal not show what is typed, because it is a password; or show it again. Without a terminal, it
+        does nothing."""
+        if termios is None or self._hidden is hidden or not self._raw.isatty():
+            return
+        self._hidden = hidden
+        modes = termios.tcgetattr(self._raw)
+        modes[3] = modes[3] & ~termios.ECHO if hidden else modes[3] | termios.ECHO
+        termios.tcsetattr(self._raw, termios.TCSADRAIN, modes)
 
     def stop(self) -> None:
         """Read no further line. Returns at once."""

@@ -22,6 +22,7 @@ from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.dimension import Dimension, to_dimension
 from prompt_toolkit.patch_stdout import patch_stdout
 
+from ..dialects.asking import may_have_password
 from ..dialects.columns import columns, shortened
 from ..rules import fold
 from .chat import Client
@@ -36,12 +37,26 @@ _LEAST = 6  # columns for a room or a name in the bottom line
 _WRAPS = "TMUX VTE_VERSION KITTY_WINDOW_ID WT_SESSION KONSOLE_VERSION ALACRITTY_WINDOW_ID WEZTERM_PANE ITERM_SESSION_ID"
 
 
+class _History(InMemoryHistory):
+    """The lines that Up shows. No password is among them."""
+
+    def __init__(self, talk: Talk) -> None:
+        super().__init__()
+        self._talk = talk
+
+    def append_string(self, string: str) -> None:
+        if not self._talk.hidden and not may_have_password(string):
+            super().append_string(string)
+
+
 class _Completer(Completer):
     def __init__(self, talk: Talk) -> None:
         self._talk = talk
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
         before = document.text_before_cursor
+        if self._talk.hidden:
+            return
         for each in completions(self._talk, before):
             yield Completion(_with_space(each), -len(before.rpartition(" ")[2]), display=each)
 
@@ -166,7 +181,7 @@ class Screen:
             self._session: PromptSession[str] = PromptSession(
                 completer=_Completer(self._talk),
                 complete_while_typing=False,
-                history=InMemoryHistory(),
+                history=_History(self._talk),
                 bottom_toolbar=self._bottom,
                 refresh_interval=LOOK,
                 erase_when_done=True,
@@ -178,7 +193,12 @@ class Screen:
             shower.start()
             try:
                 while True:
-                    self._talk.enter(self._session.prompt("> ", pre_run=self._leave_if_over))
+                    typed = self._session.prompt(
+                        "password: " if self._talk.hidden else "> ",
+                        pre_run=self._leave_if_over,
+                        is_password=self._talk.hidden,
+                    )
+                    self._talk.enter(typed)
             except (EOFError, KeyboardInterrupt):
                 pass
             finally:

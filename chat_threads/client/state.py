@@ -27,8 +27,9 @@ class State:
     It has no lock: the thread that calls a method or reads an attribute holds ``Link._changed``.
     """
 
-    def __init__(self, name: str, first_room: str | None, replay: int, place: bool = False) -> None:
+    def __init__(self, name: str, first_room: str | None, replay: int, place: bool = False, password: str = "") -> None:
         self.name = name
+        self._account, self._password = name, password  # of the account; "": none is known
         self._place = place
         self._returning = False  # whether the rooms that are entered now are those of a token, after resume
         self.token = ""
@@ -50,6 +51,8 @@ class State:
             hello["place"] = True
         if self.token:
             hello["token"] = self.token
+        elif self._password:
+            hello |= {"name": self._account, "password": self._password}
         else:
             hello["name"] = self.name
         if self.places:
@@ -102,7 +105,13 @@ class State:
 
     def _note_settings(self, kind: str, fields: Fields, said: Notice) -> None:
         """The server has done a request whose effect this client has to repeat on its next connection."""
-        if kind in ("nick", "resume"):
+        if kind in ("register", "login"):
+            self._account, self._password = said.name, fields["password"]
+        elif kind == "password":
+            self._password = fields["new"]
+        elif kind == "unregister":
+            self._password = ""
+        if kind in ("nick", "resume", "login"):
             self.name = said.name or fields.get("name", self.name)  # 1.0.0 says the name only in words
             self.token = fields.get("token", self.token)
         elif kind == "ignore" and fields.get("name"):

@@ -16,6 +16,7 @@ from typing import Any
 
 from .. import commands, events
 from ..dialects import advice
+from ..dialects.asking import Form, asked_for
 from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import SCROLL_BACK, TextDialect
 from ..dialects.typed import HINTS, parse_line
@@ -67,6 +68,7 @@ class Talk:
         self.people: dict[str, int] = {}  # how many people are in each of the user's rooms, by folded name
         self.names: dict[str, None] = {}  # people that were seen, the latest last
         self.rooms: dict[str, None] = {}  # rooms that were seen, likewise
+        self._form: Form | None = None  # what the user is being asked, by the thread that reads the keyboard
         self._write = write
         self._screen = screen
         self._day = time.strftime(_DAY)
@@ -89,9 +91,17 @@ class Talk:
 
     # --- what is typed --------------------------------------------------------------------------------------
 
+    @property
+    def hidden(self) -> bool:
+        """Whether the next line is a password, which must not be shown or kept."""
+        return self._form is not None and self._form.hidden
+
     def obey(self, line: str) -> None:
-        """Carry out a typed line. Raise EOFError after /quit."""
+        """Carry out a typed line, or take it as the answer to a question. Raise EOFError after /quit."""
         try:
+            if self._form:
+                self._do(self._answer(self._form, line))
+                return
             self._do(parse_line(line))
             if line in HINTS:
                 self._print(events.Notice(HINTS[line]))
@@ -109,13 +119,24 @@ class Talk:
         """
         lines = typed.count("\n") + 1
         messages = [typed] if lines == 1 else in_messages(clean_lines(typed))
-        if lines == 1 or _is_command("".join(messages[:1])):
-            self.obey("\n".join(messages))
+        if lines == 1 or self._form or _is_command("".join(messages[:1])):
+            self.obey(typed if self._form else "\n".join(messages))
         elif lines > MAX_PASTED:
             self.refuse(f"{lines} lines were pasted, but at most {MAX_PASTED} are allowed at once. None was sent.")
         else:
             for message in messages:
                 self._say(message)
+
+    def _answer(self, form: Form, line: str) -> commands.Command | None:
+        """The line answers a question; return the command if it was the last one."""
+        why = form.answer(line)
+        if why is None and form.command is None:
+            self._print(events.Notice(form.question.text))
+            return None
+        self._form = None
+        if why:
+            self.refuse(why)
+        return None if why else form.command
 
     def _say(self, text: str) -> None:
         try:
@@ -155,6 +176,9 @@ class Talk:
             for option, value in self._settings.items():
                 self._keep(option, value)
             self._ask(**request_of(command))
+        elif command and asked_for(command):
+            self._form = Form(command)
+            self._print(events.Notice(self._form.question.text))
         elif isinstance(command, commands.Quit):
             if self._screen:
                 self._print(events.Bye("quit"))

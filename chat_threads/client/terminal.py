@@ -63,6 +63,7 @@ def run_plain(talk: Talk, lines: Lines) -> None:
                 talk.refuse(f"{why} Convert it, or set LC_ALL to a locale with its encoding.")
                 continue
             talk.obey(typed)
+            lines.hide(talk.hidden)
         if not _answered(talk.chat):
             talk.refuse(f"The server has not answered for {ANSWERED_WITHIN:g} seconds.")
     except OSError as error:
@@ -72,6 +73,7 @@ def run_plain(talk: Talk, lines: Lines) -> None:
     finally:
         talk.chat.close()
         shower.join()
+        lines.hide(False)
         lines.close()
 
 
@@ -186,7 +188,7 @@ def main(
     give_up = GIVE_UP if give_up is None and not typed else give_up
     room = f"#{room.removeprefix('#')}" if room else address.room
     trusted = _trusting(tls_ca) if tls_ca else tls or address.tls
-    chat = _connected(host, port, name, tries, room=room, replay=replay, give_up=give_up, tls=trusted)
+    chat = _connected(host, port, name, tries, typed, room=room, replay=replay, give_up=give_up, tls=trusted)
     try:
         if not typed or plain or os.environ.get("TERM") == "dumb" or not _run_on_screen(chat):
             never_stopped()
@@ -209,17 +211,35 @@ def _trusting(ca: str) -> ssl.SSLContext:
     return context
 
 
-def _connected(host: str, port: int, name: str, tries: int, **options: Any) -> Client:
-    """A client that has entered under the name, or under one like it if that is taken and there are more ``tries``."""
+def _connected(host: str, port: int, name: str, tries: int, asks: bool, **options: Any) -> Client:
+    """A client that has entered under the name, or under one like it if that is taken and there are more ``tries``. If
+    the name belongs to an account, it ``asks`` the user for the password, if somebody is there."""
     try:
         return Client(host, port, name=name, reconnect=True, answers=True, place=True, **options)
     except OSError as error:
         _fail(f"No server answers at {host}, port {port}: {error.strerror or error}.")
     except ClientError as error:
-        if tries == 1 or not isinstance(error, Refused) or error.code != "name_taken" or not error.near:
+        if asks and isinstance(error, Refused) and error.code in ("password_needed", "wrong_password"):
+            if error.code == "wrong_password":
+                click.echo(f"{PROGRAM}: {error.text}", err=True)
+            if password := _password(name):
+                return _connected(host, port, name, tries, asks, **{**options, "password": password})
+            options.pop("password", None)
+        if tries == 1 or not isinstance(error, Refused) or error.code not in _TAKEN or not error.near:
             _fail(error.text)
         near = error.near
-    return _connected(host, port, near, tries - 1, **options)
+    return _connected(host, port, near, tries - 1, asks, **options)
+
+
+_TAKEN = ("name_taken", "password_needed")
+
+
+def _password(name: str) -> str:
+    """Ask the user for the password of the account, without showing it; "": they do not know it."""
+    try:
+        return getpass.getpass(f"The name {name} belongs to an account. Its password: ")
+    except (EOFError, KeyboardInterrupt):
+        _fail("No password was given.")
 
 
 def _run_on_screen(chat: Client) -> bool:

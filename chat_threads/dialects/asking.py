@@ -45,6 +45,17 @@ QUESTIONS: Mapping[type[commands.Command], Callable[[Any], Sequence[Question]]] 
 """The questions that complete each command."""
 
 
+def asked_for(command: commands.Command) -> bool:
+    """Whether the command lacks a password, so that its person has to be asked."""
+    return isinstance(command, commands.ASKS) and not command.password
+
+
+def may_have_password(text: str) -> bool:
+    """Whether there may be a password in a typed text, behind a command that takes none."""
+    word, _, rest = text.strip().partition(" ")
+    return bool(rest) and commands.BY_NAME.get(word.lower()) in commands.ASKS
+
+
 class Form:
     """The questions for one command, and the answers so far."""
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from .. import commands
 from ..letters import clusters
 from ..rules import without_harmful
+from .asking import may_have_password
 from .keys import Key
 
 HISTORY = 50  # lines
@@ -96,7 +96,7 @@ class Buffer:
         line = text.encode()
         if self.forgetful:
             self._killed = ""  # the keys that erase keep what they erase
-        elif text.strip() and line not in self._history[-1:] and not _is_secret(text):
+        elif text.strip() and line not in self._history[-1:] and not may_have_password(text):
             self._history = [*self._history, line][-HISTORY:]
             while sum(map(len, self._history)) > HISTORY_BYTES:
                 del self._history[0]
@@ -214,12 +214,6 @@ class Buffer:
             self._turns, self.full = [], True
         else:
             self.before = before
-
-
-def _is_secret(text: str) -> bool:
-    """Whether there may be a password in the text, behind a command that takes none."""
-    word, _, rest = text.strip().partition(" ")
-    return bool(rest) and commands.BY_NAME.get(word.lower()) in commands.ASKS
 
 
 def _size(text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pathlib
 import sqlite3
+import sys
 import threading
 
 import pytest
@@ -12,6 +13,7 @@ from support.clients import Client, Program
 from support.waiting import WAIT, wait_for
 
 from chat_threads import accounts, conversation, passwords
+from chat_threads.client import Refused
 from chat_threads.passwords import Password
 
 SECRET, OTHER = "correct horse", "battery staple"
@@ -321,3 +323,68 @@ def test_a_registered_account_is_committed_before_it_is_answered(start_process, 
     with sqlite3.connect(db) as connection:
         [(name, n, salt)] = connection.execute("SELECT name, n, salt FROM accounts").fetchall()
     assert (name, n, len(salt)) == ("ann", 1 << 14, 16)
+
+
+# --- the client -----------------------------------------------------------------------------------------
+
+
+def test_the_client_library_registers_logs_in_and_comes_back(server, connect):
+    with connect(server, "ann") as ann:
+        ann.register(SECRET)
+    with pytest.raises(Refused) as refused:
+        connect(server, "ann")
+    assert refused.value.code == "password_needed"
+    ann = connect(server, "ann", password=SECRET)
+    ann.change_password(SECRET, OTHER)
+    bob = connect(server, "bob", reconnect=True)
+    bob.login("ann", OTHER)
+    assert bob.name == "ann"
+    server.chat.sessions.named("ann").wire.stop_reading()  # the connection breaks
+    assert bob.whois("ann").person.account
+    bob.unregister(OTHER)
+    assert not bob.whois("ann").person.account
+
+
+@pytest.mark.slow
+def test_in_the_terminal_client_and_with_edit_on_a_password_is_neither_drawn_nor_kept(server, program, screen, tmux):
+    ann = screen(server, "ann")
+    ann.enter("/register")
+    ann.expect("Choose a password", "^password: *$")
+    ann.enter(SECRET)
+    ann.expect("Type it once more")
+    ann.enter(SECRET)
+    ann.expect("ann is yours now", "^> *$")
+    ann.enter(f"/login {SECRET}")
+    ann.expect("it is no good as a password")
+    ann.keys("Up")
+    ann.expect("^> /register *$")
+    ann.keys("C-u")
+    ann.enter("/quit")
+    again = tmux(sys.executable, "-m", "chat_threads.client", f"127.0.0.1:{server.port}", "--name", "ann")
+    again.expect("Its password:")
+    again.enter(SECRET)
+    again.expect(r"^\* You are in #", "^> *$")
+    again.enter("/quit")
+    bob = tmux("telnet", "127.0.0.1", str(server.port))
+    bob.expect("What is your name")
+    bob.enter("ann")
+    bob.expect("Type the password of ann")
+    bob.enter(SECRET)
+    bob.expect(r"^\* You are in #")
+    bob.enter("/edit on")
+    bob.expect("stays whole")
+    bob.enter("/password")
+    bob.expect("Type your password", r"^password \(not shown\): *$")
+    bob.enter(SECRET)
+    bob.expect("Type the new password")
+    bob.enter(OTHER)
+    bob.expect("Type it once more")
+    bob.enter(OTHER)
+    bob.expect("Your password is changed", "^> *$")
+    bob.keys("Up")
+    bob.expect("^> /password *$")
+    for terminal in (ann, again, bob):
+        written = terminal.written()
+        assert OTHER.encode() not in written
+        if terminal is not ann:  # she has typed it behind /login, where everybody can see it
+            assert SECRET.encode() not in written

@@ -37,7 +37,8 @@ LAYERS = """
     directory       dialects.governed
     publisher
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
-    dialects.rows   dialects.buffer     dialects.drawing    dialects.asking
+    dialects.asking     dialects.rows   dialects.drawing
+    dialects.buffer
     dialects.tables     dialects.speech
     dialects.help
     dialects.render dialects.editing
@@ -108,6 +109,7 @@ RESERVED = {
 CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules", "tls"}
 PEOPLES_MAY = CLIENTS_MAY | {
     *("dialects.typed", "dialects.text", "dialects.base", "dialects.jsonlines", "dialects.advice", "dialects.columns"),
+    "dialects.asking",
     *("qr", "streams"),
 }
 # A dialect does no I/O: it imports only these of our modules, and none of those of the standard library.
