@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Protocol
 
-from . import events
 from .addresses import network
 from .errors import ChatError
 from .refusals import (
@@ -25,13 +24,7 @@ from .refusals import (
     BadSetting,
     Banned,
     InviteOnly,
-    ListFull,
     Muted,
-    NotListed,
-    NotOperator,
-    NotOwner,
-    NotServerOperator,
-    Protected,
     QuietRoom,
     TooSoon,
 )
@@ -47,12 +40,7 @@ class StoredRoom(Protocol):
     def owner(self) -> int: ...
 
 
-OPERATORS = 50  # of one room
-SANCTIONS = 300  # bans in force, and as many mutes
-INVITED = 1000  # people
-KICKED = 60  # seconds for which a kicked person stays outside: longer than anything waits in the history's queue
 SLOWEST = 3600  # seconds
-LONGEST = 3650 * 86400  # seconds of a ban or a mute
 
 
 class Rank(IntEnum):
@@ -283,6 +271,10 @@ _WORDS: dict[str, dict[str, Any]] = {
     "unlisted": {"unlisted": True},
     "keep all": {"keep": 0},
 }
+_NUMBERS = {
+    "slow": f"Write slow and a number of seconds, 1 to {SLOWEST}, such as slow 10; or slow off.",
+    "keep": "Write keep and a number of days, such as keep 30; or keep all. Older messages are deleted for good.",
+}
 _MEANT = {
     "closed": "invite-only",
     "private": "invite-only",
@@ -301,204 +293,14 @@ def read_setting(typed: str) -> dict[str, Any]:
         return _WORDS[setting]
     if len(words) == 2 and words[1].isascii() and words[1].isdigit() and len(words[1]) <= 5:
         number = int(words[1])
-        if words[0] == "slow" and number <= SLOWEST:
+        if words[0] == "slow" and 1 <= number <= SLOWEST:
             return {"slow": number}
         if words[0] == "keep" and 1 <= number <= 36500:
             return {"keep": number}
+    if words and words[0] in _NUMBERS:
+        raise BadSetting(setting, _NUMBERS[words[0]])
     near = nearest(_MEANT.get(setting, setting), SETTINGS.split(", "))
-    raise BadSetting(f"Try {near}." if near else f"Try one of: {SETTINGS}.")
-
-
-# --- changes --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Who asks for a change of which room, and when."""
-
-    room: str
-    by: Person
-    rank: Rank
-    at: int
-
-
-class Change:
-    """A change that somebody asks for. The history thread calls the methods."""
-
-    __slots__ = ()
-
-    def applied(self, before: Governance, asked: Asked) -> Governance:
-        """The Governance after it; raise a ChatError if it is not allowed."""
-        raise NotImplementedError
-
-    def shown(self, asked: Asked) -> events.Event | None:
-        """What the members see of it; None: nothing."""
-        raise NotImplementedError
-
-    def expels(self, after: Governance) -> Sanction | None:
-        """The ban by which members have to leave the room."""
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Set(Change):
-    """Set a setting, as typed. The people ``present`` stay invited if the room becomes invite-only."""
-
-    setting: str
-    present: tuple[tuple[int, str], ...] = ()
-
-    def applied(self, before: Governance, asked: Asked) -> Governance:
-        if not asked.rank:
-            raise NotOperator(asked.room)
-        fields = read_setting(self.setting)
-        if "keep" in fields and asked.rank < Rank.OWNER:  # it deletes messages
-            raise NotOwner(asked.room)
-        after = replace(before, **fields)
-        if after.invite_only and not before.invite_only:
-            people = dict(self.present) | dict(before.invited)
-            after = replace(after, invited=dict([*people.items()][:INVITED]))
-        return after
-
-    def shown(self, asked: Asked) -> events.Event:
-        return events.RoomSet(asked.room, asked.by.name, " ".join(self.setting.lower().split()))
-
-
-@dataclass(frozen=True, slots=True)
-class Invite(Change):
-    """Let a person enter an invite-only room. Shown to that person, apart from this."""
-
-    person: Somebody
-
-    def applied(self, before: Governance, asked: Asked) -> Governance:
-        if not asked.rank:
-            raise NotOperator(asked.room)
-        invited = {**before.invited, self.person.identity: self.person.name}
-        if len(invited) > INVITED:
-            raise ListFull(asked.room, INVITED, "people invited")
-        return replace(before, invited=invited)
-
-    def shown(self, asked: Asked) -> None:
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Appoint(Change):
-    """Make a person an operator of the room."""
-
-    person: Somebody
-
-    def applied(self, before: Governance, asked: Asked) -> Governance:
-        if asked.rank < Rank.OWNER:
-            raise NotOwner(asked.room)
-        operators = {**before.operators, self.person.identity: self.person.name}
-        if len(operators) > OPERATORS:
-            raise ListFull(asked.room, OPERATORS, "operators")
-        return replace(before, operators=operators)
-
-    def shown(self, asked: Asked) -> events.Event:
-        return events.Moderated(asked.room, asked.by.name, "op", self.person.name)
-
-
-@dataclass(frozen=True, slots=True)
-class Dismiss(Change):
-    """Take the role of operator back; operators may give up their own."""
-
-    person: Somebody
-
-    def applied(self, before: Governance, asked: Asked) -> Governance:
-        found = _named(before.operators, self.person)
-        if asked.rank < Rank.OWNER and (found is None or found != asked.by.identity):
-            raise NotOwner(asked.room)
-        if found is None:
-            raise NotListed(self.person.name, "an operator of", asked.room)
-        operators = {identity: name for identity, name in before.operators.items() if identity != found}
-        return replace(before, operators=operators)
-
-    def shown(self, asked: Asked) -> events.Event:
-        return events.Moderated(asked.room, asked.by.name, "deop", self.person.name)
-
-
-def _named(people: Mapping[int, str], person: Somebody) -> int | None:
-    """The identity on a list that is the person's, or else the one that was noted under its name."""
-    if person.identity and person.identity in people:
-        return person.identity
-    return next((identity for identity, name in people.items() if fold(name) == fold(person.name)), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Sanctioned(Change):
-    """Ban, mute or kick a person. A kick is a ban of KICKED seconds."""
-
-    kind: events.Action
-    person: Somebody
-    seconds: int | None = None  # None: until it is lifted
-    why: str = ""
-    by_address: bool = False  # also whoever comes from the person's network
-
-    def applied(self, before: Governance, asked: Asked) -> Governance:
-        if not asked.rank:
-            raise NotOperator(asked.room)
-        if self.by_address and asked.rank < Rank.SERVER:
-            raise NotServerOperator()
-        if before.rank(self.person) >= asked.rank:
-            raise Protected(self.person.name, asked.room)
-        seconds = KICKED if self.kind == "kick" else self.seconds
-        until = None if seconds is None else asked.at + max(1, min(seconds, LONGEST)) * 1000
-        where = network(self.person.address) if self.by_address else ""
-        made = Sanction(self.person.identity, self.person.name, until, asked.by.name, self.why, where, asked.rank)
-        listed = _LISTS[self.kind]
-        others = tuple(_others(getattr(before, listed), self.person, asked.at))
-        if len(others) >= SANCTIONS:
-            raise ListFull(asked.room, SANCTIONS, f"people {_WHAT[listed].split()[0]}")
-        fields: dict[str, Any] = {listed: (*others, made)}
-        operators = {who: name for who, name in before.operators.items() if who != self.person.identity}
-        return replace(before, operators=operators, **fields)
-
-    def expels(self, after: Governance) -> Sanction | None:
-        return None if self.kind == "mute" else after.bans[-1]
-
-    def shown(self, asked: Asked) -> events.Event:
-        seconds = None if self.kind == "kick" else self.seconds
-        return events.Moderated(asked.room, asked.by.name, self.kind, self.person.name, self.why, seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Lifted(Change):
-    """Lift a ban or a mute: of the name under which it was made, or of the person who has the name now. Operators of
-    the room may lift what its owner did, but only the server's operators what one of them did."""
-
-    kind: events.Action
-    person: Somebody
-
-    def applied(self, before: Governance, asked: Asked) -> Governance:
-        if not asked.rank:
-            raise NotOperator(asked.room)
-        listed = _LISTS[self.kind]
-        in_force = getattr(before, listed)
-        left = tuple(_others(in_force, self.person, asked.at))
-        if len(left) == sum(each.until is None or each.until > asked.at for each in in_force):
-            raise NotListed(self.person.name, _WHAT[listed], asked.room)
-        if asked.rank < Rank.SERVER and any(each.rank == Rank.SERVER for each in in_force if each not in left):
-            raise NotServerOperator()
-        fields: dict[str, Any] = {listed: left}
-        return replace(before, **fields)
-
-    def shown(self, asked: Asked) -> events.Event:
-        return events.Moderated(asked.room, asked.by.name, self.kind, self.person.name)
-
-
-_LISTS = {"ban": "bans", "kick": "bans", "unban": "bans", "mute": "mutes", "unmute": "mutes"}
-_WHAT = {"bans": "banned from", "mutes": "muted in"}
-
-
-def _others(sanctions: Sanctions, person: Somebody, at: int) -> Iterator[Sanction]:
-    """The sanctions in force, without those of a person or a name."""
-    key = fold(person.name)
-    for each in sanctions:
-        over = each.until is not None and each.until <= at
-        same = (person.identity and each.identity == person.identity) or each.key == key
-        if not over and not same:
-            yield each
+    raise BadSetting(setting or "of no name", f"Did you mean {near}?" if near else f"Try one of: {SETTINGS}.", near)
 
 
 # --- slow rooms -----------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ from typing import Any
 
 from . import audit, ordered, redaction
 from .batch import Batch, StoredRef
+from .changes import Asked
 from .errors import ChatError, RoomGone
 from .events import AuditRow, Message
-from .governance import Asked, Governance, Person, Somebody, Spoken
+from .governance import Governance, Person, Somebody, Spoken
 from .once import Once, Refused
 from .refusals import Banned
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from .changes import Change
 from .events import Event, Kind, Message
-from .governance import Change, Governance, Person, Sanction
+from .governance import Governance, Person, Sanction
 from .latch import Latch
 from .passwords import Account
 from .values import value

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .errors import LooksLikeRoom, NotAllowed, RoomExists, Told
+from .rules import clean
 
 
 class Banned(Told):
@@ -44,7 +45,7 @@ class TooSoon(Told):
 
     def __init__(self, room: str, slow: int, seconds: int) -> None:
         super().__init__(
-            f"{room} is slow: everybody has one message in {span(slow)}. Nothing was sent.",
+            f"{room} is slow: everybody but its operators may speak once in {span(slow)}. Nothing was sent.",
             f"Send it again in {seconds} seconds.",
         )
         self.room, self.seconds = room, seconds
@@ -125,19 +126,39 @@ class NotServerOperator(NotAllowed):
 class Protected(NotAllowed):
     """The change is aimed at somebody who may do no less than the person who asks for it."""
 
-    def __init__(self, name: str, room: str) -> None:
-        super().__init__(f"Only somebody who may do more in {room} than you can do that to {name}.")
-        self.name, self.room = name, room
+    def __init__(self, room: str, rank: int) -> None:
+        """``rank``: that person's (governance.Rank)."""
+        who = f"the owner of {room}" if rank == 2 else "one of the server's operators"
+        facts = {
+            1: f"Only the owner of {room} may do that to one of its operators.",
+            3: f"Nobody may do that to {who}.",
+        }
+        super().__init__(facts.get(rank, f"Only the server's operators may do that to {who}."))
+        self.room = room
 
 
 class NotListed(Told):
-    """Nobody of that name is ``what`` in the room: banned, muted or an operator."""
+    """Nobody of that name is ``what``: banned from the room, or muted in it."""
 
-    code = "unknown_person"
+    code = "not_listed"
 
     def __init__(self, name: str, what: str, room: str) -> None:
         super().__init__(f"{name} is not {what} {room}.")
         self.name, self.room = name, room
+
+
+class NoOperator(NotListed):
+    """The person whose role is to be taken back has none."""
+
+    def __init__(self, name: str, room: str) -> None:
+        super().__init__(name, "an operator of", room)
+
+
+class NotThere(NotListed):
+    """The person is not in the room, and so cannot be sent out."""
+
+    def __init__(self, name: str, room: str) -> None:
+        super().__init__(name, "in", room)
 
 
 class ListFull(Told):
@@ -151,12 +172,22 @@ class ListFull(Told):
 
 
 class BadSetting(Told):
-    """A room has no such setting, or not with that value."""
+    """A room has no such setting, or not with that value. ``near`` is the most similar one."""
 
     code = "bad_request"
 
-    def __init__(self, advice: str) -> None:
-        super().__init__("A room has no such setting.", advice)
+    def __init__(self, typed: str, advice: str, near: str | None = None) -> None:
+        super().__init__(f"A room has no setting {clean(typed)[:40]}.", advice)
+        self.near = near
+
+
+class BadTime(Told):
+    """A word in place of a time that begins with a digit and is none. Only people can type it."""
+
+    code = "usage"
+
+    def __init__(self, typed: str) -> None:
+        super().__init__(f"{typed[:40]} is not a time. Nothing was done.", "A time is like 10m, 2h or 3d.")
 
 
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
@@ -164,17 +195,15 @@ _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 def span(seconds: int) -> str:
     """A time span in words, in its largest whole unit: 2 hours, 90 minutes, 10 seconds."""
-    return _in(next(unit for unit in _UNITS if (seconds >= unit[1] and not seconds % unit[1]) or unit[1] == 1), seconds)
+    unit, size = next((unit, size) for unit, size in _UNITS if (seconds >= size and not seconds % size) or size == 1)
+    number = seconds // size
+    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 def about(seconds: int) -> str:
     """A time span in words, in its largest unit, rounded up."""
-    return _in(next((unit for unit in _UNITS if seconds >= 2 * unit[1]), _UNITS[-1]), seconds)
-
-
-def _in(unit: tuple[str, int], seconds: int) -> str:
-    number = -(-seconds // unit[1])
-    return f"{number} {unit[0]}{'' if number == 1 else 's'}"
+    size = next((size for _, size in _UNITS if seconds >= 2 * size), 1)
+    return span(-(-seconds // size) * size)
 
 
 def _until(seconds: int | None) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TypeVar
 
+from .refusals import BadTime
 from .usage import Command, command
 
 SPAN = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
@@ -31,7 +31,7 @@ _BEGINS_WITH_SPAN = re.compile(
     "/room accounts-only: only people with accounts; /room everybody\n"
     "/room unlisted: /rooms does not show it; /room listed\n"
     "/room keep 30: messages go after 30 days; /room keep all; for the owner\n"
-    "The person who made a room owns it. /help op, kick, ban and mute say more.",
+    "The person who made a room owns it. /help ban and /help mute say more.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,12 @@ class _About(Command):
         return cls(words[0], room) if len(words) == 1 else None
 
 
-A = TypeVar("A", bound=_About)
-
-
 @command(
     "/op [#room] NAME",
     "make somebody an operator",
     "op",
-    more="Only the owner of a room may do that. An operator may do all that the owner may, except /op, /deop of others"
-    " and /delete.",
+    more="Only the owner of a room may do that: the person who made it, on the same connection or after /resume. An"
+    " operator may do all that the owner may, except /op, /deop of others, /room keep and /delete.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ class Op(_About):
     """Make a person an operator of a room."""
 
 
-@command("/deop [#room] NAME", "take that role back", "deop", cost=3)
+@command("/deop [#room] NAME", "make an operator a member again", "deop", cost=3)
 @dataclass(frozen=True, slots=True)
 class Deop(_About):
     """Take the role of operator from a person."""
@@ -114,6 +111,8 @@ class _Sanction(_About):
         if words and words[0].lower() == "address":
             address = bool(words.pop(0))
         why = " ".join(words)
+        if why[:1].isdigit() and not _BEGINS_WITH_SPAN.match(why):
+            raise BadTime(words[0])
         if found := _BEGINS_WITH_SPAN.match(why):
             seconds = int(found[1]) * UNITS[found[2][0].lower()]
             why = why[found.end() :]
@@ -158,7 +157,8 @@ class ListBans(Command):
     "/mute [#room] NAME [2h] [why]",
     "let somebody read, but not speak",
     "mute",
-    more="The owner and the operators of a room may do that. It holds as long as /ban would, or until /unmute.",
+    more="The owner and the operators of a room may do that. It holds for the time that you give, as in /mute"
+    " bob 10m, or until /unmute, and it outlasts new connections. A muted person cannot take another name there.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)

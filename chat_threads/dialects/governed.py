@@ -15,6 +15,8 @@ _DONE: dict[events.Action, str] = {
     "unmute": "lets {name} speak in {room} again",
 }
 
+_FOR_GOOD: dict[events.Action, str] = {"ban": " for good", "mute": " for good"}
+
 _SET = {
     "public": "opened {room}: everybody may enter",
     "invite-only": "closed {room}: only people who are invited may enter",
@@ -35,7 +37,9 @@ STATE: dict[events.Action, str] = {"ban": "banned", "mute": "muted"}
 def moderated(event: events.Moderated) -> str:
     """What an operator has done about a person."""
     done = _DONE[event.action].format(name=event.name, room=event.room)
-    how_long = "" if event.seconds is None else f" for {span(event.seconds)}"
+    how_long = f" for {span(event.seconds)}" if event.seconds is not None else _FOR_GOOD.get(event.action, "")
+    if event.action == "deop" and event.by == event.name:
+        done = f"gave up the role of operator of {event.room}"
     return f"{event.by} {done}{how_long}" + (f": {event.why}" if event.why else "")
 
 
@@ -45,7 +49,7 @@ def room_set(event: events.RoomSet) -> str:
     if event.setting in _SET:
         done = _SET[event.setting].format(room=event.room)
     elif word == "slow" and number.isdecimal():
-        done = f"made {event.room} slow: everybody may speak once in {span(int(number))}"
+        done = f"made {event.room} slow: everybody but its operators may speak once in {span(int(number))}"
     elif word == "keep" and number.isdecimal():
         done = f"set {event.room} to keep {number}: its messages stay for {span(86400 * int(number))}"
     else:  # of a newer server
@@ -55,8 +59,19 @@ def room_set(event: events.RoomSet) -> str:
 
 def room_shown(event: events.RoomShown) -> tuple[str, str]:
     """How a room is governed."""
+    rules = {word: value for word, _, value in (each.partition(" ") for each in event.settings)}
+    needs = [word for setting, word in (("invite-only", "invited"), ("accounts-only", "logged in")) if setting in rules]
+    who = f"Only people who are {' and '.join(needs)}" if needs else "Everybody"
+    said = [f"{who} may enter {event.room}."]
+    if "quiet" in rules:
+        said.append("Only its operators may speak.")
+    elif rules.get("slow", "off") != "off":
+        said.append(f"Everybody but its operators may speak once in {span(int(rules['slow']))}.")
+    else:
+        said.append("Everybody in it may speak.")
+    if "unlisted" in rules:
+        said.append("It is not on the list of rooms.")
+    if rules.get("keep", "all") != "all":
+        said.append(f"Its messages are deleted after {span(86400 * int(rules['keep']))}.")
     operators = ", ".join(event.operators) or "nobody else"
-    return (
-        f"{event.room} is {', '.join(event.settings)}.",
-        f"It was made by {event.creator}; its operators: {operators}.",
-    )
+    return " ".join(said), f"It was made by {event.creator}; its operators: {operators}. /help room says more."

@@ -11,25 +11,13 @@ from collections.abc import Iterator
 from typing import Literal
 
 from .. import commands, events, ordered
+from ..changes import Appoint, Change, Dismiss, Invite, Lifted, Sanctioned, Set
 from ..chatroom import ChatRoom
 from ..dialects.text import TextDialect
 from ..errors import BadName, NotAllowed, NotInRoom, UnknownPerson
-from ..governance import (
-    Appoint,
-    Change,
-    Dismiss,
-    Governance,
-    Invite,
-    Lifted,
-    Rank,
-    Sanctioned,
-    Sanctions,
-    Set,
-    Somebody,
-    read_setting,
-)
+from ..governance import Governance, Rank, Sanctions, Somebody, read_setting
 from ..pace import cost_of_table
-from ..refusals import Muted, NamesakesRules, NoMuting, NotOperator
+from ..refusals import Muted, NamesakesRules, NoMuting, NotOperator, NotThere
 from ..rules import check_name, check_words, clean, fold
 from ..session import Session
 from .table import Context, does
@@ -140,6 +128,8 @@ def kick(context: Context, session: Session, command: commands.Kick) -> None:
     found = context.room(session, command.room)
     person, why = _person(context, found, command.name), check_words(command.why)
     _refuse_itself(session, person)
+    if person.identity not in {each.identity for each in context.publisher.members(found)}:
+        raise NotThere(person.name, found.name)
     _change(context, session, found, Sanctioned("kick", person, None, why))
 
 

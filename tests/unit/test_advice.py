@@ -79,6 +79,15 @@ TYPED = [
         "If that was you, /resume TOKEN first.",
     ),
     (
+        refusals.NotListed("bob", "muted in", "#lab"),
+        "bob is not muted in #lab.", "", "/bans #lab lists who is.",
+    ),
+    (
+        refusals.NoOperator("bob", "#lab"),
+        "bob is not an operator of #lab.", "", "/room #lab names its operators.",
+    ),
+    (refusals.NotThere("bob", "#lab"), "bob is not in #lab.", "", "/who #lab lists who is."),
+    (
         refusals.NoMuting("#lab"),
         "Only the owner and the operators of #lab may do that.",
         "Use ignore to hide from yourself what somebody says.",
@@ -120,6 +129,17 @@ TYPED = [
 
 # All others, with typical fields, and what everybody gets.
 PLAIN = [
+    (refusals.NotOperator("#lab"), "Only the owner and the operators of #lab may do that."),
+    (refusals.NotOwner("#lab"), "Only the owner of #lab may do that."),
+    (refusals.Protected("#lab", 1), "Only the owner of #lab may do that to one of its operators."),
+    (refusals.Protected("#lab", 2), "Only the server's operators may do that to the owner of #lab."),
+    (refusals.Protected("#lab", 3), "Nobody may do that to one of the server's operators."),
+    (refusals.Banned("#lab", 7199), "You are banned from #lab for 2 hours."),
+    (
+        refusals.BadSetting("quite", "Did you mean quiet?", "quiet"),
+        "A room has no setting quite. Did you mean quiet?",
+    ),
+    (refusals.BadTime("5x"), "5x is not a time. Nothing was done. A time is like 10m, 2h or 3d."),
     (redaction.UnknownMessage("#lab", 5), "#lab has no message 5."),
     (redaction.RemovedAlready("#lab", 5), "Message 5 of #lab has been removed already."),
     (
@@ -133,27 +153,23 @@ PLAIN = [
     (refusals.LooksHidden("#a"), "Another room's name looks like #a."),
     (refusals.Banned("#lab"), "You are banned from #lab."),
     (refusals.Banned("#lab", 7000, "rude"), "You are banned from #lab for 117 minutes (rude)."),
-    (refusals.Muted("#lab", 60), "You are muted in #lab for 60 seconds. Nothing was sent."),
+    (refusals.Muted("#lab", 60), "You are muted in #lab for 1 minute. Nothing was sent."),
     (refusals.QuietRoom("#lab"), "#lab is quiet: only its operators speak now. Nothing was sent."),
     (
         refusals.TooSoon("#lab", 60, 5),
-        "#lab is slow: everybody has one message in 1 minute. Nothing was sent. Send it again in 5 seconds.",
+        "#lab is slow: everybody but its operators may speak once in 1 minute. Nothing was sent."
+        " Send it again in 5 seconds.",
     ),
     (
         refusals.InviteOnly("#lab"),
         "#lab is only for people who were invited. Ask one of its operators for an invitation.",
     ),
     (refusals.AccountsOnly("#lab"), "#lab is only for people who have an account and are logged in."),
-    (refusals.NotOperator("#lab"), "Only the owner and the operators of #lab may do that."),
-    (refusals.NotOwner("#lab"), "Only the owner of #lab may do that."),
     (refusals.NotServerOperator(), "Only the server's operators may do that."),
-    (refusals.Protected("bob", "#lab"), "Only somebody who may do more in #lab than you can do that to bob."),
-    (refusals.NotListed("bob", "banned from", "#lab"), "bob is not banned from #lab."),
     (
         refusals.ListFull("#lab", 50, "operators"),
         "#lab has 50 operators already, and more are not allowed. Take one back first.",
     ),
-    (refusals.BadSetting("Try one of: quiet."), "A room has no such setting. Try one of: quiet."),
     (errors.Usage("/me action"), "Usage: /me action"),
     (Mistyped("A name has no spaces.", "Type /nick annb."), "A name has no spaces. Type /nick annb."),
     (errors.BadName(), errors.BadName.rule),

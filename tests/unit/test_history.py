@@ -15,9 +15,10 @@ from support.waiting import WAIT, wait_for
 
 from chat_threads import history as module
 from chat_threads import metrics, ordered, upkeep
+from chat_threads.changes import Set
 from chat_threads.errors import ChatError, NotStored, RoomGone, RoomNotStored
 from chat_threads.events import Message
-from chat_threads.governance import Set, Somebody
+from chat_threads.governance import Somebody
 from chat_threads.history import AHEAD, BATCH, History
 from chat_threads.retention import DAY_MS
 from chat_threads.storage import MEMORY, Batch, Storage, StorageBroken, StorageError

@@ -24,6 +24,7 @@ LAYERS = """
     metrics         reach       qr              limits      starting    passwords
     audit           server_order
     implied         meant           room_commands   room_roles      governance      sign_in
+    changes
     commands        ordered         parcel
     paging          redaction
     mailbox         chatroom

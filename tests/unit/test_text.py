@@ -828,7 +828,7 @@ SEEN = (
     (events.RoomSet("#lab2", "ann", "quiet"), ["* ann made #lab2 quiet: only its operators may speak"]),
     (
         events.RoomSet("#lab2", "ann", "slow 60"),
-        ["* ann made #lab2 slow: everybody may speak once in 1 minute"],
+        ["* ann made #lab2 slow: everybody but its operators may speak once in 1 minute"],
     ),
     (
         events.RoomSet("#lab2", "ann", "keep 30"),
@@ -837,7 +837,11 @@ SEEN = (
     (events.RoomSet("#lab2", "ann", "pink"), ["* ann set #lab2 to pink"]),
     (
         events.RoomShown("#lab2", ("public", "slow 10"), "ann", ("bob", "cy")),
-        ["* #lab2 is public, slow 10.", "* It was made by ann; its operators: bob, cy."],
+        [
+            "* Everybody may enter #lab2. Everybody but its operators may speak once in 10",
+            "*   seconds.",
+            "* It was made by ann; its operators: bob, cy. /help room says more.",
+        ],
     ),
     (events.AuditList(None, ()), ["* Nothing is remembered."]),
     (
@@ -848,6 +852,17 @@ SEEN = (
             f"* {DAY} 14:03  #lab2   ann   ban     bob      rude",
         ],
     ),
+    (
+        events.RoomShown("#b", ("invite-only", "quiet", "accounts-only", "unlisted", "keep 30"), "ann", ()),
+        [
+            "* Only people who are invited and logged in may enter #b. Only its operators may",
+            "*   speak. It is not on the list of rooms. Its messages are deleted after 30",
+            "*   days.",
+            "* It was made by ann; its operators: nobody else. /help room says more.",
+        ],
+    ),
+    (events.Moderated("#lab2", "cy", "deop", "cy"), ["* cy gave up the role of operator of #lab2"]),
+    (events.Moderated("#lab2", "ann", "mute", "bob", "rude"), ["* ann muted bob in #lab2 for good: rude"]),
     (events.SanctionList("#lab2", ()), ["* Nobody is banned from #lab2 or muted in it."]),
     (
         events.SanctionList("#lab2", (events.SanctionRow("bob", "ban", "ann", "rude", 7200),)),

@@ -1,0 +1,217 @@
+"""Changes of how a room is governed: what each needs, what it does, and what the members see of it.
+
+The history thread calls all of this, between two messages. See ``governance``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import events
+from .addresses import network
+from .governance import Governance, Person, Rank, Sanction, Sanctions, Somebody, read_setting
+from .refusals import ListFull, NoOperator, NotListed, NotOperator, NotOwner, NotServerOperator, Protected
+from .rules import fold
+
+OPERATORS = 50  # of one room
+SANCTIONS = 300  # bans in force, and as many mutes
+INVITED = 1000  # people
+KICKED = 60  # seconds for which a kicked person stays outside: longer than anything waits in the history's queue
+LONGEST = 3650 * 86400  # seconds of a ban or a mute
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asks for a change of which room, and when."""
+
+    room: str
+    by: Person
+    rank: Rank
+    at: int
+
+
+class Change:
+    """A change that somebody asks for. The history thread calls the methods."""
+
+    __slots__ = ()
+
+    def applied(self, before: Governance, asked: Asked) -> Governance:
+        """The Governance after it; raise a ChatError if it is not allowed."""
+        raise NotImplementedError
+
+    def shown(self, asked: Asked) -> events.Event | None:
+        """What the members see of it; None: nothing."""
+        raise NotImplementedError
+
+    def expels(self, after: Governance) -> Sanction | None:
+        """The ban by which members have to leave the room."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Set(Change):
+    """Set a setting, as typed. The people ``present`` stay invited if the room becomes invite-only."""
+
+    setting: str
+    present: tuple[tuple[int, str], ...] = ()
+
+    def applied(self, before: Governance, asked: Asked) -> Governance:
+        if not asked.rank:
+            raise NotOperator(asked.room)
+        fields = read_setting(self.setting)
+        if "keep" in fields and asked.rank < Rank.OWNER:  # it deletes messages
+            raise NotOwner(asked.room)
+        after = replace(before, **fields)
+        if after.invite_only and not before.invite_only:
+            people = dict(self.present) | dict(before.invited)
+            after = replace(after, invited=dict([*people.items()][:INVITED]))
+        return after
+
+    def shown(self, asked: Asked) -> events.Event:
+        return events.RoomSet(asked.room, asked.by.name, " ".join(self.setting.lower().split()))
+
+
+@dataclass(frozen=True, slots=True)
+class Invite(Change):
+    """Let a person enter an invite-only room. Shown to that person, apart from this."""
+
+    person: Somebody
+
+    def applied(self, before: Governance, asked: Asked) -> Governance:
+        if not asked.rank:
+            raise NotOperator(asked.room)
+        invited = {**before.invited, self.person.identity: self.person.name}
+        if len(invited) > INVITED:
+            raise ListFull(asked.room, INVITED, "people invited")
+        return replace(before, invited=invited)
+
+    def shown(self, asked: Asked) -> None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Appoint(Change):
+    """Make a person an operator of the room."""
+
+    person: Somebody
+
+    def applied(self, before: Governance, asked: Asked) -> Governance:
+        if asked.rank < Rank.OWNER:
+            raise NotOwner(asked.room)
+        operators = {**before.operators, self.person.identity: self.person.name}
+        if len(operators) > OPERATORS:
+            raise ListFull(asked.room, OPERATORS, "operators")
+        return replace(before, operators=operators)
+
+    def shown(self, asked: Asked) -> events.Event:
+        return events.Moderated(asked.room, asked.by.name, "op", self.person.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss(Change):
+    """Take the role of operator back; operators may give up their own."""
+
+    person: Somebody
+
+    def applied(self, before: Governance, asked: Asked) -> Governance:
+        found = _named(before.operators, self.person)
+        if asked.rank < Rank.OWNER and (found is None or found != asked.by.identity):
+            raise NotOwner(asked.room)
+        if found is None:
+            raise NoOperator(self.person.name, asked.room)
+        operators = {identity: name for identity, name in before.operators.items() if identity != found}
+        return replace(before, operators=operators)
+
+    def shown(self, asked: Asked) -> events.Event:
+        return events.Moderated(asked.room, asked.by.name, "deop", self.person.name)
+
+
+def _named(people: Mapping[int, str], person: Somebody) -> int | None:
+    """The identity on a list that is the person's, or else the one that was noted under its name."""
+    if person.identity and person.identity in people:
+        return person.identity
+    return next((identity for identity, name in people.items() if fold(name) == fold(person.name)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Sanctioned(Change):
+    """Ban, mute or kick a person. A kick is a ban of KICKED seconds."""
+
+    kind: events.Action
+    person: Somebody
+    seconds: int | None = None  # None: until it is lifted
+    why: str = ""
+    by_address: bool = False  # also whoever comes from the person's network
+
+    def applied(self, before: Governance, asked: Asked) -> Governance:
+        if not asked.rank:
+            raise NotOperator(asked.room)
+        if self.by_address and asked.rank < Rank.SERVER:
+            raise NotServerOperator()
+        if (least := before.rank(self.person)) >= asked.rank:
+            raise Protected(asked.room, least)
+        seconds = KICKED if self.kind == "kick" else self.seconds
+        until = None if seconds is None else asked.at + max(1, min(seconds, LONGEST)) * 1000
+        where = network(self.person.address) if self.by_address else ""
+        made = Sanction(self.person.identity, self.person.name, until, asked.by.name, self.why, where, asked.rank)
+        listed = _LISTS[self.kind]
+        others = tuple(_others(getattr(before, listed), self.person, asked.at))
+        if len(others) >= SANCTIONS:
+            raise ListFull(asked.room, SANCTIONS, f"people {_WHAT[listed].split()[0]}")
+        fields: dict[str, Any] = {listed: (*others, made)}
+        return replace(before, **fields)
+
+    def expels(self, after: Governance) -> Sanction | None:
+        return None if self.kind == "mute" else after.bans[-1]
+
+    def shown(self, asked: Asked) -> events.Event:
+        seconds = None if self.kind == "kick" else self.seconds
+        return events.Moderated(asked.room, asked.by.name, self.kind, self.person.name, self.why, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted(Change):
+    """Lift a ban or a mute: of the name under which it was made, or of the person who has the name now.
+
+    Operators of the room may lift what its owner did, but not to themselves. What an operator of the server did only
+    they may lift.
+    """
+
+    kind: events.Action
+    person: Somebody
+
+    def applied(self, before: Governance, asked: Asked) -> Governance:
+        if not asked.rank:
+            raise NotOperator(asked.room)
+        listed = _LISTS[self.kind]
+        in_force = getattr(before, listed)
+        left = tuple(_others(in_force, self.person, asked.at))
+        if len(left) == sum(each.until is None or each.until > asked.at for each in in_force):
+            raise NotListed(self.person.name, _WHAT[listed], asked.room)
+        lifted = [each for each in in_force if each not in left]
+        if asked.rank < Rank.SERVER and any(each.rank == Rank.SERVER for each in lifted):
+            raise NotServerOperator()
+        key = fold(asked.by.name)
+        if any(asked.rank < each.rank and each.holds(asked.by, key, asked.at) for each in lifted):
+            raise NotOwner(asked.room)
+        fields: dict[str, Any] = {listed: left}
+        return replace(before, **fields)
+
+    def shown(self, asked: Asked) -> events.Event:
+        return events.Moderated(asked.room, asked.by.name, self.kind, self.person.name)
+
+
+_LISTS = {"ban": "bans", "kick": "bans", "unban": "bans", "mute": "mutes", "unmute": "mutes"}
+_WHAT = {"bans": "banned from", "mutes": "muted in"}
+
+
+def _others(sanctions: Sanctions, person: Somebody, at: int) -> Iterator[Sanction]:
+    """The sanctions in force, without those of a person or a name."""
+    key = fold(person.name)
+    for each in sanctions:
+        over = each.until is not None and each.until <= at
+        same = (person.identity and each.identity == person.identity) or each.key == key
+        if not over and not same:
+            yield each
