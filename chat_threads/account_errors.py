@@ -109,6 +109,13 @@ class TooManyAccounts(Told):
         super().__init__("Too many accounts were made from your address.", f"Try again in {self.seconds} seconds.")
 
 
+class WrongOperatorToken(Told):
+    """Not the token that the server has printed, or somebody has used it."""
+
+    code = "unknown_token"
+    fact = "That is not the token that the server printed when it started, or it was used already."
+
+
 class AccountBusy(Told):
     """Another change of the same account is under way."""
 

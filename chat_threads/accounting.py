@@ -19,7 +19,8 @@ def store(writer: sqlite3.Connection, change: AccountChange | TokenUsed) -> None
         _add_key(writer, change.token, change.account)
         return
     account, password, key = change.account, change.account.password, change.key
-    writer.execute("DELETE FROM keys WHERE account = ?", (account.id,))
+    if key is not None:
+        writer.execute("DELETE FROM keys WHERE account = ?", (account.id,))
     if isinstance(change, AccountEnded):
         writer.execute("DELETE FROM accounts WHERE id = ?", (account.id,))
         if key != account.id:  # the first token of all may be void, and must not become somebody's again

@@ -7,6 +7,7 @@ Nobody can lock out somebody else: wrong passwords count for a name and an addre
 from __future__ import annotations
 
 import contextlib
+import hmac
 import threading
 import time
 from collections import OrderedDict
@@ -49,9 +50,10 @@ class Accounts:
         self.gate = Gate()
         self._operators = frozenset(map(fold, operators))
         self._clock = clock
-        self._lock = threading.Lock()  # guards the six below
+        self._lock = threading.Lock()  # guards the seven below
         self._by_key: dict[str, Account] = {}
         self._by_id: dict[int, Account] = {}
+        self._token = ""  # for the first operator; "": there is none
         self._changing: set[int] = set()  # the ids of accounts that somebody is about to change
         self._failed: OrderedDict[tuple[str, str], list[float]] = OrderedDict()  # when, by folded name and network
         self._made = Handout(clock, MADE_AT_ONCE, MADE_A_SECOND)
@@ -66,6 +68,25 @@ class Accounts:
         """The account with this id; None: this is nobody's account."""
         with self._lock:
             return self._by_id.get(identity)
+
+    def expect_operator(self, token: str) -> None:
+        """Whoever shows this token first becomes an operator of the server."""
+        with self._lock:
+            self._token = token
+
+    def take_token(self, token: str) -> bool:
+        """Whether that is the token for the first operator, which is void then."""
+        with self._lock:
+            right = bool(self._token) and hmac.compare_digest(self._token.encode(), token.encode("utf-8", "replace"))
+            if right:
+                self._token = ""
+        return right
+
+    def has_operator(self) -> bool:
+        """Whether some account is an operator of the server."""
+        with self._lock:
+            every = list(self._by_id.values())
+        return any(map(self.is_operator, every))
 
     def is_operator(self, account: Account) -> bool:
         """Whether the person is an operator of the server."""

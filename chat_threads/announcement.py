@@ -41,6 +41,8 @@ def announce(chat: Chat, options: Options) -> None:
     lines += [
         f"History: {kept}: {stored} message{'' if stored == 1 else 's'}, {rooms} room{'' if rooms == 1 else 's'}."
     ]
+    if chat.operator_token:
+        lines.append(f"The first operator: enter, type /register, and then /operator {chat.operator_token}")
     click.echo("\n".join(lines))
     if urls and HAS_WEB and not is_local(others[0], reach.LOOPBACK):
         _show_code(urls[0], len(lines))

@@ -33,6 +33,7 @@ from .service import Insight, Service
 from .session import SessionStore
 from .storage import Storage, StorageError
 from .tls import Certificate
+from .tokens import new_token
 from .trace import Recorder, TraceFile
 from .watched import WatchedCrew, WatchedHistory, WatchedOnePerSession, WatchedPublisher, WatchedStorage
 from .writers import Crew, OnePerSession, Writers
@@ -58,6 +59,7 @@ class Options:
     tls_only: bool = False
     plain_passwords: Plain = "warn"  # passwords without TLS from other machines
     operators: tuple[str, ...] = ()  # accounts that are operators of the server, by name
+    operator_token: bool = False  # whether a server without an operator makes a token for the first one
     db: str = "chat_threads.db"
     sync: str = "normal"
     retain_days: float | None = None
@@ -114,6 +116,7 @@ class Chat:
         try:
             self._forget_unused_rooms()
             self.sessions = SessionStore(locks.count("SessionStore"))
+            self.operator_token = new_token() if options.operator_token else ""  # "": there is an operator
             self.accounts = Accounts(options.plain_passwords, options.operators)
             output = Output(shares.output, self.sessions.relieve)
             self.history = make.history(
@@ -200,6 +203,10 @@ class Chat:
         for account in self.storage.accounts():
             self.sessions.reserve(account.name, account.id)
             self.accounts.change([AccountStored(account, 0, None)])
+        if self.operator_token and not self.accounts.has_operator():
+            self.accounts.expect_operator(self.operator_token)
+        else:
+            self.operator_token = ""
 
     def _accounts_changed(self, changes: Sequence[AccountStored]) -> None:
         """For the history thread: these changes are stored."""

@@ -48,7 +48,7 @@ GROUPS = {
         "--host --port --web-port --max-clients --per-address --proxy-protocol --web-origin".split()
     ),
     "Encryption": ("--tls-cert", "--tls-key", "--tls-only"),
-    "Accounts": ("--plain-passwords", "--operator"),
+    "Accounts": ("--plain-passwords", "--operator", "--operator-token"),
     "What is kept": ("--db", "--sync", "--retain", "--replay", "--motd"),
     "How it runs": tuple("--writers --rate --burst --handshake-timeout --send-timeout --queue-limit --memory".split()),
     "To look inside": ("--lab", "--trace", "--trace-limit", "--metrics-from"),
@@ -122,12 +122,8 @@ GROUPS = {
     default="warn",
     help="What happens to passwords from other machines without TLS.",
 )
-@click.option(
-    "--operator",
-    multiple=True,
-    metavar="NAME",
-    help="The account of this name may do everything in every room; may be repeated.",
-)
+@click.option("--operator-token", is_flag=True, help="If there is no operator, print a token that makes the first one.")
+@click.option("--operator", multiple=True, metavar="NAME", help="Account that may do everything; may be repeated.")
 @click.option("--db", default="chat_threads.db", metavar="FILE", help="SQLite file; ':memory:' keeps nothing.")
 @click.option(
     "--sync",
@@ -236,6 +232,7 @@ def main(
     tls_only: bool,
     plain_passwords: Plain,
     operator: tuple[str, ...],
+    operator_token: bool,
     db: str,
     sync: str,
     retain: float | None,
@@ -280,6 +277,7 @@ def main(
             tls_only=tls_only,
             plain_passwords=plain_passwords,
             operators=operator,
+            operator_token=operator_token,
             db=db,
             sync=sync,
             retain_days=retain,

@@ -156,10 +156,10 @@ class TokenUsed(Ordered):
 @dataclass(frozen=True, slots=True)
 class AccountStored(Ordered):
     """An account was made or changed. ``key`` is the number of the only token that opens it from now on, besides its
-    password; 0: none does. Shown to nobody."""
+    password; 0: none does; None: those that did. Shown to nobody."""
 
     account: Account
-    key: int
+    key: int | None
     origin: Any
     ref: str = ""
 

@@ -87,5 +87,22 @@ class Unregister(_Asks):
     password: str = field(default="", repr=False, metadata=SENT)
 
 
+@command(
+    "/operator TOKEN",
+    "become an operator of the server",
+    "operator",
+    more="For the first operator: a server that has none prints the token when it starts with --operator-token.",
+    cost=10,
+)
+@dataclass(frozen=True, slots=True)
+class BecomeOperator(Command):
+    """Make the session's account an operator of the server, by the token that the server has printed."""
+
+    token: str = field(repr=False)
+
+
 ASKS = (Register, Login, ChangePassword, Unregister)
 """The commands that have a password in them."""
+
+SECRET: tuple[type[Command], ...] = (*ASKS, BecomeOperator)
+"""Those whose typed line may have a secret in it."""

@@ -51,9 +51,9 @@ def asked_for(command: commands.Command) -> bool:
 
 
 def may_have_password(text: str) -> bool:
-    """Whether there may be a password in a typed text, behind a command that takes none."""
+    """Whether there may be a password in a typed text, behind a command that takes none, or another secret."""
     word, _, rest = text.strip().partition(" ")
-    return bool(rest) and commands.BY_NAME.get(word.lower()) in commands.ASKS
+    return bool(rest) and commands.BY_NAME.get(word.lower()) in commands.SECRET
 
 
 class Form:

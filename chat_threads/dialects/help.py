@@ -21,7 +21,7 @@ GROUPS = {
     "Rooms": "/join /leave /create /delete /rooms /who /topic /invite /room",
     "Rules": "/op /deop /kick /ban /unban /bans /mute /unmute /report /audit /announce",
     "You": "/nick /token /resume /away /back /set /edit",
-    "Account": "/register /login /password /unregister",
+    "Account": "/register /login /password /unregister /operator",
     "Reading": "/history /search /redact",
     "Server": "/qr /stats /ping /help /quit",
     "Inside": "/threads /locks /trace /lab",

@@ -96,7 +96,7 @@ def table() -> list[list[Any]]:
     details, the aliases, the type of the request, and the names of its fields; empty ones at the end are left out. So
     are a type that is the command's name, and fields that are called as their places in the usage. Commands that are
     not in it go to the server as they are typed, which keeps the page small."""
-    elsewhere = (*commands.OF_ROLES, *commands.OF_ORDER, *commands.ASKS, commands.MakeFault)
+    elsewhere = (*commands.OF_ROLES, *commands.OF_ORDER, *commands.SECRET, commands.MakeFault)
     return [_row(kind) for kind in commands.TYPED if kind.row.type and kind not in elsewhere]
 
 

@@ -12,14 +12,14 @@ import time
 from dataclasses import fields, replace
 
 from .. import commands, events, ordered
-from ..account_errors import NoAccount, NotLoggedIn, RegisteredAlready
+from ..account_errors import NoAccount, NotLoggedIn, RegisteredAlready, WrongOperatorToken
 from ..errors import BadRequest, NotStored
 from ..passwords import Account, Password, check_password
 from ..rules import clean
 from ..session import Session
 from ..tokens import new_token, token_id
 from . import people, returning
-from .passwords import asks, check, check_private, checked, in_turn
+from .passwords import FAILED, asks, check, check_private, checked, in_turn
 from .table import Context, does
 
 log = logging.getLogger(__name__)
@@ -123,6 +123,22 @@ def change_password(context: Context, session: Session, command: commands.Change
             return
     log.info("%s has another password", session)
     session.answer(events.Notice("Your password is changed. Your other tokens are void.", name=account.name))
+
+
+@does(commands.BecomeOperator)
+def become_operator(context: Context, session: Session, command: commands.BecomeOperator) -> None:
+    account, accounts = _own(context, session), context.accounts
+    with accounts.changing(account.id):
+        if not accounts.take_token(command.token):
+            session.pace.pay(FAILED)
+            raise WrongOperatorToken()
+        changed = replace(account, operator=True)
+        if not _store(context, session, ordered.AccountStored(changed, None, session, session.ref)):
+            accounts.expect_operator(command.token)
+            return
+        context.sessions.logs_in(session, operator=True)
+    log.info("%s is an operator of the server", session)
+    session.answer(events.Notice("You are an operator of this server now: every room obeys you.", name=account.name))
 
 
 @does(commands.Unregister)

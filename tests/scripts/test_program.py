@@ -96,6 +96,7 @@ OPTIONS = {  # option: a value other than the default, and what comes of it
     "--tls-only": ("", "tls_only", True),
     "--plain-passwords": ("refuse", "plain_passwords", "refuse"),
     "--operator": ("ann", "operators", ("ann",)),
+    "--operator-token": ("", "operator_token", True),
     "--db": ("other.db", "db", "other.db"),
     "--sync": ("full", "sync", "full"),
     "--retain": ("1.5", "retain_days", 1.5),

@@ -85,6 +85,7 @@ SPOKEN: list[tuple[dict[str, Any], commands.Command, str | None]] = [
     ({"type": "register", "password": "s3cret"}, commands.Register("s3cret"), None),
     ({"type": "login", "name": "ann", "password": "s3cret"}, commands.Login("ann", "s3cret"), None),
     ({"type": "password", "password": "s3cret", "new": "other"}, commands.ChangePassword("s3cret", "other"), None),
+    ({"type": "operator", "token": "t0ken"}, commands.BecomeOperator("t0ken"), "/operator t0ken"),
     ({"type": "unregister", "password": "s3cret"}, commands.Unregister("s3cret"), None),
     ({"type": "whois", "name": "bob"}, commands.Whois("bob"), "/whois bob"),
     ({"type": "away"}, commands.Away(), "/away"),

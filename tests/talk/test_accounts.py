@@ -325,6 +325,33 @@ def test_a_registered_account_is_committed_before_it_is_answered(start_process, 
     assert (name, n, len(salt)) == ("ann", 1 << 14, 16)
 
 
+def test_the_servers_operators_are_named_or_show_the_token_that_it_prints_once(serve, program, tmp_path):
+    db = str(tmp_path / "chat.db")
+    running = serve(operators=("boss",), operator_token=True, db=db)
+    token = running.chat.operator_token
+    boss = registered(program, "boss", running)
+    ann, bob = registered(program, "ann", running), registered(program, "bob", running)
+    assert boss is not None
+    assert running.chat.sessions.named("boss").operator
+    assert not running.chat.sessions.named("ann").operator
+    bob.send({"type": "operator", "token": "wrong"})
+    assert bob.expect("error")["code"] == "unknown_token"
+    ann.send(type="operator", token=token)
+    ann.expect("notice", name="ann")
+    assert running.chat.sessions.named("ann").operator
+    bob.send(type="operator", token=token)
+    assert bob.expect("error")["code"] == "unknown_token"
+    for client in (ann, bob, boss):
+        client.close()
+    assert running.chat.stop() == []
+    again = serve(operator_token=True, db=db)
+    assert again.chat.operator_token == ""
+    back = program(None, again)
+    back.send(type="hello", token=token_of(ann))
+    back.expect("joined")
+    assert again.chat.sessions.named("ann").operator
+
+
 # --- the client -----------------------------------------------------------------------------------------
 
 

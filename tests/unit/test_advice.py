@@ -230,6 +230,10 @@ PLAIN = [
         account_errors.TooManyAccounts(60),
         "Too many accounts were made from your address. Try again in 60 seconds.",
     ),
+    (
+        account_errors.WrongOperatorToken(),
+        "That is not the token that the server printed when it started, or it was used already.",
+    ),
     (account_errors.AccountBusy(), "Another change of this account is under way. Try again in a moment."),
     (errors.NoFaults(), "Faults can be made only on a server that was started with --lab."),
     (
@@ -348,7 +352,18 @@ def strings(path: pathlib.Path) -> Iterator[str]:
 def test_no_text_for_programs_names_a_typed_command():
     typed = re.compile(r"(?<![\w/])(?:" + "|".join(map(re.escape, commands.BY_NAME)) + r")\b")
     # The table of what people type; the operator's options; what a thread does, for /threads.
-    others = {"commands", "room_commands", "room_roles", "server_order", "sign_in", "usage", "cli", "lab", "watched"}
+    others = {
+        "commands",
+        "room_commands",
+        "room_roles",
+        "server_order",
+        "sign_in",
+        "usage",
+        "cli",
+        "announcement",
+        "lab",
+        "watched",
+    }
     package = pathlib.Path(chat_threads.__file__).parent
     saying = [each for each in package.glob("*.py") if each.stem not in others] + [*package.glob("service/*.py")]
     assert {path.name: text for path in saying for text in strings(path) if typed.search(text)} == {}
