@@ -230,6 +230,8 @@ class Conversation(socketserver.BaseRequestHandler):
                 self._session.answer(events.problem(error.without_stack()))
                 self._may_give_way()
             tries += 1
+            if tries == TRIES - 1 and self._session.dialect.name == "text":
+                self._session.send(events.Notice("One more try is left."))
         raise TooManyTries()
 
     def _hello(self, deadline: float) -> commands.Command | ChatError | None:

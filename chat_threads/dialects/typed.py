@@ -16,7 +16,7 @@ _WITHOUT_NAME = frozenset((commands.Nick, commands.Resume, commands.Help, comman
 
 _WISHES = {
     "If you want to leave, type /quit.": ("exit", "logout", "quit"),
-    "/help lists the commands.": ("commands", "help"),
+    "/help lists the commands.": ("commands", "help", "?"),
 }
 HINTS = {
     spelled: hint
@@ -54,6 +54,8 @@ def parse_line(line: str) -> commands.Command | None:
         return commands.Say(line)
     word = _WORD.match(line)[0]  # type: ignore[index]
     rest = line[len(word) :].strip()
+    if line == "/":
+        raise Mistyped("A line that begins with / is a command.", "/help lists them.")
     if word == "/" and (kind := commands.BY_NAME.get("/" + rest.partition(" ")[0].lower())):
         raise UnknownCommand(word, kind.row.name)
     kind = commands.called(word)

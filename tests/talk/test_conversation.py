@@ -27,7 +27,7 @@ from chat_threads.dialects.text import TextDialect
 from chat_threads.disconnects import NoNameInTime, ServerFull, ShuttingDown, TooManyTries, UnfinishedLine
 from chat_threads.errors import BadName, BadRoom, Broken, LineTooLong, NameTaken, NotStored, TextTooLong, Unreadable
 from chat_threads.events import Message, StatsShown
-from chat_threads.service import METHODS
+from chat_threads.service import METHODS, screen
 from chat_threads.storage import StorageError
 
 IAC, SE, IP, AYT, SB, WILL, WONT, DO, DONT, EOF, DM = 255, 240, 244, 246, 250, 251, 252, 253, 254, 236, 242
@@ -154,6 +154,7 @@ def test_after_three_tries_the_connection_ends(server):
     assert other.rest() == [
         BAD_NAME,
         error_line(LineTooLong(8192, "sent")),
+        "* One more try is left.",
         error_line(NameTaken("ann", "ann2")),
         error_line(TooManyTries()),
     ]
@@ -585,7 +586,7 @@ def test_the_message_of_the_day_is_shown_on_entering(serve):
 
 def test_a_person_who_stays_is_told_when_another_day_begins(serve, monkeypatch, program):
     day = ["It is today."]
-    for module, seconds in ((days, "QUARTER"), (wire, "IDLE"), (wire, "LOOK")):
+    for module, seconds in ((days, "QUARTER"), (wire, "IDLE"), (screen, "IDLE"), (wire, "LOOK")):
         monkeypatch.setattr(module, seconds, 0.05)
     server = serve()
     monkeypatch.setattr(TextDialect, "today", lambda self, at: day[0])
