@@ -33,6 +33,8 @@ def row_of(at: int, shown: events.Event | None) -> AuditRow | None:
 
 def keep(writer: sqlite3.Connection, rows: Sequence[tuple[int, AuditRow]]) -> None:
     """Store these rows, each with its room's id."""
+    if not rows:
+        return
     writer.executemany(
         f"INSERT INTO audit (room, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(room, row.at, row.room, row.by, row.action, row.about, row.why) for room, row in rows],

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from .events import AuditRow, Message
 from .ordered import AccountChange, RoomMade, TokenUsed
 
+TOKEN_PAGES = 3  # pages that a request under a token adds to SQLite's log; more requests add more
+PAGE_LETTERS = 1000  # letters of long texts that fill a page, at four bytes each
+INDEX_PAGES = 40  # pages that a change of the index of a few messages adds
+
 
 @dataclass(frozen=True, slots=True)
 class StoredRoom:
@@ -62,3 +66,10 @@ class Batch:
         """Whether there is anything besides messages."""
         rooms = self.rooms_made or self.rooms_ended or self.rooms_unused or self.topics or self.redacted or self.audit
         return bool(rooms or self.governed or self.tokens or self.refs or self.places or self.accounts)
+
+    def pages(self) -> int:
+        """Roughly the pages that all but the messages add to SQLite's log."""
+        texts = [*self.places.values(), *self.governed.values()]
+        pages = 2 * len(self.rooms_made) + len(self.topics) + len(texts) + sum(map(len, texts)) // PAGE_LETTERS
+        pages += TOKEN_PAGES + len(self.tokens) if self.tokens else 0
+        return pages + len(self.audit) + (INDEX_PAGES if self.redacted else 0)

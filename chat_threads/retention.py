@@ -345,6 +345,8 @@ class Sweeper:
 
 def govern(writer: sqlite3.Connection, texts: Mapping[int, str]) -> None:
     """Store how rooms are governed, in place of what was stored before; "" stores nothing."""
+    if not texts:
+        return
     writer.executemany("DELETE FROM governance WHERE room = ?", [(room,) for room in texts])
     rows = [(room, text) for room, text in texts.items() if text]
     writer.executemany("INSERT INTO governance (room, text) VALUES (?, ?)", rows)

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from . import accounting, audit, files, identity, once, schema
-from .batch import Batch, StoredRef
+from .batch import INDEX_PAGES, PAGE_LETTERS, Batch, StoredRef
 from .errors import ReadOnly, StartError, Unreadable
 from .events import Message
 from .filelock import FileLock
@@ -34,9 +34,6 @@ BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
 LOG_LIMIT = 64 << 20  # bytes that SQLite's log keeps after it was copied; above this, the server's log says so
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
 PAGES = 2  # pages that a commit of one message adds, as measured; a larger commit adds more
-TOKEN_PAGES = 3  # pages that a request under a token adds; more requests add more
-PAGE_LETTERS = 1000  # letters of long texts that fill a page, at four bytes each
-INDEX_PAGES = 40  # pages that indexing a few messages adds
 _UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC and _DIR_FSYNC (https://sqlite.org/rescode.html)
 FOUND_WHOLE = 0.01  # seconds after a commit whose files were whole, in which the next one begins without looking
 _ROWS_AT_ONCE = 64  # rows in one INSERT: 64 * 8 stays below SQLite's old limit of 999 variables
@@ -283,7 +280,8 @@ class Storage(ReadingSide):
         try:
             if began >= self._whole_until or self._broken or (self._files and self._files.log_was_cut()):
                 self._same_files()
-            store = self._store if batch.more else self._insert
+            more = batch.more
+            store = self._store if more else self._insert
             if self.path == MEMORY:
                 with self._borrow() as writer:
                     last_id = store(writer, batch)
@@ -300,17 +298,11 @@ class Storage(ReadingSide):
         added = last_id - self._last_id
         self._last_id = last_id
         self._unfolded += PAGES + added // 6
-        if batch.tokens:
+        if more:
             self._uses += len(batch.tokens)
-            self._unfolded += TOKEN_PAGES + len(batch.tokens)
-        if batch.places or batch.governed:
-            texts = [*batch.places.values(), *batch.governed.values()]
-            self._unfolded += len(texts) + sum(map(len, texts)) // PAGE_LETTERS
-        if batch.redacted:
-            self.sweeper.has_remains()
-            self._unfolded += INDEX_PAGES
-        if batch.rooms_made or batch.topics:
-            self._unfolded += 2 * len(batch.rooms_made) + len(batch.topics)
+            self._unfolded += batch.pages()
+            if batch.redacted:
+                self.sweeper.has_remains()
         self.log_is_long = self._unfolded >= CHECKPOINT
         if self._index.usable:
             self.unindexed += added
@@ -331,10 +323,8 @@ class Storage(ReadingSide):
                 self.sweeper.redact(writer, room, number)
             for room, topic in batch.topics.items():
                 writer.execute("UPDATE rooms SET topic = ? WHERE id = ?", (topic, room))
-            if batch.governed:
-                govern(writer, batch.governed)
-            if batch.audit:
-                audit.keep(writer, batch.audit)
+            govern(writer, batch.governed)
+            audit.keep(writer, batch.audit)
             for room in batch.rooms_ended:
                 audit.forget(writer, room)
                 self.sweeper.ends(writer, room)
