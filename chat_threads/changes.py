@@ -19,7 +19,6 @@ OPERATORS = 50  # of one room
 SANCTIONS = 300  # bans in force, and as many mutes
 INVITED = 1000  # people
 KICKED = 60  # seconds for which a kicked person stays outside: longer than anything waits in the history's queue
-LONGEST = 3650 * 86400  # seconds of a ban or a mute
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +152,14 @@ class Sanctioned(Change):
         if (least := before.rank(self.person)) >= asked.rank:
             raise Protected(asked.room, least)
         seconds = KICKED if self.kind == "kick" else self.seconds
-        until = None if seconds is None else asked.at + max(1, min(seconds, LONGEST)) * 1000
+        until = None if seconds is None else asked.at + seconds * 1000
         where = network(self.person.address) if self.by_address else ""
         made = Sanction(self.person.identity, self.person.name, until, asked.by.name, self.why, where, asked.rank)
         listed = _LISTS[self.kind]
-        others = tuple(_others(getattr(before, listed), self.person, asked.at))
+        in_force: Sanctions = getattr(before, listed)
+        others = tuple(_others(in_force, self.person, asked.at))
+        if asked.rank < Rank.SERVER and any(each.rank == Rank.SERVER for each in in_force if each not in others):
+            raise NotServerOperator()
         if len(others) >= SANCTIONS:
             raise ListFull(asked.room, SANCTIONS, f"people {_WHAT[listed].split()[0]}")
         fields: dict[str, Any] = {listed: (*others, made)}

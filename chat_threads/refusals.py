@@ -182,12 +182,14 @@ class BadSetting(Told):
 
 
 class BadTime(Told):
-    """A word in place of a time that begins with a digit and is none. Only people can type it."""
+    """A word in place of a time that begins with a digit and is none, or none that is allowed. Only people can type
+    it."""
 
     code = "usage"
 
-    def __init__(self, typed: str) -> None:
-        super().__init__(f"{typed[:40]} is not a time. Nothing was done.", "A time is like 10m, 2h or 3d.")
+    def __init__(self, typed: str, more: str = "") -> None:
+        what = "is too short or too long" if more else "is not a time"
+        super().__init__(f"{typed[:40]} {what}. Nothing was done.", f"A time is like 10m, 2h or 3d.{more}")
 
 
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))

@@ -13,6 +13,7 @@ from .refusals import BadTime
 from .usage import Command, command
 
 SPAN = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+LONGEST = 3650 * 86400  # seconds of a ban or a mute
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # The same at the beginning of a text, also in words: 10m, 10 minutes, for 2 h.
 _BEGINS_WITH_SPAN = re.compile(
@@ -115,6 +116,8 @@ class _Sanction(_About):
             raise BadTime(words[0])
         if found := _BEGINS_WITH_SPAN.match(why):
             seconds = int(found[1]) * UNITS[found[2][0].lower()]
+            if not 1 <= seconds <= LONGEST:
+                raise BadTime(words[0], " It is at most 3650d; without a time, it is for good.")
             why = why[found.end() :]
         return cls(name, room, seconds, why, address)
 

@@ -218,11 +218,11 @@ def _sanction_list(style: Style, event: events.SanctionList) -> str:
         [row.name, governed.STATE[row.action], _left(row.seconds), row.by, shortened(row.why, 30)]
         for row in event.people
     ]
-    return _table(style, ("name", "what", "left", "by", "why"), rows, right=(2,), shrink=((4, 10), (0, 12), (3, 12)))
+    return _table(style, ("name", "what", "for", "by", "why"), rows, right=(2,), shrink=((4, 10), (0, 12), (3, 12)))
 
 
 def _left(seconds: int | None) -> str:
-    return "" if seconds is None else _while(seconds)
+    return "for good" if seconds is None else _while(seconds)
 
 
 def _private_line(style: Style, event: events.PrivateLine) -> str:

@@ -14,10 +14,11 @@ from .. import commands, events, ordered
 from ..changes import Appoint, Change, Dismiss, Invite, Lifted, Sanctioned, Set
 from ..chatroom import ChatRoom
 from ..dialects.text import TextDialect
-from ..errors import BadName, NotAllowed, NotInRoom, UnknownPerson
+from ..errors import BadName, BadRequest, NotAllowed, NotInRoom, UnknownPerson
 from ..governance import Governance, Rank, Sanctions, Somebody, read_setting
 from ..pace import cost_of_table
 from ..refusals import Muted, NamesakesRules, NoMuting, NotOperator, NotThere
+from ..room_roles import LONGEST
 from ..rules import check_name, check_words, clean, fold
 from ..session import Session
 from .table import Context, does
@@ -78,16 +79,26 @@ def _change(context: Context, session: Session, room: ChatRoom, change: Change) 
 
 
 def _person(context: Context, room: ChatRoom, typed: str) -> Somebody:
-    """The person who has that name now, or who was the last to say something in the room under it. Otherwise only the
-    name is known."""
+    """The person who has that name now, or whose account has it, or who was the last to say something in the room under
+    it. Otherwise only the name is known."""
     with contextlib.suppress(UnknownPerson):
-        return _noted(context.sessions.named(typed))
+        return _known(context, typed)
     try:
         name = check_name(clean(typed))
     except BadName:  # nobody can have it
         raise UnknownPerson(clean(typed[:100])[:40]) from None
     said = reversed(context.publisher.recent(room.name))
     return Somebody(next((each.who for each in said if each.sender == name), 0), name)
+
+
+def _known(context: Context, typed: str) -> Somebody:
+    """The person who has that name now, or whose account has it; raise UnknownPerson."""
+    try:
+        return _noted(context.sessions.named(typed))
+    except UnknownPerson:
+        if account := context.accounts.named(typed):
+            return Somebody(account.id, account.name, True, context.accounts.is_operator(account))
+        raise
 
 
 @does(commands.Room)
@@ -108,7 +119,9 @@ def op(context: Context, session: Session, command: commands.Op) -> None:
     """Waits until what the session has changed before is in force."""
     context.wait(session)
     found = context.room(session, command.room)
-    person = _noted(context.sessions.named(command.name))
+    person = _known(context, command.name)
+    if person.identity == found.owner:
+        raise NotAllowed(f"{person.name} owns {found.name}, and may do more than an operator there.")
     rules = found.governance or Governance(found.owner)
     if isinstance(session.dialect, TextDialect) and person.identity in rules.operators and rank(found, session) > 1:
         said = f"{person.name} is an operator of {found.name} already."
@@ -154,6 +167,8 @@ def _refuse_itself(session: Session, person: Somebody) -> None:
 def _sanction(
     context: Context, session: Session, command: commands.Ban | commands.Mute, kind: Literal["ban", "mute"]
 ) -> None:
+    if command.seconds is not None and not 1 <= command.seconds <= LONGEST:
+        raise BadRequest(f"seconds of {kind} must be 1 to {LONGEST}.")
     found = context.room(session, command.room)
     person, why = _person(context, found, command.name), check_words(command.why)
     _refuse_itself(session, person)

@@ -112,6 +112,9 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     bob.expect("! #lab is slow: everybody but its operators may speak once in 10 minutes. Nothing was sent.")
     ann.send("/mute bob 5x rude words")
     ann.expect("! 5x is not a time. Nothing was done. A time is like 10m, 2h or 3d.")
+    ann.send("/ban bob 0s", "/op ann")
+    ann.expect("! 0s is too short or too long. Nothing was done.")
+    ann.expect("! ann owns #lab, and may do more than an operator there.")
     ann.send("/mute bob for 3 hours rude words")
     bob.expect("* ann muted bob in #lab for 3 hours: rude words")
     bob.send("/nick shouting")
@@ -255,6 +258,21 @@ def test_a_room_that_somebody_may_not_enter_any_more_is_not_kept_for_them(server
         bob = server.client()
         bob.send(f"/resume {token}", "/who", "/quit")
         assert [line for line in bob.rest() if line.startswith("!")] == told
+
+
+def test_somebody_with_an_account_is_banned_and_made_an_operator_while_they_are_away(
+    server: Running, program: Start
+) -> None:
+    ann, bob = program("ann", server, room="#lab"), program("bob", server)
+    bob.send(type="register", password="correct horse", ref="r")
+    bob.expect("notice", ref="r")
+    bob.send({"type": "quit"})
+    bob.rest()
+    assert code(done(ann, "/op bob")) is code(done(ann, "/deop bob")) is code(done(ann, "/ban BOB")) is None
+    bob = program("bob", server, password="correct horse")
+    assert code(done(bob, "/join #lab")) == "banned"
+    assert code(done(ann, "/room accounts-only")) is code(done(ann, "/unban bob")) is None
+    assert code(done(bob, "/join #lab")) is None
 
 
 def test_an_address_is_banned_by_the_servers_operators_only(server: Running, program: Start) -> None:

@@ -164,6 +164,7 @@ ASKED = (
     ({"type": "kick", "room": "#lab", "name": "bob"}, ["error* not_listed"]),
     ({"type": "ban", "room": "#lab", "name": "bob", "seconds": 60, "why": "rude"}, ["moderated", "ack*"]),
     ({"type": "ban", "room": "#lab", "name": "bob", "address": True}, ["error* not_allowed"]),
+    ({"type": "mute", "room": "#lab", "name": "bob", "seconds": 0}, ["error* bad_request"]),
     ({"type": "unban", "room": "#lab", "name": "bob"}, ["error* not_listed"]),
     ({"type": "bans", "room": "#lab"}, ["bans*"]),
     ({"type": "bans", "room": "#bobs"}, ["error* not_allowed"]),

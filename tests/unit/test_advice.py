@@ -86,6 +86,11 @@ TYPED = [
         refusals.NoOperator("bob", "#lab"),
         "bob is not an operator of #lab.", "", "/room #lab names its operators.",
     ),
+    (
+        refusals.AccountsOnly("#lab"),
+        "#lab is only for people who have an account and are logged in.", "",
+        "/login logs you in; /register makes an account.",
+    ),
     (refusals.NotThere("bob", "#lab"), "bob is not in #lab.", "", "/who #lab lists who is."),
     (
         refusals.NoMuting("#lab"),
@@ -164,7 +169,6 @@ PLAIN = [
         refusals.InviteOnly("#lab"),
         "#lab is only for people who were invited. Ask one of its operators for an invitation.",
     ),
-    (refusals.AccountsOnly("#lab"), "#lab is only for people who have an account and are logged in."),
     (refusals.NotServerOperator(), "Only the server's operators may do that."),
     (
         refusals.ListFull("#lab", 50, "operators"),

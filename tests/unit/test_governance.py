@@ -117,7 +117,8 @@ def test_a_ban_is_for_the_person_and_the_name_but_not_for_an_account_of_that_nam
 
 def test_what_an_operator_of_the_server_did_only_they_undo():
     rules = after(Sanctioned("ban", OTHER), SERVER)
-    assert refused(Lifted("unban", OTHER), OWNER, rules) is refusals.NotServerOperator
+    for change in (Lifted("unban", OTHER), Sanctioned("ban", OTHER, 1)):  # neither lifted nor made shorter
+        assert refused(change, OWNER, rules) is refusals.NotServerOperator
     assert not after(Lifted("unban", OTHER), SERVER, rules).bans
 
 

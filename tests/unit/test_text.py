@@ -867,9 +867,9 @@ SEEN = (
     (
         events.SanctionList("#lab2", (events.SanctionRow("bob", "ban", "ann", "rude", 7200),)),
         [
-            "* name    what      left  by    why",
-            "* ------  ------  ------  ----  -----",
-            "* bob     banned      2h  ann   rude",
+            "* name    what      for  by    why",
+            "* ------  ------  -----  ----  -----",
+            "* bob     banned     2h  ann   rude",
         ],
     ),
     (events.PrivateLine(AT, "ann", "bob", "psst"), ["[14:03] ann -> you: psst"]),
