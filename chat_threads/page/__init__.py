@@ -117,7 +117,8 @@ def _row(kind: type[commands.Command]) -> list[Any]:
     return found
 
 
-_SHORT = ("set", "threads", "locks", "trace")  # the page has fewer settings, and explains no columns of a terminal
+# The page has fewer settings, explains no columns of a terminal, comes back by itself, and has a sheet to make rooms.
+_SHORT = ("set", "threads", "locks", "trace", "resume", "create")
 
 
 @cache

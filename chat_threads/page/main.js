@@ -92,7 +92,9 @@ class App {
   }
 
   greet() {
-    this.wire.send([this.chat.hello(this.first)]);
+    const hello = this.chat.hello(this.first);
+    if (hello.name && byId("secret").value) hello.password = byId("secret").value;
+    this.wire.send([hello]);
   }
 
   // The server has not let us in.
@@ -101,10 +103,11 @@ class App {
       this.chat.token = "";
       this.forgotten = true;
       this.greet();
-    } else if (!/^(bad|name)_/.test(code)) {
+    } else if (!/^(bad|name|password|wrong|try|not)_|_account$/.test(code)) {
       this.wire.over(0); // try again later: the server may be full, or about to stop
       byId("state").textContent = byId("why").textContent = text;
     } else {
+      if (/password/.test(code)) byId("secret").parentNode.hidden = false;
       this.wire.stop();
       this.enterForm(text);
     }
@@ -115,6 +118,7 @@ class App {
     chat.take(event);
     outbox.most = chat.limits.refs;
     NAME.save(chat.name);
+    byId("secret").value = "";
     this.motd = this.inside ? [] : event.motd;
     this.inside = true;
     this.drawn = undefined; // even without a room, show the chat
@@ -133,6 +137,7 @@ class App {
   line(typed) {
     const [word, first, second] = typed.split(" ");
     if (word === "/msg" && first && !second) return this.show(this.chat.privately(first));
+    if (/^\/(register|password|unregister)\s*$/.test(typed)) return !this.sheets.open("secret", typed.trim().slice(1));
     if (word === "/goto") return this.goTo(first, Number(second)); // two lines that only the page's own buttons type
     if (word === "/edit") return this.edit(this.outbox.find(first));
     const { text: most } = this.chat.limits;

@@ -115,11 +115,23 @@ const SHEETS = {
       chat.away === null ? field("A reason to be away", "/away ", "I am away", "", "") : button("I am back", "/back"),
       joins === "off" ? button("Show who comes and goes", "/set joins on")
         : button("Hide who comes and goes", "/set joins off"),
-      button("All commands", "/help"), button("My token", "/token"), button("Leave the chat", "/quit")];
+      button("All commands", "/help"), button("My token", "/token"), button("A password for this name", "/register"), button("Leave the chat", "/quit")];
   },
 
   search(app, found = []) {
     return ["Search", field("Words, in:#room, from:name", "/search ", "Search", "", null, "search"), found];
+  },
+
+  // A password goes to the server at once. It is typed in no line, and waits in no outbox.
+  secret({ wire }, type) {
+    const send = (event) => {
+      event.preventDefault();
+      wire.send([{ type, ...Object.fromEntries(new FormData(event.target)) }]);
+      byId("close-sheet").click();
+    };
+    const ask = (name) => el("label", {}, name, el("input", { name, type: "password", required: true }));
+    return [`/${type}`, el("form", { onsubmit: send }, ask("password"), type === "password" && ask("new"),
+      el("button", {}, "Send"))];
   },
 
   // Another tab has taken our place. Taking it back happens only by a tap: otherwise two tabs would do so for ever.
