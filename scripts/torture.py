@@ -33,7 +33,7 @@ from typing import Any
 import click
 from tabulate import tabulate
 from torture_checker import Look, Result, Row, check
-from torture_clients import PATIENCE, Client, Reader, Searcher, Traveller, World, Writer, now
+from torture_clients import Client, Reader, Searcher, Traveller, World, Writer, now
 from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Server
 from torture_tls import WHY_NOT as WHY_NO_TLS
 from torture_tls import Certificate, put_on_tls
@@ -42,6 +42,7 @@ from torture_web import WHY_NOT, WebConnection, put_on_webs
 from chat_threads import streams
 
 FINISH = 90.0  # seconds after the last fault for all clients to come back, read everything and leave
+WORKED_OFF = 60.0  # seconds in which the server works off, at its rate, what a hostile client sent before it left
 LATE = 4  # descriptors that SQLite opens on first use: one for each reading connection
 SHOWN = 5  # violations of each check that are printed
 
@@ -97,7 +98,7 @@ def finish(world: World, server: Server, clients: list[Client], unused: tuple[in
         client.join(max(0.0, deadline - now()))
         if client.is_alive():
             wrong.append(f"{client.name} could not enter, read its answers and leave within {FINISH:g} s")
-    deadline = now() + PATIENCE
+    deadline = now() + WORKED_OFF
     while (more := more_than(unused, usage := server.usage())) and now() < deadline:
         time.sleep(0.1)
     if more:
