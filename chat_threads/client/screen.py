@@ -135,14 +135,14 @@ def _leave_no_row(app: Any) -> None:
     app.before_render += before_render
 
 
-def _leave_a_row_above(session: PromptSession[str]) -> None:
-    """Let the line take all rows but two: the bottom line, and one above. Some terminals take a program that erases the
-    whole window for one that clears it, and keep what was there in their scrollback."""
+def _leave_rows_above(session: PromptSession[str]) -> None:
+    """Let the line take half of the rows at most, so that one sees what others say. Besides, some terminals take a
+    program that erases the whole window for one that clears it, and keep what was there in their scrollback."""
     window = session.layout.current_window
     usual = window.height
 
     def height() -> Dimension:
-        most = max(1, session.app.output.get_size().rows - 2)
+        most = max(1, session.app.output.get_size().rows // 2)
         least = to_dimension(usual).min
         return Dimension(min=min(least, most), max=most)
 
@@ -188,7 +188,7 @@ class Screen:
                 key_bindings=_keys(self._talk),
             )
             _leave_no_row(self._session.app)
-            _leave_a_row_above(self._session)
+            _leave_rows_above(self._session)
             shower = threading.Thread(target=self._show, name="client-show", daemon=True)
             shower.start()
             try:

@@ -63,6 +63,8 @@ class Drawing:
 
     def _window(self, before: str, after: str, room: int) -> tuple[str, str]:
         """The parts of the text before and after the cursor that are shown in ``room`` columns."""
+        if self._start and _fits(before + after, room):  # the window has become wider, or the line shorter
+            self._start = 0
         spare = _SPARE if after and room > _LEAST else 0
         shown, mark = before[self._start :], int(self._start > 0)
         little = mark and (not shown or _fits(shown, room // 4))

@@ -39,7 +39,7 @@ OFFER = "/edit on keeps your line whole while others talk; /help edit says more.
 
 SCROLL_BACK = "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or use /history."
 _HINTS: dict[object, str] = {
-    Wish.FULL: "Your line is full; the rest was dropped.",
+    Wish.FULL: "Your line is full, with 100 lines or 8 KiB; the rest was dropped.",
     Wish.SCROLL_BACK: SCROLL_BACK,
 }
 

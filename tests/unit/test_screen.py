@@ -384,6 +384,14 @@ def test_of_several_answers_the_last_counts_and_one_in_pieces_is_no_key():
     assert drawn.endswith(b"\x1b[29;1H> y\x1b[K")
 
 
+def test_a_line_that_was_scrolled_sideways_is_whole_again_in_a_window_that_is_wide_enough():
+    dialect = editing(40, 20)
+    dialect.feed(b"a line of so many letters that some are hidden")
+    assert b"<at some" in drain(dialect)[0]
+    dialect.feed(size(60, 20))
+    assert b"> a line of so many letters that some are hidden" in begin(dialect, 19)
+
+
 def test_of_many_sizes_in_one_read_only_the_last_counts():
     dialect = editing()
     dialect.feed(b"".join(size(40 + n, 10) for n in range(100)))
