@@ -239,8 +239,11 @@ class TextDialect:
         return self._screen is not None and self._screen.question is not Question.OVER
 
     def pause(self) -> None:
-        """Nothing has come from the client for a while: do not wait for that, and draw what may look wrong."""
-        if self._screen is not None and self.waits:
+        """Nothing has come from the client for a while: wait no longer for what it was asked, and draw what may look
+        wrong."""
+        if self._mode is Mode.ASKED:
+            self._unanswered()
+        elif self._screen is not None and self.waits:
             self._screen.go_on()
             self._changed()
         elif self._screen is not None:
@@ -333,9 +336,12 @@ class TextDialect:
         if self._mode is Mode.KEYS:
             return KEY * size
         if self._mode is Mode.ASKED and ended:
-            self._mode = Mode.SILENT
-            self._tell(UNANSWERED)
+            self._unanswered()
         return 0
+
+    def _unanswered(self) -> None:
+        self._mode = Mode.SILENT
+        self._tell(UNANSWERED)
 
     def _next_of_keys(self, keys: Editing) -> Request | events.WireBytes | None:
         """The next thing that the keys so far come to."""

@@ -54,12 +54,12 @@ def show_screen(context: Context, session: Session, command: commands.ShowScreen
 
 
 def refresh(context: Context, session: Session) -> None:
-    """Bring the status line of a person who presses no key up to date; and draw the screen of a terminal that does not
-    say where its cursor is. Never waits."""
+    """Bring the status line of a person who presses no key up to date, and wait no longer for what the client has not
+    answered. Never waits."""
     if not _has_screen(session.dialect):
         return
+    session.dialect.pause()
     if session.dialect.editing:
-        session.dialect.pause()
         show_screen(context, session, commands.ShowScreen())
     else:
         session.wire.wake_after(IDLE)  # it was asked for single keys, and has refused them or not answered

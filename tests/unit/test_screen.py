@@ -125,12 +125,17 @@ def test_a_program_that_has_a_line_of_its_own_keeps_it():
     assert drain(dialect) == (b"", [])
 
 
-def test_a_client_that_is_silent_is_told_once_and_may_still_agree():
+@for_each("line", [b"one\r\n", b""])
+def test_a_client_that_is_silent_is_told_once_and_may_still_agree(line):
     dialect = asked()
-    dialect.feed(b"one\r\n")
+    dialect.feed(line)
+    if not line:
+        dialect.pause()  # it has said nothing for two seconds
     drawn, lines = drain(dialect)
     assert b"has not answered" in drawn
-    assert lines == [commands.Say("one")]
+    assert lines == [commands.Say("one")] * bool(line)
+    dialect.pause()
+    assert drain(dialect) == (b"", [])
     assert "has not answered" in dialect.edit(True)
     dialect.feed(b"two\r\n")
     assert drain(dialect) == (b"", [commands.Say("two")])
