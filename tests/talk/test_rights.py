@@ -40,7 +40,7 @@ ACTIONS: dict[str, Ways] = {
         ({"type": "unmute", "name": "victimMARK"}, "/unmute ROOM victimMARK"),
         ({"type": "ban", "name": "victimMARK", "seconds": 60}, "/ban ROOM victimMARK 1m"),
         ({"type": "unban", "name": "victimMARK"}, "/unban ROOM victimMARK"),
-        ({"type": "kick", "name": "victimMARK"}, "/kick ROOM victimMARK"),
+        ({"type": "kick", "name": "KICKED"}, "/kick ROOM KICKED"),
         ({"type": "bans"}, "/bans ROOM"),
         ({"type": "audit"}, "/audit ROOM"),
     ),
@@ -62,6 +62,7 @@ LISTS: Ways = (
     ({"type": "search", "from": "ownerMARK"}, "/search from:ownerMARK"),
 )
 INSIDE = ("member", "muted", "operator", "owner")  # whose current room it is
+KICKED = {"operator": "one", "owner": "two", "server": "three"}  # whom they send out; everybody else tries the owner
 MESSAGES = {"operator": 2, "owner": 3}  # that they remove; everybody else tries the first
 
 
@@ -103,11 +104,11 @@ class Actor:
 
 def furnished(server: Running, room: str, rule: str, mark: str, as_json: bool) -> dict[str, Actor]:
     """The people of a room with this rule, their names with ``mark`` at the end."""
-    people = {role: Actor(server, role + mark, as_json) for role in (*rights.PEOPLE, "victim")}
+    people = {role: Actor(server, role + mark, as_json) for role in (*rights.PEOPLE, "victim", *KICKED.values())}
     people["account"].session.account = people["server"].session.operator = True
     words, topic = (each.replace("MARK", mark) for each in (WORDS, TOPIC))
     people["owner"].type(f"/create {room} {topic} here", *[f"zebra {words}"] * 3)
-    for role in ("member", "muted", "banned", "operator"):
+    for role in ("member", "muted", "banned", "operator", *KICKED.values()):
         people[role].type(f"/join {room}")
     people["owner"].type(f"/op operator{mark}", f"/mute muted{mark}", f"/ban banned{mark}", f"/room {rule}")
     people["owner"].type(f"/invite invited{mark}")
@@ -120,7 +121,9 @@ def furnished(server: Running, room: str, rule: str, mark: str, as_json: bool) -
 def filled(ways: Ways, rule: str, role: str, mark: str) -> Ways:
     """The ways for one person, of whom there is one with each ``mark``, in the room with this rule."""
     message = str(MESSAGES.get(role, 1))
+    kicked = KICKED.get(role, "owner") + mark
     text = json.dumps(ways).replace("ROOM", f"#r{mark}").replace("MARK", mark).replace("RULE", rule)
+    text = text.replace("KICKED", kicked)
     return json.loads(text.replace('"MESSAGE"', message).replace("MESSAGE", message))  # type: ignore[no-any-return]
 
 
