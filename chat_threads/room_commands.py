@@ -46,7 +46,8 @@ class Create(Command):
         that is only a dash is none, as for Topic."""
         room, _, topic = rest.partition(" ")
         words = topic.lower().split()
-        halves = room[1:].lower() in _BEGIN or (len(words) == 1 and (words[0] in _END or words[0].isdigit()))
+        begins = room[1:].lower() in _BEGIN and len(words) <= 2
+        halves = begins or (len(words) == 1 and (words[0] in _END or words[0].isdigit()))
         if words and halves and is_room(near := "_".join(rest.split())):
             raise SpacedRoom(room, near)
         return cls(room, "" if words == ["-"] else topic.strip()) if room else None

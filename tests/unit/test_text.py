@@ -224,6 +224,7 @@ def test_delete_is_never_suggested(line):
         ("/create #study group", "/create #study_group"),
         ("/create #lab 3", "/create #lab_3"),
         ("/create #lab3 deadlocks", commands.Create("#lab3", "deadlocks")),
+        ("/create #new what is to come", commands.Create("#new", "what is to come")),
         ("/create #quiet room for two", commands.Create("#quiet", "room for two")),
         ("/create #my room?", commands.Create("#my", "room?")),  # no name, so it is a topic
         ("/create #lab3 -", commands.Create("#lab3")),  # as for /topic
