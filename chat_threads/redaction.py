@@ -45,7 +45,7 @@ class OthersMessage(NotAllowed):
 
     def __init__(self, room: str, number: int, sender: str) -> None:
         whose = f"Message {number} of {room} is from {sender}."
-        super().__init__(f"{whose} Only {sender} can remove it, and the owner and the operators of {room}.")
+        super().__init__(f"{whose} Only {sender}, the owner and the operators of {room} can remove it.")
         self.room, self.number = room, number
 
 

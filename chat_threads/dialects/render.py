@@ -204,7 +204,7 @@ def _audit_list(style: Style, event: events.AuditList) -> str:
         return _line(style, "Nothing is remembered.")
     always = replace(style, timestamps="on")
     rows = [
-        [_old_stamp(always, row.at).strip("[] "), row.room, row.by, row.action, row.about, shortened(row.why, 40)]
+        [_old_stamp(always, row.at).strip("[] "), row.room, row.by, row.action, row.about, row.why]
         for row in event.rows
     ]
     headers = ("when", "room", "by", "what", "about", "why")
@@ -214,10 +214,7 @@ def _audit_list(style: Style, event: events.AuditList) -> str:
 def _sanction_list(style: Style, event: events.SanctionList) -> str:
     if not event.people:
         return _line(style, f"Nobody is banned from {event.room} or muted in it.")
-    rows = [
-        [row.name, governed.STATE[row.action], _left(row.seconds), row.by, shortened(row.why, 30)]
-        for row in event.people
-    ]
+    rows = [[row.name, governed.STATE[row.action], _left(row.seconds), row.by, row.why] for row in event.people]
     return _table(style, ("name", "what", "for", "by", "why"), rows, right=(2,), shrink=((4, 10), (0, 12), (3, 12)))
 
 

@@ -128,6 +128,8 @@ def _what_is_wrong(row: Row, words: list[str]) -> Mistyped | None:
         return Mistyped(f"{row.name} takes nothing after it.", f"Type {row.name} alone.")
     if row.name == "/history":
         return _no_page(words)
+    if row.name == "/redact" and len(words) == 2 and words[0].startswith("#"):
+        return Mistyped("The number comes first.", f"Type /redact {words[1][:40]} {words[0][:40]}.")
     first = words[0].rstrip(",;")[:40] if words else ""
     if row.places in (["NAME"], ["[NAME]"]) and len(words) > 1:
         if row.name == "/nick":

@@ -37,7 +37,7 @@ def test_nobody_else_can_but_the_person_who_made_the_room(server, program):
     number = ann.expect("message", **{"from": "ann"})["number"]
     assert (
         bob.ask(f"/redact {number}")[-1]
-        == f"! Message {number} of #lab is from ann. Only ann can remove it, and the owner and the operators of #lab."
+        == f"! Message {number} of #lab is from ann. Only ann, the owner and the operators of #lab can remove it."
     )
     ann.send(type="redact", number=number - 1, ref="1")
     ann.expect("ack", ref="1")

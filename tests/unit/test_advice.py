@@ -149,7 +149,7 @@ PLAIN = [
     (redaction.RemovedAlready("#lab", 5), "Message 5 of #lab has been removed already."),
     (
         redaction.OthersMessage("#lab", 5, "bob"),
-        "Message 5 of #lab is from bob. Only bob can remove it, and the owner and the operators of #lab.",
+        "Message 5 of #lab is from bob. Only bob, the owner and the operators of #lab can remove it.",
     ),
     (
         redaction.OldMessage("#lab", 5),

@@ -390,6 +390,7 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/rooms #lab2", "/rooms takes nothing after it. Type /rooms alone."),
         ("/history 0", "A page has 1 to 200 messages. /help history says more."),
         ("/history #lab2 0", "A page has 1 to 200 messages. /help history says more."),
+        ("/redact #lab2 5", "The number comes first. Type /redact 5 #lab2."),
         ("/history 5 #lab2", "The room comes first. Type /history #lab2 5."),
         ("/history before 5 #lab2", "The room comes first. Type /history #lab2 before 5."),
         ("/history #lab2 #lab3", "/history takes one room at a time. Type /history #lab2."),
