@@ -25,9 +25,10 @@ class Question:
 
 
 def _login(command: Any) -> Sequence[Question]:
-    whose = f" of {clean(command.name)[:40]}" if command.name else ""
-    name = () if command.name else (Question(SHOWN, "Type the name of your account."),)
-    return (*name, Question("password", f"Type the password{whose}."))
+    """First only for the name, so that an unknown one is found out before a password is typed."""
+    if command.name:
+        return (Question("password", f"Type the password of {clean(command.name)[:40]}."),)
+    return (Question(SHOWN, "Type the name of your account."),)
 
 
 _NEW = (Question("new", "Type the new password."), Question("new", "Type it once more.", again=True))

@@ -179,6 +179,7 @@ class TextDialect:
 
     def _ask_next(self, form: Form) -> None:
         """Ask the next question. The client is asked not to show the answer, if nobody may see it."""
+        typed, self._found = self._found, []  # lines that came already; the question is asked before they answer it
         hide = form.hidden
         if hide and not self._hiding:
             self._send(self._telnet.hide())
@@ -188,10 +189,11 @@ class TextDialect:
         self._hiding = hide
         if self._keys is not None:
             self._keys.hide(hide)
+        self._found += typed
 
     def _answered(self, form: Form, line: bytes | None) -> Request | None:
         """A line answers a question; None: there is another one, or none any more."""
-        if self._hiding and not self._told_shown and not self._telnet.hides:
+        if line and self._hiding and not self._told_shown and not self._telnet.hides:
             self._told_shown = True
             self._tell(SHOWN)
         try:

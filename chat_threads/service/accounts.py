@@ -153,5 +153,5 @@ def unregister(context: Context, session: Session, command: commands.Unregister)
             return
         context.sessions.logs_out(session)
     log.info("%s gives up the account %s", session, account.name)
-    said = f"{account.name} belongs to nobody now. You keep the name as long as you are here."
+    said = f"{account.name} belongs to nobody now. You keep your name as long as you are here."
     session.answer(events.Notice(said, name=account.name))

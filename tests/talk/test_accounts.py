@@ -113,6 +113,10 @@ def test_a_person_who_takes_a_registered_name_later_is_asked_and_has_the_rooms_o
     bob.expect("Type the name of your account.")
     bob.send("", "/who")
     bob.expect("logged in")
+    bob.send("/login", "nobody")
+    bob.expect("! There is no account nobody.")
+    bob.send("/login", "ANN")
+    bob.expect("! ann has a password already, and you are logged in.")
 
 
 # --- over JSON ----------------------------------------------------------------------------------------
