@@ -275,6 +275,18 @@ def test_somebody_with_an_account_is_banned_and_made_an_operator_while_they_are_
     assert code(done(bob, "/join #lab")) is None
 
 
+def test_nobody_is_moved_from_a_deleted_room_into_a_lobby_from_which_they_are_banned(
+    server: Running, program: Start
+) -> None:
+    ann, bob = class_of(program, server, "ann", "bob")
+    server.chat.sessions.named("ann").operator = True
+    assert code(done(ann, "/ban #lobby bob")) is None
+    assert code(done(ann, "/delete #lab yes")) is None
+    assert bob.expect("deleted")["current"] is None
+    assert code(done(bob, "hello?")) == "not_in_room"
+    assert code(done(ann, "hello?")) is None
+
+
 def test_an_address_is_banned_by_the_servers_operators_only(server: Running, program: Start) -> None:
     ann, _ = class_of(program, server, "ann", "bob")
     assert code(done(ann, "/ban bob address")) == "not_allowed"
