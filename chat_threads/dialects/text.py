@@ -68,6 +68,12 @@ def _without_mouse(line: bytes) -> str:
         raise NotUtf8() from None
 
 
+class SpoiltLine(NotUtf8):
+    """The client's telnet took some bytes of the line for its own, because it was asked for 8 bits only then."""
+
+    advice = "Type it again."
+
+
 class TextDialect:
     """A person's end of the conversation. See base.Dialect."""
 
@@ -89,6 +95,7 @@ class TextDialect:
         self._screen: Screen | None = None  # with Mode.KEYS
         self._keys: Editing | None = None  # has the lines of a client that sends keys
         self._ended = b""  # what ends a screen, to be sent before anything else is shown
+        self._asked = 0  # how often something was sent by telnet since the last line that was not UTF-8
         self._note = ""  # to be said on the new screen
         self._ended_line = False  # whether a line has ended since the status line was last drawn
         self._answers = 0  # to telnet, which nobody sees
@@ -140,8 +147,18 @@ class TextDialect:
             elif isinstance(item, Signal):
                 return Request(commands.AreYouThere() if item is Signal.ARE_YOU_THERE else commands.Quit())
             else:
+                self._asked += isinstance(item, events.WireBytes)
                 return item  # type: ignore[return-value]
         return None
+
+    def _mended(self, line: bytes) -> str:
+        try:
+            return _without_mouse(line)
+        except NotUtf8:
+            asked, self._asked = self._asked, 0
+            if asked:
+                raise SpoiltLine() from None
+            raise
 
     def _request(self, line: bytes | None) -> Request | None:
         """What a line asks for; None if it is blank, or answers a question."""
@@ -153,7 +170,7 @@ class TextDialect:
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError:
-                text = _without_mouse(line)
+                text = self._mended(line)
             command = parse_line(text) if self._name else parse_name(text)
             if text in HINTS and self._name:
                 self._tell(HINTS[text])

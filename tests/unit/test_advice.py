@@ -12,7 +12,7 @@ import pytest
 import chat_threads
 from chat_threads import account_errors, commands, disconnects, errors, events, lab, qr, redaction, refusals
 from chat_threads.dialects import advice
-from chat_threads.dialects.text import TextDialect
+from chat_threads.dialects.text import SpoiltLine, TextDialect
 from chat_threads.dialects.typed import Mistyped
 from chat_threads.metrics import MetricsNotShown
 
@@ -155,6 +155,7 @@ PLAIN = [
         redaction.OldMessage("#lab", 5),
         "Message 5 of #lab is older than a day, so you cannot remove it any more.",
     ),
+    (SpoiltLine(), "That line is not UTF-8, so it was not sent. Type it again."),
     (refusals.LooksHidden("#a"), "Another room's name looks like #a."),
     (refusals.Banned("#lab"), "You are banned from #lab."),
     (refusals.Banned("#lab", 7000, "rude"), "You are banned from #lab for 117 minutes (rude)."),

@@ -18,7 +18,7 @@ from chat_threads.dialects.base import Request, Settings
 from chat_threads.dialects.columns import columns as measured
 from chat_threads.dialects.render import SHOW
 from chat_threads.dialects.speech import COLOURS
-from chat_threads.dialects.text import LINE, OFFER, TextDialect
+from chat_threads.dialects.text import LINE, OFFER, SpoiltLine, TextDialect
 from chat_threads.dialects.typed import Mistyped, parse_line, parse_name
 from chat_threads.dialects.views import WIDTHS
 from chat_threads.errors import (
@@ -589,7 +589,7 @@ def test_a_split_of_a_conversation_at_any_byte_changes_nothing():
         events.WireBytes, events.WireBytes, events.WireBytes, commands.Say, commands.Say, commands.Say,
         commands.Private, commands.AreYouThere, commands.Act, events.WireBytes, events.WireBytes, commands.Quit,
     ]  # fmt: skip
-    assert [item[0] for item in whole if isinstance(item, tuple)] == [UnknownCommand, Usage, NotUtf8, LineTooLong]
+    assert [item[0] for item in whole if isinstance(item, tuple)] == [UnknownCommand, Usage, SpoiltLine, LineTooLong]
     long = range(DIALOGUE.index(b"xxx") + 50, DIALOGUE.index(b"\n/quit") - 50)
     for at in [*range(long.start), *long[::500], *range(long.stop, len(DIALOGUE) + 1)]:
         assert inputs(DIALOGUE[:at], DIALOGUE[at:]) == whole, at
@@ -1716,3 +1716,10 @@ def test_tables_are_as_wide_as_the_window_and_windows_of_about_one_width_share_t
     assert max(map(len, ann.views.own.encode([rooms]).decode().splitlines())) > 50
     bob.window(63)
     assert (ann.views.here, ann.views.elsewhere) == (bob.views.here, bob.views.elsewhere)
+
+
+def test_a_line_that_telnet_spoilt_before_it_was_asked_for_8_bits_is_only_to_be_typed_again():
+    """Debian's telnet sends IAC BRK for a byte of 佐, and drops one of 々."""
+    spoilt = "佐々木".encode().replace(b"\x90", b"\xff\xf3").replace(b"\x85", b"") + b"\r\n"
+    told = [each[0] for each in inputs(spoilt * 2) if isinstance(each, tuple)]
+    assert told == [SpoiltLine, NotUtf8]
