@@ -359,7 +359,8 @@ def forget_unused(writer: sqlite3.Connection, which: str, value: int | str) -> N
     """
     unused = f"FROM rooms WHERE {which} AND last = 0 AND NOT EXISTS (SELECT 1 FROM messages WHERE room = rooms.id)"
     owners = writer.execute(f"SELECT DISTINCT owner {unused} AND owner != 0", (value,)).fetchall()
-    writer.execute(f"DELETE FROM governance WHERE room IN (SELECT id {unused})", (value,))
+    for table in ("governance", "audit"):
+        writer.execute(f"DELETE FROM {table} WHERE room IN (SELECT id {unused})", (value,))
     writer.execute(f"DELETE {unused}", (value,))
     writer.executemany(
         "UPDATE tokens SET kept = 0 WHERE id = ? AND NOT EXISTS (SELECT 1 FROM rooms WHERE owner = tokens.id)"

@@ -80,4 +80,8 @@ def test_what_operators_do_is_remembered_for_each_room_and_goes_with_it(
     assert done(ann, "/room slow off")["type"] == "ack"
     assert rows(ann) == [*expected[3:], ("bob", "report", "ann", "x"), ("ann", "room", "slow off", "")]
     assert "code" not in done(ann, "/delete #lab yes")
+    done(bob, "/join #new")
+    assert done(bob, "/report ann x")["type"] == "notice"
+    assert "code" not in done(bob, "/leave #new")  # nothing was said there
+    ann.ask(type="rooms")
     assert server.chat.storage.audit(None, 50) == ()
