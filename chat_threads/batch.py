@@ -69,7 +69,10 @@ class Batch:
 
     def pages(self) -> int:
         """Roughly the pages that all but the messages add to SQLite's log."""
-        texts = [*self.places.values(), *self.governed.values()]
-        pages = 2 * len(self.rooms_made) + len(self.topics) + len(texts) + sum(map(len, texts)) // PAGE_LETTERS
-        pages += TOKEN_PAGES + len(self.tokens) if self.tokens else 0
-        return pages + len(self.audit) + (INDEX_PAGES if self.redacted else 0)
+        pages = TOKEN_PAGES + len(self.tokens) if self.tokens else 0
+        if self.places or self.governed:
+            texts = [*self.places.values(), *self.governed.values()]
+            pages += len(texts) + sum(map(len, texts)) // PAGE_LETTERS
+        if self.rooms_made or self.topics or self.audit:
+            pages += 2 * len(self.rooms_made) + len(self.topics) + len(self.audit)
+        return pages + (INDEX_PAGES if self.redacted else 0)

@@ -128,8 +128,9 @@ class ChatRoom:
 
     def last_words(self, session: Subscriber, words: str) -> str:
         """The words on leaving, if the session may speak in the room; otherwise ""."""
-        now = int(time.time() * 1000)
-        return "" if words and self.governance and self.governance.speaking(self.name, session, now) else words
+        if words and self.governance and self.governance.speaking(self.name, session, int(time.time() * 1000)):
+            return ""
+        return words
 
     @property
     def is_kept(self) -> bool:

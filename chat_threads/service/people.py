@@ -90,8 +90,10 @@ def keep_token(context: Context, session: Session, new: bool) -> None:
         context.sessions.introduce(session)
     if context.sessions.holder(session.token) is session:
         with contextlib.suppress(NotStored):  # then its next message stores it
-            account = session.identity if new and session.account else 0
-            context.history.submit(ordered.TokenUsed(token_id(session.token), session.name, account))
+            token, account = session.identity, 0
+            if session.account:
+                token, account = token_id(session.token), session.identity if new else 0
+            context.history.submit(ordered.TokenUsed(token, session.name, account))
 
 
 def depart(context: Context, session: Session, words: str, patience: float) -> None:
