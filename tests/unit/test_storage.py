@@ -8,6 +8,7 @@ import pathlib
 import queue
 import shutil
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -416,6 +417,66 @@ def test_a_step_that_fails_changes_nothing(
     assert sqlite(path, "PRAGMA user_version") == [(VERSION,)]
     assert sqlite(path, "SELECT name FROM sqlite_master WHERE name = 'pins'") == []
     assert numbers(opened().page(LAB)) == [1, 2, 3]
+
+
+KILLED_BETWEEN_STEPS = """
+import os, shutil, signal, sqlite3, sys
+from chat_threads import schema
+
+class Dying(sqlite3.Connection):
+    left = 0
+
+    def execute(self, *statement):
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.left -= 1
+        return super().execute(*statement)
+
+source, copies, number = sys.argv[1], sys.argv[2], 0
+while True:
+    copy = shutil.copy(source, f"{copies}/{number}.db")
+    pid = os.fork()
+    if not pid:
+        connection = sqlite3.connect(copy, isolation_level=None, factory=Dying)
+        connection.left = number
+        schema.migrate(connection)
+        os._exit(0)
+    if os.waitpid(pid, 0)[1] == 0:
+        break
+    number += 1
+print(number)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a kill at each step needs fork")
+def test_a_history_of_version_7_survives_a_kill_before_any_statement_of_its_migration(
+    path: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(schema, "MIGRATIONS", MIGRATIONS[:7])
+        earlier.setattr(schema, "VERSION", 7)
+        schema.create(str(path))
+    rows = [(n, LAB, n, 1_000 * n, "ann", "say", f"hello {n}", 7) for n in range(1, 301)]
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO rooms VALUES (1, '#lab', '#lab', 'about', 'ann', 1000, 0, 7)")
+        connection.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        connection.execute("INSERT INTO tokens VALUES (7, 'ann', 1, 1)")
+        connection.execute("INSERT INTO refs VALUES (7, 0, 1, 'ref', '#lab', 300)")
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_BETWEEN_STEPS, str(path), str(copies)], capture_output=True, text=True, check=True
+    )
+    statements = sum(3 + len(step) for step in MIGRATIONS[7:])  # BEGIN, COMMIT, and the number of the version
+    assert int(done.stdout) == 1 + statements
+    for copy in copies.glob("*.db"):
+        storage = Storage(str(copy))
+        with contextlib.closing(storage):
+            assert numbers(storage.page(LAB, limit=500)) == list(range(1, 301))
+            assert [room.owner for room in storage.rooms()] == [7]
+            assert tokens_of(storage) == [(7, 1)]
+        assert sqlite(copy, "PRAGMA user_version", "PRAGMA integrity_check")[-1] == ("ok",)
+        assert sqlite(copy, "SELECT id, room, number, at, sender, kind, text, who FROM messages") == rows
 
 
 def released(path: pathlib.Path, *statements: str) -> None:
