@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
@@ -74,6 +76,10 @@ def _keys(talk: Talk) -> KeyBindings:
     def paste(event: KeyPressEvent) -> None:
         line = event.current_buffer
         line.insert_text(pasted(line.document.text_before_cursor, event.data))
+
+    @keys.add(Keys.ControlC, filter=Condition(lambda: get_app().current_buffer.text != ""))
+    def erase(event: KeyPressEvent) -> None:
+        event.current_buffer.reset()  # as with /edit on; without a text, Ctrl-C leaves
 
     @keys.add(Keys.Tab)
     def complete(event: KeyPressEvent) -> None:

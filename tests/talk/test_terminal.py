@@ -633,6 +633,11 @@ def test_ctrl_c_and_ctrl_d_leave(server, screen, key):
     bob = server.client("bob")
     ann = screen(server, "ann")
     bob.expect("* ann joined")
+    if key == "C-c":  # it first erases what is typed
+        ann.type("half a line")
+        ann.expect(r"^> half a line$")
+        ann.keys(key)
+        ann.expect(r"^>$")
     ann.keys(key)
     bob.expect("* ann left")
     ann.expect(r"ended with 0$")
