@@ -137,6 +137,14 @@ class Protected(NotAllowed):
         self.room = room
 
 
+class GuestBanned(NotAllowed):
+    """Somebody cannot be invited who is banned from the room."""
+
+    def __init__(self, name: str, room: str) -> None:
+        super().__init__(f"{name} is banned from {room}.", "Lift that first.")
+        self.near, self.room = name, room
+
+
 class NotListed(Told):
     """Nobody of that name is ``what``: banned from the room, or muted in it."""
 

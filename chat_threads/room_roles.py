@@ -176,9 +176,10 @@ class Unmute(_About):
 
 
 def _room_first(rest: str) -> tuple[str | None, list[str]]:
-    """The room that is named first, if there is one, and the words after it."""
+    """The room that is named first, or after the person, and the other words."""
     words = rest.split()
-    return (words.pop(0) if words and words[0].startswith("#") else None), words
+    at = next((at for at, word in enumerate(words[:2]) if word.startswith("#")), None)
+    return (None if at is None else words.pop(at)), words
 
 
 OF_ROLES: tuple[type[Command], ...] = (Room, Op, Deop, Kick, Ban, Unban, ListBans, Mute, Unmute)

@@ -35,6 +35,7 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     errors.NobodyWrote: lambda problem: "To send one, type /msg NAME text.",
     errors.UnknownPerson: lambda problem: "" if problem.near else "/who lists who is here.",
     refusals.AccountsOnly: lambda problem: "/login logs you in; /register makes an account.",
+    refusals.GuestBanned: lambda problem: f"/unban {problem.near} first.",
     refusals.NotListed: lambda problem: f"/bans {problem.room} lists who is.",
     refusals.NoOperator: lambda problem: f"/room {problem.room} names its operators.",
     refusals.NotThere: lambda problem: f"/who {problem.room} lists who is.",

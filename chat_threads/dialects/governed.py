@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import events
-from ..refusals import span
+from ..refusals import about, span
 
 _DONE: dict[events.Action, str] = {
     "op": "made {name} an operator of {room}",
@@ -30,8 +30,7 @@ _SET = {
     "keep all": "set {room} to keep all: its messages stay as long as those of other rooms",
 }
 
-STATE: dict[events.Action, str] = {"ban": "banned", "mute": "muted"}
-"""What a person on the list of bans is."""
+_STATE: dict[events.Action, str] = {"ban": "banned", "mute": "muted"}
 
 
 def moderated(event: events.Moderated) -> str:
@@ -75,3 +74,8 @@ def room_shown(event: events.RoomShown) -> tuple[str, str]:
         said.append(f"Its messages are deleted after {span(86400 * int(rules['keep']))}.")
     operators = ", ".join(event.operators) or "nobody else"
     return " ".join(said), f"It was made by {event.creator}; its operators: {operators}. /help room says more."
+
+
+def sanction(row: events.SanctionRow) -> tuple[str, str]:
+    """What a person on the list of bans is, and for how long."""
+    return _STATE[row.action], "for good" if row.seconds is None else about(row.seconds)

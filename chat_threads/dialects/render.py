@@ -214,12 +214,8 @@ def _audit_list(style: Style, event: events.AuditList) -> str:
 def _sanction_list(style: Style, event: events.SanctionList) -> str:
     if not event.people:
         return _line(style, f"Nobody is banned from {event.room} or muted in it.")
-    rows = [[row.name, governed.STATE[row.action], _left(row.seconds), row.by, row.why] for row in event.people]
-    return _table(style, ("name", "what", "for", "by", "why"), rows, right=(2,), shrink=((4, 10), (0, 12), (3, 12)))
-
-
-def _left(seconds: int | None) -> str:
-    return "for good" if seconds is None else _while(seconds)
+    rows = [[row.name, *governed.sanction(row), row.by, row.why] for row in event.people]
+    return _table(style, ("name", "what", "still", "by", "why"), rows, shrink=((4, 10), (0, 12), (3, 12)))
 
 
 def _private_line(style: Style, event: events.PrivateLine) -> str:

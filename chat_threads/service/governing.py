@@ -17,7 +17,7 @@ from ..dialects.text import TextDialect
 from ..errors import BadName, BadRequest, NotAllowed, NotInRoom, UnknownPerson
 from ..governance import Governance, Rank, Sanctions, Somebody, read_setting
 from ..pace import cost_of_table
-from ..refusals import Muted, NamesakesRules, NoMuting, NotOperator, NotThere
+from ..refusals import GuestBanned, Muted, NamesakesRules, NoMuting, NotOperator, NotThere
 from ..room_roles import LONGEST
 from ..rules import check_name, check_words, clean, fold
 from ..session import Session
@@ -45,7 +45,10 @@ def rank(room: ChatRoom, session: Session) -> Rank:
 
 
 def invite(context: Context, session: Session, room: ChatRoom, other: Session) -> None:
-    """If the room is only for invited people, let another session enter, and wait for that. Raise NotOperator."""
+    """If the room is only for invited people, let another session enter, and wait for that. Raise NotOperator, or
+    GuestBanned for somebody who is banned from the room."""
+    if room.governance and room.governance.banned(other, int(time.time() * 1000)):
+        raise GuestBanned(other.name, room.name)
     if room.governance and room.governance.invite_only:
         if not rank(room, session):
             raise NotOperator(room.name)
@@ -78,17 +81,22 @@ def _change(context: Context, session: Session, room: ChatRoom, change: Change) 
     _submit(context, session, room, change, session.ref)
 
 
-def _person(context: Context, room: ChatRoom, typed: str) -> Somebody:
+def _person(context: Context, room: ChatRoom, typed: str, exactly: bool = False) -> Somebody:
     """The person who has that name now, or whose account has it, or who was the last to say something in the room under
-    it. Otherwise only the name is known."""
-    with contextlib.suppress(UnknownPerson):
+    it. Otherwise only the name is known; raise UnknownPerson if nobody can have it, or, with ``exactly``, if another
+    name is like it."""
+    try:
         return _known(context, typed)
+    except UnknownPerson as error:
+        unknown = error.without_stack()
     try:
         name = check_name(clean(typed))
     except BadName:  # nobody can have it
         raise UnknownPerson(clean(typed[:100])[:40]) from None
-    said = reversed(context.publisher.recent(room.name))
-    return Somebody(next((each.who for each in said if each.sender == name), 0), name)
+    who = next((each.who for each in reversed(context.publisher.recent(room.name)) if each.sender == name), 0)
+    if exactly and unknown.near and not who:
+        raise unknown
+    return Somebody(who, name)
 
 
 def _known(context: Context, typed: str) -> Somebody:
@@ -139,7 +147,7 @@ def deop(context: Context, session: Session, command: commands.Deop) -> None:
 @does(commands.Kick)
 def kick(context: Context, session: Session, command: commands.Kick) -> None:
     found = context.room(session, command.room)
-    person, why = _person(context, found, command.name), check_words(command.why)
+    person, why = _person(context, found, command.name, True), check_words(command.why)
     _refuse_itself(session, person)
     if person.identity not in {each.identity for each in context.publisher.members(found)}:
         raise NotThere(person.name, found.name)
@@ -170,8 +178,12 @@ def _sanction(
     if command.seconds is not None and not 1 <= command.seconds <= LONGEST:
         raise BadRequest(f"seconds of {kind} must be 1 to {LONGEST}.")
     found = context.room(session, command.room)
-    person, why = _person(context, found, command.name), check_words(command.why)
+    person, why = _person(context, found, command.name, True), check_words(command.why)
     _refuse_itself(session, person)
+    if not person.identity and isinstance(session.dialect, TextDialect):
+        session.answer(
+            events.Notice(f"Nobody is called {person.name} now, so it holds for that name.", name=person.name)
+        )
     _change(context, session, found, Sanctioned(kind, person, command.seconds, why, command.address))
 
 

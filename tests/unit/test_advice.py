@@ -91,6 +91,7 @@ TYPED = [
         "#lab is only for people who have an account and are logged in.", "",
         "/login logs you in; /register makes an account.",
     ),
+    (refusals.GuestBanned("bob", "#lab"), "bob is banned from #lab.", "Lift that first.", "/unban bob first."),
     (refusals.NotThere("bob", "#lab"), "bob is not in #lab.", "", "/who #lab lists who is."),
     (
         refusals.NoMuting("#lab"),

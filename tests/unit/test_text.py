@@ -872,9 +872,9 @@ SEEN = (
     (
         events.SanctionList("#lab2", (events.SanctionRow("bob", "ban", "ann", "rude", 7200),)),
         [
-            "* name    what      for  by    why",
-            "* ------  ------  -----  ----  -----",
-            "* bob     banned     2h  ann   rude",
+            "* name    what    still    by    why",
+            "* ------  ------  -------  ----  -----",
+            "* bob     banned  2 hours  ann   rude",
         ],
     ),
     (events.PrivateLine(AT, "ann", "bob", "psst"), ["[14:03] ann -> you: psst"]),
