@@ -57,12 +57,22 @@ def invite(context: Context, session: Session, room: ChatRoom, other: Session) -
 
 
 def check_rename(context: Context, session: Session) -> None:
-    """Raise Muted if the session is muted in one of its rooms: a new name could say there what it may not say."""
+    """Raise Muted if the session is muted in one of its rooms: a new name could say there what it may not say, and
+    another person might speak."""
     at = int(time.time() * 1000)
     for name in context.publisher.rooms_of(session):
         room = context.publisher.get(name)
         if room and room.governance and (mute := room.governance.muted(session, at)):
             raise Muted(room.name, mute.left(at), mute.why)
+
+
+def leave_forbidden(context: Context, session: Session) -> None:
+    """The session is another person now: it leaves the rooms that this person may not enter, and is told why."""
+    for name in context.publisher.rooms_of(session):
+        room = context.publisher.get(name)
+        if room and (refusal := room.refusal(session)):
+            session.tell(refusal)
+            context.history.submit(ordered.Left(room.id, session))
 
 
 def _noted(session: Session) -> Somebody:
@@ -93,7 +103,9 @@ def _person(context: Context, room: ChatRoom, typed: str, exactly: bool = False)
         name = check_name(clean(typed))
     except BadName:  # nobody can have it
         raise UnknownPerson(clean(typed[:100])[:40]) from None
-    who = next((each.who for each in reversed(context.publisher.recent(room.name)) if each.sender == name), 0)
+    who = next(
+        (each.who for each in reversed(context.publisher.recent(room.name)) if fold(each.sender) == fold(name)), 0
+    )
     if exactly and unknown.near and not who:
         raise unknown
     return Somebody(who, name)

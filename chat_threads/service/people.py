@@ -191,8 +191,11 @@ def come_back(context: Context, session: Session, name: str, token: str, who: Wh
     """Become the person who has the token, or to whom it is given (``new``), in place of the session that is that
     person now. Waits as ``take`` and ``enter_or_tell`` do, and for an SQLite connection."""
     old = session.name
+    if who.identity != session.identity:
+        governing.check_rename(context, session)
     place = returning.kept_under(context, session, token, who)
     old_rooms = take(context, session, name, token, who)
+    governing.leave_forbidden(context, session)
     if not new or session.known:
         keep_token(context, session, new)
     if place:

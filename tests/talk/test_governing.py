@@ -287,6 +287,23 @@ def test_somebody_with_an_account_is_banned_and_made_an_operator_while_they_are_
     assert code(done(bob, "/join #lab")) is None
 
 
+def test_nobody_becomes_another_person_to_speak_or_to_stay(server: Running, program: Start) -> None:
+    ann, bob, cy = class_of(program, server, "ann", "bob", "cy")
+    tokens = []
+    for each in (bob, cy):
+        each.send(type="token")
+        tokens.append(each.expect("token")["token"])
+    cy.send({"type": "quit"})
+    cy.rest()
+    assert code(done(ann, "/mute bob")) is None
+    assert code(done(bob, f"/resume {tokens[1]}")) == "muted"
+    assert code(done(ann, "/unmute bob")) is code(done(ann, "/ban cy")) is None
+    bob.send(type="resume", token=tokens[1])
+    bob.expect("error", code="banned")
+    bob.expect("left", room="#lab")
+    assert code(done(bob, "/join #lab")) == "banned"
+
+
 def test_nobody_is_moved_from_a_deleted_room_into_a_lobby_from_which_they_are_banned(
     server: Running, program: Start
 ) -> None:
