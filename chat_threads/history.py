@@ -50,6 +50,7 @@ _NOT_STORED: dict[type[ordered.Ordered], Callable[[Any, str], ChatError]] = {
     ordered.RoomEnded: lambda item, why: NotStored(why, "done"),
     ordered.TopicSet: lambda item, why: NotStored(why, "done"),
     ordered.Redacted: lambda item, why: NotStored(why, "done"),
+    ordered.Noted: lambda item, why: NotStored(why, "done"),
     ordered.RoomChanged: lambda item, why: NotStored(why, "done"),
     ordered.AccountStored: lambda item, why: NotStored(why, "done"),
     ordered.AccountEnded: lambda item, why: NotStored(why, "done"),

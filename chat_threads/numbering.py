@@ -255,9 +255,12 @@ class Numbering:
         self._publish_with_ack(item)
 
     def _noted(self, item: ordered.Noted) -> None:
-        if item.room_id == audit.SERVER or self._last_of(item.room_id) is not None:
-            row = AuditRow(self._at, item.room, item.by, item.action, item.about, item.why)
-            self._note(item.room_id, row)
+        if item.room_id != audit.SERVER and self._last_of(item.room_id) is None:
+            self.refused.append((item, RoomGone()))
+            return
+        row = AuditRow(self._at, item.room, item.by, item.action, item.about, item.why)
+        self._note(item.room_id, row)
+        self.published.append(item)
 
     def _note(self, room: int, row: AuditRow) -> None:
         self.batch.audit.append((room, row))

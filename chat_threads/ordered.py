@@ -133,7 +133,8 @@ class Redacted(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class Noted(Ordered):
-    """Something to remember of a room, or of the server, as in events.AuditRow. Shown to nobody."""
+    """Something to remember of a room, or of the server, as in events.AuditRow. After the commit, the sessions in
+    ``told`` are each shown an event."""
 
     room_id: int
     room: str
@@ -141,6 +142,9 @@ class Noted(Ordered):
     action: str
     about: str
     why: str = ""
+    origin: Any = None
+    ref: str = ""
+    told: tuple[tuple[Any, Event], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,4 +238,6 @@ class Marker(Ordered):
 
 
 # What the history publishes after a commit: messages, and the ordered values that somebody sees.
-Published = Message | Acked | RoomEnded | TopicSet | Redacted | RoomGoverned | Joined | Left | LeftAll | NameChanged
+Published = (
+    Message | Acked | RoomEnded | TopicSet | Redacted | RoomGoverned | Noted | Joined | Left | LeftAll | NameChanged
+)

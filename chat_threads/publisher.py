@@ -37,6 +37,7 @@ _Change = (
     ordered.RoomEnded
     | ordered.TopicSet
     | ordered.Redacted
+    | ordered.Noted
     | ordered.RoomGoverned
     | ordered.Left
     | ordered.LeftAll
@@ -383,6 +384,9 @@ class Publisher(Directory):
             if room := self._rooms.get(item.room_id):
                 self._recent.redact(room, item.number)
                 outbox.add(room.id, events.Redacted(room.name, item.number, item.by))
+        elif isinstance(item, ordered.Noted):
+            for session, event in item.told:
+                outbox.show(session, event)
         elif isinstance(item, ordered.RoomEnded):
             self._end_room(item, outbox)
         elif isinstance(item, ordered.RoomGoverned):

@@ -17,20 +17,25 @@ MOST = 50  # rows that /audit shows
 
 @does(commands.Report)
 def report(context: Context, session: Session, command: commands.Report) -> None:
-    """Show it at once to the operators who are here. It is stored for those who are not."""
+    """Store it, for operators who come later. Then show it to those who are here."""
     room = context.room(session, command.room, member=True)
     number = NUMBER.fullmatch(command.about)
     about = command.about if number else check_name(command.about)
     why = check_words(command.why)
-    context.history.submit(ordered.Noted(room.id, room.name, session.name, "report", about, why))
     what = f"message {about}" if number else about
     said = f"{session.name} reports {what} in {room.name}" + (f": {why}" if why else ".")
+    event = events.Notice(said, name="" if number else about, room=room.name)
     there = set(context.publisher.members(room))
+    told: list[tuple[Session, events.Event]] = []
     for other in context.sessions.people():
         spared = other is session or fold(other.name) == fold(about) or session.identity in other.profile.ignored
         if not spared and (other.operator or (other in there and rank(room, other))):
-            other.send(events.Notice(said, name="" if number else about, room=room.name))
-    session.answer(events.Notice("The operators are told. They also find it later.", room=room.name))
+            told.append((other, event))
+    done = events.Notice("The operators are told. They also find it later.", room=room.name)
+    told += [(session, each) for each in events.answers(session.ref, done)]
+    context.history.submit(
+        ordered.Noted(room.id, room.name, session.name, "report", about, why, session, session.ref, tuple(told))
+    )
 
 
 @does(commands.Announce)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from support.clients import Program, Start
 from support.servers import Running
 
 from chat_threads import audit
+from chat_threads.storage import StorageError
 
 
 def rows(client: Program, **more: object) -> list[tuple[str, str, str, str]]:
@@ -40,6 +42,21 @@ def test_a_report_reaches_the_operators_who_are_here_and_those_who_come_later(se
     expected = [("cy", "report", "bob", "rude words"), ("cy", "report", "17", "")]
     assert rows(ann, room="#lab") == rows(boss, room="#lab") == rows(boss) == expected
     assert done(cy, "/audit")["code"] == done(bob, "/audit #lab")["code"] == "not_allowed"
+
+
+def test_a_report_that_cannot_be_stored_is_told_to_nobody(
+    server: Running, program: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, cy = program("ann", server, room="#lab"), program("cy", server, room="#lab")
+
+    def full(batch: object) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(server.chat.storage, "commit", full)
+        assert done(cy, "/report bob rude words")["code"] == "not_stored"
+    assert "cy reports" not in str(ann.ask(type="stats"))
+    assert rows(ann) == []
 
 
 def test_an_announcement_is_shown_to_everybody_and_is_for_the_servers_operators(
