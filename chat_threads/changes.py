@@ -162,7 +162,7 @@ class Sanctioned(Change):
             raise NotServerOperator()
         if len(others) >= SANCTIONS:
             raise ListFull(asked.room, SANCTIONS, f"people {_WHAT[listed].split()[0]}")
-        fields: dict[str, Any] = {listed: (*others, made)}
+        fields: dict[str, Any] = {listed: Sanctions((*others, made))}
         return replace(before, **fields)
 
     def expels(self, after: Governance) -> Sanction | None:
@@ -198,7 +198,7 @@ class Lifted(Change):
         key = fold(asked.by.name)
         if any(asked.rank < each.rank and each.holds(asked.by, key, asked.at) for each in lifted):
             raise NotOwner(asked.room)
-        fields: dict[str, Any] = {listed: left}
+        fields: dict[str, Any] = {listed: Sanctions(left)}
         return replace(before, **fields)
 
     def shown(self, asked: Asked) -> events.Event:

@@ -132,11 +132,13 @@ class Numbering:
 
     def _refusal(self, draft: ordered.Draft) -> ChatError | None:
         """Why a message may not be said in a governed room; None: it may."""
-        governance = self.governed[draft.room_id]
         sender = Somebody.of(draft.origin, draft.who, draft.sender)
-        error = governance.speaking(draft.room, sender, self._at)
+        return self._silence(self.governed[draft.room_id], draft.room_id, draft.room, sender)
+
+    def _silence(self, governance: Governance, room_id: int, room: str, sender: Somebody) -> ChatError | None:
+        error = governance.speaking(room, sender, self._at)
         if error is None and governance.slow and not governance.rank(sender):
-            error = self._rooms.spoken.refuse(draft.room_id, draft.room, governance.slow, draft.who, self._at)
+            error = self._rooms.spoken.refuse(room_id, room, governance.slow, sender.identity, self._at)
         return error
 
     def _is_answered(self, draft: ordered.Draft) -> bool:
@@ -170,7 +172,7 @@ class Numbering:
             return
         if governance := self.governed.get(item.room_id):
             sender = Somebody.of(item.origin, item.who, item.by)
-            if error := governance.speaking(item.room, sender, self._at):
+            if error := self._silence(governance, item.room_id, item.room, sender):
                 self.refused.append((item, error))
                 return
         self.batch.topics[item.room_id] = item.topic

@@ -17,7 +17,7 @@ from ..dialects.text import TextDialect
 from ..errors import BadName, BadRequest, NotAllowed, NotInRoom, UnknownPerson
 from ..governance import Governance, Rank, Sanctions, Somebody, read_setting
 from ..pace import cost_of_table
-from ..refusals import GuestBanned, Muted, NamesakesRules, NoMuting, NotOperator, NotThere
+from ..refusals import GuestBanned, Muted, NamesakesRules, NoMuting, NotOperator, NotThere, QuietRoom
 from ..room_roles import LONGEST
 from ..rules import check_name, check_words, clean, fold
 from ..session import Session
@@ -56,14 +56,16 @@ def invite(context: Context, session: Session, room: ChatRoom, other: Session) -
         context.wait(session)
 
 
-def check_rename(context: Context, session: Session) -> None:
+def check_rename(context: Context, session: Session, quiet: bool = True) -> None:
     """Raise Muted if the session is muted in one of its rooms: a new name could say there what it may not say, and
-    another person might speak."""
+    another person might speak. With ``quiet``, raise QuietRoom if it may not speak in one because that is quiet."""
     at = int(time.time() * 1000)
     for name in context.publisher.rooms_of(session):
         room = context.publisher.get(name)
         if room and room.governance and (mute := room.governance.muted(session, at)):
             raise Muted(room.name, mute.left(at), mute.why)
+        if quiet and room and room.governance and room.governance.quiet and not rank(room, session):
+            raise QuietRoom(room.name)
 
 
 def leave_forbidden(context: Context, session: Session) -> None:

@@ -192,7 +192,7 @@ def come_back(context: Context, session: Session, name: str, token: str, who: Wh
     person now. Waits as ``take`` and ``enter_or_tell`` do, and for an SQLite connection."""
     old = session.name
     if who.identity != session.identity:
-        governing.check_rename(context, session)
+        governing.check_rename(context, session, quiet=False)
     place = returning.kept_under(context, session, token, who)
     old_rooms = take(context, session, name, token, who)
     governing.leave_forbidden(context, session)

@@ -48,8 +48,9 @@ say    not_in_room  not_in_room  not_in_room  quiet_room  muted  banned  yes    
 topic  not_in_room  not_in_room  not_in_room  quiet_room  muted  banned  yes       yes    not_in_room
 
 slow 600
-     stranger     invited      account      member  muted  banned  operator  owner  server
-say  not_in_room  not_in_room  not_in_room  once    muted  banned  yes       yes    not_in_room
+       stranger     invited      account      member    muted  banned  operator  owner  server
+say    not_in_room  not_in_room  not_in_room  once      muted  banned  yes       yes    not_in_room
+topic  not_in_room  not_in_room  not_in_room  too_soon  muted  banned  yes       yes    not_in_room
 
 accounts-only
          stranger       invited        account      member         muted        banned  operator     owner  server

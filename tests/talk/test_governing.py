@@ -84,6 +84,7 @@ def test_in_a_quiet_room_only_operators_speak_until_it_is_open_again(server: Run
     for request in ({"type": "say", "text": "hi"}, {"type": "action", "text": "waves"}, {"type": "topic", "text": "x"}):
         bob.send({**request, "ref": "1"})
         assert bob.expect("error", ref="1")["code"] == "quiet_room"
+    assert code(done(bob, "/nick loud")) == "quiet_room"
     ann.send(type="say", text="listen", ref="2")
     assert ann.expect("ack", ref="2")["number"] == 1  # what was refused has no number
     bob.send({"type": "quit", "words": "boring"})
@@ -179,6 +180,7 @@ def test_a_slow_room_takes_one_message_of_each_person_in_that_time(server: Runni
     ann, bob, cy = class_of(program, server, "ann", "bob", "cy")
     assert code(done(ann, "/room slow 1")) is None
     assert code(done(bob, "one")) is None
+    assert code(done(bob, "/topic two")) == "too_soon"
     refused = done(bob, "two")[-1]
     assert (refused["code"], refused["seconds"]) == ("too_soon", 1)
     assert code(done(cy, "mine")) is code(done(ann, "a")) is code(done(ann, "b")) is None

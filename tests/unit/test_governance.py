@@ -11,7 +11,7 @@ from support.samples import for_each
 from chat_threads import changes, refusals
 from chat_threads.changes import Appoint, Asked, Change, Dismiss, Invite, Lifted, Sanctioned, Set
 from chat_threads.errors import ChatError
-from chat_threads.governance import Governance, Rank, Sanction, Somebody, Spoken, governed, read_setting
+from chat_threads.governance import Governance, Rank, Sanction, Sanctions, Somebody, Spoken, governed, read_setting
 
 OWNER, OPERATOR, MEMBER, OTHER = (Somebody(number, name) for number, name in enumerate(("ann", "bob", "cy", "dan"), 1))
 SERVER = Somebody(9, "root", account=True, operator=True, address="192.0.2.9")
@@ -50,7 +50,7 @@ def refused(change: Change, by: Somebody, before: Governance = ROOM) -> type[Cha
     ],
 )
 def test_each_change_needs_a_rank_and_higher_ones_may_make_it_too(change, least):
-    before = replace(ROOM, bans=(Sanction(4, "dan", None, "ann"),))
+    before = replace(ROOM, bans=Sanctions((Sanction(4, "dan", None, "ann"),)))
     for person in (MEMBER, OPERATOR, OWNER, SERVER):
         if before.rank(person) >= least:
             assert after(change, person, before) != before
@@ -71,7 +71,7 @@ def test_the_rules_of_a_room_are_stored_and_read_again():
     assert rules.bans[-1].network == "2001:db8::/64"
     for setting in ("slow off", "public", "keep all", "listed", "everybody", "open"):
         rules = after(Set(setting), before=rules)
-    rules = replace(rules, operators={}, invited={}, bans=(), mutes=())
+    rules = replace(rules, operators={}, invited={}, bans=Sanctions(), mutes=Sanctions())
     assert not rules
     assert rules.text() == ""
 
