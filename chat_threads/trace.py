@@ -41,12 +41,13 @@ CHUNK = 2000  # items written in one call
 class Trip:
     """The trip of one message. Each time is set once, by the thread that was there; 0.0: not yet."""
 
-    __slots__ = tuple("sender reader room number received queued taken committed published to more".split())
+    __slots__ = tuple("sender reader room room_id number received queued taken committed published to more".split())
 
     def __init__(self, sender: str, reader: str, received: float) -> None:
         self.sender = sender
         self.reader = reader  # the thread
         self.room = ""
+        self.room_id = 0
         self.number = 0
         self.received = received  # the reader had the line and began with it
         self.queued = 0.0  # it entered the history's queue
@@ -142,7 +143,8 @@ class Recorder:
         for message in messages:
             for draft, trip in drafts:
                 if draft.text is message.text and draft.room_id == message.room_id and draft.sender == message.sender:
-                    trip.room, trip.number, trip.committed = message.room, message.number, ended
+                    trip.room, trip.room_id = message.room, message.room_id
+                    trip.number, trip.committed = message.number, ended
                     self._trips[message.room, message.number] = trip
                     break
         while len(self._trips) > KEPT:

@@ -122,8 +122,8 @@ def show_trip(context: Context, session: Session, command: commands.ShowTrip) ->
         raise NotInRoom()
     trip = recorder.newest(room) if command.number is None else recorder.find(room or "", command.number)
     found = context.publisher.get(trip.room) if trip else None
-    if trip is None or (found and not found.may_read(session)):
-        raise NoTrip(room, command.number)
+    if trip is None or found is None or found.id != trip.room_id or not found.may_read(session):
+        raise NoTrip(room, command.number)  # also if the room is gone, or another one has its name
     session.answer(trip.shown())
 
 

@@ -375,7 +375,7 @@ def test_a_slowed_client_gets_everything_later_and_nobody_else_notices(serve, pr
         ("/lab pause history 0", "up to 60 s"),
         ("/lab slow bob 0", "1 to 10000 ms"),
         ("/lab slow nobody 5", "Nobody here is called"),
-        ("/lab pause acceptor 5", "Usage: /lab slow NAME MS"),
+        ("/lab pause acceptor 5", "What can be paused is the publisher or the history."),
         ("/lab pause publisher", "Usage: /lab slow NAME MS"),
     ],
 )

@@ -196,6 +196,11 @@ def test_no_answer_tells_that_there_is_a_room_for_invited_people(serve: Callable
     assert eve.ask("/join #coven") == [
         "! #coven is only for people who were invited. Ask one of its operators for an invitation."
     ]
+    ann.ask("/delete #coven yes")  # and who was there, neither afterwards nor in another room of that name
+    for again in (False, True):
+        if again:
+            eve.ask("/join #coven")
+        assert "trace" not in [each["type"] for each in spy.ask(type="trace", room="#coven", number=1)]
 
 
 def test_the_docs_have_the_same_table() -> None:
