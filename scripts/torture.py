@@ -3,7 +3,8 @@
 
 It starts ``python -m chat_threads`` with a fresh history in a temporary directory. Writers and readers log their
 requests and everything they see. During the run, the server is killed and started again, or stopped and continued, its
-disk is filled, and another program locks its history. Clients break off, stay away, and stop reading. A third of them
+disk is filled, and another program locks its history. Clients break off, stay away, and stop reading. Another client
+owns the rooms: it mutes, bans and sends out the others, and closes rooms, each for some seconds. A third of the clients
 are on WebSockets, if ``websockets`` is installed, and a third speak TLS, if ``openssl`` is, which makes a certificate.
 Other WebSockets and TLS clients are hostile. At the end all clients leave, the server stops, and ``torture_checker``
 compares the logs with the history.
@@ -33,8 +34,9 @@ from typing import Any
 import click
 from tabulate import tabulate
 from torture_checker import Look, Result, Row, check
-from torture_clients import Client, Reader, Searcher, Traveller, World, Writer, now
+from torture_clients import PATIENCE, Client, Reader, Searcher, Traveller, World, Writer, now
 from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Server
+from torture_rules import Governor
 from torture_tls import WHY_NOT as WHY_NO_TLS
 from torture_tls import Certificate, put_on_tls
 from torture_web import WHY_NOT, WebConnection, put_on_webs
@@ -119,6 +121,7 @@ def torture(
     web_every: int,
     tls_every: int,
     certificate: Certificate | None,
+    rules: bool,
 ) -> tuple[list[Client], list[str], dict[str, str]]:
     """Do the run. Return the clients with their logs, the errors, and the faults that were left out."""
     if not server.start():
@@ -134,8 +137,15 @@ def torture(
         put_on_tls(world.chance("TLS").sample(clients, -(-len(clients) // tls_every)), certificate)
     killer = Killer(world, server)
     meddler = Meddler(world, server, disk, calls, clients, killer, certificate)
+    if rules:  # first, because whoever is in a room first owns it
+        governor = Governor(world, [client for client in clients if not isinstance(client, Searcher)])
+        governor.start()
+        if not governor.owns.wait(PATIENCE):
+            sys.exit("torture: nobody could enter the rooms")
+        clients.append(governor)
     for thread in [*clients, killer, meddler]:
-        thread.start()
+        if not thread.is_alive():
+            thread.start()
     began, seconds = now(), minutes * 60
     try:
         whole = max(1, round(seconds))
@@ -224,6 +234,7 @@ def report(results: list[Result], told: list[tuple[str, object]]) -> None:
 @click.option(
     "--tls-every", type=click.IntRange(0), metavar="N", default=3, help="One client in so many speaks TLS; 0: none."
 )
+@click.option("--rules/--no-rules", default=True, help="Whether somebody governs the rooms.")
 @click.option(
     "--rooms", type=click.IntRange(1), metavar="N", default=4, help="Each client is in two of them, a traveller in all."
 )
@@ -240,6 +251,7 @@ def main(
     searchers: int,
     web_every: int,
     tls_every: int,
+    rules: bool,
     rooms: int,
     min_acks: int,
     min_kills: int,
@@ -257,7 +269,9 @@ def main(
     kinds = [(Writer, "w", writers), (Reader, "r", readers), (Traveller, "t", travellers), (Searcher, "s", searchers)]
     try:
         webs = 0 if WHY_NOT else web_every
-        clients, wrong, skipped = torture(world, disk, calls, server, minutes, kinds, webs, tls_every, certificate)
+        clients, wrong, skipped = torture(
+            world, disk, calls, server, minutes, kinds, webs, tls_every, certificate, rules
+        )
         rows, damaged = read_history(server.db)
         if keep:
             save(pathlib.Path(keep), server.db, server, clients, world)

@@ -37,6 +37,8 @@ FILLER = "as far as one can hear: ÄÖÜ 你好 🧵 "
 # Errors that end a connection; after these the client comes back.
 CUT_OFF = frozenset({"too_slow", "replaced", "shutting_down", "no_handshake", "server_full"})
 
+OUT = frozenset({"banned", "invite_only"})  # errors for somebody who may not enter a room now
+
 DISK_FAILED = "told that the disk failed"  # after this the server stores nothing until a restart
 
 now = time.monotonic
@@ -143,6 +145,8 @@ class World:
         self.odd: list[str] = []
         self.acked: list[str] = []  # texts in the order of their acknowledgements
         self.looks: list[Look] = []
+        # How often a room was about to be closed to those who were not invited, and was opened again. The governor's.
+        self.closings = self.openings = 0
         self._lock = threading.Lock()  # guards the counts
         self._counts: Counter[str] = Counter()
 
@@ -243,6 +247,8 @@ class Client(threading.Thread):
                 self._denied()
                 self._forget_token()
             elif answer.get("code") == "name_taken":  # the server has not noticed the lost connection yet
+                raise Gone
+            elif answer.get("code") in OUT:
                 raise Gone
             else:
                 raise Odd(f"hello was answered with {answer}")
@@ -375,6 +381,9 @@ class Client(threading.Thread):
         elif kind == "joined":
             stay = self._stay(event)
             stay.last, stay.joined = event["last"], now()
+        elif kind == "left" and ref is None:
+            self.world.count("were put out of a room, and came back")
+            raise Gone
         elif kind == "history":
             numbers = [each["number"] for each in event["messages"]]
             if numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
@@ -387,7 +396,7 @@ class Client(threading.Thread):
             if event["code"] == "too_slow" and self._coming:
                 raise Odd("it was cut off for reading too slowly while it came back, though it read all the time")
             self.world.count(f"cut off: {event['code']}")
-        elif kind not in ("welcome", "left", "pong", "ack", "error", "presence", "search", "bye"):
+        elif kind not in ("welcome", "left", "pong", "ack", "error", "presence", "search", "bye", "moderated", "room"):
             raise Odd(f"the server said {event}")
         if kind == "error" and event["code"] == "internal":
             raise Odd(f"the server said {event}")
@@ -474,9 +483,10 @@ class Searcher(Client):
 
     def _look_for(self, text: str) -> None:
         """Search for a text by its first word, which no other text has."""
-        asked = now()
+        asked, closings = now(), self.world.closings
+        open_then = closings == self.world.openings
         answer = self._search({"words": text.split()[0]})
-        if answer["type"] == "search":
+        if answer["type"] == "search" and open_then and closings == self.world.closings:
             found = tuple(each["text"] for each in answer["messages"])
             self.world.looks.append(Look(self.name, text, asked, found))
 
