@@ -154,7 +154,8 @@ class Sanctioned(Change):
         seconds = KICKED if self.kind == "kick" else self.seconds
         until = None if seconds is None else asked.at + seconds * 1000
         where = network(self.person.address) if self.by_address else ""
-        made = Sanction(self.person.identity, self.person.name, until, asked.by.name, self.why, where, asked.rank)
+        person, by = self.person, asked.by.name
+        made = Sanction(person.identity, person.name, until, by, self.why, where, asked.rank, person.account)
         listed = _LISTS[self.kind]
         in_force: Sanctions = getattr(before, listed)
         others = tuple(_others(in_force, self.person, asked.at))

@@ -89,7 +89,7 @@ class Somebody:
 
 @dataclass(frozen=True, slots=True)
 class Sanction:
-    """A ban or a mute. It holds for the identity; for the name, under another identity that is no account; and for the
+    """A ban or a mute. It holds for the identity; for the name, also if somebody registers it later; and for the
     network, if a server's operator said so. It holds only for people of a lower ``rank``."""
 
     identity: int  # 0: unknown
@@ -99,6 +99,7 @@ class Sanction:
     why: str = ""
     network: str = ""
     rank: int = Rank.OPERATOR  # of the person who made it
+    account: bool = False  # whether the identity is an account
     key: str = field(init=False, compare=False)  # the folded name
 
     def __post_init__(self) -> None:
@@ -110,7 +111,7 @@ class Sanction:
             return False
         if self.identity and self.identity == person.identity:
             return True
-        if not person.account and self.key == key:
+        if self.key == key and not (person.account and self.account):
             return True
         return bool(self.network) and network(person.address) == self.network
 
@@ -269,8 +270,8 @@ def governed(rooms: Iterable[StoredRoom], texts: Mapping[int, str]) -> dict[int,
     return found
 
 
-def _row(sanction: Sanction) -> tuple[Any, ...]:
-    made, what = sanction, (sanction.why, sanction.network, int(sanction.rank))
+def _row(made: Sanction) -> tuple[Any, ...]:
+    what = (made.why, made.network, int(made.rank), made.account)
     return (made.identity, made.name, made.until, made.by, *what)
 
 

@@ -252,9 +252,9 @@ def test_a_ban_holds_under_other_names_on_other_connections_and_for_the_name(ser
     again.expect("joined", room="#lobby")
     guest = program("BOB", server)  # a new identity
     assert code(done(guest, "/join #lab")) == "banned"
-    server.chat.sessions.named("BOB").account = True  # the name is theirs
-    assert code(done(guest, "/join #lab")) is None
-    done(guest, "/leave #lab")
+    guest.send(type="register", password="correct horse", ref="r")
+    guest.expect("notice", ref="r")
+    assert code(done(guest, "/join #lab")) == "banned"
     assert code(done(again, "/nick carl")) is None
     assert code(done(ann, "/unban bob")) is None
     assert code(done(again, "/join #lab")) is None

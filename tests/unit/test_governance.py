@@ -103,11 +103,11 @@ def test_the_lists_are_bounded_and_what_has_ended_makes_room(monkeypatch):
     assert len(after(Set("invite-only", tuple((number, "x") for number in range(9)))).invited) == 2
 
 
-def test_a_ban_is_for_the_person_and_the_name_but_not_for_an_account_of_that_name():
+def test_a_ban_is_for_the_person_and_the_name_also_if_somebody_registers_it():
     rules = after(Sanctioned("ban", OTHER, 60))
     for person, out in (
         (OTHER, True), (Somebody(4, "zoe"), True), (Somebody(7, "DAN"), True),
-        (Somebody(7, "dan", account=True), False), (Somebody(7, "dana"), False),
+        (Somebody(7, "dan", account=True), True), (Somebody(7, "dana"), False),
     ):  # fmt: skip
         assert (rules.banned(person, NOW) is not None) == out
         assert rules.banned(person, NOW + 60_000) is None
