@@ -16,7 +16,9 @@ KEYS = 20  # tokens that open one account: those that were used last
 def store(writer: sqlite3.Connection, change: AccountChange | TokenUsed) -> None:
     """Store a change of an account, or that a token opens it."""
     if isinstance(change, TokenUsed):
-        _add_key(writer, change.token, change.account)
+        found = writer.execute("SELECT 1 FROM accounts WHERE id = ? AND salt = ?", (change.account, change.proof))
+        if found.fetchone():  # otherwise the password has been changed since
+            _add_key(writer, change.token, change.account)
         return
     account, password, key = change.account, change.account.password, change.key
     if key is not None:
@@ -41,6 +43,7 @@ def store(writer: sqlite3.Connection, change: AccountChange | TokenUsed) -> None
 def _add_key(writer: sqlite3.Connection, token: int, account: int) -> None:
     """Note that the token opens the account; of those that do, only the KEYS that were used last stay."""
     writer.execute("INSERT OR REPLACE INTO keys (token, account) VALUES (?, ?)", (token, account))
+    writer.execute("UPDATE tokens SET kept = 1 WHERE id = ?", (token,))  # many new tokens must not push it out
     writer.execute(
         "DELETE FROM keys WHERE account = ? AND token NOT IN (SELECT token FROM keys JOIN tokens ON id = token"
         " WHERE account = ? ORDER BY used DESC LIMIT ?)",

@@ -123,22 +123,32 @@ class Accounts:
         if full or seconds:
             raise TooManyAccounts(None if full else seconds)
 
-    def may_try(self, name: str, address: str) -> None:
-        """Count a password that is about to be checked; raise TooManyPasswords."""
-        key, now = (fold(name), network(address)), self._clock()
+    def may_work(self, address: str) -> None:
+        """Count a password on which a thread is about to work for this address; raise TooManyPasswords."""
         with self._lock:
-            failed = [at for at in self._failed.get(key, ()) if at > now - WITHIN]
-            delay = failed[-1] + DELAY - now if len(failed) >= FAILURES else 0.0
-            seconds = 0.0 if delay > 0 else self._tried.wait(address)
-        if delay > 0 or seconds:
-            raise TooManyPasswords(delay, name) if delay > 0 else TooManyPasswords(seconds)
+            seconds = self._tried.wait(address)
+        if seconds:
+            raise TooManyPasswords(seconds)
 
-    def tried(self, name: str, address: str, right: bool) -> None:
-        """The password that was checked was right, or wrong."""
+    def may_try(self, name: str, address: str) -> None:
+        """Count a password that is about to be checked, as if it were wrong: many may be checked at the same time.
+        Raise TooManyPasswords. ``tried`` must follow."""
         key, now = (fold(name), network(address)), self._clock()
         with self._lock:
-            failed = self._failed.pop(key, [])
-            if not right:
-                self._failed[key] = [*failed, now][-FAILURES:]
-                if len(self._failed) > REMEMBERED:
-                    self._failed.popitem(last=False)
+            failed = [at for at in self._failed.pop(key, ()) if at > now - WITHIN]
+            delay = failed[-1] + DELAY - now if len(failed) >= FAILURES else 0.0
+            self._failed[key] = failed if delay > 0 else [*failed, now][-FAILURES:]
+            if len(self._failed) > REMEMBERED:
+                self._failed.popitem(last=False)
+        if delay > 0:
+            raise TooManyPasswords(delay, name)
+        self.may_work(address)
+
+    def tried(self, name: str, address: str, right: bool | None) -> None:
+        """The password was right or wrong; None: it was not checked after all."""
+        key = fold(name), network(address)
+        with self._lock:
+            if right:
+                self._failed.pop(key, None)
+            elif right is None and self._failed.get(key):
+                self._failed[key].pop()

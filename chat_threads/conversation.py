@@ -228,6 +228,7 @@ class Conversation(socketserver.BaseRequestHandler):
                 if self._by_token:
                     raise self._full() from None
                 self._session.answer(events.problem(error.without_stack()))
+                self.server.service.refused(self._session, hello, error)
                 self._may_give_way()
             tries += 1
             if tries == TRIES - 1 and self._session.dialect.name == "text":
@@ -289,6 +290,7 @@ class Conversation(socketserver.BaseRequestHandler):
                 raise
             except ChatError as error:
                 session.answer(events.problem(error))
+                self.server.service.refused(session, command, error)
             except Exception:  # a bug: logged once, and only this client gets an error
                 log.exception("%s of %s failed", type(command).__name__, session)
                 session.answer(events.problem(Broken()))

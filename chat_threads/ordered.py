@@ -155,6 +155,7 @@ class TokenUsed(Ordered):
     token: int
     name: str
     account: int = 0
+    proof: bytes = b""  # the salt of the account's password, with which it opens it, and with no other
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ FRAME = 24 + 4096  # bytes of a page in SQLite's log
 #             message is older than this column.
 # doomed      deleted rooms whose messages are not all deleted yet.
 # tokens      ``used`` counts the uses of all tokens, so it orders them without a clock. ``kept`` is 1 for a token under
-#             which something was said with a ref, or that a room belongs to. Tokens with 0 are forgotten first.
+#             which something was said with a ref, that a room belongs to, or that opens an account. Tokens with 0 are
+#             forgotten first.
 # refs        what became of the last requests under a token. The ``count``-th is in slot count % REFS, so a new row
 #             takes the place of the oldest.
 # searchable  the rule by which the search index was made, and the last message in it. ``search`` makes the index.

@@ -75,7 +75,7 @@ class Session(Reached):
     __slots__ = (  # as in Mailbox
         *("number", "dialect", "ref", "views", "written", "ended", "profile", "began", "heard", "contact", "reply_to"),
         *("identity", "known", "known_by_name", "address", "pace", "broken", "local", "output", "kept", "note_at"),
-        *("account", "operator", "_schedule", "__weakref__"),
+        *("account", "operator", "proof", "_schedule", "__weakref__"),
     )
 
     def __init__(
@@ -105,6 +105,7 @@ class Session(Reached):
         self.identity = 0
         self.account = False  # whether it is logged in
         self.operator = False  # whether its account is an operator of the server
+        self.proof = b""  # as in tokens.Who; set with the identity
         self.known = False  # whether the client was told its token (then its requests are remembered); the reader's
         self.known_by_name = False  # whether the SessionStore knows its name as a person's; the reader thread's
         self.address = ""  # the client's; set by the reader thread at the start
@@ -290,7 +291,7 @@ class SessionStore:
             session.contact.name = name
             if token:
                 session.contact.token, session.identity = token, identity
-                session.account, session.operator = who.account, who.operator
+                session.account, session.operator, session.proof = who.account, who.operator, who.proof
                 self._tokens[token] = session
                 if who.account:
                     self._logged_in[identity] = session
@@ -305,10 +306,10 @@ class SessionStore:
         with self._lock:
             return self._holder(token, account) if token or account else None
 
-    def logs_in(self, session: Session, operator: bool) -> None:
-        """The session's own name is an account now, and it is logged in."""
+    def logs_in(self, session: Session, operator: bool, proof: bytes) -> None:
+        """The session is logged in to its own account. ``operator`` and ``proof``: as in tokens.Who."""
         with self._lock:
-            session.account, session.operator = True, operator
+            session.account, session.operator, session.proof = True, operator, proof
             if self._tokens.get(session.token) is session:  # otherwise another one has taken its place meanwhile
                 self._logged_in[session.identity] = session
 

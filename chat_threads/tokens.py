@@ -13,7 +13,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .addresses import network
 
@@ -64,6 +64,8 @@ class Who:
     identity: int
     account: bool = False
     operator: bool = False  # of the server
+    # The salt of the account's password when this was found out: with another password, it is true no longer.
+    proof: bytes = field(default=b"", repr=False)
 
 
 class Handout:

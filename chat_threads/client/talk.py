@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import commands, events
 from ..dialects import advice
-from ..dialects.asking import Form, asked_for
+from ..dialects.asking import Form, asked_for, without_password
 from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import SCROLL_BACK, TextDialect
 from ..dialects.typed import HINTS, parse_line
@@ -24,10 +24,12 @@ from ..errors import ChatError
 from ..rules import TAB, clean, clean_lines, fold, in_messages, mentions
 from .chat import Client
 from .decoding import Offline, Online, Other
-from .errors import ClientError, Disconnected
+from .errors import ClientError, Disconnected, Refused
 from .requests import Asked
 
 MAX_KNOWN = 1000  # names and rooms that can be completed
+AGAIN = ("wrong_password", "bad_password", "try_later", "busy")  # refusals after which a password is asked for again
+PATIENCE = 75.0  # seconds in which a password is checked, whoever else waits
 MAX_PASTED = 100  # lines that are said at once
 _DAY = "%Y-%m-%d"
 
@@ -129,14 +131,26 @@ class Talk:
 
     def _answer(self, form: Form, line: str) -> commands.Command | None:
         """The line answers a question; return the command if it was the last one."""
-        why = form.answer(line)
-        if why is None and form.command is None:
-            self._print(events.Notice(form.question.text))
-            return None
-        self._form = None
-        if why:
+        if why := form.answer(line):
             self.refuse(why)
-        return None if why else form.command
+        command = form.command
+        if form.ended or command:
+            self._form = None
+        else:
+            self._print(events.Notice(form.question.text))
+        return command
+
+    def _ask_with_password(self, command: commands.Command) -> None:
+        """Ask the server, and wait for the answer: if the password is refused, the next line is one again."""
+        asked = self._ask(**request_of(command))
+        try:
+            asked.result(PATIENCE)
+        except Refused as error:
+            if error.code in AGAIN:
+                self._form = Form(without_password(command))
+                self._print(events.Notice(self._form.question.text))
+        except (ClientError, TimeoutError):
+            pass  # it is shown as an event
 
     def _say(self, text: str) -> None:
         try:
@@ -179,6 +193,8 @@ class Talk:
         elif command and asked_for(command):
             self._form = Form(command)
             self._print(events.Notice(self._form.question.text))
+        elif isinstance(command, commands.ASKS):
+            self._ask_with_password(command)
         elif isinstance(command, commands.Quit):
             if self._screen:
                 self._print(events.Bye("quit"))

@@ -6,7 +6,7 @@ The answers complete a command, such as ``/login``. What the answers say is in n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from .. import commands
@@ -51,6 +51,13 @@ def asked_for(command: commands.Command) -> bool:
     return isinstance(command, commands.ASKS) and not command.password
 
 
+def without_password(command: Any) -> commands.Command:
+    """The command without the answers that nobody may see."""
+    secrets = {each.name: "" for each in fields(command) if each.name in ("password", "new")}
+    without: commands.Command = replace(command, **secrets)
+    return without
+
+
 def may_have_password(text: str) -> bool:
     """Whether there may be a password in a typed text, behind a command that takes none, or another secret."""
     word, _, rest = text.strip().partition(" ")
@@ -62,7 +69,11 @@ class Form:
 
     def __init__(self, command: commands.Command) -> None:
         self._command: Any = command
-        self._left = list(QUESTIONS[type(command)](command))
+        self.ended = False  # whether it ends without a command
+        self._begin()
+
+    def _begin(self) -> None:
+        self._left = list(QUESTIONS[type(self._command)](self._command))
         self._answers: dict[str, str] = {}
 
     @property
@@ -75,18 +86,20 @@ class Form:
         """Whether nobody may see the answer."""
         return self.question.field != SHOWN
 
-    def answer(self, text: str) -> str | None:
-        """Take an answer. Return None if the next question follows, or if ``command`` is complete; otherwise why the
-        questions end without a command."""
+    def answer(self, text: str) -> str:
+        """Take an answer; return what is wrong with it, or "". Afterwards ``command`` is complete, or the form has
+        ``ended``, or the ``question`` is the next one."""
         question = self._left.pop(0)
         if not text.strip():
+            self.ended = True
             return "Nothing was typed, so nothing was changed."
         if question.again and text != self._answers[question.field]:
-            return "The two are not the same, so nothing was changed."
+            self._begin()  # and not the end: whatever is typed next may be the password once more
+            return "The two are not the same, so nothing was changed. An empty line ends this."
         self._answers[question.field] = text if question.field != SHOWN else text.strip()
-        return None
+        return ""
 
     @property
     def command(self) -> commands.Command | None:
         """The command with all answers; None: another question follows."""
-        return None if self._left else replace(self._command, **self._answers)
+        return None if self._left or self.ended else replace(self._command, **self._answers)

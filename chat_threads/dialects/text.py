@@ -216,17 +216,17 @@ class TextDialect:
         try:
             why = form.answer("" if line is None else line.decode("utf-8"))
         except UnicodeDecodeError:
-            why = "That was not UTF-8, so nothing was changed."
-        if why is None and form.command is None:
+            why = "That was not UTF-8."
+        command = None if form.ended else form.command
+        if why:
+            self._tell(f"{why} {OTHER_NAME}" if form.ended and not self._name else why)
+        if not form.ended and command is None:
             self._ask_next(form)
             return None
         self._form = None
         self._hide_no_more()
-        if why is None:
-            return Request(form.command)  # type: ignore[arg-type]
-        self._tell(why if self._name else f"{why} {OTHER_NAME}")
         self._make_offer()
-        return None
+        return None if command is None else Request(command)
 
     def _hide_no_more(self) -> None:
         if self._hiding:

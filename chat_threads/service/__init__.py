@@ -76,8 +76,8 @@ class Service:
             if passwords.asks(context, session, replace(hello, name=owner.name)):
                 return False
         place = returning.kept_under(context, session, token, who) if who else None
-        old = people.take(context, session, name, token, who)
         new = token != hello.token
+        old = people.take(context, session, name, token, who, new)
         if not new or (session.dialect.token_first and not context.sessions.wait_for_token(session.address)):
             people.keep_token(context, session, new)
         session.dialect.admitted(name)
@@ -104,6 +104,10 @@ class Service:
         METHODS[type(command)](self._context, session, command)
         if session.note_at is not None and (session.heard > session.note_at or type(command) in returning.CHANGES):
             returning.note(self._context, session)
+
+    def refused(self, session: Session, command: object, error: ChatError) -> None:
+        """A command, or what came in place of one, was answered with this error: ask a person for a password again."""
+        passwords.ask_again(session, command, error)
 
     def wait(self, session: Session) -> None:
         """Nothing came from the client for a while: bring the screen of a person who edits lines up to date."""

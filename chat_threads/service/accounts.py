@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 
 from .. import commands, events, ordered
 from ..account_errors import NoAccount, NotLoggedIn, RegisteredAlready, WrongOperatorToken
+from ..disconnects import Replaced
 from ..errors import BadRequest, NotStored
 from ..passwords import Account, Password, check_password
 from ..rules import clean
@@ -31,6 +32,13 @@ def _store(context: Context, session: Session, change: ordered.AccountChange) ->
     context.wait(session)
     ended = isinstance(change, ordered.AccountEnded)
     return context.accounts.of(change.account.id) == (None if ended else change.account)
+
+
+def _end_others(context: Context, session: Session, account: Account) -> None:
+    """Cut off a session that has logged in to the account while its password was changed, or it was given up."""
+    other = context.sessions.holder("", account.id)
+    if other and other is not session:
+        other.cut_off(Replaced())
 
 
 def not_stored(context: Context, change: ordered.AccountStored) -> None:
@@ -64,7 +72,7 @@ def register(context: Context, session: Session, command: commands.Register) -> 
     check_password(command.password)
     with accounts.changing(session.identity):
         accounts.may_make(session.address)
-        accounts.may_try(session.name, session.address)
+        accounts.may_work(session.address)
         password = in_turn(context, session, lambda: Password.of(command.password))
         account = Account(session.identity, session.name, int(time.time() * 1000), password)
         if context.sessions.holder(session.token) is not session:  # another connection has taken its place
@@ -79,7 +87,7 @@ def register(context: Context, session: Session, command: commands.Register) -> 
             raise
         if not stored:
             return
-        context.sessions.logs_in(session, accounts.is_operator(account))
+        context.sessions.logs_in(session, accounts.is_operator(account), password.salt)
     log.info("%s registers", session)
     returning.begin(session)
     said = f"{account.name} is yours now: only whoever knows the password can have this name. You are logged in."
@@ -109,18 +117,22 @@ def login(context: Context, session: Session, command: commands.Login) -> None:
 
 @does(commands.ChangePassword)
 def change_password(context: Context, session: Session, command: commands.ChangePassword) -> None:
-    account = _own(context, session)
+    account, accounts = _own(context, session), context.accounts
     if not command.password or not command.new:
         _ask(context, session, replace(command, password="", new=""))
         return
     check_password(command.new)
     with context.accounts.changing(account.id):
         check(context, session, account, account.name, command.password)
-        context.accounts.may_try(account.name, session.address)
+        context.accounts.may_work(session.address)
         password = in_turn(context, session, lambda: Password.of(command.new))
         changed = replace(account, password=password)
+        if context.sessions.holder(session.token) is not session:  # another connection has taken its place
+            return
         if not _store(context, session, ordered.AccountStored(changed, _key(session), session, session.ref)):
             return
+        context.sessions.logs_in(session, accounts.is_operator(changed), password.salt)
+        _end_others(context, session, account)
     log.info("%s has another password", session)
     session.answer(events.Notice("Your password is changed. Your other tokens are void.", name=account.name))
 
@@ -136,7 +148,7 @@ def become_operator(context: Context, session: Session, command: commands.Become
         if not _store(context, session, ordered.AccountStored(changed, None, session, session.ref)):
             accounts.expect_operator(command.token)
             return
-        context.sessions.logs_in(session, operator=True)
+        context.sessions.logs_in(session, True, account.password.salt)
     log.info("%s is an operator of the server", session)
     session.answer(events.Notice("You are an operator of this server now: every room obeys you.", name=account.name))
 
@@ -149,8 +161,11 @@ def unregister(context: Context, session: Session, command: commands.Unregister)
         return
     with context.accounts.changing(account.id):
         check(context, session, account, account.name, command.password)
+        if context.sessions.holder(session.token) is not session:
+            return
         if not _store(context, session, ordered.AccountEnded(account, _key(session), session, session.ref)):
             return
+        _end_others(context, session, account)
         context.sessions.logs_out(session)
     log.info("%s gives up the account %s", session, account.name)
     said = f"{account.name} belongs to nobody now. You keep your name as long as you are here."

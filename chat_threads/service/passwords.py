@@ -11,20 +11,49 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from .. import commands, events, inside
-from ..account_errors import NoAccount, PlainPassword, WrongPassword
+from ..account_errors import (
+    AccountBusy,
+    BadPassword,
+    NoAccount,
+    PasswordsBusy,
+    PlainPassword,
+    TooManyPasswords,
+    WrongPassword,
+)
+from ..dialects.asking import without_password
+from ..errors import ChatError
 from ..passwords import Account
 from ..rules import clean
 from ..session import Session
-from ..tokens import Who
-from .table import Context
+from ..tokens import Who, token_id
+from .table import SETTLE, Context
 
 log = logging.getLogger(__name__)
 
 FAILED = 60  # tokens that a wrong password costs besides its command (see pace): three seconds, at the usual rate
+AGAIN = (WrongPassword, BadPassword, TooManyPasswords, PasswordsBusy, AccountBusy)  # then the person is asked again
 MANY = 4  # others before one, from which on a person is told how many they are
 PLAIN = "This connection is not encrypted: others on the network can read your password. Do not use one that you need."
 
 T = TypeVar("T")
+
+
+def who_is(context: Context, account: Account) -> Who:
+    """The person of an account."""
+    return Who(account.id, True, context.accounts.is_operator(account), account.password.salt)
+
+
+def is_still(context: Context, token: str, who: Who) -> bool:
+    """Whether the person of an account is that yet: the password may have been changed since, which voids tokens.
+    ``token``: the one that was shown; "": none. Waits for the history and an SQLite connection."""
+    account = context.accounts.of(who.identity)
+    if account is None or account.password.salt != who.proof:
+        return False
+    if not token:
+        return True
+    context.history.settle(SETTLE)  # it may be on its way to the storage
+    found = context.history.storage.token(token_id(token))
+    return found is not None and found[1] == who.identity
 
 
 def owner_of(context: Context, name: str, who: Who | None) -> Account | None:
@@ -44,6 +73,13 @@ def asks(context: Context, session: Session, command: commands.Command) -> bool:
     return True
 
 
+def ask_again(session: Session, command: object, error: ChatError) -> None:
+    """A password was refused. A person types it again, and that must not be said to all, or be taken as a name: so ask
+    for it again."""
+    if isinstance(command, (commands.Hello, *commands.ASKS)) and command.password and isinstance(error, AGAIN):
+        session.dialect.ask(without_password(command))
+
+
 def _is_private(session: Session) -> bool:
     return session.local or session.wire.private
 
@@ -59,7 +95,7 @@ def checked(context: Context, session: Session, name: str, text: str) -> tuple[s
     TooManyPasswords or PasswordsBusy. Waits for other passwords, at most ``passwords.PATIENCE`` seconds."""
     account = check(context, session, context.accounts.named(name), name, text)
     log.info("%s logs in as %s", session, account.name)
-    return account.name, Who(account.id, True, context.accounts.is_operator(account))
+    return account.name, who_is(context, account)
 
 
 def check(context: Context, session: Session, account: Account | None, name: str, text: str) -> Account:
@@ -69,8 +105,11 @@ def check(context: Context, session: Session, account: Account | None, name: str
     if account is None:
         raise NoAccount(clean(name[:100])[:40])
     accounts.may_try(account.name, session.address)
-    right = in_turn(context, session, lambda: account.password.matches(text))
-    accounts.tried(account.name, session.address, right)
+    right: bool | None = None
+    try:
+        right = in_turn(context, session, lambda: account.password.matches(text))
+    finally:
+        accounts.tried(account.name, session.address, right)
     if not right or accounts.of(account.id) != account:  # changed meanwhile
         session.pace.pay(FAILED)
         raise WrongPassword(account.name)
@@ -83,7 +122,7 @@ def in_turn(context: Context, session: Session, work: Callable[[], T]) -> T:
 
     def tell(before: int) -> None:
         if before >= MANY:
-            session.answer(events.Notice(f"Please wait: {before} others are before you. A token needs no password."))
+            session.send(events.Notice(f"Please wait: {before} others are before you. A token needs no password."))
 
     inside.does("waits for its turn at passwords")
     gate.enter(session.ended, tell)

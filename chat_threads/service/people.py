@@ -42,7 +42,7 @@ def known_by(context: Context, token: str) -> tuple[str, Who]:
     """
     holder = context.sessions.holder(token)
     if holder:
-        return holder.name, Who(holder.identity, holder.account, holder.operator)
+        return holder.name, Who(holder.identity, holder.account, holder.operator, holder.proof)
     settled = context.history.settle(SETTLE)
     found = context.history.storage.token(token_id(token))
     if found is None:
@@ -50,7 +50,7 @@ def known_by(context: Context, token: str) -> tuple[str, Who]:
     name, identity = found
     account = context.accounts.of(identity)
     if account:
-        return account.name, Who(identity, True, context.accounts.is_operator(account))
+        return account.name, passwords.who_is(context, account)
     context.sessions.know([(name, identity)])  # many other names may have pushed it out
     try:
         return check_name(name), Who(identity)
@@ -66,12 +66,15 @@ def checked_name(context: Context, typed: str) -> str:
         raise (error.with_near(context.sessions.free(error.near)) if error.near else error) from None
 
 
-def take(context: Context, session: Session, name: str, token: str, who: Who | None = None) -> dict[str, int | None]:
+def take(
+    context: Context, session: Session, name: str, token: str, who: Who | None = None, new: bool = False
+) -> dict[str, int | None]:
     """Give the session a name and, with a token, the place of the session that had the token, or that is logged in to
-    the account of ``who``.
+    the account of ``who``. ``new``: the token was not shown, but the password.
 
-    That session is cut off. Returns its rooms, as ``returning.see_off`` does. Waits as that does, and as ``depart``
-    does, with a patience of SETTLE seconds.
+    That session is cut off. Returns its rooms, as ``returning.see_off`` does. Waits as that does, and as ``depart`` and
+    ``passwords.is_still`` do, with a patience of SETTLE seconds. Raises Replaced if the account has got another
+    password meanwhile.
     """
     old = context.sessions.claim(session, name, token, who)
     rooms: dict[str, int | None] = {}
@@ -79,6 +82,8 @@ def take(context: Context, session: Session, name: str, token: str, who: Who | N
         log.info("%s takes the place of %s", session, old)
         rooms = returning.see_off(context, old, Replaced())
         depart(context, old, "", SETTLE)
+    if who and who.account and not passwords.is_still(context, "" if new else token, who):
+        raise Replaced()
     return rooms
 
 
@@ -93,7 +98,7 @@ def keep_token(context: Context, session: Session, new: bool) -> None:
             token, account = session.identity, 0
             if session.account:
                 token, account = token_id(session.token), session.identity if new else 0
-            context.history.submit(ordered.TokenUsed(token, session.name, account))
+            context.history.submit(ordered.TokenUsed(token, session.name, account, session.proof))
 
 
 def depart(context: Context, session: Session, words: str, patience: float) -> None:
@@ -194,7 +199,7 @@ def come_back(context: Context, session: Session, name: str, token: str, who: Wh
     if who.identity != session.identity:
         governing.check_rename(context, session, quiet=False)
     place = returning.kept_under(context, session, token, who)
-    old_rooms = take(context, session, name, token, who)
+    old_rooms = take(context, session, name, token, who, new)
     governing.leave_forbidden(context, session)
     if not new or session.known:
         keep_token(context, session, new)
