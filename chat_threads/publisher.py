@@ -212,7 +212,7 @@ class Publisher(Directory):
                     outbox.show(session, *events.answers(ref, events.Current(room.name)))
                     joined = None
                     break
-                if refusal := room.refusal(session):
+                if room.governance and (refusal := room.refusal(session)):
                     raise refusal
                 place.check()
                 loaded = room.loaded or (stored is not None and self._recent.fill(room, stored, as_of))
