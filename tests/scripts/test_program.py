@@ -378,6 +378,7 @@ def _chat(host: str, stored: int = 0, rooms: int = 1) -> Any:
         web_address=(host, 8080),
         history=types.SimpleNamespace(stored=stored),
         certificate=None,
+        operator_token="",
         publisher=types.SimpleNamespace(list_chat_rooms=lambda: [None] * rooms),
     )
 
