@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from difflib import SequenceMatcher
 from typing import Literal
 
 from .. import commands, events, ordered
@@ -26,6 +27,7 @@ from .table import Context, does
 MODERATING = tuple(kind for kind in commands.OF_ROLES if kind is not commands.Room)
 """The commands that /help lists only for operators."""
 
+TYPO = 0.75  # similarity from which on a name is taken for a mistyped one: tes and tess have 0.86, dan and ann 0.67
 ENTRIES = 10  # people on a room's lists that cost as much as one more command, because a change stores all of them
 
 
@@ -105,10 +107,9 @@ def _person(context: Context, room: ChatRoom, typed: str, exactly: bool = False)
         name = check_name(clean(typed))
     except BadName:  # nobody can have it
         raise UnknownPerson(clean(typed[:100])[:40]) from None
-    who = next(
-        (each.who for each in reversed(context.publisher.recent(room.name)) if fold(each.sender) == fold(name)), 0
-    )
-    if exactly and unknown.near and not who:
+    said, key = reversed(context.publisher.recent(room.name)), fold(name)
+    who = next((each.who for each in said if fold(each.sender) == key), 0)
+    if exactly and unknown.near and not who and SequenceMatcher(None, key, fold(unknown.near)).ratio() >= TYPO:
         raise unknown
     return Somebody(who, name)
 
