@@ -43,6 +43,16 @@ class NotLoggedIn(Told):
     fact = "You are not logged in."
 
 
+class OperatorsName(Told):
+    """The name is one of the server's operators, so not everybody may register it."""
+
+    code = "not_allowed"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is an operator of this server, and registers on the server's own machine.")
+        self.name = name
+
+
 class RegisteredAlready(Told):
     """The session is logged in, so its name has a password."""
 

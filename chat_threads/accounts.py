@@ -88,6 +88,10 @@ class Accounts:
             every = list(self._by_id.values())
         return any(map(self.is_operator, every))
 
+    def is_operators_name(self, name: str) -> bool:
+        """Whether an account of this name is an operator of the server."""
+        return fold(name) in self._operators
+
     def is_operator(self, account: Account) -> bool:
         """Whether the person is an operator of the server."""
         return account.operator or fold(account.name) in self._operators

@@ -97,9 +97,10 @@ class Gate:
         self._free = at_once
         self._waiting: deque[Latch] = deque()  # each is set when its thread may pass
 
-    def enter(self, ended: Latch, told: Callable[[int], None]) -> None:
+    def enter(self, gone: Callable[[], bool], told: Callable[[int], None]) -> None:
         """Wait for a turn; ``leave`` must follow. ``told`` is called with the number of those before this thread, if it
-        has to wait. Raise PasswordsBusy if too many wait, after ``patience`` seconds, or once ``ended`` is set."""
+        has to wait. Raise PasswordsBusy if too many wait, after ``patience`` seconds, or when ``gone`` says that the
+        client is."""
         turn = Latch()
         with self._lock:
             if self._free and not self._waiting:
@@ -112,7 +113,7 @@ class Gate:
         deadline = time.monotonic() + self._patience
         told(before)
         while not turn.wait(LOOK):
-            if ended.is_set() or time.monotonic() >= deadline:
+            if gone() or time.monotonic() >= deadline:
                 with self._lock:
                     if turn in self._waiting:
                         self._waiting.remove(turn)

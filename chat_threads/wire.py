@@ -84,6 +84,18 @@ class Wire:
             sock.setblocking(bool(nowait))
 
     @property
+    def hung_up(self) -> bool:
+        """Whether the client has closed its end, even if not everything from it has been read. Only Linux tells."""
+        if not hasattr(select, "POLLRDHUP"):
+            return False
+        poll = select.poll()
+        try:
+            poll.register(self._sock, select.POLLRDHUP)
+        except ValueError:  # it is closed
+            return True
+        return bool(poll.poll(0))
+
+    @property
     def private(self) -> bool:
         """Whether nobody on the way can read what is sent. A proxy is the operator's, and may have ended TLS."""
         return self.relayed

@@ -305,7 +305,7 @@ class TextDialect:
 
     def unfinished(self) -> bytes:
         """What shows the line that is being edited among what was said; b"" if there is none."""
-        if self._screen is None or not self._style.screen or not self._screen.editing.text:
+        if self._hiding or self._screen is None or not self._style.screen or not self._screen.editing.text:
             return b""
         rows: list[str] = []
         for line in self._screen.editing.text.split("\n"):

@@ -12,7 +12,7 @@ import time
 from dataclasses import fields, replace
 
 from .. import commands, events, ordered
-from ..account_errors import NoAccount, NotLoggedIn, RegisteredAlready, WrongOperatorToken
+from ..account_errors import NoAccount, NotLoggedIn, OperatorsName, RegisteredAlready, WrongOperatorToken
 from ..disconnects import Replaced
 from ..errors import BadRequest, NotStored
 from ..passwords import Account, Password, check_password
@@ -65,6 +65,8 @@ def register(context: Context, session: Session, command: commands.Register) -> 
     accounts = context.accounts
     if session.account:
         raise RegisteredAlready(session.name)
+    if accounts.is_operators_name(session.name) and not session.local:
+        raise OperatorsName(session.name)
     if not command.password:
         _ask(context, session, command)
         return

@@ -125,7 +125,7 @@ def in_turn(context: Context, session: Session, work: Callable[[], T]) -> T:
             session.send(events.Notice(f"Please wait: {before} others are before you. A token needs no password."))
 
     inside.does("waits for its turn at passwords")
-    gate.enter(session.ended, tell)
+    gate.enter(lambda: session.ended.is_set() or session.wire.hung_up, tell)
     try:
         inside.does("works on a password")
         return work()

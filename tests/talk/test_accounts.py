@@ -13,10 +13,10 @@ from support.clients import Client, Program
 from support.waiting import WAIT, wait_for
 
 from chat_threads import accounts, conversation, passwords
-from chat_threads.account_errors import TooManyPasswords
+from chat_threads.account_errors import PasswordsBusy, TooManyPasswords
 from chat_threads.client import Refused
 from chat_threads.ordered import TokenUsed
-from chat_threads.passwords import Password
+from chat_threads.passwords import Gate, Password
 from chat_threads.tokens import token_id
 
 SECRET, OTHER = "correct horse", "battery staple"
@@ -310,10 +310,13 @@ def test_without_tls_other_machines_are_warned_or_refused(serve, monkeypatch):
     monkeypatch.setattr(conversation, "is_loopback", lambda address: False)
     monkeypatch.setattr(conversation, "is_local", lambda *addresses: False)
     for plain, expected in [("warn", "This connection is not encrypted"), ("refuse", "takes no passwords")]:
-        running = serve(plain_passwords=plain, db=":memory:")
+        running = serve(plain_passwords=plain, operators=("boss",), db=":memory:")
         ann = running.client("ann")
         ann.send("/register")
         ann.expect(expected)
+        boss = running.client("boss")
+        boss.send("/register")
+        boss.expect("boss is an operator of this server, and registers on the server's own machine.")
 
 
 # --- where a password must not be -----------------------------------------------------------------------
@@ -464,3 +467,34 @@ def test_in_the_terminal_client_and_with_edit_on_a_password_is_neither_drawn_nor
         assert OTHER.encode() not in written
         if terminal is not ann:  # she has typed it behind /login, where everybody can see it
             assert SECRET.encode() not in written
+
+
+def test_an_unfinished_password_is_not_shown_when_the_conversation_ends(server):
+    ann = server.client("ann")
+    ann.send("/edit on")
+    ann.sock.settimeout(WAIT)
+    ann.send_bytes(b"\xff\xfc\x18\xff\xfd\x01\xff\xfd\x03")  # no name of the terminal; single keys, please
+    ann.send_bytes(b"/register\r")
+    came = b""
+    while b"password (not shown)" not in came:
+        came += ann.sock.recv(65536)
+    ann.send_bytes(SECRET.encode())
+    ann.send_bytes(b"\xff\xf6")  # Are You There: what came before it has been read when it is answered
+    while b"* You are here" not in came and b"here" not in came[-200:]:
+        came += ann.sock.recv(65536)
+    stopping = threading.Thread(target=server.chat.stop)
+    stopping.start()
+    while data := ann.sock.recv(65536):
+        came += data
+    ann.close()
+    stopping.join()
+    assert b"password (not shown)" in came
+    assert SECRET.encode() not in came
+
+
+def test_a_client_that_has_hung_up_gives_up_its_turn():
+    gate = Gate(at_once=1)
+    gate.enter(lambda: False, lambda before: None)
+    with pytest.raises(PasswordsBusy):
+        gate.enter(lambda: True, lambda before: None)
+    assert not gate._waiting

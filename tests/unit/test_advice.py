@@ -213,6 +213,10 @@ PLAIN = [
     ),
     (account_errors.WrongPassword("ann"), "That is not the password of ann."),
     (account_errors.RegisteredAlready("ann"), "ann has a password already, and you are logged in."),
+    (
+        account_errors.OperatorsName("ann"),
+        "ann is an operator of this server, and registers on the server's own machine.",
+    ),
     (account_errors.BadPassword("A password has 8 characters."), "A password has 8 characters."),
     (
         account_errors.TypedPassword("/login"),
