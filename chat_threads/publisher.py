@@ -110,8 +110,8 @@ class Publisher(Directory):
         key, appearance = fold(name), looks(name)
         owner = origin.identity if origin else 0
         with self._lock:
-            if key in self._by_key:
-                raise errors.RoomExists(self._by_key[key].name)
+            if found := self._by_key.get(key):
+                raise errors.RoomExists(found.name if found.is_listed(origin) else name)
             for look in appearance:
                 if other := self._by_look.get(look):
                     raise errors.LooksLikeRoom(name, other.name) if other.is_listed(origin) else LooksHidden(name)

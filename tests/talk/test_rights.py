@@ -181,6 +181,9 @@ def test_no_answer_tells_that_there_is_a_room_for_invited_people(serve: Callable
     assert "coven" not in "".join(after[-2] + after[-1])
     (looks,) = eve.ask("/create #cоven")  # with a Cyrillic letter
     assert looks == "! Another room's name looks like #cоven."
+    assert eve.ask("/create #COVEN") == [
+        "! The room #COVEN exists already. /join #COVEN goes there."
+    ]  # as she typed it
     eve.ask("/leave")
     assert eve.ask("/trace 1") == eve.ask("/trace 99") == ["! You are not in a room. Type /join #lobby."]
     spy = program("spy", server)
