@@ -22,6 +22,8 @@ def store(writer: sqlite3.Connection, change: AccountChange | TokenUsed) -> None
         return
     account, password, key = change.account, change.account.password, change.key
     if key is not None:
+        void = "SELECT token FROM keys WHERE account = ? AND token NOT IN (?, ?)"
+        writer.execute(f"DELETE FROM tokens WHERE id IN ({void})", (account.id, key, account.id))
         writer.execute("DELETE FROM keys WHERE account = ?", (account.id,))
     if isinstance(change, AccountEnded):
         writer.execute("DELETE FROM accounts WHERE id = ?", (account.id,))

@@ -14,12 +14,12 @@ from dataclasses import fields, replace
 from .. import commands, events, ordered
 from ..account_errors import NoAccount, NotLoggedIn, OperatorsName, RegisteredAlready, WrongOperatorToken
 from ..disconnects import Replaced
-from ..errors import BadRequest, NotStored
+from ..errors import BadRequest, Busy, NotStored
 from ..passwords import Account, Password, check_password
 from ..rules import clean
 from ..session import Session
 from ..tokens import new_token, token_id
-from . import people, returning
+from . import governing, people, returning
 from .passwords import FAILED, asks, check, check_private, checked, in_turn
 from .table import Context, does
 
@@ -67,18 +67,21 @@ def register(context: Context, session: Session, command: commands.Register) -> 
         raise RegisteredAlready(session.name)
     if accounts.is_operators_name(session.name) and not session.local:
         raise OperatorsName(session.name)
+    if already := accounts.of(session.identity):  # it was stored late, after its answer was given up
+        login(context, session, commands.Login(already.name, command.password))
+        return
     if not command.password:
         _ask(context, session, command)
         return
     check_private(context, session)
     check_password(command.password)
     with accounts.changing(session.identity):
-        accounts.may_make(session.address)
         accounts.may_work(session.address)
         password = in_turn(context, session, lambda: Password.of(command.password))
         account = Account(session.identity, session.name, int(time.time() * 1000), password)
         if context.sessions.holder(session.token) is not session:  # another connection has taken its place
             return
+        accounts.may_make(session.address)
         context.sessions.reserve(account.name, account.id)
         with contextlib.suppress(NotStored):
             context.history.submit(ordered.TokenUsed(account.id, account.name))
@@ -147,8 +150,16 @@ def become_operator(context: Context, session: Session, command: commands.Become
             session.pace.pay(FAILED)
             raise WrongOperatorToken()
         changed = replace(account, operator=True)
-        if not _store(context, session, ordered.AccountStored(changed, None, session, session.ref)):
-            accounts.expect_operator(command.token)
+        stored = False
+        try:
+            stored = _store(context, session, ordered.AccountStored(changed, None, session, session.ref))
+        except Busy:
+            stored = True  # perhaps: the token must not make a second one
+            raise
+        finally:
+            if not stored:
+                accounts.expect_operator(command.token)
+        if not stored:
             return
         context.sessions.logs_in(session, True, account.password.salt)
     log.info("%s is an operator of the server", session)
@@ -169,6 +180,7 @@ def unregister(context: Context, session: Session, command: commands.Unregister)
             return
         _end_others(context, session, account)
         context.sessions.logs_out(session)
+        governing.leave_forbidden(context, session)
     log.info("%s gives up the account %s", session, account.name)
     said = f"{account.name} belongs to nobody now. You keep your name as long as you are here."
     session.answer(events.Notice(said, name=account.name))

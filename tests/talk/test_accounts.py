@@ -17,6 +17,8 @@ from chat_threads.account_errors import PasswordsBusy, TooManyPasswords
 from chat_threads.client import Refused
 from chat_threads.ordered import TokenUsed
 from chat_threads.passwords import Gate, Password
+from chat_threads.service import table
+from chat_threads.storage import Batch
 from chat_threads.tokens import token_id
 
 SECRET, OTHER = "correct horse", "battery staple"
@@ -169,7 +171,9 @@ def test_a_token_of_an_account_brings_back_its_person_without_a_password(program
 def test_another_password_voids_all_other_tokens(program):
     ann = registered(program)
     first = token_of(ann)
-    back = program()
+    second, back = program(), program()
+    second.send(type="hello", name="ann", password=SECRET)
+    second.expect("welcome")
     back.send(type="hello", name="ann", password=SECRET)
     back.send(type="password", password="wrong password", new=OTHER)
     assert back.expect("error")["code"] == "wrong_password"
@@ -177,6 +181,7 @@ def test_another_password_voids_all_other_tokens(program):
     back.expect("notice")
     for hello, expected in [
         ({"token": first}, "unknown_token"),
+        ({"token": token_of(second), "name": "bob"}, "unknown_token"),
         ({"name": "ann", "password": SECRET}, "wrong_password"),
         ({"token": token_of(back)}, None),
     ]:
@@ -355,6 +360,28 @@ def test_a_password_is_in_no_log_history_trace_or_thread_list_and_is_shown_to_no
         assert secret not in caplog.text
         assert not any(secret.encode() in data for data in files)
     assert SECRET not in repr(Password.of(SECRET))
+
+
+def test_an_account_that_is_stored_late_is_not_made_again(program, server, monkeypatch):
+    ann = program("ann", server)
+    gate, commit = threading.Event(), server.chat.storage.commit
+
+    def later(batch: Batch) -> None:
+        assert gate.wait(WAIT)
+        commit(batch)
+
+    monkeypatch.setattr(server.chat.storage, "commit", later)
+    monkeypatch.setattr(table, "SETTLE", 0.1)
+    ann.send(type="register", password=SECRET)
+    assert ann.expect("error")["code"] == "busy"
+    monkeypatch.undo()
+    gate.set()
+    wait_for(lambda: server.chat.accounts.named("ann"), "it is stored")
+    ann.send(type="register", password=OTHER)
+    assert ann.expect("error")["code"] == "wrong_password"
+    ann.send(type="register", password=SECRET)
+    ann.expect("token")
+    assert server.chat.sessions.named("ann").account
 
 
 def test_a_registered_account_is_committed_before_it_is_answered(start_process, tmp_path):
