@@ -355,7 +355,7 @@ def test_bans_mutes_operators_and_settings_survive_kill_9(
     for each in (ann, bob, cy):
         each.send(type="token")
         tokens.append(each.expect("token")["token"])
-    for line in ("/op cy", "/mute bob", "/room slow 5", "/room unlisted", "/ban dan 1d"):
+    for line in ("/op cy", "/mute bob", "/room slow 5", "/room unlisted", "/ban zora 1d"):
         assert code(done(ann, line)) is None
     ann.send(type="room", ref="r")
     rules = ann.expect("room", ref="r")
@@ -368,7 +368,7 @@ def test_bans_mutes_operators_and_settings_survive_kill_9(
     ann.send(type="room", ref="r")
     assert ann.expect("room", ref="r") == rules
     assert code(done(bob, "hi")) == "muted"
-    assert code(done(program("dan", server), "/join #lab")) == "banned"
+    assert code(done(program("zora", server), "/join #lab")) == "banned"
     assert code(done(cy, "/unmute bob")) is None
     assert code(done(bob, "hi")) is None
 
