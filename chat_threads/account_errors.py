@@ -1,4 +1,4 @@
-"""What can go wrong with accounts and passwords. No text here has a password in it, nor anything that may be one."""
+"""What can go wrong with accounts and passwords. No error text has a password in it, or anything that may be one."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class PlainPassword(Told):
 
     code = "not_encrypted"
     fact = "This connection is not encrypted, and this server takes no passwords on such a connection."
-    advice = "Connect by TLS, or show a token."
+    advice = "Connect with TLS, or come back with your token."
 
 
 class PasswordsBusy(Told):
@@ -102,8 +102,8 @@ class TooManyPasswords(Told):
 
     def __init__(self, seconds: float, name: str = "") -> None:
         self.seconds = whole(seconds)
-        of = f"wrong passwords of {name} came" if name else "passwords came"
-        super().__init__(f"Too many {of} from your address.", f"Try again in {self.seconds} seconds.")
+        what = f"wrong passwords for {name}" if name else "passwords"
+        super().__init__(f"Too many {what} came from your address.", f"Try again in {self.seconds} seconds.")
 
 
 class TooManyAccounts(Told):
@@ -120,10 +120,10 @@ class TooManyAccounts(Told):
 
 
 class WrongOperatorToken(Told):
-    """Not the token that the server has printed, or somebody has used it."""
+    """That is not the token that the server printed, or somebody has used it."""
 
     code = "unknown_token"
-    fact = "That is not the token that the server printed when it started, or it was used already."
+    fact = "That is not the token that the server printed when it started, or it has been used already."
 
 
 class AccountBusy(Told):

@@ -1,6 +1,6 @@
-"""Accounts in the file, and the tokens that open them. ``schema`` describes the tables.
+"""Storing accounts, and the tokens that open them. ``schema`` describes the tables.
 
-The history thread calls all of this, in a transaction of the Storage. Raises sqlite3.Error.
+The history thread calls these functions, in a transaction of the Storage. Raises sqlite3.Error.
 """
 
 from __future__ import annotations

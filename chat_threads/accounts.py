@@ -1,7 +1,7 @@
 """All accounts, in memory, and who may try which passwords how often.
 
-The history thread stores a change of an account, and only then puts it in here. So whatever is here is also on disk.
-Nobody can lock out somebody else: wrong passwords count for a name and an address together.
+The history thread stores a change of an account before it makes the change here. So whatever is here is also on disk.
+Nobody can lock out somebody else, because wrong passwords count for a name and an address together.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DELAY = 60.0  # seconds after the last of them
 REMEMBERED = 4096  # names and addresses with wrong passwords
 MADE_AT_ONCE = 300  # accounts that one address may make at once: a lecture hall may be one address
 MADE_A_SECOND = 1 / 60  # in the long run
-TRIED_AT_ONCE = 600  # passwords that are checked for one address at once: its accounts are registered by two
+TRIED_AT_ONCE = 600  # passwords that are checked for one address at once: two for each account that it may make
 TRIED_A_SECOND = 0.5
 
 
@@ -75,7 +75,7 @@ class Accounts:
             self._token = token
 
     def take_token(self, token: str) -> bool:
-        """Whether that is the token for the first operator, which is void then."""
+        """Whether that is the token for the first operator; if so, it is void from now on."""
         with self._lock:
             right = bool(self._token) and hmac.compare_digest(self._token.encode(), token.encode("utf-8", "replace"))
             if right:
@@ -97,7 +97,7 @@ class Accounts:
         return account.operator or fold(account.name) in self._operators
 
     def change(self, changes: Iterable[AccountChange]) -> None:
-        """These changes are stored."""
+        """Take over changes that are stored."""
         with self._lock:
             for change in changes:
                 account = change.account

@@ -1,8 +1,8 @@
-"""What is remembered of those who keep order: what operators did, what was reported, and what was announced.
+"""The audit: what operators did, what was reported, and what was announced.
 
-It goes into the file in the transaction of what it tells. Of each room the last KEPT are kept, and as many reports, so
-that nobody can push out what happened elsewhere. A deleted room takes its own with it. The history thread calls what
-has a ``writer``, in a transaction of the Storage.
+Each row is stored in the same transaction as the change that it is about. The last KEPT actions and the last KEPT
+reports of each room are kept, so nobody can push out rows of another room. The rows of a room are deleted with it. The
+history thread calls the functions with a ``writer``, in a transaction of the Storage.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 from . import events
 from .events import AuditRow
 
-KEPT = 100  # of each room, and as many reports
-SERVER = 0  # instead of a room's id: of the server as a whole
+KEPT = 100  # actions of each room, and as many reports
+SERVER = 0  # in place of a room's id: the server as a whole
 
 _COLUMNS = "at, place, by, action, about, why"
 
 
 def row_of(at: int, shown: events.Event | None) -> AuditRow | None:
-    """What is remembered of a change of a room's rules, by what its members see of it."""
+    """The row about a change of a room's rules, made from the event that its members see; None: there is none."""
     if isinstance(shown, events.Moderated):
         seconds = "" if shown.seconds is None else f"{shown.seconds} s"
         why = ": ".join(filter(None, (seconds, shown.why)))
@@ -50,12 +50,12 @@ def keep(writer: sqlite3.Connection, rows: Sequence[tuple[int, AuditRow]]) -> No
 
 
 def forget(writer: sqlite3.Connection, room: int) -> None:
-    """A room is deleted."""
+    """Delete the rows of a room, which is deleted."""
     writer.execute("DELETE FROM audit WHERE room = ?", (room,))
 
 
 def forget_old(writer: sqlite3.Connection, older_than: int) -> bool:
-    """Forget what is older than the messages that are kept. Return whether there was anything."""
+    """Delete the rows that are older than the messages that are kept. Return whether there were any."""
     return writer.execute("DELETE FROM audit WHERE at < ?", (older_than,)).rowcount > 0
 
 

@@ -1,6 +1,6 @@
-"""Changes of how a room is governed: what each needs, what it does, and what the members see of it.
+"""Changes of a room's rules: who may make each, what it does, and what the members see of it.
 
-The history thread calls all of this, between two messages. See ``governance``.
+The history thread calls these methods, between two messages. See ``governance``.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Set(Change):
 
 @dataclass(frozen=True, slots=True)
 class Invite(Change):
-    """Let a person enter an invite-only room. Shown to that person, apart from this."""
+    """Let a person enter an invite-only room. The invitation itself is shown to the person elsewhere."""
 
     person: Somebody
 
@@ -178,8 +178,8 @@ class Sanctioned(Change):
 class Lifted(Change):
     """Lift a ban or a mute: of the name under which it was made, or of the person who has the name now.
 
-    Operators of the room may lift what its owner did, but not to themselves. What an operator of the server did only
-    they may lift.
+    Operators of the room may lift what its owner did, except to themselves. Only the server's operators may lift what
+    one of them did.
     """
 
     kind: events.Action

@@ -244,18 +244,20 @@ class LobbyStays(NotAllowed):
 
 
 class NobodysRoom(NotAllowed):
-    """A room without an owner cannot be deleted."""
+    """Only the server's operators can delete a room without an owner."""
 
     def __init__(self, room: str) -> None:
-        super().__init__(f"{room} belongs to nobody, so it cannot be deleted.")
+        super().__init__(f"{room} belongs to nobody: only the server's operators can delete it.")
         self.room = room
 
 
 class OthersRoom(NotAllowed):
-    """A room can be deleted only under the token that it was made with."""
+    """The person's token did not make the room."""
 
     def __init__(self, room: str, creator: str, advice: str = "") -> None:
-        super().__init__(f"{room} was made by {creator}. Nobody else can delete it.", advice)
+        super().__init__(
+            f"{room} was made by {creator}. Only {creator} and the server's operators can delete it.", advice
+        )
         self.room, self.creator = room, creator
 
 

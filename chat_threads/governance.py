@@ -1,11 +1,12 @@
 """How a room is governed: its settings, its operators, and who is banned, muted or invited.
 
-Each change is an ordered value. The history thread applies it between two messages, and checks there whether the person
-may make it, and each message by what was changed before it. So two operators cannot race, and nothing of a banned
-person appears after the notice. A room that was never changed has no Governance, and its messages cost nothing more.
+Each change goes through the history's queue, like a message. The history thread checks whether the person may make the
+change, applies it, and checks each later message by the new rules. So two operators cannot race, and no message from a
+banned person appears after the notice. A room that was never changed has no Governance, and its messages cost nothing
+more.
 
-Everything here is frozen, so any thread may read it without a lock. Pure functions, except that the time is passed in.
-A person is known by ``identity``: the number of a token or of an account.
+Everything but ``Spoken`` is frozen, so any thread may read it without a lock. The functions are pure: they are given
+the time. ``identity`` says who a person is: it is the number of a token or of an account.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Rank(IntEnum):
 
 
 class Person(Protocol):
-    """What the rules need of a person: a session, or what was noted of it. Its name and identity may change later."""
+    """What the rules need of a person: a session, or a ``Somebody``. A session's name and identity may change."""
 
     @property
     def identity(self) -> int: ...
@@ -82,7 +83,7 @@ class Somebody:
 
     @classmethod
     def of(cls, origin: Any, identity: int, name: str) -> Somebody:
-        """The person behind a session, which may have another name and identity by now; or nobody's session."""
+        """The person of a session, with identity and name of an earlier moment. ``origin`` may be no session."""
         account, operator = getattr(origin, "account", False), getattr(origin, "operator", False)
         return cls(identity, name, account, operator, getattr(origin, "address", ""))
 
@@ -90,7 +91,7 @@ class Somebody:
 @dataclass(frozen=True, slots=True)
 class Sanction:
     """A ban or a mute. It holds for the identity; for the name, also if somebody registers it later; and for the
-    network, if a server's operator said so. It holds only for people of a lower ``rank``."""
+    network, if a server's operator asked for that. It holds only for people of a lower ``rank``."""
 
     identity: int  # 0: unknown
     name: str
@@ -121,8 +122,8 @@ class Sanction:
 
 
 class Sanctions(tuple[Sanction, ...]):
-    """Bans or mutes. None is for the same identity or the same name as another one, so looking one up takes as long
-    for hundreds as for one."""
+    """Bans or mutes. No two are for the same identity or the same name, so a lookup among hundreds is as fast as in
+    one."""
 
     @cached_property
     def _by_identity(self) -> dict[int, Sanction]:
@@ -147,7 +148,7 @@ class Sanctions(tuple[Sanction, ...]):
 
 @dataclass(frozen=True, slots=True)
 class Governance:
-    """All of it for one room. ``text`` is how it is stored; ``owner`` is stored with the room itself."""
+    """The settings and lists of one room. ``text`` is stored; ``owner`` is stored with the room itself."""
 
     owner: int = 0
     invite_only: bool = False
@@ -156,7 +157,7 @@ class Governance:
     accounts_only: bool = False
     unlisted: bool = False
     keep: int = 0  # days for which messages are kept; 0: as long as the server keeps them
-    operators: Mapping[int, str] = field(default_factory=dict)  # their names when they became operators
+    operators: Mapping[int, str] = field(default_factory=dict)  # by identity, the names when they became operators
     invited: Mapping[int, str] = field(default_factory=dict)
     bans: Sanctions = field(default_factory=Sanctions)
     mutes: Sanctions = field(default_factory=Sanctions)
@@ -188,7 +189,7 @@ class Governance:
         return self.mutes.on(person, self.rank(person), at) if self.mutes else None
 
     def entering(self, room: str, person: Person, at: int) -> ChatError | None:
-        """Why the person may not enter the room; None: it may. Whoever may not enter may not read either."""
+        """Why the person may not enter the room, and so may not read in it; None: the person may."""
         if ban := self.banned(person, at):
             return Banned(room, ban.left(at), ban.why)
         if self.rank(person):
@@ -198,7 +199,7 @@ class Governance:
         return AccountsOnly(room) if self.accounts_only and not person.account else None
 
     def speaking(self, room: str, person: Person, at: int) -> ChatError | None:
-        """Why the person may not speak in the room now; None: it may. ``slow`` is not looked at."""
+        """Why the person may not speak in the room now; None: the person may. Does not check ``slow``."""
         if ban := self.banned(person, at):
             return Banned(room, ban.left(at), ban.why)
         if mute := self.muted(person, at):
@@ -228,7 +229,7 @@ class Governance:
     # --- how it is stored ---------------------------------------------------------------------------------
 
     def text(self) -> str:
-        """As it is stored: one line of JSON; "" if there is nothing to store."""
+        """The stored form: one line of JSON; "" if there is nothing to store."""
         if not self:
             return ""
         found = {
@@ -242,7 +243,7 @@ class Governance:
 
     @classmethod
     def read(cls, text: str, owner: int) -> Governance:
-        """From what is stored. Settings of a newer version are left out. Raises ValueError, KeyError or TypeError."""
+        """Read the stored form, without the settings of a newer version. Raises ValueError, KeyError or TypeError."""
         found = json.loads(text)
         made = cls(
             owner,
@@ -258,8 +259,8 @@ class Governance:
 
 
 def governed(rooms: Iterable[StoredRoom], texts: Mapping[int, str]) -> dict[int, Governance]:
-    """The governance of those of the rooms in a history that have any. A text of a newer version, in another form,
-    keeps out everybody but the owner and the server's operators. Raises nothing."""
+    """The Governance of each room that has one, by the room's id. A room whose text cannot be read, because a newer
+    version wrote it, keeps out everybody but its owner and the server's operators. Raises nothing."""
     found = {}
     for room in rooms:
         if room.id in texts:
@@ -325,7 +326,7 @@ def read_setting(typed: str) -> dict[str, Any]:
 
 
 class Spoken:
-    """When people spoke last in slow rooms. In memory only. Owned by the history thread."""
+    """When each person last spoke in each slow room. In memory only. Owned by the history thread."""
 
     MOST = 10_000  # people, over all rooms; beyond it, those who spoke longest ago are forgotten
 
@@ -333,7 +334,7 @@ class Spoken:
         self._last: dict[tuple[int, int], int] = {}
 
     def refuse(self, room_id: int, room: str, slow: int, identity: int, at: int) -> ChatError | None:
-        """Why the person may not speak yet; None: it may, and has spoken now."""
+        """Why the person may not speak yet; None: the person may, and is noted as having spoken now."""
         last = self._last.pop((room_id, identity), None)
         if last is not None and last <= at < last + slow * 1000:
             self._last[room_id, identity] = last

@@ -1,9 +1,9 @@
 """Passwords: how they are kept, which are allowed, and how few are checked at a time.
 
-A password is kept as what scrypt makes of it (RFC 7914), with a salt of its own. Checking one takes 185 ms of a
+The history keeps a scrypt hash of each password (RFC 7914), with a salt of its own. Checking one takes 185 ms of a
 processor and 16 MiB, so that nobody can try many, not even with a copy of the history. It also means that checking is
-the most expensive thing that a client can ask for: ``Gate`` lets AT_ONCE threads do it at a time, in the order in which
-they came.
+the most expensive thing that a client can ask for. So ``Gate`` lets only AT_ONCE threads do it at a time, in the order
+in which they came.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MEMORY = 1 << 26  # bytes that scrypt may take
 
 @dataclass(frozen=True, slots=True)
 class Password:
-    """What is kept of a password, with the parameters of its own that it was made by."""
+    """The hash of a password, with the parameters and the salt that it was made with."""
 
     n: int
     r: int
@@ -48,7 +48,7 @@ class Password:
         return cls(*COST, salt, _scrypt(check_password(text), salt, *COST))
 
     def matches(self, text: str) -> bool:
-        """Whether this is the password. Needs 185 ms; the time does not tell how near it is."""
+        """Whether this is the password. Needs 185 ms, however near the text is."""
         if len(text) > LONGEST:
             return False
         return hmac.compare_digest(self.hash, _scrypt(_same(text), self.salt, self.n, self.r, self.p))
@@ -98,9 +98,9 @@ class Gate:
         self._waiting: deque[Latch] = deque()  # each is set when its thread may pass
 
     def enter(self, gone: Callable[[], bool], told: Callable[[int], None]) -> None:
-        """Wait for a turn; ``leave`` must follow. ``told`` is called with the number of those before this thread, if it
-        has to wait. Raise PasswordsBusy if too many wait, after ``patience`` seconds, or when ``gone`` says that the
-        client is."""
+        """Wait for a turn; ``leave`` must follow. If the thread has to wait, ``told`` is called with the number of
+        threads ahead of it. Raise PasswordsBusy if too many wait, after ``patience`` seconds, or when ``gone`` says
+        that the client has gone."""
         turn = Latch()
         with self._lock:
             if self._free and not self._waiting:

@@ -1,4 +1,4 @@
-"""Removing one message: who may do it, what is left of it, and who must not be shown it any more.
+"""Removing one message: who may do it, what is left of it, and how pages that are being read leave it out.
 
 The number, the time and the sender of the message stay, so the numbers of its room still have no gap. Its text goes: in
 the history's files (see ``retention``), in the index, and in memory.

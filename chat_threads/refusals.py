@@ -1,5 +1,4 @@
-"""The errors of governed rooms: what the rules of a room, or its operators, do not allow. See ``errors`` and
-``governance``."""
+"""Errors about the rules of rooms, and about what their operators may do. See ``errors`` and ``governance``."""
 
 from __future__ import annotations
 
@@ -141,7 +140,7 @@ class GuestBanned(NotAllowed):
     """Somebody cannot be invited who is banned from the room."""
 
     def __init__(self, name: str, room: str) -> None:
-        super().__init__(f"{name} is banned from {room}.", "Lift that first.")
+        super().__init__(f"{name} is banned from {room}.", "Lift the ban first.")
         self.near, self.room = name, room
 
 
@@ -156,7 +155,7 @@ class NotListed(Told):
 
 
 class NoOperator(NotListed):
-    """The person whose role is to be taken back has none."""
+    """The person who is to lose the role of operator does not have it."""
 
     def __init__(self, name: str, room: str) -> None:
         super().__init__(name, "an operator of", room)
@@ -170,12 +169,12 @@ class NotThere(NotListed):
 
 
 class ListFull(Told):
-    """The room has ``limit`` people on the list already."""
+    """The list of the room is full, with ``limit`` people."""
 
     code = "too_long"
 
     def __init__(self, room: str, limit: int, what: str) -> None:
-        super().__init__(f"{room} has {limit} {what} already, and more are not allowed.", "Take one back first.")
+        super().__init__(f"{room} has {limit} {what} already, and more are not allowed.", "Remove one of them first.")
         self.room, self.limit = room, limit
 
 
@@ -190,8 +189,7 @@ class BadSetting(Told):
 
 
 class BadTime(Told):
-    """A word in place of a time that begins with a digit and is none, or none that is allowed. Only people can type
-    it."""
+    """A word in place of a time, which begins with a digit, but is no time or is out of range. Only people type it."""
 
     code = "usage"
 

@@ -78,7 +78,7 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class AuditList(Event):
-    """What was done in a room to keep order, or everywhere: the newest last."""
+    """What was done to keep order, in one room or everywhere, the newest last."""
 
     room: str | None
     rows: tuple[AuditRow, ...]

@@ -1,7 +1,7 @@
 """Commands about who may do what in a room. See commands.
 
-They are about the current room, or about the room that is named first. Pages and clients need no table of them: they
-send what was typed (see ``Typed``).
+They are about the current room, or about the room that is named first. The page and other clients do not have to know
+them: they send the typed line (see ``Typed``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BEGINS_WITH_SPAN = re.compile(
     "/room invite-only: only invited people may enter; /room public\n"
     "/room accounts-only: only people with accounts; /room everybody\n"
     "/room unlisted: /rooms does not show it; /room listed\n"
-    "/room keep 30: messages go after 30 days; /room keep all; for the owner\n"
+    "/room keep 30: messages are deleted after 30 days; /room keep all; owner only\n"
     "The person who made a room owns it. /help ban and /help mute say more.",
     cost=3,
 )
@@ -60,8 +60,8 @@ class _About(Command):
     "/op [#room] NAME",
     "make somebody an operator",
     "op",
-    more="Only the owner of a room may do that: the person who made it, on the same connection or after /resume. An"
-    " operator may do all that the owner may, except /op, /deop of others, /room keep and /delete.",
+    more="Only the owner of a room may do that: the person who made it, on the same connection, or after /resume or"
+    " /login. An operator may do all that the owner may, except /op, /deop of others, /room keep and /delete.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ class Deop(_About):
     "/kick [#room] NAME [why]",
     "send somebody out for a minute",
     "kick",
-    more="The owner and the operators of a room may do that. Nothing of that person appears after the notice. After a"
-    " minute they may come back.",
+    more="The owner and the operators of a room may do that. Nothing that the person says appears after the notice."
+    " They may come back after a minute.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class _Sanction(_About):
 
 @command(
     "/ban [#room] NAME [2h] [why]",
-    "send somebody out for good or 2h",
+    "keep somebody out, for good or 2h",
     "ban",
     more="The owner and the operators of a room may do that. It holds for the person under any name, and for the name."
     " Without a time in s, m, h or d, it holds until /unban. It outlasts new connections and restarts of the server."

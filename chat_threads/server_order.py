@@ -9,9 +9,9 @@ from .usage import Command, command
 
 @command(
     "/report [#room] NAME|N [why]",
-    "tell the operators of somebody",
+    "tell the operators about somebody",
     "report",
-    more="N is the number of a message, which /history shows. The operators of the room and of the server see it.",
+    more="N is the number of a message, which /history shows. Operators of the room and of the server see the report.",
     cost=10,
 )
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Announce(Command):
     "/audit [#room]",
     "list what operators did",
     "audit",
-    more="And what was reported. It is for the owner and the operators of a room; without a room, for the server's"
-    " operators.",
+    more="It also lists what was reported. It is for the owner and the operators of a room; without a room, for the"
+    " server's operators.",
     cost=5,
 )
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""The commands of accounts. None of them takes a password as typed text: whoever types is asked for it.
+"""The commands of accounts. People do not type a password after a command: the server asks for it.
 
-A program sends the password as a field; a dialect of people gives it the command again, with what was answered (see
-``dialects.asking``). No password shows in the ``repr`` of a command. See ``commands``.
+A program sends the password as a field. A dialect for people asks its person, and completes the command with the
+answers (see ``dialects.asking``). No password shows in the ``repr`` of a command. See ``commands``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Asks(Command):
 
 @command(
     "/register",
-    "keep your name, by a password",
+    "keep your name with a password",
     "register",
     more="The server asks for the password. From then on, only whoever knows it can have your name, and /login or the"
     " name itself brings you back from anywhere. What you own now stays yours.",

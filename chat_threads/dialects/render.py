@@ -201,7 +201,7 @@ def _room_shown(style: Style, event: events.RoomShown) -> str:
 
 def _audit_list(style: Style, event: events.AuditList) -> str:
     if not event.rows:
-        return _line(style, "Nothing is remembered.")
+        return _line(style, "Nothing was reported, and operators have done nothing.")
     always = replace(style, timestamps="on")
     rows = [
         [_old_stamp(always, row.at).strip("[] "), row.room, row.by, row.action, row.about, row.why]

@@ -1,7 +1,7 @@
 """Accounts: registering a name, logging in, and what else has to do with passwords.
 
-A change is submitted to the history, and answered once it is committed. Everything here waits for other people's
-passwords, and for the history.
+A change is submitted to the history, and answered once it is committed. Most of these commands wait for their turn to
+check a password, and for the history.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _store(context: Context, session: Session, change: ordered.AccountChange) ->
 
 
 def _end_others(context: Context, session: Session, account: Account) -> None:
-    """Cut off a session that has logged in to the account while its password was changed, or it was given up."""
+    """Cut off another session that logged in to the account while the account was changed or given up."""
     other = context.sessions.holder("", account.id)
     if other and other is not session:
         other.cut_off(Replaced())
@@ -163,7 +163,9 @@ def become_operator(context: Context, session: Session, command: commands.Become
             return
         context.sessions.logs_in(session, True, account.password.salt)
     log.info("%s is an operator of the server", session)
-    session.answer(events.Notice("You are an operator of this server now: every room obeys you.", name=account.name))
+    session.answer(
+        events.Notice("You are an operator of the server now, with all rights in every room.", name=account.name)
+    )
 
 
 @does(commands.Unregister)

@@ -59,8 +59,8 @@ def invite(context: Context, session: Session, room: ChatRoom, other: Session) -
 
 
 def check_rename(context: Context, session: Session, quiet: bool = True) -> None:
-    """Raise Muted if the session is muted in one of its rooms: a new name could say there what it may not say, and
-    another person might speak. With ``quiet``, raise QuietRoom if it may not speak in one because that is quiet."""
+    """Raise Muted if the session is muted in one of its rooms: a new name would say something there, and
+    another person might be allowed to speak. With ``quiet``, raise QuietRoom if one of its rooms is quiet for it."""
     at = int(time.time() * 1000)
     for name in context.publisher.rooms_of(session):
         room = context.publisher.get(name)
@@ -71,7 +71,7 @@ def check_rename(context: Context, session: Session, quiet: bool = True) -> None
 
 
 def leave_forbidden(context: Context, session: Session) -> None:
-    """The session is another person now: it leaves the rooms that this person may not enter, and is told why."""
+    """The session is another person now. It leaves the rooms that this person may not enter, and is told why."""
     for name in context.publisher.rooms_of(session):
         room = context.publisher.get(name)
         if room and (refusal := room.refusal(session)):

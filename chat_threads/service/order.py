@@ -31,7 +31,7 @@ def report(context: Context, session: Session, command: commands.Report) -> None
         spared = other is session or fold(other.name) == fold(about) or session.identity in other.profile.ignored
         if not spared and (other.operator or (other in there and rank(room, other))):
             told.append((other, event))
-    done = events.Notice("The operators are told. They also find it later.", room=room.name)
+    done = events.Notice("Your report is kept, and shown to the operators who are here.", room=room.name)
     told += [(session, each) for each in events.answers(session.ref, done)]
     context.history.submit(
         ordered.Noted(room.id, room.name, session.name, "report", about, why, session, session.ref, tuple(told))
@@ -52,7 +52,7 @@ def announce(context: Context, session: Session, command: commands.Announce) -> 
         if view not in parcels:
             parcels[view] = Parcel(view, (event,), other.output)
         other.put(parcels[view])
-    session.answer(events.Notice("Everybody who is here is shown that."))
+    session.answer(events.Notice("Everybody who is here sees that."))
 
 
 @does(commands.Audit)

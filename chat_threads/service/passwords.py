@@ -1,7 +1,7 @@
 """Passwords: asking a client for one, and checking it.
 
-A password is checked in the reader thread of the session that sent it, a few at a time (see ``passwords.Gate``). It is
-in the command and in local variables, and nowhere else: not in an error, a log line, or what ``/threads`` shows.
+The reader thread of the session that sent a password checks it, a few at a time (see ``passwords.Gate``). The password
+is in the command and in local variables, and nowhere else: not in an error, a log line, or what ``/threads`` shows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 FAILED = 60  # tokens that a wrong password costs besides its command (see pace): three seconds, at the usual rate
 AGAIN = (WrongPassword, BadPassword, TooManyPasswords, PasswordsBusy, AccountBusy)  # then the person is asked again
-MANY = 4  # others before one, from which on a person is told how many they are
+MANY = 4  # with so many others ahead, a person is told how many they are
 PLAIN = "This connection is not encrypted: others on the network can read your password. Do not use one that you need."
 
 T = TypeVar("T")
@@ -44,8 +44,8 @@ def who_is(context: Context, account: Account) -> Who:
 
 
 def is_still(context: Context, token: str, who: Who) -> bool:
-    """Whether the person of an account is that yet: the password may have been changed since, which voids tokens.
-    ``token``: the one that was shown; "": none. Waits for the history and an SQLite connection."""
+    """Whether the person still has the account: a change of the password since then has voided the tokens.
+    ``token``: the one that the client showed; "": none. Waits for the history and an SQLite connection."""
     account = context.accounts.of(who.identity)
     if account is None or account.password.salt != who.proof:
         return False
@@ -74,8 +74,8 @@ def asks(context: Context, session: Session, command: commands.Command) -> bool:
 
 
 def ask_again(session: Session, command: object, error: ChatError) -> None:
-    """A password was refused. A person types it again, and that must not be said to all, or be taken as a name: so ask
-    for it again."""
+    """A password was refused. The person will type it again, and that line must not be said in a room or taken as a
+    name. So ask for it again."""
     if isinstance(command, (commands.Hello, *commands.ASKS)) and command.password and isinstance(error, AGAIN):
         session.dialect.ask(without_password(command))
 
@@ -122,7 +122,7 @@ def in_turn(context: Context, session: Session, work: Callable[[], T]) -> T:
 
     def tell(before: int) -> None:
         if before >= MANY:
-            session.send(events.Notice(f"Please wait: {before} others are before you. A token needs no password."))
+            session.send(events.Notice(f"Please wait: {before} others are ahead of you. A token needs no password."))
 
     inside.does("waits for its turn at passwords")
     gate.enter(lambda: session.ended.is_set() or session.wire.hung_up, tell)

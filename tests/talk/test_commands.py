@@ -400,7 +400,9 @@ def test_only_its_maker_can_delete_a_room(server):
     ann, bob = server.clients_named("ann", "bob")
     ann.ask("/create #lab2")
     for yes in ("", " yes"):
-        assert asked(bob, "/delete #lab2" + yes) == ["! #lab2 was made by ann. Nobody else can delete it."]
+        assert asked(bob, "/delete #lab2" + yes) == [
+            "! #lab2 was made by ann. Only ann and the server's operators can delete it."
+        ]
         assert asked(ann, "/delete #Lobby" + yes) == ["! #lobby cannot be deleted."]
         assert asked(ann, "/delete #lab3" + yes) == [error_line(UnknownRoom("#lab3", "#lab2"))]
     assert asked(ann, "/join #lab2") == ["* You are in #lab2. What you type goes there now."]
@@ -412,7 +414,8 @@ def test_a_room_belongs_to_whoever_made_it_under_any_name_and_to_nobody_who_take
     ann.ask("/nick anna")
     thief = server.client("ann")
     assert asked(thief, "/delete #lab2 yes") == [
-        "! #lab2 was made by ann. Nobody else can delete it. If that was you, /resume TOKEN first."
+        "! #lab2 was made by ann. Only ann and the server's operators can delete it."
+        " If that was you, /resume TOKEN first."
     ]
     command = ann.ask("/token")[-1][2:]
     ann.send("/quit")

@@ -58,7 +58,7 @@ TYPED = [
     (errors.NotInRoom("#x"), "You are not in #x.", "", "/join #x goes there."),
     (
         errors.NamesakesRoom("#x", "ann"),
-        "#x was made by ann. Nobody else can delete it.",
+        "#x was made by ann. Only ann and the server's operators can delete it.",
         "If that was you, come back with your token first.",
         "If that was you, /resume TOKEN first.",
     ),
@@ -91,7 +91,7 @@ TYPED = [
         "#lab is only for people who have an account and are logged in.", "",
         "/login logs you in; /register makes an account.",
     ),
-    (refusals.GuestBanned("bob", "#lab"), "bob is banned from #lab.", "Lift that first.", "/unban bob first."),
+    (refusals.GuestBanned("bob", "#lab"), "bob is banned from #lab.", "Lift the ban first.", "/unban bob first."),
     (refusals.NotThere("bob", "#lab"), "bob is not in #lab.", "", "/who #lab lists who is."),
     (
         refusals.NoMuting("#lab"),
@@ -122,7 +122,7 @@ TYPED = [
     (
         account_errors.PlainPassword(),
         "This connection is not encrypted, and this server takes no passwords on such a connection.",
-        "Connect by TLS, or show a token.", "Connect by TLS, or type /resume TOKEN.",
+        "Connect with TLS, or come back with your token.", "Connect with TLS, or type /resume TOKEN.",
     ),
     (errors.NotUtf8(), "That line is not UTF-8, so it was not sent.", "", UTF8),
     (
@@ -174,7 +174,7 @@ PLAIN = [
     (refusals.NotServerOperator(), "Only the server's operators may do that."),
     (
         refusals.ListFull("#lab", 50, "operators"),
-        "#lab has 50 operators already, and more are not allowed. Take one back first.",
+        "#lab has 50 operators already, and more are not allowed. Remove one of them first.",
     ),
     (errors.Usage("/me action"), "Usage: /me action"),
     (Mistyped("A name has no spaces.", "Type /nick annb."), "A name has no spaces. Type /nick annb."),
@@ -196,8 +196,8 @@ PLAIN = [
     ),
     (errors.RoomGone(), "That room has just been deleted. Nothing was done."),
     (errors.LobbyStays("#lobby"), "#lobby cannot be deleted."),
-    (errors.NobodysRoom("#x"), "#x belongs to nobody, so it cannot be deleted."),
-    (errors.OthersRoom("#x", "ann"), "#x was made by ann. Nobody else can delete it."),
+    (errors.NobodysRoom("#x"), "#x belongs to nobody: only the server's operators can delete it."),
+    (errors.OthersRoom("#x", "ann"), "#x was made by ann. Only ann and the server's operators can delete it."),
     (
         errors.IgnoresItself(),
         "You cannot ignore yourself: your own lines show you that they are stored.",
@@ -233,7 +233,7 @@ PLAIN = [
     ),
     (
         account_errors.TooManyPasswords(60, "ann"),
-        "Too many wrong passwords of ann came from your address. Try again in 60 seconds.",
+        "Too many wrong passwords for ann came from your address. Try again in 60 seconds.",
     ),
     (account_errors.TooManyAccounts(), "There are too many accounts already."),
     (
@@ -242,7 +242,7 @@ PLAIN = [
     ),
     (
         account_errors.WrongOperatorToken(),
-        "That is not the token that the server printed when it started, or it was used already.",
+        "That is not the token that the server printed when it started, or it has been used already.",
     ),
     (account_errors.AccountBusy(), "Another change of this account is under way. Try again in a moment."),
     (errors.NoFaults(), "Faults can be made only on a server that was started with --lab."),

@@ -848,7 +848,7 @@ SEEN = (
             "* It was made by ann; its operators: bob, cy. /help room says more.",
         ],
     ),
-    (events.AuditList(None, ()), ["* Nothing is remembered."]),
+    (events.AuditList(None, ()), ["* Nothing was reported, and operators have done nothing."]),
     (
         events.AuditList("#lab2", (events.AuditRow(AT, "#lab2", "ann", "ban", "bob", "rude"),)),
         [
