@@ -57,9 +57,8 @@ class Create(Command):
     "/delete #room [yes]",
     "delete your room and its history",
     "delete",
-    more="Without yes, it only says how many messages would be deleted. The person who made the room can delete"
-    " it: on the same connection, or after /resume with the token that /token showed there, or after /login. So can the"
-    " server's operators. Its members move to #lobby.",
+    more="Without yes, it only says how many messages would be deleted. For the server's operators, and for the"
+    " person who made the room: on the same connection, or after /login or /resume TOKEN. Its members move to #lobby.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)

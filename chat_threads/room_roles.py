@@ -31,7 +31,7 @@ _BEGINS_WITH_SPAN = re.compile(
     "/room invite-only: only invited people may enter; /room public\n"
     "/room accounts-only: only people with accounts; /room everybody\n"
     "/room unlisted: /rooms does not show it; /room listed\n"
-    "/room keep 30: messages are deleted after 30 days; /room keep all; owner only\n"
+    "/room keep 30: deletes messages after 30 days; /room keep all; owner only\n"
     "The person who made a room owns it. /help ban and /help mute say more.",
     cost=3,
 )

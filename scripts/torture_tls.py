@@ -1,4 +1,4 @@
-"""The clients of torture.py that speak TLS, and those that break off in its handshake or send what is no TLS."""
+"""The clients of torture.py that speak TLS, and those that break off during its handshake or send what is not TLS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what in a room: by its rules, by the action, and by what the person is there. See ``docs/rooms.rst``.
+"""Who may do what in a room: by its rules, the action, and the person's role there. See ``docs/rooms.rst``.
 
 ``python -m support.rights`` (in ``tests``) writes the tables of that page again.
 """

@@ -168,7 +168,7 @@ def test_a_token_of_an_account_brings_back_its_person_without_a_password(program
         assert again.expect("notice")["next"] == "delete"
 
 
-def test_another_password_voids_all_other_tokens(program):
+def test_a_change_of_the_password_voids_all_other_tokens(program):
     ann = registered(program)
     first = token_of(ann)
     second, back = program(), program()

@@ -45,7 +45,7 @@ def class_of(program: Start, server: Running, *names: str) -> list[Program]:
 # --- operators ------------------------------------------------------------------------------------------
 
 
-def test_the_owner_makes_operators_who_may_all_but_that(server: Running, program: Start) -> None:
+def test_the_owner_makes_operators_who_may_do_all_but_that(server: Running, program: Start) -> None:
     ann, bob, cy = class_of(program, server, "ann", "bob", "cy")
     assert code(done(bob, "/room quiet")) == code(done(bob, "/op bob")) == code(done(bob, "/kick cy")) == "not_allowed"
     assert code(done(ann, "/op bob")) is None
@@ -189,7 +189,7 @@ def test_a_slow_room_takes_one_message_of_each_person_in_that_time(server: Runni
     assert code(done(bob, "three")) is code(done(bob, "four")) is None
 
 
-def test_a_room_for_accounts_takes_neither_texts_nor_guests(server: Running, program: Start) -> None:
+def test_in_an_accounts_only_room_nobody_without_an_account_speaks_or_enters(server: Running, program: Start) -> None:
     ann, bob, cy = *class_of(program, server, "ann", "bob"), program("cy", server)
     assert code(done(ann, "/room accounts-only")) is None
     assert code(done(bob, "hi")) == code(done(cy, "/join #lab")) == "accounts_only"

@@ -1,4 +1,4 @@
-"""Reports, announcements, and what is remembered of those who keep order."""
+"""Reports, announcements, and the audit."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_report_reaches_the_operators_who_are_here_and_those_who_come_later(se
     assert done(cy, "/audit")["code"] == done(bob, "/audit #lab")["code"] == "not_allowed"
 
 
-def test_a_report_that_cannot_be_stored_is_told_to_nobody(
+def test_a_report_that_cannot_be_stored_is_shown_to_nobody(
     server: Running, program: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann, cy = program("ann", server, room="#lab"), program("cy", server, room="#lab")

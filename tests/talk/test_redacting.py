@@ -28,7 +28,7 @@ def test_a_person_removes_what_they_have_said_and_all_see_it_in_both_dialects(se
     assert [(each["kind"], each["text"]) for each in cy.ask() if each["type"] == "message"] == [("removed", "")]
 
 
-def test_nobody_else_can_but_the_person_who_made_the_room(server, program):
+def test_of_all_others_only_the_person_who_made_the_room_can_remove_a_message(server, program):
     ann, bob = program("ann", server), server.client("bob")
     ann.ask(type="create", room="#lab")
     bob.ask("/join #lab")

@@ -155,7 +155,7 @@ def test_everybody_may_do_what_the_table_says_and_nothing_else(server: Running, 
     assert wrong == []
 
 
-def test_no_answer_tells_that_there_is_a_room_for_invited_people(serve: Callable[..., Running], program: Start) -> None:
+def test_no_answer_reveals_an_invite_only_room(serve: Callable[..., Running], program: Start) -> None:
     """Mistyped names, names that look alike, hints, counts, and the trips of messages; except to /join and /create."""
     server = serve(lab=True)
     ann, eve = Client(server.port, "ann"), Client(server.port, "eve")

@@ -115,7 +115,7 @@ def test_a_ban_is_for_the_person_and_the_name_also_if_somebody_registers_it():
     assert after(Lifted("unban", Somebody(4, "zoe")), before=rules).bans == ()
 
 
-def test_what_an_operator_of_the_server_did_only_they_undo():
+def test_only_the_servers_operators_undo_what_one_of_them_did():
     rules = after(Sanctioned("ban", OTHER), SERVER)
     for change in (Lifted("unban", OTHER), Sanctioned("ban", OTHER, 1)):  # neither lifted nor made shorter
         assert refused(change, OWNER, rules) is refusals.NotServerOperator
@@ -129,7 +129,7 @@ def test_a_setting_that_does_not_exist_is_refused_with_one_that_does(typed):
     assert caught.value.advice
 
 
-def test_slow_rooms_remember_so_many_people_only(monkeypatch):
+def test_slow_rooms_remember_a_bounded_number_of_people(monkeypatch):
     monkeypatch.setattr(Spoken, "MOST", 2)
     spoken = Spoken()
     assert [spoken.refuse(1, "#lab", 10, who, NOW) for who in (1, 2, 3)] == [None] * 3

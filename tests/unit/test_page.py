@@ -182,7 +182,7 @@ def test_what_strangers_send_does_not_grow_the_page_without_end():
     assert in_node(["state.js"], code) == [51, 1000, 2999, True]
 
 
-def test_a_message_that_was_removed_has_its_text_no_more_whether_it_was_there_or_comes_later():
+def test_a_removed_message_has_no_text_whether_it_was_there_or_comes_later():
     code = """const chat = new Chat("ann");
         const said = (number, kind, text) => chat.take({ type: "message", room: "#a", number,
           at: "2026-11-24T14:23:25.985Z", from: "ann", kind, text }, []);

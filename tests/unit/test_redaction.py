@@ -88,7 +88,7 @@ def test_the_author_can_remove_a_message_for_a_day_and_the_rooms_owner_always(ho
     assert house.storage.count() == house.history.stored == 4
 
 
-def test_a_message_that_there_is_not_cannot_be_removed(house: House) -> None:
+def test_a_message_that_does_not_exist_cannot_be_removed(house: House) -> None:
     house.do(said("one"))
     assert [type(error) for error in house.do(redact(0), redact(2), redact(10**15), redact(1, room=9))] == [
         *[UnknownMessage] * 3,
@@ -160,7 +160,7 @@ def test_no_search_finds_what_was_removed_whether_it_was_in_the_index_or_not(hou
     assert house.storage._writer.execute("SELECT count(*) FROM pieces_docsize").fetchone() == (2,)
 
 
-def test_a_page_that_was_read_before_a_removal_has_the_text_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_was_read_before_a_removal_no_longer_has_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redaction, "LATELY", 3)
     lately = Lately()
     page = [Message(LAB, "#lab", number, 0, "ann", "say", "text") for number in (1, 2, 3)]
