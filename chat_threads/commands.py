@@ -140,8 +140,8 @@ class ShowToken(Command):
 )
 @dataclass(frozen=True, slots=True)
 class Resume(Command):
-    """Take the place of the session that has this token. ``place``: a program wants what people get: all that the token
-    keeps, and that it goes on being kept."""
+    """Take the place of the session that has this token. With ``place``, a program gets what people get: all that the
+    token keeps, and the server goes on keeping it."""
 
     token: str
     place: bool | None = None
@@ -409,8 +409,8 @@ class MakeFault(Command):
 @command(type="typed")
 @dataclass(frozen=True, slots=True)
 class Typed(Command):
-    """A line as a person types it: the command that it is takes its place, in ``room`` if it names none. For pages and
-    clients that do not know all commands; a program sends the requests themselves."""
+    """A line as a person types it. The command in it takes its place, in ``room`` if the line names no room. For pages
+    and clients that do not know all commands; other programs send the requests themselves."""
 
     line: str
     room: str | None = None

@@ -30,8 +30,8 @@ class Directory:
     def find(self, name: str, viewer: Subscriber | None = None) -> ChatRoom:
         """The room with this name, in upper or lower case, for the session ``viewer``; None: for the server itself.
 
-        Raise UnknownRoom; also if there is such a room, for invited people only, and the viewer is not invited. For
-        another room that the viewer may not read in, raise why. Names no room that is not listed for the viewer.
+        Raise UnknownRoom, also if the room is invite-only and the viewer is not invited. If the viewer may not read in
+        the room for another reason, raise that. The error suggests no room that is not listed for the viewer.
         """
         with self._lock:
             room = self._by_key.get(fold(name))

@@ -12,7 +12,7 @@ from .session import Session
 GIVING_WAY = 64  # connections that have lost their place but have not ended yet, at most
 PATIENCE = 0.5  # seconds to wait for one of them to end
 _UNKNOWN = ""  # the network of clients of a proxy, until the proxy has named their addresses
-RETURNING = 8  # extra places for clients that come back by a token
+RETURNING = 8  # extra places for clients that come back with a token
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How many TLS handshakes one address may make: each costs the server a signature, and the client hardly anything."""
+"""How many TLS handshakes one address may make. Each costs the server a signature, and the client hardly anything."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class RoomChanged(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class RoomGoverned(Ordered):
-    """How a room is governed from now on; None: as any room. Shown after the commit, also to ``origin`` outside."""
+    """The rules of a room from now on; None: it has none. Shown after the commit, also to an ``origin`` outside."""
 
     room_id: int
     governance: Governance | None
@@ -133,8 +133,8 @@ class Redacted(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class Noted(Ordered):
-    """Something to remember of a room, or of the server, as in events.AuditRow. After the commit, the sessions in
-    ``told`` are each shown an event."""
+    """A row for the audit of a room, or of the server (events.AuditRow). After the commit, the sessions in ``told``
+    are each shown an event."""
 
     room_id: int
     room: str
@@ -171,7 +171,7 @@ class AccountStored(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class AccountEnded(AccountStored):
-    """An account is given up. Its ``key`` stays the token of its person, and no other one is."""
+    """An account is given up. Its ``key`` stays a token of its person, and all other tokens are void."""
 
 
 AccountChange = AccountStored  # or AccountEnded

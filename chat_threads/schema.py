@@ -41,7 +41,7 @@ FRAME = 24 + 4096  # bytes of a page in SQLite's log
 # places      what a token keeps for a person who comes back (see the module ``kept``).
 # governance  how rooms are governed, if an operator has changed anything (see the module ``governance``).
 # accounts    the names that are reserved. ``id`` is the number of the token under which the name was registered; the
-#             others are what scrypt made of the password, and how.
+#             others are the scrypt hash of the password, its salt and its parameters.
 # keys        the tokens that open an account, and the numbers of their owners: a token that is not in here is its own
 #             owner, unless that is an account. 0: the token is void, although it was the first one of its owner.
 # audit       what was done to keep order (see the module ``audit``). ``place`` is the room's name.

@@ -1,4 +1,4 @@
-"""The client of torture.py that governs its rooms: it mutes, bans and sends out the others, and closes rooms to them.
+"""The client of torture.py that governs its rooms: it mutes, bans and kicks the others, and closes rooms to them.
 
 It owns the rooms, because it is the first in them, and shows its token when it comes back. What it does to somebody
 ends soon, and at the end it opens everything again.
@@ -11,7 +11,7 @@ from typing import Any
 
 from torture_clients import Client, Odd, World, now
 
-PAUSE = (0.2, 1.5)  # seconds between two measures
+PAUSE = (0.2, 1.5)  # seconds between two actions
 HELD = (0.5, 3.0)  # seconds for which one holds
 SETTINGS = {"quiet": "open", "invite-only": "public", "slow 5": "slow off"}  # and how each ends
 WHAT = {
@@ -19,13 +19,13 @@ WHAT = {
     "kick": "kicks",
     "mute": "mutes",
     "quiet": "quiet rooms",
-    "invite-only": "rooms for invited people",
+    "invite-only": "invite-only rooms",
     "slow 5": "slow rooms",
 }
 
 
 class Governor(Client):
-    """Governs all rooms, one measure after the other. Nothing of a person may come after the notice of the ban."""
+    """Governs all rooms, one action after the other. No message of a banned person may follow the notice."""
 
     def __init__(self, world: World, others: list[Client]) -> None:
         super().__init__("g1", world)
@@ -33,7 +33,7 @@ class Governor(Client):
         self.owns = threading.Event()  # it has entered all rooms, so it has made them
         self._others = others
         self._out: set[tuple[str, str]] = set()  # rooms and the names of those who are banned from them
-        self._undone: list[dict[str, Any]] = []  # what has to be sent to end the measures that hold
+        self._undone: list[dict[str, Any]] = []  # what has to be sent to end the actions in force
 
     def _take_part(self) -> None:
         self.owns.set()
@@ -58,25 +58,25 @@ class Governor(Client):
         what = self.chance.choice(list(WHAT))
         if what in SETTINGS:
             begin, end = ({"type": "room", "room": room, "setting": each} for each in (what, SETTINGS[what]))
-            self._measure(what, begin, end)
+            self._act(what, begin, end)
             return
         members = [each for each in self._others if room in each.reached]
         if not members:
             return
         other = self.chance.choice(members)
-        measure = {"type": what, "room": room, "name": other.name}
+        action = {"type": what, "room": room, "name": other.name}
         end = {"type": "unmute" if what == "mute" else "unban", "room": room, "name": other.name}
         if what == "mute":
-            self._measure(what, measure, end)
+            self._act(what, action, end)
         else:
             with self.world.fault("put out of a room", other.name):  # nobody's text is late for one who is out
-                self._measure(what, measure, end)
+                self._act(what, action, end)
 
-    def _measure(self, what: str, measure: dict[str, Any], end: dict[str, Any]) -> None:
+    def _act(self, what: str, action: dict[str, Any], end: dict[str, Any]) -> None:
         self._undone.append(end)
         if what == "invite-only":
             self.world.closings += 1
-        if self._ask(measure)["type"] == "ack":
+        if self._ask(action)["type"] == "ack":
             self.world.count(WHAT[what])
             self._listen(*HELD)
         self._undo()

@@ -215,7 +215,7 @@ class Talk:
         self._unseen.add(self.chat.submit("set", option=option, value=value).ref)
 
     def _restore(self, kept: events.Restored) -> None:
-        """Show what is said as the person has set it, where that is not as it is without."""
+        """Apply the settings that the person has kept, where they differ from the usual ones."""
         usual = TextDialect().settings()
         for option, _, value in (each.partition(" ") for each in kept.settings):
             if option != "replay" and value != usual.get(option):

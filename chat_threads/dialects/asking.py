@@ -1,6 +1,6 @@
 """Questions to a person who types, such as for a password: one line answers each. Pure.
 
-The answers complete a command, such as ``/login``. What the answers say is in nothing but that command.
+The answers complete a command, such as ``/login``, and are kept in nothing but that command.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def without_password(command: Any) -> commands.Command:
 
 
 def may_have_password(text: str) -> bool:
-    """Whether there may be a password in a typed text, behind a command that takes none, or another secret."""
+    """Whether there may be a password in a typed text, after a command that takes none, or another secret."""
     word, _, rest = text.strip().partition(" ")
     return bool(rest) and commands.BY_NAME.get(word.lower()) in commands.SECRET
 

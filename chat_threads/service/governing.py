@@ -47,7 +47,7 @@ def rank(room: ChatRoom, session: Session) -> Rank:
 
 
 def invite(context: Context, session: Session, room: ChatRoom, other: Session) -> None:
-    """If the room is only for invited people, let another session enter, and wait for that. Raise NotOperator, or
+    """If the room is invite-only, let another session enter, and wait for that. Raise NotOperator, or
     GuestBanned for somebody who is banned from the room."""
     if room.governance and room.governance.banned(other, int(time.time() * 1000)):
         raise GuestBanned(other.name, room.name)

@@ -70,11 +70,11 @@ def take(
     context: Context, session: Session, name: str, token: str, who: Who | None = None, new: bool = False
 ) -> dict[str, int | None]:
     """Give the session a name and, with a token, the place of the session that had the token, or that is logged in to
-    the account of ``who``. ``new``: the token was not shown, but the password.
+    the account of ``who``. ``new``: the client has shown the password, and the token is new.
 
     That session is cut off. Returns its rooms, as ``returning.see_off`` does. Waits as that does, and as ``depart`` and
-    ``passwords.is_still`` do, with a patience of SETTLE seconds. Raises Replaced if the account has got another
-    password meanwhile.
+    ``passwords.is_still`` do, with a patience of SETTLE seconds. Raises Replaced if the password of the account was
+    changed meanwhile.
     """
     old = context.sessions.claim(session, name, token, who)
     rooms: dict[str, int | None] = {}
