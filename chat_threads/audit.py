@@ -13,6 +13,7 @@ from typing import Any
 
 from . import events
 from .events import AuditRow
+from .refusals import span
 
 KEPT = 100  # actions of each room, and as many reports
 SERVER = 0  # in place of a room's id: the server as a whole
@@ -23,7 +24,7 @@ _COLUMNS = "at, place, by, action, about, why"
 def row_of(at: int, shown: events.Event | None) -> AuditRow | None:
     """The row about a change of a room's rules, made from the event that its members see; None: there is none."""
     if isinstance(shown, events.Moderated):
-        seconds = "" if shown.seconds is None else f"{shown.seconds} s"
+        seconds = "" if shown.seconds is None else span(shown.seconds)
         why = ": ".join(filter(None, (seconds, shown.why)))
         return AuditRow(at, shown.room, shown.by, shown.action, shown.name, why)
     if isinstance(shown, events.RoomSet):

@@ -301,7 +301,9 @@ _MEANT = {
     "moderated": "quiet",
     "hidden": "unlisted",
 }
-SETTINGS = "public, invite-only, open, quiet, slow 10, slow off, accounts-only, everybody, listed, unlisted, keep 30"
+SETTINGS = (
+    "public, invite-only, open, quiet, slow 10, slow off, accounts-only, everybody, listed, unlisted, keep 30, keep all"
+)
 
 
 def read_setting(typed: str) -> dict[str, Any]:

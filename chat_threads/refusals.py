@@ -5,6 +5,9 @@ from __future__ import annotations
 from .errors import LooksLikeRoom, NotAllowed, RoomExists, Told
 from .rules import clean
 
+UNSENT = "Nothing was sent."
+NAME_STAYS = "You keep your name there."
+
 
 class Banned(Told):
     """The person may not be in the room: for ``seconds``, or until the ban is lifted."""
@@ -22,8 +25,8 @@ class Muted(Told):
 
     code = "muted"
 
-    def __init__(self, room: str, seconds: int | None = None, why: str = "") -> None:
-        super().__init__(f"You are muted in {room}{_until(seconds)}{_because(why)}. Nothing was sent.")
+    def __init__(self, room: str, seconds: int | None = None, why: str = "", so: str = UNSENT) -> None:
+        super().__init__(f"You are muted in {room}{_until(seconds)}{_because(why)}. {so}")
         self.room, self.seconds = room, seconds
 
 
@@ -32,8 +35,8 @@ class QuietRoom(Told):
 
     code = "quiet_room"
 
-    def __init__(self, room: str) -> None:
-        super().__init__(f"{room} is quiet: only its operators speak now. Nothing was sent.")
+    def __init__(self, room: str, so: str = UNSENT) -> None:
+        super().__init__(f"{room} is quiet: only its operators speak now. {so}")
         self.room = room
 
 

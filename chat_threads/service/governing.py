@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import Literal
 
@@ -18,7 +19,7 @@ from ..dialects.text import TextDialect
 from ..errors import BadName, BadRequest, NotAllowed, NotInRoom, UnknownPerson
 from ..governance import Governance, Rank, Sanctions, Somebody, read_setting
 from ..pace import cost_of_table
-from ..refusals import GuestBanned, Muted, NamesakesRules, NoMuting, NotOperator, NotThere, QuietRoom
+from ..refusals import NAME_STAYS, GuestBanned, Muted, NamesakesRules, NoMuting, NotOperator, NotThere, QuietRoom
 from ..room_roles import LONGEST
 from ..rules import check_name, check_words, clean, fold
 from ..session import Session
@@ -65,9 +66,9 @@ def check_rename(context: Context, session: Session, quiet: bool = True) -> None
     for name in context.publisher.rooms_of(session):
         room = context.publisher.get(name)
         if room and room.governance and (mute := room.governance.muted(session, at)):
-            raise Muted(room.name, mute.left(at), mute.why)
+            raise Muted(room.name, mute.left(at), mute.why, NAME_STAYS)
         if quiet and room and room.governance and room.governance.quiet and not rank(room, session):
-            raise QuietRoom(room.name)
+            raise QuietRoom(room.name, NAME_STAYS)
 
 
 def leave_forbidden(context: Context, session: Session) -> None:
@@ -126,9 +127,16 @@ def _known(context: Context, typed: str) -> Somebody:
 
 @does(commands.Room)
 def room(context: Context, session: Session, command: commands.Room) -> None:
+    """For a person, waits until what the session has changed before is in force."""
     found = context.room(session, command.room)
     if command.setting is not None:
-        read_setting(command.setting)
+        fields = read_setting(command.setting)
+        if isinstance(session.dialect, TextDialect) and rank(found, session):
+            context.wait(session)
+            rules = found.governance or Governance(found.owner)
+            if replace(rules, **fields) == rules:  # nobody else is told
+                session.answer(events.Notice(f"{found.name} has that rule already.", room=found.name))
+                return
         present = tuple((each.identity, each.name) for each in context.publisher.members(found))
         _change(context, session, found, Set(command.setting, present))
         return

@@ -127,7 +127,7 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     ann.send("/mute bob for 3 hours rude words")
     bob.expect("* ann muted bob in #lab for 3 hours: rude words")
     bob.send("/nick shouting")
-    bob.expect("! You are muted in #lab for 3 hours (rude words). Nothing was sent.")
+    bob.expect("! You are muted in #lab for 3 hours (rude words). You keep your name there.")
     bob.send("hello?")
     bob.expect("! You are muted in #lab for 3 hours (rude words). Nothing was sent.")
     ann.send("/bans")
@@ -454,3 +454,13 @@ def test_with_bans_coming_and_going_everybody_sees_one_order_and_nothing_of_a_ba
     server.kill()
     server = start_process("--rate", "0")
     assert code(done(program("bob", server), "/join #lab")) == "banned"
+
+
+def test_a_rule_that_holds_already_is_not_announced_again(server: Running) -> None:
+    ann, bob = server.client("ann"), server.client("bob")
+    for each in (ann, bob):
+        each.ask("/join #lab")
+    ann.ask("/room quiet")
+    bob.ask("hello")
+    assert "* #lab has that rule already." in ann.ask("/room quiet")
+    assert not any("quiet" in line for line in bob.news())

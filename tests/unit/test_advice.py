@@ -161,6 +161,10 @@ PLAIN = [
     (refusals.Banned("#lab"), "You are banned from #lab."),
     (refusals.Banned("#lab", 7000, "rude"), "You are banned from #lab for 117 minutes (rude)."),
     (refusals.Muted("#lab", 60), "You are muted in #lab for 1 minute. Nothing was sent."),
+    (
+        refusals.Muted("#lab", 60, "rude", refusals.NAME_STAYS),
+        "You are muted in #lab for 1 minute (rude). You keep your name there.",
+    ),
     (refusals.QuietRoom("#lab"), "#lab is quiet: only its operators speak now. Nothing was sent."),
     (
         refusals.TooSoon("#lab", 60, 5),
