@@ -96,7 +96,7 @@ def _change(context: Context, session: Session, room: ChatRoom, change: Change) 
     _submit(context, session, room, change, session.ref)
 
 
-def _person(context: Context, room: ChatRoom, typed: str, exactly: bool = False) -> Somebody:
+def person_in(context: Context, room: ChatRoom, typed: str, exactly: bool = False) -> Somebody:
     """The person who has that name now, or whose account has it, or who was the last to say something in the room under
     it. Otherwise only the name is known; raise UnknownPerson if nobody can have it, or, with ``exactly``, if another
     name is like it."""
@@ -164,13 +164,13 @@ def op(context: Context, session: Session, command: commands.Op) -> None:
 @does(commands.Deop)
 def deop(context: Context, session: Session, command: commands.Deop) -> None:
     found = context.room(session, command.room)
-    _change(context, session, found, Dismiss(_person(context, found, command.name)))
+    _change(context, session, found, Dismiss(person_in(context, found, command.name)))
 
 
 @does(commands.Kick)
 def kick(context: Context, session: Session, command: commands.Kick) -> None:
     found = context.room(session, command.room)
-    person, why = _person(context, found, command.name, True), check_words(command.why)
+    person, why = person_in(context, found, command.name, True), check_words(command.why)
     _refuse_itself(session, person)
     if person.identity not in {each.identity for each in context.publisher.members(found)}:
         raise NotThere(person.name, found.name)
@@ -201,7 +201,7 @@ def _sanction(
     if command.seconds is not None and not 1 <= command.seconds <= LONGEST:
         raise BadRequest(f"seconds of {kind} must be 1 to {LONGEST}.")
     found = context.room(session, command.room)
-    person, why = _person(context, found, command.name, True), check_words(command.why)
+    person, why = person_in(context, found, command.name, True), check_words(command.why)
     _refuse_itself(session, person)
     if not person.identity and isinstance(session.dialect, TextDialect):
         session.answer(
@@ -213,13 +213,13 @@ def _sanction(
 @does(commands.Unban)
 def unban(context: Context, session: Session, command: commands.Unban) -> None:
     found = context.room(session, command.room)
-    _change(context, session, found, Lifted("unban", _person(context, found, command.name)))
+    _change(context, session, found, Lifted("unban", person_in(context, found, command.name)))
 
 
 @does(commands.Unmute)
 def unmute(context: Context, session: Session, command: commands.Unmute) -> None:
     found = context.room(session, command.room)
-    _change(context, session, found, Lifted("unmute", _person(context, found, command.name)))
+    _change(context, session, found, Lifted("unmute", person_in(context, found, command.name)))
 
 
 @does(commands.ListBans)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from .. import audit, commands, events, ordered
 from ..pace import cost_of_table
 from ..parcel import Parcel, View
+from ..redaction import UnknownMessage
 from ..refusals import NotOperator, NotServerOperator
-from ..rules import check_name, check_text, check_words, fold
+from ..rules import check_text, check_words, fold
 from ..session import Session
 from ..usage import NUMBER
-from .governing import rank
+from .governing import person_in, rank
 from .table import Context, does
 
 MOST = 50  # rows that /audit shows
@@ -17,10 +18,13 @@ MOST = 50  # rows that /audit shows
 
 @does(commands.Report)
 def report(context: Context, session: Session, command: commands.Report) -> None:
-    """Store it, for operators who come later. Then show it to those who are here."""
+    """Store it, for operators who come later. Then show it to those who are here. Raise UnknownMessage;
+    or UnknownPerson if nobody can have the name, or somebody who is here has one like it."""
     room = context.room(session, command.room, member=True)
     number = NUMBER.fullmatch(command.about)
-    about = command.about if number else check_name(command.about)
+    if number and not 0 < int(command.about) <= context.publisher.last(room):
+        raise UnknownMessage(room.name, int(command.about))
+    about = command.about if number else person_in(context, room, command.about, True).name
     why = check_words(command.why)
     what = f"message {about}" if number else about
     said = f"{session.name} reports {what} in {room.name}" + (f": {why}" if why else ".")
