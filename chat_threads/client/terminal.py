@@ -19,7 +19,7 @@ from ..dialects.base import REPLAY
 from ..dialects.jsonlines import MAX_REPLAY
 from ..errors import BadName
 from ..qr import has_blocks
-from ..rules import check_name
+from ..rules import check_name, fold
 from .chat import PORT, Client
 from .errors import ClientError, Refused
 from .lines import LINE, Lines, is_ours, never_stopped
@@ -190,6 +190,8 @@ def main(
     trusted = _trusting(tls_ca) if tls_ca else tls or address.tls
     chat = _connected(host, port, name, tries, typed, room=room, replay=replay, give_up=give_up, tls=trusted)
     try:
+        if room and not typed and fold(chat.room or "") != fold(room):
+            _enter(chat, room)
         if not typed or plain or os.environ.get("TERM") == "dumb" or not _run_on_screen(chat):
             never_stopped()
             talk = Talk(chat, write_plain, blocks=has_blocks(sys.stdout.encoding))
@@ -225,6 +227,9 @@ def _connected(host: str, port: int, name: str, tries: int, asks: bool, **option
             if password := _password(name):
                 return _connected(host, port, name, tries, asks, **{**options, "password": password})
             options.pop("password", None)
+        if tries == 1 and isinstance(error, Refused) and error.code == "password_needed":
+            other = f", or take another name, such as {error.near}" if error.near else ""
+            _fail(f"The name {name} belongs to an account. Log in on a terminal{other}.")
         if tries == 1 or not isinstance(error, Refused) or error.code not in _TAKEN or not error.near:
             _fail(error.text)
         near = error.near
@@ -232,6 +237,14 @@ def _connected(host: str, port: int, name: str, tries: int, asks: bool, **option
 
 
 _TAKEN = ("name_taken", "password_needed")
+
+
+def _enter(chat: Client, room: str) -> None:
+    """Enter a room that was refused at first. What a script says was not meant for another room."""
+    try:
+        chat.join(room)
+    except ClientError as error:
+        _fail(error.text)
 
 
 def _password(name: str) -> str:

@@ -144,6 +144,23 @@ def test_a_scripts_input_is_said_and_acknowledged_and_the_room_is_printed(server
     assert bob.ask("/history")[-1].endswith("ann: hi")
 
 
+def test_a_script_that_may_not_enter_its_room_says_nothing_elsewhere(server, connect):
+    ann = connect(server, "ann", room="#study")
+    ann.request("room", room="#study", setting="invite-only")
+    done = run(server.port, "--name", "cy", "--room", "study", typed="only for #study\n")
+    assert done.returncode == 1
+    assert "#study is only for people who were invited." in done.stderr
+    ann.register("ann's password")
+    ann.close()
+    taken = run(server.port, "--name", "ann", typed="hi\n")
+    assert taken.stderr == (
+        "chat-threads-client: The name ann belongs to an account. Log in on a terminal, or take another name, such as"
+        " ann2.\n"
+    )
+    bob = server.client("bob")
+    assert not any("#study" in line or ": hi" in line for line in bob.ask("/history"))
+
+
 def test_commands_may_be_piped_in_too_and_what_is_not_a_command_is_an_error_and_its_exit_code(server):
     bob = server.client("bob")
     lines = "/leave\n/join #lab\n//x\n/me waves\n\n/topic locks\n/msg bob psst\n/help me\n"
