@@ -41,7 +41,7 @@ class Subscriber(Protocol):
     views: Views
     """How the session is shown events. Set under the Publisher's lock; without it before the session is in a room."""
     identity: int
-    """The number of its token (tokens.token_id), which owns the rooms made under it."""
+    """The number of its account, or of its token (tokens.token_id). It owns the rooms that the session makes."""
     address: str
     """The address of its client."""
     account: bool

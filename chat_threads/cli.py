@@ -120,7 +120,7 @@ GROUPS = {
     "--plain-passwords",
     type=click.Choice(("warn", "refuse")),
     default="warn",
-    help="What happens to passwords from other machines without TLS.",
+    help="Refuse passwords from other machines without TLS, or only warn.",
 )
 @click.option("--operator-token", is_flag=True, help="If there is no operator, print a token that makes the first one.")
 @click.option("--operator", multiple=True, metavar="NAME", help="Account that may do everything; may be repeated.")

@@ -254,18 +254,19 @@ class NobodysRoom(NotAllowed):
 class OthersRoom(NotAllowed):
     """The person's token did not make the room."""
 
-    def __init__(self, room: str, creator: str, advice: str = "") -> None:
-        super().__init__(
-            f"{room} was made by {creator}. Only {creator} and the server's operators can delete it.", advice
-        )
+    def __init__(self, room: str, creator: str) -> None:
+        super().__init__(f"{room} was made by {creator}. Only {creator} and the server's operators can delete it.")
         self.room, self.creator = room, creator
 
 
 class NamesakesRoom(OthersRoom):
     """As OthersRoom, for a session that has the creator's name: it may be the creator, without the token."""
 
+    advice = "If that was you, come back with your token first."
+
     def __init__(self, room: str, creator: str) -> None:
-        super().__init__(room, creator, "If that was you, come back with your token first.")
+        NotAllowed.__init__(self, f"{room} was made by {creator}, under another token.")
+        self.room, self.creator = room, creator
 
 
 class IgnoresItself(NotAllowed):

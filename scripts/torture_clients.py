@@ -32,7 +32,7 @@ MUCH = 1000  # missed messages in all rooms together from which a return is coun
 RECENT = 50  # acknowledged texts that searchers look for
 COUNTED = 56  # characters of a refusal's text, by which it is counted
 MOST_LINES = 40  # in a text, and in several sent at once beyond one for each
-RATE = 20  # lines a second that the server takes in the long run; it lets a client that sends more wait
+RATE = 20  # lines a second that the server takes in the long run; a client that sends more has to wait
 FILLER = "as far as one can hear: ÄÖÜ 你好 🧵 "
 # Errors that end a connection; after these the client comes back.
 CUT_OFF = frozenset({"too_slow", "replaced", "shutting_down", "no_handshake", "server_full"})

@@ -15,7 +15,7 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     errors.UnknownCommand: lambda problem: "" if problem.near else "/help lists the commands.",
     errors.NameTaken: lambda problem: f"Try {problem.near}. If that is you, type /resume TOKEN.",
     account_errors.PasswordNeeded: lambda problem: f"If that is you, type /login; or try {problem.near}.",
-    account_errors.NoAccount: lambda problem: "/register makes one of the name that you have.",
+    account_errors.NoAccount: lambda problem: "/register makes your name an account.",
     account_errors.NotLoggedIn: lambda problem: "/login logs you in, /register makes your name an account.",
     account_errors.PlainPassword: lambda problem: "Connect with TLS, or type /resume TOKEN.",
     errors.SpacedRoom: lambda problem: f"Type /create {problem.near}; or /create {problem.room}, and then its /topic.",

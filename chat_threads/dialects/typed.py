@@ -119,7 +119,7 @@ def _refuse_confused(row: Row, words: list[str]) -> None:
     if row.name in ("/ban", "/mute") and len(words) > 1 and _SPAN.fullmatch(words[0].lower()) and words[0][0].isdigit():
         raise Mistyped("The person's name comes first.", f"Type {row.name} {words[1][:40]} {words[0][:40]}.")
     if row.name == "/ban" and [word.lower() for word in words] == ["list"]:
-        raise Mistyped("/ban sends somebody out.", "Type /bans to list who is banned.")
+        raise Mistyped("/ban keeps somebody out.", "Type /bans to list who is banned.")
     if row.name == "/who" and len(words) == 1 and not words[0].startswith("#"):
         word = words[0][:40]
         raise Mistyped("A room's name begins with '#'.", f"Type /who #{word}; or /whois {word} for a person.")

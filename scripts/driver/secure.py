@@ -1,4 +1,4 @@
-"""Clients of bench.py that speak TLS: sockets that encrypt what is sent and decrypt what is received, really."""
+"""Clients of bench.py that speak TLS: sockets that really encrypt what is sent and decrypt what is received."""
 
 from __future__ import annotations
 

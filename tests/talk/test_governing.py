@@ -141,7 +141,7 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     ann.send("/room closed")
     ann.expect("! A room has no setting closed. Did you mean invite-only?")
     ann.send("/ban list", "/ban nobody", "/kick ann")
-    ann.expect("! /ban sends somebody out. Type /bans to list who is banned.")
+    ann.expect("! /ban keeps somebody out. Type /bans to list who is banned.")
     ann.expect("! Nobody here is called nobody.")
     ann.expect("! You cannot do that to yourself.")
     ann.send("/unban bob", "/deop bob")

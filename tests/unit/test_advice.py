@@ -58,7 +58,7 @@ TYPED = [
     (errors.NotInRoom("#x"), "You are not in #x.", "", "/join #x goes there."),
     (
         errors.NamesakesRoom("#x", "ann"),
-        "#x was made by ann. Only ann and the server's operators can delete it.",
+        "#x was made by ann, under another token.",
         "If that was you, come back with your token first.",
         "If that was you, /resume TOKEN first.",
     ),
@@ -113,7 +113,7 @@ TYPED = [
     ),
     (
         account_errors.NoAccount("ann"),
-        "There is no account ann.", "", "/register makes one of the name that you have.",
+        "There is no account ann.", "", "/register makes your name an account.",
     ),
     (
         account_errors.NotLoggedIn(),
