@@ -321,7 +321,7 @@ def read_setting(typed: str) -> dict[str, Any]:
     if words and words[0] in _NUMBERS:
         raise BadSetting(setting, _NUMBERS[words[0]])
     near = nearest(_MEANT.get(setting, setting), SETTINGS.split(", "))
-    raise BadSetting(setting or "of no name", f"Did you mean {near}?" if near else f"Try one of: {SETTINGS}.", near)
+    raise BadSetting(setting or "An empty text", f"Did you mean {near}?" if near else f"Try one of: {SETTINGS}.", near)
 
 
 # --- slow rooms -----------------------------------------------------------------------------------------

@@ -187,7 +187,7 @@ class BadSetting(Told):
     code = "bad_request"
 
     def __init__(self, typed: str, advice: str, near: str | None = None) -> None:
-        super().__init__(f"A room has no setting {clean(typed)[:40]}.", advice)
+        super().__init__(f"{clean(typed)[:40]} is not a setting of a room.", advice)
         self.near = near
 
 

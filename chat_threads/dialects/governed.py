@@ -10,7 +10,7 @@ _DONE: dict[events.Action, str] = {
     "deop": "took the role of operator of {room} from {name}",
     "kick": "sent {name} out of {room}",
     "ban": "banned {name} from {room}",
-    "unban": "lifted the ban of {name} from {room}",
+    "unban": "lifted {name}'s ban from {room}",
     "mute": "muted {name} in {room}",
     "unmute": "lets {name} speak in {room} again",
 }

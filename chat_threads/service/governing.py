@@ -205,7 +205,7 @@ def _sanction(
     _refuse_itself(session, person)
     if not person.identity and isinstance(session.dialect, TextDialect):
         session.answer(
-            events.Notice(f"Nobody is called {person.name} now, so it holds for that name.", name=person.name)
+            events.Notice(f"Nobody is called {person.name} now, so this holds for the name only.", name=person.name)
         )
     _change(context, session, found, Sanctioned(kind, person, command.seconds, why, command.address))
 

@@ -143,7 +143,7 @@ PLAIN = [
     (refusals.Banned("#lab", 7199), "You are banned from #lab for 2 hours."),
     (
         refusals.BadSetting("quite", "Did you mean quiet?", "quiet"),
-        "A room has no setting quite. Did you mean quiet?",
+        "quite is not a setting of a room. Did you mean quiet?",
     ),
     (refusals.BadTime("5x"), "5x is not a time. Nothing was done. A time is like 10m, 2h or 3d."),
     (redaction.UnknownMessage("#lab", 5), "#lab has no message 5."),

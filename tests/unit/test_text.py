@@ -827,7 +827,7 @@ SEEN = (
         events.Moderated("#lab2", "ann", "ban", "bob", "rude", 7200),
         ["* ann banned bob from #lab2 for 2 hours: rude"],
     ),
-    (events.Moderated("#lab2", "ann", "unban", "bob"), ["* ann lifted the ban of bob from #lab2"]),
+    (events.Moderated("#lab2", "ann", "unban", "bob"), ["* ann lifted bob's ban from #lab2"]),
     (events.Moderated("#lab2", "ann", "mute", "bob", "", 90), ["* ann muted bob in #lab2 for 90 seconds"]),
     (events.Moderated("#lab2", "ann", "unmute", "bob"), ["* ann lets bob speak in #lab2 again"]),
     (events.RoomSet("#lab2", "ann", "quiet"), ["* ann made #lab2 quiet: only its operators may speak"]),
