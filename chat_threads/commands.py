@@ -45,6 +45,7 @@ from .server_order import Audit as Audit
 from .server_order import Report as Report
 from .sign_in import ASKS as ASKS
 from .sign_in import SECRET as SECRET
+from .sign_in import SHORTEST as SHORTEST
 from .sign_in import BecomeOperator as BecomeOperator
 from .sign_in import ChangePassword as ChangePassword
 from .sign_in import Login as Login

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .account_errors import TypedPassword
+from .passwords import SHORTEST as SHORTEST
 from .usage import Command, command
 
 SENT = {"sent": True}  # a program has to send the field; a person is asked for it

@@ -22,6 +22,7 @@ class Question:
     field: str
     text: str
     again: bool = False
+    least: int = 0  # characters
 
 
 def _login(command: Any) -> Sequence[Question]:
@@ -31,13 +32,14 @@ def _login(command: Any) -> Sequence[Question]:
     return (Question(SHOWN, "Type the name of your account."),)
 
 
-_NEW = (Question("new", "Type the new password."), Question("new", "Type it once more.", again=True))
+_LEAST = commands.SHORTEST
+_NEW = (Question("new", "Type the new password.", least=_LEAST), Question("new", "Type it once more.", again=True))
 _OLD = Question("password", "Type your password.")
 QUESTIONS: Mapping[type[commands.Command], Callable[[Any], Sequence[Question]]] = {
     commands.Hello: _login,
     commands.Login: _login,
     commands.Register: lambda command: (
-        Question("password", "Choose a password of 8 characters or more, and type it."),
+        Question("password", f"Choose a password of {_LEAST} characters or more, and type it.", least=_LEAST),
         Question("password", "Type it once more.", again=True),
     ),
     commands.ChangePassword: lambda command: (_OLD, *_NEW),
@@ -93,6 +95,9 @@ class Form:
         if not text.strip():
             self.ended = True
             return "Nothing was typed, so nothing was changed."
+        if len(text) < question.least:
+            self._left.insert(0, question)
+            return f"A password has {question.least} characters or more."
         if question.again and text != self._answers[question.field]:
             self._begin()  # and not the end: whatever is typed next may be the password once more
             return "The two are not the same, so nothing was changed. An empty line ends this."

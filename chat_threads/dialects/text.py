@@ -190,13 +190,14 @@ class TextDialect:
     # --- questions ------------------------------------------------------------------------------------------
 
     def ask(self, command: commands.Command) -> bool:
+        later, self._found = self._found, []  # lines that have come already
         self._form = Form(command)
         self._ask_next(self._form)
+        self._found += later
         return True
 
     def _ask_next(self, form: Form) -> None:
         """Ask the next question. The client is asked not to show the answer, if nobody may see it."""
-        typed, self._found = self._found, []  # lines that came already; the question is asked before they answer it
         hide = form.hidden
         if hide and not self._hiding:
             self._send(self._telnet.hide())
@@ -206,10 +207,16 @@ class TextDialect:
         self._hiding = hide
         if self._keys is not None:
             self._keys.hide(hide)
-        self._found += typed
 
     def _answered(self, form: Form, line: bytes | None) -> Request | None:
-        """A line answers a question; None: there is another one, or none any more."""
+        """A line answers a question; None: there is another one, or none any more. What is said of it comes before the
+        lines that have come already."""
+        later, self._found = self._found, []
+        request = self._take_answer(form, line)
+        self._found += later
+        return request
+
+    def _take_answer(self, form: Form, line: bytes | None) -> Request | None:
         if line and self._hiding and not self._told_shown and not self._telnet.hides:
             self._told_shown = True
             self._tell(SHOWN)

@@ -30,7 +30,7 @@ from .table import SETTLE, Context
 
 log = logging.getLogger(__name__)
 
-FAILED = 60  # tokens that a wrong password costs besides its command (see pace): three seconds, at the usual rate
+FAILED = 15  # tokens that a wrong password costs besides its command (see pace): as much as a person does not notice
 AGAIN = (WrongPassword, BadPassword, TooManyPasswords, PasswordsBusy, AccountBusy)  # then the person is asked again
 MANY = 4  # with so many others ahead, a person is told how many they are
 PLAIN = "This connection is not encrypted: others on the network can read your password. Use it nowhere else."

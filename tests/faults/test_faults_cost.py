@@ -39,6 +39,7 @@ WIDEST = "#" + "\u0e17\u0e35\u0e48" * 31  # a room whose QR code is large
 MISTYPED = "similarnamex1"
 
 # What programs send. {me} is a number of the client's own, {n} one that goes up.
+RULES = ("op", "deop", "kick", "ban", "unban", "mute", "unmute")
 REQUESTS: dict[str, list[Any]] = {
     "say": [{"type": "say", "text": WIDE}],
     "action": [{"type": "action", "text": WIDE}],
@@ -57,6 +58,21 @@ REQUESTS: dict[str, list[Any]] = {
     "reply": [{"type": "reply", "text": WIDE}],
     "nick": [{"type": "nick", "name": "similarname1"}, {"type": "nick", "name": "other{me}n{n}"}],
     "token": [{"type": "token"}],
+    # Passwords that are worked on do not block others; what is limited otherwise is in tests/talk/test_accounts.py.
+    "register": [{"type": "register", "password": "short"}],
+    "login": [{"type": "login", "name": MISTYPED, "password": WIDE}],
+    "password": [{"type": "password", "password": WIDE, "new": WIDE}],
+    "unregister": [{"type": "unregister", "password": WIDE}],
+    "operator": [{"type": "operator", "token": WIDE}],
+    # the rules of rooms
+    "room": [{"type": "room", "room": "#hall"}, {"type": "room", "room": "#hall", "setting": "quiet"}],
+    **{each: [{"type": each, "room": "#hall", "name": MISTYPED}] for each in RULES},
+    "bans": [{"type": "bans", "room": "#hall"}],
+    "redact": [{"type": "redact", "number": 1, "room": "#long"}],
+    "report": [{"type": "report", "about": MISTYPED, "why": TOPIC}],
+    "announce": [{"type": "announce", "text": TOPIC}],
+    "audit": [{"type": "audit"}],
+    "typed": [{"type": "typed", "line": f"/kick {MISTYPED} {TOPIC}"}],
     "resume": [{"type": "resume", "token": "x" * 22}],
     "whois": [{"type": "whois", "name": MISTYPED}],
     "away": [{"type": "away", "reason": TOPIC}],
@@ -98,6 +114,14 @@ LINES: dict[str, list[str]] = {
     "/nick": ["/nick similarname1", "/nick other{me}n{n}"],
     "/token": ["/token"],
     "/resume": ["/resume " + "x" * 22],
+    **{each: [f"{each} {WIDE}"] for each in ("/register", "/login", "/password", "/unregister", "/operator")},
+    "/room": ["/room", "/room quiet"],
+    **{f"/{each}": [f"/{each} {MISTYPED}"] for each in RULES},
+    "/bans": ["/bans"],
+    "/redact": ["/redact 1"],
+    "/report": [f"/report {MISTYPED} {TOPIC}"],
+    "/announce": [f"/announce {TOPIC}"],
+    "/audit": ["/audit"],
     "/whois": [f"/whois {MISTYPED}"],
     "/away": [f"/away {TOPIC}"],
     "/back": ["/back"],
