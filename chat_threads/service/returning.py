@@ -202,8 +202,8 @@ def enter(context: Context, session: Session, wanted: Mapping[str, int | None], 
     """Enter these rooms, and show an error for each that cannot be entered; return whether there is one that can be.
 
     If one cannot be entered now, nothing more is noted, so that the token still keeps it, unless the session may not
-    enter it at all. Otherwise the numbers stay as
-    they were kept until the client's next line: only that tells that it has received what it missed.
+    enter it at all. Otherwise the numbers stay as they were kept until the client's next line: only that tells that it
+    has received what it missed.
     """
     entered = settled = 0
     for name, since in wanted.items():
