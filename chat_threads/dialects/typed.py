@@ -42,6 +42,8 @@ def parse_line(line: str) -> commands.Command | None:
 
     It may be a text of several lines, with LF between them. If it begins with a command, all of it belongs to that.
     """
+    if len(line) in _SECRETS:
+        _refuse_token(line)
     if line.isprintable() and line[:1] not in " /／":  # most lines: neither blank nor a command
         return commands.Say(line)
     if not line.strip():
@@ -85,6 +87,16 @@ def not_set(option: str, value: str) -> Usage | Mistyped:
     near = nearest(name, lines)
     advice = f"Type /set {near} {value[:40]}".rstrip() + "." if near else "/help set lists the options."
     return Mistyped(f"There is no option {option[:40]}.", advice)
+
+
+_TOKEN = re.compile(r"(?=.*[0-9])(?=.*[A-Z])(?=.*[a-z])[A-Za-z0-9_-]{22}")  # as the server makes them
+_SECRETS = frozenset((22, len("resume ") + 22))  # characters of a line that may be a token
+
+
+def _refuse_token(line: str) -> None:
+    """Raise Mistyped for a token that stands alone, or behind a resume without its /: it must not be shown to all."""
+    if _TOKEN.fullmatch(line.removeprefix("resume ")):
+        raise Mistyped("That looks like a token, which is secret. Nothing was sent.", "Type /resume and the token.")
 
 
 # A frame that keeps an error in a variable is in a cycle with it, through its traceback. So these functions keep none.
@@ -224,6 +236,7 @@ def parse_name(line: str) -> commands.Command | None:
     it. Control characters stay, so that a line that has any is rejected as a name.
     """
     words = without_sequences(line).replace("\ufeff", " ").split()  # a file may begin with a byte order mark
+    _refuse_token(" ".join(words))
     if not words:
         return commands.Help()
     if len(words) == 1 and words[0].lower() in _MEANT:

@@ -78,6 +78,17 @@ def test_a_line_is_the_command_that_the_table_says(line, command):
     assert parse_line(line) == command
 
 
+@pytest.mark.parametrize("line", ["cMAQvkElFNtI6_FQvRl_Kw", "resume cMAQvkElFNtI6_FQvRl_Kw"])
+def test_a_token_that_stands_alone_is_neither_said_nor_taken_as_a_name(line):
+    for parse in (parse_line, parse_name):
+        with pytest.raises(Mistyped) as refused:
+            parse(line)
+        assert refused.value.text == (
+            "That looks like a token, which is secret. Nothing was sent. Type /resume and the token."
+        )
+    assert parse_line("hahahahahahahahahahaha") == commands.Say("hahahahahahahahahahaha")
+
+
 def test_every_row_of_the_table_is_typed_above():
     typed = {line.split()[0] for line, _ in TYPED}
     assert {row.name for row in ROWS} <= typed
