@@ -228,7 +228,8 @@ class Conversation(socketserver.BaseRequestHandler):
                 if self._by_token:
                     raise self._full() from None
                 self._session.answer(events.problem(error.without_stack()))
-                self.server.service.refused(self._session, hello, error)
+                if tries + 1 < TRIES:
+                    self.server.service.refused(self._session, hello, error)
                 self._may_give_way()
             tries += 1
             if tries == TRIES - 1 and self._session.dialect.name == "text":

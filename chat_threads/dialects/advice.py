@@ -48,7 +48,11 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
 
 # An error that a server sent as JSON has no kind. Its code chooses the advice, if the code and the fields are enough.
 _BY_CODE: dict[str, type[errors.ChatError]] = {
-    kind.code: kind for kind in (errors.UnknownRoom, errors.RoomExists, errors.NotInRoom, errors.UnknownPerson)
+    kind.code: kind
+    for kind in (
+        *(errors.UnknownRoom, errors.RoomExists, errors.NotInRoom, errors.UnknownPerson),
+        account_errors.PasswordNeeded,
+    )
 }
 
 

@@ -28,7 +28,8 @@ class Question:
 def _login(command: Any) -> Sequence[Question]:
     """First only for the name, so that an unknown one is found out before a password is typed."""
     if command.name:
-        return (Question("password", f"Type the password of {clean(command.name)[:40]}."),)
+        name = clean(command.name)[:40]
+        return (Question("password", f"The name {name} has a password. Type it, or an empty line to go back."),)
     return (Question(SHOWN, "Type the name of your account."),)
 
 
