@@ -88,6 +88,6 @@ def replayed(first: int, count: int, last: int, hidden: str = "") -> str:
     """What stands above the ``count`` messages from number ``first`` on that are shown on entering a room, of which
     ``last`` is the newest."""
     if first > 1:
-        of = f"message of {last}" if count == 1 else f"of {last} messages"
-        return f"The last {count} {of}{hidden}; /history before {first} shows older ones."
+        newest = f"The last message of {last}" if count == 1 else f"The last {count} of {last} messages"
+        return f"{newest}{hidden}; /history before {first} shows older ones."
     return f"What was said so far, {count} {'message' if count == 1 else 'messages'}{hidden}:"

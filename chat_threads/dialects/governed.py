@@ -67,7 +67,7 @@ def room_shown(event: events.RoomShown) -> tuple[str, str]:
     elif rules.get("slow", "off") != "off":
         said.append(f"Everybody but its operators may speak once in {span(int(rules['slow']))}.")
     else:
-        said.append("Everybody in it may speak.")
+        said.append(f"Everybody in it{' who is logged in' if 'accounts-only' in rules else ''} may speak.")
     if "unlisted" in rules:
         said.append("It is not on the list of rooms.")
     if rules.get("keep", "all") != "all":

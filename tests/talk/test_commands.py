@@ -861,7 +861,7 @@ def test_replay_is_how_many_messages_one_sees_on_entering(server):
     say_many(ann, 25)
     for replay, shown in (
         ("0", []),
-        ("1", ["* The last 1 message of 25; /history before 25 shows older ones.", "[14:03] ann: line 25"]),
+        ("1", ["* The last message of 25; /history before 25 shows older ones.", "[14:03] ann: line 25"]),
         (
             "3",
             ["* The last 3 of 25 messages; /history before 23 shows older ones."]

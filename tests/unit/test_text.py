@@ -787,7 +787,7 @@ SEEN = (
     ),
     (
         events.Replay("#lobby", (said(number=9),), 9),
-        ["* The last 1 message of 9; /history before 9 shows older ones.", f"[{DAY} 14:03] ann: hi"],
+        ["* The last message of 9; /history before 9 shows older ones.", f"[{DAY} 14:03] ann: hi"],
     ),
     (
         events.Replay("#lobby", (said("one", number=1), said("waves", number=2, kind="action")), 2),
