@@ -81,6 +81,7 @@ class Talk:
         self._last: dict[str, int] = {}  # by folded room, the newest message on entering, until one is shown
         self._unseen: set[str] = set()  # refs of requests whose answers are not shown
         self._helps: deque[str | None] = deque()  # what /help was asked about and not answered; both threads'
+        self._tokens: deque[None] = deque()  # one for each /token that was not answered; both threads'
         self._name = chat.name
         self._dialect = TextDialect(blocks=blocks)  # renders the lines
         self._dialect.admitted(chat.name)
@@ -189,6 +190,7 @@ class Talk:
             self._keeps = True
             for option, value in self._settings.items():
                 self._keep(option, value)
+            self._tokens.append(None)
             self._ask(**request_of(command))
         elif command and asked_for(command):
             self._form = Form(command)
@@ -273,6 +275,9 @@ class Talk:
         elif isinstance(event, events.Restored):
             self._restore(event)
         elif isinstance(event, events.TokenShown):
+            if not self._tokens:  # it came with a login, and others may look at the screen
+                return
+            self._tokens.popleft()
             self._print(events.Notice(f"Your token is {event.token} and nobody else should know it."))
             self._print(events.Notice("To come back to where you were, connect under any name, and type:"))
             self._print(events.Notice(f"/resume {event.token}"))

@@ -196,7 +196,7 @@ def test_a_reserved_name_is_refused_with_the_reason(server, program):
     other.expect("What is your name?")
     for name in ("Server", "YOU", "а11"):
         other.send(name)
-        assert "is reserved for the server. Try " in (told := other.line() or "") or "mixes" in told
+        other.expect("is reserved for the server. Try ")
     client = program(server=server)
     client.send(type="hello", name="system")
     assert client.expect("error")["code"] == "bad_name"
