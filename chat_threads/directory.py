@@ -1,6 +1,6 @@
 """What the Publisher knows of its rooms and of who is in them, for others to look up.
 
-Any thread may call any method. Each takes the Publisher's lock, and returns what was so at that moment.
+Any thread may call any method. Each but ``peek`` takes the Publisher's lock, and returns what was so at that moment.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ class Directory:
         """The room with this name, in upper or lower case, or None."""
         with self._lock:
             return self._by_key.get(fold(name))
+
+    def peek(self, room_id: int) -> ChatRoom | None:
+        """The room with this id, or None. Takes no lock, so it answers while another thread holds the lock."""
+        return self._rooms.get(room_id)
 
     def find(self, name: str, viewer: Subscriber | None = None) -> ChatRoom:
         """The room with this name, in upper or lower case, for the session ``viewer``; None: for the server itself.

@@ -121,9 +121,9 @@ def show_trip(context: Context, session: Session, command: commands.ShowTrip) ->
     if room is None and (command.number is not None or not context.insight.for_all):
         raise NotInRoom()
     trip = recorder.newest(room) if command.number is None else recorder.find(room or "", command.number)
-    found = context.publisher.get(trip.room) if trip else None
-    if trip is None or found is None or found.id != trip.room_id or not found.may_read(session):
-        raise NoTrip(room, command.number)  # also if the room is gone, or another one has its name
+    found = context.publisher.peek(trip.room_id) if trip else None
+    if trip is None or found is None or not found.may_read(session):
+        raise NoTrip(room, command.number)  # also if the room is gone
     session.answer(trip.shown())
 
 
