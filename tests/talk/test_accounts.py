@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pathlib
 import sqlite3
@@ -400,7 +401,7 @@ def test_a_registered_account_is_committed_before_it_is_answered(start_process, 
     ann.send(type="hello", name="ann", password=SECRET)
     assert ann.expect("welcome")["name"] == "ann"
     ann.close()
-    with sqlite3.connect(db) as connection:
+    with contextlib.closing(sqlite3.connect(db)) as connection:
         [(name, n, salt)] = connection.execute("SELECT name, n, salt FROM accounts").fetchall()
     assert (name, n, len(salt)) == ("ann", 1 << 14, 16)
 
