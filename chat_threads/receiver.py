@@ -21,7 +21,7 @@ from .host import Host
 from .pace import BLANKS, cost_of_showing
 from .parcel import Parcel, View, Views
 from .securewire import HANDSHAKE, SecureWire
-from .session import Session
+from .session import SECURED, Session
 from .spares import Arrival
 from .tls import HELLO
 
@@ -198,6 +198,7 @@ class Receiver:
             self._server.handshakes.begins(self._session.address)
         before = self._wire
         self._wire = self._session.wire = wire = SecureWire(before, self._server.certificate.context)
+        self._session.cohort = SECURED
         if before.stopped:  # after the exchange, because any thread may stop it; this one may be stopped already
             wire.stopped = True
         self._slot.does("waits for the TLS handshake")

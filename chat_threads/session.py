@@ -34,6 +34,9 @@ from .tokens import Handout, Who, token_id
 from .wire import Wire
 
 NEIGHBOURS = 64  # sessions with neighbouring numbers that share a writer
+# The cohort of all sessions that speak TLS. Python lets go of the interpreter's lock for each encryption, and two
+# writers would compete for it all the time.
+SECURED = -1
 MAX_IGNORED = 100  # people whom one session may ignore
 
 

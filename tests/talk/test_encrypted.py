@@ -23,6 +23,7 @@ from support.words import error_line
 
 from chat_threads.client import Refused
 from chat_threads.disconnects import ShuttingDown, TlsOnly
+from chat_threads.session import SECURED
 
 Serve = Callable[..., Running]
 
@@ -44,6 +45,8 @@ def test_people_and_programs_with_tls_talk_to_those_without(safe: Running, certi
         program.expect("message", text="hello, all")
         program.send(type="say", text="beep")
         ann.expect("robot: beep")
+        shared = {each.name: each.cohort == SECURED for each in safe.chat.sessions.people()}
+        assert shared == {"ann": True, "bob": False, "robot": True}  # one writer for all who speak TLS
     ann.send("/quit")
     assert ann.rest()[-1] == "* Goodbye."
 
