@@ -235,40 +235,6 @@ class NotAllowed(Told):
     code = "not_allowed"
 
 
-class LobbyStays(NotAllowed):
-    """The lobby cannot be deleted."""
-
-    def __init__(self, room: str) -> None:
-        super().__init__(f"{room} cannot be deleted.")
-        self.room = room
-
-
-class NobodysRoom(NotAllowed):
-    """Only the server's operators can delete a room without an owner."""
-
-    def __init__(self, room: str) -> None:
-        super().__init__(f"{room} belongs to nobody: only the server's operators can delete it.")
-        self.room = room
-
-
-class OthersRoom(NotAllowed):
-    """The person's token did not make the room."""
-
-    def __init__(self, room: str, creator: str) -> None:
-        super().__init__(f"{room} was made by {creator}. Only {creator} and the server's operators can delete it.")
-        self.room, self.creator = room, creator
-
-
-class NamesakesRoom(OthersRoom):
-    """As OthersRoom, for a session that has the creator's name: it may be the creator, without the token."""
-
-    advice = "If that was you, come back with your token first."
-
-    def __init__(self, room: str, creator: str) -> None:
-        NotAllowed.__init__(self, f"{room} was made by {creator}, under another token.")
-        self.room, self.creator = room, creator
-
-
 class IgnoresItself(NotAllowed):
     """A session cannot ignore itself: its own lines are its acknowledgements."""
 

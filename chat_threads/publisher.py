@@ -14,7 +14,7 @@ from dataclasses import replace
 from heapq import nsmallest
 from typing import Any
 
-from . import chatroom, errors, events, inside, ordered
+from . import chatroom, errors, events, inside, ordered, refusals
 from .chatroom import ChatRoom, Place, Recent, Subscriber
 from .directory import Directory
 from .disconnects import TooSlow
@@ -140,12 +140,12 @@ class Publisher(Directory):
         The members see the deletion, and are moved, when it is committed.
         """
         if room.name == LOBBY:
-            raise errors.LobbyStays(LOBBY)
+            raise refusals.LobbyStays(LOBBY)
         if not room.owner and not session.operator:
-            raise errors.NobodysRoom(room.name)
+            raise refusals.NobodysRoom(room.name)
         if room.owner != session.identity and not session.operator:
             namesake = fold(room.creator) == fold(session.name)
-            raise (errors.NamesakesRoom if namesake else errors.OthersRoom)(room.name, room.creator)
+            raise (refusals.NamesakesRoom if namesake else refusals.OthersRoom)(room.name, room.creator)
         return ordered.RoomEnded(room.id, session.name, session, ref)
 
     def list_chat_rooms(self, most: int = ROOMS, viewer: Subscriber | None = None) -> list[events.RoomRow]:

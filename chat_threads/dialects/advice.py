@@ -29,7 +29,7 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
         f"/delete one of yours, or make another one in {problem.seconds} seconds."
     ),
     errors.NotInRoom: lambda problem: f"/join {problem.room} goes there." if problem.room else "Type /join #lobby.",
-    errors.NamesakesRoom: lambda problem: "If that was you, /resume TOKEN first.",
+    refusals.NamesakesRoom: lambda problem: "If that was you, /resume TOKEN first.",
     refusals.NamesakesRules: lambda problem: "If that was you, /resume TOKEN first.",
     refusals.NamesakesMessage: lambda problem: "If that was you, /resume TOKEN first.",
     errors.NobodyWrote: lambda problem: "To send one, type /msg NAME text.",

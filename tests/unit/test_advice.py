@@ -57,7 +57,7 @@ TYPED = [
     (errors.NotInRoom(), "You are not in a room.", "", "Type /join #lobby."),
     (errors.NotInRoom("#x"), "You are not in #x.", "", "/join #x goes there."),
     (
-        errors.NamesakesRoom("#x", "ann"),
+        refusals.NamesakesRoom("#x", "ann"),
         "#x was made by ann, under another token.",
         "If that was you, come back with your token first.",
         "If that was you, /resume TOKEN first.",
@@ -199,9 +199,9 @@ PLAIN = [
         "A name has no spaces. Try annlab3.",
     ),
     (errors.RoomGone(), "That room has just been deleted. Nothing was done."),
-    (errors.LobbyStays("#lobby"), "#lobby cannot be deleted."),
-    (errors.NobodysRoom("#x"), "#x belongs to nobody: only the server's operators can delete it."),
-    (errors.OthersRoom("#x", "ann"), "#x was made by ann. Only ann and the server's operators can delete it."),
+    (refusals.LobbyStays("#lobby"), "#lobby cannot be deleted."),
+    (refusals.NobodysRoom("#x"), "#x belongs to nobody: only the server's operators can delete it."),
+    (refusals.OthersRoom("#x", "ann"), "#x was made by ann. Only ann and the server's operators can delete it."),
     (
         errors.IgnoresItself(),
         "You cannot ignore yourself: your own lines show you that they are stored.",
