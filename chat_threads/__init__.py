@@ -80,8 +80,8 @@ attribute               set by
 ``Session.wire``        the session's reader, before anything is sent, if the client speaks TLS; so is ``cohort``
 ``Session.views``       the session's reader, under ``Publisher._lock``; without it before the session is in a room
 ``Session.kept``        the session's reader; so is ``note_at``. A session that takes its place reads both
-``Session.token``       the session's reader, under ``SessionStore._lock``; ``Session.identity``, ``.account`` and
-                        ``.operator`` with it
+``Session.token``       the session's reader, under ``SessionStore._lock``; ``Session.identity``, ``.account``,
+                        ``.operator`` and ``.proof`` with it
 ``Session.reply_to``    the readers of sessions that write to this one; the last one counts
 ``Session.broken``      the session's writer; its reader, if no writer could be started
 ``Session.reason``      any thread that closes the session or cuts it off, under ``Mailbox.mutex``, together

@@ -49,7 +49,7 @@ class OperatorsName(Told):
     code = "not_allowed"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} is an operator of this server, and registers on the server's own machine.")
+        super().__init__(f"{name} is an operator's name: it can be registered only on the server's own machine.")
         self.name = name
 
 

@@ -137,6 +137,7 @@ class Accounts:
     def may_try(self, name: str, address: str) -> None:
         """Count a password that is about to be checked, as if it were wrong: many may be checked at the same time.
         Raise TooManyPasswords. ``tried`` must follow."""
+        self.may_work(address)
         key, now = (fold(name), network(address)), self._clock()
         with self._lock:
             failed = [at for at in self._failed.pop(key, ()) if at > now - WITHIN]
@@ -146,7 +147,6 @@ class Accounts:
                 self._failed.popitem(last=False)
         if delay > 0:
             raise TooManyPasswords(delay, name)
-        self.may_work(address)
 
     def tried(self, name: str, address: str, right: bool | None) -> None:
         """The password was right or wrong; None: it was not checked after all."""

@@ -5,14 +5,14 @@ The history thread calls these methods, between two messages. See ``governance``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from . import events
 from .addresses import network
 from .governance import Governance, Person, Rank, Sanction, Sanctions, Somebody, read_setting
-from .refusals import ListFull, NoOperator, NotListed, NotOperator, NotOwner, NotServerOperator, Protected
+from .refusals import ListFull, NoOperator, NotListed, NotOperator, NotOwner, NotServerOperator, NotThere, Protected
 from .rules import fold
 
 OPERATORS = 50  # of one room
@@ -149,6 +149,8 @@ class Sanctioned(Change):
             raise NotOperator(asked.room)
         if self.by_address and asked.rank < Rank.SERVER:
             raise NotServerOperator()
+        if self.by_address and not self.person.address:
+            raise NotThere(self.person.name, asked.room)
         if (least := before.rank(self.person)) >= asked.rank:
             raise Protected(asked.room, least)
         seconds = KICKED if self.kind == "kick" else self.seconds
@@ -157,8 +159,8 @@ class Sanctioned(Change):
         person, by = self.person, asked.by.name
         made = Sanction(person.identity, person.name, until, by, self.why, where, asked.rank, person.account)
         listed = _LISTS[self.kind]
-        in_force: Sanctions = getattr(before, listed)
-        others = tuple(_others(in_force, self.person, asked.at))
+        in_force = _in_force(getattr(before, listed), asked.at)
+        others = tuple(_others(in_force, self.person))
         if asked.rank < Rank.SERVER and any(each.rank == Rank.SERVER for each in in_force if each not in others):
             raise NotServerOperator()
         if len(others) >= SANCTIONS:
@@ -189,9 +191,9 @@ class Lifted(Change):
         if not asked.rank:
             raise NotOperator(asked.room)
         listed = _LISTS[self.kind]
-        in_force = getattr(before, listed)
-        left = tuple(_others(in_force, self.person, asked.at))
-        if len(left) == sum(each.until is None or each.until > asked.at for each in in_force):
+        in_force = _in_force(getattr(before, listed), asked.at)
+        left = tuple(_others(in_force, self.person))
+        if len(left) == len(in_force):
             raise NotListed(self.person.name, _WHAT[listed], asked.room)
         lifted = [each for each in in_force if each not in left]
         if asked.rank < Rank.SERVER and any(each.rank == Rank.SERVER for each in lifted):
@@ -210,11 +212,14 @@ _LISTS = {"ban": "bans", "kick": "bans", "unban": "bans", "mute": "mutes", "unmu
 _WHAT = {"bans": "banned from", "mutes": "muted in"}
 
 
-def _others(sanctions: Sanctions, person: Somebody, at: int) -> Iterator[Sanction]:
-    """The sanctions in force, without those of a person or a name."""
+def _in_force(sanctions: Sanctions, at: int) -> list[Sanction]:
+    """Those that have not ended."""
+    return [each for each in sanctions if each.until is None or each.until > at]
+
+
+def _others(sanctions: Iterable[Sanction], person: Somebody) -> Iterator[Sanction]:
+    """The sanctions without those of a person or a name."""
     key = fold(person.name)
     for each in sanctions:
-        over = each.until is not None and each.until <= at
-        same = (person.identity and each.identity == person.identity) or each.key == key
-        if not over and not same:
+        if each.key != key and not (person.identity and each.identity == person.identity):
             yield each

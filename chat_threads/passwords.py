@@ -111,7 +111,16 @@ class Gate:
             before = len(self._waiting)
             self._waiting.append(turn)
         deadline = time.monotonic() + self._patience
-        told(before)
+        try:
+            told(before)
+        except BaseException:
+            with self._lock:
+                waits = turn in self._waiting
+                if waits:
+                    self._waiting.remove(turn)
+            if not waits:
+                self.leave()
+            raise
         while not turn.wait(LOOK):
             if gone() or time.monotonic() >= deadline:
                 with self._lock:

@@ -130,6 +130,11 @@ class Session(Reached):
         return self.contact.token
 
     @property
+    def who(self) -> Who:
+        """Whose session it is."""
+        return Who(self.identity, self.account, self.operator, self.proof)
+
+    @property
     def reason(self) -> CutOff | None:
         """Why the session was cut off, or None. The mailbox takes it together with the last words, which say it."""
         return self.mailbox.reason
@@ -276,7 +281,7 @@ class SessionStore:
         """
         wanted, own = Name.of(name), Name.of(session.name) if session.name else None
         if who is None:
-            who = Who(token_id(token)) if token else Who(session.identity, session.account, session.operator)
+            who = Who(token_id(token)) if token else session.who
         identity = who.identity
         with self._lock:
             other = self._holder(token, identity) if token else None

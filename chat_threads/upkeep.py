@@ -120,6 +120,8 @@ class Upkeep:
             kept = self._kept()
             if (not self.passing or kept != self._rules) and (self._retain is not None or kept):
                 self._begin(kept)
+            elif kept != self._rules:  # no room has a rule of its own any more
+                self._left, self._rules = {}, kept
             gone, more = self._storage.sweep(self._oldest_kept, self._left)
             self.passing = more
             if self.tokens_used >= TOKENS_SWEPT:

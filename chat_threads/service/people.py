@@ -42,7 +42,7 @@ def known_by(context: Context, token: str) -> tuple[str, Who]:
     """
     holder = context.sessions.holder(token)
     if holder:
-        return holder.name, Who(holder.identity, holder.account, holder.operator, holder.proof)
+        return holder.name, holder.who
     settled = context.history.settle(SETTLE)
     found = context.history.storage.token(token_id(token))
     if found is None:

@@ -103,6 +103,27 @@ def test_telnet_is_asked_not_to_show_the_password_and_nc_is_told_that_it_was_see
     assert str(ann.seen).count("has shown what you typed") == 1
 
 
+def test_a_token_that_is_asked_for_after_another_name_still_opens_the_account(server, program):
+    registered(program, "ann", server).close()
+    ann = server.client()
+    ann.send("ann")
+    ann.expect("The name ann has a password.")
+    ann.send(SECRET)
+    ann.expect("You are in #lobby")
+    ann.ask("/nick anna")
+    token = next(line for line in ann.ask("/token") if "/resume" in line).split()[-1]
+    back = server.client()
+    back.send(f"/resume {token}")  # while the other connection lives
+    back.expect("You are in #lobby")
+    assert any("Logged in" in line for line in back.ask("/whois anna"))
+    back.send("/quit")
+    back.rest()
+    again = server.client()
+    again.send(f"/resume {token}")
+    again.expect("You are in #lobby")
+    assert any("Logged in" in line for line in again.ask("/whois ann"))
+
+
 def test_what_is_typed_after_the_command_is_refused_and_shown_to_nobody(server):
     ann, bob = server.client("ann"), server.client("bob")
     for command in ("/register", "/login", "/password", "/unregister"):
@@ -323,7 +344,7 @@ def test_without_tls_other_machines_are_warned_or_refused(serve, monkeypatch):
         ann.expect(expected)
         boss = running.client("boss")
         boss.send("/register")
-        boss.expect("boss is an operator of this server, and registers on the server's own machine.")
+        boss.expect("boss is an operator's name: it can be registered only on the server's own machine.")
 
 
 # --- where a password must not be -----------------------------------------------------------------------

@@ -219,7 +219,7 @@ PLAIN = [
     (account_errors.RegisteredAlready("ann"), "ann has a password already, and you are logged in."),
     (
         account_errors.OperatorsName("ann"),
-        "ann is an operator of this server, and registers on the server's own machine.",
+        "ann is an operator's name: it can be registered only on the server's own machine.",
     ),
     (account_errors.BadPassword("A password has 8 characters."), "A password has 8 characters."),
     (

@@ -42,7 +42,7 @@ def refused(change: Change, by: Somebody, before: Governance = ROOM) -> type[Cha
         (Sanctioned("kick", MEMBER), Rank.OPERATOR),
         (Sanctioned("mute", OPERATOR), Rank.OWNER),
         (Sanctioned("ban", OWNER), Rank.SERVER),
-        (Sanctioned("ban", MEMBER, by_address=True), Rank.SERVER),
+        (Sanctioned("ban", replace(MEMBER, address="192.0.2.3"), by_address=True), Rank.SERVER),
         (Appoint(MEMBER), Rank.OWNER),
         (Dismiss(OPERATOR), Rank.OPERATOR),  # bob himself
         (Dismiss(Somebody(0, "BOB")), Rank.OPERATOR),  # by his name
@@ -120,6 +120,18 @@ def test_only_the_servers_operators_undo_what_one_of_them_did():
     for change in (Lifted("unban", OTHER), Sanctioned("ban", OTHER, 1)):  # neither lifted nor made shorter
         assert refused(change, OWNER, rules) is refusals.NotServerOperator
     assert not after(Lifted("unban", OTHER), SERVER, rules).bans
+
+
+def test_what_the_servers_operators_did_binds_nobody_once_it_has_ended():
+    rules, later = after(Sanctioned("kick", OTHER), SERVER), NOW + 1000 * changes.KICKED
+    for person in (OTHER, MEMBER):
+        assert [each.name for each in after(Sanctioned("ban", person), OWNER, rules, later).bans] == [person.name]
+    with pytest.raises(refusals.NotListed):
+        after(Lifted("unban", MEMBER), OWNER, rules, later)
+
+
+def test_the_address_of_somebody_who_is_away_cannot_be_banned():
+    assert refused(Sanctioned("ban", MEMBER, by_address=True), SERVER) is refusals.NotThere
 
 
 @for_each("typed", ["", "slow", "slow x", "slow 3601", "slow -1", "keep 0", "keep", "slow \u0664", "pink"])

@@ -722,6 +722,22 @@ def test_a_rooms_own_rule_deletes_what_is_older_there_and_nothing_elsewhere(open
     assert house.history._kept() == {}
 
 
+def test_a_room_that_keeps_all_again_loses_no_more_messages(open_house: Callable[..., House]) -> None:
+    day = DAY_MS / 1000
+    time_is = [10 * day]
+    house = open_house(now=lambda: time_is[0]).start(LAB)
+    house.say("old")
+    time_is[0] += 2 * day
+    upkeep = house.history._upkeep
+    upkeep._rules, upkeep._left = {LAB: DAY_MS}, {LAB: int((time_is[0] - day) * 1000)}  # a pass by the rule has begun
+    upkeep.passing = True
+    house.submit(ordered.RoomChanged(LAB, "#room1", 5, Set("slow 1"), Somebody(5, "ann"), None))
+    upkeep.sweeping.at = 0.0
+    house.settle()
+    wait_for(lambda: upkeep._left == {})
+    assert [each.text for each in house.store.page(LAB)] == ["old"]
+
+
 def old_and_new(path: pathlib.Path) -> Store:
     """A history with messages of the days 1 to 5, two a day."""
     store = Store(str(path))
