@@ -203,7 +203,7 @@ def _sanction(
     found = context.room(session, command.room)
     person, why = person_in(context, found, command.name, True), check_words(command.why)
     _refuse_itself(session, person)
-    if not person.identity and isinstance(session.dialect, TextDialect):
+    if not person.identity and isinstance(session.dialect, TextDialect) and rank(found, session):
         session.answer(
             events.Notice(f"Nobody is called {person.name} now, so this holds for the name only.", name=person.name)
         )
