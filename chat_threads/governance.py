@@ -28,7 +28,6 @@ from .refusals import (
     InviteOnly,
     Muted,
     QuietRoom,
-    TooSoon,
 )
 from .rules import fold, nearest
 
@@ -335,13 +334,15 @@ class Spoken:
     def __init__(self) -> None:
         self._last: dict[tuple[int, int], int] = {}
 
-    def refuse(self, room_id: int, room: str, slow: int, identity: int, at: int) -> ChatError | None:
-        """Why the person may not speak yet; None: the person may, and is noted as having spoken now."""
-        last = self._last.pop((room_id, identity), None)
-        if last is not None and last <= at < last + slow * 1000:
-            self._last[room_id, identity] = last
-            return TooSoon(room, slow, -(-(last + slow * 1000 - at) // 1000))
-        self._last[room_id, identity] = at
-        if len(self._last) > self.MOST:
-            del self._last[next(iter(self._last))]
-        return None
+    def wait(self, room_id: int, slow: int, identity: int, at: int) -> int:
+        """For how many seconds, rounded up, the person must still wait in a room with this ``slow``."""
+        last = self._last.get((room_id, identity))
+        return -(-(last + slow * 1000 - at) // 1000) if last is not None and last <= at < last + slow * 1000 else 0
+
+    def note(self, people: Iterable[tuple[int, int]], at: int) -> None:
+        """These people have spoken, each in the room that is named first."""
+        for each in people:
+            self._last.pop(each, None)  # the person who spoke last is last
+            self._last[each] = at
+            if len(self._last) > self.MOST:
+                del self._last[next(iter(self._last))]

@@ -290,6 +290,7 @@ class History:
         rooms = self._rooms
         rooms.last |= numbered.numbers
         rooms.governed = numbered.governed
+        rooms.spoken.note(numbered.spoke, numbered.at)
         for room_id in batch.rooms_ended:
             del rooms.last[room_id]
         rooms.unsaved = {}

@@ -16,7 +16,7 @@ from .errors import ChatError, RoomGone
 from .events import AuditRow, Message
 from .governance import Governance, Person, Somebody, Spoken
 from .once import Once, Refused
-from .refusals import Banned
+from .refusals import Banned, TooSoon
 
 
 class Rooms:
@@ -61,18 +61,19 @@ class Numbering:
     """One batch and its numbers, which it gets when this is made. ``at`` is the time of the batch, in milliseconds."""
 
     __slots__ = (
-        *("_rooms", "_once", "_at", "_refs", "_counts", "governed"),
+        *("_rooms", "_once", "at", "_refs", "_counts", "governed", "spoke"),
         *("batch", "numbers", "published", "refused", "unsure", "answered", "under_tokens", "further"),
     )
 
     def __init__(self, rooms: Rooms, once: Once, at: int, items: Iterable[ordered.Ordered | None]) -> None:
         self._rooms = rooms
         self._once = once
-        self._at = at
+        self.at = at
         self._refs: dict[tuple[int, str], StoredRef] = {}  # the requests in this batch, by token and ref
         self._counts: dict[int, int] = {}  # the number of requests so far, by token
         self.batch = Batch()  # what to commit
         self.governed = rooms.governed  # as it is after the commit: another dict after the first change
+        self.spoke: dict[tuple[int, int], None] = {}  # rooms that are slow, each with a person who speaks there
         self.numbers: dict[int, int | None] = {}  # each room's last number after the commit; None: it is gone
         self.published: list[ordered.Published] = []  # the values to show after the commit, in order
         self.refused: Refused = []  # values whose room is gone
@@ -122,7 +123,7 @@ class Numbering:
         if "\n" in text:
             lines += text.count("\n")
             self.further += lines - 1
-        message = Message(room_id, draft.room, number, self._at, draft.sender, draft.kind, text, draft.who, lines)
+        message = Message(room_id, draft.room, number, self.at, draft.sender, draft.kind, text, draft.who, lines)
         self.batch.messages.append(message)
         self.published.append(message)
         if ref:
@@ -136,9 +137,12 @@ class Numbering:
         return self._silence(self.governed[draft.room_id], draft.room_id, draft.room, sender)
 
     def _silence(self, governance: Governance, room_id: int, room: str, sender: Somebody) -> ChatError | None:
-        error = governance.speaking(room, sender, self._at)
-        if error is None and governance.slow and not governance.rank(sender):
-            error = self._rooms.spoken.refuse(room_id, room, governance.slow, sender.identity, self._at)
+        error = governance.speaking(room, sender, self.at)
+        if error is None and (slow := governance.slow) and not governance.rank(sender):
+            now = (room_id, sender.identity) in self.spoke
+            if wait := slow if now else self._rooms.spoken.wait(room_id, slow, sender.identity, self.at):
+                return TooSoon(room, slow, wait)
+            self.spoke[room_id, sender.identity] = None
         return error
 
     def _is_answered(self, draft: ordered.Draft) -> bool:
@@ -180,9 +184,8 @@ class Numbering:
 
     def _redacted(self, item: ordered.Redacted) -> None:
         try:
-            self._refuse_banned(item.room_id, item.room, Somebody.of(item.origin, item.who, item.by))
             rules = self.governed.get(item.room_id) or Governance(item.owner)
-            said = redaction.check(self._said(item), item, rules, self._at)
+            said = redaction.check(self._said(item), item, rules, self.at)
         except redaction.RemovedAlready as error:
             if item.ref:  # a program may ask again after a broken connection
                 self.published.append(ordered.Acked(item.origin, item.ref))
@@ -194,7 +197,7 @@ class Numbering:
             self.batch.redacted.append((item.room_id, item.number))
             self._publish_with_ack(item)
             if said.who != item.who:  # what people do with their own words is nobody's business
-                self._note(item.room_id, AuditRow(self._at, item.room, item.by, "redact", str(item.number)))
+                self._note(item.room_id, AuditRow(self.at, item.room, item.by, "redact", str(item.number)))
 
     def _said(self, item: ordered.Redacted) -> Message | None:
         """The message that is to be removed, committed or in this batch; None: there is none. Raise RoomGone or
@@ -218,7 +221,7 @@ class Numbering:
             self.refused.append((item, RoomGone()))
             return
         before = self.governed.get(item.room_id) or Governance(item.owner)
-        asked = Asked(item.room, item.by, before.rank(item.by), self._at)
+        asked = Asked(item.room, item.by, before.rank(item.by), self.at)
         try:
             self._refuse_banned(item.room_id, item.room, item.by)
             after = item.change.applied(before, asked)
@@ -233,17 +236,19 @@ class Numbering:
             self.governed.pop(item.room_id, None)
         self.batch.governed[item.room_id] = after.text()
         shown, expels = item.change.shown(asked), item.change.expels(after)
-        if row := audit.row_of(self._at, shown):
+        if row := audit.row_of(self.at, shown):
             self._note(item.room_id, row)
-        self.published.append(ordered.RoomGoverned(item.room_id, after or None, shown, expels, self._at, item.origin))
-        if item.ref:
+        self.published.append(
+            ordered.RoomGoverned(item.room_id, after or None, shown, expels, self.at, item.origin, item.told)
+        )
+        if item.ref and not item.told:
             self.published.append(ordered.Acked(item.origin, item.ref))
 
     def _refuse_banned(self, room_id: int, room: str, person: Person) -> None:
         """Raise Banned if the person is banned from the room."""
         governance = self.governed.get(room_id)
-        if governance and (ban := governance.banned(person, self._at)):
-            raise Banned(room, ban.left(self._at), ban.why)
+        if governance and (ban := governance.banned(person, self.at)):
+            raise Banned(room, ban.left(self.at), ban.why)
 
     def _room_ended(self, item: ordered.RoomEnded) -> None:
         if self._last_of(item.room_id) is None:
@@ -260,7 +265,7 @@ class Numbering:
         if item.room_id != audit.SERVER and self._last_of(item.room_id) is None:
             self.refused.append((item, RoomGone()))
             return
-        row = AuditRow(self._at, item.room, item.by, item.action, item.about, item.why)
+        row = AuditRow(self.at, item.room, item.by, item.action, item.about, item.why)
         self._note(item.room_id, row)
         self.published.append(item)
 

@@ -6,7 +6,7 @@ All but Marker are frozen, so any thread may read them without a lock. Times are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +18,9 @@ from .passwords import Account
 from .values import value
 
 P = TypeVar("P", bound=Person)
+
+Told = tuple[tuple[Sequence[Any], Event], ...]
+"""Events, each with the sessions that are shown it after the commit, and nobody else."""
 
 
 class Ordered:
@@ -85,7 +88,8 @@ class TopicSet(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class RoomChanged(Ordered):
-    """``by`` asks for a change of how a room is governed. It becomes a RoomGoverned, or its origin gets an error."""
+    """``by`` asks for a change of how a room is governed. It becomes a RoomGoverned, or its origin gets an error. What
+    is ``told`` takes the place of an acknowledgement."""
 
     room_id: int
     room: str
@@ -94,6 +98,7 @@ class RoomChanged(Ordered):
     by: Person
     origin: Any
     ref: str = ""
+    told: Told = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,7 @@ class RoomGoverned(Ordered):
     expels: Sanction | None  # the ban by which members have to leave
     at: int
     origin: Any
+    told: Told = ()
 
     def leaving(self, members: Iterable[P]) -> list[P]:
         """Those of the members who have to leave the room."""
@@ -133,8 +139,7 @@ class Redacted(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class Noted(Ordered):
-    """A row for the audit of a room, or of the server (events.AuditRow). After the commit, the sessions in ``told``
-    are each shown an event."""
+    """A row for the audit of a room, or of the server (events.AuditRow)."""
 
     room_id: int
     room: str
@@ -144,7 +149,7 @@ class Noted(Ordered):
     why: str = ""
     origin: Any = None
     ref: str = ""
-    told: tuple[tuple[Any, Event], ...] = ()
+    told: Told = ()
 
 
 @dataclass(frozen=True, slots=True)

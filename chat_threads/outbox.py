@@ -11,7 +11,7 @@ from collections import defaultdict
 from . import events, ordered
 from .chatroom import Subscriber
 from .memory import Output
-from .parcel import Parcel
+from .parcel import Parcel, View
 
 
 class Outbox:
@@ -35,6 +35,16 @@ class Outbox:
     def show(self, session: Subscriber, *shown: events.Event) -> None:
         """Queue events for one session only."""
         self.put(session, Parcel(session.views.own, shown, self._output))
+
+    def tell(self, told: ordered.Told) -> None:
+        """Queue events, each for the sessions that stand with it. Those that have the same view share its bytes."""
+        for sessions, event in told:
+            parcels: dict[View, Parcel] = {}
+            for session in sessions:
+                view = session.views.own
+                if view not in parcels:
+                    parcels[view] = Parcel(view, (event,), self._output)
+                self.put(session, parcels[view])
 
     def put(self, session: Subscriber, parcel: Parcel) -> None:
         """Queue a parcel, which other sessions may share."""

@@ -385,8 +385,7 @@ class Publisher(Directory):
                 self._recent.redact(room, item.number)
                 outbox.add(room.id, events.Redacted(room.name, item.number, item.by))
         elif isinstance(item, ordered.Noted):
-            for session, event in item.told:
-                outbox.show(session, event)
+            outbox.tell(item.told)
         elif isinstance(item, ordered.RoomEnded):
             self._end_room(item, outbox)
         elif isinstance(item, ordered.RoomGoverned):
@@ -419,6 +418,7 @@ class Publisher(Directory):
             outbox.add(room.id, item.shown)
             if item.origin is not None and item.origin not in room.members:
                 outbox.show(item.origin, item.shown)
+        outbox.tell(item.told)
         for session in item.leaving(room.members):
             self._depart(session, self._places[session], room, "", outbox)
 

@@ -47,16 +47,25 @@ def rank(room: ChatRoom, session: Session) -> Rank:
     return (room.governance or Governance(room.owner)).rank(session)
 
 
-def invite(context: Context, session: Session, room: ChatRoom, other: Session) -> None:
-    """If the room is invite-only, let another session enter, and wait for that. Raise NotOperator, or
-    GuestBanned for somebody who is banned from the room."""
+def answered(session: Session, event: events.Event) -> tuple[tuple[Session], events.Event]:
+    """The answer to the current request, for what is told after a commit (``ordered.Told``)."""
+    (answer,) = events.answers(session.ref, event)
+    return (session,), answer
+
+
+def invite(context: Context, session: Session, room: ChatRoom, other: Session, told: ordered.Told) -> None:
+    """Let another session enter the room, if that is invite-only, and then show what is ``told``. Raise NotOperator,
+    or GuestBanned for somebody who is banned from the room."""
     if room.governance and room.governance.banned(other, int(time.time() * 1000)):
         raise GuestBanned(other.name, room.name)
     if room.governance and room.governance.invite_only:
         if not rank(room, session):
             raise NotOperator(room.name)
-        _submit(context, session, room, Invite(_noted(other)), "")
-        context.wait(session)
+        _submit(context, session, room, Invite(_noted(other)), told)
+        return
+    for sessions, event in told:
+        for each in sessions:
+            each.send(event)
 
 
 def check_rename(context: Context, session: Session, quiet: bool = True) -> None:
@@ -84,16 +93,16 @@ def _noted(session: Session) -> Somebody:
     return Somebody.of(session, session.identity, session.name)
 
 
-def _submit(context: Context, session: Session, room: ChatRoom, change: Change, ref: str) -> None:
+def _submit(context: Context, session: Session, room: ChatRoom, change: Change, told: ordered.Told = ()) -> None:
     session.pace.pay(room.governance.entries / ENTRIES if room.governance else 0)
-    item = ordered.RoomChanged(room.id, room.name, room.owner, change, _noted(session), session, ref)
+    item = ordered.RoomChanged(room.id, room.name, room.owner, change, _noted(session), session, session.ref, told)
     context.history.submit(item)
 
 
 def _change(context: Context, session: Session, room: ChatRoom, change: Change) -> None:
     if not rank(room, session) and fold(room.creator) == fold(session.name):
         raise NamesakesRules(room.name, room.creator)
-    _submit(context, session, room, change, session.ref)
+    _submit(context, session, room, change)
 
 
 def person_in(context: Context, room: ChatRoom, typed: str, exactly: bool = False) -> Somebody:

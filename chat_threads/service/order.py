@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from .. import audit, commands, events, ordered
 from ..pace import cost_of_table
-from ..parcel import Parcel, View
 from ..redaction import UnknownMessage
 from ..refusals import NotOperator, NotServerOperator
 from ..rules import check_text, check_words, fold
 from ..session import Session
 from ..usage import NUMBER
-from .governing import person_in, rank
+from .governing import answered, person_in, rank
 from .table import Context, does
 
 MOST = 50  # rows that /audit shows
@@ -30,15 +29,15 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     said = f"{session.name} reports {what} in {room.name}" + (f": {why}" if why else ".")
     event = events.Notice(said, name="" if number else about, room=room.name)
     there = set(context.publisher.members(room))
-    told: list[tuple[Session, events.Event]] = []
+    operators: list[Session] = []
     for other in context.sessions.people():
         spared = other is session or fold(other.name) == fold(about) or session.identity in other.profile.ignored
         if not spared and (other.operator or (other in there and rank(room, other))):
-            told.append((other, event))
+            operators.append(other)
     done = events.Notice("Your report is kept, and shown to the operators who are here.", room=room.name)
-    told += [(session, each) for each in events.answers(session.ref, done)]
+    told = ((tuple(operators), event), answered(session, done))
     context.history.submit(
-        ordered.Noted(room.id, room.name, session.name, "report", about, why, session, session.ref, tuple(told))
+        ordered.Noted(room.id, room.name, session.name, "report", about, why, session, session.ref, told)
     )
 
 
@@ -48,15 +47,12 @@ def announce(context: Context, session: Session, command: commands.Announce) -> 
     if not session.operator:
         raise NotServerOperator()
     text = check_words(check_text(command.text))
-    context.history.submit(ordered.Noted(audit.SERVER, "", session.name, "announce", "", text))
     event = events.Notice(f"{session.name} announces to everybody: {text}", name=session.name)
-    parcels: dict[View, Parcel] = {}
-    for other in context.sessions.people():
-        view = other.views.own
-        if view not in parcels:
-            parcels[view] = Parcel(view, (event,), other.output)
-        other.put(parcels[view])
-    session.answer(events.Notice("Everybody who is here sees that."))
+    done = events.Notice("Everybody who is here sees that.")
+    told = ((tuple(context.sessions.people()), event), answered(session, done))
+    context.history.submit(
+        ordered.Noted(audit.SERVER, "", session.name, "announce", "", text, session, session.ref, told)
+    )
 
 
 @does(commands.Audit)

@@ -149,7 +149,6 @@ def invite(context: Context, session: Session, command: commands.Invite) -> None
     if room.name in context.publisher.rooms_of(other):  # also for one who ignores the session: /who shows as much
         session.answer(events.Notice(f"{other.name} is in {room.name} already."))
         return
-    governing.invite(context, session, room, other)
-    if session.identity not in other.profile.ignored:
-        other.send(events.Invited(session.name, room.name))
-    session.answer(events.Notice(f"{other.name} is invited to {room.name}."))
+    invited = () if session.identity in other.profile.ignored else (other,)
+    done = governing.answered(session, events.Notice(f"{other.name} is invited to {room.name}."))
+    governing.invite(context, session, room, other, ((invited, events.Invited(session.name, room.name)), done))

@@ -406,6 +406,13 @@ def test_a_change_that_cannot_be_stored_changes_nothing(server: Running, program
         assert code(done(ann, "/mute bob")) == code(done(ann, "/ban bob")) == "not_stored"
     assert code(done(bob, "hi")) is None
     assert ann.ask(type="bans")[-1]["people"] == []
+    assert code(done(ann, "/room slow 600")) is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server.chat.storage, "commit", full)
+        for line in ("hi again", "/topic new"):
+            assert code(done(bob, line)) == "not_stored"
+    assert code(done(bob, "hi again")) is None  # what was not stored did not cost the turn
+    assert code(done(bob, "and again")) == "too_soon"
 
 
 @pytest.mark.slow

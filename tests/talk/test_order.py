@@ -51,19 +51,29 @@ def test_a_report_reaches_the_operators_who_are_here_and_those_who_come_later(se
     assert done(cy, "/audit")["code"] == done(bob, "/audit #lab")["code"] == "not_allowed"
 
 
-def test_a_report_that_cannot_be_stored_is_shown_to_nobody(
+def test_what_cannot_be_stored_is_shown_to_nobody(
     server: Running, program: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ann, cy = program("ann", server, room="#lab"), program("cy", server, room="#lab")
+    ann, bob, cy = (
+        program(name, server, room=room) for name, room in (("ann", "#lab"), ("bob", "#lobby"), ("cy", "#lab"))
+    )
+    server.chat.sessions.named("ann").operator = True
+    assert done(ann, "/room invite-only")["type"] == "ack"
 
     def full(batch: object) -> None:
         raise StorageError("the disk is full")
 
     with monkeypatch.context() as broken:
         broken.setattr(server.chat.storage, "commit", full)
-        assert done(cy, "/report bob rude words")["code"] == "not_stored"
-    assert "cy reports" not in str(ann.ask(type="stats"))
-    assert rows(ann) == []
+        for client, line in ((cy, "/report bob rude words"), (ann, "/announce hello"), (ann, "/invite bob")):
+            assert done(client, line)["code"] == "not_stored", line
+    seen = str([each.ask(type="stats") for each in (ann, bob, cy)])
+    assert "cy reports" not in seen
+    assert "announces" not in seen
+    assert "invite" not in seen
+    assert [action for _, action, _, _ in rows(ann)] == ["room"]
+    assert done(ann, "/invite bob")["text"] == "bob is invited to #lab."
+    assert bob.expect("invited")["room"] == "#lab"
 
 
 def test_an_announcement_is_shown_to_everybody_and_is_for_the_servers_operators(

@@ -515,7 +515,9 @@ def test_what_is_typed_before_the_last_line_is_done_is_not_lost_and_not_shown_am
         ann.keys("Enter", *"/who", "Enter", *"half a ", "C-u")
     ann.type("end")
     ann.expect("ann: line 4$", "^> end$")
-    wait_for(lambda: sum("name    rooms" in line for line in ann.scrollback()) == 5)  # the last answer may come before the last line
+    wait_for(
+        lambda: sum("name    rooms" in line for line in ann.scrollback()) == 5
+    )  # the last answer may come before the last line
     lines = ann.scrollback()
     assert [line[8:] for line in lines if "line" in line] == [f"ann: line {number}" for number in range(5)]
     assert [line for line in lines if line[0] not in "*[> "] == []

@@ -144,10 +144,9 @@ def test_a_setting_that_does_not_exist_is_refused_with_one_that_does(typed):
 def test_slow_rooms_remember_a_bounded_number_of_people(monkeypatch):
     monkeypatch.setattr(Spoken, "MOST", 2)
     spoken = Spoken()
-    assert [spoken.refuse(1, "#lab", 10, who, NOW) for who in (1, 2, 3)] == [None] * 3
-    assert spoken.refuse(1, "#lab", 10, 1, NOW) is None  # forgotten
-    error = spoken.refuse(1, "#lab", 10, 3, NOW + 9001)
-    assert error is not None
-    assert error.seconds == 1
-    assert spoken.refuse(2, "#b", 10, 3, NOW) is None
-    assert spoken.refuse(1, "#lab", 10, 3, NOW - 1) is None  # the clock was set back
+    for who in (1, 2, 3):
+        spoken.note([(1, who)], NOW)
+    assert [spoken.wait(1, 10, who, NOW) for who in (1, 2, 3)] == [0, 10, 10]  # the first one is forgotten
+    assert spoken.wait(1, 10, 3, NOW + 9001) == 1
+    assert spoken.wait(2, 10, 3, NOW) == spoken.wait(1, 10, 3, NOW + 10_000) == 0
+    assert spoken.wait(1, 10, 3, NOW - 1) == 0  # the clock was set back
