@@ -76,7 +76,7 @@ def test_the_two_commands_are_one_line_each_and_ci_runs_the_second():
         ).stdout
         assert command.endswith(end + "\n")
         assert command.count("\n") == 1
-    assert 'eval "$(.ci/readme-command tests)"' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert '"$(.ci/readme-command tests)"' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_every_file_and_name_in_the_table_of_ideas_exists():
