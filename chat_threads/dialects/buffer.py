@@ -39,6 +39,8 @@ class Buffer:
         self.full = False  # whether text did not fit, since the last key
         self.forgetful = False  # whether lines are not kept in the history, because they are passwords
         self._limit = limit
+        self._unpasted = ""  # the text before the cursor, without what is being pasted
+        self._refused = False  # whether that does not fit
         self._killed = ""
         self._killing = False  # whether the last key was a kill: then the next kill is added to it
         self._history: list[bytes] = []  # UTF-8, the latest last
@@ -59,6 +61,18 @@ class Buffer:
         until the next key."""
         self._killing, self._turns = False, []
         self._insert("".join(each if each in "\n\t" else without_harmful(each) for each in _LAYOUT.split(typed)))
+
+    def paste(self, part: str, first: bool) -> bool:
+        """Put a part of a pasted text at the cursor. False: with it, the text does not fit, so nothing of it stays, and
+        the parts that follow are dropped."""
+        if first:
+            self._unpasted, self._refused, self.full = self.before, False, False
+        if not self._refused:
+            self.insert(part)
+            if self.full:
+                self.before, self.full, self._refused = self._unpasted, False, True
+                return False
+        return True
 
     def _insert(self, text: str) -> None:
         if self.full or not text:
@@ -105,7 +119,7 @@ class Buffer:
 
     def clear(self) -> None:
         """Begin a new line without keeping this one."""
-        self.before = self.after = ""
+        self.before = self.after = self._unpasted = ""
         self.full = self._killing = False
         self._turns = []
         self._changed.clear()

@@ -31,6 +31,9 @@ class Wish(Enum):
     LEAVE = "Ctrl-C or Ctrl-D on an empty line"
     REDRAW = "Ctrl-L"
     FULL = "text was dropped, because the line is full"
+    REFUSED = "nothing of a pasted text was taken, because it does not fit"
+    SEND = "Enter: the line is about to be sent, see Editing.hold"
+    REFRESH = "whatever has changed is to be drawn, as the terminal is there"
     SCROLL_BACK = "Page Up, for the first time since the last line"
 
 
@@ -62,6 +65,7 @@ class Editing:
         self._stale = True  # whether the row may not show the line as it is
         self._hidden = False
         self._ring = False
+        self._sends = False  # whether the next key is Enter, and the line is about to be sent
         self._told: set[Wish] = set()  # what the person need not be told before the next line
 
     @property
@@ -96,6 +100,12 @@ class Editing:
         self._ring = not self._buffer.complete(candidates)
         self._stale = True
 
+    def hold(self) -> None:
+        """After Wish.SEND: forget about that Enter, so that the line stays as it is."""
+        self._typed.popleft()
+        self._sends = False
+        self._ring = self._stale = True
+
     def hide(self, hidden: bool) -> None:
         """From now on, the line is not drawn, nor kept among the earlier lines, because it is a password; or it is."""
         self._hidden = hidden
@@ -125,6 +135,8 @@ class Editing:
             self._drawing.forget()
         if self._buffer.full:
             self._tell(Wish.FULL)
+        if self._sends:
+            return
         line = ("", "") if self._hidden else (self._buffer.before, self._buffer.after)
         prompt = HIDDEN if self._hidden else self._prompt
         drawn = self._drawing.draw(*line, self._columns, prompt, self._row) + b"\a" * self._ring
@@ -137,9 +149,19 @@ class Editing:
     def _do(self, typed: Key | str | Paste) -> bool:
         """Do what was typed; False if what is found has to be handled before the next key."""
         buffer = self._buffer
-        if isinstance(typed, (str, Paste)):
-            buffer.insert(typed if isinstance(typed, str) else typed.text)
+        if isinstance(typed, str):
+            buffer.insert(typed)
+        elif isinstance(typed, Paste):
+            if not buffer.paste(typed.text, typed.first):
+                self._ring = True
+                self._found.append(Wish.REFUSED)
         elif typed is Key.ENTER:
+            if buffer.text and not (self._hidden or self._sends):
+                self._sends = True
+                self._typed.appendleft(typed)
+                self._found.append(Wish.SEND)
+                return False
+            self._sends = False
             self._told.clear()
             text = buffer.take()
             self._found.extend([text.encode()] if self._hidden else _lines(text))
@@ -159,6 +181,9 @@ class Editing:
             return False
         elif typed is Key.SCROLL_BACK:
             self._tell(Wish.SCROLL_BACK)
+        elif typed is Key.ANSWERED:
+            self._found.append(Wish.REFRESH)
+            return False
         else:
             buffer.press(typed)
         return True

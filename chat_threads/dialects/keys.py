@@ -39,6 +39,7 @@ class Key(Enum):
     REDRAW = "clear-screen"
     SCROLL_BACK = "Page Up"
     INTERRUPT = "Ctrl-C"
+    ANSWERED = "no key: the terminal says that it is there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Paste:
     """A part of a text that was pasted (bracketed paste). Its lines end with LF."""
 
     text: str
+    first: bool = False  # whether the text begins with it
 
 
 _CONTROLS = {
@@ -94,6 +96,7 @@ _FINALS = {
     "8~": Key.END,
     "3~": Key.DELETE,
     "5~": Key.SCROLL_BACK,
+    "n": Key.ANSWERED,
 }
 _SS3 = {"M": Key.ENTER, "c": Key.WORD_RIGHT, "d": Key.WORD_LEFT}  # the keypad's Enter; rxvt with Ctrl
 
@@ -123,6 +126,7 @@ class Keys:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._begun = ""  # an unfinished sequence
         self._pasting = False
+        self._pasted = False  # whether a part of the paste has come
         self._after_cr = False
 
     def feed(self, data: bytes) -> list[Key | str | Paste]:
@@ -153,7 +157,7 @@ class Keys:
                     self._begun = text[at:]
                     break
             elif plain := _PLAIN.match(text, at):
-                found.append(Paste(plain[0]) if self._pasting else plain[0])
+                found.append(self._paste(plain[0]) if self._pasting else plain[0])
                 at = plain.end()
             else:
                 self._control(char, found)
@@ -166,9 +170,13 @@ class Keys:
             self._pasting = False
         if self._pasting:
             if char in "\r\n\t":
-                found.append(Paste(char.replace("\r", "\n")))
+                found.append(self._paste(char.replace("\r", "\n")))
         elif char in _CONTROLS:
             found.append(_CONTROLS[char])
+
+    def _paste(self, text: str) -> Paste:
+        first, self._pasted = not self._pasted, True
+        return Paste(text, first)
 
     def _take(self, sequence: re.Match[str], found: list[Key | str | Paste]) -> int:
         """Find out what a whole sequence means, and return where the text goes on."""
@@ -183,7 +191,7 @@ class Keys:
             end = sequence["end"] or sequence["last"]
             name = number + end if end == "~" else end
             if sequence["end"] and name in (_PASTE_BEGINS, _PASTE_ENDS):
-                self._pasting = name == _PASTE_BEGINS
+                self._pasting, self._pasted = name == _PASTE_BEGINS, False
             else:
                 key = _FINALS.get(name) or (_SS3.get(name) if sequence["last"] else None)
             if key in _MODIFIED and modifiers.isdecimal() and int(modifiers) - 1 > _SHIFT:

@@ -29,6 +29,10 @@ _BACK = b"\x1b[?6l\x1b8"
 _BELOW = 2  # rows that the line and the status line take
 _PASTES = "\x1b[?2004h"  # mark what is pasted (bracketed paste)
 
+# Are you there? The answer comes as keys do. It wakes the reader thread, which then draws what has changed
+# (ECMA-48: DSR).
+STATUS = b"\x1b[5n"
+
 # Where is the cursor? And the answer (ECMA-48: CPR), or the beginning of one.
 _WHERE = "\x1b[6n"
 _ANSWER = re.compile(rb"\x1b\[([0-9]{1,4});([0-9]{1,4})R")
@@ -86,6 +90,8 @@ class Screen:
     def __init__(self, size: tuple[int, int], unseen: int = 0) -> None:
         """``unseen``: how many of the lines that the client was sent so far are not on the screen."""
         self.editing = Editing(LINE)
+        self._room: str | None = None  # the current one, as far as it is known
+        self._begun: str | None = None  # that in which the line was begun
         self._seen: dict[str, int] = {}  # by room: the last message when it was the current one, or first known
         self._status: object = None  # what the status line on the screen says; None: it is not there
         self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
@@ -153,6 +159,9 @@ class Screen:
         """What brings the screen up to date, but the line: the region if it has to be set, and the status line if it
         has changed. The cursor is in the line's row afterwards."""
         drawn = ""
+        self._room = situation.room
+        if not self.editing.text:
+            self._begun = self._room
         if self.question is Question.DUE:
             self.question, self._asked_at = Question.ASKED, situation
             self._asked += 1
@@ -173,6 +182,11 @@ class Screen:
             text = status(*says)
             drawn += f"\x1b7\x1b[{self._rows};1H\x1b[7m{text}\x1b[0m\x1b[K\x1b8"
         return drawn.encode("utf-8", "replace")
+
+    def moved(self) -> tuple[str, str] | None:
+        """The current room, and the one in which the line was begun, if that was another one; for each line once."""
+        begun, self._begun = self._begun, self._room
+        return (self._room, begun) if self._room and begun and self._room != begun else None
 
     def _begin(self, lines: int) -> str:
         """Make way for the two lines, and move what is there to the bottom.

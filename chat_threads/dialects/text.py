@@ -24,7 +24,7 @@ from .rows import wrapped
 from .screen import END, LINE, Question, Screen, Situation, above
 from .speech import Style
 from .telnet import LineEditor, Signal, Telnet
-from .typed import HINTS, not_set, parse_line, parse_name
+from .typed import HINTS, is_for_the_room, not_set, parse_line, parse_name
 from .views import views
 
 MAX_REPLAY = 200
@@ -33,13 +33,16 @@ KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
 REFUSED = "Your program sends whole lines only. Everything stays as it was."
 OWN_LINE = "Your program has a line of its own. Everything stays as it was."
 UNANSWERED = "/edit stays off: your program has not answered. nc never does; telnet does."
+MOVED = "You are in {} now, not in {}. If your line is meant for this room, press Enter again; Ctrl-C erases it."
 SHOWN = "Your program has shown what you typed. Clear its window, so that nobody reads it there."
+TOO_MUCH = "What you pasted does not fit: at most 100 lines, or 8 KiB, are allowed at once. Nothing was taken."
 OTHER_NAME = "To take another name, type it."
 OFFER = "/edit on keeps your line whole while others talk; /help edit says more."
 
 SCROLL_BACK = "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or use /history."
 _HINTS: dict[object, str] = {
-    Wish.FULL: "Your line is full, with 100 lines or 8 KiB; the rest was dropped.",
+    Wish.FULL: "Your line is full, with 8 KiB; the rest was dropped.",
+    Wish.REFUSED: TOO_MUCH,
     Wish.SCROLL_BACK: SCROLL_BACK,
 }
 
@@ -97,7 +100,8 @@ class TextDialect:
         self._ended = b""  # what ends a screen, to be sent before anything else is shown
         self._asked = 0  # how often something was sent by telnet since the last line that was not UTF-8
         self._note = ""  # to be said on the new screen
-        self._ended_line = False  # whether a line has ended since the status line was last drawn
+        self._obeyed = False  # whether a command may have changed the status line since it was last drawn
+        self._sends = False  # whether a line is about to be sent
         self._answers = 0  # to telnet, which nobody sees
         self._form: Form | None = None  # what the person is being asked
         self._hiding = False  # whether what is typed must not be seen
@@ -335,6 +339,7 @@ class TextDialect:
             self._mode = Mode.KEYS
             self._screen = self._editor = Screen(self._telnet.size, self._answers)
             self._keys = self._screen.editing
+            self._obeyed = self._sends = False
             self._keys.hide(self._hiding)
             self._note = "Your line stays whole now. Tab completes, Up goes back, /edit off ends it."
         elif self._mode is not Mode.LINES and keys is False:
@@ -371,9 +376,17 @@ class TextDialect:
 
     def _next_of_keys(self, keys: Editing) -> Request | events.WireBytes | None:
         """The next thing that the keys so far come to."""
+        if self._obeyed and self._screen is not None:
+            self._obeyed = False
+            return Request(commands.ShowScreen())
+        if self._sends and self._screen is not None:
+            self._sends = False
+            if (moved := self._screen.moved()) and is_for_the_room(keys.text):
+                keys.hold()
+                return events.WireBytes(self._said(MOVED.format(*moved)))
         while (item := keys.next()) is not None:
             if type(item) is bytes:
-                self._ended_line = True
+                self._obeyed = item.startswith(b"/") or self._form is not None
                 if request := self._request(item):
                     return request
             elif item is Wish.LEAVE:
@@ -384,16 +397,17 @@ class TextDialect:
                 continue
             elif isinstance(item, events.WireBytes):
                 return Request(commands.ShowScreen(item.data))
+            elif item is Wish.SEND:
+                self._sends = True  # once it is known which room is the current one
+                return Request(commands.ShowScreen())
             elif item in _HINTS:
                 return events.WireBytes(self._said(_HINTS[item]))
             else:
-                self._screen.redraw()
+                if item is Wish.REDRAW:
+                    self._screen.redraw()
                 return Request(commands.ShowScreen())
         if self._mode is not Mode.KEYS:
             self._keys = None
-        elif self._ended_line:
-            self._ended_line = False
-            return Request(commands.ShowScreen())  # what the line has done may change the status line
         return None
 
     def _make_offer(self) -> None:

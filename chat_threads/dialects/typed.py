@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from .. import commands
-from ..errors import BadName, Told, UnknownCommand, Usage
-from ..rules import check_name, clean_lines, is_room, nearest, without_sequences
+from ..errors import BadName, ChatError, Told, UnknownCommand, Usage
+from ..rules import check_name, clean_lines, in_messages, is_room, nearest, without_sequences
 from ..usage import Row
 from . import clock
 
@@ -70,6 +70,17 @@ def parse_line(line: str) -> commands.Command | None:
             raise not_set(words[0], " ".join(words[1:]))
         raise _what_is_wrong(kind.row, words) or Usage(kind.row.usage)
     return command
+
+
+def is_for_the_room(text: str) -> bool:
+    """Whether a text of one line or more goes to the current room, or is a command about it."""
+    first = (in_messages(text) or [""])[0]
+    try:
+        command = parse_line(first if "\n" in text else text)
+    except ChatError:
+        return False
+    about = getattr(command, "room", "") is None
+    return about and not isinstance(command, (commands.Search, commands.Who))  # these are about all rooms
 
 
 def not_set(option: str, value: str) -> Usage | Mistyped:

@@ -25,20 +25,28 @@ _LEAST, _MOST, _STEP = 10, 200, 5  # columns of the widths that are shared
 WIDTHS = (_MOST - _LEAST) // _STEP + 1
 
 
+_MOVED = (events.Departed, events.RoomDeleted)  # somebody else may have put the person into another room
+_NOT_LINES = (events.WireBytes, *_MOVED)
+
+
 class ScreenView(TextView):
-    """How events look on the screen of a person who edits lines (see ``screen``)."""
+    """How events look on the screen of a person who edits lines (see ``screen``). The status line shows another room at
+    once, because the terminal is asked for an answer."""
 
     __slots__ = ()
 
     def encode(self, shown: Sequence[events.Event]) -> bytes:
         if shown and isinstance(shown[-1], events.Bye):  # the last words stand below the screen, which ends
             return screen.LAST + super().encode(shown)
-        if not any(isinstance(event, events.WireBytes) for event in shown):
+        if not any(isinstance(event, _NOT_LINES) for event in shown):
             return screen.above(super().encode(shown))
         parts: list[bytes] = []
         for raw, group in groupby(shown, lambda event: isinstance(event, events.WireBytes)):
-            data = super().encode(list(group))
+            together = list(group)
+            data = super().encode(together)
             parts.append(data if raw else screen.above(data))
+            if any(isinstance(event, _MOVED) for event in together):
+                parts.append(screen.STATUS)
         return b"".join(parts)
 
 

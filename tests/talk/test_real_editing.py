@@ -12,6 +12,8 @@ from support.servers import needs
 from support.terminals import Tmux
 from support.waiting import wait_for
 
+from chat_threads.service import screen as service
+
 pytestmark = pytest.mark.slow
 
 COMMANDS = {
@@ -165,6 +167,38 @@ def test_the_terminal_is_as_before_however_the_conversation_ends(start_process, 
             other.send(f"/resume {token}")
             other.expect("You are in #")
     is_as_before(ann)
+
+
+def put_out(how: str) -> tuple[str, str]:
+    """What bob types so that ann has to leave #lab, and what she sees."""
+    return {
+        "kick": ("/kick #lab ann", "You left #lab"),
+        "ban": ("/ban #lab ann", "You left #lab"),
+        "delete": ("/delete #lab yes", "bob deleted #lab"),
+    }[how]
+
+
+@pytest.mark.parametrize(("program", "how"), [("telnet", "kick"), ("plink", "ban"), ("telnet", "delete")])
+def test_whoever_is_put_out_while_typing_does_not_say_it_elsewhere(server, come_in, monkeypatch, program, how):
+    monkeypatch.setattr(service, "REFRESH", 600)  # so the status line is drawn because the terminal has answered
+    typed, seen = put_out(how)
+    with server.client("bob") as bob:
+        bob.ask("/create #lab")
+        ann = come_in(server, program)
+        ann.expect(ON)
+        ann.enter("/join #lab")
+        ann.expect("^ ann  #lab  2 people")
+        ann.type("this is for #lab alone")
+        ann.expect("^> this is for #lab alone")
+        bob.send(typed)
+        ann.expect(seen, "^> this is for #lab alone", "^ ann  #lobby")
+        ann.keys("Enter")
+        ann.expect("You are in #lobby now, not in #lab", "^> this is for #lab alone")
+        bob.send("/join #lobby")
+        bob.expect("You are in #lobby")
+        assert not any("] ann:" in line for line in bob.ask("/history"))
+        ann.keys("Enter")
+        bob.expect("] ann: this is for #lab alone")
 
 
 def test_after_the_server_is_killed_a_reset_is_enough(start_process, come_in):

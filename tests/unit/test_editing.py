@@ -97,7 +97,8 @@ def pull(editing, *chunks, candidates=()):
     for chunk in chunks:
         editing.feed(chunk)
         while (item := editing.next()) is not None:
-            items.append(item)
+            if item is not Wish.SEND:  # nobody holds the line
+                items.append(item)
             if isinstance(item, Wanted):
                 editing.complete(candidates)
     return items
@@ -354,10 +355,34 @@ def test_what_does_not_fit_is_dropped_with_a_bell_and_one_word():
     editing = Editing(10)
     assert Wish.FULL in pull(editing, b"aaaaaaa b\t", candidates=["bob"])
     assert editing.text == "aaaaaaa b", "a completion is whole or not at all"
-    many = PASTE + b"\nx" * 500 + PASTED
+
+
+@for_each("block", [b"\nx" * LINES, b"x" * (LIMIT + 1), "李".encode() * 3000])
+def test_of_a_pasted_block_that_does_not_fit_nothing_is_taken(block):
+    many, least = PASTE + block + PASTED, PASTE + b"\nx" * (LINES - 1) + PASTED
     for split in ([many], [many[:50], many[50:]]):
-        lines = [item for item in typed(*split, b"\r")[0] if isinstance(item, bytes)]
-        assert b"\n".join(lines) == b"\n".join([b"x"] * (LINES - 1))
+        editing = Editing(LIMIT)
+        items = pull(editing, b"before after" + LEFT * 5, *split)
+        assert items.count(Wish.REFUSED) == 1
+        assert Wish.FULL not in items
+        assert [item.data for item in items if isinstance(item, WireBytes)][-1].endswith(b"\a")
+        assert editing.text == "before after"
+        assert pull(editing, b"and ", many)[-1] is Wish.REFUSED, "each is answered"
+        assert pull(editing, b"\r")[-1] == b"before and after"
+        assert Wish.REFUSED not in pull(editing, least)
+        assert editing.text == "\nx" * (LINES - 1)
+
+
+def test_enter_is_asked_about_before_a_line_is_sent_and_may_be_taken_back():
+    editing = Editing(LIMIT)
+    editing.feed(b"one\r")
+    assert editing.next() is Wish.SEND
+    editing.hold()
+    assert editing.next() == WireBytes(b"\r> one\x1b[K\a")
+    assert editing.next() is None
+    editing.feed(b"!\rtwo\r\r")
+    wished = [item for item in iter(editing.next, None) if not isinstance(item, WireBytes)]
+    assert wished == [Wish.SEND, b"one!", Wish.SEND, b"two", b""]
 
 
 def hostile(rng):

@@ -22,6 +22,7 @@ WANTS_KEYS = IAC + WILL + ECHO + IAC + WILL + SGA
 WANTS_LINES = IAC + WONT + ECHO + IAC + WONT + SGA
 AGREES = IAC + DO + ECHO + IAC + DO + SGA
 WHERE = b"\x1b[6n"
+PASTED_IN = b"\x1b[200~%s\x1b[201~"
 HERE = Situation("ann", "#lobby", 3, (("#lobby", 7), ("#lab", 2)))
 
 
@@ -57,10 +58,10 @@ def asked(*chunks, name="ann"):
     return dialect
 
 
-def editing(columns=80, rows=24):
+def editing(columns=80, rows=24, situation=HERE):
     dialect = asked()
     dialect.feed(IAC + WILL + NAWS + size(columns, rows) + AGREES)
-    begin(dialect)
+    begin(dialect, situation=situation)
     return dialect
 
 
@@ -415,6 +416,60 @@ def test_the_status_line_is_drawn_when_it_changes_and_shows_rooms_with_something
     there = Situation("ann", "#lab", 1, (("#lobby", 9), ("#lab", 3)))
     dialect.feed(b"z")
     assert re.search(rb" ann  #lab  1 person +\x1b\[0m", drain(dialect, there)[0])
+
+
+IN_LAB, IN_LOBBY = (replace(HERE, room=room) for room in ("#lab", "#lobby"))
+
+
+@for_each("line", [b"hello", b"//hello", b"/me waves", b"/topic new", b"/leave", PASTED_IN % b"a\nb"])
+def test_a_line_that_was_begun_in_another_room_is_held_once(line):
+    dialect = editing(situation=IN_LAB)
+    dialect.feed(line[:1])
+    drain(dialect, IN_LAB)
+    dialect.feed(line[1:] + b"\rnext")
+    drawn, lines = drain(dialect, IN_LOBBY)
+    assert lines == []
+    assert b"* You are in #lobby now, not in #lab. If your line is meant for this room, press" in drawn
+    assert drain(dialect, IN_LOBBY) == (b"", [])
+    dialect.feed(b"\r\x15hello\r")
+    drawn, lines = drain(dialect, IN_LOBBY)
+    assert len(lines) == 2
+    assert b"You are in" not in drawn
+
+
+@for_each("line", [b"/msg bob hello", b"/join #lab2", b"/who", b"/search x", b"/nonsense", b"/edit off"])
+def test_a_line_that_is_not_about_the_current_room_is_not_held(line):
+    dialect = editing(situation=IN_LAB)
+    dialect.feed(line[:1])
+    drain(dialect, IN_LAB)
+    dialect.feed(line[1:] + b"\r")
+    drawn, lines = drain(dialect, IN_LOBBY)
+    assert len(lines) == 1
+    assert b"You are in" not in drawn
+
+
+def test_a_line_after_a_command_that_changed_the_room_is_not_held():
+    dialect = editing(situation=IN_LAB)
+    dialect.feed(b"/join #lobby\rhello\r")
+    here, lines = IN_LAB, []
+    while (item := dialect.next_input()) is not None:
+        if isinstance(item.command, commands.ShowScreen):
+            dialect.draw(here)
+        else:
+            lines.append(item.command)
+            here = IN_LOBBY
+    assert lines == [commands.Join("#lobby"), commands.Say("hello")]
+
+
+@for_each("event", [events.Departed("#lab", "#lobby"), events.RoomDeleted("#lab", "bob", "#lobby")])
+def test_the_status_line_shows_another_room_as_soon_as_the_terminal_answers(event):
+    dialect = editing()
+    drawn = dialect.views.own.encode((said(), event))
+    assert drawn.endswith(screen.STATUS)
+    assert screen.STATUS not in dialect.views.own.encode((said(),))
+    for part in (b"\x1b[", b"0n"):  # the answer
+        dialect.feed(part)
+    assert re.search(rb" ann  #lab  3 people +\x1b\[0m", drain(dialect, IN_LAB)[0])
 
 
 @for_each(("row", "begins"), [(1, "\n" * 22 + "\x1b[H\x1b[21L"), (7, "\n" * 17 + "\x1b[H\x1b[16L"), (24, "\n")])
