@@ -75,8 +75,8 @@ class TypedPassword(Told):
     code = "usage"
 
     def __init__(self, command: str) -> None:
-        fact = f"{command} takes nothing after it. What you typed may have been seen: it is no good as a password."
-        super().__init__(fact, f"Type {command} alone, and the password when you are asked.")
+        fact = f"{command} takes nothing after it. If that was a password, others may have seen it: choose another one."
+        super().__init__(fact, f"Type {command} alone, and then what you are asked for.")
 
 
 class PlainPassword(Told):

@@ -134,10 +134,14 @@ class Accounts:
         if seconds:
             raise TooManyPasswords(seconds)
 
+    def did_not_work(self, address: str) -> None:
+        """Nobody has worked on that password after all."""
+        with self._lock:
+            self._tried.give_back(address)
+
     def may_try(self, name: str, address: str) -> None:
         """Count a password that is about to be checked, as if it were wrong: many may be checked at the same time.
         Raise TooManyPasswords. ``tried`` must follow."""
-        self.may_work(address)
         key, now = (fold(name), network(address)), self._clock()
         with self._lock:
             failed = [at for at in self._failed.pop(key, ()) if at > now - WITHIN]

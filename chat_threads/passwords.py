@@ -2,8 +2,7 @@
 
 The history keeps a scrypt hash of each password (RFC 7914), with a salt of its own. Checking one takes 185 ms of a
 processor and 16 MiB, so that nobody can try many, not even with a copy of the history. It also means that checking is
-the most expensive thing that a client can ask for. So ``Gate`` lets only AT_ONCE threads do it at a time, in the order
-in which they came.
+the most expensive thing that a client can ask for. So ``Gate`` lets only AT_ONCE threads do it at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import os
 import threading
 import time
 import unicodedata
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -87,54 +86,95 @@ def _scrypt(text: str, salt: bytes, n: int, r: int, p: int) -> bytes:
     return hashlib.scrypt(text.encode("utf-8", "replace"), salt=salt, n=n, r=r, p=p, maxmem=_MEMORY, dklen=32)
 
 
+class _Turn(Latch):
+    """One thread that waits. It is set when the thread may pass, or has lost its place."""
+
+    __slots__ = ("lost",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = False  # set under Gate._lock, before the latch
+
+
 class Gate:
-    """Lets few threads through at a time, in the order in which they came. Any thread may call any method."""
+    """Lets few threads through at a time. Sites take turns, and the threads of one site pass in the order in which
+    they came. When ``most`` threads wait, a newcomer takes the place of the last one of the site that has the most of
+    them. So one site may have all places, such as a lecture hall, but it cannot hold up the others.
+
+    A site is whatever text ``enter`` is given (see ``addresses.site``). Any thread may call any method."""
 
     def __init__(self, at_once: int = AT_ONCE, most: int = WAITING, patience: float = PATIENCE) -> None:
         self._most = most
         self._patience = patience
         self._lock = threading.Lock()  # guards the two below
         self._free = at_once
-        self._waiting: deque[Latch] = deque()  # each is set when its thread may pass
+        self._waiting: OrderedDict[str, deque[_Turn]] = OrderedDict()  # by site; the first site's turn is next
 
-    def enter(self, gone: Callable[[], bool], told: Callable[[int], None]) -> None:
+    def __len__(self) -> int:
+        """How many threads wait."""
+        with self._lock:
+            return sum(map(len, self._waiting.values()))
+
+    def enter(self, site: str, gone: Callable[[], bool], told: Callable[[int], None]) -> None:
         """Wait for a turn; ``leave`` must follow. If the thread has to wait, ``told`` is called with the number of
         threads ahead of it. Raise PasswordsBusy if too many wait, after ``patience`` seconds, or when ``gone`` says
         that the client has gone."""
-        turn = Latch()
+        turn = _Turn()
         with self._lock:
-            if self._free and not self._waiting:
+            if self._free:
                 self._free -= 1
                 return
-            if len(self._waiting) >= self._most:
-                raise PasswordsBusy()
-            before = len(self._waiting)
-            self._waiting.append(turn)
+            mine = len(self._waiting.get(site, ()))
+            out = self._make_room(mine)
+            before = mine + sum(min(len(each), mine + 1) for of, each in self._waiting.items() if of != site)
+            self._waiting.setdefault(site, deque()).append(turn)
+        if out:
+            out.set()
         deadline = time.monotonic() + self._patience
         try:
             told(before)
+            while not turn.wait(LOOK):
+                if gone() or time.monotonic() >= deadline:
+                    raise PasswordsBusy()
         except BaseException:
-            with self._lock:
-                waits = turn in self._waiting
-                if waits:
-                    self._waiting.remove(turn)
-            if not waits:
+            if not self._withdraw(site, turn) and not turn.lost:  # its turn has just come
                 self.leave()
             raise
-        while not turn.wait(LOOK):
-            if gone() or time.monotonic() >= deadline:
-                with self._lock:
-                    if turn in self._waiting:
-                        self._waiting.remove(turn)
-                        raise PasswordsBusy()
-                return  # its turn has just come
+        if turn.lost:
+            raise PasswordsBusy()
+
+    def _make_room(self, mine: int) -> _Turn | None:
+        """For a newcomer whose site has ``mine`` threads here: return the one that loses its place, if one has to.
+        Raise PasswordsBusy if it would be one of a site that has no more than the newcomer's."""
+        assert self._lock.locked()
+        if sum(map(len, self._waiting.values())) < self._most:
+            return None
+        longest = max(self._waiting.values(), key=len)
+        if len(longest) <= mine + 1:
+            raise PasswordsBusy()
+        out = longest.pop()
+        out.lost = True
+        return out
+
+    def _withdraw(self, site: str, turn: _Turn) -> bool:
+        """Give up a place; return False if the thread has none any more."""
+        with self._lock:
+            turns = self._waiting.get(site)
+            if turns is None or turn not in turns:
+                return False
+            turns.remove(turn)
+            if not turns:
+                del self._waiting[site]
+            return True
 
     def leave(self) -> None:
         """Let the next thread pass."""
         with self._lock:
-            if self._waiting:
-                turn = self._waiting.popleft()
-            else:
+            if not self._waiting:
                 self._free += 1
                 return
+            site, turns = self._waiting.popitem(last=False)
+            turn = turns.popleft()
+            if turns:
+                self._waiting[site] = turns  # behind the other sites
         turn.set()

@@ -85,15 +85,23 @@ class Wire:
 
     @property
     def hung_up(self) -> bool:
-        """Whether the client has closed its end, even if not everything from it has been read. Only Linux tells."""
-        if not hasattr(select, "POLLRDHUP"):
-            return False
+        """Whether the client has ended its input, even if not everything from it has been read. It may still read.
+        Only Linux tells."""
+        return hasattr(select, "POLLRDHUP") and self._polls(select.POLLRDHUP)
+
+    @property
+    def dead(self) -> bool:
+        """Whether the client reads nothing any more: the connection was reset, which is the answer of the client's
+        system to what is sent to a client that has gone."""
+        return hasattr(select, "POLLHUP") and self._polls(select.POLLHUP | select.POLLERR)
+
+    def _polls(self, events: int) -> bool:
         poll = select.poll()
         try:
-            poll.register(self._sock, select.POLLRDHUP)
+            poll.register(self._sock, events)
         except ValueError:  # it is closed
             return True
-        return bool(poll.poll(0))
+        return any(found & events for _, found in poll.poll(0))
 
     @property
     def private(self) -> bool:

@@ -77,7 +77,7 @@ class Service:
                 return False
         place = returning.kept_under(context, session, token, who) if who else None
         new = token != hello.token
-        old = people.take(context, session, name, token, who, new)
+        old = people.take(context, session, name, token, who)
         if not new or (session.dialect.token_first and not context.sessions.wait_for_token(session.address)):
             people.keep_token(context, session, new)
         session.dialect.admitted(name)

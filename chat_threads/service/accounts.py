@@ -76,7 +76,6 @@ def register(context: Context, session: Session, command: commands.Register) -> 
     check_private(context, session)
     check_password(command.password)
     with accounts.changing(session.identity):
-        accounts.may_work(session.address)
         password = in_turn(context, session, lambda: Password.of(command.password))
         account = Account(session.identity, session.name, int(time.time() * 1000), password)
         if context.sessions.holder(session.token) is not session:  # another connection has taken its place
@@ -129,7 +128,6 @@ def change_password(context: Context, session: Session, command: commands.Change
     check_password(command.new)
     with context.accounts.changing(account.id):
         check(context, session, account, account.name, command.password)
-        context.accounts.may_work(session.address)
         password = in_turn(context, session, lambda: Password.of(command.new))
         changed = replace(account, password=password)
         if context.sessions.holder(session.token) is not session:  # another connection has taken its place
@@ -178,7 +176,9 @@ def unregister(context: Context, session: Session, command: commands.Unregister)
         check(context, session, account, account.name, command.password)
         if context.sessions.holder(session.token) is not session:
             return
-        if not _store(context, session, ordered.AccountEnded(account, _key(session), session, session.ref)):
+        key = token_id(session.token)  # even if nobody has seen it: /token may show it later
+        context.history.submit(ordered.TokenUsed(key, session.name))
+        if not _store(context, session, ordered.AccountEnded(account, key, session, session.ref)):
             return
         _end_others(context, session, account)
         context.sessions.logs_out(session)

@@ -20,13 +20,14 @@ from ..account_errors import (
     TooManyPasswords,
     WrongPassword,
 )
+from ..addresses import site
 from ..dialects.asking import without_password
 from ..errors import ChatError
 from ..passwords import Account
 from ..rules import clean
 from ..session import Session
-from ..tokens import Who, token_id
-from .table import SETTLE, Context
+from ..tokens import Who
+from .table import Context
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +44,10 @@ def who_is(context: Context, account: Account) -> Who:
     return Who(account.id, True, context.accounts.is_operator(account), account.password.salt)
 
 
-def is_still(context: Context, token: str, who: Who) -> bool:
-    """Whether the person still has the account: a change of the password since then has voided the tokens.
-    ``token``: the one that the client showed; "": none. Waits for the history and an SQLite connection."""
+def is_still(context: Context, who: Who) -> bool:
+    """Whether the person still has the account, with the password of then: a new one voids what was found out."""
     account = context.accounts.of(who.identity)
-    if account is None or account.password.salt != who.proof:
-        return False
-    if not token:
-        return True
-    context.history.settle(SETTLE)  # it may be on its way to the storage
-    found = context.history.storage.token(token_id(token))
-    return found is not None and found[1] == who.identity
+    return account is not None and account.password.salt == who.proof
 
 
 def owner_of(context: Context, name: str, who: Who | None) -> Account | None:
@@ -117,17 +111,31 @@ def check(context: Context, session: Session, account: Account | None, name: str
 
 
 def in_turn(context: Context, session: Session, work: Callable[[], T]) -> T:
-    """Do the work of a password when it is this thread's turn. Raise PasswordsBusy."""
-    gate = context.accounts.gate
+    """Do the work of a password when it is this thread's turn. Raise TooManyPasswords or PasswordsBusy."""
+    accounts, wire, asked = context.accounts, session.wire, False
 
     def tell(before: int) -> None:
         if before >= MANY:
             session.send(events.Notice(f"Please wait: {before} others are ahead of you. A token needs no password."))
 
+    def gone() -> bool:
+        """A client that has ended its input may still wait for the answer, as ``nc -N`` does. Send it something: if it
+        has gone, its system answers with a reset."""
+        nonlocal asked
+        if wire.hung_up and not asked:
+            asked = True
+            session.send(events.Notice("Please wait: your password is still to be checked."))
+        return session.ended.is_set() or wire.dead
+
+    accounts.may_work(session.address)
     inside.does("waits for its turn at passwords")
-    gate.enter(lambda: session.ended.is_set() or session.wire.hung_up, tell)
+    try:
+        accounts.gate.enter(site(session.address), gone, tell)
+    except PasswordsBusy:
+        accounts.did_not_work(session.address)
+        raise
     try:
         inside.does("works on a password")
         return work()
     finally:
-        gate.leave()
+        accounts.gate.leave()

@@ -50,7 +50,11 @@ def known_by(context: Context, token: str) -> tuple[str, Who]:
     name, identity = found
     account = context.accounts.of(identity)
     if account:
-        return account.name, passwords.who_is(context, account)
+        who = passwords.who_is(context, account)
+        still = context.history.storage.token(token_id(token))
+        if still is None or still[1] != identity:  # a new password has voided it meanwhile
+            raise UnknownToken()
+        return account.name, who
     context.sessions.know([(name, identity)])  # many other names may have pushed it out
     try:
         return check_name(name), Who(identity)
@@ -66,15 +70,12 @@ def checked_name(context: Context, typed: str) -> str:
         raise (error.with_near(context.sessions.free(error.near)) if error.near else error) from None
 
 
-def take(
-    context: Context, session: Session, name: str, token: str, who: Who | None = None, new: bool = False
-) -> dict[str, int | None]:
+def take(context: Context, session: Session, name: str, token: str, who: Who | None = None) -> dict[str, int | None]:
     """Give the session a name and, with a token, the place of the session that had the token, or that is logged in to
-    the account of ``who``. ``new``: the client has shown the password, and the token is new.
+    the account of ``who``.
 
-    That session is cut off. Returns its rooms, as ``returning.see_off`` does. Waits as that does, and as ``depart`` and
-    ``passwords.is_still`` do, with a patience of SETTLE seconds. Raises Replaced if the password of the account was
-    changed meanwhile.
+    That session is cut off. Returns its rooms, as ``returning.see_off`` does. Waits as that does, and as ``depart``
+    does, with a patience of SETTLE seconds. Raises Replaced if the password of the account was changed meanwhile.
     """
     old = context.sessions.claim(session, name, token, who)
     rooms: dict[str, int | None] = {}
@@ -82,7 +83,7 @@ def take(
         log.info("%s takes the place of %s", session, old)
         rooms = returning.see_off(context, old, Replaced())
         depart(context, old, "", SETTLE)
-    if who and who.account and not passwords.is_still(context, "" if new else token, who):
+    if who and who.account and not passwords.is_still(context, who):
         raise Replaced()
     return rooms
 
@@ -95,10 +96,8 @@ def keep_token(context: Context, session: Session, new: bool) -> None:
         context.sessions.introduce(session)
     if context.sessions.holder(session.token) is session:
         with contextlib.suppress(NotStored):  # then its next message stores it
-            token, account = session.identity, 0
-            if session.account:
-                token, account = token_id(session.token), session.identity if new else 0
-            context.history.submit(ordered.TokenUsed(token, session.name, account, session.proof))
+            account = session.identity if session.account and new else 0
+            context.history.submit(ordered.TokenUsed(token_id(session.token), session.name, account, session.proof))
 
 
 def depart(context: Context, session: Session, words: str, patience: float) -> None:
@@ -199,7 +198,7 @@ def come_back(context: Context, session: Session, name: str, token: str, who: Wh
     if who.identity != session.identity:
         governing.check_rename(context, session, quiet=False)
     place = returning.kept_under(context, session, token, who)
-    old_rooms = take(context, session, name, token, who, new)
+    old_rooms = take(context, session, name, token, who)
     governing.leave_forbidden(context, session)
     if not new or session.known:
         keep_token(context, session, new)

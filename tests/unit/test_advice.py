@@ -224,8 +224,8 @@ PLAIN = [
     (account_errors.BadPassword("A password has 8 characters."), "A password has 8 characters."),
     (
         account_errors.TypedPassword("/login"),
-        "/login takes nothing after it. What you typed may have been seen: it is no good as a password."
-        " Type /login alone, and the password when you are asked.",
+        "/login takes nothing after it. If that was a password, others may have seen it: choose another one."
+        " Type /login alone, and then what you are asked for.",
     ),
     (
         account_errors.PasswordsBusy(),
