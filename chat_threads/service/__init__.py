@@ -93,8 +93,7 @@ class Service:
         if place and not wanted:  # otherwise it is a program that reconnects, and knows where it was
             returning.tell(session, place.kept)
             wanted = returning.rooms(context, session, old, place)
-        if not returning.enter(context, session, wanted or dict.fromkeys(old), first_time=True):
-            rooms.enter_or_tell(context, session, LOBBY, first_time=True)
+        returning.enter(context, session, wanted or dict.fromkeys(old), first_time=True, otherwise=LOBBY)
         if place and not hello.since:
             returning.tell_what_is_left_out(session, old, place)
         return True

@@ -193,7 +193,7 @@ def resume(context: Context, session: Session, command: commands.Resume) -> None
 
 def come_back(context: Context, session: Session, name: str, token: str, who: Who, new: bool = False) -> None:
     """Become the person who has the token, or to whom it is given (``new``), in place of the session that is that
-    person now. Waits as ``take`` and ``enter_or_tell`` do, and for an SQLite connection."""
+    person now. Waits as ``take`` and ``rooms.enter_or_make`` do, and for an SQLite connection."""
     old = session.name
     if who.identity != session.identity:
         governing.check_rename(context, session, quiet=False)

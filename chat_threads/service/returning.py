@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import commands, events, ordered
-from ..errors import ChatError, CutOff, NotStored, Unreadable
+from ..errors import ChatError, CutOff, NotStored, Told, Unreadable
 from ..kept import Kept, Seen, mark_of
 from ..mailbox import OPEN
 from ..refusals import AccountsOnly, Banned, InviteOnly
 from ..session import Session
 from ..tokens import Who
-from .rooms import enter_or_tell
+from .rooms import refusal
 from .table import Context
 
 EVERY = 60.0  # seconds between two notes while the person only talks
@@ -198,22 +198,35 @@ def rooms(context: Context, session: Session, old: Mapping[str, int | None], pla
     return found
 
 
-def enter(context: Context, session: Session, wanted: Mapping[str, int | None], first_time: bool = False) -> bool:
-    """Enter these rooms, and show an error for each that cannot be entered; return whether there is one that can be.
+def enter(
+    context: Context,
+    session: Session,
+    wanted: Mapping[str, int | None],
+    first_time: bool = False,
+    otherwise: str | None = None,
+) -> None:
+    """Enter these rooms or, if none of them can be entered, the room ``otherwise``. Then show an error for each that
+    could not be entered: an error before the messages of another room is easily missed.
 
     If one cannot be entered now, nothing more is noted, so that the token still keeps it, unless the session may not
     enter it at all. Otherwise the numbers stay as they were kept until the client's next line: only that tells that it
     has received what it missed.
     """
-    entered = settled = 0
+    entered = 0
+    refused: list[Told] = []
     for name, since in wanted.items():
-        error = enter_or_tell(context, session, name, first_time and not entered, since)
+        error = refusal(context, session, name, first_time and not entered, since)
         entered += error is None
-        settled += error is None or isinstance(error, KEPT_OUT)
-    if session.kept is not None and settled == len(wanted) and not session.ended.is_set():
+        refused += [error] if error else []
+    for_good = all(isinstance(error, KEPT_OUT) for error in refused)
+    if session.kept is not None and for_good and not session.ended.is_set():
         _note(context, session, unread=None)
         session.note_at = session.heard
-    return entered > 0
+    if not entered and otherwise:
+        error = refusal(context, session, otherwise, first_time)
+        refused += [error] if error else []
+    for error in refused:
+        session.tell(error, session.ref)
 
 
 def tell(session: Session, kept: Kept) -> None:

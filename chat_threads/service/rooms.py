@@ -29,15 +29,15 @@ def enter_or_make(
                 raise
 
 
-def enter_or_tell(
+def refusal(
     context: Context, session: Session, name: str, first_time: bool = False, since: int | None = None
 ) -> Told | None:
-    """Enter the room as ``enter_or_make`` does, but show the session an error instead of raising it. Return the error;
-    None: the session has entered."""
+    """Enter the room as ``enter_or_make`` does, but return the error instead of raising it; None: the session has
+    entered."""
     try:
         enter_or_make(context, session, name, first_time, since)
     except Told as error:
-        session.tell(error, session.ref)
+        error.without_stack()
         return error
     return None
 

@@ -215,6 +215,26 @@ def test_only_invited_people_enter_and_those_who_were_there_may_come_back(server
     assert code(done(program("dan", server), "/join #lab")) is None
 
 
+@pytest.mark.parametrize("rooms", [["#lab"], ["#lab", "#study"]])
+def test_that_a_room_could_not_be_entered_at_first_is_the_last_thing_that_one_reads(
+    server: Running, program: Start, rooms: list[str]
+) -> None:
+    ann = program("ann", server, room="#lab")
+    assert code(done(ann, "/room invite-only")) is None
+    for room in ("#study", "#lobby"):
+        done(ann, f"/join {room}")
+        ann.ask(type="say", text="hello")
+    with server.client() as bob:
+        bob.send(f"bob {rooms[0]}")
+        before = bob.upto("! #lab is only for people who were invited.")
+        assert before[-1].endswith(" ann: hello")
+        assert bob.news() == []
+    cy = program(server=server)
+    cy.send(type="hello", name="cy", since=dict.fromkeys(rooms, 0))
+    before = cy.upto("error", code="invite_only")
+    assert [each["room"] for each in before if each["type"] == "message"] == (rooms[1:] or ["#lobby"])
+
+
 def test_nothing_of_a_banned_person_appears_after_the_notice(serve: Callable[..., Running], program: Start) -> None:
     ann, bob, cy = class_of(program, serve(queue_limit=10_000), "ann", "bob", "cy")
     flood = threading.Thread(
@@ -248,8 +268,8 @@ def test_a_ban_holds_under_other_names_on_other_connections_and_for_the_name(ser
     bob.rest()
     again = program(server=server)
     again.send(type="hello", token=token, since={"#lab": 0})
-    assert again.expect("error")["code"] == "banned"
     again.expect("joined", room="#lobby")
+    assert again.expect("error")["code"] == "banned"
     guest = program("BOB", server)  # a new identity
     assert code(done(guest, "/join #lab")) == "banned"
     guest.send(type="register", password="correct horse", ref="r")

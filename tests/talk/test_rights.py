@@ -193,8 +193,8 @@ def test_no_answer_reveals_an_invite_only_room(serve: Callable[..., Running], pr
     assert [each["number"] for each in program("bob", server).ask(type="trace") if each["type"] == "trace"] == []
     late = program(server=server)
     late.send(type="hello", name="cy", since={"#coven": 0})
-    assert late.expect("error", room="#coven")["code"] == "invite_only"
     late.expect("joined", room="#lobby")
+    assert late.expect("error", room="#coven")["code"] == "invite_only"
     assert "the plan" not in str(late.seen)
     assert eve.ask("/join #coven") == [
         "! #coven is only for people who were invited. Ask one of its operators for an invitation."
