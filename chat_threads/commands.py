@@ -57,6 +57,7 @@ from .usage import Command as Command
 from .values import value
 
 EVERYTHING = "all"  # /help with what each command does
+MAX_PAGE = 200  # messages in a page of history
 TEXT = "text"  # /help on a line that is no command
 _LIMIT = re.compile("(in|from|before(?=:[#0-9])):(.+)")  # of a search
 
@@ -200,7 +201,7 @@ class Unignore(Command):
     "/history [#room] [N|2h|before N|after N]",
     "page through what was said",
     "history",
-    more="N is a number of messages, 1 to 200. 2h is a time span in s, m, h or d. before and after take the"
+    more=f"N is a number of messages, 1 to {MAX_PAGE}. 2h is a time span in s, m, h or d. before and after take the"
     " number of a message, which the pages show.",
     cost=4,  # a page, and for a time span about 20 look-ups of where it begins
 )
@@ -221,8 +222,8 @@ class ReadHistory(Command):
         room = words.pop(0) if words and words[0].startswith("#") else None
         if not words:
             return cls(room)
-        if len(words) == 1 and NUMBER.fullmatch(words[0]) and int(words[0]):
-            return cls(room, count=int(words[0]))
+        if len(words) == 1 and NUMBER.fullmatch(words[0]):
+            return cls(room, count=int(words[0])) if 0 < int(words[0]) <= MAX_PAGE else None
         if len(words) == 1 and (match := SPAN.fullmatch(words[0])):
             return cls(room, seconds=int(match[1]) * UNITS[match[2]])
         if len(words) == 2 and words[0] in ("before", "after") and NUMBER.fullmatch(words[1]):

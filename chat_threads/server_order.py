@@ -41,8 +41,8 @@ class Announce(Command):
     "/audit [#room]",
     "list what operators did",
     "audit",
-    more="It also lists what was reported. It is for the owner and the operators of a room; without a room, for the"
-    " server's operators.",
+    more="It shows the last 50 things that were done or reported in a room. Its owner and its operators may see them."
+    " Without #room, it is your current room; for the server's operators, it is every room.",
     cost=5,
 )
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,11 @@ def without_password(command: Any) -> commands.Command:
 
 
 def may_have_password(text: str) -> bool:
-    """Whether there may be a password in a typed text, after a command that takes none, or another secret."""
+    """Whether there may be a password in a typed text, after a command that takes none, or another secret. The command
+    may lack its ``/``."""
     word, _, rest = text.strip().partition(" ")
-    return bool(rest) and commands.BY_NAME.get(word.lower()) in commands.SECRET
+    name = "/" + word.lower().removeprefix("/").removesuffix(":")
+    return bool(rest) and commands.BY_NAME.get(name) in commands.SECRET
 
 
 class Form:

@@ -42,8 +42,11 @@ def parse_line(line: str) -> commands.Command | None:
 
     It may be a text of several lines, with LF between them. If it begins with a command, all of it belongs to that.
     """
-    if len(line) in _SECRETS:
+    if len(line) in _TOKENS:
         _refuse_token(line)
+    if line[:1] in _INITIALS and (name := _with_password(line)):
+        advice = f"Type {name} alone, and the password when you are asked. If it is none, use other words."
+        raise Mistyped("That may be a password. Nothing was sent.", advice)
     if line.isprintable() and line[:1] not in " /／":  # most lines: neither blank nor a command
         return commands.Say(line)
     if not line.strip():
@@ -102,13 +105,29 @@ def not_set(option: str, value: str) -> Usage | Mistyped:
 
 # As the server makes them: 16 bytes in base64 leave two bits for the last letter. Less than 1 % have none of the first.
 _TOKEN = re.compile(r"(?=.*[0-9_-])(?=.*[A-Z])(?=.*[a-z])[A-Za-z0-9_-]{21}[AQgw]")
-_SECRETS = frozenset((22, len("resume ") + 22))  # characters of a line that may be a token
+_TAKE_TOKENS = (commands.Resume, commands.BecomeOperator)
+_TOKENS = frozenset((22, *(len(kind.row.name) + 22 for kind in _TAKE_TOKENS)))  # characters of a line with a token
 
 
 def _refuse_token(line: str) -> None:
-    """Raise Mistyped for a token that stands alone, or behind a resume without its /: it must not be shown to all."""
-    if _TOKEN.fullmatch(line.removeprefix("resume ")):
-        raise Mistyped("That looks like a token, which is secret. Nothing was sent.", "Type /resume and the token.")
+    """Raise Mistyped for a token that stands alone, or behind a command without its /: it must not be shown to all."""
+    word, blank, token = line.rpartition(" ")
+    if _TOKEN.fullmatch(token) and (not blank or any(word.lower() == kind.row.name[1:] for kind in _TAKE_TOKENS)):
+        name = f"/{word.lower() or 'resume'}"
+        raise Mistyped("That looks like a token, which is secret. Nothing was sent.", f"Type {name} and the token.")
+
+
+_ASK = {kind.row.name[1:]: kind.row.name for kind in commands.ASKS}  # the commands that ask for a password
+_INITIALS = frozenset(first for word in _ASK for first in (word[0], word[0].upper()))
+
+
+def _with_password(line: str) -> str:
+    """The command that somebody has typed without its /, maybe with a password behind it; "": none."""
+    words = line.split(None, 3)
+    if not 2 <= len(words) <= 3 or not (name := _ASK.get(words[0].lower().rstrip(":"))):
+        return ""
+    last = words[-1].rstrip(".,;:!?")
+    return "" if last.isalpha() and len(last) < commands.SHORTEST else name
 
 
 # A frame that keeps an error in a variable is in a cycle with it, through its traceback. So these functions keep none.
@@ -210,8 +229,10 @@ def _span(words: list[str]) -> str | None:
 
 def _no_page(words: list[str]) -> Mistyped | None:
     """What is wrong with words after /history, and what to type."""
-    if not words[-1].strip("0") or words[-1].lower() == "all":
-        return Mistyped("A page has 1 to 200 messages.", "/help history says more.")
+    if re.fullmatch("[0-9]+|all", words[-1].lower()) and (len(words) == 1 or (len(words) == 2 and is_room(words[0]))):
+        page = " ".join([*filter(is_room, words[:1]), str(commands.MAX_PAGE)])
+        more = f"Type /history {page}; the page says how to see older ones."
+        return Mistyped(f"A page has 1 to {commands.MAX_PAGE} messages.", more)
     if len(words) > 1 and words[0] not in _NO_ROOMS and (near := nearest(words[0].lower(), ("before", "after"))):
         page = f"{near} {' '.join(words[1:])}"
         if commands.ReadHistory.typed(page):
@@ -249,6 +270,8 @@ def parse_name(line: str) -> commands.Command | None:
     """
     words = without_sequences(line).replace("\ufeff", " ").split()  # a file may begin with a byte order mark
     _refuse_token(" ".join(words))
+    if _with_password(line):
+        raise Mistyped("That may be a password.", "Type only your name, and the password when you are asked.")
     if not words:
         return commands.Help()
     if len(words) == 1 and words[0].lower() in _MEANT:

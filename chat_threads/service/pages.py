@@ -15,7 +15,6 @@ from ..usage import NUMBER
 from .table import Context, does
 
 PAGE = 20  # messages in a page of history, unless told otherwise
-MAX_PAGE = 200
 OWN_WORDS = 1.0  # seconds
 MAX_FOUND = 50  # hits that a search shows
 
@@ -33,10 +32,10 @@ def read_history(context: Context, session: Session, command: commands.ReadHisto
     storage, removals = context.history.storage, context.publisher.removals.count
     before, after, limit = command.before, command.after, PAGE
     if command.count is not None:
-        limit = max(1, min(command.count, MAX_PAGE))
+        limit = max(1, min(command.count, commands.MAX_PAGE))
     elif command.seconds is not None:
         after = storage.number_before(room.id, int((time.time() - command.seconds) * 1000))
-        limit = MAX_PAGE
+        limit = commands.MAX_PAGE
     messages = tuple(storage.page(room.id, before, after, limit, bounded=True))
     last = context.publisher.last(room)
     if messages:

@@ -14,6 +14,7 @@ from support.spoken import SPOKEN
 
 from chat_threads import commands, events, meant
 from chat_threads.dialects import clock
+from chat_threads.dialects.asking import may_have_password
 from chat_threads.dialects.base import Request, Settings
 from chat_threads.dialects.columns import columns as measured
 from chat_threads.dialects.render import SHOW
@@ -78,15 +79,42 @@ def test_a_line_is_the_command_that_the_table_says(line, command):
     assert parse_line(line) == command
 
 
-@pytest.mark.parametrize("line", ["cMAQvkElFNtI6_FQvRl_Kw", "resume cMAQvkElFNtI6_FQvRl_Kw"])
-def test_a_token_that_stands_alone_is_neither_said_nor_taken_as_a_name(line):
+@pytest.mark.parametrize("word", ["", "resume ", "Operator "])
+def test_a_token_that_stands_alone_is_neither_said_nor_taken_as_a_name(word):
+    name = word.lower() or "resume "
     for parse in (parse_line, parse_name):
         with pytest.raises(Mistyped) as refused:
-            parse(line)
+            parse(f"{word}cMAQvkElFNtI6_FQvRl_Kw")
         assert refused.value.text == (
-            "That looks like a token, which is secret. Nothing was sent. Type /resume and the token."
+            f"That looks like a token, which is secret. Nothing was sent. Type /{name}and the token."
         )
     assert parse_line("hahahahahahahahahahaha") == commands.Say("hahahahahahahahahahaha")
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("login bob hunter2", "/login"),
+        ("Login hunter2", "/login"),
+        ("login bob swordfish", "/login"),
+        ("register correct-horse", "/register"),
+        ("password: hunter2", "/password"),
+        ("unregister hunter2", "/unregister"),
+    ],
+)
+def test_a_password_behind_a_command_without_its_slash_is_neither_said_nor_shown(line, name):
+    with pytest.raises(Mistyped) as refused:
+        parse_line(line)
+    assert refused.value.text.startswith(f"That may be a password. Nothing was sent. Type {name} alone,")
+    with pytest.raises(Mistyped) as refused:
+        parse_name(line)
+    assert line.split()[-1] not in refused.value.text
+    assert may_have_password(line)
+
+
+@pytest.mark.parametrize("line", ["login is broken!", "register now", "operator overloading", "passwords: 12345678"])
+def test_a_line_about_passwords_is_said(line):
+    assert parse_line(line) == commands.Say(line)
 
 
 def test_every_row_of_the_table_is_typed_above():
@@ -149,7 +177,7 @@ def test_a_blank_line_is_nothing(line):
         "/resume", "/resume a b", "/whois", "/nick ann #b", "/unignore",
         "/history #a x", "/history 1 2", "/history -1", "/history 1.5", "/history ٣", "/history a.b", "/history x y",
         "/history before", "/history before x", "/history before 1 2", "/history since", "/history 2 parsecs",
-        "/history since 1", "/history " + "9" * 16, "/history " + "9" * 10 + "d",
+        "/history since 1", "/history " + "9" * 10 + "d",
         "/history before " + "9" * 16, "/search",
     ],
 )  # fmt: skip
@@ -402,8 +430,13 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/lab pause foo 3", "What can be paused is the publisher or the history. Type /lab pause publisher 10."),
         ("/leave #lab2 #lab3", "/leave takes one room at a time. Type /leave #lab2."),
         ("/rooms #lab2", "/rooms takes nothing after it. Type /rooms alone."),
-        ("/history 0", "A page has 1 to 200 messages. /help history says more."),
-        ("/history #lab2 0", "A page has 1 to 200 messages. /help history says more."),
+        *(
+            (
+                f"/history {page}",
+                f"A page has 1 to 200 messages. Type /history {room}200; the page says how to see older ones.",
+            )
+            for page, room in (("0", ""), ("201", ""), ("9" * 40, ""), ("#a 500", "#a "), ("#a all", "#a "))
+        ),
         ("/redact #lab2 5", "The number comes first. Type /redact 5 #lab2."),
         ("/history 5 #lab2", "The room comes first. Type /history #lab2 5."),
         ("/history before 5 #lab2", "The room comes first. Type /history #lab2 before 5."),
@@ -411,7 +444,6 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/history lobby",
          "A room's name begins with '#'. Type /history #lobby; or /search from:lobby for what a person said."),
         ("/history befor 3", "before and after take the number of a message. Type /history before 3."),
-        ("/history #lab2 all", "A page has 1 to 200 messages. /help history says more."),
         ("/history Lobby after 5", "A room's name begins with '#'. Type /history #Lobby after 5."),
         *((f"/history {typed}", f"A time span is a number with s, m, h or d. Type /history {meant}.")
           for typed, meant in (("2 h", "2h"), ("the last 2 Hours", "2h"), ("2w", "14d"), ("h", "1h"), ("today", "1d"),
