@@ -371,10 +371,11 @@ class Ack(OneLine, Event):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Event):
-    """An event that answers the request that the client called ``ref``."""
+    """An event that answers the request that the client called ``ref``. For clients, ``kind`` is its type."""
 
     event: Event
     ref: str
+    kind: str = ""
 
     @property
     def lines(self) -> int:

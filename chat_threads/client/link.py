@@ -312,7 +312,7 @@ class Link:
                 if request:
                     answered.append((request.asked, event))
                     if self._options.answers:
-                        self._keep(Answer(event, request.asked.ref))
+                        self._keep(Answer(event, request.asked.ref, request.kind))
                 elif not isinstance(event, Ack):  # otherwise the answer to a forgotten request
                     self._keep(event)
             self._changed.notify_all()

@@ -31,6 +31,7 @@ MAX_KNOWN = 1000  # names and rooms that can be completed
 AGAIN = ("wrong_password", "bad_password", "try_later", "busy")  # refusals after which a password is asked for again
 PATIENCE = 75.0  # seconds in which a password is checked, whoever else waits
 MAX_PASTED = 100  # lines that are said at once
+REMOVED_ALREADY = "That message has been removed already."
 _DAY = "%Y-%m-%d"
 
 
@@ -77,6 +78,7 @@ class Talk:
         self._settings: dict[str, str] = {}  # what was set; the keyboard's thread, and ``listen`` after a return
         self._keeps = False  # whether the server keeps it, too; the keyboard's thread
         self._new_here = True  # it has entered no room yet
+        self._removed = 0  # messages that the user has removed, and whose removal is not acknowledged yet
         self._said_last = ""  # the text of the last line, if it was an error
         self._last: dict[str, int] = {}  # by folded room, the newest message on entering, until one is shown
         self._unseen: set[str] = set()  # refs of requests whose answers are not shown
@@ -250,9 +252,9 @@ class Talk:
             self._problem(error.text)
 
     def _show(self, event: events.Event) -> None:
-        ref = ""
+        ref = kind = ""
         if isinstance(event, events.Answer):
-            ref, event = event.ref, event.event
+            ref, kind, event = event.ref, event.kind, event.event
         first = self._new_here
         was_in = isinstance(event, events.Entered) and fold(event.room) in self.people
         self._note(event)
@@ -284,6 +286,10 @@ class Talk:
         elif isinstance(event, Other):
             if event.type == "help" and self._helps:
                 self._print(_help(self._helps.popleft(), event))
+        elif isinstance(event, events.Ack):
+            if kind == "redact" and not self._removed:
+                self._print(events.Notice(REMOVED_ALREADY))
+            self._removed -= kind == "redact" and self._removed > 0
         elif not isinstance(event, events.Bye):
             self.failed |= isinstance(event, events.Problem)
             self._print(event, getattr(event, "room", None))
@@ -344,6 +350,8 @@ class Talk:
         elif isinstance(event, (events.Departed, events.RoomDeleted)):
             self.people.pop(fold(event.room), None)
             self.room = event.current if isinstance(event, events.Departed) else event.now_in
+        elif isinstance(event, events.Redacted):
+            self._removed += event.by == self._name
         elif isinstance(event, events.RoomList):
             _see(self.rooms, *(row.room for row in event.rooms))
         if isinstance(event, (events.Entered, events.Current)):

@@ -221,15 +221,15 @@ def _connected(host: str, port: int, name: str, tries: int, asks: bool, **option
     except OSError as error:
         _fail(f"No server answers at {host}, port {port}: {error.strerror or error}.")
     except ClientError as error:
-        if asks and isinstance(error, Refused) and error.code in ("password_needed", "wrong_password"):
-            if error.code == "wrong_password":
+        asked = "password" in options
+        if asks and isinstance(error, Refused) and error.code == ("wrong_password" if asked else "password_needed"):
+            if asked:
                 click.echo(f"{PROGRAM}: {error.text}", err=True)
-            if password := _password(name):
-                return _connected(host, port, name, tries, asks, **{**options, "password": password})
-            options.pop("password", None)
+            return _connected(host, port, name, tries, asks, **{**options, "password": _password(name)})
         if tries == 1 and isinstance(error, Refused) and error.code == "password_needed":
+            log_in = "Type its password" if asks else "Log in on a terminal"
             other = f", or take another name, such as {error.near}" if error.near else ""
-            _fail(f"The name {name} belongs to an account. Log in on a terminal{other}.")
+            _fail(f"The name {name} belongs to an account. {log_in}{other}.")
         if tries == 1 or not isinstance(error, Refused) or error.code not in _TAKEN or not error.near:
             _fail(error.text)
         near = error.near

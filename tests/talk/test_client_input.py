@@ -14,7 +14,7 @@ from support.servers import needs
 from support.terminals import ENV, Tmux, run
 from support.waiting import WAIT
 
-from chat_threads.client import lines
+from chat_threads.client import Ack, Answer, PrivateLine, Redacted, lines
 from chat_threads.client.decoding import Other
 from chat_threads.client.errors import TimedOut
 from chat_threads.client.lines import Lines
@@ -219,6 +219,19 @@ def test_help_that_could_not_be_asked_for_does_not_change_what_the_next_one_show
     talk.obey("/help")
     talk._show(Other("help", {"requests": []}))
     assert "/help COMMAND explains a command" in shown[-1]
+
+
+def test_whoever_removes_a_message_that_is_gone_reads_so():
+    shown: list[str] = []
+    talk = Talk(Chat(), lambda lines, error: shown.append(lines))  # type: ignore[arg-type]
+    gone = "* That message has been removed already."
+    for by, told in (("ann", False), ("bob", True), ("", True)):
+        if by:
+            talk._show(Redacted("#lab", 7, by))
+        talk._show(PrivateLine(0, "bob", "ann", "psst"))
+        talk._show(Answer(Ack("#lab", 8), "1", "say"))
+        talk._show(Answer(Ack(), "2", "redact"))
+        assert (shown[-1] == gone) is told
 
 
 def refusing(**request: Any) -> None:

@@ -21,6 +21,7 @@ from support.waiting import WAIT, wait_for
 from support.words import error_line
 
 from chat_threads import commands, qr
+from chat_threads.client import terminal
 from chat_threads.client.talk import MAX_KNOWN, _see, completions, request_of
 from chat_threads.client.terminal import Address
 from chat_threads.commands import AreYouThere, Help, SetOption
@@ -159,6 +160,17 @@ def test_a_script_that_may_not_enter_its_room_says_nothing_elsewhere(server, con
     )
     bob = server.client("bob")
     assert not any("#study" in line or ": hi" in line for line in bob.ask("/history"))
+
+
+@pytest.mark.parametrize("passwords", [["not this one", ""], [""]])
+def test_whoever_does_not_know_a_password_reads_once_what_to_do(server, connect, monkeypatch, capsys, passwords):
+    connect(server, "ann").register("ann's password")
+    wrong = ["chat-threads-client: That is not the password of ann."] * (len(passwords) - 1)
+    told = "The name ann belongs to an account. Type its password, or take another name, such as ann2."
+    monkeypatch.setattr(terminal, "_password", lambda name: passwords.pop(0))
+    with pytest.raises(SystemExit):
+        terminal._connected("127.0.0.1", server.port, "ann", 1, True)
+    assert capsys.readouterr().err.splitlines() == [*wrong, f"chat-threads-client: {told}"]
 
 
 def test_commands_may_be_piped_in_too_and_what_is_not_a_command_is_an_error_and_its_exit_code(server):
