@@ -31,13 +31,26 @@ if os.path.isdir("/dev/shm"):  # tmp_path is in memory: every commit syncs, whic
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
 
 
+def pytest_timeout_set_timer(item: Any, settings: object) -> None:
+    item.time_limit = settings
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: Any) -> None:
+    """A test that is run once more has its whole time limit again. The failure stopped the timer."""
+    if getattr(item, "execution_count", 1) > 1 and hasattr(item, "time_limit"):
+        item.ihook.pytest_timeout_cancel_timer(item=item)
+        item.ihook.pytest_timeout_set_timer(item=item, settings=item.time_limit)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def watched_locks() -> Iterator[lockwatch.Watch]:
     """Watch all locks of the package, throughout the suite, and the calls made under them. From Python 3.12 on, only
     test_locks.py checks the calls, because each change of the profile function is slow there."""
     with lockwatch.Watch(looks=sys.version_info < (3, 12)).installed() as watch:
         yield watch
-    assert watch.circle() is None
+    if circle := watch.circle():
+        raise lockwatch.LockFaults(circle)
 
 
 @pytest.fixture
@@ -54,7 +67,8 @@ def locks_as_in_their_table(watched_locks: lockwatch.Watch) -> Iterator[None]:
     """In every test, no lock is taken in a wrong order, and nothing waits under a lock."""
     watched_locks.faults.clear()
     yield
-    assert watched_locks.faults == []
+    if watched_locks.faults:
+        raise lockwatch.LockFaults("\n".join(watched_locks.faults))
 
 
 @pytest.fixture

@@ -77,6 +77,10 @@ class WrongOrder(AssertionError):
     """A lock was taken under a lock for which the table does not allow it."""
 
 
+class LockFaults(AssertionError):
+    """The code broke the rules about locks. Each fault is noted once, so a second run of the test would not find it."""
+
+
 class _Held(threading.local):
     def __init__(self) -> None:
         self.locks: list[WatchedLock] = []
