@@ -1,8 +1,10 @@
 """The audit: what operators did, what was reported, and what was announced.
 
-Each row is stored in the same transaction as the change that it is about. The last KEPT actions and the last KEPT
-reports of each room are kept, so nobody can push out rows of another room. The rows of a room are deleted with it. The
-history thread calls the functions with a ``writer``, in a transaction of the Storage.
+Each row is stored in the same transaction as the change that it is about. KEPT actions and KEPT reports of each room
+are kept, so nobody can push out rows of another room. Those who report in a room share its places: the newest reports
+of each of them come before their older ones. In the same way, rooms share the list of what was done in all rooms. The
+rows of a room are deleted with it. The history thread calls the functions with a ``writer``, in a transaction of the
+Storage.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ KEPT = 100  # actions of each room, and as many reports
 SERVER = 0  # in place of a room's id: the server as a whole
 
 _COLUMNS = "at, place, by, action, about, why"
+
+# Actions, and reports: each kind with those who share the places, of whom each has its newest row first.
+_KINDS = (("action != 'report'", "room"), ("action = 'report'", "room, by"))
 
 
 def row_of(at: int, shown: events.Event | None) -> AuditRow | None:
@@ -41,13 +46,16 @@ def keep(writer: sqlite3.Connection, rows: Sequence[tuple[int, AuditRow]]) -> No
         [(room, row.at, row.room, row.by, row.action, row.about, row.why) for room, row in rows],
     )
     for room in dict(rows):
-        for which in ("=", "!="):
-            those = f"room = ? AND action {which} 'report'"
-            writer.execute(
-                f"DELETE FROM audit WHERE {those} AND id <= (SELECT id FROM audit WHERE {those}"
-                " ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                (room, room, KEPT),
-            )
+        for kind, sharing in _KINDS:
+            chosen = _chosen("id", f"{kind} AND room = ?", sharing)
+            writer.execute(f"DELETE FROM audit WHERE id IN ({chosen} LIMIT -1 OFFSET ?)", (room, KEPT))
+
+
+def _chosen(columns: str, which: str, sharing: str) -> str:
+    """SQL for these columns of some rows. The newest row of each of those who share comes first, then the second
+    newest of each, and so on."""
+    nth = f"row_number() OVER (PARTITION BY {sharing} ORDER BY id DESC) AS nth"
+    return f"SELECT {columns} FROM (SELECT *, {nth} FROM audit WHERE {which}) ORDER BY nth, id DESC"
 
 
 def forget(writer: sqlite3.Connection, room: int) -> None:
@@ -63,7 +71,9 @@ def forget_old(writer: sqlite3.Connection, older_than: int) -> bool:
 def newest(
     rows: Callable[[str, Sequence[Any]], list[tuple[Any, ...]]], room: int | None, limit: int
 ) -> tuple[AuditRow, ...]:
-    """The newest ``limit`` rows of a room, or of all, the newest last."""
-    where, values = ("", ()) if room is None else ("WHERE room = ?", (room,))
-    found = rows(f"SELECT {_COLUMNS} FROM audit {where} ORDER BY id DESC LIMIT ?", (*values, limit))
-    return tuple(AuditRow(*each) for each in reversed(found))
+    """The newest ``limit`` actions and the newest ``limit`` reports of a room, or of all, the newest last."""
+    found: list[tuple[Any, ...]] = []
+    for kind, sharing in _KINDS:
+        which, values = (kind, (limit,)) if room is None else (f"{kind} AND room = ?", (room, limit))
+        found += rows(f"{_chosen(f'id, {_COLUMNS}', which, sharing)} LIMIT ?", values)
+    return tuple(AuditRow(*each) for _, *each in sorted(found))

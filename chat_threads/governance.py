@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -28,8 +29,9 @@ from .refusals import (
     InviteOnly,
     Muted,
     QuietRoom,
+    RoomInSetting,
 )
-from .rules import fold, nearest
+from .rules import fold, is_room, nearest
 
 
 class StoredRoom(Protocol):
@@ -294,33 +296,66 @@ _NUMBERS = {
     "keep": "Write keep and a number of days, such as keep 30; or keep all. Older messages are deleted for good.",
 }
 _MEANT = {
-    "closed": "invite-only",
-    "private": "invite-only",
-    "normal": "open",
-    "moderated": "quiet",
-    "hidden": "unlisted",
-}
+    word: setting
+    for setting, words in (
+        ("public", "unlocked unlock invite-only-off"),
+        ("invite-only", "closed private locked lock members-only"),
+        ("open", "normal loud noisy unquiet unmute not-quiet no-quiet quiet-off"),
+        ("quiet", "moderated silent silence muted mute lecture"),
+        ("slow off", "fast no-slow not-slow"),
+        ("accounts-only", "registered login"),
+        ("everybody", "anybody anyone guests accounts-only-off"),
+        ("listed", "visible shown show unlisted-off"),
+        ("unlisted", "hidden hide secret"),
+    )
+    for word in words.split()
+}  # what people may call a setting, with hyphens in place of spaces
 SETTINGS = (
     "public, invite-only, open, quiet, slow 10, slow off, accounts-only, everybody, listed, unlisted, keep 30, keep all"
 )
+_SPELLED = re.compile("(slow|keep)[a-z :=_-]*?([0-9]{1,5}) ?([a-z]?)[a-z]*", re.ASCII)
+_UNITS = {"slow": {"": 1, "s": 1, "m": 60, "h": 3600}, "keep": {"": 1, "d": 1, "w": 7, "m": 30, "y": 365}}
 
 
 def read_setting(typed: str) -> dict[str, Any]:
     """The fields of Governance that a setting changes; raise BadSetting."""
     words = typed.lower().split()
     setting = " ".join(words)
+    fields = _fields(setting)
+    if fields is None:
+        raise _bad_setting(setting, words)
+    return fields
+
+
+def _fields(setting: str) -> dict[str, Any] | None:
+    word, _, number = setting.partition(" ")
     if setting in _WORDS:
         return _WORDS[setting]
-    if len(words) == 2 and words[1].isascii() and words[1].isdigit() and len(words[1]) <= 5:
-        number = int(words[1])
-        if words[0] == "slow" and 1 <= number <= SLOWEST:
-            return {"slow": number}
-        if words[0] == "keep" and 1 <= number <= 36500:
-            return {"keep": number}
-    if words and words[0] in _NUMBERS:
-        raise BadSetting(setting, _NUMBERS[words[0]])
-    near = nearest(_MEANT.get(setting, setting), SETTINGS.split(", "))
-    raise BadSetting(setting or "An empty text", f"Did you mean {near}?" if near else f"Try one of: {SETTINGS}.", near)
+    if number.isascii() and number.isdigit() and len(number) <= 5:
+        if word == "slow" and 1 <= int(number) <= SLOWEST:
+            return {"slow": int(number)}
+        if word == "keep" and 1 <= int(number) <= 36500:
+            return {"keep": int(number)}
+    return None
+
+
+def _bad_setting(setting: str, words: list[str]) -> BadSetting:
+    near = None
+    if spelled := _SPELLED.fullmatch(setting):  # slow 10s, slow: 10, keep 4 weeks
+        word, number, unit = spelled.groups()
+        near = f"{word} {int(number) * _UNITS[word].get(unit, 0)}"
+    key = re.sub("[ =:_-]+", "-", setting).removesuffix("-on")
+    if near is None or _fields(near) is None:
+        near = _MEANT.get(key)
+    if near is None and key[:4] in _NUMBERS:
+        return BadSetting(setting, _NUMBERS[key[:4]])
+    rest = " ".join(words[1:])
+    if near is None and rest and is_room(room := f"#{words[0]}") and _fields(rest) is not None:
+        return RoomInSetting(setting, room, rest)
+    names = SETTINGS.split(", ")
+    near = near or nearest(key, names) or nearest(key.partition("-")[0], names)
+    advice = f"Did you mean {near}?" if near else f"Try one of: {SETTINGS}."
+    return BadSetting(setting or "An empty text", advice, near)
 
 
 # --- slow rooms -----------------------------------------------------------------------------------------

@@ -156,16 +156,14 @@ def forget(writer: sqlite3.Connection, connected: Set[int]) -> bool:
     """If there are more than TOKENS tokens, forget up to SWEEP_TOKENS of them, with their requests.
 
     Tokens without requests and without rooms are forgotten first, then those that were unused for the longest time.
-    Tokens in ``connected`` stay, and those under which accounts were registered. Returns whether there are more to
-    forget.
+    Tokens in ``connected`` stay. Those under which accounts were registered stay, too, and are not counted. Returns
+    whether there are more to forget.
     """
-    spare = writer.execute("SELECT count(*) FROM tokens").fetchone()[0] - TOKENS
+    others = "FROM tokens WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.id = tokens.id)"
+    spare = writer.execute(f"SELECT count(*) {others}").fetchone()[0] - TOKENS
     if spare <= 0:
         return False
-    oldest = writer.execute(
-        "SELECT id FROM tokens WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.id = tokens.id)"
-        " ORDER BY kept, used"
-    )
+    oldest = writer.execute(f"SELECT id {others} ORDER BY kept, used")
     ids = list(islice((row for row in oldest if row[0] not in connected), min(spare, SWEEP_TOKENS)))
     oldest.close()
     writer.executemany("DELETE FROM refs WHERE token = ?", ids)

@@ -225,6 +225,14 @@ class BadSetting(Told):
         self.near = near
 
 
+class RoomInSetting(BadSetting):
+    """The setting ``near`` is meant, for another ``room``, whose ``#`` is missing."""
+
+    def __init__(self, typed: str, room: str, near: str) -> None:
+        super().__init__(typed, f"Did you mean {near} for {room}?", near)
+        self.room = room
+
+
 class BadTime(Told):
     """A word in place of a time, which begins with a digit, but is no time or is out of range. Only people type it."""
 

@@ -1,4 +1,5 @@
-"""Deletes what must go: messages of deleted rooms, messages that are too old, texts that were removed, unused rooms.
+"""Deletes what must go: the messages of deleted rooms, messages and rows of the audit that are too old, the texts of
+removed messages, and unused rooms.
 
 **The clock.** A clock that is ahead at one start would delete the history of months. So the file keeps the last time
 that was trusted, and a clock that is days away from it is doubted. Then nothing is deleted for its age until the clock
@@ -7,6 +8,8 @@ their times are from the same clock. A clock that is behind is doubted, too, but
 
 **Old messages.** A message may have an earlier time than the one before it, or a time in the future. So a pass goes on
 for some thousands of messages after the last one that it deleted. The first pass, and one a day, checks all messages.
+Each pass begins with the rooms that have a time of their own (``/room keep``); there it trusts that times grow with the
+numbers.
 
 **Traces.** SQLite overwrites most of what is deleted, but not all. So messages are wiped in place before they are
 deleted, and a purge does the rest afterwards: it rewrites the index, rewrites the whole file if it is short, and

@@ -33,7 +33,8 @@ class RoomSet(OneLine, Event):
 
 @dataclass(frozen=True, slots=True)
 class RoomShown(OneLine, Event):
-    """How a room is governed: its settings, as people type them, who made it, and the names of its operators."""
+    """How a room is governed: its settings, as people type them, who made it, and the names of its operators. Without
+    a ``creator``, the room belongs to nobody."""
 
     lines: ClassVar[int] = 3
     room: str

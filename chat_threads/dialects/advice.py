@@ -36,6 +36,7 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     errors.UnknownPerson: lambda problem: "" if problem.near else "/who lists who is here.",
     refusals.AccountsOnly: lambda problem: "/login logs you in; /register makes an account.",
     refusals.GuestBanned: lambda problem: f"/unban {problem.near} first.",
+    refusals.RoomInSetting: lambda problem: f"Did you mean /room {problem.room} {problem.near}?",
     refusals.NotListed: lambda problem: f"/bans {problem.room} lists who is.",
     refusals.NoOperator: lambda problem: f"/room {problem.room} names its operators.",
     refusals.NotThere: lambda problem: f"/who {problem.room} lists who is.",

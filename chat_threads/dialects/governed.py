@@ -72,8 +72,14 @@ def room_shown(event: events.RoomShown) -> tuple[str, str]:
         said.append("It is not on the list of rooms.")
     if rules.get("keep", "all") != "all":
         said.append(f"Its messages are deleted after {span(86400 * int(rules['keep']))}.")
-    operators = ", ".join(event.operators) or "nobody else"
-    return " ".join(said), f"It was made by {event.creator}; its operators: {operators}. /help room says more."
+    operators = ", ".join(event.operators)
+    if event.creator:
+        whose = f"It was made by {event.creator}; its operators: {operators or 'nobody else'}."
+    elif operators:
+        whose = f"It belongs to nobody; its operators: {operators}."
+    else:
+        whose = "It belongs to nobody, so only the server's operators may change that."
+    return " ".join(said), f"{whose} /help room says more."
 
 
 def sanction(row: events.SanctionRow) -> tuple[str, str]:

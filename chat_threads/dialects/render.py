@@ -215,7 +215,7 @@ def _sanction_list(style: Style, event: events.SanctionList) -> str:
     if not event.people:
         return _line(style, f"Nobody is banned from {event.room} or muted in it.")
     rows = [[row.name, *governed.sanction(row), row.by, row.why] for row in event.people]
-    return _table(style, ("name", "what", "still", "by", "why"), rows, shrink=((4, 10), (0, 12), (3, 12)))
+    return _table(style, ("name", "what", "time left", "by", "why"), rows, shrink=((4, 10), (0, 12), (3, 12)))
 
 
 def _private_line(style: Style, event: events.PrivateLine) -> str:

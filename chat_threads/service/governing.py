@@ -151,7 +151,8 @@ def room(context: Context, session: Session, command: commands.Room) -> None:
         return
     rules = found.governance or Governance(found.owner)
     operators = tuple(rules.operators.values())
-    session.answer(events.RoomShown(found.name, rules.settings(), found.creator, operators))
+    creator = found.creator if found.owner else ""
+    session.answer(events.RoomShown(found.name, rules.settings(), creator, operators))
 
 
 @does(commands.Op)

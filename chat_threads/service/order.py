@@ -12,7 +12,7 @@ from ..usage import NUMBER
 from .governing import answered, person_in, rank
 from .table import Context, does
 
-MOST = 50  # rows that /audit shows
+MOST = 50  # actions that /audit shows, and as many reports
 
 
 @does(commands.Report)

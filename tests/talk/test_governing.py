@@ -117,11 +117,11 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     for _ in range(2):
         ann.expect("! Nobody here is called bo. Did you mean bob?")
     ann.expect("! The person's name comes first. Type /mute bob 5m.")
-    ann.expect("! A room's name begins with '#'. Type /room #lab quiet.")
+    ann.expect("! lab quiet is not a setting of a room. Did you mean /room #lab quiet?")
     ann.expect("* Nobody is called zed now, so this holds for the name only.")
     ann.expect("* ann banned zed from #lab for 5 minutes: early")
     ann.send("/bans", "/ban bob 0s", "/op ann")
-    ann.expect("zed     banned  5 minutes  ann   early")
+    ann.expect("zed     banned  5 minutes    ann   early")
     ann.expect("! 0s is too short or too long. Nothing was done.")
     ann.expect("! ann owns #lab, and may do more than an operator there.")
     ann.send("/mute bob for 3 hours rude words")

@@ -10,6 +10,7 @@ from support.clients import Program, Start
 from support.servers import Running
 
 from chat_threads import audit
+from chat_threads.service import order
 from chat_threads.storage import StorageError
 
 
@@ -87,6 +88,28 @@ def test_an_announcement_is_shown_to_everybody_and_is_for_the_servers_operators(
     assert bob.expect("notice")["text"] == said
     assert person.expect("* boss announces") == f"* {said}"
     assert rows(boss) == [("boss", "announce", "", "five minutes left")]
+
+
+def test_nobody_hides_by_reports_or_by_rules_of_their_own_room_what_others_did(
+    server: Running, program: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "KEPT", 4)
+    monkeypatch.setattr(order, "MOST", 3)
+    ann, bob, cy = (program(name, server, room="#lab") for name in ("ann", "bob", "cy"))
+    boss, eve = program("boss", server), program("eve", server, room="#own")
+    server.chat.sessions.named("boss").operator = True
+    for client, *lines in (
+        (cy, "/report bob rude words"),
+        (ann, "/mute bob", "/unmute bob"),
+        (bob, *(f"/report cy {number}" for number in range(6))),
+        (eve, *(f"/room slow {number}" for number in range(1, 6))),
+    ):
+        for line in lines:
+            assert "code" not in done(client, line)
+    reports = [("cy", "report", "bob", "rude words"), *(("bob", "report", "cy", why) for why in "45")]
+    actions = [("ann", "mute", "bob", ""), ("ann", "unmute", "bob", "")]
+    assert rows(ann) == [reports[0], *actions, *reports[1:]]
+    assert rows(boss) == [reports[0], actions[1], *reports[1:], *(("eve", "room", f"slow {n}", "") for n in (4, 5))]
 
 
 def test_what_operators_do_is_remembered_for_each_room_and_goes_with_it(

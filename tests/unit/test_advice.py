@@ -92,6 +92,10 @@ TYPED = [
         "/login logs you in; /register makes an account.",
     ),
     (refusals.GuestBanned("bob", "#lab"), "bob is banned from #lab.", "Lift the ban first.", "/unban bob first."),
+    (
+        refusals.RoomInSetting("lab quiet", "#lab", "quiet"),
+        "lab quiet is not a setting of a room.", "Did you mean quiet for #lab?", "Did you mean /room #lab quiet?",
+    ),
     (refusals.NotThere("bob", "#lab"), "bob is not in #lab.", "", "/who #lab lists who is."),
     (
         refusals.NoMuting("#lab"),

@@ -141,6 +141,27 @@ def test_a_setting_that_does_not_exist_is_refused_with_one_that_does(typed):
     assert caught.value.advice
 
 
+def test_a_setting_that_is_spelled_in_another_way_is_refused_with_the_one_that_is_meant():
+    for spelled, meant in (
+        ("invite only, invite_only, inviteonly, private, locked", "invite-only"), ("quite, quiet on, silent", "quiet"),
+        ("quiet off, not quiet, unquiet, normal", "open"), ("slow 20s, slow: 20, slow20, slow mode 20", "slow 20"),
+        ("slow 2 minutes, slow=2m", "slow 120"), ("no slow", "slow off"), ("accounts only, login", "accounts-only"),
+        ("keep 4 weeks, keep 28d", "keep 28"), ("everyone, anyone", "everybody"), ("secret, unlist", "unlisted"),
+        ("open please", "open"), ("invite-only off, publik", "public"),
+    ):  # fmt: skip
+        for each in spelled.split(", "):
+            with pytest.raises(refusals.BadSetting) as caught:
+                read_setting(each)
+            assert (caught.value.near, caught.value.advice) == (meant, f"Did you mean {meant}?"), each
+    for each in ("slow mode", "slow 0s", "slow 2h", "keep 0 days", "pink", "password x"):
+        with pytest.raises(refusals.BadSetting) as caught:
+            read_setting(each)
+        assert caught.value.near is None, each
+    with pytest.raises(refusals.RoomInSetting) as caught:
+        read_setting("lab slow 10")
+    assert (caught.value.room, caught.value.near) == ("#lab", "slow 10")
+
+
 def test_slow_rooms_remember_a_bounded_number_of_people(monkeypatch):
     monkeypatch.setattr(Spoken, "MOST", 2)
     spoken = Spoken()

@@ -524,6 +524,11 @@ def test_tokens_are_forgotten_a_few_at_a_time_and_never_those_of_connected_clien
     storage.commit(Batch(tokens={12: TokenUsed(12, "ann")}))
     assert not storage.sweep_tokens(set(range(13)))
     assert len(tokens_of(storage)) == 5
+    with contextlib.closing(sqlite3.connect(storage.path)) as other, other:  # those of accounts do not count
+        password = "1, 1, 1, x'00', x'00', 0"
+        other.executemany(f"INSERT INTO accounts VALUES (?, ?, ?, 0, {password})", [(n, n, n) for n in (0, 2, 10)])
+    assert not storage.sweep_tokens()
+    assert len(tokens_of(storage)) == 5
 
 
 def test_a_token_that_a_room_belongs_to_is_kept_longer_whichever_came_first(storage: Storage) -> None:

@@ -426,7 +426,6 @@ def test_what_is_typed_in_place_of_a_name_and_a_room_is_explained(typed, told):
         ("/join #lab2, #lab3", "/join takes one room at a time. Type /join #lab2."),
         ("/join #lab2,#lab3", "/join takes one room at a time. Type /join #lab2."),
         ("/kick tess #opr", "The room comes first. Type /kick #opr tess."),
-        ("/room lobby quiet", "A room's name begins with '#'. Type /room #lobby quiet."),
         ("/lab pause foo 3", "What can be paused is the publisher or the history. Type /lab pause publisher 10."),
         ("/leave #lab2 #lab3", "/leave takes one room at a time. Type /leave #lab2."),
         ("/rooms #lab2", "/rooms takes nothing after it. Type /rooms alone."),
@@ -915,9 +914,24 @@ SEEN = (
     (
         events.SanctionList("#lab2", (events.SanctionRow("bob", "ban", "ann", "rude", 7200),)),
         [
-            "* name    what    still    by    why",
-            "* ------  ------  -------  ----  -----",
-            "* bob     banned  2 hours  ann   rude",
+            "* name    what    time left    by    why",
+            "* ------  ------  -----------  ----  -----",
+            "* bob     banned  2 hours      ann   rude",
+        ],
+    ),
+    (
+        events.RoomShown("#lobby", ("public",), "", ()),
+        [
+            "* Everybody may enter #lobby. Everybody in it may speak.",
+            "* It belongs to nobody, so only the server's operators may change that. /help",
+            "*   room says more.",
+        ],
+    ),
+    (
+        events.RoomShown("#lobby", ("public",), "", ("bob",)),
+        [
+            "* Everybody may enter #lobby. Everybody in it may speak.",
+            "* It belongs to nobody; its operators: bob. /help room says more.",
         ],
     ),
     (events.PrivateLine(AT, "ann", "bob", "psst"), ["[14:03] ann -> you: psst"]),
