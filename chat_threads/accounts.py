@@ -1,7 +1,8 @@
 """All accounts, in memory, and who may try which passwords how often.
 
 The history thread stores a change of an account before it makes the change here. So whatever is here is also on disk.
-Nobody can lock out somebody else, because wrong passwords count for a name and an address together.
+Nobody can lock out somebody else, because wrong passwords count for a name and an address together. An address is here
+what ``addresses.site`` makes of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from .account_errors import AccountBusy, TooManyAccounts, TooManyPasswords
-from .addresses import network
+from .addresses import site
 from .ordered import AccountChange, AccountEnded
 from .passwords import Account, Gate
 from .rules import fold
@@ -55,7 +56,7 @@ class Accounts:
         self._by_id: dict[int, Account] = {}
         self._token = ""  # for the first operator; "": there is none
         self._changing: set[int] = set()  # the ids of accounts that somebody is about to change
-        self._failed: OrderedDict[tuple[str, str], list[float]] = OrderedDict()  # when, by folded name and network
+        self._failed: OrderedDict[tuple[str, str], list[float]] = OrderedDict()  # when, by folded name and site
         self._made = Handout(clock, MADE_AT_ONCE, MADE_A_SECOND)
         self._tried = Handout(clock, TRIED_AT_ONCE, TRIED_A_SECOND)
 
@@ -123,26 +124,26 @@ class Accounts:
     def may_make(self, address: str) -> None:
         """Count an account that is made from this address; raise TooManyAccounts."""
         with self._lock:
-            full, seconds = len(self._by_id) >= MOST, self._made.wait(address)
+            full, seconds = len(self._by_id) >= MOST, self._made.wait(site(address))
         if full or seconds:
             raise TooManyAccounts(None if full else seconds)
 
     def may_work(self, address: str) -> None:
         """Count a password on which a thread is about to work for this address; raise TooManyPasswords."""
         with self._lock:
-            seconds = self._tried.wait(address)
+            seconds = self._tried.wait(site(address))
         if seconds:
             raise TooManyPasswords(seconds)
 
     def did_not_work(self, address: str) -> None:
         """Nobody has worked on that password after all."""
         with self._lock:
-            self._tried.give_back(address)
+            self._tried.give_back(site(address))
 
     def may_try(self, name: str, address: str) -> None:
         """Count a password that is about to be checked, as if it were wrong: many may be checked at the same time.
         Raise TooManyPasswords. ``tried`` must follow."""
-        key, now = (fold(name), network(address)), self._clock()
+        key, now = (fold(name), site(address)), self._clock()
         with self._lock:
             failed = [at for at in self._failed.pop(key, ()) if at > now - WITHIN]
             delay = failed[-1] + DELAY - now if len(failed) >= FAILURES else 0.0
@@ -154,7 +155,7 @@ class Accounts:
 
     def tried(self, name: str, address: str, right: bool | None) -> None:
         """The password was right or wrong; None: it was not checked after all."""
-        key = fold(name), network(address)
+        key = fold(name), site(address)
         with self._lock:
             if right:
                 self._failed.pop(key, None)

@@ -221,6 +221,7 @@ class Conversation(socketserver.BaseRequestHandler):
                 if isinstance(hello, commands.Hello):
                     if self.server.service.admit(self._session, hello):
                         return True
+                    self._may_give_way()
                     continue  # the client is asked for a password
             except CutOff:
                 raise

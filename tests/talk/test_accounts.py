@@ -17,7 +17,7 @@ from support.clients import Client, Program
 from support.waiting import WAIT, wait_for
 
 from chat_threads import accounts, conversation, passwords
-from chat_threads.account_errors import PasswordsBusy, TooManyPasswords
+from chat_threads.account_errors import PasswordsBusy, TooManyAccounts, TooManyPasswords
 from chat_threads.client import Refused
 from chat_threads.errors import Unreadable
 from chat_threads.ordered import TokenUsed
@@ -316,12 +316,31 @@ def test_wrong_passwords_delay_further_tries_from_there_and_nobody_elses(program
 
 def test_passwords_that_are_checked_at_the_same_time_count_together():
     every = accounts.Accounts()
-    for _ in range(accounts.FAILURES):
-        every.may_try("ann", "192.0.2.1")
+    for number in range(accounts.FAILURES):
+        every.may_try("ann", f"2001:db8:0:{number}::1")  # one customer may have all of these
     with pytest.raises(TooManyPasswords):
-        every.may_try("Ann", "192.0.2.1")
-    every.tried("ann", "192.0.2.1", right=True)
-    every.may_try("ann", "192.0.2.1")
+        every.may_try("Ann", "2001:db8::1")
+    every.may_try("ann", "2001:db8:1::1")
+    every.tried("ann", "2001:db8::1", right=True)
+    every.may_try("ann", "2001:db8::1")
+    for number in range(accounts.MADE_AT_ONCE):
+        every.may_make(f"2001:db8:0:{number:x}::1")
+    with pytest.raises(TooManyAccounts):
+        every.may_make("2001:db8:0:ffff::1")
+    every.may_make("2001:db8:1::1")
+
+
+def test_a_connection_that_is_asked_for_a_password_gives_way_like_one_without_a_name(serve, program):
+    running = serve(max_clients=2)
+    registered(program, "ann", running).close()
+    wait_for(lambda: not len(running.chat.sessions), "she has gone")
+    first, second = running.client(), running.client()
+    for client in (first, second):
+        client.send("ann")
+        client.expect("The name ann has a password.")
+    bob = running.client("bob")
+    assert "your place went to somebody else" in first.rest()[-1]
+    assert bob.ask("/who")
 
 
 def test_whoever_logs_in_while_the_password_is_changed_keeps_no_way_in(program, server, monkeypatch):
