@@ -153,11 +153,13 @@ class Sanctioned(Change):
             raise NotThere(self.person.name, asked.room)
         if (least := before.rank(self.person)) >= asked.rank:
             raise Protected(asked.room, least)
+        if self.kind == "kick" and before.banned(self.person, asked.at):  # it must not make the ban shorter
+            raise NotThere(self.person.name, asked.room)
         seconds = KICKED if self.kind == "kick" else self.seconds
         until = None if seconds is None else asked.at + seconds * 1000
         where = network(self.person.address) if self.by_address else ""
-        person, by = self.person, asked.by.name
-        made = Sanction(person.identity, person.name, until, by, self.why, where, asked.rank, person.account)
+        person, by, kick = self.person, asked.by.name, self.kind == "kick"
+        made = Sanction(person.identity, person.name, until, by, self.why, where, asked.rank, person.account, kick)
         listed = _LISTS[self.kind]
         in_force = _in_force(getattr(before, listed), asked.at)
         others = tuple(_others(in_force, self.person))

@@ -127,9 +127,11 @@ class ChatRoom:
         return not (governance.unlisted and not governance.rank(session)) and self.refusal(session) is None
 
     def last_words(self, session: Subscriber, words: str) -> str:
-        """The words on leaving, if the session may speak in the room; otherwise ""."""
-        if words and self.governance and self.governance.speaking(self.name, session, int(time.time() * 1000)):
-            return ""
+        """The words on leaving, if the session may speak in the room at any time; otherwise ""."""
+        if words and (rules := self.governance):
+            slow = rules.slow and not rules.rank(session)  # nobody speaks by leaving and coming back again and again
+            if slow or rules.speaking(self.name, session, int(time.time() * 1000)):
+                return ""
         return words
 
     @property

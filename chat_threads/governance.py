@@ -102,6 +102,7 @@ class Sanction:
     network: str = ""
     rank: int = Rank.OPERATOR  # of the person who made it
     account: bool = False  # whether the identity is an account
+    kick: bool = False  # a ban for a moment
     key: str = field(init=False, compare=False)  # the folded name
 
     def __post_init__(self) -> None:
@@ -120,6 +121,10 @@ class Sanction:
     def left(self, at: int) -> int | None:
         """The seconds until it ends, rounded up."""
         return None if self.until is None else max(1, -(-(self.until - at) // 1000))
+
+    def ban(self, room: str, at: int) -> Banned:
+        """As an error for the person who is banned from this room."""
+        return Banned(room, self.left(at), self.why, self.kick)
 
 
 class Sanctions(tuple[Sanction, ...]):
@@ -192,7 +197,7 @@ class Governance:
     def entering(self, room: str, person: Person, at: int) -> ChatError | None:
         """Why the person may not enter the room, and so may not read in it; None: the person may."""
         if ban := self.banned(person, at):
-            return Banned(room, ban.left(at), ban.why)
+            return ban.ban(room, at)
         if self.rank(person):
             return None
         if self.invite_only and person.identity not in self.invited:
@@ -202,7 +207,7 @@ class Governance:
     def speaking(self, room: str, person: Person, at: int) -> ChatError | None:
         """Why the person may not speak in the room now; None: the person may. Does not check ``slow``."""
         if ban := self.banned(person, at):
-            return Banned(room, ban.left(at), ban.why)
+            return ban.ban(room, at)
         if mute := self.muted(person, at):
             return Muted(room, mute.left(at), mute.why)
         if self.rank(person):
@@ -273,7 +278,7 @@ def governed(rooms: Iterable[StoredRoom], texts: Mapping[int, str]) -> dict[int,
 
 
 def _row(made: Sanction) -> tuple[Any, ...]:
-    what = (made.why, made.network, int(made.rank), made.account)
+    what = (made.why, made.network, int(made.rank), made.account, made.kick)
     return (made.identity, made.name, made.until, made.by, *what)
 
 

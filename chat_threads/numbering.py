@@ -16,7 +16,7 @@ from .errors import ChatError, RoomGone
 from .events import AuditRow, Message
 from .governance import Governance, Person, Somebody, Spoken
 from .once import Once, Refused
-from .refusals import Banned, TooSoon
+from .refusals import TooSoon
 
 
 class Rooms:
@@ -248,7 +248,7 @@ class Numbering:
         """Raise Banned if the person is banned from the room."""
         governance = self.governed.get(room_id)
         if governance and (ban := governance.banned(person, self.at)):
-            raise Banned(room, ban.left(self.at), ban.why)
+            raise ban.ban(room, self.at)
 
     def _room_ended(self, item: ordered.RoomEnded) -> None:
         if self._last_of(item.room_id) is None:

@@ -15,7 +15,7 @@ from . import ordered
 from .errors import NotAllowed, Told, Unreadable
 from .events import Message
 from .governance import Governance, Somebody
-from .refusals import Banned, NamesakesMessage
+from .refusals import NamesakesMessage
 from .rules import fold
 
 WITHIN = 86_400_000  # milliseconds in which people may remove what they have said
@@ -62,7 +62,7 @@ def check(message: Message | None, item: ordered.Redacted, rules: Governance, at
     UnknownMessage, RemovedAlready or NotAllowed."""
     person = Somebody.of(item.origin, item.who, item.by)
     if ban := rules.banned(person, at):
-        raise Banned(item.room, ban.left(at), ban.why)
+        raise ban.ban(item.room, at)
     if message is None:
         raise UnknownMessage(item.room, item.number)
     if not rules.rank(person):

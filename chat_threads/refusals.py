@@ -14,9 +14,21 @@ class Banned(Told):
 
     code = "banned"
 
-    def __init__(self, room: str, seconds: int | None = None, why: str = "") -> None:
-        super().__init__(f"You are banned from {room}{_until(seconds)}{_because(why)}.")
+    def __init__(self, room: str, seconds: int | None = None, why: str = "", kicked: bool = False) -> None:
+        """``kicked``: it is for a moment only."""
+        fact = f"You are banned from {room}{_until(seconds)}{_because(why)}."
+        if kicked and seconds is not None:
+            fact = f"You were sent out of {room}{_because(why)}. You may come back in {about(seconds)}."
+        super().__init__(fact)
         self.room, self.seconds = room, seconds
+
+
+class BannedName(Banned):
+    """The person is in the room, and may not take a name there that is banned from it."""
+
+    def __init__(self, room: str, name: str) -> None:
+        Told.__init__(self, f"The name {name} is banned from {room}. {NAME_STAYS}")
+        self.room, self.seconds = room, None
 
 
 class Muted(Told):
@@ -174,10 +186,11 @@ class Protected(NotAllowed):
 
 
 class GuestBanned(NotAllowed):
-    """Somebody cannot be invited who is banned from the room."""
+    """Somebody cannot be invited who is banned from the room, or was sent out of it a moment ago (``kicked``)."""
 
-    def __init__(self, name: str, room: str) -> None:
-        super().__init__(f"{name} is banned from {room}.", "Lift the ban first.")
+    def __init__(self, name: str, room: str, kicked: bool = False) -> None:
+        what = f"was just sent out of {room}" if kicked else f"is banned from {room}"
+        super().__init__(f"{name} {what}.", "Lift the ban first.")
         self.near, self.room = name, room
 
 

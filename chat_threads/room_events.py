@@ -46,7 +46,7 @@ class RoomShown(OneLine, Event):
 @dataclass(frozen=True, slots=True)
 class SanctionRow:
     name: str
-    action: Action  # ban or mute
+    action: Action  # ban, kick or mute
     by: str
     why: str
     seconds: int | None  # until it ends; None: until it is lifted

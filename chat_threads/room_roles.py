@@ -112,7 +112,7 @@ class _Sanction(_About):
         if words and words[0].lower() == "address":
             address = bool(words.pop(0))
         why = " ".join(words)
-        if why[:1].isdigit() and not _BEGINS_WITH_SPAN.match(why):
+        if why.lstrip("+-")[:1].isdigit() and not _BEGINS_WITH_SPAN.match(why):
             raise BadTime(words[0])
         if found := _BEGINS_WITH_SPAN.match(why):
             seconds = int(found[1]) * UNITS[found[2][0].lower()]

@@ -18,11 +18,11 @@ _DONE: dict[events.Action, str] = {
 _FOR_GOOD: dict[events.Action, str] = {"ban": " for good", "mute": " for good"}
 
 _SET = {
-    "public": "opened {room}: everybody may enter",
+    "public": "opened {room}: nobody needs an invitation there",
     "invite-only": "closed {room}: only people who are invited may enter",
-    "open": "opened {room} for talk: everybody may speak",
+    "open": "opened {room} for talk: its members may speak again",
     "quiet": "made {room} quiet: only its operators may speak",
-    "slow off": "set {room} to slow off: everybody may speak at any pace",
+    "slow off": "set {room} to slow off: nobody has to wait between two messages there",
     "accounts-only": "set {room} to accounts-only: only people who are logged in may enter and speak",
     "everybody": "set {room} to everybody: nobody needs an account there",
     "listed": "put {room} on the list of rooms",
@@ -30,7 +30,7 @@ _SET = {
     "keep all": "set {room} to keep all: its messages stay as long as those of other rooms",
 }
 
-_STATE: dict[events.Action, str] = {"ban": "banned", "mute": "muted"}
+_STATE: dict[events.Action, str] = {"ban": "banned", "kick": "sent out", "mute": "muted"}
 
 
 def moderated(event: events.Moderated) -> str:
@@ -48,7 +48,7 @@ def room_set(event: events.RoomSet) -> str:
     if event.setting in _SET:
         done = _SET[event.setting].format(room=event.room)
     elif word == "slow" and number.isdecimal():
-        done = f"made {event.room} slow: everybody but its operators may speak once in {span(int(number))}"
+        done = f"made {event.room} slow: only its operators may speak more often than once in {span(int(number))}"
     elif word == "keep" and number.isdecimal():
         done = f"set {event.room} to keep {number}: its messages stay for {span(86400 * int(number))}"
     else:  # of a newer server

@@ -16,10 +16,20 @@ from .. import commands, events, ordered
 from ..changes import Appoint, Change, Dismiss, Invite, Lifted, Sanctioned, Set
 from ..chatroom import ChatRoom
 from ..dialects.text import TextDialect
-from ..errors import BadName, BadRequest, NotAllowed, NotInRoom, UnknownPerson
+from ..errors import BadName, BadRequest, ChatError, NotAllowed, NotInRoom, UnknownPerson
 from ..governance import Governance, Rank, Sanctions, Somebody, read_setting
 from ..pace import cost_of_table
-from ..refusals import NAME_STAYS, GuestBanned, Muted, NamesakesRules, NoMuting, NotOperator, NotThere, QuietRoom
+from ..refusals import (
+    NAME_STAYS,
+    BannedName,
+    GuestBanned,
+    Muted,
+    NamesakesRules,
+    NoMuting,
+    NotOperator,
+    NotThere,
+    QuietRoom,
+)
 from ..room_roles import LONGEST
 from ..rules import check_name, check_words, clean, fold
 from ..session import Session
@@ -56,8 +66,8 @@ def answered(session: Session, event: events.Event) -> tuple[tuple[Session], eve
 def invite(context: Context, session: Session, room: ChatRoom, other: Session, told: ordered.Told) -> None:
     """Let another session enter the room, if that is invite-only, and then show what is ``told``. Raise NotOperator,
     or GuestBanned for somebody who is banned from the room."""
-    if room.governance and room.governance.banned(other, int(time.time() * 1000)):
-        raise GuestBanned(other.name, room.name)
+    if room.governance and (ban := room.governance.banned(other, int(time.time() * 1000))):
+        raise GuestBanned(other.name, room.name, ban.kick)
     if room.governance and room.governance.invite_only:
         if not rank(room, session):
             raise NotOperator(room.name)
@@ -68,23 +78,31 @@ def invite(context: Context, session: Session, room: ChatRoom, other: Session, t
             each.send(event)
 
 
-def check_rename(context: Context, session: Session, quiet: bool = True) -> None:
+def check_rename(context: Context, session: Session, name: str = "") -> None:
     """Raise Muted if the session is muted in one of its rooms: a new name would say something there, and
-    another person might be allowed to speak. With ``quiet``, raise QuietRoom if one of its rooms is quiet for it."""
+    another person might be allowed to speak. For a new ``name`` of the same person, raise QuietRoom if one of its rooms
+    is quiet for it, or BannedName if the name is banned from one."""
     at = int(time.time() * 1000)
-    for name in context.publisher.rooms_of(session):
-        room = context.publisher.get(name)
-        if room and room.governance and (mute := room.governance.muted(session, at)):
+    renamed = replace(_noted(session), name=name)
+    for each in context.publisher.rooms_of(session):
+        room = context.publisher.get(each)
+        rules = room.governance if room else None
+        if room is None or rules is None:
+            continue
+        if mute := rules.muted(session, at):
             raise Muted(room.name, mute.left(at), mute.why, NAME_STAYS)
-        if quiet and room and room.governance and room.governance.quiet and not rank(room, session):
+        if name and rules.quiet and not rules.rank(session):
             raise QuietRoom(room.name, NAME_STAYS)
+        if name and rules.banned(renamed, at):
+            raise BannedName(room.name, name)
 
 
-def leave_forbidden(context: Context, session: Session) -> None:
-    """The session is another person now. It leaves the rooms that this person may not enter, and is told why."""
+def leave_forbidden(context: Context, session: Session, why: type[ChatError] = ChatError) -> None:
+    """The session has another name, or is another person. It leaves the rooms that it may not enter now, for this
+    reason, and is told it."""
     for name in context.publisher.rooms_of(session):
         room = context.publisher.get(name)
-        if room and (refusal := room.refusal(session)):
+        if room and (refusal := room.refusal(session)) and isinstance(refusal, why):
             session.tell(refusal)
             context.history.submit(ordered.Left(room.id, session))
 
@@ -181,7 +199,7 @@ def deop(context: Context, session: Session, command: commands.Deop) -> None:
 def kick(context: Context, session: Session, command: commands.Kick) -> None:
     found = context.room(session, command.room)
     person, why = person_in(context, found, command.name, True), check_words(command.why)
-    _refuse_itself(session, person)
+    refuse_itself(session, person)
     if person.identity not in {each.identity for each in context.publisher.members(found)}:
         raise NotThere(person.name, found.name)
     _change(context, session, found, Sanctioned("kick", person, None, why))
@@ -200,7 +218,8 @@ def mute(context: Context, session: Session, command: commands.Mute) -> None:
     _sanction(context, session, command, "mute")
 
 
-def _refuse_itself(session: Session, person: Somebody) -> None:
+def refuse_itself(session: Session, person: Somebody) -> None:
+    """Raise NotAllowed if the person is the one who asks."""
     if person.identity == session.identity:
         raise NotAllowed("You cannot do that to yourself.")
 
@@ -212,7 +231,7 @@ def _sanction(
         raise BadRequest(f"seconds of {kind} must be 1 to {LONGEST}.")
     found = context.room(session, command.room)
     person, why = person_in(context, found, command.name, True), check_words(command.why)
-    _refuse_itself(session, person)
+    refuse_itself(session, person)
     if not person.identity and isinstance(session.dialect, TextDialect) and rank(found, session):
         session.answer(
             events.Notice(f"Nobody is called {person.name} now, so this holds for the name only.", name=person.name)
@@ -234,13 +253,15 @@ def unmute(context: Context, session: Session, command: commands.Unmute) -> None
 
 @does(commands.ListBans)
 def list_bans(context: Context, session: Session, command: commands.ListBans) -> None:
+    """Waits until what the session has changed before is in force."""
+    context.wait(session)
     found = context.room(session, command.room)
     if not rank(found, session):
         raise NotOperator(found.name)
     rules, at = found.governance or Governance(found.owner), int(time.time() * 1000)
     both: tuple[tuple[Literal["ban", "mute"], Sanctions], ...] = (("ban", rules.bans), ("mute", rules.mutes))
     rows = tuple(
-        events.SanctionRow(each.name, action, each.by, each.why, each.left(at))
+        events.SanctionRow(each.name, "kick" if each.kick else action, each.by, each.why, each.left(at))
         for action, listed in both
         for each in listed
         if each.until is None or each.until > at

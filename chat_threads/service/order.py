@@ -9,7 +9,7 @@ from ..refusals import NotOperator, NotServerOperator
 from ..rules import check_text, check_words, fold
 from ..session import Session
 from ..usage import NUMBER
-from .governing import answered, person_in, rank
+from .governing import answered, person_in, rank, refuse_itself
 from .table import Context, does
 
 MOST = 50  # actions that /audit shows, and as many reports
@@ -23,7 +23,11 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     number = NUMBER.fullmatch(command.about)
     if number and not 0 < int(command.about) <= context.publisher.last(room):
         raise UnknownMessage(room.name, int(command.about))
-    about = command.about if number else person_in(context, room, command.about, True).name
+    about = command.about
+    if not number:
+        person = person_in(context, room, about, True)
+        refuse_itself(session, person)
+        about = person.name
     why = check_words(command.why)
     what = f"message {about}" if number else about
     said = f"{session.name} reports {what} in {room.name}" + (f": {why}" if why else ".")

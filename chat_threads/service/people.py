@@ -25,6 +25,7 @@ from ..errors import (
     Unreadable,
 )
 from ..pace import cost_of_table
+from ..refusals import Banned
 from ..rules import check_name, check_words, clean, fold
 from ..session import MAX_IGNORED, Session
 from ..tokens import Who, identity_of, person_of, token_id
@@ -149,8 +150,9 @@ def nick(context: Context, session: Session, command: commands.Nick) -> None:
     owner = passwords.owner_of(context, name, Who(session.identity))
     if owner and passwords.asks(context, session, commands.Login(owner.name)):
         return
-    governing.check_rename(context, session)
+    governing.check_rename(context, session, name)
     take(context, session, name, "")
+    governing.leave_forbidden(context, session, Banned)  # if the name was banned just now
     if session.known:
         keep_token(context, session, new=False)
     rename(context, session, old)
@@ -196,7 +198,7 @@ def come_back(context: Context, session: Session, name: str, token: str, who: Wh
     person now. Waits as ``take`` and ``rooms.enter_or_make`` do, and for an SQLite connection."""
     old = session.name
     if who.identity != session.identity:
-        governing.check_rename(context, session, quiet=False)
+        governing.check_rename(context, session)
     place = returning.kept_under(context, session, token, who)
     old_rooms = take(context, session, name, token, who)
     governing.leave_forbidden(context, session)

@@ -144,6 +144,8 @@ def _ask_which_room(context: Context, session: Session, text: str) -> None:
 
 @does(commands.Invite)
 def invite(context: Context, session: Session, command: commands.Invite) -> None:
+    """Waits until what the session has changed before is in force."""
+    context.wait(session)
     room = context.room(session, command.room, member=True)
     other = context.sessions.named(command.name)
     if room.name in context.publisher.rooms_of(other):  # also for one who ignores the session: /who shows as much

@@ -107,7 +107,7 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     ann.send("/room")
     ann.expect("* Everybody may enter #lab. Everybody in it may speak.")
     ann.send("/room slow 600")
-    bob.expect("* ann made #lab slow: everybody but its operators may speak once in 10 minutes")
+    bob.expect("* ann made #lab slow: only its operators may speak more often than once in 10 minutes")
     bob.send("one", "two")
     bob.expect("bob: one")
     bob.expect("! #lab is slow: everybody but its operators may speak once in 10 minutes. Nothing was sent.")
@@ -153,10 +153,22 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     ann.send("/op bob", "/op bob", "/mute bob 1m", "/unmute bob")
     bob.expect("* ann lets bob speak in #lab again")
     bob.send("/room slow off")  # he has not lost the role
-    bob.expect("* bob set #lab to slow off: everybody may speak at any pace")
+    bob.expect("* bob set #lab to slow off: nobody has to wait between two messages there")
     ann.send("/deop bob")
     ann.expect("* bob is an operator of #lab already.")
     bob.expect("* ann took the role of operator of #lab from bob")
+    ann.send("/kick bob too loud", "/invite bob", "/bans")
+    ann.expect("! bob was just sent out of #lab. /unban bob first.")
+    ann.expect("bob     sent out")
+    bob.send("/join #lab")
+    bob.expect("! You were sent out of #lab (too loud). You may come back in")
+    ann.send("/unban bob")
+    ann.expect("* ann lifted bob's ban from #lab")
+    bob.send("/join #lab")
+    bob.expect("You are in #lab")
+    ann.send("/mute bob -1m", "/report ann")
+    ann.expect("! -1m is not a time. Nothing was done. A time is like 10m, 2h or 3d.")
+    ann.expect("! You cannot do that to yourself.")
     ann.send("/ban bob")
     bob.expect("* ann banned bob from #lab for good")
     bob.expect("You left #lab and are not in a room now.")
@@ -185,6 +197,10 @@ def test_a_slow_room_takes_one_message_of_each_person_in_that_time(server: Runni
     assert (refused["code"], refused["seconds"]) == ("too_soon", 1)
     assert code(done(cy, "mine")) is code(done(ann, "a")) is code(done(ann, "b")) is None
     wait_for(lambda: code(done(bob, "two")) is None)
+    bob.send({"type": "quit", "words": "three"})  # otherwise people would speak as often as they come and go
+    bob.rest()
+    assert "words" not in cy.expect("presence", kind="left", names=["bob"])
+    bob = program("bob", server, room="#lab")
     assert code(done(ann, "/room slow off")) is None
     assert code(done(bob, "three")) is code(done(bob, "four")) is None
 
@@ -202,8 +218,10 @@ def test_in_an_accounts_only_room_nobody_without_an_account_speaks_or_enters(ser
 
 
 def test_only_invited_people_enter_and_those_who_were_there_may_come_back(server: Running, program: Start) -> None:
-    ann, bob, cy = *class_of(program, server, "ann", "bob"), program("cy", server)
-    assert code(done(ann, "/room invite-only")) is None
+    ann, bob, cy, dan = *class_of(program, server, "ann", "bob"), program("cy", server), program("dan", server)
+    ann.send({"type": "room", "setting": "invite-only"}, {"type": "invite", "name": "dan"})
+    dan.expect("invited")
+    assert code(done(dan, "/join #lab")) is None
     done(bob, "/leave")
     assert code(done(cy, "/join #lab")) == code(cy.ask(type="join", room="#lab", since=0)) == "invite_only"
     assert code(done(bob, "/join #lab")) is None
@@ -212,7 +230,7 @@ def test_only_invited_people_enter_and_those_who_were_there_may_come_back(server
     cy.expect("invited")
     assert code(done(cy, "/join #lab")) is None
     assert code(done(ann, "/room public")) is None
-    assert code(done(program("dan", server), "/join #lab")) is None
+    assert code(done(program("eve", server), "/join #lab")) is None
 
 
 @pytest.mark.parametrize("rooms", [["#lab"], ["#lab", "#study"]])
@@ -278,6 +296,21 @@ def test_a_ban_holds_under_other_names_on_other_connections_and_for_the_name(ser
     assert code(done(again, "/nick carl")) is None
     assert code(done(ann, "/unban bob")) is None
     assert code(done(again, "/join #lab")) is None
+
+
+def test_a_kick_does_not_shorten_a_ban_and_nobody_in_the_room_takes_a_banned_name(
+    server: Running, program: Start
+) -> None:
+    ann, _, cy = class_of(program, server, "ann", "bob", "cy")
+    ann.send({"type": "ban", "name": "bob", "ref": "b"}, {"type": "kick", "name": "bob", "ref": "k"})
+    assert ann.expect("error", ref="k")["code"] == "not_listed"
+    assert code(done(ann, "/ban eve")) is None
+    assert code(done(cy, "/nick eve")) == "banned"
+    assert [(each["name"], each["seconds"]) for each in ann.ask(type="bans")[-1]["people"]] == [
+        ("bob", None),
+        ("eve", None),
+    ]
+    assert code(done(cy, "hi")) is None
 
 
 def test_a_room_that_somebody_may_not_enter_any_more_is_not_kept_for_them(server: Running, program: Start) -> None:

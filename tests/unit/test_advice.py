@@ -96,6 +96,10 @@ TYPED = [
         refusals.RoomInSetting("lab quiet", "#lab", "quiet"),
         "lab quiet is not a setting of a room.", "Did you mean quiet for #lab?", "Did you mean /room #lab quiet?",
     ),
+    (
+        refusals.GuestBanned("bob", "#lab", True),
+        "bob was just sent out of #lab.", "Lift the ban first.", "/unban bob first.",
+    ),
     (refusals.NotThere("bob", "#lab"), "bob is not in #lab.", "", "/who #lab lists who is."),
     (
         refusals.NoMuting("#lab"),
@@ -145,6 +149,8 @@ PLAIN = [
     (refusals.Protected("#lab", 2), "Only the server's operators may do that to the owner of #lab."),
     (refusals.Protected("#lab", 3), "Nobody may do that to one of the server's operators."),
     (refusals.Banned("#lab", 7199), "You are banned from #lab for 2 hours."),
+    (refusals.Banned("#lab", 59, "", True), "You were sent out of #lab. You may come back in 59 seconds."),
+    (refusals.BannedName("#lab", "eve"), "The name eve is banned from #lab. You keep your name there."),
     (
         refusals.BadSetting("quite", "Did you mean quiet?", "quiet"),
         "quite is not a setting of a room. Did you mean quiet?",

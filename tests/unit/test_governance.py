@@ -113,6 +113,7 @@ def test_a_ban_is_for_the_person_and_the_name_also_if_somebody_registers_it():
         assert rules.banned(person, NOW + 60_000) is None
     assert refused(Lifted("unban", Somebody(7, "eve")), OWNER, rules) is refusals.NotListed
     assert after(Lifted("unban", Somebody(4, "zoe")), before=rules).bans == ()
+    assert refused(Sanctioned("kick", Somebody(4, "zoe")), OWNER, rules) is refusals.NotThere
 
 
 def test_only_the_servers_operators_undo_what_one_of_them_did():
