@@ -142,6 +142,11 @@ class Client:
         return self._link.room
 
     @property
+    def heading(self) -> str | None:
+        """The room that will be the current one once the requests so far are answered; None: nobody knows, or none."""
+        return self._link.heading
+
+    @property
     def online(self) -> bool:
         """Whether there is a connection now."""
         return self._link.online

@@ -121,6 +121,12 @@ class Link:
             return self._state.room
 
     @property
+    def heading(self) -> str | None:
+        """The room that will be the current one after the requests so far; None: that is not known, or none."""
+        with self._changed:
+            return self._heading()
+
+    @property
     def welcome(self) -> Welcome:
         """The server's last welcome."""
         with self._changed:

@@ -15,6 +15,7 @@ from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
@@ -28,7 +29,7 @@ from ..dialects.asking import may_have_password
 from ..dialects.columns import columns, shortened
 from ..rules import fold
 from .chat import Client
-from .talk import Talk, completions, pasted
+from .talk import Talk, completions, fits, pasted
 
 LOOK = 0.5  # seconds between two redraws of the bottom line
 SETTLED = 0.5  # seconds after a change in which the window may still have another size than it tells
@@ -75,7 +76,12 @@ def _keys(talk: Talk) -> KeyBindings:
     @keys.add(Keys.BracketedPaste)
     def paste(event: KeyPressEvent) -> None:
         line = event.current_buffer
-        line.insert_text(pasted(line.document.text_before_cursor, event.data))
+        before, after = line.document.text_before_cursor, line.document.text_after_cursor
+        block = pasted(before, event.data)
+        if fits(before + block + after):
+            line.insert_text(block)
+        else:
+            talk.say_it_does_not_fit()
 
     @keys.add(Keys.ControlC, filter=Condition(lambda: get_app().current_buffer.text != ""))
     def erase(event: KeyPressEvent) -> None:
@@ -179,6 +185,7 @@ class Screen:
 
     def __init__(self, chat: Client) -> None:
         self._chat = chat
+        self._blank = True  # whether no line has been begun
 
     def run(self) -> Talk:
         """Talk until the conversation ends; Ctrl-C and Ctrl-D end it, too."""
@@ -195,22 +202,33 @@ class Screen:
             )
             _leave_no_row(self._session.app)
             _leave_rows_above(self._session)
+            self._session.default_buffer.on_text_changed += self._note_beginning
             shower = threading.Thread(target=self._show, name="client-show", daemon=True)
             shower.start()
             try:
+                held = ""
                 while True:
+                    self._blank = not held
                     typed = self._session.prompt(
                         "password: " if self._talk.hidden else "> ",
+                        default=held,
                         pre_run=self._leave_if_over,
                         is_password=self._talk.hidden,
                     )
-                    self._talk.enter(typed)
+                    held = typed if self._talk.holds(typed) else ""
+                    if not held:
+                        self._talk.enter(typed)
             except (EOFError, KeyboardInterrupt):
                 pass
             finally:
                 self._chat.close()
                 shower.join()
         return self._talk
+
+    def _note_beginning(self, line: Buffer) -> None:
+        if self._blank and line.text:
+            self._talk.begin()
+        self._blank = not line.text
 
     def _show(self) -> None:
         self._talk.listen()

@@ -18,19 +18,20 @@ from .. import commands, events
 from ..dialects import advice
 from ..dialects.asking import Form, asked_for, without_password
 from ..dialects.jsonlines import REQUESTS
-from ..dialects.text import SCROLL_BACK, TextDialect
-from ..dialects.typed import HINTS, parse_line
-from ..errors import ChatError
-from ..rules import TAB, clean, clean_lines, fold, in_messages, mentions
+from ..dialects.text import MOVED, SCROLL_BACK, TOO_MUCH, TextDialect
+from ..dialects.typed import HINTS, is_for_the_room, parse_line
+from ..errors import ChatError, TextTooLong
+from ..rules import TAB, TEXT_LENGTH, clean, clean_lines, fold, in_messages, mentions
 from .chat import Client
 from .decoding import Offline, Online, Other
 from .errors import ClientError, Disconnected, Refused
+from .lines import LINE
 from .requests import Asked
 
 MAX_KNOWN = 1000  # names and rooms that can be completed
 AGAIN = ("wrong_password", "bad_password", "try_later", "busy")  # refusals after which a password is asked for again
 PATIENCE = 75.0  # seconds in which a password is checked, whoever else waits
-MAX_PASTED = 100  # lines that are said at once
+MAX_PASTED = 100  # lines that are typed or pasted at once
 REMOVED_ALREADY = "That message has been removed already."
 _DAY = "%Y-%m-%d"
 
@@ -55,6 +56,11 @@ def pasted(before: str, block: str) -> str:
     return (before + block).expandtabs(TAB)[len(before.expandtabs(TAB)) :]
 
 
+def fits(typed: str) -> bool:
+    """Whether a text that is typed or pasted is short enough, as with ``/edit on``."""
+    return typed.count("\n") < MAX_PASTED and len(typed.encode("utf-8", "replace")) <= LINE
+
+
 class Talk:
     """A person's conversation. The thread that reads the keyboard calls ``obey`` and ``enter``; another thread calls
     ``listen``. The thread in ``listen`` sets the public attributes, except ``failed``; any thread may read them."""
@@ -72,6 +78,7 @@ class Talk:
         self.names: dict[str, None] = {}  # people that were seen, the latest last
         self.rooms: dict[str, None] = {}  # rooms that were seen, likewise
         self._form: Form | None = None  # what the user is being asked, by the thread that reads the keyboard
+        self._begun: str | None = None  # the room in which the line was begun, likewise
         self._write = write
         self._screen = screen
         self._day = time.strftime(_DAY)
@@ -124,13 +131,36 @@ class Talk:
         """
         lines = typed.count("\n") + 1
         messages = [typed] if lines == 1 else in_messages(clean_lines(typed))
-        if lines == 1 or self._form or _is_command("".join(messages[:1])):
-            self.obey(typed if self._form else "\n".join(messages))
-        elif lines > MAX_PASTED:
-            self.refuse(f"{lines} lines were pasted, but at most {MAX_PASTED} are allowed at once. None was sent.")
+        if self._form:
+            self.obey(typed)
+        elif not fits(typed):
+            self.refuse(TOO_MUCH)
+        elif lines == 1 or _is_command("".join(messages[:1])):
+            self.obey("\n".join(messages))
+        elif (longest := max(map(len, messages), default=0)) > TEXT_LENGTH:
+            self._print(events.problem(TextTooLong(longest, TEXT_LENGTH)))
         else:
             for message in messages:
                 self._say(message)
+
+    def begin(self) -> None:
+        """The user begins to type a line, for the room that is the current one by then."""
+        self._begun = self.chat.heading
+
+    def holds(self, typed: str) -> bool:
+        """Whether the typed line must not be carried out, because the user was put into another room while typing, and
+        may not know. Says so; a second Enter sends the line."""
+        begun, now = self._begun, self.chat.heading
+        self._begun = now
+        moved = begun and now and fold(begun) != fold(now)
+        if not moved or self._form or not is_for_the_room(typed):
+            return False
+        self._print(events.Notice(MOVED.format(now, begun)))
+        return True
+
+    def say_it_does_not_fit(self) -> None:
+        """Say that a pasted text was not taken."""
+        self._print(events.Notice(TOO_MUCH))
 
     def _answer(self, form: Form, line: str) -> commands.Command | None:
         """The line answers a question; return the command if it was the last one."""

@@ -182,6 +182,7 @@ class Chat:
     """The part of the client that a Talk uses. It records the requests."""
 
     name = "ann"
+    heading: str | None = "#lab"
 
     def __init__(self) -> None:
         from chat_threads.events import Welcome
@@ -275,10 +276,51 @@ def test_other_line_ends_of_python_do_not_end_a_line_in_a_paste(mark):
     assert entered("", f"one{mark}/quit{mark}two") == says(f"one{shown(mark)}/quit{shown(mark)}two")
 
 
-def test_a_long_paste_is_said_in_few_messages_and_a_longer_one_is_not():
+def test_a_line_is_not_said_in_a_room_that_it_was_not_begun_for():
+    shown: list[str] = []
+    chat = Chat()
+    talk = Talk(chat, lambda lines, error: shown.append(lines))  # type: ignore[arg-type]
+    for typed in ("hi", "two\nlines", "/topic x", "/leave"):
+        chat.heading = "#lab"
+        talk.begin()
+        assert not talk.holds(typed), "nothing has changed"
+        chat.heading = "#lobby"
+        assert (talk.holds(typed), talk.holds(typed)) == (True, False)
+        assert shown.pop().startswith(
+            "* You are in #lobby now, not in #lab. If your line is meant for this room, press"
+        )
+    for typed in ("/who", "/msg bob hi", "/join #a", "/nosuch"):
+        chat.heading = "#lab"
+        talk.begin()
+        chat.heading = "#lobby"
+        assert not talk.holds(typed)
+
+
+def test_whoever_is_sent_out_of_a_room_while_typing_does_not_say_the_line_elsewhere_unawares(server, screen, connect):
+    ann = connect(server, "ann", room="#lab")
+    bob = screen(server, "bob")
+    bob.enter("/join #lab")
+    bob.expect(r"^\* You are in #lab with 1 other")
+    bob.type("half a li")
+    bob.expect(r"^> half a li$")
+    ann.request("kick", name="bob", room="#lab")
+    bob.expect(r"^> half a li$", r"^ bob   #lobby   1 person   connected$")
+    bob.enter("ne")
+    bob.expect(r"^\* You are in #lobby now, not in #lab\.", r"^> half a line$")
+    assert ann.request("history", room="#lobby").messages == ()
+    bob.keys("Enter")
+    bob.expect(r"bob: half a line$", r"^>$")
+
+
+def test_a_long_paste_is_said_in_few_messages_and_a_longer_one_is_not(server, screen):
     lines = [f"{number}" for number in range(MAX_PASTED)]
     assert entered("", "\n".join(lines)) == says(*("\n".join(lines[at : at + LINES]) for at in range(0, 100, LINES)))
-    assert entered("", "x\n" * (MAX_PASTED + 1)) == []
+    assert entered("", "x\n" * (MAX_PASTED + 1)) == entered("", "x" * 1000 + "\n" + "é" * 3600) == []
+    assert entered("", "one\n" + "x" * 2001 + "\nthree") == [], "and not a part of it"
+    ann = screen(server, "ann")
+    ann.type("before ")
+    paste(ann, "x\n" * (MAX_PASTED + 1))
+    ann.expect(r"^\* What you pasted does not fit: at most 100 lines, or 8 KiB,", r"^> before$")
 
 
 def paste(terminal: Tmux, text: str) -> None:
