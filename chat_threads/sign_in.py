@@ -68,7 +68,8 @@ class Login(_Asks):
 )
 @dataclass(frozen=True, slots=True)
 class ChangePassword(_Asks):
-    """Change the password of the session's account to ``new``. All tokens but the session's own are forgotten."""
+    """Change the password of the session's account to ``new``. All tokens but the session's own are forgotten. Without
+    ``new``, only check the password."""
 
     password: str = field(default="", repr=False, metadata=SENT)
     new: str = field(default="", repr=False, metadata=SENT)

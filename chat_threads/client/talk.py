@@ -164,9 +164,13 @@ class Talk:
 
     def _answer(self, form: Form, line: str) -> commands.Command | None:
         """The line answers a question; return the command if it was the last one."""
-        if why := form.answer(line):
-            self.refuse(why)
+        why = form.answer(line)
         command = form.command
+        if form.ended:
+            self.failed = True
+            self._print(events.Notice(why))
+        elif why:
+            self.refuse(why)
         if form.ended or command:
             self._form = None
         else:
@@ -174,16 +178,22 @@ class Talk:
         return command
 
     def _ask_with_password(self, command: commands.Command) -> None:
-        """Ask the server, and wait for the answer: if the password is refused, the next line is one again."""
+        """Ask the server, and wait for the answer: if the password is refused, the next line is one again. After the
+        check of an old password, it is a new one."""
         asked = self._ask(**request_of(command))
         try:
             asked.result(PATIENCE)
+            if isinstance(command, commands.ChangePassword) and not command.new:
+                self._begin_form(command)
         except Refused as error:
             if error.code in AGAIN:
-                self._form = Form(without_password(command))
-                self._print(events.Notice(self._form.question.text))
+                self._begin_form(without_password(command))
         except (ClientError, TimeoutError):
             pass  # it is shown as an event
+
+    def _begin_form(self, command: commands.Command) -> None:
+        self._form = Form(command)
+        self._print(events.Notice(self._form.question.text))
 
     def _say(self, text: str) -> None:
         try:
@@ -225,8 +235,7 @@ class Talk:
             self._tokens.append(None)
             self._ask(**request_of(command))
         elif command and asked_for(command):
-            self._form = Form(command)
-            self._print(events.Notice(self._form.question.text))
+            self._begin_form(command)
         elif isinstance(command, commands.ASKS):
             self._ask_with_password(command)
         elif isinstance(command, commands.Quit):

@@ -36,6 +36,13 @@ def _login(command: Any) -> Sequence[Question]:
 _LEAST = commands.SHORTEST
 _NEW = (Question("new", "Type the new password.", least=_LEAST), Question("new", "Type it once more.", again=True))
 _OLD = Question("password", "Type your password.")
+
+
+def _password(command: Any) -> Sequence[Question]:
+    """First only for the old one, so that a wrong one is found out before a new one is chosen."""
+    return _NEW if command.password else (_OLD,)
+
+
 QUESTIONS: Mapping[type[commands.Command], Callable[[Any], Sequence[Question]]] = {
     commands.Hello: _login,
     commands.Login: _login,
@@ -43,7 +50,7 @@ QUESTIONS: Mapping[type[commands.Command], Callable[[Any], Sequence[Question]]] 
         Question("password", f"Choose a password of {_LEAST} characters or more, and type it.", least=_LEAST),
         Question("password", "Type it once more.", again=True),
     ),
-    commands.ChangePassword: lambda command: (_OLD, *_NEW),
+    commands.ChangePassword: _password,
     commands.Unregister: lambda command: (_OLD,),
 }
 """The questions that complete each command."""
@@ -89,7 +96,11 @@ class Form:
     @property
     def hidden(self) -> bool:
         """Whether nobody may see the answer."""
-        return self.question.field != SHOWN
+        return self._is_secret(self.question)
+
+    @staticmethod
+    def _is_secret(question: Question) -> bool:
+        return question.field != SHOWN
 
     def answer(self, text: str) -> str:
         """Take an answer; return what is wrong with it, or "". Afterwards ``command`` is complete, or the form has
@@ -98,6 +109,9 @@ class Form:
         if not text.strip():
             self.ended = True
             return "Nothing was typed, so nothing was changed."
+        if self._is_secret(question) and text.strip().lower() in commands.BY_NAME:
+            self._left.insert(0, question)
+            return "That is a command, and not a password. An empty line goes back."
         if len(text) < question.least:
             self._left.insert(0, question)
             return f"A password has {question.least} characters or more."

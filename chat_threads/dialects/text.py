@@ -168,6 +168,7 @@ class TextDialect:
         """What a line asks for; None if it is blank, or answers a question."""
         if self._form is not None:
             return self._answered(self._form, line)
+        self._hide_no_more()
         try:
             if line is None:
                 raise LineTooLong(LINE, "sent")
@@ -229,14 +230,17 @@ class TextDialect:
         except UnicodeDecodeError:
             why = "That was not UTF-8."
         command = None if form.ended else form.command
-        if why:
-            self._tell(f"{why} {OTHER_NAME}" if form.ended and not self._name else why)
+        if form.ended:
+            self._tell(why if self._name else f"{why} {OTHER_NAME}")
+        elif why:
+            self._send(self.views.own.encode((events.Problem("", why),)))
         if not form.ended and command is None:
             self._ask_next(form)
             return None
         self._form = None
-        self._hide_no_more()
-        self._make_offer()
+        if not (isinstance(command, commands.ChangePassword) and not command.new):  # a question follows
+            self._hide_no_more()
+            self._make_offer()
         return None if command is None else Request(command)
 
     def _hide_no_more(self) -> None:

@@ -122,8 +122,13 @@ def login(context: Context, session: Session, command: commands.Login) -> None:
 @does(commands.ChangePassword)
 def change_password(context: Context, session: Session, command: commands.ChangePassword) -> None:
     account, accounts = _own(context, session), context.accounts
-    if not command.password or not command.new:
-        _ask(context, session, replace(command, password="", new=""))
+    if not command.password:
+        _ask(context, session, replace(command, new=""))
+        return
+    if not command.new:
+        check(context, session, account, account.name, command.password)
+        if not session.dialect.ask(command):
+            session.answer(events.Ack())
         return
     check_password(command.new)
     with context.accounts.changing(account.id):

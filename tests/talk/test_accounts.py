@@ -14,6 +14,7 @@ import threading
 
 import pytest
 from support.clients import Client, Program
+from support.terminals import run
 from support.waiting import WAIT, wait_for
 
 from chat_threads import accounts, conversation, passwords
@@ -60,7 +61,9 @@ def test_a_person_registers_by_typing_the_password_when_asked_and_later_comes_in
     ann.expect("The two are not the same, so nothing was changed.")
     ann.expect("Choose a password")
     ann.send("short")
-    ann.expect("* A password has 8 characters or more.")
+    ann.expect("! A password has 8 characters or more.")
+    ann.send("/register")
+    ann.expect("! That is a command, and not a password.")
     ann.send(SECRET, SECRET)
     ann.expect("* ann is yours now")
     again = server.client()
@@ -104,6 +107,31 @@ def test_telnet_is_asked_not_to_show_the_password_and_nc_is_told_that_it_was_see
     ann.ask("")
     assert ann.hidden == [HIDE, SHOW]  # the first question was not answered, so it stood until now
     assert str(ann.seen).count("has shown what you typed") == 1
+
+
+@pytest.mark.parametrize("telnet", [True, False], ids=["text", "the terminal client"])
+def test_a_wrong_old_password_is_told_before_a_new_one_is_asked_for(server, program, telnet):
+    registered(program, "ann", server).close()
+    lines = ["/password", "wrong password", SECRET, OTHER, OTHER, "done"]
+    if telnet:
+        ann = server.client()
+        ann.send("ann", SECRET)
+        ann.expect("You are in #lobby")
+        ann.send_bytes(b"\xff\xfd\x01")  # IAC DO ECHO
+        ann.send(*lines)
+        seen = ann.upto("ann: done")
+        assert ann.hidden[-2:] == [HIDE, SHOW]
+    else:
+        shown = run(server.port, "--name", "bob", typed="\n".join(["/login", "ann", SECRET, *lines, ""]))
+        seen = [*shown.stdout.splitlines(), *shown.stderr.splitlines()]
+        seen = seen[seen.index("* Type your password.") :]
+        assert "ann: done" in shown.stdout
+    kept = [line for line in seen if "password" in line or "once more" in line]
+    wanted = ["* Type your password.", "! That is not the password of ann.", "* Type your password.",
+              "* Type the new password.", "* Type it once more.",
+              "* Your password is changed. Your other tokens are void."]  # fmt: skip
+    assert sorted(kept[-6:]) == sorted(wanted)
+    assert telnet is False or kept[-6:] == wanted
 
 
 def test_a_token_that_is_asked_for_after_another_name_still_opens_the_account(server, program):
@@ -429,7 +457,7 @@ def test_a_password_is_in_no_log_history_trace_or_thread_list_and_is_shown_to_no
     ann.expect("* ann is yours now")
     ann.send("/password", SECRET, OTHER, OTHER)
     ann.expect("* Your password is changed")
-    ann.send("/login " + OTHER, "/register " + OTHER, "/password", SECRET, OTHER, "x")
+    ann.send("/login " + OTHER, "/register " + OTHER, "/password", SECRET, OTHER, SECRET, "x")
     ann.expect("The two are not the same")
     program = Program(running.port)
     program.send({"type": "hello", "name": "ann", "password": OTHER})
