@@ -149,6 +149,8 @@ def _meant(typed: commands.Typed) -> commands.Command:
         raise BadRequest("line of typed is blank.")
     if not command.row.type:
         raise BadRequest(f"{command.row.name} works in a terminal only.")
+    if command == commands.Help():
+        return commands.Help(commands.EVERYTHING)
     has_place = typed.room is not None and getattr(command, "room", "") is None
     return replace(command, room=typed.room) if has_place else command  # type: ignore[no-any-return]
 
@@ -350,9 +352,20 @@ _LIMITS = {
 
 def _fields(event: events.Event) -> dict[str, Any]:
     if isinstance(event, events.HelpShown):
-        useless = {kind.row.type for kind in commands.TYPED if kind.row.name in event.without}
-        return {"type": "help", "requests": sorted(REQUESTS.keys() - useless)}
+        return {"type": "help", **_help(event)}
     found = codec.encode(event)
     if isinstance(event, events.Welcome):
         found["limits"] = _LIMITS
     return found
+
+
+def _help(event: events.HelpShown) -> dict[str, Any]:
+    """The types of requests; or what people who type lines on a page want to know: all commands, or one."""
+    if event.about is None:
+        useless = {kind.row.type for kind in commands.TYPED if kind.row.name in event.without}
+        return {"requests": sorted(REQUESTS.keys() - useless)}
+    if event.about in (commands.EVERYTHING, commands.TEXT):
+        shown = [kind.row for kind in commands.TYPED if kind.row.name not in event.without]
+        return {"commands": [{"usage": row.usage, "does": row.does} for row in shown]}
+    row = commands.called(event.about).row
+    return {"usage": row.usage, "does": row.does, "details": row.more, "aliases": list(row.aliases)}

@@ -92,10 +92,10 @@ def _hash(text: str) -> str:
 
 
 def table() -> list[list[Any]]:
-    """The commands that people type and programs send, as ``typed.js`` needs them. Each is the usage, the help, its
-    details, the aliases, the type of the request, and the names of its fields; empty ones at the end are left out. So
-    are a type that is the command's name, and fields that are called as their places in the usage. Commands that are
-    not in it go to the server as they are typed, which keeps the page small."""
+    """The commands that people type and programs send, as ``typed.js`` needs them. Each is the usage, the help, the
+    aliases, the type of the request, and the names of its fields; empty ones at the end are left out. So are a type
+    that is the command's name, and fields that are called as their places in the usage. Commands that are not in it go
+    to the server as they are typed, which keeps the page small; so does /help."""
     elsewhere = (*commands.OF_ROLES, *commands.OF_ORDER, *commands.SECRET, commands.MakeFault)
     return [_row(kind) for kind in commands.TYPED if kind.row.type and kind not in elsewhere]
 
@@ -107,7 +107,6 @@ def _row(kind: type[commands.Command]) -> list[Any]:
     found = [
         row.usage,
         row.does,
-        row.more if row.type not in _SHORT else "",
         list(row.aliases),
         row.type if row.type != row.name[1:] else "",
         [] if "typed" in vars(kind) or names == plain else names,
@@ -115,10 +114,6 @@ def _row(kind: type[commands.Command]) -> list[Any]:
     while not found[-1]:
         del found[-1]
     return found
-
-
-# The page has fewer settings, explains no columns of a terminal, comes back by itself, and has a sheet to make rooms.
-_SHORT = ("set", "threads", "locks", "trace", "resume", "create")
 
 
 @cache

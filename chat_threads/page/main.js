@@ -98,8 +98,9 @@ class App {
   }
 
   // The server has not let us in.
-  refused({ code, text }) {
-    if (code === "unknown_token") {
+  refused({ type, code, text }) {
+    if (type === "notice") byId("why").textContent = text; // we wait for our turn
+    else if (code === "unknown_token") {
       this.chat.token = "";
       this.forgotten = true;
       this.greet();
@@ -109,7 +110,7 @@ class App {
     } else {
       if (/password/.test(code)) byId("secret").parentNode.hidden = false;
       this.wire.stop();
-      this.enterForm(text);
+      this.enterForm(code === "password_needed" ? "This name has a password. Type it, or take another name." : text);
     }
   }
 
@@ -137,7 +138,7 @@ class App {
   line(typed) {
     const [word, first, second] = typed.split(" ");
     if (word === "/msg" && first && !second) return this.show(this.chat.privately(first));
-    if (/^\/(register|password|unregister)\s*$/.test(typed)) return !this.sheets.open("secret", typed.trim().slice(1));
+    if (/^\/(register|login|password|unregister)\s*$/.test(typed)) return !this.sheets.open("secret", typed.trim().slice(1));
     if (word === "/goto") return this.goTo(first, Number(second)); // two lines that only the page's own buttons type
     if (word === "/edit") return this.edit(this.outbox.find(first));
     const { text: most } = this.chat.limits;
@@ -164,7 +165,7 @@ class App {
     const { chat } = this;
     const { type } = request;
     const place = chat.shown;
-    if (type === "help") return this.help(this.typed.called(request.about || ""));
+    if (/^\/(help|\?)/i.test(request.line)) return this.ask(request);
     if (type === "set" && request.option === "joins") return this.set(request.value);
     if (type === "quit" && !this.wire.ready) return this.gone();
     if (type === "join" && chat.room(request.room)) return this.show(chat.room(request.room));
@@ -190,13 +191,6 @@ class App {
 
   flush() {
     if (this.wire.ready) this.wire.send(this.outbox.take(this.chat.token));
-    this.draw();
-  }
-
-  help(about) {
-    const [commands, note, also] = about ? [[about], about.more, about.aliases] : [this.typed.commands];
-    const rows = commands.map(({ usage, does }) => ({ usage, does }));
-    this.chat.note(this.chat.shown, { answers: answer({ type: "help", rows, note, also }) });
     this.draw();
   }
 
@@ -247,7 +241,7 @@ class App {
   answered(event) {
     const { chat, outbox } = this;
     const { type, code, ref } = event;
-    const item = outbox.find(ref) || { request: {} };
+    const item = outbox.find(ref) || { request: { type: ref } }; // the latter for a password, see SHEETS.secret
     const { type: asked, to = "" } = item.request;
     const written = WRITTEN.test(asked);
     if (code === "busy") return this.problem(event.text, ""); // the answer is still to come
@@ -262,7 +256,7 @@ class App {
     if (item.then) return item.then(event);
     if (/joined|current/.test(type)) this.show(chat.room(event.room));
     if (type === "search") this.sheets.open("search", answer(event));
-    else if (!QUIET.test(type)) {
+    else if (!QUIET.test(type) && asked + type !== "logintoken") {
       const row = /notice|error/.test(type) ? said(event) : { answers: answer(event) };
       chat.note(chat.rooms.get(item.place) || chat.shown, row);
     }
@@ -272,7 +266,7 @@ class App {
   // A request about ourselves was done.
   settled({ type, reason, token }, { name, person }) {
     const { chat } = this;
-    if (/nick|resume/.test(type)) {
+    if (/nick|resume|login/.test(type)) {
       chat.name = name || chat.name;
       chat.token = token || chat.token;
       NAME.save(chat.name);

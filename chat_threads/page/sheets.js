@@ -83,6 +83,8 @@ function field(label, line, action, value = "", empty = null, type = "text") {
     el("button", {}, action));
 }
 
+const PLAIN = !isSecureContext && el("p", {}, "Not encrypted: others on the network can read the password.");
+
 const SHEETS = {
   find(app) {
     const list = el("div", {}, "…");
@@ -115,7 +117,9 @@ const SHEETS = {
       chat.away === null ? field("A reason to be away", "/away ", "I am away", "", "") : button("I am back", "/back"),
       joins === "off" ? button("Show who comes and goes", "/set joins on")
         : button("Hide who comes and goes", "/set joins off"),
-      button("All commands", "/help"), button("My token", "/token"), button("A password for this name", "/register"), button("Leave the chat", "/quit")];
+      button("All commands", "/help"), button("My token", "/token"),
+      button("A password for this name", "/register"), button("Log in to another name", "/login"),
+      button("Leave the chat", "/quit")];
   },
 
   search(app, found = []) {
@@ -124,14 +128,21 @@ const SHEETS = {
 
   // A password goes to the server at once. It is typed in no line, and waits in no outbox.
   secret({ wire }, type) {
+    const why = el("p", { class: "error", role: "alert" });
     const send = (event) => {
       event.preventDefault();
-      wire.send([{ type, ...Object.fromEntries(new FormData(event.target)) }]);
+      const { again, ...asked } = Object.fromEntries(new FormData(event.target));
+      const same = [undefined, asked.new || asked.password].includes(again);
+      why.textContent = !wire.ready ? "There is no connection now." : same ? "" : "The two are not the same.";
+      if (why.textContent) return;
+      wire.send([{ type, ref: type, ...asked }]);
       byId("close-sheet").click();
     };
-    const ask = (name) => el("label", {}, name, el("input", { name, type: "password", required: true }));
-    return [`/${type}`, el("form", { onsubmit: send }, ask("password"), type === "password" && ask("new"),
-      el("button", {}, "Send"))];
+    const ask = (name, label, kind = "password") =>
+      el("label", {}, label, el("input", { name, type: kind, required: true }));
+    return [`/${type}`, el("form", { class: "secret", onsubmit: send }, type === "login" && ask("name", "Name", "text"),
+      ask("password", "Password"), type === "password" && ask("new", "New password"),
+      /^[pr]/.test(type) && ask("again", "Once more"), PLAIN, why, el("button", {}, "Send"))];
   },
 
   // Another tab has taken our place. Taking it back happens only by a tap: otherwise two tabs would do so for ever.

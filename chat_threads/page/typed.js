@@ -46,11 +46,6 @@ const OWN = {
     if (!option) return {};
     return value && !more.length ? { option, value } : null;
   },
-
-  help(rest) {
-    const [word] = rest.match(/[^/\s]\S*/) || [];
-    return word && word.toLowerCase() !== "text" && { about: `/${word}` };
-  },
 };
 
 // Read what follows a command's name. The usage has a place for each of the first fields: #room, NAME and the like
@@ -78,9 +73,9 @@ class Typed {
   // `commands` are as page.table() has them.
   constructor(commands) {
     this.byWord = new Map();
-    this.commands = commands.map(([usage, does, more = "", aliases = [], type = "", fields = []]) => {
+    this.commands = commands.map(([usage, does, aliases = [], type = "", fields = []]) => {
       const word = usage.split(" ")[0];
-      return { word, usage, does, more, aliases, type: type || word.slice(1), fields };
+      return { word, usage, does, aliases, type: type || word.slice(1), fields };
     });
     for (const each of this.commands) for (const word of [each.word, ...each.aliases]) this.byWord.set(word, each);
   }
@@ -100,7 +95,7 @@ class Typed {
       if (command) return { error: `Nothing was sent. Begin the line with ${command.word}.` };
       return { request: { type: "say", text: line.replace(/^\/\//, "/") } };
     }
-    if (!command) return { request: { type: "typed", line } }; // the server may know it
+    if (!command || command.type === "help") return { request: { type: "typed", line } }; // the server knows more
     const { type } = command;
     const text = WRITTEN.test(type) ? rest : rest.replace(/\n/g, " ");
     const fields = OWN[type] ? OWN[type](text) : readPlaces(command, text);

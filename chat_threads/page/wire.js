@@ -6,6 +6,7 @@ const PING_EVERY = 25000; // milliseconds; phones and routers keep dead connecti
 const ANSWER_WITHIN = 20000; // the server says "busy" after 15 s
 const HURRIED_ANSWER = 8000; // when somebody has just come back to the page
 const CONNECT_WITHIN = 10000;
+const TURN_WITHIN = 70000; // when many log in at once, the server says so, and makes us wait for up to a minute
 const STEADY = 5000; // a connection that lasted this long counts as good
 const PING = "ping"; // the ref of our own pings
 
@@ -80,7 +81,7 @@ class Wire {
     const objects = frame.trim().split("\n").map((line) => JSON.parse(line));
     this.asked = false;
     if (objects.some((each) => each.type === "welcome")) this.ready = true;
-    if (this.ready) this.look(PING_EVERY);
+    this.look(this.ready ? PING_EVERY : TURN_WITHIN);
     this.told.came(objects.filter((each) => each.ref !== PING));
   }
 

@@ -128,6 +128,8 @@ def in_turn(context: Context, session: Session, work: Callable[[], T]) -> T:
         return session.ended.is_set() or wire.dead
 
     accounts.may_work(session.address)
+    if session.dialect.token_first and not _is_private(session):  # a program; people were told when they were asked
+        session.send(events.Notice(PLAIN))
     inside.does("waits for its turn at passwords")
     try:
         accounts.gate.enter(site(session.address), gone, tell)

@@ -429,7 +429,7 @@ def test_few_passwords_are_checked_at_a_time_and_who_waits_too_long_is_told(prog
     assert max(at_once) <= 2
 
 
-def test_without_tls_other_machines_are_warned_or_refused(serve, monkeypatch):
+def test_without_tls_other_machines_are_warned_or_refused(serve, program, connect, monkeypatch):
     monkeypatch.setattr(conversation, "is_loopback", lambda address: False)
     monkeypatch.setattr(conversation, "is_local", lambda *addresses: False)
     for plain, expected in [("warn", "This connection is not encrypted"), ("refuse", "takes no passwords")]:
@@ -437,6 +437,13 @@ def test_without_tls_other_machines_are_warned_or_refused(serve, monkeypatch):
         ann = running.client("ann")
         ann.send("/register")
         ann.expect(expected)
+        cy = program("cy", running)
+        cy.send(type="register", password=SECRET)
+        assert expected in cy.read()["text"]
+        if plain == "warn":
+            cy.expect("notice", name="cy")
+            with connect(running, "cy", password=SECRET) as back:
+                assert back.name == "cy"
         boss = running.client("boss")
         boss.send("/register")
         boss.expect("boss is an operator's name: it can be registered only on the server's own machine.")

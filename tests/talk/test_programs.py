@@ -172,6 +172,7 @@ ASKED = (
     ({"type": "unmute", "room": "#lab", "name": "bob"}, ["error* not_listed"]),
     ({"type": "typed", "line": "/who"}, ["who*"]),
     ({"type": "typed", "line": "/ban bob"}, ["moderated", "ack*"]),
+    ({"type": "typed", "line": "/help"}, ["help*"]),
     ({"type": "typed", "line": "/nothing"}, ["error* unknown_command"]),
     ({"type": "typed", "line": "/edit on"}, ["error* bad_request"]),
     ({"type": "typed", "line": " "}, ["error* bad_request"]),

@@ -727,6 +727,13 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
     (events.Restored(("numbers on",)), [{"type": "restored", "settings": ["numbers on"]}]),
     (events.Pong(0.25, None), [{"type": "pong", "through": 0.25, "network": None}]),
     (events.HelpShown(None), [{"type": "help", "requests": sorted(REQUESTS)}]),
+    (
+        events.HelpShown("/quit"),
+        [{
+            "type": "help", "usage": "/quit [words]", "does": "leave, with a last word", "details": "",
+            "aliases": ["/exit", "/bye"],
+        }],
+    ),
     (events.Notice("Done."), [{"type": "notice", "text": "Done."}]),
     (events.Problem("bad_json", "No."), [{"type": "error", "code": "bad_json", "text": "No."}]),
     (
@@ -836,7 +843,7 @@ def test_a_line_has_no_raw_newline_or_control_character_whatever_is_in_it(odd):
         events.ThreadList((events.ThreadRow(odd, odd, odd, odd, 0.1, odd, 1, 1, 1, 1),), 0),
         events.LockList(True, (events.LockRow(odd, 1, 1, 0.1, 0.1, odd, 0.1),)),
         events.TripShown(odd, 1, odd, events.Stages(0.1, None, None, None), (events.MemberTrip(odd, 0.1, 0.1),), 0),
-        events.HelpShown(odd), events.Notice(odd),
+        events.HelpShown("all"), events.Notice(odd),
         events.Problem(odd, odd), events.Bye(odd), events.Ack(odd, 1),
     ]  # fmt: skip
     assert {type(event) for event in every} >= {kind for kind in codec.FORMS if issubclass(kind, events.Event)}

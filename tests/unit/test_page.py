@@ -72,7 +72,7 @@ LINES = [line for _, _, line in SPOKEN if line is not None] + re.split("[|\n]", 
 def as_in_python(line):
     word = line.split()[0].lower() if line.startswith("/") and line[1:2] != "/" else ""
     kind = commands.BY_NAME.get(word)
-    if word and (kind is None or kind.row.usage not in [row[0] for row in table()]):
+    if word and (kind in (None, commands.Help) or kind.row.usage not in [row[0] for row in table()]):
         return {"type": "typed", "line": line}
     try:
         command = parse_line(line)
@@ -126,6 +126,16 @@ def test_the_pauses_between_tries_grow_from_a_second_to_thirty_and_are_random():
         [15000, 30000],
         [15000, 30000],
     ]
+
+
+def test_whoever_is_told_to_wait_for_a_turn_is_not_connected_anew_meanwhile():
+    code = """const looks = [];
+        globalThis.setTimeout = (look, after) => looks.push(after);
+        const wire = new Wire("", { came() {} });
+        wire.take('{"type":"notice","text":"Please wait"}');
+        wire.take('{"type":"welcome"}');
+        return looks;"""
+    assert in_node(["wire.js"], code) == [70000, 25000]
 
 
 def test_after_a_lost_connection_the_outbox_sends_again_what_cannot_be_done_twice():
