@@ -30,7 +30,8 @@ def row_of(at: int, shown: events.Event | None) -> AuditRow | None:
     """The row about a change of a room's rules, made from the event that its members see; None: there is none."""
     if isinstance(shown, events.Moderated):
         seconds = "" if shown.seconds is None else span(shown.seconds)
-        why = ": ".join(filter(None, (seconds, shown.why)))
+        how = ", ".join(filter(None, ("address" if shown.address else "", seconds)))
+        why = ": ".join(filter(None, (how, shown.why)))
         return AuditRow(at, shown.room, shown.by, shown.action, shown.name, why)
     if isinstance(shown, events.RoomSet):
         return AuditRow(at, shown.room, shown.by, "room", shown.setting)

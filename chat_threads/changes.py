@@ -12,7 +12,17 @@ from typing import Any
 from . import events
 from .addresses import network
 from .governance import Governance, Person, Rank, Sanction, Sanctions, Somebody, read_setting
-from .refusals import ListFull, NoOperator, NotListed, NotOperator, NotOwner, NotServerOperator, NotThere, Protected
+from .refusals import (
+    ListFull,
+    NoOperator,
+    NotInvited,
+    NotListed,
+    NotOperator,
+    NotOwner,
+    NotServerOperator,
+    NotThere,
+    Protected,
+)
 from .rules import fold
 
 OPERATORS = 50  # of one room
@@ -51,7 +61,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Set(Change):
-    """Set a setting, as typed. The people ``present`` stay invited if the room becomes invite-only."""
+    """Set a setting, as typed. If the room becomes invite-only, the people who are ``present`` are invited. If it
+    becomes public, all invitations end."""
 
     setting: str
     present: tuple[tuple[int, str], ...] = ()
@@ -63,9 +74,9 @@ class Set(Change):
         if "keep" in fields and asked.rank < Rank.OWNER:  # it deletes messages
             raise NotOwner(asked.room)
         after = replace(before, **fields)
-        if after.invite_only and not before.invite_only:
-            people = dict(self.present) | dict(before.invited)
-            after = replace(after, invited=dict([*people.items()][:INVITED]))
+        if after.invite_only != before.invite_only:
+            invited = self.present[:INVITED] if after.invite_only else ()
+            after = replace(after, invited=dict(invited))
         return after
 
     def shown(self, asked: Asked) -> events.Event:
@@ -85,6 +96,24 @@ class Invite(Change):
         if len(invited) > INVITED:
             raise ListFull(asked.room, INVITED, "people invited")
         return replace(before, invited=invited)
+
+    def shown(self, asked: Asked) -> None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Uninvite(Change):
+    """Take an invitation back."""
+
+    person: Somebody
+
+    def applied(self, before: Governance, asked: Asked) -> Governance:
+        if not asked.rank:
+            raise NotOperator(asked.room)
+        found = _named(before.invited, self.person)
+        if found is None:
+            raise NotInvited(self.person.name, asked.room)
+        return replace(before, invited=_without(before.invited, found))
 
     def shown(self, asked: Asked) -> None:
         return None
@@ -120,8 +149,7 @@ class Dismiss(Change):
             raise NotOwner(asked.room)
         if found is None:
             raise NoOperator(self.person.name, asked.room)
-        operators = {identity: name for identity, name in before.operators.items() if identity != found}
-        return replace(before, operators=operators)
+        return replace(before, operators=_without(before.operators, found))
 
     def shown(self, asked: Asked) -> events.Event:
         return events.Moderated(asked.room, asked.by.name, "deop", self.person.name)
@@ -132,6 +160,10 @@ def _named(people: Mapping[int, str], person: Somebody) -> int | None:
     if person.identity and person.identity in people:
         return person.identity
     return next((identity for identity, name in people.items() if fold(name) == fold(person.name)), None)
+
+
+def _without(people: Mapping[int, str], identity: int) -> dict[int, str]:
+    return {each: name for each, name in people.items() if each != identity}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +207,8 @@ class Sanctioned(Change):
 
     def shown(self, asked: Asked) -> events.Event:
         seconds = None if self.kind == "kick" else self.seconds
-        return events.Moderated(asked.room, asked.by.name, self.kind, self.person.name, self.why, seconds)
+        by, name = asked.by.name, self.person.name
+        return events.Moderated(asked.room, by, self.kind, name, self.why, seconds, self.by_address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from .room_roles import Mute as Mute
 from .room_roles import Op as Op
 from .room_roles import Room as Room
 from .room_roles import Unban as Unban
+from .room_roles import Uninvite as Uninvite
 from .room_roles import Unmute as Unmute
 from .server_order import OF_ORDER as OF_ORDER
 from .server_order import Announce as Announce

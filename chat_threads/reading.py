@@ -151,9 +151,9 @@ class ReadingSide:
         with self._reading() as rows:
             return audit.newest(rows, room, limit)
 
-    def count_in(self, room: int) -> int:
-        """How many messages of a room there are."""
-        return int(self._read("SELECT count(*) FROM messages WHERE room = ?", (room,))[0][0])
+    def count_in(self, room: int, before: int = 1 << 62) -> int:
+        """How many messages of a room there are from before that time, in milliseconds since 1970."""
+        return int(self._read("SELECT count(*) FROM messages WHERE room = ? AND at < ?", (room, before))[0][0])
 
     def token(self, token: int) -> tuple[str, int] | None:
         """The name under which a token was used last, and who it is for: the number of an account, or its own; None:

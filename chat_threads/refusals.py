@@ -211,6 +211,13 @@ class NoOperator(NotListed):
         super().__init__(name, "an operator of", room)
 
 
+class NotInvited(NotListed):
+    """The person has no invitation that could be taken back."""
+
+    def __init__(self, name: str, room: str) -> None:
+        super().__init__(name, "invited to", room)
+
+
 class NotThere(NotListed):
     """The person is not in the room, and so cannot be sent out."""
 

@@ -101,7 +101,13 @@ class Topic(Command):
     text: str | None = None
 
 
-@command("/invite NAME [#room]", "invite somebody to a room", "invite")
+@command(
+    "/invite NAME [#room]",
+    "invite somebody to a room",
+    "invite",
+    more="To an invite-only room, only its operators invite. /uninvite takes an invitation back, and /room lists who is"
+    " invited.",
+)
 @dataclass(frozen=True, slots=True)
 class Invite(Command):
     name: str

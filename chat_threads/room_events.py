@@ -12,7 +12,8 @@ Action = Literal["op", "deop", "kick", "ban", "unban", "mute", "unmute"]
 
 @dataclass(frozen=True, slots=True)
 class Moderated(OneLine, Event):
-    """An operator has done something about a person in a room. ``seconds``: for how long; None: until it is undone."""
+    """An operator has done something about a person in a room, and about all who come from the same ``address``, if
+    so. ``seconds``: for how long; None: until it is undone."""
 
     room: str
     by: str
@@ -20,6 +21,7 @@ class Moderated(OneLine, Event):
     name: str
     why: str = ""
     seconds: int | None = None
+    address: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,14 @@ class RoomSet(OneLine, Event):
 @dataclass(frozen=True, slots=True)
 class RoomShown(OneLine, Event):
     """How a room is governed: its settings, as people type them, who made it, and the names of its operators. Without
-    a ``creator``, the room belongs to nobody."""
+    a ``creator``, the room belongs to nobody. Only its operators are shown who is ``invited``."""
 
-    lines: ClassVar[int] = 3
+    lines: ClassVar[int] = 4
     room: str
     settings: tuple[str, ...]
     creator: str
     operators: tuple[str, ...]
+    invited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class SanctionRow:
     by: str
     why: str
     seconds: int | None  # until it ends; None: until it is lifted
+    address: bool = False  # whether it is for all who come from the person's address
 
 
 @dataclass(frozen=True, slots=True)

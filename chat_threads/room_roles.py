@@ -34,13 +34,25 @@ _BEGINS_WITH_SPAN = re.compile(
     "/room keep 30: deletes messages after 30 days; /room keep all; owner only\n"
     "The person who made a room owns it. /help ban and /help mute say more.",
     cost=3,
+    local=("ask",),
 )
 @dataclass(frozen=True, slots=True)
 class Room(Command):
-    """Show the rules of a room, or change one: ``setting`` is "quiet", "slow 10" and the like."""
+    """Show the rules of a room, or change one: ``setting`` is "quiet", "slow 10" and the like. With ``ask``, if that
+    would delete messages, only say how many."""
 
     room: str | None = None
     setting: str | None = None
+    ask: bool = False
+
+    @classmethod
+    def typed(cls, rest: str) -> Command | None:
+        words = rest.split()
+        room = words.pop(0) if rest.startswith("#") else None
+        keep = words[:1] == ["keep"]
+        sure = keep and words[-1].lower() == "yes"
+        setting = " ".join(words[:-1] if sure else words)
+        return cls(room, setting or None, keep and not sure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +120,8 @@ class _Sanction(_About):
         room, words = _room_first(rest)
         if not words:
             return None
-        name, seconds, address = words.pop(0), None, False
-        if words and words[0].lower() == "address":
-            address = bool(words.pop(0))
+        name, seconds = words.pop(0), None
+        address = _popped(words, "address")
         why = " ".join(words)
         if why.lstrip("+-")[:1].isdigit() and not _BEGINS_WITH_SPAN.match(why):
             raise BadTime(words[0])
@@ -118,7 +129,9 @@ class _Sanction(_About):
             seconds = int(found[1]) * UNITS[found[2][0].lower()]
             if not 1 <= seconds <= LONGEST:
                 raise BadTime(words[0], " It is at most 3650d; without a time, it is for good.")
-            why = why[found.end() :]
+            words = why[found.end() :].split()
+            address = _popped(words, "address") or address
+            why = " ".join(words)
         return cls(name, room, seconds, why, address)
 
 
@@ -175,6 +188,27 @@ class Unmute(_About):
     """Lift a mute."""
 
 
+@command(
+    "/uninvite [#room] NAME",
+    "take an invitation back",
+    "uninvite",
+    more="The owner and the operators of an invite-only room may do that. /room lists who is invited. Somebody who is"
+    " in the room stays there: /kick sends them out, too.",
+    cost=3,
+)
+@dataclass(frozen=True, slots=True)
+class Uninvite(_About):
+    """Take an invitation to an invite-only room back."""
+
+
+def _popped(words: list[str], word: str) -> bool:
+    """Whether the words begin with this one, which is taken away then."""
+    if words and words[0].lower() == word:
+        del words[0]
+        return True
+    return False
+
+
 def _room_first(rest: str) -> tuple[str | None, list[str]]:
     """The room that is named first, or after the person, and the other words."""
     words = rest.split()
@@ -182,5 +216,5 @@ def _room_first(rest: str) -> tuple[str | None, list[str]]:
     return (None if at is None else words.pop(at)), words
 
 
-OF_ROLES: tuple[type[Command], ...] = (Room, Op, Deop, Kick, Ban, Unban, ListBans, Mute, Unmute)
+OF_ROLES: tuple[type[Command], ...] = (Room, Op, Deop, Kick, Ban, Unban, ListBans, Mute, Unmute, Uninvite)
 """These commands."""

@@ -39,6 +39,7 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     refusals.RoomInSetting: lambda problem: f"Did you mean /room {problem.room} {problem.near}?",
     refusals.NotListed: lambda problem: f"/bans {problem.room} lists who is.",
     refusals.NoOperator: lambda problem: f"/room {problem.room} names its operators.",
+    refusals.NotInvited: lambda problem: f"/room {problem.room} names who is.",
     refusals.NotThere: lambda problem: f"/who {problem.room} lists who is.",
     refusals.NoMuting: lambda problem: "/ignore NAME hides from you what somebody says.",
     errors.TooManyIgnored: lambda problem: "/unignore one of them first.",
@@ -71,6 +72,7 @@ NEXT: dict[str, Callable[[Notice], str]] = {
     "back": lambda notice: "/back ends it.",
     "delete": lambda notice: f"/delete {notice.room} yes deletes it for good.",
     "history": lambda notice: "/history shows it.",
+    "kick": lambda notice: f"/kick {notice.room} {notice.name} sends them out of it.",
     "threads": lambda notice: "/threads and /locks show it.",
     "topic": lambda notice: f"If you meant it, type /topic {notice.room} and the text.",
     "unignore": lambda notice: (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from .. import events
 from ..refusals import about, span
 
+NAMED = 20  # invited people who are named; the others are counted
+
 _DONE: dict[events.Action, str] = {
     "op": "made {name} an operator of {room}",
     "deop": "took the role of operator of {room} from {name}",
@@ -39,6 +41,8 @@ def moderated(event: events.Moderated) -> str:
     how_long = f" for {span(event.seconds)}" if event.seconds is not None else _FOR_GOOD.get(event.action, "")
     if event.action == "deop" and event.by == event.name:
         done = f"gave up the role of operator of {event.room}"
+    if event.address:
+        how_long += ", with all who come from the same address"
     return f"{event.by} {done}{how_long}" + (f": {event.why}" if event.why else "")
 
 
@@ -56,7 +60,7 @@ def room_set(event: events.RoomSet) -> str:
     return f"{event.by} {done}"
 
 
-def room_shown(event: events.RoomShown) -> tuple[str, str]:
+def room_shown(event: events.RoomShown) -> tuple[str, ...]:
     """How a room is governed."""
     rules = {word: value for word, _, value in (each.partition(" ") for each in event.settings)}
     needs = [word for setting, word in (("invite-only", "invited"), ("accounts-only", "logged in")) if setting in rules]
@@ -79,9 +83,15 @@ def room_shown(event: events.RoomShown) -> tuple[str, str]:
         whose = f"It belongs to nobody; its operators: {operators}."
     else:
         whose = "It belongs to nobody, so only the server's operators may change that."
-    return " ".join(said), f"{whose} /help room says more."
+    lines = [" ".join(said), f"{whose} /help room says more."]
+    if event.invited:
+        more = len(event.invited) - NAMED
+        last = f" and {more} more" if more > 0 else ""
+        lines.insert(1, f"Invited: {', '.join(event.invited[:NAMED])}{last}.")
+    return tuple(lines)
 
 
 def sanction(row: events.SanctionRow) -> tuple[str, str]:
     """What a person on the list of bans is, and for how long."""
-    return _STATE[row.action], "for good" if row.seconds is None else about(row.seconds)
+    what = _STATE[row.action] + (", address" if row.address else "")
+    return what, "for good" if row.seconds is None else about(row.seconds)

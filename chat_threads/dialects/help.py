@@ -19,7 +19,7 @@ COME_IN = (
 TALK = "Talk"  # the group of all other commands
 GROUPS = {
     "Rooms": "/join /leave /create /delete /rooms /who /topic /invite /room",
-    "Rules": "/op /deop /kick /ban /unban /bans /mute /unmute /report /audit /announce",
+    "Rules": "/op /deop /kick /ban /unban /bans /mute /unmute /uninvite /report /audit /announce",
     "You": "/nick /token /resume /away /back /set /edit",
     "Account": "/register /login /password /unregister /operator",
     "Reading": "/history /search /redact",

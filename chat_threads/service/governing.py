@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from typing import Literal
 
 from .. import commands, events, ordered
-from ..changes import Appoint, Change, Dismiss, Invite, Lifted, Sanctioned, Set
+from ..changes import Appoint, Change, Dismiss, Invite, Lifted, Sanctioned, Set, Uninvite
 from ..chatroom import ChatRoom
 from ..dialects.text import TextDialect
 from ..errors import BadName, BadRequest, ChatError, NotAllowed, NotInRoom, UnknownPerson
@@ -30,6 +30,7 @@ from ..refusals import (
     NotThere,
     QuietRoom,
 )
+from ..retention import DAY_MS
 from ..room_roles import LONGEST
 from ..rules import check_name, check_words, clean, fold
 from ..session import Session
@@ -117,10 +118,10 @@ def _submit(context: Context, session: Session, room: ChatRoom, change: Change, 
     context.history.submit(item)
 
 
-def _change(context: Context, session: Session, room: ChatRoom, change: Change) -> None:
+def _change(context: Context, session: Session, room: ChatRoom, change: Change, told: ordered.Told = ()) -> None:
     if not rank(room, session) and fold(room.creator) == fold(session.name):
         raise NamesakesRules(room.name, room.creator)
-    _submit(context, session, room, change)
+    _submit(context, session, room, change, told)
 
 
 def person_in(context: Context, room: ChatRoom, typed: str, exactly: bool = False) -> Somebody:
@@ -154,10 +155,17 @@ def _known(context: Context, typed: str) -> Somebody:
 
 @does(commands.Room)
 def room(context: Context, session: Session, command: commands.Room) -> None:
-    """For a person, waits until what the session has changed before is in force."""
+    """For a person, waits until what the session has changed before is in force. With ``ask``, waits for an SQLite
+    connection to count messages with."""
     found = context.room(session, command.room)
     if command.setting is not None:
         fields = read_setting(command.setting)
+        if command.ask and rank(found, session) >= Rank.OWNER and (keep := fields.get("keep")):
+            before = int(time.time() * 1000) - keep * DAY_MS
+            if count := context.history.storage.count_in(found.id, before):
+                said = f"{count} message{' is' if count == 1 else 's are'} older in {found.name}, and would be deleted"
+                session.answer(events.Notice(f"{said} for good. Add yes to do that.", room=found.name))
+                return
         if isinstance(session.dialect, TextDialect) and rank(found, session):
             context.wait(session)
             rules = found.governance or Governance(found.owner)
@@ -170,7 +178,9 @@ def room(context: Context, session: Session, command: commands.Room) -> None:
     rules = found.governance or Governance(found.owner)
     operators = tuple(rules.operators.values())
     creator = found.creator if found.owner else ""
-    session.answer(events.RoomShown(found.name, rules.settings(), creator, operators))
+    invited = tuple(rules.invited.values()) if rank(found, session) else ()
+    session.pace.pay(cost_of_table((each,) for each in invited))
+    session.answer(events.RoomShown(found.name, rules.settings(), creator, operators, invited))
 
 
 @does(commands.Op)
@@ -232,7 +242,7 @@ def _sanction(
     found = context.room(session, command.room)
     person, why = person_in(context, found, command.name, True), check_words(command.why)
     refuse_itself(session, person)
-    if not person.identity and isinstance(session.dialect, TextDialect) and rank(found, session):
+    if not (person.identity or command.address) and isinstance(session.dialect, TextDialect) and rank(found, session):
         session.answer(
             events.Notice(f"Nobody is called {person.name} now, so this holds for the name only.", name=person.name)
         )
@@ -251,6 +261,16 @@ def unmute(context: Context, session: Session, command: commands.Unmute) -> None
     _change(context, session, found, Lifted("unmute", person_in(context, found, command.name)))
 
 
+@does(commands.Uninvite)
+def uninvite(context: Context, session: Session, command: commands.Uninvite) -> None:
+    found = context.room(session, command.room)
+    person = person_in(context, found, command.name)
+    there = person.identity in {each.identity for each in context.publisher.members(found)}
+    said = f"{person.name} is not invited to {found.name} any more" + (", but is still in it." if there else ".")
+    done = events.Notice(said, name=person.name, room=found.name, next="kick" if there else "")
+    _change(context, session, found, Uninvite(person), (answered(session, done),))
+
+
 @does(commands.ListBans)
 def list_bans(context: Context, session: Session, command: commands.ListBans) -> None:
     """Waits until what the session has changed before is in force."""
@@ -261,7 +281,9 @@ def list_bans(context: Context, session: Session, command: commands.ListBans) ->
     rules, at = found.governance or Governance(found.owner), int(time.time() * 1000)
     both: tuple[tuple[Literal["ban", "mute"], Sanctions], ...] = (("ban", rules.bans), ("mute", rules.mutes))
     rows = tuple(
-        events.SanctionRow(each.name, "kick" if each.kick else action, each.by, each.why, each.left(at))
+        events.SanctionRow(
+            each.name, "kick" if each.kick else action, each.by, each.why, each.left(at), bool(each.network)
+        )
         for action, listed in both
         for each in listed
         if each.until is None or each.until > at

@@ -39,7 +39,7 @@ WIDEST = "#" + "\u0e17\u0e35\u0e48" * 31  # a room whose QR code is large
 MISTYPED = "similarnamex1"
 
 # What programs send. {me} is a number of the client's own, {n} one that goes up.
-RULES = ("op", "deop", "kick", "ban", "unban", "mute", "unmute")
+RULES = ("op", "deop", "kick", "ban", "unban", "mute", "unmute", "uninvite")
 REQUESTS: dict[str, list[Any]] = {
     "say": [{"type": "say", "text": WIDE}],
     "action": [{"type": "action", "text": WIDE}],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,12 @@ def done(client: Program, line: str) -> Rows:
         assert found is not None
         seen.append(found)
     return seen
+
+
+def rules(client: Program) -> dict[str, Any]:
+    """How the client's current room is governed."""
+    client.send(type="room", ref="rules")
+    return client.expect("room", ref="rules")
 
 
 def class_of(program: Start, server: Running, *names: str) -> list[Program]:
@@ -229,6 +236,16 @@ def test_only_invited_people_enter_and_those_who_were_there_may_come_back(server
     assert code(done(ann, "/invite cy")) is None
     cy.expect("invited")
     assert code(done(cy, "/join #lab")) is None
+    assert rules(ann)["invited"] == ["ann", "bob", "dan", "cy"]
+    assert "invited" not in rules(bob)
+    assert code(done(ann, "/uninvite eve")) == "not_listed"
+    assert done(ann, "/uninvite cy")[-1]["text"] == "cy is not invited to #lab any more, but is still in it."
+    done(cy, "/leave #lab")
+    done(bob, "/leave #lab")
+    assert done(ann, "/uninvite bob")[-1]["text"] == "bob is not invited to #lab any more."
+    assert code(done(cy, "/join #lab")) == code(done(bob, "/join #lab")) == "invite_only"
+    assert code(done(ann, "/room public")) is code(done(ann, "/room invite-only")) is None
+    assert rules(ann)["invited"] == ["ann", "dan"]  # those who are there
     assert code(done(ann, "/room public")) is None
     assert code(done(program("eve", server), "/join #lab")) is None
 
@@ -375,7 +392,10 @@ def test_an_address_is_banned_by_the_servers_operators_only(server: Running, pro
     ann, _ = class_of(program, server, "ann", "bob")
     assert code(done(ann, "/ban bob address")) == "not_allowed"
     server.chat.sessions.named("ann").operator = True
-    assert code(done(ann, "/ban bob address 1h")) is None
+    assert code(done(ann, "/ban zed address")) == "not_listed"
+    assert [each["address"] for each in done(ann, "/ban bob 1h address rude") if each["type"] == "moderated"] == [True]
+    (row,) = ann.ask(type="bans")[-1]["people"]
+    assert (row["address"], row["why"], row["seconds"] > 3000) == (True, "rude", True)
     assert code(done(program("cy", server), "/join #lab")) == "banned"  # all come from one address
     assert code(done(ann, "hi")) is None
 
@@ -393,6 +413,23 @@ def test_what_has_a_time_ends_by_itself(server: Running, program: Start, monkeyp
     assert code(done(bob, "hi")) == "muted"
     wait_for(lambda: code(done(bob, "hi")) is None)
     assert ann.ask(type="bans")[-1]["people"] == []
+
+
+def test_a_person_who_would_delete_messages_by_a_rule_is_asked_first(server: Running, program: Start) -> None:
+    ann = program("ann", server, room="#lab")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server.chat.history, "_now", lambda: time.time() - 3 * 86400)
+        for text in ("old", "older"):
+            assert code(done(ann, text)) is None
+    ann.ask(type="say", text="new")
+    said = "2 messages are older in #lab, and would be deleted for good. Add yes to do that."
+    assert done(ann, "/room keep 2")[-1]["text"] == said
+    assert "keep all" in rules(ann)["settings"]
+    for line in ("/room keep 30", "/room #lab keep 2 yes"):
+        assert done(ann, line)[-1]["type"] == "ack"
+    ann.ask(type="room", setting="keep all")
+    ann.send(type="room", setting="keep 1", ref="r")  # programs are not asked
+    ann.expect("ack", ref="r")
 
 
 # --- what stays -----------------------------------------------------------------------------------------

@@ -170,6 +170,7 @@ ASKED = (
     ({"type": "bans", "room": "#bobs"}, ["error* not_allowed"]),
     ({"type": "mute", "room": "#lab", "name": "bob"}, ["moderated", "ack*"]),
     ({"type": "unmute", "room": "#lab", "name": "bob"}, ["error* not_listed"]),
+    ({"type": "uninvite", "room": "#lab", "name": "bob"}, ["error* not_listed"]),
     ({"type": "typed", "line": "/who"}, ["who*"]),
     ({"type": "typed", "line": "/ban bob"}, ["moderated", "ack*"]),
     ({"type": "typed", "line": "/help"}, ["help*"]),
@@ -507,7 +508,7 @@ def test_neither_ack_nor_message_comes_before_the_commit(server, program, monkey
 
 def test_a_message_that_cannot_be_stored_gets_an_error_with_its_ref_and_nobody_sees_it(server, program, monkeypatch):
     ann, bob = program("ann", server, room="#lab"), program("bob", server, room="#lab")
-    ann.ask(type="who")
+    ann.expect("presence", names=["bob"])
 
     def full(batch: object) -> None:
         raise StorageError("disk full")

@@ -40,6 +40,7 @@ ACTIONS: dict[str, Ways] = {
         ({"type": "unmute", "name": "victimMARK"}, "/unmute ROOM victimMARK"),
         ({"type": "ban", "name": "victimMARK", "seconds": 60}, "/ban ROOM victimMARK 1m"),
         ({"type": "unban", "name": "victimMARK"}, "/unban ROOM victimMARK"),
+        ({"type": "uninvite", "name": "KICKED"}, "/uninvite ROOM KICKED"),
         ({"type": "kick", "name": "KICKED"}, "/kick ROOM KICKED"),
         ({"type": "bans"}, "/bans ROOM"),
         ({"type": "audit"}, "/audit ROOM"),
@@ -124,6 +125,8 @@ def filled(ways: Ways, rule: str, role: str, mark: str) -> Ways:
     kicked = KICKED.get(role, "owner") + mark
     text = json.dumps(ways).replace("ROOM", f"#r{mark}").replace("MARK", mark).replace("RULE", rule)
     text = text.replace("KICKED", kicked)
+    if rule != "invite-only":  # nobody is invited
+        text = json.dumps([way for way in json.loads(text) if way[0]["type"] != "uninvite"])
     return json.loads(text.replace('"MESSAGE"', message).replace("MESSAGE", message))  # type: ignore[no-any-return]
 
 

@@ -100,6 +100,7 @@ TYPED = [
         refusals.GuestBanned("bob", "#lab", True),
         "bob was just sent out of #lab.", "Lift the ban first.", "/unban bob first.",
     ),
+    (refusals.NotInvited("bob", "#lab"), "bob is not invited to #lab.", "", "/room #lab names who is."),
     (refusals.NotThere("bob", "#lab"), "bob is not in #lab.", "", "/who #lab lists who is."),
     (
         refusals.NoMuting("#lab"),

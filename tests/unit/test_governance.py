@@ -100,7 +100,9 @@ def test_the_lists_are_bounded_and_what_has_ended_makes_room(monkeypatch):
     assert [each.name for each in after(Sanctioned("ban", eve), before=full).bans] == ["dan", "eve"]
     later = after(Sanctioned("ban", fay), before=full, at=NOW + 60_000)
     assert [each.name for each in later.bans] == ["dan", "fay"]
-    assert len(after(Set("invite-only", tuple((number, "x") for number in range(9)))).invited) == 2
+    closed = after(Set("invite-only", tuple((number, "x") for number in range(9))))
+    assert len(closed.invited) == 2
+    assert after(Set("public"), before=closed).invited == {}
 
 
 def test_a_ban_is_for_the_person_and_the_name_also_if_somebody_registers_it():
