@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import socket
 import threading
 import time
@@ -28,7 +29,7 @@ from .ordered import AccountEnded, AccountStored
 from .publisher import LOBBY, Publisher
 from .reach import home
 from .rules import fold
-from .server import NO_PROXIES, ChatServer
+from .server import NO_PROXIES, ChatServer, try_to_listen
 from .service import Insight, Service
 from .session import SessionStore
 from .storage import Storage, StorageError
@@ -109,6 +110,8 @@ class Chat:
         make = _Makers() if recorder is None else _watched(recorder, self.faults)
         self.writers: Writers | None = None
         try:
+            if not os.path.exists(options.db):  # so that no new file is left by a server that cannot listen
+                _try_to_listen(options)
             self.storage = make.storage(options.db, options.sync)
         except BaseException:
             self._end_trace(1.0)
@@ -274,6 +277,14 @@ def _certificate(options: Options) -> Certificate | None:
         option = "--tls-key" if options.tls_key else "--tls-only"
         raise StartError(f"The option {option} needs a certificate. Give one with --tls-cert.")
     return None
+
+
+def _try_to_listen(options: Options) -> None:
+    """Raise StartError if the server cannot listen."""
+    for port, option in ((options.port, "--port"), (options.web_port, "--web-port")):
+        if port is not None:
+            with _explained(options.host, port, option):
+                try_to_listen((options.host, port))
 
 
 def _listen(

@@ -138,8 +138,6 @@ class ChatServer(socketserver.ThreadingTCPServer):
         sock = socket.socket(self.address_family, self.socket_type)
         self._listening.append(sock)  # so that server_close() closes it
         self._prepare(sock)
-        if self.allow_reuse_address:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((self.server_address[0], port, *self.server_address[2:]))
         sock.listen(BACKLOG)
         self.web_port = sock.getsockname()[1]
@@ -147,9 +145,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
     def _prepare(self, sock: socket.socket) -> None:
         sock.setblocking(False)  # so that the acceptor sees when no more connections wait
         prepare(sock, self.limits.send_timeout)  # for all connections, if INHERITED
-        if self.address_family == socket.AF_INET6:  # :: also serves IPv4, whatever the system's default is
-            with contextlib.suppress(OSError):  # if the system cannot do that
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        _share(sock)
 
     def server_close(self) -> None:
         super().server_close()
@@ -307,6 +303,23 @@ class ChatServer(socketserver.ThreadingTCPServer):
             thread.join(max(0.0, deadline - time.monotonic()))
         sys.setswitchinterval(USUAL_INTERVAL)
         return [thread.name for thread in self._readers.values() if thread.is_alive()]
+
+
+def try_to_listen(address: tuple[str, int]) -> None:
+    """Raise the OSError that a server would raise that listens there. Nothing listens afterwards."""
+    family, found = _resolved(address)
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        _share(sock)
+        sock.bind(found)
+
+
+def _share(sock: socket.socket) -> None:
+    """Before it is bound: let it have a port whose last connections are not quite over, and serve IPv4 as well."""
+    if ChatServer.allow_reuse_address:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sock.family == socket.AF_INET6:  # :: also serves IPv4, whatever the system's default is
+        with contextlib.suppress(OSError):  # if the system cannot do that
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
 
 
 def _resolved(address: tuple[str, int]) -> tuple[socket.AddressFamily, tuple[Any, ...]]:

@@ -41,6 +41,7 @@ from chat_threads.disconnects import ShuttingDown
 from chat_threads.door import GIVING_WAY, RETURNING
 from chat_threads.errors import StartError
 from chat_threads.server import MAX_REFUSED
+from chat_threads.storage import Storage
 
 pytestmark = pytest.mark.slow
 
@@ -329,15 +330,21 @@ def test_a_file_or_an_address_that_cannot_be_used_is_reported_in_one_line(
     code, out, err = in_this_process("--host", "127.0.0.1", "--port", "0", *arguments)
     assert (code, out) == (2, "")
     [line] = err.splitlines()
+    assert [*tmp_path.iterdir()] == []
     assert line.startswith(f"chat_threads: {why}" if "nowhere/chat.db" not in why else "chat_threads: ")
     assert why in line
 
 
 def test_a_port_in_use_is_reported_in_one_line_and_the_history_is_free_again(in_this_process, tmp_path, taken_port):
-    for _ in range(2):  # the second one would find the history locked by the first
-        code, out, err = in_this_process("--host", "127.0.0.1", "--port", taken_port, "--db", tmp_path / "chat.db")
+    db = tmp_path / "chat.db"
+    for option in ("--port", "--web-port", "--port", "--port"):  # the last one would find the history locked
+        ports = ("--port", 0, option, taken_port)
+        code, out, err = in_this_process("--host", "127.0.0.1", *ports, "--db", db)
         assert (code, out) == (2, "")
-        assert err == f"chat_threads: Port {taken_port} is in use by another program. Choose another with --port.\n"
+        assert err == f"chat_threads: Port {taken_port} is in use by another program. Choose another with {option}.\n"
+        if option == "--web-port":
+            assert [*tmp_path.iterdir()] == []
+            Storage(str(db)).close()
 
 
 def test_the_error_for_a_port_that_is_not_allowed_names_one_that_is(in_this_process, tmp_path, monkeypatch):
