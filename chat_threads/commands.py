@@ -67,13 +67,13 @@ _LIMIT = re.compile("(in|from|before(?=:[#0-9])):(.+)")  # of a search
 @dataclass(frozen=True, slots=True)
 class Hello(Command):
     """The handshake: a name and the first room; or a token from an earlier connection, and in ``since`` the rooms to
-    come back to, each with the number of the last message that was seen there. ``place``: as in Resume.
-    ``password``: that of the account that has the name."""
+    come back to, each with the number of the last message that was seen there. ``place``: as in Resume; then an empty
+    ``since`` says that the person was in no room. ``password``: that of the account that has the name."""
 
     name: str = ""
     room: str | None = None
     token: str = ""
-    since: tuple[tuple[str, int], ...] = ()
+    since: tuple[tuple[str, int], ...] | None = None
     place: bool = False
     password: str = field(default="", repr=False)
 

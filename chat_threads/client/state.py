@@ -35,6 +35,7 @@ class State:
         self.token = ""
         self.welcome = Welcome(name)
         self._first_room = first_room
+        self._nowhere = False  # whether it has left its last room
         self._replay = replay
         self.places: dict[str, _Place] = {}  # by folded name; the current room is the last one
         self._standing: dict[tuple[str, str], Fields] = {}  # requests to repeat on the next connection
@@ -57,6 +58,8 @@ class State:
             hello["name"] = self.name
         if self.places:
             hello["since"] = {place.room: place.number or place.last for place in self.places.values()}
+        elif self._nowhere and self._place:
+            hello["since"] = {}
         elif self._first_room:
             hello["room"] = self._first_room
         return hello
@@ -88,9 +91,11 @@ class State:
                 place.number = 0 if self._returning else max(0, event.last - self._replay)
                 place.last = event.last if self._returning else 0
             place.room = event.room
+            self._nowhere = False
             places[fold(event.room)] = place
         elif isinstance(event, (Departed, RoomDeleted)):
             places.pop(fold(event.room), None)
+            self._nowhere = not places
             current = event.current if isinstance(event, Departed) else event.now_in
             self._make_current(current)
         elif isinstance(event, Current):

@@ -66,10 +66,10 @@ REQUESTS: dict[str, tuple[type[commands.Command], tuple[Field, ...]]] = {
 }
 
 
-def _since(rooms: object) -> tuple[tuple[str, int], ...]:
+def _since(rooms: object) -> tuple[tuple[str, int], ...] | None:
     """The ``since`` of hello as pairs of a room and a number; raise BadRequest."""
     if rooms is None:
-        return ()
+        return None
     if not isinstance(rooms, dict) or not all(
         isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in rooms.values()
     ):

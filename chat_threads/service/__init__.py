@@ -56,16 +56,16 @@ class Service:
         asked for a password first: then the next hello has that.
 
         The first rooms are those that it asks for. If it asks for none, they are those of the connection whose place it
-        takes, or those that its token or its account keeps; failing that, the lobby. Raises BadName, BadRoom,
-        NameTaken, UnknownToken, Unreadable, or what ``passwords.checked`` raises; then nothing has changed, and the
-        client may try again. Waits as that, ``people.known_by``, ``people.take``, ``people.keep_token``,
-        ``returning.kept_under`` and ``rooms.enter_or_make`` do.
+        takes, or those that its token or its account keeps; failing that, the lobby. A person who comes back may have
+        been in no room. Raises BadName, BadRoom, NameTaken, UnknownToken, Unreadable, or what ``passwords.checked``
+        raises; then nothing has changed, and the client may try again. Waits as that, ``people.known_by``,
+        ``people.take``, ``people.keep_token``, ``returning.kept_under`` and ``rooms.enter_or_make`` do.
         """
         context = self._context
         name, who = people.known_by(context, hello.token) if hello.token else (hello.name, None)
         if hello.name or not hello.token:
             name = people.checked_name(context, hello.name)
-        wanted: dict[str, int | None] = {check_room(room): number for room, number in hello.since}
+        wanted: dict[str, int | None] = {check_room(room): number for room, number in hello.since or ()}
         if hello.room:
             room = check_room(hello.room)
             wanted[room] = wanted.pop(room, None)  # the last one is the current one
@@ -90,11 +90,15 @@ class Service:
         session.answer(welcome, *((events.Notice(today),) if today else ()), more=True)
         if context.history.read_only:
             session.tell(context.history.read_only)
-        if place and not wanted:  # otherwise it is a program that reconnects, and knows where it was
+        nowhere = hello.place and hello.since == () and not wanted
+        if place and not wanted and not nowhere:  # otherwise it is a program that reconnects, and knows where it was
             returning.tell(session, place.kept)
             wanted = returning.rooms(context, session, old, place)
-        returning.enter(context, session, wanted or dict.fromkeys(old), first_time=True, otherwise=LOBBY)
-        if place and not hello.since:
+        if nowhere:
+            returning.enter(context, session, {})
+        else:
+            returning.enter(context, session, wanted or dict.fromkeys(old), first_time=True, otherwise=LOBBY)
+        if place and hello.since is None:
             returning.tell_what_is_left_out(session, old, place)
         return True
 

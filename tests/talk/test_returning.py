@@ -14,6 +14,7 @@ from support.clients import LONG, TINY, Client, Program
 from support.waiting import WAIT, wait_for
 
 from chat_threads import events, kept, once
+from chat_threads.client import Online
 from chat_threads.client.requests import Request
 from chat_threads.client.state import State
 from chat_threads.client.talk import Talk
@@ -408,6 +409,18 @@ def test_telnet_and_the_terminal_client_keep_the_same_place(server, connect, bef
         assert part in shown
     assert cy.ask("/whois ann")[-1] == "* Away: at lunch"
     again.leave()
+
+
+def test_a_person_who_was_in_no_room_is_in_none_when_the_client_reconnects(server, connect):
+    ann = connect(server, "ann", reconnect=True, place=True)
+    ann.leave()
+    server.chat.sessions.named("ann").wire.stop_reading()
+    assert any(isinstance(event, Online) for event in ann.events(WAIT))
+    assert (ann.whois("ann").person.rooms, ann.room) == ((), None)
+    ann.join("#lab")
+    server.chat.sessions.named("ann").wire.stop_reading()
+    assert any(isinstance(event, Online) for event in ann.events(WAIT))
+    assert (ann.whois("ann").person.rooms, ann.room) == (("#lab",), "#lab")
 
 
 def test_a_client_that_has_returned_and_missed_nothing_is_shown_nothing_again_when_it_reconnects():

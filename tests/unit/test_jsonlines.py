@@ -139,7 +139,7 @@ def test_every_request_of_the_table_is_in_the_examples_with_each_of_its_fields()
             commands.Hello("", None, "t0ken", (("#a", 88), ("#b", 0))),
             20,
         ),
-        ({"name": "ann", "since": {}}, commands.Hello("ann"), 20),
+        ({"name": "ann", "since": {}}, commands.Hello("ann", since=()), 20),
         ({"name": "ann", "place": True}, commands.Hello("ann", place=True), 20),
     ],
 )
