@@ -127,8 +127,24 @@ class Wire:
         except OSError:
             self.lost = True
             return b""
-        self._size = READ_SIZE if data[LEAST_READ - 1 :] else LEAST_READ
+        if data[LEAST_READ - 1 :]:
+            if self._size == LEAST_READ:
+                data += self._rest()
+            self._size = READ_SIZE
+        else:
+            self._size = LEAST_READ
         return data
+
+    def _rest(self) -> bytes:
+        """What has come besides the bytes that filled a small buffer. So lines that came together are handled
+        together, and reach the history as one batch."""
+        try:
+            return self._sock.recv(READ_SIZE - LEAST_READ, self.nowait)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            self.lost = True
+            return b""
 
     def wake_after(self, seconds: float) -> None:
         """From now on, a ``read`` without a timeout returns None if nothing comes for so long; before, it is IDLE. The

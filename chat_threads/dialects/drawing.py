@@ -35,6 +35,7 @@ class Drawing:
     def __init__(self) -> None:
         self._start = 0  # the first character that is shown
         self._drawn: tuple[str, str] | None = None  # what stands before the cursor, and after it
+        self._shows: object = None  # what ``draw`` was last given
 
     @property
     def column(self) -> int:
@@ -50,6 +51,10 @@ class Drawing:
 
         The row is ``row``, counted from 1, or the one that the cursor is in. No part has harmful characters.
         """
+        shows = before, after, width, prompt, row
+        if shows == self._shows and self._drawn is not None:
+            return b""
+        self._shows = shows
         room = max(0, min(width, MOST) - 1)
         lead = columns(prompt)
         if room < lead + _LEAST:
@@ -72,10 +77,11 @@ class Drawing:
             whole = _fits(before, room - spare)
             self._start = 0 if whole else len(before) - len("".join(_last(before, room // 2)))
         mark = min(room, self._start, 1)
-        left = clusters(before[self._start :])
-        right = clusters(after[: _EXAMINED * (room + 1)])
-        room -= mark + sum(map(_columns, left))
-        if sum(map(_columns, right)) > room or len("".join(right)) < len(after):
+        left = _letters(before[self._start :])
+        examined = after[: _EXAMINED * (room + 1)]
+        right = _letters(examined)
+        room -= mark + _all_columns(left)
+        if _all_columns(right) > room or len(examined) < len(after):
             right = [*_fitting(right, room - 1), ">" * min(room, 1)]
         return "<" * mark + _shown(left), _shown(right)
 
@@ -100,9 +106,9 @@ def status(name: str, room: str | None, people: int, unread: Sequence[str], widt
 
 def _fits(text: str, room: int) -> bool:
     """Whether a text takes at most ``room`` columns."""
-    if text.isascii() or len(text) > _EXAMINED * (room + 1):
-        return len(text) <= room
-    return sum(map(_columns, clusters(text))) <= room
+    if len(text) > _EXAMINED * (room + 1):
+        return False
+    return _all_columns(_letters(text)) <= room
 
 
 def _last(text: str, room: int) -> list[str]:
@@ -121,12 +127,23 @@ def _fitting(letters: Iterable[str], room: int) -> list[str]:
     return found
 
 
+def _letters(text: str) -> Sequence[str]:
+    return text if text.isascii() else clusters(text)
+
+
+def _all_columns(letters: Sequence[str]) -> int:
+    """The columns of all these letters; if they are a text of ASCII, at once."""
+    return len(letters) if isinstance(letters, str) else sum(map(_columns, letters))
+
+
 def _columns(letter: str) -> int:
     return columns(letter[:_DRAWN].translate(_SIGNS))
 
 
-def _shown(letters: Iterable[str]) -> str:
+def _shown(letters: Sequence[str]) -> str:
     """How letters are drawn."""
+    if isinstance(letters, str):
+        return letters.translate(_SIGNS)
     return "".join(letter[:_DRAWN] for letter in letters).translate(_SIGNS)
 
 

@@ -12,7 +12,7 @@ cursor is (ECMA-48: DSR). They are drawn when it has answered, or when anything 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -87,11 +87,14 @@ class Question(Enum):
 class Screen:
     """One client's screen. It belongs to the client's reader thread."""
 
-    def __init__(self, size: tuple[int, int], unseen: int = 0) -> None:
-        """``unseen``: how many of the lines that the client was sent so far are not on the screen."""
+    def __init__(
+        self, size: tuple[int, int], unseen: int = 0, current: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """``unseen``: how many of the lines that the client was sent so far are not on the screen. ``current`` says
+        which room is the current one. It does not wait."""
         self.editing = Editing(LINE)
-        self._room: str | None = None  # the current one, as far as it is known
-        self._begun: str | None = None  # that in which the line was begun
+        self._current = current
+        self._begun: str | None = None  # the room in which the line was begun
         self._seen: dict[str, int] = {}  # by room: the last message when it was the current one, or first known
         self._status: object = None  # what the status line on the screen says; None: it is not there
         self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
@@ -122,6 +125,8 @@ class Screen:
         elif data:
             self.go_on()
             self._used = True
+            if not self.editing.text:
+                self.begin_line()
             self.editing.feed(data)
         return []
 
@@ -159,9 +164,6 @@ class Screen:
         """What brings the screen up to date, but the line: the region if it has to be set, and the status line if it
         has changed. The cursor is in the line's row afterwards."""
         drawn = ""
-        self._room = situation.room
-        if not self.editing.text:
-            self._begun = self._room
         if self.question is Question.DUE:
             self.question, self._asked_at = Question.ASKED, situation
             self._asked += 1
@@ -183,10 +185,14 @@ class Screen:
             drawn += f"\x1b7\x1b[{self._rows};1H\x1b[7m{text}\x1b[0m\x1b[K\x1b8"
         return drawn.encode("utf-8", "replace")
 
+    def begin_line(self) -> None:
+        """What is typed next belongs to the current room."""
+        self._begun = self._current()
+
     def moved(self) -> tuple[str, str] | None:
         """The current room, and the one in which the line was begun, if that was another one; for each line once."""
-        begun, self._begun = self._begun, self._room
-        return (self._room, begun) if self._room and begun and self._room != begun else None
+        begun, self._begun = self._begun, self._current()
+        return (self._begun, begun) if begun and self._begun and begun != self._begun else None
 
     def _begin(self, lines: int) -> str:
         """Make way for the two lines, and move what is there to the bottom.

@@ -7,7 +7,7 @@ of whole lines (``Mode``); then ``editing`` makes the lines, and ``screen`` draw
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -101,7 +101,7 @@ class TextDialect:
         self._asked = 0  # how often something was sent by telnet since the last line that was not UTF-8
         self._note = ""  # to be said on the new screen
         self._obeyed = False  # whether a command may have changed the status line since it was last drawn
-        self._sends = False  # whether a line is about to be sent
+        self._current: Callable[[], str | None] = lambda: None  # says which room is the current one
         self._answers = 0  # to telnet, which nobody sees
         self._form: Form | None = None  # what the person is being asked
         self._hiding = False  # whether what is typed must not be seen
@@ -285,9 +285,10 @@ class TextDialect:
 
     # --- single keys ----------------------------------------------------------------------------------------
 
-    def edit(self, on: bool) -> str:
+    def edit(self, on: bool, current: Callable[[], str | None] = lambda: None) -> str:
         """Ask the client for single keys, or for whole lines again; return the answer in words. ``draw`` has what is
-        to be sent before it."""
+        to be sent before it. ``current`` says which room is the current one. It does not wait."""
+        self._current = current
         if on and self._mode is Mode.LINES:
             if self._telnet.has_own_line:
                 return OWN_LINE
@@ -341,9 +342,9 @@ class TextDialect:
             self._to_lines()
         elif self._mode is not Mode.LINES and keys:
             self._mode = Mode.KEYS
-            self._screen = self._editor = Screen(self._telnet.size, self._answers)
+            self._screen = self._editor = Screen(self._telnet.size, self._answers, self._current)
             self._keys = self._screen.editing
-            self._obeyed = self._sends = False
+            self._obeyed = False
             self._keys.hide(self._hiding)
             self._note = "Your line stays whole now. Tab completes, Up goes back, /edit off ends it."
         elif self._mode is not Mode.LINES and keys is False:
@@ -382,12 +383,8 @@ class TextDialect:
         """The next thing that the keys so far come to."""
         if self._obeyed and self._screen is not None:
             self._obeyed = False
+            self._screen.begin_line()
             return Request(commands.ShowScreen())
-        if self._sends and self._screen is not None:
-            self._sends = False
-            if (moved := self._screen.moved()) and is_for_the_room(keys.text):
-                keys.hold()
-                return events.WireBytes(self._said(MOVED.format(*moved)))
         while (item := keys.next()) is not None:
             if type(item) is bytes:
                 self._obeyed = item.startswith(b"/") or self._form is not None
@@ -402,8 +399,9 @@ class TextDialect:
             elif isinstance(item, events.WireBytes):
                 return Request(commands.ShowScreen(item.data))
             elif item is Wish.SEND:
-                self._sends = True  # once it is known which room is the current one
-                return Request(commands.ShowScreen())
+                if (moved := self._screen.moved()) and is_for_the_room(keys.text):
+                    keys.hold()
+                    return events.WireBytes(self._said(MOVED.format(*moved)))
             elif item in _HINTS:
                 return events.WireBytes(self._said(_HINTS[item]))
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from typing import TypeGuard
 
 from .. import commands, events
@@ -33,7 +34,14 @@ def _has_screen(dialect: Dialect) -> TypeGuard[TextDialect]:
 def edit(context: Context, session: Session, command: commands.Edit) -> None:
     """Ask the client for single keys, or end its screen. If it has to be asked, its screen begins with its answer."""
     assert _has_screen(session.dialect)
-    said = session.dialect.edit(command.on)
+    itself = weakref.ref(session)  # the dialect belongs to the session, and must not keep it in memory
+
+    def current() -> str | None:
+        me = itself()
+        room = context.publisher.peek_current(me) if me else None
+        return room.name if room else None
+
+    said = session.dialect.edit(command.on, current)
     session.wire.wake_after(REFRESH if command.on else IDLE)
     show_screen(context, session, commands.ShowScreen())
     session.answer(events.Notice(said))

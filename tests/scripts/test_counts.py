@@ -109,7 +109,7 @@ def test_no_class_on_the_path_of_a_message_has_a_function_for_its_attributes(thi
     assert thing.__getattribute__ is object.__getattribute__
 
 
-@pytest.mark.parametrize(("dialect", "same_as", "more"), [("web", "json", 70), ("edit", "text", 170)])
+@pytest.mark.parametrize(("dialect", "same_as", "more"), [("web", "json", 70), ("edit", "text", 135)])
 def test_a_delivery_costs_as_many_calls_in_another_dialect(dialect, same_as, more):
     """Only the sender's line costs more: a frame has to be read and made; or what was typed has to be drawn, and to be
     cut into rows, once for all windows of one width."""

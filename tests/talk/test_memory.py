@@ -85,6 +85,7 @@ def without_collector():
     "said",
     [
         b"ann\r\nhello\r\n",
+        b"ann\r\n/edit on\r\n\xff\xfc\x18\xff\xfd\x01\xff\xfd\x03half a line",
         b"ann\r\n/unknown\r\n/msg nobody hello\r\n",
         b"a b\r\nx y\r\n\xff\xfe\r\n",
         b"SSH-2.0-ssh\r\n",

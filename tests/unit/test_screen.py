@@ -45,23 +45,23 @@ def drain(dialect, situation=HERE):
     return drawn, asked
 
 
-def asked(*chunks, name="ann"):
+def asked(*chunks, name="ann", current=lambda: None):
     """A dialect that has asked for single keys."""
     dialect = TextDialect()
     for chunk in chunks:
         dialect.feed(chunk)
     drain(dialect)
     dialect.admitted(name)
-    dialect.edit(True)
+    dialect.edit(True, current)
     dialect.feed(IAC + WONT + TTYPE)
     drain(dialect)
     return dialect
 
 
-def editing(columns=80, rows=24, situation=HERE):
+def editing(columns=80, rows=24):
     dialect = asked()
     dialect.feed(IAC + WILL + NAWS + size(columns, rows) + AGREES)
-    begin(dialect, situation=situation)
+    begin(dialect)
     return dialect
 
 
@@ -418,46 +418,55 @@ def test_the_status_line_is_drawn_when_it_changes_and_shows_rooms_with_something
     assert re.search(rb" ann  #lab  1 person +\x1b\[0m", drain(dialect, there)[0])
 
 
-IN_LAB, IN_LOBBY = (replace(HERE, room=room) for room in ("#lab", "#lobby"))
+IN_LAB = replace(HERE, room="#lab")
+
+
+def in_room():
+    """A dialect on a screen, and the room that is its current one: a list of one."""
+    room = ["#lab"]
+    dialect = asked(current=lambda: room[0])
+    dialect.feed(AGREES)
+    begin(dialect)
+    return dialect, room
 
 
 @for_each("line", [b"hello", b"//hello", b"/me waves", b"/topic new", b"/leave", PASTED_IN % b"a\nb"])
 def test_a_line_that_was_begun_in_another_room_is_held_once(line):
-    dialect = editing(situation=IN_LAB)
-    dialect.feed(line[:1])
-    drain(dialect, IN_LAB)
-    dialect.feed(line[1:] + b"\rnext")
-    drawn, lines = drain(dialect, IN_LOBBY)
+    dialect, room = in_room()
+    dialect.feed(line[:-1])
+    drain(dialect)
+    room[0] = "#lobby"
+    dialect.feed(line[-1:] + b"\rnext")
+    drawn, lines = drain(dialect)
     assert lines == []
     assert b"* You are in #lobby now, not in #lab. If your line is meant for this room, press" in drawn
-    assert drain(dialect, IN_LOBBY) == (b"", [])
+    assert drain(dialect) == (b"", [])
     dialect.feed(b"\r\x15hello\r")
-    drawn, lines = drain(dialect, IN_LOBBY)
+    drawn, lines = drain(dialect)
     assert len(lines) == 2
     assert b"You are in" not in drawn
 
 
 @for_each("line", [b"/msg bob hello", b"/join #lab2", b"/who", b"/search x", b"/nonsense", b"/edit off"])
-def test_a_line_that_is_not_about_the_current_room_is_not_held(line):
-    dialect = editing(situation=IN_LAB)
-    dialect.feed(line[:1])
-    drain(dialect, IN_LAB)
-    dialect.feed(line[1:] + b"\r")
-    drawn, lines = drain(dialect, IN_LOBBY)
+@for_each("now", ["#lobby", None])
+def test_a_line_that_is_not_about_the_current_room_is_not_held(line, now):
+    dialect, room = in_room()
+    dialect.feed(line[:-1])
+    room[0] = now
+    dialect.feed(line[-1:] + b"\r")
+    drawn, lines = drain(dialect)
     assert len(lines) == 1
     assert b"You are in" not in drawn
 
 
 def test_a_line_after_a_command_that_changed_the_room_is_not_held():
-    dialect = editing(situation=IN_LAB)
+    dialect, room = in_room()
     dialect.feed(b"/join #lobby\rhello\r")
-    here, lines = IN_LAB, []
+    lines = []
     while (item := dialect.next_input()) is not None:
-        if isinstance(item.command, commands.ShowScreen):
-            dialect.draw(here)
-        else:
+        if not isinstance(item.command, commands.ShowScreen):
             lines.append(item.command)
-            here = IN_LOBBY
+            room[0] = "#lobby"
     assert lines == [commands.Join("#lobby"), commands.Say("hello")]
 
 

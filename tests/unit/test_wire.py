@@ -15,7 +15,7 @@ from support.samples import for_each
 from support.waiting import WAIT
 
 from chat_threads import wire as module
-from chat_threads.wire import INHERITED, NOWAIT, READ_SIZE, Wire, prepare
+from chat_threads.wire import INHERITED, LEAST_READ, NOWAIT, READ_SIZE, Wire, prepare
 
 SMALL = 4096  # bytes of a socket's buffer, so that it is soon full
 
@@ -103,6 +103,9 @@ def reading(wire: Wire, timeout: float | None = None) -> Callable[[], bytes]:
 def test_received_bytes_are_read_at_once_up_to_a_buffer(pair: Pair) -> None:
     pair.peer.sendall(b"hello")
     assert pair.read() == b"hello"
+    for size in (LEAST_READ, LEAST_READ + 1, READ_SIZE, READ_SIZE, 1):
+        pair.peer.sendall(b"x" * size)
+        assert pair.read() == b"x" * size
     pair.peer.sendall(b"x" * (READ_SIZE + 1))
     rest = READ_SIZE + 1
     while rest:
