@@ -3,8 +3,9 @@ removed messages, and unused rooms.
 
 **The clock.** A clock that is ahead at one start would delete the history of months. So the file keeps the last time
 that was trusted, and a clock that is days away from it is doubted. Then nothing is deleted for its age until the clock
-has run on for a day, in one run of the server or over several. Messages that come meanwhile prove nothing, because
-their times are from the same clock. A clock that is behind is doubted, too, but followed: it deletes too little.
+has run on for a day, in one run of the server or over several. What is kept for a long time is deleted all the same if
+the clock is away by a few days only. Messages that come meanwhile prove nothing, because their times are from the same
+clock. A clock that is behind is doubted, too, but followed: it deletes too little.
 
 **Old messages.** A message may have an earlier time than the one before it, or a time in the future. So a pass goes on
 for some thousands of messages after the last one that it deleted. The first pass, and one a day, checks all messages.
@@ -54,6 +55,7 @@ TRUST = 7.5 * DAY_MS  # how far a clock may be from the last trusted time: some 
 CONFIRMED = DAY_MS  # how long a doubted clock must run on until it is trusted
 AGAIN = 14 * DAY_MS  # a doubted clock that has advanced by more than this was set again; its day starts again
 KEEP_EVERY = DAY_MS // 24  # how often the trusted time is stored
+NEVER = 1 << 62  # longer than anything is kept
 
 
 class _Row(NamedTuple):
@@ -111,26 +113,23 @@ class Sweeper:
 
     # --- the clock ------------------------------------------------------------------------------------------
 
-    def oldest_kept(self, writer: sqlite3.Connection, now: int, retain: int) -> int | None:
-        """The time before which messages are too old, if the clock says ``now``. None: the clock cannot be trusted.
-
-        All times are in milliseconds.
-        """
+    def trusted_for(self, writer: sqlite3.Connection, now: int, shortest: int) -> int:
+        """The clock says ``now``. It is trusted for messages that are kept for as long as this, or longer; 0: for all;
+        NEVER: for none. ``shortest`` is the shortest time for which some are kept. All times are in milliseconds."""
         seen, doubted = writer.execute("SELECT seen, doubted FROM retention").fetchone()
-        trust = min(TRUST, max(DAY_MS, retain / 2))
         known = seen if seen is not None else _newest(writer, now)
-        if known is not None and abs(now - known) > trust:
+        if known is not None and abs(now - known) > min(TRUST, max(DAY_MS, shortest / 2)):
             doubted = self._doubt(known, doubted, now)
             if doubted is not None:
                 writer.execute("UPDATE retention SET seen = ?, doubted = ?", (known, doubted))
-                return now - retain if now < known else None
+                return 0 if now < known else _needed(doubted - known)
             log.warning("the clock has run on for a day, so the server trusts it now: %s", _date(now, "minutes"))
         elif self._warned is not None:
             log.info("the server trusts the clock again: %s", _date(now, "minutes"))
         self._warned = None
         if seen is None or doubted is not None or abs(now - seen) >= KEEP_EVERY:
             writer.execute("UPDATE retention SET seen = ?, doubted = NULL", (now,))
-        return now - retain
+        return 0
 
     def _doubt(self, known: int, doubted: int | None, now: int) -> int | None:
         """Check whether the clock, which now shows ``now``, is still doubted.
@@ -143,7 +142,8 @@ class Sweeper:
             return None
         if self._warned != doubted:
             self._warned = doubted
-            behind = now < known
+            behind, needed = now < known, _needed(doubted - known)
+            what = "nothing" if needed == NEVER else f"nothing that is kept for less than {needed / DAY_MS:.1f} days"
             log.warning(
                 "the clock of this machine says %s, %.0f days %s the history was last used (%s)."
                 " It may be wrong, so %s. If it is wrong, set it. If it is right, do nothing: the server trusts it"
@@ -152,7 +152,7 @@ class Sweeper:
                 abs(now - known) / DAY_MS,
                 "before" if behind else "after",
                 _date(known, "minutes"),
-                "too little may be deleted for its age" if behind else "nothing is deleted for its age now",
+                "too little may be deleted for its age" if behind else f"{what} is deleted for its age now",
             )
         return doubted
 
@@ -401,6 +401,12 @@ def _empty_log(writer: sqlite3.Connection) -> bool:
         return not writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     finally:
         writer.execute(f"PRAGMA busy_timeout = {timeout}")
+
+
+def _needed(ahead: int) -> int:
+    """For how long messages must be kept so that a clock which is ahead by this is trusted for them. All times are in
+    milliseconds."""
+    return 2 * ahead if ahead <= TRUST else NEVER
 
 
 def _newest(writer: sqlite3.Connection, now: int) -> int | None:

@@ -378,11 +378,10 @@ class Storage(ReadingSide):
         with self._changing() as writer:
             forget_unused(writer, "topic = '' AND id NOT IN (SELECT room FROM governance) AND key != ?", kept)
 
-    def oldest_kept(self, now: int, retain: int) -> int | None:
-        """The time before which messages are too old, in milliseconds. None: the clock, which says ``now``, is not
-        trusted. Raises StorageError."""
+    def trusted_for(self, now: int, shortest: int) -> int:
+        """As ``Sweeper.trusted_for``. Raises StorageError."""
         with self._changing() as writer:
-            return self.sweeper.oldest_kept(writer, now, retain)
+            return self.sweeper.trusted_for(writer, now, shortest)
 
     def sweep(self, older_than: int | None, left: dict[int, int] | None = None) -> tuple[int, bool]:
         """Delete some messages: of deleted rooms, from before ``older_than``, and in the rooms in ``left`` as

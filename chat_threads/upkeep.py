@@ -144,11 +144,11 @@ class Upkeep:
     def _begin(self, kept: Mapping[int, int]) -> None:
         """Begin a pass: find out which messages are too old now. Raises StorageError."""
         self._rules = kept
-        retain = min([*kept.values(), *([] if self._retain is None else [self._retain])])
-        oldest = self._storage.oldest_kept(int(self._now() * 1000), retain)
-        now = None if oldest is None else oldest + retain
-        self._oldest_kept = None if now is None or self._retain is None else now - self._retain
-        self._left = {} if now is None else {room: now - each for room, each in kept.items()}
+        now = int(self._now() * 1000)
+        limits = [*kept.values(), *([] if self._retain is None else [self._retain])]
+        least = self._storage.trusted_for(now, min(limits))
+        self._oldest_kept = now - self._retain if self._retain is not None and self._retain >= least else None
+        self._left = {room: now - each for room, each in kept.items() if each >= least}
 
     def _purge(self) -> None:
         """Do one step of a purge, which makes deleted data unreadable."""

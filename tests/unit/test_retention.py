@@ -40,7 +40,8 @@ class History:
 
     def sweep(self, day: float, retain: float = RETAIN) -> int:
         """A whole pass on that day: how many messages it deleted."""
-        older_than = self.storage.oldest_kept(int(TODAY + day * DAY_MS), int(retain * DAY_MS))
+        now, kept = int(TODAY + day * DAY_MS), int(retain * DAY_MS)
+        older_than = now - kept if kept >= self.storage.trusted_for(now, kept) else None
         deleted, more = self.storage.sweep(older_than)
         while more:
             gone, more = self.storage.sweep(older_than)
@@ -99,6 +100,23 @@ def test_a_server_that_runs_now_and_then_deletes_what_is_too_old_at_once(
     history.sweep(0, 1000)
     assert history.sweep(off, retain) >= 1
     assert told(caplog) == []
+
+
+def test_a_room_that_keeps_little_makes_the_server_doubt_the_clock_for_that_room_only(
+    history: History, caplog: pytest.LogCaptureFixture
+) -> None:
+    history.say(0)
+
+    def needed(day: float) -> float:
+        """For how many days messages must be kept to be deleted then, where some are kept for a day."""
+        return history.storage.trusted_for(int(TODAY + day * DAY_MS), DAY_MS) / DAY_MS
+
+    assert [needed(day) for day in (0, 0.9, 4, 4.5)] == [0, 0, 6.2, 6.2]  # it was off for 3.1 days
+    (line,) = told(caplog)
+    assert "nothing that is kept for less than 6.2 days is deleted for its age now" in line
+    assert [needed(day) for day in (5, 5.9)] == [0, 0]
+    assert needed(14) > 1000
+    assert "so nothing is deleted for its age now" in told(caplog)[-1]
 
 
 def test_a_message_with_the_time_of_a_wrong_clock_does_not_make_it_right(
