@@ -143,6 +143,12 @@ class Sanctions(tuple[Sanction, ...]):
     def _of_networks(self) -> list[Sanction]:
         return [each for each in self if each.network]
 
+    def without_account(self, identity: int) -> Sanctions:
+        """The same, after the account with this number has ended."""
+        if identity not in self._by_identity or not self._by_identity[identity].account:
+            return self
+        return Sanctions(replace(each, account=False) if each.identity == identity else each for each in self)
+
     def on(self, person: Person, rank: int, at: int) -> Sanction | None:
         """The one that holds for a person of this rank."""
         if not self:
@@ -215,6 +221,11 @@ class Governance:
         if self.quiet:
             return QuietRoom(room)
         return AccountsOnly(room) if self.accounts_only and not person.account else None
+
+    def without_account(self, identity: int) -> Governance | None:
+        """The rules after the account with this number has ended; None: they stay as they are."""
+        bans, mutes = (each.without_account(identity) for each in (self.bans, self.mutes))
+        return None if bans is self.bans and mutes is self.mutes else replace(self, bans=bans, mutes=mutes)
 
     @property
     def entries(self) -> int:

@@ -228,13 +228,7 @@ class Numbering:
         except ChatError as error:
             self.refused.append((item, error.without_stack()))
             return
-        if self.governed is self._rooms.governed:
-            self.governed = self.governed.copy()
-        if after:
-            self.governed[item.room_id] = after
-        else:
-            self.governed.pop(item.room_id, None)
-        self.batch.governed[item.room_id] = after.text()
+        self._govern(item.room_id, after)
         shown, expels = item.change.shown(asked), item.change.expels(after)
         if row := audit.row_of(self.at, shown):
             self._note(item.room_id, row)
@@ -243,6 +237,15 @@ class Numbering:
         )
         if item.ref and not item.told:
             self.published.append(ordered.Acked(item.origin, item.ref))
+
+    def _govern(self, room_id: int, after: Governance) -> None:
+        if self.governed is self._rooms.governed:
+            self.governed = self.governed.copy()
+        if after:
+            self.governed[room_id] = after
+        else:
+            self.governed.pop(room_id, None)
+        self.batch.governed[room_id] = after.text()
 
     def _refuse_banned(self, room_id: int, room: str, person: Person) -> None:
         """Raise Banned if the person is banned from the room."""
@@ -253,6 +256,11 @@ class Numbering:
     def _room_ended(self, item: ordered.RoomEnded) -> None:
         if self._last_of(item.room_id) is None:
             self.refused.append((item, RoomGone()))
+            return
+        try:  # its owner may have been banned meanwhile
+            self._refuse_banned(item.room_id, item.room, Somebody.of(item.origin, item.who, item.by))
+        except ChatError as error:
+            self.refused.append((item, error.without_stack()))
             return
         self.batch.rooms_ended.append(item.room_id)
         self.numbers[item.room_id] = None
@@ -289,6 +297,14 @@ class Numbering:
     def _account_changed(self, item: ordered.AccountChange) -> None:
         self.batch.accounts.append(item)
 
+    def _account_ended(self, item: ordered.AccountEnded) -> None:
+        """Whoever takes the name now may be the same person, so what holds for the name holds for them."""
+        self.batch.accounts.append(item)
+        for room_id, rules in [*self.governed.items()]:
+            if (after := rules.without_account(item.account.id)) is not None:
+                self._govern(room_id, after)
+                self.published.append(ordered.RoomGoverned(room_id, after, None, None, self.at, None))
+
     def _pass(self, item: ordered.Marker | None) -> None:
         """A Marker, or None for the end, is only a place in the queue."""
 
@@ -308,7 +324,7 @@ _TAKES: dict[type[ordered.Ordered | None], Callable[[Numbering, Any], None]] = {
     ordered.TokenUsed: Numbering._token_used,
     ordered.PlaceKept: Numbering._place_kept,
     ordered.AccountStored: Numbering._account_changed,
-    ordered.AccountEnded: Numbering._account_changed,
+    ordered.AccountEnded: Numbering._account_ended,
     **dict.fromkeys((ordered.Marker, type(None)), Numbering._pass),
     **dict.fromkeys(
         (ordered.Acked, ordered.Joined, ordered.Left, ordered.LeftAll, ordered.NameChanged), Numbering._publish

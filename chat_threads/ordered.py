@@ -71,6 +71,8 @@ class RoomEnded(Ordered):
     by: str
     origin: Any
     ref: str = ""
+    room: str = ""
+    who: int = 0  # the number of the token of the person who deletes it
 
 
 @dataclass(frozen=True, slots=True)

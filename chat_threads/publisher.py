@@ -146,7 +146,7 @@ class Publisher(Directory):
         if room.owner != session.identity and not session.operator:
             namesake = fold(room.creator) == fold(session.name)
             raise (refusals.NamesakesRoom if namesake else refusals.OthersRoom)(room.name, room.creator)
-        return ordered.RoomEnded(room.id, session.name, session, ref)
+        return ordered.RoomEnded(room.id, session.name, session, ref, room.name, session.identity)
 
     def list_chat_rooms(self, most: int = ROOMS, viewer: Subscriber | None = None) -> list[events.RoomRow]:
         """At most ``most`` of the rooms that are listed for ``viewer``, the fullest first."""

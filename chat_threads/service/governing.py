@@ -16,7 +16,7 @@ from .. import commands, events, ordered
 from ..changes import Appoint, Change, Dismiss, Invite, Lifted, Sanctioned, Set, Uninvite
 from ..chatroom import ChatRoom
 from ..dialects.text import TextDialect
-from ..errors import BadName, BadRequest, ChatError, NotAllowed, NotInRoom, UnknownPerson
+from ..errors import BadName, BadRequest, ChatError, NotAllowed, NotInRoom, UnknownPerson, Unreadable
 from ..governance import Governance, Rank, Sanctions, Somebody, read_setting
 from ..pace import cost_of_table
 from ..refusals import (
@@ -143,6 +143,16 @@ def person_in(context: Context, room: ChatRoom, typed: str, exactly: bool = Fals
     return Somebody(who, name)
 
 
+def _who_said(context: Context, session: Session, room: ChatRoom, name: str) -> int:
+    """The number of the person who was the last to say something in the room under this name; 0: nobody did, or nobody
+    can tell now. Waits for an SQLite connection."""
+    session.pace.pay(commands.Search.cost)
+    with contextlib.suppress(Unreadable):
+        for message in context.history.storage.search("", room.id, name, 1, session.ended):
+            return message.who
+    return 0
+
+
 def _known(context: Context, typed: str) -> Somebody:
     """The person who has that name now, or whose account has it; raise UnknownPerson."""
     try:
@@ -242,10 +252,11 @@ def _sanction(
     found = context.room(session, command.room)
     person, why = person_in(context, found, command.name, True), check_words(command.why)
     refuse_itself(session, person)
-    if not (person.identity or command.address) and isinstance(session.dialect, TextDialect) and rank(found, session):
-        session.answer(
-            events.Notice(f"Nobody is called {person.name} now, so this holds for the name only.", name=person.name)
-        )
+    if not person.identity and rank(found, session):
+        person = replace(person, identity=_who_said(context, session, found, person.name))
+        if not (person.identity or command.address):
+            said = f"Nobody is called {person.name} now, so this holds for the name only."
+            session.send(events.Notice(said, name=person.name))
     _change(context, session, found, Sanctioned(kind, person, command.seconds, why, command.address))
 
 

@@ -315,6 +315,32 @@ def test_a_ban_holds_under_other_names_on_other_connections_and_for_the_name(ser
     assert code(done(again, "/join #lab")) is None
 
 
+def test_a_ban_of_an_old_name_finds_the_person_also_if_others_have_said_much_since(
+    server: Running, program: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = class_of(program, server, "ann", "bob")
+    for line in ("spam", "/nick zorro"):
+        assert code(done(bob, line)) is None
+    monkeypatch.setattr(server.chat.publisher, "recent", lambda name: ())
+    assert code(done(ann, "/ban bob")) is None
+    bob.expect("left", room="#lab")
+    assert "name only" in str(done(ann, "/ban nora"))
+
+
+def test_an_account_that_is_given_up_and_taken_again_stays_banned(server: Running, program: Start) -> None:
+    ann, bob = class_of(program, server, "ann", "bob")
+    for kind in ("register", "unregister", "register"):
+        if kind == "unregister":
+            assert code(done(ann, "/ban bob")) is None
+        bob.send(type=kind, password="correct horse", ref=kind)
+        assert bob.expect("notice", ref=kind)
+        if kind == "unregister":
+            bob.send({"type": "quit"})
+            bob.rest()
+            bob = program("bob", server)
+    assert code(done(bob, "/join #lab")) == "banned"
+
+
 def test_a_kick_does_not_shorten_a_ban_and_nobody_in_the_room_takes_a_banned_name(
     server: Running, program: Start
 ) -> None:

@@ -15,11 +15,12 @@ from support.waiting import WAIT, wait_for
 
 from chat_threads import history as module
 from chat_threads import metrics, ordered, upkeep
-from chat_threads.changes import Set
+from chat_threads.changes import Sanctioned, Set
 from chat_threads.errors import ChatError, NotStored, RoomGone, RoomNotStored
 from chat_threads.events import Message
 from chat_threads.governance import Somebody
 from chat_threads.history import AHEAD, BATCH, History
+from chat_threads.refusals import Banned
 from chat_threads.retention import DAY_MS
 from chat_threads.storage import MEMORY, Batch, Storage, StorageBroken, StorageError
 
@@ -696,6 +697,17 @@ def test_a_long_history_without_an_index_starts_at_once_and_the_log_says_how_far
 
 
 # --- sweeping -------------------------------------------------------------------------------------------
+
+
+def test_an_owner_who_was_banned_just_before_does_not_delete_the_room(house: House) -> None:
+    boss, owner = Somebody(9, "root", operator=True), Somebody(5, "ann")
+    house.submit(
+        ordered.RoomChanged(LAB, "#room1", 5, Sanctioned("ban", owner), boss, None),
+        ordered.RoomEnded(LAB, "ann", None, "", "#room1", 5),
+    )
+    house.settle()
+    assert [type(error) for _, error in house.refused] == [Banned]
+    assert LAB in [room.id for room in house.store.rooms()]
 
 
 def test_a_rooms_own_rule_deletes_what_is_older_there_and_nothing_elsewhere(open_house: Callable[..., House]) -> None:

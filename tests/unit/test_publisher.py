@@ -1086,7 +1086,9 @@ def test_only_the_person_who_made_a_room_may_delete_it_under_any_name_and_nobody
     assert isinstance(house.enqueued[-1], ordered.RoomMade)
     assert house.enqueued[-1].owner == lab.owner == 7
     ann.name = "anna"
-    assert house.publisher.delete_chat_room(ann, lab) == ordered.RoomEnded(lab.id, "anna", ann)
+    assert house.publisher.delete_chat_room(ann, lab) == ordered.RoomEnded(
+        lab.id, "anna", ann, "", lab.name, ann.identity
+    )
     with pytest.raises(NotAllowed, match=r"made by ann\. Only ann and the server's operators can delete it\.$"):
         house.publisher.delete_chat_room(bob, lab)
     with pytest.raises(NotAllowed, match=r"If that was you"):
