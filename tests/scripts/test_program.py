@@ -655,8 +655,10 @@ def test_a_failed_start_ends_with_2_even_if_nobody_can_read_why(streams, options
 
 
 @posix
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
-@pytest.mark.parametrize("where", ["чат", "チャット", "b\udcffd"])
+@pytest.mark.parametrize(
+    ("encoding", "where"),
+    [("ascii", "b\udcffd"), ("cp1252", "чат"), ("latin-1", "チャット"), ("utf-8", "b\udcffd"), ("utf-8", "чат")],
+)
 def test_a_path_that_cannot_be_printed_is_printed_with_escapes(tmp_path, encoding, where):
     env = {"PYTHONIOENCODING": encoding}
     db = tmp_path / where / "chat.db"
