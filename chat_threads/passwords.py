@@ -25,7 +25,8 @@ LONGEST = 200
 COST = (1 << 14, 8, 5)  # scrypt's N, r and p
 AT_ONCE = 2  # passwords that are checked at a time
 WAITING = 300  # threads that may wait: a lecture hall
-PATIENCE = 60.0  # seconds that they wait at most
+PATIENCE = 120.0  # seconds that they wait at most
+TELL = 20.0  # seconds after which a thread is told again how many are ahead of it
 LOOK = 0.5  # seconds after which a thread that waits checks whether its client is still there
 _MEMORY = 1 << 26  # bytes that scrypt may take
 
@@ -116,32 +117,41 @@ class Gate:
             return sum(map(len, self._waiting.values()))
 
     def enter(self, site: str, gone: Callable[[], bool], told: Callable[[int], None]) -> None:
-        """Wait for a turn; ``leave`` must follow. If the thread has to wait, ``told`` is called with the number of
-        threads ahead of it. Raise PasswordsBusy if too many wait, after ``patience`` seconds, or when ``gone`` says
-        that the client has gone."""
+        """Wait for a turn; ``leave`` must follow. While the thread has to wait, ``told`` is called with the number of
+        threads ahead of it, at once and every TELL seconds. Raise PasswordsBusy if too many wait, after ``patience``
+        seconds, or when ``gone`` says that the client has gone."""
         turn = _Turn()
         with self._lock:
             if self._free:
                 self._free -= 1
                 return
-            mine = len(self._waiting.get(site, ()))
-            out = self._make_room(mine)
-            before = mine + sum(min(len(each), mine + 1) for of, each in self._waiting.items() if of != site)
+            out = self._make_room(len(self._waiting.get(site, ())))
             self._waiting.setdefault(site, deque()).append(turn)
         if out:
             out.set()
-        deadline = time.monotonic() + self._patience
+        began = last = time.monotonic()
         try:
-            told(before)
+            told(self._before(site, turn))
             while not turn.wait(LOOK):
-                if gone() or time.monotonic() >= deadline:
+                now = time.monotonic()
+                if gone() or now >= began + self._patience:
                     raise PasswordsBusy()
+                if now >= last + TELL:
+                    last = now
+                    told(self._before(site, turn))
         except BaseException:
             if not self._withdraw(site, turn) and not turn.lost:  # its turn has just come
                 self.leave()
             raise
         if turn.lost:
             raise PasswordsBusy()
+
+    def _before(self, site: str, turn: _Turn) -> int:
+        """How many threads are ahead of one that waits."""
+        with self._lock:
+            mine = self._waiting.get(site)
+            at = mine.index(turn) if mine and turn in mine else 0
+            return at + sum(min(len(each), at + 1) for of, each in self._waiting.items() if of != site)
 
     def _make_room(self, mine: int) -> _Turn | None:
         """For a newcomer whose site has ``mine`` threads here: return the one that loses its place, if one has to.

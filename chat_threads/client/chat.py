@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
 from types import TracebackType
 from typing import Any, TypeVar
@@ -82,6 +82,9 @@ class Client:
     ``password`` is that of the account that has the name (see ``register``); without it, Refused is raised if there is
     one. Only the first connection needs it, and one whose token is void.
 
+    ``told`` is called with what the server says before it first lets the client in: that others are ahead whose
+    passwords it checks, or that the connection is not encrypted. The thread that makes the client calls it.
+
     Any thread may make any call. A call waits for its answer, at most ``timeout`` seconds (None: for ever), and raises
     a ClientError if there is none. ``listen=False`` drops all events, for a program that only speaks. With
     ``answers=True`` the events include the answers to requests, each as an ``Answer``.
@@ -104,6 +107,7 @@ class Client:
         give_up: float | None = None,
         tls: bool | ssl.SSLContext = False,
         place: bool = False,
+        told: Callable[[str], None] | None = None,
     ) -> None:
         self.timeout = timeout
         context = ssl.create_default_context() if tls is True else tls or None
@@ -111,7 +115,7 @@ class Client:
             host,
             port,
             State(name, room, replay, place, password=password),
-            LinkOptions(reconnect, listen, answers, longest_pause, give_up, context),
+            LinkOptions(reconnect, listen, answers, longest_pause, give_up, context, told),
         )
         self._link.open()
 

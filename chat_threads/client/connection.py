@@ -73,9 +73,9 @@ class Connection:
         except ssl.SSLError as error:
             raise Refused("tls", f"No TLS connection to {host} is possible on this port: {reason(error)}.") from error
 
-    def patient(self) -> None:
-        """From now on, wait without a limit."""
-        self._sock.settimeout(None)
+    def patient(self, seconds: float | None = None) -> None:
+        """From now on, a wait raises TimeoutError after so many seconds; None: it has no limit."""
+        self._sock.settimeout(seconds)
 
     def lines(self) -> list[bytes]:
         """Wait for a line, and return all that have come, without their ends; [] when the connection has ended."""

@@ -8,9 +8,10 @@ import ssl
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..events import Ack, Answer, Bye, Event, Problem, Welcome
+from ..events import Ack, Answer, Bye, Event, Notice, Problem, Welcome
 from ..rules import clean
 from .connection import Connection
 from .decoding import Fields, Offline, Online, decode
@@ -22,6 +23,7 @@ MAX_UNANSWERED = 256  # requests; the server remembers as many refs, so a reques
 MAX_EVENTS = 10_000  # events that wait for the program before the reader stops reading
 MAX_UNREAD = 10 * MAX_EVENTS
 CONNECT_WITHIN = 10.0  # seconds to be connected and welcomed
+TURN_WITHIN = 45.0  # while it waits for its turn at passwords, the server says so every 20 seconds
 GOODBYE_WITHIN = 30.0  # seconds for the answers to the last requests, on closing
 FIRST_PAUSE = 0.2  # seconds before the first try to reconnect, at most; doubled with each failed try
 STEADY = 5.0  # seconds after which a connection counts as good, and the pauses are short again
@@ -47,6 +49,7 @@ class LinkOptions:
     longest_pause: float = 30.0  # seconds
     give_up: float | None = None  # seconds
     tls: ssl.SSLContext | None = None  # None: not encrypted
+    told: Callable[[str], None] | None = None
 
 
 class Link:
@@ -62,6 +65,7 @@ class Link:
         self._host = host
         self._port = port
         self._options = options
+        self._told = options.told  # until we are let in for the first time; the reader's
         self._refs = secrets.token_hex(4)  # begins every ref, because another program may have used our token
         # Guards everything below, and is notified of every change. No socket is touched and no callback is made while
         # it is held.
@@ -233,6 +237,7 @@ class Link:
                 event, fields = _decode(line)
                 if isinstance(event, Welcome):
                     self._welcomed(event, fields)
+                    self._told = None
                     connection.give_back(lines)
                     return
                 if isinstance(event, Problem) and event.code == "unknown_token":
@@ -241,6 +246,10 @@ class Link:
                     connection.send(self._hello())
                 elif isinstance(event, Problem):
                     raise Refused(event.code, event.text, event.room, event.near, event.seconds)
+                elif isinstance(event, Notice):
+                    connection.patient(TURN_WITHIN)
+                    if self._told:
+                        self._told(event.text)
         if strange and not greeting:
             greeting = f"What answers there is no chat_threads server. It said: {strange[:80]}"
         raise Disconnected("lost", greeting or "The connection ended before a welcome.")

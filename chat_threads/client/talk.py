@@ -30,7 +30,7 @@ from .requests import Asked
 
 MAX_KNOWN = 1000  # names and rooms that can be completed
 AGAIN = ("wrong_password", "bad_password", "try_later", "busy")  # refusals after which a password is asked for again
-PATIENCE = 75.0  # seconds in which a password is checked, whoever else waits
+PATIENCE = 135.0  # seconds in which a password is checked, whoever else waits
 MAX_PASTED = 100  # lines that are typed or pasted at once
 REMOVED_ALREADY = "That message has been removed already."
 _DAY = "%Y-%m-%d"

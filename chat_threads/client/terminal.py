@@ -217,14 +217,14 @@ def _connected(host: str, port: int, name: str, tries: int, asks: bool, **option
     """A client that has entered under the name, or under one like it if that is taken and there are more ``tries``. If
     the name belongs to an account, it ``asks`` the user for the password, if somebody is there."""
     try:
-        return Client(host, port, name=name, reconnect=True, answers=True, place=True, **options)
+        return Client(host, port, name=name, reconnect=True, answers=True, place=True, told=_tell, **options)
     except OSError as error:
         _fail(f"No server answers at {host}, port {port}: {error.strerror or error}.")
     except ClientError as error:
         asked = "password" in options
         if asks and isinstance(error, Refused) and error.code == ("wrong_password" if asked else "password_needed"):
             if asked:
-                click.echo(f"{PROGRAM}: {error.text}", err=True)
+                _tell(error.text)
             return _connected(host, port, name, tries, asks, **{**options, "password": _password(name)})
         if tries == 1 and isinstance(error, Refused) and error.code == "password_needed":
             log_in = "Type its password" if asks else "Log in on a terminal"
@@ -269,6 +269,10 @@ def _run_on_screen(chat: Client) -> bool:
     return True
 
 
-def _fail(text: str) -> NoReturn:
+def _tell(text: str) -> None:
     click.echo(f"{PROGRAM}: {text}", err=True)
+
+
+def _fail(text: str) -> NoReturn:
+    _tell(text)
     sys.exit(1)

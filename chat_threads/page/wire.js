@@ -6,7 +6,7 @@ const PING_EVERY = 25000; // milliseconds; phones and routers keep dead connecti
 const ANSWER_WITHIN = 20000; // the server says "busy" after 15 s
 const HURRIED_ANSWER = 8000; // when somebody has just come back to the page
 const CONNECT_WITHIN = 10000;
-const TURN_WITHIN = 70000; // when many log in at once, the server says so, and makes us wait for up to a minute
+const TURN_WITHIN = 45000; // while we wait for a turn at passwords, the server says so every 20 s
 const STEADY = 5000; // a connection that lasted this long counts as good
 const PING = "ping"; // the ref of our own pings
 

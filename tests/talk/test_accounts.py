@@ -19,7 +19,7 @@ from support.waiting import WAIT, wait_for
 
 from chat_threads import accounts, conversation, passwords
 from chat_threads.account_errors import PasswordsBusy, TooManyAccounts, TooManyPasswords
-from chat_threads.client import Refused
+from chat_threads.client import Refused, connection
 from chat_threads.errors import Unreadable
 from chat_threads.ordered import TokenUsed
 from chat_threads.passwords import Gate, Password
@@ -429,6 +429,31 @@ def test_few_passwords_are_checked_at_a_time_and_who_waits_too_long_is_told(prog
     assert max(at_once) <= 2
 
 
+def test_the_client_library_waits_for_its_turn_and_hears_how_many_are_ahead(server, program, connect, monkeypatch):
+    registered(program, "ann", server)
+    gate, matches, patience, told = threading.Event(), Password.matches, [], []
+    patient = connection.Connection.patient
+
+    def slowly(self: Password, text: str) -> bool:
+        assert gate.wait(WAIT)
+        return matches(self, text)
+
+    def patiently(self: connection.Connection, seconds: float | None = None) -> None:
+        patience.append(seconds)
+        patient(self, seconds)
+
+    monkeypatch.setattr(Password, "matches", slowly)
+    monkeypatch.setattr(accounts, "FAILURES", 100)
+    monkeypatch.setattr(connection.Connection, "patient", patiently)
+    for _ in range(6):
+        program(None, server).send(type="hello", name="ann", password="wrong password")
+    wait_for(lambda: len(server.chat.accounts.gate) == 4, "they wait")
+    ann = connect(server, "ann", password=SECRET, told=lambda text: told.append(text) or gate.set())
+    assert ann.name == "ann"
+    assert told == ["Please wait: 4 others are ahead of you. A token needs no password."]
+    assert patience == [45.0, None]
+
+
 def test_without_tls_other_machines_are_warned_or_refused(serve, program, connect, monkeypatch):
     monkeypatch.setattr(conversation, "is_loopback", lambda address: False)
     monkeypatch.setattr(conversation, "is_local", lambda *addresses: False)
@@ -524,8 +549,8 @@ def test_a_registered_account_is_committed_before_it_is_answered(start_process, 
     ann.send(type="hello", name="ann", password=SECRET)
     assert ann.expect("welcome")["name"] == "ann"
     ann.close()
-    with contextlib.closing(sqlite3.connect(db)) as connection:
-        [(name, n, salt)] = connection.execute("SELECT name, n, salt FROM accounts").fetchall()
+    with contextlib.closing(sqlite3.connect(db)) as file:
+        [(name, n, salt)] = file.execute("SELECT name, n, salt FROM accounts").fetchall()
     assert (name, n, len(salt)) == ("ann", 1 << 14, 16)
 
 
@@ -539,8 +564,8 @@ def test_a_forgotten_password_ends_with_the_account_and_its_person_keeps_what_th
     assert running.chat.stop() == []
     docs = pathlib.Path(__file__).parents[2] / "docs" / "operators.rst"
     [sql] = re.findall(r"^    sqlite3 chat_threads.db \"(DELETE FROM accounts .*)\"$", docs.read_text("utf-8"), re.M)
-    with contextlib.closing(sqlite3.connect(db)) as connection, connection:
-        assert connection.execute(sql).rowcount == 1
+    with contextlib.closing(sqlite3.connect(db)) as file, file:
+        assert file.execute(sql).rowcount == 1
     again = serve(db=str(db))
     back = program(None, again)
     back.send(type="hello", token=token_of(ann))
@@ -726,6 +751,19 @@ class Line:
                 self.gate.leave()
             found.append(self.over.get(timeout=WAIT))
         return found
+
+
+def test_whoever_waits_long_for_a_turn_is_told_again_how_many_are_ahead(monkeypatch):
+    monkeypatch.setattr(passwords, "LOOK", 0.01)
+    monkeypatch.setattr(passwords, "TELL", 0.02)
+    line = Line(most=9)
+    line.join("a1")
+    line.join("a2")
+    assert line.before["a2"] == 1
+    line.gate.leave()
+    assert line.over.get(timeout=WAIT) == "a1"
+    wait_for(lambda: line.before["a2"] == 0, "it is told again")
+    assert line.passed() == ["a2"]
 
 
 def test_sites_take_turns_at_passwords_so_that_one_cannot_hold_up_the_others():

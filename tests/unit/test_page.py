@@ -135,7 +135,7 @@ def test_whoever_is_told_to_wait_for_a_turn_is_not_connected_anew_meanwhile():
         wire.take('{"type":"notice","text":"Please wait"}');
         wire.take('{"type":"welcome"}');
         return looks;"""
-    assert in_node(["wire.js"], code) == [70000, 25000]
+    assert in_node(["wire.js"], code) == [45000, 25000]
 
 
 def test_after_a_lost_connection_the_outbox_sends_again_what_cannot_be_done_twice():
