@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from . import events
 from .addresses import network
@@ -24,6 +24,8 @@ from .refusals import (
     Protected,
 )
 from .rules import fold
+
+P = TypeVar("P", bound=Person)
 
 OPERATORS = 50  # of one room
 SANCTIONS = 300  # bans in force, and as many mutes
@@ -54,9 +56,9 @@ class Change:
         """What the members see of it; None: nothing."""
         raise NotImplementedError
 
-    def expels(self, after: Governance) -> Sanction | None:
-        """The ban by which members have to leave the room."""
-        return None
+    def leaving(self, after: Governance, members: Iterable[P], at: int) -> list[P]:
+        """Those of the members who have to leave the room. Called when the members are shown the change."""
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,12 @@ class Set(Change):
             invited = self.present[:INVITED] if after.invite_only else ()
             after = replace(after, invited=dict(invited))
         return after
+
+    def leaving(self, after: Governance, members: Iterable[P], at: int) -> list[P]:
+        """Whoever entered after the change was asked for, and before it was stored, came too late."""
+        stay = {identity for identity, _ in self.present}
+        late = [each for each in members if each.identity not in stay]
+        return [each for each in late if after.entering("", each, at)]
 
     def shown(self, asked: Asked) -> events.Event:
         return events.RoomSet(asked.room, asked.by.name, " ".join(self.setting.lower().split()))
@@ -202,8 +210,10 @@ class Sanctioned(Change):
         fields: dict[str, Any] = {listed: Sanctions((*others, made))}
         return replace(before, **fields)
 
-    def expels(self, after: Governance) -> Sanction | None:
-        return None if self.kind == "mute" else after.bans[-1]
+    def leaving(self, after: Governance, members: Iterable[P], at: int) -> list[P]:
+        if self.kind == "mute":
+            return []
+        return [each for each in members if after.expelled(each, after.bans[-1], at)]
 
     def shown(self, asked: Asked) -> events.Event:
         seconds = None if self.kind == "kick" else self.seconds

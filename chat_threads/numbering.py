@@ -229,11 +229,11 @@ class Numbering:
             self.refused.append((item, error.without_stack()))
             return
         self._govern(item.room_id, after)
-        shown, expels = item.change.shown(asked), item.change.expels(after)
+        shown = item.change.shown(asked)
         if row := audit.row_of(self.at, shown):
             self._note(item.room_id, row)
         self.published.append(
-            ordered.RoomGoverned(item.room_id, after or None, shown, expels, self.at, item.origin, item.told)
+            ordered.RoomGoverned(item.room_id, after or None, shown, item.change, self.at, item.origin, item.told)
         )
         if item.ref and not item.told:
             self.published.append(ordered.Acked(item.origin, item.ref))

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from .changes import Change
+from .changes import Change, P
 from .events import Event, Kind, Message
-from .governance import Governance, Person, Sanction
+from .governance import Governance, Person
 from .latch import Latch
 from .passwords import Account
 from .values import value
-
-P = TypeVar("P", bound=Person)
 
 Told = tuple[tuple[Sequence[Any], Event], ...]
 """Events, each with the sessions that are shown it after the commit, and nobody else."""
@@ -110,16 +108,16 @@ class RoomGoverned(Ordered):
     room_id: int
     governance: Governance | None
     shown: Event | None
-    expels: Sanction | None  # the ban by which members have to leave
+    change: Change | None  # by which members may have to leave
     at: int
     origin: Any
     told: Told = ()
 
     def leaving(self, members: Iterable[P]) -> list[P]:
         """Those of the members who have to leave the room."""
-        if self.expels is None or self.governance is None:
+        if self.change is None or self.governance is None:
             return []
-        return [each for each in members if self.governance.expelled(each, self.expels, self.at)]
+        return self.change.leaving(self.governance, members, self.at)
 
 
 @dataclass(frozen=True, slots=True)

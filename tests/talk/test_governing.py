@@ -270,6 +270,30 @@ def test_that_a_room_could_not_be_entered_at_first_is_the_last_thing_that_one_re
     assert [each["room"] for each in before if each["type"] == "message"] == (rooms[1:] or ["#lobby"])
 
 
+def test_who_enters_while_a_room_is_being_closed_has_to_leave(
+    server: Running, program: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob, cy = *class_of(program, server, "ann", "bob"), program("cy", server)
+    commits, go_on, commit = threading.Event(), threading.Event(), server.chat.storage.commit
+
+    def slowly(batch: Any) -> None:
+        if batch.governed:
+            commits.set()
+            assert go_on.wait(WAIT)
+        commit(batch)
+
+    monkeypatch.setattr(server.chat.storage, "commit", slowly)
+    ann.send(type="room", setting="invite-only", ref="r")
+    assert commits.wait(WAIT)
+    cy.send(type="join", room="#lab")
+    cy.expect("joined", room="#lab")
+    go_on.set()
+    ann.expect("ack", ref="r")
+    cy.expect("left", room="#lab")
+    assert code(done(cy, "/join #lab")) == "invite_only"
+    assert code(done(bob, "hi")) is None
+
+
 def test_nothing_of_a_banned_person_appears_after_the_notice(serve: Callable[..., Running], program: Start) -> None:
     ann, bob, cy = class_of(program, serve(queue_limit=10_000), "ann", "bob", "cy")
     flood = threading.Thread(
