@@ -26,7 +26,7 @@ from .errors import StartError
 from .history import BATCH
 from .logs import LogThread
 from .memory import give_back_what_is_freed
-from .option_types import GroupedCommand, NetworksType, Number, OriginsType, WritersType
+from .option_types import GroupedCommand, NameType, NetworksType, Number, OriginsType, WritersType
 from .rules import WORDS_LENGTH, clean
 from .server import MAX_REFUSED
 
@@ -123,7 +123,7 @@ GROUPS = {
     help="Refuse passwords from other machines without TLS, or only warn.",
 )
 @click.option("--operator-token", is_flag=True, help="If there is no operator, print a token that makes the first one.")
-@click.option("--operator", multiple=True, metavar="NAME", help="Account that may do everything; may be repeated.")
+@click.option("--operator", multiple=True, type=NameType(), help="Account that may do everything; may be repeated.")
 @click.option("--db", default="chat_threads.db", metavar="FILE", help="SQLite file; ':memory:' keeps nothing.")
 @click.option(
     "--sync",

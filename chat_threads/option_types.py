@@ -11,6 +11,8 @@ import click
 
 from . import streams
 from .addresses import Networks, networks
+from .errors import BadName
+from .rules import check_name
 
 
 class GroupedCommand(click.Command):
@@ -73,6 +75,18 @@ class WritersType(click.ParamType):  # type: ignore[type-arg]
         if not 1 <= number <= 64:
             self.fail(f"{number} is not between 1 and 64.", param, ctx)
         return number
+
+
+class NameType(click.ParamType):  # type: ignore[type-arg]
+    """A name that somebody may have."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return check_name(value)
+        except BadName as error:
+            self.fail(str(error), param, ctx)
 
 
 class NetworksType(click.ParamType):  # type: ignore[type-arg]

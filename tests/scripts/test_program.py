@@ -213,6 +213,7 @@ def test_the_console_script_and_the_module_are_the_same_program():
         (["--prot", "80"], "--prot"),
         (["--port"], "--port"),
         (["--port", "eighty"], "'eighty' is not a whole number. --help"),
+        (["--operator", "admin"], "The name admin is reserved for the server. Try admin2. --help"),
         (["--retain", "long"], "'long' is not a number. --help"),
         (["--port", "65536"], "65536"),
         (["lobby"], "(lobby). --help"),
