@@ -272,6 +272,8 @@ class Search(Command):
     def typed(cls, rest: str) -> Command | None:
         words, limits = rest.split(), {}
         for found in filter(None, map(_LIMIT.fullmatch, rest.split())):
+            if found[1] in limits:
+                return None
             words.remove(found[0])
             limits[found[1]] = found[2]
         return cls(" ".join(words), limits.get("in"), limits.get("from"), limits.get("before")) if rest else None
@@ -404,9 +406,10 @@ class MakeFault(Command):
         words = rest.split()
         if len(words) != 3 or words[0] not in ("slow", "pause") or not NUMBER.fullmatch(words[2]):
             return None
-        if words[0] == "pause" and words[1] not in ("publisher", "history"):
+        fault, target = words[0], words[1]
+        if fault == "pause" and (target := target.lower()) not in ("publisher", "history"):
             return None
-        return cls(words[0], words[1], int(words[2]))
+        return cls(fault, target, int(words[2]))
 
 
 @command(type="typed")
@@ -462,10 +465,11 @@ BY_NAME: dict[str, type[Command]] = {name: kind for kind in TYPED for name in (k
 
 
 def called(word: str) -> type[Command]:
-    """The command for a word with a ``/``, in any case; raise UnknownCommand with the likeliest, never /delete."""
+    """The command for a word with a ``/``, in any case; raise UnknownCommand with the likeliest. That is never one that
+    deletes a room or reaches everybody."""
     kind = BY_NAME.get(word.lower())
     if kind is None:
-        near = meant(word[1:], [name[1:] for name in BY_NAME if name != Delete.row.name])
+        near = meant(word[1:], [name[1:] for name, kind in BY_NAME.items() if kind not in (Delete, Announce)])
         raise UnknownCommand(word[:40], "/" + near if near else None)
     return kind
 

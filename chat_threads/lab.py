@@ -46,7 +46,7 @@ class FaultTooLong(BadFault):
     """A fault lasts up to ``limit`` seconds."""
 
     def __init__(self, limit: float) -> None:
-        super().__init__(f"A fault lasts up to {limit:g} s.")
+        super().__init__(f"A fault lasts 1 to {limit:g} s.")
         self.limit = limit
 
 

@@ -36,11 +36,11 @@ class GroupedCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:  # in one line, like every other error at the start
-            click.echo(f"chat_threads: {_plainly(error.format_message())} --help shows the options.", err=True)
+            click.echo(f"chat_threads: {plainly(error.format_message())} --help shows the options.", err=True)
             ctx.exit(2)
 
 
-def _plainly(text: str) -> str:
+def plainly(text: str) -> str:
     """click's sentence, without its words for types, and with a full stop."""
     for words, plain in _PLAIN.items():
         text = text.replace(words, plain)

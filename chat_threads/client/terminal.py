@@ -18,6 +18,7 @@ from .. import __version__, streams
 from ..dialects.base import REPLAY
 from ..dialects.jsonlines import MAX_REPLAY
 from ..errors import BadName
+from ..option_types import plainly
 from ..qr import has_blocks
 from ..rules import check_name, fold
 from .chat import PORT, Client
@@ -136,7 +137,17 @@ def _login() -> str | None:
         return None
 
 
-@click.command()
+class _Plain(click.Command):
+    """A command whose errors have plain words."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadParameter as error:
+            raise click.BadParameter(plainly(error.message), error.ctx, error.param, error.param_hint) from None
+
+
+@click.command(cls=_Plain)
 @click.argument("address", type=Address(), metavar="HOST[:PORT]")
 @click.argument("port", type=click.IntRange(1, 65535), metavar="[PORT]", required=False)
 @click.option("--name", metavar="NAME", help="Your name; by default your login name here, or one like it.")

@@ -268,10 +268,10 @@ def _search_page(style: Style, event: events.SearchPage) -> str:
         star = _line(style, f"Quotes are searched for as they are. Without them: /search {plain}")
     rooms = [word for word in event.words.split() if is_room(word)]
     if rooms and not event.messages and not event.limits:
-        words = " ".join(word for word in event.words.split() if word != rooms[0])
+        words = " ".join(word for word in event.words.split() if word not in (rooms[0], "in:"))
         star += _line(style, f"To search in {rooms[0]}, type /search {words} in:{rooms[0]}".replace("  ", " "))
     for limit, example in (("in:", "in:#lab2"), ("from:", "from:ann")):
-        if limit in event.words.split():
+        if limit in event.words.split() and not (limit == "in:" and rooms and star):
             star += _line(style, f"No space belongs after {limit} as in {example}")
     if not event.messages:
         return _line(style, f"Nothing was found for: {sought}") + star
@@ -319,7 +319,7 @@ def _people_list(style: Style, event: events.PeopleList) -> str:
 
 def _person_shown(style: Style, event: events.PersonShown) -> str:
     person = event.person
-    rooms = "in " + ", ".join(person.rooms) if person.rooms else "in no room"
+    rooms = "in " + ", ".join(person.rooms) if person.rooms else "in no room that you can see"
     lines = [
         f"{person.name} is {rooms}.",
         f"Connected for {_while(event.connected)}, last typed {_while(person.idle)} ago.",

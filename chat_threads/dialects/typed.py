@@ -35,6 +35,7 @@ class Mistyped(Told):
 
 _OF_LINES = frozenset((commands.Private, commands.Reply, commands.Act))  # what they say may have several lines
 _WORD = re.compile("[^ \n]*")
+_KEYS = "".join(map(chr, {*range(32), 127} - set(b"\t\n\r\x1b")))  # such as Ctrl-L
 
 
 def parse_line(line: str) -> commands.Command | None:
@@ -51,7 +52,7 @@ def parse_line(line: str) -> commands.Command | None:
         return commands.Say(line)
     if not line.strip():
         return None
-    line = clean_lines(line)  # a cursor key before a command does not belong to it
+    line = clean_lines(line.lstrip(_KEYS))  # a key, such as the cursor's, before a command does not belong to it
     if line.startswith("//"):
         return commands.Say(line[1:])
     if not line.startswith("/"):
@@ -62,7 +63,9 @@ def parse_line(line: str) -> commands.Command | None:
     if line == "/":
         raise Mistyped("A line that begins with / is a command.", "/help lists them.")
     if word == "/" and (kind := commands.BY_NAME.get("/" + rest.partition(" ")[0].lower())):
-        raise UnknownCommand(word, kind.row.name)
+        raise Mistyped("No space belongs after the /.", f"Type {kind.row.name}.")
+    if "/" in word[1:]:
+        raise Mistyped("A line that begins with / is a command.", "To say this one, put another / in front of it.")
     kind = commands.called(word)
     words = rest.split()
     if words:
@@ -155,7 +158,7 @@ def _refuse_confused(row: Row, words: list[str]) -> None:
             raise Mistyped(f"{row.name} takes one room at a time.", f"Type {row.name} {rooms[0]}.")
     if row.places[:2] == ["[#room]", "NAME"] and len(words) == 2 and is_room(words[1]) and not words[0].startswith("#"):
         raise Mistyped("The room comes first.", f"Type {row.name} {words[1]} {words[0][:40]}.")
-    if row.name == "/lab" and words[0] == "pause" and words[1:] and words[1] not in ("publisher", "history"):
+    if row.name == "/lab" and words[0] == "pause" and words[1:] and words[1].lower() not in ("publisher", "history"):
         raise Mistyped("What can be paused is the publisher or the history.", "Type /lab pause publisher 10.")
     if row.name in ("/ban", "/mute") and len(words) > 1 and _SPAN.fullmatch(words[0].lower()) and words[0][0].isdigit():
         raise Mistyped("The person's name comes first.", f"Type {row.name} {words[1][:40]} {words[0][:40]}.")
@@ -177,6 +180,8 @@ def _what_is_wrong(row: Row, words: list[str]) -> Mistyped | None:
         return Mistyped(f"{row.name} takes nothing after it.", f"Type {row.name} alone.")
     if row.name == "/history":
         return _no_page(words)
+    if row.name == "/search" and words:
+        return Mistyped("A search takes in:, from: and before: once each.", "Without in:, it is everywhere.")
     if row.name == "/redact" and len(words) == 2 and words[0].startswith("#"):
         return Mistyped("The number comes first.", f"Type /redact {words[1][:40]} {words[0][:40]}.")
     first = words[0].rstrip(",;")[:40] if words else ""

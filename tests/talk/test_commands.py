@@ -618,7 +618,7 @@ def test_whois_shows_where_somebody_is_and_since_when(server):
     bob.news()
     assert news(ann) == ["* bob left"]
     about = ann.ask("/whois bob")
-    assert (about[0], about[2]) == ("* bob is in no room.", "* Away.")
+    assert (about[0], about[2]) == ("* bob is in no room that you can see.", "* Away.")
     assert asked(ann, "/whois bobo") == [error_line(UnknownPerson("bobo", "bob"))]
 
 

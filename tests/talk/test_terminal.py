@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import click
 import pytest
 from support.clients import line_of, whole
 from support.samples import for_each
@@ -298,6 +299,8 @@ def test_an_argument_that_is_no_address_is_a_mistake_in_the_command_line(address
     )
     assert done.returncode == 2
     assert "Error: Invalid value for 'HOST[:PORT]'" in done.stderr
+    with pytest.raises(click.BadParameter, match="'extra' is not a whole number"):
+        terminal.main.make_context("chat-threads-client", ["localhost", "extra"])
 
 
 @pytest.mark.parametrize(("login", "name"), [("grace", "grace"), ("root", "root2"), ("_www", "www")])

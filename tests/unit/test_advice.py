@@ -272,7 +272,7 @@ PLAIN = [
     (errors.TripsUnrecorded(), "This server records no trips. Start it with --lab or --trace to record them."),
     (lab.UnknownFault(), "The faults are slow NAME, pause publisher, and pause history."),
     (lab.FaultTooSlow(10_000), "A send can be slowed by 1 to 10000 ms."),
-    (lab.FaultTooLong(60.0), "A fault lasts up to 60 s."),
+    (lab.FaultTooLong(60.0), "A fault lasts 1 to 60 s."),
     (lab.FaultUnderWay(), "That fault is under way already."),
     (lab.FaultWithoutThread(), "No thread could be started for that."),
     (errors.UnknownToken(), "Unknown or expired token. Enter a name instead."),

@@ -111,7 +111,7 @@ CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules", "tls"}
 PEOPLES_MAY = CLIENTS_MAY | {
     *("dialects.typed", "dialects.text", "dialects.base", "dialects.jsonlines", "dialects.advice", "dialects.columns"),
     "dialects.asking",
-    *("qr", "streams"),
+    *("option_types", "qr", "streams"),
 }
 # A dialect does no I/O: it imports only these of our modules, and none of those of the standard library.
 DIALECTS_MAY = {
