@@ -55,11 +55,12 @@ class Service:
         """The handshake: give the session its name and bring it into its first rooms. Return False if its client is
         asked for a password first: then the next hello has that.
 
-        The first rooms are those that it asks for. If it asks for none, they are those of the connection whose place it
-        takes, or those that its token or its account keeps; failing that, the lobby. A person who comes back may have
-        been in no room. Raises BadName, BadRoom, NameTaken, UnknownToken, Unreadable, or what ``passwords.checked``
-        raises; then nothing has changed, and the client may try again. Waits as that, ``people.known_by``,
-        ``people.take``, ``people.keep_token``, ``returning.kept_under`` and ``rooms.enter_or_make`` do.
+        The first rooms are those of the connection whose place it takes, or those that its token or its account keeps,
+        and the one that it asks for; failing that, the lobby. A program that says ``since`` knows where it was, and
+        enters only the rooms that it asks for. A person who comes back may have been in no room. Raises BadName,
+        BadRoom, NameTaken, UnknownToken, Unreadable, or what ``passwords.checked`` raises; then nothing has changed,
+        and the client may try again. Waits as that, ``people.known_by``, ``people.take``, ``people.keep_token``,
+        ``returning.kept_under`` and ``rooms.enter_or_make`` do.
         """
         context = self._context
         name, who = people.known_by(context, hello.token) if hello.token else (hello.name, None)
@@ -91,9 +92,9 @@ class Service:
         if context.history.read_only:
             session.tell(context.history.read_only)
         nowhere = hello.place and hello.since == () and not wanted
-        if place and not wanted and not nowhere:  # otherwise it is a program that reconnects, and knows where it was
+        if place and hello.since is None:  # otherwise it is a program that reconnects, and knows where it was
             returning.tell(session, place.kept)
-            wanted = returning.rooms(context, session, old, place)
+            wanted = returning.with_room(returning.rooms(context, session, old, place), hello.room)
         if nowhere:
             returning.enter(context, session, {})
         else:

@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 
 
 def known_by(context: Context, token: str) -> tuple[str, Who]:
-    """The name that a token was last used with, or that of its account, and who it is; raise UnknownToken, or
-    Unreadable if the server cannot tell.
+    """The name that a token was last used with, or that of its account if somebody else has that name now, and who it
+    is; raise UnknownToken, or Unreadable if the server cannot tell.
 
     Waits at most SETTLE seconds, as the token may be on its way to the storage, and for an SQLite connection.
     """
@@ -55,7 +55,8 @@ def known_by(context: Context, token: str) -> tuple[str, Who]:
         still = context.history.storage.token(token_id(token))
         if still is None or still[1] != identity:  # a new password has voided it meanwhile
             raise UnknownToken()
-        return account.name, who
+        free = fold(name) != fold(account.name) and context.sessions.free(name, identity) == name
+        return name if free else account.name, who
     context.sessions.know([(name, identity)])  # many other names may have pushed it out
     try:
         return check_name(name), Who(identity)

@@ -18,6 +18,7 @@ from ..errors import ChatError, CutOff, NotStored, Told, Unreadable
 from ..kept import Kept, Seen, mark_of
 from ..mailbox import OPEN
 from ..refusals import AccountsOnly, Banned, InviteOnly
+from ..rules import fold
 from ..session import Session
 from ..tokens import Who
 from .rooms import refusal
@@ -195,6 +196,15 @@ def rooms(context: Context, session: Session, old: Mapping[str, int | None], pla
                 number = max(0, min(number, last - session.dialect.replay))
             number = max(number, last - MISSED)
         found[name] = number
+    return found
+
+
+def with_room(rooms: Mapping[str, int | None], room: str | None) -> dict[str, int | None]:
+    """The rooms, with this one, if there is one, as the last, which becomes the current one."""
+    found = dict(rooms)
+    if room:
+        name = next((each for each in rooms if fold(each) == fold(room)), room)
+        found[name] = found.pop(name, None)
     return found
 
 

@@ -151,8 +151,31 @@ def test_a_token_that_is_asked_for_after_another_name_still_opens_the_account(se
     back.rest()
     again = server.client()
     again.send(f"/resume {token}")
-    again.expect("You are in #lobby")
-    assert any("Logged in" in line for line in again.ask("/whois ann"))
+    again.expect("* Hello, anna.")
+    assert any("Logged in" in line for line in again.ask("/whois anna"))
+    again.send("/quit")
+    again.rest()
+    server.client("anna")  # then her own name is left
+    again = server.client()
+    again.send(f"/resume {token}")
+    again.expect("* Hello, ann.")
+
+
+def test_whoever_logs_in_with_a_room_is_in_that_and_where_they_were(server, program):
+    registered(program, "ann", server).close()
+    wait_for(lambda: not server.chat.sessions.people(), "she has gone")
+    ann = server.client()
+    ann.send("ann", SECRET)
+    ann.expect("You are in #lobby")
+    for room in ("#lab2", "#lab3"):
+        ann.ask(f"/join {room}"), ann.ask("So that it stays.")
+    ann.send("/quit")
+    ann.rest()
+    ann = server.client()
+    ann.send("ann #LAB2", SECRET)
+    entered = [line.split()[4].strip(",") for line in ann.upto("You are in #lab2") if "You are in" in line]
+    assert entered == ["#lobby", "#lab3"]
+    assert {"#lobby", "#lab2", "#lab3"} <= set(re.findall(r"#\w+", str(ann.ask("/whois ann"))))
 
 
 def test_what_is_typed_after_the_command_is_refused_and_shown_to_nobody(server):
