@@ -34,7 +34,6 @@ _BEGINS_WITH_SPAN = re.compile(
     "/room keep 30: deletes messages after 30 days; /room keep all; owner only\n"
     "The person who made a room owns it. /help ban and /help mute say more.",
     cost=3,
-    local=("ask",),
 )
 @dataclass(frozen=True, slots=True)
 class Room(Command):

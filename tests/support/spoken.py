@@ -77,7 +77,7 @@ SPOKEN: list[tuple[dict[str, Any], commands.Command, str | None]] = [
     ({"type": "uninvite", "name": "bob"}, commands.Uninvite("bob"), "/uninvite bob"),
     ({"type": "uninvite", "name": "bob", "room": "#lab2"}, commands.Uninvite("bob", "#lab2"), "/uninvite #lab2 bob"),
     ({"type": "room", "setting": "keep 30"}, commands.Room(None, "keep 30"), "/room keep 30 yes"),
-    ({"type": "typed", "line": "/room keep 30"}, commands.Room(None, "keep 30", True), "/room keep 30"),
+    ({"type": "room", "setting": "keep 30", "ask": True}, commands.Room(None, "keep 30", True), "/room keep 30"),
     (
         {"type": "typed", "line": "/ban bob 2h address"},
         commands.Ban("bob", None, 7200, "", True),
