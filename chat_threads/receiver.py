@@ -94,6 +94,8 @@ class Receiver:
                 if self._blank:
                     self._blank -= 1
                 self._session.ref = found.ref
+                if deadline is not None:  # it has no name, and may have told the width of its window
+                    self._session.views = self.views
                 return found.command
             else:
                 self._session.send(found)

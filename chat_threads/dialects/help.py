@@ -67,14 +67,30 @@ def _whole(usage: str, most: int) -> str:
     )
 
 
+def _packed(usages: Sequence[str], width: int) -> list[str]:
+    """The usages in as few rows as possible. One that is wider than a row has rows of its own, and is indented from the
+    second one on."""
+    found: list[str] = []
+    wide = True  # whether the last usage was
+    for usage in usages:
+        before, wide = wide, len(usage) > width
+        if wide:
+            found += textwrap.wrap(_whole(usage, width - 2), width, subsequent_indent="  ")
+        elif before or len(found[-1]) + 2 + len(usage) > width:
+            found.append(usage)
+        else:
+            found[-1] += "  " + usage
+    return found
+
+
 def _groups(shown: Sequence[Row], width: int, offer: bool) -> list[str]:
     """The commands in groups, so that all of them fit into a terminal of 80 columns and 24 lines."""
     lines = textwrap.wrap(A_TEXT, width)
     for group in (TALK, *GROUPS):
         usages = [row.usage for row in shown if _GROUP_OF.get(row.name, TALK) == group]
-        usages = [each.replace(" ", _STAYS) if len(each) <= width - 9 else each for each in usages]
-        lines += textwrap.wrap("  ".join(usages), width, initial_indent=f"{group:9}", subsequent_indent=" " * 9)
+        rows = _packed(usages, width - 9)
+        lines += [f"{group if each is rows[0] else '':9}{each}" for each in rows]
     lines += textwrap.wrap("/help COMMAND explains a command, and /help all says what each of them does.", width)
     if offer and any(row.name == "/edit" for row in shown):
-        lines += textwrap.wrap("Over telnet, /edit on keeps your line whole while others talk.", width)
+        lines += textwrap.wrap("Over telnet, /edit on keeps your line whole and fits all to your window.", width)
     return [line.replace(_STAYS, " ") for line in lines]

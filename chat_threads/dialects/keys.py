@@ -2,7 +2,7 @@
 
 A terminal sends a key as a character, as a control character, or as an escape sequence (ECMA-48: CSI and SS3).
 Terminals disagree about the sequences of some keys, so a key may have several here. The bytes come without telnet's
-commands. However they are split between calls, the result is the same.
+commands. However they are split between calls, the result is the same, except for Tab (see ``BURST``).
 """
 
 from __future__ import annotations
@@ -104,6 +104,11 @@ _SS3 = {"M": Key.ENTER, "c": Key.WORD_RIGHT, "d": Key.WORD_LEFT}  # the keypad's
 _MODIFIED = {Key.LEFT: Key.WORD_LEFT, Key.RIGHT: Key.WORD_RIGHT, Key.DELETE: Key.KILL_WORD_AFTER}
 _SHIFT = 1  # xterm's modifiers, less one, are bits: Shift, Alt, Ctrl, Meta
 
+# A terminal without bracketed paste sends what is pasted as if it were typed. Nobody types so many bytes between two
+# reads, even if the network delays them. A Tab among them with text after it is a part of that text.
+BURST = 8
+_INDENT = re.compile("\t+[^\x00-\x1f\x7f]")
+
 _PASTE_BEGINS, _PASTE_ENDS = "200~", "201~"
 
 # A whole sequence: a position of the mouse as X10 reports it, a function key of Linux' console, CSI, SS3, Alt.
@@ -137,6 +142,7 @@ class Keys:
         """
         text = self._begun + self._decoder.decode(data)
         self._begun = ""
+        burst = len(data) >= BURST
         found: list[Key | str | Paste] = []
         at = 0
         while at < len(text):
@@ -159,6 +165,9 @@ class Keys:
             elif plain := _PLAIN.match(text, at):
                 found.append(self._paste(plain[0]) if self._pasting else plain[0])
                 at = plain.end()
+            elif burst and not self._pasting and _INDENT.match(text, at):
+                found.append(char)
+                at += 1
             else:
                 self._control(char, found)
                 at += 1

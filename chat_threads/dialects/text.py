@@ -24,7 +24,7 @@ from .rows import wrapped
 from .screen import END, LINE, Question, Screen, Situation, above
 from .speech import Style
 from .telnet import LineEditor, Signal, Telnet
-from .typed import HINTS, is_for_the_room, not_set, parse_line, parse_name
+from .typed import HINTS, is_for_the_room, not_set, parse_line, parse_name, too_long
 from .views import views
 
 MAX_REPLAY = 200
@@ -399,6 +399,9 @@ class TextDialect:
             elif isinstance(item, events.WireBytes):
                 return Request(commands.ShowScreen(item.data))
             elif item is Wish.SEND:
+                if problem := too_long(keys.text):
+                    keys.hold()
+                    return Request(problem)
                 if (moved := self._screen.moved()) and is_for_the_room(keys.text):
                     keys.hold()
                     return events.WireBytes(self._said(MOVED.format(*moved)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from .. import commands
-from ..errors import BadName, ChatError, Told, UnknownCommand, Usage
-from ..rules import check_name, clean_lines, in_messages, is_room, nearest, without_sequences
+from ..errors import BadName, ChatError, TextTooLong, Told, UnknownCommand, Usage
+from ..rules import TAB, TEXT_LENGTH, check_name, clean_lines, in_messages, is_room, nearest, without_sequences
 from ..usage import Row
 from . import clock
 
@@ -87,6 +87,15 @@ def is_for_the_room(text: str) -> bool:
         return False
     about = getattr(command, "room", "") is None
     return about and not isinstance(command, (commands.Search, commands.Who))  # these are about all rooms
+
+
+def too_long(text: str) -> TextTooLong | None:
+    """The error of a text of which some line is too long for a message: then none of its lines should be sent."""
+    messages = in_messages(text.expandtabs(TAB))
+    if "".join(messages[:1]).startswith("/") and not messages[0].startswith("//"):
+        return None  # all of it belongs to the command, which is refused as a whole
+    longest = max(map(len, messages), default=0)
+    return TextTooLong(longest, TEXT_LENGTH) if longest > TEXT_LENGTH else None
 
 
 def not_set(option: str, value: str) -> Usage | Mistyped:

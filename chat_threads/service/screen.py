@@ -12,6 +12,7 @@ from ..dialects.screen import Situation
 from ..dialects.text import TextDialect
 from ..rules import fold
 from ..session import Session
+from ..usage import Row
 from ..wire import IDLE
 from .people import update_views
 from .table import Context, does
@@ -103,17 +104,23 @@ def complete(context: Context, session: Session, command: commands.Complete) -> 
 def _candidates(context: Context, session: Session, before: str) -> list[str]:
     """At most MOST words, the likeliest first: of people, those who spoke last."""
     word = before.rpartition(" ")[2]
+    if word.startswith("@"):
+        return [f"@{each}" for each in _candidates(context, session, before[: len(before) - len(word)] + word[1:])]
     start = fold(word)
     kind = commands.BY_NAME.get(before.partition(" ")[0].lower()) if word != before else None
     if word.startswith("/"):
         found = [each.row.name for each in commands.TYPED] if word == before else []
     elif kind in (commands.Nick, commands.Create):
         found = []  # it makes something new
-    elif word.startswith("#"):
+    elif word.startswith("#") or (kind and not word and _asks_for_room(kind.row, before)):
         session.pace.pay(ROOMS)
         found = [*context.publisher.rooms_of(session), *context.publisher.beginning(start, MOST, session)]
     elif kind is commands.Help:
         found = [each.row.name[1:] for each in commands.TYPED]
+    elif kind is commands.SetOption:
+        found = list(session.dialect.settings() or ()) if before.count(" ") == 1 else []
+    elif kind is commands.Edit:
+        found = ["on", "off"]
     elif kind is commands.Unignore:
         found = list(session.profile.ignored.values())
     elif kind is None or kind.row.names_people:
@@ -127,3 +134,10 @@ def _candidates(context: Context, session: Session, before: str) -> list[str]:
         found = []
     session.pace.pay(sum(not each.isascii() for each in found) // COMPARED)
     return [each for each in dict.fromkeys(found) if fold(each).startswith(start)][:MOST]
+
+
+def _asks_for_room(row: Row, before: str) -> bool:
+    """Whether a command, of which ``before`` is typed, goes on with a room, and not with a person or a text."""
+    places = [place.strip("[]") for place in row.places]
+    at = len(before.split()) - 1
+    return places[at : at + 1] == ["#room"] and not (places[at + 1 :] and places[at + 1].startswith("NAME"))

@@ -516,15 +516,19 @@ def test_tab_offers_what_the_command_takes(server):
     def offered(before):
         return screen._candidates(context, session, before)
 
-    for line in ("b", "hello b", "/msg b", "/invite b", "/msg cy is b", "/search b"):
+    for line in ("b", "hello b", "/msg b", "/invite b", "/msg cy is b", "/search b", "/kick ", "/kick #lobby "):
         assert offered(line) == ["bob"], line
     for line in ("/msg c", "/ignore c", "/unignore c"):
         assert offered(line) == ["cy"], line
-    for line in ("c", "/unignore b", "/nick b", "/set b", "/edit b", "/join b", "/resume b", "/create #c", "hi /j"):
+    for line in ("c", "/unignore b", "/nick b", "/set b b", "/edit b", "/join b", "/resume b", "/create #c", "hi /j"):
         assert offered(line) == [], line
     assert offered("/join #c") == offered("see #c") == ["#cellar"]
     assert offered("/jo") == ["/join"]
     assert offered("/help jo") == ["join"]
+    assert (offered("/set be"), offered("/edit o")) == (["bell"], ["on", "off"])
+    assert offered("well @b") == offered("@b") == ["@bob"]
+    for line in ("/leave ", "/join ", "/room ", "/topic ", "/history ", "/invite bob "):
+        assert offered(line) == ["#lobby", "#cellar"], line
 
 
 def test_an_invitation_says_how_to_follow_it(server):

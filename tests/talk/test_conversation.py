@@ -350,6 +350,15 @@ def test_telnets_interrupt_and_end_of_file_close_politely(server, signal):
     assert timeless(bob.upto("ann left")) == ["[14:03] ann: one more thing"]
 
 
+def test_what_is_said_before_there_is_a_name_fits_into_the_window(server):
+    with server.client() as client:
+        client.send_bytes(bytes.fromhex("fffb1f fffa1f00280014fff0"))  # 40 columns and 20 rows
+        client.send("x" * 30, "a b c d", "/quit")
+        errors = re.findall(rb"^!.*?\r$", b"".join(iter(lambda: client.sock.recv(4096), b"")), re.MULTILINE)
+    assert len(errors) >= 3
+    assert max(map(len, errors)) <= 41
+
+
 def test_are_you_there_is_answered_at_any_time(server):
     ann = greeted(server)
     for _ in range(5):

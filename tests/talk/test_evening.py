@@ -100,6 +100,7 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
     # 5: Tab completes a name and a command.
     sue.type("a")
     sue.keys("Tab")
+    sue.expect("^> ann:")
     sue.type("it is bounded")
     sue.keys("Enter")
     cy.expect("it is bounded")

@@ -15,6 +15,7 @@ from chat_threads.dialects.base import Request
 from chat_threads.dialects.screen import Situation
 from chat_threads.dialects.text import Mode, TextDialect
 from chat_threads.disconnects import TooSlow
+from chat_threads.errors import TextTooLong
 
 IAC, DONT, DO, WONT, WILL, SB, SE = b"\xff", b"\xfe", b"\xfd", b"\xfc", b"\xfb", b"\xfa", b"\xf0"
 ECHO, SGA, TTYPE, NAWS = b"\x01", b"\x03", b"\x18", b"\x1f"
@@ -416,6 +417,19 @@ def test_the_status_line_is_drawn_when_it_changes_and_shows_rooms_with_something
     there = Situation("ann", "#lab", 1, (("#lobby", 9), ("#lab", 3)))
     dialect.feed(b"z")
     assert re.search(rb" ann  #lab  1 person +\x1b\[0m", drain(dialect, there)[0])
+
+
+@for_each(
+    "text", [b"x" * 2001, PASTED_IN % (b"x" * 2001 + b"\nsecond"), PASTED_IN % (b"a\nb\n" * 30 + b"\t" * 501 + b"x")]
+)
+def test_of_a_text_with_a_line_that_is_too_long_nothing_is_sent_and_it_stays(text):
+    dialect = editing()
+    dialect.feed(text + b"\r")
+    _, found = drain(dialect)
+    assert [type(each) for each in found] == [TextTooLong]
+    assert dialect._keys.text.count("x") + dialect._keys.text.count("\t") > 500
+    dialect.feed(b"\x15hi\r")
+    assert drain(dialect)[1] == [commands.Say("hi")]
 
 
 IN_LAB = replace(HERE, room="#lab")
