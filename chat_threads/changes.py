@@ -28,7 +28,7 @@ from .rules import fold
 P = TypeVar("P", bound=Person)
 
 OPERATORS = 50  # of one room
-SANCTIONS = 300  # bans in force, and as many mutes
+SANCTIONS = 300  # bans in force, as many mutes, and as many kicks, of which the oldest make room
 INVITED = 1000  # people
 KICKED = 60  # seconds for which a kicked person stays outside: longer than anything waits in the history's queue
 
@@ -205,8 +205,11 @@ class Sanctioned(Change):
         others = tuple(_others(in_force, self.person))
         if asked.rank < Rank.SERVER and any(each.rank == Rank.SERVER for each in in_force if each not in others):
             raise NotServerOperator()
-        if len(others) >= SANCTIONS:
-            raise ListFull(asked.room, SANCTIONS, f"people {_WHAT[listed].split()[0]}")
+        alike = [each for each in others if each.kick == kick]
+        if len(alike) >= SANCTIONS:
+            if not kick:
+                raise ListFull(asked.room, SANCTIONS, f"people {_WHAT[listed].split()[0]}")
+            others = tuple(each for each in others if each is not alike[0])
         fields: dict[str, Any] = {listed: Sanctions((*others, made))}
         return replace(before, **fields)
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from .refusals import BadTime
-from .usage import Command, command
+from .usage import Command, bare, command
 
 SPAN = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
 LONGEST = 3650 * 86400  # seconds of a ban or a mute
@@ -64,7 +64,7 @@ class _About(Command):
     @classmethod
     def typed(cls, rest: str) -> Command | None:
         room, words = _room_first(rest)
-        return cls(words[0], room) if len(words) == 1 else None
+        return cls(bare(words[0]), room) if len(words) == 1 else None
 
 
 @command(
@@ -103,7 +103,7 @@ class Kick(_About):
     @classmethod
     def typed(cls, rest: str) -> Command | None:
         room, words = _room_first(rest)
-        return cls(words[0], room, " ".join(words[1:])) if words else None
+        return cls(bare(words[0]), room, " ".join(words[1:])) if words else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class _Sanction(_About):
         room, words = _room_first(rest)
         if not words:
             return None
-        name, seconds = words.pop(0), None
+        name, seconds = bare(words.pop(0)), None
         address = _popped(words, "address")
         why = " ".join(words)
         if why.lstrip("+-")[:1].isdigit() and not _BEGINS_WITH_SPAN.match(why):

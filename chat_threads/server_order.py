@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .usage import Command, command
+from .usage import Command, bare, command
 
 
 @command(
@@ -26,7 +26,7 @@ class Report(Command):
     def typed(cls, rest: str) -> Command | None:
         words = rest.split()
         room = words.pop(0) if words and words[0].startswith("#") else None
-        return cls(words[0], room, " ".join(words[1:])) if words else None
+        return cls(bare(words[0]), room, " ".join(words[1:])) if words else None
 
 
 @command("/announce text", "say something to everybody", "announce", cost=10)

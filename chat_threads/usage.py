@@ -58,13 +58,18 @@ class Row:
             else:
                 value = _WORD.match(rest)[0]  # type: ignore[index]
                 rest = rest[len(value) :].strip()
-                if kind == "NAME":  # it is often typed as it is in a text: @ann, or ann:
-                    value = value.removeprefix("@").rstrip(",:;") or value
+                if kind == "NAME":
+                    value = bare(value)
             if (not value and not optional) or (kind == "N" and not NUMBER.fullmatch(value)):
                 return None
             if value:
                 given[name] = int(value) if kind == "N" else value
         return None if rest else given
+
+
+def bare(name: str) -> str:
+    """A name, which is often typed as it is in a text: @ann, or ann:"""
+    return name.removeprefix("@").rstrip(",:;") or name
 
 
 class Command:

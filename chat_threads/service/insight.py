@@ -122,7 +122,8 @@ def show_trip(context: Context, session: Session, command: commands.ShowTrip) ->
         raise NotInRoom()
     trip = recorder.newest(room) if command.number is None else recorder.find(room or "", command.number)
     found = context.publisher.peek(trip.room_id) if trip else None
-    if trip is None or found is None or not found.may_read(session):
+    may_see = found is not None and (found.may_read if room else found.is_listed)(session)
+    if trip is None or not may_see:
         raise NoTrip(room, command.number)  # also if the room is gone
     session.answer(trip.shown())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import audit, commands, events, ordered
+from ..chatroom import ChatRoom
 from ..pace import cost_of_table
 from ..redaction import UnknownMessage
 from ..refusals import NotOperator, NotServerOperator
@@ -18,13 +19,16 @@ MOST = 50  # actions that /audit shows, and as many reports
 @does(commands.Report)
 def report(context: Context, session: Session, command: commands.Report) -> None:
     """Store it, for operators who come later. Then show it to those who are here. Raise UnknownMessage;
-    or UnknownPerson if nobody can have the name, or somebody who is here has one like it."""
+    or UnknownPerson if nobody can have the name, or somebody who is here has one like it. For a message, waits for an
+    SQLite connection."""
     room = context.room(session, command.room, member=True)
     number = NUMBER.fullmatch(command.about)
     if number and not 0 < int(command.about) <= context.publisher.last(room):
         raise UnknownMessage(room.name, int(command.about))
-    about = command.about
-    if not number:
+    about, author = command.about, 0
+    if number:
+        author = _author(context, room, int(about))
+    else:
         person = person_in(context, room, about, True)
         refuse_itself(session, person)
         about = person.name
@@ -35,7 +39,8 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     there = set(context.publisher.members(room))
     operators: list[Session] = []
     for other in context.sessions.people():
-        spared = other is session or fold(other.name) == fold(about) or session.identity in other.profile.ignored
+        accused = fold(other.name) == fold(about) or (other.identity == author and not other.operator)
+        spared = other is session or accused or session.identity in other.profile.ignored
         if not spared and (other.operator or (other in there and rank(room, other))):
             operators.append(other)
     done = events.Notice("Your report is kept, and shown to the operators who are here.", room=room.name)
@@ -43,6 +48,21 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     context.history.submit(
         ordered.Noted(room.id, room.name, session.name, "report", about, why, session, session.ref, told)
     )
+
+
+def _author(context: Context, room: ChatRoom, number: int) -> int:
+    """The number of the person who said a message; 0: nobody knows. Waits for an SQLite connection."""
+    page = context.history.storage.page(room.id, number + 1, None, 1)
+    return page[-1].who if page and page[-1].number == number else 0
+
+
+def _is_about(context: Context, session: Session, room: ChatRoom, row: events.AuditRow) -> bool:
+    """Whether a row is a report about the person, who might take revenge for it."""
+    if row.action != "report":
+        return False
+    if NUMBER.fullmatch(row.about):
+        return _author(context, room, int(row.about)) == session.identity
+    return fold(row.about) == fold(session.name)
 
 
 @does(commands.Announce)
@@ -61,11 +81,14 @@ def announce(context: Context, session: Session, command: commands.Announce) -> 
 
 @does(commands.Audit)
 def list_audit(context: Context, session: Session, command: commands.Audit) -> None:
-    """Waits for what was submitted before, and for an SQLite connection. Raises NotServerOperator or NotOperator."""
+    """Reports about oneself are for the server's operators only. Waits for what was submitted before, and for an SQLite
+    connection. Raises NotServerOperator or NotOperator."""
     room = context.room(session, command.room) if command.room or not session.operator else None
     if room and not rank(room, session):
         raise NotOperator(room.name)
     context.wait(session)
     rows = context.history.storage.audit(room.id if room else None, MOST)
+    if room and not session.operator:
+        rows = tuple(row for row in rows if not _is_about(context, session, room, row))
     session.pace.pay(cost_of_table((row.by, row.about, row.why) for row in rows))
     session.answer(events.AuditList(room.name if room else None, rows))

@@ -52,6 +52,18 @@ def test_a_report_reaches_the_operators_who_are_here_and_those_who_come_later(se
     assert done(cy, "/audit")["code"] == done(bob, "/audit #lab")["code"] == "not_allowed"
 
 
+def test_a_report_about_an_operator_reaches_the_others_only(server: Running, program: Start) -> None:
+    ann, bob, cy = (program(name, server, room="#lab") for name in ("ann", "bob", "cy"))
+    assert done(ann, "/op bob")["type"] == "ack"
+    bob.send(type="say", text="grr", ref="s")
+    bob.expect("ack", ref="s")
+    for line in ("/report bob threatens me", "/report 1 so", "/report ann helps bob"):
+        assert done(cy, line)["type"] == "notice"
+    assert [row[2] for row in rows(ann)] == ["bob", "bob", "1"]  # the first one is that he became an operator
+    assert [row[2] for row in rows(bob)] == ["bob", "ann"]
+    assert [each["text"] for each in bob.seen if each["type"] == "notice"] == ["cy reports ann in #lab: helps bob"]
+
+
 def test_what_cannot_be_stored_is_shown_to_nobody(
     server: Running, program: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,9 +145,9 @@ def test_what_operators_do_is_remembered_for_each_room_and_goes_with_it(
     ]
     assert rows(ann) == expected
     monkeypatch.setattr(audit, "KEPT", 4)
-    assert done(bob, "/report ann x")["type"] == "notice"
+    assert done(bob, "/report zed x")["type"] == "notice"
     assert done(ann, "/room slow off")["type"] == "ack"
-    assert rows(ann) == [*expected[3:], ("bob", "report", "ann", "x"), ("ann", "room", "slow off", "")]
+    assert rows(ann) == [*expected[3:], ("bob", "report", "zed", "x"), ("ann", "room", "slow off", "")]
     assert "code" not in done(ann, "/delete #lab yes")
     done(bob, "/join #new")
     assert done(bob, "/report ann x")["type"] == "notice"

@@ -100,6 +100,9 @@ def test_the_lists_are_bounded_and_what_has_ended_makes_room(monkeypatch):
     assert [each.name for each in after(Sanctioned("ban", eve), before=full).bans] == ["dan", "eve"]
     later = after(Sanctioned("ban", fay), before=full, at=NOW + 60_000)
     assert [each.name for each in later.bans] == ["dan", "fay"]
+    for name in ("gus", "hal", "ida"):  # a kick finds room always
+        full = after(Sanctioned("kick", Somebody(len(full.bans) + 9, name)), before=full)
+    assert [each.name for each in full.bans] == ["dan", "eve", "hal", "ida"]
     closed = after(Set("invite-only", tuple((number, "x") for number in range(9))))
     assert len(closed.invited) == 2
     assert after(Set("public"), before=closed).invited == {}

@@ -222,6 +222,13 @@ def test_the_nearest_command_is_found_whatever_the_case(typed, near):
 def test_a_persons_name_may_be_typed_as_in_a_text():
     assert parse_line("/msg @bob: hi @cy:") == commands.Private("bob", "hi @cy:")
     assert parse_line("/invite @bob, #lab2") == commands.Invite("bob", "#lab2")
+    for typed, kind in (
+        ("op", commands.Op),
+        ("kick", commands.Kick),
+        ("mute", commands.Mute),
+        ("report", commands.Report),
+    ):
+        assert parse_line(f"/{typed} #lab2 @bob:") == kind("bob", "#lab2")
 
 
 @for_each("name", sorted({*meant.ELSEWHERE.values()}))
