@@ -466,15 +466,12 @@ class Publisher(Directory):
         self._deliver(lobby.id, outbox)  # before others enter it
         for session in list(room.members):
             place = self._places[session]
-            was_current = place.current is room
             entered: list[events.Event] = []
-            if was_current and lobby.id not in place.rooms and lobby.refusal(session) is None:
+            if len(place.rooms) == 1 and lobby.refusal(session) is None:
                 entered.append(lobby.entered())
                 change = lobby.add(session, session.views.elsewhere)
                 place.rooms[lobby.id] = lobby
                 outbox.add(lobby.id, ordered.Joined(lobby.id, session, session.name, change))
-            if was_current and lobby.id in place.rooms:
-                place.go_to(session, lobby)
             self._remove(session, place, room)
             told = events.RoomDeleted(room.name, item.by, place.current.name if place.current else None)
             outbox.show(session, told, *entered)

@@ -58,7 +58,8 @@ class Create(Command):
     "delete your room and its history",
     "delete",
     more="Without yes, it only says how many messages would be deleted. For the server's operators, and for the"
-    " person who made the room: on the same connection, or after /login or /resume TOKEN. Its members move to #lobby.",
+    " person who made the room: on the same connection, or after /login or /resume TOKEN. Members who are in"
+    " no other room move to #lobby.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)

@@ -1186,12 +1186,14 @@ def test_a_deleted_room_is_gone_and_its_name_is_free(house: House, lab: ChatRoom
     assert again.id > lab.id
 
 
-def test_a_full_person_may_land_in_the_lobby_too(house: House) -> None:
+def test_members_of_a_deleted_room_go_to_the_room_that_they_entered_before_or_else_to_the_lobby(house: House) -> None:
     rooms = [house.publisher.create_chat_room(f"#room{n}", "ann") for n in range(ROOMS_EACH)]
-    ann = house.enter(Person(house, "ann"), *rooms)
+    ann, bob = house.enter(Person(house, "ann"), *rooms), house.enter(Person(house, "bob"), rooms[-1])
     house.dispatch(ordered.RoomEnded(rooms[-1].id, "ann", ann))
-    assert len(house.publisher.rooms_of(ann)) == ROOMS_EACH
-    assert house.publisher.current(ann) is house.lobby
+    assert house.publisher.rooms_of(ann) == tuple(room.name for room in rooms[:-1])
+    assert house.publisher.current(ann) is rooms[-2]
+    assert house.publisher.rooms_of(bob) == (house.lobby.name,)
+    assert house.publisher.current(bob) is house.lobby
 
 
 def test_without_errors_every_fake_was_asked_outside_the_lock(house: House) -> None:
