@@ -54,12 +54,15 @@ class OperatorsName(Told):
 
 
 class RegisteredAlready(Told):
-    """The session is logged in, so its name has a password."""
+    """The session is logged in, so it has an account, ``name``; the session itself may be called otherwise now."""
 
     code = "logged_in"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{name} has a password already, and you are logged in.")
+    def __init__(self, name: str, now: str) -> None:
+        if name.lower() == now.lower():
+            super().__init__(f"{name} has a password already, and you are logged in.")
+        else:
+            super().__init__(f"You are logged in as {name}, and an account has one name: {now} has no password.")
         self.name = name
 
 

@@ -282,8 +282,11 @@ class PeopleList(Event):
 
 @dataclass(frozen=True, slots=True)
 class PersonShown(OneLine, Event):
+    """``logged_in_as`` is the name of the person's account, if it is not the name that the person has now."""
+
     person: PersonRow
     connected: float  # seconds
+    logged_in_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -325,7 +325,9 @@ def _person_shown(style: Style, event: events.PersonShown) -> str:
         f"Connected for {_while(event.connected)}, last typed {_while(person.idle)} ago.",
     ]
     if person.account:
-        lines.append("Logged in: the name belongs to an account.")
+        name = event.logged_in_as
+        belongs = f"Logged in as {name}; the present name belongs to no account." if name else ""
+        lines.append(belongs or "Logged in: the name belongs to an account.")
     if person.away is not None:
         lines.append(f"Away: {person.away}" if person.away else "Away.")
     return _lines(style, *lines)

@@ -64,7 +64,7 @@ def _key(session: Session) -> int:
 def register(context: Context, session: Session, command: commands.Register) -> None:
     accounts = context.accounts
     if session.account:
-        raise RegisteredAlready(session.name)
+        raise RegisteredAlready(_own(context, session).name, session.name)
     if accounts.is_operators_name(session.name) and not session.local:
         raise OperatorsName(session.name)
     if already := accounts.of(session.identity):  # it was stored late, after its answer was given up
@@ -111,7 +111,7 @@ def login(context: Context, session: Session, command: commands.Login) -> None:
     if command.name and account is None:
         raise NoAccount(clean(command.name[:100])[:40])
     if account and session.account and session.identity == account.id:
-        raise RegisteredAlready(account.name)
+        raise RegisteredAlready(account.name, session.name)
     if account is None or not command.password:
         _ask(context, session, command)
         return

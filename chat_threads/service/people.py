@@ -139,7 +139,7 @@ def who(context: Context, session: Session, command: commands.Who) -> None:
 def whois(context: Context, session: Session, command: commands.Whois) -> None:
     other = context.sessions.named(command.name)
     person = other.person(context.publisher.rooms_of(other, session))
-    session.answer(events.PersonShown(person, time.monotonic() - other.began))
+    session.answer(events.PersonShown(person, time.monotonic() - other.began, _account_besides(context, other)))
 
 
 @does(commands.Nick)
@@ -159,11 +159,20 @@ def nick(context: Context, session: Session, command: commands.Nick) -> None:
     rename(context, session, old)
 
 
+def _account_besides(context: Context, session: Session) -> str:
+    """The name of the session's account, if the session has another name now; otherwise ""."""
+    account = context.accounts.of(session.identity) if session.account else None
+    return account.name if account and fold(account.name) != fold(session.name) else ""
+
+
 def rename(context: Context, session: Session, old: str) -> None:
     """The session has taken another name: show it to the session and to the others."""
     session.dialect.renamed(session.name)
     update_views(context, session)
-    session.answer(events.Notice(f"You are {session.name} now.", name=session.name))
+    said = f"You are {session.name} now."
+    if account := _account_besides(context, session):
+        said += f" {account} stays yours, and has the password; this name has none."
+    session.answer(events.Notice(said, name=session.name))
     if session.name != old:
         context.history.submit(ordered.NameChanged(session, old, session.name))
 

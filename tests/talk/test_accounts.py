@@ -141,7 +141,12 @@ def test_a_token_that_is_asked_for_after_another_name_still_opens_the_account(se
     ann.expect("The name ann has a password.")
     ann.send(SECRET)
     ann.expect("You are in #lobby")
-    ann.ask("/nick anna")
+    ann.send("/nick anna")
+    ann.expect("* You are anna now. ann stays yours, and has the password; this name has none.")
+    ann.send("/register")
+    ann.expect("! You are logged in as ann, and an account has one name: anna has no password.")
+    ann.send("/whois anna")
+    ann.expect("* Logged in as ann; the present name belongs to no account.")
     token = next(line for line in ann.ask("/token") if "/resume" in line).split()[-1]
     back = server.client()
     back.send(f"/resume {token}")  # while the other connection lives

@@ -227,7 +227,7 @@ PLAIN = [
         " your address, or ask on that machine.",
     ),
     (account_errors.WrongPassword("ann"), "That is not the password of ann."),
-    (account_errors.RegisteredAlready("ann"), "ann has a password already, and you are logged in."),
+    (account_errors.RegisteredAlready("ann", "Ann"), "ann has a password already, and you are logged in."),
     (
         account_errors.OperatorsName("ann"),
         "ann is an operator's name: it can be registered only on the server's own machine.",

@@ -682,7 +682,10 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
         [{"type": "rooms", "rooms": [{"room": "#lobby", "people": 2, "messages": 9, "topic": "locks"}], "more": 3}],
     ),
     (events.PeopleList(None, (PERSON,), 4), [{"type": "who", "room": None, "people": [PERSON_SHOWN], "more": 4}]),
-    (events.PersonShown(PERSON, 12.00049), [{"type": "whois", **PERSON_SHOWN, "connected": 12.0}]),
+    (
+        events.PersonShown(PERSON, 12.00049, "anna"),
+        [{"type": "whois", **PERSON_SHOWN, "connected": 12.0, "logged_in_as": "anna"}],
+    ),
     (events.QrShown("http://h:1/#lab", ("010", "001")), [{"type": "qr", "url": "http://h:1/#lab",
                 "rows": ["010", "001"]}]),
     (
