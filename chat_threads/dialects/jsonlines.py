@@ -368,4 +368,5 @@ def _help(event: events.HelpShown) -> dict[str, Any]:
         shown = [kind.row for kind in commands.TYPED if kind.row.name not in event.without]
         return {"commands": [{"usage": row.usage, "does": row.does} for row in shown]}
     row = commands.called(event.about).row
-    return {"usage": row.usage, "does": row.does, "details": row.more, "aliases": list(row.aliases)}
+    found = {"usage": row.usage, "does": row.does, "details": row.more, "aliases": list(row.aliases)}
+    return {key: value for key, value in found.items() if value}

@@ -72,7 +72,7 @@ class Sheets {
     byId("sheet-body").replaceChildren(...parts.flat(2).filter(given));
     byId("sheet").dataset.then = name === "replaced" ? "start" : "";
     this.show(byId("sheet"));
-    if (name === "search") byId("sheet").querySelector("input").focus();
+    if (/^se/.test(name)) byId("sheet").querySelector("input").focus(); // something is to be typed
   }
 }
 

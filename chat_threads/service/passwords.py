@@ -20,7 +20,7 @@ from ..account_errors import (
     TooManyPasswords,
     WrongPassword,
 )
-from ..addresses import site
+from ..addresses import is_loopback, site
 from ..dialects.asking import without_password
 from ..errors import ChatError
 from ..passwords import Account
@@ -75,7 +75,7 @@ def ask_again(session: Session, command: object, error: ChatError) -> None:
 
 
 def _is_private(session: Session) -> bool:
-    return session.local or session.wire.private
+    return session.local or session.wire.private or is_loopback(session.address)  # the last also in a browser
 
 
 def check_private(context: Context, session: Session) -> None:

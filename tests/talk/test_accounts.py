@@ -484,6 +484,7 @@ def test_the_client_library_waits_for_its_turn_and_hears_how_many_are_ahead(serv
 
 def test_without_tls_other_machines_are_warned_or_refused(serve, program, connect, monkeypatch):
     monkeypatch.setattr(conversation, "is_loopback", lambda address: False)
+    monkeypatch.setattr("chat_threads.service.passwords.is_loopback", lambda address: False)
     monkeypatch.setattr(conversation, "is_local", lambda *addresses: False)
     for plain, expected in [("warn", "This connection is not encrypted"), ("refuse", "takes no passwords")]:
         running = serve(plain_passwords=plain, operators=("boss",), db=":memory:")

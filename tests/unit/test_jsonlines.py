@@ -733,8 +733,7 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
     (
         events.HelpShown("/quit"),
         [{
-            "type": "help", "usage": "/quit [words]", "does": "leave, with a last word", "details": "",
-            "aliases": ["/exit", "/bye"],
+            "type": "help", "usage": "/quit [words]", "does": "leave, with a last word", "aliases": ["/exit", "/bye"],
         }],
     ),
     (events.Notice("Done."), [{"type": "notice", "text": "Done."}]),
