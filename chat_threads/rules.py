@@ -195,16 +195,23 @@ def _sifted(typed: str, signs: str) -> str:
 
 
 def _nearest_name(typed: str) -> str | None:
-    """An allowed name that looks like the typed text, or None."""
+    """An allowed name that looks like the typed text, or None. Digits at the beginning go to the end: pat9 for 9pat."""
+    first = _FIRST_DIGITS.match(typed.strip())
+    number = first[0] if first else ""
     word = unicodedata.normalize("NFC", typed[:_LOOKED_AT])[: NAME_LENGTH * (_PER_LETTER + 1)]
     for _ in range(3):  # removing a character may bring two together that then compose
         word = _kept(_sifted("".join(map(_spelled_out, word)), "-_."))
         while word and not begins_name(word[0]):
             word = word[1:]
         word = _shortened(_one_script(word), NAME_LENGTH)
+        if word and number:
+            word, number = _shortened(word, NAME_LENGTH - len(number)) + number, ""
         if word == _kept(word) and _is_name(word) and written_together(scripts(word)):
             return free_name(word, is_reserved) if is_reserved(word) else word
     return None
+
+
+_FIRST_DIGITS = re.compile("[0-9]{1,4}(?![0-9])")
 
 
 def _spelled_out(char: str) -> str:
