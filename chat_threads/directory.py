@@ -48,11 +48,12 @@ class Directory:
             raise refusal
         return room
 
-    def hidden(self, viewer: Subscriber) -> frozenset[int]:
-        """The ids of the rooms that are not listed for this session."""
+    def hidden(self, viewer: Subscriber) -> tuple[int, ...]:
+        """The ids of the rooms that are not listed for this session, those with the most messages first."""
         with self._lock:
             rooms = list(self._rooms.values())
-        return frozenset([room.id for room in rooms if room.governance and not room.is_listed(viewer)])
+        hidden = [room for room in rooms if room.governance and not room.is_listed(viewer)]
+        return tuple(room.id for room in sorted(hidden, key=lambda room: -room.last))
 
     def topic(self, room: ChatRoom) -> str:
         with self._lock:

@@ -19,6 +19,8 @@ CROWD = BIG // TEXT_LENGTH  # members of a room; with fewer, no message costs mo
 SHOWN = 1 << 17  # bytes of an answer, or of a page, that cost one more token
 CODE = 14  # characters of an address whose QR code costs one token
 TABLE = 1 << 12  # bytes in a table that cost one more token, because the width of each character is measured
+COMPARED = 50  # messages that a search compares, for one more token
+LONGEST_SEARCH = 200  # tokens, however many messages it compares: a person waits ten seconds for them
 LONGEST_WAIT = 3600.0  # seconds for a token, however small the rate
 
 
@@ -41,6 +43,11 @@ def cost_of_showing(size: int) -> int:
 def cost_of_table(rows: Iterable[Iterable[str]]) -> int:
     """The cost of a table with these cells, beyond the command and ``cost_of_showing``."""
     return sum(len(cell.encode("utf-8", "replace")) for row in rows for cell in row) // TABLE
+
+
+def cost_of_comparing(messages: int) -> int:
+    """The cost of a search that compares so many messages, beyond the command."""
+    return min(messages // COMPARED, LONGEST_SEARCH)
 
 
 def cost_of_code(url: str) -> int:

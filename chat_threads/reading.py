@@ -24,7 +24,7 @@ from .passwords import Account, Password
 from .readers import Readers
 from .rules import fold
 from .schema import MEMORY
-from .search import ALL, Index, Query, Rows, words_of
+from .search import ALL, Index, Looked, Query, Rows, words_of
 
 READERS = 3  # read-only connections for pages and other quick queries
 SEARCHERS = 2  # read-only connections for searches, which take long and must not hold up the others
@@ -255,10 +255,12 @@ class ReadingSide:
         limit: int,
         ended: Latch | None = None,
         below: int | None = None,
-        hidden: frozenset[int] = frozenset(),
+        hidden: tuple[int, ...] = (),
+        looked: Looked = lambda count: None,
     ) -> list[Message]:
         """The newest ``limit`` messages that have all the words, the oldest first; with ``below``, of those before that
         place (see ``place_of``). Those of ``hidden`` rooms are left out. The module ``search`` says how.
+        ``looked`` is told how many messages were compared, several times, even if the search then fails.
 
         Messages that were committed before the call are found. Soon after ``ended`` is set, it raises Unreadable.
         """
@@ -266,7 +268,7 @@ class ReadingSide:
         if not query.words and (words or (room is None and sender is None)):
             return []
         with self._reading(self._searchers, ended) as rows:
-            found = self._index.find(rows, query, limit, ALL if below is None else below)
+            found = self._index.find(rows, query, limit, ALL if below is None else below, looked)
             sql = f"{_SELECT} WHERE m.id IN ({', '.join('?' * len(found))}) ORDER BY m.id"
             return _messages(rows(sql, found))
 

@@ -7,6 +7,9 @@ by its pieces, and a shorter word by the pieces that begin with it. The sender a
 
 The index follows the commits, and stores the last message that it contains. A search reads all later messages one by
 one, or all messages if SQLite has no FTS5. So a search finds every message that was committed before it began.
+
+Texts of rooms that are hidden from the person who searches are not read: neither the time of a search nor what it costs
+may tell much about them.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ ALL = 1 << 62  # an id above those of all messages
 PIECE = 3  # letters
 MAX_EXACT = 32  # pieces in one query of the index, at most
 MAX_SHORT = 3  # words of one or two letters in one query: each costs as much as a common word
+MAX_LEFT_OUT = 16  # hidden rooms that a query of the index leaves out, those with the most messages; SQLite the others
 SLICE = 500  # messages that are read and compared at a time
 MAX_ADD = 500  # messages indexed in one transaction, which others wait for
 ADD_LETTERS = 20_000  # and letters, roughly
@@ -40,6 +44,7 @@ _TABLE = f"""CREATE VIRTUAL TABLE pieces USING fts5(
     terms, content='', detail=none, tokenize="ascii tokenchars '{_SIGNS.replace('"', '""')}'")"""
 
 Rows = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]  # all rows of a query
+Looked = Callable[[int], None]  # is told how many messages were read and compared, once for each slice
 Indexed = tuple[int, int, str, str]  # a message's id, its room's id, its sender and its text
 
 
@@ -59,7 +64,7 @@ class Query:
     words: tuple[str, ...]
     room: int | None = None
     sender: str | None = None
-    hidden: frozenset[int] = frozenset()  # rooms in which nothing is found
+    hidden: tuple[int, ...] = ()  # rooms in which nothing is found, those with the most messages first
 
     def terms(self) -> str:
         """The query for the index, in FTS5's syntax. It may find too many messages, but never too few."""
@@ -72,7 +77,9 @@ class Query:
             wanted.append(_quoted(_BY + self.sender))
         if self.room is not None:
             wanted.append(_quoted(_IN + str(self.room)))
-        return " AND ".join(wanted)
+        left_out = " OR ".join(_quoted(_IN + str(room)) for room in self.hidden[:MAX_LEFT_OUT])
+        found = " AND ".join(wanted)
+        return f"({found}) NOT ({left_out})" if left_out else found
 
 
 def _quoted(term: str) -> str:
@@ -148,14 +155,18 @@ class Index:
         writer.execute("INSERT INTO pieces (pieces, rank) VALUES ('merge', ?)", (-pages if begin else pages,))
         return writer.total_changes - before >= 2
 
-    def find(self, rows: Rows, query: Query, limit: int, below: int = ALL) -> list[int]:
+    def find(
+        self, rows: Rows, query: Query, limit: int, below: int = ALL, looked: Looked = lambda count: None
+    ) -> list[int]:
         """The ids of the newest ``limit`` messages of a search below the id ``below``, the newest first. Any thread."""
         upto = rows("SELECT upto FROM searchable", ())[0][0] if self.usable else 0
-        found = _find(rows, query, limit, below, "messages AS m", "m.id", "m.id > ?", upto)
+        found = _find(rows, query, limit, below, looked, "messages AS m", "m.id", "m.id > ?", upto)
         if upto and len(found) < limit:
             source = "pieces AS p CROSS JOIN messages AS m ON m.id = p.rowid"
             where = "p.rowid <= ? AND p.pieces MATCH ?"
-            found += _find(rows, query, limit - len(found), below, source, "p.rowid", where, upto, query.terms())
+            found += _find(
+                rows, query, limit - len(found), below, looked, source, "p.rowid", where, upto, query.terms()
+            )
         return found
 
 
@@ -168,7 +179,7 @@ def _write(writer: sqlite3.Connection, columns: str, width: int, values: Sequenc
 
 
 def _find(
-    rows: Rows, query: Query, limit: int, below: int, source: str, key: str, where: str, *values: Any
+    rows: Rows, query: Query, limit: int, below: int, looked: Looked, source: str, key: str, where: str, *values: Any
 ) -> list[int]:
     """Go through the messages of a source before the id ``below``, the newest first, until ``limit`` are found."""
     sql = f"SELECT m.id, m.room, m.sender, m.text FROM {source} JOIN rooms AS r ON r.id = m.room WHERE {where}"
@@ -176,13 +187,18 @@ def _find(
     if query.room is not None:
         sql += " AND m.room = ?"
         values += (query.room,)
+    if query.hidden:
+        sql += (
+            f" AND m.room NOT IN ({', '.join(map(str, query.hidden))})"  # there may be more than SQLite has variables
+        )
     sql += f" AND {key} < ? ORDER BY {key} DESC LIMIT ?"
     meant = cache(lambda sender: query.sender in (None, fold(sender)))
     found: list[int] = []
     while len(found) < limit:
         messages = together(rows, sql, (*values, below, SLICE))
-        for id_, room, sender, text in messages:
-            if room not in query.hidden and meant(sender):
+        looked(len(messages))
+        for id_, _, sender, text in messages:
+            if meant(sender):
                 folded = fold_text(text)
                 if all(word in folded for word in query.words):
                     found.append(id_)

@@ -7,6 +7,7 @@ from itertools import takewhile
 
 from .. import commands, events
 from ..errors import BadRequest, NothingToFind, TooLong, WordsTooLong
+from ..pace import cost_of_comparing
 from ..paging import Page
 from ..rules import NAME_LENGTH, check_room, check_words, clean
 from ..search import words_of
@@ -65,10 +66,15 @@ def search(context: Context, session: Session, command: commands.Search) -> None
         if not slash or not NUMBER.fullmatch(number):
             raise BadRequest("before takes a room and the number of a message in it, as in #lab2/17.")
         below = storage.place_of(context.publisher.find(check_room(last_room), session).id, int(number))
-    hidden: frozenset[int] = frozenset() if room else context.publisher.hidden(session)
-    found = storage.search(
-        words, room.id if room else None, command.sender, MAX_FOUND + 1, session.ended, below, hidden
-    )
+    hidden = () if room else context.publisher.hidden(session)
+    compared: list[int] = []
+    try:
+        found = storage.search(
+            *(words, room.id if room else None, command.sender, MAX_FOUND + 1, session.ended, below, hidden),
+            compared.append,
+        )
+    finally:
+        session.pace.pay(cost_of_comparing(sum(compared)))
     shown = tuple(takewhile(Page().takes, found[: -MAX_FOUND - 1 : -1]))[::-1]
     more = len(found) > len(shown)
     limits = [f"in:{room.name}"] if room else []

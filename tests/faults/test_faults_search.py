@@ -171,7 +171,7 @@ def test_in_a_large_history_searchers_hold_up_nobody_either(filled, query, index
 
 ENDLESS = """
 from chat_threads import search
-def find(self, rows, query, limit, below):
+def find(self, rows, query, limit, below, looked):
     rows("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n", ())
 search.Index.find = find
 """

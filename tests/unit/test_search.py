@@ -293,7 +293,7 @@ def test_a_search_reads_few_messages_to_find_few(storage: Storage) -> None:
     index_all(storage)
     steps = [0]
 
-    def counted(words: str, room: int | None = None, sender: str | None = None) -> int:
+    def counted(words: str, room: int | None, sender: str | None, hidden: tuple[int, ...]) -> int:
         with storage._borrow(storage._searchers) as connection:
 
             def rows(sql: str, values: object) -> list[tuple[object, ...]]:
@@ -301,12 +301,31 @@ def test_a_search_reads_few_messages_to_find_few(storage: Storage) -> None:
 
             steps[0] = 0
             connection.set_progress_handler(lambda: steps.__setitem__(0, steps[0] + 1), 100)
-            storage._index.find(rows, Query(words_of(words), room, sender), 51)
+            storage._index.find(rows, Query(words_of(words), room, sender, hidden), 51)
             connection.set_progress_handler(None, 0)
         return steps[0]
 
-    for words, room, sender in [("the", None, "nobody"), ("the", HALL, None), ("zzz", None, None), ("zz", None, None)]:
-        assert counted(words, room, sender) <= 10, (words, room, sender)
+    for asked in [
+        ("the", None, "nobody", ()), ("the", HALL, None, ()), ("zzz", None, None, ()), ("zz", None, None, ()),
+        ("the", None, None, (LAB,)), ("e", None, None, (LAB, 99)),
+    ]:  # fmt: skip
+        assert counted(*asked) <= 10, asked
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize("hidden", [(LAB,), (*range(1000, 20_000), LAB)], ids=["few rooms", "many rooms"])
+def test_no_text_of_a_hidden_room_is_read_and_what_is_compared_is_counted(
+    storage: Storage, indexed: bool, hidden: tuple[int, ...]
+) -> None:
+    storage.commit(Batch(messages=[said(number, f"the lab {number}") for number in range(1, 1201)]))
+    storage.commit(Batch(messages=[said(1, "the end", HALL, "bob")]))
+    if indexed:
+        index_all(storage)
+    for rooms, count in (((), 500), (hidden, 1)):
+        compared: list[int] = []
+        messages = storage.search("the", None, None, 51, hidden=rooms, looked=compared.append)
+        assert (messages[-1].text, len(messages)) == ("the end", min(count, 51))
+        assert sum(compared) == count
 
 
 # --- the index follows --------------------------------------------------------------------------------------
@@ -479,7 +498,9 @@ def test_a_search_finds_everything_once_though_the_index_moves_on_meanwhile(
     asked: list[str] = []
     find = Index.find
 
-    def meanwhile(index: Index, rows: module.Rows, query: Query, limit: int, below: int) -> list[int]:
+    def meanwhile(
+        index: Index, rows: module.Rows, query: Query, limit: int, below: int, looked: module.Looked
+    ) -> list[int]:
         def slow(sql: str, values: object) -> list[tuple[object, ...]]:
             if len(asked) == step:
                 index_all(storage)
@@ -488,7 +509,7 @@ def test_a_search_finds_everything_once_though_the_index_moves_on_meanwhile(
             asked.append(sql)
             return rows(sql, values)  # type: ignore[arg-type]
 
-        return find(index, slow, query, limit, below)
+        return find(index, slow, query, limit, below, looked)
 
     monkeypatch.setattr(Index, "find", meanwhile)
     assert found(storage, "hello") in ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6, 7])
