@@ -197,7 +197,8 @@ def test_a_name_may_mix_what_is_written_together(name):
 @for_each(
     ("typed", "near"),
     [
-        ("ann bob", "annbob"), ("1ann", "ann1"), ("2pac", "pac2"), ("3d printer", "dprinter3"), ("9" + "x" * 30, "x" * 19 + "9"),
+        ("ann bob", "annbob"), ("1ann", "ann1"), ("2pac", "pac2"), ("3d printer", "dprinter3"),
+        ("9" + "x" * 30, "x" * 19 + "9"),
         ("...ann", "ann"), ("#ann", "ann"), ("x" * 30, "x" * 20),
         ("an\u202en", "ann"), ("a\x1b[31mnn", "ann"), ("ann\x1b[A", "ann"), ("Zoe\u0308!", "Zoë"),
         ("अनिल कुमार", "अनिलकुमार"), ("कवि!ता", "कविता"), ("น้ำ ฝน", "น้ำฝน"), ("ann²", "ann2"), ("O’Brien", "OBrien"),
