@@ -371,8 +371,8 @@ def test_a_slowed_client_gets_everything_later_and_nobody_else_notices(serve, pr
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("/lab pause publisher 61", "up to 60 s"),
-        ("/lab pause history 0", "up to 60 s"),
+        ("/lab pause publisher 61", "1 to 60 s"),
+        ("/lab pause history 0", "1 to 60 s"),
         ("/lab slow bob 0", "1 to 10000 ms"),
         ("/lab slow nobody 5", "Nobody here is called"),
         ("/lab pause acceptor 5", "What can be paused is the publisher or the history."),
