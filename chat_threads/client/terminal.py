@@ -241,6 +241,8 @@ def _connected(host: str, port: int, name: str, tries: int, asks: bool, **option
             log_in = "Type its password" if asks else "Log in on a terminal"
             other = f", or take another name, such as {error.near}" if error.near else ""
             _fail(f"The name {name} belongs to an account. {log_in}{other}.")
+        if isinstance(error, Refused) and error.code == "untrusted":
+            _fail(f"{error.text} If you know the server, get its certificate and give its file with --tls-ca FILE.")
         if tries == 1 or not isinstance(error, Refused) or error.code not in _TAKEN or not error.near:
             _fail(error.text)
         near = error.near

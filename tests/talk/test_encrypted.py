@@ -18,6 +18,7 @@ from support import certificates
 from support.clients import Client, Program
 from support.samples import for_each
 from support.servers import Process, Running, needs
+from support.terminals import run
 from support.waiting import WAIT, in_threads, wait_for
 from support.words import error_line
 
@@ -176,6 +177,13 @@ def test_the_library_speaks_tls_with_a_server_that_it_trusts(
     assert caught.value.code == "untrusted"
     with pytest.raises(Refused, match="not trusted"):
         connect(safe, "bob", tls=True)
+
+
+def test_the_terminal_client_names_the_option_for_a_certificate_that_signs_itself(safe: Running) -> None:
+    done = run(safe.port, "--name", "ann", "--tls")
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert line.endswith("get its certificate and give its file with --tls-ca FILE.")
 
 
 def test_the_library_says_that_a_server_does_not_speak_tls(
