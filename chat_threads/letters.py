@@ -7,6 +7,7 @@ exceptions below. Pure functions, any thread.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 
 JOINERS = "\u200c\u200d"  # ZWNJ and ZWJ: invisible, but they change how their neighbours are drawn
@@ -122,15 +123,20 @@ def _is_virama(char: str) -> bool:
 
 def clusters(text: str) -> list[str]:
     """Split a text into pieces that readers see as one character: roughly UAX #29's extended grapheme clusters."""
-    if text.isascii():
-        return list(text)
-    found: list[str] = []
-    for char in text:
-        if found and _hangs_on(found[-1], char):
-            found[-1] += char
+    return list(text) if text.isascii() else list(each_cluster(text))
+
+
+def each_cluster(text: str) -> Iterator[str]:
+    """Yield the ``clusters`` of a text, for callers that need the first ones only."""
+    found = text[:1]
+    for char in text[1:]:
+        if _hangs_on(found, char):
+            found += char
         else:
-            found.append(char)
-    return found
+            yield found
+            found = char
+    if found:
+        yield found
 
 
 def may_hang(char: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..letters import clusters
+from ..letters import each_cluster
 
 try:
     from wcwidth import wcswidth  # comes with tabulate[widechars], and tabulate measures by it
@@ -30,7 +30,7 @@ def _fitting(word: str, most: int) -> str:
     if word.isascii():
         return word[:most]
     begin, width = "", 0
-    for each in clusters(word[: 8 * most]):  # a bound on the work; no text needs more characters
+    for each in each_cluster(word[: 8 * most]):  # a bound on the work; no text needs more characters
         width += columns(each)
         if width > most:
             break
