@@ -48,7 +48,7 @@ class Room(Command):
     def typed(cls, rest: str) -> Command | None:
         words = rest.split()
         room = words.pop(0) if rest.startswith("#") else None
-        keep = words[:1] == ["keep"]
+        keep = bool(words) and words[0].lower() == "keep"
         sure = keep and words[-1].lower() == "yes"
         setting = " ".join(words[:-1] if sure else words)
         return cls(room, setting or None, keep and not sure)

@@ -473,7 +473,7 @@ def test_a_person_who_would_delete_messages_by_a_rule_is_asked_first(server: Run
             assert code(done(ann, text)) is None
     ann.ask(type="say", text="new")
     said = "2 messages are older in #lab, and would be deleted for good. Add yes to do that."
-    assert done(ann, "/room keep 2")[-1]["text"] == said
+    assert done(ann, "/room keep 2")[-1]["text"] == done(ann, "/room KEEP 2")[-1]["text"] == said
     assert "keep all" in rules(ann)["settings"]
     for line in ("/room keep 30", "/room #lab keep 2 yes"):
         assert done(ann, line)[-1]["type"] == "ack"
