@@ -58,7 +58,8 @@ lock                        guards                                    taken whil
 ``Seldom._lock``            how many log lines were left out          none
 ``Readers._lock``           spare connections, and who waits for one  none
 ``Output._lock``            the bytes that wait for all sessions      none
-``Channel._lock``           the SSL object of one connection          none
+``Outgoing.lock``           the SSL objects of some connections, and  none
+                            where they put what they encrypt
 ==========================  ========================================  ===========================================
 
 Data crosses threads as a frozen dataclass (mypy alone freezes those of ``values``), as a named tuple, as bytes, as a

@@ -134,7 +134,7 @@ class Chat:
             self.writers = writers = (
                 make.one_per_session(limits.send_timeout, count_writers)
                 if options.writers is None
-                else make.crew(options.writers, limits.send_timeout, count_writers)
+                else make.crew(options.writers, limits.send_timeout, count_writers, self.certificate is not None)
             )
             self.publisher = make.publisher(
                 schedule=writers.schedule,

@@ -199,7 +199,7 @@ class Receiver:
         if self._server.limits.rate:
             self._server.handshakes.begins(self._session.address)
         before = self._wire
-        self._wire = self._session.wire = wire = SecureWire(before, self._server.certificate.context)
+        self._wire = self._session.wire = wire = SecureWire(before, self._server.certificate.channel())
         self._session.cohort = SECURED
         if before.stopped:  # after the exchange, because any thread may stop it; this one may be stopped already
             wire.stopped = True

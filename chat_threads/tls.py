@@ -8,7 +8,7 @@ and back, under a lock. ``securewire`` sends and receives them for the server, `
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import ssl
 import threading
 
@@ -19,6 +19,7 @@ RECORD = 16_384  # bytes of plain text in a record, at most (RFC 8446, section 5
 HELLO = b"\x16"  # what a TLS client sends first: the type of a handshake record
 MOST_SILENT = 2 * RECORD  # encrypted bytes that may come without a byte of plain text
 LEAST_COUNTED = 64  # bytes that each piece counts as, at least, because taking a small one costs as much
+SHARERS = 64  # connections that share an Outgoing
 MOST_WAITING = 4 * RECORD  # bytes of TLS's own answers that may wait for the writer
 
 
@@ -26,34 +27,58 @@ class Violation(Exception):
     """The peer broke the rules of TLS. The text says how."""
 
 
+class Outgoing:
+    """The buffer into which up to SHARERS connections encrypt, one after the other, and its lock.
+
+    A buffer of its own for each connection would be as long as its longest batch. With a thousand of them, none would
+    be in the processor's cache when its turn comes. The connections began one after the other, so a handshake, which
+    takes long, keeps only the newest ones waiting.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()  # guards the buffer, and the SSL objects that put something into it
+        self.buffer = ssl.MemoryBIO()  # empty whenever nobody has the lock
+
+
 class Channel:
     """The TLS state of one connection, with no socket. Any thread may call any method; only memory is touched."""
 
-    def __init__(self, context: ssl.SSLContext, host: str | None = None) -> None:
-        """``host``: for a client, the name that the server's certificate must have. None: this is the server."""
-        self._lock = threading.Lock()  # guards the SSL object and its two buffers
+    __slots__ = ("lock", "_outgoing", "_tls", "_broken", "_answers", "_received", "_silent", "_more")  # as in Mailbox
+
+    def __init__(self, context: ssl.SSLContext, host: str | None = None, outgoing: Outgoing | None = None) -> None:
+        """``host``: for a client, the name that the server's certificate must have. None: this is the server.
+        ``outgoing``: if others share it."""
+        outgoing = outgoing or Outgoing()
+        self.lock = outgoing.lock  # guards the attributes below; whoever releases it leaves ``_outgoing`` empty
         self._received = ssl.MemoryBIO()
-        self._to_send = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._received, self._to_send, server_side=host is None, server_hostname=host)
+        self._outgoing = outgoing.buffer
+        self._tls = context.wrap_bio(self._received, self._outgoing, server_side=host is None, server_hostname=host)
+        self._answers = b""  # TLS's own messages, which wait for the writer
         self._silent = 0  # encrypted bytes since the last plain text
         self._more = True  # the SSL object may have plain text without another byte
+        self._broken = False  # something encrypted was lost, so nothing more can be sent
 
     def shake(self, received: bytes = b"") -> tuple[bool, bytes]:
         """Take bytes of the handshake. Return whether it is done, and what to send to the peer. Raises ssl.SSLError;
         then ``farewell`` has what to tell the peer."""
-        with self._lock:
+        with self.lock:
             self._received.write(received)
+            done = False
             try:
                 self._tls.do_handshake()
+                done = True
             except ssl.SSLWantReadError:
-                return False, self._to_send.read()
-            return True, self._to_send.read()
+                pass
+            finally:
+                self._take_answers()
+            answer, self._answers = self._answers, b""
+            return done, answer
 
     def decrypt(self, received: bytes = b"") -> bytes | None:
         """Take encrypted bytes; return up to READ_SIZE plain ones. None: more must come first. b"": the peer has
         closed. Give it bytes only after a call without any has returned None. Raises Violation, also for a peer that
         sends only TLS's own messages, such as updates of the keys (RFC 8446, section 4.6.3)."""
-        with self._lock:
+        with self.lock:
             if not received and not self._more:
                 return None
             self._received.write(received)
@@ -62,40 +87,74 @@ class Channel:
                 plain = self._tls.read(READ_SIZE)
             except ssl.SSLWantReadError:
                 self._more = False
-                if self._silent > MOST_SILENT or self._to_send.pending > MOST_WAITING:
+                if self._silent > MOST_SILENT or len(self._answers) > MOST_WAITING:
                     raise Violation("it sends TLS's own messages and no text") from None
                 return None
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
             except ssl.SSLError as error:
                 raise Violation(reason(error)) from None
+            finally:
+                self._take_answers()
             self._more = bool(self._tls.pending() or self._received.pending)
             self._silent = 0
             return plain
 
     def encrypt(self, plain: bytes | memoryview) -> bytes:
         """What to send for up to RECORD plain bytes, with TLS's own messages that wait. Raises ssl.SSLError."""
-        with self._lock:
+        with self.lock:
+            return self.encrypt_next(plain)
+
+    def encrypt_next(self, plain: bytes | memoryview) -> bytes:
+        """As ``encrypt``, for a caller that holds the lock, because it encrypts for several. The hot path."""
+        if self._broken:
+            raise ssl.SSLError("a record that was to be sent is lost")
+        try:
             self._tls.write(plain)
-            return self._to_send.read()
+            encrypted = self._outgoing.read()
+        except BaseException:
+            self._broken = True
+            self._take_answers()
+            raise
+        if self._answers:
+            encrypted, self._answers = self._answers + encrypted, b""
+        return encrypted
 
     def farewell(self) -> bytes:
         """What to send last: that no more will come (RFC 8446, section 6.1), or what went wrong."""
-        with self._lock:
-            with contextlib.suppress(ssl.SSLError):  # the peer has not said so, too
+        with self.lock:
+            try:
                 self._tls.unwrap()
-            return self._to_send.read()
+            except ssl.SSLError:  # the peer has not said so, too
+                pass
+            finally:
+                self._take_answers()
+            answer, self._answers = self._answers, b""
+            return answer
+
+    def _take_answers(self) -> None:
+        """Empty the buffer, because another connection uses it next."""
+        assert self.lock.locked()
+        if self._outgoing.pending:
+            self._answers += self._outgoing.read()
 
 
 class Certificate:
-    """The server's certificate and its key. ``context`` is replaced as a whole, so any thread may read it; only main
-    calls ``load``."""
+    """The server's certificate and its key. Only main calls ``load`` and ``reload``."""
 
     def __init__(self, cert: str, key: str | None) -> None:
         """``cert``: a file with the certificate and its chain; ``key``: None, if the key is in the same file. Raises
         StartError."""
         self._cert, self._key = cert, key
-        self.context = self.load()
+        self.context = self.load()  # replaced as a whole, so any thread may read it
+        self._begun = itertools.count()  # connections; a thread takes the next number in one step
+        self._outgoing = Outgoing()  # of the next connections; replaced by a thread that begins one
+
+    def channel(self) -> Channel:
+        """The TLS state of a new connection. Any thread."""
+        if next(self._begun) % SHARERS == 0:
+            self._outgoing = Outgoing()
+        return Channel(self.context, outgoing=self._outgoing)  # maybe the one before, if two threads come together
 
     def load(self) -> ssl.SSLContext:
         """A context made from what is in the files now, for new connections. Raises StartError."""

@@ -32,6 +32,7 @@ from .disconnects import TooSlow
 from .ends import Vital
 from .mailbox import OPEN, Life, Mailbox
 from .parcel import Parcel
+from .securewire import SecureWire
 from .session import Session
 
 log = logging.getLogger(__name__)
@@ -257,9 +258,13 @@ class Crew(Writers):
     message wakes one thread. The members of a large room are spread over all writers.
     """
 
-    def __init__(self, size: int, send_timeout: float, count: inside.Count = inside.uncounted) -> None:
+    def __init__(
+        self, size: int, send_timeout: float, count: inside.Count = inside.uncounted, secures: bool = False
+    ) -> None:
+        """``secures``: whether there may be sessions that speak TLS."""
         super().__init__(send_timeout, count)
         self._size = size
+        self._secures = secures
         self._ready: list[queue.SimpleQueue[Sequence[Session] | None]] = [queue.SimpleQueue() for _ in range(size)]
         # One entry for each writer, which sets it: how many groups of sessions it has served, and whether it waits.
         self._served = [0] * size
@@ -320,6 +325,8 @@ class Crew(Writers):
             for session in sessions:
                 self._give_up_on(session)
             return
+        if self._secures:
+            self._seal(sessions, taken)
         for session, parcels in zip(sessions, taken, strict=True):
             try:
                 rest = self._send(session, parcels)
@@ -328,6 +335,18 @@ class Crew(Writers):
             else:
                 if rest is not None:
                     self._hire(session, rest)
+
+    @staticmethod
+    def _seal(sessions: Sequence[Session], taken: Sequence[list[Parcel]]) -> None:
+        """Encrypt what the sessions that speak TLS are sent next."""
+        with contextlib.suppress(Exception):  # _send meets it again, and handles it
+            SecureWire.seal(
+                [
+                    (wire, b"".join([parcel.data for parcel in parcels]))
+                    for session, parcels in zip(sessions, taken, strict=True)
+                    if parcels and isinstance(wire := session.wire, SecureWire)
+                ]
+            )
 
     @staticmethod
     def _give_up_on(session: Session) -> None:

@@ -18,7 +18,7 @@ from support.waiting import WAIT, in_threads
 
 from chat_threads.errors import StartError
 from chat_threads.securewire import PAUSE, PIECES, SecureWire
-from chat_threads.tls import LEAST_COUNTED, MOST_SILENT, RECORD, Certificate, Channel, Violation
+from chat_threads.tls import LEAST_COUNTED, MOST_SILENT, RECORD, SHARERS, Certificate, Channel, Violation
 from chat_threads.wire import NOWAIT, READ_SIZE, Wire
 
 SMALL = 4096  # bytes of a socket's buffer, so that it is soon full
@@ -33,12 +33,7 @@ def context(files: certificates.Files) -> ssl.SSLContext:
 def channels(certificate: certificates.Files) -> tuple[Channel, Channel]:
     """A server's channel and a client's, which have shaken hands."""
     server, client = Channel(context(certificate)), Channel(certificate.trusted, "localhost")
-    done, to_server = client.shake()
-    while not done:
-        _, to_client = server.shake(to_server)
-        done, to_server = client.shake(to_client)
-    _, tickets = server.shake(to_server)
-    client.decrypt(tickets)
+    together(server, client)
     return server, client
 
 
@@ -113,6 +108,55 @@ def test_a_client_that_expects_another_host_does_not_trust_the_certificate(certi
         server.shake(client.farewell())
 
 
+def together(server: Channel, client: Channel) -> None:
+    """Let them shake hands."""
+    done, to_server = client.shake()
+    while not done:
+        _, to_client = server.shake(to_server)
+        done, to_server = client.shake(to_client)
+    client.decrypt(server.shake(to_server)[1])
+
+
+def test_neighbours_share_a_buffer_and_each_peer_gets_only_what_is_for_it(certificate: certificates.Files) -> None:
+    servers = Certificate(str(certificate.cert), str(certificate.key))
+    ours = [servers.channel() for _ in range(SHARERS + 1)]
+    assert ours[0].lock is ours[SHARERS - 1].lock is not ours[SHARERS].lock
+    (one, two, failing), clients = ours[:3], [Channel(certificate.trusted, "localhost") for _ in range(2)]
+    together(one, clients[0])
+    with pytest.raises(ssl.SSLError):  # what it would tell its peer is fetched later, or never
+        failing.shake(b"\x16\x03\x01\x00\x05hello")
+    assert clients[0].decrypt(one.encrypt(b"to the first")) == b"to the first"
+    together(two, clients[1])
+    with pytest.raises(Violation):
+        one.decrypt(b"no record at all")
+    assert clients[1].decrypt(two.encrypt(b"to the second")) == b"to the second"
+    assert failing.farewell()
+    assert one.farewell()
+
+
+def test_a_connection_that_lost_a_record_sends_no_more_and_its_neighbours_do(certificate: certificates.Files) -> None:
+    servers = Certificate(str(certificate.cert), str(certificate.key))
+    (one, two), clients = (
+        [servers.channel() for _ in range(2)],
+        [Channel(certificate.trusted, "localhost") for _ in "12"],
+    )
+    together(one, clients[0])
+    together(two, clients[1])
+
+    class Fails:
+        def write(self, plain: bytes) -> None:
+            whole.write(plain)
+            raise MemoryError
+
+    whole, one._tls = one._tls, Fails()  # type: ignore[assignment]
+    with pytest.raises(MemoryError):
+        one.encrypt(b"lost")
+    one._tls = whole
+    with pytest.raises(ssl.SSLError):
+        one.encrypt(b"more")
+    assert clients[1].decrypt(two.encrypt(b"hello")) == b"hello"
+
+
 # --- a wire ---------------------------------------------------------------------------------------------
 
 
@@ -129,7 +173,7 @@ class Ends:
             self.sock, _ = listening.accept()
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, receive_buffer)
-        self.wire = SecureWire(Wire(self.sock), context(files))
+        self.wire = SecureWire(Wire(self.sock), Channel(context(files)))
         self.channel = Channel(files.trusted, "localhost")
         in_threads(lambda work: work(), [lambda: self.wire.shake(b"", time.monotonic() + WAIT), self.shake])
 
@@ -214,6 +258,29 @@ def test_what_a_full_socket_does_not_take_is_kept_and_sent_first(ends: Ends) -> 
     assert bytes(found) == data
 
 
+def test_what_was_encrypted_beforehand_is_sent_in_its_place(ends: Ends) -> None:
+    texts = [bytes([65 + number]) * 3000 for number in range(20)]
+    for text in texts:
+        SecureWire.seal([(ends.wire, text)])  # after a while the socket is full
+        assert ends.wire.put(text, NOWAIT) == len(text)
+        if ends.wire.unsent:
+            break
+    else:
+        pytest.fail("the socket took everything")
+    sent = b"".join(texts[: texts.index(text) + 1])
+    SecureWire.seal([(ends.wire, b"more")])
+    with pytest.raises(BlockingIOError):
+        ends.wire.put(b"more", NOWAIT)
+    found = bytearray()
+
+    def read() -> None:
+        while len(found) < len(sent) + 4:
+            found.extend(ends.read())
+
+    in_threads(lambda each: each(), [read, lambda: send_all(ends.wire, b"more")])
+    assert bytes(found) == sent + b"more"
+
+
 def test_nothing_is_kept_for_a_peer_that_is_gone(ends: Ends) -> None:
     ends.wire.put(b"x" * 100_000, NOWAIT)
     assert ends.wire.unsent
@@ -241,7 +308,7 @@ def test_a_client_that_sends_in_tiny_pieces_waits(
     _, hello = Channel(certificate.trusted, "localhost").shake()
     come_in_pieces(hello)
     with pytest.raises(Violation, match="left"):
-        SecureWire(Wire(ends.sock), context(certificate)).shake(b"", time.monotonic() + WAIT)
+        SecureWire(Wire(ends.sock), Channel(context(certificate))).shake(b"", time.monotonic() + WAIT)
     assert len(pauses) >= len(hello) - PIECES
 
 
