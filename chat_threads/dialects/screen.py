@@ -26,6 +26,8 @@ LINE = 8192  # bytes in a line, without its end
 _TO_REGION = b"\x1b7\x1b[?6h\x1b[999B\n"
 _BACK = b"\x1b[?6l\x1b8"
 
+FRESH = 2.0  # seconds after which what is typed may look wrong, because the person goes on typing
+
 _BELOW = 2  # rows that the line and the status line take
 _PASTES = "\x1b[?2004h"  # mark what is pasted (bracketed paste)
 
@@ -74,6 +76,7 @@ class Situation:
     rooms: Sequence[tuple[str, int]]  # those that the person is in, each with the number of its last message
     silent: float = float("inf")  # seconds since something was said in one of them
     lines: int = 0  # that the client was sent so far
+    at: float = 0.0  # seconds, of a clock that only runs forward
 
 
 class Question(Enum):
@@ -99,6 +102,7 @@ class Screen:
         self._status: object = None  # what the status line on the screen says; None: it is not there
         self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
         self._used = False  # whether keys have come since the last ``freshen``
+        self._fresh = 0.0  # when both lines were drawn again for that, by the clock of Situation
         self._moved = False  # whether the window has changed since the last drawing
         self._column = 1  # that of the cursor, before the window changed
         self._unseen = unseen
@@ -149,8 +153,8 @@ class Screen:
         self._draw_again(self._clear or _WHOLE)
 
     def freshen(self) -> None:
-        """The person has typed, and pauses: draw both lines again, as the prompt of telnet's own (Ctrl-]) may have been
-        there."""
+        """The person has typed, and pauses, or goes on for a while: draw both lines again, as the prompt of telnet's
+        own (Ctrl-]) may have been there."""
         if self._used and self.question is Question.OVER:
             self._used, self._status = False, None
             self.editing.redraw()
@@ -170,6 +174,9 @@ class Screen:
             return _WHERE.encode()
         if self.question is Question.ASKED:
             return b""
+        if situation.at - self._fresh >= FRESH:
+            self._fresh = situation.at
+            self.freshen()
         if self._clear != "":
             line = f"\x1b[{self._rows - 1};1H"
             clear = self._begin(situation.lines) if self._clear is None else self._clear

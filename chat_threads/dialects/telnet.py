@@ -60,7 +60,7 @@ class Signal(Enum):
     INTERRUPT = "Ctrl-C"
     END_OF_FILE = "Ctrl-D"
     ARE_YOU_THERE = "AYT"
-    ANSWERS = "it has answered a question for the first time, so a program speaks telnet there"
+    ANSWERS = "it has answered what it was asked, also for its terminal's name, so a program speaks telnet there"
     CHANGED = "whether it passes on single keys has changed"
     RESIZED = "its window has another size"
 
@@ -77,7 +77,8 @@ class Telnet:
     """The part of RFC 854 that a server needs if it wants 8 bits and whole lines, or single keys.
 
     Options change as in RFC 1143 (see ``options``). A client that has sent a command is asked for BINARY and for its
-    window's size, once. It is asked for single keys only by ``ask_key_by_key``.
+    window's size, once, and for its terminal's name when it has answered. It is asked for single keys only by
+    ``ask_key_by_key``.
     """
 
     def __init__(self) -> None:
@@ -137,7 +138,10 @@ class Telnet:
                     add(WireBytes(answer))
                 if byte == NAWS and self._verb in (WILL, WONT) and not self._answers:
                     self._answers = True
-                    add(Signal.ANSWERS)
+                    if self._terminal is not None:
+                        add(Signal.ANSWERS)
+                    elif asked := self._options.ask((WILL, TTYPE)):
+                        add(WireBytes(asked))
                 if byte == TTYPE and self._verb == WONT:
                     self._know_terminal("", add)
                 elif self.key_by_key is not before:
@@ -198,6 +202,8 @@ class Telnet:
     def _know_terminal(self, name: str, add: Callable[..., None]) -> None:
         """The client has told the name of its terminal, or that it does not tell it."""
         first, self._terminal = self._terminal is None, name
+        if first and self._answers:
+            add(Signal.ANSWERS)
         if first and self._wants_keys:
             if asked := self._ask_keys():
                 add(WireBytes(asked))

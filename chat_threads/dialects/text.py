@@ -125,7 +125,7 @@ class TextDialect:
             elif item is Signal.RESIZED:
                 resized = True
             elif item is Signal.ANSWERS:
-                self._offer = OFFER
+                self._offer = "" if self._telnet.has_own_line else OFFER
                 self._make_offer()
             elif item is Signal.INTERRUPT and self._keys is not None:
                 self._keys.interrupt()
@@ -168,7 +168,8 @@ class TextDialect:
         """What a line asks for; None if it is blank, or answers a question."""
         if self._form is not None:
             return self._answered(self._form, line)
-        self._hide_no_more()
+        if self._hiding:
+            self._hide_no_more()
         try:
             if line is None:
                 raise LineTooLong(LINE, "sent")

@@ -91,6 +91,8 @@ def is_for_the_room(text: str) -> bool:
 
 def too_long(text: str) -> TextTooLong | None:
     """The error of a text of which some line is too long for a message: then none of its lines should be sent."""
+    if len(text) + (TAB - 1) * text.count("\t") <= TEXT_LENGTH:
+        return None
     messages = in_messages(text.expandtabs(TAB))
     if "".join(messages[:1]).startswith("/") and not messages[0].startswith("//"):
         return None  # all of it belongs to the command, which is refused as a whole

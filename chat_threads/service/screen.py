@@ -58,7 +58,7 @@ def show_screen(context: Context, session: Session, command: commands.ShowScreen
     silent = time.time() - max((at for *_, at in seen), default=0) / 1000
     people = len(room.members) if room else 0
     lines = session.mailbox.taken
-    situation = Situation(session.name, room.name if room else None, people, rooms, silent, lines)
+    situation = Situation(session.name, room.name if room else None, people, rooms, silent, lines, time.monotonic())
     _draw(context, session, session.dialect.draw(situation) + command.drawn)
 
 

@@ -18,6 +18,7 @@ from chat_threads.events import Message
 from .waiting import WAIT
 
 ASKED = b"\xff\xfd\x00\xff\xfd\x1f"  # what a client that has sent a telnet command is told: IAC DO BINARY, IAC DO NAWS
+NAMED = b"\xff\xfd\x18"  # and then, if it tells its window's size: IAC DO TERMINAL-TYPE
 _ECHO = re.compile(rb"\xff[\xfb\xfc]\x01")  # telnet is asked not to show what is typed, or to show it again
 SAID = re.compile(r"(?:(\d+) )?\[[^]]*\] (\w+): (.*)")  # number, if it is shown; name; text
 LONG = "x" * 1900
@@ -89,7 +90,7 @@ class Client:
             line += b" " + more[2]
             self.buffer = self.buffer[more.end() :]
         self.hidden += _ECHO.findall(line)
-        self.seen.append(_ECHO.sub(b"", line.replace(ASKED, b"")).decode())
+        self.seen.append(_ECHO.sub(b"", line.replace(ASKED, b"").replace(NAMED, b"")).decode())
         return self.seen[-1]
 
     def expect(self, text: str, wait: float = WAIT) -> str:

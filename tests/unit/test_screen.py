@@ -203,15 +203,17 @@ def test_what_was_typed_after_edit_off_in_the_same_read_is_not_lost():
 
 
 @for_each("mode", list(Mode))
-def test_telnet_is_offered_edit_once_and_never_while_it_has_it(mode):
+@for_each("terminal", [IAC + WONT + TTYPE, IAC + WILL + TTYPE + IAC + SB + TTYPE + b"\x00XTERM" + IAC + SE, TINTIN])
+@for_each("later", [True, False])
+def test_telnet_is_offered_edit_once_and_never_while_it_has_it_or_has_a_line_of_its_own(mode, terminal, later):
     dialect = TextDialect()
-    dialect.feed(IAC + WILL + NAWS)
-    drain(dialect)
+    dialect.feed(IAC + WILL + NAWS if later else terminal + IAC + WILL + NAWS)
+    assert drain(dialect)[0].count(IAC + DO + TTYPE) == later, "asked for its terminal after it has answered"
     if mode is not Mode.LINES:
         dialect._mode = mode
     dialect.admitted("ann")
-    dialect.feed((IAC + WONT + NAWS + IAC + WILL + NAWS) * 3)
-    assert drain(dialect)[0].count(b"/edit on") == (mode is Mode.LINES)
+    dialect.feed(terminal * later + (IAC + WONT + NAWS + IAC + WILL + NAWS) * 3)
+    assert drain(dialect)[0].count(b"/edit on") == (mode is Mode.LINES and terminal is not TINTIN)
 
 
 # --- keys -----------------------------------------------------------------------------------------------
@@ -374,6 +376,16 @@ def test_after_a_pause_the_two_lines_are_drawn_once_more_as_telnets_own_prompt_m
     dialect.pause()
     assert dialect.draw(HERE) == b""
     assert drain(dialect) == (b"", [])
+
+
+def test_whoever_types_without_a_pause_has_the_two_lines_drawn_again_now_and_then():
+    dialect = editing()
+    whole = []
+    for at in range(1, 9):
+        dialect.feed(b"x")
+        drawn, _ = drain(dialect, replace(HERE, at=float(at)))
+        whole.append(b"\x1b[23;1H> " + b"x" * at in drawn and b" ann  #lobby" in drawn)
+    assert whole == [at % 2 == 0 for at in range(1, 9)]
 
 
 def test_of_several_answers_the_last_counts_and_one_in_pieces_is_no_key():

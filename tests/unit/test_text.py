@@ -1800,8 +1800,8 @@ def test_tables_are_as_wide_as_the_window_and_windows_of_about_one_width_share_t
     ann, bob = dialect_of(None), dialect_of("bob")
     rooms = events.RoomList((events.RoomRow("#lobby", 1, 2, "a topic of thirty characters"),), 0)
     told = b"\xff\xfb\x1f\xff\xfa\x1f\x00%c\x00\x18\xff\xf0"
-    ann.feed(told % 50)
-    assert drain(ann) == [ASK]
+    ann.feed(told % 50 + b"\xff\xfc\x18")  # and it does not tell its terminal's name
+    assert drain(ann) == [ASK, events.WireBytes(b"\xff\xfd\x18")]
     ann.admitted("ann")
     assert max(map(len, ann.views.own.encode([rooms]).decode().splitlines())) == 50
     assert [item.data for item in drain(ann)] == [ann.views.own.encode([events.Notice(OFFER)])]
