@@ -30,6 +30,9 @@ from .requests import Asked
 
 MAX_KNOWN = 1000  # names and rooms that can be completed
 AGAIN = ("wrong_password", "bad_password", "try_later", "busy")  # refusals after which a password is asked for again
+MISSING = "bad_request"  # the code of the error of a request without its password
+WITH_PASSWORDS = frozenset(each.row.type for each in commands.ASKS)
+ANSWER = 10.0  # seconds in which the server says whether it makes sense to type a password
 PATIENCE = 135.0  # seconds in which a password is checked, whoever else waits
 MAX_PASTED = 100  # lines that are typed or pasted at once
 REMOVED_ALREADY = "That message has been removed already."
@@ -191,6 +194,17 @@ class Talk:
         except (ClientError, TimeoutError):
             pass  # it is shown as an event
 
+    def _begin_form_if_it_helps(self, command: commands.Command) -> None:
+        """Ask the server without the password. It says why none is needed, such as to somebody who is not logged in,
+        which is shown as an event; or only that it is missing."""
+        try:
+            self._ask(**request_of(command)).result(ANSWER)
+        except Refused as error:
+            if error.code == MISSING:
+                self._begin_form(command)
+        except TimeoutError:
+            self.refuse("The server does not answer now. Try again later.")
+
     def _begin_form(self, command: commands.Command) -> None:
         self._form = Form(command)
         self._print(events.Notice(self._form.question.text))
@@ -235,7 +249,7 @@ class Talk:
             self._tokens.append(None)
             self._ask(**request_of(command))
         elif command and asked_for(command):
-            self._begin_form(command)
+            self._begin_form_if_it_helps(command)
         elif isinstance(command, commands.ASKS):
             self._ask_with_password(command)
         elif isinstance(command, commands.Quit):
@@ -306,6 +320,8 @@ class Talk:
             self._last[fold(event.room)] = event.last
         if ref and ref in self._unseen:
             self._unseen.discard(ref)
+        elif isinstance(event, events.Problem) and event.code == MISSING and kind in WITH_PASSWORDS:
+            pass  # the password is asked for
         elif isinstance(event, Offline):
             self._problem(event.why)
             self._print(events.Notice("Trying to reconnect."))

@@ -138,7 +138,11 @@ class App {
   line(typed) {
     const [word, first, second] = typed.split(" ");
     if (word === "/msg" && first && !second) return this.show(this.chat.privately(first));
-    if (/^\/(register|login|password|unregister)\s*$/.test(typed)) return !this.sheets.open("secret", typed.trim().slice(1));
+    const [, type] = /^\/(register|login|password|unregister)\s*$/.exec(typed) || [];
+    if (type) { // without the password, the server says why it needs none, or only that it is missing
+      this.ask({ type }, ({ code, text }) => (code === "bad_request" ? this.sheets.open("secret", type) : this.problem(text)));
+      return true;
+    }
     if (word === "/goto") return this.goTo(first, Number(second)); // two lines that only the page's own buttons type
     if (word === "/edit") return this.edit(this.outbox.find(first));
     const { text: most } = this.chat.limits;

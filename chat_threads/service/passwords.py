@@ -60,11 +60,16 @@ def asks(context: Context, session: Session, command: commands.Command) -> bool:
     """Ask the session's client for the password that the command lacks, if its dialect can ask; return whether it can.
     Raise PlainPassword."""
     check_private(context, session)
-    if not session.dialect.ask(command):
-        return False
-    if not _is_private(session):
-        session.answer(events.Notice(PLAIN))
-    return True
+    asked = session.dialect.ask(command)
+    _warn(session, again=asked)
+    return asked
+
+
+def _warn(session: Session, again: bool) -> None:
+    """Tell a client whose passwords others can read; ``again``: even if it has been told before."""
+    if not _is_private(session) and (again or not session.warned):
+        session.warned = True
+        session.send(events.Notice(PLAIN))
 
 
 def ask_again(session: Session, command: object, error: ChatError) -> None:
@@ -128,8 +133,7 @@ def in_turn(context: Context, session: Session, work: Callable[[], T]) -> T:
         return session.ended.is_set() or wire.dead
 
     accounts.may_work(session.address)
-    if session.dialect.token_first and not _is_private(session):  # a program; people were told when they were asked
-        session.send(events.Notice(PLAIN))
+    _warn(session, again=False)
     inside.does("waits for its turn at passwords")
     try:
         accounts.gate.enter(site(session.address), gone, tell)

@@ -662,6 +662,8 @@ def test_in_the_terminal_client_and_with_edit_on_a_password_is_neither_drawn_nor
     ann.expect("Type it once more")
     ann.enter(SECRET)
     ann.expect("ann is yours now", "^> *$")
+    ann.enter("/register")
+    ann.expect("! ann has a password already, and you are logged in.", "^> *$")  # and no password was asked for
     ann.enter(f"/login {SECRET}")
     ann.expect("others may have seen it: choose")
     ann.keys("Up")
