@@ -27,7 +27,8 @@ from .tls import HELLO
 
 GREETING_PAUSE = 0.1  # seconds before the greeting: a web browser or a TLS client speaks first, a person does not
 TLS_PAUSE = 0.5  # the same if clients may speak TLS: some first load what they need for it
-TLS_ONLY_PAUSE = 2.0  # the same if they must, and the others are refused
+LATE = 0.05  # seconds; a reader that is woken so much later than it wanted is on a machine that is overloaded
+TLS_ONLY_PAUSE = 2.0  # the same if clients must speak TLS, and the others are refused; or if the machine is overloaded
 PIECES = 8  # reads before the greeting; the rate limits a client that is still not known after them
 TWIN_PAUSE = 0.9  # seconds more for two connections that may be a browser's
 SPOILT = b"* Your browser opened this connection before it asked for the page. Load the page again.\r\n"
@@ -226,10 +227,16 @@ class Receiver:
             self._arrival = spares.arrives(self._session.address)
         if first:
             self._feed(first, deadline)
-        pause = GREETING_PAUSE
+        began, pause = time.monotonic(), GREETING_PAUSE
         if self._server.certificate:
             pause = TLS_ONLY_PAUSE if self._server.tls_only else TLS_PAUSE
         if not patient or self._arrival is None or not self._listen(pause, deadline) or first:
+            return
+        if (
+            self._server.certificate
+            and not self._secured
+            and not self._listen_once_more(began + pause, began + TLS_ONLY_PAUSE, deadline)
+        ):
             return
         if not spares.has_twin(self._arrival) or self._listen(TWIN_PAUSE, deadline):
             self.spare = spares.take(self._arrival)
@@ -247,6 +254,13 @@ class Receiver:
             if self._secured is not secured:  # it may speak first once more
                 silent, secured, until = True, True, time.monotonic() + GREETING_PAUSE
         return False
+
+    def _listen_once_more(self, woken: float, until: float, deadline: float) -> bool:
+        """``woken``: when the reader should have been woken. What came since then is looked at before the client is
+        greeted. And if the reader was woken late, the client's machine may be as busy, mostly because it is this one:
+        wait for it for longer."""
+        now = time.monotonic()
+        return self._listen(max(0.0, until - now) if now - woken > LATE else 0.0, deadline)
 
     def _recognised(self, dialect: Dialect) -> None:
         """The client speaks this dialect. Raise NotChat if it is a browser whose answer our greeting has spoilt."""

@@ -14,8 +14,11 @@ from .tls import RECORD, Channel, Violation, reason
 from .wire import LINGER, Wire
 
 HANDSHAKE = 10.0  # seconds for the TLS handshake
-PIECES = 8  # reads in a row that may bring no text; a record that comes at once takes six
+PIECES = 8  # reads that may bring no text; a record that comes at once takes four
 PAUSE = 0.05  # seconds before each further one, because --rate counts only what brings text; meanwhile more comes
+MANY_PIECES = 4 * PIECES  # after so many, the pause is longer: a thousand updates of the keys take 8 milliseconds
+LONG_PAUSE = 0.2
+FORGIVEN = 2  # of these reads, by each one that brings text; a record brings it in up to four
 
 
 class SecureWire(Wire):
@@ -33,6 +36,7 @@ class SecureWire(Wire):
         self.relayed = plain.relayed
         self._channel = channel
         self._shaken = False  # set by the reader: whether the handshake is done
+        self._pieces = 0  # reads that brought no text and are not forgiven; the reader's
         self._sealed = False  # whether ``unsent`` is what the next ``put`` gets; the writing thread's
         self._stop = Latch()  # set by stop_reading
         del self.put  # the socket's own; the class has another
@@ -76,26 +80,27 @@ class SecureWire(Wire):
         until = None if timeout is None else time.monotonic() + timeout
         try:
             plain = self._channel.decrypt()
-            pieces = 0
             while plain is None:
                 received = super().read(timeout)
                 if not received:
                     return received
                 plain = self._channel.decrypt(received)
-                pieces += 1
                 if plain is None:
-                    self._pause_after(pieces)
+                    self._pieces += 1
+                    self._pause_after(self._pieces)
                 if until is not None:
                     timeout = max(0.0, until - time.monotonic())
         except Violation:
             self.lost = True
             return b""
+        if self._pieces:
+            self._pieces = max(0, self._pieces - FORGIVEN)
         return plain
 
     def _pause_after(self, pieces: int) -> None:
-        """Wait if so many reads in a row, without any text, are too many."""
+        """Wait if so many reads without any text are too many."""
         if pieces > PIECES:
-            self._stop.wait(PAUSE)
+            self._stop.wait(PAUSE if pieces <= MANY_PIECES else LONG_PAUSE)
 
     def linger(self, seconds: float = LINGER) -> None:
         if self._shaken and not self.unsent:

@@ -133,6 +133,18 @@ def test_a_client_that_was_greeted_cannot_begin_tls(safe: Running, monkeypatch: 
     wait_for(lambda: len(safe.chat.sessions) == 0, "the end")
 
 
+def test_a_client_that_begins_tls_late_is_not_greeted_if_the_machine_is_overloaded(
+    safe: Running, certificate: certificates.Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat_threads.receiver.TLS_PAUSE", 0.0)
+    monkeypatch.setattr("chat_threads.receiver.TLS_ONLY_PAUSE", WAIT)
+    monkeypatch.setattr("chat_threads.receiver.LATE", -1.0)
+    with socket.create_connection(("127.0.0.1", safe.port), WAIT) as late:
+        wait_for(lambda: len(safe.chat.sessions) == 1, "the session")
+        with certificate.trusted.wrap_socket(late, server_hostname="localhost") as secured:
+            assert secured.recv(100).startswith(b"* Welcome")
+
+
 def test_a_client_that_reads_slowly_gets_all_of_it(serve: Serve, certificate: certificates.Files) -> None:
     server = serve(**certificate.options, queue_limit=5000)
     slow = server.client("slow", receive_buffer=4096, tls=certificate.trusted)

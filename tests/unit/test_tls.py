@@ -17,7 +17,7 @@ from support.samples import for_each
 from support.waiting import WAIT, in_threads
 
 from chat_threads.errors import StartError
-from chat_threads.securewire import PAUSE, PIECES, SecureWire
+from chat_threads.securewire import LONG_PAUSE, PAUSE, PIECES, SecureWire
 from chat_threads.tls import LEAST_COUNTED, MOST_SILENT, RECORD, SHARERS, Certificate, Channel, Violation
 from chat_threads.wire import NOWAIT, READ_SIZE, Wire
 
@@ -304,6 +304,12 @@ def test_a_client_that_sends_in_tiny_pieces_waits(
     come_in_pieces(record)
     assert ends.wire.read() == b"hello"
     assert pauses == [PAUSE] * (len(record) - 1 - PIECES)
+    pauses.clear()
+    record = ends.channel.encrypt(b"x" * 100)
+    come_in_pieces(record)  # a little text does not make up for the pieces before it
+    assert ends.wire.read() == b"x" * 100
+    assert len(pauses) == len(record) - 1
+    assert pauses[-1] == LONG_PAUSE
     pauses.clear()
     _, hello = Channel(certificate.trusted, "localhost").shake()
     come_in_pieces(hello)
