@@ -97,7 +97,10 @@ def _message(style: Style, event: events.Message) -> str:
     number = f"{event.number} " if style.numbers else ""
     room = "" if style.here else event.room + " "
     ring = "\a" if style.bell and event.sender != style.bell and mentions(style.bell, event.text) else ""
-    return f"{said(style, f'{number}{_stamp(style, event.at)}{room}', event)}{ring}\r\n"
+    line = said(style, f"{number}{_stamp(style, event.at)}{room}", event)
+    if ring and style.screen:
+        line = "\x1b[1m" + line.replace("\x1b[0m", "\x1b[0;1m") + "\x1b[0m"
+    return f"{line}{ring}\r\n"
 
 
 def _greeting(style: Style, event: events.Greeting) -> str:

@@ -269,6 +269,15 @@ def test_what_is_said_is_the_same_bytes_for_windows_of_any_height_and_of_about_o
     assert len(data) - len(plain) <= 20
 
 
+def test_a_line_with_ones_name_is_bold_if_the_bell_rings_for_it():
+    dialect = editing()
+    for option in ("colour", "bell"):
+        dialect.set_option(option, "on")
+        for text, bold in (("hi ann", option == "bell"), ("hi cy", False)):
+            drawn = dialect.views.here.encode((said(text),))
+            assert (b"\x1b[1m[" in drawn, b"\x1b[0;1m" in drawn, b"\a" in drawn) == (bold, bold, bold)
+
+
 def test_hidden_and_raw_events_are_drawn_as_they_are():
     dialect = editing()
     dialect.ignoring(frozenset((5,)))
