@@ -22,6 +22,7 @@ setup(
     install_requires=["click>=8.0", "tabulate[widechars]>=0.9"],
     extras_require={
         "client": ["prompt_toolkit>=3.0.50"],
+        "cluster": ["psycopg[binary]>=3.2"],
         "plot": ["matplotlib>=3.6"],
         "web": ["websockets>=13", "segno>=1.6"],
         "autobahn": ["kosoku==0.1.0"],  # has no wheels for 32-bit machines
@@ -33,6 +34,7 @@ setup(
             "websockets>=13",
             "segno>=1.6",
             "prometheus_client>=0.16",
+            "psycopg[binary]>=3.2",
         ],
     },
     entry_points={

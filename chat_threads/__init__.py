@@ -23,6 +23,8 @@ writer-1, -2, ...   --writers    send what sessions' queues hold; never wait for
 writer-of-N         1 for each   sends to one client whose socket was full, and may wait for it; with
                     that is      --writers per-session, there is one for every client, and no
                     behind       writer-1, -2, ...
+listener            1            only with --cluster: is told by PostgreSQL what is new, and wakes the history
+post                1            only with --cluster: sends private lines to other servers, by PostgreSQL
 log                 1            the log file or stderr
 trace               1            the file of --trace
 lab-...             1 a fault    only with --lab: makes a fault, waits, and ends it
@@ -75,15 +77,15 @@ attribute               set by
 ``Index.usable``        main, when the history is opened
 ``History.commits``     the history thread, which changes its numbers
 ``History.stored``      the history thread; the number of messages
-``Session.profile``     the session's reader
+``Session.profile``     the session's reader; with --cluster the history thread, while the reader waits for it
 ``Session.dialect``     the session's reader; other threads read only its name
 ``Session.heard``       the session's reader
 ``Session.wire``        the session's reader, before anything is sent, if the client speaks TLS; so is ``cohort``
 ``Session.views``       the session's reader, under ``Publisher._lock``; without it before the session is in a room
 ``Session.kept``        the session's reader; so is ``note_at``. A session that takes its place reads both
-``Session.token``       the session's reader, under ``SessionStore._lock``; ``Session.identity``, ``.account``,
+``Session.token``       as the profile, under ``SessionStore._lock``; ``Session.identity``, ``.account``,
                         ``.operator`` and ``.proof`` with it
-``Session.reply_to``    the readers of sessions that write to this one; the last one counts
+``Session.reply_to``    the readers of sessions that write to this one, and the listener; the last one counts
 ``Session.broken``      the session's writer; its reader, if no writer could be started
 ``Session.reason``      any thread that closes the session or cuts it off, under ``Mailbox.mutex``, together
                         with the last words, if there are any, so that the client sees this reason

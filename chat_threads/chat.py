@@ -62,6 +62,7 @@ class Options:
     operators: tuple[str, ...] = ()  # accounts that are operators of the server, by name
     operator_token: bool = False  # whether a server without an operator makes a token for the first one
     db: str = "chat_threads.db"
+    cluster: str | None = None  # the URL of a PostgreSQL database; None: the server is alone
     sync: str = "normal"
     retain_days: float | None = None
     replay: int = 20  # messages shown on entering a room
@@ -77,13 +78,14 @@ class Options:
 
 @dataclass(frozen=True)
 class _Makers:
-    """The classes of the parts that exist in two kinds: plain and watched."""
+    """The classes of the parts that exist in several kinds: plain, watched, and in a cluster."""
 
     storage: Callable[..., Storage] = Storage
     history: Callable[..., History] = History
     publisher: Callable[..., Publisher] = Publisher
     crew: Callable[..., Writers] = Crew
     one_per_session: Callable[..., Writers] = OnePerSession
+    sessions: Callable[..., SessionStore] = SessionStore
 
 
 def _watched(recorder: Recorder, faults: Faults) -> _Makers:
@@ -101,6 +103,8 @@ class Chat:
 
     def __init__(self, options: Options) -> None:
         limits = options.limits
+        if options.cluster and (options.lab or options.trace):
+            raise StartError("The option --cluster does not work together with --lab or --trace.")
         self.certificate = _certificate(options)
         self.trace = TraceFile(options.trace, options.trace_limit) if options.trace else None
         recorder = Recorder(self.trace) if options.lab or self.trace else None
@@ -108,6 +112,12 @@ class Chat:
         self.faults = Faults(lambda: locks.named("Publisher"))
         shares = Shares.of(options.memory)
         make = _Makers() if recorder is None else _watched(recorder, self.faults)
+        self.cluster = None
+        if options.cluster:
+            from .cluster.server import Cluster
+
+            self.cluster = Cluster(options.cluster)
+            make = self.cluster.makers(make)
         self.writers: Writers | None = None
         try:
             if not os.path.exists(options.db):  # so that no new file is left by a server that cannot listen
@@ -118,7 +128,7 @@ class Chat:
             raise
         try:
             self._forget_unused_rooms()
-            self.sessions = SessionStore(locks.count("SessionStore"))
+            self.sessions = make.sessions(locks.count("SessionStore"))
             self.operator_token = new_token() if options.operator_token else ""  # "": there is an operator
             self.accounts = Accounts(options.plain_passwords, options.operators)
             output = Output(shares.output, self.sessions.relieve)
@@ -149,6 +159,8 @@ class Chat:
             if recorder:
                 locks.named("Publisher").observe = recorder.publisher_used
             self._restore_rooms()
+            if self.cluster:
+                self.cluster.restore()
             self.sessions.know(self.storage.names())
             self._restore_accounts()
             insight = Insight(locks, self.faults if options.lab else None, recorder, options.metrics_from)
@@ -163,6 +175,8 @@ class Chat:
             )
             self.server = _listen(options, self.service, self.sessions, writers, output, self.certificate)
         except BaseException as error:
+            if self.cluster:
+                self.cluster.engine.close()
             if self.writers:
                 self.writers.stop(1.0)
             self.storage.close()
@@ -235,6 +249,8 @@ class Chat:
     def start(self) -> None:
         dispatch = self.publisher.dispatch_messages
         self.history.start(dispatch, self.service.refuse, self.service.announce, self._flush)
+        if self.cluster:
+            self.cluster.start()
         self._acceptor.start()
 
     def stop(self) -> list[str]:
@@ -249,6 +265,8 @@ class Chat:
         def left() -> float:
             return max(0.1, deadline - time.monotonic())
 
+        if self.cluster:
+            self.cluster.history.hurry()
         remain = self.faults.stop(left())
         if self._acceptor.is_alive():
             self.server.shutdown()
@@ -257,6 +275,8 @@ class Chat:
         self.publisher.be_quiet()
         self.writers.give_up_within(left() / 2)
         remain += self.server.stop(left())
+        if self.cluster:
+            remain += self.cluster.stop(left() / 2)
         ended = self.history.stop(left())
         if not ended:
             remain.append("history")

@@ -50,7 +50,9 @@ GROUPS = {
     "Encryption": ("--tls-cert", "--tls-key", "--tls-only"),
     "Accounts": ("--plain-passwords", "--operator", "--operator-token"),
     "What is kept": ("--db", "--sync", "--retain", "--replay", "--motd"),
-    "How it runs": tuple("--writers --rate --burst --handshake-timeout --send-timeout --queue-limit --memory".split()),
+    "How it runs": tuple(
+        "--cluster --writers --rate --burst --handshake-timeout --send-timeout --queue-limit --memory".split()
+    ),
     "To look inside": ("--lab", "--trace", "--trace-limit", "--metrics-from"),
     "Log and help": ("--log-level", "--log-file", "--version", "--help"),
 }
@@ -142,6 +144,12 @@ GROUPS = {
     "--replay", type=click.IntRange(0, 200), default=20, metavar="N", help="Messages shown on entering a room."
 )
 @click.option("--motd", type=click.Path(), metavar="FILE", help="File whose text is shown to everybody who enters.")
+@click.option(
+    "--cluster",
+    metavar="URL",
+    show_default="off",
+    help="PostgreSQL database that this server shares with others, such as postgresql:///chat: all are one chat.",
+)
 @click.option(
     "--writers",
     type=WritersType(),
@@ -238,6 +246,7 @@ def main(
     retain: float | None,
     replay: int,
     motd: str | None,
+    cluster: str | None,
     writers: int | str,
     rate: float,
     burst: int,
@@ -279,6 +288,7 @@ def main(
             operators=operator,
             operator_token=operator_token,
             db=db,
+            cluster=cluster,
             sync=sync,
             retain_days=retain,
             replay=replay,
@@ -453,9 +463,13 @@ def _tell(ends: Ends) -> None:
         return
     ends.told = True
     try:
+        error = ends.broken[1]
+        if isinstance(error, StartError):  # no fault of the server's: it says what to do
+            click.echo(f"chat_threads: {error.text}", err=True)
+            return
         why = ends.why()
         with contextlib.suppress(Exception):  # memory may be short
-            log.critical("%s; the server stops", why, exc_info=ends.broken[1])
+            log.critical("%s; the server stops", why, exc_info=error)
         click.echo(
             f"chat_threads: A fault in the server: {why}. The log has the details. Start the server again.", err=True
         )

@@ -155,7 +155,7 @@ class History:
         Returns False after ``timeout`` seconds, or within LOOK seconds after ``unless`` is set; while the queue is
         full, ``unless`` does not count.
         """
-        if self._queue.is_done():
+        if self._is_settled():
             return True
         deadline = time.monotonic() + timeout
         marker = ordered.Marker()
@@ -169,6 +169,10 @@ class History:
             if time.monotonic() >= deadline or unless.is_set():
                 return False
         return True
+
+    def _is_settled(self) -> bool:
+        """Whether nothing is waiting or under way."""
+        return self._queue.is_done()
 
     def waiting(self) -> int:
         """The number of values in the queue. Takes no lock."""
@@ -218,7 +222,9 @@ class History:
 
     def _handle(self, items: Sequence[ordered.Ordered | None]) -> Batch | None:
         """Number a batch, commit it, and publish it or refuse it. Return what was committed; None: nothing was."""
-        numbered = Numbering(self._rooms, self._once, int(self._now() * 1000), items)
+        return self._apply(Numbering(self._rooms, self._once, ((int(self._now() * 1000), items),)), items)
+
+    def _apply(self, numbered: Numbering, items: Sequence[ordered.Ordered | None]) -> Batch | None:
         batch, published, refused = numbered.batch, numbered.published, numbered.refused
         now, committed = time.monotonic(), None
         if batch.messages or batch.more:

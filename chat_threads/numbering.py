@@ -6,8 +6,8 @@ commit leaves no gap in the numbers. The history thread calls all of this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
 
 from . import audit, ordered, redaction
 from .batch import Batch, StoredRef
@@ -57,21 +57,28 @@ class Rooms:
         return len(self.unused) > before
 
 
+Entries = Iterable[tuple[int, Sequence[ordered.Ordered | None]]]
+"""Values in order, each group with its time, in milliseconds since 1970."""
+
+
 class Numbering:
-    """One batch and its numbers, which it gets when this is made. ``at`` is the time of the batch, in milliseconds."""
+    """One batch and its numbers, which it gets when this is made."""
+
+    takes: ClassVar[dict[type[ordered.Ordered | None], Callable[[Any, Any], None]]]
+    """What is done with a value, by its type."""
 
     __slots__ = (
         *("_rooms", "_once", "at", "_refs", "_counts", "governed", "spoke"),
         *("batch", "numbers", "published", "refused", "unsure", "answered", "under_tokens", "further"),
     )
 
-    def __init__(self, rooms: Rooms, once: Once, at: int, items: Iterable[ordered.Ordered | None]) -> None:
+    def __init__(self, rooms: Rooms, once: Once, entries: Entries) -> None:
         self._rooms = rooms
         self._once = once
-        self.at = at
+        self.at = 0  # the time of what is being numbered, in milliseconds since 1970
         self._refs: dict[tuple[int, str], StoredRef] = {}  # the requests in this batch, by token and ref
         self._counts: dict[int, int] = {}  # the number of requests so far, by token
-        self.batch = Batch()  # what to commit
+        self.batch = self._new_batch()  # what to commit
         self.governed = rooms.governed  # as it is after the commit: another dict after the first change
         self.spoke: dict[tuple[int, int], None] = {}  # rooms that are slow, each with a person who speaks there
         self.numbers: dict[int, int | None] = {}  # each room's last number after the commit; None: it is gone
@@ -84,10 +91,15 @@ class Numbering:
         if rooms.unsaved:  # an earlier batch could not store them
             for made in rooms.unsaved.values():
                 self._make(made)
-        for item in items:
-            _TAKES[type(item)](self, item)
+        takes = self.takes
+        for self.at, items in entries:
+            for item in items:
+                takes[type(item)](self, item)
         if rooms.unused and self.batch:
             self.batch.rooms_unused = rooms.unused
+
+    def _new_batch(self) -> Batch:
+        return Batch()
 
     def _make(self, room: ordered.RoomMade) -> None:
         self.batch.rooms_made.append(room)
@@ -133,17 +145,24 @@ class Numbering:
 
     def _refusal(self, draft: ordered.Draft) -> ChatError | None:
         """Why a message may not be said in a governed room; None: it may."""
-        sender = Somebody.of(draft.origin, draft.who, draft.sender)
+        sender = self._somebody(draft.origin, draft.who, draft.sender)
         return self._silence(self.governed[draft.room_id], draft.room_id, draft.room, sender)
+
+    def _somebody(self, origin: Any, identity: int, name: str) -> Somebody:
+        return Somebody.of(origin, identity, name)
 
     def _silence(self, governance: Governance, room_id: int, room: str, sender: Somebody) -> ChatError | None:
         error = governance.speaking(room, sender, self.at)
-        if error is None and (slow := governance.slow) and not governance.rank(sender):
-            now = (room_id, sender.identity) in self.spoke
-            if wait := slow if now else self._rooms.spoken.wait(room_id, slow, sender.identity, self.at):
-                return TooSoon(room, slow, wait)
-            self.spoke[room_id, sender.identity] = None
+        if error is None and governance.slow and not governance.rank(sender):
+            return self._too_soon(governance.slow, room_id, room, sender)
         return error
+
+    def _too_soon(self, slow: int, room_id: int, room: str, sender: Somebody) -> ChatError | None:
+        now = (room_id, sender.identity) in self.spoke
+        if wait := slow if now else self._rooms.spoken.wait(room_id, slow, sender.identity, self.at):
+            return TooSoon(room, slow, wait)
+        self.spoke[room_id, sender.identity] = None
+        return None
 
     def _is_answered(self, draft: ordered.Draft) -> bool:
         """Whether a request needs no message: it is committed already, or nobody knows whether it is."""
@@ -175,7 +194,7 @@ class Numbering:
             self.refused.append((item, RoomGone()))
             return
         if governance := self.governed.get(item.room_id):
-            sender = Somebody.of(item.origin, item.who, item.by)
+            sender = self._somebody(item.origin, item.who, item.by)
             if error := self._silence(governance, item.room_id, item.room, sender):
                 self.refused.append((item, error))
                 return
@@ -313,7 +332,7 @@ class Numbering:
         self.published.append(item)
 
 
-_TAKES: dict[type[ordered.Ordered | None], Callable[[Numbering, Any], None]] = {
+Numbering.takes = {
     ordered.Draft: Numbering._draft,
     ordered.TopicSet: Numbering._topic_set,
     ordered.Redacted: Numbering._redacted,

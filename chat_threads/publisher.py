@@ -272,7 +272,11 @@ class Publisher(Directory):
         change = room.add(session, session.views.elsewhere)
         place.go_to(session, room)
         outbox.show(session, *shown)
-        return None if self._crowded(room) else ordered.Joined(room.id, session, session.name, change)
+        return ordered.Joined(room.id, session, session.name, change) if self._tells_of_joins(room) else None
+
+    def _tells_of_joins(self, room: ChatRoom) -> bool:
+        """Whether the history has to know who joins."""
+        return not self._crowded(room)
 
     def _crowded(self, room: ChatRoom) -> bool:
         """Whether joins and leaves in the room are not shown."""
@@ -358,7 +362,7 @@ class Publisher(Directory):
                             events.Answer(events.Ack(item.room, item.number), item.ref)
                         )
                     elif isinstance(item, ordered.Joined):
-                        outbox.add(item.room_id, item)
+                        self._joined(item, outbox)
                     else:
                         self._change(item, outbox)
                 for room_id in list(outbox.waiting):
@@ -371,6 +375,9 @@ class Publisher(Directory):
                 return self._drop_unused() if self._left or len(self._rooms) > ROOMS * 9 // 10 else []
         finally:  # a queue that was filled and not scheduled would never be emptied again
             self._act(outbox)
+
+    def _joined(self, item: ordered.Joined, outbox: Outbox) -> None:
+        outbox.add(item.room_id, item)
 
     def _change(self, item: _Change, outbox: Outbox) -> None:
         """Change rooms or members. Before members change, deliver what waits. A new topic is added to what waits."""
@@ -466,16 +473,24 @@ class Publisher(Directory):
         self._deliver(lobby.id, outbox)  # before others enter it
         for session in list(room.members):
             place = self._places[session]
-            entered: list[events.Event] = []
+            entered: Sequence[events.Event] = ()
             if len(place.rooms) == 1 and lobby.refusal(session) is None:
-                entered.append(lobby.entered())
-                change = lobby.add(session, session.views.elsewhere)
-                place.rooms[lobby.id] = lobby
-                outbox.add(lobby.id, ordered.Joined(lobby.id, session, session.name, change))
+                entered = self._move(session, place, lobby, outbox)
             self._remove(session, place, room)
             told = events.RoomDeleted(room.name, item.by, place.current.name if place.current else None)
             outbox.show(session, told, *entered)
         self._drop(room)
+
+    def _move(self, session: Subscriber, place: Place, lobby: ChatRoom, outbox: Outbox) -> Sequence[events.Event]:
+        """Let a session into the lobby, because its room ends. Return what it is shown."""
+        entered = lobby.entered()
+        change = lobby.add(session, session.views.elsewhere)
+        place.rooms[lobby.id] = lobby
+        self._tell_of(ordered.Joined(lobby.id, session, session.name, change), outbox)
+        return (entered,)
+
+    def _tell_of(self, joined: ordered.Joined, outbox: Outbox) -> None:
+        outbox.add(joined.room_id, joined)
 
     def _drop(self, room: ChatRoom) -> None:
         """Nobody can find or enter the room from now on."""

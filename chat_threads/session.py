@@ -283,27 +283,37 @@ class SessionStore:
         wanted, own = Name.of(name), Name.of(session.name) if session.name else None
         if who is None:
             who = Who(token_id(token)) if token else session.who
-        identity = who.identity
         with self._lock:
-            other = self._holder(token, identity) if token else None
-            self._names.check(wanted, identity, (session, other))
-            if not token and self._tokens.get(session.token) is session:
-                token = session.token  # it keeps its own, unless another session has taken its place
-            replaced = None if other is session else other
-            if own:
-                self._forget(session, own)
-            if other:
-                self._forget(other, Name.of(other.name))
-            self._names.take(wanted, session)
-            session.known_by_name = False
-            session.profile = Profile(name, session.profile.away, session.profile.ignored)
-            session.contact.name = name
-            if token:
-                session.contact.token, session.identity = token, identity
-                session.account, session.operator, session.proof = who.account, who.operator, who.proof
-                self._tokens[token] = session
-                if who.account:
-                    self._logged_in[identity] = session
+            self._check(session, wanted, token, who)
+            return self._give(session, wanted, own, token, who)
+
+    def _check(self, session: Session, wanted: Name, token: str, who: Who) -> None:
+        assert self._lock.locked()
+        other = self._holder(token, who.identity) if token else None
+        self._names.check(wanted, who.identity, (session, other))
+
+    def _give(self, session: Session, wanted: Name, own: Name | None, token: str, who: Who) -> Session | None:
+        """Give the session a name instead of its own. Return the session whose place it takes."""
+        assert self._lock.locked()
+        identity = who.identity
+        other = self._holder(token, identity) if token else None
+        if not token and self._tokens.get(session.token) is session:
+            token = session.token  # it keeps its own, unless another session has taken its place
+        replaced = None if other is session else other
+        if own:
+            self._forget(session, own)
+        if other:
+            self._forget(other, Name.of(other.name))
+        self._names.take(wanted, session)
+        session.known_by_name = False
+        session.profile = Profile(wanted.text, session.profile.away, session.profile.ignored)
+        session.contact.name = wanted.text
+        if token:
+            session.contact.token, session.identity = token, identity
+            session.account, session.operator, session.proof = who.account, who.operator, who.proof
+            self._tokens[token] = session
+            if who.account:
+                self._logged_in[identity] = session
         return replaced
 
     def _holder(self, token: str, account: int) -> Session | None:

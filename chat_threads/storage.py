@@ -338,7 +338,11 @@ class Storage(ReadingSide):
             for made in batch.rooms_made:
                 if made.owner:
                     writer.execute("UPDATE tokens SET kept = 1 WHERE id = ?", (made.owner,))
+            self._store_more(writer, batch)
         return last_id
+
+    def _store_more(self, writer: sqlite3.Connection, batch: Batch) -> None:
+        """Store what only a copy of a cluster's log has."""
 
     def _insert(self, writer: sqlite3.Connection, batch: Batch) -> int:
         """Insert the messages with few statements, because each releases the GIL and has to get it back. Return as

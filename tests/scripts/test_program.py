@@ -103,6 +103,7 @@ OPTIONS = {  # option: a value other than the default, and what comes of it
     "--retain": ("1.5", "retain_days", 1.5),
     "--replay": ("5", "replay", 5),
     "--motd": ("motd.txt", "motd", ("be kind",)),
+    "--cluster": ("postgresql:///chat", "cluster", "postgresql:///chat"),
     "--writers": ("per-session", "writers", None),
     "--rate": ("0", "limits.rate", 0.0),
     "--burst": ("9", "limits.burst", 9),

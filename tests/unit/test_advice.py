@@ -11,6 +11,7 @@ import pytest
 
 import chat_threads
 from chat_threads import account_errors, commands, disconnects, errors, events, lab, qr, redaction, refusals
+from chat_threads.cluster import errors as cluster
 from chat_threads.dialects import advice
 from chat_threads.dialects.text import SpoiltLine, TextDialect
 from chat_threads.dialects.typed import Mistyped
@@ -332,6 +333,20 @@ PLAIN = [
         "This server takes only encrypted connections (TLS). Connect with telnet-ssl -z ssl, or open its address with"
         " https:// in a browser.",
     ),
+    (
+        cluster.Unreached(),
+        "Not stored, so not sent: the servers' common log cannot be reached",
+    ),
+    (
+        cluster.GivenUpMeanwhile(),
+        "Not stored, so not sent: the other servers could not reach this one",
+    ),
+    (
+        cluster.Unsettled(),
+        "The server does not know yet whether that was stored: the servers' common log cannot be reached. If it was,"
+        " it is shown when the log can be reached again.",
+    ),
+    (cluster.OutOfTouch(), "The other servers could not reach this one for a while. Goodbye. Connect again."),
     (disconnects.ShuttingDown(), "The server is shutting down. Goodbye."),
     (disconnects.NotChat("This is a chat server, not SSH."), "This is a chat server, not SSH."),
 ]

@@ -61,6 +61,12 @@ LAYERS = """
     receiver        logs            watched
     conversation
     server
+    cluster.__init__    cluster.values      cluster.errors      cluster.link
+    cluster.ledger      cluster.engine      cluster.entries
+    cluster.copy        cluster.members     cluster.post
+    cluster.numbering   cluster.publisher   cluster.listener
+    cluster.history
+    cluster.server
     chat            option_types
     announcement
     cli
@@ -83,7 +89,7 @@ RESERVED = {
     "socket": {"conversation", "wire", "securewire", "server", "chat", "reach", "client.connection"},
     "ssl": {"tls", "securewire", "client.connection", "client.link", "client.chat", "client.terminal"},
     "socketserver": {"conversation", "server"},
-    "select": {"wire", "client.lines"},
+    "select": {"wire", "client.lines", "cluster.link"},
     "sqlite3": {
         *(
             "audit",
@@ -92,6 +98,8 @@ RESERVED = {
             "accounting",
             "identity",
             "files",
+            "cluster.copy",
+            "cluster.ledger",
             "once",
             "reading",
             "retention",
@@ -99,6 +107,7 @@ RESERVED = {
             "wal",
         )
     },
+    "psycopg": {f"cluster.{module}" for module in ("engine", "link", "listener", "post", "server")},
     "signal": {"cli", "client.lines"},
     "click": {"announcement", "cli", "option_types", "client.terminal"},
     "segno": {"qr"},

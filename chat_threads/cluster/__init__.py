@@ -1,0 +1,1 @@
+"""Several servers, one chat: their common log is in PostgreSQL, and each server's history is a copy of it."""

@@ -1,0 +1,140 @@
+"""The engine: an ordered log in PostgreSQL, to which every server appends, and which every server reads.
+
+A row is a batch of one server. The rows have the positions 1, 2, 3 … without a gap, in the order in which they were
+committed: the position comes from the single row of ``head``, and whoever appends holds that row's lock until its
+commit. (A sequence would give out numbers before the commit, so a reader could see row 8 before row 7, and take 7 for
+read.) ``UNIQUE (server, seq)`` makes it safe to append a row again if nobody knows what became of the first try.
+
+psycopg is needed for this module only: the extra ``cluster``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from .link import Link, connect
+
+CHANNEL = "chat_threads"  # of NOTIFY, which wakes the other servers; a hint, because a proxy may swallow it
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS head (one boolean PRIMARY KEY CHECK (one), id bigint NOT NULL, engine bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS log (
+    id      bigint PRIMARY KEY,
+    server  bigint NOT NULL,
+    seq     bigint NOT NULL,
+    at      bigint NOT NULL,
+    payload bytea NOT NULL,
+    UNIQUE (server, seq)
+)
+"""
+_APPEND = (
+    "WITH h AS (UPDATE head SET id = id + 1 RETURNING id)"
+    " INSERT INTO log SELECT h.id, %s, %s, %s, %s FROM h RETURNING id, pg_notify('" + CHANNEL + "', id::text)"
+)
+_FOUND = "SELECT id FROM log WHERE server = %s AND seq = %s"
+_READ = "SELECT id, server, seq, at, payload FROM log WHERE id > %s ORDER BY id LIMIT %s"
+
+
+class EngineError(Exception):
+    """The engine did not do what was asked. The text is a reason for people."""
+
+
+class Unreachable(EngineError):
+    """The engine cannot be reached, and surely nothing was appended."""
+
+
+class Unsure(EngineError):
+    """The connection broke, and nobody knows whether the row was appended. Append it again, with the same ``seq``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A batch of one server. ``at`` is UTC in milliseconds since 1970."""
+
+    position: int
+    server: int
+    seq: int
+    at: int
+    payload: bytes
+
+
+class Engine:
+    """One connection to the log. Only one thread may use it: the history thread."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: Link | None = None
+
+    def _connected(self) -> Link:
+        """The connection; make it if there is none. Raise Unreachable."""
+        if self._connection is None or self._connection.closed:
+            try:
+                self._connection = connect(self._url)
+            except psycopg.Error as error:
+                raise Unreachable(_reason(error)) from error
+        return self._connection
+
+    def prepare(self) -> int:
+        """Make the tables if there are none. Return the engine's own number, which a copy of the log has, too. Raise
+        EngineError."""
+        connection = self._connected()
+        try:
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(7167)")  # two servers may begin at once
+                connection.execute(_SCHEMA)
+                connection.execute(
+                    "INSERT INTO head VALUES (true, 0, %s) ON CONFLICT DO NOTHING", (secrets.randbits(62),)
+                )
+                row = connection.execute("SELECT engine FROM head").fetchone()
+        except psycopg.Error as error:
+            connection.close()
+            raise Unreachable(_reason(error)) from error
+        assert row
+        return int(row[0])
+
+    def append(self, server: int, seq: int, at: int, payload: bytes) -> int:
+        """Append a row, and return its position; also if it is there already. Raise Unreachable or Unsure."""
+        if self._connection is not None and self._connection.has_ended():
+            self._connection.close()
+        connection = self._connected()
+        try:
+            row = connection.execute(_APPEND, (server, seq, at, payload)).fetchone()
+        except psycopg.errors.UniqueViolation:
+            return self._position(server, seq)
+        except psycopg.Error as error:
+            if connection.closed or isinstance(error, psycopg.OperationalError):
+                connection.close()
+                raise Unsure(_reason(error)) from error
+            raise EngineError(_reason(error)) from error
+        assert row
+        return int(row[0])
+
+    def _position(self, server: int, seq: int) -> int:
+        try:
+            row = self._connected().execute(_FOUND, (server, seq)).fetchone()
+        except psycopg.Error as error:
+            raise Unsure(_reason(error)) from error
+        assert row
+        return int(row[0])
+
+    def read(self, after: int, most: int) -> Sequence[Row]:
+        """At most ``most`` rows after a position, in order. Raise Unreachable."""
+        connection = self._connected()
+        try:
+            rows = connection.execute(_READ, (after, most), binary=True).fetchall()
+        except psycopg.Error as error:
+            connection.close()
+            raise Unreachable(_reason(error)) from error
+        return [Row(*row) for row in rows]
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what psycopg says, which may have many."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,44 @@
+"""What people are told only in a cluster."""
+
+from __future__ import annotations
+
+from ..errors import CutOff, MaybeStored, NotStored, StartError
+
+
+class Unreached(NotStored):
+    """The log could not be reached for a while, and what was said is surely not in it."""
+
+    def __init__(self, what: str = "sent") -> None:
+        super().__init__("the servers' common log cannot be reached", what)
+
+
+class GivenUpMeanwhile(NotStored):
+    """The other servers had given this one up before the value came into the log."""
+
+    def __init__(self) -> None:
+        super().__init__("the other servers could not reach this one")
+
+
+class Unsettled(MaybeStored):
+    """The log could not be reached in the moment in which something may have come into it."""
+
+    fact = "The server does not know yet whether that was stored: the servers' common log cannot be reached."
+    advice = "If it was, it is shown when the log can be reached again."
+
+
+class OutOfTouch(CutOff):
+    """The other servers have given this one up, so its people have left."""
+
+    code = "shutting_down"  # programs connect again, as after that
+    fact = "The other servers could not reach this one for a while. Goodbye."
+    advice = "Connect again."
+
+
+class NewerEntry(StartError):
+    """A newer version wrote a row of the log, and this one does not know what it means."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The servers' common log has {what}, which a newer chat_threads wrote. This server cannot follow, so it"
+            " stops. Install that version and start it again."
+        )

@@ -1,0 +1,355 @@
+"""The history thread of a server in a cluster: it appends what its people want to the log, and does what the log says.
+
+Both happen in one thread, so there is one order. What is appended takes effect when it is read back, at its place among
+the rows of the other servers.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .. import inside, ordered
+from ..batch import Batch
+from ..disconnects import Replaced
+from ..errors import ChatError, StartError
+from ..history import History
+from ..latch import Latch
+from ..refusals import TooSoon
+from ..session import Session
+from ..tokens import Who, token_id
+from . import numbering
+from .copy import Copy
+from .engine import Engine, EngineError, Row, Unreachable, Unsure
+from .entries import Flags, dump, load
+from .errors import OutOfTouch, Unreached, Unsettled
+from .ledger import Key
+from .members import ClusterSessions, Post, RemotePerson
+from .numbering import Claimed, Decoded, GivenUp, RowNumbering, State
+from .values import NameClaimed, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned, Wake
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 100  # rows that are read, and stored in one transaction, at a time
+WAIT = 30.0  # seconds for which what was said waits for the engine
+AGAIN = 0.25  # seconds between two tries to reach it
+POLL = 1.0  # seconds after which the log is read, even if nobody says that there is something new
+BEAT = 5.0  # seconds after which a server that has nothing to say says that it is alive
+LEASE = 15.0  # seconds without a row of a server after which another one says that it has gone
+SEEN_OFF = 5.0  # seconds that another server has for cutting somebody off
+
+_STAYS = (  # what goes into the log as soon as it can be reached, however long that takes
+    *(ordered.Joined, ordered.Left, ordered.LeftAll, ordered.NameChanged, ordered.PlaceKept, ordered.TokenUsed),
+    ServerStarted,
+)
+
+
+class ClusterHistory(History):
+    """See ``History``. ``claim`` and ``wake`` are for any thread, too."""
+
+    def __init__(self, *args: Any, engine: Engine, sessions: ClusterSessions, post: Post, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._post = post
+        assert isinstance(self.storage, Copy)
+        self._engine = engine
+        self._sessions = sessions
+        self._claims: dict[int, tuple[Latch, list[Any], str, Who]] = {}  # by session; each entry is set as a whole
+        self._stopping = Latch()
+        # Owned by the history thread; before it runs, by main:
+        self.server = secrets.randbits(62)
+        self.state = State(*self._begin(self.storage))
+        self._carried: list[ordered.Ordered] = [ServerStarted(self._before)]  # not in the log yet
+        # A row that may be in the log: its number among this server's rows, what is in it, and how many values that is.
+        self._under_way: tuple[int, bytes, int] | None = None
+        self._told = False  # whether those who wait for that row have been told that nobody knows
+        self._seq = 0
+        self._wrote = 0.0  # when it last appended; this and the next two by time.monotonic()
+        self._down_since: float | None = None
+        self._heard: dict[int, float] = {}  # when each other server last appended, as far as this one has seen
+        self._remote: dict[Key, RemotePerson] = {}
+
+    def _begin(self, copy: Copy) -> tuple[Any, int, int]:
+        try:
+            engine = self._engine.prepare()
+        except EngineError as error:
+            raise StartError(f"The cluster's engine cannot be used: {error}.") from error
+        position, self._before, ledger = copy.begin(engine, self.server)
+        return ledger, self.server, position
+
+    # --- any thread --------------------------------------------------------------------------------------
+
+    def claim(self, session: Session, name: str, token: str, who: Who) -> Any:
+        """Have the log decide whether the session gets this name. Return whose place it takes, or raise NameTaken or
+        NotStored. Waits for that."""
+        decided, outcome = Latch(), list[Any]()
+        self._claims[session.number] = decided, outcome, token, who
+        number = token_id(token or session.token)
+        try:
+            self.submit(NameClaimed(session, name, who.identity, number, who.account, who.operator))
+            if not decided.wait(WAIT + POLL):
+                raise Unreached()
+        finally:
+            self._claims.pop(session.number, None)
+        if isinstance(outcome[0], ChatError):
+            raise outcome[0]
+        return outcome[0]
+
+    def summon(self, person: RemotePerson) -> None:
+        """Have the server of somebody cut them off. Waits for that, and for what it notes then, but not for long."""
+        self.submit(Summoned(person))
+        person.gone.wait(SEEN_OFF)
+
+    def _is_settled(self) -> bool:
+        """Nobody knows without a look into the log."""
+        return False
+
+    def wake(self) -> None:
+        """There may be something new in the log. Raises NotStored if the queue is full; then the thread is awake."""
+        self.enqueue(Wake())
+
+    def hurry(self) -> None:
+        """The server stops: do not wait for an engine that does not answer."""
+        self._stopping.set()
+
+    def stop(self, timeout: float) -> bool:
+        self.hurry()
+        ended = super().stop(timeout)
+        if ended:
+            self._engine.close()
+        return ended
+
+    # --- the history thread -------------------------------------------------------------------------------
+
+    def _turn(self) -> bool:
+        self._pause = POLL if self._pause is None else min(self._pause, POLL)
+        return super()._turn()
+
+    def _handle(self, items: Sequence[ordered.Ordered | None]) -> Batch | None:
+        self._carried += [each for each in items if each is not None and type(each) not in (ordered.Marker, Wake)]
+        if None in items:
+            self._carried.append(ServerEnded())
+        elif not self._carried and time.monotonic() - self._wrote >= BEAT:
+            self._carried += self._forgotten() or [ServerBeat()]
+        self._look_for_the_dead()
+        self._append()
+        committed = None
+        while True:
+            rows = self._read()
+            if rows:
+                committed = self._take(rows) or committed
+            if len(rows) < AT_ONCE:
+                return committed
+
+    def _append(self) -> None:
+        """Append what is carried. While the engine cannot be reached, try again, at most WAIT seconds in all."""
+        unsure = self._under_way is not None
+        while self._under_way or self._carried:
+            if self._under_way is None:
+                self._refuse_too_soon()
+                if not self._carried:
+                    return
+                self._seq += 1
+                payload = dump(self._carried, self._flags(self._carried), self._key_of)
+                self._under_way = self._seq, payload, len(self._carried)
+            seq, payload, count = self._under_way
+            try:
+                inside.does("appends")
+                self._engine.append(self.server, seq, int(self._now() * 1000), payload)
+            except EngineError as error:
+                unsure = unsure or isinstance(error, Unsure)
+                if not self._may_wait(error):
+                    self._give_up_waiting(unsure)
+                    return
+            else:
+                self._under_way, self._told, unsure = None, False, False
+                del self._carried[:count]
+                self._wrote = time.monotonic()
+                self._reached()
+
+    def _may_wait(self, error: EngineError) -> bool:
+        """The engine did not answer: wait a moment, and return whether to try again."""
+        now = time.monotonic()
+        if self._down_since is None:
+            self._down_since = now
+            log.error("the cluster's engine does not answer, so nothing can be said: %s", error)
+        if self._stopping.is_set() or now - self._down_since >= WAIT:
+            return False
+        inside.does("waits for the engine")
+        self._stopping.wait(AGAIN)
+        return True
+
+    def _reached(self) -> None:
+        if self._down_since is not None:
+            log.info("the cluster's engine answers again")
+            self._down_since = None
+            self._heard.clear()  # nobody could be heard meanwhile
+
+    def _give_up_waiting(self, unsure: bool) -> None:
+        """Refuse what waits, except for what must be known later. If a row may be in the log, say so, and keep it: when
+        the engine answers again, it is appended unless it is there, and takes effect."""
+        count = self._under_way[2] if self._under_way and unsure else 0
+        for at, item in enumerate(self._carried):
+            if not isinstance(item, _STAYS) and (at >= count or not self._told):
+                self._refuse_one(item, Unsettled() if at < count else Unreached())
+        self._told = count > 0
+        self._carried[count:] = [each for each in self._carried[count:] if isinstance(each, _STAYS)]
+        if not unsure and self._under_way:
+            self._under_way = None
+            self._seq -= 1
+
+    def _refuse_one(self, item: ordered.Ordered, error: ChatError) -> None:
+        if isinstance(item, NameClaimed):
+            self._decided(item.session.number, error)
+        else:
+            self._refuse(item, error)
+
+    def _refuse_too_soon(self) -> None:
+        """Refuse what is said too soon in slow rooms. Other servers do not know when somebody spoke last."""
+        governed = self._rooms.governed
+        if not governed:
+            return
+        kept: list[ordered.Ordered] = []
+        speaks: set[tuple[int, int]] = set()
+        at = int(self._now() * 1000)
+        for item in self._carried:
+            if isinstance(item, (ordered.Draft, ordered.TopicSet)) and (rules := governed.get(item.room_id)):
+                speaker, slow = (item.room_id, item.who), rules.slow
+                if slow and not rules.rank(item.origin):
+                    wait = slow if speaker in speaks else self._rooms.spoken.wait(item.room_id, slow, item.who, at)
+                    if wait:
+                        self._refuse(item, TooSoon(item.room, slow, wait))
+                        continue
+                    speaks.add(speaker)
+            kept.append(item)
+        self._carried = kept
+
+    def _flags(self, items: Iterable[ordered.Ordered]) -> Flags:
+        found: dict[int, tuple[bool, bool, str]] = {}
+        governed = self._rooms.governed
+        for item in items:
+            if isinstance(item, (ordered.Draft, ordered.TopicSet, ordered.Redacted)):
+                rules = governed.get(item.room_id)
+                if rules or isinstance(item, ordered.Redacted):
+                    session = item.origin
+                    networks = rules and any(each.network for each in (*rules.bans, *rules.mutes))
+                    address = session.address if networks else ""
+                    found[session.number] = session.account, session.operator, address
+        return found
+
+    def _read(self) -> Sequence[Row]:
+        inside.does("reads the log")
+        try:
+            rows = self._engine.read(self.state.position, AT_ONCE)
+        except Unreachable as error:
+            if self._down_since is None:
+                self._down_since = time.monotonic()
+                log.error("the cluster's engine does not answer, so nothing can be said: %s", error)
+            return ()
+        self._reached()
+        return rows
+
+    def _take(self, rows: Sequence[Row]) -> Batch | None:
+        """Do what rows of the log say."""
+        now = time.monotonic()
+        decoded = []
+        for row in rows:
+            self._heard[row.server] = now
+            items, flags = load(row.payload, self._session_of)
+            decoded.append(Decoded(row.position, row.server, row.at, items, flags))
+        numbered = RowNumbering(self._rooms, self._once, self.state, decoded, self._session_of)
+        return self._apply(numbered, [item for row in decoded for item in row.items])
+
+    def _committed(self, numbered: Any, began: float, now: float) -> None:
+        super()._committed(numbered, began, now)
+        self.state.ledger.changed.clear()
+        for outcome in numbered.outcomes:
+            if isinstance(outcome, Claimed):
+                self._decide(outcome)
+            elif isinstance(outcome, GivenUp):
+                self._given_up(outcome.server)
+            elif isinstance(outcome, numbering.CutOff):
+                if outcome.at[0] == self.server and (session := self._sessions.get(outcome.at[1])):
+                    session.cut_off(Replaced())
+            elif person := self._remote.pop(outcome.at, None):
+                self._sessions.loses(person)
+                person.gone.set()
+
+    def _decide(self, outcome: Claimed) -> None:
+        """Give the name, or refuse it, and cut off those of this server whose place is taken."""
+        claim, (server, number) = outcome.claim, outcome.at
+        who = Who(claim.identity, claim.account, claim.operator)
+        for at in outcome.replaced:
+            if at[0] != self.server and (person := self._remote.get(at)):
+                self._sessions.loses(person)
+            elif server != self.server and (session := self._sessions.get(at[1])):
+                session.cut_off(Replaced())
+        if outcome.error:
+            if server == self.server:
+                self._decided(number, outcome.error)
+        elif server != self.server:
+            self._sessions.takes(self.person(outcome.at), claim.name, who, claim.token)
+        elif waiting := self._claims.get(number):
+            _, _, token, who = waiting
+            others = [self._remote[at] for at in outcome.replaced if at in self._remote]
+            replaced = self._sessions.gives(claim.session, claim.name, token, who)
+            self._decided(number, replaced or (others[0] if others else None))
+
+    def _decided(self, number: int, outcome: Any) -> None:
+        if waiting := self._claims.get(number):
+            waiting[1].append(outcome)
+            waiting[0].set()
+
+    def _given_up(self, server: int) -> None:
+        self._heard.pop(server, None)
+        if server == self.server and not self._stopping.is_set():
+            log.error("the other servers did not hear of this one for %d seconds: its people have to come back", LEASE)
+            for session in self._sessions.all():
+                session.cut_off(OutOfTouch())
+            self.server = self.state.server = secrets.randbits(62)
+            self._seq, self._under_way = 0, None
+            self._carried.insert(0, ServerStarted(0))
+
+    def _look_for_the_dead(self) -> None:
+        """Say which servers have not been heard of for LEASE seconds. Their people leave, if that is still so when it
+        is in the log."""
+        if self._down_since is None:
+            now = time.monotonic()
+            for server, last in self.state.ledger.servers.items():
+                if server != self.server and now - self._heard.setdefault(server, now) > LEASE:
+                    self._heard[server] = now
+                    self._carried.append(ServerGone(server, last))
+
+    def _forgotten(self) -> list[ordered.Ordered]:
+        """The leaving of sessions of which the log does not know that they have ended."""
+        found: list[ordered.Ordered] = []
+        for at in self.state.ledger.of(self.server):
+            if not self._sessions.knows(at[1]):
+                found.append(ordered.LeftAll(self.person(at)))
+        return found
+
+    # --- sessions ------------------------------------------------------------------------------------------
+
+    def _key_of(self, session: Any) -> Key:
+        return getattr(session, "server", self.server), session.number
+
+    def _session_of(self, at: Sequence[int]) -> Any:
+        """What stands for a session here: the Session itself, or a RemotePerson."""
+        server, number = at
+        if server == self.server and (session := self._sessions.get(number)):
+            return session
+        return self.person((server, number))
+
+    def person(self, at: Key) -> RemotePerson:
+        if at not in self._remote:
+            self._remote[at] = RemotePerson(*at, self._post)
+        return self._remote[at]
+
+    def populate(self) -> None:
+        """Give the people of other servers their names. For main, before the thread runs."""
+        for at, each in self.state.ledger.people.items():
+            if each.name:
+                who = Who(each.identity, each.account, each.operator)
+                self._sessions.takes(self.person(at), each.name, who, each.token)

@@ -1,0 +1,149 @@
+"""The ledger: who is on which server, under which name, as the log says. Equal on all servers at the same position.
+
+Only the history thread uses it. ``Copy`` stores its changes with the messages, so a copy of the file has it, too.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ..lookalikes import looks
+from ..rules import fold
+
+Key = tuple[int, int]  # a server, and the number of a session there
+
+
+@dataclass(slots=True)
+class Entered:
+    """Somebody who is connected to some server."""
+
+    name: str = ""
+    identity: int = 0
+    token: int = 0
+    account: bool = False
+    operator: bool = False
+    rooms: list[int] = field(default_factory=list)  # as entered
+
+    def is_account(self, identity: int) -> bool:
+        """Whether it is logged in to this account."""
+        return self.account and self.identity == identity
+
+    def text(self) -> str:
+        found = [self.name, self.identity, self.token, self.account, self.operator, self.rooms]
+        return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+
+
+class Ledger:
+    """Everybody who is connected, by server and session."""
+
+    def __init__(self) -> None:
+        self.people: dict[Key, Entered] = {}
+        self._by_name: dict[str, Key] = {}
+        self._by_look: dict[str, Key] = {}
+        self.servers: dict[int, int] = {}  # each living server's last position
+        self._members: dict[int, int] = {}  # how many, by room
+        self.changed: set[Key] = set()  # since the last commit
+
+    def holder(self, at: Key, name: str) -> Key | None:
+        """Who else has the name, or one that looks like it."""
+        found = (self._by_name.get(fold(name)), *[self._by_look.get(look) for look in looks(name)])
+        return next((other for other in found if other and other != at), None)
+
+    def take(self, at: Key, name: str, identity: int, token: int, account: bool, operator: bool) -> None:
+        person = self.people.setdefault(at, Entered())
+        self._unname(at, person)
+        person.name, person.identity, person.token = name, identity, token
+        person.account, person.operator = account, operator
+        self._by_name[fold(name)] = at
+        self._by_look.update(dict.fromkeys(looks(name), at))
+        self.changed.add(at)
+
+    def same(self, at: Key, identity: int, token: int, account: bool) -> list[Key]:
+        """The other sessions of a person, whose place is taken."""
+        return [
+            other
+            for other, each in self.people.items()
+            if other != at and each.name and (each.token == token or (account and each.is_account(identity)))
+        ]
+
+    def lose_name(self, at: Key) -> None:
+        if person := self.people.get(at):
+            self._unname(at, person)
+            self.changed.add(at)
+
+    def _unname(self, at: Key, person: Entered) -> None:
+        if person.name:
+            if self._by_name.get(fold(person.name)) == at:
+                del self._by_name[fold(person.name)]
+            for look in looks(person.name):
+                if self._by_look.get(look) == at:
+                    del self._by_look[look]
+            person.name = ""
+
+    def enter(self, at: Key, room: int) -> None:
+        person = self.people.setdefault(at, Entered())
+        if room not in person.rooms:
+            person.rooms.append(room)
+            self._members[room] = self._members.get(room, 0) + 1
+            self.changed.add(at)
+
+    def leave(self, at: Key, room: int) -> None:
+        person = self.people.get(at)
+        if person and room in person.rooms:
+            person.rooms.remove(room)
+            self._count_out(room)
+            self.changed.add(at)
+
+    def leave_all(self, at: Key) -> list[int]:
+        """Somebody is connected no more. Return the rooms that they were in."""
+        person = self.people.pop(at, None)
+        if person is None:
+            return []
+        self._unname(at, person)
+        for room in person.rooms:
+            self._count_out(room)
+        self.changed.add(at)
+        return person.rooms
+
+    def room_ended(self, room: int) -> None:
+        if self._members.pop(room, 0):
+            for at, person in self.people.items():
+                if room in person.rooms:
+                    person.rooms.remove(room)
+                    self.changed.add(at)
+
+    def _count_out(self, room: int) -> None:
+        left = self._members[room] - 1
+        if left:
+            self._members[room] = left
+        else:
+            del self._members[room]
+
+    def members(self, room: int) -> int:
+        """How many people are in a room."""
+        return self._members.get(room, 0)
+
+    def of(self, server: int) -> list[Key]:
+        return [at for at in self.people if at[0] == server]
+
+    # --- in the file ------------------------------------------------------------------------------------
+
+    def store(self, writer: sqlite3.Connection) -> None:
+        gone = [at for at in self.changed if at not in self.people]
+        writer.executemany("DELETE FROM present WHERE server = ? AND session = ?", gone)
+        here = [(*at, self.people[at].text()) for at in self.changed if at in self.people]
+        writer.executemany("INSERT OR REPLACE INTO present (server, session, person) VALUES (?, ?, ?)", here)
+
+    def read(self, rows: Iterable[tuple[int, int, str]]) -> None:
+        for server, session, text in rows:
+            name, identity, token, account, operator, rooms = json.loads(text)
+            at = (server, session)
+            self.people[at] = Entered("", identity, token, account, operator, rooms)
+            for room in rooms:
+                self._members[room] = self._members.get(room, 0) + 1
+            if name:
+                self.take(at, name, identity, token, account, operator)
+        self.changed.clear()

@@ -1,0 +1,93 @@
+"""The listener: a thread that PostgreSQL tells that there is something new in the log, or a line for somebody here."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import psycopg
+
+from .. import inside
+from ..events import PrivateLine
+from ..latch import Latch
+from .engine import CHANNEL
+from .entries import unpack_event
+from .errors import NewerEntry
+from .link import Link, connect
+from .members import ClusterSessions
+from .post import Pieces, channel
+
+log = logging.getLogger(__name__)
+
+AGAIN = 1.0  # seconds until another try to connect
+LOOK = 0.5  # seconds after which it looks whether it has to end
+
+
+class Listener:
+    """``wake`` is called when there may be a new row; it must not wait. ``server`` gives this server's number."""
+
+    def __init__(
+        self, url: str, wake: Callable[[], None], server: Callable[[], int], sessions: ClusterSessions
+    ) -> None:
+        self._url = url
+        self._wake = wake
+        self._server = server
+        self._sessions = sessions
+        self._pieces = Pieces()
+        self._stopping = Latch()
+        self.ready = Latch()  # set once it listens for the first time
+        self.thread = threading.Thread(target=self._run, name="listener", daemon=True)
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        self._stopping.set()
+        if self.thread.is_alive():
+            self.thread.join(timeout)
+        return not self.thread.is_alive()
+
+    def _run(self) -> None:
+        inside.run("listener", "listens for what is new", self._work)
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with connect(self._url) as connection:
+                    self._listen(connection)
+            except psycopg.Error:  # the history says so, and looks for itself
+                self._stopping.wait(AGAIN)
+
+    def _listen(self, connection: Link) -> None:
+        server = self._server()
+        connection.execute(f"LISTEN {CHANNEL}")
+        connection.execute(f"LISTEN {channel(server)}")
+        self._wake()
+        self.ready.set()
+        while not self._stopping.is_set() and server == self._server():
+            for notice in connection.notifies(timeout=LOOK, stop_after=1):
+                if notice.channel == CHANNEL:
+                    self._wake()
+                else:
+                    self._deliver(notice.payload)
+
+    def _deliver(self, payload: str) -> None:
+        """Show somebody here what somebody on another server has sent."""
+        try:
+            found = self._pieces.add(payload)
+            if found is None:
+                return
+            number, event = found[0], unpack_event(found[1])
+        except (ValueError, NewerEntry) as error:
+            log.warning("a line from another server cannot be read: %s", error)
+            return
+        session = self._sessions.get(number)
+        if session is None:
+            return
+        if isinstance(event, PrivateLine):
+            sender = self._sessions.owner(event.sender)
+            if sender is None or sender.identity in session.profile.ignored:
+                return
+            session.reply_to = sender.contact
+        session.send(event)

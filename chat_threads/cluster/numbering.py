@@ -1,0 +1,260 @@
+"""Numbering in a cluster: what rows of the log mean. The same rows, in the same order, mean the same on every server.
+
+So nothing here may look at anything but the rows and what earlier rows have led to: no clock, no options, and nothing
+that only this server knows of a session. What a row needs of those stands in the row itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .. import ordered
+from ..batch import Batch, StoredRoom
+from ..errors import ChatError, NameTaken, RoomExists
+from ..governance import Governance, Somebody
+from ..lookalikes import looks
+from ..numbering import Numbering, Rooms
+from ..once import Once
+from ..publisher import LOBBY
+from ..rules import fold
+from .copy import CopyBatch
+from .entries import Flags
+from .errors import GivenUpMeanwhile
+from .ledger import Key, Ledger
+from .values import NameClaimed, RoomUnused, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A row of the log, with its values."""
+
+    position: int
+    server: int
+    at: int  # milliseconds since 1970, by the server's clock
+    items: Sequence[ordered.Ordered]
+    flags: Flags
+
+
+@dataclass(slots=True)
+class State:
+    """What the log has led to, besides messages and requests. Owned by the history thread."""
+
+    ledger: Ledger
+    server: int  # this one
+    position: int = 0
+    rooms: dict[str, int] = field(default_factory=dict)  # ids by key
+    looks: dict[str, int] = field(default_factory=dict)  # ids by look
+    kept: set[int] = field(default_factory=set)  # rooms with messages, a topic or rules: they stay without members
+    next_room: int = 1
+
+    def restore(self, rooms: Sequence[StoredRoom], governed: dict[int, Governance], next_room: int) -> None:
+        for room in rooms:
+            self.rooms[room.key] = room.id
+            self.looks.update(dict.fromkeys(looks(room.name), room.id))
+            if room.last or room.topic or room.id in governed or room.key == fold(LOBBY):
+                self.kept.add(room.id)
+        self.next_room = next_room
+
+    def forget(self, room_id: int) -> None:
+        self.rooms = {key: room for key, room in self.rooms.items() if room != room_id}
+        self.looks = {look: room for look, room in self.looks.items() if room != room_id}
+        self.kept.discard(room_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The outcome of a claim. ``replaced``: the sessions whose place it takes. ``error``: why it was refused."""
+
+    at: Key
+    claim: NameClaimed
+    replaced: tuple[Key, ...] = ()
+    error: ChatError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """Somebody is wanted on another server."""
+
+    at: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Somebody is connected no more."""
+
+    at: Key
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A server that counts as gone; its rows are void until it starts again."""
+
+    server: int
+
+
+class RowNumbering(Numbering):
+    """Rows and their numbers. ``outcomes`` are for the history, in order, after the commit."""
+
+    __slots__ = ("_state", "_row", "_session_of", "outcomes")
+
+    def __init__(
+        self, rooms: Rooms, once: Once, state: State, rows: Sequence[Decoded], session_of: Callable[[Key], Any]
+    ) -> None:
+        self._state = state
+        self._session_of = session_of
+        self.outcomes: list[Claimed | CutOff | Gone | GivenUp] = []
+        super().__init__(rooms, once, self._valid(rows))
+        assert isinstance(self.batch, CopyBatch)
+        self.batch.position = state.position
+
+    def _new_batch(self) -> Batch:
+        return CopyBatch(ledger=self._state.ledger)
+
+    def _valid(self, rows: Sequence[Decoded]) -> Iterator[tuple[int, Sequence[ordered.Ordered]]]:
+        """The values of the rows, without those of servers that count as gone."""
+        servers = self._state.ledger.servers
+        for row in rows:
+            self._row, self._state.position = row, row.position
+            if row.server in servers or isinstance(row.items[0], ServerStarted):
+                servers[row.server] = row.position
+                yield row.at, row.items
+            else:
+                error = GivenUpMeanwhile()
+                self.refused += [(item, error) for item in row.items if getattr(item, "origin", None) is not None]
+
+    def _key(self, session: Any) -> Key:
+        return getattr(session, "server", self._state.server), session.number
+
+    def _somebody(self, origin: Any, identity: int, name: str) -> Somebody:
+        return Somebody(identity, name, *self._row.flags.get(origin.number, ()))
+
+    def _too_soon(self, slow: int, room_id: int, room: str, sender: Somebody) -> None:
+        """Note that somebody speaks in a slow room. The server that wrote the row has looked at the pace."""
+        self.spoke[room_id, sender.identity] = None
+
+    # --- rooms -------------------------------------------------------------------------------------------
+
+    def _room_made(self, room: ordered.RoomMade) -> None:
+        state = self._state
+        if room.key in state.rooms or any(look in state.looks for look in looks(room.room)):
+            self.refused.append((room, RoomExists(room.room)))
+            return
+        made = replace(room, room_id=state.next_room)
+        state.next_room += 1
+        state.rooms[made.key] = made.room_id
+        state.looks.update(dict.fromkeys(looks(made.room), made.room_id))
+        if made.topic or made.key == fold(LOBBY):
+            state.kept.add(made.room_id)
+        self._make(made)
+        self.published.append(made)  # type: ignore[arg-type]
+
+    def _draft(self, draft: ordered.Draft) -> None:
+        if self._key(draft.origin) not in self._state.ledger.people:  # its server was given up meanwhile
+            self.refused.append((draft, GivenUpMeanwhile()))
+            return
+        before = len(self.batch.messages)
+        super()._draft(draft)
+        if len(self.batch.messages) > before:
+            self._state.kept.add(draft.room_id)
+
+    def _topic_set(self, item: ordered.TopicSet) -> None:
+        super()._topic_set(item)
+        self._state.kept.add(item.room_id)
+
+    def _room_changed(self, item: ordered.RoomChanged) -> None:
+        super()._room_changed(item)
+        self._state.kept.add(item.room_id)
+
+    def _room_ended(self, item: ordered.RoomEnded) -> None:
+        there = self._last_of(item.room_id) is not None
+        super()._room_ended(item)
+        if there:
+            self._state.forget(item.room_id)
+            self._state.ledger.room_ended(item.room_id)
+
+    def _left_by_all(self, room_id: int) -> None:
+        """Drop the room if everybody has left it, on all servers, and there is nothing to keep."""
+        state = self._state
+        if room_id not in state.kept and room_id in self._rooms.last and not state.ledger.members(room_id):
+            state.forget(room_id)
+            self.numbers[room_id] = None
+            self.batch.rooms_unused.append(room_id)
+            self.published.append(RoomUnused(room_id))  # type: ignore[arg-type]
+
+    # --- people ------------------------------------------------------------------------------------------
+
+    def _claimed(self, item: NameClaimed) -> None:
+        ledger, at = self._state.ledger, self._key(item.session)
+        same = ledger.same(at, item.identity, item.token, item.account)
+        holder = ledger.holder(at, item.name)
+        if holder and holder not in same:
+            self.outcomes.append(Claimed(at, item, error=NameTaken(item.name, "")))
+            return
+        for other in same:
+            ledger.lose_name(other)
+        ledger.take(at, item.name, item.identity, item.token, item.account, item.operator)
+        self.outcomes.append(Claimed(at, item, tuple(same)))
+
+    def _summoned(self, item: Summoned) -> None:
+        self.outcomes.append(CutOff(self._key(item.session)))
+
+    def _joined(self, item: ordered.Joined) -> None:
+        if self._last_of(item.room_id) is not None:
+            self._state.ledger.enter(self._key(item.session), item.room_id)
+            self.published.append(item)
+
+    def _left(self, item: ordered.Left) -> None:
+        self._state.ledger.leave(self._key(item.session), item.room_id)
+        self.published.append(item)
+        self._left_by_all(item.room_id)
+
+    def _left_all(self, item: ordered.LeftAll) -> None:
+        self._leaves(self._key(item.session), item)
+
+    def _leaves(self, at: Key, item: ordered.LeftAll) -> None:
+        rooms = self._state.ledger.leave_all(at)
+        self.published.append(item)
+        self.outcomes.append(Gone(at))
+        for room_id in rooms:
+            self._left_by_all(room_id)
+
+    # --- servers -----------------------------------------------------------------------------------------
+
+    def _started(self, item: ServerStarted) -> None:
+        if item.before:
+            self._give_up(item.before)
+
+    def _ended(self, item: ServerEnded) -> None:
+        self._give_up(self._row.server)
+
+    def _server_gone(self, item: ServerGone) -> None:
+        if self._state.ledger.servers.get(item.server, item.after + 1) <= item.after:
+            self._give_up(item.server)
+
+    def _give_up(self, server: int) -> None:
+        ledger = self._state.ledger
+        ledger.servers.pop(server, None)
+        for at in ledger.of(server):
+            self._leaves(at, ordered.LeftAll(self._session_of(at)))
+        self.outcomes.append(GivenUp(server))
+
+
+RowNumbering.takes = {
+    **Numbering.takes,
+    ordered.Draft: RowNumbering._draft,
+    ordered.TopicSet: RowNumbering._topic_set,
+    ordered.RoomChanged: RowNumbering._room_changed,
+    ordered.RoomMade: RowNumbering._room_made,
+    ordered.RoomEnded: RowNumbering._room_ended,
+    ordered.Joined: RowNumbering._joined,
+    ordered.Left: RowNumbering._left,
+    ordered.LeftAll: RowNumbering._left_all,
+    NameClaimed: RowNumbering._claimed,
+    Summoned: RowNumbering._summoned,
+    ServerStarted: RowNumbering._started,
+    ServerEnded: RowNumbering._ended,
+    ServerGone: RowNumbering._server_gone,
+    ServerBeat: Numbering._pass,
+}

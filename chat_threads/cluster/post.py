@@ -1,0 +1,108 @@
+"""The post: lines between two people on different servers. They are shown at once, stored nowhere, and have no place in
+the order. So they do not go through the log, but as notifications of PostgreSQL, which forgets them.
+
+A notification holds less than 8,000 bytes (https://www.postgresql.org/docs/current/sql-notify.html), so a long line
+goes in several pieces.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import queue
+import secrets
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import psycopg
+
+from .. import inside
+from ..events import Event
+from ..latch import Latch
+from .entries import pack_event
+from .errors import Unreached
+from .ledger import Key
+from .link import Link, connect
+
+log = logging.getLogger(__name__)
+
+PIECE = 7000  # bytes of a notification
+WAITING = 1000  # pieces that wait to be sent
+UNFINISHED = 100  # lines of which not all pieces have come
+
+
+def channel(server: int) -> str:
+    """The channel on which a server is sent lines for its people."""
+    return f"chat_threads_{server}"
+
+
+class Post:
+    """Any thread may call ``send``; its own thread sends."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._queue: queue.Queue[tuple[str, str] | None] = queue.Queue(WAITING)
+        self._sender = secrets.token_hex(8)
+        self._numbers = itertools.count()  # of the lines; any thread takes one
+        self._stopping = Latch()
+        self.thread = threading.Thread(target=self._run, name="post", daemon=True)
+
+    def send(self, to: Key, event: Event) -> None:
+        """Send an event to a session of another server. Never waits; raises NotStored if too much waits."""
+        text = json.dumps([to[1], pack_event(event)], separators=(",", ":"))  # ASCII, so that pieces are whole
+        number = next(self._numbers)
+        pieces = [text[at : at + PIECE] for at in range(0, len(text), PIECE)]
+        if self._queue.qsize() + len(pieces) > WAITING:
+            raise Unreached()
+        for at, piece in enumerate(pieces):
+            self._queue.put((channel(to[0]), f"{self._sender} {number} {at} {len(pieces)} {piece}"))
+
+    def stop(self, timeout: float) -> bool:
+        self._stopping.set()
+        try:
+            self._queue.put_nowait(None)
+        except queue.Full:
+            pass
+        self.thread.join(timeout)
+        return not self.thread.is_alive()
+
+    def _run(self) -> None:
+        inside.run("post", "waits for lines to other servers", self._work)
+
+    def _work(self) -> None:
+        connection: Link | None = None
+        while (found := self._queue.get()) is not None and not self._stopping.is_set():
+            for again in (True, False):
+                try:
+                    if connection is None or connection.closed:
+                        connection = connect(self._url)
+                    connection.execute("SELECT pg_notify(%s, %s)", found)
+                    break
+                except psycopg.Error as error:
+                    if connection is not None:
+                        connection.close()
+                    if not again:
+                        log.warning("a private line to another server is lost: %s", error)
+        if connection is not None:
+            connection.close()
+
+
+class Pieces:
+    """Puts the pieces of lines together. Owned by the listener."""
+
+    def __init__(self) -> None:
+        self._parts: OrderedDict[tuple[str, str], dict[int, str]] = OrderedDict()
+
+    def add(self, payload: str) -> Any:
+        """What was sent, if this was the last piece; otherwise None."""
+        sender, number, at, count, piece = payload.split(" ", 4)
+        parts = self._parts.setdefault((sender, number), {})
+        parts[int(at)] = piece
+        if len(parts) < int(count):
+            if len(self._parts) > UNFINISHED:
+                self._parts.popitem(last=False)
+            return None
+        del self._parts[sender, number]
+        return json.loads("".join(parts[each] for each in sorted(parts)))

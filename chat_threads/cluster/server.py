@@ -1,0 +1,87 @@
+"""What makes a server a member of a cluster: the kinds of its parts, and the order in which they begin and end."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import Any
+
+from ..errors import NotStored, StartError
+from ..governance import governed
+
+try:
+    import psycopg  # noqa: F401
+except ImportError as error:
+    raise StartError("The option --cluster needs psycopg. Install it: pip install 'chat_threads[cluster]'.") from error
+
+from .copy import Copy
+from .engine import Engine
+from .history import WAIT, ClusterHistory
+from .listener import Listener
+from .members import ClusterSessions
+from .post import Post
+from .publisher import ClusterPublisher
+from .values import Wake
+
+READY = 5.0  # seconds until it hears of private lines; without the engine it cannot
+CATCH_UP = 600.0  # seconds in which a server reads what it has missed, before it lets people in all the same
+SETTLE = WAIT + 5.0  # seconds for which the maker of a room waits for the log
+
+
+class Cluster:
+    """The parts of a server that only a cluster needs. For main."""
+
+    history: ClusterHistory
+    sessions: ClusterSessions
+    publisher: ClusterPublisher
+    listener: Listener
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.engine = Engine(url)
+        self.post = Post(url)
+
+    def makers(self, make: Any) -> Any:
+        """Makers of parts that work together in a cluster, in place of ``make``."""
+
+        def sessions(*args: Any) -> ClusterSessions:
+            self.sessions = ClusterSessions(*args)
+            return self.sessions
+
+        def history(*args: Any, **more: Any) -> ClusterHistory:
+            post = self.post.send
+            self.history = ClusterHistory(*args, engine=self.engine, sessions=self.sessions, post=post, **more)
+            self.sessions.decide, self.sessions.summon = self.history.claim, self.history.summon
+            self.sessions.catch_up = lambda: self.history.settle(SETTLE)
+            return self.history
+
+        def publisher(*args: Any, **more: Any) -> ClusterPublisher:
+            self.publisher = ClusterPublisher(*args, settle=lambda: self.history.settle(SETTLE), **more)
+            return self.publisher
+
+        return replace(make, storage=Copy, sessions=sessions, history=history, publisher=publisher)
+
+    def restore(self) -> None:
+        """After the rooms are restored: put the people of the other servers into them."""
+        history = self.history
+        rooms = history.storage.rooms()
+        history.state.restore(rooms, governed(rooms, history.storage.governed()), history.storage.highest_room() + 1)
+        history.populate()
+        self.publisher.populate(history.state.ledger, history.person)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(NotStored):  # then the thread is awake
+            self.history.wake()
+
+    def start(self) -> None:
+        """After the history has begun, and before anybody is let in. Waits until it has read the log."""
+        self.history.submit(Wake())
+        self.history.settle(CATCH_UP)
+        self.listener = Listener(self._url, self._wake, lambda: self.history.server, self.sessions)
+        self.listener.thread.start()
+        self.listener.ready.wait(READY)
+        self.post.thread.start()
+
+    def stop(self, timeout: float) -> list[str]:
+        """End the two threads, before the history. Return those that did not end in time."""
+        return [name for name, part in (("listener", self.listener), ("post", self.post)) if not part.stop(timeout)]

@@ -1,0 +1,197 @@
+"""Several servers are one chat: one order, and the same names, rooms, accounts and rules on all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import sqlite3
+from typing import Any
+
+import pytest
+from support.clients import said
+from support.waiting import in_threads, wait_for
+
+pytestmark = pytest.mark.slow
+TABLES = "messages rooms governance tokens refs places accounts keys audit present servers".split()
+
+
+def rows(tmp_path: pathlib.Path, name: str) -> dict[str, list[Any]]:
+    """All that a copy has, without what belongs to the file itself, such as its own count of the uses of tokens."""
+    with contextlib.closing(sqlite3.connect(tmp_path / f"{name}.db")) as connection:
+        found = {table: sorted(connection.execute(f"SELECT * FROM {table}").fetchall()) for table in TABLES}
+    found["tokens"] = [(number, name, kept) for number, name, used, kept in found["tokens"]]
+    return found
+
+
+def expect_same(tmp_path: pathlib.Path, *names: str) -> None:
+    """Wait until all copies have the same rows."""
+    found: list[dict[str, list[Any]]] = []
+
+    def same() -> bool:
+        found[:] = [rows(tmp_path, name) for name in names]
+        return all(other == found[0] for other in found)
+
+    with contextlib.suppress(AssertionError):
+        wait_for(same)
+    for table in TABLES:
+        assert [each[table] for each in found[1:]] == [found[0][table]] * (len(names) - 1)
+
+
+def test_all_members_on_all_servers_and_all_copies_have_one_order(join, tmp_path):
+    servers = [join(name) for name in "abc"]
+    people = [server.client(f"{name}{at}") for at, server in enumerate(servers) for name in ("ann", "bob")]
+
+    def speak(client: Any, number: int) -> None:
+        for at in range(30):
+            client.send(f"{number}-{at}")
+
+    in_threads(speak, people, range(len(people)))
+    seen = []
+    for client in people:
+        found: list[str] = []
+        while len(found) < 180:
+            line = client.line()
+            found += [text for _, text in said([line])]
+        seen.append(found)
+    assert all(each == seen[0] for each in seen)
+    for number in range(len(people)):
+        assert [text for text in seen[0] if text.startswith(f"{number}-")] == [f"{number}-{at}" for at in range(30)]
+    expect_same(tmp_path, "a", "b", "c")
+
+
+def test_a_name_belongs_to_one_person_on_all_servers(join):
+    first, second = join("a"), join("b")
+    first.client("ann")
+    wait_for(lambda: second.chat.sessions.people())
+    other = second.client()
+    other.send("ann")
+    assert "ann is taken" in other.expect("! The name ann is taken")
+    outcomes = []
+
+    def enter(server: Any) -> None:
+        client = server.client()
+        client.send("eve")
+        while (line := client.line()) is not None and "eve is taken" not in line and "You are in #lobby" not in line:
+            pass
+        outcomes.append("taken" in str(line))
+
+    in_threads(enter, [first, second])
+    assert sorted(outcomes) == [False, True]
+
+
+def test_a_room_is_made_once(join, tmp_path):
+    first, second = join("a"), join("b")
+    ann, bob = first.client("ann"), second.client("bob")
+    in_threads(lambda client: client.ask("/join #lab"), [ann, bob])
+    bob.send("here")
+    ann.expect("here")
+    ann.send("/leave #lab", "/join #lobby")
+    bob.expect("ann left")
+    bob.ask("/delete #lab")
+    expect_same(tmp_path, "a", "b")
+
+
+def test_a_token_brings_its_person_back_on_another_server(join):
+    first, second = join("a"), join("b")
+    ann = first.client("ann")
+    ann.send("/join #lab", "hello", "/token")
+    token = ann.expect("/resume ").split()[-1]
+    again = second.client()
+    again.send(f"/resume {token}")
+    again.expect("You are in #lab")
+    ann.expect("You reconnected elsewhere")
+    assert "ann" in str(again.ask("/who #lab"))
+
+
+def test_a_request_that_is_sent_to_two_servers_is_stored_once(join, program, tmp_path):
+    first, second = join("a"), join("b")
+    ann = program(None, server=first)
+    ann.send(type="hello", name="ann")
+    token = ann.expect("welcome")["token"]
+    ann.send(type="say", room="#lobby", text="once", ref="r1")
+    assert ann.expect("ack")["number"] == 1
+    again = program(None, server=second)
+    again.send(type="hello", name="ann", token=token)
+    again.expect("joined")
+    again.send(type="say", room="#lobby", text="once", ref="r1")
+    assert again.expect("ack")["number"] == 1
+    expect_same(tmp_path, "a", "b")
+    assert len(rows(tmp_path, "a")["messages"]) == 1
+
+
+def test_private_lines_and_invitations_reach_people_on_other_servers(join):
+    first, second = join("a"), join("b")
+    ann, bob = first.client("ann"), second.client("bob")
+    ann.expect("bob joined")
+    long = "ß" * 1900
+    ann.send(f"/msg bob {long}")
+    assert long in bob.expect("ann -> you")
+    bob.send("/r and back")
+    ann.expect("bob -> you: and back")
+    ann.send("/join #lab", "/invite bob")
+    bob.expect("ann invites you to #lab")
+    bob.send("/ignore ann")
+    bob.expect("hidden")
+    ann.send("/msg bob unseen", "/join #lobby", "seen")
+    bob.send("/unignore ann", "/msg bob self")
+    assert not [line for line in bob.upto("self") if "unseen" in line]
+
+
+def test_rules_of_a_room_hold_on_all_servers(join, tmp_path):
+    first, second = join("a"), join("b")
+    ann, bob = first.client("ann"), second.client("bob")
+    ann.send("/create #mine", "/room quiet")
+    ann.expect("made #mine quiet")
+    bob.send("/join #mine", "may I?")
+    bob.expect("#mine is quiet")
+    ann.send("/op bob")
+    bob.expect("an operator")
+    bob.send("I may")
+    ann.expect("I may")
+    ann.send("/deop bob", "/ban bob why")
+    bob.expect("banned")
+    bob.send("/join #mine")
+    bob.expect("You are banned")
+    ann.send("/room open", "/redact 1")
+    ann.expect("removed")
+    bob.send("/join #other")
+    bob.expect("You are in #other")
+    ann.send("/delete #mine yes")
+    ann.expect("What you type goes to #lobby")
+    expect_same(tmp_path, "a", "b")
+    assert rows(tmp_path, "b")["messages"] == []
+    assert "ann" in str(bob.ask("/who #lobby"))
+    assert "bob" in str(ann.ask("/who #other"))
+    assert sorted(json.loads(person)[-1] for _, _, person in rows(tmp_path, "b")["present"]) == [[1], [1, 3]]
+
+
+def test_a_new_server_gets_everything_from_the_beginning_of_the_log(join, tmp_path):
+    first = join("a")
+    ann = first.client("ann")
+    ann.send("/create #lab about", "one", "two")
+    ann.expect("two")
+    second = join("b")
+    bob = second.client("bob")
+    bob.send("/join #lab")
+    bob.expect("two")
+    assert "ann" in str(bob.ask("/who #lab"))
+    expect_same(tmp_path, "a", "b")
+
+
+def test_people_leave_when_their_server_stops_and_when_it_is_killed(join, start_process, url, tmp_path, monkeypatch):
+    monkeypatch.setattr("chat_threads.cluster.history.LEASE", 2.0)
+    first = join("a")
+    ann = first.client("ann")
+    second = start_process("--cluster", url, "--rate", "0", db=tmp_path / "b.db")
+    with second.client("bob"):
+        ann.expect("bob joined")
+        second.kill()
+    ann.expect("bob left")
+    second = start_process("--cluster", url, "--rate", "0", db=tmp_path / "b.db")
+    with second.client("bob") as bob:
+        ann.expect("bob joined")
+        bob.send("back")
+        ann.expect("back")
+        assert second.stop() == 0
+    ann.expect("bob left")
