@@ -462,7 +462,7 @@ def test_the_line_being_typed_stays_whole_while_others_talk(server, screen):
             ann.type(str(number // 10))
     bob.expect("message 49")
     ann.expect(r"bob: message 48$", r"bob: message 49$", r"^> half a01234$", r"^ ann   #lobby   2 people   connected$")
-    assert len([line for line in ann.lines() if "half a" in line]) == 1
+    wait_for(lambda: sum("half a" in line for line in ann.lines()) == 1)
     ann.enter(" line")
     bob.expect("ann: half a01234 line")
     ann.expect(r"^\[\d\d:\d\d\] ann: half a01234 line$", r"^>$")
@@ -485,7 +485,7 @@ def test_a_narrower_window_leaves_no_old_row_of_the_line_and_erases_nothing(serv
     ann.expect("stays whole$")
     ann.resize(40, 20)
     ann.expect("ann: this stays", "^> a line that is longer than forty colum$", "^ns, and stays whole$", "^ ann")
-    assert sum("a line that" in row for row in ann.rows()) == 1
+    wait_for(lambda: sum("a line that" in row for row in ann.rows()) == 1)
 
 
 def test_up_and_down_bring_back_what_was_typed(server, screen):
@@ -530,9 +530,8 @@ def test_what_is_typed_before_the_last_line_is_done_is_not_lost_and_not_shown_am
         ann.keys("Enter", *"/who", "Enter", *"half a ", "C-u")
     ann.type("end")
     ann.expect("ann: line 4$", "^> end$")
-    wait_for(
-        lambda: sum("name    rooms" in line for line in ann.scrollback()) == 5
-    )  # the last answer may come before the last line
+    # The last answer may come before the last line.
+    wait_for(lambda: sum("name    rooms" in line for line in ann.scrollback()) == 5)
     lines = ann.scrollback()
     assert [line[8:] for line in lines if "line" in line] == [f"ann: line {number}" for number in range(5)]
     assert [line for line in lines if line[0] not in "*[> "] == []
@@ -602,7 +601,7 @@ def test_a_line_taller_than_the_window_leaves_nothing_behind(server, screen):
         ann.type("words and words " * 4)
     ann.expect("words and words", "^ ann   #lobby")
     ann.keys("Enter")
-    ann.expect("^!   has at most 2000. Nothing was sent.", "^>$")
+    ann.expect("^!   has at most 2000. Nothing was sent.", "^>$", "^ ann   #lobby")
     assert [line for line in ann.scrollback() if "words" in line or line.startswith(" ann")] == [
         " ann   #lobby   1 person   connected"
     ]
