@@ -145,7 +145,7 @@ class Sanctions(tuple[Sanction, ...]):
 
     def without_account(self, identity: int) -> Sanctions:
         """The same, after the account with this number has ended."""
-        if identity not in self._by_identity or not self._by_identity[identity].account:
+        if not any(each.identity == identity and each.account for each in self):
             return self
         return Sanctions(replace(each, account=False) if each.identity == identity else each for each in self)
 
