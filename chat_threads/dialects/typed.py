@@ -17,6 +17,8 @@ _WITHOUT_NAME = frozenset((commands.Nick, commands.Resume, commands.Help, comman
 _WISHES = {
     "If you want to leave, type /quit.": ("exit", "logout", "quit"),
     "/help lists the commands.": ("commands", "help", "?"),
+    "If you want to log in, type /login.": ("login", "signin"),
+    "If you want to keep your name with a password, type /register.": ("register", "signup"),
 }
 HINTS = {
     spelled: hint

@@ -1642,12 +1642,16 @@ def test_help_keeps_brackets_whole_in_a_narrow_window():
     assert lines[:2] == ["* text", "*   say it in the current room"]
 
 
-@for_each("typed", ["exit", "Quit", "LOGOUT", "help", "commands"])
-def test_a_line_that_may_be_meant_as_a_command_is_said_with_a_hint(typed):
+@for_each(
+    ("typed", "hint"),
+    [("exit", b"/quit"), ("Quit", b"/quit"), ("LOGOUT", b"/quit"), ("help", b"/help"), ("commands", b"/help"),
+     ("login", b"/login"), ("Register", b"/register")],
+)  # fmt: skip
+def test_a_line_that_may_be_meant_as_a_command_is_said_with_a_hint(typed, hint):
     dialect = dialect_of("ann")
     dialect.feed(typed.encode() + b"\n")
     assert dialect.next_input().command == commands.Say(typed)
-    assert (b"/help" if typed in ("help", "commands") else b"/quit") in dialect.next_input().data
+    assert hint in dialect.next_input().data
     assert dialect.next_input() is None
 
 
