@@ -26,13 +26,12 @@ from .errors import StartError
 from .history import BATCH
 from .logs import LogThread
 from .memory import give_back_what_is_freed
+from .motd import read_motd
 from .option_types import GroupedCommand, NameType, NetworksType, Number, OriginsType, WritersType
-from .rules import WORDS_LENGTH, clean
 from .server import MAX_REFUSED
 
 log = logging.getLogger(__name__)
 
-MOTD_LINES = 50
 STACK = 512 * 1024  # bytes of address space for a thread's stack; the default of 8 MiB adds up
 # Objects made until the garbage collector looks for cycles among them. A connection makes 75 and leaves no cycle, and a
 # look at all objects of 3,000 clients stops every thread for a tenth of a second. The default is 700.
@@ -306,23 +305,6 @@ def main(
         click.echo(f"chat_threads: {error.text}", err=True)
         code = 2
     sys.exit(code)
-
-
-def read_motd(path: str) -> tuple[str, ...]:
-    """The lines of the file, cleaned of control characters; raise StartError."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [clean(line.rstrip("\n")) for line in file.read(MOTD_LINES * 4 * WORDS_LENGTH).split("\n")]
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise StartError(f"The file of --motd, {path}, cannot be read: {why}.") from error
-    while lines and not lines[-1]:
-        lines.pop()
-    if len(lines) > MOTD_LINES or any(len(line) > WORDS_LENGTH for line in lines):
-        raise StartError(
-            f"The file of --motd, {path}, is too long: at most {MOTD_LINES} lines of {WORDS_LENGTH} characters."
-        )
-    return tuple(lines)
 
 
 def run(options: Options, log_level: str, log_file: str | None) -> int:

@@ -40,6 +40,7 @@ from chat_threads.conversation import Limits
 from chat_threads.disconnects import ShuttingDown
 from chat_threads.door import GIVING_WAY, RETURNING
 from chat_threads.errors import StartError
+from chat_threads.motd import read_motd
 from chat_threads.server import MAX_REFUSED
 from chat_threads.storage import Storage
 
@@ -951,7 +952,7 @@ def test_a_history_in_memory_makes_no_file_and_is_lost(start_process, tmp_path, 
 def test_the_motd_is_shown_to_everybody_without_what_harms_a_terminal(tmp_path, start_process):
     motd = tmp_path / "motd.txt"
     motd.write_bytes("\ufeffBe kind.\r\n\n\x1b[2Jcaf\u00e9\x07\u202e!\n\n\n".encode())
-    assert cli.read_motd(str(motd)) == ("Be kind.", "", "caf\u00e9!")
+    assert read_motd(str(motd)) == ("Be kind.", "", "caf\u00e9!")
     process = start_process("--motd", str(motd))
     for name in ("ann", "bob"):
         with process.client(name) as client:
@@ -962,7 +963,7 @@ def test_the_motd_is_shown_to_everybody_without_what_harms_a_terminal(tmp_path, 
 
 def test_an_empty_motd_is_none(tmp_path):
     (tmp_path / "motd.txt").write_text("\n\n")
-    assert cli.read_motd(str(tmp_path / "motd.txt")) == ()
+    assert read_motd(str(tmp_path / "motd.txt")) == ()
 
 
 def test_too_few_descriptors_for_max_clients_are_reported_and_all_are_used(monkeypatch, capsys):

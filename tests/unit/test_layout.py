@@ -67,7 +67,7 @@ LAYERS = """
     cluster.numbering   cluster.publisher   cluster.listener
     cluster.history
     cluster.server
-    chat            option_types
+    chat            option_types        motd
     announcement
     cli
     __main__
