@@ -30,6 +30,8 @@ class SecureWire(Wire):
     A thread that writes to many clients may first call ``seal`` for some of them.
     """
 
+    __slots__ = ("_channel", "_shaken", "_stop", "_sealed", "_pieces")  # as in Mailbox
+
     def __init__(self, plain: Wire, channel: Channel) -> None:
         """``plain``: the wire whose place it takes, to which nothing was sent."""
         super().__init__(plain._sock, plain.nowait)
@@ -39,7 +41,9 @@ class SecureWire(Wire):
         self._pieces = 0  # reads that brought no text and are not forgiven; the reader's
         self._sealed = False  # whether ``unsent`` is what the next ``put`` gets; the writing thread's
         self._stop = Latch()  # set by stop_reading
-        del self.put  # the socket's own; the class has another
+
+    def _set_put(self) -> None:
+        """Here ``put`` is a method."""
 
     @property
     def private(self) -> bool:

@@ -19,7 +19,7 @@ RECORD = 16_384  # bytes of plain text in a record, at most (RFC 8446, section 5
 HELLO = b"\x16"  # what a TLS client sends first: the type of a handshake record
 MOST_SILENT = 2 * RECORD  # encrypted bytes that may come without a byte of plain text
 LEAST_COUNTED = 64  # bytes that each piece counts as, at least, because taking a small one costs as much
-SHARERS = 64  # connections that share an Outgoing
+SHARERS = 8  # connections that share an Outgoing: as many as a writer serves at a time
 MOST_WAITING = 4 * RECORD  # bytes of TLS's own answers that may wait for the writer
 
 
@@ -32,7 +32,7 @@ class Outgoing:
 
     A buffer of its own for each connection would be as long as its longest batch. With a thousand of them, none would
     be in the processor's cache when its turn comes. The connections began one after the other, so a handshake, which
-    takes long, keeps only the newest ones waiting.
+    takes long, keeps only the newest ones waiting; and their writer mostly serves them together.
     """
 
     def __init__(self) -> None:

@@ -72,7 +72,7 @@ class Wire:
         """``sock``: prepared by ``prepare``."""
         self._sock = sock
         self.nowait = nowait
-        self.put: Callable[[bytes | memoryview, int], int] = sock.send
+        self._set_put()
         # What ``put`` has taken and the system has not: nothing here, see SecureWire. The writing thread's.
         self.unsent: bytes | memoryview = b""
         self._size = LEAST_READ  # bytes to ask for; the reader's
@@ -82,6 +82,9 @@ class Wire:
         self.sent = 0  # bytes so far; set by the writing thread, read by any
         if (sock.gettimeout() is None) is not bool(nowait):
             sock.setblocking(bool(nowait))
+
+    def _set_put(self) -> None:
+        self.put: Callable[[bytes | memoryview, int], int] = self._sock.send
 
     @property
     def hung_up(self) -> bool:
