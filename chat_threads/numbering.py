@@ -204,7 +204,8 @@ class Numbering:
     def _redacted(self, item: ordered.Redacted) -> None:
         try:
             rules = self.governed.get(item.room_id) or Governance(item.owner)
-            said = redaction.check(self._said(item), item, rules, self.at)
+            person = self._somebody(item.origin, item.who, item.by)
+            said = redaction.check(self._said(item), item, person, rules, self.at)
         except redaction.RemovedAlready as error:
             if item.ref:  # a program may ask again after a broken connection
                 self.published.append(ordered.Acked(item.origin, item.ref))
@@ -277,7 +278,7 @@ class Numbering:
             self.refused.append((item, RoomGone()))
             return
         try:  # its owner may have been banned meanwhile
-            self._refuse_banned(item.room_id, item.room, Somebody.of(item.origin, item.who, item.by))
+            self._refuse_banned(item.room_id, item.room, self._somebody(item.origin, item.who, item.by))
         except ChatError as error:
             self.refused.append((item, error.without_stack()))
             return

@@ -57,10 +57,9 @@ class OldMessage(NotAllowed):
         self.room, self.number = room, number
 
 
-def check(message: Message | None, item: ordered.Redacted, rules: Governance, at: int) -> Message:
-    """The message, which may be removed at the time ``at`` in a room with these rules; otherwise raise Banned,
+def check(message: Message | None, item: ordered.Redacted, person: Somebody, rules: Governance, at: int) -> Message:
+    """The message, which the person may remove at the time ``at`` in a room with these rules; otherwise raise Banned,
     UnknownMessage, RemovedAlready or NotAllowed."""
-    person = Somebody.of(item.origin, item.who, item.by)
     if ban := rules.banned(person, at):
         raise ban.ban(item.room, at)
     if message is None:

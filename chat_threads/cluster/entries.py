@@ -46,7 +46,10 @@ KINDS: tuple[type[ordered.Ordered], ...] = (  # the place in here is the kind's 
 _NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 _CHANGES: dict[str, type[changes.Change]] = {
     kind.__name__: kind
-    for kind in (changes.Set, changes.Invite, changes.Appoint, changes.Dismiss, changes.Sanctioned, changes.Lifted)
+    for kind in (
+        *(changes.Set, changes.Invite, changes.Uninvite, changes.Appoint, changes.Dismiss),
+        *(changes.Sanctioned, changes.Lifted),
+    )
 }
 _FIELDS = {kind: tuple(each.name for each in dataclasses.fields(kind)) for kind in KINDS}  # type: ignore[arg-type]
 _SESSIONS = ("origin", "session")

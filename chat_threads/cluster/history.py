@@ -230,7 +230,7 @@ class ClusterHistory(History):
         found: dict[int, tuple[bool, bool, str]] = {}
         governed = self._rooms.governed
         for item in items:
-            if isinstance(item, (ordered.Draft, ordered.TopicSet, ordered.Redacted)):
+            if isinstance(item, (ordered.Draft, ordered.TopicSet, ordered.Redacted, ordered.RoomEnded)):
                 rules = governed.get(item.room_id)
                 if rules or isinstance(item, ordered.Redacted):
                     session = item.origin

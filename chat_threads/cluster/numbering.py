@@ -170,7 +170,7 @@ class RowNumbering(Numbering):
     def _room_ended(self, item: ordered.RoomEnded) -> None:
         there = self._last_of(item.room_id) is not None
         super()._room_ended(item)
-        if there:
+        if there and self._last_of(item.room_id) is None:
             self._state.forget(item.room_id)
             self._state.ledger.room_ended(item.room_id)
 

@@ -12,6 +12,9 @@ import pytest
 from support.clients import said
 from support.waiting import in_threads, wait_for
 
+from chat_threads import changes
+from chat_threads.cluster import entries
+
 pytestmark = pytest.mark.slow
 TABLES = "messages rooms governance tokens refs places accounts keys audit present servers".split()
 
@@ -138,6 +141,11 @@ def test_private_lines_and_invitations_reach_people_on_other_servers(join):
     assert not [line for line in bob.upto("self") if "unseen" in line]
 
 
+def test_every_change_of_a_rooms_rules_has_a_place_in_the_log():
+    kinds = {each for each in vars(changes).values() if isinstance(each, type) and issubclass(each, changes.Change)}
+    assert kinds - {changes.Change} == set(entries._CHANGES.values())
+
+
 def test_rules_of_a_room_hold_on_all_servers(join, tmp_path):
     first, second = join("a"), join("b")
     ann, bob = first.client("ann"), second.client("bob")
@@ -149,7 +157,9 @@ def test_rules_of_a_room_hold_on_all_servers(join, tmp_path):
     bob.expect("an operator")
     bob.send("I may")
     ann.expect("I may")
-    ann.send("/deop bob", "/ban bob why")
+    ann.send("/deop bob", "/room invite-only", "/uninvite bob")
+    ann.expect("* bob is not invited to #mine any more, but is still in it.")
+    ann.send("/room public", "/ban bob why")
     bob.expect("banned")
     bob.send("/join #mine")
     bob.expect("You are banned")
