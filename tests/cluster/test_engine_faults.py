@@ -35,9 +35,9 @@ def behind(join: Callable[..., Running], engine: Postgres, wire: Wire, url: str)
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers that wait for the engine for a second only."""
-    monkeypatch.setattr(history, "WAIT", 1.0)
-    monkeypatch.setattr(link, "ANSWER", 0.5)
+    """Servers that wait for the engine for two seconds only."""
+    monkeypatch.setattr(history, "WAIT", 2.0)
+    monkeypatch.setattr(link, "ANSWER", 1.0)
     monkeypatch.setattr(link, "CONNECT", 1)
 
 
@@ -78,8 +78,8 @@ def test_after_the_wait_what_was_said_is_refused_and_the_next_is_said_when_the_e
 def test_a_batch_whose_fate_is_unknown_is_never_called_not_stored_and_comes_once(impatient, join, behind, wire):
     bob = join("other").client("bob")
     ann = behind.client("ann")
-    ann.expect("bob")
-    wire.mode = "deaf"
+    wait_for(lambda: "bob" in str(ann.ask("/who")))
+    wire.deafens = b"perhaps"
     ann.send("perhaps")
     bob.expect("ann: perhaps")  # it is in the log, which ann's server does not know
     ann.expect("! The server does not know yet whether that was stored")

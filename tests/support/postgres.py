@@ -121,10 +121,12 @@ class Wire:
 
     ``mode`` is "open"; "cut": all connections end, and no new ones begin; "silent": nothing passes, and nobody is told;
     "deaf": what servers send arrives, but no answer comes back. Connections stay as they are until the mode changes.
+    When a server sends ``deafens``, the mode becomes "deaf".
     """
 
     def __init__(self, port: int) -> None:
         self.mode = "open"
+        self.deafens: bytes | None = None
         self._to = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -158,6 +160,8 @@ class Wire:
         near, far = found[0]
         try:
             data = ready.recv(65536)
+            if self.deafens and ready is near and self.deafens in data:
+                self.mode, self.deafens = "deaf", None
             if data and not (self.mode == "deaf" and ready is far):
                 (far if ready is near else near).sendall(data)
         except OSError:
