@@ -85,6 +85,7 @@ attribute               set by
 ``Session.kept``        the session's reader; so is ``note_at``. A session that takes its place reads both
 ``Session.token``       as the profile, under ``SessionStore._lock``; ``Session.identity``, ``.account``,
                         ``.operator`` and ``.proof`` with it
+``Session.token_lost``  the history thread, when the session's token could not be stored; its reader unsets it
 ``Session.reply_to``    the readers of sessions that write to this one, and the listener; the last one counts
 ``Session.broken``      the session's writer; its reader, if no writer could be started
 ``Session.reason``      any thread that closes the session or cuts it off, under ``Mailbox.mutex``, together

@@ -54,6 +54,7 @@ _NOT_STORED: dict[type[ordered.Ordered], Callable[[Any, str], ChatError]] = {
     ordered.RoomChanged: lambda item, why: NotStored(why, "done"),
     ordered.AccountStored: lambda item, why: NotStored(why, "done"),
     ordered.AccountEnded: lambda item, why: NotStored(why, "done"),
+    ordered.TokenUsed: lambda item, why: NotStored(why, "done"),
     ordered.RoomMade: lambda item, why: RoomNotStored(item.room, why),
 }
 

@@ -161,6 +161,7 @@ class TokenUsed(Ordered):
     name: str
     account: int = 0
     proof: bytes = b""  # the salt of the account's password, with which it opens it, and with no other
+    session: Any = None  # the session that has the token; it is not told if that is not stored
 
 
 @dataclass(frozen=True, slots=True)

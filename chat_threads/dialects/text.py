@@ -227,7 +227,7 @@ class TextDialect:
             self._told_shown = True
             self._tell(SHOWN)
         try:
-            why = form.answer("" if line is None else line.decode("utf-8"))
+            why = "That was too long." if line is None else form.answer(line.decode("utf-8"))
         except UnicodeDecodeError:
             why = "That was not UTF-8."
         command = None if form.ended else form.command

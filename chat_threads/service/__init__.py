@@ -105,6 +105,9 @@ class Service:
 
     def handle(self, session: Session, command: commands.Command) -> None:
         """Carry out a command; raise ChatError if that is not possible. Waits as the command's function says."""
+        if session.token_lost:
+            session.token_lost = False
+            people.keep_token(self._context, session, new=True)
         METHODS[type(command)](self._context, session, command)
         if session.note_at is not None and (session.heard > session.note_at or type(command) in returning.CHANGES):
             returning.note(self._context, session)
@@ -136,6 +139,8 @@ class Service:
         """For the history thread: send the error to the session whose value was not stored."""
         if isinstance(item, ordered.AccountStored):
             accounts.not_stored(self._context, item)
+        if isinstance(item, ordered.TokenUsed) and isinstance(item.session, Session):  # not one of another server
+            item.session.token_lost = True
         origin: Session | None = getattr(item, "origin", None)
         if origin is not None:
             origin.tell(error, getattr(item, "ref", ""))

@@ -99,7 +99,9 @@ def keep_token(context: Context, session: Session, new: bool) -> None:
     if context.sessions.holder(session.token) is session:
         with contextlib.suppress(NotStored):  # then its next message stores it
             account = session.identity if session.account and new else 0
-            context.history.submit(ordered.TokenUsed(token_id(session.token), session.name, account, session.proof))
+            context.history.submit(
+                ordered.TokenUsed(token_id(session.token), session.name, account, session.proof, session)
+            )
 
 
 def depart(context: Context, session: Session, words: str, patience: float) -> None:

@@ -24,7 +24,7 @@ from chat_threads.errors import Unreadable
 from chat_threads.ordered import TokenUsed
 from chat_threads.passwords import Gate, Password
 from chat_threads.service import table
-from chat_threads.storage import Batch
+from chat_threads.storage import Batch, StorageError
 from chat_threads.tokens import token_id
 
 SECRET, OTHER = "correct horse", "battery staple"
@@ -57,6 +57,9 @@ def test_a_person_registers_by_typing_the_password_when_asked_and_later_comes_in
     ann = server.client("ann")
     ann.send("/register")
     ann.expect("Choose a password of 8 characters or more")
+    ann.send("x" * 70_000)
+    ann.expect("! That was too long.")
+    ann.expect("Choose a password")
     ann.send(SECRET, OTHER)
     ann.expect("The two are not the same, so nothing was changed.")
     ann.expect("Choose a password")
@@ -270,6 +273,23 @@ def test_a_change_of_the_password_voids_all_other_tokens(program):
         again = program()
         again.send({"type": "hello", **hello})
         assert again.expect("error" if expected else "welcome").get("code") == expected
+
+
+def test_a_token_that_could_not_be_stored_is_stored_with_the_next_request(program, server, monkeypatch):
+    registered(program, "ann", server).close()
+    ann = program(None, server)
+
+    def full(batch: object) -> None:
+        raise StorageError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.chat.storage, "commit", full)
+        ann.send(type="hello", name="ann", password=SECRET)
+        ann.expect("joined")
+        wait_for(lambda: server.chat.sessions.named("ann").token_lost, "it is refused")
+    ann.ask(type="ping")
+    ann.ask(type="ping")  # waits for what was submitted before
+    assert server.chat.storage.token(token_id(token_of(ann))) is not None
 
 
 def test_a_name_that_is_given_up_is_anybodys_and_its_void_tokens_stay_void(program):
