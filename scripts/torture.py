@@ -9,6 +9,9 @@ are on WebSockets, if ``websockets`` is installed, and a third speak TLS, if ``o
 Other WebSockets and TLS clients are hostile. At the end all clients leave, the server stops, and ``torture_checker``
 compares the logs with the history.
 
+With --servers 3, three servers share a PostgreSQL, which is killed, too. The clients move between the servers. At the
+end all histories have to be the same.
+
 The exit code is 0 if every check is ok and the run counts, otherwise 1. The same --seed gives the same clients
 and the same choice of faults; the order in which threads run still differs.
 
@@ -27,15 +30,17 @@ import shutil
 import signal
 import sqlite3
 import sys
+import tempfile
 import time
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import click
 from tabulate import tabulate
 from torture_checker import Look, Result, Row, check
 from torture_clients import PATIENCE, Client, Reader, Searcher, Traveller, World, Writer, now
-from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Server
+from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Meddling, Server
 from torture_rules import Governor
 from torture_tls import WHY_NOT as WHY_NO_TLS
 from torture_tls import Certificate, put_on_tls
@@ -47,6 +52,10 @@ FINISH = 90.0  # seconds after the last fault for all clients to come back, read
 WORKED_OFF = 60.0  # seconds in which the server works off, at its rate, what a hostile client sent before it left
 LATE = 4  # descriptors that SQLite opens on first use: one for each reading connection
 SHOWN = 5  # violations of each check that are printed
+
+
+Faults = Callable[[list[Client]], tuple[Any, Meddling]]
+"""Makes the two threads that cause faults: one kills, the other does the rest."""
 
 
 # --- a run ---------------------------------------------------------------------------------------------------
@@ -88,34 +97,37 @@ def more_than(unused: tuple[int, int], usage: tuple[int, int]) -> bool:
     return usage[0] > unused[0] or usage[1] > unused[1] + LATE
 
 
-def finish(world: World, server: Server, clients: list[Client], unused: tuple[int, int]) -> list[str]:
-    """Let all clients leave, and stop the server. Return the faults. ``unused``: its usage without clients."""
-    wrong = []
+def finish(world: World, servers: list[Server], clients: list[Client], compare: Callable[[], list[str]]) -> list[str]:
+    """Let all clients leave, and stop the servers. Return the faults. ``compare`` finds those in several histories."""
+    wrong = [server.ended for server in servers if server.ended]
     world.finishing.set()
-    deadline = now() + FINISH
-    if server.ended:
-        wrong.append(server.ended)
-        deadline = now()
+    deadline = now() + (0 if wrong else FINISH)
     for client in clients:
         client.join(max(0.0, deadline - now()))
         if client.is_alive():
             wrong.append(f"{client.name} could not enter, read its answers and leave within {FINISH:g} s")
-    deadline = now() + WORKED_OFF
-    while (more := more_than(unused, usage := server.usage())) and now() < deadline:
-        time.sleep(0.1)
-    if more:
-        wrong.append(f"with nobody there the server has {usage} threads and descriptors, and had {unused} at first")
-    code = server.stop()
-    if code != 0:
-        wrong.append(f"on SIGTERM the server exited with {code}")
+    for server in servers:
+        deadline = now() + WORKED_OFF
+        while (more := more_than(server.unused, usage := server.usage())) and now() < deadline:
+            time.sleep(0.1)
+        if more:
+            wrong.append(
+                f"with nobody there server {server.number} has {usage} threads and descriptors, and had"
+                f" {server.unused} at first"
+            )
+    wrong += compare()
+    for server in servers:
+        code = server.stop()
+        if code != 0:
+            wrong.append(f"on SIGTERM server {server.number} exited with {code}")
     return wrong
 
 
 def torture(
     world: World,
-    disk: Disk,
-    calls: Calls,
-    server: Server,
+    servers: list[Server],
+    faults: Faults,
+    compare: Callable[[], list[str]],
     minutes: float,
     kinds: list[tuple[type[Client], str, int]],
     web_every: int,
@@ -124,10 +136,11 @@ def torture(
     rules: bool,
 ) -> tuple[list[Client], list[str], dict[str, str]]:
     """Do the run. Return the clients with their logs, the errors, and the faults that were left out."""
-    if not server.start():
-        sys.exit("\n".join(["torture: the server does not start:", *server.log]))
-    world.port = server.port
-    unused = server.usage()
+    for server in servers:
+        if not server.start():
+            sys.exit("\n".join(["torture: the server does not start:", *server.log]))
+        world.ports.append(server.port)
+        server.unused = server.usage()
     clients = [kind(f"{letter}{number}", world) for kind, letter, count in kinds for number in range(1, count + 1)]
     if web_every:  # of each kind: the first, and so on
         numbers = [number for _, _, count in kinds for number in range(count)]
@@ -135,8 +148,7 @@ def torture(
         put_on_webs(webs, world)
     if certificate:
         put_on_tls(world.chance("TLS").sample(clients, -(-len(clients) // tls_every)), certificate)
-    killer = Killer(world, server)
-    meddler = Meddler(world, server, disk, calls, clients, killer, certificate)
+    killer, meddler = faults(clients)
     if rules:  # first, because whoever is in a room first owns it
         governor = Governor(world, [client for client in clients if not isinstance(client, Searcher)])
         governor.start()
@@ -159,16 +171,18 @@ def torture(
         meddler.join()  # its last fault may have made the disk fail
         killer.hurry.set()
         killer.join()
-    wrong = finish(world, server, clients, unused)
+    wrong = finish(world, servers, clients, compare)
     return clients, wrong, meddler.skipped
 
 
-def save(directory: pathlib.Path, db: pathlib.Path, server: Server, clients: list[Client], world: World) -> None:
+def save(directory: pathlib.Path, servers: list[Server], clients: list[Client], world: World) -> None:
     """Keep the files that help to find the cause."""
     directory.mkdir(parents=True, exist_ok=True)
-    for file in db.parent.glob(db.name + "*"):
-        shutil.copy(file, directory)
-    (directory / "server.log").write_text("\n".join(server.log) + "\n", encoding="utf-8")
+    for server in servers:
+        for file in server.db.parent.glob(server.db.name + "*"):
+            shutil.copy(file, directory)
+        name = "server.log" if len(servers) == 1 else f"server{server.number}.log"
+        (directory / name).write_text("\n".join(server.log) + "\n", encoding="utf-8")
     logs: dict[str, list[Any]] = {
         "asks": [ask for client in clients for ask in client.asks],
         "stays": [stay for client in clients for stay in client.stays],
@@ -211,6 +225,49 @@ def report(results: list[Result], told: list[tuple[str, object]]) -> None:
             click.echo(f"{each.check}: and {len(each.violations) - SHOWN} more")
 
 
+class Tortured(NamedTuple):
+    """What is tortured, and how."""
+
+    servers: list[Server]
+    faults: Faults
+    compare: Callable[[], list[str]]
+    names: tuple[str, ...]  # of the faults
+
+
+def single(
+    stack: contextlib.ExitStack, world: World, minutes: float, options: tuple[str, ...], certificate: Certificate | None
+) -> Tortured:
+    """One server, which ends with ``stack``."""
+    disk = Disk(64 + round(24 * minutes))
+    stack.callback(disk.close)
+    calls = Calls(disk.directory / "chat.db")
+    stack.callback(calls.close)
+    server = Server(disk.directory / "chat.db", options, calls.environment)
+    stack.callback(server.end)
+
+    def faults(clients: list[Client]) -> tuple[Killer, Meddler]:
+        killer = Killer(world, server)
+        return killer, Meddler(world, server, disk, calls, clients, killer, certificate)
+
+    return Tortured([server], faults, list, FAULTS)
+
+
+def several(stack: contextlib.ExitStack, world: World, count: int, options: tuple[str, ...]) -> Tortured:
+    """Servers that share an engine. All end with ``stack``."""
+    try:
+        import torture_cluster as cluster
+    except ImportError:
+        sys.exit("torture: several servers need psycopg. Install it: pip install 'chat_threads[cluster]'.")
+    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="torture-"))
+    members = cluster.Members(pathlib.Path(directory), count, options)
+    stack.callback(members.close)
+
+    def faults(clients: list[Client]) -> tuple[cluster.ClusterKiller, cluster.ClusterMeddler]:
+        return cluster.ClusterKiller(world, members), cluster.ClusterMeddler(world, clients, members)
+
+    return Tortured(members.servers, faults, members.differences, cluster.FAULTS)
+
+
 @click.command(help=__doc__, context_settings={"show_default": True})
 @click.option("--seed", type=int, metavar="N", show_default="another one each time", help="Seed of the random choices.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="N", default=5.0, help="Length of the run.")
@@ -234,6 +291,7 @@ def report(results: list[Result], told: list[tuple[str, object]]) -> None:
 @click.option(
     "--tls-every", type=click.IntRange(0), metavar="N", default=3, help="One client in so many speaks TLS; 0: none."
 )
+@click.option("--servers", type=click.IntRange(1), metavar="N", default=1, help="Servers that share a PostgreSQL.")
 @click.option("--rules/--no-rules", default=True, help="Whether somebody governs the rooms.")
 @click.option(
     "--rooms", type=click.IntRange(1), metavar="N", default=4, help="Each client is in two of them, a traveller in all."
@@ -251,6 +309,7 @@ def main(
     searchers: int,
     web_every: int,
     tls_every: int,
+    servers: int,
     rules: bool,
     rooms: int,
     min_acks: int,
@@ -261,38 +320,36 @@ def main(
     signal.signal(signal.SIGTERM, end_early)
     seed = random.randrange(1_000_000) if seed is None else seed
     world = World(seed, rooms)
-    disk = Disk(64 + round(24 * minutes))
-    db = disk.directory / "chat.db"
-    calls = Calls(db)
     certificate = None if WHY_NO_TLS or not tls_every else Certificate()
-    server = Server(db, (*server_options, *(certificate.options if certificate else ())), calls.environment)
+    options = (*server_options, *(certificate.options if certificate else ()))
     kinds = [(Writer, "w", writers), (Reader, "r", readers), (Traveller, "t", travellers), (Searcher, "s", searchers)]
-    try:
-        webs = 0 if WHY_NOT else web_every
-        clients, wrong, skipped = torture(
-            world, disk, calls, server, minutes, kinds, webs, tls_every, certificate, rules
-        )
-        rows, damaged = read_history(server.db)
-        if keep:
-            save(pathlib.Path(keep), server.db, server, clients, world)
-    finally:
-        server.end()
-        disk.close()
-        calls.close()
+    with contextlib.ExitStack() as stack:
         if certificate:
-            certificate.close()
-    wrong = [*world.odd, *troubles(server.log), *damaged, *wrong]
+            stack.callback(certificate.close)
+        found = (
+            several(stack, world, servers, options)
+            if servers > 1
+            else single(stack, world, minutes, options, certificate)
+        )
+        webs = 0 if WHY_NOT else web_every
+        clients, wrong, skipped = torture(world, *found[:3], minutes, kinds, webs, tls_every, certificate, rules)
+        rows, damaged = read_history(found.servers[0].db)
+        if keep:
+            save(pathlib.Path(keep), found.servers, clients, world)
+    log = [line for server in found.servers for line in server.log]
+    wrong = [*world.odd, *troubles(log), *damaged, *wrong]
     asks = [ask for client in clients for ask in client.asks]
     stays = [stay for client in clients for stay in client.stays]
-    results = check(asks, stays, rows, world.faults, world.looks)
-    results.append(Result("rest", "the protocol, the log, the file, coming back and the end", len(server.log), wrong))
+    results = check(asks, stays, rows, world.faults, world.looks, servers > 1)
+    results.append(Result("rest", "the protocol, the log, the file, coming back and the end", len(log), wrong))
     outcomes = Counter(ask.outcome for ask in asks)
     counts = world.counts()
-    kills = counts.get("kills", 0)
-    faults = [(fault, skipped.get(fault, counts.pop(fault, 0))) for fault in FAULTS]
+    kills = sum(count for what, count in counts.items() if what.startswith("kills"))
+    faults = [(fault, skipped.get(fault, counts.pop(fault, 0))) for fault in found.names]
     told: list[tuple[str, object]] = [
         ("seed", seed),
         ("minutes", f"{minutes:g}"),
+        *([("servers", servers)] if servers > 1 else []),
         ("clients on WebSockets", WHY_NOT or sum(kind is WebConnection for kind, _ in kinds_of(clients))),
         ("clients that speak TLS", WHY_NO_TLS or sum("wrap" in options for _, options in kinds_of(clients))),
         ("acknowledged", f"{outcomes['ok']:,}"),
@@ -301,7 +358,7 @@ def main(
         ("messages in the history", f"{len(rows):,}"),
         ("messages seen", f"{sum(len(stay.messages) for stay in stays):,}"),
         *faults,
-        ("cut off for reading too slowly", sum(line.endswith("ends: too_slow") for line in server.log)),
+        ("cut off for reading too slowly", sum(line.endswith("ends: too_slow") for line in log)),
         *sorted(counts.items()),
     ]
     report(results, told)

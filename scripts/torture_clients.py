@@ -39,6 +39,8 @@ CUT_OFF = frozenset({"too_slow", "replaced", "shutting_down", "no_handshake", "s
 
 OUT = frozenset({"banned", "invite_only"})  # errors for somebody who may not enter a room now
 
+UNDECIDED = frozenset({"not_stored", "maybe_stored"})  # answers to a hello whose claim of a name is not decided in time
+
 DISK_FAILED = "told that the disk failed"  # after this the server stores nothing until a restart
 
 now = time.monotonic
@@ -138,7 +140,7 @@ class World:
     def __init__(self, seed: int, rooms: int) -> None:
         self.seed = seed
         self.rooms = [f"#room{number}" for number in range(1, rooms + 1)]
-        self.port = 0
+        self.ports: list[int] = []  # of the servers
         self.over = threading.Event()  # no more faults
         self.finishing = threading.Event()  # no more texts: read the answers, and leave
         self.faults: list[Fault] = []
@@ -193,6 +195,7 @@ class Client(threading.Thread):
         self.connection: Connection
         self.token = ""
         self._staying: dict[str, Stay] = {}
+        self._port = 0  # of the server that it is connected to, or was
         self._refs = 0
         self._answers: dict[str, dict[str, Any]] = {}  # answers to requests other than texts, by ref
         self._coming = False  # has said hello, and has not entered all of its rooms yet
@@ -220,8 +223,15 @@ class Client(threading.Thread):
 
     # --- coming and going ---------------------------------------------------------------------------------
 
+    def _change_server(self) -> None:
+        if len(self.world.ports) > 1:
+            self._port = self.chance.choice(self.world.ports)
+        else:
+            self._port = self.world.ports[0]
+
     def _come_in(self) -> None:
-        self.connection = self.connect(self.world.port, self.chance.choice([0, 16384, 65536]))
+        self._change_server()
+        self.connection = self.connect(self._port, self.chance.choice([0, 16384, 65536]))
         self._coming = True
         while True:
             known = {room: number for room, number in self.reached.items() if number is not None}
@@ -249,6 +259,9 @@ class Client(threading.Thread):
             elif answer.get("code") == "name_taken":  # the server has not noticed the lost connection yet
                 raise Gone
             elif answer.get("code") in OUT:
+                raise Gone
+            elif len(self.world.ports) > 1 and answer.get("code") in UNDECIDED:
+                self.world.count("could not enter: the engine did not answer")
                 raise Gone
             else:
                 raise Odd(f"hello was answered with {answer}")
@@ -311,7 +324,7 @@ class Client(threading.Thread):
             if self._old:
                 self._old.close()
             self._old = self.connection
-            self.connection = Connection(self.world.port)  # unused; closed with the others
+            self.connection = Connection(self._port)  # unused; closed with the others
         raise Gone
 
     def _start_afresh(self) -> None:
@@ -504,6 +517,7 @@ class Writer(Client):
     def __init__(self, name: str, world: World) -> None:
         super().__init__(name, world)
         self._said = 0
+        self._wrote_to = 0  # the port of the server to which it sent last
         self._by_ref: dict[str, Ask] = {}
         self._waiting: dict[str, Ask] = {}  # by ref: no answer yet
         self._under_token: list[Ask] = []
@@ -566,6 +580,9 @@ class Writer(Client):
         for ask in self._waiting.values():
             ask.sent.append(now())
             self.world.count("not answered, and sent again")
+            if self._port != self._wrote_to:
+                self.world.count("not answered, and sent to another server")
+        self._wrote_to = self._port
         self.connection.send(*(self._request(ref, ask) for ref, ask in self._waiting.items()))
         self._await_answers(PATIENCE)
 

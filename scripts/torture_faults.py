@@ -127,9 +127,14 @@ class Calls:
 class Server:
     """The server, in a process of its own that is started again and again. Its stderr is kept."""
 
-    def __init__(self, db: pathlib.Path, options: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(
+        self, db: pathlib.Path, options: tuple[str, ...], environment: dict[str, str], number: int = 1
+    ) -> None:
+        """``number``: which of several it is."""
         self.db = db
+        self.number = number
         self.port = 0
+        self.unused = (0, 0)  # its usage without clients
         self.log: list[str] = []
         self.process: subprocess.Popen[str]
         self.catches_signals = False  # whether it has said that it listens
@@ -269,8 +274,43 @@ class Killer(threading.Thread):
         self._told = self._world.counted(DISK_FAILED)
 
 
-class Meddler(threading.Thread):
-    """All other faults, one after the other, equally often."""
+class Meddling(threading.Thread):
+    """Causes faults, one after the other, equally often. These are for any number of servers."""
+
+    def __init__(self, world: World, clients: list[Client]) -> None:
+        super().__init__(name="meddler", daemon=True)
+        self._world = world
+        self._clients = clients
+        self._chance = world.chance("meddler")
+        self.skipped: dict[str, str] = {}
+        self._faults: list[Callable[[], None]] = [self._break_clients, self._slow_client]
+
+    def run(self) -> None:
+        try:
+            while True:
+                for fault in self._chance.sample(self._faults, len(self._faults)):
+                    if self._world.over.wait(self._chance.uniform(1, 5)):
+                        return
+                    fault()
+        except Exception:
+            self._world.odd.append(f"the faults broke: {traceback.format_exc()}")
+
+    def _hold(self, least: float, most: float) -> None:
+        self._world.over.wait(self._chance.uniform(least, most))
+
+    def _break_clients(self) -> None:
+        for client in self._chance.sample(self._clients, self._chance.randint(1, len(self._clients))):
+            how = self._chance.choice(["reset", "close", "vanish"])
+            self._world.count("clients broke off")
+            client.orders.put(how)
+
+    def _slow_client(self) -> None:
+        for client in self._chance.sample(self._clients, min(3, len(self._clients))):
+            client.orders.put("be slow")
+
+
+class Meddler(Meddling):
+    """All other faults of a single server, and of its disk."""
 
     def __init__(
         self,
@@ -282,17 +322,13 @@ class Meddler(threading.Thread):
         killer: Killer,
         certificate: Certificate | None,
     ) -> None:
-        super().__init__(name="meddler", daemon=True)
-        self._world = world
+        super().__init__(world, clients)
         self._server = server
         self._killer = killer
         self._disk = disk
         self._calls = calls
-        self._clients = clients
         self._certificate = certificate
-        self._chance = world.chance("meddler")
-        self.skipped: dict[str, str] = {}
-        self._faults: list[Callable[[], None]] = [self._break_clients, self._slow_client, self._pause, self._lock]
+        self._faults += [self._pause, self._lock]
         if disk.mounted:
             self._faults += [self._fill_disk, self._grow_log_and_fill_disk]
         else:
@@ -320,29 +356,6 @@ class Meddler(threading.Thread):
             self._faults.append(self._limit_files)
         except (ImportError, AttributeError, OSError):
             self.skipped["files may not grow"] = "skipped: there is no prlimit here"
-
-    def run(self) -> None:
-        try:
-            while True:
-                for fault in self._chance.sample(self._faults, len(self._faults)):
-                    if self._world.over.wait(self._chance.uniform(1, 5)):
-                        return
-                    fault()
-        except Exception:
-            self._world.odd.append(f"the faults broke: {traceback.format_exc()}")
-
-    def _hold(self, least: float, most: float) -> None:
-        self._world.over.wait(self._chance.uniform(least, most))
-
-    def _break_clients(self) -> None:
-        for client in self._chance.sample(self._clients, self._chance.randint(1, len(self._clients))):
-            how = self._chance.choice(["reset", "close", "vanish"])
-            self._world.count("clients broke off")
-            client.orders.put(how)
-
-    def _slow_client(self) -> None:
-        for client in self._chance.sample(self._clients, min(3, len(self._clients))):
-            client.orders.put("be slow")
 
     def _attack(self) -> None:
         """What hostile clients do must not disturb the others, so C7 applies."""

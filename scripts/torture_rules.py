@@ -110,4 +110,7 @@ class Governor(Client):
                 self._out.discard(one)
         elif event["type"] == "message" and (event["room"], event["from"]) in self._out:
             raise Odd(f"a banned person spoke: {event}")
+        elif event["type"] == "notice" and event["text"].endswith("so this holds for the name only."):
+            self.world.count("banned or muted while away")
+            return
         super()._take(event)

@@ -376,6 +376,21 @@ def test_a_late_message_during_a_fault_is_not_judged():
     assert run.found() == set()
 
 
+@pytest.mark.parametrize(
+    ("later", "faults", "judged"),
+    [(1, [], False), (2.5, [], True), (2.5, [Fault("kill", 104, 105)], False), (9, [Fault("kill", 104, 105)], True)],
+)
+def test_servers_that_are_apart_have_a_moment_without_a_fault_to_hear_of_what_others_acknowledged(
+    later, faults, judged
+):
+    run = good_run()
+    ask = run.ask("#a", 24)
+    assert 103 < ask.done < 104
+    looks = [*run.looks, Look("dan", ask.text, ask.done + later, ())]
+    results = checker.check(run.asks, run.stays, run.rows, faults, looks, apart=True)
+    assert {each.check for each in results if each.violations} == ({"C8"} if judged else set())
+
+
 def test_a_client_that_does_not_read_is_not_timed_but_the_others_are():
     run = good_run()
     late(run)
@@ -611,3 +626,15 @@ def test_a_server_whose_refused_texts_come_back_is_found(tmp_path):
 def test_a_longer_run_keeps_every_promise(options):
     done = torture("--minutes", "0.5", "--seed", "25", "--min-kills", "2", *options, wait=240)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(300)
+def test_servers_that_share_an_engine_keep_every_promise_and_have_the_same_histories():
+    pytest.importorskip("psycopg")
+    if load("engine").programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+    options = ("--servers", "3", "--minutes", "0.3", "--seed", "1", "--min-acks", "100", "--min-kills", "1")
+    done = torture(*options, wait=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("  ok") == 9
