@@ -232,7 +232,7 @@ class History:
             began = now
             self._slot.doing = "commits", began
             try:
-                self.storage.commit(batch)
+                self._commit(batch)
             except StorageError as failed:
                 now = time.monotonic()
                 self.commits.took(began, now, 0, str(failed))
@@ -258,6 +258,9 @@ class History:
         if numbered.under_tokens:
             self._once.trim()
         return committed
+
+    def _commit(self, batch: Batch) -> None:
+        self.storage.commit(batch)
 
     def _publish_in_parts(self, published: Iterable[ordered.Published]) -> list[int]:
         """Publish a batch in which texts have several lines, in parts, after each of which the writers send what they

@@ -84,13 +84,7 @@ class Upkeep:
         until the next step is due; None: there is nothing to do. ``now`` is by time.monotonic(). ``committed`` is
         what the history has just stored."""
         if committed is not None:
-            self.tokens_used += committed.tokens_used
-            if self.tokens_used >= TOKENS_SWEPT or committed.sweeps:
-                self.sweeping.at = now
-            if committed.messages:
-                self.said_at = now
-                at = now if self._storage.unindexed >= INDEX_AFTER else now + QUIET
-                self.indexing.at = at if at > self.index_again else self.index_again
+            self.note(now, committed)
         first: float | None = None
         grown = self._storage.log_is_long
         for task in self._tasks:
@@ -106,6 +100,16 @@ class Upkeep:
         if first is None:
             return None
         return first - now if first > now else 0.0
+
+    def note(self, now: float, committed: Batch) -> None:
+        """Find out what a batch that is stored makes necessary."""
+        self.tokens_used += committed.tokens_used
+        if self.tokens_used >= TOKENS_SWEPT or committed.sweeps:
+            self.sweeping.at = now
+        if committed.messages:
+            self.said_at = now
+            at = now if self._storage.unindexed >= INDEX_AFTER else now + QUIET
+            self.indexing.at = at if at > self.index_again else self.index_again
 
     def _failed(self, error: StorageError, level: int, what: str) -> bool:
         """Log what could not be done; after the report that nothing can be stored, only at the debug level."""

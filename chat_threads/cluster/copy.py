@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import dataclass
 
-from ..batch import Batch
-from ..errors import StartError
+from ..batch import Batch, StoredRef
+from ..errors import StartError, Unreadable
+from ..events import Message
 from ..schema import transaction
 from ..storage import Storage
+from .errors import CopyFailed
 from .ledger import Ledger
 
 
 @dataclass(slots=True)
 class CopyBatch(Batch):
-    """The content of one transaction: what rows of the log say, and the position of the last one."""
+    """The content of one transaction: what a row of the log says, and its position."""
 
     position: int = 0
+    last_room: int = 0
     ledger: Ledger | None = None
 
     @property
@@ -32,7 +36,7 @@ class Copy(Storage):
         with transaction(writer):
             writer.execute(
                 "CREATE TABLE IF NOT EXISTS copy (one INTEGER PRIMARY KEY CHECK (one = 1), engine INTEGER NOT NULL,"
-                " position INTEGER NOT NULL, server INTEGER NOT NULL)"
+                " position INTEGER NOT NULL, last_room INTEGER NOT NULL, server INTEGER NOT NULL, file TEXT NOT NULL)"
             )
             writer.execute(
                 "CREATE TABLE IF NOT EXISTS present (server INTEGER NOT NULL, session INTEGER NOT NULL,"
@@ -41,27 +45,53 @@ class Copy(Storage):
             writer.execute("CREATE TABLE IF NOT EXISTS servers (server INTEGER PRIMARY KEY, last INTEGER NOT NULL)")
         return migrated
 
-    def begin(self, engine: int, server: int) -> tuple[int, int, Ledger]:
-        """The position, the server that used this file before (0: none), and the ledger. For main."""
+    def begin(self, engine: int, server: int) -> tuple[Ledger, int, int, int]:
+        """The ledger, the position, the highest id that a room ever had, and the server that used this file before (0:
+        none). For main. Raises StartError."""
         ledger = Ledger()
+        status = os.stat(self.path)
+        file = f"{status.st_dev} {status.st_ino}"
         with self._changing() as writer:
-            row = writer.execute("SELECT engine, position, server FROM copy").fetchone()
+            row = writer.execute("SELECT engine, position, last_room, server, file FROM copy").fetchone()
             ledger.read(writer.execute("SELECT server, session, person FROM present").fetchall())
             ledger.servers = dict(writer.execute("SELECT server, last FROM servers").fetchall())
             if row is None:
-                writer.execute("INSERT INTO copy VALUES (1, ?, 0, ?)", (engine, server))
-                return 0, 0, ledger
+                if writer.execute("SELECT 1 FROM rooms").fetchone():
+                    raise StartError(
+                        f"The history {self.path} is of a server that was alone, so it is no copy of the servers'"
+                        " common log. Name a new file with --db."
+                    )
+                writer.execute("INSERT INTO copy VALUES (1, ?, 0, 0, ?, ?)", (engine, server, file))
+                return ledger, 0, 0, 0
             if row[0] != engine:
                 raise StartError(
                     f"The history {self.path} is a copy of the log of another cluster. Name another file with --db, or"
                     " another database with --cluster."
                 )
-            writer.execute("UPDATE copy SET server = ?", (server,))
-            return row[1], row[2], ledger
+            writer.execute("UPDATE copy SET server = ?, file = ?", (server, file))
+            before = row[3] if row[4] == file else 0  # in a backup, it is the number of a server that may be alive
+            return ledger, row[1], row[2], before
+
+    def forget_unused_rooms(self, kept: str) -> None:
+        """People on other servers may be in them. The log says when a room ends."""
+
+    def message(self, room: int, number: int) -> Message | None:
+        """As in Storage. Raises CopyFailed, because to go on without an answer would make this copy another one."""
+        try:
+            return super().message(room, number)
+        except Unreadable as error:
+            raise CopyFailed(error.text) from error
+
+    def refs(self, token: int) -> list[StoredRef]:
+        """As in Storage. Raises CopyFailed, for the same reason."""
+        try:
+            return super().refs(token)
+        except Unreadable as error:
+            raise CopyFailed(error.text) from error
 
     def _store_more(self, writer: sqlite3.Connection, batch: Batch) -> None:
         if isinstance(batch, CopyBatch) and batch.ledger:
-            writer.execute("UPDATE copy SET position = ?", (batch.position,))
+            writer.execute("UPDATE copy SET position = ?, last_room = ?", (batch.position, batch.last_room))
             batch.ledger.store(writer)
             writer.execute("DELETE FROM servers")
             writer.executemany("INSERT INTO servers VALUES (?, ?)", list(batch.ledger.servers.items()))

@@ -124,6 +124,8 @@ def _unpack(kind: type[ordered.Ordered], name: str, found: Any, resolve: Callabl
     if name == "told":
         return tuple((tuple(map(resolve, keys)), unpack_event(event)) for keys, event in found)
     if name == "change" and kind is ordered.RoomChanged:
+        if found[0] not in _CHANGES:
+            raise NewerEntry(f"a change {found[0]}")
         change, fields = _CHANGES[found[0]], found[1:]
         names = [each.name for each in dataclasses.fields(change)]  # type: ignore[arg-type]
         made = {

@@ -34,6 +34,27 @@ class OutOfTouch(CutOff):
     advice = "Connect again."
 
 
+class RowsAreGone(StartError):
+    """The log begins after what this copy has: its old rows were deleted."""
+
+    def __init__(self, position: int, found: int) -> None:
+        super().__init__(
+            f"This server's history has the servers' common log up to row {position}, and the log goes on with row"
+            f" {found}: the rows between were deleted. Start this server from a copy of another server's history, which"
+            " scripts/backup.py makes."
+        )
+
+
+class CopyFailed(StartError):
+    """The server's own history cannot follow the log."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"This server's history cannot follow the servers' common log: {why}. So the server stops. Nothing is lost:"
+            " when it is started again, it reads on where it was."
+        )
+
+
 class NewerEntry(StartError):
     """A newer version wrote a row of the log, and this one does not know what it means."""
 

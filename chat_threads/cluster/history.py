@@ -20,12 +20,12 @@ from ..history import History
 from ..latch import Latch
 from ..refusals import TooSoon
 from ..session import Session
+from ..storage import StorageBroken, StorageError
 from ..tokens import Who, token_id
-from . import numbering
 from .copy import Copy
 from .engine import Engine, EngineError, Row, Unreachable, Unsure
 from .entries import Flags, dump, load
-from .errors import OutOfTouch, Unreached, Unsettled
+from .errors import CopyFailed, GivenUpMeanwhile, OutOfTouch, RowsAreGone, Unreached, Unsettled
 from .ledger import Key
 from .members import ClusterSessions, Post, RemotePerson
 from .numbering import Claimed, Decoded, GivenUp, RowNumbering, State
@@ -47,6 +47,20 @@ _STAYS = (  # what goes into the log as soon as it can be reached, however long 
 )
 
 
+def _latest(items: Iterable[ordered.Ordered]) -> list[ordered.Ordered]:
+    """The values without those that later ones make needless, so that they do not become more and more."""
+    found: dict[object, ordered.Ordered] = {}
+    for item in items:
+        about: object = item
+        if isinstance(item, (ordered.Joined, ordered.Left)):
+            about = item.session, item.room_id
+        elif isinstance(item, (ordered.PlaceKept, ordered.TokenUsed)):
+            about = type(item), item.token
+        found.pop(about, None)
+        found[about] = item
+    return [*found.values()]
+
+
 class ClusterHistory(History):
     """See ``History``. ``claim`` and ``wake`` are for any thread, too."""
 
@@ -66,18 +80,19 @@ class ClusterHistory(History):
         self._under_way: tuple[int, bytes, int] | None = None
         self._told = False  # whether those who wait for that row have been told that nobody knows
         self._seq = 0
-        self._wrote = 0.0  # when it last appended; this and the next two by time.monotonic()
+        self._beats_at = 0.0  # when it next says that it is alive; this and the next two by time.monotonic()
         self._down_since: float | None = None
         self._heard: dict[int, float] = {}  # when each other server last appended, as far as this one has seen
         self._remote: dict[Key, RemotePerson] = {}
+        self._met: set[Key] = set()  # those who were looked up there since the last commit
 
-    def _begin(self, copy: Copy) -> tuple[Any, int, int]:
+    def _begin(self, copy: Copy) -> tuple[Any, int, int, int]:
         try:
             engine = self._engine.prepare()
         except EngineError as error:
             raise StartError(f"The cluster's engine cannot be used: {error}.") from error
-        position, self._before, ledger = copy.begin(engine, self.server)
-        return ledger, self.server, position
+        ledger, position, last_room, self._before = copy.begin(engine, self.server)
+        return ledger, self.server, position, last_room
 
     # --- any thread --------------------------------------------------------------------------------------
 
@@ -124,24 +139,29 @@ class ClusterHistory(History):
     # --- the history thread -------------------------------------------------------------------------------
 
     def _turn(self) -> bool:
-        self._pause = POLL if self._pause is None else min(self._pause, POLL)
+        most = 0.0 if self._carried and self._down_since is None else POLL
+        self._pause = most if self._pause is None else min(self._pause, most)
         return super()._turn()
 
-    def _handle(self, items: Sequence[ordered.Ordered | None]) -> Batch | None:
+    def carry(self, item: ordered.Ordered) -> None:
+        """Put something into the log that what is published leads to."""
+        self._carried.append(item)
+
+    def _handle(self, items: Sequence[ordered.Ordered | None]) -> None:
         self._carried += [each for each in items if each is not None and type(each) not in (ordered.Marker, Wake)]
         if None in items:
             self._carried.append(ServerEnded())
-        elif not self._carried and time.monotonic() - self._wrote >= BEAT:
-            self._carried += self._forgotten() or [ServerBeat()]
+        elif self._down_since is None and time.monotonic() >= self._beats_at:
+            self._beats_at = time.monotonic() + BEAT
+            self._carried += self._forgotten() or ([] if self._carried else [ServerBeat()])
         self._look_for_the_dead()
         self._append()
-        committed = None
         while True:
             rows = self._read()
-            if rows:
-                committed = self._take(rows) or committed
+            for row in rows:
+                self._take(row)
             if len(rows) < AT_ONCE:
-                return committed
+                return
 
     def _append(self) -> None:
         """Append what is carried. While the engine cannot be reached, try again, at most WAIT seconds in all."""
@@ -154,7 +174,7 @@ class ClusterHistory(History):
                 self._seq += 1
                 payload = dump(self._carried, self._flags(self._carried), self._key_of)
                 self._under_way = self._seq, payload, len(self._carried)
-            seq, payload, count = self._under_way
+            seq, payload, _ = self._under_way
             try:
                 inside.does("appends")
                 self._engine.append(self.server, seq, int(self._now() * 1000), payload)
@@ -164,10 +184,15 @@ class ClusterHistory(History):
                     self._give_up_waiting(unsure)
                     return
             else:
-                self._under_way, self._told, unsure = None, False, False
-                del self._carried[:count]
-                self._wrote = time.monotonic()
+                self._arrived()
+                unsure = False
                 self._reached()
+
+    def _arrived(self) -> None:
+        """The row that was under way is in the log."""
+        assert self._under_way
+        del self._carried[: self._under_way[2]]
+        self._under_way, self._told = None, False
 
     def _may_wait(self, error: EngineError) -> bool:
         """The engine did not answer: wait a moment, and return whether to try again."""
@@ -195,7 +220,7 @@ class ClusterHistory(History):
             if not isinstance(item, _STAYS) and (at >= count or not self._told):
                 self._refuse_one(item, Unsettled() if at < count else Unreached())
         self._told = count > 0
-        self._carried[count:] = [each for each in self._carried[count:] if isinstance(each, _STAYS)]
+        self._carried[count:] = _latest(each for each in self._carried[count:] if isinstance(each, _STAYS))
         if not unsure and self._under_way:
             self._under_way = None
             self._seq -= 1
@@ -232,7 +257,7 @@ class ClusterHistory(History):
         for item in items:
             if isinstance(item, (ordered.Draft, ordered.TopicSet, ordered.Redacted, ordered.RoomEnded)):
                 rules = governed.get(item.room_id)
-                if rules or isinstance(item, ordered.Redacted):
+                if item.origin is not None and (rules or isinstance(item, ordered.Redacted)):
                     session = item.origin
                     networks = rules and any(each.network for each in (*rules.bans, *rules.mutes))
                     address = session.address if networks else ""
@@ -251,31 +276,50 @@ class ClusterHistory(History):
         self._reached()
         return rows
 
-    def _take(self, rows: Sequence[Row]) -> Batch | None:
-        """Do what rows of the log say."""
-        now = time.monotonic()
-        decoded = []
-        for row in rows:
-            self._heard[row.server] = now
-            items, flags = load(row.payload, self._session_of)
-            decoded.append(Decoded(row.position, row.server, row.at, items, flags))
-        numbered = RowNumbering(self._rooms, self._once, self.state, decoded, self._session_of)
-        return self._apply(numbered, [item for row in decoded for item in row.items])
+    def _take(self, row: Row) -> None:
+        """Do what a row of the log says, in a transaction of its own: then each row finds the same on all servers."""
+        if row.position != self.state.position + 1:
+            raise RowsAreGone(self.state.position, row.position)
+        self._heard[row.server] = time.monotonic()
+        if self._under_way and (row.server, row.seq) == (self.server, self._under_way[0]):
+            self._arrived()
+        items, flags = load(row.payload, self._session_of)
+        decoded = Decoded(row.position, row.server, row.at, items, flags)
+        self._apply(RowNumbering(self._rooms, self._once, self.state, decoded, self._session_of), items)
+
+    def _commit(self, batch: Batch) -> None:
+        """What is in the log must get into the copy, too: try until it is there."""
+        failed = False
+        while True:
+            try:
+                return super()._commit(batch)
+            except StorageError as error:
+                if isinstance(error, StorageBroken) or self._stopping.is_set():
+                    raise CopyFailed(str(error)) from error
+                if not failed:
+                    log.error("what is in the log cannot be stored, so this server waits: %s", error)
+                failed = True
+                inside.does("waits until it can store")
+                self._stopping.wait(AGAIN)
 
     def _committed(self, numbered: Any, began: float, now: float) -> None:
         super()._committed(numbered, began, now)
+        self._upkeep.note(now, numbered.batch)
+        for room in numbered.batch.rooms_unused:
+            self._rooms.last.pop(room, None)
         self.state.ledger.changed.clear()
         for outcome in numbered.outcomes:
             if isinstance(outcome, Claimed):
                 self._decide(outcome)
             elif isinstance(outcome, GivenUp):
                 self._given_up(outcome.server)
-            elif isinstance(outcome, numbering.CutOff):
-                if outcome.at[0] == self.server and (session := self._sessions.get(outcome.at[1])):
-                    session.cut_off(Replaced())
-            elif person := self._remote.pop(outcome.at, None):
-                self._sessions.loses(person)
-                person.gone.set()
+            elif outcome.at[0] == self.server and (session := self._sessions.get(outcome.at[1])):
+                session.cut_off(Replaced())
+        for at in self._met - self.state.ledger.people.keys():
+            person = self._remote.pop(at)
+            self._sessions.loses(person)
+            person.gone.set()
+        self._met.clear()
 
     def _decide(self, outcome: Claimed) -> None:
         """Give the name, or refuse it, and cut off those of this server whose place is taken."""
@@ -296,6 +340,10 @@ class ClusterHistory(History):
             others = [self._remote[at] for at in outcome.replaced if at in self._remote]
             replaced = self._sessions.gives(claim.session, claim.name, token, who)
             self._decided(number, replaced or (others[0] if others else None))
+        elif session := self._sessions.get(number):  # it was told meanwhile that the log cannot be reached
+            session.cut_off(OutOfTouch())
+        else:
+            self.carry(ordered.LeftAll(self.person(outcome.at)))
 
     def _decided(self, number: int, outcome: Any) -> None:
         if waiting := self._claims.get(number):
@@ -309,8 +357,12 @@ class ClusterHistory(History):
             for session in self._sessions.all():
                 session.cut_off(OutOfTouch())
             self.server = self.state.server = secrets.randbits(62)
-            self._seq, self._under_way = 0, None
-            self._carried.insert(0, ServerStarted(0))
+            self._seq, self._under_way, self._told = 0, None, False
+            for item in self._carried:
+                if not isinstance(item, _STAYS):
+                    self._refuse_one(item, GivenUpMeanwhile())
+            kept = [each for each in self._carried if isinstance(each, (ordered.PlaceKept, ordered.TokenUsed))]
+            self._carried = [ServerStarted(0), *kept]
 
     def _look_for_the_dead(self) -> None:
         """Say which servers have not been heard of for LEASE seconds. Their people leave, if that is still so when it
@@ -343,6 +395,7 @@ class ClusterHistory(History):
         return self.person((server, number))
 
     def person(self, at: Key) -> RemotePerson:
+        self._met.add(at)
         if at not in self._remote:
             self._remote[at] = RemotePerson(*at, self._post)
         return self._remote[at]

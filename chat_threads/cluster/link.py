@@ -15,6 +15,7 @@ import psycopg
 
 CONNECT = 5  # seconds that connecting may take
 ANSWER = 5.0  # seconds that an answer may take
+ALIVE = 5  # seconds without anything, and then without an answer, until the system finds that the network is cut
 
 
 class Link(psycopg.Connection[Any]):
@@ -50,6 +51,9 @@ def connect(url: str) -> Link:
         url,
         autocommit=True,
         connect_timeout=CONNECT,
+        keepalives_idle=ALIVE,
+        keepalives_interval=1,
+        keepalives_count=ALIVE,
         options=f"-c statement_timeout={int(ANSWER * 1000)}",
         application_name="chat_threads",
     )

@@ -79,7 +79,7 @@ class Listener:
             if found is None:
                 return
             number, event = found[0], unpack_event(found[1])
-        except (ValueError, NewerEntry) as error:
+        except (ValueError, TypeError, NewerEntry) as error:  # a newer version may send what this one does not know
             log.warning("a line from another server cannot be read: %s", error)
             return
         session = self._sessions.get(number)

@@ -13,7 +13,7 @@ from typing import Any
 from .. import ordered
 from ..batch import Batch, StoredRoom
 from ..errors import ChatError, NameTaken, RoomExists
-from ..governance import Governance, Somebody
+from ..governance import Somebody
 from ..lookalikes import looks
 from ..numbering import Numbering, Rooms
 from ..once import Once
@@ -44,18 +44,17 @@ class State:
     ledger: Ledger
     server: int  # this one
     position: int = 0
+    last_room: int = 0  # the highest id that a room ever had
     rooms: dict[str, int] = field(default_factory=dict)  # ids by key
     looks: dict[str, int] = field(default_factory=dict)  # ids by look
-    kept: set[int] = field(default_factory=set)  # rooms with messages, a topic or rules: they stay without members
-    next_room: int = 1
+    kept: set[int] = field(default_factory=set)  # #lobby, and rooms with a topic: they stay without members
 
-    def restore(self, rooms: Sequence[StoredRoom], governed: dict[int, Governance], next_room: int) -> None:
+    def restore(self, rooms: Sequence[StoredRoom]) -> None:
         for room in rooms:
             self.rooms[room.key] = room.id
             self.looks.update(dict.fromkeys(looks(room.name), room.id))
-            if room.last or room.topic or room.id in governed or room.key == fold(LOBBY):
+            if room.topic or room.key == fold(LOBBY):
                 self.kept.add(room.id)
-        self.next_room = next_room
 
     def forget(self, room_id: int) -> None:
         self.rooms = {key: room for key, room in self.rooms.items() if room != room_id}
@@ -81,13 +80,6 @@ class CutOff:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
-    """Somebody is connected no more."""
-
-    at: Key
-
-
-@dataclass(frozen=True, slots=True)
 class GivenUp:
     """A server that counts as gone; its rows are void until it starts again."""
 
@@ -95,34 +87,31 @@ class GivenUp:
 
 
 class RowNumbering(Numbering):
-    """Rows and their numbers. ``outcomes`` are for the history, in order, after the commit."""
+    """A row and its numbers. ``outcomes`` are for the history, in order, after the commit."""
 
     __slots__ = ("_state", "_row", "_session_of", "outcomes")
 
-    def __init__(
-        self, rooms: Rooms, once: Once, state: State, rows: Sequence[Decoded], session_of: Callable[[Key], Any]
-    ) -> None:
-        self._state = state
+    def __init__(self, rooms: Rooms, once: Once, state: State, row: Decoded, session_of: Callable[[Key], Any]) -> None:
+        self._state, self._row = state, row
         self._session_of = session_of
-        self.outcomes: list[Claimed | CutOff | Gone | GivenUp] = []
-        super().__init__(rooms, once, self._valid(rows))
+        self.outcomes: list[Claimed | CutOff | GivenUp] = []
+        state.position = row.position
+        super().__init__(rooms, once, self._valid())
         assert isinstance(self.batch, CopyBatch)
-        self.batch.position = state.position
+        self.batch.position, self.batch.last_room = state.position, state.last_room
 
     def _new_batch(self) -> Batch:
         return CopyBatch(ledger=self._state.ledger)
 
-    def _valid(self, rows: Sequence[Decoded]) -> Iterator[tuple[int, Sequence[ordered.Ordered]]]:
-        """The values of the rows, without those of servers that count as gone."""
-        servers = self._state.ledger.servers
-        for row in rows:
-            self._row, self._state.position = row, row.position
-            if row.server in servers or isinstance(row.items[0], ServerStarted):
-                servers[row.server] = row.position
-                yield row.at, row.items
-            else:
-                error = GivenUpMeanwhile()
-                self.refused += [(item, error) for item in row.items if getattr(item, "origin", None) is not None]
+    def _valid(self) -> Iterator[tuple[int, Sequence[ordered.Ordered]]]:
+        """The values of the row; none, if its server counts as gone."""
+        row, servers = self._row, self._state.ledger.servers
+        if row.server in servers or isinstance(row.items[0], ServerStarted):
+            servers[row.server] = row.position
+            yield row.at, row.items
+        else:
+            error = GivenUpMeanwhile()
+            self.refused += [(item, error) for item in row.items if getattr(item, "origin", None) is not None]
 
     def _key(self, session: Any) -> Key:
         return getattr(session, "server", self._state.server), session.number
@@ -141,8 +130,8 @@ class RowNumbering(Numbering):
         if room.key in state.rooms or any(look in state.looks for look in looks(room.room)):
             self.refused.append((room, RoomExists(room.room)))
             return
-        made = replace(room, room_id=state.next_room)
-        state.next_room += 1
+        state.last_room += 1
+        made = replace(room, room_id=state.last_room)
         state.rooms[made.key] = made.room_id
         state.looks.update(dict.fromkeys(looks(made.room), made.room_id))
         if made.topic or made.key == fold(LOBBY):
@@ -153,33 +142,31 @@ class RowNumbering(Numbering):
     def _draft(self, draft: ordered.Draft) -> None:
         if self._key(draft.origin) not in self._state.ledger.people:  # its server was given up meanwhile
             self.refused.append((draft, GivenUpMeanwhile()))
-            return
-        before = len(self.batch.messages)
-        super()._draft(draft)
-        if len(self.batch.messages) > before:
-            self._state.kept.add(draft.room_id)
+        else:
+            super()._draft(draft)
 
     def _topic_set(self, item: ordered.TopicSet) -> None:
         super()._topic_set(item)
-        self._state.kept.add(item.room_id)
-
-    def _room_changed(self, item: ordered.RoomChanged) -> None:
-        super()._room_changed(item)
-        self._state.kept.add(item.room_id)
+        topic = self.batch.topics.get(item.room_id)
+        if topic:
+            self._state.kept.add(item.room_id)
+        elif topic is not None and item.room_id != self._state.rooms.get(fold(LOBBY)):
+            self._state.kept.discard(item.room_id)
 
     def _room_ended(self, item: ordered.RoomEnded) -> None:
-        there = self._last_of(item.room_id) is not None
         super()._room_ended(item)
-        if there and self._last_of(item.room_id) is None:
+        if item.room_id in self.batch.rooms_ended:
             self._state.forget(item.room_id)
             self._state.ledger.room_ended(item.room_id)
 
     def _left_by_all(self, room_id: int) -> None:
         """Drop the room if everybody has left it, on all servers, and there is nothing to keep."""
         state = self._state
-        if room_id not in state.kept and room_id in self._rooms.last and not state.ledger.members(room_id):
+        last = self._last_of(room_id)
+        if last == 0 and not (state.ledger.members(room_id) or room_id in state.kept or room_id in self.governed):
             state.forget(room_id)
             self.numbers[room_id] = None
+            self.batch.rooms_made = [made for made in self.batch.rooms_made if made.room_id != room_id]
             self.batch.rooms_unused.append(room_id)
             self.published.append(RoomUnused(room_id))  # type: ignore[arg-type]
 
@@ -201,8 +188,9 @@ class RowNumbering(Numbering):
         self.outcomes.append(CutOff(self._key(item.session)))
 
     def _joined(self, item: ordered.Joined) -> None:
-        if self._last_of(item.room_id) is not None:
-            self._state.ledger.enter(self._key(item.session), item.room_id)
+        at, ledger = self._key(item.session), self._state.ledger
+        if at in ledger.people and self._last_of(item.room_id) is not None:  # otherwise one of them has gone meanwhile
+            ledger.enter(at, item.room_id)
             self.published.append(item)
 
     def _left(self, item: ordered.Left) -> None:
@@ -216,7 +204,6 @@ class RowNumbering(Numbering):
     def _leaves(self, at: Key, item: ordered.LeftAll) -> None:
         rooms = self._state.ledger.leave_all(at)
         self.published.append(item)
-        self.outcomes.append(Gone(at))
         for room_id in rooms:
             self._left_by_all(room_id)
 

@@ -29,7 +29,7 @@ from .link import Link, connect
 log = logging.getLogger(__name__)
 
 PIECE = 7000  # bytes of a notification
-WAITING = 1000  # pieces that wait to be sent
+WAITING = 300  # lines that wait to be sent
 UNFINISHED = 100  # lines of which not all pieces have come
 
 
@@ -43,7 +43,7 @@ class Post:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._queue: queue.Queue[tuple[str, str] | None] = queue.Queue(WAITING)
+        self._queue: queue.Queue[list[tuple[str, str]] | None] = queue.Queue(WAITING)
         self._sender = secrets.token_hex(8)
         self._numbers = itertools.count()  # of the lines; any thread takes one
         self._stopping = Latch()
@@ -54,10 +54,11 @@ class Post:
         text = json.dumps([to[1], pack_event(event)], separators=(",", ":"))  # ASCII, so that pieces are whole
         number = next(self._numbers)
         pieces = [text[at : at + PIECE] for at in range(0, len(text), PIECE)]
-        if self._queue.qsize() + len(pieces) > WAITING:
-            raise Unreached()
-        for at, piece in enumerate(pieces):
-            self._queue.put((channel(to[0]), f"{self._sender} {number} {at} {len(pieces)} {piece}"))
+        told = [f"{self._sender} {number} {at} {len(pieces)} {piece}" for at, piece in enumerate(pieces)]
+        try:
+            self._queue.put_nowait([(channel(to[0]), each) for each in told])
+        except queue.Full:
+            raise Unreached() from None
 
     def stop(self, timeout: float) -> bool:
         self._stopping.set()
@@ -65,7 +66,8 @@ class Post:
             self._queue.put_nowait(None)
         except queue.Full:
             pass
-        self.thread.join(timeout)
+        if self.thread.is_alive():
+            self.thread.join(timeout)
         return not self.thread.is_alive()
 
     def _run(self) -> None:
@@ -78,7 +80,9 @@ class Post:
                 try:
                     if connection is None or connection.closed:
                         connection = connect(self._url)
-                    connection.execute("SELECT pg_notify(%s, %s)", found)
+                    with connection.transaction():
+                        for piece in found:
+                            connection.execute("SELECT pg_notify(%s, %s)", piece)
                     break
                 except psycopg.Error as error:
                     if connection is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -21,11 +20,15 @@ from .values import RoomUnused
 
 
 class ClusterPublisher(Publisher):
-    """``settle`` waits for everything that was submitted before."""
+    """``settle`` waits for everything that was submitted before. ``carry`` is for the history thread: it puts a value
+    into the next row of the log."""
 
-    def __init__(self, *args: Any, settle: Callable[[], bool], **more: Any) -> None:
+    def __init__(
+        self, *args: Any, settle: Callable[[], bool], carry: Callable[[ordered.Ordered], None], **more: Any
+    ) -> None:
         super().__init__(*args, **more)
         self._settle = settle
+        self._carry = carry
 
     def populate(self, ledger: Ledger, person_of: Callable[[tuple[int, int]], RemotePerson]) -> None:
         """Put the people of other servers into their rooms. Called once, before any session exists."""
@@ -111,8 +114,7 @@ class ClusterPublisher(Publisher):
         return () if isinstance(session, RemotePerson) else super()._move(session, place, lobby, outbox)
 
     def _tell_of(self, joined: ordered.Joined, outbox: Outbox) -> None:
-        with contextlib.suppress(errors.NotStored):
-            self._enqueue(joined)
+        self._carry(joined)
 
     def _govern(self, item: ordered.RoomGoverned, outbox: Outbox) -> None:
         """As in the Publisher. The log is told who of this server had to leave."""
@@ -121,8 +123,7 @@ class ClusterPublisher(Publisher):
         super()._govern(item, outbox)
         for session in before:
             if room and session not in room.members:
-                with contextlib.suppress(errors.NotStored):
-                    self._enqueue(ordered.Left(item.room_id, session))
+                self._carry(ordered.Left(item.room_id, session))
 
     def _address(
         self, view: View, shown: Sequence[events.Event], members: Iterable[Subscriber]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import replace
 from typing import Any
 
 from ..errors import NotStored, StartError
-from ..governance import governed
 
 try:
     import psycopg  # noqa: F401
@@ -21,10 +21,10 @@ from .listener import Listener
 from .members import ClusterSessions
 from .post import Post
 from .publisher import ClusterPublisher
-from .values import Wake
 
 READY = 5.0  # seconds until it hears of private lines; without the engine it cannot
 CATCH_UP = 600.0  # seconds in which a server reads what it has missed, before it lets people in all the same
+LOOK = 1.0  # seconds after which it looks whether the history still reads
 SETTLE = WAIT + 5.0  # seconds for which the maker of a room waits for the log
 
 
@@ -53,10 +53,13 @@ class Cluster:
             self.history = ClusterHistory(*args, engine=self.engine, sessions=self.sessions, post=post, **more)
             self.sessions.decide, self.sessions.summon = self.history.claim, self.history.summon
             self.sessions.catch_up = lambda: self.history.settle(SETTLE)
+            self.listener = Listener(self._url, self._wake, lambda: self.history.server, self.sessions)
             return self.history
 
         def publisher(*args: Any, **more: Any) -> ClusterPublisher:
-            self.publisher = ClusterPublisher(*args, settle=lambda: self.history.settle(SETTLE), **more)
+            self.publisher = ClusterPublisher(
+                *args, settle=lambda: self.history.settle(SETTLE), carry=self.history.carry, **more
+            )
             return self.publisher
 
         return replace(make, storage=Copy, sessions=sessions, history=history, publisher=publisher)
@@ -64,8 +67,7 @@ class Cluster:
     def restore(self) -> None:
         """After the rooms are restored: put the people of the other servers into them."""
         history = self.history
-        rooms = history.storage.rooms()
-        history.state.restore(rooms, governed(rooms, history.storage.governed()), history.storage.highest_room() + 1)
+        history.state.restore(history.storage.rooms())
         history.populate()
         self.publisher.populate(history.state.ledger, history.person)
 
@@ -75,10 +77,11 @@ class Cluster:
 
     def start(self) -> None:
         """After the history has begun, and before anybody is let in. Waits until it has read the log."""
-        self.history.submit(Wake())
-        self.history.settle(CATCH_UP)
-        self.listener = Listener(self._url, self._wake, lambda: self.history.server, self.sessions)
-        self.listener.thread.start()
+        deadline = time.monotonic() + CATCH_UP
+        while not self.history.settle(LOOK) and time.monotonic() < deadline:
+            if not self.history.thread.is_alive():
+                return
+        self.listener.start()
         self.listener.ready.wait(READY)
         self.post.thread.start()
 

@@ -1,0 +1,90 @@
+"""What a row of the log does depends on the log alone: not on when a server reads it, or what it remembers."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Sequence
+
+import pytest
+from support.copies import TABLES, expect_same, rows
+from support.servers import Running
+
+from chat_threads.cluster.copy import Copy
+from chat_threads.cluster.engine import Engine, Row
+from chat_threads.cluster.history import ClusterHistory
+from chat_threads.cluster.members import ClusterSessions
+
+pytestmark = pytest.mark.slow
+
+
+class _Recorded:
+    """An engine for copies that only read."""
+
+    def prepare(self) -> int:
+        return 1
+
+
+def _follow(path: pathlib.Path, log: Sequence[Row]) -> None:
+    """Do in a copy what rows of the log say, as a server does that is started for them."""
+    copy = Copy(str(path))
+    history = ClusterHistory(copy, engine=_Recorded(), sessions=ClusterSessions(), post=lambda to, event: None)
+    history._publish, history._refuse = lambda items: None, lambda item, error: None
+    history.state.restore(copy.rooms())
+    history.populate()
+    for row in log:
+        history._take(row)
+    copy.close()
+
+
+def _talk(join: Callable[..., Running]) -> None:
+    """Let people on two servers use what goes into the log."""
+    first, second = join("a", plain_passwords=True), join("b", plain_passwords=True)
+    ann, bob = first.client("ann"), second.client("bob")
+    ann.expect("bob joined")
+    ann.send("/register", "secret word of ann", "secret word of ann")
+    ann.expect("ann is yours now")
+    bob.ask("/report ann rude")
+    for line in ("/create #lab about", "/topic hello", "/topic", "/join #lobby", "/leave #lab"):
+        ann.ask(line)
+    for _ in range(2):  # a room that ends, and its name again
+        ann.ask("/create #brief")
+        ann.ask("/leave #brief")
+    ann.ask("/create #mine")
+    for line in ("invite-only", "slow 1", "slow off"):
+        ann.ask(f"/room {line}")
+    for line in ("/invite bob", "/uninvite bob", "/invite bob", "/op bob", "/deop bob", "/mute bob", "/unmute bob"):
+        ann.ask(line)
+    bob.ask("/join #mine")
+    bob.send("one", "two", "/redact 1")
+    ann.expect("removed")
+    ann.ask("/redact 2")
+    bob.ask("/report ann rude")
+    ann.ask("/kick bob for now")
+    bob.ask("/join #other")
+    ann.send("/ban bob", "/room public", "/room open", "/delete #mine yes")
+    ann.expect("#lobby")
+    bob.ask("/nick rob")
+    bob.ask("/create #free")
+    bob.ask("/topic free")
+    bob.ask("/topic none")
+    bob.ask("/delete #free yes")
+    ann.send("/password", "secret word of ann", "another word of ann", "another word of ann")
+    ann.expect("Your password is changed")
+    ann.send("/unregister", "another word of ann")
+    ann.expect("belongs to nobody")
+    ann.ask("/create #last")  # gets a number of its own, although the highest one before is free again
+
+
+def test_copies_are_the_same_whenever_they_are_started(join, tmp_path, url):
+    _talk(join)
+    expect_same(tmp_path, "a", "b")
+    engine = Engine(url)
+    log = engine.read(0, 10_000)
+    engine.close()
+    assert len(log) > 40
+    _follow(tmp_path / "once.db", log)
+    for row in log:
+        _follow(tmp_path / "often.db", [row])
+    found = [rows(tmp_path, name) for name in ("once", "often")]
+    for table in TABLES:
+        assert found[1][table] == found[0][table], table
