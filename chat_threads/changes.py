@@ -159,6 +159,10 @@ class Dismiss(Change):
             raise NoOperator(self.person.name, asked.room)
         return replace(before, operators=_without(before.operators, found))
 
+    def leaving(self, after: Governance, members: Iterable[P], at: int) -> list[P]:
+        """Whom a ban keeps out that did not hold for an operator."""
+        return _kept_out(after, members, at)
+
     def shown(self, asked: Asked) -> events.Event:
         return events.Moderated(asked.room, asked.by.name, "deop", self.person.name)
 
@@ -176,7 +180,8 @@ def _without(people: Mapping[int, str], identity: int) -> dict[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class Sanctioned(Change):
-    """Ban, mute or kick a person. A kick is a ban of KICKED seconds."""
+    """Ban, mute or kick a person. A kick is a ban of KICKED seconds. What holds for another person stays, also if it
+    was made under the same name."""
 
     kind: events.Action
     person: Somebody
@@ -191,18 +196,19 @@ class Sanctioned(Change):
             raise NotServerOperator()
         if self.by_address and not self.person.address:
             raise NotThere(self.person.name, asked.room)
-        if (least := before.rank(self.person)) >= asked.rank:
-            raise Protected(asked.room, least)
-        if self.kind == "kick" and before.banned(self.person, asked.at):  # it must not make the ban shorter
-            raise NotThere(self.person.name, asked.room)
-        seconds = KICKED if self.kind == "kick" else self.seconds
-        until = None if seconds is None else asked.at + seconds * 1000
-        where = network(self.person.address) if self.by_address else ""
-        person, by, kick = self.person, asked.by.name, self.kind == "kick"
-        made = Sanction(person.identity, person.name, until, by, self.why, where, asked.rank, person.account, kick)
         listed = _LISTS[self.kind]
         in_force = _in_force(getattr(before, listed), asked.at)
-        others = tuple(_others(in_force, self.person))
+        person = _identified(self.person, in_force)
+        if (least := before.rank(person)) >= asked.rank:
+            raise Protected(asked.room, least)
+        if self.kind == "kick" and before.banned(person, asked.at):  # it must not make the ban shorter
+            raise NotThere(person.name, asked.room)
+        seconds = KICKED if self.kind == "kick" else self.seconds
+        until = None if seconds is None else asked.at + seconds * 1000
+        where = network(person.address) if self.by_address else ""
+        by, kick = asked.by.name, self.kind == "kick"
+        made = Sanction(person.identity, person.name, until, by, self.why, where, asked.rank, person.account, kick)
+        others = tuple(each for each in in_force if not _is_replaced(each, person))
         if asked.rank < Rank.SERVER and any(each.rank == Rank.SERVER for each in in_force if each not in others):
             raise NotServerOperator()
         alike = [each for each in others if each.kick == kick]
@@ -214,9 +220,7 @@ class Sanctioned(Change):
         return replace(before, **fields)
 
     def leaving(self, after: Governance, members: Iterable[P], at: int) -> list[P]:
-        if self.kind == "mute":
-            return []
-        return [each for each in members if after.expelled(each, after.bans[-1], at)]
+        return [] if self.kind == "mute" else _kept_out(after, members, at)
 
     def shown(self, asked: Asked) -> events.Event:
         seconds = None if self.kind == "kick" else self.seconds
@@ -263,6 +267,27 @@ _WHAT = {"bans": "banned from", "mutes": "muted in"}
 def _in_force(sanctions: Sanctions, at: int) -> list[Sanction]:
     """Those that have not ended."""
     return [each for each in sanctions if each.until is None or each.until > at]
+
+
+def _kept_out(after: Governance, members: Iterable[P], at: int) -> list[P]:
+    """Those of the members who are banned."""
+    return [each for each in members if after.banned(each, at)]
+
+
+def _identified(person: Somebody, sanctions: Iterable[Sanction]) -> Somebody:
+    """The person; if only the name is known, the one on the list who had it."""
+    if person.identity:
+        return person
+    key = fold(person.name)
+    known = (each for each in sanctions if each.key == key and each.identity)
+    return next((replace(person, identity=each.identity, account=each.account) for each in known), person)
+
+
+def _is_replaced(sanction: Sanction, person: Somebody) -> bool:
+    """Whether a new sanction for the person takes the place of this one."""
+    if sanction.identity and person.identity:
+        return sanction.identity == person.identity
+    return sanction.key == fold(person.name)
 
 
 def _others(sanctions: Iterable[Sanction], person: Somebody) -> Iterator[Sanction]:

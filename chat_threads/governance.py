@@ -128,20 +128,20 @@ class Sanction:
 
 
 class Sanctions(tuple[Sanction, ...]):
-    """Bans or mutes. No two are for the same identity or the same name, so a lookup among hundreds is as fast as in
-    one."""
+    """Bans or mutes. No two are for the same identity. Several are for the same name if different people had it. A
+    lookup among hundreds is as fast as in one."""
 
     @cached_property
     def _by_identity(self) -> dict[int, Sanction]:
         return {each.identity: each for each in self if each.identity}
 
     @cached_property
-    def _by_key(self) -> dict[str, Sanction]:
-        return {each.key: each for each in self}
+    def _by_key(self) -> dict[str, list[Sanction]]:
+        return _grouped((each.key, each) for each in self)
 
     @cached_property
-    def _of_networks(self) -> list[Sanction]:
-        return [each for each in self if each.network]
+    def _by_network(self) -> dict[str, list[Sanction]]:
+        return _grouped((each.network, each) for each in self if each.network)
 
     def without_account(self, identity: int) -> Sanctions:
         """The same, after the account with this number has ended."""
@@ -154,8 +154,17 @@ class Sanctions(tuple[Sanction, ...]):
         if not self:
             return None
         key = fold(person.name)
-        maybe = (self._by_identity.get(person.identity), self._by_key.get(key), *self._of_networks)
+        maybe = [self._by_identity.get(person.identity), *self._by_key.get(key, ())]
+        if self._by_network:
+            maybe += self._by_network.get(network(person.address), ())
         return next((each for each in maybe if each and rank < each.rank and each.holds(person, key, at)), None)
+
+
+def _grouped(pairs: Iterable[tuple[str, Sanction]]) -> dict[str, list[Sanction]]:
+    found: dict[str, list[Sanction]] = {}
+    for key, each in pairs:
+        found.setdefault(key, []).append(each)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +196,6 @@ class Governance:
         if self.owner and person.identity == self.owner:
             return Rank.OWNER
         return Rank.OPERATOR if person.identity in self.operators else Rank.MEMBER
-
-    def expelled(self, person: Person, ban: Sanction, at: int) -> bool:
-        """Whether a new ban takes the person out of the room."""
-        return Sanctions((ban,)).on(person, self.rank(person), at) is not None
 
     def banned(self, person: Person, at: int) -> Sanction | None:
         """The ban that keeps the person out of the room."""

@@ -380,6 +380,18 @@ def test_a_kick_does_not_shorten_a_ban_and_nobody_in_the_room_takes_a_banned_nam
     assert code(done(cy, "hi")) is None
 
 
+def test_an_operator_whose_name_is_banned_leaves_with_the_role(server: Running, program: Start) -> None:
+    ann, bob, cy = class_of(program, server, "ann", "bob", "cy")
+    for client, line in ((ann, "/op bob"), (ann, "/op cy"), (cy, "/ban ghost"), (bob, "/nick ghost")):
+        assert code(done(client, line)) is None, line
+    assert code(done(bob, "I stay")) is None
+    assert code(done(ann, "/deop ghost")) is None
+    bob.expect("left", room="#lab")
+    assert code(done(ann, "a secret")) is None
+    assert code(done(bob, "/join #lab")) == "banned"
+    assert "a secret" not in texts(bob.seen)
+
+
 def test_a_room_that_somebody_may_not_enter_any_more_is_not_kept_for_them(server: Running, program: Start) -> None:
     ann = program("ann", server, room="#lab")
     bob = server.client("bob")

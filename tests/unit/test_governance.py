@@ -121,6 +121,22 @@ def test_a_ban_is_for_the_person_and_the_name_also_if_somebody_registers_it():
     assert refused(Sanctioned("kick", Somebody(4, "zoe")), OWNER, rules) is refusals.NotThere
 
 
+@for_each("kind", ["ban", "kick", "mute"])
+def test_what_holds_for_somebody_else_stays_if_another_person_of_that_name_is_banned_or_muted(kind):
+    dan, later = Somebody(4, "dan", account=True), Somebody(7, "dan", account=True)
+    rules = after(
+        Sanctioned(kind, later, 60), before=after(Sanctioned("ban", dan), before=after(Sanctioned("mute", dan)))
+    )
+    elsewhere = Somebody(4, "zoe", account=True)
+    assert rules.banned(elsewhere, NOW + 60_000) is not None
+    assert rules.muted(elsewhere, NOW + 60_000) is not None
+    assert (rules.muted if kind == "mute" else rules.banned)(later, NOW) is not None
+    for known in (Somebody(0, "DAN"), dan):  # somebody of whom only the name is known is the one who was banned
+        (once, *_) = [each for each in after(Sanctioned("ban", known, 5), before=rules).bans if each.identity == 4]
+        assert once.until == NOW + 5000
+    assert after(Lifted("unban", Somebody(0, "dan")), before=rules).bans == ()
+
+
 def test_only_the_servers_operators_undo_what_one_of_them_did():
     rules = after(Sanctioned("ban", OTHER), SERVER)
     for change in (Lifted("unban", OTHER), Sanctioned("ban", OTHER, 1)):  # neither lifted nor made shorter
