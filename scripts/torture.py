@@ -265,7 +265,7 @@ def several(stack: contextlib.ExitStack, world: World, count: int, options: tupl
     def faults(clients: list[Client]) -> tuple[cluster.ClusterKiller, cluster.ClusterMeddler]:
         return cluster.ClusterKiller(world, members), cluster.ClusterMeddler(world, clients, members)
 
-    return Tortured(members.servers, faults, members.differences, cluster.FAULTS)
+    return Tortured(members.servers, faults, lambda: members.faults_found(world), cluster.FAULTS)
 
 
 @click.command(help=__doc__, context_settings={"show_default": True})

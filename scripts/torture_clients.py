@@ -147,6 +147,7 @@ class World:
         self.odd: list[str] = []
         self.acked: list[str] = []  # texts in the order of their acknowledgements
         self.looks: list[Look] = []
+        self.doubles: list[tuple[str, float, float]] = []  # names that two people got between these times
         # How often a room was about to be closed to those who were not invited, and was opened again. The governor's.
         self.closings = self.openings = 0
         self._lock = threading.Lock()  # guards the counts

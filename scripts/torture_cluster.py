@@ -6,24 +6,40 @@ At the end all of their histories have to be the same, row by row.
 from __future__ import annotations
 
 import contextlib
+import functools
 import pathlib
+import signal
 import sqlite3
 import sys
 import threading
 import time
 import traceback
+from typing import Any
 
 from engine import Postgres, Wire, programs
-from torture_clients import Client, Odd, World, now
+from torture_clients import PATIENCE, Client, Connection, Gone, Odd, World, now
 from torture_faults import Meddling, Server
 
 FAULTS = (
     "kills of servers",
     "kills of PostgreSQL",
     "SIGTERM, and started again",
+    "SIGSTOP, then SIGCONT",
+    "SIGSTOP beyond the lease",
+    "the way to PostgreSQL cut",
+    "the way to PostgreSQL silent",
+    "PostgreSQL's answers lost",
+    "one name claimed on two servers",
     "clients broke off",
     "a client did not read",
 )
+LEASE = 15.0  # seconds after which a server from which nothing is heard counts as gone
+WAIT = 30.0  # seconds for which a server keeps what is said while PostgreSQL does not answer
+WAYS = {  # how the way between a server and PostgreSQL fails: what the wire calls it
+    "the way to PostgreSQL cut": "cut",
+    "the way to PostgreSQL silent": "silent",
+    "PostgreSQL's answers lost": "deaf",
+}
 SAME = 30.0  # seconds in which all histories become the same when nobody says anything any more
 STARTS = 60.0  # seconds in which a server starts, whatever else happens
 TABLES = ("messages", "rooms", "governance", "refs", "places", "present", "servers")  # that have to be the same
@@ -46,6 +62,16 @@ class Members:
             for number, wire in enumerate(self.wires, 1)
         ]
 
+    def faults_found(self, world: World) -> list[str]:
+        """What only several servers can do wrong. The servers must still run."""
+        faults = [each for each in world.faults if each.who is None]
+        twice = [
+            f"two people had the name {name} at once"
+            for name, began, ended in world.doubles
+            if not any(each.began <= ended and began <= each.ended for each in faults)
+        ]
+        return [*self._differences(), *twice]
+
     def close(self) -> None:
         for server in self.servers:
             server.end()
@@ -53,7 +79,7 @@ class Members:
             wire.close()
         self.engine.remove()
 
-    def differences(self) -> list[str]:
+    def _differences(self) -> list[str]:
         """What is not the same in the histories. Waits for the servers, which must still run, but not for ever."""
         deadline = now() + SAME
         while True:
@@ -143,3 +169,80 @@ class ClusterMeddler(Meddling):
     def __init__(self, world: World, clients: list[Client], members: Members) -> None:
         super().__init__(world, clients)
         self._members = members
+        self._claims = 0
+        self._faults += [self._stop, self._claim_one_name]
+        self._faults += [functools.partial(self._fail_way, fault) for fault in WAYS]
+
+    def _stop(self) -> None:
+        """A server that stands still for longer than the lease learns afterwards that it counted as gone."""
+        process = self._chance.choice(self._members.servers).process
+        beyond = self._chance.random() < 0.3
+        with self._world.fault("SIGSTOP beyond the lease" if beyond else "SIGSTOP, then SIGCONT"):
+            process.send_signal(signal.SIGSTOP)
+            self._hold(*(LEASE + 1, LEASE + 4) if beyond else (0.5, 6))
+            process.send_signal(signal.SIGCONT)  # no effect if it was killed in the meantime
+
+    def _fail_way(self, fault: str) -> None:
+        """Both ends are alive."""
+        wire = self._chance.choice(self._members.wires)
+        with self._world.fault(fault):
+            wire.mode = WAYS[fault]
+            self._hold(*self._chance.choice([(0.5, 4), (4, 12), (LEASE + 1, LEASE + 6), (WAIT + 1, WAIT + 4)]))
+            if wire.mode == "deaf":  # TCP loses no bytes: what has lost some ends
+                wire.mode = "cut"
+                time.sleep(0.2)
+            wire.mode = "open"
+
+    def _claim_one_name(self) -> None:
+        """Two people, without tokens, want a name at the same moment: at most one may have it."""
+        self._claims += 1
+        began = now()
+        servers = self._chance.sample(self._members.servers, 2)
+        people = [Claimant(server.port, f"x{self._claims}") for server in servers]
+        for person in people:
+            person.start()
+        for person in people:
+            person.join()
+        self._world.count("one name claimed on two servers")
+        if all(person.has_name for person in people) and all(person.is_there() for person in people):
+            self._world.doubles.append((people[0].wanted, began, now()))
+        for person in people:
+            person.close()
+
+
+class Claimant(threading.Thread):
+    """Somebody who wants a name, once."""
+
+    def __init__(self, port: int, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self.wanted = name
+        self.has_name = False
+        self._port = port
+        self._connection: Connection | None = None
+
+    def run(self) -> None:
+        with contextlib.suppress(Gone):
+            self._connection = Connection(self._port)
+            answer = self._ask({"type": "hello", "name": self.wanted, "room": "#lobby", "replay": 0}, "welcome")
+            self.has_name = answer is not None
+
+    def _ask(self, request: dict[str, Any], kind: str) -> dict[str, Any] | None:
+        assert self._connection
+        self._connection.send({**request, "ref": "1"})
+        deadline = now() + PATIENCE
+        while now() < deadline:
+            event = self._connection.next(0.1)
+            if event and event.get("ref") == "1" and event["type"] in (kind, "error"):
+                return event if event["type"] == kind else None
+        return None
+
+    def is_there(self) -> bool:
+        """Whether its server still thinks so."""
+        try:
+            return self._ask({"type": "ping"}, "pong") is not None
+        except Gone:
+            return False
+
+    def close(self) -> None:
+        if self._connection:
+            self._connection.close()
