@@ -30,7 +30,7 @@ class SecureWire(Wire):
     A thread that writes to many clients may first call ``seal`` for some of them.
     """
 
-    __slots__ = ("_channel", "_shaken", "_stop", "_sealed", "_pieces")  # as in Mailbox
+    __slots__ = ("_channel", "_shaken", "_stop", "_pieces")  # as in Mailbox
 
     def __init__(self, plain: Wire, channel: Channel) -> None:
         """``plain``: the wire whose place it takes, to which nothing was sent."""
@@ -39,7 +39,6 @@ class SecureWire(Wire):
         self._channel = channel
         self._shaken = False  # set by the reader: whether the handshake is done
         self._pieces = 0  # reads that brought no text and are not forgiven; the reader's
-        self._sealed = False  # whether ``unsent`` is what the next ``put`` gets; the writing thread's
         self._stop = Latch()  # set by stop_reading
 
     def _set_put(self) -> None:
@@ -120,16 +119,19 @@ class SecureWire(Wire):
     # --- the thread that writes -------------------------------------------------------------------------------
 
     @staticmethod
-    def seal(batch: Sequence[tuple[SecureWire, bytes]]) -> None:
-        """Encrypt for each of these wires what its next call of ``put`` gets, so that ``put`` only has to send. Leave
-        out what cannot be encrypted now; then ``put`` does it.
+    def seal(batch: Sequence[tuple[Wire, bytes]]) -> list[bytes]:
+        """Take these bytes as ``put`` does, but leave them encrypted in ``unsent``. Return for each wire what it has
+        taken: all of it, or nothing if that cannot be done now.
 
         One encryption after another finds OpenSSL's code in the processor's cache. After a ``send`` it is not there.
         Besides, neighbours share a lock.
         """
+        taken = [b""] * len(batch)
         held: threading.Lock | None = None
         try:
-            for wire, data in batch:
+            for number, (wire, data) in enumerate(batch):
+                if not data or not isinstance(wire, SecureWire):
+                    continue
                 channel = wire._channel
                 if channel.lock is not held:
                     if held:
@@ -139,23 +141,16 @@ class SecureWire(Wire):
                 if wire._shaken and not wire.unsent and len(data) <= RECORD:
                     try:
                         wire.unsent = channel.encrypt_next(data)
-                        wire._sealed = True
-                    except ssl.SSLError:  # the next ``put`` raises it, too
+                        taken[number] = data
+                    except Exception:  # ``put`` meets it again
                         pass
         finally:
             if held:
                 held.release()
+        return taken
 
     def put(self, data: bytes | memoryview, nowait: int) -> int:
         if not self._shaken:  # only the reason for the end is sent so early, and the client could not read that
-            return len(data)
-        if self._sealed:
-            self._sealed = False
-            encrypted, self.unsent = self.unsent, b""
-            try:
-                self.unsent = encrypted[self._sock.send(encrypted, nowait) :]  # mostly nothing
-            except BlockingIOError:
-                self.unsent = encrypted
             return len(data)
         if self.unsent:
             self._send_kept(nowait)

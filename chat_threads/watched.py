@@ -109,15 +109,16 @@ class _Watched(Writers):
         self._faults = faults
         self._never = threading.Event()
 
-    def _send(self, session: Session, parcels: list[Parcel]) -> Unsent | None:
+    def _send(self, session: Session, parcels: list[Parcel], sealed: bytes = b"") -> Unsent | None:
         if not parcels:
             return super()._send(session, parcels)
         began = time.monotonic()
         rest: Unsent | None = None
         if self._faults.delay(session.number) and (data := b"".join([parcel.data for parcel in parcels])):
-            rest = self._leave(session, parcels, data, data)
+            session.wire.sent += len(sealed)
+            rest = self._leave(session, parcels, data, b"" if sealed else data)
         else:
-            rest = super()._send(session, parcels)
+            rest = super()._send(session, parcels, sealed)
         self._recorder.sent(session.number, session.name, parcels, began, rest is None)
         return rest
 

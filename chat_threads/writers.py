@@ -24,8 +24,8 @@ import queue
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, repeat
 
 from . import inside
 from .disconnects import TooSlow
@@ -33,7 +33,7 @@ from .ends import Vital
 from .mailbox import OPEN, Life, Mailbox
 from .parcel import Parcel
 from .securewire import SecureWire
-from .session import Session
+from .session import SECURED, Session
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ FLUSH_TIMEOUT = 1.0  # seconds to wait for the writers; then the next batch is q
 GRACE = 1.0  # seconds to send the last words of a session that was cut off
 JOINED = 2  # ended threads that are joined whenever another one is started, so that they never pile up
 TOGETHER = 8  # mailboxes that a writer empties at a time, under their lock
+NONE_SEALED: Iterable[bytes] = repeat(b"")  # no wire has taken anything beforehand
 SLICE = 0.25  # seconds within which a waiting writer notices that its session was cut off
 
 
@@ -168,18 +169,23 @@ class Writers:
 
     # --- by the thread that is the session's writer now --------------------------------------------------
 
-    def _send(self, session: Session, parcels: list[Parcel]) -> Unsent | None:
+    def _send(self, session: Session, parcels: list[Parcel], sealed: bytes = b"") -> Unsent | None:
         """Send the parcels, which were just collected, without waiting. If something does not fit, hold the mailbox
-        and return the rest. Abandon the session if it cannot be sent to."""
+        and return the rest. Abandon the session if it cannot be sent to. ``sealed``: all that the parcels are, if the
+        wire has taken it already (``SecureWire.seal``)."""
         mailbox, wire = session.mailbox, session.wire
         if parcels:
             data = left = b""
             try:  # the hot path: few calls
-                if parcels[1:]:
+                if sealed:
+                    wire.sent += len(sealed)
+                    data = sealed
+                    wire.put(b"", wire.nowait)
+                elif parcels[1:]:
                     data = b"".join([parcel.data for parcel in parcels])
                 else:
                     data = parcels[0].encoded or parcels[0].data  # the first without a call
-                if left := data:
+                if not sealed and (left := data):
                     sent = wire.put(data, wire.nowait)
                     wire.sent += sent
                     left = data[sent:]  # mostly nothing
@@ -325,11 +331,10 @@ class Crew(Writers):
             for session in sessions:
                 self._give_up_on(session)
             return
-        if self._secures:
-            self._seal(sessions, taken)
-        for session, parcels in zip(sessions, taken, strict=True):
+        sealed = self._seal(sessions, taken) if self._secures else NONE_SEALED
+        for session, parcels, data in zip(sessions, taken, sealed, strict=False):
             try:
-                rest = self._send(session, parcels)
+                rest = self._send(session, parcels, data)
             except Exception:
                 self._give_up_on(session)
             else:
@@ -337,16 +342,16 @@ class Crew(Writers):
                     self._hire(session, rest)
 
     @staticmethod
-    def _seal(sessions: Sequence[Session], taken: Sequence[list[Parcel]]) -> None:
-        """Encrypt what the sessions that speak TLS are sent next."""
-        with contextlib.suppress(Exception):  # _send meets it again, and handles it
-            SecureWire.seal(
-                [
-                    (wire, b"".join([parcel.data for parcel in parcels]))
-                    for session, parcels in zip(sessions, taken, strict=True)
-                    if parcels and isinstance(wire := session.wire, SecureWire)
-                ]
-            )
+    def _seal(sessions: Sequence[Session], taken: Sequence[list[Parcel]]) -> Iterable[bytes]:
+        """Encrypt what the sessions that speak TLS are sent next. Return what each one's wire has taken."""
+        try:
+            batch = [
+                (session.wire, b"".join([parcel.data for parcel in parcels] if session.cohort == SECURED else ()))
+                for session, parcels in zip(sessions, taken, strict=True)
+            ]
+        except Exception:  # _send meets it again, and handles it
+            return NONE_SEALED
+        return SecureWire.seal(batch)
 
     @staticmethod
     def _give_up_on(session: Session) -> None:

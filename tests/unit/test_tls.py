@@ -9,17 +9,23 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import pytest
 from support import certificates
 from support.samples import for_each
 from support.waiting import WAIT, in_threads
 
+from chat_threads.dialects.base import Dialect
 from chat_threads.errors import StartError
+from chat_threads.events import Event, Notice
+from chat_threads.parcel import Parcel, Views
 from chat_threads.securewire import LONG_PAUSE, PAUSE, PIECES, SecureWire
+from chat_threads.session import SECURED, Session
 from chat_threads.tls import LEAST_COUNTED, MOST_SILENT, RECORD, SHARERS, Certificate, Channel, Violation
 from chat_threads.wire import NOWAIT, READ_SIZE, Wire
+from chat_threads.writers import Crew
 
 SMALL = 4096  # bytes of a socket's buffer, so that it is soon full
 MEGABYTES = 14 << 20
@@ -260,17 +266,17 @@ def test_what_a_full_socket_does_not_take_is_kept_and_sent_first(ends: Ends) -> 
 
 def test_what_was_encrypted_beforehand_is_sent_in_its_place(ends: Ends) -> None:
     texts = [bytes([65 + number]) * 3000 for number in range(20)]
+    assert SecureWire.seal([(ends.wire, b""), (ends.wire, b"x" * (RECORD + 1))]) == [b"", b""]
     for text in texts:
-        SecureWire.seal([(ends.wire, text)])  # after a while the socket is full
-        assert ends.wire.put(text, NOWAIT) == len(text)
+        assert SecureWire.seal([(ends.wire, text)]) == [text]  # after a while the socket is full
+        with contextlib.suppress(BlockingIOError):
+            ends.wire.put(b"", NOWAIT)
         if ends.wire.unsent:
             break
     else:
         pytest.fail("the socket took everything")
     sent = b"".join(texts[: texts.index(text) + 1])
-    SecureWire.seal([(ends.wire, b"more")])
-    with pytest.raises(BlockingIOError):
-        ends.wire.put(b"more", NOWAIT)
+    assert SecureWire.seal([(ends.wire, b"more")]) == [b""]
     found = bytearray()
 
     def read() -> None:
@@ -279,6 +285,51 @@ def test_what_was_encrypted_beforehand_is_sent_in_its_place(ends: Ends) -> None:
 
     in_threads(lambda each: each(), [read, lambda: send_all(ends.wire, b"more")])
     assert bytes(found) == sent + b"more"
+
+
+class Raw:
+    """A view that shows the text of notices, and nothing else."""
+
+    def encode(self, events: Sequence[Event]) -> bytes:
+        return b"".join(event.text.encode() for event in events if isinstance(event, Notice))
+
+
+class RawDialect:
+    views = Views(Raw(), Raw())
+
+
+@for_each("seed", range(4))
+@for_each("receive_buffer", [0, SMALL])
+def test_empty_small_and_large_deliveries_all_arrive_in_order(
+    certificate: certificates.Files, seed: int, receive_buffer: int
+) -> None:
+    """Whatever a batch is, it is the same bytes as without TLS."""
+    rng = random.Random(seed)
+    texts = ["", "x" * (RECORD + 1), ""]
+    texts += [rng.choice("abcdef") * rng.choice((0, 0, 1, 100, RECORD, RECORD + 1, 3 * RECORD)) for _ in range(60)]
+    ends, writers = Ends(certificate, receive_buffer), Crew(1, WAIT, secures=True)
+    session = Session(1, ends.wire, cast(Dialect, RawDialect()), writers.schedule, 10_000)
+    session.cohort = SECURED
+    found = bytearray()
+
+    def read() -> None:
+        while len(found) < sum(map(len, texts)):
+            found.extend(ends.read())
+
+    def write() -> None:
+        for text in texts:
+            session.put(Parcel(session.views.own, (Notice(text),)))
+            if rng.random() < 0.7:
+                writers.flush()
+
+    try:
+        in_threads(lambda each: each(), [read, write])
+        assert bytes(found) == "".join(texts).encode()
+    finally:
+        session.abandon()
+        assert writers.stop(WAIT) == []
+        ends.sock.close()
+        ends.peer.close()
 
 
 def test_nothing_is_kept_for_a_peer_that_is_gone(ends: Ends) -> None:

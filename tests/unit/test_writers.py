@@ -573,10 +573,10 @@ def test_a_bug_in_writing_ends_one_session_and_not_the_thread_that_others_share(
     one, other = office.scripted(ScriptedWire(10**6)), office.scripted(ScriptedWire(10**6))
     send = office.writers._send
 
-    def buggy(session: Session, parcels: list[Parcel]) -> Unsent | None:
+    def buggy(session: Session, parcels: list[Parcel], sealed: bytes = b"") -> Unsent | None:
         if session is one:
             raise ZeroDivisionError
-        return send(session, parcels)
+        return send(session, parcels, sealed)
 
     monkeypatch.setattr(office.writers, "_send", buggy)
     for session in (one, other):
