@@ -231,6 +231,8 @@ class Chat:
         for change in changes:
             if isinstance(change, AccountEnded):
                 self.sessions.unreserve(change.account.name)
+            else:  # it may have been made on another server
+                self.sessions.reserve(change.account.name, change.account.id)
 
     @property
     def address(self) -> tuple[str, int]:

@@ -106,6 +106,11 @@ class Once:
         """It is unknown whether these requests will be in the file at the next start."""
         self._unsure.update((ref.token, ref.ref) for ref in refs)
 
+    def clear(self) -> None:
+        """Tokens were forgotten in the file: read all requests again when needed."""
+        self._requests.clear()
+        self._bytes = 0
+
     def trim(self) -> None:
         """Drop the requests beyond ``max_bytes``. Called after a batch, which may need more."""
         while self._bytes > self._max_bytes and self._requests:

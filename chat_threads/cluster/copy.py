@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Set
 from dataclasses import dataclass
 
+from .. import once
 from ..batch import Batch, StoredRef
 from ..errors import StartError, Unreadable
 from ..events import Message
@@ -13,6 +15,8 @@ from ..schema import transaction
 from ..storage import Storage
 from .errors import CopyFailed
 from .ledger import Ledger
+
+FORGETS_EVERY = 1000  # rows
 
 
 @dataclass(slots=True)
@@ -26,6 +30,11 @@ class CopyBatch(Batch):
     @property
     def more(self) -> bool:
         return True
+
+    @property
+    def forgets(self) -> bool:
+        """Whether surplus tokens are forgotten with it: on all servers with the same rows."""
+        return self.position % FORGETS_EVERY == 0
 
 
 class Copy(Storage):
@@ -75,6 +84,10 @@ class Copy(Storage):
     def forget_unused_rooms(self, kept: str) -> None:
         """People on other servers may be in them. The log says when a room ends."""
 
+    def sweep_tokens(self, connected: Set[int] = frozenset()) -> bool:
+        """Nothing: tokens are forgotten with certain rows."""
+        return False
+
     def message(self, room: int, number: int) -> Message | None:
         """As in Storage. Raises CopyFailed, because to go on without an answer would make this copy another one."""
         try:
@@ -93,5 +106,7 @@ class Copy(Storage):
         if isinstance(batch, CopyBatch) and batch.ledger:
             writer.execute("UPDATE copy SET position = ?, last_room = ?", (batch.position, batch.last_room))
             batch.ledger.store(writer)
+            while batch.forgets and once.forget(writer, batch.ledger.tokens()):
+                pass
             writer.execute("DELETE FROM servers")
             writer.executemany("INSERT INTO servers VALUES (?, ?)", list(batch.ledger.servers.items()))

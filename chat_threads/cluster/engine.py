@@ -77,9 +77,9 @@ class Engine:
                 raise Unreachable(_reason(error)) from error
         return self._connection
 
-    def prepare(self) -> int:
-        """Make the tables if there are none. Return the engine's own number, which a copy of the log has, too. Raise
-        EngineError."""
+    def prepare(self) -> tuple[int, int]:
+        """Make the tables if there are none. Return the engine's own number, which a copy of the log has, too, and the
+        last position. Raise EngineError."""
         connection = self._connected()
         try:
             with connection.transaction():
@@ -88,12 +88,12 @@ class Engine:
                 connection.execute(
                     "INSERT INTO head VALUES (true, 0, %s) ON CONFLICT DO NOTHING", (secrets.randbits(62),)
                 )
-                row = connection.execute("SELECT engine FROM head").fetchone()
+                row = connection.execute("SELECT engine, id FROM head").fetchone()
         except psycopg.Error as error:
             connection.close()
             raise Unreachable(_reason(error)) from error
         assert row
-        return int(row[0])
+        return int(row[0]), int(row[1])
 
     def append(self, server: int, seq: int, at: int, payload: bytes) -> int:
         """Append a row, and return its position; also if it is there already. Raise Unreachable or Unsure."""

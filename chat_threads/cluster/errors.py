@@ -45,6 +45,17 @@ class RowsAreGone(StartError):
         )
 
 
+class LogIsShorter(StartError):
+    """The log has lost rows that this copy has."""
+
+    def __init__(self, position: int, found: int) -> None:
+        super().__init__(
+            f"This server's history has {position} rows of the servers' common log, which has only {found}. So the"
+            " database has lost rows: it may be an older backup, or a standby that was behind. Restore the database, or"
+            " name a new file with --db, and do so for all servers."
+        )
+
+
 class CopyFailed(StartError):
     """The server's own history cannot follow the log."""
 

@@ -25,10 +25,10 @@ from ..tokens import Who, token_id
 from .copy import Copy
 from .engine import Engine, EngineError, Row, Unreachable, Unsure
 from .entries import Flags, dump, load
-from .errors import CopyFailed, GivenUpMeanwhile, OutOfTouch, RowsAreGone, Unreached, Unsettled
+from .errors import CopyFailed, GivenUpMeanwhile, LogIsShorter, OutOfTouch, RowsAreGone, Unreached, Unsettled
 from .ledger import Key
 from .members import ClusterSessions, Post, RemotePerson
-from .numbering import Claimed, Decoded, GivenUp, RowNumbering, State
+from .numbering import Claimed, Decoded, GivenUp, LoggedIn, RowNumbering, State
 from .values import NameClaimed, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned, Wake
 
 log = logging.getLogger(__name__)
@@ -88,10 +88,12 @@ class ClusterHistory(History):
 
     def _begin(self, copy: Copy) -> tuple[Any, int, int, int]:
         try:
-            engine = self._engine.prepare()
+            engine, last = self._engine.prepare()
         except EngineError as error:
             raise StartError(f"The cluster's engine cannot be used: {error}.") from error
         ledger, position, last_room, self._before = copy.begin(engine, self.server)
+        if position > last:
+            raise LogIsShorter(position, last)
         return ledger, self.server, position, last_room
 
     # --- any thread --------------------------------------------------------------------------------------
@@ -177,7 +179,9 @@ class ClusterHistory(History):
             seq, payload, _ = self._under_way
             try:
                 inside.does("appends")
-                self._engine.append(self.server, seq, int(self._now() * 1000), payload)
+                position = self._engine.append(self.server, seq, int(self._now() * 1000), payload)
+                if position <= self.state.position:
+                    raise LogIsShorter(self.state.position, position)
             except EngineError as error:
                 unsure = unsure or isinstance(error, Unsure)
                 if not self._may_wait(error):
@@ -307,12 +311,16 @@ class ClusterHistory(History):
         self._upkeep.note(now, numbered.batch)
         for room in numbered.batch.rooms_unused:
             self._rooms.last.pop(room, None)
+        if numbered.batch.forgets:
+            self._once.clear()
         self.state.ledger.changed.clear()
         for outcome in numbered.outcomes:
             if isinstance(outcome, Claimed):
                 self._decide(outcome)
             elif isinstance(outcome, GivenUp):
                 self._given_up(outcome.server)
+            elif isinstance(outcome, LoggedIn):
+                self._logged_in(outcome.at)
             elif outcome.at[0] == self.server and (session := self._sessions.get(outcome.at[1])):
                 session.cut_off(Replaced())
         for at in self._met - self.state.ledger.people.keys():
@@ -344,6 +352,13 @@ class ClusterHistory(History):
             session.cut_off(OutOfTouch())
         else:
             self.carry(ordered.LeftAll(self.person(outcome.at)))
+
+    def _logged_in(self, at: Key) -> None:
+        """Take note of who somebody on another server is."""
+        if at[0] != self.server:
+            each = self.state.ledger.people[at]
+            who = Who(each.identity, each.account, each.operator)
+            self._sessions.takes(self.person(at), each.name, who, each.token)
 
     def _decided(self, number: int, outcome: Any) -> None:
         if waiting := self._claims.get(number):
@@ -404,5 +419,4 @@ class ClusterHistory(History):
         """Give the people of other servers their names. For main, before the thread runs."""
         for at, each in self.state.ledger.people.items():
             if each.name:
-                who = Who(each.identity, each.account, each.operator)
-                self._sessions.takes(self.person(at), each.name, who, each.token)
+                self._logged_in(at)

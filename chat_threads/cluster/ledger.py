@@ -69,6 +69,21 @@ class Ledger:
             if other != at and each.name and (each.token == token or (account and each.is_account(identity)))
         ]
 
+    def log_in(self, account: int, operator: bool | None) -> list[Key]:
+        """Those who are connected as this person are logged in to the account that it has made, and are operators or
+        not; None: it has ended. Return them."""
+        found = [at for at, each in self.people.items() if each.identity == account and each.name]
+        for at in found:
+            person = self.people[at]
+            person.account = operator is not None
+            person.operator = bool(operator or (person.account and person.operator))
+        self.changed.update(found)
+        return found
+
+    def tokens(self) -> set[int]:
+        """The numbers of the tokens of everybody, and of their accounts."""
+        return {number for each in self.people.values() for number in (each.token, each.identity)}
+
     def lose_name(self, at: Key) -> None:
         if person := self.people.get(at):
             self._unname(at, person)

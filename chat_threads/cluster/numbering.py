@@ -80,6 +80,13 @@ class CutOff:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """Somebody has an account now, or has none any more."""
+
+    at: Key
+
+
+@dataclass(frozen=True, slots=True)
 class GivenUp:
     """A server that counts as gone; its rows are void until it starts again."""
 
@@ -94,7 +101,7 @@ class RowNumbering(Numbering):
     def __init__(self, rooms: Rooms, once: Once, state: State, row: Decoded, session_of: Callable[[Key], Any]) -> None:
         self._state, self._row = state, row
         self._session_of = session_of
-        self.outcomes: list[Claimed | CutOff | GivenUp] = []
+        self.outcomes: list[Claimed | CutOff | LoggedIn | GivenUp] = []
         state.position = row.position
         super().__init__(rooms, once, self._valid())
         assert isinstance(self.batch, CopyBatch)
@@ -184,6 +191,14 @@ class RowNumbering(Numbering):
         ledger.take(at, item.name, item.identity, item.token, item.account, item.operator)
         self.outcomes.append(Claimed(at, item, tuple(same)))
 
+    def _account_changed(self, item: ordered.AccountChange) -> None:
+        super()._account_changed(item)
+        self.outcomes += map(LoggedIn, self._state.ledger.log_in(item.account.id, item.account.operator))
+
+    def _account_ended(self, item: ordered.AccountEnded) -> None:
+        super()._account_ended(item)
+        self.outcomes += map(LoggedIn, self._state.ledger.log_in(item.account.id, None))
+
     def _summoned(self, item: Summoned) -> None:
         self.outcomes.append(CutOff(self._key(item.session)))
 
@@ -238,6 +253,8 @@ RowNumbering.takes = {
     ordered.Joined: RowNumbering._joined,
     ordered.Left: RowNumbering._left,
     ordered.LeftAll: RowNumbering._left_all,
+    ordered.AccountStored: RowNumbering._account_changed,
+    ordered.AccountEnded: RowNumbering._account_ended,
     NameClaimed: RowNumbering._claimed,
     Summoned: RowNumbering._summoned,
     ServerStarted: RowNumbering._started,

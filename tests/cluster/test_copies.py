@@ -9,6 +9,8 @@ import pytest
 from support.copies import TABLES, expect_same, rows
 from support.servers import Running
 
+from chat_threads import once
+from chat_threads.cluster import copy
 from chat_threads.cluster.copy import Copy
 from chat_threads.cluster.engine import Engine, Row
 from chat_threads.cluster.history import ClusterHistory
@@ -20,20 +22,20 @@ pytestmark = pytest.mark.slow
 class _Recorded:
     """An engine for copies that only read."""
 
-    def prepare(self) -> int:
-        return 1
+    def prepare(self) -> tuple[int, int]:
+        return 1, 10_000
 
 
 def _follow(path: pathlib.Path, log: Sequence[Row]) -> None:
     """Do in a copy what rows of the log say, as a server does that is started for them."""
-    copy = Copy(str(path))
-    history = ClusterHistory(copy, engine=_Recorded(), sessions=ClusterSessions(), post=lambda to, event: None)
+    storage = Copy(str(path))
+    history = ClusterHistory(storage, engine=_Recorded(), sessions=ClusterSessions(), post=lambda to, event: None)
     history._publish, history._refuse = lambda items: None, lambda item, error: None
-    history.state.restore(copy.rooms())
+    history.state.restore(storage.rooms())
     history.populate()
     for row in log:
         history._take(row)
-    copy.close()
+    storage.close()
 
 
 def _talk(join: Callable[..., Running]) -> None:
@@ -75,7 +77,9 @@ def _talk(join: Callable[..., Running]) -> None:
     ann.ask("/create #last")  # gets a number of its own, although the highest one before is free again
 
 
-def test_copies_are_the_same_whenever_they_are_started(join, tmp_path, url):
+def test_copies_are_the_same_whenever_they_are_started(join, tmp_path, url, monkeypatch):
+    monkeypatch.setattr(once, "TOKENS", 3)
+    monkeypatch.setattr(copy, "FORGETS_EVERY", 20)
     _talk(join)
     expect_same(tmp_path, "a", "b")
     engine = Engine(url)

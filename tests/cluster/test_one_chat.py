@@ -180,3 +180,21 @@ def test_people_leave_when_their_server_stops_and_when_it_is_killed(join, start_
         ann.expect("back")
         assert second.stop() == 0
     ann.expect("bob left")
+
+
+def test_an_account_that_is_made_on_one_server_is_known_on_all(join, tmp_path):
+    first, second = join("a", plain_passwords=True), join("b", plain_passwords=True)
+    ann, bob, cy = first.client("ann"), second.client("bob"), second.client("cy")
+    ann.send("/register", "secret word of ann", "secret word of ann")
+    ann.expect("ann is yours now")
+    wait_for(lambda: second.chat.accounts.named("ann"))
+    bob.send("/nick ann")
+    bob.expect("The name ann has a password")
+    bob.send("secret word of ann")
+    ann.expect("You reconnected elsewhere")
+    cy.expect("bob is ann now")
+    bob.close()
+    cy.expect("ann left")
+    cy.send("/nick ann")
+    cy.expect("The name ann has a password")
+    expect_same(tmp_path, "a", "b")
