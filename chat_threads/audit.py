@@ -20,7 +20,7 @@ from .refusals import span
 KEPT = 100  # actions of each room, and as many reports
 SERVER = 0  # in place of a room's id: the server as a whole
 
-_COLUMNS = "at, place, by, action, about, why"
+_COLUMNS = "at, place, by, action, about, why, who"
 
 # Actions, and reports: each kind with those who share the places, of whom each has its newest row first.
 _KINDS = (("action != 'report'", "room"), ("action = 'report'", "room, by"))
@@ -43,8 +43,8 @@ def keep(writer: sqlite3.Connection, rows: Sequence[tuple[int, AuditRow]]) -> No
     if not rows:
         return
     writer.executemany(
-        f"INSERT INTO audit (room, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(room, row.at, row.room, row.by, row.action, row.about, row.why) for room, row in rows],
+        f"INSERT INTO audit (room, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(room, row.at, row.room, row.by, row.action, row.about, row.why, row.who) for room, row in rows],
     )
     for room in dict(rows):
         for kind, sharing in _KINDS:

@@ -293,7 +293,7 @@ class Numbering:
         if item.room_id != audit.SERVER and self._last_of(item.room_id) is None:
             self.refused.append((item, RoomGone()))
             return
-        row = AuditRow(self.at, item.room, item.by, item.action, item.about, item.why)
+        row = AuditRow(self.at, item.room, item.by, item.action, item.about, item.why, item.accused)
         self._note(item.room_id, row)
         self.published.append(item)
 

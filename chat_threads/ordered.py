@@ -150,6 +150,7 @@ class Noted(Ordered):
     origin: Any = None
     ref: str = ""
     told: Told = ()
+    accused: int = 0  # the number of the person whom a report is about; 0: unknown
 
 
 @dataclass(frozen=True, slots=True)

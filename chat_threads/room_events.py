@@ -79,6 +79,7 @@ class AuditRow:
     action: str
     about: str
     why: str = ""
+    who: int = 0  # the number of the person whom a report is about; 0: unknown
 
 
 @dataclass(frozen=True, slots=True)

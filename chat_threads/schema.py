@@ -44,7 +44,8 @@ FRAME = 24 + 4096  # bytes of a page in SQLite's log
 #             others are the scrypt hash of the password, its salt and its parameters.
 # keys        the tokens that open an account, and the numbers of their owners: a token that is not in here is its own
 #             owner, unless that is an account. 0: the token is void, although it was the first one of its owner.
-# audit       what was done to keep order (see the module ``audit``). ``place`` is the room's name.
+# audit       what was done to keep order (see the module ``audit``). ``place`` is the room's name, and
+#             ``who`` the number of the person whom a report is about.
 # identity    the mark that ties the file and SQLite's log together (see the module ``identity``).
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -137,6 +138,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX audit_by_room ON audit (room)",
     ),
+    ("ALTER TABLE audit ADD COLUMN who INTEGER NOT NULL DEFAULT 0",),
 )
 VERSION = len(MIGRATIONS)
 

@@ -126,8 +126,8 @@ def _change(context: Context, session: Session, room: ChatRoom, change: Change, 
 
 def person_in(context: Context, room: ChatRoom, typed: str, exactly: bool = False) -> Somebody:
     """The person who has that name now, or whose account has it, or who was the last to say something in the room under
-    it. Otherwise only the name is known; raise UnknownPerson if nobody can have it, or, with ``exactly``, if another
-    name is like it."""
+    it, or who became an operator there under it. Otherwise only the name is known; raise UnknownPerson if nobody can
+    have it, or, with ``exactly``, if another name is like it."""
     try:
         return _known(context, typed)
     except UnknownPerson as error:
@@ -137,7 +137,9 @@ def person_in(context: Context, room: ChatRoom, typed: str, exactly: bool = Fals
     except BadName:  # nobody can have it
         raise UnknownPerson(clean(typed[:100])[:40]) from None
     said, key = reversed(context.publisher.recent(room.name)), fold(name)
+    appointed = room.governance.operators if room.governance else {}
     who = next((each.who for each in said if fold(each.sender) == key), 0)
+    who = who or next((identity for identity, each in appointed.items() if fold(each) == key), 0)
     if exactly and unknown.near and not who and SequenceMatcher(None, key, fold(unknown.near)).ratio() >= TYPO:
         raise unknown
     return Somebody(who, name)

@@ -25,13 +25,13 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     number = NUMBER.fullmatch(command.about)
     if number and not 0 < int(command.about) <= context.publisher.last(room):
         raise UnknownMessage(room.name, int(command.about))
-    about, author = command.about, 0
+    about = command.about
     if number:
-        author = _author(context, room, int(about))
+        accused = _author(context, room, int(about))
     else:
         person = person_in(context, room, about, True)
         refuse_itself(session, person)
-        about = person.name
+        about, accused = person.name, person.identity
     why = check_words(command.why)
     what = f"message {about}" if number else about
     said = f"{session.name} reports {what} in {room.name}" + (f": {why}" if why else ".")
@@ -39,14 +39,16 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     there = set(context.publisher.members(room))
     operators: list[Session] = []
     for other in context.sessions.people():
-        accused = fold(other.name) == fold(about) or (other.identity == author and not other.operator)
-        spared = other is session or accused or session.identity in other.profile.ignored
+        meant = other.identity == accused if accused else fold(other.name) == fold(about)
+        if number and other.operator:
+            meant = False
+        spared = other is session or meant or session.identity in other.profile.ignored
         if not spared and (other.operator or (other in there and rank(room, other))):
             operators.append(other)
     done = events.Notice("Your report is kept, and shown to the operators who are here.", room=room.name)
     told = ((tuple(operators), event), answered(session, done))
     context.history.submit(
-        ordered.Noted(room.id, room.name, session.name, "report", about, why, session, session.ref, told)
+        ordered.Noted(room.id, room.name, session.name, "report", about, why, session, session.ref, told, accused)
     )
 
 
@@ -56,12 +58,12 @@ def _author(context: Context, room: ChatRoom, number: int) -> int:
     return page[-1].who if page and page[-1].number == number else 0
 
 
-def _is_about(context: Context, session: Session, room: ChatRoom, row: events.AuditRow) -> bool:
+def _is_about(session: Session, row: events.AuditRow) -> bool:
     """Whether a row is a report about the person, who might take revenge for it."""
     if row.action != "report":
         return False
-    if NUMBER.fullmatch(row.about):
-        return _author(context, room, int(row.about)) == session.identity
+    if row.who:
+        return row.who == session.identity
     return fold(row.about) == fold(session.name)
 
 
@@ -89,6 +91,6 @@ def list_audit(context: Context, session: Session, command: commands.Audit) -> N
     context.wait(session)
     rows = context.history.storage.audit(room.id if room else None, MOST)
     if room and not session.operator:
-        rows = tuple(row for row in rows if not _is_about(context, session, room, row))
+        rows = tuple(row for row in rows if not _is_about(session, row))
     session.pace.pay(cost_of_table((row.by, row.about, row.why) for row in rows))
     session.answer(events.AuditList(room.name if room else None, rows))

@@ -64,6 +64,20 @@ def test_a_report_about_an_operator_reaches_the_others_only(server: Running, pro
     assert [each["text"] for each in bob.seen if each["type"] == "notice"] == ["cy reports ann in #lab: helps bob"]
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_no_new_name_lets_an_operator_see_who_has_reported_them(server: Running, program: Start, before: bool) -> None:
+    ann, bob, cy = (program(name, server, room="#lab") for name in ("ann", "bob", "cy"))
+    assert done(ann, "/op bob")["type"] == "ack"
+    lines = [(bob, "/nick rob"), (cy, "/report bob threatens me")]
+    for client, line in lines if before else reversed(lines):
+        assert "code" not in done(client, line)
+    assert done(ann, "/nick bob" if before else "/nick anna")["type"] == "notice"  # and a namesake is somebody else
+    assert [row[1] for row in rows(bob)] == ["op"]
+    assert [row[1] for row in rows(ann)] == ["op", "report"]
+    assert [each for each in bob.seen if each.get("text", "").startswith("cy reports")] == []
+    assert "who" not in str(rows(ann))
+
+
 def test_what_cannot_be_stored_is_shown_to_nobody(
     server: Running, program: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
