@@ -383,7 +383,7 @@ def _bad_setting(setting: str, words: list[str]) -> BadSetting:
 
 
 class Spoken:
-    """When each person last spoke in each slow room. In memory only. Owned by the history thread."""
+    """When each person last spoke in each slow room. In memory only. Owned by the history thread; others may look."""
 
     MOST = 10_000  # people, over all rooms; beyond it, those who spoke longest ago are forgotten
 

@@ -248,6 +248,8 @@ class History:
             else:
                 now, committed = time.monotonic(), batch
                 self._committed(numbered, began, now)
+        elif numbered.spoke:
+            self._rooms.spoken.note(numbered.spoke, numbered.at)
         if published:
             self._slot.doing = "publishes", now
             self._ahead += BATCH if numbered.further or self._ahead else len(published)
@@ -309,6 +311,10 @@ class History:
             self._once.committed(batch.refs)
         if batch.accounts:
             self._accounts([each for each in batch.accounts if not isinstance(each, ordered.TokenUsed)])
+
+    def wait_to_speak(self, room_id: int, slow: int, identity: int) -> int:
+        """For how many seconds a person must not speak in a room with this ``slow``. Called by any thread."""
+        return self._rooms.spoken.wait(room_id, slow, identity, int(self._now() * 1000))
 
     def _kept(self) -> dict[int, int]:
         """For how many milliseconds messages are kept in the rooms that have a rule for that."""

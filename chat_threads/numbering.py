@@ -328,6 +328,11 @@ class Numbering:
     def _pass(self, item: ordered.Marker | None) -> None:
         """A Marker, or None for the end, is only a place in the queue."""
 
+    def _name_changed(self, item: ordered.NameChanged) -> None:
+        for room_id in item.slow:
+            self.spoke[room_id, item.who] = None
+        self.published.append(item)
+
     def _publish(self, item: ordered.Published) -> None:
         """It needs no storing, only its place in the order."""
         self.published.append(item)
@@ -346,7 +351,6 @@ Numbering.takes = {
     ordered.AccountStored: Numbering._account_changed,
     ordered.AccountEnded: Numbering._account_ended,
     **dict.fromkeys((ordered.Marker, type(None)), Numbering._pass),
-    **dict.fromkeys(
-        (ordered.Acked, ordered.Joined, ordered.Left, ordered.LeftAll, ordered.NameChanged), Numbering._publish
-    ),
+    ordered.NameChanged: Numbering._name_changed,
+    **dict.fromkeys((ordered.Acked, ordered.Joined, ordered.Left, ordered.LeftAll), Numbering._publish),
 }

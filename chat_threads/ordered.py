@@ -231,9 +231,13 @@ class LeftAll(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class NameChanged(Ordered):
+    """A session has another name. In these ``slow`` rooms, that counts as a message of the person ``who``."""
+
     session: Any
     old: str
     new: str
+    slow: tuple[int, ...] = ()
+    who: int = 0
 
 
 class Marker(Ordered):

@@ -57,9 +57,9 @@ class TooSoon(Told):
 
     code = "too_soon"
 
-    def __init__(self, room: str, slow: int, seconds: int) -> None:
+    def __init__(self, room: str, slow: int, seconds: int, so: str = UNSENT) -> None:
         super().__init__(
-            f"{room} is slow: everybody but its operators may speak once in {span(slow)}. Nothing was sent.",
+            f"{room} is slow: everybody but its operators may speak once in {span(slow)}. {so}",
             f"Send it again in {seconds} seconds.",
         )
         self.room, self.seconds = room, seconds

@@ -136,6 +136,8 @@ def _unpack(kind: type[ordered.Ordered], name: str, found: Any, resolve: Callabl
     if name == "account" and kind in (ordered.AccountStored, ordered.AccountEnded):
         number, text, at, operator, n, r, p, salt, digest = found
         return Account(number, text, at, Password(n, r, p, bytes.fromhex(salt), bytes.fromhex(digest)), operator)
+    if name == "slow":
+        return tuple(found)
     return bytes.fromhex(found) if name == "proof" else found
 
 

@@ -29,6 +29,7 @@ from ..refusals import (
     NotOperator,
     NotThere,
     QuietRoom,
+    TooSoon,
 )
 from ..retention import DAY_MS
 from ..room_roles import LONGEST
@@ -96,6 +97,20 @@ def check_rename(context: Context, session: Session, name: str = "") -> None:
             raise QuietRoom(room.name, NAME_STAYS)
         if name and rules.banned(renamed, at):
             raise BannedName(room.name, name)
+
+
+def check_slow(context: Context, session: Session) -> tuple[int, ...]:
+    """A new name is shown like a message. Return the slow rooms in which it counts as one; raise TooSoon if it comes
+    too soon in one of them. Waits for what was submitted before if there are any."""
+    rooms = [context.publisher.get(name) for name in context.publisher.rooms_of(session)]
+    slow = [(room, rules) for room in rooms if room and (rules := room.governance) and rules.slow]
+    slow = [(room, rules) for room, rules in slow if not rules.rank(session)]
+    if slow:
+        context.wait(session)
+    for room, rules in slow:
+        if wait := context.history.wait_to_speak(room.id, rules.slow, session.identity):
+            raise TooSoon(room.name, rules.slow, wait, NAME_STAYS)
+    return tuple(room.id for room, _ in slow)
 
 
 def leave_forbidden(context: Context, session: Session, why: type[ChatError] = ChatError) -> None:

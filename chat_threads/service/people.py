@@ -154,11 +154,12 @@ def nick(context: Context, session: Session, command: commands.Nick) -> None:
     if owner and passwords.asks(context, session, commands.Login(owner.name)):
         return
     governing.check_rename(context, session, name)
+    slow = governing.check_slow(context, session)
     take(context, session, name, "")
     governing.leave_forbidden(context, session, Banned)  # if the name was banned just now
     if session.known:
         keep_token(context, session, new=False)
-    rename(context, session, old)
+    rename(context, session, old, slow)
 
 
 def _account_besides(context: Context, session: Session) -> str:
@@ -167,8 +168,9 @@ def _account_besides(context: Context, session: Session) -> str:
     return account.name if account and fold(account.name) != fold(session.name) else ""
 
 
-def rename(context: Context, session: Session, old: str) -> None:
-    """The session has taken another name: show it to the session and to the others."""
+def rename(context: Context, session: Session, old: str, slow: tuple[int, ...] = ()) -> None:
+    """The session has taken another name: show it to the session and to the others. It counts as a message in the
+    ``slow`` rooms."""
     session.dialect.renamed(session.name)
     update_views(context, session)
     said = f"You are {session.name} now."
@@ -176,7 +178,7 @@ def rename(context: Context, session: Session, old: str) -> None:
         said += f" {account} stays yours, and has the password; this name has none."
     session.answer(events.Notice(said, name=session.name))
     if session.name != old:
-        context.history.submit(ordered.NameChanged(session, old, session.name))
+        context.history.submit(ordered.NameChanged(session, old, session.name, slow, session.identity))
 
 
 @does(commands.ShowToken)

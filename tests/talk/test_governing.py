@@ -199,7 +199,7 @@ def test_a_slow_room_takes_one_message_of_each_person_in_that_time(server: Runni
     ann, bob, cy = class_of(program, server, "ann", "bob", "cy")
     assert code(done(ann, "/room slow 1")) is None
     assert code(done(bob, "one")) is None
-    assert code(done(bob, "/topic two")) == "too_soon"
+    assert code(done(bob, "/topic two")) == code(done(bob, "/nick two")) == "too_soon"
     refused = done(bob, "two")[-1]
     assert (refused["code"], refused["seconds"]) == ("too_soon", 1)
     assert code(done(cy, "mine")) is code(done(ann, "a")) is code(done(ann, "b")) is None
@@ -208,6 +208,9 @@ def test_a_slow_room_takes_one_message_of_each_person_in_that_time(server: Runni
     bob.rest()
     assert "words" not in cy.expect("presence", kind="left", names=["bob"])
     bob = program("bob", server, room="#lab")
+    assert code(done(ann, "/room slow 600")) is None
+    assert code(done(bob, "/nick rob")) is code(done(ann, "/nick anna")) is code(done(ann, "/nick ann")) is None
+    assert code(done(bob, "three")) == code(done(bob, "/nick bob")) == "too_soon"
     assert code(done(ann, "/room slow off")) is None
     assert code(done(bob, "three")) is code(done(bob, "four")) is None
 
