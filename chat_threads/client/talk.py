@@ -82,6 +82,7 @@ class Talk:
         self.rooms: dict[str, None] = {}  # rooms that were seen, likewise
         self._form: Form | None = None  # what the user is being asked, by the thread that reads the keyboard
         self._begun: str | None = None  # the room in which the line was begun, likewise
+        self._held: tuple[str, str | None] | None = None  # a line that is asked about, and the room then; likewise
         self._write = write
         self._screen = screen
         self._day = time.strftime(_DAY)
@@ -152,12 +153,13 @@ class Talk:
 
     def holds(self, typed: str) -> bool:
         """Whether the typed line must not be carried out, because the user was put into another room while typing, and
-        may not know. Says so; a second Enter sends the line."""
+        may not know. Says so; a second Enter sends the line, unless it has changed: then that was typed ahead."""
         begun, now = self._begun, self.chat.heading
-        self._begun = now
         moved = begun and now and fold(begun) != fold(now)
-        if not moved or self._form or not is_for_the_room(typed):
+        if not moved or self._form or not is_for_the_room(typed) or self._held == (typed, now):
+            self._begun, self._held = now, None
             return False
+        self._held = typed, now
         self._print(events.Notice(MOVED.format(now, begun)))
         return True
 

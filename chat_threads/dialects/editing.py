@@ -101,8 +101,8 @@ class Editing:
         self._stale = True
 
     def hold(self) -> None:
-        """After Wish.SEND: forget about that Enter, so that the line stays as it is."""
-        self._typed.popleft()
+        """After Wish.SEND: forget about that Enter, so that the line stays as it is; and about others typed with it."""
+        self._typed = deque(each for each in self._typed if each is not Key.ENTER)
         self._sends = False
         self._ring = self._stale = True
 

@@ -98,6 +98,7 @@ class Screen:
         self.editing = Editing(LINE)
         self._current = current
         self._begun: str | None = None  # the room in which the line was begun
+        self._held: tuple[str, str] | None = None  # the line for which the person was asked, and the current room then
         self._seen: dict[str, int] = {}  # by room: the last message when it was the current one, or first known
         self._status: object = None  # what the status line on the screen says; None: it is not there
         self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
@@ -195,11 +196,17 @@ class Screen:
     def begin_line(self) -> None:
         """What is typed next belongs to the current room."""
         self._begun = self._current()
+        self._held = None
 
-    def moved(self) -> tuple[str, str] | None:
-        """The current room, and the one in which the line was begun, if that was another one; for each line once."""
-        begun, self._begun = self._begun, self._current()
-        return (self._begun, begun) if begun and self._begun and begun != self._begun else None
+    def moved(self, line: str) -> tuple[str, str] | None:
+        """The current room, and the one in which the line was begun, if that was another one; for each line once. What
+        was typed ahead changes the line, and so its Enter is no answer to the question."""
+        begun, now = self._begun, self._current()
+        if begun and now and begun != now and self._held != (line, now):
+            self._held = line, now
+            return now, begun
+        self._begun, self._held = now, None
+        return None
 
     def _begin(self, lines: int) -> str:
         """Make way for the two lines, and move what is there to the bottom.

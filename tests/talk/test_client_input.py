@@ -282,7 +282,7 @@ def test_a_line_is_not_said_in_a_room_that_it_was_not_begun_for():
         talk.begin()
         assert not talk.holds(typed), "nothing has changed"
         chat.heading = "#lobby"
-        assert (talk.holds(typed), talk.holds(typed)) == (True, False)
+        assert [talk.holds(each) for each in (typed, typed + " ", typed + " ")] == [True, True, False]
         assert shown.pop().startswith(
             "* You are in #lobby now, not in #lab. If your line is meant for this room, press"
         )
