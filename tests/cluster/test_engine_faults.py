@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -13,9 +14,11 @@ from support.postgres import Postgres, Wire
 from support.servers import Running
 from support.waiting import wait_for
 
+from chat_threads.batch import Batch
 from chat_threads.chat import Chat, Options
 from chat_threads.cluster import history, link
 from chat_threads.errors import StartError
+from chat_threads.storage import StorageError
 
 pytestmark = pytest.mark.slow
 
@@ -166,3 +169,30 @@ def test_a_row_of_a_newer_version_ends_an_older_server_with_one_line(start_proce
     wait_for(lambda: server.popen.poll() is not None)
     server.kill()
     assert server.errors.count("newer") == 1
+    again = start_process("--cluster", url, db=tmp_path / "a.db")
+    wait_for(lambda: again.popen.poll() is not None)
+    again.kill()
+    assert again.errors.count("newer") == 1
+
+
+def test_what_a_copy_cannot_store_waits_until_it_can(join, monkeypatch):
+    first, second = join("a"), join("b")
+    ann, bob = first.client("ann"), second.client("bob")
+    full = threading.Event()
+    full.set()
+    tried = threading.Event()
+    commit = first.chat.storage.commit
+
+    def fails(batch: Batch) -> None:
+        if full.is_set() and batch.messages:
+            tried.set()
+            raise StorageError("disk full")
+        commit(batch)
+
+    monkeypatch.setattr(first.chat.storage, "commit", fails)
+    ann.send("one")
+    bob.expect("ann: one")
+    bob.send("two")
+    assert tried.wait(20)
+    full.clear()
+    assert [text for _, text in said(ann.upto("two"))] == ["one"]
