@@ -42,7 +42,7 @@ def table(dialect: str = "text") -> dict[int, dict[str, float]]:
 def test_a_message_costs_no_more_calls_and_writes_than_it_did():
     found = table()
     few, many = found[FEW], found[MANY]
-    assert few["all calls"] <= 203
+    assert few["all calls"] <= 206
     assert few.get("pwrite64", 0) <= 5
 
     def each(thread: str) -> float:
@@ -91,7 +91,7 @@ def test_ten_deliveries_to_a_hundred_members_cost_at_most_one_thread_switch():
     assert min(each["switches"] / each["messages"] / each["members"] for each in found) <= 0.1
 
 
-@pytest.mark.parametrize(("dialect", "most"), [("text", 730), ("json", 785)])
+@pytest.mark.parametrize(("dialect", "most"), [("text", 730), ("json", 815)])
 def test_a_client_that_joins_a_room_of_ten_costs_no_more_calls_than_it_did(dialect, most):
     code = f"from driver.counts import count_joins; print(sum(count_joins({dialect!r}, 10).values()))"
     command, found = [sys.executable, "-c", code], []
