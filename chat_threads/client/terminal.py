@@ -143,6 +143,8 @@ class _Plain(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
+        except click.MissingParameter:  # click's own words are plain
+            raise
         except click.BadParameter as error:
             raise click.BadParameter(plainly(error.message), error.ctx, error.param, error.param_hint) from None
 

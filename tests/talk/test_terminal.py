@@ -301,6 +301,9 @@ def test_an_argument_that_is_no_address_is_a_mistake_in_the_command_line(address
     assert "Error: Invalid value for 'HOST[:PORT]'" in done.stderr
     with pytest.raises(click.BadParameter, match="'extra' is not a whole number"):
         terminal.main.make_context("chat-threads-client", ["localhost", "extra"])
+    with pytest.raises(click.MissingParameter) as missing:
+        terminal.main.main([], standalone_mode=False)
+    assert missing.value.format_message() == "Missing argument 'HOST[:PORT]'."
 
 
 @pytest.mark.parametrize(("login", "name"), [("grace", "grace"), ("root", "root2"), ("_www", "www")])
