@@ -63,8 +63,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Set(Change):
-    """Set a setting, as typed. If the room becomes invite-only, the people who are ``present`` are invited. If it
-    becomes public, all invitations end."""
+    """Set a setting, as typed. If the room becomes invite-only, the people who are ``present`` are invited, as well as
+    those whom its operators have invited before. If it becomes public, all invitations end."""
 
     setting: str
     present: tuple[tuple[int, str], ...] = ()
@@ -77,8 +77,8 @@ class Set(Change):
             raise NotOwner(asked.room)
         after = replace(before, **fields)
         if after.invite_only != before.invite_only:
-            invited = self.present[:INVITED] if after.invite_only else ()
-            after = replace(after, invited=dict(invited))
+            invited = {**before.invited, **dict(self.present)} if after.invite_only else {}
+            after = replace(after, invited=dict([*invited.items()][-INVITED:]))
         return after
 
     def leaving(self, after: Governance, members: Iterable[P], at: int) -> list[P]:
@@ -93,7 +93,8 @@ class Set(Change):
 
 @dataclass(frozen=True, slots=True)
 class Invite(Change):
-    """Let a person enter an invite-only room. The invitation itself is shown to the person elsewhere."""
+    """Let a person enter the room while it is invite-only, now or later. The invitation itself is shown to the person
+    elsewhere."""
 
     person: Somebody
 
@@ -101,6 +102,8 @@ class Invite(Change):
         if not asked.rank:
             raise NotOperator(asked.room)
         invited = {**before.invited, self.person.identity: self.person.name}
+        if len(invited) > INVITED and not before.invite_only:  # nobody needs it now, so nobody is told to make room
+            del invited[next(iter(invited))]
         if len(invited) > INVITED:
             raise ListFull(asked.room, INVITED, "people invited")
         return replace(before, invited=invited)

@@ -10,12 +10,13 @@ from sys import getsizeof
 from typing import Any, Protocol
 
 from . import events, ordered
-from .errors import ChatError, CutOff, InTooManyRooms
+from .errors import ChatError, CutOff, InTooManyRooms, RoomExists
 from .governance import Governance
 from .lookalikes import looks
 from .paging import Page
 from .parcel import Parcel, View, Views
 from .redaction import removed
+from .refusals import ClosedRoom
 
 RECENT = 200  # messages of a room kept in memory for those who enter
 RECENT_BYTES = 1 << 26  # bytes of these messages, over all rooms, by default
@@ -125,6 +126,12 @@ class ChatRoom:
         if not governance or session is None or session in self.members:
             return True
         return not (governance.unlisted and not governance.rank(session)) and self.refusal(session) is None
+
+    def exists(self, typed: str, session: Subscriber | None) -> RoomExists:
+        """Why the session cannot make a room with the name of this one. Takes no lock."""
+        if not self.may_read(session):
+            return ClosedRoom(typed)
+        return RoomExists(self.name if self.is_listed(session) else typed)
 
     def last_words(self, session: Subscriber, words: str) -> str:
         """The words on leaving, if the session may speak in the room at any time; otherwise ""."""

@@ -111,7 +111,7 @@ class Publisher(Directory):
         owner = origin.identity if origin else 0
         with self._lock:
             if found := self._by_key.get(key):
-                raise errors.RoomExists(found.name if found.is_listed(origin) else name)
+                raise found.exists(name, origin)
             for look in appearance:
                 if other := self._by_look.get(look):
                     raise errors.LooksLikeRoom(name, other.name) if other.is_listed(origin) else LooksHidden(name)

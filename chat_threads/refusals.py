@@ -81,6 +81,13 @@ class InviteOnly(Told):
         self.room = room
 
 
+class ClosedRoom(RoomExists):
+    """There is a room of that name, and the person may not enter it."""
+
+    def __init__(self, room: str) -> None:
+        super().__init__(room, f"The room {room} exists already, and you may not enter it.")
+
+
 class LooksHidden(LooksLikeRoom):
     """The name looks like that of a room that is not listed for the person."""
 

@@ -54,7 +54,7 @@ class ClusterPublisher(Publisher):
         owner = origin.identity if origin else 0
         with self._lock:
             if found := self._by_key.get(key):
-                raise errors.RoomExists(found.name if found.is_listed(origin) else name)
+                raise found.exists(name, origin)
             for look in appearance:
                 if other := self._by_look.get(look):
                     listed = other.is_listed(origin)
@@ -80,7 +80,7 @@ class ClusterPublisher(Publisher):
             self._quota.give_back(owner, address)
         if found is None:
             raise Unreached("done")
-        raise errors.RoomExists(found.name if found.is_listed(origin) else name)
+        raise found.exists(name, origin)
 
     def _joined(self, item: ordered.Joined, outbox: Outbox) -> None:
         if isinstance(item.session, RemotePerson):

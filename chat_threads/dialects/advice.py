@@ -63,6 +63,8 @@ def error(problem: Problem) -> str:
     kind = problem.kind or _BY_CODE.get(problem.code)
     if problem.kind is None and kind is errors.UnknownPerson and not problem.text.startswith("Nobody"):
         return problem.text  # it is about somebody who is not banned, or the like
+    if problem.kind is None and kind is errors.RoomExists and problem.text.endswith(" may not enter it."):
+        return problem.text
     if kind not in ADVICE or (problem.kind is None and " /" in problem.text):  # a server of 1.0.0 has advised already
         return problem.text
     return f"{problem.fact or problem.text} {ADVICE[kind](problem)}".rstrip()

@@ -66,15 +66,16 @@ def answered(session: Session, event: events.Event) -> tuple[tuple[Session], eve
 
 
 def invite(context: Context, session: Session, room: ChatRoom, other: Session, told: ordered.Told) -> None:
-    """Let another session enter the room, if that is invite-only, and then show what is ``told``. Raise NotOperator,
-    or GuestBanned for somebody who is banned from the room."""
+    """Let another session enter the room, also if it becomes invite-only later, and then show what is ``told``. If it
+    is not, members may invite, too, but only for now. Raise NotOperator, or GuestBanned for somebody who is banned from
+    the room."""
     if room.governance and (ban := room.governance.banned(other, int(time.time() * 1000))):
         raise GuestBanned(other.name, room.name, ban.kick)
-    if room.governance and room.governance.invite_only:
-        if not rank(room, session):
-            raise NotOperator(room.name)
+    if rank(room, session):
         _submit(context, session, room, Invite(_noted(other)), told)
         return
+    if room.governance and room.governance.invite_only:
+        raise NotOperator(room.name)
     for sessions, event in told:
         for each in sessions:
             each.send(event)

@@ -229,8 +229,11 @@ def test_in_an_accounts_only_room_nobody_without_an_account_speaks_or_enters(ser
 
 def test_only_invited_people_enter_and_those_who_were_there_may_come_back(server: Running, program: Start) -> None:
     ann, bob, cy, dan = *class_of(program, server, "ann", "bob"), program("cy", server), program("dan", server)
+    early = program("early", server)
+    assert code(done(ann, "/invite early")) is code(done(bob, "/invite cy")) is None  # only an operator's is for later
     ann.send({"type": "room", "setting": "invite-only"}, {"type": "invite", "name": "dan"})
     dan.expect("invited")
+    assert code(done(early, "/join #lab")) is code(done(ann, "/uninvite early")) is code(done(early, "/leave")) is None
     assert code(done(dan, "/join #lab")) is None
     done(bob, "/leave")
     assert code(done(cy, "/join #lab")) == code(cy.ask(type="join", room="#lab", since=0)) == "invite_only"

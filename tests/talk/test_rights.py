@@ -184,9 +184,8 @@ def test_no_answer_reveals_an_invite_only_room(serve: Callable[..., Running], pr
     assert "coven" not in "".join(after[-2] + after[-1])
     (looks,) = eve.ask("/create #cоven")  # with a Cyrillic letter
     assert looks == "! Another room's name looks like #cоven."
-    assert eve.ask("/create #COVEN") == [
-        "! The room #COVEN exists already. /join #COVEN goes there."
-    ]  # as she typed it
+    closed = "! The room #COVEN exists already, and you may not enter it."  # as she typed it
+    assert eve.ask("/create #COVEN") == [closed]
     eve.ask("/leave")
     assert eve.ask("/trace 1") == eve.ask("/trace 99") == ["! You are not in a room. Type /join #lobby."]
     spy = program("spy", server)
