@@ -13,6 +13,7 @@ from . import events
 from .addresses import network
 from .governance import Governance, Person, Rank, Sanction, Sanctions, Somebody, read_setting
 from .refusals import (
+    ListedAddress,
     ListFull,
     NoOperator,
     NotInvited,
@@ -249,6 +250,10 @@ class Lifted(Change):
         in_force = _in_force(getattr(before, listed), asked.at)
         left = tuple(_others(in_force, self.person))
         if len(left) == len(in_force):
+            if asked.rank == Rank.SERVER and (where := network(self.person.address)):  # nobody else learns whose it is
+                for each in in_force:
+                    if each.network == where:
+                        raise ListedAddress(self.person.name, _WHAT[listed], asked.room, each.name)
             raise NotListed(self.person.name, _WHAT[listed], asked.room)
         lifted = [each for each in in_force if each not in left]
         if asked.rank < Rank.SERVER and any(each.rank == Rank.SERVER for each in lifted):

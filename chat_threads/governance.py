@@ -26,6 +26,7 @@ from .refusals import (
     AccountsOnly,
     BadSetting,
     Banned,
+    BannedAddress,
     InviteOnly,
     Muted,
     QuietRoom,
@@ -112,18 +113,22 @@ class Sanction:
         """Whether it holds for a person with this folded name, at this time."""
         if self.until is not None and self.until <= at:
             return False
+        return self._names(person, key) or (bool(self.network) and network(person.address) == self.network)
+
+    def _names(self, person: Person, key: str) -> bool:
+        """Whether it is for a person with this folded name, and not only for others from the same network."""
         if self.identity and self.identity == person.identity:
             return True
-        if self.key == key and not (person.account and self.account):
-            return True
-        return bool(self.network) and network(person.address) == self.network
+        return self.key == key and not (person.account and self.account)
 
     def left(self, at: int) -> int | None:
         """The seconds until it ends, rounded up."""
         return None if self.until is None else max(1, -(-(self.until - at) // 1000))
 
-    def ban(self, room: str, at: int) -> Banned:
+    def ban(self, room: str, at: int, person: Person) -> Banned:
         """As an error for the person who is banned from this room."""
+        if not self._names(person, fold(person.name)):
+            return BannedAddress(room, self.left(at), self.why, self.by)
         return Banned(room, self.left(at), self.why, self.kick)
 
 
@@ -208,7 +213,7 @@ class Governance:
     def entering(self, room: str, person: Person, at: int) -> ChatError | None:
         """Why the person may not enter the room, and so may not read in it; None: the person may."""
         if ban := self.banned(person, at):
-            return ban.ban(room, at)
+            return ban.ban(room, at, person)
         if self.rank(person):
             return None
         if self.invite_only and person.identity not in self.invited:
@@ -218,7 +223,7 @@ class Governance:
     def speaking(self, room: str, person: Person, at: int) -> ChatError | None:
         """Why the person may not speak in the room now; None: the person may. Does not check ``slow``."""
         if ban := self.banned(person, at):
-            return ban.ban(room, at)
+            return ban.ban(room, at, person)
         if mute := self.muted(person, at):
             return Muted(room, mute.left(at), mute.why)
         if self.rank(person):

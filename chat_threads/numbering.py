@@ -271,7 +271,7 @@ class Numbering:
         """Raise Banned if the person is banned from the room."""
         governance = self.governed.get(room_id)
         if governance and (ban := governance.banned(person, self.at)):
-            raise ban.ban(room, self.at)
+            raise ban.ban(room, self.at, person)
 
     def _room_ended(self, item: ordered.RoomEnded) -> None:
         if self._last_of(item.room_id) is None:

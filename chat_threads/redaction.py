@@ -61,7 +61,7 @@ def check(message: Message | None, item: ordered.Redacted, person: Somebody, rul
     """The message, which the person may remove at the time ``at`` in a room with these rules; otherwise raise Banned,
     UnknownMessage, RemovedAlready or NotAllowed."""
     if ban := rules.banned(person, at):
-        raise ban.ban(item.room, at)
+        raise ban.ban(item.room, at, person)
     if message is None:
         raise UnknownMessage(item.room, item.number)
     if not rules.rank(person):

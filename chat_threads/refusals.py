@@ -23,6 +23,17 @@ class Banned(Told):
         self.room, self.seconds = room, seconds
 
 
+class BannedAddress(Banned):
+    """The person may not be in the room, because everybody who comes from the same address may not."""
+
+    def __init__(self, room: str, seconds: int | None, why: str, by: str) -> None:
+        """``by``: who did that."""
+        how_long = _until(seconds) or " for good"
+        fact = f"Everybody who comes from your address is banned from {room}{how_long}{_because(why)}."
+        Told.__init__(self, fact, f"It was done by {by}, who can lift it.")
+        self.room, self.seconds = room, seconds
+
+
 class BannedName(Banned):
     """The person is in the room, and may not take a name there that is banned from it."""
 
@@ -209,6 +220,14 @@ class NotListed(Told):
     def __init__(self, name: str, what: str, room: str) -> None:
         super().__init__(f"{name} is not {what} {room}.")
         self.name, self.room = name, room
+
+
+class ListedAddress(NotListed):
+    """Somebody is ``what``, because everybody is who comes from the same address as ``near``."""
+
+    def __init__(self, name: str, what: str, room: str, near: str) -> None:
+        Told.__init__(self, f"{name} is {what} {room} with the address of {near}.", f"Lift what was done to {near}.")
+        self.name, self.room, self.near = name, room, near
 
 
 class NoOperator(NotListed):

@@ -37,6 +37,7 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     refusals.AccountsOnly: lambda problem: "/login logs you in; /register makes an account.",
     refusals.GuestBanned: lambda problem: f"/unban {problem.near} first.",
     refusals.RoomInSetting: lambda problem: f"Did you mean /room {problem.room} {problem.near}?",
+    refusals.ListedAddress: lambda problem: f"/bans {problem.room} lists that, and /unban or /unmute lifts it.",
     refusals.NotListed: lambda problem: f"/bans {problem.room} lists who is.",
     refusals.NoOperator: lambda problem: f"/room {problem.room} names its operators.",
     refusals.NotInvited: lambda problem: f"/room {problem.room} names who is.",

@@ -464,7 +464,13 @@ def test_an_address_is_banned_by_the_servers_operators_only(server: Running, pro
     assert [each["address"] for each in done(ann, "/ban bob 1h address rude") if each["type"] == "moderated"] == [True]
     (row,) = ann.ask(type="bans")[-1]["people"]
     assert (row["address"], row["why"], row["seconds"] > 3000) == (True, "rude", True)
-    assert code(done(program("cy", server), "/join #lab")) == "banned"  # all come from one address
+    cy = program("cy", server)
+    refused = done(cy, "/join #lab")[-1]  # all come from one address
+    assert refused["code"] == "banned"
+    assert refused["text"].startswith("Everybody who comes from your address is banned from #lab for ")
+    assert refused["text"].endswith(" (rude). It was done by ann, who can lift it.")
+    unlisted = done(ann, "/unban cy")[-1]
+    assert (unlisted["code"], unlisted["near"]) == ("not_listed", "bob")
     assert code(done(ann, "hi")) is None
 
 

@@ -92,6 +92,11 @@ TYPED = [
         "#lab is only for people who have an account and are logged in.", "",
         "/login logs you in; /register makes an account.",
     ),
+    (
+        refusals.ListedAddress("bob", "banned from", "#lab", "cy"),
+        "bob is banned from #lab with the address of cy.", "Lift what was done to cy.",
+        "/bans #lab lists that, and /unban or /unmute lifts it.",
+    ),
     (refusals.GuestBanned("bob", "#lab"), "bob is banned from #lab.", "Lift the ban first.", "/unban bob first."),
     (
         refusals.RoomInSetting("lab quiet", "#lab", "quiet"),
@@ -151,6 +156,11 @@ PLAIN = [
     (refusals.Protected("#lab", 2), "Only the server's operators may do that to the owner of #lab."),
     (refusals.Protected("#lab", 3), "Nobody may do that to one of the server's operators."),
     (refusals.ClosedRoom("#lab"), "The room #lab exists already, and you may not enter it."),
+    (
+        refusals.BannedAddress("#lab", 7199, "spam", "ann"),
+        "Everybody who comes from your address is banned from #lab for 2 hours (spam). It was done by ann, who can lift"
+        " it.",
+    ),
     (refusals.Banned("#lab", 7199), "You are banned from #lab for 2 hours."),
     (refusals.Banned("#lab", 59, "", True), "You were sent out of #lab. You may come back in 59 seconds."),
     (refusals.BannedName("#lab", "eve"), "The name eve is banned from #lab. You keep your name there."),

@@ -152,6 +152,13 @@ def test_what_the_servers_operators_did_binds_nobody_once_it_has_ended():
         after(Lifted("unban", MEMBER), OWNER, rules, later)
 
 
+def test_only_the_servers_operators_learn_that_somebody_is_banned_with_anothers_address():
+    rules = after(Sanctioned("ban", replace(OTHER, address="192.0.2.3"), by_address=True), SERVER)
+    neighbour = Lifted("unban", replace(MEMBER, address="192.0.2.3"))
+    assert refused(neighbour, SERVER, rules) is refusals.ListedAddress
+    assert refused(neighbour, OWNER, rules) is refusals.NotListed
+
+
 def test_the_address_of_somebody_who_is_away_cannot_be_banned():
     assert refused(Sanctioned("ban", MEMBER, by_address=True), SERVER) is refusals.NotThere
 
