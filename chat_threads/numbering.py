@@ -13,7 +13,7 @@ from . import audit, ordered, redaction
 from .batch import Batch, StoredRef
 from .changes import Asked
 from .errors import ChatError, RoomGone
-from .events import AuditRow, Message
+from .events import Answer, AuditRow, Message
 from .governance import Governance, Person, Somebody, Spoken
 from .once import Once, Refused
 from .refusals import TooSoon
@@ -255,7 +255,7 @@ class Numbering:
         self.published.append(
             ordered.RoomGoverned(item.room_id, after or None, shown, item.change, self.at, item.origin, item.told)
         )
-        if item.ref and not item.told:
+        if item.ref and not any(isinstance(event, Answer) for _, event in item.told):
             self.published.append(ordered.Acked(item.origin, item.ref))
 
     def _govern(self, room_id: int, after: Governance) -> None:

@@ -88,8 +88,8 @@ class TopicSet(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class RoomChanged(Ordered):
-    """``by`` asks for a change of how a room is governed. It becomes a RoomGoverned, or its origin gets an error. What
-    is ``told`` takes the place of an acknowledgement."""
+    """``by`` asks for a change of how a room is governed. It becomes a RoomGoverned, or its origin gets an error. An
+    answer that is ``told`` takes the place of an acknowledgement."""
 
     room_id: int
     room: str

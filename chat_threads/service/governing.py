@@ -140,6 +140,23 @@ def _change(context: Context, session: Session, room: ChatRoom, change: Change, 
     _submit(context, session, room, change, told)
 
 
+def _outside(context: Context, session: Session, room: ChatRoom, about: set[int], said: str) -> ordered.Told:
+    """What is told to these people if they are here, but not in the room, and so do not see the change there."""
+    there = set(context.publisher.members(room))
+    concerned = [each for each in context.sessions.people() if each.identity in about and each not in there]
+    told = tuple(each for each in concerned if each is not session and session.identity not in each.profile.ignored)
+    return ((told, events.Notice(said, name=session.name, room=room.name)),) if told else ()
+
+
+def _lift(context: Context, session: Session, room: ChatRoom, kind: Literal["unban", "unmute"], typed: str) -> None:
+    person, rules = person_in(context, room, typed), room.governance or Governance()
+    listed, key = rules.bans if kind == "unban" else rules.mutes, fold(person.name)
+    about = {person.identity, *(each.identity for each in listed if each.key == key)} - {0}
+    may = f"come back to {room.name}" if kind == "unban" else f"speak in {room.name} again"
+    told = _outside(context, session, room, about, f"{session.name} says that you may {may}.")
+    _change(context, session, room, Lifted(kind, person), told)
+
+
 def person_in(context: Context, room: ChatRoom, typed: str, exactly: bool = False) -> Somebody:
     """The person who has that name now, or whose account has it, or who was the last to say something in the room under
     it, or who became an operator there under it. Otherwise only the name is known; raise UnknownPerson if nobody can
@@ -224,7 +241,8 @@ def op(context: Context, session: Session, command: commands.Op) -> None:
         said = f"{person.name} is an operator of {found.name} already."
         session.answer(events.Notice(said, name=person.name, room=found.name))  # nothing changes: nobody else is told
         return
-    _change(context, session, found, Appoint(person))
+    told = _outside(context, session, found, {person.identity}, f"{session.name} made you an operator of {found.name}.")
+    _change(context, session, found, Appoint(person), told)
 
 
 @does(commands.Deop)
@@ -280,14 +298,12 @@ def _sanction(
 
 @does(commands.Unban)
 def unban(context: Context, session: Session, command: commands.Unban) -> None:
-    found = context.room(session, command.room)
-    _change(context, session, found, Lifted("unban", person_in(context, found, command.name)))
+    _lift(context, session, context.room(session, command.room), "unban", command.name)
 
 
 @does(commands.Unmute)
 def unmute(context: Context, session: Session, command: commands.Unmute) -> None:
-    found = context.room(session, command.room)
-    _change(context, session, found, Lifted("unmute", person_in(context, found, command.name)))
+    _lift(context, session, context.room(session, command.room), "unmute", command.name)
 
 
 @does(commands.Uninvite)
