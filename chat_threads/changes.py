@@ -15,6 +15,7 @@ from .governance import Governance, Person, Rank, Sanction, Sanctions, Somebody,
 from .refusals import (
     ListedAddress,
     ListFull,
+    NoAddress,
     NoOperator,
     NotInvited,
     NotListed,
@@ -199,7 +200,7 @@ class Sanctioned(Change):
         if self.by_address and asked.rank < Rank.SERVER:
             raise NotServerOperator()
         if self.by_address and not self.person.address:
-            raise NotThere(self.person.name, asked.room)
+            raise NoAddress(self.person.name, asked.room)
         listed = _LISTS[self.kind]
         in_force = _in_force(getattr(before, listed), asked.at)
         person = _identified(self.person, in_force)

@@ -148,11 +148,13 @@ class Sanctions(tuple[Sanction, ...]):
     def _by_network(self) -> dict[str, list[Sanction]]:
         return _grouped((each.network, each) for each in self if each.network)
 
-    def without_account(self, identity: int) -> Sanctions:
-        """The same, after the account with this number has ended."""
-        if not any(each.identity == identity and each.account for each in self):
+    def without_account(self, identity: int, key: str) -> Sanctions:
+        """The same, after the account with this number and folded name has ended. What was done under another name
+        does not hold for an account that has that name now."""
+        ended = [each for each in self if each.identity == identity and each.account and each.key == key]
+        if not ended:
             return self
-        return Sanctions(replace(each, account=False) if each.identity == identity else each for each in self)
+        return Sanctions(replace(each, account=False) if each in ended else each for each in self)
 
     def on(self, person: Person, rank: int, at: int) -> Sanction | None:
         """The one that holds for a person of this rank."""
@@ -232,9 +234,9 @@ class Governance:
             return QuietRoom(room)
         return AccountsOnly(room) if self.accounts_only and not person.account else None
 
-    def without_account(self, identity: int) -> Governance | None:
-        """The rules after the account with this number has ended; None: they stay as they are."""
-        bans, mutes = (each.without_account(identity) for each in (self.bans, self.mutes))
+    def without_account(self, identity: int, name: str) -> Governance | None:
+        """The rules after the account with this number and name has ended; None: they stay as they are."""
+        bans, mutes = (each.without_account(identity, fold(name)) for each in (self.bans, self.mutes))
         return None if bans is self.bans and mutes is self.mutes else replace(self, bans=bans, mutes=mutes)
 
     @property

@@ -321,7 +321,7 @@ class Numbering:
         """Whoever takes the name now may be the same person, so what holds for the name holds for them."""
         self.batch.accounts.append(item)
         for room_id, rules in [*self.governed.items()]:
-            if (after := rules.without_account(item.account.id)) is not None:
+            if (after := rules.without_account(item.account.id, item.account.name)) is not None:
                 self._govern(room_id, after)
                 self.published.append(ordered.RoomGoverned(room_id, after, None, None, self.at, None))
 

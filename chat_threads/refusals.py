@@ -251,6 +251,14 @@ class NotThere(NotListed):
         super().__init__(name, "in", room)
 
 
+class NoAddress(NotThere):
+    """The person's address cannot be banned: it is known only while they are connected."""
+
+    def __init__(self, name: str, room: str) -> None:
+        Told.__init__(self, f"{name} is not connected, so nobody knows the address.", "Ban only the person.")
+        self.name, self.room = name, room
+
+
 class ListFull(Told):
     """The list of the room is full, with ``limit`` people."""
 

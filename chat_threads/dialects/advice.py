@@ -41,6 +41,7 @@ ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     refusals.NotListed: lambda problem: f"/bans {problem.room} lists who is.",
     refusals.NoOperator: lambda problem: f"/room {problem.room} names its operators.",
     refusals.NotInvited: lambda problem: f"/room {problem.room} names who is.",
+    refusals.NoAddress: lambda problem: "Without the word address, /ban is for the person and the name.",
     refusals.NotThere: lambda problem: f"/who {problem.room} lists who is.",
     refusals.NoMuting: lambda problem: "/ignore NAME hides from you what somebody says.",
     errors.TooManyIgnored: lambda problem: "/unignore one of them first.",

@@ -175,7 +175,16 @@ def person_in(context: Context, room: ChatRoom, typed: str, exactly: bool = Fals
     who = who or next((identity for identity, each in appointed.items() if fold(each) == key), 0)
     if exactly and unknown.near and not who and SequenceMatcher(None, key, fold(unknown.near)).ratio() >= TYPO:
         raise unknown
-    return Somebody(who, name)
+    return _called(context, who, name)
+
+
+def _called(context: Context, identity: int, name: str) -> Somebody:
+    """The person with this number, who had the name once."""
+    for each in context.sessions.people():
+        if identity and each.identity == identity:
+            return replace(_noted(each), name=name)
+    account = context.accounts.of(identity)
+    return Somebody(identity, name, account is not None, account is not None and context.accounts.is_operator(account))
 
 
 def _who_said(context: Context, session: Session, room: ChatRoom, name: str) -> int:
@@ -289,7 +298,7 @@ def _sanction(
     person, why = person_in(context, found, command.name, True), check_words(command.why)
     refuse_itself(session, person)
     if not person.identity and rank(found, session):
-        person = replace(person, identity=_who_said(context, session, found, person.name))
+        person = _called(context, _who_said(context, session, found, person.name), person.name)
         if not (person.identity or command.address):
             said = f"Nobody is called {person.name} now, so this holds for the name only."
             session.send(events.Notice(said, name=person.name))

@@ -404,6 +404,14 @@ def test_a_kick_does_not_shorten_a_ban_and_nobody_in_the_room_takes_a_banned_nam
     assert code(done(cy, "hi")) is None
 
 
+def test_an_operator_of_the_server_is_protected_under_old_names_too(server: Running, program: Start) -> None:
+    ann, boss = class_of(program, server, "ann", "chief")
+    server.chat.sessions.named("chief").operator = True
+    for line in ("hello", "/nick boss"):
+        assert code(done(boss, line)) is None
+    assert code(done(ann, "/ban chief")) == code(done(ann, "/mute chief")) == "not_allowed"
+
+
 def test_an_operator_whose_name_is_banned_leaves_with_the_role(server: Running, program: Start) -> None:
     ann, bob, cy = class_of(program, server, "ann", "bob", "cy")
     for client, line in ((ann, "/op bob"), (ann, "/op cy"), (cy, "/ban ghost"), (bob, "/nick ghost")):

@@ -107,6 +107,11 @@ TYPED = [
         "bob was just sent out of #lab.", "Lift the ban first.", "/unban bob first.",
     ),
     (refusals.NotInvited("bob", "#lab"), "bob is not invited to #lab.", "", "/room #lab names who is."),
+    (
+        refusals.NoAddress("bob", "#lab"),
+        "bob is not connected, so nobody knows the address.", "Ban only the person.",
+        "Without the word address, /ban is for the person and the name.",
+    ),
     (refusals.NotThere("bob", "#lab"), "bob is not in #lab.", "", "/who #lab lists who is."),
     (
         refusals.NoMuting("#lab"),

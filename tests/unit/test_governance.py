@@ -121,6 +121,17 @@ def test_a_ban_is_for_the_person_and_the_name_also_if_somebody_registers_it():
     assert refused(Sanctioned("kick", Somebody(4, "zoe")), OWNER, rules) is refusals.NotThere
 
 
+def test_an_account_that_ends_bans_no_other_account_by_a_name_that_it_had():
+    mallory = Somebody(4, "bob", account=True)
+    rules = after(Sanctioned("ban", mallory))
+    assert rules.without_account(4, "mallory") is None
+    freed = rules.without_account(4, "BOB")
+    assert freed is not None
+    for person in (Somebody(7, "bob", account=True), Somebody(4, "mallory"), Somebody(8, "bob")):
+        assert freed.banned(person, NOW) is not None
+        assert (rules.banned(person, NOW) is None) == (person.identity == 7)
+
+
 @for_each("kind", ["ban", "kick", "mute"])
 def test_what_holds_for_somebody_else_stays_if_another_person_of_that_name_is_banned_or_muted(kind):
     dan, later = Somebody(4, "dan", account=True), Somebody(7, "dan", account=True)
@@ -160,7 +171,7 @@ def test_only_the_servers_operators_learn_that_somebody_is_banned_with_anothers_
 
 
 def test_the_address_of_somebody_who_is_away_cannot_be_banned():
-    assert refused(Sanctioned("ban", MEMBER, by_address=True), SERVER) is refusals.NotThere
+    assert refused(Sanctioned("ban", MEMBER, by_address=True), SERVER) is refusals.NoAddress
 
 
 @for_each("typed", ["", "slow", "slow x", "slow 3601", "slow -1", "keep 0", "keep", "slow \u0664", "pink"])
