@@ -103,13 +103,17 @@ class Form:
         return question.field != SHOWN
 
     def answer(self, text: str) -> str:
-        """Take an answer; return what is wrong with it, or "". Afterwards ``command`` is complete, or the form has
-        ``ended``, or the ``question`` is the next one."""
+        """Take an answer; return what is wrong with it, or "". Afterwards ``command`` is complete (or Quit, if that was
+        typed), or the form has ``ended``, or the ``question`` is the next one."""
         question = self._left.pop(0)
         if not text.strip():
             self.ended = True
             return "Nothing was typed, so nothing was changed."
-        if self._is_secret(question) and text.strip().lower() in commands.BY_NAME:
+        kind = commands.BY_NAME.get(text.split()[0].lower())
+        if kind is commands.Quit:
+            self._left, self._answers, self._command = [], {}, kind()
+            return ""
+        if kind and self._is_secret(question):
             self._left.insert(0, question)
             return "That is a command, and not a password. An empty line goes back."
         if len(text) < question.least:

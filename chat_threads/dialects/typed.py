@@ -11,7 +11,7 @@ from ..usage import Row
 from . import clock
 
 # Typed in place of a name, these words mean commands.
-_MEANT = frozenset(("quit", "exit", "bye", "help", "?", "stats"))
+_MEANT = frozenset(("quit", "exit", "bye", "help", "?", "stats", "resume", "login", "register"))
 _WITHOUT_NAME = frozenset((commands.Nick, commands.Resume, commands.Help, commands.Quit))
 
 _WISHES = {
@@ -48,7 +48,7 @@ def parse_line(line: str) -> commands.Command | None:
     if len(line) in _TOKENS:
         _refuse_token(line)
     if line[:1] in _INITIALS and (name := _with_password(line)):
-        advice = f"Type {name} alone, and the password when you are asked. If it is none, use other words."
+        advice = f"Type {name} alone, and the password when you are asked. If it is none, begin the line with a space."
         raise Mistyped("That may be a password. Nothing was sent.", advice)
     if line.isprintable() and line[:1] not in " /／":  # most lines: neither blank nor a command
         return commands.Say(line)
@@ -138,12 +138,17 @@ _INITIALS = frozenset(first for word in _ASK for first in (word[0], word[0].uppe
 
 
 def _with_password(line: str) -> str:
-    """The command that somebody has typed without its /, maybe with a password behind it; "": none."""
+    """The command that somebody has typed without its /, maybe with a password behind it; "": none. A word of letters
+    alone may be one, too, but most are parts of a sentence, such as "login problems"."""
     words = line.split(None, 3)
     if not 2 <= len(words) <= 3 or not (name := _ASK.get(words[0].lower().rstrip(":"))):
         return ""
-    last = words[-1].rstrip(".,;:!?")
-    return "" if last.isalpha() and len(last) < commands.SHORTEST else name
+    last = words[-1].rstrip(".,;:!?)")
+    name_and_password = name == "/login" and len(words) == 3 and last == words[-1] and len(last) >= commands.SHORTEST
+    return "" if _ORDINARY.fullmatch(last) and not name_and_password else name
+
+
+_ORDINARY = re.compile(r"[^\W\d_]*(?:['’][^\W\d_]+)*|\d{1,5}")  # a word without hyphens, or a number
 
 
 # A frame that keeps an error in a variable is in a cycle with it, through its traceback. So these functions keep none.

@@ -140,7 +140,7 @@ class App {
     if (word === "/msg" && first && !second) return this.show(this.chat.privately(first));
     const [, type] = /^\/(register|login|password|unregister)\s*$/.exec(typed) || [];
     if (type) { // without the password, the server says why it needs none, or only that it is missing
-      this.ask({ type }, ({ code, text }) => (code === "bad_request" ? this.sheets.open("secret", type) : this.problem(text)));
+      this.ask({ type, name: "", password: "", new: "" }, ({ code, text }) => (code === "bad_request" ? this.sheets.open("secret", type) : this.problem(text)));
       return true;
     }
     if (word === "/goto") return this.goTo(first, Number(second)); // two lines that only the page's own buttons type

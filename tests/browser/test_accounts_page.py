@@ -52,6 +52,8 @@ def test_a_name_is_registered_in_a_sheet_and_its_password_is_asked_for_on_enteri
     ann.until("() => app.wire.ready")
     fill(ann, again=SECRET)
     ann.expect("ann is yours now")
+    ann.say("/register")
+    ann.expect("ann has a password already, and you are logged in.")  # and no sheet opens
     assert "not encrypted" not in ann.page.inner_text("#log")  # it is, or the server is on this machine
     assert SECRET not in ann.page.evaluate(KEPT)
     ann.say("/quit")

@@ -76,12 +76,16 @@ def test_a_person_registers_by_typing_the_password_when_asked_and_later_comes_in
         again.send("wrong_password")
         again.expect("! That is not the password of ann.")
         again.expect("* The name ann has a password. Type it, or an empty line to go back.")
+    again.send("/join #lab")
+    again.expect("! That is a command, and not a password. An empty line goes back.")
     again.send("")
     again.expect("* Nothing was typed, so nothing was changed. To take another name, type it.")
     again.send("ann #lab", SECRET)
     again.expect("You are in #lab")
     assert ann.rest()[-1] == "! You reconnected elsewhere; this connection is closed. Goodbye."
     assert "* Logged in: the name belongs to an account." in again.ask("/whois ann")
+    again.send("/password", "/quit")
+    assert again.rest()[-1].startswith("* Goodbye")
 
 
 def test_three_wrong_passwords_end_the_handshake(server, program):

@@ -110,6 +110,18 @@ def test_a_password_behind_a_command_without_its_slash_is_neither_said_nor_shown
         parse_name(line)
     assert line.split()[-1] not in refused.value.text
     assert may_have_password(line)
+    assert parse_line(f" {line}") == commands.Say(f" {line}")  # as the advice says
+
+
+def test_words_that_mean_to_come_in_another_way_are_no_names():
+    assert [parse_name(word) for word in ("login", "Register")] == [commands.Help("/login"), commands.Help("/register")]
+    with pytest.raises(Usage):
+        parse_name("resume")
+
+
+@pytest.mark.parametrize("line", ["login problems?", "register tomorrow", "Password reset instructions", "login 2"])
+def test_a_sentence_that_begins_like_a_command_with_a_password_is_said(line):
+    assert parse_line(line) == commands.Say(line)
 
 
 @pytest.mark.parametrize("line", ["login is broken!", "register now", "operator overloading", "passwords: 12345678"])
