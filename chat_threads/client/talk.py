@@ -112,6 +112,11 @@ class Talk:
         """Whether the next line is a password, which must not be shown or kept."""
         return self._form is not None and self._form.hidden
 
+    @property
+    def asks(self) -> bool:
+        """Whether the next line answers a question."""
+        return self._form is not None
+
     def obey(self, line: str) -> None:
         """Carry out a typed line, or take it as the answer to a question. Raise EOFError after /quit."""
         try:

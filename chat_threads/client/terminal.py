@@ -65,6 +65,8 @@ def run_plain(talk: Talk, lines: Lines) -> None:
                 continue
             talk.obey(typed)
             lines.hide(talk.hidden)
+        if talk.asks:
+            talk.refuse("The input ended before the question was answered, so nothing was done.")
         if not _answered(talk.chat):
             talk.refuse(f"The server has not answered for {ANSWERED_WITHIN:g} seconds.")
     except OSError as error:

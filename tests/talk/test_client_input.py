@@ -49,6 +49,12 @@ def test_a_script_sends_lines_and_only_lf_and_cr_lf_end_one(server, connect):
     ]
 
 
+def test_a_script_that_ends_before_it_has_answered_a_question_has_not_done_it(server):
+    done = run(server.port, "--name", "ann", typed=b"/register\nhunter22\n")
+    unfinished = "! The input ended before the question was answered, so nothing was done.\n"
+    assert (done.returncode, done.stderr) == (1, unfinished)
+
+
 BROKEN = [
     b"caf\xe9",  # Latin-1
     b"caf\xc3",  # half a letter
