@@ -22,7 +22,8 @@ SERVER = 0  # in place of a room's id: the server as a whole
 
 _COLUMNS = "at, place, by, action, about, why, who"
 
-# Actions, and reports: each kind with those who share the places, of whom each has its newest row first.
+# Actions and reports, each with the columns by which its places are shared: the rooms, or the reporters in each room,
+# keep their newest rows in turn.
 _KINDS = (("action != 'report'", "room"), ("action = 'report'", "room, by"))
 
 

@@ -125,7 +125,8 @@ class Nick(Command):
     "/token",
     "show your token for /resume",
     "token",
-    more="If your connection hangs, or another day, type /resume TOKEN on a new one. /help resume says what you get.",
+    more="If your connection hangs, or on another day, type /resume TOKEN on a new one. /help resume says what you"
+    " get.",
 )
 @dataclass(frozen=True, slots=True)
 class ShowToken(Command):

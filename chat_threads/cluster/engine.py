@@ -2,10 +2,11 @@
 
 A row is a batch of one server. The rows have the positions 1, 2, 3 … without a gap, in the order in which they were
 committed: the position comes from the single row of ``head``, and whoever appends holds that row's lock until its
-commit. (A sequence would give out numbers before the commit, so a reader could see row 8 before row 7, and take 7 for
-read.) ``UNIQUE (server, seq)`` makes it safe to append a row again if nobody knows what became of the first try.
+commit. (A sequence would give out numbers before the commit. So a reader could see row 8 before row 7, and would never
+look for row 7 again.) ``UNIQUE (server, seq)`` makes it safe to append a row again if nobody knows what became of the
+first try.
 
-psycopg is needed for this module only: the extra ``cluster``.
+psycopg, the extra ``cluster``, is needed in this package only.
 """
 
 from __future__ import annotations

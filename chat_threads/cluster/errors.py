@@ -13,21 +13,21 @@ class Unreached(NotStored):
 
 
 class GivenUpMeanwhile(NotStored):
-    """The other servers had given this one up before the value came into the log."""
+    """The other servers counted this one as gone before the value came into the log."""
 
     def __init__(self) -> None:
         super().__init__("the other servers could not reach this one")
 
 
 class Unsettled(MaybeStored):
-    """The log could not be reached in the moment in which something may have come into it."""
+    """The connection to the log broke while something was sent to it, so nobody knows yet whether it arrived."""
 
     fact = "The server does not know yet whether that was stored: the servers' common log cannot be reached."
     advice = "If it was, it is shown when the log can be reached again."
 
 
 class OutOfTouch(CutOff):
-    """The other servers have given this one up, so its people have left."""
+    """The other servers counted this one as gone, so its people have left."""
 
     code = "shutting_down"  # programs connect again, as after that
     fact = "The other servers could not reach this one for a while. Goodbye."

@@ -84,13 +84,13 @@ class ClusterHistory(History):
         self._down_since: float | None = None
         self._heard: dict[int, float] = {}  # when each other server last appended, as far as this one has seen
         self._remote: dict[Key, RemotePerson] = {}
-        self._met: set[Key] = set()  # those who were looked up there since the last commit
+        self._met: set[Key] = set()  # those who were looked up in ``_remote`` since the last commit
 
     def _begin(self, copy: Copy) -> tuple[Any, int, int, int]:
         try:
             engine, last = self._engine.prepare()
         except EngineError as error:
-            raise StartError(f"The cluster's engine cannot be used: {error}.") from error
+            raise StartError(f"The database of --cluster cannot be used: {error}.") from error
         ledger, position, last_room, self._before = copy.begin(engine, self.server)
         if position > last:
             raise LogIsShorter(position, last)
@@ -203,7 +203,7 @@ class ClusterHistory(History):
         now = time.monotonic()
         if self._down_since is None:
             self._down_since = now
-            log.error("the cluster's engine does not answer, so nothing can be said: %s", error)
+            log.error("the cluster's database does not answer, so nothing can be said: %s", error)
         if self._stopping.is_set() or now - self._down_since >= WAIT:
             return False
         inside.does("waits for the engine")
@@ -212,7 +212,7 @@ class ClusterHistory(History):
 
     def _reached(self) -> None:
         if self._down_since is not None:
-            log.info("the cluster's engine answers again")
+            log.info("the cluster's database answers again")
             self._down_since = None
             self._heard.clear()  # nobody could be heard meanwhile
 
@@ -236,7 +236,8 @@ class ClusterHistory(History):
             self._refuse(item, error)
 
     def _refuse_too_soon(self) -> None:
-        """Refuse what is said too soon in slow rooms. Other servers do not know when somebody spoke last."""
+        """Refuse what is said too soon in slow rooms. Numbering cannot do it: after a restart, a server does not know
+        when somebody spoke last, so the same row might mean something else there."""
         governed = self._rooms.governed
         if not governed:
             return
@@ -275,7 +276,7 @@ class ClusterHistory(History):
         except Unreachable as error:
             if self._down_since is None:
                 self._down_since = time.monotonic()
-                log.error("the cluster's engine does not answer, so nothing can be said: %s", error)
+                log.error("the cluster's database does not answer, so nothing can be said: %s", error)
             return ()
         self._reached()
         return rows

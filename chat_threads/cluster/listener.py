@@ -1,4 +1,4 @@
-"""The listener: a thread that PostgreSQL tells that there is something new in the log, or a line for somebody here."""
+"""The listener: PostgreSQL tells this thread what is new: a row in the log, or a line for somebody here."""
 
 from __future__ import annotations
 

@@ -130,9 +130,8 @@ class ClusterSessions(SessionStore):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.decide: Callable[
-            [Session, str, str, Who], Any
-        ]  # this and the next two: set by main before anybody is let in
+        # Set by main before anybody is let in:
+        self.decide: Callable[[Session, str, str, Who], Any]
         self.summon: Callable[[RemotePerson], None]
         self.catch_up: Callable[[], object]
         # Guarded by the lock, as the attributes of the base class:

@@ -26,7 +26,7 @@ LINE = 8192  # bytes in a line, without its end
 _TO_REGION = b"\x1b7\x1b[?6h\x1b[999B\n"
 _BACK = b"\x1b[?6l\x1b8"
 
-FRESH = 2.0  # seconds after which what is typed may look wrong, because the person goes on typing
+FRESH = 2.0  # seconds of typing after which both lines are drawn again, because something else may have drawn over them
 
 _BELOW = 2  # rows that the line and the status line take
 _PASTES = "\x1b[?2004h"  # mark what is pasted (bracketed paste)
