@@ -165,7 +165,7 @@ class Dismiss(Change):
         return replace(before, operators=_without(before.operators, found))
 
     def leaving(self, after: Governance, members: Iterable[P], at: int) -> list[P]:
-        """Whom a ban keeps out that did not hold for an operator."""
+        """Those whom a ban keeps out now. While they were operators, it did not hold for them."""
         return _kept_out(after, members, at)
 
     def shown(self, asked: Asked) -> events.Event:

@@ -31,7 +31,7 @@ ALL = 1 << 62  # an id above those of all messages
 PIECE = 3  # letters
 MAX_EXACT = 32  # pieces in one query of the index, at most
 MAX_SHORT = 3  # words of one or two letters in one query: each costs as much as a common word
-MAX_LEFT_OUT = 16  # hidden rooms that a query of the index leaves out, those with the most messages; SQLite the others
+MAX_LEFT_OUT = 16  # hidden rooms that the index leaves out, those with the most messages; SQL leaves out all
 SLICE = 500  # messages that are read and compared at a time
 MAX_ADD = 500  # messages indexed in one transaction, which others wait for
 ADD_LETTERS = 20_000  # and letters, roughly
@@ -188,9 +188,8 @@ def _find(
         sql += " AND m.room = ?"
         values += (query.room,)
     if query.hidden:
-        sql += (
-            f" AND m.room NOT IN ({', '.join(map(str, query.hidden))})"  # there may be more than SQLite has variables
-        )
+        # As text, because there may be more of them than SQLite allows variables.
+        sql += f" AND m.room NOT IN ({', '.join(map(str, query.hidden))})"
     sql += f" AND {key} < ? ORDER BY {key} DESC LIMIT ?"
     meant = cache(lambda sender: query.sender in (None, fold(sender)))
     found: list[int] = []

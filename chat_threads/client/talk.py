@@ -188,8 +188,8 @@ class Talk:
         return command
 
     def _ask_with_password(self, command: commands.Command) -> None:
-        """Ask the server, and wait for the answer: if the password is refused, the next line is one again. After the
-        check of an old password, it is a new one."""
+        """Ask the server, and wait for the answer. If it refuses the password, the next line is a password again. If it
+        has checked an old one, the next line is the new one."""
         asked = self._ask(**request_of(command))
         try:
             asked.result(PATIENCE)
@@ -202,8 +202,8 @@ class Talk:
             pass  # it is shown as an event
 
     def _begin_form_if_it_helps(self, command: commands.Command) -> None:
-        """Ask the server without the password. It says why none is needed, such as to somebody who is not logged in,
-        which is shown as an event; or only that it is missing."""
+        """Ask the server without the password. If a password would not help, because the user is not logged in for
+        instance, the server says so, and that is shown. If the server only says that it is missing, ask the user."""
         try:
             self._ask(**request_of(command)).result(ANSWER)
         except Refused as error:

@@ -90,7 +90,7 @@ class Drawing:
 def status(name: str, room: str | None, people: int, unread: Sequence[str], width: int) -> str:
     """The text of a status line for a terminal of ``width`` columns: one's name, the current room, the number of people
     in it, and the rooms with messages that were not shown there. It is cut and padded so that the last column stays
-    free: some terminals scroll when the last one of the last row is written to. A long room leaves room for the others.
+    free: some terminals scroll when the last one of the last row is written to. A room's long name is cut first.
     """
     most = min(width, _WIDEST) - 1
     if most < 1:

@@ -105,7 +105,7 @@ _MODIFIED = {Key.LEFT: Key.WORD_LEFT, Key.RIGHT: Key.WORD_RIGHT, Key.DELETE: Key
 _SHIFT = 1  # xterm's modifiers, less one, are bits: Shift, Alt, Ctrl, Meta
 
 # A terminal without bracketed paste sends what is pasted as if it were typed. Nobody types so many bytes between two
-# reads, even if the network delays them. A Tab among them with text after it is a part of that text.
+# reads, even if the network delays them. If a Tab with text after it is among them, it belongs to that text.
 BURST = 8
 _INDENT = re.compile("\t+[^\x00-\x1f\x7f]")
 

@@ -199,8 +199,8 @@ class Screen:
         self._held = None
 
     def moved(self, line: str) -> tuple[str, str] | None:
-        """The current room, and the one in which the line was begun, if that was another one; for each line once. What
-        was typed ahead changes the line, and so its Enter is no answer to the question."""
+        """The current room, and the one in which the line was begun, if they differ. Once for each line. What is typed
+        ahead changes the line, so an Enter that was typed ahead does not answer the question."""
         begun, now = self._begun, self._current()
         if begun and now and begun != now and self._held != (line, now):
             self._held = line, now

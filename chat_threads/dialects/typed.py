@@ -48,7 +48,7 @@ def parse_line(line: str) -> commands.Command | None:
     if len(line) in _TOKENS:
         _refuse_token(line)
     if line[:1] in _INITIALS and (name := _with_password(line)):
-        advice = f"Type {name} alone, and the password when you are asked. If it is none, begin the line with a space."
+        advice = f"Type {name} alone, and the password when you are asked. If it was none, begin the line with a space."
         raise Mistyped("That may be a password. Nothing was sent.", advice)
     if line.isprintable() and line[:1] not in " /／":  # most lines: neither blank nor a command
         return commands.Say(line)
@@ -199,7 +199,7 @@ def _what_is_wrong(row: Row, words: list[str]) -> Mistyped | None:
     if row.name == "/history":
         return _no_page(words)
     if row.name == "/search" and words:
-        return Mistyped("A search takes in:, from: and before: once each.", "Without in:, it is everywhere.")
+        return Mistyped("A search takes in:, from: and before: once each.", "Without in:, it looks everywhere.")
     if row.name == "/redact" and len(words) == 2 and words[0].startswith("#"):
         return Mistyped("The number comes first.", f"Type /redact {words[1][:40]} {words[0][:40]}.")
     first = words[0].rstrip(",;")[:40] if words else ""
