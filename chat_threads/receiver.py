@@ -256,9 +256,9 @@ class Receiver:
         return False
 
     def _listen_once_more(self, woken: float, until: float, deadline: float) -> bool:
-        """``woken``: when the reader should have been woken. What came since then is looked at before the client is
-        greeted. And if the reader was woken late, the client's machine may be as busy, mostly because it is this one:
-        wait for it for longer."""
+        """Before the client is greeted, look at what has come since ``woken``, when the reader should have been woken.
+        If the reader was woken late, the client may be late, too, because it often runs on this machine: then wait for
+        it until ``until``."""
         now = time.monotonic()
         return self._listen(max(0.0, until - now) if now - woken > LATE else 0.0, deadline)
 

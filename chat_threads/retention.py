@@ -3,9 +3,9 @@ removed messages, and unused rooms.
 
 **The clock.** A clock that is ahead at one start would delete the history of months. So the file keeps the last time
 that was trusted, and a clock that is days away from it is doubted. Then nothing is deleted for its age until the clock
-has run on for a day, in one run of the server or over several. What is kept for a long time is deleted all the same if
-the clock is away by a few days only. Messages that come meanwhile prove nothing, because their times are from the same
-clock. A clock that is behind is doubted, too, but followed: it deletes too little.
+has run on for a day, in one run of the server or over several. If the clock is wrong by a few days only, what is kept
+for a long time is deleted all the same. Messages that come meanwhile prove nothing, because their times are from the
+same clock. A clock that is behind is doubted, too, but followed: it deletes too little.
 
 **Old messages.** A message may have an earlier time than the one before it, or a time in the future. So a pass goes on
 for some thousands of messages after the last one that it deleted. The first pass, and one a day, checks all messages.

@@ -306,7 +306,7 @@ class ChatServer(socketserver.ThreadingTCPServer):
 
 
 def try_to_listen(address: tuple[str, int]) -> None:
-    """Raise the OSError that a server would raise that listens there. Nothing listens afterwards."""
+    """Raise the OSError that a server would get if it listened there. Nothing listens there afterwards."""
     family, found = _resolved(address)
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         _share(sock)

@@ -110,7 +110,7 @@ class Session(Reached):
         self.operator = False  # whether its account is an operator of the server
         self.proof = b""  # as in tokens.Who; set with the identity
         self.known = False  # whether the client was told its token (then its requests are remembered); the reader's
-        self.warned = False  # that others can read its passwords; the reader thread's
+        self.warned = False  # whether it was told that others can read its passwords; the reader thread's
         self.token_lost = False  # the token could not be stored; set by the history thread, unset by the reader thread
         self.known_by_name = False  # whether the SessionStore knows its name as a person's; the reader thread's
         self.address = ""  # the client's; set by the reader thread at the start

@@ -125,7 +125,7 @@ class Channel:
         with self.lock:
             try:
                 self._tls.unwrap()
-            except ssl.SSLError:  # the peer has not said so, too
+            except ssl.SSLError:  # the peer has not said that it ends, too
                 pass
             finally:
                 self._take_answers()
