@@ -23,7 +23,8 @@ writer-1, -2, ...   --writers    send what sessions' queues hold; never wait for
 writer-of-N         1 for each   sends to one client whose socket was full, and may wait for it; with
                     that is      --writers per-session, there is one for every client, and no
                     behind       writer-1, -2, ...
-listener            1            only with --cluster: is told by PostgreSQL what is new, and wakes the history
+listener            1            only with --cluster: hears from PostgreSQL of new rows, for which it wakes
+                                 the history, and of private lines, which it shows
 post                1            only with --cluster: sends private lines to other servers, by PostgreSQL
 log                 1            the log file or stderr
 trace               1            the file of --trace
