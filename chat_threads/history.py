@@ -226,6 +226,7 @@ class History:
         return self._apply(Numbering(self._rooms, self._once, ((int(self._now() * 1000), items),)), items)
 
     def _apply(self, numbered: Numbering, items: Sequence[ordered.Ordered | None]) -> Batch | None:
+        """As ``_handle``, for values that have their numbers."""
         batch, published, refused = numbered.batch, numbered.published, numbered.refused
         now, committed = time.monotonic(), None
         if batch.messages or batch.more:
