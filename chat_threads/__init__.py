@@ -88,6 +88,7 @@ attribute               set by
                         ``.operator`` and ``.proof`` with it
 ``Session.token_lost``  the history thread, when the session's token could not be stored; its reader unsets it
 ``Session.reply_to``    the readers of sessions that write to this one, and the listener; the last one counts
+``Session.sent_out``    the history thread, under ``Publisher._lock``, and the session's reader; the last one counts
 ``Session.broken``      the session's writer; its reader, if no writer could be started
 ``Session.reason``      any thread that closes the session or cuts it off, under ``Mailbox.mutex``, together
                         with the last words, if there are any, so that the client sees this reason

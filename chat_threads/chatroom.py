@@ -49,6 +49,8 @@ class Subscriber(Protocol):
     """Whether it is logged in."""
     operator: bool
     """Whether it is one of the server's operators."""
+    sent_out: tuple[str, float] | None
+    """The room that was its current one when it had to leave it, and when that was."""
 
     @property
     def name(self) -> str: ...

@@ -221,19 +221,17 @@ class History:
                 more = False
         return more
 
-    def _handle(self, items: Sequence[ordered.Ordered | None]) -> Batch | None:
+    def _handle(self, items: Sequence[ordered.Ordered | None], numbered: Numbering | None = None) -> Batch | None:
         """Number a batch, commit it, and publish it or refuse it. Return what was committed; None: nothing was."""
-        return self._apply(Numbering(self._rooms, self._once, ((int(self._now() * 1000), items),)), items)
-
-    def _apply(self, numbered: Numbering, items: Sequence[ordered.Ordered | None]) -> Batch | None:
-        """As ``_handle``, for values that have their numbers."""
+        if numbered is None:
+            numbered = Numbering(self._rooms, self._once, int(self._now() * 1000), items)
         batch, published, refused = numbered.batch, numbered.published, numbered.refused
         now, committed = time.monotonic(), None
         if batch.messages or batch.more:
             began = now
             self._slot.doing = "commits", began
             try:
-                self._commit(batch)
+                self.storage.commit(batch)
             except StorageError as failed:
                 now = time.monotonic()
                 self.commits.took(began, now, 0, str(failed))
@@ -261,9 +259,6 @@ class History:
         if numbered.under_tokens:
             self._once.trim()
         return committed
-
-    def _commit(self, batch: Batch) -> None:
-        self.storage.commit(batch)
 
     def _publish_in_parts(self, published: Iterable[ordered.Published]) -> list[int]:
         """Publish a batch in which texts have several lines, in parts, after each of which the writers send what they

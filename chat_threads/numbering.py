@@ -6,7 +6,7 @@ commit leaves no gap in the numbers. The history thread calls all of this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from . import audit, ordered, redaction
@@ -57,12 +57,8 @@ class Rooms:
         return len(self.unused) > before
 
 
-Entries = Iterable[tuple[int, Sequence[ordered.Ordered | None]]]
-"""Values in order, each group with its time, in milliseconds since 1970."""
-
-
 class Numbering:
-    """One batch and its numbers, which it gets when this is made."""
+    """One batch and its numbers, which it gets when this is made. ``at`` is the time of the batch, in milliseconds."""
 
     takes: ClassVar[dict[type[ordered.Ordered | None], Callable[[Any, Any], None]]]
     """What is done with a value, by its type."""
@@ -72,13 +68,20 @@ class Numbering:
         *("batch", "numbers", "published", "refused", "unsure", "answered", "under_tokens", "further"),
     )
 
-    def __init__(self, rooms: Rooms, once: Once, entries: Entries) -> None:
+    def __init__(
+        self,
+        rooms: Rooms,
+        once: Once,
+        at: int,
+        items: Iterable[ordered.Ordered | None],
+        batch: Batch | None = None,
+    ) -> None:
         self._rooms = rooms
         self._once = once
-        self.at = 0  # the time of what is being numbered, in milliseconds since 1970
+        self.at = at
         self._refs: dict[tuple[int, str], StoredRef] = {}  # the requests in this batch, by token and ref
         self._counts: dict[int, int] = {}  # the number of requests so far, by token
-        self.batch = self._new_batch()  # what to commit
+        self.batch = Batch() if batch is None else batch  # what to commit
         self.governed = rooms.governed  # as it is after the commit: another dict after the first change
         self.spoke: dict[tuple[int, int], None] = {}  # rooms that are slow, each with a person who speaks there
         self.numbers: dict[int, int | None] = {}  # each room's last number after the commit; None: it is gone
@@ -92,14 +95,10 @@ class Numbering:
             for made in rooms.unsaved.values():
                 self._make(made)
         takes = self.takes
-        for self.at, items in entries:
-            for item in items:
-                takes[type(item)](self, item)
+        for item in items:
+            takes[type(item)](self, item)
         if rooms.unused and self.batch:
             self.batch.rooms_unused = rooms.unused
-
-    def _new_batch(self) -> Batch:
-        return Batch()
 
     def _make(self, room: ordered.RoomMade) -> None:
         self.batch.rooms_made.append(room)

@@ -427,7 +427,13 @@ class Publisher(Directory):
                 outbox.show(item.origin, item.shown)
         outbox.tell(item.told)
         for session in item.leaving(room.members):
+            self._note_that_it_must_leave(session, room)
             self._depart(session, self._places[session], room, "", outbox)
+
+    def _note_that_it_must_leave(self, session: Subscriber, room: ChatRoom) -> None:
+        assert self._lock.locked()
+        if self._places[session].current is room:
+            session.sent_out = room.name, time.monotonic()
 
     def _depart(self, session: Subscriber, place: Place, room: ChatRoom, ref: str, outbox: Outbox) -> None:
         assert self._lock.locked()
@@ -473,6 +479,7 @@ class Publisher(Directory):
         self._deliver(lobby.id, outbox)  # before others enter it
         for session in list(room.members):
             place = self._places[session]
+            self._note_that_it_must_leave(session, room)
             entered: Sequence[events.Event] = ()
             if len(place.rooms) == 1 and lobby.refusal(session) is None:
                 entered = self._move(session, place, lobby, outbox)

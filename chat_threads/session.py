@@ -77,6 +77,7 @@ class Session(Reached):
 
     __slots__ = (  # as in Mailbox
         *("number", "dialect", "ref", "views", "written", "ended", "profile", "began", "heard", "contact", "reply_to"),
+        "sent_out",
         *("identity", "known", "known_by_name", "address", "pace", "broken", "local", "output", "kept", "note_at"),
         *("account", "operator", "proof", "warned", "token_lost", "_schedule", "__weakref__"),
     )
@@ -103,6 +104,9 @@ class Session(Reached):
         self.began = time.monotonic()
         self.heard = self.began  # when the last line came; set by the reader thread, read anywhere
         self.contact = Contact(number)
+        # The current room that it had to leave last, and when, by time.monotonic(); None once its client has been told
+        # so, or has entered another one. Set by the history thread, and by its reader.
+        self.sent_out: tuple[str, float] | None = None
         self.reply_to: Contact | None = None  # who sent the last private line; set by the senders' readers
         # Its account's number, or its token's; set by the SessionStore with the token and the next two, read anywhere
         self.identity = 0

@@ -17,6 +17,7 @@ from .events import Event
 from .history import History
 from .lab import Faults
 from .mailbox import Life
+from .numbering import Numbering
 from .ordered import Draft, Ordered
 from .parcel import Parcel, View
 from .publisher import Publisher
@@ -59,10 +60,10 @@ class WatchedHistory(History):
             raise
         trip.queued = time.monotonic()
 
-    def _handle(self, items: Sequence[Ordered | None]) -> Batch | None:
+    def _handle(self, items: Sequence[Ordered | None], numbered: Numbering | None = None) -> Batch | None:
         self._recorder.taken(items)
         self._faults.hold_history()
-        committed = super()._handle(items)
+        committed = super()._handle(items, numbered)
         self._recorder.taken(())  # hold no reference to finished drafts
         return committed
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Set
 from dataclasses import dataclass
+from typing import Any
 
-from .. import once
+from .. import inside, once
 from ..batch import Batch, StoredRef
 from ..errors import StartError, Unreadable
 from ..events import Message
+from ..latch import Latch
 from ..schema import transaction
-from ..storage import Storage
+from ..storage import Storage, StorageBroken, StorageError
 from .errors import CopyFailed
 from .ledger import Ledger
 
+log = logging.getLogger(__name__)
+
 FORGETS_EVERY = 1000  # rows
+AGAIN = 0.25  # seconds between two tries to store what is in the log
 
 
 @dataclass(slots=True)
@@ -40,6 +46,10 @@ class CopyBatch(Batch):
 class Copy(Storage):
     """A history that is a copy of a log."""
 
+    def __init__(self, *args: Any) -> None:
+        self.stopping = Latch()  # set by any thread when the server stops: then nothing waits any more
+        super().__init__(*args)
+
     def _prepare(self, writer: sqlite3.Connection) -> bool:
         migrated = super()._prepare(writer)
         with transaction(writer):
@@ -53,6 +63,22 @@ class Copy(Storage):
             )
             writer.execute("CREATE TABLE IF NOT EXISTS servers (server INTEGER PRIMARY KEY, last INTEGER NOT NULL)")
         return migrated
+
+    def commit(self, batch: Batch) -> None:
+        """As in Storage. What is in the log must get into the copy, too: try until it is there. Raises CopyFailed if
+        that is hopeless, or the server stops."""
+        failed = False
+        while True:
+            try:
+                return super().commit(batch)
+            except StorageError as error:
+                if isinstance(error, StorageBroken) or self.stopping.is_set():
+                    raise CopyFailed(str(error)) from error
+                if not failed:
+                    log.error("what is in the log cannot be stored, so this server waits: %s", error)
+                failed = True
+                inside.does("waits until it can store")
+                self.stopping.wait(AGAIN)
 
     def begin(self, engine: int, server: int) -> tuple[Ledger, int, int, int]:
         """The ledger, the position, the highest id that a room ever had, and the server that used this file before (0:

@@ -13,19 +13,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import inside, ordered
-from ..batch import Batch
 from ..disconnects import Replaced
 from ..errors import ChatError, StartError
 from ..history import History
 from ..latch import Latch
+from ..numbering import Numbering
 from ..refusals import TooSoon
 from ..session import Session
-from ..storage import StorageBroken, StorageError
 from ..tokens import Who, token_id
 from .copy import Copy
 from .engine import Engine, EngineError, Row, Unreachable, Unsure
 from .entries import Flags, dump, load
-from .errors import CopyFailed, GivenUpMeanwhile, LogIsShorter, OutOfTouch, RowsAreGone, Unreached, Unsettled
+from .errors import GivenUpMeanwhile, LogIsShorter, OutOfTouch, RowsAreGone, Unreached, Unsettled
 from .ledger import Key
 from .members import ClusterSessions, Post, RemotePerson
 from .numbering import Claimed, Decoded, GivenUp, LoggedIn, RowNumbering, State
@@ -71,7 +70,7 @@ class ClusterHistory(History):
         self._engine = engine
         self._sessions = sessions
         self._claims: dict[int, tuple[Latch, list[Any], str, Who]] = {}  # by session; each entry is set as a whole
-        self._stopping = Latch()
+        self._stopping = self.storage.stopping
         # Owned by the history thread; before it runs, by main:
         self.server = secrets.randbits(62)
         self.state = State(*self._begin(self.storage))
@@ -149,7 +148,8 @@ class ClusterHistory(History):
         """Put something into the log that what is published leads to."""
         self._carried.append(item)
 
-    def _handle(self, items: Sequence[ordered.Ordered | None]) -> None:
+    def _handle(self, items: Sequence[ordered.Ordered | None], numbered: Numbering | None = None) -> None:
+        """Append what is new, and do what the log says."""
         self._carried += [each for each in items if each is not None and type(each) not in (ordered.Marker, Wake)]
         if None in items:
             self._carried.append(ServerEnded())
@@ -290,22 +290,7 @@ class ClusterHistory(History):
             self._arrived()
         items, flags = load(row.payload, self._session_of)
         decoded = Decoded(row.position, row.server, row.at, items, flags)
-        self._apply(RowNumbering(self._rooms, self._once, self.state, decoded, self._session_of), items)
-
-    def _commit(self, batch: Batch) -> None:
-        """What is in the log must get into the copy, too: try until it is there."""
-        failed = False
-        while True:
-            try:
-                return super()._commit(batch)
-            except StorageError as error:
-                if isinstance(error, StorageBroken) or self._stopping.is_set():
-                    raise CopyFailed(str(error)) from error
-                if not failed:
-                    log.error("what is in the log cannot be stored, so this server waits: %s", error)
-                failed = True
-                inside.does("waits until it can store")
-                self._stopping.wait(AGAIN)
+        super()._handle(items, RowNumbering(self._rooms, self._once, self.state, decoded, self._session_of))
 
     def _committed(self, numbered: Any, began: float, now: float) -> None:
         super()._committed(numbered, began, now)

@@ -69,6 +69,7 @@ class RemotePerson:
     address = ""
     kept = None
     note_at = None
+    sent_out: tuple[str, float] | None = None
 
     def __init__(self, server: int, number: int, post: Post) -> None:
         self.server = server

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import ordered
-from ..batch import Batch, StoredRoom
+from ..batch import StoredRoom
 from ..errors import ChatError, NameTaken, RoomExists
 from ..governance import Somebody
 from ..lookalikes import looks
@@ -103,19 +103,16 @@ class RowNumbering(Numbering):
         self._session_of = session_of
         self.outcomes: list[Claimed | CutOff | LoggedIn | GivenUp] = []
         state.position = row.position
-        super().__init__(rooms, once, self._valid())
-        assert isinstance(self.batch, CopyBatch)
-        self.batch.position, self.batch.last_room = state.position, state.last_room
+        batch = CopyBatch(ledger=state.ledger, position=row.position)
+        super().__init__(rooms, once, row.at, self._valid(), batch)
+        batch.last_room = state.last_room
 
-    def _new_batch(self) -> Batch:
-        return CopyBatch(ledger=self._state.ledger)
-
-    def _valid(self) -> Iterator[tuple[int, Sequence[ordered.Ordered]]]:
+    def _valid(self) -> Iterator[ordered.Ordered]:
         """The values of the row; none, if its server counts as gone."""
         row, servers = self._row, self._state.ledger.servers
         if row.server in servers or isinstance(row.items[0], ServerStarted):
             servers[row.server] = row.position
-            yield row.at, row.items
+            yield from row.items
         else:
             error = GivenUpMeanwhile()
             self.refused += [(item, error) for item in row.items if getattr(item, "origin", None) is not None]

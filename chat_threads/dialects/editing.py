@@ -16,6 +16,7 @@ from ..rules import TAB, in_messages
 from .buffer import Buffer
 from .drawing import Drawing
 from .keys import Key, Keys, Paste
+from .typed import indented_command
 
 HIDDEN = "password (not shown): "  # in front of a line that is not drawn
 _NOT_HIDDEN = frozenset((Key.COMPLETE, Key.COMPLETE_BACK, Key.UP, Key.DOWN, Key.YANK))  # keys without effect in it
@@ -199,13 +200,13 @@ class Editing:
 def _lines(text: str) -> list[bytes]:
     """The text as it is sent: in few messages, each of one line or more, with blanks in place of tabs.
 
-    If it begins with a command, after blank lines or not, all of it belongs to that command, so that nothing of a
-    private line is said in public. Otherwise none of its lines is a command.
+    If it begins with a command, after blanks or not, all of it belongs to that command, so that nothing of a private
+    line is said in public. Otherwise none of its lines is a command.
     """
     text = text.expandtabs(TAB)
     if "\n" not in text:
         return [text.encode()]
     first, *rest = in_messages(text) or [""]
-    if first.startswith("/") and not first.startswith("//"):
+    if (first.startswith("/") and not first.startswith("//")) or indented_command(first):
         return ["\n".join([first, *rest]).encode()]
     return [each.encode() for each in (first, *("/" * each.startswith("/") + each for each in rest))]

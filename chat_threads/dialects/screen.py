@@ -26,7 +26,7 @@ LINE = 8192  # bytes in a line, without its end
 _TO_REGION = b"\x1b7\x1b[?6h\x1b[999B\n"
 _BACK = b"\x1b[?6l\x1b8"
 
-FRESH = 2.0  # seconds of typing after which both lines are drawn again, because something else may have drawn over them
+FRESH = 2.0  # seconds after which what is typed may look wrong, because the person goes on typing
 
 _BELOW = 2  # rows that the line and the status line take
 _PASTES = "\x1b[?2004h"  # mark what is pasted (bracketed paste)
@@ -98,7 +98,7 @@ class Screen:
         self.editing = Editing(LINE)
         self._current = current
         self._begun: str | None = None  # the room in which the line was begun
-        self._held: tuple[str, str] | None = None  # the line for which the person was asked, and the current room then
+        self._held: tuple[str, str | None] | None = None  # a line that is asked about, and the room then
         self._seen: dict[str, int] = {}  # by room: the last message when it was the current one, or first known
         self._status: object = None  # what the status line on the screen says; None: it is not there
         self._clear: str | None = None  # makes way for the two lines; "": they are there; None: see ``_begin``
@@ -198,15 +198,21 @@ class Screen:
         self._begun = self._current()
         self._held = None
 
-    def moved(self, line: str) -> tuple[str, str] | None:
-        """The current room, and the one in which the line was begun, if they differ. Once for each line. What is typed
-        ahead changes the line, so an Enter that was typed ahead does not answer the question."""
+    def moved(self) -> tuple[str, str] | None:
+        """The current room, and the one in which the line was begun, if that was another one."""
         begun, now = self._begun, self._current()
-        if begun and now and begun != now and self._held != (line, now):
-            self._held = line, now
+        if begun and now and begun != now:
             return now, begun
-        self._begun, self._held = now, None
+        self._begun = now
         return None
+
+    def is_confirmed(self, line: str) -> bool:
+        """Whether an Enter sends a line that was begun in another room: the second one does, unless the line has
+        changed since the person was asked. Then that was typed ahead, and no answer."""
+        asked, self._held = self._held, (line, self._current())
+        if asked == self._held:
+            self.begin_line()
+        return self._held is None
 
     def _begin(self, lines: int) -> str:
         """Make way for the two lines, and move what is there to the bottom.

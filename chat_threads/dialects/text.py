@@ -403,7 +403,8 @@ class TextDialect:
                 if problem := too_long(keys.text):
                     keys.hold()
                     return Request(problem)
-                if (moved := self._screen.moved(keys.text)) and is_for_the_room(keys.text):
+                moved = self._screen.moved()
+                if moved and is_for_the_room(keys.text) and not self._screen.is_confirmed(keys.text):
                     keys.hold()
                     return events.WireBytes(self._said(MOVED.format(*moved)))
             elif item in _HINTS:

@@ -155,13 +155,18 @@ _ORDINARY = re.compile(r"[^\W\d_]*(?:['’][^\W\d_]+)*|\d{1,5}")  # a word witho
 
 
 def _refuse_indented(line: str) -> None:
-    """Raise Mistyped for a line that has a command behind blanks: it may be private, and must not be said to all."""
-    word = _WORD.match(line.lstrip().replace("／", "/", 1))[0]  # type: ignore[index]
-    if "\n" not in line and word.lower() in commands.BY_NAME:
+    """Raise Mistyped for a text that has a command behind blanks: it may be private, and must not be said to all."""
+    if word := indented_command(line):
         what = (
             "a wide ／ is not the / of a command" if "／" in line[: line.index(word[1])] else "a space stands before it"
         )
         raise Mistyped(f"That looks like {word}, but {what}. Nothing was sent.", f"Begin the line with {word}.")
+
+
+def indented_command(text: str) -> str:
+    """The command that a text begins with behind blanks, as typed; "" if there is none."""
+    word: str = _WORD.match(text.lstrip().replace("／", "/", 1))[0]  # type: ignore[index]
+    return word if word.lower() in commands.BY_NAME and not text.startswith("/") else ""
 
 
 def _refuse_confused(row: Row, words: list[str]) -> None:

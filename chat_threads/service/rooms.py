@@ -62,6 +62,7 @@ def _make(context: Context, session: Session, name: str, topic: str = "") -> Cha
 def _enter(
     context: Context, session: Session, room: ChatRoom, first_time: bool = False, since: int | None = None
 ) -> None:
+    session.sent_out = None
     joined = context.publisher.subscribe(session, room, session.dialect.replay, first_time, session.ref, since)
     if joined:
         context.history.submit(joined)

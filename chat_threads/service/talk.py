@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 
 from .. import commands, events, ordered
+from ..chatroom import ChatRoom
+from ..dialects.text import TextDialect
 from ..errors import NobodyWrote, UnknownPerson
 from ..pace import CROWD, cost_of_lines, cost_of_saying
 from ..rules import check_text
 from ..session import Session
 from .table import Context, does
+
+UNAWARE = 60.0  # seconds for which somebody may be typing a line that was begun in another room
 
 
 @does(commands.Say)
@@ -19,6 +23,8 @@ def say(context: Context, session: Session, command: commands.Say | commands.Act
     if "\n" in text:
         session.pace.pay(cost_of_lines(text))
     room = context.room(session, command.room, member=True)
+    if session.sent_out and _is_unaware(session, room):
+        return
     members = len(room.members)
     if members >= CROWD:
         session.pace.pay(cost_of_saying(text, members))
@@ -28,6 +34,19 @@ def say(context: Context, session: Session, command: commands.Say | commands.Act
     token = who if ref and session.known else 0
     draft = ordered.Draft(room.id, room.name, name, kind, text, session, ref, token, who)
     context.history.submit(draft)
+
+
+def _is_unaware(session: Session, room: ChatRoom) -> bool:
+    """Whether the line may have been begun in the room that the session had to leave. Then its person is told that
+    nothing was sent. Somebody who edits lines is asked by the dialect, and a program keeps its own lines."""
+    (left, at), session.sent_out = session.sent_out or ("", 0.0), None
+    whole_lines = isinstance(session.dialect, TextDialect) and not session.dialect.editing
+    if not whole_lines or time.monotonic() - at > UNAWARE:
+        return False
+    moved = f"You are in {room.name} now, not in {left}"
+    said = f"{moved}, so nothing was sent. If your line is meant for this room, type it again."
+    session.answer(events.Problem("", said))
+    return True
 
 
 @does(commands.Act)

@@ -389,6 +389,8 @@ def test_deleting_a_room_sends_its_members_to_the_lobby(server):
     assert asked(ann, "/delete #LAB2 yes") == [gone, "* You are in #lobby with 1 other: cy.", "* bob joined"]
     assert news(bob) == [gone, "* You are in #lobby with 2 others: cy, ann."]
     assert news(cy) == [gone, "* ann and bob joined"]
+    moved = "! You are in #lobby now, not in #lab2, so nothing was sent."
+    assert asked(bob, "hi") == [f"{moved} If your line is meant for this room, type it again."]
     assert asked(bob, "hi") == news(ann) == news(cy) == ["[14:03] bob: hi"]
     assert asked(bob, "/history #lab2") == [error_line(UnknownRoom("#lab2"))]
     assert asked(bob, "/search forgotten") == ["* Nothing was found for: forgotten"]

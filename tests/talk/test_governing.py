@@ -661,3 +661,28 @@ def test_a_rule_that_holds_already_is_not_announced_again(server: Running) -> No
     bob.ask("hello")
     assert "* #lab has that rule already." in ann.ask("/room quiet")
     assert not any("quiet" in line for line in bob.news())
+
+
+@pytest.mark.parametrize("how", ["/kick bob", "/ban bob", "/delete #lab yes"])
+def test_a_line_that_may_have_been_begun_in_a_room_that_one_had_to_leave_is_not_said_in_another(server, how):
+    ann, bob, cy = server.client("ann"), server.client("bob"), server.client("cy")
+    ann.ask("/create #lab")
+    bob.ask("/join #lab")
+    bob.send_bytes(b"half a li")
+    ann.send(how)
+    bob.expect("goes to #lobby")
+    bob.send("ne")
+    bob.expect("! You are in #lobby now, not in #lab, so nothing was sent.")
+    bob.send("meant for the lobby")
+    bob.expect("bob: meant for the lobby")
+    assert "half" not in str(cy.upto("meant for the lobby"))
+
+
+def test_somebody_who_enters_a_room_by_themselves_is_not_asked_which_one_a_line_is_for(server):
+    ann, bob = server.client("ann"), server.client("bob")
+    ann.ask("/create #lab")
+    bob.ask("/join #lab")
+    ann.send("/kick bob")
+    bob.expect("goes to #lobby")
+    bob.send("/join #other", "hello")
+    bob.expect("bob: hello")
