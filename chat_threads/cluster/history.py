@@ -80,7 +80,7 @@ class ClusterHistory(History):
         self._told = False  # whether those who wait for that row have been told that nobody knows
         self._seq = 0
         self._beats_at = 0.0  # when it next says that it is alive; this and the next two by time.monotonic()
-        self._down_since: float | None = None
+        self._down_since: float | None = None  # set as a whole; any thread reads it
         self._heard: dict[int, float] = {}  # when each other server last appended, as far as this one has seen
         self._remote: dict[Key, RemotePerson] = {}
         self._met: set[Key] = set()  # those who were looked up in ``_remote`` since the last commit
@@ -117,6 +117,10 @@ class ClusterHistory(History):
         """Have the server of somebody cut them off. Waits for that, and for what it notes then, but not for long."""
         self.submit(Summoned(person))
         person.gone.wait(SEEN_OFF)
+
+    def settle(self, timeout: float, unless: Latch | None = None) -> bool:
+        """As in History, for all that the log has by now. Returns False, too, if the log cannot be read."""
+        return super().settle(timeout, unless) and self._down_since is None
 
     def _is_settled(self) -> bool:
         """Nobody knows without a look into the log."""

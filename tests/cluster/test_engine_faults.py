@@ -63,6 +63,18 @@ def test_while_the_engine_is_away_people_read_and_wait_and_then_go_on_in_order_a
     assert [text for _, text in said(ann.upto("after"))] == []
 
 
+def test_a_server_that_cannot_read_the_log_does_not_call_a_token_unknown(impatient, join, behind, program, wire):
+    """Programs forget the requests of an unknown token, although they may be stored."""
+    wire.mode = "cut"
+    wait_for(lambda: behind.chat.history._down_since is not None)
+    ann = program(None, server=join("other"))
+    ann.send(type="hello", name="ann")
+    token = ann.expect("welcome")["token"]
+    again = program(None, server=behind)
+    again.send(type="hello", name="ann", token=token)
+    assert again.expect("error")["code"] == "unreadable"
+
+
 def test_after_the_wait_what_was_said_is_refused_and_the_next_is_said_when_the_engine_is_back(
     impatient, join, behind, wire
 ):
