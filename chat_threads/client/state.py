@@ -31,7 +31,8 @@ class State:
         self.name = name
         self._account, self._password = name, password  # of the account; "": none is known
         self._place = place
-        self._returning = False  # whether the rooms that are entered now are those of a token, after resume
+        # Whether the rooms that are entered now are those that the server has kept for the person
+        self._returning = place and password != ""
         self.token = ""
         self.welcome = Welcome(name)
         self._first_room = first_room
@@ -78,7 +79,7 @@ class State:
         """Remember what a new connection needs; False: the program already got this event."""
         places = self.places
         if request:
-            self._returning = request.kind == "resume"
+            self._returning = request.kind in ("resume", "login")
         if isinstance(event, Message):
             place = places.setdefault(fold(event.room), _Place(event.room, 0))
             if event.number <= place.number:

@@ -430,3 +430,29 @@ def test_a_client_that_has_returned_and_missed_nothing_is_shown_nothing_again_wh
     assert (state.hello()["since"], state.hello()["place"]) == ({"#lab": 9}, True)
     assert state.note(events.Message(0, "#lab", 2, 0, "cy", "say", "missed"), None)
     assert state.hello()["since"] == {"#lab": 2}
+
+
+@pytest.mark.parametrize("how", ["login", "at the door"])
+def test_after_a_login_a_client_is_shown_all_that_its_person_has_missed(server, connect, how):
+    """Also more than the number of messages that it is shown on entering a room."""
+    secret = "a long secret"
+    ann, bob = connect(server, "ann", place=True, room="#lab"), connect(server, "bob", room="#lab")
+    ann.register(secret)
+    ann.request("token")
+    bob.say("#lab", "seen")
+    assert any(isinstance(event, events.Message) for event in ann.events(WAIT))
+    ann.say("#lab", "seen, too")
+    ann.close()
+    for number in range(60):
+        bob.say("#lab", f"missed {number}")
+    if how == "login":
+        again = connect(server, "guest", place=True)
+        again.login("ann", secret)
+    else:
+        again = connect(server, "ann", place=True, password=secret)
+    found: list[str] = []
+    for event in again.events(WAIT):
+        found += [event.text] if isinstance(event, events.Message) and event.room == "#lab" else []
+        if len(found) == 60:
+            break
+    assert found == [f"missed {number}" for number in range(60)]
