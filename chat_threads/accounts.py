@@ -75,6 +75,11 @@ class Accounts:
         with self._lock:
             self._token = token
 
+    @property
+    def expects_operator(self) -> bool:
+        """Whether a token can still make somebody an operator of the server. Takes no lock."""
+        return self._token != ""
+
     def take_token(self, token: str) -> bool:
         """Whether that is the token for the first operator; if so, it is void from now on."""
         with self._lock:

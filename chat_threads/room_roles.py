@@ -80,7 +80,13 @@ class Op(_About):
     """Make a person an operator of a room."""
 
 
-@command("/deop [#room] NAME", "make an operator a member again", "deop", cost=3)
+@command(
+    "/deop [#room] NAME",
+    "make an operator a member again",
+    "deop",
+    more="Only the owner of a room may do that to others. Operators may give up their own role.",
+    cost=3,
+)
 @dataclass(frozen=True, slots=True)
 class Deop(_About):
     """Take the role of operator from a person."""
@@ -149,7 +155,9 @@ class Ban(_Sanction):
     """Keep a person out of a room."""
 
 
-@command("/unban [#room] NAME", "lift a ban", "unban", cost=3)
+@command(
+    "/unban [#room] NAME", "lift a ban", "unban", more="The owner and the operators of a room may do that.", cost=3
+)
 @dataclass(frozen=True, slots=True)
 class Unban(_About):
     """Lift a ban, or let a kicked person come back."""
@@ -159,6 +167,7 @@ class Unban(_About):
     "/bans [#room]",
     "list who is banned or muted",
     "bans",
+    more="It is for the owner and the operators of a room.",
     cost=3,
 )
 @dataclass(frozen=True, slots=True)
@@ -181,7 +190,13 @@ class Mute(_Sanction):
     """Let a person read in a room, but not speak."""
 
 
-@command("/unmute [#room] NAME", "let somebody speak again", "unmute", cost=3)
+@command(
+    "/unmute [#room] NAME",
+    "let somebody speak again",
+    "unmute",
+    more="The owner and the operators of a room may do that.",
+    cost=3,
+)
 @dataclass(frozen=True, slots=True)
 class Unmute(_About):
     """Lift a mute."""

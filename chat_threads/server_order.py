@@ -29,7 +29,13 @@ class Report(Command):
         return cls(bare(words[0]), room, " ".join(words[1:])) if words else None
 
 
-@command("/announce text", "say something to everybody", "announce", cost=10)
+@command(
+    "/announce text",
+    "say something to everybody",
+    "announce",
+    more="Only the server's operators may do that.",
+    cost=10,
+)
 @dataclass(frozen=True, slots=True)
 class Announce(Command):
     """Show a text to everybody who is connected. For the server's operators."""

@@ -48,6 +48,8 @@ def useless(context: Context, session: Session) -> Iterator[type[commands.Comman
     """The commands that the session may not use in its current room."""
     if not session.operator:
         yield commands.Announce
+    if not context.accounts.expects_operator:
+        yield commands.BecomeOperator
     with contextlib.suppress(NotInRoom):
         if rank(context.publisher.current(session), session):
             return

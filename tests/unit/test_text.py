@@ -486,13 +486,16 @@ def test_a_person_in_place_of_a_room_and_a_name_of_two_words_are_explained(typed
         parse_line(typed)
 
 
-@for_each("typed", [" /msg bob secret", "\t/TOKEN", "\u3000/help", "／help", " ／w bob x"])
+@for_each(
+    "typed",
+    [" /msg bob secret", "\t/TOKEN", " /msg bob\nand more", "\n /msg bob", "\u3000/help", "／help", " ／w bob x"],
+)
 def test_a_command_behind_a_blank_or_with_a_wide_slash_is_not_said_to_all(typed):
     with pytest.raises(Mistyped, match=r"^That looks like /\w+, but .* Nothing was sent\. Begin the line with /\w+\."):
         parse_line(typed)
 
 
-@for_each("typed", ["  x = 1", " // a comment", " /usr/bin", "a /help", " / ", "／", "\u3000ok", " /msg bob\nand more"])
+@for_each("typed", ["  x = 1", " // a comment", " /usr/bin", "a /help", " / ", "／", "\u3000ok", " /nothing\nmore"])
 def test_other_lines_that_begin_with_a_blank_or_a_wide_slash_are_said(typed):
     assert parse_line(typed) == commands.Say(typed.rstrip().replace("\t", "    "))
 
