@@ -98,7 +98,7 @@ def test_a_writer_that_goes_on_is_not_stuck_however_many_sessions_its_turn_has()
     ends = Ends(lambda: None)
 
     class LookedAt(Crew):
-        def _send(self, session: object, parcels: object) -> None:
+        def _send(self, session: object, parcels: object, sealed: bytes = b"") -> None:
             ends.look(self.vital())
 
     crew = LookedAt(1, WAIT)
