@@ -410,6 +410,8 @@ class Client(threading.Thread):
             if event["code"] == "too_slow" and self._coming:
                 raise Odd("it was cut off for reading too slowly while it came back, though it read all the time")
             self.world.count(f"cut off: {event['code']}")
+        elif kind == "notice" and " says that you may " in event["text"]:
+            self.world.count("told that they may speak or come back")
         elif kind not in ("welcome", "left", "pong", "ack", "error", "presence", "search", "bye", "moderated", "room"):
             raise Odd(f"the server said {event}")
         if kind == "error" and event["code"] == "internal":
