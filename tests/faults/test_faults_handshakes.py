@@ -111,7 +111,10 @@ def comes_in(process: Process, name: str) -> Client:
     return process.client(name)
 
 
-@pytest.mark.parametrize("kinds", [*([kind] for kind in DRIPS), list(DRIPS)], ids=[*DRIPS, "all kinds"])
+ALL_KINDS = pytest.param(list(DRIPS), marks=pytest.mark.stress, id="all kinds")  # others must not load the machine, too
+
+
+@pytest.mark.parametrize("kinds", [*(pytest.param([kind], id=kind) for kind in DRIPS), ALL_KINDS])
 def test_connections_without_a_name_keep_out_nobody_who_gives_one(start_process, kinds):
     process = start_process("--max-clients", str(PLACES), "--rate", "0")
     with staying_well(process):
