@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import pathlib
 import shutil
@@ -12,6 +11,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
+import lab_running
 import pytest
 from support.waiting import wait_for
 
@@ -197,12 +197,9 @@ def test_a_missing_file_is_reported(started):
 
 
 def test_a_task_that_waits_for_ever_is_ended(started, monkeypatch, tmp_path):
-    spec = importlib.util.spec_from_file_location("lab_script", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    monkeypatch.setattr(script, "PATIENCE", 3.0)
+    monkeypatch.setattr(lab_running, "PATIENCE", 3.0)
     (started / "task.py").write_text("import threading\nthreading.Event().wait()\n")
-    why = script.run_checks(LABS / "01_lines", started / "task.py", tmp_path / "report.xml")
+    why = lab_running.run_checks(LABS / "01_lines", started / "task.py", tmp_path / "report.xml")
     assert why == "the checks did not end within 3 seconds: task.py waits for ever, or has no end."
 
 
@@ -240,11 +237,12 @@ def test_every_lab_has_hints():
 
 def test_the_network_is_not_used():
     imported = set()
-    for node in ast.walk(ast.parse(SCRIPT.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add(node.module.partition(".")[0])
+    for path in SCRIPT.parent.glob("lab*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.partition(".")[0])
     assert not imported & {"socket", "urllib", "http", "ftplib", "smtplib", "asyncio", "requests"}
     assert "xml" in imported
 
@@ -259,7 +257,8 @@ def test_check_without_pytest_says_what_to_install(started):
     plant = (
         "import importlib.util, runpy, sys; find = importlib.util.find_spec;"
         "importlib.util.find_spec = lambda name, *more: None if name == 'pytest' else find(name, *more);"
-        f"sys.argv = [{str(SCRIPT)!r}, 'check']; runpy.run_path(sys.argv[0], run_name='__main__')"
+        f"sys.path.insert(0, {str(SCRIPT.parent)!r}); sys.argv = [{str(SCRIPT)!r}, 'check'];"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", plant], cwd=started, capture_output=True, text=True, check=False)
     assert done.returncode == 2
