@@ -333,7 +333,8 @@ def main(
         )
         webs = 0 if WHY_NOT else web_every
         clients, wrong, skipped = torture(world, *found[:3], minutes, kinds, webs, tls_every, certificate, rules)
-        rows, damaged = read_history(found.servers[0].db)
+        (rows, damaged), *others = [read_history(server.db) for server in found.servers]
+        damaged += [f"server {number}: {wrong}" for number, (_, more) in enumerate(others, 2) for wrong in more]
         if keep:
             save(pathlib.Path(keep), found.servers, clients, world)
     log = [line for server in found.servers for line in server.log]

@@ -9,7 +9,6 @@ import contextlib
 import functools
 import pathlib
 import signal
-import sqlite3
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 from engine import Postgres, Wire, programs
 from torture_clients import PATIENCE, Client, Connection, Gone, Odd, World, now
+from torture_copies import differences, rows
 from torture_faults import Meddling, Server
 
 FAULTS = (
@@ -42,7 +42,6 @@ WAYS = {  # how the way between a server and PostgreSQL fails: what the wire cal
 }
 SAME = 30.0  # seconds in which all histories become the same when nobody says anything any more
 STARTS = 60.0  # seconds in which a server starts, whatever else happens
-TABLES = ("messages", "rooms", "governance", "refs", "places", "present", "servers")  # that have to be the same
 
 
 class Members:
@@ -83,24 +82,15 @@ class Members:
         """What is not the same in the histories. Waits for the servers, which must still run, but not for ever."""
         deadline = now() + SAME
         while True:
-            first, *others = [_tables(server.db) for server in self.servers]
+            first, *others = [rows(server.db) for server in self.servers]
             wrong = [
-                f"server {number} has {len(other[table] ^ first[table])} rows of {table} that differ from those of"
-                f" server 1: {sorted(other[table] ^ first[table])[:2]}"
+                f"server {number} differs from server 1 in {difference}"
                 for number, other in enumerate(others, 2)
-                for table in TABLES
-                if other[table] != first[table]
+                for difference in differences(first, other)
             ]
             if not wrong or now() > deadline:
                 return wrong
             time.sleep(0.2)
-
-
-def _tables(db: pathlib.Path) -> dict[str, set[str]]:
-    """All rows of a history, as they stood at one moment."""
-    with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as connection:
-        connection.execute("BEGIN")
-        return {table: {repr(row) for row in connection.execute(f"SELECT * FROM {table}")} for table in TABLES}
 
 
 class ClusterKiller(threading.Thread):
@@ -142,14 +132,16 @@ class ClusterKiller(threading.Thread):
         chosen = self._chance.sample(self._members.servers, self._chance.choice([1, 1, 1, 2, len(self._members.wires)]))
         with contextlib.ExitStack() as faults:
             for server in chosen:
-                in_order = self._chance.random() < 0.2
+                in_order = self._chance.random() < 0.2 and server.turn.acquire(blocking=False)
                 faults.enter_context(
                     self._world.fault("SIGTERM, and started again" if in_order else "kills of servers")
                 )
                 if not in_order:
                     server.kill()
-                elif (code := server.stop()) != 0:
+                    continue
+                if (code := server.stop()) != 0:
                     self._world.odd.append(f"on SIGTERM server {server.number} exited with {code}")
+                server.turn.release()
             self._pause()
             for server in chosen:
                 self._start(server)
@@ -175,12 +167,16 @@ class ClusterMeddler(Meddling):
 
     def _stop(self) -> None:
         """A server that stands still for longer than the lease learns afterwards that it counted as gone."""
-        process = self._chance.choice(self._members.servers).process
+        server = self._chance.choice(self._members.servers)
         beyond = self._chance.random() < 0.3
+        if not server.turn.acquire(blocking=False):
+            return
+        process = server.process
         with self._world.fault("SIGSTOP beyond the lease" if beyond else "SIGSTOP, then SIGCONT"):
             process.send_signal(signal.SIGSTOP)
             self._hold(*(LEASE + 1, LEASE + 4) if beyond else (0.5, 6))
             process.send_signal(signal.SIGCONT)  # no effect if it was killed in the meantime
+        server.turn.release()
 
     def _fail_way(self, fault: str) -> None:
         """Both ends are alive."""

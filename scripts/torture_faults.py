@@ -138,6 +138,8 @@ class Server:
         self.log: list[str] = []
         self.process: subprocess.Popen[str]
         self.catches_signals = False  # whether it has said that it listens
+        # Held while it is told to stop, or is stopped by SIGSTOP for long: with both, it would end by force.
+        self.turn = threading.Lock()
         self._options = options
         self._environment = {**os.environ, **environment}
         self._drain: threading.Thread

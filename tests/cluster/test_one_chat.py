@@ -95,7 +95,7 @@ def test_a_request_that_is_sent_to_two_servers_is_stored_once(join, program, tmp
     again.send(type="say", room="#lobby", text="once", ref="r1")
     assert again.expect("ack")["number"] == 1
     expect_same(tmp_path, "a", "b")
-    assert len(rows(tmp_path, "a")["messages"]) == 1
+    assert len(rows(tmp_path / "a.db")["messages"]) == 1
 
 
 def test_private_lines_and_invitations_reach_people_on_other_servers(join):
@@ -145,10 +145,10 @@ def test_rules_of_a_room_hold_on_all_servers(join, tmp_path):
     ann.send("/delete #mine yes")
     ann.expect("What you type goes to #lobby")
     expect_same(tmp_path, "a", "b")
-    assert rows(tmp_path, "b")["messages"] == []
+    assert rows(tmp_path / "b.db")["messages"] == []
     assert "ann" in str(bob.ask("/who #lobby"))
     assert "bob" in str(ann.ask("/who #other"))
-    assert sorted(json.loads(person)[-1] for _, _, person in rows(tmp_path, "b")["present"]) == [[1], [1, 3]]
+    assert sorted(json.loads(person)[-1] for _, _, person in rows(tmp_path / "b.db")["present"]) == [[1], [1, 3]]
 
 
 def test_a_new_server_gets_everything_from_the_beginning_of_the_log(join, tmp_path):

@@ -10,6 +10,7 @@ import pathlib
 import random
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -429,6 +430,21 @@ def test_a_banned_person_who_still_speaks_is_found():
     governor._take({**notice, "action": "ban"})
     with pytest.raises(clients.Odd, match="a banned person spoke"):
         governor._take(said)
+
+
+def test_a_row_that_one_history_has_and_another_has_not_is_found_also_in_a_table_that_is_new(tmp_path):
+    copies = load("torture_copies")
+    for name, used in (("a", 3), ("b", 5), ("c", 1)):
+        with contextlib.closing(sqlite3.connect(tmp_path / name)) as db, db:
+            db.execute("CREATE TABLE tokens (id, name, kept, used)")
+            db.execute("CREATE TABLE doomed (room)")
+            db.execute("CREATE TABLE new (value)")
+            db.executemany("INSERT INTO tokens VALUES (?, 'ann', 1, ?)", [(1, 2), (2, used)])
+            db.execute("INSERT INTO doomed VALUES (?)", (name,))
+    a, b, c = [copies.rows(tmp_path / name) for name in "abc"]
+    assert copies.differences(a, b) == []
+    assert [found.split(":")[0] for found in copies.differences(a, c)] == ["4 rows of tokens"]
+    assert copies.differences(a, {**b, "new": [("x",)]}) == ["1 rows of new: [('x',)]"]
 
 
 # --- the clients on WebSockets -------------------------------------------------------------------------
