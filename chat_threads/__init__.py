@@ -24,7 +24,7 @@ writer-of-N         1 for each   sends to one client whose socket was full, and 
                     that is      --writers per-session, there is one for every client, and no
                     behind       writer-1, -2, ...
 listener            1            only with --cluster: hears from PostgreSQL of new rows, for which it wakes
-                                 the history, and of private lines, which it shows
+                                 the history, and of private lines, which it shows; trims the log
 post                1            only with --cluster: sends private lines to other servers, by PostgreSQL
 log                 1            the log file or stderr
 trace               1            the file of --trace

@@ -61,7 +61,10 @@ class Copy(Storage):
                 "CREATE TABLE IF NOT EXISTS present (server INTEGER NOT NULL, session INTEGER NOT NULL,"
                 " person TEXT NOT NULL, PRIMARY KEY (server, session)) WITHOUT ROWID"
             )
-            writer.execute("CREATE TABLE IF NOT EXISTS servers (server INTEGER PRIMARY KEY, last INTEGER NOT NULL)")
+            writer.execute(
+                "CREATE TABLE IF NOT EXISTS servers (server INTEGER PRIMARY KEY, last INTEGER NOT NULL,"
+                " read INTEGER NOT NULL)"
+            )
         return migrated
 
     def commit(self, batch: Batch) -> None:
@@ -88,8 +91,6 @@ class Copy(Storage):
         file = f"{status.st_dev} {status.st_ino}"
         with self._changing() as writer:
             row = writer.execute("SELECT engine, position, last_room, server, file FROM copy").fetchone()
-            ledger.read(writer.execute("SELECT server, session, person FROM present").fetchall())
-            ledger.servers = dict(writer.execute("SELECT server, last FROM servers").fetchall())
             if row is None:
                 if writer.execute("SELECT 1 FROM rooms").fetchone():
                     raise StartError(
@@ -104,6 +105,9 @@ class Copy(Storage):
                     " another database with --cluster."
                 )
             writer.execute("UPDATE copy SET server = ?, file = ?", (server, file))
+            ledger.read(writer.execute("SELECT server, session, person FROM present").fetchall())
+            for number, last, read in writer.execute("SELECT server, last, read FROM servers").fetchall():
+                ledger.servers[number], ledger.reads[number] = last, read
             before = row[3] if row[4] == file else 0  # in a backup, it is the number of a server that may be alive
             return ledger, row[1], row[2], before
 
@@ -135,4 +139,6 @@ class Copy(Storage):
             while batch.forgets and once.forget(writer, batch.ledger.tokens()):
                 pass
             writer.execute("DELETE FROM servers")
-            writer.executemany("INSERT INTO servers VALUES (?, ?)", list(batch.ledger.servers.items()))
+            reads = batch.ledger.reads
+            alive = [(server, last, reads[server]) for server, last in batch.ledger.servers.items()]
+            writer.executemany("INSERT INTO servers VALUES (?, ?, ?)", alive)

@@ -6,6 +6,8 @@ commit. (A sequence would give out numbers before the commit. So a reader could 
 look for row 7 again.) ``UNIQUE (server, seq)`` makes it safe to append a row again if nobody knows what became of the
 first try.
 
+Rows that all servers have read are deleted after KEPT days, by the engine's own clock: no two clocks are compared.
+
 psycopg, the extra ``cluster``, is needed in this package only.
 """
 
@@ -17,26 +19,40 @@ from dataclasses import dataclass
 
 import psycopg
 
+from .errors import OtherFormat
 from .link import Link, connect
 
+FORMAT = 2  # of the tables and the rows; a new number for a change that servers of before cannot follow
+KEPT = 7.0  # days for which a row stays at least
+TRIMMED = 500  # rows that one statement deletes, at most
 CHANNEL = "chat_threads"  # of NOTIFY, which wakes the other servers; a hint, because a proxy may swallow it
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS head (one boolean PRIMARY KEY CHECK (one), id bigint NOT NULL, engine bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS head (one boolean PRIMARY KEY CHECK (one), id bigint NOT NULL, engine bigint NOT NULL,
+    format int NOT NULL);
 CREATE TABLE IF NOT EXISTS log (
     id      bigint PRIMARY KEY,
     server  bigint NOT NULL,
     seq     bigint NOT NULL,
     at      bigint NOT NULL,
     payload bytea NOT NULL,
+    stored  timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (server, seq)
 )
 """
 _APPEND = (
     "WITH h AS (UPDATE head SET id = id + 1 RETURNING id)"
-    " INSERT INTO log SELECT h.id, %s, %s, %s, %s FROM h RETURNING id, pg_notify('" + CHANNEL + "', id::text)"
+    " INSERT INTO log (id, server, seq, at, payload) SELECT h.id, %s, %s, %s, %s FROM h RETURNING id, pg_notify('"
+    + CHANNEL
+    + "', id::text)"
 )
 _FOUND = "SELECT id FROM log WHERE server = %s AND seq = %s"
 _READ = "SELECT id, server, seq, at, payload FROM log WHERE id > %s ORDER BY id LIMIT %s"
+_HEAD = "SELECT engine, id, format, coalesce((SELECT min(id) FROM log), id + 1) FROM head"
+_TRIM = (  # the first rows, up to one that is younger, so that no gap comes into being
+    "DELETE FROM log WHERE id < (SELECT coalesce("
+    "min(id) FILTER (WHERE stored > clock_timestamp() - make_interval(secs => %s)), max(id) + 1)"
+    " FROM (SELECT id, stored FROM log WHERE id <= %s ORDER BY id LIMIT %s) AS first)"
+)
 
 
 class EngineError(Exception):
@@ -78,23 +94,29 @@ class Engine:
                 raise Unreachable(_reason(error)) from error
         return self._connection
 
-    def prepare(self) -> tuple[int, int]:
-        """Make the tables if there are none. Return the engine's own number, which a copy of the log has, too, and the
-        last position. Raise EngineError."""
+    def prepare(self) -> tuple[int, int, int]:
+        """Make the tables if there are none. Return the engine's own number, which a copy of the log has, too, the
+        position of the first row, and that of the last one. Raise EngineError or OtherFormat."""
         connection = self._connected()
         try:
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(7167)")  # two servers may begin at once
                 connection.execute(_SCHEMA)
                 connection.execute(
-                    "INSERT INTO head VALUES (true, 0, %s) ON CONFLICT DO NOTHING", (secrets.randbits(62),)
+                    "INSERT INTO head VALUES (true, 0, %s, %s) ON CONFLICT DO NOTHING", (secrets.randbits(62), FORMAT)
                 )
-                row = connection.execute("SELECT engine, id FROM head").fetchone()
+                row = connection.execute(_HEAD).fetchone()
+        except (psycopg.errors.UndefinedColumn, psycopg.errors.SyntaxError) as error:  # from before there was a format
+            connection.close()
+            raise OtherFormat(1) from error
         except psycopg.Error as error:
             connection.close()
             raise Unreachable(_reason(error)) from error
         assert row
-        return int(row[0]), int(row[1])
+        number, last, its_format, first = row
+        if its_format != FORMAT:
+            raise OtherFormat(its_format)
+        return int(number), int(first), int(last)
 
     def append(self, server: int, seq: int, at: int, payload: bytes) -> int:
         """Append a row, and return its position; also if it is there already. Raise Unreachable or Unsure."""
@@ -134,6 +156,12 @@ class Engine:
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+
+
+def trim(connection: Link, read: int) -> bool:
+    """Delete the first rows that are old enough and not beyond position ``read``. Return whether there may be more.
+    For any thread, with a connection of its own. Raises psycopg.Error."""
+    return connection.execute(_TRIM, (KEPT * 86_400, read, TRIMMED)).rowcount == TRIMMED
 
 
 def _reason(error: Exception) -> str:

@@ -1,8 +1,9 @@
 """Entries: the ordered values of one batch, as they stand in a row of the log.
 
-A row is one line of JSON: the version, and a list of entries. An entry is the number of its kind and its fields, in
-order. Every server decodes every row, also its own, so all of them work with the same values. Sessions stand in an
-entry by their numbers: ``resolve`` finds what a server knows of that session.
+A row is one line of JSON: the version, a list of entries, the flags of their sessions, and the position up to which the
+server that wrote it had read. An entry is the number of its kind and its fields, in order. Every server decodes every
+row, also its own, so all of them work with the same values. Sessions stand in an entry by their numbers: ``resolve``
+finds what a server knows of that session.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..passwords import Account, Password
 from .errors import NewerEntry
 from .values import NameClaimed, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned
 
-VERSION = 1
+VERSION = 2
 KINDS: tuple[type[ordered.Ordered], ...] = (  # the place in here is the kind's number, so add new ones at the end
     ordered.Draft,
     ordered.RoomMade,
@@ -103,8 +104,9 @@ def unpack_event(found: Any) -> Event:
     return getattr(events, kind)(*fields)  # type: ignore[no-any-return]
 
 
-def dump(items: Iterable[ordered.Ordered], flags: Flags, key_of: Callable[[Any], Any]) -> bytes:
-    """The row for these values. ``key_of`` gives what stands for a session."""
+def dump(items: Iterable[ordered.Ordered], flags: Flags, key_of: Callable[[Any], Any], read: int) -> bytes:
+    """The row for these values. ``key_of`` gives what stands for a session. ``read``: the position up to which the
+    server that writes the row has read the log."""
     rows: list[list[Any]] = []
     for item in items:
         if type(item) is ordered.Draft:  # most are; as below, but in a third of the time
@@ -113,7 +115,7 @@ def dump(items: Iterable[ordered.Ordered], flags: Flags, key_of: Callable[[Any],
         else:
             kind = type(item)
             rows.append([_NUMBERS[kind], *[_pack(name, getattr(item, name), key_of) for name in _FIELDS[kind]]])
-    return json.dumps([VERSION, rows, [*flags.items()]], ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps([VERSION, rows, [*flags.items()], read], ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _unpack(kind: type[ordered.Ordered], name: str, found: Any, resolve: Callable[[Any], Any]) -> Any:
@@ -141,8 +143,8 @@ def _unpack(kind: type[ordered.Ordered], name: str, found: Any, resolve: Callabl
     return bytes.fromhex(found) if name == "proof" else found
 
 
-def load(payload: bytes, resolve: Callable[[Any], Any]) -> tuple[list[ordered.Ordered], Flags]:
-    """The values in a row, and the flags of their sessions. Raise NewerEntry."""
+def load(payload: bytes, resolve: Callable[[Any], Any]) -> tuple[list[ordered.Ordered], Flags, int]:
+    """The values in a row, the flags of their sessions, and what its server had read. Raise NewerEntry."""
     version, rows, *more = json.loads(payload)
     if version > VERSION:
         raise NewerEntry(f"an entry of version {version}")
@@ -157,4 +159,5 @@ def load(payload: bytes, resolve: Callable[[Any], Any]) -> tuple[list[ordered.Or
         kind = KINDS[number]
         names = _FIELDS[kind]
         found.append(kind(*[_unpack(kind, name, each, resolve) for name, each in zip(names, fields, strict=True)]))
-    return found, {session: tuple(each) for session, each in more[0]}
+    flags, read = more
+    return found, {session: tuple(each) for session, each in flags}, read

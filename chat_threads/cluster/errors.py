@@ -38,10 +38,20 @@ class RowsAreGone(StartError):
     """The log begins after what this copy has: its old rows were deleted."""
 
     def __init__(self, position: int, found: int) -> None:
+        has = f"this server's history ends with row {position}" if position else "this server's history is new"
         super().__init__(
-            f"This server's history has the servers' common log up to row {position}, and the log goes on with row"
-            f" {found}: the rows between were deleted. Start this server from a copy of another server's history, which"
-            " scripts/backup.py makes."
+            f"The servers' common log begins with row {found}, because old rows are deleted, and {has}. Copy the"
+            " history of a server that runs (scripts/backup.py one.db copy.db), and name the copy with --db."
+        )
+
+
+class OtherFormat(StartError):
+    """The tables in the database are of another version."""
+
+    def __init__(self, found: int) -> None:
+        super().__init__(
+            f"The servers' common log in the database of --cluster has format {found}, which this chat_threads cannot"
+            " read. Install the version that the other servers have, or name an empty database."
         )
 
 

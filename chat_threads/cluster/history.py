@@ -81,18 +81,21 @@ class ClusterHistory(History):
         self._seq = 0
         self._beats_at = 0.0  # when it next says that it is alive; this and the next two by time.monotonic()
         self._down_since: float | None = None  # set as a whole; any thread reads it
+        self.may_trim = 0  # the position up to which this server may trim the log; any thread reads it
         self._heard: dict[int, float] = {}  # when each other server last appended, as far as this one has seen
         self._remote: dict[Key, RemotePerson] = {}
         self._met: set[Key] = set()  # those who were looked up in ``_remote`` since the last commit
 
     def _begin(self, copy: Copy) -> tuple[Any, int, int, int]:
         try:
-            engine, last = self._engine.prepare()
+            engine, first, last = self._engine.prepare()
         except EngineError as error:
             raise StartError(f"The database of --cluster cannot be used: {error}.") from error
         ledger, position, last_room, self._before = copy.begin(engine, self.server)
         if position > last:
             raise LogIsShorter(position, last)
+        if position + 1 < first:
+            raise RowsAreGone(position, first)
         return ledger, self.server, position, last_room
 
     # --- any thread --------------------------------------------------------------------------------------
@@ -178,7 +181,7 @@ class ClusterHistory(History):
                 if not self._carried:
                     return
                 self._seq += 1
-                payload = dump(self._carried, self._flags(self._carried), self._key_of)
+                payload = dump(self._carried, self._flags(self._carried), self._key_of, self.state.position)
                 self._under_way = self._seq, payload, len(self._carried)
             seq, payload, _ = self._under_way
             try:
@@ -292,8 +295,8 @@ class ClusterHistory(History):
         self._heard[row.server] = time.monotonic()
         if self._under_way and (row.server, row.seq) == (self.server, self._under_way[0]):
             self._arrived()
-        items, flags = load(row.payload, self._session_of)
-        decoded = Decoded(row.position, row.server, row.at, items, flags)
+        items, flags, read = load(row.payload, self._session_of)
+        decoded = Decoded(row.position, row.server, row.at, items, flags, read)
         super()._handle(items, RowNumbering(self._rooms, self._once, self.state, decoded, self._session_of))
 
     def _committed(self, numbered: Any, began: float, now: float) -> None:
@@ -303,7 +306,9 @@ class ClusterHistory(History):
             self._rooms.last.pop(room, None)
         if numbered.batch.forgets:
             self._once.clear()
-        self.state.ledger.changed.clear()
+        ledger = self.state.ledger
+        ledger.changed.clear()
+        self.may_trim = ledger.all_read() if self.server == min(ledger.servers, default=0) else 0
         for outcome in numbered.outcomes:
             if isinstance(outcome, Claimed):
                 self._decide(outcome)
@@ -313,7 +318,7 @@ class ClusterHistory(History):
                 self._logged_in(outcome.at)
             elif outcome.at[0] == self.server and (session := self._sessions.get(outcome.at[1])):
                 session.cut_off(Replaced())
-        for at in self._met - self.state.ledger.people.keys():
+        for at in self._met - ledger.people.keys():
             person = self._remote.pop(at)
             self._sessions.loses(person)
             person.gone.set()

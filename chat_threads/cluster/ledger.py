@@ -44,6 +44,7 @@ class Ledger:
         self._by_name: dict[str, Key] = {}
         self._by_look: dict[str, Key] = {}
         self.servers: dict[int, int] = {}  # each living server's last position
+        self.reads: dict[int, int] = {}  # the position up to which each of them has surely read
         self._members: dict[int, int] = {}  # how many, by room
         self.changed: set[Key] = set()  # since the last commit
 
@@ -140,6 +141,10 @@ class Ledger:
     def members(self, room: int) -> int:
         """How many people are in a room."""
         return self._members.get(room, 0)
+
+    def all_read(self) -> int:
+        """The position up to which all living servers have read the log."""
+        return min(self.reads.values(), default=0)
 
     def of(self, server: int) -> list[Key]:
         return [at for at in self.people if at[0] == server]

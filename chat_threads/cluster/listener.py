@@ -1,9 +1,11 @@
-"""The listener: PostgreSQL tells this thread what is new: a row in the log, or a line for somebody here."""
+"""The listener: PostgreSQL tells this thread what is new: a row in the log, or a line for somebody here. It trims the
+log, too."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 import psycopg
@@ -11,7 +13,7 @@ import psycopg
 from .. import inside
 from ..events import PrivateLine
 from ..latch import Latch
-from .engine import CHANNEL
+from .engine import CHANNEL, trim
 from .entries import unpack_event
 from .errors import NewerEntry
 from .link import Link, connect
@@ -22,17 +24,27 @@ log = logging.getLogger(__name__)
 
 AGAIN = 1.0  # seconds until another try to connect
 LOOK = 0.5  # seconds after which it looks whether it has to end
+TRIM_EVERY = 60.0  # seconds between two looks for rows to delete
+TRIM_PAUSE = 0.05  # seconds between two deletions, if there is more
 
 
 class Listener:
-    """``wake`` is called when there may be a new row; it must not wait. ``server`` gives this server's number."""
+    """``wake`` is called when there may be a new row; it must not wait. ``server`` gives this server's number, and
+    ``may_trim`` the position up to which this server may delete rows; 0: another one does that."""
 
     def __init__(
-        self, url: str, wake: Callable[[], None], server: Callable[[], int], sessions: ClusterSessions
+        self,
+        url: str,
+        wake: Callable[[], None],
+        server: Callable[[], int],
+        may_trim: Callable[[], int],
+        sessions: ClusterSessions,
     ) -> None:
         self._url = url
         self._wake = wake
         self._server = server
+        self._may_trim = may_trim
+        self._trims_at = 0.0  # by time.monotonic(); owned by its thread
         self._sessions = sessions
         self._pieces = Pieces()
         self._stopping = Latch()
@@ -66,11 +78,15 @@ class Listener:
         self._wake()
         self.ready.set()
         while not self._stopping.is_set() and server == self._server():
-            for notice in connection.notifies(timeout=LOOK, stop_after=1):
+            pause = min(LOOK, max(0.0, self._trims_at - time.monotonic()))
+            for notice in connection.notifies(timeout=pause, stop_after=1):
                 if notice.channel == CHANNEL:
                     self._wake()
                 else:
                     self._deliver(notice.payload)
+            if time.monotonic() >= self._trims_at:
+                more = (upto := self._may_trim()) and trim(connection, upto)
+                self._trims_at = time.monotonic() + (TRIM_PAUSE if more else TRIM_EVERY)
 
     def _deliver(self, payload: str) -> None:
         """Show somebody here what somebody on another server has sent."""

@@ -35,6 +35,7 @@ class Decoded:
     at: int  # milliseconds since 1970, by the server's clock
     items: Sequence[ordered.Ordered]
     flags: Flags
+    read: int  # the position up to which the server had read
 
 
 @dataclass(slots=True)
@@ -109,9 +110,10 @@ class RowNumbering(Numbering):
 
     def _valid(self) -> Iterator[ordered.Ordered]:
         """The values of the row; none, if its server counts as gone."""
-        row, servers = self._row, self._state.ledger.servers
+        row, ledger = self._row, self._state.ledger
+        servers = ledger.servers
         if row.server in servers or isinstance(row.items[0], ServerStarted):
-            servers[row.server] = row.position
+            servers[row.server], ledger.reads[row.server] = row.position, row.read
             yield from row.items
         else:
             error = GivenUpMeanwhile()
@@ -235,6 +237,7 @@ class RowNumbering(Numbering):
     def _give_up(self, server: int) -> None:
         ledger = self._state.ledger
         ledger.servers.pop(server, None)
+        ledger.reads.pop(server, None)
         for at in ledger.of(server):
             self._leaves(at, ordered.LeftAll(self._session_of(at)))
         self.outcomes.append(GivenUp(server))

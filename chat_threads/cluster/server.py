@@ -53,7 +53,13 @@ class Cluster:
             self.history = ClusterHistory(*args, engine=self.engine, sessions=self.sessions, post=post, **more)
             self.sessions.decide, self.sessions.summon = self.history.claim, self.history.summon
             self.sessions.catch_up = lambda: self.history.settle(SETTLE)
-            self.listener = Listener(self._url, self._wake, lambda: self.history.server, self.sessions)
+            self.listener = Listener(
+                self._url,
+                self._wake,
+                lambda: self.history.server,
+                lambda: self.history.may_trim,
+                self.sessions,
+            )
             return self.history
 
         def publisher(*args: Any, **more: Any) -> ClusterPublisher:

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.slow
 class _Recorded:
     """An engine for copies that only read."""
 
-    def prepare(self) -> tuple[int, int]:
-        return 1, 10_000
+    def prepare(self) -> tuple[int, int, int]:
+        return 1, 1, 10_000
 
 
 def _follow(path: pathlib.Path, log: Sequence[Row]) -> None:

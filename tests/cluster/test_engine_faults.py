@@ -17,6 +17,7 @@ from support.waiting import wait_for
 from chat_threads.batch import Batch
 from chat_threads.chat import Chat, Options
 from chat_threads.cluster import history, link
+from chat_threads.cluster.engine import FORMAT
 from chat_threads.errors import StartError
 from chat_threads.storage import Storage, StorageError
 
@@ -164,7 +165,9 @@ def test_a_server_that_cannot_be_a_member_says_why_when_it_starts(url, engine, t
     chat.start()
     assert chat.stop() == []
     assert "another cluster" in why(engine.url(engine.new_database()))
-    engine.execute(url.rpartition("/")[2], "UPDATE head SET id = 0")
+    engine.execute(url.rpartition("/")[2], "UPDATE head SET format = 1")
+    assert "has format 1" in why(url)
+    engine.execute(url.rpartition("/")[2], f"UPDATE head SET format = {FORMAT}, id = 0")
     assert "has lost rows" in why(url)
     (tmp_path / "a.db").unlink()
     alone = Chat(Options(host="127.0.0.1", port=0, db=str(tmp_path / "a.db")))

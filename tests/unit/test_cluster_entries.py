@@ -49,13 +49,14 @@ VALUES: tuple[Any, ...] = (
 IN_NO_ROW = {"RoomGoverned", "Acked", "Marker", "RoomUnused", "Wake"}
 
 
-def _load(payload: bytes) -> tuple[list[Any], entries.Flags]:
+def _load(payload: bytes) -> tuple[list[Any], entries.Flags, int]:
     return entries.load(payload, tuple)
 
 
 def test_every_value_comes_out_of_a_row_as_it_went_in():
     flags = {1: (True, False, "192.0.2.1"), 2: (False, True, "")}
-    found, noted = _load(entries.dump(VALUES, flags, lambda session: session))
+    found, noted, read = _load(entries.dump(VALUES, flags, lambda session: session, 7))
+    assert read == 7
     assert found == [*VALUES]
     assert [type(each) for each in found] == [type(each) for each in VALUES]
     assert noted == flags
@@ -77,9 +78,9 @@ def test_every_kind_of_value_and_of_change_is_tried():
     "row",
     [
         [entries.VERSION + 1, [], []],
-        [1, [[len(entries.KINDS)]], []],
-        [1, [[4, 1, "#a", 2, ["Newer"], [1, "ann", False, False, ""], None, "", []]], []],
-        [1, [[6, 1, "#a", "ann", "report", "", "", None, "", [[[], ["Newer", []]]]]], []],
+        [entries.VERSION, [[len(entries.KINDS)]], [], 0],
+        [entries.VERSION, [[4, 1, "#a", 2, ["Newer"], [1, "ann", False, False, ""], None, "", []]], [], 0],
+        [entries.VERSION, [[6, 1, "#a", "ann", "report", "", "", None, "", [[[], ["Newer", []]]]]], [], 0],
     ],
 )
 def test_what_a_newer_version_wrote_is_not_guessed(row):
