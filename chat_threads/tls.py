@@ -43,7 +43,7 @@ class Outgoing:
 class Channel:
     """The TLS state of one connection, with no socket. Any thread may call any method; only memory is touched."""
 
-    __slots__ = ("lock", "_outgoing", "_tls", "_broken", "_answers", "_received", "_silent", "_more")  # as in Mailbox
+    __slots__ = ("lock", "_outgoing", "_tls", "_broken", "_answers", "_received", "_silent", "_more", "_violation")
 
     def __init__(self, context: ssl.SSLContext, host: str | None = None, outgoing: Outgoing | None = None) -> None:
         """``host``: for a client, the name that the server's certificate must have. None: this is the server.
@@ -56,6 +56,7 @@ class Channel:
         self._answers = b""  # TLS's own messages, which wait for the writer
         self._silent = 0  # encrypted bytes since the last plain text
         self._more = True  # the SSL object may have plain text without another byte
+        self._violation = ""  # how the peer broke the rules; told when the text before it is taken
         self._broken = False  # something encrypted was lost, so nothing more can be sent
 
     def shake(self, received: bytes = b"") -> tuple[bool, bytes]:
@@ -75,30 +76,41 @@ class Channel:
             return done, answer
 
     def decrypt(self, received: bytes = b"") -> bytes | None:
-        """Take encrypted bytes; return up to READ_SIZE plain ones. None: more must come first. b"": the peer has
-        closed. Give it bytes only after a call without any has returned None. Raises Violation, also for a peer that
-        sends only TLS's own messages, such as updates of the keys (RFC 8446, section 4.6.3)."""
+        """Take encrypted bytes; return up to READ_SIZE plain ones, from all records that are whole. None: more must
+        come first. b"": the peer has closed. Give it bytes only after a call without any has returned None. Raises
+        Violation, also for a peer that sends only TLS's own messages, such as updates of the keys (RFC 8446, section
+        4.6.3)."""
         with self.lock:
-            if not received and not self._more:
+            if received:
+                self._received.write(received)
+                self._silent += max(len(received), LEAST_COUNTED)
+            elif not self._more:
                 return None
-            self._received.write(received)
-            self._silent += max(len(received), LEAST_COUNTED) if received else 0
+            plain, self._more = b"", True
             try:
-                plain = self._tls.read(READ_SIZE)
+                # All at once, because people's lines come in a record each: so they reach the history as one batch.
+                while self._more and len(plain) < READ_SIZE and not self._violation:
+                    piece = self._tls.read(READ_SIZE - len(plain))
+                    if not piece:
+                        return plain
+                    plain += piece
+                    self._more = bool(self._received.pending or self._tls.pending())
             except ssl.SSLWantReadError:
                 self._more = False
-                if self._silent > MOST_SILENT or len(self._answers) > MOST_WAITING:
-                    raise Violation("it sends TLS's own messages and no text") from None
-                return None
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                return b""
+                return plain  # if there is any, the next call comes here again
             except ssl.SSLError as error:
-                raise Violation(reason(error)) from None
+                self._violation = reason(error)
             finally:
                 self._take_answers()
-            self._more = bool(self._tls.pending() or self._received.pending)
-            self._silent = 0
-            return plain
+            if len(self._answers) > MOST_WAITING or (not plain and self._silent > MOST_SILENT):
+                self._violation, self._more = "it sends TLS's own messages and no text", True
+            if plain:
+                self._silent = 0
+                return plain
+            if self._violation:
+                raise Violation(self._violation)
+            return None
 
     def encrypt(self, plain: bytes | memoryview) -> bytes:
         """What to send for up to RECORD plain bytes, with TLS's own messages that wait. Raises ssl.SSLError."""

@@ -23,7 +23,7 @@ from chat_threads.events import Event, Notice
 from chat_threads.parcel import Parcel, Views
 from chat_threads.securewire import LONG_PAUSE, PAUSE, PIECES, SecureWire
 from chat_threads.session import SECURED, Session
-from chat_threads.tls import LEAST_COUNTED, MOST_SILENT, RECORD, SHARERS, Certificate, Channel, Violation
+from chat_threads.tls import LEAST_COUNTED, MOST_SILENT, MOST_WAITING, RECORD, SHARERS, Certificate, Channel, Violation
 from chat_threads.wire import NOWAIT, READ_SIZE, Wire
 from chat_threads.writers import Crew
 
@@ -74,7 +74,27 @@ def test_the_end_of_a_peer_that_says_so_is_told_from_a_pause(channels: tuple[Cha
     last = client.encrypt(b"bye") + client.farewell()
     assert server.decrypt(last[:10]) is None
     assert server.decrypt(last[10:]) == b"bye"
-    assert server.decrypt() == b""
+    assert server.decrypt() == server.decrypt() == b""
+
+
+def test_records_that_came_together_are_taken_together(channels: tuple[Channel, Channel]) -> None:
+    server, client = channels
+    records = [client.encrypt(b"line %d\n" % number) for number in range(3)]
+    assert server.decrypt(b"".join(records)[:-5]) == b"line 0\nline 1\n"
+    assert server.decrypt() is None
+    assert server.decrypt(records[2][-5:]) == b"line 2\n"
+    assert server.decrypt(client.encrypt(b"x" * READ_SIZE) + client.encrypt(b"more")) == b"x" * READ_SIZE
+    assert server.decrypt() == b"more"
+
+
+def test_what_came_whole_is_taken_before_the_peer_breaks_the_rules(channels: tuple[Channel, Channel]) -> None:
+    server, client = channels
+    bad = bytearray(client.encrypt(b"first") + client.encrypt(b"second"))
+    bad[-1] ^= 1
+    assert server.decrypt(bytes(bad)) == b"first"
+    for data in (b"", client.encrypt(b"third"), b""):
+        with pytest.raises(Violation, match="bad record mac"):
+            server.decrypt(data)
 
 
 def test_bytes_that_were_changed_on_the_way_end_it(channels: tuple[Channel, Channel]) -> None:
@@ -97,6 +117,14 @@ def test_a_record_that_comes_byte_by_byte_is_soon_given_up(channels: tuple[Chann
     pieces = [record[at : at + 1] for at in range(MOST_SILENT // LEAST_COUNTED + 1)]
     with pytest.raises(Violation):
         any(map(server.decrypt, pieces))
+
+
+def test_answers_that_nobody_fetches_end_it_even_if_text_comes_between(channels: tuple[Channel, Channel]) -> None:
+    server, client = channels
+    server._answers = bytes(MOST_WAITING + 1)  # to updates of the keys, which Python cannot send
+    assert server.decrypt(client.encrypt(b"\n")) == b"\n"
+    with pytest.raises(Violation):
+        server.decrypt()
 
 
 def feed(channel: Channel, data: bytes, times: int) -> None:
