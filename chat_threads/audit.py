@@ -1,10 +1,10 @@
 """The audit: what operators did, what was reported, and what was announced.
 
 Each row is stored in the same transaction as the change that it is about. KEPT actions and KEPT reports of each room
-are kept, so nobody can push out rows of another room. Those who report in a room share its places: the newest reports
-of each of them come before their older ones. In the same way, rooms share the list of what was done in all rooms. The
-rows of a room are deleted with it. The history thread calls the functions with a ``writer``, in a transaction of the
-Storage.
+are kept, so nobody can push out rows of another room. Those who report in a room share its places, whatever they call
+themselves: the newest reports of each of them come before their older ones. In the same way, rooms share the list of
+what was done in all rooms. The rows of a room are deleted with it. The history thread calls the functions with a
+``writer``, in a transaction of the Storage.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from .refusals import span
 KEPT = 100  # actions of each room, and as many reports
 SERVER = 0  # in place of a room's id: the server as a whole
 
-_COLUMNS = "at, place, by, action, about, why, who"
+_COLUMNS = "at, place, by, action, about, why, who, reporter"
 
 # Actions and reports, each with the columns by which its places are shared: the rooms, or the reporters in each room,
-# keep their newest rows in turn.
-_KINDS = (("action != 'report'", "room"), ("action = 'report'", "room, by"))
+# keep their newest rows in turn. In rows of version 11, a reporter has only a name.
+_REPORTERS = "room, reporter, CASE WHEN reporter = 0 THEN by END"
+_KINDS = (("action != 'report'", "room"), ("action = 'report'", _REPORTERS))
 
 
 def row_of(at: int, shown: events.Event | None) -> AuditRow | None:
@@ -44,8 +45,8 @@ def keep(writer: sqlite3.Connection, rows: Sequence[tuple[int, AuditRow]]) -> No
     if not rows:
         return
     writer.executemany(
-        f"INSERT INTO audit (room, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [(room, row.at, row.room, row.by, row.action, row.about, row.why, row.who) for room, row in rows],
+        f"INSERT INTO audit (room, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(room, row.at, row.room, row.by, row.action, row.about, row.why, row.who, row.reporter) for room, row in rows],
     )
     for room in dict(rows):
         for kind, sharing in _KINDS:

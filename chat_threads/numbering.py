@@ -292,7 +292,8 @@ class Numbering:
         if item.room_id != audit.SERVER and self._last_of(item.room_id) is None:
             self.refused.append((item, RoomGone()))
             return
-        row = AuditRow(self.at, item.room, item.by, item.action, item.about, item.why, item.accused)
+        reporter = item.by.identity if item.action == "report" else 0
+        row = AuditRow(self.at, item.room, item.by.name, item.action, item.about, item.why, item.accused, reporter)
         self._note(item.room_id, row)
         self.published.append(item)
 

@@ -143,7 +143,7 @@ class Noted(Ordered):
 
     room_id: int
     room: str
-    by: str
+    by: Person
     action: str
     about: str
     why: str = ""

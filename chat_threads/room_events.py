@@ -80,6 +80,7 @@ class AuditRow:
     about: str
     why: str = ""
     who: int = 0  # the number of the person whom a report is about; 0: unknown
+    reporter: int = 0  # the number of the person who reports; 0: unknown, or it is no report
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,8 @@ FRAME = 24 + 4096  # bytes of a page in SQLite's log
 #             others are the scrypt hash of the password, its salt and its parameters.
 # keys        the tokens that open an account, and the numbers of their owners: a token that is not in here is its own
 #             owner, unless that is an account. 0: the token is void, although it was the first one of its owner.
-# audit       what was done to keep order (see the module ``audit``). ``place`` is the room's name, and
-#             ``who`` the number of the person whom a report is about.
+# audit       what was done to keep order (see the module ``audit``). ``place`` is the room's name,
+#             ``who`` the number of the person whom a report is about, and ``reporter`` that of who reports.
 # identity    the mark that ties the file and SQLite's log together (see the module ``identity``).
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -139,6 +139,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX audit_by_room ON audit (room)",
     ),
     ("ALTER TABLE audit ADD COLUMN who INTEGER NOT NULL DEFAULT 0",),
+    ("ALTER TABLE audit ADD COLUMN reporter INTEGER NOT NULL DEFAULT 0",),
 )
 VERSION = len(MIGRATIONS)
 

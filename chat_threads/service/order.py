@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import audit, commands, events, ordered
 from ..chatroom import ChatRoom
+from ..governance import Somebody
 from ..pace import cost_of_table
 from ..redaction import UnknownMessage
 from ..refusals import NotOperator, NotServerOperator
@@ -47,8 +48,9 @@ def report(context: Context, session: Session, command: commands.Report) -> None
             operators.append(other)
     done = events.Notice("Your report is kept, and shown to the operators who are here.", room=room.name)
     told = ((tuple(operators), event), answered(session, done))
+    by = Somebody(session.identity, session.name)
     context.history.submit(
-        ordered.Noted(room.id, room.name, session.name, "report", about, why, session, session.ref, told, accused)
+        ordered.Noted(room.id, room.name, by, "report", about, why, session, session.ref, told, accused)
     )
 
 
@@ -76,9 +78,8 @@ def announce(context: Context, session: Session, command: commands.Announce) -> 
     event = events.Notice(f"{session.name} announces to everybody: {text}", name=session.name)
     done = events.Notice("Everybody who is here sees that.")
     told = ((tuple(context.sessions.people()), event), answered(session, done))
-    context.history.submit(
-        ordered.Noted(audit.SERVER, "", session.name, "announce", "", text, session, session.ref, told)
-    )
+    by = Somebody(session.identity, session.name)
+    context.history.submit(ordered.Noted(audit.SERVER, "", by, "announce", "", text, session, session.ref, told))
 
 
 @does(commands.Audit)

@@ -127,12 +127,12 @@ def test_nobody_hides_by_reports_or_by_rules_of_their_own_room_what_others_did(
     for client, *lines in (
         (cy, "/report bob rude words"),
         (ann, "/mute bob", "/unmute bob"),
-        (bob, *(f"/report cy {number}" for number in range(6))),
+        (bob, *(line for number in range(6) for line in (f"/nick bob{number}", f"/report cy {number}"))),
         (eve, *(f"/room slow {number}" for number in range(1, 6))),
     ):
         for line in lines:
             assert "code" not in done(client, line)
-    reports = [("cy", "report", "bob", "rude words"), *(("bob", "report", "cy", why) for why in "45")]
+    reports = [("cy", "report", "bob", "rude words"), *((f"bob{why}", "report", "cy", why) for why in "45")]
     actions = [("ann", "mute", "bob", ""), ("ann", "unmute", "bob", "")]
     assert rows(ann) == [reports[0], *actions, *reports[1:]]
     assert rows(boss) == [reports[0], actions[1], *reports[1:], *(("eve", "room", f"slow {n}", "") for n in (4, 5))]

@@ -33,7 +33,7 @@ VALUES: tuple[Any, ...] = (
     ordered.TopicSet(1, "ann", "topic", ORIGIN, "r", "#a", 3),
     *(ordered.RoomChanged(1, "#a", 2, change, ANN, ORIGIN, "r", TOLD) for change in CHANGES),
     ordered.Redacted(1, "#a", 2, "ann", 3, 4, ORIGIN, "r"),
-    ordered.Noted(1, "#a", "ann", "report", "bob", "why", ORIGIN, "r", TOLD),
+    ordered.Noted(1, "#a", Somebody(7, "ann"), "report", "bob", "why", ORIGIN, "r", TOLD),
     *(ordered.TokenUsed(1, "ann"), ordered.TokenUsed(1, "ann", 2, b"\x00proof")),
     ordered.PlaceKept(1, '{"rooms": []}'),
     *(ordered.AccountStored(ACCOUNT, key, ORIGIN, "r") for key in (None, 0, 2**62)),
