@@ -210,8 +210,9 @@ def create(path: str) -> None:
     os.replace(unfinished, path)
 
 
-def examine(path: str, timeout: float) -> None:
-    """Raise StartError if the file is not a history of ours, or is damaged. Does not write to it."""
+def examine(path: str, timeout: float, copies: bool = False) -> None:
+    """Raise StartError if the file is not a history of ours, or is damaged. Does not write to it. ``copies``: it may be
+    a copy of the log of several servers (see ``cluster.copy``)."""
 
     def refuse(why: str) -> StartError:
         return StartError(f"{path} {why}. It was left as it is. Name another file with --db.")
@@ -237,10 +238,22 @@ def examine(path: str, timeout: float) -> None:
             log.info("checking %s took %.1f s", path, time.monotonic() - started)
         if found != "ok":
             raise refuse(f"is damaged ({' '.join(found.split())})")
+        if not copies and is_copy(check):
+            raise StartError(
+                f"The history {path} is of a server in a cluster, and has all that its servers have said. Start it with"
+                f" --cluster. To go on without the others, make a history of your own from it:"
+                f" scripts/backup.py {path} alone.db --alone."
+            )
     except sqlite3.DatabaseError as error:
         raise refuse(f"is damaged or cannot be read ({error})") from error
     finally:
         check.close()
+
+
+def is_copy(connection: sqlite3.Connection) -> bool:
+    """Whether a history is a copy of the log of several servers."""
+    made = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'copy'").fetchone()
+    return bool(made and connection.execute("SELECT 1 FROM copy").fetchone())
 
 
 def migrate(connection: sqlite3.Connection) -> bool:

@@ -80,6 +80,8 @@ class Storage(ReadingSide):
     The inherited methods are for any thread. Its own methods are for the history thread.
     """
 
+    copies = False  # whether it opens copies of the log of several servers
+
     def __init__(self, path: str, sync: str = "normal", busy_timeout: float = BUSY_TIMEOUT) -> None:
         # Resolve links: the lock file and SQLite's log are beside the file itself.
         super().__init__(path if path == MEMORY else os.path.realpath(path), busy_timeout)
@@ -115,7 +117,7 @@ class Storage(ReadingSide):
                     self._file_lock.hold()
                 files.refuse_odd(self.path)
                 identity.refuse_strange_log(self.path)
-                schema.examine(self.path, self._busy_timeout)
+                schema.examine(self.path, self._busy_timeout, self.copies)
                 self._files = files.OpenFiles(self.path, LOG_LIMIT)
             writer = schema.connect(self.path, "rw", self._busy_timeout)
             try:

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Copy the history of a server, even while it runs: backup.py chat_threads.db copy.db
 
+With --alone, the copy of a history of a server in a cluster is for a server without --cluster.
+
 Put a copy back, while no server uses the history: backup.py chat_threads.db --restore copy.db
 
 A copy of the file alone would lack the newest messages, which are in SQLite's log beside it. This program uses
@@ -20,6 +22,7 @@ import urllib.parse
 import click
 
 from chat_threads import filelock, files, identity, schema, streams
+from chat_threads.cluster.copy import leave
 from chat_threads.errors import StartError
 
 PAGES = 500  # pages copied in one step
@@ -56,13 +59,16 @@ class Damaged(Exception):
     """A copy is not sound."""
 
 
-def make(history: str, copy: str) -> None:
-    """Copy a history; exit with 1 if this fails."""
+def make(history: str, copy: str, alone: bool = False) -> None:
+    """Copy a history; exit with 1 if this fails. ``alone``: for a server without --cluster."""
     if os.path.exists(copy):
         sys.exit(f"backup: {copy} exists; it was left as it is.")
     unfinished = copy + ".part"
     try:
         messages = copied(history, unfinished)
+        if alone:
+            with contextlib.closing(sqlite3.connect(unfinished, isolation_level=None)) as file:
+                leave(file)
     except Damaged as error:
         sys.exit(f"backup: {error}.")
     except (sqlite3.Error, OSError) as error:
@@ -86,7 +92,7 @@ def restore(history: str, backup: str) -> None:
                 if os.path.samefile(path, backup):
                     raise OSError(f"{backup} is the history itself")
             identity.refuse_strange_log(os.path.realpath(backup))
-            schema.examine(os.path.realpath(backup), BUSY_TIMEOUT)
+            schema.examine(os.path.realpath(backup), BUSY_TIMEOUT, copies=True)
             messages = copied(backup, unfinished)
             settle(unfinished)
             aside = put_aside(path)
@@ -138,11 +144,12 @@ def sync(path: str) -> None:
             os.close(descriptor)
 
 
-@click.command(help="\n\n".join(__doc__.split("\n\n")[:2]))
+@click.command(help="\n\n".join(__doc__.split("\n\n")[:3]))
 @click.argument("history", type=click.Path(dir_okay=False))
 @click.argument("copy", type=click.Path(dir_okay=False), required=False)
 @click.option("--restore", "backup", type=click.Path(exists=True, dir_okay=False), help="Put this copy back.")
-def main(history: str, copy: str | None, backup: str | None) -> None:
+@click.option("--alone", is_flag=True, help="Make the copy for a server without --cluster.")
+def main(history: str, copy: str | None, backup: str | None, alone: bool) -> None:
     if (copy is None) == (backup is None):
         raise click.UsageError("Name the copy to make, or the one to --restore.")
     if backup is not None:
@@ -150,7 +157,7 @@ def main(history: str, copy: str | None, backup: str | None) -> None:
     elif copy is not None:
         if not os.path.exists(history):
             raise click.UsageError(f"There is no history {history}.")
-        make(history, copy)
+        make(history, copy, alone)
 
 
 if __name__ == "__main__":

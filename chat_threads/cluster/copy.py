@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import sqlite3
 from collections.abc import Set
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from ..batch import Batch, StoredRef
 from ..errors import StartError, Unreadable
 from ..events import Message
 from ..latch import Latch
-from ..schema import transaction
+from ..publisher import LOBBY
+from ..rules import fold
+from ..schema import is_copy, transaction
 from ..storage import Storage, StorageBroken, StorageError
-from .errors import CopyFailed
+from .errors import CopyFailed, LogHasBegun
 from .ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,8 @@ class CopyBatch(Batch):
 
 class Copy(Storage):
     """A history that is a copy of a log."""
+
+    copies = True
 
     def __init__(self, *args: Any) -> None:
         self.stopping = Latch()  # set by any thread when the server stops: then nothing waits any more
@@ -83,6 +88,29 @@ class Copy(Storage):
                 inside.does("waits until it can store")
                 self.stopping.wait(AGAIN)
 
+    def take_own(self, engine: int, last: int) -> int:
+        """If this is the history of a server that was alone, and the log is empty, the log begins with it. Then return
+        the number that the engine has to get: whoever has that number has this history. Otherwise return ``engine``.
+        For main. Raises LogHasBegun or StorageError."""
+        with self._changing() as writer:
+            row = writer.execute("SELECT engine, position FROM copy").fetchone()
+            if row is None and writer.execute("SELECT 1 FROM rooms").fetchone() is None:
+                return engine
+        if row is None:
+            if last:
+                raise LogHasBegun(self.path)
+            super().forget_unused_rooms(fold(LOBBY))
+            number = secrets.randbits(62)
+            with self._changing() as writer:
+                writer.execute("INSERT INTO copy VALUES (1, ?, 1, ?, 0, '')", (number, self.highest_room()))
+            return number
+        return int(row[0]) if last == 0 and row[1] == 1 else engine  # it was killed before the engine had the number
+
+    def give_back(self) -> None:
+        """Another server was quicker: the log has begun with another history. For main. Raises StorageError."""
+        with self._changing() as writer:
+            writer.execute("DELETE FROM copy")
+
     def begin(self, engine: int, server: int) -> tuple[Ledger, int, int, int]:
         """The ledger, the position, the highest id that a room ever had, and the server that used this file before (0:
         none). For main. Raises StartError."""
@@ -92,11 +120,6 @@ class Copy(Storage):
         with self._changing() as writer:
             row = writer.execute("SELECT engine, position, last_room, server, file FROM copy").fetchone()
             if row is None:
-                if writer.execute("SELECT 1 FROM rooms").fetchone():
-                    raise StartError(
-                        f"The history {self.path} is of a server that was alone, so it is no copy of the servers'"
-                        " common log. Name a new file with --db."
-                    )
                 writer.execute("INSERT INTO copy VALUES (1, ?, 0, 0, ?, ?)", (engine, server, file))
                 return ledger, 0, 0, 0
             if row[0] != engine:
@@ -142,3 +165,11 @@ class Copy(Storage):
             reads = batch.ledger.reads
             alive = [(server, last, reads[server]) for server, last in batch.ledger.servers.items()]
             writer.executemany("INSERT INTO servers VALUES (?, ?, ?)", alive)
+
+
+def leave(file: sqlite3.Connection) -> None:
+    """Make the copy a history of its own. For a file that nobody else uses, in autocommit mode."""
+    if is_copy(file):
+        for table in ("copy", "present", "servers"):
+            file.execute(f"DROP TABLE {table}")
+        file.execute("VACUUM")  # nothing is left of who was connected

@@ -118,6 +118,15 @@ class Engine:
             raise OtherFormat(its_format)
         return int(number), int(first), int(last)
 
+    def begin_with(self, engine: int) -> bool:
+        """Let the log begin with a history that is there already, in place of row 1, and give the engine this number.
+        Return False if the log is not empty any more. Raise Unreachable."""
+        try:
+            changed = self._connected().execute("UPDATE head SET id = 1, engine = %s WHERE id = 0", (engine,)).rowcount
+        except psycopg.Error as error:
+            raise Unreachable(_reason(error)) from error
+        return bool(changed)
+
     def append(self, server: int, seq: int, at: int, payload: bytes) -> int:
         """Append a row, and return its position; also if it is there already. Raise Unreachable or Unsure."""
         if self._connection is not None and self._connection.has_ended():

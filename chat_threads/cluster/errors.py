@@ -40,8 +40,20 @@ class RowsAreGone(StartError):
     def __init__(self, position: int, found: int) -> None:
         has = f"this server's history ends with row {position}" if position else "this server's history is new"
         super().__init__(
-            f"The servers' common log begins with row {found}, because old rows are deleted, and {has}. Copy the"
-            " history of a server that runs (scripts/backup.py one.db copy.db), and name the copy with --db."
+            f"The servers' common log begins with row {found}: what is older is only in the servers' histories, and"
+            f" {has}. Copy the history of a server that runs (scripts/backup.py one.db copy.db), and name the copy with"
+            " --db."
+        )
+
+
+class LogHasBegun(StartError):
+    """The history of a server that was alone cannot be added to a log that is not empty."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"The history {path} is of a server that was alone, and the servers' common log has begun without it."
+            " To begin a log with this history, name an empty database with --cluster. To join the other servers, name"
+            " a copy of the history of one of them with --db (scripts/backup.py one.db copy.db)."
         )
 
 

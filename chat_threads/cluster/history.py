@@ -20,11 +20,21 @@ from ..latch import Latch
 from ..numbering import Numbering
 from ..refusals import TooSoon
 from ..session import Session
+from ..storage import StorageError
 from ..tokens import Who, token_id
 from .copy import Copy
 from .engine import Engine, EngineError, Row, Unreachable, Unsure
 from .entries import Flags, dump, load
-from .errors import GivenUpMeanwhile, LogIsShorter, OutOfTouch, RowsAreGone, Unreached, Unsettled
+from .errors import (
+    CopyFailed,
+    GivenUpMeanwhile,
+    LogHasBegun,
+    LogIsShorter,
+    OutOfTouch,
+    RowsAreGone,
+    Unreached,
+    Unsettled,
+)
 from .ledger import Key
 from .members import ClusterSessions, Post, RemotePerson
 from .numbering import Claimed, Decoded, GivenUp, LoggedIn, RowNumbering, State
@@ -89,8 +99,16 @@ class ClusterHistory(History):
     def _begin(self, copy: Copy) -> tuple[Any, int, int, int]:
         try:
             engine, first, last = self._engine.prepare()
+            own = copy.take_own(engine, last)
+            if own != engine:
+                if not self._engine.begin_with(own):
+                    copy.give_back()
+                    raise LogHasBegun(copy.path)
+                engine, first, last = own, 2, 1
         except EngineError as error:
             raise StartError(f"The database of --cluster cannot be used: {error}.") from error
+        except StorageError as error:
+            raise CopyFailed(str(error)) from error
         ledger, position, last_room, self._before = copy.begin(engine, self.server)
         if position > last:
             raise LogIsShorter(position, last)

@@ -169,11 +169,6 @@ def test_a_server_that_cannot_be_a_member_says_why_when_it_starts(url, engine, t
     assert "has format 1" in why(url)
     engine.execute(url.rpartition("/")[2], f"UPDATE head SET format = {FORMAT}, id = 0")
     assert "has lost rows" in why(url)
-    (tmp_path / "a.db").unlink()
-    alone = Chat(Options(host="127.0.0.1", port=0, db=str(tmp_path / "a.db")))
-    alone.start()
-    assert alone.stop() == []
-    assert "of a server that was alone" in why(url)
 
 
 def test_a_row_of_a_newer_version_ends_an_older_server_with_one_line(start_process, url, tmp_path):
