@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+from torture_network import Network
 
 USER = "postgres"  # who runs it for root, because PostgreSQL refuses to be run by root
 STARTS = 30.0  # seconds in which it has to answer after a start, and to be gone after a kill
@@ -45,7 +46,8 @@ def _is_over(pid: int) -> bool:
         return True
 
 
-def _children(parent: int) -> list[int]:
+def children(parent: int) -> list[int]:
+    """The processes that a process has started."""
     found = []
     for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -56,10 +58,15 @@ def _children(parent: int) -> list[int]:
 
 
 class Postgres:
-    """An engine. What its databases have is on disk after a kill, but not after a power cut: it does not sync."""
+    """An engine. What its databases have is on disk after a kill, but not after a power cut, unless it is to sync.
 
-    def __init__(self, bin: pathlib.Path) -> None:
+    With a network, it is at the network's far end, and only there: ``host`` is its address by link 0."""
+
+    def __init__(self, bin: pathlib.Path, network: Network | None = None, syncs: bool = False) -> None:
         self._bin = bin
+        self._network = network
+        self._syncs = {} if syncs else {"fsync": "off", "full_page_writes": "off"}
+        self.host = network.address(0) if network else "127.0.0.1"
         self._user: dict[str, Any] = {"user": USER, "group": USER} if os.getuid() == 0 else {}
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # others may enter /tmp, not tmp_path
         if self._user:
@@ -68,28 +75,31 @@ class Postgres:
         self._databases = 0
         made = [*f"{bin}/initdb -U {USER} -A trust -E UTF8 --no-locale -N -D".split(), str(self.folder / "data")]
         subprocess.run(made, check=True, capture_output=True, cwd="/", **self._user)
+        if network:
+            with open(self.folder / "data" / "pg_hba.conf", "a", encoding="utf-8") as file:
+                file.write("host all all samenet trust\n")
         self.start()
 
     def start(self) -> None:
         """Start it, and wait until it answers. It repairs what a kill has left."""
-        settings = {
-            "listen_addresses": "127.0.0.1",
+        settings: dict[str, object] = {
+            "listen_addresses": "*" if self._network else "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": "",
-            "fsync": "off",
-            "full_page_writes": "off",
+            **self._syncs,
             "max_connections": 50,
             "shared_buffers": "8MB",
         }
+        before = self._network.inside(USER) if self._network else []
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         log = open(self.folder / "log", "ab")
         self.process = subprocess.Popen(
-            [self._bin / "postgres", "-D", self.folder / "data", *options],
+            [*before, self._bin / "postgres", "-D", self.folder / "data", *options],
             stdout=log,
             stderr=log,
             cwd="/",
             start_new_session=True,
-            **self._user,
+            **({} if before else self._user),
         )
         log.close()
         self._wait_until(self._answers)
@@ -109,8 +119,10 @@ class Postgres:
             return False
         return True
 
-    def url(self, database: str, port: int | None = None) -> str:
-        return f"postgresql://{USER}@127.0.0.1:{port or self.port}/{database}"
+    def url(self, database: str, port: int | None = None, host: str = "") -> str:
+        """``port``: of a wire. ``host``: another address of the engine's."""
+        at = f"{host or self.host}:{self.port}" if port is None else f"127.0.0.1:{port}"
+        return f"postgresql://{USER}@{at}/{database}"
 
     def new_database(self) -> str:
         """Make an empty database; return its name."""
@@ -128,12 +140,12 @@ class Postgres:
         """kill -9: the main process, and all that it started, which have process groups of their own."""
         main = self.process.pid
         self.process.send_signal(signal.SIGSTOP)  # it starts no more
-        children = _children(main)
-        for pid in (main, *children):
+        found = children(main)
+        for pid in (main, *found):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        self._wait_until(lambda: all(_is_over(pid) for pid in children))
+        self._wait_until(lambda: all(_is_over(pid) for pid in found))
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
@@ -154,10 +166,10 @@ class Wire:
     When a server sends ``deafens``, the mode becomes "deaf".
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.mode = "open"
         self.deafens: bytes | None = None
-        self._to = port
+        self._to = host, port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -180,7 +192,7 @@ class Wire:
         near = self._listener.accept()[0]
         if self.mode != "cut":
             with contextlib.suppress(OSError):  # the engine is not there
-                self._pairs.append((near, socket.create_connection(("127.0.0.1", self._to))))
+                self._pairs.append((near, socket.create_connection(self._to)))
                 return
         near.close()
 

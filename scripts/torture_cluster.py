@@ -1,4 +1,7 @@
-"""Several servers in torture.py: they share a PostgreSQL, which each of them reaches by a wire of its own.
+"""Several servers in torture.py: they share a PostgreSQL, which each of them reaches by a way of its own.
+
+The first server's way is a network that can fail (``torture_network``), where that is possible. That of the others, and
+otherwise of all, is a relay.
 
 At the end all of their histories have to be the same, row by row.
 """
@@ -19,6 +22,7 @@ from engine import Postgres, Wire, programs
 from torture_clients import PATIENCE, Client, Connection, Gone, Odd, World, now
 from torture_copies import differences, rows
 from torture_faults import Meddling, Server
+from torture_network import Network, NotHere
 
 FAULTS = (
     "kills of servers",
@@ -29,6 +33,8 @@ FAULTS = (
     "the way to PostgreSQL cut",
     "the way to PostgreSQL silent",
     "PostgreSQL's answers lost",
+    "the network to PostgreSQL down",
+    "PostgreSQL's answers lost in the network",
     "one name claimed on two servers",
     "clients broke off",
     "a client did not read",
@@ -40,25 +46,34 @@ WAYS = {  # how the way between a server and PostgreSQL fails: what the wire cal
     "the way to PostgreSQL silent": "silent",
     "PostgreSQL's answers lost": "deaf",
 }
+NETWORK_FAULTS = ("the network to PostgreSQL down", "PostgreSQL's answers lost in the network")
+TIMES = ((0.5, 4), (4, 12), (LEASE + 1, LEASE + 6), (WAIT + 1, WAIT + 4))  # seconds for which a way fails
 SAME = 30.0  # seconds in which all histories become the same when nobody says anything any more
 STARTS = 60.0  # seconds in which a server starts, whatever else happens
 
 
 class Members:
-    """The servers, the engine that they share, and the wires to it."""
+    """The servers, the engine that they share, and the ways to it."""
 
     def __init__(self, directory: pathlib.Path, count: int, options: tuple[str, ...]) -> None:
         found = programs()
         if found is None:
             sys.exit("torture: several servers need PostgreSQL. Install Debian's package postgresql.")
-        self.engine = Postgres(found)
+        self.network: Network | None = None
+        self.no_network = ""  # why there is none
+        try:
+            self.network = Network(2)
+        except NotHere as why:
+            self.no_network = f"skipped: {why}"
+        self.engine = Postgres(found, self.network)
         database = self.engine.new_database()
-        self.wires = [Wire(self.engine.port) for _ in range(count)]
+        self.wires = [Wire(self.engine.port, self.engine.host) for _ in range(count - bool(self.network))]
+        ways = [self.engine.url(database, wire.port) for wire in self.wires]
+        if self.network:
+            ways.insert(0, self.engine.url(database, host=self.network.address(1)))
         self.servers = [
-            Server(
-                directory / f"{number}.db", (*options, "--cluster", self.engine.url(database, wire.port)), {}, number
-            )
-            for number, wire in enumerate(self.wires, 1)
+            Server(directory / f"{number}.db", (*options, "--cluster", way), {}, number)
+            for number, way in enumerate(ways, 1)
         ]
 
     def faults_found(self, world: World) -> list[str]:
@@ -77,6 +92,8 @@ class Members:
         for wire in self.wires:
             wire.close()
         self.engine.remove()
+        if self.network:
+            self.network.close()
 
     def _differences(self) -> list[str]:
         """What is not the same in the histories. Waits for the servers, which must still run, but not for ever."""
@@ -129,7 +146,8 @@ class ClusterKiller(threading.Thread):
 
     def _kill_servers(self) -> None:
         """At once, as far as one thread can."""
-        chosen = self._chance.sample(self._members.servers, self._chance.choice([1, 1, 1, 2, len(self._members.wires)]))
+        servers = self._members.servers
+        chosen = self._chance.sample(servers, self._chance.choice([1, 1, 1, 2, len(servers)]))
         with contextlib.ExitStack() as faults:
             for server in chosen:
                 in_order = self._chance.random() < 0.2 and server.turn.acquire(blocking=False)
@@ -164,6 +182,10 @@ class ClusterMeddler(Meddling):
         self._claims = 0
         self._faults += [self._stop, self._claim_one_name]
         self._faults += [functools.partial(self._fail_way, fault) for fault in WAYS]
+        if members.network:
+            self._faults += [functools.partial(self._fail_network, fault, members.network) for fault in NETWORK_FAULTS]
+        else:
+            self.skipped |= dict.fromkeys(NETWORK_FAULTS, members.no_network)
 
     def _stop(self) -> None:
         """A server that stands still for longer than the lease learns afterwards that it counted as gone."""
@@ -183,11 +205,18 @@ class ClusterMeddler(Meddling):
         wire = self._chance.choice(self._members.wires)
         with self._world.fault(fault):
             wire.mode = WAYS[fault]
-            self._hold(*self._chance.choice([(0.5, 4), (4, 12), (LEASE + 1, LEASE + 6), (WAIT + 1, WAIT + 4)]))
+            self._hold(*self._chance.choice(TIMES))
             if wire.mode == "deaf":  # TCP loses no bytes: what has lost some ends
                 wire.mode = "cut"
                 time.sleep(0.2)
             wire.mode = "open"
+
+    def _fail_network(self, fault: str, network: Network) -> None:
+        """Both ends are alive, and no end is told anything."""
+        with self._world.fault(fault):
+            (network.cut if fault == NETWORK_FAULTS[0] else network.lose_answers)(1)
+            self._hold(*self._chance.choice(TIMES))
+            network.mend(1)
 
     def _claim_one_name(self) -> None:
         """Two people, without tokens, want a name at the same moment: at most one may have it."""
