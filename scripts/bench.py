@@ -15,6 +15,9 @@ inspircd and ngircd; and scripts/peers/: the floor, the pipeline of threads by i
 threads. At the end come the counts, the stages, and the costs of some dialects and of TLS. With --no-peers, only this
 server takes part, once for each --dialect: bench.py --no-peers --cpu --dialect tls,text shows what TLS costs.
 
+With --servers 1,2,4, one server is compared with several that share a PostgreSQL (docs/cluster.rst), also in what a
+delivery and a stored message cost.
+
 With --counts or --stages, there is no comparison. --counts prints how many calls, system calls and thread switches a
 message costs this server, without timing anything. --stages prints where a message's time goes from thread to thread:
 in this server, in the version of it in the folder --before, in the pipeline and in the floor.
@@ -35,7 +38,7 @@ import textwrap
 from typing import Any
 
 import click
-from driver import comparison, contenders, counts, machine, secure, stages
+from driver import comparison, contenders, counts, machine, secure, servers, stages
 from driver.comparison import Comparison
 from driver.conductor import new_run
 from driver.contenders import Contender, Running
@@ -108,6 +111,7 @@ class Dialects(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--before", type=click.Path(exists=True, file_okay=False), help="For the stages: a folder with another version."
 )
+@click.option("--servers", "several", type=Numbers(), help="Compare one server with several that share a PostgreSQL.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write everything to this file.")
 @click.option("--page", type=click.Path(exists=True, dir_okay=False), help="Put the tables where this page has them.")
 @click.option(
@@ -127,6 +131,7 @@ def main(
     counting: bool,
     staging: bool,
     before: str | None,
+    several: list[int] | None,
     json_path: str | None,
     page: str | None,
     processes: int,
@@ -167,6 +172,13 @@ def main(
         count(members, windows or [1, 64], repeat, dialect or ["text"])
     elif staging:
         follow(list(itertools.product(members, windows or [1])))
+    elif several:
+        found = compare_servers(several, list(itertools.product(members, windows or [1, 8, 64])), seconds, repeat)
+        parts["servers"] = "\n\n".join(say(found.about(cell), found.table(cell)) for cell in found.cells)
+        for remark in found.remarks:
+            click.echo(remark)
+        record["servers"] = found.record()
+        wrong.extend(found.wrong)
     elif not peers:
         dialects = dialect or ["text"]
         compare(",".join(dialects), contenders.ours(dialects), [], cpu, members)
@@ -250,6 +262,14 @@ def do(found: Comparison, clients: Crowd, contender: Contender, server: Running 
         found.remarks.append(f"{contender.title} ({task.clients} members, {task.window} under way): {failed}.")
         return None
     return outcome
+
+
+def compare_servers(several: list[int], cells: list[tuple[int, int]], seconds: float, repeat: int) -> servers.Servers:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return servers.compare(several, cells, seconds, repeat, folder, progress)
+        except Failed as failed:
+            sys.exit(f"bench: {failed}.")
 
 
 def progress(runs: list[Any], label: str) -> Any:

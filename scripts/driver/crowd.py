@@ -19,7 +19,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -51,6 +51,8 @@ class Task:
     at_once: int = 64  # connections under way
     rooms: int = 1  # more than one only for joining, without talk
     size: int = 64  # characters in a message
+    others: tuple[int, ...] = ()  # ports of more servers: the clients take turns with all of them
+    meter: int = 0  # the client that ends a message's time under way; 0: the sender, or the first of the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,17 @@ class Crowd:
 
     def do(self, task: Task, server: int) -> Outcome:
         """``server`` is its process. Raises Failed; another task may follow."""
+        return self._do([task], lambda: machine.usage(server))
+
+    def do_each(self, tasks: Sequence[Task], usage: Callable[[], machine.Usage | None]) -> Outcome:
+        """One task for each process, which has a sender of its own, and a room. ``usage`` is that of all servers; it is
+        asked for three times: before all, before the talk, and after the last message."""
+        assert len(tasks) == len(self._pipes)
+        return self._do(tasks, usage)
+
+    def _do(self, tasks: Sequence[Task], usage: Callable[[], machine.Usage | None]) -> Outcome:
         try:
-            return self._do(task, server)
+            return self._work(tasks, usage)
         finally:
             self._tell("end")
             with contextlib.suppress(EOFError, OSError):  # a process has ended, which was reported
@@ -90,42 +101,45 @@ class Crowd:
                     while pipe.recv() != "ended":
                         pass
 
-    def _do(self, task: Task, server: int) -> Outcome:
-        before = machine.usage(server)
-        self._tell(task)
+    def _work(self, tasks: Sequence[Task], usage: Callable[[], machine.Usage | None]) -> Outcome:
+        """One task for all processes, or one for each."""
+        before = usage()
+        clients = sum(task.clients for task in tasks)
+        self._tell(*tasks)
         joined = self._hear()
         self._tell("warm up")  # which also shows that everything before that has arrived
         self._hear()
-        ready = machine.usage(server)
+        ready = usage()
         outcome = Outcome(
-            clients=task.clients,
+            clients=clients,
             joining=max(each[0] for each in joined),
             joining_cpu=max(each[1] for each in joined),
-            memory=(ready.memory - before.memory) // task.clients if before and ready else None,
+            memory=(ready.memory - before.memory) // clients if before and ready else None,
         )
-        if not task.seconds:
+        if not tasks[0].seconds:
             return outcome
         self._tell("talk")
         talked = self._hear()
-        sent = talked[0][1]
-        self._tell(sent)
+        sent = [each[1] for each in talked[: len(tasks)]]  # if there is one task, the first process has the sender
+        self._tell(*sent)
         done = self._hear()
-        after = machine.usage(server)
+        after = usage()
         return dataclasses.replace(
             outcome,
             delivered=sum(each[0] for each in talked),
             in_all=sum(each[0] for each in done),
-            sent=sent - task.window,
+            sent=sum(sent) - sum(task.window for task in tasks),
             wrong=sum(each[1] for each in done),
             cpu=max(each[2] for each in talked),
             server_cpu=after.cpu - ready.cpu if ready and after else None,
-            latencies=sorted(talked[0][3]) or (0.0,),
+            latencies=sorted(latency for each in talked for latency in each[3]) or (0.0,),
         )
 
-    def _tell(self, what: object) -> None:
-        for pipe in self._pipes:
+    def _tell(self, *what: object) -> None:
+        """Tell all processes the same, or each one something else."""
+        for pipe, each in zip(self._pipes, what if len(what) > 1 else what * len(self._pipes), strict=True):
             with contextlib.suppress(OSError):  # the process has ended: _hear reports it
-                pipe.send(what)
+                pipe.send(each)
 
     def _hear(self) -> list[Any]:
         """The next message of each process. Raises Failed if a process says so."""
@@ -143,14 +157,15 @@ class Crowd:
 
 
 @contextlib.contextmanager
-def crowd(processes: int) -> Iterator[Crowd]:
-    """A crowd during the ``with`` block."""
+def crowd(processes: int, apart: bool = False) -> Iterator[Crowd]:
+    """A crowd during the ``with`` block. ``apart``: each process is to have tasks of its own."""
     context = multiprocessing.get_context("spawn")
     started, pipes = [], []
     try:
         for number in range(processes):
+            share = (0, 1) if apart else (number, processes)
             ours, theirs = context.Pipe()
-            started.append(context.Process(target=_main, args=(number, processes, theirs), daemon=True))
+            started.append(context.Process(target=_main, args=(*share, theirs), daemon=True))
             started[-1].start()
             theirs.close()
             pipes.append(ours)
@@ -267,7 +282,7 @@ class _Clients:
     def _connect(self, number: int) -> _Client:
         task, dialect = self.task, self.dialect
         sock = SecureSocket() if dialect.tls else socket.socket()
-        client = _Client(sock, talks=number == 0, meter=number == (0 if dialect.echo else 1))
+        client = _Client(sock, talks=number == 0, meter=number == (task.meter or (0 if dialect.echo else 1)))
         self.clients.append(client)
         if client.talks:
             self.sender = client
@@ -282,7 +297,8 @@ class _Clients:
             handshake = Handshake(f"127.0.0.1:{task.port}", os.urandom(16))
             steps = [(b"", handshake.request), (END_OF_HEAD, hello), *steps[1:]]
         client.waits_for.extend(steps)
-        error = sock.connect_ex(("127.0.0.1", task.port))
+        ports = (task.port, *task.others)
+        error = sock.connect_ex(("127.0.0.1", ports[number % len(ports)]))
         if error not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
             raise Failed(os.strerror(error))
         self.selector.register(sock, selectors.EVENT_WRITE, client)

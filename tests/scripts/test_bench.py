@@ -20,6 +20,7 @@ from driver.contenders import PEERS, Contender, ours, peers, running
 from driver.crowd import Crowd, Outcome, Task, crowd
 from driver.worker import Failed
 from support.pages import PERFORMANCE, table_after
+from support.programs import load
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -162,6 +163,21 @@ def test_the_bench_compares_the_costs_of_two_dialects():
     assert [ours[0], theirs[0]] == ["chat_threads, web", "chat_threads, JSON"]
     if sys.platform.startswith("linux"):
         assert re.fullmatch(r"\d+\.\d\d", theirs[1])
+
+
+@pytest.mark.slow
+def test_the_bench_compares_one_server_with_several_that_share_an_engine(tmp_path):
+    pytest.importorskip("psycopg")
+    if load("engine").programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+    file = tmp_path / "found.json"
+    small = ("--members", "6", "--windows", "4", "--repeat", "1", "--seconds", "0.2", "--json", str(file))
+    head, *table = rows(bench("--servers", "1,3", *small))
+    assert [row[0] for row in table] == ["1, alone", "1", "3"]
+    assert head[-4:] == ["us/delivery", "us/stored", "PG/delivery", "PG/message"]
+    assert [row.count("-") for row in table] == [4, 2, 0]
+    found = json.loads(file.read_text())["servers"]
+    assert [run["in_all"] for [run] in found.values()] == [2 * run["sent"] for [run] in found.values()]  # in 3 rooms
 
 
 @pytest.mark.slow
