@@ -84,6 +84,7 @@ attribute               set by
 ``Session.wire``        the session's reader, before anything is sent, if the client speaks TLS; so is ``cohort``
 ``Session.views``       the session's reader, under ``Publisher._lock``; without it before the session is in a room
 ``Session.kept``        the session's reader; so is ``note_at``. A session that takes its place reads both
+``Session.line``        the session's reader, when it is drawn
 ``Session.token``       as the profile, under ``SessionStore._lock``; ``Session.identity``, ``.account``,
                         ``.operator`` and ``.proof`` with it
 ``Session.token_lost``  the history thread, when the session's token could not be stored; its reader unsets it

@@ -389,9 +389,10 @@ class ShowTrip(Command):
     "/lab slow NAME MS | pause WHAT S",
     "make a fault to look at",
     "lab",
-    more="With --lab only. /lab slow ann 500 makes every send to ann take half a second longer, for a minute. /lab"
-    " pause publisher 10 holds the Publisher's lock for 10 seconds, and /lab pause history 10 stops the history"
-    " thread; 60 seconds is the most. Everybody is told. Then look at /threads and /locks.",
+    more="With --lab only. /lab slow ann 500 makes every send to ann take half a second longer, for a minute, and"
+    " /lab slow ann 0 ends that. /lab pause publisher 10 holds the Publisher's lock for 10 seconds, and /lab pause"
+    " history 10 stops the history thread; 60 seconds is the most. Everybody is told. Then look at /threads and"
+    " /locks.",
 )
 @dataclass(frozen=True, slots=True)
 class MakeFault(Command):

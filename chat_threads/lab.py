@@ -38,7 +38,7 @@ class FaultTooSlow(BadFault):
     """A send can be slowed by 1 to ``limit`` milliseconds."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"A send can be slowed by 1 to {limit} ms.")
+        super().__init__(f"A send can be slowed by 1 to {limit} ms; 0 ends that.")
         self.limit = limit
 
 
@@ -54,6 +54,12 @@ class FaultUnderWay(BadFault):
     """A fault is made once at a time."""
 
     fact = "That fault is under way already."
+
+
+class NotSlow(BadFault):
+    """A delay that is to end has not begun, or has ended."""
+
+    fact = "Nothing that is sent to them is slowed down."
 
 
 class FaultWithoutThread(BadFault):
@@ -105,6 +111,14 @@ class Faults:
             del self._delays[number]
 
         self._start(f"lab-slow-{number}", f"makes sends take {milliseconds} ms", hold, MOST, over)
+
+    def slow_no_more(self, number: int) -> None:
+        """End the delay of every send to this session. Raise NotSlow."""
+        with self._lock:
+            end = self._ends.get(f"lab-slow-{number}")
+        if end is None:
+            raise NotSlow()
+        end.put(None)
 
     def _start(self, name: str, doing: str, work: Callable[[_End], None], seconds: float, over: Over) -> None:
         if not 0 < seconds <= MOST:

@@ -19,7 +19,7 @@ from . import inside
 from .dialects.base import Dialect
 from .disconnects import TooSlow
 from .errors import ChatError, CutOff, UnknownPerson
-from .events import Bye, Event, PersonRow, answers, problem
+from .events import Bye, Event, PersonRow, WireBytes, answers, problem
 from .kept import Kept
 from .latch import Latch
 from .letters import scripts, written_together
@@ -77,7 +77,7 @@ class Session(Reached):
 
     __slots__ = (  # as in Mailbox
         *("number", "dialect", "ref", "views", "written", "ended", "profile", "began", "heard", "contact", "reply_to"),
-        "sent_out",
+        *("sent_out", "line"),
         *("identity", "known", "known_by_name", "address", "pace", "broken", "local", "output", "kept", "note_at"),
         *("account", "operator", "proof", "warned", "token_lost", "_schedule", "__weakref__"),
     )
@@ -107,6 +107,7 @@ class Session(Reached):
         # The current room that it had to leave last, and when, by time.monotonic(); None once its client has been told
         # so, or has entered another one. Set by the history thread, and by its reader.
         self.sent_out: tuple[str, float] | None = None
+        self.line = ""  # the line that is being edited, as last drawn; set by the reader thread, read anywhere
         self.reply_to: Contact | None = None  # who sent the last private line; set by the senders' readers
         # Its account's number, or its token's; set by the SessionStore with the token and the next two, read anywhere
         self.identity = 0
@@ -169,9 +170,15 @@ class Session(Reached):
 
     def cut_off(self, error: CutOff) -> None:
         """End the session now. Only the parcel under way and the reason are still sent."""
-        if self.mailbox.cut_off(Parcel(self.views.own, (problem(error), Bye(error.code))), error):
+        if self.mailbox.cut_off(Parcel(self.views.own, self.last_words(error)), error):
             self._schedule([self])
         self.end()
+
+    def last_words(self, error: CutOff) -> tuple[Event, ...]:
+        """What to show last if the session is cut off: also the line that is being edited, as its screen ends."""
+        line = self.line.replace("\n", "\r\n  ")
+        shown = (WireBytes(f"> {line}\r\n".encode("utf-8", "replace")),) if line else ()
+        return *shown, problem(error), Bye(error.code)
 
     def end(self) -> None:
         """Make the reader thread see the end of input. It then says goodbye in order."""

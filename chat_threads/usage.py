@@ -37,11 +37,6 @@ class Row:
         lower case for the rest of the line. Brackets mark what is optional."""
         return re.findall(r"\[[^]]*\]|\S+", self.usage)[1:]
 
-    @property
-    def names_people(self) -> bool:
-        """Whether the name of a person may follow, alone or in a text."""
-        return any(place.strip("[]") == "NAME" or re.fullmatch(r"\[?[a-z]+\]?", place) for place in self.places)
-
     def read(self, names: Iterable[str], rest: str) -> dict[str, str | int] | None:
         """Read ``rest``, the stripped text after the command's name: a value for each place, by the field's name.
 

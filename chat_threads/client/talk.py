@@ -10,13 +10,14 @@ import re
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 from .. import commands, events
 from ..dialects import advice
 from ..dialects.asking import Form, asked_for, without_password
+from ..dialects.completing import Known, goal
 from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import MOVED, SCROLL_BACK, TOO_MUCH, TextDialect
 from ..dialects.typed import HINTS, indented_command, is_for_the_room, parse_line
@@ -35,6 +36,7 @@ WITH_PASSWORDS = frozenset(each.row.type for each in commands.ASKS)
 ANSWER = 10.0  # seconds in which the server says whether it makes sense to type a password
 PATIENCE = 135.0  # seconds in which a password is checked, whoever else waits
 MAX_PASTED = 100  # lines that are typed or pasted at once
+NOT_HERE = ("/edit", "edit")  # commands of telnet alone
 REMOVED_ALREADY = "That message has been removed already."
 _DAY = "%Y-%m-%d"
 
@@ -209,6 +211,8 @@ class Talk:
         except Refused as error:
             if error.code == MISSING:
                 self._begin_form(command)
+            elif isinstance(command, commands.Login) and command.name:  # what is typed next may be a password
+                self._begin_form(commands.Login())
         except TimeoutError:
             self.refuse("The server does not answer now. Try again later.")
 
@@ -424,11 +428,12 @@ class Talk:
         _see(self.names, *(name for name in names if name != self._name))
 
     def _look_around(self, room: str, again: bool) -> None:
-        """Ask for the people in a room that was just entered, and for the rooms that exist."""
+        """Ask who is here, for the rooms that exist, and for the people in a room that was just entered."""
         with contextlib.suppress(ClientError):
-            self._unseen.add(self.chat.submit("who", room=room).ref)
             if not again:
+                self._unseen.add(self.chat.submit("who").ref)
                 self._unseen.add(self.chat.submit("rooms").ref)
+            self._unseen.add(self.chat.submit("who", room=room).ref)
 
 
 def _help(about: str | None, answer: Other) -> events.HelpShown:
@@ -447,31 +452,14 @@ def _see(known: dict[str, None], *words: str) -> None:
 
 
 def completions(talk: Talk, before: str) -> list[str]:
-    """The completions of the last word: commands or, with a colon, names at the beginning of the line; otherwise rooms
-    that fit the command, or names."""
-    word = before.rpartition(" ")[2]
-    known: list[str] = []
-    if word.startswith("/") and word == before:
-        known = [kind.row.name for kind in commands.TYPED if kind.row.type]
-    elif word.startswith("#"):
-        known = _rooms_for(talk, before)
-    elif word and _names_people(before):
-        known = [f"{name}: " if word == before else name for name in reversed(talk.names)]
-    return [each for each in known if fold(each).startswith(fold(word))]
-
-
-def _names_people(before: str) -> bool:
-    """Whether the last word of the line may be somebody's name."""
-    kind = commands.BY_NAME.get(before.partition(" ")[0].lower())
-    return kind is None or (kind is not commands.Nick and kind.row.names_people)
-
-
-def _rooms_for(talk: Talk, before: str) -> list[str]:
-    """The rooms that the command in the line can be for; a text may name any room."""
-    kind = commands.BY_NAME.get(before.partition(" ")[0].lower())
-    if kind is commands.Create or (kind and "#room" not in kind.row.usage):
-        return []
-    rooms = sorted(talk.rooms)
-    if kind in (commands.Leave, commands.Invite):
-        rooms = [room for room in rooms if fold(room) in talk.people]
-    return rooms
+    """What the last word of the line may become; names have a colon at the beginning of the line."""
+    wanted = goal(before)
+    if not wanted.start and not (wanted.lead or wanted.words or wanted.known in (Known.ROOMS, Known.OWN_ROOMS)):
+        return []  # most of the people who are known are somewhere else
+    found: Iterable[str] = [each for each in wanted.words if each not in NOT_HERE]
+    if wanted.known in (Known.ROOMS, Known.OWN_ROOMS):
+        found = sorted(each for each in talk.rooms if wanted.known is Known.ROOMS or fold(each) in talk.people)
+    elif wanted.known is not Known.NOTHING:
+        found = reversed(talk.names)
+    colon = ": " if not wanted.words and " " not in before and not before.startswith("#") else ""
+    return [each + colon for each in wanted.fitting(found)]

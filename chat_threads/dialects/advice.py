@@ -78,6 +78,7 @@ NEXT: dict[str, Callable[[Notice], str]] = {
     "history": lambda notice: "/history shows it.",
     "kick": lambda notice: f"/kick {notice.room} {notice.name} sends them out of it.",
     "threads": lambda notice: "/threads and /locks show it.",
+    "token": lambda notice: "To keep it for later, type /register or /token.",
     "topic": lambda notice: f"If you meant it, type /topic {notice.room} and the text.",
     "unignore": lambda notice: (
         f"/unignore {notice.name} shows it again." if notice.name else "/unignore NAME shows again what somebody says."

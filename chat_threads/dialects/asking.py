@@ -30,7 +30,7 @@ def _login(command: Any) -> Sequence[Question]:
     if command.name:
         name = clean(command.name)[:40]
         return (Question("password", f"The name {name} has a password. Type it, or an empty line to go back."),)
-    return (Question(SHOWN, "Type the name of your account."),)
+    return (Question(SHOWN, "Type the name of your account, or an empty line to go back."),)
 
 
 _LEAST = commands.SHORTEST
@@ -113,9 +113,10 @@ class Form:
         if kind is commands.Quit:
             self._left, self._answers, self._command = [], {}, kind()
             return ""
-        if kind and self._is_secret(question):
+        if kind:
             self._left.insert(0, question)
-            return "That is a command, and not a password. An empty line goes back."
+            what = "a password" if self._is_secret(question) else "a name"
+            return f"That is a command, and not {what}. An empty line goes back."
         if len(text) < question.least:
             self._left.insert(0, question)
             return f"A password has {question.least} characters or more."

@@ -13,7 +13,7 @@ from .columns import columns, shortened
 
 MOST = 250  # columns that the line uses of a wider terminal: a bound on the work
 _WIDEST = 1000  # columns of a status line
-_NAMED = 12  # columns that a room keeps in a status line that is too narrow for everything
+_NAMED = 12  # columns that a room, or one's own name, keeps in a status line that is too narrow for everything
 _LEAST = 8  # columns for the text; a prompt that leaves fewer is not drawn
 _SPARE = 3  # columns right of the cursor, if there is more text: for a wide letter, and the sign that there is more
 _EXAMINED = 8  # characters for each column: few letters have more in one column
@@ -90,7 +90,8 @@ class Drawing:
 def status(name: str, room: str | None, people: int, unread: Sequence[str], width: int) -> str:
     """The text of a status line for a terminal of ``width`` columns: one's name, the current room, the number of people
     in it, and the rooms with messages that were not shown there. It is cut and padded so that the last column stays
-    free: some terminals scroll when the last one of the last row is written to. A room's long name is cut first.
+    free: some terminals scroll when the last one of the last row is written to. The room's name is cut first, if it is
+    long, and then one's own.
     """
     most = min(width, _WIDEST) - 1
     if most < 1:
@@ -103,8 +104,12 @@ def status(name: str, room: str | None, people: int, unread: Sequence[str], widt
     if unread:
         parts.append("new in " + " ".join(unread[:_WIDEST]))
     wide = columns(" " + "  ".join(parts)) - most
-    if wide > 0 and room is not None:
-        parts[1] = shortened(room, max(_NAMED, columns(room) - wide))
+    for at in (1, 0) if room is not None else ():
+        if wide > 0:
+            least = min(_NAMED, columns(parts[at]))
+            narrower = shortened(parts[at], max(least, columns(parts[at]) - wide))
+            wide -= columns(parts[at]) - columns(narrower)
+            parts[at] = narrower
     text = shortened(" " + "  ".join(parts), most)
     return text + " " * (most - columns(text))
 

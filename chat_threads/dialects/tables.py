@@ -62,14 +62,15 @@ def blocks(
 
 
 def _listed(headers: Sequence[str], row: Sequence[str], most: int) -> list[str]:
-    """A row in words: its first cell, and the others with their headers. A line ends between two of these."""
+    """A row in words: its first cell, and the others with their headers. A line ends between two of these, if they are
+    not wider than a line."""
     cells = [f"{header}: {_isolated(cell)}" for header, cell in zip(headers[1:], row[1:], strict=True) if cell]
     lines = wrapped(row[0], most, "  ")
     for cell in cells:
         if columns(lines[-1]) + 2 + columns(cell) <= most:
             lines[-1] += f"  {cell}"
         else:
-            lines.append(f"  {shortened(cell, most - 2)}")
+            lines += wrapped(f"  {cell}", most, "    ")
     return lines
 
 

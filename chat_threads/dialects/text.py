@@ -320,14 +320,17 @@ class TextDialect:
                 self._note = ""
         return drawn
 
+    @property
+    def line(self) -> str:
+        """The line that is being edited; "": there is none, or nobody may see it."""
+        return "" if self._hiding or self._screen is None or not self._style.screen else self._screen.editing.text
+
     def unfinished(self) -> bytes:
         """What shows the line that is being edited among what was said; b"" if there is none."""
-        if self._hiding or self._screen is None or not self._style.screen or not self._screen.editing.text:
-            return b""
         rows: list[str] = []
-        for line in self._screen.editing.text.split("\n"):
+        for line in self.line.split("\n") if self.line else ():
             rows += wrapped(("  " if rows else "> ") + line, self._style.columns, "  ")
-        return above(("\r\n".join(rows) + "\r\n").encode("utf-8", "replace"))
+        return above("".join(f"{row}\r\n" for row in rows).encode("utf-8", "replace"))
 
     def complete(self, candidates: Sequence[str]) -> None:
         """The answer to the last ``commands.Complete``: the words that fit, the likeliest first."""

@@ -13,6 +13,7 @@ from . import clock
 # Typed in place of a name, these words mean commands.
 _MEANT = frozenset(("quit", "exit", "bye", "help", "?", "stats", "resume", "login", "register"))
 _WITHOUT_NAME = frozenset((commands.Nick, commands.Resume, commands.Help, commands.Quit))
+_TAKE_ONE = (commands.Nick, commands.Resume)
 
 _WISHES = {
     "If you want to leave, type /quit.": ("exit", "logout", "quit"),
@@ -307,7 +308,7 @@ def parse_name(line: str) -> commands.Command | None:
             kind = commands.called(words[0])
         except UnknownCommand as error:
             raise error if error.near else Mistyped(error.fact, "First type your name; /help says more.") from None
-        if kind not in _WITHOUT_NAME:
+        if kind not in _WITHOUT_NAME or (len(words) == 1 and kind in _TAKE_ONE):
             return commands.Help(kind.row.name)
         if kind is commands.Nick and len(words) == 3 and is_room(words[2]):
             return commands.Hello(words[1], words[2])

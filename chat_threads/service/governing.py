@@ -126,6 +126,12 @@ def leave_forbidden(context: Context, session: Session, why: type[ChatError] = C
             context.history.submit(ordered.Left(room.id, session))
 
 
+def tell_how_to_keep(session: Session, room: ChatRoom) -> None:
+    """Tell a person that the room is theirs, and, if nothing proves later who made it, what does."""
+    if isinstance(session.dialect, TextDialect) and not (session.account or session.known):
+        session.send(events.Notice(f"{room.name} is yours while you are connected.", room=room.name, next="token"))
+
+
 def _noted(session: Session) -> Somebody:
     return Somebody.of(session, session.identity, session.name)
 
@@ -180,6 +186,14 @@ def person_in(context: Context, room: ChatRoom, typed: str, exactly: bool = Fals
     return _called(context, who, name)
 
 
+def _meant(context: Context, room: ChatRoom, typed: str) -> Somebody:
+    """The person to act against, as ``person_in`` finds exactly; under the name that others see, if the name of an
+    account was typed, and its person is here under another one."""
+    person = person_in(context, room, typed, True)
+    here = (each for each in context.sessions.people() if person.account and each.identity == person.identity)
+    return next(map(_noted, here), person)
+
+
 def _called(context: Context, identity: int, name: str) -> Somebody:
     """The person with this number, who had the name once."""
     for each in context.sessions.people():
@@ -230,6 +244,8 @@ def room(context: Context, session: Session, command: commands.Room) -> None:
                 return
         present = tuple((each.identity, each.name) for each in context.publisher.members(found))
         _change(context, session, found, Set(command.setting, present))
+        if fields.get("invite_only") and found.owner == session.identity:
+            tell_how_to_keep(session, found)
         return
     rules = found.governance or Governance(found.owner)
     operators = tuple(rules.operators.values())
@@ -265,7 +281,7 @@ def deop(context: Context, session: Session, command: commands.Deop) -> None:
 @does(commands.Kick)
 def kick(context: Context, session: Session, command: commands.Kick) -> None:
     found = context.room(session, command.room)
-    person, why = person_in(context, found, command.name, True), check_words(command.why)
+    person, why = _meant(context, found, command.name), check_words(command.why)
     refuse_itself(session, person)
     if person.identity not in {each.identity for each in context.publisher.members(found)}:
         raise NotThere(person.name, found.name)
@@ -297,7 +313,7 @@ def _sanction(
     if command.seconds is not None and not 1 <= command.seconds <= LONGEST:
         raise BadRequest(f"seconds of {kind} must be 1 to {LONGEST}.")
     found = context.room(session, command.room)
-    person, why = person_in(context, found, command.name, True), check_words(command.why)
+    person, why = _meant(context, found, command.name), check_words(command.why)
     refuse_itself(session, person)
     if not person.identity and rank(found, session):
         person = _called(context, _who_said(context, session, found, person.name), person.name)

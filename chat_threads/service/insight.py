@@ -142,6 +142,10 @@ def make_fault(context: Context, session: Session, command: commands.MakeFault) 
         faults.pause_history(seconds, _over(context, "The history runs again."))
     elif command.fault == "slow":
         other = context.sessions.named(command.target)
+        if command.amount == 0:
+            faults.slow_no_more(other.number)  # its thread tells everybody
+            session.answer(events.Ack())
+            return
         what = f"makes every send to {other.name} take {command.amount} ms more, for a minute at most"
         faults.slow(other.number, command.amount, _over(context, f"{other.name} is no longer slowed down."))
     else:

@@ -17,6 +17,7 @@ from ..account_errors import (
     NoAccount,
     PasswordsBusy,
     PlainPassword,
+    RegisteredAlready,
     TooManyPasswords,
     WrongPassword,
 )
@@ -73,9 +74,11 @@ def _warn(session: Session, again: bool) -> None:
 
 
 def ask_again(session: Session, command: object, error: ChatError) -> None:
-    """A password was refused. The person will type it again, and that line must not be said in a room or taken as a
-    name. So ask for it again."""
-    if isinstance(command, (commands.Hello, *commands.ASKS)) and command.password and isinstance(error, AGAIN):
+    """A password was refused, or the name of an account. The person will type it again, or goes on with the password,
+    and that line must not be said in a room or taken as a name. So ask for it again."""
+    if isinstance(command, commands.Login) and command.name and isinstance(error, (NoAccount, RegisteredAlready)):
+        session.dialect.ask(commands.Login())
+    elif isinstance(command, (commands.Hello, *commands.ASKS)) and command.password and isinstance(error, AGAIN):
         session.dialect.ask(without_password(command))
 
 

@@ -149,7 +149,7 @@ def see_off(context: Context, old: Session, reason: CutOff) -> dict[str, int | N
     found: dict[str, int | None] = {name: None for _, name, _, _ in seen}
     if old.note_at is not None and old.mailbox.life is OPEN:  # it was sent everything in all its rooms
         deadline = time.monotonic() + ARRIVES
-        last = events.problem(reason), events.Bye(reason.code)
+        last = old.last_words(reason)
         old.close(*last, reason=reason)
         sent = old.written.wait(ARRIVES)  # then the system has all that was queued, and is told the rest
         unread = old.wire.unacknowledged()

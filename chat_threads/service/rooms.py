@@ -84,6 +84,7 @@ def create(context: Context, session: Session, command: commands.Create) -> None
         _enter(context, session, made)
     except UnknownRoom:  # somebody else entered it first, and has left it
         enter_or_make(context, session, room)
+    governing.tell_how_to_keep(session, made)
 
 
 @does(commands.Leave)
@@ -153,5 +154,8 @@ def invite(context: Context, session: Session, command: commands.Invite) -> None
         session.answer(events.Notice(f"{other.name} is in {room.name} already."))
         return
     invited = () if session.identity in other.profile.ignored else (other,)
-    done = governing.answered(session, events.Notice(f"{other.name} is invited to {room.name}."))
+    said = f"{other.name} is invited to {room.name}."
+    if room.governance and room.governance.accounts_only and not other.account:
+        said = f"{said[:-1]}, but has to log in before entering: only people with accounts may."
+    done = governing.answered(session, events.Notice(said))
     governing.invite(context, session, room, other, ((invited, events.Invited(session.name, room.name)), done))

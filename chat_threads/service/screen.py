@@ -8,11 +8,11 @@ from typing import TypeGuard
 
 from .. import commands, events
 from ..dialects.base import Dialect
+from ..dialects.completing import Goal, Known, goal
 from ..dialects.screen import Situation
 from ..dialects.text import TextDialect
 from ..rules import fold
 from ..session import Session
-from ..usage import Row
 from ..wire import IDLE
 from .people import update_views
 from .table import Context, does
@@ -58,6 +58,7 @@ def show_screen(context: Context, session: Session, command: commands.ShowScreen
     silent = time.time() - max((at for *_, at in seen), default=0) / 1000
     people = len(room.members) if room else 0
     lines = session.mailbox.taken
+    session.line = session.dialect.line
     situation = Situation(session.name, room.name if room else None, people, rooms, silent, lines, time.monotonic())
     _draw(context, session, session.dialect.draw(situation) + command.drawn)
 
@@ -103,41 +104,27 @@ def complete(context: Context, session: Session, command: commands.Complete) -> 
 
 def _candidates(context: Context, session: Session, before: str) -> list[str]:
     """At most MOST words, the likeliest first: of people, those who spoke last."""
-    word = before.rpartition(" ")[2]
-    if word.startswith("@"):
-        return [f"@{each}" for each in _candidates(context, session, before[: len(before) - len(word)] + word[1:])]
-    start = fold(word)
-    kind = commands.BY_NAME.get(before.partition(" ")[0].lower()) if word != before else None
-    if word.startswith("/"):
-        found = [each.row.name for each in commands.TYPED] if word == before else []
-    elif kind in (commands.Nick, commands.Create):
-        found = []  # it makes something new
-    elif word.startswith("#") or (kind and not word and _asks_for_room(kind.row, before)):
+    wanted = goal(before)
+    return wanted.fitting([*wanted.words, *_known(context, session, wanted)], MOST)
+
+
+def _known(context: Context, session: Session, wanted: Goal) -> list[str]:
+    """What the person may mean, and what is not always the same."""
+    known, publisher = wanted.known, context.publisher
+    found: list[str] = []
+    if known is Known.OWN_ROOMS:
+        found += publisher.rooms_of(session)
+    elif known is Known.ROOMS:
         session.pace.pay(ROOMS)
-        found = [*context.publisher.rooms_of(session), *context.publisher.beginning(start, MOST, session)]
-    elif kind is commands.Help:
-        found = [each.row.name[1:] for each in commands.TYPED]
-    elif kind is commands.SetOption:
-        found = list(session.dialect.settings() or ()) if before.count(" ") == 1 else []
-    elif kind is commands.Edit:
-        found = ["on", "off"]
-    elif kind is commands.Unignore:
-        found = list(session.profile.ignored.values())
-    elif kind is None or kind.row.names_people:
-        room = context.publisher.peek_current(session)
-        found = context.publisher.names(room) if room else []
-        if kind and kind.row.places[0].strip("[]") == "NAME" and before.count(" ") == 1:  # maybe in another room
+        found += [*publisher.rooms_of(session), *publisher.beginning(fold(wanted.start), MOST, session)]
+    elif known is Known.IGNORED:
+        found += session.profile.ignored.values()
+    elif known is not Known.NOTHING:
+        room = publisher.get(wanted.room) if wanted.room else publisher.peek_current(session)
+        found += publisher.names(room) if room and room.name in publisher.rooms_of(session) else []
+        if known is Known.PEOPLE:
             session.pace.pay(PEOPLE)
             found += [other.name for other in context.sessions.people()]
         found = [name for name in found if name != session.name]
-    else:
-        found = []
     session.pace.pay(sum(not each.isascii() for each in found) // COMPARED)
-    return [each for each in dict.fromkeys(found) if fold(each).startswith(start)][:MOST]
-
-
-def _asks_for_room(row: Row, before: str) -> bool:
-    """Whether a command, of which ``before`` is typed, goes on with a room, and not with a person or a text."""
-    places = [place.strip("[]") for place in row.places]
-    at = len(before.split()) - 1
-    return places[at : at + 1] == ["#room"] and not (places[at + 1 :] and places[at + 1].startswith("NAME"))
+    return found

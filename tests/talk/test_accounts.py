@@ -206,13 +206,23 @@ def test_a_person_who_takes_a_registered_name_later_is_asked_and_has_the_rooms_o
     bob.expect("* You are ann now.")
     bob.expect("#lab")
     bob.send("/login")
-    bob.expect("Type the name of your account.")
+    bob.expect("Type the name of your account, or an empty line to go back.")
     bob.send("", "/who")
     bob.expect("logged in")
-    bob.send("/login", "nobody")
-    bob.expect("! There is no account nobody.")
-    bob.send("/login", "ANN")
-    bob.expect("! ann has a password already, and you are logged in.")
+    cy = server.client("cy")
+    cy.send("/join #lab")
+    cy.expect("You are in #lab")
+    for name, why in (
+        ("nobody", "! There is no account nobody."),
+        ("ANN", "! ann has a password already"),
+        ("/who", "! That is a command, and not a name."),
+    ):
+        bob.send("/login", name, SECRET)  # whoever expects to be asked for the password
+        bob.expect(why)
+        bob.expect("! There is no account")
+        bob.send("")
+        bob.expect("Nothing was typed")
+    assert not cy.news()
 
 
 # --- over JSON ----------------------------------------------------------------------------------------

@@ -369,7 +369,12 @@ def test_coming_going_and_renaming_are_not_shown_in_a_room_of_over_100(server):
 
 def test_creating_a_room_that_exists_is_an_error(server):
     ann, bob = server.clients_named("ann", "bob")
-    assert asked(ann, "/create #lab2") == ["* You are in #lab2, and nobody else is."]
+    yours = "* #lab2 is yours while you are connected. To keep it for later, type /register or /token."
+    assert asked(ann, "/create #lab2") == ["* You are in #lab2, and nobody else is.", yours]
+    assert yours in asked(ann, "/room invite-only")
+    ann.ask("/room public")
+    ann.ask("/token")
+    assert not {yours, yours.replace("lab2", "lab3")} & {*asked(ann, "/create #lab3"), *asked(ann, "/room invite-only")}
     assert asked(bob, "/create #Lab2 mine!") == [error_line(RoomExists("#lab2"))]
     assert asked(bob, "/create #lobby") == [error_line(RoomExists("#lobby"))]
 
@@ -518,19 +523,37 @@ def test_tab_offers_what_the_command_takes(server):
     def offered(before):
         return screen._candidates(context, session, before)
 
-    for line in ("b", "hello b", "/msg b", "/invite b", "/msg cy is b", "/search b", "/kick ", "/kick #lobby "):
-        assert offered(line) == ["bob"], line
-    for line in ("/msg c", "/ignore c", "/unignore c"):
-        assert offered(line) == ["cy"], line
-    for line in ("c", "/unignore b", "/nick b", "/set b b", "/edit b", "/join b", "/resume b", "/create #c", "hi /j"):
-        assert offered(line) == [], line
-    assert offered("/join #c") == offered("see #c") == ["#cellar"]
-    assert offered("/jo") == ["/join"]
-    assert offered("/help jo") == ["join"]
-    assert (offered("/set be"), offered("/edit o")) == (["bell"], ["on", "off"])
-    assert offered("well @b") == offered("@b") == ["@bob"]
-    for line in ("/leave ", "/join ", "/room ", "/topic ", "/history ", "/invite bob "):
-        assert offered(line) == ["#lobby", "#cellar"], line
+    lobby, both, rules = ["#lobby"], ["#lobby", "#cellar"], ["quiet", "open", "slow", "invite-only", "public"]
+    rules += ["accounts-only", "everybody", "unlisted", "listed", "keep"]
+    for lines, found in (
+        ("b|hello b|/msg b|/invite b|/msg cy is b|/topic b|/search b", ["bob"]),
+        ("/kick |/kick #lobby |/kick #lobby b|/lab slow b", ["bob"]),
+        ("/msg c|/ignore c|/unignore c|/unban c|/op #lobby c", ["cy"]),
+        ("c|/unignore b|/nick b|/set b b|/edit b|/join b|/resume b|/create #c|hi /j|/msg bob |/room b", []),
+        ("/kick c|/kick #cellar c|/me |/away |/set replay |/lab slow bob |/history 5 |/room keep 30 |/edit on ", []),
+        ("/join #c|see #c|/room #c|/redact 3 #c", ["#cellar"]),
+        ("/leave |/invite bob |/invite bob #|/leave #", lobby),
+        ("/join |/room |/topic |/history |/who |/delete ", both),
+        ("/jo", ["/join"]),
+        ("/help jo", ["join"]),
+        ("/help /jo", ["/join"]),
+        ("/set be", ["bell"]),
+        ("/set colour |/edit |/edit o", ["on", "off"]),
+        ("/set timestamps ", ["on", "off", "seconds"]),
+        ("/set zone ", ["server", "UTC"]),
+        ("/room #lobby ", rules),
+        ("/room q|/room #lobby q", ["quiet"]),
+        ("/room slow |/room #lobby slow o", ["off"]),
+        ("/delete #lobby ", ["yes"]),
+        ("/history #lobby b", ["before"]),
+        ("/search in:#l|/search hi in:#l", ["in:#lobby"]),
+        ("/search from:b", ["from:bob"]),
+        ("well @b|@b|/msg @b", ["@bob"]),
+        ("/lab p", ["pause"]),
+        ("/lab pause p", ["publisher"]),
+    ):
+        for line in lines.split("|"):
+            assert offered(line) == found, line
 
 
 def test_an_invitation_says_how_to_follow_it(server):

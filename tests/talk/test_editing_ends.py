@@ -41,6 +41,10 @@ class Editor(Client):
         self.send_bytes(IN_ROW_12)
         self.until(b"stays whole")
 
+    def begins_a_line(self) -> None:
+        self.send_bytes(b"unfinished")
+        self.until(b"unfinished")
+
     def until(self, wanted: bytes | None) -> bytes:
         """Read until this has come; None: until the end."""
         at = len(self.came)
@@ -102,14 +106,17 @@ def loses_its_place(ann, server):
     while token is None or not ann.came.endswith(b"\x1b8"):
         ann.came += ann.sock.recv(1 << 16)
         token = re.search(rb"/resume (\S{20,})", ann.came)
+    ann.begins_a_line()
     server.client(None).send(f"/resume {token[1].decode()}")
 
 
 def sees_the_server_stop(ann, server):
+    ann.begins_a_line()
     server.chat.stop()
 
 
 def reads_nothing(ann, server):
+    ann.begins_a_line()
     bob = server.client("bob")
     session = server.chat.sessions.named("ann")
     while not session.ended.is_set():
@@ -117,6 +124,7 @@ def reads_nothing(ann, server):
         bob.news()
 
 
+BY_OTHERS = (loses_its_place, sees_the_server_stop, reads_nothing)
 WAYS = [
     quits,
     quits_and_withdraws,
@@ -138,6 +146,8 @@ def test_the_terminal_is_as_before_when_a_client_that_edits(serve, ends):
     ann = Editor(server, receive_buffer=TINY if ends is reads_nothing else 0)
     assert len(left_over(ann.came)) == 4
     ends(ann, server)
-    ann.until(None)
+    last = ann.until(None)
     ann.close()
     assert left_over(ann.came) == []
+    if ends in BY_OTHERS:  # then it stands where it can be read
+        assert b"> unfinished\r\n" in last or b"> unfinished\x1b[?6l" in last

@@ -219,6 +219,7 @@ def test_in_an_accounts_only_room_nobody_without_an_account_speaks_or_enters(ser
     ann, bob, cy = *class_of(program, server, "ann", "bob"), program("cy", server)
     assert code(done(ann, "/room accounts-only")) is None
     assert code(done(bob, "hi")) == code(done(cy, "/join #lab")) == "accounts_only"
+    assert "has to log in" in done(ann, "/invite cy")[-1]["text"]
     for name in ("bob", "cy"):
         server.chat.sessions.named(name).account = True
     assert code(done(cy, "/join #lab")) is code(done(bob, "hi")) is code(done(ann, "hi")) is None
@@ -450,7 +451,9 @@ def test_somebody_with_an_account_is_banned_and_made_an_operator_while_they_are_
     bob = program("bob", server, password="correct horse")
     assert code(done(bob, "/join #lab")) == "banned"
     assert code(done(ann, "/room accounts-only")) is code(done(ann, "/unban bob")) is None
-    assert code(done(bob, "/join #lab")) is None
+    assert code(done(bob, "/join #lab")) is code(done(bob, "/nick rob")) is None
+    done(ann, "/kick bob")  # everybody knows them as rob
+    assert bob.expect("moderated", action="kick")["name"] == "rob"
 
 
 def test_nobody_becomes_another_person_to_speak_or_to_stay(server: Running, program: Start) -> None:

@@ -373,7 +373,7 @@ def test_a_slowed_client_gets_everything_later_and_nobody_else_notices(serve, pr
     [
         ("/lab pause publisher 61", "1 to 60 s"),
         ("/lab pause history 0", "1 to 60 s"),
-        ("/lab slow bob 0", "1 to 10000 ms"),
+        ("/lab slow bob 0", "Nothing that is sent to them is slowed down"),
         ("/lab slow nobody 5", "Nobody here is called"),
         ("/lab pause acceptor 5", "What can be paused is the publisher or the history."),
         ("/lab pause publisher", "Usage: /lab slow NAME MS"),
@@ -391,6 +391,8 @@ def test_one_fault_of_a_kind_is_made_at_a_time(serve):
     bob.send("/lab slow bob 1")
     bob.expect("1 ms more")
     assert any("under way already" in line for line in bob.ask("/lab slow bob 2"))
+    bob.send("/lab slow bob 0")
+    bob.expect("bob is no longer slowed down.")
 
 
 def test_the_notice_of_a_fault_is_the_answer_to_the_one_who_made_it(serve, program):

@@ -39,7 +39,7 @@ LAYERS = """
     publisher
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
     dialects.asking     dialects.rows   dialects.drawing
-    dialects.buffer
+    dialects.buffer     dialects.completing
     dialects.tables     dialects.speech
     dialects.help
     dialects.render dialects.editing
@@ -119,7 +119,7 @@ RESERVED = {
 CLIENTS_MAY = {"commands", "dialects.codec", "errors", "events", "rules", "tls"}
 PEOPLES_MAY = CLIENTS_MAY | {
     *("dialects.typed", "dialects.text", "dialects.base", "dialects.jsonlines", "dialects.advice", "dialects.columns"),
-    "dialects.asking",
+    *("dialects.asking", "dialects.completing"),
     *("option_types", "qr", "streams"),
 }
 # A dialect does no I/O: it imports only these of our modules, and none of those of the standard library.
