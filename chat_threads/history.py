@@ -81,6 +81,8 @@ class History:
     of accounts that are stored.
     """
 
+    _upkeeps = Upkeep
+
     def __init__(
         self,
         storage: Storage,
@@ -110,7 +112,7 @@ class History:
         last: dict[int, int | None] = {room.id: room.last for room in rooms}
         self._rooms = Rooms(last, storage.message, governed(rooms, storage.governed()))
         self._once = Once(storage.refs, refs_bytes)
-        self._upkeep = Upkeep(storage, retain_days, now, connected, self._kept, self._deleted, self._give_up_on)
+        self._upkeep = self._upkeeps(storage, retain_days, now, connected, self._kept, self._deleted, self._give_up_on)
 
     # --- any thread ---------------------------------------------------------------------------------------
 

@@ -210,14 +210,14 @@ class Sweeper:
         a row, it moves its neighbours, and does not overwrite their old places."""
         was = self._slice
         upto = was.wiped[1] if was.wiped[0] == room else 0
-        rows, rest = _some(writer, "room = ? AND number > ? ORDER BY number", (room, upto))
+        rows, rest = some(writer, "room = ? AND number > ? ORDER BY number", (room, upto))
         self._leave_remains(writer)
         if rows:
             self._wipe(writer, rows)
         if rest:
             return Slice((), True, was.after, was.barren, True, wiped=(room, rows[-1].number))
         if upto:
-            rows, rest = _some(writer, "room = ? ORDER BY number", (room,))
+            rows, rest = some(writer, "room = ? ORDER BY number", (room,))
         if rows:
             self._delete(writer, rows)
         if not rest:
@@ -229,7 +229,7 @@ class Sweeper:
         was = self._slice
         for room, before in list(left.items())[:LOOK_ROOMS]:
             first = "number IN (SELECT number FROM messages WHERE room = ? ORDER BY number LIMIT ?)"
-            rows, rest = _some(
+            rows, rest = some(
                 writer, f"room = ? AND {first} AND at < ? ORDER BY number", (room, room, SWEEP_ROWS, before)
             )
             if not rest:
@@ -248,7 +248,7 @@ class Sweeper:
         deleted: Sequence[_Row] = ()
         if old:
             where = "id > ? AND id <= ? AND at < ? ORDER BY id"
-            deleted, _ = _some(writer, where, (self._slice.after, last, older_than))
+            deleted, _ = some(writer, where, (self._slice.after, last, older_than))
             self._delete_old(writer, deleted)
             if len(deleted) < old:
                 return Slice(deleted, after=self._slice.after, more=True)
@@ -372,7 +372,7 @@ def forget_unused(writer: sqlite3.Connection, which: str, value: int | str) -> N
     )
 
 
-def _some(writer: sqlite3.Connection, where: str, values: Sequence[int]) -> tuple[list[_Row], bool]:
+def some(writer: sqlite3.Connection, where: str, values: Sequence[int]) -> tuple[list[_Row], bool]:
     """The first messages that match ``where``, as many as one transaction may delete, and whether there may be more.
 
     They are read as one row, because SQLite releases the GIL for each row and must get it back.

@@ -81,6 +81,7 @@ class Storage(ReadingSide):
     """
 
     copies = False  # whether it opens copies of the log of several servers
+    _sweepers = Sweeper
 
     def __init__(self, path: str, sync: str = "normal", busy_timeout: float = BUSY_TIMEOUT) -> None:
         # Resolve links: the lock file and SQLite's log are beside the file itself.
@@ -95,7 +96,7 @@ class Storage(ReadingSide):
         self._unfolded = 0  # roughly the pages in the log since the last checkpoint
         self.log_is_long = False  # whether a commit has made it so long that it should be copied into the file
         self.unindexed = 0  # roughly the messages that are not in the index yet; a search reads them one by one
-        self.sweeper = Sweeper(self._index)
+        self.sweeper = self._sweepers(self._index)
         if path != MEMORY:
             files.refuse_unwritable(self.path)
         self._log: Log | None = None

@@ -151,8 +151,13 @@ class Upkeep:
         now = int(self._now() * 1000)
         limits = [*kept.values(), *([] if self._retain is None else [self._retain])]
         least = self._storage.trusted_for(now, min(limits))
-        self._oldest_kept = now - self._retain if self._retain is not None and self._retain >= least else None
-        self._left = {room: now - each for room, each in kept.items() if each >= least}
+        oldest = now - self._retain if self._retain is not None and self._retain >= least else None
+        self._decided(now, oldest, least)
+
+    def _decided(self, now: int, oldest: int | None, least: int) -> None:
+        """Delete what is older than ``oldest``, and what rooms keep no longer."""
+        self._oldest_kept = oldest
+        self._left = {room: now - each for room, each in self._rules.items() if each >= least}
 
     def _purge(self) -> None:
         """Do one step of a purge, which makes deleted data unreadable."""

@@ -7,7 +7,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .. import inside, once
@@ -21,6 +21,8 @@ from ..schema import is_copy, transaction
 from ..storage import Storage, StorageBroken, StorageError
 from .errors import CopyFailed, LogHasBegun
 from .ledger import Ledger
+from .sweeping import LogSweeper
+from .values import Swept
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,16 @@ class CopyBatch(Batch):
     position: int = 0
     last_room: int = 0
     ledger: Ledger | None = None
+    swept: list[tuple[Swept, int, dict[int, int]]] = field(default_factory=list)
+    """Each with the number of messages in this row before it, and for how many milliseconds rooms keep theirs."""
 
     @property
     def more(self) -> bool:
         return True
+
+    @property
+    def sweeps(self) -> bool:
+        return bool(self.swept or self.rooms_ended or self.redacted or self.governed)
 
     @property
     def forgets(self) -> bool:
@@ -50,6 +58,8 @@ class Copy(Storage):
     """A history that is a copy of a log."""
 
     copies = True
+    _sweepers = LogSweeper
+    sweeper: LogSweeper
 
     def __init__(self, *args: Any) -> None:
         self.stopping = Latch()  # set by any thread when the server stops: then nothing waits any more
@@ -60,7 +70,8 @@ class Copy(Storage):
         with transaction(writer):
             writer.execute(
                 "CREATE TABLE IF NOT EXISTS copy (one INTEGER PRIMARY KEY CHECK (one = 1), engine INTEGER NOT NULL,"
-                " position INTEGER NOT NULL, last_room INTEGER NOT NULL, server INTEGER NOT NULL, file TEXT NOT NULL)"
+                " position INTEGER NOT NULL, last_room INTEGER NOT NULL, last_message INTEGER NOT NULL,"
+                " server INTEGER NOT NULL, file TEXT NOT NULL)"
             )
             writer.execute(
                 "CREATE TABLE IF NOT EXISTS present (server INTEGER NOT NULL, session INTEGER NOT NULL,"
@@ -70,6 +81,9 @@ class Copy(Storage):
                 "CREATE TABLE IF NOT EXISTS servers (server INTEGER PRIMARY KEY, last INTEGER NOT NULL,"
                 " read INTEGER NOT NULL)"
             )
+            if row := writer.execute("SELECT last_message FROM copy").fetchone():
+                self._last_id = row[0]  # the newest messages may be deleted, and their ids must not come again
+                self.unindexed = self._last_id - self._index.upto if self._index.usable else 0
         return migrated
 
     def commit(self, batch: Batch) -> None:
@@ -78,7 +92,10 @@ class Copy(Storage):
         failed = False
         while True:
             try:
-                return super().commit(batch)
+                super().commit(batch)
+                if isinstance(batch, CopyBatch) and batch.swept:
+                    self.sweeper.decided()
+                return
             except StorageError as error:
                 if isinstance(error, StorageBroken) or self.stopping.is_set():
                     raise CopyFailed(str(error)) from error
@@ -100,9 +117,9 @@ class Copy(Storage):
             if last:
                 raise LogHasBegun(self.path)
             super().forget_unused_rooms(fold(LOBBY))
-            number = secrets.randbits(62)
+            number, room = secrets.randbits(62), self.highest_room()
             with self._changing() as writer:
-                writer.execute("INSERT INTO copy VALUES (1, ?, 1, ?, 0, '')", (number, self.highest_room()))
+                writer.execute("INSERT INTO copy VALUES (1, ?, 1, ?, ?, 0, '')", (number, room, self._last_id))
             return number
         return int(row[0]) if last == 0 and row[1] == 1 else engine  # it was killed before the engine had the number
 
@@ -118,9 +135,10 @@ class Copy(Storage):
         status = os.stat(self.path)
         file = f"{status.st_dev} {status.st_ino}"
         with self._changing() as writer:
-            row = writer.execute("SELECT engine, position, last_room, server, file FROM copy").fetchone()
+            columns = "engine, position, last_room, server, file"
+            row = writer.execute(f"SELECT {columns} FROM copy").fetchone()
             if row is None:
-                writer.execute("INSERT INTO copy VALUES (1, ?, 0, 0, ?, ?)", (engine, server, file))
+                writer.execute("INSERT INTO copy VALUES (1, ?, 0, 0, 0, ?, ?)", (engine, server, file))
                 return ledger, 0, 0, 0
             if row[0] != engine:
                 raise StartError(
@@ -144,9 +162,11 @@ class Copy(Storage):
     def message(self, room: int, number: int) -> Message | None:
         """As in Storage. Raises CopyFailed, because to go on without an answer would make this copy another one."""
         try:
-            return super().message(room, number)
-        except Unreadable as error:
-            raise CopyFailed(error.text) from error
+            with self._own() as writer:
+                gone = self.sweeper.covers(writer, room, number)
+            return None if gone else super().message(room, number)
+        except (sqlite3.Error, Unreadable) as error:
+            raise CopyFailed(str(error)) from error
 
     def refs(self, token: int) -> list[StoredRef]:
         """As in Storage. Raises CopyFailed, for the same reason."""
@@ -157,7 +177,12 @@ class Copy(Storage):
 
     def _store_more(self, writer: sqlite3.Connection, batch: Batch) -> None:
         if isinstance(batch, CopyBatch) and batch.ledger:
-            writer.execute("UPDATE copy SET position = ?, last_room = ?", (batch.position, batch.last_room))
+            last = self._last_id + len(batch.messages)
+            writer.execute(
+                "UPDATE copy SET position = ?, last_room = ?, last_message = ?", (batch.position, batch.last_room, last)
+            )
+            for each, before, kept in batch.swept:
+                self.sweeper.decide(writer, self._last_id + before, each, kept)
             batch.ledger.store(writer)
             while batch.forgets and once.forget(writer, batch.ledger.tokens()):
                 pass
@@ -170,6 +195,6 @@ class Copy(Storage):
 def leave(file: sqlite3.Connection) -> None:
     """Make the copy a history of its own. For a file that nobody else uses, in autocommit mode."""
     if is_copy(file):
-        for table in ("copy", "present", "servers"):
+        for table in ("copy", "present", "servers", "sweeps"):
             file.execute(f"DROP TABLE {table}")
         file.execute("VACUUM")  # nothing is left of who was connected

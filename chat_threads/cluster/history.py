@@ -38,6 +38,7 @@ from .errors import (
 from .ledger import Key
 from .members import ClusterSessions, Post, RemotePerson
 from .numbering import Claimed, Decoded, GivenUp, LoggedIn, RowNumbering, State
+from .sweeping import LogUpkeep
 from .values import NameClaimed, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned, Wake
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,9 @@ def _latest(items: Iterable[ordered.Ordered]) -> list[ordered.Ordered]:
 
 class ClusterHistory(History):
     """See ``History``. ``claim`` and ``wake`` are for any thread, too."""
+
+    _upkeeps = LogUpkeep
+    _upkeep: LogUpkeep
 
     def __init__(self, *args: Any, engine: Engine, sessions: ClusterSessions, post: Post, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -181,6 +185,9 @@ class ClusterHistory(History):
         elif self._down_since is None and time.monotonic() >= self._beats_at:
             self._beats_at = time.monotonic() + BEAT
             self._carried += self._forgotten() or ([] if self._carried else [ServerBeat()])
+        if self._upkeep.decision:
+            self._carried.append(self._upkeep.decision)
+            self._upkeep.decision = None
         self._look_for_the_dead()
         self._append()
         while True:
@@ -320,6 +327,8 @@ class ClusterHistory(History):
     def _committed(self, numbered: Any, began: float, now: float) -> None:
         super()._committed(numbered, began, now)
         self._upkeep.note(now, numbered.batch)
+        for swept, _, _ in numbered.batch.swept:
+            self._upkeep.last = swept.now, swept.older_than
         for room in numbered.batch.rooms_unused:
             self._rooms.last.pop(room, None)
         if numbered.batch.forgets:

@@ -18,12 +18,13 @@ from ..lookalikes import looks
 from ..numbering import Numbering, Rooms
 from ..once import Once
 from ..publisher import LOBBY
+from ..retention import DAY_MS
 from ..rules import fold
 from .copy import CopyBatch
 from .entries import Flags
 from .errors import GivenUpMeanwhile
 from .ledger import Key, Ledger
-from .values import NameClaimed, RoomUnused, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned
+from .values import NameClaimed, RoomUnused, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned, Swept
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,13 @@ class RowNumbering(Numbering):
         for room_id in rooms:
             self._left_by_all(room_id)
 
+    def _swept(self, item: Swept) -> None:
+        """What goes is decided by the rules as they are at this place in the log."""
+        batch = self.batch
+        assert isinstance(batch, CopyBatch)
+        kept = {room: rules.keep * DAY_MS for room, rules in self.governed.items() if rules.keep}
+        batch.swept.append((item, len(batch.messages), kept))
+
     # --- servers -----------------------------------------------------------------------------------------
 
     def _started(self, item: ServerStarted) -> None:
@@ -261,4 +269,5 @@ RowNumbering.takes = {
     ServerEnded: RowNumbering._ended,
     ServerGone: RowNumbering._server_gone,
     ServerBeat: Numbering._pass,
+    Swept: RowNumbering._swept,
 }

@@ -55,6 +55,17 @@ class ServerGone(Ordered):
 
 
 @dataclass(frozen=True, slots=True)
+class Swept(Ordered):
+    """What was said before ``older_than`` goes; None: nothing does. So does what rooms keep for a time of their own, as
+    of the time ``now``, except for times shorter than ``least``: for these, the author does not trust its clock. All in
+    milliseconds; what is said after this value stays, whatever its time is."""
+
+    now: int
+    older_than: int | None
+    least: int
+
+
+@dataclass(frozen=True, slots=True)
 class RoomUnused(Ordered):
     """Everybody has left a room in which there is nothing to keep, so it is dropped. For the Publisher; in no row."""
 

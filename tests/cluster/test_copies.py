@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -15,6 +16,7 @@ from chat_threads.cluster.copy import Copy
 from chat_threads.cluster.engine import Engine, Row
 from chat_threads.cluster.history import ClusterHistory
 from chat_threads.cluster.members import ClusterSessions
+from chat_threads.cluster.values import Swept
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +28,7 @@ class _Recorded:
         return 1, 1, 10_000
 
 
-def _follow(path: pathlib.Path, log: Sequence[Row]) -> None:
+def _follow(path: pathlib.Path, log: Sequence[Row], sweeps: bool = True) -> None:
     """Do in a copy what rows of the log say, as a server does that is started for them."""
     storage = Copy(str(path))
     history = ClusterHistory(storage, engine=_Recorded(), sessions=ClusterSessions(), post=lambda to, event: None)
@@ -35,7 +37,16 @@ def _follow(path: pathlib.Path, log: Sequence[Row]) -> None:
     history.populate()
     for row in log:
         history._take(row)
+        if sweeps:
+            _sweep(storage)
+    _sweep(storage)
     storage.close()
+
+
+def _sweep(storage: Copy) -> None:
+    """Delete all that has to go by now."""
+    while storage.sweep(None)[1]:
+        pass
 
 
 def _talk(join: Callable[..., Running]) -> None:
@@ -54,6 +65,13 @@ def _talk(join: Callable[..., Running]) -> None:
     ann.ask("/create #mine")
     for line in ("invite-only", "slow 1", "slow off"):
         ann.ask(f"/room {line}")
+    bob.send("/join #lobby", "old")
+    ann.send("/join #lobby")
+    ann.expect("bob: old")
+    limit = int(time.time() * 1000) + 60_000
+    first.chat.history.submit(Swept(limit, limit, 0))
+    ann.ask("/redact 1")
+    ann.send("/join #mine")
     for line in ("/invite bob", "/uninvite bob", "/invite bob", "/op bob", "/deop bob", "/mute bob", "/unmute bob"):
         ann.ask(line)
     bob.ask("/join #mine")
@@ -86,7 +104,7 @@ def test_copies_are_the_same_whenever_they_are_started(join, tmp_path, url, monk
     log = engine.read(0, 10_000)
     engine.close()
     assert len(log) > 40
-    _follow(tmp_path / "once.db", log)
+    _follow(tmp_path / "once.db", log, sweeps=False)
     for row in log:
         _follow(tmp_path / "often.db", [row])
     assert differences(*[rows(tmp_path / f"{name}.db") for name in ("once", "often")]) == []

@@ -63,6 +63,7 @@ LAYERS = """
     server
     cluster.__init__    cluster.values      cluster.errors      cluster.link
     cluster.ledger      cluster.engine      cluster.entries
+    cluster.sweeping
     cluster.copy        cluster.members     cluster.post
     cluster.numbering   cluster.publisher   cluster.listener
     cluster.history
@@ -100,6 +101,7 @@ RESERVED = {
             "files",
             "cluster.copy",
             "cluster.ledger",
+            "cluster.sweeping",
             "once",
             "reading",
             "retention",
