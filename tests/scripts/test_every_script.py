@@ -40,6 +40,7 @@ def test_every_script_does_its_work(serve, tmp_path):
         "backup": (0, "copy.db: 1 messages", [db, tmp_path / "copy.db"]),
         "bench": (0, r"chat_threads +\d", once),
         "bot": (0, "^$", [here]),
+        "capstone": (0, "1: a line", ["list"]),
         "export": (0, "ann: hello", [db]),
         "lab": (0, "01_", ["start", 1, tmp_path]),
         "load": (0, "delivered", ["--port", server.port, "--clients", 2, "--duration", 0.1]),

@@ -1,0 +1,313 @@
+"""Clients that talk to the program under test, and the story of what they sent and got."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from stairs.program import Program
+
+Event = dict[str, Any]
+
+ROWS = 16  # of a story that are shown, from its end
+WIDTH = 100  # characters of a row
+STARTS_WITHIN = 15.0  # seconds that the program has to accept its first connection
+ASIDE = frozenset({"joined", "message", "presence", "notice", "topic", "room", "current"})
+"""Events that are passed over while another one is expected."""
+
+
+class Failed(Exception):
+    """The program did not do what was expected."""
+
+
+class Story:
+    """What was sent and got, by all clients of a check. Any thread may add to it."""
+
+    def __init__(self) -> None:
+        self._rows: list[str] = []
+
+    def add(self, who: str, does: str, what: str = "") -> None:
+        if len(what) > WIDTH:
+            what = f"{what[: WIDTH - 40]}… ({len(what):,} characters)"
+        self._rows.append(f"{who:<5} {does:<6} {what}".rstrip())
+
+    def told(self) -> list[str]:
+        left_out = len(self._rows) - ROWS
+        return [f"(the first {left_out:,} lines are left out)"] * (left_out > 0) + self._rows[-ROWS:]
+
+
+def written(data: bytes) -> str:
+    """Bytes for a story: as text with a sign for each end of a line, if they are text."""
+    try:
+        return data.decode().replace("\n", "⏎")
+    except UnicodeDecodeError:
+        return repr(data)
+
+
+def encoded(request: Event) -> bytes:
+    return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+class Client:
+    """One connection. Used by one thread at a time."""
+
+    def __init__(self, name: str, program: Program, story: Story, patience: float, receive_buffer: int = 0) -> None:
+        self.name = name
+        self.token = ""
+        self.greeting: list[bytes] = []  # the lines before the first object
+        self._story = story
+        self._patience = patience
+        self._program = program
+        self._rest = b""
+        self._lines: list[bytes] = []  # the oldest at the end
+        self._greeted = False
+        self._refs = 0
+        self._sock = self._connect(receive_buffer)
+        story.add(name, "connects")
+
+    def _connect(self, receive_buffer: int) -> socket.socket:
+        """Connect as soon as the program accepts."""
+        deadline = time.monotonic() + STARTS_WITHIN
+        while True:
+            sock = socket.socket()
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if receive_buffer:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            sock.settimeout(self._patience)
+            try:
+                sock.connect(("127.0.0.1", self._program.port))
+                return sock
+            except OSError as error:
+                sock.close()
+                if self._program.ended is not None:
+                    raise Failed(f"The program has ended, with exit code {self._program.ended}.") from error
+                if time.monotonic() > deadline:
+                    raise Failed(
+                        f"Nobody listens on port {self._program.port}: {error.strerror or error}. "
+                        "Does the program use the port that --port names?"
+                    ) from error
+                time.sleep(0.02)
+
+    # --- sending ------------------------------------------------------------------------------------------
+
+    def send(self, *what: Event | bytes, quietly: bool = False) -> None:
+        """Send requests, or bytes as they are, in one call. ``quietly``: the story does not show it."""
+        data = b"".join(each if isinstance(each, bytes) else encoded(each) for each in what)
+        if not quietly:
+            self._story.add(self.name, "sends", written(data))
+        try:
+            self._sock.sendall(data)
+        except TimeoutError as error:
+            raise Failed(f"The program reads nothing from {self.name} for {self._patience:g} s.") from error
+        except OSError as error:
+            raise Failed(f"The program has closed {self.name}'s connection.") from error
+
+    def ref(self) -> str:
+        """Another ref."""
+        self._refs += 1
+        return f"{self.name}-{self._refs}"
+
+    def ask(self, kind: str, answer: str, expected: str = "", **fields: Any) -> Event:
+        """Send a request with a ref, and expect an answer of that type, with this ref."""
+        ref = self.ref()
+        self.send({"type": kind, **fields, "ref": ref})
+        return self.expect(answer, expected, ref=ref)
+
+    def hello(self, **fields: Any) -> Event:
+        """Say hello with the client's name. Returns the welcome."""
+        welcome = self.ask("hello", "welcome", name=self.name, **fields)
+        if welcome.get("name") != self.name:
+            raise Failed(f"Expected: a welcome with the name {self.name}.")
+        self.token = welcome.get("token") or ""
+        return welcome
+
+    def refused(self, code: str | tuple[str, ...], expected: str, request: Event) -> Event:
+        """Send a request with a ref. Expect an error with that code, or one of those."""
+        codes = (code,) if isinstance(code, str) else code
+        ref = self.ref()
+        self.send({**request, "ref": ref})
+        answer = self.expect("error", expected, ref=ref)
+        if answer.get("code") not in codes:
+            raise Failed(f"Expected: {expected}, so an error with the code {' or '.join(codes)}.")
+        return answer
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    def next(self, seconds: float | None = None) -> Event | None:
+        """The next event; None if the program has closed the connection. Raises TimeoutError, or Failed."""
+        line = self._line(self._patience if seconds is None else seconds)
+        if line is None:
+            return None
+        try:
+            event = json.loads(line)
+        except ValueError:
+            self._story.add(self.name, "gets", written(line))
+            raise Failed(f"{self.name} got a line that is not JSON.") from None
+        if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+            self._story.add(self.name, "gets", written(line))
+            raise Failed(f'{self.name} got a line that is not an object with a "type".')
+        return event
+
+    def _line(self, seconds: float) -> bytes | None:
+        """The next line, without those before the first object; None at the end of the connection."""
+        deadline = time.monotonic() + seconds
+        while True:
+            while self._lines:
+                line = self._lines.pop()
+                if self._greeted or line.startswith(b"{"):
+                    self._greeted = True
+                    return line
+                self.greeting.append(line)
+                self._story.add(self.name, "gets", written(line) + "⏎")
+            self._sock.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                data = self._sock.recv(1 << 18)
+            except ConnectionError:
+                data = b""
+            finally:
+                self._sock.settimeout(self._patience)
+            if not data:
+                return None
+            *ended, self._rest = (self._rest + data).split(b"\n")
+            self._lines = ended[::-1]
+
+    def expect(self, kind: str, expected: str = "", aside: frozenset[str] = ASIDE, **fields: Any) -> Event:
+        """The next event of that type, which has these fields. Events in ``aside`` are passed over before it."""
+        expected = expected or f"{self.name} gets {_described(kind, fields)}"
+        while True:
+            try:
+                event = self.next()
+            except TimeoutError:
+                raise Failed(f"Expected: {expected}.\nIt got nothing more for {self._patience:g} s.") from None
+            if event is None:
+                self._story.add(self.name, "gets", "the end of the connection")
+                raise Failed(f"Expected: {expected}.\nThe program has closed the connection instead.")
+            if event["type"] == kind:
+                self.got(event)
+                for field, value in fields.items():
+                    if event.get(field) != value:
+                        raise Failed(f"Expected: {expected}.\nIts {field} is {event.get(field)!r}, not {value!r}.")
+                return event
+            if event["type"] not in aside:
+                self.got(event)
+                raise Failed(f"Expected: {expected}.\nIt got this instead: {json.dumps(event, ensure_ascii=False)}")
+
+    def got(self, event: Event) -> None:
+        self._story.add(self.name, "gets", json.dumps(event, ensure_ascii=False, separators=(",", ":")))
+
+    def expect_end(self, seconds: float | None = None) -> list[Event]:
+        """Read to the end of the connection, and return what came before it."""
+        came: list[Event] = []
+        while True:
+            try:
+                event = self.next(seconds)
+            except TimeoutError:
+                raise Failed(f"Expected: the program closes {self.name}'s connection.\nIt does not.") from None
+            if event is None:
+                self._story.add(self.name, "gets", "the end of the connection")
+                return came
+            self.got(event)
+            came.append(event)
+
+    # --- leaving ------------------------------------------------------------------------------------------
+
+    def quit(self) -> None:
+        """Leave in order."""
+        self.send({"type": "quit"})
+        self.expect("bye", f"quit is answered with bye, for {self.name}")
+        self.expect_end()
+        self._sock.close()
+
+    def break_off(self) -> None:
+        """Break the connection, as a machine that crashes: RST instead of FIN."""
+        self._story.add(self.name, "breaks", "off, in the middle of the connection")
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        self._sock.close()
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def _described(kind: str, fields: Event) -> str:
+    return " ".join([f'"{kind}"', *(f"with {name} {value!r}" for name, value in fields.items())])
+
+
+class Stage:
+    """The program, and the clients of one check."""
+
+    def __init__(self, command: str, step: int, patience: float) -> None:
+        self.patience = patience
+        self.story = Story()
+        self._directory = tempfile.TemporaryDirectory(prefix="capstone-", ignore_cleanup_errors=True)
+        self.program = Program(command, pathlib.Path(self._directory.name), step)
+        self._clients: list[Client] = []
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self._clients:
+            client.close()
+        self.program.kill()
+        self._directory.cleanup()
+
+    def client(self, name: str = "ann", receive_buffer: int = 0) -> Client:
+        """A client that has connected, and said nothing."""
+        client = Client(name, self.program, self.story, self.patience, receive_buffer)
+        self._clients.append(client)
+        return client
+
+    def guest(self, name: str, **hello: Any) -> Client:
+        """A client that has said hello."""
+        client = self.client(name)
+        client.hello(**hello)
+        return client
+
+    def note(self, text: str) -> None:
+        self.story.add("", "", text)
+
+    def wait_for(self, holds: Callable[[], bool], expected: str) -> None:
+        """Wait until something holds, or fail."""
+        deadline = time.monotonic() + self.patience
+        while not holds():
+            if time.monotonic() > deadline:
+                raise Failed(f"Expected: {expected}.\nIt is not so after {self.patience:g} s.")
+            time.sleep(0.02)
+
+    def told(self, failed: Failed) -> str:
+        """The story of a check that failed."""
+        rows = ["What the clients sent and got:", "", *(f"  {row}" for row in self.story.told()), "", str(failed)]
+        if lately := self.program.last_words():
+            rows += ["", "The program wrote, at the end:", *(f"  {row[:WIDTH]}" for row in lately)]
+        return "\n".join(rows)
+
+
+@contextlib.contextmanager
+def at_once(*jobs: Callable[[], None]) -> Iterator[None]:
+    """Run jobs in threads while the body runs; raise what the first of them that failed has raised."""
+    failures: list[BaseException] = []
+
+    def run(job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(job,), daemon=True) for job in jobs]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.join()
+    if failures:
+        raise failures[0]

@@ -1,0 +1,141 @@
+"""The capstone: its checks pass for the solutions and for the project's own server, and fail for wrong servers."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from support.programs import load
+from wrong_servers import WRONG, Wrong
+
+ROOT = pathlib.Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "capstone.py"
+PAGES = ROOT / "docs" / "capstone"
+SOLUTIONS = pathlib.Path(__file__).parent / "solutions"
+STEPS = [int(path.name[:2]) for path in sorted(PAGES.glob("[0-9][0-9]_*.rst"))]
+OURS = f"{sys.executable} -m chat_threads --host 127.0.0.1 --rate 0 --port {{port}} --db {{db}}"
+PATIENCE = 30.0  # seconds; a busy machine may need some
+
+# What a wrong server needs above its classes.
+BESIDES = """
+import concurrent.futures
+POOL = concurrent.futures.ThreadPoolExecutor(20)
+KEPT = []
+SHARED = None
+"""
+
+capstone = load("capstone")
+slow = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+def solution(step: int) -> pathlib.Path:
+    return SOLUTIONS / f"step{step:02}.py"
+
+
+def found_wrong(step: int, command: str) -> dict[str, str]:
+    """The checks that fail, and their stories."""
+    stories = {capstone.sentence(each): capstone.run(each, step, command, PATIENCE) for each in capstone.checks(step)}
+    return {check: story for check, story in stories.items() if story}
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+class TestAStep:
+    pytestmark = slow
+
+    def test_its_solution_passes(self, step):
+        assert found_wrong(step, f"python {solution(step)}") == {}
+
+    def test_the_projects_own_server_passes(self, step):
+        assert found_wrong(step, OURS) == {}
+
+    def test_the_solution_of_the_last_step_passes(self, step):
+        assert found_wrong(step, f"python {solution(STEPS[-1])}") == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.step}-{wrong.why.replace(' ', '-')}")
+def test_a_wrong_server_fails_for_its_own_reason(wrong: Wrong, tmp_path):
+    text = solution(wrong.step).read_text(encoding="utf-8")
+    assert text.count(wrong.right) == 1
+    text = text.replace(wrong.right, wrong.wrong)
+    program = tmp_path / "server.py"
+    program.write_text(
+        text.replace("\n\n\ndef main", f"\n{BESIDES}\n\ndef main").replace("SHARED = None", "SHARED = Lines()")
+    )
+    check = next(each for each in capstone.checks(wrong.step) if capstone.sentence(each) == wrong.fails)
+    story = capstone.run(check, wrong.step, f"python {program}", 3.0)
+    assert story
+    assert wrong.says in story
+
+
+def test_each_step_has_a_page_with_all_its_parts():
+    assert list(range(1, len(STEPS) + 1)) == STEPS
+    for step, path in capstone.pages().items():
+        page = path.read_text(encoding="utf-8")
+        assert page.startswith(f"Step {step}: ")
+        heads = re.findall(r"(?m)^(.+)\n-+$", page)
+        assert heads == ["What you learn", "What you need", "Predict", "The task", "Check it", "In the server"], path
+        assert re.search(r"(?m)^Time: about \d+ minutes\.$", page), path
+        assert "Write down" in page.split("\nPredict\n")[1].split("\nThe task\n")[0], path
+        assert f"capstone.py check {step} " in page, path
+        for name in re.findall(r"``((?:chat_threads|tests|scripts|docs)/[\w/]+\.\w+)``", page):
+            assert (ROOT / name).exists(), (path, name)
+    assert {wrong.step for wrong in WRONG} == set(STEPS)
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, encoding="utf-8", timeout=50, check=False
+    )
+
+
+@pytest.mark.slow
+def test_the_command_tells_which_checks_fail_and_the_story_of_the_first(tmp_path):
+    shutil.copy(PAGES / "start.py", tmp_path)
+    done = run("check", 1, "--run", f"python {tmp_path}/start.py")
+    assert done.returncode == 1
+    assert "  ok     a greeting comes first and hello is answered with welcome\n" in done.stdout
+    assert done.stdout.count("What the clients sent and got:") == 1
+    assert "6 of 7 checks fail. With --all, the story of each is told.\n" in done.stdout
+    page = (PAGES / "01_a_line.rst").read_text(encoding="utf-8")
+    told = done.stdout.split("FAILS")[1].split("\n\n  FAILS")[0]
+    for row in filter(None, told.split("\n")):
+        assert row.strip() in page
+
+
+def test_the_command_lists_the_steps_and_the_checks_of_one():
+    assert run("list").stdout.startswith("1: a line\n2: many at once\n3: names\n")
+    assert run("list", 3).stdout.startswith("3: names\n  hello comes first and only once\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["list", "99"], "capstone: there is no step 99; there are 1 to "),
+        (["list", "3-2"], "capstone: there is no step 3-2; there are 1 to "),
+        (["check", "one", "--run", "true"], "capstone: one is not a step, such as 3, or 1-3 for several."),
+    ],
+)
+def test_an_impossible_request_is_refused_in_one_line(arguments, why):
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(why)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("no-such-command", "The program could not be started: "),
+        ("python -c 'raise SystemExit(3)'", "The program has ended, with exit code 3."),
+    ],
+)
+def test_a_program_that_does_not_start_is_told_so(command, why):
+    done = run("check", 1, "--run", command)
+    assert done.returncode == 1
+    assert why in done.stdout
