@@ -209,7 +209,7 @@ class Conversation(socketserver.BaseRequestHandler):
         while tries < TRIES:
             hello = self._hello(deadline) if first is None else first
             first = None
-            self._session.heard = time.monotonic()
+            self._session.heard = came = time.monotonic()
             if hello is None or not self.server.door.speaks(self._number):
                 return False
             if isinstance(hello, commands.Quit):
@@ -232,6 +232,8 @@ class Conversation(socketserver.BaseRequestHandler):
                 if tries + 1 < TRIES:
                     self.server.service.refused(self._session, hello, error)
                 self._may_give_way()
+            finally:
+                deadline += time.monotonic() - came  # so the time in which the client waited for its turn is not lost
             tries += 1
             if tries == TRIES - 1 and self._session.dialect.name == "text":
                 self._session.send(events.Notice("One more try is left."))

@@ -18,7 +18,6 @@ from . import chatroom, errors, events, inside, ordered, refusals
 from .chatroom import ChatRoom, Place, Recent, Subscriber
 from .directory import Directory
 from .disconnects import TooSlow
-from .lookalikes import looks
 from .mailbox import OVERFLOWED, Mailbox
 from .memory import Output
 from .outbox import Outbox
@@ -107,31 +106,34 @@ class Publisher(Directory):
         The room is put into the history's queue before anybody can find it, and so before anything that is said in it.
         If it cannot be stored, ``origin`` gets an error, as the answer to its request ``ref``.
         """
-        key, appearance = fold(name), looks(name)
-        owner = origin.identity if origin else 0
+        room = ChatRoom(0, name, fold(name), creator, topic, owner=origin.identity if origin else 0)
         with self._lock:
-            if found := self._by_key.get(key):
-                raise found.exists(name, origin)
-            for look in appearance:
-                if other := self._by_look.get(look):
-                    raise errors.LooksLikeRoom(name, other.name) if other.is_listed(origin) else LooksHidden(name)
-            if len(self._rooms) >= ROOMS:
-                raise errors.ServerHasTooManyRooms(ROOMS)
-            address = origin.address if origin else ""
-            self._quota.take(owner, address)
-            room = ChatRoom(self._next_id, name, key, creator, topic, owner=owner)
-            room.address = address
-            try:
-                self._enqueue(
-                    ordered.RoomMade(room.id, name, key, topic, creator, int(time.time() * 1000), origin, ref, owner)
-                )
-            except errors.NotStored:
-                self._quota.give_back(owner, address)
-                raise
+            room.id = self._next_id
+            self._submit_room(room, origin, origin, ref)
             self._next_id += 1
-            self._rooms[room.id] = self._by_key[key] = room
+            self._rooms[room.id] = self._by_key[room.key] = room
             self._by_look.update(dict.fromkeys(room.looks, room))
             return room
+
+    def _submit_room(self, room: ChatRoom, maker: Subscriber | None, origin: Subscriber | None, ref: str) -> None:
+        """Check that ``maker`` may make this room, count it, and put it into the history's queue. If it is refused
+        there, ``origin`` gets the error. Raises as ``create_chat_room``."""
+        assert self._lock.locked()
+        if found := self._by_key.get(room.key):
+            raise found.exists(room.name, maker)
+        for look in room.looks:
+            if other := self._by_look.get(look):
+                raise errors.LooksLikeRoom(room.name, other.name) if other.is_listed(maker) else LooksHidden(room.name)
+        if len(self._rooms) >= ROOMS:
+            raise errors.ServerHasTooManyRooms(ROOMS)
+        room.address = maker.address if maker else ""
+        self._quota.take(room.owner, room.address)
+        made = room.id, room.name, room.key, room.topic, room.creator, int(time.time() * 1000)
+        try:
+            self._enqueue(ordered.RoomMade(*made, origin, ref, room.owner))
+        except errors.NotStored:
+            self._quota.give_back(room.owner, room.address)
+            raise
 
     def delete_chat_room(self, session: Subscriber, room: ChatRoom, ref: str = "") -> ordered.RoomEnded:
         """Return what to submit to the history so that the room ends: for its owner, or one of the server's operators.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .. import errors, events, ordered, refusals
+from .. import events, ordered
 from ..chatroom import ChatRoom, Place, Subscriber
-from ..lookalikes import looks
 from ..outbox import Outbox
 from ..parcel import Parcel, View
-from ..publisher import ROOMS, Publisher
+from ..publisher import Publisher
 from ..rules import fold
 from .errors import Unreached
 from .ledger import Ledger
@@ -50,34 +48,19 @@ class ClusterPublisher(Publisher):
         self, name: str, creator: str, topic: str = "", origin: Subscriber | None = None, ref: str = ""
     ) -> ChatRoom:
         """As in the Publisher, but the log decides. Waits for it."""
-        key, appearance = fold(name), looks(name)
-        owner = origin.identity if origin else 0
+        room = ChatRoom(0, name, fold(name), creator, topic, owner=origin.identity if origin else 0)
         with self._lock:
-            if found := self._by_key.get(key):
-                raise found.exists(name, origin)
-            for look in appearance:
-                if other := self._by_look.get(look):
-                    listed = other.is_listed(origin)
-                    raise errors.LooksLikeRoom(name, other.name) if listed else refusals.LooksHidden(name)
-            if len(self._rooms) >= ROOMS:
-                raise errors.ServerHasTooManyRooms(ROOMS)
-            address = origin.address if origin else ""
-            self._quota.take(owner, address)
-            try:
-                self._enqueue(ordered.RoomMade(0, name, key, topic, creator, int(time.time() * 1000), None, ref, owner))
-            except errors.NotStored:
-                self._quota.give_back(owner, address)
-                raise
+            self._submit_room(room, origin, None, ref)
         if origin is None:  # before anybody is let in
-            return ChatRoom(0, name, key, creator, topic)
+            return room
         self._settle()
         with self._lock:
-            found = self._by_key.get(key)
-            if found is not None and found.owner == owner and not found.address:
-                found.address = address  # it counts for its maker until it is dropped
-                self._quota.give_back(owner, "")  # it was counted twice: here, and when the log had it
+            found = self._by_key.get(room.key)
+            if found is not None and found.owner == room.owner and not found.address:
+                found.address = room.address  # it counts for its maker until it is dropped
+                self._quota.give_back(room.owner, "")  # it was counted twice: here, and when the log had it
                 return found
-            self._quota.give_back(owner, address)
+            self._quota.give_back(room.owner, room.address)
         if found is None:
             raise Unreached("done")
         raise found.exists(name, origin)

@@ -11,13 +11,16 @@ import socket
 import sqlite3
 import sys
 import threading
+import time
+import types
+from typing import Any
 
 import pytest
 from support.clients import Client, Program
 from support.terminals import run
 from support.waiting import WAIT, wait_for
 
-from chat_threads import accounts, conversation, passwords
+from chat_threads import accounts, conversation, passwords, receiver
 from chat_threads.account_errors import PasswordsBusy, TooManyAccounts, TooManyPasswords
 from chat_threads.client import Refused, connection
 from chat_threads.errors import Unreadable
@@ -489,6 +492,26 @@ def test_few_passwords_are_checked_at_a_time_and_who_waits_too_long_is_told(prog
     gate.set()
     assert [each.expect("error")["code"] for each in others[:-1]] == ["wrong_password"] * 5
     assert max(at_once) <= 2
+
+
+def test_a_client_may_try_again_although_it_has_long_waited_for_its_turn(program, server, monkeypatch):
+    late, enter = [0.0], Gate.enter
+
+    def slowly(gate: Gate, *more: Any) -> None:
+        late[0] += passwords.PATIENCE
+        enter(gate, *more)
+
+    registered(program, server=server)
+    clock = types.SimpleNamespace(monotonic=lambda: time.monotonic() + late[0], time=time.time)
+    monkeypatch.setattr(conversation, "time", clock)
+    monkeypatch.setattr(receiver, "time", clock)
+    monkeypatch.setattr(Gate, "enter", slowly)
+    again = program(None, server)
+    for _ in range(2):
+        again.send(type="hello", name="ann", password=OTHER)
+        assert again.expect("error")["code"] == "wrong_password"
+    again.send(type="hello", name="ann", password=SECRET)
+    again.expect("welcome", name="ann")
 
 
 def test_the_client_library_waits_for_its_turn_and_hears_how_many_are_ahead(server, program, connect, monkeypatch):
