@@ -21,6 +21,7 @@ ASKED = b"\xff\xfd\x00\xff\xfd\x1f"  # what a client that has sent a telnet comm
 NAMED = b"\xff\xfd\x18"  # and then, if it tells its window's size: IAC DO TERMINAL-TYPE
 _ECHO = re.compile(rb"\xff[\xfb\xfc]\x01")  # telnet is asked not to show what is typed, or to show it again
 SAID = re.compile(r"(?:(\d+) )?\[[^]]*\] (\w+): (.*)")  # number, if it is shown; name; text
+_PUT_ABOVE = re.compile(rb"\x1b(?:[78]|\[\?6[hl]|\[999B)")  # around lines that are put above the one that is edited
 LONG = "x" * 1900
 _FOLDED = re.compile(rb"([*!])   (?!at )([^\r]*)\r\n")  # how a notice or an error goes on; /threads has "at"
 TINY = 4096  # bytes in the receive buffer of a client that does not read
@@ -151,6 +152,45 @@ class Client:
 
     def __exit__(self, *args: object) -> None:
         self.close()
+
+
+class Editor(Client):
+    """A person who edits lines. It keeps all bytes that came."""
+
+    AGREES = b"\xff\xfd\x01\xff\xfd\x03"  # IAC DO ECHO, IAC DO SUPPRESS-GO-AHEAD
+    IN_ROW_12 = b"\x1b[12;1R"  # where the cursor is
+
+    def __init__(self, port: int, name: str, receive_buffer: int = 0) -> None:
+        super().__init__(port, name, receive_buffer=receive_buffer)
+        self.came = b""
+        self.send("/edit on")
+        self.until(b"\xff\xfd\x18")  # DO TERMINAL-TYPE
+        self.send_bytes(b"\xff\xfc\x18")
+        self.until(b"\xff\xfb\x03")  # WILL SUPPRESS-GO-AHEAD
+        self.send_bytes(self.AGREES)
+        self.until(b"\x1b[6n")
+        self.send_bytes(self.IN_ROW_12)
+        self.until(b"stays whole")
+
+    def until(self, wanted: bytes | None) -> bytes:
+        """Read until this has come; None: until the end."""
+        at = len(self.came)
+        while wanted is None or wanted not in self.came[at:]:
+            try:
+                data = self.sock.recv(1 << 16)
+            except ConnectionResetError:
+                data = b""
+            self.came += data
+            if not data:
+                assert wanted is None, self.came[at:]
+                break
+        return self.came[at:]
+
+    def ask(self, line: str) -> list[str]:
+        """As in Client. The lines of long notices and errors stay folded."""
+        self.send_bytes(f"{line}\r/ping\r".encode())
+        shown = _PUT_ABOVE.sub(b"", self.until(b"* Pong:")).decode()
+        return [each for each in re.split("[\r\n]+", shown) if each][:-1]
 
 
 def line_of(request: object) -> bytes:

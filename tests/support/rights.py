@@ -24,6 +24,7 @@ topic    not_in_room  not_in_room  not_in_room  yes          muted        banned
 invite   not_in_room  not_in_room  not_in_room  yes          yes          banned  yes          yes    not_in_room
 redact   not_in_room  not_in_room  not_in_room  not_allowed  not_allowed  banned  yes          yes    not_in_room
 report   not_in_room  not_in_room  not_in_room  yes          yes          banned  yes          yes    not_in_room
+rename   yes          yes          yes          yes          muted        yes     yes          yes    yes
 govern   not_allowed  not_allowed  not_allowed  not_allowed  not_allowed  banned  yes          yes    yes
 appoint  not_allowed  not_allowed  not_allowed  not_allowed  not_allowed  banned  not_allowed  yes    yes
 delete   not_allowed  not_allowed  not_allowed  not_allowed  not_allowed  banned  not_allowed  yes    yes
@@ -43,14 +44,16 @@ appoint  unknown_room  not_allowed  unknown_room  not_allowed  not_allowed  bann
 delete   unknown_room  not_allowed  unknown_room  not_allowed  not_allowed  banned  not_allowed  yes    yes
 
 quiet
-       stranger     invited      account      member      muted  banned  operator  owner  server
-say    not_in_room  not_in_room  not_in_room  quiet_room  muted  banned  yes       yes    not_in_room
-topic  not_in_room  not_in_room  not_in_room  quiet_room  muted  banned  yes       yes    not_in_room
+        stranger     invited      account      member      muted  banned  operator  owner  server
+say     not_in_room  not_in_room  not_in_room  quiet_room  muted  banned  yes       yes    not_in_room
+topic   not_in_room  not_in_room  not_in_room  quiet_room  muted  banned  yes       yes    not_in_room
+rename  yes          yes          yes          quiet_room  muted  yes     yes       yes    yes
 
 slow 600
-       stranger     invited      account      member    muted  banned  operator  owner  server
-say    not_in_room  not_in_room  not_in_room  once      muted  banned  yes       yes    not_in_room
-topic  not_in_room  not_in_room  not_in_room  too_soon  muted  banned  yes       yes    not_in_room
+        stranger     invited      account      member    muted  banned  operator  owner  server
+say     not_in_room  not_in_room  not_in_room  once      muted  banned  yes       yes    not_in_room
+topic   not_in_room  not_in_room  not_in_room  too_soon  muted  banned  yes       yes    not_in_room
+rename  yes          yes          yes          too_soon  muted  yes     yes       yes    yes
 
 accounts-only
          stranger       invited        account      member         muted        banned  operator     owner  server

@@ -6,12 +6,11 @@ import re
 import socket
 
 import pytest
-from support.clients import TINY, Client
+import support.clients
+from support.clients import TINY
 from support.servers import Running
 
 WITHDRAWS_ECHO, WITHDRAWS_SGA = b"\xff\xfe\x01", b"\xff\xfe\x03"
-AGREES = b"\xff\xfd\x01\xff\xfd\x03"
-IN_ROW_12 = b"\x1b[12;1R"  # where the cursor is
 STATES = re.compile(rb"\xff[\xfb\xfc](?P<option>[\x01\x03])|\x1b\[(?P<region>[0-9;]*)r|\x1b\[\?(?P<mode>[0-9]+)[hl]")
 
 
@@ -25,39 +24,16 @@ def left_over(data: bytes) -> list[bytes]:
     return [each for each in states.values() if each not in wraps and not each.endswith(b"l")]
 
 
-class Editor(Client):
-    """A person who edits lines. It keeps all bytes that came."""
+class Editor(support.clients.Editor):
+    """ann, who edits lines."""
 
     def __init__(self, server: Running, receive_buffer: int = 0) -> None:
         super().__init__(server.port, "ann", receive_buffer=receive_buffer)
         server.clients.append(self)
-        self.came = b""
-        self.send("/edit on")
-        self.until(b"\xff\xfd\x18")  # DO TERMINAL-TYPE
-        self.send_bytes(b"\xff\xfc\x18")
-        self.until(b"\xff\xfb\x03")  # WILL SUPPRESS-GO-AHEAD
-        self.send_bytes(AGREES)
-        self.until(b"\x1b[6n")
-        self.send_bytes(IN_ROW_12)
-        self.until(b"stays whole")
 
     def begins_a_line(self) -> None:
         self.send_bytes(b"unfinished")
         self.until(b"unfinished")
-
-    def until(self, wanted: bytes | None) -> bytes:
-        """Read until this has come; None: until the end."""
-        at = len(self.came)
-        while wanted is None or wanted not in self.came[at:]:
-            try:
-                data = self.sock.recv(1 << 16)
-            except ConnectionResetError:
-                data = b""
-            self.came += data
-            if not data:
-                assert wanted is None, self.came[at:]
-                break
-        return self.came[at:]
 
 
 def quits(ann, server):
@@ -93,7 +69,7 @@ def begins_again_and_quits_at_once(ann, server):
     ann.send_bytes(WITHDRAWS_ECHO + WITHDRAWS_SGA)
     ann.send("/edit on")
     ann.until(b"\xff\xfb\x03")
-    ann.send_bytes(AGREES + b"/quit\r")
+    ann.send_bytes(ann.AGREES + b"/quit\r")
 
 
 def sends_half_a_telnet_command(ann, server):

@@ -1,4 +1,4 @@
-"""Who may do what in a room: each cell of the table in ``support.rights``, over text and JSON, and in the docs."""
+"""Who may do what in a room: each cell of the table in ``support.rights``, in every dialect, and in the docs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 from support import rights
-from support.clients import Client, Program, Start
+from support.clients import Client, Editor, Program, Start
 from support.servers import Running
+from support.web import WebSocket
+
+from chat_threads import commands
 
 WORDS, TOPIC = "stripesMARK", "okapiMARK"  # said in the room, and what it is about
 
@@ -54,6 +57,7 @@ ACTIONS: dict[str, Ways] = {
         ({"type": "room", "setting": "keep 30"}, "/room ROOM keep 30"),
     ),
 }
+RENAME: Ways = (({"type": "nick", "name": "ROLEMARKnew"}, "/nick ROLEMARKnew"),)
 ENTER: Ways = (({"type": "join", "since": 0}, "/join ROOM"), ({"type": "join"}, "/join ROOM"))
 LISTS: Ways = (
     ({"type": "rooms"}, "/rooms"),
@@ -62,21 +66,38 @@ LISTS: Ways = (
     ({"type": "search", "words": "zebra"}, "/search zebra"),
     ({"type": "search", "from": "ownerMARK"}, "/search from:ownerMARK"),
 )
+# What is not in the table, and why.
+BESIDES = {
+    "leave create": "everybody may leave, and a room that is made is one's own",
+    "hello resume": "they enter rooms as join does, see test_whoever_comes_back_enters_no_more_rooms_than_by_join",
+    "private reply announce": "they are said in no room; the last is for the server's operators (test_order.py)",
+    "register login password unregister operator token": "about oneself (test_accounts.py)",
+    "away back ignore unignore set edit qr": "about oneself",
+    "trace": "see test_no_answer_reveals_an_invite_only_room",
+    "threads locks lab stats": "about the server",
+    "typed": "what WebSockets say here, as the page does",
+    "ping help quit": "nothing is read or said",
+}
+DIALECTS = ("json", "web", "text", "edit")
 INSIDE = ("member", "muted", "operator", "owner")  # whose current room it is
 KICKED = {"operator": "one", "owner": "two", "server": "three"}  # whom they send out; everybody else tries the owner
 MESSAGES = {"operator": 2, "owner": 3}  # that they remove; everybody else tries the first
 
 
 class Actor:
-    """A person with a text or a JSON client. ``heard`` is all that it was shown."""
+    """A person with a client of any dialect. ``heard`` is all that it was shown."""
 
-    def __init__(self, server: Running, name: str, as_json: bool) -> None:
+    def __init__(self, server: Running, name: str, dialect: str) -> None:
         self.name, self.server = name, server
         self.heard = ""
         self._refs = itertools.count()
-        self._client: Any = Program(server.port) if as_json else Client(server.port, name)
+        self._client: Any
+        if dialect in ("text", "edit"):
+            self._client = (Client if dialect == "text" else Editor)(server.port, name)
+        else:
+            self._client = (Program if dialect == "json" else WebSocket)(server.port)
         server.clients.append(self._client)
-        if as_json:
+        if isinstance(self._client, Program):
             self._client.send(type="hello", name=name)
             self._client.expect("joined")
 
@@ -88,6 +109,8 @@ class Actor:
         """What becomes of it, "yes", or the code of an error, or "refused" where there are no codes; and what came."""
         if isinstance(self._client, Program):
             ref, came = f"r{next(self._refs)}", [{}]
+            if isinstance(self._client, WebSocket):
+                request = {"type": "typed", "line": line, **{key: request[key] for key in request if key == "room"}}
             self._client.send({**request, "ref": ref})
             while came[-1].get("ref") != ref:
                 came.append(self._client.read())
@@ -103,9 +126,9 @@ class Actor:
             assert self.do({"type": "typed", "line": line}, line)[0] == "yes", line
 
 
-def furnished(server: Running, room: str, rule: str, mark: str, as_json: bool) -> dict[str, Actor]:
+def furnished(server: Running, room: str, rule: str, mark: str, dialect: str) -> dict[str, Actor]:
     """The people of a room with this rule, their names with ``mark`` at the end."""
-    people = {role: Actor(server, role + mark, as_json) for role in (*rights.PEOPLE, "victim", *KICKED.values())}
+    people = {role: Actor(server, role + mark, dialect) for role in (*rights.PEOPLE, "victim", *KICKED.values())}
     people["account"].session.account = people["server"].session.operator = True
     words, topic = (each.replace("MARK", mark) for each in (WORDS, TOPIC))
     people["owner"].type(f"/create {room} {topic} here", *[f"zebra {words}"] * 3)
@@ -124,37 +147,73 @@ def filled(ways: Ways, rule: str, role: str, mark: str) -> Ways:
     message = str(MESSAGES.get(role, 1))
     kicked = KICKED.get(role, "owner") + mark
     text = json.dumps(ways).replace("ROOM", f"#r{mark}").replace("MARK", mark).replace("RULE", rule)
-    text = text.replace("KICKED", kicked)
+    text = text.replace("KICKED", kicked).replace("ROLE", role)
     if rule != "invite-only":  # nobody is invited
         text = json.dumps([way for way in json.loads(text) if way[0]["type"] != "uninvite"])
     return json.loads(text.replace('"MESSAGE"', message).replace("MESSAGE", message))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("as_json", [True, False], ids=["json", "text"])
-def test_everybody_may_do_what_the_table_says_and_nothing_else(server: Running, as_json: bool) -> None:
+def test_each_command_and_each_request_is_in_the_table_or_named_besides() -> None:
+    table = [each for ways in (*ACTIONS.values(), RENAME, ENTER, LISTS) for each in ways]
+    besides = [word for words in BESIDES for word in words.split()]
+    requests = {each.row.type or each.row.name[1:] for each in commands.ALL}
+    tried = {request["type"] for request, _ in table}
+    assert sorted([*tried, *besides]) == sorted(requests)
+    typed = {each.row.name for each in commands.ALL if each.row.type in tried} - {""}
+    assert {line.split()[0] for _, line in table if line[0] == "/"} == typed
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_everybody_may_do_what_the_table_says_and_nothing_else(server: Running, dialect: str) -> None:
     table, wrong = rights.cells(), []
+    with_codes = dialect in ("json", "web")
     for number, rule in enumerate(rights.RULES):
         room, mark = f"#r{number}", str(number)
-        people = furnished(server, room, rule, mark, as_json)
-        for action, role in itertools.product((*ACTIONS, "list", "enter"), rights.PEOPLE):
+        people = furnished(server, room, rule, mark, dialect)
+        for action, role in itertools.product((*ACTIONS, "list", "rename", "enter"), rights.PEOPLE):
             me, expected = people[role], table[rule, action, role]
-            if action == "say" and not as_json and role not in INSIDE:
+            if action == "say" and not with_codes and role not in INSIDE:
                 continue  # a line is said in the current room, and this one is not theirs
             if action == "list":
                 shown = [me.do(*way)[1] for way in filled(LISTS, rule, role, mark)]
                 offered = server.chat.publisher.beginning("#", 100, me.session)
                 found = ["yes" if room in each else "hidden" for each in (*shown, offered)]
             else:
-                ways = filled(ENTER if action == "enter" else ACTIONS[action], rule, role, mark)
+                ways = filled({**ACTIONS, "enter": ENTER, "rename": RENAME}[action], rule, role, mark)
                 found = [me.do({"room": room, **request}, line)[0] for request, line in ways]
             wanted = ["yes", "too_soon"] if expected == "once" else [expected] * len(found)
-            if action != "list" and not as_json:
+            if action != "list" and not with_codes:
                 wanted = [each if each == "yes" else "refused" for each in wanted]
             if found != wanted:
                 wrong.append((rule, action, role, wanted, found))
             heard = {each.replace("MARK", mark) in me.heard for each in (WORDS, TOPIC)}
             if action != "enter" and heard != {table[rule, "read", role] == "yes"}:
                 wrong.append((rule, action, role, "heard", [str(heard)]))
+    assert wrong == []
+
+
+def test_whoever_comes_back_enters_no_more_rooms_than_by_join(server: Running, program: Start) -> None:
+    """By a hello with a token and the rooms to catch up on, and then by resume, from another connection."""
+    table, wrong = rights.cells(), []
+    for number, rule in enumerate(rights.RULES):
+        room, mark = f"#r{number}", str(number)
+        people = furnished(server, room, rule, mark, "json")
+        for role in ("stranger", "invited", "member", "muted", "banned", "operator", "owner"):
+            token, expected = people[role].session.token, table[rule, "enter", role]
+            if rule == "accounts-only" and role in ("member", "muted"):
+                expected = "accounts_only"  # they are not in it any more
+            first, second = program(None, server), program(None, server)
+            first.send(type="hello", token=token, since={room: 0})
+            for client in (first, second):
+                if client is second:
+                    second.send({"type": "hello", "name": f"guest{number}{role}"}, {"type": "resume", "token": token})
+                seen = client.ask({"type": "stats"})
+                codes = [each["code"] for each in seen if each["type"] == "error"]
+                inside = any(each["type"] == "joined" and each["room"] == room for each in seen)
+                if (inside, codes) != (expected == "yes", [] if inside or client is second else [expected]):
+                    wrong.append((rule, role, client is second, expected, inside, codes))
+                if expected != "yes" and WORDS.replace("MARK", mark) in str(seen):
+                    wrong.append((rule, role, client is second, "heard"))
     assert wrong == []
 
 
