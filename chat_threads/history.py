@@ -127,6 +127,11 @@ class History:
         self._publish, self._refuse, self._announce, self._flush = publish, refuse, announce, flush
         self.thread.start()
 
+    @property
+    def trouble(self) -> str:
+        """Why it can store nothing now although it works, in a sentence; "": it can. For any thread."""
+        return ""
+
     def stop(self, timeout: float) -> bool:
         """Let the thread finish the queue, and join it. Return False if it did not end in time."""
         deadline = time.monotonic() + timeout

@@ -155,6 +155,10 @@ class ClusterHistory(History):
         """There may be something new in the log. Raises NotStored if the queue is full; then the thread is awake."""
         self.enqueue(Wake())
 
+    @property
+    def trouble(self) -> str:
+        return "" if self._down_since is None else "The cluster's database does not answer."
+
     def hurry(self) -> None:
         """The server stops: do not wait for an engine that does not answer."""
         self._stopping.set()

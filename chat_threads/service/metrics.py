@@ -94,6 +94,8 @@ def _illness(context: Context) -> str:
     doing, since = slot.doing
     if doing != IDLE and now - since > STUCK:
         return f"The history has been at one step for {now - since:.0f} seconds: it {doing}."
+    if history.trouble:
+        return history.trouble
     failure = history.commits.failure
     if failure and now - failure[0] < FAILURE:
         return f"The last message could not be stored: {failure[1]}."

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import re
+import textwrap
 
 ROOT = pathlib.Path(__file__).parents[2]
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
-USERS, OPERATORS, PROGRAMMERS, PROTOCOL, PERFORMANCE, RELIABILITY, SOURCE, TEACHERS = (
+USERS, OPERATORS, PROGRAMMERS, PROTOCOL, PERFORMANCE, RELIABILITY, SOURCE, TEACHERS, CLUSTER = (
     (ROOT / "docs" / f"{page}.rst").read_text(encoding="utf-8")
-    for page in ("users", "operators", "programmers", "protocol", "performance", "reliability", "source", "teachers")
+    for page in "users operators programmers protocol performance reliability source teachers cluster".split()
 )
+
+
+def block_after(mark: str, text: str) -> str:
+    """The first block of quoted lines after a comment, without what it is indented by."""
+    lines = text.split(f".. {mark}\n", 1)[1].split("::\n", 1)[1].strip("\n").splitlines()
+    quoted = itertools.takewhile(lambda line: line.startswith("    ") or not line, lines)
+    return textwrap.dedent("\n".join(quoted)).strip()
 
 
 def table_after(mark: str, text: str) -> list[list[str]]:
