@@ -194,7 +194,7 @@ def save(directory: pathlib.Path, servers: list[Server], clients: list[Client], 
                 fields = value._asdict() if isinstance(value, Look) else dataclasses.asdict(value)
                 out.write(json.dumps(fields, ensure_ascii=False) + "\n")
     with open(directory / "faults.jsonl", "w", encoding="utf-8") as out:
-        out.writelines(json.dumps([*fault[:3], sorted(fault.who or ())]) + "\n" for fault in world.faults)
+        out.writelines(json.dumps([*fault[:3], sorted(fault.who or ()), fault.server]) + "\n" for fault in world.faults)
 
 
 def kinds_of(clients: list[Client]) -> list[tuple[object, dict[str, Any]]]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+RESTARTS = frozenset({"kills of servers", "SIGTERM, and started again"})  # one that starts reads all first
 LIVE_WITHIN = 2.0  # seconds from sending to the answer, and from the acknowledgement to the last live reader
 
 
@@ -107,6 +108,7 @@ class Stay:
     messages: list[Seen] = field(default_factory=list)
     left: float | None = None  # when it asked to leave, if that was answered; None: the connection broke
     ended: float = math.inf
+    server: int = 0  # to which it was connected
 
     @property
     def start(self) -> int:
@@ -120,12 +122,13 @@ class Stay:
 
 
 class Fault(NamedTuple):
-    """The time of a fault, for all clients or for some."""
+    """The time of a fault, for all clients, for some, or for those who are connected to some servers."""
 
     kind: str
     began: float
     ended: float
     who: frozenset[str] | None = None  # names; None: everybody
+    server: int | None = None  # None: all
 
 
 class Look(NamedTuple):
@@ -135,6 +138,7 @@ class Look(NamedTuple):
     text: str
     asked: float
     found: tuple[str, ...]  # the texts that it found
+    server: int = 0  # to which it was connected
 
 
 @dataclass
@@ -160,8 +164,13 @@ class _Run:
         apart: bool,
     ) -> None:
         self.looks = looks
-        self._everybodys = _Times(fault for fault in faults if fault.who is None)
         self._apart = apart
+        servers = {stay.server for stay in stays} | {look.server for look in looks}
+        self.times = {server: _Times(fault for fault in faults if _hits(fault, server)) for server in servers}
+        self._hearing = {
+            server: _Times(fault for fault in faults if _hits(fault, server) and fault.kind not in RESTARTS)
+            for server in servers
+        }
         self.asks = asks
         self.stays = stays
         self.rows = sorted(rows)
@@ -181,20 +190,20 @@ class _Run:
             times.append(at)
             highest.append(max(number, highest[-1] if highest else 0))
 
-    def known(self, before: float) -> float:
-        """All that was acknowledged before this time was known to every server at the time ``before``. Servers that are
-        apart hear of it a moment later, when there is no fault."""
+    def known(self, server: int, before: float) -> float:
+        """All that was acknowledged before this time was known to a server at the time ``before``. Servers that are
+        apart hear of it a moment later, when nothing has happened to this one, or to what all share."""
         if not self._apart:
             return before
         at = before - LIVE_WITHIN
-        while (began := self._everybodys.touch(at, at + LIVE_WITHIN)) is not None:
+        while (began := self._hearing[server].touch(at, at + LIVE_WITHIN)) is not None:
             at = began - LIVE_WITHIN - 0.001
         return at
 
-    def acknowledged(self, room: str, before: float) -> int:
-        """The highest number in the room that every server knew before that time, or 0."""
-        times, highest = self._acked[room]
-        at = bisect.bisect_left(times, self.known(before))
+    def acknowledged(self, stay: Stay, before: float) -> int:
+        """The highest number in the room that the server knew before that time, or 0."""
+        times, highest = self._acked[stay.room]
+        at = bisect.bisect_left(times, self.known(stay.server, before))
         return highest[at - 1] if at else 0
 
     def stored(self) -> Iterator[tuple[Row, Ask]]:
@@ -269,11 +278,11 @@ def _c4(run: _Run) -> Found:
             if row != there:
                 wrong.append(f"{_name(stay)} was shown {_shown(row)}, and the history has {_shown(there)}")
         if stay.last is not None:
-            known = run.acknowledged(stay.room, stay.asked)
+            known = run.acknowledged(stay, stay.asked)
             if stay.last < known:
                 wrong.append(f"{_name(stay)} was told that {stay.last} is the last, when {known} was acknowledged")
         if stay.left is not None:
-            known = run.acknowledged(stay.room, stay.left)
+            known = run.acknowledged(stay, stay.left)
             if stay.reached < known:
                 wrong.append(
                     f"{_name(stay)} had seen all up to {stay.reached} on leaving, when {known} was acknowledged"
@@ -328,16 +337,17 @@ def _c6(run: _Run) -> Found:
 
 def _c7(run: _Run) -> Found:
     judged, wrong = 0, []
-    everybody = _Times(fault for fault in run.faults if fault.who is None)
     own: Mapping[str, _Times] = {
         name: _Times(fault for fault in run.faults if fault.who and name in fault.who)
         for name in {stay.subscriber for stay in run.stays}
     }
 
-    def timed(stay: Stay, began: float, until: float) -> bool:
-        """Whether the subscriber was present and reading all that time, without a fault."""
-        there = stay.joined <= began and until <= min(stay.ended, math.inf if stay.left is None else stay.left)
-        return there and all(times.touch(began, until) is None for times in (everybody, own[stay.subscriber]))
+    def timed(stay: Stay, there: float, began: float, until: float) -> bool:
+        """Whether the subscriber was present and reading from ``there`` to ``until``, and nothing happened to it or to
+        its server since ``began``. What happens to other servers does not matter."""
+        if there < stay.joined or until > min(stay.ended, math.inf if stay.left is None else stay.left):
+            return False
+        return all(times.touch(began, until) is None for times in (run.times[stay.server], own[stay.subscriber]))
 
     acked: dict[str, list[Ask]] = defaultdict(list)
     of_sender: dict[tuple[str, str], list[Ask]] = defaultdict(list)
@@ -347,7 +357,7 @@ def _c7(run: _Run) -> Found:
             acked[ask.room].append(ask)
     for stay in run.stays:
         for ask in of_sender[stay.subscriber, stay.room]:
-            if timed(stay, ask.sent[0], ask.sent[0] + LIVE_WITHIN):
+            if timed(stay, ask.sent[0], ask.sent[0], ask.sent[0] + LIVE_WITHIN):
                 judged += 1
                 if ask.answered > ask.sent[0] + LIVE_WITHIN:
                     wrong.append(f"{_name(ask)} had no answer for {ask.answered - ask.sent[0]:.1f} s")
@@ -356,7 +366,7 @@ def _c7(run: _Run) -> Found:
         for ask in asks[bisect.bisect_left(asks, stay.joined, key=lambda each: each.done) :]:
             if ask.done > stay.ended:
                 break
-            if timed(stay, ask.sent[0], ask.done + LIVE_WITHIN):
+            if timed(stay, ask.sent[0], ask.done, ask.done + LIVE_WITHIN):
                 judged += 1
                 at = seen.get(ask.acks[0].number, math.inf)
                 if at > ask.done + LIVE_WITHIN:
@@ -372,9 +382,14 @@ def _c8(run: _Run) -> Found:
             if text not in run.of_text:
                 wrong.append(f"{look.who} found what the history has not: {text[:40]}")
         ask = run.by_text[look.text]
-        if look.text not in look.found and ask.done < run.known(look.asked):
+        if look.text not in look.found and ask.done < run.known(look.server, look.asked):
             wrong.append(f"{look.who} did not find {_name(ask)}, acknowledged {look.asked - ask.done:.3f} s before")
     return len(run.looks), wrong
+
+
+def _hits(fault: Fault, server: int) -> bool:
+    """Whether it is a fault for everybody on a server."""
+    return fault.who is None and fault.server in (None, server)
 
 
 class _Times:
@@ -424,7 +439,7 @@ def check(
     looks: Sequence[Look] = (),
     apart: bool = False,
 ) -> list[Result]:
-    """C1 to C8, in order. C7 leaves out texts that were sent or seen during a fault. ``apart``: there were several
-    servers."""
+    """C1 to C8, in order. C7 leaves out texts that had to be answered or shown during a fault of that server.
+    ``apart``: there were several servers."""
     run = _Run(asks, stays, rows, faults, looks, apart)
     return [Result(f"C{number}", says, *look(run)) for number, (says, look) in enumerate(CHECKS, 1)]

@@ -41,6 +41,8 @@ OUT = frozenset({"banned", "invite_only"})  # errors for somebody who may not en
 
 UNDECIDED = frozenset({"not_stored", "maybe_stored"})  # answers to a hello whose claim of a name is not decided in time
 
+FAREWELL = b"! The server is shutting down. Goodbye.\r"  # to whom it has not heard yet
+
 DISK_FAILED = "told that the disk failed"  # after this the server stores nothing until a restart
 
 now = time.monotonic
@@ -68,6 +70,7 @@ class Connection:
         self._rest = b""
         self._lines: list[bytes] = []  # the oldest at the end
         self._greeted = False
+        self._recognised = False  # the server knows that it is a program
         try:
             self._sock.connect(("127.0.0.1", port))
             if wrap:
@@ -89,7 +92,8 @@ class Connection:
         while True:
             while self._lines:
                 line = self._lines.pop()
-                if self._greeted:
+                if self._greeted and (self._recognised or line != FAREWELL):
+                    self._recognised = True
                     return self._object(line)
                 self._greeted = True
             if not select.select([self._sock], [], [], max(0.0, deadline - now()))[0]:
@@ -147,7 +151,8 @@ class World:
         self.odd: list[str] = []
         self.acked: list[str] = []  # texts in the order of their acknowledgements
         self.looks: list[Look] = []
-        self.doubles: list[tuple[str, float, float]] = []  # names that two people got between these times
+        # Names that two people got between these times, on servers with these numbers.
+        self.doubles: list[tuple[str, float, float, tuple[int, ...]]] = []
         # How often a room was about to be closed to those who were not invited, and was opened again. The governor's.
         self.closings = self.openings = 0
         self._lock = threading.Lock()  # guards the counts
@@ -169,12 +174,14 @@ class World:
         return random.Random(f"{self.seed} {who}")
 
     @contextlib.contextmanager
-    def fault(self, kind: str, who: str | None = None) -> Iterator[None]:
+    def fault(self, kind: str, who: str | None = None, server: int | None = None) -> Iterator[None]:
+        """Of everybody, of one client, or of those on one server."""
         began = now()
         try:
             yield
         finally:
-            self.faults.append(Fault(kind, began, now() + RECOVERY, None if who is None else frozenset({who})))
+            names = None if who is None else frozenset({who})
+            self.faults.append(Fault(kind, began, now() + RECOVERY, names, server))
             self.count(kind)
 
 
@@ -197,6 +204,7 @@ class Client(threading.Thread):
         self.token = ""
         self._staying: dict[str, Stay] = {}
         self._port = 0  # of the server that it is connected to, or was
+        self._server = 0  # the number of that server
         self._refs = 0
         self._answers: dict[str, dict[str, Any]] = {}  # answers to requests other than texts, by ref
         self._coming = False  # has said hello, and has not entered all of its rooms yet
@@ -229,6 +237,7 @@ class Client(threading.Thread):
             self._port = self.chance.choice(self.world.ports)
         else:
             self._port = self.world.ports[0]
+        self._server = self.world.ports.index(self._port) + 1
 
     def _come_in(self) -> None:
         self._change_server()
@@ -284,7 +293,7 @@ class Client(threading.Thread):
         """The token was unknown, so no text that was sent under it is in the history."""
 
     def _enters(self, room: str) -> None:
-        self._staying[room] = Stay(self.name, room, now(), self.reached[room])
+        self._staying[room] = Stay(self.name, room, now(), self.reached[room], server=self._server)
 
     def _join(self, room: str) -> None:
         ref = self._ref("join")
@@ -504,7 +513,7 @@ class Searcher(Client):
         answer = self._search({"words": text.split()[0]})
         if answer["type"] == "search" and open_then and closings == self.world.closings:
             found = tuple(each["text"] for each in answer["messages"])
-            self.world.looks.append(Look(self.name, text, asked, found))
+            self.world.looks.append(Look(self.name, text, asked, found, self._server))
 
     def _search(self, request: dict[str, str]) -> dict[str, Any]:
         ref = self._ref("search")

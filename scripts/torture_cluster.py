@@ -76,13 +76,19 @@ class Members:
             for number, way in enumerate(ways, 1)
         ]
 
+    def behind(self, wire: Wire) -> int:
+        """The number of the server that has this way."""
+        return self.wires.index(wire) + 1 + bool(self.network)
+
     def faults_found(self, world: World) -> list[str]:
         """What only several servers can do wrong. The servers must still run."""
         faults = [each for each in world.faults if each.who is None]
         twice = [
             f"two people had the name {name} at once"
-            for name, began, ended in world.doubles
-            if not any(each.began <= ended and began <= each.ended for each in faults)
+            for name, began, ended, servers in world.doubles
+            if not any(
+                each.began <= ended and began <= each.ended and each.server in (None, *servers) for each in faults
+            )
         ]
         return [*self._differences(), *twice]
 
@@ -151,9 +157,8 @@ class ClusterKiller(threading.Thread):
         with contextlib.ExitStack() as faults:
             for server in chosen:
                 in_order = self._chance.random() < 0.2 and server.turn.acquire(blocking=False)
-                faults.enter_context(
-                    self._world.fault("SIGTERM, and started again" if in_order else "kills of servers")
-                )
+                what = "SIGTERM, and started again" if in_order else "kills of servers"
+                faults.enter_context(self._world.fault(what, server=server.number))
                 if not in_order:
                     server.kill()
                     continue
@@ -194,7 +199,8 @@ class ClusterMeddler(Meddling):
         if not server.turn.acquire(blocking=False):
             return
         process = server.process
-        with self._world.fault("SIGSTOP beyond the lease" if beyond else "SIGSTOP, then SIGCONT"):
+        what = "SIGSTOP beyond the lease" if beyond else "SIGSTOP, then SIGCONT"
+        with self._world.fault(what, server=server.number):
             process.send_signal(signal.SIGSTOP)
             self._hold(*(LEASE + 1, LEASE + 4) if beyond else (0.5, 6))
             process.send_signal(signal.SIGCONT)  # no effect if it was killed in the meantime
@@ -203,7 +209,7 @@ class ClusterMeddler(Meddling):
     def _fail_way(self, fault: str) -> None:
         """Both ends are alive."""
         wire = self._chance.choice(self._members.wires)
-        with self._world.fault(fault):
+        with self._world.fault(fault, server=self._members.behind(wire)):
             wire.mode = WAYS[fault]
             self._hold(*self._chance.choice(TIMES))
             if wire.mode == "deaf":  # TCP loses no bytes: what has lost some ends
@@ -213,7 +219,7 @@ class ClusterMeddler(Meddling):
 
     def _fail_network(self, fault: str, network: Network) -> None:
         """Both ends are alive, and no end is told anything."""
-        with self._world.fault(fault):
+        with self._world.fault(fault, server=1):
             (network.cut if fault == NETWORK_FAULTS[0] else network.lose_answers)(1)
             self._hold(*self._chance.choice(TIMES))
             network.mend(1)
@@ -230,7 +236,8 @@ class ClusterMeddler(Meddling):
             person.join()
         self._world.count("one name claimed on two servers")
         if all(person.has_name for person in people) and all(person.is_there() for person in people):
-            self._world.doubles.append((people[0].wanted, began, now()))
+            numbers = tuple(server.number for server in servers)
+            self._world.doubles.append((people[0].wanted, began, now(), numbers))
         for person in people:
             person.close()
 

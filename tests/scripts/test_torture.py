@@ -373,13 +373,23 @@ def test_a_late_message_during_a_fault_is_not_judged():
     run = good_run()
     late(run)
     at = run.ask("#a", 20).acks[0].at
-    run.faults.append(Fault("stopped", at + 1, at + 1.5))
+    run.faults.append(Fault("stopped", at + 1, at + 1.5, server=0))
     assert run.found() == set()
+    run.faults[-1] = run.faults[-1]._replace(server=1)  # another server's
+    assert run.found() == {"C7"}
 
 
 @pytest.mark.parametrize(
     ("later", "faults", "judged"),
-    [(1, [], False), (2.5, [], True), (2.5, [Fault("kill", 104, 105)], False), (9, [Fault("kill", 104, 105)], True)],
+    [
+        (1, [], False),
+        (2.5, [], True),
+        (2.5, [Fault("engine", 104, 105)], False),
+        (9, [Fault("engine", 104, 105)], True),
+        (2.5, [Fault("cut", 104, 105, server=0)], False),
+        (2.5, [Fault("cut", 104, 105, server=1)], True),  # another server's
+        (2.5, [Fault("kills of servers", 104, 105, server=0)], True),  # a server that starts has read all
+    ],
 )
 def test_servers_that_are_apart_have_a_moment_without_a_fault_to_hear_of_what_others_acknowledged(
     later, faults, judged
