@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from itertools import count
+from typing import Any
 
 from .latch import Latch
 from .tls import RECORD, Channel, Violation, reason
@@ -119,9 +120,9 @@ class SecureWire(Wire):
     # --- the thread that writes -------------------------------------------------------------------------------
 
     @staticmethod
-    def seal(batch: Sequence[tuple[Wire, bytes]]) -> list[bytes]:
+    def seal(batch: Sequence[tuple[Any, bytes]]) -> list[bytes]:
         """Take these bytes as ``put`` does, but leave them encrypted in ``unsent``. Return for each wire what it has
-        taken: all of it, or nothing if that cannot be done now.
+        taken: all of it, or nothing if that cannot be done now. Those for which there are no bytes may be other Wires.
 
         One encryption after another finds OpenSSL's code in the processor's cache. After a ``send`` it is not there.
         Besides, neighbours share a lock.
@@ -130,7 +131,7 @@ class SecureWire(Wire):
         held: threading.Lock | None = None
         try:
             for number, (wire, data) in enumerate(batch):
-                if not data or not isinstance(wire, SecureWire):
+                if not data:
                     continue
                 channel = wire._channel
                 if channel.lock is not held:
@@ -153,7 +154,7 @@ class SecureWire(Wire):
         if not self._shaken:  # only the reason for the end is sent so early, and the client could not read that
             return len(data)
         if self.unsent:
-            self._send_kept(nowait)
+            self.put_rest(nowait)
         taken = 0
         while taken < len(data) and not self.unsent:
             piece = data if len(data) <= RECORD else memoryview(data)[taken : taken + RECORD]
@@ -167,8 +168,7 @@ class SecureWire(Wire):
                 self.unsent = memoryview(encrypted)[sent:]
         return taken
 
-    def _send_kept(self, nowait: int) -> None:
-        """Raises BlockingIOError if the system takes nothing."""
+    def put_rest(self, nowait: int) -> None:
         try:
             self.unsent = self.unsent[self._sock.send(self.unsent, nowait) :]
         except BlockingIOError:

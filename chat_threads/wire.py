@@ -63,7 +63,7 @@ class Wire:
 
     ``put(data, nowait)`` is the socket's own ``send``, for a thread that writes to many clients. It raises
     BlockingIOError if the system takes nothing, and its caller adds to ``sent``. If it leaves something in ``unsent``,
-    its caller calls it again, with or without more.
+    its caller calls it again, with or without more, or ``put_rest``, which does no more than send that.
     """
 
     __slots__ = ("_sock", "nowait", "put", "sent", "unsent", "_size", "stopped", "lost", "relayed")  # as in Mailbox
@@ -164,6 +164,9 @@ class Wire:
             return 0
         self.sent += sent
         return sent
+
+    def put_rest(self, nowait: int) -> None:
+        """Send what is in ``unsent``: here nothing. Raises as ``put``."""
 
     def wait_writable(self, timeout: float) -> bool:
         """Wait until ``send`` can send something; False after the timeout."""

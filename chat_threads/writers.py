@@ -180,7 +180,7 @@ class Writers:
                 if sealed:
                     wire.sent += len(sealed)
                     data = sealed
-                    wire.put(b"", wire.nowait)
+                    wire.put_rest(wire.nowait)
                 elif parcels[1:]:
                     data = b"".join([parcel.data for parcel in parcels])
                 else:
@@ -345,10 +345,15 @@ class Crew(Writers):
     def _seal(sessions: Sequence[Session], taken: Sequence[list[Parcel]]) -> Iterable[bytes]:
         """Encrypt what the sessions that speak TLS are sent next. Return what each one's wire has taken."""
         try:
-            batch = [
-                (session.wire, b"".join([parcel.data for parcel in parcels] if session.cohort == SECURED else ()))
-                for session, parcels in zip(sessions, taken, strict=True)
-            ]
+            batch = []
+            for session, parcels in zip(sessions, taken, strict=True):  # the hot path: few calls
+                data = b""
+                if parcels and session.cohort == SECURED:
+                    if parcels[1:]:
+                        data = b"".join([parcel.data for parcel in parcels])
+                    else:
+                        data = parcels[0].encoded or parcels[0].data
+                batch.append((session.wire, data))
         except Exception:  # _send meets it again, and handles it
             return NONE_SEALED
         return SecureWire.seal(batch)
