@@ -46,8 +46,8 @@ def start(number: int, directory: pathlib.Path) -> None:
         fail(f"{directory} is where the labs are handed out from; take another folder.")
     try:
         shutil.copytree(folder, target, ignore=shutil.ignore_patterns(*NOT_COPIED))
-        if not (directory / "stepper.py").exists():
-            shutil.copy(LABS / "stepper.py", directory)
+        if not (directory / "stepper").exists():
+            shutil.copytree(LABS / "stepper", directory / "stepper", ignore=shutil.ignore_patterns(*NOT_COPIED))
     except OSError as error:
         fail(f"{target} could not be written: {error.strerror}.")
     script = pathlib.Path(sys.argv[0]).absolute()

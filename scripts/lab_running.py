@@ -26,7 +26,7 @@ def run_checks(folder: pathlib.Path, task: pathlib.Path, report: pathlib.Path) -
     with tempfile.TemporaryDirectory() as clean:
         place = pathlib.Path(clean)
         shutil.copytree(folder, place / folder.name, ignore=shutil.ignore_patterns(*NOT_COPIED))
-        shutil.copy(LABS / "stepper.py", place)
+        shutil.copytree(LABS / "stepper", place / "stepper", ignore=shutil.ignore_patterns(*NOT_COPIED))
         (place / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"]
         command += ["-o", "junit_family=xunit2", f"--junitxml={report}", str(place / folder.name / "test_task.py")]

@@ -1,24 +1,19 @@
-"""The labs one_writer, name_race, deadlock and goodbye, and the stepper that checks them."""
+"""The labs one_writer, name_race, deadlock and goodbye."""
 
 from __future__ import annotations
 
-import _thread
 import importlib.util
 import os
 import pathlib
-import queue
 import re
 import shutil
 import subprocess
 import sys
 import textwrap
-import threading
-import time
 
 import pytest
-from support.waiting import wait_for
 
-# Seconds: on a busy machine 20 times take a while.
+# Seconds: on a busy machine the most expensive answers take a while.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -94,8 +89,8 @@ def test_a_task_as_handed_out_fails_its_checks_for_the_right_reason(lab, failure
 
 
 @pytest.mark.parametrize("lab", MINE)
-def test_a_solution_passes_twenty_times_in_a_row(lab, failures):
-    assert [failures(lab, LABS / lab / "solution.py") for _ in range(20)] == [{}] * 20
+def test_a_solution_passes_twice_in_a_row(lab, failures):
+    assert [failures(lab, LABS / lab / "solution.py") for _ in range(2)] == [{}] * 2
 
 
 @pytest.mark.parametrize("answer", WRONG_ANSWERS)
@@ -119,7 +114,7 @@ def test_another_right_answer_passes(answer, failures):
 @pytest.mark.parametrize("lab", MINE)
 def test_a_lab_copied_out_tells_its_story_with_nothing_but_pytest(lab, tmp_path):
     shutil.copytree(LABS / lab, tmp_path / lab)
-    shutil.copy(LABS / "stepper.py", tmp_path)
+    shutil.copytree(LABS / "stepper", tmp_path / "stepper", ignore=shutil.ignore_patterns("__pycache__"))
     done = run("-m", "pytest", "-p", "no:cacheprovider", "test_task.py", cwd=tmp_path / lab)
     assert done.returncode == 1
     assert f"{len(AS_HANDED_OUT[lab])} failed" in done.stdout
@@ -194,287 +189,4 @@ def run(*args: str, cwd: pathlib.Path) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if name not in ("LAB_TASK", "PYTEST_ADDOPTS")}
     return subprocess.run(
         [sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, timeout=50, check=False
-    )
-
-
-# --- the stepper ------------------------------------------------------------------------------------------
-
-COUNTER = """
-import threading
-
-class Counter:
-    _lock = threading.Lock()
-
-    def __init__(self):
-        self.count = 0
-
-    def race(self):
-        before = self.count
-        self.count = before + 1
-
-    def locked(self):
-        with self._lock:
-            before = self.count
-            self.count = before + 1
-
-    def sleeper(self):
-        time.sleep(1)
-        before = self.count
-        self.count = before + 1
-"""
-
-LOCKS = """
-from threading import Lock
-
-class Locks:
-    def __init__(self):
-        self._left = Lock()
-        self._right = Lock()
-
-    def left_first(self):
-        with self._left:
-            with self._right:
-                pass
-
-    def right_first(self):
-        with self._right:
-            with self._left:
-                pass
-
-    def both_left_first(self):
-        self.left_first()
-
-    def left_twice(self):
-        with self._left:
-            self._left.acquire()
-"""
-
-WAITS = """
-import queue
-import threading
-import time
-
-class Waits:
-    def __init__(self):
-        self.changed = threading.Condition()
-        self.queue = queue.Queue(1)
-        self.event = threading.Event()
-        self.items = []
-        self.got = []
-
-    def put_two(self):
-        for item in (1, 2):
-            with self.changed:
-                self.items.append(item)
-                self.changed.notify()
-
-    def take_if(self):
-        with self.changed:
-            if not self.items:
-                self.changed.wait()
-            self.got.append(self.items.pop(0))
-
-    def take_while(self):
-        with self.changed:
-            while not self.items:
-                self.changed.wait()
-            self.got.append(self.items.pop(0))
-
-    def fill(self):
-        for item in (1, 2, 3):
-            self.queue.put(item)
-
-    def empty(self):
-        for _ in range(3):
-            self.got.append(self.queue.get())
-
-    def two_timeouts(self):
-        threading.Timer(3, self.event.set).start()
-        self.got = [self.event.wait(2), self.event.wait(2), time.monotonic()]
-
-    def poll(self):
-        while not self.got:
-            time.sleep(0.1)
-
-    def spin(self):
-        while not self.got:
-            pass
-
-    def set(self):
-        self.got.append(1)
-
-    def forever(self):
-        while True:
-            self.got.append(self.queue.get())
-
-    def serve(self):
-        threading.Thread(target=self.forever, daemon=True).start()
-        self.queue.put(1)
-"""
-
-
-@pytest.fixture
-def explore(tmp_path, monkeypatch, stepper):
-    """A function: explore threads that call these methods of one object of the class in this text."""
-
-    def explore(text: str, *methods: str, check=lambda thing: None, **more):
-        path = tmp_path / "theirs.py"
-        path.write_text(text)
-        monkeypatch.setenv("LAB_TASK", str(path))
-        theirs = stepper.load_task(__file__)
-        kind = re.search(r"class (\w+)", text)[1]
-
-        def make():
-            thing = getattr(theirs, kind)()
-            names = ("ann", "bob", "cy")[: len(methods)]
-            return thing, {name: getattr(thing, method) for name, method in zip(names, methods, strict=True)}
-
-        return stepper.explore(make, check, only=[theirs], **more)
-
-    return explore
-
-
-def two_counted(counter) -> str | None:
-    return None if counter.count == 2 else f"Two counted, and the count is {counter.count}."
-
-
-def test_the_stepper_finds_a_race_and_shows_the_turns(explore, stepper):
-    result = explore(COUNTER, "race", "race", check=two_counted)
-    assert result.orders == 3
-    assert stepper.story(result) == (
-        "How the threads took turns, each row a line of code:\n"
-        "\n"
-        "step  ann                           bob\n"
-        "   1    11 before = self.count\n"
-        "   2                                  11 before = self.count\n"
-        "   3                                  12 self.count = before + 1\n"
-        "                                         (ends)\n"
-        "   4    12 self.count = before + 1\n"
-        "           (ends)\n"
-        "\n"
-        "Two counted, and the count is 1.\n"
-    )
-
-
-def test_correct_locking_passes_after_all_orders_were_tried(explore):
-    result = explore(COUNTER, "locked", "locked", check=two_counted)
-    assert (result.fault, result.orders, result.complete) == (None, 8, True)
-
-
-@pytest.mark.parametrize(("preemptions", "orders"), [(0, 2), (1, 4), (2, 6), (3, 6)])
-def test_two_threads_of_two_lines_have_six_orders(explore, preemptions, orders):
-    """There are four steps, and two of them are ann's: 4! / (2! 2!) = 6."""
-    assert explore(COUNTER, "race", "race", preemptions=preemptions).orders == orders
-
-
-def test_more_orders_than_are_tried_are_said_to_be_more(explore, stepper, monkeypatch):
-    monkeypatch.setattr(stepper, "ORDERS", 5)
-    assert (explore(COUNTER, "race", "race").complete, explore(COUNTER, "race", "race").orders) == (False, 5)
-
-
-def test_the_stepper_finds_two_locks_taken_in_two_orders(explore):
-    result = explore(LOCKS, "left_first", "right_first")
-    assert result.orders == 3
-    assert result.fault == (
-        "No thread can continue: ann waits for self._right, which bob holds; bob waits for self._left, which ann holds."
-    )
-
-
-def test_two_locks_taken_in_one_order_pass(explore):
-    assert explore(LOCKS, "left_first", "both_left_first").fault is None
-
-
-def test_a_thread_that_waits_for_itself_is_found(explore):
-    assert (
-        explore(LOCKS, "left_twice").fault == "No thread can continue: ann waits for self._left, which it holds itself."
-    )
-
-
-def test_the_same_is_found_in_the_same_way_each_time(explore):
-    results = [explore(LOCKS, "left_first", "right_first") for _ in range(20)]
-    assert len({(result.fault, result.orders, tuple(result.steps)) for result in results}) == 1
-
-
-def test_an_if_before_a_wait_where_a_while_belongs_is_found(explore):
-    assert explore(WAITS, "take_if", "take_if", "put_two").fault.endswith("died of IndexError: pop from empty list")
-    assert explore(WAITS, "take_while", "take_while", "put_two").fault is None
-
-
-def test_a_full_queue_and_an_empty_one_make_threads_wait(explore):
-    result = explore(WAITS, "fill", "empty", check=lambda waits: None if waits.got == [1, 2, 3] else str(waits.got))
-    assert (result.fault, result.complete) == (None, True)
-    assert explore(WAITS, "fill").fault == "No thread can continue: ann waits in put(), line 34: it is full."
-
-
-def test_time_passes_only_while_nobody_can_go_on(explore):
-    assert explore(WAITS, "two_timeouts", check=lambda waits: str(waits.got)).fault == "[False, True, 3.0]"
-
-
-def test_a_sleep_keeps_nobody_from_coming_first(explore):
-    assert explore("import time\n" + COUNTER, "sleeper", "race", check=two_counted).fault
-
-
-def test_a_thread_that_polls_ends_if_it_lets_others_have_the_turn(explore, stepper):
-    assert explore(WAITS, "poll", "set").fault is None
-    result = explore(WAITS, "spin", "set")
-    assert result.fault == "There was no end after 3000 lines of code: is ann in an endless loop?"
-    assert len(stepper.story(result).splitlines()) == stepper.ROWS + len(["title", "", "…", "", "fault"])
-
-
-def test_a_daemon_thread_may_be_left_waiting(explore):
-    assert explore(WAITS, "serve").fault is None
-    assert explore(WAITS, "forever").fault == "No thread can continue: ann waits in get(), line 57: it is empty."
-
-
-def test_a_wait_that_the_stepper_knows_nothing_of_is_given_up(explore, stepper, monkeypatch):
-    monkeypatch.setattr(stepper, "PATIENCE", 0.2)
-    monkeypatch.setattr(stepper, "TIDY_UP", 0.2)
-    text = "import os\nends = os.pipe()\nclass Pipe:\n    def read(self):\n        os.read(ends[0], 1)\n"
-    assert "waits for something that is no lock or queue" in explore(text, "read").fault
-
-
-def test_afterwards_the_standard_library_is_as_it_was(explore):
-    def real():
-        return (threading.Lock, threading.RLock, threading.Thread.start, queue.SimpleQueue, time.sleep, time.monotonic)
-
-    before = real()
-    threads = _thread._count()
-    explore(WAITS, "fill", "empty")
-    explore(WAITS, "fill")
-    explore(WAITS, "spin")
-    assert real() == before
-    wait_for(lambda: _thread._count() <= threads, "the stepper's threads have ended")
-
-
-def test_a_program_that_does_not_end_is_told_apart_from_threads_that_hang(explore):
-    text = WAITS.replace("daemon=True", "name='server'")
-    assert explore(text, "serve").fault == (
-        "ann ended, but the program did not: server waits in get(), line 57: it is empty."
-    )
-
-
-def test_threads_of_one_name_are_numbered(explore):
-    text = WAITS.replace("self.queue.put(1)", "threading.Thread(target=self.forever, daemon=True).start()")
-    assert explore(text, "serve", check=lambda waits: "it ended").threads == ["ann", "forever", "forever 2"]
-
-
-def test_a_check_may_have_something_in_the_story_and_what_is_long_is_wrapped(explore, stepper):
-    words = " ".join(f"word{number}" for number in range(20))
-    text = "import stepper\n" + COUNTER.replace("before + 1", f"before + 1; stepper.note({words!r})")
-    story = stepper.story(explore(text, "race", "race", check=two_counted))
-    assert f"({words})" in " ".join(story.replace("(ends)", "").split())
-    assert all(len(row) <= stepper.WIDTH + 10 for row in story.splitlines())
-
-
-def test_a_lock_that_is_taken_again_by_its_thread_says_so(explore, stepper):
-    text = LOCKS.replace("import Lock", "import RLock as Lock")
-    result = explore(text, "left_twice", check=lambda locks: "it ended")
-    assert "(has self._left already)" in stepper.story(result)
-
-
-def test_a_lock_that_is_still_held_at_the_end_is_named(explore):
-    text = LOCKS + "\n    def keep(self):\n        self._left.acquire()\n"
-    fault = explore(text, "keep", check=lambda locks: locks._left.acquire()).fault
-    assert (
-        fault == "When all threads had ended, a lock was still held: the check waits for self._left, which ann holds."
     )

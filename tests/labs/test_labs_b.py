@@ -44,7 +44,7 @@ def pytest_generate_tests(metafunc):
 def copy_out(lab: str, folder: pathlib.Path) -> pathlib.Path:
     """The lab in a fresh folder, as students have it."""
     shutil.copytree(LABS / lab, folder / lab, ignore=shutil.ignore_patterns("solution.py", "__pycache__"))
-    shutil.copy(LABS / "stepper.py", folder)
+    shutil.copytree(LABS / "stepper", folder / "stepper", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "pytest.ini").write_text("[pytest]\n")
     return folder / lab
 

@@ -1,4 +1,4 @@
-"""The checks of lab 2. They run Outbox under a stepper: see stepper.py in the folder above."""
+"""The checks of lab 2. They run Outbox under a stepper: see the folder stepper beside this one."""
 
 import pathlib
 import sys

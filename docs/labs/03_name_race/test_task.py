@@ -1,4 +1,4 @@
-"""The checks of lab 3. They run NameTable under a stepper: see stepper.py in the folder above."""
+"""The checks of lab 3. They run NameTable under a stepper: see the folder stepper beside this one."""
 
 import pathlib
 import sys
