@@ -256,6 +256,11 @@ class History:
                 self._committed(numbered, began, now)
         elif numbered.spoke:
             self._rooms.spoken.note(numbered.spoke, numbered.at)
+        self._show(numbered, published, refused, now)
+        return committed
+
+    def _show(self, numbered: Numbering, published: Sequence[ordered.Published], refused: Refused, now: float) -> None:
+        """Publish what is committed, and tell those whose values are not."""
         if published:
             self._slot.doing = "publishes", now
             self._ahead += BATCH if numbered.further or self._ahead else len(published)
@@ -265,7 +270,6 @@ class History:
             self._refuse(item, error)
         if numbered.under_tokens:
             self._once.trim()
-        return committed
 
     def _publish_in_parts(self, published: Iterable[ordered.Published]) -> list[int]:
         """Publish a batch in which texts have several lines, in parts, after each of which the writers send what they
@@ -302,7 +306,13 @@ class History:
         messages = len(batch.messages)
         self.stored += messages
         self.commits.took(began, now, messages)
-        rooms = self._rooms
+        self._go_on_from(numbered)
+        if batch.accounts:
+            self._tell_of_accounts(batch)
+
+    def _go_on_from(self, numbered: Numbering) -> None:
+        """The next batch is numbered as this one leads to."""
+        batch, rooms = numbered.batch, self._rooms
         rooms.last |= numbered.numbers
         rooms.governed = numbered.governed
         rooms.spoken.note(numbered.spoke, numbered.at)
@@ -312,8 +322,9 @@ class History:
         rooms.unused = []
         if batch.refs:
             self._once.committed(batch.refs)
-        if batch.accounts:
-            self._accounts([each for each in batch.accounts if not isinstance(each, ordered.TokenUsed)])
+
+    def _tell_of_accounts(self, batch: Batch) -> None:
+        self._accounts([each for each in batch.accounts if not isinstance(each, ordered.TokenUsed)])
 
     def wait_to_speak(self, room_id: int, slow: int, identity: int) -> int:
         """For how many seconds a person must not speak in a room with this ``slow``. Called by any thread."""

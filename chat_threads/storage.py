@@ -313,39 +313,39 @@ class Storage(ReadingSide):
     def _store(self, writer: sqlite3.Connection, batch: Batch) -> int:
         """Store the batch. Return the id of its last message, or of the one before the batch."""
         with transaction(writer):
-            for room in batch.rooms_unused:  # first, because a new room may have the name of one of them
-                forget_unused(writer, "id = ?", room)
-            for made in batch.rooms_made:
-                writer.execute(
-                    "INSERT INTO rooms (id, name, key, topic, creator, created, owner, last)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
-                    (made.room_id, made.room, made.key, made.topic, made.creator, made.at, made.owner),
-                )
-            last_id = self._insert(writer, batch)
-            for room, number in batch.redacted:
-                self.sweeper.redact(writer, room, number)
-            for room, topic in batch.topics.items():
-                writer.execute("UPDATE rooms SET topic = ? WHERE id = ?", (topic, room))
-            govern(writer, batch.governed)
-            audit.keep(writer, batch.audit)
-            for room in batch.rooms_ended:
-                audit.forget(writer, room)
-                self.sweeper.ends(writer, room)
-                writer.execute("DELETE FROM rooms WHERE id = ?", (room,))
-                writer.execute("INSERT INTO doomed (room) VALUES (?)", (room,))
-            once.store(writer, batch.tokens.values(), batch.refs, self._uses)
-            for change in batch.accounts:
-                accounting.store(writer, change)
-            if batch.places:
-                once.keep(writer, batch.places)
-            for made in batch.rooms_made:
-                if made.owner:
-                    writer.execute("UPDATE tokens SET kept = 1 WHERE id = ?", (made.owner,))
-            self._store_more(writer, batch)
-        return last_id
+            return self._put(writer, batch)
 
-    def _store_more(self, writer: sqlite3.Connection, batch: Batch) -> None:
-        """Store what only a copy of a cluster's log has."""
+    def _put(self, writer: sqlite3.Connection, batch: Batch) -> int:
+        """As ``_store``, in a transaction."""
+        for room in batch.rooms_unused:  # first, because a new room may have the name of one of them
+            forget_unused(writer, "id = ?", room)
+        for made in batch.rooms_made:
+            writer.execute(
+                "INSERT INTO rooms (id, name, key, topic, creator, created, owner, last)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+                (made.room_id, made.room, made.key, made.topic, made.creator, made.at, made.owner),
+            )
+        last_id = self._insert(writer, batch)
+        for room, number in batch.redacted:
+            self.sweeper.redact(writer, room, number)
+        for room, topic in batch.topics.items():
+            writer.execute("UPDATE rooms SET topic = ? WHERE id = ?", (topic, room))
+        govern(writer, batch.governed)
+        audit.keep(writer, batch.audit)
+        for room in batch.rooms_ended:
+            audit.forget(writer, room)
+            self.sweeper.ends(writer, room)
+            writer.execute("DELETE FROM rooms WHERE id = ?", (room,))
+            writer.execute("INSERT INTO doomed (room) VALUES (?)", (room,))
+        once.store(writer, batch.tokens.values(), batch.refs, self._uses)
+        for change in batch.accounts:
+            accounting.store(writer, change)
+        if batch.places:
+            once.keep(writer, batch.places)
+        for made in batch.rooms_made:
+            if made.owner:
+                writer.execute("UPDATE tokens SET kept = 1 WHERE id = ?", (made.owner,))
+        return last_id
 
     def _insert(self, writer: sqlite3.Connection, batch: Batch) -> int:
         """Insert the messages with few statements, because each releases the GIL and has to get it back. Return as

@@ -27,12 +27,13 @@ from .values import Swept
 log = logging.getLogger(__name__)
 
 FORGETS_EVERY = 1000  # rows
+LETTERS = 1_000_000  # of the messages that wait for their transaction, at most, and those of one more row
 AGAIN = 0.25  # seconds between two tries to store what is in the log
 
 
 @dataclass(slots=True)
 class CopyBatch(Batch):
-    """The content of one transaction: what a row of the log says, and its position."""
+    """What a row of the log says, and its position."""
 
     position: int = 0
     last_room: int = 0
@@ -54,8 +55,34 @@ class CopyBatch(Batch):
         return self.position % FORGETS_EVERY == 0
 
 
+@dataclass(slots=True)
+class _Rows(Batch):
+    """Rows that are stored in one transaction. What they have in all is for the books of the Storage."""
+
+    rows: list[CopyBatch] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, rows: list[CopyBatch]) -> _Rows:
+        made = cls(rows=rows)
+        made.tokens = dict(enumerate(token for each in rows for token in each.tokens.values()))
+        made.messages = [each for row in rows for each in row.messages]
+        made.redacted = [each for row in rows for each in row.redacted]
+        return made
+
+    @property
+    def more(self) -> bool:
+        return True
+
+    def pages(self) -> int:
+        return sum(each.pages() for each in self.rows)
+
+
 class Copy(Storage):
-    """A history that is a copy of a log."""
+    """A history that is a copy of a log.
+
+    Rows are stored in groups, because a transaction takes longer than what is in it: ``add`` each, then ``settle``.
+    What reads the file for a row settles those before it first, so each row finds the same on all servers.
+    """
 
     copies = True
     _sweepers = LogSweeper
@@ -63,6 +90,8 @@ class Copy(Storage):
 
     def __init__(self, *args: Any) -> None:
         self.stopping = Latch()  # set by any thread when the server stops: then nothing waits any more
+        self._waiting: list[CopyBatch] = []  # rows that are not stored yet; owned by the history thread
+        self._letters = 0  # of their messages
         super().__init__(*args)
 
     def _prepare(self, writer: sqlite3.Connection) -> bool:
@@ -86,16 +115,28 @@ class Copy(Storage):
                 self.unindexed = self._last_id - self._index.upto if self._index.usable else 0
         return migrated
 
+    def add(self, batch: CopyBatch) -> None:
+        """Store a row, at the latest with ``settle``. Raises CopyFailed."""
+        self._waiting.append(batch)
+        self._letters += sum(len(message.text) for message in batch.messages)
+        if batch.forgets or self._letters >= LETTERS:
+            self.settle()
+
+    def settle(self) -> None:
+        """Store all rows that were added. Raises CopyFailed."""
+        if self._waiting:
+            rows, self._waiting, self._letters = self._waiting, [], 0
+            self.commit(_Rows.of(rows))
+            if any(each.swept for each in rows):
+                self.sweeper.decided()
+
     def commit(self, batch: Batch) -> None:
         """As in Storage. What is in the log must get into the copy, too: try until it is there. Raises CopyFailed if
         that is hopeless, or the server stops."""
         failed = False
         while True:
             try:
-                super().commit(batch)
-                if isinstance(batch, CopyBatch) and batch.swept:
-                    self.sweeper.decided()
-                return
+                return super().commit(batch)
             except StorageError as error:
                 if isinstance(error, StorageBroken) or self.stopping.is_set():
                     raise CopyFailed(str(error)) from error
@@ -161,6 +202,7 @@ class Copy(Storage):
 
     def message(self, room: int, number: int) -> Message | None:
         """As in Storage. Raises CopyFailed, because to go on without an answer would make this copy another one."""
+        self.settle()
         try:
             with self._own() as writer:
                 gone = self.sweeper.covers(writer, room, number)
@@ -170,26 +212,44 @@ class Copy(Storage):
 
     def refs(self, token: int) -> list[StoredRef]:
         """As in Storage. Raises CopyFailed, for the same reason."""
+        self.settle()
         try:
             return super().refs(token)
         except Unreadable as error:
             raise CopyFailed(error.text) from error
 
-    def _store_more(self, writer: sqlite3.Connection, batch: Batch) -> None:
-        if isinstance(batch, CopyBatch) and batch.ledger:
-            last = self._last_id + len(batch.messages)
-            writer.execute(
-                "UPDATE copy SET position = ?, last_room = ?, last_message = ?", (batch.position, batch.last_room, last)
-            )
-            for each, before, kept in batch.swept:
-                self.sweeper.decide(writer, self._last_id + before, each, kept)
-            batch.ledger.store(writer)
-            while batch.forgets and once.forget(writer, batch.ledger.tokens()):
-                pass
-            writer.execute("DELETE FROM servers")
-            reads = batch.ledger.reads
-            alive = [(server, last, reads[server]) for server, last in batch.ledger.servers.items()]
-            writer.executemany("INSERT INTO servers VALUES (?, ?, ?)", alive)
+    def _store(self, writer: sqlite3.Connection, batch: Batch) -> int:
+        """As in Storage, for rows."""
+        if not isinstance(batch, _Rows):
+            return super()._store(writer, batch)
+        before = self._last_id, self._uses
+        try:
+            with transaction(writer):
+                for row in batch.rows:
+                    first = self._last_id
+                    self._last_id = self._put(writer, row)
+                    self._uses += len(row.tokens)
+                    for swept, said, kept in row.swept:
+                        self.sweeper.decide(writer, first + said, swept, kept)
+                self._store_ledger(writer, batch.rows[-1])
+            return self._last_id
+        finally:
+            self._last_id, self._uses = before  # the Storage counts what is committed
+
+    def _store_ledger(self, writer: sqlite3.Connection, row: CopyBatch) -> None:
+        """Store where the log led to with its last row."""
+        ledger = row.ledger
+        assert ledger
+        writer.execute(
+            "UPDATE copy SET position = ?, last_room = ?, last_message = ?",
+            (row.position, row.last_room, self._last_id),
+        )
+        ledger.store(writer)
+        while row.forgets and once.forget(writer, ledger.tokens()):
+            pass
+        writer.execute("DELETE FROM servers")
+        alive = [(server, last, ledger.reads[server]) for server, last in ledger.servers.items()]
+        writer.executemany("INSERT INTO servers VALUES (?, ?, ?)", alive)
 
 
 def leave(file: sqlite3.Connection) -> None:

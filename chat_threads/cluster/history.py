@@ -15,7 +15,7 @@ from typing import Any
 from .. import inside, ordered
 from ..disconnects import Replaced
 from ..errors import ChatError, StartError
-from ..history import History
+from ..history import AHEAD, BATCH, History
 from ..latch import Latch
 from ..numbering import Numbering
 from ..refusals import TooSoon
@@ -37,13 +37,13 @@ from .errors import (
 )
 from .ledger import Key
 from .members import ClusterSessions, Post, RemotePerson
-from .numbering import Claimed, Decoded, GivenUp, LoggedIn, RowNumbering, State
+from .numbering import Claimed, Decoded, Departed, GivenUp, LoggedIn, RowNumbering, State
 from .sweeping import LogUpkeep
 from .values import NameClaimed, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned, Wake
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 100  # rows that are read, and stored in one transaction, at a time
+AT_ONCE = 100  # rows that are read, and stored in one transaction if they are not long
 WAIT = 30.0  # seconds for which what was said waits for the engine
 AGAIN = 0.25  # seconds between two tries to reach it
 POLL = 1.0  # seconds after which the log is read, even if nobody says that there is something new
@@ -76,11 +76,11 @@ class ClusterHistory(History):
 
     _upkeeps = LogUpkeep
     _upkeep: LogUpkeep
+    storage: Copy
 
     def __init__(self, *args: Any, engine: Engine, sessions: ClusterSessions, post: Post, **more: Any) -> None:
         super().__init__(*args, **more)
         self._post = post
-        assert isinstance(self.storage, Copy)
         self._engine = engine
         self._sessions = sessions
         self._claims: dict[int, tuple[Latch, list[Any], str, Who]] = {}  # by session; each entry is set as a whole
@@ -93,6 +93,7 @@ class ClusterHistory(History):
         self._under_way: tuple[int, bytes, int] | None = None
         self._told = False  # whether those who wait for that row have been told that nobody knows
         self._seq = 0
+        self._began = False  # it has read the log up to its end once; before that, it appends nothing
         self._beats_at = 0.0  # when it next says that it is alive; this and the next two by time.monotonic()
         self._down_since: float | None = None  # set as a whole; any thread reads it
         self.may_trim = 0  # the position up to which this server may trim the log; any thread reads it
@@ -186,20 +187,30 @@ class ClusterHistory(History):
         self._carried += [each for each in items if each is not None and type(each) not in (ordered.Marker, Wake)]
         if None in items:
             self._carried.append(ServerEnded())
-        elif self._down_since is None and time.monotonic() >= self._beats_at:
-            self._beats_at = time.monotonic() + BEAT
-            self._carried += self._forgotten() or ([] if self._carried else [ServerBeat()])
         if self._upkeep.decision:
             self._carried.append(self._upkeep.decision)
             self._upkeep.decision = None
-        self._look_for_the_dead()
-        self._append()
+        if self._began:
+            self._speak()
         while True:
             rows = self._read()
-            for row in rows:
-                self._take(row)
+            self._take(rows)
             if len(rows) < AT_ONCE:
+                if self._began or self._down_since is not None:
+                    return
+                self._began = True  # it has caught up
+            elif not self._began and self._stopping.is_set():
                 return
+            if self._began:
+                self._speak()
+
+    def _speak(self) -> None:
+        """Append what is carried, and that this server is alive, if it has not said so for a while."""
+        if self._down_since is None and time.monotonic() >= self._beats_at:
+            self._beats_at = time.monotonic() + BEAT
+            self._carried += self._forgotten() or ([] if self._carried else [ServerBeat()])
+        self._look_for_the_dead()
+        self._append()
 
     def _append(self) -> None:
         """Append what is carried. While the engine cannot be reached, try again, at most WAIT seconds in all."""
@@ -317,8 +328,36 @@ class ClusterHistory(History):
         self._reached()
         return rows
 
-    def _take(self, row: Row) -> None:
-        """Do what a row of the log says, in a transaction of its own: then each row finds the same on all servers."""
+    def _take(self, rows: Sequence[Row]) -> None:
+        """Do what rows of the log say. They are numbered one by one, stored together, and then shown."""
+        while rows:
+            rows = self._take_some(rows)
+
+    def _take_some(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Take rows, up to one with the news that this server counts as gone. Return the rest."""
+        began = time.monotonic()
+        taken: list[RowNumbering] = []
+        for row in rows:
+            taken.append(self._number(row))
+            if GivenUp(self.server) in taken[-1].outcomes:
+                break
+        self._slot.doing = "commits", time.monotonic()
+        self.storage.settle()
+        now = time.monotonic()
+        messages = sum(len(each.batch.messages) for each in taken)
+        self.stored += messages
+        self.commits.took(began, now, messages)
+        self.state.ledger.changed.clear()
+        for numbered in taken:
+            if self._ahead and self._flush(self._ahead <= AHEAD and len(numbered.published) <= BATCH - AHEAD):
+                self._ahead = 0
+            self._stored(numbered, now)
+            self._show(numbered, numbered.published, numbered.refused, now)
+        self._see_off()
+        return rows[len(taken) :]
+
+    def _number(self, row: Row) -> RowNumbering:
+        """Number a row, and have it stored, now or later."""
         if row.position != self.state.position + 1:
             raise RowsAreGone(self.state.position, row.position)
         self._heard[row.server] = time.monotonic()
@@ -326,33 +365,44 @@ class ClusterHistory(History):
             self._arrived()
         items, flags, read = load(row.payload, self._session_of)
         decoded = Decoded(row.position, row.server, row.at, items, flags, read)
-        super()._handle(items, RowNumbering(self._rooms, self._once, self.state, decoded, self._session_of))
-
-    def _committed(self, numbered: Any, began: float, now: float) -> None:
-        super()._committed(numbered, began, now)
-        self._upkeep.note(now, numbered.batch)
-        for swept, _, _ in numbered.batch.swept:
-            self._upkeep.last = swept.now, swept.older_than
+        numbered = RowNumbering(self._rooms, self._once, self.state, decoded, self._session_of)
+        self.storage.add(numbered.batch)
+        self._go_on_from(numbered)
         for room in numbered.batch.rooms_unused:
             self._rooms.last.pop(room, None)
         if numbered.batch.forgets:
             self._once.clear()
-        ledger = self.state.ledger
-        ledger.changed.clear()
-        self.may_trim = ledger.all_read() if self.server == min(ledger.servers, default=0) else 0
+        return numbered
+
+    def _stored(self, numbered: RowNumbering, now: float) -> None:
+        """Take note of a row that is stored."""
+        batch = numbered.batch
+        self._upkeep.note(now, batch)
+        for swept, _, _ in batch.swept:
+            self._upkeep.last = swept.now, swept.older_than
+        if batch.accounts:
+            self._tell_of_accounts(batch)
         for outcome in numbered.outcomes:
             if isinstance(outcome, Claimed):
                 self._decide(outcome)
             elif isinstance(outcome, GivenUp):
                 self._given_up(outcome.server)
             elif isinstance(outcome, LoggedIn):
-                self._logged_in(outcome.at)
+                if outcome.at[0] != self.server:
+                    self._sessions.takes(self.person(outcome.at), outcome.name, outcome.who, outcome.token)
+            elif isinstance(outcome, Departed):
+                if person := self._remote.get(outcome.at):
+                    self._sessions.loses(person)
+                    person.gone.set()
             elif outcome.at[0] == self.server and (session := self._sessions.get(outcome.at[1])):
                 session.cut_off(Replaced())
+
+    def _see_off(self) -> None:
+        """Forget those on other servers who are connected no more."""
+        ledger = self.state.ledger
+        self.may_trim = ledger.all_read() if self.server == min(ledger.servers, default=0) else 0
         for at in self._met - ledger.people.keys():
-            person = self._remote.pop(at)
-            self._sessions.loses(person)
-            person.gone.set()
+            del self._remote[at]
         self._met.clear()
 
     def _decide(self, outcome: Claimed) -> None:
@@ -378,13 +428,6 @@ class ClusterHistory(History):
             session.cut_off(OutOfTouch())
         else:
             self.carry(ordered.LeftAll(self.person(outcome.at)))
-
-    def _logged_in(self, at: Key) -> None:
-        """Take note of who somebody on another server is."""
-        if at[0] != self.server:
-            each = self.state.ledger.people[at]
-            who = Who(each.identity, each.account, each.operator)
-            self._sessions.takes(self.person(at), each.name, who, each.token)
 
     def _decided(self, number: int, outcome: Any) -> None:
         if waiting := self._claims.get(number):
@@ -445,4 +488,4 @@ class ClusterHistory(History):
         """Give the people of other servers their names. For main, before the thread runs."""
         for at, each in self.state.ledger.people.items():
             if each.name:
-                self._logged_in(at)
+                self._sessions.takes(self.person(at), each.name, each.who(), each.token)

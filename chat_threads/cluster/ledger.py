@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ..lookalikes import looks
 from ..rules import fold
+from ..tokens import Who
 
 Key = tuple[int, int]  # a server, and the number of a session there
 
@@ -30,6 +31,9 @@ class Entered:
     def is_account(self, identity: int) -> bool:
         """Whether it is logged in to this account."""
         return self.account and self.identity == identity
+
+    def who(self) -> Who:
+        return Who(self.identity, self.account, self.operator)
 
     def text(self) -> str:
         found = [self.name, self.identity, self.token, self.account, self.operator, self.rooms]

@@ -20,6 +20,7 @@ from ..once import Once
 from ..publisher import LOBBY
 from ..retention import DAY_MS
 from ..rules import fold
+from ..tokens import Who
 from .copy import CopyBatch
 from .entries import Flags
 from .errors import GivenUpMeanwhile
@@ -86,6 +87,16 @@ class LoggedIn:
     """Somebody has an account now, or has none any more."""
 
     at: Key
+    name: str
+    who: Who
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """Somebody is connected no more."""
+
+    at: Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +110,12 @@ class RowNumbering(Numbering):
     """A row and its numbers. ``outcomes`` are for the history, in order, after the commit."""
 
     __slots__ = ("_state", "_row", "_session_of", "outcomes")
+    batch: CopyBatch
 
     def __init__(self, rooms: Rooms, once: Once, state: State, row: Decoded, session_of: Callable[[Key], Any]) -> None:
         self._state, self._row = state, row
         self._session_of = session_of
-        self.outcomes: list[Claimed | CutOff | LoggedIn | GivenUp] = []
+        self.outcomes: list[Claimed | CutOff | LoggedIn | Departed | GivenUp] = []
         state.position = row.position
         batch = CopyBatch(ledger=state.ledger, position=row.position)
         super().__init__(rooms, once, row.at, self._valid(), batch)
@@ -193,11 +205,17 @@ class RowNumbering(Numbering):
 
     def _account_changed(self, item: ordered.AccountChange) -> None:
         super()._account_changed(item)
-        self.outcomes += map(LoggedIn, self._state.ledger.log_in(item.account.id, item.account.operator))
+        self._log_in(item.account.id, item.account.operator)
 
     def _account_ended(self, item: ordered.AccountEnded) -> None:
         super()._account_ended(item)
-        self.outcomes += map(LoggedIn, self._state.ledger.log_in(item.account.id, None))
+        self._log_in(item.account.id, None)
+
+    def _log_in(self, account: int, operator: bool | None) -> None:
+        ledger = self._state.ledger
+        for at in ledger.log_in(account, operator):
+            each = ledger.people[at]
+            self.outcomes.append(LoggedIn(at, each.name, each.who(), each.token))
 
     def _summoned(self, item: Summoned) -> None:
         self.outcomes.append(CutOff(self._key(item.session)))
@@ -218,6 +236,7 @@ class RowNumbering(Numbering):
 
     def _leaves(self, at: Key, item: ordered.LeftAll) -> None:
         rooms = self._state.ledger.leave_all(at)
+        self.outcomes.append(Departed(at))
         self.published.append(item)
         for room_id in rooms:
             self._left_by_all(room_id)
@@ -225,7 +244,6 @@ class RowNumbering(Numbering):
     def _swept(self, item: Swept) -> None:
         """What goes is decided by the rules as they are at this place in the log."""
         batch = self.batch
-        assert isinstance(batch, CopyBatch)
         kept = {room: rules.keep * DAY_MS for room, rules in self.governed.items() if rules.keep}
         batch.swept.append((item, len(batch.messages), kept))
 

@@ -28,16 +28,16 @@ class _Recorded:
         return 1, 1, 10_000
 
 
-def _follow(path: pathlib.Path, log: Sequence[Row], sweeps: bool = True) -> None:
-    """Do in a copy what rows of the log say, as a server does that is started for them."""
+def _follow(path: pathlib.Path, log: Sequence[Row], alone: bool) -> None:
+    """Do in a copy what rows of the log say, as a server does that is started for them: each alone, or all together."""
     storage = Copy(str(path))
     history = ClusterHistory(storage, engine=_Recorded(), sessions=ClusterSessions(), post=lambda to, event: None)
-    history._publish, history._refuse = lambda items: None, lambda item, error: None
+    history._publish, history._refuse, history._flush = lambda items: None, lambda item, error: None, lambda more: True
     history.state.restore(storage.rooms())
     history.populate()
-    for row in log:
-        history._take(row)
-        if sweeps:
+    for part in [[row] for row in log] if alone else [log]:
+        history._take(part)
+        if alone:
             _sweep(storage)
     _sweep(storage)
     storage.close()
@@ -74,6 +74,7 @@ def _talk(join: Callable[..., Running]) -> None:
     ann.send("/join #mine")
     for line in ("/invite bob", "/uninvite bob", "/invite bob", "/op bob", "/deop bob", "/mute bob", "/unmute bob"):
         ann.ask(line)
+    bob.expect("you may speak in #mine again")
     bob.ask("/join #mine")
     bob.send("one", "two", "/redact 1")
     ann.expect("removed")
@@ -104,7 +105,9 @@ def test_copies_are_the_same_whenever_they_are_started(join, tmp_path, url, monk
     log = engine.read(0, 10_000)
     engine.close()
     assert len(log) > 40
-    _follow(tmp_path / "once.db", log, sweeps=False)
+    _follow(tmp_path / "once.db", log, alone=False)
     for row in log:
-        _follow(tmp_path / "often.db", [row])
-    assert differences(*[rows(tmp_path / f"{name}.db") for name in ("once", "often")]) == []
+        _follow(tmp_path / "often.db", [row], alone=True)
+    _follow(tmp_path / "alone.db", log, alone=True)
+    once_, *others = [rows(tmp_path / f"{name}.db") for name in ("once", "often", "alone")]
+    assert [differences(once_, other) for other in others] == [[], []]
