@@ -48,7 +48,7 @@ FORMS: dict[type, Form] = {
     events.Moderated: Form("moderated", optional=("why", "seconds", "address")),
     events.RoomSet: Form("room"),
     events.RoomShown: Form("room", optional=("invited",)),
-    events.AuditRow: Form(local={"who": 0}),
+    events.AuditRow: Form(local={"who": 0, "reporter": 0}),
     events.AuditList: Form("audit"),
     events.SanctionRow: Form(optional=("address",)),
     events.SanctionList: Form("bans"),

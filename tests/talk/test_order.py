@@ -17,6 +17,7 @@ from chat_threads.storage import StorageError
 def rows(client: Program, **more: object) -> list[tuple[str, str, str, str]]:
     client.send({"type": "audit", **more, "ref": "a"})
     found = client.expect("audit", ref="a")["rows"]
+    assert all(row.keys() == {"at", "room", "by", "action", "about", "why"} for row in found)  # and nobody's number
     return [(row["by"], row["action"], row["about"], row["why"]) for row in found]
 
 
