@@ -66,6 +66,14 @@ class RegisteredAlready(Told):
         self.name = name
 
 
+class LoggedInAlready(RegisteredAlready):
+    """The session would log in to the account that it is logged in to."""
+
+    def __init__(self, name: str) -> None:
+        Told.__init__(self, f"You are logged in as {name} already.")
+        self.name = name
+
+
 class BadPassword(Told):
     """A new password that is not allowed. ``fact`` says why, and never what it was."""
 

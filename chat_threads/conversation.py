@@ -29,7 +29,7 @@ from .disconnects import (
     TooManyTries,
 )
 from .door import Entry
-from .errors import Broken, ChatError, CutOff
+from .errors import Broken, ChatError, CutOff, NoLineEnd, NotUtf8
 from .host import Host
 from .limits import Limits as Limits
 from .pace import Pace
@@ -232,8 +232,12 @@ class Conversation(socketserver.BaseRequestHandler):
                 if tries + 1 < TRIES:
                     self.server.service.refused(self._session, hello, error)
                 self._may_give_way()
+                spoilt = isinstance(error, NotUtf8)  # by its telnet, so no name was refused
             finally:
                 deadline += time.monotonic() - came  # so the time in which the client waited for its turn is not lost
+            if spoilt:
+                self._receiver.slow_down(1, deadline)
+                continue
             tries += 1
             if tries == TRIES - 1 and self._session.dialect.name == "text":
                 self._session.send(events.Notice("One more try is left."))
@@ -290,6 +294,8 @@ class Conversation(socketserver.BaseRequestHandler):
                 if isinstance(command, ChatError):
                     raise command
                 self.server.service.handle(session, command)
+                if type(command) is commands.SetOption and receiver.days:
+                    receiver.days.due = 0.0  # the day, or what it is called, may be another one in another zone
             except CutOff:
                 raise
             except ChatError as error:
@@ -298,6 +304,12 @@ class Conversation(socketserver.BaseRequestHandler):
             except Exception:  # a bug: logged once, and only this client gets an error
                 log.exception("%s of %s failed", type(command).__name__, session)
                 session.answer(events.problem(Broken()))
+
+    def _line_has_no_end(self) -> bool:
+        """Whether the client has ended its input in the middle of a line, as ``printf hello | nc`` does."""
+        session = self._session
+        begun = session.dialect.name == "text" and session.dialect.pending
+        return begun and not (self._last or self._reason or session.reason) and session.wire.hung_up
 
     # --- the goodbye ----------------------------------------------------------------------------------------
 
@@ -321,6 +333,8 @@ class Conversation(socketserver.BaseRequestHandler):
             owed += answer.data
         if 0 < len(owed) <= OWED:  # more are pages
             session.send(events.WireBytes(owed))
+        if self._line_has_no_end():
+            self._last = (events.problem(NoLineEnd()), events.Bye("left"))
         left = (events.Bye("left"),) if session.dialect.greeted else ()  # without words, but it ends an editor's screen
         session.close(*(self._last or left), reason=self._reason)
         # The writer has two deadlines: one for what it is sending, and one for what is queued.

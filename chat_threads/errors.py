@@ -378,6 +378,14 @@ class TooManyIgnored(TooLong):
         self.limit = limit
 
 
+class NoLineEnd(Told):
+    """The client's input ended in the middle of a line."""
+
+    code = "unfinished_line"
+    fact = "The input ended before its last line did, so that was not sent."
+    advice = "End each line with a line feed."
+
+
 class NotUtf8(Told):
     code = "not_utf8"
     fact = "That line is not UTF-8, so it was not sent."

@@ -375,6 +375,9 @@ def _bad_setting(setting: str, words: list[str]) -> BadSetting:
     key = re.sub("[ =:_-]+", "-", setting).removesuffix("-on")
     if near is None or _fields(near) is None:
         near = _MEANT.get(key)
+    for at in range(1, len(words)):
+        if _fields(one := " ".join(words[:at])) and _fields(" ".join(words[at:])):
+            return BadSetting(setting, f"They are set one at a time, first {one}.")
     if near is None and key[:4] in _NUMBERS:
         return BadSetting(setting, _NUMBERS[key[:4]])
     rest = " ".join(words[1:])
@@ -383,6 +386,8 @@ def _bad_setting(setting: str, words: list[str]) -> BadSetting:
     names = SETTINGS.split(", ")
     near = near or nearest(key, names) or nearest(key.partition("-")[0], names)
     advice = f"Did you mean {near}?" if near else f"Try one of: {SETTINGS}."
+    if not near and len(words) == 1 and is_room(room := f"#{words[0]}"):
+        advice += f" A room's name begins with '#': {room}."
     return BadSetting(setting or "An empty text", advice, near)
 
 

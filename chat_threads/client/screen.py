@@ -24,6 +24,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.dimension import Dimension, to_dimension
 from prompt_toolkit.patch_stdout import patch_stdout
+from prompt_toolkit.shortcuts import CompleteStyle
 
 from ..dialects.asking import may_have_password
 from ..dialects.columns import columns, shortened
@@ -96,6 +97,8 @@ def _keys(talk: Talk) -> KeyBindings:
             line.delete_before_cursor(len(before.rpartition(" ")[2]))
             line.insert_text(_with_space(found[0]))
         elif line.complete_state is None:
+            if found:
+                talk.say_what_fits(found)
             line.start_completion(insert_common_part=True)
         else:
             line.complete_next()
@@ -194,6 +197,7 @@ class Screen:
             self._session: PromptSession[str] = PromptSession(
                 completer=_Completer(self._talk),
                 complete_while_typing=False,
+                complete_style=CompleteStyle.READLINE_LIKE,  # a menu would leave blank rows behind
                 history=_History(self._talk),
                 bottom_toolbar=self._bottom,
                 refresh_interval=LOOK,

@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,7 @@ WITH_PASSWORDS = frozenset(each.row.type for each in commands.ASKS)
 ANSWER = 10.0  # seconds in which the server says whether it makes sense to type a password
 PATIENCE = 135.0  # seconds in which a password is checked, whoever else waits
 MAX_PASTED = 100  # lines that are typed or pasted at once
+OFFERED = 20  # completions that are shown at once
 NOT_HERE = ("/edit", "edit")  # commands of telnet alone
 REMOVED_ALREADY = "That message has been removed already."
 _DAY = "%Y-%m-%d"
@@ -71,10 +72,16 @@ class Talk:
     ``listen``. The thread in ``listen`` sets the public attributes, except ``failed``; any thread may read them."""
 
     def __init__(
-        self, chat: Client, write: Callable[[str, bool], None], screen: bool = False, blocks: bool = True
+        self,
+        chat: Client,
+        write: Callable[[str, bool], None],
+        screen: bool = False,
+        blocks: bool = True,
+        terminal: bool = False,
     ) -> None:
         """``write(lines, error)`` shows lines and is called from any thread. ``screen``: the terminal shows colours and
-        completes words. ``blocks``: it has the characters that QR codes are drawn with."""
+        completes words. ``blocks``: it has the characters that QR codes are drawn with. ``terminal``: it has a window,
+        though it is no screen."""
         self.chat = chat
         self.failed = False  # whether something was not done; set by any thread, and only to True
         self.over: ClientError | None = None  # why the client has given up; None if it has not, or was closed
@@ -87,6 +94,7 @@ class Talk:
         self._held: tuple[str, str | None] | None = None  # a line that is asked about, and the room then; likewise
         self._write = write
         self._screen = screen
+        self._fits = screen or terminal  # whether lines are to fit into a window
         self._day = time.strftime(_DAY)
         self._settings: dict[str, str] = {}  # what was set; the keyboard's thread, and ``listen`` after a return
         self._keeps = False  # whether the server keeps it, too; the keyboard's thread
@@ -235,6 +243,11 @@ class Talk:
         """Say how to look back. The keys for it are the terminal's."""
         self._print(events.Notice(SCROLL_BACK))
 
+    def say_what_fits(self, words: Sequence[str]) -> None:
+        """Say which words the last one in the line may become."""
+        more = f" and {len(words) - OFFERED} more" if len(words) > OFFERED else ""
+        self._print(events.Notice(" ".join(each.strip() for each in words[:OFFERED]) + more))
+
     def _do(self, command: commands.Command | None) -> None:
         if isinstance(command, commands.Edit):
             self.refuse("/edit is for telnet. On a terminal, this program keeps your line whole by itself.")
@@ -380,7 +393,7 @@ class Talk:
 
     def _print(self, event: events.Event, room: str | None = None, bold: bool = False) -> None:
         here = room is None or self.room is None or fold(room) == fold(self.room)
-        if self._screen:
+        if self._fits:
             self._dialect.window(shutil.get_terminal_size().columns)
         views = self._dialect.views
         text = (views.own if here else views.elsewhere).encode((event,)).decode("utf-8", "replace")

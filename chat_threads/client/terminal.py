@@ -6,6 +6,7 @@ import getpass
 import ipaddress
 import os
 import re
+import shlex
 import ssl
 import sys
 import threading
@@ -209,7 +210,7 @@ def main(
             _enter(chat, room)
         if not typed or plain or os.environ.get("TERM") == "dumb" or not _run_on_screen(chat):
             never_stopped()
-            talk = Talk(chat, write_plain, blocks=has_blocks(sys.stdout.encoding))
+            talk = Talk(chat, write_plain, blocks=has_blocks(sys.stdout.encoding), terminal=sys.stdout.isatty())
             run_plain(talk, Lines(sys.stdin))
             if talk.over or (talk.failed and not typed):
                 sys.exit(1)
@@ -279,7 +280,8 @@ def _run_on_screen(chat: Client) -> bool:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "prompt_toolkit":
             raise
-        write_plain("* Plain lines. To keep what you type apart: pip install 'chat_threads[client]'", False)
+        install = f"{shlex.quote(sys.executable)} -m pip install prompt_toolkit"
+        write_plain(f"* Plain lines. To keep what you type apart, leave and type: {install}", False)
         return False
     if Screen(chat).run().over:
         sys.exit(1)

@@ -9,7 +9,9 @@ from ..events import Notice, Problem
 
 # Before BINARY is agreed, some telnet clients drop the byte 0x85. The line cannot be repaired: the byte may be missing
 # anywhere.
-_SET_UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
+_SET_UTF8 = (
+    "Type it once more. If that does not help, set your terminal to UTF-8, and connect with: telnet -E -- HOST -PORT"
+)
 
 ADVICE: dict[type[errors.ChatError], Callable[[Problem], str]] = {
     errors.UnknownCommand: lambda problem: "" if problem.near else "/help lists the commands.",

@@ -82,7 +82,7 @@ class Buffer:
             text = text.encode()[:room].decode("utf-8", "ignore")
             self.full = True
         lines = LINES - 1 - self.text.count("\n")
-        if text.count("\n") > lines:
+        if text.count("\n") - (text.endswith("\n") and not self.after) > lines:  # the last line may have an end
             text = "\n".join(text.split("\n")[: lines + 1])
             self.full = True
         self.before += text

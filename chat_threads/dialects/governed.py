@@ -10,7 +10,7 @@ NAMED = 20  # invited people who are named; the others are counted
 _DONE: dict[events.Action, str] = {
     "op": "made {name} an operator of {room}",
     "deop": "took the role of operator of {room} from {name}",
-    "kick": "sent {name} out of {room}",
+    "kick": "sent {name} out of {room} for a minute",
     "ban": "banned {name} from {room}",
     "unban": "lifted {name}'s ban from {room}",
     "mute": "muted {name} in {room}",

@@ -2,7 +2,8 @@
 
 ``Telnet`` takes a connection's bytes apart as RFC 854 says, and answers requests for options. ``LineEditor``
 makes lines of the text, and applies the keys that erase. The text of a client that does not speak telnet (nc,
-PuTTY's "raw") passes through ``Telnet`` unchanged. Such a client gets no telnet byte before ``ask_key_by_key``.
+PuTTY's "raw") passes through ``Telnet`` unchanged. Such a client gets no telnet byte before ``ask_key_by_key``,
+``hide``, or a line that is not UTF-8 (see ``_watched``).
 
 Telnet is a path for 7 bits until both ends agree on BINARY (RFC 856). Until then Debian's telnet takes the bytes 0x83,
 0x8F, 0x9A and 0x9C of a UTF-8 character for its keys Ctrl-C, Ctrl-O, Ctrl-Z and Ctrl-\\: it sends a command in place of
@@ -14,7 +15,9 @@ However the bytes are split between calls, both classes give the same result.
 
 from __future__ import annotations
 
+import codecs
 import re
+from codecs import IncrementalDecoder
 from collections.abc import Callable
 from enum import Enum
 
@@ -86,6 +89,8 @@ class Telnet:
         self.size = SIZE  # columns and rows, as the client tells them, within bounds
         self.knows_columns = False  # whether the client has told how many columns there are
         self._spoken = False  # whether the client has sent a command
+        self._line: IncrementalDecoder | None = None  # of a line with other characters than ASCII
+        self._odd = False  # whether something in the line is not UTF-8
         self._answers = False  # whether it has answered what it was asked
         self._state = _State.TEXT
         self._verb = 0
@@ -103,14 +108,14 @@ class Telnet:
         """
         if not self.pending and IAC not in data:
             self._tail = (self._tail + data[-3:])[-3:]
-            return [data] if data else []
+            return self._watched(data) if data else []
         found: list[bytes | Signal | WireBytes] = []
         text = bytearray()
 
         def add(*items: Signal | WireBytes) -> None:
             if text:
                 self._tail = (self._tail + text[-3:])[-3:]
-                found.append(bytes(text))
+                found.extend(self._watched(bytes(text)))
                 text.clear()
             found.extend(items)
 
@@ -160,6 +165,7 @@ class Telnet:
                     text.append(IAC)
                     continue
                 if byte >= EOF and not self._spoken:
+                    add()  # what was watched
                     self._spoken = True
                     if asked := self._options.ask(*_WANTED):
                         add(WireBytes(asked))
@@ -179,6 +185,36 @@ class Telnet:
         add()
         self.pending = self._state is not _State.TEXT
         return found
+
+    def _watched(self, text: bytes) -> list[bytes | Signal | WireBytes]:
+        """The text, and the request for 8 bits behind the first line that is not UTF-8 and ends in CR.
+
+        Lines from nc and from programs seldom do both. Telnet's do, if it sends 7 bits without having said a word; then
+        the person's next try arrives.
+        """
+        if self._spoken or (text.isascii() and self._line is None):
+            return [text]
+        at = 0
+        for end in _ENDS.finditer(text):
+            self._check(text[at : end.start()], ended=True)
+            odd, self._odd, at = self._odd, False, end.end()
+            if odd and end[0] == b"\r" and (asked := self._options.ask(*_WANTED)):
+                rest = text[at:]
+                return [text[:at], WireBytes(asked), *([rest] if rest else [])]
+        self._check(text[at:], ended=False)
+        return [text]
+
+    def _check(self, part: bytes, ended: bool) -> None:
+        """Note whether this part of a line is UTF-8."""
+        if self._line is None:
+            self._line = _UTF8()
+        try:
+            self._line.decode(part, ended)
+        except UnicodeDecodeError:
+            self._odd = True
+            self._line.reset()
+        if ended:
+            self._line = None
 
     def _replaces(self, command: int, before: bytes) -> bool:
         """Whether telnet sent this command in place of a byte of the unfinished character at the end of ``before``."""
@@ -276,6 +312,8 @@ class Telnet:
         return self._terminal is not None and self._terminal.startswith(_OWN_LINE)
 
 
+_UTF8 = codecs.getincrementaldecoder("utf-8")
+_ENDS = re.compile(rb"[\r\n]")  # of lines
 _SUB = 48  # bytes kept of a subnegotiation: those of a window's size, or of a terminal's name
 
 _SIGNALS = {IP: Signal.INTERRUPT, EOF: Signal.END_OF_FILE, AYT: Signal.ARE_YOU_THERE}

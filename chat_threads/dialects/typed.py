@@ -67,6 +67,10 @@ def parse_line(line: str) -> commands.Command | None:
         raise Mistyped("A line that begins with / is a command.", "/help lists them.")
     if word == "/" and (kind := commands.BY_NAME.get("/" + rest.partition(" ")[0].lower())):
         raise Mistyped("No space belongs after the /.", f"Type {kind.row.name}.")
+    if (glued := word.partition("#")) and glued[1] and glued[0].lower() in commands.BY_NAME:
+        raise Mistyped("A space belongs before the #.", f"Type {glued[0]} #{glued[2][:40]}.")
+    if word[-1] == "?" and not rest and (kind := commands.BY_NAME.get(word.rstrip("?").lower())):
+        return commands.Help(kind.row.name)
     if "/" in word[1:]:
         raise Mistyped("A line that begins with / is a command.", "To say this one, put another / in front of it.")
     kind = commands.called(word)
@@ -176,7 +180,12 @@ def _refuse_confused(row: Row, words: list[str]) -> None:
         if len(words) == 2 and "[#room]" in row.places:
             raise Mistyped("The person's name comes first.", f"Type {row.name} {words[1][:40]} {words[0][:40]}.")
         room = words[0][:40]
-        raise Mistyped(f"{room} is a room, and {row.name} is for a person.", f"/join {room} goes there.")
+        advice = f"/join {room} goes there."
+        if row.name == "/whois":
+            advice = f"/who {room} lists who is there."
+        elif "[#room]" in row.places:
+            advice = f"Type {row.name} NAME {room}."
+        raise Mistyped(f"{room} is a room, and {row.name} is for a person.", advice)
     if row.places[:1] in (["#room"], ["[#room]"]) and len(rooms := [each for each in words[0].split(",") if each]) > 1:
         if all(map(is_room, rooms)):
             raise Mistyped(f"{row.name} takes one room at a time.", f"Type {row.name} {rooms[0]}.")
@@ -221,7 +230,8 @@ def _what_is_wrong(row: Row, words: list[str]) -> Mistyped | None:
             return Mistyped(f"{row.name} takes one room at a time.", f"Type {row.name} {first}.")
         room = "_".join(words)
         if is_room(room):
-            alone = f"{row.name} {first}, or " if row.name in ("/leave", "/who") else ""  # people are in that one
+            there = is_room(words[0]) and row.name != "/create"
+            alone = f"{row.name} {first}, or " if there or row.name in ("/leave", "/who") else ""  # people are in it
             return Mistyped("A room's name has no spaces.", f"Type {alone}{row.name} {room}.")
     return None
 

@@ -4,6 +4,9 @@
 
 const COMMAND = /^\/(?!\/)/;
 const NUMBER = /^[0-9]{1,15}$/;
+// A command with a password behind it, typed without its /; but a sentence goes on with words.
+const SECRET = /^(register|login|password|unregister):? +(\S+ +)?(\S+?)([.,;:!?)]*)$/i;
+const ORDINARY = /^(\p{L}*([’']\p{L}+)*|\d{1,5})$/u;
 const WORD = /^(\S*)\s*([^]*)$/; // and what follows it
 const UNITS = { s: 1, m: 60, h: 3600, d: 86400 };
 
@@ -93,6 +96,10 @@ class Typed {
     const command = this.called(word);
     if (!COMMAND.test(line)) { // a command that is not at the beginning may be private
       if (command) return { error: `Nothing was sent. Begin the line with ${command.word}.` };
+      const [, name, who, last, sign] = SECRET.exec(line) || [];
+      if (name && (!ORDINARY.test(last) || (who && !sign && last.length > 7 && /login/i.test(name)))) {
+        return { error: `That may be a password. Nothing was sent. Type /${name.toLowerCase()} alone.` };
+      }
       return { request: { type: "say", text: line.replace(/^\/\//, "/") } };
     }
     if (!command || command.type === "help") return { request: { type: "typed", line } }; // the server knows more

@@ -12,7 +12,14 @@ import time
 from dataclasses import fields, replace
 
 from .. import commands, events, ordered
-from ..account_errors import NoAccount, NotLoggedIn, OperatorsName, RegisteredAlready, WrongOperatorToken
+from ..account_errors import (
+    LoggedInAlready,
+    NoAccount,
+    NotLoggedIn,
+    OperatorsName,
+    RegisteredAlready,
+    WrongOperatorToken,
+)
 from ..disconnects import Replaced
 from ..errors import BadRequest, Busy, NotStored
 from ..passwords import Account, Password, check_password
@@ -111,7 +118,7 @@ def login(context: Context, session: Session, command: commands.Login) -> None:
     if command.name and account is None:
         raise NoAccount(clean(command.name[:100])[:40])
     if account and session.account and session.identity == account.id:
-        raise RegisteredAlready(account.name, session.name)
+        raise LoggedInAlready(account.name)
     if account is None or not command.password:
         _ask(context, session, command)
         return

@@ -30,6 +30,7 @@ from ..refusals import (
     NotThere,
     QuietRoom,
     TooSoon,
+    span,
 )
 from ..retention import DAY_MS
 from ..room_roles import LONGEST
@@ -275,7 +276,11 @@ def op(context: Context, session: Session, command: commands.Op) -> None:
 @does(commands.Deop)
 def deop(context: Context, session: Session, command: commands.Deop) -> None:
     found = context.room(session, command.room)
-    _change(context, session, found, Dismiss(person_in(context, found, command.name)))
+    person = person_in(context, found, command.name)
+    if person.identity and person.identity == found.owner:
+        raise NotAllowed(f"{person.name} owns {found.name}, which nobody can take away.")
+    said = f"{session.name} took the role of operator of {found.name} from you."
+    _change(context, session, found, Dismiss(person), _outside(context, session, found, {person.identity}, said))
 
 
 @does(commands.Kick)
@@ -320,7 +325,11 @@ def _sanction(
         if not (person.identity or command.address):
             said = f"Nobody is called {person.name} now, so this holds for the name only."
             session.send(events.Notice(said, name=person.name))
-    _change(context, session, found, Sanctioned(kind, person, command.seconds, why, command.address))
+    done = f"banned you from {found.name}" if kind == "ban" else f"muted you in {found.name}"
+    how_long = f" for {span(command.seconds)}" if command.seconds else ""
+    said = f"{session.name} {done}{how_long}" + (f": {why}" if why else ".")
+    told = _outside(context, session, found, {person.identity}, said)
+    _change(context, session, found, Sanctioned(kind, person, command.seconds, why, command.address), told)
 
 
 @does(commands.Unban)
@@ -340,7 +349,9 @@ def uninvite(context: Context, session: Session, command: commands.Uninvite) -> 
     there = person.identity in {each.identity for each in context.publisher.members(found)}
     said = f"{person.name} is not invited to {found.name} any more" + (", but is still in it." if there else ".")
     done = events.Notice(said, name=person.name, room=found.name, next="kick" if there else "")
-    _change(context, session, found, Uninvite(person), (answered(session, done),))
+    said = f"{session.name} took back your invitation to {found.name}."
+    told = _outside(context, session, found, {person.identity}, said)
+    _change(context, session, found, Uninvite(person), (answered(session, done), *told))
 
 
 @does(commands.ListBans)

@@ -217,7 +217,7 @@ def test_a_person_who_takes_a_registered_name_later_is_asked_and_has_the_rooms_o
     cy.expect("You are in #lab")
     for name, why in (
         ("nobody", "! There is no account nobody."),
-        ("ANN", "! ann has a password already"),
+        ("ANN", "! You are logged in as ann already."),
         ("/who", "! That is a command, and not a name."),
     ):
         bob.send("/login", name, SECRET)  # whoever expects to be asked for the password

@@ -25,7 +25,17 @@ from chat_threads.commands import Stats
 from chat_threads.dialects import clock, render
 from chat_threads.dialects.text import TextDialect
 from chat_threads.disconnects import NoNameInTime, ServerFull, ShuttingDown, TooManyTries, UnfinishedLine
-from chat_threads.errors import BadName, BadRoom, Broken, LineTooLong, NameTaken, NotStored, TextTooLong, Unreadable
+from chat_threads.errors import (
+    BadName,
+    BadRoom,
+    Broken,
+    LineTooLong,
+    NameTaken,
+    NoLineEnd,
+    NotStored,
+    TextTooLong,
+    Unreadable,
+)
 from chat_threads.events import Message, StatsShown
 from chat_threads.service import METHODS, screen
 from chat_threads.storage import StorageError
@@ -277,6 +287,14 @@ def test_half_a_line_that_never_ends_is_cut_off(serve):
     assert bob.line() == "* ann left"
     assert bob.nothing_comes(0.5)  # a client that has begun no line may be silent for longer
     assert timeless(bob.ask("hi")) == ["[14:03] bob: hi"]
+
+
+def test_a_line_without_an_end_at_the_end_of_the_input_is_not_said_but_answered(server):
+    ann, bob = server.clients_named("ann", "bob")
+    ann.send_bytes("said\nnot said, grüße".encode())
+    half_close(ann)
+    assert ann.rest()[-1] == error_line(NoLineEnd())
+    assert timeless(bob.news()) == ["[14:03] ann: said", "* ann left"]
 
 
 def test_unread_input_does_not_lose_the_last_words(server):

@@ -346,7 +346,7 @@ def test_a_ban_holds_under_other_names_on_other_connections_and_for_the_name(ser
     assert code(done(again, "/join #lab")) is None
 
 
-def test_the_person_concerned_is_told_outside_the_room_what_is_given_back(server: Running, program: Start) -> None:
+def test_the_person_concerned_is_told_outside_the_room_what_changes(server: Running, program: Start) -> None:
     ann, bob = class_of(program, server, "ann", "bob")
     for line in ("/op bob", "/deop bob", "/ban bob", "/mute bob"):
         assert done(ann, line)[-1]["type"] == "ack", line
@@ -356,12 +356,18 @@ def test_the_person_concerned_is_told_outside_the_room_what_is_given_back(server
         ("/unban bob", "ann says that you may come back to #lab."),
         ("/unmute bob", "ann says that you may speak in #lab again."),
         ("/op rob", "ann made you an operator of #lab."),
+        ("/deop rob", "ann took the role of operator of #lab from you."),
+        ("/ban rob 2h so loud", "ann banned you from #lab for 2 hours: so loud"),
+        ("/mute rob", "ann muted you in #lab."),
+        ("/unban rob", "ann says that you may come back to #lab."),
+        ("/unmute rob", "ann says that you may speak in #lab again."),
+        ("/op rob", "ann made you an operator of #lab."),
     ):
         assert done(ann, line)[-1]["type"] == "ack", line
         bob.expect("notice", text=said, room="#lab")
     bob.ask(type="ignore", name="ann")
     assert code(done(ann, "/deop rob")) is code(done(ann, "/op rob")) is code(done(bob, "/join #lab")) is None
-    assert len([each for each in bob.seen if "operator of #lab" in each.get("text", "")]) == 1
+    assert len([each for each in bob.seen if "you an operator of #lab" in each.get("text", "")]) == 2
 
 
 def test_a_ban_of_an_old_name_finds_the_person_also_if_others_have_said_much_since(

@@ -528,6 +528,11 @@ def test_tab_completes_commands_rooms_and_names(server, screen):
     ann.type("hello ba")
     ann.keys("Tab")
     ann.expect(r"^> hello barnaby$")
+    ann.keys("C-u", *"/t", "Tab")
+    ann.expect(r"^\* /topic /token /threads /trace$", r"^> /t$", r"^ ann   #lab2   2 people   connected$")
+    ann.keys("Tab", "Tab", "C-c")
+    ann.expect("^>$", r"^ ann   #lab2   2 people   connected$")
+    assert ann.lines()[-2] == ">"
 
 
 def test_what_is_typed_before_the_last_line_is_done_is_not_lost_and_not_shown_among_what_is_said(server, screen):
@@ -705,7 +710,7 @@ def test_without_prompt_toolkit_a_terminal_has_plain_lines_and_a_hint_to_install
     bob = server.client("bob")
     ann = tmux(sys.executable, "-c", f"{WITHOUT_PROMPT_TOOLKIT}; {RUN}", f"127.0.0.1:{server.port}", "--name", "ann")
     ann.expect(
-        r"^\* Plain lines\. To keep what you type apart: pip install 'chat_threads\[client\]'$",
+        r"^\* Plain lines\. To keep what you type apart, leave and type: /",
         r"^\* You are in #lobby with 1 other: bob\.",
     )
     ann.enter("hi bob")

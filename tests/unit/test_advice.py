@@ -17,7 +17,7 @@ from chat_threads.dialects.text import SpoiltLine, TextDialect
 from chat_threads.dialects.typed import Mistyped
 from chat_threads.metrics import MetricsNotShown
 
-UTF8 = "Set your terminal to UTF-8. In telnet, press Ctrl-], type: set outbinary, and type the line again."
+UTF8 = "Type it once more. If that does not help, set your terminal to UTF-8, and connect with: telnet -E -- HOST -PORT"
 
 # Every error with advice of its own for people who type: what went wrong, what every client gets then, and what they
 # read in its place.
@@ -288,6 +288,11 @@ PLAIN = [
     (errors.NoTrip(None, None), "There is no record of the trip of a message."),
     (errors.TripsUnrecorded(), "This server records no trips. Start it with --lab or --trace to record them."),
     (lab.UnknownFault(), "The faults are slow NAME, pause publisher, and pause history."),
+    (account_errors.LoggedInAlready("kim"), "You are logged in as kim already."),
+    (
+        errors.NoLineEnd(),
+        "The input ended before its last line did, so that was not sent. End each line with a line feed.",
+    ),
     (lab.NotSlow(), "Nothing that is sent to them is slowed down."),
     (lab.FaultTooSlow(10_000), "A send can be slowed by 1 to 10000 ms; 0 ends that."),
     (lab.FaultTooLong(60.0), "A fault lasts 1 to 60 s."),

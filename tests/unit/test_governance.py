@@ -197,6 +197,13 @@ def test_a_setting_that_is_spelled_in_another_way_is_refused_with_the_one_that_i
         with pytest.raises(refusals.BadSetting) as caught:
             read_setting(each)
         assert caught.value.near is None, each
+    for two, advice in (
+        ("slow 5 quiet", "one at a time, first slow 5."),
+        ("lab9", "A room's name begins with '#': #lab9."),
+    ):
+        with pytest.raises(refusals.BadSetting) as caught:
+            read_setting(two)
+        assert caught.value.advice.endswith(advice)
     with pytest.raises(refusals.RoomInSetting) as caught:
         read_setting("lab slow 10")
     assert (caught.value.room, caught.value.near) == ("#lab", "slow 10")
