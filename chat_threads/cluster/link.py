@@ -47,6 +47,16 @@ def _limited(steps: Any, deadline: float) -> Generator[Any, Any, Any]:
 
 def connect(url: str) -> Link:
     """Connect, in autocommit mode. Raises psycopg.Error."""
+    try:
+        return _connect(url, options=f"-c statement_timeout={int(ANSWER * 1000)}")
+    except psycopg.OperationalError as error:
+        if "unsupported startup parameter" not in str(error):
+            raise
+    # PgBouncer. It may hand each transaction to another session of PostgreSQL, which lacks what another one prepared.
+    return _connect(url, prepare_threshold=None)
+
+
+def _connect(url: str, **more: Any) -> Link:
     return Link.connect(
         url,
         autocommit=True,
@@ -54,6 +64,6 @@ def connect(url: str) -> Link:
         keepalives_idle=ALIVE,
         keepalives_interval=1,
         keepalives_count=ALIVE,
-        options=f"-c statement_timeout={int(ANSWER * 1000)}",
         application_name="chat_threads",
+        **more,
     )
