@@ -7,18 +7,24 @@ could not be carried out.
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 import signal
 import sys
-import tempfile
 
 import click
-from lab_folders import GIVEN, LABS, NOT_COPIED, fail, lab, labs, read_hints, students, title
-from lab_report import show
-from lab_running import run_checks
+from lab_folders import GIVEN, LABS, NOT_COPIED, fail, hints_given, lab, labs, read_hints, read_regular, students, title
+from lab_grade import run as run_grading
+from lab_hand_ins import find
+from lab_points import read_points
+from lab_report import junit, show
+from lab_rules import LONGEST
+from lab_running import MEMORY, Limits, apart, run_checks
 
 from chat_threads import streams
+
+FILE = click.Path(dir_okay=False, path_type=pathlib.Path)
 
 
 @click.group(help=__doc__.split("\n\n")[0])
@@ -69,30 +75,70 @@ def start(number: int, directory: pathlib.Path) -> None:
 @main.command(help="Check your work: the lab in the current folder, or lab N there.")
 @click.argument("number", type=int, required=False)
 @click.option("--all", "everything", is_flag=True, help="Show the story of every failed check, not only of the first.")
-@click.option(
-    "--junitxml",
-    type=click.Path(dir_okay=False, path_type=pathlib.Path),
-    metavar="FILE",
-    help="Also write the results to this file, as JUnit XML.",
-)
+@click.option("--junitxml", type=FILE, metavar="FILE", help="Also write the results to this file, as JUnit XML.")
 def check(number: int | None, everything: bool, junitxml: pathlib.Path | None) -> None:
     place = students(number)
     task = place / "task.py"
     if not task.is_file():
         fail(f"{task} is missing.")
+    try:
+        source = read_regular(task.resolve(), LONGEST)
+    except OSError as error:
+        fail(f"{task} cannot be read: {error.strerror}.")
     folder = LABS / place.name
-    with tempfile.TemporaryDirectory() as kept:
-        report = pathlib.Path(kept) / "report.xml"
-        problem = run_checks(folder, task, report)
-        if problem:
-            fail(problem)
-        if junitxml:
-            try:
-                shutil.copy(report, junitxml)
-            except OSError as error:
-                fail(f"{junitxml} could not be written: {error.strerror}.")
-        passed = show(report, folder, task, everything)
-    sys.exit(0 if passed else 1)
+    outcome = run_checks(folder, source, Limits())
+    if not outcome.could_run and outcome.problem:
+        fail(outcome.problem)
+    if junitxml:
+        try:
+            junitxml.write_bytes(junit(outcome, place.name))
+        except OSError as error:
+            fail(f"{junitxml} could not be written: {error.strerror}.")
+    sys.exit(0 if show(outcome, folder, everything) else 1)
+
+
+@main.command("grade", help="Grade hand-ins: give points for each check, as CSV and for Gradescope.")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path))
+@click.option("--lab", "number", type=int, help="The lab. Without it: all labs whose folders are found.")
+@click.option("--csv", "table_file", type=FILE, metavar="FILE", help="Write the points to this file, as CSV.")
+@click.option(
+    "--gradescope",
+    type=click.Path(path_type=pathlib.Path),
+    metavar="PATH",
+    help="Write Gradescope's results.json: to this file, if there is one hand-in, or a file each to this folder.",
+)
+@click.option("--points", "points_file", type=FILE, metavar="FILE", help="Points for checks: CSV, lab,check,points.")
+@click.option("--jobs", type=click.IntRange(1, 64), help="How many hand-ins run at once. Without it: one per core.")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=60, show_default=True, help="For each hand-in.")
+@click.option("--memory", type=click.IntRange(256), default=MEMORY, show_default=True, help="For each process, in MB.")
+@click.option("--trust", is_flag=True, help="Let the hand-ins use all of Python, also what could change the checks.")
+def grade_all(
+    folder: pathlib.Path,
+    number: int | None,
+    table_file: pathlib.Path | None,
+    gradescope: pathlib.Path | None,
+    points_file: pathlib.Path | None,
+    jobs: int | None,
+    seconds: float,
+    memory: int,
+    trust: bool,
+) -> None:
+    if number:
+        lab(number)
+    try:
+        points = read_points(points_file.read_text(encoding="utf-8-sig")) if points_file else {}
+        hand_ins = find(folder, number)
+    except OSError as error:
+        fail(f"{error.filename} could not be read: {error.strerror}.")
+    except ValueError as error:
+        fail(f"{points_file or folder}: {error}")
+    if not hand_ins:
+        fail(f"there are no hand-ins in {folder}: no folder and no .py file.")
+    names = {hand_in.name for hand_in in hand_ins}
+    if gradescope and gradescope.suffix == ".json" and len(names) > 1:
+        fail(f"there are {len(names)} hand-ins, so --gradescope needs a folder.")
+    jobs = jobs or (os.cpu_count() or 1 if apart() else 1)
+    run_grading(hand_ins, points, Limits(seconds, memory, trust), jobs, table_file, gradescope)
 
 
 @main.command(help="Give the next hint for the lab in the current folder, or for lab N there.")
@@ -102,10 +148,7 @@ def hint(number: int | None, again: bool) -> None:
     place = students(number)
     hints = read_hints(LABS / place.name / "hints.rst")
     memory = place / GIVEN
-    try:
-        given = int(memory.read_text(encoding="ascii")) if memory.exists() else 0
-    except ValueError:
-        given = 0
+    given = hints_given(place)
     if again:
         click.echo("\n\n".join(hints[:given]) if given else "No hint was given yet.")
         return

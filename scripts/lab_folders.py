@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pathlib
 import re
+import stat
 import sys
 from typing import NoReturn
 
@@ -53,6 +56,26 @@ def students(number: int | None) -> pathlib.Path:
             f"{found} is where the labs are handed out from. Start it elsewhere: lab.py start {int(found.name[:2])} DIR"
         )
     return found
+
+
+def hints_given(folder: pathlib.Path) -> int:
+    """How many hints a student was shown."""
+    try:
+        return int(read_regular(folder / GIVEN, 20))
+    except (OSError, ValueError):
+        return 0
+
+
+def read_regular(path: pathlib.Path, longest: int) -> bytes:
+    """A file's bytes. Raises OSError, also for a link, a device or a file with more bytes than ``longest``."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file")
+        data = file.read(longest + 1)
+    if len(data) > longest:
+        raise OSError(errno.EFBIG, f"it has more than {longest:,} bytes")
+    return data
 
 
 def read_hints(path: pathlib.Path) -> list[str]:

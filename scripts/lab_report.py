@@ -1,4 +1,4 @@
-"""The results of a lab's checks, in words."""
+"""The results of a lab's checks, in words and as JUnit XML."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import xml.etree.ElementTree as ElementTree
 
 import click
 from lab_folders import title
+from lab_running import Check, Outcome
+
+TASK = "task.py"
 
 
-def sentence(case: ElementTree.Element) -> str:
-    """A check's name as a sentence. A check that could not begin has the name of the file with the checks."""
-    name = case.get("name") or ""
-    return "task.py can be loaded" if name.endswith("test_task") else name.removeprefix("test_").replace("_", " ")
+def sentence(check: Check) -> str:
+    """A check's name as a sentence."""
+    return check.name.removeprefix("test_").replace("_", " ") or f"{TASK} can be loaded"
 
 
-def story(problem: ElementTree.Element, task: pathlib.Path) -> str:
-    """The message of a failed check; for an error in the student's file, also its traceback.
-
-    The message is taken from the report's text: pytest may shorten the attribute of that name.
-    """
+def story(text: str) -> str:
+    """The message of a failed check; for an error in the student's file, also its traceback."""
     chain = r"(?m)^(?:The above exception was the direct cause|During handling of the above).*\n"
-    text = re.split(chain, problem.text or "")[-1]
+    text = re.split(chain, text)[-1]
     lines = text.split("\n")
     said = "\n".join(line.removeprefix("E").removeprefix("   ") for line in lines if re.match(r"E( |$)", line))
     places = [(found, at) for at, line in enumerate(lines) if (found := re.match(r"(\S.*):(\d+): in (.+)$", line))]
@@ -31,32 +30,58 @@ def story(problem: ElementTree.Element, task: pathlib.Path) -> str:
     files = [pathlib.Path(found[1]).name for found, _ in places]
     if not said:
         return text
-    if task.name in files and files[-1] != "test_task.py":
+    if TASK in files and files[-1] != "test_task.py":
         way = [
-            f"{task.name}, line {found[2]}, in {found[3]}: {lines[at + 1].strip()}"
+            f"{TASK}, line {found[2]}, in {found[3]}: {lines[at + 1].strip()}"
             for found, at in places
-            if pathlib.Path(found[1]).name == task.name
+            if pathlib.Path(found[1]).name == TASK
         ]
         return "\n".join([*way, said])
     return re.sub(r"^(?:Failed|AssertionError|(?:stepper|test_task)\.\w+): ", "", said)
 
 
-def show(report: pathlib.Path, folder: pathlib.Path, task: pathlib.Path, everything: bool) -> bool:
+def show(outcome: Outcome, folder: pathlib.Path, everything: bool) -> bool:
     """Print which checks pass, and the story of the first failed check, or of all. Return whether all pass."""
     click.echo(f"{title(folder)}\n")
-    cases = list(ElementTree.parse(report).iter("testcase"))
+    if outcome.problem:
+        click.echo(f"  FAILS  {outcome.problem[0].upper()}{outcome.problem[1:]}")
+        return False
     told = failed = 0
-    for case in cases:
-        problem = next((each for each in case if each.tag in ("failure", "error")), None)
-        click.echo(f"  {'ok   ' if problem is None else 'FAILS'}  {sentence(case)}")
-        failed += problem is not None
-        if problem is not None and (everything or not told):
+    for check in outcome.checks:
+        click.echo(f"  {'ok   ' if check.passed else 'FAILS'}  {sentence(check)}")
+        failed += not check.passed
+        if not check.passed and (everything or not told):
             told += 1
-            ending = "" if case is cases[-1] else "\n"
-            click.echo("\n" + textwrap.indent(story(problem, task).rstrip(), "         ") + ending)
+            ending = "" if check is outcome.checks[-1] else "\n"
+            click.echo("\n" + textwrap.indent(story(check.text).rstrip(), "         ") + ending)
     if not failed:
-        click.echo(f"\nAll {len(cases)} checks pass. Now write down your answers to the questions in README.rst.")
+        click.echo(
+            f"\nAll {len(outcome.checks)} checks pass. Now write down your answers to the questions in README.rst."
+        )
     else:
         more = "" if told == failed else " lab.py check --all tells the story of each."
-        click.echo(f"\n{failed} of {len(cases)} checks {'fails' if failed == 1 else 'fail'}.{more}")
+        click.echo(f"\n{failed} of {len(outcome.checks)} checks {'fails' if failed == 1 else 'fail'}.{more}")
     return not failed
+
+
+def junit(outcome: Outcome, lab: str) -> bytes:
+    """The results as JUnit XML."""
+    failed = sum(not check.passed for check in outcome.checks)
+    counts = {"tests": str(len(outcome.checks)), "failures": str(failed), "errors": str(int(bool(outcome.problem)))}
+    suites = ElementTree.Element("testsuites")
+    suite = ElementTree.SubElement(suites, "testsuite", {"name": lab, "time": f"{outcome.seconds:.3f}", **counts})
+    if outcome.problem:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": lab, "name": "all checks"})
+        ElementTree.SubElement(case, "error").text = printable(outcome.problem)
+    for check in outcome.checks:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": lab, "name": check.name or "task"})
+        if not check.passed:
+            ElementTree.SubElement(case, "failure").text = printable(story(check.text))
+    written: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return written
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal obeys, and what XML does not allow."""
+    text = re.sub(r"[\u202a-\u202e\u2066-\u2069]", "\ufffd", text)  # these turn the rest of the line around
+    return re.sub(r"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)

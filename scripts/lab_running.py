@@ -1,70 +1,267 @@
-"""Running a lab's checks on a file, in a process of their own."""
+"""Running a lab's checks on one hand-in: in processes of its own, with limits, so that nothing of it is left over."""
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import functools
 import importlib.util
+import json
 import os
 import pathlib
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import IO, Any, NamedTuple
 
 from lab_folders import LABS, NOT_COPIED
 
 PATIENCE = 120.0  # seconds for all checks of a lab
+MEMORY = 2048  # MB for each process
+PROCESSES = 100  # with their threads
+FILE = 16  # MB
+REPORT = 4_000_000  # bytes that the results may have
+PROCESS = pathlib.Path(__file__).with_name("lab_process.py")
+USERS = 61_184  # the first of the numbers that systemd gives to users who have no account; it has some 4,000
 
 
-def run_checks(folder: pathlib.Path, task: pathlib.Path, report: pathlib.Path) -> str | None:
-    """Run a lab's original checks on a task.py. Return the reason if there is no report.
+class Check(NamedTuple):
+    """One check of a lab and its result."""
 
-    They are the ones that were handed out, whatever has become of the copy.
-    """
+    name: str  # of its function; "": loading the task
+    passed: bool
+    text: str = ""  # the story of a failed one
+
+
+@dataclass
+class Outcome:
+    """What became of one hand-in."""
+
+    checks: list[Check] = field(default_factory=list)  # all of the lab, if there is no problem; a Check "" may precede
+    problem: str | None = None  # why the results do not count
+    could_run: bool = True  # False: the problem is not the hand-in's
+    seconds: float = 0.0
+
+
+@dataclass
+class Limits:
+    """What the checks of one hand-in may use."""
+
+    seconds: float = PATIENCE
+    memory: int = MEMORY  # MB
+    trusted: bool = False  # it may use everything
+
+
+class Running:
+    """The processes of hand-ins that are run at once, each by a thread of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # for what follows; end() is quick enough to be called under it
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._over = False
+
+    def add(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._processes.add(process)
+            if self._over:
+                end(process)
+
+    def remove(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._processes.discard(process)
+
+    def end(self) -> None:
+        """End all of them, and those that are still to come."""
+        with self._lock:
+            self._over = True
+            for process in self._processes:
+                end(process)
+
+
+def checks_of(folder: pathlib.Path) -> list[str]:
+    """The names of a lab's checks, in their order."""
+    tree = ast.parse((folder / "test_task.py").read_bytes())
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+
+
+def run_checks(
+    folder: pathlib.Path, source: bytes, limits: Limits, running: Running | None = None, slot: int = 0
+) -> Outcome:
+    """Run a lab's original checks on the text of a task.py. ``slot``: tells hand-ins apart that are run at once."""
     if importlib.util.find_spec("pytest") is None:
-        return f"the checks need pytest. Install it with: {sys.executable} -m pip install pytest"
-    with tempfile.TemporaryDirectory() as clean:
+        why = f"the checks need pytest. Install it with: {sys.executable} -m pip install pytest"
+        return Outcome(problem=why, could_run=False)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as clean:
         place = pathlib.Path(clean)
         shutil.copytree(folder, place / folder.name, ignore=shutil.ignore_patterns(*NOT_COPIED))
         shutil.copytree(LABS / "stepper", place / "stepper", ignore=shutil.ignore_patterns(*NOT_COPIED))
         (place / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"]
-        command += ["-o", "junit_family=xunit2", f"--junitxml={report}", str(place / folder.name / "test_task.py")]
-        environment = os.environ | {"LAB_TASK": str(task), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
-        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        environment.pop("PYTEST_ADDOPTS", None)
-        with (place / "output").open("w+", encoding="utf-8") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=place,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                return f"the checks did not end within {PATIENCE:g} seconds: {task.name} waits for ever, or has no end."
-            finally:
-                end(process)
+        (place / "handed_in").mkdir()
+        (place / "tmp").mkdir()
+        task = place / "handed_in" / "task.py"
+        task.write_bytes(source)
+        user = USERS + (os.getpid() * 8 + slot) % 4000
+        prefix = inside(user)
+        if "setpriv" in prefix:
+            for path in (place, task.parent, task, place / "tmp"):
+                os.chown(path, user, user)
+        order = {
+            "secret": secrets.token_hex(),
+            "checks": str(place / folder.name / "test_task.py"),
+            "task": str(task),
+            "trusted": limits.trusted,
+            "limits": {
+                "AS": limits.memory << 20,
+                "CPU": int(limits.seconds) + 1,
+                "FSIZE": FILE << 20,
+                "NOFILE": 256,
+                **({"NPROC": PROCESSES} if prefix else {}),
+            },
+        }
+        with (place / "output").open("w+", encoding="utf-8", errors="replace") as output:
+            said, ending = _run(prefix, place, order, output, limits.seconds, running or Running())
             output.seek(0)
-            said = output.read()
-    if process.returncode not in (0, 1, 2) or not report.exists():
-        return (
-            f"the checks could not be run: {said.strip().splitlines()[-1] if said.strip() else 'pytest said nothing'}"
+            last = output.read(REPORT).strip().splitlines()[-1:]
+    outcome = _judge(checks_of(folder), said, str(order["secret"]), ending, "".join(last))
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def _run(
+    prefix: list[str],
+    place: pathlib.Path,
+    order: dict[str, Any],
+    output: IO[str],
+    seconds: float,
+    running: Running,
+) -> tuple[bytes, str]:
+    """Start the process, and end it with everything that it has started. Returns its results, and how it ended."""
+    keep = {name: os.environ[name] for name in ("PATH", "LANG", "SYSTEMROOT") if name in os.environ}
+    python = {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    process = subprocess.Popen(
+        [*prefix, sys.executable, "-I", "-B", "-X", "utf8", str(PROCESS)],
+        cwd=place / "tmp",
+        env=keep | python | {"HOME": str(place / "tmp"), "TMPDIR": str(place / "tmp")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=output,
+        start_new_session=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    said = bytearray()
+
+    def read(results: IO[bytes]) -> None:
+        while len(said) < REPORT and (data := os.read(results.fileno(), 65536)):
+            said.extend(data)
+        if len(said) >= REPORT:
+            end(process)
+
+    reader = threading.Thread(target=read, args=(process.stdout,), daemon=True)
+    reader.start()
+    ending = ""
+    running.add(process)
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(order).encode())
+            process.stdin.close()
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        ending = f"the checks did not end within {seconds:g} seconds: task.py waits for ever, or has no end."
+    finally:
+        end(process)
+        running.remove(process)
+    reader.join(2)
+    process.stdout.close()
+    if not ending and process.returncode:
+        number = process.returncode if process.returncode < 0 else 128 - process.returncode
+        name = signal.Signals(-number).name if -number in set(signal.Signals) else f"exit code {process.returncode}"
+        ending = f"the process of the checks ended early ({name})."
+    return bytes(said), ending
+
+
+def _judge(names: list[str], said: bytes, secret: str, ending: str, last: str) -> Outcome:
+    """What the results mean. Only lines with the secret count, and nothing counts without the last line."""
+    found: dict[str, Check] = {}
+    started = ended = canary = False
+    for line in said.splitlines():
+        try:
+            what = json.loads(line)
+        except ValueError:
+            continue
+        if what.get("secret") != secret:
+            continue
+        if "refused" in what:
+            return Outcome(problem=f"task.py uses something that a hand-in may not use.\n{what['refused']}")
+        if "check" in what and (what["check"] not in found or not what["passed"]):
+            found.setdefault(what["check"], Check(what["check"], what["passed"], what.get("text", "")))
+            if not what["passed"] and found[what["check"]].passed:
+                found[what["check"]] = Check(what["check"], False, what["text"])
+        canary |= bool(what.get("canary"))
+        started |= "start" in what
+        ended |= "end" in what
+    if not started:
+        return Outcome(
+            problem=f"the checks could not be run: {last or ending or 'Python said nothing'}", could_run=False
         )
-    return None
+    if not ended:
+        return Outcome(problem=ending or "task.py ended the process of the checks.")
+    if not found:
+        return Outcome(problem="no check could be run: task.py leaves too little memory or too few threads for them.")
+    checks = [found[""]] if "" in found else []
+    if not checks and not canary:
+        return Outcome(problem="task.py has changed the checks: with it, even the unsolved task passes all of them.")
+    absent = "This check was not run." if not checks else checks[0].text
+    return Outcome([*checks, *(found.get(name) or Check(name, False, absent) for name in names)])
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """End the checks and all processes that they started."""
     if hasattr(os, "killpg"):
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
-    elif process.poll() is None:
+    if process.poll() is None:
         process.kill()
     process.wait()
+
+
+@functools.cache
+def _ways() -> list[str]:
+    """How to start a process so that all its descendants end with it, and cannot become too many; [] if not at all.
+
+    In a process namespace, the kernel ends all processes together with the first one, and there is a limit for their
+    number. Root has none: the hand-ins of root get a user of their own, with "{user}" for its number.
+    """
+    if sys.platform != "linux" or not shutil.which("unshare"):
+        return []
+    if os.geteuid():
+        ways = [["unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child"]]
+    else:
+        other = ["unshare", "--pid", "--fork", "--kill-child", "setpriv", "--reuid={user}", "--regid={user}"]
+        other += ["--clear-groups", "--no-new-privs", "--pdeathsig=KILL"]
+        reads = [f"--{kind}=-all,+dac_read_search" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
+        ways = [other, other + reads, other[:4]]  # the project may lie where only root may read
+    start = "import pytest, subprocess, sys; subprocess.run([sys.executable, '-I', '-c', ''], check=True)"
+    for way in ways:
+        test = [each.format(user=USERS) for each in way] + [sys.executable, "-I", "-c", start]
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            if subprocess.run(test, cwd="/", capture_output=True, timeout=20, check=False).returncode == 0:
+                return way
+    return []
+
+
+def inside(user: int) -> list[str]:
+    """The beginning of a command that runs apart from the others."""
+    return [each.format(user=user) for each in _ways()]
+
+
+def apart() -> bool:
+    """Whether the system keeps hand-ins apart that run at the same time."""
+    return bool(_ways())
