@@ -49,8 +49,8 @@ def run(
             _write_gradescope(graded, gradescope_path)
     except OSError as error:
         fail(f"{error.filename} could not be written: {error.strerror}.")
-    whole = sum(each.points == each.of for each in graded)
-    click.echo(f"{len(graded)} graded in {time.monotonic() - began:.0f} s; {whole} of them pass all checks.")
+    whole = sum(each.points == each.of and not each.outcome.problem for each in graded)
+    click.echo(f"{len(graded)} graded in {time.monotonic() - began:.0f} s. All checks pass for {whole} of them.")
     broken = [each for each in graded if not each.outcome.could_run]
     if broken:
         fail(f"{len(broken)} could not be run, which is not their fault: {broken[0].outcome.problem}")

@@ -27,7 +27,7 @@ MEMORY = 2048  # MB for each process
 PROCESSES = 100  # with their threads
 FILE = 16  # MB
 REPORT = 4_000_000  # bytes that the results may have
-PROCESS = pathlib.Path(__file__).with_name("lab_process.py")
+PROCESS = "import sys; sys.path.insert(0, sys.argv[1]); import lab_process; lab_process.main()"
 USERS = 61_184  # the first of the numbers that systemd gives to users who have no account; it has some 4,000
 
 
@@ -146,7 +146,7 @@ def _run(
     keep = {name: os.environ[name] for name in ("PATH", "LANG", "SYSTEMROOT") if name in os.environ}
     python = {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     process = subprocess.Popen(
-        [*prefix, sys.executable, "-I", "-B", "-X", "utf8", str(PROCESS)],
+        [*prefix, sys.executable, "-I", "-B", "-X", "utf8", "-c", PROCESS, str(pathlib.Path(__file__).parent)],
         cwd=place / "tmp",
         env=keep | python | {"HOME": str(place / "tmp"), "TMPDIR": str(place / "tmp")},
         stdin=subprocess.PIPE,

@@ -6,9 +6,11 @@ import csv
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 
 import lab_hand_ins
@@ -218,7 +220,7 @@ def test_points_hints_and_stories_go_to_csv_and_to_gradescope(tmp_path):
     options = ("--csv", tmp_path / "points.csv", "--points", tmp_path / "worth.csv", "--gradescope", tmp_path / "out")
     done = grade(folder, *options)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].endswith("; 1 of them pass all checks.")
+    assert done.stdout.splitlines()[-1].endswith(" All checks pass for 1 of them.")
     assert "\u202e" not in done.stdout
     found = rows(tmp_path / "points.csv")
     best, ann, bob, cy, dan = found.values()
@@ -242,10 +244,26 @@ def test_points_hints_and_stories_go_to_csv_and_to_gradescope(tmp_path):
     }
     assert sum(test["score"] for test in results["tests"]) == 1
     done = grade(folder / "ann", "--gradescope", tmp_path / "results.json")
+    assert done.returncode == 0, done.stderr
     assert len(json.loads((tmp_path / "results.json").read_text())["tests"]) == 7
     assert grade(folder, "--gradescope", tmp_path / "results.json").stderr == (
         "lab: there are 5 hand-ins, so --gradescope needs a folder.\n"
     )
+
+
+def test_the_examples_for_gradescope_and_github_use_what_there_is(tmp_path):
+    folder = LABS / "grading"
+    texts = [path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()]
+    options = {each for text in texts for each in re.findall(r" (--[a-z]+)", text)}
+    assert options == {"--lab", "--gradescope"}
+    assert all(f'"{each}"' in SCRIPT.read_text(encoding="utf-8") for each in options)
+    assert all(path.stat().st_mode & 0o100 for path in (folder / "gradescope").iterdir())
+    report = textwrap.dedent((folder / "github.yml").read_text(encoding="utf-8").partition("run: |\n")[2])
+    tests = [{"name": "one", "score": each, "max_score": 2.0, "output": ""} for each in (2.0, 0.0)]
+    (tmp_path / "results.json").write_text(json.dumps({"tests": tests}))
+    done = subprocess.run([sys.executable, "-c", report], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert '::notice title=Autograding report::{"totalPoints": 2.0, "maxPoints": 4.0}\n' in done.stdout
 
 
 @pytest.mark.slow
@@ -272,7 +290,7 @@ def test_sixty_hand_ins_are_graded_in_one_command(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 61
     assert "60 graded in " in done.stdout
-    assert "; 30 of them pass all checks." in done.stdout
+    assert " All checks pass for 30 of them." in done.stdout
     found = rows(tmp_path / "points.csv")
     assert {row["points"] for name, row in found.items() if name.startswith("right")} == {"11"}
     assert all(int(row["points"]) < 11 for name, row in found.items() if name.startswith("wrong"))
@@ -316,7 +334,7 @@ def test_a_hand_in_that_misbehaves_harms_no_other_and_leaves_nothing(tmp_path):
         over.set()
         watcher.join()
         assert process.returncode == 0, said
-    wait_for(lambda: not any("lab_process.py" in command_of(pid) for pid in seen))
+    wait_for(lambda: not any("lab_process" in command_of(pid) for pid in seen))
     if lab_running.apart():
         assert 20 < max(most) < 2 * lab_running.PROCESSES + 10
     found = rows(tmp_path / "points.csv")
@@ -339,11 +357,11 @@ def test_ending_the_grading_ends_all_processes(tmp_path):
     for name in ("ann", "bob", "cy"):
         hand_in(tmp_path, name, "while True:\n    pass\n")
     with subprocess.Popen([sys.executable, SCRIPT, "grade", tmp_path, "--jobs", "2"]) as process:
-        wait_for(lambda: sum("lab_process.py" in each for each in descendants(process.pid).values()) >= 2)
+        wait_for(lambda: sum("lab_process" in each for each in descendants(process.pid).values()) >= 2)
         below = descendants(process.pid)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 128 + signal.SIGTERM
-    wait_for(lambda: not any("lab_process.py" in command_of(pid) for pid in below))
+    wait_for(lambda: not any("lab_process" in command_of(pid) for pid in below))
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def test_start_prints_how_to_measure_where_there_is_something_to_measure(tmp_pat
 def test_ending_the_check_ends_all_processes_that_it_started(started, name):
     (started / "task.py").write_text("while True: pass\n")
     with subprocess.Popen([sys.executable, SCRIPT, "check"], cwd=started) as process:
-        wait_for(lambda: any("lab_process.py" in command for command in descendants(process.pid).values()))
+        wait_for(lambda: any("lab_process" in command for command in descendants(process.pid).values()))
         below = descendants(process.pid)
         process.send_signal(getattr(signal, name))
         assert process.wait(20) == 128 + getattr(signal, name)

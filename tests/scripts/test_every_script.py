@@ -48,7 +48,11 @@ def test_every_script_does_its_work(serve, tmp_path):
         "top": (0, "sessions in", [here, "--count", 1]),
         "torture": (1, "The run does not count: .* 0 kills, and 5 are needed.", ["--minutes", 0.001, *few]),
     }
-    programs = {path.stem for path in SCRIPTS.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
+    programs = {
+        path.stem
+        for path in SCRIPTS.glob("*.py")
+        if re.search(r"(?m)^if __name__ ==", path.read_text(encoding="utf-8"))
+    }
     assert set(commands) == programs
     started: dict[str, subprocess.Popen[str]] = {}
 
