@@ -28,7 +28,7 @@ DUNDER = re.compile(r"__.*__\Z", re.DOTALL)
 # The names of each module that a solution may use. "*" stands for all public ones.
 MODULES: dict[str, str] = {
     "__future__": "*",
-    "_thread": "allocate_lock LockType get_ident",
+    "_thread": "allocate_lock LockType RLock get_ident start_new_thread",
     "abc": "ABC abstractmethod",
     "asyncio": "BoundedSemaphore CancelledError Condition Event Future Lock PriorityQueue Queue QueueEmpty QueueFull "
     "Semaphore StreamReader StreamWriter Task TaskGroup TimeoutError create_task gather run shield sleep timeout wait "
@@ -308,6 +308,6 @@ def public(module: str, name: str) -> bool:
 def changeable(module: str, name: str) -> bool:
     """Whether it is a class whose methods can be replaced. The stepper's locks are, too."""
     value = getattr(importlib.import_module(module), name, None)
-    if name in ("Lock", "RLock", "allocate_lock", "SimpleQueue"):
+    if name in ("Lock", "RLock", "allocate_lock", "SimpleQueue", "local"):
         return True
     return isinstance(value, type) and bool(value.__flags__ & 1 << 9) and not issubclass(value, BaseException)

@@ -282,10 +282,9 @@ def test_sixty_hand_ins_are_graded_in_one_command(tmp_path):
     hand_in(folder, "bomb", f"{solution}\nimport os\nwhile True:\n    os.fork()\n", lab)
     hand_in(folder, "syntax", f"{solution}\n)\n", lab)
     place = hand_in(folder, "plugins", (LABS / lab / "task.py").read_bytes(), lab)
-    for name in ("conftest.py", "sitecustomize.py", "pytest.py", "stepper.py", "threading.py"):
+    for name in ("conftest.py", "sitecustomize.py", "pytest.py", "stepper.py", "threading.py", "test_task.py"):
         (place / name).write_text("raise SystemExit(0)\n")
     (place / "pytest.ini").write_text("[pytest]\naddopts = --collect-only\n")
-    (place / "test_task.py").write_text("def test_nothing():\n    pass\n")
     done = grade(folder, "--csv", tmp_path / "points.csv", "--seconds", 20, wait=280)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 61
@@ -372,6 +371,17 @@ def test_a_stepper_that_was_replaced_is_found():
     limits = lab_running.Limits(trusted=True)
     outcome = lab_running.run_checks(LABS / "03_name_race", f"{LAB_3}\n\n{code}".encode(), limits)
     assert outcome.problem == "task.py has changed the checks: with it, even the unsolved task passes all of them."
+
+
+@pytest.mark.slow
+def test_a_thread_that_calls_itself_a_daemon_is_still_waited_for():
+    source = (LABS / "04_deadlock" / "task.py").read_text(encoding="utf-8")
+    for method in ("leave(self, member)", "say(self, text)"):
+        source = source.replace(f"def {method}:", f"def {method}:\n        threading.current_thread().daemon = True")
+    outcome = lab_running.run_checks(LABS / "04_deadlock", source.encode(), lab_running.Limits())
+    failed = [check for check in outcome.checks if not check.passed]
+    assert failed[0].name == "test_a_member_can_leave_while_its_queue_is_full"
+    assert "bob waits for self._lock, which ann holds." in failed[0].text
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ class Thread:
     def __init__(self, number, thread):
         self.number = number
         self.thread = thread
+        self.daemon = thread.daemon  # as it began
         unnamed = thread.name.startswith("Thread-")
         self.name = getattr(thread._target, "__name__", type(thread).__name__) if unnamed else thread.name
         self.turn = allocate_lock()  # released for a moment when this thread gets the turn
@@ -130,7 +131,7 @@ class Run:
             if thread.error:
                 said = f": {thread.error}" if str(thread.error) else "."
                 return f"{thread.name} died of {type(thread.error).__name__}{said}"
-        waiting = [each for each in self.threads if not each.done and not each.thread.daemon]
+        waiting = [each for each in self.threads if not each.done and not each.daemon]
         if self.over or not waiting:
             return self.over
         why = "; ".join(f"{each.name} {each.why}" for each in waiting)
