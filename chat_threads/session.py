@@ -351,6 +351,9 @@ class SessionStore:
             if self._logged_in.get(session.identity) is session:
                 del self._logged_in[session.identity]
 
+    def tell_away(self, session: Session) -> None:
+        """The session's person is away now, or back: servers in a cluster tell each other. Called by its reader."""
+
     def reserve(self, name: str, identity: int) -> None:
         """From now on, only the person with this number may have the name, or one that looks like it."""
         reserved = Name.of(name)

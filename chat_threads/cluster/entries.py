@@ -18,7 +18,7 @@ from ..events import Event
 from ..governance import Person, Somebody
 from ..passwords import Account, Password
 from .errors import NewerEntry
-from .values import NameClaimed, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned, Swept
+from .values import AwaySet, NameClaimed, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned, Swept
 
 VERSION = 2
 KINDS: tuple[type[ordered.Ordered], ...] = (  # the place in here is the kind's number, so add new ones at the end
@@ -44,6 +44,7 @@ KINDS: tuple[type[ordered.Ordered], ...] = (  # the place in here is the kind's 
     ServerGone,
     Summoned,
     Swept,
+    AwaySet,
 )
 _NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 _CHANGES: dict[str, type[changes.Change]] = {

@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .. import inside, ordered
@@ -37,9 +38,9 @@ from .errors import (
 )
 from .ledger import Key
 from .members import ClusterSessions, Post, RemotePerson
-from .numbering import Claimed, Decoded, Departed, GivenUp, LoggedIn, RowNumbering, State
+from .numbering import Away, Claimed, Decoded, Departed, GivenUp, LoggedIn, RowNumbering, State
 from .sweeping import LogUpkeep
-from .values import NameClaimed, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned, Wake
+from .values import AwaySet, NameClaimed, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned, Wake
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ SEEN_OFF = 5.0  # seconds that another server has for cutting somebody off
 
 _STAYS = (  # what goes into the log as soon as it can be reached, however long that takes
     *(ordered.Joined, ordered.Left, ordered.LeftAll, ordered.NameChanged, ordered.PlaceKept, ordered.TokenUsed),
-    ServerStarted,
+    *(ServerStarted, AwaySet),
 )
 
 
@@ -66,6 +67,8 @@ def _latest(items: Iterable[ordered.Ordered]) -> list[ordered.Ordered]:
             about = item.session, item.room_id
         elif isinstance(item, (ordered.PlaceKept, ordered.TokenUsed)):
             about = type(item), item.token
+        elif isinstance(item, AwaySet):
+            about = AwaySet, item.session
         found.pop(about, None)
         found[about] = item
     return [*found.values()]
@@ -390,6 +393,9 @@ class ClusterHistory(History):
             elif isinstance(outcome, LoggedIn):
                 if outcome.at[0] != self.server:
                     self._sessions.takes(self.person(outcome.at), outcome.name, outcome.who, outcome.token)
+            elif isinstance(outcome, Away):
+                if person := self._remote.get(outcome.at):
+                    person.profile = replace(person.profile, away=outcome.words)
             elif isinstance(outcome, Departed):
                 if person := self._remote.get(outcome.at):
                     self._sessions.loses(person)
@@ -476,7 +482,9 @@ class ClusterHistory(History):
         server, number = at
         if server == self.server and (session := self._sessions.get(number)):
             return session
-        return self.person((server, number))
+        person = self.person((server, number))
+        person.heard = time.monotonic()
+        return person
 
     def person(self, at: Key) -> RemotePerson:
         self._met.add(at)
@@ -488,4 +496,6 @@ class ClusterHistory(History):
         """Give the people of other servers their names. For main, before the thread runs."""
         for at, each in self.state.ledger.people.items():
             if each.name:
-                self._sessions.takes(self.person(at), each.name, each.who(), each.token)
+                person = self.person(at)
+                self._sessions.takes(person, each.name, each.who(), each.token)
+                person.profile = replace(person.profile, away=each.away)

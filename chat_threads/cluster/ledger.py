@@ -27,6 +27,7 @@ class Entered:
     account: bool = False
     operator: bool = False
     rooms: list[int] = field(default_factory=list)  # as entered
+    away: str | None = None
 
     def is_account(self, identity: int) -> bool:
         """Whether it is logged in to this account."""
@@ -36,7 +37,7 @@ class Entered:
         return Who(self.identity, self.account, self.operator)
 
     def text(self) -> str:
-        found = [self.name, self.identity, self.token, self.account, self.operator, self.rooms]
+        found = [self.name, self.identity, self.token, self.account, self.operator, self.rooms, self.away]
         return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -103,6 +104,14 @@ class Ledger:
                     del self._by_look[look]
             person.name = ""
 
+    def go_away(self, at: Key, words: str | None) -> bool:
+        """Somebody is away, or back (None). Return whether they are connected."""
+        if at not in self.people:
+            return False
+        self.people[at].away = words
+        self.changed.add(at)
+        return True
+
     def enter(self, at: Key, room: int) -> None:
         person = self.people.setdefault(at, Entered())
         if room not in person.rooms:
@@ -163,9 +172,9 @@ class Ledger:
 
     def read(self, rows: Iterable[tuple[int, int, str]]) -> None:
         for server, session, text in rows:
-            name, identity, token, account, operator, rooms = json.loads(text)
+            name, identity, token, account, operator, rooms, away = json.loads(text)
             at = (server, session)
-            self.people[at] = Entered("", identity, token, account, operator, rooms)
+            self.people[at] = Entered("", identity, token, account, operator, rooms, away)
             for room in rooms:
                 self._members[room] = self._members.get(room, 0) + 1
             if name:

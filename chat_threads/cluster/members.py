@@ -7,18 +7,22 @@ a whole.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence, Set
+from dataclasses import replace
 from typing import Any
 
-from ..errors import CutOff
+from ..errors import CutOff, NameTaken, NotStored
 from ..events import Event, PersonRow
 from ..latch import Latch
 from ..names import Name
+from ..ordered import Ordered
 from ..parcel import Parcel, Views
 from ..rules import fold
 from ..session import Contact, Profile, Session, SessionStore
 from ..tokens import Who, token_id
+from .values import AwaySet
 
 
 class _Nowhere:
@@ -134,6 +138,7 @@ class ClusterSessions(SessionStore):
         # Set by main before anybody is let in:
         self.decide: Callable[[Session, str, str, Who], Any]
         self.summon: Callable[[RemotePerson], None]
+        self.put: Callable[[Ordered], None]
         self.catch_up: Callable[[], object]
         # Guarded by the lock, as the attributes of the base class:
         self._remote_tokens: dict[int, RemotePerson] = {}
@@ -155,7 +160,16 @@ class ClusterSessions(SessionStore):
             who = Who(token_id(token)) if token else session.who
         with self._lock:
             self._check(session, wanted, token, who)
-        return self.decide(session, name, token, who)
+        try:
+            return self.decide(session, name, token, who)
+        except NameTaken:  # by somebody who was quicker
+            with self._lock:
+                near = self._names.free(name, who.identity)
+            raise NameTaken(name, near) from None
+
+    def tell_away(self, session: Session) -> None:
+        with contextlib.suppress(NotStored):
+            self.put(AwaySet(session, session.profile.away))
 
     def gives(self, session: Session, name: str, token: str, who: Who) -> Any:
         """A session of this server gets the name. Return the one whose place it takes."""
@@ -173,7 +187,7 @@ class ClusterSessions(SessionStore):
                 self._names.give_back(old, person)  # type: ignore[arg-type]
             self._names.take(new, person)  # type: ignore[arg-type]
             self._drop_token(person)
-            person.profile, person.who, person.token = Profile(name), who, token
+            person.profile, person.who, person.token = replace(person.profile, name=name), who, token
             person.contact.name = name
             self._remote_tokens[token] = person
             if who.account:

@@ -12,11 +12,12 @@ from typing import Any
 
 from .. import ordered
 from ..batch import StoredRoom
-from ..errors import ChatError, NameTaken, RoomExists
+from ..errors import ChatError, NameTaken, NotStored, RoomExists
 from ..governance import Somebody
 from ..lookalikes import looks
 from ..numbering import Numbering, Rooms
 from ..once import Once
+from ..passwords import Account
 from ..publisher import LOBBY
 from ..retention import DAY_MS
 from ..rules import fold
@@ -25,7 +26,17 @@ from .copy import CopyBatch
 from .entries import Flags
 from .errors import GivenUpMeanwhile
 from .ledger import Key, Ledger
-from .values import NameClaimed, RoomUnused, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned, Swept
+from .values import (
+    AwaySet,
+    NameClaimed,
+    RoomUnused,
+    ServerBeat,
+    ServerEnded,
+    ServerGone,
+    ServerStarted,
+    Summoned,
+    Swept,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +61,37 @@ class State:
     last_room: int = 0  # the highest id that a room ever had
     rooms: dict[str, int] = field(default_factory=dict)  # ids by key
     looks: dict[str, int] = field(default_factory=dict)  # ids by look
+    accounts: dict[str, int] = field(default_factory=dict)  # their numbers by the keys of their names
+    alike: dict[str, str] = field(default_factory=dict)  # the keys of their names by look
     kept: set[int] = field(default_factory=set)  # #lobby, and rooms with a topic: they stay without members
 
-    def restore(self, rooms: Sequence[StoredRoom]) -> None:
+    def restore(self, rooms: Sequence[StoredRoom], accounts: Sequence[Account]) -> None:
+        for account in accounts:
+            self.reserve(account.name, account.id)
         for room in rooms:
             self.rooms[room.key] = room.id
             self.looks.update(dict.fromkeys(looks(room.name), room.id))
             if room.topic or room.key == fold(LOBBY):
                 self.kept.add(room.id)
+
+    def reserve(self, name: str, account: int) -> None:
+        key = fold(name)
+        self.accounts[key] = account
+        for look in looks(name):
+            self.alike.setdefault(look, key)
+
+    def unreserve(self, name: str) -> None:
+        self.accounts.pop(fold(name), None)
+        for look in looks(name):
+            if self.alike.get(look) == fold(name):
+                del self.alike[look]
+
+    def is_anothers(self, name: str, person: int) -> bool:
+        """Whether the name, or one that looks like it, is reserved for another person than the one with this number."""
+        key = fold(name)
+        if key in self.accounts:
+            return self.accounts[key] != person
+        return any(self.accounts[self.alike[look]] != person for look in looks(name) if look in self.alike)
 
     def forget(self, room_id: int) -> None:
         self.rooms = {key: room for key, room in self.rooms.items() if room != room_id}
@@ -100,6 +134,14 @@ class Departed:
 
 
 @dataclass(frozen=True, slots=True)
+class Away:
+    """Somebody is away, or back."""
+
+    at: Key
+    words: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class GivenUp:
     """A server that counts as gone; its rows are void until it starts again."""
 
@@ -115,7 +157,7 @@ class RowNumbering(Numbering):
     def __init__(self, rooms: Rooms, once: Once, state: State, row: Decoded, session_of: Callable[[Key], Any]) -> None:
         self._state, self._row = state, row
         self._session_of = session_of
-        self.outcomes: list[Claimed | CutOff | LoggedIn | Departed | GivenUp] = []
+        self.outcomes: list[Claimed | CutOff | LoggedIn | Departed | Away | GivenUp] = []
         state.position = row.position
         batch = CopyBatch(ledger=state.ledger, position=row.position)
         super().__init__(rooms, once, row.at, self._valid(), batch)
@@ -195,7 +237,7 @@ class RowNumbering(Numbering):
         ledger, at = self._state.ledger, self._key(item.session)
         same = ledger.same(at, item.identity, item.token, item.account)
         holder = ledger.holder(at, item.name)
-        if holder and holder not in same:
+        if (holder and holder not in same) or self._state.is_anothers(item.name, item.identity):
             self.outcomes.append(Claimed(at, item, error=NameTaken(item.name, "")))
             return
         for other in same:
@@ -204,10 +246,16 @@ class RowNumbering(Numbering):
         self.outcomes.append(Claimed(at, item, tuple(same)))
 
     def _account_changed(self, item: ordered.AccountChange) -> None:
+        account, state = item.account, self._state
+        if state.accounts.get(fold(account.name), account.id) != account.id:
+            self.refused.append((item, NotStored("somebody else has registered that name meanwhile", "done")))
+            return
+        state.reserve(account.name, account.id)
         super()._account_changed(item)
         self._log_in(item.account.id, item.account.operator)
 
     def _account_ended(self, item: ordered.AccountEnded) -> None:
+        self._state.unreserve(item.account.name)
         super()._account_ended(item)
         self._log_in(item.account.id, None)
 
@@ -219,6 +267,11 @@ class RowNumbering(Numbering):
 
     def _summoned(self, item: Summoned) -> None:
         self.outcomes.append(CutOff(self._key(item.session)))
+
+    def _away(self, item: AwaySet) -> None:
+        at = self._key(item.session)
+        if self._state.ledger.go_away(at, item.words):
+            self.outcomes.append(Away(at, item.words))
 
     def _joined(self, item: ordered.Joined) -> None:
         at, ledger = self._key(item.session), self._state.ledger
@@ -288,4 +341,5 @@ RowNumbering.takes = {
     ServerGone: RowNumbering._server_gone,
     ServerBeat: Numbering._pass,
     Swept: RowNumbering._swept,
+    AwaySet: RowNumbering._away,
 }

@@ -52,6 +52,7 @@ class Cluster:
             post = self.post.send
             self.history = ClusterHistory(*args, engine=self.engine, sessions=self.sessions, post=post, **more)
             self.sessions.decide, self.sessions.summon = self.history.claim, self.history.summon
+            self.sessions.put = self.history.enqueue
             self.sessions.catch_up = lambda: self.history.settle(SETTLE)
             self.listener = Listener(
                 self._url,
@@ -73,7 +74,7 @@ class Cluster:
     def restore(self) -> None:
         """After the rooms are restored: put the people of the other servers into them."""
         history = self.history
-        history.state.restore(history.storage.rooms())
+        history.state.restore(history.storage.rooms(), history.storage.accounts())
         history.populate()
         self.publisher.populate(history.state.ledger, history.person)
 

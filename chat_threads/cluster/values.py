@@ -55,6 +55,14 @@ class ServerGone(Ordered):
 
 
 @dataclass(frozen=True, slots=True)
+class AwaySet(Ordered):
+    """Somebody is away; None: is back."""
+
+    session: Any
+    words: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Swept(Ordered):
     """What was said before ``older_than`` goes; None: nothing does. So does what rooms keep for a time of their own, as
     of the time ``now``, except for times shorter than ``least``: for these, the author does not trust its clock. All in

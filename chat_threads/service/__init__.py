@@ -83,7 +83,7 @@ class Service:
             people.keep_token(context, session, new)
         session.dialect.admitted(name)
         if place:
-            returning.restore(session, place.kept)
+            returning.restore(context, session, place.kept)
         if session.views is not session.dialect.views:
             people.update_views(context, session)
         welcome = events.Welcome(name, self._motd, __version__, session.token if session.known else "")

@@ -219,7 +219,7 @@ def come_back(context: Context, session: Session, name: str, token: str, who: Wh
     if not new or session.known:
         keep_token(context, session, new)
     if place:
-        returning.restore(session, place.kept)
+        returning.restore(context, session, place.kept)
     ignored = dict(session.profile.ignored)
     if ignored.pop(session.identity, None):  # the session is that person now, and must see its own lines
         _set_ignored(context, session, ignored)
@@ -238,6 +238,7 @@ def come_back(context: Context, session: Session, name: str, token: str, who: Wh
 def away(context: Context, session: Session, command: commands.Away) -> None:
     reason = check_words(command.reason)
     session.profile = replace(session.profile, away=reason)
+    context.sessions.tell_away(session)
     session.answer(events.Notice(f"You are away: {reason}." if reason else "You are away.", next="back"))
 
 
@@ -245,6 +246,8 @@ def away(context: Context, session: Session, command: commands.Away) -> None:
 def back(context: Context, session: Session, command: commands.Back) -> None:
     was_away = session.profile.away is not None
     session.profile = replace(session.profile, away=None)
+    if was_away:
+        context.sessions.tell_away(session)
     session.answer(events.Notice("You are back." if was_away else "You were not away."))
 
 

@@ -128,7 +128,7 @@ def kept_under(context: Context, session: Session, token: str, who: Who) -> Plac
     return Place(kept, seen, holder is not None and holder.note_at is None)
 
 
-def restore(session: Session, kept: Kept) -> None:
+def restore(context: Context, session: Session, kept: Kept) -> None:
     """Give the session what was kept, besides the rooms. The views of its dialect change.
 
     Until ``enter`` is through, nothing is noted. So if the connection breaks meanwhile, or another one takes its place,
@@ -139,6 +139,8 @@ def restore(session: Session, kept: Kept) -> None:
         with contextlib.suppress(ChatError):  # an option of another version
             session.dialect.set_option(option, value)
     session.restore(kept.away, dict(kept.ignored))
+    if kept.away is not None:
+        context.sessions.tell_away(session)
     session.dialect.ignoring(frozenset(session.profile.ignored))
 
 

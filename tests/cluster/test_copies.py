@@ -33,7 +33,7 @@ def _follow(path: pathlib.Path, log: Sequence[Row], alone: bool) -> None:
     storage = Copy(str(path))
     history = ClusterHistory(storage, engine=_Recorded(), sessions=ClusterSessions(), post=lambda to, event: None)
     history._publish, history._refuse, history._flush = lambda items: None, lambda item, error: None, lambda more: True
-    history.state.restore(storage.rooms())
+    history.state.restore(storage.rooms(), storage.accounts())
     history.populate()
     for part in [[row] for row in log] if alone else [log]:
         history._take(part)
@@ -54,7 +54,7 @@ def _talk(join: Callable[..., Running]) -> None:
     first, second = join("a", plain_passwords=True), join("b", plain_passwords=True)
     ann, bob = first.client("ann"), second.client("bob")
     ann.expect("bob joined")
-    ann.send("/register", "secret word of ann", "secret word of ann")
+    ann.send("/away lunch", "/register", "secret word of ann", "secret word of ann")
     ann.expect("ann is yours now")
     bob.ask("/report ann rude")
     for line in ("/create #lab about", "/topic hello", "/topic", "/join #lobby", "/leave #lab"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from support.waiting import in_threads, wait_for
 
 from chat_threads import changes
 from chat_threads.cluster import entries
+from chat_threads.errors import NameTaken
 
 pytestmark = pytest.mark.slow
 
@@ -148,7 +150,7 @@ def test_rules_of_a_room_hold_on_all_servers(join, tmp_path):
     assert rows(tmp_path / "b.db")["messages"] == []
     assert "ann" in str(bob.ask("/who #lobby"))
     assert "bob" in str(ann.ask("/who #other"))
-    assert sorted(json.loads(person)[-1] for _, _, person in rows(tmp_path / "b.db")["present"]) == [[1], [1, 3]]
+    assert sorted(json.loads(person)[5] for _, _, person in rows(tmp_path / "b.db")["present"]) == [[1], [1, 3]]
 
 
 def test_a_new_server_gets_everything_from_the_beginning_of_the_log(join, tmp_path):
@@ -180,6 +182,38 @@ def test_people_leave_when_their_server_stops_and_when_it_is_killed(join, start_
         ann.expect("back")
         assert second.stop() == 0
     ann.expect("bob left")
+
+
+def test_who_is_away_and_who_has_just_spoken_is_known_on_all_servers(join):
+    first, second = join("a"), join("b")
+    ann, bob = first.client("ann"), second.client("bob")
+    ann.expect("bob joined")
+    ann.send("/away lunch")
+    person = second.chat.sessions.owner("ann")
+    wait_for(lambda: person.profile.away == "lunch")
+    bob.send("/msg ann hello")
+    bob.expect("ann is away: lunch")
+    ann.ask("/nick eve")
+    assert "lunch" in str(join("c").client("cy").ask("/whois eve"))
+    person.heard -= 600
+    ann.send("/back", "here")
+    bob.expect("eve: here")
+    assert "lunch" not in str(bob.ask("/whois eve"))
+    assert time.monotonic() - person.heard < 300
+
+
+def test_a_registered_name_is_not_given_by_the_log_although_a_server_did_not_know(join):
+    first, second = join("a", plain_passwords=True), join("b", plain_passwords=True)
+    ann, bob = first.client("ann"), second.client("bob")
+    ann.send("/register", "secret word of ann", "secret word of ann")
+    ann.expect("ann is yours now")
+    ann.close()
+    bob.expect("ann left")
+    session = second.chat.sessions.owner("bob")
+    for name in ("ann", "\N{CYRILLIC SMALL LETTER A}nn"):
+        with pytest.raises(NameTaken):
+            second.chat.history.claim(session, name, "", session.who)
+    assert session.name == "bob"
 
 
 def test_an_account_that_is_made_on_one_server_is_known_on_all(join, tmp_path):

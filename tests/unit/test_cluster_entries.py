@@ -44,7 +44,7 @@ VALUES: tuple[Any, ...] = (
     ordered.NameChanged(ORIGIN, "ann", "änn"),
     values.NameClaimed(ORIGIN, "ann", 1, 2, True, True),
     *(values.Summoned(ORIGIN), values.ServerStarted(1), values.ServerBeat(), values.ServerEnded()),
-    *(values.ServerGone(1, 2), values.Swept(3, None, 4)),
+    *(values.ServerGone(1, 2), values.Swept(3, None, 4), values.AwaySet(ORIGIN, None)),
 )
 IN_NO_ROW = {"RoomGoverned", "Acked", "Marker", "RoomUnused", "Wake"}
 
