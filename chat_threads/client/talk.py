@@ -20,7 +20,7 @@ from ..dialects.asking import Form, asked_for, without_password
 from ..dialects.completing import Known, goal
 from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import MOVED, SCROLL_BACK, TOO_MUCH, TextDialect
-from ..dialects.typed import HINTS, indented_command, is_for_the_room, parse_line
+from ..dialects.typed import HINTS, begins_command, indented_command, is_for_the_room, parse_line
 from ..errors import ChatError, TextTooLong
 from ..rules import TAB, TEXT_LENGTH, clean, clean_lines, fold, in_messages, mentions
 from .chat import Client
@@ -52,7 +52,7 @@ def request_of(command: commands.Command) -> dict[str, Any]:
 
 
 def _is_command(line: str) -> bool:
-    return re.match("/(?!/)", clean(line)) is not None or indented_command(line) != ""
+    return begins_command(clean(line)) or indented_command(line) != ""
 
 
 def pasted(before: str, block: str) -> str:

@@ -16,7 +16,7 @@ from ..rules import TAB, in_messages
 from .buffer import Buffer
 from .drawing import Drawing
 from .keys import Key, Keys, Paste
-from .typed import indented_command
+from .typed import begins_command, indented_command
 
 HIDDEN = "password (not shown): "  # in front of a line that is not drawn
 _NOT_HIDDEN = frozenset((Key.COMPLETE, Key.COMPLETE_BACK, Key.UP, Key.DOWN, Key.YANK))  # keys without effect in it
@@ -207,6 +207,6 @@ def _lines(text: str) -> list[bytes]:
     if "\n" not in text:
         return [text.encode()]
     first, *rest = in_messages(text) or [""]
-    if (first.startswith("/") and not first.startswith("//")) or indented_command(first):
+    if begins_command(first) or indented_command(first):
         return ["\n".join([first, *rest]).encode()]
-    return [each.encode() for each in (first, *("/" * each.startswith("/") + each for each in rest))]
+    return [("/" * (each[:1] == "/" and not each.startswith(("// ", "/*"))) + each).encode() for each in (first, *rest)]

@@ -36,6 +36,10 @@ class Mistyped(Told):
     code = "usage"
 
 
+_SLASHES = "／、・"  # what input methods for Chinese and Japanese give for the key of the /
+_MAY_BEGIN = f" /{_SLASHES}"
+_BLANK = re.compile("[ \u3000]+")
+_NARROW = {0x3000: " ", **{ord("０") + digit: str(digit) for digit in range(10)}}
 _OF_LINES = frozenset((commands.Private, commands.Reply, commands.Act))  # what they say may have several lines
 _WORD = re.compile("[^ \n]*")
 _KEYS = "".join(map(chr, {*range(32), 127} - set(b"\t\n\r\x1b")))  # such as Ctrl-L
@@ -51,16 +55,17 @@ def parse_line(line: str) -> commands.Command | None:
     if line[:1] in _INITIALS and (name := _with_password(line)):
         advice = f"Type {name} alone, and the password when you are asked. If it was none, begin the line with a space."
         raise Mistyped("That may be a password. Nothing was sent.", advice)
-    if line.isprintable() and line[:1] not in " /／":  # most lines: neither blank nor a command
+    if line.isprintable() and line[:1] not in _MAY_BEGIN:  # most lines: neither blank nor a command
         return commands.Say(line)
     if not line.strip():
         return None
     line = clean_lines(line.lstrip(_KEYS))  # a key, such as the cursor's, before a command does not belong to it
     if line.startswith("//"):
-        return commands.Say(line[1:])
-    if not line.startswith("/"):
+        return commands.Say(line if line.startswith("// ") else line[1:])  # the former is a comment in many languages
+    if not begins_command(line):
         _refuse_indented(line)
         return commands.Say(line)
+    line = _with_spaces(line)
     word = _WORD.match(line)[0]  # type: ignore[index]
     rest = line[len(word) :].strip()
     if line == "/":
@@ -85,6 +90,26 @@ def parse_line(line: str) -> commands.Command | None:
     return command
 
 
+def _with_spaces(line: str) -> str:
+    """A command with spaces in place of the wide ones of an input method, and usual digits in place of wide ones; but
+    a text in it stays as it was typed."""
+    if line.isascii():
+        return line
+    word, *words = _BLANK.split(line)
+    kind = commands.BY_NAME.get(word.lower())
+    places = [place.strip("[]") for place in kind.row.places] if kind else []
+    if not re.fullmatch("[a-z]+", "".join(places[-1:])):
+        return line.translate(_NARROW)
+    before = len(places) - (places[0] == "#room" and not "".join(words[:1]).startswith("#"))  # blanks before the text
+    *parts, text = re.split(f"({_BLANK.pattern})", line, maxsplit=before)
+    return "".join(parts).translate(_NARROW) + text
+
+
+def begins_command(text: str) -> bool:
+    """Whether a typed text begins as a command does, whether it exists or not. ``//`` and ``/*`` begin a text."""
+    return text.startswith("/") and not text.startswith(("//", "/*"))
+
+
 def is_for_the_room(text: str) -> bool:
     """Whether a text of one line or more goes to the current room, or is a command about it."""
     first = (in_messages(text) or [""])[0]
@@ -101,7 +126,7 @@ def too_long(text: str) -> TextTooLong | None:
     if len(text) + (TAB - 1) * text.count("\t") <= TEXT_LENGTH:
         return None
     messages = in_messages(text.expandtabs(TAB))
-    if "".join(messages[:1]).startswith("/") and not messages[0].startswith("//"):
+    if begins_command("".join(messages[:1])):
         return None  # all of it belongs to the command, which is refused as a whole
     longest = max(map(len, messages), default=0)
     return TextTooLong(longest, TEXT_LENGTH) if longest > TEXT_LENGTH else None
@@ -162,16 +187,16 @@ _ORDINARY = re.compile(r"[^\W\d_]*(?:['’][^\W\d_]+)*|\d{1,5}")  # a word witho
 def _refuse_indented(line: str) -> None:
     """Raise Mistyped for a text that has a command behind blanks: it may be private, and must not be said to all."""
     if word := indented_command(line):
-        what = (
-            "a wide ／ is not the / of a command" if "／" in line[: line.index(word[1])] else "a space stands before it"
-        )
+        what = f"{line[0]} is not the / of a command" if line[0] in _SLASHES else "a space stands before it"
         raise Mistyped(f"That looks like {word}, but {what}. Nothing was sent.", f"Begin the line with {word}.")
 
 
 def indented_command(text: str) -> str:
     """The command that a text begins with behind blanks, as typed; "" if there is none."""
-    word: str = _WORD.match(text.lstrip().replace("／", "/", 1))[0]  # type: ignore[index]
-    return word if word.lower() in commands.BY_NAME and not text.startswith("/") else ""
+    text = text.lstrip() if text[:1] != "/" else ""
+    begin = "/" if text[:1] in _SLASHES else text[:1]
+    word: str = _BLANK.split((begin + text[1:]).partition("\n")[0], 1)[0]
+    return word if word.lower() in commands.BY_NAME else ""
 
 
 def _refuse_confused(row: Row, words: list[str]) -> None:

@@ -2,7 +2,7 @@
 // What people type becomes requests, as over telnet: the server sends the table of its commands with the page.
 // dialects/typed.py and usage.py do the same in Python, and a test compares the two.
 
-const COMMAND = /^\/(?!\/)/;
+const COMMAND = /^\/(?![\/*])/; // but // and /* begin a text
 const NUMBER = /^[0-9]{1,15}$/;
 // A command with a password behind it, typed without its /; but a sentence goes on with words.
 const SECRET = /^(register|login|password|unregister):? +(\S+ +)?(\S+?)([.,;:!?)]*)$/i;
@@ -85,7 +85,7 @@ class Typed {
 
   // The command of a word with its /, which may be a wide one; undefined if there is none.
   called(word) {
-    return this.byWord.get(word.toLowerCase().replace("／", "/"));
+    return this.byWord.get(word.toLowerCase().replace(/^[／、・]/, "/"));
   }
 
   // A typed line, or a text of several: { request }, or { error }, or null if it is blank. What is said keeps its lines.
@@ -100,7 +100,7 @@ class Typed {
       if (name && (!ORDINARY.test(last) || (who && !sign && last.length > 7 && /login/i.test(name)))) {
         return { error: `That may be a password. Nothing was sent. Type /${name.toLowerCase()} alone.` };
       }
-      return { request: { type: "say", text: line.replace(/^\/\//, "/") } };
+      return { request: { type: "say", text: line.replace(/^\/\/(?! )/, "/") } };
     }
     if (!command || command.type === "help") return { request: { type: "typed", line } }; // the server knows more
     const { type } = command;

@@ -133,6 +133,22 @@ def tell_how_to_keep(session: Session, room: ChatRoom) -> None:
         session.send(events.Notice(f"{room.name} is yours while you are connected.", room=room.name, next="token"))
 
 
+def tell_whether_it_may_speak(session: Session, room: ChatRoom) -> None:
+    """Tell a person who has entered a room, or asks for its rules, if they may only read there, or speak seldom."""
+    rules = room.governance
+    if rules is None or not isinstance(session.dialect, TextDialect) or rules.rank(session):
+        return
+    if rules.muted(session, int(time.time() * 1000)):
+        said = f"You are muted in {room.name}: you can read there, and not speak."
+    elif rules.quiet:
+        said = f"{room.name} is quiet: only its operators may speak."
+    elif rules.slow:
+        said = f"{room.name} is slow: you may speak once in {span(rules.slow)}."
+    else:
+        return
+    session.send(events.Notice(said, room=room.name))
+
+
 def _noted(session: Session) -> Somebody:
     return Somebody.of(session, session.identity, session.name)
 
@@ -254,6 +270,8 @@ def room(context: Context, session: Session, command: commands.Room) -> None:
     invited = tuple(rules.invited.values()) if rank(found, session) else ()
     session.pace.pay(cost_of_table((each,) for each in invited))
     session.answer(events.RoomShown(found.name, rules.settings(), creator, operators, invited))
+    if rules.muted(session, int(time.time() * 1000)):
+        tell_whether_it_may_speak(session, found)
 
 
 @does(commands.Op)

@@ -66,13 +66,13 @@ ODD = """
 /set|/set joins|/trace x|/trace|/lab pause bob 5|/lab slow bob x|/lab slow bob|/ping x|/bye for now|/nosuch|/|//|   |
 /history 0|/history #a 0|/delete #a YES| /help| x /help
 login bob hunter2|Login: x2!|login bob correcthorse|login bob now|password is 123|register tomorrow
-x|  //x|／help|/help text|/help //text
+x|  //x|// a b|/* c */|/*|／help|/help text|/help //text
 """
 LINES = [line for _, _, line in SPOKEN if line is not None] + re.split("[|\n]", ODD)
 
 
 def as_in_python(line):
-    word = line.split()[0].lower() if line.startswith("/") and line[1:2] != "/" else ""
+    word = line.split()[0].lower() if line.startswith("/") and line[1:2] not in ("/", "*") else ""
     kind = commands.BY_NAME.get(word)
     if word and (kind in (None, commands.Help) or kind.row.usage not in [row[0] for row in table()]):
         return {"type": "typed", "line": line}

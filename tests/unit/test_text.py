@@ -130,6 +130,25 @@ def test_a_line_about_passwords_is_said(line):
     assert parse_line(line) == commands.Say(line)
 
 
+@for_each(
+    ("typed", "meant"),
+    [
+        ("/msg　小红　秘密　だ", commands.Private("小红", "秘密　だ")),
+        ("/me　挥手　", commands.Act("挥手")),
+        ("/join　#实验", commands.Join("#实验")),
+        ("/set　bell　on", commands.SetOption("bell", "on")),
+        ("/history　３", commands.ReadHistory(count=3)),
+        ("/topic 一　二", commands.Topic(None, "一　二")),
+        ("/topic　#a　一　二", commands.Topic("#a", "一　二")),
+        ("一　二　３", commands.Say("一　二　３")),
+        ("// main.c", commands.Say("// main.c")),
+        ("/* main.c */", commands.Say("/* main.c */")),
+    ],
+)
+def test_wide_spaces_and_digits_are_taken_as_usual_ones_but_in_no_text_and_a_comment_is_no_command(typed, meant):
+    assert parse_line(typed) == meant
+
+
 def test_every_row_of_the_table_is_typed_above():
     typed = {line.split()[0] for line, _ in TYPED}
     assert {row.name for row in ROWS} <= typed
@@ -492,7 +511,17 @@ def test_a_person_in_place_of_a_room_and_a_name_of_two_words_are_explained(typed
 
 @for_each(
     "typed",
-    [" /msg bob secret", "\t/TOKEN", " /msg bob\nand more", "\n /msg bob", "\u3000/help", "／help", " ／w bob x"],
+    [
+        " /msg bob secret",
+        "\t/TOKEN",
+        " /msg bob\nand more",
+        "\n /msg bob",
+        "\u3000/help",
+        "／help",
+        " ／w bob x",
+        "、msg bob 秘密",
+        "・msg　bob 秘密",
+    ],
 )
 def test_a_command_behind_a_blank_or_with_a_wide_slash_is_not_said_to_all(typed):
     with pytest.raises(Mistyped, match=r"^That looks like /\w+, but .* Nothing was sent\. Begin the line with /\w+\."):
