@@ -14,8 +14,9 @@ psycopg, the extra ``cluster``, is needed in this package only.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
@@ -39,11 +40,17 @@ CREATE TABLE IF NOT EXISTS log (
     UNIQUE (server, seq)
 )
 """
-_APPEND = (
-    "WITH h AS (UPDATE head SET id = id + 1 RETURNING id)"
-    " INSERT INTO log (id, server, seq, at, payload) SELECT h.id, %s, %s, %s, %s FROM h RETURNING id, pg_notify('"
-    + CHANNEL
-    + "', id::text)"
+_APPEND_QUIETLY = (
+    "WITH h AS (UPDATE head SET id = id + 1 RETURNING id) INSERT INTO log (id, server, seq, at, payload)"
+    " SELECT h.id, %s, %s, %s, %s FROM h RETURNING id"
+)
+_APPEND = f"{_APPEND_QUIETLY}, pg_notify('{CHANNEL}', id::text)"
+_LISTENER = "chat_threads listener "  # the application_name of a listener's connection, before its server's number
+STUCK = 60.0  # seconds after which the connection of a listener is ended, if its server is gone
+_END_LISTENERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND usename = current_user AND starts_with(application_name, %s) AND application_name != ALL(%s)"
+    " AND backend_start < clock_timestamp() - make_interval(secs => %s)"
 )
 _FOUND = "SELECT id FROM log WHERE server = %s AND seq = %s"
 _READ = "SELECT id, server, seq, at, payload FROM log WHERE id > %s ORDER BY id LIMIT %s"
@@ -136,6 +143,8 @@ class Engine:
             row = connection.execute(_APPEND, (server, seq, at, payload)).fetchone()
         except psycopg.errors.UniqueViolation:
             return self._position(server, seq)
+        except psycopg.errors.ProgramLimitExceeded:  # the queue of notifications is full; servers look by themselves
+            row = self._append_quietly(server, seq, at, payload)
         except psycopg.Error as error:
             if connection.closed or isinstance(error, psycopg.OperationalError):
                 connection.close()
@@ -143,6 +152,12 @@ class Engine:
             raise EngineError(_reason(error)) from error
         assert row
         return int(row[0])
+
+    def _append_quietly(self, server: int, seq: int, at: int, payload: bytes) -> Any:
+        try:
+            return self._connected().execute(_APPEND_QUIETLY, (server, seq, at, payload)).fetchone()
+        except psycopg.Error as error:
+            raise Unsure(_reason(error)) from error
 
     def _position(self, server: int, seq: int) -> int:
         try:
@@ -171,6 +186,18 @@ def trim(connection: Link, read: int) -> bool:
     """Delete the first rows that are old enough and not beyond position ``read``. Return whether there may be more.
     For any thread, with a connection of its own. Raises psycopg.Error."""
     return connection.execute(_TRIM, (KEPT * 86_400, read, TRIMMED)).rowcount == TRIMMED
+
+
+def name_of_listener(server: int) -> str:
+    """What PostgreSQL is told of the connection of a server's listener."""
+    return f"{_LISTENER}{server}"
+
+
+def end_listeners(connection: Link, living: Iterable[int]) -> None:
+    """End the connections of listeners whose servers are gone. A server that is stopped does not take what is sent to
+    it, and PostgreSQL keeps all notifications until everybody has taken them: when that queue is full, after 8 GB,
+    nobody can notify any more. For any thread, with a connection of its own. Raises psycopg.Error."""
+    connection.execute(_END_LISTENERS, (_LISTENER, [name_of_listener(each) for each in living], STUCK))
 
 
 def _reason(error: Exception) -> str:

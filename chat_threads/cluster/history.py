@@ -23,6 +23,7 @@ from ..refusals import TooSoon
 from ..session import Session
 from ..storage import StorageError
 from ..tokens import Who, token_id
+from .carried import STAYS, for_one_row, latest
 from .copy import Copy
 from .engine import Engine, EngineError, Row, Unreachable, Unsure
 from .entries import Flags, dump, load
@@ -40,7 +41,7 @@ from .ledger import Key
 from .members import ClusterSessions, Post, RemotePerson
 from .numbering import Away, Claimed, Decoded, Departed, GivenUp, LoggedIn, RowNumbering, State
 from .sweeping import LogUpkeep
-from .values import AwaySet, NameClaimed, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned, Wake
+from .values import NameClaimed, ServerBeat, ServerEnded, ServerGone, ServerStarted, Summoned, Wake
 
 log = logging.getLogger(__name__)
 
@@ -51,27 +52,6 @@ POLL = 1.0  # seconds after which the log is read, even if nobody says that ther
 BEAT = 5.0  # seconds after which a server that has nothing to say says that it is alive
 LEASE = 15.0  # seconds without a row of a server after which another one says that it has gone
 SEEN_OFF = 5.0  # seconds that another server has for cutting somebody off
-
-_STAYS = (  # what goes into the log as soon as it can be reached, however long that takes
-    *(ordered.Joined, ordered.Left, ordered.LeftAll, ordered.NameChanged, ordered.PlaceKept, ordered.TokenUsed),
-    *(ServerStarted, AwaySet),
-)
-
-
-def _latest(items: Iterable[ordered.Ordered]) -> list[ordered.Ordered]:
-    """The values without those that later ones make needless, so that they do not become more and more."""
-    found: dict[object, ordered.Ordered] = {}
-    for item in items:
-        about: object = item
-        if isinstance(item, (ordered.Joined, ordered.Left)):
-            about = item.session, item.room_id
-        elif isinstance(item, (ordered.PlaceKept, ordered.TokenUsed)):
-            about = type(item), item.token
-        elif isinstance(item, AwaySet):
-            about = AwaySet, item.session
-        found.pop(about, None)
-        found[about] = item
-    return [*found.values()]
 
 
 class ClusterHistory(History):
@@ -99,7 +79,10 @@ class ClusterHistory(History):
         self._began = False  # it has read the log up to its end once; before that, it appends nothing
         self._beats_at = 0.0  # when it next says that it is alive; this and the next two by time.monotonic()
         self._down_since: float | None = None  # set as a whole; any thread reads it
-        self.may_trim = 0  # the position up to which this server may trim the log; any thread reads it
+        # For the server with the lowest number: up to where the log may be trimmed, and the living servers. Set as a
+        # whole; any thread reads it.
+        self.keeps: tuple[int, tuple[int, ...]] | None = None
+        self._woken = False  # a Wake is in the queue; set by any thread, and reset by the history thread
         self._heard: dict[int, float] = {}  # when each other server last appended, as far as this one has seen
         self._remote: dict[Key, RemotePerson] = {}
         self._met: set[Key] = set()  # those who were looked up in ``_remote`` since the last commit
@@ -157,7 +140,9 @@ class ClusterHistory(History):
 
     def wake(self) -> None:
         """There may be something new in the log. Raises NotStored if the queue is full; then the thread is awake."""
-        self.enqueue(Wake())
+        if not self._woken:
+            self._woken = True
+            self.enqueue(Wake())
 
     @property
     def trouble(self) -> str:
@@ -187,6 +172,7 @@ class ClusterHistory(History):
 
     def _handle(self, items: Sequence[ordered.Ordered | None], numbered: Numbering | None = None) -> None:
         """Append what is new, and do what the log says."""
+        self._woken = False
         self._carried += [each for each in items if each is not None and type(each) not in (ordered.Marker, Wake)]
         if None in items:
             self._carried.append(ServerEnded())
@@ -218,14 +204,17 @@ class ClusterHistory(History):
     def _append(self) -> None:
         """Append what is carried. While the engine cannot be reached, try again, at most WAIT seconds in all."""
         unsure = self._under_way is not None
+        checked = False
         while self._under_way or self._carried:
             if self._under_way is None:
-                self._refuse_too_soon()
-                if not self._carried:
-                    return
+                if not checked:
+                    checked = True
+                    self._refuse_too_soon()
+                    continue
+                items = for_one_row(self._carried)
                 self._seq += 1
-                payload = dump(self._carried, self._flags(self._carried), self._key_of, self.state.position)
-                self._under_way = self._seq, payload, len(self._carried)
+                payload = dump(items, self._flags(items), self._key_of, self.state.position)
+                self._under_way = self._seq, payload, len(items)
             seq, payload, _ = self._under_way
             try:
                 inside.does("appends")
@@ -271,10 +260,10 @@ class ClusterHistory(History):
         the engine answers again, it is appended unless it is there, and takes effect."""
         count = self._under_way[2] if self._under_way and unsure else 0
         for at, item in enumerate(self._carried):
-            if not isinstance(item, _STAYS) and (at >= count or not self._told):
+            if not isinstance(item, STAYS) and (at >= count or not self._told):
                 self._refuse_one(item, Unsettled() if at < count else Unreached())
         self._told = count > 0
-        self._carried[count:] = _latest(each for each in self._carried[count:] if isinstance(each, _STAYS))
+        self._carried[count:] = latest(each for each in self._carried[count:] if isinstance(each, STAYS))
         if not unsure and self._under_way:
             self._under_way = None
             self._seq -= 1
@@ -406,7 +395,8 @@ class ClusterHistory(History):
     def _see_off(self) -> None:
         """Forget those on other servers who are connected no more."""
         ledger = self.state.ledger
-        self.may_trim = ledger.all_read() if self.server == min(ledger.servers, default=0) else 0
+        keeps = self.server == min(ledger.servers, default=0)
+        self.keeps = (ledger.all_read(), tuple(ledger.servers)) if keeps else None
         for at in self._met - ledger.people.keys():
             del self._remote[at]
         self._met.clear()
@@ -449,7 +439,7 @@ class ClusterHistory(History):
             self.server = self.state.server = secrets.randbits(62)
             self._seq, self._under_way, self._told = 0, None, False
             for item in self._carried:
-                if not isinstance(item, _STAYS):
+                if not isinstance(item, STAYS):
                     self._refuse_one(item, GivenUpMeanwhile())
             kept = [each for each in self._carried if isinstance(each, (ordered.PlaceKept, ordered.TokenUsed))]
             self._carried = [ServerStarted(0), *kept]

@@ -48,6 +48,7 @@ class Ledger:
         self.people: dict[Key, Entered] = {}
         self._by_name: dict[str, Key] = {}
         self._by_look: dict[str, Key] = {}
+        self._by_number: dict[int, set[Key]] = {}  # by the numbers of their tokens and of themselves
         self.servers: dict[int, int] = {}  # each living server's last position
         self.reads: dict[int, int] = {}  # the position up to which each of them has surely read
         self._members: dict[int, int] = {}  # how many, by room
@@ -61,7 +62,10 @@ class Ledger:
     def take(self, at: Key, name: str, identity: int, token: int, account: bool, operator: bool) -> None:
         person = self.people.setdefault(at, Entered())
         self._unname(at, person)
+        self._unnumber(at, person)
         person.name, person.identity, person.token = name, identity, token
+        for number in (identity, token):
+            self._by_number.setdefault(number, set()).add(at)
         person.account, person.operator = account, operator
         self._by_name[fold(name)] = at
         self._by_look.update(dict.fromkeys(looks(name), at))
@@ -71,14 +75,19 @@ class Ledger:
         """The other sessions of a person, whose place is taken."""
         return [
             other
-            for other, each in self.people.items()
-            if other != at and each.name and (each.token == token or (account and each.is_account(identity)))
+            for other in sorted(self._by_number.get(token, set()) | self._by_number.get(identity, set()))
+            if other != at and self._is_same(self.people[other], identity, token, account)
         ]
+
+    @staticmethod
+    def _is_same(person: Entered, identity: int, token: int, account: bool) -> bool:
+        return bool(person.name and (person.token == token or (account and person.is_account(identity))))
 
     def log_in(self, account: int, operator: bool | None) -> list[Key]:
         """Those who are connected as this person are logged in to the account that it has made, and are operators or
         not; None: it has ended. Return them."""
-        found = [at for at, each in self.people.items() if each.identity == account and each.name]
+        known = sorted(self._by_number.get(account, ()))
+        found = [at for at in known if self.people[at].identity == account and self.people[at].name]
         for at in found:
             person = self.people[at]
             person.account = operator is not None
@@ -112,6 +121,13 @@ class Ledger:
         self.changed.add(at)
         return True
 
+    def _unnumber(self, at: Key, person: Entered) -> None:
+        for number in (person.identity, person.token):
+            if found := self._by_number.get(number):
+                found.discard(at)
+                if not found:
+                    del self._by_number[number]
+
     def enter(self, at: Key, room: int) -> None:
         person = self.people.setdefault(at, Entered())
         if room not in person.rooms:
@@ -132,6 +148,7 @@ class Ledger:
         if person is None:
             return []
         self._unname(at, person)
+        self._unnumber(at, person)
         for room in person.rooms:
             self._count_out(room)
         self.changed.add(at)
@@ -175,6 +192,8 @@ class Ledger:
             name, identity, token, account, operator, rooms, away = json.loads(text)
             at = (server, session)
             self.people[at] = Entered("", identity, token, account, operator, rooms, away)
+            for number in (identity, token):
+                self._by_number.setdefault(number, set()).add(at)
             for room in rooms:
                 self._members[room] = self._members.get(room, 0) + 1
             if name:

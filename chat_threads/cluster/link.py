@@ -45,18 +45,18 @@ def _limited(steps: Any, deadline: float) -> Generator[Any, Any, Any]:
             raise psycopg.OperationalError(f"no answer within {ANSWER:g} seconds")
 
 
-def connect(url: str) -> Link:
-    """Connect, in autocommit mode. Raises psycopg.Error."""
+def connect(url: str, name: str = "chat_threads") -> Link:
+    """Connect, in autocommit mode; PostgreSQL shows the name. Raises psycopg.Error."""
     try:
-        return _connect(url, options=f"-c statement_timeout={int(ANSWER * 1000)}")
+        return _connect(url, name, options=f"-c statement_timeout={int(ANSWER * 1000)}")
     except psycopg.OperationalError as error:
         if "unsupported startup parameter" not in str(error):
             raise
     # PgBouncer. It may hand each transaction to another session of PostgreSQL, which lacks what another one prepared.
-    return _connect(url, prepare_threshold=None)
+    return _connect(url, name, prepare_threshold=None)
 
 
-def _connect(url: str, **more: Any) -> Link:
+def _connect(url: str, name: str, **more: Any) -> Link:
     return Link.connect(
         url,
         autocommit=True,
@@ -64,6 +64,6 @@ def _connect(url: str, **more: Any) -> Link:
         keepalives_idle=ALIVE,
         keepalives_interval=1,
         keepalives_count=ALIVE,
-        application_name="chat_threads",
+        application_name=name,
         **more,
     )

@@ -13,7 +13,7 @@ import psycopg
 from .. import inside
 from ..events import PrivateLine
 from ..latch import Latch
-from .engine import CHANNEL, trim
+from .engine import CHANNEL, end_listeners, name_of_listener, trim
 from .entries import unpack_event
 from .errors import NewerEntry
 from .link import Link, connect
@@ -28,22 +28,26 @@ TRIM_EVERY = 60.0  # seconds between two looks for rows to delete
 TRIM_PAUSE = 0.05  # seconds between two deletions, if there is more
 
 
+Keeps = tuple[int, tuple[int, ...]]
+
+
 class Listener:
-    """``wake`` is called when there may be a new row; it must not wait. ``server`` gives this server's number, and
-    ``may_trim`` the position up to which this server may delete rows; 0: another one does that."""
+    """``wake`` is called when there may be a new row; it must not wait. ``server`` gives this server's number. If it is
+    the one that keeps order in the engine, ``keeps`` gives the position up to which it may delete rows, and the living
+    servers; otherwise None."""
 
     def __init__(
         self,
         url: str,
         wake: Callable[[], None],
         server: Callable[[], int],
-        may_trim: Callable[[], int],
+        keeps: Callable[[], Keeps | None],
         sessions: ClusterSessions,
     ) -> None:
         self._url = url
         self._wake = wake
         self._server = server
-        self._may_trim = may_trim
+        self._keeps = keeps
         self._trims_at = 0.0  # by time.monotonic(); owned by its thread
         self._sessions = sessions
         self._pieces = Pieces()
@@ -66,7 +70,7 @@ class Listener:
     def _work(self) -> None:
         while not self._stopping.is_set():
             try:
-                with connect(self._url) as connection:
+                with connect(self._url, name_of_listener(self._server())) as connection:
                     self._listen(connection)
             except psycopg.Error:  # the history says so, and looks for itself
                 self._stopping.wait(AGAIN)
@@ -85,8 +89,18 @@ class Listener:
                 else:
                     self._deliver(notice.payload)
             if time.monotonic() >= self._trims_at:
-                more = (upto := self._may_trim()) and trim(connection, upto)
-                self._trims_at = time.monotonic() + (TRIM_PAUSE if more else TRIM_EVERY)
+                self._trims_at = time.monotonic() + (TRIM_PAUSE if self._keep_order(connection) else TRIM_EVERY)
+
+    def _keep_order(self, connection: Link) -> bool:
+        """Delete old rows, and connections that nobody reads from. Return whether there is more to do at once."""
+        keeps = self._keeps()
+        if keeps is None:
+            return False
+        upto, living = keeps
+        more = trim(connection, upto)
+        if not more:
+            end_listeners(connection, living)
+        return more
 
     def _deliver(self, payload: str) -> None:
         """Show somebody here what somebody on another server has sent."""

@@ -61,6 +61,7 @@ class State:
     last_room: int = 0  # the highest id that a room ever had
     rooms: dict[str, int] = field(default_factory=dict)  # ids by key
     looks: dict[str, int] = field(default_factory=dict)  # ids by look
+    names: dict[int, tuple[str, tuple[str, ...]]] = field(default_factory=dict)  # their keys and looks by id
     accounts: dict[str, int] = field(default_factory=dict)  # their numbers by the keys of their names
     alike: dict[str, str] = field(default_factory=dict)  # the keys of their names by look
     kept: set[int] = field(default_factory=set)  # #lobby, and rooms with a topic: they stay without members
@@ -69,10 +70,16 @@ class State:
         for account in accounts:
             self.reserve(account.name, account.id)
         for room in rooms:
-            self.rooms[room.key] = room.id
-            self.looks.update(dict.fromkeys(looks(room.name), room.id))
-            if room.topic or room.key == fold(LOBBY):
-                self.kept.add(room.id)
+            self.add(room.id, room.key, room.name, room.topic)
+
+    def add(self, room_id: int, key: str, name: str, topic: str) -> None:
+        """Note a room."""
+        appearance = looks(name)
+        self.names[room_id] = key, appearance
+        self.rooms[key] = room_id
+        self.looks.update(dict.fromkeys(appearance, room_id))
+        if topic or key == fold(LOBBY):
+            self.kept.add(room_id)
 
     def reserve(self, name: str, account: int) -> None:
         key = fold(name)
@@ -94,8 +101,11 @@ class State:
         return any(self.accounts[self.alike[look]] != person for look in looks(name) if look in self.alike)
 
     def forget(self, room_id: int) -> None:
-        self.rooms = {key: room for key, room in self.rooms.items() if room != room_id}
-        self.looks = {look: room for look, room in self.looks.items() if room != room_id}
+        key, appearance = self.names.pop(room_id)
+        del self.rooms[key]
+        for look in appearance:
+            if self.looks.get(look) == room_id:
+                del self.looks[look]
         self.kept.discard(room_id)
 
 
@@ -193,10 +203,7 @@ class RowNumbering(Numbering):
             return
         state.last_room += 1
         made = replace(room, room_id=state.last_room)
-        state.rooms[made.key] = made.room_id
-        state.looks.update(dict.fromkeys(looks(made.room), made.room_id))
-        if made.topic or made.key == fold(LOBBY):
-            state.kept.add(made.room_id)
+        state.add(made.room_id, made.key, made.room, made.topic)
         self._make(made)
         self.published.append(made)  # type: ignore[arg-type]
 

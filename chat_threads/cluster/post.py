@@ -7,6 +7,7 @@ goes in several pieces.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 PIECE = 7000  # bytes of a notification
 WAITING = 300  # lines that wait to be sent
+TOGETHER = 50  # of them in one transaction: each one that notifies anybody holds up all others for its commit
 UNFINISHED = 100  # lines of which not all pieces have come
 
 
@@ -75,7 +77,11 @@ class Post:
 
     def _work(self) -> None:
         connection: Link | None = None
-        while (found := self._queue.get()) is not None and not self._stopping.is_set():
+        while not self._stopping.is_set():
+            found = list(self._queue.get() or ())
+            with contextlib.suppress(queue.Empty):
+                for _ in range(TOGETHER):
+                    found += self._queue.get_nowait() or ()
             for again in (True, False):
                 try:
                     if connection is None or connection.closed:

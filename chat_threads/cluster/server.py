@@ -58,7 +58,7 @@ class Cluster:
                 self._url,
                 self._wake,
                 lambda: self.history.server,
-                lambda: self.history.may_trim,
+                lambda: self.history.keeps,
                 self.sessions,
             )
             return self.history
