@@ -8,7 +8,7 @@ import textwrap
 import xml.etree.ElementTree as ElementTree
 
 import click
-from lab_folders import title
+from lab_folders import LABS, title
 from lab_running import Check, Outcome
 
 TASK = "task.py"
@@ -44,7 +44,9 @@ def show(outcome: Outcome, folder: pathlib.Path, everything: bool) -> bool:
     """Print which checks pass, and the story of the first failed check, or of all. Return whether all pass."""
     click.echo(f"{title(folder)}\n")
     if outcome.problem:
-        click.echo(f"  FAILS  {outcome.problem[0].upper()}{outcome.problem[1:]}")
+        click.echo("  FAILS  " + textwrap.indent(outcome.problem, "         ").strip())
+        if outcome.refused:
+            click.echo(f"\nWhat a hand-in may use, and why: {LABS.parent.name}/{LABS.name}/README.rst")
         return False
     told = failed = 0
     for check in outcome.checks:

@@ -48,6 +48,7 @@ MODULES: dict[str, str] = {
     "heapq": "*",
     "io": "BytesIO StringIO",
     "itertools": "*",
+    "logging": "critical debug error exception getLogger info warning DEBUG INFO WARNING ERROR",
     "math": "*",
     "operator": "itemgetter",
     "queue": "*",
@@ -55,6 +56,7 @@ MODULES: dict[str, str] = {
     "re": "*",
     "sqlite3": "Connection Cursor DatabaseError Error IntegrityError OperationalError Row connect",
     "string": "ascii_letters ascii_lowercase ascii_uppercase digits punctuation whitespace",
+    "sys": "maxsize stderr stdout",
     "threading": "Barrier BoundedSemaphore BrokenBarrierError Condition Event Lock RLock Semaphore Thread Timer "
     "current_thread get_ident local main_thread active_count",
     "time": "*",
@@ -64,11 +66,13 @@ MODULES: dict[str, str] = {
     "Protocol Self Sequence Set Tuple TypeAlias TypeVar Type Union TYPE_CHECKING cast final overload",
     "weakref": "WeakKeyDictionary WeakSet WeakValueDictionary ref",
 }
+SPECIAL = {"asyncio", "sqlite3"}  # those that only some labs need
 NOT_CALLED = frozenset(
     "__import__ breakpoint compile copyright credits delattr dir eval exec exit globals help input license locals open "
     "quit vars".split()
 )
 ONLY_CALLED = {"getattr": (2, 3), "hasattr": (2, 2), "setattr": (3, 3), "type": (1, 1)}  # with so many arguments
+GENERIC = frozenset("dict frozenset list set tuple type".split())
 METHODS = frozenset(
     f"__{name}__"
     for name in "init post_init new enter exit aenter aexit iter next aiter anext len contains getitem setitem delitem "
@@ -97,9 +101,10 @@ class Safe:
     emptied: list[str] = field(default_factory=list)  # the functions whose bodies were taken out
 
 
-def made_safe(source: bytes) -> Safe:
+def made_safe(source: bytes, unsolved: bytes = b"") -> Safe:
     """The source, with all bodies of functions taken out that break the rules. Lines keep their numbers.
 
+    ``unsolved``: the task as it was handed out. Only where it imports asyncio or sqlite3 may the hand-in use them.
     Raises ``Broken`` if anything else does, and ``SyntaxError`` as Python does.
     """
     encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
@@ -108,7 +113,8 @@ def made_safe(source: bytes) -> Safe:
     with io.TextIOWrapper(io.BytesIO(source), encoding) as decoded:
         text = decoded.read()  # with LF at the end of each line
     tree = ast.parse(text, "task.py")
-    found = _Reader(tree)
+    special = SPECIAL - {each for node in ast.walk(ast.parse(unsolved)) for each in _imports(node)}
+    found = _Reader(tree, special)
     lines = text.split("\n")
     emptied = []
     for node in tree.body:
@@ -124,9 +130,16 @@ def made_safe(source: bytes) -> Safe:
             emptied += [name] if name else []
     text = "\n".join(lines)
     tree = ast.parse(text, "task.py")
-    if wrong := list(_Reader(tree).wrong(tree)):
+    if wrong := list(_Reader(tree, special).wrong(tree)):
         raise Broken("\n".join(wrong[:5]))
     return Safe(text, encoding, emptied)
+
+
+def _imports(node: ast.AST) -> list[str]:
+    """The names of the modules that a statement imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
 
 
 def _only_alone(node: ast.stmt) -> TypeGuard[ast.If]:
@@ -134,31 +147,49 @@ def _only_alone(node: ast.stmt) -> TypeGuard[ast.If]:
     return isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test) == "__name__ == '__main__'"
 
 
+def _binds(node: ast.AST, field_name: str) -> bool:
+    """Whether a text in this field of a node is a name that gets a meaning there, other than by an import."""
+    if isinstance(node, ast.Name):
+        return not isinstance(node.ctx, ast.Load)
+    return not isinstance(node, ast.alias | ast.Attribute | ast.keyword | ast.Constant | ast.ImportFrom)
+
+
 class _Reader:
     """Knows what each name of a source stands for, and finds what breaks the rules."""
 
-    def __init__(self, tree: ast.Module) -> None:
-        self._above: dict[
-            ast.AST, tuple[ast.AST, str]
-        ] = {}  # for each node the one that contains it, and in which field
+    def __init__(self, tree: ast.Module, forbidden: set[str]) -> None:
+        self._forbidden = forbidden  # modules
+        self._above: dict[ast.AST, tuple[ast.AST, str]] = {}  # what contains a node, and in which of its fields
         self._modules: dict[str, str] = {}  # what the names stand for that imports bind
         self._imported: dict[str, tuple[str, str]] = {}
+        self._bound: set[str] = set()  # names that the file itself gives a meaning
+        self._twice: set[str] = set()  # names that imports give two meanings
         for node in ast.walk(tree):
             for name, value in ast.iter_fields(node):
                 for each in value if isinstance(value, list) else [value]:
                     if isinstance(each, ast.AST) and not isinstance(each, ast.expr_context | ast.operator):
                         self._above[each] = (node, name)
+                    elif isinstance(each, str) and _binds(node, name):
+                        self._bound.add(each)
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     bound = alias.asname or alias.name.partition(".")[0]
-                    self._modules[bound] = alias.name if alias.asname else bound
+                    self._bind(bound, alias.name if alias.asname else bound)
             elif isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     whole = f"{node.module}.{alias.name}"
-                    if whole in MODULES:
-                        self._modules[alias.asname or alias.name] = whole
-                    else:
-                        self._imported[alias.asname or alias.name] = (node.module or "", alias.name)
+                    self._bind(
+                        alias.asname or alias.name, whole if whole in MODULES else (node.module or "", alias.name)
+                    )
+
+    def _bind(self, name: str, meaning: str | tuple[str, str]) -> None:
+        known = self._modules.get(name) or self._imported.get(name)
+        if known not in (None, meaning):
+            self._twice.add(name)
+        if isinstance(meaning, str):
+            self._modules[name] = meaning
+        else:
+            self._imported[name] = meaning
 
     def wrong(self, top: ast.AST) -> Iterator[str]:
         """What breaks the rules in this node and all below it, in words."""
@@ -194,7 +225,7 @@ class _Reader:
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and isinstance(above, ast.ClassDef):
                     allowed = METHODS - {"__name__", "__qualname__", "__doc__", "__slots__"}
                 elif isinstance(node, ast.Attribute):
-                    allowed = METHODS
+                    allowed = METHODS | ({"__class__"} if getattr(above, "attr", "") == "__name__" else set())
                 elif isinstance(node, ast.Name):
                     allowed = NAMES if isinstance(node.ctx, ast.Load) else frozenset(("__slots__",))
                 else:
@@ -205,7 +236,9 @@ class _Reader:
 
     def _name(self, node: ast.Name) -> Iterator[str]:
         above, place = self._above.get(node, (None, ""))
-        if node.id in self._modules:
+        if node.id in self._twice:
+            yield f"it may not import two things under the name {node.id}."
+        elif node.id in self._modules:
             if not (isinstance(above, ast.Attribute) and isinstance(above.ctx, ast.Load)):
                 yield f"it may use the module {node.id} only with a name after it, as in {node.id}.name."
         elif node.id in self._imported:
@@ -229,7 +262,7 @@ class _Reader:
             elif node.id == "type":
                 outer = self._above.get(above, (None, ""))[0]
                 named = isinstance(outer, ast.Attribute) and outer.attr in ("__name__", "__qualname__")
-                if not named and not isinstance(outer, ast.Compare):
+                if not named and not _only_same(outer):
                     yield "it may use type() only for type(...).__name__, or to compare it."
             else:
                 name = above.args[1]
@@ -267,8 +300,10 @@ class _Reader:
     def _reference(self, node: ast.expr, module: str, name: str) -> Iterator[str]:
         """Something of a module is used."""
         whole = f"{module}.{name}"
-        if module not in MODULES or not (
-            name in MODULES[module].split() or (MODULES[module] == "*" and public(module, name))
+        if (
+            module in self._forbidden
+            or module not in MODULES
+            or not (name in MODULES[module].split() or (MODULES[module] == "*" and public(module, name)))
         ):
             yield f"it may not use {whole}."
         elif not isinstance(getattr(node, "ctx", None), ast.Load):
@@ -280,22 +315,44 @@ class _Reader:
         """Whether a class is called, inherited from, compared or only mentioned, so that nobody can change it."""
         above, place = self._above[node]
         if isinstance(above, ast.Call):
-            called = above.func.id if isinstance(above.func, ast.Name) else getattr(above.func, "attr", "")
-            return place == "func" or called in ("isinstance", "issubclass", "defaultdict")
+            return place == "func" or self._is(above.func, "isinstance", "issubclass", "collections.defaultdict")
+        if isinstance(above, ast.keyword):
+            call = self._above[above][0]
+            return (
+                above.arg == "default_factory"
+                and isinstance(call, ast.Call)
+                and self._is(call.func, "dataclasses.field")
+            )
         if isinstance(above, ast.Attribute):
             return isinstance(above.ctx, ast.Load)
-        if isinstance(above, ast.keyword):
-            return above.arg == "default_factory"
         if isinstance(above, ast.ClassDef):
             return place == "bases"
-        if (isinstance(above, ast.Subscript) and place == "value") or isinstance(above, ast.Compare):
+        if (isinstance(above, ast.Subscript) and place == "value") or _only_same(above):
             return True
-        while isinstance(node, ast.expr | ast.arg):  # in an annotation?
-            above, place = self._above[node]
-            if place in ("annotation", "returns"):
-                return True
-            node = above
-        return False
+        while place not in ("annotation", "returns"):  # only in what types are written with
+            typed = isinstance(above, ast.Subscript) and (
+                self._is(above.value, *GENERIC)
+                or (self._library(above.value) and not self._names_of(above.value) & self._bound)
+            )
+            if not (typed or isinstance(above, ast.Tuple | ast.BinOp)):
+                return False
+            above, place = self._above[above]
+        return True
+
+    def _names_of(self, node: ast.AST) -> set[str]:
+        return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+    def _is(self, node: ast.expr, *names: str) -> bool:
+        """Whether an expression is one of these: something built in, or of a module."""
+        if isinstance(node, ast.Name) and node.id not in self._bound | self._twice:
+            return ".".join(self._imported.get(node.id, (node.id,))) in names
+        return isinstance(node, ast.Attribute) and f"{self._module(node.value)}.{node.attr}" in names
+
+
+def _only_same(node: ast.AST | None) -> bool:
+    """Whether it only asks if two things are the same, or equal: no class can say what that means."""
+    same = ast.Is | ast.IsNot | ast.Eq | ast.NotEq
+    return isinstance(node, ast.Compare) and all(isinstance(each, same) for each in node.ops)
 
 
 def public(module: str, name: str) -> bool:

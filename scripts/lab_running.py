@@ -45,6 +45,7 @@ class Outcome:
 
     checks: list[Check] = field(default_factory=list)  # all of the lab, if there is no problem; a Check "" may precede
     problem: str | None = None  # why the results do not count
+    refused: bool = False  # the problem is what it uses
     could_run: bool = True  # False: the problem is not the hand-in's
     seconds: float = 0.0
 
@@ -199,7 +200,8 @@ def _judge(names: list[str], said: bytes, secret: str, ending: str, last: str) -
         if what.get("secret") != secret:
             continue
         if "refused" in what:
-            return Outcome(problem=f"task.py uses something that a hand-in may not use.\n{what['refused']}")
+            why = f"task.py uses something that a hand-in may not use.\n{what['refused']}"
+            return Outcome(problem=why, refused=True)
         if "check" in what and (what["check"] not in found or not what["passed"]):
             found.setdefault(what["check"], Check(what["check"], what["passed"], what.get("text", "")))
             if not what["passed"] and found[what["check"]].passed:

@@ -65,7 +65,8 @@ def test_what_could_reach_the_checks_is_refused(cheat):
 def test_no_answer_is_refused():
     paths = [*LABS.glob("[0-9]*/task.py"), *LABS.glob("[0-9]*/solution.py"), *ANSWERS.glob("*_answers/*/*.py")]
     for path in paths:
-        safe = lab_rules.made_safe(path.read_bytes())
+        lab = path.parent.name
+        safe = lab_rules.made_safe(path.read_bytes(), (LABS / lab / "task.py").read_bytes())
         assert safe.emptied == [] or path.name in ("task.py", "solution.py"), path
     assert len(paths) > 100
 
@@ -73,13 +74,13 @@ def test_no_answer_is_refused():
 def test_what_honest_solutions_do_is_allowed():
     lab_rules.made_safe(
         b"""
-import threading, queue as q, time
+import sys, threading, queue as q, time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Lock, Thread
-from typing import Optional
+from typing import Callable as C, Optional
 
 class Full(q.Full):
     pass
@@ -88,10 +89,11 @@ class Full(q.Full):
 class Table:
     lock: threading.Lock = field(default_factory=threading.Lock)
     locks: dict[str, Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
-    writer: Optional[threading.Thread] = None
+    writer: Optional[C[[Full], threading.Thread]] = None
     __slots__ = ("lock", "locks", "writer")
 
-    def start(self, daemon: bool = True) -> "Thread | None":
+    def start(self, daemon: bool = True, then: list[Thread] | dict[str, q.Queue] = ()) -> "Thread | None":
+        same = type(self) is Table and type(then) == list
         self.writer = Thread(target=self._run, name=type(self).__name__)
         self.writer.daemon = daemon
         with suppress(q.Full, q.Empty):
@@ -104,7 +106,7 @@ class Table:
 
     def _run(self):
         if isinstance(self.writer, threading.Thread) and getattr(self, "writer", None):
-            print(f"{self.writer.name!r}", time.monotonic())
+            print(f"{self.writer.name!r}", time.monotonic(), self.__class__.__name__, file=sys.stderr)
 
 class Worker(threading.Thread):
     def __init__(self):
@@ -113,7 +115,6 @@ class Worker(threading.Thread):
         self.__private = {}
 
 if __name__ == "__main__":
-    import sys
     sys.exit(Table().start())
 """
     )

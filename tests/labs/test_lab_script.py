@@ -189,6 +189,22 @@ def test_a_file_that_is_not_python_is_shown_where_it_breaks(started):
     assert "SyntaxError: expected ':'" in done.stdout
 
 
+def test_a_file_that_could_change_the_checks_is_told_why_it_does_not_count(started):
+    with (started / "task.py").open("a") as task:
+        task.write("\n\nimport os\nos.kill(1, 9)\n")
+    done = lab("check", at=started)
+    number = (started / "task.py").read_text().count("\n")
+    assert (done.returncode, done.stdout.splitlines()[2:]) == (
+        1,
+        [
+            "  FAILS  task.py uses something that a hand-in may not use.",
+            f"         line {number}: it may not use os.kill.",
+            "",
+            "What a hand-in may use, and why: docs/labs/README.rst",
+        ],
+    )
+
+
 def test_a_missing_file_is_reported(started):
     (started / "task.py").unlink()
     done = lab("check", at=started)

@@ -51,13 +51,36 @@ REFUSED = {
     "a relative import": ("from . import solution", "import ."),
     "equal to everything": ("class Any:\n    def __eq__(self, other):\n        return True", "__eq__"),
     "a default value": ("def f(x=eval):\n    return x", "eval"),
-    "an extension of SQLite": ("import sqlite3\nsqlite3.connect('x').load_extension('x')", "load_extension"),
+    "an extension of SQLite": ("name.load_extension('x')", "load_extension"),
     "a name in an alias": ("import os as time\ntime.fork()", "os.fork"),
     "a function imported": ("from os import fork\nfork()", "os.fork"),
     "type hints evaluated": ("import typing\ntyping.get_type_hints(NameTable)", "typing.get_type_hints"),
     "everything imported": ("from os import *", "all names of os"),
     "a class made by hand": ("type('Any', (list,), {'__eq__': print})", "only with 1 argument"),
     "a stepper's own note": ("threading.current_thread()._noted.fresh = True", "_noted"),
+    "isinstance redefined": (
+        "def isinstance(kind):\n    kind.start = 1\n\n\nisinstance(threading.Thread)",
+        "pass it on",
+    ),
+    "a method of that name": ("class A:\n    x = 1\n\n\nA().isinstance(threading.Thread)", "pass it on"),
+    "a keyword of that name": ("print(default_factory=threading.Thread)", "pass it on"),
+    "another function by that name": (
+        "from collections import defaultdict\nfrom functools import partial as defaultdict\n"
+        "defaultdict(threading.Thread).func.start = print",
+        "two things under the name defaultdict",
+    ),
+    "two modules by one name": ("import os as time\nimport time\ntime.sleep(1)", "two things under the name time"),
+    "a comparison that takes the class": ("threading.Thread < 1", "pass it on"),
+    "a container that takes the class": ("threading.Thread in A()", "pass it on"),
+    "the class of an object compared": ("type(1) < A()", "only for type(...).__name__"),
+    "an annotation that takes the class": ("def f(x: A()[threading.Thread]):\n    return x", "pass it on"),
+    "an annotation with another List": (
+        "from typing import List\n\n\nclass A:\n    def f(self, List):\n"
+        "        def g(x: List[threading.Thread]):\n            return x",
+        "pass it on",
+    ),
+    "an annotation with a list": ("x: list[[threading.Thread]] = 1", "pass it on"),
+    "SQLite where it is not needed": ("import sqlite3\nsqlite3.connect('x')", "sqlite3.connect"),
     "a name that is not there": ("__import__('os')", "__import__"),
     "builtins": ("__builtins__['print']", "__builtins__"),
 }
