@@ -63,7 +63,8 @@ class Login(_Asks):
     "/password",
     "change your password",
     "password",
-    more="The server asks for the old one and the new one. All your other tokens are void afterwards.",
+    more="The server asks for the old one and the new one. All your other tokens are void afterwards. The token of this"
+    " connection stays: if others know it, connect again with your password first, and change that there.",
     cost=10,
 )
 @dataclass(frozen=True, slots=True)

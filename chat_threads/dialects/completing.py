@@ -58,8 +58,8 @@ def goal(before: str) -> Goal:
     if not typed and word.startswith("/"):
         return Goal(word, words=[kind.row.name for kind in commands.TYPED])
     kind = commands.BY_NAME.get(typed[0].lower()) if typed else None
-    if kind is None:
-        return _in_text(word)
+    if kind is None:  # an empty line may begin with a name; a second Tab must not add another one
+        return _in_text(word) if word or not typed else Goal(word)
     typed = [each for each in typed[1:] if each]
     if kind in _NEW:
         return Goal(word)

@@ -14,6 +14,7 @@ from ..dialects.text import TextDialect
 from ..rules import fold
 from ..session import Session
 from ..wire import IDLE
+from . import governing
 from .people import update_views
 from .table import Context, does
 
@@ -105,6 +106,9 @@ def complete(context: Context, session: Session, command: commands.Complete) -> 
 def _candidates(context: Context, session: Session, before: str) -> list[str]:
     """At most MOST words, the likeliest first: of people, those who spoke last."""
     wanted = goal(before)
+    if before.startswith("/") and " " not in before:
+        useless = {kind.row.name for kind in governing.useless(context, session)}
+        return wanted.fitting(sorted(wanted.words, key=lambda word: word in useless), MOST)
     return wanted.fitting([*wanted.words, *_known(context, session, wanted)], MOST)
 
 
