@@ -386,26 +386,28 @@ class ShowTrip(Command):
 
 
 @command(
-    "/lab slow NAME MS | pause WHAT S",
+    "/lab slow NAME MS | pause WHAT S | off",
     "make a fault to look at",
     "lab",
     more="With --lab only. /lab slow ann 500 makes every send to ann take half a second longer, for a minute, and"
     " /lab slow ann 0 ends that. /lab pause publisher 10 holds the Publisher's lock for 10 seconds, and /lab pause"
-    " history 10 stops the history thread; 60 seconds is the most. Everybody is told. Then look at /threads and"
-    " /locks.",
+    " history 10 stops the history thread; 60 seconds is the most. /lab off ends all faults. Everybody is told. Then"
+    " look at /threads and /locks.",
 )
 @dataclass(frozen=True, slots=True)
 class MakeFault(Command):
     """Make a fault for a class: "slow" adds ``amount`` milliseconds to every send to a person, and "pause" stops the
-    publisher or the history for ``amount`` seconds."""
+    publisher or the history for ``amount`` seconds; "off" ends all faults."""
 
     fault: str
-    target: str
-    amount: int
+    target: str = ""
+    amount: int = 0
 
     @classmethod
     def typed(cls, rest: str) -> Command | None:
         words = rest.split()
+        if words == ["off"]:
+            return cls("off")
         if len(words) != 3 or words[0] not in ("slow", "pause") or not NUMBER.fullmatch(words[2]):
             return None
         fault, target = words[0], words[1]

@@ -96,11 +96,14 @@ def places(idents: Container[int]) -> dict[int, str]:
     return found
 
 
+Waiter = tuple[str, float]  # a thread's name, and since when it waits, by time.monotonic()
+
+
 class CountedLock:
     """A threading.Lock that counts its uses. Used only on request, because counting costs more than the lock.
 
     The thread that holds the lock sets the numbers; other threads read them without the lock. A thread that has to wait
-    puts its name among the waiting ones, and takes it away afterwards.
+    puts itself among the waiting ones, and takes itself away afterwards.
     """
 
     def __init__(self, name: str, lock: threading.Lock) -> None:
@@ -110,7 +113,7 @@ class CountedLock:
         self.waited = 0.0  # seconds in total
         self.longest = 0.0  # seconds, the longest time that it was held
         self.holder: tuple[str, float] | None = None  # the thread that holds it, and since when
-        self._waiting: dict[int, str] = {}  # threads that wait for it, by ident; each sets its own; single operations
+        self._waiting: dict[int, Waiter] = {}  # by the thread's ident; each sets its own; single operations
         self.observe: Callable[[float, float, float], None] | None = None  # after release: (asked, had, released)
         self._lock = lock
         self._asked = 0.0
@@ -130,15 +133,15 @@ class CountedLock:
 
     def _wait(self, timeout: float) -> bool:
         thread = threading.current_thread()
-        self._waiting[threading.get_ident()] = thread.name
+        self._waiting[threading.get_ident()] = (thread.name, time.monotonic())
         try:
             return self._lock.acquire(True, timeout)
         finally:
             del self._waiting[threading.get_ident()]
 
-    def waiting(self) -> list[str]:
-        """The names of the threads that wait for it now, in the order in which they came. Takes no lock."""
-        return list(self._waiting.values())
+    def waiting(self) -> dict[int, Waiter]:
+        """The threads that wait for it now by their idents, in the order in which they came. Takes no lock."""
+        return self._waiting.copy()
 
     def release(self) -> None:
         assert self.holder is not None

@@ -33,6 +33,9 @@ class ThreadRow:
     most: int | None  # the highest number so far
     lines: int | None  # lines that the session's writer has taken
     bytes: int | None  # bytes sent to the session
+    lock: str | None = None  # that it waits for; only counted locks are known
+    holder: str | None = None  # the thread that has this lock now
+    held: float | None = None  # seconds, until now
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +47,15 @@ class ThreadList(Event):
 
     @property
     def lines(self) -> int:
-        return 3 + 2 * len(self.threads)
+        return 3 + sum(3 if row.lock else 2 for row in self.threads)
 
 
 @dataclass(frozen=True, slots=True)
 class LockRow:
     lock: str
     taken: int
-    contended: int  # how often a thread had to wait for it
-    waited: float  # seconds, in all
+    contended: int  # how often a thread had to wait for it, with those that wait now
+    waited: float  # seconds, in all, until now
     longest: float  # seconds that it was held
     holder: str | None  # the thread that has it now
     held: float | None  # seconds, until now
@@ -68,7 +71,7 @@ class LockList(Event):
 
     @property
     def lines(self) -> int:
-        return 3 + len(self.locks)
+        return 3 + len(self.locks) + sum(len(row.waiting) for row in self.locks)
 
 
 @dataclass(frozen=True, slots=True)

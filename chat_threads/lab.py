@@ -31,7 +31,7 @@ def _wait(end: _End, seconds: float) -> None:
 class UnknownFault(BadFault):
     """A fault that does not exist."""
 
-    fact = "The faults are slow NAME, pause publisher, and pause history."
+    fact = "The faults are slow NAME, pause publisher, and pause history; off ends them."
 
 
 class FaultTooSlow(BadFault):
@@ -60,6 +60,12 @@ class NotSlow(BadFault):
     """A delay that is to end has not begun, or has ended."""
 
     fact = "Nothing that is sent to them is slowed down."
+
+
+class NoFaultUnderWay(BadFault):
+    """All faults have ended, or none has begun."""
+
+    fact = "No fault is under way."
 
 
 class FaultWithoutThread(BadFault):
@@ -119,6 +125,15 @@ class Faults:
         if end is None:
             raise NotSlow()
         end.put(None)
+
+    def end_all(self) -> None:
+        """End all faults. Raise NoFaultUnderWay."""
+        with self._lock:
+            ends = list(self._ends.values())
+        if not ends:
+            raise NoFaultUnderWay()
+        for end in ends:
+            end.put(None)
 
     def _start(self, name: str, doing: str, work: Callable[[_End], None], seconds: float, over: Over) -> None:
         if not 0 < seconds <= MOST:

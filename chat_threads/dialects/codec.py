@@ -63,7 +63,9 @@ FORMS: dict[type, Form] = {
     events.PersonShown: Form("whois", flat=("person",), optional=("logged_in_as",), digits={"connected": 3}),
     events.QrShown: Form("qr"),
     events.StatsShown: Form("stats", digits={"uptime": 3}),
-    events.ThreadRow: Form(named={"waiting": "queue"}, digits={"seconds": 4}),
+    events.ThreadRow: Form(
+        named={"waiting": "queue"}, optional=("lock", "holder", "held"), digits={"seconds": 4, "held": 6}
+    ),
     events.ThreadList: Form("threads"),
     events.LockRow: Form(optional=("waiting",), digits={"waited": 6, "longest": 6, "held": 6}),
     events.LockList: Form("locks"),

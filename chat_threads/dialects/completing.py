@@ -49,7 +49,11 @@ _OPTIONS: Mapping[str, Sequence[str]] = {
 _RULES: dict[str, list[str]] = {}  # the settings of a room, each with the words that may follow
 for _rule, _more in re.findall(r"/room ([a-z-]+)(?: ([a-z]+))?", commands.Room.row.more):
     _RULES.setdefault(_rule, []).extend([_more] if _more else [])
-_FAULTS: Mapping[str, Goal] = {"slow": Goal("", Known.PEOPLE), "pause": Goal("", words=("publisher", "history"))}
+_FAULTS: Mapping[str, Goal] = {
+    "slow": Goal("", Known.PEOPLE),
+    "pause": Goal("", words=("publisher", "history")),
+    "off": Goal(""),
+}
 
 
 def goal(before: str) -> Goal:

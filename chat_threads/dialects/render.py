@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from .. import events, qr
 from ..rules import is_room, mentions
-from . import advice, clock, governed
+from . import advice, clock, governed, insights
+from .amounts import counted, time_span
 from .columns import shortened
 from .help import help_lines
 from .rows import wrapped
 from .speech import Style, said, spoken
-from .tables import blocks, table
+from .tables import table
 
 MARGIN = 2  # columns of a line of the server before its table: "* "
 
@@ -118,15 +119,11 @@ def _entered(style: Style, event: events.Entered) -> str:
     else:
         more = event.count - len(event.others)
         names = ", ".join(event.others) + (f" and {more} more" if more > 0 else "")
-        text = f"You are in {event.room} with {_count(event.count, 'other')}: {names}."
+        text = f"You are in {event.room} with {counted(event.count, 'other')}: {names}."
     if event.first_time:
         text += " /help lists the commands."
     topic = [f"The topic of {event.room} is: {event.topic}"] if event.topic else []
     return _lines(style, text, *topic)
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _replay(style: Style, event: events.Replay) -> str:
@@ -279,9 +276,9 @@ def _search_page(style: Style, event: events.SearchPage) -> str:
     if not event.messages:
         return _line(style, f"Nothing was found for: {sought}") + star
     count = len(event.messages)
-    found = f"{_count(count, 'message')} found for: {sought}"
+    found = f"{counted(count, 'message')} found for: {sought}"
     if event.more:
-        found = f"More than {_count(count, 'match', 'matches')}; the newest {count} for: {sought}"
+        found = f"More than {counted(count, 'match', 'matches')}; the newest {count} for: {sought}"
     older = _line(style, f"Older: /search {event.older}") if event.older else ""
     return _line(style, found) + _page_lines(style, event.messages, True) + star + older
 
@@ -289,15 +286,7 @@ def _search_page(style: Style, event: events.SearchPage) -> str:
 def _room_list(style: Style, event: events.RoomList) -> str:
     rows = [[row.room, str(row.people), str(row.messages), shortened(row.topic, 30)] for row in event.rooms]
     shown = _table(style, ("room", "people", "messages", "topic"), rows, right=(1, 2), shrink=((3, 10), (0, 20)))
-    return shown + (_line(style, f"and {_count(event.more, 'more room')}.") if event.more else "")
-
-
-def _while(seconds: float) -> str:
-    """A time span, short: 42s, 5m, 3h, 2d."""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)}{unit}"
-    return f"{int(seconds)}s"
+    return shown + (_line(style, f"and {counted(event.more, 'more room')}.") if event.more else "")
 
 
 def _away(reason: str | None) -> str:
@@ -308,7 +297,7 @@ def _people_list(style: Style, event: events.PeopleList) -> str:
     if not event.people:
         return _line(style, f"Nobody is in {event.room}.")
     rows = [
-        [person.name, shortened(" ".join(person.rooms), 30), _while(person.idle), shortened(_away(person.away), 20)]
+        [person.name, shortened(" ".join(person.rooms), 30), time_span(person.idle), shortened(_away(person.away), 20)]
         for person in event.people
     ]
     names = ["name", "rooms", "idle", "away"]
@@ -325,7 +314,7 @@ def _person_shown(style: Style, event: events.PersonShown) -> str:
     rooms = "in " + ", ".join(person.rooms) if person.rooms else "in no room that you can see"
     lines = [
         f"{person.name} is {rooms}.",
-        f"Connected for {_while(event.connected)}, last typed {_while(person.idle)} ago.",
+        f"Connected for {time_span(event.connected)}, last typed {time_span(person.idle)} ago.",
     ]
     if person.account:
         name = event.logged_in_as
@@ -346,7 +335,7 @@ def _qr_shown(style: Style, event: events.QrShown) -> str:
 def _stats_shown(style: Style, event: events.StatsShown) -> str:
     rows = [
         ["version", event.version],
-        ["uptime", _while(event.uptime)],
+        ["uptime", time_span(event.uptime)],
         ["sessions", str(event.sessions)],
         ["rooms", str(event.rooms)],
         ["messages stored", str(event.stored)],
@@ -356,57 +345,16 @@ def _stats_shown(style: Style, event: events.StatsShown) -> str:
     return _table(style, ("what", "value"), rows, right=(1,))
 
 
-def _pair(first: int | None, second: int | None) -> str:
-    return "/".join(str(each) for each in (first, second) if each is not None)
-
-
-def _short_while(seconds: float) -> str:
-    return f"{seconds:.3f}s" if seconds < 10 else _while(seconds)
-
-
 def _thread_list(style: Style, event: events.ThreadList) -> str:
-    """Two lines for each thread, because a table with everything is wider than a terminal."""
-    rows = [
-        [row.thread, row.session or "", row.doing, _short_while(row.seconds), _pair(row.waiting, row.most)]
-        for row in event.threads
-    ]
-    headers = ("thread", "session", "doing", "for", "queue/most")
-    shown, each = blocks(headers, rows, (3, 4), _room_in(style), shrink=((1, 12), (2, 12)))
-    for row, lines in zip(event.threads, each, strict=True):
-        sent = f"  sent {_count(row.lines, 'line')}, {row.bytes} bytes" if row.lines is not None else ""
-        shown += (*lines, shortened(f"  at {row.where}{sent}", _room_in(style)))
-    more = [f"and {_count(event.more, 'more reader')}."] if event.more else []
-    return _lines(style, *shown, *more)
+    return _lines(style, *insights.threads(event, _room_in(style)))
 
 
 def _lock_list(style: Style, event: events.LockList) -> str:
-    if not event.counted:
-        return _line(style, "The use of locks is counted only with --lab or --trace.")
-    rows = [
-        [
-            row.lock,
-            str(row.taken),
-            str(row.contended),
-            f"{row.waited * 1000:.1f}ms",
-            f"{row.longest * 1000:.1f}ms",
-            "" if row.holder is None else f"{row.holder}, {_short_while(row.held or 0.0)}",
-        ]
-        for row in event.locks
-    ]
-    headers = ("lock", "taken", "contended", "waited", "longest", "held now by")
-    return _table(style, headers, rows, right=(1, 2, 3, 4), shrink=((5, 12),))
+    return _lines(style, *insights.locks(event, _room_in(style)))
 
 
 def _trip_shown(style: Style, event: events.TripShown) -> str:
-    def shown(milliseconds: float | None) -> str:
-        return "" if milliseconds is None else f"{milliseconds:.3f}"
-
-    head = f"The trip of message {event.number} of {event.room}, by {event.sender}, in ms since it was received:"
-    stages = ", ".join(f"{name} {shown(at) or 'not yet'}" for name, at in asdict(event.stages).items())
-    rows = [[row.name, shown(row.queued), shown(row.written)] for row in event.members]
-    members = _table(style, ("member", "queued", "written"), rows, right=(1, 2), shrink=((0, 20),))
-    more = _line(style, f"and {event.more} more.") if event.more else ""
-    return _lines(style, head, stages) + members + more
+    return _lines(style, *insights.trip(event, _room_in(style)))
 
 
 def _token_shown(style: Style, event: events.TokenShown) -> str:

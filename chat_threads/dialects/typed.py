@@ -217,7 +217,10 @@ def _refuse_confused(row: Row, words: list[str]) -> None:
     if row.places[:2] == ["[#room]", "NAME"] and len(words) == 2 and is_room(words[1]) and not words[0].startswith("#"):
         raise Mistyped("The room comes first.", f"Type {row.name} {words[1]} {words[0][:40]}.")
     if row.name == "/lab" and words[0] == "pause" and words[1:] and words[1].lower() not in ("publisher", "history"):
-        raise Mistyped("What can be paused is the publisher or the history.", "Type /lab pause publisher 10.")
+        raise Mistyped(
+            "What can be paused is the publisher or the history.",
+            "Type /lab pause publisher 10.",
+        )
     if row.name in ("/ban", "/mute") and len(words) > 1 and _SPAN.fullmatch(words[0].lower()) and words[0][0].isdigit():
         raise Mistyped("The person's name comes first.", f"Type {row.name} {words[1][:40]} {words[0][:40]}.")
     if row.name == "/ban" and [word.lower() for word in words] == ["list"]:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from .. import __version__, commands, events, inside, qr
 from ..errors import NoFaults, NotInRoom, NotLocal, NoTrip, TripsUnrecorded
@@ -56,7 +57,8 @@ def show_threads(context: Context, session: Session, command: commands.ShowThrea
     now = time.monotonic()
     slots = sorted(inside.slots(), key=_last_the_readers)
     places = inside.places({slot.ident for slot in slots[:MAX_ROWS]})
-    rows = tuple(_row(slot, now, places.get(slot.ident, "")) for slot in slots[:MAX_ROWS])
+    waits = {ident: lock for lock in context.insight.locks.made for ident in lock.waiting()}
+    rows = tuple(_row(slot, now, places.get(slot.ident, ""), waits.get(slot.ident)) for slot in slots[:MAX_ROWS])
     session.answer(events.ThreadList(rows, len(slots) - len(rows)))
 
 
@@ -68,8 +70,8 @@ def _last_the_readers(slot: inside.Slot) -> tuple[bool, int, bool]:
     return True, -slot.depth()[0] if slot.depth else 0, slot.doing[0] == inside.INPUT
 
 
-def _row(slot: inside.Slot, now: float, where: str) -> events.ThreadRow:
-    """The row of a thread, read without any lock."""
+def _row(slot: inside.Slot, now: float, where: str, lock: inside.CountedLock | None) -> events.ThreadRow:
+    """The row of a thread and of the lock that it waits for, read without any lock."""
     session: Session | None = slot.session
     doing, since = slot.doing
     waiting, most = slot.depth() if slot.depth else (None, None)
@@ -84,7 +86,15 @@ def _row(slot: inside.Slot, now: float, where: str) -> events.ThreadRow:
         most,
         session.mailbox.taken if session else None,
         session.wire.sent if session else None,
+        lock.name if lock else None,
+        *(_held(lock, now) if lock else (None, None)),
     )
+
+
+def _held(lock: inside.CountedLock, now: float) -> tuple[str | None, float | None]:
+    """The thread that has a lock, and for how long: seconds."""
+    name, since = lock.holder or (None, now)
+    return name, None if name is None else max(0.0, now - since)
 
 
 @does(commands.ShowLocks)
@@ -94,11 +104,12 @@ def show_locks(context: Context, session: Session, command: commands.ShowLocks) 
     now = time.monotonic()
     rows = []
     for lock in sorted(context.insight.locks.made, key=lambda lock: lock.name):
-        name, since = lock.holder or (None, now)
-        held = None if name is None else max(0.0, now - since)
+        name, held = _held(lock, now)
         longest = max(lock.longest, held or 0.0)
-        waiting = tuple(lock.waiting()[:MAX_ROWS])
-        rows.append(events.LockRow(lock.name, lock.taken, lock.contended, lock.waited, longest, name, held, waiting))
+        waiters = lock.waiting().values()
+        contended, waited = lock.contended + len(waiters), lock.waited + sum(now - asked for _, asked in waiters)
+        waiting = tuple(waiter for waiter, _ in islice(waiters, MAX_ROWS))
+        rows.append(events.LockRow(lock.name, lock.taken, contended, max(0.0, waited), longest, name, held, waiting))
     session.answer(events.LockList(context.insight.locks.counted, tuple(rows)))
 
 
@@ -140,7 +151,11 @@ def make_fault(context: Context, session: Session, command: commands.MakeFault) 
     elif (command.fault, command.target) == ("pause", "history"):
         what = f"stops the history for {command.amount} s"
         faults.pause_history(seconds, _over(context, "The history runs again."))
-    elif command.fault == "slow":
+    elif command.fault == "off":
+        faults.end_all()  # their threads tell everybody
+        session.answer(events.Ack())
+        return
+    elif command.fault == "slow" and command.target:
         other = context.sessions.named(command.target)
         if command.amount == 0:
             faults.slow_no_more(other.number)  # its thread tells everybody

@@ -157,6 +157,7 @@ SPOKEN: list[tuple[dict[str, Any], commands.Command, str | None]] = [
         commands.MakeFault("slow", "bob", 500),
         "/lab slow bob 500",
     ),
+    ({"type": "lab", "fault": "off"}, commands.MakeFault("off"), "/lab off"),
     ({"type": "ping"}, commands.Ping(), "/ping"),
     ({"type": "help"}, commands.Help(), "/help"),
     ({"type": "quit"}, commands.Quit(), "/quit"),

@@ -225,10 +225,10 @@ def test_a_lock_counts_how_often_it_was_taken_waited_for_and_held():
         assert not lock.acquire(timeout=0.01)
         waiter = threading.Thread(target=lambda: lock.acquire() and lock.release(), name="waiter")
         waiter.start()
-        wait_for(lambda: lock.waiting() == ["waiter"])
+        wait_for(lambda: [name for name, since in lock.waiting().values()] == ["waiter"])
         threading.Event().wait(0.02)
     waiter.join()
-    assert lock.waiting() == []
+    assert lock.waiting() == {}
     assert (lock.taken, lock.contended) == (3, 1)
     assert 0.01 < lock.waited < WAIT
     assert lock.longest >= 0.02
@@ -319,6 +319,28 @@ def test_threads_answers_within_100_ms_while_a_lab_pauses_the_publisher(serve, p
     assert locks(ann)["Publisher"]["held"] < 10
     assert locks(ann)["Publisher"]["holder"] == "lab-publisher", time.monotonic() - began
     assert threads(ann)["lab-publisher"]["doing"] == "holds the Publisher for 10 s"
+
+
+def test_a_lab_says_who_waits_for_which_lock_and_who_holds_it(serve, program):
+    server = serve(lab=True)
+    ann, bob = program("ann", server=server), server.client("bob")
+    ann.send(type="lab", fault="pause", target="publisher", amount=30)
+    bob.expect("* ann holds the Publisher's lock for 30 s.")
+    before = locks(ann)["Publisher"]
+    bob.send("hello")
+    wait_for(lambda: threads(ann)[reader(server, "bob")].get("lock") == "Publisher")
+    row = threads(ann)[reader(server, "bob")]
+    assert (row["holder"], row["held"] > 0) == ("lab-publisher", True)
+    assert "lock" not in threads(ann)["lab-publisher"]
+    now = locks(ann)["Publisher"]
+    assert now["contended"] > before["contended"]
+    assert locks(ann)["Publisher"]["waited"] > now["waited"] > before["waited"]
+    ann.send(type="lab", fault="slow", target="bob", amount=1000)
+    ann.expect("notice", text="ann makes every send to bob take 1000 ms more, for a minute at most.")
+    ann.send(type="lab", fault="off")
+    bob.expect("bob: hello")
+    wait_for(lambda: ann.ask(type="lab", fault="off")[-1]["text"] == "No fault is under way.")
+    assert locks(ann)["Publisher"]["contended"] >= now["contended"]
 
 
 @pytest.mark.slow

@@ -287,16 +287,17 @@ PLAIN = [
     (errors.NoTrip("#x", None), "There is no record of the trip of a message of #x."),
     (errors.NoTrip(None, None), "There is no record of the trip of a message."),
     (errors.TripsUnrecorded(), "This server records no trips. Start it with --lab or --trace to record them."),
-    (lab.UnknownFault(), "The faults are slow NAME, pause publisher, and pause history."),
     (account_errors.LoggedInAlready("kim"), "You are logged in as kim already."),
     (
         errors.NoLineEnd(),
         "The input ended before its last line did, so that was not sent. End each line with a line feed.",
     ),
+    (lab.UnknownFault(), "The faults are slow NAME, pause publisher, and pause history; off ends them."),
     (lab.NotSlow(), "Nothing that is sent to them is slowed down."),
     (lab.FaultTooSlow(10_000), "A send can be slowed by 1 to 10000 ms; 0 ends that."),
     (lab.FaultTooLong(60.0), "A fault lasts 1 to 60 s."),
     (lab.FaultUnderWay(), "That fault is under way already."),
+    (lab.NoFaultUnderWay(), "No fault is under way."),
     (lab.FaultWithoutThread(), "No thread could be started for that."),
     (errors.UnknownToken(), "Unknown or expired token. Enter a name instead."),
     (

@@ -38,10 +38,10 @@ LAYERS = """
     directory       dialects.governed
     publisher
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
-    dialects.asking     dialects.rows   dialects.drawing
+    dialects.asking     dialects.rows   dialects.drawing    dialects.amounts
     dialects.buffer     dialects.completing
     dialects.tables     dialects.speech
-    dialects.help
+    dialects.help   dialects.insights
     dialects.render dialects.editing
     dialects.screen
     dialects.views

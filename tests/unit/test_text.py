@@ -794,6 +794,9 @@ THREADS = events.ThreadList(
     (
         events.ThreadRow("history", "history", None, "commits", 0.012, "storage.py:9 go", 3, 40, None, None),
         events.ThreadRow("reader-1", "reader", "ann", "waits for input", 125, "wire.py:70 read", 0, 7, 120, 4500),
+        events.ThreadRow(
+            "reader-2", "reader", "bob", "obeys Say", 1.5, "a.py:7 say", 0, 7, 1, 9, "Publisher", "lab-publisher", 1.84
+        ),
     ),
     1,
 )
@@ -801,7 +804,7 @@ LOCKS = events.LockList(
     True,
     (
         events.LockRow("History", 120, 0, 0.0, 0.0003, None, None),
-        events.LockRow("Writers", 4000, 12, 0.0105, 2.0, "history", 0.2),
+        events.LockRow("Writers", 4000, 12, 0.0105, 2.0, "history", 0.2, ("reader-7", "writer-1")),
     ),
 )
 WIDE_THREADS = events.ThreadList(
@@ -817,11 +820,16 @@ WIDE_THREADS = events.ThreadList(
             10**5,
             10**9,
             10**12,
+            "SessionStore",
+            "writer-of-123456",
+            59.9,
         ),
     ),
     1,
 )
-WIDE_LOCKS = events.LockList(True, (events.LockRow("SessionStore", 10**6, 10**6, 99.9, 59.9, "lab-publisher", 2.171),))
+WIDE_LOCKS = events.LockList(
+    True, (events.LockRow("SessionStore", 10**6, 10**6, 99.9, 59.9, "lab-publisher", 2.171, ("writer-of-123456",) * 2),)
+)
 WIDE_ROOMS = events.RoomList((events.RoomRow("#" + "x" * 32, 10**4, 10**9, "t" * 200),), 0)
 WIDE_PEOPLE = events.PeopleList(None, (events.PersonRow("x" * 20, ("#" + "y" * 32,) * 20, 10**7, "z" * 200),), 0)
 NARROW = (
@@ -1124,6 +1132,9 @@ SEEN = (
             "*   at storage.py:9 go",
             "* reader-1  ann        waits for input      2m           0/7",
             "*   at wire.py:70 read  sent 120 lines, 4500 bytes",
+            "* reader-2  bob        obeys Say        1.500s           0/7",
+            "*   at a.py:7 say  sent 1 line, 9 bytes",
+            "*   waits for Publisher, held by lab-publisher for 1.8 s",
             "* and 1 more reader.",
         ],
     ),
@@ -1134,6 +1145,8 @@ SEEN = (
             "* -------  -------  -----------  --------  ---------  ---------------",
             "* History      120            0     0.0ms      0.3ms",
             "* Writers     4000           12    10.5ms   2000.0ms  history, 0.200s",
+            "* reader-7 waits for Writers, held by history for 0.2 s",
+            "* writer-1 waits for Writers, held by history for 0.2 s",
         ],
     ),
     (
