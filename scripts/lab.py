@@ -16,9 +16,9 @@ import sys
 import click
 from lab_folders import GIVEN, LABS, NOT_COPIED, fail, hints_given, lab, labs, read_hints, read_regular, students, title
 from lab_grade import run as run_grading
-from lab_hand_ins import find
+from lab_hand_ins import find, others
 from lab_points import read_points
-from lab_report import junit, show
+from lab_report import junit, printable, show
 from lab_rules import LONGEST
 from lab_running import MEMORY, Limits, apart, run_checks
 
@@ -137,6 +137,9 @@ def grade_all(
     if not hand_ins:
         fail(f"there are no hand-ins in {folder}: no folder and no .py file.")
     names = {hand_in.name for hand_in in hand_ins}
+    if (left := others(folder)) and len(names) > 1:
+        shown = ", ".join(map(printable, left[:3])) + ", ..." * (len(left) > 3)
+        click.echo(f"Not looked at: {shown}. A hand-in is a folder or a .py file; unpack archives first.")
     if gradescope and gradescope.suffix == ".json" and len(names) > 1:
         fail(f"there are {len(names)} hand-ins, so --gradescope needs a folder.")
     jobs = jobs or (os.cpu_count() or 1 if apart() else 1)

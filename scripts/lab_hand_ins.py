@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lab_folders import labs
 
 DEPTH = 3  # folders between a hand-in and the lab's folder in it, at most
-ENTRIES = 1000  # of a folder that are looked at
+ENTRIES = 1000  # of a folder in a hand-in that are looked at
 
 
 @dataclass
@@ -29,7 +29,7 @@ def find(folder: pathlib.Path, number: int | None) -> list[HandIn]:
     The folder may also be a single hand-in itself. Raises ValueError if nobody can say which lab it is.
     """
     names = {path.name: each for each, path in labs().items()}
-    entries = sorted(_entries(folder), key=lambda entry: entry.name)
+    entries = _entries(folder)
     if any(entry.name == "task.py" or (entry.name in names and entry.is_dir()) for entry in entries):
         found = {folder.resolve().name: _tasks(folder, names)}
         links: set[str] = set()
@@ -61,15 +61,21 @@ def find(folder: pathlib.Path, number: int | None) -> list[HandIn]:
     return hand_ins
 
 
-def _entries(folder: pathlib.Path) -> list[os.DirEntry[str]]:
+def others(folder: pathlib.Path) -> list[str]:
+    """The names of the files in a folder that are no hand-ins: archives, lists."""
+    return [entry.name for entry in _entries(folder) if entry.is_file() and not entry.name.endswith(".py")]
+
+
+def _entries(folder: pathlib.Path, most: int | None = None) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        return [entry for entry in itertools.islice(entries, ENTRIES) if not entry.name.startswith((".", "__MACOSX"))]
+        found = [entry for entry in itertools.islice(entries, most) if not entry.name.startswith((".", "__MACOSX"))]
+    return sorted(found, key=lambda entry: entry.name)
 
 
 def _tasks(folder: pathlib.Path, names: dict[str, int], depth: int = DEPTH) -> dict[int, pathlib.Path]:
     """The task.py of each lab in a hand-in; the one that is in no lab's folder has the number 0. Links are left out."""
     found = {}
-    for entry in _entries(folder):
+    for entry in _entries(folder, ENTRIES):
         path = pathlib.Path(entry.path)
         if entry.name == "task.py":
             found[names.get(folder.name, 0)] = path

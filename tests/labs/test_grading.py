@@ -209,22 +209,35 @@ def test_points_for_checks_are_read_and_mistakes_are_named():
 @pytest.mark.slow
 def test_points_hints_and_stories_go_to_csv_and_to_gradescope(tmp_path):
     folder = tmp_path / "in"
-    place = hand_in(folder, '=1+1, "Zoë" \u202e', (LABS / "03_name_race" / "solution.py").read_bytes())
+    solution = (LABS / "03_name_race" / "solution.py").read_text(encoding="utf-8")
+    place = hand_in(folder, '=1+1, "Zoë" \u202e', solution)
     (place / ".hints").write_text("2\n")
     hand_in(folder, "ann", LAB_3)
+    hand_in(folder, "Bob Roy", (ANSWERS / "wrong_answers" / "03_name_race" / "two_locks.py").read_bytes())
+    hand_in(folder, "Cy Öz", LAB_3)
+    hand_in(folder, "Dan Wu", f"{solution}\nimport sys\nsys.modules['stepper'].explore = lambda *a, **k: None\n")
     hand_in(folder, "bob", "x" * 300_000)
     hand_in(folder, "cy", LAB_3 + "\n\nNameTable.claim = lambda self, name:\n")
     os.mkfifo(hand_in(folder, "dan", "") / "pipe")
     (folder / "dan" / "03_name_race" / "task.py").unlink()
     (folder / "dan" / "03_name_race" / "pipe").rename(folder / "dan" / "03_name_race" / "task.py")
+    (folder / "bob.zip").write_bytes(b"")
     (tmp_path / "worth.csv").write_text("lab,check,points\n3,1,2\n")
     options = ("--csv", tmp_path / "points.csv", "--points", tmp_path / "worth.csv", "--gradescope", tmp_path / "out")
     done = grade(folder, *options)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].endswith(" All checks pass for 1 of them.")
     assert "\u202e" not in done.stdout
+    assert done.stdout.startswith("Not looked at: bob.zip. ")
+    page = (LABS / "README.rst").read_text(encoding="utf-8")
+    shown, printed = (
+        set(re.findall(r"(?m)^ *\d/\d  ((?:Bob|Cy|Dan) .*?: )\d of \d(.*?)(?:  \(\d+ s left\))?$", text))
+        for text in (page, done.stdout)
+    )
+    assert shown == printed
+    assert len(shown) == 3
     found = rows(tmp_path / "points.csv")
-    best, ann, bob, cy, dan = found.values()
+    best, _, _, _, ann, bob, cy, dan = found.values()
     assert (best["name"], best["points"], best["of"], best["hints"]) == ('\'=1+1, "Zoë" \ufffd', "8", "8", "2")
     assert (best["only one session gets a name"], best["remark"]) == ("2", "")
     assert (ann["points"], ann["remark"]) == ("1", "task.py is as it was handed out")
@@ -248,7 +261,7 @@ def test_points_hints_and_stories_go_to_csv_and_to_gradescope(tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(json.loads((tmp_path / "results.json").read_text())["tests"]) == 7
     assert grade(folder, "--gradescope", tmp_path / "results.json").stderr == (
-        "lab: there are 5 hand-ins, so --gradescope needs a folder.\n"
+        "lab: there are 8 hand-ins, so --gradescope needs a folder.\n"
     )
 
 
