@@ -41,6 +41,8 @@ from tabulate import tabulate
 from torture_checker import Look, Result, Row, check
 from torture_clients import PATIENCE, Client, Reader, Searcher, Traveller, World, Writer, now
 from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Meddling, Server
+from torture_people import Person
+from torture_people import check as check_people
 from torture_rules import Governor
 from torture_tls import WHY_NOT as WHY_NO_TLS
 from torture_tls import Certificate, put_on_tls
@@ -51,6 +53,7 @@ from chat_threads import streams
 FINISH = 90.0  # seconds after the last fault for all clients to come back, read everything and leave
 WORKED_OFF = 60.0  # seconds in which the server works off, at its rate, what a hostile client sent before it left
 LATE = 4  # descriptors that SQLite opens on first use: one for each reading connection
+PEOPLE = 4  # who have accounts and write to each other, with several servers
 SHOWN = 5  # violations of each check that are printed
 
 
@@ -102,7 +105,7 @@ def finish(world: World, servers: list[Server], clients: list[Client], compare: 
     wrong = [server.ended for server in servers if server.ended]
     world.finishing.set()
     deadline = now() + (0 if wrong else FINISH)
-    for client in clients:
+    for client in (*clients, *world.people):
         client.join(max(0.0, deadline - now()))
         if client.is_alive():
             wrong.append(f"{client.name} could not enter, read its answers and leave within {FINISH:g} s")
@@ -155,7 +158,7 @@ def torture(
         if not governor.owns.wait(PATIENCE):
             sys.exit("torture: nobody could enter the rooms")
         clients.append(governor)
-    for thread in [*clients, killer, meddler]:
+    for thread in [*clients, *world.people, killer, meddler]:
         if not thread.is_alive():
             thread.start()
     began, seconds = now(), minutes * 60
@@ -232,6 +235,7 @@ class Tortured(NamedTuple):
     faults: Faults
     compare: Callable[[], list[str]]
     names: tuple[str, ...]  # of the faults
+    check_more: Callable[[], list[Result]] = list  # after the run, and before the histories are deleted
 
 
 def single(
@@ -258,6 +262,8 @@ def several(stack: contextlib.ExitStack, world: World, count: int, options: tupl
         import torture_cluster as cluster
     except ImportError:
         sys.exit("torture: several servers need psycopg. Install it: pip install 'chat_threads[cluster]'.")
+    names = [f"p{number}" for number in range(1, PEOPLE + 1)]
+    world.people = people = [Person(name, world, names) for name in names]
     directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="torture-"))
     members = cluster.Members(pathlib.Path(directory), count, options)
     stack.callback(members.close)
@@ -265,7 +271,10 @@ def several(stack: contextlib.ExitStack, world: World, count: int, options: tupl
     def faults(clients: list[Client]) -> tuple[cluster.ClusterKiller, cluster.ClusterMeddler]:
         return cluster.ClusterKiller(world, members), cluster.ClusterMeddler(world, clients, members)
 
-    return Tortured(members.servers, faults, lambda: members.faults_found(world), cluster.FAULTS)
+    def check_more() -> list[Result]:
+        return check_people(people, world.faults, members.servers[0].db)
+
+    return Tortured(members.servers, faults, lambda: members.faults_found(world), cluster.FAULTS, check_more)
 
 
 @click.command(help=__doc__, context_settings={"show_default": True})
@@ -335,6 +344,7 @@ def main(
         clients, wrong, skipped = torture(world, *found[:3], minutes, kinds, webs, tls_every, certificate, rules)
         (rows, damaged), *others = [read_history(server.db) for server in found.servers]
         damaged += [f"server {number}: {wrong}" for number, (_, more) in enumerate(others, 2) for wrong in more]
+        more = found.check_more()
         if keep:
             save(pathlib.Path(keep), found.servers, clients, world)
     log = [line for server in found.servers for line in server.log]
@@ -342,6 +352,7 @@ def main(
     asks = [ask for client in clients for ask in client.asks]
     stays = [stay for client in clients for stay in client.stays]
     results = check(asks, stays, rows, world.faults, world.looks, servers > 1)
+    results += more
     results.append(Result("rest", "the protocol, the log, the file, coming back and the end", len(log), wrong))
     outcomes = Counter(ask.outcome for ask in asks)
     counts = world.counts()

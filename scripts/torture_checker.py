@@ -166,9 +166,9 @@ class _Run:
         self.looks = looks
         self._apart = apart
         servers = {stay.server for stay in stays} | {look.server for look in looks}
-        self.times = {server: _Times(fault for fault in faults if _hits(fault, server)) for server in servers}
+        self.times = {server: Times(fault for fault in faults if hits(fault, server)) for server in servers}
         self._hearing = {
-            server: _Times(fault for fault in faults if _hits(fault, server) and fault.kind not in RESTARTS)
+            server: Times(fault for fault in faults if hits(fault, server) and fault.kind not in RESTARTS)
             for server in servers
         }
         self.asks = asks
@@ -337,8 +337,8 @@ def _c6(run: _Run) -> Found:
 
 def _c7(run: _Run) -> Found:
     judged, wrong = 0, []
-    own: Mapping[str, _Times] = {
-        name: _Times(fault for fault in run.faults if fault.who and name in fault.who)
+    own: Mapping[str, Times] = {
+        name: Times(fault for fault in run.faults if fault.who and name in fault.who)
         for name in {stay.subscriber for stay in run.stays}
     }
 
@@ -387,12 +387,12 @@ def _c8(run: _Run) -> Found:
     return len(run.looks), wrong
 
 
-def _hits(fault: Fault, server: int) -> bool:
+def hits(fault: Fault, server: int) -> bool:
     """Whether it is a fault for everybody on a server."""
     return fault.who is None and fault.server in (None, server)
 
 
-class _Times:
+class Times:
     """The times of some faults. Says which of them overlaps a span of time."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:

@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from torture_checker import Ack, Ask, Fault, Look, Refusal, Seen, Stay
@@ -151,6 +151,7 @@ class World:
         self.odd: list[str] = []
         self.acked: list[str] = []  # texts in the order of their acknowledgements
         self.looks: list[Look] = []
+        self.people: Sequence[threading.Thread] = ()  # others, who come and go by themselves
         # Names that two people got between these times, on servers with these numbers.
         self.doubles: list[tuple[str, float, float, tuple[int, ...]]] = []
         # How often a room was about to be closed to those who were not invited, and was opened again. The governor's.

@@ -19,7 +19,7 @@ MAY_DIFFER = {
     "pieces": "it is that index; torture.py has SQLite check it, and searches in it",
 }
 COLUMNS = {  # of tables that are the same but for some columns: what is compared
-    "copy": "one, engine, position, last_room",  # the others say which server uses the file, and which file it is
+    "copy": "one, engine, position, last_room, last_message",  # the others say which server uses which file
     # Each server counts the uses of tokens by itself. Their order decides which are forgotten.
     "tokens": "id, name, kept, rank() OVER (ORDER BY used)",
 }

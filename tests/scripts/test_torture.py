@@ -457,6 +457,39 @@ def test_a_row_that_one_history_has_and_another_has_not_is_found_also_in_a_table
     assert copies.differences(a, {**b, "new": [("x",)]}) == ["1 rows of new: [('x',)]"]
 
 
+def test_private_lines_that_are_lost_late_doubled_or_invented_are_found():
+    people = load("torture_people")
+    line = people.Line("ann", "bob", "hi", 10.0, 1, copied=10.1)
+    visits = [people.Visit("bob", 2, 5.0, 20.0)]
+
+    def found(came: list[float], faults: list[Fault] = [], text: str = "hi", nobody: bool = False) -> int:  # noqa: B006
+        heard = [people.Heard("bob", "ann", text, at) for at in came]
+        return len(people.lines_of([dataclasses.replace(line, nobody=nobody)], heard, visits, faults)[1])
+
+    assert found([10.2]) == 0
+    assert found([10.2, 10.3]) == 1
+    assert found([12.2]) == found([]) == found([], nobody=True) == 1
+    assert found([10.2], text="ho") == 2
+    for server in (1, 2, None):
+        assert found([], [Fault("cut", 11, 12, server=server)]) == 0
+    assert found([], [Fault("cut", 11, 12, server=3)]) == 1
+    visits[0].ended = 11.0
+    assert found([]) == 0
+
+
+def test_accounts_that_are_not_as_was_acknowledged_are_found():
+    people = load("torture_people")
+
+    def found(kept: dict[str, bool | None], asked: float = 10.0, faults: list[Fault] = []) -> int:  # noqa: B006
+        told = people.Contradiction("ann has an account, and was told otherwise", 1, asked, known=7.0)
+        return len(people.accounts_of(kept, {"ann", "bob"}, [told], faults)[1])
+
+    assert found({"ann": True, "bob": None, "cy": False, "dan": None}, asked=8.0) == 0
+    assert found({"ann": False, "bob": True, "cy": True}, asked=8.0) == 2
+    assert found({}) == found({}, faults=[Fault("cut", 9, 9.5, server=2)]) == 1
+    assert found({}, faults=[Fault("cut", 9, 9.5, server=1)]) == 0
+
+
 # --- the clients on WebSockets -------------------------------------------------------------------------
 
 
@@ -663,4 +696,4 @@ def test_servers_that_share_an_engine_keep_every_promise_and_have_the_same_histo
     options = ("--servers", "3", "--minutes", "0.3", "--seed", "1", "--min-acks", "100", "--min-kills", "1")
     done = torture(*options, wait=200)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("  ok") == 9
+    assert done.stdout.count("  ok") == 11
