@@ -39,8 +39,11 @@ CUT_OFF = frozenset({"too_slow", "replaced", "shutting_down", "no_handshake", "s
 
 OUT = frozenset({"banned", "invite_only"})  # errors for somebody who may not enter a room now
 
-UNDECIDED = frozenset({"not_stored", "maybe_stored"})  # answers to a hello whose claim of a name is not decided in time
+# Answers to a hello while nobody can tell who gets the name, or whose a token is.
+UNDECIDED = frozenset({"not_stored", "maybe_stored", "unreadable"})
 
+LOBBY = "#lobby"  # where the server puts whoever cannot enter a room now
+OUTSIDE = (" says that you may ", " banned you from ", " muted you in ")  # what is in notices about rooms
 FAREWELL = b"! The server is shutting down. Goodbye.\r"  # to whom it has not heard yet
 
 DISK_FAILED = "told that the disk failed"  # after this the server stores nothing until a restart
@@ -402,6 +405,9 @@ class Client(threading.Thread):
         if kind == "message":
             stay = self._stay(event)
             stay.messages.append(Seen(event["number"], event["from"], event["kind"], event["text"], now()))
+        elif kind == "joined" and event["room"] == LOBBY and str(ref).startswith("hello"):
+            self.world.count("were let into the lobby only")
+            raise Gone
         elif kind == "joined":
             stay = self._stay(event)
             stay.last, stay.joined = event["last"], now()
@@ -420,8 +426,8 @@ class Client(threading.Thread):
             if event["code"] == "too_slow" and self._coming:
                 raise Odd("it was cut off for reading too slowly while it came back, though it read all the time")
             self.world.count(f"cut off: {event['code']}")
-        elif kind == "notice" and " says that you may " in event["text"]:
-            self.world.count("told that they may speak or come back")
+        elif kind == "notice" and any(told in event["text"] for told in OUTSIDE):
+            self.world.count("told outside a room that they may not speak or enter, or may again")
         elif kind not in ("welcome", "left", "pong", "ack", "error", "presence", "search", "bye", "moderated", "room"):
             raise Odd(f"the server said {event}")
         if kind == "error" and event["code"] == "internal":

@@ -332,8 +332,9 @@ def lines_of(
         judged += 1
         if line.nobody:
             wrong.append(f"{line.sender} was told that {line.to} is not there: {line.text[:40]}")
-        elif came.get((line.to, line.sender, line.text), math.inf) > until:
-            wrong.append(f"{line.to} was not shown within {LIVE_WITHIN:g} s: {line.text[:40]}")
+        elif (at := came.get((line.to, line.sender, line.text), math.inf)) > until:
+            late = f"{at - line.copied:.1f} s later" if at < math.inf else "never"
+            wrong.append(f"{line.to} was shown {late} what {line.sender} got a copy of: {line.text[:40]}")
     return judged + len(heard), wrong
 
 
