@@ -169,6 +169,6 @@ def test_every_file_of_the_tests_that_a_page_names_is_there():
 
 
 def test_the_page_on_reliability_has_every_check_and_every_fault():
-    assert re.findall(r"^(C\d)     ", RELIABILITY, re.MULTILINE) == [f"C{number}" for number in range(1, 9)]
+    assert re.findall(r"^(C\d+)  ", RELIABILITY, re.MULTILINE) == [f"C{number}" for number in range(1, 11)]
     table = RELIABILITY.split("\nfault  ")[1].split("\n====", 2)[1].splitlines()[1:]
     assert [line[:38].strip() for line in table if line[:38].strip()] == list(load("torture_faults").FAULTS)
