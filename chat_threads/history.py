@@ -20,7 +20,7 @@ from .errors import ChatError, MaybeStored, NotStored, ReadOnly, RoomNotStored
 from .events import Message
 from .governance import governed
 from .latch import Latch
-from .metrics import Commits
+from .metrics import Commits, LogNumbers
 from .numbering import Numbering, Rooms
 from .once import REFS_BYTES, Once, Refused
 from .queues import BatchQueue
@@ -82,6 +82,7 @@ class History:
     """
 
     _upkeeps = Upkeep
+    log_numbers: LogNumbers | None = None  # only in a cluster
 
     def __init__(
         self,

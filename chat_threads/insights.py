@@ -19,6 +19,10 @@ class StatsShown(OneLine, Event):
     stored: int
     threads: int
     per_second: float  # messages, mean of the last ten seconds
+    log_position: int | None = None  # this and the next three: only in a cluster, see metrics.LogNumbers
+    log_behind: int | None = None
+    log_appends: int | None = None
+    log_retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

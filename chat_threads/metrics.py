@@ -76,6 +76,19 @@ class Commits:
 
 
 @dataclass
+class LogNumbers:
+    """How far a server in a cluster is with the servers' common log. The history thread alone changes it. Any thread
+    reads each attribute as a whole."""
+
+    position: int = 0  # of the last row that it has read and stored
+    behind: int = 0  # rows that the log had more than that, when the server last looked
+    appends: int = 0  # rows that it has appended
+    retries: int = 0  # tries to append a row that failed
+    seconds: float = 0.0  # that all of these took
+    appended_at: float = 0.0  # when it last appended a row, in seconds since 1970; 0: it has not yet
+
+
+@dataclass
 class Traffic:
     """What all connections have done so far: those that are here, and those that have ended."""
 

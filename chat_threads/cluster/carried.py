@@ -3,9 +3,11 @@ engine does not answer for long."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .. import ordered
+from ..governance import Governance
+from .entries import Flags
 from .values import AwaySet, ServerStarted
 
 LETTERS = 50_000  # of messages and of what tokens keep, in one row, at most, or one of these; all servers hold rows
@@ -41,3 +43,17 @@ def for_one_row(items: list[ordered.Ordered]) -> list[ordered.Ordered]:
         if letters > LETTERS and count:
             return items[:count]
     return items[:VALUES]
+
+
+def flags_of(items: Iterable[ordered.Ordered], governed: Mapping[int, Governance]) -> Flags:
+    """The flags of the sessions for which the rules of a room may need them."""
+    found: dict[int, tuple[bool, bool, str]] = {}
+    for item in items:
+        if isinstance(item, (ordered.Draft, ordered.TopicSet, ordered.Redacted, ordered.RoomEnded)):
+            rules = governed.get(item.room_id)
+            if item.origin is not None and (rules or isinstance(item, ordered.Redacted)):
+                session = item.origin
+                networks = rules and any(each.network for each in (*rules.bans, *rules.mutes))
+                address = session.address if networks else ""
+                found[session.number] = session.account, session.operator, address
+    return found

@@ -53,7 +53,7 @@ _END_LISTENERS = (
     " AND backend_start < clock_timestamp() - make_interval(secs => %s)"
 )
 _FOUND = "SELECT id FROM log WHERE server = %s AND seq = %s"
-_READ = "SELECT id, server, seq, at, payload FROM log WHERE id > %s ORDER BY id LIMIT %s"
+_READ = "SELECT id, server, seq, at, payload, (SELECT id FROM head) AS last FROM log WHERE id > %s ORDER BY id LIMIT %s"
 _HEAD = "SELECT engine, id, format, coalesce((SELECT min(id) FROM log), id + 1) FROM head"
 _TRIM = (  # the first rows, up to one that is younger, so that no gap comes into being
     "DELETE FROM log WHERE id < (SELECT coalesce("
@@ -91,6 +91,7 @@ class Engine:
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection: Link | None = None
+        self.last = 0  # the position of the last row, when the log was last read
 
     def _connected(self) -> Link:
         """The connection; make it if there is none. Raise Unreachable."""
@@ -175,7 +176,8 @@ class Engine:
         except psycopg.Error as error:
             connection.close()
             raise Unreachable(_reason(error)) from error
-        return [Row(*row) for row in rows]
+        self.last = max(self.last, rows[-1][5]) if rows else after
+        return [Row(*row[:5]) for row in rows]
 
     def close(self) -> None:
         if self._connection is not None:

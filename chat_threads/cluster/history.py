@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,15 +18,16 @@ from ..disconnects import Replaced
 from ..errors import ChatError, StartError
 from ..history import AHEAD, BATCH, History
 from ..latch import Latch
+from ..metrics import LogNumbers
 from ..numbering import Numbering
 from ..refusals import TooSoon
 from ..session import Session
 from ..storage import StorageError
 from ..tokens import Who, token_id
-from .carried import STAYS, for_one_row, latest
+from .carried import STAYS, flags_of, for_one_row, latest
 from .copy import Copy
 from .engine import Engine, EngineError, Row, Unreachable, Unsure
-from .entries import Flags, dump, load
+from .entries import dump, load
 from .errors import (
     CopyFailed,
     GivenUpMeanwhile,
@@ -60,6 +61,7 @@ class ClusterHistory(History):
     _upkeeps = LogUpkeep
     _upkeep: LogUpkeep
     storage: Copy
+    log_numbers: LogNumbers
 
     def __init__(self, *args: Any, engine: Engine, sessions: ClusterSessions, post: Post, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -76,6 +78,7 @@ class ClusterHistory(History):
         self._under_way: tuple[int, bytes, int] | None = None
         self._told = False  # whether those who wait for that row have been told that nobody knows
         self._seq = 0
+        self.log_numbers = LogNumbers(self.state.position)
         self._began = False  # it has read the log up to its end once; before that, it appends nothing
         self._beats_at = 0.0  # when it next says that it is alive; this and the next two by time.monotonic()
         self._down_since: float | None = None  # set as a whole; any thread reads it
@@ -187,7 +190,8 @@ class ClusterHistory(History):
             if len(rows) < AT_ONCE:
                 if self._began or self._down_since is not None:
                     return
-                self._began = True  # it has caught up
+                self._began = True
+                log.info("the servers' common log is read up to row %d", self.state.position)
             elif not self._began and self._stopping.is_set():
                 return
             if self._began:
@@ -213,20 +217,25 @@ class ClusterHistory(History):
                     continue
                 items = for_one_row(self._carried)
                 self._seq += 1
-                payload = dump(items, self._flags(items), self._key_of, self.state.position)
+                payload = dump(items, flags_of(items, self._rooms.governed), self._key_of, self.state.position)
                 self._under_way = self._seq, payload, len(items)
             seq, payload, _ = self._under_way
+            began = time.monotonic()
             try:
                 inside.does("appends")
                 position = self._engine.append(self.server, seq, int(self._now() * 1000), payload)
                 if position <= self.state.position:
                     raise LogIsShorter(self.state.position, position)
             except EngineError as error:
+                self.log_numbers.retries += 1
                 unsure = unsure or isinstance(error, Unsure)
                 if not self._may_wait(error):
                     self._give_up_waiting(unsure)
                     return
             else:
+                self.log_numbers.appends += 1
+                self.log_numbers.seconds += time.monotonic() - began
+                self.log_numbers.appended_at = self._now()
                 self._arrived()
                 unsure = False
                 self._reached()
@@ -251,7 +260,7 @@ class ClusterHistory(History):
 
     def _reached(self) -> None:
         if self._down_since is not None:
-            log.info("the cluster's database answers again")
+            log.info("the cluster's database answers again, after %.1f s", time.monotonic() - self._down_since)
             self._down_since = None
             self._heard.clear()  # nobody could be heard meanwhile
 
@@ -295,19 +304,6 @@ class ClusterHistory(History):
             kept.append(item)
         self._carried = kept
 
-    def _flags(self, items: Iterable[ordered.Ordered]) -> Flags:
-        found: dict[int, tuple[bool, bool, str]] = {}
-        governed = self._rooms.governed
-        for item in items:
-            if isinstance(item, (ordered.Draft, ordered.TopicSet, ordered.Redacted, ordered.RoomEnded)):
-                rules = governed.get(item.room_id)
-                if item.origin is not None and (rules or isinstance(item, ordered.Redacted)):
-                    session = item.origin
-                    networks = rules and any(each.network for each in (*rules.bans, *rules.mutes))
-                    address = session.address if networks else ""
-                    found[session.number] = session.account, session.operator, address
-        return found
-
     def _read(self) -> Sequence[Row]:
         inside.does("reads the log")
         try:
@@ -346,6 +342,8 @@ class ClusterHistory(History):
             self._stored(numbered, now)
             self._show(numbered, numbered.published, numbered.refused, now)
         self._see_off()
+        self.log_numbers.position = self.state.position
+        self.log_numbers.behind = self._engine.last - self.state.position
         return rows[len(taken) :]
 
     def _number(self, row: Row) -> RowNumbering:

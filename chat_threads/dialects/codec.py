@@ -62,7 +62,11 @@ FORMS: dict[type, Form] = {
     events.PeopleList: Form("who"),
     events.PersonShown: Form("whois", flat=("person",), optional=("logged_in_as",), digits={"connected": 3}),
     events.QrShown: Form("qr"),
-    events.StatsShown: Form("stats", digits={"uptime": 3}),
+    events.StatsShown: Form(
+        "stats",
+        digits={"uptime": 3},
+        optional=("log_position", "log_behind", "log_appends", "log_retries"),
+    ),
     events.ThreadRow: Form(
         named={"waiting": "queue"}, optional=("lock", "holder", "held"), digits={"seconds": 4, "held": 6}
     ),

@@ -342,6 +342,13 @@ def _stats_shown(style: Style, event: events.StatsShown) -> str:
         ["messages/s", f"{event.per_second:.1f}"],
         ["threads", str(event.threads)],
     ]
+    if event.log_position is not None:  # in a cluster
+        rows += [
+            ["rows of the log", str(event.log_position)],
+            ["rows behind", str(event.log_behind)],
+            ["rows appended", str(event.log_appends)],
+            ["appends that failed", str(event.log_retries)],
+        ]
     return _table(style, ("what", "value"), rows, right=(1,))
 
 

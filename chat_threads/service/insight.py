@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 @does(commands.Stats)
 def stats(context: Context, session: Session, command: commands.Stats) -> None:
+    numbers = context.history.log_numbers
     session.answer(
         events.StatsShown(
             __version__,
@@ -32,6 +33,7 @@ def stats(context: Context, session: Session, command: commands.Stats) -> None:
             context.history.stored,
             threading.active_count(),
             context.history.commits.per_second(),
+            *((numbers.position, numbers.behind, numbers.appends, numbers.retries) if numbers else ()),
         )
     )
 

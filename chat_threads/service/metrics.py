@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 from .. import __version__, commands, events, inside
 from ..disconnects import CODES
 from ..history import IDLE, QUEUE
-from ..metrics import LEFT, Metric, MetricsNotShown, histogram, process, text
+from ..metrics import LEFT, LogNumbers, Metric, MetricsNotShown, histogram, process, text
 from ..session import Session
 from .table import Context, does
 
@@ -71,9 +72,22 @@ def _metrics(context: Context) -> str:
         Metric("threads", "gauge", "Threads by role.", Counter(slot.role for slot in inside.slots()), "role"),
         Metric("history_queue_items", "gauge", f"Values that wait to be stored, at most {QUEUE}.", history.waiting()),
         Metric("commit_failures_total", "counter", "Commits that failed.", history.commits.failed),
+        *(_of_the_log(history.log_numbers) if history.log_numbers else ()),
     ]
     times = histogram(f"{OURS}commit_seconds", "How long commits took; each stores a batch.", history.commits)
     return text(server, OURS) + times + text(process())
+
+
+def _of_the_log(numbers: LogNumbers) -> Iterator[Metric]:
+    """Only in a cluster."""
+    yield Metric("log_position", "gauge", "Row of the servers' common log that is stored here.", numbers.position)
+    yield Metric("log_behind_rows", "gauge", "Rows that the log had more, when last looked.", numbers.behind)
+    yield Metric("log_appends_total", "counter", "Rows that this server has appended.", numbers.appends)
+    yield Metric("log_append_retries_total", "counter", "Tries to append a row that failed.", numbers.retries)
+    yield Metric("log_append_seconds_total", "counter", "Time that all appended rows took.", numbers.seconds)
+    yield Metric(
+        "log_appended_timestamp_seconds", "gauge", "When it last appended, in seconds since 1970.", numbers.appended_at
+    )
 
 
 @does(commands.ShowHealth)

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.slow
 class _Recorded:
     """An engine for copies that only read."""
 
+    last = 0
+
     def prepare(self) -> tuple[int, int, int]:
         return 1, 1, 10_000
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.request
 from typing import Any
 
 import pytest
 from support.clients import said
 from support.copies import expect_same, rows
-from support.waiting import in_threads, wait_for
+from support.waiting import WAIT, in_threads, wait_for
 
 from chat_threads import changes
 from chat_threads.cluster import entries
@@ -214,6 +215,21 @@ def test_a_registered_name_is_not_given_by_the_log_although_a_server_did_not_kno
         with pytest.raises(NameTaken):
             second.chat.history.claim(session, name, "", session.who)
     assert session.name == "bob"
+
+
+def test_stats_and_metrics_say_how_far_a_server_is_with_the_log(join, program):
+    server = join("a")
+    client = program("ann", server=server)
+    client.send(type="stats")
+    shown = client.expect("stats")
+    assert shown["log_position"] >= shown["log_appends"] > 0
+    assert (shown["log_behind"], shown["log_retries"]) == (0, 0)
+    assert "rows behind" in str(server.client("bob").ask("/stats"))
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=WAIT) as answer:
+        text = answer.read().decode()
+    assert "\nchat_threads_log_behind_rows 0\n" in text
+    stamp = float(text.partition("\nchat_threads_log_appended_timestamp_seconds ")[2].split()[0])
+    assert 0 <= time.time() - stamp < 60
 
 
 def test_an_account_that_is_made_on_one_server_is_known_on_all(join, tmp_path):

@@ -62,7 +62,8 @@ LAYERS = """
     conversation
     server
     cluster.__init__    cluster.values      cluster.errors      cluster.link
-    cluster.ledger      cluster.engine      cluster.entries     cluster.carried
+    cluster.ledger      cluster.engine      cluster.entries
+    cluster.carried
     cluster.sweeping
     cluster.copy        cluster.members     cluster.post
     cluster.numbering   cluster.publisher   cluster.listener
