@@ -292,7 +292,7 @@ def test_sixty_hand_ins_are_graded_in_one_command(tmp_path):
     for number in range(25):
         hand_in(folder, f"wrong {number}", wrong[number % len(wrong)].read_bytes(), lab)
     hand_in(folder, "cheat", f"{solution}\nimport sys\nsys.modules['stepper'].explore = print\n", lab)
-    hand_in(folder, "loop", f"{solution}\nwhile True:\n    pass\n", lab)
+    hand_in(folder, "loop", f"{solution}\nimport time\nwhile True:\n    time.sleep(0.01)\n", lab)
     hand_in(folder, "bomb", f"{solution}\nimport os\nwhile True:\n    os.fork()\n", lab)
     hand_in(folder, "syntax", f"{solution}\n)\n", lab)
     place = hand_in(folder, "plugins", (LABS / lab / "task.py").read_bytes(), lab)
@@ -327,8 +327,7 @@ def test_a_hand_in_that_misbehaves_harms_no_other_and_leaves_nothing(tmp_path):
     folder, lab = tmp_path / "in", "01_lines"
     unsolved = (LABS / lab / "task.py").read_text(encoding="utf-8")
     for name, (code, _) in MISBEHAVES.items():
-        if name != "a daemon" or lab_running.apart():
-            hand_in(folder, name, f"{unsolved}\n\n{code}", lab)
+        hand_in(folder, name, f"{unsolved}\n\n{code}", lab)
     hand_in(folder, "honest", (LABS / lab / "solution.py").read_bytes(), lab)
     command = [sys.executable, SCRIPT, "grade", folder, "--csv", tmp_path / "points.csv", "--trust", "--seconds", "15"]
     command += ["--memory", "1024", "--jobs", "2"]
@@ -348,7 +347,7 @@ def test_a_hand_in_that_misbehaves_harms_no_other_and_leaves_nothing(tmp_path):
         watcher.join()
         assert process.returncode == 0, said
     wait_for(lambda: not any("lab_process" in command_of(pid) for pid in seen))
-    if lab_running.apart():
+    if lab_running.apart() and ("setpriv" in lab_running.inside(1) or os.geteuid()):
         assert 20 < max(most) < 2 * lab_running.PROCESSES + 10
     found = rows(tmp_path / "points.csv")
     assert found.pop("honest")["points"] == "11"
