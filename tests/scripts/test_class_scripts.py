@@ -76,15 +76,30 @@ def test_a_message_to_20_members_is_drawn_with_its_threads_and_a_line_to_each(tr
     parts = drawn(tmp_path / "out.svg")
     words = [element.text for element in parts["text"]]
     assert "Message 2 of #lab: from one reader to 20 sockets" in words
-    assert {"reader-1", "history", "read", "commit", "wait for lock", "fan-out", "send"} <= set(words)
-    assert sum("C" in element.get("d", "") for element in parts["path"]) == 20
+    assert {"reader-1", "history", "writer-1"} <= set(words)
+    legend = [word.partition(":")[0] for word in words[-6:]]
+    assert legend == ["read", "commit", "wait for writers", "wait for lock", "fan-out", "send"]
+    assert re.fullmatch(r"send: 20 times, [\d.]+ (µs|ms)", words[-1])
+    lines = [element.get("d", "") for element in parts["path"] if "C" in element.get("d", "")]
+    assert len(lines) == 1 + 20  # from the read to the commit, and from the fan-out to each send
+    rows = [int(element.get("y", "")) - 38 for element in parts["text"] if element.get("x") == "12"][1:]
+    ends = [(int(line.split()[1].partition("C")[0]) - 58, int(line.split()[-1]) - 10) for line in lines]
+    assert ends == [(rows[0], rows[1]), *[(rows[1], rows[2])] * 20]
     tips = [element.text or "" for element in parts["title"]]
     for number in range(20):
         assert any(tip.startswith("send, ") and tip.endswith(f", to m{number}") for tip in tips)
     for box in parts["rect"]:
-        assert 0 <= float(box.get("x", "0")) <= 960
+        assert 0 <= float(box.get("x", "0")) <= 1280
         assert float(box.get("width", "0")) > 0
     assert (tmp_path / "out.svg").stat().st_size < 60_000
+
+
+def test_the_next_messages_are_drawn_with_their_threads(trace, tmp_path):
+    done = script("timeline", trace, "-o", tmp_path / "out.svg", "--number", 1, "--messages", 2)
+    assert "Message 1 of #lab and the next one: from one reader to 20 sockets" in done.stdout
+    tips = [element.text or "" for element in drawn(tmp_path / "out.svg")["title"]]
+    assert [tip.partition(",")[0] for tip in tips if tip.startswith("read")] == ["read 1", "read 2"]
+    assert sum(tip.startswith("send, ") for tip in tips) >= 40
 
 
 def test_without_a_number_the_message_with_the_most_receivers_is_drawn(trace, tmp_path):
@@ -128,9 +143,9 @@ def test_a_png_needs_matplotlib(trace, tmp_path):
         assert "pip install '.[plot]'" in done.stderr
 
 
-def test_the_picture_in_the_docs_is_of_a_message_to_20_members():
+def test_the_picture_in_the_docs_is_of_messages_to_20_members():
     parts = drawn(ROOT / "docs" / "timeline.svg")
-    assert any(" to 20 sockets" in (element.text or "") for element in parts["text"])
+    assert any("and the next 2: from 3 readers to 20 sockets" in (element.text or "") for element in parts["text"])
     assert (ROOT / "docs" / "timeline.svg").stat().st_size < 60_000
     assert ".. image:: timeline.svg" in (ROOT / "docs" / "teachers.rst").read_text(encoding="utf-8")
 
