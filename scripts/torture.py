@@ -40,7 +40,7 @@ import click
 from tabulate import tabulate
 from torture_checker import Look, Result, Row, check
 from torture_clients import PATIENCE, Client, Reader, Searcher, Traveller, World, Writer, now
-from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Meddling, Server
+from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Meddling, Metronome, Server
 from torture_people import Person
 from torture_people import check as check_people
 from torture_rules import Governor
@@ -137,8 +137,9 @@ def torture(
     tls_every: int,
     certificate: Certificate | None,
     rules: bool,
-) -> tuple[list[Client], list[str], dict[str, str]]:
-    """Do the run. Return the clients with their logs, the errors, and the faults that were left out."""
+) -> tuple[list[Client], list[str], dict[str, str], float]:
+    """Do the run. Return the clients with their logs, the errors, the faults that were left out, and for how many
+    seconds the machine was too busy."""
     for server in servers:
         if not server.start():
             sys.exit("\n".join(["torture: the server does not start:", *server.log]))
@@ -158,7 +159,8 @@ def torture(
         if not governor.owns.wait(PATIENCE):
             sys.exit("torture: nobody could enter the rooms")
         clients.append(governor)
-    for thread in [*clients, *world.people, killer, meddler]:
+    metronome = Metronome(world)
+    for thread in [metronome, *clients, *world.people, killer, meddler]:
         if not thread.is_alive():
             thread.start()
     began, seconds = now(), minutes * 60
@@ -175,7 +177,7 @@ def torture(
         killer.hurry.set()
         killer.join()
     wrong = finish(world, servers, clients, compare)
-    return clients, wrong, meddler.skipped
+    return clients, wrong, meddler.skipped, metronome.late
 
 
 def save(directory: pathlib.Path, servers: list[Server], clients: list[Client], world: World) -> None:
@@ -341,7 +343,7 @@ def main(
             else single(stack, world, minutes, options, certificate)
         )
         webs = 0 if WHY_NOT else web_every
-        clients, wrong, skipped = torture(world, *found[:3], minutes, kinds, webs, tls_every, certificate, rules)
+        clients, wrong, skipped, late = torture(world, *found[:3], minutes, kinds, webs, tls_every, certificate, rules)
         (rows, damaged), *others = [read_history(server.db) for server in found.servers]
         damaged += [f"server {number}: {wrong}" for number, (_, more) in enumerate(others, 2) for wrong in more]
         more = found.check_more()
@@ -370,6 +372,7 @@ def main(
         ("messages in the history", f"{len(rows):,}"),
         ("messages seen", f"{sum(len(stay.messages) for stay in stays):,}"),
         *faults,
+        ("seconds for which the machine was too busy", f"{late:.1f}"),
         ("cut off for reading too slowly", sum(line.endswith("ends: too_slow") for line in log)),
         *sorted(counts.items()),
     ]
