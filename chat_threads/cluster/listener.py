@@ -18,7 +18,7 @@ from .entries import unpack_event
 from .errors import NewerEntry
 from .link import Link, connect
 from .members import ClusterSessions
-from .post import Pieces, channel
+from .post import Pieces, Post, channel
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Listener:
         server: Callable[[], int],
         keeps: Callable[[], Keeps | None],
         sessions: ClusterSessions,
+        post: Post,
     ) -> None:
         self._url = url
         self._wake = wake
@@ -50,6 +51,7 @@ class Listener:
         self._keeps = keeps
         self._trims_at = 0.0  # by time.monotonic(); owned by its thread
         self._sessions = sessions
+        self._post = post
         self._pieces = Pieces()
         self._stopping = Latch()
         self.ready = Latch()  # set once it listens for the first time
@@ -108,13 +110,23 @@ class Listener:
             found = self._pieces.add(payload)
             if found is None:
                 return
-            number, event = found[0], unpack_event(found[1])
-        except (ValueError, TypeError, NewerEntry) as error:  # a newer version may send what this one does not know
+            if found[0] is None:
+                self._post.arrived(found[1])
+                return
+            number, event, reply = found[0], unpack_event(found[1]), found[2]
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            NewerEntry,
+        ) as error:  # a newer version may send what this one does not know
             log.warning("a line from another server cannot be read: %s", error)
             return
         session = self._sessions.get(number)
         if session is None:
             return
+        if reply:
+            self._post.confirm(*reply)
         if isinstance(event, PrivateLine):
             sender = self._sessions.owner(event.sender)
             if sender is None or sender.identity in session.profile.ignored:

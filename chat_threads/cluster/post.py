@@ -1,6 +1,9 @@
 """The post: lines between two people on different servers. They are shown at once, stored nowhere, and have no place in
 the order. So they do not go through the log, but as notifications of PostgreSQL, which forgets them.
 
+A server confirms each private line that somebody of it has got. If nothing is confirmed for ANSWER seconds, the sender
+is told so: the other server may have ended, or somebody may have left.
+
 A notification holds less than 8,000 bytes (https://www.postgresql.org/docs/current/sql-notify.html), so a long line
 goes in several pieces.
 """
@@ -14,13 +17,16 @@ import logging
 import queue
 import secrets
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
 from .. import inside
-from ..events import Event
+from ..events import Event, PrivateLine
 from ..latch import Latch
 from .entries import pack_event
 from .errors import Unreached
@@ -32,6 +38,7 @@ log = logging.getLogger(__name__)
 PIECE = 7000  # bytes of a notification
 WAITING = 300  # lines that wait to be sent
 TOGETHER = 50  # of them in one transaction: each one that notifies anybody holds up all others for its commit
+ANSWER = 5.0  # seconds in which the other server has to confirm a private line
 UNFINISHED = 100  # lines of which not all pieces have come
 
 
@@ -40,12 +47,28 @@ def channel(server: int) -> str:
     return f"chat_threads_{server}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Pieces, each with its channel. If ``number`` is not None, the line from ``sender`` to ``to`` is to be confirmed.
+    Without pieces, it has been."""
+
+    pieces: Sequence[tuple[str, str]] = ()
+    number: int | None = None
+    sender: str = ""
+    to: str = ""
+
+
 class Post:
-    """Any thread may call ``send``; its own thread sends."""
+    """Any thread may call ``send``, ``confirm`` and ``arrived``; its own thread sends. It calls ``unsure`` with the
+    sender of a private line and the person to whom it was sent, if nobody knows whether that person got it."""
+
+    server: Callable[[], int]  # this one; set by main before it begins, as ``unsure``
+    unsure: Callable[[str, str], None]
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._queue: queue.Queue[list[tuple[str, str]] | None] = queue.Queue(WAITING)
+        self._queue: queue.Queue[_Line | None] = queue.Queue(WAITING)
+        self._unconfirmed: dict[int, tuple[float, _Line]] = {}  # by number, with a deadline; owned by its thread
         self._sender = secrets.token_hex(8)
         self._numbers = itertools.count()  # of the lines; any thread takes one
         self._stopping = Latch()
@@ -53,14 +76,31 @@ class Post:
 
     def send(self, to: Key, event: Event) -> None:
         """Send an event to a session of another server. Never waits; raises NotStored if too much waits."""
-        text = json.dumps([to[1], pack_event(event)], separators=(",", ":"))  # ASCII, so that pieces are whole
         number = next(self._numbers)
-        pieces = [text[at : at + PIECE] for at in range(0, len(text), PIECE)]
-        told = [f"{self._sender} {number} {at} {len(pieces)} {piece}" for at, piece in enumerate(pieces)]
+        private = isinstance(event, PrivateLine)
+        pieces = self._pieces(to[0], number, [to[1], pack_event(event), [self.server(), number] if private else None])
+        line = _Line(pieces, number, event.sender, event.to) if isinstance(event, PrivateLine) else _Line(pieces)
         try:
-            self._queue.put_nowait([(channel(to[0]), each) for each in told])
+            self._queue.put_nowait(line)
         except queue.Full:
             raise Unreached() from None
+
+    def _pieces(self, server: int, number: int, content: Any) -> list[tuple[str, str]]:
+        text = json.dumps(content, separators=(",", ":"))  # ASCII, so that pieces are whole
+        pieces = [text[at : at + PIECE] for at in range(0, len(text), PIECE)]
+        return [
+            (channel(server), f"{self._sender} {number} {at} {len(pieces)} {piece}") for at, piece in enumerate(pieces)
+        ]
+
+    def confirm(self, server: int, number: int) -> None:
+        """Tell another server that its private line was shown. Never waits."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(_Line(self._pieces(server, next(self._numbers), [None, number])))
+
+    def arrived(self, number: int) -> None:
+        """Another server has confirmed a private line. Never waits."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(_Line(number=number))
 
     def stop(self, timeout: float) -> bool:
         self._stopping.set()
@@ -78,11 +118,8 @@ class Post:
     def _work(self) -> None:
         connection: Link | None = None
         while not self._stopping.is_set():
-            found = list(self._queue.get() or ())
-            with contextlib.suppress(queue.Empty):
-                for _ in range(TOGETHER):
-                    found += self._queue.get_nowait() or ()
-            for again in (True, False):
+            found = self._take()
+            for again in (True, False) if found else ():
                 try:
                     if connection is None or connection.closed:
                         connection = connect(self._url)
@@ -97,6 +134,31 @@ class Post:
                         log.warning("a private line to another server is lost: %s", error)
         if connection is not None:
             connection.close()
+
+    def _take(self) -> list[tuple[str, str]]:
+        """Wait for lines; return what is to be sent of them. Tell the senders of those that were not confirmed."""
+        first = next(iter(self._unconfirmed.values()), None)
+        found: list[tuple[str, str]] = []
+        with contextlib.suppress(queue.Empty):
+            wait = None if first is None else max(0.0, first[0] - time.monotonic())
+            for _ in range(TOGETHER):
+                line = self._queue.get(timeout=wait)
+                wait = 0.0
+                if line is None:
+                    break
+                found += line.pieces
+                if line.number is not None:
+                    if line.pieces:
+                        self._unconfirmed[line.number] = time.monotonic() + ANSWER, line
+                    else:
+                        self._unconfirmed.pop(line.number, None)
+        while self._unconfirmed:
+            number, (deadline, line) = next(iter(self._unconfirmed.items()))
+            if deadline > time.monotonic():
+                break
+            del self._unconfirmed[number]
+            self.unsure(line.sender, line.to)
+        return found
 
 
 class Pieces:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import NotStored, StartError
+from ..events import Notice
+from ..session import Session
 
 try:
     import psycopg  # noqa: F401
@@ -60,7 +62,9 @@ class Cluster:
                 lambda: self.history.server,
                 lambda: self.history.keeps,
                 self.sessions,
+                self.post,
             )
+            self.post.server, self.post.unsure = (lambda: self.history.server), self._unsure
             return self.history
 
         def publisher(*args: Any, **more: Any) -> ClusterPublisher:
@@ -81,6 +85,14 @@ class Cluster:
     def _wake(self) -> None:
         with contextlib.suppress(NotStored):  # then the thread is awake
             self.history.wake()
+
+    def _unsure(self, sender: str, to: str) -> None:
+        """For the post: it is not known whether a private line was shown."""
+        session = self.sessions.owner(sender)
+        if isinstance(session, Session):
+            session.send(
+                Notice(f"Nobody knows whether {to} got your private line: that person's server has not confirmed it.")
+            )
 
     def start(self) -> None:
         """After the history has begun, and before anybody is let in. Waits until it has read the log."""

@@ -16,7 +16,7 @@ from support.waiting import wait_for
 
 from chat_threads.batch import Batch
 from chat_threads.chat import Chat, Options
-from chat_threads.cluster import history, link
+from chat_threads.cluster import history, link, post
 from chat_threads.cluster.engine import FORMAT
 from chat_threads.errors import StartError
 from chat_threads.storage import Storage, StorageError
@@ -149,6 +149,25 @@ def test_a_server_that_was_stopped_beyond_its_lease_learns_of_its_death_and_goes
         again.expect("meanwhile")
         again.send("in time")
         assert [text for _, text in said(ann.upto("in time")) if text != "meanwhile"] == []
+
+
+def test_somebody_is_told_if_a_private_line_to_another_server_is_not_confirmed(
+    join, start_process, url, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(post, "ANSWER", 1.0)
+    first = join("a")
+    ann = first.client("ann")
+    other = start_process("--cluster", url, "--rate", "0", db=tmp_path / "b.db")
+    with other.client("bob") as bob:
+        ann.expect("bob joined")
+        ann.send("/msg bob one")
+        bob.expect("ann -> you: one")
+        wait_for(lambda: not first.chat.cluster.post._unconfirmed)
+        os.kill(other.popen.pid, signal.SIGSTOP)
+        ann.send("/msg bob two")
+        ann.expect("Nobody knows whether bob got your private line")
+        os.kill(other.popen.pid, signal.SIGCONT)
+        bob.expect("ann -> you: two")
 
 
 def test_a_server_that_cannot_be_a_member_says_why_when_it_starts(url, engine, tmp_path, monkeypatch):

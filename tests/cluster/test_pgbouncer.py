@@ -17,6 +17,8 @@ from support.copies import expect_same
 from support.postgres import Postgres
 from support.waiting import wait_for
 
+from chat_threads.cluster import post
+
 pytestmark = pytest.mark.slow
 
 PROGRAM = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
@@ -61,7 +63,8 @@ def pooled(engine: Postgres) -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def test_servers_behind_pgbouncer_see_within_a_second_what_is_said(pooled, join, tmp_path):
+def test_servers_behind_pgbouncer_see_within_a_second_what_is_said(pooled, join, tmp_path, monkeypatch):
+    monkeypatch.setattr(post, "ANSWER", 0.5)
     ann, bob = join("a", cluster=pooled).client("ann"), join("b", cluster=pooled).client("bob")
     ann.expect("bob joined")
     ann.send(*[f"line {number}" for number in range(20)])  # more than psycopg sends without preparing
@@ -69,4 +72,6 @@ def test_servers_behind_pgbouncer_see_within_a_second_what_is_said(pooled, join,
     bob.expect("line 19")
     bob.send("back")
     assert [text for _, text in said(ann.upto("back"))] == []
+    ann.send("/msg bob psst")
+    ann.expect("Nobody knows whether bob got")
     expect_same(tmp_path, "a", "b")
