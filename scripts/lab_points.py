@@ -34,10 +34,9 @@ class Graded:
             return " ".join(self.outcome.problem.split())
         if self.unchanged:
             return "task.py is as it was handed out"
-        failed = [
-            check for check in (*self.outcome.checks[: -len(self.checks) or None], *self.checks) if not check.passed
-        ]
-        return f"fails first: {sentence(failed[0])}" if failed else ""
+        failed = [check for check in self.outcome.checks if not check.passed]
+        first = [f"fails first: {sentence(failed[0])}"] if failed else []
+        return "; ".join([*first, *(f"look: {sign}" for sign in self.outcome.look)])
 
 
 def read_points(text: str) -> Points:

@@ -18,7 +18,9 @@ from collections.abc import Callable
 from typing import Any
 
 from lab_rules import Broken, made_safe
+from lab_suspect import signs
 
+LOOKS = 3  # signs that are passed on
 LONGEST = 20_000  # characters of one story
 MORE = 4096  # processes, where the system counts all of a user and not only these
 
@@ -110,10 +112,13 @@ def work() -> None:
 
     limit(order["limits"])
     checks, task = pathlib.Path(order["checks"]), pathlib.Path(order["task"])
+    unsolved = checks.with_name("task.py").read_bytes()
+    look: list[str] = []
     try:
         if not order["trusted"]:
-            safe = made_safe(task.read_bytes(), checks.with_name("task.py").read_bytes())
+            safe = made_safe(task.read_bytes(), unsolved)
             task.write_bytes(safe.text.encode(safe.encoding))
+            look = signs(safe.text, unsolved, order["words"])
     except Broken as error:
         say(refused=str(error))
         return
@@ -124,7 +129,7 @@ def work() -> None:
     except (ValueError, RecursionError, MemoryError) as error:
         say(refused=f"it cannot be read: {error or type(error).__name__}.")
         return
-    say(start=True)
+    say(start=True, look=look[:LOOKS])
     run(checks, task, say)
     say(canary=run(checks, checks.with_name("task.py"), lambda **what: None, "-x"))
     say(end=True)

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
 from lab_folders import LABS, NOT_COPIED
+from lab_suspect import words_of
 
 PATIENCE = 120.0  # seconds for all checks of a lab
 MEMORY = 2048  # MB for each process
@@ -46,6 +47,7 @@ class Outcome:
     checks: list[Check] = field(default_factory=list)  # all of the lab, if there is no problem; a Check "" may precede
     problem: str | None = None  # why the results do not count
     refused: bool = False  # the problem is what it uses
+    look: list[str] = field(default_factory=list)  # what a grader should look at
     could_run: bool = True  # False: the problem is not the hand-in's
     seconds: float = 0.0
 
@@ -118,6 +120,7 @@ def run_checks(
             "checks": str(place / folder.name / "test_task.py"),
             "task": str(task),
             "trusted": limits.trusted,
+            "words": words_of(folder),
             "limits": {
                 "AS": limits.memory << 20,
                 "CPU": int(limits.seconds) + 1,
@@ -194,6 +197,7 @@ def _judge(names: list[str], said: bytes, secret: str, ending: str, last: str) -
     """What the results mean. Only lines with the secret count, and nothing counts without the last line."""
     found: dict[str, Check] = {}
     started = ended = canary = False
+    look: list[str] = []
     for line in said.splitlines():
         try:
             what = json.loads(line)
@@ -210,6 +214,7 @@ def _judge(names: list[str], said: bytes, secret: str, ending: str, last: str) -
                 found[what["check"]] = Check(what["check"], False, what["text"])
         canary |= bool(what.get("canary"))
         started |= "start" in what
+        look = what.get("look", look)
         ended |= "end" in what
     if not started:
         return Outcome(
@@ -223,7 +228,8 @@ def _judge(names: list[str], said: bytes, secret: str, ending: str, last: str) -
     if not checks and not canary:
         return Outcome(problem="task.py has changed the checks: with it, even the unsolved task passes all of them.")
     absent = "This check was not run." if not checks else checks[0].text
-    return Outcome([*checks, *(found.get(name) or Check(name, False, absent) for name in names)])
+    every = [found.get(name) or Check(name, False, absent) for name in names]
+    return Outcome([*checks, *every], look=look)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -17,6 +17,7 @@ import lab_hand_ins
 import lab_points
 import lab_rules
 import lab_running
+import lab_suspect
 import pytest
 from support.cheats import MISBEHAVES, REFUSED
 from support.processes import descendants
@@ -62,12 +63,14 @@ def test_what_could_reach_the_checks_is_refused(cheat):
     assert why in str(refused.value)
 
 
-def test_no_answer_is_refused():
+def test_no_answer_is_refused_or_suspected():
     paths = [*LABS.glob("[0-9]*/task.py"), *LABS.glob("[0-9]*/solution.py"), *ANSWERS.glob("*_answers/*/*.py")]
     for path in paths:
         lab = path.parent.name
         safe = lab_rules.made_safe(path.read_bytes(), (LABS / lab / "task.py").read_bytes())
         assert safe.emptied == [] or path.name in ("task.py", "solution.py"), path
+        unsolved = (LABS / lab / "task.py").read_bytes()
+        assert lab_suspect.signs(safe.text, unsolved, lab_suspect.words_of(LABS / lab)) == [], path
     assert len(paths) > 100
 
 
@@ -374,6 +377,15 @@ def test_ending_the_grading_ends_all_processes(tmp_path):
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 128 + signal.SIGTERM
     wait_for(lambda: not any("lab_process" in command_of(pid) for pid in below))
+
+
+def test_an_answer_for_these_very_checks_is_to_be_looked_at(tmp_path):
+    code = "if name == 'sam' and threading.current_thread().name == 'ann':\n            return"
+    hand_in(tmp_path, "ann", LAB_3.replace("key = name.casefold()", code, 1))
+    done = grade(tmp_path)
+    number = LAB_3[: LAB_3.index("key = name.casefold()")].count("\n") + 1
+    looks = [f"line {number} {sign}" for sign in ("knows 'sam', as the checks do", "knows 'ann', as the checks do")]
+    assert f"; look: {looks[0]}; look: {looks[1]}; look: line {number} asks in which thread it runs\n" in done.stdout
 
 
 @pytest.mark.slow
