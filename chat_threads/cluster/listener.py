@@ -125,11 +125,11 @@ class Listener:
         session = self._sessions.get(number)
         if session is None:
             return
-        if reply:
-            self._post.confirm(*reply)
         if isinstance(event, PrivateLine):
-            sender = self._sessions.owner(event.sender)
-            if sender is None or sender.identity in session.profile.ignored:
+            server, line, identity = reply
+            self._post.confirm(server, line)
+            if identity in session.profile.ignored:
                 return
-            session.reply_to = sender.contact
+            sender = self._sessions.owner(event.sender)  # None: what the log says of the sender is not read yet
+            session.reply_to = sender.contact if sender else None
         session.send(event)

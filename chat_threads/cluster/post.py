@@ -62,7 +62,9 @@ class Post:
     """Any thread may call ``send``, ``confirm`` and ``arrived``; its own thread sends. It calls ``unsure`` with the
     sender of a private line and the person to whom it was sent, if nobody knows whether that person got it."""
 
-    server: Callable[[], int]  # this one; set by main before it begins, as ``unsure``
+    # Set by main before it begins:
+    server: Callable[[], int]  # this one
+    identity: Callable[[str], int]  # the number of the person here who has this name
     unsure: Callable[[str, str], None]
 
     def __init__(self, url: str) -> None:
@@ -77,8 +79,8 @@ class Post:
     def send(self, to: Key, event: Event) -> None:
         """Send an event to a session of another server. Never waits; raises NotStored if too much waits."""
         number = next(self._numbers)
-        private = isinstance(event, PrivateLine)
-        pieces = self._pieces(to[0], number, [to[1], pack_event(event), [self.server(), number] if private else None])
+        reply = [self.server(), number, self.identity(event.sender)] if isinstance(event, PrivateLine) else None
+        pieces = self._pieces(to[0], number, [to[1], pack_event(event), reply])
         line = _Line(pieces, number, event.sender, event.to) if isinstance(event, PrivateLine) else _Line(pieces)
         try:
             self._queue.put_nowait(line)

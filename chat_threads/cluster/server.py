@@ -65,6 +65,7 @@ class Cluster:
                 self.post,
             )
             self.post.server, self.post.unsure = (lambda: self.history.server), self._unsure
+            self.post.identity = self._identity
             return self.history
 
         def publisher(*args: Any, **more: Any) -> ClusterPublisher:
@@ -85,6 +86,10 @@ class Cluster:
     def _wake(self) -> None:
         with contextlib.suppress(NotStored):  # then the thread is awake
             self.history.wake()
+
+    def _identity(self, name: str) -> int:
+        session = self.sessions.owner(name)
+        return session.identity if session else 0
 
     def _unsure(self, sender: str, to: str) -> None:
         """For the post: it is not known whether a private line was shown."""

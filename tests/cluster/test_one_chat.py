@@ -12,7 +12,7 @@ from support.clients import said
 from support.copies import expect_same, rows
 from support.waiting import WAIT, in_threads, wait_for
 
-from chat_threads import changes
+from chat_threads import changes, events
 from chat_threads.cluster import entries
 from chat_threads.errors import NameTaken
 
@@ -117,6 +117,18 @@ def test_private_lines_and_invitations_reach_people_on_other_servers(join):
     ann.send("/msg bob unseen", "/join #lobby", "seen")
     bob.send("/unignore ann", "/msg bob self")
     assert not [line for line in bob.upto("self") if "unseen" in line]
+
+
+def test_a_private_line_may_be_quicker_than_the_news_of_its_sender(join):
+    first, second = join("a"), join("b")
+    bob = second.client("bob")
+    bob.send("/msg bob before")
+    session = second.chat.sessions.owner("bob")
+    to = second.chat.history.server, session.number
+    first.chat.cluster.post.send(to, events.PrivateLine(0, "ann", "bob", "early"))
+    bob.expect("ann -> you: early")
+    bob.send("/r who?")
+    bob.expect("! Nobody has sent you a private line yet")
 
 
 def test_every_change_of_a_rooms_rules_has_a_place_in_the_log():
