@@ -41,7 +41,7 @@ from tabulate import tabulate
 from torture_checker import Look, Result, Row, check
 from torture_clients import PATIENCE, Client, Reader, Searcher, Traveller, World, Writer, now
 from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Meddling, Metronome, Server
-from torture_people import Person
+from torture_people import Heard, Person
 from torture_people import check as check_people
 from torture_rules import Governor
 from torture_tls import WHY_NOT as WHY_NO_TLS
@@ -183,6 +183,7 @@ def torture(
 def save(directory: pathlib.Path, servers: list[Server], clients: list[Client], world: World) -> None:
     """Keep the files that help to find the cause."""
     directory.mkdir(parents=True, exist_ok=True)
+    people = [each for each in world.people if isinstance(each, Person)]
     for server in servers:
         for file in server.db.parent.glob(server.db.name + "*"):
             shutil.copy(file, directory)
@@ -192,11 +193,14 @@ def save(directory: pathlib.Path, servers: list[Server], clients: list[Client], 
         "asks": [ask for client in clients for ask in client.asks],
         "stays": [stay for client in clients for stay in client.stays],
         "looks": world.looks,
+        "lines": [line for person in people for line in person.lines.values()],
+        "heard": [each for person in people for each in person.heard],
+        "visits": [visit for person in people for visit in person.visits],
     }
     for name, values in logs.items():
         with open(directory / f"{name}.jsonl", "w", encoding="utf-8") as out:
             for value in values:
-                fields = value._asdict() if isinstance(value, Look) else dataclasses.asdict(value)
+                fields = value._asdict() if isinstance(value, (Look, Heard)) else dataclasses.asdict(value)
                 out.write(json.dumps(fields, ensure_ascii=False) + "\n")
     with open(directory / "faults.jsonl", "w", encoding="utf-8") as out:
         out.writelines(json.dumps([*fault[:3], sorted(fault.who or ()), fault.server]) + "\n" for fault in world.faults)
