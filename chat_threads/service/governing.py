@@ -129,14 +129,15 @@ def leave_forbidden(context: Context, session: Session, why: type[ChatError] = C
 
 def tell_how_to_keep(session: Session, room: ChatRoom) -> None:
     """Tell a person that the room is theirs, and, if nothing proves later who made it, what does."""
-    if isinstance(session.dialect, TextDialect) and not (session.account or session.known):
+    keeps = session.known if isinstance(session.dialect, TextDialect) else session.note_at is not None
+    if session.dialect.settings() is not None and not (session.account or keeps):
         session.send(events.Notice(f"{room.name} is yours while you are connected.", room=room.name, next="token"))
 
 
 def tell_whether_it_may_speak(session: Session, room: ChatRoom) -> None:
     """Tell a person who has entered a room, or asks for its rules, if they may only read there, or speak seldom."""
     rules = room.governance
-    if rules is None or not isinstance(session.dialect, TextDialect) or rules.rank(session):
+    if rules is None or session.dialect.settings() is None or rules.rank(session):
         return
     if rules.muted(session, int(time.time() * 1000)):
         said = f"You are muted in {room.name}: you can read there, and not speak."
