@@ -11,6 +11,7 @@ UNLIKE = 2  # letters of difference in length, from which on a word is not like 
 # The words that other chats have for the commands here.
 _ELSEWHERE = {
     "away": "brb gone",
+    "back": "unaway",
     "create": "add make new",
     "help": "commands cmds faq h man usage",
     "history": "backlog hist last log logs more scrollback",
@@ -24,7 +25,8 @@ _ELSEWHERE = {
     "bans": "banlist mutes",
     "deop": "demote unmod",
     "op": "admin mod oper promote voice",
-    "room": "lock mode moderate quiet rules slow",
+    "room": "accounts-only invite-only listed lock mode moderate public quiet rules slow unlisted",
+    "redact": "unsay unsend",
     "nick": "alias handle name nickname rename username",
     "password": "passwd passphrase",
     "quit": "close disconnect logoff logout q signout x",
@@ -32,7 +34,7 @@ _ELSEWHERE = {
     "resume": "reconnect restore",
     "rooms": "channels chans groups ls",
     "search": "find grep",
-    "set": "color colour config option options preferences prefs settings theme",
+    "set": "bell color colour config joins numbers options preferences prefs replay settings theme timestamps zone",
     "stats": "about info uptime version",
     "topic": "subject title",
     "unignore": "unblock",

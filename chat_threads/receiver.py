@@ -14,7 +14,7 @@ from . import __version__, commands, events, inside
 from .days import Days
 from .dialects.base import SILENT, Dialect, Request
 from .dialects.recognise import recognise, without_blanks
-from .dialects.text import TextDialect
+from .dialects.text import LETTER, TextDialect
 from .disconnects import NoNameInTime, NotChat, TlsOnly, UnfinishedLine
 from .errors import ChatError
 from .host import Host
@@ -151,6 +151,8 @@ class Receiver:
             if line_end <= now:  # checked before reading: a flood does not extend the deadline
                 raise UnfinishedLine(self._server.limits.line_timeout)
             until = line_end if deadline is None else min(deadline, line_end)
+            if isinstance(self._dialect, TextDialect) and self._dialect.in_a_letter:
+                until = min(until, now + LETTER)
         self._slot.doing = inside.INPUT, now
         data = self._wire.read(None if until is None else until - now)
         if data:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from .. import events
 from .amounts import counted, time_span
-from .columns import shortened
+from .rows import wrapped
 from .tables import blocks, table
 
 
@@ -24,7 +24,7 @@ def threads(event: events.ThreadList, room: int) -> list[str]:
     lines, each = blocks(headers, rows, (3, 4), room, shrink=((1, 12), (2, 12)))
     for row, above in zip(event.threads, each, strict=True):
         sent = f"  sent {counted(row.lines, 'line')}, {row.bytes} bytes" if row.lines is not None else ""
-        lines += (*above, shortened(f"  at {row.where}{sent}", room))
+        lines += (*above, *wrapped(f"  at {row.where}{sent}", room, "    "))
         if row.lock:
             lines += (f"  {_wait_for(row.lock, row.holder, row.held)}",)
     return [*lines, *([f"and {counted(event.more, 'more reader')}."] if event.more else ())]

@@ -90,6 +90,7 @@ class Telnet:
         self.knows_columns = False  # whether the client has told how many columns there are
         self._spoken = False  # whether the client has sent a command
         self._line: IncrementalDecoder | None = None  # of a line with other characters than ASCII
+        self._spoke_here = False  # whether its first command was in this line
         self._odd = False  # whether something in the line is not UTF-8
         self._answers = False  # whether it has answered what it was asked
         self._state = _State.TEXT
@@ -129,6 +130,8 @@ class Telnet:
                 else:
                     self._sub += data[at : min(end, at + _SUB)]
                     del self._sub[_SUB:]
+                if end < len(data) and not (self._line is None and text.isascii()):
+                    add()  # before the command changes anything
                 if end < len(data):
                     self._state = _State.COMMAND if self._state is _State.TEXT else _State.SUB_COMMAND
                 at = end + 1
@@ -165,8 +168,8 @@ class Telnet:
                     text.append(IAC)
                     continue
                 if byte >= EOF and not self._spoken:
-                    add()  # what was watched
                     self._spoken = True
+                    self._spoke_here = self._line is not None
                     if asked := self._options.ask(*_WANTED):
                         add(WireBytes(asked))
                 if byte in (WILL, WONT, DO, DONT):
@@ -187,22 +190,43 @@ class Telnet:
         return found
 
     def _watched(self, text: bytes) -> list[bytes | Signal | WireBytes]:
-        """The text, and the request for 8 bits behind the first line that is not UTF-8 and ends in CR.
+        """The text, and behind each line that is not UTF-8 what helps a telnet that has spoilt it.
 
-        Lines from nc and from programs seldom do both. Telnet's do, if it sends 7 bits without having said a word; then
-        the person's next try arrives.
+        If it has not said a word, and ends its lines in CR, it is asked for 8 bits: the next try arrives. Lines from nc
+        and from programs seldom do both. And 85 may have been its Ctrl-E, which ends its echo: then that is put right.
         """
-        if self._spoken or (text.isascii() and self._line is None):
+        if text.isascii() and self._line is None:
             return [text]
-        at = 0
+        found: list[bytes | Signal | WireBytes] = []
+        at = begin = 0
         for end in _ENDS.finditer(text):
             self._check(text[at : end.start()], ended=True)
             odd, self._odd, at = self._odd, False, end.end()
-            if odd and end[0] == b"\r" and (asked := self._options.ask(*_WANTED)):
-                rest = text[at:]
-                return [text[:at], WireBytes(asked), *([rest] if rest else [])]
+            asked = self._options.ask(*_WANTED) if odd and end[0] == b"\r" and not self._spoken else b""
+            if odd and (asked or self._spoke_here):
+                found += [text[begin:at], WireBytes(asked + self._mend_echo())]
+                begin = at
+            self._spoke_here = False
         self._check(text[at:], ended=False)
-        return [text]
+        return [each for each in (*found, text[begin:]) if each not in (b"", WireBytes(b""))]
+
+    def _mend_echo(self) -> bytes:
+        """Have the client show what is typed, whatever it has done by itself; what to send. It is asked not to, and,
+        when it has agreed, to show it again."""
+        if self._wants_keys or self._options.state(_KEY_BY_KEY[0]) is not State.NO:
+            return b""
+        return self.hide() + self.show()
+
+    @property
+    def lost_a_letter(self) -> bool:
+        """Whether the line breaks off in the middle of a character. If nothing follows, telnet took the next byte for
+        its key Ctrl-], and waits at a prompt of its own."""
+        return self._line is not None and self._line.getstate()[0] != b""
+
+    def forget_line(self) -> bytes:
+        """The line is not going to end: forget it, and ask for 8 bits; what to send."""
+        self._line, self._odd = None, False
+        return self._options.ask(*_WANTED)
 
     def _check(self, part: bytes, ended: bool) -> None:
         """Note whether this part of a line is UTF-8."""

@@ -39,6 +39,12 @@ TOO_MUCH = "What you pasted does not fit: at most 100 lines, or 8 KiB, are allow
 OTHER_NAME = "To take another name, type it."
 OFFER = "/edit on keeps your line whole while others talk; /help edit says more."
 
+LOST = (
+    "A letter has opened your telnet's own prompt, and the rest of the line is lost. It has now been asked to send all"
+    " letters: type the line again."
+)
+LETTER = 1.0  # seconds in which all bytes of a character come
+
 SCROLL_BACK = "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or use /history."
 _HINTS: dict[object, str] = {
     Wish.FULL: "Your line is full, with 8 KiB; the rest was dropped.",
@@ -273,9 +279,19 @@ class TextDialect:
         """Whether the screen waits until the terminal has said where the cursor is."""
         return self._screen is not None and self._screen.question is not Question.OVER
 
+    @property
+    def in_a_letter(self) -> bool:
+        """Whether what has come ends in the middle of a character. If that lasts for LETTER seconds, it never ends."""
+        return self._mode is not Mode.KEYS and self._telnet.lost_a_letter
+
     def pause(self) -> None:
         """Nothing has come from the client for a while: wait no longer for what it was asked, and draw what may look
         wrong."""
+        if self.in_a_letter:
+            self._editor = LineEditor(LINE)
+            self._send(self._telnet.forget_line())
+            self._tell(LOST)
+            self.pending = self._telnet.pending
         if self._mode is Mode.ASKED:
             self._unanswered()
         elif self._screen is not None and self.waits:

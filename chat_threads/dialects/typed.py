@@ -80,6 +80,7 @@ def parse_line(line: str) -> commands.Command | None:
         raise Mistyped("A line that begins with / is a command.", "To say this one, put another / in front of it.")
     kind = commands.called(word)
     words = rest.split()
+    _refuse_lines(kind, rest)
     if words:
         _refuse_confused(kind.row, words)
     command = kind.typed(rest if kind in _OF_LINES else rest.replace("\n", " "))
@@ -197,6 +198,15 @@ def indented_command(text: str) -> str:
     begin = "/" if text[:1] in _SLASHES else text[:1]
     word: str = _BLANK.split((begin + text[1:]).partition("\n")[0], 1)[0]
     return word if word.lower() in commands.BY_NAME else ""
+
+
+def _refuse_lines(kind: type[commands.Command], rest: str) -> None:
+    """Raise Mistyped for several lines behind a command that does not take a text; or if another command follows."""
+    _, *more = rest.split("\n")
+    if more and kind not in _OF_LINES:
+        takes_text = re.fullmatch(r"\[?[a-z]+\]?", (kind.row.places or [""])[-1])
+        if not takes_text or any(map(begins_command, more)):
+            raise Mistyped(f"{kind.row.name} takes one line. Nothing was done.", "Send the lines one by one.")
 
 
 def _refuse_confused(row: Row, words: list[str]) -> None:

@@ -46,7 +46,8 @@ def report(context: Context, session: Session, command: commands.Report) -> None
         spared = other is session or meant or session.identity in other.profile.ignored
         if not spared and (other.operator or (other in there and rank(room, other))):
             operators.append(other)
-    done = events.Notice("Your report is kept, and shown to the operators who are here.", room=room.name)
+    shown = "shown to the operators who are here" if operators else "no operator is here now"
+    done = events.Notice(f"Your report is kept, and {shown}.", room=room.name)
     told = ((tuple(operators), event), answered(session, done))
     by = Somebody(session.identity, session.name)
     context.history.submit(

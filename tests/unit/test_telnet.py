@@ -482,7 +482,11 @@ def test_a_signal_that_is_not_in_a_character_stays_one(before):
 def test_a_signal_stays_one_once_the_client_sends_8_bits():
     telnet = known()
     assert telnet.receive(IAC + WILL + BINARY + b"\xd1" + IAC + IP) == [b"\xd1", Signal.INTERRUPT]
-    assert telnet.receive(IAC + WONT + BINARY + b"\xd1" + IAC + IP) == [WireBytes(IAC + DONT + BINARY), b"\xd1\x83"]
+    assert telnet.receive(IAC + WONT + BINARY + b"\xd1" + IAC + IP) == [
+        WireBytes(IAC + DONT + BINARY),
+        b"\xd1",
+        b"\x83",
+    ]
 
 
 def test_every_timing_mark_is_answered():
