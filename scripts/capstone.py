@@ -49,9 +49,11 @@ def sentence(check: Check) -> str:
     return check.__name__.replace("_", " ")
 
 
-def run(check: Check, step: int, command: str, patience: float) -> str | None:
+def run(
+    check: Check, step: int, command: str, patience: float, client_command: str = "", minutes: float = 1
+) -> str | None:
     """Run one check on a program of its own. Return the story if it fails."""
-    with Stage(command, step, patience) as stage:
+    with Stage(command, step, patience, client_command, minutes) as stage:
         try:
             stage.program.start()
         except OSError as error:
@@ -108,13 +110,29 @@ def list_steps(steps: range) -> None:
     show_default=True,
     help="How long to wait for an answer. A slow machine may need more.",
 )
-def check_steps(steps: range, command: str, everything: bool, patience: float) -> None:
+@click.option(
+    "--client",
+    "client_command",
+    metavar="COMMAND",
+    default="",
+    help="For step 10: starts a client. It gets --port N and --name NAME, or {port} and {name}.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="For step 10: how long torture.py runs.",
+)
+def check_steps(
+    steps: range, command: str, everything: bool, patience: float, client_command: str, minutes: float
+) -> None:
     failed = count = 0
     for step in steps:
         click.echo(f"{title(step)}\n")
         for check in checks(step):
             count += 1
-            story = run(check, step, command, patience)
+            story = run(check, max(steps), command, patience, client_command, minutes)
             click.echo(f"  {'ok   ' if story is None else 'FAILS'}  {sentence(check)}")
             failed += story is not None
             if story and (everything or failed == 1):

@@ -9,6 +9,9 @@ are on WebSockets, if ``websockets`` is installed, and a third speak TLS, if ``o
 Other WebSockets and TLS clients are hostile. At the end all clients leave, the server stops, and ``torture_checker``
 compares the logs with the history.
 
+With --server "python my_server.py", it tortures another server, such as that of docs/capstone, with what such a server
+knows: kills, stops, clients that break off and clients that do not read. The command gets --port and --db.
+
 With --servers 3, three servers share a PostgreSQL, which is killed, too. The clients move between the servers. At the
 end all histories have to be the same.
 
@@ -44,6 +47,8 @@ from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Meddling, Metro
 from torture_people import Heard, Person
 from torture_people import check as check_people
 from torture_rules import Governor
+from torture_stranger import FAULTS as FAULTS_OF_ANY
+from torture_stranger import Stranger, StrangerMeddler
 from torture_tls import WHY_NOT as WHY_NO_TLS
 from torture_tls import Certificate, put_on_tls
 from torture_web import WHY_NOT, WebConnection, put_on_webs
@@ -283,6 +288,19 @@ def several(stack: contextlib.ExitStack, world: World, count: int, options: tupl
     return Tortured(members.servers, faults, lambda: members.faults_found(world), cluster.FAULTS, check_more)
 
 
+def stranger(stack: contextlib.ExitStack, world: World, command: str) -> Tortured:
+    """Somebody else's server, which ends with ``stack``."""
+    directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torture-")))
+    server = Stranger(command, directory / "chat.db")
+    stack.callback(server.end)
+    world.plain = True
+
+    def faults(clients: list[Client]) -> tuple[Killer, StrangerMeddler]:
+        return Killer(world, server), StrangerMeddler(world, server, clients)
+
+    return Tortured([server], faults, list, FAULTS_OF_ANY)
+
+
 @click.command(help=__doc__, context_settings={"show_default": True})
 @click.option("--seed", type=int, metavar="N", show_default="another one each time", help="Seed of the random choices.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="N", default=5.0, help="Length of the run.")
@@ -307,6 +325,7 @@ def several(stack: contextlib.ExitStack, world: World, count: int, options: tupl
     "--tls-every", type=click.IntRange(0), metavar="N", default=3, help="One client in so many speaks TLS; 0: none."
 )
 @click.option("--servers", type=click.IntRange(1), metavar="N", default=1, help="Servers that share a PostgreSQL.")
+@click.option("--server", "command", metavar="COMMAND", help="Start this server instead of ours; without --servers.")
 @click.option("--rules/--no-rules", default=True, help="Whether somebody governs the rooms.")
 @click.option(
     "--rooms", type=click.IntRange(1), metavar="N", default=4, help="Each client is in two of them, a traveller in all."
@@ -325,6 +344,7 @@ def main(
     web_every: int,
     tls_every: int,
     servers: int,
+    command: str | None,
     rules: bool,
     rooms: int,
     min_acks: int,
@@ -335,6 +355,10 @@ def main(
     signal.signal(signal.SIGTERM, end_early)
     seed = random.randrange(1_000_000) if seed is None else seed
     world = World(seed, rooms)
+    if command:
+        if servers > 1 or server_options:
+            raise click.UsageError("--server goes with neither --servers nor options for ours.")
+        rules, searchers, web_every, tls_every = False, 0, 0, 0
     certificate = None if WHY_NO_TLS or not tls_every else Certificate()
     options = (*server_options, *(certificate.options if certificate else ()))
     kinds = [(Writer, "w", writers), (Reader, "r", readers), (Traveller, "t", travellers), (Searcher, "s", searchers)]
@@ -344,11 +368,16 @@ def main(
         found = (
             several(stack, world, servers, options)
             if servers > 1
+            else stranger(stack, world, command)
+            if command
             else single(stack, world, minutes, options, certificate)
         )
         webs = 0 if WHY_NOT else web_every
         clients, wrong, skipped, late = torture(world, *found[:3], minutes, kinds, webs, tls_every, certificate, rules)
-        (rows, damaged), *others = [read_history(server.db) for server in found.servers]
+        (rows, damaged), *others = [
+            server.history(world.rooms) if isinstance(server, Stranger) else read_history(server.db)
+            for server in found.servers
+        ]
         damaged += [f"server {number}: {wrong}" for number, (_, more) in enumerate(others, 2) for wrong in more]
         more = found.check_more()
         if keep:

@@ -27,6 +27,7 @@ PATIENCE = 20.0  # seconds to wait for an answer that should come in any case
 RECOVERY = 1.0  # seconds after a fault during which C7 does not apply
 SLOW = (2.0, 6.0)  # seconds that a slow client does not read: below and above the server's limit
 HUNGER = 150  # pages of history that it requests before that
+PINGS = 10_000  # that it sends instead to a server that has no pages
 AWAY = (5.0, 40.0)  # seconds that a traveller is away
 MUCH = 1000  # missed messages in all rooms together from which a return is counted
 RECENT = 50  # acknowledged texts that searchers look for
@@ -148,6 +149,7 @@ class World:
         self.seed = seed
         self.rooms = [f"#room{number}" for number in range(1, rooms + 1)]
         self.ports: list[int] = []  # of the servers
+        self.plain = False  # whether the server has no more than docs/capstone/protocol.rst
         self.over = threading.Event()  # no more faults
         self.finishing = threading.Event()  # no more texts: read the answers, and leave
         self.faults: list[Fault] = []
@@ -369,10 +371,10 @@ class Client(threading.Thread):
     def _be_slow(self) -> None:
         """Request many pages, read nothing for some seconds, and then continue, or come back if disconnected."""
         with self.world.fault("a client did not read", self.name):
-            room = next(iter(self._staying))
-            request = {"type": "history", "room": room, "count": 200}
+            page = {"type": "history", "room": next(iter(self._staying)), "count": 200}
+            much = [{"type": "ping"}] * PINGS if self.world.plain else [page] * HUNGER
             ref = self._ref("ping")
-            self.connection.send(*[request] * HUNGER, {"type": "ping", "ref": ref})
+            self.connection.send(*much, {"type": "ping", "ref": ref})
             time.sleep(self.chance.uniform(*SLOW))
             self._answer(ref)
 

@@ -7,7 +7,7 @@ import time
 from stairs.talk import Client, Failed, Stage, encoded
 
 LIMIT = 65_536  # bytes of a line
-MUCH = 16  # megabytes that are sent without the end of a line
+MUCH = 12  # megabytes that are sent without the end of a line
 PAUSE = 0.05  # seconds between two pieces of a line
 
 

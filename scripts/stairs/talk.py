@@ -51,6 +51,11 @@ def written(data: bytes) -> str:
         return repr(data)
 
 
+def shown(event: Event) -> str:
+    text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    return text if len(text) <= 2 * WIDTH else f"{text[:WIDTH]}… ({len(text):,} characters)"
+
+
 def encoded(request: Event) -> bytes:
     return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
@@ -109,16 +114,27 @@ class Client:
         except OSError as error:
             raise Failed(f"The program has closed {self.name}'s connection.") from error
 
+    def push(self, data: bytes, seconds: float = 1.0) -> bool:
+        """Send bytes as they are. False if the program does not take them, or has closed the connection."""
+        self._sock.settimeout(seconds)
+        try:
+            self._sock.sendall(data)
+        except OSError:
+            return False
+        finally:
+            self._sock.settimeout(self._patience)
+        return True
+
     def ref(self) -> str:
         """Another ref."""
         self._refs += 1
         return f"{self.name}-{self._refs}"
 
-    def ask(self, kind: str, answer: str, expected: str = "", **fields: Any) -> Event:
+    def ask(self, kind: str, answer: str, expected: str = "", aside: frozenset[str] = ASIDE, **fields: Any) -> Event:
         """Send a request with a ref, and expect an answer of that type, with this ref."""
         ref = self.ref()
         self.send({"type": kind, **fields, "ref": ref})
-        return self.expect(answer, expected, ref=ref)
+        return self.expect(answer, expected, aside, ref=ref)
 
     def hello(self, **fields: Any) -> Event:
         """Say hello with the client's name. Returns the welcome."""
@@ -178,9 +194,18 @@ class Client:
             *ended, self._rest = (self._rest + data).split(b"\n")
             self._lines = ended[::-1]
 
-    def expect(self, kind: str, expected: str = "", aside: frozenset[str] = ASIDE, **fields: Any) -> Event:
-        """The next event of that type, which has these fields. Events in ``aside`` are passed over before it."""
-        expected = expected or f"{self.name} gets {_described(kind, fields)}"
+    def expect(
+        self,
+        kind: str | tuple[str, ...],
+        expected: str = "",
+        aside: frozenset[str] = ASIDE,
+        quietly: bool = False,
+        **fields: Any,
+    ) -> Event:
+        """The next event of that type, or of one of those, which has these fields. Events in ``aside`` are passed over
+        before it. ``quietly``: the story does not show it."""
+        kinds = (kind,) if isinstance(kind, str) else kind
+        expected = expected or f"{self.name} gets {_described(kinds[0], fields)}"
         while True:
             try:
                 event = self.next()
@@ -189,18 +214,38 @@ class Client:
             if event is None:
                 self._story.add(self.name, "gets", "the end of the connection")
                 raise Failed(f"Expected: {expected}.\nThe program has closed the connection instead.")
-            if event["type"] == kind:
-                self.got(event)
+            if event["type"] in kinds:
+                if not quietly:
+                    self.got(event)
+                if event["type"] in aside and event.get("ref") != fields.get("ref", event.get("ref")):
+                    continue  # a server may put somebody into a room at once
                 for field, value in fields.items():
                     if event.get(field) != value:
                         raise Failed(f"Expected: {expected}.\nIts {field} is {event.get(field)!r}, not {value!r}.")
                 return event
             if event["type"] not in aside:
                 self.got(event)
-                raise Failed(f"Expected: {expected}.\nIt got this instead: {json.dumps(event, ensure_ascii=False)}")
+                raise Failed(f"Expected: {expected}.\nIt got this instead: {shown(event)}")
+
+    def until(self, kind: str, ref: str) -> list[Event]:
+        """The messages that come up to an answer, and the answer. The story shows the answer only."""
+        came: list[Event] = []
+        while True:
+            event = self.expect((kind, "message"), f"{self.name} gets {kind!r}", ASIDE - {"message"}, quietly=True)
+            if event["type"] == "message":
+                came.append(event)
+            elif event.get("ref") == ref:
+                self.got(event)
+                return [*came, event]
+
+    def ask_since(self, room: str, since: int) -> list[Event]:
+        """Enter a room with the last number that was seen. Returns what comes up to its joined: messages, maybe."""
+        ref = self.ref()
+        self.send({"type": "join", "room": room, "since": since, "ref": ref})
+        return self.until("joined", ref)
 
     def got(self, event: Event) -> None:
-        self._story.add(self.name, "gets", json.dumps(event, ensure_ascii=False, separators=(",", ":")))
+        self._story.add(self.name, "gets", shown(event))
 
     def expect_end(self, seconds: float | None = None) -> list[Event]:
         """Read to the end of the connection, and return what came before it."""
@@ -215,6 +260,16 @@ class Client:
                 return came
             self.got(event)
             came.append(event)
+
+    def rest(self) -> list[Event]:
+        """What comes to the end of the connection. The story does not show it."""
+        came: list[Event] = []
+        try:
+            while event := self.next():
+                came.append(event)
+        except TimeoutError:
+            raise Failed(f"Expected: the program closes {self.name}'s connection.\nIt does not.") from None
+        return came
 
     # --- leaving ------------------------------------------------------------------------------------------
 
@@ -243,7 +298,11 @@ def _described(kind: str, fields: Event) -> str:
 class Stage:
     """The program, and the clients of one check."""
 
-    def __init__(self, command: str, step: int, patience: float) -> None:
+    def __init__(self, command: str, step: int, patience: float, client_command: str = "", minutes: float = 1) -> None:
+        """``client_command`` and ``minutes`` are for step 10: what starts a client, and how long torture.py runs."""
+        self.command = command
+        self.client_command = client_command
+        self.minutes = minutes
         self.patience = patience
         self.story = Story()
         self._directory = tempfile.TemporaryDirectory(prefix="capstone-", ignore_cleanup_errors=True)
@@ -271,6 +330,12 @@ class Stage:
         client.hello(**hello)
         return client
 
+    def member(self, name: str, room: str) -> Client:
+        """A client that has entered a room."""
+        client = self.guest(name)
+        client.ask("join", "joined", room=room)
+        return client
+
     def note(self, text: str) -> None:
         self.story.add("", "", text)
 
@@ -292,7 +357,8 @@ class Stage:
 
 @contextlib.contextmanager
 def at_once(*jobs: Callable[[], None]) -> Iterator[None]:
-    """Run jobs in threads while the body runs; raise what the first of them that failed has raised."""
+    """Run jobs in threads while the body runs. Raise what the first of them has raised that failed, even if the body
+    has failed, too: it often fails because of them."""
     failures: list[BaseException] = []
 
     def run(job: Callable[[], None]) -> None:
@@ -306,8 +372,12 @@ def at_once(*jobs: Callable[[], None]) -> Iterator[None]:
         thread.start()
     try:
         yield
-    finally:
+    except Failed:
         for thread in threads:
             thread.join()
+        if not failures:
+            raise
+    for thread in threads:
+        thread.join()
     if failures:
         raise failures[0]

@@ -24,7 +24,7 @@ WRONG = [
         "for line in lines.feed(data):",
         "for line in [data]:",
         "a line in many pieces is one line",
-        '"code": "bad_json"',
+        '"code":"bad_json"',
     ),
     Wrong(
         1,
@@ -155,6 +155,7 @@ WRONG = [
         "            if name.casefold() in self._names._named:\n"
         '                raise Problem("name_taken", "It is taken.")\n'
         '            self._send(ref, type="welcome", name=name)\n'
+        "            time.sleep(0.001)\n"
         "            self._names.claim(self, name)\n            self._name = name\n",
         "of eight who want a name at the same moment one gets it",
         "one of the 8 is welcome",
@@ -201,5 +202,365 @@ WRONG = [
         "if not NAME.match(name):",
         "a name has a form",
         "is no name",
+    ),
+    Wrong(
+        4,
+        "each thread writes to each socket, the line and then its end",
+        "            for member in self._members(session, room):\n"
+        "                member.put(encoded(message))\n"
+        '            session.send(ref, type="ack", room=room)\n',
+        "            members = list(self._members(session, room))\n"
+        "        for member in members:\n"
+        "            member._sock.sendall(encoded(message)[:-1])\n"
+        '            member._sock.sendall(b"\\n")\n'
+        '        session.send(ref, type="ack", room=room)\n',
+        "lines stay whole when eight speak at once",
+        "got a line that is not JSON",
+    ),
+    Wrong(
+        4,
+        "the sender does not see its own message",
+        "for member in self._members(session, room):",
+        "for member in set(self._members(session, room)) - {session}:",
+        "what is said comes to everybody in the room and to nobody else",
+        "ann gets the message for its text",
+    ),
+    Wrong(
+        4,
+        "everybody gets what is said in any room",
+        "for member in self._members(session, room):",
+        "for member in self._members(session, room) and self._named.values():",
+        "what is said comes to everybody in the room and to nobody else",
+        "cy is in another room, and gets nothing but a pong",
+    ),
+    Wrong(
+        4,
+        "who leaves stays a member",
+        "self._members(session, room).remove(session)",
+        "self._members(session, room)",
+        "after leaving nothing comes",
+        "bob has left, and gets nothing but a pong",
+    ),
+    Wrong(
+        4,
+        "one may speak without being in the room",
+        '        if session not in members:\n            raise Problem("not_in_room"',
+        '        if not members:\n            raise Problem("not_in_room"',
+        "nobody speaks in a room without being in it",
+        "bob is not in #a",
+    ),
+    Wrong(
+        4,
+        "a text is cut at its first line end",
+        'self._chat.say(self, self._room(request), request["type"], said, ref)',
+        "self._chat.say(self, self._room(request), request[\"type\"], said.split('\\n')[0], ref)",
+        "what is said comes to everybody in the room and to nobody else",
+        "ann gets the message for its text",
+    ),
+    Wrong(
+        5,
+        "one count for all rooms",
+        'message["number"] = self._last[room] = self._last.get(room, 0) + 1',
+        'message["number"] = self._last[room] = max(self._last.values(), default=0) + 1',
+        "each room counts its messages from one",
+        "because it is the first message in #b",
+    ),
+    Wrong(
+        5,
+        "the number is given under the lock, and the message handed out after it",
+        "            line = encoded(message)\n"
+        "            for member in members:\n"
+        "                member.put(line)\n"
+        '            session.send(ref, type="ack", room=room, number=message["number"])\n',
+        "            members = list(members)\n"
+        "        line = encoded(message)\n"
+        "        for member in members:\n"
+        "            time.sleep(0)\n"
+        "            member.put(line)\n"
+        '        session.send(ref, type="ack", room=room, number=message["number"])\n',
+        "all see one order when many speak at once",
+        "by their numbers, without a gap or a repeat",
+    ),
+    Wrong(
+        5,
+        "the ack has no number",
+        'session.send(ref, type="ack", room=room, number=message["number"])',
+        'session.send(ref, type="ack", room=room)',
+        "each room counts its messages from one",
+        "This has none",
+    ),
+    Wrong(
+        5,
+        "a newcomer becomes a member before it is told the last number",
+        '            session.send(ref, type="joined", room=room, last=self._last.get(room, 0))\n',
+        '        time.sleep(0.05)\n        session.send(ref, type="joined", room=room, last=self._last.get(room, 0))\n',
+        "a newcomer sees what comes after its last without a gap",
+        "the first event of the room is its joined",
+    ),
+    Wrong(
+        6,
+        "the queue has no bound",
+        "queue.Queue(WAITING)",
+        "queue.Queue()",
+        "one who does not read keeps nobody waiting and is cut off",
+        "messages were kept for cy",
+    ),
+    Wrong(
+        6,
+        "who speaks waits for a place",
+        "self._queue.put_nowait(line)\n                return True",
+        "self._queue.put(line)\n                return True",
+        "one who does not read keeps nobody waiting and is cut off",
+        "while somebody does not read",
+    ),
+    Wrong(
+        6,
+        "the newest is left out",
+        'self._cut_off(encoded({"type": "error", "code": "too_slow", "text": "You did not read."}))\n'
+        "                return False",
+        "return True",
+        "one who does not read keeps nobody waiting and is cut off",
+        "Its connection is still open",
+    ),
+    Wrong(
+        6,
+        "the oldest is left out",
+        'self._cut_off(encoded({"type": "error", "code": "too_slow", "text": "You did not read."}))\n'
+        "                return False",
+        "self._queue.get_nowait()\n                self._queue.put_nowait(line)\n                return True",
+        "one who does not read keeps nobody waiting and is cut off",
+        "what cy gets before it is cut off has no gap",
+    ),
+    Wrong(
+        6,
+        "one is cut off without a word",
+        'self._cut_off(encoded({"type": "error", "code": "too_slow", "text": "You did not read."}))',
+        "self._cut_off()",
+        "one who does not read keeps nobody waiting and is cut off",
+        "so that cy knows that it has missed something",
+    ),
+    Wrong(
+        6,
+        "hardly anything may wait",
+        "WAITING = 1000",
+        "WAITING = 100",
+        "one who pauses is not cut off",
+        "because so many may wait",
+    ),
+    Wrong(
+        6,
+        "answers have no bound",
+        "            time.sleep(0.01)\n        self.send(ref, **event)",
+        "            self._queue.maxsize = 0\n            break\n        self.send(ref, **event)",
+        "one who never reads its answers fills no memory",
+        "The program's memory has grown from",
+    ),
+    Wrong(
+        7,
+        "it just ends",
+        "    signal.sigwait(signals)\n    server.stop()\n",
+        "    signal.sigwait(signals)\n",
+        "on sigterm everybody is told and the program ends",
+        'before the end, ann gets one error, with the code "shutting_down"',
+    ),
+    Wrong(
+        7,
+        "nobody asks for SIGTERM",
+        "signals = {signal.SIGTERM, signal.SIGINT}",
+        "signals = {signal.SIGINT}",
+        "on sigterm everybody is told and the program ends",
+        "It has ended with -15",
+    ),
+    Wrong(
+        7,
+        "what waits is thrown away",
+        "                    for line in (*last, None):\n"
+        "                        self._queue.put_nowait(line)\n"
+        "                    self._closed = True\n",
+        "                    self._cut_off(*last)\n",
+        "what waits for somebody is sent before the end",
+        "eve gets all",
+    ),
+    Wrong(
+        7,
+        "readers are not woken",
+        "            self._sock.shutdown(socket.SHUT_RD)\n",
+        "            pass\n",
+        "on sigterm everybody is told and the program ends",
+        'before the end, ann gets one error, with the code "shutting_down"',
+    ),
+    Wrong(
+        7,
+        "the acceptor is not woken",
+        "        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the acceptor\n",
+        "",
+        "on sigterm everybody is told and the program ends",
+        "It still runs",
+    ),
+    Wrong(
+        7,
+        "the port stays taken for a minute",
+        'socket.create_server(("127.0.0.1", port), backlog=100)',
+        'socket.socket()\n        self._listener.bind(("127.0.0.1", port))\n        self._listener.listen(100)',
+        "it can be started again at once",
+        "Address already in use",
+    ),
+    Wrong(
+        8,
+        "shown first, stored after that",
+        "            self._store.add(message)\n"
+        "            line = encoded(message)\n"
+        "            for member in list(members):\n"
+        "                if not member.put(line):\n"
+        "                    members.remove(member)  # it is too slow, and "
+        "must not see what comes after this\n",
+        "            for member in members:\n"
+        "                member.put(encoded(message))\n"
+        "            self._store.add(message)\n",
+        "nothing is shown that is not in the file",
+        "nobody sees 'two' or its ack",
+    ),
+    Wrong(
+        8,
+        "a commit for every ten messages",
+        "        with self._db:\n            row = ",
+        '        if message["number"] % 10 == 0:\n            self._db.commit()\n        if True:\n            row = ',
+        "what anybody saw is there after kill 9",
+        "is lost",
+    ),
+    Wrong(
+        8,
+        "the numbers are counted in memory",
+        "self._store.last(room) + 1",
+        "COUNT[room] = COUNT.get(room, 0) + 1",
+        "the numbers go on after a restart",
+        "not_stored",
+    ),
+    Wrong(
+        8,
+        "since is one too low",
+        "number > ? ORDER",
+        "number >= ? ORDER",
+        "since brings what was missed and then what comes",
+        "all messages up to 7 come",
+    ),
+    Wrong(
+        8,
+        "what was missed comes, and then nothing",
+        "            if session not in members:\n"
+        "                members.append(session)\n"
+        '            session.send(ref, type="joined"',
+        "            if session not in members and since is None:\n"
+        "                members.append(session)\n"
+        '            session.send(ref, type="joined"',
+        "since brings what was missed and then what comes",
+        "bob gets what ann says in #a",
+    ),
+    Wrong(
+        9,
+        "refs are known until the end of the program",
+        "CREATE TABLE IF NOT EXISTS refs",
+        "CREATE TEMP TABLE IF NOT EXISTS refs",
+        "a text that is sent again is stored once",
+        "to a program that was killed",
+    ),
+    Wrong(
+        9,
+        "tokens are known until the end of the program",
+        "CREATE TABLE IF NOT EXISTS tokens",
+        "CREATE TEMP TABLE IF NOT EXISTS tokens",
+        "a token is known after kill 9",
+        "unknown_token",
+    ),
+    Wrong(
+        9,
+        "a ref belongs to everybody",
+        'WHERE token = ? AND ref = ?", (token, ref)',
+        'WHERE ref = ?", (ref,)',
+        "a ref belongs to a token",
+        "bob gets the message",
+    ),
+    Wrong(
+        9,
+        "what was sent again is refused",
+        'session.send(ref, type="ack", room=before[0], number=before[1])\n                return',
+        'raise Problem("sent_before", "You have said that.")',
+        "a text that is sent again is stored once",
+        "the ack of the first time, and no message",
+    ),
+    Wrong(
+        9,
+        "what was sent again is shown again",
+        '                return\n            message["number"]',
+        "                for member in members:\n"
+        '                    member.put(encoded(message | {"number": before[1]}))\n'
+        "                return\n"
+        '            message["number"]',
+        "a text that is sent again is stored once",
+        "the ack of the first time, and no message",
+    ),
+    Wrong(
+        9,
+        "the old connection stays",
+        "            other.replace()\n",
+        "            pass\n",
+        "a token takes the place of an old connection",
+        "the program closes ann's connection",
+    ),
+    Wrong(
+        9,
+        "the old connection frees the name of the new one",
+        "if self._named.get(session.name.casefold()) is session:",
+        "if session.name.casefold() in self._named:",
+        "a token takes the place of an old connection",
+        "ann is here",
+    ),
+    Wrong(
+        9,
+        "hello enters the first room only",
+        "for room, since in rooms.items():",
+        "for room, since in list(rooms.items())[:1]:",
+        "hello with since enters many rooms without a gap",
+        "messages, and joined for three rooms",
+    ),
+    Wrong(
+        10,
+        "the client comes back without its number",
+        "if self._seen is None:\n            hello",
+        "if True:\n            time.sleep(0.7 if self._token and self._name == 'ann' else 0)\n            hello",
+        "two clients see every line once though the server is killed",
+        "does not print it",
+    ),
+    Wrong(
+        10,
+        "the client does not send again",
+        "                for request in self._open.values():\n                    self._send(request)\n",
+        "",
+        "two clients see every line once though the server is killed",
+        "does not print it",
+    ),
+    Wrong(
+        10,
+        "the client gives up",
+        "            except OSError:\n                pass  # the server is gone; it may come back",
+        "            except OSError:\n                return  # the server is gone",
+        "two clients see every line once though the server is killed",
+        "does not print it",
+    ),
+    Wrong(
+        10,
+        "the client comes back to the beginning",
+        "{ROOM: self._seen}",
+        "{ROOM: 0}",
+        "two clients see every line once though the server is killed",
+        "prints it 2 times",
+    ),
+    Wrong(
+        10,
+        "the server commits every tenth message",
+        "        with self._db:\n            row = ",
+        '        if message["number"] % 10 == 0:\n            self._db.commit()\n        if True:\n            row = ',
+        "it survives torture",
+        "C1: ",
     ),
 ]
