@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The labs of docs/labs: copy one, check your work, get a hint: lab.py start 1 ~/labs
+"""The labs of docs/labs: copy one, check your work, get a hint, grade a class: lab.py start 1 ~/labs
 
-It does not use the network. The exit code is 0; 1 if a check fails; or 2, with a line that says why, if the command
-could not be carried out.
+It does not use the network. The exit code is 0; 1 if a check of your own work fails; or 2, with a line that says why,
+if the command could not be carried out.
 """
 
 from __future__ import annotations
