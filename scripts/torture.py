@@ -44,7 +44,7 @@ from tabulate import tabulate
 from torture_checker import Look, Result, Row, check
 from torture_clients import PATIENCE, Client, Reader, Searcher, Traveller, World, Writer, now
 from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Meddling, Metronome, Server
-from torture_people import Heard, Person
+from torture_people import Heard, Person, Told
 from torture_people import check as check_people
 from torture_rules import Governor
 from torture_stranger import FAULTS as FAULTS_OF_ANY
@@ -200,12 +200,13 @@ def save(directory: pathlib.Path, servers: list[Server], clients: list[Client], 
         "looks": world.looks,
         "lines": [line for person in people for line in person.lines.values()],
         "heard": [each for person in people for each in person.heard],
+        "told": [each for person in people for each in person.told],
         "visits": [visit for person in people for visit in person.visits],
     }
     for name, values in logs.items():
         with open(directory / f"{name}.jsonl", "w", encoding="utf-8") as out:
             for value in values:
-                fields = value._asdict() if isinstance(value, (Look, Heard)) else dataclasses.asdict(value)
+                fields = value._asdict() if isinstance(value, (Look, Heard, Told)) else dataclasses.asdict(value)
                 out.write(json.dumps(fields, ensure_ascii=False) + "\n")
     with open(directory / "faults.jsonl", "w", encoding="utf-8") as out:
         out.writelines(json.dumps([*fault[:3], sorted(fault.who or ()), fault.server]) + "\n" for fault in world.faults)

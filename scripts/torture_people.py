@@ -21,6 +21,10 @@ from torture_checker import LIVE_WITHIN, RESTARTS, Fault, Result, Times, hits
 from torture_clients import PATIENCE, Connection, Gone, Odd, World, now
 
 PAUSE = (0.1, 0.8)  # seconds between two things that somebody does
+UNSURE = "Nobody knows whether "
+CONFIRMED = (
+    5.0 + 4.0
+)  # seconds after which a line that was not confirmed has led to such a notice, also when it is busy
 STAYS = (4.0, 20.0)  # seconds for which somebody stays
 # What may be answered while something is out of order, or if there was too much of it. It says nothing of the account.
 LATER = frozenset(
@@ -45,6 +49,14 @@ class Line:
     server: int
     copied: float = math.inf
     nobody: bool = False
+
+
+class Told(NamedTuple):
+    """Somebody was told that nobody knows whether a private line has come."""
+
+    sender: str
+    to: str
+    at: float
 
 
 class Heard(NamedTuple):
@@ -82,6 +94,7 @@ class Person(threading.Thread):
         super().__init__(name=name, daemon=True)
         self.lines: dict[str, Line] = {}  # by ref
         self.heard: list[Heard] = []
+        self.told: list[Told] = []
         self.visits: list[Visit] = []
         self.contradictions: list[Contradiction] = []
         self.has_account: bool | None = False  # None: nobody knows, because there was no answer
@@ -269,7 +282,10 @@ class Person(threading.Thread):
             if event is None:
                 return
             ref = event.get("ref")
-            if event["type"] == "private" and ref is None:
+            if event["type"] == "notice" and ref is None and event["text"].startswith(UNSURE):
+                self.told.append(Told(self.name, event["text"][len(UNSURE) :].split(" ")[0], now()))
+                self._world.count("told that nobody knows whether a private line has come")
+            elif event["type"] == "private" and ref is None:
                 self.heard.append(Heard(self.name, event["from"], event["text"], now()))
             elif ref in self.lines:
                 line = self.lines[ref]
@@ -297,9 +313,13 @@ def check(people: Iterable[Person], faults: Sequence[Fault], db: pathlib.Path) -
     lines = [line for each in people for line in each.lines.values()]
     heard = [each for person in people for each in person.heard]
     visits = [each for person in people for each in person.visits]
+    told = [each for person in people for each in person.told]
     kept = {person.name: person.has_account for person in people}
     contradictions = [each for person in people for each in person.contradictions]
-    of_lines, of_accounts = lines_of(lines, heard, visits, faults), accounts_of(kept, accounts, contradictions, faults)
+    of_lines, of_accounts = (
+        lines_of(lines, heard, told, visits, faults),
+        accounts_of(kept, accounts, contradictions, faults),
+    )
     return [
         Result("C9", f"a private line came once, to whom it was for, within {LIVE_WITHIN:g} s", *of_lines),
         Result("C10", "accounts are as was acknowledged last, on all servers", *of_accounts),
@@ -307,10 +327,15 @@ def check(people: Iterable[Person], faults: Sequence[Fault], db: pathlib.Path) -
 
 
 def lines_of(
-    lines: Sequence[Line], heard: Sequence[Heard], visits: Sequence[Visit], faults: Sequence[Fault]
+    lines: Sequence[Line],
+    heard: Sequence[Heard],
+    told: Sequence[Told],
+    visits: Sequence[Visit],
+    faults: Sequence[Fault],
 ) -> tuple[int, list[str]]:
     """What came is what was sent, once. What somebody got a copy of came, if the other one was there, and nothing
-    happened to both servers. Nothing keeps a private line, so it may be lost during a fault."""
+    happened to both servers. Nothing keeps a private line, so it may be lost during a fault. Then its sender is told,
+    unless the connection of one of them broke."""
     judged, wrong = 0, []
     sent = {(line.to, line.sender, line.text): line for line in lines}
     came: dict[tuple[str, str, str], float] = {}
@@ -324,6 +349,18 @@ def lines_of(
     servers = {each.server for each in visits} | {line.server for line in lines}
     times = {server: Times(fault for fault in faults if hits(fault, server)) for server in servers}
     for line in lines:
+        if line.copied < math.inf and not line.nobody and (line.to, line.sender, line.text) not in came:
+            end = line.copied + CONFIRMED
+            stays = all(
+                any(each.who == who and each.began <= line.sent and end <= each.ended for each in visits)
+                for who in (line.sender, line.to)
+            )
+            if stays and times[line.server].touch(line.sent, end) is None:
+                judged += 1
+                if not any(
+                    (each.sender, each.to) == (line.sender, line.to) and line.copied <= each.at <= end for each in told
+                ):
+                    wrong.append(f"{line.sender} was not told that {line.to} may not have been shown: {line.text[:40]}")
         until = line.copied + LIVE_WITHIN
         since = line.sent - LIVE_WITHIN
         there = [each for each in visits if each.who == line.to and each.began <= since and until <= each.ended]

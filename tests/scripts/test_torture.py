@@ -460,11 +460,11 @@ def test_a_row_that_one_history_has_and_another_has_not_is_found_also_in_a_table
 def test_private_lines_that_are_lost_late_doubled_or_invented_are_found():
     people = load("torture_people")
     line = people.Line("ann", "bob", "hi", 10.0, 1, copied=10.1)
-    visits = [people.Visit("bob", 2, 5.0, 20.0)]
+    visits, told = [people.Visit("bob", 2, 5.0, 20.0)], []
 
     def found(came: list[float], faults: list[Fault] = [], text: str = "hi", nobody: bool = False) -> int:  # noqa: B006
         heard = [people.Heard("bob", "ann", text, at) for at in came]
-        return len(people.lines_of([dataclasses.replace(line, nobody=nobody)], heard, visits, faults)[1])
+        return len(people.lines_of([dataclasses.replace(line, nobody=nobody)], heard, told, visits, faults)[1])
 
     assert found([10.2]) == 0
     assert found([10.2, 10.3]) == 1
@@ -473,6 +473,12 @@ def test_private_lines_that_are_lost_late_doubled_or_invented_are_found():
     for server in (1, 2, None):
         assert found([], [Fault("cut", 11, 12, server=server)]) == 0
     assert found([], [Fault("cut", 11, 12, server=3)]) == 1
+    visits.append(people.Visit("ann", 1, 5.0, 20.0))
+    stopped = [Fault("stopped", 10, 11, server=2)]
+    assert found([], stopped) == 1  # ann was not told
+    assert found([], [Fault("stopped", 10, 11, server=1)]) == found([], stopped, nobody=True) == 0
+    told.append(people.Told("ann", "bob", 15.2))
+    assert found([], stopped) == 0
     visits[0].ended = 11.0
     assert found([]) == 0
 
