@@ -68,7 +68,7 @@ class TooSoon(Told):
 
     code = "too_soon"
 
-    def __init__(self, room: str, slow: int, seconds: int, so: str = UNSENT) -> None:
+    def __init__(self, room: str, slow: int, seconds: int, so: str = "This was not sent.") -> None:
         super().__init__(
             f"{room} is slow: everybody but its operators may speak once in {span(slow)}. {so}",
             f"Send it again in {seconds} seconds.",

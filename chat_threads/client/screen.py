@@ -103,6 +103,19 @@ def _keys(talk: Talk) -> KeyBindings:
         else:
             line.complete_next()
 
+    @keys.add(Keys.ControlZ)
+    @keys.add(Keys.ControlO)
+    @keys.add(Keys.ControlQ)
+    @keys.add(Keys.ControlS)
+    def nothing(event: KeyPressEvent) -> None:
+        pass  # as with /edit on
+
+    @keys.add(Keys.ControlL)
+    def draw_again(event: KeyPressEvent) -> None:
+        renderer = event.app.renderer
+        renderer.erase(leave_alternate_screen=False)  # and not the whole window, with what was said
+        renderer.request_absolute_cursor_position()  # without it, there is no bottom line
+
     @keys.add(Keys.PageUp)
     def page_up(event: KeyPressEvent) -> None:
         if not event.is_repeat:

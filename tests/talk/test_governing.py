@@ -117,7 +117,7 @@ def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: R
     bob.expect("* ann made #lab slow: only its operators may speak more often than once in 10 minutes")
     bob.send("one", "two")
     bob.expect("bob: one")
-    bob.expect("! #lab is slow: everybody but its operators may speak once in 10 minutes. Nothing was sent.")
+    bob.expect("! #lab is slow: everybody but its operators may speak once in 10 minutes. This was not sent.")
     ann.send("/mute bob 5x rude words")
     ann.expect("! 5x is not a time. Nothing was done. A time is like 10m, 2h or 3d.")
     ann.send("/ban bo", "/kick bo", "/mute 5m bob", "/room lab quiet", "/ban zed 5m early")

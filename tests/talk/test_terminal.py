@@ -530,7 +530,7 @@ def test_tab_completes_commands_rooms_and_names(server, screen):
     ann.expect(r"^> hello barnaby$")
     ann.keys("C-u", *"/t", "Tab")
     ann.expect(r"^\* /topic /token /threads /trace$", r"^> /t$", r"^ ann   #lab2   2 people   connected$")
-    ann.keys("Tab", "Tab", "C-c")
+    ann.keys("Tab", "Tab", "C-z", "C-o", "C-l", "C-c")
     ann.expect("^>$", r"^ ann   #lab2   2 people   connected$")
     assert ann.lines()[-2] == ">"
 

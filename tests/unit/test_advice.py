@@ -196,7 +196,7 @@ PLAIN = [
     (refusals.QuietRoom("#lab"), "#lab is quiet: only its operators speak now. Nothing was sent."),
     (
         refusals.TooSoon("#lab", 60, 5),
-        "#lab is slow: everybody but its operators may speak once in 1 minute. Nothing was sent."
+        "#lab is slow: everybody but its operators may speak once in 1 minute. This was not sent."
         " Send it again in 5 seconds.",
     ),
     (
