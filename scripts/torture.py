@@ -43,7 +43,8 @@ import click
 from tabulate import tabulate
 from torture_checker import Look, Result, Row, check
 from torture_clients import PATIENCE, Client, Reader, Searcher, Traveller, World, Writer, now
-from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Meddling, Metronome, Server
+from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Meddling, Server
+from torture_machine import Metronome
 from torture_people import Heard, Person, Told
 from torture_people import check as check_people
 from torture_rules import Governor

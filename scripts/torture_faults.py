@@ -18,7 +18,6 @@ import time
 import traceback
 from collections.abc import Callable
 
-from torture_checker import LIVE_WITHIN, Fault
 from torture_clients import DISK_FAILED, PATIENCE, RECOVERY, Client, Odd, World, now
 from torture_tls import WHY_NOT as WHY_NO_TLS
 from torture_tls import Certificate
@@ -47,8 +46,6 @@ FAULTS = (
     "hostile TLS clients",
     "certificate loaded again",
 )
-TICK = 0.1  # seconds between two looks at the clock
-TOO_LATE = 0.4  # seconds by which such a look may be late
 HOSTILE = (3, 8)  # hostile clients, one after the other
 
 
@@ -221,28 +218,6 @@ class Server:
             return len(list((proc / "task").iterdir())), len(list((proc / "fd").iterdir()))
         except OSError:
             return 0, 0
-
-
-# --- the machine ----------------------------------------------------------------------------------------------
-
-
-class Metronome(threading.Thread):
-    """Notices when this machine has too much other work for C7 to mean anything: a thread that only sleeps wakes up
-    late. C7 leaves that out, as a fault of everybody's; the table at the end says for how long it was so."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(name="metronome", daemon=True)
-        self._world = world
-        self.late = 0.0  # seconds, in all
-
-    def run(self) -> None:
-        before = now()
-        while not self._world.finishing.wait(TICK):
-            at = now()
-            if at - before > TICK + TOO_LATE:
-                self.late += at - before - TICK
-                self._world.faults.append(Fault("the machine was too busy", before - LIVE_WITHIN, at + RECOVERY))
-            before = at
 
 
 # --- faults --------------------------------------------------------------------------------------------------
