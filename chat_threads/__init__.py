@@ -78,6 +78,7 @@ attribute               set by
 ``Index.usable``        main, when the history is opened
 ``History.commits``     the history thread, which changes its numbers
 ``History.stored``      the history thread; the number of messages
+``History.keeps``       the history thread, with --cluster; so is ``log_numbers``, whose numbers it changes
 ``Session.profile``     the session's reader; with --cluster the history thread, while the reader waits for it
 ``Session.dialect``     the session's reader; other threads read only its name
 ``Session.heard``       the session's reader

@@ -101,8 +101,8 @@ class State:
         return any(self.accounts[self.alike[look]] != person for look in looks(name) if look in self.alike)
 
     def forget(self, room_id: int) -> None:
-        key, appearance = self.names.pop(room_id)
-        del self.rooms[key]
+        key, appearance = self.names.pop(room_id, ("", ()))
+        self.rooms.pop(key, None)
         for look in appearance:
             if self.looks.get(look) == room_id:
                 del self.looks[look]
