@@ -103,8 +103,6 @@ class Chat:
 
     def __init__(self, options: Options) -> None:
         limits = options.limits
-        if options.cluster and (options.lab or options.trace):
-            raise StartError("The option --cluster does not work together with --lab or --trace.")
         self.certificate = _certificate(options)
         self.trace = TraceFile(options.trace, options.trace_limit) if options.trace else None
         recorder = Recorder(self.trace) if options.lab or self.trace else None
@@ -117,7 +115,7 @@ class Chat:
             from .cluster.server import Cluster
 
             self.cluster = Cluster(options.cluster)
-            make = self.cluster.makers(make)
+            make = self.cluster.makers(make, recorder, self.faults)
         self.writers: Writers | None = None
         try:
             if not os.path.exists(options.db):  # so that no new file is left by a server that cannot listen

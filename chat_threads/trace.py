@@ -138,14 +138,17 @@ class Recorder:
             trip.taken = now
 
     def committed(self, messages: Sequence[Message], began: float, ended: float) -> None:
-        """The batch is committed. ``messages`` are its drafts in order, without refused or already stored ones."""
-        drafts = iter(self._batch)
+        """The batch is committed. ``messages`` are its drafts in order, without refused or already stored ones. In a
+        cluster, others are from other servers."""
+        at = 0
         for message in messages:
-            for draft, trip in drafts:
-                if draft.text is message.text and draft.room_id == message.room_id and draft.sender == message.sender:
+            for place in range(at, len(self._batch)):
+                draft, trip = self._batch[place]
+                if draft.text == message.text and draft.room_id == message.room_id and draft.sender == message.sender:
                     trip.room, trip.room_id = message.room, message.room_id
                     trip.number, trip.committed = message.number, ended
                     self._trips[message.room, message.number] = trip
+                    at = place + 1
                     break
         while len(self._trips) > KEPT:
             self._trips.popitem(last=False)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import inside, ordered
+from ..batch import Batch
 from ..disconnects import Replaced
 from ..errors import ChatError, StartError
 from ..history import AHEAD, BATCH, History
@@ -173,7 +174,7 @@ class ClusterHistory(History):
         """Put something into the log that what is published leads to."""
         self._carried.append(item)
 
-    def _handle(self, items: Sequence[ordered.Ordered | None], numbered: Numbering | None = None) -> None:
+    def _handle(self, items: Sequence[ordered.Ordered | None], numbered: Numbering | None = None) -> Batch | None:
         """Append what is new, and do what the log says."""
         self._woken = False
         self._carried += [each for each in items if each is not None and type(each) not in (ordered.Marker, Wake)]
@@ -189,11 +190,11 @@ class ClusterHistory(History):
             self._take(rows)
             if len(rows) < AT_ONCE:
                 if self._began or self._down_since is not None:
-                    return
+                    return None
                 self._began = True
                 log.info("the servers' common log is read up to row %d", self.state.position)
             elif not self._began and self._stopping.is_set():
-                return
+                return None
             if self._began:
                 self._speak()
 

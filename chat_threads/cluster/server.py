@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ..errors import NotStored, StartError
 from ..events import Notice
+from ..lab import Faults
 from ..session import Session
+from ..trace import Recorder
 
 try:
     import psycopg  # noqa: F401
@@ -23,6 +26,7 @@ from .listener import Listener
 from .members import ClusterSessions
 from .post import Post
 from .publisher import ClusterPublisher
+from .watched import WatchedClusterHistory, WatchedClusterPublisher, WatchedCopy
 
 READY = 5.0  # seconds until it hears of private lines; without the engine it cannot
 CATCH_UP = 600.0  # seconds in which a server reads what it has missed, before it lets people in all the same
@@ -43,8 +47,16 @@ class Cluster:
         self.engine = Engine(url)
         self.post = Post(url)
 
-    def makers(self, make: Any) -> Any:
-        """Makers of parts that work together in a cluster, in place of ``make``."""
+    def makers(self, make: Any, recorder: Recorder | None, faults: Faults) -> Any:
+        """Makers of parts that work together in a cluster, in place of ``make``. With a recorder, they are watched."""
+        kinds: tuple[Any, Any, Any] = (Copy, ClusterHistory, ClusterPublisher)
+        if recorder is not None:
+            kinds = (
+                partial(WatchedCopy, recorder=recorder),
+                partial(WatchedClusterHistory, recorder=recorder, faults=faults),
+                partial(WatchedClusterPublisher, recorder=recorder),
+            )
+        copy, histories, publishers = kinds
 
         def sessions(*args: Any) -> ClusterSessions:
             self.sessions = ClusterSessions(*args)
@@ -52,7 +64,7 @@ class Cluster:
 
         def history(*args: Any, **more: Any) -> ClusterHistory:
             post = self.post.send
-            self.history = ClusterHistory(*args, engine=self.engine, sessions=self.sessions, post=post, **more)
+            self.history = histories(*args, engine=self.engine, sessions=self.sessions, post=post, **more)
             self.sessions.decide, self.sessions.summon = self.history.claim, self.history.summon
             self.sessions.put = self.history.enqueue
             self.sessions.catch_up = lambda: self.history.settle(SETTLE)
@@ -69,12 +81,12 @@ class Cluster:
             return self.history
 
         def publisher(*args: Any, **more: Any) -> ClusterPublisher:
-            self.publisher = ClusterPublisher(
+            self.publisher = publishers(
                 *args, settle=lambda: self.history.settle(SETTLE), carry=self.history.carry, **more
             )
             return self.publisher
 
-        return replace(make, storage=Copy, sessions=sessions, history=history, publisher=publisher)
+        return replace(make, storage=copy, sessions=sessions, history=history, publisher=publisher)
 
     def restore(self) -> None:
         """After the rooms are restored: put the people of the other servers into them."""

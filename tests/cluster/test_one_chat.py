@@ -244,6 +244,24 @@ def test_stats_and_metrics_say_how_far_a_server_is_with_the_log(join, program):
     assert 0 <= time.time() - stamp < 60
 
 
+def test_the_way_of_a_message_is_shown_by_the_server_that_it_was_sent_to(join, tmp_path):
+    first, second = join("a", lab=True, trace=str(tmp_path / "trace.json")), join("b")
+    ann, bob = first.client("ann"), second.client("bob")
+    ann.expect("bob joined")
+    bob.send("one")
+    ann.expect("bob: one")
+    ann.send("two")
+    bob.expect("ann: two")
+    shown = str(ann.ask("/trace 2"))
+    assert "by ann" in shown
+    assert "* ann " in shown
+    assert "* bob " not in shown
+    assert "! " in str(ann.ask("/trace 1"))
+    ann.ask("/lab pause history 1")
+    ann.send("three")
+    bob.expect("ann: three")
+
+
 def test_an_account_that_is_made_on_one_server_is_known_on_all(join, tmp_path):
     first, second = join("a", plain_passwords=True), join("b", plain_passwords=True)
     ann, bob, cy = first.client("ann"), second.client("bob"), second.client("cy")

@@ -68,6 +68,7 @@ LAYERS = """
     cluster.copy        cluster.members     cluster.post
     cluster.numbering   cluster.publisher   cluster.listener
     cluster.history
+    cluster.watched
     cluster.server
     chat            option_types        motd
     announcement
