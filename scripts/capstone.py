@@ -120,6 +120,7 @@ def list_steps(steps: range) -> None:
 @click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),
+    metavar="N",
     default=1.0,
     show_default=True,
     help="For step 10: how long torture.py runs.",
