@@ -99,7 +99,7 @@ def check(number: int | None, everything: bool, junitxml: pathlib.Path | None) -
 
 @main.command("grade", help="Grade hand-ins: give points for each check, as CSV and for Gradescope.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path))
-@click.option("--lab", "number", type=int, help="The lab. Without it: all labs whose folders are there.")
+@click.option("--lab", "number", type=int, metavar="N", help="The lab. Without it: all labs whose folders are there.")
 @click.option("--csv", "table_file", type=FILE, metavar="FILE", help="Write the points to this file, as CSV.")
 @click.option(
     "--gradescope",
@@ -110,9 +110,20 @@ def check(number: int | None, everything: bool, junitxml: pathlib.Path | None) -
 @click.option(
     "--points", "points_file", type=FILE, metavar="FILE", help="What checks are worth: CSV with lab,check,points."
 )
-@click.option("--jobs", type=click.IntRange(1, 64), help="How many hand-ins run at once. Without it: one per core.")
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=60, show_default=True, help="For each hand-in.")
-@click.option("--memory", type=click.IntRange(256), default=MEMORY, show_default=True, help="For each process, in MB.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 64), metavar="N", help="How many hand-ins run at once. Without it: one per core."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(1, 3600), metavar="N", default=60, show_default=True, help="For each hand-in."
+)
+@click.option(
+    "--memory",
+    type=click.IntRange(256),
+    metavar="MB",
+    default=MEMORY,
+    show_default=True,
+    help="For each process, in MB.",
+)
 @click.option("--trust", is_flag=True, help="Let the hand-ins use all of Python, also what could change the checks.")
 def grade_all(
     folder: pathlib.Path,
