@@ -29,19 +29,20 @@ def run(
     gradescope_path: pathlib.Path | None,
 ) -> None:
     """Grade them, tell how far it is, and write the files. Ends the program if a file cannot be written."""
-    began = time.monotonic()
+    began, total = time.monotonic(), len(hand_ins)
     graded = []
     for each in grade(hand_ins, points, limits, jobs):
         graded.append(each)
         done, taken = len(graded), time.monotonic() - began
-        left = taken / done * (len(hand_ins) - done)
-        lab = f" lab {each.hand_in.lab}"
-        name = printable(each.hand_in.name)
+        left = taken / done * (total - done)
+        hints = f", {each.hints} hint{'s' * (each.hints > 1)}" if each.hints else ""
+        remark = f"; {printable(each.remark)}" if each.remark else ""
         click.echo(
-            f"{done:>{len(str(len(hand_ins)))}}/{len(hand_ins)}  {name}{lab}: {sum(each.points):g} of {sum(each.of):g}"
-            f"{'; ' + printable(each.remark) if each.remark else ''}{f'  ({left:.0f} s left)' if left >= 10 else ''}"
+            f"{done:>{len(str(total))}}/{total}  {printable(each.hand_in.name)} lab {each.hand_in.lab}: "
+            f"{sum(each.points):g} of {sum(each.of):g}{hints}{remark}{f'  ({left:.0f} s left)' if left >= 10 else ''}"
         )
-    graded.sort(key=lambda each: [id(hand_in) for hand_in in hand_ins].index(id(each.hand_in)))
+    place = {id(hand_in): at for at, hand_in in enumerate(hand_ins)}
+    graded.sort(key=lambda each: place[id(each.hand_in)])
     try:
         if table_file:
             table_file.write_text(table(graded), encoding="utf-8-sig", newline="")
