@@ -39,12 +39,12 @@ def title(folder: pathlib.Path) -> str:
     return (folder / "README.rst").read_text(encoding="utf-8").partition("\n")[0]
 
 
-def students(number: int | None) -> pathlib.Path:
+def students(number: int | None, command: str) -> pathlib.Path:
     """The student's folder of a lab: the current folder, or one beside it or inside it."""
     here = pathlib.Path.cwd()
     if number is None:
         if here.name not in [folder.name for folder in labs().values()]:
-            fail(f"{here} is not a lab's folder. Go to it, or say which: lab.py check 1")
+            fail(f"{here} is not a lab's folder. Go to it, or say which: lab.py {command} 1")
         found = here
     else:
         name = lab(number).name

@@ -8,7 +8,7 @@ import textwrap
 import xml.etree.ElementTree as ElementTree
 
 import click
-from lab_folders import LABS, title
+from lab_folders import title
 from lab_running import Check, Outcome
 
 TASK = "task.py"
@@ -45,8 +45,11 @@ def show(outcome: Outcome, folder: pathlib.Path, everything: bool) -> bool:
     click.echo(f"{title(folder)}\n")
     if outcome.problem:
         click.echo("  FAILS  " + textwrap.indent(outcome.problem, "         ").strip())
-        if outcome.refused:
-            click.echo(f"\nWhat a hand-in may use, and why: {LABS.parent.name}/{LABS.name}/README.rst")
+        return False
+    if not outcome.checks[0].name:
+        click.echo(f"  FAILS  {sentence(outcome.checks[0])}\n")
+        click.echo(textwrap.indent(story(outcome.checks[0].text).rstrip(), "         "))
+        click.echo(f"\nNone of the {len(outcome.checks) - 1} checks could be run.")
         return False
     told = failed = 0
     for check in outcome.checks:

@@ -130,7 +130,7 @@ def made_safe(source: bytes, unsolved: bytes = b"") -> Safe:
             emptied += [name] if name else []
     text = "\n".join(lines)
     tree = ast.parse(text, "task.py")
-    if wrong := list(_Reader(tree, special).wrong(tree)):
+    if wrong := list(dict.fromkeys(_Reader(tree, special).wrong(tree))):
         raise Broken("\n".join(wrong[:5]))
     return Safe(text, encoding, emptied)
 
@@ -309,7 +309,7 @@ class _Reader:
         elif not isinstance(getattr(node, "ctx", None), ast.Load):
             yield f"it may not change {whole}."
         elif changeable(module, name) and not self._harmless(node):
-            yield f"it may call {whole}, but not keep it in a variable or pass it on: it could be changed there."
+            yield f"it may not keep {whole} itself or pass it on, only call it. Is () missing after it?"
 
     def _harmless(self, node: ast.AST) -> bool:
         """Whether a class is called, inherited from, compared or only mentioned, so that nobody can change it."""
@@ -327,6 +327,8 @@ class _Reader:
             return isinstance(above.ctx, ast.Load)
         if isinstance(above, ast.ClassDef):
             return place == "bases"
+        if isinstance(above, ast.withitem):
+            return place == "context_expr"  # () is missing, and Python says so
         if (isinstance(above, ast.Subscript) and place == "value") or _only_same(above):
             return True
         while place not in ("annotation", "returns"):  # only in what types are written with

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
 from lab_folders import LABS, NOT_COPIED
+from lab_process import RULES
 from lab_suspect import words_of
 
 PATIENCE = 120.0  # seconds for all checks of a lab
@@ -46,7 +47,6 @@ class Outcome:
 
     checks: list[Check] = field(default_factory=list)  # all of the lab, if there is no problem; a Check "" may precede
     problem: str | None = None  # why the results do not count
-    refused: bool = False  # the problem is what it uses
     look: list[str] = field(default_factory=list)  # what a grader should look at
     could_run: bool = True  # False: the problem is not the hand-in's
     seconds: float = 0.0
@@ -59,6 +59,7 @@ class Limits:
     seconds: float = PATIENCE
     memory: int = MEMORY  # MB
     trusted: bool = False  # it may use everything
+    lenient: bool = False  # it is run, too, if it uses what it may not: that is a check of its own
 
 
 class Running:
@@ -120,6 +121,7 @@ def run_checks(
             "checks": str(place / folder.name / "test_task.py"),
             "task": str(task),
             "trusted": limits.trusted,
+            "lenient": limits.lenient,
             "words": words_of(folder),
             "limits": {
                 "AS": limits.memory << 20,
@@ -207,7 +209,7 @@ def _judge(names: list[str], said: bytes, secret: str, ending: str, last: str) -
             continue
         if "refused" in what:
             why = f"task.py uses something that a hand-in may not use.\n{what['refused']}"
-            return Outcome(problem=why, refused=True)
+            return Outcome(problem=why)
         if "check" in what and (what["check"] not in found or not what["passed"]):
             found.setdefault(what["check"], Check(what["check"], what["passed"], what.get("text", "")))
             if not what["passed"] and found[what["check"]].passed:
@@ -229,7 +231,7 @@ def _judge(names: list[str], said: bytes, secret: str, ending: str, last: str) -
         return Outcome(problem="task.py has changed the checks: with it, even the unsolved task passes all of them.")
     absent = "This check was not run." if not checks else checks[0].text
     every = [found.get(name) or Check(name, False, absent) for name in names]
-    return Outcome([*checks, *every], look=look)
+    return Outcome([*checks, *every, *([found[RULES]] if RULES in found else [])], look=look)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -99,6 +99,7 @@ def test_a_lab_that_was_started_is_not_overwritten(started):
         (["check", 9], "lab: there is no lab 9; there are 1"),
         (["check"], " is not a lab's folder. Go to it, or say which: lab.py check 1"),
         (["check", 1], "lab: lab 1 is not here. Start it first: lab.py start 1 "),
+        (["hint"], " is not a lab's folder. Go to it, or say which: lab.py hint 1"),
         (["hint", 5], "lab: lab 5 is not here. Start it first: lab.py start 5 "),
     ],
 )
@@ -185,24 +186,41 @@ def test_a_file_that_is_not_python_is_shown_where_it_breaks(started):
     done = lab("check", at=started)
     assert done.returncode == 1
     assert "  FAILS  task.py can be loaded\n" in done.stdout
+    assert done.stdout.endswith("\nNone of the 11 checks could be run.\n")
     assert "line 2" in done.stdout
     assert "SyntaxError: expected ':'" in done.stdout
 
 
-def test_a_file_that_could_change_the_checks_is_told_why_it_does_not_count(started):
+def test_a_file_that_could_change_the_checks_is_checked_and_told_why_it_will_not_count(started):
+    shutil.copy(LABS / "01_lines" / "solution.py", started / "task.py")
     with (started / "task.py").open("a") as task:
-        task.write("\n\nimport os\nos.kill(1, 9)\n")
+        task.write("\n\nimport os\nnumber = os.getpid()\nkept = [os.getpid(), os.getpid()]\n")
     done = lab("check", at=started)
     number = (started / "task.py").read_text().count("\n")
-    assert (done.returncode, done.stdout.splitlines()[2:]) == (
-        1,
-        [
-            "  FAILS  task.py uses something that a hand-in may not use.",
-            f"         line {number}: it may not use os.kill.",
-            "",
-            "What a hand-in may use, and why: docs/labs/README.rst",
-        ],
-    )
+    assert done.returncode == 1
+    assert done.stdout.partition("  FAILS  ")[2].splitlines() == [
+        "it uses only what solutions need",
+        "",
+        f"         line {number - 1}: it may not use os.getpid.",
+        f"         line {number}: it may not use os.getpid.",
+        "",
+        "         A grader gives no points for it as it is. docs/labs/README.rst says what a hand-in may use, and why.",
+        "",
+        "1 of 12 checks fails.",
+    ]
+
+
+def test_a_missing_pair_of_brackets_is_told_as_such(tmp_path):
+    lab("start", 3, tmp_path, at=tmp_path)
+    task = tmp_path / "03_name_race" / "task.py"
+    source = (LABS / "03_name_race" / "solution.py").read_text(encoding="utf-8")
+    task.write_text(source.replace("with self._lock:", "with threading.Lock:"))
+    done = lab("check", 3, at=tmp_path)
+    assert "died of TypeError: " in done.stdout
+    assert "hand-in" not in done.stdout
+    task.write_text(source.replace("= threading.Lock()", "= threading.Lock"))
+    done = lab("check", "--all", 3, at=tmp_path)
+    assert "it may not keep threading.Lock itself or pass it on, only call it. Is () missing after it?" in done.stdout
 
 
 def test_a_missing_file_is_reported(started):
