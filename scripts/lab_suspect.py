@@ -29,10 +29,11 @@ def signs(text: str, unsolved: bytes, words: list[str]) -> list[str]:
 
     The functions that the unsolved task has, too, are its demonstration, which is left out.
     """
-    demonstration = {node.name for node in ast.parse(unsolved).body if isinstance(node, ast.FunctionDef)}
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    demonstration = {node.name for node in ast.parse(unsolved).body if isinstance(node, functions)}
     found = []
     for top in ast.parse(text).body:
-        if isinstance(top, ast.If) or (isinstance(top, ast.FunctionDef) and top.name in demonstration):
+        if isinstance(top, ast.If) or (isinstance(top, functions) and top.name in demonstration):
             continue
         for node in ast.walk(top):
             if isinstance(node, ast.Constant) and node.value in words:

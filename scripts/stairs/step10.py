@@ -117,7 +117,7 @@ def _see(stage: Stage, people: list[Person], said: list[str], expected: str, gre
 
 
 def it_survives_torture(stage: Stage) -> None:
-    least = ["--min-acks", str(int(500 * stage.minutes)), "--min-kills", str(max(1, int(4 * stage.minutes)))]
+    least = ["--min-acks", str(int(500 * stage.minutes)), "--min-kills", str(int(4 * stage.minutes))]
     stage.note(f"scripts/torture.py --minutes {stage.minutes:g} {' '.join(least)} --server …")
     done = subprocess.run(
         [sys.executable, TORTURE, "--minutes", f"{stage.minutes:g}", *least, "--server", stage.command],

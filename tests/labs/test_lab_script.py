@@ -95,8 +95,8 @@ def test_a_lab_that_was_started_is_not_overwritten(started):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["start", 9, "."], "lab: there is no lab 9; there are 1"),
-        (["check", 9], "lab: there is no lab 9; there are 1"),
+        (["start", 99, "."], "lab: there is no lab 99; there are 1"),
+        (["check", 99], "lab: there is no lab 99; there are 1"),
         (["check"], " is not a lab's folder. Go to it, or say which: lab.py check 1"),
         (["check", 1], "lab: lab 1 is not here. Start it first: lab.py start 1 "),
         (["hint"], " is not a lab's folder. Go to it, or say which: lab.py hint 1"),

@@ -1,4 +1,4 @@
-"""Labs 1, 5, 7 and 8: each fails as it is handed out, passes when it is solved, and is not fooled."""
+"""Labs 1, 5 and 7 to 10: each fails as it is handed out, passes when it is solved, and is not fooled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 LABS = ROOT / "docs" / "labs"
 WRONG = ROOT / "tests" / "labs" / "wrong_answers"
 RIGHT = ROOT / "tests" / "labs" / "right_answers"
-OURS = ("01_lines", "05_slow_reader", "07_store_first", "08_batching")
+OURS = ("01_lines", "05_slow_reader", "07_store_first", "08_batching", "09_asyncio", "10_many_servers")
 ANSWERS = {
     kind: [path.relative_to(kind) for lab in OURS for path in sorted(kind.glob(f"{lab}/*.py"))]
     for kind in (WRONG, RIGHT)
@@ -33,6 +33,8 @@ SHIPPED = {
     "05_slow_reader": "200 lines were kept for bob; 5 may wait, with one last word.",
     "07_store_first": "Bob has seen '3 three' and will answer it, but nobody will find it: it was shown",
     "08_batching": "Each call costs the same, however much it sends: all gathered lines should go out in one call,",
+    "09_asyncio": "While one task awaits, another one runs. Between the look and the taking there is an await.",
+    "10_many_servers": "bob's server showed them in another order.",
 }
 REPEAT = """
 def pytest_generate_tests(metafunc):
@@ -101,7 +103,7 @@ def test_there_are_several_wrong_answers_to_each_lab(lab):
     assert len([answer for answer in ANSWERS[WRONG] if answer.parent.name == lab]) >= 10
 
 
-@pytest.mark.parametrize("lab", ["01_lines", "07_store_first"])
+@pytest.mark.parametrize("lab", ["01_lines", "07_store_first", "10_many_servers"])
 def test_the_readme_shows_what_the_command_prints(lab, tmp_path):
     copy = copy_out(lab, tmp_path)
     environment = os.environ | {"PYTHONUTF8": "1"}
