@@ -57,7 +57,7 @@ def run(
         try:
             stage.program.start()
         except OSError as error:
-            return f"The program could not be started: {error}"
+            return f"The program could not be started: {error.strerror}: {error.filename}. Is the path in --run right?"
         try:
             check(stage)
         except Failed as failed:

@@ -40,6 +40,7 @@ def command_line(command: str, port: int, file: pathlib.Path, step: int = 10) ->
     words = shlex.split(command)
     if words[:1] == ["python"]:
         words[0] = sys.executable
+    words = [os.path.expanduser(word) for word in words]  # the shell leaves ~ alone inside quotes
     return [word.replace("{port}", str(port)).replace("{db}", str(file)) for word in words]
 
 
@@ -55,7 +56,14 @@ class Program:
         self._reader: threading.Thread | None = None
 
     def start(self) -> None:
-        """Raises OSError if there is no such command."""
+        """Raises OSError if there is no such command, or no such file for Python."""
+        if (
+            pathlib.Path(self._words[0]).name.startswith("python")
+            and self._words[1:2]
+            and self._words[1].endswith(".py")
+        ):
+            with open(self._words[1], "rb"):
+                pass
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
             self._words,

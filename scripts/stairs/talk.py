@@ -349,9 +349,11 @@ class Stage:
 
     def told(self, failed: Failed) -> str:
         """The story of a check that failed."""
-        rows = ["What the clients sent and got:", "", *(f"  {row}" for row in self.story.told()), "", str(failed)]
+        rows = [str(failed)]
+        if happened := self.story.told():
+            rows = ["What the clients sent and got:", "", *(f"  {row}" for row in happened), "", *rows]
         if lately := self.program.last_words():
-            rows += ["", "The program wrote, at the end:", *(f"  {row[:WIDTH]}" for row in lately)]
+            rows += ["", "The program wrote, at the end:", *(f"  {row[: 2 * WIDTH]}" for row in lately)]
         return "\n".join(rows)
 
 
