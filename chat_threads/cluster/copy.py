@@ -19,13 +19,14 @@ from ..publisher import LOBBY
 from ..rules import fold
 from ..schema import is_copy, transaction
 from ..storage import Storage, StorageBroken, StorageError
-from .errors import CopyFailed, LogHasBegun
+from .errors import CopyFailed, LogHasBegun, OtherLayout
 from .ledger import Ledger
 from .sweeping import LogSweeper
 from .values import Swept
 
 log = logging.getLogger(__name__)
 
+LAYOUT = 1  # of what only a copy has; a new number for a change with which a version cannot read the files of before
 FORGETS_EVERY = 1000  # rows
 LETTERS = 1_000_000  # of the messages that wait for their transaction, at most, and those of one more row
 AGAIN = 0.25  # seconds between two tries to store what is in the log
@@ -96,11 +97,13 @@ class Copy(Storage):
 
     def _prepare(self, writer: sqlite3.Connection) -> bool:
         migrated = super()._prepare(writer)
+        if layout_of(writer) not in (None, LAYOUT):
+            raise OtherLayout(self.path)
         with transaction(writer):
             writer.execute(
                 "CREATE TABLE IF NOT EXISTS copy (one INTEGER PRIMARY KEY CHECK (one = 1), engine INTEGER NOT NULL,"
                 " position INTEGER NOT NULL, last_room INTEGER NOT NULL, last_message INTEGER NOT NULL,"
-                " server INTEGER NOT NULL, file TEXT NOT NULL)"
+                " server INTEGER NOT NULL, file TEXT NOT NULL, layout INTEGER NOT NULL)"
             )
             writer.execute(
                 "CREATE TABLE IF NOT EXISTS present (server INTEGER NOT NULL, session INTEGER NOT NULL,"
@@ -160,7 +163,9 @@ class Copy(Storage):
             super().forget_unused_rooms(fold(LOBBY))
             number, room = secrets.randbits(62), self.highest_room()
             with self._changing() as writer:
-                writer.execute("INSERT INTO copy VALUES (1, ?, 1, ?, ?, 0, '')", (number, room, self._last_id))
+                writer.execute(
+                    "INSERT INTO copy VALUES (1, ?, 1, ?, ?, 0, '', ?)", (number, room, self._last_id, LAYOUT)
+                )
             return number
         return int(row[0]) if last == 0 and row[1] == 1 else engine  # it was killed before the engine had the number
 
@@ -179,7 +184,7 @@ class Copy(Storage):
             columns = "engine, position, last_room, server, file"
             row = writer.execute(f"SELECT {columns} FROM copy").fetchone()
             if row is None:
-                writer.execute("INSERT INTO copy VALUES (1, ?, 0, 0, 0, ?, ?)", (engine, server, file))
+                writer.execute("INSERT INTO copy VALUES (1, ?, 0, 0, 0, ?, ?, ?)", (engine, server, file, LAYOUT))
                 return ledger, 0, 0, 0
             if row[0] != engine:
                 raise StartError(
@@ -252,9 +257,17 @@ class Copy(Storage):
         writer.executemany("INSERT INTO servers VALUES (?, ?, ?)", alive)
 
 
+def layout_of(file: sqlite3.Connection) -> int | None:
+    """The layout of a copy; 0: from before there was a number; None: the file is no copy."""
+    columns = [row[1] for row in file.execute("PRAGMA table_info(copy)")]
+    if columns and "layout" not in columns:
+        return 0
+    return int(file.execute("SELECT layout FROM copy").fetchone()[0]) if is_copy(file) else None
+
+
 def leave(file: sqlite3.Connection) -> None:
     """Make the copy a history of its own. For a file that nobody else uses, in autocommit mode."""
     if is_copy(file):
         for table in ("copy", "present", "servers", "sweeps"):
-            file.execute(f"DROP TABLE {table}")
+            file.execute(f"DROP TABLE IF EXISTS {table}")
         file.execute("VACUUM")  # nothing is left of who was connected

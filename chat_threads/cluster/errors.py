@@ -67,6 +67,17 @@ class OtherFormat(StartError):
         )
 
 
+class OtherLayout(StartError):
+    """Another version made this copy, and this one cannot read what it has besides messages."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"The history {path} is of a server in a cluster, and another version of chat_threads made it, with which"
+            " this one cannot go on. Install that version, or name a new file with --db: then the server gets"
+            " everything from the database, if the other servers have this version, too."
+        )
+
+
 class LogIsShorter(StartError):
     """The log has lost rows that this copy has."""
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
+import sqlite3
 from typing import Any
 
 import pytest
 
 from chat_threads import changes, events, ordered
-from chat_threads.cluster import entries, values
-from chat_threads.cluster.errors import NewerEntry
+from chat_threads.cluster import copy, entries, values
+from chat_threads.cluster.errors import NewerEntry, OtherLayout
+from chat_threads.cluster.ledger import Entered
 from chat_threads.governance import Somebody
 from chat_threads.passwords import Account, Password
 
@@ -86,3 +90,42 @@ def test_every_kind_of_value_and_of_change_is_tried():
 def test_what_a_newer_version_wrote_is_not_guessed(row):
     with pytest.raises(NewerEntry):
         _load(json.dumps(row).encode())
+
+
+def test_what_other_versions_wrote_is_read_or_refused_by_its_number(tmp_path):
+    """If this is red: servers of two versions share a log, and a new version gets the files of an old one. If a value
+    has other fields, raise VERSION. If rows of before cannot be read any more, or mean something else, raise FORMAT. If
+    the file cannot be read, raise LAYOUT. A kind that is new needs no number, because older servers stop at its first
+    row. Then put the new digest here."""
+    pytest.importorskip("psycopg")
+    from chat_threads.cluster import engine
+
+    rows = entries.dump(VALUES, {1: (True, False, "192.0.2.1")}, lambda session: session, 7)
+    made = copy.Copy(str(tmp_path / "a.db"))
+    made.close()
+    with sqlite3.connect(tmp_path / "a.db") as file:
+        tables = file.execute(
+            "SELECT sql FROM sqlite_master WHERE name IN ('copy', 'present', 'servers', 'sweeps') ORDER BY name"
+        ).fetchall()
+    file.close()
+    present = [field.name for field in dataclasses.fields(Entered)]
+    digests = [hashlib.sha256(each).hexdigest()[:12] for each in (rows, repr((tables, present)).encode())]
+    assert (entries.VERSION, engine.FORMAT, copy.LAYOUT, *digests) == (2, 2, 1, "fff346d4f8d7", "694608a22dfa")
+
+
+def test_a_file_of_another_layout_is_refused_with_a_line_and_left_as_it_is(tmp_path):
+    path = str(tmp_path / "a.db")
+    made = copy.Copy(path)
+    made.begin(1, 2)
+    made.close()
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE copy SET layout = layout + 1")
+    with pytest.raises(OtherLayout, match="another version"):
+        copy.Copy(path)
+    with sqlite3.connect(path) as file:
+        file.execute("DROP TABLE copy")
+        file.execute("CREATE TABLE copy (one, engine, position, last_room, server, file)")  # the first one there was
+        file.execute("INSERT INTO copy VALUES (1, 2, 3, 4, 5, '')")
+    with pytest.raises(OtherLayout, match="another version"):
+        copy.Copy(path)
+    file.close()
