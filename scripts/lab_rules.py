@@ -31,8 +31,8 @@ MODULES: dict[str, str] = {
     "_thread": "allocate_lock LockType RLock get_ident start_new_thread",
     "abc": "ABC abstractmethod",
     "asyncio": "BoundedSemaphore CancelledError Condition Event Future Lock PriorityQueue Queue QueueEmpty QueueFull "
-    "Semaphore StreamReader StreamWriter Task TaskGroup TimeoutError create_task gather run shield sleep timeout wait "
-    "wait_for to_thread current_task ALL_COMPLETED FIRST_COMPLETED FIRST_EXCEPTION",
+    "Semaphore StreamReader StreamWriter Task TaskGroup TimeoutError create_task current_task ensure_future gather "
+    "get_running_loop run shield sleep timeout to_thread wait wait_for ALL_COMPLETED FIRST_COMPLETED FIRST_EXCEPTION",
     "bisect": "*",
     "codecs": "getincrementaldecoder getincrementalencoder decode encode BOM_UTF8",
     "collections": "ChainMap Counter OrderedDict defaultdict deque namedtuple",
@@ -84,7 +84,7 @@ ATTRIBUTES = frozenset(
     name for each in (*_INSIDE, types.CodeType) for name in dir(each) if re.match("[a-z]{1,2}_", name)
 ) | {
     *("mro", "default_factory", "load_extension", "enable_load_extension", "_noted"),
-    *("subprocess_exec", "subprocess_shell"),
+    *("get_coro", "get_stack", "subprocess_exec", "subprocess_shell"),
 }
 
 
