@@ -235,16 +235,16 @@ def test_points_hints_and_stories_go_to_csv_and_to_gradescope(tmp_path):
     assert done.stdout.startswith("Not looked at: bob.zip. ")
     page = (LABS / "README.rst").read_text(encoding="utf-8")
     shown, printed = (
-        set(re.findall(r"(?m)^ *\d/\d  ((?:Bob|Cy|Dan) .*?: )\d of \d(.*?)(?:  \(\d+ s left\))?$", text))
+        set(re.findall(r"(?m)^ *\d/\d  ((?:Bob|Cy|Dan) .*?: )\d+ of \d+(.*?)(?:  \(\d+ s left\))?$", text))
         for text in (page, done.stdout)
     )
     assert shown == printed
     assert len(shown) == 3
     found = rows(tmp_path / "points.csv")
     best, _, _, _, ann, bob, cy, dan = found.values()
-    assert (best["name"], best["points"], best["of"], best["hints"]) == ('\'=1+1, "Zoë" \ufffd', "8", "8", "2")
+    assert (best["name"], best["points"], best["of"], best["hints"]) == ('\'=1+1, "Zoë" \ufffd', "10", "10", "2")
     assert (best["only one session gets a name"], best["remark"]) == ("2", "")
-    assert (ann["points"], ann["remark"]) == ("1", "task.py is as it was handed out")
+    assert (ann["points"], ann["remark"]) == ("3", "task.py is as it was handed out")
     assert bob["remark"] == "task.py cannot be read: it has more than 200,000 bytes."
     assert (cy["points"], cy["remark"]) == ("0", "fails first: task.py can be loaded")
     assert dan["remark"] == "task.py cannot be read: it is not a file."
@@ -260,10 +260,10 @@ def test_points_hints_and_stories_go_to_csv_and_to_gradescope(tmp_path):
         "status": "failed",
         "output_format": "text",
     }
-    assert sum(test["score"] for test in results["tests"]) == 1
+    assert sum(test["score"] for test in results["tests"]) == 3
     done = grade(folder / "ann", "--gradescope", tmp_path / "results.json")
     assert done.returncode == 0, done.stderr
-    assert len(json.loads((tmp_path / "results.json").read_text())["tests"]) == 7
+    assert len(json.loads((tmp_path / "results.json").read_text())["tests"]) == 9
     assert grade(folder, "--gradescope", tmp_path / "results.json").stderr == (
         "lab: there are 8 hand-ins, so --gradescope needs a folder.\n"
     )
@@ -309,8 +309,8 @@ def test_sixty_hand_ins_are_graded_in_one_command(tmp_path):
     assert "60 graded in " in done.stdout
     assert " All checks pass for 30 of them." in done.stdout
     found = rows(tmp_path / "points.csv")
-    assert {row["points"] for name, row in found.items() if name.startswith("right")} == {"11"}
-    assert all(int(row["points"]) < 11 for name, row in found.items() if name.startswith("wrong"))
+    assert {row["points"] for name, row in found.items() if name.startswith("right")} == {"13"}
+    assert all(int(row["points"]) < 13 for name, row in found.items() if name.startswith("wrong"))
     told = {
         name: (found[name]["points"], found[name]["remark"]) for name in ("cheat", "loop", "bomb", "syntax", "plugins")
     }
@@ -320,7 +320,7 @@ def test_sixty_hand_ins_are_graded_in_one_command(tmp_path):
         "loop": ("0", "the checks did not end within 30 seconds: task.py waits for ever, or has no end."),
         "bomb": ("0", f"{refused} {solution.count(chr(10)) + 4}: it may not use os.fork."),
         "syntax": ("0", "fails first: task.py can be loaded"),
-        "plugins": ("3", "task.py is as it was handed out"),
+        "plugins": ("4", "task.py is as it was handed out"),
     }
 
 
@@ -354,10 +354,10 @@ def test_a_hand_in_that_misbehaves_harms_no_other_and_leaves_nothing(tmp_path):
     if lab_running.apart() and ("setpriv" in lab_running.inside(1) or os.geteuid()):
         assert 20 < max(most) < 2 * lab_running.PROCESSES + 10
     found = rows(tmp_path / "points.csv")
-    assert found.pop("honest")["points"] == "11"
+    assert found.pop("honest")["points"] == "13"
     for name, row in found.items():
         assert MISBEHAVES[name][1] in row["remark"], name
-        assert int(row["points"]) <= 3, name  # those of the unsolved task
+        assert int(row["points"]) <= 4, name  # those of the unsolved task
 
 
 def command_of(pid: int) -> str:

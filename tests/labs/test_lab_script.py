@@ -128,7 +128,7 @@ def test_a_check_tells_the_story_of_the_first_that_fails_and_nothing_of_pytest(s
     assert "  FAILS  a line in two pieces is one line\n\n         The client sent b'hi bob\\n'\n" in done.stdout
     assert "Step 1: No line has ended yet" in done.stdout
     assert done.stdout.count("The client sent") == 1
-    assert "8 of 11 checks fail. lab.py check --all tells the story of each." in done.stdout
+    assert "9 of 13 checks fail. lab.py check --all tells the story of each." in done.stdout
     for pytests in ("test_task", "pytest", "Failed", "____", ".py:"):
         assert pytests not in done.stdout
 
@@ -153,7 +153,7 @@ def test_an_assertion_in_the_students_file_is_told_with_its_line(started):
 
 def test_all_stories_are_told_on_demand(started):
     done = lab("check", "--all", at=started)
-    assert done.stdout.count("FAILS") == 8
+    assert done.stdout.count("FAILS") == 9
     assert "Ann and bob are connected at the same time" in done.stdout
     assert "--all" not in done.stdout
 
@@ -163,7 +163,7 @@ def test_a_lab_that_is_solved_passes(started):
     for arguments, place in ((["check"], started), (["check", 1], started.parent), (["check", 1], started)):
         done = lab(*arguments, at=place)
         assert done.returncode == 0, done.stdout
-        assert "All 11 checks pass." in done.stdout
+        assert "All 13 checks pass." in done.stdout
         assert "FAILS" not in done.stdout
 
 
@@ -239,7 +239,7 @@ def test_a_grader_gets_junit_xml(started, tmp_path):
     done = lab("check", 1, "--junitxml", tmp_path / "ann.xml", at=started)
     assert done.returncode == 1
     suite = ElementTree.parse(tmp_path / "ann.xml").find("testsuite")
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("11", "8", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("13", "9", "0")
     done = lab("check", 1, "--junitxml", tmp_path / "nowhere" / "ann.xml", at=started)
     assert done.returncode == 2
     assert done.stderr.startswith(f"lab: {tmp_path / 'nowhere' / 'ann.xml'} could not be written: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import pathlib
@@ -41,6 +42,9 @@ AS_HANDED_OUT = {
     "04_deadlock": {
         "test_a_member_can_leave_while_its_queue_is_full": "bob waits for self._lock, which ann holds.",
         "test_nobody_waits_for_a_member_that_does_not_read": "No thread can continue: ann waits in put(), line ",
+        "test_two_speakers_disconnect_all_that_are_slow": "No thread can continue: ann waits in put(), line ",
+        "test_two_speakers_and_one_free_place": "No thread can continue: bob waits in put(), line ",
+        "test_a_member_that_joins_while_another_is_disconnected_is_a_member": "ann waits in put(), line ",
     },
     "06_goodbye": {
         "test_every_accepted_text_is_stored_when_stop_returns": "the stored texts were ['1'].",
@@ -133,6 +137,17 @@ def test_the_story_in_the_readme_is_what_the_check_tells(lab, failures):
     checks = (LABS / lab / "README.rst").read_text().split("\nCheck it\n--------\n")[1]
     story = re.search(r"::\n\n(.*?)\n\n(?=\S)", checks, re.S)[1]
     assert textwrap.dedent(story) in [said.rstrip() for said in failures(lab, LABS / lab / "task.py").values()]
+
+
+def test_an_answer_that_only_the_interpreter_lock_makes_right_is_on_the_page(failures, stepper, monkeypatch):
+    path = WRONG / "03_name_race" / "no_call_between_look_and_take.py"
+    page = (LABS / "03_name_race" / "README.rst").read_text()
+    claim = path.read_text().partition("    def claim")[2].partition("\n\n")[0]
+    assert f"    def claim{claim}\n\nWith an interpreter lock no check finds a fault in it." in page
+    said = failures("03_name_race", path)["test_only_one_session_gets_a_name"]
+    assert f"nothing keeps them apart::\n\n{textwrap.indent(said.rstrip(), '    ')}\n\nQuestions\n" in page
+    monkeypatch.setattr(stepper, "explore", functools.partial(stepper.explore, free=False))
+    assert failures("03_name_race", path) == {}
 
 
 @pytest.mark.parametrize("lab", MINE)

@@ -39,7 +39,7 @@ SHIPPED = {
 REPEAT = """
 def pytest_generate_tests(metafunc):
     metafunc.fixturenames.append("time_around")
-    metafunc.parametrize("time_around", range(20))
+    metafunc.parametrize("time_around", range(5))
 """
 
 
@@ -71,15 +71,13 @@ def test_a_lab_as_handed_out_fails_for_the_right_reason(lab, tmp_path):
 
 @pytest.mark.timeout(PATIENCE + 10)
 @pytest.mark.parametrize("lab", OURS)
-def test_a_lab_solved_passes_20_times_in_a_row(lab, tmp_path):
+def test_a_lab_solved_passes_five_times_in_a_row(lab, tmp_path):
     (tmp_path / "repeat.py").write_text(REPEAT)
     done = check(lab, LABS / lab / "solution.py", tmp_path, "-p", "repeat")
     assert done.returncode == 0, done.stdout
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed
-    assert int(passed[1]) == 20 * len(
-        re.findall(r"^def test_", (LABS / lab / "test_task.py").read_text(), re.MULTILINE)
-    )
+    assert int(passed[1]) >= 5 * (LABS / lab / "test_task.py").read_text().count("\ndef test_")
 
 
 @pytest.mark.parametrize("answer", ANSWERS[WRONG], ids=str)

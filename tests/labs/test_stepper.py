@@ -436,6 +436,46 @@ def test_a_timeout_may_end_while_others_can_go_on(explore, stepper):
     assert explore(SPINS, "ignores", "ignores", check=two_counted, preemptions=1).fault is None
 
 
+def test_a_stop_that_a_thread_has_kept_ends_no_other_thread(explore):
+    text = (
+        SPINS
+        + """
+    def keeps(self):
+        self._lock.acquire()
+
+    def look(self):
+        try:
+            self._lock.acquire()
+        except BaseException as error:
+            Spins.kept = error
+
+    def raises(self):
+        raise getattr(Spins, "kept", None) or KeyError
+"""
+    )
+
+    def look(spins):
+        spins.look()
+
+    assert explore(text, "keeps", check=look).fault.startswith("When all threads had ended, a lock was still held")
+    assert explore(text, "raises").fault == "ann died of KeyError."
+
+
+def test_an_attribute_of_a_function_is_shared(explore):
+    text = (
+        COUNTER.replace("self.count = 0", "self.count = state.count = 0")
+        + """
+    def keeps(self):
+        state.count += 1
+        self.count = state.count
+
+def state():
+    pass
+"""
+    )
+    assert explore(text, "keeps", "keeps", check=two_counted).fault == "Two counted, and the count is 1."
+
+
 SYNTAX = '''
 from __future__ import annotations
 import queue

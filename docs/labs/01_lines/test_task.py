@@ -173,6 +173,28 @@ def test_two_connections_do_not_mix():
     )
 
 
+def test_a_new_connection_begins_empty():
+    for number in range(100):
+        old = task.Lines(LIMIT)
+        old.feed(b"half a line")
+        old.feed(b"x" * (number % 2 * 2 * LIMIT))
+        del old  # Python may give its place in memory, and so its id(), to the next one
+        got = task.Lines(LIMIT).feed(b"hi\n")
+        if got != ["hi"]:
+            tell(
+                "Ann's connection ends in the middle of a line. Then bob connects, and gets Lines of his own.",
+                "",
+                f"  from bob: recv() returned {b'hi' + bytes([10])!r}  feed() returned {got!r}",
+                "",
+                "Bob said 'hi': a new connection must not see what is left of one that has ended.",
+            )
+
+
+def test_a_byte_order_mark_is_a_character_like_any_other():
+    for pieces in splits("\ufeffhi\n\ufeffyes\n".encode()):
+        go_through(pieces)
+
+
 def test_a_line_that_is_too_long_is_none_and_the_next_line_is_fine():
     for size in (1, 7, 1000):
         data = b"x" * 1000 + b"\nhi\n"

@@ -128,6 +128,23 @@ def test_only_one_session_gets_a_name_by_claim_or_by_rename():
     no_order_goes_wrong(scene, make, lambda scene: one_was_told_yes(scene, "sam"))
 
 
+def test_two_sessions_that_want_each_others_names_are_both_refused():
+    def make():
+        scene = Scene(ann="ann", bob="bob")
+        return scene, {
+            "ann": partial(scene.rename, "ann", "ann", "bob"),
+            "bob": partial(scene.rename, "bob", "bob", "ann"),
+        }
+
+    def check(scene):
+        if scene.told == {"ann": "no", "bob": "no"} and all(scene.table.who(name) == name for name in scene.told):
+            return None
+        return f"Each name was taken the whole time, so both have to be told no. {scene.says('ann', 'bob')}"
+
+    scene = "ann's session changes its name to bob, while bob's changes its name to ann."
+    no_order_goes_wrong(scene, make, check)
+
+
 def test_a_session_may_claim_its_own_name_in_another_case():
     def make():
         scene = Scene(ann="ann")
@@ -148,6 +165,23 @@ def test_a_session_may_claim_its_own_name_in_another_case():
         return None
 
     no_order_goes_wrong("ann's session changes its name to Ann, and then claims ANN.", make, check)
+
+
+def test_a_released_name_is_free():
+    def make():
+        scene = Scene(ann="sam")
+
+        def leave_and_enter():
+            scene.table.release("ann", "Sam")
+            scene.look("sam")
+            scene.claim("bob", "sam")
+
+        return scene, {"ann": leave_and_enter}
+
+    def check(scene):
+        return None if scene.told["bob"] == "yes" else f"bob was told no. {scene.says('sam')}"
+
+    no_order_goes_wrong("ann is sam and disconnects. After that, bob claims sam.", make, check)
 
 
 def test_a_name_released_twice_is_not_taken_from_its_next_session():

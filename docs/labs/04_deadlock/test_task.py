@@ -35,6 +35,7 @@ class Member(task.Member):
     def read(self):
         text = self.queue.get()
         stepper.note(f"reads {text}")
+        stepper.point()
         return text
 
 
@@ -104,6 +105,47 @@ def test_all_members_get_the_texts_in_one_order():
     no_order_goes_wrong("ann and bob each say a text to cy and dan, who do not read yet.", make, check)
 
 
+def test_two_speakers_disconnect_all_that_are_slow():
+    def make():
+        room, members = room_of(dan=1, eve=2, quick=4)
+        say(room, "1")
+        return members, {"ann": partial(say, room, "from ann"), "bob": partial(say, room, "from bob")}
+
+    def check(dan, eve, quick):
+        texts = waiting(quick)
+        for member, wanted in ((dan, texts[:1]), (eve, texts[:2]), (quick, texts)):
+            has = f"{member.name} has {waiting(member)}"
+            if waiting(member) != wanted:
+                return f"{has} and should have {wanted}."
+            if member.was_cut_off != (member is not quick):
+                return f"{has} and was {'' if member.was_cut_off else 'not '}disconnected by cut_off()."
+        if len(texts) != 3:
+            return f"Three texts were said, and quick has {texts}."
+        return None
+
+    scene = (
+        "1 was said. One text may wait for dan, two for eve, four for quick, and nobody reads. "
+        "ann and bob each say a text."
+    )
+    no_order_goes_wrong(scene, make, check)
+
+
+def test_two_speakers_and_one_free_place():
+    def make():
+        room, members = room_of(dan=1, quick=2)
+        return members, {"ann": partial(say, room, "from ann"), "bob": partial(say, room, "from bob")}
+
+    def check(dan, quick):
+        if waiting(dan) != waiting(quick)[:1] or len(waiting(quick)) != 2:
+            return f"quick has {waiting(quick)}, and dan {waiting(dan)}: he should have the first of them."
+        if not dan.was_cut_off:
+            return f"dan has {waiting(dan)} and was not disconnected by cut_off()."
+        return None
+
+    scene = "One text may wait for dan, who does not read, and two for quick. ann and bob each say a text."
+    no_order_goes_wrong(scene, make, check)
+
+
 def test_a_member_that_has_left_gets_nothing():
     def make():
         room, (bob,) = room_of(bob=2)
@@ -132,7 +174,8 @@ def test_a_disconnected_member_sees_no_hole():
         got = []
 
         def read_two():
-            got.extend(bob.read() for _ in range(2))
+            for _ in range(2):
+                got.append(bob.read())
 
         return (bob, cy, got), {"ann": partial(say, room, "3"), "dan": partial(say, room, "4"), "bob": read_two}
 
@@ -146,6 +189,21 @@ def test_a_disconnected_member_sees_no_hole():
         return None
 
     scene = "bob's queue holds 1 and 2 and is full. ann says 3 and dan 4, while bob reads two. cy's queue has room."
+    no_order_goes_wrong(scene, make, check)
+
+
+def test_a_member_that_joins_while_another_is_disconnected_is_a_member():
+    def make():
+        room, _ = room_of(dan=1)
+        cy = Member("cy", 3)
+        say(room, "1")
+        return (room, cy), {"ann": partial(say, room, "2"), "cy": partial(room.join, cy)}
+
+    def check(room, cy):
+        room.say("3")
+        return None if waiting(cy)[-1:] == ["3"] else f"cy has joined. After that 3 was said, and cy has {waiting(cy)}."
+
+    scene = "dan's queue holds 1 and is full. ann says 2, while cy joins."
     no_order_goes_wrong(scene, make, check)
 
 

@@ -264,16 +264,19 @@ def test_a_disconnected_member_is_gone_and_may_enter_again():
         story.tell("Bob entered again, and should have got every line since then.")
 
 
-def test_a_member_that_reads_while_it_is_disconnected_sees_no_hole():
-    limit = 2
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_member_that_reads_while_it_is_disconnected_sees_no_hole(before):
+    limit, words = 2, ["one", "two", "three", "four"]
 
     def make():
         room = task.Room(limit)
         bob = room.enter("bob")
         given = []
+        for word in words[:before]:
+            room.say(word)
 
         def publish():
-            for word in ("one", "two", "three", "four"):
+            for word in words[before:]:
                 room.say(word)
 
         def write():
@@ -295,7 +298,8 @@ def test_a_member_that_reads_while_it_is_disconnected_sees_no_hole():
     result = stepper.explore(make, check, only=[task])
     if result.fault:
         tell(
-            f"{limit} lines may wait. Bob's writer collects twice while four lines are said, and once more at the end.",
+            f"{limit} lines may wait, and {before} do. Bob's writer collects twice while {len(words) - before} "
+            "lines are said, and once more at the end.",
             "",
             stepper.story(result),
         )

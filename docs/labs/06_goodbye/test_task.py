@@ -176,6 +176,53 @@ def test_the_thread_sleeps_until_it_has_something_to_do():
     no_order_goes_wrong(scene, make, lambda: None, preemptions=0)
 
 
+def test_a_text_is_stored_however_long_nobody_has_submitted_any():
+    def make():
+        stored, told, never = [], [], threading.Event()
+        keeper = started(stored.append)
+
+        def submit_late():
+            never.wait(24 * 3600)
+            told.append(keeper.submit("1"))
+            keeper.stop()
+
+        return (stored, told), {"ann": submit_late}
+
+    def check(stored, told):
+        if told != [True] or stored != ["1"]:
+            return f"ann was told {told[0]}, and {stored} was stored. She should have been told True, and 1 stored."
+        return None
+
+    scene = "Nobody submits anything for a day. Then ann submits 1, and calls stop()."
+    no_order_goes_wrong(scene, make, check, preemptions=0)
+
+
+def test_of_two_sessions_that_enter_at_once_one_is_told_of_the_other():
+    def make():
+        names, told = task.Names(), {}
+        sessions = {name: task.Session("sam") for name in ("ann", "bob")}
+
+        def enter(name):
+            told[name] = names.enter(sessions[name])
+            stepper.note(f"is told {shown(told[name], **sessions)}")
+
+        return (names, told, sessions), {name: partial(enter, name) for name in sessions}
+
+    def check(names, told, sessions):
+        for first, second in (("ann", "bob"), ("bob", "ann")):
+            ended = told[first] is None and told[second] is sessions[first]
+            if ended and names.who("sam") is sessions[second]:
+                return None
+        who = {name: shown(told[name], **sessions) for name in told}
+        return (
+            f"The first has to be told None, and the second has to be told of the first, and is sam then. "
+            f"But ann was told {who['ann']}, bob was told {who['bob']}, and "
+            f"who('sam') is {shown(names.who('sam'), **sessions)}."
+        )
+
+    no_order_goes_wrong("Two sessions, of ann and of bob, enter as sam at the same time.", make, check)
+
+
 def test_an_old_session_does_not_take_the_name_from_a_new_one():
     def make():
         names, old, new = task.Names(), task.Session("sam"), task.Session("sam")

@@ -123,22 +123,28 @@ def test_a_line_by_itself_is_sent_at_once():
     )
 
 
-def test_no_line_is_lost_in_any_order_of_the_threads():
+@pytest.mark.parametrize("before", [0, 1])
+def test_no_line_is_lost_in_any_order_of_the_threads(before):
+    said = [b"one\n", b"two\n"]
+
     def make():
         sent = []
         outbox = task.Outbox(sent.append)
+        for line in said[:before]:
+            outbox.put(line)
 
         def speak():
-            outbox.put(b"one\n")
-            outbox.put(b"two\n")
+            for line in said[before:]:
+                outbox.put(line)
             outbox.close()
 
         return sent, {"writer": outbox.run, "ann": speak}
 
     def check(sent):
-        return None if b"".join(sent) == b"one\ntwo\n" else f"'one' and 'two' were put; the writer sent {short(sent)}."
+        return None if b"".join(sent) == b"".join(said) else f"'one' and 'two' were put; the writer sent {short(sent)}."
 
-    explore(make, check, story="Ann puts two lines and closes the outbox, while its writer runs.")
+    what = "'one' was put. Ann puts 'two'" if before else "Ann puts 'one' and 'two'"
+    explore(make, check, story=f"{what} and closes the outbox, while its writer runs.")
 
 
 def test_two_threads_may_put_at_once():

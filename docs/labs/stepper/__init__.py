@@ -44,9 +44,9 @@ import sys
 
 from .search import Moment, Result, Step, explore
 from .stories import story
-from .turns import STEPS, idled, note
+from .turns import STEPS, idled, note, point
 
-__all__ = ["STEPS", "Moment", "Result", "Step", "explore", "idled", "load_task", "note", "story"]
+__all__ = ["STEPS", "Moment", "Result", "Step", "explore", "idled", "load_task", "note", "point", "story"]
 
 
 def load_task(beside: str):

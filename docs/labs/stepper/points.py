@@ -13,6 +13,7 @@ call of something that may change. One access by itself is still a whole: CPytho
 
 from __future__ import annotations
 
+import sys
 import types
 
 from . import turns
@@ -58,8 +59,10 @@ class Points:
 
     def at(self, at, value):
         """Something is about to be done with this value."""
-        if turns.running.current and type(value) not in PLAIN:
-            turns.running.access(self.places[at], value)
+        if turns.running.current:
+            place = self.places[at]
+            if type(value) not in PLAIN or (place.name and type(value) is types.FunctionType):  # f.count is shared, too
+                turns.running.access(place, value)
         return value
 
     def value(self, at, value):
@@ -121,7 +124,7 @@ class _Block:
     def __init__(self, points, at, manager):
         self.points, self.at, self.manager = points, at, manager
         if hasattr(manager, "is_used_as"):
-            manager.is_used_as(points.places[at].text)
+            manager.is_used_as(points.places[at].text, sys._getframe(2).f_locals.get("self"))
 
     def __enter__(self):
         return self.points.call(self.at, self.manager.__enter__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import random
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 
 from . import standins, stories, turns
 
-ORDERS = 10_000  # tried at most, with the interpreter lock and without it
+ORDERS = 1500  # tried at most, with the interpreter lock, and as many without it
 MODES = ("gil", "free")  # the first word of a schedule
 
 
@@ -33,7 +34,7 @@ class Result:
     fault: str | None
     orders: int  # that were tried, including the one with the fault
     seconds: float  # that the search took
-    complete: bool = True  # False: there are more than ORDERS orders, and the rest was not tried
+    complete: bool = True  # False: there are more than ORDERS orders, and only some of the last were tried
     threads: list[str] = field(default_factory=list)  # names
     steps: list[Step] = field(default_factory=list)
     free: bool = False  # the fault needs a Python without the interpreter lock
@@ -86,10 +87,11 @@ class _Search:
         self.orders = 0
 
     def search(self, preemptions, free):
-        complete = True
         untried = [deque([()]), *(deque() for _ in range(preemptions))]  # by the number of preemptions
         most = self.orders + ORDERS
         for spent, waiting in enumerate(untried):
+            if len(waiting) > most - self.orders:  # too many: try some of all kinds, the same ones each time
+                random.Random(len(waiting)).shuffle(waiting)
             while waiting and self.orders < most:
                 order = waiting.popleft()
                 self.orders += 1

@@ -80,10 +80,10 @@ class Lock:
         holder = "it holds itself" if self._holder is thread else f"{self._holder and self._holder.name} holds"
         return f"{self.name or 'a lock'}, which {holder}" if self._holder else self.name or "a lock"
 
-    def is_used_as(self, name):
-        """The lock is used by a with statement under this name."""
+    def is_used_as(self, name, owner):
+        """The lock is used by a with statement under this name, in a method of this object."""
         if self._needs_a_name:
-            self.name, self._needs_a_name = name, False
+            self.name, self._needs_a_name = _attribute(owner, self) or name, False
 
     def _free(self):
         return not self.taken
@@ -106,6 +106,15 @@ class Lock:
         return f"waits in {inner}(), line {frame.f_lineno}{why}"
 
 
+def _attribute(owner, lock):
+    """The name of a lock in an object's attributes, also in a dictionary: "self._locks['ann']"."""
+    for attribute, value in getattr(owner, "__dict__", {}).items():
+        for key, each in value.items() if isinstance(value, dict) else ():
+            if lock in (each, getattr(each, "_block", None)):
+                return f"self.{attribute}[{key!r}]"
+    return ""
+
+
 def _is_on_the_way(code):
     """Whether this makes a lock for its caller."""
     return code.co_filename.startswith((FOLDER, "<")) or code is threading.Condition.__init__.__code__
@@ -123,8 +132,8 @@ class RLock(threading._PyRLock):
 
     __enter__ = acquire
 
-    def is_used_as(self, name):
-        self._block.is_used_as(name)
+    def is_used_as(self, name, owner):
+        self._block.is_used_as(name, owner)
 
 
 class SimpleQueue(queue.Queue):
@@ -141,10 +150,16 @@ class SimpleQueue(queue.Queue):
 
 
 def _start(self):
+    if hasattr(self, "_noted"):
+        raise RuntimeError("threads can only be started once")
     self._noted = turns.running.start(self)
 
 
 def _join(self, timeout=None):
+    if not hasattr(self, "_noted"):
+        raise RuntimeError("cannot join thread before it is started")
+    if self._noted is turns.running.current:
+        raise RuntimeError("cannot join current thread")
     turns.running.wait(lambda: self._noted.done, lambda: f"waits for {self._noted.name} to end", timeout)
 
 

@@ -97,7 +97,7 @@ def story(result) -> str:
         if line:
             fitting = [cell if len(cell) <= width else cell[: width - 1] + "…"]
         else:  # a note is not in the file, so it is shown in full
-            fitting = textwrap.wrap(cell, width, subsequent_indent=" " * 6)
+            fitting = textwrap.wrap(cell, width, subsequent_indent=" " * 8)
         for part in fitting:
             rows.append(f"{number if line else '':>4}  " + " " * ((width + 2) * thread) + part)
     if len(rows) > ROWS:

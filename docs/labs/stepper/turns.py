@@ -98,6 +98,7 @@ class Run:
         self.turn.acquire()
         self.now = 0.0  # seconds
         self.idled = 0.0  # seconds of these in which no thread could continue
+        self.until = None  # a function that says whether the caller's wait is over: make() or check() may wait, too
         self.over = None  # why the run is over; from then on, a thread that gets the turn ends
 
     def run(self, make, check):
@@ -110,21 +111,32 @@ class Run:
                 thread = threading.Thread(target=work, name=name)
                 thread.start()
                 self.named.append(thread._noted)
+            self.rows, self.lines = [], 0  # what make() did is not told
             if self.recorder:
                 self.recorder.begin(self)
-            self._give(self._next())
-            if not self.turn.acquire(timeout=PATIENCE):
-                self.over = f"{self.current.name} waits for something that is no lock or queue, or never ends a line."
-            self.current = None
-            return self._fault() or check(state)
+            self._let_them_run()
+            if fault := self._fault():
+                return fault
+            told, self.rows = self.rows, []
+            try:
+                return check(state) or self.over
+            finally:
+                self.rows = told
         except Stop:
-            return self.over
+            return self.over or "A thread was ended that had not come to its end."
         finally:
             self.over = self.over or "It is over."
             for thread in self.threads:
                 if not thread.done:
                     self._give(thread)
                     self.turn.acquire(timeout=TIDY_UP)
+
+    def _let_them_run(self):
+        """Give the turn away until nobody wants it, or the caller's wait is over."""
+        self._give(self._next())
+        if not self.turn.acquire(timeout=PATIENCE):
+            self.over = f"{self.current.name} waits for something that is no lock or queue, or never ends a line."
+        self.current = None
 
     def _fault(self):
         for thread in self.threads:
@@ -145,11 +157,10 @@ class Run:
             try:
                 thread.thread.run()
                 self.note("ends")
-            except Stop:
-                pass
             except BaseException as error:
-                thread.error = error
-                self.note(f"dies of {type(error).__name__}")
+                if not (self.over and isinstance(error, Stop)):
+                    thread.error = error
+                    self.note(f"dies of {type(error).__name__}")
         thread.done = True
         self._give(None if self.over else self._next())
 
@@ -241,6 +252,8 @@ class Run:
 
         A wait with a timeout may end early, because all other threads may be slow. That costs a preemption.
         """
+        if self.until and self.until():
+            return None
         here = self.current.number + self.current.asleep if self.current else 0
         around = self.threads[here:] + self.threads[:here]
         ready = [thread for thread in around if thread.ready(self.now)]
@@ -252,6 +265,8 @@ class Run:
             self.now = soonest
             ready = [thread for thread in around if thread.ready(self.now)]
         ready.sort(key=attrgetter("asleep"))
+        if self.until:
+            return ready[0]
         early = [each for each in around if not each.done and each not in ready and each.deadline < NEVER]
         price = int(self.current is not None and self.current.ready(self.now))
         prices = [0] + [price] * (len(ready) - 1) + [1] * len(early)
@@ -281,8 +296,7 @@ class Run:
         if timeout is not None and timeout <= 0:
             return False
         if thread is None:
-            self.over = f"When all threads had ended, a lock was still held: the check {why()}."
-            raise Stop
+            return self._wait_as_caller(until, why)
         thread.until, thread.why = until, why()
         thread.deadline = NEVER if timeout is None else self.now + timeout
         self.note(thread.why)
@@ -295,12 +309,23 @@ class Run:
             self.note("continues")
         return True
 
+    def _wait_as_caller(self, until, why):
+        self.until = until
+        self._let_them_run()
+        self.until = None
+        if until():
+            return True
+        if not self.over and self.named:
+            self.over = f"When all threads had ended, a lock was still held: the check {why()}."
+        self.over = self.over or f"Before the threads began, the scene {why()}."
+        raise Stop
+
     def spin(self, lock, is_its_own):
-        """The thread has looked in vain whether a lock is free. If another thread holds it, the others come first."""
+        """The thread has looked in vain whether a lock is free. If it looks again and again, the others go first."""
         thread = self.current
         thread.spins = thread.spins + 1 if thread.spins_for is lock else 1
         thread.spins_for = lock
-        if not is_its_own:
+        if thread.spins > 1 and not is_its_own:
             self._let_others_go_first()
 
     def sleep(self, seconds):
@@ -323,6 +348,12 @@ class Run:
 def note(text: str) -> None:
     """For the functions that ``make`` returns: add a note to the story, in the column of the calling thread."""
     running.note(text)
+
+
+def point() -> None:
+    """For the functions that ``make`` returns: here other threads may have the turn."""
+    if running.current:
+        running.switch("stopped between two calls")
 
 
 def idled() -> float:

@@ -1,0 +1,52 @@
+"""It tries to take the lock until it gets it."""
+
+import contextlib
+import threading
+
+
+class NameTaken(Exception):
+    """Somebody else has the name."""
+
+
+class NameTable:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._named = {}
+
+    @contextlib.contextmanager
+    def _alone(self):
+        while not self._lock.acquire(blocking=False):
+            pass
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def claim(self, session, name):
+        with self._alone():
+            self._claim(session, name)
+
+    def rename(self, session, old, new):
+        with self._alone():
+            self._claim(session, new)
+            if old.casefold() != new.casefold():
+                self._release(session, old)
+
+    def release(self, session, name):
+        with self._alone():
+            self._release(session, name)
+
+    def who(self, name):
+        with self._alone():
+            return self._named.get(name.casefold())
+
+    def _claim(self, session, name):
+        key = name.casefold()
+        if self._named.get(key, session) is not session:
+            raise NameTaken(name)
+        self._named[key] = session
+
+    def _release(self, session, name):
+        key = name.casefold()
+        if self._named.get(key) is session:
+            del self._named[key]

@@ -1,0 +1,48 @@
+"""A member that was full is marked, and gets nothing more; cut_off() removes it."""
+
+import queue
+import threading
+
+
+class Member:
+    """A member of a room. At most ``limit`` texts wait in its queue, which the member's own thread empties."""
+
+    def __init__(self, name, limit):
+        self.name = name
+        self.queue = queue.Queue(limit)
+        self.cut = False
+
+    def cut_off(self, room):
+        self.cut = True
+        room.leave(self)
+
+
+class Room:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._members = []
+        self._cut = []
+
+    def join(self, member):
+        with self._lock:
+            self._members.append(member)
+
+    def leave(self, member):
+        with self._lock:
+            for members in (self._members, self._cut):
+                if member in members:
+                    members.remove(member)
+
+    def say(self, text):
+        behind = []
+        with self._lock:
+            for member in self._members:
+                if member in self._cut:
+                    continue
+                try:
+                    member.queue.put_nowait(text)
+                except queue.Full:
+                    self._cut.append(member)
+                    behind.append(member)
+        for member in behind:
+            member.cut_off(self)

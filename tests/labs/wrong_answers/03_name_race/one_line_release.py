@@ -1,0 +1,44 @@
+"""Only release has no lock, because it is one line.
+
+Caught by: test_a_name_released_twice_is_not_taken_from_its_next_session: ann was told yes. The table says: sam is nob
+"""
+
+import threading
+
+
+class NameTaken(Exception):
+    """Somebody else has the name."""
+
+
+class NameTable:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._named = {}
+
+    def claim(self, session, name):
+        with self._lock:
+            self._claim(session, name)
+
+    def rename(self, session, old, new):
+        with self._lock:
+            self._claim(session, new)
+            if old.casefold() != new.casefold():
+                self._release(session, old)
+
+    def release(self, session, name):
+        self._named.pop(name.casefold(), None) if self._named.get(name.casefold()) is session else None
+
+    def who(self, name):
+        with self._lock:
+            return self._named.get(name.casefold())
+
+    def _claim(self, session, name):
+        key = name.casefold()
+        if self._named.get(key, session) is not session:
+            raise NameTaken(name)
+        self._named[key] = session
+
+    def _release(self, session, name):
+        key = name.casefold()
+        if self._named.get(key) is session:
+            del self._named[key]

@@ -1,0 +1,51 @@
+"""Waits a second for the lock, and goes on without it.
+
+Caught by: test_all_members_get_the_texts_in_one_order: cy gets ['from ann', 'from bob'], and dan ['from bob', 'from a
+"""
+
+import queue
+import threading
+
+
+class Member:
+    """A member of a room. At most ``limit`` texts wait in its queue, which the member's own thread empties."""
+
+    def __init__(self, name, limit):
+        self.name = name
+        self.queue = queue.Queue(limit)
+        self.cut = False
+
+    def cut_off(self, room):
+        self.cut = True
+        room.leave(self)
+
+
+class Room:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._members = []
+
+    def join(self, member):
+        with self._lock:
+            self._members.append(member)
+
+    def leave(self, member):
+        with self._lock:
+            if member in self._members:
+                self._members.remove(member)
+
+    def say(self, text):
+        behind = []
+        got = self._lock.acquire(timeout=1)
+        for member in list(self._members):
+            try:
+                member.queue.put_nowait(text)
+            except queue.Full:
+                behind.append(member)
+        for member in behind:
+            if member in self._members:
+                self._members.remove(member)
+        if got:
+            self._lock.release()
+        for member in behind:
+            member.cut_off(self)

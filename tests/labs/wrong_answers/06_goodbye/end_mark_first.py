@@ -1,0 +1,65 @@
+"""stop() puts the end mark before it says that it is stopping, without the lock.
+
+Caught by: test_a_text_submitted_during_stop_is_stored_or_refused: ann was told that 1 is accepted. It is not stored.
+"""
+
+import queue
+import threading
+from dataclasses import dataclass
+
+
+class Keeper:
+    def __init__(self, store):
+        self._store = store
+        self._queue = queue.Queue()
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="keeper")
+
+    def start(self):
+        self._thread.start()
+
+    def submit(self, text):
+        with self._lock:
+            if self._stopping:
+                return False
+            self._queue.put(text)
+            return True
+
+    def stop(self):
+        self._queue.put(None)
+        with self._lock:
+            self._stopping = True
+        self._thread.join()
+
+    def _work(self):
+        while (text := self._queue.get()) is not None:
+            self._store(text)
+
+
+@dataclass
+class Session:
+    """One connection of a person."""
+
+    name: str
+
+
+class Names:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._named = {}
+
+    def enter(self, session):
+        with self._lock:
+            old = self._named.get(session.name)
+            self._named[session.name] = session
+            return old
+
+    def leave(self, session):
+        with self._lock:
+            if self._named.get(session.name) is session:
+                del self._named[session.name]
+
+    def who(self, name):
+        with self._lock:
+            return self._named.get(name)

@@ -1,0 +1,70 @@
+"""stop() stores what the thread has not stored yet, itself, while the thread stores.
+
+Caught by: test_every_accepted_text_is_stored_when_stop_returns: 1 and 2 were accepted. When stop() returned, the stor
+"""
+
+import queue
+import threading
+from dataclasses import dataclass
+
+
+class Keeper:
+    def __init__(self, store):
+        self._store = store
+        self._queue = queue.Queue()
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="keeper")
+
+    def start(self):
+        self._thread.start()
+
+    def submit(self, text):
+        with self._lock:
+            if self._stopping:
+                return False
+            self._queue.put(text)
+            return True
+
+    def stop(self):
+        with self._lock:
+            self._stopping = True
+        while True:
+            try:
+                self._store(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self):
+        while (text := self._queue.get()) is not None:
+            self._store(text)
+
+
+@dataclass
+class Session:
+    """One connection of a person."""
+
+    name: str
+
+
+class Names:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._named = {}
+
+    def enter(self, session):
+        with self._lock:
+            old = self._named.get(session.name)
+            self._named[session.name] = session
+            return old
+
+    def leave(self, session):
+        with self._lock:
+            if self._named.get(session.name) is session:
+                del self._named[session.name]
+
+    def who(self, name):
+        with self._lock:
+            return self._named.get(name)

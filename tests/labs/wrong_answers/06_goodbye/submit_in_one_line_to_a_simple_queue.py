@@ -1,0 +1,63 @@
+"""submit() is one line, so it takes no lock.
+
+With an interpreter lock nothing can come between the look and the put, because a SimpleQueue is not Python code.
+
+Caught by: test_a_text_submitted_during_stop_is_stored_or_refused: ann was told that 1 is accepted. It is not stored.
+"""
+
+import queue
+import threading
+from dataclasses import dataclass
+
+
+class Keeper:
+    def __init__(self, store):
+        self._store = store
+        self._queue = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="keeper")
+
+    def start(self):
+        self._thread.start()
+
+    def submit(self, text):
+        return not self._stopping and not self._queue.put(text)
+
+    def stop(self):
+        with self._lock:
+            self._stopping = True
+            self._queue.put(None)
+        self._thread.join()
+
+    def _work(self):
+        while (text := self._queue.get()) is not None:
+            self._store(text)
+
+
+@dataclass
+class Session:
+    """One connection of a person."""
+
+    name: str
+
+
+class Names:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._named = {}
+
+    def enter(self, session):
+        with self._lock:
+            old = self._named.get(session.name)
+            self._named[session.name] = session
+            return old
+
+    def leave(self, session):
+        with self._lock:
+            if self._named.get(session.name) is session:
+                del self._named[session.name]
+
+    def who(self, name):
+        with self._lock:
+            return self._named.get(name)
