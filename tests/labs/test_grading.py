@@ -242,7 +242,7 @@ def test_points_hints_and_stories_go_to_csv_and_to_gradescope(tmp_path):
     assert len(shown) == 3
     found = rows(tmp_path / "points.csv")
     best, _, _, _, ann, bob, cy, dan = found.values()
-    assert (best["name"], best["points"], best["of"], best["hints"]) == ('\'=1+1, "Zoë" \ufffd', "10", "10", "2")
+    assert (best["name"], best["points"], best["of"], best["hints"]) == ('\'=1+1, "Zoë" \ufffd', "11", "11", "2")
     assert (best["only one session gets a name"], best["remark"]) == ("2", "")
     assert (ann["points"], ann["remark"]) == ("3", "task.py is as it was handed out")
     assert bob["remark"] == "task.py cannot be read: it has more than 200,000 bytes."
@@ -263,7 +263,7 @@ def test_points_hints_and_stories_go_to_csv_and_to_gradescope(tmp_path):
     assert sum(test["score"] for test in results["tests"]) == 3
     done = grade(folder / "ann", "--gradescope", tmp_path / "results.json")
     assert done.returncode == 0, done.stderr
-    assert len(json.loads((tmp_path / "results.json").read_text())["tests"]) == 9
+    assert len(json.loads((tmp_path / "results.json").read_text())["tests"]) == 10
     assert grade(folder, "--gradescope", tmp_path / "results.json").stderr == (
         "lab: there are 8 hand-ins, so --gradescope needs a folder.\n"
     )

@@ -34,6 +34,7 @@ AS_HANDED_OUT = {
     "03_name_race": {
         "test_only_one_session_gets_a_name": "Both were told yes, and only one can be sam.",
         "test_rename_takes_the_new_name_and_frees_the_old_one_in_one_step": "it had two names.",
+        "test_a_session_that_changes_its_name_never_keeps_two_from_others": "ann's session had both names.",
         "test_a_session_that_does_not_get_the_new_name_keeps_the_old_one": "Both were told yes, and only one can be",
         "test_only_one_session_gets_a_name_by_claim_or_by_rename": "Both were told yes, and only one can be sam.",
         "test_a_name_released_twice_is_not_taken_from_its_next_session": "The table says: sam is nobody.",

@@ -100,6 +100,27 @@ def test_rename_takes_the_new_name_and_frees_the_old_one_in_one_step():
     no_order_goes_wrong(scene, make, check)
 
 
+def test_a_session_that_changes_its_name_never_keeps_two_from_others():
+    def make():
+        scene = Scene(ann="ann")
+        told = []
+
+        def claim_both():
+            for name in ("sam", "ann"):
+                scene.claim("bob", name)
+                told.append(scene.told["bob"])
+
+        return told, {"ann": partial(scene.rename, "ann", "ann", "sam"), "bob": claim_both}
+
+    def check(told):
+        if told == ["no", "no"]:
+            return "bob was told that sam is taken, and after that, that ann is taken: ann's session had both names."
+        return None
+
+    scene = "ann's session changes its name from ann to sam. bob claims sam, and then ann."
+    no_order_goes_wrong(scene, make, check)
+
+
 def test_a_session_that_does_not_get_the_new_name_keeps_the_old_one():
     def make():
         scene = Scene(ann="ann", bob="bob")
@@ -153,7 +174,7 @@ def test_a_session_may_claim_its_own_name_in_another_case():
             scene.rename("ann", "ann", "Ann")
             told.append((scene.told["ann"], scene.look("ann")))
             scene.claim("ann", "ANN")
-            told.append((scene.told["ann"], scene.look("ann")))
+            told.append((scene.told["ann"], scene.look("Ann")))
 
         told = []
         return told, {"ann": change}

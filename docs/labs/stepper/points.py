@@ -13,6 +13,7 @@ call of something that may change. One access by itself is still a whole: CPytho
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import types
 
@@ -81,22 +82,11 @@ class Points:
 
     def block(self, at, manager):
         """A with statement enters and leaves this."""
-        return _Block(self, at, manager) if turns.running.current else manager
+        return _Block(self.places[at], manager) if turns.running.current else manager
 
     def call(self, at, function, /, *args, **more):
         """A call."""
-        run = turns.running
-        if not run.current:
-            return function(*args, **more)
-        place = self.places[at]
-        if _may_change_something(function, (*args, *more.values())):
-            if not run.free and _is_python(function):
-                run.point(f"stopped before it {place.does}")
-            run.access(place, getattr(function, "__self__", None))
-        result = function(*args, **more)
-        if not run.free:
-            run.point(f"stopped after it {place.does}")
-        return result
+        return _call(self.places[at], function, args, more)
 
 
 class _Each:
@@ -121,27 +111,44 @@ class _Each:
 
 
 class _Block:
-    def __init__(self, points, at, manager):
-        self.points, self.at, self.manager = points, at, manager
+    def __init__(self, place, manager):
+        self.place, self.manager = place, manager
+        if not hasattr(type(manager), "__enter__"):
+            raise TypeError(f"{place.text} is no context manager: with needs an object, such as threading.Lock().")
         if hasattr(manager, "is_used_as"):
-            manager.is_used_as(points.places[at].text, sys._getframe(2).f_locals.get("self"))
+            manager.is_used_as(place.text, sys._getframe(2).f_locals.get("self"))
 
     def __enter__(self):
-        return self.points.call(self.at, self.manager.__enter__)
+        return _call(self.place, self.manager.__enter__, (), {})
 
     def __exit__(self, *error):
         run = turns.running
         if run.over:
             return self.manager.__exit__(*error)
         if run.current:
-            run.line(self.points.places[self.at])
-        return self.points.call(self.at, self.manager.__exit__, *error)
+            run.line(self.place)
+        leaves = dataclasses.replace(self.place, does=f"leaves {self.place.text}")
+        return _call(leaves, self.manager.__exit__, error, {})
 
 
 def _is_python(function):
     """Whether it is written in Python, also on a Python without the stepper: its locks and SimpleQueue are not."""
     code = getattr(function, "__code__", None)
     return code is not None and not code.co_filename.endswith("standins.py")
+
+
+def _call(place, function, args, more):
+    run = turns.running
+    if not run.current:
+        return function(*args, **more)
+    if _may_change_something(function, (*args, *more.values())):
+        if not run.free and _is_python(function):
+            run.point(f"stopped before it {place.does}")
+        run.access(place, getattr(function, "__self__", None))
+    result = function(*args, **more)
+    if not run.free:
+        run.point(f"stopped after it {place.does}")
+    return result
 
 
 def _may_change_something(function, args):

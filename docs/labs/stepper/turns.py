@@ -47,6 +47,7 @@ class Thread:
         self.asleep = False
         self.spins_for = None  # the lock that it has tried to take without waiting, in vain
         self.spins = 0  # how often
+        self.wakes = 0  # how often a timeout or a sleep of it has ended
 
     def ready(self, now):
         """Whether it can continue."""
@@ -183,6 +184,8 @@ class Run:
 
     def _endless(self):
         spinning = [each for each in self.threads if each.spins > SPINS and each.spins_for.taken]
+        if self.current.wakes > SPINS:
+            return f"{self.current.name} wakes up again and again, and has nothing to do."
         if not spinning:
             return f"is {self.current.name} in an endless loop?"
         return "; ".join(f"{each.name} spins for {each.spins_for.whose(each)}" for each in spinning) + "."
@@ -303,6 +306,7 @@ class Run:
         self.switch()
         thread.until, thread.deadline = None, NEVER
         if not until():
+            thread.wakes += 1
             self.note(f"its timeout of {timeout:g} s ends")
             return False
         if thread.why.startswith("waits in"):  # a lock with a name makes a note itself
@@ -332,6 +336,7 @@ class Run:
         """Other threads may have the turn; this one may get it back at any time."""
         thread, wake = self.current, self.now + seconds
         if thread:
+            thread.wakes += 1
             self._let_others_go_first()
         if wake > self.now:
             if not any(each.ready(self.now) for each in self.threads if each is not thread):
