@@ -98,7 +98,8 @@ class Person(threading.Thread):
         self.visits: list[Visit] = []
         self.contradictions: list[Contradiction] = []
         self.has_account: bool | None = False  # None: nobody knows, because there was no answer
-        self._since = 0.0  # when that was acknowledged
+        self.changes = 0  # of the account that were acknowledged
+        self._since = 0.0  # when the last one was
         self._world = world
         self._chance = world.chance(name)
         self._others = [other for other in names if other != name]
@@ -231,6 +232,7 @@ class Person(threading.Thread):
         """An account with this password, or none."""
         self.has_account, self._maybe, self._since = bool(passwords), passwords, now()
         self._sure_token = self._token if passwords else ""
+        self.changes += 1
         self._world.count("accounts changed")
 
     def _change_account(self, request: dict[str, Any], maybe: list[str]) -> dict[str, Any]:
@@ -316,13 +318,12 @@ def check(people: Iterable[Person], faults: Sequence[Fault], db: pathlib.Path) -
     told = [each for person in people for each in person.told]
     kept = {person.name: person.has_account for person in people}
     contradictions = [each for person in people for each in person.contradictions]
-    of_lines, of_accounts = (
-        lines_of(lines, heard, told, visits, faults),
-        accounts_of(kept, accounts, contradictions, faults),
-    )
+    of_lines = lines_of(lines, heard, told, visits, faults)
+    judged, wrong = accounts_of(kept, accounts, contradictions, faults)
+    judged += sum(person.changes for person in people)
     return [
         Result("C9", f"a private line came once, to whom it was for, within {LIVE_WITHIN:g} s", *of_lines),
-        Result("C10", "accounts are as was acknowledged last, on all servers", *of_accounts),
+        Result("C10", "accounts are as was acknowledged last, on all servers", judged, wrong),
     ]
 
 
