@@ -78,6 +78,7 @@ def test_a_row_stays_until_all_living_servers_have_read_it(
     trimmed, join, start_process, first_row, url, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(log, "KEPT", 7.0)
+    monkeypatch.setattr(history, "LEASE", 120.0)
     first = join("a")
     state = first.chat.history.state
     ann = first.client("ann")
@@ -89,7 +90,7 @@ def test_a_row_stays_until_all_living_servers_have_read_it(
         ann.expect("ann: one")
         monkeypatch.setattr(log, "KEPT", 0.0)
         started = state.position
-        wait_for(lambda: state.position > started + 10)
+        wait_for(lambda: state.position > started + 4)
         assert first_row() < started
         monkeypatch.setattr(history, "LEASE", 0.5)
         ann.expect("bob left")
