@@ -109,7 +109,9 @@ class Telnet:
         """
         if not self.pending and IAC not in data:
             self._tail = (self._tail + data[-3:])[-3:]
-            return self._watched(data) if data else []
+            if self._line is not None or not data.isascii():
+                return self._watched(data)
+            return [data] if data else []
         found: list[bytes | Signal | WireBytes] = []
         text = bytearray()
 

@@ -263,6 +263,7 @@ def room(context: Context, session: Session, command: commands.Room) -> None:
         present = tuple((each.identity, each.name) for each in context.publisher.members(found))
         _change(context, session, found, Set(command.setting, present))
         if fields.get("invite_only") and found.owner == session.identity:
+            context.wait(session)  # it is said below that
             tell_how_to_keep(session, found)
         return
     rules = found.governance or Governance(found.owner)

@@ -566,7 +566,7 @@ def test_ten_thousand_hostile_lines_are_answered_each_or_end_the_connection_in_o
                     sock.sendall(b"".join(line + b"\n" for line in first))
                     sock.shutdown(socket.SHUT_WR)
                 with contextlib.suppress(ConnectionError):
-                    answers = file.read().replace(ASKED, b"").decode().splitlines()
+                    answers = re.sub(rb"\xff[\xfb-\xfe].", b"", file.read(), flags=re.DOTALL).decode().splitlines()
                     assert answers or refused_without_a_word(first), first
             counted += len(first)
         assert counted > 10_000
