@@ -17,7 +17,9 @@ import click
 from lab_folders import GIVEN, LABS, NOT_COPIED, fail, hints_given, lab, labs, read_hints, read_regular, students, title
 from lab_grade import run as run_grading
 from lab_hand_ins import find, others
+from lab_play import play
 from lab_points import read_points
+from lab_replay import replay
 from lab_report import junit, printable, show
 from lab_rules import LONGEST
 from lab_running import MEMORY, Limits, apart, run_checks
@@ -72,12 +74,9 @@ def start(number: int, directory: pathlib.Path) -> None:
         click.echo(f"  {command:{width if does else 0}}  {does}".rstrip())
 
 
-@main.command(help="Check your work: the lab in the current folder, or lab N there.")
-@click.argument("number", type=int, required=False)
-@click.option("--all", "everything", is_flag=True, help="Show the story of every failed check, not only of the first.")
-@click.option("--junitxml", type=FILE, metavar="FILE", help="Also write the results to this file, as JUnit XML.")
-def check(number: int | None, everything: bool, junitxml: pathlib.Path | None) -> None:
-    place = students(number, "check")
+def handed_in(number: int | None, command: str) -> tuple[pathlib.Path, bytes]:
+    """The folder of the original lab, and the text of the student's task.py."""
+    place = students(number, command)
     task = place / "task.py"
     if not task.is_file():
         fail(f"{task} is missing.")
@@ -85,16 +84,45 @@ def check(number: int | None, everything: bool, junitxml: pathlib.Path | None) -
         source = read_regular(task.resolve(), LONGEST)
     except OSError as error:
         fail(f"{task} cannot be read: {error.strerror}.")
-    folder = LABS / place.name
+    return LABS / place.name, source
+
+
+@main.command(help="Check your work: the lab in the current folder, or lab N there.")
+@click.argument("number", type=int, required=False)
+@click.option("--all", "everything", is_flag=True, help="Show the story of every failed check, not only of the first.")
+@click.option("--junitxml", type=FILE, metavar="FILE", help="Also write the results to this file, as JUnit XML.")
+def check(number: int | None, everything: bool, junitxml: pathlib.Path | None) -> None:
+    folder, source = handed_in(number, "check")
     outcome = run_checks(folder, source, Limits(lenient=True))
     if not outcome.could_run and outcome.problem:
         fail(outcome.problem)
     if junitxml:
         try:
-            junitxml.write_bytes(junit(outcome, place.name))
+            junitxml.write_bytes(junit(outcome, folder.name))
         except OSError as error:
             fail(f"{junitxml} could not be written: {error.strerror}.")
     sys.exit(0 if show(outcome, folder, everything) else 1)
+
+
+@main.command("replay", help="Step through the run that a check found: forward and back, with the shared values.")
+@click.argument("number", type=int, required=False)
+@click.option(
+    "--check", "which", default="", help="A check, by its number or its name. Without it: the first that fails."
+)
+@click.option("--schedule", default="", metavar="LINE", help="The order of the threads, as a story's last line has it.")
+@click.option("--html", "page", type=FILE, metavar="FILE", help="Write a page for a browser, and show nothing here.")
+def replay_run(number: int | None, which: str, schedule: str, page: pathlib.Path | None) -> None:
+    folder, source = handed_in(number, "replay")
+    replay(folder, source, which, schedule, page)
+
+
+@main.command("play", help="Choose yourself which thread runs next, and see whether the check finds a fault.")
+@click.argument("number", type=int, required=False)
+@click.option("--check", "which", default="", help="A check, by its number or its name. Without it: the first one.")
+@click.option("--free", is_flag=True, help="Without the interpreter lock: more points at which you can choose.")
+def play_run(number: int | None, which: str, free: bool) -> None:
+    folder, source = handed_in(number, "play")
+    play(folder, source, which, free)
 
 
 @main.command("grade", help="Grade hand-ins: give points for each check, as CSV and for Gradescope.")

@@ -9,9 +9,10 @@ import xml.etree.ElementTree as ElementTree
 
 import click
 from lab_folders import title
-from lab_running import Check, Outcome
+from lab_running import Check, Outcome, checks_of
 
 TASK = "task.py"
+TURNS = "\n\nHow the threads took turns"  # where a story of the stepper begins in the text of a check
 
 
 def sentence(check: Check) -> str:
@@ -66,6 +67,12 @@ def show(outcome: Outcome, folder: pathlib.Path, everything: bool) -> bool:
     else:
         more = "" if told == failed else " lab.py check --all tells the story of each."
         click.echo(f"\n{failed} of {len(outcome.checks)} checks {'fails' if failed == 1 else 'fail'}.{more}")
+        steps = [
+            checks_of(folder).index(each.name) + 1 for each in outcome.checks if not each.passed and TURNS in each.text
+        ]
+        if steps:
+            again = f"lab.py replay {int(folder.name[:2])} --check {steps[0]}"
+            click.echo(f"{again} goes through check {steps[0]} step by step, forward and back.")
     return not failed
 
 

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import queue
 import secrets
 import shutil
 import signal
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
@@ -31,6 +33,9 @@ FILE = 16  # MB
 REPORT = 4_000_000  # bytes that the results may have
 PROCESS = "import sys; sys.path.insert(0, sys.argv[1]); import lab_process; lab_process.main()"
 USERS = 61_184  # the first of the numbers that systemd gives to users who have no account; it has some 4,000
+
+
+Choose = Callable[[dict[str, Any]], str]  # gets a moment of the stepper, and returns the name of a thread, or "-"
 
 
 class Check(NamedTuple):
@@ -50,6 +55,8 @@ class Outcome:
     look: list[str] = field(default_factory=list)  # what a grader should look at
     could_run: bool = True  # False: the problem is not the hand-in's
     seconds: float = 0.0
+    run: dict[str, Any] | None = None  # what was wanted of the threads of one check: see lab_told
+    misfit: str = ""  # why the schedule that was wanted does not fit
 
 
 @dataclass
@@ -95,9 +102,18 @@ def checks_of(folder: pathlib.Path) -> list[str]:
 
 
 def run_checks(
-    folder: pathlib.Path, source: bytes, limits: Limits, running: Running | None = None, slot: int = 0
+    folder: pathlib.Path,
+    source: bytes,
+    limits: Limits,
+    running: Running | None = None,
+    slot: int = 0,
+    wanted: dict[str, Any] | None = None,
+    choose: Choose | None = None,
 ) -> Outcome:
-    """Run a lab's original checks on the text of a task.py. ``slot``: tells hand-ins apart that are run at once."""
+    """Run a lab's original checks on the text of a task.py. ``slot``: tells hand-ins apart that are run at once.
+
+    ``wanted``: which run to pass on, for lab_told. ``choose``: is asked there, in this thread, which thread is next.
+    """
     if importlib.util.find_spec("pytest") is None:
         why = f"the checks need pytest. Install it with: {sys.executable} -m pip install pytest"
         return Outcome(problem=why, could_run=False)
@@ -123,6 +139,7 @@ def run_checks(
             "trusted": limits.trusted,
             "lenient": limits.lenient,
             "words": words_of(folder),
+            "wanted": wanted,
             "limits": {
                 "AS": limits.memory << 20,
                 "CPU": int(limits.seconds) + 1,
@@ -132,10 +149,10 @@ def run_checks(
             },
         }
         with (place / "output").open("w+", encoding="utf-8", errors="replace") as output:
-            said, ending = _run(prefix, place, order, output, limits.seconds, running or Running())
+            said, ending = _run(prefix, place, order, output, limits.seconds, running or Running(), choose)
             output.seek(0)
             last = output.read(REPORT).strip().splitlines()[-1:]
-    outcome = _judge(checks_of(folder), said, str(order["secret"]), ending, "".join(last))
+    outcome = _judge(checks_of(folder), said, str(order["secret"]), ending, "".join(last), bool(wanted))
     outcome.seconds = time.monotonic() - began
     return outcome
 
@@ -147,6 +164,7 @@ def _run(
     output: IO[str],
     seconds: float,
     running: Running,
+    choose: Choose | None,
 ) -> tuple[bytes, str]:
     """Start the process, and end it with everything that it has started. Returns its results, and how it ended."""
     keep = {name: os.environ[name] for name in ("PATH", "LANG", "SYSTEMROOT") if name in os.environ}
@@ -163,12 +181,21 @@ def _run(
     assert process.stdin
     assert process.stdout
     said = bytearray()
+    moments: queue.SimpleQueue[Any] = queue.SimpleQueue()  # in which a thread is to be chosen; None: there are no more
 
     def read(results: IO[bytes]) -> None:
         while len(said) < REPORT and (data := os.read(results.fileno(), 65536)):
             said.extend(data)
+            if choose and b"\n" in data:
+                whole, _, rest = said.rpartition(b"\n")
+                lines = [(line, _moment(line, order["secret"])) for line in bytes(whole).splitlines(True)]
+                said[:] = b"".join(line for line, moment in lines if not moment) + b"\n" + rest
+                for _, moment in lines:
+                    if moment:
+                        moments.put(moment)
         if len(said) >= REPORT:
             end(process)
+        moments.put(None)
 
     reader = threading.Thread(target=read, args=(process.stdout,), daemon=True)
     reader.start()
@@ -176,10 +203,14 @@ def _run(
     running.add(process)
     try:
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(order).encode())
+            process.stdin.write(json.dumps(order).encode() + b"\n")
+            process.stdin.flush()
+            while choose and (moment := moments.get(timeout=seconds)):
+                process.stdin.write(json.dumps(choose(moment)).encode() + b"\n")
+                process.stdin.flush()
             process.stdin.close()
         process.wait(seconds)
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, queue.Empty):
         ending = f"the checks did not end within {seconds:g} seconds: task.py waits for ever, or has no end."
     finally:
         end(process)
@@ -195,11 +226,21 @@ def _run(
     return bytes(said), ending
 
 
-def _judge(names: list[str], said: bytes, secret: str, ending: str, last: str) -> Outcome:
+def _moment(line: bytes, secret: Any) -> Any:
+    """The moment that a result is, or None."""
+    try:
+        what = json.loads(line)
+    except ValueError:
+        return None
+    return what.get("moment") if isinstance(what, dict) and what.get("secret") == secret else None
+
+
+def _judge(names: list[str], said: bytes, secret: str, ending: str, last: str, wanted: bool) -> Outcome:
     """What the results mean. Only lines with the secret count, and nothing counts without the last line."""
     found: dict[str, Check] = {}
     started = ended = canary = False
     look: list[str] = []
+    run, misfit = None, ""
     for line in said.splitlines():
         try:
             what = json.loads(line)
@@ -214,6 +255,7 @@ def _judge(names: list[str], said: bytes, secret: str, ending: str, last: str) -
             found.setdefault(what["check"], Check(what["check"], what["passed"], what.get("text", "")))
             if not what["passed"] and found[what["check"]].passed:
                 found[what["check"]] = Check(what["check"], False, what["text"])
+        run, misfit = run or what.get("run"), misfit or what.get("misfit", "")
         canary |= bool(what.get("canary"))
         started |= "start" in what
         look = what.get("look", look)
@@ -224,6 +266,8 @@ def _judge(names: list[str], said: bytes, secret: str, ending: str, last: str) -
         )
     if not ended:
         return Outcome(problem=ending or "task.py ended the process of the checks.")
+    if wanted and found:
+        return Outcome(list(found.values()), run=run, misfit=misfit)
     if not found:
         return Outcome(problem="no check could be run: task.py leaves too little memory or too few threads for them.")
     checks = [found[""]] if "" in found else []

@@ -39,6 +39,7 @@ class Result:
     steps: list[Step] = field(default_factory=list)
     free: bool = False  # the fault needs a Python without the interpreter lock
     schedule: str = ""  # the order that was run, for ``explore``: the same on every Python
+    values: dict[str, str] = field(default_factory=dict)  # the shared values before the threads used them, in words
 
 
 def explore(make, check=lambda state: None, preemptions=2, only=(), free=None, schedule=None) -> Result:
@@ -78,6 +79,8 @@ class Moment:
     early: set[str]  # those of them whose timeout would end early
     threads: list[str]
     steps: list[Step]  # until now
+    values: dict[str, str]  # the shared values before the threads used them, in words
+    why: str  # where the first would be stopped: "stopped after it calls self.get()"; "": it waits, or has not begun
 
 
 class _Search:
@@ -129,7 +132,7 @@ class _Search:
         names = [each.name for each in run.threads]
         needed = max((at for at, (_, index) in enumerate(run.picked, 1) if index), default=0)
         schedule = f"{MODES[run.free]} {_line(name for name, _ in run.picked[:needed])}".strip()
-        return Result(fault, self.orders, 0.0, True, names, _steps(run), run.free, schedule)
+        return Result(fault, self.orders, 0.0, True, names, _steps(run), run.free, schedule, run.recorder.first)
 
 
 def _steps(run):
@@ -155,7 +158,9 @@ def _along(order):
 def _asking(function):
     def choose(run, ready, early):
         names = [each.name for each in (*ready, *early)]
-        moment = Moment(names, {each.name for each in early}, [each.name for each in run.threads], _steps(run))
+        here = names[0] if run.current in ready else ""
+        threads, early = [each.name for each in run.threads], {each.name for each in early}
+        moment = Moment(names, early, threads, _steps(run), dict(run.recorder.first), here and run.why)
         return names.index(function(moment))
 
     return choose

@@ -31,6 +31,7 @@ class Recorder:
     def __init__(self, only):
         self.only = only
         self.known = {}  # by object and attribute: the object, the name in the story, and the value in words
+        self.first = {}  # by the name in the story: the value in words, before the threads used it
 
     def begin(self, run):
         """The threads are about to begin: the modules' own variables are shared from the beginning."""
@@ -47,7 +48,10 @@ class Recorder:
     def _add(self, owner, attribute, label):
         same = sum(each[1].partition(" #")[0] == label for each in self.known.values())
         label += f" #{same + 1}" if same else ""
-        self.known[id(owner), attribute] = [owner, label, self._value(owner, attribute)]
+        value = self._value(owner, attribute)
+        self.known[id(owner), attribute] = [owner, label, value]
+        if value is not None and hasattr(owner, attribute):
+            self.first[label] = value
 
     def _value(self, owner, attribute):
         found = getattr(owner, "__dict__", {}).get(attribute, None)

@@ -100,6 +100,7 @@ class Run:
         self.now = 0.0  # seconds
         self.idled = 0.0  # seconds of these in which no thread could continue
         self.until = None  # a function that says whether the caller's wait is over: make() or check() may wait, too
+        self.why = ""  # in words, where the thread is that is about to keep the turn or to pass it on
         self.over = None  # why the run is over; from then on, a thread that gets the turn ends
 
     def run(self, make, check):
@@ -162,7 +163,7 @@ class Run:
                 if not (self.over and isinstance(error, Stop)):
                     thread.error = error
                     self.note(f"dies of {type(error).__name__}")
-        thread.done = True
+        thread.done, self.why = True, ""
         self._give(None if self.over else self._next())
 
     # --- what the threads do ----------------------------------------------------------------------------------
@@ -239,6 +240,7 @@ class Run:
     def switch(self, why=""):
         """The thread that has the turn keeps it or passes it on: a choice."""
         thread = self.current
+        self.why = why
         chosen = self._next()
         thread.fresh = True
         if chosen is not thread:
