@@ -210,6 +210,7 @@ def test_points_for_checks_are_read_and_mistakes_are_named():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(150)
 def test_points_hints_and_stories_go_to_csv_and_to_gradescope(tmp_path):
     folder = tmp_path / "in"
     solution = (LABS / "03_name_race" / "solution.py").read_text(encoding="utf-8")
@@ -228,7 +229,7 @@ def test_points_hints_and_stories_go_to_csv_and_to_gradescope(tmp_path):
     (folder / "bob.zip").write_bytes(b"")
     (tmp_path / "worth.csv").write_text("lab,check,points\n3,1,2\n")
     options = ("--csv", tmp_path / "points.csv", "--points", tmp_path / "worth.csv", "--gradescope", tmp_path / "out")
-    done = grade(folder, *options)
+    done = grade(folder, *options, wait=100)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].endswith(" All checks pass for 1 of them.")
     assert "\u202e" not in done.stdout
@@ -380,6 +381,7 @@ def test_ending_the_grading_ends_all_processes(tmp_path):
     wait_for(lambda: not any("lab_process" in command_of(pid) for pid in below))
 
 
+@pytest.mark.slow
 def test_an_answer_for_these_very_checks_is_to_be_looked_at(tmp_path):
     code = "if name == 'sam' and threading.current_thread().name == 'ann':\n            return"
     hand_in(tmp_path, "ann", LAB_3.replace("key = name.casefold()", code, 1))
