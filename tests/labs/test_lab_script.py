@@ -186,7 +186,7 @@ def test_a_file_that_is_not_python_is_shown_where_it_breaks(started):
     done = lab("check", at=started)
     assert done.returncode == 1
     assert "  FAILS  task.py can be loaded\n" in done.stdout
-    assert done.stdout.endswith("\nNone of the 11 checks could be run.\n")
+    assert done.stdout.endswith("\nNone of the 13 checks could be run.\n")
     assert "line 2" in done.stdout
     assert "SyntaxError: expected ':'" in done.stdout
 
@@ -206,7 +206,7 @@ def test_a_file_that_could_change_the_checks_is_checked_and_told_why_it_will_not
         "",
         "         A grader gives no points for it as it is. docs/labs/README.rst says what a hand-in may use, and why.",
         "",
-        "1 of 12 checks fails.",
+        "1 of 14 checks fails.",
     ]
 
 

@@ -146,13 +146,16 @@ def test_an_empty_text_is_a_text():
 
         keeper = started(store)
 
-        def submit():
+        def wait_until_2_is_stored():
+            all_stored.wait()
+
+        def submit_both():
             keeper.submit("")
             keeper.submit("2")
-            all_stored.wait()
+            wait_until_2_is_stored()
             keeper.stop()
 
-        return [stored], {"ann": submit}
+        return [stored], {"ann": submit_both}
 
     def check(stored):
         return None if stored == ["", "2"] else f"'' and '2' were accepted, and {stored} was stored."
