@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from stairs.talk import ASIDE, Client, Event, Failed
+from stairs.talk import ASIDE, Client, Event, Failed, Stage
 
 TALK = ASIDE - {"message"}
 """Events that are passed over where messages count."""
+
+
+ANY = ASIDE | {"ack", "left", "welcome", "token"}
+"""Events that answer requests, beside pong and error."""
 
 
 def said(client: Client, room: str, text: str, kind: str = "say", ref: str = "") -> Event:
@@ -47,6 +51,35 @@ def text_of(client: Client, number: int, name: str = "") -> str:
     """A long text, which says whose it is, and which."""
     name = name or client.name
     return f"{name} {number} " + f"{name[-1]}🧵🧵🧵🧵" * 380
+
+
+ODD: tuple[Any, ...] = (5, None, True, [], {}, 1.5, -1, 10**30, "", "\ud800")
+"""Values that a field may have, and mostly should not have."""
+
+
+def goes_on(client: Client, kind: str, **fields: Any) -> None:
+    """Send a request with an odd value in each of its fields, one after the other, and in its ref. Whatever the answer
+    is, after it the connection goes on."""
+    for field in (*fields, "ref"):
+        for odd in ODD:
+            _goes_on(client, {"type": kind, "ref": f"{field} {client.ref()}", **fields, field: odd}, field)
+
+
+def hello_goes_on(stage: Stage, **fields: Any) -> None:
+    """The same with hello, each on a connection of its own: a server may give up after some that are wrong."""
+    for field in (*fields, "ref"):
+        for odd in ODD:
+            client = stage.client("ann")
+            _goes_on(client, {"type": "hello", "ref": f"{field} {client.ref()}", **fields, field: odd}, field)
+            client.close()
+
+
+def _goes_on(client: Client, request: Event, field: str) -> None:
+    ref = client.ref()
+    client.send(request, {"type": "ping", "ref": ref})
+    expected = f"whatever {field} is, it is answered, and the connection goes on"
+    while client.expect(("pong", "error", "message"), expected, ANY, quietly=True).get("ref") != ref:
+        pass
 
 
 def number_of(event: Event) -> int:

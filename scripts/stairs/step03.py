@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stairs.chat import hello_goes_on
 from stairs.talk import Client, Failed, Stage
 
 ROUNDS = 30
@@ -105,6 +106,11 @@ def a_hello_that_was_refused_takes_no_name(stage: Stage) -> None:
     _come_back(stage, "she has quit, and nobody else ever had it")
 
 
+def whatever_is_in_a_hello_the_connection_goes_on(stage: Stage) -> None:
+    hello_goes_on(stage, name="ann")
+    stage.guest("bob")
+
+
 CHECKS = (
     hello_comes_first_and_only_once,
     a_name_has_a_form,
@@ -112,4 +118,5 @@ CHECKS = (
     of_eight_who_want_a_name_at_the_same_moment_one_gets_it,
     a_name_is_free_again_when_its_client_is_gone,
     a_hello_that_was_refused_takes_no_name,
+    whatever_is_in_a_hello_the_connection_goes_on,
 )

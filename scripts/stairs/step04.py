@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from stairs.chat import TALK, heard, said, text_of
+from stairs.chat import TALK, goes_on, heard, said, text_of
 from stairs.talk import Client, Failed, Stage, at_once
 
 TALKERS = 8
@@ -104,6 +104,14 @@ def lines_stay_whole_when_eight_speak_at_once(stage: Stage) -> None:
             raise Failed(f"Expected: slow gets the texts of {who} in their order, each once. It got {numbers}.")
 
 
+def whatever_is_in_a_request_the_connection_goes_on(stage: Stage) -> None:
+    ann, bob = stage.member("ann", "#a"), stage.member("bob", "#b")
+    goes_on(ann, "say", room="#a", text="hello")
+    goes_on(ann, "join", room="#a")
+    goes_on(ann, "leave", room="#a")
+    said(bob, "#b", "bob is here")
+
+
 CHECKS = (
     who_joins_a_room_is_told_so,
     what_is_said_comes_to_everybody_in_the_room_and_to_nobody_else,
@@ -111,4 +119,5 @@ CHECKS = (
     after_leaving_nothing_comes,
     members_that_break_off_harm_nobody,
     lines_stay_whole_when_eight_speak_at_once,
+    whatever_is_in_a_request_the_connection_goes_on,
 )

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 
-from stairs.chat import TALK, heard, in_a_row, number_of, said
+from stairs.chat import TALK, goes_on, heard, in_a_row, number_of, said
 from stairs.talk import Client, Event, Failed, Stage, at_once
 
 KILLS = 4
@@ -202,9 +202,17 @@ def nothing_is_shown_that_is_not_in_the_file(stage: Stage) -> None:
         raise Failed(f"Expected: the number {2 if refused else 3}. It is {number}.")
 
 
+def whatever_since_is_the_connection_goes_on(stage: Stage) -> None:
+    ann = stage.member("ann", "#a")
+    said(ann, "#a", "one")
+    goes_on(stage.guest("bob"), "join", room="#a", since=0)
+    said(ann, "#a", "two")
+
+
 CHECKS = (
     what_anybody_saw_is_there_after_kill_9,
     the_numbers_go_on_after_a_restart,
     since_brings_what_was_missed_and_then_what_comes,
     nothing_is_shown_that_is_not_in_the_file,
+    whatever_since_is_the_connection_goes_on,
 )

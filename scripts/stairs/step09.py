@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 
-from stairs.chat import TALK, heard, number_of, said
+from stairs.chat import ANY, ODD, TALK, heard, hello_goes_on, number_of, said
 from stairs.step08 import kill, whole
 from stairs.talk import Client, Event, Failed, Stage, at_once
 
@@ -197,6 +197,18 @@ def whatever_is_killed_when_each_text_is_there_once(stage: Stage) -> None:
             raise Failed(f"Expected: what {talker.name} said is there in its order. It is {own}.")
 
 
+def whatever_is_in_a_hello_the_connection_goes_on(stage: Stage) -> None:
+    token = _token(stage.guest("ann"))
+    hello_goes_on(stage, token=token, since={"#a": 0})
+    for odd in ODD:
+        ann = stage.client("ann")
+        ann.send({"type": "hello", "token": token, "since": {"#a": odd}}, {"type": "ping", "ref": "1"})
+        while ann.expect(("pong", "error"), "whatever since is, it is answered", ANY, quietly=True).get("ref") != "1":
+            pass
+        ann.close()
+    stage.member("bob", "#a")
+
+
 CHECKS = (
     a_token_takes_the_place_of_an_old_connection,
     a_token_is_known_after_kill_9,
@@ -204,4 +216,5 @@ CHECKS = (
     a_text_that_is_sent_again_is_stored_once,
     a_ref_belongs_to_a_token,
     whatever_is_killed_when_each_text_is_there_once,
+    whatever_is_in_a_hello_the_connection_goes_on,
 )

@@ -44,20 +44,24 @@ class Story:
 
 
 def written(data: bytes) -> str:
-    """Bytes for a story: as text with a sign for each end of a line, if they are text."""
-    try:
-        return data.decode().replace("\n", "⏎")
-    except UnicodeDecodeError:
-        return repr(data)
+    """Bytes for a story, with a sign for each end of a line."""
+    return data.decode("utf-8", "backslashreplace").replace("\n", "⏎")
+
+
+def as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace").decode()
 
 
 def shown(event: Event) -> str:
-    text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    text = as_json(event)
     return text if len(text) <= 2 * WIDTH else f"{text[:WIDTH]}… ({len(text):,} characters)"
 
 
 def encoded(request: Event) -> bytes:
-    return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
+    if not text.isprintable():  # half a character, for example
+        text = json.dumps(request, separators=(",", ":"))
+    return text.encode() + b"\n"
 
 
 class Client:
@@ -221,7 +225,8 @@ class Client:
                     continue  # a server may put somebody into a room at once
                 for field, value in fields.items():
                     if event.get(field) != value:
-                        raise Failed(f"Expected: {expected}.\nIts {field} is {event.get(field)!r}, not {value!r}.")
+                        found = f"Its {field} is {as_json(event[field])}" if field in event else f"It has no {field}"
+                        raise Failed(f"Expected: {expected}.\n{found}; {as_json(value)} was expected.")
                 return event
             if event["type"] not in aside:
                 self.got(event)
@@ -292,7 +297,7 @@ class Client:
 
 
 def _described(kind: str, fields: Event) -> str:
-    return " ".join([f'"{kind}"', *(f"with {name} {value!r}" for name, value in fields.items())])
+    return " ".join([f'"{kind}"', *(f"with {name} {as_json(value)}" for name, value in fields.items())])
 
 
 class Stage:

@@ -43,7 +43,7 @@ def parsed(line):
         request = json.loads(line)
     except UnicodeDecodeError:
         raise Problem("not_utf8", "That line is not UTF-8.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Problem("bad_json", f"That line is not JSON: {error}.") from None
     if not isinstance(request, dict):
         raise Problem("bad_json", "A line has to be one object.")
@@ -96,7 +96,7 @@ class Conversation:
     def _send(self, ref, **event):
         if ref is not None:
             event["ref"] = ref
-        self._sock.sendall(json.dumps(event, ensure_ascii=False).encode() + b"\n")
+        self._sock.sendall(json.dumps(event).encode() + b"\n")
 
 
 def main():

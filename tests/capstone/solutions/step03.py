@@ -45,7 +45,7 @@ def parsed(line):
         request = json.loads(line)
     except UnicodeDecodeError:
         raise Problem("not_utf8", "That line is not UTF-8.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Problem("bad_json", f"That line is not JSON: {error}.") from None
     if not isinstance(request, dict):
         raise Problem("bad_json", "A line has to be one object.")
@@ -73,8 +73,9 @@ class Names:
 
 def text(request, field):
     """A field that has to be a string."""
-    if not isinstance(value := request.get(field), str):
-        raise Problem("bad_request", f"{field} has to be a string.")
+    value = request.get(field)
+    if not isinstance(value, str) or any("\ud800" <= each <= "\udfff" for each in value):
+        raise Problem("bad_request", f"{field} has to be a string of whole characters.")
     return value
 
 
@@ -105,7 +106,7 @@ class Conversation:
         ref = None
         try:
             request = parsed(line)
-            ref = request.get("ref")
+            ref = text(request, "ref") if "ref" in request else None
             self._answer(request, ref)
         except Problem as problem:
             self._send(ref, type="error", code=problem.code, text=str(problem))
@@ -132,7 +133,7 @@ class Conversation:
     def _send(self, ref, **event):
         if ref is not None:
             event["ref"] = ref
-        self._sock.sendall(json.dumps(event, ensure_ascii=False).encode() + b"\n")
+        self._sock.sendall(json.dumps(event).encode() + b"\n")
 
 
 def main():
