@@ -117,7 +117,7 @@ def members_that_are_gone_leave_nothing_behind(stage: Stage) -> None:
     while (now := stage.program.usage()) and max(a - b for a, b in zip(now, before, strict=True)) > SPARE:
         if time.monotonic() > deadline:
             raise Failed(
-                f"At first, the program had {before[0]} threads and {before[1]} open files and sockets.\n"
+                f"Threads at first: {before[0]}; open files and sockets: {before[1]}.\n"
                 f"{CROWD} members of a room came and broke off, and now it has {now[0]} and {now[1]}."
             )
         time.sleep(0.05)

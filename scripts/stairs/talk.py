@@ -34,13 +34,21 @@ class Story:
         self._rows: list[str] = []
 
     def add(self, who: str, does: str, what: str = "") -> None:
-        if len(what) > WIDTH:
+        if len(what) > WIDTH and who:
             what = f"{what[: WIDTH - 40]}… ({len(what):,} characters)"
         self._rows.append(f"{who:<5} {does:<6} {what}".rstrip())
 
+    def forget_since(self, rows: int) -> None:
+        """Leave out what came after so many rows, because it was tried again."""
+        del self._rows[rows:]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def told(self) -> list[str]:
-        left_out = len(self._rows) - ROWS
-        return [f"(the first {left_out:,} lines are left out)"] * (left_out > 0) + self._rows[-ROWS:]
+        if len(self._rows) <= ROWS + 2:
+            return self._rows
+        return [f"(the first {len(self._rows) - ROWS:,} lines are left out)", *self._rows[-ROWS:]]
 
 
 def written(data: bytes) -> str:

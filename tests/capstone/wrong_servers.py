@@ -153,14 +153,14 @@ WRONG = [
         "        finally:\n            self._sock.close()\n",
         "        finally:\n            self._sock.close()\n            threading.Event().wait()\n",
         "threads and sockets are gone when their clients are",
-        "50 clients came and went, and now it has",
+        "60 clients came and went, and now it has",
     ),
     Wrong(
         2,
         "twenty threads serve all",
         "threading.Thread(target=Conversation(sock).run, daemon=True).start()",
         "POOL.submit(Conversation(sock).run)",
-        "fifty clients are served at the same time",
+        "sixty clients are served at the same time",
         "It got nothing more for",
     ),
     Wrong(
@@ -198,7 +198,7 @@ WRONG = [
         "            self._names.claim(self, name)\n            self._name = name\n",
         "            self._name = name\n            self._names.claim(self, name)\n",
         "a name that somebody has is refused in capitals too",
-        'Expected: other gets "welcome"',
+        'Expected: dan gets "welcome"',
     ),
     Wrong(
         3,
