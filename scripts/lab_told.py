@@ -33,6 +33,7 @@ class Told(Recorder):
         self._fitting: dict[str, Any] | None = None  # the first that went well, with the schedule that is wanted
         self._said = False
         self._chosen: list[str] = []  # so far, in this run of the play
+        self._asked = False  # whether there was anything to choose
         self._back = False  # the last of them is taken back
         if wanted["play"]:
             stepper.turns.PATIENCE = THINKING
@@ -73,8 +74,8 @@ class Told(Recorder):
         name = report.nodeid.rpartition("::")[2].partition("[")[0]
         told = {"check": name, "text": "" if report.passed else str(report.longrepr)}
         wrong = next((each for each in self._runs if each.fault), None)
-        played = self._answers and (self._wanted["check"] or len(self._runs[0].threads) > 1)
-        if played or (wrong and not report.passed):
+        played = self._answers and (self._wanted["check"] or self._asked)
+        if played or (wrong and not report.passed and not self._answers):
             self._pass_on(wrong or self._runs[0], told)
         elif self._wanted["schedule"] and not self._fitting and len(self._runs[0].threads) > 1:
             self._fitting = {"result": self._runs[0], "told": told}
@@ -115,6 +116,7 @@ class Told(Recorder):
     def _ask(self, moment: Any) -> str:
         """The name that the student chooses, or "-": one step back."""
         assert self._answers
+        self._asked = True
         seen = dataclasses.asdict(moment)
         self._say(moment=seen | {"early": sorted(moment.early), "check": self._check, "chosen": len(self._chosen)})
         answer = json.loads(self._answers.readline() or "null")

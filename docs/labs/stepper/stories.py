@@ -50,7 +50,7 @@ class Recorder:
         label += f" #{same + 1}" if same else ""
         value = self._value(owner, attribute)
         self.known[id(owner), attribute] = [owner, label, value]
-        if value is not None and hasattr(owner, attribute):
+        if value is not None and (attribute in getattr(owner, "__dict__", ()) or hasattr(type(owner), attribute)):
             self.first[label] = value
 
     def _value(self, owner, attribute):
