@@ -100,6 +100,22 @@ WRONG = [
     ),
     Wrong(
         1,
+        "a line is bounded only until it has ended",
+        "None if self._too_long or len(line) > LIMIT else line",
+        "None if self._too_long else line",
+        "a line that is too long is one error and fills no memory",
+        "a line of 65,537 bytes is too long",
+    ),
+    Wrong(
+        1,
+        "the encoding is guessed",
+        "json.loads(line.decode())",
+        "json.loads(line)",
+        "a line that is no request is an error and the connection stays",
+        "that line is answered with an error",
+    ),
+    Wrong(
+        1,
         "deep brackets end the program",
         "except (ValueError, RecursionError) as error:",
         "except ValueError as error:",

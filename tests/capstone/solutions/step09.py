@@ -52,7 +52,7 @@ def parsed(line):
     if line is None:
         raise Problem("too_long", f"A line has at most {LIMIT} bytes.")
     try:
-        request = json.loads(line)
+        request = json.loads(line.decode())
     except UnicodeDecodeError:
         raise Problem("not_utf8", "That line is not UTF-8.") from None
     except (ValueError, RecursionError) as error:
