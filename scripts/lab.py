@@ -104,7 +104,7 @@ def check(number: int | None, everything: bool, junitxml: pathlib.Path | None) -
     sys.exit(0 if show(outcome, folder, everything) else 1)
 
 
-@main.command("replay", help="Step through the run that a check found: forward and back, with the shared values.")
+@main.command("replay", help="Step through the run of a failed check.")
 @click.argument("number", type=int, required=False)
 @click.option(
     "--check", "which", default="", help="A check, by its number or its name. Without it: the first that fails."
@@ -116,7 +116,7 @@ def replay_run(number: int | None, which: str, schedule: str, page: pathlib.Path
     replay(folder, source, which, schedule, page)
 
 
-@main.command("play", help="Choose yourself which thread runs next, and see whether the check finds a fault.")
+@main.command("play", help="Choose which thread runs next.")
 @click.argument("number", type=int, required=False)
 @click.option("--check", "which", default="", help="A check, by its number or its name. Without it: the first one.")
 @click.option("--free", is_flag=True, help="Without the interpreter lock: more points at which you can choose.")
