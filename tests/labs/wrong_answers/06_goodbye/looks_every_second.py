@@ -1,6 +1,6 @@
 """The thread checks every second whether it should stop, although it could be woken.
 
-Caught by: test_the_thread_sleeps_until_it_has_something_to_do: is keeper in an endless loop?
+Caught by: test_the_thread_sleeps_until_it_has_something_to_do: keeper wakes up again and again, and has nothing to do.
 """
 
 import queue
