@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import pathlib
 import re
+import signal
 import sys
 import textwrap
 from collections.abc import Callable
@@ -79,7 +80,9 @@ def steps_named(context: click.Context, parameter: click.Parameter, value: str |
 
 @click.group(help=__doc__.split("\n\n")[0])
 def main() -> None:
-    pass
+    for name in ("SIGTERM", "SIGHUP"):  # they end the program under test, too, as Ctrl-C does
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
 
 
 @main.command("list", help="List the steps, or with STEP what is checked in it.")

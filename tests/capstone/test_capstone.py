@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 from support.programs import load
+from support.waiting import wait_for
 from wrong_servers import WRONG, Wrong
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -155,3 +158,18 @@ def test_a_program_that_does_not_start_is_told_so(command, why):
     done = run("check", 1, "--run", command)
     assert done.returncode == 1
     assert why in done.stdout
+
+
+@pytest.mark.slow
+def test_ending_the_check_ends_the_program_that_it_started(tmp_path):
+    program = tmp_path / "server.py"
+    program.write_text(
+        "import os, pathlib, sys, time\n"
+        "pathlib.Path(__file__).with_name('pid').write_text(str(os.getpid()))\ntime.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, SCRIPT, "check", "1", "--run", f"python {program}"]) as process:
+        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        process.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
