@@ -88,7 +88,7 @@ def test_a_text_submitted_during_stop_is_stored_or_refused():
 
 
 def test_submit_does_not_wait_for_the_disk():
-    def make():
+    def make(count):
         disk, told = threading.Event(), []
 
         def store(text):
@@ -97,17 +97,18 @@ def test_submit_does_not_wait_for_the_disk():
         keeper = started(store)
 
         def submit():
-            told.extend(keeper.submit(text) for text in "12345")
+            told.extend(keeper.submit(str(number)) for number in range(1, count + 1))
             disk.set()
             keeper.stop()
 
         return [told], {"ann": submit}
 
-    def check(told):
-        return None if told == [True] * 5 else f"ann was told {told} before anybody had called stop()."
+    def check(count, told):
+        return None if told == [True] * count else f"ann was told {told} before anybody had called stop()."
 
-    scene = "The disk stores nothing before ann has submitted 1 to 5. She must not wait for it."
-    no_order_goes_wrong(scene, make, check, preemptions=1)
+    scene = "The disk stores nothing before ann has submitted {} texts. She must not wait for it."
+    for count, preemptions in ((5, 1), (150, 0)):
+        no_order_goes_wrong(scene.format(count), partial(make, count), partial(check, count), preemptions)
 
 
 def test_submit_during_stop_does_not_wait_for_the_disk():
@@ -136,6 +137,8 @@ def test_submit_during_stop_does_not_wait_for_the_disk():
 
 
 def test_an_empty_text_is_a_text():
+    texts = ["", "STOP", "None", "2"]
+
     def make():
         all_stored, stored = threading.Event(), []
 
@@ -150,17 +153,17 @@ def test_an_empty_text_is_a_text():
             all_stored.wait()
 
         def submit_both():
-            keeper.submit("")
-            keeper.submit("2")
+            for text in texts:
+                keeper.submit(text)
             wait_until_2_is_stored()
             keeper.stop()
 
         return [stored], {"ann": submit_both}
 
     def check(stored):
-        return None if stored == ["", "2"] else f"'' and '2' were accepted, and {stored} was stored."
+        return None if stored == texts else f"{texts} were accepted, and {stored} was stored."
 
-    scene = "ann submits an empty text, and 2. When 2 is stored she calls stop()."
+    scene = f"ann submits {texts}. When 2 is stored she calls stop()."
     no_order_goes_wrong(scene, make, check, preemptions=1)
 
 

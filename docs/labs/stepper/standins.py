@@ -23,6 +23,7 @@ from .points import Points
 from .rewriting import NAME, rewrite
 
 FOLDER = os.path.dirname(__file__)
+LIBRARY = os.path.dirname(threading.__file__)
 MADE = re.compile(r"\s*([\w.]+)(?: *:[^=]+)? *= ")  # "self._lock = ", in a line that makes a lock
 
 
@@ -94,14 +95,17 @@ class Lock:
     def _why(self):
         if self.name:
             return f"waits for {self.whose(turns.running.current)}"
-        frame, inner, why = sys._getframe(1), "", ""
+        frame, inner, why, found = sys._getframe(1), "", "", False
         while NAME not in frame.f_globals:
             if frame.f_code in (threading.Thread.run.__code__, turns.Run._live.__code__):
                 return f"waits in {inner}(){why}"
             if frame.f_code in (queue.Queue.put.__code__, queue.Queue.get.__code__):
                 why = ": it is full" if frame.f_code.co_name == "put" else ": it is empty"
-            if not frame.f_code.co_filename.startswith(FOLDER):
+            if not found and not frame.f_code.co_filename.startswith(FOLDER):
                 inner = frame.f_code.co_name
+                found = not frame.f_code.co_filename.startswith(
+                    LIBRARY
+                )  # a function of the checks, with a telling name
             frame = frame.f_back
         return f"waits in {inner}(), line {frame.f_lineno}{why}"
 

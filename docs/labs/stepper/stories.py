@@ -13,6 +13,7 @@ import types
 WIDTH = 120  # characters in a line of the story
 ROWS = 60  # lines of a story; the middle of a longer story is left out
 VALUE = 60  # characters of a shared value
+DEPTH = 4  # lists in a list that are shown
 FORMS = {
     "line": "{0.line:>4} {0.text}",
     "goes on": "{0.line:>4} … {0.text}",
@@ -30,6 +31,7 @@ class Recorder:
 
     def __init__(self, only):
         self.only = only
+        self.alike = {}  # objects by their text
         self.known = {}  # by object and attribute: the object, the name in the story, and the value in words
         self.first = {}  # by the name in the story: the value in words, before the threads used it
 
@@ -57,7 +59,11 @@ class Recorder:
         found = getattr(owner, "__dict__", {}).get(attribute, None)
         if found is None and attribute not in getattr(owner, "__dict__", {}):
             found = getattr(type(owner), attribute, None)
-        return None if isinstance(found, HIDDEN) or type(found).__name__ in ("Lock", "property") else shown(found)
+        return (
+            None
+            if isinstance(found, HIDDEN) or type(found).__name__ in ("Lock", "property")
+            else shown(found, self.alike)
+        )
 
     def changes(self):
         """What has changed since the last call, as ``self._count = 1``."""
@@ -68,20 +74,43 @@ class Recorder:
                 yield f"{label} = {entry[2]}"
 
 
-def shown(value):
-    """A value in a few words, the same on every Python and in every run."""
-    if isinstance(value, queue.Queue):
-        value = list(value.queue)
+def shown(value, alike):
+    """A value in a few words, the same on every Python and in every run. Objects that look alike are numbered."""
     if isinstance(value, threading.Event):
         return "set" if value._flag else "not set"
-    if isinstance(value, (set, frozenset)):
-        text = "{" + ", ".join(sorted(map(repr, value))) + "}"
-    elif isinstance(value, collections.deque):
-        text = repr(list(value))
-    else:
-        text = repr(value)
-    text = re.sub(r"<(?:bound method|function) ([\w.<>]+)[^>]*>+", r"\1", re.sub(r" at 0x[0-9a-fA-F]+", "", text))
+    text = _shown(value, alike)
     return text if len(text) <= VALUE else text[: VALUE - 1] + "…"
+
+
+def _shown(value, alike, depth=DEPTH):
+    if not depth:
+        return "…"
+    if isinstance(value, queue.Queue):
+        value = list(value.queue)
+    if type(value) is dict:
+        return (
+            "{"
+            + ", ".join(
+                f"{_shown(key, alike, depth - 1)}: {_shown(each, alike, depth - 1)}" for key, each in value.items()
+            )
+            + "}"
+        )
+    if type(value) in (list, collections.deque):
+        return "[" + ", ".join(_shown(each, alike, depth - 1) for each in value) + "]"
+    if isinstance(value, (set, frozenset)):
+        return "{" + ", ".join(sorted(map(repr, value))) + "}"
+    try:
+        text = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    except Exception:  # of a class under test
+        text = type(value).__name__
+    text = re.sub(r"<(?:bound method|function) ([\w.<>]+)[^>]*>+", r"\1", text)
+    if type(value).__module__ in ("builtins", "types"):
+        return text
+    same = alike.setdefault(text, [])
+    number = next((at for at, each in enumerate(same) if each is value), len(same))
+    if number == len(same):
+        same.append(value)
+    return f"{text} #{number + 1}" if number else text
 
 
 def source(place):
