@@ -101,6 +101,8 @@ class Lock:
                 return f"waits in {inner}(){why}"
             if frame.f_code in (queue.Queue.put.__code__, queue.Queue.get.__code__):
                 why = ": it is full" if frame.f_code.co_name == "put" else ": it is empty"
+            if frame.f_code is queue.Queue.join.__code__:
+                why = f": {frame.f_locals['self'].unfinished_tasks} times without task_done()"
             if not found and not frame.f_code.co_filename.startswith(FOLDER):
                 inner = frame.f_code.co_name
                 found = not frame.f_code.co_filename.startswith(
