@@ -58,7 +58,8 @@ def run(
         try:
             stage.program.start()
         except OSError as error:
-            return f"The program could not be started: {error.strerror}: {error.filename}. Is the path in --run right?"
+            why = f"{error.strerror}: {error.filename}"
+            return f"The program could not be started: {why}. Is --run a command, such as 'python server.py'?"
         try:
             check(stage)
         except Failed as failed:

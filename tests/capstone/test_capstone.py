@@ -149,7 +149,7 @@ def test_an_impossible_request_is_refused_in_one_line(arguments, why):
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        ("no-such-command", "could not be started: No such file or directory: no-such-command. Is the path in --run"),
+        ("no-such-command", "could not be started: No such file or directory: no-such-command. Is --run a command"),
         ("python ~/no-such-file.py", f"started: No such file or directory: {pathlib.Path.home()}/no-such-file.py. Is"),
         ("python -c 'raise SystemExit(3)'", "The program has ended, with exit code 3."),
     ],

@@ -181,6 +181,14 @@ WRONG = [
     ),
     Wrong(
         3,
+        "the end of a connection frees the name that it has asked for",
+        "            self._names.release(self, self._name)\n",
+        "            self._names._named.pop(self._name or 'ann', None)\n",
+        "a hello that was refused takes no name",
+        "ann is still here, though bob is gone",
+    ),
+    Wrong(
+        3,
         "capitals make another name",
         "name.casefold() in self._named",
         "name in self._named",
