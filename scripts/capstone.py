@@ -64,6 +64,8 @@ def run(
             check(stage)
         except Failed as failed:
             return stage.told(failed)
+        except TimeoutError:
+            return stage.told(Failed(f"The program sent nothing for {patience:g} s."))
     return None
 
 

@@ -69,7 +69,7 @@ def _answer(client: Client) -> str:
         if event is None:
             return "the end"
         if event.get("ref") == "1" and event["type"] in ("welcome", "error"):
-            return str(event["code"] if event["type"] == "error" else event["type"])
+            return str(event.get("code") if event["type"] == "error" else event["type"])
 
 
 def a_name_is_free_again_when_its_client_is_gone(stage: Stage) -> None:

@@ -390,7 +390,7 @@ def at_once(*jobs: Callable[[], None]) -> Iterator[None]:
     except Failed:
         for thread in threads:
             thread.join()
-        if not failures:
+        if not failures or isinstance(failures[0], TimeoutError):
             raise
     for thread in threads:
         thread.join()
