@@ -20,7 +20,7 @@ from ..rules import fold
 from ..schema import is_copy, transaction
 from ..storage import Storage, StorageBroken, StorageError
 from .errors import CopyFailed, LogHasBegun, OtherLayout
-from .ledger import Ledger
+from .ledger import Key, Ledger
 from .sweeping import LogSweeper
 from .values import Swept
 
@@ -38,7 +38,9 @@ class CopyBatch(Batch):
 
     position: int = 0
     last_room: int = 0
-    ledger: Ledger | None = None
+    ledger: Ledger | None = None  # the one of the server, which changes with later rows
+    people: dict[Key, str | None] = field(default_factory=dict)  # Ledger.take_changes after this row
+    servers: list[tuple[int, int, int]] = field(default_factory=list)  # Ledger.alive after this row
     swept: list[tuple[Swept, int, dict[int, int]]] = field(default_factory=list)
     """Each with the number of messages in this row before it, and for how many milliseconds rooms keep theirs."""
 
@@ -120,6 +122,8 @@ class Copy(Storage):
 
     def add(self, batch: CopyBatch) -> None:
         """Store a row, at the latest with ``settle``. Raises CopyFailed."""
+        assert batch.ledger
+        batch.people, batch.servers = batch.ledger.take_changes(), batch.ledger.alive()
         self._waiting.append(batch)
         self._letters += sum(len(message.text) for message in batch.messages)
         if batch.forgets or self._letters >= LETTERS:
@@ -236,25 +240,32 @@ class Copy(Storage):
                     self._uses += len(row.tokens)
                     for swept, said, kept in row.swept:
                         self.sweeper.decide(writer, first + said, swept, kept)
-                self._store_ledger(writer, batch.rows[-1])
+                self._store_ledger(writer, batch.rows)
             return self._last_id
         finally:
             self._last_id, self._uses = before  # the Storage counts what is committed
 
-    def _store_ledger(self, writer: sqlite3.Connection, row: CopyBatch) -> None:
-        """Store where the log led to with its last row."""
-        ledger = row.ledger
-        assert ledger
+    def _store_ledger(self, writer: sqlite3.Connection, rows: list[CopyBatch]) -> None:
+        """Store where the log led to with the last of these rows: nothing of the row that is being numbered."""
+        row = rows[-1]
         writer.execute(
             "UPDATE copy SET position = ?, last_room = ?, last_message = ?",
             (row.position, row.last_room, self._last_id),
         )
-        ledger.store(writer)
-        while row.forgets and once.forget(writer, ledger.tokens()):
+        people: dict[Key, str | None] = {}
+        for each in rows:
+            people.update(each.people)
+        writer.executemany(
+            "DELETE FROM present WHERE server = ? AND session = ?", [at for at, text in people.items() if text is None]
+        )
+        writer.executemany(
+            "INSERT OR REPLACE INTO present (server, session, person) VALUES (?, ?, ?)",
+            [(*at, text) for at, text in people.items() if text is not None],
+        )
+        while row.forgets and row.ledger and once.forget(writer, row.ledger.tokens()):
             pass
         writer.execute("DELETE FROM servers")
-        alive = [(server, last, ledger.reads[server]) for server, last in ledger.servers.items()]
-        writer.executemany("INSERT INTO servers VALUES (?, ?, ?)", alive)
+        writer.executemany("INSERT INTO servers VALUES (?, ?, ?)", row.servers)
 
 
 def layout_of(file: sqlite3.Connection) -> int | None:

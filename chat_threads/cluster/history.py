@@ -336,7 +336,6 @@ class ClusterHistory(History):
         messages = sum(len(each.batch.messages) for each in taken)
         self.stored += messages
         self.commits.took(began, now, messages)
-        self.state.ledger.changed.clear()
         for numbered in taken:
             if self._ahead and self._flush(self._ahead <= AHEAD and len(numbered.published) <= BATCH - AHEAD):
                 self._ahead = 0

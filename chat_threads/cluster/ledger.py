@@ -1,12 +1,12 @@
 """The ledger: who is on which server, under which name, as the log says. Equal on all servers at the same position.
 
-Only the history thread uses it. ``Copy`` stores its changes with the messages, so a copy of the file has it, too.
+Only the history thread uses it. ``Copy`` stores the changes of each row with the messages of the row, so a copy of the
+file has it, too.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -52,7 +52,7 @@ class Ledger:
         self.servers: dict[int, int] = {}  # each living server's last position
         self.reads: dict[int, int] = {}  # the position up to which each of them has surely read
         self._members: dict[int, int] = {}  # how many, by room
-        self.changed: set[Key] = set()  # since the last commit
+        self.changed: set[Key] = set()  # by the row that is being numbered
 
     def holder(self, at: Key, name: str) -> Key | None:
         """Who else has the name, or one that looks like it."""
@@ -181,11 +181,15 @@ class Ledger:
 
     # --- in the file ------------------------------------------------------------------------------------
 
-    def store(self, writer: sqlite3.Connection) -> None:
-        gone = [at for at in self.changed if at not in self.people]
-        writer.executemany("DELETE FROM present WHERE server = ? AND session = ?", gone)
-        here = [(*at, self.people[at].text()) for at in self.changed if at in self.people]
-        writer.executemany("INSERT OR REPLACE INTO present (server, session, person) VALUES (?, ?, ?)", here)
+    def take_changes(self) -> dict[Key, str | None]:
+        """What is new since the last call, as the file has it. None: somebody is connected no more."""
+        found = {at: self.people[at].text() if at in self.people else None for at in self.changed}
+        self.changed.clear()
+        return found
+
+    def alive(self) -> list[tuple[int, int, int]]:
+        """The living servers, as the file has them."""
+        return [(server, last, self.reads[server]) for server, last in self.servers.items()]
 
     def read(self, rows: Iterable[tuple[int, int, str]]) -> None:
         for server, session, text in rows:
