@@ -54,6 +54,7 @@ def flags_of(items: Iterable[ordered.Ordered], governed: Mapping[int, Governance
             if item.origin is not None and (rules or isinstance(item, ordered.Redacted)):
                 session = item.origin
                 networks = rules and any(each.network for each in (*rules.bans, *rules.mutes))
-                address = session.address if networks else ""
+                before = found.get(session.number, (False, False, ""))[2]  # another room needs it
+                address = session.address if networks else before
                 found[session.number] = session.account, session.operator, address
     return found

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
+from types import SimpleNamespace
 from typing import Any
 
 from chat_threads import ordered
+from chat_threads.addresses import network
+from chat_threads.cluster.carried import flags_of
 from chat_threads.cluster.copy import Copy
 from chat_threads.cluster.members import RemotePerson
 from chat_threads.cluster.numbering import Decoded, RowNumbering, State
 from chat_threads.cluster.values import NameClaimed, ServerBeat, ServerStarted
-from chat_threads.governance import governed
+from chat_threads.governance import Governance, Sanction, Sanctions, governed
 from chat_threads.numbering import Rooms
 from chat_threads.once import Once
 
@@ -81,3 +85,14 @@ def test_a_server_that_is_killed_within_a_row_finds_all_of_it_to_do_again(tmp_pa
     assert killed.found() == other.found()
     killed.copy.close()
     other.copy.close()
+
+
+def test_a_row_has_the_address_of_whoever_speaks_in_a_room_with_rules_about_networks():
+    eve: Any = SimpleNamespace(number=5, account=False, operator=False, address="192.0.2.7")
+    muted = Sanctions([Sanction(77, "old", None, "op", network=network(eve.address))])
+    rooms = {1: Governance(owner=1, mutes=muted), 2: Governance(owner=9, slow=5)}
+    said: list[Any] = [ordered.Draft(room, "#a", "eve", "say", "hi", eve, "", 9, 9) for room in (1, 2, 3)]
+    said.append(ordered.Redacted(3, "#a", 2, "eve", 9, 9, eve))
+    for items in itertools.permutations(said):
+        assert flags_of(items, rooms) == {5: (False, False, "192.0.2.7")}
+    assert flags_of(said[1:], rooms) == {5: (False, False, "")}
