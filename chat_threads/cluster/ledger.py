@@ -54,10 +54,10 @@ class Ledger:
         self._members: dict[int, int] = {}  # how many, by room
         self.changed: set[Key] = set()  # by the row that is being numbered
 
-    def holder(self, at: Key, name: str) -> Key | None:
-        """Who else has the name, or one that looks like it."""
-        found = (self._by_name.get(fold(name)), *[self._by_look.get(look) for look in looks(name)])
-        return next((other for other in found if other and other != at), None)
+    def holders(self, at: Key, name: str) -> set[Key]:
+        """Who else has the name, or one that looks like it. A name can look like several that do not look alike."""
+        found = {self._by_name.get(fold(name)), *[self._by_look.get(look) for look in looks(name)]}
+        return {other for other in found if other and other != at}
 
     def take(self, at: Key, name: str, identity: int, token: int, account: bool, operator: bool) -> None:
         person = self.people.setdefault(at, Entered())

@@ -243,8 +243,7 @@ class RowNumbering(Numbering):
     def _claimed(self, item: NameClaimed) -> None:
         ledger, at = self._state.ledger, self._key(item.session)
         same = ledger.same(at, item.identity, item.token, item.account)
-        holder = ledger.holder(at, item.name)
-        if (holder and holder not in same) or self._state.is_anothers(item.name, item.identity):
+        if ledger.holders(at, item.name).difference(same) or self._state.is_anothers(item.name, item.identity):
             self.outcomes.append(Claimed(at, item, error=NameTaken(item.name, "")))
             return
         for other in same:

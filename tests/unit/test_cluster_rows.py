@@ -96,3 +96,16 @@ def test_a_row_has_the_address_of_whoever_speaks_in_a_room_with_rules_about_netw
     for items in itertools.permutations(said):
         assert flags_of(items, rooms) == {5: (False, False, "192.0.2.7")}
     assert flags_of(said[1:], rooms) == {5: (False, False, "")}
+
+
+def test_nobody_gets_a_name_that_looks_like_names_of_two_of_whom_one_is_a_stranger(tmp_path):
+    """The Greek name looks like "na", which the claimant has elsewhere, and like "va"."""
+    server = _Server(tmp_path / "a.db")
+    claims = (1, "na", 10), (2, "va", 20), (3, "\u039da", 10)
+    server.number(1, [ServerStarted(0)])
+    for number, name, token in claims:
+        numbered = server.number(number + 1, [NameClaimed(_person(number), name, token, token)])
+    assert [each.error.code for each in numbered.outcomes] == ["name_taken"]
+    numbered = server.number(5, [ordered.LeftAll(_person(2)), NameClaimed(_person(3), "\u039da", 10, 10)])
+    assert [each.error for each in numbered.outcomes[1:]] == [None]
+    server.copy.close()
