@@ -111,9 +111,11 @@ class Listener:
             if found is None:
                 return
             if found[0] is None:
-                self._post.arrived(found[1])
+                self._post.arrived(int(found[1]))
                 return
-            number, event, reply = found[0], unpack_event(found[1]), found[2]
+            number, event = int(found[0]), unpack_event(found[1])
+            if isinstance(event, PrivateLine):
+                server, line, identity = map(int, found[2])
         except (
             ValueError,
             TypeError,
@@ -126,7 +128,6 @@ class Listener:
         if session is None:
             return
         if isinstance(event, PrivateLine):
-            server, line, identity = reply
             self._post.confirm(server, line)
             if identity in session.profile.ignored:
                 return
