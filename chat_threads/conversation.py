@@ -208,7 +208,7 @@ class Conversation(socketserver.BaseRequestHandler):
         tries = 0
         while tries < TRIES:
             hello = self._hello(deadline) if first is None else first
-            first = None
+            first, spoilt = None, False
             self._session.heard = came = time.monotonic()
             if hello is None or not self.server.door.speaks(self._number):
                 return False

@@ -19,7 +19,7 @@ from support.servers import Running, our_threads
 from support.waiting import WAIT, wait_for
 from support.words import error_line
 
-from chat_threads import __version__, days, publisher, wire
+from chat_threads import __version__, commands, days, publisher, wire
 from chat_threads import server as server_module
 from chat_threads.commands import Stats
 from chat_threads.dialects import clock, render
@@ -168,6 +168,15 @@ def test_after_three_tries_the_connection_ends(server):
         error_line(NameTaken("ann", "ann2")),
         error_line(TooManyTries()),
     ]
+
+
+def test_a_command_that_cannot_be_carried_out_before_a_name_counts_as_a_try(server, monkeypatch):
+    monkeypatch.setattr(commands, "BEFORE_A_NAME", ())
+    ann = greeted(server)
+    ann.send("/help", "/help")
+    assert ann.line() == "* One more try is left."
+    ann.send("ann")
+    ann.expect("* Hello, ann.")
 
 
 def test_blank_lines_get_an_answer_and_do_not_count_as_tries(server):
