@@ -40,6 +40,7 @@ WAITING = 300  # lines that wait to be sent
 TOGETHER = 50  # of them in one transaction: each one that notifies anybody holds up all others for its commit
 ANSWER = 5.0  # seconds in which the other server has to confirm a private line
 UNFINISHED = 100  # lines of which not all pieces have come
+HAD = 1000  # lines that have come, and are known if they come again
 
 
 def channel(server: int) -> str:
@@ -164,19 +165,29 @@ class Post:
 
 
 class Pieces:
-    """Puts the pieces of lines together. Owned by the listener."""
+    """Puts the pieces of lines together. Owned by the listener.
+
+    A line comes twice if the connection of its sender broke while the first one was committed: it is sent again then.
+    """
 
     def __init__(self) -> None:
         self._parts: OrderedDict[tuple[str, str], dict[int, str]] = OrderedDict()
+        self._had: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def add(self, payload: str) -> Any:
-        """What was sent, if this was the last piece; otherwise None."""
+        """What was sent, if this was the last piece, for the first time; otherwise None."""
         sender, number, at, count, piece = payload.split(" ", 4)
-        parts = self._parts.setdefault((sender, number), {})
+        line = sender, number
+        if line in self._had:
+            return None
+        parts = self._parts.setdefault(line, {})
         parts[int(at)] = piece
         if len(parts) < int(count):
             if len(self._parts) > UNFINISHED:
                 self._parts.popitem(last=False)
             return None
-        del self._parts[sender, number]
+        del self._parts[line]
+        self._had[line] = None
+        if len(self._had) > HAD:
+            self._had.popitem(last=False)
         return json.loads("".join(parts[each] for each in sorted(parts)))

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("psycopg")
 
+from chat_threads.cluster import post
 from chat_threads.cluster.entries import pack_event
 from chat_threads.cluster.listener import Listener
 from chat_threads.events import PrivateLine
@@ -51,3 +52,15 @@ def test_a_line_that_this_version_does_not_know_is_dropped():
     assert here.shown == here.confirmed == []
     here.gets(100, [1, line, [7, 3, 5]])
     assert (here.shown, here.confirmed) == ([LINE], [(7, 3)])
+
+
+def test_a_line_that_was_sent_again_because_nobody_knew_whether_it_came_is_shown_once(monkeypatch):
+    monkeypatch.setattr(post, "HAD", 10)
+    here = _Here()
+    for number in (*range(10), *range(10)):
+        here.gets(number, [1, pack_event(LINE), [7, number, 5]])
+    assert here.shown == [LINE] * 10
+    assert here.confirmed == [(7, number) for number in range(10)]
+    here.gets(10, [1, pack_event(LINE), [7, 10, 5]])
+    here.gets(0, [1, pack_event(LINE), [7, 0, 5]])  # the oldest is forgotten, so that they do not become more and more
+    assert len(here.shown) == 12
