@@ -166,7 +166,8 @@ class ClusterHistory(History):
     # --- the history thread -------------------------------------------------------------------------------
 
     def _turn(self) -> bool:
-        most = 0.0 if self._carried and self._down_since is None else POLL
+        more = self._carried or self._engine.last > self.state.position
+        most = 0.0 if more and self._down_since is None else POLL
         self._pause = most if self._pause is None else min(self._pause, most)
         return super()._turn()
 
@@ -175,7 +176,8 @@ class ClusterHistory(History):
         self._carried.append(item)
 
     def _handle(self, items: Sequence[ordered.Ordered | None], numbered: Numbering | None = None) -> Batch | None:
-        """Append what is new, and do what the log says."""
+        """Append what is new, and do what the log says: all that it has by now, and not what it gets meanwhile without
+        an end."""
         self._woken = False
         self._carried += [each for each in items if each is not None and type(each) not in (ordered.Marker, Wake)]
         if None in items:
@@ -185,9 +187,14 @@ class ClusterHistory(History):
             self._upkeep.decision = None
         if self._began:
             self._speak()
+        upto = None
         while True:
             rows = self._read()
+            if upto is None:
+                upto = self._engine.last
             self._take(rows)
+            if self._began and self.state.position >= upto:
+                return None
             if len(rows) < AT_ONCE:
                 if self._began or self._down_since is not None:
                     return None
