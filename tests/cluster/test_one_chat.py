@@ -232,9 +232,14 @@ def test_a_registered_name_is_not_given_by_the_log_although_a_server_did_not_kno
 def test_stats_and_metrics_say_how_far_a_server_is_with_the_log(join, program):
     server = join("a")
     client = program("ann", server=server)
-    client.send(type="stats")
-    shown = client.expect("stats")
-    assert shown["log_position"] >= shown["log_appends"] > 0
+    shown: dict[str, int] = {}
+
+    def has_read_what_it_appended() -> bool:
+        client.send(type="stats")
+        shown.update(client.expect("stats"))
+        return shown["log_position"] >= shown["log_appends"] > 0
+
+    wait_for(has_read_what_it_appended)
     assert (shown["log_behind"], shown["log_retries"]) == (0, 0)
     assert "rows behind" in str(server.client("bob").ask("/stats"))
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=WAIT) as answer:
