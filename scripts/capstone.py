@@ -7,9 +7,11 @@ It starts your program, talks to it over TCP, and says what it sent, what it got
 
 from __future__ import annotations
 
+import errno
 import importlib
 import pathlib
 import re
+import shlex
 import signal
 import sys
 import textwrap
@@ -58,14 +60,19 @@ def run(
         try:
             stage.program.start()
         except OSError as error:
-            why = f"{error.strerror}: {error.filename}"
-            return f"The program could not be started: {why}. Is --run a command, such as 'python server.py'?"
+            why = f"The program could not be started: {error.strerror}: {error.filename}."
+            if error.errno in (errno.EACCES, errno.ENOEXEC):
+                return f"{why} Write 'python FILE', or make the file executable (chmod +x)."
+            return f"{why} Is --run a command, such as 'python server.py'?"
         try:
             check(stage)
         except Failed as failed:
             return stage.told(failed)
         except TimeoutError:
             return stage.told(Failed(f"The program sent nothing for {patience:g} s."))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            why = f"This came of its last answer: {type(error).__name__}: {error}."
+            return stage.told(Failed(f"Expected: events with the fields of docs/capstone/protocol.rst.\n{why}"))
     return None
 
 
@@ -79,6 +86,15 @@ def steps_named(context: click.Context, parameter: click.Parameter, value: str |
     if not wanted or not set(wanted) <= set(pages()):
         fail(f"there is no step {value}; there are 1 to {max(pages())}.")
     return wanted
+
+
+def command_given(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """A command, with as many quotes as it needs."""
+    try:
+        shlex.split(value)
+    except ValueError as error:
+        fail(f"{value} is not a command: {error}.")
+    return value
 
 
 @click.group(help=__doc__.split("\n\n")[0])
@@ -104,6 +120,7 @@ def list_steps(steps: range) -> None:
     "command",
     metavar="COMMAND",
     required=True,
+    callback=command_given,
     help="Starts your server. {port} in it is replaced by the port; without it, --port N is added at the end. From "
     "step 8 on, the same holds for {db} and --db FILE.",
 )
@@ -121,6 +138,7 @@ def list_steps(steps: range) -> None:
     "client_command",
     metavar="COMMAND",
     default="",
+    callback=command_given,
     help="For step 10: starts a client. It gets --port N and --name NAME, or {port} and {name}.",
 )
 @click.option(

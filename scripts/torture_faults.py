@@ -192,9 +192,13 @@ class Server:
         code = self.process.poll()
         return "" if code is None else f"the server ended by itself, and exited with {code}"
 
+    def send_signal(self, number: int) -> None:
+        """No effect if it has ended."""
+        self.process.send_signal(number)
+
     def kill(self) -> None:
         """kill -9"""
-        self.process.kill()
+        self.send_signal(signal.SIGKILL)
         self._wait()
 
     def end(self) -> None:
@@ -204,11 +208,11 @@ class Server:
 
     def stop(self) -> int:
         """Send SIGTERM. Return the exit code; that of a kill if it had to be killed in the end."""
-        self.process.terminate()
+        self.send_signal(signal.SIGTERM)
         try:
             return self._wait()
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.send_signal(signal.SIGKILL)
             return self._wait()
 
     def usage(self) -> tuple[int, int]:

@@ -8,6 +8,7 @@ that enters each room with since=0.
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import signal
 import socket
@@ -47,6 +48,7 @@ class Stranger(Server):
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
+                start_new_session=True,
             )
         except OSError as error:
             raise Odd(f"the server could not be started: {error}") from error
@@ -63,6 +65,26 @@ class Stranger(Server):
         self._wait()
         return False
 
+    def send_signal(self, number: int) -> None:
+        """Send it to the process and to those that it has started: the command may be that of a launcher."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def _wait(self) -> int:
+        self.process.wait(PATIENCE)
+        self._drain.join(PATIENCE)  # to the end of the last process that writes to its output
+        if self._drain.is_alive():
+            self.send_signal(signal.SIGKILL)
+        return super()._wait()
+
+    def end(self) -> None:
+        """Kill it if it runs; and what it has left behind, if it has ended."""
+        if hasattr(self, "process"):
+            ended = self.process.poll() is not None
+            self.send_signal(signal.SIGKILL)
+            if not ended:
+                self._wait()
+
     def history(self, rooms: list[str]) -> tuple[list[Row], list[str]]:
         """All messages in the rooms, after another start, and what was wrong with reading them."""
         if not self.start():
@@ -72,6 +94,8 @@ class Stranger(Server):
             return [row for room in rooms for row in reader.read(room)], []
         except (Gone, Odd) as wrong:
             return [], [f"the history could not be read: {wrong or 'the connection ended'}"]
+        except (LookupError, TypeError) as wrong:
+            return [], [f"the history could not be read, a field is missing or odd: {type(wrong).__name__}: {wrong}"]
         finally:
             self.kill()
 
@@ -107,8 +131,7 @@ class StrangerMeddler(Meddling):
         self._faults.append(self._pause)
 
     def _pause(self) -> None:
-        process = self._server.process
         with self._world.fault("SIGSTOP, then SIGCONT"):
-            process.send_signal(signal.SIGSTOP)
+            self._server.send_signal(signal.SIGSTOP)
             self._hold(0.5, 6)
-            process.send_signal(signal.SIGCONT)  # no effect if it was killed in the meantime
+            self._server.send_signal(signal.SIGCONT)  # no effect if it was killed in the meantime

@@ -95,7 +95,7 @@ def lines_stay_whole_when_eight_speak_at_once(stage: Stage) -> None:
         for _ in range(TALKERS * TEXTS):
             message = slow.expect("message", f"slow gets {TALKERS * TEXTS} messages", aside=TALK, quietly=True)
             who, number = str(message.get("from")), str(message.get("text")).partition(" ")[2].partition(" ")[0]
-            if who not in came or not number.isdigit() or message["text"] != text_of(slow, int(number), who):
+            if who not in came or not number.isdecimal() or message["text"] != text_of(slow, int(number), who):
                 slow.got(message)
                 raise Failed("Expected: a text that somebody has said. Nobody has said this.")
             came[who].append(int(number))

@@ -20,12 +20,12 @@ def _talk(talker: Client, others: list[Client], count: int, text: str, within: f
     """Say so many texts, a few at a time; the others see each of them, by its number."""
     deadline = time.monotonic() + within
     numbers: dict[str, list[int]] = {client.name: [] for client in (talker, *others)}
-    for _ in range(0, count, AT_ONCE):
+    for before in range(0, count, AT_ONCE):
         for _ in range(AT_ONCE):
             talker.send({"type": "say", "room": "#a", "text": text, "ref": talker.ref()}, quietly=True)
         acks = 0
         wanted = f"{talker.name} gets its messages and acks, while somebody does not read"
-        while acks < AT_ONCE or len(numbers[talker.name]) % AT_ONCE:
+        while acks < AT_ONCE or len(numbers[talker.name]) < before + AT_ONCE:
             event = talker.expect(("message", "ack"), wanted, aside=TALK, quietly=True)
             if event["type"] == "ack":
                 acks += 1

@@ -65,16 +65,16 @@ def hello_with_since_enters_many_rooms_without_a_gap(stage: Stage) -> None:
     ann.send({"type": "hello", "name": "ann", "since": {"#a": 2, "#b": 5, "#c": 0}, "ref": ref})
     ann.expect("welcome", ref=ref)
     wanted = {("#a", 3), ("#a", 4), ("#a", 5), *(("#c", number) for number in range(1, 6))}
-    got: list[tuple[object, int]] = []
-    rooms: set[object] = set()
+    got: list[tuple[str, int]] = []
+    rooms: set[str] = set()
     while len(got) < len(wanted) or len(rooms) < 3:
         event = ann.expect(
             ("message", "joined"), f"{len(wanted)} messages, and joined for three rooms", TALK - {"joined"}
         )
         if event["type"] == "joined":
-            rooms.add(event.get("room"))
+            rooms.add(str(event.get("room")))
         else:
-            got.append((event.get("room"), number_of(event)))
+            got.append((str(event.get("room")), number_of(event)))
     if set(got) != wanted or len(got) != len(wanted) or rooms != {"#a", "#b", "#c"}:
         raise Failed(f"Expected: {sorted(wanted)}, each once, and the three rooms.\nIt got {got} in {rooms}.")
     said(bob, "#b", "live")
@@ -184,12 +184,14 @@ def whatever_is_killed_when_each_text_is_there_once(stage: Stage) -> None:
         if not done:
             stage.program.start()
     there = whole(stage, "#a")
-    counts = Counter(what[2] for what in there.values())
+    counts = Counter(str(what[2]) for what in there.values())
     for talker in talkers:
         for number in range(1, TEXTS + 1):
             text = f"{talker.name} {number}"
             if counts[text] != 1:
                 raise Failed(f"Expected: {text!r} is in the room once. It is there {counts[text]} times.")
+            if text not in talker.acked:
+                raise Failed(f"Expected: {talker.name} gets an ack for {text!r}. Its connection ended before that.")
             if there.get(talker.acked[text], ("", "", ""))[2] != text:
                 raise Failed(f"Expected: {text!r} has the number of its ack, {talker.acked[text]}.")
         own = [what[2] for what in there.values() if what[0] == talker.name]

@@ -16,6 +16,7 @@ LINES = 12  # that each client says
 KILLED_AFTER = (3, 7)  # of them
 TORTURE = pathlib.Path(__file__).resolve().parent.parent / "torture.py"
 SHOWN = 45  # lines of what it says
+ENDING = 30.0  # seconds that it may need to end early
 
 
 class Person:
@@ -27,15 +28,18 @@ class Person:
         words = command_line(stage.client_command.replace("{name}", name), stage.program.port, stage.program.file, 1)
         if "{name}" not in stage.client_command:
             words += ["--name", name]
-        self.process = subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            bufsize=1,
-            errors="replace",
-        )
+        try:
+            self.process = subprocess.Popen(
+                words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                bufsize=1,
+                errors="replace",
+            )
+        except OSError as error:
+            raise Failed(f"The client could not be started: {error.strerror}: {error.filename}.") from error
         threading.Thread(target=self._read, name=name, daemon=True).start()
 
     def _read(self) -> None:
@@ -119,16 +123,23 @@ def _see(stage: Stage, people: list[Person], said: list[str], expected: str, gre
 def it_survives_torture(stage: Stage) -> None:
     least = ["--min-acks", str(int(500 * stage.minutes)), "--min-kills", str(int(4 * stage.minutes))]
     stage.note(f"scripts/torture.py --minutes {stage.minutes:g} {' '.join(least)} --server …")
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, TORTURE, "--minutes", f"{stage.minutes:g}", *least, "--server", stage.command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        said = "\n".join(done.stdout.splitlines()[-SHOWN:])
+        start_new_session=True,  # so that Ctrl-C comes to this process only, which ends the other one
+    ) as torture:
+        try:
+            printed = torture.communicate()[0]
+        finally:
+            torture.terminate()  # no effect if it has ended; otherwise, it ends the program that it has started
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                torture.wait(ENDING)
+            torture.kill()
+    if torture.returncode:
+        said = "\n".join(printed.splitlines()[-SHOWN:])
         raise Failed(f"Expected: every check of torture.py is ok, and the run counts. It says:\n\n{said}")
 
 

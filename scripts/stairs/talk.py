@@ -153,7 +153,8 @@ class Client:
         welcome = self.ask("hello", "welcome", name=self.name, **fields)
         if welcome.get("name") != self.name:
             raise Failed(f"Expected: a welcome with the name {self.name}.")
-        self.token = welcome.get("token") or ""
+        token = welcome.get("token")
+        self.token = token if isinstance(token, str) else ""
         return welcome
 
     def refused(self, code: str | tuple[str, ...], expected: str, request: Event) -> Event:
@@ -175,7 +176,7 @@ class Client:
             return None
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             self._story.add(self.name, "gets", written(line))
             raise Failed(f"{self.name} got a line that is not JSON.") from None
         if not isinstance(event, dict) or not isinstance(event.get("type"), str):

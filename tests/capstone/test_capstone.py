@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -90,6 +91,72 @@ def test_a_wrong_server_fails_for_its_own_reason(wrong: Wrong, tmp_path):
     assert wrong.says in story
 
 
+EVENT = "json.dumps(event)"
+ODD = [
+    (1, "endless brackets", EVENT, """('{"type":' + '[' * 100_000)""", 0),
+    (3, "a list for the code", EVENT, "json.dumps({k: [v] if k == 'code' else v for k, v in event.items()})", 4),
+    (3, "no code", EVENT, "json.dumps({k: v for k, v in event.items() if k != 'code'})", 3),
+    (4, "a text of one word", EVENT, "json.dumps(event | {'text': 'one'} if len(str(event)) > 1000 else event)", 5),
+    (4, "a number for a text", EVENT, "json.dumps(event | {'text': 5} if len(str(event)) > 1000 else event)", 5),
+    (
+        5,
+        "each text twice",
+        'number=message["number"])',
+        'number=message["number"])\n            message["number"] = self._last[room] = self._last[room] + 1\n'
+        "            for member in members:\n                member.put(encoded(message))",
+        1,
+    ),
+    (6, "no message for who said it", "if not member.put", "if member is not session and not member.put", 0),
+    (
+        9,
+        "lists for the rooms of old messages",
+        EVENT,
+        "json.dumps({k: [v] if k == 'room' and list(event)[2:3] == ['number'] else v for k, v in event.items()})",
+        2,
+    ),
+    (9, "a list for a text", EVENT, "json.dumps({k: [v] if k == 'text' else v for k, v in event.items()})", 5),
+]
+"""What a server sends in place of an event: the step, what it is, how it is made, and the check that gets it."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("step", "right", "wrong", "check"),
+    [(step, *rest) for step, _, *rest in ODD],
+    ids=[f"{step}-{what.replace(' ', '-')}" for step, what, *_ in ODD],
+)
+def test_odd_events_make_a_story(step, right, wrong, check, tmp_path):
+    text = solution(step).read_text(encoding="utf-8")
+    assert text.count(right) == 1
+    (tmp_path / "server.py").write_text(text.replace(right, wrong))
+    story = capstone.run(capstone.checks(step)[check], step, f"python {tmp_path}/server.py", 3.0)
+    assert story
+    assert "What the clients sent and got:" in story
+
+
+def test_a_check_that_does_not_understand_an_answer_says_what_was_expected():
+    def check(stage):
+        stage.guest("ann").ask("ping", "pong")["number"]
+
+    story = capstone.run(check, 1, f"python {solution(1)}", PATIENCE)
+    assert "Expected: events with the fields of docs/capstone/protocol.rst." in story
+    assert story.endswith("This came of its last answer: KeyError: 'number'.")
+
+
+@pytest.mark.slow
+def test_torture_ends_what_a_launcher_has_started(tmp_path):
+    command = f"sh -c '{sys.executable} {solution(10)} --port {{port}} --db {{db}}; true'"
+    server = load("torture_stranger").Stranger(command, tmp_path / "chat.db")
+    try:
+        for ends in (server.kill, server.stop, server.end):
+            assert server.start()
+            ends()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", server.port)).close()
+    finally:
+        server.end()
+
+
 def test_each_step_has_a_page_with_all_its_parts():
     assert list(range(1, len(STEPS) + 1)) == STEPS
     for step, path in capstone.pages().items():
@@ -136,6 +203,7 @@ def test_the_command_lists_the_steps_and_the_checks_of_one():
         (["list", "99"], "capstone: there is no step 99; there are 1 to "),
         (["list", "3-2"], "capstone: there is no step 3-2; there are 1 to "),
         (["check", "one", "--run", "true"], "capstone: one is not a step, such as 3, or 1-3 for several."),
+        (["check", "1", "--run", "python 'x"], "capstone: python 'x is not a command: No closing quotation."),
     ],
 )
 def test_an_impossible_request_is_refused_in_one_line(arguments, why):
@@ -152,6 +220,7 @@ def test_an_impossible_request_is_refused_in_one_line(arguments, why):
         ("no-such-command", "could not be started: No such file or directory: no-such-command. Is --run a command"),
         ("python ~/no-such-file.py", f"started: No such file or directory: {pathlib.Path.home()}/no-such-file.py. Is"),
         ("python -c 'raise SystemExit(3)'", "The program has ended, with exit code 3."),
+        (f"{PAGES / 'start.py'}", "start.py. Write 'python FILE', or make the file executable (chmod +x)."),
     ],
 )
 def test_a_program_that_does_not_start_is_told_so(command, why):
@@ -161,15 +230,17 @@ def test_a_program_that_does_not_start_is_told_so(command, why):
 
 
 @pytest.mark.slow
-def test_ending_the_check_ends_the_program_that_it_started(tmp_path):
+@pytest.mark.parametrize(("step", "started"), [(1, 1), (10, 3)], ids=["1", "10"])
+def test_ending_the_check_ends_the_programs_that_it_started(step, started, tmp_path):
     program = tmp_path / "server.py"
+    pids = tmp_path / "pids"
     program.write_text(
-        "import os, pathlib, sys, time\n"
-        "pathlib.Path(__file__).with_name('pid').write_text(str(os.getpid()))\ntime.sleep(60)\n"
+        f"import os, time\nwith open({str(pids)!r}, 'a') as pids:\n    print(os.getpid(), file=pids)\ntime.sleep(60)\n"
     )
-    with subprocess.Popen([sys.executable, SCRIPT, "check", "1", "--run", f"python {program}"]) as process:
-        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    with subprocess.Popen([sys.executable, SCRIPT, "check", str(step), "--run", f"python {program}"]) as process:
+        wait_for(lambda: pids.exists() and pids.read_text().count("\n") == started)
         process.terminate()
         assert process.wait(20) == 128 + signal.SIGTERM
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+    for pid in pids.read_text().split():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)
