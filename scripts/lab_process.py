@@ -1,6 +1,6 @@
 """The process in which a hand-in meets the checks of a lab. ``lab_running`` starts it, and says on stdin what to do.
 
-Each result goes to a pipe at once, together with a secret that the hand-in does not know. At the end, the checks run
+Each result goes to a pipe at once, after a secret that the hand-in does not know. At the end, the checks run
 once more, on the task as it was handed out, with the student's code still loaded. Now a check has to fail: if all
 pass, somebody has changed the checks.
 """
@@ -109,7 +109,7 @@ def work() -> None:
     os.dup2(2, 1)
 
     def say(**what: Any) -> None:
-        line = json.dumps({"secret": secret, **what}).encode() + b"\n"
+        line = f"{secret} {json.dumps(what)}\n".encode()
         while line:
             line = line[os.write(channel, line) :]
 

@@ -1,10 +1,11 @@
 """What a hand-in may use. The checks of a lab run in one process with the student's code, so this code must have no way
 to them.
 
-Python has many such ways: ``sys.modules``, frames, ``__globals__``, the classes that threading is made of. A solution
-needs none of them. ``made_safe`` reads the source and allows what is known to be harmless: some names of some modules,
-no name with two underscores at both ends except those of methods, no class of the standard library as a value. The
-functions of a demonstration may contain anything: they are emptied, since the checks do not call them.
+Python has many such ways: ``sys.modules``, frames, ``__globals__``, the classes that threading is made of, and whatever
+reads or sets attributes by names in a text, which nobody can find in the source. A solution needs none of them.
+``made_safe`` reads the source and allows what is known to be harmless: some names of some modules, no name with two
+underscores at both ends except those of methods, no class of the standard library as a value. The functions of a
+demonstration may contain anything: they are emptied, since the checks do not call them.
 """
 
 from __future__ import annotations
@@ -40,15 +41,13 @@ MODULES: dict[str, str] = {
     "concurrent.futures": "ThreadPoolExecutor Future CancelledError TimeoutError as_completed wait ALL_COMPLETED "
     "FIRST_COMPLETED FIRST_EXCEPTION",
     "contextlib": "AbstractContextManager ExitStack closing contextmanager nullcontext suppress",
-    "copy": "copy deepcopy",
     "dataclasses": "dataclass field replace",
     "datetime": "date datetime timedelta timezone",
-    "enum": "Enum Flag IntEnum auto unique",
-    "functools": "cache cached_property lru_cache partial reduce wraps",
+    "functools": "cache lru_cache partial reduce wraps",
     "heapq": "*",
     "io": "BytesIO StringIO",
     "itertools": "*",
-    "logging": "critical debug error exception getLogger info warning DEBUG INFO WARNING ERROR",
+    "logging": "critical debug error exception info warning DEBUG INFO WARNING ERROR",
     "math": "*",
     "operator": "itemgetter",
     "queue": "*",
@@ -79,12 +78,18 @@ METHODS = frozenset(
     "call repr str hash lt le gt ge del missing reversed name qualname doc slots".split()
 )
 NAMES = frozenset(("__name__", "__file__", "__doc__", "__slots__"))
+MADE_ANEW = ("__init__", "__new__")  # with a file's, any file can be opened
+WRITES = ("write", "flush")
+PRINTS = "traceback.print_exc"
+READS_A_FIELD = re.compile(r"\{[^{}:!]*[.\[]")  # "{0.name}" and "{0[name]}", and not "{:.2f}"
+BY_POSITION = "bool bytearray bytes dict float frozenset int list set str tuple".split()  # the whole value matches
 _INSIDE = (types.FrameType, types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.TracebackType)
 ATTRIBUTES = frozenset(
     name for each in (*_INSIDE, types.CodeType) for name in dir(each) if re.match("[a-z]{1,2}_", name)
 ) | {
-    *("mro", "default_factory", "load_extension", "enable_load_extension", "_noted"),
-    *("get_coro", "get_stack", "subprocess_exec", "subprocess_shell"),
+    *("mro", "default_factory", "load_extension", "enable_load_extension", "_noted", "_stderr", "_evaluate"),
+    *("get_coro", "get_stack", "subprocess_exec", "subprocess_shell", "connect_read_pipe", "connect_write_pipe"),
+    *("format", "format_map"),
 }
 
 
@@ -212,6 +217,9 @@ class _Reader:
             yield from self._name(node)
         elif isinstance(node, ast.Attribute):
             yield from self._attribute(node)
+        elif isinstance(node, ast.MatchClass) and node.patterns and not self._is(node.cls, *BY_POSITION):
+            kind = ast.unparse(node.cls)
+            yield f"it may use a pattern for {kind} only with names, as in case {kind}(name=...)."
 
     def _names(self, node: ast.AST) -> Iterator[str]:
         """No name may begin and end with two underscores, however it is bound; methods have a few."""
@@ -230,9 +238,9 @@ class _Reader:
                     allowed = NAMES if isinstance(node.ctx, ast.Load) else frozenset(("__slots__",))
                 else:
                     allowed = frozenset()
-                taken = name in ("attr", "kwd_attrs") and each in ATTRIBUTES
+                taken = name in ("attr", "kwd_attrs") and each in ATTRIBUTES and not _only_fills_in(node)
                 if taken or (DUNDER.match(each) and each not in allowed):
-                    yield f"it may not use {each}."
+                    yield f"it may not use {each}.{' Use an f-string.' * (each == 'format')}"
 
     def _name(self, node: ast.Name) -> Iterator[str]:
         above, place = self._above.get(node, (None, ""))
@@ -273,6 +281,8 @@ class _Reader:
 
     def _attribute(self, node: ast.Attribute) -> Iterator[str]:
         module = self._module(node.value)
+        if node.attr in MADE_ANEW and not self._base(node.value):
+            yield f"it may use {node.attr} only after super(), or after a class of Python."
         if module is None:
             if not isinstance(node.ctx, ast.Load) and self._library(node.value):
                 yield f"it may not change {ast.unparse(node.value)}."
@@ -288,6 +298,17 @@ class _Reader:
             if above is not None and any(each == f"{above}.{node.attr}" for each in MODULES):
                 return f"{above}.{node.attr}"
         return None
+
+    def _base(self, node: ast.expr) -> bool:
+        """Whether it is super(), or a class of Python by its own name."""
+        if isinstance(node, ast.Call):
+            return self._is(node.func, "super") and not node.args
+        known = [each for each in vars(builtins) if isinstance(getattr(builtins, each), type)]
+        if isinstance(node, ast.Attribute):
+            module, name = self._module(node.value) or "", node.attr
+        else:
+            module, name = self._imported.get(getattr(node, "id", ""), ("", ""))
+        return self._is(node, *known) or (module in MODULES and isinstance(_value(module, name), type))
 
     def _library(self, node: ast.expr) -> bool:
         """Whether it is something of a module, or a part of that."""
@@ -308,8 +329,34 @@ class _Reader:
             yield f"it may not use {whole}."
         elif not isinstance(getattr(node, "ctx", None), ast.Load):
             yield f"it may not change {whole}."
+        elif module == "sys" and name in ("stdout", "stderr") and not self._written(node):
+            yield f"it may only write to {whole}: print(text, file={whole})."
+        elif whole == "functools.wraps" and not self._wraps(node):
+            yield f"it may use {whole} only as the last decorator of a function, with the other function in ()."
         elif changeable(module, name) and not self._harmless(node):
             yield f"it may not keep {whole} itself or pass it on, only call it. Is () missing after it?"
+
+    def _written(self, node: ast.AST) -> bool:
+        """Whether a file is only written to."""
+        above, _ = self._above[node]
+        if isinstance(above, ast.keyword):
+            call = self._above[above][0]
+            return above.arg == "file" and isinstance(call, ast.Call) and self._is(call.func, "print", PRINTS)
+        return isinstance(above, ast.Attribute) and above.attr in WRITES
+
+    def _wraps(self, node: ast.AST) -> bool:
+        """Whether it is @wraps(function) directly above a function of the file, which it then changes."""
+        call, place = self._above[node]
+        function = self._above.get(call, (None, ""))[0]
+        return (
+            isinstance(call, ast.Call)
+            and place == "func"
+            and len(call.args) == 1
+            and not call.keywords
+            and not isinstance(call.args[0], ast.Starred)
+            and isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+            and function.decorator_list[-1:] == [call]
+        )
 
     def _harmless(self, node: ast.AST) -> bool:
         """Whether a class is called, inherited from, compared or only mentioned, so that nobody can change it."""
@@ -351,6 +398,13 @@ class _Reader:
         return isinstance(node, ast.Attribute) and f"{self._module(node.value)}.{node.attr}" in names
 
 
+def _only_fills_in(node: ast.AST) -> bool:
+    """Whether it is the format() of a text that is there to be read, and names no attribute."""
+    if not (isinstance(node, ast.Attribute) and node.attr == "format" and isinstance(node.value, ast.Constant)):
+        return False
+    return isinstance(node.value.value, str) and not READS_A_FIELD.search(node.value.value)
+
+
 def _only_same(node: ast.AST | None) -> bool:
     """Whether it only asks if two things are the same, or equal: no class can say what that means."""
     same = ast.Is | ast.IsNot | ast.Eq | ast.NotEq
@@ -364,9 +418,13 @@ def public(module: str, name: str) -> bool:
     return name in listed and not isinstance(getattr(found, name, found), types.ModuleType)
 
 
+def _value(module: str, name: str) -> object:
+    return getattr(importlib.import_module(module), name, None)
+
+
 def changeable(module: str, name: str) -> bool:
     """Whether it is a class whose methods can be replaced. The stepper's locks are, too."""
-    value = getattr(importlib.import_module(module), name, None)
+    value = _value(module, name)
     if name in ("Lock", "RLock", "allocate_lock", "SimpleQueue", "local"):
         return True
     return isinstance(value, type) and bool(value.__flags__ & 1 << 9) and not issubclass(value, BaseException)

@@ -11,12 +11,15 @@ ASKS = {"current_thread", "get_ident", "main_thread", "active_count"}  # functio
 
 
 def words_of(folder: pathlib.Path) -> list[str]:
-    """The names and texts that the checks of a lab use, and neither the unsolved task nor the solution."""
+    """The names and texts that the checks of a lab use, and neither the unsolved task nor the solution.
+
+    Not those in capitals: "STOP" is what many take for a mark of their own.
+    """
     checks = _constants(ast.parse((folder / "test_task.py").read_bytes()))
     for name in ("task.py", "solution.py"):
         tree = ast.parse((folder / name).read_bytes())
         checks -= {word for node in tree.body if isinstance(node, ast.ClassDef) for word in _constants(node)}
-    return sorted(word for word in checks if WORD.match(word))
+    return sorted(word for word in checks if WORD.match(word) and not word.isupper())
 
 
 def _constants(tree: ast.AST) -> set[str]:

@@ -77,7 +77,7 @@ def test_no_answer_is_refused_or_suspected():
 def test_what_honest_solutions_do_is_allowed():
     lab_rules.made_safe(
         b"""
-import sys, threading, queue as q, time
+import functools, sys, threading, queue as q, time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
@@ -110,6 +110,17 @@ class Table:
     def _run(self):
         if isinstance(self.writer, threading.Thread) and getattr(self, "writer", None):
             print(f"{self.writer.name!r}", time.monotonic(), self.__class__.__name__, file=sys.stderr)
+            sys.stdout.write("{0:.2f} of {name!r}".format(1.5, name="a"))
+
+def logged(function):
+    @functools.wraps(function)
+    def inner(*args):
+        return function(*args)
+    return inner
+
+class TooLong(ValueError):
+    def __init__(self, text):
+        ValueError.__init__(self, text)
 
 class Worker(threading.Thread):
     def __init__(self):
@@ -410,6 +421,27 @@ def test_a_thread_that_calls_itself_a_daemon_is_still_waited_for():
     failed = [check for check in outcome.checks if not check.passed]
     assert failed[0].name == "test_a_member_can_leave_while_its_queue_is_full"
     assert "bob waits for self._lock, which ann holds." in failed[0].text
+
+
+def test_results_do_not_count_if_the_process_of_the_checks_did_not_end_in_order():
+    results = ('{"start": true}', '{"check": "x", "passed": true}', '{"canary": true}', '{"end": true}')
+    said = b"5\n" + "".join(f"secret {each}\n" for each in results).encode()
+    whole = lab_running._judge(["x"], said, "secret", "", "", False)
+    assert (whole.problem, whole.checks) == (None, [("x", True, "")])
+    assert lab_running._judge(["x"], said, "secret", "it ended early", "", False).problem == "it ended early"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("setpriv" not in lab_running.inside(1), reason="root and its namespaces are needed")
+def test_a_hand_in_cannot_replace_the_checks_and_sees_no_other_process():
+    source = """import os, pathlib
+place = pathlib.Path.cwd().parent
+found = [each for each in os.listdir("/proc") if each.isdigit()] if SEES_NONE else []
+tried = [os.access(place, os.W_OK), os.access(place / "handed_in", os.W_OK), os.access(place / "tmp", os.W_OK)]
+raise OSError(f"{len(found) < 5} {tried}")
+""".replace("SEES_NONE", str("--mount-proc" in lab_running.inside(1)))
+    outcome = lab_running.run_checks(LABS / "03_name_race", source.encode(), lab_running.Limits(trusted=True))
+    assert "True [False, False, True]" in outcome.checks[0].text
 
 
 @pytest.mark.slow

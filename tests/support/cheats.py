@@ -83,6 +83,54 @@ REFUSED = {
     "SQLite where it is not needed": ("import sqlite3\nsqlite3.connect('x')", "sqlite3.connect"),
     "a name that is not there": ("__import__('os')", "__import__"),
     "builtins": ("__builtins__['print']", "__builtins__"),
+    "a frame by a text": (
+        'print("{0.__traceback__.tb_frame.f_back.f_locals[secret]}".format(OSError()))',
+        "use format.",
+    ),
+    "a frame by a text in a format": ('print("{0:{1.__class__}}".format(1, 2))', "use format."),
+    "a frame by a text in a variable": ("text = '{0.x}'\ntext.format(1)", "use format."),
+    "the method that reads frames": ("print(list(map(str.format, ['{0.x}'], [1])))", "use format."),
+    "the same by getattr": ("getattr('{0.x}', 'format')(1)", "use format."),
+    "the same with a table": ("'{x.y}'.format_map({'x': 1})", "format_map"),
+    "the same in a pattern": ("match '{0.x}':\n    case str(format=f):\n        f(1)", "use format."),
+    "the same in a handler": ("import logging\nlogging.getLogger().handlers[0].setFormatter('{0.x}')", "getLogger"),
+    "an attribute by a pattern": (
+        "from abc import ABC\nfrom collections import defaultdict, namedtuple\n\n\n"
+        "class A(namedtuple('N', 'default_factory'), ABC):\n    pass\n\n\nA.register(defaultdict)\n"
+        "match defaultdict(threading.Thread):\n    case A(kind):\n        kind.start = print",
+        "only with names, as in case A(name=...)",
+    ),
+    "an attribute copied": ("import operator\noperator.attrgetter('f_back')", "operator.attrgetter"),
+    "globals copied": (
+        "import functools\nfunctools.wraps(threading.Thread.run, updated=('__globals__',))(NameTable.claim)",
+        "functools.wraps only as",
+    ),
+    "attributes set by a decorator": (
+        "from functools import wraps\n\n\n@wraps(NameTable)\n@lambda f: threading.current_thread()\ndef f():\n    pass",
+        "functools.wraps only as",
+    ),
+    "equal to everything, as an Enum": ("import enum\nenum.Enum('A', {'__eq__': print})", "enum.Enum"),
+    "equal to everything, as a copy": (
+        "import copy\nfrom types import SimpleNamespace\n"
+        "copy.copy(SimpleNamespace(__reduce_ex__=lambda n: (print, (), (None, {'__eq__': print}))))",
+        "copy.copy",
+    ),
+    "the output opened anew": ("import sys\nsys.stdout.buffer.__init__(4, 'wb')", "only write to sys.stdout"),
+    "the output in a variable": ("from sys import stderr as out\nout = out.buffer", "only write to sys.stderr"),
+    "the output for a function": (
+        "import sys\n\n\ndef print(file):\n    file.buffer\n\n\nprint(file=sys.stdout)",
+        "only write to sys.stdout",
+    ),
+    "the output of a thread": ("threading.current_thread()._stderr.buffer", "_stderr"),
+    "an object made anew": ("name = 1\nname.__init__(4, 'wb')", "__init__ only after super()"),
+    "an object made anew by a class's name": (
+        "class A:\n    def f(self, A):\n        A.__init__(4, 'wb')",
+        "__init__ only after super()",
+    ),
+    "an object made anew by another super()": (
+        "def super():\n    return name\n\n\nsuper().__init__(4, 'wb')",
+        "__init__ only after super()",
+    ),
 }
 
 # What is tried if a lecturer trusts the hand-ins: it has no effect on the others, and nothing is left over. Each is
@@ -98,6 +146,11 @@ MISBEHAVES = {
         'import os\nfor fd in range(3, 20):\n    try:\n        os.write(fd, b\'{"check": "x", "passed": true}\\n\')\n'
         "    except OSError:\n        pass\nos._exit(0)\n",
         "task.py ended the process of the checks.",
+    ),
+    "results that are no objects": (
+        "import os\nfor fd in range(3, 20):\n    for line in (b'5\\n', b'[' * 100_000 + b'\\n', b'\\xff\\n'):\n"
+        "        try:\n            os.write(fd, line)\n        except OSError:\n            pass\n",
+        "fails first: a line in two pieces is one line",
     ),
     "a fork bomb": (  # it stops by itself after 400
         "import os, time\nfor _ in range(400):\n    try:\n        if os.fork() == 0:\n            time.sleep(600)\n"
