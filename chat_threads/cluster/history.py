@@ -69,7 +69,8 @@ class ClusterHistory(History):
         self._post = post
         self._engine = engine
         self._sessions = sessions
-        self._claims: dict[int, tuple[Latch, list[Any], str, Who]] = {}  # by session; each entry is set as a whole
+        # What readers wait for. Whoever takes one out, the reader or the history thread, ends that.
+        self._claims: dict[NameClaimed, tuple[Latch, list[Any], str, Who]] = {}
         self._stopping = self.storage.stopping
         # Owned by the history thread; before it runs, by main:
         self.server = secrets.randbits(62)
@@ -116,15 +117,17 @@ class ClusterHistory(History):
     def claim(self, session: Session, name: str, token: str, who: Who) -> Any:
         """Have the log decide whether the session gets this name. Return whose place it takes, or raise NameTaken or
         NotStored. Waits for that."""
+        known = token_id(token or session.token)
+        item = NameClaimed(session, name, who.identity, known, who.account, who.operator)
         decided, outcome = Latch(), list[Any]()
-        self._claims[session.number] = decided, outcome, token, who
-        number = token_id(token or session.token)
+        self._claims[item] = decided, outcome, token, who
         try:
-            self.submit(NameClaimed(session, name, who.identity, number, who.account, who.operator))
-            if not decided.wait(WAIT + POLL):
-                raise Unreached()
+            self.submit(item)
+            decided.wait(WAIT + POLL)
         finally:
-            self._claims.pop(session.number, None)
+            late = self._claims.pop(item, None)
+        if late or not decided.wait(WAIT):
+            raise Unreached()
         if isinstance(outcome[0], ChatError):
             raise outcome[0]
         return outcome[0]
@@ -287,7 +290,7 @@ class ClusterHistory(History):
 
     def _refuse_one(self, item: ordered.Ordered, error: ChatError) -> None:
         if isinstance(item, NameClaimed):
-            self._decided(item.session.number, error)
+            self._decided(item, error)
         else:
             self._refuse(item, error)
 
@@ -416,23 +419,24 @@ class ClusterHistory(History):
             elif server != self.server and (session := self._sessions.get(at[1])):
                 session.cut_off(Replaced())
         if outcome.error:
-            if server == self.server:
-                self._decided(number, outcome.error)
+            self._decided(claim, outcome.error)
         elif server != self.server:
             self._sessions.takes(self.person(outcome.at), claim.name, who, claim.token)
-        elif waiting := self._claims.get(number):
-            _, _, token, who = waiting
+        elif waiting := self._claims.pop(claim, None):
+            decided, found, token, who = waiting
             others = [self._remote[at] for at in outcome.replaced if at in self._remote]
             replaced = self._sessions.gives(claim.session, claim.name, token, who)
-            self._decided(number, replaced or (others[0] if others else None))
+            found.append(replaced or (others[0] if others else None))
+            decided.set()
         elif session := self._sessions.get(number):  # it was told meanwhile that the log cannot be reached
-            session.cut_off(OutOfTouch())
+            if (session.name, token_id(session.token)) != (claim.name, claim.token):  # it has not claimed it again
+                session.cut_off(OutOfTouch())
         else:
             self.carry(ordered.LeftAll(self.person(outcome.at)))
 
-    def _decided(self, number: int, outcome: Any) -> None:
-        if waiting := self._claims.get(number):
-            waiting[1].append(outcome)
+    def _decided(self, claim: NameClaimed, error: ChatError) -> None:
+        if waiting := self._claims.pop(claim, None):
+            waiting[1].append(error)
             waiting[0].set()
 
     def _given_up(self, server: int) -> None:
