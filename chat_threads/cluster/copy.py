@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 LAYOUT = 1  # of what only a copy has; a new number for a change with which a version cannot read the files of before
 FORGETS_EVERY = 1000  # rows
-LETTERS = 1_000_000  # of the messages that wait for their transaction, at most, and those of one more row
+LETTERS = 1_000_000  # of the messages and people that wait for their transaction, at most, and those of one more row
 AGAIN = 0.25  # seconds between two tries to store what is in the log
 
 
@@ -94,7 +94,7 @@ class Copy(Storage):
     def __init__(self, *args: Any) -> None:
         self.stopping = Latch()  # set by any thread when the server stops: then nothing waits any more
         self._waiting: list[CopyBatch] = []  # rows that are not stored yet; owned by the history thread
-        self._letters = 0  # of their messages
+        self._letters = 0  # of their messages and people
         super().__init__(*args)
 
     def _prepare(self, writer: sqlite3.Connection) -> bool:
@@ -126,6 +126,7 @@ class Copy(Storage):
         batch.people, batch.servers = batch.ledger.take_changes(), batch.ledger.alive()
         self._waiting.append(batch)
         self._letters += sum(len(message.text) for message in batch.messages)
+        self._letters += sum(len(text) for text in batch.people.values() if text)
         if batch.forgets or self._letters >= LETTERS:
             self.settle()
 
