@@ -1,4 +1,4 @@
-"""Where step 1 begins: a server that takes whatever recv() returns for a request. Copy it, and make it yours."""
+"""Where step 1 begins: a server that treats whatever recv() returns as a request. Copy it, and make it yours."""
 
 import argparse
 import json
