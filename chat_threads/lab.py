@@ -59,7 +59,7 @@ class FaultUnderWay(BadFault):
 class NotSlow(BadFault):
     """A delay that is to end has not begun, or has ended."""
 
-    fact = "Nothing that is sent to them is slowed down."
+    fact = "What is sent to that person is not slowed down."
 
 
 class NoFaultUnderWay(BadFault):

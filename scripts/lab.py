@@ -109,7 +109,9 @@ def check(number: int | None, everything: bool, junitxml: pathlib.Path | None) -
 @click.option(
     "--check", "which", default="", help="A check, by its number or its name. Without it: the first that fails."
 )
-@click.option("--schedule", default="", metavar="LINE", help="The order of the threads, as a story's last line has it.")
+@click.option(
+    "--schedule", default="", metavar="LINE", help="The order of the threads: what a story has after Schedule."
+)
 @click.option("--html", "page", type=FILE, metavar="FILE", help="Write a page for a browser, and show nothing here.")
 def replay_run(number: int | None, which: str, schedule: str, page: pathlib.Path | None) -> None:
     folder, source = handed_in(number, "replay")

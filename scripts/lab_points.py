@@ -29,7 +29,7 @@ class Graded:
 
     @property
     def remark(self) -> str:
-        """What a grader should know besides the points: in one line."""
+        """What a grader should know besides the points, in one line."""
         if self.outcome.problem:
             return " ".join(self.outcome.problem.split())
         if self.unchanged:

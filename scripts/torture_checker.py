@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-RESTARTS = frozenset({"kills of servers", "SIGTERM, and started again"})  # one that starts reads all first
+RESTARTS = frozenset({"kills of servers", "SIGTERM, and started again"})  # a server that starts reads all rows first
 LIVE_WITHIN = 2.0  # seconds from sending to the answer, and from the acknowledgement to the last live reader
 
 

@@ -18,7 +18,7 @@ MAY_DIFFER = {
     "searchable": "each server extends its search index when it has nothing else to do",
     "pieces": "it is that index; torture.py has SQLite check it, and searches in it",
 }
-COLUMNS = {  # of tables that are the same but for some columns: what is compared
+COLUMNS = {  # of tables in which some columns may differ: the columns that are compared
     "copy": "one, engine, position, last_room, last_message",  # the others say which server uses which file
     # Each server counts the uses of tokens by itself. Their order decides which are forgotten.
     "tokens": "id, name, kept, rank() OVER (ORDER BY used)",

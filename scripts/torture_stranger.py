@@ -52,7 +52,7 @@ class Stranger(Server):
             )
         except OSError as error:
             raise Odd(f"the server could not be started: {error}") from error
-        self.process.stderr = self.process.stdout  # the log is both
+        self.process.stderr = self.process.stdout  # the log has both
         self._drain = threading.Thread(target=self._read_log, args=(self.process,), daemon=True)
         self._drain.start()
         deadline = now() + PATIENCE

@@ -10,8 +10,8 @@ from ..governance import Governance
 from .entries import Flags
 from .values import AwaySet, ServerStarted
 
-LETTERS = 50_000  # of messages and of what tokens keep, in one row, at most, or one of these; all servers hold rows
-VALUES = 1000  # in one row, at most
+LETTERS = 50_000  # in one row at most, unless its first value has more: every server has rows in its memory
+VALUES = 1000  # in one row at most
 
 STAYS = (  # what goes into the log as soon as it can be reached, however long that takes
     *(ordered.Joined, ordered.Left, ordered.LeftAll, ordered.NameChanged, ordered.PlaceKept, ordered.TokenUsed),
@@ -20,7 +20,7 @@ STAYS = (  # what goes into the log as soon as it can be reached, however long t
 
 
 def latest(items: Iterable[ordered.Ordered]) -> list[ordered.Ordered]:
-    """The values without those that later ones make needless, so that they do not become more and more."""
+    """The values that still matter: of several about the same thing, only the last one. So their number stays small."""
     found: dict[object, ordered.Ordered] = {}
     for item in items:
         about: object = item
@@ -36,7 +36,7 @@ def latest(items: Iterable[ordered.Ordered]) -> list[ordered.Ordered]:
 
 
 def for_one_row(items: list[ordered.Ordered]) -> list[ordered.Ordered]:
-    """The first of the values, which do not make a row too long."""
+    """As many of the first values as fit into one row."""
     letters = 0
     for count, item in enumerate(items):
         letters += len(getattr(item, "text", "") or getattr(item, "place", ""))
@@ -46,7 +46,7 @@ def for_one_row(items: list[ordered.Ordered]) -> list[ordered.Ordered]:
 
 
 def flags_of(items: Iterable[ordered.Ordered], governed: Mapping[int, Governance]) -> Flags:
-    """The flags of the sessions for which the rules of a room may need them."""
+    """The flags of the sessions whose values are judged by the rules of a room."""
     found: dict[int, tuple[bool, bool, str]] = {}
     for item in items:
         if isinstance(item, (ordered.Draft, ordered.TopicSet, ordered.Redacted, ordered.RoomEnded)):

@@ -23,7 +23,7 @@ import psycopg
 from .errors import OtherFormat
 from .link import Link, connect
 
-FORMAT = 2  # of the tables and the rows; a new number for a change that servers of before cannot follow
+FORMAT = 2  # of the tables and the rows; it goes up with a change that older servers cannot follow
 KEPT = 7.0  # days for which a row stays at least
 TRIMMED = 500  # rows that one statement deletes, at most
 CHANNEL = "chat_threads"  # of NOTIFY, which wakes the other servers; a hint, because a proxy may swallow it
@@ -191,7 +191,7 @@ def trim(connection: Link, read: int) -> bool:
 
 
 def name_of_listener(server: int) -> str:
-    """What PostgreSQL is told of the connection of a server's listener."""
+    """The name under which PostgreSQL shows the connection of a server's listener."""
     return f"{_LISTENER}{server}"
 
 

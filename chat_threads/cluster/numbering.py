@@ -301,7 +301,7 @@ class RowNumbering(Numbering):
             self._left_by_all(room_id)
 
     def _swept(self, item: Swept) -> None:
-        """What goes is decided by the rules as they are at this place in the log."""
+        """The rules at this place in the log decide which messages go."""
         batch = self.batch
         kept = {room: rules.keep * DAY_MS for room, rules in self.governed.items() if rules.keep}
         batch.swept.append((item, len(batch.messages), kept))

@@ -1,8 +1,8 @@
 """The post: lines between two people on different servers. They are shown at once, stored nowhere, and have no place in
 the order. So they do not go through the log, but as notifications of PostgreSQL, which forgets them.
 
-A server confirms each private line that somebody of it has got. If nothing is confirmed for ANSWER seconds, the sender
-is told so: the other server may have ended, or somebody may have left.
+A server confirms each private line that it has shown to somebody. If a line is not confirmed within ANSWER seconds, its
+sender is told so: the other server may have ended, or the person may have left.
 
 A notification holds less than 8,000 bytes (https://www.postgresql.org/docs/current/sql-notify.html), so a long line
 goes in several pieces.
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 PIECE = 7000  # bytes of a notification
 WAITING = 300  # lines that wait to be sent
-TOGETHER = 50  # of them in one transaction: each one that notifies anybody holds up all others for its commit
+TOGETHER = 50  # lines in one transaction, at most: while a transaction with notifications commits, all others wait
 ANSWER = 5.0  # seconds in which the other server has to confirm a private line
 UNFINISHED = 100  # lines of which not all pieces have come
 HAD = 1000  # lines that have come, and are known if they come again
@@ -50,8 +50,8 @@ def channel(server: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """Pieces, each with its channel. If ``number`` is not None, the line from ``sender`` to ``to`` is to be confirmed.
-    Without pieces, it has been."""
+    """Pieces, each with its channel. If ``number`` is not None, the other server has to confirm the line from
+    ``sender`` to ``to``; if there are no pieces, it has done so."""
 
     pieces: Sequence[tuple[str, str]] = ()
     number: int | None = None
@@ -64,7 +64,7 @@ class Post:
     sender of a private line and the person to whom it was sent, if nobody knows whether that person got it."""
 
     # Set by main before it begins:
-    server: Callable[[], int]  # this one
+    server: Callable[[], int]  # this server's number
     identity: Callable[[str], int]  # the number of the person here who has this name
     unsure: Callable[[str, str], None]
 
@@ -139,7 +139,7 @@ class Post:
             connection.close()
 
     def _take(self) -> list[tuple[str, str]]:
-        """Wait for lines; return what is to be sent of them. Tell the senders of those that were not confirmed."""
+        """Wait for lines, and return the pieces to send. Tell the senders of lines that were not confirmed in time."""
         first = next(iter(self._unconfirmed.values()), None)
         found: list[tuple[str, str]] = []
         with contextlib.suppress(queue.Empty):

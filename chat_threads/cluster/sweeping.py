@@ -20,7 +20,7 @@ from ..upkeep import Upkeep
 from .values import Swept
 
 HOUR_MS = 3_600_000
-STEP = 10  # a server decides again when a tenth of the shortest time has passed, or an hour
+STEP = 10  # a server decides again after a tenth of the shortest time for which messages are kept, or after an hour
 
 
 class LogSweeper(Sweeper):
@@ -35,8 +35,8 @@ class LogSweeper(Sweeper):
         self._waits = bool(writer.execute("SELECT 1 FROM sweeps").fetchone())
 
     def decide(self, writer: sqlite3.Connection, upto: int, item: Swept, kept: Mapping[int, int]) -> None:
-        """Note what goes, of the messages up to one with this id. ``kept``: for how many milliseconds messages are kept
-        in the rooms that have a rule for that. The caller commits it, and then calls ``decided``."""
+        """Note which messages go, of those with ids up to ``upto``. ``kept``: for how many milliseconds messages are
+        kept, in the rooms that have a rule for that. The caller commits this, and then calls ``decided``."""
         rooms = {room: item.now - time for room, time in kept.items() if time >= item.least}
         writer.execute(
             "INSERT INTO sweeps (upto, older_than, rooms) VALUES (?, ?, ?)", (upto, item.older_than, json.dumps(rooms))

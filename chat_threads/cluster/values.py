@@ -64,9 +64,9 @@ class AwaySet(Ordered):
 
 @dataclass(frozen=True, slots=True)
 class Swept(Ordered):
-    """What was said before ``older_than`` goes; None: nothing does. So does what rooms keep for a time of their own, as
-    of the time ``now``, except for times shorter than ``least``: for these, the author does not trust its clock. All in
-    milliseconds; what is said after this value stays, whatever its time is."""
+    """Messages from before ``older_than`` go; None: none do. In rooms with a time of their own, messages go that are
+    too old at the time ``now``, unless the room's time is shorter than ``least``: then the author does not trust its
+    clock. All in milliseconds. Messages that come after this value stay, whatever their times are."""
 
     now: int
     older_than: int | None

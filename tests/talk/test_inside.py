@@ -395,7 +395,7 @@ def test_a_slowed_client_gets_everything_later_and_nobody_else_notices(serve, pr
     [
         ("/lab pause publisher 61", "1 to 60 s"),
         ("/lab pause history 0", "1 to 60 s"),
-        ("/lab slow bob 0", "Nothing that is sent to them is slowed down"),
+        ("/lab slow bob 0", "What is sent to that person is not slowed down"),
         ("/lab slow nobody 5", "Nobody here is called"),
         ("/lab pause acceptor 5", "What can be paused is the publisher or the history."),
         ("/lab pause publisher", "Usage: /lab slow NAME MS"),

@@ -293,7 +293,7 @@ PLAIN = [
         "The input ended before its last line did, so that was not sent. End each line with a line feed.",
     ),
     (lab.UnknownFault(), "The faults are slow NAME, pause publisher, and pause history; off ends them."),
-    (lab.NotSlow(), "Nothing that is sent to them is slowed down."),
+    (lab.NotSlow(), "What is sent to that person is not slowed down."),
     (lab.FaultTooSlow(10_000), "A send can be slowed by 1 to 10000 ms; 0 ends that."),
     (lab.FaultTooLong(60.0), "A fault lasts 1 to 60 s."),
     (lab.FaultUnderWay(), "That fault is under way already."),

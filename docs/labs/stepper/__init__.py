@@ -22,8 +22,8 @@ and ``make`` itself may start more threads with ``threading.Thread``. It is also
 exception, if threads wait for each other for ever, or if they do not end. Daemon threads may still wait at the end.
 
 There are two kinds of Python, and ``explore`` tries both. With the interpreter lock, a thread loses the turn only when
-a function begins, after a call, and between two rounds of a loop. Without it ("free-threaded"), before each access to
-something shared, also within a line. See points.py.
+a function begins, after a call, and between two rounds of a loop. Without it ("free-threaded"), a thread may
+lose it before each access to something shared, even in the middle of a line. See points.py.
 
 ``result.schedule`` is the order in one line: who was chosen at each point where several threads could continue. Given
 to ``explore``, it tells the same story again, on every Python.
@@ -33,7 +33,7 @@ locks (see standins.py). Time stands still: during ``time.sleep`` other threads 
 ends when no other thread can continue, or early, for the price of a preemption. A real socket would really wait, so
 give the threads a fake one.
 
-Not every order is tried, so code that passes is well tested, not proved.
+Not every order is tried, so code that passes is well tested, but not proved to be right.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from . import turns
 from .rewriting import NAME
 
 PLAIN = {str, bytes, int, float, bool, type(None), tuple, frozenset, range, types.ModuleType, types.FunctionType}
-PLAIN |= {types.BuiltinFunctionType, types.MethodType}  # what does not change, so that it matters not when it is used
+PLAIN |= {types.BuiltinFunctionType, types.MethodType}  # these do not change, so it does not matter when they are used
 
 
 class Points:

@@ -35,7 +35,7 @@ class Thread:
         self.name = getattr(thread._target, "__name__", type(thread).__name__) if unnamed else thread.name
         self.turn = allocate_lock()  # released for a moment when this thread gets the turn
         self.turn.acquire()
-        self.place = None  # of the line in which it is
+        self.place = None  # the Place of the line in which it is
         self.begun = None  # the index of the call that it made last for a line
         self.fresh = True  # it has touched nothing shared since somebody chose it
         self.away = False  # others had the turn, and it has done nothing in its line since then
