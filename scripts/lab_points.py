@@ -24,7 +24,7 @@ class Graded:
     hints: int
     points: list[float]  # for each check of the lab
     of: list[float]
-    checks: list[Check] = field(default_factory=list)  # as many
+    checks: list[Check] = field(default_factory=list)  # one for each of ``points``
     unchanged: bool = False  # it is the task as it was handed out
 
     @property

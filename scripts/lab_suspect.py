@@ -28,7 +28,7 @@ def _constants(tree: ast.AST) -> set[str]:
 
 
 def signs(text: str, unsolved: bytes, words: list[str]) -> list[str]:
-    """The lines of a hand-in that know such words, or ask in which thread they run; in words.
+    """For each line of a hand-in that uses one of ``words``, or asks in which thread it runs: a text that says so.
 
     The functions that the unsolved task has, too, are its demonstration, which is left out.
     """

@@ -191,8 +191,8 @@ class _Run:
             highest.append(max(number, highest[-1] if highest else 0))
 
     def known(self, server: int, before: float) -> float:
-        """All that was acknowledged before this time was known to a server at the time ``before``. Servers that are
-        apart hear of it a moment later, when nothing has happened to this one, or to what all share."""
+        """All that was acknowledged before this time was known to a server at the time ``before``. In a cluster,
+        a server knows it a moment later, if neither it nor what all servers share has a fault."""
         if not self._apart:
             return before
         at = before - LIVE_WITHIN

@@ -218,7 +218,7 @@ class ClusterMeddler(Meddling):
             wire.mode = "open"
 
     def _fail_network(self, fault: str, network: Network) -> None:
-        """Both ends are alive, and no end is told anything."""
+        """A fault of the network. Both ends are alive, and neither is told anything."""
         with self._world.fault(fault, server=1):
             (network.cut if fault == NETWORK_FAULTS[0] else network.lose_answers)(1)
             self._hold(*self._chance.choice(TIMES))

@@ -1,4 +1,4 @@
-"""Whether the machine on which torture.py runs has time for it."""
+"""Whether the machine on which torture.py runs is too busy for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ TOO_LATE = 0.4  # seconds by which such a look may be late
 
 class Metronome(threading.Thread):
     """Notices when this machine has too much other work for C7 to mean anything: a thread that only sleeps wakes up
-    late. C7 leaves that out, as a fault of everybody's; the table at the end says for how long it was so."""
+    late. C7 leaves such times out, like the times of faults of all servers. The table at the end says how long they
+    were."""
 
     def __init__(self, world: World) -> None:
         super().__init__(name="metronome", daemon=True)

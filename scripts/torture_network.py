@@ -17,7 +17,7 @@ NOBODY = "02:00:00:00:00:99"  # the address of a network card that is not there
 
 
 class NotHere(Exception):
-    """There can be no such network here. The text is the reason."""
+    """This machine cannot have such a network. The text is the reason."""
 
 
 def _ip(*words: str) -> None:
@@ -27,7 +27,7 @@ def _ip(*words: str) -> None:
 
 
 class Network:
-    """The links have the numbers 0, 1, 2 ... Link 0 is for those who look on; it is not to fail."""
+    """The links have the numbers 0, 1, 2 ... Link 0 is for observers, and never fails."""
 
     def __init__(self, links: int) -> None:
         """Raises NotHere."""
@@ -64,7 +64,7 @@ class Network:
         return self._address(link, 2)
 
     def inside(self, user: str) -> list[str]:
-        """What comes before a command that is run at the far end, by that user. The process stays the same one."""
+        """The words before a command that run it at the far end, as that user. The process stays the same one."""
         run = ["ip", "netns", "exec", self._name]
         return [*run, "setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
 
@@ -84,7 +84,7 @@ class Network:
         _ip("-n", self._name, "neighbour", "flush", "dev", far, "nud", "all")
 
     def close(self) -> None:
-        """With the namespace, its links end, too."""
+        """End the namespace, and with it its links."""
         ends = [("link", "del", self._ends(link)[0]) for link in range(self._links)]
         for words in (*ends, ("netns", "del", self._name)):
             subprocess.run(["ip", *words], capture_output=True, check=False)

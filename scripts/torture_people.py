@@ -26,21 +26,21 @@ CONFIRMED = (
     5.0 + 4.0
 )  # seconds after which a line that was not confirmed has led to such a notice, also when it is busy
 STAYS = (4.0, 20.0)  # seconds for which somebody stays
-# What may be answered while something is out of order, or if there was too much of it. It says nothing of the account.
+# Errors that a server may answer during a fault, or after too many requests. They say nothing about the account.
 LATER = frozenset(
     (
         *("not_stored", "maybe_stored", "unreadable", "busy", "try_later", "no_more_accounts"),
         *("name_taken", "unknown_person"),
     )
 )
-# What is answered by a server that does not know of the account, or of its last password.
+# Errors of a server that does not know the account, or not its last password.
 IGNORANT = frozenset("no_account wrong_password unknown_token not_logged_in password_needed".split())
 
 
 @dataclass
 class Line:
-    """A private line that somebody sent. ``copied``: when its sender got its copy, or (``nobody``) read that the other
-    one is not there; infinite: never."""
+    """A private line that somebody sent. ``copied``: when its sender got the copy of it, or, with ``nobody``, the error
+    that the other one is not there; infinite: never."""
 
     sender: str
     to: str
@@ -79,7 +79,7 @@ class Visit:
 
 
 class Contradiction(NamedTuple):
-    """A server answered what is true only if it had not heard yet of what was acknowledged at ``known``."""
+    """An answer that is right only if the server did not know yet what was acknowledged at ``known``."""
 
     told: str
     server: int
@@ -98,7 +98,7 @@ class Person(threading.Thread):
         self.visits: list[Visit] = []
         self.contradictions: list[Contradiction] = []
         self.has_account: bool | None = False  # None: nobody knows, because there was no answer
-        self.changes = 0  # of the account that were acknowledged
+        self.changes = 0  # of the account: those that were acknowledged
         self._since = 0.0  # when the last one was
         self._world = world
         self._chance = world.chance(name)
@@ -147,7 +147,7 @@ class Person(threading.Thread):
     # --- coming in ---------------------------------------------------------------------------------------
 
     def _enter(self) -> bool:
-        """Come in under the own name. Raises Gone."""
+        """Come in under its own name. Raises Gone."""
         by_password = self._maybe and (not self._token or (self.has_account and self._chance.random() < 0.4))
         secret = {"password": self._maybe[-1]} if by_password else {"token": self._token} if self._token else {}
         if secret and self._chance.random() < 0.5:

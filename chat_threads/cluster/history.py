@@ -209,7 +209,7 @@ class ClusterHistory(History):
                 self._speak()
 
     def _speak(self) -> None:
-        """Append what is carried, and that this server is alive, if it has not said so for a while."""
+        """Append what is carried. If this server has said nothing for a while, also append that it is alive."""
         if self._down_since is None and time.monotonic() >= self._beats_at:
             self._beats_at = time.monotonic() + BEAT
             self._carried += self._forgotten() or ([] if self._carried else [ServerBeat()])
@@ -328,12 +328,12 @@ class ClusterHistory(History):
         return rows
 
     def _take(self, rows: Sequence[Row]) -> None:
-        """Do what rows of the log say. They are numbered one by one, stored together, and then shown."""
+        """Do what rows of the log say: number them one by one, store them together, and then show them."""
         while rows:
             rows = self._take_some(rows)
 
     def _take_some(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """Take rows, up to one with the news that this server counts as gone. Return the rest."""
+        """Take rows, up to the one which says that this server counts as gone. Return the rest."""
         began = time.monotonic()
         taken: list[RowNumbering] = []
         for row in rows:
@@ -357,7 +357,7 @@ class ClusterHistory(History):
         return rows[len(taken) :]
 
     def _number(self, row: Row) -> RowNumbering:
-        """Number a row, and have it stored, now or later."""
+        """Number a row. It is stored now or later."""
         if row.position != self.state.position + 1:
             raise RowsAreGone(self.state.position, row.position)
         self._heard[row.server] = time.monotonic()
@@ -401,7 +401,7 @@ class ClusterHistory(History):
                 session.cut_off(Replaced())
 
     def _see_off(self) -> None:
-        """Forget those on other servers who are connected no more."""
+        """Forget the people on other servers who are no longer connected."""
         ledger = self.state.ledger
         keeps = self.server == min(ledger.servers, default=0)
         self.keeps = (ledger.all_read(), tuple(ledger.servers)) if keeps else None

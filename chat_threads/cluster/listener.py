@@ -1,5 +1,5 @@
-"""The listener: PostgreSQL tells this thread what is new: a row in the log, or a line for somebody here. It trims the
-log, too."""
+"""The listener. PostgreSQL tells this thread of each new row in the log, and of each line for somebody here. The thread
+also trims the log."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class LoggedIn:
 
 @dataclass(frozen=True, slots=True)
 class Departed:
-    """Somebody is connected no more."""
+    """Somebody is no longer connected."""
 
     at: Key
 

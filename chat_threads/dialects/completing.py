@@ -35,7 +35,7 @@ class Goal:
     room: str = ""
 
     def fitting(self, found: Iterable[str], most: int | None = None) -> list[str]:
-        """Those of the words that begin so, with what stands in front of them."""
+        """The words that begin with ``start``, each with ``lead`` in front of it."""
         start = fold(self.start)
         return [self.lead + each for each in dict.fromkeys(found) if fold(each).startswith(start)][:most]
 
@@ -99,7 +99,7 @@ def _fixed(kind: type[commands.Command], typed: Sequence[str]) -> Sequence[str]:
 
 
 def _in_place(kind: type[commands.Command], typed: Sequence[str], word: str) -> Goal:
-    """By the places of the command's usage. An optional room that comes first is there if a # is."""
+    """What the usage of the command has in this place. An optional room comes first only if a # is typed."""
     places, row = [each.strip("[]") for each in kind.row.places], kind.row
     room = typed[0] if typed and typed[0].startswith("#") else ""
     if places[:1] == ["#room"] and places[1:] and not room and (typed or word or places[1].startswith("NAME")):

@@ -41,7 +41,7 @@ PostgreSQL, for a delivery and a message."""
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """So many servers that share a PostgreSQL; 0: one server without."""
+    """As many servers as ``count`` says, which share a PostgreSQL; 0: one server without it."""
 
     count: int
 
@@ -56,7 +56,8 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a setup. ``engine``: seconds of PostgreSQL's CPU. ``elsewhere``: of one with the time to others."""
+    """One run of a setup. ``engine``: seconds of PostgreSQL's CPU. ``elsewhere``: of a run that
+    measured the time until members on other servers had a message."""
 
     outcome: Outcome
     engine: float

@@ -29,7 +29,7 @@ class Room:
 
     async def join(self, name: str, send: Send) -> None:
         """Take the name and enter. Raise NameTaken if somebody has it, PermissionError if it is not allowed. If the
-        task is cancelled meanwhile, because the client is gone, the name is free."""
+        task is cancelled meanwhile, because the client is gone, the name is free again."""
         if name in self._members:
             raise NameTaken(name)
         if not await self._allows(name):
@@ -51,7 +51,7 @@ class Room:
             await send(line)
 
     async def close(self) -> None:
-        """Called once, after the last ``say``. Return when all that waits is sent to those who read."""
+        """Called once, after the last ``say``. Return when all waiting lines are sent to those who read."""
 
 
 # --- the rest shows the faults, and needs no change -----------------------------------------------------

@@ -31,7 +31,7 @@ class Log:
         self._entries.append(entry)
 
     def after(self, position: int) -> list[Entry]:
-        """Return the entries after that many, in the order of the log, which is the same for all. Raises Away."""
+        """Return the entries after the first ``position`` ones. All servers see the same order. Raises Away."""
         return self._entries[position:]
 
 
@@ -42,12 +42,12 @@ class Server:
         self._clock = clock  # no two servers have the same time
         self._log = log
         self._read = 0  # entries of the log that were read
-        self.shown: list[tuple[int, str]] = []  # numbers and texts that people here have seen. Only ever appended to
+        self.shown: list[tuple[int, str]] = []  # numbers and texts that people here have seen. It only grows
 
     def say(self, text: str, ref: str) -> int:
         """Somebody here says a text. Show it, and return its number. A text that was said with the same ref before,
         here or elsewhere, is not said again. Raises Away if it is not said. Raises Unknown if nobody knows whether it
-        is, or as which number; the sender then says it again with the same ref, here or on another server."""
+        is, or what its number is; the sender then says it again with the same ref, here or on another server."""
         number = len(self.shown) + 1
         self.shown.append((number, text))
         self._log.append((self._clock(), ref, text))

@@ -42,7 +42,7 @@ class Log:
         return self.entries[position:]
 
     def arrives(self):
-        """What was late comes into the log."""
+        """The entries that were late come into the log."""
         self.entries += self.late
         self.late.clear()
 
@@ -107,7 +107,8 @@ class Scene:
         self.all_catch_up()
         for name in self.servers:
             if sorted(text for _, text in self.shown(name)) != sorted(texts):
-                self.fail(f"All servers show {', '.join(map(repr, texts))}, each once; {name}'s server does not.")
+                said = ", ".join(map(repr, texts))
+                self.fail(f"All servers should show {said}, each once; {name}'s server does not.")
 
     def fail(self, why):
         rows = [f"  {number} {step}" for number, step in enumerate(self.steps, 1)]
@@ -145,7 +146,7 @@ def test_a_server_that_comes_later_or_was_away_shows_the_same():
     scene.log.away = True
     scene.steps.append("the log is away")
     if scene.say("bob", "text 4") != "away":
-        scene.fail("The log is away, so nothing can be said: say() raises Away.")
+        scene.fail("The log is away, so nothing can be said: say() has to raise Away.")
     if any(text == "text 4" for _, text in scene.shown("bob")):
         scene.fail("'text 4' was not said, and bob's server has shown it. Nobody can take that back.")
     scene.log.away = False
@@ -159,7 +160,7 @@ def test_nothing_is_shown_when_the_log_did_not_take_it():
     scene = Scene()
     scene.log.next = ["away"]
     if scene.say("ann", "one") != "away":
-        scene.fail("The log was away while 'one' was appended: say() raises Away.")
+        scene.fail("The log was away while 'one' was appended: say() has to raise Away.")
     scene.say("bob", "two")
     scene.everywhere("two")
 
@@ -169,7 +170,7 @@ def test_what_is_said_again_is_said_once():
         scene = Scene()
         scene.log.next = [fate]
         if scene.say("ann", "one", "ref 1") != "unknown":
-            scene.fail("The connection broke while 'one' was appended: say() raises Unknown.")
+            scene.fail("The connection broke while 'one' was appended: say() has to raise Unknown.")
         scene.say("cy", "two", "ref 2")
         number = scene.say(where, "one", "ref 1")
         if fate == "late":
@@ -189,7 +190,7 @@ def test_a_number_that_is_not_known_is_not_told():
     told = scene.say("ann", "one")
     if told != "unknown":
         scene.fail(
-            "'one' is in the log, which is away before it can be read: nobody knows the number. say() raises Unknown."
+            "'one' is in the log, which is away before it can be read: nobody knows the number. say() has to raise Unknown."
         )
     scene.log.away = False
     scene.say("bob", "two")

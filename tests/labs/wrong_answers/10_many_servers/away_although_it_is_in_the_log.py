@@ -1,6 +1,6 @@
 """If the number cannot be read, it is told as not said.
 
-Fails: nobody knows the number. say() raises Unknown.
+Fails: nobody knows the number. say() has to raise Unknown.
 """
 
 from __future__ import annotations

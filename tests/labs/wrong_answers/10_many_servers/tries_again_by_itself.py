@@ -1,6 +1,6 @@
 """After Unknown it is appended once more, without a word to the sender.
 
-Fails: say() raises Unknown.
+Fails: say() has to raise Unknown.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Unknown is told as Away.
 
-Fails: say() raises Unknown.
+Fails: say() has to raise Unknown.
 """
 
 from __future__ import annotations
