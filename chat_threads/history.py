@@ -312,7 +312,7 @@ class History:
             self._tell_of_accounts(batch)
 
     def _go_on_from(self, numbered: Numbering) -> None:
-        """The next batch is numbered as this one leads to."""
+        """Keep what this batch leads to: the next one is numbered from there."""
         batch, rooms = numbered.batch, self._rooms
         rooms.last |= numbered.numbers
         rooms.governed = numbered.governed

@@ -192,7 +192,7 @@ class Telnet:
         return found
 
     def _watched(self, text: bytes) -> list[bytes | Signal | WireBytes]:
-        """The text, and behind each line that is not UTF-8 what helps a telnet that has spoilt it.
+        """The text, and after each line that is not UTF-8, the bytes that help a telnet which has spoilt it.
 
         If it has not said a word, and ends its lines in CR, it is asked for 8 bits: the next try arrives. Lines from nc
         and from programs seldom do both. And 85 may have been its Ctrl-E, which ends its echo: then that is put right.
@@ -226,7 +226,7 @@ class Telnet:
         return self._line is not None and self._line.getstate()[0] != b""
 
     def forget_line(self) -> bytes:
-        """The line is not going to end: forget it, and ask for 8 bits; what to send."""
+        """The line will not end: forget it, and ask for 8 bits. Returns what to send."""
         self._line, self._odd = None, False
         return self._options.ask(*_WANTED)
 

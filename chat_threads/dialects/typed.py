@@ -201,7 +201,7 @@ def indented_command(text: str) -> str:
 
 
 def _refuse_lines(kind: type[commands.Command], rest: str) -> None:
-    """Raise Mistyped for several lines behind a command that does not take a text; or if another command follows."""
+    """Raise Mistyped for several lines after a command that does not take a text, or if another command follows."""
     _, *more = rest.split("\n")
     if more and kind not in _OF_LINES:
         takes_text = re.fullmatch(r"\[?[a-z]+\]?", (kind.row.places or [""])[-1])

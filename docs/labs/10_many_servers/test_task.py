@@ -190,7 +190,8 @@ def test_a_number_that_is_not_known_is_not_told():
     told = scene.say("ann", "one")
     if told != "unknown":
         scene.fail(
-            "'one' is in the log, which is away before it can be read: nobody knows the number. say() has to raise Unknown."
+            "'one' is in the log, which is away before it can be read: nobody knows the number. "
+            "say() has to raise Unknown."
         )
     scene.log.away = False
     scene.say("bob", "two")

@@ -1,6 +1,6 @@
 """A text that is in the log twice is shown twice.
 
-Fails: All servers show 'one', 'two', 'three', each once
+Fails: All servers should show 'one', 'two', 'three', each once
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Two with the same text count as one.
 
-Fails: All servers show 'yes', 'yes', 'yes', each once
+Fails: All servers should show 'yes', 'yes', 'yes', each once
 """
 
 from __future__ import annotations
