@@ -306,7 +306,7 @@ def draw_png(picture: Picture, path: str) -> None:
     default=1,
     show_default=True,
     metavar="N",
-    help="Draw so many messages: that one, and those that were read after it.",
+    help="Draw this many messages: that one, and those that were read after it.",
 )
 def main(trace: str, output: str, room: str | None, number: int | None, messages: int) -> None:
     if not output.endswith((".svg", ".png")):

@@ -327,7 +327,7 @@ def stranger(stack: contextlib.ExitStack, world: World, command: str) -> Torture
     "--tls-every", type=click.IntRange(0), metavar="N", default=3, help="One client in so many speaks TLS; 0: none."
 )
 @click.option("--servers", type=click.IntRange(1), metavar="N", default=1, help="Servers that share a PostgreSQL.")
-@click.option("--server", "command", metavar="COMMAND", help="Start this server instead of ours; without --servers.")
+@click.option("--server", "command", metavar="COMMAND", help="Torture this server instead of ours. Not with --servers.")
 @click.option("--rules/--no-rules", default=True, help="Whether somebody governs the rooms.")
 @click.option(
     "--rooms", type=click.IntRange(1), metavar="N", default=4, help="Each client is in two of them, a traveller in all."

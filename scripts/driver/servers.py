@@ -56,8 +56,8 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a setup. ``engine``: seconds of PostgreSQL's CPU. ``elsewhere``: of a run that
-    measured the time until members on other servers had a message."""
+    """One run of a setup. ``engine``: seconds of PostgreSQL's CPU. ``elsewhere``: of a run
+    that measured the time until members on another server had a message."""
 
     outcome: Outcome
     engine: float
