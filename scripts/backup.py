@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Copy the history of a server, even while it runs: backup.py chat_threads.db copy.db
 
-With --alone, the copy of a history of a server in a cluster is for a server without --cluster.
+With --alone, it makes a copy of the history of a server in a cluster, for a server without --cluster.
 
 Put a copy back, while no server uses the history: backup.py chat_threads.db --restore copy.db
 

@@ -9,8 +9,8 @@ are on WebSockets, if ``websockets`` is installed, and a third speak TLS, if ``o
 Other WebSockets and TLS clients are hostile. At the end all clients leave, the server stops, and ``torture_checker``
 compares the logs with the history.
 
-With --server "python my_server.py", it tortures another server, such as that of docs/capstone, with what such a server
-knows: kills, stops, clients that break off and clients that do not read. The command gets --port and --db.
+With --server "python my_server.py", it tortures another server, such as that of docs/capstone. Its faults are then
+kills, stops, clients that break off and clients that do not read. The command gets --port and --db.
 
 With --servers 3, three servers share a PostgreSQL, which is killed, too. The clients move between the servers. At the
 end all histories have to be the same.

@@ -181,7 +181,7 @@ class World:
 
     @contextlib.contextmanager
     def fault(self, kind: str, who: str | None = None, server: int | None = None) -> Iterator[None]:
-        """Of everybody, of one client, or of those on one server."""
+        """A fault of everybody, of one client, or of the clients of one server."""
         began = now()
         try:
             yield

@@ -1,4 +1,4 @@
-"""The torture of a server that is not ours, such as a student's (docs/capstone): what it can be asked to survive.
+"""The torture of a server that is not ours, such as a student's (docs/capstone), with what any server can survive.
 
 It speaks the part of the protocol that docs/capstone/protocol.rst has: no rules of rooms, no search, no TLS and no
 WebSockets. Nobody knows how it keeps what was said. So the history is read from it, after another start, by a client
