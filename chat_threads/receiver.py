@@ -14,6 +14,7 @@ from . import __version__, commands, events, inside
 from .days import Days
 from .dialects.base import SILENT, Dialect, Request
 from .dialects.recognise import recognise, without_blanks
+from .dialects.telnet import breaks_off
 from .dialects.text import LETTER, TextDialect
 from .disconnects import NoNameInTime, NotChat, TlsOnly, UnfinishedLine
 from .errors import ChatError
@@ -151,15 +152,24 @@ class Receiver:
             if line_end <= now:  # checked before reading: a flood does not extend the deadline
                 raise UnfinishedLine(self._server.limits.line_timeout)
             until = line_end if deadline is None else min(deadline, line_end)
-            if isinstance(self._dialect, TextDialect) and self._dialect.in_a_letter:
+            if self._in_a_letter:
                 until = min(until, now + LETTER)
         self._slot.doing = inside.INPUT, now
         data = self._wire.read(None if until is None else until - now)
         if data:
             self._feed(data, deadline)
         elif data is None:  # nothing yet
+            if self.head and self._in_a_letter:  # a telnet's first line, which is not going to end
+                self._speaks(TextDialect(self._server.settings))
             self._server.service.wait(self._session)
         return data != b""
+
+    @property
+    def _in_a_letter(self) -> bool:
+        """Whether a line breaks off in the middle of a character, and the client may be a telnet."""
+        if self.head is not None:
+            return self._greeted and breaks_off(self.head)
+        return isinstance(self._dialect, TextDialect) and self._dialect.in_a_letter
 
     def _feed(self, data: bytes, deadline: float | None) -> None:
         """Recognise TLS and the dialect by the first bytes, and give the dialect all bytes. Raise NotChat if the client
@@ -177,9 +187,7 @@ class Receiver:
                 self._check_secure()
             make = recognise(self.head)
             if make is not None:
-                self._recognised(make(self._server.settings))
-                self._dialect.feed(self.head)
-                self.head = None
+                self._speaks(make(self._server.settings))
             elif lines and self.spare:  # a person waits for words
                 self.greet()
             elif lines and self._greeted and not self.head:  # a blank line
@@ -264,7 +272,7 @@ class Receiver:
         now = time.monotonic()
         return self._listen(max(0.0, until - now) if now - woken > LATE else 0.0, deadline)
 
-    def _recognised(self, dialect: Dialect) -> None:
+    def _speaks(self, dialect: Dialect) -> None:
         """The client speaks this dialect. Raise NotChat if it is a browser whose answer our greeting has spoilt."""
         if self._arrival:
             self._server.spares.speaks(self._arrival, not dialect.greeted, self._greeted)
@@ -274,6 +282,8 @@ class Receiver:
         if self.spare:
             self.greet()
         self._session.views = self.views  # the session is in no room yet, so no lock is needed
+        self._dialect.feed(self.head or b"")
+        self.head = None
 
     def greet(self) -> None:
         """Greet the client, once. Raise TlsOnly if it must speak TLS and does not."""

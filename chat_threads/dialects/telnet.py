@@ -220,9 +220,14 @@ class Telnet:
         return self.hide() + self.show()
 
     @property
+    def spoken(self) -> bool:
+        """Whether the client has sent a command of telnet."""
+        return self._spoken
+
+    @property
     def lost_a_letter(self) -> bool:
-        """Whether the line breaks off in the middle of a character. If nothing follows, telnet took the next byte for
-        its key Ctrl-], and waits at a prompt of its own."""
+        """Whether the line breaks off in the middle of a character. If nothing follows, a telnet took the next byte
+        for its key Ctrl-], and waits at a prompt of its own."""
         return self._line is not None and self._line.getstate()[0] != b""
 
     def forget_line(self) -> bytes:
@@ -345,6 +350,13 @@ _SUB = 48  # bytes kept of a subnegotiation: those of a window's size, or of a t
 _SIGNALS = {IP: Signal.INTERRUPT, EOF: Signal.END_OF_FILE, AYT: Signal.ARE_YOU_THERE}
 
 
+def breaks_off(text: bytes) -> bool:
+    """Whether the text ends in the middle of a character."""
+    decoder = _UTF8("replace")
+    decoder.decode(text)
+    return decoder.getstate()[0] != b""
+
+
 def _continues(before: bytes, byte: int) -> bool:
     """Whether the text before ends in an incomplete character of UTF-8, and this byte can be that character's next
     byte."""
@@ -369,6 +381,7 @@ class LineEditor:
         self._line = b""
         self._overlong = False
         self._after_cr = False
+        self.lf_alone = False  # whether LF alone ended the last line: telnet sends CR LF or CR NUL (RFC 854)
         self.pending = False  # whether a line has begun and not ended
 
     def feed(self, text: bytes) -> list[bytes | None]:
@@ -392,6 +405,7 @@ class LineEditor:
             if typed != part:
                 lines.append(None if self._overlong else self._line)
                 self._line, self._overlong = b"", False
+                self.lf_alone = b"\r" not in part
         self.pending = self._overlong or self._line != b""
         return lines
 

@@ -281,8 +281,11 @@ class TextDialect:
 
     @property
     def in_a_letter(self) -> bool:
-        """Whether what has come ends in the middle of a character. If that lasts for LETTER seconds, it never ends."""
-        return self._mode is not Mode.KEYS and self._telnet.lost_a_letter
+        """Whether what has come ends in the middle of a character, and the client may be a telnet. If that lasts for
+        LETTER seconds, it never ends. Other clients may only be slow."""
+        if isinstance(self._editor, Screen) or not self._telnet.lost_a_letter:
+            return False
+        return self._telnet.spoken or not self._editor.lf_alone
 
     def pause(self) -> None:
         """Nothing has come from the client for a while: wait no longer for what it was asked, and draw what may look

@@ -1880,6 +1880,22 @@ def test_tables_are_as_wide_as_the_window_and_windows_of_about_one_width_share_t
     assert (ann.views.here, ann.views.elsewhere) == (bob.views.here, bob.views.elsewhere)
 
 
+@for_each(
+    ("earlier", "lost"),
+    [(b"hi\n", False), (b"hi\r\n", True), (b"hi\r\nho\n", False), (b"\xff\xf1hi\n", True), (b"", True)],
+)
+def test_only_a_client_that_may_be_a_telnet_has_lost_a_letter_that_does_not_end(earlier, lost):
+    """A program that sends a character in two parts, or a phone, is slow, and ends its lines in LF."""
+    ann = dialect_of("ann")
+    ann.feed(earlier + "é".encode()[:1])
+    drain(ann)
+    assert ann.in_a_letter is lost
+    ann.pause()
+    assert (b"A letter has opened" in b"".join(item.data for item in drain(ann))) is lost
+    ann.feed("é".encode()[1:] + b"\n")
+    assert (commands.Say("é") in drain(ann)) is not lost
+
+
 def test_a_line_that_telnet_spoilt_before_it_was_asked_for_8_bits_is_only_to_be_typed_again():
     """Debian's telnet sends IAC BRK for a byte of 佐, and drops one of 々."""
     spoilt = "佐々木".encode().replace(b"\x90", b"\xff\xf3").replace(b"\x85", b"") + b"\r\n"
