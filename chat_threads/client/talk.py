@@ -250,7 +250,8 @@ class Talk:
 
     def _do(self, command: commands.Command | None) -> None:
         if isinstance(command, commands.Edit):
-            self.refuse("/edit is for telnet. On a terminal, this program keeps your line whole by itself.")
+            itself = "" if self._screen else " without --plain, if prompt_toolkit is installed"
+            self.refuse(f"/edit is for telnet. On a terminal, this program keeps your line whole by itself{itself}.")
         elif isinstance(command, commands.Help):
             if command.about not in (None, commands.EVERYTHING):
                 self._print(events.HelpShown(command.about))
@@ -381,7 +382,8 @@ class Talk:
     def _show_message(self, message: events.Message) -> None:
         last = self._last.pop(fold(message.room), 0)
         if self._screen and message.number <= last:
-            self._print(events.Notice(advice.replayed(message.number, last - message.number + 1, last)))
+            said = advice.replayed(message.room, message.number, last - message.number + 1, last)
+            self._print(events.Notice(said))
         day = time.strftime(_DAY, time.localtime(message.at / 1000))
         if day != self._day:
             self._day = day

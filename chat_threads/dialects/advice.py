@@ -94,10 +94,10 @@ def notice(said: Notice) -> str:
     return f"{said.text} {NEXT[said.next](said)}" if said.next in NEXT else said.text
 
 
-def replayed(first: int, count: int, last: int, hidden: str = "") -> str:
+def replayed(room: str, first: int, count: int, last: int, hidden: str = "") -> str:
     """What stands above the ``count`` messages from number ``first`` on that are shown on entering a room, of which
-    ``last`` is the newest."""
+    ``last`` is the newest. It names the room: whoever comes back enters several."""
     if first > 1:
         newest = f"The last message of {last}" if count == 1 else f"The last {count} of {last} messages"
-        return f"{newest}{hidden}; /history before {first} shows older ones."
+        return f"{newest}{hidden}; /history {room} before {first} shows older ones."
     return f"What was said so far, {count} {'message' if count == 1 else 'messages'}{hidden}:"

@@ -25,7 +25,7 @@ _SET = {
     "open": "opened {room} for talk: its members may speak again",
     "quiet": "made {room} quiet: only its operators may speak",
     "slow off": "set {room} to slow off: nobody has to wait between two messages there",
-    "accounts-only": "set {room} to accounts-only: only people who are logged in may enter and speak",
+    "accounts-only": "set {room} to accounts-only: only its operators and people who are logged in may enter and speak",
     "everybody": "set {room} to everybody: nobody needs an account there",
     "listed": "put {room} on the list of rooms",
     "unlisted": "took {room} off the list of rooms",
@@ -64,14 +64,19 @@ def room_shown(event: events.RoomShown) -> tuple[str, ...]:
     """How a room is governed."""
     rules = {word: value for word, _, value in (each.partition(" ") for each in event.settings)}
     needs = [word for setting, word in (("invite-only", "invited"), ("accounts-only", "logged in")) if setting in rules]
-    who = f"Only people who are {' and '.join(needs)}" if needs else "Everybody"
+    who = f"Only its operators and people who are {' and '.join(needs)}" if needs else "Everybody"
     said = [f"{who} may enter {event.room}."]
+    seldom = f"once in {span(int(rules['slow']))}" if rules.get("slow", "off") != "off" else ""
     if "quiet" in rules:
         said.append("Only its operators may speak.")
-    elif rules.get("slow", "off") != "off":
-        said.append(f"Everybody but its operators may speak once in {span(int(rules['slow']))}.")
+        if seldom:
+            said.append(f"When it is open again, everybody else may speak {seldom}.")
+    elif seldom:
+        said.append(f"Everybody but its operators may speak {seldom}.")
+    elif "accounts-only" in rules:
+        said.append("Its operators, and everybody in it who is logged in, may speak.")
     else:
-        said.append(f"Everybody in it{' who is logged in' if 'accounts-only' in rules else ''} may speak.")
+        said.append("Everybody in it may speak.")
     if "unlisted" in rules:
         said.append("It is not on the list of rooms.")
     if rules.get("keep", "all") != "all":

@@ -130,7 +130,7 @@ def _replay(style: Style, event: events.Replay) -> str:
     first, count = event.messages[0].number, len(event.messages)
     shown = [message for message in event.messages if message.who not in style.ignored]
     hidden = f" ({count - len(shown)} hidden)" if len(shown) < count else ""
-    head = advice.replayed(first, count, event.last, hidden)
+    head = advice.replayed(event.room, first, count, event.last, hidden)
     lines = [
         said(style, (f"{message.number} " if style.numbers else "") + _old_stamp(style, message.at), message)
         for message in shown

@@ -43,6 +43,10 @@ LOST = (
     "A letter has opened your telnet's own prompt, and the rest of the line is lost. It has now been asked to send all"
     " letters: type the line again."
 )
+LOST_AGAIN = (
+    "A letter has opened your telnet's own prompt, though it was asked to send all letters. Connect with: telnet -E --"
+    " HOST -PORT"
+)
 LETTER = 1.0  # seconds in which all bytes of a character come
 
 SCROLL_BACK = "Shift-Page Up or the mouse scrolls back, or Ctrl-B [ in tmux; or use /history."
@@ -292,8 +296,9 @@ class TextDialect:
         wrong."""
         if self.in_a_letter:
             self._editor = LineEditor(LINE)
-            self._send(self._telnet.forget_line())
-            self._tell(LOST)
+            asked = self._telnet.forget_line()
+            self._send(asked)
+            self._tell(LOST if asked else LOST_AGAIN)
             self.pending = self._telnet.pending
         if self._mode is Mode.ASKED:
             self._unanswered()

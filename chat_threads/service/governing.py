@@ -134,6 +134,16 @@ def tell_how_to_keep(session: Session, room: ChatRoom) -> None:
         session.send(events.Notice(f"{room.name} is yours while you are connected.", room=room.name, next="token"))
 
 
+def _tell_if_it_stays(
+    context: Context, session: Session, room: ChatRoom, before: Governance | None, closed: bool = False
+) -> None:
+    """A room that has its first rule, or is closed, outlives the visit of the one who made it. Tell them that. Waits
+    until the rule is in force, so that it is said below that."""
+    if (closed or before is None) and room.owner == session.identity:
+        context.wait(session)
+        tell_how_to_keep(session, room)
+
+
 def tell_whether_it_may_speak(session: Session, room: ChatRoom) -> None:
     """Tell a person who has entered a room, or asks for its rules, if they may only read there, or speak seldom."""
     rules = room.governance
@@ -260,11 +270,10 @@ def room(context: Context, session: Session, command: commands.Room) -> None:
             if replace(rules, **fields) == rules:  # nobody else is told
                 session.answer(events.Notice(f"{found.name} has that rule already.", room=found.name))
                 return
+        rules_before = found.governance
         present = tuple((each.identity, each.name) for each in context.publisher.members(found))
         _change(context, session, found, Set(command.setting, present))
-        if fields.get("invite_only") and found.owner == session.identity:
-            context.wait(session)  # it is said below that
-            tell_how_to_keep(session, found)
+        _tell_if_it_stays(context, session, found, rules_before, bool(fields.get("invite_only")))
         return
     rules = found.governance or Governance(found.owner)
     operators = tuple(rules.operators.values())
@@ -290,7 +299,9 @@ def op(context: Context, session: Session, command: commands.Op) -> None:
         session.answer(events.Notice(said, name=person.name, room=found.name))  # nothing changes: nobody else is told
         return
     told = _outside(context, session, found, {person.identity}, f"{session.name} made you an operator of {found.name}.")
+    rules_before = found.governance
     _change(context, session, found, Appoint(person), told)
+    _tell_if_it_stays(context, session, found, rules_before)
 
 
 @does(commands.Deop)

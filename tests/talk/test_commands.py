@@ -125,7 +125,7 @@ def test_a_newcomer_sees_what_was_said_and_who_is_there(serve):
         f"* Welcome to chat_threads {__version__}. What is your name?",
         "* Hello, ann. What is said in a room is kept: /history shows it.",
         "* You are in #lobby with 2 others: bob, cy. /help lists the commands.",
-        "* The last 2 of 431 messages; /history before 430 shows older ones.",
+        "* The last 2 of 431 messages; /history #lobby before 430 shows older ones.",
         "[14:03] bob: did anyone get lab 2 to hang?",
         "[14:03] cy: mine hangs every time",
     ]
@@ -373,6 +373,10 @@ def test_creating_a_room_that_exists_is_an_error(server):
     assert asked(ann, "/create #lab2") == ["* You are in #lab2, and nobody else is.", yours]
     assert yours in asked(ann, "/room invite-only")
     ann.ask("/room public")
+    ann.ask("/join #lab5")  # it stays from its first rule on
+    assert yours.replace("lab2", "lab5") in asked(ann, "/room quiet")
+    assert yours.replace("lab2", "lab5") not in asked(ann, "/room slow 5")
+    ann.ask("/join #lab2")
     ann.ask("/token")
     assert not {yours, yours.replace("lab2", "lab3")} & {*asked(ann, "/create #lab3"), *asked(ann, "/room invite-only")}
     assert asked(bob, "/create #Lab2 mine!") == [error_line(RoomExists("#lab2"))]
@@ -891,10 +895,10 @@ def test_replay_is_how_many_messages_one_sees_on_entering(server):
     say_many(ann, 25)
     for replay, shown in (
         ("0", []),
-        ("1", ["* The last message of 25; /history before 25 shows older ones.", "[14:03] ann: line 25"]),
+        ("1", ["* The last message of 25; /history #lab2 before 25 shows older ones.", "[14:03] ann: line 25"]),
         (
             "3",
-            ["* The last 3 of 25 messages; /history before 23 shows older ones."]
+            ["* The last 3 of 25 messages; /history #lab2 before 23 shows older ones."]
             + [f"[14:03] ann: line {number}" for number in (23, 24, 25)],
         ),
         ("200", ["* What was said so far, 25 messages:"] + [f"[14:03] ann: line {number}" for number in range(1, 26)]),

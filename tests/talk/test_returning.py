@@ -257,7 +257,7 @@ def test_of_very_much_that_was_missed_the_newest_is_shown_and_where_the_rest_is(
     again.send(f"/resume {token}", "/ping")
     lines = again.upto("* Pong:")
     assert texts(lines) == [f"cy: line {number}" for number in range(4, 9)]
-    assert "* The last 5 of 9 messages; /history before 5 shows older ones." in lines
+    assert "* The last 5 of 9 messages; /history #lobby before 5 shows older ones." in lines
 
 
 @pytest.mark.parametrize("said", ["before", "after"])

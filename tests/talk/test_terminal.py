@@ -625,7 +625,9 @@ def test_on_entering_the_screen_says_how_to_see_what_was_said_before(server, scr
         bob.say("#lobby", f"line {number}")
     ann = screen(server, "ann")
     ann.expect(
-        r"^\* The last 20 of 25 messages; /history before 6 shows older ones\.$", r"bob: line 5$", r"bob: line 24$"
+        r"^\* The last 20 of 25 messages; /history #lobby before 6 shows older ones\.$",
+        r"bob: line 5$",
+        r"bob: line 24$",
     )
     ann.enter("/join #lab")
     ann.expect(r"^\* You are in #lab, and nobody")
@@ -719,6 +721,9 @@ def test_without_prompt_toolkit_a_terminal_has_plain_lines_and_a_hint_to_install
     ann.expect(r"^hi bob$", r"ann: hi bob$", r"bob: hi ann$")
     ann.enter("/whois nobody")
     ann.expect(r"^! Nobody here is called nobody\.")
+    ann.enter("/edit on")
+    ann.expect(r"^! /edit is for telnet\.")
+    ann.expect(r"prompt_toolkit is installed\.$")
     ann.keys("C-c")
     bob.expect("* ann left")
     ann.expect(r"ended with 0$")
