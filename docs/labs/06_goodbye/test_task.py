@@ -137,7 +137,7 @@ def test_submit_during_stop_does_not_wait_for_the_disk():
 
 
 def test_an_empty_text_is_a_text():
-    texts = "|STOP|None|2".split("|")  # not word by word: an answer that has one of them knows nothing of this check
+    texts = ["", "STOP", "None", "2"]
 
     def make():
         all_stored, stored = threading.Event(), []
