@@ -16,8 +16,7 @@ from urllib.parse import unquote
 import click
 
 from .. import __version__, streams
-from ..dialects.base import REPLAY
-from ..dialects.jsonlines import MAX_REPLAY
+from ..dialects.base import MAX_REPLAY, REPLAY
 from ..errors import BadName
 from ..option_types import plainly
 from ..qr import has_blocks

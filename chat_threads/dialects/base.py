@@ -28,6 +28,7 @@ Input = Request | WireBytes
 
 
 REPLAY = 20
+MAX_REPLAY = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,12 @@ from ..errors import BadJson, BadRequest, ChatError, LineTooLong, NotUtf8, Unkno
 from ..parcel import Views
 from ..rules import LINES, REFS, TEXT_LENGTH, WORDS_LENGTH
 from . import codec
-from .base import DEFAULTS, Request, Settings, SharedViews
+from .base import DEFAULTS, MAX_REPLAY, Request, Settings, SharedViews
 from .typed import parse_line
 
 LINE = 65536  # bytes in a line, without its end
 DEPTH = 8  # objects and arrays inside one another; no request needs more than two
 REF_LENGTH = 64  # characters
-MAX_REPLAY = 200
 MAX_SINCE = 20  # rooms to come back to in one hello
 _BIGGEST = 2**53 - 1  # the largest integer that every JSON reader keeps exactly (RFC 8259, section 6)
 

@@ -1,33 +1,27 @@
 """The dialect of people: lines of text over telnet, nc, or anything like them. See base.Dialect.
 
 ``typed`` says which command a line is, and ``render`` how people see events. A telnet client may send each key instead
-of whole lines (``Mode``); then ``editing`` makes the lines, and ``screen`` draws.
+of whole lines (``Mode``); then ``editing`` makes the lines, and ``screen`` draws. What
+/set changes is in ``preferences``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from enum import Enum
-from typing import Any
 
 from .. import commands, events
 from ..errors import ChatError, LineTooLong, NotUtf8
-from ..parcel import Views
-from ..usage import NUMBER
-from . import clock
 from .asking import Form
 from .base import DEFAULTS, Input, Request, Settings
 from .editing import Editing, Wanted, Wish
+from .preferences import Preferences
 from .rows import wrapped
 from .screen import END, LINE, Question, Screen, Situation, above
-from .speech import Style
 from .telnet import LineEditor, Signal, Telnet
-from .typed import HINTS, is_for_the_room, not_set, parse_line, parse_name, too_long
-from .views import views
+from .typed import HINTS, is_for_the_room, parse_line, parse_name, too_long
 
-MAX_REPLAY = 200
 KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
 
 REFUSED = "Your program sends whole lines only. Everything stays as it was."
@@ -60,10 +54,6 @@ _HINTS: dict[object, str] = {
 _MOUSE = re.compile(rb"\x1b\[M[^\x00-\x1f]{0,3}")
 
 
-_USUAL = Style()
-_USUAL_VIEWS = views(_USUAL)
-
-
 class Mode(Enum):
     """What the client sends, and what it was asked for. ``TextDialect._changed`` handles the client's answers."""
 
@@ -87,7 +77,7 @@ class SpoiltLine(NotUtf8):
     advice = "Type it again."
 
 
-class TextDialect:
+class TextDialect(Preferences):
     """A person's end of the conversation. See base.Dialect."""
 
     name = "text"
@@ -97,11 +87,7 @@ class TextDialect:
     may_be_local = True
 
     def __init__(self, settings: Settings = DEFAULTS, blocks: bool = True) -> None:
-        self.replay = settings.replay
-        self._style = _USUAL if blocks else Style(blocks=False)
-        self.views: Views = _USUAL_VIEWS if blocks else views(self._style)
-        self._name = ""
-        self._bell = False
+        super().__init__(settings.replay, blocks)
         self._telnet = Telnet()
         self._mode = Mode.LINES
         self._editor: LineEditor | Screen = LineEditor(LINE)
@@ -198,11 +184,6 @@ class TextDialect:
         self.renamed(name)
         self._make_offer()
 
-    def renamed(self, name: str) -> None:
-        self._name = name
-        if self._bell:
-            self._set_style(bell=name)
-
     # --- questions ------------------------------------------------------------------------------------------
 
     def ask(self, command: commands.Command) -> bool:
@@ -260,18 +241,6 @@ class TextDialect:
             self._send(self._telnet.show())
             if self._keys is not None:
                 self._keys.hide(False)
-
-    def window(self, columns: int) -> None:
-        """The window is so wide. For a client that draws the lines itself; over telnet, the option NAWS says it."""
-        self._set_style(columns=max(10, min(columns, 500)), fits=True)
-
-    def ignoring(self, people: frozenset[int]) -> None:
-        self._set_style(ignored=people)
-
-    def _set_style(self, **changes: Any) -> None:
-        style = replace(self._style, **changes)
-        if style != self._style:
-            self._style, self.views = style, views(style)
 
     @property
     def editing(self) -> bool:
@@ -460,54 +429,3 @@ class TextDialect:
 
     def _said(self, text: str) -> bytes:
         return self.views.own.encode((events.Notice(text),))
-
-    # --- settings -------------------------------------------------------------------------------------------
-
-    def today(self, at: float) -> str:
-        return clock.today(self._style.zone, int(at) // 60) if self._style.timestamps != "off" else ""
-
-    def settings(self) -> dict[str, str]:
-        return {
-            "timestamps": self._style.timestamps,
-            "numbers": _on_off(self._style.numbers),
-            "colour": _on_off(self._style.colour),
-            "bell": _on_off(self._bell),
-            "joins": _on_off(self._style.joins),
-            "replay": str(self.replay),
-            "zone": self._style.zone or _SERVERS,
-        }
-
-    def set_option(self, name: str | None, value: str | None) -> str:
-        if name is None:
-            told = self.settings() | {"zone": self._style.zone or clock.here()}
-            return f"Set: {', '.join(f'{key} {value}' for key, value in told.items())}."
-        option, typed = name.lower(), value or ""
-        value = typed.lower()
-        if option == "color":
-            option = "colour"
-        if option == "timestamps" and value in ("on", "off", "seconds"):
-            self._set_style(timestamps=value)
-        elif option == "bell" and value in _SWITCH:
-            self._bell = _SWITCH[value]
-            self._set_style(bell=self._name if self._bell else "")
-        elif option in ("numbers", "colour", "joins") and value in _SWITCH:
-            self._set_style(**{option: _SWITCH[value]})
-        elif option == "replay" and NUMBER.fullmatch(value) and int(value) <= MAX_REPLAY:
-            self.replay = int(value)
-        elif option == "zone":
-            zone = "" if value == _SERVERS else clock.known(typed)
-            if zone is None:
-                raise not_set(option, typed)
-            self._set_style(zone=zone)
-            value = zone or value
-        else:
-            raise not_set(name, typed)
-        return f"Set: {option} {value}."
-
-
-_SERVERS = "server"  # the zone in which the server runs
-_SWITCH = {"on": True, "off": False}
-
-
-def _on_off(value: bool) -> str:
-    return "on" if value else "off"

@@ -45,6 +45,7 @@ LAYERS = """
     dialects.render dialects.editing
     dialects.screen
     dialects.views
+    dialects.preferences
     dialects.text   dialects.jsonlines  session     dialects.http   page.__init__
     page.lab
     dialects.web
