@@ -54,8 +54,8 @@ class Change:
         """The Governance after it; raise a ChatError if it is not allowed."""
         raise NotImplementedError
 
-    def shown(self, asked: Asked) -> events.Event | None:
-        """What the members see of it; None: nothing."""
+    def shown(self, asked: Asked, after: Governance) -> events.Event | None:
+        """What the members see of it, when these rules are in force; None: nothing."""
         raise NotImplementedError
 
     def leaving(self, after: Governance, members: Iterable[P], at: int) -> list[P]:
@@ -89,8 +89,12 @@ class Set(Change):
         late = [each for each in members if each.identity not in stay]
         return [each for each in late if after.entering("", each, at)]
 
-    def shown(self, asked: Asked) -> events.Event:
-        return events.RoomSet(asked.room, asked.by.name, " ".join(self.setting.lower().split()))
+    def shown(self, asked: Asked, after: Governance) -> events.Event:
+        setting = " ".join(self.setting.lower().split())
+        still = "quiet" if after.quiet and setting != "quiet" else ""
+        if after.slow and setting == "open":
+            still = f"slow {after.slow}"
+        return events.RoomSet(asked.room, asked.by.name, setting, still)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class Invite(Change):
             raise ListFull(asked.room, INVITED, "people invited")
         return replace(before, invited=invited)
 
-    def shown(self, asked: Asked) -> None:
+    def shown(self, asked: Asked, after: Governance) -> None:
         return None
 
 
@@ -128,7 +132,7 @@ class Uninvite(Change):
             raise NotInvited(self.person.name, asked.room)
         return replace(before, invited=_without(before.invited, found))
 
-    def shown(self, asked: Asked) -> None:
+    def shown(self, asked: Asked, after: Governance) -> None:
         return None
 
 
@@ -146,7 +150,7 @@ class Appoint(Change):
             raise ListFull(asked.room, OPERATORS, "operators")
         return replace(before, operators=operators)
 
-    def shown(self, asked: Asked) -> events.Event:
+    def shown(self, asked: Asked, after: Governance) -> events.Event:
         return events.Moderated(asked.room, asked.by.name, "op", self.person.name)
 
 
@@ -168,7 +172,7 @@ class Dismiss(Change):
         """Those whom a ban keeps out now. While they were operators, it did not hold for them."""
         return _kept_out(after, members, at)
 
-    def shown(self, asked: Asked) -> events.Event:
+    def shown(self, asked: Asked, after: Governance) -> events.Event:
         return events.Moderated(asked.room, asked.by.name, "deop", self.person.name)
 
 
@@ -227,7 +231,7 @@ class Sanctioned(Change):
     def leaving(self, after: Governance, members: Iterable[P], at: int) -> list[P]:
         return [] if self.kind == "mute" else _kept_out(after, members, at)
 
-    def shown(self, asked: Asked) -> events.Event:
+    def shown(self, asked: Asked, after: Governance) -> events.Event:
         seconds = None if self.kind == "kick" else self.seconds
         by, name = asked.by.name, self.person.name
         return events.Moderated(asked.room, by, self.kind, name, self.why, seconds, self.by_address)
@@ -265,7 +269,7 @@ class Lifted(Change):
         fields: dict[str, Any] = {listed: Sanctions(left)}
         return replace(before, **fields)
 
-    def shown(self, asked: Asked) -> events.Event:
+    def shown(self, asked: Asked, after: Governance) -> events.Event:
         return events.Moderated(asked.room, asked.by.name, self.kind, self.person.name)
 
 

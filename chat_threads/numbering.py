@@ -248,7 +248,7 @@ class Numbering:
             self.refused.append((item, error.without_stack()))
             return
         self._govern(item.room_id, after)
-        shown = item.change.shown(asked)
+        shown = item.change.shown(asked, after)
         if row := audit.row_of(self.at, shown):
             self._note(item.room_id, row)
         self.published.append(

@@ -26,11 +26,13 @@ class Moderated(OneLine, Event):
 
 @dataclass(frozen=True, slots=True)
 class RoomSet(OneLine, Event):
-    """An operator has changed a setting of a room: "quiet", "slow 10" and the like, as people type it."""
+    """An operator has changed a setting of a room: "quiet", "slow 10" and the like, as people type it. ``still``: the
+    other rule that people might overlook then, "quiet" or "slow 10"; "": there is none."""
 
     room: str
     by: str
     setting: str
+    still: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from .usage import Command, bare, command
     "/report [#room] NAME|N [why]",
     "tell the operators about somebody",
     "report",
-    more="N is the number of a message, which /history shows. Operators of the room and of the server see the report.",
+    more="N is the number of a message, which /history shows. Operators of the room and of the server see the report;"
+    " those of the room see none about themselves.",
     cost=10,
 )
 @dataclass(frozen=True, slots=True)

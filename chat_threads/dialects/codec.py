@@ -46,7 +46,7 @@ FORMS: dict[type, Form] = {
     events.Redacted: Form("redacted"),
     events.RoomDeleted: Form("deleted", named={"now_in": "current"}),
     events.Moderated: Form("moderated", optional=("why", "seconds", "address")),
-    events.RoomSet: Form("room"),
+    events.RoomSet: Form("room", optional=("still",)),
     events.RoomShown: Form("room", optional=("invited",)),
     events.AuditRow: Form(local={"who": 0, "reporter": 0}),
     events.AuditList: Form("audit"),

@@ -49,8 +49,15 @@ def moderated(event: events.Moderated) -> str:
 def room_set(event: events.RoomSet) -> str:
     """What an operator has set in a room."""
     word, _, number = event.setting.partition(" ")
-    if event.setting in _SET:
+    still, _, seconds = event.still.partition(" ")
+    if still == "quiet" and word == "slow":
+        done = f"set {event.room} to {event.setting}, for when it is open again: it is still quiet"
+    elif event.setting in _SET:
         done = _SET[event.setting].format(room=event.room)
+        if still == "slow" and seconds.isdecimal():
+            done += f", once in {span(int(seconds))}"
+        elif still == "quiet" and event.setting == "accounts-only":
+            done += "; it is still quiet"
     elif word == "slow" and number.isdecimal():
         done = f"made {event.room} slow: only its operators may speak more often than once in {span(int(number))}"
     elif word == "keep" and number.isdecimal():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .. import audit, commands, events, ordered
 from ..chatroom import ChatRoom
 from ..governance import Somebody
@@ -37,22 +39,27 @@ def report(context: Context, session: Session, command: commands.Report) -> None
     what = f"message {about}" if number else about
     said = f"{session.name} reports {what} in {room.name}" + (f": {why}" if why else ".")
     event = events.Notice(said, name="" if number else about, room=room.name)
-    there = set(context.publisher.members(room))
-    operators: list[Session] = []
-    for other in context.sessions.people():
-        meant = other.identity == accused if accused else fold(other.name) == fold(about)
-        if number and other.operator:
-            meant = False
-        spared = other is session or meant or session.identity in other.profile.ignored
-        if not spared and (other.operator or (other in there and rank(room, other))):
-            operators.append(other)
+    operators = [*_who_see(context, session, room, "" if number else about, accused)]
     shown = "shown to the operators who are here" if operators else "no operator is here now"
-    done = events.Notice(f"Your report is kept, and {shown}.", room=room.name)
+    unknown = "" if number or accused else f" Nobody is called {about} now."
+    done = events.Notice(f"Your report is kept, and {shown}.{unknown}", room=room.name)
     told = ((tuple(operators), event), answered(session, done))
     by = Somebody(session.identity, session.name)
     context.history.submit(
         ordered.Noted(room.id, room.name, by, "report", about, why, session, session.ref, told, accused)
     )
+
+
+def _who_see(context: Context, session: Session, room: ChatRoom, about: str, accused: int) -> Iterator[Session]:
+    """The operators who are here, and are shown the report at once: as /audit, without the room's operators whom it is
+    about."""
+    there = set(context.publisher.members(room))
+    for other in context.sessions.people():
+        if other is session or session.identity in other.profile.ignored:
+            continue
+        meant = other.identity == accused if accused else fold(other.name) == fold(about)
+        if other.operator or (other in there and not meant and rank(room, other)):
+            yield other
 
 
 def _author(context: Context, room: ChatRoom, number: int) -> int:

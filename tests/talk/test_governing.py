@@ -102,6 +102,24 @@ def test_in_a_quiet_room_only_operators_speak_until_it_is_open_again(server: Run
     assert code(done(bob, "hi again")) is None
 
 
+def test_a_change_says_which_other_rule_about_speaking_is_still_in_force(server: Running, program: Start) -> None:
+    ann, bob = class_of(program, server, "ann", "bob")
+    for setting in ("slow 60", "quiet", "slow 30", "unlisted", "open", "quiet", "slow off", "open", "slow 5"):
+        assert code(done(ann, f"/room {setting}")) is None
+    bob.ask(type="stats")
+    assert [(each["setting"], each.get("still", "")) for each in bob.seen if each["type"] == "room"] == [
+        ("slow 60", ""),
+        ("quiet", ""),
+        ("slow 30", "quiet"),
+        ("unlisted", "quiet"),
+        ("open", "slow 30"),
+        ("quiet", ""),
+        ("slow off", "quiet"),
+        ("open", ""),
+        ("slow 5", ""),
+    ]
+
+
 def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: Running) -> None:
     ann = server.client()
     ann.send("ann #lab")

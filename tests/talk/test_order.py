@@ -59,10 +59,35 @@ def test_a_report_about_an_operator_reaches_the_others_only(server: Running, pro
     bob.send(type="say", text="grr", ref="s")
     bob.expect("ack", ref="s")
     for line in ("/report bob threatens me", "/report 1 so", "/report ann helps bob"):
-        assert done(cy, line)["type"] == "notice"
+        assert done(cy, line)["text"] == "Your report is kept, and shown to the operators who are here."
     assert [row[2] for row in rows(ann)] == ["bob", "bob", "1"]  # the first one is that he became an operator
     assert [row[2] for row in rows(bob)] == ["bob", "ann"]
     assert [each["text"] for each in bob.seen if each["type"] == "notice"] == ["cy reports ann in #lab: helps bob"]
+
+
+def test_what_an_operator_of_the_server_is_shown_at_once_is_what_the_audit_shows(
+    server: Running, program: Start
+) -> None:
+    boss, bob = (program(name, server, room="#lab") for name in ("boss", "bob"))
+    server.chat.sessions.named("boss").operator = True
+    boss.ask(type="say", text="grr")
+    for line in ("/report boss threatens me", "/report 1 so"):
+        assert done(bob, line)["text"] == "Your report is kept, and shown to the operators who are here."
+    assert [row[2] for row in rows(boss)] == ["boss", "1"]
+    shown = [each["text"] for each in boss.seen if each["type"] == "notice"]
+    assert shown == ["bob reports boss in #lab: threatens me", "bob reports message 1 in #lab: so"]
+
+
+def test_a_report_about_somebody_who_is_not_known_says_so(server: Running, program: Start) -> None:
+    ann, bob = (program(name, server, room="#lab") for name in ("ann", "bob"))
+    kept = "Your report is kept, and shown to the operators who are here."
+    assert done(bob, "/report zorro spam")["text"] == f"{kept} Nobody is called zorro now."
+    cy = program("cy", server, room="#lab")
+    cy.ask(type="say", text="spam")
+    cy.send({"type": "quit"})
+    cy.rest()
+    assert done(bob, "/report cy spam")["text"] == kept  # it is known who that was
+    assert [row[2] for row in rows(ann)] == ["zorro", "cy"]
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -654,6 +654,10 @@ SEEN: tuple[tuple[events.Event, list[dict[str, Any]]], ...] = (
         [{"type": "room", "room": "#lab2", "by": "ann", "setting": "quiet"}],
     ),
     (
+        events.RoomSet("#lab2", "ann", "open", "slow 10"),
+        [{"type": "room", "room": "#lab2", "by": "ann", "setting": "open", "still": "slow 10"}],
+    ),
+    (
         events.RoomShown("#lab2", ("quiet",), "ann", ("bob",)),
         [{"type": "room", "room": "#lab2", "settings": ["quiet"], "creator": "ann", "operators": ["bob"]}],
     ),

@@ -946,6 +946,25 @@ SEEN = (
         ["* ann made #lab2 slow: only its operators may speak more often than once in 1", "*   minute"],
     ),
     (
+        events.RoomSet("#lab2", "ann", "slow 60", "quiet"),
+        ["* ann set #lab2 to slow 60, for when it is open again: it is still quiet"],
+    ),
+    (
+        events.RoomSet("#lab2", "ann", "slow off", "quiet"),
+        ["* ann set #lab2 to slow off, for when it is open again: it is still quiet"],
+    ),
+    (
+        events.RoomSet("#lab2", "ann", "open", "slow 60"),
+        ["* ann opened #lab2 for talk: its members may speak again, once in 1 minute"],
+    ),
+    (
+        events.RoomSet("#lab2", "ann", "accounts-only", "quiet"),
+        [
+            "* ann set #lab2 to accounts-only: only its operators and people who are logged",
+            "*   in may enter and speak; it is still quiet",
+        ],
+    ),
+    (
         events.RoomSet("#lab2", "ann", "keep 30"),
         ["* ann set #lab2 to keep 30: its messages stay for 30 days"],
     ),
