@@ -93,14 +93,14 @@ class Service:
             session.tell(context.history.read_only)
         nowhere = hello.place and hello.since == () and not wanted
         if place and hello.since is None:  # otherwise it is a program that reconnects, and knows where it was
-            returning.tell(session, place.kept)
+            returning.tell_settings(session, place.kept)
             wanted = returning.with_room(returning.rooms(context, session, old, place), hello.room)
         if nowhere:
             returning.enter(context, session, {})
         else:
             returning.enter(context, session, wanted or dict.fromkeys(old), first_time=True, otherwise=LOBBY)
         if place and hello.since is None:
-            returning.tell_what_is_left_out(session, old, place)
+            returning.tell(context, session, old, place)
         return True
 
     def handle(self, session: Session, command: commands.Command) -> None:

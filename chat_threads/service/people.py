@@ -227,11 +227,11 @@ def come_back(context: Context, session: Session, name: str, token: str, who: Wh
     if new and session.known:
         session.answer(events.TokenShown(session.token))
     if place:
-        returning.tell(session, place.kept)
+        returning.tell_settings(session, place.kept)
     wanted = returning.rooms(context, session, old_rooms, place) if place else dict.fromkeys(old_rooms)
     returning.enter(context, session, wanted)
     if place:
-        returning.tell_what_is_left_out(session, old_rooms, place)
+        returning.tell(context, session, old_rooms, place)
 
 
 @does(commands.Away)

@@ -241,25 +241,29 @@ def enter(
         session.tell(error, session.ref)
 
 
-def tell(session: Session, kept: Kept) -> None:
-    """Say what is as it was, where the person would not see it otherwise."""
-    told: list[events.Event] = [events.Restored(tuple(f"{option} {value}" for option, value in kept.settings))]
-    if kept.away is not None:
+def tell_settings(session: Session, kept: Kept) -> None:
+    """Tell a client that shows everything itself how it is shown, before it is shown anything else."""
+    _send(session, events.Restored(tuple(f"{option} {value}" for option, value in kept.settings)))
+
+
+def tell(context: Context, session: Session, old: Mapping[str, int | None], place: Place) -> None:
+    """Say what is as it was, and where the person is, below what was missed. Say, too, if what had arrived on the
+    ``old`` connection, whose place the session has taken, is not shown again."""
+    told: list[events.Event] = []
+    if any(number is not None and number > place.seen.get(room, number) for room, number in old.items()):
+        told.append(events.Notice("What your other connection had received is not shown again.", next="history"))
+    if session.profile.away is not None:
         told.append(events.Notice("You are still away.", next="back"))
-    if kept.ignored:
-        names = ", ".join(name for _, name in kept.ignored)
-        told.append(events.Notice(f"You still ignore {names}.", next="unignore"))
-    _send(session, *told)
+    if ignored := session.profile.ignored:
+        told.append(events.Notice(f"You still ignore {', '.join(ignored.values())}.", next="unignore"))
+    current = context.publisher.peek_current(session)
+    if current and len(context.publisher.rooms_of(session)) > 1:
+        told.append(events.Notice(f"What you type goes to {current.name}.", room=current.name))
+    if told:
+        _send(session, *told)
 
 
 def _send(session: Session, *told: events.Event) -> None:
     """Show the session these events beside the answer to its request, which has only one."""
     session.send(*told)
     session.was_shown(sum(event.size for event in told))
-
-
-def tell_what_is_left_out(session: Session, old: Mapping[str, int | None], place: Place) -> None:
-    """Say that what had arrived on the connection whose place the session has taken is not shown again."""
-    if any(number is not None and number > place.seen.get(room, number) for room, number in old.items()):
-        said = "What your other connection had received is not shown again."
-        _send(session, events.Notice(said, next="history"))

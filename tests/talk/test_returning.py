@@ -64,8 +64,11 @@ def settle_in(server) -> tuple[Client, str]:
 
 def everything_is_back(ann: Client, missed: list[str]) -> None:
     lines = ann.upto("* Pong:")
-    assert "* You are still away. /back ends it." in lines
-    assert "* You still ignore bob. /unignore NAME shows again what somebody says." in lines
+    assert [line for line in lines if line.startswith("* ")][-3:] == [  # below what was missed
+        "* You are still away. /back ends it.",
+        "* You still ignore bob. /unignore NAME shows again what somebody says.",
+        "* What you type goes to #lab.",
+    ]
     assert [line.split()[4].rstrip(",") for line in lines if line.startswith("* You are in")] == [
         "#lobby", "#other", "#lab",
     ], lines  # fmt: skip
@@ -133,7 +136,7 @@ def test_what_a_living_connection_has_received_is_not_shown_again(server):
     again.send(f"/resume {token}", "/ping")
     lines = again.upto("* Pong:")
     assert texts(lines) == []
-    assert lines[-1] == LEFT_OUT
+    assert lines[-2:] == [LEFT_OUT, "* What you type goes to #lab."]
     assert texts(ann.rest())[-1:] == ["cy: after it"]
     third = server.client()
     third.send(f"/resume {token}", "/ping")
