@@ -26,8 +26,9 @@ from .history import History
 from .lab import Faults
 from .memory import Output, Shares
 from .ordered import AccountEnded, AccountStored
-from .publisher import LOBBY, Publisher
+from .publisher import Publisher
 from .reach import home
+from .register import LOBBY
 from .rules import fold
 from .server import NO_PROXIES, ChatServer, try_to_listen
 from .service import Insight, Service

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice, takewhile
 from sys import getsizeof
-from typing import Any, Protocol
+from typing import Protocol
 
-from . import events, ordered
+from . import events
 from .errors import ChatError, CutOff, InTooManyRooms, RoomExists
 from .governance import Governance
 from .lookalikes import looks
 from .paging import Page
 from .parcel import Parcel, View, Views
 from .redaction import removed
-from .refusals import ClosedRoom
+from .refusals import ClosedRoom, NamesakesRoom, NobodysRoom, OthersRoom
+from .rules import fold
 
 RECENT = 200  # messages of a room kept in memory for those who enter
 RECENT_BYTES = 1 << 26  # bytes of these messages, over all rooms, by default
@@ -134,6 +135,15 @@ class ChatRoom:
         if not self.may_read(session):
             return ClosedRoom(typed)
         return RoomExists(self.name if self.is_listed(session) else typed)
+
+    def check_owner(self, session: Subscriber) -> None:
+        """Raise NotAllowed unless the room is the session's, or the session is one of the server's operators."""
+        if session.operator or (self.owner and self.owner == session.identity):
+            return
+        if not self.owner:
+            raise NobodysRoom(self.name)
+        namesake = fold(self.creator) == fold(session.name)
+        raise (NamesakesRoom if namesake else OthersRoom)(self.name, self.creator)
 
     def last_words(self, session: Subscriber, words: str) -> str:
         """The words on leaving, if the session may speak in the room at any time; otherwise ""."""
@@ -296,34 +306,3 @@ class Recent:
 def _weight(message: events.Message) -> int:
     """Roughly the bytes of a message in memory."""
     return getsizeof(message.text) + MESSAGE
-
-
-def merged(room: str, items: Iterable[events.Event | ordered.Joined], crowded: bool, since: int) -> list[events.Event]:
-    """The events to show. Neighbouring joins or leaves become one event. Joins up to change ``since`` are left out."""
-    shown: list[Any] = []
-    this: Any
-    people: tuple[str, ...]
-    kind: Any = None  # whether the people in ``names`` have joined or left
-    names: list[str] = []
-    for item in items:
-        if isinstance(item, ordered.Joined):
-            if item.change <= since:
-                continue
-            this, people, words = "joined", (item.name,), ""
-        elif isinstance(item, events.Presence):
-            this, people, words = item.kind, item.names, item.words
-        else:
-            this, people, words = None, (), ""
-        if this and crowded:
-            continue
-        if names and (this != kind or words):
-            shown.append(events.Presence(room, kind, tuple(names)))
-            names = []
-        kind = this
-        if this and not words:
-            names += people
-        else:
-            shown.append(item)
-    if names:
-        shown.append(events.Presence(room, kind, tuple(names)))
-    return shown

@@ -249,7 +249,7 @@ class Marker(Ordered):
         self.passed = Latch()
 
 
-# What the history publishes after a commit: messages, and the ordered values that somebody sees.
-Published = (
-    Message | Acked | RoomEnded | TopicSet | Redacted | RoomGoverned | Noted | Joined | Left | LeftAll | NameChanged
-)
+# What the history publishes after a commit: messages, and the ordered values that somebody sees. Some of them change
+# rooms or members.
+Rearranged = RoomEnded | TopicSet | Redacted | RoomGoverned | Noted | Left | LeftAll | NameChanged
+Published = Message | Acked | Joined | Rearranged

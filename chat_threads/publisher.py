@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from heapq import nsmallest
 from typing import Any
 
-from . import chatroom, errors, events, inside, ordered, refusals
+from . import chatroom, errors, events, inside, ordered, presence
 from .chatroom import ChatRoom, Place, Recent, Subscriber
 from .directory import Directory
 from .disconnects import TooSlow
@@ -22,26 +21,13 @@ from .mailbox import OVERFLOWED, Mailbox
 from .memory import Output
 from .outbox import Outbox
 from .parcel import Parcel, View, Views
-from .quota import Quota
 from .redaction import Lately
-from .refusals import LooksHidden
+from .refusals import LobbyStays
+from .register import LOBBY, Register
 from .rules import fold
 
-LOBBY = "#lobby"
 MAX_OVERTAKEN = 10  # rounds in which new messages overtake what was read; then a session enters without the older ones
-ROOMS = 10_000  # rooms in all
 CROWD = 100  # members; in a larger room, joining, leaving and new names are not shown
-
-_Change = (
-    ordered.RoomEnded
-    | ordered.TopicSet
-    | ordered.Redacted
-    | ordered.Noted
-    | ordered.RoomGoverned
-    | ordered.Left
-    | ordered.LeftAll
-    | ordered.NameChanged
-)
 
 
 class Publisher(Directory):
@@ -74,16 +60,12 @@ class Publisher(Directory):
         self._enqueue = enqueue
         self._retain = retain
         self._lock = count(threading.Lock())  # guards everything below, and the ChatRooms and Places
-        self._rooms: dict[int, ChatRoom] = {}
-        self._by_key: dict[str, ChatRoom] = {}
-        self._quota = Quota()
-        self._left: dict[int, ChatRoom] = {}  # rooms found without members since the last batch
-        self._by_look: dict[str, ChatRoom] = {}
+        self._register = Register()
+        self._rooms = self._register.by_id
         self._places: dict[Subscriber, Place] = {}
         self._recent = Recent(recent_bytes)
         self.removals = Lately()
         self._output = output or Output()
-        self._next_id = 1
         self._quiet = False
 
     # --- rooms ----------------------------------------------------------------------------------------------
@@ -92,10 +74,8 @@ class Publisher(Directory):
         """Take over the rooms in the history. Called once, before any session exists."""
         with self._lock:
             for room in rooms:
-                self._rooms[room.id] = self._by_key[room.key] = room
-                self._quota.restore(room.owner)
-                self._by_look.update(dict.fromkeys(room.looks, room))
-            self._next_id = next_id
+                self._register.restore(room)
+            self._register.next_id = next_id
 
     def create_chat_room(
         self, name: str, creator: str, topic: str = "", origin: Subscriber | None = None, ref: str = ""
@@ -108,31 +88,22 @@ class Publisher(Directory):
         """
         room = ChatRoom(0, name, fold(name), creator, topic, owner=origin.identity if origin else 0)
         with self._lock:
-            room.id = self._next_id
+            room.id = self._register.next_id
             self._submit_room(room, origin, origin, ref)
-            self._next_id += 1
-            self._rooms[room.id] = self._by_key[room.key] = room
-            self._by_look.update(dict.fromkeys(room.looks, room))
+            self._register.next_id += 1
+            self._register.add(room)
             return room
 
     def _submit_room(self, room: ChatRoom, maker: Subscriber | None, origin: Subscriber | None, ref: str) -> None:
         """Check that ``maker`` may make this room, count it, and put it into the history's queue. If it is refused
         there, ``origin`` gets the error. Raises as ``create_chat_room``."""
         assert self._lock.locked()
-        if found := self._by_key.get(room.key):
-            raise found.exists(room.name, maker)
-        for look in room.looks:
-            if other := self._by_look.get(look):
-                raise errors.LooksLikeRoom(room.name, other.name) if other.is_listed(maker) else LooksHidden(room.name)
-        if len(self._rooms) >= ROOMS:
-            raise errors.ServerHasTooManyRooms(ROOMS)
-        room.address = maker.address if maker else ""
-        self._quota.take(room.owner, room.address)
+        self._register.claim(room, maker)
         made = room.id, room.name, room.key, room.topic, room.creator, int(time.time() * 1000)
         try:
             self._enqueue(ordered.RoomMade(*made, origin, ref, room.owner))
         except errors.NotStored:
-            self._quota.give_back(room.owner, room.address)
+            self._register.unclaim(room)
             raise
 
     def delete_chat_room(self, session: Subscriber, room: ChatRoom, ref: str = "") -> ordered.RoomEnded:
@@ -142,27 +113,9 @@ class Publisher(Directory):
         The members see the deletion, and are moved, when it is committed.
         """
         if room.name == LOBBY:
-            raise refusals.LobbyStays(LOBBY)
-        if not room.owner and not session.operator:
-            raise refusals.NobodysRoom(room.name)
-        if room.owner != session.identity and not session.operator:
-            namesake = fold(room.creator) == fold(session.name)
-            raise (refusals.NamesakesRoom if namesake else refusals.OthersRoom)(room.name, room.creator)
+            raise LobbyStays(LOBBY)
+        room.check_owner(session)
         return ordered.RoomEnded(room.id, session.name, session, ref, room.name, session.identity)
-
-    def list_chat_rooms(self, most: int = ROOMS, viewer: Subscriber | None = None) -> list[events.RoomRow]:
-        """At most ``most`` of the rooms that are listed for ``viewer``, the fullest first."""
-        with self._lock:
-            rooms = list(self._rooms.values())
-        rooms = [room for room in rooms if not room.governance or room.is_listed(viewer)]
-        # Sorted without the lock, because thousands of rooms take milliseconds. Each number is read as a whole.
-        rooms = nsmallest(most, rooms, key=lambda room: (-len(room.members), -room.last, room.key))
-        with self._lock:
-            return [events.RoomRow(room.name, len(room.members), room.last, room.topic) for room in rooms]
-
-    def __len__(self) -> int:
-        """How many rooms there are. Takes no lock, so that /stats is answered while a thread holds it."""
-        return len(self._rooms)
 
     # --- who is where ---------------------------------------------------------------------------------------
 
@@ -192,7 +145,7 @@ class Publisher(Directory):
         finally:
             if not room.members:  # it may have been made for this session
                 with self._lock:
-                    self._left[room.id] = room
+                    self._register.left[room.id] = room
 
     def _subscribe(
         self, session: Subscriber, room: ChatRoom, replay: int, first_time: bool, ref: str, since: int | None
@@ -258,12 +211,6 @@ class Publisher(Directory):
         self._act(outbox)
         session.was_shown(outbox.size)
 
-    def check_place(self, session: Subscriber) -> None:
-        """Raise TooManyRooms if the session may not enter another room."""
-        with self._lock:
-            if place := self._places.get(session):
-                place.check()
-
     def _enter(
         self, session: Subscriber, place: Place, room: ChatRoom, replay: int, shown: list[events.Event], outbox: Outbox
     ) -> ordered.Joined | None:
@@ -304,7 +251,7 @@ class Publisher(Directory):
         del place.rooms[room.id]
         room.remove(session, session.views.of(place.current is room))
         if not room.members:
-            self._left[room.id] = room
+            self._register.left[room.id] = room
             self._recent.forget(room)
         if place.current is room:
             place.current = None
@@ -317,11 +264,6 @@ class Publisher(Directory):
             if place is None or place.current is None:
                 raise errors.NotInRoom()
             return place.current
-
-    def peek_current(self, session: Subscriber) -> ChatRoom | None:
-        """The session's current room, or None. Takes no lock, so it answers while another thread holds the lock."""
-        place = self._places.get(session)
-        return place.current if place else None
 
     def set_views(self, session: Subscriber, views: Views, *first: events.Event) -> None:
         """Show the session these events, and from then on its rooms by these views."""
@@ -371,17 +313,16 @@ class Publisher(Directory):
                     self._deliver(room_id, outbox)
                 if self._recent.held > self._recent.most:
                     self._recent.trim()
-                if acks:
-                    for session, shown in acks.items():
-                        outbox.show(session, *shown)
-                return self._drop_unused() if self._left or len(self._rooms) > ROOMS * 9 // 10 else []
+                for session, shown in acks.items():
+                    outbox.show(session, *shown)
+                return self._drop_unused() if self._register.left or self._register.nearly_full else []
         finally:  # a queue that was filled and not scheduled would never be emptied again
             self._act(outbox)
 
     def _joined(self, item: ordered.Joined, outbox: Outbox) -> None:
         outbox.add(item.room_id, item)
 
-    def _change(self, item: _Change, outbox: Outbox) -> None:
+    def _change(self, item: ordered.Rearranged, outbox: Outbox) -> None:
         """Change rooms or members. Before members change, deliver what waits. A new topic is added to what waits."""
         assert self._lock.locked()
         if isinstance(item, ordered.TopicSet):
@@ -477,7 +418,7 @@ class Publisher(Directory):
         self._deliver(room.id, outbox)
         if item.origin is not None and item.origin not in room.members:
             outbox.show(item.origin, events.Notice(f"{room.name} and its history are deleted."))
-        lobby = self._by_key[LOBBY]
+        lobby = self._register.by_key[LOBBY]
         self._deliver(lobby.id, outbox)  # before others enter it
         for session in list(room.members):
             place = self._places[session]
@@ -505,31 +446,14 @@ class Publisher(Directory):
         """Nobody can find or enter the room from now on."""
         assert self._lock.locked()
         self._recent.forget(room)  # it may never have had a member
-        del self._rooms[room.id]
-        del self._by_key[room.key]
-        for look in room.looks:
-            if self._by_look.get(look) is room:
-                del self._by_look[look]
-        self._quota.give_back(room.owner, room.address)
+        self._register.drop(room)
 
     def _drop_unused(self) -> list[int]:
-        """Drop the rooms that everybody has left and in which there is nothing to keep. Above nine tenths of ROOMS,
-        drop some in which nothing was said, too."""
+        """Drop the rooms that nobody needs. Return their ids."""
         assert self._lock.locked()
-        unused = [
-            room
-            for room in self._left.values()
-            if not (room.members or room.is_kept or room.name == LOBBY) and room.id in self._rooms
-        ]
-        self._left.clear()
+        unused = self._register.drop_unused(self._places)
         for room in unused:
-            self._drop(room)
-        if len(self._rooms) > ROOMS * 9 // 10:
-            others = (room for room in self._rooms.values() if room.name != LOBBY)
-            for room in self._quota.surplus(others, ROOMS * 9 // 10 - 1, self._places):
-                room.address = ""  # its creator's address may not at once make another one instead
-                self._drop(room)
-                unused.append(room)
+            self._recent.forget(room)
         return [room.id for room in unused]
 
     def _deliver(self, room_id: int, outbox: Outbox) -> None:
@@ -538,9 +462,16 @@ class Publisher(Directory):
         room = self._rooms.get(room_id)
         if room is None or not items:
             return
-        late: Container[Subscriber] = ()
+        late: Mapping[Subscriber, Sequence[events.Event]] = {}
         if room_id in outbox.mixed:
-            items, late = self._deliver_to_late(room, items, outbox)
+            items, late = presence.arranged(room, items, self._crowded(room))
+            for session, shown in late.items():
+                if not shown:
+                    continue
+                view = session.views.of(self._places[session].current is room)
+                parcel, members = self._address(view, shown, (session,))
+                for member in members:
+                    outbox.put(member, parcel)
         if items:
             for view, sessions in room.groups.items():
                 parcel, members = self._address(
@@ -548,36 +479,6 @@ class Publisher(Directory):
                 )
                 with Mailbox.mutex:  # once for all members, but otherwise the same as outbox.put
                     outbox.ready += [session for session in members if session.mailbox.add(parcel)]
-
-    def _deliver_to_late(
-        self, room: ChatRoom, items: Iterable[events.Event | ordered.Joined], outbox: Outbox
-    ) -> tuple[Sequence[events.Event], Container[Subscriber]]:
-        """Joins, leaves and messages wait for the room. Show the sessions that came late what they have not seen;
-        return them, and what to show to all others. No join is shown of a session that has left."""
-        items = [
-            item
-            for item in items
-            if not isinstance(item, ordered.Joined) or room.members.get(item.session) == item.change
-        ]
-        joined = [item.change for item in items if isinstance(item, ordered.Joined)]
-        crowded = self._crowded(room)
-        late: dict[Subscriber, None] = {}
-        if joined and not crowded:
-            first = min(joined)
-            # A session that became a member at or after the first of these changes saw some of them on entering.
-            # Members stand in the order of their changes, so these are the last ones.
-            for session in reversed(room.members):
-                since = room.members[session]
-                if since < first:
-                    break
-                late[session] = None
-                shown = chatroom.merged(room.name, items, crowded, since)
-                if shown:
-                    view = session.views.of(self._places[session].current is room)
-                    parcel, members = self._address(view, shown, (session,))
-                    for member in members:
-                        outbox.put(member, parcel)
-        return chatroom.merged(room.name, items, crowded, 0), late
 
     def _address(
         self, view: View, shown: Sequence[events.Event], members: Iterable[Subscriber]

@@ -15,7 +15,7 @@ from ..batch import Batch, StoredRef
 from ..errors import StartError, Unreadable
 from ..events import Message
 from ..latch import Latch
-from ..publisher import LOBBY
+from ..register import LOBBY
 from ..rules import fold
 from ..schema import is_copy, transaction
 from ..storage import Storage, StorageBroken, StorageError

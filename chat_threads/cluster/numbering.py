@@ -18,7 +18,7 @@ from ..lookalikes import looks
 from ..numbering import Numbering, Rooms
 from ..once import Once
 from ..passwords import Account
-from ..publisher import LOBBY
+from ..register import LOBBY
 from ..retention import DAY_MS
 from ..rules import fold
 from ..tokens import Who

@@ -55,12 +55,12 @@ class ClusterPublisher(Publisher):
             return room
         self._settle()
         with self._lock:
-            found = self._by_key.get(room.key)
+            found = self._register.by_key.get(room.key)
             if found is not None and found.owner == room.owner and not found.address:
                 found.address = room.address  # it counts for its maker until it is dropped
-                self._quota.give_back(room.owner, "")  # it was counted twice: here, and when the log had it
+                self._register.quota.give_back(room.owner, "")  # it was counted twice: here, and when the log had it
                 return found
-            self._quota.give_back(room.owner, room.address)
+            self._register.unclaim(room)
         if found is None:
             raise Unreached("done")
         raise found.exists(name, origin)
@@ -82,9 +82,7 @@ class ClusterPublisher(Publisher):
                     self._drop(room)
         elif isinstance(item, ordered.RoomMade):
             room = ChatRoom(item.room_id, item.room, item.key, item.creator, item.topic, owner=item.owner)
-            self._quota.restore(room.owner)
-            self._rooms[room.id] = self._by_key[room.key] = room
-            self._by_look.update(dict.fromkeys(room.looks, room))
+            self._register.restore(room)
         else:
             super()._change(item, outbox)
 
@@ -116,5 +114,5 @@ class ClusterPublisher(Publisher):
         return parcel, () if view is NOWHERE else members
 
     def _drop_unused(self) -> list[int]:
-        self._left.clear()
+        self._register.left.clear()
         return []

@@ -20,8 +20,9 @@ from ..accounts import Accounts
 from ..dialects.base import SILENT
 from ..errors import ChatError, TooLong
 from ..history import History
-from ..publisher import LOBBY, Publisher
+from ..publisher import Publisher
 from ..reach import HERE, HTTP, url
+from ..register import LOBBY
 from ..rules import check_room, check_words
 from ..session import Session, SessionStore
 from ..tokens import new_token

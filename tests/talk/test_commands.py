@@ -14,7 +14,7 @@ from support.servers import Running
 from support.waiting import WAIT, wait_for
 from support.words import error_line
 
-from chat_threads import __version__, publisher, qr, quota
+from chat_threads import __version__, qr, quota, register
 from chat_threads.dialects import clock
 from chat_threads.errors import (
     BadName,
@@ -952,5 +952,5 @@ def test_quit_says_goodbye_and_shows_the_last_words_to_the_others(server, typed,
 
 def test_too_many_rooms_in_all_are_an_error(server, monkeypatch):
     (ann,) = server.clients_named("ann")
-    monkeypatch.setattr(publisher, "ROOMS", 1)
+    monkeypatch.setattr(register, "ROOMS", 1)
     assert asked(ann, "/join #lab2") == [error_line(ServerHasTooManyRooms(1))]

@@ -19,7 +19,7 @@ from support.servers import Running, our_threads
 from support.waiting import WAIT, wait_for
 from support.words import error_line
 
-from chat_threads import __version__, commands, days, publisher, wire
+from chat_threads import __version__, commands, days, register, wire
 from chat_threads import server as server_module
 from chat_threads.commands import Stats
 from chat_threads.dialects import clock, render
@@ -231,7 +231,7 @@ def test_a_flood_without_a_lines_end_is_cut_off_too(serve, limits, name, told):
 
 
 def test_a_client_whose_first_room_cannot_be_made_is_in_the_lobby(server, monkeypatch):
-    monkeypatch.setattr(publisher, "ROOMS", 1)
+    monkeypatch.setattr(register, "ROOMS", 1)
     ann = greeted(server)
     ann.send("ann #lab2")
     ann.expect("You are in #lobby")

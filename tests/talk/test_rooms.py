@@ -16,7 +16,7 @@ from support.clients import Program, Start
 from support.servers import Process, Running
 from support.waiting import WAIT, wait_for
 
-from chat_threads import ordered, publisher, quota
+from chat_threads import ordered, publisher, quota, register
 from chat_threads.batch import Batch, StoredRef
 from chat_threads.errors import NotStored, RoomGone, TooManyRooms
 from chat_threads.events import Message
@@ -354,7 +354,7 @@ def test_at_the_start_unused_rooms_that_are_left_over_disappear_and_all_others_s
 ) -> None:
     db = tmp_path / "chat.db"
     with closing(Storage(str(db))) as storage:
-        names = ["#lobby", *(f"#r{number}" for number in range(2, publisher.ROOMS + 1))]
+        names = ["#lobby", *(f"#r{number}" for number in range(2, register.ROOMS + 1))]
         rooms = [RoomMade(number, name, name, "", "ann", 0) for number, name in enumerate(names, 1)]
         storage.commit(Batch(rooms))
         storage.commit(Batch(messages=[Message(7, "#r7", 1, 1000, "ann", "say", "hello")], topics={8: "graphs"}))
@@ -383,7 +383,7 @@ def test_with_a_full_disk_the_server_starts_and_keeps_unused_rooms(
 def test_a_client_that_makes_and_leaves_rooms_without_end_takes_none_from_others(
     serve: Callable[..., Running], program: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "ROOMS", 30)
+    monkeypatch.setattr(register, "ROOMS", 30)
     monkeypatch.setattr(quota, "ROOMS_MADE", 10)
     monkeypatch.setattr(quota, "AT_ONCE", 20)
     server = serve()
@@ -418,7 +418,7 @@ def test_rooms_in_which_nothing_was_ever_said_keep_nobody_from_making_rooms(
     serve: Callable[..., Running], program: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rooms whose makers are away go first, the oldest first."""
-    monkeypatch.setattr(publisher, "ROOMS", 40)  # so 36 may stay
+    monkeypatch.setattr(register, "ROOMS", 40)  # so 36 may stay
     monkeypatch.setattr(quota, "NEWEST", 3)
     monkeypatch.setattr(quota, "SURPLUS_PAUSE", 0.0)
     server = serve()
@@ -442,7 +442,7 @@ def test_rooms_in_which_nothing_was_ever_said_keep_nobody_from_making_rooms(
 def test_a_server_that_was_filled_with_silent_rooms_has_space_again_after_a_restart(
     serve: Callable[..., Running], program: Start, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "ROOMS", 40)
+    monkeypatch.setattr(register, "ROOMS", 40)
     monkeypatch.setattr(quota, "NEWEST", 3)
     db = tmp_path / "chat.db"
     with closing(Storage(str(db))) as storage:
@@ -456,11 +456,11 @@ def test_a_server_that_was_filled_with_silent_rooms_has_space_again_after_a_rest
 def test_a_room_that_had_to_go_gives_its_makers_address_no_other_one(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "ROOMS", 10)
+    monkeypatch.setattr(register, "ROOMS", 10)
     monkeypatch.setattr(quota, "NEWEST", 0)
     monkeypatch.setattr(quota, "SURPLUS_PAUSE", 0.0)
     monkeypatch.setattr(quota, "AT_ONCE", 12)
-    house.publisher._quota = Quota(clock=lambda: 0.0)
+    house.publisher._register.quota = Quota(clock=lambda: 0.0)
     mallory = house.person("mallory", identity=666)
     for number in range(12):
         room = house.publisher.create_chat_room(f"#r{number}", "mallory", "mine", mallory)
@@ -561,7 +561,7 @@ def test_a_room_that_could_not_be_made_is_not_counted(
 ) -> None:
     server = serve()
     ann = program("ann", server)
-    counted = server.chat.publisher._quota
+    counted = server.chat.publisher._register.quota
     before = dict(counted._made), dict(counted._handout._left)
 
     def full(item: ordered.Ordered) -> None:
@@ -583,7 +583,7 @@ def test_after_ten_thousand_rooms_of_one_client_another_one_can_make_one_also_af
     for name, use in (("ann", {}), ("anna", {"topic": "mine"})):
         with closing(Program(process.port)) as client:
             client.send(type="hello", name=name)
-            for number in range(publisher.ROOMS):
+            for number in range(register.ROOMS):
                 room = f"#{name}{number}"
                 client.ask({"type": "create", "room": room, **use}, {"type": "leave", "room": room})
     for number in range(2):

@@ -35,7 +35,8 @@ LAYERS = """
     wire            pace            storage         trace           dialects.__init__
     upkeep      securewire
     dialects.base   dialects.clock  days     history         outbox      dialects.options
-    directory       dialects.governed
+    register        presence        dialects.governed
+    directory
     publisher
     dialects.telnet dialects.typed      dialects.codec   dialects.columns    dialects.advice     dialects.keys
     dialects.asking     dialects.rows   dialects.drawing    dialects.amounts

@@ -13,8 +13,7 @@ from dataclasses import replace
 import pytest
 from support.waiting import WAIT
 
-from chat_threads import chatroom, events, ordered
-from chat_threads import publisher as module
+from chat_threads import chatroom, events, ordered, register
 from chat_threads.chatroom import MESSAGE, NAMED, RECENT, ROOMS_EACH, ChatRoom
 from chat_threads.disconnects import TooSlow
 from chat_threads.errors import (
@@ -32,7 +31,8 @@ from chat_threads.governance import Governance
 from chat_threads.mailbox import Life
 from chat_threads.paging import PAGE_LINES
 from chat_threads.parcel import Parcel, Views
-from chat_threads.publisher import CROWD, LOBBY, Publisher
+from chat_threads.publisher import CROWD, MAX_OVERTAKEN, Publisher
+from chat_threads.register import LOBBY
 
 
 class OwnedLock:
@@ -322,7 +322,7 @@ def test_a_session_enters_even_if_more_is_said_during_each_read() -> None:
     room = house.old_room(500)
     house.at_read = lambda: house.dispatch(*said(room, *range(room.last + 1, room.last + RECENT + 51)))
     ann = house.enter(Person(house, "ann"), room, replay=RECENT)
-    assert house.reads == module.MAX_OVERTAKEN
+    assert house.reads == MAX_OVERTAKEN
     house.at_read = lambda: None
     house.dispatch(*said(room, room.last + 1))
     numbers = ann.numbers()
@@ -995,7 +995,7 @@ def test_a_room_that_exists_is_not_made_again_whatever_its_case(house: House, la
 
 
 def test_the_number_of_rooms_is_limited(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROOMS", 2)
+    monkeypatch.setattr(register, "ROOMS", 2)
     house.publisher.create_chat_room("#lab", "ann")
     with pytest.raises(TooManyRooms, match="2 rooms already"):
         house.publisher.create_chat_room("#hall", "ann")
