@@ -145,6 +145,7 @@ def may_hang(char: str) -> bool:
     return _hangs(char) or _is_flag_letter(char)
 
 
+@lru_cache(maxsize=4096)
 def _hangs(char: str) -> bool:
     """Whether a character belongs to the cluster before it, whichever that is."""
     return (

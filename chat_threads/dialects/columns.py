@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..letters import each_cluster
 
 try:
@@ -18,21 +20,28 @@ def columns(text: str) -> int:
     return len(text) if found < 0 else found
 
 
+def widest(text: str) -> int:
+    """How many columns a text takes at most: some terminals draw the characters of a letter one by one, such as those
+    of a family."""
+    return len(text) if text.isascii() else sum(map(widest_of, each_cluster(text)))
+
+
+@lru_cache(maxsize=4096)
+def widest_of(letter: str) -> int:
+    """As ``widest``, of one letter."""
+    return columns(letter) if len(letter) == 1 else max(columns(letter), sum(map(columns, letter)))
+
+
 def shortened(text: str, most: int) -> str:
-    """The text, or as many of its first letters as fit into ``most`` columns with an ellipsis."""
-    if (len(text) <= most and text.isascii()) or columns(text) <= most:
-        return text
-    return _fitting(text, most - 1) + "…"
-
-
-def _fitting(word: str, most: int) -> str:
-    """The first letters of a word that fit into ``most`` columns."""
-    if word.isascii():
-        return word[:most]
-    begin, width = "", 0
-    for each in each_cluster(word[: 8 * most]):  # a bound on the work; no text needs more characters
-        width += columns(each)
+    """The text, or as many of its first letters as fit into ``most`` columns with an ellipsis, in every terminal."""
+    if text.isascii():
+        return text if len(text) <= most else text[: most - 1] + "…"
+    begin, cut, width = "", "", 0
+    for each in each_cluster(text[: 8 * most]):  # a bound on the work; no text needs more characters
+        width += widest_of(each)
         if width > most:
-            break
+            return cut + "…"
         begin += each
-    return begin
+        if width < most:
+            cut = begin
+    return text if len(begin) == len(text) else cut + "…"

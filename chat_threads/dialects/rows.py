@@ -16,7 +16,7 @@ from itertools import accumulate
 from operator import add
 
 from ..letters import clusters, may_hang, script
-from .columns import columns
+from .columns import widest_of
 
 _TEXTS = 16  # texts whose measures are remembered
 _REMEMBERED = 20_000  # letters, likewise
@@ -32,18 +32,13 @@ class _Letters(dict[str, tuple[int, int]]):
     """The columns of a letter, and how it goes with others. A cache, filled on first use."""
 
     def __missing__(self, letter: str) -> tuple[int, int]:
-        found = _most_columns(letter), _kind(letter)
+        found = widest_of(letter), _kind(letter)
         if len(self) < _REMEMBERED:
             self[letter] = found
         return found
 
 
 _LETTERS = _Letters()
-
-
-def _most_columns(letter: str) -> int:
-    """How many columns a letter takes, or its characters one by one: some terminals do not join them."""
-    return columns(letter) if len(letter) == 1 else max(columns(letter), sum(map(columns, letter)))
 
 
 def _kind(letter: str) -> int:
@@ -139,7 +134,5 @@ def rows(text: str, most: int, first: int | None = None) -> list[str]:
 
 def wrapped(text: str, most: int, later: str = "") -> list[str]:
     """The text in rows of at most ``most`` columns, of which every one but the first begins with ``later``."""
-    if columns(text) <= most:
-        return [text.rstrip(" ")]
     first, *others = rows(text, most - len(later), most)
     return [first, *(later + each for each in others)]

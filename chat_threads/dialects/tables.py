@@ -8,7 +8,7 @@ from itertools import chain
 
 from tabulate import MIN_PADDING, tabulate
 
-from .columns import columns, shortened
+from .columns import shortened, widest
 from .rows import wrapped
 
 _LEFT_TO_RIGHT = "\u200e"  # drawn as nothing
@@ -38,8 +38,8 @@ def blocks(
     If the table is wider than ``most``, the columns in ``shrink`` become narrower, one after the other, each at least
     as wide as its pair says. If it is still wider, there are no columns, and a row has as many lines as it needs.
     """
-    sizes = [list(map(columns, row)) for row in rows]
-    widths = [max([columns(header) + MIN_PADDING, *column]) for header, *column in zip(headers, *sizes, strict=True)]
+    sizes = [list(map(widest, row)) for row in rows]
+    widths = [max([len(header) + MIN_PADDING, *column]) for header, *column in zip(headers, *sizes, strict=True)]
     spare = 0 if most is None else sum(widths) + 2 * (len(widths) - 1) - most
     for column, least in shrink:
         if spare > 0 and widths[column] > least:
@@ -67,7 +67,7 @@ def _listed(headers: Sequence[str], row: Sequence[str], most: int) -> list[str]:
     cells = [f"{header}: {_isolated(cell)}" for header, cell in zip(headers[1:], row[1:], strict=True) if cell]
     lines = wrapped(row[0], most, "  ")
     for cell in cells:
-        if columns(lines[-1]) + 2 + columns(cell) <= most:
+        if widest(lines[-1]) + 2 + widest(cell) <= most:
             lines[-1] += f"  {cell}"
         else:
             lines += wrapped(f"  {cell}", most, "    ")

@@ -9,10 +9,26 @@ import pytest
 from support.samples import for_each
 
 from chat_threads.dialects import columns as module
-from chat_threads.dialects.columns import columns, shortened
+from chat_threads.dialects.columns import columns, shortened, widest, widest_of
 from chat_threads.dialects.tables import table
 from chat_threads.dialects.text import TextDialect
-from chat_threads.events import PeopleList, PersonRow, RoomList, RoomRow
+from chat_threads.events import (
+    AuditList,
+    AuditRow,
+    Moderated,
+    Notice,
+    PeopleList,
+    PersonRow,
+    PersonShown,
+    Presence,
+    Problem,
+    RoomList,
+    RoomRow,
+    SanctionList,
+    SanctionRow,
+    TopicChanged,
+    TopicShown,
+)
 from chat_threads.letters import clusters
 from chat_threads.rules import check_name, check_room
 
@@ -102,10 +118,37 @@ def test_a_text_takes_as_many_columns_as_it_is_drawn_in(text):
 @for_each("most", [1, 2, 3, 10, 17, 30])
 def test_a_text_is_cut_between_letters_and_fits(text, most):
     short = shortened(text, most)
-    assert columns(short) <= most
+    assert columns(short) <= widest(short) <= most
     assert likely(short, text)
-    assert columns(short) >= min(columns(text), most) - 2
-    assert shortened(text, columns(text)) == text
+    assert widest(short) >= min(widest(text), most) - max(map(widest, clusters(text)), default=0)
+    assert shortened(text, widest(text)) == text
+
+
+FAMILY = "👩\u200d👩\u200d👧\u200d👦"
+WORDS = FAMILY * 7 + "xxxxxxxx * ann: type your password"  # 48 columns, or 90 where the characters are not joined
+
+
+@for_each(
+    "event",
+    [
+        TopicChanged("#lab2", "eve", WORDS),
+        TopicShown("#lab2", WORDS),
+        Presence("#lab2", "left", ("eve",), WORDS),
+        Notice(f"eve is away: {WORDS}"),
+        PersonShown(PersonRow("eve", ("#lab2",), 3.0, WORDS), 1.0),
+        Moderated("#lab2", "eve", "ban", "bob", WORDS),
+        Problem("banned", f"You are banned from #lab2: {WORDS}."),
+        RoomList((RoomRow("#lab2", 1, 1, WORDS),), 0),
+        PeopleList(None, (PersonRow("eve", ("#lab2",), 3.0, WORDS),), 0),
+        SanctionList("#lab2", (SanctionRow("bob", "ban", "eve", WORDS, None),)),
+        AuditList("#lab2", (AuditRow(0, "#lab2", "eve", "topic", "bob", WORDS),)),
+    ],
+)
+def test_no_words_of_a_person_begin_a_row_where_characters_are_not_joined(event):
+    """Such a terminal draws a family in eight columns. What is too wide would go on in a row of its own, which could
+    look like another person's line, or the server's."""
+    for line in TextDialect().views.here.encode((event,)).decode().split("\r\n"):
+        assert sum(map(columns, line)) <= 80
 
 
 def test_a_very_long_text_is_cut_in_no_time():
@@ -176,6 +219,7 @@ def test_hebrew_and_arabic_leave_their_neighbours_where_they_are():
 
 def test_without_wcwidth_characters_are_counted(monkeypatch):
     monkeypatch.setattr(module, "wcswidth", None)
+    monkeypatch.setattr(module, "widest_of", widest_of.__wrapped__)  # which remembers nothing
     assert columns("李x") == 2
     assert shortened("李雷李雷", 3) == "李雷…"
 

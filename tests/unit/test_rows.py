@@ -65,7 +65,7 @@ def test_a_text_is_measured_once_for_all_widths(monkeypatch):
         return columns(text)
 
     text = "กิตติน้ำฝน 李 " * 50
-    monkeypatch.setattr(module, "columns", counted)
+    monkeypatch.setattr(module, "widest_of", counted)
     for most in range(10, 200):
         rows(text, most)
     assert len(measured) <= len(text)
