@@ -20,7 +20,7 @@ from ..dialects.asking import Form, asked_for, without_password
 from ..dialects.completing import Known, goal
 from ..dialects.jsonlines import REQUESTS
 from ..dialects.text import MOVED, SCROLL_BACK, TOO_MUCH, TextDialect
-from ..dialects.typed import HINTS, begins_command, indented_command, is_for_the_room, parse_line
+from ..dialects.typed import HINTS, begins_command, indented_command, is_for_the_room, is_shown, parse_line
 from ..errors import ChatError, TextTooLong
 from ..rules import TAB, TEXT_LENGTH, clean, clean_lines, fold, in_messages, mentions
 from .chat import Client
@@ -148,6 +148,8 @@ class Talk:
         A block of several lines is one message, or as few as have room for it, and none of its lines is a command. If
         it begins with a command, or one was typed in front of it, all of it belongs to that command.
         """
+        if self._form is None and is_shown(typed):
+            self._write(self._dialect.typed(typed).replace("\r\n", "\n").removesuffix("\n"), False)
         lines = typed.count("\n") + 1
         messages = [typed] if lines == 1 else in_messages(clean_lines(typed))
         if self._form:

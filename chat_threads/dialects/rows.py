@@ -1,7 +1,8 @@
 """A text in rows that fit into a window. Pure: any thread.
 
 Rows end at spaces, and beside Chinese and Japanese letters. A word that is wider than a row is broken between two
-letters. The measures of the last texts are remembered, because windows of many widths show the same message.
+letters. Only an address such as ``https://...`` stays whole: the terminal wraps it by itself, and can open and copy it.
+The measures of the last texts are remembered, because windows of many widths show the same message.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ _REMEMBERED = 20_000  # letters, likewise
 _WIDEST, _LONGEST = 4, 32  # columns and characters of a letter; each character of a larger one counts as a letter
 
 _WORDS = re.compile("[^ ]+ *")
+
+# An address that stays whole. The terminal may wrap it anywhere, so no part of it may look like the beginning of a line
+# of somebody else, or of the server: it has no colon behind the port, and no *, ! or [. What follows has its own row.
+_ADDRESS = re.compile(
+    r"""[("'<]?[A-Za-z][A-Za-z0-9+.-]*://[\w.-]+(?::[0-9]{1,5})?(?:[/?#][\w\-.~/?#@$&'()+,;=%"<>]*)?""", re.ASCII
+)
 
 # How a letter goes with others. ``_HANGING``: it may belong to the letter before it.
 _ALONE, _OPENING, _CLOSING, _IN_WORD, _SPACE, _HANGING = range(6)
@@ -113,7 +120,7 @@ _measures = lru_cache(_TEXTS)(_Measures)
 
 def rows(text: str, most: int, first: int | None = None) -> list[str]:
     """The text in rows of at most ``most`` columns, without the spaces at their ends. The first row has at most
-    ``first`` columns; it may be empty then."""
+    ``first`` columns; it may be empty then. A row that ends with an address may be wider."""
     measures = _measures(text)
     columns, begins, ends, last = measures.columns, measures.begins, measures.ends, measures.last
     found, begin, room = [], 0, most if first is None else max(0, first)
@@ -122,7 +129,9 @@ def rows(text: str, most: int, first: int | None = None) -> list[str]:
         fitting = bisect_right(ends, reach)  # words of the text that end there or before
         word = begins[fitting]  # the next one
         whole = columns[ends[fitting]] - columns[word] <= most  # whether it fits into a row of its own
-        if word >= begin and (word >= reach or whole) and (word > begin or room < most):
+        if not whole and begin <= word < reach and _ADDRESS.fullmatch(measures.part(word, ends[fitting])):
+            end, following = ends[fitting], begins[fitting + 1] if ends[fitting] < last else last
+        elif word >= begin and (word >= reach or whole) and (word > begin or room < most):
             end, following = max(begin, ends[fitting - 1] if fitting else 0), word
         else:
             end = following = reach if reach > begin or room < most else begin + 1

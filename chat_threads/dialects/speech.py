@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import events
-from ..rules import fold
+from ..rules import TAB, fold
 from .columns import columns
-from .rows import rows
+from .rows import rows, wrapped
 from .telnet import SIZE
 
 # For names: those of xterm's 256 colours that are as readable on white as on black. Each has a contrast of at least
@@ -41,6 +41,15 @@ class Style:
     columns: int = SIZE[0]  # of the window
     fits: bool = False  # whether what people say is shown in rows that fit into the window, because its width is known
     screen: bool = False  # whether the person edits lines, and what is said is drawn above them
+
+
+def typed(style: Style, text: str) -> str:
+    """A line that the person has typed, in rows that fit into the window. Nothing else begins with ``>``."""
+    found: list[str] = []
+    for line in text.expandtabs(TAB).split("\n"):
+        found += wrapped(("  " if found else "> ") + line, style.columns, "  ")
+    dim, plain = ("\x1b[2m", "\x1b[0m") if style.colour else ("", "")
+    return "".join(f"{dim}{row}{plain}\r\n" for row in found)
 
 
 def said(style: Style, before: str, event: events.Message) -> str:

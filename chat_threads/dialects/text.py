@@ -17,10 +17,10 @@ from .asking import Form
 from .base import DEFAULTS, Input, Request, Settings
 from .editing import Editing, Wanted, Wish
 from .preferences import Preferences
-from .rows import wrapped
 from .screen import END, LINE, Question, Screen, Situation, above
+from .speech import typed
 from .telnet import LineEditor, Signal, Telnet
-from .typed import HINTS, is_for_the_room, parse_line, parse_name, too_long
+from .typed import HINTS, is_for_the_room, is_shown, parse_line, parse_name, too_long
 
 KEY = 5  # blank lines (see pace.BLANKS) that a key costs, besides what is drawn
 
@@ -320,10 +320,11 @@ class TextDialect(Preferences):
 
     def unfinished(self) -> bytes:
         """What shows the line that is being edited among what was said; b"" if there is none."""
-        rows: list[str] = []
-        for line in self.line.split("\n") if self.line else ():
-            rows += wrapped(("  " if rows else "> ") + line, self._style.columns, "  ")
-        return above("".join(f"{row}\r\n" for row in rows).encode("utf-8", "replace"))
+        return above(self.typed(self.line).encode("utf-8", "replace")) if self.line else b""
+
+    def typed(self, text: str) -> str:
+        """The lines that show what the person has typed."""
+        return typed(self._style, text)
 
     def complete(self, candidates: Sequence[str]) -> None:
         """The answer to the last ``commands.Complete``: the words that fit, the likeliest first."""
@@ -403,6 +404,8 @@ class TextDialect(Preferences):
                 if moved and is_for_the_room(keys.text) and not self._screen.is_confirmed(keys.text):
                     keys.hold()
                     return events.WireBytes(self._said(MOVED.format(*moved)))
+                if self._form is None and is_shown(keys.text):
+                    return Request(commands.ShowScreen(above(self.typed(keys.text).encode("utf-8", "replace"))))
             elif item in _HINTS:
                 return events.WireBytes(self._said(_HINTS[item]))
             else:

@@ -111,6 +111,17 @@ def begins_command(text: str) -> bool:
     return text.startswith("/") and not text.startswith(("//", "/*"))
 
 
+_NOT_SHOWN = (commands.Act, commands.Private, commands.Reply, commands.Resume, *commands.SECRET)
+
+
+def is_shown(text: str) -> bool:
+    """Whether a typed text is shown above its answer, as it was typed: a command that exists. A private line and the
+    like are shown when they are said. A text that may have a secret is never shown."""
+    words = text.split()
+    kind = commands.BY_NAME.get(words[0].lower()) if words else None
+    return kind is not None and kind not in _NOT_SHOWN and not any(map(_TOKEN.fullmatch, words))
+
+
 def is_for_the_room(text: str) -> bool:
     """Whether a text of one line or more goes to the current room, or is a command about it."""
     first = (in_messages(text) or [""])[0]

@@ -155,7 +155,7 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
     sue.type("one two three four five six seven eight nine ten")
     sue.shows("""
         [12:34] ann -> you: yes?
-        > <ven eight nine ten▮
+        > <six seven eight nine ten▮
          sue  #lobby  3 people
     """)
     sue.keys(*["M-b"] * 6)
@@ -271,6 +271,7 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
     sue.shows("""
         * You are in #lab2, and nobody else is.
         [12:34] #lobby cy: hello again
+        > /who
         * name    rooms           idle  away
         * ------  ------------  ------  ------
         * ann     #lobby            0s
@@ -284,17 +285,20 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
     ann.enter("/edit off")
     ann.shows("""
         [12:34] cy: hello again
+        > /edit off
         * Your program sends whole lines again.
         ▮
     """)
     sue.enter("/quit good night")
     sue.shows("""
         [12:34] #lobby cy: hello again
+        > /who
         * name    rooms           idle  away
         * ------  ------------  ------  ------
         * ann     #lobby            0s
         * cy      #lobby            0s
         * sue     #lobby #lab2      0s
+        > /quit good night
         * Goodbye.
         ended with 0
         ▮
@@ -304,6 +308,7 @@ def test_an_evening_of_three_people_in_real_terminals_looks_as_expected(server, 
     cy.shows("""
         [12:34] cy: hello again
         * sue left (good night)
+        > /quit
         * Goodbye.
         ended with 0
         ▮

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 from support.samples import for_each
 
@@ -18,7 +19,11 @@ from chat_threads.dialects.rows import rows
         ("the readers must not wait", 12, 5, ["the", "readers must", "not wait"]),
         ("the readers", 12, 2, ["", "the readers"]),
         ("the readers", 12, -3, ["", "the readers"]),
-        ("see https://example.org/lab2 now", 12, None, ["see https://", "example.org/", "lab2 now"]),
+        ("see example.org/lab2/readers now", 12, None, ["see example.", "org/lab2/rea", "ders now"]),
+        ("see https://example.org/lab2 now", 12, None, ["see https://example.org/lab2", "now"]),
+        ("see https://example.org/lab2", 12, 4, ["see", "https://example.org/lab2"]),
+        ("今天https://example.org/lab2今天", 12, None, ["今天https://example.org/lab2", "今天"]),
+        ("(http://[::1]/lab2/readers) now", 12, None, ["(http://[::1", "]/lab2/reade", "rs) now"]),
         ("    x = f(long)", 12, None, ["    x =", "f(long)"]),
         ("           f(long)", 12, None, ["f(long)"]),
         ("exactly this", 12, None, ["exactly this"]),
@@ -48,6 +53,20 @@ def test_nothing_is_lost_and_no_row_is_too_wide_even_if_a_terminal_draws_each_ch
         for row, room in zip(found, [most if first is None else max(0, first), *[most] * len(found)], strict=False):
             assert columns(row) <= sum(map(columns, row)) <= room
             assert row == row.rstrip(" ")
+
+
+@for_each(
+    "forged", ["* bob left", "[12:34] bob: hi", "bob: hi", "! No", "~ bob waves", "  | x", "> /quit", "\xa0", "é:"]
+)
+def test_an_address_that_the_terminal_wraps_cannot_begin_a_row_as_a_line_of_the_chat(forged):
+    """Whatever stands in it, and however wide the window is that it was put into rows for."""
+    for most in range(10, 90, 7):
+        for before in range(80):
+            text = f"see https://example.org/{'x' * before}{forged}/y is what I mean"
+            for row in rows(text, most):
+                for wide in range(most, most + 5):
+                    for at in range(wide, len(row), wide):
+                        assert re.fullmatch("[^ :*!\\[\xa0]+", row[at : at + wide]), (row, wide)
 
 
 def test_a_letter_of_a_thousand_characters_is_taken_as_a_thousand():

@@ -14,6 +14,7 @@ from chat_threads.dialects import screen
 from chat_threads.dialects.base import Request
 from chat_threads.dialects.screen import Situation
 from chat_threads.dialects.text import Mode, TextDialect
+from chat_threads.dialects.typed import parse_line
 from chat_threads.disconnects import TooSlow
 from chat_threads.errors import TextTooLong
 
@@ -308,6 +309,69 @@ def test_an_unfinished_line_can_be_shown_among_what_was_said():
     assert dialect.unfinished() == b""
 
 
+@for_each(
+    "line", [b"/who", b"/topic queues", b"/edit off", b"/search from:bob x", b"/nick bob", b"/quit so long", b"/help"]
+)
+@for_each("colour", ["on", "off"])
+def test_a_command_is_kept_above_its_answer_before_it_is_carried_out(line, colour):
+    dialect = editing()
+    dialect.set_option("colour", colour)
+    dialect.feed(line + b"\r")
+    order = []
+    while (item := dialect.next_input()) is not None:
+        order.append(item.command)
+    shown = b"\x1b[2m> %s\x1b[0m\r\n" if colour == "on" else b"> %s\r\n"
+    above = commands.ShowScreen(screen.above(shown % line))
+    assert order.index(above) < [type(each) for each in order].index(type(parse_line(line.decode())))
+    assert order.count(above) == 1
+
+
+TOKEN = b"abcdefghijkLMNOPQRS-_Q"
+
+
+@for_each(
+    "line",
+    [
+        *(b"hi", b"//who", b"/me waves", b"/msg bob psst", b"/reply psst", b"who"),  # shown when they are said
+        *(b"/login ann secret", b"/LOGIN secret", b"/register secret", b"/password secret", b"/unregister secret"),
+        *(
+            b"/resume secret",
+            b"/operator secret",
+            b"/login\tann secret",
+            PASTED_IN % b"/login\nsecret",
+            b"/who " + TOKEN,
+        ),
+        *(
+            b"/logn ann secret",
+            b"/auth ann secret",
+            b"/ login ann secret",
+            b"login ann secret-1",
+            b"/nickserv id secret",
+        ),
+        *(TOKEN, b" /login secret", b"/login secret\x1b[Z"),
+    ],
+)
+def test_nothing_that_is_said_or_may_be_secret_is_kept_above(line):
+    dialect = editing()
+    dialect.set_option("colour", "on")
+    dialect.feed(line)
+    drain(dialect)
+    dialect.feed(b"\r")
+    assert b"> " + line[:3] not in drain(dialect)[0].replace(b"\x1b[23;1H> \x1b[K", b"")
+    dialect.feed(b"x")
+    assert b"secret" not in drain(dialect)[0]
+
+
+def test_neither_a_password_nor_another_answer_is_kept_above():
+    dialect = editing()
+    dialect.ask(commands.Login())
+    drain(dialect)
+    dialect.feed(b"/who\rann\r")
+    assert b"/who" not in drain(dialect)[0].replace(b"\x1b[23;1H> /who", b"")
+    dialect.feed(b"hunter2-hunter2\r")
+    assert b"hunter2" not in drain(dialect)[0]
+
+
 def test_a_change_of_the_window_draws_everything_again_and_another_report_of_it_nothing():
     dialect = editing()
     dialect.feed(b"half")
@@ -415,7 +479,7 @@ def test_of_several_answers_the_last_counts_and_one_in_pieces_is_no_key():
 def test_a_line_that_was_scrolled_sideways_is_whole_again_in_a_window_that_is_wide_enough():
     dialect = editing(40, 20)
     dialect.feed(b"a line of so many letters that some are hidden")
-    assert b"<at some" in drain(dialect)[0]
+    assert b"<ers that some" in drain(dialect)[0]
     dialect.feed(size(60, 20))
     assert b"> a line of so many letters that some are hidden" in begin(dialect, 19)
 
