@@ -5,6 +5,7 @@ The answers complete a command, such as ``/login``, and are kept in nothing but 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -25,17 +26,22 @@ class Question:
     least: int = 0  # characters
 
 
+_LEAST = commands.SHORTEST
+_BACK = "an empty line goes back"
+_NEW = (
+    Question("new", f"Type the new password; {_BACK}.", least=_LEAST),
+    Question("new", "Type it once more.", again=True),
+)
+_OLD = Question("password", f"Type your password; {_BACK}.", least=_LEAST)
+
+
 def _login(command: Any) -> Sequence[Question]:
     """First only for the name, so that an unknown one is found out before a password is typed."""
     if command.name:
         name = clean(command.name)[:40]
-        return (Question("password", f"The name {name} has a password. Type it, or an empty line to go back."),)
-    return (Question(SHOWN, "Type the name of your account, or an empty line to go back."),)
-
-
-_LEAST = commands.SHORTEST
-_NEW = (Question("new", "Type the new password.", least=_LEAST), Question("new", "Type it once more.", again=True))
-_OLD = Question("password", "Type your password.")
+        ways = "an empty line goes back, /quit leaves"
+        return (Question("password", f"The name {name} has a password. Type it; {ways}.", least=_LEAST),)
+    return (Question(SHOWN, f"Type the name of your account; {_BACK}."),)
 
 
 def _password(command: Any) -> Sequence[Question]:
@@ -47,7 +53,7 @@ QUESTIONS: Mapping[type[commands.Command], Callable[[Any], Sequence[Question]]] 
     commands.Hello: _login,
     commands.Login: _login,
     commands.Register: lambda command: (
-        Question("password", f"Choose a password of {_LEAST} characters or more, and type it.", least=_LEAST),
+        Question("password", f"Choose a password of {_LEAST} characters or more; {_BACK}.", least=_LEAST),
         Question("password", "Type it once more.", again=True),
     ),
     commands.ChangePassword: _password,
@@ -109,20 +115,21 @@ class Form:
         if not text.strip():
             self.ended = True
             return "Nothing was typed, so nothing was changed."
-        kind = commands.BY_NAME.get(text.split()[0].lower())
-        if kind is commands.Quit:
+        word = text.split()[0].lower()
+        if (kind := commands.BY_NAME.get(word)) is commands.Quit:
             self._left, self._answers, self._command = [], {}, kind()
             return ""
+        kind = kind or commands.BY_NAME.get(word.rstrip("?!.,;:"))
         if kind:
             self._left.insert(0, question)
             what = "a password" if self._is_secret(question) else "a name"
-            return f"That is a command, and not {what}. An empty line goes back."
-        if len(text) < question.least:
+            return f"That is a command, and not {what}."
+        if len(unicodedata.normalize("NFD", text)) < question.least:  # as an old password may have been typed
             self._left.insert(0, question)
             return f"A password has {question.least} characters or more."
         if question.again and text != self._answers[question.field]:
             self._begin()  # and not the end: whatever is typed next may be the password once more
-            return "The two are not the same, so nothing was changed. An empty line ends this."
+            return "The two are not the same, so nothing was changed."
         self._answers[question.field] = text if question.field != SHOWN else text.strip()
         return ""
 

@@ -30,7 +30,7 @@ UNANSWERED = "/edit stays off: your program has not answered. nc never does; tel
 MOVED = "You are in {} now, not in {}. If your line is meant for this room, press Enter again; Ctrl-C erases it."
 SHOWN = "Your program has shown what you typed. Clear its window, so that nobody reads it there."
 TOO_MUCH = "What you pasted does not fit: at most 100 lines, or 8 KiB, are allowed at once. Nothing was taken."
-OTHER_NAME = "To take another name, type it."
+OTHER_NAME = "Nothing was typed. Type another name, or the same one again; /quit leaves."
 OFFER = "/edit on keeps your line whole while others talk; /help edit says more."
 
 LOST = (
@@ -199,7 +199,7 @@ class TextDialect(Preferences):
         if hide and not self._hiding:
             self._send(self._telnet.hide())
         self._tell(form.question.text)
-        if hide and not self._hiding and self._telnet.hides is None:
+        if hide and not self._hiding and self._telnet.hides is None and not self._told_shown:
             self._tell("In telnet, it is not shown as you type; in nc, it is.")
         self._hiding = hide
         if self._keys is not None:
@@ -223,7 +223,7 @@ class TextDialect(Preferences):
             why = "That was not UTF-8."
         command = None if form.ended else form.command
         if form.ended:
-            self._tell(why if self._name else f"{why} {OTHER_NAME}")
+            self._tell(why if self._name else OTHER_NAME)
         elif why:
             self._send(self.views.own.encode((events.Problem("", why),)))
         if not form.ended and command is None:

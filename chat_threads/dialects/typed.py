@@ -74,8 +74,8 @@ def parse_line(line: str) -> commands.Command | None:
         raise Mistyped("No space belongs after the /.", f"Type {kind.row.name}.")
     if (glued := word.partition("#")) and glued[1] and glued[0].lower() in commands.BY_NAME:
         raise Mistyped("A space belongs before the #.", f"Type {glued[0]} #{glued[2][:40]}.")
-    if word[-1] == "?" and not rest and (kind := commands.BY_NAME.get(word.rstrip("?").lower())):
-        return commands.Help(kind.row.name)
+    if not rest and (asked := _asked_about(word)):
+        return commands.Help(asked.row.name)
     if "/" in word[1:]:
         raise Mistyped("A line that begins with / is a command.", "To say this one, put another / in front of it.")
     kind = commands.called(word)
@@ -89,6 +89,11 @@ def parse_line(line: str) -> commands.Command | None:
             raise not_set(words[0], " ".join(words[1:]))
         raise _what_is_wrong(kind.row, words) or Usage(kind.row.usage)
     return command
+
+
+def _asked_about(word: str) -> type[commands.Command] | None:
+    """The command that somebody asks about, as in ``/quit?``; None: there is none."""
+    return commands.BY_NAME.get(word.rstrip("?").lower()) if word[-1] == "?" else None
 
 
 def _with_spaces(line: str) -> str:
@@ -360,8 +365,10 @@ def parse_name(line: str) -> commands.Command | None:
         raise Mistyped("That may be a password.", "Type only your name, and the password when you are asked.")
     if not words:
         return commands.Help()
-    if len(words) == 1 and words[0].lower() in _MEANT:
+    if len(words) == 1 and words[0][0] != "/" and (words[0].lower().rstrip("?") or "?") in _MEANT:
         words[0] = "/" + words[0]
+    if len(words) == 1 and words[0][0] == "/" and (asked := _asked_about(words[0])):
+        return commands.Help(asked.row.name)
     if words[0].startswith("/") and not words[0].startswith("//"):
         try:
             kind = commands.called(words[0])

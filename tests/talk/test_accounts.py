@@ -74,15 +74,15 @@ def test_a_person_registers_by_typing_the_password_when_asked_and_later_comes_in
     ann.expect("* ann is yours now")
     again = server.client()
     again.send("ANN")
-    again.expect("* The name ann has a password. Type it, or an empty line to go back.")
+    again.expect("* The name ann has a password. Type it; an empty line goes back, /quit leaves.")
     for _ in range(2):  # what is typed after a wrong password is one, too, and not a name
         again.send("wrong_password")
         again.expect("! That is not the password of ann.")
-        again.expect("* The name ann has a password. Type it, or an empty line to go back.")
+        again.expect("* The name ann has a password. Type it; an empty line goes back, /quit leaves.")
     again.send("/join #lab")
-    again.expect("! That is a command, and not a password. An empty line goes back.")
+    again.expect("! That is a command, and not a password.")
     again.send("")
-    again.expect("* Nothing was typed, so nothing was changed. To take another name, type it.")
+    again.expect("* Nothing was typed. Type another name, or the same one again; /quit leaves.")
     again.send("ann #lab", SECRET)
     again.expect("You are in #lab")
     assert ann.rest()[-1] == "! You reconnected elsewhere; this connection is closed. Goodbye."
@@ -100,6 +100,27 @@ def test_three_wrong_passwords_end_the_handshake(server, program):
     assert any(line.startswith("! ") for line in eve.rest())
 
 
+def test_what_cannot_be_a_password_is_no_try(server, program):
+    registered(program, "ann", server)
+    again = server.client()
+    again.send("ann")
+    refused = {"/quit?": "That is a command, and not a password.", "quit": "A password has 8 characters"}
+    for _ in range(3):
+        for line, why in refused.items():
+            again.send(line)
+            again.expect(f"! {why}")
+            again.expect("* The name ann has a password. Type it; an empty line goes back, /quit leaves.")
+    again.send(SECRET)
+    again.expect("* Hello, ann.")
+    cy = server.client("cy")
+    cy.send("/login")
+    cy.expect("Type the name of your account")
+    cy.send("/quit?")
+    cy.expect("! That is a command, and not a name.")
+    cy.send("ann")
+    cy.expect("* The name ann has a password.")
+
+
 def test_telnet_is_asked_not_to_show_the_password_and_nc_is_told_that_it_was_seen(server):
     ann = server.client("ann")
     ann.send("/register")
@@ -110,7 +131,7 @@ def test_telnet_is_asked_not_to_show_the_password_and_nc_is_told_that_it_was_see
     ann.send(SECRET)
     ann.expect("* ann is yours now")
     ann.send("/password")
-    ann.expect("Type your password.")
+    ann.expect("Type your password")
     ann.send_bytes(b"\xff\xfd\x01")  # IAC DO ECHO
     ann.send(SECRET, OTHER, OTHER)
     ann.expect("* Your password is changed")
@@ -134,12 +155,17 @@ def test_a_wrong_old_password_is_told_before_a_new_one_is_asked_for(server, prog
     else:
         shown = run(server.port, "--name", "bob", typed="\n".join(["/login", "ann", SECRET, *lines, ""]))
         seen = [*shown.stdout.splitlines(), *shown.stderr.splitlines()]
-        seen = seen[seen.index("* Type your password.") :]
+        seen = seen[seen.index("* Type your password; an empty line goes back.") :]
         assert "ann: done" in shown.stdout
     kept = [line for line in seen if "password" in line or "once more" in line]
-    wanted = ["* Type your password.", "! That is not the password of ann.", "* Type your password.",
-              "* Type the new password.", "* Type it once more.",
-              "* Your password is changed. Your other tokens are void."]  # fmt: skip
+    wanted = [
+        "* Type your password; an empty line goes back.",
+        "! That is not the password of ann.",
+        "* Type your password; an empty line goes back.",
+        "* Type the new password; an empty line goes back.",
+        "* Type it once more.",
+        "* Your password is changed. Your other tokens are void.",
+    ]
     assert sorted(kept[-6:]) == sorted(wanted)
     assert telnet is False or kept[-6:] == wanted
 
@@ -204,12 +230,12 @@ def test_a_person_who_takes_a_registered_name_later_is_asked_and_has_the_rooms_o
     registered(program, "ann", server, room="#lab")
     bob = server.client("bob")
     bob.send("/nick ann")
-    bob.expect("* The name ann has a password. Type it, or an empty line to go back.")
+    bob.expect("* The name ann has a password. Type it; an empty line goes back, /quit leaves.")
     bob.send(SECRET)
     bob.expect("* You are ann now.")
     bob.expect("#lab")
     bob.send("/login")
-    bob.expect("Type the name of your account, or an empty line to go back.")
+    bob.expect("Type the name of your account; an empty line goes back.")
     bob.send("", "/who")
     bob.expect("logged in")
     cy = server.client("cy")
@@ -348,7 +374,7 @@ def test_a_token_that_is_asked_for_after_the_account_was_given_up_is_worth_somet
     ann.expect("You are in #lobby")
     ann.ask("/create #anns"), ann.ask("This is mine.")
     ann.send("/unregister")
-    ann.expect("Type your password.")
+    ann.expect("Type your password")
     ann.send(SECRET)
     ann.expect("* ann belongs to nobody now.")
     token = next(line for line in ann.ask("/token") if "/resume" in line).split()[-1]

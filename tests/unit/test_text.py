@@ -559,6 +559,9 @@ def test_a_client_may_quit_instead_of_giving_a_name(typed):
         (b"/who", "/who"),
         (b"/msg bob hi", "/msg"),
         (b"stats", "/stats"),
+        (b"/quit?", "/quit"),
+        (b"quit?", "/quit"),
+        (b"help?", "/help"),
     ],
 )
 def test_a_command_that_needs_a_name_is_explained_when_typed_in_place_of_one(typed, about):
