@@ -33,7 +33,8 @@ from .rules import fold
 from .server import NO_PROXIES, ChatServer, try_to_listen
 from .service import Insight, Service
 from .session import SessionStore
-from .storage import Storage, StorageError
+from .storage import Storage
+from .storage_errors import StorageError
 from .tls import Certificate
 from .tokens import new_token
 from .trace import Recorder, TraceFile

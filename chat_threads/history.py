@@ -25,7 +25,8 @@ from .numbering import Numbering, Rooms
 from .once import REFS_BYTES, Once, Refused
 from .queues import BatchQueue
 from .retention import DAY_MS
-from .storage import Storage, StorageBroken, StorageError, StorageUnsure
+from .storage import Storage
+from .storage_errors import StorageBroken, StorageError, StorageUnsure
 from .upkeep import Upkeep
 
 log = logging.getLogger(__name__)

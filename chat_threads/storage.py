@@ -26,6 +26,7 @@ from .filelock import FileLock
 from .reading import ReadingSide, message_of, reason
 from .retention import MERGE_PAGES, Sweeper, forget_unused, govern
 from .schema import MEMORY, transaction
+from .storage_errors import DISK_FAILED, FILES_CHANGED, StorageBroken, StorageError, StorageUnsure, unsynced
 from .wal import Log
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,6 @@ BUSY_TIMEOUT = 5.0  # seconds SQLite waits for another program's lock
 LOG_LIMIT = 64 << 20  # bytes that SQLite's log keeps after it was copied; above this, the server's log says so
 CHECKPOINT = 1000  # pages in SQLite's log, about 4 MB, before they are copied into the file
 PAGES = 2  # pages that a commit of one message adds, as measured; a larger commit adds more
-_UNSYNCED = (1034, 1290)  # SQLITE_IOERR_FSYNC and _DIR_FSYNC (https://sqlite.org/rescode.html)
 FOUND_WHOLE = 0.01  # seconds after a commit whose files were whole, in which the next one begins without looking
 _ROWS_AT_ONCE = 64  # rows in one INSERT: 64 * 8 stays below SQLite's old limit of 999 variables
 _COLUMNS = "id, room, number, at, sender, kind, text, who"
@@ -42,36 +42,6 @@ _INSERT = {  # by the number of rows; powers of two only, so there are few state
     rows: f"INSERT INTO messages ({_COLUMNS}) VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?, ?)'] * rows)}"
     for rows in (1 << power for power in range(_ROWS_AT_ONCE.bit_length()))
 }
-
-DISK_FAILED = "the disk failed"
-FILES_CHANGED = "the history's files are no longer those that the server opened"
-
-
-class StorageError(Exception):
-    """The history could not be changed: nothing was stored, unless this is a StorageUnsure. The text is a reason for
-    people."""
-
-
-class StorageBroken(StorageError):
-    """Nothing can be committed until the history is opened again. ``error`` is for everybody, ``advice`` for the log.
-
-    Either an fsync failed, or the files are no longer those that were opened. After a failed fsync, trying again proves
-    nothing: the system may drop what it could not write and report success the next time
-    (https://wiki.postgresql.org/wiki/Fsync_Errors).
-    """
-
-    text = "{why}, so nothing is stored until the server is started again"
-
-    def __init__(self, why: str = DISK_FAILED, error: ReadOnly | None = None, advice: str = "") -> None:
-        super().__init__(self.text.format(why=why))
-        self.error = error or ReadOnly()
-        self.advice = advice
-
-
-class StorageUnsure(StorageBroken):
-    """As StorageBroken, and nobody knows whether the batch was stored."""
-
-    text = "{why}, and it is not known whether that was stored"
 
 
 class Storage(ReadingSide):
@@ -221,7 +191,7 @@ class Storage(ReadingSide):
             if self._files:
                 self._files.renew()
         except sqlite3.Error as error:
-            if _unsynced(error):
+            if unsynced(error):
                 raise self._failure(error) from error
 
     @contextlib.contextmanager
@@ -471,7 +441,7 @@ class Storage(ReadingSide):
             self._same_files()
         except StorageBroken as broken:
             return broken if undone else StorageUnsure(self._broken, broken.error, broken.advice)
-        if undone and not _unsynced(error):
+        if undone and not unsynced(error):
             return StorageError(reason(error))
         self._broken = DISK_FAILED
         return StorageBroken() if undone else StorageUnsure()
@@ -497,10 +467,3 @@ class Storage(ReadingSide):
         """Forget some surplus tokens (see ``once.forget``). Return whether there are more. Raises StorageError."""
         with self._changing() as writer:
             return once.forget(writer, connected)
-
-
-def _unsynced(error: Exception) -> bool:
-    """Whether an fsync failed. Before Python 3.11, SQLite's error code is not available, and every failure of the disk
-    counts as one."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return "disk I/O error" in str(error) if code is None else code in _UNSYNCED

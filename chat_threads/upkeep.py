@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Set
 from . import inside
 from .batch import Batch
 from .retention import DAY_MS
-from .storage import Storage, StorageError
+from .storage import Storage
+from .storage_errors import StorageError
 
 log = logging.getLogger(__name__)
 

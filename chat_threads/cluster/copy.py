@@ -18,7 +18,8 @@ from ..latch import Latch
 from ..register import LOBBY
 from ..rules import fold
 from ..schema import is_copy, transaction
-from ..storage import Storage, StorageBroken, StorageError
+from ..storage import Storage
+from ..storage_errors import StorageBroken, StorageError
 from .errors import CopyFailed, LogHasBegun, OtherLayout
 from .ledger import Key, Ledger
 from .sweeping import LogSweeper

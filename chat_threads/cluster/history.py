@@ -23,7 +23,7 @@ from ..metrics import LogNumbers
 from ..numbering import Numbering
 from ..refusals import TooSoon
 from ..session import Session
-from ..storage import StorageError
+from ..storage_errors import StorageError
 from ..tokens import Who, token_id
 from .carried import STAYS, flags_of, for_one_row, latest
 from .copy import Copy

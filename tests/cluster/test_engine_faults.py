@@ -19,7 +19,8 @@ from chat_threads.chat import Chat, Options
 from chat_threads.cluster import history, link, post
 from chat_threads.cluster.engine import FORMAT
 from chat_threads.errors import StartError
-from chat_threads.storage import Storage, StorageError
+from chat_threads.storage import Storage
+from chat_threads.storage_errors import StorageError
 
 pytestmark = pytest.mark.slow
 

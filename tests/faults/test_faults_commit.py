@@ -35,7 +35,8 @@ from chat_threads.batch import Batch, StoredRef
 from chat_threads.errors import StartError
 from chat_threads.events import Message
 from chat_threads.ordered import RoomMade, TokenUsed
-from chat_threads.storage import Storage, StorageBroken, StorageError, StorageUnsure
+from chat_threads.storage import Storage
+from chat_threads.storage_errors import StorageBroken, StorageError, StorageUnsure
 
 HERE = pathlib.Path(__file__).parent
 faults = load("torture_faults")

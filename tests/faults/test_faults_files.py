@@ -25,7 +25,8 @@ from chat_threads.batch import Batch
 from chat_threads.errors import StartError
 from chat_threads.events import Message
 from chat_threads.ordered import RoomMade
-from chat_threads.storage import CHECKPOINT, Storage, StorageBroken, StorageUnsure
+from chat_threads.storage import CHECKPOINT, Storage
+from chat_threads.storage_errors import StorageBroken, StorageUnsure
 
 pytestmark = pytest.mark.slow
 

@@ -24,7 +24,8 @@ from chat_threads import schema
 from chat_threads.events import Message
 from chat_threads.history import History
 from chat_threads.ordered import Draft, Marker, RoomEnded, RoomMade, TopicSet
-from chat_threads.storage import Batch, Storage, StorageBroken, StorageError
+from chat_threads.storage import Batch, Storage
+from chat_threads.storage_errors import StorageBroken, StorageError
 
 pytestmark = pytest.mark.slow
 

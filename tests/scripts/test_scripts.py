@@ -22,7 +22,8 @@ from chat_threads.batch import Batch
 from chat_threads.client import Client, TimedOut
 from chat_threads.events import Message
 from chat_threads.ordered import RoomMade
-from chat_threads.storage import Storage, StorageError
+from chat_threads.storage import Storage
+from chat_threads.storage_errors import StorageError
 
 pytestmark = pytest.mark.slow
 

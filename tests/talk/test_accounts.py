@@ -27,7 +27,8 @@ from chat_threads.errors import Unreadable
 from chat_threads.ordered import TokenUsed
 from chat_threads.passwords import Gate, Password
 from chat_threads.service import table
-from chat_threads.storage import Batch, StorageError
+from chat_threads.storage import Batch
+from chat_threads.storage_errors import StorageError
 from chat_threads.tokens import token_id
 
 SECRET, OTHER = "correct horse", "battery staple"

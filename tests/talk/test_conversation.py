@@ -38,7 +38,7 @@ from chat_threads.errors import (
 )
 from chat_threads.events import Message, StatsShown
 from chat_threads.service import METHODS, screen
-from chat_threads.storage import StorageError
+from chat_threads.storage_errors import StorageError
 
 IAC, SE, IP, AYT, SB, WILL, WONT, DO, DONT, EOF, DM = 255, 240, 244, 246, 250, 251, 252, 253, 254, 236, 242
 GREETING = f"* Welcome to chat_threads {__version__}. What is your name?"

@@ -13,7 +13,7 @@ from support.servers import Process, Running
 from support.waiting import WAIT, wait_for
 
 from chat_threads import changes
-from chat_threads.storage import StorageError
+from chat_threads.storage_errors import StorageError
 
 Rows = list[dict[str, Any]]
 

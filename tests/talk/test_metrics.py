@@ -26,7 +26,7 @@ from chat_threads.metrics import MetricsNotShown
 from chat_threads.ordered import Left
 from chat_threads.service import metrics
 from chat_threads.session import Session
-from chat_threads.storage import StorageError
+from chat_threads.storage_errors import StorageError
 
 pytestmark = pytest.mark.usefixtures("waits_under_a_lock_on_purpose")
 

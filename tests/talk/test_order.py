@@ -11,7 +11,7 @@ from support.servers import Running
 
 from chat_threads import audit
 from chat_threads.service import order
-from chat_threads.storage import StorageError
+from chat_threads.storage_errors import StorageError
 
 
 def rows(client: Program, **more: object) -> list[tuple[str, str, str, str]]:

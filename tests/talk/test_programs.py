@@ -18,7 +18,8 @@ from support.waiting import WAIT
 from chat_threads import __version__, commands
 from chat_threads.dialects.jsonlines import REQUESTS
 from chat_threads.service import METHODS
-from chat_threads.storage import Batch, StorageError
+from chat_threads.storage import Batch
+from chat_threads.storage_errors import StorageError
 
 LIMITS = {"line": 65536, "text": 2000, "lines": 40, "words": 200, "ref": 64, "refs": 256, "replay": 200}
 

@@ -25,7 +25,8 @@ from chat_threads.mailbox import Life
 from chat_threads.ordered import Draft, RoomMade, TokenUsed, TopicSet
 from chat_threads.parcel import Views
 from chat_threads.quota import Quota
-from chat_threads.storage import Storage, StorageError
+from chat_threads.storage import Storage
+from chat_threads.storage_errors import StorageError
 
 
 def rooms_of(program: Program) -> list[str]:

@@ -18,7 +18,7 @@ from chat_threads.disconnects import Replaced
 from chat_threads.errors import UnknownToken, Unreadable
 from chat_threads.rules import REFS
 from chat_threads.service import people
-from chat_threads.storage import StorageError
+from chat_threads.storage_errors import StorageError
 from chat_threads.tokens import new_token, token_id
 from chat_threads.wire import Wire
 

@@ -22,7 +22,8 @@ from chat_threads.governance import Somebody
 from chat_threads.history import AHEAD, BATCH, History
 from chat_threads.refusals import Banned
 from chat_threads.retention import DAY_MS
-from chat_threads.storage import MEMORY, Batch, Storage, StorageBroken, StorageError
+from chat_threads.storage import MEMORY, Batch, Storage
+from chat_threads.storage_errors import StorageBroken, StorageError
 
 LAB, HALL = 1, 2  # rooms
 

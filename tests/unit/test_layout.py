@@ -28,7 +28,7 @@ LAYERS = """
     commands        ordered         parcel
     paging          redaction
     mailbox         chatroom
-    schema          folding         readers     batch       kept
+    schema          folding         readers     batch       kept    storage_errors
     once        accounts    accounting
     search          names           identity    numbering   quota       handshakes
     retention       files           reading

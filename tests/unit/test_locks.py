@@ -42,7 +42,7 @@ from chat_threads.parcel import Parcel
 from chat_threads.publisher import Publisher
 from chat_threads.queues import BatchQueue
 from chat_threads.session import SessionStore
-from chat_threads.storage import StorageError
+from chat_threads.storage_errors import StorageError
 
 TABLE = read_table(chat_threads.__doc__ or "")
 MAKERS = {"threading.Lock", "threading.RLock", "threading.Condition", "threading.Semaphore", "threading.Barrier"}

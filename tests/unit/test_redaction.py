@@ -16,7 +16,8 @@ from chat_threads.events import Message
 from chat_threads.history import History
 from chat_threads.ordered import Draft, Marker, RoomMade
 from chat_threads.redaction import WITHIN, Lately, OldMessage, OthersMessage, RemovedAlready, UnknownMessage
-from chat_threads.storage import Storage, StorageError
+from chat_threads.storage import Storage
+from chat_threads.storage_errors import StorageError
 
 LAB = 1
 ANN, BOB = 11, 22  # numbers of tokens

@@ -20,7 +20,8 @@ from chat_threads.folding import RULE, fold_text
 from chat_threads.ordered import RoomMade
 from chat_threads.schema import MEMORY, MIGRATIONS
 from chat_threads.search import ADD_LETTERS, MAX_ADD, Index, Query, words_of
-from chat_threads.storage import Batch, Storage, StorageBroken, StorageError
+from chat_threads.storage import Batch, Storage
+from chat_threads.storage_errors import StorageBroken, StorageError
 
 LAB, HALL = 1, 2  # rooms
 

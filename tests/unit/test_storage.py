@@ -25,7 +25,8 @@ from chat_threads.events import Message
 from chat_threads.ordered import RoomMade, TokenUsed
 from chat_threads.schema import MEMORY, MIGRATIONS, VERSION
 from chat_threads.search import Query
-from chat_threads.storage import CHECKPOINT, Batch, Storage, StorageBroken, StorageError
+from chat_threads.storage import CHECKPOINT, Batch, Storage
+from chat_threads.storage_errors import StorageBroken, StorageError
 
 LAB, HALL = 1, 2  # rooms
 
