@@ -52,6 +52,7 @@ _HINTS: dict[object, str] = {
 
 # A mouse's position as X10 reports it. Beyond column 95 that is not UTF-8, but the line around it is good.
 _MOUSE = re.compile(rb"\x1b\[M[^\x00-\x1f]{0,3}")
+_HALF = re.compile(rb"[\xc2-\xf4][\x80-\xbf]{0,2}(/[a-zA-Z]+)(?!\S)")  # of a letter, before a command
 
 
 class Mode(Enum):
@@ -152,6 +153,10 @@ class TextDialect(Preferences):
         return None
 
     def _mended(self, line: bytes) -> str:
+        """The text of a line that is not UTF-8. If a telnet has lost a line in the middle of a letter, half of that
+        stands before the next line, and does not keep a command from being one. Raises NotUtf8."""
+        if (half := _HALF.match(line)) and half[1].decode().lower() in commands.BY_NAME:
+            line = line[half.start(1) :]
         try:
             return _without_mouse(line)
         except NotUtf8:

@@ -624,6 +624,24 @@ def test_a_line_that_is_not_utf_8_gets_an_error_and_the_next_is_a_line(name, lin
     assert issubclass(NotUtf8, Told)
 
 
+@for_each(
+    ("line", "found"),
+    [
+        (b"\xd0/quit", commands.Quit()),
+        (b"\xe5\x85/WHO #lab2", commands.Who("#lab2")),
+        (b"\xf0\x9f\x98/msg bob \xd0\x9d", commands.Private("bob", "\u041d")),
+        (b"\xd0/msg bob \xd0", NotUtf8),
+        (b"\xd0/\xd0\x94", NotUtf8),
+        (b"\xd0/who's there", NotUtf8),
+        (b"a\xd0/quit", NotUtf8),
+        (b"\xd0quit", NotUtf8),
+    ],
+)
+def test_half_a_letter_of_a_lost_line_does_not_keep_a_command_from_being_one(line, found):
+    (told,) = inputs(line + b"\n")
+    assert (told[0] if isinstance(told, tuple) else told) == found
+
+
 @for_each("name", [None, "ann"])
 def test_a_line_that_is_too_long_gets_an_error_and_the_next_is_a_line(name):
     told, after = inputs(b"x" * (LINE + 1) + b"\r\nbob\r\n", name=name)
