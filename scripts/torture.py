@@ -42,7 +42,8 @@ from typing import Any, NamedTuple
 import click
 from tabulate import tabulate
 from torture_checker import Look, Result, Row, check
-from torture_clients import PATIENCE, Client, Reader, Searcher, Traveller, World, Writer, now
+from torture_clients import Client, Reader, Searcher, Traveller, Writer
+from torture_connection import PATIENCE
 from torture_faults import FAULTS, Calls, Disk, Killer, Meddler, Meddling, Server
 from torture_machine import Metronome
 from torture_people import Heard, Person, Told
@@ -53,6 +54,7 @@ from torture_stranger import Stranger, StrangerMeddler
 from torture_tls import WHY_NOT as WHY_NO_TLS
 from torture_tls import Certificate, put_on_tls
 from torture_web import WHY_NOT, WebConnection, put_on_webs
+from torture_world import World, now
 
 from chat_threads import streams
 

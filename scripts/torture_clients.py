@@ -1,30 +1,25 @@
 """The clients of torture.py. Each is a thread that connects, loses its connection, comes back, and logs everything.
 
-They speak JSON lines with a small client of their own, which knows nothing of the server's source. ``torture_web`` puts
-the lines into WebSockets, and ``torture_tls`` encrypts some of them.
+They speak JSON lines by ``torture_connection``. ``torture_web`` puts the lines into WebSockets, and ``torture_tls``
+encrypts some of them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import queue
-import random
-import select
-import socket
 import textwrap
 import threading
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from torture_checker import Ack, Ask, Fault, Look, Refusal, Seen, Stay
+from torture_checker import Ack, Ask, Look, Refusal, Seen, Stay
+from torture_connection import PATIENCE, Connection, Gone, Odd
+from torture_world import World, now
 
 BURST = 20  # texts that a writer has under way at most; far fewer than the refs that the server remembers
-PATIENCE = 20.0  # seconds to wait for an answer that should come in any case
-RECOVERY = 1.0  # seconds after a fault during which C7 does not apply
 SLOW = (2.0, 6.0)  # seconds that a slow client does not read: below and above the server's limit
 HUNGER = 150  # pages of history that it requests before that
 PINGS = 10_000  # that it sends instead to a server that has no pages
@@ -45,150 +40,8 @@ UNDECIDED = frozenset({"not_stored", "maybe_stored", "unreadable"})
 
 LOBBY = "#lobby"  # where the server puts whoever cannot enter a room now
 OUTSIDE = (" says that you may ", " banned you from ", " muted you in ")  # what is in notices about rooms
-FAREWELL = b"! The server is shutting down. Goodbye.\r"  # to whom it has not heard yet
 
 DISK_FAILED = "told that the disk failed"  # after this the server stores nothing until a restart
-
-now = time.monotonic
-
-
-class Gone(Exception):
-    """The connection is over, or was given up."""
-
-
-class Odd(Exception):
-    """The server did something that is not in its protocol."""
-
-
-class Connection:
-    """JSON lines over a socket. Raises Gone."""
-
-    def __init__(
-        self, port: int, receive_buffer: int = 0, wrap: Callable[[socket.socket], socket.socket] | None = None
-    ) -> None:
-        """``wrap``: does TLS's handshake on a connected socket, and returns one that encrypts."""
-        self._sock = socket.socket()
-        if receive_buffer:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self._sock.settimeout(PATIENCE)
-        self._rest = b""
-        self._lines: list[bytes] = []  # the oldest at the end
-        self._greeted = False
-        self._recognised = False  # the server knows that it is a program
-        try:
-            self._sock.connect(("127.0.0.1", port))
-            if wrap:
-                self._sock = wrap(self._sock)
-        except OSError as error:
-            self._sock.close()
-            raise Gone from error
-
-    def send(self, *requests: dict[str, Any]) -> None:
-        data = b"".join(json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in requests)
-        try:
-            self._sock.sendall(data)
-        except OSError as error:
-            raise Gone from error
-
-    def next(self, seconds: float) -> dict[str, Any] | None:
-        """The next object; None after ``seconds`` without one."""
-        deadline = now() + seconds
-        while True:
-            while self._lines:
-                line = self._lines.pop()
-                if self._greeted and (self._recognised or line != FAREWELL):
-                    self._recognised = True
-                    return self._object(line)
-                self._greeted = True
-            if not select.select([self._sock], [], [], max(0.0, deadline - now()))[0]:
-                return None
-            self._lines = self._lines_in(self._receive())[::-1]
-
-    def _receive(self) -> bytes:
-        try:
-            data = self._sock.recv(1 << 18)
-        except OSError as error:
-            raise Gone from error
-        if not data:
-            raise Gone
-        return data
-
-    def _lines_in(self, data: bytes) -> list[bytes]:
-        """The lines that have ended."""
-        *ended, self._rest = (self._rest + data).split(b"\n")
-        return ended
-
-    @staticmethod
-    def _object(line: bytes) -> dict[str, Any]:
-        try:
-            found = json.loads(line)
-        except ValueError:
-            raise Odd(f"this line is no JSON: {line[:200]!r}") from None
-        if not isinstance(found, dict) or not isinstance(found.get("type"), str):
-            raise Odd(f"this line is no event: {line[:200]!r}")
-        return found
-
-    def quit(self) -> None:
-        """Leave in order."""
-        self.send({"type": "quit"})
-
-    def reset(self) -> None:
-        """Break it: RST instead of FIN."""
-        with contextlib.suppress(OSError):
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-        self._sock.close()
-
-    def close(self) -> None:
-        self._sock.close()
-
-
-class World:
-    """Data that all clients and faults share. Lists only grow by append, which is a single step."""
-
-    def __init__(self, seed: int, rooms: int) -> None:
-        self.seed = seed
-        self.rooms = [f"#room{number}" for number in range(1, rooms + 1)]
-        self.ports: list[int] = []  # of the servers
-        self.plain = False  # whether the server has no more than docs/capstone/protocol.rst
-        self.over = threading.Event()  # no more faults
-        self.finishing = threading.Event()  # no more texts: read the answers, and leave
-        self.faults: list[Fault] = []
-        self.odd: list[str] = []
-        self.acked: list[str] = []  # texts in the order of their acknowledgements
-        self.looks: list[Look] = []
-        self.people: Sequence[threading.Thread] = ()  # others, who come and go by themselves
-        # Names that two people got between these times, on servers with these numbers.
-        self.doubles: list[tuple[str, float, float, tuple[int, ...]]] = []
-        # How often a room was about to be closed to those who were not invited, and was opened again. The governor's.
-        self.closings = self.openings = 0
-        self._lock = threading.Lock()  # guards the counts
-        self._counts: Counter[str] = Counter()
-
-    def count(self, what: str) -> None:
-        with self._lock:
-            self._counts[what] += 1
-
-    def counted(self, what: str) -> int:
-        with self._lock:
-            return self._counts[what]
-
-    def counts(self) -> dict[str, int]:
-        with self._lock:
-            return dict(self._counts)
-
-    def chance(self, who: str) -> random.Random:
-        return random.Random(f"{self.seed} {who}")
-
-    @contextlib.contextmanager
-    def fault(self, kind: str, who: str | None = None, server: int | None = None) -> Iterator[None]:
-        """A fault of everybody, of one client, or of the clients of one server."""
-        began = now()
-        try:
-            yield
-        finally:
-            names = None if who is None else frozenset({who})
-            self.faults.append(Fault(kind, began, now() + RECOVERY, names, server))
-            self.count(kind)
 
 
 class Client(threading.Thread):

@@ -19,10 +19,12 @@ import traceback
 from typing import Any
 
 from engine import Postgres, Wire, programs
-from torture_clients import PATIENCE, Client, Connection, Gone, Odd, World, now
+from torture_clients import Client
+from torture_connection import PATIENCE, Connection, Gone, Odd
 from torture_copies import differences, rows
 from torture_faults import Meddling, Server
 from torture_network import Network, NotHere
+from torture_world import World, now
 
 FAULTS = (
     "kills of servers",

@@ -18,11 +18,13 @@ import time
 import traceback
 from collections.abc import Callable
 
-from torture_clients import DISK_FAILED, PATIENCE, RECOVERY, Client, Odd, World, now
+from torture_clients import DISK_FAILED, Client
+from torture_connection import PATIENCE, Odd
 from torture_tls import WHY_NOT as WHY_NO_TLS
 from torture_tls import Certificate
 from torture_tls import attack as attack_by_tls
 from torture_web import WHY_NOT, attack
+from torture_world import RECOVERY, World, now
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHIM = ROOT / "scripts" / "torture_shim.c"

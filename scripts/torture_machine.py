@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from torture_checker import LIVE_WITHIN, Fault
-from torture_clients import RECOVERY, World, now
+from torture_world import RECOVERY, World, now
 
 TICK = 0.1  # seconds between two looks at the clock
 TOO_LATE = 0.4  # seconds by which such a look may be late

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torture_checker import LIVE_WITHIN, RESTARTS, Fault, Result, Times, hits
-from torture_clients import PATIENCE, Connection, Gone, Odd, World, now
+from torture_connection import PATIENCE, Connection, Gone, Odd
+from torture_world import World, now
 
 PAUSE = (0.1, 0.8)  # seconds between two things that somebody does
 UNSURE = "Nobody knows whether "

@@ -9,7 +9,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from torture_clients import Client, Odd, World, now
+from torture_clients import Client
+from torture_connection import Odd
+from torture_world import World, now
 
 PAUSE = (0.2, 1.5)  # seconds between two actions
 HELD = (0.5, 3.0)  # seconds for which one holds

@@ -18,8 +18,10 @@ import time
 
 from stairs.program import command_line, free_port
 from torture_checker import Row
-from torture_clients import PATIENCE, Client, Connection, Gone, Odd, World, now
+from torture_clients import Client
+from torture_connection import PATIENCE, Connection, Gone, Odd
 from torture_faults import Meddling, Server
+from torture_world import World, now
 
 FAULTS = (
     "kills",

@@ -14,7 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from torture_clients import PATIENCE, Client, Odd, World, now
+from torture_clients import Client
+from torture_connection import PATIENCE, Odd
+from torture_world import World, now
 
 WHY_NOT = "" if shutil.which("openssl") else "openssl is not installed"  # why there are none; "" if there can be
 LINE = b'{"type":"say","text":"This must not be said."}\n'

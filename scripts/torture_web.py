@@ -25,7 +25,9 @@ from driver.websocket import (
     frame,
     next_frame,
 )
-from torture_clients import PATIENCE, Client, Connection, Gone, Odd, World, now
+from torture_clients import Client
+from torture_connection import PATIENCE, Connection, Gone, Odd
+from torture_world import World, now
 
 # Why there are none; "" if there can be.
 WHY_NOT = "" if importlib.util.find_spec("websockets") else "websockets is not installed"

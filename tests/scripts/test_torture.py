@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 checker, web = load("torture_checker"), load("torture_web")
-clients, rules = load("torture_clients"), load("torture_rules")
+connection, world, rules = (load(f"torture_{name}") for name in ("connection", "world", "rules"))
 Ack, Ask, Fault, Look, Refusal, Row, Seen, Stay = (
     getattr(checker, name) for name in ("Ack", "Ask", "Fault", "Look", "Refusal", "Row", "Seen", "Stay")
 )
@@ -429,7 +429,7 @@ def test_one_text_for_two_asks_is_no_run_to_be_judged():
 
 
 def test_a_banned_person_who_still_speaks_is_found():
-    governor = rules.Governor(clients.World(1, 1), [])
+    governor = rules.Governor(world.World(1, 1), [])
     governor._enters("#room1")
     said = {"type": "message", "room": "#room1", "number": 1, "from": "w1", "kind": "say", "text": "hello"}
     notice = {"type": "moderated", "room": "#room1", "by": "g1", "name": "w1"}
@@ -438,7 +438,7 @@ def test_a_banned_person_who_still_speaks_is_found():
     governor._take({**notice, "action": "unban"})
     governor._take(said)
     governor._take({**notice, "action": "ban"})
-    with pytest.raises(clients.Odd, match="a banned person spoke"):
+    with pytest.raises(connection.Odd, match="a banned person spoke"):
         governor._take(said)
 
 
