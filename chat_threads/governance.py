@@ -113,9 +113,9 @@ class Sanction:
         """Whether it holds for a person with this folded name, at this time."""
         if self.until is not None and self.until <= at:
             return False
-        return self._names(person, key) or (bool(self.network) and network(person.address) == self.network)
+        return self.is_for(person, key) or (bool(self.network) and network(person.address) == self.network)
 
-    def _names(self, person: Person, key: str) -> bool:
+    def is_for(self, person: Person, key: str) -> bool:
         """Whether it is for a person with this folded name, and not only for others from the same network."""
         if self.identity and self.identity == person.identity:
             return True
@@ -127,7 +127,7 @@ class Sanction:
 
     def ban(self, room: str, at: int, person: Person) -> Banned:
         """As an error for the person who is banned from this room."""
-        if not self._names(person, fold(person.name)):
+        if not self.is_for(person, fold(person.name)):
             return BannedAddress(room, self.left(at), self.why, self.by)
         return Banned(room, self.left(at), self.why, self.kick)
 
@@ -214,12 +214,14 @@ class Governance:
 
     def entering(self, room: str, person: Person, at: int) -> ChatError | None:
         """Why the person may not enter the room, and so may not read in it; None: the person may."""
-        if ban := self.banned(person, at):
+        ban, rank = self.banned(person, at), self.rank(person)
+        if self.invite_only and not rank and person.identity not in self.invited:
+            if ban is None or not ban.is_for(person, fold(person.name)):  # a stranger, who comes from there
+                return InviteOnly(room)
+        if ban:
             return ban.ban(room, at, person)
-        if self.rank(person):
+        if rank:
             return None
-        if self.invite_only and person.identity not in self.invited:
-            return InviteOnly(room)
         return AccountsOnly(room) if self.accounts_only and not person.account else None
 
     def speaking(self, room: str, person: Person, at: int) -> ChatError | None:

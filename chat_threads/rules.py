@@ -60,11 +60,12 @@ _WIDE_SIGNS = frozenset("＃－．＿")  # as Japanese keyboards produce them
 # Letters in Unicode that are invisible.
 _INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
 
-# Names that the server's own lines use, and names that sound like the operator's.
+# Names that the server's own lines use, names that sound like the operator's, and those to which people who know other
+# chats send their passwords.
 RESERVED = frozenset(
     "you yourself all everyone everybody anyone anybody nobody others here channel room server system service root"
     " superuser admin administrator sysadmin sysop operator moderator mod owner staff support security"
-    " chatthreads".split()
+    " chatthreads nickserv chanserv".split()
 )
 
 # Whole sequences that make a terminal act instead of showing a character (ECMA-48, ECMA-35). Each begins with ESC, or

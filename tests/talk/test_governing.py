@@ -525,6 +525,9 @@ def test_an_address_is_banned_by_the_servers_operators_only(server: Running, pro
     unlisted = done(ann, "/unban cy")[-1]
     assert (unlisted["code"], unlisted["near"]) == ("not_listed", "bob")
     assert code(done(ann, "hi")) is None
+    assert code(done(cy, "/history #lab")) == "banned"
+    done(ann, "/room invite-only")
+    assert code(done(cy, "/history #lab")) == "unknown_room"  # and who comes from there learns nothing of the room now
 
 
 @pytest.mark.slow
