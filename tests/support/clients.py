@@ -187,10 +187,10 @@ class Editor(Client):
         return self.came[at:]
 
     def ask(self, line: str) -> list[str]:
-        """As in Client. The lines of long notices and errors stay folded."""
+        """As in Client. The lines of long notices and errors stay folded, and what was typed is left out."""
         self.send_bytes(f"{line}\r/ping\r".encode())
         shown = _PUT_ABOVE.sub(b"", self.until(b"* Pong:")).decode()
-        return [each for each in re.split("[\r\n]+", shown) if each][:-1]
+        return [each for each in re.split("[\r\n]+", shown) if each and not each.startswith("> ")][:-1]
 
 
 def line_of(request: object) -> bytes:
