@@ -145,9 +145,10 @@ def _tell_if_it_stays(
 
 
 def tell_whether_it_may_speak(session: Session, room: ChatRoom) -> None:
-    """Tell a person who has entered a room, or asks for its rules, if they may only read there, or speak seldom."""
-    rules = room.governance
-    if rules is None or session.dialect.settings() is None or rules.rank(session):
+    """Tell a person who has gone to a room, or asks for its rules, if they may only read there, or speak seldom."""
+    rules, dialect = room.governance, session.dialect
+    a_program = dialect.settings() is None and dialect.name != "web"
+    if rules is None or a_program or rules.rank(session):
         return
     if rules.muted(session, int(time.time() * 1000)):
         said = f"You are muted in {room.name}: you can read there, and not speak."

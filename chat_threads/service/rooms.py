@@ -66,7 +66,7 @@ def _enter(
     joined = context.publisher.subscribe(session, room, session.dialect.replay, first_time, session.ref, since)
     if joined:
         context.history.submit(joined)
-        governing.tell_whether_it_may_speak(session, room)
+    governing.tell_whether_it_may_speak(session, room)
 
 
 @does(commands.Join)

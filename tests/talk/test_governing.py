@@ -11,8 +11,9 @@ import pytest
 from support.clients import Program, Start
 from support.servers import Process, Running
 from support.waiting import WAIT, wait_for
+from support.web import WebSocket
 
-from chat_threads import changes
+from chat_threads import changes, publisher
 from chat_threads.storage_errors import StorageError
 
 Rows = list[dict[str, Any]]
@@ -118,6 +119,26 @@ def test_a_change_says_which_other_rule_about_speaking_is_still_in_force(server:
         ("open", ""),
         ("slow 5", ""),
     ]
+
+
+@pytest.mark.parametrize("most", [1, publisher.CROWD], ids=["crowded", "small"])
+def test_people_are_told_on_going_to_a_room_that_it_is_quiet(
+    server: Running, program: Start, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(publisher, "CROWD", most)
+    ann, bot = class_of(program, server, "ann", "bot")
+    assert code(done(ann, "/room quiet")) is None
+    told = "#lab is quiet: only its operators may speak."
+    bob = server.client("bob")
+    for _ in range(2):  # entering it, and coming back to it
+        assert f"* {told}" in bob.ask("/join #lab")
+        bob.ask("/join #lobby")
+    page = WebSocket(server.port)
+    server.clients.append(page)
+    page.send(type="hello", name="cy", room="#lab")
+    assert page.expect("notice") == {"type": "notice", "text": told, "room": "#lab"}
+    seen = str([bot.ask(type="stats"), program("dot", server, room="#lab").ask(type="stats")])
+    assert told not in seen  # programs get an error when they speak
 
 
 def test_people_who_type_see_the_rules_and_what_becomes_of_their_lines(server: Running) -> None:
