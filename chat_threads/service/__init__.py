@@ -89,10 +89,10 @@ class Service:
             people.update_views(context, session)
         welcome = events.Welcome(name, self._motd, __version__, session.token if session.known else "")
         today = session.dialect.today(time.time())
-        session.answer(welcome, *((events.Notice(today),) if today else ()), more=True)
+        nowhere = hello.place and hello.since == () and not wanted
+        session.answer(welcome, *((events.Notice(today),) if today else ()), more=not nowhere)  # what it enters follows
         if context.history.read_only:
             session.tell(context.history.read_only)
-        nowhere = hello.place and hello.since == () and not wanted
         if place and hello.since is None:  # otherwise it is a program that reconnects, and knows where it was
             returning.tell_settings(session, place.kept)
             wanted = returning.with_room(returning.rooms(context, session, old, place), hello.room)

@@ -334,6 +334,16 @@ def test_what_cannot_be_read_keeps_nothing(text):
     assert kept.Kept.read(text) == kept.Kept()
 
 
+def test_a_program_that_was_in_no_room_is_welcomed_at_once(server):
+    """Nothing else follows that would be sent with it."""
+    program = Program(server.port)
+    server.clients.append(program)
+    program.greeting = program.file.readline()
+    assert program.greeting
+    program.send(type="hello", name="ann", place=True, since={})
+    assert program.expect("welcome")["name"] == "ann"
+
+
 def test_a_room_is_known_by_its_name_in_any_case():
     assert kept.mark_of("#Lab") == kept.mark_of(fold("#lab")) != kept.mark_of("#lab2")
 
